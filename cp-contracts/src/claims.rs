@@ -1,0 +1,236 @@
+//! The claims of a license token.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::{open_enum::open_enum, timestamp};
+
+/// The payload of a license token: who may run what, until when.
+///
+/// The token is a JWT (RFC 7519) signed with [`LICENSE_TOKEN_ALG`](crate::LICENSE_TOKEN_ALG), whose
+/// header has `typ` [`LICENSE_TOKEN_TYP`](crate::LICENSE_TOKEN_TYP) and a `kid`. Reading this type
+/// does not check anything: only a verified token is a license.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeploymentLicenseClaims {
+    /// Who issued the token: the control plane's base URL (RFC 7519 §4.1.1).
+    pub iss: String,
+    /// For whom: one string, the audience that the data plane is configured with (RFC 7519 §4.1.3).
+    pub aud: String,
+    /// The deployment's id; the same as `license.deployment.id`.
+    pub sub: Uuid,
+    /// The id of this bundle; no two tokens share one.
+    pub jti: Uuid,
+    /// When the token was issued, in seconds since 1970-01-01T00:00:00Z.
+    pub iat: i64,
+    /// From when on it is valid, in seconds since 1970-01-01T00:00:00Z; inclusive.
+    pub nbf: i64,
+    /// From when on it is no longer valid, in seconds since 1970-01-01T00:00:00Z; exclusive.
+    pub exp: i64,
+    /// What the token entitles to.
+    pub license: LicenseBodyClaims,
+    /// Where the token's revocation status is found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<StatusClaim>,
+    /// What a data plane does without a fresh status, and after expiry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub enforcement: Option<Enforcement>,
+    /// The control plane's base URL, for data planes that call it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cp_base_url: Option<String>,
+    /// Where the data plane asks who a person is (`whoami`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rbac_endpoint: Option<String>,
+    /// The version of this contract that the issuer wrote; absent in tokens before 2.5.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub contract: Option<Version>,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The license inside the claims.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct LicenseBodyClaims {
+    /// The license's id; the same for all its bundles.
+    pub license_id: Uuid,
+    /// How many people may use the deployment; 0 or more.
+    pub seat_cap: i64,
+    /// The effective features: any JSON values, by name.
+    pub features: Map<String, Value>,
+    /// The customer.
+    pub organization: OrganizationClaims,
+    /// The data plane that the license is for.
+    pub deployment: DeploymentClaims,
+    /// The contract that the license belongs to.
+    pub subscription: SubscriptionClaims,
+    /// The price tier.
+    pub plan: PlanClaims,
+    /// The plan's declared limits, by metric. `null` is unlimited; an absent metric is not included.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub limits: BTreeMap<String, Option<i64>>,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The customer inside the claims.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct OrganizationClaims {
+    /// The organization's id.
+    pub id: Uuid,
+    /// Its display name.
+    pub name: String,
+    /// Its name in URLs.
+    pub slug: String,
+    /// The vendor's own reference for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Its status when the token was issued, such as `active`.
+    pub status: String,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The data plane inside the claims.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct DeploymentClaims {
+    /// The deployment's id.
+    pub id: Uuid,
+    /// Its name, unique in its organization.
+    pub name: String,
+    /// Where it runs.
+    #[serde(rename = "type")]
+    pub kind: DeploymentType,
+    /// The region it runs in, in the vendor's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// The base URL of its own API.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub api_base_url: Option<String>,
+    /// Its status when the token was issued, such as `active`.
+    pub status: String,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+open_enum! {
+    /// Where a deployment runs.
+    DeploymentType {
+        /// At the vendor's, as a service.
+        Cloud = "cloud",
+        /// On the customer's machines.
+        Onprem = "onprem",
+        /// A demonstration.
+        Demo = "demo",
+    }
+}
+
+/// The contract between vendor and customer inside the claims.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct SubscriptionClaims {
+    /// The subscription's id.
+    pub id: Uuid,
+    /// Its status when the token was issued, such as `active` or `trialing`.
+    pub status: String,
+    /// How many people it pays for.
+    pub seat_cap: i64,
+    /// When it began.
+    #[serde(default, deserialize_with = "timestamp::optional")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub starts_at: Option<DateTime<Utc>>,
+    /// When it ends; open-ended when absent.
+    #[serde(default, deserialize_with = "timestamp::optional")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ends_at: Option<DateTime<Utc>>,
+    /// When its trial ends.
+    #[serde(default, deserialize_with = "timestamp::optional")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    /// The billing system's reference for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub external_id: Option<String>,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The price tier inside the claims.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PlanClaims {
+    /// The plan's code, such as `enterprise`.
+    pub code: String,
+    /// Its display name.
+    pub name: String,
+    /// What it offers, in a sentence.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub description: Option<String>,
+    /// The features it gives before subscription and license overlay them.
+    pub default_features: Map<String, Value>,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// Where the token's status is found (draft-ietf-oauth-status-list §6.1).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StatusClaim {
+    /// The entry in a status list.
+    pub status_list: StatusListRef,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// One entry of one status list.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct StatusListRef {
+    /// The entry's position in the list, from 0.
+    pub idx: u64,
+    /// The URL of the list, and its `sub`.
+    pub uri: String,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// What a data plane does when it cannot know better.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Enforcement {
+    /// How old a status list may be, in seconds.
+    pub status_max_age: i64,
+    /// What to do when no status list is young enough.
+    pub on_stale: OnStale,
+    /// For how long after `exp` the license still works, in seconds.
+    pub grace_seconds: i64,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+open_enum! {
+    /// What a data plane does with a license whose status it could not refresh in time.
+    OnStale {
+        /// Go on as if it were valid.
+        Allow = "allow",
+        /// Go on, and say so in the license's state.
+        Degrade = "degrade",
+        /// Refuse.
+        Block = "block",
+    }
+}

@@ -1,0 +1,69 @@
+//! What the control plane and its data planes agree on.
+//!
+//! The control plane signs [`DeploymentLicenseClaims`] into a license token, hands it out in a
+//! [`LicenseBundleResponse`], answers who a person is with a [`WhoAmIResponseV1`] or
+//! [`WhoAmIResponseV2`], and refuses with a [`Problem`]. This crate is types only: no I/O, no
+//! cryptography, no clock. To check a token, use `dp-verifier`.
+//!
+//! # Rules of the contract
+//!
+//! - Import from the crate root. There is no other path.
+//! - Within a major version everything is additive: members appear, none change or go away.
+//! - A reader keeps what it does not know. Every object has `extra`, which holds the members that
+//!   this version does not name and writes them back; every enumeration has an `Other` value.
+//! - `null` and an absent member mean the same wherever a member is optional.
+//! - Construct types with all their fields, so that the compiler shows an issuer what a new version
+//!   added; match with `..`.
+//!
+//! ```
+//! use cp_contracts::DeploymentLicenseClaims;
+//!
+//! let text = include_str!("../golden/2.5.0/license_claims.json");
+//! let claims: DeploymentLicenseClaims = serde_json::from_str(text)?;
+//! assert_eq!(claims.license.plan.code, "enterprise");
+//! assert_eq!(claims.license.features["alerts_enabled"], true);
+//! # Ok::<(), serde_json::Error>(())
+//! ```
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod bundle;
+mod claims;
+mod jwk;
+mod open_enum;
+mod problem;
+mod timestamp;
+mod version;
+mod whoami;
+
+pub use bundle::LicenseBundleResponse;
+pub use claims::{
+    DeploymentClaims, DeploymentLicenseClaims, DeploymentType, Enforcement, LicenseBodyClaims,
+    OnStale, OrganizationClaims, PlanClaims, StatusClaim, StatusListRef, SubscriptionClaims,
+};
+pub use jwk::{Jwk, JwkSet};
+pub use problem::{Problem, ProblemCode};
+pub use version::{
+    CONTRACT_VERSION, CONTRACTS_VERSION_HEADER, ContractVersion, UnsupportedContract,
+};
+pub use whoami::{
+    WhoAmIGroup, WhoAmIMembershipV1, WhoAmIOrganizationV2, WhoAmIResponseV1, WhoAmIResponseV2,
+    WhoAmIRoleV1, WhoAmIRoleV2, WhoAmIUserV1, WhoAmIUserV2, WhoAmIWorkspaceV2,
+};
+
+/// The `typ` of a license token's header (explicit typing, RFC 8725 §3.11).
+pub const LICENSE_TOKEN_TYP: &str = "license+jwt";
+
+/// The `alg` of a license token's header: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
+pub const LICENSE_TOKEN_ALG: &str = "RS256";
+
+/// The HTTP header in which a data plane receives a license token.
+pub const LICENSE_TOKEN_HEADER: &str = "X-License-Token";
+
+/// The environment variable from which a data plane takes a license token when no header has one.
+pub const LICENSE_TOKEN_ENV: &str = "LICENSE_TOKEN";
+
+/// The largest license token that an issuer may hand out, in bytes of the compact form.
+///
+/// Common servers cut a request's header buffer at 8 KiB; this leaves room for the other headers.
+pub const LICENSE_TOKEN_MAX_BYTES: usize = 6 * 1024;

@@ -1,0 +1,223 @@
+//! Problem documents (RFC 9457) and the closed list of their codes.
+
+use std::borrow::Cow;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+/// The body of every refusal of the control plane: `application/problem+json` (RFC 9457).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct Problem {
+    /// A URI reference that names the kind of problem: `/problems/<code>`.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind of problem in a few words; the same for every problem of that code.
+    pub title: String,
+    /// The HTTP status, 400 to 599.
+    pub status: u16,
+    /// What happened this time, and what to do about it.
+    pub detail: String,
+    /// The machine-readable code. Match on this, never on the texts.
+    pub code: ProblemCode,
+    /// The request field that was refused, such as `seat_cap`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub field: Option<String>,
+    /// The request's id, as in the `X-Request-Id` header and the server's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// Members that some codes add, such as `limit` and `used` of `quota_exceeded`.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+macro_rules! codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal, $title:literal;)+) => {
+        /// Why a request was refused: a closed list, extended only by minor versions of this crate.
+        ///
+        /// A reader that meets a code it does not know gets [`ProblemCode::Other`] and should go by
+        /// the HTTP status.
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum ProblemCode {
+            $($(#[doc = $doc])+ $name,)+
+            /// A code of a later version of the contract.
+            Other(String),
+        }
+
+        impl ProblemCode {
+            /// Every code of this version.
+            pub const ALL: &'static [ProblemCode] = &[$(ProblemCode::$name,)+];
+
+            /// The code as it stands in the document.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$name => $code,)+
+                    Self::Other(code) => code,
+                }
+            }
+
+            /// The HTTP status that goes with the code; 500 for an unknown one.
+            #[must_use]
+            pub fn status(&self) -> u16 {
+                match self {
+                    $(Self::$name => $status,)+
+                    Self::Other(_) => 500,
+                }
+            }
+
+            /// The title that goes with the code.
+            #[must_use]
+            pub fn title(&self) -> &'static str {
+                match self {
+                    $(Self::$name => $title,)+
+                    Self::Other(_) => "Unknown problem",
+                }
+            }
+        }
+
+        impl From<Cow<'_, str>> for ProblemCode {
+            fn from(code: Cow<'_, str>) -> Self {
+                match &*code {
+                    $($code => Self::$name,)+
+                    _ => Self::Other(code.into_owned()),
+                }
+            }
+        }
+    };
+}
+
+codes! {
+    /// The request is not well-formed: JSON syntax, query string, header.
+    BadRequest = "bad_request", 400, "The request is not well-formed";
+    /// No credential, or one that is not valid.
+    Unauthenticated = "unauthenticated", 401, "A valid credential is needed";
+    /// The caller sees the thing but may not do this with it.
+    Forbidden = "forbidden", 403, "The caller may not do this here";
+    /// There is no such thing, or the caller may not know of it.
+    NotFound = "not_found", 404, "There is no such thing here";
+    /// whoami: nobody is linked to this provider and subject.
+    IdentityUnknown = "identity_unknown", 404, "Nobody is linked to this identity";
+    /// The path exists, the method does not; see `Allow`.
+    MethodNotAllowed = "method_not_allowed", 405, "This path does not take this method";
+    /// None of the answer's versions or forms is acceptable to the caller.
+    NotAcceptable = "not_acceptable", 406, "No acceptable form of the answer exists";
+    /// The request took too long.
+    Timeout = "timeout", 408, "The request took too long";
+    /// The state of the thing does not allow this.
+    Conflict = "conflict", 409, "The state of the thing does not allow this";
+    /// The slug is in use.
+    SlugTaken = "slug_taken", 409, "The slug is in use";
+    /// The external id is in use.
+    ExternalIdTaken = "external_id_taken", 409, "The external id is in use";
+    /// The name is in use.
+    NameTaken = "name_taken", 409, "The name is in use";
+    /// The code is in use.
+    CodeTaken = "code_taken", 409, "The code is in use";
+    /// The e-mail address is in use.
+    EmailTaken = "email_taken", 409, "The e-mail address is in use";
+    /// The e-mail domain belongs to another organization.
+    EmailDomainTaken = "email_domain_taken", 409, "The e-mail domain is in use";
+    /// The (provider, subject) pair is linked to a user.
+    AuthAccountTaken = "auth_account_taken", 409, "The identity is linked to a user";
+    /// The principal has a membership in this scope.
+    AlreadyMember = "already_member", 409, "Already a member";
+    /// The owner can only be changed by a transfer of ownership.
+    OwnerProtected = "owner_protected", 409, "The owner is protected";
+    /// Ownership is granted by a transfer, not by a role.
+    UseTransferOwnership = "use_transfer_ownership", 409, "Ownership is transferred, not granted";
+    /// The thing is used by others.
+    InUse = "in_use", 409, "The thing is in use";
+    /// Seeded by the system, not to be changed.
+    SystemProtected = "system_protected", 409, "System objects cannot be changed";
+    /// The organization still has projects or live licenses.
+    OrganizationNotEmpty = "organization_not_empty", 409, "The organization is not empty";
+    /// The status cannot change that way.
+    StatusChangeRefused = "status_change_refused", 409, "The status cannot change that way";
+    /// The organization has a live subscription already.
+    SubscriptionExists = "subscription_exists", 409, "The organization has a live subscription";
+    /// A live license exists for this deployment and subscription.
+    LicenseExists = "license_exists", 409, "A live license exists";
+    /// The organization is suspended.
+    OrganizationSuspended = "organization_suspended", 409, "The organization is suspended";
+    /// The deployment is not active.
+    DeploymentInactive = "deployment_inactive", 409, "The deployment is not active";
+    /// The subscription does not entitle to anything now.
+    SubscriptionInactive = "subscription_inactive", 409, "The subscription is not active";
+    /// The license is revoked, for ever.
+    LicenseRevoked = "license_revoked", 409, "The license is revoked";
+    /// The license is suspended.
+    LicenseSuspended = "license_suspended", 409, "The license is suspended";
+    /// The license is over.
+    LicenseExpired = "license_expired", 409, "The license has expired";
+    /// The license has not begun.
+    LicenseNotYetValid = "license_not_yet_valid", 409, "The license is not valid yet";
+    /// A key may not sign before data planes can know it.
+    KeyNotYetPropagated = "key_not_yet_propagated", 409, "The key is not published long enough";
+    /// The first request of this idempotency key is still running.
+    IdempotencyInProgress = "idempotency_in_progress", 409, "The first request is still running";
+    /// `If-Match` names another version of the thing.
+    PreconditionFailed = "precondition_failed", 412, "The thing has changed";
+    /// The body is too large.
+    TooLarge = "too_large", 413, "The request body is too large";
+    /// The request target is too long.
+    UriTooLong = "uri_too_long", 414, "The request target is too long";
+    /// The body's media type is not taken.
+    UnsupportedMediaType = "unsupported_media_type", 415, "The media type is not supported";
+    /// A field's value is refused; `field` names it.
+    Invalid = "invalid", 422, "A value is not acceptable";
+    /// There is no role of that code or id here.
+    RoleUnknown = "role_unknown", 422, "There is no such role here";
+    /// The license token would be too large for a header.
+    TokenTooLarge = "token_too_large", 422, "The license token would be too large";
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used before";
+    /// The private key cannot be used for signing.
+    KeyRefused = "key_refused", 422, "The signing key is refused";
+    /// Too many requests in this time.
+    RateLimited = "rate_limited", 429, "Too many requests";
+    /// The quota is used up.
+    QuotaExceeded = "quota_exceeded", 429, "The quota is used up";
+    /// The usage limit is reached.
+    LimitExceeded = "limit_exceeded", 429, "The usage limit is reached";
+    /// The request's header block is too large.
+    HeadersTooLarge = "headers_too_large", 431, "The request headers are too large";
+    /// A fault of the server, logged under the request's id.
+    Internal = "internal", 500, "The server failed";
+    /// The server cannot do this right now; see `Retry-After`.
+    Unavailable = "unavailable", 503, "The server cannot do this right now";
+}
+
+impl Serialize for ProblemCode {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl<'de> Deserialize<'de> for ProblemCode {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Cow::<'de, str>::deserialize(deserializer)?.into())
+    }
+}
+
+impl std::fmt::Display for ProblemCode {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[cfg(feature = "schema")]
+impl schemars::JsonSchema for ProblemCode {
+    fn schema_name() -> Cow<'static, str> {
+        "ProblemCode".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let known: Vec<&str> = Self::ALL.iter().map(Self::as_str).collect();
+        schemars::json_schema!({
+            "type": "string",
+            "description": "A machine-readable code; readers must expect codes they do not know.",
+            "examples": known,
+        })
+    }
+}
