@@ -1,0 +1,230 @@
+//! Checks license tokens from the command line: one JSON result per token.
+
+use std::ffi::OsString;
+use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::process::ExitCode;
+use std::thread;
+
+use clap::Parser;
+use dp_verifier::{Clock, ErrorCode, LicenseContext, SystemClock, Verifier, VerifyError};
+use serde_json::{Value, json};
+
+/// Check license tokens against the issuer's published keys.
+///
+/// One JSON object is printed per token, in order:
+///   {"ok":true,"license":{…}}
+///   {"ok":false,"code":"expired","detail":"expired 12 s ago"}
+///
+/// Exit status: 0 when every token is valid, 1 when one or more are refused, 2 when the command
+/// line or the keys cannot be used.
+#[derive(Parser)]
+#[command(name = "dp-verify", version, verbatim_doc_comment, after_help = EXAMPLES)]
+struct Args {
+    /// The token; `-` or nothing reads tokens from standard input, one per line.
+    #[arg(allow_hyphen_values = true)]
+    token: Option<OsString>,
+
+    /// The issuer's key set (JWKS): a file, or an https URL (http on this machine).
+    #[arg(long, value_name = "FILE|URL")]
+    jwks: String,
+
+    /// The issuer that tokens must name, exactly: the control plane's base URL.
+    #[arg(long)]
+    issuer: String,
+
+    /// The audience that tokens must name, exactly.
+    #[arg(long)]
+    audience: String,
+
+    /// Judge as if it were this time, in seconds since 1970, instead of now.
+    #[arg(long, value_name = "UNIX", allow_negative_numbers = true)]
+    now: Option<i64>,
+
+    /// By how many seconds the clocks may differ, up to 300.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    leeway: u32,
+
+    /// Say on standard error, in words, why a token is refused and what to do about it.
+    #[arg(long)]
+    explain: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  dp-verify --jwks jwks.json --issuer https://cp.example --audience data-plane \"$LICENSE_TOKEN\"
+  dp-verify --jwks https://cp.example/.well-known/jwks.json --issuer https://cp.example \\
+      --audience data-plane --explain - < tokens.txt";
+
+/// Lines are cut a little above the verifier's limit, so that no input fills the memory.
+const MAX_LINE: usize = 17 * 1024;
+
+/// How much of the input is read ahead, in bytes: enough lines to keep all processors busy.
+const INPUT_BUFFER: usize = 1024 * 1024;
+
+/// How many lines are checked together, spread over the processors.
+const MAX_BATCH: usize = 4_096;
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    let verifier = match verifier(&args) {
+        Ok(verifier) => verifier,
+        Err(why) => {
+            eprintln!("dp-verify: {why}");
+            return ExitCode::from(2);
+        }
+    };
+    let check = |line: &[u8]| check(&verifier, args.now, line);
+    let mut output = BufWriter::new(io::stdout().lock());
+    let printed = match &args.token {
+        Some(token) if token != "-" => {
+            print(&mut output, [check(token.as_encoded_bytes())], args.explain)
+        }
+        _ => {
+            let input = BufReader::with_capacity(INPUT_BUFFER, io::stdin().lock());
+            check_lines(input, &mut output, check, args.explain)
+        }
+    };
+    match printed {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::from(1),
+        Err(error) => {
+            eprintln!("dp-verify: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn verifier(args: &Args) -> Result<Verifier, String> {
+    let builder =
+        Verifier::builder().issuer(&args.issuer).audience(&args.audience).leeway(args.leeway);
+    let is_url = args.jwks.starts_with("https://") || args.jwks.starts_with("http://");
+    let builder = if is_url { builder.jwks_url(&args.jwks) } else { builder.jwks_file(&args.jwks) };
+    let verifier = builder.build().map_err(|error| error.to_string())?;
+    match verifier.keys_health() {
+        // Only of a URL; without keys every token would be refused for the same reason.
+        Some(health) if health.fetched_at.is_none() => {
+            Err(health.last_error.unwrap_or_else(|| "there are no keys".to_owned()))
+        }
+        _ => Ok(verifier),
+    }
+}
+
+type Checked = Result<LicenseContext, VerifyError>;
+
+fn check(verifier: &Verifier, now: Option<i64>, line: &[u8]) -> Checked {
+    // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
+    let token = std::str::from_utf8(line).unwrap_or("\u{fffd}");
+    verifier.verify_at(token, now.unwrap_or_else(|| SystemClock.now()))
+}
+
+/// Checks every line of the input. Returns whether all tokens are valid.
+fn check_lines(
+    mut input: BufReader<impl Read>,
+    output: &mut impl Write,
+    check: impl Fn(&[u8]) -> Checked + Sync,
+    explain: bool,
+) -> io::Result<bool> {
+    let mut all_valid = true;
+    loop {
+        let batch = read_batch(&mut input)?;
+        if batch.is_empty() {
+            return Ok(all_valid);
+        }
+        all_valid &= print(output, check_batch(&batch, &check), explain)?;
+    }
+}
+
+/// Checks lines on all processors, and keeps their order.
+fn check_batch(batch: &[Vec<u8>], check: &(impl Fn(&[u8]) -> Checked + Sync)) -> Vec<Checked> {
+    let workers = thread::available_parallelism().map_or(1, |workers| workers.get());
+    // Below this, starting threads costs more than it saves.
+    let share = batch.len().div_ceil(workers).max(32);
+    thread::scope(|scope| {
+        let shares = batch.chunks(share).map(|lines| {
+            scope.spawn(move || lines.iter().map(|line| check(line)).collect::<Vec<_>>())
+        });
+        let running: Vec<_> = shares.collect();
+        let results = running.into_iter().map(|share| match share.join() {
+            Ok(results) => results,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.flatten().collect()
+    })
+}
+
+/// Reads a line, and those after it that have arrived already, so that a slow writer sees each
+/// result at once.
+fn read_batch(input: &mut BufReader<impl Read>) -> io::Result<Vec<Vec<u8>>> {
+    let mut batch = Vec::new();
+    while let Some(line) = read_line(input)? {
+        batch.push(line);
+        if batch.len() >= MAX_BATCH || !input.buffer().contains(&b'\n') {
+            break;
+        }
+    }
+    Ok(batch)
+}
+
+/// Reads up to the next `\n`, which alone is taken off; `None` at the end. The rest of an overlong
+/// line is dropped: its beginning is refused for its length.
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut is_begun = false;
+    loop {
+        let buffered = input.fill_buf()?;
+        if buffered.is_empty() {
+            return Ok(is_begun.then_some(line));
+        }
+        is_begun = true;
+        let end = buffered.iter().position(|byte| *byte == b'\n');
+        let part = buffered.get(..end.unwrap_or(buffered.len())).unwrap_or_default();
+        let room = MAX_LINE.saturating_sub(line.len());
+        line.extend(part.iter().take(room));
+        let used = part.len().saturating_add(usize::from(end.is_some()));
+        input.consume(used);
+        if end.is_some() {
+            return Ok(Some(line));
+        }
+    }
+}
+
+/// Prints one result per line. Returns whether all are valid.
+fn print(
+    output: &mut impl Write,
+    results: impl IntoIterator<Item = Checked>,
+    explain: bool,
+) -> io::Result<bool> {
+    let mut all_valid = true;
+    for result in results {
+        let record: Value = match &result {
+            Ok(license) => json!({ "ok": true, "license": license }),
+            Err(refused) => {
+                all_valid = false;
+                json!({ "ok": false, "code": refused.code(), "detail": refused.detail() })
+            }
+        };
+        serde_json::to_writer(&mut *output, &record)?;
+        output.write_all(b"\n")?;
+        if explain {
+            output.flush()?;
+            eprintln!("{}", in_words(&result));
+        }
+    }
+    output.flush()?;
+    Ok(all_valid)
+}
+
+fn in_words(result: &Checked) -> String {
+    match result {
+        Ok(license) => format!(
+            "Valid: {} for {} of {}, {} seats.",
+            license.plan().name,
+            license.deployment().name,
+            license.organization().name,
+            license.seat_cap(),
+        ),
+        Err(refused) => {
+            let code: ErrorCode = refused.code();
+            format!("Refused ({code}): {}. {}", refused.detail(), code.advice())
+        }
+    }
+}

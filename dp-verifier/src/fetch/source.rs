@@ -1,0 +1,187 @@
+//! One URL, asked over HTTP.
+
+use std::net::Ipv4Addr;
+use std::time::Duration;
+
+use ureq::http::{HeaderMap, StatusCode, Uri, header};
+
+use super::store::Stored;
+use crate::keys::MAX_SET;
+
+/// How long one request may take in all.
+pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// The bounds of how long an answer is taken to be fresh, whatever the server says, in seconds.
+const MAX_AGE: std::ops::RangeInclusive<u64> = 60..=3_600;
+
+/// What an answer without `max-age` gets, in seconds.
+const DEFAULT_AGE: u64 = 300;
+
+pub(super) struct Source {
+    agent: ureq::Agent,
+    url: String,
+    /// The last set that was found good, and its entity tag.
+    good: Option<(Vec<u8>, Option<String>)>,
+    max_age: u64,
+}
+
+pub(super) enum Answer {
+    Unchanged,
+    Set { body: Vec<u8>, etag: Option<String> },
+}
+
+impl Source {
+    pub(super) fn new(url: &str) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
+        let host = uri.host().unwrap_or_default();
+        let is_here = is_loopback(host);
+        match uri.scheme_str() {
+            _ if host.is_empty() => return Err("it names no host".to_owned()),
+            _ if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+                return Err("it must not contain a user name or password".to_owned());
+            }
+            Some("https") => {}
+            Some("http") if is_here => {}
+            Some("http") => return Err("http is for this machine only: use https".to_owned()),
+            _ => return Err("it must begin with https://".to_owned()),
+        }
+        // Redirects are not followed: the keys are those of this URL and no other.
+        let config = ureq::Agent::config_builder()
+            .timeout_global(Some(TIMEOUT))
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .http_status_as_error(false)
+            .user_agent(concat!("dp-verifier/", env!("CARGO_PKG_VERSION")));
+        let config = if is_here { config.proxy(None) } else { config };
+        Ok(Self {
+            agent: config.build().into(),
+            url: url.to_owned(),
+            good: None,
+            max_age: DEFAULT_AGE,
+        })
+    }
+
+    pub(super) fn fetch(&mut self) -> Result<Answer, String> {
+        let mut request = self
+            .agent
+            .get(&self.url)
+            .header(header::ACCEPT, "application/jwk-set+json, application/json");
+        if let Some((_, Some(etag))) = &self.good {
+            request = request.header(header::IF_NONE_MATCH, etag);
+        }
+        let failed = |error: ureq::Error| format!("{}: {error}", self.url);
+        let mut response = request.call().map_err(failed)?;
+        let (status, headers) = (response.status(), response.headers());
+        let max_age = max_age(headers);
+        let answer = match status {
+            StatusCode::NOT_MODIFIED if self.good.is_some() => Answer::Unchanged,
+            StatusCode::OK => {
+                let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok());
+                let etag = etag.map(str::to_owned);
+                let limit = u64::try_from(MAX_SET).unwrap_or(u64::MAX);
+                let body = response.body_mut().with_config().limit(limit).read_to_vec();
+                Answer::Set { body: body.map_err(failed)?, etag }
+            }
+            status if status.is_redirection() => {
+                return Err(format!("{}: redirects ({status}), which is not followed", self.url));
+            }
+            status => return Err(format!("{}: answers {status}", self.url)),
+        };
+        self.max_age = max_age;
+        Ok(answer)
+    }
+
+    /// How long the last answer is fresh.
+    pub(super) fn max_age(&self) -> Duration {
+        Duration::from_secs(self.max_age)
+    }
+
+    pub(super) fn remember(&mut self, body: Vec<u8>, etag: Option<String>) {
+        self.good = Some((body, etag));
+    }
+
+    pub(super) fn last_good(&self) -> Option<&[u8]> {
+        self.good.as_ref().map(|(body, _)| body.as_slice())
+    }
+
+    pub(super) fn stored(&self, body: &[u8], fetched_at: i64) -> Stored {
+        Stored {
+            url: self.url.clone(),
+            fetched_at,
+            etag: self.good.as_ref().and_then(|(_, etag)| etag.clone()),
+            // A good set is UTF-8.
+            jwks: String::from_utf8_lossy(body).into_owned(),
+        }
+    }
+
+    pub(super) fn is_of(&self, stored: &Stored) -> bool {
+        stored.url == self.url
+    }
+}
+
+/// Whether requests to a host stay on this machine.
+fn is_loopback(host: &str) -> bool {
+    host.eq_ignore_ascii_case("localhost")
+        || host == "[::1]"
+        || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
+}
+
+/// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1), within our bounds.
+fn max_age(headers: &HeaderMap) -> u64 {
+    let control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
+    let directives = control.unwrap_or_default().split(',').map(str::trim);
+    let seconds = directives
+        .filter_map(|directive| directive.split_once('='))
+        .find(|(name, _)| name.eq_ignore_ascii_case("max-age"))
+        .and_then(|(_, seconds)| seconds.trim_matches('"').parse().ok());
+    seconds.unwrap_or(DEFAULT_AGE).clamp(*MAX_AGE.start(), *MAX_AGE.end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Source, max_age};
+
+    #[test]
+    fn v12_urls_are_https_or_of_this_machine() {
+        for url in [
+            "https://cp.example/jwks.json",
+            "https://127.0.0.1:8443/",
+            "http://localhost:8801/.well-known/jwks.json",
+            "http://127.0.0.1/",
+            "http://[::1]:8801/",
+        ] {
+            assert!(Source::new(url).is_ok(), "{url}");
+        }
+        for url in [
+            "http://cp.example/jwks.json",
+            "http://127.0.0.1.evil.example/",
+            "http://localhost.evil.example/",
+            "http://127.0.0.1@evil.example/",
+            "https://user:password@cp.example/",
+            "ftp://cp.example/",
+            "file:///etc/passwd",
+            "/jwks.json",
+            "https://",
+            "",
+        ] {
+            assert!(Source::new(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn v12_max_age_is_kept_within_bounds() {
+        let age = |control: &str| {
+            max_age(
+                &[(ureq::http::header::CACHE_CONTROL, control.parse().unwrap())]
+                    .into_iter()
+                    .collect(),
+            )
+        };
+        assert_eq!(age("public, max-age=600"), 600);
+        assert_eq!(age("Max-Age=\"600\""), 600);
+        assert_eq!(age("max-age=1"), 60);
+        assert_eq!(age("max-age=99999999"), 3_600);
+        assert_eq!(age("no-store"), 300);
+        assert_eq!(age("max-age=-1"), 300);
+    }
+}

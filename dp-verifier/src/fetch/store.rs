@@ -1,0 +1,57 @@
+//! The last good key set on disk.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read, Write};
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Larger files are none of ours: a set, escaped as a string, and a few words.
+const MAX_FILE: u64 = 256 * 1024;
+
+/// What is written to the file.
+#[derive(Debug, PartialEq, Serialize, Deserialize)]
+pub(super) struct Stored {
+    pub(super) url: String,
+    /// In seconds since 1970.
+    pub(super) fetched_at: i64,
+    pub(super) etag: Option<String>,
+    /// The key set as it was fetched, to be judged again when it is read.
+    pub(super) jwks: String,
+}
+
+/// Reads the file; none when there is none.
+pub(super) fn load(path: &Path) -> Result<Option<Stored>, String> {
+    let failed = |error: io::Error| format!("{}: {error}", path.display());
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(failed(error)),
+    };
+    let mut text = String::new();
+    file.take(MAX_FILE).read_to_string(&mut text).map_err(failed)?;
+    serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Replaces the file as a whole: after a crash there is the old one or the new one.
+pub(super) fn save(path: &Path, stored: &Stored) -> Result<(), String> {
+    let write = || -> io::Result<()> {
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.new", std::process::id()));
+        let new = path.with_file_name(name);
+        match fs::remove_file(&new) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut options = OpenOptions::new();
+        options.write(true).create_new(true);
+        // Who can write keys into this file can issue licenses.
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let mut file = options.open(&new)?;
+        file.write_all(&serde_json::to_vec(stored)?)?;
+        file.sync_all()?;
+        fs::rename(&new, path)
+    };
+    write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
+}

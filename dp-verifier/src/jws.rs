@@ -1,0 +1,180 @@
+//! The signature layer: a compact JWS (RFC 7515) of exactly one kind, and a key of that name.
+
+use std::borrow::Cow;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use cp_contracts::{LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP};
+use serde_json::{Map, Value};
+
+use crate::ErrorCode::{
+    AlgNotAllowed, KidMissing, SignatureInvalid, TokenMalformed, TokenMissing, TokenTooLarge,
+    TypWrong,
+};
+use crate::VerifyError;
+use crate::error::quoted;
+use crate::json::{Fault, Read, Reader, document, keep, keep_unknown};
+use crate::rsa::PublicKey;
+
+/// Longer texts are not looked at, in bytes. Issuers stay under 6 KiB.
+pub(crate) const MAX_TOKEN: usize = 16 * 1024;
+
+/// The longest header segment, in bytes of base64url.
+const MAX_HEADER: usize = 1024;
+
+/// Header members that change what a signature means, or where its key comes from. None is ever in
+/// a license token, and a reader that honoured one of them could be led astray (RFC 8725 §3.10).
+const FORBIDDEN: [&str; 11] =
+    ["crit", "b64", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc", "cty"];
+
+/// A kind of signed document.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Kind {
+    /// The `typ` that the header must have; `None` takes every JWS, for test vectors.
+    typ: Option<&'static str>,
+}
+
+impl Kind {
+    pub(crate) const LICENSE: Self = Self { typ: Some(LICENSE_TOKEN_TYP) };
+
+    #[cfg(test)]
+    pub(crate) const ANY: Self = Self { typ: None };
+}
+
+/// Checks everything about a token that does not depend on its claims, and returns its payload.
+///
+/// The order is fixed: size, shape, header, `alg`, `typ`, forbidden members, `kid`, key, signature.
+/// `key_of` is asked for a key only when all before it holds.
+pub(crate) fn open<'k>(
+    token: &str,
+    kind: Kind,
+    key_of: impl FnOnce(&str) -> Result<&'k PublicKey, VerifyError>,
+) -> Result<Vec<u8>, VerifyError> {
+    let malformed = |detail: &'static str| VerifyError::new(TokenMalformed, detail);
+    if token.is_empty() {
+        return Err(VerifyError::new(TokenMissing, "there is no token"));
+    }
+    if token.len() > MAX_TOKEN {
+        let detail = format!("{} bytes are more than {MAX_TOKEN}", token.len());
+        return Err(VerifyError::new(TokenTooLarge, detail));
+    }
+    let parts = token.rsplit_once('.').and_then(|(message, signature)| {
+        let (header, payload) = message.split_once('.')?;
+        Some((message, header, payload, signature))
+    });
+    let Some((message, header, payload, signature)) = parts else {
+        return Err(malformed("is not three segments joined by dots"));
+    };
+    let may_be_empty = kind.typ.is_none();
+    if header.is_empty() || signature.is_empty() || (payload.is_empty() && !may_be_empty) {
+        return Err(malformed("has an empty segment"));
+    }
+    if header.len() > MAX_HEADER {
+        let detail = format!("its header has more than {MAX_HEADER} bytes");
+        return Err(VerifyError::new(TokenTooLarge, detail));
+    }
+    let [header, payload, signature] = [header, payload, signature].map(decode);
+    let (Some(header), Some(payload), Some(signature)) = (header, payload, signature) else {
+        return Err(malformed("is not base64url in its canonical form"));
+    };
+    let header: Header = document(&header)
+        .map_err(|fault| VerifyError::new(TokenMalformed, format!("header: {fault}")))?;
+    let kid = header.kid_of(kind)?;
+    let key = key_of(kid)?;
+    if !key.verifies(message.as_bytes(), &signature) {
+        let detail = format!("the signature is not by key {} over this text", quoted(kid));
+        return Err(VerifyError::new(SignatureInvalid, detail));
+    }
+    Ok(payload)
+}
+
+/// base64url without padding, white space or other spellings of the same bytes (RFC 4648 §3.5, §5).
+pub(crate) fn decode(segment: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(segment).ok()
+}
+
+/// What the header says. A member of a wrong type says nothing that we could use.
+struct Header<'a> {
+    alg: Option<Member<'a>>,
+    typ: Option<Member<'a>>,
+    kid: Option<Member<'a>>,
+    others: Map<String, Value>,
+}
+
+impl Header<'_> {
+    fn kid_of(&self, kind: Kind) -> Result<&str, VerifyError> {
+        match text(&self.alg) {
+            Some(LICENSE_TOKEN_ALG) => {}
+            Some(other) => {
+                let detail = format!("alg is {}, not RS256", quoted(other));
+                return Err(VerifyError::new(AlgNotAllowed, detail));
+            }
+            None => return Err(VerifyError::new(AlgNotAllowed, "alg is not a string")),
+        }
+        match (kind.typ, text(&self.typ)) {
+            (None, _) => {}
+            (Some(expected), Some(typ)) if is_type(typ, expected) => {}
+            (Some(expected), Some(typ)) => {
+                let detail = format!("typ is {}, not {expected}", quoted(typ));
+                return Err(VerifyError::new(TypWrong, detail));
+            }
+            (Some(_), None) => return Err(VerifyError::new(TypWrong, "typ is not a string")),
+        }
+        if let Some(name) = FORBIDDEN.iter().find(|name| self.others.contains_key(**name)) {
+            let detail = format!("its header has {name}, which no license token has");
+            return Err(VerifyError::new(TokenMalformed, detail));
+        }
+        text(&self.kid)
+            .filter(|kid| !kid.is_empty())
+            .ok_or_else(|| VerifyError::new(KidMissing, "its header names no key"))
+    }
+}
+
+/// Compares media types: without regard to case, and `application/` may be left out (RFC 7515
+/// §4.1.9).
+fn is_type(typ: &str, expected: &str) -> bool {
+    const PREFIX: &str = "application/";
+    let short = match typ.split_at_checked(PREFIX.len()) {
+        Some((prefix, rest)) if prefix.eq_ignore_ascii_case(PREFIX) => rest,
+        _ => typ,
+    };
+    short.eq_ignore_ascii_case(expected)
+}
+
+enum Member<'a> {
+    Text(Cow<'a, str>),
+    Other,
+}
+
+fn text<'h>(member: &'h Option<Member<'_>>) -> Option<&'h str> {
+    match member {
+        Some(Member::Text(text)) => Some(text),
+        Some(Member::Other) | None => None,
+    }
+}
+
+impl<'a> Read<'a> for Member<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        if reader.at_string() {
+            return reader.string().map(Self::Text);
+        }
+        Value::read(reader).map(|_| Self::Other)
+    }
+}
+
+impl<'a> Read<'a> for Header<'a> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        let mut header = Header { alg: None, typ: None, kid: None, others: Map::new() };
+        reader.object(|reader, name| match &*name {
+            "alg" => keep(reader, "alg", &mut header.alg),
+            "typ" => keep(reader, "typ", &mut header.typ),
+            "kid" => keep(reader, "kid", &mut header.kid),
+            _ => keep_unknown(reader, name, &mut header.others),
+        })?;
+        Ok(header)
+    }
+}
+
+#[cfg(test)]
+#[path = "jws_tests.rs"]
+mod tests;

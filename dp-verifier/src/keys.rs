@@ -1,0 +1,190 @@
+//! Key sets: which keys of a JWKS (RFC 7517) may verify license tokens.
+
+use std::collections::{HashMap, HashSet};
+use std::fmt;
+
+use serde_json::{Map, Value};
+
+use crate::json::document;
+use crate::jws::decode;
+use crate::rsa::PublicKey;
+
+/// The largest key set that is read, in bytes.
+pub(crate) const MAX_SET: usize = 64 * 1024;
+
+/// The most keys in a set.
+const MAX_KEYS: usize = 32;
+
+/// The longest name of a key, in bytes.
+const MAX_KID: usize = 128;
+
+/// The members of private and symmetric keys (RFC 7518 §6.3.2, §6.4.1).
+const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
+
+/// A key set that was found good as a whole.
+///
+/// Keys that are not for RS256 signatures are left out, as RFC 7517 §5 asks. A set that names a key
+/// twice, shows private or symmetric material, or has a broken or weak RSA key is refused entirely:
+/// whoever publishes such a set has lost control of it.
+#[derive(Debug, Default)]
+pub struct KeySet {
+    keys: HashMap<String, PublicKey>,
+}
+
+impl KeySet {
+    /// Reads a key set from the JSON text of a JWKS.
+    ///
+    /// # Errors
+    ///
+    /// [`KeySetError`] says why the set is refused.
+    pub fn from_json(text: &[u8]) -> Result<Self, KeySetError> {
+        if text.len() > MAX_SET {
+            return Err(KeySetError::of_set(format!("has more than {MAX_SET} bytes")));
+        }
+        let set: Map<String, Value> =
+            document(text).map_err(|fault| KeySetError::of_set(fault.to_string()))?;
+        let Some(Value::Array(entries)) = set.get("keys") else {
+            return Err(KeySetError::of_set("has no array `keys`".to_owned()));
+        };
+        if entries.len() > MAX_KEYS {
+            return Err(KeySetError::of_set(format!("has more than {MAX_KEYS} keys")));
+        }
+        let mut names = HashSet::new();
+        let mut keys = HashMap::new();
+        for (index, entry) in entries.iter().enumerate() {
+            let refuse = |what| KeySetError { key: Some(index), what };
+            let entry = entry.as_object().ok_or_else(|| refuse("is not an object".to_owned()))?;
+            if entry.get("kid").and_then(Value::as_str).is_some_and(|kid| !names.insert(kid)) {
+                return Err(refuse("has a kid that another key has".to_owned()));
+            }
+            if let Some((kid, key)) = signing_key(entry).map_err(|what| refuse(what.to_owned()))? {
+                keys.insert(kid, key);
+            }
+        }
+        Ok(Self { keys })
+    }
+
+    /// How many keys may verify license tokens.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        self.keys.len()
+    }
+
+    /// Whether no key may verify license tokens.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.keys.is_empty()
+    }
+
+    /// The key of exactly this name. There is no trying of other keys.
+    pub(crate) fn find(&self, kid: &str) -> Option<&PublicKey> {
+        self.keys.get(kid)
+    }
+}
+
+/// The key that a JWK is, `None` when it is for something else.
+fn signing_key(jwk: &Map<String, Value>) -> Result<Option<(String, PublicKey)>, &'static str> {
+    let kty = jwk.get("kty").and_then(Value::as_str);
+    if kty == Some("oct") || SECRET.iter().any(|name| jwk.contains_key(*name)) {
+        return Err("shows private or symmetric material");
+    }
+    if kty != Some("RSA") {
+        return Ok(None);
+    }
+    for (name, wanted) in [("alg", "RS256"), ("use", "sig")] {
+        match jwk.get(name) {
+            None => {}
+            Some(Value::String(text)) if text == wanted => {}
+            Some(Value::String(_)) => return Ok(None),
+            Some(_) => return Err("has an alg or use that is not a string"),
+        }
+    }
+    match jwk.get("key_ops") {
+        None => {}
+        Some(Value::Array(ops)) if ops.iter().any(|op| op == "verify") => {}
+        Some(Value::Array(_)) => return Ok(None),
+        Some(_) => return Err("has key_ops that are not an array"),
+    }
+    let kid = jwk.get("kid").and_then(Value::as_str).ok_or("has no kid")?;
+    if kid.is_empty() || kid.len() > MAX_KID {
+        return Err("has a kid that is empty or longer than 128 bytes");
+    }
+    let octets = |name| jwk.get(name).and_then(Value::as_str).and_then(decode);
+    let n = octets("n").ok_or("has no n in base64url")?;
+    let e = octets("e").ok_or("has no e in base64url")?;
+    judge(&n, &e)?;
+    let key = PublicKey::new(n, e).ok_or("is not a usable RSA key")?;
+    Ok(Some((kid.to_owned(), key)))
+}
+
+/// Whether an RSA public key may be used, from its big-endian octets.
+fn judge(n: &[u8], e: &[u8]) -> Result<(), &'static str> {
+    let is_minimal = |octets: &[u8]| octets.first().is_some_and(|first| *first != 0);
+    if !is_minimal(n) || !is_minimal(e) {
+        return Err("has an n or e that is not in minimal octets (RFC 7518 §6.3.1)");
+    }
+    let is_odd = |octets: &[u8]| octets.last().is_some_and(|last| last & 1 == 1);
+    // 256 octets without a leading zero bit are 2048 bits.
+    let is_long_enough = n.len() > 256 || (n.len() == 256 && n.first() >= Some(&0x80));
+    if !is_long_enough || n.len() > 1024 || !is_odd(n) {
+        return Err("has a modulus that is even, or not of 2048 to 8192 bits");
+    }
+    // Minimal octets of equal length compare like the numbers they are.
+    let is_large_enough = e.len() == 4 || (e.len() == 3 && e >= [1, 0, 1].as_slice());
+    if !is_large_enough || !is_odd(e) {
+        return Err("has an exponent that is even, below 65537 or longer than 4 octets");
+    }
+    if is_roca(n) {
+        return Err("is a weak key of CVE-2017-15361 (ROCA)");
+    }
+    Ok(())
+}
+
+/// Whether a modulus has the fingerprint of CVE-2017-15361: modulo every small prime it lies in the
+/// group that 65537 generates, which for a sound key happens once in about 2^27.
+fn is_roca(n: &[u8]) -> bool {
+    const PRIMES: [u32; 38] = [
+        3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,
+        97, 101, 103, 107, 109, 113, 127, 131, 137, 139, 149, 151, 157, 163, 167,
+    ];
+    PRIMES.iter().all(|prime| {
+        let times = |a: u32, b: u32| a.wrapping_mul(b).checked_rem(*prime).unwrap_or_default();
+        let fold = |rest: u32, octet: &u8| {
+            rest.wrapping_mul(256).wrapping_add(u32::from(*octet)).checked_rem(*prime)
+        };
+        let residue = n.iter().try_fold(0, fold).unwrap_or_default();
+        let generator = times(65_537, 1);
+        std::iter::successors(Some(1), |power| Some(times(*power, generator)))
+            .take(usize::try_from(*prime).unwrap_or_default())
+            .any(|power| power == residue)
+    })
+}
+
+/// Why a key set is refused.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeySetError {
+    /// The position of the key in the set; none when the fault is the set's own.
+    key: Option<usize>,
+    what: String,
+}
+
+impl KeySetError {
+    fn of_set(what: String) -> Self {
+        Self { key: None, what }
+    }
+}
+
+impl fmt::Display for KeySetError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.key {
+            None => write!(f, "the key set {}", self.what),
+            Some(index) => write!(f, "the key set is refused: keys[{index}] {}", self.what),
+        }
+    }
+}
+
+impl std::error::Error for KeySetError {}
+
+#[cfg(test)]
+#[path = "keys_tests.rs"]
+mod tests;

@@ -1,0 +1,63 @@
+//! Checks license tokens in a data plane: strict, fast, offline.
+//!
+//! A control plane signs a license token; a data plane checks it against the control plane's
+//! published keys, without calling it, and works with the [`LicenseContext`].
+//!
+//! ```no_run
+//! use dp_verifier::{Limit, Verifier};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let verifier = Verifier::builder()
+//!     .issuer("https://cp.example")
+//!     .audience("data-plane")
+//!     .jwks_file("/etc/acme/jwks.json")
+//!     .build()?;
+//!
+//! let license = verifier.verify("eyJhbGciOiJSUzI1NiIs…")?;
+//! if license.has_feature("alerts_enabled") { /* … */ }
+//! if license.limit("max_workspaces").allows_another(3) { /* … */ }
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! # What is checked
+//!
+//! One token has one spelling and one meaning, or it is refused with a stable [`ErrorCode`]: size,
+//! three canonical base64url segments, a strict JSON header with `alg` RS256, `typ` `license+jwt`,
+//! a `kid` and none of the members that could redirect a reader; the signature by exactly that key;
+//! then strict JSON claims with the configured issuer and audience, a supported contract, valid
+//! times, and every known member of its type. Members that this version does not know are kept.
+//!
+//! # Features
+//!
+//! | feature | adds |
+//! | --- | --- |
+//! | `ring` (default) | signatures by ring |
+//! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster and needs a C compiler; wins over `ring` |
+//! | `fetch` | keys from a URL, refreshed in the background, on a thread and without tokio |
+//! | `cli` | the command `dp-verify` |
+//!
+//! There is no global state and no panic: this crate is a guest in other people's processes.
+#![deny(missing_docs)]
+#![forbid(unsafe_code)]
+
+mod claims;
+mod clock;
+mod error;
+#[cfg(feature = "fetch")]
+mod fetch;
+mod json;
+mod jws;
+mod keys;
+mod license;
+mod rsa;
+mod verifier;
+
+pub use clock::{Clock, SystemClock};
+pub use cp_contracts;
+pub use error::{ErrorCode, VerifyError};
+#[cfg(feature = "fetch")]
+pub use fetch::{FetchError, KeysHealth};
+pub use keys::{KeySet, KeySetError};
+pub use license::{LicenseContext, Limit};
+pub use verifier::{BuildError, Verifier, VerifierBuilder, check_claims};

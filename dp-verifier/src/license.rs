@@ -1,0 +1,206 @@
+//! What a verified token entitles to.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use cp_contracts::{
+    DeploymentClaims, DeploymentLicenseClaims, LicenseBodyClaims, OrganizationClaims, PlanClaims,
+    SubscriptionClaims,
+};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+use uuid::Uuid;
+
+/// A verified license.
+///
+/// Only a [`Verifier`](crate::Verifier) makes one, so holding it proves that a token was checked.
+/// Cloning it copies a pointer. It does not contain the token: its `Debug` and `Serialize` forms are
+/// fit for logs, except for what the vendor put into the claims.
+///
+/// ```compile_fail
+/// let forged = dp_verifier::LicenseContext { claims: Default::default() };
+/// ```
+#[derive(Clone, Debug, PartialEq)]
+pub struct LicenseContext {
+    claims: Arc<DeploymentLicenseClaims>,
+}
+
+/// How much of something a license includes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Limit {
+    /// As much as one likes. Only a license that says so is unlimited.
+    Unlimited,
+    /// At most this many.
+    AtMost(u64),
+    /// None: the license does not mention it, or not as a number.
+    NotIncluded,
+}
+
+impl Limit {
+    /// Whether one more is included when `used` are in use.
+    ///
+    /// ```
+    /// use dp_verifier::Limit;
+    ///
+    /// assert!(Limit::AtMost(10).allows_another(9));
+    /// assert!(!Limit::AtMost(10).allows_another(10));
+    /// assert!(Limit::Unlimited.allows_another(u64::MAX));
+    /// assert!(!Limit::NotIncluded.allows_another(0));
+    /// ```
+    #[must_use]
+    pub fn allows_another(self, used: u64) -> bool {
+        match self {
+            Self::Unlimited => true,
+            Self::AtMost(limit) => used < limit,
+            Self::NotIncluded => false,
+        }
+    }
+
+    /// A declared number: -1 and `null` say "unlimited"; other negative numbers say nothing.
+    fn declared(number: Option<i64>) -> Self {
+        match number {
+            None | Some(-1) => Self::Unlimited,
+            Some(number) => u64::try_from(number).map_or(Self::NotIncluded, Self::AtMost),
+        }
+    }
+}
+
+impl LicenseContext {
+    pub(crate) fn new(claims: DeploymentLicenseClaims) -> Self {
+        Self { claims: Arc::new(claims) }
+    }
+
+    /// A feature's value, as the vendor set it.
+    #[must_use]
+    pub fn feature(&self, name: &str) -> Option<&Value> {
+        self.license().features.get(name)
+    }
+
+    /// Whether a feature is switched on: its value is `true`, and not merely present.
+    #[must_use]
+    pub fn has_feature(&self, name: &str) -> bool {
+        self.feature(name) == Some(&Value::Bool(true))
+    }
+
+    /// How much of a metric, such as `max_workspaces`, is included.
+    ///
+    /// The license's declared limits decide; a metric that is not among them may be an integer
+    /// feature. In both, -1 and `null` mean unlimited. What is declared nowhere is not included.
+    #[must_use]
+    pub fn limit(&self, metric: &str) -> Limit {
+        if let Some(limit) = self.license().limits.get(metric) {
+            return Limit::declared(*limit);
+        }
+        match self.feature(metric) {
+            Some(Value::Null) => Limit::declared(None),
+            Some(Value::Number(number)) => match (number.as_u64(), number.as_i64()) {
+                (Some(limit), _) => Limit::AtMost(limit),
+                (None, Some(negative)) => Limit::declared(Some(negative)),
+                (None, None) => Limit::NotIncluded,
+            },
+            _ => Limit::NotIncluded,
+        }
+    }
+
+    /// How many people may use the deployment.
+    #[must_use]
+    pub fn seat_cap(&self) -> u64 {
+        // The verifier refuses negative caps.
+        u64::try_from(self.license().seat_cap).unwrap_or_default()
+    }
+
+    /// The customer.
+    #[must_use]
+    pub fn organization(&self) -> &OrganizationClaims {
+        &self.license().organization
+    }
+
+    /// The data plane that the license is for.
+    #[must_use]
+    pub fn deployment(&self) -> &DeploymentClaims {
+        &self.license().deployment
+    }
+
+    /// The contract that the license belongs to.
+    #[must_use]
+    pub fn subscription(&self) -> &SubscriptionClaims {
+        &self.license().subscription
+    }
+
+    /// The price tier.
+    #[must_use]
+    pub fn plan(&self) -> &PlanClaims {
+        &self.license().plan
+    }
+
+    /// The license's id; the same for all its tokens.
+    #[must_use]
+    pub fn license_id(&self) -> Uuid {
+        self.license().license_id
+    }
+
+    /// The token's own id, its `jti`.
+    #[must_use]
+    pub fn token_id(&self) -> Uuid {
+        self.claims.jti
+    }
+
+    /// From when on the token is no longer valid, in seconds since 1970-01-01T00:00:00Z.
+    #[must_use]
+    pub fn expires_at(&self) -> i64 {
+        self.claims.exp
+    }
+
+    /// How long the token is valid after `now`, which is in seconds since 1970-01-01T00:00:00Z;
+    /// zero when it is over.
+    #[must_use]
+    pub fn expires_in(&self, now: i64) -> Duration {
+        let left = u64::try_from(self.claims.exp.saturating_sub(now)).unwrap_or_default();
+        Duration::from_secs(left)
+    }
+
+    /// Everything the token says.
+    #[must_use]
+    pub fn claims(&self) -> &DeploymentLicenseClaims {
+        &self.claims
+    }
+
+    fn license(&self) -> &LicenseBodyClaims {
+        &self.claims.license
+    }
+}
+
+/// Written as the license's members, with `token_id`, `issuer`, `audience` and, in RFC 3339,
+/// `issued_at`, `not_before` and `expires_at`.
+impl Serialize for LicenseContext {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Record<'a> {
+            token_id: Uuid,
+            issuer: &'a str,
+            audience: &'a str,
+            issued_at: Option<String>,
+            not_before: Option<String>,
+            expires_at: Option<String>,
+            #[serde(flatten)]
+            license: &'a LicenseBodyClaims,
+        }
+        let claims = self.claims();
+        Record {
+            token_id: claims.jti,
+            issuer: &claims.iss,
+            audience: &claims.aud,
+            issued_at: rfc3339(claims.iat),
+            not_before: rfc3339(claims.nbf),
+            expires_at: rfc3339(claims.exp),
+            license: &claims.license,
+        }
+        .serialize(serializer)
+    }
+}
+
+fn rfc3339(seconds: i64) -> Option<String> {
+    let at: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;
+    Some(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
+}
