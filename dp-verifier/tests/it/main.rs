@@ -1,0 +1,18 @@
+//! The verifier from outside: every check of the security specification, by its number.
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::arithmetic_side_effects,
+    reason = "a test fails by panicking"
+)]
+
+mod claims;
+mod codes;
+mod differential;
+#[cfg(feature = "fetch")]
+mod fetch;
+mod form;
+mod key_sets;
+mod license;
+mod properties;
+mod support;
