@@ -388,6 +388,10 @@ impl<'a, T: Read<'a>> Read<'a> for BTreeMap<String, T> {
         })?;
         Ok(members)
     }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
 }
 
 impl<'a> Read<'a> for String {

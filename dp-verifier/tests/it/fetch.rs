@@ -1,1 +1,313 @@
-//! Placeholder.
+//! V12, V13: keys from a URL, against a real server on loopback that misbehaves on demand.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::thread;
+use std::time::Duration;
+
+use dp_verifier::ErrorCode::{KeysUnavailable, KidUnknown};
+use dp_verifier::{Verifier, VerifierBuilder};
+use serde_json::json;
+
+use crate::support::*;
+
+/// A server that answers every request in the same way until it is told otherwise.
+struct Server {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// The whole answer; empty closes the connection, none never answers.
+    answer: Mutex<Option<String>>,
+    /// The head of every request.
+    requests: Mutex<Vec<String>>,
+}
+
+impl Server {
+    fn start(answer: impl Into<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let shared = Arc::new(Shared::default());
+        let server = Self { address, shared: Arc::clone(&shared) };
+        server.answer_with(answer);
+        thread::spawn(move || {
+            let mut unanswered = Vec::new();
+            for stream in listener.incoming().map(|stream| stream.unwrap()) {
+                unanswered.extend(shared.serve(stream));
+            }
+        });
+        server
+    }
+
+    fn answer_with(&self, answer: impl Into<String>) {
+        *self.shared.answer.lock().unwrap() = Some(answer.into());
+    }
+
+    fn hang(&self) {
+        *self.shared.answer.lock().unwrap() = None;
+    }
+
+    fn requests(&self) -> Vec<String> {
+        self.shared.requests.lock().unwrap().clone()
+    }
+
+    fn url(&self) -> String {
+        format!("http://{}/jwks.json", self.address)
+    }
+
+    fn verifier(&self) -> Verifier {
+        self.builder().build().unwrap()
+    }
+
+    fn builder(&self) -> VerifierBuilder {
+        builder(self.url()).clock(|| NOW)
+    }
+}
+
+impl Shared {
+    /// Answers one request; returns the connection when it shall hang.
+    fn serve(&self, mut stream: TcpStream) -> Option<TcpStream> {
+        let reader = BufReader::new(stream.try_clone().unwrap());
+        let head: Vec<String> =
+            reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
+        self.requests.lock().unwrap().push(head.join("\n"));
+        let answer = self.answer.lock().unwrap().clone();
+        match answer {
+            None => Some(stream),
+            Some(answer) => {
+                // The client may have hung up, which is its right.
+                let _ = stream.write_all(answer.as_bytes());
+                None
+            }
+        }
+    }
+}
+
+fn builder(url: String) -> VerifierBuilder {
+    Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwks_url(url)
+}
+
+fn ok(body: &str) -> String {
+    answer("200 OK", "ETag: \"one\"\r\n", body)
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!(
+        "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
+    )
+}
+
+fn set(keys: &[&Key]) -> String {
+    json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() }).to_string()
+}
+
+fn token() -> String {
+    KEY.token(&claims())
+}
+
+#[test]
+fn v12_keys_are_there_when_build_returns() {
+    let server = Server::start(ok(&set(&[&KEY])));
+    let verifier = server.verifier();
+    verifier.verify(&token()).unwrap();
+    let health = verifier.keys_health().unwrap();
+    assert_eq!((health.fetched_at, health.last_error), (Some(NOW), None));
+    let request = server.requests().join("");
+    assert!(request.starts_with("GET /jwks.json HTTP/1.1"), "{request}");
+    assert!(!request.contains(&token()));
+}
+
+#[test]
+fn v12_an_unchanged_set_is_not_sent_again() {
+    let server = Server::start(ok(&set(&[&KEY])));
+    let verifier = server.verifier();
+    server.answer_with(answer("304 Not Modified", "", ""));
+    verifier.refresh_keys().unwrap();
+    assert!(server.requests()[1].to_lowercase().contains("if-none-match: \"one\""));
+    verifier.verify(&token()).unwrap();
+}
+
+#[test]
+fn v12_a_bad_answer_never_replaces_a_good_set() {
+    let server = Server::start(ok(&set(&[&KEY])));
+    let verifier = server.verifier();
+    let other = Server::start(ok(&set(&[&OTHER_KEY])));
+    let location = format!("Location: {}\r\n", other.url());
+    let huge = format!("{{\"keys\":[],\"x\":\"{}\"}}", "x".repeat(70_000));
+    for (bad, why) in [
+        (String::new(), "jwks.json"),
+        ("garbage".to_owned(), "jwks.json"),
+        (answer("500 Internal Server Error", "", "{\"keys\":[]}"), "answers 500"),
+        (answer("404 Not Found", "", ""), "answers 404"),
+        (answer("204 No Content", "", ""), "answers 204"),
+        (answer("301 Moved Permanently", &location, ""), "redirects (301"),
+        (answer("307 Temporary Redirect", "Location: /other.json\r\n", ""), "redirects (307"),
+        (ok("<html>"), "must be an object"),
+        (ok("{}"), "no array"),
+        (ok(&set(&[&KEY, &KEY])), "another key"),
+        (ok(&set(&[&KEY]).replace("\"e\"", "\"d\"")), "private"),
+        (ok(&huge), "jwks.json"),
+        (ok(&set(&[&KEY])).replace("Length: ", "Length: 1"), "jwks.json"),
+    ] {
+        server.answer_with(bad);
+        let error = verifier.refresh_keys().unwrap_err().to_string();
+        assert!(error.contains(why), "{error} lacks {why}");
+        verifier.verify(&token()).unwrap();
+        assert_eq!(verifier.keys_health().unwrap().last_error, Some(error));
+    }
+    assert!(other.requests().is_empty(), "a redirect was followed");
+    server.answer_with(ok(&set(&[&OTHER_KEY])));
+    verifier.refresh_keys().unwrap();
+    assert_eq!(verifier.keys_health().unwrap().last_error, None);
+    // A withdrawn key stops verifying with the next refresh.
+    assert_refused(verifier.verify(&token()), KidUnknown);
+    verifier.verify(&OTHER_KEY.token(&claims())).unwrap();
+}
+
+#[test]
+fn v12_a_request_ends_after_five_seconds() {
+    let server = Server::start(ok(&set(&[&KEY])));
+    let verifier = server.verifier();
+    server.hang();
+    assert!(verifier.refresh_keys().unwrap_err().to_string().contains("timeout"));
+    verifier.verify(&token()).unwrap();
+}
+
+#[test]
+fn v12_ten_thousand_unknown_keys_cause_no_request() {
+    let server = Server::start(ok(&set(&[&KEY])));
+    let verifier = server.verifier();
+    for n in 0..10_000 {
+        let header = header_with("kid", json!(format!("random-{n}")));
+        let token = format!("{}.AAAA.AAAA", base64url(header));
+        assert_refused(verifier.verify(&token), KidUnknown);
+    }
+    // The first fetch is younger than the cooldown.
+    assert_eq!(server.requests().len(), 1);
+}
+
+#[test]
+fn v12_an_unknown_key_causes_a_refresh_after_the_cooldown() {
+    let server = Server::start(ok(&set(&[&OTHER_KEY])));
+    let verifier = server.builder().jwks_cooldown(Duration::ZERO).build().unwrap();
+    server.answer_with(ok(&set(&[&OTHER_KEY, &KEY])));
+    // Verifying does not wait for the network; the refresh is waited for here instead.
+    assert_refused(verifier.verify(&token()), KidUnknown);
+    let mut tries = 0;
+    while verifier.keys_health().unwrap().attempts < 2 {
+        tries += 1;
+        assert!(tries < 10_000_000, "no refresh");
+        thread::yield_now();
+    }
+    verifier.verify(&token()).unwrap();
+}
+
+#[test]
+fn v12_a_malformed_token_causes_no_request() {
+    let server = Server::start(ok(&set(&[&KEY])));
+    let verifier = server.builder().jwks_cooldown(Duration::ZERO).build().unwrap();
+    for header in [json!({ "alg": "none", "kid": "?" }), json!({ "alg": "RS256", "kid": "?" })] {
+        let token = format!("{}.AAAA.AAAA", base64url(header.to_string()));
+        verifier.verify(&token).unwrap_err();
+    }
+    verifier.verify("x.y.z").unwrap_err();
+    verifier.refresh_keys().unwrap();
+    assert_eq!(server.requests().len(), 2, "the first and the demanded one");
+}
+
+#[test]
+fn v13_a_verifier_starts_without_the_control_plane() {
+    let server = Server::start("");
+    let verifier = server.verifier();
+    assert_refused(verifier.verify(&token()), KeysUnavailable);
+    assert!(verifier.keys_health().unwrap().last_error.is_some());
+    server.answer_with(ok(&set(&[&KEY])));
+    verifier.refresh_keys().unwrap();
+    verifier.verify(&token()).unwrap();
+}
+
+#[test]
+fn v13_a_stored_set_survives_a_restart_without_the_control_plane() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    let server = Server::start(ok(&set(&[&KEY])));
+    drop(server.builder().jwks_store(&file).build().unwrap());
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
+    }
+    assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 1, "a temporary file is left");
+    server.answer_with("");
+    let restarted = server.builder().jwks_store(&file).build().unwrap();
+    restarted.verify(&token()).unwrap();
+    // Another issuer's keys are none of ours.
+    let elsewhere = builder(format!("{}?other", server.url())).jwks_store(&file).clock(|| NOW);
+    assert_refused(elsewhere.build().unwrap().verify(&token()), KeysUnavailable);
+}
+
+#[test]
+fn v13_a_damaged_store_is_reported_and_replaced() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    for damage in ["", "{", "{\"url\":1}", "\u{0}"] {
+        fs::write(&file, damage).unwrap();
+        let server = Server::start("");
+        let verifier = server.builder().jwks_store(&file).build().unwrap();
+        assert_refused(verifier.verify(&token()), KeysUnavailable);
+        server.answer_with(ok(&set(&[&KEY])));
+        verifier.refresh_keys().unwrap();
+        assert!(fs::read_to_string(&file).unwrap().contains("jwks.json"));
+    }
+}
+
+#[test]
+fn v13_keys_are_used_for_so_long_without_the_control_plane() {
+    static CLOCK: AtomicI64 = AtomicI64::new(NOW);
+    let server = Server::start(ok(&set(&[&KEY])));
+    let verifier = builder(server.url())
+        .clock(|| CLOCK.load(Ordering::Relaxed))
+        .jwks_max_stale(Duration::from_secs(1_000))
+        .build()
+        .unwrap();
+    server.answer_with("");
+    verifier.refresh_keys().unwrap_err();
+    verifier.verify_at(&token(), NOW + 1_000).unwrap();
+    assert_refused(verifier.verify_at(&token(), NOW + 1_001), KeysUnavailable);
+    // The control plane is back, and says that nothing has changed.
+    CLOCK.store(NOW + 2_000, Ordering::Relaxed);
+    server.answer_with(answer("304 Not Modified", "", ""));
+    verifier.refresh_keys().unwrap();
+    verifier.verify(&token()).unwrap();
+}
+
+#[test]
+fn v13_a_stored_set_ages_over_restarts() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("keys.json");
+    let server = Server::start(ok(&set(&[&KEY])));
+    let builder = |now: i64| {
+        let max_stale = Duration::from_secs(1_000);
+        builder(server.url()).jwks_store(&file).jwks_max_stale(max_stale).clock(move || now)
+    };
+    drop(builder(NOW).build().unwrap());
+    server.answer_with("");
+    builder(NOW + 1_000).build().unwrap().verify(&token()).unwrap();
+    let stale = builder(NOW + 1_001).build().unwrap();
+    assert_refused(stale.verify(&token()), KeysUnavailable);
+    // A set from the future is only as fresh as now.
+    let early = builder(NOW - 500).build().unwrap();
+    assert_refused(early.verify_at(&token(), NOW + 501), KeysUnavailable);
+}
+
+#[test]
+fn v12_an_unusable_url_is_refused_at_once() {
+    let refused = builder("http://cp.example/jwks.json".to_owned()).build().unwrap_err();
+    assert!(refused.to_string().contains("use https"), "{refused}");
+}

@@ -1,0 +1,121 @@
+//! What a verification costs beside the raw signature check and beside other libraries.
+//!
+//! `cargo bench -p dp-verifier` measures with ring, and with `--features aws-lc-rs` with that.
+//! Compare within one run: absolute times drift with the machine's mood.
+#![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::{KeyPair, KeySize};
+use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
+use divan::{Bencher, black_box};
+use dp_verifier::Verifier;
+use dp_verifier::cp_contracts::DeploymentLicenseClaims;
+use serde_json::{Value, json};
+
+const ISSUER: &str = "https://cp.example";
+const AUDIENCE: &str = "data-plane";
+
+fn main() {
+    divan::main();
+}
+
+/// A license token of about 2 KB, and the key that it was signed with.
+struct Sample {
+    token: String,
+    n: Vec<u8>,
+    now: i64,
+}
+
+impl Sample {
+    fn new() -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the peers know no other clock")]
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+        let now = i64::try_from(now.as_secs()).unwrap();
+        let golden = include_str!("../../cp-contracts/golden/2.5.0/license_claims.json");
+        let mut claims: Value = serde_json::from_str(golden).unwrap();
+        let members = claims.as_object_mut().unwrap();
+        members.insert("iat".to_owned(), json!(now));
+        members.insert("nbf".to_owned(), json!(now));
+        members.insert("exp".to_owned(), json!(now.saturating_add(3_600)));
+        let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
+        let header = json!({ "alg": "RS256", "typ": "license+jwt", "kid": "key-1" });
+        let message =
+            format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
+        let mut signature = vec![0; pair.public_modulus_len()];
+        let random = SystemRandom::new();
+        pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
+        let token = format!("{message}.{}", B64.encode(signature));
+        let n = pair.public_key().modulus().big_endian_without_leading_zero().to_vec();
+        Self { token, n, now }
+    }
+
+    fn parts(&self) -> (&[u8], Vec<u8>) {
+        let (message, signature) = self.token.rsplit_once('.').unwrap();
+        (message.as_bytes(), B64.decode(signature).unwrap())
+    }
+
+    fn verifier(&self) -> Verifier {
+        let jwk = json!({
+            "kty": "RSA", "n": B64.encode(&self.n), "e": "AQAB",
+            "alg": "RS256", "use": "sig", "kid": "key-1",
+        });
+        let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE);
+        builder.jwks(json!({ "keys": [jwk] }).to_string()).build().unwrap()
+    }
+}
+
+#[divan::bench]
+fn raw_ring(bencher: Bencher<'_, '_>) {
+    let sample = Sample::new();
+    let (message, signature) = sample.parts();
+    let key = ring::signature::RsaPublicKeyComponents { n: sample.n.as_slice(), e: &[1u8, 0, 1] };
+    bencher.bench(|| {
+        let algorithm = &ring::signature::RSA_PKCS1_2048_8192_SHA256;
+        key.verify(algorithm, black_box(message), black_box(&signature)).unwrap();
+    });
+}
+
+#[divan::bench]
+fn raw_aws_lc_rs(bencher: Bencher<'_, '_>) {
+    use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+    let sample = Sample::new();
+    let (message, signature) = sample.parts();
+    let key = RsaPublicKeyComponents { n: sample.n.as_slice(), e: &[1u8, 0, 1] };
+    let key = key.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).unwrap();
+    bencher.bench(|| key.verify_sig(black_box(message), black_box(&signature)).unwrap());
+}
+
+#[divan::bench]
+fn ours_uncached(bencher: Bencher<'_, '_>) {
+    let sample = Sample::new();
+    let verifier = sample.verifier();
+    bencher.bench(|| verifier.verify_at(black_box(&sample.token), sample.now).unwrap());
+}
+
+#[divan::bench]
+fn ours_claims_only(bencher: Bencher<'_, '_>) {
+    let sample = Sample::new();
+    let payload = B64.decode(sample.token.split('.').nth(1).unwrap()).unwrap();
+    bencher.bench(|| {
+        dp_verifier::check_claims(black_box(&payload), ISSUER, AUDIENCE, sample.now).unwrap();
+    });
+}
+
+#[divan::bench]
+fn jsonwebtoken_aws_lc_rs(bencher: Bencher<'_, '_>) {
+    use jsonwebtoken::{Algorithm, DecodingKey, Validation};
+    let sample = Sample::new();
+    let key = DecodingKey::from_rsa_components(&B64.encode(&sample.n), "AQAB").unwrap();
+    let mut validation = Validation::new(Algorithm::RS256);
+    validation.set_issuer(&[ISSUER]);
+    validation.set_audience(&[AUDIENCE]);
+    validation.set_required_spec_claims(&["exp", "nbf", "iss", "aud", "sub"]);
+    bencher.bench(|| {
+        let token = black_box(&sample.token);
+        jsonwebtoken::decode::<DeploymentLicenseClaims>(token, &key, &validation).unwrap()
+    });
+}
