@@ -239,7 +239,7 @@ macro_rules! from_text {
             fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
                 let text = reader.string()?;
                 let parse: fn(&str) -> Option<Self> = $parse;
-                parse(&text).ok_or(Fault::new($what))
+                parse(&text).ok_or(Fault::new(&$what))
             }
         }
     )+};

@@ -8,42 +8,48 @@
 //! `arbitrary_precision`. Here every name is unique (RFC 8259 §4 leaves that open, RFC 7515 §4 and
 //! RFC 7519 §4 ask for it), nesting is bounded, and the whole text is UTF-8 (RFC 8259 §8.1).
 
-use std::borrow::Cow;
-use std::collections::BTreeMap;
+mod read;
 
-use serde_json::{Map, Number, Value};
+use std::borrow::Cow;
+
+use serde_json::Value;
+
+pub(crate) use self::read::{found, keep, keep_unknown};
 
 /// How many objects and arrays may be open at once.
 const MAX_DEPTH: usize = 64;
 
 /// Why a text is not what was asked for, and where.
+///
+/// Two pointers, so that results fit into registers: this type is in all of them and occurs seldom.
 #[derive(Debug)]
 pub(crate) struct Fault {
-    /// The members that lead to the place, outermost first, joined by dots; empty at the top.
-    path: String,
-    what: &'static str,
+    what: &'static &'static str,
+    /// The members that lead to the place, outermost first, joined by dots; none at the top.
+    path: Option<Box<String>>,
 }
 
 impl Fault {
-    pub(crate) const fn new(what: &'static str) -> Self {
-        Self { path: String::new(), what }
+    pub(crate) const fn new(what: &'static &'static str) -> Self {
+        Self { what, path: None }
     }
 
     /// The same fault, seen from the object that has `member`.
-    pub(crate) fn within(mut self, member: &str) -> Self {
-        self.path = match self.path.as_str() {
-            "" => member.to_owned(),
-            path => format!("{member}.{path}"),
+    #[cold]
+    pub(crate) fn within(self, member: &str) -> Self {
+        let path = match self.path {
+            None => member.to_owned(),
+            Some(path) => format!("{member}.{path}"),
         };
-        self
+        Self { path: Some(Box::new(path)), ..self }
     }
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.path.as_str() {
-            "" => f.write_str(self.what),
-            path => write!(f, "{path}: {}", self.what),
+        match &self.path {
+            None => f.write_str(self.what),
+            Some(path) => write!(f, "{path}: {}", self.what),
         }
     }
 }
@@ -63,12 +69,12 @@ pub(crate) trait Read<'a>: Sized {
 
 /// Reads a whole document of one value.
 pub(crate) fn document<'a, T: Read<'a>>(bytes: &'a [u8]) -> Result<T> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Fault::new("is not UTF-8"))?;
+    let text = std::str::from_utf8(bytes).map_err(|_| Fault::new(&"is not UTF-8"))?;
     let mut reader = Reader { rest: text, room: MAX_DEPTH };
     let value = T::read(&mut reader)?;
     match reader.peek() {
         None => Ok(value),
-        Some(_) => Err(Fault::new("goes on after its end")),
+        Some(_) => Err(Fault::new(&"goes on after its end")),
     }
 }
 
@@ -127,7 +133,7 @@ impl<'a> Reader<'a> {
         mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<()>,
     ) -> Result<()> {
         if !self.take(b'{') {
-            return Err(Fault::new("must be an object"));
+            return Err(Fault::new(&"must be an object"));
         }
         self.enter()?;
         if !self.take(b'}') {
@@ -154,7 +160,7 @@ impl<'a> Reader<'a> {
 
     fn array(&mut self) -> Result<Vec<Value>> {
         if !self.take(b'[') {
-            return Err(Fault::new("must be an array"));
+            return Err(Fault::new(&"must be an array"));
         }
         self.enter()?;
         let mut items = Vec::new();
@@ -174,7 +180,7 @@ impl<'a> Reader<'a> {
     }
 
     fn enter(&mut self) -> Result<()> {
-        self.room = self.room.checked_sub(1).ok_or(Fault::new("is nested too deeply"))?;
+        self.room = self.room.checked_sub(1).ok_or(Fault::new(&"is nested too deeply"))?;
         Ok(())
     }
 
@@ -190,40 +196,41 @@ impl<'a> Reader<'a> {
     /// Reads a string, borrowing it from the text when it has no escapes.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
         if !self.take(b'"') {
-            return Err(Fault::new("must be a string"));
+            return Err(Fault::new(&"must be a string"));
         }
-        let plain = self.plain()?;
-        if self.rest.starts_with('"') {
-            self.skip(1);
+        let (plain, mut end) = self.plain()?;
+        if end == b'"' {
             return Ok(Cow::Borrowed(plain));
         }
         let mut text = plain.to_owned();
-        loop {
-            if self.rest.starts_with('"') {
-                self.skip(1);
-                return Ok(Cow::Owned(text));
-            }
+        while end == b'\\' {
             text.push(self.escape()?);
-            text.push_str(self.plain()?);
+            let (plain, next) = self.plain()?;
+            text.push_str(plain);
+            end = next;
+        }
+        Ok(Cow::Owned(text))
+    }
+
+    /// Takes the characters up to the next quote or backslash, and that.
+    fn plain(&mut self) -> Result<(&'a str, u8)> {
+        let is_end = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
+        let length = self.rest.as_bytes().iter().position(is_end).ok_or(NOT_JSON)?;
+        let (plain, rest) = self.rest.split_at_checked(length).ok_or(NOT_JSON)?;
+        self.rest = rest;
+        match rest.as_bytes().first() {
+            Some(end @ (b'"' | b'\\')) => {
+                self.skip(1);
+                Ok((plain, *end))
+            }
+            // A control character must be escaped (RFC 8259 §7).
+            _ => Err(NOT_JSON),
         }
     }
 
-    /// Takes the characters up to the next quote or backslash.
-    fn plain(&mut self) -> Result<&'a str> {
-        let stop = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
-        let end = self.rest.as_bytes().iter().position(stop);
-        let Some((plain, rest)) = end.and_then(|end| self.rest.split_at_checked(end)) else {
-            return Err(NOT_JSON);
-        };
-        self.rest = rest;
-        // A control character stops it too, and is neither a quote nor an escape.
-        if rest.starts_with(['"', '\\']) { Ok(plain) } else { Err(NOT_JSON) }
-    }
-
+    /// Takes what follows a backslash.
     fn escape(&mut self) -> Result<char> {
-        let escaped = self.rest.as_bytes().get(1).copied();
-        // Only ASCII can follow a backslash, so that two bytes are two characters.
-        let plain = match escaped {
+        let character = match self.rest.as_bytes().first() {
             Some(b'"') => '"',
             Some(b'\\') => '\\',
             Some(b'/') => '/',
@@ -235,26 +242,27 @@ impl<'a> Reader<'a> {
             Some(b'u') => return self.unicode(),
             _ => return Err(NOT_JSON),
         };
-        self.skip(2);
-        Ok(plain)
+        self.skip(1);
+        Ok(character)
     }
 
-    /// Takes `\uXXXX`, or two of them that are one character (RFC 8259 §7).
+    /// Takes `uXXXX`, or with a backslash between, two of them that are one character.
     fn unicode(&mut self) -> Result<char> {
-        let first = self.code_unit()?;
+        let first = self.code_unit("u")?;
         let is_first_of_two = (0xD800..0xDC00).contains(&first);
-        let units = if is_first_of_two { vec![first, self.code_unit()?] } else { vec![first] };
-        match char::decode_utf16(units).next() {
+        let second = if is_first_of_two { Some(self.code_unit("\\u")?) } else { None };
+        match char::decode_utf16([first].into_iter().chain(second)).next() {
             Some(Ok(character)) => Ok(character),
-            _ => Err(Fault::new("has half a surrogate pair")),
+            _ => Err(Fault::new(&"has half a surrogate pair")),
         }
     }
 
-    fn code_unit(&mut self) -> Result<u16> {
-        let digits = self.rest.strip_prefix("\\u").and_then(|rest| rest.get(..4));
+    fn code_unit(&mut self, prefix: &str) -> Result<u16> {
+        self.literal(prefix)?;
         // `from_str_radix` would also take a sign.
-        let digits = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit())).ok_or(NOT_JSON)?;
-        self.skip(6);
+        let is_hex = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let digits = self.rest.get(..4).filter(is_hex).ok_or(NOT_JSON)?;
+        self.skip(4);
         u16::from_str_radix(digits, 16).map_err(|_| NOT_JSON)
     }
 
@@ -265,27 +273,26 @@ impl<'a> Reader<'a> {
         let end = self.rest.bytes().position(|byte| !part(&byte)).unwrap_or(self.rest.len());
         let (text, rest) = self.rest.split_at_checked(end).unwrap_or_default();
         if text.is_empty() {
-            return Err(Fault::new("must be a number"));
+            return Err(Fault::new(&"must be a number"));
         }
-        let (int, tail) = digits(text.strip_prefix('-').unwrap_or(text));
-        if int.is_empty() || (int.starts_with('0') && int != "0") {
+        let (int, mut tail) = digits(after(text, b"-").unwrap_or(text));
+        if int.is_empty() || (int != "0" && after(int, b"0").is_some()) {
             return Err(NOT_JSON);
         }
         let is_integer = tail.is_empty();
-        let mut tail = tail;
-        if let Some(fraction) = tail.strip_prefix('.') {
-            let (fraction, after) = digits(fraction);
+        if let Some(fraction) = after(tail, b".") {
+            let (fraction, more) = digits(fraction);
             if fraction.is_empty() {
                 return Err(NOT_JSON);
             }
-            tail = after;
+            tail = more;
         }
-        if let Some(exponent) = tail.strip_prefix(['e', 'E']) {
-            let (exponent, after) = digits(exponent.strip_prefix(['+', '-']).unwrap_or(exponent));
+        if let Some(exponent) = after(tail, b"eE") {
+            let (exponent, more) = digits(after(exponent, b"+-").unwrap_or(exponent));
             if exponent.is_empty() {
                 return Err(NOT_JSON);
             }
-            tail = after;
+            tail = more;
         }
         if !tail.is_empty() {
             return Err(NOT_JSON);
@@ -295,10 +302,16 @@ impl<'a> Reader<'a> {
     }
 }
 
-const NOT_JSON: Fault = Fault::new("is not JSON");
+const NOT_JSON: Fault = Fault::new(&"is not JSON");
 
 fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
+}
+
+/// What follows the first character, when that is one of these, which are ASCII.
+fn after<'a>(text: &'a str, any: &[u8]) -> Option<&'a str> {
+    let is_first = text.as_bytes().first().is_some_and(|first| any.contains(first));
+    if is_first { text.get(1..) } else { None }
 }
 
 fn digits(text: &str) -> (&str, &str) {
@@ -306,127 +319,5 @@ fn digits(text: &str) -> (&str, &str) {
     text.split_at_checked(end).unwrap_or_default()
 }
 
-/// Keeps the value of a member, unless the name was there before.
-pub(crate) fn keep<'a, T: Read<'a>>(
-    reader: &mut Reader<'a>,
-    member: &str,
-    slot: &mut Option<T>,
-) -> Result<()> {
-    let value = T::read(reader).map_err(|fault| fault.within(member))?;
-    match slot.replace(value) {
-        None => Ok(()),
-        Some(_) => Err(Fault::new("occurs twice").within(member)),
-    }
-}
-
-/// The value of a member after its object was read.
-pub(crate) fn found<'a, T: Read<'a>>(slot: Option<T>, member: &str) -> Result<T> {
-    slot.or_else(T::absent).ok_or_else(|| Fault::new("is missing").within(member))
-}
-
-impl<'a> Read<'a> for Value {
-    fn read(reader: &mut Reader<'a>) -> Result<Self> {
-        Ok(match reader.peek() {
-            Some(b'{') => Value::Object(Map::read(reader)?),
-            Some(b'[') => Value::Array(reader.array()?),
-            Some(b'"') => Value::String(reader.string()?.into_owned()),
-            Some(b't') => reader.literal("true").map(|()| Value::Bool(true))?,
-            Some(b'f') => reader.literal("false").map(|()| Value::Bool(false))?,
-            Some(b'n') => reader.literal("null").map(|()| Value::Null)?,
-            Some(b'-' | b'0'..=b'9') => {
-                let (text, is_integer) = reader.number()?;
-                Value::Number(value_of(text, is_integer)?)
-            }
-            _ => return Err(NOT_JSON),
-        })
-    }
-}
-
-fn value_of(text: &str, is_integer: bool) -> Result<Number> {
-    // Minus zero is a float, or its sign would be lost.
-    if is_integer && text != "-0" {
-        if let Ok(number) = text.parse::<u64>() {
-            return Ok(number.into());
-        }
-        if let Ok(number) = text.parse::<i64>() {
-            return Ok(number.into());
-        }
-    }
-    let float = text.parse().ok().and_then(Number::from_f64);
-    float.ok_or(Fault::new("has a number out of range"))
-}
-
-impl<'a> Read<'a> for Map<String, Value> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self> {
-        let mut members = Map::new();
-        reader.object(|reader, name| keep_unknown(reader, name, &mut members))?;
-        Ok(members)
-    }
-}
-
-/// Keeps a member that the contract does not name.
-pub(crate) fn keep_unknown<'a>(
-    reader: &mut Reader<'a>,
-    name: Cow<'a, str>,
-    members: &mut Map<String, Value>,
-) -> Result<()> {
-    let value = Value::read(reader)?;
-    match members.insert(name.into_owned(), value) {
-        None => Ok(()),
-        Some(_) => Err(Fault::new("has a member twice")),
-    }
-}
-
-impl<'a, T: Read<'a>> Read<'a> for BTreeMap<String, T> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self> {
-        let mut members = Self::new();
-        reader.object(|reader, name| {
-            match members.insert(name.into_owned(), T::read(reader)?) {
-                None => Ok(()),
-                Some(_) => Err(Fault::new("has a member twice")),
-            }
-        })?;
-        Ok(members)
-    }
-
-    fn absent() -> Option<Self> {
-        Some(Self::new())
-    }
-}
-
-impl<'a> Read<'a> for String {
-    fn read(reader: &mut Reader<'a>) -> Result<Self> {
-        reader.string().map(Cow::into_owned)
-    }
-}
-
-impl<'a, T: Read<'a>> Read<'a> for Option<T> {
-    fn read(reader: &mut Reader<'a>) -> Result<Self> {
-        if reader.null()? { Ok(None) } else { T::read(reader).map(Some) }
-    }
-
-    fn absent() -> Option<Self> {
-        Some(None)
-    }
-}
-
-/// Integers are read from integers only: `1.0` and `1e0` are other spellings of no integer.
-macro_rules! integers {
-    ($($int:ty)+) => {$(
-        impl<'a> Read<'a> for $int {
-            fn read(reader: &mut Reader<'a>) -> Result<Self> {
-                let parsed = match reader.number() {
-                    Ok((text, true)) if text != "-0" => text.parse().ok(),
-                    _ => None,
-                };
-                parsed.ok_or(Fault::new(concat!("must be an integer (", stringify!($int), ")")))
-            }
-        }
-    )+};
-}
-
-integers!(i64 u64);
-
 #[cfg(test)]
-#[path = "json_tests.rs"]
 mod tests;

@@ -176,5 +176,4 @@ impl<'a> Read<'a> for Header<'a> {
 }
 
 #[cfg(test)]
-#[path = "jws_tests.rs"]
 mod tests;
