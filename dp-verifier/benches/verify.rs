@@ -58,12 +58,12 @@ impl Sample {
         (message.as_bytes(), B64.decode(signature).unwrap())
     }
 
-    fn verifier(&self) -> Verifier {
+    fn verifier(&self, cache: usize) -> Verifier {
         let jwk = json!({
             "kty": "RSA", "n": B64.encode(&self.n), "e": "AQAB",
             "alg": "RS256", "use": "sig", "kid": "key-1",
         });
-        let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE);
+        let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).cache(cache);
         builder.jwks(json!({ "keys": [jwk] }).to_string()).build().unwrap()
     }
 }
@@ -92,7 +92,14 @@ fn raw_aws_lc_rs(bencher: Bencher<'_, '_>) {
 #[divan::bench]
 fn ours_uncached(bencher: Bencher<'_, '_>) {
     let sample = Sample::new();
-    let verifier = sample.verifier();
+    let verifier = sample.verifier(0);
+    bencher.bench(|| verifier.verify_at(black_box(&sample.token), sample.now).unwrap());
+}
+
+#[divan::bench]
+fn ours_cached(bencher: Bencher<'_, '_>) {
+    let sample = Sample::new();
+    let verifier = sample.verifier(1_024);
     bencher.bench(|| verifier.verify_at(black_box(&sample.token), sample.now).unwrap());
 }
 

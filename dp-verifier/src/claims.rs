@@ -90,7 +90,7 @@ impl Rules {
     }
 
     /// The rules of time: valid from `nbf` on and until just before `exp` (RFC 7519 §4.1.4, §4.1.5).
-    fn times(&self, iat: i64, nbf: i64, exp: i64, now: i64) -> Result<(), VerifyError> {
+    pub(crate) fn times(&self, iat: i64, nbf: i64, exp: i64, now: i64) -> Result<(), VerifyError> {
         if [iat, nbf, exp].iter().any(|date| !(0..=MAX_DATE).contains(date)) {
             return Err(VerifyError::new(ClaimsInvalid, "iat, nbf or exp is not a date"));
         }

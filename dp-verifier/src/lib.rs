@@ -41,6 +41,7 @@
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 
+mod cache;
 mod claims;
 mod clock;
 mod error;
@@ -53,6 +54,7 @@ mod license;
 mod rsa;
 mod verifier;
 
+pub use cache::CacheStats;
 pub use clock::{Clock, SystemClock};
 pub use cp_contracts;
 pub use error::{ErrorCode, VerifyError};

@@ -8,10 +8,12 @@ use arc_swap::ArcSwap;
 use cp_contracts::JwkSet;
 
 use crate::ErrorCode::{KeysUnavailable, KidUnknown, TokenTooLarge};
+use crate::cache::Cache;
 use crate::claims::Rules;
 use crate::error::quoted;
 use crate::jws::{self, Kind, MAX_TOKEN};
-use crate::{Clock, KeySet, KeySetError, LicenseContext, SystemClock, VerifyError};
+use crate::rsa::PublicKey;
+use crate::{CacheStats, Clock, KeySet, KeySetError, LicenseContext, SystemClock, VerifyError};
 
 /// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
 const MAX_LEEWAY: i64 = 300;
@@ -42,6 +44,7 @@ struct Inner {
     rules: Rules,
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
+    cache: Option<Cache>,
     #[cfg(feature = "fetch")]
     refresher: Option<crate::fetch::Refresher>,
 }
@@ -70,20 +73,50 @@ impl Verifier {
     /// As [`verify`](Self::verify).
     pub fn verify_at(&self, token: &str, now: i64) -> Result<LicenseContext, VerifyError> {
         let snapshot = self.inner.keys.load();
-        let payload = jws::open(token, Kind::LICENSE, |kid| {
-            if now > snapshot.good_until {
-                let detail = "no key set of the issuer is at hand that is recent enough";
-                return Err(VerifyError::new(KeysUnavailable, detail));
+        if let Some(cache) = &self.inner.cache
+            && now <= snapshot.good_until
+            && let Some(license) =
+                cache.find(token, &snapshot.keys, |license| self.is_current(license, now))
+        {
+            return Ok(license);
+        }
+        let payload = jws::open(token, Kind::LICENSE, |kid| self.key(&snapshot, kid, now))?;
+        let license = LicenseContext::new(self.inner.rules.judge(&payload, now)?);
+        if let Some(cache) = &self.inner.cache {
+            cache.keep(token, &snapshot.keys, &license);
+        }
+        Ok(license)
+    }
+
+    /// Whether the times of a license that was found good before still hold.
+    fn is_current(&self, license: &LicenseContext, now: i64) -> bool {
+        let claims = license.claims();
+        self.inner.rules.times(claims.iat, claims.nbf, claims.exp, now).is_ok()
+    }
+
+    fn key<'k>(
+        &self,
+        snapshot: &'k Snapshot,
+        kid: &str,
+        now: i64,
+    ) -> Result<&'k PublicKey, VerifyError> {
+        if now > snapshot.good_until {
+            let detail = "no key set of the issuer is at hand that is recent enough";
+            return Err(VerifyError::new(KeysUnavailable, detail));
+        }
+        snapshot.keys.find(kid).ok_or_else(|| {
+            #[cfg(feature = "fetch")]
+            if let Some(refresher) = &self.inner.refresher {
+                refresher.report_unknown(kid);
             }
-            snapshot.keys.find(kid).ok_or_else(|| {
-                #[cfg(feature = "fetch")]
-                if let Some(refresher) = &self.inner.refresher {
-                    refresher.report_unknown(kid);
-                }
-                VerifyError::new(KidUnknown, format!("no key {} is known", quoted(kid)))
-            })
-        })?;
-        self.inner.rules.judge(&payload, now).map(LicenseContext::new)
+            VerifyError::new(KidUnknown, format!("no key {} is known", quoted(kid)))
+        })
+    }
+
+    /// How often tokens were found in the cache; none when there is no cache.
+    #[must_use]
+    pub fn cache_stats(&self) -> Option<CacheStats> {
+        self.inner.cache.as_ref().map(Cache::stats)
     }
 
     /// Replaces the keys, for an app that fetches them in its own way.
@@ -129,6 +162,7 @@ pub struct VerifierBuilder {
     keys: Option<Source>,
     leeway: Option<i64>,
     clock: Option<Arc<dyn Clock>>,
+    cache: Option<usize>,
     #[cfg(feature = "fetch")]
     fetch: crate::fetch::FetchSettings,
 }
@@ -187,6 +221,15 @@ impl VerifierBuilder {
         self
     }
 
+    /// How many good tokens to remember, so that seeing one again costs next to nothing: 1,024 by
+    /// default, which takes about 5 MB when it is full of usual tokens; 0 switches it off.
+    ///
+    /// A remembered token is judged by its times again and ends with its key.
+    pub fn cache(mut self, tokens: usize) -> Self {
+        self.cache = Some(tokens);
+        self
+    }
+
     /// Takes the time from elsewhere than the machine's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -228,11 +271,13 @@ impl VerifierBuilder {
             }
         };
         let rules = Rules { issuer, audience, leeway };
+        let cache = Cache::new(self.cache.unwrap_or(1_024));
         Ok(Verifier {
             inner: Arc::new(Inner {
                 rules,
                 keys,
                 clock,
+                cache,
                 #[cfg(feature = "fetch")]
                 refresher,
             }),

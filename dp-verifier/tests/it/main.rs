@@ -6,6 +6,7 @@
     reason = "a test fails by panicking"
 )]
 
+mod cache;
 mod claims;
 mod codes;
 mod differential;

@@ -1,0 +1,195 @@
+//! The settings: each is a flag and a variable, and its doc comment is the reference.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+use chrono::TimeDelta;
+use clap::{Args, ValueEnum};
+
+use crate::kernel::clock::{Clock, Random};
+use crate::kernel::db::Db;
+use crate::kernel::secret::{Kek, Secret};
+use crate::{App, Settings, licensing};
+
+/// How the server is set up. Every setting is a flag or an environment variable.
+#[derive(Args, Clone, Debug)]
+pub struct Config {
+    /// Where to listen: address and port.
+    #[arg(long, env = "CP_LISTEN", default_value = "127.0.0.1:8801", global = true)]
+    pub listen: SocketAddr,
+
+    /// The database: sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE.
+    #[arg(
+        long,
+        env = "CP_DATABASE_URL",
+        default_value = "sqlite:data/control-plane.db",
+        hide_env_values = true,
+        value_parser = database_url,
+        global = true
+    )]
+    pub database_url: String,
+
+    /// The URL under which the world reaches this server; also the issuer (`iss`) of its tokens.
+    #[arg(
+        long,
+        env = "CP_BASE_URL",
+        default_value = "http://127.0.0.1:8801",
+        value_parser = base_url,
+        global = true
+    )]
+    pub base_url: String,
+
+    /// The audience (`aud`) of license tokens.
+    #[arg(long, env = "CP_AUDIENCE", default_value = "data-plane", value_parser = audience, global = true)]
+    pub audience: String,
+
+    /// The first service token, of at least 16 characters. Without it the first start prints one,
+    /// once.
+    #[arg(long, env = "CP_BOOTSTRAP_TOKEN", hide_env_values = true, value_parser = bootstrap, global = true)]
+    pub bootstrap_token: Option<Hidden>,
+
+    /// The folder of local keys.
+    #[arg(long, env = "CP_KEYS_DIR", default_value = "keys", global = true)]
+    pub keys_dir: PathBuf,
+
+    /// The key-encryption key: base64 of 32 bytes. Without it the file `kek` in the keys folder is
+    /// used, and created by the first start.
+    #[arg(long, env = "CP_KEY_ENCRYPTION_KEY", hide_env_values = true, value_parser = hidden, global = true)]
+    pub key_encryption_key: Option<Hidden>,
+
+    /// A PEM file with an RSA private key (PKCS#1 or PKCS#8) to import as the active signing key.
+    #[arg(long, env = "CP_SIGNING_PRIVATE_KEY_PATH", global = true)]
+    pub signing_private_key_path: Option<PathBuf>,
+
+    /// The passphrase of that file, if it is encrypted.
+    #[arg(long, env = "CP_SIGNING_KEY_PASSPHRASE", hide_env_values = true, value_parser = hidden, global = true)]
+    pub signing_key_passphrase: Option<Hidden>,
+
+    /// The size of new signing keys: 2048, 3072 or 4096 bits.
+    #[arg(long, env = "CP_SIGNING_KEY_BITS", default_value = "2048", value_parser = key_bits, global = true)]
+    pub signing_key_bits: u32,
+
+    /// How long a license token is valid unless its request says otherwise: 1h to 3650d.
+    #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = ttl, global = true)]
+    pub bundle_ttl: TimeDelta,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
+    #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]
+    pub log: String,
+
+    /// How log lines look.
+    #[arg(long, env = "CP_LOG_FORMAT", default_value = "text", ignore_case = true, global = true)]
+    pub log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// A secret setting; clap needs it to be shareable.
+pub type Hidden = Arc<Secret<String>>;
+
+impl Config {
+    /// Opens the database and brings the installation up to date; the caller may then serve.
+    pub async fn open(&self) -> anyhow::Result<App> {
+        let app = self.connect().await?;
+        app.migrate().await?;
+        let passphrase = self.signing_key_passphrase.as_deref();
+        let import = self.signing_private_key_path.as_deref();
+        licensing::keys::prepare(&app, import, passphrase, self.signing_key_bits)
+            .await
+            .context("CP_SIGNING_PRIVATE_KEY_PATH or the stored signing key")?;
+        Ok(app)
+    }
+
+    async fn connect(&self) -> anyhow::Result<App> {
+        let random = Random::system();
+        let kek =
+            Kek::load(self.key_encryption_key.as_deref(), &self.keys_dir.join("kek"), &random)?;
+        let db = Db::open(&self.database_url).await.context(
+            "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
+             postgres://USER:PASSWORD@HOST/DATABASE",
+        )?;
+        let settings = Settings {
+            base_url: self.base_url.clone(),
+            audience: self.audience.clone(),
+            bundle_ttl: self.bundle_ttl,
+        };
+        Ok(App::new(db, Clock::system(), random, kek, settings))
+    }
+}
+
+fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
+    Ok(Arc::new(Secret::new(text.to_owned())))
+}
+
+fn bootstrap(text: &str) -> anyhow::Result<Hidden> {
+    if text.len() < 16 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        bail!("it has fewer than 16 characters, or blanks; make one with `openssl rand -hex 32`");
+    }
+    Ok(Arc::new(Secret::new(text.to_owned())))
+}
+
+fn database_url(text: &str) -> anyhow::Result<String> {
+    let known = ["sqlite:", "postgres://", "postgresql://"];
+    if !known.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
+        bail!("it takes sqlite:data/control-plane.db or postgres://USER:PASSWORD@HOST/DATABASE");
+    }
+    Ok(text.to_owned())
+}
+
+fn base_url(text: &str) -> anyhow::Result<String> {
+    let example = "such as https://licenses.example.com";
+    let url =
+        url::Url::parse(text).with_context(|| format!("it takes an absolute URL {example}"))?;
+    let plain = matches!(url.scheme(), "http" | "https")
+        && url.has_host()
+        && url.query().is_none()
+        && url.fragment().is_none()
+        && url.username().is_empty();
+    if !plain {
+        bail!("it takes an http or https URL without a user, query or fragment, {example}");
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+fn audience(text: &str) -> anyhow::Result<String> {
+    if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+        bail!("it takes 1 to 255 printable characters, such as data-plane");
+    }
+    Ok(text.to_owned())
+}
+
+fn key_bits(text: &str) -> anyhow::Result<u32> {
+    match text.parse() {
+        Ok(bits @ (2048 | 3072 | 4096)) => Ok(bits),
+        _ => bail!("it takes 2048, 3072 or 4096"),
+    }
+}
+
+fn ttl(text: &str) -> anyhow::Result<TimeDelta> {
+    let (number, unit) =
+        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
+    let seconds = match unit {
+        "s" => 1,
+        "m" => 60,
+        "h" => 3600,
+        "d" => 86_400,
+        _ => 0,
+    };
+    let total = number.parse::<i64>().ok().and_then(|n| n.checked_mul(seconds)).unwrap_or(0);
+    if !(3600..=3650 * 86_400).contains(&total) {
+        bail!("it takes a whole number with s, m, h or d, from 1h to 3650d, such as 30d");
+    }
+    Ok(TimeDelta::seconds(total))
+}
+
+fn log_filter(text: &str) -> anyhow::Result<String> {
+    tracing_subscriber::EnvFilter::try_new(text)
+        .map_err(|e| anyhow::anyhow!("{e}; it takes a filter such as info or info,sqlx=debug"))?;
+    Ok(text.to_owned())
+}

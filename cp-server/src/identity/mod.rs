@@ -1,0 +1,8 @@
+//! Who people and machines are, and what they may do.
+
+pub mod me;
+pub mod memberships;
+pub mod roles;
+pub mod service_tokens;
+pub mod users;
+pub mod whoami;

@@ -1,0 +1,496 @@
+//! Service tokens: the credentials of machines.
+//!
+//! A token reads `cpat_<id>_<secret>_<checksum>`: the id finds the row, the secret (256 random
+//! bits) is kept as its SHA-256 only, and the checksum lets a secret scanner, and this server,
+//! tell junk without a look-up. All parts are hexadecimal.
+
+use std::collections::HashMap;
+use std::sync::Mutex;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use crate::App;
+use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::caller::{
+    Authenticate, Caller, CallerFuture, CallerKind, Permission, Permissions, Scope,
+};
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
+use crate::kernel::json::Between;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::{Org, Platform, PlatformKey, Shared};
+use crate::kernel::record::Codes;
+use crate::kernel::secret::{ShownOnce, equal, hex, sha256};
+use crate::kernel::text::Name;
+
+crate::routes! { service_tokens:
+    /// Lists the service tokens of the platform and of all organizations.
+    GET "/service-tokens" TokensRead => list_all;
+    /// Creates a service token of the platform.
+    POST "/service-tokens" TokensWrite => create;
+    /// Lists the organization's service tokens.
+    GET "/organizations/{org}/service-tokens" TokensRead => list;
+    /// Creates a service token that is held to the organization.
+    POST "/organizations/{org}/service-tokens" TokensWrite => create_in_organization;
+    /// Lists the deployment's service tokens.
+    GET "/deployments/{id}/service-tokens" TokensRead => list_of_deployment;
+    /// Creates a service token for the deployment: it can do what a data plane needs.
+    POST "/deployments/{id}/service-tokens" TokensWrite => create_in_deployment;
+    /// Replaces the token's secret. The one before is taken for `overlap_seconds` more.
+    POST "/service-tokens/{id}/rotate" TokensWrite => rotate;
+    /// Revokes a service token.
+    DELETE "/service-tokens/{id}" TokensWrite => revoke;
+}
+
+const PREFIX: &str = "cpat_";
+
+/// What a deployment's token may do at most.
+const DATA_PLANE: &[Permission] = &[Permission::UsersWhoami];
+
+crate::record! {
+    /// A machine's credential, without its secret.
+    ServiceToken in service_tokens {
+        id: TokenId,
+        /// Null for a token of the platform.
+        organization_id: Option<OrganizationId>,
+        deployment_id: Option<DeploymentId>,
+        name: String,
+        permissions: Codes,
+        expires_at: Option<DateTime<Utc>>,
+        last_used_at: Option<DateTime<Utc>>,
+        revoked_at: Option<DateTime<Utc>>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+/// A new token, whose text is shown this once.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct IssuedToken {
+    token: ShownOnce,
+    #[serde(flatten)]
+    service_token: ServiceToken,
+}
+
+impl IssuedToken {
+    pub fn text(&self) -> &str {
+        self.token.expose()
+    }
+}
+
+impl Resource for IssuedToken {
+    const NOUN: &'static str = "service token";
+    const PATH: &'static str = "service-tokens";
+    fn name(&self) -> String {
+        self.service_token.id.to_string()
+    }
+}
+
+impl PlatformKey for TokenId {
+    const NOUN: &'static str = "service token";
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct TokenFilter {
+    /// True for those that still work, false for revoked ones.
+    active: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewToken {
+    name: Name,
+    /// Codes such as `licenses:issue`; `*` for all.
+    permissions: Vec<String>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDeploymentToken {
+    name: Name,
+    /// What a data plane needs, when absent.
+    permissions: Option<Vec<String>>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Rotation {
+    /// 0 to 7 days; 0 when absent.
+    #[serde(default = "at_once")]
+    overlap_seconds: Between<0, 604_800>,
+}
+
+fn at_once() -> Between<0, 604_800> {
+    Between(0)
+}
+
+async fn list_all(
+    cx: &mut Cx<Scope>,
+    _: Platform,
+    list: List<TokenFilter>,
+) -> Result<Page<ServiceToken>> {
+    let query = cx.tx.select("WHERE TRUE");
+    list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<TokenFilter>) -> Result<Page<ServiceToken>> {
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
+}
+
+async fn list_of_deployment(
+    cx: &mut Cx,
+    id: DeploymentId,
+    list: List<TokenFilter>,
+) -> Result<Page<ServiceToken>> {
+    let query = cx.tx.select("WHERE deployment_id = $1 AND organization_id = $2");
+    let query = query.bind(id).bind(cx.org);
+    list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
+}
+
+async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewToken) -> Result<Created<IssuedToken>> {
+    issue(cx, Scope::Platform, new).await
+}
+
+async fn create_in_organization(
+    cx: &mut Cx,
+    _: Org,
+    new: NewToken,
+) -> Result<Created<IssuedToken>> {
+    let scope = Scope::Organization { organization_id: cx.org };
+    issue(cx, scope, new).await
+}
+
+async fn create_in_deployment(
+    cx: &mut Cx,
+    id: DeploymentId,
+    new: NewDeploymentToken,
+) -> Result<Created<IssuedToken>> {
+    let all = || DATA_PLANE.iter().map(|p| p.as_str().to_owned()).collect();
+    let permissions: Vec<String> = new.permissions.unwrap_or_else(all);
+    let most = DATA_PLANE.iter().fold(Permissions::NONE, |set, p| set.with(*p));
+    let wanted = parse(&permissions)?;
+    if !most.covers(wanted) {
+        let detail = format!("permissions: a deployment's token holds at most {:?}", most.codes());
+        return Err(Error::invalid("permissions", detail));
+    }
+    let scope = Scope::Deployment { organization_id: cx.org, deployment_id: id };
+    issue(cx, scope, NewToken { name: new.name, permissions, expires_at: new.expires_at }).await
+}
+
+async fn issue<G>(cx: &mut Cx<G>, scope: Scope, new: NewToken) -> Result<Created<IssuedToken>> {
+    // Nobody gives away more than they hold.
+    if !cx.caller.permissions.covers(parse(&new.permissions)?) {
+        let detail = "permissions: a caller can only pass on permissions that it holds.";
+        return Err(Error::new(ProblemCode::Forbidden, detail).at("permissions"));
+    }
+    if new.expires_at.is_some_and(|at| at <= cx.now) {
+        return Err(Error::invalid("expires_at", "expires_at: is in the past"));
+    }
+    let id = TokenId::new(&cx.app.random, cx.now);
+    let text = compose(id, &cx.app.random.bytes());
+    let row = Row { id, scope, name: new.name.into_string(), codes: new.permissions.into() };
+    let service_token = insert(&mut cx.tx, cx.now, row, new.expires_at, text.expose()).await?;
+    Ok(Created(IssuedToken { token: text, service_token }))
+}
+
+async fn rotate(
+    cx: &mut Cx<Scope>,
+    Shared(id): Shared<TokenId>,
+    rotation: Rotation,
+) -> Result<IssuedToken> {
+    let before = visible(cx, id).await?;
+    if before.revoked_at.is_some() {
+        return Err(Error::new(ProblemCode::Conflict, "The token is revoked; create a new one."));
+    }
+    let text = compose(id, &cx.app.random.bytes());
+    let overlap = TimeDelta::seconds(rotation.overlap_seconds.0);
+    let sql = "UPDATE service_tokens
+               SET previous_hash = secret_hash, previous_until = $2, secret_hash = $3,
+                   updated_at = $4
+               WHERE id = $1";
+    let update = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(cx.now + overlap)
+        .bind(sha256(text.expose().as_bytes()).to_vec())
+        .bind(cx.now);
+    Ok(IssuedToken { token: text, service_token: update.one().await? })
+}
+
+async fn revoke(cx: &mut Cx<Scope>, Shared(id): Shared<TokenId>) -> Result<NoContent> {
+    let before = visible(cx, id).await?;
+    cx.trail.before = serde_json::to_value(before).ok();
+    let sql = "UPDATE service_tokens SET revoked_at = COALESCE(revoked_at, $2), updated_at = $2
+               WHERE id = $1";
+    cx.tx.q(sql).bind(id).bind(cx.now).exec().await?;
+    Ok(NoContent)
+}
+
+async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
+    let query = cx.tx.select("WHERE id = $1").bind(id);
+    let query = query.and_some(" AND organization_id = ?", cx.org.organization());
+    let found: Option<ServiceToken> = query.opt().await?;
+    let found = found.ok_or_else(|| Error::not_found("service token"))?;
+    cx.trail.organization = found.organization_id;
+    Ok(found)
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM service_tokens WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+fn parse(codes: &[String]) -> Result<Permissions> {
+    Permissions::parse(codes.iter().map(String::as_str))
+        .map_err(|e| Error::invalid("permissions", format!("permissions: {e}")))
+}
+
+/// What stands in the row of a new token.
+struct Row {
+    id: TokenId,
+    scope: Scope,
+    name: String,
+    codes: Codes,
+}
+
+async fn insert(
+    tx: &mut Conn,
+    now: DateTime<Utc>,
+    row: Row,
+    expires_at: Option<DateTime<Utc>>,
+    text: &str,
+) -> Result<ServiceToken> {
+    let deployment = match row.scope {
+        Scope::Deployment { deployment_id, .. } => Some(deployment_id),
+        _ => None,
+    };
+    let sql = "INSERT INTO service_tokens
+               (id, organization_id, deployment_id, name, permissions, secret_hash, expires_at,
+                created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
+    let insert = tx
+        .returning(sql)
+        .bind(row.id)
+        .bind(row.scope.organization())
+        .bind(deployment)
+        .bind(row.name)
+        .bind(row.codes)
+        .bind(sha256(text.as_bytes()).to_vec())
+        .bind(expires_at)
+        .bind(now);
+    Ok(insert.one().await?)
+}
+
+fn compose(id: TokenId, secret: &[u8; 32]) -> ShownOnce {
+    let stem = format!("{PREFIX}{}_{}", id.0.simple(), hex(secret));
+    let sum = checksum(&stem);
+    ShownOnce::new(format!("{stem}_{sum}"))
+}
+
+fn checksum(stem: &str) -> String {
+    hex(&sha256(stem.as_bytes())[..4])
+}
+
+/// The row that a token's text belongs to; `None` for a text that no server made.
+fn id_of(text: &str) -> Option<TokenId> {
+    let (stem, sum) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
+    let (id, _) = stem.split_once('_')?;
+    let valid = checksum(&format!("{PREFIX}{stem}")) == sum;
+    valid.then(|| Uuid::try_parse(id).ok()).flatten().map(TokenId)
+}
+
+/// The operator's own bootstrap token, whose text has no id in it.
+fn bootstrap_id(text: &str) -> TokenId {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&sha256(text.as_bytes())[16..]);
+    TokenId(Uuid::new_v8(bytes))
+}
+
+/// The credentials of this slice, as the kernel knows them.
+///
+/// # Design
+/// Answers are remembered for [`REMEMBERED`], so that a busy data plane does not cost a look-up
+/// per request. A change on this replica forgets them at once; another replica's change is
+/// effective when they are over.
+#[derive(Default)]
+pub struct ServiceTokens {
+    /// By the hash of the token's text: the caller, and until when to believe it.
+    known: Mutex<HashMap<[u8; 32], (Caller, DateTime<Utc>)>>,
+}
+
+const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
+const KNOWN_AT_MOST: usize = 10_000;
+/// `last_used_at` is noted to within this time: it must not cost a write per request.
+const USE_NOTED_EVERY: TimeDelta = TimeDelta::minutes(5);
+
+impl Authenticate for ServiceTokens {
+    fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a> {
+        Box::pin(self.find(app, credential))
+    }
+
+    fn committed(&self, action: &str) {
+        if action.starts_with("service_tokens.") || action.starts_with("organizations.") {
+            self.known().clear();
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Stored {
+    id: TokenId,
+    organization_id: Option<OrganizationId>,
+    deployment_id: Option<DeploymentId>,
+    name: String,
+    permissions: Codes,
+    secret_hash: Vec<u8>,
+    previous_hash: Option<Vec<u8>>,
+    previous_until: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl ServiceTokens {
+    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (Caller, DateTime<Utc>)>> {
+        self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+    }
+
+    async fn find(&self, app: &App, text: &str) -> Result<Option<Caller>> {
+        let id = match text.starts_with(PREFIX) {
+            true => id_of(text),
+            // A JWT is a person's; anything else may be the operator's own bootstrap token.
+            false if text.contains('.') => None,
+            false => Some(bootstrap_id(text)),
+        };
+        let Some(id) = id else { return Ok(None) };
+        let (hash, now) = (sha256(text.as_bytes()), app.clock.now());
+        if let Some((caller, until)) = self.known().get(&hash)
+            && now < *until
+        {
+            return Ok(Some(caller.clone()));
+        }
+        let sql = "SELECT id, organization_id, deployment_id, name, permissions, secret_hash,
+                          previous_hash, previous_until, expires_at, last_used_at
+                   FROM service_tokens WHERE id = $1 AND revoked_at IS NULL";
+        let mut tx = app.db.read().await?;
+        let Some(stored) = tx.q(sql).bind(id).opt::<Stored>().await? else { return Ok(None) };
+        drop(tx);
+        let ends = match &stored.previous_hash {
+            _ if equal(&stored.secret_hash, &hash) => stored.expires_at,
+            Some(previous) if equal(previous, &hash) => {
+                stored.previous_until.min(stored.expires_at.or(stored.previous_until))
+            }
+            _ => return Ok(None),
+        };
+        if ends.is_some_and(|ends| ends <= now) {
+            return Ok(None);
+        }
+        note_use(app, &stored, now);
+        let caller = stored.into_caller();
+        let until = ends.map_or(now + REMEMBERED, |ends| ends.min(now + REMEMBERED));
+        let mut known = self.known();
+        if known.len() >= KNOWN_AT_MOST {
+            known.clear();
+        }
+        known.insert(hash, (caller.clone(), until));
+        Ok(Some(caller))
+    }
+}
+
+impl Stored {
+    fn into_caller(self) -> Caller {
+        let scope = match (self.organization_id, self.deployment_id) {
+            (None, _) => Scope::Platform,
+            (Some(organization_id), None) => Scope::Organization { organization_id },
+            (Some(organization_id), Some(deployment_id)) => {
+                Scope::Deployment { organization_id, deployment_id }
+            }
+        };
+        // A permission that a newer replica gave and this one does not know grants nothing here.
+        let known = |set: Permissions, code: &String| {
+            Permissions::parse([code.as_str()]).map_or(set, |one| set.union(one))
+        };
+        let permissions = self.permissions.iter().fold(Permissions::NONE, known);
+        let (kind, id, name) = (CallerKind::ServiceToken, self.id.0, self.name);
+        Caller { kind, id, name, user: None, scope, permissions }
+    }
+}
+
+/// Notes, now and then and behind the request's back, that the token is in use.
+fn note_use(app: &App, stored: &Stored, now: DateTime<Utc>) {
+    if stored.last_used_at.is_some_and(|at| now - at < USE_NOTED_EVERY) {
+        return;
+    }
+    let (app, id) = (app.clone(), stored.id);
+    tokio::spawn(async move {
+        let noted = async {
+            let mut tx = app.db.begin().await?;
+            let sql = "UPDATE service_tokens SET last_used_at = $2 WHERE id = $1";
+            tx.q(sql).bind(id).bind(now).exec().await?;
+            tx.commit().await
+        };
+        if let Err(error) = noted.await {
+            tracing::debug!(%error, %id, "the use of a service token was not noted");
+        }
+    });
+}
+
+/// The first credential: the operator's own (kept if it is there), or a new one when there is no
+/// platform token yet.
+pub async fn bootstrap(app: &App, own: Option<&str>) -> Result<Option<ShownOnce>> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let (id, text) = match own {
+        Some(own) => (id_of(own).unwrap_or_else(|| bootstrap_id(own)), ShownOnce::new(own.into())),
+        None => {
+            let sql = "SELECT EXISTS (SELECT 1 FROM service_tokens
+                                      WHERE organization_id IS NULL AND revoked_at IS NULL)";
+            if tx.q(sql).value().await?.unwrap_or(false) {
+                return Ok(None);
+            }
+            let id = TokenId::new(&app.random, now);
+            (id, compose(id, &app.random.bytes()))
+        }
+    };
+    let sql = "SELECT EXISTS (SELECT 1 FROM service_tokens WHERE id = $1)";
+    if tx.q(sql).bind(id).value().await?.unwrap_or(false) {
+        return Ok(None);
+    }
+    let codes = Codes::from(vec!["*".to_owned()]);
+    let row = Row { id, scope: Scope::Platform, name: "bootstrap".into(), codes };
+    insert(&mut tx, now, row, None, text.expose()).await?;
+    tx.commit().await?;
+    Ok(own.is_none().then_some(text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::clock::Random;
+
+    #[test]
+    fn s03_a_token_names_its_row_and_carries_a_checksum() {
+        let id = TokenId(Uuid::from_u128(7));
+        let text = compose(id, &Random::seeded(3).bytes());
+        let text = text.expose();
+        assert!(text.starts_with("cpat_00000000000000000000000000000007_"));
+        assert_eq!(text.len(), 5 + 32 + 1 + 64 + 1 + 8);
+        assert_eq!(id_of(text), Some(id));
+        for (at, byte) in text.bytes().enumerate() {
+            let other = if byte == b'0' { '1' } else { '0' };
+            let mut bent = text.to_owned();
+            bent.replace_range(at..=at, &other.to_string());
+            assert_eq!(id_of(&bent), None, "character {at} was changed");
+        }
+    }
+}

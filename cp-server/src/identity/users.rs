@@ -1,0 +1,299 @@
+//! Users, and the identities at which their providers know them.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::kernel::answer::{Created, NoContent, Put, Resource};
+use crate::kernel::caller::Scope;
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{AuthAccountId, UserId};
+use crate::kernel::json::Patch;
+use crate::kernel::page::{List, NoFilter, Page};
+use crate::kernel::place::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};
+
+use super::memberships;
+
+crate::routes! { users:
+    /// Lists the users.
+    GET "/users" UsersRead => list;
+    /// Creates a user, or changes the one with this e-mail address.
+    POST "/users" UsersWrite => upsert;
+    /// Reads a user.
+    GET "/users/{id}" UsersRead => read;
+    /// Changes a user.
+    PATCH "/users/{id}" UsersWrite => update;
+    /// Deletes a user with their identities and memberships. Audit events stay.
+    DELETE "/users/{id}" UsersWrite => delete;
+    /// Lists the user's identities.
+    GET "/users/{id}/auth-accounts" UsersRead => list_auth_accounts;
+    /// Links an identity to the user.
+    POST "/users/{id}/auth-accounts" UsersWrite => link;
+    /// Unlinks an identity.
+    DELETE "/auth-accounts/{id}" UsersWrite => unlink;
+}
+
+crate::record! {
+    /// A person.
+    User in users {
+        id: UserId,
+        email: String,
+        display_name: Option<Name>,
+        is_active: bool,
+        is_superadmin: bool,
+        external_id: Option<ExternalId>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+crate::record! {
+    /// A person's identity at one provider.
+    AuthAccount in auth_accounts {
+        id: AuthAccountId,
+        user_id: UserId,
+        provider: String,
+        subject: String,
+        idp_tenant: Option<String>,
+        created_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for User {
+    const NOUN: &'static str = "user";
+    const PATH: &'static str = "users";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+impl Resource for AuthAccount {
+    const NOUN: &'static str = "auth account";
+    const PATH: &'static str = "auth-accounts";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+impl PlatformKey for UserId {
+    const NOUN: &'static str = "user";
+}
+impl PlatformKey for AuthAccountId {
+    const NOUN: &'static str = "auth account";
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserFilter {
+    /// Compared without regard to case.
+    email: Option<String>,
+    external_id: Option<String>,
+    is_active: Option<bool>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewUser {
+    email: Email,
+    display_name: Option<Name>,
+    /// True when absent.
+    is_active: Option<bool>,
+    /// False when absent.
+    is_superadmin: Option<bool>,
+    external_id: Option<ExternalId>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct UserPatch {
+    email: Option<Email>,
+    #[serde(default)]
+    display_name: Patch<Name>,
+    is_active: Option<bool>,
+    is_superadmin: Option<bool>,
+    #[serde(default)]
+    external_id: Patch<ExternalId>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAuthAccount {
+    provider: ProviderKey,
+    subject: Subject,
+    idp_tenant: Option<Name>,
+}
+
+async fn list(cx: &mut Cx<Scope>, _: Platform, list: List<UserFilter>) -> Result<Page<User>> {
+    let filter = &list.filter;
+    let query = cx
+        .tx
+        .select("WHERE TRUE")
+        .and_some(" AND email_key = ?", filter.email.as_ref().map(|e| e.to_lowercase()))
+        .and_some(" AND external_id = ?", filter.external_id.as_deref())
+        .and_some(" AND is_active = ?", filter.is_active);
+    list.page(query).await
+}
+
+async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<User>> {
+    let sql = "INSERT INTO users
+               (id, email, email_key, display_name, is_active, is_superadmin, external_id,
+                created_at, updated_at)
+               VALUES ($1, $2, $3, $4, COALESCE($5, TRUE), COALESCE($6, FALSE), $7, $8, $8)
+               ON CONFLICT (email_key) DO UPDATE
+               SET display_name = COALESCE($4, users.display_name),
+                   is_active = COALESCE($5, users.is_active),
+                   is_superadmin = COALESCE($6, users.is_superadmin),
+                   external_id = COALESCE($7, users.external_id), updated_at = $8";
+    let id = UserId::new(&cx.app.random, cx.now);
+    let upsert = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(&new.email)
+        .bind(new.email.key())
+        .bind(new.display_name)
+        .bind(new.is_active)
+        .bind(new.is_superadmin)
+        .bind(new.external_id)
+        .bind(cx.now);
+    let user: User = named(upsert.one().await)?;
+    if user.id == id {
+        return Ok(Put::New(user));
+    }
+    memberships::bump_user(cx, user.id).await?;
+    Ok(Put::Known(user))
+}
+
+async fn read(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<User> {
+    load(cx, id).await
+}
+
+async fn update(
+    cx: &mut Cx<Scope>,
+    OnPlatform(id): OnPlatform<UserId>,
+    patch: UserPatch,
+) -> Result<User> {
+    let found: Option<User> = cx.tx.select("WHERE id = $1").bind(id).locked().opt().await?;
+    let before = found.ok_or_else(|| Error::not_found("user"))?;
+    let display_name = patch.display_name.over(before.display_name);
+    let external_id = patch.external_id.over(before.external_id);
+    let sql = "UPDATE users
+               SET email = COALESCE($2, email), email_key = COALESCE($3, email_key),
+                   display_name = $4, is_active = COALESCE($5, is_active),
+                   is_superadmin = COALESCE($6, is_superadmin), external_id = $7, updated_at = $8
+               WHERE id = $1";
+    let update = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(patch.email.as_ref())
+        .bind(patch.email.as_ref().map(Email::key))
+        .bind(display_name)
+        .bind(patch.is_active)
+        .bind(patch.is_superadmin)
+        .bind(external_id)
+        .bind(after(before.updated_at, cx.now));
+    let user = named(update.one().await)?;
+    memberships::bump_user(cx, id).await?;
+    Ok(user)
+}
+
+async fn delete(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<NoContent> {
+    memberships::refuse_owner(cx, id).await?;
+    memberships::bump_user(cx, id).await?;
+    memberships::purge_user(cx, id).await?;
+    cx.tx.q("DELETE FROM auth_accounts WHERE user_id = $1").bind(id).exec().await?;
+    match cx.tx.q("DELETE FROM users WHERE id = $1").bind(id).exec().await? {
+        0 => Err(Error::not_found("user")),
+        _ => Ok(NoContent),
+    }
+}
+
+async fn list_auth_accounts(
+    cx: &mut Cx<Scope>,
+    OnPlatform(id): OnPlatform<UserId>,
+    list: List<NoFilter>,
+) -> Result<Page<AuthAccount>> {
+    load(cx, id).await?;
+    list.page(cx.tx.select("WHERE user_id = $1").bind(id)).await
+}
+
+async fn link(
+    cx: &mut Cx<Scope>,
+    OnPlatform(id): OnPlatform<UserId>,
+    new: NewAuthAccount,
+) -> Result<Created<AuthAccount>> {
+    load(cx, id).await?;
+    let idp_tenant = new.idp_tenant.map(Name::into_string);
+    insert_auth_account(cx, id, new.provider, new.subject, idp_tenant).await.map(Created)
+}
+
+async fn unlink(
+    cx: &mut Cx<Scope>,
+    OnPlatform(id): OnPlatform<AuthAccountId>,
+) -> Result<NoContent> {
+    match cx.tx.q("DELETE FROM auth_accounts WHERE id = $1").bind(id).exec().await? {
+        0 => Err(Error::not_found("auth account")),
+        _ => Ok(NoContent),
+    }
+}
+
+pub async fn load<G>(cx: &mut Cx<G>, id: UserId) -> Result<User> {
+    let found = cx.tx.select("WHERE id = $1").bind(id).opt().await?;
+    found.ok_or_else(|| Error::not_found("user"))
+}
+
+/// The user with this address, made if there is none.
+pub async fn by_email<G>(cx: &mut Cx<G>, email: &Email) -> Result<User> {
+    let sql = "INSERT INTO users
+               (id, email, email_key, is_active, is_superadmin, created_at, updated_at)
+               VALUES ($1, $2, $3, TRUE, FALSE, $4, $4)
+               ON CONFLICT (email_key) DO UPDATE SET email_key = excluded.email_key";
+    let id = UserId::new(&cx.app.random, cx.now);
+    let query = cx.tx.returning(sql).bind(id).bind(email).bind(email.key()).bind(cx.now);
+    Ok(query.one().await?)
+}
+
+pub async fn insert_auth_account<G>(
+    cx: &mut Cx<G>,
+    user: UserId,
+    provider: ProviderKey,
+    subject: Subject,
+    idp_tenant: Option<String>,
+) -> Result<AuthAccount> {
+    let sql = "INSERT INTO auth_accounts (id, user_id, provider, subject, idp_tenant, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6)";
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(AuthAccountId::new(&cx.app.random, cx.now))
+        .bind(user)
+        .bind(provider)
+        .bind(subject)
+        .bind(idp_tenant)
+        .bind(cx.now);
+    insert.one().await.on_conflict("auth_accounts_provider_subject", || {
+        let detail = "subject: this identity of the provider is linked to a user already.";
+        Error::new(ProblemCode::AuthAccountTaken, detail).at("subject")
+    })
+}
+
+pub async fn has_auth_account<G>(cx: &mut Cx<G>, user: UserId) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM auth_accounts WHERE user_id = $1)";
+    Ok(cx.tx.q(sql).bind(user).value().await?.unwrap_or(false))
+}
+
+fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    done.on_conflict("users_email_key", || {
+        let detail = "email: another user has this address.";
+        Error::new(ProblemCode::EmailTaken, detail).at("email")
+    })
+    .on_conflict("users_external_id", || {
+        let detail = "external_id: another user has it.";
+        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+    })
+}

@@ -1,0 +1,275 @@
+//! whoami: who a logged-in person is, asked by data planes.
+
+use cp_contracts::{
+    CONTRACTS_VERSION_HEADER, ContractVersion, ProblemCode, WhoAmIMembershipV1,
+    WhoAmIOrganizationV2, WhoAmIResponseV1, WhoAmIResponseV2, WhoAmIRoleV1, WhoAmIRoleV2,
+    WhoAmIUserV1, WhoAmIUserV2, WhoAmIWorkspaceV2,
+};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::memberships::{self, MembershipStatus, union};
+use super::roles::RoleScope;
+use super::users;
+use crate::kernel::caller::{Anywhere, Scope};
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::record::Codes;
+use crate::kernel::text::{Email, ProviderKey, Subject};
+
+crate::routes! { users:
+    /// Tells who a person is, by identity provider and subject.
+    ///
+    /// `Contracts-Version: 2` asks for the 2.x form; the default is 1.x. An organization's token
+    /// sees that organization's memberships only. Give `email` only when the provider says that
+    /// it is verified: an unknown subject with an invited address is linked to it, once.
+    GET "/users/whoami" UsersWhoami => whoami;
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Identity {
+    provider: ProviderKey,
+    subject: Subject,
+    /// The person's verified address.
+    email: Option<Email>,
+    /// False when the provider has not verified the address: then it is not looked at.
+    email_verified: Option<bool>,
+}
+
+/// The answer in the form of the contract that was asked for.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(untagged)]
+pub enum WhoAmI {
+    V2(WhoAmIResponseV2),
+    V1(WhoAmIResponseV1),
+}
+
+async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<WhoAmI> {
+    let version = contract(cx)?;
+    let mut rows = facts(cx, &identity).await?;
+    if rows.is_empty() && link(cx, &identity).await? {
+        rows = facts(cx, &identity).await?;
+    }
+    let Some(person) = rows.first() else { return Err(unknown()) };
+    // A token of one organization does not learn who else the platform knows.
+    if cx.org.organization().is_some() && person.membership.is_none() {
+        return Err(unknown());
+    }
+    Ok(match version {
+        ContractVersion::V1 => WhoAmI::V1(v1(&rows, person)),
+        _ => WhoAmI::V2(v2(&rows, person)),
+    })
+}
+
+fn unknown() -> Error {
+    let detail = "No user is linked to this provider and subject here.";
+    Error::new(ProblemCode::IdentityUnknown, detail)
+}
+
+fn contract(cx: &Cx<Scope>) -> Result<ContractVersion> {
+    let header = cx.parts.headers.get(CONTRACTS_VERSION_HEADER);
+    let asked = header.map(|value| value.to_str().unwrap_or("?"));
+    ContractVersion::negotiate(asked).map_err(|unsupported| {
+        let supported: Vec<String> = ContractVersion::ALL.iter().map(|v| format!("{v}")).collect();
+        Error::new(
+            ProblemCode::NotAcceptable,
+            format!("{CONTRACTS_VERSION_HEADER}: {unsupported}."),
+        )
+        .with("supported", supported)
+    })
+}
+
+/// The person, and one membership of theirs: a row of the one statement that answers whoami.
+#[derive(Clone, Debug, sqlx::FromRow)]
+struct Fact {
+    user_id: UserId,
+    email: String,
+    display_name: Option<String>,
+    is_active: bool,
+    is_superadmin: bool,
+    /// Null in the one row of a person without memberships.
+    membership: Option<Uuid>,
+    scope: Option<RoleScope>,
+    status: Option<MembershipStatus>,
+    extra: Option<Codes>,
+    role_id: Option<RoleId>,
+    role_code: Option<String>,
+    role_name: Option<String>,
+    role_description: Option<String>,
+    role_is_system: Option<bool>,
+    role_permissions: Option<Codes>,
+    organization_id: Option<OrganizationId>,
+    organization_slug: Option<String>,
+    organization_name: Option<String>,
+    workspace_id: Option<WorkspaceId>,
+    workspace_slug: Option<String>,
+    workspace_name: Option<String>,
+    rbac_revision: Option<i64>,
+}
+
+async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
+    let sql = "SELECT u.id AS user_id, u.email, u.display_name, u.is_active, u.is_superadmin,
+                      m.id AS membership, m.scope, m.status, m.permissions AS extra,
+                      r.id AS role_id, r.code AS role_code, r.name AS role_name,
+                      r.description AS role_description, r.is_system AS role_is_system,
+                      r.permissions AS role_permissions,
+                      o.id AS organization_id, o.slug AS organization_slug,
+                      o.name AS organization_name,
+                      w.id AS workspace_id, w.slug AS workspace_slug, w.name AS workspace_name,
+                      w.rbac_revision
+               FROM auth_accounts a
+               JOIN users u ON u.id = a.user_id
+               LEFT JOIN memberships m
+                      ON m.user_id = u.id AND ($3 OR m.organization_id = $4)
+               LEFT JOIN roles r ON r.id = m.role_id
+               LEFT JOIN organizations o ON o.id = m.organization_id
+               LEFT JOIN workspaces w ON w.id = m.workspace_id
+               WHERE a.provider = $1 AND a.subject = $2
+               ORDER BY m.id";
+    let held_to = cx.org.organization();
+    let query = cx.tx.q(sql).bind(&identity.provider).bind(&identity.subject);
+    Ok(query.bind(held_to.is_none()).bind(held_to).all().await?)
+}
+
+/// First login by invitation: links the identity to the person whom somebody invited by the same
+/// verified address, and activates the invitations.
+async fn link(cx: &mut Cx<Scope>, identity: &Identity) -> Result<bool> {
+    let Some(email) = identity.email.as_ref().filter(|_| identity.email_verified != Some(false))
+    else {
+        return Ok(false);
+    };
+    // Looked for on a reader first: strangers must not queue for the writer.
+    if invited(cx, email).await?.is_none() {
+        return Ok(false);
+    }
+    cx.begin().await?;
+    let user = invited(cx, email).await?.ok_or_else(Error::stale)?;
+    let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
+    let account = users::insert_auth_account(cx, user, provider, subject, None).await;
+    account.map_err(|error| {
+        // Two first logins at once: the other one linked it.
+        if *error.code() == ProblemCode::AuthAccountTaken { Error::stale() } else { error }
+    })?;
+    memberships::activate_invited(cx, user).await?;
+    memberships::bump_user(cx, user).await?;
+    Ok(true)
+}
+
+/// The person who was invited by this address and waits for a first login.
+///
+/// With an identity linked already, the person's provider has the say. And a token of one
+/// organization vouches for its own people only: it could otherwise take over somebody whom
+/// another organization invited too.
+async fn invited(cx: &mut Cx<Scope>, email: &Email) -> Result<Option<UserId>> {
+    let sql = "SELECT u.id FROM users u
+               WHERE u.email_key = $1 AND u.is_active
+                 AND NOT EXISTS (SELECT 1 FROM auth_accounts a WHERE a.user_id = u.id)
+                 AND EXISTS (SELECT 1 FROM memberships m
+                             WHERE m.user_id = u.id AND m.status = 'invited')
+                 AND ($2 OR NOT EXISTS (SELECT 1 FROM memberships m
+                                        WHERE m.user_id = u.id AND m.organization_id <> $3))";
+    // A platform token is held to no organization; NULL would make the comparison unknown.
+    let held_to = cx.org.organization();
+    let query = cx.tx.q(sql).bind(email.key()).bind(held_to.is_none());
+    Ok(query.bind(held_to.map_or(Uuid::nil(), |o| o.0)).value().await?)
+}
+
+/// An inactive person's memberships are told of, and grant nothing.
+fn grants(fact: &Fact) -> Vec<String> {
+    let active = fact.is_active && fact.status == Some(MembershipStatus::Active);
+    match (&fact.role_permissions, &fact.extra) {
+        (Some(role), Some(extra)) if active => union(role, extra),
+        _ => Vec::new(),
+    }
+}
+
+fn v1(rows: &[Fact], person: &Fact) -> WhoAmIResponseV1 {
+    let membership = |fact: &Fact| {
+        Some(WhoAmIMembershipV1 {
+            workspace_id: fact.workspace_id?.0,
+            workspace_name: fact.workspace_name.clone()?,
+            workspace_slug: fact.workspace_slug.clone()?,
+            organization_id: fact.organization_id?.0,
+            // Upper-case in this one answer: its published form.
+            status: fact.status?.as_str().to_uppercase(),
+            role: WhoAmIRoleV1 {
+                id: fact.role_id?.0,
+                code: fact.role_code.clone()?,
+                name: fact.role_name.clone()?,
+                description: fact.role_description.clone(),
+                is_system: fact.role_is_system?,
+                extra: Default::default(),
+            },
+            extra: Default::default(),
+        })
+    };
+    WhoAmIResponseV1 {
+        user: WhoAmIUserV1 {
+            id: person.user_id.0,
+            email: person.email.clone(),
+            display_name: person.display_name.clone(),
+            is_active: person.is_active,
+            extra: Default::default(),
+        },
+        // An inactive person has no membership that could be read as a right.
+        memberships: rows.iter().filter(|fact| fact.is_active).filter_map(membership).collect(),
+        extra: Default::default(),
+    }
+}
+
+fn v2(rows: &[Fact], person: &Fact) -> WhoAmIResponseV2 {
+    let role = |fact: &Fact| {
+        Some(WhoAmIRoleV2 {
+            code: fact.role_code.clone()?,
+            name: fact.role_name.clone()?,
+            extra: Default::default(),
+        })
+    };
+    let workspace = |fact: &Fact| {
+        Some(WhoAmIWorkspaceV2 {
+            workspace_id: fact.workspace_id?.0,
+            workspace_slug: fact.workspace_slug.clone()?,
+            workspace_name: fact.workspace_name.clone()?,
+            organization_id: fact.organization_id?.0,
+            organization_slug: fact.organization_slug.clone()?,
+            status: fact.status?.as_str().to_owned(),
+            role: role(fact)?,
+            permissions: grants(fact),
+            groups: Vec::new(),
+            rbac_revision: fact.rbac_revision?,
+            extra: Default::default(),
+        })
+    };
+    let organization = |fact: &Fact| {
+        (fact.scope? == RoleScope::Organization).then_some(())?;
+        Some(WhoAmIOrganizationV2 {
+            organization_id: fact.organization_id?.0,
+            organization_slug: fact.organization_slug.clone()?,
+            organization_name: fact.organization_name.clone()?,
+            status: fact.status?.as_str().to_owned(),
+            role: role(fact)?,
+            permissions: grants(fact),
+            extra: Default::default(),
+        })
+    };
+    let workspaces: Vec<_> = rows.iter().filter_map(workspace).collect();
+    let superadmin = person.is_active && person.is_superadmin;
+    WhoAmIResponseV2 {
+        user: WhoAmIUserV2 {
+            id: person.user_id.0,
+            email: person.email.clone(),
+            display_name: person.display_name.clone(),
+            is_active: person.is_active,
+            is_superadmin: superadmin,
+            extra: Default::default(),
+        },
+        superadmin,
+        rbac_revision: workspaces.iter().map(|w| (w.workspace_id, w.rbac_revision)).collect(),
+        workspaces,
+        organizations: rows.iter().filter_map(organization).collect(),
+        extra: Default::default(),
+    }
+}

@@ -1,0 +1,97 @@
+//! Private files: created 0600 from the first byte, refused when others can read them.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::Write;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
+use std::path::Path;
+
+use anyhow::Context;
+
+/// Creates an empty file with mode 0600, and its folder with 0700, unless it is there.
+pub fn create_private(path: &Path) -> anyhow::Result<()> {
+    create_folder(path)?;
+    match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => check_private(path),
+        Err(error) => Err(error).with_context(|| format!("cannot create {}", path.display())),
+    }
+}
+
+/// Writes a file that must not exist yet: a temporary one, mode 0600, synced, then renamed.
+pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    create_folder(path)?;
+    let doing = || format!("cannot write {}", path.display());
+    let draft = path.with_extension("draft");
+    let mut file = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(&draft)
+        .with_context(|| format!("cannot create {}", draft.display()))?;
+    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(doing)?;
+    // A hard link fails when the name is taken, which a rename would overwrite.
+    let linked = fs::hard_link(&draft, path);
+    fs::remove_file(&draft).with_context(doing)?;
+    linked.with_context(doing)?;
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        File::open(folder).and_then(|f| f.sync_all()).with_context(doing)?;
+    }
+    Ok(())
+}
+
+/// Reads a file that only its owner may read.
+pub fn read_private(path: &Path) -> anyhow::Result<Vec<u8>> {
+    check_private(path)?;
+    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+}
+
+/// Refuses a file that group or others can read, or that another user owns.
+pub fn check_private(path: &Path) -> anyhow::Result<()> {
+    let found = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+    if found.mode() & 0o077 != 0 {
+        anyhow::bail!(
+            "{} can be read by others (mode {:o}): run `chmod 600 {0}`",
+            path.display(),
+            found.mode() & 0o777
+        );
+    }
+    let me = rustix::process::geteuid().as_raw();
+    if found.uid() != me && me != 0 {
+        anyhow::bail!("{} belongs to user {}, not to user {me}", path.display(), found.uid());
+    }
+    Ok(())
+}
+
+fn create_folder(path: &Path) -> anyhow::Result<()> {
+    let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) else { return Ok(()) };
+    if !folder.exists() {
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn s09_a_private_file_is_0600_and_a_loose_one_is_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/kek");
+        write_private(&path, b"secret").unwrap();
+        assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
+        assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(read_private(&path).unwrap(), b"secret");
+        assert!(write_private(&path, b"other").is_err(), "an existing file is never overwritten");
+        assert_eq!(read_private(&path).unwrap(), b"secret");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
+        let error = read_private(&path).unwrap_err().to_string();
+        assert!(error.contains("mode 640") && error.contains("chmod 600"), "{error}");
+    }
+}

@@ -1,0 +1,128 @@
+//! `Idempotency-Key`: the same request twice is done once.
+//!
+//! The key belongs to its caller. The answer is stored in the transaction of the change and kept
+//! for 24 hours, sealed, because it may hold a license token or a secret that is shown once. A
+//! refused request stores nothing, so that it can be sent again with the same key.
+//! Shape and status codes: draft-ietf-httpapi-idempotency-key-header-07.
+
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::ProblemCode;
+use serde::{Deserialize, Serialize};
+
+use super::answer::Answer;
+use super::caller::Caller;
+use super::db::Conn;
+use super::error::{Error, Result};
+use super::secret::sha256;
+use crate::App;
+
+const KEPT: TimeDelta = TimeDelta::hours(24);
+
+/// A request that wants to be done once.
+pub struct Once {
+    /// Hash of the caller and the key.
+    key: Vec<u8>,
+    /// Hash of what is asked for.
+    request: Vec<u8>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    status: u16,
+    location: Option<String>,
+    body: Option<String>,
+}
+
+impl Once {
+    /// Reads the header; `None` when there is none or the method does not change anything.
+    pub fn of(parts: &Parts, caller: &Caller, body: &[u8]) -> Result<Option<Self>> {
+        if !matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
+            return Ok(None);
+        }
+        let mut headers = parts.headers.get_all("idempotency-key").iter();
+        let Some(key) = headers.next() else { return Ok(None) };
+        let text = key.to_str().ok().filter(|t| (1..=255).contains(&t.len()));
+        let (Some(text), None) = (text, headers.next()) else {
+            let detail = "Idempotency-Key: send one, of 1 to 255 printable ASCII characters.";
+            return Err(Error::bad_request(detail));
+        };
+        let key = [caller.kind.as_str(), &caller.id.to_string(), text].join("\n");
+        let uri = parts.uri.to_string();
+        let asked = [parts.method.as_str().as_bytes(), uri.as_bytes(), body].join(&b'\n');
+        Ok(Some(Self { key: sha256(key.as_bytes()).into(), request: sha256(&asked).into() }))
+    }
+
+    /// The answer that this key got before.
+    pub async fn find(
+        &self,
+        app: &App,
+        tx: &mut Conn,
+        now: DateTime<Utc>,
+    ) -> Result<Option<Answer>> {
+        let sql = "SELECT request, answer FROM idempotency_keys
+                   WHERE caller_key = $1 AND created_at > $2";
+        let found: Option<(Vec<u8>, Vec<u8>)> =
+            tx.q(sql).bind(&*self.key).bind(now - KEPT).opt().await?;
+        let Some((request, sealed)) = found else { return Ok(None) };
+        if request != self.request {
+            return Err(Error::new(
+                ProblemCode::IdempotencyKeyReused,
+                "This Idempotency-Key was used for another request; take a new key.",
+            ));
+        }
+        let plain = app.kek.open("idempotency", &sealed).ok_or_else(|| {
+            Error::internal(anyhow::anyhow!("idempotency_keys.answer does not open"))
+        })?;
+        let stored: Stored = serde_json::from_slice(&plain).map_err(Error::internal)?;
+        Ok(Some(Answer {
+            status: StatusCode::from_u16(stored.status).map_err(Error::internal)?,
+            location: stored.location,
+            body: stored.body.map(Into::into),
+            made: None,
+            after: None,
+        }))
+    }
+
+    /// Keeps the answer, in the transaction of the change.
+    pub async fn keep(
+        &self,
+        app: &App,
+        tx: &mut Conn,
+        now: DateTime<Utc>,
+        answer: &Answer,
+    ) -> Result<()> {
+        let body = answer.body.as_ref().map(|b| String::from_utf8_lossy(b).into_owned());
+        let stored =
+            Stored { status: answer.status.as_u16(), location: answer.location.clone(), body };
+        let plain = zeroize::Zeroizing::new(serde_json::to_vec(&stored).map_err(Error::internal)?);
+        let sealed = app.kek.seal(&app.random, "idempotency", &plain);
+        let sql = "INSERT INTO idempotency_keys (caller_key, request, answer, created_at)
+                   VALUES ($1, $2, $3, $4)
+                   ON CONFLICT (caller_key) DO UPDATE
+                   SET request = excluded.request, answer = excluded.answer,
+                       created_at = excluded.created_at
+                   WHERE idempotency_keys.created_at <= $5";
+        let kept = tx
+            .q(sql)
+            .bind(&*self.key)
+            .bind(&*self.request)
+            .bind(sealed)
+            .bind(now)
+            .bind(now - KEPT)
+            .exec()
+            .await?;
+        // A twin on another replica was faster: starting over finds its answer.
+        if kept == 0 { Err(Error::stale()) } else { Ok(()) }
+    }
+}
+
+/// Forgets the keys that are no longer kept.
+pub async fn purge(app: &App) -> Result<u64> {
+    let mut tx = app.db.begin().await?;
+    let sql = "DELETE FROM idempotency_keys WHERE created_at <= $1";
+    let gone = tx.q(sql).bind(app.clock.now() - KEPT).exec().await?;
+    tx.commit().await?;
+    Ok(gone)
+}

@@ -1,0 +1,263 @@
+//! What a request may hold: strict JSON, checked query strings, absent-or-null members.
+
+use std::collections::HashSet;
+use std::fmt;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::{
+    self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
+};
+use serde::{Deserialize, Serialize};
+
+use super::error::{Error, Result};
+
+/// Nesting that no honest request needs more of.
+const DEPTH: usize = 64;
+/// Items that an array of a request holds at most.
+pub const ITEMS: usize = 1000;
+
+/// Reads a JSON body: 400 for what is not strict JSON, 422 naming the field for what does not fit.
+pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
+    let text = std::str::from_utf8(body)
+        .map_err(|e| Error::bad_request(format!("The body is not UTF-8: {e}.")))?;
+    let mut strict = serde_json::Deserializer::from_str(text);
+    Strict(DEPTH)
+        .deserialize(&mut strict)
+        .and_then(|()| strict.end())
+        .map_err(|e| Error::bad_request(format!("The body is not acceptable JSON: {e}.")))?;
+    let mut reader = serde_json::Deserializer::from_str(text);
+    serde_path_to_error::deserialize(&mut reader).map_err(|e| {
+        let path = e.path().to_string();
+        misfit(&path, &e.into_inner().to_string())
+    })
+}
+
+/// Reads a query string, from which `limit` and `cursor` of a list were taken.
+pub fn read_query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T> {
+    let mut text = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in pairs {
+        if value.contains('\0') {
+            return Err(Error::invalid(name.clone(), format!("{name} contains U+0000")));
+        }
+        text.append_pair(name, value);
+    }
+    let text = text.finish();
+    let reader = serde_urlencoded::Deserializer::new(url::form_urlencoded::parse(text.as_bytes()));
+    serde_path_to_error::deserialize(reader).map_err(|e| {
+        let path = e.path().to_string();
+        misfit(&path, &e.into_inner().to_string())
+    })
+}
+
+/// Words for a value that does not fit, and the field that is at fault.
+fn misfit(path: &str, message: &str) -> Error {
+    // serde names a missing or unknown field in the message, not in the path.
+    let named = ["missing field `", "unknown field `", "duplicate field `"]
+        .iter()
+        .find_map(|lead| message.strip_prefix(lead)?.split('`').next());
+    let message = message.split(" at line ").next().unwrap_or(message);
+    let field = match (path, named) {
+        ("." | "", Some(name)) => name.to_owned(),
+        (path, Some(name)) if !path.split('.').any(|part| part == name) => format!("{path}.{name}"),
+        (path, _) => path.to_owned(),
+    };
+    if named.is_some() || field == "." {
+        return Error::invalid(field, format!("The request does not fit: {message}."));
+    }
+    let detail = format!("{field}: {message}");
+    Error::invalid(field, detail)
+}
+
+/// Walks a JSON text and keeps nothing: no member twice, no U+0000, bounded depth and arrays.
+struct Strict(usize);
+
+impl<'de> DeserializeSeed<'de> for Strict {
+    type Value = ();
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<(), D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Strict {
+    type Value = ();
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("JSON")
+    }
+    fn visit_bool<E>(self, _: bool) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_i64<E>(self, _: i64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_u64<E>(self, _: u64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_f64<E>(self, _: f64) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_unit<E>(self) -> Result<(), E> {
+        Ok(())
+    }
+    fn visit_str<E: de::Error>(self, text: &str) -> Result<(), E> {
+        // PostgreSQL keeps no U+0000 in a text, so neither database is given one.
+        if text.contains('\0') { Err(E::custom("a text contains U+0000")) } else { Ok(()) }
+    }
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        let mut count = 0;
+        while items.next_element_seed(Strict(depth))?.is_some() {
+            count += 1;
+            if count > ITEMS {
+                return Err(de::Error::custom(format!("an array has more than {ITEMS} items")));
+            }
+        }
+        Ok(())
+    }
+    fn visit_map<A: MapAccess<'de>>(self, mut members: A) -> Result<(), A::Error> {
+        let depth = self.deeper()?;
+        let mut names = HashSet::new();
+        while let Some(name) = members.next_key::<String>()? {
+            self.visit_str(&name)?;
+            members.next_value_seed(Strict(depth))?;
+            if let Some(twice) = names.replace(name) {
+                return Err(de::Error::custom(format!("the member {twice:?} stands twice")));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Clone for Strict {
+    fn clone(&self) -> Self {
+        *self
+    }
+}
+impl Copy for Strict {}
+
+impl Strict {
+    fn deeper<E: de::Error>(self) -> Result<usize, E> {
+        self.0.checked_sub(1).ok_or_else(|| E::custom(format!("nested deeper than {DEPTH}")))
+    }
+}
+
+/// A member of a PATCH: absent leaves the value, `null` clears it, anything else sets it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub enum Patch<T> {
+    #[default]
+    Keep,
+    Clear,
+    Set(T),
+}
+
+impl<T> Patch<T> {
+    /// The value after the patch.
+    pub fn over(self, before: Option<T>) -> Option<T> {
+        match self {
+            Self::Keep => before,
+            Self::Clear => None,
+            Self::Set(value) => Some(value),
+        }
+    }
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Ok(Option::<T>::deserialize(deserializer)?.map_or(Self::Clear, Self::Set))
+    }
+}
+
+impl<T: JsonSchema> JsonSchema for Patch<T> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        Option::<T>::schema_name()
+    }
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        Option::<T>::json_schema(generator)
+    }
+}
+
+/// A whole number of at least `MIN` and at most `MAX`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+pub struct Between<const MIN: i64, const MAX: i64>(pub i64);
+
+impl<'de, const MIN: i64, const MAX: i64> Deserialize<'de> for Between<MIN, MAX> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let n = i64::deserialize(deserializer)?;
+        if (MIN..=MAX).contains(&n) {
+            return Ok(Self(n));
+        }
+        let range =
+            if MAX == i64::MAX { format!("at least {MIN}") } else { format!("{MIN} to {MAX}") };
+        Err(de::Error::custom(format!("is {n}; it takes {range}")))
+    }
+}
+
+impl<const MIN: i64, const MAX: i64> JsonSchema for Between<MIN, MAX> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        format!("Between{MIN}And{MAX}").into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({"type": "integer", "format": "int64", "minimum": MIN, "maximum": MAX})
+    }
+}
+
+/// A number of seats.
+pub type SeatCap = Between<1, { i64::MAX }>;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value};
+
+    use super::*;
+
+    #[derive(Debug, Deserialize)]
+    #[serde(deny_unknown_fields)]
+    struct Body {
+        seat_cap: SeatCap,
+        #[serde(default)]
+        features: Map<String, Value>,
+    }
+
+    fn refusal(body: &str) -> (u16, Option<String>, String) {
+        let problem = read::<Body>(body.as_bytes()).unwrap_err().document();
+        (problem.status, problem.field, problem.detail)
+    }
+
+    #[test]
+    fn s12_json_is_read_strictly() {
+        let body: Body = read(br#"{"seat_cap": 5, "features": {"a": [1, {}]}}"#).unwrap();
+        assert_eq!((body.seat_cap.0, body.features.len()), (5, 1));
+        for bad in
+            ["", "{", r#"{"seat_cap": 5} x"#, r#"{"seat_cap": 5, "features": {"a": 1, "a": 2}}"#]
+        {
+            assert_eq!(refusal(bad).0, 400, "{bad}");
+        }
+        assert_eq!(refusal("{\"seat_cap\": 5, \"features\": {\"a\": \"\\u0000\"}}").0, 400);
+        let deep = |n: usize| {
+            format!(r#"{{"seat_cap": 1, "features": {{"a": {}{}}}}}"#, "[".repeat(n), "]".repeat(n))
+        };
+        assert!(read::<Body>(deep(62).as_bytes()).is_ok(), "s11: 64 levels");
+        assert_eq!(refusal(&deep(63)).0, 400, "s11: 65 levels");
+        let wide = |n: usize| {
+            format!(r#"{{"seat_cap": 1, "features": {{"a": [{}]}}}}"#, vec!["1"; n].join(","))
+        };
+        assert!(read::<Body>(wide(1000).as_bytes()).is_ok());
+        assert_eq!(refusal(&wide(1001)).0, 400);
+    }
+
+    #[test]
+    fn what_does_not_fit_names_its_field() {
+        assert_eq!(refusal("{}").1.as_deref(), Some("seat_cap"));
+        assert_eq!(refusal(r#"{"seat_cap": 1, "seats": 2}"#).1.as_deref(), Some("seats"));
+        assert_eq!(refusal(r#"{"seat_cap": "five"}"#).1.as_deref(), Some("seat_cap"));
+        let (status, field, detail) = refusal(r#"{"seat_cap": 0}"#);
+        assert_eq!((status, field.as_deref()), (422, Some("seat_cap")));
+        assert_eq!(detail, "seat_cap: is 0; it takes at least 1");
+    }
+}

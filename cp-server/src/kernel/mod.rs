@@ -1,0 +1,18 @@
+//! What every request passes. Nothing here knows a resource.
+
+pub mod answer;
+pub mod caller;
+pub mod clock;
+pub mod db;
+pub mod endpoint;
+pub mod error;
+pub mod files;
+pub mod idempotency;
+pub mod ids;
+pub mod json;
+pub mod openapi;
+pub mod page;
+pub mod place;
+pub mod record;
+pub mod secret;
+pub mod text;

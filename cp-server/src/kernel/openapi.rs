@@ -1,0 +1,162 @@
+//! The OpenAPI 3.1 document, read off the table of operations.
+
+use cp_contracts::{Problem, ProblemCode};
+use schemars::Schema;
+use serde_json::{Map, Value, json};
+
+use super::caller::Permission;
+use super::endpoint::{BASE, Line, Routes};
+use super::place::Reach;
+
+pub fn document(mut routes: Routes) -> Value {
+    let problem = routes.schemas.subschema_for::<Problem>();
+    let mut paths = Map::new();
+    for line in &routes.table {
+        let path = paths.entry(line.full_path()).or_insert_with(|| json!({}));
+        path[line.method.as_str().to_lowercase()] = operation(line);
+    }
+    let codes: Vec<Value> = ProblemCode::ALL
+        .iter()
+        .map(|code| json!({"code": code.as_str(), "status": code.status(), "title": code.title()}))
+        .collect();
+    json!({
+        "openapi": "3.1.0",
+        "info": {
+            "title": "License authority",
+            "version": env!("CARGO_PKG_VERSION"),
+            "description": "A control plane that manages organizations, workspaces, people, plans, \
+                subscriptions and deployments, and mints license tokens.",
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}],
+        "tags": tags(&routes.table),
+        "paths": paths,
+        "components": {
+            "schemas": routes.schemas.take_definitions(true),
+            "responses": {
+                "Problem": {
+                    "description": "A refusal (RFC 9457).",
+                    "content": {"application/problem+json": {"schema": problem}},
+                },
+            },
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "description": "A service token."},
+            },
+        },
+        "x-problem-codes": codes,
+    })
+}
+
+fn tags(table: &[Line]) -> Vec<Value> {
+    let mut names: Vec<&str> = Vec::new();
+    for line in table {
+        let name = slice_of(line);
+        if !names.contains(&name) {
+            names.push(name);
+        }
+    }
+    names.into_iter().map(|name| json!({"name": name})).collect()
+}
+
+fn slice_of(line: &Line) -> &'static str {
+    line.name.split_once('.').map_or(line.name, |(slice, _)| slice)
+}
+
+fn operation(line: &Line) -> Value {
+    let (summary, description) = line.doc.trim().split_once('\n').unwrap_or((line.doc.trim(), ""));
+    let mut parameters = path_parameters(line);
+    let mut operation = json!({
+        "operationId": line.name,
+        "summary": summary.trim(),
+        "tags": [slice_of(line)],
+        "x-permission": line.permission.as_str(),
+        "responses": {
+            line.status.as_str(): success(line),
+            "default": {"$ref": "#/components/responses/Problem"},
+        },
+    });
+    let description: Vec<&str> = description.trim().lines().map(str::trim).collect();
+    if !description.is_empty() {
+        operation["description"] = description.join("\n").into();
+    }
+    if line.reach == Reach::Public || line.permission == Permission::Public {
+        operation["security"] = json!([]);
+    }
+    if line.reads() && !line.raw {
+        operation["responses"]["304"] = json!({"description": "Not changed since If-None-Match."});
+    }
+    if let Some(also) = line.also {
+        operation["responses"][also.as_str()] = success(line);
+    }
+    match &line.input {
+        Some(input) if line.method == "GET" || line.method == "DELETE" => {
+            parameters.extend(query_parameters(input));
+        }
+        Some(input) => {
+            operation["requestBody"] = json!({"content": {"application/json": {"schema": input}}});
+            parameters.push(json!({
+                "name": "Idempotency-Key", "in": "header",
+                "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+                "description": "The same key with the same request is done once, within 24 hours.",
+            }));
+        }
+        None => {}
+    }
+    if !parameters.is_empty() {
+        operation["parameters"] = parameters.into();
+    }
+    operation
+}
+
+fn success(line: &Line) -> Value {
+    match &line.output {
+        Some(schema) => json!({
+            "description": "Done.",
+            "content": {"application/json": {"schema": schema}},
+        }),
+        None if line.raw => json!({"description": "Done.", "content": {"*/*": {}}}),
+        None => json!({"description": "Done; nothing to say."}),
+    }
+}
+
+fn path_parameters(line: &Line) -> Vec<Value> {
+    let names = line.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let text = schemars::json_schema!({"type": "string"});
+    let mut schemas = line.parameters.iter();
+    names
+        .map(|name| {
+            let schema = schemas.next().unwrap_or(&text);
+            json!({"name": name, "in": "path", "required": true, "schema": schema})
+        })
+        .collect()
+}
+
+/// The members of a query input; GET inputs are inlined objects, never references.
+fn query_parameters(input: &Schema) -> Vec<Value> {
+    let required = |name: &str| {
+        let names = input.get("required").and_then(Value::as_array);
+        names.is_some_and(|names| names.iter().any(|n| n == name))
+    };
+    let Some(members) = input.get("properties").and_then(Value::as_object) else {
+        return Vec::new();
+    };
+    members
+        .iter()
+        .map(|(name, schema)| {
+            let mut schema = schema.clone();
+            let description = schema.as_object_mut().and_then(|s| s.remove("description"));
+            let mut parameter =
+                json!({"name": name, "in": "query", "required": required(name), "schema": schema});
+            if let Some(description) = description {
+                parameter["description"] = description;
+            }
+            parameter
+        })
+        .collect()
+}
+
+/// Where the document is served.
+pub fn path() -> String {
+    format!("{BASE}/openapi.json")
+}

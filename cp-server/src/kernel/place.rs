@@ -1,0 +1,252 @@
+//! Where an operation acts: what its path identifies, and what authorization makes of it.
+
+use std::fmt::Display;
+use std::future::Future;
+
+use schemars::{Schema, json_schema};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::caller::{Anywhere, Caller, Permission, Scope};
+use super::db::Conn;
+use super::error::{Error, Result};
+use super::ids::{OrganizationId, Owned};
+
+/// A path's identifiers, in their order.
+pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
+    /// What authorization yields: the organization, the platform, the caller's own reach.
+    type Ground: Ground;
+    const REACH: Reach;
+
+    fn authorize(
+        &self,
+        caller: &Caller,
+        tx: &mut Conn,
+        permission: Permission,
+    ) -> impl Future<Output = Result<Self::Ground>> + Send;
+
+    /// How the audit trail names it, when the answer does not: type and id.
+    fn target(&self, ground: Self::Ground) -> (&'static str, String);
+
+    /// The schemas of the path's parameters.
+    fn parameters() -> Vec<Schema>;
+
+    /// What a path that does not even parse is missing.
+    fn noun() -> &'static str;
+}
+
+/// How a line's place is protected; the authorization sweep walks it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// Open to all: no credential is looked at.
+    Public,
+    /// The caller's own reach decides what is answered.
+    Anywhere,
+    /// Platform callers only.
+    Platform,
+    /// The organization that owns what the path names; foreign and missing look the same.
+    Organization,
+}
+
+/// What authorization yields.
+pub trait Ground: Copy + Send + Sync + 'static {
+    fn organization(self) -> Option<OrganizationId>;
+}
+
+impl Ground for OrganizationId {
+    fn organization(self) -> Option<OrganizationId> {
+        Some(self)
+    }
+}
+
+impl Ground for Scope {
+    fn organization(self) -> Option<OrganizationId> {
+        Scope::organization(self)
+    }
+}
+
+/// `/licenses/{id}`: a row of one organization.
+impl<T: Owned> Place for T {
+    type Ground = OrganizationId;
+    const REACH: Reach = Reach::Organization;
+
+    async fn authorize(
+        &self,
+        caller: &Caller,
+        tx: &mut Conn,
+        permission: Permission,
+    ) -> Result<OrganizationId> {
+        caller.in_organization(tx, *self, permission).await
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        (T::NOUN, self.to_string())
+    }
+    fn parameters() -> Vec<Schema> {
+        vec![json_schema!({"type": "string", "format": "uuid"})]
+    }
+    fn noun() -> &'static str {
+        T::NOUN
+    }
+}
+
+/// `/groups/{id}/members/{user}`: something in a row's keeping. Only the first id decides; the
+/// second one is held by a composite key or a condition of the statement.
+impl<T: Owned, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Place for (T, U) {
+    type Ground = OrganizationId;
+    const REACH: Reach = Reach::Organization;
+
+    async fn authorize(
+        &self,
+        caller: &Caller,
+        tx: &mut Conn,
+        permission: Permission,
+    ) -> Result<OrganizationId> {
+        caller.in_organization(tx, self.0, permission).await
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        (T::NOUN, format!("{}/{}", self.0, self.1))
+    }
+    fn parameters() -> Vec<Schema> {
+        let text = json_schema!({"type": "string"});
+        T::parameters().into_iter().chain([text]).collect()
+    }
+    fn noun() -> &'static str {
+        T::NOUN
+    }
+}
+
+/// `/organizations/{org}/…`: an organization, by its id or its slug. The operation works on
+/// `cx.org`, which authorization found.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Org(String);
+
+impl Place for Org {
+    type Ground = OrganizationId;
+    const REACH: Reach = Reach::Organization;
+
+    async fn authorize(
+        &self,
+        caller: &Caller,
+        tx: &mut Conn,
+        permission: Permission,
+    ) -> Result<OrganizationId> {
+        let query = match self.0.parse::<OrganizationId>() {
+            Ok(id) => tx.q("SELECT id FROM organizations WHERE id = $1").bind(id),
+            Err(_) if self.0.contains('\0') => return Err(Error::not_found(Self::noun())),
+            Err(_) => tx.q("SELECT id FROM organizations WHERE slug = $1").bind(&*self.0),
+        };
+        let found = query.value().await?;
+        caller.decide(found, Self::noun(), permission)
+    }
+    fn target(&self, organization: OrganizationId) -> (&'static str, String) {
+        (Self::noun(), organization.to_string())
+    }
+    fn parameters() -> Vec<Schema> {
+        vec![json_schema!({"type": "string", "description": "The organization's id or slug."})]
+    }
+    fn noun() -> &'static str {
+        "organization"
+    }
+}
+
+/// `/plans`: the platform, which no organization owns.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Platform;
+
+impl Place for Platform {
+    type Ground = Scope;
+    const REACH: Reach = Reach::Platform;
+
+    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
+        caller.on_platform(p)?;
+        Ok(Scope::Platform)
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        ("platform", "platform".into())
+    }
+    fn parameters() -> Vec<Schema> {
+        Vec::new()
+    }
+    fn noun() -> &'static str {
+        "page"
+    }
+}
+
+/// `/users/{id}`: a row of the platform, by its id or its code.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct OnPlatform<T>(pub T);
+
+impl<T> Place for OnPlatform<T>
+where
+    T: Clone + DeserializeOwned + Display + PlatformKey + Send + Sync + 'static,
+{
+    type Ground = Scope;
+    const REACH: Reach = Reach::Platform;
+
+    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
+        caller.on_platform(p)?;
+        Ok(Scope::Platform)
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        (T::NOUN, self.0.to_string())
+    }
+    fn parameters() -> Vec<Schema> {
+        vec![json_schema!({"type": "string"})]
+    }
+    fn noun() -> &'static str {
+        T::NOUN
+    }
+}
+
+/// What may stand in a platform path.
+pub trait PlatformKey {
+    const NOUN: &'static str;
+}
+
+impl Place for Anywhere {
+    type Ground = Scope;
+    const REACH: Reach = Reach::Anywhere;
+
+    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
+        caller.holds(p)?;
+        Ok(caller.scope)
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        ("platform", "platform".into())
+    }
+    fn parameters() -> Vec<Schema> {
+        Vec::new()
+    }
+    fn noun() -> &'static str {
+        "page"
+    }
+}
+
+/// `/plans/{code}`: something that callers of every reach may read.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct Shared<T>(pub T);
+
+impl<T> Place for Shared<T>
+where
+    T: Clone + DeserializeOwned + Display + PlatformKey + Send + Sync + 'static,
+{
+    type Ground = Scope;
+    const REACH: Reach = Reach::Anywhere;
+
+    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
+        caller.holds(p)?;
+        Ok(caller.scope)
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        (T::NOUN, self.0.to_string())
+    }
+    fn parameters() -> Vec<Schema> {
+        vec![json_schema!({"type": "string"})]
+    }
+    fn noun() -> &'static str {
+        T::NOUN
+    }
+}

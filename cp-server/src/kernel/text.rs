@@ -1,0 +1,265 @@
+//! Texts that were checked when they were read: an operation never meets a bad one.
+
+use std::borrow::Cow;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
+use serde::{Deserialize, Deserializer};
+
+/// Declares a checked text: its rule, its schema, and that both databases take it.
+macro_rules! texts {
+    ($($(#[doc = $doc:literal])+ $name:ident, $rule:expr, $schema:tt;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(
+            Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, sqlx::Type,
+        )]
+        #[serde(transparent)]
+        #[sqlx(transparent)]
+        pub struct $name(String);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+            pub fn into_string(self) -> String {
+                self.0
+            }
+        }
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+        impl std::str::FromStr for $name {
+            type Err = String;
+            fn from_str(text: &str) -> Result<Self, String> {
+                let rule: fn(&str) -> Result<Cow<'_, str>, String> = $rule;
+                rule(text).map(|text| Self(text.into_owned()))
+            }
+        }
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = Cow::<'_, str>::deserialize(deserializer)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+        impl JsonSchema for $name {
+            fn inline_schema() -> bool {
+                true
+            }
+            fn schema_name() -> Cow<'static, str> {
+                stringify!($name).into()
+            }
+            fn json_schema(_: &mut SchemaGenerator) -> Schema {
+                json_schema!($schema)
+            }
+        }
+    )+};
+}
+
+texts! {
+    /// A display name: 1 to 255 characters, none of them a control character, some not blank.
+    Name, |text| printable(text, 255).and_then(not_blank),
+        {"type": "string", "minLength": 1, "maxLength": 255};
+    /// A longer text for people: up to 4,000 characters; line breaks are fine.
+    Prose, |text| {
+        if text.chars().count() > 4000 {
+            return Err("has more than 4000 characters".into());
+        }
+        match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
+            Some(c) => Err(format!("contains the control character U+{:04X}", u32::from(c))),
+            None => Ok(text.into()),
+        }
+    }, {"type": "string", "maxLength": 4000};
+    /// The caller's own reference: 1 to 255 printable characters.
+    ExternalId, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
+    /// A part of a path: lower-case letters and digits, with hyphens inside; never UUID-shaped.
+    Slug, |text| {
+        if uuid::Uuid::try_parse(text).is_ok() {
+            return Err("looks like an id; choose a slug that does not".into());
+        }
+        let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
+        let fits = (1..=64).contains(&text.len())
+            && text.chars().all(|c| inner(c) || c == '-')
+            && text.starts_with(inner)
+            && text.ends_with(inner);
+        if fits { Ok(text.into()) } else {
+            Err("is not a slug: 1 to 64 of a-z, 0-9 and hyphens, with a letter or digit at both \
+                 ends, such as \"acme-corp\"".into())
+        }
+    }, {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"};
+    /// An e-mail address as the HTML living standard defines a valid one.
+    Email, |text| {
+        if is_email(text) { Ok(text.into()) } else {
+            Err("is not an e-mail address such as anna@example.com".into())
+        }
+    }, {"type": "string", "format": "email", "minLength": 3, "maxLength": 254};
+    /// A DNS domain, lower-cased.
+    Domain, |text| {
+        let domain = text.to_ascii_lowercase();
+        if domain.len() <= 253 && domain.contains('.') && domain.split('.').all(is_label) {
+            Ok(Cow::Owned(domain))
+        } else {
+            Err("is not a domain such as example.com".into())
+        }
+    }, {"type": "string", "minLength": 3, "maxLength": 253};
+    /// An absolute http or https URL.
+    HttpUrl, |text| match url::Url::parse(text) {
+        Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host()
+            && text.len() <= 2048 && !text.chars().any(|c| c.is_control() || c == ' ') =>
+        {
+            Ok(text.into())
+        }
+        _ => Err("is not an absolute http or https URL such as https://dp.example.com".into()),
+    }, {"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://", "maxLength": 2048};
+    /// A plan's code.
+    PlanCode, |text| {
+        let mut rest = text.chars();
+        let fits = rest.next().is_some_and(|c| c.is_ascii_lowercase())
+            && text.len() <= 64
+            && rest.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));
+        if fits { Ok(text.into()) } else {
+            Err("is not a plan code: a letter, then up to 63 of a-z, 0-9, _ and -".into())
+        }
+    }, {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"};
+    /// A role's code.
+    RoleCode, |text| {
+        let mut rest = text.chars();
+        let fits = rest.next().is_some_and(|c| c.is_ascii_uppercase())
+            && (2..=64).contains(&text.len())
+            && rest.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
+        if fits { Ok(text.into()) } else {
+            Err("is not a role code: a letter, then 1 to 63 of A-Z, 0-9 and _".into())
+        }
+    }, {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{1,63}$"};
+    /// A permission of a role, such as `projects:read` or `data_sources.sales.query`.
+    PermissionCode, |text| {
+        let fits = (1..=128).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '*'));
+        if fits { Ok(text.into()) } else {
+            Err("is not a permission: 1 to 128 of letters, digits and _ - . : *".into())
+        }
+    }, {"type": "string", "pattern": "^[A-Za-z0-9_.:*-]{1,128}$"};
+    /// The key of an identity provider: `auth0`, `zitadel`, or a registered one's.
+    ProviderKey, |text| {
+        let fits = (1..=128).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c));
+        if fits { Ok(text.into()) } else {
+            Err("is not a provider key: 1 to 128 of letters, digits and . _ : / -".into())
+        }
+    }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"};
+    /// Who somebody is at an identity provider: compared exactly, never trimmed or folded.
+    Subject, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
+    /// A currency, ISO 4217.
+    Currency, |text| {
+        let code = text.to_ascii_uppercase();
+        if code.len() == 3 && code.chars().all(|c| c.is_ascii_uppercase()) {
+            Ok(Cow::Owned(code))
+        } else {
+            Err("is not an ISO 4217 currency code such as EUR".into())
+        }
+    }, {"type": "string", "pattern": "^[A-Za-z]{3}$"};
+}
+
+impl Email {
+    /// What uniqueness is decided by.
+    pub fn key(&self) -> String {
+        self.0.to_lowercase()
+    }
+}
+
+impl Slug {
+    /// A slug made from a name: transliterated, cut to fit; `None` when nothing of it is left.
+    pub fn from_name(name: &str) -> Option<Self> {
+        let mut slug = String::new();
+        for c in deunicode::deunicode(name).chars() {
+            if c.is_ascii_alphanumeric() {
+                slug.push(c.to_ascii_lowercase());
+            } else if !slug.is_empty() && !slug.ends_with('-') {
+                slug.push('-');
+            }
+        }
+        // Room is left for the `-123` of a name that is taken.
+        slug.truncate(56);
+        slug.trim_end_matches('-').parse().ok()
+    }
+
+    /// The slug with a number behind it.
+    pub fn numbered(&self, n: u32) -> Self {
+        let number = format!("-{n}");
+        let stem = &self.0[..self.0.len().min(64 - number.len())];
+        Self(stem.trim_end_matches('-').to_owned() + &number)
+    }
+
+    pub fn random(random: &super::clock::Random) -> Self {
+        Self(format!("org-{}", super::secret::hex(&random.bytes::<6>())))
+    }
+}
+
+fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {
+    let length = text.chars().count();
+    if length == 0 || length > most {
+        return Err(format!("has {length} characters; it takes 1 to {most}"));
+    }
+    match text.chars().find(|c| c.is_control()) {
+        Some(c) => Err(format!("contains the control character U+{:04X}", u32::from(c))),
+        None => Ok(text.into()),
+    }
+}
+
+fn not_blank(text: Cow<'_, str>) -> Result<Cow<'_, str>, String> {
+    if text.trim().is_empty() { Err("is blank".into()) } else { Ok(text) }
+}
+
+/// <https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address>, with the length that
+/// RFC 5321 section 4.5.3.1.3 leaves for an address.
+fn is_email(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    text.len() <= 254
+        && !local.is_empty()
+        && local.bytes().all(|b| b.is_ascii_alphanumeric() || b".!#$%&'*+/=?^_`{|}~-".contains(&b))
+        && domain.split('.').all(is_label)
+}
+
+/// A DNS label: letters, digits and inner hyphens, at most 63.
+fn is_label(label: &str) -> bool {
+    let bytes = label.as_bytes();
+    (1..=63).contains(&bytes.len())
+        && bytes.iter().all(|b| b.is_ascii_alphanumeric() || *b == b'-')
+        && bytes[0] != b'-'
+        && bytes[bytes.len() - 1] != b'-'
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn slugs_are_made_from_names() {
+        let made = |name| Slug::from_name(name).map(Slug::into_string);
+        assert_eq!(made("Acme Corp").as_deref(), Some("acme-corp"));
+        assert_eq!(made("  Müller & Söhne GmbH ").as_deref(), Some("muller-sohne-gmbh"));
+        assert_eq!(made("北京").as_deref(), Some("bei-jing"));
+        assert_eq!(made("!!!"), None);
+        assert_eq!(made(&"x".repeat(255)).map(|s| s.len()), Some(56));
+        assert_eq!(made("0190e0a0-0000-7000-8000-000000000000"), None, "a slug is never an id");
+        let slug: Slug = "a".repeat(64).parse().unwrap();
+        assert_eq!(slug.numbered(12).as_str(), format!("{}-12", "a".repeat(61)));
+    }
+
+    #[test]
+    fn slugs_and_addresses_are_checked() {
+        for good in ["a", "7", "ab", "a-b", "acme-2"] {
+            assert!(good.parse::<Slug>().is_ok(), "{good}");
+        }
+        let long = "a".repeat(65);
+        for bad in ["", "-a", "a-", "A", "a_b", "a b", "é", &long] {
+            assert!(bad.parse::<Slug>().is_err(), "{bad}");
+        }
+        for good in ["a@b", "anna@example.com", "a.b+c@x-y.example", "o'neil@example.com"] {
+            assert!(good.parse::<Email>().is_ok(), "{good}");
+        }
+        for bad in ["", "a", "@b", "a@", "a@-b", "a@b-", "a@b..c", "a b@c", "a@b c", "ä@b"] {
+            assert!(bad.parse::<Email>().is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The license authority: a library that the binary, the tests and the benchmarks share.
+//!
+//! The map: every request passes the [`kernel`]; each resource is one file of a slice
+//! ([`tenancy`], [`identity`], [`licensing`]), read top to bottom; [`lifecycle`] is what crosses
+//! all slices. Imports go downward only: kernel, tenancy, identity, licensing, lifecycle; the
+//! shell ([`server`], [`config`], [`cli`]) is above them.
+
+pub mod audit;
+pub mod cli;
+pub mod config;
+pub mod identity;
+pub mod kernel;
+pub mod licensing;
+pub mod lifecycle;
+pub mod server;
+pub mod telemetry;
+pub mod tenancy;
+
+use std::ops::Deref;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use chrono::TimeDelta;
+
+use kernel::caller::Authenticate;
+use kernel::clock::{Clock, Random};
+use kernel::db::Db;
+use kernel::endpoint::Routes;
+use kernel::secret::Kek;
+use licensing::keys::Keyring;
+use licensing::signer::SignerPool;
+
+/// What outlives a request; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<State>);
+
+pub struct State {
+    pub db: Db,
+    pub clock: Clock,
+    pub random: Random,
+    pub kek: Kek,
+    pub settings: Settings,
+    pub credentials: Vec<Box<dyn Authenticate>>,
+    pub keys: Keyring,
+    pub signers: SignerPool,
+    /// Set once the process is asked to end: readiness says so before anything closes.
+    stopping: AtomicBool,
+}
+
+/// The settings that operations look at.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The issuer, and what every published URL begins with; without a slash at its end.
+    pub base_url: String,
+    pub audience: String,
+    pub bundle_ttl: TimeDelta,
+}
+
+impl Deref for App {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
+
+impl App {
+    pub fn new(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -> Self {
+        Self(Arc::new(State {
+            db,
+            clock,
+            random,
+            kek,
+            settings,
+            credentials: vec![Box::new(identity::service_tokens::ServiceTokens::default())],
+            keys: Keyring::default(),
+            signers: SignerPool::start(),
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    /// Brings an installation's data up to date: the schema, the key check, the seeds.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        self.db.migrate().await?;
+        licensing::keys::check_kek(self).await?;
+        identity::roles::seed(self).await?;
+        licensing::plans::seed(self).await?;
+        Ok(())
+    }
+
+    /// An operation was committed here: what this replica remembers may be over.
+    fn committed(&self, action: &str) {
+        for kind in &self.credentials {
+            kind.committed(action);
+        }
+    }
+
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+/// Every operation of the product, one line each.
+pub fn routes() -> Routes {
+    let mut r = Routes::default();
+    tenancy::organizations::routes(&mut r);
+    lifecycle::routes(&mut r);
+    tenancy::workspaces::routes(&mut r);
+    identity::users::routes(&mut r);
+    identity::whoami::routes(&mut r);
+    identity::me::routes(&mut r);
+    identity::roles::routes(&mut r);
+    identity::memberships::routes(&mut r);
+    identity::service_tokens::routes(&mut r);
+    licensing::plans::routes(&mut r);
+    licensing::subscriptions::routes(&mut r);
+    licensing::deployments::routes(&mut r);
+    licensing::licenses::routes(&mut r);
+    licensing::bundles::routes(&mut r);
+    licensing::bulk::routes(&mut r);
+    licensing::keys::routes(&mut r);
+    licensing::keys::well_known::routes(&mut r);
+    audit::routes(&mut r);
+    server::routes(&mut r);
+    r
+}

@@ -1,0 +1,177 @@
+//! Deployments: the data-plane instances that licenses are for.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{DeploymentId, OrganizationId};
+use crate::kernel::json::Patch;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::text::{ExternalId, HttpUrl, Name};
+use crate::tenancy::organizations;
+
+crate::routes! { deployments:
+    /// Lists the organization's deployments.
+    GET "/organizations/{org}/deployments" DeploymentsRead => list;
+    /// Creates a deployment.
+    POST "/organizations/{org}/deployments" DeploymentsWrite => create;
+    /// Reads a deployment.
+    GET "/deployments/{id}" DeploymentsRead => read;
+    /// Changes a deployment.
+    PATCH "/deployments/{id}" DeploymentsWrite => update;
+    /// Deletes a deployment that was never licensed; retire others with PATCH.
+    DELETE "/deployments/{id}" DeploymentsWrite => delete;
+}
+
+crate::text_enum! { DeploymentType { Cloud = "cloud", Onprem = "onprem", Demo = "demo" } }
+crate::text_enum! { DeploymentStatus {
+    Active = "active", Inactive = "inactive", Retired = "retired",
+} }
+
+crate::record! {
+    /// One data-plane instance.
+    Deployment in deployments {
+        id: DeploymentId,
+        organization_id: OrganizationId,
+        name: Name,
+        r#type: DeploymentType,
+        region: Option<Name>,
+        api_base_url: Option<HttpUrl>,
+        status: DeploymentStatus,
+        external_id: Option<ExternalId>,
+        last_seen_at: Option<DateTime<Utc>>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for Deployment {
+    const NOUN: &'static str = "deployment";
+    const PATH: &'static str = "deployments";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentFilter {
+    status: Option<DeploymentStatus>,
+    r#type: Option<DeploymentType>,
+    name: Option<String>,
+    external_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewDeployment {
+    name: Name,
+    r#type: DeploymentType,
+    region: Option<Name>,
+    api_base_url: Option<HttpUrl>,
+    external_id: Option<ExternalId>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DeploymentPatch {
+    name: Option<Name>,
+    r#type: Option<DeploymentType>,
+    #[serde(default)]
+    region: Patch<Name>,
+    #[serde(default)]
+    api_base_url: Patch<HttpUrl>,
+    status: Option<DeploymentStatus>,
+    #[serde(default)]
+    external_id: Patch<ExternalId>,
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<DeploymentFilter>) -> Result<Page<Deployment>> {
+    let filter = &list.filter;
+    let query = cx
+        .tx
+        .select("WHERE organization_id = $1")
+        .bind(cx.org)
+        .and_some(" AND status = ?", filter.status)
+        .and_some(" AND type = ?", filter.r#type)
+        .and_some(" AND name = ?", filter.name.as_deref())
+        .and_some(" AND external_id = ?", filter.external_id.as_deref());
+    list.page(query).await
+}
+
+async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deployment>> {
+    let sql = "INSERT INTO deployments
+               (id, organization_id, name, type, region, api_base_url, status, external_id,
+                created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $8)";
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(DeploymentId::new(&cx.app.random, cx.now))
+        .bind(cx.org)
+        .bind(new.name)
+        .bind(new.r#type)
+        .bind(new.region)
+        .bind(new.api_base_url)
+        .bind(new.external_id)
+        .bind(cx.now);
+    named(insert.one().await).map(Created)
+}
+
+async fn read(cx: &mut Cx, id: DeploymentId) -> Result<Deployment> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    Ok(found.one().await?)
+}
+
+async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result<Deployment> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let before: Deployment = found.locked().one().await?;
+    let sql = "UPDATE deployments
+               SET name = COALESCE($3, name), type = COALESCE($4, type), region = $5,
+                   api_base_url = $6, status = COALESCE($7, status), external_id = $8,
+                   updated_at = $9
+               WHERE id = $1 AND organization_id = $2";
+    let update = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(patch.name)
+        .bind(patch.r#type)
+        .bind(patch.region.over(before.region))
+        .bind(patch.api_base_url.over(before.api_base_url))
+        .bind(patch.status)
+        .bind(patch.external_id.over(before.external_id))
+        .bind(after(before.updated_at, cx.now));
+    let deployment = named(update.one().await)?;
+    organizations::touch(cx, cx.org).await?;
+    Ok(deployment)
+}
+
+async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
+    let sql = "DELETE FROM deployments WHERE id = $1 AND organization_id = $2";
+    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    Ok(NoContent)
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM deployments WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    done.on_conflict("deployments_name", || {
+        let detail = "name: another deployment of the organization has it.";
+        Error::new(ProblemCode::NameTaken, detail).at("name")
+    })
+    .on_conflict("deployments_external_id", || {
+        let detail = "external_id: another deployment of the organization has it.";
+        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+    })
+}

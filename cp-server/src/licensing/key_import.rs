@@ -1,0 +1,164 @@
+//! Imported signing keys: what a PEM file may hold, and every refusal in words that help.
+//!
+//! `rsa` parses and checks the numbers; it never signs or decrypts (RUSTSEC-2023-0071).
+
+use anyhow::{Context, bail};
+use rsa::pkcs1::DecodeRsaPrivateKey;
+use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
+use rsa::traits::{PrivateKeyParts, PublicKeyParts};
+use rsa::{BigUint, RsaPrivateKey};
+use zeroize::Zeroizing;
+
+use super::signer::LocalKey;
+use crate::kernel::secret::Secret;
+
+/// Reads one RSA private key: PKCS#1 or PKCS#8, the latter also encrypted.
+pub fn read_pem(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<LocalKey> {
+    let key = parse(text, passphrase)?;
+    check(&key)?;
+    let der = key.to_pkcs8_der().context("the key could not be encoded")?;
+    let der = Zeroizing::new(der.as_bytes().to_vec());
+    LocalKey::from_pkcs8(&der)
+}
+
+fn parse(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<RsaPrivateKey> {
+    let labels: Vec<&str> = text
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
+        .collect();
+    let label = match labels[..] {
+        [] => bail!("there is no PEM block in the file (`-----BEGIN PRIVATE KEY-----`)"),
+        [label] => label,
+        _ => bail!("there are {} PEM blocks in the file; a signing key stands alone", labels.len()),
+    };
+    match label {
+        "RSA PRIVATE KEY" if text.contains("Proc-Type:") => bail!(
+            "the key is encrypted in the old PEM form; convert it with \
+             `openssl pkcs8 -topk8 -v2 aes256 -in OLD.pem -out NEW.pem`"
+        ),
+        "RSA PRIVATE KEY" => {
+            RsaPrivateKey::from_pkcs1_pem(text).context("the PKCS#1 key is broken")
+        }
+        "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_pem(text).context(
+            "the PKCS#8 key is broken or is not a plain RSA key (EC, Ed25519 and RSA-PSS keys \
+             cannot sign RS256)",
+        ),
+        "ENCRYPTED PRIVATE KEY" => {
+            let Some(passphrase) = passphrase else {
+                bail!("the key is encrypted; set CP_SIGNING_KEY_PASSPHRASE");
+            };
+            RsaPrivateKey::from_pkcs8_encrypted_pem(text, passphrase.expose())
+                .context("the passphrase does not open the key, or the key is broken")
+        }
+        "PUBLIC KEY" | "RSA PUBLIC KEY" => {
+            bail!("it is a public key; signing needs the private one")
+        }
+        "CERTIFICATE" => bail!("it is a certificate; signing needs the private key"),
+        "EC PRIVATE KEY" => bail!("it is an EC key; RS256 needs an RSA key"),
+        other => bail!("it is a {other:?}; signing needs an RSA private key"),
+    }
+}
+
+/// What a sound signing key is: the checks of Boulder's `goodkey`, for a key of our own.
+fn check(key: &RsaPrivateKey) -> anyhow::Result<()> {
+    let bits = key.n().bits();
+    if !(2048..=8192).contains(&bits) {
+        bail!("the key has {bits} bits; it takes 2048 to 8192");
+    }
+    if *key.e() != BigUint::from(65537u32) {
+        bail!("the public exponent is {}; it takes 65537", key.e());
+    }
+    if !bits.is_multiple_of(8) {
+        bail!("the modulus has {bits} bits, which is no whole number of bytes");
+    }
+    if let Some(factor) = small_factor(key.n()) {
+        bail!("the modulus can be divided by {factor}");
+    }
+    key.validate().context("the numbers of the key do not belong together")?;
+    let [p, q] = key.primes() else { bail!("the key has {} primes, not 2", key.primes().len()) };
+    if close(p, q) {
+        bail!("the two primes are so close that the key can be factored");
+    }
+    Ok(())
+}
+
+fn small_factor(n: &BigUint) -> Option<u32> {
+    (2..752u32).filter(|f| (2..*f).all(|d| f % d != 0)).find(|f| {
+        let rest = n % BigUint::from(*f);
+        rest == BigUint::from(0u32)
+    })
+}
+
+/// Fermat's method factors `n = pq` within about `(p - q)² / 8√n` rounds; below 2¹⁰⁰ rounds of
+/// distance it is within reach of a patient attacker, so half of the bits must differ.
+fn close(p: &BigUint, q: &BigUint) -> bool {
+    let distance = if p > q { p - q } else { q - p };
+    distance.bits() + 100 < p.bits()
+}
+
+#[cfg(test)]
+mod tests {
+    use rsa::pkcs1::EncodeRsaPrivateKey;
+    use rsa::pkcs8::{EncodePublicKey, LineEnding};
+
+    use super::*;
+    use crate::licensing::signer::Signer;
+
+    fn key(bits: usize) -> RsaPrivateKey {
+        RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).unwrap()
+    }
+
+    fn refusal(text: &str, passphrase: Option<&str>) -> String {
+        let passphrase = passphrase.map(|p| Secret::new(p.to_owned()));
+        match read_pem(text, passphrase.as_ref()) {
+            Ok(_) => panic!("it was taken"),
+            Err(error) => format!("{error:#}"),
+        }
+    }
+
+    #[test]
+    fn i02_both_encodings_give_the_same_key_and_bad_files_are_refused() {
+        let key = key(2048);
+        let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
+        let pkcs1 = key.to_pkcs1_pem(LineEnding::LF).unwrap();
+        let kid = |text: &str| read_pem(text, None).unwrap().jwk().kid.clone();
+        assert_eq!(kid(&pkcs8), kid(&pkcs1));
+
+        let sealed = key
+            .to_pkcs8_encrypted_pem(rsa::rand_core::OsRng, "open sesame", LineEnding::LF)
+            .unwrap();
+        let pass = Secret::new("open sesame".to_owned());
+        assert_eq!(read_pem(&sealed, Some(&pass)).unwrap().jwk().kid, kid(&pkcs8));
+        assert!(refusal(&sealed, None).contains("CP_SIGNING_KEY_PASSPHRASE"));
+        assert!(refusal(&sealed, Some("wrong")).contains("does not open"));
+
+        let public = key.to_public_key().to_public_key_pem(LineEnding::LF).unwrap();
+        assert!(refusal(&public, None).contains("public key"));
+        assert!(refusal(&format!("{}{}", *pkcs8, *pkcs1), None).contains("2 PEM blocks"));
+        assert!(refusal("", None).contains("no PEM block"));
+        let certificate = "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n";
+        assert!(refusal(certificate, None).contains("certificate"));
+        let ec = "-----BEGIN EC PRIVATE KEY-----\nAA==\n-----END EC PRIVATE KEY-----\n";
+        assert!(refusal(ec, None).contains("EC key"));
+        // One flipped character in the middle of the numbers.
+        let at = pkcs8.len() / 2;
+        let other = if pkcs8.as_bytes()[at] == b'A' { "B" } else { "A" };
+        let mut bent = pkcs8.to_string();
+        bent.replace_range(at..=at, other);
+        refusal(&bent, None);
+    }
+
+    #[test]
+    fn i02_weak_keys_are_refused() {
+        let small = key(1024).to_pkcs8_pem(LineEnding::LF).unwrap();
+        assert!(refusal(&small, None).contains("1024 bits"));
+        let e = BigUint::from(3u32);
+        let odd = RsaPrivateKey::new_with_exp(&mut rsa::rand_core::OsRng, 2048, &e).unwrap();
+        let odd = odd.to_pkcs8_pem(LineEnding::LF).unwrap();
+        assert!(refusal(&odd, None).contains("exponent is 3"));
+        assert_eq!(small_factor(&(BigUint::from(751u32) * BigUint::from(1_000_003u32))), Some(751));
+        let p = BigUint::from(1u32) << 1023;
+        assert!(close(&p, &(&p + BigUint::from(12u32))));
+        assert!(!close(&p, &(BigUint::from(3u32) << 1021)));
+    }
+}

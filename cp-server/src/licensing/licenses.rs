@@ -1,0 +1,580 @@
+//! Licenses: the entitlement of one deployment under one subscription.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::bundles;
+use super::subscriptions;
+use crate::kernel::answer::{Created, Resource};
+use crate::kernel::caller::Scope;
+use crate::kernel::clock::after;
+use crate::kernel::db::Rows;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::json::{Between, Patch, SeatCap};
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::{Org, Platform};
+use crate::kernel::record::{Object, Record};
+use crate::kernel::text::Prose;
+
+crate::routes! { licenses:
+    /// Lists the licenses of all organizations.
+    GET "/licenses" LicensesRead => list_all;
+    /// Lists the organization's licenses.
+    GET "/organizations/{org}/licenses" LicensesRead => list;
+    /// Licenses a deployment under one of its organization's subscriptions.
+    POST "/deployments/{id}/licenses" LicensesWrite => create;
+    /// Reads a license, with what it effectively grants and where each value comes from.
+    GET "/licenses/{id}" LicensesRead => read;
+    /// Changes a license.
+    PATCH "/licenses/{id}" LicensesWrite => update;
+    /// Suspends a license until it is reinstated.
+    POST "/licenses/{id}/suspend" LicensesWrite => suspend;
+    /// Reinstates a suspended license.
+    POST "/licenses/{id}/reinstate" LicensesWrite => reinstate;
+    /// Revokes a license and its bundles, for ever.
+    POST "/licenses/{id}/revoke" LicensesWrite => revoke;
+    /// Gives a license a later end.
+    POST "/licenses/{id}/renew" LicensesWrite => renew;
+    /// Moves a license to another deployment of the organization; its bundles are revoked.
+    POST "/licenses/{id}/transfer" LicensesWrite => transfer;
+}
+
+crate::text_enum! { LicenseStatus {
+    Active = "active",
+    Suspended = "suspended",
+    Revoked = "revoked",
+    /// Computed, never stored: the end and the days of grace are over.
+    Expired = "expired",
+} }
+
+crate::text_enum! {
+    /// Which level an effective value comes from.
+    Source { Plan = "plan", Subscription = "subscription", License = "license" }
+}
+
+/// The entitlement of one deployment.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct License {
+    pub id: LicenseId,
+    pub organization_id: OrganizationId,
+    pub deployment_id: DeploymentId,
+    pub subscription_id: SubscriptionId,
+    pub status: LicenseStatus,
+    pub status_reason: Option<String>,
+    /// Its own; null when it has the subscription's.
+    pub seat_cap: Option<i64>,
+    /// Laid over the plan's and the subscription's.
+    pub features: Object,
+    pub valid_from: DateTime<Utc>,
+    /// The end; the days of grace come after it. Null when the subscription has none either.
+    pub valid_until: Option<DateTime<Utc>>,
+    pub grace_days: i64,
+    pub effective: Effective,
+    /// The signing key of the last bundle.
+    pub key_id: Option<String>,
+    /// SHA-256 of the last bundle's token, hexadecimal.
+    pub bundle_hash: Option<String>,
+    pub revision: i64,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What the license grants, and where each value comes from.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Effective {
+    pub seat_cap: Explained<i64>,
+    pub features: BTreeMap<String, Explained<Value>>,
+}
+
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Explained<T> {
+    pub value: T,
+    pub from: Source,
+}
+
+impl Resource for License {
+    const NOUN: &'static str = "license";
+    const PATH: &'static str = "licenses";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LicenseFilter {
+    status: Option<LicenseStatus>,
+    deployment: Option<DeploymentId>,
+    subscription: Option<SubscriptionId>,
+}
+
+/// 0 to 10 years of grace.
+type GraceDays = Between<0, 3660>;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLicense {
+    subscription_id: SubscriptionId,
+    seat_cap: Option<SeatCap>,
+    /// Must be said when `seat_cap` is more than the subscription's.
+    #[serde(default)]
+    allow_more_seats: bool,
+    #[serde(default)]
+    features: Map<String, Value>,
+    /// Now when absent.
+    valid_from: Option<DateTime<Utc>>,
+    /// The subscription's end when absent, and never later.
+    valid_until: Option<DateTime<Utc>>,
+    #[serde(default = "no_grace")]
+    grace_days: GraceDays,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LicensePatch {
+    #[serde(default)]
+    seat_cap: Patch<SeatCap>,
+    /// Must be said when `seat_cap` is more than the subscription's.
+    #[serde(default)]
+    allow_more_seats: bool,
+    /// Replaces all of them.
+    features: Option<Map<String, Value>>,
+    valid_from: Option<DateTime<Utc>>,
+    #[serde(default)]
+    valid_until: Patch<DateTime<Utc>>,
+    grace_days: Option<GraceDays>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    reason: Option<Prose>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Renewal {
+    valid_until: DateTime<Utc>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Transfer {
+    deployment_id: DeploymentId,
+    reason: Option<Prose>,
+}
+
+fn no_grace() -> GraceDays {
+    Between(0)
+}
+
+async fn list_all(
+    cx: &mut Cx<Scope>,
+    _: Platform,
+    list: List<LicenseFilter>,
+) -> Result<Page<License>> {
+    let query = cx.tx.select("WHERE TRUE");
+    page(query, list, cx.now).await
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<LicenseFilter>) -> Result<Page<License>> {
+    let query = cx.tx.select("WHERE licenses.organization_id = $1").bind(cx.org);
+    page(query, list, cx.now).await
+}
+
+async fn page(
+    query: Rows<'_, LicenseRow>,
+    list: List<LicenseFilter>,
+    now: DateTime<Utc>,
+) -> Result<Page<License>> {
+    let query = query
+        .and_some(" AND licenses.deployment_id = ?", list.filter.deployment)
+        .and_some(" AND licenses.subscription_id = ?", list.filter.subscription);
+    let query = match list.filter.status {
+        None => query,
+        Some(LicenseStatus::Expired) => {
+            query.and(" AND licenses.status = 'active' AND licenses.over_at <= ?", now)
+        }
+        Some(LicenseStatus::Active) => query.and(
+            " AND licenses.status = 'active' AND (licenses.over_at IS NULL OR licenses.over_at > ?)",
+            now,
+        ),
+        Some(status) => query.and(" AND licenses.status = ?", status),
+    };
+    Ok(list.page(query).await?.map(|row| row.at(now)))
+}
+
+async fn create(
+    cx: &mut Cx,
+    deployment: DeploymentId,
+    new: NewLicense,
+) -> Result<Created<License>> {
+    let subscription = subscriptions::load(cx, new.subscription_id).await?;
+    let seat_cap = new.seat_cap.map(|cap| cap.0);
+    check_seats(seat_cap, subscription.seat_cap, new.allow_more_seats)?;
+    let valid_from = new.valid_from.unwrap_or(cx.now);
+    let valid_until = new.valid_until.or(subscription.ends_at);
+    check_end(valid_from, valid_until, subscription.ends_at)?;
+    let id = LicenseId::new(&cx.app.random, cx.now);
+    let sql = "INSERT INTO licenses
+               (id, organization_id, deployment_id, subscription_id, seat_cap, features,
+                valid_from, valid_until, grace_days, over_at, status, revision, created_at,
+                updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', 1, $11, $11)";
+    let insert = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(deployment)
+        .bind(subscription.id)
+        .bind(seat_cap)
+        .bind(Object::from(new.features))
+        .bind(valid_from)
+        .bind(valid_until)
+        .bind(new.grace_days.0)
+        .bind(over_at(valid_until, new.grace_days.0))
+        .bind(cx.now);
+    named(insert.exec().await)?;
+    load(cx, id).await.map(Created)
+}
+
+async fn read(cx: &mut Cx, id: LicenseId) -> Result<License> {
+    load(cx, id).await
+}
+
+async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<License> {
+    let before = stored(cx, id).await?;
+    refuse_revoked(&before)?;
+    let seat_cap = patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0);
+    if seat_cap != before.seat_cap {
+        check_seats(seat_cap, before.subscription_seat_cap, patch.allow_more_seats)?;
+    }
+    let valid_from = patch.valid_from.unwrap_or(before.valid_from);
+    let valid_until = patch.valid_until.over(before.valid_until);
+    check_end(valid_from, valid_until, before.subscription_ends_at)?;
+    let grace_days = patch.grace_days.map_or(before.grace_days, |days| days.0);
+    let sql = "UPDATE licenses
+               SET seat_cap = $4, features = $5, valid_from = $6, valid_until = $7,
+                   grace_days = $8, over_at = $9, revision = revision + 1, updated_at = $10
+               WHERE id = $1 AND organization_id = $2 AND revision = $3";
+    let update = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(before.revision)
+        .bind(seat_cap)
+        .bind(patch.features.map_or(before.features, Object::from))
+        .bind(valid_from)
+        .bind(valid_until)
+        .bind(grace_days)
+        .bind(over_at(valid_until, grace_days))
+        .bind(after(before.updated_at, cx.now));
+    written(update.exec().await)?;
+    load(cx, id).await
+}
+
+async fn suspend(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
+    let before = stored(cx, id).await?;
+    refuse_revoked(&before)?;
+    bundles::suspend_all(cx, id).await?;
+    set_status(cx, &before, LicenseStatus::Suspended, why.reason).await
+}
+
+async fn reinstate(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
+    let before = stored(cx, id).await?;
+    refuse_revoked(&before)?;
+    bundles::reinstate_all(cx, id).await?;
+    set_status(cx, &before, LicenseStatus::Active, why.reason).await
+}
+
+async fn revoke(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
+    let before = stored(cx, id).await?;
+    bundles::revoke_all(cx, id, "the license was revoked").await?;
+    set_status(cx, &before, LicenseStatus::Revoked, why.reason).await
+}
+
+async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> {
+    let before = stored(cx, id).await?;
+    refuse_revoked(&before)?;
+    if before.organization_suspended {
+        let detail = "The organization is suspended: nothing is issued or renewed.";
+        return Err(Error::new(ProblemCode::OrganizationSuspended, detail));
+    }
+    let valid_until = renewal.valid_until;
+    if valid_until <= cx.now {
+        return Err(Error::invalid("valid_until", "valid_until: it is in the past"));
+    }
+    check_end(before.valid_from, Some(valid_until), before.subscription_ends_at)?;
+    let sql = "UPDATE licenses
+               SET valid_until = $4, over_at = $5, revision = revision + 1, updated_at = $6
+               WHERE id = $1 AND organization_id = $2 AND revision = $3";
+    let update = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(before.revision)
+        .bind(valid_until)
+        .bind(over_at(Some(valid_until), before.grace_days))
+        .bind(after(before.updated_at, cx.now));
+    written(update.exec().await)?;
+    load(cx, id).await
+}
+
+async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<License> {
+    let before = stored(cx, id).await?;
+    refuse_revoked(&before)?;
+    cx.trail.reason = transfer.reason.map(Prose::into_string);
+    // A deployment of another organization is refused by the composite foreign key.
+    let sql = "UPDATE licenses
+               SET deployment_id = $4, revision = revision + 1, updated_at = $5
+               WHERE id = $1 AND organization_id = $2 AND revision = $3";
+    let update = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(before.revision)
+        .bind(transfer.deployment_id)
+        .bind(after(before.updated_at, cx.now));
+    written(named(update.exec().await).map_err(|error| match error.code() {
+        ProblemCode::NotFound => Error::not_found("deployment").at("deployment_id"),
+        _ => error,
+    }))?;
+    bundles::revoke_all(cx, id, "the license was transferred").await?;
+    load(cx, id).await
+}
+
+async fn set_status(
+    cx: &mut Cx,
+    before: &LicenseRow,
+    status: LicenseStatus,
+    reason: Option<Prose>,
+) -> Result<License> {
+    cx.trail.reason = reason.as_ref().map(|reason| reason.as_str().to_owned());
+    let sql = "UPDATE licenses
+               SET status = $4, status_reason = $5, revision = revision + 1, updated_at = $6
+               WHERE id = $1 AND organization_id = $2 AND revision = $3";
+    let update = cx
+        .tx
+        .q(sql)
+        .bind(before.id)
+        .bind(cx.org)
+        .bind(before.revision)
+        .bind(status)
+        .bind(reason)
+        .bind(after(before.updated_at, cx.now));
+    written(update.exec().await)?;
+    load(cx, before.id).await
+}
+
+/// Notes the last bundle, if the license is still what was signed.
+pub async fn note_bundle<G>(
+    cx: &mut Cx<G>,
+    id: LicenseId,
+    revision: i64,
+    key_id: &str,
+    bundle_hash: &str,
+) -> Result<()> {
+    let sql = "UPDATE licenses SET key_id = $3, bundle_hash = $4 WHERE id = $1 AND revision = $2";
+    let update = cx.tx.q(sql).bind(id).bind(revision).bind(key_id).bind(bundle_hash);
+    written(update.exec().await)
+}
+
+/// Licenses that still grant something, or may again.
+pub async fn count_live(cx: &mut Cx) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM licenses
+               WHERE organization_id = $1 AND status <> 'revoked'
+                 AND (over_at IS NULL OR over_at > $2)";
+    Ok(cx.tx.q(sql).bind(cx.org).bind(cx.now).value().await?.unwrap_or(0))
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM licenses WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
+    Ok(stored(cx, id).await?.at(cx.now))
+}
+
+async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
+    let found = cx.tx.select("WHERE licenses.id = $1 AND licenses.organization_id = $2");
+    let found: Option<LicenseRow> = found.bind(id).bind(cx.org).opt().await?;
+    found.ok_or_else(|| Error::not_found("license"))
+}
+
+/// A statement that was conditional on the revision that was read.
+fn written<E: Into<Error>>(rows: Result<u64, E>) -> Result<()> {
+    match rows.map_err(Into::into)? {
+        0 => Err(Error::stale()),
+        _ => Ok(()),
+    }
+}
+
+fn refuse_revoked(license: &LicenseRow) -> Result<()> {
+    if license.status != LicenseStatus::Revoked {
+        return Ok(());
+    }
+    let detail = "A revoked license stays revoked; create a new one.";
+    Err(Error::new(ProblemCode::LicenseRevoked, detail))
+}
+
+fn check_seats(own: Option<i64>, subscribed: i64, allowed: bool) -> Result<()> {
+    match own {
+        Some(own) if own > subscribed && !allowed => {
+            let detail = format!(
+                "seat_cap: {own} is more than the subscription's {subscribed}; say \
+                 `allow_more_seats: true` if that is meant"
+            );
+            Err(Error::invalid("seat_cap", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn check_end(
+    valid_from: DateTime<Utc>,
+    valid_until: Option<DateTime<Utc>>,
+    subscription_ends_at: Option<DateTime<Utc>>,
+) -> Result<()> {
+    let Some(end) = valid_until else {
+        return match subscription_ends_at {
+            None => Ok(()),
+            Some(last) => Err(Error::invalid(
+                "valid_until",
+                format!("valid_until: the subscription ends on {last}, so the license must too"),
+            )),
+        };
+    };
+    if end <= valid_from {
+        return Err(Error::invalid("valid_until", "valid_until: it must be later than valid_from"));
+    }
+    if let Some(last) = subscription_ends_at.filter(|last| end > *last) {
+        let detail = format!("valid_until: it is later than the subscription's end, {last}");
+        return Err(Error::invalid("valid_until", detail));
+    }
+    Ok(())
+}
+
+/// When the days of grace are over.
+pub fn over_at(valid_until: Option<DateTime<Utc>>, grace_days: i64) -> Option<DateTime<Utc>> {
+    valid_until.and_then(|end| end.checked_add_signed(TimeDelta::days(grace_days)))
+}
+
+fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    done.on_conflict("licenses_deployment_id_subscription_id", || {
+        let detail = "The deployment has a live license under this subscription already.";
+        Error::new(ProblemCode::LicenseExists, detail)
+    })
+}
+
+/// A license with the levels that its effective values come from: one statement.
+#[derive(sqlx::FromRow)]
+struct LicenseRow {
+    id: LicenseId,
+    organization_id: OrganizationId,
+    deployment_id: DeploymentId,
+    subscription_id: SubscriptionId,
+    status: LicenseStatus,
+    status_reason: Option<String>,
+    seat_cap: Option<i64>,
+    features: Object,
+    valid_from: DateTime<Utc>,
+    valid_until: Option<DateTime<Utc>>,
+    grace_days: i64,
+    over_at: Option<DateTime<Utc>>,
+    key_id: Option<String>,
+    bundle_hash: Option<String>,
+    revision: i64,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    subscription_seat_cap: i64,
+    subscription_ends_at: Option<DateTime<Utc>>,
+    feature_overrides: Object,
+    default_features: Object,
+    organization_suspended: bool,
+}
+
+impl Record for LicenseRow {
+    const TABLE: &'static str = "licenses
+        JOIN organizations ON organizations.id = licenses.organization_id
+        JOIN subscriptions ON subscriptions.id = licenses.subscription_id
+        JOIN plan_versions ON plan_versions.plan_id = subscriptions.plan_id
+                          AND plan_versions.version = subscriptions.plan_version";
+    const COLUMNS: &'static str = "licenses.id, licenses.organization_id, licenses.deployment_id,
+        licenses.subscription_id, licenses.status, licenses.status_reason, licenses.seat_cap,
+        licenses.features, licenses.valid_from, licenses.valid_until, licenses.grace_days,
+        licenses.over_at, licenses.key_id, licenses.bundle_hash, licenses.revision,
+        licenses.created_at, licenses.updated_at,
+        subscriptions.seat_cap AS subscription_seat_cap,
+        subscriptions.ends_at AS subscription_ends_at, subscriptions.feature_overrides,
+        plan_versions.default_features,
+        (organizations.status = 'suspended') AS organization_suspended";
+    const KEY: &'static str = "licenses.id";
+    fn key(&self) -> Uuid {
+        self.id.0
+    }
+}
+
+impl LicenseRow {
+    /// The license as it stands at this instant.
+    fn at(self, now: DateTime<Utc>) -> License {
+        let expired = self.over_at.is_some_and(|over| over <= now);
+        let status = match self.status {
+            LicenseStatus::Active if expired => LicenseStatus::Expired,
+            status => status,
+        };
+        let seat_cap = match self.seat_cap {
+            Some(value) => Explained { value, from: Source::License },
+            None => Explained { value: self.subscription_seat_cap, from: Source::Subscription },
+        };
+        let features = overlay(&self.default_features, &self.feature_overrides, &self.features);
+        License {
+            id: self.id,
+            organization_id: self.organization_id,
+            deployment_id: self.deployment_id,
+            subscription_id: self.subscription_id,
+            status,
+            status_reason: self.status_reason,
+            seat_cap: self.seat_cap,
+            features: self.features,
+            valid_from: self.valid_from,
+            valid_until: self.valid_until,
+            grace_days: self.grace_days,
+            effective: Effective { seat_cap, features },
+            key_id: self.key_id,
+            bundle_hash: self.bundle_hash,
+            revision: self.revision,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}
+
+/// The plan's features, overlaid by the subscription's, overlaid by the license's.
+pub fn overlay(
+    plan: &Map<String, Value>,
+    subscription: &Map<String, Value>,
+    license: &Map<String, Value>,
+) -> BTreeMap<String, Explained<Value>> {
+    let levels =
+        [(plan, Source::Plan), (subscription, Source::Subscription), (license, Source::License)];
+    let mut features = BTreeMap::new();
+    for (level, from) in levels {
+        for (name, value) in level {
+            features.insert(name.clone(), Explained { value: value.clone(), from });
+        }
+    }
+    features
+}

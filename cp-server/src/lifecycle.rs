@@ -1,0 +1,139 @@
+//! The life of an organization: what makes and ends one crosses every slice, so it lives above
+//! them all.
+
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::identity::{memberships, roles, service_tokens, users};
+use crate::kernel::answer::{Created, NoContent};
+use crate::kernel::caller::Scope;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::UserId;
+use crate::kernel::place::{Org, Platform};
+use crate::kernel::text::{Domain, Email, ExternalId, Name, Slug};
+use crate::licensing::{bundles, deployments, licenses, subscriptions};
+use crate::tenancy::organizations::{self, Organization};
+use crate::tenancy::workspaces;
+
+crate::routes! { organizations:
+    /// Creates an organization, with its owner when one is named.
+    POST "/organizations" OrgCreate => create;
+    /// Suspends an organization, or purges it with everything it has.
+    ///
+    /// `mode=purge` needs `confirm` with the exact name, and `force=true` when there are live
+    /// licenses. Audit events stay.
+    DELETE "/organizations/{org}" OrgDelete => delete;
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrganization {
+    name: Name,
+    /// Made from the name when absent.
+    slug: Option<Slug>,
+    /// The owner: a user's id or e-mail address.
+    owner: Option<String>,
+    /// The owner, by id.
+    owner_user_id: Option<UserId>,
+    external_id: Option<ExternalId>,
+    email_domain: Option<Domain>,
+    #[serde(default)]
+    settings: Map<String, Value>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+crate::text_enum! {
+    /// How an organization ends.
+    DeleteMode { Suspend = "suspend", Purge = "purge" }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Deletion {
+    /// `suspend` when absent.
+    mode: Option<DeleteMode>,
+    /// The organization's exact name.
+    confirm: Option<String>,
+    force: Option<bool>,
+}
+
+async fn create(
+    cx: &mut Cx<Scope>,
+    _: Platform,
+    new: NewOrganization,
+) -> Result<Created<Organization>> {
+    let owner = owner(cx, new.owner_user_id, new.owner.as_deref()).await?;
+    let row = organizations::NewOrganization {
+        name: new.name,
+        slug: new.slug,
+        external_id: new.external_id,
+        email_domain: new.email_domain,
+        owner,
+        settings: new.settings,
+        metadata: new.metadata,
+    };
+    let organization = organizations::insert(cx, row).await?;
+    if let Some(owner) = owner {
+        memberships::seat_owner(cx, organization.id, owner).await?;
+    }
+    cx.trail.organization = Some(organization.id);
+    Ok(Created(organization))
+}
+
+async fn owner(
+    cx: &mut Cx<Scope>,
+    id: Option<UserId>,
+    name: Option<&str>,
+) -> Result<Option<UserId>> {
+    let id = match (id, name) {
+        (None, None) => return Ok(None),
+        (Some(_), Some(_)) => {
+            let detail = "owner: name the owner by either owner or owner_user_id";
+            return Err(Error::invalid("owner", detail));
+        }
+        (Some(id), None) => id,
+        (None, Some(name)) => match name.parse::<UserId>() {
+            Ok(id) => id,
+            Err(_) => {
+                let email: Email =
+                    name.parse().map_err(|e| Error::invalid("owner", format!("owner: {e}")))?;
+                users::by_email(cx, &email).await?.id
+            }
+        },
+    };
+    users::load(cx, id).await.map(|user| Some(user.id))
+}
+
+async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
+    let organization = organizations::load(cx).await?;
+    if deletion.mode.unwrap_or(DeleteMode::Suspend) == DeleteMode::Suspend {
+        let suspended = organizations::suspend(cx).await?;
+        cx.trail.after = serde_json::to_value(suspended).ok();
+        return Ok(NoContent);
+    }
+    if deletion.confirm.as_deref() != Some(organization.name.as_str()) {
+        let detail = "confirm: give the organization's exact name to purge it for ever";
+        return Err(Error::invalid("confirm", detail));
+    }
+    let live = licenses::count_live(cx).await?;
+    if live > 0 && deletion.force != Some(true) {
+        let detail = format!("{live} licenses are live; say force=true to revoke and purge them.");
+        let error = Error::new(ProblemCode::OrganizationNotEmpty, detail);
+        return Err(error.with("licenses", live).with("projects", 0));
+    }
+    // What refers to others goes first.
+    bundles::purge(cx).await?;
+    licenses::purge(cx).await?;
+    subscriptions::purge(cx).await?;
+    service_tokens::purge(cx).await?;
+    deployments::purge(cx).await?;
+    memberships::purge(cx).await?;
+    roles::purge(cx).await?;
+    workspaces::purge(cx).await?;
+    organizations::purge(cx).await?;
+    Ok(NoContent)
+}

@@ -1,0 +1,4 @@
+//! The customers, and the environments that they work in.
+
+pub mod organizations;
+pub mod workspaces;

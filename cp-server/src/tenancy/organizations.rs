@@ -1,0 +1,291 @@
+//! Organizations: the tenants. What creates and ends one crosses every slice and lives in
+//! `lifecycle.rs`; here is the row itself.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::kernel::answer::Resource;
+use crate::kernel::caller::Scope;
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{OrganizationId, UserId, WorkspaceId};
+use crate::kernel::json::Patch;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::{Org, Platform};
+use crate::kernel::record::Object;
+use crate::kernel::text::{Domain, ExternalId, Name, Slug};
+
+crate::routes! { organizations:
+    /// Lists the organizations.
+    GET "/organizations" OrgRead => list;
+    /// Reads an organization.
+    GET "/organizations/{org}" OrgRead => read;
+    /// Changes an organization.
+    ///
+    /// `settings` are merged one level deep, `features` member by member; null deletes a member.
+    PATCH "/organizations/{org}" OrgWrite => update;
+}
+
+crate::text_enum! {
+    OrganizationStatus { Active = "active", Suspended = "suspended" }
+}
+
+crate::record! {
+    /// A customer: the tenant that everything else belongs to.
+    Organization in organizations {
+        id: OrganizationId,
+        name: String,
+        slug: String,
+        /// While suspended nothing is issued or renewed; reads still work.
+        status: OrganizationStatus,
+        external_id: Option<ExternalId>,
+        email_domain: Option<Domain>,
+        owner_user_id: Option<UserId>,
+        default_workspace_id: Option<WorkspaceId>,
+        settings: Object,
+        metadata: Object,
+        /// Grows with every change that can affect an authorization or entitlement answer.
+        revision: i64,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for Organization {
+    const NOUN: &'static str = "organization";
+    const PATH: &'static str = "organizations";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationFilter {
+    status: Option<OrganizationStatus>,
+    slug: Option<String>,
+    external_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OrganizationPatch {
+    name: Option<Name>,
+    slug: Option<Slug>,
+    status: Option<OrganizationStatus>,
+    #[serde(default)]
+    external_id: Patch<ExternalId>,
+    #[serde(default)]
+    email_domain: Patch<Domain>,
+    #[serde(default)]
+    settings: Map<String, Value>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+async fn list(
+    cx: &mut Cx<Scope>,
+    _: Platform,
+    list: List<OrganizationFilter>,
+) -> Result<Page<Organization>> {
+    let filter = &list.filter;
+    let query = cx
+        .tx
+        .select("WHERE TRUE")
+        .and_some(" AND status = ?", filter.status)
+        .and_some(" AND slug = ?", filter.slug.as_deref())
+        .and_some(" AND external_id = ?", filter.external_id.as_deref());
+    list.page(query).await
+}
+
+async fn read(cx: &mut Cx, _: Org) -> Result<Organization> {
+    load(cx).await
+}
+
+async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organization> {
+    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
+    let (mut settings, mut metadata) = (before.settings, before.metadata);
+    merge(&mut settings, patch.settings);
+    overlay(&mut metadata, patch.metadata);
+    let external_id = patch.external_id.over(before.external_id);
+    let email_domain = patch.email_domain.over(before.email_domain);
+    let sql = "UPDATE organizations
+               SET name = $2, slug = $3, status = $4, external_id = $5, email_domain = $6,
+                   settings = $7, metadata = $8, revision = revision + 1, updated_at = $9
+               WHERE id = $1";
+    let update = cx
+        .tx
+        .returning(sql)
+        .bind(cx.org)
+        .bind(patch.name.map_or(before.name, Name::into_string))
+        .bind(patch.slug.map_or(before.slug, Slug::into_string))
+        .bind(patch.status.unwrap_or(before.status))
+        .bind(external_id)
+        .bind(email_domain)
+        .bind(settings)
+        .bind(metadata)
+        .bind(after(before.updated_at, cx.now));
+    named(update.one().await)
+}
+
+/// The organization of the operation.
+pub async fn load(cx: &mut Cx) -> Result<Organization> {
+    Ok(cx.tx.select("WHERE id = $1").bind(cx.org).one().await?)
+}
+
+/// What a new organization starts with.
+pub struct NewOrganization {
+    pub name: Name,
+    pub slug: Option<Slug>,
+    pub external_id: Option<ExternalId>,
+    pub email_domain: Option<Domain>,
+    pub owner: Option<UserId>,
+    pub settings: Map<String, Value>,
+    pub metadata: Map<String, Value>,
+}
+
+/// How many numbers are tried behind a slug that was made from a name.
+const SLUG_ATTEMPTS: u32 = 50;
+
+pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organization> {
+    let mut settings = Object::default();
+    settings.insert("isolation_level".into(), "standard".into());
+    merge(&mut settings, new.settings);
+    let mut metadata = Object::default();
+    overlay(&mut metadata, new.metadata);
+    let slug = match new.slug {
+        Some(slug) => slug,
+        None => free_slug(cx, &new.name).await?,
+    };
+    let sql = "INSERT INTO organizations
+               (id, name, slug, status, external_id, email_domain, owner_user_id, settings,
+                metadata, revision, created_at, updated_at)
+               VALUES ($1, $2, $3, 'active', $4, $5, $6, $7, $8, 1, $9, $9)";
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(OrganizationId::new(&cx.app.random, cx.now))
+        .bind(new.name)
+        .bind(slug)
+        .bind(new.external_id)
+        .bind(new.email_domain)
+        .bind(new.owner)
+        .bind(settings)
+        .bind(metadata)
+        .bind(cx.now);
+    named(insert.one().await)
+}
+
+/// A slug made from the name that is not taken at this moment; the unique index has the last word.
+async fn free_slug(cx: &mut Cx<Scope>, name: &Name) -> Result<Slug> {
+    let Some(stem) = Slug::from_name(name.as_str()) else {
+        return Ok(Slug::random(&cx.app.random));
+    };
+    for n in 0..SLUG_ATTEMPTS {
+        let slug = if n == 0 { stem.clone() } else { stem.numbered(n) };
+        let sql = "SELECT 1 FROM organizations WHERE slug = $1";
+        if cx.tx.q(sql).bind(&slug).value::<i32>().await?.is_none() {
+            return Ok(slug);
+        }
+    }
+    Ok(Slug::random(&cx.app.random))
+}
+
+/// Notes that who may do what, or what is entitled to, has changed.
+pub async fn touch<G>(cx: &mut Cx<G>, id: OrganizationId) -> Result<()> {
+    let sql = "UPDATE organizations SET revision = revision + 1 WHERE id = $1";
+    cx.tx.q(sql).bind(id).exec().await?;
+    Ok(())
+}
+
+/// Holds the organization at the revision that was read, until the end of the transaction.
+pub async fn hold<G>(cx: &mut Cx<G>, id: OrganizationId, revision: i64) -> Result<()> {
+    let held = cx.tx.q2(
+        "SELECT 1 FROM organizations WHERE id = $1 AND revision = $2",
+        "SELECT 1 FROM organizations WHERE id = $1 AND revision = $2 FOR SHARE",
+    );
+    match held.bind(id).bind(revision).value::<i32>().await? {
+        Some(_) => Ok(()),
+        None => Err(Error::stale()),
+    }
+}
+
+pub async fn set_owner(cx: &mut Cx, user: UserId) -> Result<()> {
+    let sql = "UPDATE organizations
+               SET owner_user_id = $2, revision = revision + 1, updated_at = $3 WHERE id = $1";
+    cx.tx.q(sql).bind(cx.org).bind(user).bind(cx.now).exec().await?;
+    Ok(())
+}
+
+/// Makes the workspace the default, or the first one to be it. One statement: there is one column.
+pub async fn set_default_workspace(
+    cx: &mut Cx,
+    workspace: WorkspaceId,
+    only_first: bool,
+) -> Result<()> {
+    let sql = "UPDATE organizations SET default_workspace_id = $2
+               WHERE id = $1 AND (default_workspace_id IS NULL OR NOT $3)";
+    cx.tx.q(sql).bind(cx.org).bind(workspace).bind(only_first).exec().await?;
+    Ok(())
+}
+
+/// The last workspace is gone.
+pub async fn forget_default_workspace(cx: &mut Cx, workspace: WorkspaceId) -> Result<()> {
+    let sql = "UPDATE organizations SET default_workspace_id = NULL
+               WHERE id = $1 AND default_workspace_id = $2";
+    cx.tx.q(sql).bind(cx.org).bind(workspace).exec().await?;
+    Ok(())
+}
+
+pub async fn suspend(cx: &mut Cx) -> Result<Organization> {
+    let sql = "UPDATE organizations
+               SET status = 'suspended', revision = revision + 1, updated_at = $2 WHERE id = $1";
+    Ok(cx.tx.returning(sql).bind(cx.org).bind(cx.now).one().await?)
+}
+
+/// Deletes the row, once everything that refers to it is gone.
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM organizations WHERE id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    done.on_conflict("organizations_slug", || {
+        let detail = "slug: another organization has it; choose another one.";
+        Error::new(ProblemCode::SlugTaken, detail).at("slug")
+    })
+    .on_conflict("organizations_external_id", || {
+        let detail = "external_id: another organization has it.";
+        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+    })
+    .on_conflict("organizations_email_domain", || {
+        let detail = "email_domain: it belongs to another organization.";
+        Error::new(ProblemCode::EmailDomainTaken, detail).at("email_domain")
+    })
+}
+
+/// Settings are merged one level deep, and their `features` member by member.
+fn merge(settings: &mut Map<String, Value>, mut patch: Map<String, Value>) {
+    if let (Some(Value::Object(features)), Some(Value::Object(before))) =
+        (patch.get("features"), settings.get_mut("features"))
+    {
+        overlay(before, features.clone());
+        patch.remove("features");
+    }
+    overlay(settings, patch);
+}
+
+/// Sets members; null deletes one.
+fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        if value.is_null() {
+            object.remove(&name);
+        } else {
+            object.insert(name, value);
+        }
+    }
+}

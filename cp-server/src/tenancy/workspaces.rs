@@ -1,0 +1,253 @@
+//! Workspaces: the environments of an organization.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::organizations;
+use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{OrganizationId, WorkspaceId};
+use crate::kernel::json::Patch;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::text::{ExternalId, Name, Prose, Slug};
+
+crate::routes! { workspaces:
+    /// Lists the organization's workspaces.
+    GET "/organizations/{org}/workspaces" WorkspacesRead => list;
+    /// Creates a workspace; the first one becomes the default.
+    POST "/organizations/{org}/workspaces" WorkspacesWrite => create;
+    /// Reads a workspace.
+    GET "/workspaces/{id}" WorkspacesRead => read;
+    /// Changes a workspace. `is_default: true` takes the place of the default before.
+    PATCH "/workspaces/{id}" WorkspacesWrite => update;
+    /// Deletes a workspace and its memberships; the default one only when it is the last.
+    DELETE "/workspaces/{id}" WorkspacesWrite => delete;
+    /// Tells whether cached answers about this workspace are still good.
+    GET "/workspaces/{id}/rbac-revision" UsersWhoami => rbac_revision;
+}
+
+crate::text_enum! { WorkspaceType {
+    Prod = "prod", Demo = "demo", Trial = "trial", Sandbox = "sandbox",
+} }
+crate::text_enum! { Isolation { Strict = "strict", Standard = "standard", Relaxed = "relaxed" } }
+crate::text_enum! { WorkspaceStatus { Active = "active", Archived = "archived" } }
+
+crate::record! {
+    /// An environment of an organization.
+    Workspace in workspaces {
+        id: WorkspaceId,
+        organization_id: OrganizationId,
+        name: String,
+        slug: String,
+        r#type: WorkspaceType,
+        is_default: bool = "EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = workspaces.id)",
+        isolation: Isolation,
+        path: Option<Prose>,
+        status: WorkspaceStatus,
+        external_id: Option<ExternalId>,
+        rbac_revision: i64,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for Workspace {
+    const NOUN: &'static str = "workspace";
+    const PATH: &'static str = "workspaces";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkspaceFilter {
+    status: Option<WorkspaceStatus>,
+    r#type: Option<WorkspaceType>,
+    slug: Option<String>,
+    external_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewWorkspace {
+    name: Name,
+    /// Made from the name when absent.
+    slug: Option<Slug>,
+    #[serde(default = "prod")]
+    r#type: WorkspaceType,
+    #[serde(default = "standard")]
+    isolation: Isolation,
+    path: Option<Prose>,
+    external_id: Option<ExternalId>,
+    #[serde(default)]
+    is_default: bool,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct WorkspacePatch {
+    name: Option<Name>,
+    slug: Option<Slug>,
+    r#type: Option<WorkspaceType>,
+    isolation: Option<Isolation>,
+    #[serde(default)]
+    path: Patch<Prose>,
+    status: Option<WorkspaceStatus>,
+    #[serde(default)]
+    external_id: Patch<ExternalId>,
+    is_default: Option<bool>,
+}
+
+/// Which version of the authorization facts of a workspace holds.
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct RbacRevision {
+    revision: i64,
+    updated_at: DateTime<Utc>,
+}
+
+fn prod() -> WorkspaceType {
+    WorkspaceType::Prod
+}
+
+fn standard() -> Isolation {
+    Isolation::Standard
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<WorkspaceFilter>) -> Result<Page<Workspace>> {
+    let filter = &list.filter;
+    let query = cx
+        .tx
+        .select("WHERE organization_id = $1")
+        .bind(cx.org)
+        .and_some(" AND status = ?", filter.status)
+        .and_some(" AND type = ?", filter.r#type)
+        .and_some(" AND slug = ?", filter.slug.as_deref())
+        .and_some(" AND external_id = ?", filter.external_id.as_deref());
+    list.page(query).await
+}
+
+async fn create(cx: &mut Cx, _: Org, new: NewWorkspace) -> Result<Created<Workspace>> {
+    let slug = match new.slug.or_else(|| Slug::from_name(new.name.as_str())) {
+        Some(slug) => slug,
+        None => {
+            return Err(Error::invalid("slug", "slug: none can be made from this name; give one"));
+        }
+    };
+    let id = WorkspaceId::new(&cx.app.random, cx.now);
+    let sql = "INSERT INTO workspaces
+               (id, organization_id, name, slug, type, isolation, path, status, external_id,
+                rbac_revision, rbac_updated_at, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, 1, $9, $9, $9)";
+    let insert = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(new.name)
+        .bind(slug)
+        .bind(new.r#type)
+        .bind(new.isolation)
+        .bind(new.path)
+        .bind(new.external_id)
+        .bind(cx.now);
+    named(insert.exec().await)?;
+    organizations::set_default_workspace(cx, id, !new.is_default).await?;
+    load(cx, id).await.map(Created)
+}
+
+async fn read(cx: &mut Cx, id: WorkspaceId) -> Result<Workspace> {
+    load(cx, id).await
+}
+
+async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<Workspace> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let before: Workspace = found.locked().one().await?;
+    if patch.is_default == Some(false) && before.is_default {
+        let detail = "is_default: make another workspace the default instead.";
+        return Err(Error::invalid("is_default", detail));
+    }
+    let sql = "UPDATE workspaces
+               SET name = COALESCE($3, name), slug = COALESCE($4, slug),
+                   type = COALESCE($5, type), isolation = COALESCE($6, isolation),
+                   path = $7, status = COALESCE($8, status), external_id = $9, updated_at = $10,
+                   rbac_revision = rbac_revision + 1, rbac_updated_at = $10
+               WHERE id = $1 AND organization_id = $2";
+    let update = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(patch.name)
+        .bind(patch.slug)
+        .bind(patch.r#type)
+        .bind(patch.isolation)
+        .bind(patch.path.over(before.path))
+        .bind(patch.status)
+        .bind(patch.external_id.over(before.external_id))
+        .bind(after(before.updated_at, cx.now));
+    named(update.exec().await)?;
+    if patch.is_default == Some(true) {
+        organizations::set_default_workspace(cx, id, false).await?;
+    }
+    load(cx, id).await
+}
+
+async fn delete(cx: &mut Cx, id: WorkspaceId) -> Result<NoContent> {
+    // The condition holds the rule: a default may go only when nothing else is left.
+    let sql = "DELETE FROM workspaces WHERE id = $1 AND organization_id = $2
+               AND (NOT EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = $1)
+                    OR NOT EXISTS (SELECT 1 FROM workspaces w
+                                   WHERE w.organization_id = $2 AND w.id <> $1))";
+    if cx.tx.q(sql).bind(id).bind(cx.org).exec().await? == 0 {
+        let detail = "It is the default workspace; make another one the default first.";
+        return Err(Error::new(ProblemCode::InUse, detail));
+    }
+    organizations::forget_default_workspace(cx, id).await?;
+    Ok(NoContent)
+}
+
+async fn rbac_revision(cx: &mut Cx, id: WorkspaceId) -> Result<RbacRevision> {
+    let sql = "SELECT rbac_revision AS revision, rbac_updated_at AS updated_at
+               FROM workspaces WHERE id = $1 AND organization_id = $2";
+    Ok(cx.tx.q(sql).bind(id).bind(cx.org).one().await?)
+}
+
+async fn load(cx: &mut Cx, id: WorkspaceId) -> Result<Workspace> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    Ok(found.one().await?)
+}
+
+/// Notes that who may do what here has changed: in one workspace, or in all of the organization.
+pub async fn bump<G>(
+    cx: &mut Cx<G>,
+    organization: OrganizationId,
+    workspace: Option<WorkspaceId>,
+) -> Result<()> {
+    let sql = "UPDATE workspaces SET rbac_revision = rbac_revision + 1, rbac_updated_at = $1
+               WHERE organization_id = $2";
+    let (now, query) = (cx.now, cx.tx.q(sql));
+    query.bind(now).bind(organization).and_some(" AND id = ?", workspace).exec().await?;
+    organizations::touch(cx, organization).await
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM workspaces WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    done.on_conflict("workspaces_slug", || {
+        let detail = "slug: another workspace of the organization has it.";
+        Error::new(ProblemCode::SlugTaken, detail).at("slug")
+    })
+    .on_conflict("workspaces_external_id", || {
+        let detail = "external_id: another workspace of the organization has it.";
+        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+    })
+}
