@@ -26,6 +26,7 @@ const MAX_DEPTH: usize = 64;
 pub(crate) struct Fault {
     what: &'static &'static str,
     /// The members that lead to the place, outermost first, joined by dots; none at the top.
+    #[expect(clippy::box_collection, reason = "one word instead of three")]
     path: Option<Box<String>>,
 }
 

@@ -35,12 +35,16 @@
 //! | `ring` (default) | signatures by ring |
 //! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster and needs a C compiler; wins over `ring` |
 //! | `fetch` | keys from a URL, refreshed in the background, on a thread and without tokio |
+//! | `axum` | [`LicenseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
 //! | `cli` | the command `dp-verify` |
 //!
 //! There is no global state and no panic: this crate is a guest in other people's processes.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
+#![cfg_attr(test, expect(clippy::indexing_slicing, reason = "a test fails by panicking"))]
 
+#[cfg(feature = "axum")]
+mod axum;
 mod cache;
 mod claims;
 mod clock;
@@ -54,6 +58,8 @@ mod license;
 mod rsa;
 mod verifier;
 
+#[cfg(feature = "axum")]
+pub use axum::{FeatureLayer, LicenseLayer, LicenseService, NoLicenseLayer, RefusableFuture};
 pub use cache::CacheStats;
 pub use clock::{Clock, SystemClock};
 pub use cp_contracts;
@@ -61,5 +67,5 @@ pub use error::{ErrorCode, VerifyError};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchError, KeysHealth};
 pub use keys::{KeySet, KeySetError};
-pub use license::{LicenseContext, Limit};
+pub use license::{FeatureNotIncluded, LicenseContext, Limit};
 pub use verifier::{BuildError, Verifier, VerifierBuilder, check_claims};

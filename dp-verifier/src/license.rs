@@ -1,5 +1,6 @@
 //! What a verified token entitles to.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -81,6 +82,18 @@ impl LicenseContext {
     #[must_use]
     pub fn has_feature(&self, name: &str) -> bool {
         self.feature(name) == Some(&Value::Bool(true))
+    }
+
+    /// Insists on a feature that is switched on.
+    ///
+    /// # Errors
+    ///
+    /// [`FeatureNotIncluded`], fit to be shown to the person who asked for it.
+    pub fn require_feature(&self, name: &str) -> Result<(), FeatureNotIncluded> {
+        match self.has_feature(name) {
+            true => Ok(()),
+            false => Err(FeatureNotIncluded { name: name.to_owned() }),
+        }
     }
 
     /// How much of a metric, such as `max_workspaces`, is included.
@@ -199,6 +212,28 @@ impl Serialize for LicenseContext {
         .serialize(serializer)
     }
 }
+
+/// The license does not include a feature.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct FeatureNotIncluded {
+    name: String,
+}
+
+impl FeatureNotIncluded {
+    /// The feature's name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl fmt::Display for FeatureNotIncluded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the license does not include the feature {:?}", self.name)
+    }
+}
+
+impl std::error::Error for FeatureNotIncluded {}
 
 fn rfc3339(seconds: i64) -> Option<String> {
     let at: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;

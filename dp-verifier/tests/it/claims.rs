@@ -49,7 +49,7 @@ fn v07_the_payload_is_one_strict_object() {
 fn v07_utf8_is_checked_in_unknown_members_too() {
     let good = claims().to_string();
     for bytes in [b"\xff".as_slice(), b"\xc0\xaf", b"\xed\xa0\x80", b"\xf5\x80\x80\x80"] {
-        let mut payload = good[..good.len() - 1].as_bytes().to_vec();
+        let mut payload = good.as_bytes()[..good.len() - 1].to_vec();
         payload.extend(b",\"x\":\"");
         payload.extend(bytes);
         payload.extend(b"\"}");

@@ -135,32 +135,22 @@ fn v11_a_broken_or_weak_key_refuses_the_set() {
 
 #[test]
 fn v11_roca_keys_are_refused() {
-    // A modulus of the vulnerable form is congruent to a power of 65537 modulo the primorial of
-    // small primes; 65537 to the 170th, less a bit, is one of about the right length.
-    let mut octets = vec![0u8; 256];
-    let mut power = vec![1u8];
-    while power.len() < 256 {
-        // Times 65537 is "plus itself, two octets further".
-        let mut next = vec![0u8; power.len() + 2];
-        let mut carry = 0u16;
-        for index in 0..next.len() {
-            let low = power.get(index).copied().unwrap_or_default();
-            let high = index.checked_sub(2).and_then(|i| power.get(i)).copied().unwrap_or_default();
-            let sum = u16::from(low) + u16::from(high) + carry;
-            next[index] = sum.to_le_bytes()[0];
-            carry = sum >> 8;
-        }
-        if carry > 0 {
-            next.push(1);
-        }
-        while next.last() == Some(&0) {
-            next.pop();
-        }
-        power = next;
+    // A power of 65537 lies in the group that it generates, modulo every prime. In digits of 16
+    // bits, times 65537 is "plus itself, one digit further".
+    let mut power = vec![1u32];
+    while power.len() < 129 {
+        let mut carry = 0;
+        let shifted = std::iter::once(0).chain(power.iter().copied());
+        let digits = power.iter().copied().chain([0]).zip(shifted).map(|(low, high)| {
+            let sum = low + high + carry;
+            carry = sum >> 16;
+            sum & 0xffff
+        });
+        power = digits.collect();
+        power.extend((carry > 0).then_some(carry));
     }
-    power.reverse();
-    octets.clear();
-    octets.extend(&power);
+    let octets = power.iter().rev().flat_map(|digit| digit.to_be_bytes().into_iter().skip(2));
+    let octets: Vec<u8> = octets.skip_while(|octet| *octet == 0).collect();
     let refused = load(json!([jwk_with("n", json!(base64url(&octets)))])).unwrap_err();
     assert!(refused.to_string().contains("ROCA"), "{refused}");
 }

@@ -6,6 +6,8 @@
     reason = "a test fails by panicking"
 )]
 
+#[cfg(feature = "axum")]
+mod axum;
 mod cache;
 mod claims;
 mod codes;

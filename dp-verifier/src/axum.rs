@@ -1,0 +1,296 @@
+//! For axum: a layer that admits requests with a license, and an extractor of that license.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
+
+use axum_core::extract::FromRequestParts;
+use axum_core::response::{IntoResponse, Response};
+use cp_contracts::{LICENSE_TOKEN_ENV, LICENSE_TOKEN_HEADER, Problem, ProblemCode};
+use http::{HeaderMap, HeaderValue, Request, StatusCode, header, request::Parts};
+use serde_json::Map;
+use tower_layer::Layer;
+use tower_service::Service;
+
+use crate::ErrorCode::TokenMalformed;
+use crate::{FeatureNotIncluded, LicenseContext, Verifier, VerifyError};
+
+/// Admits requests that have a valid license token, and refuses all others with a problem document.
+///
+/// The token is taken from the `X-License-Token` header, else from `Authorization: Bearer` when
+/// [that is allowed](Self::or_authorization), else it is the one of the `LICENSE_TOKEN` environment
+/// variable. Handlers take the license as an argument of the type [`LicenseContext`].
+///
+/// ```no_run
+/// use axum::{Router, routing::get};
+/// use dp_verifier::{FeatureLayer, LicenseContext, LicenseLayer, Verifier};
+///
+/// async fn hello(license: LicenseContext) -> String {
+///     format!("Hello, {}!", license.organization().name)
+/// }
+///
+/// # fn app(verifier: Verifier) -> Router {
+/// Router::new()
+///     .route("/exports", get(hello).layer(FeatureLayer::new("exports_enabled")))
+///     .route("/hello", get(hello))
+///     .layer(LicenseLayer::new(verifier))
+/// # }
+/// ```
+#[derive(Clone, Debug)]
+pub struct LicenseLayer {
+    verifier: Verifier,
+    fallback: Option<Arc<str>>,
+    takes_authorization: bool,
+}
+
+impl LicenseLayer {
+    /// A layer that reads `LICENSE_TOKEN` once, now.
+    #[must_use]
+    pub fn new(verifier: Verifier) -> Self {
+        #[expect(clippy::disallowed_methods, reason = "the documented place of the variable")]
+        let fallback = std::env::var(LICENSE_TOKEN_ENV).ok();
+        Self { verifier, fallback: fallback.map(Arc::from), takes_authorization: false }
+    }
+
+    /// Takes this token when a request has none, instead of that of the environment variable.
+    #[must_use]
+    pub fn or_token(mut self, token: Option<&str>) -> Self {
+        self.fallback = token.map(Arc::from);
+        self
+    }
+
+    /// Takes the token from `Authorization: Bearer …` too, for data planes that do not use that
+    /// header for their own users.
+    #[must_use]
+    pub fn or_authorization(mut self) -> Self {
+        self.takes_authorization = true;
+        self
+    }
+
+    fn license(&self, headers: &HeaderMap) -> Result<LicenseContext, VerifyError> {
+        let token = match single(headers, LICENSE_TOKEN_HEADER)? {
+            None if self.takes_authorization => bearer(headers)?,
+            token => token,
+        };
+        // No token at all is refused as `token_missing`.
+        self.verifier.verify(token.or(self.fallback.as_deref()).unwrap_or_default())
+    }
+}
+
+/// The value of a header that may occur once.
+fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, VerifyError> {
+    let mut values = headers.get_all(name).iter();
+    let malformed = |detail| VerifyError::new(TokenMalformed, detail);
+    match (values.next(), values.next()) {
+        (None, _) => Ok(None),
+        (Some(_), Some(_)) => Err(malformed("the token's header occurs twice")),
+        (Some(value), None) => match value.to_str() {
+            Ok(text) => Ok(Some(text)),
+            Err(_) => Err(malformed("the token's header is not ASCII")),
+        },
+    }
+}
+
+/// The token of `Authorization: Bearer` (RFC 6750 §2.1); none for another scheme.
+fn bearer(headers: &HeaderMap) -> Result<Option<&str>, VerifyError> {
+    let credentials = single(headers, header::AUTHORIZATION.as_str())?;
+    Ok(credentials.and_then(|credentials| {
+        let (scheme, token) = credentials.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token)
+    }))
+}
+
+impl<S> Layer<S> for LicenseLayer {
+    type Service = LicenseService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LicenseService { inner, guard: Guard::License(self.clone()) }
+    }
+}
+
+/// Refuses requests whose license does not have a feature switched on. Belongs below a
+/// [`LicenseLayer`]: on a route or router that is part of the one that has the license layer.
+#[derive(Clone, Debug)]
+pub struct FeatureLayer {
+    name: Arc<str>,
+}
+
+impl FeatureLayer {
+    /// A layer that insists on this feature.
+    #[must_use]
+    pub fn new(name: &str) -> Self {
+        Self { name: name.into() }
+    }
+}
+
+impl<S> Layer<S> for FeatureLayer {
+    type Service = LicenseService<S>;
+
+    fn layer(&self, inner: S) -> Self::Service {
+        LicenseService { inner, guard: Guard::Feature(Arc::clone(&self.name)) }
+    }
+}
+
+/// The service of [`LicenseLayer`] and [`FeatureLayer`].
+#[derive(Clone, Debug)]
+pub struct LicenseService<S> {
+    inner: S,
+    guard: Guard,
+}
+
+#[derive(Clone, Debug)]
+enum Guard {
+    License(LicenseLayer),
+    Feature(Arc<str>),
+}
+
+impl Guard {
+    /// Judges a request, and leaves the license with it when it is admitted.
+    fn refusal<B>(&self, request: &mut Request<B>) -> Option<Response> {
+        match self {
+            Self::License(layer) => match layer.license(request.headers()) {
+                Ok(license) => {
+                    request.extensions_mut().insert(license);
+                    None
+                }
+                Err(refused) => Some(refused.into_response()),
+            },
+            Self::Feature(name) => match request.extensions().get::<LicenseContext>() {
+                Some(license) => {
+                    license.require_feature(name).err().map(IntoResponse::into_response)
+                }
+                None => Some(NoLicenseLayer.into_response()),
+            },
+        }
+    }
+}
+
+impl<S, B> Service<Request<B>> for LicenseService<S>
+where
+    S: Service<Request<B>>,
+    S::Response: IntoResponse,
+{
+    type Response = Response;
+    type Error = S::Error;
+    type Future = RefusableFuture<S::Future>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut request: Request<B>) -> Self::Future {
+        let state = match self.guard.refusal(&mut request) {
+            None => State::Admitted { response: self.inner.call(request) },
+            refusal => State::Refused { refusal },
+        };
+        RefusableFuture { state }
+    }
+}
+
+pin_project_lite::pin_project! {
+    /// The response of a service behind a layer of this crate, or its refusal.
+    pub struct RefusableFuture<F> {
+        #[pin]
+        state: State<F>,
+    }
+}
+
+pin_project_lite::pin_project! {
+    #[project = Projected]
+    enum State<F> {
+        Admitted {
+            #[pin]
+            response: F,
+        },
+        Refused {
+            refusal: Option<Response>,
+        },
+    }
+}
+
+impl<F, R, E> Future for RefusableFuture<F>
+where
+    F: Future<Output = Result<R, E>>,
+    R: IntoResponse,
+{
+    type Output = Result<Response, E>;
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+        match self.project().state.project() {
+            Projected::Admitted { response } => {
+                Poll::Ready(ready!(response.poll(context)).map(IntoResponse::into_response))
+            }
+            // A future that is polled after its end may do as it likes, except panic here.
+            Projected::Refused { refusal } => match refusal.take() {
+                Some(refusal) => Poll::Ready(Ok(refusal)),
+                None => Poll::Pending,
+            },
+        }
+    }
+}
+
+/// The license that [`LicenseLayer`] has verified for this request.
+impl<S: Sync> FromRequestParts<S> for LicenseContext {
+    type Rejection = NoLicenseLayer;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        parts.extensions.get::<Self>().cloned().ok_or(NoLicenseLayer)
+    }
+}
+
+/// A handler wants a license where no [`LicenseLayer`] verifies one: a mistake in the app, answered
+/// with 500.
+#[derive(Clone, Copy, Debug)]
+pub struct NoLicenseLayer;
+
+impl IntoResponse for NoLicenseLayer {
+    fn into_response(self) -> Response {
+        let detail = "this route has no license layer: a mistake in the application";
+        problem(500, "internal", "The server failed", detail.to_owned())
+    }
+}
+
+/// A problem document (RFC 9457) with the refusal's code.
+impl IntoResponse for VerifyError {
+    fn into_response(self) -> Response {
+        let code = self.code();
+        let title = match code.http_status() {
+            401 => "A valid license token is needed",
+            403 => "The license does not entitle to this now",
+            _ => "The license cannot be judged right now",
+        };
+        let mut response = problem(code.http_status(), code.as_str(), title, self.to_string());
+        if response.status() == StatusCode::UNAUTHORIZED {
+            // RFC 9110 §15.5.2 asks for a challenge; there is no registered scheme for licenses.
+            let challenge = HeaderValue::from_static("License");
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        response
+    }
+}
+
+/// A problem document (RFC 9457) with the code `feature_not_included`.
+impl IntoResponse for FeatureNotIncluded {
+    fn into_response(self) -> Response {
+        let title = "The license does not include this";
+        problem(403, "feature_not_included", title, self.to_string())
+    }
+}
+
+fn problem(status: u16, code: &'static str, title: &str, detail: String) -> Response {
+    let document = Problem {
+        kind: format!("/problems/{code}"),
+        title: title.to_owned(),
+        status,
+        detail,
+        code: ProblemCode::from(std::borrow::Cow::Borrowed(code)),
+        field: None,
+        request_id: None,
+        extra: Map::new(),
+    };
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let headers =
+        [(header::CONTENT_TYPE, "application/problem+json"), (header::CACHE_CONTROL, "no-store")];
+    (status, headers, serde_json::to_vec(&document).unwrap_or_default()).into_response()
+}
