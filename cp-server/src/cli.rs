@@ -1,4 +1,493 @@
-//! x
-pub fn main() -> std::process::ExitCode {
-    std::process::ExitCode::SUCCESS
+//! The command line.
+
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, bail};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap_complete::Shell;
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::client::{self, Client};
+use crate::config::{Config, Hidden};
+use crate::identity::service_tokens;
+use crate::kernel::openapi;
+use crate::kernel::secret::Secret;
+use crate::{App, jobs, licensing, quickstart, server, telemetry};
+
+/// The license authority: manages organizations, plans, subscriptions and deployments, and mints
+/// license tokens that data planes verify offline.
+#[derive(Parser)]
+#[command(name = "cp-server", version, after_help = EXAMPLES, max_term_width = 100)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+    #[command(flatten)]
+    config: Config,
+}
+
+const EXAMPLES: &str = "Examples:
+  cp-server quickstart                       from nothing to a verified license, then serve
+  cp-server serve                            serve the API on 127.0.0.1:8801
+  cp-server token create ci --permission licenses:issue
+  cp-server license issue LICENSE_ID > bundle.json
+  cp-server call organizations.create name='Acme Corp' owner=anna@acme.example
+  cp-server call licenses.list org=acme-corp status=active
+  CP_DATABASE_URL=postgres://cp@db/cp CP_BASE_URL=https://licenses.example.com cp-server serve
+
+Commands other than serve and quickstart work on the database of this machine, or, with --url and
+--token (CP_URL, CP_TOKEN), on a running server.";
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the API.
+    Serve,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Make an example, mint a license, verify it offline, then serve.
+    Quickstart {
+        /// Do everything but serve.
+        #[arg(long)]
+        no_serve: bool,
+    },
+    /// Look at and import signing keys.
+    #[command(subcommand)]
+    Keys(Keys),
+    /// Create, list and revoke service tokens.
+    #[command(subcommand)]
+    Token(Token),
+    /// Issue, show, export and revoke licenses.
+    #[command(subcommand)]
+    License(License),
+    /// Call any operation: `cp-server call licenses.revoke id=… reason=…`.
+    Call(Call),
+    /// List the operations that `call` knows.
+    Operations,
+    /// Print the OpenAPI document.
+    Openapi,
+    /// Print a shell completion script: `cp-server completions bash`.
+    Completions { shell: Shell },
+}
+
+/// Which server a command is for.
+#[derive(Args, Clone)]
+#[command(next_help_heading = "Server")]
+struct Target {
+    /// A running server; without it the command works on the database of this machine.
+    #[arg(long, env = "CP_URL", requires = "token")]
+    url: Option<String>,
+    /// A service token for that server.
+    #[arg(long, env = "CP_TOKEN", hide_env_values = true, value_parser = secret)]
+    token: Option<Hidden>,
+}
+
+#[derive(Subcommand)]
+enum Keys {
+    /// List the signing keys.
+    List(Target),
+    /// Tell how tokens are signed now.
+    Info(Target),
+    /// Import a PEM file as the active signing key.
+    Import { file: PathBuf },
+    /// Print the public keys as a JWKS.
+    ExportPublic,
+}
+
+#[derive(Subcommand)]
+enum Token {
+    /// Create a service token; it is printed once.
+    Create {
+        name: String,
+        /// Such as licenses:issue; `*` for all. May be repeated.
+        #[arg(long = "permission", required = true)]
+        permissions: Vec<String>,
+        /// Hold it to an organization (id or slug).
+        #[arg(long)]
+        organization: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// List service tokens.
+    List(Target),
+    /// Revoke a service token.
+    Revoke {
+        id: String,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Subcommand)]
+enum License {
+    /// Sign a license and print its bundle; with --all, every active license, a line each.
+    Issue {
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// Every active license.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// With --all: of this organization (id) only.
+        #[arg(long, requires = "all")]
+        organization: Option<String>,
+        /// Seconds that the token is valid.
+        #[arg(long)]
+        ttl: Option<i64>,
+        #[arg(long)]
+        audience: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show a license with what it effectively grants.
+    Show {
+        id: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Sign a license and write what a data plane needs offline: the token and the keys.
+    Export {
+        id: String,
+        /// The file; standard output when absent.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Revoke a license and its bundles, for ever.
+    Revoke {
+        id: String,
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+#[derive(Args)]
+struct Call {
+    /// The operation, such as licenses.revoke.
+    operation: String,
+    /// name=value pairs for the path, the query string or the body; a value that is JSON is taken
+    /// as JSON.
+    #[arg(value_parser = pair)]
+    args: Vec<(String, Value)>,
+    /// The body as JSON; pairs are added to it.
+    #[arg(long, short, value_parser = object)]
+    data: Option<Map<String, Value>>,
+    #[command(flatten)]
+    target: Target,
+}
+
+pub fn main() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return refuse(&error),
+    };
+    let ended = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime could not start")
+        .and_then(|runtime| runtime.block_on(run(cli)));
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(cli: Cli) -> anyhow::Result<()> {
+    let config = &cli.config;
+    telemetry::log(&config.log, config.log_format)?;
+    match cli.command {
+        Command::Serve => {
+            harden();
+            serve(config, config.open().await?).await
+        }
+        Command::Migrate => {
+            let app = config.open().await?;
+            app.db.close().await;
+            println!("The database is up to date.");
+            Ok(())
+        }
+        Command::Quickstart { no_serve } => {
+            harden();
+            quickstart::run(config).await?;
+            if no_serve { Ok(()) } else { serve(config, config.open().await?).await }
+        }
+        Command::Keys(keys) => run_keys(config, keys).await,
+        Command::Token(token) => run_token(config, token).await,
+        Command::License(license) => run_license(config, license).await,
+        Command::Call(call) => {
+            let mut args = call.data.unwrap_or_default();
+            args.extend(call.args);
+            show(config, &call.target, &call.operation, args).await
+        }
+        Command::Operations => {
+            for line in crate::routes().table {
+                let summary = line.doc.trim().lines().next().unwrap_or_default();
+                say(&format!("{:<34} {:<6} {:<48} {summary}", line.name, line.method, line.path))?;
+            }
+            Ok(())
+        }
+        Command::Openapi => {
+            say(&serde_json::to_string_pretty(&openapi::document(crate::routes()))?)
+        }
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Cli::command(), "cp-server", &mut script);
+            std::io::stdout().write_all(&script).context("standard output")
+        }
+    }
+}
+
+async fn serve(config: &Config, app: App) -> anyhow::Result<()> {
+    let own = config.own_bootstrap_token()?;
+    let own = own.as_deref().map(|token| token.expose().as_str());
+    if let Some(token) = service_tokens::bootstrap(&app, own).await? {
+        println!("The first service token, which is not shown again:\n\n  {}\n", token.expose());
+    }
+    let listener = TcpListener::bind(config.listen).await.with_context(|| {
+        format!("CP_LISTEN: cannot listen on {}; is another server running there?", config.listen)
+    })?;
+    let running = jobs::start(&app);
+    let (address, database) = (listener.local_addr()?, app.db.name());
+    tracing::info!(%address, database, base_url = config.base_url, "serving");
+    let stopping = app.clone();
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let end = async move {
+        tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
+        // Readiness says no from this moment; what was accepted before is answered.
+        stopping.stop();
+    };
+    server::serve(app.clone(), listener, end).await?;
+    drop(running);
+    app.db.close().await;
+    tracing::info!("ended");
+    Ok(())
+}
+
+/// Keys in memory do not go into core dumps, and other processes of the user do not read them.
+fn harden() {
+    use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
+    let none = Rlimit { current: Some(0), maximum: Some(0) };
+    let limited = setrlimit(Resource::Core, none).is_ok();
+    let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
+    if !(limited && hidden) {
+        tracing::warn!("the process could not be kept from leaving core dumps");
+    }
+}
+
+async fn run_keys(config: &Config, keys: Keys) -> anyhow::Result<()> {
+    match keys {
+        Keys::List(target) => show(config, &target, "keys.list", Map::new()).await,
+        Keys::Info(target) => show(config, &target, "keys.info", Map::new()).await,
+        Keys::ExportPublic => {
+            let app = config.open().await?;
+            let jwks = app.keys.jwks();
+            app.db.close().await;
+            say(std::str::from_utf8(&jwks)?)
+        }
+        Keys::Import { file } => {
+            let app = config.open().await?;
+            let passphrase = config.signing_key_passphrase.as_deref();
+            let done = licensing::keys::import_file(&app, &file, passphrase).await;
+            app.db.close().await;
+            say(&format!("{} is the active signing key now.", done?))
+        }
+    }
+}
+
+async fn run_token(config: &Config, token: Token) -> anyhow::Result<()> {
+    match token {
+        Token::Create { name, permissions, organization, target } => {
+            let mut args = object_of(json!({"name": name, "permissions": permissions}));
+            let operation = match organization {
+                Some(org) => {
+                    args.insert("org".into(), org.into());
+                    "service_tokens.create_in_organization"
+                }
+                None => "service_tokens.create",
+            };
+            show(config, &target, operation, args).await
+        }
+        Token::List(target) => show(config, &target, "service_tokens.list_all", Map::new()).await,
+        Token::Revoke { id, target } => {
+            show(config, &target, "service_tokens.revoke", object_of(json!({"id": id}))).await
+        }
+    }
+}
+
+async fn run_license(config: &Config, license: License) -> anyhow::Result<()> {
+    match license {
+        License::Issue { id: Some(id), ttl, audience, target, .. } => {
+            let args = bundle_args(ttl, audience, [("id", Some(id))]);
+            show(config, &target, "bundles.issue", args).await
+        }
+        License::Issue { id: None, organization, ttl, audience, target, .. } => {
+            let mut args = bundle_args(ttl, audience, []);
+            let filter = organization.map_or_else(|| json!({}), |org| json!({"organization": org}));
+            args.insert("filter".into(), filter);
+            issue_all(config, &target, args).await
+        }
+        License::Show { id, target } => {
+            show(config, &target, "licenses.read", object_of(json!({"id": id}))).await
+        }
+        License::Revoke { id, reason, target } => {
+            let args = object_of(json!({"id": id, "reason": reason}));
+            show(config, &target, "licenses.revoke", args).await
+        }
+        License::Export { id, output, target } => {
+            let client = open(config, &target).await?;
+            let bundle = client.call("bundles.issue", object_of(json!({"id": id}))).await;
+            let jwks = client.call("keys.jwks", Map::new()).await;
+            client.close().await;
+            let (bundle, jwks) = (bundle?, jwks?);
+            let file = json!({
+                "token": bundle["token"], "jwks": jwks, "issued_at": bundle["issued_at"],
+            });
+            let text = serde_json::to_string_pretty(&file)?;
+            match output {
+                None => say(&text),
+                Some(path) => crate::kernel::files::write_private(&path, text.as_bytes()),
+            }
+        }
+    }
+}
+
+/// Issues many, and counts on a terminal while it runs.
+async fn issue_all(
+    config: &Config,
+    target: &Target,
+    args: Map<String, Value>,
+) -> anyhow::Result<()> {
+    let client = open(config, target).await?;
+    let reply = client.request(&client::line("bundles.issue_many")?, args).await;
+    client.close().await;
+    let reply = reply?;
+    let text = String::from_utf8(reply.body)?;
+    if reply.status >= 400 {
+        bail!("{text}");
+    }
+    let counting = std::io::stderr().is_terminal();
+    let (mut issued, mut refused) = (0, 0);
+    for line in text.lines() {
+        let ok = serde_json::from_str::<Value>(line)?["ok"] == true;
+        if ok {
+            issued += 1
+        } else {
+            refused += 1
+        }
+        say(line)?;
+        if counting {
+            eprint!("\r{issued} issued, {refused} refused");
+        }
+    }
+    eprintln!("{}{issued} issued, {refused} refused", if counting { "\r" } else { "" });
+    if refused > 0 { bail!("{refused} licenses were refused") } else { Ok(()) }
+}
+
+fn bundle_args<const N: usize>(
+    ttl: Option<i64>,
+    audience: Option<String>,
+    more: [(&str, Option<String>); N],
+) -> Map<String, Value> {
+    let mut args = Map::new();
+    if let Some(ttl) = ttl {
+        args.insert("ttl_seconds".into(), ttl.into());
+    }
+    let audience = [("audience", audience)];
+    for (name, value) in audience.into_iter().chain(more) {
+        if let Some(value) = value {
+            args.insert(name.into(), value.into());
+        }
+    }
+    args
+}
+
+async fn open(config: &Config, target: &Target) -> anyhow::Result<Client> {
+    match (&target.url, &target.token) {
+        (Some(url), Some(token)) => {
+            let url = url.trim_end_matches('/').to_owned();
+            Ok(Client::Remote { url, token: token.expose().clone() })
+        }
+        (Some(_), None) => bail!("--url needs --token (or CP_TOKEN)"),
+        (None, _) => Ok(Client::local(config.open().await?)),
+    }
+}
+
+async fn show(
+    config: &Config,
+    target: &Target,
+    operation: &str,
+    args: Map<String, Value>,
+) -> anyhow::Result<()> {
+    client::line(operation)?;
+    let client = open(config, target).await?;
+    let answer = client.call(operation, args).await;
+    client.close().await;
+    match answer? {
+        Value::Null => Ok(()),
+        answer => say(&serde_json::to_string_pretty(&answer)?),
+    }
+}
+
+/// Prints a line; a reader that went away (`| head`) is no failure.
+fn say(text: &str) -> anyhow::Result<()> {
+    match writeln!(std::io::stdout(), "{text}") {
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
+        done => done.context("standard output"),
+    }
+}
+
+fn secret(text: &str) -> Result<Hidden, std::convert::Infallible> {
+    Ok(std::sync::Arc::new(Secret::new(text.to_owned())))
+}
+
+fn pair(text: &str) -> anyhow::Result<(String, Value)> {
+    let (name, value) = text.split_once('=').context("it takes name=value")?;
+    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+    Ok((name.to_owned(), value))
+}
+
+fn object(text: &str) -> anyhow::Result<Map<String, Value>> {
+    serde_json::from_str(text).context("it takes a JSON object, such as '{\"name\": \"Acme\"}'")
+}
+
+fn object_of(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(members) => members.into_iter().filter(|(_, v)| !v.is_null()).collect(),
+        _ => Map::new(),
+    }
+}
+
+/// Says what is wrong with the command line. A refused setting is named by its variable too, with
+/// a right example, and without its value, which may be a secret.
+fn refuse(error: &clap::Error) -> ExitCode {
+    let setting = match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(arg))) => {
+            let flag = arg.split(' ').next().unwrap_or_default().trim_start_matches("--");
+            let command = Cli::command();
+            let found = command.get_arguments().find(|a| a.get_long() == Some(flag)).cloned();
+            found.filter(|arg| arg.get_env().is_some())
+        }
+        _ => None,
+    };
+    let Some(setting) = setting else {
+        let _ = error.print();
+        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    };
+    let variable = setting.get_env().map(|v| v.to_string_lossy().into_owned()).unwrap_or_default();
+    let flag = setting.get_long().unwrap_or_default();
+    let cause = std::error::Error::source(error)
+        .map_or_else(|| "it takes one of text, json".to_owned(), ToString::to_string);
+    let example = setting.get_default_values().first().map(|v| v.to_string_lossy().into_owned());
+    eprint!("error: {variable} (--{flag}): {cause}");
+    eprintln!("{}", example.map(|e| format!("; the default is {e}")).unwrap_or_default());
+    ExitCode::from(2)
 }

@@ -1,7 +1,7 @@
 //! The settings: each is a flag and a variable, and its doc comment is the reference.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
@@ -10,11 +10,14 @@ use clap::{Args, ValueEnum};
 
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
+use crate::kernel::files;
 use crate::kernel::secret::{Kek, Secret};
 use crate::{App, Settings, licensing};
 
-/// How the server is set up. Every setting is a flag or an environment variable.
+/// How the server is set up. Every setting is a flag or an environment variable; a secret may also
+/// stand in a file that its `…_FILE` variable names.
 #[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Settings")]
 pub struct Config {
     /// Where to listen: address and port.
     #[arg(long, env = "CP_LISTEN", default_value = "127.0.0.1:8801", global = true)]
@@ -50,6 +53,15 @@ pub struct Config {
     #[arg(long, env = "CP_BOOTSTRAP_TOKEN", hide_env_values = true, value_parser = bootstrap, global = true)]
     pub bootstrap_token: Option<Hidden>,
 
+    /// A file with the first service token.
+    #[arg(
+        long,
+        env = "CP_BOOTSTRAP_TOKEN_FILE",
+        global = true,
+        conflicts_with = "bootstrap_token"
+    )]
+    pub bootstrap_token_file: Option<PathBuf>,
+
     /// The folder of local keys.
     #[arg(long, env = "CP_KEYS_DIR", default_value = "keys", global = true)]
     pub keys_dir: PathBuf,
@@ -58,6 +70,15 @@ pub struct Config {
     /// used, and created by the first start.
     #[arg(long, env = "CP_KEY_ENCRYPTION_KEY", hide_env_values = true, value_parser = hidden, global = true)]
     pub key_encryption_key: Option<Hidden>,
+
+    /// A file with the key-encryption key.
+    #[arg(
+        long,
+        env = "CP_KEY_ENCRYPTION_KEY_FILE",
+        global = true,
+        conflicts_with = "key_encryption_key"
+    )]
+    pub key_encryption_key_file: Option<PathBuf>,
 
     /// A PEM file with an RSA private key (PKCS#1 or PKCS#8) to import as the active signing key.
     #[arg(long, env = "CP_SIGNING_PRIVATE_KEY_PATH", global = true)]
@@ -106,6 +127,16 @@ impl Config {
         Ok(app)
     }
 
+    /// The operator's own first token, if there is one.
+    pub fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
+        match &self.bootstrap_token_file {
+            Some(path) => bootstrap(secret_file(path)?.expose())
+                .with_context(|| format!("CP_BOOTSTRAP_TOKEN_FILE: {}", path.display()))
+                .map(Some),
+            None => Ok(self.bootstrap_token.clone()),
+        }
+    }
+
     async fn connect(&self) -> anyhow::Result<App> {
         let random = Random::system();
         let kek =
@@ -121,6 +152,13 @@ impl Config {
         };
         Ok(App::new(db, Clock::system(), random, kek, settings))
     }
+}
+
+/// A secret in a file that only its owner can read; a line break at its end does not count.
+fn secret_file(path: &Path) -> anyhow::Result<Secret<String>> {
+    let text = String::from_utf8(files::read_private(path)?)
+        .with_context(|| format!("{} is not text", path.display()))?;
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {

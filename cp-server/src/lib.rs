@@ -7,11 +7,14 @@
 
 pub mod audit;
 pub mod cli;
+pub mod client;
 pub mod config;
 pub mod identity;
+pub mod jobs;
 pub mod kernel;
 pub mod licensing;
 pub mod lifecycle;
+pub mod quickstart;
 pub mod server;
 pub mod telemetry;
 pub mod tenancy;

@@ -155,6 +155,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let started = Instant::now();
     let id = request_id(&app, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
+    let peer = request.extensions().get::<Peer>().copied();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
@@ -175,11 +176,14 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let labels = [("method", method.to_string()), ("path", label), ("status", status.to_string())];
     metrics::counter!("cp_http_requests_total", &labels).increment(1);
     metrics::histogram!("cp_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
-    let millis = elapsed.as_secs_f64() * 1000.0;
+    let micros = elapsed.as_micros();
     if let Some(error) = response.extensions().get::<Arc<Error>>().filter(|_| status >= 500) {
-        tracing::error!(%method, path, status, millis, request_id = id, %error, "request failed");
+        tracing::error!(%method, path, status, micros, request_id = id, %error, "request failed");
+    } else if let Some(peer) = peer {
+        tracing::info!(%method, path, status, micros, request_id = id, peer = %peer.0, "request");
     } else {
-        tracing::info!(%method, path, status, millis, request_id = id, "request");
+        // The command line calls operations in its own process; nobody reads along.
+        tracing::debug!(%method, path, status, micros, request_id = id, "call");
     }
     response
 }

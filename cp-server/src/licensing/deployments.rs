@@ -40,7 +40,8 @@ crate::record! {
         id: DeploymentId,
         organization_id: OrganizationId,
         name: Name,
-        r#type: DeploymentType,
+        #[serde(rename = "type")]
+        kind: DeploymentType = "deployments.type",
         region: Option<Name>,
         api_base_url: Option<HttpUrl>,
         status: DeploymentStatus,

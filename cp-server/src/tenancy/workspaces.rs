@@ -44,7 +44,8 @@ crate::record! {
         organization_id: OrganizationId,
         name: String,
         slug: String,
-        r#type: WorkspaceType,
+        #[serde(rename = "type")]
+        kind: WorkspaceType = "workspaces.type",
         is_default: bool = "EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = workspaces.id)",
         isolation: Isolation,
         path: Option<Prose>,

@@ -1,0 +1,158 @@
+//! How the command line calls operations: in its own process on the database, or over HTTP.
+
+use anyhow::{Context, bail};
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request, header};
+use serde_json::{Map, Value};
+use tower::ServiceExt;
+
+use crate::App;
+use crate::kernel::caller::Caller;
+use crate::kernel::endpoint::Line;
+
+/// Where operations are called.
+pub enum Client {
+    /// On the database of this machine: whoever can open it and the keys needs no token.
+    Local { app: App, router: Box<Router> },
+    /// On a running server.
+    Remote { url: String, token: String },
+}
+
+/// What was answered.
+pub struct Reply {
+    pub status: u16,
+    pub body: Vec<u8>,
+}
+
+impl Client {
+    pub fn local(app: App) -> Self {
+        Self::Local { router: Box::new(crate::server::router(&app)), app }
+    }
+
+    /// Calls an operation by its name; arguments that its path does not take go into the query
+    /// string of a read, and into the body of a change.
+    pub async fn call(&self, name: &str, args: Map<String, Value>) -> anyhow::Result<Value> {
+        let reply = self.request(&line(name)?, args).await?;
+        let body: Value = match reply.body.is_empty() {
+            true => Value::Null,
+            false => serde_json::from_slice(&reply.body)
+                .unwrap_or_else(|_| String::from_utf8_lossy(&reply.body).into()),
+        };
+        if reply.status >= 400 {
+            let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
+            bail!("{} ({}): {}", text("code"), reply.status, text("detail"));
+        }
+        Ok(body)
+    }
+
+    pub async fn request(
+        &self,
+        line: &Line,
+        mut args: Map<String, Value>,
+    ) -> anyhow::Result<Reply> {
+        let path = fill_path(line, &mut args)?;
+        let in_query = matches!(line.method, Method::GET | Method::DELETE);
+        let (target, body) = if in_query {
+            (with_query(&path, &args), Vec::new())
+        } else {
+            (path, serde_json::to_vec(&args)?)
+        };
+        match self {
+            Self::Local { router, .. } => {
+                let mut request = Request::builder()
+                    .method(line.method.clone())
+                    .uri(target)
+                    .header(header::CONTENT_TYPE, "application/json")
+                    .body(Body::from(body))?;
+                request.extensions_mut().insert(Caller::system("command line"));
+                let response = router.as_ref().clone().oneshot(request).await?;
+                let status = response.status().as_u16();
+                let body = axum::body::to_bytes(response.into_body(), usize::MAX).await?;
+                Ok(Reply { status, body: body.into() })
+            }
+            Self::Remote { url, token } => {
+                let (url, token) = (format!("{url}{target}"), token.clone());
+                let method = line.method.clone();
+                tokio::task::spawn_blocking(move || over_http(method, &url, &token, body)).await?
+            }
+        }
+    }
+
+    pub async fn close(self) {
+        if let Self::Local { app, .. } = self {
+            app.db.close().await;
+        }
+    }
+}
+
+/// The line of the table that has this name.
+pub fn line(name: &str) -> anyhow::Result<Line> {
+    let table = crate::routes().table;
+    let found = table.iter().find(|line| line.name == name).cloned();
+    found.with_context(|| {
+        let near: Vec<&str> = table
+            .iter()
+            .map(|line| line.name)
+            .filter(|known| known.split('.').next() == name.split('.').next())
+            .collect();
+        match near.is_empty() {
+            true => format!("there is no operation {name:?}; `cp-server operations` lists them"),
+            false => format!("there is no operation {name:?}; near it: {}", near.join(", ")),
+        }
+    })
+}
+
+fn fill_path(line: &Line, args: &mut Map<String, Value>) -> anyhow::Result<String> {
+    let mut path = String::new();
+    for part in line.full_path().split('/').skip(1) {
+        path.push('/');
+        let Some(name) = part.strip_prefix('{').and_then(|p| p.strip_suffix('}')) else {
+            path.push_str(part);
+            continue;
+        };
+        let value = args
+            .remove(name)
+            .with_context(|| format!("{} needs {name}=…: its path is {}", line.name, line.path))?;
+        let text = plain(&value);
+        path.extend(url::form_urlencoded::byte_serialize(text.as_bytes()).map(|p| match p {
+            "+" => "%20",
+            p => p,
+        }));
+    }
+    Ok(path)
+}
+
+fn with_query(path: &str, args: &Map<String, Value>) -> String {
+    if args.is_empty() {
+        return path.to_owned();
+    }
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    for (name, value) in args {
+        query.append_pair(name, &plain(value));
+    }
+    format!("{path}?{}", query.finish())
+}
+
+fn plain(value: &Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+fn over_http(method: Method, url: &str, token: &str, body: Vec<u8>) -> anyhow::Result<Reply> {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
+    let mut request = Request::builder()
+        .method(&method)
+        .uri(url)
+        .header(header::AUTHORIZATION, format!("Bearer {token}"));
+    let reached = || format!("{url} cannot be reached; is the server running?");
+    let mut response = if matches!(method, Method::GET | Method::DELETE) {
+        agent.run(request.body(())?).with_context(reached)?
+    } else {
+        request = request.header(header::CONTENT_TYPE, "application/json");
+        agent.run(request.body(body)?).with_context(reached)?
+    };
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
+    Ok(Reply { status, body })
+}

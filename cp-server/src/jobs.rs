@@ -1,0 +1,44 @@
+//! What runs by the clock. Every job may run on every replica at once: its statements decide.
+
+use std::time::Duration;
+
+use tokio::task::JoinHandle;
+use tokio::time::{MissedTickBehavior, interval};
+
+use crate::App;
+use crate::kernel::idempotency;
+
+/// How soon a key that another replica changed is known here.
+const KEYS_EVERY: Duration = Duration::from_secs(5);
+const PURGE_EVERY: Duration = Duration::from_secs(3600);
+
+/// The running jobs; they end when this is dropped.
+pub struct Jobs(Vec<JoinHandle<()>>);
+
+impl Drop for Jobs {
+    fn drop(&mut self) {
+        for job in &self.0 {
+            job.abort();
+        }
+    }
+}
+
+pub fn start(app: &App) -> Jobs {
+    let keys = every(KEYS_EVERY, app.clone(), async |app| app.keys.refresh(app).await);
+    let purge = every(PURGE_EVERY, app.clone(), async |app| {
+        idempotency::purge(app).await.map(drop).map_err(Into::into)
+    });
+    Jobs(vec![tokio::spawn(keys), tokio::spawn(purge)])
+}
+
+async fn every(period: Duration, app: App, job: impl AsyncFn(&App) -> anyhow::Result<()>) {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        // A database that is down comes back; the next tick tries again.
+        if let Err(error) = job(&app).await {
+            tracing::warn!(%error, "a job did not finish");
+        }
+    }
+}

@@ -1,0 +1,191 @@
+//! `cp-server quickstart`: the main job on an empty machine, from nothing to a license that a data
+//! plane accepts with this server out of reach.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use dp_verifier::{LicenseContext, Verifier};
+use serde_json::{Map, Value, json};
+
+use crate::client::Client;
+use crate::config::Config;
+use crate::identity::service_tokens;
+
+const PERSON: &str = "anna@example.com";
+const PROVIDER: &str = "auth0";
+const SUBJECT: &str = "auth0|anna";
+
+/// Makes the example (or finds it again), mints and verifies; the caller serves next.
+pub async fn run(config: &Config) -> anyhow::Result<()> {
+    let app = config.open().await?;
+    let client = Client::local(app.clone());
+
+    let example = Example::make(&client).await?;
+    let bundle = client.call("bundles.issue", args(json!({"id": example.license}))).await?;
+    let jwks = app.keys.jwks();
+    let whoami = client
+        .call("users.whoami", args(json!({"provider": PROVIDER, "subject": SUBJECT})))
+        .await?;
+    // Last, so that a run that fails before has not made a token that nobody saw.
+    let own = config.own_bootstrap_token()?;
+    let fresh =
+        service_tokens::bootstrap(&app, own.as_deref().map(|t| t.expose().as_str())).await?;
+    let token = match (&own, &fresh) {
+        (Some(own), _) => own.expose().clone(),
+        (None, Some(fresh)) => fresh.expose().to_owned(),
+        (None, None) => day_token(&client, &app).await?,
+    };
+    client.close().await;
+
+    // From here on the database is closed: the license stands on its own.
+    let text = bundle["token"].as_str().context("the bundle has a token")?;
+    let license = verify(config, &jwks, text)?;
+    print(config, &example, &token, text, &license, &whoami)
+}
+
+fn verify(config: &Config, jwks: &[u8], token: &str) -> anyhow::Result<LicenseContext> {
+    let verifier = Verifier::builder()
+        .issuer(&config.base_url)
+        .audience(&config.audience)
+        .jwks(jwks)
+        .build()
+        .map_err(|e| anyhow::anyhow!("the verifier could not be built: {e}"))?;
+    verifier.verify(token).map_err(|e| anyhow::anyhow!("the license was refused: {e}"))
+}
+
+/// The example organization, and what its license needs.
+struct Example {
+    organization: String,
+    deployment: String,
+    license: String,
+}
+
+impl Example {
+    async fn make(client: &Client) -> anyhow::Result<Self> {
+        let organization = ensure(
+            client,
+            ("organizations.list", json!({"slug": "example"})),
+            (
+                "organizations.create",
+                json!({"name": "Example Corp", "slug": "example", "owner": PERSON}),
+            ),
+        )
+        .await?;
+        let org = organization["id"].clone();
+        let workspace = ensure(
+            client,
+            ("workspaces.list", json!({"org": org, "slug": "production"})),
+            ("workspaces.create", json!({"org": org, "name": "Production"})),
+        )
+        .await?;
+        let user = organization["owner_user_id"].clone();
+        ensure(
+            client,
+            ("users.list_auth_accounts", json!({"id": user})),
+            ("users.link", json!({"id": user, "provider": PROVIDER, "subject": SUBJECT})),
+        )
+        .await?;
+        let seat = json!({"id": workspace["id"], "user_id": user, "role": "admin"});
+        ensure(
+            client,
+            ("memberships.list_of_workspace", json!({"id": workspace["id"], "user_id": user})),
+            ("memberships.create_in_workspace", seat),
+        )
+        .await?;
+        let subscription = ensure(
+            client,
+            ("subscriptions.list", json!({"org": org})),
+            ("subscriptions.create", json!({"org": org, "plan_code": "team"})),
+        )
+        .await?;
+        let deployment = ensure(
+            client,
+            ("deployments.list", json!({"org": org, "name": "production"})),
+            ("deployments.create", json!({"org": org, "name": "production", "type": "onprem"})),
+        )
+        .await?;
+        let license = ensure(
+            client,
+            (
+                "licenses.list",
+                json!({"org": org, "deployment": deployment["id"], "status": "active"}),
+            ),
+            (
+                "licenses.create",
+                json!({"id": deployment["id"], "subscription_id": subscription["id"]}),
+            ),
+        )
+        .await?;
+        let id = |thing: &Value| thing["id"].as_str().unwrap_or_default().to_owned();
+        Ok(Self {
+            organization: id(&organization),
+            deployment: id(&deployment),
+            license: id(&license),
+        })
+    }
+}
+
+/// The first thing that the list has, or a new one: a second run finds its data again.
+async fn ensure(
+    client: &Client,
+    (list, filter): (&str, Value),
+    (create, new): (&str, Value),
+) -> anyhow::Result<Value> {
+    let found = client.call(list, args(filter)).await?;
+    match found["items"].get(0) {
+        Some(first) => Ok(first.clone()),
+        None => client.call(create, args(new)).await,
+    }
+}
+
+/// The bootstrap token was shown by an earlier run: this run gets one for a day.
+async fn day_token(client: &Client, app: &crate::App) -> anyhow::Result<String> {
+    let expires_at = app.clock.now() + Duration::from_secs(86_400);
+    let new = json!({"name": "quickstart", "permissions": ["*"], "expires_at": expires_at});
+    let made = client.call("service_tokens.create", args(new)).await?;
+    Ok(made["token"].as_str().unwrap_or_default().to_owned())
+}
+
+fn args(value: Value) -> Map<String, Value> {
+    match value {
+        Value::Object(args) => args,
+        _ => Map::new(),
+    }
+}
+
+fn print(
+    config: &Config,
+    example: &Example,
+    token: &str,
+    license_token: &str,
+    license: &LicenseContext,
+    whoami: &Value,
+) -> anyhow::Result<()> {
+    let (base, org) = (&config.base_url, &example.organization);
+    println!("License token (X-License-Token), signed and stored:\n\n{license_token}\n");
+    println!("What a data plane reads from it, verified with the database closed:\n");
+    println!("{}\n", serde_json::to_string_pretty(license)?);
+    println!("Who {SUBJECT} at {PROVIDER} is (whoami):\n");
+    println!("{}\n", serde_json::to_string_pretty(whoami)?);
+    println!("Service token for the calls below; it is not shown again:\n\n  {token}\n");
+    println!("Try, in another terminal:\n");
+    println!("  export CP_TOKEN={token}");
+    println!("  curl -s {base}/.well-known/jwks.json");
+    println!("  curl -s -H \"Authorization: Bearer $CP_TOKEN\" {base}/api/v1/organizations/{org}");
+    println!(
+        "  curl -s -H \"Authorization: Bearer $CP_TOKEN\" -G {base}/api/v1/users/whoami \\\n       \
+         --data-urlencode provider={PROVIDER} --data-urlencode 'subject={SUBJECT}'"
+    );
+    println!(
+        "  curl -s -H \"Authorization: Bearer $CP_TOKEN\" -X POST \\\n       \
+         {base}/api/v1/licenses/{}/bundles",
+        example.license
+    );
+    println!(
+        "  curl -s -H \"Authorization: Bearer $CP_TOKEN\" \\\n       \
+         {base}/api/v1/deployments/{}",
+        example.deployment
+    );
+    println!("\nThe API is described at {base}/docs; stop with Ctrl-C.\n");
+    Ok(())
+}
