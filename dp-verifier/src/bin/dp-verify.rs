@@ -21,7 +21,6 @@ use serde::Serialize;
 #[command(name = "dp-verify", version, verbatim_doc_comment, after_help = EXAMPLES)]
 struct Args {
     /// The token; `-` or nothing reads tokens from standard input, one per line.
-    #[arg(allow_hyphen_values = true)]
     token: Option<OsString>,
 
     /// The issuer's key set (JWKS): a file, or an https URL (http on this machine).

@@ -10,6 +10,8 @@
 mod axum;
 mod cache;
 mod claims;
+#[cfg(feature = "cli")]
+mod cli;
 mod codes;
 mod differential;
 #[cfg(feature = "fetch")]
