@@ -1,0 +1,257 @@
+//! What the server costs, as ratios against a limit in the same run:
+//!
+//! - issuing a bundle (rules, claims, check, JSON, signature, hash) against the bare RSA signature,
+//! - issuing over HTTP, durably, by 32 callers, and in bulk, against signing on all cores,
+//! - whoami and the JWKS over HTTP against a bare axum server on the same loopback.
+//!
+//! Measurements of one comparison are interleaved, and medians compared: machines drift.
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::routing::get;
+use chrono::TimeDelta;
+use cp_server::client::Client;
+use cp_server::kernel::caller::Caller;
+use cp_server::kernel::clock::{Clock, Random};
+use cp_server::kernel::db::Db;
+use cp_server::kernel::endpoint::Cx;
+use cp_server::kernel::ids::LicenseId;
+use cp_server::kernel::secret::Kek;
+use cp_server::licensing::bundles::{self, NewBundle};
+use cp_server::licensing::signer::{LocalKey, Signer};
+use cp_server::{App, Settings, identity, licensing, server};
+use serde_json::{Map, Value, json};
+use tokio::net::TcpListener;
+
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(700);
+
+fn main() {
+    // `cargo test --benches` only wants to know that it builds and starts.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let folder = tempfile::tempdir().unwrap();
+    let world = World::new(&folder.path().join("bench.db")).await;
+    println!("{:<58} {:>12} {:>12} {:>7}", "", "limit/s", "ours/s", "ratio");
+    signing(&world).await;
+    over_http(&world).await;
+}
+
+/// One core, one at a time; then what the pool makes of all cores.
+async fn signing(world: &World) {
+    let key: Arc<dyn Signer> = Arc::new(LocalKey::generate(2048).unwrap());
+    let message = vec![b'x'; 2048];
+    let (mut raw, mut ours) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        raw.push(per_second(|| drop(key.sign(&message).unwrap())));
+        let (started, mut n) = (Instant::now(), 0_u32);
+        while started.elapsed() < ROUND {
+            world.sign().await;
+            n += 1;
+        }
+        ours.push(f64::from(n) / started.elapsed().as_secs_f64());
+    }
+    row("issue one bundle, in memory / RSA-2048 signature, one core", raw, ours);
+}
+
+async fn over_http(world: &World) {
+    let (address, stop) = serve(server::router(&world.app)).await;
+    let bare = Router::new().route("/", get(|| async { "{}" }));
+    let (bare, stop_bare) = serve(bare).await;
+    let token = world.token.clone();
+
+    let whoami = request("GET", "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna", &token);
+    let jwks = request("GET", "/api/v1/.well-known/jwks.json", &token);
+    let issue = request("POST", &format!("/api/v1/licenses/{}/bundles", world.license), &token);
+    let root = request("GET", "/", &token);
+
+    let (mut limits, mut answers, mut documents) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        limits.push(load(bare, &root, 16, ROUND).await);
+        answers.push(load(address, &whoami, 16, ROUND).await);
+        documents.push(load(address, &jwks, 16, ROUND).await);
+    }
+    row("whoami over HTTP, 5 memberships / bare axum", limits.clone(), answers);
+    row("JWKS over HTTP / bare axum", limits, documents);
+
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
+    let key: Arc<dyn Signer> = Arc::new(LocalKey::generate(2048).unwrap());
+    let (mut limits, mut singles, mut bulks) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..3 {
+        limits.push(on_all_cores(&key, cores));
+        singles.push(load(address, &issue, 32, ROUND).await);
+        bulks.push(world.bulk().await);
+    }
+    row("issue over HTTP, durable, 32 callers / signing, all cores", limits.clone(), singles);
+    row("issue in bulk, rows and audit / signing, all cores", limits, bulks);
+    stop.store(true, Ordering::SeqCst);
+    stop_bare.store(true, Ordering::SeqCst);
+}
+
+/// A server's worth of data on a real file, with `synchronous=FULL`.
+struct World {
+    app: App,
+    client: Client,
+    token: String,
+    license: LicenseId,
+}
+
+impl World {
+    async fn new(path: &std::path::Path) -> Self {
+        let db = Db::open(&format!("sqlite:{}", path.display())).await.unwrap();
+        let settings = Settings {
+            base_url: "http://127.0.0.1:8801".into(),
+            audience: "data-plane".into(),
+            bundle_ttl: TimeDelta::days(30),
+        };
+        let kek = Kek::new(&[7; 32]).unwrap();
+        let app = App::new(db, Clock::system(), Random::system(), kek, settings);
+        app.migrate().await.unwrap();
+        licensing::keys::prepare(&app, None, None, 2048).await.unwrap();
+        let token = identity::service_tokens::bootstrap(&app, None).await.unwrap().unwrap();
+        let client = Client::local(app.clone());
+        let license = fill(&client).await;
+        Self { app, client, token: token.expose().to_owned(), license }
+    }
+
+    async fn sign(&self) {
+        let tx = self.app.db.read().await.unwrap();
+        let mut cx = Cx::outside(&self.app, Caller::system("bench"), (), tx);
+        let facts = bundles::facts(&mut cx, self.license).await.unwrap();
+        bundles::sign(&self.app, cx.now, facts, &NewBundle::default()).await.unwrap();
+    }
+
+    /// Bundles per second of one bulk request over 1,000 licenses.
+    async fn bulk(&self) -> f64 {
+        let started = Instant::now();
+        let line = cp_server::client::line("bundles.issue_many").unwrap();
+        let reply = self.client.request(&line, object(json!({"filter": {}}))).await.unwrap();
+        let lines = reply.body.split(|b| *b == b'\n').filter(|l| l.starts_with(b"{")).count();
+        lines as f64 / started.elapsed().as_secs_f64()
+    }
+}
+
+/// Anna in five workspaces, and 1,000 licensed deployments.
+async fn fill(client: &Client) -> LicenseId {
+    let call = async |name: &str, args: Value| client.call(name, object(args)).await.unwrap();
+    let org = call("organizations.create", json!({"name": "Acme", "owner": "anna@acme.example"})).await;
+    let user = org["owner_user_id"].clone();
+    call("users.link", json!({"id": user, "provider": "auth0", "subject": "auth0|anna"})).await;
+    for n in 1..=5 {
+        let new = json!({"org": org["id"], "name": format!("Workspace {n}")});
+        let workspace = call("workspaces.create", new).await;
+        let seat = json!({"id": workspace["id"], "user_id": user, "role": "admin"});
+        call("memberships.create_in_workspace", seat).await;
+    }
+    let new = json!({"org": org["id"], "plan_code": "team"});
+    let subscription = call("subscriptions.create", new).await;
+    let mut license = Value::Null;
+    for n in 0..1000 {
+        let new = json!({"org": org["id"], "name": format!("dp-{n}"), "type": "onprem"});
+        let deployment = call("deployments.create", new).await;
+        let new = json!({"id": deployment["id"], "subscription_id": subscription["id"]});
+        license = call("licenses.create", new).await;
+    }
+    license["id"].as_str().unwrap().parse().unwrap()
+}
+
+fn object(value: Value) -> Map<String, Value> {
+    value.as_object().cloned().unwrap_or_default()
+}
+
+fn per_second(mut once: impl FnMut()) -> f64 {
+    let (started, mut n) = (Instant::now(), 0_u32);
+    while started.elapsed() < ROUND {
+        once();
+        n += 1;
+    }
+    f64::from(n) / started.elapsed().as_secs_f64()
+}
+
+fn on_all_cores(key: &Arc<dyn Signer>, cores: usize) -> f64 {
+    let message = vec![b'x'; 2048];
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..cores)
+            .map(|_| scope.spawn(|| per_second(|| drop(key.sign(&message).unwrap()))))
+            .collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+    })
+}
+
+async fn serve(router: Router) -> (SocketAddr, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    (address, stop)
+}
+
+fn request(method: &str, path: &str, token: &str) -> Vec<u8> {
+    let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
+    format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{length}\r\n")
+        .into_bytes()
+}
+
+/// Requests per second of so many callers, each on a connection of its own.
+async fn load(address: SocketAddr, request: &[u8], callers: usize, time: Duration) -> f64 {
+    let request = request.to_vec();
+    let loaded = tokio::task::spawn_blocking(move || {
+        let (answered, started) = (AtomicU64::new(0), Instant::now());
+        std::thread::scope(|scope| {
+            for _ in 0..callers {
+                scope.spawn(|| {
+                    let mut stream = BufReader::new(TcpStream::connect(address).unwrap());
+                    stream.get_ref().set_nodelay(true).unwrap();
+                    let mut body = Vec::new();
+                    while started.elapsed() < time {
+                        stream.get_mut().write_all(&request).unwrap();
+                        read_answer(&mut stream, &mut body);
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        answered.into_inner() as f64 / started.elapsed().as_secs_f64()
+    });
+    loaded.await.unwrap()
+}
+
+fn read_answer(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) {
+    let (mut line, mut length, mut first) = (String::new(), 0, true);
+    loop {
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+        if first {
+            assert!(line.starts_with("HTTP/1.1 2"), "{line}");
+            first = false;
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    body.resize(length, 0);
+    stream.read_exact(body).unwrap();
+}
+
+fn row(what: &str, mut limit: Vec<f64>, mut ours: Vec<f64>) {
+    let median = |runs: &mut Vec<f64>| {
+        runs.sort_by(f64::total_cmp);
+        runs[runs.len() / 2]
+    };
+    let (limit, ours) = (median(&mut limit), median(&mut ours));
+    println!("{what:<58} {limit:>12.0} {ours:>12.0} {:>7.2}", ours / limit);
+}
