@@ -1,4 +1,6 @@
-//! What time it is.
+//! What time it is, and what time it must be at least.
+
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 /// Tells the time, so that an app or a test can decide it.
 ///
@@ -25,5 +27,40 @@ impl Clock for SystemClock {
         // A clock before 1970 is wrong anyway; at 0 every license is not yet valid.
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
+    }
+}
+
+/// By how many seconds a clock may be behind the evidence before it is not believed.
+const TOLERANCE: i64 = 300;
+
+/// The latest time that an issuer has testified to by signing a token at it.
+///
+/// Setting a clock back must not bring expired licenses to life. The floor is what was signed and
+/// not what this clock once said: a clock that was wrong for a moment, far in the future, would
+/// otherwise end every license for good.
+#[derive(Debug)]
+pub(crate) struct TimeFloor(AtomicI64);
+
+impl TimeFloor {
+    pub(crate) fn new(seconds: i64) -> Self {
+        Self(AtomicI64::new(seconds))
+    }
+
+    pub(crate) fn seconds(&self) -> i64 {
+        self.0.load(Relaxed)
+    }
+
+    pub(crate) fn raise(&self, issued_at: i64) {
+        self.0.fetch_max(issued_at, Relaxed);
+    }
+
+    /// Whether a clock says a time that cannot be.
+    pub(crate) fn refutes(&self, now: i64) -> bool {
+        now.saturating_add(TOLERANCE) < self.seconds()
+    }
+
+    /// The time of a clock, or the floor when that cannot be.
+    pub(crate) fn corrected(&self, now: i64) -> i64 {
+        if self.refutes(now) { self.seconds() } else { now }
     }
 }

@@ -10,6 +10,7 @@ use cp_contracts::JwkSet;
 use crate::ErrorCode::{KeysUnavailable, KidUnknown, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::Rules;
+use crate::clock::TimeFloor;
 use crate::error::quoted;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::rsa::PublicKey;
@@ -44,6 +45,7 @@ struct Inner {
     rules: Rules,
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
+    floor: TimeFloor,
     cache: Option<Cache>,
     #[cfg(feature = "fetch")]
     refresher: Option<crate::fetch::Refresher>,
@@ -57,13 +59,17 @@ impl Verifier {
 
     /// Checks a token now.
     ///
+    /// A clock that is more than 5 minutes behind the latest token that was ever verified is not
+    /// believed: tokens are then judged at the time when that one was issued, so that setting the
+    /// clock back revives nothing. See [`time_floor`](Self::time_floor).
+    ///
     /// # Errors
     ///
     /// [`VerifyError`] says why the token is refused; its [code](VerifyError::code) is stable. The
     /// checks run in a fixed order and the first that fails decides: size, shape, header, key,
     /// signature, and only then the claims.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
-        self.verify_at(token, self.inner.clock.now())
+        self.verify_at(token, self.inner.floor.corrected(self.inner.clock.now()))
     }
 
     /// Checks a token as if it were `now`, in seconds since 1970-01-01T00:00:00Z.
@@ -82,6 +88,7 @@ impl Verifier {
         }
         let payload = jws::open(token, Kind::LICENSE, |kid| self.key(&snapshot, kid, now))?;
         let license = LicenseContext::new(self.inner.rules.judge(&payload, now)?);
+        self.inner.floor.raise(license.claims().iat);
         if let Some(cache) = &self.inner.cache {
             cache.keep(token, &snapshot.keys, &license);
         }
@@ -111,6 +118,22 @@ impl Verifier {
             }
             VerifyError::new(KidUnknown, format!("no key {} is known", quoted(kid)))
         })
+    }
+
+    /// When the latest token that was verified so far was issued, in seconds since 1970.
+    ///
+    /// An app that keeps this number over restarts, and gives it to
+    /// [`VerifierBuilder::time_floor`], is protected from a clock that was set back meanwhile.
+    #[must_use]
+    pub fn time_floor(&self) -> i64 {
+        self.inner.floor.seconds()
+    }
+
+    /// Whether the clock is more than 5 minutes behind the [time floor](Self::time_floor): it was
+    /// set back, or has lost its time.
+    #[must_use]
+    pub fn clock_is_behind(&self) -> bool {
+        self.inner.floor.refutes(self.inner.clock.now())
     }
 
     /// How often tokens were found in the cache; none when there is no cache.
@@ -162,6 +185,7 @@ pub struct VerifierBuilder {
     keys: Option<Source>,
     leeway: Option<i64>,
     clock: Option<Arc<dyn Clock>>,
+    time_floor: Option<i64>,
     cache: Option<usize>,
     #[cfg(feature = "fetch")]
     fetch: crate::fetch::FetchSettings,
@@ -221,6 +245,13 @@ impl VerifierBuilder {
         self
     }
 
+    /// What time it must be at least, in seconds since 1970: [`Verifier::time_floor`] of an earlier
+    /// run.
+    pub fn time_floor(mut self, seconds: i64) -> Self {
+        self.time_floor = Some(seconds);
+        self
+    }
+
     /// How many good tokens to remember, so that seeing one again costs next to nothing: 1,024 by
     /// default, which takes about 5 MB when it is full of usual tokens; 0 switches it off.
     ///
@@ -277,6 +308,7 @@ impl VerifierBuilder {
                 rules,
                 keys,
                 clock,
+                floor: TimeFloor::new(self.time_floor.unwrap_or(i64::MIN)),
                 cache,
                 #[cfg(feature = "fetch")]
                 refresher,

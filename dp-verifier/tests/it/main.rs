@@ -12,6 +12,7 @@ mod cache;
 mod claims;
 #[cfg(feature = "cli")]
 mod cli;
+mod clock;
 mod codes;
 mod differential;
 #[cfg(feature = "fetch")]
