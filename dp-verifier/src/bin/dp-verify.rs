@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::thread;
 
 use clap::Parser;
-use dp_verifier::{Clock, ErrorCode, LicenseContext, SystemClock, Verifier, VerifyError};
+use dp_verifier::{BuildError, Clock, ErrorCode, LicenseContext, SystemClock, Verifier};
 use serde::Serialize;
 
 /// Check license tokens against the issuer's published keys.
@@ -16,7 +16,7 @@ use serde::Serialize;
 ///   {"ok":false,"code":"expired","detail":"expired 12 s ago"}
 ///
 /// Exit status: 0 when every token is valid, 1 when one or more are refused, 2 when the command
-/// line or the keys cannot be used.
+/// line or the keys cannot be used; without keys, every token is refused as keys_unavailable.
 #[derive(Parser)]
 #[command(name = "dp-verify", version, verbatim_doc_comment, after_help = EXAMPLES)]
 struct Args {
@@ -64,14 +64,17 @@ const MAX_BATCH: usize = 4_096;
 
 fn main() -> ExitCode {
     let args = Args::parse();
-    let verifier = match verifier(&args) {
-        Ok(verifier) => verifier,
+    let keys = match verifier(&args) {
+        Ok(keys) => keys,
         Err(why) => {
             eprintln!("dp-verify: {why}");
             return ExitCode::from(2);
         }
     };
-    let check = |line: &[u8]| check(&verifier, args.now, line);
+    if let Err(why) = &keys {
+        eprintln!("dp-verify: {why}");
+    }
+    let check = |line: &[u8]| check(&keys, args.now, line);
     let mut output = BufWriter::new(io::stdout().lock());
     let printed = match &args.token {
         Some(token) if token != "-" => {
@@ -83,6 +86,7 @@ fn main() -> ExitCode {
         }
     };
     match printed {
+        Ok(_) if keys.is_err() => ExitCode::from(2),
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::from(1),
         Err(error) => {
@@ -92,19 +96,45 @@ fn main() -> ExitCode {
     }
 }
 
-fn verifier(args: &Args) -> Result<Verifier, String> {
+/// A verifier, or why the keys cannot be used. Then every token is refused for that reason, so that
+/// there is a result for each all the same.
+type Keys = Result<Verifier, String>;
+
+/// Fails when the command line cannot be used.
+fn verifier(args: &Args) -> Result<Keys, BuildError> {
     let builder =
         Verifier::builder().issuer(&args.issuer).audience(&args.audience).leeway(args.leeway);
     let is_url = args.jwks.starts_with("https://") || args.jwks.starts_with("http://");
     let builder = if is_url { builder.jwks_url(&args.jwks) } else { builder.jwks_file(&args.jwks) };
-    let verifier = builder.build().map_err(|error| error.to_string())?;
-    match verifier.keys_health() {
-        // Only of a URL; without keys every token would be refused for the same reason.
-        Some(health) if health.fetched_at.is_none() => {
-            Err(health.last_error.unwrap_or_else(|| "there are no keys".to_owned()))
+    match builder.build() {
+        Ok(verifier) => match verifier.keys_health() {
+            Some(health) if health.fetched_at.is_none() => {
+                Ok(Err(health.last_error.unwrap_or_else(|| "there are no keys".to_owned())))
+            }
+            _ => Ok(Ok(verifier)),
+        },
+        Err(error @ (BuildError::KeysFile { .. } | BuildError::KeySet(_))) => {
+            Ok(Err(error.to_string()))
         }
-        _ => Ok(verifier),
+        Err(error) => Err(error),
     }
+}
+
+type Checked = Result<LicenseContext, Refusal>;
+
+struct Refusal {
+    code: ErrorCode,
+    detail: String,
+}
+
+fn check(keys: &Keys, now: Option<i64>, line: &[u8]) -> Checked {
+    let verifier = keys
+        .as_ref()
+        .map_err(|why| Refusal { code: ErrorCode::KeysUnavailable, detail: why.clone() })?;
+    // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
+    let token = std::str::from_utf8(line).unwrap_or("\u{fffd}");
+    let checked = verifier.verify_at(token, now.unwrap_or_else(|| SystemClock.now()));
+    checked.map_err(|error| Refusal { code: error.code(), detail: error.detail().to_owned() })
 }
 
 /// One line of output.
@@ -119,19 +149,9 @@ impl<'a> From<&'a Checked> for Record<'a> {
     fn from(result: &'a Checked) -> Self {
         match result {
             Ok(license) => Self::Valid { ok: true, license },
-            Err(refused) => {
-                Self::Refused { ok: false, code: refused.code(), detail: refused.detail() }
-            }
+            Err(Refusal { code, detail }) => Self::Refused { ok: false, code: *code, detail },
         }
     }
-}
-
-type Checked = Result<LicenseContext, VerifyError>;
-
-fn check(verifier: &Verifier, now: Option<i64>, line: &[u8]) -> Checked {
-    // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
-    let token = std::str::from_utf8(line).unwrap_or("\u{fffd}");
-    verifier.verify_at(token, now.unwrap_or_else(|| SystemClock.now()))
 }
 
 /// Checks every line of the input. Returns whether all tokens are valid.
@@ -234,9 +254,6 @@ fn in_words(result: &Checked) -> String {
             license.organization().name,
             license.seat_cap(),
         ),
-        Err(refused) => {
-            let code: ErrorCode = refused.code();
-            format!("Refused ({code}): {}. {}", refused.detail(), code.advice())
-        }
+        Err(Refusal { code, detail }) => format!("Refused ({code}): {detail}. {}", code.advice()),
     }
 }

@@ -24,6 +24,14 @@ fn v17_a_refused_token_never_gives_a_license() {
 }
 
 #[test]
+fn verifiers_and_licenses_are_shared_between_threads() {
+    fn is_shared<T: Clone + Send + Sync + 'static>() {}
+    is_shared::<dp_verifier::Verifier>();
+    is_shared::<LicenseContext>();
+    is_shared::<dp_verifier::VerifyError>();
+}
+
+#[test]
 fn a_feature_is_on_when_it_is_true() {
     let license =
         with_features(json!({ "on": true, "off": false, "n": 1, "s": "true", "z": null }));
