@@ -1,0 +1,130 @@
+use serde_json::json;
+
+use crate::world::{World, on_both};
+
+on_both! {
+    a_person_joins_by_id_or_address(world) {
+        let body = json!({"user_id": world.acme.stranger, "role": "viewer", "permissions": ["x:y"]});
+        let made = world.post(world.org("/memberships"), body).await.expect(201);
+        assert_eq!(
+            without_effective(world.named(&made)),
+            json!({
+                "id": "<1>", "organization_id": "<acme's org>", "scope": "organization",
+                "workspace_id": null, "user_id": "<acme's stranger>", "email": "sven@acme.example",
+                "role": {
+                    "id": made["role"]["id"].as_str().map(|_| "<2>"),
+                    "code": "ORGANIZATION_VIEWER", "name": "Viewer", "rank": 1,
+                },
+                "status": "active", "permissions": ["x:y"],
+                "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
+            })
+        );
+        let body = json!({"email": "guest@example.com", "role": "MEMBER"});
+        let made = world.post(workspace(&world), body).await.expect(201);
+        assert_eq!(made["status"], "invited", "nobody has logged in with this address yet");
+        assert_eq!(made["role"]["code"], "WORKSPACE_MEMBER");
+        let body = json!({"role": "viewer"});
+        world.post(world.org("/memberships"), body).await.invalid("user_id");
+    }
+
+    a_person_is_a_member_once(world) {
+        let again = json!({"user_id": world.acme.user, "role": "viewer"});
+        world.post(world.org("/memberships"), again.clone()).await.refused(409, "already_member");
+        world.post(workspace(&world), again).await.refused(409, "already_member");
+        let spare = format!("/workspaces/{}/memberships", world.acme.spare_workspace);
+        let body = json!({"user_id": world.acme.user, "role": "owner"});
+        world.post(spare, body).await.expect(201);
+    }
+
+    a_role_is_named_by_code_short_form_or_id_and_fits_its_place(world) {
+        let membership = format!("/memberships/{}", world.acme.workspace_membership);
+        for role in ["WORKSPACE_ADMIN", "workspace_admin", "admin", "Admin"] {
+            let changed = world.patch(&membership, json!({"role": role})).await.expect(200);
+            assert_eq!(changed["role"]["code"], "WORKSPACE_ADMIN", "{role}");
+        }
+        let changed = world.patch(&membership, json!({"role": world.acme.role})).await.expect(200);
+        assert_eq!(changed["role"]["code"], "ANALYST");
+        for role in [
+            "nonsense",
+            "ORGANIZATION_ADMIN",
+            world.globex.role.as_str(),
+            "01900000-0000-7000-8000-000000000000",
+        ] {
+            let patch = json!({"role": role});
+            let problem = world.patch(&membership, patch).await.refused(422, "role_unknown");
+            assert_eq!(problem["field"], "role", "{role}");
+            let body = json!({"user_id": world.acme.stranger, "role": role});
+            world.post(workspace(&world), body).await.refused(422, "role_unknown");
+        }
+    }
+
+    the_owner_is_protected(world) {
+        let members = world.get(world.org("/memberships")).await.expect(200);
+        let items = members["items"].as_array().unwrap();
+        let owner = items.iter().find(|m| m["role"]["code"] == "ORGANIZATION_OWNER").unwrap();
+        let path = format!("/memberships/{}", owner["id"].as_str().unwrap());
+        world.delete(&path).await.refused(409, "owner_protected");
+        for patch in [json!({"role": "admin"}), json!({"status": "suspended"})] {
+            world.patch(&path, patch).await.refused(409, "owner_protected");
+        }
+        world.patch(&path, json!({"permissions": ["extra:one"]})).await.expect(200);
+        let owner_role = json!({"role": "owner"});
+        let other = format!("/memberships/{}", world.acme.membership);
+        world.patch(other, owner_role).await.refused(409, "use_transfer_ownership");
+        let body = json!({"user_id": world.acme.stranger, "role": "owner"});
+        world.post(world.org("/memberships"), body).await.refused(409, "use_transfer_ownership");
+    }
+
+    ownership_is_transferred_to_an_active_member(world) {
+        let transfer = world.org("/transfer-ownership");
+        let stranger = json!({"user_id": world.acme.stranger});
+        let problem = world.post(&transfer, stranger).await.refused(404, "not_found");
+        assert_eq!(problem["field"], "user_id");
+        let membership = format!("/memberships/{}", world.acme.membership);
+        world.patch(&membership, json!({"status": "suspended"})).await.expect(200);
+        let heir = json!({"user_id": world.acme.user});
+        world.post(&transfer, heir.clone()).await.refused(404, "not_found");
+        world.patch(&membership, json!({"status": "active"})).await.expect(200);
+        let seated = world.post(&transfer, heir).await.expect(200);
+        assert_eq!(seated["role"]["code"], "ORGANIZATION_OWNER");
+        assert_eq!(seated["id"], world.acme.membership);
+        let org = world.get(world.org("")).await.expect(200);
+        assert_eq!(org["owner_user_id"], world.acme.user);
+        assert_eq!(roles(&world).await, [("mats", "ORGANIZATION_OWNER"), ("olga", "ORGANIZATION_ADMIN")]
+            .map(|(name, role)| (format!("{name}@acme.example"), role.to_owned())));
+        let same = json!({"user_id": world.acme.user});
+        world.post(world.org("/transfer-ownership"), same).await.expect(200);
+        assert_eq!(roles(&world).await[0].1, "ORGANIZATION_OWNER");
+    }
+
+    members_are_listed_where_they_are(world) {
+        let of_workspace = world.get(workspace(&world)).await.expect(200);
+        assert_eq!(of_workspace["items"][0]["id"], world.acme.workspace_membership);
+        let by_user = world.org(&format!("/memberships?user_id={}", world.acme.user));
+        let by_user = world.get(by_user).await.expect(200);
+        assert_eq!(by_user["items"].as_array().unwrap().len(), 1);
+        let invited = world.get(world.org("/memberships?status=Invited")).await.expect(200);
+        assert_eq!(invited, json!({"items": [], "next_cursor": null}));
+    }
+}
+
+fn workspace(world: &World) -> String {
+    format!("/workspaces/{}/memberships", world.acme.workspace)
+}
+
+fn without_effective(mut membership: serde_json::Value) -> serde_json::Value {
+    let effective = membership.as_object_mut().unwrap().remove("effective_permissions");
+    let effective = effective.unwrap();
+    let effective = effective.as_array().unwrap();
+    assert!(effective.contains(&json!("org:read")) && effective.contains(&json!("x:y")));
+    membership
+}
+
+async fn roles(world: &World) -> Vec<(String, String)> {
+    let members = world.get(world.org("/memberships")).await.expect(200);
+    let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+    let items = members["items"].as_array().unwrap().iter();
+    let mut roles: Vec<_> = items.map(|m| (text(&m["email"]), text(&m["role"]["code"]))).collect();
+    roles.sort();
+    roles
+}

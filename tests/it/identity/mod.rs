@@ -1,0 +1,7 @@
+//! People, their identities, roles and memberships, and the tokens of machines.
+
+mod memberships;
+mod roles;
+mod service_tokens;
+mod users;
+mod whoami;

@@ -1,0 +1,8 @@
+//! The authority from outside: each test has its own database, cloned from a template that was
+//! filled over the API, and runs on SQLite and on PostgreSQL.
+#![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
+
+mod identity;
+mod sweep;
+mod tenancy;
+mod world;

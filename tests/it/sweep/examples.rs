@@ -1,0 +1,110 @@
+//! For every line of the table, a request that succeeds in the world.
+
+use axum::http::Method;
+use cp_server::kernel::endpoint::Line;
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// An id that nobody has.
+pub const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
+
+impl World {
+    /// The path of a line, naming acme's things; those that a deletion may take for `DELETE`.
+    pub fn path_of(&self, line: &Line) -> String {
+        let acme = &self.acme;
+        let spare = line.method == Method::DELETE;
+        let pick = |kept, deleted| if spare { deleted } else { kept };
+        self.path_with(line, |collection| match collection {
+            "organizations" => &acme.org,
+            "workspaces" => pick(&acme.workspace, &acme.spare_workspace),
+            "users" => pick(&acme.user, &acme.stranger),
+            "auth-accounts" => &acme.spare_auth_account,
+            "roles" => pick(&acme.role, &acme.spare_role),
+            "memberships" => &acme.membership,
+            "plans" => "internal",
+            "subscriptions" => &acme.subscription,
+            "deployments" => pick(&acme.deployment, &acme.spare_deployment),
+            "licenses" => &acme.license,
+            "bundles" => &acme.bundle,
+            "service-tokens" => pick(&acme.token_id, &acme.deployment_token_id),
+            other => panic!("the world has no {other}: add one"),
+        })
+    }
+
+    /// The same path to what does not exist.
+    pub fn path_to_nobody(&self, line: &Line) -> String {
+        self.path_with(line, |collection| if collection == "plans" { "missing" } else { NOBODY })
+    }
+
+    fn path_with<'a>(&self, line: &Line, id: impl Fn(&str) -> &'a str) -> String {
+        let path = line.full_path();
+        let mut collection = "";
+        let mut parts = Vec::new();
+        for part in path.split('/') {
+            if part.starts_with('{') {
+                parts.push(id(collection));
+            } else {
+                collection = part;
+                parts.push(part);
+            }
+        }
+        parts.join("/")
+    }
+}
+
+/// What a successful request of the line carries.
+pub struct Example {
+    pub query: &'static str,
+    pub body: Option<Value>,
+}
+
+/// # Panics
+/// For a line that nobody wrote an example for: it would be swept by no test.
+pub fn example(world: &World, line: &Line) -> Example {
+    let acme = &world.acme;
+    let query = |query| Example { query, body: None };
+    let body = |body| Example { query: "", body: Some(body) };
+    match line.name {
+        "users.whoami" => query("?provider=auth0&subject=auth0%7Cmats-acme"),
+        "organizations.delete" => query("?mode=suspend"),
+        _ if line.method == Method::GET || line.method == Method::DELETE => query(""),
+        "organizations.create" => body(json!({"name": "Initech"})),
+        "workspaces.create" => body(json!({"name": "Test"})),
+        "users.upsert" => body(json!({"email": "new@example.com"})),
+        "users.update" => body(json!({"display_name": "Renamed"})),
+        "subscriptions.update" => body(json!({"seat_cap": 21})),
+        "licenses.update" => body(json!({"grace_days": 3})),
+        "users.link" => body(json!({"provider": "okta", "subject": "42"})),
+        "roles.create" => body(json!({"code": "AUDITOR", "name": "A", "scope": "organization"})),
+        "memberships.create" | "memberships.create_in_workspace" => {
+            body(json!({"user_id": acme.stranger, "role": "viewer"}))
+        }
+        "memberships.update" => body(json!({"role": "viewer"})),
+        "memberships.transfer_ownership" => body(json!({"user_id": acme.user})),
+        "service_tokens.create" | "service_tokens.create_in_organization" => {
+            body(json!({"name": "t", "permissions": ["org:read"]}))
+        }
+        "service_tokens.create_in_deployment" => body(json!({"name": "t"})),
+        "service_tokens.rotate" => body(json!({"overlap_seconds": 60})),
+        "plans.create" => body(json!({"code": "gold", "name": "Gold"})),
+        "plans.migrate" => body(json!({"dry_run": false})),
+        "subscriptions.create" => {
+            body(json!({"plan_code": "free", "status": "canceled"}))
+        }
+        "subscriptions.cancel" => body(json!({"reason": "moved away"})),
+        "deployments.create" => body(json!({"name": "lab", "type": "demo"})),
+        "licenses.create" => body(json!({
+            "subscription_id": acme.subscription,
+        })),
+        "licenses.renew" => body(json!({"valid_until": "2027-01-01T00:00:00Z"})),
+        "licenses.transfer" => body(json!({"deployment_id": acme.spare_deployment})),
+        "licenses.suspend" | "licenses.reinstate" | "licenses.revoke" | "bundles.revoke" => {
+            body(json!({"reason": "asked for"}))
+        }
+        "bundles.issue" => body(json!({"ttl_seconds": 3600})),
+        "bundles.issue_many" => body(json!({"ids": [acme.license]})),
+        _ if line.method == Method::PATCH => body(json!({"name": "Renamed"})),
+        other => panic!("there is no example for {other}: add one"),
+    }
+}

@@ -1,0 +1,6 @@
+//! Every line of the table of operations, so that none is forgotten: who gets in, and what a
+//! change leaves behind.
+
+mod authorization;
+mod examples;
+mod trail;

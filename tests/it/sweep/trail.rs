@@ -1,0 +1,126 @@
+//! Every change leaves exactly one audit event, in its own transaction; a refusal leaves none.
+
+use axum::http::Method;
+use chrono::TimeDelta;
+use cp_server::kernel::caller::Permission;
+use cp_server::kernel::endpoint::Line;
+use cp_server::kernel::place::Reach;
+use serde_json::{Value, json};
+
+use super::authorization::right_caller;
+use super::examples::example;
+use crate::world::{World, on_both};
+
+fn lines() -> impl Iterator<Item = Line> {
+    cp_server::routes().table.into_iter().filter(|line| line.permission != Permission::Public)
+}
+
+/// One line, done once by somebody who may do just that, and what is left of it.
+async fn leaves_one_event(world: &World, line: &Line) {
+    if line.name == "licenses.create" {
+        world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
+    }
+    let caller = right_caller(world, line).await;
+    // The events before are older ones.
+    world.pass(TimeDelta::milliseconds(1));
+    let before = world.count_events().await;
+    let example = example(world, line);
+    let path = world.path_of(line) + example.query;
+    let answer = caller.call(line.method.clone(), &path, example.body).await;
+    let (status, also) = (line.status.as_u16(), line.also.map(|status| status.as_u16()));
+    assert!(
+        answer.status == status || Some(answer.status) == also,
+        "{} is {} and not {status}: {}",
+        line.name,
+        answer.status,
+        answer.text()
+    );
+    let left = world.count_events().await - before;
+    if line.reads() {
+        assert_eq!(left, 0, "{} only reads", line.name);
+        return;
+    }
+    assert_eq!(left, 1, "{} left {left} events", line.name);
+
+    let sql = "SELECT action FROM audit_events ORDER BY id DESC LIMIT 1";
+    let action: String = world.value(sql).await;
+    // A bulk issuance is told license by license.
+    let expected = if line.name == "bundles.issue_many" { "bundles.issue" } else { line.name };
+    assert_eq!(action, expected);
+    let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
+    if line.reach == Reach::Organization || line.name == "organizations.create" {
+        assert!(event["organization_id"].is_string(), "{} belongs to nobody: {event}", line.name);
+    }
+    if line.method == Method::DELETE && line.path.ends_with('}') && line.name != "users.unlink" {
+        assert_ne!(event["before"], Value::Null, "{} forgets what was there", line.name);
+    }
+    if line.method == Method::PATCH {
+        assert_ne!(event["before"], event["after"], "{}", line.name);
+    }
+    let text = event.to_string();
+    assert!(!text.contains("cpat_") && !text.contains("eyJ"), "{} tells a secret", line.name);
+}
+
+#[tokio::test]
+async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_sqlite() {
+    let reading = World::on_sqlite().await;
+    for line in lines() {
+        match line.reads() {
+            true => leaves_one_event(&reading, &line).await,
+            false => leaves_one_event(&World::on_sqlite().await, &line).await,
+        }
+    }
+}
+
+#[tokio::test]
+async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_postgres() {
+    let Some(reading) = World::on_postgres().await else { return };
+    for line in lines() {
+        match if line.reads() { None } else { World::on_postgres().await } {
+            Some(world) => leaves_one_event(&world, &line).await,
+            None => leaves_one_event(&reading, &line).await,
+        }
+    }
+}
+
+on_both! {
+    i16_a_refusal_leaves_no_event(world) {
+        let before = world.count_events().await;
+        for line in lines().filter(|line| !line.reads()) {
+            let unknown = json!({"no_such_member": 1});
+            let path = if line.input.is_some() || line.raw {
+                world.path_of(&line) + if line.method == Method::DELETE { "?no_such=1" } else { "" }
+            } else {
+                world.path_to_nobody(&line)
+            };
+            let answer = world.root().call(line.method.clone(), &path, Some(unknown)).await;
+            assert!(matches!(answer.status, 404 | 422), "{}: {}", line.name, answer.text());
+        }
+        assert_eq!(world.count_events().await, before);
+    }
+
+    i16_a_change_whose_event_cannot_be_written_does_not_happen(world) {
+        world.exec("ALTER TABLE audit_events RENAME TO lost").await;
+        let body = json!({"name": "Initech", "slug": "initech"});
+        world.post("/organizations", body).await.refused(500, "internal");
+        let bundles = format!("/licenses/{}/bundles", world.acme.license);
+        let answer = world.post(&bundles, json!({})).await;
+        assert!(!answer.text().contains("eyJ"), "a token left without its event");
+        answer.refused(500, "internal");
+        world.get("/organizations/initech").await.refused(404, "not_found");
+        world.exec("ALTER TABLE lost RENAME TO audit_events").await;
+        let listed = world.get(&bundles).await.expect(200);
+        assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+    }
+
+    i16_a_bulk_issuance_leaves_one_event_per_license(world) {
+        let deployment = world.acme.spare_deployment.as_str();
+        let body = json!({"subscription_id": world.acme.subscription});
+        let second = world.post(format!("/deployments/{deployment}/licenses"), body).await;
+        let second = second.expect(201)["id"].clone();
+        let before = world.count_events().await;
+        let ids = json!({"ids": [world.acme.license, second, world.globex.license]});
+        world.post("/licenses/bundles", ids).await;
+        assert_eq!(world.count_events().await - before, 3);
+    }
+}

@@ -1,0 +1,4 @@
+//! Organizations and their workspaces.
+
+mod organizations;
+mod workspaces;

@@ -1,0 +1,166 @@
+use serde_json::{Value, json};
+
+use crate::world::{World, on_both};
+
+on_both! {
+    an_organization_is_made_read_and_found_by_its_slug(world) {
+        let body = json!({
+            "name": "Müller & Söhne", "external_id": "crm-7", "email_domain": "Mueller.example",
+            "settings": {"features": {"beta": true}}, "metadata": {"tier": 1},
+        });
+        let made = world.post("/organizations", body).await;
+        let location = made.header("location").to_owned();
+        let made = made.expect(201);
+        assert_eq!(location, format!("/api/v1/organizations/{}", made["id"].as_str().unwrap()));
+        assert_eq!(
+            world.named(&made),
+            json!({
+                "id": "<1>", "name": "Müller & Söhne", "slug": "muller-sohne", "status": "active",
+                "external_id": "crm-7", "email_domain": "mueller.example",
+                "owner_user_id": null, "default_workspace_id": null,
+                "settings": {"isolation_level": "standard", "features": {"beta": true}},
+                "metadata": {"tier": 1}, "revision": 1,
+                "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
+            })
+        );
+        assert_eq!(world.get("/organizations/muller-sohne").await.expect(200), made);
+        let found = world.get("/organizations?external_id=crm-7").await.expect(200);
+        assert_eq!(found, json!({"items": [made], "next_cursor": null}));
+    }
+
+    a_slug_is_made_from_the_name_and_numbered_while_taken(world) {
+        for (name, slug) in [
+            ("Big Corp", "big-corp"),
+            ("Big Corp!", "big-corp-1"),
+            ("big corp", "big-corp-2"),
+            ("ACME", "acme-1"),
+        ] {
+            let made = world.post("/organizations", json!({"name": name})).await.expect(201);
+            assert_eq!(made["slug"], slug);
+        }
+        let made = world.post("/organizations", json!({"name": "!!!"})).await.expect(201);
+        assert!(made["slug"].as_str().unwrap().starts_with("org-"), "{made}");
+    }
+
+    names_that_must_be_unique_are_refused_with_the_field(world) {
+        let taken = json!({
+            "name": "One", "slug": "one", "external_id": "e1", "email_domain": "one.example",
+        });
+        world.post("/organizations", taken).await.expect(201);
+        for (field, value, code) in [
+            ("slug", "one", "slug_taken"),
+            ("external_id", "e1", "external_id_taken"),
+            ("email_domain", "ONE.example", "email_domain_taken"),
+        ] {
+            let body = json!({"name": "Two", field: value});
+            let problem = world.post("/organizations", body.clone()).await.refused(409, code);
+            assert_eq!(problem["field"], field);
+            let mut body = body;
+            body.as_object_mut().unwrap().remove("name");
+            let problem = world.patch(world.org(""), body).await.refused(409, code);
+            assert_eq!(problem["field"], field);
+        }
+        for slug in ["-a", "A b", "", "01900000-0000-7000-8000-000000000000"] {
+            let body = json!({"name": "Two", "slug": slug});
+            world.post("/organizations", body).await.invalid("slug");
+        }
+    }
+
+    an_owner_is_named_by_id_or_address_and_seated(world) {
+        let body = json!({"name": "Owned", "owner": "Olga@acme.example"});
+        let made = world.post("/organizations", body).await.expect(201);
+        assert_eq!(made["owner_user_id"], world.acme.owner, "addresses compare without case");
+        let members = world.get("/organizations/owned/memberships").await.expect(200);
+        assert_eq!(members["items"][0]["role"]["code"], "ORGANIZATION_OWNER");
+        assert_eq!(members["items"][0]["status"], "active");
+
+        let body = json!({"name": "New", "owner": "first@new.example"});
+        world.post("/organizations", body).await.expect(201);
+        let users = world.get("/users?email=first@new.example").await.expect(200);
+        assert_eq!(users["items"].as_array().unwrap().len(), 1);
+
+        let body = json!({"name": "X", "owner_user_id": "01900000-0000-7000-8000-000000000000"});
+        world.post("/organizations", body).await.refused(404, "not_found");
+        let body = json!({"name": "X", "owner": "not an address"});
+        world.post("/organizations", body).await.invalid("owner");
+        let body = json!({"name": "X", "owner": "a@b.example", "owner_user_id": world.acme.owner});
+        world.post("/organizations", body).await.invalid("owner");
+    }
+
+    settings_merge_one_level_and_features_member_by_member(world) {
+        let org = world.org("");
+        let first = json!({"settings": {
+            "theme": {"dark": true}, "locale": "de", "features": {"a": 1, "b": 2},
+        }});
+        let before = world.patch(&org, first).await.expect(200);
+        let second = json!({
+            "settings": {"theme": {"accent": "red"}, "locale": null, "features": {"b": null, "c": 3}},
+            "metadata": {"k": "v"},
+        });
+        let after = world.patch(&org, second).await.expect(200);
+        assert_eq!(
+            after["settings"],
+            json!({
+                "isolation_level": "standard", "theme": {"accent": "red"},
+                "features": {"a": 1, "c": 3},
+            })
+        );
+        assert_eq!(after["metadata"], json!({"k": "v"}));
+        assert!(after["revision"].as_i64() > before["revision"].as_i64());
+        let patch = json!({"external_id": "x"});
+        assert_eq!(world.patch(&org, patch).await.expect(200)["external_id"], "x");
+        let patch = json!({"external_id": null});
+        assert_eq!(world.patch(&org, patch).await.expect(200)["external_id"], Value::Null);
+    }
+
+    suspending_keeps_everything_and_stops_issuing(world) {
+        let (org, bundles) = (world.org(""), bundles(&world));
+        world.delete(&org).await.expect(204);
+        assert_eq!(world.get(&org).await.expect(200)["status"], "suspended");
+        world.get(&bundles).await.expect(200);
+        world.post(&bundles, json!({})).await.refused(409, "organization_suspended");
+        let renewal = json!({"valid_until": "2027-01-01T00:00:00Z"});
+        let renew = format!("/licenses/{}/renew", world.acme.license);
+        world.post(&renew, renewal).await.refused(409, "organization_suspended");
+        world.patch(&org, json!({"status": "ACTIVE"})).await.expect(200);
+        world.post(&bundles, json!({})).await.expect(201);
+    }
+
+    a_purge_needs_the_exact_name_and_force(world) {
+        let org = world.org("");
+        let purge = |query: &str| format!("{org}?mode=purge{query}");
+        world.delete(purge("")).await.invalid("confirm");
+        world.delete(purge("&confirm=acme&force=true")).await.invalid("confirm");
+        let problem = world.delete(purge("&confirm=Acme")).await;
+        let problem = problem.refused(409, "organization_not_empty");
+        assert_eq!(problem["licenses"], 1);
+        world.delete(purge("&confirm=Acme&force=true")).await.expect(204);
+
+        for path in [
+            org.clone(),
+            format!("/workspaces/{}", world.acme.workspace),
+            format!("/licenses/{}", world.acme.license),
+            format!("/bundles/{}", world.acme.bundle),
+            format!("/memberships/{}", world.acme.membership),
+        ] {
+            world.get(path).await.refused(404, "not_found");
+        }
+        world.by(&world.acme.token).get("/me").await.refused(401, "unauthenticated");
+        world.get(format!("/users/{}", world.acme.user)).await.expect(200);
+        let events = format!("/audit?organization={}", world.acme.org);
+        let events = world.get(events).await.expect(200);
+        assert_eq!(events["items"][0]["action"], "organizations.delete");
+        assert!(events["items"].as_array().unwrap().len() > 10, "audit events outlive it");
+        world.get(format!("/organizations/{}", world.globex.org)).await.expect(200);
+    }
+
+    a_purge_without_live_licenses_needs_no_force(world) {
+        world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
+        let purge = format!("{}?mode=PURGE&confirm=Acme", world.org(""));
+        world.delete(purge).await.expect(204);
+    }
+}
+
+fn bundles(world: &World) -> String {
+    format!("/licenses/{}/bundles", world.acme.license)
+}

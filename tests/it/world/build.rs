@@ -1,0 +1,99 @@
+//! Fills a template over the API: one of everything, twice.
+
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use super::{Client, ROOT, Tenant, World, everything};
+
+impl World {
+    /// Makes what every test finds. The clock moves between calls, so that lists have one order.
+    pub(super) async fn fill(&mut self) {
+        let own = cp_server::identity::service_tokens::bootstrap(&self.app, Some(ROOT));
+        assert!(own.await.unwrap().is_none(), "a token that the operator chose is never shown");
+        self.make("/plans", json!({"code": "internal", "name": "Internal", "is_public": false}))
+            .await;
+        self.acme = self.tenant("acme").await;
+        self.globex = self.tenant("globex").await;
+    }
+
+    async fn make(&self, path: &str, body: Value) -> Value {
+        self.clock.advance(TimeDelta::milliseconds(1));
+        self.post(path, body).await.expect(201)
+    }
+
+    async fn tenant(&mut self, slug: &str) -> Tenant {
+        let mut t = Tenant { slug: slug.to_owned(), ..Tenant::default() };
+        let person = async |name: &str| {
+            let email = format!("{name}@{slug}.example");
+            let user = self.make("/users", json!({"email": email, "display_name": name})).await;
+            let user = id(&user);
+            let subject = json!({"provider": "auth0", "subject": format!("auth0|{name}-{slug}")});
+            let account = self.make(&format!("/users/{user}/auth-accounts"), subject).await;
+            (user, id(&account))
+        };
+        (t.owner, _) = person("olga").await;
+        (t.user, t.auth_account) = person("mats").await;
+        (t.stranger, t.spare_auth_account) = person("sven").await;
+
+        let body = json!({"name": capitalized(slug), "slug": slug, "owner_user_id": t.owner});
+        t.org = id(&self.make("/organizations", body).await);
+        let org = format!("/organizations/{}", t.org);
+        let under = async |path: &str, body: Value| id(&self.make(&format!("{org}{path}"), body).await);
+        t.workspace = under("/workspaces", json!({"name": "Production"})).await;
+        t.spare_workspace = under("/workspaces", json!({"name": "Demo", "type": "demo"})).await;
+        let role = json!({
+            "code": "ANALYST", "name": "Analyst", "scope": "workspace", "rank": 1,
+            "permissions": ["reports:read"],
+        });
+        t.role = under("/roles", role).await;
+        let role = json!({"code": "GUEST", "name": "Guest", "scope": "workspace"});
+        t.spare_role = under("/roles", role).await;
+        t.membership = under("/memberships", json!({"user_id": t.user, "role": "admin"})).await;
+        let seat = json!({"user_id": t.user, "role": "ANALYST"});
+        let seats = format!("/workspaces/{}/memberships", t.workspace);
+        t.workspace_membership = id(&self.make(&seats, seat).await);
+        let deployment = json!({"name": "main", "type": "cloud", "region": "eu"});
+        t.deployment = under("/deployments", deployment).await;
+        t.spare_deployment = under("/deployments", json!({"name": "edge", "type": "onprem"})).await;
+        t.subscription = under("/subscriptions", json!({"plan_code": "team"})).await;
+
+        let licenses = format!("/deployments/{}/licenses", t.deployment);
+        t.license = id(&self.make(&licenses, json!({"subscription_id": t.subscription})).await);
+        let bundle = self.make(&format!("/licenses/{}/bundles", t.license), json!({})).await;
+        t.bundle = bundle["jti"].as_str().unwrap().to_owned();
+
+        let tokens = format!("{org}/service-tokens");
+        let all = json!({"name": "all", "permissions": everything()});
+        let token = self.make(&tokens, all).await;
+        (t.token_id, t.token) = (id(&token), text_of(&token));
+        let tokens = format!("/deployments/{}/service-tokens", t.deployment);
+        let token = self.make(&tokens, json!({"name": "data plane"})).await;
+        (t.deployment_token_id, t.deployment_token) = (id(&token), text_of(&token));
+        t
+    }
+
+    /// A token of this reach with these permissions: `path` is `""`, or where the reach begins.
+    pub async fn new_token(&self, reach: &str, permissions: &[&str]) -> String {
+        let body = json!({"name": "made by a test", "permissions": permissions});
+        text_of(&self.post(format!("{reach}/service-tokens"), body).await.expect(201))
+    }
+
+    /// A caller who holds these permissions in acme, and nothing else.
+    pub async fn with_only(&self, permissions: &[&str]) -> Client {
+        let reach = format!("/organizations/{}", self.acme.org);
+        self.by(&self.new_token(&reach, permissions).await)
+    }
+}
+
+fn id(made: &Value) -> String {
+    made["id"].as_str().unwrap().to_owned()
+}
+
+fn text_of(token: &Value) -> String {
+    token["token"].as_str().unwrap().to_owned()
+}
+
+fn capitalized(name: &str) -> String {
+    let (first, rest) = name.split_at(1);
+    first.to_uppercase() + rest
+}

@@ -1,0 +1,80 @@
+//! A database for every test: cloned from a template that was migrated and filled once.
+
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use cp_server::kernel::db::Db;
+use sqlx::postgres::PgPoolOptions;
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{AssertSqlSafe, PgPool};
+use tempfile::TempDir;
+
+use super::cluster;
+
+/// Where a test's data is; it ends with the test.
+pub struct Database {
+    pub db: Db,
+    /// The folder of the SQLite file, which is deleted with it.
+    _folder: Option<TempDir>,
+}
+
+impl Database {
+    /// A copy of the template file.
+    pub async fn sqlite(template: Option<&PathBuf>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("test.db");
+        if let Some(template) = template {
+            std::fs::copy(template, &file).unwrap();
+        }
+        // Nobody keeps the data of a test, so nothing waits for the disk.
+        let db = Db::open_sqlite(&file, SqliteSynchronous::Off).await.unwrap();
+        Self { db, _folder: Some(folder) }
+    }
+
+    /// `None` where there is no PostgreSQL.
+    pub async fn postgres(template: Option<&str>) -> Option<Self> {
+        let url = tokio::task::spawn_blocking(cluster::url).await.unwrap()?;
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
+        create(url, &name, template).await;
+        let db = Db::open(&format!("{url}/{name}")).await.unwrap();
+        Some(Self { db, _folder: None })
+    }
+
+    /// Closes it for good, so that it can be copied.
+    pub async fn close(&self) {
+        self.db.close().await;
+    }
+
+    /// The file, or the name, that clones are made from.
+    pub async fn keep_as_template(self) -> Template {
+        let Self { db, _folder } = self;
+        let template = match &db {
+            Db::Sqlite { .. } => {
+                let folder = _folder.expect("an SQLite database has a folder");
+                Template::Sqlite(folder.path().join("test.db"), folder)
+            }
+            Db::Postgres(pool) => {
+                let name = pool.connect_options().get_database().unwrap_or_default().to_owned();
+                Template::Postgres(name)
+            }
+        };
+        db.close().await;
+        template
+    }
+}
+
+/// What clones are made from.
+pub enum Template {
+    Sqlite(PathBuf, TempDir),
+    Postgres(String),
+}
+
+async fn create(url: &str, name: &str, template: Option<&str>) {
+    let admin: PgPool =
+        PgPoolOptions::new().max_connections(1).connect(&format!("{url}/postgres")).await.unwrap();
+    let template = template.unwrap_or("template0");
+    let sql = format!("CREATE DATABASE {name} TEMPLATE {template}");
+    sqlx::raw_sql(AssertSqlSafe(sql)).execute(&admin).await.unwrap();
+    admin.close().await;
+}

@@ -1,0 +1,291 @@
+//! What a test starts with: an authority on a database of its own, with two organizations that
+//! have one of everything.
+
+mod build;
+mod client;
+mod cluster;
+pub mod database;
+mod names;
+
+use axum::Router;
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_server::kernel::caller::Permission;
+use cp_server::kernel::clock::{Clock, ManualClock, Random};
+use cp_server::kernel::db::{Db, Row};
+use cp_server::kernel::secret::Kek;
+use cp_server::{App, Settings, licensing, server};
+use tokio::sync::OnceCell;
+
+pub use client::{Answer, Client};
+pub use names::Names;
+
+use database::{Database, Template};
+
+/// The platform's token: the operator's own.
+pub const ROOT: &str = "root-token-of-the-tests";
+pub const ISSUER: &str = "https://cp.example";
+pub const AUDIENCE: &str = "data-plane";
+const KEK: [u8; 32] = [7; 32];
+
+/// Declares a test that runs on both databases: `name::sqlite` and `name::postgres`.
+macro_rules! on_both {
+    ($($(#[doc = $doc:literal])* $name:ident($world:ident) $body:block)+) => {$(
+        $(#[doc = $doc])*
+        mod $name {
+            #[allow(clippy::allow_attributes, unused_imports, reason = "a body may need none")]
+            use super::*;
+
+            async fn body($world: $crate::world::World) $body
+
+            #[tokio::test]
+            async fn sqlite() {
+                body($crate::world::World::on_sqlite().await).await;
+            }
+
+            #[tokio::test]
+            async fn postgres() {
+                if let Some(world) = $crate::world::World::on_postgres().await {
+                    body(world).await;
+                }
+            }
+        }
+    )+};
+}
+pub(crate) use on_both;
+
+/// An organization with one of everything, and a spare where a test may delete it.
+#[derive(Clone, Debug, Default)]
+pub struct Tenant {
+    pub slug: String,
+    pub org: String,
+    /// The owner of the organization.
+    pub owner: String,
+    /// An admin of the organization, and an analyst of its workspace.
+    pub user: String,
+    pub auth_account: String,
+    /// Somebody without any membership.
+    pub stranger: String,
+    pub spare_auth_account: String,
+    pub workspace: String,
+    pub spare_workspace: String,
+    pub role: String,
+    pub spare_role: String,
+    pub membership: String,
+    pub workspace_membership: String,
+    pub deployment: String,
+    pub spare_deployment: String,
+    pub subscription: String,
+    pub license: String,
+    pub bundle: String,
+    /// A token with every permission, held to the organization.
+    pub token: String,
+    pub token_id: String,
+    pub deployment_token: String,
+    pub deployment_token_id: String,
+}
+
+impl Tenant {
+    fn ids(&self) -> [(&'static str, &str); 19] {
+        [
+            ("org", &self.org),
+            ("owner", &self.owner),
+            ("user", &self.user),
+            ("auth account", &self.auth_account),
+            ("stranger", &self.stranger),
+            ("spare auth account", &self.spare_auth_account),
+            ("workspace", &self.workspace),
+            ("spare workspace", &self.spare_workspace),
+            ("role", &self.role),
+            ("spare role", &self.spare_role),
+            ("membership", &self.membership),
+            ("workspace membership", &self.workspace_membership),
+            ("deployment", &self.deployment),
+            ("spare deployment", &self.spare_deployment),
+            ("subscription", &self.subscription),
+            ("license", &self.license),
+            ("bundle", &self.bundle),
+            ("token", &self.token_id),
+            ("deployment token", &self.deployment_token_id),
+        ]
+    }
+}
+
+/// An authority, its clock, and who and what is in it.
+pub struct World {
+    pub app: App,
+    pub clock: ManualClock,
+    pub acme: Tenant,
+    pub globex: Tenant,
+    router: Router,
+    database: Database,
+}
+
+/// What a template is cloned to: its data, and the names of what is in it.
+struct Filled {
+    template: Template,
+    acme: Tenant,
+    globex: Tenant,
+}
+
+impl World {
+    pub async fn on_sqlite() -> Self {
+        static FILLED: OnceCell<Filled> = OnceCell::const_new();
+        let filled = FILLED.get_or_init(async || Self::template(Database::sqlite(None).await).await);
+        let filled = filled.await;
+        let Template::Sqlite(file, _) = &filled.template else { unreachable!("made above") };
+        Self::cloned(Database::sqlite(Some(file)).await, filled).await
+    }
+
+    /// `None` where there is no PostgreSQL.
+    pub async fn on_postgres() -> Option<Self> {
+        static FILLED: OnceCell<Option<Filled>> = OnceCell::const_new();
+        let filled = FILLED.get_or_init(async || {
+            Some(Self::template(Database::postgres(None).await?).await)
+        });
+        let filled = filled.await.as_ref()?;
+        let Template::Postgres(name) = &filled.template else { unreachable!("made above") };
+        Some(Self::cloned(Database::postgres(Some(name)).await?, filled).await)
+    }
+
+    async fn template(database: Database) -> Filled {
+        let mut world = Self::over(database, epoch(), 1);
+        world.app.migrate().await.unwrap();
+        licensing::keys::prepare(&world.app, None, None, 2048).await.unwrap();
+        world.fill().await;
+        let Self { app, acme, globex, database, .. } = world;
+        // What a token's first use leaves behind must not come in between.
+        drop(app);
+        Filled { template: database.keep_as_template().await, acme, globex }
+    }
+
+    async fn cloned(database: Database, filled: &Filled) -> Self {
+        let mut world = Self::over(database, now(), 2);
+        world.acme = filled.acme.clone();
+        world.globex = filled.globex.clone();
+        world.app.keys.refresh(&world.app).await.unwrap();
+        world
+    }
+
+    fn over(database: Database, start: DateTime<Utc>, seed: u64) -> Self {
+        let (clock, hand) = Clock::manual(start);
+        let app = app(database.db.clone(), clock, seed);
+        Self {
+            router: server::router(&app),
+            app,
+            clock: hand,
+            acme: Tenant::default(),
+            globex: Tenant::default(),
+            database,
+        }
+    }
+
+    /// Somebody with this token.
+    pub fn by(&self, token: &str) -> Client {
+        self.anyone().token(token)
+    }
+
+    /// Somebody with the platform's token.
+    pub fn root(&self) -> Client {
+        self.by(ROOT)
+    }
+
+    /// Somebody without a credential.
+    pub fn anyone(&self) -> Client {
+        Client::new(self.router.clone())
+    }
+
+    /// The rest of this test's calls, as the platform.
+    pub async fn get(&self, path: impl AsRef<str>) -> Answer {
+        self.root().get(path).await
+    }
+
+    pub async fn post(&self, path: impl AsRef<str>, body: serde_json::Value) -> Answer {
+        self.root().post(path, body).await
+    }
+
+    pub async fn patch(&self, path: impl AsRef<str>, body: serde_json::Value) -> Answer {
+        self.root().patch(path, body).await
+    }
+
+    pub async fn delete(&self, path: impl AsRef<str>) -> Answer {
+        self.root().delete(path).await
+    }
+
+    /// Below acme.
+    pub fn org(&self, path: &str) -> String {
+        format!("/organizations/{}{path}", self.acme.org)
+    }
+
+    /// Time passes.
+    pub fn pass(&self, time: TimeDelta) {
+        self.clock.advance(time);
+    }
+
+    /// The only value of a query, past the API: for what no answer shows.
+    pub async fn value<T>(&self, sql: &'static str) -> T
+    where
+        (T,): Row,
+    {
+        self.app.db.read().await.unwrap().q(sql).value().await.unwrap().unwrap()
+    }
+
+    /// Writes past the API: for what no client can bring about.
+    pub async fn exec(&self, sql: &'static str) {
+        let mut tx = self.app.db.begin().await.unwrap();
+        tx.q(sql).exec().await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    pub async fn count_events(&self) -> i64 {
+        self.value("SELECT COUNT(*) FROM audit_events").await
+    }
+
+    /// Another replica on the same data: its own memory, the same clock.
+    pub async fn replica(&self) -> (App, Client) {
+        let hand = self.clock.clone();
+        let app = app(self.app.db.clone(), Clock::following(&hand), 3);
+        app.keys.refresh(&app).await.unwrap();
+        let client = Client::new(server::router(&app));
+        (app, client)
+    }
+
+    /// The body with names for ids.
+    pub fn named(&self, value: &serde_json::Value) -> serde_json::Value {
+        let mut names = Names::default();
+        for tenant in [&self.acme, &self.globex] {
+            for (what, id) in tenant.ids() {
+                names.add(format!("{}'s {what}", tenant.slug), id);
+            }
+        }
+        names.of(value)
+    }
+
+    /// Ends the database under the running authority.
+    pub async fn lose_database(&self) {
+        self.database.close().await;
+    }
+}
+
+pub fn app(db: Db, clock: Clock, seed: u64) -> App {
+    let settings = Settings {
+        base_url: ISSUER.to_owned(),
+        audience: AUDIENCE.to_owned(),
+        bundle_ttl: TimeDelta::days(30),
+    };
+    App::new(db, clock, Random::seeded(seed), Kek::new(&KEK).unwrap(), settings)
+}
+
+/// When the templates are filled.
+fn epoch() -> DateTime<Utc> {
+    "2026-01-01T00:00:00Z".parse().unwrap()
+}
+
+/// When every test begins.
+pub fn now() -> DateTime<Utc> {
+    "2026-01-02T00:00:00Z".parse().unwrap()
+}
+
+/// Every permission, by its code.
+pub fn everything() -> Vec<&'static str> {
+    Permission::ALL.iter().map(|permission| permission.as_str()).collect()
+}
