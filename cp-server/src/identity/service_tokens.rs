@@ -188,11 +188,7 @@ async fn create_in_deployment(
 }
 
 async fn issue<G>(cx: &mut Cx<G>, scope: Scope, new: NewToken) -> Result<Created<IssuedToken>> {
-    // Nobody gives away more than they hold.
-    if !cx.caller.permissions.covers(parse(&new.permissions)?) {
-        let detail = "permissions: a caller can only pass on permissions that it holds.";
-        return Err(Error::new(ProblemCode::Forbidden, detail).at("permissions"));
-    }
+    refuse_more_than_held(&cx.caller, &new.permissions)?;
     if new.expires_at.is_some_and(|at| at <= cx.now) {
         return Err(Error::invalid("expires_at", "expires_at: is in the past"));
     }
@@ -212,6 +208,8 @@ async fn rotate(
     if before.revoked_at.is_some() {
         return Err(Error::new(ProblemCode::Conflict, "The token is revoked; create a new one."));
     }
+    // A new secret is the token itself.
+    refuse_more_than_held(&cx.caller, &before.permissions)?;
     let text = compose(id, &cx.app.random.bytes());
     let overlap = TimeDelta::seconds(rotation.overlap_seconds.0);
     let sql = "UPDATE service_tokens
@@ -235,6 +233,15 @@ async fn revoke(cx: &mut Cx<Scope>, Shared(id): Shared<TokenId>) -> Result<NoCon
                WHERE id = $1";
     cx.tx.q(sql).bind(id).bind(cx.now).exec().await?;
     Ok(NoContent)
+}
+
+/// Nobody gives away more than they hold.
+fn refuse_more_than_held(caller: &Caller, codes: &[String]) -> Result<()> {
+    if caller.permissions.covers(parse(codes)?) {
+        return Ok(());
+    }
+    let detail = "permissions: a caller can only pass on permissions that it holds.";
+    Err(Error::new(ProblemCode::Forbidden, detail).at("permissions"))
 }
 
 async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
@@ -325,9 +332,11 @@ fn bootstrap_id(text: &str) -> TokenId {
 /// effective when they are over.
 #[derive(Default)]
 pub struct ServiceTokens {
-    /// By the hash of the token's text: the caller, and until when to believe it.
-    known: Mutex<HashMap<[u8; 32], (Caller, DateTime<Utc>)>>,
+    known: Mutex<Known>,
 }
+
+/// By the hash of the token's text: the caller, and until when to believe it.
+type Known = HashMap<[u8; 32], (Caller, DateTime<Utc>)>;
 
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
 const KNOWN_AT_MOST: usize = 10_000;
@@ -361,7 +370,7 @@ struct Stored {
 }
 
 impl ServiceTokens {
-    fn known(&self) -> std::sync::MutexGuard<'_, HashMap<[u8; 32], (Caller, DateTime<Utc>)>> {
+    fn known(&self) -> std::sync::MutexGuard<'_, Known> {
         self.known.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 

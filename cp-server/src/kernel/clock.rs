@@ -21,8 +21,13 @@ impl Clock {
     /// A clock that moves only when its [`ManualClock`] is told to.
     pub fn manual(start: DateTime<Utc>) -> (Self, ManualClock) {
         let hand = ManualClock(Arc::new(Mutex::new(start.trunc_subsecs(6))));
-        let read = hand.clone();
-        (Self(Arc::new(move || read.now())), hand)
+        (Self::following(&hand), hand)
+    }
+
+    /// Another clock on the same hand.
+    pub fn following(hand: &ManualClock) -> Self {
+        let hand = hand.clone();
+        Self(Arc::new(move || hand.now()))
     }
 
     pub fn now(&self) -> DateTime<Utc> {
@@ -51,7 +56,9 @@ impl ManualClock {
 
 /// The source of ids, secrets, nonces and salts.
 #[derive(Clone)]
-pub struct Random(Arc<dyn Fn(&mut [u8]) + Send + Sync>);
+pub struct Random(Arc<Fill>);
+
+type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Random {
     /// The operating system's generator.

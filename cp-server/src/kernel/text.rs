@@ -240,7 +240,8 @@ mod tests {
         assert_eq!(made("  Müller & Söhne GmbH ").as_deref(), Some("muller-sohne-gmbh"));
         assert_eq!(made("北京").as_deref(), Some("bei-jing"));
         assert_eq!(made("!!!"), None);
-        assert_eq!(made(&"x".repeat(255)).map(|s| s.len()), Some(56));
+        let long = "x".repeat(255);
+        assert_eq!(made(&long).map(|s| s.len()), Some(56));
         assert_eq!(made("0190e0a0-0000-7000-8000-000000000000"), None, "a slug is never an id");
         let slug: Slug = "a".repeat(64).parse().unwrap();
         assert_eq!(slug.numbered(12).as_str(), format!("{}-12", "a".repeat(61)));
