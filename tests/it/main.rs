@@ -3,6 +3,7 @@
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
 mod identity;
+mod licensing;
 mod sweep;
 mod tenancy;
 mod world;

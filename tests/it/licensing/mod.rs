@@ -1,0 +1,9 @@
+//! From the price tier to the signed token.
+
+mod bulk;
+mod bundles;
+mod deployments;
+mod licenses;
+mod plans;
+mod refusals;
+mod subscriptions;

@@ -1,0 +1,122 @@
+use serde_json::{Value, json};
+
+use crate::world::{World, on_both};
+
+on_both! {
+    plans_are_seeded_and_pro_is_another_name(world) {
+        let plans = world.by(&world.acme.token).get("/plans").await.expect(200);
+        let codes: Vec<_> = plans["items"].as_array().unwrap().iter().map(|p| &p["code"]).collect();
+        assert_eq!(codes.len(), 4, "{codes:?}");
+        for code in ["free", "professional", "team", "enterprise"] {
+            assert!(codes.contains(&&json!(code)), "{code} is missing: {codes:?}");
+        }
+        let pro = world.get("/plans/pro").await.expect(200);
+        assert_eq!(pro["code"], "professional");
+        assert_eq!(pro["default_features"]["alerts_enabled"], true);
+        let enterprise = world.get("/plans/enterprise").await.expect(200);
+        assert_eq!(enterprise["limits"]["projects"], Value::Null, "null is unlimited");
+        let subscription = json!({"plan_code": "pro", "status": "canceled"});
+        let made = world.post(world.org("/subscriptions"), subscription).await.expect(201);
+        assert_eq!(made["plan_code"], "professional");
+    }
+
+    an_edited_plan_has_a_new_version_and_subscriptions_keep_theirs(world) {
+        let made = world.post("/plans", gold()).await.expect(201);
+        assert_eq!(
+            world.named(&made),
+            json!({
+                "id": "<1>", "code": "gold", "version": 1, "name": "Gold",
+                "description": null, "is_public": true, "default_features": {"sso": false, "theme": "a"},
+                "limits": {"projects": 5, "runs": null}, "seat_cap": 7,
+                "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
+            })
+        );
+        let subscription = move_acme_to_gold(&world).await;
+        let patch = json!({
+            "default_features": {"sso": true, "theme": "a"}, "limits": {"projects": 9},
+        });
+        let edited = world.patch("/plans/gold", patch).await.expect(200);
+        assert_eq!((&edited["version"], &edited["seat_cap"]), (&json!(2), &json!(7)));
+        let pinned = world.get(&subscription).await.expect(200);
+        assert_eq!(pinned["plan_version"], 1);
+        let license = world.get(format!("/licenses/{}", world.acme.license)).await.expect(200);
+        let sso = &license["effective"]["features"]["sso"];
+        assert_eq!(sso, &json!({"value": false, "from": "plan"}));
+
+        let versions = world.get("/plans/gold/versions").await.expect(200);
+        let numbers: Vec<_> =
+            versions["items"].as_array().unwrap().iter().map(|p| &p["version"]).collect();
+        assert_eq!(numbers, [2, 1]);
+        assert_eq!(versions["items"][1], made);
+    }
+
+    a_migration_is_shown_before_it_is_made(world) {
+        world.post("/plans", gold()).await.expect(201);
+        let subscription = move_acme_to_gold(&world).await;
+        let patch = json!({
+            "default_features": {"sso": true, "theme": "a"}, "limits": {"projects": 9, "seats": -1},
+        });
+        world.patch("/plans/gold", patch).await.expect(200);
+        let moves = |dry_run: bool| json!({
+            "code": "gold", "version": 2, "dry_run": dry_run,
+            "subscriptions": [{
+                "subscription_id": "<acme's subscription>", "organization_id": "<acme's org>",
+                "from_version": 1,
+                "changes": {
+                    "sso": {"before": false, "after": true},
+                    "limits.projects": {"before": 5, "after": 9},
+                    "limits.runs": {"before": null, "after": null},
+                    "limits.seats": {"before": null, "after": null},
+                },
+            }],
+        });
+        let shown = world.post("/plans/gold/migrate", json!({})).await.expect(200);
+        assert_eq!(world.named(&shown), moves(true));
+        assert_eq!(world.get(&subscription).await.expect(200)["plan_version"], 1);
+        let made = world.post("/plans/gold/migrate", json!({"dry_run": false})).await.expect(200);
+        assert_eq!(world.named(&made), moves(false));
+        assert_eq!(world.get(&subscription).await.expect(200)["plan_version"], 2);
+        let done = world.post("/plans/gold/migrate", json!({})).await.expect(200);
+        assert_eq!(done["subscriptions"], json!([]));
+    }
+
+    private_plans_are_for_the_platform(world) {
+        let org = world.by(&world.acme.token);
+        org.get("/plans/internal").await.refused(404, "not_found");
+        org.get("/plans/internal/versions").await.refused(404, "not_found");
+        assert_eq!(world.get("/plans/internal").await.expect(200)["is_public"], false);
+        let all = world.get("/plans").await.expect(200);
+        assert_eq!(all["items"].as_array().unwrap().len(), 5);
+    }
+
+    a_code_is_taken_once_and_a_used_plan_stays(world) {
+        for code in ["team", "pro", "internal"] {
+            let body = json!({"code": code, "name": "x"});
+            world.post("/plans", body).await.refused(409, "code_taken");
+        }
+        for code in ["1a", "A", "", "a b"] {
+            world.post("/plans", json!({"code": code, "name": "x"})).await.invalid("code");
+        }
+        world.delete("/plans/team").await.refused(409, "in_use");
+        world.delete("/plans/internal").await.expect(204);
+        world.get("/plans/internal").await.refused(404, "not_found");
+        world.delete("/plans/internal").await.refused(404, "not_found");
+        let body = json!({"code": "x", "name": "x", "limits": {"a": -2}});
+        world.post("/plans", body).await.invalid("limits.a");
+        let body = json!({"code": "x", "name": "x", "seat_cap": 0});
+        world.post("/plans", body).await.invalid("seat_cap");
+    }
+}
+
+fn gold() -> Value {
+    json!({
+        "code": "gold", "name": "Gold", "default_features": {"sso": false, "theme": "a"},
+        "limits": {"projects": 5, "runs": -1}, "seat_cap": 7,
+    })
+}
+
+async fn move_acme_to_gold(world: &World) -> String {
+    let path = format!("/subscriptions/{}", world.acme.subscription);
+    world.patch(&path, json!({"plan_code": "gold"})).await.expect(200);
+    path
+}
