@@ -5,6 +5,7 @@
 //! - whoami and the JWKS over HTTP against a bare axum server on the same loopback.
 //!
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
@@ -145,7 +146,8 @@ impl World {
 /// Anna in five workspaces, and 1,000 licensed deployments.
 async fn fill(client: &Client) -> LicenseId {
     let call = async |name: &str, args: Value| client.call(name, object(args)).await.unwrap();
-    let org = call("organizations.create", json!({"name": "Acme", "owner": "anna@acme.example"})).await;
+    let org =
+        call("organizations.create", json!({"name": "Acme", "owner": "anna@acme.example"})).await;
     let user = org["owner_user_id"].clone();
     call("users.link", json!({"id": user, "provider": "auth0", "subject": "auth0|anna"})).await;
     for n in 1..=5 {
@@ -199,8 +201,10 @@ async fn serve(router: Router) -> (SocketAddr, Arc<AtomicBool>) {
 
 fn request(method: &str, path: &str, token: &str) -> Vec<u8> {
     let length = if method == "POST" { "Content-Length: 0\r\n" } else { "" };
-    format!("{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{length}\r\n")
-        .into_bytes()
+    format!(
+        "{method} {path} HTTP/1.1\r\nHost: bench\r\nAuthorization: Bearer {token}\r\n{length}\r\n"
+    )
+    .into_bytes()
 }
 
 /// Requests per second of so many callers, each on a connection of its own.

@@ -360,36 +360,55 @@ async fn run_license(config: &Config, license: License) -> anyhow::Result<()> {
     }
 }
 
-/// Issues many, and counts on a terminal while it runs.
+/// Issues many, prints each line as it comes, and counts on a terminal meanwhile.
 async fn issue_all(
     config: &Config,
     target: &Target,
     args: Map<String, Value>,
 ) -> anyhow::Result<()> {
     let client = open(config, target).await?;
-    let reply = client.request(&client::line("bundles.issue_many")?, args).await;
+    let mut progress = Progress::default();
+    let line = client::line("bundles.issue_many")?;
+    let status = client.stream(&line, args, |part| progress.take(part)).await;
     client.close().await;
-    let reply = reply?;
-    let text = String::from_utf8(reply.body)?;
-    if reply.status >= 400 {
-        bail!("{text}");
-    }
-    let counting = std::io::stderr().is_terminal();
-    let (mut issued, mut refused) = (0, 0);
-    for line in text.lines() {
-        let ok = serde_json::from_str::<Value>(line)?["ok"] == true;
-        if ok {
-            issued += 1
-        } else {
-            refused += 1
+    progress.end(status?)
+}
+
+/// What a stream of NDJSON results has brought so far.
+#[derive(Default)]
+struct Progress {
+    rest: Vec<u8>,
+    issued: u64,
+    refused: u64,
+    failed: Option<anyhow::Error>,
+}
+
+impl Progress {
+    fn take(&mut self, part: &[u8]) {
+        self.rest.extend_from_slice(part);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let ok = serde_json::from_str(line.trim_end()).is_ok_and(|v: Value| v["ok"] == true);
+            *(if ok { &mut self.issued } else { &mut self.refused }) += 1;
+            self.failed = self.failed.take().or(say(line.trim_end()).err());
+            if std::io::stderr().is_terminal() {
+                eprint!("\r{} issued, {} refused", self.issued, self.refused);
+            }
         }
-        say(line)?;
-        if counting {
-            eprint!("\r{issued} issued, {refused} refused");
-        }
     }
-    eprintln!("{}{issued} issued, {refused} refused", if counting { "\r" } else { "" });
-    if refused > 0 { bail!("{refused} licenses were refused") } else { Ok(()) }
+
+    fn end(self, status: u16) -> anyhow::Result<()> {
+        if status >= 400 {
+            bail!("{}", String::from_utf8_lossy(&self.rest));
+        }
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let lead = if std::io::stderr().is_terminal() { "\r" } else { "" };
+        eprintln!("{lead}{} issued, {} refused", self.issued, self.refused);
+        if self.refused > 0 { bail!("{} licenses were refused", self.refused) } else { Ok(()) }
+    }
 }
 
 fn bundle_args<const N: usize>(

@@ -1,10 +1,15 @@
 //! How the command line calls operations: in its own process on the database, or over HTTP.
 
+use std::io::Read;
+
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use futures_util::StreamExt;
 use serde_json::{Map, Value};
+use tokio::sync::mpsc;
+use tokio::task::spawn_blocking;
 use tower::ServiceExt;
 
 use crate::App;
@@ -46,14 +51,21 @@ impl Client {
         Ok(body)
     }
 
-    pub async fn request(
+    pub async fn request(&self, line: &Line, args: Map<String, Value>) -> anyhow::Result<Reply> {
+        let mut body = Vec::new();
+        let status = self.stream(line, args, |part| body.extend_from_slice(part)).await?;
+        Ok(Reply { status, body })
+    }
+
+    /// Calls an operation and hands over the answer's body as it arrives.
+    pub async fn stream(
         &self,
         line: &Line,
         mut args: Map<String, Value>,
-    ) -> anyhow::Result<Reply> {
+        mut part: impl FnMut(&[u8]),
+    ) -> anyhow::Result<u16> {
         let path = fill_path(line, &mut args)?;
-        let in_query = matches!(line.method, Method::GET | Method::DELETE);
-        let (target, body) = if in_query {
+        let (target, body) = if line.in_query() {
             (with_query(&path, &args), Vec::new())
         } else {
             (path, serde_json::to_vec(&args)?)
@@ -68,13 +80,21 @@ impl Client {
                 request.extensions_mut().insert(Caller::system("command line"));
                 let response = router.as_ref().clone().oneshot(request).await?;
                 let status = response.status().as_u16();
-                let body = axum::body::to_bytes(response.into_body(), usize::MAX).await?;
-                Ok(Reply { status, body: body.into() })
+                let mut parts = response.into_body().into_data_stream();
+                while let Some(bytes) = parts.next().await {
+                    part(&bytes?);
+                }
+                Ok(status)
             }
             Self::Remote { url, token } => {
                 let (url, token) = (format!("{url}{target}"), token.clone());
+                let (parts, mut arriving) = mpsc::channel(16);
                 let method = line.method.clone();
-                tokio::task::spawn_blocking(move || over_http(method, &url, &token, body)).await?
+                let call = spawn_blocking(move || over_http(method, &url, &token, body, &parts));
+                while let Some(bytes) = arriving.recv().await {
+                    part(&bytes);
+                }
+                call.await?
             }
         }
     }
@@ -138,7 +158,13 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-fn over_http(method: Method, url: &str, token: &str, body: Vec<u8>) -> anyhow::Result<Reply> {
+fn over_http(
+    method: Method,
+    url: &str,
+    token: &str,
+    body: Vec<u8>,
+    parts: &mpsc::Sender<Vec<u8>>,
+) -> anyhow::Result<u16> {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
     let mut request = Request::builder()
@@ -146,13 +172,19 @@ fn over_http(method: Method, url: &str, token: &str, body: Vec<u8>) -> anyhow::R
         .uri(url)
         .header(header::AUTHORIZATION, format!("Bearer {token}"));
     let reached = || format!("{url} cannot be reached; is the server running?");
-    let mut response = if matches!(method, Method::GET | Method::DELETE) {
+    let response = if matches!(method, Method::GET | Method::DELETE) {
         agent.run(request.body(())?).with_context(reached)?
     } else {
         request = request.header(header::CONTENT_TYPE, "application/json");
         agent.run(request.body(body)?).with_context(reached)?
     };
     let status = response.status().as_u16();
-    let body = response.body_mut().with_config().limit(u64::MAX).read_to_vec()?;
-    Ok(Reply { status, body })
+    let mut reader = response.into_body().into_reader();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let n = reader.read(&mut buffer)?;
+        if n == 0 || parts.blocking_send(buffer[..n].to_vec()).is_err() {
+            return Ok(status);
+        }
+    }
 }

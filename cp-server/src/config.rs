@@ -177,6 +177,9 @@ fn database_url(text: &str) -> anyhow::Result<String> {
     if !known.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
         bail!("it takes sqlite:data/control-plane.db or postgres://USER:PASSWORD@HOST/DATABASE");
     }
+    if text.starts_with("sqlite:") && (text.contains(":memory:") || text.contains('?')) {
+        bail!("it takes a file without options, such as sqlite:data/control-plane.db");
+    }
     Ok(text.to_owned())
 }
 

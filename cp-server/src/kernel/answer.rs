@@ -134,7 +134,7 @@ impl Answer {
         if let Ok(tag) = HeaderValue::try_from(&tag) {
             headers.insert(header::ETAG, tag);
         }
-        if *method == Method::GET && has_tag(request, header::IF_NONE_MATCH, &tag) {
+        if matches!(*method, Method::GET | Method::HEAD) && has_tag(request, header::IF_NONE_MATCH, &tag) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(header::CONTENT_TYPE);
             return response;

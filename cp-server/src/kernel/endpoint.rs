@@ -115,6 +115,11 @@ impl Line {
         self.method == Method::GET
     }
 
+    /// Whether the input is the query string; it is the body otherwise.
+    pub fn in_query(&self) -> bool {
+        matches!(self.method, Method::GET | Method::DELETE)
+    }
+
     fn new(
         name: &'static str,
         doc: &'static str,
@@ -252,8 +257,7 @@ impl Adding<'_> {
         let line = &mut self.line;
         line.reach = A::Place::REACH;
         line.parameters = A::Place::parameters();
-        let in_query = matches!(line.method, Method::GET | Method::DELETE);
-        line.input = A::schema(&mut routes.schemas, in_query);
+        line.input = A::schema(&mut routes.schemas, line.in_query());
         line.output = R::schema(&mut routes.schemas);
         line.status = R::STATUS;
         line.also = R::ALSO;
@@ -374,7 +378,12 @@ async fn attempt<A: Args, R: Output>(
     }
 
     let target = place.target(org);
-    let args = A::read(place, parts, body)?;
+    let source = if line.in_query() {
+        Source::Query(parts.uri.query().unwrap_or_default())
+    } else {
+        Source::Body(body)
+    };
+    let args = A::read(place, source)?;
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let mut cx = Cx { app, caller, org, tx, now, parts, trail };
     let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
@@ -417,7 +426,7 @@ async fn read_again<A: Args, R: Output>(
         let place: A::Place = place_of(parts).await?;
         // The line that asked has authorized already, for more than reading.
         let org = place.authorize(&Caller::system("kernel"), &mut tx, Permission::Any).await?;
-        Ok((org, A::read(place, parts, &Bytes::new())?))
+        Ok((org, A::read(place, Source::Query(""))?))
     };
     let (org, args) = match prepared.await {
         Ok(prepared) => prepared,
@@ -513,7 +522,13 @@ type GroundOf<A> = <<A as Args>::Place as Place>::Ground;
 pub trait Args: Sized + Send + 'static {
     type Place: Place;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema>;
-    fn read(place: Self::Place, parts: &Parts, body: &Bytes) -> Result<Self>;
+    fn read(place: Self::Place, source: Source<'_>) -> Result<Self>;
+}
+
+/// Where an input is read from.
+pub enum Source<'r> {
+    Query(&'r str),
+    Body(&'r [u8]),
 }
 
 impl<P: Place> Args for (P,) {
@@ -521,7 +536,7 @@ impl<P: Place> Args for (P,) {
     fn schema(_: &mut SchemaGenerator, _: bool) -> Option<Schema> {
         None
     }
-    fn read(place: P, _: &Parts, _: &Bytes) -> Result<Self> {
+    fn read(place: P, _: Source<'_>) -> Result<Self> {
         Ok((place,))
     }
 }
@@ -531,14 +546,15 @@ impl<P: Place, I: Input> Args for (P, I) {
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema> {
         Some(I::schema(generator, in_query))
     }
-    fn read(place: P, parts: &Parts, body: &Bytes) -> Result<Self> {
-        let input = if matches!(parts.method, Method::GET | Method::DELETE) {
-            let query = parts.uri.query().unwrap_or_default();
-            I::from_query(url::form_urlencoded::parse(query.as_bytes()).into_owned().collect())?
-        } else if body.is_empty() {
-            I::from_body(b"{}")?
-        } else {
-            I::from_body(body)?
+    fn read(place: P, source: Source<'_>) -> Result<Self> {
+        let input = match source {
+            Source::Query(query) => {
+                let pairs = url::form_urlencoded::parse(query.as_bytes());
+                I::from_query(pairs.into_owned().collect())?
+            }
+            // Nothing said is nothing chosen.
+            Source::Body(b"") => I::from_body(b"{}")?,
+            Source::Body(body) => I::from_body(body)?,
         };
         Ok((place, input))
     }

@@ -90,7 +90,7 @@ fn operation(line: &Line) -> Value {
         operation["responses"][also.as_str()] = success(line);
     }
     match &line.input {
-        Some(input) if line.method == "GET" || line.method == "DELETE" => {
+        Some(input) if line.in_query() => {
             parameters.extend(query_parameters(input));
         }
         Some(input) => {
