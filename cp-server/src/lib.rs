@@ -29,6 +29,7 @@ use kernel::caller::Authenticate;
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
 use kernel::endpoint::Routes;
+use kernel::memory::Generation;
 use kernel::secret::Kek;
 use licensing::keys::Keyring;
 use licensing::signer::SignerPool;
@@ -46,6 +47,9 @@ pub struct State {
     pub credentials: Vec<Box<dyn Authenticate>>,
     pub keys: Keyring,
     pub signers: SignerPool,
+    /// Moves on with every commit of this replica.
+    pub generation: Generation,
+    pub identities: identity::whoami::Identities,
     /// Set once the process is asked to end: readiness says so before anything closes.
     stopping: AtomicBool,
 }
@@ -77,6 +81,8 @@ impl App {
             credentials: vec![Box::new(identity::service_tokens::ServiceTokens::default())],
             keys: Keyring::default(),
             signers: SignerPool::start(),
+            generation: Generation::default(),
+            identities: identity::whoami::Identities::default(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -91,7 +97,8 @@ impl App {
     }
 
     /// An operation was committed here: what this replica remembers may be over.
-    fn committed(&self, action: &str) {
+    pub fn committed(&self, action: &str) {
+        self.generation.advance();
         for kind in &self.credentials {
             kind.committed(action);
         }

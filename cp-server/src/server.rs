@@ -5,7 +5,7 @@
 //! and the metrics; then the table.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use axum::Router;
@@ -25,7 +25,7 @@ use tower::Service;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::App;
-use crate::kernel::answer::document;
+use crate::kernel::answer::Document;
 use crate::kernel::endpoint::Raw;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::openapi;
@@ -302,18 +302,20 @@ async fn metrics(_: Raw) -> Result<Response> {
 }
 
 async fn openapi_document(raw: Raw) -> Result<Response> {
-    static TEXT: std::sync::OnceLock<axum::body::Bytes> = std::sync::OnceLock::new();
-    let text = TEXT
-        .get_or_init(|| serde_json::to_vec(&openapi::document(table())).unwrap_or_default().into());
-    Ok(document("application/json", "public, max-age=300", text.clone(), &raw.parts.headers))
+    static TEXT: OnceLock<Document> = OnceLock::new();
+    let text = TEXT.get_or_init(|| {
+        let text = serde_json::to_vec(&openapi::document(table())).unwrap_or_default();
+        Document::new("application/json", "public, max-age=300", text)
+    });
+    Ok(text.render(&raw.parts.headers))
 }
 
 async fn docs(raw: Raw) -> Result<Response> {
-    static PAGE: std::sync::OnceLock<axum::body::Bytes> = std::sync::OnceLock::new();
-    let page = PAGE.get_or_init(|| docs_page().into());
-    let media_type = "text/html; charset=utf-8";
-    let mut response =
-        document(media_type, "public, max-age=300", page.clone(), &raw.parts.headers);
+    static PAGE: OnceLock<Document> = OnceLock::new();
+    let page = PAGE.get_or_init(|| {
+        Document::new("text/html; charset=utf-8", "public, max-age=300", docs_page())
+    });
+    let mut response = page.render(&raw.parts.headers);
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
     response
         .headers_mut()

@@ -391,7 +391,7 @@ impl ServiceTokens {
         let sql = "SELECT id, organization_id, deployment_id, name, permissions, secret_hash,
                           previous_hash, previous_until, expires_at, last_used_at
                    FROM service_tokens WHERE id = $1 AND revoked_at IS NULL";
-        let mut tx = app.db.read().await?;
+        let mut tx = app.db.read();
         let Some(stored) = tx.q(sql).bind(id).opt::<Stored>().await? else { return Ok(None) };
         drop(tx);
         let ends = match &stored.previous_hash {

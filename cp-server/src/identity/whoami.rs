@@ -12,10 +12,12 @@ use uuid::Uuid;
 use super::memberships::{self, MembershipStatus, union};
 use super::roles::RoleScope;
 use super::users;
+use crate::kernel::answer::Rendered;
 use crate::kernel::caller::{Anywhere, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::memory::Memory;
 use crate::kernel::record::Codes;
 use crate::kernel::text::{Email, ProviderKey, Subject};
 
@@ -47,21 +49,39 @@ pub enum WhoAmI {
     V1(WhoAmIResponseV1),
 }
 
-async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<WhoAmI> {
-    let version = contract(cx)?;
+/// Answers that are remembered, by what they depend on.
+pub type Identities = Memory<Asked, Rendered<WhoAmI>>;
+
+/// The identity, the organization that the caller is held to, and the form of the answer.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Asked(ProviderKey, Subject, Option<OrganizationId>, ContractVersion);
+
+async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<Rendered<WhoAmI>> {
+    let (version, held_to) = (contract(cx)?, cx.org.organization());
+    let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
+    let asked = Asked(provider, subject, held_to, version);
+    let generation = cx.app.generation.now();
+    if let Some(known) = cx.app.identities.recall(&asked, generation, cx.now) {
+        return Ok(known);
+    }
     let mut rows = facts(cx, &identity).await?;
     if rows.is_empty() && link(cx, &identity).await? {
         rows = facts(cx, &identity).await?;
     }
     let Some(person) = rows.first() else { return Err(unknown()) };
     // A token of one organization does not learn who else the platform knows.
-    if cx.org.organization().is_some() && person.membership.is_none() {
+    if held_to.is_some() && person.membership.is_none() {
         return Err(unknown());
     }
-    Ok(match version {
+    let answer = Rendered::new(&match version {
         ContractVersion::V1 => WhoAmI::V1(v1(&rows, person)),
         _ => WhoAmI::V2(v2(&rows, person)),
-    })
+    })?;
+    // What this transaction wrote is not committed yet: nobody else may hear of it.
+    if !cx.tx.writes() {
+        cx.app.identities.keep(asked, answer.clone(), generation, cx.now);
+    }
+    Ok(answer)
 }
 
 fn unknown() -> Error {

@@ -1,5 +1,7 @@
 //! What an operation answers, and how it is rendered.
 
+use std::marker::PhantomData;
+
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +18,8 @@ pub struct Answer {
     pub status: StatusCode,
     pub location: Option<String>,
     pub body: Option<Bytes>,
+    /// The body's entity tag, when it is known already.
+    pub tag: Option<HeaderValue>,
     /// The thing that was made, when the path does not name it: type and id.
     pub made: Option<(&'static str, String)>,
     /// The answer as the audit event keeps it: with its secrets masked.
@@ -97,6 +101,41 @@ impl<T: Resource> Output for Put<T> {
     }
 }
 
+/// JSON that was rendered before: an answer that is remembered.
+#[derive(Debug)]
+pub struct Rendered<T> {
+    body: Bytes,
+    tag: HeaderValue,
+    of: PhantomData<fn() -> T>,
+}
+
+impl<T> Clone for Rendered<T> {
+    fn clone(&self) -> Self {
+        Self { body: self.body.clone(), tag: self.tag.clone(), of: PhantomData }
+    }
+}
+
+impl<T: Serialize> Rendered<T> {
+    pub fn new(value: &T) -> Result<Self> {
+        let body = Bytes::from(serde_json::to_vec(value).map_err(Error::internal)?);
+        let tag = etag(&body);
+        Ok(Self { body, tag, of: PhantomData })
+    }
+}
+
+impl<T: Serialize + JsonSchema + 'static> Output for Rendered<T> {
+    const STATUS: StatusCode = StatusCode::OK;
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    fn answer(self) -> Result<Answer> {
+        let (status, body, tag) = (StatusCode::OK, Some(self.body), Some(self.tag));
+        // A read that found something to write keeps what it answered.
+        let after = body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
+        Ok(Answer { status, location: None, body, tag, made: None, after })
+    }
+}
+
 /// Done, and nothing to say: 204.
 #[derive(Debug)]
 pub struct NoContent;
@@ -108,7 +147,7 @@ impl Output for NoContent {
     }
     fn answer(self) -> Result<Answer> {
         let status = StatusCode::NO_CONTENT;
-        Ok(Answer { status, location: None, body: None, made: None, after: None })
+        Ok(Answer { status, location: None, body: None, tag: None, made: None, after: None })
     }
 }
 
@@ -116,7 +155,7 @@ fn json_answer<T: Serialize>(status: StatusCode, value: &T) -> Result<Answer> {
     let body = ShownOnce::while_shown(|| serde_json::to_vec(value)).map_err(Error::internal)?;
     let after = serde_json::to_value(value).map_err(Error::internal)?;
     let body = Some(body.into());
-    Ok(Answer { status, location: None, body, made: None, after: Some(after) })
+    Ok(Answer { status, location: None, body, tag: None, made: None, after: Some(after) })
 }
 
 impl Answer {
@@ -130,11 +169,11 @@ impl Answer {
         }
         let Some(body) = self.body else { return response };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let tag = etag(&body);
-        if let Ok(tag) = HeaderValue::try_from(&tag) {
-            headers.insert(header::ETAG, tag);
-        }
-        if matches!(*method, Method::GET | Method::HEAD) && has_tag(request, header::IF_NONE_MATCH, &tag) {
+        let tag = self.tag.unwrap_or_else(|| etag(&body));
+        headers.insert(header::ETAG, tag.clone());
+        if matches!(*method, Method::GET | Method::HEAD)
+            && has_tag(request, header::IF_NONE_MATCH, &tag)
+        {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             response.headers_mut().remove(header::CONTENT_TYPE);
             return response;
@@ -145,34 +184,49 @@ impl Answer {
 }
 
 /// The strong entity tag of a representation (RFC 9110, section 8.8.3): its hash.
-pub fn etag(body: &[u8]) -> String {
-    format!("\"{}\"", hex(&sha256(body)[..16]))
+pub fn etag(body: &[u8]) -> HeaderValue {
+    let text = format!("\"{}\"", hex(&sha256(body)[..16]));
+    HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
 /// Whether a list of entity tags names this one, or any (`*`).
 ///
 /// A weak tag of ours matches too: proxies that compress weaken the tag they pass on.
-pub fn has_tag(request: &HeaderMap, name: header::HeaderName, tag: &str) -> bool {
+pub fn has_tag(request: &HeaderMap, name: header::HeaderName, tag: &HeaderValue) -> bool {
+    let tag = tag.to_str().unwrap_or_default();
     request.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|list| {
         list.split(',').map(str::trim).any(|one| one == "*" || one.trim_start_matches("W/") == tag)
     })
 }
 
-/// Bytes that stay the same for all callers: a published document with its cache headers.
-pub fn document(
+/// A published document: its bytes and tag are made once, and served to everybody.
+#[derive(Clone, Debug)]
+pub struct Document {
+    body: Bytes,
+    tag: HeaderValue,
     media_type: &'static str,
     cache: &'static str,
-    body: Bytes,
-    request: &HeaderMap,
-) -> Response {
-    let tag = etag(&body);
-    let headers = [
-        (header::CONTENT_TYPE, HeaderValue::from_static(media_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static(cache)),
-        (header::ETAG, HeaderValue::try_from(&tag).unwrap_or(HeaderValue::from_static("\"\""))),
-    ];
-    if has_tag(request, header::IF_NONE_MATCH, &tag) {
-        return (StatusCode::NOT_MODIFIED, headers).into_response();
+}
+
+impl Document {
+    pub fn new(media_type: &'static str, cache: &'static str, body: impl Into<Bytes>) -> Self {
+        let body = body.into();
+        Self { tag: etag(&body), body, media_type, cache }
     }
-    (headers, body).into_response()
+
+    pub fn body(&self) -> Bytes {
+        self.body.clone()
+    }
+
+    pub fn render(&self, request: &HeaderMap) -> Response {
+        let headers = [
+            (header::CONTENT_TYPE, HeaderValue::from_static(self.media_type)),
+            (header::CACHE_CONTROL, HeaderValue::from_static(self.cache)),
+            (header::ETAG, self.tag.clone()),
+        ];
+        if has_tag(request, header::IF_NONE_MATCH, &self.tag) {
+            return (StatusCode::NOT_MODIFIED, headers).into_response();
+        }
+        (headers, self.body.clone()).into_response()
+    }
 }

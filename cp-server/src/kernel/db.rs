@@ -71,12 +71,15 @@ impl Db {
         let write = SqlitePoolOptions::new()
             .max_connections(1)
             .acquire_timeout(PATIENCE)
+            // A file does not hang up: asking it before every request is a thread hop for nothing.
+            .test_before_acquire(false)
             .connect_with(options.clone())
             .await?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let read = SqlitePoolOptions::new()
             .max_connections(u32::try_from(cores).unwrap_or(2).max(2))
             .acquire_timeout(PATIENCE)
+            .test_before_acquire(false)
             .connect_lazy_with(options.read_only(true));
         let db = Self::Sqlite { read, write };
         db.check_pragmas(synchronous).await?;
@@ -116,12 +119,10 @@ impl Db {
         }
     }
 
-    /// A connection to read from.
-    pub async fn read(&self) -> sqlx::Result<Conn> {
-        Ok(match self {
-            Self::Sqlite { read, .. } => Conn::Sqlite(read.acquire().await?),
-            Self::Postgres(pool) => Conn::Postgres(pool.acquire().await?),
-        })
+    /// A connection to read from, taken at the first statement: an answer that is known already
+    /// costs none.
+    pub fn read(&self) -> Conn {
+        Conn::Idle(self.clone())
     }
 
     /// A transaction to write in; dropped without `commit`, it rolls back.
@@ -163,6 +164,8 @@ impl Db {
 
 /// A connection, or the transaction that runs on it.
 pub enum Conn {
+    /// Not connected yet.
+    Idle(Db),
     Sqlite(PoolConnection<Sqlite>),
     SqliteTx(Transaction<'static, Sqlite>),
     Postgres(PoolConnection<Postgres>),
@@ -179,8 +182,21 @@ impl Conn {
         match self {
             Self::SqliteTx(tx) => tx.commit().await,
             Self::PostgresTx(tx) => tx.commit().await,
-            Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
+            Self::Idle(_) | Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
         }
+    }
+
+    fn is_sqlite(&self) -> bool {
+        matches!(self, Self::Idle(Db::Sqlite { .. }) | Self::Sqlite(_) | Self::SqliteTx(_))
+    }
+
+    async fn connect(&mut self) -> sqlx::Result<()> {
+        match self {
+            Self::Idle(Db::Sqlite { read, .. }) => *self = Self::Sqlite(read.acquire().await?),
+            Self::Idle(Db::Postgres(pool)) => *self = Self::Postgres(pool.acquire().await?),
+            _ => {}
+        }
+        Ok(())
     }
 
     pub fn q(&mut self, sql: &'static str) -> Query<'_> {
@@ -189,10 +205,8 @@ impl Conn {
 
     /// The rare statement whose text must differ.
     pub fn q2(&mut self, sqlite: &'static str, postgres: &'static str) -> Query<'_> {
-        match self {
-            Self::Sqlite(_) | Self::SqliteTx(_) => self.q(sqlite),
-            Self::Postgres(_) | Self::PostgresTx(_) => self.q(postgres),
-        }
+        let text = if self.is_sqlite() { sqlite } else { postgres };
+        self.q(text)
     }
 
     /// `SELECT <columns> FROM <table> <tail>`.
@@ -249,9 +263,10 @@ enum Found {
 
 impl<'c> Query<'c> {
     fn new(conn: &'c mut Conn, text: Text) -> Self {
-        let args = match conn {
-            Conn::Sqlite(_) | Conn::SqliteTx(_) => Args::Sqlite(SqliteArguments::default()),
-            Conn::Postgres(_) | Conn::PostgresTx(_) => Args::Postgres(PgArguments::default()),
+        let args = if conn.is_sqlite() {
+            Args::Sqlite(SqliteArguments::default())
+        } else {
+            Args::Postgres(PgArguments::default())
         };
         Query { conn, text, args, bound: 0, refused: None }
     }
@@ -318,6 +333,7 @@ impl<'c> Query<'c> {
     /// How many rows it touched.
     pub async fn exec(self) -> sqlx::Result<u64> {
         let (conn, text, args) = self.ready()?;
+        conn.connect().await?;
         match (conn, args) {
             (Conn::Sqlite(c), Args::Sqlite(a)) => lite_exec(c, text, a).await,
             (Conn::SqliteTx(c), Args::Sqlite(a)) => lite_exec(c, text, a).await,
@@ -330,6 +346,7 @@ impl<'c> Query<'c> {
     // Not generic: compiled once, and the one place where a driver is called for rows.
     async fn run(self, most: usize) -> sqlx::Result<Found> {
         let (conn, text, args) = self.ready()?;
+        conn.connect().await?;
         Ok(match (conn, args) {
             (Conn::Sqlite(c), Args::Sqlite(a)) => Found::Sqlite(lite_rows(c, text, a, most).await?),
             (Conn::SqliteTx(c), Args::Sqlite(a)) => {

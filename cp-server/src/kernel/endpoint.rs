@@ -353,7 +353,7 @@ async fn attempt<A: Args, R: Output>(
 ) -> Result<Response> {
     let now = app.clock.now();
     let reads = line.reads() || line.late;
-    let mut tx = if reads { app.db.read().await? } else { app.db.begin().await? };
+    let mut tx = if reads { app.db.read() } else { app.db.begin().await? };
 
     let place: A::Place = place_of(parts).await?;
     let org = place.authorize(caller, &mut tx, line.permission).await?;
@@ -398,8 +398,11 @@ async fn attempt<A: Args, R: Output>(
     } else if !line.reads() {
         return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
     }
+    let wrote = cx.tx.writes();
     cx.tx.commit().await?;
-    cx.app.committed(line.name);
+    if wrote {
+        cx.app.committed(line.name);
+    }
     Ok(answer.render(&cx.parts.method, &cx.parts.headers))
 }
 
@@ -445,7 +448,8 @@ fn check_if_match(parts: &Parts, before: &[u8]) -> Result<()> {
         return Ok(());
     }
     let detail = "If-Match: it has changed since; read it again and decide anew.";
-    Err(Error::new(ProblemCode::PreconditionFailed, detail).with("current", etag(before)))
+    let current = etag(before).to_str().unwrap_or_default().to_owned();
+    Err(Error::new(ProblemCode::PreconditionFailed, detail).with("current", current))
 }
 
 async fn place_of<P: Place>(parts: &Arc<Parts>) -> Result<P> {
@@ -455,7 +459,8 @@ async fn place_of<P: Place>(parts: &Arc<Parts>) -> Result<P> {
     place.map(|Path(place)| place).map_err(|_| Error::not_found(P::noun()))
 }
 
-async fn read_body(parts: &Parts, body: axum::body::Body) -> Result<Bytes> {
+/// The whole body, if it is JSON and not too large.
+pub async fn read_body(parts: &Parts, body: axum::body::Body) -> Result<Bytes> {
     let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|error| {
         let cause = std::error::Error::source(&error);
         if cause.is_some_and(|c| c.is::<http_body_util::LengthLimitError>()) {

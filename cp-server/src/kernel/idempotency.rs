@@ -61,6 +61,14 @@ impl Once {
         tx: &mut Conn,
         now: DateTime<Utc>,
     ) -> Result<Option<Answer>> {
+        if tx.writes() {
+            // A twin on another connection finishes first; it would collide with this one in
+            // whatever is unique of the thing that both make. SQLite has one writer anyway.
+            let wait =
+                tx.q2("SELECT 1 WHERE $1 IS NOT NULL", "SELECT 1 FROM pg_advisory_xact_lock($1)");
+            let lock = i64::from_be_bytes(std::array::from_fn(|at| self.key[at]));
+            wait.bind(lock).exec().await?;
+        }
         let sql = "SELECT request, answer FROM idempotency_keys
                    WHERE caller_key = $1 AND created_at > $2";
         let found: Option<(Vec<u8>, Vec<u8>)> =
@@ -80,6 +88,7 @@ impl Once {
             status: StatusCode::from_u16(stored.status).map_err(Error::internal)?,
             location: stored.location,
             body: stored.body.map(Into::into),
+            tag: None,
             made: None,
             after: None,
         }))

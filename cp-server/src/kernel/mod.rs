@@ -10,6 +10,7 @@ pub mod files;
 pub mod idempotency;
 pub mod ids;
 pub mod json;
+pub mod memory;
 pub mod openapi;
 pub mod page;
 pub mod place;

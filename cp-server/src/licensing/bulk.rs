@@ -21,7 +21,7 @@ use super::bundles::{self, NewBundle, Signed};
 use crate::App;
 use crate::audit::{self, Entry};
 use crate::kernel::caller::Caller;
-use crate::kernel::endpoint::{BODY_LIMIT, Cx, Raw};
+use crate::kernel::endpoint::{Cx, Raw, read_body};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
 use crate::kernel::json;
@@ -65,8 +65,7 @@ enum Line {
 }
 
 async fn issue_many(raw: Raw) -> Result<Response> {
-    let body = axum::body::to_bytes(raw.body, BODY_LIMIT).await;
-    let body = body.map_err(|_| Error::bad_request("The body did not arrive whole."))?;
+    let body = read_body(&raw.parts, raw.body).await?;
     let many: Many = json::read(&body)?;
     let bundle = NewBundle { ttl_seconds: many.ttl_seconds, audience: many.audience };
     let ids = match (many.ids, many.filter) {
@@ -98,7 +97,7 @@ async fn issue_many(raw: Raw) -> Result<Response> {
 
 /// The licenses that a filter names, as far as the caller reaches.
 async fn matching(app: &App, caller: &Caller, filter: &ManyFilter) -> Result<Vec<LicenseId>> {
-    let mut tx = app.db.read().await?;
+    let mut tx = app.db.read();
     let query = tx
         .q("SELECT id FROM licenses WHERE status = 'active'")
         .and_some(" AND organization_id = ?", caller.scope.organization())
@@ -146,7 +145,7 @@ async fn issue_chunk(
 }
 
 async fn sign_one(app: &App, caller: &Caller, id: LicenseId, bundle: &NewBundle) -> Result<Signed> {
-    let mut tx = app.db.read().await?;
+    let mut tx = app.db.read();
     let organization = caller
         .in_organization(&mut tx, id, crate::kernel::caller::Permission::LicensesIssue)
         .await?;
@@ -184,6 +183,7 @@ async fn store_all(
         audit::append(&mut cx, entry).await?;
     }
     cx.tx.commit().await?;
+    app.committed("bundles.issue_many");
     Ok(())
 }
 

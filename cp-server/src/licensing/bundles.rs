@@ -267,14 +267,20 @@ impl Signed {
     }
 }
 
-/// Applies the rules, builds and checks the claims, and signs them on the signing threads.
+/// Makes the token on a signing thread.
 pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) -> Result<Signed> {
-    check(&facts, now)?;
+    let (on, new) = (app.clone(), new.clone());
+    app.signers.run(move || make(&on, now, &facts, &new)).await
+}
+
+/// Applies the rules, builds and checks the claims, and signs them.
+pub fn make(app: &App, now: DateTime<Utc>, facts: &Facts, new: &NewBundle) -> Result<Signed> {
+    check(facts, now)?;
     // Tokens count in whole seconds; rounding down never promises more.
     let issued_at = now.trunc_subsecs(0);
-    let expires_at = expiry(app, &facts, issued_at, new.ttl_seconds)?;
+    let expires_at = expiry(app, facts, issued_at, new.ttl_seconds)?;
     let jti = BundleId::new(&app.random, now);
-    let claims = claims(app, &facts, jti, issued_at, expires_at, new.audience.as_ref());
+    let claims = claims(app, facts, jti, issued_at, expires_at, new.audience.as_ref());
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
     let signer = app.keys.active()?;
     check_size(&claims, signer::token_len(signer.jwk(), payload.len()))?;
@@ -282,7 +288,7 @@ pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) 
     dp_verifier::check_claims(&payload, &claims.iss, &claims.aud, issued_at.timestamp())
         .map_err(|e| Error::internal(anyhow::anyhow!("claims of {jti} would be refused: {e}")))?;
     let key_id = signer.jwk().kid.clone();
-    let token = app.signers.license_token(signer, payload).await?;
+    let token = signer::license_token(signer.as_ref(), &payload).map_err(Error::internal)?;
     let bundle_hash = hex(&sha256(token.as_bytes()));
     Ok(Signed {
         license: facts.license_id,

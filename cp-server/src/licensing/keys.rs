@@ -15,7 +15,7 @@ use serde::Serialize;
 use super::key_import;
 use super::signer::{LocalKey, Signer};
 use crate::App;
-use crate::kernel::answer::document;
+use crate::kernel::answer::Document;
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::{Cx, Raw};
@@ -92,8 +92,7 @@ pub struct SigningInfo {
 }
 
 async fn jwks(raw: Raw) -> Result<Response> {
-    let body = raw.app.keys.jwks();
-    let mut response = document("application/jwk-set+json", JWKS_CACHE, body, &raw.parts.headers);
+    let mut response = raw.app.keys.0.load().jwks.render(&raw.parts.headers);
     let any = axum::http::HeaderValue::from_static("*");
     response.headers_mut().insert("access-control-allow-origin", any);
     Ok(response)
@@ -125,15 +124,23 @@ async fn list(cx: &mut Cx<Scope>, _: Platform, _: NoFilter) -> Result<Page<Signi
 /// database, and also while it is down.
 pub struct Keyring(ArcSwap<Loaded>);
 
-#[derive(Default)]
 struct Loaded {
     active: Option<Arc<dyn Signer>>,
-    jwks: Bytes,
+    jwks: Document,
+}
+
+impl Loaded {
+    fn new(active: Option<Arc<dyn Signer>>, keys: Vec<Jwk>) -> anyhow::Result<Self> {
+        let jwks = serde_json::to_vec(&JwkSet { keys })?;
+        let jwks = Document::new("application/jwk-set+json", JWKS_CACHE, jwks);
+        Ok(Self { active, jwks })
+    }
 }
 
 impl Default for Keyring {
     fn default() -> Self {
-        Self(ArcSwap::from_pointee(Loaded::default()))
+        let none = Document::new("application/jwk-set+json", JWKS_CACHE, r#"{"keys":[]}"#);
+        Self(ArcSwap::from_pointee(Loaded { active: None, jwks: none }))
     }
 }
 
@@ -145,19 +152,18 @@ impl Keyring {
     }
 
     pub fn jwks(&self) -> Bytes {
-        self.0.load().jwks.clone()
+        self.0.load().jwks.body()
     }
 
     /// Reads the keys again, when they are not what is in memory.
     pub async fn refresh(&self, app: &App) -> anyhow::Result<()> {
-        let mut tx = app.db.read().await?;
+        let mut tx = app.db.read();
         let sql = "SELECT kid, state, modulus, exponent, sealed FROM signing_keys
                    WHERE state IN ('published', 'active', 'retiring') ORDER BY kid";
         let rows: Vec<StoredKey> = tx.q(sql).all().await?;
         drop(tx);
         // Sorted by kid and built from the rows alone: the same bytes on every replica.
         let keys: Vec<Jwk> = rows.iter().map(StoredKey::jwk).collect();
-        let jwks = Bytes::from(serde_json::to_vec(&JwkSet { keys })?);
         let before = self.0.load();
         let active = match rows.iter().find(|row| row.state == KeyState::Active) {
             None => None,
@@ -166,7 +172,7 @@ impl Keyring {
                 _ => Some(Arc::new(row.unseal(&app.kek)?) as Arc<dyn Signer>),
             },
         };
-        self.0.store(Arc::new(Loaded { active, jwks }));
+        self.0.store(Arc::new(Loaded::new(active, keys)?));
         Ok(())
     }
 }
@@ -232,7 +238,7 @@ pub async fn prepare(
     if let Some(path) = import {
         import_file(app, path, passphrase).await?;
     }
-    let mut tx = app.db.read().await?;
+    let mut tx = app.db.read();
     let sql = "SELECT EXISTS (SELECT 1 FROM signing_keys WHERE state = 'active')";
     let active = tx.q(sql).value().await?.unwrap_or(false);
     drop(tx);

@@ -139,14 +139,17 @@ pub struct MigratedSubscription {
     subscription_id: SubscriptionId,
     organization_id: OrganizationId,
     from_version: i64,
-    /// By feature or limit: the value before and after; null where there is none.
+    /// By feature or limit: the value before and after; absent where there is none, since null
+    /// is a value too: an unlimited one.
     changes: BTreeMap<String, Change>,
 }
 
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Change {
-    before: Value,
-    after: Value,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
 }
 
 fn yes() -> bool {
@@ -266,7 +269,7 @@ fn changes(before: &Plan, after: &Plan) -> BTreeMap<String, Change> {
     names
         .filter(|name| before.get(*name) != after.get(*name))
         .map(|name| {
-            let value = |of: &BTreeMap<String, Value>| of.get(name).cloned().unwrap_or_default();
+            let value = |of: &BTreeMap<String, Value>| of.get(name).cloned();
             (name.clone(), Change { before: value(&before), after: value(&after) })
         })
         .collect()
@@ -438,8 +441,8 @@ mod tests {
             told,
             json!({
                 "a": {"before": 1, "after": 2},
-                "c": {"before": "x", "after": null},
-                "d": {"before": null, "after": []},
+                "c": {"before": "x"},
+                "d": {"after": []},
                 "limits.projects": {"before": 3, "after": null},
             })
         );

@@ -158,12 +158,15 @@ impl SignerPool {
         Self { queue }
     }
 
-    /// Signs the claims; refuses with 503 when too many wait already.
-    pub async fn license_token(&self, signer: Arc<dyn Signer>, claims: Vec<u8>) -> Result<String> {
-        let (done, signed) = oneshot::channel();
+    /// Does the work on a signing thread; refuses with 503 when too much waits already.
+    pub async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T> + Send + 'static,
+    ) -> Result<T> {
+        let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || {
             // Whoever asked may have gone away.
-            let _ = done.send(license_token(signer.as_ref(), &claims));
+            let _ = done.send(work());
         });
         match self.queue.try_send(job) {
             Ok(()) => {}
@@ -174,8 +177,7 @@ impl SignerPool {
                 return Err(Error::internal(anyhow::anyhow!("the signing threads are gone")));
             }
         }
-        let signed = signed.await.map_err(Error::internal)?;
-        signed.map_err(Error::internal)
+        result.await.map_err(Error::internal)?
     }
 }
 

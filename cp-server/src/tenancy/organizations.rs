@@ -157,6 +157,7 @@ pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organiza
     merge(&mut settings, new.settings);
     let mut metadata = Object::default();
     overlay(&mut metadata, new.metadata);
+    let chosen = new.slug.is_some();
     let slug = match new.slug {
         Some(slug) => slug,
         None => free_slug(cx, &new.name).await?,
@@ -177,7 +178,11 @@ pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organiza
         .bind(settings)
         .bind(metadata)
         .bind(cx.now);
-    named(insert.one().await)
+    named(insert.one().await).map_err(|error| match error.code() {
+        // Somebody else took it since it was free: the next one will do as well.
+        ProblemCode::SlugTaken if !chosen => Error::stale(),
+        _ => error,
+    })
 }
 
 /// A slug made from the name that is not taken at this moment; the unique index has the last word.

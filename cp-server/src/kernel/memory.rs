@@ -1,0 +1,86 @@
+//! Answers that are remembered for a moment.
+//!
+//! # Design
+//! An answer is good for as long as nothing was committed on this replica: a commit moves the
+//! generation on before its own answer is sent, so that whoever made a change never reads around
+//! it. What another replica, or the command line, commits is seen when [`KEPT`] is over.
+
+use std::collections::HashMap;
+use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+/// How long a change that was made elsewhere may go unseen.
+const KEPT: TimeDelta = TimeDelta::seconds(1);
+const AT_MOST: usize = 10_000;
+
+/// Counts what was committed here.
+#[derive(Debug, Default)]
+pub struct Generation(AtomicU64);
+
+impl Generation {
+    pub fn now(&self) -> u64 {
+        self.0.load(Ordering::Acquire)
+    }
+
+    pub fn advance(&self) {
+        self.0.fetch_add(1, Ordering::AcqRel);
+    }
+}
+
+/// Answers by what was asked.
+#[derive(Debug)]
+pub struct Memory<K, V>(Mutex<HashMap<K, Entry<V>>>);
+
+#[derive(Debug)]
+struct Entry<V> {
+    value: V,
+    generation: u64,
+    until: DateTime<Utc>,
+}
+
+impl<K, V> Default for Memory<K, V> {
+    fn default() -> Self {
+        Self(Mutex::new(HashMap::new()))
+    }
+}
+
+impl<K: Eq + Hash, V: Clone> Memory<K, V> {
+    pub fn recall(&self, key: &K, generation: u64, now: DateTime<Utc>) -> Option<V> {
+        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = entries.get(key)?;
+        (entry.generation == generation && now < entry.until).then(|| entry.value.clone())
+    }
+
+    /// `generation` is the one that was read *before* the answer was looked up.
+    pub fn keep(&self, key: K, value: V, generation: u64, now: DateTime<Utc>) {
+        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() >= AT_MOST {
+            entries.clear();
+        }
+        entries.insert(key, Entry { value, generation, until: now + KEPT });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_commit_and_a_second_make_it_forget() {
+        let (memory, generation) = (Memory::default(), Generation::default());
+        let now = DateTime::UNIX_EPOCH;
+        let before = generation.now();
+        memory.keep("anna", 1, before, now);
+        assert_eq!(memory.recall(&"anna", generation.now(), now), Some(1));
+        assert_eq!(memory.recall(&"bert", generation.now(), now), None);
+        assert_eq!(memory.recall(&"anna", generation.now(), now + KEPT), None);
+        generation.advance();
+        assert_eq!(memory.recall(&"anna", generation.now(), now), None);
+        // Looked up before the commit and kept after it: not good either.
+        memory.keep("anna", 1, before, now);
+        assert_eq!(memory.recall(&"anna", generation.now(), now), None);
+    }
+}
