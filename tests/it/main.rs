@@ -2,7 +2,9 @@
 //! filled over the API, and runs on SQLite and on PostgreSQL.
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 
+mod architecture;
 mod identity;
+mod kernel;
 mod licensing;
 mod sweep;
 mod tenancy;

@@ -65,8 +65,8 @@ on_both! {
                 "changes": {
                     "sso": {"before": false, "after": true},
                     "limits.projects": {"before": 5, "after": 9},
-                    "limits.runs": {"before": null, "after": null},
-                    "limits.seats": {"before": null, "after": null},
+                    "limits.runs": {"before": null},
+                    "limits.seats": {"after": null},
                 },
             }],
         });

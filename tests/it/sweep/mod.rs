@@ -2,5 +2,5 @@
 //! change leaves behind.
 
 mod authorization;
-mod examples;
+pub mod examples;
 mod trail;

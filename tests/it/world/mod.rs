@@ -226,7 +226,7 @@ impl World {
     where
         (T,): Row,
     {
-        self.app.db.read().await.unwrap().q(sql).value().await.unwrap().unwrap()
+        self.app.db.read().q(sql).value().await.unwrap().unwrap()
     }
 
     /// Writes past the API: for what no client can bring about.

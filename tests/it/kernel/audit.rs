@@ -1,0 +1,75 @@
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::world::{ROOT, on_both};
+
+on_both! {
+    an_event_tells_who_did_what_to_which_thing_and_how_it_looked(world) {
+        let by = world.root().with("x-request-id", "trace-1");
+        by.patch(world.org(""), json!({"metadata": {"k": 1}})).await.expect(200);
+        let events = world.get(world.org("/audit?limit=1")).await.expect(200);
+        let event = world.named(&events["items"][0]);
+        let mut after = event["before"].clone();
+        after["metadata"] = json!({"k": 1});
+        after["revision"] = event["after"]["revision"].clone();
+        after["updated_at"] = json!("2026-01-02T00:00:00Z");
+        assert_eq!(event["after"], after);
+        assert_eq!(
+            without(event, &["before", "after", "actor_id", "id"]),
+            json!({
+                "at": "2026-01-02T00:00:00Z", "organization_id": "<acme's org>",
+                "actor_kind": "service_token", "actor_name": "bootstrap",
+                "action": "organizations.update", "target_type": "organization",
+                "target_id": "<acme's org>", "reason": null, "request_id": "trace-1", "ip": null,
+            })
+        );
+    }
+
+    events_are_narrowed(world) {
+        let me = world.by(ROOT).get("/me").await.expect(200)["id"].clone();
+        world.pass(TimeDelta::hours(1));
+        world.by(&world.acme.token).patch(world.org(""), json!({"name": "A"})).await.expect(200);
+        world.pass(TimeDelta::hours(1));
+        world.patch(world.org(""), json!({"name": "B"})).await.expect(200);
+        let count = async |filter: String| {
+            let list = world.get(world.org(&format!("/audit?limit=500&{filter}"))).await;
+            list.expect(200)["items"].as_array().unwrap().len()
+        };
+        let updates = "action=organizations.update";
+        assert_eq!(count(updates.into()).await, 2);
+        assert_eq!(count(format!("{updates}&actor={}", me.as_str().unwrap())).await, 1);
+        assert_eq!(count(format!("{updates}&actor={}", world.acme.token_id)).await, 1);
+        assert_eq!(count(format!("{updates}&since=2026-01-02T02:00:00Z")).await, 1);
+        assert_eq!(count(format!("{updates}&until=2026-01-02T02:00:00Z")).await, 1);
+        assert_eq!(count(format!("target={}", world.acme.license)).await, 1);
+        world.get(world.org("/audit?since=never")).await.invalid("since");
+    }
+
+    an_organization_sees_its_own_events_only(world) {
+        let own = world.by(&world.acme.token);
+        let list = own.get(world.org("/audit?limit=500")).await.expect(200);
+        let items = list["items"].as_array().unwrap();
+        assert!(items.len() > 10);
+        assert!(items.iter().all(|event| event["organization_id"] == world.acme.org));
+        let foreign = world.org(&format!("/audit?organization={}", world.globex.org));
+        for event in own.get(foreign).await.expect(200)["items"].as_array().unwrap() {
+            assert_eq!(event["organization_id"], world.acme.org);
+        }
+        own.get("/audit").await.refused(403, "forbidden");
+    }
+
+    an_event_of_a_change_to_a_role_belongs_to_its_organization(world) {
+        let role = format!("/roles/{}", world.acme.role);
+        world.patch(role, json!({"name": "Other"})).await.expect(200);
+        let list = world.get(world.org("/audit?action=roles.update")).await.expect(200);
+        assert_eq!(list["items"][0]["before"]["name"], "Analyst");
+        assert_eq!(list["items"][0]["after"]["name"], "Other");
+    }
+}
+
+fn without(mut value: Value, names: &[&str]) -> Value {
+    for name in names {
+        value.as_object_mut().unwrap().remove(*name);
+    }
+    value
+}

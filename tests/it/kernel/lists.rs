@@ -1,0 +1,104 @@
+use chrono::TimeDelta;
+use serde_json::{Value, json};
+
+use crate::world::{World, on_both};
+
+on_both! {
+    a_list_is_walked_page_by_page_newest_first(world) {
+        for n in 0..7 {
+            world.pass(TimeDelta::microseconds(1));
+            deployment(&world, &format!("d{n}")).await;
+        }
+        let mut seen = Vec::new();
+        let mut cursor = String::new();
+        let mut pages = 0;
+        loop {
+            let page = world.get(world.org(&format!("/deployments?limit=4{cursor}"))).await;
+            let page = page.expect(200);
+            seen.extend(names(&page).into_iter().map(str::to_owned));
+            pages += 1;
+            // Meanwhile somebody makes another one; it belongs to no later page.
+            world.pass(TimeDelta::microseconds(1));
+            deployment(&world, &format!("late{pages}")).await;
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, ["d6", "d5", "d4", "d3", "d2", "d1", "d0", "edge", "main"]);
+        assert_eq!(pages, 3);
+    }
+
+    a_full_last_page_has_no_next_one(world) {
+        let page = world.get(world.org("/deployments?limit=2")).await.expect(200);
+        assert_eq!((names(&page).len(), &page["next_cursor"]), (2, &Value::Null));
+        let page = world.get(world.org("/deployments?limit=1")).await.expect(200);
+        assert!(page["next_cursor"].is_string());
+    }
+
+    a_limit_has_bounds(world) {
+        for line in lists() {
+            let path = world.path_of(&line);
+            for limit in ["1", "500"] {
+                let answer = ask(&world, &format!("{path}?limit={limit}")).await;
+                assert_eq!(answer.status, 200, "{}: {}", line.name, answer.text());
+            }
+            for limit in ["0", "501", "-1", "x", "", "1.5", "99999999999999999999"] {
+                ask(&world, &format!("{path}?limit={limit}")).await.invalid("limit");
+            }
+        }
+    }
+
+    a_list_has_50_items_unless_asked_for_more(world) {
+        for n in 0..51 {
+            deployment(&world, &format!("d{n}")).await;
+        }
+        let page = world.get(world.org("/deployments")).await.expect(200);
+        assert_eq!(names(&page).len(), 50);
+        let page = world.get(world.org("/deployments?limit=500")).await.expect(200);
+        assert_eq!(names(&page).len(), 53);
+    }
+
+    s02_a_cursor_continues_only_the_list_that_gave_it_out(world) {
+        let page = world.get(world.org("/deployments?limit=1&status=active")).await.expect(200);
+        let cursor = page["next_cursor"].as_str().unwrap();
+        let of = |rest: &str| world.org(&format!("/deployments?limit=1&cursor={cursor}{rest}"));
+        world.get(of("&status=active")).await.expect(200);
+        world.get(of("")).await.invalid("cursor");
+        world.get(of("&status=retired")).await.invalid("cursor");
+        for junk in ["x", "", "AAAA", &cursor[1..], "%00", "%F0%9F%A6%80"] {
+            let path = world.org(&format!("/deployments?cursor={junk}"));
+            world.get(path).await.invalid("cursor");
+        }
+        // Where it begins is an id and not a right: elsewhere it shows what is there anyway.
+        let elsewhere = format!(
+            "/organizations/{}/deployments?limit=1&status=active&cursor={cursor}", world.globex.org
+        );
+        let other = world.by(&world.globex.token).get(&elsewhere).await;
+        for item in other.expect(200)["items"].as_array().unwrap() {
+            assert_eq!(item["organization_id"], world.globex.org);
+        }
+        world.by(&world.acme.token).get(elsewhere).await.refused(404, "not_found");
+    }
+}
+
+/// Every line that answers with pages.
+fn lists() -> impl Iterator<Item = cp_server::kernel::endpoint::Line> {
+    cp_server::routes().table.into_iter().filter(|line| {
+        let input = line.input.as_ref().and_then(|input| input.get("properties"));
+        line.reads() && input.is_some_and(|members| members.get("cursor").is_some())
+    })
+}
+
+async fn ask(world: &World, path: &str) -> crate::world::Answer {
+    world.root().call(axum::http::Method::GET, path, None).await
+}
+
+async fn deployment(world: &World, name: &str) {
+    let body = json!({"name": name, "type": "cloud"});
+    world.post(world.org("/deployments"), body).await.expect(201);
+}
+
+fn names(page: &Value) -> Vec<&str> {
+    page["items"].as_array().unwrap().iter().map(|d| d["name"].as_str().unwrap()).collect()
+}

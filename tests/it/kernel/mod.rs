@@ -1,0 +1,6 @@
+//! What all operations have in common.
+
+mod audit;
+mod idempotency;
+mod lists;
+mod preconditions;
