@@ -28,7 +28,7 @@ use crate::App;
 use crate::kernel::answer::Document;
 use crate::kernel::endpoint::Raw;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::openapi;
+use crate::kernel::{idempotency, openapi};
 use crate::{routes as table, telemetry};
 
 crate::routes! { server:
@@ -289,10 +289,7 @@ async fn readyz(raw: Raw) -> Result<Response> {
         return Err(Error::unavailable("The server is ending.", 5));
     }
     raw.app.keys.active()?;
-    // A write that changes nothing: a full disk and a read-only database are not ready either.
-    let mut tx = raw.app.db.begin().await?;
-    tx.q("DELETE FROM idempotency_keys WHERE caller_key = $1").bind(Vec::new()).exec().await?;
-    tx.commit().await?;
+    idempotency::try_write(&raw.app).await?;
     Ok("ready\n".into_response())
 }
 
