@@ -1,10 +1,11 @@
 //! The HTTP server: what surrounds the table of operations.
 //!
-//! Outside in: request id, panics, limits on the request line and the headers, the time limit,
-//! problem documents for whatever the framework refuses by itself, security headers, the log line
-//! and the metrics; then the table.
+//! One layer gives every request its id, the limits on its line, headers and time, a problem document
+//! for whatever the framework refuses by itself, security headers, its log line and its metrics; below
+//! it is the table.
 
 use std::net::{IpAddr, SocketAddr};
+use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -12,9 +13,10 @@ use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
-use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use cp_contracts::ProblemCode;
+use futures_util::FutureExt;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::server::graceful::GracefulShutdown;
@@ -22,7 +24,6 @@ use hyper_util::service::TowerToHyperService;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower::Service;
-use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::App;
 use crate::kernel::answer::Document;
@@ -66,8 +67,7 @@ pub fn router(app: &App) -> Router {
     let _ = telemetry::metrics();
     table()
         .into_router(app.clone())
-        .layer(from_fn(limits))
-        .layer(CatchPanicLayer::custom(panicked))
+        // One layer, not one per concern: each layer costs every request a boxed future.
         .layer(from_fn_with_state(app.clone(), surround))
 }
 
@@ -161,13 +161,11 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
     // Scanners must not make a label of every path that they try.
     let label = matched.unwrap_or_else(|| "unmatched".into());
-    let answer = tokio::time::timeout(REQUEST_TIME, next.run(request)).await;
-    let response = answer.unwrap_or_else(|_| {
-        let detail = "The request took longer than 30 seconds; a change was either made or not: \
-                      ask, or repeat it with its Idempotency-Key.";
-        Error::new(ProblemCode::Timeout, detail).into_response()
-    });
-    let mut response = as_problem(response, &id).await;
+    let response = match limits(&request) {
+        Ok(()) => answer(request, next).await,
+        Err(refusal) => refusal.into_response(),
+    };
+    let mut response = as_problem(response, &id);
     secure(response.headers_mut());
     if let Ok(value) = HeaderValue::try_from(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
@@ -200,42 +198,54 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
     }
 }
 
-async fn limits(request: Request, next: Next) -> Response {
+/// Whether the request line and the headers are of a size that is taken.
+fn limits(request: &Request) -> Result<()> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > URI_LIMIT {
         let detail = format!("The request target has {target} bytes; it takes {URI_LIMIT}.");
-        return Error::new(ProblemCode::UriTooLong, detail).into_response();
+        return Err(Error::new(ProblemCode::UriTooLong, detail));
     }
     let headers: usize =
         request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if headers > HEADER_LIMIT {
         let detail = format!("The headers have {headers} bytes; it takes {HEADER_LIMIT}.");
-        return Error::new(ProblemCode::HeadersTooLarge, detail).into_response();
+        return Err(Error::new(ProblemCode::HeadersTooLarge, detail));
     }
-    next.run(request).await
+    Ok(())
 }
 
-fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
-    let what = panic
-        .downcast_ref::<String>()
-        .map(String::as_str)
-        .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic");
-    Error::internal(anyhow::anyhow!("panic: {what}")).into_response()
+/// The answer of the table, within the time limit; a panic is an answer, too.
+async fn answer(request: Request, next: Next) -> Response {
+    let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
+    match tokio::time::timeout(REQUEST_TIME, answer).await {
+        Ok(Ok(response)) => response,
+        Ok(Err(panic)) => {
+            let what = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or_else(|| panic.downcast_ref::<&str>().copied())
+                .unwrap_or("of unknown cause");
+            Error::internal(anyhow::anyhow!("panic: {what}")).into_response()
+        }
+        Err(_) => {
+            let detail = "The request took longer than 30 seconds; a change was either made or \
+                          not: ask, or repeat it with its Idempotency-Key.";
+            Error::new(ProblemCode::Timeout, detail).into_response()
+        }
+    }
 }
 
 /// Gives refusals their request id, and turns those of the framework into problem documents.
-async fn as_problem(response: Response, id: &str) -> Response {
+fn as_problem(response: Response, id: &str) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
-    let (mut parts, body) = response.into_parts();
+    let (mut parts, _) = response.into_parts();
     let mut document = match parts.extensions.get::<Arc<Error>>() {
         Some(error) => error.document(),
         None => framework_refusal(status).document(),
     };
-    drop(body);
     document.request_id = Some(id.to_owned());
     let text = serde_json::to_vec(&document).unwrap_or_default();
     parts
