@@ -6,6 +6,7 @@ mod architecture;
 mod identity;
 mod kernel;
 mod licensing;
+mod security;
 mod sweep;
 mod tenancy;
 mod world;

@@ -54,7 +54,8 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
 fn the_document_tells_every_line_once() {
     let document = document();
     let paths = document["paths"].as_object().unwrap().values();
-    let operations: Vec<&Value> = paths.flat_map(|path| path.as_object().unwrap().values()).collect();
+    let operations: Vec<&Value> =
+        paths.flat_map(|path| path.as_object().unwrap().values()).collect();
     let ids: BTreeSet<&str> =
         operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
     let table: BTreeSet<&str> = cp_server::routes().table.iter().map(|line| line.name).collect();

@@ -103,7 +103,8 @@ fn no_file_is_longer_than_a_story() {
 
 #[test]
 fn time_and_randomness_are_arguments() {
-    let calls = ["Utc::now", "SystemTime::now", "Uuid::now_v7", "Uuid::new_v4", "SystemRandom::new"];
+    let calls =
+        ["Utc::now", "SystemTime::now", "Uuid::now_v7", "Uuid::new_v4", "SystemRandom::new"];
     let mut found = Vec::new();
     for (file, text) in sources("cp-server/src") {
         // Signing draws its blinding itself; `clock.rs` is where both are injected.
@@ -121,7 +122,8 @@ fn one_module_knows_the_database() {
     let mut found = Vec::new();
     for (file, text) in sources("cp-server/src") {
         let known = ["kernel/db.rs", "kernel/error.rs"].contains(&&*file);
-        if !known && ["sqlx::query", "SqlitePool", "PgPool"].iter().any(|name| text.contains(name)) {
+        if !known && ["sqlx::query", "SqlitePool", "PgPool"].iter().any(|name| text.contains(name))
+        {
             found.push(file);
         }
     }

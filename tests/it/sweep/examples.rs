@@ -89,9 +89,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "service_tokens.rotate" => body(json!({"overlap_seconds": 60})),
         "plans.create" => body(json!({"code": "gold", "name": "Gold"})),
         "plans.migrate" => body(json!({"dry_run": false})),
-        "subscriptions.create" => {
-            body(json!({"plan_code": "free", "status": "canceled"}))
-        }
+        "subscriptions.create" => body(json!({"plan_code": "free", "status": "canceled"})),
         "subscriptions.cancel" => body(json!({"reason": "moved away"})),
         "deployments.create" => body(json!({"name": "lab", "type": "demo"})),
         "licenses.create" => body(json!({

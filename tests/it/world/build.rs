@@ -38,7 +38,8 @@ impl World {
         let body = json!({"name": capitalized(slug), "slug": slug, "owner_user_id": t.owner});
         t.org = id(&self.make("/organizations", body).await);
         let org = format!("/organizations/{}", t.org);
-        let under = async |path: &str, body: Value| id(&self.make(&format!("{org}{path}"), body).await);
+        let under =
+            async |path: &str, body: Value| id(&self.make(&format!("{org}{path}"), body).await);
         t.workspace = under("/workspaces", json!({"name": "Production"})).await;
         t.spare_workspace = under("/workspaces", json!({"name": "Demo", "type": "demo"})).await;
         let role = json!({

@@ -51,8 +51,10 @@ fn binaries() -> Option<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
     let debian = debian.filter_map(|entry| Some(entry.ok()?.path().join("bin")));
-    let complete = |folder: &PathBuf| ["initdb", "postgres"].iter().all(|b| folder.join(b).exists());
-    let found = named.into_iter().chain(std::env::split_paths(&path)).chain(debian).find(complete)?;
+    let complete =
+        |folder: &PathBuf| ["initdb", "postgres"].iter().all(|b| folder.join(b).exists());
+    let found =
+        named.into_iter().chain(std::env::split_paths(&path)).chain(debian).find(complete)?;
     // A link on the PATH is followed: PostgreSQL finds its own files beside its real place.
     found.join("initdb").canonicalize().ok()?.parent().map(Path::to_owned)
 }

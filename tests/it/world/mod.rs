@@ -130,7 +130,8 @@ struct Filled {
 impl World {
     pub async fn on_sqlite() -> Self {
         static FILLED: OnceCell<Filled> = OnceCell::const_new();
-        let filled = FILLED.get_or_init(async || Self::template(Database::sqlite(None).await).await);
+        let filled =
+            FILLED.get_or_init(async || Self::template(Database::sqlite(None).await).await);
         let filled = filled.await;
         let Template::Sqlite(file, _) = &filled.template else { unreachable!("made above") };
         Self::cloned(Database::sqlite(Some(file)).await, filled).await
@@ -139,9 +140,8 @@ impl World {
     /// `None` where there is no PostgreSQL.
     pub async fn on_postgres() -> Option<Self> {
         static FILLED: OnceCell<Option<Filled>> = OnceCell::const_new();
-        let filled = FILLED.get_or_init(async || {
-            Some(Self::template(Database::postgres(None).await?).await)
-        });
+        let filled = FILLED
+            .get_or_init(async || Some(Self::template(Database::postgres(None).await?).await));
         let filled = filled.await.as_ref()?;
         let Template::Postgres(name) = &filled.template else { unreachable!("made above") };
         Some(Self::cloned(Database::postgres(Some(name)).await?, filled).await)

@@ -1,0 +1,147 @@
+//! What a client may send, and what it may not decide.
+
+use axum::http::Method;
+use cp_server::kernel::endpoint::Line;
+use serde_json::{Value, json};
+
+use crate::sweep::examples::example;
+use crate::world::{World, on_both};
+
+/// Values that found a hole in somebody's server once.
+fn nasty() -> Vec<Value> {
+    vec![
+        json!(null),
+        json!(true),
+        json!(0),
+        json!(-1),
+        json!(i64::MAX),
+        json!(u64::MAX),
+        json!(1.5),
+        json!(1e300),
+        json!(""),
+        json!("'; DROP TABLE users; --"),
+        json!("\u{1F600}\u{202E}\u{0301}"),
+        json!("x".repeat(5000)),
+        json!("0000-01-01T00:00:00Z"),
+        json!("9999-12-31T23:59:59.999999999Z"),
+        json!("+262142-12-31T00:00:00Z"),
+        json!("-0001-01-01T00:00:00Z"),
+        json!("01900000-0000-7000-8000-000000000000"),
+        json!([]),
+        json!(["", 1]),
+        json!({}),
+        json!({"": {"a": [null]}, "$ref": "#", "__proto__": 1}),
+    ]
+}
+
+fn members(line: &Line, document: &Value) -> Vec<String> {
+    let Some(input) = &line.input else { return Vec::new() };
+    let input = input.as_value();
+    let schema = match input.get("$ref").and_then(Value::as_str) {
+        Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
+        None => input,
+    };
+    let members = schema.get("properties").and_then(Value::as_object);
+    members.into_iter().flatten().map(|(name, _)| name.clone()).collect()
+}
+
+on_both! {
+    s12_no_value_of_any_member_makes_the_server_fail(world) {
+        let document = cp_server::kernel::openapi::document(cp_server::routes());
+        for line in cp_server::routes().table {
+            for member in members(&line, &document) {
+                for value in nasty() {
+                    let path = world.path_of(&line);
+                    let (path, body) = if line.in_query() {
+                        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                        let text: String = text.bytes().map(|b| format!("%{b:02x}")).collect();
+                        // A purge would leave nothing to try the rest on.
+                        (format!("{path}?{member}={text}"), None)
+                    } else {
+                        let mut body = example(&world, &line).body.unwrap_or(json!({}));
+                        body[&member] = value.clone();
+                        (path, Some(body))
+                    };
+                    let answer = world.root().call(line.method.clone(), &path, body).await;
+                    assert!(
+                        answer.status < 500,
+                        "{} with {member} = {value}: {}",
+                        line.name,
+                        answer.text()
+                    );
+                }
+            }
+        }
+    }
+
+    s12_no_path_makes_the_server_fail(world) {
+        let ids = [
+            "%00", "..%2f..", "%F0%9F%98%80", "-", "0", "null", "%", "%zz", "%ff",
+            "01900000-0000-7000-8000-00000000000G",
+            "{01900000-0000-7000-8000-000000000000}", "urn:uuid:01900000-0000-7000-8000-000000000000",
+        ];
+        for line in cp_server::routes().table {
+            if !line.path.contains('{') {
+                continue;
+            }
+            for id in ids {
+                let path = world.path_to_nobody(&line);
+                let path = path.replace(crate::sweep::examples::NOBODY, id).replace("missing", id);
+                let Ok(uri) = path.parse::<axum::http::Uri>() else { continue };
+                let body = (line.method != Method::GET).then(|| json!({}));
+                let answer = world.root().call(line.method.clone(), &uri.to_string(), body).await;
+                assert!(
+                    (400..500).contains(&answer.status),
+                    "{} {path}: {}",
+                    line.name,
+                    answer.text()
+                );
+            }
+        }
+    }
+
+    s07_what_the_server_decides_cannot_be_sent(world) {
+        let decided = [
+            "id", "organization_id", "created_at", "updated_at", "revision", "key_id",
+            "bundle_hash", "is_system", "status_reason", "plan_version", "last_seen_at",
+            "secret_hash", "effective",
+        ];
+        for line in cp_server::routes().table {
+            if !matches!(line.method, Method::POST | Method::PATCH) || line.input.is_none() {
+                continue;
+            }
+            for member in decided {
+                let mut body = example(&world, &line).body.unwrap_or(json!({}));
+                body[member] = json!("01900000-0000-7000-8000-000000000000");
+                let path = world.path_of(&line);
+                let answer = world.root().call(line.method.clone(), &path, Some(body)).await;
+                assert_eq!(answer.invalid(member)["field"], member, "{}", line.name);
+            }
+        }
+        let license = format!("/licenses/{}", world.acme.license);
+        world.patch(license, json!({"status": "revoked"})).await.invalid("status");
+    }
+
+    an_unknown_member_is_named_where_it_stands(world) {
+        let body = json!({"name": "x", "type": "cloud", "regoin": "eu"});
+        let problem = world.post(world.org("/deployments"), body).await.invalid("regoin");
+        assert!(problem["detail"].as_str().unwrap().contains("region"), "{problem}");
+        let nested = json!({"filter": {"licence": "x"}});
+        world.post("/licenses/bundles", nested).await.invalid("filter.licence");
+        world.get(world.org("/licenses?licence=x")).await.invalid("licence");
+        let missing = world.post(world.org("/deployments"), json!({"type": "cloud"})).await;
+        missing.invalid("name");
+    }
+}
+
+/// Nothing of the database's own words reaches a client.
+#[tokio::test]
+async fn s12_a_failure_says_nothing_of_the_inside() {
+    let world = World::on_sqlite().await;
+    world.exec("ALTER TABLE deployments RENAME TO lost").await;
+    let problem = world.get(world.org("/deployments")).await.refused(500, "internal");
+    let text = problem.to_string().to_lowercase();
+    for word in ["sql", "table", "select", "lost", "src/", ".rs"] {
+        assert!(!text.contains(word), "{text}");
+    }
+}
