@@ -284,9 +284,13 @@ pub fn make(app: &App, now: DateTime<Utc>, facts: &Facts, new: &NewBundle) -> Re
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
     let signer = app.keys.active()?;
     check_size(&claims, signer::token_len(signer.jwk(), payload.len()))?;
-    // A claims object that data planes would refuse is never signed.
-    dp_verifier::check_claims(&payload, &claims.iss, &claims.aud, issued_at.timestamp())
-        .map_err(|e| Error::internal(anyhow::anyhow!("claims of {jti} would be refused: {e}")))?;
+    // A claims object that data planes would refuse is never signed. Every other member was
+    // checked when it was written; features are whatever the vendor likes.
+    dp_verifier::check_claims(&payload, &claims.iss, &claims.aud, issued_at.timestamp()).map_err(
+        |e| {
+            Error::invalid("features", format!("features: data planes would refuse the token: {e}"))
+        },
+    )?;
     let key_id = signer.jwk().kid.clone();
     let token = signer::license_token(signer.as_ref(), &payload).map_err(Error::internal)?;
     let bundle_hash = hex(&sha256(token.as_bytes()));

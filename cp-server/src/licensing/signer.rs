@@ -5,6 +5,7 @@
 //! other answer, and on tokio's blocking pool it would queue behind file and DNS work, so signing
 //! has threads of its own, one per core, behind a queue whose bound is the back-pressure.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, TrySendError, sync_channel};
 use std::sync::{Mutex, PoisonError};
@@ -185,7 +186,8 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            Ok(job) => job(),
+            // A panic ends its job and not the thread, which others wait for.
+            Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             // The pool is dropped: the process ends.
             Err(_) => return,
         }
