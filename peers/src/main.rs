@@ -1,0 +1,69 @@
+//! The verifier beside its limit and its peers, in one run: `peers/run.sh`.
+//!
+//! Absolute times drift with the machine's mood, so everything is measured in turns, many times, and
+//! the medians are compared.
+
+mod beside;
+mod http;
+mod sample;
+mod verify;
+
+use beside::Beside;
+use sample::Sample;
+
+fn main() -> anyhow::Result<()> {
+    let sample = Sample::new()?;
+    println!("One token of {} bytes, RSA-2048.\n", sample.token.len());
+    let program = std::env::args().nth(1);
+    let beside = program.map(|program| Beside::start(&program, &sample));
+    let mut beside = beside.transpose()?;
+    verify::measure(&sample, &mut beside)?.print(
+        "check of one token",
+        "µs",
+        &["raw ring", "raw aws-lc-rs"],
+    );
+    http::measure(&sample, &beside)?.print("axum on loopback", "requests/ms", &["bare app"]);
+    Ok(())
+}
+
+/// What each candidate reached in each turn.
+#[derive(Default)]
+struct Table {
+    rows: Vec<(&'static str, Vec<f64>)>,
+}
+
+impl Table {
+    fn add(&mut self, name: &'static str, value: f64) {
+        match self.rows.iter_mut().find(|(row, _)| *row == name) {
+            Some((_, values)) => values.push(value),
+            None => self.rows.push((name, vec![value])),
+        }
+    }
+
+    /// Prints the medians, and their ratios to those of the rows named as limits.
+    fn print(self, title: &str, unit: &str, limits: &[&str]) {
+        let rows: Vec<(&str, f64)> =
+            self.rows.into_iter().map(|(name, values)| (name, median(values))).collect();
+        let of = |limit: &str| rows.iter().find(|(name, _)| *name == limit).map(|row| row.1);
+        let heads: String = limits.iter().map(|limit| format!(" × {limit} |")).collect();
+        println!("| {title} | {unit} |{heads}");
+        println!("| --- | ---: |{}", " ---: |".repeat(limits.len()));
+        for (name, value) in &rows {
+            let ratios: String = limits
+                .iter()
+                .map(|limit| match of(limit).map(|limit| value / limit) {
+                    Some(ratio) if ratio < 0.05 => format!(" 1/{:.0} |", 1.0 / ratio),
+                    Some(ratio) => format!(" {ratio:.2} |"),
+                    None => " |".to_owned(),
+                })
+                .collect();
+            println!("| {name} | {value:.2} |{ratios}");
+        }
+        println!();
+    }
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
