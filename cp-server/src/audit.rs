@@ -123,35 +123,35 @@ pub async fn record<G>(
 ) -> Result<()> {
     let Trail { before, after, organization: told, reason } = std::mem::take(&mut cx.trail);
     let organization = told.or(organization);
-    append(cx, Entry { action, organization, target, before, after, reason }).await
+    append(cx, vec![Entry { action, organization, target, before, after, reason }]).await
 }
 
-/// Appends one event to the operation's transaction.
-pub async fn append<G>(cx: &mut Cx<G>, entry: Entry<'_>) -> Result<()> {
-    let sql = "INSERT INTO audit_events
-               (id, at, organization_id, actor_kind, actor_id, actor_name, action, target_type,
-                target_id, before, after, reason, request_id, ip)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)";
+/// Appends events to the operation's transaction, in one statement.
+pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
     let extensions = &cx.parts.extensions;
     let request_id = extensions.get::<crate::server::RequestId>().map(|id| id.0.clone());
     let ip = extensions.get::<crate::server::Peer>().map(|peer| peer.0.to_string());
-    cx.tx
-        .q(sql)
-        .bind(AuditEventId::new(&cx.app.random, cx.now))
-        .bind(cx.now)
-        .bind(entry.organization)
-        .bind(cx.caller.kind)
-        .bind(cx.caller.id)
-        .bind(&*cx.caller.name)
-        .bind(entry.action)
-        .bind(entry.target.0)
-        .bind(entry.target.1)
-        .bind(Any::from(entry.before.unwrap_or(Value::Null)))
-        .bind(Any::from(entry.after.unwrap_or(Value::Null)))
-        .bind(entry.reason)
-        .bind(request_id)
-        .bind(ip)
-        .exec()
-        .await?;
+    let (caller, random, now) = (cx.caller.clone(), cx.app.random.clone(), cx.now);
+    let sql = "INSERT INTO audit_events
+               (id, at, organization_id, actor_kind, actor_id, actor_name, action, target_type,
+                target_id, before, after, reason, request_id, ip) VALUES ";
+    let insert = cx.tx.q(sql).rows(entries, |query, entry| {
+        query
+            .bind(AuditEventId::new(&random, now))
+            .bind(now)
+            .bind(entry.organization)
+            .bind(caller.kind)
+            .bind(caller.id)
+            .bind(&*caller.name)
+            .bind(entry.action)
+            .bind(entry.target.0)
+            .bind(entry.target.1)
+            .bind(Any::from(entry.before.unwrap_or(Value::Null)))
+            .bind(Any::from(entry.after.unwrap_or(Value::Null)))
+            .bind(entry.reason)
+            .bind(request_id.as_deref())
+            .bind(ip.as_deref())
+    });
+    insert.exec().await?;
     Ok(())
 }

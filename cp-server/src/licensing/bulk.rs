@@ -4,11 +4,13 @@
 //! one wait for the disk, for all of them. A license that is refused, or that changed in between,
 //! gets its own line with the problem; the others go on.
 
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 use axum::body::{Body, Bytes};
 use axum::http::header;
+use axum::http::request::Parts;
 use axum::response::{IntoResponse, Response};
 use cp_contracts::{LicenseBundleResponse, Problem};
 use futures_util::future::join_all;
@@ -17,10 +19,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::bundles::{self, NewBundle, Signed};
+use super::bundles::{self, Facts, NewBundle, Signed};
 use crate::App;
 use crate::audit::{self, Entry};
 use crate::kernel::caller::Caller;
+use crate::kernel::db::Conn;
 use crate::kernel::endpoint::{Cx, Raw, read_body};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
@@ -73,23 +76,10 @@ async fn issue_many(raw: Raw) -> Result<Response> {
         (None, Some(filter)) => matching(&raw.app, &raw.caller, &filter).await?,
         _ => return Err(Error::invalid("ids", "ids: name the licenses by either ids or filter")),
     };
+    let (app, caller, parts) = (raw.app, raw.caller, Arc::new(raw.parts));
+    let issuance = Issuance { app, caller, parts, bundle };
     let (lines, mut answer) = mpsc::channel::<Bytes>(CHUNK);
-    let (app, caller) = (raw.app, raw.caller);
-    let extensions = raw.parts.extensions;
-    tokio::spawn(async move {
-        let mut ids = VecDeque::from(ids);
-        while !ids.is_empty() {
-            let chunk: Vec<LicenseId> = ids.drain(..CHUNK.min(ids.len())).collect();
-            for line in issue_chunk(&app, &caller, &extensions, chunk, &bundle).await {
-                let Ok(mut text) = serde_json::to_vec(&line) else { return };
-                text.push(b'\n');
-                // The receiver went away: what is committed stays, the rest is not begun.
-                if lines.send(text.into()).await.is_err() {
-                    return;
-                }
-            }
-        }
-    });
+    tokio::spawn(issuance.run(ids, lines));
     let lines = stream::poll_fn(move |cx| answer.poll_recv(cx)).map(Ok::<Bytes, Infallible>);
     let body = Body::from_stream(lines);
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
@@ -109,88 +99,118 @@ async fn matching(app: &App, caller: &Caller, filter: &ManyFilter) -> Result<Vec
     Ok(ids.into_iter().map(|(id,)| id).collect())
 }
 
-async fn issue_chunk(
-    app: &App,
-    caller: &Caller,
-    extensions: &axum::http::Extensions,
-    ids: Vec<LicenseId>,
-    bundle: &NewBundle,
-) -> Vec<Line> {
-    let signing = ids.iter().map(|id| sign_one(app, caller, *id, bundle));
-    let signed = join_all(signing).await;
-    let mut ready = Vec::new();
-    let mut lines = Vec::new();
-    for (id, signed) in ids.into_iter().zip(signed) {
-        match signed {
-            Ok(signed) => ready.push((id, signed)),
-            Err(error) => lines.push(refused(id, &error)),
-        }
-    }
-    match store_all(app, caller, extensions, &ready).await {
-        Ok(()) => lines.extend(ready.into_iter().map(issued)),
-        // One of them changed meanwhile, or the database had enough: one by one, each its answer.
-        Err(_) => {
-            for (id, signed) in ready {
-                let one = [(id, signed)];
-                let done = store_all(app, caller, extensions, &one).await;
-                let [(id, signed)] = one;
-                lines.push(match done {
-                    Ok(()) => issued((id, signed)),
-                    Err(error) => refused(id, &error),
-                });
+/// One request for many bundles.
+#[derive(Clone)]
+struct Issuance {
+    app: App,
+    caller: Caller,
+    parts: Arc<Parts>,
+    bundle: NewBundle,
+}
+
+/// A license, and its token or why it gets none.
+type Tried = (LicenseId, Result<Signed>);
+
+impl Issuance {
+    /// Signs a chunk while the one before is written.
+    async fn run(self, ids: Vec<LicenseId>, lines: mpsc::Sender<Bytes>) {
+        let (signed, mut to_store) = mpsc::channel::<Vec<Tried>>(1);
+        let signing = self.clone();
+        tokio::spawn(async move {
+            for chunk in ids.chunks(CHUNK) {
+                if signed.send(signing.sign(chunk).await).await.is_err() {
+                    return;
+                }
+            }
+        });
+        while let Some(chunk) = to_store.recv().await {
+            for line in self.store(chunk).await {
+                let Ok(mut text) = serde_json::to_vec(&line) else { return };
+                text.push(b'\n');
+                // The receiver went away: what is committed stays, the rest is not begun.
+                if lines.send(text.into()).await.is_err() {
+                    return;
+                }
             }
         }
     }
-    lines
-}
 
-async fn sign_one(app: &App, caller: &Caller, id: LicenseId, bundle: &NewBundle) -> Result<Signed> {
-    let mut tx = app.db.read();
-    let organization = caller
-        .in_organization(&mut tx, id, crate::kernel::caller::Permission::LicensesIssue)
-        .await?;
-    let mut cx = Cx::outside(app, caller.clone(), organization, tx);
-    let facts = bundles::facts(&mut cx, id).await?;
-    let now = cx.now;
-    drop(cx);
-    bundles::sign(app, now, facts, bundle).await
-}
-
-async fn store_all(
-    app: &App,
-    caller: &Caller,
-    extensions: &axum::http::Extensions,
-    ready: &[(LicenseId, Signed)],
-) -> Result<()> {
-    if ready.is_empty() {
-        return Ok(());
+    /// Reads everything in one statement, and signs on all signing threads.
+    async fn sign(&self, ids: &[LicenseId]) -> Vec<Tried> {
+        let mut cx = self.cx(self.app.db.read());
+        let found: HashMap<LicenseId, Facts> = match bundles::facts_of(&mut cx, ids).await {
+            Ok(facts) => facts.into_iter().map(|facts| (facts.license_id, facts)).collect(),
+            Err(error) => {
+                tracing::warn!(%error, "licenses could not be read");
+                let refused = || Err(Error::unavailable("The licenses could not be read.", 5));
+                return ids.iter().map(|id| (*id, refused())).collect();
+            }
+        };
+        // A foreign license reads like a missing one.
+        let held_to = self.caller.scope.organization();
+        let visible = |facts: &Facts| held_to.is_none_or(|own| own == facts.organization_id);
+        let signing = ids.iter().map(|id| {
+            let facts = found.get(id).filter(|facts| visible(facts)).cloned();
+            async move {
+                let facts = facts.ok_or_else(|| Error::not_found("license"))?;
+                bundles::sign(&self.app, self.app.clock.now(), facts, &self.bundle).await
+            }
+        });
+        ids.iter().copied().zip(join_all(signing).await).collect()
     }
-    let tx = app.db.begin().await?;
-    let (mut parts, ()) = axum::http::Request::new(()).into_parts();
-    parts.extensions = extensions.clone();
-    let mut cx = Cx::outside(app, caller.clone(), (), tx);
-    cx.parts = std::sync::Arc::new(parts);
-    for (_, signed) in ready {
-        bundles::store(&mut cx, signed).await?;
-        let entry = Entry {
+
+    /// Writes a chunk in one transaction; if something changed meanwhile, one by one.
+    async fn store(&self, chunk: Vec<Tried>) -> Vec<Line> {
+        let ready: Vec<&Signed> = chunk.iter().filter_map(|(_, s)| s.as_ref().ok()).collect();
+        let stored = self.write(&ready).await.is_ok();
+        let mut lines = Vec::new();
+        for (id, signed) in chunk {
+            let done = match signed {
+                Ok(_) if !stored => self.again(id).await,
+                tried => tried,
+            };
+            lines.push(match done {
+                Ok(signed) => {
+                    Line::Issued { license_id: id, ok: true, bundle: Box::new(signed.response) }
+                }
+                Err(error) => {
+                    Line::Refused { license_id: id, ok: false, problem: error.document() }
+                }
+            });
+        }
+        lines
+    }
+
+    async fn again(&self, id: LicenseId) -> Result<Signed> {
+        let (_, signed) = self.sign(&[id]).await.pop().ok_or_else(Error::stale)?;
+        let signed = signed?;
+        self.write(&[&signed]).await?;
+        Ok(signed)
+    }
+
+    async fn write(&self, ready: &[&Signed]) -> Result<()> {
+        if ready.is_empty() {
+            return Ok(());
+        }
+        let mut cx = self.cx(self.app.db.begin().await?);
+        bundles::store(&mut cx, ready).await?;
+        let entries = ready.iter().map(|signed| Entry {
             action: "bundles.issue",
             organization: Some(signed.organization),
             target: ("bundle", signed.response.jti.to_string()),
             before: None,
             after: Some(signed.record()),
             reason: None,
-        };
-        audit::append(&mut cx, entry).await?;
+        });
+        audit::append(&mut cx, entries.collect()).await?;
+        cx.tx.commit().await?;
+        self.app.committed("bundles.issue_many");
+        Ok(())
     }
-    cx.tx.commit().await?;
-    app.committed("bundles.issue_many");
-    Ok(())
-}
 
-fn issued((license_id, signed): (LicenseId, Signed)) -> Line {
-    Line::Issued { license_id, ok: true, bundle: Box::new(signed.response) }
-}
-
-fn refused(license_id: LicenseId, error: &Error) -> Line {
-    Line::Refused { license_id, ok: false, problem: error.document() }
+    fn cx(&self, tx: Conn) -> Cx<()> {
+        let mut cx = Cx::outside(&self.app, self.caller.clone(), (), tx);
+        cx.parts = self.parts.clone();
+        cx
+    }
 }

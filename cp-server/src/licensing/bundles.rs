@@ -20,6 +20,7 @@ use super::signer;
 use super::subscriptions::SubscriptionStatus;
 use crate::App;
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::db::Query;
 use crate::kernel::endpoint::{BASE, Cx};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId};
@@ -115,7 +116,7 @@ async fn issue(
     let facts = facts(cx, id).await?;
     let signed = sign(&cx.app, cx.now, facts, &new).await?;
     cx.begin().await?;
-    store(cx, &signed).await?;
+    store(cx, &[&signed]).await?;
     cx.trail.after = Some(signed.record());
     Ok(Created(signed.response))
 }
@@ -136,9 +137,9 @@ async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
 }
 
 /// Everything that an issuance is decided and made from.
-#[derive(Debug, sqlx::FromRow)]
+#[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Facts {
-    license_id: LicenseId,
+    pub license_id: LicenseId,
     license_status: LicenseStatus,
     license_seat_cap: Option<i64>,
     license_features: Object,
@@ -146,7 +147,7 @@ pub struct Facts {
     valid_from: DateTime<Utc>,
     valid_until: Option<DateTime<Utc>>,
     grace_days: i64,
-    organization_id: OrganizationId,
+    pub organization_id: OrganizationId,
     organization_name: String,
     organization_slug: String,
     organization_external_id: Option<String>,
@@ -174,6 +175,12 @@ pub struct Facts {
 }
 
 pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<Facts> {
+    let found = facts_of(cx, &[id]).await?.pop();
+    found.ok_or_else(|| Error::not_found("license"))
+}
+
+/// The facts of those of the licenses that exist, in one statement.
+pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>> {
     let sql = "SELECT l.id AS license_id, l.status AS license_status,
                       l.seat_cap AS license_seat_cap, l.features AS license_features,
                       l.revision AS license_revision, l.valid_from, l.valid_until, l.grace_days,
@@ -196,9 +203,9 @@ pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<Facts> {
                JOIN subscriptions s ON s.id = l.subscription_id
                JOIN plans p ON p.id = s.plan_id
                JOIN plan_versions v ON v.plan_id = s.plan_id AND v.version = s.plan_version
-               WHERE l.id = $1";
-    let found: Option<Facts> = cx.tx.q(sql).bind(id).opt().await?;
-    found.ok_or_else(|| Error::not_found("license"))
+               WHERE l.id IN ";
+    let query = cx.tx.q(sql).rows([ids], |query, ids| ids.iter().fold(query, Query::bind));
+    Ok(query.all().await?)
 }
 
 /// The refusals, in the order in which they are told.
@@ -248,9 +255,9 @@ fn subscription_entitles(facts: &Facts, now: DateTime<Utc>) -> bool {
 /// A token, before its row is written.
 pub struct Signed {
     pub response: LicenseBundleResponse,
-    license: LicenseId,
+    pub license: LicenseId,
     pub organization: OrganizationId,
-    license_revision: i64,
+    pub license_revision: i64,
     organization_revision: i64,
 }
 
@@ -314,27 +321,32 @@ pub fn make(app: &App, now: DateTime<Utc>, facts: &Facts, new: &NewBundle) -> Re
     })
 }
 
-/// Writes the bundle's row, if everything is still as it was when the token was signed.
-pub async fn store<G>(cx: &mut Cx<G>, signed: &Signed) -> Result<()> {
-    organizations::hold(cx, signed.organization, signed.organization_revision).await?;
-    let bundle = &signed.response;
-    let (license, revision) = (signed.license, signed.license_revision);
-    licenses::note_bundle(cx, license, revision, &bundle.key_id, &bundle.bundle_hash).await?;
+/// Writes the bundles' rows, if everything is still as it was when the tokens were signed.
+pub async fn store<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
+    let mut read: Vec<_> =
+        signed.iter().map(|s| (s.organization, s.organization_revision)).collect();
+    read.sort_unstable();
+    read.dedup();
+    for (organization, revision) in read {
+        organizations::hold(cx, organization, revision).await?;
+    }
+    licenses::note_bundles(cx, signed).await?;
     let sql = "INSERT INTO bundles
                (id, organization_id, license_id, key_id, audience, bundle_hash, status, issued_at,
-                expires_at)
-               VALUES ($1, $2, $3, $4, $5, $6, 'valid', $7, $8)";
-    let insert = cx
-        .tx
-        .q(sql)
-        .bind(BundleId(bundle.jti))
-        .bind(signed.organization)
-        .bind(license)
-        .bind(&*bundle.key_id)
-        .bind(&*bundle.payload.aud)
-        .bind(&*bundle.bundle_hash)
-        .bind(bundle.issued_at)
-        .bind(bundle.expires_at);
+                expires_at) VALUES ";
+    let insert = cx.tx.q(sql).rows(signed, |query, signed| {
+        let bundle = &signed.response;
+        query
+            .bind(BundleId(bundle.jti))
+            .bind(signed.organization)
+            .bind(signed.license)
+            .bind(&*bundle.key_id)
+            .bind(&*bundle.payload.aud)
+            .bind(&*bundle.bundle_hash)
+            .bind(BundleStatus::Valid)
+            .bind(bundle.issued_at)
+            .bind(bundle.expires_at)
+    });
     insert.exec().await?;
     Ok(())
 }

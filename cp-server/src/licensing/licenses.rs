@@ -1,6 +1,6 @@
 //! Licenses: the entitlement of one deployment under one subscription.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use super::bundles;
+use super::bundles::{self, Signed};
 use super::subscriptions;
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::caller::Scope;
@@ -378,17 +378,24 @@ async fn set_status(
     load(cx, before.id).await
 }
 
-/// Notes the last bundle, if the license is still what was signed.
-pub async fn note_bundle<G>(
-    cx: &mut Cx<G>,
-    id: LicenseId,
-    revision: i64,
-    key_id: &str,
-    bundle_hash: &str,
-) -> Result<()> {
-    let sql = "UPDATE licenses SET key_id = $3, bundle_hash = $4 WHERE id = $1 AND revision = $2";
-    let update = cx.tx.q(sql).bind(id).bind(revision).bind(key_id).bind(bundle_hash);
-    written(update.exec().await)
+/// Notes the last bundles, if the licenses are still what was signed.
+pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
+    let sql = "UPDATE licenses SET key_id = noted.column3, bundle_hash = noted.column4
+               FROM (VALUES ";
+    // A license that was signed several times keeps the last.
+    let last: HashMap<LicenseId, &Signed> = signed.iter().map(|s| (s.license, *s)).collect();
+    let update = cx.tx.q(sql).rows(last.values(), |query, signed| {
+        let bundle = &signed.response;
+        query
+            .bind(signed.license)
+            .bind(signed.license_revision)
+            .bind(&*bundle.key_id)
+            .bind(&*bundle.bundle_hash)
+    });
+    let condition = ") AS noted
+        WHERE licenses.id = noted.column1 AND licenses.revision = noted.column2";
+    let noted = update.sql(condition).exec().await?;
+    if usize::try_from(noted) == Ok(last.len()) { Ok(()) } else { Err(Error::stale()) }
 }
 
 /// Licenses that still grant something, or may again.
