@@ -14,7 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ErrorCode::TokenMalformed;
-use crate::{FeatureNotIncluded, LicenseContext, Verifier, VerifyError};
+use crate::{LicenseContext, NotEntitled, Verifier, VerifyError};
 
 /// Admits requests that have a valid license token, and refuses all others with a problem document.
 ///
@@ -270,11 +270,10 @@ impl IntoResponse for VerifyError {
     }
 }
 
-/// A problem document (RFC 9457) with the code `feature_not_included`.
-impl IntoResponse for FeatureNotIncluded {
+/// A problem document (RFC 9457) with status 403 and the refusal's [code](NotEntitled::code).
+impl IntoResponse for NotEntitled {
     fn into_response(self) -> Response {
-        let title = "The license does not include this";
-        problem(403, "feature_not_included", title, self.to_string())
+        problem(403, self.code(), "The license does not include this", self.to_string())
     }
 }
 

@@ -13,12 +13,16 @@ use uuid::Uuid;
 use crate::ErrorCode::{
     AudienceWrong, ClaimsInvalid, ContractUnsupported, Expired, IssuerWrong, NotYetValid,
 };
-use crate::VerifyError;
 use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
+use crate::{LicenseState, VerifyError};
 
 /// The last second of the year 9999, in seconds since 1970: no date is later.
-const MAX_DATE: i64 = 253_402_300_799;
+pub(crate) const MAX_DATE: i64 = 253_402_300_799;
+
+/// The longest grace that is granted, whatever a token says, in seconds: 90 days. A license that
+/// never ends shall be one that says so in its `exp`.
+pub(crate) const MAX_GRACE: i64 = 90 * 86_400;
 
 /// What the claims of an acceptable token say.
 #[derive(Clone, Debug)]
@@ -27,6 +31,32 @@ pub(crate) struct Rules {
     pub(crate) audience: String,
     /// By how many seconds the clocks of issuer and data plane may differ.
     pub(crate) leeway: i64,
+    /// For how many seconds after `exp` a token may let itself be used, at most.
+    pub(crate) max_grace: i64,
+    /// For how many seconds before `exp` a license is expiring.
+    pub(crate) expiring: i64,
+}
+
+/// The times of a token, in seconds since 1970.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Times {
+    iat: i64,
+    nbf: i64,
+    exp: i64,
+    /// What the token says, which may be any number.
+    grace: i64,
+}
+
+impl Times {
+    pub(crate) fn of(claims: &DeploymentLicenseClaims) -> Self {
+        let grace = claims.enforcement.as_ref().map_or(0, |enforcement| enforcement.grace_seconds);
+        Self { iat: claims.iat, nbf: claims.nbf, exp: claims.exp, grace }
+    }
+
+    /// When the token ends together with its grace: it is over in that second.
+    pub(crate) fn end(&self, max_grace: i64) -> i64 {
+        self.exp.saturating_add(self.grace.clamp(0, max_grace))
+    }
 }
 
 impl Rules {
@@ -37,15 +67,31 @@ impl Rules {
         &self,
         payload: &[u8],
         now: i64,
-    ) -> Result<DeploymentLicenseClaims, VerifyError> {
+    ) -> Result<(DeploymentLicenseClaims, LicenseState), VerifyError> {
         let claims: DeploymentLicenseClaims =
             document(payload).map_err(|fault| self.first_refusal(payload, &fault, now))?;
         self.issuer(Some(&claims.iss))?;
         self.audience(Some(&claims.aud))?;
         contract(claims.contract.as_ref())?;
-        self.times(claims.iat, claims.nbf, claims.exp, now)?;
+        self.times(&Times::of(&claims), now)?;
         consistent(&claims)?;
-        Ok(claims)
+        let state = self.state(&claims, now);
+        Ok((claims, state))
+    }
+
+    /// How a license stands whose times hold.
+    pub(crate) fn state(&self, claims: &DeploymentLicenseClaims, now: i64) -> LicenseState {
+        let times = Times::of(claims);
+        // The leeway admits a token without grace for a moment longer. That is no grace: by the
+        // issuer's clock its time may not be over.
+        let has_grace = times.end(self.max_grace) > times.exp;
+        if has_grace && now >= times.exp {
+            LicenseState::Grace
+        } else if times.exp.saturating_sub(now) <= self.expiring {
+            LicenseState::Expiring
+        } else {
+            LicenseState::Valid
+        }
     }
 
     /// Why a payload that is not a license is refused.
@@ -60,12 +106,17 @@ impl Rules {
         };
         let text = |name: &str| claims.get(name).and_then(Value::as_str);
         let date = |name: &str| claims.get(name).and_then(Value::as_i64);
+        let enforcement = claims.get("enforcement").and_then(Value::as_object);
+        let grace = enforcement.and_then(|members| members.get("grace_seconds")?.as_i64());
+        let grace = grace.unwrap_or_default();
         let refusal = self
             .issuer(text("iss"))
             .and_then(|()| self.audience(text("aud")))
             .and_then(|()| contract(text("contract").and_then(|text| text.parse().ok()).as_ref()))
             .and_then(|()| match (date("iat"), date("nbf"), date("exp")) {
-                (Some(iat), Some(nbf), Some(exp)) => self.times(iat, nbf, exp, now),
+                (Some(iat), Some(nbf), Some(exp)) => {
+                    self.times(&Times { iat, nbf, exp, grace }, now)
+                }
                 _ => Ok(()),
             });
         refusal.err().unwrap_or_else(|| invalid(fault))
@@ -89,8 +140,10 @@ impl Rules {
         Err(VerifyError::new(AudienceWrong, format!("{told}, not for {}", quoted(&self.audience))))
     }
 
-    /// The rules of time: valid from `nbf` on and until just before `exp` (RFC 7519 §4.1.4, §4.1.5).
-    pub(crate) fn times(&self, iat: i64, nbf: i64, exp: i64, now: i64) -> Result<(), VerifyError> {
+    /// The rules of time: valid from `nbf` on and until just before `exp` (RFC 7519 §4.1.4, §4.1.5),
+    /// and then for the grace that the token itself grants.
+    pub(crate) fn times(&self, times: &Times, now: i64) -> Result<(), VerifyError> {
+        let Times { iat, nbf, exp, .. } = *times;
         if [iat, nbf, exp].iter().any(|date| !(0..=MAX_DATE).contains(date)) {
             return Err(VerifyError::new(ClaimsInvalid, "iat, nbf or exp is not a date"));
         }
@@ -98,7 +151,7 @@ impl Rules {
             return Err(VerifyError::new(ClaimsInvalid, "exp is not after nbf and iat"));
         }
         // Dates are bounded above, so only a clock can come near the ends of i64.
-        if now >= exp.saturating_add(self.leeway) {
+        if now >= times.end(self.max_grace).saturating_add(self.leeway) {
             return Err(VerifyError::new(
                 Expired,
                 format!("expired {} s ago", now.saturating_sub(exp)),

@@ -1,6 +1,12 @@
 //! What time it is, and what time it must be at least.
 
+mod kept;
+
+use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+
+use self::kept::Keeper;
 
 /// Tells the time, so that an app or a test can decide it.
 ///
@@ -39,19 +45,40 @@ const TOLERANCE: i64 = 300;
 /// not what this clock once said: a clock that was wrong for a moment, far in the future, would
 /// otherwise end every license for good.
 #[derive(Debug)]
-pub(crate) struct TimeFloor(AtomicI64);
+pub(crate) struct TimeFloor {
+    seconds: Arc<AtomicI64>,
+    keeper: Option<Keeper>,
+}
 
 impl TimeFloor {
     pub(crate) fn new(seconds: i64) -> Self {
-        Self(AtomicI64::new(seconds))
+        Self { seconds: Arc::new(AtomicI64::new(seconds)), keeper: None }
+    }
+
+    /// The same, together with what a file remembers, and from now on kept in it.
+    pub(crate) fn kept_in(self, path: &Path) -> Result<Self, String> {
+        let remembered = kept::load(path)?.unwrap_or_default();
+        self.seconds.fetch_max(remembered, Relaxed);
+        let keeper = Keeper::start(path, Arc::clone(&self.seconds))?;
+        Ok(Self { keeper: Some(keeper), ..self })
     }
 
     pub(crate) fn seconds(&self) -> i64 {
-        self.0.load(Relaxed)
+        self.seconds.load(Relaxed)
     }
 
     pub(crate) fn raise(&self, issued_at: i64) {
-        self.0.fetch_max(issued_at, Relaxed);
+        let before = self.seconds.fetch_max(issued_at, Relaxed);
+        if issued_at > before
+            && let Some(keeper) = &self.keeper
+        {
+            keeper.note(issued_at);
+        }
+    }
+
+    /// Why the file could not be written the last time.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.keeper.as_ref().and_then(Keeper::last_error)
     }
 
     /// Whether a clock says a time that cannot be.

@@ -29,6 +29,8 @@ const MAX_UNKNOWN: usize = 1_000;
 pub(crate) struct FetchSettings {
     /// Where the last good set is kept over restarts.
     store: Option<PathBuf>,
+    /// The PEM file of the only authorities to trust; none for the public ones.
+    ca: Option<PathBuf>,
     /// For how many seconds after its fetch a set may be used.
     max_stale: i64,
     /// How soon after a fetch an unknown key or a failure may cause the next.
@@ -37,7 +39,7 @@ pub(crate) struct FetchSettings {
 
 impl Default for FetchSettings {
     fn default() -> Self {
-        Self { store: None, max_stale: 7 * 86_400, cooldown: Duration::from_secs(30) }
+        Self { store: None, ca: None, max_stale: 7 * 86_400, cooldown: Duration::from_secs(30) }
     }
 }
 
@@ -61,6 +63,13 @@ impl VerifierBuilder {
     /// The file is replaced as a whole and readable by its owner only. Give each data plane its own.
     pub fn jwks_store(mut self, path: impl Into<PathBuf>) -> Self {
         self.fetch_mut().store = Some(path.into());
+        self
+    }
+
+    /// Trusts only the certificate authorities in a PEM file for the JWKS URL, for a control plane
+    /// whose certificate is not from a public one. The file is read once by [`build`](Self::build).
+    pub fn jwks_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.fetch_mut().ca = Some(path.into());
         self
     }
 
@@ -179,7 +188,7 @@ pub(crate) fn start(
     settings: FetchSettings,
     clock: Arc<dyn Clock>,
 ) -> Result<Started, BuildError> {
-    let mut source = Source::new(url).map_err(BuildError::KeysUrl)?;
+    let mut source = Source::new(url, settings.ca.as_deref()).map_err(BuildError::KeysUrl)?;
     let nothing = Snapshot { keys: Arc::new(KeySet::default()), good_until: i64::MIN };
     let keys = Arc::new(Keys::from_pointee(nothing));
     let health = KeysHealth { fetched_at: None, last_error: None, attempts: 0 };

@@ -43,6 +43,11 @@ impl KeySet {
         }
         let set: Map<String, Value> =
             document(text).map_err(|fault| KeySetError::of_set(fault.to_string()))?;
+        Self::of(&set)
+    }
+
+    /// Judges a key set that was read strictly.
+    pub(crate) fn of(set: &Map<String, Value>) -> Result<Self, KeySetError> {
         let Some(Value::Array(entries)) = set.get("keys") else {
             return Err(KeySetError::of_set("has no array `keys`".to_owned()));
         };

@@ -45,17 +45,21 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod bundle;
 mod cache;
 mod claims;
 mod clock;
+mod entitlement;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod files;
 mod json;
 mod jws;
 mod keys;
 mod license;
 mod rsa;
+mod state;
 mod verifier;
 
 #[cfg(feature = "axum")]
@@ -63,9 +67,11 @@ pub use axum::{FeatureLayer, LicenseLayer, LicenseService, NoLicenseLayer, Refus
 pub use cache::CacheStats;
 pub use clock::{Clock, SystemClock};
 pub use cp_contracts;
+pub use entitlement::NotEntitled;
 pub use error::{ErrorCode, VerifyError};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchError, KeysHealth};
 pub use keys::{KeySet, KeySetError};
-pub use license::{FeatureNotIncluded, LicenseContext, Limit};
+pub use license::{LicenseContext, Limit};
+pub use state::LicenseState;
 pub use verifier::{BuildError, Verifier, VerifierBuilder, check_claims};

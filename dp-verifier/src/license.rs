@@ -1,6 +1,5 @@
 //! What a verified token entitles to.
 
-use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -12,6 +11,9 @@ use cp_contracts::{
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 use uuid::Uuid;
+
+use crate::claims::{MAX_GRACE, Times};
+use crate::{LicenseState, NotEntitled};
 
 /// A verified license.
 ///
@@ -25,6 +27,7 @@ use uuid::Uuid;
 #[derive(Clone, Debug, PartialEq)]
 pub struct LicenseContext {
     claims: Arc<DeploymentLicenseClaims>,
+    state: LicenseState,
 }
 
 /// How much of something a license includes.
@@ -68,8 +71,40 @@ impl Limit {
 }
 
 impl LicenseContext {
-    pub(crate) fn new(claims: DeploymentLicenseClaims) -> Self {
-        Self { claims: Arc::new(claims) }
+    pub(crate) fn new(claims: DeploymentLicenseClaims, state: LicenseState) -> Self {
+        Self { claims: Arc::new(claims), state }
+    }
+
+    pub(crate) fn in_state(self, state: LicenseState) -> Self {
+        Self { state, ..self }
+    }
+
+    /// How the license stood when it was verified, for this request.
+    #[must_use]
+    pub fn state(&self) -> LicenseState {
+        self.state
+    }
+
+    /// Insists on one of these states. States that later versions add are refused until an app
+    /// names them.
+    ///
+    /// # Errors
+    ///
+    /// [`NotEntitled`], fit to be returned to the person who asked.
+    ///
+    /// ```
+    /// # use dp_verifier::{LicenseContext, LicenseState, NotEntitled};
+    /// fn create_workspace(license: &LicenseContext, used: u64) -> Result<(), NotEntitled> {
+    ///     license.require_state(&[LicenseState::Valid, LicenseState::Expiring])?;
+    ///     license.require_feature("workspaces_enabled")?;
+    ///     license.require_another("max_workspaces", used)
+    /// }
+    /// ```
+    pub fn require_state(&self, states: &[LicenseState]) -> Result<(), NotEntitled> {
+        match states.contains(&self.state) {
+            true => Ok(()),
+            false => Err(NotEntitled::State { state: self.state }),
+        }
     }
 
     /// A feature's value, as the vendor set it.
@@ -88,11 +123,24 @@ impl LicenseContext {
     ///
     /// # Errors
     ///
-    /// [`FeatureNotIncluded`], fit to be shown to the person who asked for it.
-    pub fn require_feature(&self, name: &str) -> Result<(), FeatureNotIncluded> {
+    /// [`NotEntitled`], fit to be returned to the person who asked.
+    pub fn require_feature(&self, name: &str) -> Result<(), NotEntitled> {
         match self.has_feature(name) {
             true => Ok(()),
-            false => Err(FeatureNotIncluded { name: name.to_owned() }),
+            false => Err(NotEntitled::Feature { name: name.to_owned() }),
+        }
+    }
+
+    /// Insists that one more of a metric is included when `used` are in use.
+    ///
+    /// # Errors
+    ///
+    /// [`NotEntitled`], fit to be returned to the person who asked.
+    pub fn require_another(&self, metric: &str, used: u64) -> Result<(), NotEntitled> {
+        let limit = self.limit(metric);
+        match limit.allows_another(used) {
+            true => Ok(()),
+            false => Err(NotEntitled::Limit { metric: metric.to_owned(), limit }),
         }
     }
 
@@ -173,6 +221,14 @@ impl LicenseContext {
         Duration::from_secs(left)
     }
 
+    /// Until when the token still works after it has expired, in seconds since
+    /// 1970-01-01T00:00:00Z: as the token itself grants, and for 90 days at most. Without such grace
+    /// it is [`expires_at`](Self::expires_at).
+    #[must_use]
+    pub fn grace_until(&self) -> i64 {
+        Times::of(&self.claims).end(MAX_GRACE)
+    }
+
     /// Everything the token says.
     #[must_use]
     pub fn claims(&self) -> &DeploymentLicenseClaims {
@@ -184,12 +240,13 @@ impl LicenseContext {
     }
 }
 
-/// Written as the license's members, with `token_id`, `issuer`, `audience` and, in RFC 3339,
+/// Written as the license's members, with `state`, `token_id`, `issuer`, `audience` and, in RFC 3339,
 /// `issued_at`, `not_before` and `expires_at`.
 impl Serialize for LicenseContext {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
         struct Record<'a> {
+            state: LicenseState,
             token_id: Uuid,
             issuer: &'a str,
             audience: &'a str,
@@ -201,6 +258,7 @@ impl Serialize for LicenseContext {
         }
         let claims = self.claims();
         Record {
+            state: self.state,
             token_id: claims.jti,
             issuer: &claims.iss,
             audience: &claims.aud,
@@ -212,28 +270,6 @@ impl Serialize for LicenseContext {
         .serialize(serializer)
     }
 }
-
-/// The license does not include a feature.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FeatureNotIncluded {
-    name: String,
-}
-
-impl FeatureNotIncluded {
-    /// The feature's name.
-    #[must_use]
-    pub fn name(&self) -> &str {
-        &self.name
-    }
-}
-
-impl fmt::Display for FeatureNotIncluded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "the license does not include the feature {:?}", self.name)
-    }
-}
-
-impl std::error::Error for FeatureNotIncluded {}
 
 fn rfc3339(seconds: i64) -> Option<String> {
     let at: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;

@@ -1,23 +1,21 @@
 //! The verifier: settings, keys, and the check of one token.
 
+mod builder;
+
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use cp_contracts::JwkSet;
 
-use crate::ErrorCode::{KeysUnavailable, KidUnknown, TokenTooLarge};
+pub use self::builder::{BuildError, VerifierBuilder};
+use crate::ErrorCode::{ClockAnomaly, KeysUnavailable, KidUnknown, TokenTooLarge};
 use crate::cache::Cache;
-use crate::claims::Rules;
+use crate::claims::{Rules, Times};
 use crate::clock::TimeFloor;
 use crate::error::quoted;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::rsa::PublicKey;
-use crate::{CacheStats, Clock, KeySet, KeySetError, LicenseContext, SystemClock, VerifyError};
-
-/// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
-const MAX_LEEWAY: i64 = 300;
+use crate::{CacheStats, Clock, KeySet, LicenseContext, LicenseState, VerifyError};
 
 /// Checks license tokens of one issuer for one audience.
 ///
@@ -46,6 +44,9 @@ struct Inner {
     keys: Arc<Keys>,
     clock: Arc<dyn Clock>,
     floor: TimeFloor,
+    /// Whether a clock that cannot be right refuses every token.
+    is_strict: bool,
+    bundled_token: Option<String>,
     cache: Option<Cache>,
     #[cfg(feature = "fetch")]
     refresher: Option<crate::fetch::Refresher>,
@@ -61,7 +62,9 @@ impl Verifier {
     ///
     /// A clock that is more than 5 minutes behind the latest token that was ever verified is not
     /// believed: tokens are then judged at the time when that one was issued, so that setting the
-    /// clock back revives nothing. See [`time_floor`](Self::time_floor).
+    /// clock back revives nothing. The license is then in the state
+    /// [`ClockAnomaly`](LicenseState::ClockAnomaly), or refused with `clock_anomaly` when the
+    /// builder was told [`strict_clock`](VerifierBuilder::strict_clock).
     ///
     /// # Errors
     ///
@@ -69,10 +72,22 @@ impl Verifier {
     /// checks run in a fixed order and the first that fails decides: size, shape, header, key,
     /// signature, and only then the claims.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
-        self.verify_at(token, self.inner.floor.corrected(self.inner.clock.now()))
+        let told = self.inner.clock.now();
+        let now = self.inner.floor.corrected(told);
+        let license = self.verify_at(token, now)?;
+        match (now == told, self.inner.is_strict) {
+            (true, _) => Ok(license),
+            (false, false) => Ok(license.in_state(LicenseState::ClockAnomaly)),
+            (false, true) => {
+                let behind = now.saturating_sub(told);
+                let detail = format!("this clock is {behind} s behind a token that was issued");
+                Err(VerifyError::new(ClockAnomaly, detail))
+            }
+        }
     }
 
-    /// Checks a token as if it were `now`, in seconds since 1970-01-01T00:00:00Z.
+    /// Checks a token as if it were `now`, in seconds since 1970-01-01T00:00:00Z, whatever the clock
+    /// says.
     ///
     /// # Errors
     ///
@@ -84,10 +99,12 @@ impl Verifier {
             && let Some(license) =
                 cache.find(token, &snapshot.keys, |license| self.is_current(license, now))
         {
-            return Ok(license);
+            let state = self.inner.rules.state(license.claims(), now);
+            return Ok(license.in_state(state));
         }
         let payload = jws::open(token, Kind::LICENSE, |kid| self.key(&snapshot, kid, now))?;
-        let license = LicenseContext::new(self.inner.rules.judge(&payload, now)?);
+        let (claims, state) = self.inner.rules.judge(&payload, now)?;
+        let license = LicenseContext::new(claims, state);
         self.inner.floor.raise(license.claims().iat);
         if let Some(cache) = &self.inner.cache {
             cache.keep(token, &snapshot.keys, &license);
@@ -97,8 +114,7 @@ impl Verifier {
 
     /// Whether the times of a license that was found good before still hold.
     fn is_current(&self, license: &LicenseContext, now: i64) -> bool {
-        let claims = license.claims();
-        self.inner.rules.times(claims.iat, claims.nbf, claims.exp, now).is_ok()
+        self.inner.rules.times(&Times::of(license.claims()), now).is_ok()
     }
 
     fn key<'k>(
@@ -122,8 +138,8 @@ impl Verifier {
 
     /// When the latest token that was verified so far was issued, in seconds since 1970.
     ///
-    /// An app that keeps this number over restarts, and gives it to
-    /// [`VerifierBuilder::time_floor`], is protected from a clock that was set back meanwhile.
+    /// [`VerifierBuilder::state_path`] keeps it over restarts; an app may also do so itself and give
+    /// it to [`VerifierBuilder::time_floor`].
     #[must_use]
     pub fn time_floor(&self) -> i64 {
         self.inner.floor.seconds()
@@ -134,6 +150,20 @@ impl Verifier {
     #[must_use]
     pub fn clock_is_behind(&self) -> bool {
         self.inner.floor.refutes(self.inner.clock.now())
+    }
+
+    /// Why the [state file](VerifierBuilder::state_path) could not be written the last time; none
+    /// when it could, or when there is none.
+    #[must_use]
+    pub fn state_error(&self) -> Option<String> {
+        self.inner.floor.last_error()
+    }
+
+    /// The token of the [bundle file](VerifierBuilder::bundle_file), not yet verified; none when
+    /// there is no file or it has only keys.
+    #[must_use]
+    pub fn bundled_token(&self) -> Option<&str> {
+        self.inner.bundled_token.as_deref()
     }
 
     /// How often tokens were found in the cache; none when there is no cache.
@@ -176,202 +206,8 @@ impl Snapshot {
     }
 }
 
-/// The settings of a [`Verifier`].
-#[derive(Default)]
-#[must_use]
-pub struct VerifierBuilder {
-    issuer: Option<String>,
-    audience: Option<String>,
-    keys: Option<Source>,
-    leeway: Option<i64>,
-    clock: Option<Arc<dyn Clock>>,
-    time_floor: Option<i64>,
-    cache: Option<usize>,
-    #[cfg(feature = "fetch")]
-    fetch: crate::fetch::FetchSettings,
-}
-
-enum Source {
-    Json(Vec<u8>),
-    File(PathBuf),
-    #[cfg(feature = "fetch")]
-    Url(String),
-}
-
-impl VerifierBuilder {
-    /// Who issues the tokens: the `iss` of every token must be exactly this. Required.
-    pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
-        self.issuer = Some(issuer.into());
-        self
-    }
-
-    /// For whom tokens are meant: the `aud` of every token must be exactly this. Required.
-    pub fn audience(mut self, audience: impl Into<String>) -> Self {
-        self.audience = Some(audience.into());
-        self
-    }
-
-    /// Takes the issuer's keys from the JSON text of a JWKS.
-    pub fn jwks(mut self, json: impl Into<Vec<u8>>) -> Self {
-        self.keys = Some(Source::Json(json.into()));
-        self
-    }
-
-    /// Takes the issuer's keys from a key set of the contract.
-    pub fn jwk_set(self, set: &JwkSet) -> Self {
-        // Strings cannot fail to be written; an empty text would be refused by `build`.
-        self.jwks(serde_json::to_vec(set).unwrap_or_default())
-    }
-
-    /// Takes the issuer's keys from a file with a JWKS, read once by [`build`](Self::build).
-    pub fn jwks_file(mut self, path: impl Into<PathBuf>) -> Self {
-        self.keys = Some(Source::File(path.into()));
-        self
-    }
-
-    #[cfg(feature = "fetch")]
-    pub(crate) fn set_url(&mut self, url: String) {
-        self.keys = Some(Source::Url(url));
-    }
-
-    #[cfg(feature = "fetch")]
-    pub(crate) fn fetch_mut(&mut self) -> &mut crate::fetch::FetchSettings {
-        &mut self.fetch
-    }
-
-    /// By how many seconds the clocks of issuer and data plane may differ: 0 to 300, 60 by default.
-    pub fn leeway(mut self, seconds: u32) -> Self {
-        self.leeway = Some(i64::from(seconds));
-        self
-    }
-
-    /// What time it must be at least, in seconds since 1970: [`Verifier::time_floor`] of an earlier
-    /// run.
-    pub fn time_floor(mut self, seconds: i64) -> Self {
-        self.time_floor = Some(seconds);
-        self
-    }
-
-    /// How many good tokens to remember, so that seeing one again costs next to nothing: 1,024 by
-    /// default, which takes about 5 MB when it is full of usual tokens; 0 switches it off.
-    ///
-    /// A remembered token is judged by its times again and ends with its key.
-    pub fn cache(mut self, tokens: usize) -> Self {
-        self.cache = Some(tokens);
-        self
-    }
-
-    /// Takes the time from elsewhere than the machine's clock.
-    pub fn clock(mut self, clock: impl Clock) -> Self {
-        self.clock = Some(Arc::new(clock));
-        self
-    }
-
-    /// Makes the verifier.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildError`] when a required setting is missing or a setting cannot be used. With a key set
-    /// URL that cannot be reached, the verifier is made all the same.
-    pub fn build(self) -> Result<Verifier, BuildError> {
-        let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
-        let issuer = filled(self.issuer).ok_or(BuildError::IssuerMissing)?;
-        let audience = filled(self.audience).ok_or(BuildError::AudienceMissing)?;
-        let leeway = self.leeway.unwrap_or(60);
-        if leeway > MAX_LEEWAY {
-            return Err(BuildError::LeewayTooLong);
-        }
-        let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let given = |json: &[u8]| {
-            let keys = KeySet::from_json(json).map_err(BuildError::KeySet)?;
-            Ok(Arc::new(Keys::from_pointee(Snapshot::given(keys))))
-        };
-        #[cfg(feature = "fetch")]
-        let mut refresher = None;
-        let keys = match self.keys.ok_or(BuildError::KeysMissing)? {
-            Source::Json(json) => given(&json)?,
-            Source::File(path) => match std::fs::read(&path) {
-                Ok(json) => given(&json)?,
-                Err(error) => return Err(BuildError::KeysFile { path, error }),
-            },
-            #[cfg(feature = "fetch")]
-            Source::Url(url) => {
-                let started = crate::fetch::start(&url, self.fetch, Arc::clone(&clock))?;
-                refresher = Some(started.refresher);
-                started.keys
-            }
-        };
-        let rules = Rules { issuer, audience, leeway };
-        let cache = Cache::new(self.cache.unwrap_or(1_024));
-        Ok(Verifier {
-            inner: Arc::new(Inner {
-                rules,
-                keys,
-                clock,
-                floor: TimeFloor::new(self.time_floor.unwrap_or(i64::MIN)),
-                cache,
-                #[cfg(feature = "fetch")]
-                refresher,
-            }),
-        })
-    }
-}
-
-/// Why a [`Verifier`] could not be made.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// No issuer was set.
-    IssuerMissing,
-    /// No audience was set.
-    AudienceMissing,
-    /// No source of keys was set.
-    KeysMissing,
-    /// The leeway exceeds 300 seconds.
-    LeewayTooLong,
-    /// The key set file could not be read.
-    KeysFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The key set is refused.
-    KeySet(KeySetError),
-    /// The key set URL cannot be used; says why.
-    #[cfg(feature = "fetch")]
-    KeysUrl(String),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IssuerMissing => f.write_str("an issuer is needed: the control plane's base URL"),
-            Self::AudienceMissing => f.write_str("an audience is needed"),
-            Self::KeysMissing => f.write_str("a source of keys is needed"),
-            Self::LeewayTooLong => write!(f, "the leeway may be at most {MAX_LEEWAY} seconds"),
-            Self::KeysFile { path, error } => {
-                write!(f, "the key set file {} cannot be read: {error}", path.display())
-            }
-            Self::KeySet(error) => error.fmt(f),
-            #[cfg(feature = "fetch")]
-            Self::KeysUrl(why) => write!(f, "the key set URL cannot be used: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::KeysFile { error, .. } => Some(error),
-            Self::KeySet(error) => Some(error),
-            _ => None,
-        }
-    }
-}
-
 /// Checks a payload before it is signed: everything that [`Verifier::verify`] checks in the claims,
-/// at `now` in seconds since 1970-01-01T00:00:00Z and without leeway.
+/// at `now` in seconds since 1970-01-01T00:00:00Z, without leeway and without grace.
 ///
 /// For issuers, so that no verifier ever meets a genuine token that it must refuse.
 ///
@@ -389,6 +225,7 @@ pub fn check_claims(
         let detail = format!("a token of {} bytes of claims is too large", payload.len());
         return Err(VerifyError::new(TokenTooLarge, detail));
     }
-    let rules = Rules { issuer: issuer.to_owned(), audience: audience.to_owned(), leeway: 0 };
+    let (issuer, audience) = (issuer.to_owned(), audience.to_owned());
+    let rules = Rules { issuer, audience, leeway: 0, max_grace: 0, expiring: 0 };
     rules.judge(payload, now).map(drop)
 }

@@ -1,18 +1,22 @@
 //! Checks license tokens from the command line: one JSON result per token.
 
 use std::ffi::OsString;
-use std::io::{self, BufRead, BufReader, BufWriter, Read, Write};
+use std::io::{self, BufRead, BufReader, BufWriter, IsTerminal, Read, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use clap::Parser;
-use dp_verifier::{BuildError, Clock, ErrorCode, LicenseContext, SystemClock, Verifier};
+use dp_verifier::{
+    BuildError, Clock, ErrorCode, LicenseContext, LicenseState, SystemClock, Verifier,
+};
 use serde::Serialize;
 
 /// Check license tokens against the issuer's published keys.
 ///
 /// One JSON object is printed per token, in order:
-///   {"ok":true,"license":{…}}
+///   {"ok":true,"license":{"state":"valid",…}}
 ///   {"ok":false,"code":"expired","detail":"expired 12 s ago"}
 ///
 /// Exit status: 0 when every token is valid, 1 when one or more are refused, 2 when the command
@@ -23,9 +27,18 @@ struct Args {
     /// The token; `-` or nothing reads tokens from standard input, one per line.
     token: Option<OsString>,
 
+    /// After the word `bundle`: a bundle file, whose token is checked with --jwks, else with the
+    /// keys in the file, which then is to be trusted like a key set.
+    #[arg(value_name = "BUNDLE_FILE")]
+    bundle: Option<PathBuf>,
+
     /// The issuer's key set (JWKS): a file, or an https URL (http on this machine).
-    #[arg(long, value_name = "FILE|URL")]
-    jwks: String,
+    #[arg(long, value_name = "FILE|URL", required_unless_present = "bundle")]
+    jwks: Option<String>,
+
+    /// The authority behind the key set's URL, as a PEM file, instead of the public ones.
+    #[arg(long, value_name = "FILE", requires = "jwks")]
+    ca: Option<PathBuf>,
 
     /// The issuer that tokens must name, exactly: the control plane's base URL.
     #[arg(long)]
@@ -43,7 +56,8 @@ struct Args {
     #[arg(long, value_name = "SECONDS", default_value_t = 60)]
     leeway: u32,
 
-    /// Say on standard error, in words, why a token is refused and what to do about it.
+    /// Say on standard error, in words, how each license stands, or why the token is refused and what
+    /// to do about it.
     #[arg(long)]
     explain: bool,
 }
@@ -51,7 +65,8 @@ struct Args {
 const EXAMPLES: &str = "Examples:
   dp-verify --jwks jwks.json --issuer https://cp.example --audience data-plane \"$LICENSE_TOKEN\"
   dp-verify --jwks https://cp.example/.well-known/jwks.json --issuer https://cp.example \\
-      --audience data-plane --explain - < tokens.txt";
+      --audience data-plane --explain - < tokens.txt
+  dp-verify --issuer https://cp.example --audience data-plane bundle license.json";
 
 /// Lines are cut a little above the verifier's limit, so that no input fills the memory.
 const MAX_LINE: usize = 17 * 1024;
@@ -64,6 +79,10 @@ const MAX_BATCH: usize = 4_096;
 
 fn main() -> ExitCode {
     let args = Args::parse();
+    if args.bundle.is_some() && args.token.as_ref().is_none_or(|word| word != "bundle") {
+        eprintln!("dp-verify: there is more than one token; give many on standard input");
+        return ExitCode::from(2);
+    }
     let keys = match verifier(&args) {
         Ok(keys) => keys,
         Err(why) => {
@@ -76,8 +95,12 @@ fn main() -> ExitCode {
     }
     let check = |line: &[u8]| check(&keys, args.now, line);
     let mut output = BufWriter::new(io::stdout().lock());
-    let printed = match &args.token {
-        Some(token) if token != "-" => {
+    let printed = match (&args.token, &args.bundle) {
+        (_, Some(_)) => {
+            let token = keys.as_ref().ok().and_then(Verifier::bundled_token).unwrap_or_default();
+            print(&mut output, [check(token.as_bytes())], args.explain)
+        }
+        (Some(token), None) if token != "-" => {
             print(&mut output, [check(token.as_encoded_bytes())], args.explain)
         }
         _ => {
@@ -104,8 +127,21 @@ type Keys = Result<Verifier, String>;
 fn verifier(args: &Args) -> Result<Keys, BuildError> {
     let builder =
         Verifier::builder().issuer(&args.issuer).audience(&args.audience).leeway(args.leeway);
-    let is_url = args.jwks.starts_with("https://") || args.jwks.starts_with("http://");
-    let builder = if is_url { builder.jwks_url(&args.jwks) } else { builder.jwks_file(&args.jwks) };
+    let builder = match &args.bundle {
+        Some(path) => builder.bundle_file(path),
+        None => builder,
+    };
+    let builder = match &args.jwks {
+        Some(url) if url.starts_with("https://") || url.starts_with("http://") => {
+            builder.jwks_url(url)
+        }
+        Some(path) => builder.jwks_file(path),
+        None => builder,
+    };
+    let builder = match &args.ca {
+        Some(path) => builder.jwks_ca_file(path),
+        None => builder,
+    };
     match builder.build() {
         Ok(verifier) => match verifier.keys_health() {
             Some(health) if health.fetched_at.is_none() => {
@@ -113,9 +149,11 @@ fn verifier(args: &Args) -> Result<Keys, BuildError> {
             }
             _ => Ok(Ok(verifier)),
         },
-        Err(error @ (BuildError::KeysFile { .. } | BuildError::KeySet(_))) => {
-            Ok(Err(error.to_string()))
-        }
+        Err(
+            error @ (BuildError::KeysFile { .. }
+            | BuildError::KeySet(_)
+            | BuildError::BundleFile { .. }),
+        ) => Ok(Err(error.to_string())),
         Err(error) => Err(error),
     }
 }
@@ -162,12 +200,58 @@ fn check_lines(
     explain: bool,
 ) -> io::Result<bool> {
     let mut all_valid = true;
+    let mut progress = Progress::start(explain);
     loop {
         let batch = read_batch(&mut input)?;
         if batch.is_empty() {
+            progress.end();
             return Ok(all_valid);
         }
-        all_valid &= print(output, check_batch(&batch, &check), explain)?;
+        let results = check_batch(&batch, &check);
+        progress.add(&results);
+        all_valid &= print(output, results, explain)?;
+    }
+}
+
+/// A line on the terminal that tells how far it has come.
+struct Progress {
+    is_shown: bool,
+    checked: usize,
+    refused: usize,
+    started: Instant,
+    shown: Instant,
+}
+
+impl Progress {
+    /// Shown only on a terminal where nothing else is written.
+    fn start(explain: bool) -> Self {
+        let is_shown = !explain && io::stderr().is_terminal() && !io::stdout().is_terminal();
+        let now = Instant::now();
+        Self { is_shown, checked: 0, refused: 0, started: now, shown: now }
+    }
+
+    fn add(&mut self, results: &[Checked]) {
+        let refused = results.iter().filter(|result| result.is_err()).count();
+        self.checked = self.checked.saturating_add(results.len());
+        self.refused = self.refused.saturating_add(refused);
+        if self.is_shown && self.shown.elapsed() >= Duration::from_millis(100) {
+            self.shown = Instant::now();
+            eprint!("\r{self}");
+        }
+    }
+
+    fn end(&self) {
+        if self.is_shown && self.checked > 0 {
+            eprintln!("\r{self}");
+        }
+    }
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { checked, refused, .. } = self;
+        let seconds = self.started.elapsed().as_secs();
+        write!(f, "{checked} checked, {refused} refused, {seconds} s")
     }
 }
 
@@ -247,13 +331,23 @@ fn print(
 
 fn in_words(result: &Checked) -> String {
     match result {
-        Ok(license) => format!(
-            "Valid: {} for {} of {}, {} seats.",
-            license.plan().name,
-            license.deployment().name,
-            license.organization().name,
-            license.seat_cap(),
-        ),
+        Ok(license) => {
+            let state = match license.state() {
+                LicenseState::Valid => "Valid",
+                LicenseState::Expiring => "Valid, but expires soon: ask for a new license token",
+                LicenseState::Grace => {
+                    "Expired and in its time of grace: ask for a new license token now"
+                }
+                other => other.as_str(),
+            };
+            format!(
+                "{state}. {} for {} of {}, {} seats.",
+                license.plan().name,
+                license.deployment().name,
+                license.organization().name,
+                license.seat_cap(),
+            )
+        }
         Err(Refusal { code, detail }) => format!("Refused ({code}): {detail}. {}", code.advice()),
     }
 }

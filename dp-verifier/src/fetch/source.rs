@@ -1,11 +1,14 @@
 //! One URL, asked over HTTP.
 
 use std::net::Ipv4Addr;
+use std::path::Path;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, StatusCode, Uri, header};
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::store::Stored;
+use crate::files;
 use crate::keys::MAX_SET;
 
 /// How long one request may take in all.
@@ -13,6 +16,9 @@ pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// The bounds of how long an answer is taken to be fresh, whatever the server says, in seconds.
 const MAX_AGE: std::ops::RangeInclusive<u64> = 60..=3_600;
+
+/// The largest CA file, in bytes.
+const MAX_CA: usize = 1024 * 1024;
 
 /// What an answer without `max-age` gets, in seconds.
 const DEFAULT_AGE: u64 = 300;
@@ -31,7 +37,7 @@ pub(super) enum Answer {
 }
 
 impl Source {
-    pub(super) fn new(url: &str) -> Result<Self, String> {
+    pub(super) fn new(url: &str, ca: Option<&Path>) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
         let host = uri.host().unwrap_or_default();
         let is_here = is_loopback(host);
@@ -53,6 +59,10 @@ impl Source {
             .http_status_as_error(false)
             .user_agent(concat!("dp-verifier/", env!("CARGO_PKG_VERSION")));
         let config = if is_here { config.proxy(None) } else { config };
+        let config = match ca {
+            Some(path) => config.tls_config(trusting(path)?),
+            None => config,
+        };
         Ok(Self {
             agent: config.build().into(),
             url: url.to_owned(),
@@ -119,6 +129,27 @@ impl Source {
     }
 }
 
+/// Trusts the authorities in a PEM file and no other.
+fn trusting(path: &Path) -> Result<TlsConfig, String> {
+    let failed = |why: String| format!("the CA file {}: {why}", path.display());
+    let pem = files::read(path, MAX_CA).map_err(|error| failed(error.to_string()))?;
+    if pem.len() > MAX_CA {
+        return Err(failed(format!("has more than {MAX_CA} bytes")));
+    }
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => return Err(failed("has something else than certificates".to_owned())),
+            Err(error) => return Err(failed(error.to_string())),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(failed("has no certificate in PEM".to_owned()));
+    }
+    Ok(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build())
+}
+
 /// Whether requests to a host stay on this machine.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
@@ -150,7 +181,7 @@ mod tests {
             "http://127.0.0.1/",
             "http://[::1]:8801/",
         ] {
-            assert!(Source::new(url).is_ok(), "{url}");
+            assert!(Source::new(url, None).is_ok(), "{url}");
         }
         for url in [
             "http://cp.example/jwks.json",
@@ -164,8 +195,25 @@ mod tests {
             "https://",
             "",
         ] {
-            assert!(Source::new(url).is_err(), "{url}");
+            assert!(Source::new(url, None).is_err(), "{url}");
         }
+    }
+
+    #[test]
+    fn v12_a_ca_file_has_certificates_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("ca.pem");
+        let url = "https://cp.example/jwks.json";
+        assert!(Source::new(url, Some(&path)).is_err());
+        let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
+        let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n";
+        for pem in ["", "no PEM", key, broken] {
+            std::fs::write(&path, pem).unwrap();
+            assert!(Source::new(url, Some(&path)).is_err(), "{pem}");
+        }
+        let good = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
+        std::fs::write(&path, good).unwrap();
+        assert!(Source::new(url, Some(&path)).is_ok());
     }
 
     #[test]

@@ -1,10 +1,12 @@
 //! The last good key set on disk.
 
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::fs::File;
+use std::io::{self, Read};
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+
+use crate::files;
 
 /// Larger files are none of ours: a set, escaped as a string, and a few words.
 const MAX_FILE: u64 = 256 * 1024;
@@ -33,25 +35,8 @@ pub(super) fn load(path: &Path) -> Result<Option<Stored>, String> {
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Replaces the file as a whole: after a crash there is the old one or the new one.
+/// Replaces the file. Who can write keys into it can issue licenses.
 pub(super) fn save(path: &Path, stored: &Stored) -> Result<(), String> {
-    let write = || -> io::Result<()> {
-        let mut name = path.file_name().unwrap_or_default().to_owned();
-        name.push(format!(".{}.new", std::process::id()));
-        let new = path.with_file_name(name);
-        match fs::remove_file(&new) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true);
-        // Who can write keys into this file can issue licenses.
-        #[cfg(unix)]
-        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-        let mut file = options.open(&new)?;
-        file.write_all(&serde_json::to_vec(stored)?)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
-    };
+    let write = || files::replace(path, &serde_json::to_vec(stored)?);
     write().map_err(|error| format!("{} cannot be written: {error}", path.display()))
 }

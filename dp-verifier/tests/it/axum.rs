@@ -5,7 +5,9 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use axum::{Router, routing::get};
 use dp_verifier::cp_contracts::Problem;
-use dp_verifier::{FeatureLayer, LicenseContext, LicenseLayer, Verifier};
+use dp_verifier::{
+    FeatureLayer, LicenseContext, LicenseLayer, LicenseState, NotEntitled, Verifier,
+};
 use http_body_util::BodyExt;
 use serde_json::json;
 use tower::ServiceExt;
@@ -130,4 +132,21 @@ fn a_route_without_the_layer_fails_closed() {
     let headers = [("x-license-token", token.as_str())];
     assert_problem(answer(app.clone(), "/", &headers), 500, "internal");
     assert_problem(answer(app, "/feature", &headers), 500, "internal");
+}
+
+#[test]
+fn a_handler_returns_what_is_not_included_as_it_is() {
+    async fn strict(license: LicenseContext) -> Result<&'static str, NotEntitled> {
+        license.require_state(&[LicenseState::Valid, LicenseState::Expiring])?;
+        license.require_another("max_nothing", 0)?;
+        Ok("unreachable")
+    }
+    let app = || Router::new().route("/", get(strict)).layer(layer());
+    let mut late = claims_with("/exp", json!(NOW - 1));
+    late["enforcement"]["grace_seconds"] = json!(60);
+    for (claims, code) in [(late, "license_state_insufficient"), (claims(), "limit_reached")] {
+        let token = KEY.token(&claims);
+        let response = answer(app(), "/", &[("x-license-token", &token)]);
+        assert_problem(response, 403, code);
+    }
 }

@@ -12,7 +12,8 @@ fn v16_the_codes_are_these() {
     let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     let stable = "token_missing token_malformed token_too_large alg_not_allowed kid_missing \
         kid_unknown signature_invalid typ_wrong issuer_wrong audience_wrong expired not_yet_valid \
-        claims_invalid contract_unsupported revoked suspended status_stale keys_unavailable";
+        claims_invalid contract_unsupported revoked suspended status_stale keys_unavailable \
+        clock_anomaly";
     assert_eq!(codes, stable.split_whitespace().collect::<Vec<_>>());
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len());
     for code in ErrorCode::ALL {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use dp_verifier::{LicenseContext, Limit};
+use dp_verifier::{LicenseContext, LicenseState, Limit};
 use serde_json::{Value, json};
 
 use crate::support::*;
@@ -96,11 +96,38 @@ fn v16_the_logged_form_has_no_token() {
     let token = KEY.token(&claims());
     let license = verify(&token).unwrap();
     let logged = serde_json::to_value(&license).unwrap();
+    assert_eq!(logged["state"], "valid");
     assert_eq!(logged["expires_at"], "2026-01-31T00:00:00Z");
     assert_eq!(logged["organization"]["name"], "Acme GmbH");
     assert_eq!(logged["token_id"], "018f2a00-0000-7000-8000-000000000005");
     for part in token.split('.') {
         assert!(!logged.to_string().contains(part));
         assert!(!format!("{license:?}").contains(part));
+    }
+}
+
+#[test]
+fn what_is_not_included_can_be_returned_as_it_is() {
+    let mut claims = claims_with("/license/limits", json!({ "max_workspaces": 3, "none": 0 }));
+    claims["license"]["features"] = json!({ "on": true });
+    let license = verify_claims(&claims).unwrap();
+    license.require_feature("on").unwrap();
+    license.require_another("max_workspaces", 2).unwrap();
+    license.require_state(&[LicenseState::Valid, LicenseState::Expiring]).unwrap();
+    let refusals = [
+        (license.require_feature("off"), "feature_not_included", "the feature \"off\""),
+        (license.require_another("max_workspaces", 3), "limit_reached", "includes 3 of"),
+        (license.require_another("absent", 0), "limit_reached", "not include \"absent\""),
+        (
+            license.require_state(&[LicenseState::Grace]),
+            "license_state_insufficient",
+            "state valid",
+        ),
+        (license.require_state(&[]), "license_state_insufficient", "state valid"),
+    ];
+    for (refusal, code, words) in refusals {
+        let refused = refusal.unwrap_err();
+        assert_eq!(refused.code(), code);
+        assert!(refused.to_string().contains(words), "{refused}");
     }
 }

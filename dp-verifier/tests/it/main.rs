@@ -8,6 +8,7 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod bundle;
 mod cache;
 mod claims;
 #[cfg(feature = "cli")]
@@ -21,4 +22,5 @@ mod form;
 mod key_sets;
 mod license;
 mod properties;
+mod state;
 mod support;

@@ -70,10 +70,12 @@ pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The claims of the golden license, which begins 774,400 s before [`NOW`].
+/// The claims of the golden license, which begins 774,400 s before [`NOW`], without its grace.
 pub(crate) fn claims() -> Value {
     let text = include_str!("../../../cp-contracts/golden/2.5.0/license_claims.json");
-    serde_json::from_str(text).unwrap()
+    let mut claims: Value = serde_json::from_str(text).unwrap();
+    claims["enforcement"]["grace_seconds"] = json!(0);
+    claims
 }
 
 /// The golden claims, with the value at a JSON pointer replaced, or removed.
