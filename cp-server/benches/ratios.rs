@@ -23,7 +23,7 @@ use cp_server::kernel::db::Db;
 use cp_server::kernel::endpoint::Cx;
 use cp_server::kernel::ids::LicenseId;
 use cp_server::kernel::secret::Kek;
-use cp_server::licensing::bundles::{self, Facts, NewBundle};
+use cp_server::licensing::issuance::{self, Facts, NewBundle};
 use cp_server::licensing::signer::{LocalKey, Signer};
 use cp_server::{App, Settings, identity, licensing, server};
 use serde_json::{Map, Value, json};
@@ -58,7 +58,7 @@ async fn signing(world: &World) {
     let (mut raw, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         raw.push(per_second(|| drop(key.sign(&message).unwrap())));
-        ours.push(per_second(|| drop(bundles::make(&world.app, now, &facts, &new).unwrap())));
+        ours.push(per_second(|| drop(issuance::make(&world.app, now, &facts, &new).unwrap())));
     }
     row("issue one bundle, in memory / RSA-2048 signature, one core", raw, ours);
 }
@@ -125,7 +125,7 @@ impl World {
 
     async fn facts(&self) -> (Facts, DateTime<Utc>) {
         let mut cx = Cx::outside(&self.app, Caller::system("bench"), (), self.app.db.read());
-        let facts = bundles::facts(&mut cx, self.license).await.unwrap();
+        let facts = issuance::facts(&mut cx, self.license).await.unwrap();
         (facts, cx.now)
     }
 

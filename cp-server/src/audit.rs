@@ -81,9 +81,9 @@ async fn list(cx: &mut Cx, _: Org, list: List<AuditFilter>) -> Result<Page<Audit
 }
 
 fn narrowed<'c>(
-    query: crate::kernel::db::Rows<'c, AuditEvent>,
+    query: crate::kernel::query::Rows<'c, AuditEvent>,
     filter: &AuditFilter,
-) -> crate::kernel::db::Rows<'c, AuditEvent> {
+) -> crate::kernel::query::Rows<'c, AuditEvent> {
     query
         .and_some(" AND action = ?", filter.action.as_deref())
         .and_some(" AND actor_id = ?", filter.actor)

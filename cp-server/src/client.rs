@@ -14,7 +14,7 @@ use tower::ServiceExt;
 
 use crate::App;
 use crate::kernel::caller::Caller;
-use crate::kernel::endpoint::Line;
+use crate::kernel::table::Line;
 
 /// Where operations are called.
 pub enum Client {

@@ -28,9 +28,9 @@ use chrono::TimeDelta;
 use kernel::caller::Authenticate;
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
-use kernel::endpoint::Routes;
 use kernel::memory::Generation;
 use kernel::secret::Kek;
+use kernel::table::Routes;
 use licensing::keys::Keyring;
 use licensing::signer::SignerPool;
 
@@ -78,7 +78,7 @@ impl App {
             random,
             kek,
             settings,
-            credentials: vec![Box::new(identity::service_tokens::ServiceTokens::default())],
+            credentials: vec![Box::new(identity::credentials::ServiceTokens::default())],
             keys: Keyring::default(),
             signers: SignerPool::start(),
             generation: Generation::default(),

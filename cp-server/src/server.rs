@@ -27,8 +27,8 @@ use tower::Service;
 
 use crate::App;
 use crate::kernel::answer::Document;
-use crate::kernel::endpoint::Raw;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::table::Raw;
 use crate::kernel::{idempotency, openapi};
 use crate::{routes as table, telemetry};
 

@@ -11,12 +11,12 @@ use super::users;
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::caller::Scope;
 use crate::kernel::clock::after;
-use crate::kernel::db::Rows;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
+use crate::kernel::query::Rows;
 use crate::kernel::record::{Codes, Record};
 use crate::kernel::text::{Email, PermissionCode};
 use crate::tenancy::{organizations, workspaces};
@@ -418,7 +418,7 @@ impl Record for MembershipRow {
 
 impl From<MembershipRow> for Membership {
     fn from(row: MembershipRow) -> Self {
-        let effective_permissions = union(&row.role_permissions, &row.permissions);
+        let effective_permissions = roles::union(&row.role_permissions, &row.permissions);
         Self {
             id: row.id,
             organization_id: row.organization_id,
@@ -439,15 +439,4 @@ impl From<MembershipRow> for Membership {
             updated_at: row.updated_at,
         }
     }
-}
-
-/// The role's permissions, then the extra ones that it lacks.
-pub fn union(role: &[String], extra: &[String]) -> Vec<String> {
-    let mut all = role.to_vec();
-    for code in extra {
-        if !all.contains(code) {
-            all.push(code.clone());
-        }
-    }
-    all
 }

@@ -1,5 +1,6 @@
 //! Who people and machines are, and what they may do.
 
+pub mod credentials;
 pub mod me;
 pub mod memberships;
 pub mod roles;

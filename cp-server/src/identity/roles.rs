@@ -275,6 +275,17 @@ fn codes(permissions: Vec<PermissionCode>) -> Codes {
     codes.into()
 }
 
+/// The role's permissions, then the extra ones that it lacks.
+pub fn union(role: &[String], extra: &[String]) -> Vec<String> {
+    let mut all = role.to_vec();
+    for code in extra {
+        if !all.contains(code) {
+            all.push(code.clone());
+        }
+    }
+    all
+}
+
 /// A role that every installation has.
 struct SystemRole {
     code: &'static str,

@@ -9,8 +9,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::memberships::{self, MembershipStatus, union};
-use super::roles::RoleScope;
+use super::memberships::{self, MembershipStatus};
+use super::roles::{RoleScope, union};
 use super::users;
 use crate::kernel::answer::Rendered;
 use crate::kernel::caller::{Anywhere, Scope};

@@ -12,15 +12,13 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgArguments, PgConnectOptions, PgPool, PgPoolOptions, PgRow};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
-    SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions,
-    SqliteRow, SqliteSynchronous,
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{
-    Arguments, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr, Sqlite, Transaction, Type,
-};
+use sqlx::{Postgres, Sqlite, Transaction};
 
+use super::query::{Query, Rows, Text};
 use super::record::Record;
 
 #[derive(Clone, Debug)]
@@ -186,11 +184,11 @@ impl Conn {
         }
     }
 
-    fn is_sqlite(&self) -> bool {
+    pub(super) fn is_sqlite(&self) -> bool {
         matches!(self, Self::Idle(Db::Sqlite { .. }) | Self::Sqlite(_) | Self::SqliteTx(_))
     }
 
-    async fn connect(&mut self) -> sqlx::Result<()> {
+    pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Idle(Db::Sqlite { read, .. }) => *self = Self::Sqlite(read.acquire().await?),
             Self::Idle(Db::Postgres(pool)) => *self = Self::Postgres(pool.acquire().await?),
@@ -219,257 +217,6 @@ impl Conn {
     pub fn returning<R: Record>(&mut self, statement: &'static str) -> Rows<'_, R> {
         let sql = format!("{statement} RETURNING {}", R::COLUMNS);
         Rows(Query::new(self, Text::Built(sql)), PhantomData)
-    }
-}
-
-/// A value that both databases take.
-pub trait Value<'q>:
-    Encode<'q, Sqlite> + Type<Sqlite> + Encode<'q, Postgres> + Type<Postgres>
-{
-}
-impl<'q, T> Value<'q> for T where
-    T: Encode<'q, Sqlite> + Type<Sqlite> + Encode<'q, Postgres> + Type<Postgres>
-{
-}
-
-/// A row that both databases give.
-pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{}
-
-/// A statement in the making.
-pub struct Query<'c> {
-    conn: &'c mut Conn,
-    text: Text,
-    args: Args,
-    bound: usize,
-    refused: Option<sqlx::error::BoxDynError>,
-}
-
-enum Text {
-    Static(&'static str),
-    Built(String),
-}
-
-enum Args {
-    Sqlite(SqliteArguments),
-    Postgres(PgArguments),
-}
-
-enum Found {
-    Sqlite(Vec<SqliteRow>),
-    Postgres(Vec<PgRow>),
-}
-
-impl<'c> Query<'c> {
-    fn new(conn: &'c mut Conn, text: Text) -> Self {
-        let args = if conn.is_sqlite() {
-            Args::Sqlite(SqliteArguments::default())
-        } else {
-            Args::Postgres(PgArguments::default())
-        };
-        Query { conn, text, args, bound: 0, refused: None }
-    }
-
-    /// Binds the next `$n`.
-    pub fn bind<'q>(mut self, value: impl Value<'q>) -> Self {
-        let done = match &mut self.args {
-            Args::Sqlite(args) => Arguments::add(args, value),
-            Args::Postgres(args) => Arguments::add(args, value),
-        };
-        self.bound += 1;
-        self.refused = self.refused.or(done.err());
-        self
-    }
-
-    /// Appends text in which every `?` stands for `value`.
-    pub fn and<'q>(mut self, text: &'static str, value: impl Value<'q>) -> Self {
-        let place = format!("${}", self.bound + 1);
-        self.push(&text.replace('?', &place));
-        self.bind(value)
-    }
-
-    /// Appends a filter when there is something to filter by.
-    pub fn and_some<'q, T: Value<'q>>(self, text: &'static str, value: Option<T>) -> Self {
-        match value {
-            Some(value) => self.and(text, value),
-            None => self,
-        }
-    }
-
-    pub fn sql(mut self, text: &'static str) -> Self {
-        self.push(text);
-        self
-    }
-
-    /// Appends `($1, $2), ($3, $4)`: a list of places for each item, bound by `bind`. For
-    /// `VALUES` of many rows; the databases take some ten thousand places in one statement.
-    pub fn rows<T>(
-        mut self,
-        items: impl IntoIterator<Item = T>,
-        bind: impl Fn(Self, T) -> Self,
-    ) -> Self {
-        for (n, item) in items.into_iter().enumerate() {
-            let first = self.bound + 1;
-            self = bind(self, item);
-            let places: Vec<String> = (first..=self.bound).map(|n| format!("${n}")).collect();
-            let comma = if n == 0 { "" } else { ", " };
-            self.push(&format!("{comma}({})", places.join(", ")));
-        }
-        self
-    }
-
-    fn push(&mut self, text: &str) {
-        let before = match std::mem::replace(&mut self.text, Text::Static("")) {
-            Text::Static(text) => text.to_owned(),
-            Text::Built(text) => text,
-        };
-        self.text = Text::Built(before + text);
-    }
-
-    pub async fn all<T: Row>(self) -> sqlx::Result<Vec<T>> {
-        self.run(usize::MAX).await?.decode()
-    }
-
-    pub async fn one<T: Row>(self) -> sqlx::Result<T> {
-        self.opt().await?.ok_or(sqlx::Error::RowNotFound)
-    }
-
-    pub async fn opt<T: Row>(self) -> sqlx::Result<Option<T>> {
-        Ok(self.run(1).await?.decode()?.pop())
-    }
-
-    /// The only column of the only row.
-    pub async fn value<T>(self) -> sqlx::Result<Option<T>>
-    where
-        (T,): Row,
-    {
-        Ok(self.opt::<(T,)>().await?.map(|(value,)| value))
-    }
-
-    /// How many rows it touched.
-    pub async fn exec(self) -> sqlx::Result<u64> {
-        let (conn, text, args) = self.ready()?;
-        conn.connect().await?;
-        match (conn, args) {
-            (Conn::Sqlite(c), Args::Sqlite(a)) => lite_exec(c, text, a).await,
-            (Conn::SqliteTx(c), Args::Sqlite(a)) => lite_exec(c, text, a).await,
-            (Conn::Postgres(c), Args::Postgres(a)) => pg_exec(c, text, a).await,
-            (Conn::PostgresTx(c), Args::Postgres(a)) => pg_exec(c, text, a).await,
-            _ => unreachable!("arguments are made for their connection"),
-        }
-    }
-
-    // Not generic: compiled once, and the one place where a driver is called for rows.
-    async fn run(self, most: usize) -> sqlx::Result<Found> {
-        let (conn, text, args) = self.ready()?;
-        conn.connect().await?;
-        Ok(match (conn, args) {
-            (Conn::Sqlite(c), Args::Sqlite(a)) => Found::Sqlite(lite_rows(c, text, a, most).await?),
-            (Conn::SqliteTx(c), Args::Sqlite(a)) => {
-                Found::Sqlite(lite_rows(c, text, a, most).await?)
-            }
-            (Conn::Postgres(c), Args::Postgres(a)) => {
-                Found::Postgres(pg_rows(c, text, a, most).await?)
-            }
-            (Conn::PostgresTx(c), Args::Postgres(a)) => {
-                Found::Postgres(pg_rows(c, text, a, most).await?)
-            }
-            _ => unreachable!("arguments are made for their connection"),
-        })
-    }
-
-    fn ready(self) -> sqlx::Result<(&'c mut Conn, Text, Args)> {
-        if let Some(error) = self.refused {
-            return Err(sqlx::Error::Encode(error));
-        }
-        // A missing bind is NULL on SQLite, silently, and an error on PostgreSQL.
-        #[cfg(debug_assertions)]
-        {
-            let text = match &self.text {
-                Text::Static(text) => text,
-                Text::Built(text) => text.as_str(),
-            };
-            let over = format!("${}", self.bound + 1);
-            assert!(!text.contains(&over), "{over} is not bound in {text}");
-        }
-        Ok((self.conn, self.text, self.args))
-    }
-}
-
-macro_rules! drivers {
-    ($($rows:ident $exec:ident $conn:ty, $args:ty, $row:ty;)+) => {$(
-        async fn $rows(
-            conn: &mut $conn,
-            text: Text,
-            args: $args,
-            most: usize,
-        ) -> sqlx::Result<Vec<$row>> {
-            let query = match text {
-                Text::Static(sql) => sqlx::query_with(sql.into_sql_str(), args),
-                Text::Built(sql) => sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), args),
-            };
-            if most == 1 {
-                Ok(query.fetch_optional(conn).await?.into_iter().collect())
-            } else {
-                query.fetch_all(conn).await
-            }
-        }
-        async fn $exec(conn: &mut $conn, text: Text, args: $args) -> sqlx::Result<u64> {
-            let query = match text {
-                Text::Static(sql) => sqlx::query_with(sql.into_sql_str(), args),
-                Text::Built(sql) => sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), args),
-            };
-            Ok(query.execute(conn).await?.rows_affected())
-        }
-    )+};
-}
-drivers! {
-    lite_rows lite_exec sqlx::SqliteConnection, SqliteArguments, SqliteRow;
-    pg_rows pg_exec sqlx::PgConnection, PgArguments, PgRow;
-}
-
-impl Found {
-    fn decode<T: Row>(self) -> sqlx::Result<Vec<T>> {
-        match self {
-            Self::Sqlite(rows) => rows.iter().map(T::from_row).collect(),
-            Self::Postgres(rows) => rows.iter().map(T::from_row).collect(),
-        }
-    }
-}
-
-/// A query whose rows are records.
-pub struct Rows<'c, R>(pub Query<'c>, PhantomData<fn() -> R>);
-
-impl<R: Record> Rows<'_, R> {
-    pub fn bind<'q>(self, value: impl Value<'q>) -> Self {
-        Rows(self.0.bind(value), PhantomData)
-    }
-    pub fn and<'q>(self, text: &'static str, value: impl Value<'q>) -> Self {
-        Rows(self.0.and(text, value), PhantomData)
-    }
-    pub fn and_some<'q, T: Value<'q>>(self, text: &'static str, value: Option<T>) -> Self {
-        Rows(self.0.and_some(text, value), PhantomData)
-    }
-    pub fn sql(self, text: &'static str) -> Self {
-        Rows(self.0.sql(text), PhantomData)
-    }
-    /// Keeps the rows from others until the end of the transaction. SQLite has one writer, which
-    /// is this transaction already.
-    pub fn locked(self) -> Self {
-        match self.0.args {
-            Args::Sqlite(_) => self,
-            Args::Postgres(_) => self.sql(" FOR UPDATE"),
-        }
-    }
-    pub async fn all(self) -> sqlx::Result<Vec<R>> {
-        self.0.all().await
-    }
-    pub async fn one(self) -> sqlx::Result<R> {
-        self.0.one().await
-    }
-    pub async fn opt(self) -> sqlx::Result<Option<R>> {
-        self.0.opt().await
     }
 }
 

@@ -5,7 +5,7 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
-use super::db::Value;
+use super::query::Value;
 
 /// An identifier whose row belongs to one organization.
 pub trait Owned:

@@ -5,8 +5,8 @@ use schemars::Schema;
 use serde_json::{Map, Value, json};
 
 use super::caller::Permission;
-use super::endpoint::{BASE, Line, Routes};
 use super::place::Reach;
+use super::table::{BASE, Line, Routes};
 
 pub fn document(mut routes: Routes) -> Value {
     let problem = routes.schemas.subschema_for::<Problem>();

@@ -7,10 +7,10 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::db::Rows;
-use super::endpoint::Input;
 use super::error::{Error, Result};
 use super::json;
+use super::operation::Input;
+use super::query::Rows;
 use super::record::Record;
 use super::secret::sha256;
 

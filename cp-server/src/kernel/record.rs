@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 /// A row of one table.
-pub trait Record: super::db::Row {
+pub trait Record: super::query::Row {
     const TABLE: &'static str;
     /// Every column that the struct reads. Never `*`: a replica that prepared `SELECT *` fails
     /// once a migration adds a column.

@@ -19,15 +19,17 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::bundles::{self, Facts, NewBundle, Signed};
+use super::bundles;
+use super::issuance::{self, Facts, NewBundle, Signed};
 use crate::App;
 use crate::audit::{self, Entry};
 use crate::kernel::caller::Caller;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::{Cx, Raw, read_body};
+use crate::kernel::endpoint::{Cx, read_body};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
 use crate::kernel::json;
+use crate::kernel::table::Raw;
 use crate::kernel::text::Name;
 
 crate::routes! { bundles:
@@ -46,7 +48,7 @@ const CHUNK: usize = 200;
 pub struct Many {
     ids: Option<Vec<LicenseId>>,
     filter: Option<ManyFilter>,
-    ttl_seconds: Option<bundles::Ttl>,
+    ttl_seconds: Option<issuance::Ttl>,
     audience: Option<Name>,
 }
 
@@ -138,7 +140,7 @@ impl Issuance {
     /// Reads everything in one statement, and signs on all signing threads.
     async fn sign(&self, ids: &[LicenseId]) -> Vec<Tried> {
         let mut cx = self.cx(self.app.db.read());
-        let found: HashMap<LicenseId, Facts> = match bundles::facts_of(&mut cx, ids).await {
+        let found: HashMap<LicenseId, Facts> = match issuance::facts_of(&mut cx, ids).await {
             Ok(facts) => facts.into_iter().map(|facts| (facts.license_id, facts)).collect(),
             Err(error) => {
                 tracing::warn!(%error, "licenses could not be read");
@@ -153,7 +155,7 @@ impl Issuance {
             let facts = found.get(id).filter(|facts| visible(facts)).cloned();
             async move {
                 let facts = facts.ok_or_else(|| Error::not_found("license"))?;
-                bundles::sign(&self.app, self.app.clock.now(), facts, &self.bundle).await
+                issuance::sign(&self.app, self.app.clock.now(), facts, &self.bundle).await
             }
         });
         ids.iter().copied().zip(join_all(signing).await).collect()

@@ -18,11 +18,12 @@ use crate::App;
 use crate::kernel::answer::Document;
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::{Cx, Raw};
+use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::page::{NoFilter, Page};
 use crate::kernel::place::Platform;
 use crate::kernel::secret::{Kek, Secret};
+use crate::kernel::table::Raw;
 
 crate::routes! { keys:
     /// The public keys that license tokens are verified with (RFC 7517).

@@ -1,27 +1,28 @@
 //! Licenses: the entitlement of one deployment under one subscription.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
-use super::bundles::{self, Signed};
+use super::bundles;
+use super::entitlement::{License, LicenseRow, LicenseStatus, over_at};
+use super::issuance::Signed;
 use super::subscriptions;
-use crate::kernel::answer::{Created, Resource};
+use crate::kernel::answer::Created;
 use crate::kernel::caller::Scope;
 use crate::kernel::clock::after;
-use crate::kernel::db::Rows;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::ids::{DeploymentId, LicenseId, SubscriptionId};
 use crate::kernel::json::{Between, Patch, SeatCap};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Org, Platform};
-use crate::kernel::record::{Object, Record};
+use crate::kernel::query::Rows;
+use crate::kernel::record::Object;
 use crate::kernel::text::Prose;
 
 crate::routes! { licenses:
@@ -45,67 +46,6 @@ crate::routes! { licenses:
     POST "/licenses/{id}/renew" LicensesWrite => renew;
     /// Moves a license to another deployment of the organization; its bundles are revoked.
     POST "/licenses/{id}/transfer" LicensesWrite => transfer;
-}
-
-crate::text_enum! { LicenseStatus {
-    Active = "active",
-    Suspended = "suspended",
-    Revoked = "revoked",
-    /// Computed, never stored: the end and the days of grace are over.
-    Expired = "expired",
-} }
-
-crate::text_enum! {
-    /// Which level an effective value comes from.
-    Source { Plan = "plan", Subscription = "subscription", License = "license" }
-}
-
-/// The entitlement of one deployment.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct License {
-    pub id: LicenseId,
-    pub organization_id: OrganizationId,
-    pub deployment_id: DeploymentId,
-    pub subscription_id: SubscriptionId,
-    pub status: LicenseStatus,
-    pub status_reason: Option<String>,
-    /// Its own; null when it has the subscription's.
-    pub seat_cap: Option<i64>,
-    /// Laid over the plan's and the subscription's.
-    pub features: Object,
-    pub valid_from: DateTime<Utc>,
-    /// The end; the days of grace come after it. Null when the subscription has none either.
-    pub valid_until: Option<DateTime<Utc>>,
-    pub grace_days: i64,
-    pub effective: Effective,
-    /// The signing key of the last bundle.
-    pub key_id: Option<String>,
-    /// SHA-256 of the last bundle's token, hexadecimal.
-    pub bundle_hash: Option<String>,
-    pub revision: i64,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-}
-
-/// What the license grants, and where each value comes from.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Effective {
-    pub seat_cap: Explained<i64>,
-    pub features: BTreeMap<String, Explained<Value>>,
-}
-
-#[derive(Debug, PartialEq, Serialize, JsonSchema)]
-pub struct Explained<T> {
-    pub value: T,
-    pub from: Source,
-}
-
-impl Resource for License {
-    const NOUN: &'static str = "license";
-    const PATH: &'static str = "licenses";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -474,114 +414,9 @@ fn check_end(
     Ok(())
 }
 
-/// When the days of grace are over.
-pub fn over_at(valid_until: Option<DateTime<Utc>>, grace_days: i64) -> Option<DateTime<Utc>> {
-    valid_until.and_then(|end| end.checked_add_signed(TimeDelta::days(grace_days)))
-}
-
 fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
     done.on_conflict("licenses_deployment_id_subscription_id", || {
         let detail = "The deployment has a live license under this subscription already.";
         Error::new(ProblemCode::LicenseExists, detail)
     })
-}
-
-/// A license with the levels that its effective values come from: one statement.
-#[derive(sqlx::FromRow)]
-struct LicenseRow {
-    id: LicenseId,
-    organization_id: OrganizationId,
-    deployment_id: DeploymentId,
-    subscription_id: SubscriptionId,
-    status: LicenseStatus,
-    status_reason: Option<String>,
-    seat_cap: Option<i64>,
-    features: Object,
-    valid_from: DateTime<Utc>,
-    valid_until: Option<DateTime<Utc>>,
-    grace_days: i64,
-    over_at: Option<DateTime<Utc>>,
-    key_id: Option<String>,
-    bundle_hash: Option<String>,
-    revision: i64,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-    subscription_seat_cap: i64,
-    subscription_ends_at: Option<DateTime<Utc>>,
-    feature_overrides: Object,
-    default_features: Object,
-    organization_suspended: bool,
-}
-
-impl Record for LicenseRow {
-    const TABLE: &'static str = "licenses
-        JOIN organizations ON organizations.id = licenses.organization_id
-        JOIN subscriptions ON subscriptions.id = licenses.subscription_id
-        JOIN plan_versions ON plan_versions.plan_id = subscriptions.plan_id
-                          AND plan_versions.version = subscriptions.plan_version";
-    const COLUMNS: &'static str = "licenses.id, licenses.organization_id, licenses.deployment_id,
-        licenses.subscription_id, licenses.status, licenses.status_reason, licenses.seat_cap,
-        licenses.features, licenses.valid_from, licenses.valid_until, licenses.grace_days,
-        licenses.over_at, licenses.key_id, licenses.bundle_hash, licenses.revision,
-        licenses.created_at, licenses.updated_at,
-        subscriptions.seat_cap AS subscription_seat_cap,
-        subscriptions.ends_at AS subscription_ends_at, subscriptions.feature_overrides,
-        plan_versions.default_features,
-        (organizations.status = 'suspended') AS organization_suspended";
-    const KEY: &'static str = "licenses.id";
-    fn key(&self) -> Uuid {
-        self.id.0
-    }
-}
-
-impl LicenseRow {
-    /// The license as it stands at this instant.
-    fn at(self, now: DateTime<Utc>) -> License {
-        let expired = self.over_at.is_some_and(|over| over <= now);
-        let status = match self.status {
-            LicenseStatus::Active if expired => LicenseStatus::Expired,
-            status => status,
-        };
-        let seat_cap = match self.seat_cap {
-            Some(value) => Explained { value, from: Source::License },
-            None => Explained { value: self.subscription_seat_cap, from: Source::Subscription },
-        };
-        let features = overlay(&self.default_features, &self.feature_overrides, &self.features);
-        License {
-            id: self.id,
-            organization_id: self.organization_id,
-            deployment_id: self.deployment_id,
-            subscription_id: self.subscription_id,
-            status,
-            status_reason: self.status_reason,
-            seat_cap: self.seat_cap,
-            features: self.features,
-            valid_from: self.valid_from,
-            valid_until: self.valid_until,
-            grace_days: self.grace_days,
-            effective: Effective { seat_cap, features },
-            key_id: self.key_id,
-            bundle_hash: self.bundle_hash,
-            revision: self.revision,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-        }
-    }
-}
-
-/// The plan's features, overlaid by the subscription's, overlaid by the license's.
-pub fn overlay(
-    plan: &Map<String, Value>,
-    subscription: &Map<String, Value>,
-    license: &Map<String, Value>,
-) -> BTreeMap<String, Explained<Value>> {
-    let levels =
-        [(plan, Source::Plan), (subscription, Source::Subscription), (license, Source::License)];
-    let mut features = BTreeMap::new();
-    for (level, from) in levels {
-        for (name, value) in level {
-            features.insert(name.clone(), Explained { value: value.clone(), from });
-        }
-    }
-    features
 }

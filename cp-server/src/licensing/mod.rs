@@ -3,6 +3,8 @@
 pub mod bulk;
 pub mod bundles;
 pub mod deployments;
+pub mod entitlement;
+pub mod issuance;
 pub mod key_import;
 pub mod keys;
 pub mod licenses;

@@ -1,11 +1,13 @@
 //! The command line.
 
-use std::io::{IsTerminal, Write};
+mod license;
+mod refusal;
+
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
-use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::{Map, Value, json};
@@ -62,7 +64,7 @@ enum Command {
     Token(Token),
     /// Issue, show, export and revoke licenses.
     #[command(subcommand)]
-    License(License),
+    License(license::License),
     /// Call any operation: `cp-server call licenses.revoke id=… reason=…`.
     Call(Call),
     /// List the operations that `call` knows.
@@ -121,51 +123,6 @@ enum Token {
     },
 }
 
-#[derive(Subcommand)]
-enum License {
-    /// Sign a license and print its bundle; with --all, every active license, a line each.
-    Issue {
-        #[arg(required_unless_present = "all")]
-        id: Option<String>,
-        /// Every active license.
-        #[arg(long, conflicts_with = "id")]
-        all: bool,
-        /// With --all: of this organization (id) only.
-        #[arg(long, requires = "all")]
-        organization: Option<String>,
-        /// Seconds that the token is valid.
-        #[arg(long)]
-        ttl: Option<i64>,
-        #[arg(long)]
-        audience: Option<String>,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Show a license with what it effectively grants.
-    Show {
-        id: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Sign a license and write what a data plane needs offline: the token and the keys.
-    Export {
-        id: String,
-        /// The file; standard output when absent.
-        #[arg(long, short)]
-        output: Option<PathBuf>,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Revoke a license and its bundles, for ever.
-    Revoke {
-        id: String,
-        #[arg(long)]
-        reason: Option<String>,
-        #[command(flatten)]
-        target: Target,
-    },
-}
-
 #[derive(Args)]
 struct Call {
     /// The operation, such as licenses.revoke.
@@ -184,7 +141,7 @@ struct Call {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => return refuse(&error),
+        Err(error) => return refusal::refuse(&error),
     };
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -221,7 +178,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Keys(keys) => run_keys(config, keys).await,
         Command::Token(token) => run_token(config, token).await,
-        Command::License(license) => run_license(config, license).await,
+        Command::License(license) => license::run(config, license).await,
         Command::Call(call) => {
             let mut args = call.data.unwrap_or_default();
             args.extend(call.args);
@@ -323,112 +280,6 @@ async fn run_token(config: &Config, token: Token) -> anyhow::Result<()> {
     }
 }
 
-async fn run_license(config: &Config, license: License) -> anyhow::Result<()> {
-    match license {
-        License::Issue { id: Some(id), ttl, audience, target, .. } => {
-            let args = bundle_args(ttl, audience, [("id", Some(id))]);
-            show(config, &target, "bundles.issue", args).await
-        }
-        License::Issue { id: None, organization, ttl, audience, target, .. } => {
-            let mut args = bundle_args(ttl, audience, []);
-            let filter = organization.map_or_else(|| json!({}), |org| json!({"organization": org}));
-            args.insert("filter".into(), filter);
-            issue_all(config, &target, args).await
-        }
-        License::Show { id, target } => {
-            show(config, &target, "licenses.read", object_of(json!({"id": id}))).await
-        }
-        License::Revoke { id, reason, target } => {
-            let args = object_of(json!({"id": id, "reason": reason}));
-            show(config, &target, "licenses.revoke", args).await
-        }
-        License::Export { id, output, target } => {
-            let client = open(config, &target).await?;
-            let bundle = client.call("bundles.issue", object_of(json!({"id": id}))).await;
-            let jwks = client.call("keys.jwks", Map::new()).await;
-            client.close().await;
-            let (bundle, jwks) = (bundle?, jwks?);
-            let file = json!({
-                "token": bundle["token"], "jwks": jwks, "issued_at": bundle["issued_at"],
-            });
-            let text = serde_json::to_string_pretty(&file)?;
-            match output {
-                None => say(&text),
-                Some(path) => crate::kernel::files::write_private(&path, text.as_bytes()),
-            }
-        }
-    }
-}
-
-/// Issues many, prints each line as it comes, and counts on a terminal meanwhile.
-async fn issue_all(
-    config: &Config,
-    target: &Target,
-    args: Map<String, Value>,
-) -> anyhow::Result<()> {
-    let client = open(config, target).await?;
-    let mut progress = Progress::default();
-    let line = client::line("bundles.issue_many")?;
-    let status = client.stream(&line, args, |part| progress.take(part)).await;
-    client.close().await;
-    progress.end(status?)
-}
-
-/// What a stream of NDJSON results has brought so far.
-#[derive(Default)]
-struct Progress {
-    rest: Vec<u8>,
-    issued: u64,
-    refused: u64,
-    failed: Option<anyhow::Error>,
-}
-
-impl Progress {
-    fn take(&mut self, part: &[u8]) {
-        self.rest.extend_from_slice(part);
-        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = self.rest.drain(..=end).collect();
-            let line = String::from_utf8_lossy(&line);
-            let ok = serde_json::from_str(line.trim_end()).is_ok_and(|v: Value| v["ok"] == true);
-            *(if ok { &mut self.issued } else { &mut self.refused }) += 1;
-            self.failed = self.failed.take().or(say(line.trim_end()).err());
-            if std::io::stderr().is_terminal() {
-                eprint!("\r{} issued, {} refused", self.issued, self.refused);
-            }
-        }
-    }
-
-    fn end(self, status: u16) -> anyhow::Result<()> {
-        if status >= 400 {
-            bail!("{}", String::from_utf8_lossy(&self.rest));
-        }
-        if let Some(failed) = self.failed {
-            return Err(failed);
-        }
-        let lead = if std::io::stderr().is_terminal() { "\r" } else { "" };
-        eprintln!("{lead}{} issued, {} refused", self.issued, self.refused);
-        if self.refused > 0 { bail!("{} licenses were refused", self.refused) } else { Ok(()) }
-    }
-}
-
-fn bundle_args<const N: usize>(
-    ttl: Option<i64>,
-    audience: Option<String>,
-    more: [(&str, Option<String>); N],
-) -> Map<String, Value> {
-    let mut args = Map::new();
-    if let Some(ttl) = ttl {
-        args.insert("ttl_seconds".into(), ttl.into());
-    }
-    let audience = [("audience", audience)];
-    for (name, value) in audience.into_iter().chain(more) {
-        if let Some(value) = value {
-            args.insert(name.into(), value.into());
-        }
-    }
-    args
-}
-
 async fn open(config: &Config, target: &Target) -> anyhow::Result<Client> {
     match (&target.url, &target.token) {
         (Some(url), Some(token)) => {
@@ -483,30 +334,4 @@ fn object_of(value: Value) -> Map<String, Value> {
         Value::Object(members) => members.into_iter().filter(|(_, v)| !v.is_null()).collect(),
         _ => Map::new(),
     }
-}
-
-/// Says what is wrong with the command line. A refused setting is named by its variable too, with
-/// a right example, and without its value, which may be a secret.
-fn refuse(error: &clap::Error) -> ExitCode {
-    let setting = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(arg))) => {
-            let flag = arg.split(' ').next().unwrap_or_default().trim_start_matches("--");
-            let command = Cli::command();
-            let found = command.get_arguments().find(|a| a.get_long() == Some(flag)).cloned();
-            found.filter(|arg| arg.get_env().is_some())
-        }
-        _ => None,
-    };
-    let Some(setting) = setting else {
-        let _ = error.print();
-        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
-    };
-    let variable = setting.get_env().map(|v| v.to_string_lossy().into_owned()).unwrap_or_default();
-    let flag = setting.get_long().unwrap_or_default();
-    let cause = std::error::Error::source(error)
-        .map_or_else(|| "it takes one of text, json".to_owned(), ToString::to_string);
-    let example = setting.get_default_values().first().map(|v| v.to_string_lossy().into_owned());
-    eprint!("error: {variable} (--{flag}): {cause}");
-    eprintln!("{}", example.map(|e| format!("; the default is {e}")).unwrap_or_default());
-    ExitCode::from(2)
 }

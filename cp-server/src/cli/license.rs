@@ -1,0 +1,163 @@
+//! `cp-server license …`
+
+use std::io::IsTerminal;
+use std::path::PathBuf;
+
+use anyhow::bail;
+use clap::Subcommand;
+use serde_json::{Map, Value, json};
+
+use super::{Target, object_of, open, say, show};
+use crate::client;
+use crate::config::Config;
+
+#[derive(Subcommand)]
+pub(super) enum License {
+    /// Sign a license and print its bundle; with --all, every active license, a line each.
+    Issue {
+        #[arg(required_unless_present = "all")]
+        id: Option<String>,
+        /// Every active license.
+        #[arg(long, conflicts_with = "id")]
+        all: bool,
+        /// With --all: of this organization (id) only.
+        #[arg(long, requires = "all")]
+        organization: Option<String>,
+        /// Seconds that the token is valid.
+        #[arg(long)]
+        ttl: Option<i64>,
+        #[arg(long)]
+        audience: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show a license with what it effectively grants.
+    Show {
+        id: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Sign a license and write what a data plane needs offline: the token and the keys.
+    Export {
+        id: String,
+        /// The file; standard output when absent.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Revoke a license and its bundles, for ever.
+    Revoke {
+        id: String,
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()> {
+    match license {
+        License::Issue { id: Some(id), ttl, audience, target, .. } => {
+            let args = bundle_args(ttl, audience, [("id", Some(id))]);
+            show(config, &target, "bundles.issue", args).await
+        }
+        License::Issue { id: None, organization, ttl, audience, target, .. } => {
+            let mut args = bundle_args(ttl, audience, []);
+            let filter = organization.map_or_else(|| json!({}), |org| json!({"organization": org}));
+            args.insert("filter".into(), filter);
+            issue_all(config, &target, args).await
+        }
+        License::Show { id, target } => {
+            show(config, &target, "licenses.read", object_of(json!({"id": id}))).await
+        }
+        License::Revoke { id, reason, target } => {
+            let args = object_of(json!({"id": id, "reason": reason}));
+            show(config, &target, "licenses.revoke", args).await
+        }
+        License::Export { id, output, target } => {
+            let client = open(config, &target).await?;
+            let bundle = client.call("bundles.issue", object_of(json!({"id": id}))).await;
+            let jwks = client.call("keys.jwks", Map::new()).await;
+            client.close().await;
+            let (bundle, jwks) = (bundle?, jwks?);
+            let file = json!({
+                "token": bundle["token"], "jwks": jwks, "issued_at": bundle["issued_at"],
+            });
+            let text = serde_json::to_string_pretty(&file)?;
+            match output {
+                None => say(&text),
+                Some(path) => crate::kernel::files::write_private(&path, text.as_bytes()),
+            }
+        }
+    }
+}
+
+/// Issues many, prints each line as it comes, and counts on a terminal meanwhile.
+async fn issue_all(
+    config: &Config,
+    target: &Target,
+    args: Map<String, Value>,
+) -> anyhow::Result<()> {
+    let client = open(config, target).await?;
+    let mut progress = Progress::default();
+    let line = client::line("bundles.issue_many")?;
+    let status = client.stream(&line, args, |part| progress.take(part)).await;
+    client.close().await;
+    progress.end(status?)
+}
+
+/// What a stream of NDJSON results has brought so far.
+#[derive(Default)]
+struct Progress {
+    rest: Vec<u8>,
+    issued: u64,
+    refused: u64,
+    failed: Option<anyhow::Error>,
+}
+
+impl Progress {
+    fn take(&mut self, part: &[u8]) {
+        self.rest.extend_from_slice(part);
+        while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
+            let line: Vec<u8> = self.rest.drain(..=end).collect();
+            let line = String::from_utf8_lossy(&line);
+            let ok = serde_json::from_str(line.trim_end()).is_ok_and(|v: Value| v["ok"] == true);
+            *(if ok { &mut self.issued } else { &mut self.refused }) += 1;
+            self.failed = self.failed.take().or(say(line.trim_end()).err());
+            if std::io::stderr().is_terminal() {
+                eprint!("\r{} issued, {} refused", self.issued, self.refused);
+            }
+        }
+    }
+
+    fn end(self, status: u16) -> anyhow::Result<()> {
+        if status >= 400 {
+            bail!("{}", String::from_utf8_lossy(&self.rest));
+        }
+        if let Some(failed) = self.failed {
+            return Err(failed);
+        }
+        let lead = if std::io::stderr().is_terminal() { "\r" } else { "" };
+        eprintln!("{lead}{} issued, {} refused", self.issued, self.refused);
+        if self.refused > 0 { bail!("{} licenses were refused", self.refused) } else { Ok(()) }
+    }
+}
+
+fn bundle_args<const N: usize>(
+    ttl: Option<i64>,
+    audience: Option<String>,
+    more: [(&str, Option<String>); N],
+) -> Map<String, Value> {
+    let mut args = Map::new();
+    if let Some(ttl) = ttl {
+        args.insert("ttl_seconds".into(), ttl.into());
+    }
+    let audience = [("audience", audience)];
+    for (name, value) in audience.into_iter().chain(more) {
+        if let Some(value) = value {
+            args.insert(name.into(), value.into());
+        }
+    }
+    args
+}

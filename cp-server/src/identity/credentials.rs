@@ -1,0 +1,172 @@
+//! Credentials: what the text of a service token says, and whom it stands for.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use chrono::{DateTime, TimeDelta, Utc};
+use uuid::Uuid;
+
+use super::service_tokens;
+use crate::App;
+use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, Permissions, Scope};
+use crate::kernel::error::Result;
+use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
+use crate::kernel::record::Codes;
+use crate::kernel::secret::{ShownOnce, equal, hex, sha256};
+
+const PREFIX: &str = "cpat_";
+
+pub fn compose(id: TokenId, secret: &[u8; 32]) -> ShownOnce {
+    let stem = format!("{PREFIX}{}_{}", id.0.simple(), hex(secret));
+    let sum = checksum(&stem);
+    ShownOnce::new(format!("{stem}_{sum}"))
+}
+
+fn checksum(stem: &str) -> String {
+    hex(&sha256(stem.as_bytes())[..4])
+}
+
+/// The row that a token's text belongs to; `None` for a text that no server made.
+pub fn id_of(text: &str) -> Option<TokenId> {
+    let (stem, sum) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
+    let (id, _) = stem.split_once('_')?;
+    let valid = checksum(&format!("{PREFIX}{stem}")) == sum;
+    valid.then(|| Uuid::try_parse(id).ok()).flatten().map(TokenId)
+}
+
+/// The operator's own bootstrap token, whose text has no id in it.
+pub fn bootstrap_id(text: &str) -> TokenId {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&sha256(text.as_bytes())[16..]);
+    TokenId(Uuid::new_v8(bytes))
+}
+
+/// The credentials of this slice, as the kernel knows them.
+///
+/// # Design
+/// Answers are remembered for [`REMEMBERED`], so that a busy data plane does not cost a look-up
+/// per request. A change on this replica forgets them at once; another replica's change is
+/// effective when they are over.
+#[derive(Default)]
+pub struct ServiceTokens {
+    known: Mutex<Known>,
+}
+
+/// By the hash of the token's text: the caller, and until when to believe it.
+type Known = HashMap<[u8; 32], (Caller, DateTime<Utc>)>;
+
+const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
+const KNOWN_AT_MOST: usize = 10_000;
+impl Authenticate for ServiceTokens {
+    fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a> {
+        Box::pin(self.find(app, credential))
+    }
+
+    fn committed(&self, action: &str) {
+        if action.starts_with("service_tokens.") || action.starts_with("organizations.") {
+            self.known().clear();
+        }
+    }
+}
+
+#[derive(sqlx::FromRow)]
+struct Stored {
+    id: TokenId,
+    organization_id: Option<OrganizationId>,
+    deployment_id: Option<DeploymentId>,
+    name: String,
+    permissions: Codes,
+    secret_hash: Vec<u8>,
+    previous_hash: Option<Vec<u8>>,
+    previous_until: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+    last_used_at: Option<DateTime<Utc>>,
+}
+
+impl ServiceTokens {
+    fn known(&self) -> MutexGuard<'_, Known> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    async fn find(&self, app: &App, text: &str) -> Result<Option<Caller>> {
+        let id = match text.starts_with(PREFIX) {
+            true => id_of(text),
+            // A JWT is a person's; anything else may be the operator's own bootstrap token.
+            false if text.contains('.') => None,
+            false => Some(bootstrap_id(text)),
+        };
+        let Some(id) = id else { return Ok(None) };
+        let (hash, now) = (sha256(text.as_bytes()), app.clock.now());
+        if let Some((caller, until)) = self.known().get(&hash)
+            && now < *until
+        {
+            return Ok(Some(caller.clone()));
+        }
+        let sql = "SELECT id, organization_id, deployment_id, name, permissions, secret_hash,
+                          previous_hash, previous_until, expires_at, last_used_at
+                   FROM service_tokens WHERE id = $1 AND revoked_at IS NULL";
+        let mut tx = app.db.read();
+        let Some(stored) = tx.q(sql).bind(id).opt::<Stored>().await? else { return Ok(None) };
+        drop(tx);
+        let ends = match &stored.previous_hash {
+            _ if equal(&stored.secret_hash, &hash) => stored.expires_at,
+            Some(previous) if equal(previous, &hash) => {
+                stored.previous_until.min(stored.expires_at.or(stored.previous_until))
+            }
+            _ => return Ok(None),
+        };
+        if ends.is_some_and(|ends| ends <= now) {
+            return Ok(None);
+        }
+        service_tokens::note_use(app, stored.id, stored.last_used_at, now);
+        let caller = stored.into_caller();
+        let until = ends.map_or(now + REMEMBERED, |ends| ends.min(now + REMEMBERED));
+        let mut known = self.known();
+        if known.len() >= KNOWN_AT_MOST {
+            known.clear();
+        }
+        known.insert(hash, (caller.clone(), until));
+        Ok(Some(caller))
+    }
+}
+
+impl Stored {
+    fn into_caller(self) -> Caller {
+        let scope = match (self.organization_id, self.deployment_id) {
+            (None, _) => Scope::Platform,
+            (Some(organization_id), None) => Scope::Organization { organization_id },
+            (Some(organization_id), Some(deployment_id)) => {
+                Scope::Deployment { organization_id, deployment_id }
+            }
+        };
+        // A permission that a newer replica gave and this one does not know grants nothing here.
+        let known = |set: Permissions, code: &String| {
+            Permissions::parse([code.as_str()]).map_or(set, |one| set.union(one))
+        };
+        let permissions = self.permissions.iter().fold(Permissions::NONE, known);
+        let (kind, id, name) = (CallerKind::ServiceToken, self.id.0, self.name);
+        Caller { kind, id, name, user: None, scope, permissions }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::kernel::clock::Random;
+
+    #[test]
+    fn s03_a_token_names_its_row_and_carries_a_checksum() {
+        let id = TokenId(Uuid::from_u128(7));
+        let text = compose(id, &Random::seeded(3).bytes());
+        let text = text.expose();
+        assert!(text.starts_with("cpat_00000000000000000000000000000007_"));
+        assert_eq!(text.len(), 5 + 32 + 1 + 64 + 1 + 8);
+        assert_eq!(id_of(text), Some(id));
+        for (at, byte) in text.bytes().enumerate() {
+            let other = if byte == b'0' { '1' } else { '0' };
+            let mut bent = text.to_owned();
+            bent.replace_range(at..=at, &other.to_string());
+            assert_eq!(id_of(&bent), None, "character {at} was changed");
+        }
+    }
+}

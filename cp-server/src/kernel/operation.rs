@@ -1,0 +1,106 @@
+//! Operations: plain functions, and what they take.
+
+use std::future::Future;
+
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::de::DeserializeOwned;
+
+use super::endpoint::Cx;
+use super::error::Result;
+use super::json;
+use super::place::Place;
+
+/// An operation: `async fn(&mut Cx, Place[, Input]) -> Result<Output>`.
+pub trait Op<'a, A: Args, R>: Copy + Send + Sync + 'static {
+    type Answer: Future<Output = Result<R>> + Send + 'a;
+    fn run(self, cx: &'a mut Cx<GroundOf<A>>, args: A) -> Self::Answer;
+}
+
+impl<'a, F, X, P, R> Op<'a, (P,), R> for F
+where
+    P: Place,
+    F: Fn(&'a mut Cx<P::Ground>, P) -> X + Copy + Send + Sync + 'static,
+    X: Future<Output = Result<R>> + Send + 'a,
+{
+    type Answer = X;
+    fn run(self, cx: &'a mut Cx<P::Ground>, (place,): (P,)) -> X {
+        self(cx, place)
+    }
+}
+
+impl<'a, F, X, P, I, R> Op<'a, (P, I), R> for F
+where
+    P: Place,
+    I: Input,
+    F: Fn(&'a mut Cx<P::Ground>, P, I) -> X + Copy + Send + Sync + 'static,
+    X: Future<Output = Result<R>> + Send + 'a,
+{
+    type Answer = X;
+    fn run(self, cx: &'a mut Cx<P::Ground>, (place, input): (P, I)) -> X {
+        self(cx, place, input)
+    }
+}
+
+pub type GroundOf<A> = <<A as Args>::Place as Place>::Ground;
+
+/// What an operation takes besides its context.
+pub trait Args: Sized + Send + 'static {
+    type Place: Place;
+    fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema>;
+    fn read(place: Self::Place, source: Source<'_>) -> Result<Self>;
+}
+
+/// Where an input is read from.
+pub enum Source<'r> {
+    Query(&'r str),
+    Body(&'r [u8]),
+}
+
+impl<P: Place> Args for (P,) {
+    type Place = P;
+    fn schema(_: &mut SchemaGenerator, _: bool) -> Option<Schema> {
+        None
+    }
+    fn read(place: P, _: Source<'_>) -> Result<Self> {
+        Ok((place,))
+    }
+}
+
+impl<P: Place, I: Input> Args for (P, I) {
+    type Place = P;
+    fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema> {
+        Some(I::schema(generator, in_query))
+    }
+    fn read(place: P, source: Source<'_>) -> Result<Self> {
+        let input = match source {
+            Source::Query(query) => {
+                let pairs = url::form_urlencoded::parse(query.as_bytes());
+                I::from_query(pairs.into_owned().collect())?
+            }
+            // Nothing said is nothing chosen.
+            Source::Body(b"") => I::from_body(b"{}")?,
+            Source::Body(body) => I::from_body(body)?,
+        };
+        Ok((place, input))
+    }
+}
+
+/// What a request carries: the query string of GET and DELETE, the body of the others.
+pub trait Input: Sized + Send + 'static {
+    fn from_query(pairs: Vec<(String, String)>) -> Result<Self>;
+    fn from_body(body: &[u8]) -> Result<Self>;
+    /// A query is described member by member, so its schema is never a reference.
+    fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Schema;
+}
+
+impl<I: DeserializeOwned + JsonSchema + Send + 'static> Input for I {
+    fn from_query(pairs: Vec<(String, String)>) -> Result<Self> {
+        json::read_query(&pairs)
+    }
+    fn from_body(body: &[u8]) -> Result<Self> {
+        json::read(body)
+    }
+    fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Schema {
+        if in_query { I::json_schema(generator) } else { generator.subschema_for::<I>() }
+    }
+}

@@ -1,0 +1,266 @@
+//! The table of operations: one line each, from which come the router, the OpenAPI document, the
+//! authorization and the tests that walk it.
+
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodFilter, on};
+use chrono::{DateTime, Utc};
+use schemars::{Schema, SchemaGenerator};
+
+use super::answer::Output;
+use super::caller::{Caller, Permission, authenticate};
+use super::db::Conn;
+use super::endpoint::{read_again, serve};
+use super::error::Result;
+use super::operation::{Args, Op};
+use super::place::{Place, Reach};
+use crate::App;
+
+/// Where the API lives.
+pub const BASE: &str = "/api/v1";
+
+/// One line of the table.
+#[derive(Clone, Debug)]
+pub struct Line {
+    /// `<slice>.<function>`: operation id, audit action, metric label, CLI verb.
+    pub name: &'static str,
+    pub doc: &'static str,
+    pub method: Method,
+    /// Below [`BASE`], unless the line is at the root.
+    pub path: &'static str,
+    pub permission: Permission,
+    pub reach: Reach,
+    pub parameters: Vec<Schema>,
+    pub input: Option<Schema>,
+    pub output: Option<Schema>,
+    pub status: StatusCode,
+    /// Another status of success.
+    pub also: Option<StatusCode>,
+    /// A raw line renders its own answer, which need not be JSON.
+    pub raw: bool,
+    pub late: bool,
+    pub root: bool,
+}
+
+impl Line {
+    /// The path with its base.
+    pub fn full_path(&self) -> String {
+        if self.root { self.path.to_owned() } else { format!("{BASE}{}", self.path) }
+    }
+
+    pub fn reads(&self) -> bool {
+        self.method == Method::GET
+    }
+
+    /// Whether the input is the query string; it is the body otherwise.
+    pub fn in_query(&self) -> bool {
+        matches!(self.method, Method::GET | Method::DELETE)
+    }
+
+    fn new(
+        name: &'static str,
+        doc: &'static str,
+        method: Method,
+        path: &'static str,
+        permission: Permission,
+    ) -> Self {
+        Self {
+            name,
+            doc,
+            method,
+            path,
+            permission,
+            reach: Reach::Public,
+            parameters: Vec::new(),
+            input: None,
+            output: None,
+            status: StatusCode::OK,
+            also: None,
+            raw: false,
+            late: false,
+            root: false,
+        }
+    }
+}
+
+/// Declares a slice's lines: `pub fn routes(&mut Routes)`.
+///
+/// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
+/// audit events and metrics use. After the function a line may say how it is served: `late`,
+/// `raw` (answers for itself, such as a stream) or `root` (raw, and outside [`BASE`]).
+#[macro_export]
+macro_rules! routes {
+    (@serve $line:expr, $op:ident) => { $line.json($op) };
+    (@serve $line:expr, $op:ident, late) => { $line.late().json($op) };
+    (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
+    (@serve $line:expr, $op:ident, root) => { $line.root().raw($op) };
+    ($slice:ident: $(
+        $(#[doc = $doc:literal])+
+        $method:ident $path:literal $permission:ident => $op:ident $(, $mode:ident)?;
+    )+) => {
+        pub fn routes(r: &mut $crate::kernel::table::Routes) {
+            $($crate::routes!(@serve r.line(
+                concat!(stringify!($slice), ".", stringify!($op)),
+                concat!($($doc, "\n"),+),
+                axum::http::Method::$method,
+                $path,
+                $crate::kernel::caller::Permission::$permission,
+            ), $op $(, $mode)?);)+
+        }
+    };
+}
+
+/// The table in the making.
+pub struct Routes {
+    pub table: Vec<Line>,
+    pub schemas: SchemaGenerator,
+    router: Router<App>,
+    readers: HashMap<&'static str, Reader>,
+    /// The same map for the handlers, which are made before it is complete.
+    complete: Readers,
+}
+
+pub(super) type Readers = Arc<OnceLock<HashMap<&'static str, Reader>>>;
+
+/// Runs the GET line of a path inside another operation's transaction: what `If-Match` is
+/// compared with, and what the audit event keeps as the state before.
+pub(super) type Reader = Arc<dyn for<'a> Fn(Reading<'a>) -> Read<'a> + Send + Sync>;
+pub(super) type Read<'a> = Pin<Box<dyn Future<Output = (Conn, Result<Option<Bytes>>)> + Send + 'a>>;
+
+pub(super) struct Reading<'a> {
+    pub(super) app: &'a App,
+    pub(super) caller: &'a Caller,
+    pub(super) parts: &'a Arc<Parts>,
+    pub(super) tx: Conn,
+    pub(super) now: DateTime<Utc>,
+}
+
+impl Default for Routes {
+    fn default() -> Self {
+        let mut settings = schemars::generate::SchemaSettings::draft2020_12();
+        settings.definitions_path = "/components/schemas".into();
+        Self {
+            table: Vec::new(),
+            schemas: settings.into_generator(),
+            router: Router::new(),
+            readers: HashMap::new(),
+            complete: Readers::default(),
+        }
+    }
+}
+
+impl Routes {
+    /// Begins a line; called by `routes!` alone.
+    pub fn line(
+        &mut self,
+        name: &'static str,
+        doc: &'static str,
+        method: Method,
+        path: &'static str,
+        permission: Permission,
+    ) -> Adding<'_> {
+        Adding { line: Line::new(name, doc, method, path, permission), routes: self }
+    }
+
+    pub fn into_router(self, app: App) -> Router {
+        // Set here once: nobody else holds the cell before the router serves.
+        let _ = self.complete.set(self.readers);
+        self.router.with_state(app)
+    }
+}
+
+/// A line that is being added.
+pub struct Adding<'r> {
+    routes: &'r mut Routes,
+    line: Line,
+}
+
+impl Adding<'_> {
+    #[must_use]
+    pub fn late(mut self) -> Self {
+        self.line.late = true;
+        self
+    }
+
+    #[must_use]
+    pub fn root(mut self) -> Self {
+        self.line.root = true;
+        self
+    }
+
+    /// An operation with the eight steps.
+    pub fn json<A: Args, R: Output>(mut self, op: impl for<'a> Op<'a, A, R>) {
+        let Self { routes, .. } = self;
+        let line = &mut self.line;
+        line.reach = A::Place::REACH;
+        line.parameters = A::Place::parameters();
+        line.input = A::schema(&mut routes.schemas, line.in_query());
+        line.output = R::schema(&mut routes.schemas);
+        line.status = R::STATUS;
+        line.also = R::ALSO;
+        if line.reads() {
+            let reader: Reader = Arc::new(move |reading| Box::pin(read_again(op, reading)));
+            routes.readers.insert(line.path, reader);
+        }
+        let (readers, shared) = (routes.complete.clone(), Arc::new(self.line.clone()));
+        let handler = move |State(app): State<App>, request: Request| async move {
+            serve(&shared, op, &readers, app, request)
+                .await
+                .unwrap_or_else(IntoResponse::into_response)
+        };
+        routes.table.push(self.line.clone());
+        routes.router = std::mem::take(&mut routes.router)
+            .route(&self.line.full_path(), on(filter(&self.line.method), handler));
+    }
+
+    /// An operation that answers for itself.
+    pub fn raw<F, X>(mut self, op: F)
+    where
+        F: Fn(Raw) -> X + Copy + Send + Sync + 'static,
+        X: Future<Output = Result<Response>> + Send,
+    {
+        self.line.raw = true;
+        let permission = self.line.permission;
+        self.line.reach =
+            if permission == Permission::Public { Reach::Public } else { Reach::Anywhere };
+        let handler = move |State(app): State<App>, request: Request| async move {
+            let (parts, body) = request.into_parts();
+            let answer = async {
+                let caller = match permission {
+                    Permission::Public => Caller::anonymous(),
+                    _ => authenticate(&app, &parts).await?,
+                };
+                if permission != Permission::Public {
+                    caller.holds(permission)?;
+                }
+                op(Raw { app, caller, parts, body }).await
+            };
+            answer.await.unwrap_or_else(IntoResponse::into_response)
+        };
+        let Self { routes, line } = self;
+        routes.router = std::mem::take(&mut routes.router)
+            .route(&line.full_path(), on(filter(&line.method), handler));
+        routes.table.push(line);
+    }
+}
+
+/// What a raw line gets.
+pub struct Raw {
+    pub app: App,
+    pub caller: Caller,
+    pub parts: Parts,
+    pub body: axum::body::Body,
+}
+
+fn filter(method: &Method) -> MethodFilter {
+    MethodFilter::try_from(method.clone()).expect("the table names standard methods")
+}

@@ -1,0 +1,363 @@
+//! Issuance: from everything that is known about a license to its signed token.
+//!
+//! Read everything in one statement, apply the rules, build the claims, check them as a data plane
+//! will, sign. Nothing here writes: what was signed is stored by `bundles.rs`.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use cp_contracts::{
+    CONTRACT_VERSION, DeploymentClaims, DeploymentLicenseClaims, LICENSE_TOKEN_ALG,
+    LICENSE_TOKEN_MAX_BYTES, LicenseBodyClaims, LicenseBundleResponse, OrganizationClaims,
+    PlanClaims, ProblemCode, SubscriptionClaims,
+};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::deployments::{DeploymentStatus, DeploymentType};
+use super::entitlement::{self, LicenseStatus, over_at};
+use super::signer;
+use super::subscriptions::SubscriptionStatus;
+use crate::App;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::json::Between;
+use crate::kernel::query::Query;
+use crate::kernel::record::{Object, Quantities};
+use crate::kernel::secret::{hex, sha256};
+use crate::kernel::table::BASE;
+use crate::kernel::text::Name;
+use crate::tenancy::organizations::OrganizationStatus;
+
+/// From an hour to ten years.
+pub type Ttl = Between<3600, 315_360_000>;
+
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewBundle {
+    /// Until the license's end at most; 30 days, or the server's setting, when absent.
+    pub ttl_seconds: Option<Ttl>,
+    /// The server's setting when absent.
+    pub audience: Option<Name>,
+}
+
+/// Everything that an issuance is decided and made from.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Facts {
+    pub license_id: LicenseId,
+    license_status: LicenseStatus,
+    license_seat_cap: Option<i64>,
+    license_features: Object,
+    license_revision: i64,
+    valid_from: DateTime<Utc>,
+    valid_until: Option<DateTime<Utc>>,
+    grace_days: i64,
+    pub organization_id: OrganizationId,
+    organization_name: String,
+    organization_slug: String,
+    organization_external_id: Option<String>,
+    organization_status: OrganizationStatus,
+    organization_revision: i64,
+    deployment_id: DeploymentId,
+    deployment_name: String,
+    deployment_type: DeploymentType,
+    deployment_region: Option<String>,
+    deployment_api_base_url: Option<String>,
+    deployment_status: DeploymentStatus,
+    subscription_id: SubscriptionId,
+    subscription_status: SubscriptionStatus,
+    subscription_seat_cap: i64,
+    subscription_starts_at: DateTime<Utc>,
+    subscription_ends_at: Option<DateTime<Utc>>,
+    subscription_trial_ends_at: Option<DateTime<Utc>>,
+    subscription_external_id: Option<String>,
+    feature_overrides: Object,
+    plan_code: String,
+    plan_name: String,
+    plan_description: Option<String>,
+    default_features: Object,
+    limits: Quantities,
+}
+
+pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<Facts> {
+    let found = facts_of(cx, &[id]).await?.pop();
+    found.ok_or_else(|| Error::not_found("license"))
+}
+
+/// The facts of those of the licenses that exist, in one statement.
+pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>> {
+    let sql = "SELECT l.id AS license_id, l.status AS license_status,
+                      l.seat_cap AS license_seat_cap, l.features AS license_features,
+                      l.revision AS license_revision, l.valid_from, l.valid_until, l.grace_days,
+                      o.id AS organization_id, o.name AS organization_name,
+                      o.slug AS organization_slug, o.external_id AS organization_external_id,
+                      o.status AS organization_status, o.revision AS organization_revision,
+                      d.id AS deployment_id, d.name AS deployment_name,
+                      d.type AS deployment_type, d.region AS deployment_region,
+                      d.api_base_url AS deployment_api_base_url, d.status AS deployment_status,
+                      s.id AS subscription_id, s.status AS subscription_status,
+                      s.seat_cap AS subscription_seat_cap, s.starts_at AS subscription_starts_at,
+                      s.ends_at AS subscription_ends_at,
+                      s.trial_ends_at AS subscription_trial_ends_at,
+                      s.external_id AS subscription_external_id, s.feature_overrides,
+                      p.code AS plan_code, v.name AS plan_name, v.description AS plan_description,
+                      v.default_features, v.limits
+               FROM licenses l
+               JOIN organizations o ON o.id = l.organization_id
+               JOIN deployments d ON d.id = l.deployment_id
+               JOIN subscriptions s ON s.id = l.subscription_id
+               JOIN plans p ON p.id = s.plan_id
+               JOIN plan_versions v ON v.plan_id = s.plan_id AND v.version = s.plan_version
+               WHERE l.id IN ";
+    let query = cx.tx.q(sql).rows([ids], |query, ids| ids.iter().fold(query, Query::bind));
+    Ok(query.all().await?)
+}
+
+/// The refusals, in the order in which they are told.
+fn check(facts: &Facts, now: DateTime<Utc>) -> Result<()> {
+    let refuse = |code, detail: &'static str| Err(Error::new(code, detail));
+    if facts.organization_status == OrganizationStatus::Suspended {
+        let detail = "The organization is suspended: nothing is issued or renewed.";
+        return refuse(ProblemCode::OrganizationSuspended, detail);
+    }
+    if facts.deployment_status != DeploymentStatus::Active {
+        let detail = "The deployment is not active.";
+        return refuse(ProblemCode::DeploymentInactive, detail);
+    }
+    if !subscription_entitles(facts, now) {
+        let detail = "The subscription does not entitle to anything now: see its status and dates.";
+        return refuse(ProblemCode::SubscriptionInactive, detail);
+    }
+    match facts.license_status {
+        LicenseStatus::Revoked => {
+            return refuse(ProblemCode::LicenseRevoked, "The license is revoked, for ever.");
+        }
+        LicenseStatus::Suspended => {
+            let detail = "The license is suspended; reinstate it first.";
+            return refuse(ProblemCode::LicenseSuspended, detail);
+        }
+        LicenseStatus::Active | LicenseStatus::Expired => {}
+    }
+    if over_at(facts.valid_until, facts.grace_days).is_some_and(|over| over <= now) {
+        let detail = "The license has expired; renew it first.";
+        return refuse(ProblemCode::LicenseExpired, detail);
+    }
+    if now < facts.valid_from {
+        return refuse(ProblemCode::LicenseNotYetValid, "The license is not valid yet.");
+    }
+    Ok(())
+}
+
+fn subscription_entitles(facts: &Facts, now: DateTime<Utc>) -> bool {
+    let trial_over = facts.subscription_status == SubscriptionStatus::Trialing
+        && facts.subscription_trial_ends_at.is_some_and(|end| end <= now);
+    facts.subscription_status.entitles()
+        && facts.subscription_starts_at <= now
+        && facts.subscription_ends_at.is_none_or(|end| now < end)
+        && !trial_over
+}
+
+/// A token, before its row is written.
+pub struct Signed {
+    pub response: LicenseBundleResponse,
+    pub license: LicenseId,
+    pub organization: OrganizationId,
+    pub license_revision: i64,
+    pub organization_revision: i64,
+}
+
+impl Signed {
+    /// What the audit event keeps: everything but the token.
+    pub fn record(&self) -> Value {
+        let bundle = &self.response;
+        json!({
+            "license_id": bundle.license_id, "jti": bundle.jti, "key_id": bundle.key_id,
+            "bundle_hash": bundle.bundle_hash, "audience": bundle.payload.aud,
+            "issued_at": bundle.issued_at, "expires_at": bundle.expires_at,
+            "token": {"masked": true},
+        })
+    }
+}
+
+/// Makes the token on a signing thread.
+pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) -> Result<Signed> {
+    let (on, new) = (app.clone(), new.clone());
+    app.signers.run(move || make(&on, now, &facts, &new)).await
+}
+
+/// Applies the rules, builds and checks the claims, and signs them.
+pub fn make(app: &App, now: DateTime<Utc>, facts: &Facts, new: &NewBundle) -> Result<Signed> {
+    check(facts, now)?;
+    // Tokens count in whole seconds; rounding down never promises more.
+    let issued_at = now.trunc_subsecs(0);
+    let expires_at = expiry(app, facts, issued_at, new.ttl_seconds)?;
+    let jti = BundleId::new(&app.random, now);
+    let claims = claims(app, facts, jti, issued_at, expires_at, new.audience.as_ref());
+    let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
+    let signer = app.keys.active()?;
+    check_size(&claims, signer::token_len(signer.jwk(), payload.len()))?;
+    // A claims object that data planes would refuse is never signed. Every other member was
+    // checked when it was written; features are whatever the vendor likes.
+    dp_verifier::check_claims(&payload, &claims.iss, &claims.aud, issued_at.timestamp()).map_err(
+        |e| {
+            Error::invalid("features", format!("features: data planes would refuse the token: {e}"))
+        },
+    )?;
+    let key_id = signer.jwk().kid.clone();
+    let token = signer::license_token(signer.as_ref(), &payload).map_err(Error::internal)?;
+    let bundle_hash = hex(&sha256(token.as_bytes()));
+    Ok(Signed {
+        license: facts.license_id,
+        organization: facts.organization_id,
+        license_revision: facts.license_revision,
+        organization_revision: facts.organization_revision,
+        response: LicenseBundleResponse {
+            license_id: facts.license_id.0,
+            jti: jti.0,
+            token,
+            key_id,
+            algorithm: LICENSE_TOKEN_ALG.to_owned(),
+            issued_at,
+            expires_at,
+            payload: claims,
+            bundle_hash,
+            extra: Map::new(),
+        },
+    })
+}
+
+/// The token's end: what was asked for, within what the license and the subscription still cover.
+fn expiry(
+    app: &App,
+    facts: &Facts,
+    issued_at: DateTime<Utc>,
+    ttl: Option<Ttl>,
+) -> Result<DateTime<Utc>> {
+    let covered = [facts.valid_until, facts.subscription_ends_at]
+        .into_iter()
+        .filter_map(|end| over_at(end, facts.grace_days))
+        .min()
+        .map(|end| end.trunc_subsecs(0));
+    let wanted = ttl.map_or(app.settings.bundle_ttl, |ttl| TimeDelta::seconds(ttl.0));
+    let expires_at = issued_at + wanted;
+    match covered {
+        Some(end) if expires_at > end && ttl.is_some() => {
+            let most = (end - issued_at).num_seconds();
+            let detail = format!(
+                "ttl_seconds: the license is covered until {end}, {most} seconds from now, and no \
+                 longer"
+            );
+            Err(Error::invalid("ttl_seconds", detail).with("max_ttl_seconds", most))
+        }
+        Some(end) if end <= issued_at => {
+            let detail = "The license ends within this second; renew it first.";
+            Err(Error::new(ProblemCode::LicenseExpired, detail))
+        }
+        Some(end) => Ok(expires_at.min(end)),
+        None => Ok(expires_at),
+    }
+}
+
+fn claims(
+    app: &App,
+    facts: &Facts,
+    jti: BundleId,
+    issued_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    audience: Option<&Name>,
+) -> DeploymentLicenseClaims {
+    let base = &app.settings.base_url;
+    let effective = entitlement::overlay(
+        &facts.default_features,
+        &facts.feature_overrides,
+        &facts.license_features,
+    );
+    let features = effective.into_iter().map(|(name, feature)| (name, feature.value)).collect();
+    DeploymentLicenseClaims {
+        iss: base.clone(),
+        aud: audience.map_or_else(|| app.settings.audience.clone(), |a| a.as_str().to_owned()),
+        sub: facts.deployment_id.0,
+        jti: jti.0,
+        iat: issued_at.timestamp(),
+        nbf: issued_at.timestamp(),
+        exp: expires_at.timestamp(),
+        license: LicenseBodyClaims {
+            license_id: facts.license_id.0,
+            seat_cap: facts.license_seat_cap.unwrap_or(facts.subscription_seat_cap),
+            features,
+            organization: OrganizationClaims {
+                id: facts.organization_id.0,
+                name: facts.organization_name.clone(),
+                slug: facts.organization_slug.clone(),
+                external_id: facts.organization_external_id.clone(),
+                status: facts.organization_status.to_string(),
+                extra: Map::new(),
+            },
+            deployment: DeploymentClaims {
+                id: facts.deployment_id.0,
+                name: facts.deployment_name.clone(),
+                kind: facts.deployment_type.as_str().into(),
+                region: facts.deployment_region.clone(),
+                api_base_url: facts.deployment_api_base_url.clone(),
+                status: facts.deployment_status.to_string(),
+                extra: Map::new(),
+            },
+            subscription: SubscriptionClaims {
+                id: facts.subscription_id.0,
+                status: facts.subscription_status.to_string(),
+                seat_cap: facts.subscription_seat_cap,
+                starts_at: Some(facts.subscription_starts_at),
+                ends_at: facts.subscription_ends_at,
+                trial_ends_at: facts.subscription_trial_ends_at,
+                external_id: facts.subscription_external_id.clone(),
+                extra: Map::new(),
+            },
+            plan: PlanClaims {
+                code: facts.plan_code.clone(),
+                name: facts.plan_name.clone(),
+                description: facts.plan_description.clone(),
+                default_features: facts.default_features.clone().0.0,
+                extra: Map::new(),
+            },
+            limits: facts.limits.clone().0.0,
+            extra: Map::new(),
+        },
+        status: None,
+        enforcement: None,
+        cp_base_url: Some(base.clone()),
+        rbac_endpoint: Some(format!("{base}{BASE}/users/whoami")),
+        contract: CONTRACT_VERSION.parse().ok(),
+        extra: Map::new(),
+    }
+}
+
+/// Header buffers end at 8 KiB: a token that would not get through is refused, with the members
+/// that make it large.
+fn check_size(claims: &DeploymentLicenseClaims, size: usize) -> Result<()> {
+    if size <= LICENSE_TOKEN_MAX_BYTES {
+        return Ok(());
+    }
+    let body = serde_json::to_value(&claims.license).map_err(Error::internal)?;
+    let mut members: Vec<(usize, String)> = Vec::new();
+    for (name, value) in body.as_object().into_iter().flatten() {
+        members.push((value.to_string().len(), name.clone()));
+        if name == "features" || name == "plan" {
+            let inner = value.get("default_features").unwrap_or(value).as_object();
+            members.extend(
+                inner
+                    .into_iter()
+                    .flatten()
+                    .map(|(f, v)| (v.to_string().len(), format!("{name}.{f}"))),
+            );
+        }
+    }
+    members.sort_by(|a, b| b.cmp(a));
+    members.truncate(5);
+    let largest: Vec<Value> =
+        members.iter().map(|(bytes, name)| json!({"member": name, "bytes": bytes})).collect();
+    let detail = format!(
+        "The token would have {size} bytes, and {LICENSE_TOKEN_MAX_BYTES} fit into a header; \
+         make the largest members smaller."
+    );
+    Err(Error::new(ProblemCode::TokenTooLarge, detail).with("largest_members", largest))
+}
