@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::kernel::caller::{CallerKind, Scope};
+use crate::kernel::caller::{CallerKind, Peer, RequestId, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{AuditEventId, OrganizationId};
@@ -129,8 +129,8 @@ pub async fn record<G>(
 /// Appends events to the operation's transaction, in one statement.
 pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
     let extensions = &cx.parts.extensions;
-    let request_id = extensions.get::<crate::server::RequestId>().map(|id| id.0.clone());
-    let ip = extensions.get::<crate::server::Peer>().map(|peer| peer.0.to_string());
+    let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());
+    let ip = extensions.get::<Peer>().map(|peer| peer.0.to_string());
     let (caller, random, now) = (cx.caller.clone(), cx.app.random.clone(), cx.now);
     let sql = "INSERT INTO audit_events
                (id, at, organization_id, actor_kind, actor_id, actor_name, action, target_type,

@@ -4,7 +4,7 @@
 //! for whatever the framework refuses by itself, security headers, its log line and its metrics; below
 //! it is the table.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -27,6 +27,7 @@ use tower::Service;
 
 use crate::App;
 use crate::kernel::answer::Document;
+use crate::kernel::caller::{Peer, RequestId};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::table::Raw;
 use crate::kernel::{idempotency, openapi};
@@ -44,14 +45,6 @@ crate::routes! { server:
     /// The API's documentation for people.
     GET "/docs" Public => docs, root;
 }
-
-/// The request's id: the caller's `X-Request-Id` if it is a sound one, else a new one.
-#[derive(Clone, Debug)]
-pub struct RequestId(pub String);
-
-/// The address that the request came from.
-#[derive(Clone, Copy, Debug)]
-pub struct Peer(pub IpAddr);
 
 const URI_LIMIT: usize = 8 * 1024;
 const HEADER_LIMIT: usize = 32 * 1024;

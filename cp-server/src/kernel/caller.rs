@@ -1,6 +1,7 @@
 //! Who is calling, and the one decision what they may do where.
 
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 
 use serde::{Deserialize, Serialize};
@@ -296,3 +297,11 @@ pub async fn authenticate(app: &App, parts: &axum::http::request::Parts) -> Resu
 /// Where the caller's own reach decides: an answer to `GET /me`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Anywhere;
+
+/// The request's id: the caller's `X-Request-Id` if it is a sound one, else a new one.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// The address that the request came from.
+#[derive(Clone, Copy, Debug)]
+pub struct Peer(pub IpAddr);
