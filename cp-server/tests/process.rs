@@ -1,4 +1,5 @@
 //! The process as an operator runs it: starting, refusing to start, ending, dying.
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 use std::fs::Permissions;
 use std::io::{BufRead, BufReader, Read, Write};

@@ -184,6 +184,22 @@ on_both! {
         world.patch(membership, json!({"role": "viewer"})).await.expect(200);
         again.get(MATS).await.expect(200);
     }
+
+    what_is_remembered_is_over_with_a_change_here_and_soon_elsewhere(world) {
+        let (_app, elsewhere) = world.replica().await;
+        let elsewhere = elsewhere.token(&world.acme.deployment_token);
+        let role = async |client: &Client| {
+            let answer = client.get(MATS).await.expect(200);
+            answer["memberships"][0]["role"]["code"].as_str().unwrap().to_owned()
+        };
+        let here = data_plane(&world);
+        assert_eq!((role(&here).await, role(&elsewhere).await), ("ANALYST".into(), "ANALYST".into()));
+        let membership = format!("/memberships/{}", world.acme.workspace_membership);
+        world.patch(membership, json!({"role": "viewer"})).await.expect(200);
+        assert_eq!(role(&here).await, "WORKSPACE_VIEWER");
+        world.pass(chrono::TimeDelta::seconds(5));
+        assert_eq!(role(&elsewhere).await, "WORKSPACE_VIEWER");
+    }
 }
 
 fn data_plane(world: &World) -> Client {

@@ -83,7 +83,7 @@ on_both! {
 }
 
 /// Every line that answers with pages.
-fn lists() -> impl Iterator<Item = cp_server::kernel::endpoint::Line> {
+fn lists() -> impl Iterator<Item = cp_server::kernel::table::Line> {
     cp_server::routes().table.into_iter().filter(|line| {
         let input = line.input.as_ref().and_then(|input| input.get("properties"));
         line.reads() && input.is_some_and(|members| members.get("cursor").is_some())

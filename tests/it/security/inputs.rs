@@ -1,7 +1,7 @@
 //! What a client may send, and what it may not decide.
 
 use axum::http::Method;
-use cp_server::kernel::endpoint::Line;
+use cp_server::kernel::table::Line;
 use serde_json::{Value, json};
 
 use crate::sweep::examples::example;

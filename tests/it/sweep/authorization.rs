@@ -3,8 +3,8 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::caller::Permission;
-use cp_server::kernel::endpoint::Line;
 use cp_server::kernel::place::Reach;
+use cp_server::kernel::table::Line;
 use serde_json::json;
 
 use super::examples::NOBODY;

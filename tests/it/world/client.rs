@@ -3,7 +3,7 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request};
-use cp_server::kernel::endpoint::BASE;
+use cp_server::kernel::table::BASE;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

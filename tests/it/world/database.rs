@@ -1,6 +1,5 @@
 //! A database for every test: cloned from a template that was migrated and filled once.
 
-use std::path::PathBuf;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use cp_server::kernel::db::Db;
@@ -11,24 +10,27 @@ use tempfile::TempDir;
 
 use super::cluster;
 
+/// The name of an SQLite file in its folder.
+const FILE: &str = "test.db";
+
 /// Where a test's data is; it ends with the test.
 pub struct Database {
     pub db: Db,
     /// The folder of the SQLite file, which is deleted with it.
-    _folder: Option<TempDir>,
+    folder: Option<TempDir>,
 }
 
 impl Database {
     /// A copy of the template file.
-    pub async fn sqlite(template: Option<&PathBuf>) -> Self {
+    pub async fn sqlite(template: Option<&[u8]>) -> Self {
         let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("test.db");
+        let file = folder.path().join(FILE);
         if let Some(template) = template {
-            std::fs::copy(template, &file).unwrap();
+            std::fs::write(&file, template).unwrap();
         }
         // Nobody keeps the data of a test, so nothing waits for the disk.
         let db = Db::open_sqlite(&file, SqliteSynchronous::Off).await.unwrap();
-        Self { db, _folder: Some(folder) }
+        Self { db, folder: Some(folder) }
     }
 
     /// `None` where there is no PostgreSQL.
@@ -38,7 +40,7 @@ impl Database {
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         create(url, &name, template).await;
         let db = Db::open(&format!("{url}/{name}")).await.unwrap();
-        Some(Self { db, _folder: None })
+        Some(Self { db, folder: None })
     }
 
     /// Closes it for good, so that it can be copied.
@@ -46,27 +48,26 @@ impl Database {
         self.db.close().await;
     }
 
-    /// The file, or the name, that clones are made from.
-    pub async fn keep_as_template(self) -> Template {
-        let Self { db, _folder } = self;
-        let template = match &db {
-            Db::Sqlite { .. } => {
-                let folder = _folder.expect("an SQLite database has a folder");
-                Template::Sqlite(folder.path().join("test.db"), folder)
+    /// Closes it, and gives what clones are made from.
+    pub async fn into_template(self) -> Template {
+        self.db.close().await;
+        match (&self.db, &self.folder) {
+            (Db::Postgres(pool), _) => {
+                Template::Postgres(pool.connect_options().get_database().unwrap().to_owned())
             }
-            Db::Postgres(pool) => {
-                let name = pool.connect_options().get_database().unwrap_or_default().to_owned();
-                Template::Postgres(name)
+            (Db::Sqlite { .. }, folder) => {
+                let folder = folder.as_ref().expect("an SQLite database has a folder");
+                Template::Sqlite(std::fs::read(folder.path().join(FILE)).unwrap())
             }
-        };
-        db.close().await;
-        template
+        }
     }
 }
 
 /// What clones are made from.
 pub enum Template {
-    Sqlite(PathBuf, TempDir),
+    /// The bytes of the file.
+    Sqlite(Vec<u8>),
+    /// The name of the database.
     Postgres(String),
 }
 

@@ -11,7 +11,8 @@ use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_server::kernel::caller::Permission;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
-use cp_server::kernel::db::{Db, Row};
+use cp_server::kernel::db::Db;
+use cp_server::kernel::query::Row;
 use cp_server::kernel::secret::Kek;
 use cp_server::{App, Settings, licensing, server};
 use tokio::sync::OnceCell;
@@ -133,7 +134,7 @@ impl World {
         let filled =
             FILLED.get_or_init(async || Self::template(Database::sqlite(None).await).await);
         let filled = filled.await;
-        let Template::Sqlite(file, _) = &filled.template else { unreachable!("made above") };
+        let Template::Sqlite(file) = &filled.template else { unreachable!("made above") };
         Self::cloned(Database::sqlite(Some(file)).await, filled).await
     }
 
@@ -152,10 +153,8 @@ impl World {
         world.app.migrate().await.unwrap();
         licensing::keys::prepare(&world.app, None, None, 2048).await.unwrap();
         world.fill().await;
-        let Self { app, acme, globex, database, .. } = world;
-        // What a token's first use leaves behind must not come in between.
-        drop(app);
-        Filled { template: database.keep_as_template().await, acme, globex }
+        let Self { acme, globex, database, .. } = world;
+        Filled { template: database.into_template().await, acme, globex }
     }
 
     async fn cloned(database: Database, filled: &Filled) -> Self {
