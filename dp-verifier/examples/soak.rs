@@ -104,6 +104,7 @@ fn samples() -> Result<(Verifier, Vec<Sample>), Box<dyn Error>> {
         let deep = format!("{}{}", "[".repeat(n * 4), "]".repeat(n * 4));
         let cut = claims.to_string().into_bytes().split_off(n % 700 + 1);
         claims["exp"] = json!(NOW - 60);
+        claims["enforcement"]["grace_seconds"] = json!(0);
         let hostile = [
             format!("{message}.{}", B64.encode([0; 256])),
             format!("{message}A.{signature}"),

@@ -53,7 +53,8 @@ impl LicenseLayer {
         Self { verifier, fallback: fallback.map(Arc::from), takes_authorization: false }
     }
 
-    /// Takes this token when a request has none, instead of that of the environment variable.
+    /// Takes this token when a request has none, instead of that of the environment variable; for
+    /// example the [bundled](Verifier::bundled_token) one.
     #[must_use]
     pub fn or_token(mut self, token: Option<&str>) -> Self {
         self.fallback = token.map(Arc::from);
@@ -273,7 +274,11 @@ impl IntoResponse for VerifyError {
 /// A problem document (RFC 9457) with status 403 and the refusal's [code](NotEntitled::code).
 impl IntoResponse for NotEntitled {
     fn into_response(self) -> Response {
-        problem(403, self.code(), "The license does not include this", self.to_string())
+        let title = match &self {
+            Self::State { .. } => "The license does not entitle to this now",
+            _ => "The license does not include this",
+        };
+        problem(403, self.code(), title, self.to_string())
     }
 }
 

@@ -140,7 +140,7 @@ codes! {
         "Let the data plane reach the control plane, or import a fresh status list.";
     /// There are no usable keys to judge the token by.
     KeysUnavailable = "keys_unavailable", 503,
-        "Let the data plane reach the control plane's key set, or give it a key set file.";
+        "Let the data plane reach the control plane's key set, or give it a key set or bundle file.";
     /// The clock is behind what an issuer has testified to, and the verifier insists on a right one.
     ClockAnomaly = "clock_anomaly", 503,
         "Set this machine's clock, and see that it keeps the time over restarts.";

@@ -7,6 +7,7 @@
 //! use dp_verifier::{Limit, Verifier};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! # let now = 0;
 //! let verifier = Verifier::builder()
 //!     .issuer("https://cp.example")
 //!     .audience("data-plane")
@@ -14,6 +15,7 @@
 //!     .build()?;
 //!
 //! let license = verifier.verify("eyJhbGciOiJSUzI1NiIs…")?;
+//! println!("{}, {} days left", license.state(), license.expires_in(now).as_secs() / 86_400);
 //! if license.has_feature("alerts_enabled") { /* … */ }
 //! if license.limit("max_workspaces").allows_another(3) { /* … */ }
 //! # Ok(())
@@ -27,6 +29,7 @@
 //! a `kid` and none of the members that could redirect a reader; the signature by exactly that key;
 //! then strict JSON claims with the configured issuer and audience, a supported contract, valid
 //! times, and every known member of its type. Members that this version does not know are kept.
+//! What is admitted is in one [`LicenseState`].
 //!
 //! # Features
 //!

@@ -158,7 +158,7 @@ fn a_bundle_file_is_checked_with_its_own_keys_or_with_pinned_ones() {
 }
 
 #[test]
-fn every_code_has_words() {
+fn every_state_has_words() {
     let words = |arguments: &[&str]| {
         String::from_utf8(run(&[arguments, &["--explain"]].concat(), b"").stderr).unwrap()
     };
