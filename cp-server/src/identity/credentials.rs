@@ -44,7 +44,7 @@ pub fn bootstrap_id(text: &str) -> TokenId {
 /// The credentials of this slice, as the kernel knows them.
 ///
 /// # Design
-/// Answers are remembered for [`REMEMBERED`], so that a busy data plane does not cost a look-up
+/// Answers are remembered for `REMEMBERED`, so that a busy data plane does not cost a look-up
 /// per request. A change on this replica forgets them at once; another replica's change is
 /// effective when they are over.
 #[derive(Default)]
@@ -63,7 +63,8 @@ impl Authenticate for ServiceTokens {
     }
 
     fn committed(&self, action: &str) {
-        if action.starts_with("service_tokens.") || action.starts_with("organizations.") {
+        let ends_tokens = ["service_tokens.", "organizations.", "deployments."];
+        if ends_tokens.iter().any(|slice| action.starts_with(slice)) {
             self.known().clear();
         }
     }

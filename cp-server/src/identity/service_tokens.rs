@@ -17,6 +17,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
+use crate::kernel::installation::set_first;
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Org, Platform, PlatformKey, Shared};
@@ -246,6 +247,13 @@ async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
     Ok(found)
 }
 
+/// A deployment's tokens end with it.
+pub async fn purge_deployment(cx: &mut Cx, id: DeploymentId) -> Result<()> {
+    let sql = "DELETE FROM service_tokens WHERE deployment_id = $1 AND organization_id = $2";
+    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    Ok(())
+}
+
 pub async fn purge(cx: &mut Cx) -> Result<()> {
     cx.tx.q("DELETE FROM service_tokens WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
@@ -315,16 +323,17 @@ pub fn note_use(app: &App, id: TokenId, last: Option<DateTime<Utc>>, now: DateTi
 }
 
 /// The first credential: the operator's own (kept if it is there), or a new one when there is no
-/// platform token yet.
+/// platform token that works.
 pub async fn bootstrap(app: &App, own: Option<&str>) -> Result<Option<ShownOnce>> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;
     let (id, text) = match own {
         Some(own) => (id_of(own).unwrap_or_else(|| bootstrap_id(own)), ShownOnce::new(own.into())),
         None => {
-            let sql = "SELECT EXISTS (SELECT 1 FROM service_tokens
-                                      WHERE organization_id IS NULL AND revoked_at IS NULL)";
-            if tx.q(sql).value().await?.unwrap_or(false) {
+            let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE revoked_at IS NULL)
+                       FROM service_tokens WHERE organization_id IS NULL";
+            let (ever, working): (i64, i64) = tx.q(sql).one().await?;
+            if working > 0 || !set_first(&mut tx, &format!("bootstrap token {ever}"), &[]).await? {
                 return Ok(None);
             }
             let id = TokenId::new(&app.random, now);
@@ -332,7 +341,8 @@ pub async fn bootstrap(app: &App, own: Option<&str>) -> Result<Option<ShownOnce>
         }
     };
     let sql = "SELECT EXISTS (SELECT 1 FROM service_tokens WHERE id = $1)";
-    if tx.q(sql).bind(id).value().await?.unwrap_or(false) {
+    let known = tx.q(sql).bind(id).value().await?.unwrap_or(false);
+    if known || !set_first(&mut tx, &format!("service token {id}"), &[]).await? {
         return Ok(None);
     }
     let codes = Codes::from(vec!["*".to_owned()]);

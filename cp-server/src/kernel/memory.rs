@@ -3,7 +3,7 @@
 //! # Design
 //! An answer is good for as long as nothing was committed on this replica: a commit moves the
 //! generation on before its own answer is sent, so that whoever made a change never reads around
-//! it. What another replica, or the command line, commits is seen when [`KEPT`] is over.
+//! it. What another replica, or the command line, commits is seen when `KEPT` is over.
 
 use std::collections::HashMap;
 use std::hash::Hash;

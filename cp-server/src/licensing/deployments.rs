@@ -5,6 +5,7 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use crate::identity::service_tokens;
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
@@ -156,6 +157,7 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
 }
 
 async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
+    service_tokens::purge_deployment(cx, id).await?;
     let sql = "DELETE FROM deployments WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
     Ok(NoContent)

@@ -210,6 +210,8 @@ async fn delete(cx: &mut Cx, id: WorkspaceId) -> Result<NoContent> {
         return Err(Error::new(ProblemCode::InUse, detail));
     }
     organizations::forget_default_workspace(cx, id).await?;
+    // Its memberships went with it.
+    organizations::touch(cx, cx.org).await?;
     Ok(NoContent)
 }
 

@@ -125,6 +125,15 @@ on_both! {
         data_plane.post(bundles, json!({})).await.refused(403, "forbidden");
     }
 
+    a_deployments_tokens_end_with_it(world) {
+        let spare = format!("/deployments/{}", world.acme.spare_deployment);
+        let token = world.by(&world.new_token(&spare, &["users:whoami"]).await);
+        token.get("/me").await.expect(200);
+        world.delete(spare).await.expect(204);
+        token.get("/me").await.refused(401, "unauthenticated");
+        world.by(&world.acme.deployment_token).get("/me").await.expect(200);
+    }
+
     an_organizations_token_ends_with_a_purge_and_not_with_a_suspension(world) {
         world.delete(world.org("")).await.expect(204);
         world.by(&world.acme.token).get(world.org("")).await.expect(200);

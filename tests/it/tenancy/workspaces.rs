@@ -38,7 +38,10 @@ on_both! {
     the_default_goes_last(world) {
         let (first, spare) = (&world.acme.workspace, &world.acme.spare_workspace);
         world.delete(format!("/workspaces/{first}")).await.refused(409, "in_use");
+        let before = world.get(world.org("")).await.expect(200);
         world.delete(format!("/workspaces/{spare}")).await.expect(204);
+        let after = world.get(world.org("")).await.expect(200);
+        assert!(after["revision"].as_i64() > before["revision"].as_i64(), "rights went with it");
         world.delete(format!("/workspaces/{first}")).await.expect(204);
         let org = world.get(world.org("")).await.expect(200);
         assert_eq!(org["default_workspace_id"], json!(null));
