@@ -380,16 +380,25 @@ pub async fn seed(app: &App) -> Result<()> {
         let sql = "INSERT INTO roles
                    (id, code, name, scope, rank, permissions, is_system, created_at, updated_at)
                    VALUES ($1, $2, $3, $4, $5, $6, TRUE, $7, $7)
-                   ON CONFLICT (id) DO UPDATE
-                   SET name = excluded.name, rank = excluded.rank,
-                       permissions = excluded.permissions, updated_at = excluded.updated_at
-                   WHERE roles.name <> excluded.name OR roles.rank <> excluded.rank
-                      OR roles.permissions <> excluded.permissions";
+                   ON CONFLICT DO NOTHING";
+        let id = system_id(order, role.code);
         tx.q(sql)
-            .bind(system_id(order, role.code))
+            .bind(id)
             .bind(role.code)
             .bind(role.name)
             .bind(role.scope)
+            .bind(role.rank)
+            .bind(Codes::from(permissions.clone()))
+            .bind(now)
+            .exec()
+            .await?;
+        // An upsert would watch one of the two unique indexes, and trip over the other when
+        // replicas start together.
+        let sql = "UPDATE roles SET name = $2, rank = $3, permissions = $4, updated_at = $5
+                   WHERE id = $1 AND (name <> $2 OR rank <> $3 OR permissions <> $4)";
+        tx.q(sql)
+            .bind(id)
+            .bind(role.name)
             .bind(role.rank)
             .bind(Codes::from(permissions))
             .bind(now)

@@ -9,6 +9,7 @@ pub mod error;
 pub mod files;
 pub mod idempotency;
 pub mod ids;
+pub mod installation;
 pub mod json;
 pub mod memory;
 pub mod openapi;

@@ -20,6 +20,7 @@ use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::installation;
 use crate::kernel::page::{NoFilter, Page};
 use crate::kernel::place::Platform;
 use crate::kernel::secret::{Kek, Secret};
@@ -214,11 +215,8 @@ pub async fn check_kek(app: &App) -> anyhow::Result<()> {
     const CHECK: &str = "kek check";
     let mut tx = app.db.begin().await?;
     let sealed = app.kek.seal(&app.random, CHECK, CHECK.as_bytes());
-    let sql =
-        "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
-    tx.q(sql).bind(CHECK).bind(sealed).exec().await?;
-    let kept: Option<Vec<u8>> =
-        tx.q("SELECT value FROM installation WHERE name = $1").bind(CHECK).value().await?;
+    installation::set_first(&mut tx, CHECK, &sealed).await?;
+    let kept = installation::value(&mut tx, CHECK).await?;
     if kept.and_then(|kept| app.kek.open(CHECK, &kept)).is_none() {
         bail!(
             "the key-encryption key is not the one that this database was made with; put the right \

@@ -348,7 +348,9 @@ pub async fn seed(app: &App) -> Result<()> {
         if code == "professional" {
             professional = Some(id);
         }
-        insert_seed(&mut tx, id, code, None, now).await?;
+        if !insert_seed(&mut tx, id, code, None, now).await? {
+            return Ok(());
+        }
         let version = Version {
             version: 1,
             name: name.into(),
@@ -365,18 +367,17 @@ pub async fn seed(app: &App) -> Result<()> {
     Ok(())
 }
 
+/// Of replicas that start together on an empty database, the one whose first plan is in goes on.
 async fn insert_seed(
     tx: &mut Conn,
     id: PlanId,
     code: &'static str,
     alias_of: Option<PlanId>,
     now: DateTime<Utc>,
-) -> Result<()> {
-    // Replicas that start together on an empty database: one of them is first.
+) -> Result<bool> {
     let sql = "INSERT INTO plans (id, code, alias_of, version, created_at, updated_at)
-               VALUES ($1, $2, $3, 1, $4, $4)";
-    tx.q(sql).bind(id).bind(code).bind(alias_of).bind(now).exec().await?;
-    Ok(())
+               VALUES ($1, $2, $3, 1, $4, $4) ON CONFLICT DO NOTHING";
+    Ok(tx.q(sql).bind(id).bind(code).bind(alias_of).bind(now).exec().await? == 1)
 }
 
 type Seed = (&'static str, &'static str, Option<i64>, BTreeMap<String, Option<i64>>, Value);
