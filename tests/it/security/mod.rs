@@ -5,4 +5,5 @@ mod http;
 mod inputs;
 mod issuer;
 mod keys;
+mod replicas;
 mod storage;

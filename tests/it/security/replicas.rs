@@ -1,0 +1,40 @@
+use cp_server::identity::service_tokens;
+use cp_server::kernel::clock::{Clock, Random};
+use cp_server::kernel::db::Db;
+use cp_server::kernel::secret::Kek;
+use cp_server::{App, Settings, licensing};
+
+use crate::world::database::Database;
+use crate::world::now;
+
+/// Starts as the binary does, and tells the JWKS and whether a bootstrap token was made.
+async fn start(db: Db, seed: u64) -> (Vec<u8>, bool) {
+    let settings = Settings {
+        base_url: "https://cp.example".into(),
+        audience: "data-plane".into(),
+        bundle_ttl: chrono::TimeDelta::days(30),
+    };
+    let (clock, _) = Clock::manual(now());
+    let app = App::new(db, clock, Random::seeded(seed), Kek::new(&[7; 32]).unwrap(), settings);
+    app.migrate().await.unwrap();
+    licensing::keys::prepare(&app, None, None, 2048).await.unwrap();
+    let token = service_tokens::bootstrap(&app, None).await.unwrap();
+    (app.keys.jwks().to_vec(), token.is_some())
+}
+
+async fn together(db: &Db) {
+    let started = futures_util::future::join_all((1..=4).map(|seed| {
+        let db = db.clone();
+        async move { tokio::spawn(start(db, seed)).await.unwrap() }
+    }));
+    let started = started.await;
+    assert!(started.iter().all(|(jwks, _)| *jwks == started[0].0), "one signing key");
+    assert_eq!(started.iter().filter(|(_, token)| *token).count(), 1, "one bootstrap token");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn s22_replicas_that_start_together_agree_on_an_empty_database() {
+    if let Some(database) = Database::postgres(None).await {
+        together(&database.db).await;
+    }
+}
