@@ -226,21 +226,24 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
 async fn suspend(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
     let before = stored(cx, id).await?;
     refuse_revoked(&before)?;
+    let license = set_status(cx, &before, LicenseStatus::Suspended, why.reason).await?;
     bundles::suspend_all(cx, id).await?;
-    set_status(cx, &before, LicenseStatus::Suspended, why.reason).await
+    Ok(license)
 }
 
 async fn reinstate(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
     let before = stored(cx, id).await?;
     refuse_revoked(&before)?;
+    let license = set_status(cx, &before, LicenseStatus::Active, why.reason).await?;
     bundles::reinstate_all(cx, id).await?;
-    set_status(cx, &before, LicenseStatus::Active, why.reason).await
+    Ok(license)
 }
 
 async fn revoke(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
     let before = stored(cx, id).await?;
+    let license = set_status(cx, &before, LicenseStatus::Revoked, why.reason).await?;
     bundles::revoke_all(cx, id, "the license was revoked").await?;
-    set_status(cx, &before, LicenseStatus::Revoked, why.reason).await
+    Ok(license)
 }
 
 async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> {
@@ -295,6 +298,8 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
     load(cx, id).await
 }
 
+/// Comes before what is done to the bundles: it holds the license's row, so that an issuance at the
+/// same time is either seen by it or fails.
 async fn set_status(
     cx: &mut Cx,
     before: &LicenseRow,
