@@ -159,7 +159,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         Err(refusal) => refusal.into_response(),
     };
     let mut response = as_problem(response, &id);
-    secure(response.headers_mut());
+    secure(response.headers_mut(), &app);
     if let Ok(value) = HeaderValue::try_from(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
@@ -265,7 +265,11 @@ fn framework_refusal(status: StatusCode) -> Error {
     }
 }
 
-fn secure(headers: &mut HeaderMap) {
+fn secure(headers: &mut HeaderMap, app: &App) {
+    if app.settings.base_url.starts_with("https:") {
+        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
     let always = [
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
         (header::REFERRER_POLICY, "no-referrer"),

@@ -44,6 +44,16 @@ const EXAMPLES: &str = "Examples:
 Commands other than serve and quickstart work on the database of this machine, or, with --url and
 --token (CP_URL, CP_TOKEN), on a running server.";
 
+const CALL_EXAMPLES: &str = "Examples:
+  cp-server call organizations.list limit=5
+  cp-server call organizations.create name='Acme Corp' slug=acme metadata='{\"region\": \"eu\"}'
+  cp-server call subscriptions.create org=acme plan_code=team
+  cp-server call users.whoami provider=auth0 'subject=auth0|anna'
+  cp-server call licenses.suspend id=LICENSE_ID --data '{\"reason\": \"late\"}'
+  cp-server call audit.list org=acme action=licenses.suspend --url https://licenses.example.com
+
+`cp-server operations` lists what can be called.";
+
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API.
@@ -66,6 +76,7 @@ enum Command {
     #[command(subcommand)]
     License(license::License),
     /// Call any operation: `cp-server call licenses.revoke id=… reason=…`.
+    #[command(after_help = CALL_EXAMPLES)]
     Call(Call),
     /// List the operations that `call` knows.
     Operations,

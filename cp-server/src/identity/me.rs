@@ -22,8 +22,14 @@ pub struct Me {
     name: String,
     /// The person, when the caller is one.
     user_id: Option<UserId>,
+    /// The provider that the person logged in at.
+    provider: Option<String>,
     /// The organization that the caller is held to; null on the platform.
     organization_id: Option<OrganizationId>,
+    /// The codes of a person's roles; a token has permissions only.
+    roles: Vec<String>,
+    /// The product labels that the caller is narrowed to; none means all.
+    products: Vec<String>,
     permissions: Vec<&'static str>,
 }
 
@@ -33,7 +39,10 @@ async fn read(cx: &mut Cx<Scope>, _: Anywhere) -> Result<Me> {
         id: cx.caller.id,
         name: cx.caller.name.clone(),
         user_id: cx.caller.user,
+        provider: None,
         organization_id: cx.org.organization(),
+        roles: Vec::new(),
+        products: Vec::new(),
         permissions: cx.caller.permissions.codes(),
     })
 }

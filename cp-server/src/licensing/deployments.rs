@@ -74,6 +74,7 @@ pub struct DeploymentFilter {
 #[serde(deny_unknown_fields)]
 pub struct NewDeployment {
     name: Name,
+    #[serde(default = "cloud")]
     r#type: DeploymentType,
     region: Option<Name>,
     api_base_url: Option<HttpUrl>,
@@ -92,6 +93,10 @@ pub struct DeploymentPatch {
     status: Option<DeploymentStatus>,
     #[serde(default)]
     external_id: Patch<ExternalId>,
+}
+
+fn cloud() -> DeploymentType {
+    DeploymentType::Cloud
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<DeploymentFilter>) -> Result<Page<Deployment>> {

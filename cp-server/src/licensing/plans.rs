@@ -39,7 +39,7 @@ crate::routes! { plans:
     GET "/plans/{code}/versions" PlansRead => versions;
     /// Moves subscriptions to the newest version of the plan.
     ///
-    /// With `dry_run` (the default) it only lists them, and what would change for each.
+    /// The answer lists them, and what changes for each; with `dry_run: true` nothing is moved.
     POST "/plans/{code}/migrate" PlansWrite => migrate;
 }
 
@@ -121,7 +121,8 @@ pub struct PlanPatch {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Migration {
-    #[serde(default = "yes")]
+    /// Only tell what would change.
+    #[serde(default)]
     dry_run: bool,
 }
 

@@ -52,6 +52,7 @@ on_both! {
             world.post(world.org("/deployments"), body).await.invalid("api_base_url");
         }
         let body = json!({"name": "x"});
-        world.post(world.org("/deployments"), body).await.invalid("type");
+        let made = world.post(world.org("/deployments"), body).await.expect(201);
+        assert_eq!(made["type"], "cloud", "the default");
     }
 }
