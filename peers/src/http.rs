@@ -23,9 +23,9 @@ use crate::Table;
 use crate::beside::Beside;
 use crate::sample::{AUDIENCE, ISSUER, Sample};
 
-const ROUNDS: u32 = 11;
+const ROUNDS: u32 = 41;
 const CONNECTIONS: usize = 8;
-const TURN: Duration = Duration::from_millis(250);
+const TURN: Duration = Duration::from_millis(100);
 
 /// What every app answers with: the customer's name.
 const BODY: &str = "Acme GmbH";

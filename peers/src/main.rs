@@ -1,7 +1,7 @@
 //! The verifier beside its limit and its peers, in one run: `peers/run.sh`.
 //!
-//! Absolute times drift with the machine's mood, so everything is measured in turns, many times, and
-//! the medians are compared.
+//! Absolute times drift with the machine's mood, so everything is measured in turns, many times. Told
+//! are the median of a candidate's turns, and the median of its ratios to the limit in the same round.
 
 mod beside;
 mod http;
@@ -40,30 +40,31 @@ impl Table {
         }
     }
 
-    /// Prints the medians, and their ratios to those of the rows named as limits.
+    /// Prints the medians, and the ratios to the rows named as limits.
     fn print(self, title: &str, unit: &str, limits: &[&str]) {
-        let rows: Vec<(&str, f64)> =
-            self.rows.into_iter().map(|(name, values)| (name, median(values))).collect();
-        let of = |limit: &str| rows.iter().find(|(name, _)| *name == limit).map(|row| row.1);
         let heads: String = limits.iter().map(|limit| format!(" × {limit} |")).collect();
         println!("| {title} | {unit} |{heads}");
         println!("| --- | ---: |{}", " ---: |".repeat(limits.len()));
-        for (name, value) in &rows {
-            let ratios: String = limits
-                .iter()
-                .map(|limit| match of(limit).map(|limit| value / limit) {
-                    Some(ratio) if ratio < 0.05 => format!(" 1/{:.0} |", 1.0 / ratio),
-                    Some(ratio) => format!(" {ratio:.2} |"),
-                    None => " |".to_owned(),
-                })
-                .collect();
-            println!("| {name} | {value:.2} |{ratios}");
+        for (name, values) in &self.rows {
+            let ratios: String = limits.iter().map(|limit| self.ratio(values, limit)).collect();
+            println!("| {name} | {:.2} |{ratios}", median(values.iter().copied()));
         }
         println!();
     }
+
+    fn ratio(&self, values: &[f64], limit: &str) -> String {
+        let Some((_, limits)) = self.rows.iter().find(|(name, _)| *name == limit) else {
+            return " |".to_owned();
+        };
+        match median(values.iter().zip(limits).map(|(value, limit)| value / limit)) {
+            ratio if ratio < 0.05 => format!(" 1/{:.0} |", 1.0 / ratio),
+            ratio => format!(" {ratio:.2} |"),
+        }
+    }
 }
 
-fn median(mut values: Vec<f64>) -> f64 {
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    let mut values: Vec<f64> = values.collect();
     values.sort_by(f64::total_cmp);
     values[values.len() / 2]
 }

@@ -15,6 +15,8 @@ pub const AUDIENCE: &str = "data-plane";
 
 pub struct Sample {
     pub token: String,
+    /// From when on it is valid, in seconds since 1970: the time of the run.
+    pub now: u64,
     /// The modulus of the key; its exponent is 65537.
     pub n: Vec<u8>,
     pub jwk: Value,
@@ -24,7 +26,9 @@ pub struct Sample {
 impl Sample {
     /// The golden license, valid for an hour from now.
     pub fn new() -> anyhow::Result<Self> {
-        let now = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
+        #[expect(clippy::disallowed_methods, reason = "the peers know no other clock")]
+        let now = SystemTime::now();
+        let now = now.duration_since(UNIX_EPOCH)?.as_secs();
         let golden = include_str!("../../cp-contracts/golden/2.5.0/license_claims.json");
         let mut claims: Value = serde_json::from_str(golden)?;
         for (name, at) in [("iat", now), ("nbf", now), ("exp", now + 3_600)] {
@@ -44,7 +48,7 @@ impl Sample {
             "alg": "RS256", "use": "sig", "kid": "key-1",
         });
         let jwks = json!({ "keys": [jwk] }).to_string();
-        Ok(Self { token, n, jwk, jwks })
+        Ok(Self { token, now, n, jwk, jwks })
     }
 
     /// What was signed, and the signature.
