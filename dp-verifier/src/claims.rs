@@ -190,9 +190,6 @@ fn consistent(claims: &DeploymentLicenseClaims) -> Result<(), VerifyError> {
     if license.seat_cap < 0 {
         return Err(VerifyError::new(ClaimsInvalid, "license.seat_cap is negative"));
     }
-    if claims.sub != license.deployment.id {
-        return Err(VerifyError::new(ClaimsInvalid, "sub is not license.deployment.id"));
-    }
     Ok(())
 }
 

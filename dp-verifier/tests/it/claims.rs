@@ -136,10 +136,10 @@ fn v08_subject_and_token_id_are_hyphenated_uuids() {
 }
 
 #[test]
-fn v08_the_subject_is_the_deployment() {
+fn v08_the_subject_is_a_uuid_of_the_issuers_choice() {
     let other = json!("018f2a00-0000-7000-8000-0000000000ff");
-    assert_refused(verify_claims(&claims_with("/sub", other.clone())), ClaimsInvalid);
-    assert_refused(verify_claims(&claims_with("/license/deployment/id", other)), ClaimsInvalid);
+    verify_claims(&claims_with("/sub", other.clone())).unwrap();
+    verify_claims(&claims_with("/license/deployment/id", other)).unwrap();
 }
 
 /// A verifier with this leeway, and a token with these times.
