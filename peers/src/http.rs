@@ -30,7 +30,7 @@ const TURN: Duration = Duration::from_millis(100);
 /// What every app answers with: the customer's name.
 const BODY: &str = "Acme GmbH";
 
-pub fn measure(sample: &Sample, beside: &Option<Beside>) -> anyhow::Result<Table> {
+pub fn measure(sample: &Sample, beside: Option<Beside>) -> anyhow::Result<Table> {
     let server = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
     let client = Builder::new_current_thread().enable_all().build()?;
     let bare = Router::new().route("/", get(async || BODY));
@@ -42,7 +42,7 @@ pub fn measure(sample: &Sample, beside: &Option<Beside>) -> anyhow::Result<Table
         ("axum-jwks 0.12", serve(&server, axum_jwks(sample)?)?),
         ("tower-oauth2-resource-server 0.12", serve(&server, oauth2(&server, sample)?)?),
     ];
-    if let Some(beside) = beside {
+    if let Some(beside) = &beside {
         apps.insert(3, ("ours, aws-lc-rs", beside.address));
     }
     let token = &sample.token;

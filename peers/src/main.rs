@@ -12,17 +12,23 @@ use beside::Beside;
 use sample::Sample;
 
 fn main() -> anyhow::Result<()> {
+    let mut arguments = std::env::args().skip(1);
+    let what = arguments.next().unwrap_or_default();
     let sample = Sample::new()?;
-    println!("One token of {} bytes, RSA-2048.\n", sample.token.len());
-    let program = std::env::args().nth(1);
-    let beside = program.map(|program| Beside::start(&program, &sample));
-    let mut beside = beside.transpose()?;
-    verify::measure(&sample, &mut beside)?.print(
-        "check of one token",
-        "µs",
-        &["raw ring", "raw aws-lc-rs"],
-    );
-    http::measure(&sample, &beside)?.print("axum on loopback", "requests/ms", &["bare app"]);
+    let beside = arguments.next().map(|program| Beside::start(&program, &sample));
+    let beside = beside.transpose()?;
+    match what.as_str() {
+        "verify" => {
+            println!("One token of {} bytes, RSA-2048.\n", sample.token.len());
+            let limits = ["raw ring", "raw aws-lc-rs"];
+            verify::measure(&sample, beside)?.print("check of one token", "µs", &limits);
+        }
+        "http" => {
+            let table = http::measure(&sample, beside)?;
+            table.print("axum on loopback", "requests/ms", &["bare app"]);
+        }
+        _ => anyhow::bail!("usage: peers verify|http [PROGRAM-WITH-AWS-LC-RS]"),
+    }
     Ok(())
 }
 

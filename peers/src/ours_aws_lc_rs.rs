@@ -23,8 +23,12 @@ fn main() -> anyhow::Result<()> {
     let app = Router::new().route("/", get(whose)).layer(LicenseLayer::new(verifier.clone()));
     runtime.spawn(async move { axum::serve(listener, app).await });
     while let Some(checks) = line()? {
+        let checks: u32 = checks.parse()?;
+        for _ in 0..checks / 5 {
+            black_box(verifier.verify(black_box(&token)))?;
+        }
         let start = Instant::now();
-        for _ in 0..checks.parse::<u32>()? {
+        for _ in 0..checks {
             black_box(verifier.verify(black_box(&token)))?;
         }
         println!("{}", start.elapsed().as_nanos());
