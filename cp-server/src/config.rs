@@ -138,13 +138,25 @@ impl Config {
     }
 
     async fn connect(&self) -> anyhow::Result<App> {
-        let random = Random::system();
-        let kek =
-            Kek::load(self.key_encryption_key.as_deref(), &self.keys_dir.join("kek"), &random)?;
+        // What is given is looked at before anything is made.
+        let given = match (&self.key_encryption_key_file, &self.key_encryption_key) {
+            (Some(path), _) => Some(Kek::from_setting(&secret_file(path)?)?),
+            (None, Some(text)) => Some(Kek::from_setting(text)?),
+            (None, None) => None,
+        };
         let db = Db::open(&self.database_url).await.context(
             "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
              postgres://USER:PASSWORD@HOST/DATABASE",
         )?;
+        db.migrate().await.context("CP_DATABASE_URL: the schema cannot be brought up to date")?;
+        let random = Random::system();
+        let kek = match given {
+            Some(kek) => kek,
+            None => {
+                let is_first_start = !licensing::keys::knows_kek(&db).await?;
+                Kek::from_file(&self.keys_dir.join("kek"), is_first_start, &random)?
+            }
+        };
         let settings = Settings {
             base_url: self.base_url.clone(),
             audience: self.audience.clone(),

@@ -21,6 +21,7 @@ use crate::App;
 const KEPT: TimeDelta = TimeDelta::hours(24);
 
 /// A request that wants to be done once.
+#[derive(Clone)]
 pub struct Once {
     /// Hash of the caller and the key.
     key: Vec<u8>,
@@ -52,6 +53,12 @@ impl Once {
         let uri = parts.uri.to_string();
         let asked = [parts.method.as_str().as_bytes(), uri.as_bytes(), body].join(&b'\n');
         Ok(Some(Self { key: sha256(key.as_bytes()).into(), request: sha256(&asked).into() }))
+    }
+
+    /// One of the many things that the request asks for, each done once.
+    pub fn part(&self, name: &str) -> Self {
+        let key = [&*self.key, name.as_bytes()].join(&b'\n');
+        Self { key: sha256(&key).into(), request: self.request.clone() }
     }
 
     /// The answer that this key got before.

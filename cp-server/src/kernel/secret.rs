@@ -132,19 +132,24 @@ impl Kek {
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// From the setting (base64 of 32 bytes), else from the file, which the first start creates.
-    pub fn load(
-        setting: Option<&Secret<String>>,
-        file: &Path,
-        random: &Random,
-    ) -> anyhow::Result<Self> {
-        if let Some(text) = setting {
-            return Self::decode(text.expose().as_bytes()).context(
-                "CP_KEY_ENCRYPTION_KEY is not base64 of 32 bytes; make one with \
-                 `openssl rand -base64 32`",
-            );
-        }
+    /// From a setting: base64 of 32 bytes.
+    pub fn from_setting(text: &Secret<String>) -> anyhow::Result<Self> {
+        Self::decode(text.expose().as_bytes()).context(
+            "CP_KEY_ENCRYPTION_KEY is not base64 of 32 bytes; make one with \
+             `openssl rand -base64 32`",
+        )
+    }
+
+    /// From the file, which a first start creates. A database that knows its key gets no other
+    /// one: a file made then would only mislead.
+    pub fn from_file(file: &Path, is_first_start: bool, random: &Random) -> anyhow::Result<Self> {
         if !file.exists() {
+            anyhow::ensure!(
+                is_first_start,
+                "the key-encryption key is missing: this database was made with one, which should \
+                 be in {} or in CP_KEY_ENCRYPTION_KEY. Nothing was changed.",
+                file.display()
+            );
             let key = Zeroizing::new(random.bytes::<{ Self::LEN }>());
             let text = Zeroizing::new(STANDARD.encode(*key));
             files::write_private(file, text.as_bytes())?;

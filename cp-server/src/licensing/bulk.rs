@@ -23,10 +23,12 @@ use super::bundles;
 use super::issuance::{self, Facts, NewBundle, Signed};
 use crate::App;
 use crate::audit::{self, Entry};
+use crate::kernel::answer::{Created, Output};
 use crate::kernel::caller::Caller;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::{Cx, read_body};
 use crate::kernel::error::{Error, Result};
+use crate::kernel::idempotency::Once;
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
 use crate::kernel::json;
 use crate::kernel::table::Raw;
@@ -36,7 +38,8 @@ crate::routes! { bundles:
     /// Signs many licenses and streams a line of NDJSON for each: its bundle, or the problem.
     ///
     /// The body names them by `ids` (at most 1,000) or by a `filter`; `ttl_seconds` and `audience`
-    /// are those of a single issuance. Each bundle leaves its own audit event.
+    /// are those of a single issuance. Each bundle leaves its own audit event. Sent again with the
+    /// same `Idempotency-Key`, it goes on where it was cut off: what was issued is told again.
     POST "/licenses/bundles" LicensesIssue => issue_many, raw;
 }
 
@@ -78,8 +81,9 @@ async fn issue_many(raw: Raw) -> Result<Response> {
         (None, Some(filter)) => matching(&raw.app, &raw.caller, &filter).await?,
         _ => return Err(Error::invalid("ids", "ids: name the licenses by either ids or filter")),
     };
+    let once = Once::of(&raw.parts, &raw.caller, &body)?;
     let (app, caller, parts) = (raw.app, raw.caller, Arc::new(raw.parts));
-    let issuance = Issuance { app, caller, parts, bundle };
+    let issuance = Issuance { app, caller, parts, bundle, once };
     let (lines, mut answer) = mpsc::channel::<Bytes>(CHUNK);
     tokio::spawn(issuance.run(ids, lines));
     let lines = stream::poll_fn(move |cx| answer.poll_recv(cx)).map(Ok::<Bytes, Infallible>);
@@ -108,10 +112,33 @@ struct Issuance {
     caller: Caller,
     parts: Arc<Parts>,
     bundle: NewBundle,
+    once: Option<Once>,
 }
 
 /// A license, and its token or why it gets none.
-type Tried = (LicenseId, Result<Signed>);
+type Tried = (LicenseId, Result<Made>);
+
+enum Made {
+    New(Box<Signed>),
+    /// By an earlier request with the same `Idempotency-Key`.
+    Known(Box<LicenseBundleResponse>),
+}
+
+impl Made {
+    fn signed(&self) -> Option<&Signed> {
+        match self {
+            Self::New(signed) => Some(signed),
+            Self::Known(_) => None,
+        }
+    }
+
+    fn into_bundle(self) -> Box<LicenseBundleResponse> {
+        match self {
+            Self::New(signed) => Box::new(signed.response),
+            Self::Known(bundle) => bundle,
+        }
+    }
+}
 
 impl Issuance {
     /// Signs a chunk while the one before is written.
@@ -140,54 +167,84 @@ impl Issuance {
     /// Reads everything in one statement, and signs on all signing threads.
     async fn sign(&self, ids: &[LicenseId]) -> Vec<Tried> {
         let mut cx = self.cx(self.app.db.read());
-        let found: HashMap<LicenseId, Facts> = match issuance::facts_of(&mut cx, ids).await {
-            Ok(facts) => facts.into_iter().map(|facts| (facts.license_id, facts)).collect(),
+        let (mut known, found) = match self.read(&mut cx, ids).await {
+            Ok(read) => read,
             Err(error) => {
-                tracing::warn!(%error, "licenses could not be read");
-                let refused = || Err(Error::unavailable("The licenses could not be read.", 5));
+                tracing::warn!(%error, "a chunk of licenses was refused");
+                let refused = || Err(Error::new(error.code().clone(), error.detail().to_owned()));
                 return ids.iter().map(|id| (*id, refused())).collect();
             }
         };
-        // A foreign license reads like a missing one.
-        let held_to = self.caller.scope.organization();
-        let visible = |facts: &Facts| held_to.is_none_or(|own| own == facts.organization_id);
-        let signing = ids.iter().map(|id| {
-            let facts = found.get(id).filter(|facts| visible(facts)).cloned();
-            async move {
-                let facts = facts.ok_or_else(|| Error::not_found("license"))?;
-                issuance::sign(&self.app, self.app.clock.now(), facts, &self.bundle).await
-            }
-        });
+        drop(cx);
+        let mut signing = Vec::new();
+        for id in ids {
+            // A foreign license reads like a missing one.
+            let facts = found.get(id).filter(|facts| self.reaches(facts)).cloned();
+            signing.push(self.make(known.remove(id), facts));
+        }
         ids.iter().copied().zip(join_all(signing).await).collect()
+    }
+
+    fn reaches(&self, facts: &Facts) -> bool {
+        self.caller.scope.organization().is_none_or(|own| own == facts.organization_id)
+    }
+
+    async fn make(
+        &self,
+        known: Option<LicenseBundleResponse>,
+        facts: Option<Facts>,
+    ) -> Result<Made> {
+        if let Some(bundle) = known {
+            return Ok(Made::Known(Box::new(bundle)));
+        }
+        let facts = facts.ok_or_else(|| Error::not_found("license"))?;
+        let signed = issuance::sign(&self.app, self.app.clock.now(), facts, &self.bundle).await?;
+        Ok(Made::New(Box::new(signed)))
+    }
+
+    /// The bundles that were made before, and the facts that others are made from.
+    async fn read(
+        &self,
+        cx: &mut Cx<()>,
+        ids: &[LicenseId],
+    ) -> Result<(HashMap<LicenseId, LicenseBundleResponse>, HashMap<LicenseId, Facts>)> {
+        let mut known = HashMap::new();
+        for id in ids {
+            let Some(once) = &self.once else { break };
+            let before = once.part(&id.to_string()).find(&self.app, &mut cx.tx, cx.now).await?;
+            if let Some(body) = before.and_then(|answer| answer.body) {
+                known.insert(*id, serde_json::from_slice(&body).map_err(Error::internal)?);
+            }
+        }
+        let facts = issuance::facts_of(cx, ids).await?;
+        Ok((known, facts.into_iter().map(|facts| (facts.license_id, facts)).collect()))
     }
 
     /// Writes a chunk in one transaction; if something changed meanwhile, one by one.
     async fn store(&self, chunk: Vec<Tried>) -> Vec<Line> {
-        let ready: Vec<&Signed> = chunk.iter().filter_map(|(_, s)| s.as_ref().ok()).collect();
-        let stored = self.write(&ready).await.is_ok();
+        let made = chunk.iter().filter_map(|(_, tried)| tried.as_ref().ok()?.signed());
+        let stored = self.write(&made.collect::<Vec<_>>()).await.is_ok();
         let mut lines = Vec::new();
-        for (id, signed) in chunk {
-            let done = match signed {
-                Ok(_) if !stored => self.again(id).await,
+        for (license_id, tried) in chunk {
+            let done = match tried {
+                Ok(Made::New(_)) if !stored => self.again(license_id).await,
                 tried => tried,
             };
             lines.push(match done {
-                Ok(signed) => {
-                    Line::Issued { license_id: id, ok: true, bundle: Box::new(signed.response) }
-                }
-                Err(error) => {
-                    Line::Refused { license_id: id, ok: false, problem: error.document() }
-                }
+                Ok(made) => Line::Issued { license_id, ok: true, bundle: made.into_bundle() },
+                Err(error) => Line::Refused { license_id, ok: false, problem: error.document() },
             });
         }
         lines
     }
 
-    async fn again(&self, id: LicenseId) -> Result<Signed> {
-        let (_, signed) = self.sign(&[id]).await.pop().ok_or_else(Error::stale)?;
-        let signed = signed?;
-        self.write(&[&signed]).await?;
-        Ok(signed)
+    async fn again(&self, id: LicenseId) -> Result<Made> {
+        let (_, made) = self.sign(&[id]).await.pop().ok_or_else(Error::stale)?;
+        let made = made?;
+        if let Some(signed) = made.signed() {
+            self.write(&[signed]).await?;
+        }
+        Ok(made)
     }
 
     async fn write(&self, ready: &[&Signed]) -> Result<()> {
@@ -205,6 +262,13 @@ impl Issuance {
             reason: None,
         });
         audit::append(&mut cx, entries.collect()).await?;
+        if let Some(once) = &self.once {
+            for signed in ready {
+                let answer = Created(signed.response.clone()).answer()?;
+                let part = once.part(&signed.license.to_string());
+                part.keep(&self.app, &mut cx.tx, cx.now, &answer).await?;
+            }
+        }
         cx.tx.commit().await?;
         self.app.committed("bundles.issue_many");
         Ok(())

@@ -104,8 +104,20 @@ mod tests {
     use super::*;
     use crate::licensing::signer::Signer;
 
-    fn key(bits: usize) -> RsaPrivateKey {
-        RsaPrivateKey::new(&mut rsa::rand_core::OsRng, bits).unwrap()
+    /// Made by aws-lc: `rsa` takes seconds for it in a debug build.
+    fn key() -> RsaPrivateKey {
+        RsaPrivateKey::from_pkcs8_der(&LocalKey::generate(2048).unwrap().to_pkcs8().unwrap())
+            .unwrap()
+    }
+
+    /// The same primes, with a public exponent that is too small.
+    fn with_exponent_3() -> RsaPrivateKey {
+        loop {
+            let primes = key().primes().to_vec();
+            if let Ok(key) = RsaPrivateKey::from_primes(primes, BigUint::from(3u32)) {
+                return key;
+            }
+        }
     }
 
     fn refusal(text: &str, passphrase: Option<&str>) -> String {
@@ -118,7 +130,7 @@ mod tests {
 
     #[test]
     fn i02_both_encodings_give_the_same_key_and_bad_files_are_refused() {
-        let key = key(2048);
+        let key = key();
         let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
         let pkcs1 = key.to_pkcs1_pem(LineEnding::LF).unwrap();
         let kid = |text: &str| read_pem(text, None).unwrap().jwk().kid.clone();
@@ -150,11 +162,10 @@ mod tests {
 
     #[test]
     fn i02_weak_keys_are_refused() {
-        let small = key(1024).to_pkcs8_pem(LineEnding::LF).unwrap();
+        let small = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 1024).unwrap();
+        let small = small.to_pkcs8_pem(LineEnding::LF).unwrap();
         assert!(refusal(&small, None).contains("1024 bits"));
-        let e = BigUint::from(3u32);
-        let odd = RsaPrivateKey::new_with_exp(&mut rsa::rand_core::OsRng, 2048, &e).unwrap();
-        let odd = odd.to_pkcs8_pem(LineEnding::LF).unwrap();
+        let odd = with_exponent_3().to_pkcs8_pem(LineEnding::LF).unwrap();
         assert!(refusal(&odd, None).contains("exponent is 3"));
         assert_eq!(small_factor(&(BigUint::from(751u32) * BigUint::from(1_000_003u32))), Some(751));
         let p = BigUint::from(1u32) << 1023;

@@ -17,7 +17,7 @@ use super::signer::{LocalKey, Signer};
 use crate::App;
 use crate::kernel::answer::Document;
 use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::db::Conn;
+use crate::kernel::db::{Conn, Db};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::installation;
@@ -210,9 +210,16 @@ fn purpose(kid: &str) -> String {
     format!("signing key {kid} v1")
 }
 
+/// The value that only the key-encryption key of this database opens.
+const CHECK: &str = "kek check";
+
+/// Whether the database was made with a key-encryption key already.
+pub async fn knows_kek(db: &Db) -> anyhow::Result<bool> {
+    Ok(installation::value(&mut db.read(), CHECK).await?.is_some())
+}
+
 /// Refuses to go on under another key-encryption key than the one that the database was made with.
 pub async fn check_kek(app: &App) -> anyhow::Result<()> {
-    const CHECK: &str = "kek check";
     let mut tx = app.db.begin().await?;
     let sealed = app.kek.seal(&app.random, CHECK, CHECK.as_bytes());
     installation::set_first(&mut tx, CHECK, &sealed).await?;

@@ -73,6 +73,19 @@ on_both! {
         world.post(MANY, many(1001)).await.refused(400, "bad_request");
     }
 
+    s15_the_same_request_again_tells_what_was_issued(world) {
+        let second = second_license(&world).await;
+        let caller = world.by(crate::world::ROOT).with("Idempotency-Key", "bulk");
+        let ids = json!({"ids": [world.acme.license, second]});
+        let first = lines(caller.post(MANY, ids.clone()).await);
+        assert!(first.iter().all(|line| line["ok"] == true), "{first:#?}");
+        assert_eq!(lines(caller.post(MANY, ids).await), first);
+        let bundles = world.get(format!("/licenses/{second}/bundles")).await.expect(200);
+        assert_eq!(bundles["items"].as_array().unwrap().len(), 1, "one, not two");
+        let other = lines(caller.post(MANY, json!({"ids": [second], "ttl_seconds": 7200})).await);
+        assert_eq!(other[0]["problem"]["code"], "idempotency_key_reused");
+    }
+
     many_more_than_a_chunk_are_issued(world) {
         let ids = json!({"ids": vec![&world.acme.license; 250]});
         let lines = lines(world.post(MANY, ids).await);

@@ -117,9 +117,13 @@ async fn i15_too_many_signatures_are_refused_and_everything_else_goes_on() {
     let world = World::on_sqlite().await;
     let (open, gate) = channel::<()>();
     let (gate, entered) = (Arc::new(Mutex::new(gate)), Arc::new(AtomicUsize::new(0)));
+    let queued = Arc::new(AtomicUsize::new(0));
     let wait = || {
         let (app, gate, entered) = (world.app.clone(), gate.clone(), entered.clone());
+        let queued = queued.clone();
         tokio::spawn(async move {
+            // The work is in the queue before this task gives way.
+            queued.fetch_add(1, Ordering::SeqCst);
             let work = move || {
                 entered.fetch_add(1, Ordering::SeqCst);
                 // An error once the other end is gone: that is the signal.
@@ -135,7 +139,9 @@ async fn i15_too_many_signatures_are_refused_and_everything_else_goes_on() {
         tokio::task::yield_now().await;
     }
     waiting.extend((0..threads * QUEUED_PER_THREAD).map(|_| wait()));
-    tokio::task::yield_now().await;
+    while queued.load(Ordering::SeqCst) < threads * (QUEUED_PER_THREAD + 1) {
+        tokio::task::yield_now().await;
+    }
 
     let refused = world.post(bundles(&world), json!({})).await;
     assert_eq!(refused.header("retry-after"), "1");
