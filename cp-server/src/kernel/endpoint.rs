@@ -67,6 +67,11 @@ impl<G> Cx<G> {
         }
     }
 
+    /// Gives the connection back while something slow runs that needs none.
+    pub fn release(&mut self) {
+        self.tx = self.app.db.read();
+    }
+
     /// Begins the transaction of a `late` line, or of a read that found something to write.
     pub async fn begin(&mut self) -> Result<()> {
         self.tx = self.app.db.begin().await?;
