@@ -222,12 +222,13 @@ async fn serve(config: &Config, app: App) -> anyhow::Result<()> {
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("CP_LISTEN: cannot listen on {}; is another server running there?", config.listen)
     })?;
+    // Before the server says that it serves: whoever reads that may stop it the next moment.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let running = jobs::start(&app);
     let (address, database) = (listener.local_addr()?, app.db.name());
     tracing::info!(%address, database, base_url = config.base_url, "serving");
     let stopping = app.clone();
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let end = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
         // Readiness says no from this moment; what was accepted before is answered.
