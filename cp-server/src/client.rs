@@ -6,6 +6,7 @@ use anyhow::{Context, bail};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, header};
+use cp_contracts::Problem;
 use futures_util::StreamExt;
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -38,17 +39,21 @@ impl Client {
     /// Calls an operation by its name; arguments that its path does not take go into the query
     /// string of a read, and into the body of a change.
     pub async fn call(&self, name: &str, args: Map<String, Value>) -> anyhow::Result<Value> {
+        let text = self.answer(name, args).await?;
+        Ok(if text.is_empty() { Value::Null } else { serde_json::from_slice(&text)? })
+    }
+
+    /// The answer's text, as it was sent.
+    pub async fn answer(&self, name: &str, args: Map<String, Value>) -> anyhow::Result<Vec<u8>> {
         let reply = self.request(&line(name)?, args).await?;
-        let body: Value = match reply.body.is_empty() {
-            true => Value::Null,
-            false => serde_json::from_slice(&reply.body)
-                .unwrap_or_else(|_| String::from_utf8_lossy(&reply.body).into()),
-        };
-        if reply.status >= 400 {
-            let text = |name: &str| body[name].as_str().unwrap_or_default().to_owned();
-            bail!("{} ({}): {}", text("code"), reply.status, text("detail"));
+        if reply.status < 400 {
+            return Ok(reply.body);
         }
-        Ok(body)
+        match serde_json::from_slice::<Problem>(&reply.body) {
+            Ok(problem) => bail!("{} ({}): {}", problem.code, problem.status, problem.detail),
+            // Not ours: a proxy, or another server.
+            Err(_) => bail!("{}: {}", reply.status, String::from_utf8_lossy(&reply.body)),
+        }
     }
 
     pub async fn request(&self, line: &Line, args: Map<String, Value>) -> anyhow::Result<Reply> {
@@ -104,6 +109,14 @@ impl Client {
             app.db.close().await;
         }
     }
+}
+
+/// JSON for people: indented, and in the order in which it was sent.
+pub fn pretty(json: &[u8]) -> anyhow::Result<String> {
+    let mut text = Vec::new();
+    let mut reader = serde_json::Deserializer::from_slice(json);
+    serde_transcode::transcode(&mut reader, &mut serde_json::Serializer::pretty(&mut text))?;
+    Ok(String::from_utf8(text)?)
 }
 
 /// The line of the table that has this name.

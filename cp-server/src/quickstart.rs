@@ -7,7 +7,7 @@ use anyhow::Context;
 use dp_verifier::{LicenseContext, Verifier};
 use serde_json::{Map, Value, json};
 
-use crate::client::Client;
+use crate::client::{Client, pretty};
 use crate::config::Config;
 use crate::identity::service_tokens;
 
@@ -24,7 +24,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     let bundle = client.call("bundles.issue", args(json!({"id": example.license}))).await?;
     let jwks = app.keys.jwks();
     let whoami = client
-        .call("users.whoami", args(json!({"provider": PROVIDER, "subject": SUBJECT})))
+        .answer("users.whoami", args(json!({"provider": PROVIDER, "subject": SUBJECT})))
         .await?;
     // Last, so that a run that fails before has not made a token that nobody saw.
     let own = config.own_bootstrap_token()?;
@@ -159,14 +159,14 @@ fn print(
     token: &str,
     license_token: &str,
     license: &LicenseContext,
-    whoami: &Value,
+    whoami: &[u8],
 ) -> anyhow::Result<()> {
     let (base, org) = (&config.base_url, &example.organization);
     println!("License token (X-License-Token), signed and stored:\n\n{license_token}\n");
     println!("What a data plane reads from it, verified with the database closed:\n");
     println!("{}\n", serde_json::to_string_pretty(license)?);
     println!("Who {SUBJECT} at {PROVIDER} is (whoami):\n");
-    println!("{}\n", serde_json::to_string_pretty(whoami)?);
+    println!("{}\n", pretty(whoami)?);
     println!("Service token for the calls below; it is not shown again:\n\n  {token}\n");
     println!("Try, in another terminal:\n");
     println!("  export CP_TOKEN={token}");

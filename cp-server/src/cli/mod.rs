@@ -198,7 +198,12 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Operations => {
             for line in crate::routes().table {
                 let summary = line.doc.trim().lines().next().unwrap_or_default();
-                say(&format!("{:<34} {:<6} {:<48} {summary}", line.name, line.method, line.path))?;
+                say(&format!(
+                    "{:<34} {:<6} {:<48} {summary}",
+                    line.name,
+                    line.method.as_str(),
+                    line.path
+                ))?;
             }
             Ok(())
         }
@@ -208,7 +213,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cp-server", &mut script);
-            std::io::stdout().write_all(&script).context("standard output")
+            say(String::from_utf8(script)?.trim_end())
         }
     }
 }
@@ -311,11 +316,11 @@ async fn show(
 ) -> anyhow::Result<()> {
     client::line(operation)?;
     let client = open(config, target).await?;
-    let answer = client.call(operation, args).await;
+    let answer = client.answer(operation, args).await;
     client.close().await;
     match answer? {
-        Value::Null => Ok(()),
-        answer => say(&serde_json::to_string_pretty(&answer)?),
+        answer if answer.is_empty() => Ok(()),
+        answer => say(&client::pretty(&answer)?),
     }
 }
 

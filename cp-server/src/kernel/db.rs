@@ -16,7 +16,7 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{Postgres, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection, Postgres, Sqlite, Transaction};
 
 use super::query::{Query, Rows, Text};
 use super::record::Record;
@@ -35,6 +35,8 @@ impl Db {
     pub async fn open(url: &str) -> anyhow::Result<Self> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = PgConnectOptions::from_str(url)?;
+            // The pool would try again until its patience ends, and then not tell why.
+            tokio::time::timeout(PATIENCE, options.connect()).await??.close().await?;
             let cores = std::thread::available_parallelism().map_or(2, usize::from);
             let pool = PgPoolOptions::new()
                 .max_connections(u32::try_from(cores * 4).unwrap_or(8).max(8))
