@@ -127,14 +127,21 @@ impl Db {
 
     /// A transaction to write in; dropped without `commit`, it rolls back.
     pub async fn begin(&self) -> sqlx::Result<Conn> {
-        Ok(match self {
-            // Takes the write lock now: one taken at the first write fails with
-            // SQLITE_BUSY_SNAPSHOT, which no busy timeout waits out.
-            Self::Sqlite { write, .. } => {
-                Conn::SqliteTx(write.begin_with("BEGIN IMMEDIATE").await?)
-            }
-            Self::Postgres(pool) => Conn::PostgresTx(pool.begin().await?),
-        })
+        // Takes the write lock now: one taken at the first write fails with SQLITE_BUSY_SNAPSHOT,
+        // which no busy timeout waits out.
+        const BEGIN: &str = "BEGIN IMMEDIATE";
+        match self {
+            Self::Postgres(pool) => Ok(Conn::PostgresTx(pool.begin().await?)),
+            Self::Sqlite { write, .. } => match write.begin_with(BEGIN).await {
+                // SQLite rolls back by itself when the disk is full. sqlx goes on to believe that
+                // a transaction is open, for ever: this connection is of no use any more.
+                Err(sqlx::Error::InvalidSavePointStatement) => {
+                    write.acquire().await?.close().await?;
+                    Ok(Conn::SqliteTx(write.begin_with(BEGIN).await?))
+                }
+                begun => Ok(Conn::SqliteTx(begun?)),
+            },
+        }
     }
 
     /// Closes every connection; on SQLite the write-ahead log is folded into the file.

@@ -40,3 +40,36 @@ async fn s09_a_database_file_that_others_can_read_is_refused() {
     let error = format!("{:#}", Db::open(&url).await.unwrap_err());
     assert!(error.contains("chmod 600"), "{error}");
 }
+
+#[tokio::test]
+async fn s18_a_full_database_refuses_changes_and_recovers_by_itself() {
+    let world = crate::world::World::on_sqlite().await;
+    // What a full disk is to SQLite: no page more.
+    let most = async |sql: &'static str| {
+        let mut writer = world.app.db.begin().await.unwrap();
+        writer.q(sql).value::<i64>().await.unwrap();
+    };
+    most("PRAGMA max_page_count = 1").await;
+    let organization = |n: i32| serde_json::json!({"name": format!("Full {n}"), "metadata": {"x": "y".repeat(4000)}});
+    let mut made = 0;
+    let refused = loop {
+        let answer = world.post("/organizations", organization(made)).await;
+        if answer.status != 201 {
+            break answer;
+        }
+        made += 1;
+        assert!(made < 200, "the database is never full");
+    };
+    assert_eq!(refused.header("retry-after"), "30");
+    refused.refused(503, "unavailable");
+    world.anyone().get("/.well-known/jwks.json").await.expect(200);
+    world.get("/organizations?slug=acme").await.expect(200);
+    most("PRAGMA max_page_count = 1000000").await;
+    world.post("/organizations", organization(made)).await.expect(201);
+
+    // On a disk that is full, SQLite ends the transaction itself, behind the driver's back.
+    let mut writer = world.app.db.begin().await.unwrap();
+    writer.q("ROLLBACK").exec().await.unwrap();
+    drop(writer);
+    world.post("/organizations", organization(made + 1)).await.expect(201);
+}
