@@ -1,8 +1,5 @@
 //! Credentials: what the text of a service token says, and whom it stands for.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
@@ -11,6 +8,7 @@ use crate::App;
 use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, Permissions, Scope};
 use crate::kernel::error::Result;
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
+use crate::kernel::memory::{Generation, Memory};
 use crate::kernel::record::Codes;
 use crate::kernel::secret::{ShownOnce, equal, hex, sha256};
 
@@ -49,14 +47,13 @@ pub fn bootstrap_id(text: &str) -> TokenId {
 /// effective when they are over.
 #[derive(Default)]
 pub struct ServiceTokens {
-    known: Mutex<Known>,
+    /// By the hash of the token's text.
+    known: Memory<[u8; 32], Caller>,
+    /// Moves on when a token may have ended.
+    endings: Generation,
 }
 
-/// By the hash of the token's text: the caller, and until when to believe it.
-type Known = HashMap<[u8; 32], (Caller, DateTime<Utc>)>;
-
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
-const KNOWN_AT_MOST: usize = 10_000;
 impl Authenticate for ServiceTokens {
     fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a> {
         Box::pin(self.find(app, credential))
@@ -65,7 +62,7 @@ impl Authenticate for ServiceTokens {
     fn committed(&self, action: &str) {
         let ends_tokens = ["service_tokens.", "organizations.", "deployments."];
         if ends_tokens.iter().any(|slice| action.starts_with(slice)) {
-            self.known().clear();
+            self.endings.advance();
         }
     }
 }
@@ -85,10 +82,6 @@ struct Stored {
 }
 
 impl ServiceTokens {
-    fn known(&self) -> MutexGuard<'_, Known> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     async fn find(&self, app: &App, text: &str) -> Result<Option<Caller>> {
         let id = match text.starts_with(PREFIX) {
             true => id_of(text),
@@ -98,10 +91,9 @@ impl ServiceTokens {
         };
         let Some(id) = id else { return Ok(None) };
         let (hash, now) = (sha256(text.as_bytes()), app.clock.now());
-        if let Some((caller, until)) = self.known().get(&hash)
-            && now < *until
-        {
-            return Ok(Some(caller.clone()));
+        let generation = self.endings.now();
+        if let Some(caller) = self.known.recall(&hash, generation, now) {
+            return Ok(Some(caller));
         }
         let sql = "SELECT id, organization_id, deployment_id, name, permissions, secret_hash,
                           previous_hash, previous_until, expires_at, last_used_at
@@ -122,11 +114,7 @@ impl ServiceTokens {
         service_tokens::note_use(app, stored.id, stored.last_used_at, now);
         let caller = stored.into_caller();
         let until = ends.map_or(now + REMEMBERED, |ends| ends.min(now + REMEMBERED));
-        let mut known = self.known();
-        if known.len() >= KNOWN_AT_MOST {
-            known.clear();
-        }
-        known.insert(hash, (caller.clone(), until));
+        self.known.keep(hash, caller.clone(), generation, until);
         Ok(Some(caller))
     }
 }

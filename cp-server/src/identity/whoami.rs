@@ -1,5 +1,6 @@
 //! whoami: who a logged-in person is, asked by data planes.
 
+use chrono::TimeDelta;
 use cp_contracts::{
     CONTRACTS_VERSION_HEADER, ContractVersion, ProblemCode, WhoAmIMembershipV1,
     WhoAmIOrganizationV2, WhoAmIResponseV1, WhoAmIResponseV2, WhoAmIRoleV1, WhoAmIRoleV2,
@@ -49,6 +50,9 @@ pub enum WhoAmI {
     V1(WhoAmIResponseV1),
 }
 
+/// How long a change that was made elsewhere may go unseen.
+const REMEMBERED: TimeDelta = TimeDelta::seconds(1);
+
 /// Answers that are remembered, by what they depend on.
 pub type Identities = Memory<Asked, Rendered<WhoAmI>>;
 
@@ -79,7 +83,7 @@ async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<R
     })?;
     // What this transaction wrote is not committed yet: nobody else may hear of it.
     if !cx.tx.writes() {
-        cx.app.identities.keep(asked, answer.clone(), generation, cx.now);
+        cx.app.identities.keep(asked, answer.clone(), generation, cx.now + REMEMBERED);
     }
     Ok(answer)
 }

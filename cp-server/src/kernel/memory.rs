@@ -10,10 +10,8 @@ use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 
-/// How long a change that was made elsewhere may go unseen.
-const KEPT: TimeDelta = TimeDelta::seconds(1);
 const AT_MOST: usize = 10_000;
 
 /// Counts what was committed here.
@@ -55,12 +53,12 @@ impl<K: Eq + Hash, V: Clone> Memory<K, V> {
     }
 
     /// `generation` is the one that was read *before* the answer was looked up.
-    pub fn keep(&self, key: K, value: V, generation: u64, now: DateTime<Utc>) {
+    pub fn keep(&self, key: K, value: V, generation: u64, until: DateTime<Utc>) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= AT_MOST {
             entries.clear();
         }
-        entries.insert(key, Entry { value, generation, until: now + KEPT });
+        entries.insert(key, Entry { value, generation, until });
     }
 }
 
@@ -72,15 +70,16 @@ mod tests {
     fn a_commit_and_a_second_make_it_forget() {
         let (memory, generation) = (Memory::default(), Generation::default());
         let now = DateTime::UNIX_EPOCH;
+        let until = now + chrono::TimeDelta::seconds(1);
         let before = generation.now();
-        memory.keep("anna", 1, before, now);
+        memory.keep("anna", 1, before, until);
         assert_eq!(memory.recall(&"anna", generation.now(), now), Some(1));
         assert_eq!(memory.recall(&"bert", generation.now(), now), None);
-        assert_eq!(memory.recall(&"anna", generation.now(), now + KEPT), None);
+        assert_eq!(memory.recall(&"anna", generation.now(), until), None);
         generation.advance();
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
         // Looked up before the commit and kept after it: not good either.
-        memory.keep("anna", 1, before, now);
+        memory.keep("anna", 1, before, until);
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
     }
 }
