@@ -118,7 +118,7 @@ impl Config {
     /// Opens the database and brings the installation up to date; the caller may then serve.
     pub async fn open(&self) -> anyhow::Result<App> {
         let app = self.connect().await?;
-        app.migrate().await?;
+        app.seed().await?;
         let passphrase = self.signing_key_passphrase.as_deref();
         let import = self.signing_private_key_path.as_deref();
         licensing::keys::prepare(&app, import, passphrase, self.signing_key_bits)

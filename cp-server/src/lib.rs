@@ -87,9 +87,14 @@ impl App {
         }))
     }
 
-    /// Brings an installation's data up to date: the schema, the key check, the seeds.
+    /// Brings an installation up to date: the schema, the key check, the seeds.
     pub async fn migrate(&self) -> anyhow::Result<()> {
         self.db.migrate().await?;
+        self.seed().await
+    }
+
+    /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
+    pub async fn seed(&self) -> anyhow::Result<()> {
         licensing::keys::check_kek(self).await?;
         identity::roles::seed(self).await?;
         licensing::plans::seed(self).await?;

@@ -17,6 +17,7 @@ use crate::kernel::ids::{OrganizationId, RoleId};
 use crate::kernel::json::{Between, Patch};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Org, PlatformKey, Shared};
+use crate::kernel::query::Rows;
 use crate::kernel::record::Codes;
 use crate::kernel::secret::sha256;
 use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};
@@ -118,22 +119,17 @@ async fn list_system(
     _: Anywhere,
     list: List<RoleFilter>,
 ) -> Result<Page<Role>> {
-    let query = cx
-        .tx
-        .select("WHERE organization_id IS NULL")
-        .and_some(" AND code = ?", list.filter.code.as_deref())
-        .and_some(" AND scope = ?", list.filter.scope);
-    list.page(query).await
+    let query = cx.tx.select("WHERE organization_id IS NULL");
+    list.page(narrowed(query, &list.filter)).await
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<RoleFilter>) -> Result<Page<Role>> {
-    let query = cx
-        .tx
-        .select("WHERE organization_id = $1")
-        .bind(cx.org)
-        .and_some(" AND code = ?", list.filter.code.as_deref())
-        .and_some(" AND scope = ?", list.filter.scope);
-    list.page(query).await
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    list.page(narrowed(query, &list.filter)).await
+}
+
+fn narrowed<'c>(query: Rows<'c, Role>, filter: &RoleFilter) -> Rows<'c, Role> {
+    query.and_some(" AND code = ?", filter.code.as_deref()).and_some(" AND scope = ?", filter.scope)
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {

@@ -173,33 +173,6 @@ impl Place for Platform {
     }
 }
 
-/// `/users/{id}`: a row of the platform, by its id or its code.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(transparent)]
-pub struct OnPlatform<T>(pub T);
-
-impl<T> Place for OnPlatform<T>
-where
-    T: Clone + DeserializeOwned + Display + PlatformKey + Send + Sync + 'static,
-{
-    type Ground = Scope;
-    const REACH: Reach = Reach::Platform;
-
-    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
-        caller.on_platform(p)?;
-        Ok(Scope::Platform)
-    }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
-        (T::NOUN, self.0.to_string())
-    }
-    fn parameters() -> Vec<Schema> {
-        vec![json_schema!({"type": "string"})]
-    }
-    fn noun() -> &'static str {
-        T::NOUN
-    }
-}
-
 /// What may stand in a platform path.
 pub trait PlatformKey {
     const NOUN: &'static str;
@@ -224,29 +197,46 @@ impl Place for Anywhere {
     }
 }
 
-/// `/plans/{code}`: something that callers of every reach may read.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(transparent)]
-pub struct Shared<T>(pub T);
+/// A row below one of the two places that no organization owns, by its id or its code: who may go
+/// there is the place's decision.
+macro_rules! rows_of {
+    ($($(#[doc = $doc:literal])+ $name:ident of $place:ident;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name<T>(pub T);
 
-impl<T> Place for Shared<T>
-where
-    T: Clone + DeserializeOwned + Display + PlatformKey + Send + Sync + 'static,
-{
-    type Ground = Scope;
-    const REACH: Reach = Reach::Anywhere;
+        impl<T> Place for $name<T>
+        where
+            T: Clone + DeserializeOwned + Display + PlatformKey + Send + Sync + 'static,
+        {
+            type Ground = Scope;
+            const REACH: Reach = $place::REACH;
 
-    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
-        caller.holds(p)?;
-        Ok(caller.scope)
-    }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
-        (T::NOUN, self.0.to_string())
-    }
-    fn parameters() -> Vec<Schema> {
-        vec![json_schema!({"type": "string"})]
-    }
-    fn noun() -> &'static str {
-        T::NOUN
-    }
+            async fn authorize(
+                &self,
+                caller: &Caller,
+                tx: &mut Conn,
+                permission: Permission,
+            ) -> Result<Scope> {
+                $place.authorize(caller, tx, permission).await
+            }
+            fn target(&self, _: Self::Ground) -> (&'static str, String) {
+                (T::NOUN, self.0.to_string())
+            }
+            fn parameters() -> Vec<Schema> {
+                vec![json_schema!({"type": "string"})]
+            }
+            fn noun() -> &'static str {
+                T::NOUN
+            }
+        }
+    )+};
+}
+
+rows_of! {
+    /// `/users/{id}`: a row of the platform.
+    OnPlatform of Platform;
+    /// `/plans/{code}`: something that callers of every reach may read.
+    Shared of Anywhere;
 }

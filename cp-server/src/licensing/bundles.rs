@@ -9,7 +9,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::issuance::{self, NewBundle, Signed};
-use super::licenses;
+use super::licenses::{self, Why};
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;
@@ -65,12 +65,6 @@ impl Resource for LicenseBundleResponse {
 #[serde(deny_unknown_fields)]
 pub struct BundleFilter {
     status: Option<BundleStatus>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Why {
-    reason: Option<Prose>,
 }
 
 async fn list(cx: &mut Cx, id: LicenseId, list: List<BundleFilter>) -> Result<Page<Bundle>> {

@@ -60,6 +60,7 @@ pub struct Effective {
 }
 
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "Explained_{T}")]
 pub struct Explained<T> {
     pub value: T,
     pub from: Source,

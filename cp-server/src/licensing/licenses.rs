@@ -96,7 +96,7 @@ pub struct LicensePatch {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Why {
-    reason: Option<Prose>,
+    pub reason: Option<Prose>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
