@@ -29,6 +29,7 @@ use super::db::Conn;
 use super::error::{Error, Result};
 use super::idempotency::Once;
 use super::ids::OrganizationId;
+use super::json;
 use super::operation::{Args, Op, Source};
 use super::place::{Ground, Place};
 use super::table::{Line, Reader, Readers, Reading};
@@ -93,6 +94,10 @@ pub(super) async fn serve<A: Args, R: Output>(
         _ => authenticate(&app, &parts).await?,
     };
     let body = if line.reads() { Bytes::new() } else { read_body(&parts, body).await? };
+    let body = match parts.uri.query() {
+        Some(query) if !line.in_query() => json::with_query(body, query)?,
+        _ => body,
+    };
     let parts = Arc::new(parts);
     for _ in 1..ATTEMPTS {
         match attempt(line, op, readers, &app, &caller, &parts, &body).await {

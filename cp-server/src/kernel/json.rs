@@ -3,11 +3,13 @@
 use std::collections::HashSet;
 use std::fmt;
 
+use axum::body::Bytes;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
 };
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
 
@@ -30,6 +32,26 @@ pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
         let path = e.path().to_string();
         misfit(&path, &e.into_inner().to_string())
     })
+}
+
+/// The body of a change, with the members that its query string adds: `?form=file` says the same as
+/// `{"form": "file"}`.
+pub fn with_query(body: Bytes, query: &str) -> Result<Bytes> {
+    let mut pairs = url::form_urlencoded::parse(query.as_bytes()).peekable();
+    if pairs.peek().is_none() {
+        return Ok(body);
+    }
+    let mut members: Map<String, Value> = if body.is_empty() { Map::new() } else { read(&body)? };
+    for (name, value) in pairs {
+        if value.contains('\0') {
+            return Err(Error::invalid(name.to_string(), format!("{name} contains U+0000")));
+        }
+        if members.insert(name.to_string(), value.into()).is_some() {
+            let detail = format!("{name}: it is given twice, in the query string or the body too");
+            return Err(Error::invalid(name.to_string(), detail));
+        }
+    }
+    serde_json::to_vec(&members).map(Bytes::from).map_err(Error::internal)
 }
 
 /// Reads a query string, from which `limit` and `cursor` of a list were taken.

@@ -85,7 +85,8 @@ impl<P: Place, I: Input> Args for (P, I) {
     }
 }
 
-/// What a request carries: the query string of GET and DELETE, the body of the others.
+/// What a request carries: the query string of GET and DELETE, the body of the others, to which
+/// their query string adds members.
 pub trait Input: Sized + Send + 'static {
     fn from_query(pairs: Vec<(String, String)>) -> Result<Self>;
     fn from_body(body: &[u8]) -> Result<Self>;
