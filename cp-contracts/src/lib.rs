@@ -2,8 +2,10 @@
 //!
 //! The control plane signs [`DeploymentLicenseClaims`] into a license token, hands it out in a
 //! [`LicenseBundleResponse`], answers who a person is with a [`WhoAmIResponseV1`] or
-//! [`WhoAmIResponseV2`], and refuses with a [`Problem`]. This crate is types only: no I/O, no
-//! cryptography, no clock. To check a token, use `dp-verifier`.
+//! [`WhoAmIResponseV2`], takes licenses back in [`StatusListClaims`], and refuses with a [`Problem`].
+//! Where there is no network, a [`LicenseFileClaims`] goes one way and a [`UsageReport`] the other.
+//! This crate is types and their encodings only: no I/O, no cryptography, no clock. To check a token,
+//! use `dp-verifier`.
 //!
 //! # Rules of the contract
 //!
@@ -18,7 +20,7 @@
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;
 //!
-//! let text = include_str!("../golden/2.5.0/license_claims.json");
+//! let text = include_str!("../golden/2.6.0/license_claims.json");
 //! let claims: DeploymentLicenseClaims = serde_json::from_str(text)?;
 //! assert_eq!(claims.license.plan.code, "enterprise");
 //! assert_eq!(claims.license.features["alerts_enabled"], true);
@@ -30,9 +32,12 @@
 mod bundle;
 mod claims;
 mod jwk;
+mod license_file;
 mod open_enum;
 mod problem;
+mod status_list;
 mod timestamp;
+mod usage_report;
 mod version;
 mod whoami;
 
@@ -42,7 +47,14 @@ pub use claims::{
     OnStale, OrganizationClaims, PlanClaims, StatusClaim, StatusListRef, SubscriptionClaims,
 };
 pub use jwk::{Jwk, JwkSet};
+pub use license_file::{LICENSE_FILE_TYP, LicenseFileClaims, SIGNING_KEY_TYP, SigningKeyClaims};
 pub use problem::{Problem, ProblemCode};
+pub use status_list::{
+    EncodedStatusList, EntryBits, LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, STATUS_LIST_DRAFT,
+    STATUS_LIST_MEDIA_TYPE, STATUS_LIST_TYP, StatusList, StatusListAggregation, StatusListClaims,
+    StatusListError, TokenStatus,
+};
+pub use usage_report::{UsageReport, UsageReportKind};
 pub use version::{
     CONTRACT_VERSION, CONTRACTS_VERSION_HEADER, ContractVersion, UnsupportedContract,
 };

@@ -1,0 +1,207 @@
+//! The packed form of a status list.
+
+use std::fmt;
+use std::io::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use flate2::write::ZlibEncoder;
+use flate2::{Compression, Decompress, FlushDecompress, Status};
+use serde_json::Map;
+
+use super::{EncodedStatusList, EntryBits, TokenStatus};
+
+/// The statuses of many tokens, an entry each, packed into bytes: the entry at `idx` has the bits
+/// from `idx * bits` on, counted from the least significant bit of the first byte (§4.1).
+///
+/// ```
+/// use cp_contracts::{EntryBits, StatusList, TokenStatus};
+///
+/// let mut list = StatusList::new(EntryBits::Two, 65_536);
+/// list.set(4_711, TokenStatus::Suspended)?;
+/// let read = StatusList::decode(EntryBits::Two, &list.encode(), 16 * 1024)?;
+/// assert_eq!(read.status(4_711), Some(TokenStatus::Suspended));
+/// assert_eq!(read.status(0), Some(TokenStatus::Valid));
+/// assert_eq!(read.status(65_536), None);
+/// # Ok::<(), cp_contracts::StatusListError>(())
+/// ```
+#[derive(Clone, PartialEq, Eq)]
+pub struct StatusList {
+    bits: EntryBits,
+    bytes: Vec<u8>,
+}
+
+/// The packed byte of an entry, and by how many bits the entry is shifted in it.
+struct Place {
+    byte: usize,
+    shift: u8,
+}
+
+impl StatusList {
+    /// A list of this many valid entries, rounded up to whole bytes.
+    #[must_use]
+    pub fn new(bits: EntryBits, entries: u64) -> Self {
+        let bytes = entries.div_ceil(per_byte(bits));
+        // More than the memory holds cannot be asked for by a document, only by a program.
+        Self { bits, bytes: vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)] }
+    }
+
+    /// How many bits an entry has.
+    #[must_use]
+    pub fn bits(&self) -> EntryBits {
+        self.bits
+    }
+
+    /// How many entries there are.
+    #[must_use]
+    pub fn entries(&self) -> u64 {
+        u64::try_from(self.bytes.len()).unwrap_or(u64::MAX).saturating_mul(per_byte(self.bits))
+    }
+
+    /// The status at an index; none beyond the end.
+    #[must_use]
+    pub fn status(&self, idx: u64) -> Option<TokenStatus> {
+        let Place { byte, shift } = self.place(idx)?;
+        let byte = self.bytes.get(byte)?;
+        Some(TokenStatus::from((byte >> shift) & mask(self.bits)))
+    }
+
+    /// Changes the status at an index.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusListError::Index`] beyond the end, [`StatusListError::Value`] when the status needs
+    /// more bits than an entry has. Then nothing changes.
+    pub fn set(&mut self, idx: u64, status: TokenStatus) -> Result<(), StatusListError> {
+        let (value, mask) = (u8::from(status), mask(self.bits));
+        if value > mask {
+            return Err(StatusListError::Value);
+        }
+        let Place { byte, shift } = self.place(idx).ok_or(StatusListError::Index)?;
+        let byte = self.bytes.get_mut(byte).ok_or(StatusListError::Index)?;
+        *byte = (*byte & !(mask << shift)) | (value << shift);
+        Ok(())
+    }
+
+    /// The value of `lst`: base64url without padding of the ZLIB stream, at the best compression.
+    #[must_use]
+    pub fn encode(&self) -> String {
+        let mut stream = ZlibEncoder::new(Vec::new(), Compression::best());
+        // Writing into memory cannot fail; an empty text would be refused by every reader.
+        let written = stream.write_all(&self.bytes).and_then(|()| stream.finish());
+        URL_SAFE_NO_PAD.encode(written.unwrap_or_default())
+    }
+
+    /// The `status_list` member of a status list token.
+    #[must_use]
+    pub fn to_claim(&self) -> EncodedStatusList {
+        EncodedStatusList { bits: self.bits, lst: self.encode(), extra: Map::new() }
+    }
+
+    /// Reads the value of `lst`.
+    ///
+    /// A kilobyte of ZLIB can hold a megabyte of zeros, so that a reader must say how much it is
+    /// prepared for: no more than `max_bytes` bytes of packed entries are ever held.
+    ///
+    /// # Errors
+    ///
+    /// [`StatusListError`]: not canonical base64url, not one whole ZLIB stream with a right checksum
+    /// and nothing after it, or more than `max_bytes`.
+    pub fn decode(bits: EntryBits, lst: &str, max_bytes: usize) -> Result<Self, StatusListError> {
+        let stream = URL_SAFE_NO_PAD.decode(lst).map_err(|_| StatusListError::Encoding)?;
+        Ok(Self { bits, bytes: inflate(&stream, max_bytes)? })
+    }
+
+    fn place(&self, idx: u64) -> Option<Place> {
+        let per_byte = per_byte(self.bits);
+        let byte = usize::try_from(idx / per_byte).ok()?;
+        let shift = u8::try_from(idx % per_byte).ok()? * u8::from(self.bits);
+        Some(Place { byte, shift })
+    }
+}
+
+fn per_byte(bits: EntryBits) -> u64 {
+    8 / u64::from(u8::from(bits))
+}
+
+fn mask(bits: EntryBits) -> u8 {
+    u8::MAX >> (8 - u8::from(bits))
+}
+
+/// Reads one whole ZLIB stream of at most this many bytes of content.
+fn inflate(mut stream: &[u8], max_bytes: usize) -> Result<Vec<u8>, StatusListError> {
+    let mut inflate = Decompress::new(true);
+    let (mut bytes, mut part) = (Vec::new(), [0; 4_096]);
+    loop {
+        let (read, written) = (inflate.total_in(), inflate.total_out());
+        let status = inflate
+            .decompress(stream, &mut part, FlushDecompress::None)
+            .map_err(|_| StatusListError::Compression)?;
+        let count = |now: u64, before: u64| usize::try_from(now - before).unwrap_or(usize::MAX);
+        let (read, written) =
+            (count(inflate.total_in(), read), count(inflate.total_out(), written));
+        if written > max_bytes - bytes.len() {
+            return Err(StatusListError::Size { max_bytes });
+        }
+        if bytes.capacity() - bytes.len() < written {
+            let wanted = (bytes.capacity() * 2).clamp(part.len(), part.len().max(max_bytes));
+            bytes.reserve_exact(wanted.min(max_bytes) - bytes.len());
+        }
+        bytes.extend_from_slice(part.get(..written).unwrap_or_default());
+        stream = stream.get(read..).unwrap_or_default();
+        match status {
+            Status::StreamEnd if stream.is_empty() => return Ok(bytes),
+            Status::StreamEnd => return Err(StatusListError::Trailing),
+            // It wants more than there is.
+            _ if read == 0 && written == 0 => return Err(StatusListError::Compression),
+            _ => {}
+        }
+    }
+}
+
+/// The statuses themselves are too many to be shown.
+impl fmt::Debug for StatusList {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let entries = self.entries();
+        f.debug_struct("StatusList").field("bits", &self.bits).field("entries", &entries).finish()
+    }
+}
+
+/// Why something is not a status list, or cannot stand in one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StatusListError {
+    /// An entry can have 1, 2, 4 or 8 bits.
+    Bits,
+    /// The index is beyond the end.
+    Index,
+    /// The status needs more bits than an entry has.
+    Value,
+    /// `lst` is not canonical base64url without padding.
+    Encoding,
+    /// It is not a whole ZLIB stream, or its checksum is wrong.
+    Compression,
+    /// Something follows the ZLIB stream.
+    Trailing,
+    /// There is more in it than the reader takes.
+    Size {
+        /// How much it takes, in bytes.
+        max_bytes: usize,
+    },
+}
+
+impl fmt::Display for StatusListError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Bits => f.write_str("an entry has 1, 2, 4 or 8 bits"),
+            Self::Index => f.write_str("the index is beyond the end of the list"),
+            Self::Value => f.write_str("the status needs more bits than an entry has"),
+            Self::Encoding => f.write_str("lst is not base64url in its canonical form"),
+            Self::Compression => f.write_str("lst is not a whole ZLIB stream"),
+            Self::Trailing => f.write_str("lst goes on after its ZLIB stream"),
+            Self::Size { max_bytes } => write!(f, "lst holds more than {max_bytes} bytes"),
+        }
+    }
+}
+
+impl std::error::Error for StatusListError {}

@@ -1,0 +1,79 @@
+//! What a data plane without a network tells its vendor.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use semver::Version;
+use serde::{Deserialize, Deserializer, Serialize, de};
+use serde_json::{Map, Number, Value};
+use uuid::Uuid;
+
+/// A usage report: a JSON file that is carried from a data plane to the control plane.
+///
+/// A data plane has no key, so the file is not signed. That none is missing, repeated or exchanged
+/// shows in [`sequence`](Self::sequence) and [`previous`](Self::previous). Reading refuses a number
+/// that must not be negative and is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct UsageReport {
+    /// Tells the file from others.
+    pub kind: UsageReportKind,
+    /// The deployment that reports.
+    pub deployment_id: Uuid,
+    /// The license that it runs under.
+    pub license_id: Uuid,
+    /// The report's number among those of the deployment: the first is 1, the next one more.
+    #[serde(deserialize_with = "ordinal")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
+    pub sequence: i64,
+    /// SHA-256 of the bytes of the report before, in lower-case hex; absent in the first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub previous: Option<String>,
+    /// From when on the counters count; inclusive.
+    pub since: DateTime<Utc>,
+    /// Until when they count; exclusive.
+    pub until: DateTime<Utc>,
+    /// How much of each metric was used in that time, in the metric's unit; 0 or more.
+    #[serde(deserialize_with = "counters")]
+    pub counters: BTreeMap<String, Number>,
+    /// The `seq` of the last license file that the data plane took.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file_seq: Option<i64>,
+    /// The `iat` of the status list that it judges by, in seconds since 1970-01-01T00:00:00Z.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status_list_iat: Option<i64>,
+    /// The last checkpoint of the log that it has seen: an opaque text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// The version of this contract that the data plane wrote.
+    pub contract: Version,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The one value of [`UsageReport::kind`], `usage_report`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum UsageReportKind {
+    /// `usage_report`.
+    #[default]
+    UsageReport,
+}
+
+fn ordinal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    (number >= 1).then_some(number).ok_or_else(|| de::Error::custom("sequence is below 1"))
+}
+
+fn counters<'de, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<BTreeMap<String, Number>, D::Error> {
+    let counters = BTreeMap::<String, Number>::deserialize(deserializer)?;
+    let is_negative = |number: &Number| number.as_f64().is_none_or(f64::is_sign_negative);
+    match counters.iter().find(|(_, number)| is_negative(number)) {
+        None => Ok(counters),
+        Some((name, _)) => Err(de::Error::custom(format!("the counter {name:?} is negative"))),
+    }
+}
