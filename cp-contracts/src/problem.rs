@@ -155,6 +155,8 @@ codes! {
     LicenseNotYetValid = "license_not_yet_valid", 409, "The license is not valid yet";
     /// A key may not sign before data planes can know it.
     KeyNotYetPropagated = "key_not_yet_propagated", 409, "The key is not published long enough";
+    /// A usage report came before, or is older than one that did.
+    ReportReplayed = "report_replayed", 409, "The report was taken in before";
     /// The first request of this idempotency key is still running.
     IdempotencyInProgress = "idempotency_in_progress", 409, "The first request is still running";
     /// `If-Match` names another version of the thing.

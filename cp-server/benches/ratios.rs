@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::routing::get;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use cp_server::client::Client;
 use cp_server::kernel::caller::Caller;
 use cp_server::kernel::clock::{Clock, Random};
@@ -24,7 +24,7 @@ use cp_server::kernel::endpoint::Cx;
 use cp_server::kernel::ids::LicenseId;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::issuance::{self, Facts, NewBundle};
-use cp_server::licensing::signer::{LocalKey, Signer};
+use cp_server::licensing::keys::signer::{LocalKey, Signer};
 use cp_server::{App, Settings, identity, licensing, server};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -55,10 +55,13 @@ async fn signing(world: &World) {
     let message = vec![b'x'; 2048];
     let (facts, now) = world.facts().await;
     let new = NewBundle::default();
+    let entry = world.app.status_lists.take(&world.app).await.unwrap();
     let (mut raw, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         raw.push(per_second(|| drop(key.sign(&message).unwrap())));
-        ours.push(per_second(|| drop(issuance::make(&world.app, now, &facts, &new).unwrap())));
+        ours.push(per_second(|| {
+            drop(issuance::make(&world.app, now, &facts, &new, entry.clone()).unwrap());
+        }));
     }
     row("issue one bundle, in memory / RSA-2048 signature, one core", raw, ours);
 }
@@ -108,15 +111,11 @@ struct World {
 impl World {
     async fn new(path: &std::path::Path) -> Self {
         let db = Db::open(&format!("sqlite:{}", path.display())).await.unwrap();
-        let settings = Settings {
-            base_url: "http://127.0.0.1:8801".into(),
-            audience: "data-plane".into(),
-            bundle_ttl: TimeDelta::days(30),
-        };
+        let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
         let kek = Kek::new(&[7; 32]).unwrap();
         let app = App::new(db, Clock::system(), Random::system(), kek, settings);
         app.migrate().await.unwrap();
-        licensing::keys::prepare(&app, None, None, 2048).await.unwrap();
+        licensing::keys::start::prepare(&app, None, None).await.unwrap();
         let token = identity::service_tokens::bootstrap(&app, None).await.unwrap().unwrap();
         let client = Client::local(app.clone());
         let license = fill(&client).await;

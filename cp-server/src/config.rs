@@ -12,6 +12,9 @@ use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
 use crate::kernel::files;
 use crate::kernel::secret::{Kek, Secret};
+use crate::licensing::enforcement::{EnforcementSettings, OnStale};
+use crate::licensing::keys::{KeySettings, kek};
+use crate::licensing::status_lists::StatusSettings;
 use crate::{App, Settings, licensing};
 
 /// How the server is set up. Every setting is a flag or an environment variable; a secret may also
@@ -92,8 +95,35 @@ pub struct Config {
     #[arg(long, env = "CP_SIGNING_KEY_BITS", default_value = "2048", value_parser = key_bits, global = true)]
     pub signing_key_bits: u32,
 
+    /// After which time a signing key is followed by the next one: 1d to 3650d, or never.
+    #[arg(long, env = "CP_KEY_ROTATION", default_value = "90d", value_parser = rotation, global = true)]
+    pub key_rotation: Rotation,
+
+    /// Seconds that a data plane may use its copy of the JWKS: 60 to 3600. A new key waits for
+    /// twice as long before it signs.
+    #[arg(long, env = "CP_JWKS_MAX_AGE", default_value_t = 300, value_parser = clap::value_parser!(u32).range(60..=3600), global = true)]
+    pub jwks_max_age: u32,
+
+    /// How long a data plane uses its copy of a status list, and so learns of a revocation: 1m to
+    /// 1d.
+    #[arg(long, env = "CP_STATUS_TTL", default_value = "5m", value_parser = |t: &str| span(t, "1m", "1d"), global = true)]
+    pub status_ttl: TimeDelta,
+
+    /// How old a data plane's status list may be before it does what CP_ON_STALE says: 1m to 3650d.
+    #[arg(long, env = "CP_STATUS_MAX_AGE", default_value = "7d", value_parser = |t: &str| span(t, "1m", "3650d"), global = true)]
+    pub status_max_age: TimeDelta,
+
+    /// What a data plane does without a status list that is young enough: allow, degrade or block.
+    #[arg(long, env = "CP_ON_STALE", default_value = "degrade", global = true)]
+    pub on_stale: OnStale,
+
+    /// For how long after its end a license token still works: 0s to 90d, but never longer than the
+    /// license is covered.
+    #[arg(long, env = "CP_TOKEN_GRACE", default_value = "0s", value_parser = |t: &str| span(t, "0s", "90d"), global = true)]
+    pub token_grace: TimeDelta,
+
     /// How long a license token is valid unless its request says otherwise: 1h to 3650d.
-    #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = ttl, global = true)]
+    #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]
     pub bundle_ttl: TimeDelta,
 
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
@@ -121,7 +151,7 @@ impl Config {
         app.seed().await?;
         let passphrase = self.signing_key_passphrase.as_deref();
         let import = self.signing_private_key_path.as_deref();
-        licensing::keys::prepare(&app, import, passphrase, self.signing_key_bits)
+        licensing::keys::start::prepare(&app, import, passphrase)
             .await
             .context("CP_SIGNING_PRIVATE_KEY_PATH or the stored signing key")?;
         Ok(app)
@@ -135,6 +165,88 @@ impl Config {
                 .map(Some),
             None => Ok(self.bootstrap_token.clone()),
         }
+    }
+
+    fn settings(&self) -> Settings {
+        Settings {
+            bundle_ttl: self.bundle_ttl,
+            keys: KeySettings {
+                bits: self.signing_key_bits,
+                jwks_max_age: self.jwks_max_age,
+                rotate_after: self.key_rotation,
+            },
+            status: StatusSettings {
+                ttl: self.status_ttl,
+                lifetime: self.status_max_age.max(TimeDelta::days(7)),
+            },
+            enforcement: EnforcementSettings {
+                status_max_age: self.status_max_age,
+                on_stale: self.on_stale,
+                grace: self.token_grace,
+            },
+            ..Settings::new(self.base_url.clone(), self.audience.clone())
+        }
+    }
+
+    /// Changes the key-encryption key: seals everything in the database under the new one.
+    ///
+    /// A key of the operator's is read from the file. Otherwise one is made in the keys folder, as
+    /// `kek.new` until the database has it, so that an interrupted change is finished by the next
+    /// start; the old one stays as `kek.old` for the backups that need it.
+    pub async fn rekey(&self, file: Option<&Path>) -> anyhow::Result<String> {
+        let app = self.connect().await?;
+        kek::check(&app).await?;
+        let random = Random::system();
+        let done = match file {
+            Some(path) => {
+                let new = Kek::from_setting(&secret_file(path)?)?;
+                kek::change(&app, &new).await?;
+                format!(
+                    "Everything is sealed under the key of {} now: give it to the servers, with \
+                     CP_KEY_ENCRYPTION_KEY_FILE, and start them.",
+                    path.display()
+                )
+            }
+            None => {
+                anyhow::ensure!(
+                    self.key_encryption_key.is_none() && self.key_encryption_key_file.is_none(),
+                    "the key-encryption key comes from CP_KEY_ENCRYPTION_KEY; make a new one with \
+                     `openssl rand -base64 32` in a file and name it with --new-key-file"
+                );
+                let new = Kek::from_file(&self.new_kek_file(), true, &random)?;
+                kek::change(&app, &new).await?;
+                self.finish_rekey(&app.db, &random).await?;
+                format!(
+                    "Everything is sealed under a new key in {}; the old one is beside it as \
+                     kek.old, for backups that were made before. Start the servers again.",
+                    self.kek_file().display()
+                )
+            }
+        };
+        app.db.close().await;
+        Ok(done)
+    }
+
+    /// Puts the new key-encryption key into its place when the database is sealed under it.
+    async fn finish_rekey(&self, db: &Db, random: &Random) -> anyhow::Result<()> {
+        let (now, next) = (self.kek_file(), self.new_kek_file());
+        if !next.exists() || !now.exists() {
+            return Ok(());
+        }
+        let new = Kek::from_file(&next, false, random)?;
+        if kek::is_known(db).await? && kek::opens(db, &new).await? {
+            std::fs::rename(&now, self.keys_dir.join("kek.old"))?;
+            std::fs::rename(&next, &now)?;
+        }
+        Ok(())
+    }
+
+    fn kek_file(&self) -> PathBuf {
+        self.keys_dir.join("kek")
+    }
+
+    fn new_kek_file(&self) -> PathBuf {
+        self.keys_dir.join("kek.new")
     }
 
     async fn connect(&self) -> anyhow::Result<App> {
@@ -153,16 +265,12 @@ impl Config {
         let kek = match given {
             Some(kek) => kek,
             None => {
-                let is_first_start = !licensing::keys::knows_kek(&db).await?;
-                Kek::from_file(&self.keys_dir.join("kek"), is_first_start, &random)?
+                self.finish_rekey(&db, &random).await?;
+                let is_first_start = !kek::is_known(&db).await?;
+                Kek::from_file(&self.kek_file(), is_first_start, &random)?
             }
         };
-        let settings = Settings {
-            base_url: self.base_url.clone(),
-            audience: self.audience.clone(),
-            bundle_ttl: self.bundle_ttl,
-        };
-        Ok(App::new(db, Clock::system(), random, kek, settings))
+        Ok(App::new(db, Clock::system(), random, kek, self.settings()))
     }
 }
 
@@ -224,21 +332,35 @@ fn key_bits(text: &str) -> anyhow::Result<u32> {
     }
 }
 
-fn ttl(text: &str) -> anyhow::Result<TimeDelta> {
-    let (number, unit) =
-        text.split_at(text.len() - text.chars().next_back().map_or(0, char::len_utf8));
-    let seconds = match unit {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    let total = number.parse::<i64>().ok().and_then(|n| n.checked_mul(seconds)).unwrap_or(0);
-    if !(3600..=3650 * 86_400).contains(&total) {
-        bail!("it takes a whole number with s, m, h or d, from 1h to 3650d, such as 30d");
+/// When keys are rotated; never when `None`.
+pub type Rotation = Option<TimeDelta>;
+
+// clap takes a bare `Option` for a setting that may be absent.
+fn rotation(text: &str) -> anyhow::Result<Rotation> {
+    match text {
+        "never" => Ok(None),
+        text => span(text, "1d", "3650d").map(Some),
     }
-    Ok(TimeDelta::seconds(total))
+}
+
+fn span(text: &str, least: &str, most: &str) -> anyhow::Result<TimeDelta> {
+    let total = seconds(text).filter(|total| {
+        (seconds(least).unwrap_or(0)..=seconds(most).unwrap_or(i64::MAX)).contains(total)
+    });
+    total.map(TimeDelta::seconds).with_context(|| {
+        format!("it takes a whole number with s, m, h or d, from {least} to {most}")
+    })
+}
+
+fn seconds(text: &str) -> Option<i64> {
+    let unit = match text.chars().next_back()? {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return None,
+    };
+    text[..text.len() - 1].parse::<i64>().ok()?.checked_mul(unit)
 }
 
 fn log_filter(text: &str) -> anyhow::Result<String> {

@@ -7,9 +7,14 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::App;
 use crate::kernel::idempotency;
+use crate::licensing::keys::rotation;
+use crate::licensing::status_lists;
 
 /// How soon a key that another replica changed is known here.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
+const ROTATION_EVERY: Duration = Duration::from_secs(60);
+/// How soon a suspension or revocation is published.
+const STATUS_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// The running jobs; they end when this is dropped.
@@ -25,10 +30,15 @@ impl Drop for Jobs {
 
 pub fn start(app: &App) -> Jobs {
     let keys = every(KEYS_EVERY, app.clone(), async |app| app.keys.refresh(app).await);
+    let rotation = every(ROTATION_EVERY, app.clone(), rotation::tick);
+    let status = every(STATUS_EVERY, app.clone(), async |app| app.status_lists.refresh(app).await);
     let purge = every(PURGE_EVERY, app.clone(), async |app| {
-        idempotency::purge(app).await.map(drop).map_err(Into::into)
+        idempotency::purge(app).await?;
+        status_lists::retire(app).await
     });
-    Jobs(vec![tokio::spawn(keys), tokio::spawn(purge)])
+    let jobs =
+        [tokio::spawn(keys), tokio::spawn(rotation), tokio::spawn(status), tokio::spawn(purge)];
+    Jobs(jobs.into())
 }
 
 async fn every(period: Duration, app: App, job: impl AsyncFn(&App) -> anyhow::Result<()>) {

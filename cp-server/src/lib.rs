@@ -31,8 +31,11 @@ use kernel::db::Db;
 use kernel::memory::Generation;
 use kernel::secret::Kek;
 use kernel::table::Routes;
-use licensing::keys::Keyring;
-use licensing::signer::SignerPool;
+use licensing::enforcement::EnforcementSettings;
+use licensing::keys::KeySettings;
+use licensing::keys::keyring::Keyring;
+use licensing::keys::signer::SignerPool;
+use licensing::status_lists::{StatusLists, StatusSettings};
 
 /// What outlives a request; cheap to clone.
 #[derive(Clone)]
@@ -47,6 +50,7 @@ pub struct State {
     pub credentials: Vec<Box<dyn Authenticate>>,
     pub keys: Keyring,
     pub signers: SignerPool,
+    pub status_lists: StatusLists,
     /// Moves on with every commit of this replica.
     pub generation: Generation,
     pub identities: identity::whoami::Identities,
@@ -61,6 +65,23 @@ pub struct Settings {
     pub base_url: String,
     pub audience: String,
     pub bundle_ttl: TimeDelta,
+    pub keys: KeySettings,
+    pub status: StatusSettings,
+    pub enforcement: EnforcementSettings,
+}
+
+impl Settings {
+    /// With the standard values.
+    pub fn new(base_url: impl Into<String>, audience: impl Into<String>) -> Self {
+        Self {
+            base_url: base_url.into(),
+            audience: audience.into(),
+            bundle_ttl: TimeDelta::days(30),
+            keys: KeySettings::default(),
+            status: StatusSettings::default(),
+            enforcement: EnforcementSettings::default(),
+        }
+    }
 }
 
 impl Deref for App {
@@ -81,6 +102,7 @@ impl App {
             credentials: vec![Box::new(identity::credentials::ServiceTokens::default())],
             keys: Keyring::default(),
             signers: SignerPool::start(),
+            status_lists: StatusLists::default(),
             generation: Generation::default(),
             identities: identity::whoami::Identities::default(),
             stopping: AtomicBool::new(false),
@@ -95,17 +117,23 @@ impl App {
 
     /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
     pub async fn seed(&self) -> anyhow::Result<()> {
-        licensing::keys::check_kek(self).await?;
+        licensing::keys::kek::check(self).await?;
         identity::roles::seed(self).await?;
         licensing::plans::seed(self).await?;
         Ok(())
     }
 
     /// An operation was committed here: what this replica remembers may be over.
-    pub fn committed(&self, action: &str) {
+    pub async fn committed(&self, action: &str) {
         self.generation.advance();
         for kind in &self.credentials {
             kind.committed(action);
+        }
+        // Whoever changed the keys finds them changed here at once; other replicas follow.
+        if action.starts_with("keys.")
+            && let Err(error) = self.keys.refresh(self).await
+        {
+            tracing::error!(%error, "the keys could not be read again");
         }
     }
 
@@ -136,6 +164,9 @@ pub fn routes() -> Routes {
     licensing::licenses::routes(&mut r);
     licensing::bundles::routes(&mut r);
     licensing::bulk::routes(&mut r);
+    licensing::files::routes(&mut r);
+    licensing::status_lists::routes(&mut r);
+    licensing::usage_reports::routes(&mut r);
     licensing::keys::routes(&mut r);
     licensing::keys::well_known::routes(&mut r);
     audit::routes(&mut r);

@@ -14,13 +14,18 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::place::{Org, Platform};
 use crate::kernel::text::{Domain, Email, ExternalId, Name, Slug};
-use crate::licensing::{bundles, deployments, licenses, subscriptions};
-use crate::tenancy::organizations::{self, Organization};
+use crate::licensing::status_lists::{self, Of};
+use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};
+use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
 use crate::tenancy::workspaces;
 
 crate::routes! { organizations:
     /// Creates an organization, with its owner when one is named.
     POST "/organizations" OrgCreate => create;
+    /// Changes an organization.
+    ///
+    /// `settings` are merged one level deep, `features` member by member; null deletes a member.
+    PATCH "/organizations/{org}" OrgWrite => update;
     /// Suspends an organization, or purges it with everything it has.
     ///
     /// `mode=purge` needs `confirm` with the exact name, and `force=true` when there are live
@@ -108,10 +113,20 @@ async fn owner(
     users::load(cx, id).await.map(|user| Some(user.id))
 }
 
+async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organization> {
+    let before = organizations::load(cx).await?.status;
+    let organization = organizations::update(cx, patch).await?;
+    if organization.status != before {
+        status_lists::touch(cx, Of::Organization(cx.org)).await?;
+    }
+    Ok(organization)
+}
+
 async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     let organization = organizations::load(cx).await?;
     if deletion.mode.unwrap_or(DeleteMode::Suspend) == DeleteMode::Suspend {
         let suspended = organizations::suspend(cx).await?;
+        status_lists::touch(cx, Of::Organization(cx.org)).await?;
         cx.trail.after = serde_json::to_value(suspended).ok();
         return Ok(NoContent);
     }
@@ -130,6 +145,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     licenses::purge(cx).await?;
     subscriptions::purge(cx).await?;
     service_tokens::purge(cx).await?;
+    usage_reports::purge(cx).await?;
     deployments::purge(cx).await?;
     memberships::purge(cx).await?;
     roles::purge(cx).await?;

@@ -10,4 +10,5 @@ mod licensing;
 mod security;
 mod sweep;
 mod tenancy;
+mod trust;
 mod world;

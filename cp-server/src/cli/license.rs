@@ -3,8 +3,9 @@
 use std::io::IsTerminal;
 use std::path::PathBuf;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use clap::Subcommand;
+use cp_contracts::UsageReport;
 use serde_json::{Map, Value, json};
 
 use super::{Target, object_of, open, say, show};
@@ -37,12 +38,49 @@ pub(super) enum License {
         #[command(flatten)]
         target: Target,
     },
-    /// Sign a license and write what a data plane needs offline: the token and the keys.
+    /// Sign a license and write the file that a data plane without a network reads: its token, the
+    /// keys and the status list.
     Export {
+        /// Seconds that the token is valid.
+        #[arg(long)]
+        ttl: Option<i64>,
+        #[arg(long)]
+        audience: Option<String>,
         id: String,
         /// The file; standard output when absent.
         #[arg(long, short)]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Write a refresh file for a data plane that has its token: the keys and the status list.
+    Refresh {
+        id: String,
+        /// The file; standard output when absent.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take in the usage report of a data plane without a network.
+    ImportReport {
+        file: PathBuf,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Suspend a license until it is reinstated.
+    Suspend {
+        id: String,
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Reinstate a suspended license.
+    Reinstate {
+        id: String,
+        #[arg(long)]
+        reason: Option<String>,
         #[command(flatten)]
         target: Target,
     },
@@ -75,26 +113,58 @@ pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()>
             let args = object_of(json!({"id": id, "reason": reason}));
             show(config, &target, "licenses.revoke", args).await
         }
-        License::Export { id, output, target } => {
-            let client = open(config, &target).await?;
-            let bundle = client.call("bundles.issue", object_of(json!({"id": id}))).await;
-            let jwks = client.call("keys.jwks", Map::new()).await;
-            client.close().await;
-            let (bundle, jwks) = (bundle?, jwks?);
-            let file = json!({
-                "token": bundle["token"], "jwks": jwks, "issued_at": bundle["issued_at"],
-            });
-            let text = serde_json::to_string_pretty(&file)?;
-            match output {
-                None => say(&text),
-                Some(path) => crate::kernel::files::write_private(&path, text.as_bytes()),
-            }
+        License::Suspend { id, reason, target } => {
+            let args = object_of(json!({"id": id, "reason": reason}));
+            show(config, &target, "licenses.suspend", args).await
+        }
+        License::Reinstate { id, reason, target } => {
+            let args = object_of(json!({"id": id, "reason": reason}));
+            show(config, &target, "licenses.reinstate", args).await
+        }
+        License::Export { id, ttl, audience, output, target } => {
+            let form = Some("file".to_owned());
+            let args = bundle_args(ttl, audience, [("id", Some(id)), ("form", form)]);
+            write_file(config, &target, "bundles.issue", args, output).await
+        }
+        License::Refresh { id, output, target } => {
+            let args = object_of(json!({"id": id}));
+            write_file(config, &target, "licenses.refresh", args, output).await
+        }
+        License::ImportReport { file, target } => {
+            let text = std::fs::read_to_string(&file)
+                .with_context(|| format!("the report {} cannot be read", file.display()))?;
+            let report: UsageReport = serde_json::from_str(&text)
+                .with_context(|| format!("{} is no usage report", file.display()))?;
+            let args = object_of(json!({"id": report.deployment_id, "file": text}));
+            show(config, &target, "usage_reports.import", args).await
+        }
+    }
+}
+
+/// Asks for a license file, and writes it where it is wanted.
+async fn write_file(
+    config: &Config,
+    target: &Target,
+    operation: &str,
+    args: Map<String, Value>,
+    output: Option<PathBuf>,
+) -> anyhow::Result<()> {
+    let client = open(config, target).await?;
+    let answer = client.call(operation, args).await;
+    client.close().await;
+    let answer = answer?;
+    let text = answer["file"].as_str().context("the server answered without a file")?;
+    match output {
+        None => say(text),
+        Some(path) => {
+            crate::kernel::files::write_private(&path, text.as_bytes())?;
+            say(&format!("{} is file {} of the license.", path.display(), answer["seq"]))
         }
     }
 }
 
 /// Issues many, prints each line as it comes, and counts on a terminal meanwhile.
-async fn issue_all(
+pub(super) async fn issue_all(
     config: &Config,
     target: &Target,
     args: Map<String, Value>,

@@ -1,10 +1,10 @@
 //! The command line.
 
+mod keys;
 mod license;
 mod refusal;
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::{Context, bail};
@@ -19,7 +19,7 @@ use crate::config::{Config, Hidden};
 use crate::identity::service_tokens;
 use crate::kernel::openapi;
 use crate::kernel::secret::Secret;
-use crate::{App, jobs, licensing, quickstart, server, telemetry};
+use crate::{App, jobs, quickstart, server, telemetry};
 
 /// The license authority: manages organizations, plans, subscriptions and deployments, and mints
 /// license tokens that data planes verify offline.
@@ -66,9 +66,9 @@ enum Command {
         #[arg(long)]
         no_serve: bool,
     },
-    /// Look at and import signing keys.
+    /// Make, import, rotate and retire signing keys.
     #[command(subcommand)]
-    Keys(Keys),
+    Keys(keys::Keys),
     /// Create, list and revoke service tokens.
     #[command(subcommand)]
     Token(Token),
@@ -96,18 +96,6 @@ struct Target {
     /// A service token for that server.
     #[arg(long, env = "CP_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Hidden>,
-}
-
-#[derive(Subcommand)]
-enum Keys {
-    /// List the signing keys.
-    List(Target),
-    /// Tell how tokens are signed now.
-    Info(Target),
-    /// Import a PEM file as the active signing key.
-    Import { file: PathBuf },
-    /// Print the public keys as a JWKS.
-    ExportPublic,
 }
 
 #[derive(Subcommand)]
@@ -187,7 +175,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             quickstart::run(config).await?;
             if no_serve { Ok(()) } else { serve(config, config.open().await?).await }
         }
-        Command::Keys(keys) => run_keys(config, keys).await,
+        Command::Keys(keys) => keys::run(config, keys).await,
         Command::Token(token) => run_token(config, token).await,
         Command::License(license) => license::run(config, license).await,
         Command::Call(call) => {
@@ -254,26 +242,6 @@ fn harden() {
     let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     if !(limited && hidden) {
         tracing::warn!("the process could not be kept from leaving core dumps");
-    }
-}
-
-async fn run_keys(config: &Config, keys: Keys) -> anyhow::Result<()> {
-    match keys {
-        Keys::List(target) => show(config, &target, "keys.list", Map::new()).await,
-        Keys::Info(target) => show(config, &target, "keys.info", Map::new()).await,
-        Keys::ExportPublic => {
-            let app = config.open().await?;
-            let jwks = app.keys.jwks();
-            app.db.close().await;
-            say(std::str::from_utf8(&jwks)?)
-        }
-        Keys::Import { file } => {
-            let app = config.open().await?;
-            let passphrase = config.signing_key_passphrase.as_deref();
-            let done = licensing::keys::import_file(&app, &file, passphrase).await;
-            app.db.close().await;
-            say(&format!("{} is the active signing key now.", done?))
-        }
     }
 }
 

@@ -205,12 +205,19 @@ pub struct Document {
     body: Bytes,
     tag: HeaderValue,
     media_type: &'static str,
-    cache: &'static str,
+    cache: HeaderValue,
+}
+
+impl Default for Document {
+    fn default() -> Self {
+        Self::new("application/octet-stream", "no-store", Bytes::new())
+    }
 }
 
 impl Document {
-    pub fn new(media_type: &'static str, cache: &'static str, body: impl Into<Bytes>) -> Self {
+    pub fn new(media_type: &'static str, cache: &str, body: impl Into<Bytes>) -> Self {
         let body = body.into();
+        let cache = HeaderValue::try_from(cache).unwrap_or(HeaderValue::from_static("no-store"));
         Self { tag: etag(&body), body, media_type, cache }
     }
 
@@ -221,7 +228,7 @@ impl Document {
     pub fn render(&self, request: &HeaderMap) -> Response {
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static(self.media_type)),
-            (header::CACHE_CONTROL, HeaderValue::from_static(self.cache)),
+            (header::CACHE_CONTROL, self.cache.clone()),
             (header::ETAG, self.tag.clone()),
         ];
         if has_tag(request, header::IF_NONE_MATCH, &self.tag) {

@@ -81,6 +81,8 @@ permissions! {
     LicensesIssue = "licenses:issue";
     /// Read about the signing keys.
     KeysRead = "keys:read";
+    /// Create, import, rotate and retire signing keys.
+    KeysWrite = "keys:write";
     /// Create and revoke service tokens.
     TokensWrite = "tokens:write";
     /// Read about service tokens.

@@ -167,7 +167,7 @@ async fn attempt<A: Args, R: Output>(
     let wrote = cx.tx.writes();
     cx.tx.commit().await?;
     if wrote {
-        cx.app.committed(line.name);
+        cx.app.committed(line.name).await;
     }
     Ok(answer.render(&cx.parts.method, &cx.parts.headers))
 }

@@ -56,6 +56,11 @@ impl Error {
         error
     }
 
+    /// The state of the thing does not allow it.
+    pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(ProblemCode::Conflict, detail)
+    }
+
     /// Also for what the caller may not know of: both read the same.
     pub fn not_found(noun: &str) -> Self {
         Self::new(ProblemCode::NotFound, format!("{noun} not found"))

@@ -5,6 +5,7 @@
 //! refused request stores nothing, so that it can be sent again with the same key.
 //! Shape and status codes: draft-ietf-httpapi-idempotency-key-header-07.
 
+use anyhow::Context;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -15,10 +16,12 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::db::Conn;
 use super::error::{Error, Result};
-use super::secret::sha256;
+use super::secret::{Kek, sha256};
 use crate::App;
 
 const KEPT: TimeDelta = TimeDelta::hours(24);
+/// What the seal of an answer is bound to.
+const PURPOSE: &str = "idempotency";
 
 /// A request that wants to be done once.
 #[derive(Clone)]
@@ -87,7 +90,7 @@ impl Once {
                 "This Idempotency-Key was used for another request; take a new key.",
             ));
         }
-        let plain = app.kek.open("idempotency", &sealed).ok_or_else(|| {
+        let plain = app.kek.open(PURPOSE, &sealed).ok_or_else(|| {
             Error::internal(anyhow::anyhow!("idempotency_keys.answer does not open"))
         })?;
         let stored: Stored = serde_json::from_slice(&plain).map_err(Error::internal)?;
@@ -113,7 +116,7 @@ impl Once {
         let stored =
             Stored { status: answer.status.as_u16(), location: answer.location.clone(), body };
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(&stored).map_err(Error::internal)?);
-        let sealed = app.kek.seal(&app.random, "idempotency", &plain);
+        let sealed = app.kek.seal(&app.random, PURPOSE, &plain);
         let sql = "INSERT INTO idempotency_keys (caller_key, request, answer, created_at)
                    VALUES ($1, $2, $3, $4)
                    ON CONFLICT (caller_key) DO UPDATE
@@ -139,6 +142,19 @@ pub async fn try_write(app: &App) -> Result<()> {
     let mut tx = app.db.begin().await?;
     tx.q("DELETE FROM idempotency_keys WHERE caller_key = $1").bind(Vec::new()).exec().await?;
     tx.commit().await?;
+    Ok(())
+}
+
+/// Seals the kept answers under another key-encryption key.
+pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
+    let sql = "SELECT caller_key, answer FROM idempotency_keys";
+    let rows: Vec<(Vec<u8>, Vec<u8>)> = tx.q(sql).all().await?;
+    for (key, sealed) in rows {
+        let plain = app.kek.open(PURPOSE, &sealed).context("idempotency_keys.answer")?;
+        let sealed = new.seal(&app.random, PURPOSE, &plain);
+        let sql = "UPDATE idempotency_keys SET answer = $2 WHERE caller_key = $1";
+        tx.q(sql).bind(key).bind(sealed).exec().await?;
+    }
     Ok(())
 }
 

@@ -76,6 +76,8 @@ ids! {
     DeploymentId, "deployment", "SELECT organization_id FROM deployments WHERE id = $1";
     LicenseId, "license", "SELECT organization_id FROM licenses WHERE id = $1";
     BundleId, "bundle", "SELECT organization_id FROM bundles WHERE id = $1";
+    StatusListId, "status list";
+    UsageReportId, "usage report", "SELECT organization_id FROM usage_reports WHERE id = $1";
     TokenId, "service token", "SELECT organization_id FROM service_tokens WHERE id = $1";
     AuditEventId, "audit event";
 }

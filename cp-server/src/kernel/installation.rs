@@ -10,6 +10,25 @@ pub async fn set_first(tx: &mut Conn, name: &str, value: &[u8]) -> sqlx::Result<
     Ok(tx.q(sql).bind(name).bind(value).exec().await? == 1)
 }
 
+pub async fn replace(tx: &mut Conn, name: &str, value: &[u8]) -> sqlx::Result<()> {
+    tx.q("UPDATE installation SET value = $2 WHERE name = $1")
+        .bind(name)
+        .bind(value)
+        .exec()
+        .await?;
+    Ok(())
+}
+
 pub async fn value(tx: &mut Conn, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
     tx.q("SELECT value FROM installation WHERE name = $1").bind(name).value().await
+}
+
+/// Holds the value until the end of the transaction: what is done under it is done by one at a
+/// time.
+pub async fn hold(tx: &mut Conn, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
+    let held = tx.q2(
+        "SELECT value FROM installation WHERE name = $1",
+        "SELECT value FROM installation WHERE name = $1 FOR UPDATE",
+    );
+    held.bind(name).value().await
 }

@@ -45,6 +45,25 @@ impl std::str::FromStr for Secret<String> {
     }
 }
 
+/// What a request brings is kept as a secret from the first moment.
+impl<'de, T: Zeroize + serde::Deserialize<'de>> serde::Deserialize<'de> for Secret<T> {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        T::deserialize(deserializer).map(Self::new)
+    }
+}
+
+impl schemars::JsonSchema for Secret<String> {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Secret".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({"type": "string", "writeOnly": true})
+    }
+}
+
 /// A secret that its receiver sees in one answer and never again.
 ///
 /// Serialized anywhere else (audit events, logs) it reads `{"masked": true}`: the safe form is the

@@ -147,6 +147,14 @@ texts! {
             Err("is not a provider key: 1 to 128 of letters, digits and . _ : / -".into())
         }
     }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"};
+    /// The id of a signing key: base64url.
+    KeyId, |text| {
+        let fits = (1..=128).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c));
+        if fits { Ok(text.into()) } else {
+            Err("is not a key id: 1 to 128 of letters, digits and - . _ ~".into())
+        }
+    }, {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"};
     /// Who somebody is at an identity provider: compared exactly, never trimmed or folded.
     Subject, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
     /// A currency, ISO 4217.

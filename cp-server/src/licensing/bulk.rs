@@ -32,7 +32,7 @@ use crate::kernel::idempotency::Once;
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
 use crate::kernel::json;
 use crate::kernel::table::Raw;
-use crate::kernel::text::Name;
+use crate::kernel::text::{KeyId, Name};
 
 crate::routes! { bundles:
     /// Signs many licenses and streams a line of NDJSON for each: its bundle, or the problem.
@@ -62,6 +62,8 @@ pub struct ManyFilter {
     organization: Option<OrganizationId>,
     deployment: Option<DeploymentId>,
     subscription: Option<SubscriptionId>,
+    /// The `kid` of the key that signed their last token: what a compromised key leaves to do.
+    key_id: Option<KeyId>,
 }
 
 /// One line of the answer.
@@ -75,7 +77,11 @@ enum Line {
 async fn issue_many(raw: Raw) -> Result<Response> {
     let body = read_body(&raw.parts, raw.body).await?;
     let many: Many = json::read(&body)?;
-    let bundle = NewBundle { ttl_seconds: many.ttl_seconds, audience: many.audience };
+    let bundle = NewBundle {
+        ttl_seconds: many.ttl_seconds,
+        audience: many.audience,
+        ..NewBundle::default()
+    };
     let ids = match (many.ids, many.filter) {
         (Some(ids), None) => ids,
         (None, Some(filter)) => matching(&raw.app, &raw.caller, &filter).await?,
@@ -100,6 +106,7 @@ async fn matching(app: &App, caller: &Caller, filter: &ManyFilter) -> Result<Vec
         .and_some(" AND organization_id = ?", filter.organization)
         .and_some(" AND deployment_id = ?", filter.deployment)
         .and_some(" AND subscription_id = ?", filter.subscription)
+        .and_some(" AND key_id = ?", filter.key_id.as_ref())
         .sql(" ORDER BY id");
     let ids: Vec<(LicenseId,)> = query.all().await?;
     Ok(ids.into_iter().map(|(id,)| id).collect())
@@ -270,7 +277,7 @@ impl Issuance {
             }
         }
         cx.tx.commit().await?;
-        self.app.committed("bundles.issue_many");
+        self.app.committed("bundles.issue_many").await;
         Ok(())
     }
 

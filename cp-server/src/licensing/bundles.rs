@@ -3,17 +3,23 @@
 //! A token is signed first (`issuance.rs`), and only then is the writer taken: its row is written
 //! onto exactly the revisions that were read, and nothing leaves before it is durable.
 
+use std::collections::BTreeSet;
+
 use chrono::{DateTime, Utc};
 use cp_contracts::LicenseBundleResponse;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::issuance::{self, NewBundle, Signed};
+use super::files;
+use super::issuance::{self, Form, NewBundle, Signed};
+use super::keys::store;
 use super::licenses::{self, Why};
+use super::status_lists::{self, Of};
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
-use crate::kernel::error::Result;
-use crate::kernel::ids::{BundleId, LicenseId, OrganizationId};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{BundleId, LicenseId, OrganizationId, StatusListId};
 use crate::kernel::page::{List, Page};
 use crate::kernel::text::Prose;
 use crate::tenancy::organizations;
@@ -22,6 +28,9 @@ crate::routes! { bundles:
     /// Lists the license's bundles; a token is shown once, when it is issued.
     GET "/licenses/{id}/bundles" LicensesRead => list;
     /// Signs the license and returns its bundle.
+    ///
+    /// With `form=file` the answer's `file` is what a data plane without a network reads: the token,
+    /// the keys and the status list in one signed file, whose number `seq` grows with each.
     POST "/licenses/{id}/bundles" LicensesIssue => issue, late;
     /// Reads about a bundle.
     GET "/bundles/{jti}" LicensesRead => read;
@@ -45,7 +54,11 @@ crate::record! {
         audience: String,
         /// SHA-256 of the token, hexadecimal.
         bundle_hash: String,
-        status: BundleStatus,
+        /// Suspended while the license or the organization is.
+        status: BundleStatus = "CASE WHEN bundles.status = 'valid' AND EXISTS (
+            SELECT 1 FROM organizations
+            WHERE organizations.id = bundles.organization_id AND organizations.status <> 'active')
+            THEN 'suspended' ELSE bundles.status END",
         status_reason: Option<String>,
         issued_at: DateTime<Utc>,
         expires_at: DateTime<Utc>,
@@ -85,9 +98,22 @@ async fn issue(
     let facts = issuance::facts(cx, id).await?;
     // There are few readers, and a signature takes as long as ten reads.
     cx.release();
-    let signed = issuance::sign(&cx.app, cx.now, facts, &new).await?;
+    let form = new.form.unwrap_or(Form::Token);
+    let mut signed = issuance::sign(&cx.app, cx.now, facts, &new).await?;
+    let seq = match form {
+        Form::Token => None,
+        Form::File => {
+            let file = files::of_bundle(&cx.app, &signed, cx.now).await?;
+            signed.response.extra.insert("file".into(), file.text.into());
+            signed.response.extra.insert("seq".into(), file.seq.into());
+            Some(file.seq)
+        }
+    };
     cx.begin().await?;
     store(cx, &[&signed]).await?;
+    if let Some(seq) = seq {
+        licenses::note_file(cx, id, seq).await?;
+    }
     cx.trail.after = Some(signed.record());
     Ok(Created(signed.response))
 }
@@ -104,6 +130,7 @@ async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
                SET status = 'revoked', status_reason = $3, revoked_at = $4
                WHERE id = $1 AND organization_id = $2 AND status <> 'revoked'";
     cx.tx.q(sql).bind(id).bind(cx.org).bind(reason).bind(cx.now).exec().await?;
+    status_lists::touch(cx, Of::Bundle(id)).await?;
     read(cx, id).await
 }
 
@@ -116,12 +143,15 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
     for (organization, revision) in read {
         organizations::hold(cx, organization, revision).await?;
     }
+    hold_keys(cx, signed).await?;
     licenses::note_bundles(cx, signed).await?;
     let sql = "INSERT INTO bundles
                (id, organization_id, license_id, key_id, audience, bundle_hash, status, issued_at,
-                expires_at) VALUES ";
+                expires_at, over_at, status_list_id, status_idx) VALUES ";
     let insert = cx.tx.q(sql).rows(signed, |query, signed| {
         let bundle = &signed.response;
+        let entry =
+            bundle.payload.status.as_ref().and_then(|s| status_lists::place(&s.status_list));
         query
             .bind(BundleId(bundle.jti))
             .bind(signed.organization)
@@ -132,8 +162,24 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
             .bind(BundleStatus::Valid)
             .bind(bundle.issued_at)
             .bind(bundle.expires_at)
+            .bind(signed.over_at)
+            .bind(entry.map(|(list, _)| list))
+            .bind(entry.map(|(_, idx)| idx))
     });
     insert.exec().await?;
+    Ok(())
+}
+
+/// Only the active key's tokens are stored: one that was rotated or compromised since is replaced,
+/// and the operation starts over.
+async fn hold_keys<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
+    let kids: BTreeSet<&str> = signed.iter().map(|s| &*s.response.key_id).collect();
+    for kid in kids {
+        if !store::hold(&mut cx.tx, kid).await? {
+            cx.app.keys.refresh(&cx.app).await.map_err(Error::internal)?;
+            return Err(Error::stale());
+        }
+    }
     Ok(())
 }
 
@@ -141,23 +187,65 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
 pub async fn suspend_all(cx: &mut Cx, license: LicenseId) -> Result<()> {
     let sql = "UPDATE bundles SET status = 'suspended' WHERE license_id = $1 AND status = 'valid'";
     cx.tx.q(sql).bind(license).exec().await?;
-    Ok(())
+    status_lists::touch(cx, Of::License(license)).await
 }
 
 pub async fn reinstate_all(cx: &mut Cx, license: LicenseId) -> Result<()> {
     let sql = "UPDATE bundles SET status = 'valid' WHERE license_id = $1 AND status = 'suspended'";
     cx.tx.q(sql).bind(license).exec().await?;
-    Ok(())
+    status_lists::touch(cx, Of::License(license)).await
 }
 
 pub async fn revoke_all(cx: &mut Cx, license: LicenseId, reason: &'static str) -> Result<()> {
     let sql = "UPDATE bundles SET status = 'revoked', status_reason = $2, revoked_at = $3
                WHERE license_id = $1 AND status <> 'revoked'";
     cx.tx.q(sql).bind(license).bind(reason).bind(cx.now).exec().await?;
-    Ok(())
+    status_lists::touch(cx, Of::License(license)).await
+}
+
+/// Revokes everything that a compromised key signed; answers how many bundles were live.
+pub async fn revoke_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<u64> {
+    let sql = "UPDATE bundles
+               SET status = 'revoked', status_reason = 'the signing key was compromised',
+                   revoked_at = $2
+               WHERE key_id = $1 AND status <> 'revoked' AND over_at > $2";
+    let revoked = cx.tx.q(sql).bind(kid).bind(cx.now).exec().await?;
+    status_lists::touch(cx, Of::Key(kid)).await?;
+    Ok(revoked)
+}
+
+/// Until when somebody may accept a token that the key signed.
+pub async fn last_signed_by(tx: &mut Conn, kid: &str) -> Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT MAX(over_at) FROM bundles WHERE key_id = $1 AND status <> 'revoked'";
+    Ok(tx.q(sql).bind(kid).value::<Option<DateTime<Utc>>>().await?.flatten())
+}
+
+/// What became of the bundles that a key signed.
+#[derive(sqlx::FromRow)]
+pub struct Counts {
+    pub live: i64,
+    pub revoked: i64,
+    pub last_expires_at: Option<DateTime<Utc>>,
+}
+
+pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<Counts> {
+    let sql = "SELECT COUNT(CASE WHEN status <> 'revoked' AND expires_at > $2 THEN 1 END) AS live,
+                      COUNT(CASE WHEN status = 'revoked' THEN 1 END) AS revoked,
+                      MAX(expires_at) AS last_expires_at
+               FROM bundles WHERE key_id = $1";
+    Ok(cx.tx.q(sql).bind(kid).bind(cx.now).one().await?)
+}
+
+/// The list with the license's newest entry.
+pub async fn newest_list(cx: &mut Cx, license: LicenseId) -> Result<Option<StatusListId>> {
+    let sql = "SELECT status_list_id FROM bundles
+               WHERE license_id = $1 AND organization_id = $2 AND status_list_id IS NOT NULL
+               ORDER BY id DESC LIMIT 1";
+    Ok(cx.tx.q(sql).bind(license).bind(cx.org).value().await?)
 }
 
 pub async fn purge(cx: &mut Cx) -> Result<()> {
+    status_lists::revoke_for_ever(cx).await?;
     cx.tx.q("DELETE FROM bundles WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
 }

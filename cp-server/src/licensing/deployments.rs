@@ -168,6 +168,13 @@ async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
     Ok(NoContent)
 }
 
+/// Notes that the deployment gave a sign of life; holds its row until the end of the transaction.
+pub async fn seen(cx: &mut Cx, id: DeploymentId) -> Result<()> {
+    let sql = "UPDATE deployments SET last_seen_at = $3 WHERE id = $1 AND organization_id = $2";
+    cx.tx.q(sql).bind(id).bind(cx.org).bind(cx.now).exec().await?;
+    Ok(())
+}
+
 pub async fn purge(cx: &mut Cx) -> Result<()> {
     cx.tx.q("DELETE FROM deployments WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())

@@ -6,16 +6,17 @@
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use cp_contracts::{
     CONTRACT_VERSION, DeploymentClaims, DeploymentLicenseClaims, LICENSE_TOKEN_ALG,
-    LICENSE_TOKEN_MAX_BYTES, LicenseBodyClaims, LicenseBundleResponse, OrganizationClaims,
-    PlanClaims, ProblemCode, SubscriptionClaims,
+    LICENSE_TOKEN_MAX_BYTES, LICENSE_TOKEN_TYP, LicenseBodyClaims, LicenseBundleResponse,
+    OrganizationClaims, PlanClaims, ProblemCode, StatusClaim, StatusListRef, SubscriptionClaims,
 };
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
 use super::deployments::{DeploymentStatus, DeploymentType};
+use super::enforcement::{self, OnStale};
 use super::entitlement::{self, LicenseStatus, over_at};
-use super::signer;
+use super::keys::signer;
 use super::subscriptions::SubscriptionStatus;
 use crate::App;
 use crate::kernel::endpoint::Cx;
@@ -39,6 +40,27 @@ pub struct NewBundle {
     pub ttl_seconds: Option<Ttl>,
     /// The server's setting when absent.
     pub audience: Option<Name>,
+    /// How old a status list may be before the data plane does what `on_stale` says, in seconds;
+    /// the server's setting when absent, and 100 days in a file.
+    pub status_max_age_seconds: Option<Between<60, 315_360_000>>,
+    /// What a data plane does without a status list that is young enough; the server's setting when
+    /// absent.
+    pub on_stale: Option<OnStale>,
+    /// For how long after its end the token still works, in seconds, but never longer than the
+    /// license is covered; the server's setting when absent.
+    pub grace_seconds: Option<Between<0, 7_776_000>>,
+    /// `token` when absent.
+    pub form: Option<Form>,
+}
+
+crate::text_enum! {
+    /// What a bundle is for.
+    Form {
+        /// The token alone, for a data plane that can fetch keys and status lists.
+        Token = "token",
+        /// Also a file for a data plane that cannot.
+        File = "file",
+    }
 }
 
 /// Everything that an issuance is decided and made from.
@@ -49,6 +71,7 @@ pub struct Facts {
     license_seat_cap: Option<i64>,
     license_features: Object,
     license_revision: i64,
+    pub file_seq: i64,
     valid_from: DateTime<Utc>,
     valid_until: Option<DateTime<Utc>>,
     grace_days: i64,
@@ -58,7 +81,7 @@ pub struct Facts {
     organization_external_id: Option<String>,
     organization_status: OrganizationStatus,
     organization_revision: i64,
-    deployment_id: DeploymentId,
+    pub deployment_id: DeploymentId,
     deployment_name: String,
     deployment_type: DeploymentType,
     deployment_region: Option<String>,
@@ -88,7 +111,7 @@ pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<Facts> {
 pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>> {
     let sql = "SELECT l.id AS license_id, l.status AS license_status,
                       l.seat_cap AS license_seat_cap, l.features AS license_features,
-                      l.revision AS license_revision, l.valid_from, l.valid_until, l.grace_days,
+                      l.revision AS license_revision, l.file_seq, l.valid_from, l.valid_until, l.grace_days,
                       o.id AS organization_id, o.name AS organization_name,
                       o.slug AS organization_slug, o.external_id AS organization_external_id,
                       o.status AS organization_status, o.revision AS organization_revision,
@@ -164,6 +187,10 @@ pub struct Signed {
     pub organization: OrganizationId,
     pub license_revision: i64,
     pub organization_revision: i64,
+    /// The token's end with its grace.
+    pub over_at: DateTime<Utc>,
+    /// Of the last file that was made of the license.
+    pub file_seq: i64,
 }
 
 impl Signed {
@@ -181,18 +208,30 @@ impl Signed {
 
 /// Makes the token on a signing thread.
 pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) -> Result<Signed> {
+    check(&facts, now)?;
+    let entry = app.status_lists.take(app).await?;
     let (on, new) = (app.clone(), new.clone());
-    app.signers.run(move || make(&on, now, &facts, &new)).await
+    app.signers.run(move || make(&on, now, &facts, &new, entry)).await
 }
 
-/// Applies the rules, builds and checks the claims, and signs them.
-pub fn make(app: &App, now: DateTime<Utc>, facts: &Facts, new: &NewBundle) -> Result<Signed> {
-    check(facts, now)?;
+/// Builds and checks the claims, and signs them.
+pub fn make(
+    app: &App,
+    now: DateTime<Utc>,
+    facts: &Facts,
+    new: &NewBundle,
+    entry: StatusListRef,
+) -> Result<Signed> {
     // Tokens count in whole seconds; rounding down never promises more.
     let issued_at = now.trunc_subsecs(0);
     let expires_at = expiry(app, facts, issued_at, new.ttl_seconds)?;
     let jti = BundleId::new(&app.random, now);
-    let claims = claims(app, facts, jti, issued_at, expires_at, new.audience.as_ref());
+    let mut claims = claims(app, facts, jti, issued_at, expires_at, new.audience.as_ref());
+    let covered = covered_until(facts).map(|end| end - expires_at);
+    let enforcement = enforcement::of_token(&app.settings.enforcement, new, covered);
+    let over_at = expires_at + TimeDelta::seconds(enforcement.grace_seconds);
+    claims.status = Some(StatusClaim { status_list: entry, extra: Map::new() });
+    claims.enforcement = Some(enforcement);
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
     let signer = app.keys.active()?;
     check_size(&claims, signer::token_len(signer.jwk(), payload.len()))?;
@@ -204,13 +243,16 @@ pub fn make(app: &App, now: DateTime<Utc>, facts: &Facts, new: &NewBundle) -> Re
         },
     )?;
     let key_id = signer.jwk().kid.clone();
-    let token = signer::license_token(signer.as_ref(), &payload).map_err(Error::internal)?;
+    let token =
+        signer::compact(signer.as_ref(), LICENSE_TOKEN_TYP, &payload).map_err(Error::internal)?;
     let bundle_hash = hex(&sha256(token.as_bytes()));
     Ok(Signed {
         license: facts.license_id,
         organization: facts.organization_id,
         license_revision: facts.license_revision,
         organization_revision: facts.organization_revision,
+        over_at,
+        file_seq: facts.file_seq,
         response: LicenseBundleResponse {
             license_id: facts.license_id.0,
             jti: jti.0,
@@ -233,11 +275,7 @@ fn expiry(
     issued_at: DateTime<Utc>,
     ttl: Option<Ttl>,
 ) -> Result<DateTime<Utc>> {
-    let covered = [facts.valid_until, facts.subscription_ends_at]
-        .into_iter()
-        .filter_map(|end| over_at(end, facts.grace_days))
-        .min()
-        .map(|end| end.trunc_subsecs(0));
+    let covered = covered_until(facts);
     let wanted = ttl.map_or(app.settings.bundle_ttl, |ttl| TimeDelta::seconds(ttl.0));
     let expires_at = issued_at + wanted;
     match covered {
@@ -256,6 +294,15 @@ fn expiry(
         Some(end) => Ok(expires_at.min(end)),
         None => Ok(expires_at),
     }
+}
+
+/// How long the license and the subscription cover a token, with the license's days of grace.
+fn covered_until(facts: &Facts) -> Option<DateTime<Utc>> {
+    [facts.valid_until, facts.subscription_ends_at]
+        .into_iter()
+        .filter_map(|end| over_at(end, facts.grace_days))
+        .min()
+        .map(|end| end.trunc_subsecs(0))
 }
 
 fn claims(

@@ -1,38 +1,64 @@
 //! Signing keys: kept sealed in the database, published as the JWKS.
 
-use std::path::Path;
-use std::sync::Arc;
+pub mod import;
+pub mod kek;
+pub mod keyring;
+pub mod rotation;
+pub mod signer;
+pub mod start;
+pub mod store;
 
-use anyhow::{Context, bail};
-use arc_swap::ArcSwap;
-use axum::body::Bytes;
+use std::collections::BTreeMap;
+
 use axum::response::Response;
-use chrono::{DateTime, Utc};
-use cp_contracts::{Jwk, JwkSet, LICENSE_TOKEN_ALG};
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::{LICENSE_TOKEN_ALG, ProblemCode};
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::key_import;
-use super::signer::{LocalKey, Signer};
-use crate::App;
-use crate::kernel::answer::Document;
-use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::db::{Conn, Db};
+use self::signer::{LocalKey, Signer};
+use self::store::{Beginning, KeyRow};
+use super::{bundles, licenses};
+use crate::kernel::answer::{Created, Resource};
+use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::installation;
 use crate::kernel::page::{NoFilter, Page};
-use crate::kernel::place::Platform;
-use crate::kernel::secret::{Kek, Secret};
+use crate::kernel::place::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::secret::Secret;
 use crate::kernel::table::Raw;
+use crate::kernel::text::{KeyId, Prose};
 
 crate::routes! { keys:
     /// The public keys that license tokens are verified with (RFC 7517).
     GET "/.well-known/jwks.json" Public => jwks, raw;
-    /// Tells about signing: the active key, the algorithm, how long the JWKS may be cached.
+    /// Tells about signing: the active key, the algorithm, how long the JWKS may be cached, when
+    /// the next rotation is due.
     GET "/signing/info" KeysRead => info;
-    /// Lists the signing keys, newest first; never anything private.
+    /// Lists the signing keys, oldest first; never anything private.
     GET "/signing/keys" KeysRead => list;
+    /// Generates a signing key, or imports one, and publishes it.
+    ///
+    /// It may sign once every data plane has had the time to fetch it; `not_before` tells when.
+    POST "/signing/keys" KeysWrite => create, late;
+    /// Reads about a signing key, and about the tokens that it signed.
+    GET "/signing/keys/{kid}" KeysRead => read;
+    /// Publishes a staged key.
+    POST "/signing/keys/{kid}/publish" KeysWrite => publish;
+    /// Makes a key sign; the one that signed until now retires when its tokens have expired.
+    ///
+    /// Refused with 409 `key_not_yet_propagated` while data planes may not have fetched the key,
+    /// unless `emergency` and a `reason` are given.
+    POST "/signing/keys/{kid}/activate" KeysWrite => activate;
+    /// Takes a key out of use that has nothing left to verify.
+    POST "/signing/keys/{kid}/retire" KeysWrite => retire;
+    /// Takes a leaked key out at once, revokes every token that it signed, and lets its successor
+    /// sign.
+    ///
+    /// `POST /licenses/bundles` with `{"filter": {"key_id": …}}` issues the licenses anew.
+    POST "/signing/keys/{kid}/compromise" KeysWrite => compromise, late;
+    /// Lets the successor sign, and publishes the next one.
+    POST "/signing/rotate" KeysWrite => rotate, late;
 }
 
 /// The same document where RFC 8615 has it.
@@ -45,9 +71,31 @@ pub mod well_known {
     }
 }
 
-/// Seconds that a data plane may use its copy of the JWKS before it asks again.
-pub const JWKS_MAX_AGE: u32 = 300;
-const JWKS_CACHE: &str = "public, max-age=300, stale-while-revalidate=600, stale-if-error=86400";
+/// How signing keys live.
+#[derive(Clone, Debug)]
+pub struct KeySettings {
+    /// The size of new keys.
+    pub bits: u32,
+    /// Seconds that a data plane may use its copy of the JWKS before it asks again.
+    pub jwks_max_age: u32,
+    /// The age at which a key is followed by the next one; never when absent.
+    pub rotate_after: Option<TimeDelta>,
+}
+
+impl Default for KeySettings {
+    fn default() -> Self {
+        Self { bits: 2048, jwks_max_age: 300, rotate_after: Some(TimeDelta::days(90)) }
+    }
+}
+
+impl KeySettings {
+    /// How long it takes until every copy of the JWKS has a key that is published now: caches keep
+    /// one for its maximum age and may use it for as long again while they fetch the next; a minute
+    /// is for replicas and clocks.
+    pub fn propagation(&self) -> TimeDelta {
+        TimeDelta::seconds(i64::from(self.jwks_max_age) * 2 + 60)
+    }
+}
 
 crate::text_enum! {
     /// Where a key is in its life.
@@ -67,17 +115,78 @@ crate::text_enum! {
     }
 }
 
+impl KeyState {
+    /// Whether it is in the JWKS.
+    pub fn is_public(self) -> bool {
+        matches!(self, Self::Published | Self::Active | Self::Retiring)
+    }
+}
+
 /// A signing key's public half and life.
-#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub struct SigningKey {
+    /// The RFC 7638 thumbprint of the public key.
     kid: String,
     state: KeyState,
     algorithm: String,
     bits: i64,
+    /// Why it is in its state.
+    reason: Option<String>,
     created_at: DateTime<Utc>,
     published_at: Option<DateTime<Utc>>,
+    /// From when on it may sign without an emergency.
+    not_before: Option<DateTime<Utc>>,
+    /// When it signs by itself.
+    activate_at: Option<DateTime<Utc>>,
     activated_at: Option<DateTime<Utc>>,
     retired_at: Option<DateTime<Utc>>,
+    /// What it signed; absent in lists.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    signed: Option<SignedBy>,
+}
+
+/// What a key signed: the progress of its retirement, or of the replacement of its tokens.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct SignedBy {
+    /// Tokens that are neither expired nor revoked.
+    live_bundles: i64,
+    revoked_bundles: i64,
+    /// When the last of its tokens expires.
+    last_expires_at: Option<DateTime<Utc>>,
+    /// Active licenses whose last token it signed, and which therefore need a new one.
+    licenses_to_reissue: i64,
+}
+
+impl SigningKey {
+    fn of(row: KeyRow, settings: &KeySettings) -> Self {
+        let waits = matches!(row.state, KeyState::Staged | KeyState::Published);
+        Self {
+            not_before: rotation::not_before(settings, &row).filter(|_| waits),
+            kid: row.kid,
+            state: row.state,
+            algorithm: row.algorithm,
+            bits: row.bits,
+            reason: row.reason,
+            created_at: row.created_at,
+            published_at: row.published_at,
+            activate_at: row.activate_at,
+            activated_at: row.activated_at,
+            retired_at: row.retired_at,
+            signed: None,
+        }
+    }
+}
+
+impl Resource for SigningKey {
+    const NOUN: &'static str = "signing key";
+    const PATH: &'static str = "signing/keys";
+    fn name(&self) -> String {
+        self.kid.clone()
+    }
+}
+
+impl PlatformKey for KeyId {
+    const NOUN: &'static str = "signing key";
 }
 
 /// How tokens are signed now.
@@ -89,234 +198,215 @@ pub struct SigningInfo {
     algorithm: String,
     jwks_uri: String,
     jwks_max_age_seconds: u32,
+    /// When the successor signs; never when absent.
+    next_rotation_at: Option<DateTime<Utc>>,
     /// How many keys are in each state.
-    keys: std::collections::BTreeMap<String, i64>,
+    keys: BTreeMap<String, i64>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewKey {
+    /// 2048, 3072 or 4096; the server's setting when absent. Not for an import.
+    bits: Option<u32>,
+    /// An RSA private key to import: PKCS#1 or PKCS#8 PEM, the latter also encrypted.
+    pem: Option<Secret<String>>,
+    passphrase: Option<Secret<String>>,
+    /// `false` keeps the key staged.
+    #[serde(default = "yes")]
+    publish: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Activation {
+    /// Do not wait until data planes have fetched the key; needs a reason.
+    #[serde(default)]
+    emergency: bool,
+    reason: Option<Prose>,
+}
+
+impl Activation {
+    /// The reason of an emergency.
+    fn emergency<'a>(&'a self, cx: &mut Cx<Scope>) -> Result<Option<&'a str>> {
+        let reason = self.reason.as_ref().map(Prose::as_str);
+        cx.trail.reason = reason.map(str::to_owned);
+        match (self.emergency, reason) {
+            (false, _) => Ok(None),
+            (true, Some(reason)) if !reason.trim().is_empty() => Ok(Some(reason)),
+            (true, _) => {
+                let detail = "reason: an emergency needs one; the audit trail keeps it";
+                Err(Error::invalid("reason", detail))
+            }
+        }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Retirement {
+    reason: Option<Prose>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Compromise {
+    /// What happened; the audit trail keeps it.
+    reason: Prose,
 }
 
 async fn jwks(raw: Raw) -> Result<Response> {
-    let mut response = raw.app.keys.0.load().jwks.render(&raw.parts.headers);
+    let mut response = raw.app.keys.render_jwks(&raw.parts.headers);
     let any = axum::http::HeaderValue::from_static("*");
     response.headers_mut().insert("access-control-allow-origin", any);
     Ok(response)
 }
 
 async fn info(cx: &mut Cx<Scope>, _: Platform) -> Result<SigningInfo> {
-    let counts: Vec<(KeyState, i64)> =
-        cx.tx.q("SELECT state, COUNT(*) FROM signing_keys GROUP BY state").all().await?;
-    let base = &cx.app.settings.base_url;
+    let keys = store::all(&mut cx.tx).await?;
+    let mut counts = BTreeMap::new();
+    for key in &keys {
+        *counts.entry(key.state.to_string()).or_insert(0) += 1;
+    }
+    let active = keys.iter().find(|key| key.state == KeyState::Active);
+    let active = active.ok_or_else(|| Error::unavailable("There is no active signing key.", 60))?;
+    let settings = &cx.app.settings;
+    let due = active.activated_at.zip(settings.keys.rotate_after).map(|(at, age)| at + age);
+    let chosen = keys.iter().filter_map(|key| key.activate_at).min();
     Ok(SigningInfo {
-        issuer: base.clone(),
-        active_kid: cx.app.keys.active()?.jwk().kid.clone(),
+        issuer: settings.base_url.clone(),
+        active_kid: active.kid.clone(),
         algorithm: LICENSE_TOKEN_ALG.to_owned(),
-        jwks_uri: format!("{base}/api/v1/.well-known/jwks.json"),
-        jwks_max_age_seconds: JWKS_MAX_AGE,
-        keys: counts.into_iter().map(|(state, n)| (state.to_string(), n)).collect(),
+        jwks_uri: format!("{}/api/v1/.well-known/jwks.json", settings.base_url),
+        jwks_max_age_seconds: settings.keys.jwks_max_age,
+        next_rotation_at: due.into_iter().chain(chosen).min(),
+        keys: counts,
     })
 }
 
 async fn list(cx: &mut Cx<Scope>, _: Platform, _: NoFilter) -> Result<Page<SigningKey>> {
-    let sql = "SELECT kid, state, algorithm, bits, created_at, published_at, activated_at,
-                      retired_at
-               FROM signing_keys ORDER BY created_at DESC, kid";
-    let items = cx.tx.q(sql).all().await?;
+    let keys = store::all(&mut cx.tx).await?;
+    let settings = &cx.app.settings.keys;
+    let items = keys.into_iter().map(|row| SigningKey::of(row, settings)).collect();
     Ok(Page { items, next_cursor: None })
 }
 
-/// The keys in this process's memory: tokens are signed and the JWKS is served without asking the
-/// database, and also while it is down.
-pub struct Keyring(ArcSwap<Loaded>);
-
-struct Loaded {
-    active: Option<Arc<dyn Signer>>,
-    jwks: Document,
-}
-
-impl Loaded {
-    fn new(active: Option<Arc<dyn Signer>>, keys: Vec<Jwk>) -> anyhow::Result<Self> {
-        let jwks = serde_json::to_vec(&JwkSet { keys })?;
-        let jwks = Document::new("application/jwk-set+json", JWKS_CACHE, jwks);
-        Ok(Self { active, jwks })
-    }
-}
-
-impl Default for Keyring {
-    fn default() -> Self {
-        let none = Document::new("application/jwk-set+json", JWKS_CACHE, r#"{"keys":[]}"#);
-        Self(ArcSwap::from_pointee(Loaded { active: None, jwks: none }))
-    }
-}
-
-impl Keyring {
-    pub fn active(&self) -> Result<Arc<dyn Signer>> {
-        let loaded = self.0.load();
-        let signer = loaded.active.clone();
-        signer.ok_or_else(|| Error::unavailable("There is no active signing key.", 60))
-    }
-
-    pub fn jwks(&self) -> Bytes {
-        self.0.load().jwks.body()
-    }
-
-    /// Reads the keys again, when they are not what is in memory.
-    pub async fn refresh(&self, app: &App) -> anyhow::Result<()> {
-        let mut tx = app.db.read();
-        let sql = "SELECT kid, state, modulus, exponent, sealed FROM signing_keys
-                   WHERE state IN ('published', 'active', 'retiring') ORDER BY kid";
-        let rows: Vec<StoredKey> = tx.q(sql).all().await?;
-        drop(tx);
-        // Sorted by kid and built from the rows alone: the same bytes on every replica.
-        let keys: Vec<Jwk> = rows.iter().map(StoredKey::jwk).collect();
-        let before = self.0.load();
-        let active = match rows.iter().find(|row| row.state == KeyState::Active) {
-            None => None,
-            Some(row) => match &before.active {
-                Some(signer) if signer.jwk().kid == row.kid => Some(signer.clone()),
-                _ => Some(Arc::new(row.unseal(&app.kek)?) as Arc<dyn Signer>),
-            },
-        };
-        self.0.store(Arc::new(Loaded::new(active, keys)?));
-        Ok(())
-    }
-}
-
-#[derive(sqlx::FromRow)]
-struct StoredKey {
-    kid: String,
-    state: KeyState,
-    modulus: Vec<u8>,
-    exponent: Vec<u8>,
-    sealed: Vec<u8>,
-}
-
-impl StoredKey {
-    fn jwk(&self) -> Jwk {
-        use base64::Engine;
-        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-        let (n, e) =
-            (URL_SAFE_NO_PAD.encode(&self.modulus), URL_SAFE_NO_PAD.encode(&self.exponent));
-        Jwk::rs256(self.kid.clone(), n, e)
-    }
-
-    fn unseal(&self, kek: &Kek) -> anyhow::Result<LocalKey> {
-        let der = kek.open(&purpose(&self.kid), &self.sealed).with_context(|| {
-            format!("signing_keys.sealed of {} does not open with the key-encryption key", self.kid)
-        })?;
-        LocalKey::from_pkcs8(&der)
-    }
-}
-
-/// What the seal is bound to, so that one key's row cannot pass for another's.
-fn purpose(kid: &str) -> String {
-    format!("signing key {kid} v1")
-}
-
-/// The value that only the key-encryption key of this database opens.
-const CHECK: &str = "kek check";
-
-/// Whether the database was made with a key-encryption key already.
-pub async fn knows_kek(db: &Db) -> anyhow::Result<bool> {
-    Ok(installation::value(&mut db.read(), CHECK).await?.is_some())
-}
-
-/// Refuses to go on under another key-encryption key than the one that the database was made with.
-pub async fn check_kek(app: &App) -> anyhow::Result<()> {
-    let mut tx = app.db.begin().await?;
-    let sealed = app.kek.seal(&app.random, CHECK, CHECK.as_bytes());
-    installation::set_first(&mut tx, CHECK, &sealed).await?;
-    let kept = installation::value(&mut tx, CHECK).await?;
-    if kept.and_then(|kept| app.kek.open(CHECK, &kept)).is_none() {
-        bail!(
-            "the key-encryption key is not the one that this database was made with; put the right \
-             one into CP_KEY_ENCRYPTION_KEY or the file kek in CP_KEYS_DIR. Nothing was changed."
-        );
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Makes sure that there is an active key: the imported one, the stored one, or a new one.
-pub async fn prepare(
-    app: &App,
-    import: Option<&Path>,
-    passphrase: Option<&Secret<String>>,
-    bits: u32,
-) -> anyhow::Result<()> {
-    if let Some(path) = import {
-        import_file(app, path, passphrase).await?;
-    }
-    let mut tx = app.db.read();
-    let sql = "SELECT EXISTS (SELECT 1 FROM signing_keys WHERE state = 'active')";
-    let active = tx.q(sql).value().await?.unwrap_or(false);
-    drop(tx);
-    if !active {
-        let key = tokio::task::spawn_blocking(move || LocalKey::generate(bits)).await??;
-        activate_first(app, &key).await?;
-    }
-    app.keys.refresh(app).await
-}
-
-/// Imports a PEM file as the active key; the key that was active stays published.
-pub async fn import_file(
-    app: &App,
-    path: &Path,
-    passphrase: Option<&Secret<String>>,
-) -> anyhow::Result<String> {
-    let refused = || format!("the signing key {} is refused", path.display());
-    let text = crate::kernel::files::read_private(path).with_context(refused)?;
-    let text = zeroize::Zeroizing::new(String::from_utf8(text).with_context(refused)?);
-    let key = key_import::read_pem(&text, passphrase).with_context(refused)?;
+async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewKey) -> Result<Created<SigningKey>> {
+    let key = make(cx, &new).await?;
     let kid = key.jwk().kid.clone();
-    let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let sql = "SELECT state FROM signing_keys WHERE kid = $1";
-    match tx.q(sql).bind(&*kid).value::<KeyState>().await? {
-        Some(KeyState::Active) => return Ok(kid),
-        Some(state) => bail!("{}: it is known here already, and {state}", refused()),
-        None => {}
+    cx.begin().await?;
+    let state = if new.publish { KeyState::Published } else { KeyState::Staged };
+    let beginning = Beginning::in_state(state);
+    if !store::insert(&cx.app, &mut cx.tx, cx.now, &key, beginning).await? {
+        let known = store::find(&mut cx.tx, &kid).await?;
+        let detail =
+            format!("The key is known here already, and {}; no key comes twice.", known.state);
+        return Err(Error::conflict(detail));
     }
-    let sql = "UPDATE signing_keys SET state = 'retiring', updated_at = $1 WHERE state = 'active'";
-    tx.q(sql).bind(now).exec().await?;
-    insert_active(app, &mut tx, &key).await?;
-    record(app, tx, "keys.import", &kid).await?;
-    app.keys.refresh(app).await?;
-    Ok(kid)
+    let row = store::find(&mut cx.tx, &kid).await?;
+    Ok(Created(SigningKey::of(row, &cx.app.settings.keys)))
 }
 
-/// The first key of an installation; of several replicas that start together, one makes it.
-async fn activate_first(app: &App, key: &LocalKey) -> anyhow::Result<()> {
-    let mut tx = app.db.begin().await?;
-    if insert_active(app, &mut tx, key).await? {
-        record(app, tx, "keys.generate", &key.jwk().kid).await?;
+async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
+    let Some(pem) = &new.pem else {
+        let bits = new.bits.unwrap_or(cx.app.settings.keys.bits);
+        if !matches!(bits, 2048 | 3072 | 4096) {
+            return Err(Error::invalid("bits", "bits: it takes 2048, 3072 or 4096"));
+        }
+        cx.release();
+        return LocalKey::generated(bits).await.map_err(Error::internal);
+    };
+    if new.bits.is_some() {
+        return Err(Error::invalid("bits", "bits: an imported key has its own size"));
     }
-    Ok(())
+    let refused = |error: anyhow::Error| {
+        Error::new(ProblemCode::KeyRefused, format!("pem: {error:#}")).at("pem")
+    };
+    let key = import::read_pem(pem.expose(), new.passphrase.as_ref()).map_err(refused)?;
+    cx.release();
+    Ok(key)
 }
 
-async fn insert_active(app: &App, tx: &mut Conn, key: &LocalKey) -> anyhow::Result<bool> {
-    let kid = &key.jwk().kid;
-    let sealed = app.kek.seal(&app.random, &purpose(kid), &key.to_pkcs8()?);
-    let (modulus, exponent) = key.modulus_and_exponent();
-    let sql = "INSERT INTO signing_keys
-               (kid, state, algorithm, bits, modulus, exponent, sealed, created_at, published_at,
-                activated_at, updated_at)
-               VALUES ($1, 'active', $2, $3, $4, $5, $6, $7, $7, $7, $7)
-               ON CONFLICT DO NOTHING";
-    let insert = tx
-        .q(sql)
-        .bind(&**kid)
-        .bind(LICENSE_TOKEN_ALG)
-        .bind(i64::from(key.bits()))
-        .bind(modulus)
-        .bind(exponent)
-        .bind(sealed)
-        .bind(app.clock.now());
-    Ok(insert.exec().await? == 1)
+async fn read(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Result<SigningKey> {
+    let row = store::find(&mut cx.tx, kid.as_str()).await?;
+    detailed(cx, row).await
 }
 
-/// Records what the operator did at the machine, and commits it.
-async fn record(app: &App, tx: Conn, action: &'static str, kid: &str) -> anyhow::Result<()> {
-    let mut cx = Cx::outside(app, Caller::system("server"), Scope::Platform, tx);
-    cx.trail.after = Some(serde_json::json!({"kid": kid, "state": KeyState::Active}));
-    crate::audit::record(&mut cx, action, None, ("signing key", kid.to_owned())).await?;
-    cx.tx.commit().await?;
-    Ok(())
+async fn detailed(cx: &mut Cx<Scope>, row: KeyRow) -> Result<SigningKey> {
+    let counts = bundles::count_signed_by(cx, &row.kid).await?;
+    let signed = SignedBy {
+        live_bundles: counts.live,
+        revoked_bundles: counts.revoked,
+        last_expires_at: counts.last_expires_at,
+        licenses_to_reissue: licenses::count_signed_by(cx, &row.kid).await?,
+    };
+    Ok(SigningKey { signed: Some(signed), ..SigningKey::of(row, &cx.app.settings.keys) })
+}
+
+async fn publish(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Result<SigningKey> {
+    kek::hold(&cx.app, &mut cx.tx).await?;
+    let key = store::find(&mut cx.tx, kid.as_str()).await?;
+    match key.state {
+        KeyState::Staged => {
+            store::advance(&mut cx.tx, cx.now, &key, KeyState::Published, None).await?;
+        }
+        state if state.is_public() => {}
+        state => return Err(Error::conflict(format!("The key is {state}, for ever."))),
+    }
+    let row = store::find(&mut cx.tx, kid.as_str()).await?;
+    detailed(cx, row).await
+}
+
+async fn activate(
+    cx: &mut Cx<Scope>,
+    OnPlatform(kid): OnPlatform<KeyId>,
+    how: Activation,
+) -> Result<SigningKey> {
+    let emergency = how.emergency(cx)?;
+    let row = rotation::activate(cx, kid.as_str(), emergency).await?;
+    detailed(cx, row).await
+}
+
+async fn retire(
+    cx: &mut Cx<Scope>,
+    OnPlatform(kid): OnPlatform<KeyId>,
+    why: Retirement,
+) -> Result<SigningKey> {
+    cx.trail.reason = why.reason.map(Prose::into_string);
+    let reason = cx.trail.reason.clone();
+    let row = rotation::retire(cx, kid.as_str(), reason.as_deref()).await?;
+    detailed(cx, row).await
+}
+
+async fn compromise(
+    cx: &mut Cx<Scope>,
+    OnPlatform(kid): OnPlatform<KeyId>,
+    what: Compromise,
+) -> Result<SigningKey> {
+    let before = store::find(&mut cx.tx, kid.as_str()).await?;
+    cx.trail.before = serde_json::to_value(detailed(cx, before).await?).ok();
+    let spare = spare(cx).await?;
+    cx.begin().await?;
+    cx.trail.reason = Some(what.reason.as_str().to_owned());
+    rotation::compromise(cx, kid.as_str(), what.reason.as_str(), &spare).await?;
+    let row = store::find(&mut cx.tx, kid.as_str()).await?;
+    detailed(cx, row).await
+}
+
+async fn rotate(cx: &mut Cx<Scope>, _: Platform, how: Activation) -> Result<SigningKey> {
+    let emergency = how.emergency(cx)?;
+    let spare = spare(cx).await?;
+    cx.begin().await?;
+    let row = rotation::rotate(cx, emergency, spare).await?;
+    detailed(cx, row).await
+}
+
+/// A new key, made while no connection is held.
+async fn spare(cx: &mut Cx<Scope>) -> Result<LocalKey> {
+    cx.release();
+    LocalKey::generated(cx.app.settings.keys.bits).await.map_err(Error::internal)
 }

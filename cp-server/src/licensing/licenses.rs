@@ -343,6 +343,20 @@ pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
     if usize::try_from(noted) == Ok(last.len()) { Ok(()) } else { Err(Error::stale()) }
 }
 
+/// Counts a file of the license, if it is the next one.
+pub async fn note_file(cx: &mut Cx, id: LicenseId, seq: i64) -> Result<()> {
+    let sql = "UPDATE licenses SET file_seq = $3
+               WHERE id = $1 AND organization_id = $2 AND file_seq = $3 - 1";
+    written(cx.tx.q(sql).bind(id).bind(cx.org).bind(seq).exec().await)
+}
+
+/// Active licenses whose last token the key signed.
+pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM licenses
+               WHERE key_id = $1 AND status = 'active' AND (over_at IS NULL OR over_at > $2)";
+    Ok(cx.tx.q(sql).bind(kid).bind(cx.now).value().await?.unwrap_or(0))
+}
+
 /// Licenses that still grant something, or may again.
 pub async fn count_live(cx: &mut Cx) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM licenses

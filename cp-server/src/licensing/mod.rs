@@ -3,11 +3,13 @@
 pub mod bulk;
 pub mod bundles;
 pub mod deployments;
+pub mod enforcement;
 pub mod entitlement;
+pub mod files;
 pub mod issuance;
-pub mod key_import;
 pub mod keys;
 pub mod licenses;
 pub mod plans;
-pub mod signer;
+pub mod status_lists;
 pub mod subscriptions;
+pub mod usage_reports;

@@ -24,10 +24,6 @@ crate::routes! { organizations:
     GET "/organizations" OrgRead => list;
     /// Reads an organization.
     GET "/organizations/{org}" OrgRead => read;
-    /// Changes an organization.
-    ///
-    /// `settings` are merged one level deep, `features` member by member; null deletes a member.
-    PATCH "/organizations/{org}" OrgWrite => update;
 }
 
 crate::text_enum! {
@@ -106,7 +102,7 @@ async fn read(cx: &mut Cx, _: Org) -> Result<Organization> {
     load(cx).await
 }
 
-async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organization> {
+pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organization> {
     let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
     let (mut settings, mut metadata) = (before.settings, before.metadata);
     merge(&mut settings, patch.settings);

@@ -13,6 +13,8 @@ on_both! {
         assert_eq!(location, format!("/api/v1/bundles/{}", bundle["jti"].as_str().unwrap()));
         let plan = world.get("/plans/team").await.expect(200);
         let (features, limits) = (&plan["default_features"], &plan["limits"]);
+        let idx = &bundle["payload"]["status"]["status_list"]["idx"];
+        let uri = format!("{ISSUER}/api/v1/status-lists/{}", world.acme.status_list);
         let (issued, expires) = (now(), now() + TimeDelta::days(30));
         assert_eq!(
             {
@@ -47,6 +49,10 @@ on_both! {
                         "plan": {"code": "team", "name": "Team", "default_features": features},
                     },
                     "cp_base_url": ISSUER, "rbac_endpoint": format!("{ISSUER}/api/v1/users/whoami"),
+                    "status": {"status_list": {"idx": idx, "uri": uri}},
+                    "enforcement": {
+                        "status_max_age": 604_800, "on_stale": "degrade", "grace_seconds": 0,
+                    },
                     "contract": cp_contracts::CONTRACT_VERSION,
                 },
             })

@@ -24,7 +24,7 @@ on_both! {
         let bundle = world.post(bundles(&world), json!({})).await.expect(201);
         let token = bundle["token"].as_str().unwrap();
         let keys = world.anyone().get("/.well-known/jwks.json").await.expect(200);
-        assert_eq!(keys["keys"].as_array().unwrap().len(), 1);
+        assert_eq!(keys["keys"].as_array().unwrap().len(), 2, "one signs, and one is next");
         let key = keys["keys"][0].as_object().unwrap();
         let members: Vec<&str> = key.keys().map(String::as_str).collect();
         assert_eq!(members, ["alg", "e", "kid", "kty", "n", "use"], "nothing private");

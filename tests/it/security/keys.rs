@@ -52,11 +52,7 @@ on_both! {
     s08_another_key_encryption_key_refuses_to_start(world) {
         let before: i64 = world.value("SELECT COUNT(*) FROM signing_keys").await;
         let (clock, _) = Clock::manual(now());
-        let settings = Settings {
-            base_url: ISSUER.into(),
-            audience: AUDIENCE.into(),
-            bundle_ttl: chrono::TimeDelta::days(30),
-        };
+        let settings = Settings::new(ISSUER, AUDIENCE);
         let kek = Kek::new(&[8; 32]).unwrap();
         let other = App::new(world.app.db.clone(), clock, Random::seeded(9), kek, settings);
         let error = format!("{:#}", other.migrate().await.unwrap_err());
@@ -68,12 +64,12 @@ on_both! {
     }
 
     s08_a_private_key_lies_sealed_and_bound_to_its_row(world) {
-        let sealed: Vec<u8> = world.value("SELECT sealed FROM signing_keys").await;
+        let sealed: Vec<u8> = world.value("SELECT sealed FROM signing_keys LIMIT 1").await;
         // PKCS#8 names the algorithm in clear: rsaEncryption, 1.2.840.113549.1.1.1.
         let oid = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01];
         assert!(!sealed.windows(oid.len()).any(|window| window == oid));
         world.exec("DELETE FROM bundles").await;
-        world.exec("UPDATE signing_keys SET kid = 'other'").await;
+        world.exec("UPDATE signing_keys SET kid = 'other' WHERE state = 'active'").await;
         let (app, _) = {
             let app = crate::world::app(world.app.db.clone(), Clock::following(&world.clock), 5);
             (app, ())
@@ -84,13 +80,15 @@ on_both! {
 
     keys_are_told_of_without_anything_private(world) {
         let list = world.get("/signing/keys").await.expect(200);
-        let key = list["items"][0].as_object().unwrap();
+        let keys = list["items"].as_array().unwrap();
+        let key = keys.iter().find(|key| key["state"] == "active").unwrap();
+        let key = key.as_object().unwrap();
         let members: Vec<&str> = key.keys().map(String::as_str).collect();
         assert_eq!(
             members,
             [
-                "activated_at", "algorithm", "bits", "created_at", "kid", "published_at",
-                "retired_at", "state",
+                "activate_at", "activated_at", "algorithm", "bits", "created_at", "kid",
+                "not_before", "published_at", "reason", "retired_at", "state",
             ]
         );
         let info = world.get("/signing/info").await.expect(200);
@@ -99,7 +97,8 @@ on_both! {
             json!({
                 "issuer": ISSUER, "active_kid": key["kid"], "algorithm": "RS256",
                 "jwks_uri": format!("{ISSUER}/api/v1/.well-known/jwks.json"),
-                "jwks_max_age_seconds": 300, "keys": {"active": 1},
+                "jwks_max_age_seconds": 300, "keys": {"active": 1, "published": 1},
+                "next_rotation_at": "2026-04-01T00:00:00Z",
             })
         );
     }

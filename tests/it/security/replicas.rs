@@ -9,15 +9,11 @@ use crate::world::now;
 
 /// Starts as the binary does, and tells the JWKS and whether a bootstrap token was made.
 async fn start(db: Db, seed: u64) -> (Vec<u8>, bool) {
-    let settings = Settings {
-        base_url: "https://cp.example".into(),
-        audience: "data-plane".into(),
-        bundle_ttl: chrono::TimeDelta::days(30),
-    };
+    let settings = Settings::new("https://cp.example", "data-plane");
     let (clock, _) = Clock::manual(now());
     let app = App::new(db, clock, Random::seeded(seed), Kek::new(&[7; 32]).unwrap(), settings);
     app.migrate().await.unwrap();
-    licensing::keys::prepare(&app, None, None, 2048).await.unwrap();
+    licensing::keys::start::prepare(&app, None, None).await.unwrap();
     let token = service_tokens::bootstrap(&app, None).await.unwrap();
     (app.keys.jwks().to_vec(), token.is_some())
 }

@@ -11,7 +11,9 @@ use super::examples::NOBODY;
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// All that is open to anybody.
-const PUBLIC: [&str; 7] = [
+const PUBLIC: [&str; 9] = [
+    "status_lists.list",
+    "status_lists.read",
     "keys.jwks",
     "well_known.jwks",
     "server.healthz",

@@ -4,7 +4,7 @@ use axum::http::Method;
 use cp_server::kernel::table::Line;
 use serde_json::{Value, json};
 
-use crate::world::World;
+use crate::world::{World, usage_report};
 
 /// An id that nobody has.
 pub const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
@@ -27,6 +27,9 @@ impl World {
             "deployments" => pick(&acme.deployment, &acme.spare_deployment),
             "licenses" => &acme.license,
             "bundles" => &acme.bundle,
+            "keys" => &self.successor,
+            "status-lists" => &acme.status_list,
+            "usage-reports" => &acme.usage_report,
             "service-tokens" => pick(&acme.token_id, &acme.deployment_token_id),
             other => panic!("the world has no {other}: add one"),
         })
@@ -101,6 +104,12 @@ pub fn example(world: &World, line: &Line) -> Example {
             body(json!({"reason": "asked for"}))
         }
         "bundles.issue" => body(json!({"ttl_seconds": 3600})),
+        "keys.create" | "licenses.refresh" | "keys.publish" | "keys.retire" => body(json!({})),
+        "keys.activate" | "keys.rotate" => body(json!({"emergency": true, "reason": "it leaked"})),
+        "keys.compromise" => body(json!({"reason": "it leaked"})),
+        "usage_reports.import" => {
+            body(json!({"file": usage_report(&acme.deployment, &acme.license, 2, None)}))
+        }
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
         _ if line.method == Method::PATCH => body(json!({"name": "Renamed"})),
         other => panic!("there is no example for {other}: add one"),

@@ -14,6 +14,10 @@ impl World {
             .await;
         self.acme = self.tenant("acme").await;
         self.globex = self.tenant("globex").await;
+        let keys = self.get("/signing/keys").await.expect(200);
+        let keys = keys["items"].as_array().unwrap();
+        let successor = keys.iter().find(|key| key["state"] == "published").unwrap();
+        self.successor = successor["kid"].as_str().unwrap().to_owned();
     }
 
     async fn make(&self, path: &str, body: Value) -> Value {
@@ -62,6 +66,11 @@ impl World {
         t.license = id(&self.make(&licenses, json!({"subscription_id": t.subscription})).await);
         let bundle = self.make(&format!("/licenses/{}/bundles", t.license), json!({})).await;
         t.bundle = bundle["jti"].as_str().unwrap().to_owned();
+        let list = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap();
+        t.status_list = list.rsplit('/').next().unwrap().to_owned();
+        let report = usage_report(&t.deployment, &t.license, 1, None);
+        let reports = format!("/deployments/{}/usage-reports", t.deployment);
+        t.usage_report = id(&self.make(&reports, json!({"file": report})).await);
 
         let tokens = format!("{org}/service-tokens");
         let all = json!({"name": "all", "permissions": everything()});
@@ -84,6 +93,21 @@ impl World {
         let reach = format!("/organizations/{}", self.acme.org);
         self.by(&self.new_token(&reach, permissions).await)
     }
+}
+
+/// The text of a usage report file.
+pub fn usage_report(
+    deployment: &str,
+    license: &str,
+    sequence: i64,
+    previous: Option<&str>,
+) -> String {
+    let report = json!({
+        "kind": "usage_report", "deployment_id": deployment, "license_id": license,
+        "sequence": sequence, "previous": previous, "since": "2026-01-01T00:00:00Z",
+        "until": "2026-01-02T00:00:00Z", "counters": {"seats": 7}, "contract": "2.6.0",
+    });
+    report.to_string()
 }
 
 fn id(made: &Value) -> String {

@@ -17,6 +17,7 @@ use cp_server::kernel::secret::Kek;
 use cp_server::{App, Settings, licensing, server};
 use tokio::sync::OnceCell;
 
+pub use build::usage_report;
 pub use client::{Answer, Client};
 pub use names::Names;
 
@@ -78,6 +79,9 @@ pub struct Tenant {
     pub subscription: String,
     pub license: String,
     pub bundle: String,
+    /// The list that the bundle's status is in.
+    pub status_list: String,
+    pub usage_report: String,
     /// A token with every permission, held to the organization.
     pub token: String,
     pub token_id: String,
@@ -86,7 +90,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    fn ids(&self) -> [(&'static str, &str); 19] {
+    fn ids(&self) -> [(&'static str, &str); 21] {
         [
             ("org", &self.org),
             ("owner", &self.owner),
@@ -105,6 +109,8 @@ impl Tenant {
             ("subscription", &self.subscription),
             ("license", &self.license),
             ("bundle", &self.bundle),
+            ("status list", &self.status_list),
+            ("usage report", &self.usage_report),
             ("token", &self.token_id),
             ("deployment token", &self.deployment_token_id),
         ]
@@ -117,6 +123,8 @@ pub struct World {
     pub clock: ManualClock,
     pub acme: Tenant,
     pub globex: Tenant,
+    /// The `kid` of the key that signs next.
+    pub successor: String,
     router: Router,
     database: Database,
 }
@@ -126,6 +134,7 @@ struct Filled {
     template: Template,
     acme: Tenant,
     globex: Tenant,
+    successor: String,
 }
 
 impl World {
@@ -151,16 +160,17 @@ impl World {
     async fn template(database: Database) -> Filled {
         let mut world = Self::over(database, epoch(), 1);
         world.app.migrate().await.unwrap();
-        licensing::keys::prepare(&world.app, None, None, 2048).await.unwrap();
+        licensing::keys::start::prepare(&world.app, None, None).await.unwrap();
         world.fill().await;
-        let Self { acme, globex, database, .. } = world;
-        Filled { template: database.into_template().await, acme, globex }
+        let Self { acme, globex, successor, database, .. } = world;
+        Filled { template: database.into_template().await, acme, globex, successor }
     }
 
     async fn cloned(database: Database, filled: &Filled) -> Self {
         let mut world = Self::over(database, now(), 2);
         world.acme = filled.acme.clone();
         world.globex = filled.globex.clone();
+        world.successor = filled.successor.clone();
         world.app.keys.refresh(&world.app).await.unwrap();
         world
     }
@@ -174,6 +184,7 @@ impl World {
             clock: hand,
             acme: Tenant::default(),
             globex: Tenant::default(),
+            successor: String::new(),
             database,
         }
     }
@@ -266,11 +277,7 @@ impl World {
 }
 
 pub fn app(db: Db, clock: Clock, seed: u64) -> App {
-    let settings = Settings {
-        base_url: ISSUER.to_owned(),
-        audience: AUDIENCE.to_owned(),
-        bundle_ttl: TimeDelta::days(30),
-    };
+    let settings = Settings::new(ISSUER, AUDIENCE);
     App::new(db, clock, Random::seeded(seed), Kek::new(&KEK).unwrap(), settings)
 }
 

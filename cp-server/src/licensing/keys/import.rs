@@ -102,7 +102,7 @@ mod tests {
     use rsa::pkcs8::{EncodePublicKey, LineEnding};
 
     use super::*;
-    use crate::licensing::signer::Signer;
+    use crate::licensing::keys::signer::Signer;
 
     /// Made by aws-lc: `rsa` takes seconds for it in a debug build.
     fn key() -> RsaPrivateKey {

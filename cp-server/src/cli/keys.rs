@@ -1,0 +1,146 @@
+//! `cp-server keys …`
+
+use std::path::PathBuf;
+
+use anyhow::Context;
+use clap::{Args, Subcommand};
+use serde_json::{Map, json};
+
+use super::{Target, license, object_of, say, show};
+use crate::config::Config;
+use crate::licensing;
+
+#[derive(Subcommand)]
+pub(super) enum Keys {
+    /// List the signing keys.
+    List(Target),
+    /// Tell how tokens are signed now, and when the next rotation is due.
+    Info(Target),
+    /// Tell about a key and the tokens that it signed.
+    Show {
+        kid: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Make a key and publish it; it signs after a rotation.
+    Generate {
+        /// 2048, 3072 or 4096.
+        #[arg(long)]
+        bits: Option<u32>,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Import a PEM file. The first key signs at once; any other is published, and signs by itself
+    /// once data planes have had the time to fetch it.
+    Import { file: PathBuf },
+    /// Make a published key sign.
+    Activate {
+        kid: String,
+        #[command(flatten)]
+        emergency: Emergency,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Let the successor sign, and publish the next one.
+    Rotate {
+        #[command(flatten)]
+        emergency: Emergency,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take a key out of use that has nothing left to verify.
+    Retire {
+        kid: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Take a leaked key out at once: its successor signs, its tokens are revoked.
+    Compromise {
+        kid: String,
+        /// What happened; the audit trail keeps it.
+        #[arg(long)]
+        reason: String,
+        /// Then sign every active license anew that the key had signed, and count along.
+        #[arg(long)]
+        reissue: bool,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Seal everything in the database under another key-encryption key. Stop the servers first.
+    Rekey {
+        /// A file with the new key, base64 of 32 bytes; without it a new one is made in the keys
+        /// folder.
+        #[arg(long)]
+        new_key_file: Option<PathBuf>,
+    },
+    /// Print the public keys as a JWKS.
+    ExportPublic,
+}
+
+#[derive(Args)]
+pub(super) struct Emergency {
+    /// Do not wait until data planes have fetched the key.
+    #[arg(long, requires = "reason")]
+    emergency: bool,
+    /// Why; the audit trail keeps it.
+    #[arg(long)]
+    reason: Option<String>,
+}
+
+pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
+    match keys {
+        Keys::List(target) => show(config, &target, "keys.list", Map::new()).await,
+        Keys::Info(target) => show(config, &target, "keys.info", Map::new()).await,
+        Keys::Show { kid, target } => {
+            show(config, &target, "keys.read", object_of(json!({"kid": kid}))).await
+        }
+        Keys::Generate { bits, target } => {
+            show(config, &target, "keys.create", object_of(json!({"bits": bits}))).await
+        }
+        Keys::Import { file } => import(config, file).await,
+        Keys::Activate { kid, emergency, target } => {
+            let args = json!({
+                "kid": kid, "emergency": emergency.emergency, "reason": emergency.reason,
+            });
+            show(config, &target, "keys.activate", object_of(args)).await
+        }
+        Keys::Rotate { emergency, target } => {
+            let args = json!({"emergency": emergency.emergency, "reason": emergency.reason});
+            show(config, &target, "keys.rotate", object_of(args)).await
+        }
+        Keys::Retire { kid, target } => {
+            show(config, &target, "keys.retire", object_of(json!({"kid": kid}))).await
+        }
+        Keys::Compromise { kid, reason, reissue, target } => {
+            let args = object_of(json!({"kid": kid, "reason": reason}));
+            show(config, &target, "keys.compromise", args).await?;
+            if reissue {
+                let args = object_of(json!({"filter": {"key_id": kid}}));
+                license::issue_all(config, &target, args).await?;
+            }
+            Ok(())
+        }
+        Keys::Rekey { new_key_file } => say(&config.rekey(new_key_file.as_deref()).await?),
+        Keys::ExportPublic => {
+            let app = config.open().await?;
+            let jwks = app.keys.jwks();
+            app.db.close().await;
+            say(std::str::from_utf8(&jwks)?)
+        }
+    }
+}
+
+async fn import(config: &Config, file: PathBuf) -> anyhow::Result<()> {
+    let app = config.open().await.context("the keys could not be opened")?;
+    let passphrase = config.signing_key_passphrase.as_deref();
+    let done = licensing::keys::start::import_file(&app, &file, passphrase).await;
+    app.db.close().await;
+    let imported = done?;
+    match imported.activate_at {
+        None => say(&format!("{} is the active signing key.", imported.kid)),
+        Some(at) => say(&format!(
+            "{} is published, and signs from {at} on: data planes need the time to fetch it.",
+            imported.kid
+        )),
+    }
+}

@@ -1,0 +1,61 @@
+//! Enforcement: what a token asks of a data plane that cannot know better.
+
+use chrono::TimeDelta;
+use cp_contracts::Enforcement;
+use serde_json::Map;
+
+use super::issuance::{Form, NewBundle};
+
+crate::text_enum! {
+    /// What a data plane does with a license whose status it could not refresh in time.
+    OnStale {
+        /// Go on as if it were valid.
+        Allow = "allow",
+        /// Go on, and say so in the license's state.
+        Degrade = "degrade",
+        /// Refuse.
+        Block = "block",
+    }
+}
+
+/// What tokens ask of data planes unless their request says otherwise.
+#[derive(Clone, Debug)]
+pub struct EnforcementSettings {
+    pub status_max_age: TimeDelta,
+    pub on_stale: OnStale,
+    pub grace: TimeDelta,
+}
+
+impl Default for EnforcementSettings {
+    fn default() -> Self {
+        Self {
+            status_max_age: TimeDelta::days(7),
+            on_stale: OnStale::Degrade,
+            grace: TimeDelta::zero(),
+        }
+    }
+}
+
+/// How old the status list of a data plane without a network may be: a quarter, and some days for
+/// whoever carries the next file.
+const FILE_STATUS_MAX_AGE: i64 = 100 * 86_400;
+
+/// What the token asks of the data plane. Its grace ends when the license is no longer `covered`.
+pub fn of_token(
+    settings: &EnforcementSettings,
+    new: &NewBundle,
+    covered: Option<TimeDelta>,
+) -> Enforcement {
+    let max_age = match (&new.status_max_age_seconds, new.form) {
+        (Some(seconds), _) => seconds.0,
+        (None, Some(Form::File)) => FILE_STATUS_MAX_AGE,
+        (None, _) => settings.status_max_age.num_seconds(),
+    };
+    let grace = new.grace_seconds.as_ref().map_or(settings.grace.num_seconds(), |grace| grace.0);
+    Enforcement {
+        status_max_age: max_age,
+        on_stale: new.on_stale.unwrap_or(settings.on_stale).as_str().into(),
+        grace_seconds: covered.map_or(grace, |covered| grace.min(covered.num_seconds())),
+        extra: Map::new(),
+    }
+}

@@ -1,0 +1,138 @@
+//! License files: what a data plane without a network gets by hand.
+//!
+//! One signed file holds the token, the keys and the status list, or, to refresh what is there, the
+//! keys and the list alone. Its number grows with every file of the license: a data plane takes no
+//! older one.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::{CONTRACT_VERSION, LICENSE_FILE_TYP, LicenseFileClaims};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, json};
+
+use super::issuance::{self, Signed};
+use super::keys::signer::compact;
+use super::status_lists;
+use super::{bundles, licenses};
+use crate::App;
+use crate::kernel::answer::{Created, Resource};
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{DeploymentId, LicenseId, StatusListId};
+
+crate::routes! { licenses:
+    /// Signs a refresh file: the keys and the status list for a data plane without a network that
+    /// has its token already.
+    ///
+    /// Also of a license that is suspended or revoked: the file brings the news.
+    POST "/licenses/{id}/refresh" LicensesIssue => refresh, late;
+}
+
+/// A file of a license.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LicenseFile {
+    license_id: LicenseId,
+    deployment_id: DeploymentId,
+    /// The number of the file: a data plane takes none that is older than the last that it took.
+    seq: i64,
+    issued_at: DateTime<Utc>,
+    /// The file's text: one signed line.
+    file: String,
+}
+
+impl Resource for LicenseFile {
+    const NOUN: &'static str = "license file";
+    const PATH: &'static str = "licenses";
+    fn name(&self) -> String {
+        self.license_id.to_string()
+    }
+}
+
+/// For how long the list in a file says something; the token says how old it may be.
+const LIST_LIFETIME: TimeDelta = TimeDelta::days(366);
+
+async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
+    let facts = issuance::facts(cx, id).await?;
+    let list = bundles::newest_list(cx, id).await?.ok_or_else(|| {
+        Error::conflict(
+            "The license has no bundle whose status could be told; issue one with form=file.",
+        )
+    })?;
+    cx.release();
+    let subject =
+        Subject { license: id, deployment: facts.deployment_id, list, seq: facts.file_seq + 1 };
+    let text = sign(&cx.app, subject, None, cx.now).await?;
+    cx.begin().await?;
+    licenses::note_file(cx, id, subject.seq).await?;
+    cx.trail.after = Some(json!({"license_id": id, "seq": subject.seq, "issued_at": cx.now}));
+    Ok(Created(LicenseFile {
+        license_id: id,
+        deployment_id: facts.deployment_id,
+        seq: subject.seq,
+        issued_at: cx.now,
+        file: text,
+    }))
+}
+
+/// The text of a file, and its number.
+pub struct File {
+    pub text: String,
+    pub seq: i64,
+}
+
+/// The file with a new bundle's token.
+pub async fn of_bundle(app: &App, signed: &Signed, now: DateTime<Utc>) -> Result<File> {
+    let bundle = &signed.response;
+    let entry = bundle.payload.status.as_ref().and_then(|s| status_lists::place(&s.status_list));
+    let (list, _) = entry.ok_or_else(|| Error::not_found("status list"))?;
+    let subject = Subject {
+        license: signed.license,
+        deployment: DeploymentId(bundle.payload.sub),
+        list,
+        seq: signed.file_seq + 1,
+    };
+    let text = sign(app, subject, Some(bundle.token.clone()), now).await?;
+    Ok(File { text, seq: subject.seq })
+}
+
+/// What a file is about.
+#[derive(Clone, Copy)]
+struct Subject {
+    license: LicenseId,
+    deployment: DeploymentId,
+    list: StatusListId,
+    seq: i64,
+}
+
+async fn sign(
+    app: &App,
+    subject: Subject,
+    token: Option<String>,
+    now: DateTime<Utc>,
+) -> Result<String> {
+    let mut tx = app.db.read();
+    let (list, _) = status_lists::token(app, &mut tx, subject.list, now, LIST_LIFETIME).await?;
+    drop(tx);
+    let claims = LicenseFileClaims {
+        iss: app.settings.base_url.clone(),
+        sub: subject.deployment.0,
+        license_id: subject.license.0,
+        seq: subject.seq,
+        iat: now.timestamp(),
+        token,
+        jwks: app.keys.published(),
+        status_list: Some(list),
+        key_chain: app.keys.chain(),
+        checkpoint: None,
+        proof: None,
+        contract: CONTRACT_VERSION.parse().map_err(Error::internal)?,
+        extra: Map::new(),
+    };
+    let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
+    let on = app.clone();
+    let text = app.signers.run(move || {
+        let signer = on.keys.active()?;
+        compact(signer.as_ref(), LICENSE_FILE_TYP, &payload).map_err(Error::internal)
+    });
+    text.await
+}

@@ -1,0 +1,104 @@
+//! The keys in this process's memory: tokens are signed and the JWKS is served without asking the
+//! database, and also while it is down.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use axum::body::Bytes;
+use axum::http::HeaderMap;
+use axum::response::Response;
+use cp_contracts::{Jwk, JwkSet};
+
+use super::KeyState;
+use super::signer::Signer;
+use super::store::{self, KeyRow};
+use crate::App;
+use crate::kernel::answer::Document;
+use crate::kernel::error::{Error, Result};
+
+const MEDIA_TYPE: &str = "application/jwk-set+json";
+
+#[derive(Default)]
+pub struct Keyring(ArcSwap<Loaded>);
+
+struct Loaded {
+    active: Option<Arc<dyn Signer>>,
+    keys: JwkSet,
+    jwks: Document,
+    /// The endorsements that lead from older keys to the published ones, oldest first.
+    chain: Vec<String>,
+}
+
+impl Default for Loaded {
+    fn default() -> Self {
+        let jwks = Document::new(MEDIA_TYPE, "no-store", r#"{"keys":[]}"#);
+        Self { active: None, keys: JwkSet { keys: Vec::new() }, jwks, chain: Vec::new() }
+    }
+}
+
+/// How many rotations a data plane may miss and still follow: some two years of them.
+const CHAIN: usize = 8;
+
+impl Keyring {
+    pub fn active(&self) -> Result<Arc<dyn Signer>> {
+        let loaded = self.0.load();
+        let signer = loaded.active.clone();
+        signer.ok_or_else(|| Error::unavailable("There is no active signing key.", 60))
+    }
+
+    /// The JWKS as it is published.
+    pub fn jwks(&self) -> Bytes {
+        self.0.load().jwks.body()
+    }
+
+    pub fn published(&self) -> JwkSet {
+        self.0.load().keys.clone()
+    }
+
+    pub fn chain(&self) -> Vec<String> {
+        self.0.load().chain.clone()
+    }
+
+    pub(super) fn render_jwks(&self, request: &HeaderMap) -> Response {
+        self.0.load().jwks.render(request)
+    }
+
+    /// Reads the keys again.
+    pub async fn refresh(&self, app: &App) -> anyhow::Result<()> {
+        let mut tx = app.db.read();
+        let rows = store::all(&mut tx).await?;
+        drop(tx);
+        let before = self.0.load();
+        let active = match rows.iter().find(|row| row.state == KeyState::Active) {
+            None => None,
+            Some(row) => match &before.active {
+                Some(signer) if signer.jwk().kid == row.kid => Some(signer.clone()),
+                _ => Some(Arc::new(row.unseal(&app.kek)?) as Arc<dyn Signer>),
+            },
+        };
+        // Sorted by kid and built from the rows alone: the same bytes on every replica.
+        let mut keys: Vec<Jwk> =
+            rows.iter().filter(|row| row.state.is_public()).map(KeyRow::jwk).collect();
+        keys.sort_by(|a, b| a.kid.cmp(&b.kid));
+        let keys = JwkSet { keys };
+        let age = app.settings.keys.jwks_max_age;
+        let cache =
+            format!("public, max-age={age}, stale-while-revalidate={age}, stale-if-error=86400");
+        let jwks = Document::new(MEDIA_TYPE, &cache, serde_json::to_vec(&keys)?);
+        self.0.store(Arc::new(Loaded { active, keys, jwks, chain: chain(&rows) }));
+        Ok(())
+    }
+}
+
+/// What a compromised key vouches for counts for nothing.
+fn chain(rows: &[KeyRow]) -> Vec<String> {
+    let is_sound =
+        |kid: &str| rows.iter().any(|row| row.kid == kid && row.state != KeyState::Compromised);
+    let sound = rows.iter().filter(|row| {
+        row.state != KeyState::Staged
+            && is_sound(&row.kid)
+            && row.endorsed_by.as_deref().is_some_and(is_sound)
+    });
+    let all: Vec<String> = sound.filter_map(|row| row.endorsement.clone()).collect();
+    all[all.len().saturating_sub(CHAIN)..].to_vec()
+}

@@ -1,0 +1,247 @@
+//! The life of a key: how it comes to sign, and how it ends.
+//!
+//! # Design
+//! A key signs only after every data plane has had the time to fetch it, so a successor is always
+//! published ahead; then neither a rotation nor an emergency has to wait. Everything happens in a
+//! transaction under one lock, and a unique index holds that one key is active: any number of
+//! replicas and operators may rotate at once.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::ProblemCode;
+use serde_json::json;
+
+use super::signer::{LocalKey, Signer};
+use super::store::{self, Beginning, KeyRow};
+use super::{KeySettings, KeyState, kek};
+use crate::App;
+use crate::kernel::caller::{Caller, Scope};
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::licensing::bundles;
+
+/// A verifier's clock may be behind by so much, and still has a token of a retired key for valid.
+const LEEWAY: TimeDelta = TimeDelta::minutes(5);
+
+fn timestamp(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
+}
+
+/// From when on the key may sign without an emergency.
+pub fn not_before(settings: &KeySettings, key: &KeyRow) -> Option<DateTime<Utc>> {
+    key.published_at.map(|at| at + settings.propagation())
+}
+
+/// Makes the key sign. The one that signed until now stays published for the tokens that it signed.
+pub async fn activate(cx: &mut Cx<Scope>, kid: &str, emergency: Option<&str>) -> Result<KeyRow> {
+    kek::hold(&cx.app, &mut cx.tx).await?;
+    let key = store::find(&mut cx.tx, kid).await?;
+    let settings = &cx.app.settings.keys;
+    match (key.state, not_before(settings, &key)) {
+        (KeyState::Active, _) => return Ok(key),
+        (KeyState::Published, Some(at)) if at <= cx.now || emergency.is_some() => {}
+        (KeyState::Staged, _) if emergency.is_some() => {}
+        (KeyState::Published, Some(at)) => {
+            let detail = format!(
+                "Data planes may not have fetched the key yet: it may sign from {at} on. If \
+                 refused tokens are the lesser evil, say `emergency: true` and a reason."
+            );
+            let error = Error::new(ProblemCode::KeyNotYetPropagated, detail);
+            return Err(error.with("not_before", timestamp(at)));
+        }
+        (KeyState::Staged, _) | (KeyState::Published, None) => {
+            let detail = "The key is not published; publish it first, so that data planes have the \
+                          time to fetch it.";
+            return Err(Error::new(ProblemCode::KeyNotYetPropagated, detail));
+        }
+        (state @ (KeyState::Retiring | KeyState::Retired | KeyState::Compromised), _) => {
+            let detail = format!("The key is {state}, and such a key never signs again.");
+            return Err(Error::conflict(detail));
+        }
+    }
+    succeed(cx, &key, emergency).await?;
+    store::find(&mut cx.tx, kid).await
+}
+
+/// The key that signs hands over to the next one.
+async fn succeed(cx: &mut Cx<Scope>, next: &KeyRow, reason: Option<&str>) -> Result<()> {
+    if let Some(active) = store::active(&mut cx.tx).await? {
+        store::advance(&mut cx.tx, cx.now, &active, KeyState::Retiring, None).await?;
+    }
+    store::advance(&mut cx.tx, cx.now, next, KeyState::Active, reason).await
+}
+
+/// The oldest key that waits to sign.
+async fn successor(cx: &mut Cx<Scope>) -> Result<Option<KeyRow>> {
+    let keys = store::all(&mut cx.tx).await?;
+    Ok(keys.into_iter().find(|key| key.state == KeyState::Published))
+}
+
+/// Makes the successor sign, and publishes its own successor.
+pub async fn rotate(
+    cx: &mut Cx<Scope>,
+    emergency: Option<&str>,
+    spare: LocalKey,
+) -> Result<KeyRow> {
+    kek::hold(&cx.app, &mut cx.tx).await?;
+    let Some(next) = successor(cx).await? else {
+        let detail = "No key is published that could sign next; one is made within a minute while \
+                      the server runs, or make one now with `keys generate`.";
+        return Err(Error::conflict(detail));
+    };
+    let active = activate(cx, &next.kid, emergency).await?;
+    publish_spare(cx, &spare).await?;
+    Ok(active)
+}
+
+/// Publishes a new key unless one waits already.
+async fn publish_spare(cx: &mut Cx<Scope>, spare: &LocalKey) -> Result<bool> {
+    if successor(cx).await?.is_some() {
+        return Ok(false);
+    }
+    let beginning = Beginning::in_state(KeyState::Published);
+    store::insert(&cx.app, &mut cx.tx, cx.now, spare, beginning).await
+}
+
+/// Takes a key out of use that has nothing left to verify.
+pub async fn retire(cx: &mut Cx<Scope>, kid: &str, reason: Option<&str>) -> Result<KeyRow> {
+    kek::hold(&cx.app, &mut cx.tx).await?;
+    let key = store::find(&mut cx.tx, kid).await?;
+    match key.state {
+        KeyState::Retired => return Ok(key),
+        KeyState::Compromised => return Err(Error::conflict("The key is compromised, and out.")),
+        KeyState::Active => {
+            let detail = "The key signs; rotate first, then it retires by itself.";
+            return Err(Error::conflict(detail));
+        }
+        KeyState::Staged | KeyState::Published | KeyState::Retiring => {}
+    }
+    if let Some(last) = bundles::last_signed_by(&mut cx.tx, kid).await?
+        && last + LEEWAY > cx.now
+    {
+        let detail = format!(
+            "Tokens that the key signed are valid until {last}; it retires by itself then. If they \
+             must not be trusted, mark it compromised."
+        );
+        return Err(Error::conflict(detail).with("last_expires_at", timestamp(last)));
+    }
+    store::advance(&mut cx.tx, cx.now, &key, KeyState::Retired, reason).await?;
+    store::find(&mut cx.tx, kid).await
+}
+
+/// Takes a key out at once, and revokes every token that it signed. When it was the one that signs,
+/// its successor signs from now on; the spare does where there is none.
+pub async fn compromise(
+    cx: &mut Cx<Scope>,
+    kid: &str,
+    reason: &str,
+    spare: &LocalKey,
+) -> Result<u64> {
+    kek::hold(&cx.app, &mut cx.tx).await?;
+    let key = store::find(&mut cx.tx, kid).await?;
+    if key.state == KeyState::Compromised {
+        return Ok(0);
+    }
+    store::advance(&mut cx.tx, cx.now, &key, KeyState::Compromised, Some(reason)).await?;
+    if key.state == KeyState::Active {
+        let why = Some("its predecessor was compromised");
+        match successor(cx).await? {
+            Some(next) => store::advance(&mut cx.tx, cx.now, &next, KeyState::Active, why).await?,
+            None => {
+                let beginning = Beginning {
+                    reason: why.map(str::to_owned),
+                    ..Beginning::in_state(KeyState::Active)
+                };
+                store::insert(&cx.app, &mut cx.tx, cx.now, spare, beginning).await?;
+            }
+        }
+    }
+    bundles::revoke_signed_by(cx, kid).await
+}
+
+/// What the clock asks for.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Step {
+    Retire(String),
+    Activate(String),
+    Publish,
+    Rotate,
+}
+
+/// Does what is due by the clock; every replica may ask, the lock and the states decide.
+pub async fn tick(app: &App) -> anyhow::Result<()> {
+    let due = due(app).await?;
+    if due.is_empty() {
+        return Ok(());
+    }
+    // Before the lock: it takes a while.
+    let spare = match due.contains(&Step::Publish) {
+        true => Some(LocalKey::generated(app.settings.keys.bits).await?),
+        false => None,
+    };
+    let tx = app.db.begin().await?;
+    let mut cx = Cx::outside(app, Caller::system("key rotation"), Scope::Platform, tx);
+    kek::hold(app, &mut cx.tx).await?;
+    // Under the lock: what another replica did meanwhile is not due any more.
+    for step in steps(&mut cx).await? {
+        let (action, kid) = match step {
+            Step::Retire(kid) => ("keys.retire", retire(&mut cx, &kid, None).await?.kid),
+            Step::Activate(kid) => ("keys.activate", activate(&mut cx, &kid, None).await?.kid),
+            Step::Publish => match &spare {
+                Some(spare) if publish_spare(&mut cx, spare).await? => {
+                    ("keys.create", spare.jwk().kid.clone())
+                }
+                _ => continue,
+            },
+            Step::Rotate => match successor(&mut cx).await? {
+                Some(next) => ("keys.rotate", activate(&mut cx, &next.kid, None).await?.kid),
+                None => continue,
+            },
+        };
+        let state = store::find(&mut cx.tx, &kid).await?.state;
+        cx.trail.after = Some(json!({"kid": kid, "state": state}));
+        crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
+    }
+    cx.tx.commit().await?;
+    app.committed("keys.tick").await;
+    Ok(())
+}
+
+async fn due(app: &App) -> Result<Vec<Step>> {
+    let tx = app.db.read();
+    steps(&mut Cx::outside(app, Caller::system("key rotation"), Scope::Platform, tx)).await
+}
+
+async fn steps(cx: &mut Cx<Scope>) -> Result<Vec<Step>> {
+    let (settings, now) = (cx.app.settings.keys.clone(), cx.now);
+    let keys = store::all(&mut cx.tx).await?;
+    let mut steps = Vec::new();
+    for key in keys.iter().filter(|key| key.state == KeyState::Retiring) {
+        let last = bundles::last_signed_by(&mut cx.tx, &key.kid).await?;
+        // A status list that it signed is in use until data planes fetch the next one.
+        let replaced = key.updated_at + settings.propagation();
+        if last.is_none_or(|last| last + LEEWAY <= now) && replaced <= now {
+            steps.push(Step::Retire(key.kid.clone()));
+        }
+    }
+    let may_sign = |key: &&KeyRow| {
+        key.state == KeyState::Published && not_before(&settings, key).is_some_and(|at| at <= now)
+    };
+    let chosen =
+        keys.iter().filter(may_sign).find(|key| key.activate_at.is_some_and(|at| at <= now));
+    let is_old = |key: &KeyRow| match (settings.rotate_after, key.activated_at) {
+        (Some(age), Some(at)) => at + age <= now,
+        _ => false,
+    };
+    let active = keys.iter().find(|key| key.state == KeyState::Active);
+    if let Some(chosen) = chosen {
+        steps.push(Step::Activate(chosen.kid.clone()));
+    } else if active.is_none_or(is_old) && keys.iter().any(|key| may_sign(&key)) {
+        steps.push(Step::Rotate);
+    }
+    let waiting = keys.iter().filter(|key| key.state == KeyState::Published).count();
+    let used = steps.iter().filter(|step| matches!(step, Step::Rotate | Step::Activate(_))).count();
+    if waiting <= used {
+        steps.push(Step::Publish);
+    }
+    Ok(steps)
+}

@@ -1,0 +1,109 @@
+//! What the operator does at the machine: the first key, and keys from files.
+
+use std::path::Path;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use serde_json::json;
+
+use super::signer::{LocalKey, Signer};
+use super::store::{self, Beginning};
+use super::{KeyState, import, rotation};
+use crate::App;
+use crate::kernel::caller::{Caller, Scope};
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::secret::Secret;
+
+/// Makes sure that there is an active key, the imported one where there was none before, and that
+/// its successor is published.
+pub async fn prepare(
+    app: &App,
+    file: Option<&Path>,
+    passphrase: Option<&Secret<String>>,
+) -> anyhow::Result<()> {
+    if let Some(path) = file {
+        let imported = import_file(app, path, passphrase).await?;
+        if let Some(at) = imported.activate_at {
+            let kid = imported.kid;
+            tracing::info!(kid, %at, "the imported key is published, and signs from then on");
+        }
+    }
+    let mut tx = app.db.read();
+    let active = store::active(&mut tx).await?;
+    drop(tx);
+    if active.is_none() {
+        let key = LocalKey::generated(app.settings.keys.bits).await?;
+        // Of several replicas that start together, one makes it.
+        begin_with(app, &key, Beginning::in_state(KeyState::Active), "keys.create").await?;
+    }
+    rotation::tick(app).await?;
+    app.keys.refresh(app).await
+}
+
+/// What became of a key from a file.
+pub struct Imported {
+    pub kid: String,
+    /// When it signs by itself; it does so already when absent.
+    pub activate_at: Option<DateTime<Utc>>,
+}
+
+/// Imports a PEM file. The first key of an installation signs at once; any other is published, and
+/// signs when every data plane has had the time to fetch it.
+pub async fn import_file(
+    app: &App,
+    path: &Path,
+    passphrase: Option<&Secret<String>>,
+) -> anyhow::Result<Imported> {
+    let refused = || format!("the signing key {} is refused", path.display());
+    let text = crate::kernel::files::read_private(path).with_context(refused)?;
+    let text = zeroize::Zeroizing::new(String::from_utf8(text).with_context(refused)?);
+    let key = import::read_pem(&text, passphrase).with_context(refused)?;
+    let kid = key.jwk().kid.clone();
+    let mut tx = app.db.read();
+    let known = store::all(&mut tx).await?;
+    drop(tx);
+    if let Some(row) = known.iter().find(|row| row.kid == kid) {
+        anyhow::ensure!(
+            matches!(row.state, KeyState::Active | KeyState::Published),
+            "{}: it is known here already, and {}; a key never comes back",
+            refused(),
+            row.state
+        );
+        return Ok(Imported { kid, activate_at: row.activate_at });
+    }
+    let is_first = !known.iter().any(|row| row.state == KeyState::Active);
+    let activate_at = (!is_first).then(|| app.clock.now() + app.settings.keys.propagation());
+    let state = if is_first { KeyState::Active } else { KeyState::Published };
+    begin_with(app, &key, Beginning { state, activate_at, reason: None }, "keys.import").await?;
+    app.keys.refresh(app).await?;
+    Ok(Imported { kid, activate_at })
+}
+
+async fn begin_with(
+    app: &App,
+    key: &LocalKey,
+    beginning: Beginning,
+    action: &'static str,
+) -> anyhow::Result<()> {
+    let (mut tx, state) = (app.db.begin().await?, beginning.state);
+    if store::insert(app, &mut tx, app.clock.now(), key, beginning).await? {
+        record(app, tx, action, json!({"kid": key.jwk().kid, "state": state})).await?;
+    }
+    Ok(())
+}
+
+/// Records what was done at the machine, and commits it.
+async fn record(
+    app: &App,
+    tx: Conn,
+    action: &'static str,
+    after: serde_json::Value,
+) -> anyhow::Result<()> {
+    let mut cx = Cx::outside(app, Caller::system("server"), Scope::Platform, tx);
+    let kid = after["kid"].as_str().unwrap_or_default().to_owned();
+    cx.trail.after = Some(after);
+    crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
+    cx.tx.commit().await?;
+    Ok(())
+}

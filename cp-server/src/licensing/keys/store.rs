@@ -1,0 +1,200 @@
+//! The rows of the signing keys.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::{Jwk, LICENSE_TOKEN_ALG, SIGNING_KEY_TYP, SigningKeyClaims};
+
+use super::signer::{LocalKey, Signer, compact};
+use super::{KeyState, kek};
+use crate::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::secret::Kek;
+
+/// A key as it is stored.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct KeyRow {
+    pub kid: String,
+    pub state: KeyState,
+    pub algorithm: String,
+    pub bits: i64,
+    pub modulus: Vec<u8>,
+    pub exponent: Vec<u8>,
+    pub sealed: Vec<u8>,
+    pub reason: Option<String>,
+    pub endorsement: Option<String>,
+    pub endorsed_by: Option<String>,
+    pub created_at: DateTime<Utc>,
+    pub published_at: Option<DateTime<Utc>>,
+    pub activate_at: Option<DateTime<Utc>>,
+    pub activated_at: Option<DateTime<Utc>>,
+    pub retired_at: Option<DateTime<Utc>>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl KeyRow {
+    pub fn jwk(&self) -> Jwk {
+        use base64::Engine;
+        use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+        let (n, e) =
+            (URL_SAFE_NO_PAD.encode(&self.modulus), URL_SAFE_NO_PAD.encode(&self.exponent));
+        Jwk::rs256(self.kid.clone(), n, e)
+    }
+
+    pub fn unseal(&self, kek: &Kek) -> anyhow::Result<LocalKey> {
+        let der = kek.open(&purpose(&self.kid), &self.sealed).ok_or_else(|| {
+            anyhow::anyhow!(
+                "signing_keys.sealed of {} does not open with the key-encryption key",
+                self.kid
+            )
+        })?;
+        LocalKey::from_pkcs8(&der)
+    }
+}
+
+/// What the seal is bound to, so that one key's row cannot pass for another's.
+pub fn purpose(kid: &str) -> String {
+    format!("signing key {kid} v1")
+}
+
+/// All keys, oldest first.
+pub async fn all(tx: &mut Conn) -> Result<Vec<KeyRow>> {
+    let sql = "SELECT kid, state, algorithm, bits, modulus, exponent, sealed, reason, endorsement,
+                      endorsed_by, created_at, published_at, activate_at, activated_at, retired_at,
+                      updated_at
+               FROM signing_keys ORDER BY created_at, kid";
+    Ok(tx.q(sql).all().await?)
+}
+
+pub async fn find(tx: &mut Conn, kid: &str) -> Result<KeyRow> {
+    let found = all(tx).await?.into_iter().find(|row| row.kid == kid);
+    found.ok_or_else(|| Error::not_found("signing key"))
+}
+
+pub async fn active(tx: &mut Conn) -> Result<Option<KeyRow>> {
+    Ok(all(tx).await?.into_iter().find(|row| row.state == KeyState::Active))
+}
+
+/// What a new key begins as.
+pub struct Beginning {
+    pub state: KeyState,
+    pub activate_at: Option<DateTime<Utc>>,
+    pub reason: Option<String>,
+}
+
+impl Beginning {
+    pub fn in_state(state: KeyState) -> Self {
+        Self { state, activate_at: None, reason: None }
+    }
+}
+
+/// Writes a new key, under the lock of [`kek::hold`]: its private half sealed, and its public half
+/// signed by the key that is active now. `false` when it was known already, in whatever state: a
+/// kid is never used twice.
+pub async fn insert(
+    app: &App,
+    tx: &mut Conn,
+    now: DateTime<Utc>,
+    key: &LocalKey,
+    beginning: Beginning,
+) -> Result<bool> {
+    kek::hold(app, tx).await?;
+    let kid = &key.jwk().kid;
+    let der = key.to_pkcs8().map_err(Error::internal)?;
+    let sealed = app.kek.seal(&app.random, &purpose(kid), &der);
+    let (modulus, exponent) = key.modulus_and_exponent();
+    let endorser = active(tx).await?;
+    let endorsement = match &endorser {
+        None => None,
+        Some(row) => Some(endorse(app, row, now, key.jwk())?),
+    };
+    let (state, at) = (beginning.state, Some(now));
+    let sql = "INSERT INTO signing_keys
+               (kid, state, algorithm, bits, modulus, exponent, sealed, reason, endorsement,
+                endorsed_by, created_at, published_at, activate_at, activated_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $11)
+               ON CONFLICT DO NOTHING";
+    let insert = tx
+        .q(sql)
+        .bind(&**kid)
+        .bind(state)
+        .bind(LICENSE_TOKEN_ALG)
+        .bind(i64::from(key.bits()))
+        .bind(modulus)
+        .bind(exponent)
+        .bind(sealed)
+        .bind(beginning.reason)
+        .bind(endorsement)
+        .bind(endorser.map(|row| row.kid))
+        .bind(now)
+        .bind(at.filter(|_| state != KeyState::Staged))
+        .bind(beginning.activate_at)
+        .bind(at.filter(|_| state == KeyState::Active));
+    Ok(insert.exec().await? == 1)
+}
+
+/// The active key says that the other one is the issuer's, too: what a data plane that was cut off
+/// during several rotations follows from the key that it knows.
+fn endorse(app: &App, by: &KeyRow, now: DateTime<Utc>, jwk: &Jwk) -> Result<String> {
+    let claims = SigningKeyClaims {
+        iss: app.settings.base_url.clone(),
+        iat: now.timestamp(),
+        jwk: jwk.clone(),
+        extra: serde_json::Map::new(),
+    };
+    let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
+    let signer = by.unseal(&app.kek).map_err(Error::internal)?;
+    compact(&signer, SIGNING_KEY_TYP, &payload).map_err(Error::internal)
+}
+
+/// Moves a key on, if it is still in the state that was read.
+pub async fn advance(
+    tx: &mut Conn,
+    now: DateTime<Utc>,
+    key: &KeyRow,
+    to: KeyState,
+    reason: Option<&str>,
+) -> Result<()> {
+    let first = |before: Option<DateTime<Utc>>, reached: bool| before.or(reached.then_some(now));
+    let is_published = matches!(to, KeyState::Published | KeyState::Active);
+    let is_out = matches!(to, KeyState::Retired | KeyState::Compromised);
+    let sql = "UPDATE signing_keys
+               SET state = $3, reason = $4, published_at = $5, activated_at = $6, retired_at = $7,
+                   activate_at = NULL, updated_at = $8
+               WHERE kid = $1 AND state = $2";
+    let update = tx
+        .q(sql)
+        .bind(&*key.kid)
+        .bind(key.state)
+        .bind(to)
+        .bind(reason.or(key.reason.as_deref()))
+        .bind(first(key.published_at, is_published))
+        .bind(first(key.activated_at, to == KeyState::Active))
+        .bind(first(key.retired_at, is_out))
+        .bind(now);
+    match update.exec().await? {
+        1 => Ok(()),
+        _ => Err(Error::stale()),
+    }
+}
+
+/// Keeps the key from being taken out of use until the end of the transaction, in which something
+/// that it signed is stored. A key that signs no longer makes the caller start over.
+pub async fn hold(tx: &mut Conn, kid: &str) -> Result<bool> {
+    let held = tx.q2(
+        "SELECT 1 FROM signing_keys WHERE kid = $1 AND state = 'active'",
+        "SELECT 1 FROM signing_keys WHERE kid = $1 AND state = 'active' FOR SHARE",
+    );
+    Ok(held.bind(kid).value::<i32>().await?.is_some())
+}
+
+/// Seals every key anew.
+pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
+    for row in all(tx).await? {
+        let purpose = purpose(&row.kid);
+        let der = row.unseal(&app.kek)?.to_pkcs8()?;
+        let sealed = new.seal(&app.random, &purpose, &der);
+        let sql = "UPDATE signing_keys SET sealed = $2 WHERE kid = $1";
+        tx.q(sql).bind(&*row.kid).bind(sealed).exec().await?;
+    }
+    Ok(())
+}

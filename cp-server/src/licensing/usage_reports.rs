@@ -1,0 +1,130 @@
+//! Usage reports: what a data plane without a network has counted, as its file was carried in.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::{ProblemCode, UsageReport as Report};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::deployments;
+use crate::kernel::answer::{Created, Resource};
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{DeploymentId, OrganizationId, UsageReportId};
+use crate::kernel::json;
+use crate::kernel::page::{List, NoFilter, Page};
+use crate::kernel::record::Any;
+use crate::kernel::secret::{hex, sha256};
+
+crate::routes! { usage_reports:
+    /// Lists the reports of a deployment, newest first.
+    GET "/deployments/{id}/usage-reports" DeploymentsRead => list;
+    /// Takes in a report file of a data plane without a network; each once, and in order.
+    POST "/deployments/{id}/usage-reports" DeploymentsWrite => import;
+    /// Reads a report.
+    GET "/usage-reports/{id}" DeploymentsRead => read;
+}
+
+crate::record! {
+    /// A usage report that was taken in.
+    UsageReport in usage_reports {
+        id: UsageReportId,
+        organization_id: OrganizationId,
+        deployment_id: DeploymentId,
+        /// Grows with every report of the deployment.
+        sequence: i64,
+        /// SHA-256 of the file, hexadecimal.
+        report_hash: String,
+        /// What the file says.
+        report: Any,
+        received_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for UsageReport {
+    const NOUN: &'static str = "usage report";
+    const PATH: &'static str = "usage-reports";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ReportFile {
+    /// The file's text, byte for byte.
+    file: String,
+}
+
+async fn list(cx: &mut Cx, id: DeploymentId, list: List<NoFilter>) -> Result<Page<UsageReport>> {
+    let query = cx.tx.select("WHERE deployment_id = $1 AND organization_id = $2");
+    list.page(query.bind(id).bind(cx.org)).await
+}
+
+async fn read(cx: &mut Cx, id: UsageReportId) -> Result<UsageReport> {
+    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org).one().await?)
+}
+
+async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Created<UsageReport>> {
+    let refused = |error: Error| Error::invalid("file", format!("file: {}", error.detail()));
+    let report: Report = json::read(file.file.as_bytes()).map_err(refused)?;
+    if report.deployment_id != id.0 {
+        let detail = format!("file: it is a report of deployment {}", report.deployment_id);
+        return Err(Error::invalid("file", detail));
+    }
+    // Holds the deployment's row: two files come one after the other.
+    deployments::seen(cx, id).await?;
+    check_license(cx, id, &report).await?;
+    check_order(cx, id, &report).await?;
+    let sql = "INSERT INTO usage_reports
+               (id, organization_id, deployment_id, sequence, report_hash, report, received_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(UsageReportId::new(&cx.app.random, cx.now))
+        .bind(cx.org)
+        .bind(id)
+        .bind(report.sequence)
+        .bind(hex(&sha256(file.file.as_bytes())))
+        .bind(Any::from(serde_json::to_value(&report).map_err(Error::internal)?))
+        .bind(cx.now);
+    Ok(Created(insert.one().await?))
+}
+
+async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
+    // A bundle tells where the license was used, also when it has been transferred since.
+    let sql = "SELECT 1 FROM licenses WHERE id = $1 AND organization_id = $2";
+    let license = crate::kernel::ids::LicenseId(report.license_id);
+    if cx.tx.q(sql).bind(license).bind(cx.org).value::<i32>().await?.is_some() {
+        return Ok(());
+    }
+    let detail = format!("file: there is no license {license} for deployment {id}");
+    Err(Error::invalid("file", detail))
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM usage_reports WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+/// Each report once, and each the continuation of the one before, as far as that one is here.
+async fn check_order(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
+    let sql = "SELECT sequence, report_hash FROM usage_reports
+               WHERE deployment_id = $1 AND organization_id = $2 ORDER BY sequence DESC LIMIT 1";
+    let last: Option<(i64, String)> = cx.tx.q(sql).bind(id).bind(cx.org).opt().await?;
+    let Some((last, hash)) = last else { return Ok(()) };
+    if report.sequence <= last {
+        let detail = format!(
+            "The report has sequence {}, and {last} was taken in already: it is old or a repetition.",
+            report.sequence
+        );
+        let error = Error::new(ProblemCode::ReportReplayed, detail);
+        return Err(error.with("last_sequence", last));
+    }
+    if report.sequence == last + 1 && report.previous.as_deref().is_some_and(|told| told != hash) {
+        let detail = "The report does not continue the last one that was taken in: one of the two \
+                      is not what the data plane wrote.";
+        return Err(Error::conflict(detail));
+    }
+    Ok(())
+}

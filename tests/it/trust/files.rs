@@ -1,0 +1,78 @@
+use cp_contracts::{LicenseFileClaims, TokenStatus};
+use serde_json::{Value, json};
+
+use super::{issue, parts};
+use crate::world::{ISSUER, now, on_both};
+
+fn claims(file: &Value) -> LicenseFileClaims {
+    let (header, claims) = parts(file.as_str().unwrap());
+    assert_eq!(header["typ"], "license-file+jwt");
+    serde_json::from_value(claims).unwrap()
+}
+
+fn status(claims: &LicenseFileClaims, entry: &Value) -> TokenStatus {
+    let (_, list) = parts(claims.status_list.as_deref().unwrap());
+    assert_eq!(list["sub"], entry["uri"]);
+    let list: cp_contracts::StatusListClaims = serde_json::from_value(list).unwrap();
+    let encoded = &list.status_list;
+    let list = cp_contracts::StatusList::decode(encoded.bits, &encoded.lst, 1 << 14).unwrap();
+    list.status(entry["idx"].as_u64().unwrap()).unwrap()
+}
+
+on_both! {
+    a_file_holds_all_that_a_data_plane_without_a_network_needs(world) {
+        let path = format!("/licenses/{}/bundles?form=file", world.acme.license);
+        let bundle = world.post(path, json!({"ttl_seconds": 86_400})).await.expect(201);
+        assert_eq!(bundle["seq"], 1);
+        let claims = claims(&bundle["file"]);
+        let told = (&claims.iss[..], claims.sub.to_string(), claims.license_id.to_string());
+        assert_eq!(told, (ISSUER, world.acme.deployment.clone(), world.acme.license.clone()));
+        assert_eq!((claims.seq, claims.iat), (1, now().timestamp()));
+        assert_eq!(claims.token.as_deref(), bundle["token"].as_str());
+        let published = world.anyone().get("/.well-known/jwks.json").await.expect(200);
+        assert_eq!(serde_json::to_value(&claims.jwks).unwrap(), published);
+        let entry = &bundle["payload"]["status"]["status_list"];
+        assert_eq!(status(&claims, entry), TokenStatus::Valid);
+        assert_eq!(claims.key_chain.len(), 1, "the successor, vouched for by the active key");
+        let (header, vouched) = parts(&claims.key_chain[0]);
+        assert_eq!(header["kid"], bundle["key_id"]);
+        assert_eq!(vouched["jwk"]["kid"], world.successor.as_str());
+        // A quarter, and some days for whoever carries the next one.
+        assert_eq!(bundle["payload"]["enforcement"]["status_max_age"], 8_640_000);
+    }
+
+    a_refresh_brings_the_news_without_a_token_and_counts_on(world) {
+        let bundle = issue(&world, json!({"form": "file"})).await;
+        let license = format!("/licenses/{}", world.acme.license);
+        world.post(format!("{license}/suspend"), json!({})).await.expect(200);
+        let refresh = world.post(format!("{license}/refresh"), json!({})).await.expect(201);
+        assert_eq!(refresh["seq"], 2);
+        let file = claims(&refresh["file"]);
+        assert_eq!((file.seq, file.token.as_deref()), (2, None));
+        let entry = &bundle["payload"]["status"]["status_list"];
+        assert_eq!(status(&file, entry), TokenStatus::Suspended);
+        world.post(format!("{license}/revoke"), json!({})).await.expect(200);
+        let last = world.post(format!("{license}/refresh"), json!({})).await.expect(201);
+        let file = claims(&last["file"]);
+        assert_eq!((file.seq, status(&file, entry)), (3, TokenStatus::Invalid));
+    }
+
+    files_of_one_license_never_share_a_number(world) {
+        let license = format!("/licenses/{}", world.acme.license);
+        let path = format!("{license}/refresh");
+        let files = futures_util::future::join_all((0..4).map(|_| world.post(&path, json!({}))));
+        let mut numbers: Vec<i64> = Vec::new();
+        for answer in files.await {
+            numbers.push(answer.expect(201)["seq"].as_i64().unwrap());
+        }
+        numbers.sort_unstable();
+        assert_eq!(numbers, [1, 2, 3, 4]);
+    }
+
+    a_query_and_a_body_do_not_contradict_each_other(world) {
+        let path = format!("/licenses/{}/bundles", world.acme.license);
+        let both = world.post(format!("{path}?form=file"), json!({"form": "token"})).await;
+        both.invalid("form");
+        world.post(format!("{path}?from=file"), json!({})).await.invalid("from");
+    }
+}

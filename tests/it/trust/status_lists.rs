@@ -1,0 +1,164 @@
+use std::collections::BTreeSet;
+
+use axum::http::Method;
+use chrono::TimeDelta;
+use cp_contracts::TokenStatus::{Invalid, Suspended, Valid};
+use serde_json::{Value, json};
+
+use super::{issue, list_at, status_of};
+use crate::world::{ISSUER, now, on_both};
+
+on_both! {
+    a_list_says_what_became_of_each_bundle(world) {
+        let anyone = world.anyone();
+        let (first, second) = (issue(&world, json!({})).await, issue(&world, json!({})).await);
+        assert_eq!(status_of(&anyone, &first).await, Valid);
+        let license = format!("/licenses/{}", world.acme.license);
+        world.post(format!("{license}/suspend"), json!({"reason": "late"})).await.expect(200);
+        assert_eq!(status_of(&anyone, &first).await, Suspended);
+        assert_eq!(status_of(&anyone, &second).await, Suspended);
+        world.post(format!("{license}/reinstate"), json!({})).await.expect(200);
+        assert_eq!(status_of(&anyone, &first).await, Valid);
+        let jti = first["jti"].as_str().unwrap();
+        world.post(format!("/bundles/{jti}/revoke"), json!({})).await.expect(200);
+        assert_eq!(status_of(&anyone, &first).await, Invalid);
+        assert_eq!(status_of(&anyone, &second).await, Valid);
+        world.post(format!("{license}/suspend"), json!({})).await.expect(200);
+        world.post(format!("{license}/reinstate"), json!({})).await.expect(200);
+        assert_eq!(status_of(&anyone, &first).await, Invalid, "what was revoked stays revoked");
+        world.post(format!("{license}/revoke"), json!({})).await.expect(200);
+        assert_eq!(status_of(&anyone, &second).await, Invalid);
+    }
+
+    an_organization_that_is_suspended_suspends_its_bundles_and_no_others(world) {
+        let anyone = world.anyone();
+        let bundle = issue(&world, json!({})).await;
+        let foreign = format!("/licenses/{}/bundles", world.globex.license);
+        let foreign = world.post(foreign, json!({})).await.expect(201);
+        let jti = bundle["jti"].as_str().unwrap();
+        let told = async || world.get(format!("/bundles/{jti}")).await.expect(200)["status"].clone();
+        for (change, expected, word) in [
+            (json!({"status": "suspended"}), Suspended, "suspended"),
+            (json!({"status": "active"}), Valid, "valid"),
+        ] {
+            world.patch(world.org(""), change).await.expect(200);
+            assert_eq!(status_of(&anyone, &bundle).await, expected);
+            assert_eq!(told().await, word);
+            assert_eq!(status_of(&anyone, &foreign).await, Valid);
+        }
+        world.delete(world.org("?mode=suspend")).await.expect(204);
+        assert_eq!(status_of(&anyone, &bundle).await, Suspended);
+        world.delete(world.org("?mode=purge&confirm=Acme&force=true")).await.expect(204);
+        assert_eq!(status_of(&anyone, &bundle).await, Invalid, "a purge is no pardon");
+        assert_eq!(status_of(&anyone, &foreign).await, Valid);
+    }
+
+    another_replica_publishes_a_revocation_within_its_next_look(world) {
+        let (app, replica) = world.replica().await;
+        let bundle = issue(&world, json!({})).await;
+        assert_eq!(status_of(&replica, &bundle).await, Valid);
+        let jti = bundle["jti"].as_str().unwrap();
+        world.post(format!("/bundles/{jti}/revoke"), json!({})).await.expect(200);
+        app.status_lists.refresh(&app).await.unwrap();
+        assert_eq!(status_of(&replica, &bundle).await, Invalid);
+    }
+
+    a_list_is_signed_anew_before_its_time_to_live_is_half_over(world) {
+        let anyone = world.anyone();
+        let bundle = issue(&world, json!({})).await;
+        let uri = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+        let (_, before) = list_at(&anyone, &uri).await;
+        assert_eq!(before.iat, now().timestamp());
+        assert_eq!((before.ttl, before.exp), (300, now().timestamp() + 7 * 86_400));
+        world.pass(TimeDelta::seconds(149));
+        world.app.status_lists.refresh(&world.app).await.unwrap();
+        assert_eq!(list_at(&anyone, &uri).await.1.iat, before.iat);
+        world.pass(TimeDelta::seconds(1));
+        world.app.status_lists.refresh(&world.app).await.unwrap();
+        assert_eq!(list_at(&anyone, &uri).await.1.iat, before.iat + 150);
+    }
+
+    lists_are_served_from_memory_with_a_tag_and_are_found_by_their_aggregation(world) {
+        let bundle = issue(&world, json!({})).await;
+        let uri = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+        let lists = world.anyone().get("/status-lists").await;
+        assert_eq!(lists.header("access-control-allow-origin"), "*");
+        assert_eq!(lists.expect(200), json!({"status_lists": [uri]}));
+        let path = uri.strip_prefix(ISSUER).unwrap();
+        let served = world.anyone().call(Method::GET, path, None).await;
+        assert_eq!(served.header("cache-control"), "public, max-age=30, stale-if-error=86400");
+        assert_eq!(served.header("access-control-allow-origin"), "*");
+        let tag = served.header("etag").to_owned();
+        world.lose_database().await;
+        let again = world.anyone().with("if-none-match", &tag).call(Method::GET, path, None).await;
+        assert_eq!((again.status, again.body.len()), (304, 0));
+        let whole = world.anyone().call(Method::GET, path, None).await;
+        assert_eq!(whole.body, served.body, "the database is down, and the list is there");
+        for nothing in ["01900000-0000-7000-8000-000000000000", "x", "%00"] {
+            let path = format!("/status-lists/{nothing}");
+            world.anyone().get(path).await.refused(404, "not_found");
+        }
+    }
+
+    no_two_bundles_share_an_entry_and_their_order_is_hidden(world) {
+        let mut entries = Vec::new();
+        for _ in 0..40 {
+            let bundle = issue(&world, json!({})).await;
+            let entry = &bundle["payload"]["status"]["status_list"];
+            entries.push((entry["uri"].to_string(), entry["idx"].as_u64().unwrap()));
+        }
+        let unique: BTreeSet<_> = entries.iter().collect();
+        assert_eq!(unique.len(), entries.len());
+        let ordered = entries.windows(2).filter(|pair| pair[0].1 < pair[1].1).count();
+        assert!((5..35).contains(&ordered), "{ordered} of 39 ascend");
+    }
+
+    a_full_list_is_followed_by_another_and_retires_with_its_last_token(world) {
+        let short = issue(&world, json!({"ttl_seconds": 3600})).await;
+        let old = short["payload"]["status"]["status_list"]["uri"].clone();
+        world.exec("UPDATE status_lists SET allocated = 65536").await;
+        // The entries that this process has already are used up first.
+        let mut uri = old.clone();
+        let mut issued = 0;
+        while uri == old {
+            uri = issue(&world, json!({"ttl_seconds": 3600})).await["payload"]["status"]
+                ["status_list"]["uri"].clone();
+            issued += 1;
+            assert!(issued < 10);
+        }
+        let both = world.anyone().get("/status-lists").await.expect(200);
+        assert_eq!(both, json!({"status_lists": [old, uri]}));
+        world.post(world.org("/deployments"), json!({"name": "x", "type": "demo"})).await;
+        // The bundles of the world live for 30 days.
+        world.pass(TimeDelta::days(31));
+        cp_server::licensing::status_lists::retire(&world.app).await.unwrap();
+        world.app.status_lists.refresh(&world.app).await.unwrap();
+        let left = world.anyone().get("/status-lists").await.expect(200);
+        assert_eq!(left, json!({"status_lists": [uri]}));
+        let gone = old.as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned();
+        world.anyone().call(Method::GET, &gone, None).await.refused(404, "not_found");
+    }
+
+    what_a_token_asks_of_its_data_plane_is_the_requests_choice_within_bounds(world) {
+        let asked = async |wishes: Value| issue(&world, wishes).await["payload"]["enforcement"].clone();
+        assert_eq!(
+            asked(json!({"status_max_age_seconds": 60, "on_stale": "block", "grace_seconds": 5}))
+                .await,
+            json!({"status_max_age": 60, "on_stale": "block", "grace_seconds": 5})
+        );
+        let end = json!({"valid_until": "2026-03-01T00:00:00Z"});
+        world.patch(format!("/licenses/{}", world.acme.license), end).await.expect(200);
+        let long = json!({"ttl_seconds": 4_000_000, "grace_seconds": 7_776_000});
+        assert_eq!(asked(long).await["grace_seconds"], 1_011_200, "to the license's end, no longer");
+        for (member, value) in [
+            ("status_max_age_seconds", json!(0)),
+            ("grace_seconds", json!(-1)),
+            ("grace_seconds", json!(7_776_001)),
+            ("on_stale", json!("ignore")),
+            ("form", json!("paper")),
+        ] {
+            let path = format!("/licenses/{}/bundles", world.acme.license);
+            world.post(path, json!({member: value})).await.invalid(member);
+        }
+    }
+}
