@@ -125,6 +125,10 @@ codes! {
     AlreadyMember = "already_member", 409, "Already a member";
     /// The owner can only be changed by a transfer of ownership.
     OwnerProtected = "owner_protected", 409, "The owner is protected";
+    /// An invitation of this address is pending already.
+    InvitationPending = "invitation_pending", 409, "The address is invited already";
+    /// The invitation was accepted, revoked or is over.
+    InvitationClosed = "invitation_closed", 409, "The invitation is not open any more";
     /// Ownership is granted by a transfer, not by a role.
     UseTransferOwnership = "use_transfer_ownership", 409, "Ownership is transferred, not granted";
     /// The thing is used by others.
@@ -171,6 +175,10 @@ codes! {
     Invalid = "invalid", 422, "A value is not acceptable";
     /// There is no role of that code or id here.
     RoleUnknown = "role_unknown", 422, "There is no such role here";
+    /// A group cannot be below itself.
+    GroupCycle = "group_cycle", 422, "A group cannot be below itself";
+    /// The metric is counted from its things and cannot be adjusted.
+    QuotaIsCounted = "quota_is_counted", 422, "The metric is counted, not adjusted";
     /// The license token would be too large for a header.
     TokenTooLarge = "token_too_large", 422, "The license token would be too large";
     /// The idempotency key was used for another request.

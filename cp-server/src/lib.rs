@@ -120,6 +120,7 @@ impl App {
         licensing::keys::kek::check(self).await?;
         identity::roles::seed(self).await?;
         licensing::plans::seed(self).await?;
+        tenancy::quotas::seed(self).await?;
         Ok(())
     }
 
@@ -151,12 +152,14 @@ pub fn routes() -> Routes {
     let mut r = Routes::default();
     tenancy::organizations::routes(&mut r);
     lifecycle::routes(&mut r);
+    tenancy::quotas::routes(&mut r);
     tenancy::workspaces::routes(&mut r);
     identity::users::routes(&mut r);
     identity::whoami::routes(&mut r);
     identity::me::routes(&mut r);
     identity::roles::routes(&mut r);
     identity::memberships::routes(&mut r);
+    identity::memberships::of_people::routes(&mut r);
     identity::service_tokens::routes(&mut r);
     licensing::plans::routes(&mut r);
     licensing::subscriptions::routes(&mut r);

@@ -13,14 +13,14 @@ use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::place::{Org, Platform};
-use crate::kernel::text::{Domain, Email, ExternalId, Name, Slug};
+use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::status_lists::{self, Of};
 use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
-use crate::tenancy::workspaces;
+use crate::tenancy::{quotas, workspaces};
 
 crate::routes! { organizations:
-    /// Creates an organization, with its owner when one is named.
+    /// Creates an organization with its subscription and quotas, and its owner when one is named.
     POST "/organizations" OrgCreate => create;
     /// Changes an organization.
     ///
@@ -43,6 +43,8 @@ pub struct NewOrganization {
     owner: Option<String>,
     /// The owner, by id.
     owner_user_id: Option<UserId>,
+    /// `free` when absent; then the first subscription that is made takes its place.
+    plan_code: Option<PlanCode>,
     external_id: Option<ExternalId>,
     email_domain: Option<Domain>,
     #[serde(default)]
@@ -82,6 +84,7 @@ async fn create(
         metadata: new.metadata,
     };
     let organization = organizations::insert(cx, row).await?;
+    subscriptions::begin(cx, organization.id, new.plan_code.as_ref()).await?;
     if let Some(owner) = owner {
         memberships::seat_owner(cx, organization.id, owner).await?;
     }
@@ -150,6 +153,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     memberships::purge(cx).await?;
     roles::purge(cx).await?;
     workspaces::purge(cx).await?;
+    quotas::purge(cx).await?;
     organizations::purge(cx).await?;
     Ok(NoContent)
 }

@@ -67,7 +67,9 @@ impl Example {
             ("organizations.list", json!({"slug": "example"})),
             (
                 "organizations.create",
-                json!({"name": "Example Corp", "slug": "example", "owner": PERSON}),
+                json!({
+                    "name": "Example Corp", "slug": "example", "owner": PERSON, "plan_code": "team",
+                }),
             ),
         )
         .await?;

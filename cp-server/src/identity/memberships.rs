@@ -1,5 +1,8 @@
 //! Memberships: a person × a scope × a role × a status.
 
+pub mod of_people;
+mod seats;
+
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
@@ -7,19 +10,23 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::roles::{self, RoleScope};
-use super::users;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::Scope;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
-use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
 use crate::kernel::query::Rows;
 use crate::kernel::record::{Codes, Record};
 use crate::kernel::text::{Email, PermissionCode};
 use crate::tenancy::{organizations, workspaces};
+
+use seats::join;
+pub use seats::{
+    At, Seat, activate_invited, bump_user, is_member, purge, purge_user, refuse_owner, seat_owner,
+    take,
+};
 
 crate::routes! { memberships:
     /// Lists the organization's members.
@@ -34,7 +41,7 @@ crate::routes! { memberships:
     GET "/memberships/{id}" MembersRead => read;
     /// Changes a member's role, status or extra permissions.
     PATCH "/memberships/{id}" MembersWrite => update;
-    /// Ends a membership.
+    /// Ends a membership; one of the organization with all that the person has below it.
     DELETE "/memberships/{id}" MembersDelete => delete;
     /// Makes an active member the owner; the owner before becomes an admin.
     POST "/organizations/{org}/transfer-ownership" OrgDelete => transfer_ownership;
@@ -51,6 +58,7 @@ pub struct Membership {
     organization_id: OrganizationId,
     scope: RoleScope,
     workspace_id: Option<WorkspaceId>,
+    group_id: Option<GroupId>,
     user_id: UserId,
     email: String,
     role: MembershipRole,
@@ -137,7 +145,7 @@ async fn list_of_workspace(
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewMembership) -> Result<Created<Membership>> {
-    join(cx, None, new).await
+    join(cx, At::Organization, new).await.map(Created)
 }
 
 async fn create_in_workspace(
@@ -145,7 +153,7 @@ async fn create_in_workspace(
     id: WorkspaceId,
     new: NewMembership,
 ) -> Result<Created<Membership>> {
-    join(cx, Some(id), new).await
+    join(cx, At::Workspace(id), new).await.map(Created)
 }
 
 async fn read(cx: &mut Cx, id: MembershipId) -> Result<Membership> {
@@ -168,7 +176,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     let sql = "UPDATE memberships
                SET role_id = COALESCE($3, role_id), status = COALESCE($4, status),
                    permissions = COALESCE($5, permissions), updated_at = $6
-               WHERE id = $1 AND organization_id = $2";
+               WHERE id = $1 AND organization_id = $2 AND role_id = $7";
     let update = cx
         .tx
         .q(sql)
@@ -177,8 +185,12 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         .bind(role)
         .bind(patch.status)
         .bind(patch.permissions.map(codes))
-        .bind(after(before.updated_at, cx.now));
-    update.exec().await?;
+        .bind(after(before.updated_at, cx.now))
+        .bind(before.role_id);
+    // Somebody else changed the role since: it may be the owner's now.
+    if update.exec().await? == 0 {
+        return Err(Error::stale());
+    }
     workspaces::bump(cx, cx.org, before.workspace_id).await?;
     Ok(load(cx, id).await?.into())
 }
@@ -188,13 +200,22 @@ async fn delete(cx: &mut Cx, id: MembershipId) -> Result<NoContent> {
     if before.role_code == roles::OWNER {
         return Err(owner_protected("cannot remove owner"));
     }
-    let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2 AND role_id = $3";
+    if cx.tx.q(sql).bind(id).bind(cx.org).bind(before.role_id).exec().await? == 0 {
+        return Err(Error::stale());
+    }
+    if before.scope == RoleScope::Organization {
+        // Whoever leaves the organization leaves its teams and workspaces too.
+        let sql = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2";
+        cx.tx.q(sql).bind(cx.org).bind(before.user_id).exec().await?;
+    }
     workspaces::bump(cx, cx.org, before.workspace_id).await?;
     Ok(NoContent)
 }
 
 async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Membership> {
+    // First of all, because it holds the organization: of two transfers one sees the other's end.
+    organizations::lock(cx).await?;
     let sql = "SELECT id FROM memberships
                WHERE organization_id = $1 AND user_id = $2
                  AND scope = 'organization' AND status = 'active'";
@@ -209,144 +230,14 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
     let sql = "UPDATE memberships SET role_id = $3, updated_at = $4
                WHERE organization_id = $1 AND role_id = $2 AND scope = 'organization'";
     cx.tx.q(sql).bind(cx.org).bind(owner.id).bind(admin.id).bind(cx.now).exec().await?;
-    let sql = "UPDATE memberships SET role_id = $2, updated_at = $3 WHERE id = $1";
-    cx.tx.q(sql).bind(heir).bind(owner.id).bind(cx.now).exec().await?;
+    let sql = "UPDATE memberships SET role_id = $2, updated_at = $3
+               WHERE id = $1 AND status = 'active'";
+    if cx.tx.q(sql).bind(heir).bind(owner.id).bind(cx.now).exec().await? == 0 {
+        return Err(Error::stale());
+    }
     organizations::set_owner(cx, new.user_id).await?;
     workspaces::bump(cx, cx.org, None).await?;
     Ok(load(cx, heir).await?.into())
-}
-
-async fn join(
-    cx: &mut Cx,
-    workspace: Option<WorkspaceId>,
-    new: NewMembership,
-) -> Result<Created<Membership>> {
-    let user = match (new.user_id, &new.email) {
-        (Some(id), None) => users::load(cx, id).await?,
-        (None, Some(email)) => users::by_email(cx, email).await?,
-        _ => {
-            let detail = "user_id: name the person by either user_id or email.";
-            return Err(Error::invalid("user_id", detail));
-        }
-    };
-    let scope = match workspace {
-        Some(_) => RoleScope::Workspace,
-        None => RoleScope::Organization,
-    };
-    let role = roles::resolve(cx, cx.org, scope, &new.role).await?;
-    refuse_granting_ownership(&role.code)?;
-    let status = match new.status {
-        Some(status) => status,
-        None if users::has_auth_account(cx, user.id).await? => MembershipStatus::Active,
-        None => MembershipStatus::Invited,
-    };
-    let seat = Seat { user: user.id, workspace, role: role.id, status };
-    let id = insert(cx, cx.org, seat, codes(new.permissions)).await?;
-    workspaces::bump(cx, cx.org, workspace).await?;
-    Ok(Created(load(cx, id).await?.into()))
-}
-
-/// A place that somebody takes.
-struct Seat {
-    user: UserId,
-    workspace: Option<WorkspaceId>,
-    role: RoleId,
-    status: MembershipStatus,
-}
-
-async fn insert<G>(
-    cx: &mut Cx<G>,
-    organization: OrganizationId,
-    seat: Seat,
-    permissions: Codes,
-) -> Result<MembershipId> {
-    let already = || {
-        let detail = "The person is already a member here; change the membership instead.";
-        Error::new(ProblemCode::AlreadyMember, detail)
-    };
-    let scope = match seat.workspace {
-        Some(_) => RoleScope::Workspace,
-        None => RoleScope::Organization,
-    };
-    let id = MembershipId::new(&cx.app.random, cx.now);
-    let sql = "INSERT INTO memberships
-               (id, organization_id, user_id, scope, workspace_id, role_id, status, permissions,
-                created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
-    let insert = cx
-        .tx
-        .q(sql)
-        .bind(id)
-        .bind(organization)
-        .bind(seat.user)
-        .bind(scope)
-        .bind(seat.workspace)
-        .bind(seat.role)
-        .bind(seat.status)
-        .bind(permissions)
-        .bind(cx.now);
-    insert
-        .exec()
-        .await
-        .on_conflict("memberships_user_id", already)
-        .on_conflict("memberships_workspace_id_user_id", already)?;
-    Ok(id)
-}
-
-/// The first owner, in the transaction that makes the organization.
-pub async fn seat_owner(
-    cx: &mut Cx<Scope>,
-    organization: OrganizationId,
-    user: UserId,
-) -> Result<()> {
-    let sql = "SELECT id FROM roles WHERE organization_id IS NULL AND code = $1";
-    let role: RoleId = cx
-        .tx
-        .q(sql)
-        .bind(roles::OWNER)
-        .value()
-        .await?
-        .ok_or_else(|| Error::internal(anyhow::anyhow!("the system roles are not seeded")))?;
-    let seat = Seat { user, workspace: None, role, status: MembershipStatus::Active };
-    insert(cx, organization, seat, Codes::default()).await?;
-    Ok(())
-}
-
-/// Turns a person's invitations into memberships: their identity is known now.
-pub async fn activate_invited<G>(cx: &mut Cx<G>, user: UserId) -> Result<u64> {
-    let sql = "UPDATE memberships SET status = 'active', updated_at = $2
-               WHERE user_id = $1 AND status = 'invited'";
-    Ok(cx.tx.q(sql).bind(user).bind(cx.now).exec().await?)
-}
-
-/// Notes in every organization of the person that answers about them have changed.
-pub async fn bump_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
-    let sql = "SELECT DISTINCT organization_id FROM memberships WHERE user_id = $1";
-    let organizations: Vec<(OrganizationId,)> = cx.tx.q(sql).bind(user).all().await?;
-    for (organization,) in organizations {
-        workspaces::bump(cx, organization, None).await?;
-    }
-    Ok(())
-}
-
-/// An owner leaves by a transfer only.
-pub async fn refuse_owner<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
-    let sql = "SELECT COUNT(*) FROM organizations WHERE owner_user_id = $1";
-    let owned: i64 = cx.tx.q(sql).bind(user).value().await?.unwrap_or(0);
-    if owned == 0 {
-        return Ok(());
-    }
-    Err(owner_protected("cannot remove owner").with("organizations", owned))
-}
-
-pub async fn purge_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
-    cx.tx.q("DELETE FROM memberships WHERE user_id = $1").bind(user).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM memberships WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }
 
 fn refuse_granting_ownership(code: &str) -> Result<()> {
@@ -388,6 +279,7 @@ struct MembershipRow {
     organization_id: OrganizationId,
     scope: RoleScope,
     workspace_id: Option<WorkspaceId>,
+    group_id: Option<GroupId>,
     user_id: UserId,
     email: String,
     role_id: RoleId,
@@ -406,7 +298,7 @@ impl Record for MembershipRow {
         JOIN roles ON roles.id = memberships.role_id
         JOIN users ON users.id = memberships.user_id";
     const COLUMNS: &'static str = "memberships.id, memberships.organization_id, memberships.scope,
-        memberships.workspace_id, memberships.user_id, users.email, memberships.role_id,
+        memberships.workspace_id, memberships.group_id, memberships.user_id, users.email, memberships.role_id,
         roles.code AS role_code, roles.name AS role_name, roles.rank AS role_rank,
         roles.permissions AS role_permissions, memberships.status, memberships.permissions,
         memberships.created_at, memberships.updated_at";
@@ -424,6 +316,7 @@ impl From<MembershipRow> for Membership {
             organization_id: row.organization_id,
             scope: row.scope,
             workspace_id: row.workspace_id,
+            group_id: row.group_id,
             user_id: row.user_id,
             email: row.email,
             role: MembershipRole {

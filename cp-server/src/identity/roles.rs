@@ -255,6 +255,13 @@ pub async fn resolve(
     found.into_iter().nth(own.unwrap_or(0)).ok_or_else(unknown)
 }
 
+/// A role that every installation has.
+pub async fn system<G>(cx: &mut Cx<G>, code: &'static str) -> Result<RoleId> {
+    let sql = "SELECT id FROM roles WHERE organization_id IS NULL AND code = $1";
+    let found = cx.tx.q(sql).bind(code).value().await?;
+    found.ok_or_else(|| Error::internal(anyhow::anyhow!("the system roles are not seeded")))
+}
+
 pub async fn load<G>(cx: &mut Cx<G>, id: RoleId) -> Result<Role> {
     Ok(cx.tx.select("WHERE id = $1").bind(id).one().await?)
 }
@@ -293,6 +300,7 @@ struct SystemRole {
 
 pub const OWNER: &str = "ORGANIZATION_OWNER";
 pub const ADMIN: &str = "ORGANIZATION_ADMIN";
+pub const VIEWER: &str = "ORGANIZATION_VIEWER";
 
 const ALL: &[&str] = &[
     "org:read",
@@ -360,7 +368,7 @@ const SYSTEM: &[SystemRole] = &[
     SystemRole { code: "WORKSPACE_MEMBER", name: "Workspace member", scope: RoleScope::Workspace, rank: 2, permissions: MEMBERS },
     SystemRole { code: "WORKSPACE_ADMIN", name: "Workspace admin", scope: RoleScope::Workspace, rank: 3, permissions: ADMINS },
     SystemRole { code: "WORKSPACE_OWNER", name: "Workspace owner", scope: RoleScope::Workspace, rank: 4, permissions: ALL },
-    SystemRole { code: "ORGANIZATION_VIEWER", name: "Viewer", scope: RoleScope::Organization, rank: 1, permissions: VIEWERS },
+    SystemRole { code: VIEWER, name: "Viewer", scope: RoleScope::Organization, rank: 1, permissions: VIEWERS },
     SystemRole { code: "ORGANIZATION_MEMBER", name: "Member", scope: RoleScope::Organization, rank: 2, permissions: MEMBERS },
     SystemRole { code: ADMIN, name: "Admin", scope: RoleScope::Organization, rank: 3, permissions: ADMINS },
     SystemRole { code: OWNER, name: "Owner", scope: RoleScope::Organization, rank: 4, permissions: ALL },

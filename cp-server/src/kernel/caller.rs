@@ -61,6 +61,24 @@ permissions! {
     MembersWrite = "members:write";
     /// End memberships.
     MembersDelete = "members:delete";
+    /// Read groups.
+    GroupsRead = "groups:read";
+    /// Create, change and delete groups.
+    GroupsWrite = "groups:write";
+    /// Read projects.
+    ProjectsRead = "projects:read";
+    /// Create, change and move projects, and grant teams roles on them.
+    ProjectsWrite = "projects:write";
+    /// Delete projects.
+    ProjectsDelete = "projects:delete";
+    /// Read artifacts.
+    ArtifactsRead = "artifacts:read";
+    /// Create artifacts.
+    ArtifactsWrite = "artifacts:write";
+    /// Delete artifacts.
+    ArtifactsDelete = "artifacts:delete";
+    /// Adjust the gauges of quotas.
+    QuotasWrite = "quotas:write";
     /// Read plans.
     PlansRead = "plans:read";
     /// Create and change plans.
@@ -217,7 +235,7 @@ impl Caller {
         permission: Permission,
     ) -> Result<OrganizationId> {
         let owner: Option<Option<OrganizationId>> = tx.q(T::OWNER).bind(row).value().await?;
-        self.decide(owner.flatten(), T::NOUN, permission)
+        self.decide(owner.flatten(), T::MISSING, permission)
     }
 
     /// The decision itself: `owner` is the organization that was found, if any.

@@ -13,12 +13,16 @@ pub trait Owned:
 {
     /// What the thing is called in messages and audit events.
     const NOUN: &'static str;
+    /// What is said to be missing.
+    const MISSING: &'static str = Self::NOUN;
     /// Finds the organization that owns the row; NULL for a row of the platform.
     const OWNER: &'static str;
 }
 
 macro_rules! ids {
-    ($($name:ident, $noun:literal $(, $owner:literal)?;)+) => {$(
+    (@missing) => {};
+    (@missing $missing:literal) => { const MISSING: &'static str = $missing; };
+    ($($name:ident, $noun:literal $(, $owner:literal $(as $missing:literal)?)?;)+) => {$(
         #[doc = concat!("The id of one ", $noun, ".")]
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize,
@@ -58,6 +62,7 @@ macro_rules! ids {
         $(impl Owned for $name {
             const NOUN: &'static str = $noun;
             const OWNER: &'static str = $owner;
+            ids!(@missing $($missing)?);
         })?
     )+};
 }
@@ -68,9 +73,11 @@ ids! {
     UserId, "user";
     AuthAccountId, "auth account";
     RoleId, "role", "SELECT organization_id FROM roles WHERE id = $1";
-    MembershipId, "membership", "SELECT organization_id FROM memberships WHERE id = $1";
-    GroupId, "group";
-    ProjectId, "project";
+    MembershipId, "membership", "SELECT organization_id FROM memberships WHERE id = $1" as "member";
+    InvitationId, "invitation", "SELECT organization_id FROM invitations WHERE id = $1";
+    GroupId, "group", "SELECT organization_id FROM groups WHERE id = $1";
+    ProjectId, "project", "SELECT organization_id FROM projects WHERE id = $1";
+    ArtifactId, "artifact", "SELECT organization_id FROM artifacts WHERE id = $1";
     PlanId, "plan";
     SubscriptionId, "subscription", "SELECT organization_id FROM subscriptions WHERE id = $1";
     DeploymentId, "deployment", "SELECT organization_id FROM deployments WHERE id = $1";

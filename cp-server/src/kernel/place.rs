@@ -85,7 +85,7 @@ impl<T: Owned> Place for T {
         vec![json_schema!({"type": "string", "format": "uuid"})]
     }
     fn noun() -> &'static str {
-        T::NOUN
+        T::MISSING
     }
 }
 
@@ -147,6 +147,31 @@ impl Place for Org {
     }
     fn noun() -> &'static str {
         "organization"
+    }
+}
+
+/// `/organizations/{org}/quotas/{metric}/…`: something in an organization's keeping.
+impl<U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Place for (Org, U) {
+    type Ground = OrganizationId;
+    const REACH: Reach = Reach::Organization;
+
+    async fn authorize(
+        &self,
+        caller: &Caller,
+        tx: &mut Conn,
+        permission: Permission,
+    ) -> Result<OrganizationId> {
+        self.0.authorize(caller, tx, permission).await
+    }
+    fn target(&self, organization: OrganizationId) -> (&'static str, String) {
+        (Org::noun(), format!("{organization}/{}", self.1))
+    }
+    fn parameters() -> Vec<Schema> {
+        let text = json_schema!({"type": "string"});
+        Org::parameters().into_iter().chain([text]).collect()
+    }
+    fn noun() -> &'static str {
+        Org::noun()
     }
 }
 

@@ -23,6 +23,7 @@ use crate::kernel::page::{List, NoFilter, Page};
 use crate::kernel::place::{OnPlatform, Platform, PlatformKey, Shared};
 use crate::kernel::record::{Object, Quantities, Record};
 use crate::kernel::text::{Name, PlanCode, Prose};
+use crate::tenancy::quotas::Metric;
 
 crate::routes! { plans:
     /// Lists the plans in their newest versions; private ones for platform callers only.
@@ -383,24 +384,12 @@ async fn insert_seed(
 
 type Seed = (&'static str, &'static str, Option<i64>, BTreeMap<String, Option<i64>>, Value);
 
-/// The metrics, in the order of the quantities below.
-const METRICS: [&str; 10] = [
-    "projects",
-    "concurrent_runs",
-    "runs_per_month",
-    "api_calls_per_month",
-    "storage_bytes",
-    "members",
-    "artifacts_per_run",
-    "compute_minutes_per_month",
-    "artifact_retention_days",
-    "requests_per_minute",
-];
 const GIB: i64 = 1 << 30;
 
 #[rustfmt::skip]
 fn seeds() -> [Seed; 4] {
-    let limits = |n: [i64; 10]| METRICS.iter().zip(n).map(|(m, n)| ((*m).to_owned(), (n >= 0).then_some(n))).collect();
+    // In the order of the metrics.
+    let limits = |n: [i64; 10]| Metric::ALL.iter().zip(n).map(|(m, n)| (m.to_string(), (n >= 0).then_some(n))).collect();
     [
         ("free", "Free", Some(3), limits([3, 1, 100, 1000, 5 * GIB, 3, 10, 60, 7, 10]),
             json!({"alerts_enabled": false, "exports_enabled": false, "max_workspaces": 1, "max_users_per_organization": 3, "max_dashboards_per_workspace": 3})),

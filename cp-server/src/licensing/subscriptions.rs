@@ -1,5 +1,7 @@
 //! Subscriptions: an organization's contract for a plan.
 
+mod beginning;
+
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
@@ -18,12 +20,16 @@ use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
 use crate::kernel::record::{Object, Record};
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
-use crate::tenancy::organizations;
+use crate::tenancy::{organizations, quotas};
+
+pub use beginning::begin;
 
 crate::routes! { subscriptions:
     /// Lists the organization's subscriptions.
     GET "/organizations/{org}/subscriptions" SubscriptionsRead => list;
     /// Subscribes the organization to the newest version of a plan.
+    ///
+    /// The plan that nobody chose, which an organization begins with, gives way to it.
     POST "/organizations/{org}/subscriptions" SubscriptionsWrite => create;
     /// Reads a subscription.
     GET "/subscriptions/{id}" SubscriptionsRead => read;
@@ -55,6 +61,11 @@ impl SubscriptionStatus {
             Canceled => matches!(next, Active | Expired),
             Expired => matches!(next, Active),
         }
+    }
+
+    /// Whether it is the one subscription that an organization has.
+    fn is_live(self) -> bool {
+        !matches!(self, Self::Canceled | Self::Expired)
     }
 
     /// Whether a license may be issued. One who is late with a payment keeps working.
@@ -200,6 +211,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         Some(_) => SubscriptionStatus::Trialing,
         None => SubscriptionStatus::Active,
     });
+    if status.is_live() {
+        beginning::give_way(cx).await?;
+    }
     let id = SubscriptionId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO subscriptions
                (id, organization_id, plan_id, plan_version, status, seat_cap, feature_overrides,
@@ -226,6 +240,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(new.next_invoice_amount.map(|n| n.0))
         .bind(cx.now);
     named(insert.exec().await)?;
+    if status.is_live() {
+        quotas::grant(cx, cx.org, &plan.limits).await?;
+    }
     organizations::touch(cx, cx.org).await?;
     load(cx, id).await.map(Created)
 }
@@ -239,11 +256,8 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
     let status = patch.status.unwrap_or(before.status);
     check_change(before.status, status)?;
     let plan = match &patch.plan_code {
-        Some(code) => {
-            let plan = plans::newest(cx, code.as_str()).await.map_err(at_plan_code)?;
-            (plan.id, plan.version)
-        }
-        None => (before.plan_id, before.plan_version),
+        Some(code) => plans::newest(cx, code.as_str()).await.map_err(at_plan_code)?,
+        None => plans::at_version(&mut cx.tx, before.plan_id, before.plan_version).await?,
     };
     let starts_at = patch.starts_at.unwrap_or(before.starts_at);
     let ends_at = patch.ends_at.over(before.ends_at);
@@ -258,15 +272,16 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
                SET plan_id = $3, plan_version = $4, status = $5, seat_cap = $6,
                    feature_overrides = $7, starts_at = $8, ends_at = $9, trial_ends_at = $10,
                    canceled_at = $11, external_id = $12, billing_customer_id = $13,
-                   billing_email = $14, currency = $15, next_invoice_amount = $16, updated_at = $17
+                   billing_email = $14, currency = $15, next_invoice_amount = $16,
+                   updated_at = $17, by_default = FALSE
                WHERE id = $1 AND organization_id = $2 AND updated_at = $18";
     let update = cx
         .tx
         .q(sql)
         .bind(id)
         .bind(cx.org)
-        .bind(plan.0)
-        .bind(plan.1)
+        .bind(plan.id)
+        .bind(plan.version)
         .bind(status)
         .bind(patch.seat_cap.map_or(before.seat_cap, |cap| cap.0))
         .bind(patch.feature_overrides.map_or(before.feature_overrides, Object::from))
@@ -283,6 +298,9 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .bind(before.updated_at);
     if named(update.exec().await)? == 0 {
         return Err(Error::stale());
+    }
+    if status.is_live() {
+        quotas::grant(cx, cx.org, &plan.limits).await?;
     }
     organizations::touch(cx, cx.org).await?;
     load(cx, id).await
@@ -346,6 +364,7 @@ pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
         let sql = "UPDATE subscriptions SET plan_version = $2, updated_at = $3 WHERE id = $1";
         let at = after(pinned.updated_at, cx.now);
         cx.tx.q(sql).bind(pinned.id).bind(plan.version).bind(at).exec().await?;
+        quotas::grant(cx, pinned.organization_id, &plan.limits).await?;
         organizations::touch(cx, pinned.organization_id).await?;
     }
     Ok(())

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::settings;
 use crate::kernel::answer::Resource;
 use crate::kernel::caller::Scope;
 use crate::kernel::clock::after;
@@ -104,9 +105,10 @@ async fn read(cx: &mut Cx, _: Org) -> Result<Organization> {
 
 pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organization> {
     let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
-    let (mut settings, mut metadata) = (before.settings, before.metadata);
-    merge(&mut settings, patch.settings);
-    overlay(&mut metadata, patch.metadata);
+    let (mut merged, mut metadata) = (before.settings, before.metadata);
+    settings::merge(&mut merged, patch.settings);
+    settings::check(&merged)?;
+    settings::overlay(&mut metadata, patch.metadata);
     let external_id = patch.external_id.over(before.external_id);
     let email_domain = patch.email_domain.over(before.email_domain);
     let sql = "UPDATE organizations
@@ -122,7 +124,7 @@ pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organizatio
         .bind(patch.status.unwrap_or(before.status))
         .bind(external_id)
         .bind(email_domain)
-        .bind(settings)
+        .bind(merged)
         .bind(metadata)
         .bind(after(before.updated_at, cx.now));
     named(update.one().await)
@@ -148,11 +150,12 @@ pub struct NewOrganization {
 const SLUG_ATTEMPTS: u32 = 50;
 
 pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organization> {
-    let mut settings = Object::default();
-    settings.insert("isolation_level".into(), "standard".into());
-    merge(&mut settings, new.settings);
+    let mut merged = Object::default();
+    merged.insert("isolation_level".into(), "standard".into());
+    settings::merge(&mut merged, new.settings);
+    settings::check(&merged)?;
     let mut metadata = Object::default();
-    overlay(&mut metadata, new.metadata);
+    settings::overlay(&mut metadata, new.metadata);
     let chosen = new.slug.is_some();
     let slug = match new.slug {
         Some(slug) => slug,
@@ -171,7 +174,7 @@ pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organiza
         .bind(new.external_id)
         .bind(new.email_domain)
         .bind(new.owner)
-        .bind(settings)
+        .bind(merged)
         .bind(metadata)
         .bind(cx.now);
     named(insert.one().await).map_err(|error| match error.code() {
@@ -216,10 +219,18 @@ pub async fn hold<G>(cx: &mut Cx<G>, id: OrganizationId, revision: i64) -> Resul
 }
 
 pub async fn set_owner(cx: &mut Cx, user: UserId) -> Result<()> {
+    let at = lock(cx).await?;
     let sql = "UPDATE organizations
                SET owner_user_id = $2, revision = revision + 1, updated_at = $3 WHERE id = $1";
-    cx.tx.q(sql).bind(cx.org).bind(user).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(cx.org).bind(user).bind(at).exec().await?;
     Ok(())
+}
+
+/// Holds the organization until the end of the transaction, and tells when a change of it is:
+/// always later than the one before.
+pub async fn lock(cx: &mut Cx) -> Result<DateTime<Utc>> {
+    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
+    Ok(after(before.updated_at, cx.now))
 }
 
 /// Makes the workspace the default, or the first one to be it. One statement: there is one column.
@@ -243,9 +254,10 @@ pub async fn forget_default_workspace(cx: &mut Cx, workspace: WorkspaceId) -> Re
 }
 
 pub async fn suspend(cx: &mut Cx) -> Result<Organization> {
+    let at = lock(cx).await?;
     let sql = "UPDATE organizations
                SET status = 'suspended', revision = revision + 1, updated_at = $2 WHERE id = $1";
-    Ok(cx.tx.returning(sql).bind(cx.org).bind(cx.now).one().await?)
+    Ok(cx.tx.returning(sql).bind(cx.org).bind(at).one().await?)
 }
 
 /// Deletes the row, once everything that refers to it is gone.
@@ -267,26 +279,4 @@ fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
         let detail = "email_domain: it belongs to another organization.";
         Error::new(ProblemCode::EmailDomainTaken, detail).at("email_domain")
     })
-}
-
-/// Settings are merged one level deep, and their `features` member by member.
-fn merge(settings: &mut Map<String, Value>, mut patch: Map<String, Value>) {
-    if let (Some(Value::Object(features)), Some(Value::Object(before))) =
-        (patch.get("features"), settings.get_mut("features"))
-    {
-        overlay(before, features.clone());
-        patch.remove("features");
-    }
-    overlay(settings, patch);
-}
-
-/// Sets members; null deletes one.
-fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
-    for (name, value) in patch {
-        if value.is_null() {
-            object.remove(&name);
-        } else {
-            object.insert(name, value);
-        }
-    }
 }

@@ -10,7 +10,7 @@ on_both! {
             without_effective(world.named(&made)),
             json!({
                 "id": "<1>", "organization_id": "<acme's org>", "scope": "organization",
-                "workspace_id": null, "user_id": "<acme's stranger>", "email": "sven@acme.example",
+                "workspace_id": null, "group_id": null, "user_id": "<acme's stranger>", "email": "sven@acme.example",
                 "role": {
                     "id": made["role"]["id"].as_str().map(|_| "<2>"),
                     "code": "ORGANIZATION_VIEWER", "name": "Viewer", "rank": 1,
@@ -95,6 +95,55 @@ on_both! {
         let same = json!({"user_id": world.acme.user});
         world.post(world.org("/transfer-ownership"), same).await.expect(200);
         assert_eq!(roles(&world).await[0].1, "ORGANIZATION_OWNER");
+    }
+
+    of_two_transfers_at_once_one_comes_last_and_there_is_one_owner(world) {
+        let body = json!({"user_id": world.acme.stranger, "role": "member"});
+        world.post(world.org("/memberships"), body).await.expect(201);
+        let (root, path) = (world.root(), world.org("/transfer-ownership"));
+        let heirs = [&world.acme.user, &world.acme.stranger, &world.acme.owner];
+        let transfers = heirs.map(|heir| root.post(&path, json!({"user_id": heir})));
+        for answer in futures_util::future::join_all(transfers).await {
+            answer.expect(200);
+        }
+        let owners: Vec<_> =
+            roles(&world).await.into_iter().filter(|(_, role)| role == "ORGANIZATION_OWNER").collect();
+        assert_eq!(owners.len(), 1, "{owners:?}");
+        let org = world.get(world.org("")).await.expect(200);
+        let owner = world.get(format!("/users/{}", org["owner_user_id"].as_str().unwrap())).await;
+        assert_eq!(owner.expect(200)["email"], owners[0].0);
+    }
+
+    whoever_leaves_the_organization_leaves_its_workspaces(world) {
+        world.delete(format!("/memberships/{}", world.acme.membership)).await.expect(204);
+        let seat = format!("/memberships/{}", world.acme.workspace_membership);
+        let problem = world.get(seat).await.refused(404, "not_found");
+        assert_eq!(problem["detail"], "member not found");
+    }
+
+    a_person_has_a_role_in_each_organization(world) {
+        let body = json!({"user_id": world.acme.user, "role": "viewer", "permissions": ["x:y"]});
+        let other = format!("/organizations/{}/memberships", world.globex.org);
+        let other = world.post(other, body).await.expect(201);
+        let path = format!("/users/{}/organizations", world.acme.user);
+        let listed = world.get(&path).await.expect(200);
+        let first = &listed["items"][0];
+        assert_eq!(
+            *first,
+            json!({
+                "id": world.globex.org, "name": "Globex", "slug": "globex", "status": "active",
+                "external_id": null, "role": other["role"],
+                "membership": {
+                    "id": other["id"], "status": "active", "permissions": ["x:y"],
+                    "effective_permissions": other["effective_permissions"],
+                    "created_at": "2026-01-02T00:00:00Z",
+                },
+            })
+        );
+        assert_eq!(listed["items"][1]["role"]["code"], "ORGANIZATION_ADMIN");
+        assert_eq!(listed["items"].as_array().unwrap().len(), 2);
+        let nobody = "/users/01900000-0000-7000-8000-000000000000/organizations";
+        world.get(nobody).await.refused(404, "not_found");
     }
 
     members_are_listed_where_they_are(world) {

@@ -17,6 +17,7 @@ impl World {
         let pick = |kept, deleted| if spare { deleted } else { kept };
         self.path_with(line, |collection| match collection {
             "organizations" => &acme.org,
+            "quotas" => "storage_bytes",
             "workspaces" => pick(&acme.workspace, &acme.spare_workspace),
             "users" => pick(&acme.user, &acme.stranger),
             "auth-accounts" => &acme.spare_auth_account,
@@ -79,6 +80,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "subscriptions.update" => body(json!({"seat_cap": 21})),
         "licenses.update" => body(json!({"grace_days": 3})),
         "users.link" => body(json!({"provider": "okta", "subject": "42"})),
+        "quotas.adjust" => body(json!({"delta": 1})),
         "roles.create" => body(json!({"code": "AUDITOR", "name": "A", "scope": "organization"})),
         "memberships.create" | "memberships.create_in_workspace" => {
             body(json!({"user_id": acme.stranger, "role": "viewer"}))

@@ -1,4 +1,5 @@
 //! Organizations and their workspaces.
 
 mod organizations;
+mod quotas;
 mod workspaces;

@@ -87,14 +87,77 @@ on_both! {
         world.post("/organizations", body).await.invalid("owner");
     }
 
+    a_new_organization_has_a_subscription_which_gives_way_to_one_that_somebody_chose(world) {
+        let subscriptions = "/organizations/initech/subscriptions";
+        let listed = async || world.get(subscriptions).await.expect(200)["items"].clone();
+        world.post("/organizations", json!({"name": "Initech"})).await.expect(201);
+        let begun = listed().await;
+        assert_eq!(begun.as_array().unwrap().len(), 1);
+        assert_eq!((&begun[0]["plan_code"], &begun[0]["status"]), (&json!("free"), &json!("active")));
+        let over = json!({"plan_code": "team", "status": "expired"});
+        world.post(subscriptions, over).await.expect(201);
+        assert_eq!(listed().await.as_array().unwrap().len(), 2, "what entitles to nothing, ends nothing");
+        let chosen = world.post(subscriptions, json!({"plan_code": "team"})).await.expect(201);
+        let live = format!("{subscriptions}?status=active");
+        assert_eq!(world.get(&live).await.expect(200)["items"], json!([chosen]));
+        let again = world.post(subscriptions, json!({"plan_code": "team"})).await;
+        again.refused(409, "subscription_exists");
+
+        let body = json!({"name": "Hooli", "plan_code": "pro"});
+        world.post("/organizations", body).await.expect(201);
+        let another = json!({"plan_code": "team"});
+        let another = world.post("/organizations/hooli/subscriptions", another).await;
+        another.refused(409, "subscription_exists");
+        for (plan, status, code) in [("nope", 404, "not_found"), ("internal", 422, "invalid")] {
+            let body = json!({"name": "Umbrella", "plan_code": plan});
+            let problem = world.post("/organizations", body).await.refused(status, code);
+            assert_eq!(problem["field"], "plan_code");
+        }
+        world.get("/organizations/umbrella").await.refused(404, "not_found");
+    }
+
+    a_begun_subscription_that_licenses_stand_on_stays(world) {
+        world.post("/organizations", json!({"name": "Initech"})).await.expect(201);
+        let subscriptions = "/organizations/initech/subscriptions";
+        let begun = world.get(subscriptions).await.expect(200)["items"][0]["id"].clone();
+        let deployment = json!({"name": "main", "type": "cloud"});
+        let deployment = world.post("/organizations/initech/deployments", deployment).await;
+        let deployment = deployment.expect(201)["id"].as_str().unwrap().to_owned();
+        let license = json!({"subscription_id": begun});
+        world.post(format!("/deployments/{deployment}/licenses"), license).await.expect(201);
+        let another = json!({"plan_code": "team"});
+        world.post(subscriptions, another).await.refused(409, "subscription_exists");
+    }
+
+    settings_have_their_shape_and_every_change_is_later(world) {
+        let org = world.org("");
+        let before = world.get(&org).await.expect(200)["updated_at"].clone();
+        let bad = json!({"settings": {"isolation_level": "none"}});
+        world.patch(&org, bad).await.invalid("settings.isolation_level");
+        let bad = json!({"name": "X", "settings": {"security": {"require_2fa": 1}}});
+        world.post("/organizations", bad).await.invalid("settings.security.require_2fa");
+        let good = json!({"settings": {
+            "isolation_level": "strict", "notifications": {"mail": "daily"}, "any": [1, 2],
+            "security": {"require_2fa": true, "ip_whitelist": ["10.0.0.0/8"]},
+        }});
+        let first = world.patch(&org, good).await.expect(200);
+        assert_eq!(first["settings"]["security"]["require_2fa"], true);
+        let second = world.patch(&org, json!({})).await.expect(200);
+        let instant = |value: &Value| {
+            value.as_str().unwrap().parse::<chrono::DateTime<chrono::Utc>>().unwrap()
+        };
+        assert!(instant(&before) < instant(&first["updated_at"]));
+        assert!(instant(&first["updated_at"]) < instant(&second["updated_at"]));
+    }
+
     settings_merge_one_level_and_features_member_by_member(world) {
         let org = world.org("");
         let first = json!({"settings": {
-            "theme": {"dark": true}, "locale": "de", "features": {"a": 1, "b": 2},
+            "theme": {"dark": true}, "locale": "de", "features": {"a": true, "b": true},
         }});
         let before = world.patch(&org, first).await.expect(200);
         let second = json!({
-            "settings": {"theme": {"accent": "red"}, "locale": null, "features": {"b": null, "c": 3}},
+            "settings": {"theme": {"accent": "red"}, "locale": null, "features": {"b": null, "c": false}},
             "metadata": {"k": "v"},
         });
         let after = world.patch(&org, second).await.expect(200);
@@ -102,7 +165,7 @@ on_both! {
             after["settings"],
             json!({
                 "isolation_level": "standard", "theme": {"accent": "red"},
-                "features": {"a": 1, "c": 3},
+                "features": {"a": true, "c": false},
             })
         );
         assert_eq!(after["metadata"], json!({"k": "v"}));

@@ -1,0 +1,102 @@
+//! The settings of an organization: any members, of which some have a known shape.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::workspaces::Isolation;
+use crate::kernel::error::{Error, Result};
+
+/// The members whose shape is known. A member of another name may hold anything.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "reading them is the check")]
+struct Known {
+    isolation_level: Option<Isolation>,
+    features: Option<BTreeMap<String, bool>>,
+    notifications: Option<Map<String, Value>>,
+    security: Option<Security>,
+}
+
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "reading them is the check")]
+struct Security {
+    require_2fa: Option<bool>,
+    ip_whitelist: Option<Vec<String>>,
+    allowed_email_domains: Option<Vec<String>>,
+    session_timeout_minutes: Option<u32>,
+}
+
+/// Refuses settings of which a known member has not its shape.
+pub(super) fn check(settings: &Map<String, Value>) -> Result<()> {
+    let read: Result<Known, _> = serde_path_to_error::deserialize(Value::Object(settings.clone()));
+    match read {
+        Ok(_) => Ok(()),
+        Err(error) => {
+            let field = format!("settings.{}", error.path());
+            Err(Error::invalid(field.clone(), format!("{field}: {}", error.into_inner())))
+        }
+    }
+}
+
+/// Settings are merged one level deep, and their `features` member by member.
+pub(super) fn merge(settings: &mut Map<String, Value>, mut patch: Map<String, Value>) {
+    if let (Some(Value::Object(features)), Some(Value::Object(before))) =
+        (patch.get("features"), settings.get_mut("features"))
+    {
+        overlay(before, features.clone());
+        patch.remove("features");
+    } else if let Some(Value::Object(features)) = patch.get_mut("features") {
+        // Deleting what is not there yet leaves nothing behind.
+        features.retain(|_, value| !value.is_null());
+    }
+    overlay(settings, patch);
+}
+
+/// Sets members; null deletes one.
+pub(super) fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        if value.is_null() {
+            object.remove(&name);
+        } else {
+            object.insert(name, value);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn object(value: Value) -> Map<String, Value> {
+        value.as_object().cloned().unwrap()
+    }
+
+    #[test]
+    fn known_members_have_their_shape_and_others_any() {
+        for good in [
+            json!({}),
+            json!({"isolation_level": "Strict", "theme": [1], "notifications": {"mail": "daily"}}),
+            json!({"features": {"beta": true}, "security": {"require_2fa": true, "more": 1}}),
+            json!({"security": {"ip_whitelist": ["10.0.0.0/8"], "session_timeout_minutes": 30}}),
+        ] {
+            assert!(check(&object(good.clone())).is_ok(), "{good}");
+        }
+        for (bad, field) in [
+            (json!({"isolation_level": "none"}), "settings.isolation_level"),
+            (json!({"features": {"beta": 1}}), "settings.features.beta"),
+            (json!({"features": []}), "settings.features"),
+            (json!({"notifications": "all"}), "settings.notifications"),
+            (json!({"security": {"require_2fa": "yes"}}), "settings.security.require_2fa"),
+            (
+                json!({"security": {"session_timeout_minutes": -1}}),
+                "settings.security.session_timeout_minutes",
+            ),
+        ] {
+            let problem = check(&object(bad.clone())).unwrap_err().document();
+            assert_eq!((problem.status, problem.field.as_deref()), (422, Some(field)), "{bad}");
+        }
+    }
+}
