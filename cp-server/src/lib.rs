@@ -160,6 +160,7 @@ pub fn routes() -> Routes {
     identity::roles::routes(&mut r);
     identity::memberships::routes(&mut r);
     identity::memberships::of_people::routes(&mut r);
+    identity::invitations::routes(&mut r);
     identity::service_tokens::routes(&mut r);
     licensing::plans::routes(&mut r);
     licensing::subscriptions::routes(&mut r);

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::identity::{memberships, roles, service_tokens, users};
+use crate::identity::{invitations, memberships, roles, service_tokens, users};
 use crate::kernel::answer::{Created, NoContent};
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
@@ -150,6 +150,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     service_tokens::purge(cx).await?;
     usage_reports::purge(cx).await?;
     deployments::purge(cx).await?;
+    invitations::purge(cx).await?;
     memberships::purge(cx).await?;
     roles::purge(cx).await?;
     workspaces::purge(cx).await?;

@@ -22,6 +22,7 @@ use crate::kernel::record::{Codes, Record};
 use crate::kernel::text::{Email, PermissionCode};
 use crate::tenancy::{organizations, workspaces};
 
+pub(super) use seats::already;
 use seats::join;
 pub use seats::{
     At, Seat, activate_invited, bump_user, is_member, purge, purge_user, refuse_owner, seat_owner,
@@ -73,10 +74,10 @@ pub struct Membership {
 
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct MembershipRole {
-    id: RoleId,
-    code: String,
-    name: String,
-    rank: i64,
+    pub(super) id: RoleId,
+    pub(super) code: String,
+    pub(super) name: String,
+    pub(super) rank: i64,
 }
 
 impl Resource for Membership {
@@ -240,7 +241,7 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
     Ok(load(cx, heir).await?.into())
 }
 
-fn refuse_granting_ownership(code: &str) -> Result<()> {
+pub(super) fn refuse_granting_ownership(code: &str) -> Result<()> {
     if code != roles::OWNER {
         return Ok(());
     }
@@ -260,6 +261,17 @@ fn codes(permissions: Vec<PermissionCode>) -> Codes {
 async fn load(cx: &mut Cx, id: MembershipId) -> Result<MembershipRow> {
     let found = cx.tx.select("WHERE memberships.id = $1 AND memberships.organization_id = $2");
     Ok(found.bind(id).bind(cx.org).one().await?)
+}
+
+/// One membership, for what is not held to its organization by a path.
+pub(super) async fn of_organization<G>(
+    cx: &mut Cx<G>,
+    organization: OrganizationId,
+    id: MembershipId,
+) -> Result<Membership> {
+    let found = cx.tx.select("WHERE memberships.id = $1 AND memberships.organization_id = $2");
+    let row: MembershipRow = found.bind(id).bind(organization).one().await?;
+    Ok(row.into())
 }
 
 async fn page(

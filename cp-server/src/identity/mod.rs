@@ -1,6 +1,7 @@
 //! Who people and machines are, and what they may do.
 
 pub mod credentials;
+pub mod invitations;
 pub mod me;
 pub mod memberships;
 pub mod roles;

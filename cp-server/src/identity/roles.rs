@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
+use super::invitations;
 use crate::App;
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::caller::{Anywhere, Scope};
@@ -213,6 +214,7 @@ async fn update(cx: &mut Cx<Scope>, Shared(id): Shared<RoleId>, patch: RolePatch
 
 async fn delete(cx: &mut Cx<Scope>, Shared(id): Shared<RoleId>) -> Result<NoContent> {
     changeable(cx, id).await?;
+    invitations::forget_closed(cx, id).await?;
     // The condition holds the rule; counting afterwards only makes the message.
     let sql = "DELETE FROM roles WHERE id = $1 AND organization_id IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM memberships WHERE role_id = $1)";

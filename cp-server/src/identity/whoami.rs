@@ -182,7 +182,7 @@ async fn link(cx: &mut Cx<Scope>, identity: &Identity) -> Result<bool> {
     Ok(true)
 }
 
-/// The person who was invited by this address and waits for a first login.
+/// The person who was invited, or seated, by this address and waits for a first login.
 ///
 /// With an identity linked already, the person's provider has the say. And a token of one
 /// organization vouches for its own people only: it could otherwise take over somebody whom
@@ -192,7 +192,7 @@ async fn invited(cx: &mut Cx<Scope>, email: &Email) -> Result<Option<UserId>> {
                WHERE u.email_key = $1 AND u.is_active
                  AND NOT EXISTS (SELECT 1 FROM auth_accounts a WHERE a.user_id = u.id)
                  AND EXISTS (SELECT 1 FROM memberships m
-                             WHERE m.user_id = u.id AND m.status = 'invited')
+                             WHERE m.user_id = u.id AND m.status <> 'suspended')
                  AND ($2 OR NOT EXISTS (SELECT 1 FROM memberships m
                                         WHERE m.user_id = u.id AND m.organization_id <> $3))";
     // A platform token is held to no organization; NULL would make the comparison unknown.

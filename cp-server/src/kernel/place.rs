@@ -222,6 +222,28 @@ impl Place for Anywhere {
     }
 }
 
+/// `/invitations/accept`: open to all; the credential is in the body.
+#[derive(Clone, Copy, Debug, Deserialize)]
+pub struct Open;
+
+impl Place for Open {
+    type Ground = Scope;
+    const REACH: Reach = Reach::Public;
+
+    async fn authorize(&self, _: &Caller, _: &mut Conn, _: Permission) -> Result<Scope> {
+        Ok(Scope::Platform)
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        ("platform", "platform".into())
+    }
+    fn parameters() -> Vec<Schema> {
+        Vec::new()
+    }
+    fn noun() -> &'static str {
+        "page"
+    }
+}
+
 /// A row below one of the two places that no organization owns, by its id or its code: who may go
 /// there is the place's decision.
 macro_rules! rows_of {

@@ -23,6 +23,7 @@ impl World {
             "auth-accounts" => &acme.spare_auth_account,
             "roles" => pick(&acme.role, &acme.spare_role),
             "memberships" => &acme.membership,
+            "invitations" => &acme.invitation,
             "plans" => "internal",
             "subscriptions" => &acme.subscription,
             "deployments" => pick(&acme.deployment, &acme.spare_deployment),
@@ -80,6 +81,9 @@ pub fn example(world: &World, line: &Line) -> Example {
         "subscriptions.update" => body(json!({"seat_cap": 21})),
         "licenses.update" => body(json!({"grace_days": 3})),
         "users.link" => body(json!({"provider": "okta", "subject": "42"})),
+        "invitations.create" => body(json!({"email": "new@acme.example", "role": "member"})),
+        "invitations.resend" => body(json!({"expires_in_hours": 24})),
+        "invitations.accept" => body(json!({"token": acme.invitation_token})),
         "quotas.adjust" => body(json!({"delta": 1})),
         "roles.create" => body(json!({"code": "AUDITOR", "name": "A", "scope": "organization"})),
         "memberships.create" | "memberships.create_in_workspace" => {

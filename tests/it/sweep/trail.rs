@@ -58,7 +58,11 @@ async fn leaves_one_event(world: &World, line: &Line) {
         assert_ne!(event["before"], event["after"], "{}", line.name);
     }
     let text = event.to_string();
-    assert!(!text.contains("cpat_") && !text.contains("eyJ"), "{} tells a secret", line.name);
+    assert!(
+        !text.contains("cpat_") && !text.contains("cpin_") && !text.contains("eyJ"),
+        "{} tells a secret",
+        line.name
+    );
 }
 
 #[tokio::test]

@@ -72,6 +72,10 @@ impl World {
         let reports = format!("/deployments/{}/usage-reports", t.deployment);
         t.usage_report = id(&self.make(&reports, json!({"file": report})).await);
 
+        let invitation = json!({"email": format!("ines@{slug}.example"), "role": "viewer"});
+        let invitation = self.make(&format!("{org}/invitations"), invitation).await;
+        (t.invitation, t.invitation_token) = (id(&invitation), text_of(&invitation));
+
         let tokens = format!("{org}/service-tokens");
         let all = json!({"name": "all", "permissions": everything()});
         let token = self.make(&tokens, all).await;

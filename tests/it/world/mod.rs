@@ -74,6 +74,9 @@ pub struct Tenant {
     pub spare_role: String,
     pub membership: String,
     pub workspace_membership: String,
+    /// Of an address that nobody has yet.
+    pub invitation: String,
+    pub invitation_token: String,
     pub deployment: String,
     pub spare_deployment: String,
     pub subscription: String,
@@ -90,7 +93,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    fn ids(&self) -> [(&'static str, &str); 21] {
+    fn ids(&self) -> [(&'static str, &str); 22] {
         [
             ("org", &self.org),
             ("owner", &self.owner),
@@ -104,6 +107,7 @@ impl Tenant {
             ("spare role", &self.spare_role),
             ("membership", &self.membership),
             ("workspace membership", &self.workspace_membership),
+            ("invitation", &self.invitation),
             ("deployment", &self.deployment),
             ("spare deployment", &self.spare_deployment),
             ("subscription", &self.subscription),

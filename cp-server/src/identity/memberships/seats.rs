@@ -125,7 +125,7 @@ pub async fn take<G>(
     Err(quotas::exceeded(cx, organization, Metric::Members, 1).await)
 }
 
-pub(super) fn already() -> Error {
+pub(in crate::identity) fn already() -> Error {
     let detail = "The person is already a member here; change the membership instead.";
     Error::new(ProblemCode::AlreadyMember, detail)
 }

@@ -1,0 +1,359 @@
+//! Invitations: seats that are offered to an e-mail address, and taken with a token.
+//!
+//! The token is 32 random bytes, shown once; its hash is kept. Whoever has it has read the mail of
+//! the address, so accepting is open to all. The seat counts when it is taken, not when offered.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::memberships::{self, At, Membership, MembershipRole, MembershipStatus, Seat};
+use super::roles::{self, Role, RoleScope};
+use super::users;
+use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::caller::Scope;
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{InvitationId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::json::Between;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::{Open, Org};
+use crate::kernel::record::{Codes, Record};
+use crate::kernel::secret::{ShownOnce, hex, sha256};
+use crate::kernel::text::{Email, Prose};
+use crate::tenancy::workspaces;
+
+crate::routes! { invitations:
+    /// Lists the organization's invitations.
+    GET "/organizations/{org}/invitations" MembersRead => list;
+    /// Invites an e-mail address; the token is in this answer only.
+    POST "/organizations/{org}/invitations" MembersWrite => create;
+    /// Reads an invitation.
+    GET "/invitations/{id}" MembersRead => read;
+    /// Makes a new token and a new term; the token before is void.
+    POST "/invitations/{id}/resend" MembersWrite => resend;
+    /// Revokes an invitation that is still open.
+    DELETE "/invitations/{id}" MembersWrite => revoke;
+    /// Takes the seat that the token offers.
+    ///
+    /// The token is the credential. `user_id` says who accepts, when that is known: the person's
+    /// address must then be the invited one.
+    POST "/invitations/accept" Public => accept;
+}
+
+crate::text_enum! { InvitationStatus {
+    Pending = "pending", Accepted = "accepted", Revoked = "revoked", Expired = "expired",
+} }
+
+/// A seat that is offered to an e-mail address.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Invitation {
+    id: InvitationId,
+    organization_id: OrganizationId,
+    email: String,
+    role: MembershipRole,
+    /// The workspace that the person joins as well.
+    workspace_id: Option<WorkspaceId>,
+    message: Option<Prose>,
+    status: InvitationStatus,
+    expires_at: DateTime<Utc>,
+    accepted_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+/// An invitation with its token.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct NewlyInvited {
+    #[serde(flatten)]
+    invitation: Invitation,
+    token: ShownOnce,
+}
+
+impl Resource for NewlyInvited {
+    const NOUN: &'static str = "invitation";
+    const PATH: &'static str = "invitations";
+    fn name(&self) -> String {
+        self.invitation.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct InvitationFilter {
+    status: Option<InvitationStatus>,
+    /// Compared without regard to case.
+    email: Option<String>,
+}
+
+type Hours = Between<1, 8760>;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewInvitation {
+    email: Email,
+    /// A role of the organization, by id, code or short form; never the owner's.
+    role: String,
+    /// A workspace to join as well, with the role there that is nearest in rank.
+    #[serde(alias = "workspace")]
+    workspace_id: Option<WorkspaceId>,
+    /// For the invited person.
+    message: Option<Prose>,
+    /// 168 when absent: a week.
+    expires_in_hours: Option<Hours>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Resending {
+    /// 168 when absent: a week.
+    expires_in_hours: Option<Hours>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Acceptance {
+    token: String,
+    /// Who accepts; found or made by the invited address when absent.
+    user_id: Option<UserId>,
+}
+
+const PREFIX: &str = "cpin_";
+const WEEK: Hours = Between(168);
+
+async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<Invitation>> {
+    let (now, filter) = (cx.now, &list.filter);
+    let query = cx
+        .tx
+        .select("WHERE invitations.organization_id = $1")
+        .bind(cx.org)
+        .and_some(" AND email_key = ?", filter.email.as_ref().map(|e| e.to_lowercase()));
+    // Nothing writes that one has expired until its address is invited again.
+    let query = match filter.status {
+        None => query,
+        Some(InvitationStatus::Pending) => {
+            query.and(" AND invitations.status = 'pending' AND expires_at > ?", now)
+        }
+        Some(InvitationStatus::Expired) => query
+            .sql(" AND (invitations.status = 'expired' OR invitations.status = 'pending'")
+            .and(" AND expires_at <= ?)", now),
+        Some(status) => query.and(" AND invitations.status = ?", status),
+    };
+    let page: Page<Row> = list.page(query).await?;
+    Ok(page.map(|row| row.at(now)))
+}
+
+async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<NewlyInvited>> {
+    let role = roles::resolve(cx, cx.org, RoleScope::Organization, &new.role).await?;
+    memberships::refuse_granting_ownership(&role.code)?;
+    let email_key = new.email.key();
+    let sql = "SELECT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+                              WHERE m.organization_id = $1 AND m.scope = 'organization'
+                                AND u.email_key = $2)";
+    if cx.tx.q(sql).bind(cx.org).bind(&email_key).value().await?.unwrap_or(false) {
+        return Err(memberships::already());
+    }
+    let sql = "UPDATE invitations SET status = 'expired', updated_at = $3
+               WHERE organization_id = $1 AND email_key = $2 AND status = 'pending'
+                 AND expires_at <= $3";
+    cx.tx.q(sql).bind(cx.org).bind(&email_key).bind(cx.now).exec().await?;
+    let id = InvitationId::new(&cx.app.random, cx.now);
+    let token = new_token(cx);
+    let sql = "INSERT INTO invitations
+               (id, organization_id, email, email_key, role_id, workspace_id, message, status,
+                token_hash, expires_at, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10, $10)";
+    let insert = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(new.email)
+        .bind(email_key)
+        .bind(role.id)
+        .bind(new.workspace_id)
+        .bind(new.message)
+        .bind(hash(&token))
+        .bind(end(cx.now, new.expires_in_hours))
+        .bind(cx.now);
+    insert.exec().await.on_conflict("invitations_email_key", || {
+        let detail = "email: an invitation of this address is pending; resend or revoke it.";
+        Error::new(ProblemCode::InvitationPending, detail).at("email")
+    })?;
+    let invitation = load(cx, id).await?.at(cx.now);
+    Ok(Created(NewlyInvited { invitation, token }))
+}
+
+async fn read(cx: &mut Cx, id: InvitationId) -> Result<Invitation> {
+    Ok(load(cx, id).await?.at(cx.now))
+}
+
+async fn resend(cx: &mut Cx, id: InvitationId, resending: Resending) -> Result<NewlyInvited> {
+    let before = load(cx, id).await?;
+    let token = new_token(cx);
+    let sql = "UPDATE invitations SET token_hash = $3, expires_at = $4, updated_at = $5
+               WHERE id = $1 AND organization_id = $2 AND status = 'pending'";
+    let update = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(hash(&token))
+        .bind(end(cx.now, resending.expires_in_hours))
+        .bind(after(before.updated_at, cx.now));
+    if update.exec().await? == 0 {
+        return Err(closed(before.at(cx.now).status));
+    }
+    let invitation = load(cx, id).await?.at(cx.now);
+    Ok(NewlyInvited { invitation, token })
+}
+
+async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
+    let before = load(cx, id).await?;
+    let sql = "UPDATE invitations SET status = 'revoked', updated_at = $3
+               WHERE id = $1 AND organization_id = $2 AND status = 'pending'";
+    let at = after(before.updated_at, cx.now);
+    match cx.tx.q(sql).bind(id).bind(cx.org).bind(at).exec().await? {
+        0 => Err(closed(before.status)),
+        _ => Ok(NoContent),
+    }
+}
+
+async fn accept(
+    cx: &mut Cx<Scope>,
+    _: Open,
+    acceptance: Acceptance,
+) -> Result<Created<Membership>> {
+    let hash = sha256(acceptance.token.as_bytes()).to_vec();
+    let found: Option<Row> = cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
+    let found = found.ok_or_else(|| Error::not_found("invitation"))?;
+    let organization = found.organization_id;
+    // Taken first: of two who accept at once, one waits here and finds it closed.
+    let sql = "UPDATE invitations SET status = 'accepted', accepted_at = $3, updated_at = $4
+               WHERE id = $1 AND token_hash = $2 AND status = 'pending' AND expires_at > $3";
+    let at = after(found.updated_at, cx.now);
+    if cx.tx.q(sql).bind(found.id).bind(hash).bind(cx.now).bind(at).exec().await? == 0 {
+        return Err(closed(found.at(cx.now).status));
+    }
+    let email: Email = found.email.parse().map_err(|_| {
+        Error::internal(anyhow::anyhow!("invitations.email of {} is no address", found.id))
+    })?;
+    let user = match acceptance.user_id {
+        Some(id) => users::load(cx, id).await?,
+        None => users::by_email(cx, &email).await?,
+    };
+    if user.email.to_lowercase() != email.key() {
+        let detail = "user_id: the invitation is for another e-mail address.";
+        return Err(Error::new(ProblemCode::Forbidden, detail).at("user_id"));
+    }
+    let status = MembershipStatus::Active;
+    let seat = Seat { user: user.id, at: At::Organization, role: found.role_id, status };
+    let id = memberships::take(cx, organization, seat, Codes::default()).await?;
+    if let Some(workspace) = found.workspace_id {
+        let role = role_in_workspace(cx, found.role_rank).await?;
+        let seat = Seat { at: At::Workspace(workspace), role, ..seat };
+        memberships::take(cx, organization, seat, Codes::default()).await?;
+    }
+    workspaces::bump(cx, organization, None).await?;
+    cx.trail.organization = Some(organization);
+    memberships::of_organization(cx, organization, id).await.map(Created)
+}
+
+/// The system's workspace role of this rank; nobody becomes the owner of one by invitation.
+async fn role_in_workspace(cx: &mut Cx<Scope>, rank: i64) -> Result<RoleId> {
+    let tail = "WHERE organization_id IS NULL AND scope = 'workspace' AND rank <= $1
+                ORDER BY rank DESC";
+    let role: Role = cx.tx.select(tail).bind(rank.clamp(1, 3)).one().await?;
+    Ok(role.id)
+}
+
+/// Ends the memory of closed invitations to a role, so that it can be deleted.
+pub async fn forget_closed<G>(cx: &mut Cx<G>, role: RoleId) -> Result<()> {
+    let sql = "DELETE FROM invitations WHERE role_id = $1 AND status <> 'pending'";
+    cx.tx.q(sql).bind(role).exec().await?;
+    Ok(())
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM invitations WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+fn new_token(cx: &Cx) -> ShownOnce {
+    ShownOnce::new(format!("{PREFIX}{}", hex(&cx.app.random.bytes::<32>())))
+}
+
+fn hash(token: &ShownOnce) -> Vec<u8> {
+    sha256(token.expose().as_bytes()).to_vec()
+}
+
+fn end(now: DateTime<Utc>, hours: Option<Hours>) -> DateTime<Utc> {
+    now + TimeDelta::hours(hours.unwrap_or(WEEK).0)
+}
+
+fn closed(status: InvitationStatus) -> Error {
+    let detail = format!("The invitation is {status}; only a pending one can be used.");
+    Error::new(ProblemCode::InvitationClosed, detail).with("invitation_status", status.as_str())
+}
+
+async fn load(cx: &mut Cx, id: InvitationId) -> Result<Row> {
+    let found = cx.tx.select("WHERE invitations.id = $1 AND invitations.organization_id = $2");
+    Ok(found.bind(id).bind(cx.org).one().await?)
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: InvitationId,
+    organization_id: OrganizationId,
+    email: String,
+    role_id: RoleId,
+    role_code: String,
+    role_name: String,
+    role_rank: i64,
+    workspace_id: Option<WorkspaceId>,
+    message: Option<Prose>,
+    status: InvitationStatus,
+    expires_at: DateTime<Utc>,
+    accepted_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Record for Row {
+    const TABLE: &'static str = "invitations JOIN roles ON roles.id = invitations.role_id";
+    const COLUMNS: &'static str = "invitations.id, invitations.organization_id, invitations.email,
+        invitations.role_id, roles.code AS role_code, roles.name AS role_name,
+        roles.rank AS role_rank, invitations.workspace_id, invitations.message,
+        invitations.status, invitations.expires_at, invitations.accepted_at,
+        invitations.created_at, invitations.updated_at";
+    const KEY: &'static str = "invitations.id";
+    fn key(&self) -> Uuid {
+        self.id.0
+    }
+}
+
+impl Row {
+    /// As it is at this instant: a term ends by itself.
+    fn at(self, now: DateTime<Utc>) -> Invitation {
+        let over = self.status == InvitationStatus::Pending && self.expires_at <= now;
+        let status = if over { InvitationStatus::Expired } else { self.status };
+        let (id, code) = (self.role_id, self.role_code);
+        let role = MembershipRole { id, code, name: self.role_name, rank: self.role_rank };
+        Invitation {
+            id: self.id,
+            organization_id: self.organization_id,
+            email: self.email,
+            role,
+            workspace_id: self.workspace_id,
+            message: self.message,
+            status,
+            expires_at: self.expires_at,
+            accepted_at: self.accepted_at,
+            created_at: self.created_at,
+            updated_at: self.updated_at,
+        }
+    }
+}
