@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Map, json};
 
-use super::{Target, license, object_of, say, show};
+use super::{Target, object_of, say, show};
 use crate::config::Config;
 use crate::licensing;
 
@@ -60,9 +60,6 @@ pub(super) enum Keys {
         /// What happened; the audit trail keeps it.
         #[arg(long)]
         reason: String,
-        /// Then sign every active license anew that the key had signed, and count along.
-        #[arg(long)]
-        reissue: bool,
         #[command(flatten)]
         target: Target,
     },
@@ -111,14 +108,9 @@ pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
         Keys::Retire { kid, target } => {
             show(config, &target, "keys.retire", object_of(json!({"kid": kid}))).await
         }
-        Keys::Compromise { kid, reason, reissue, target } => {
+        Keys::Compromise { kid, reason, target } => {
             let args = object_of(json!({"kid": kid, "reason": reason}));
-            show(config, &target, "keys.compromise", args).await?;
-            if reissue {
-                let args = object_of(json!({"filter": {"key_id": kid}}));
-                license::issue_all(config, &target, args).await?;
-            }
-            Ok(())
+            show(config, &target, "keys.compromise", args).await
         }
         Keys::Rekey { new_key_file } => say(&config.rekey(new_key_file.as_deref()).await?),
         Keys::ExportPublic => {

@@ -24,6 +24,9 @@ pub(super) enum License {
         /// With --all: of this organization (id) only.
         #[arg(long, requires = "all")]
         organization: Option<String>,
+        /// With --all: those whose last token this key signed; what a leaked key leaves to do.
+        #[arg(long, requires = "all")]
+        key_id: Option<String>,
         /// Seconds that the token is valid.
         #[arg(long)]
         ttl: Option<i64>,
@@ -100,10 +103,10 @@ pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()>
             let args = bundle_args(ttl, audience, [("id", Some(id))]);
             show(config, &target, "bundles.issue", args).await
         }
-        License::Issue { id: None, organization, ttl, audience, target, .. } => {
+        License::Issue { id: None, organization, key_id, ttl, audience, target, .. } => {
             let mut args = bundle_args(ttl, audience, []);
-            let filter = organization.map_or_else(|| json!({}), |org| json!({"organization": org}));
-            args.insert("filter".into(), filter);
+            let filter = object_of(json!({"organization": organization, "key_id": key_id}));
+            args.insert("filter".into(), filter.into());
             issue_all(config, &target, args).await
         }
         License::Show { id, target } => {
@@ -149,6 +152,10 @@ async fn write_file(
     args: Map<String, Value>,
     output: Option<PathBuf>,
 ) -> anyhow::Result<()> {
+    // Before a number is used up for a file that has no place.
+    if let Some(path) = output.as_deref().filter(|path| path.exists()) {
+        bail!("{} is there already; files are not written over", path.display());
+    }
     let client = open(config, target).await?;
     let answer = client.call(operation, args).await;
     client.close().await;
@@ -164,7 +171,7 @@ async fn write_file(
 }
 
 /// Issues many, prints each line as it comes, and counts on a terminal meanwhile.
-pub(super) async fn issue_all(
+async fn issue_all(
     config: &Config,
     target: &Target,
     args: Map<String, Value>,

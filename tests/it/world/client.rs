@@ -69,7 +69,9 @@ impl Client {
         let response = self.router.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
-        Answer { asked, status: parts.status.as_u16(), headers: parts.headers, body }
+        let answer = Answer { asked, status: parts.status.as_u16(), headers: parts.headers, body };
+        answer.tells_no_private_key();
+        answer
     }
 }
 
@@ -95,6 +97,18 @@ impl Answer {
         }
         serde_json::from_slice(&self.body)
             .unwrap_or_else(|error| panic!("{}: {error}: {}", self.asked, self.text()))
+    }
+
+    /// What no answer to any test of this suite may have (I10): a private member of a JWK (RFC 7518,
+    /// section 6.3.2), or a PEM.
+    #[track_caller]
+    fn tells_no_private_key(&self) {
+        let text = self.text();
+        for private in
+            ["\"d\":\"", "\"p\":\"", "\"q\":\"", "\"dp\":", "\"dq\":", "\"qi\":", "PRIVATE KEY"]
+        {
+            assert!(!text.contains(private), "{} tells a private key", self.asked);
+        }
     }
 
     pub fn text(&self) -> String {

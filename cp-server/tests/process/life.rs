@@ -1,0 +1,106 @@
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::sync::mpsc::channel;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::server::{Server, TOKEN, command, folder, refusal};
+
+#[test]
+fn s21_requests_in_flight_finish_and_the_process_ends_well() {
+    let folder = folder();
+    let mut server = Server::start(folder.path());
+    let body = json!({"name": "In Flight"}).to_string();
+    let mut stream = TcpStream::connect(server.address).unwrap();
+    let head = format!(
+        "POST /api/v1/organizations HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\nexpect: 100-continue\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes()).unwrap();
+    let mut answer = BufReader::new(stream.try_clone().unwrap());
+    let mut line = String::new();
+    // The server asks for the body: the request is in its hands.
+    answer.read_line(&mut line).unwrap();
+    assert!(line.contains("100"), "{line}");
+
+    server.signal(Signal::TERM);
+    // No new connections are taken…
+    while TcpStream::connect(server.address).is_ok() {
+        std::thread::yield_now();
+    }
+    // …and what was accepted is answered.
+    stream.write_all(body.as_bytes()).unwrap();
+    let mut rest = String::new();
+    answer.read_to_string(&mut rest).unwrap();
+    assert!(rest.contains("201 Created"), "{rest}");
+    assert!(server.wait().success(), "{}", server.said.lock().unwrap());
+    let log = folder.path().join("data/control-plane.db-wal");
+    assert!(!log.exists(), "the write-ahead log is folded into the file");
+
+    let again = Server::start(folder.path());
+    let (status, _) = again.call("GET", "/api/v1/organizations/in-flight", None, "x");
+    assert_eq!(status, 200);
+}
+
+#[test]
+fn i08_s15_after_a_kill_every_token_that_left_is_known() {
+    let folder = folder();
+    let mut server = Server::start(folder.path());
+    let bundles = server.license();
+    let path = format!("/api/v1{bundles}");
+    for round in 0..4 {
+        let (tell, told) = channel();
+        std::thread::scope(|scope| {
+            let (server, path) = (&server, &path);
+            for thread in 0..3 {
+                let tell = tell.clone();
+                scope.spawn(move || {
+                    for n in 0.. {
+                        let key = format!("{round}-{thread}-{n}");
+                        let Ok((201, bundle)) =
+                            server.try_call("POST", path, Some(json!({})), &key)
+                        else {
+                            break;
+                        };
+                        tell.send((key, bundle)).unwrap();
+                    }
+                });
+            }
+            drop(tell);
+            // In the middle of the work, wherever that is.
+            let mut left: Vec<(String, Value)> = told.iter().take(20 + 7 * round).collect();
+            server.signal(Signal::KILL);
+            left.extend(told.iter());
+            let again = Server::start(folder.path());
+            for (key, bundle) in left {
+                let row = format!("/api/v1/bundles/{}", bundle["jti"].as_str().unwrap());
+                let (status, row) = again.call("GET", &row, None, "x");
+                assert_eq!((status, &row["bundle_hash"]), (200, &bundle["bundle_hash"]), "{key}");
+                let (status, replayed) = again.call("POST", path, Some(json!({})), &key);
+                assert_eq!((status, replayed), (201, bundle), "{key}");
+            }
+        });
+        server = Server::start(folder.path());
+    }
+}
+
+#[test]
+fn a_setting_that_does_not_fit_is_named_with_its_fault() {
+    let folder = folder();
+    for (name, value) in [
+        ("CP_LISTEN", "everywhere"),
+        ("CP_DATABASE_URL", "mysql://x"),
+        ("CP_BASE_URL", "cp.example"),
+        ("CP_BUNDLE_TTL", "soon"),
+        ("CP_KEY_ENCRYPTION_KEY", "short"),
+        ("CP_SIGNING_KEY_BITS", "1024"),
+        ("CP_LOG", "=x"),
+        ("CP_BOOTSTRAP_TOKEN", "short"),
+    ] {
+        let said = refusal(command(folder.path()).env(name, value));
+        assert!(said.contains(name), "{name}: {said}");
+    }
+    assert!(!folder.path().join("data").exists(), "nothing was made by a start that was refused");
+}

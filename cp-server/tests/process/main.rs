@@ -1,0 +1,8 @@
+//! The process as an operator runs it: starting, refusing to start, ending, dying, and what the
+//! runbooks ask for.
+#![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
+
+mod life;
+mod runbooks;
+mod secrets;
+mod server;

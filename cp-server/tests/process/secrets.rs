@@ -1,0 +1,183 @@
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
+
+use base64::Engine;
+use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use cp_server::licensing::keys::signer::LocalKey;
+use rsa::RsaPrivateKey;
+use rsa::pkcs8::DecodePrivateKey;
+use rsa::traits::PrivateKeyParts;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::server::{KEK, Server, TOKEN, command, folder, refusal};
+
+#[test]
+fn s09_files_that_others_can_read_refuse_the_start() {
+    let folder = folder();
+    let mut server = Server::start(folder.path());
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    for file in ["keys/kek", "data/control-plane.db"] {
+        let path = folder.path().join(file);
+        assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600, "{file}");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o640)).unwrap();
+        let said = refusal(&mut command(folder.path()));
+        assert!(said.contains(file) && said.contains("chmod 600"), "{said}");
+        std::fs::set_permissions(&path, Permissions::from_mode(0o600)).unwrap();
+    }
+    let pem = folder.path().join("key.pem");
+    std::fs::write(&pem, "-----BEGIN PRIVATE KEY-----\n").unwrap();
+    std::fs::set_permissions(&pem, Permissions::from_mode(0o644)).unwrap();
+    let said = refusal(command(folder.path()).env("CP_SIGNING_PRIVATE_KEY_PATH", &pem));
+    assert!(said.contains("chmod 600"), "{said}");
+    Server::start(folder.path());
+}
+
+#[test]
+fn s08_without_its_key_encryption_key_it_refuses_to_start() {
+    let folder = folder();
+    drop(Server::start(folder.path()));
+    let kek = folder.path().join("keys/kek");
+    let kept = std::fs::read(&kek).unwrap();
+    let said = refusal(command(folder.path()).env("CP_KEY_ENCRYPTION_KEY", KEK));
+    assert!(said.contains("CP_KEY_ENCRYPTION_KEY"), "{said}");
+    std::fs::remove_file(&kek).unwrap();
+    let said = refusal(&mut command(folder.path()));
+    assert!(said.contains("CP_KEY_ENCRYPTION_KEY"), "{said}");
+    assert!(!kek.exists(), "a wrong key is not made in its place");
+    std::fs::write(&kek, kept).unwrap();
+    std::fs::set_permissions(&kek, Permissions::from_mode(0o600)).unwrap();
+    Server::start(folder.path());
+}
+
+#[test]
+fn s08_a_change_of_the_key_encryption_key_is_all_or_nothing() {
+    let folder = folder();
+    let mut server = Server::start(folder.path());
+    let bundles = server.license();
+    let path = format!("/api/v1{bundles}");
+    let (_, issued) = server.call("POST", &path, Some(json!({})), "once");
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    let keys = folder.path().join("keys");
+    let (kek, old, new) = (keys.join("kek"), keys.join("kek.old"), keys.join("kek.new"));
+    let first = std::fs::read(&kek).unwrap();
+
+    // Interrupted before the database was changed: the new file means nothing yet.
+    std::fs::write(&new, KEK).unwrap();
+    std::fs::set_permissions(&new, Permissions::from_mode(0o600)).unwrap();
+    drop(Server::start(folder.path()));
+    assert_eq!(std::fs::read(&kek).unwrap(), first);
+
+    let done = command(folder.path()).args(["keys", "rekey"]).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert_eq!((std::fs::read(&kek).unwrap(), std::fs::read(&old).unwrap()), (KEK.into(), first));
+
+    // Interrupted between the database and the files: the next start puts them right.
+    std::fs::rename(&kek, &new).unwrap();
+    std::fs::rename(&old, &kek).unwrap();
+    let server = Server::start(folder.path());
+    assert_eq!(std::fs::read(&kek).unwrap(), KEK.as_bytes());
+    let (status, replayed) = server.call("POST", &path, Some(json!({})), "once");
+    assert_eq!((status, replayed), (201, issued), "what was sealed before still opens");
+    let fresh = server.post(&bundles, json!({}));
+    assert!(fresh["token"].is_string());
+    drop(server);
+    std::fs::remove_file(&kek).unwrap();
+    std::fs::rename(&old, &kek).unwrap();
+    let said = refusal(&mut command(folder.path()));
+    assert!(said.contains("CP_KEY_ENCRYPTION_KEY"), "{said}");
+}
+
+/// What a private key would look like in a text: its numbers, in the usual spellings.
+fn spellings(key: &LocalKey) -> Vec<String> {
+    let private = RsaPrivateKey::from_pkcs8_der(&key.to_pkcs8().unwrap()).unwrap();
+    let mut spellings = Vec::new();
+    for number in [private.d(), &private.primes()[0], &private.primes()[1]] {
+        let bytes = number.to_bytes_be();
+        spellings.push(number.to_str_radix(10));
+        spellings.push(number.to_str_radix(16));
+        spellings.push(number.to_str_radix(16).to_uppercase());
+        spellings.push(URL_SAFE_NO_PAD.encode(&bytes));
+        // Inside an encoding of the whole key, at any of its three alignments.
+        for skipped in 0..3 {
+            let inner = &bytes[skipped..skipped + 96];
+            spellings.push(STANDARD.encode(inner));
+            spellings.push(URL_SAFE_NO_PAD.encode(inner));
+        }
+    }
+    spellings
+}
+
+#[test]
+fn i10_no_private_number_is_written_anywhere() {
+    let folder = folder();
+    let key = LocalKey::generate(2048).unwrap();
+    let der = STANDARD.encode(key.to_pkcs8().unwrap());
+    let lines = der.as_bytes().chunks(64).map(|line| std::str::from_utf8(line).unwrap());
+    let der = lines.collect::<Vec<_>>().join("\n");
+    let pem = format!("-----BEGIN PRIVATE KEY-----\n{der}\n-----END PRIVATE KEY-----\n");
+    let mut command = command(folder.path());
+    command.arg("serve").env("CP_LOG", "trace");
+    let mut server = Server::run(&mut command);
+    let mut told = String::new();
+    let mut calls = 0;
+    let mut call = |method: &str, path: &str, body: Value| {
+        calls += 1;
+        let body = (method == "POST").then_some(body);
+        let (status, answer) = server.call(method, path, body, &calls.to_string());
+        told.push_str(&format!("{status} {answer}\n"));
+        answer
+    };
+    let made = call("POST", "/api/v1/signing/keys", json!({"pem": pem}));
+    let path = format!("/api/v1/signing/keys/{}", made["kid"].as_str().unwrap());
+    call("POST", "/api/v1/signing/keys", json!({"pem": pem, "passphrase": pem}));
+    call("POST", "/api/v1/signing/keys", json!({"pem": pem.replace("-----END", "----END")}));
+    call("POST", "/api/v1/signing/keys", json!({"pem": [pem]}));
+    call("POST", "/api/v1/signing/keys", json!({"pen": pem}));
+    call("POST", &format!("{path}/activate"), json!({"emergency": true, "reason": "a test"}));
+    let bundles = format!("/api/v1{}", server.license());
+    call("POST", &format!("{bundles}?form=file"), json!({}));
+    call("POST", &format!("{path}/compromise"), json!({"reason": "a test"}));
+    for path in ["/api/v1/audit?limit=500", "/metrics", "/api/v1/signing/keys", "/readyz"] {
+        call("GET", path, Value::Null);
+    }
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    told.push_str(&server.said.lock().unwrap());
+    assert!(told.lines().count() > 50, "it logs at trace");
+    // Line breaks of a PEM, as they are or escaped, would hide what they break.
+    let flat = |text: &str| text.replace("\\n", "").replace('\n', "");
+    let (told, spellings) = (flat(&told), spellings(&key));
+    assert!(spellings.iter().any(|secret| flat(&pem).contains(secret)), "the search finds a key");
+    for secret in spellings {
+        let found = told.find(&secret).map(|at| &told[at.saturating_sub(200)..at]);
+        assert!(found.is_none(), "a private number is told after: {found:?}");
+    }
+}
+
+#[test]
+fn i10_s10_no_secret_is_written_anywhere() {
+    let folder = folder();
+    let mut command = command(folder.path());
+    command.arg("serve").env("CP_KEY_ENCRYPTION_KEY", KEK).env("CP_LOG", "trace");
+    let mut server = Server::run(&mut command);
+    let bundles = server.license();
+    let token = server.post(&bundles, json!({}))["token"].as_str().unwrap().to_owned();
+    let made = server.post("/service-tokens", json!({"name": "x", "permissions": ["*"]}));
+    let service_token = made["token"].as_str().unwrap().to_owned();
+    let (_, metrics) = server.call("GET", "/metrics", None, "x");
+    let (_, audit) = server.call("GET", "/api/v1/audit?limit=500", None, "x");
+    server.call("GET", &format!("/api/v1/nothing?token={TOKEN}"), None, "x");
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+
+    let said = server.said.lock().unwrap().clone();
+    assert!(said.lines().count() > 50, "it logs at trace");
+    let everything = format!("{said}{metrics}{audit}");
+    for secret in [TOKEN, KEK, &token, &service_token, "PRIVATE KEY", "\"d\":", "\"qi\":"] {
+        let found = everything.lines().find(|line| line.contains(secret));
+        assert!(found.is_none(), "a secret is told: {found:?}");
+    }
+}
