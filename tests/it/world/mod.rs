@@ -27,7 +27,7 @@ use database::{Database, Template};
 pub const ROOT: &str = "root-token-of-the-tests";
 pub const ISSUER: &str = "https://cp.example";
 pub const AUDIENCE: &str = "data-plane";
-const KEK: [u8; 32] = [7; 32];
+pub const KEK: [u8; 32] = [7; 32];
 
 /// Declares a test that runs on both databases: `name::sqlite` and `name::postgres`.
 macro_rules! on_both {
