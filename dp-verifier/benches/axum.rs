@@ -80,7 +80,7 @@ fn license() -> (String, String) {
     let n = B64.encode(pair.public_key().modulus().big_endian_without_leading_zero());
     let jwk = json!({ "kty": "RSA", "n": n, "e": "AQAB", "kid": "key-1" });
     let header = json!({ "alg": "RS256", "typ": "license+jwt", "kid": "key-1" });
-    let golden = include_str!("../../cp-contracts/golden/2.5.0/license_claims.json");
+    let golden = include_str!("../../cp-contracts/golden/2.6.0/license_claims.json");
     let claims: Value = serde_json::from_str(golden).unwrap();
     let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
     let mut signature = vec![0; pair.public_modulus_len()];

@@ -35,7 +35,7 @@ impl Sample {
         #[expect(clippy::disallowed_methods, reason = "the peers know no other clock")]
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
         let now = i64::try_from(now.as_secs()).unwrap();
-        let golden = include_str!("../../cp-contracts/golden/2.5.0/license_claims.json");
+        let golden = include_str!("../../cp-contracts/golden/2.6.0/license_claims.json");
         let mut claims: Value = serde_json::from_str(golden).unwrap();
         let members = claims.as_object_mut().unwrap();
         members.insert("iat".to_owned(), json!(now));

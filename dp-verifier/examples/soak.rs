@@ -92,7 +92,7 @@ fn samples() -> Result<(Verifier, Vec<Sample>), Box<dyn Error>> {
         Ok(format!("{message}.{}", B64.encode(signature)))
     };
     let header = json!({ "alg": "RS256", "typ": "license+jwt", "kid": "key-1" });
-    let golden = include_str!("../../cp-contracts/golden/2.5.0/license_claims.json");
+    let golden = include_str!("../../cp-contracts/golden/2.6.0/license_claims.json");
     let claims: Value = serde_json::from_str(golden)?;
     let mut samples = Vec::new();
     for n in 0..1_000 {

@@ -14,13 +14,15 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ErrorCode::TokenMalformed;
-use crate::{LicenseContext, NotEntitled, Verifier, VerifyError};
+use crate::verifier::Attempt;
+use crate::{LicenseContext, NotEntitled, StatusRefresh, Verifier, VerifyError};
 
 /// Admits requests that have a valid license token, and refuses all others with a problem document.
 ///
 /// The token is taken from the `X-License-Token` header, else from `Authorization: Bearer` when
 /// [that is allowed](Self::or_authorization), else it is the one of the `LICENSE_TOKEN` environment
-/// variable. Handlers take the license as an argument of the type [`LicenseContext`].
+/// variable, else the verifier's [bundled](Verifier::bundled_token) one. A request whose token refers
+/// to a status list that was never asked for [waits](Verifier::refresh_status) for it. Handlers take the license as an argument of the type [`LicenseContext`].
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -53,8 +55,7 @@ impl LicenseLayer {
         Self { verifier, fallback: fallback.map(Arc::from), takes_authorization: false }
     }
 
-    /// Takes this token when a request has none, instead of that of the environment variable; for
-    /// example the [bundled](Verifier::bundled_token) one.
+    /// Takes this token when a request has none, instead of that of the environment variable.
     #[must_use]
     pub fn or_token(mut self, token: Option<&str>) -> Self {
         self.fallback = token.map(Arc::from);
@@ -70,12 +71,28 @@ impl LicenseLayer {
     }
 
     fn license(&self, headers: &HeaderMap) -> Result<LicenseContext, VerifyError> {
+        self.with_token(headers, |token| self.verifier.verify(token))?
+    }
+
+    fn attempt(&self, headers: &HeaderMap) -> Attempt {
+        let attempt = self.with_token(headers, |token| self.verifier.verify_or_wait(token));
+        attempt.unwrap_or_else(|refused| Attempt::Decided(Err(refused)))
+    }
+
+    fn with_token<T>(
+        &self,
+        headers: &HeaderMap,
+        then: impl FnOnce(&str) -> T,
+    ) -> Result<T, VerifyError> {
         let token = match single(headers, LICENSE_TOKEN_HEADER)? {
             None if self.takes_authorization => bearer(headers)?,
             token => token,
         };
-        // No token at all is refused as `token_missing`.
-        self.verifier.verify(token.or(self.fallback.as_deref()).unwrap_or_default())
+        Ok(match token.or(self.fallback.as_deref()) {
+            Some(token) => then(token),
+            // No token at all is refused as `token_missing`.
+            None => then(self.verifier.bundled_token().as_ref().map_or("", |token| token)),
+        })
     }
 }
 
@@ -146,60 +163,85 @@ enum Guard {
     Feature(Arc<str>),
 }
 
-impl Guard {
-    /// Judges a request, and leaves the license with it when it is admitted.
-    fn refusal<B>(&self, request: &mut Request<B>) -> Option<Response> {
-        match self {
-            Self::License(layer) => match layer.license(request.headers()) {
-                Ok(license) => {
-                    request.extensions_mut().insert(license);
-                    None
-                }
-                Err(refused) => Some(refused.into_response()),
-            },
-            Self::Feature(name) => match request.extensions().get::<LicenseContext>() {
-                Some(license) => {
-                    license.require_feature(name).err().map(IntoResponse::into_response)
-                }
-                None => Some(NoLicenseLayer.into_response()),
-            },
+/// Leaves the license with a request that is admitted; else returns the refusal.
+fn refusal<B>(
+    request: &mut Request<B>,
+    decision: Result<LicenseContext, VerifyError>,
+) -> Option<Response> {
+    match decision {
+        Ok(license) => {
+            request.extensions_mut().insert(license);
+            None
         }
+        Err(refused) => Some(refused.into_response()),
     }
 }
 
 impl<S, B> Service<Request<B>> for LicenseService<S>
 where
-    S: Service<Request<B>>,
+    S: Service<Request<B>> + Clone,
     S::Response: IntoResponse,
 {
     type Response = Response;
     type Error = S::Error;
-    type Future = RefusableFuture<S::Future>;
+    type Future = LicenseFuture<S, B>;
 
     fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
         self.inner.poll_ready(context)
     }
 
     fn call(&mut self, mut request: Request<B>) -> Self::Future {
-        let state = match self.guard.refusal(&mut request) {
+        let refusal = match &self.guard {
+            Guard::License(layer) => match layer.attempt(request.headers()) {
+                Attempt::Decided(decision) => refusal(&mut request, decision),
+                Attempt::Pending(refresh) => {
+                    // The service that was polled ready is the one to call later.
+                    let unready = self.inner.clone();
+                    let service = std::mem::replace(&mut self.inner, unready);
+                    let held = Some(Held { service, layer: layer.clone(), request });
+                    return LicenseFuture { state: State::Waiting { refresh, held } };
+                }
+            },
+            Guard::Feature(name) => match request.extensions().get::<LicenseContext>() {
+                Some(license) => {
+                    license.require_feature(name).err().map(IntoResponse::into_response)
+                }
+                None => Some(NoLicenseLayer.into_response()),
+            },
+        };
+        let state = match refusal {
             None => State::Admitted { response: self.inner.call(request) },
             refusal => State::Refused { refusal },
         };
-        RefusableFuture { state }
+        LicenseFuture { state }
     }
+}
+
+/// A request that waits for the status of its license.
+struct Held<S, B> {
+    service: S,
+    layer: LicenseLayer,
+    request: Request<B>,
 }
 
 pin_project_lite::pin_project! {
     /// The response of a service behind a layer of this crate, or its refusal.
-    pub struct RefusableFuture<F> {
+    pub struct LicenseFuture<S, B>
+    where
+        S: Service<Request<B>>,
+    {
         #[pin]
-        state: State<F>,
+        state: State<S, B, S::Future>,
     }
 }
 
 pin_project_lite::pin_project! {
     #[project = Projected]
-    enum State<F> {
+    enum State<S, B, F> {
+        Waiting {
+            refresh: StatusRefresh,
+            held: Option<Held<S, B>>,
+        },
         Admitted {
             #[pin]
             response: F,
@@ -210,23 +252,39 @@ pin_project_lite::pin_project! {
     }
 }
 
-impl<F, R, E> Future for RefusableFuture<F>
+impl<S, B> Future for LicenseFuture<S, B>
 where
-    F: Future<Output = Result<R, E>>,
-    R: IntoResponse,
+    S: Service<Request<B>>,
+    S::Response: IntoResponse,
 {
-    type Output = Result<Response, E>;
+    type Output = Result<Response, S::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
-        match self.project().state.project() {
-            Projected::Admitted { response } => {
-                Poll::Ready(ready!(response.poll(context)).map(IntoResponse::into_response))
-            }
-            // A future that is polled after its end may do as it likes, except panic here.
-            Projected::Refused { refusal } => match refusal.take() {
-                Some(refusal) => Poll::Ready(Ok(refusal)),
-                None => Poll::Pending,
-            },
+        let mut state = self.project().state;
+        loop {
+            let next = match state.as_mut().project() {
+                Projected::Waiting { refresh, held } => {
+                    ready!(Pin::new(refresh).poll(context));
+                    let Some(Held { mut service, layer, mut request }) = held.take() else {
+                        return Poll::Pending;
+                    };
+                    // Decided now, whatever came of asking: nobody waits twice.
+                    let decision = layer.license(request.headers());
+                    match refusal(&mut request, decision) {
+                        None => State::Admitted { response: service.call(request) },
+                        refusal => State::Refused { refusal },
+                    }
+                }
+                Projected::Admitted { response } => {
+                    return response.poll(context).map_ok(IntoResponse::into_response);
+                }
+                // A future that is polled after its end may do as it likes, except panic here.
+                Projected::Refused { refusal } => match refusal.take() {
+                    Some(refusal) => return Poll::Ready(Ok(refusal)),
+                    None => return Poll::Pending,
+                },
+            };
+            state.set(next);
         }
     }
 }

@@ -6,8 +6,8 @@
 //! the token's last bytes, which are signature and differ between any two tokens, and taken only
 //! when the *whole* token is equal: caches keyed by a part of the token have handed out other
 //! people's claims. Only successes are kept, so nobody without a genuine token can displace one. A
-//! hit allocates nothing and takes no lock; the times are judged again and the key set must be the
-//! one that verified, so that a cached token ends exactly when an uncached one does.
+//! hit allocates nothing and takes no lock; the times and the status are judged again and the key set
+//! must be the one that verified, so that a cached token ends exactly when an uncached one does.
 //!
 //! The table is set-associative, like a processor's cache, because its bound is then its shape: no
 //! list of uses to maintain, no sweeping.
@@ -70,19 +70,12 @@ impl Cache {
         (entries > 0).then(|| Self { buckets, hasher: RandomState::new(), hits, misses })
     }
 
-    /// The license of a token that these keys have verified, when `is_current` says that its times
-    /// still hold.
-    pub(crate) fn find(
-        &self,
-        token: &str,
-        keys: &Arc<KeySet>,
-        is_current: impl FnOnce(&LicenseContext) -> bool,
-    ) -> Option<LicenseContext> {
+    /// The license of a token that these keys have verified, to be judged anew.
+    pub(crate) fn find(&self, token: &str, keys: &Arc<KeySet>) -> Option<LicenseContext> {
         let found = self.place(token).and_then(|(hash, bucket)| {
             let bucket = bucket.load();
             let entry = bucket.iter().flatten().find(|entry| entry.is(hash, token))?;
-            let is_valid = Arc::ptr_eq(&entry.keys, keys) && is_current(&entry.license);
-            is_valid.then(|| entry.license.clone())
+            Arc::ptr_eq(&entry.keys, keys).then(|| entry.license.clone())
         });
         let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Relaxed);

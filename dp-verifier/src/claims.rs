@@ -1,24 +1,26 @@
 //! The claims of a license token: reading them strictly, and the rules they must satisfy.
 
-use chrono::{DateTime, NaiveDateTime, Utc};
-use cp_contracts::{
-    ContractVersion, DeploymentClaims, DeploymentLicenseClaims, DeploymentType, Enforcement,
-    LicenseBodyClaims, OnStale, OrganizationClaims, PlanClaims, StatusClaim, StatusListRef,
-    SubscriptionClaims,
-};
+mod read;
+
+use cp_contracts::{ContractVersion, DeploymentLicenseClaims};
 use semver::Version;
 use serde_json::{Map, Value};
-use uuid::Uuid;
 
+pub(crate) use self::read::object;
 use crate::ErrorCode::{
     AudienceWrong, ClaimsInvalid, ContractUnsupported, Expired, IssuerWrong, NotYetValid,
 };
 use crate::error::quoted;
-use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
+use crate::json::{Fault, document};
 use crate::{LicenseState, VerifyError};
 
 /// The last second of the year 9999, in seconds since 1970: no date is later.
 pub(crate) const MAX_DATE: i64 = 253_402_300_799;
+
+/// Whether a number of seconds since 1970 is a date.
+pub(crate) fn is_date(seconds: i64) -> bool {
+    (0..=MAX_DATE).contains(&seconds)
+}
 
 /// The longest grace that is granted, whatever a token says, in seconds: 90 days. A license that
 /// never ends shall be one that says so in its `exp`.
@@ -57,26 +59,37 @@ impl Times {
     pub(crate) fn end(&self, max_grace: i64) -> i64 {
         self.exp.saturating_add(self.grace.clamp(0, max_grace))
     }
+
+    fn plausible(&self) -> Result<(), VerifyError> {
+        let Self { iat, nbf, exp, .. } = *self;
+        if [iat, nbf, exp].iter().any(|date| !is_date(*date)) {
+            return Err(VerifyError::new(ClaimsInvalid, "iat, nbf or exp is not a date"));
+        }
+        if exp <= nbf || exp < iat {
+            return Err(VerifyError::new(ClaimsInvalid, "exp is not after nbf and iat"));
+        }
+        Ok(())
+    }
 }
 
 impl Rules {
-    /// Reads the payload of a token and judges it at `now`, in seconds since 1970.
+    /// Reads the payload of a token: everything that must hold at any time.
     ///
-    /// The order of refusals is fixed: JSON, issuer, audience, contract, times, everything else.
-    pub(crate) fn judge(
+    /// The order of refusals is fixed: JSON, issuer, audience, contract, everything else. `now`, in
+    /// seconds since 1970, matters only for what is no license of this contract.
+    pub(crate) fn read(
         &self,
         payload: &[u8],
         now: i64,
-    ) -> Result<(DeploymentLicenseClaims, LicenseState), VerifyError> {
+    ) -> Result<DeploymentLicenseClaims, VerifyError> {
         let claims: DeploymentLicenseClaims =
             document(payload).map_err(|fault| self.first_refusal(payload, &fault, now))?;
         self.issuer(Some(&claims.iss))?;
         self.audience(Some(&claims.aud))?;
         contract(claims.contract.as_ref())?;
-        self.times(&Times::of(&claims), now)?;
-        consistent(&claims)?;
-        let state = self.state(&claims, now);
-        Ok((claims, state))
+        Times::of(&claims).plausible()?;
+        self.consistent(&claims)?;
+        Ok(claims)
     }
 
     /// How a license stands whose times hold.
@@ -115,14 +128,15 @@ impl Rules {
             .and_then(|()| contract(text("contract").and_then(|text| text.parse().ok()).as_ref()))
             .and_then(|()| match (date("iat"), date("nbf"), date("exp")) {
                 (Some(iat), Some(nbf), Some(exp)) => {
-                    self.times(&Times { iat, nbf, exp, grace }, now)
+                    let times = Times { iat, nbf, exp, grace };
+                    times.plausible().and_then(|()| self.times(&times, now))
                 }
                 _ => Ok(()),
             });
         refusal.err().unwrap_or_else(|| invalid(fault))
     }
 
-    fn issuer(&self, iss: Option<&str>) -> Result<(), VerifyError> {
+    pub(crate) fn issuer(&self, iss: Option<&str>) -> Result<(), VerifyError> {
         let told = match iss {
             Some(iss) if iss == self.issuer => return Ok(()),
             Some(iss) => format!("issued by {}", quoted(iss)),
@@ -144,12 +158,6 @@ impl Rules {
     /// and then for the grace that the token itself grants.
     pub(crate) fn times(&self, times: &Times, now: i64) -> Result<(), VerifyError> {
         let Times { iat, nbf, exp, .. } = *times;
-        if [iat, nbf, exp].iter().any(|date| !(0..=MAX_DATE).contains(date)) {
-            return Err(VerifyError::new(ClaimsInvalid, "iat, nbf or exp is not a date"));
-        }
-        if exp <= nbf || exp < iat {
-            return Err(VerifyError::new(ClaimsInvalid, "exp is not after nbf and iat"));
-        }
         // Dates are bounded above, so only a clock can come near the ends of i64.
         if now >= times.end(self.max_grace).saturating_add(self.leeway) {
             return Err(VerifyError::new(
@@ -164,15 +172,40 @@ impl Rules {
                 format!("begins in {} s", nbf.saturating_sub(now)),
             ));
         }
-        if iat > latest_begin {
-            let ahead = iat.saturating_sub(now);
-            return Err(VerifyError::new(NotYetValid, format!("issued {ahead} s in the future")));
+        self.issued(iat, now)
+    }
+
+    /// Nothing is issued in the future.
+    pub(crate) fn issued(&self, iat: i64, now: i64) -> Result<(), VerifyError> {
+        if iat <= now.saturating_add(self.leeway) {
+            return Ok(());
         }
-        Ok(())
+        let ahead = iat.saturating_sub(now);
+        Err(VerifyError::new(NotYetValid, format!("issued {ahead} s in the future")))
+    }
+
+    fn consistent(&self, claims: &DeploymentLicenseClaims) -> Result<(), VerifyError> {
+        if claims.license.seat_cap < 0 {
+            return Err(VerifyError::new(ClaimsInvalid, "license.seat_cap is negative"));
+        }
+        match &claims.status {
+            Some(status) => self.own("status.status_list.uri", &status.status_list.uri),
+            None => Ok(()),
+        }
+    }
+
+    /// Whether a URL is the issuer's own. What a token says must never lead a data plane elsewhere.
+    pub(crate) fn own(&self, member: &str, url: &str) -> Result<(), VerifyError> {
+        let issuer = self.issuer.strip_suffix('/').unwrap_or(&self.issuer);
+        if url.strip_prefix(issuer).is_some_and(|path| path.starts_with('/')) {
+            return Ok(());
+        }
+        let detail = format!("{member} is {}, which is not the issuer's", quoted(url));
+        Err(VerifyError::new(ClaimsInvalid, detail))
     }
 }
 
-fn contract(version: Option<&Version>) -> Result<(), VerifyError> {
+pub(crate) fn contract(version: Option<&Version>) -> Result<(), VerifyError> {
     match version {
         Some(version) if ContractVersion::of(version).is_none() => {
             let version = quoted(&version.to_string());
@@ -183,132 +216,4 @@ fn contract(version: Option<&Version>) -> Result<(), VerifyError> {
         }
         _ => Ok(()),
     }
-}
-
-fn consistent(claims: &DeploymentLicenseClaims) -> Result<(), VerifyError> {
-    let license = &claims.license;
-    if license.seat_cap < 0 {
-        return Err(VerifyError::new(ClaimsInvalid, "license.seat_cap is negative"));
-    }
-    Ok(())
-}
-
-/// Reads an object of the contract: from an object only, every known member once and of its type,
-/// unknown ones kept.
-macro_rules! object {
-    ($name:ident { $($field:ident = $member:literal),+ $(,)? }) => {
-        impl<'a> Read<'a> for $name {
-            fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
-                $(let mut $field = None;)+
-                let mut extra = Map::new();
-                reader.object(|reader, name| match &*name {
-                    $($member => keep(reader, $member, &mut $field),)+
-                    _ => keep_unknown(reader, name, &mut extra),
-                })?;
-                Ok(Self { $($field: found($field, $member)?,)+ extra })
-            }
-        }
-    };
-}
-
-object!(DeploymentLicenseClaims {
-    iss = "iss",
-    aud = "aud",
-    sub = "sub",
-    jti = "jti",
-    iat = "iat",
-    nbf = "nbf",
-    exp = "exp",
-    license = "license",
-    status = "status",
-    enforcement = "enforcement",
-    cp_base_url = "cp_base_url",
-    rbac_endpoint = "rbac_endpoint",
-    contract = "contract",
-});
-
-object!(LicenseBodyClaims {
-    license_id = "license_id",
-    seat_cap = "seat_cap",
-    features = "features",
-    organization = "organization",
-    deployment = "deployment",
-    subscription = "subscription",
-    plan = "plan",
-    limits = "limits",
-});
-
-object!(OrganizationClaims {
-    id = "id",
-    name = "name",
-    slug = "slug",
-    external_id = "external_id",
-    status = "status",
-});
-
-object!(DeploymentClaims {
-    id = "id",
-    name = "name",
-    kind = "type",
-    region = "region",
-    api_base_url = "api_base_url",
-    status = "status",
-});
-
-object!(SubscriptionClaims {
-    id = "id",
-    status = "status",
-    seat_cap = "seat_cap",
-    starts_at = "starts_at",
-    ends_at = "ends_at",
-    trial_ends_at = "trial_ends_at",
-    external_id = "external_id",
-});
-
-object!(PlanClaims {
-    code = "code",
-    name = "name",
-    description = "description",
-    default_features = "default_features",
-});
-
-object!(StatusClaim { status_list = "status_list" });
-
-object!(StatusListRef { idx = "idx", uri = "uri" });
-
-object!(Enforcement {
-    status_max_age = "status_max_age",
-    on_stale = "on_stale",
-    grace_seconds = "grace_seconds",
-});
-
-/// Reads a string and what it stands for.
-macro_rules! from_text {
-    ($($name:ty: $what:literal, $parse:expr;)+) => {$(
-        impl<'a> Read<'a> for $name {
-            fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
-                let text = reader.string()?;
-                let parse: fn(&str) -> Option<Self> = $parse;
-                parse(&text).ok_or(Fault::new(&$what))
-            }
-        }
-    )+};
-}
-
-from_text! {
-    // The other forms that the uuid crate reads, such as `urn:uuid:…`, are not in the contract.
-    Uuid: "must be a hyphenated UUID",
-        |text| (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
-    Version: "must be a semantic version", |text| text.parse().ok();
-    DateTime<Utc>: "must be an RFC 3339 timestamp", timestamp;
-    DeploymentType: "must be a deployment type", |text| Some(text.into());
-    OnStale: "must be an enforcement", |text| Some(text.into());
-}
-
-/// RFC 3339, or the same without an offset, as issuers of contract 1.x wrote UTC.
-fn timestamp(text: &str) -> Option<DateTime<Utc>> {
-    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
-        return Some(at.to_utc());
-    }
-    NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok().map(|at| at.and_utc())
 }

@@ -4,9 +4,10 @@ mod kept;
 
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 
 use self::kept::Keeper;
+use crate::memory::Memory;
 
 /// Tells the time, so that an app or a test can decide it.
 ///
@@ -39,46 +40,44 @@ impl Clock for SystemClock {
 /// By how many seconds a clock may be behind the evidence before it is not believed.
 const TOLERANCE: i64 = 300;
 
-/// The latest time that an issuer has testified to by signing a token at it.
+/// The latest time that an issuer has testified to by signing something at it.
 ///
 /// Setting a clock back must not bring expired licenses to life. The floor is what was signed and
 /// not what this clock once said: a clock that was wrong for a moment, far in the future, would
 /// otherwise end every license for good.
-#[derive(Debug)]
 pub(crate) struct TimeFloor {
-    seconds: Arc<AtomicI64>,
+    memory: Arc<Memory>,
     keeper: Option<Keeper>,
 }
 
 impl TimeFloor {
     pub(crate) fn new(seconds: i64) -> Self {
-        Self { seconds: Arc::new(AtomicI64::new(seconds)), keeper: None }
+        Self { memory: Arc::new(Memory::passing(seconds)), keeper: None }
     }
 
-    /// The same, together with what a file remembers, and from now on kept in it.
-    pub(crate) fn kept_in(self, path: &Path) -> Result<Self, String> {
-        let remembered = kept::load(path)?.unwrap_or_default();
-        self.seconds.fetch_max(remembered, Relaxed);
-        let keeper = Keeper::start(path, Arc::clone(&self.seconds))?;
-        Ok(Self { keeper: Some(keeper), ..self })
+    /// At least this, and what a file remembers; from now on kept in it.
+    pub(crate) fn kept_in(path: &Path, seconds: i64) -> Result<Self, String> {
+        let memory = Arc::new(Memory::open(path, seconds)?);
+        let keeper = Some(Keeper::start(Arc::clone(&memory))?);
+        Ok(Self { memory, keeper })
+    }
+
+    /// What else is remembered.
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     pub(crate) fn seconds(&self) -> i64 {
-        self.seconds.load(Relaxed)
+        self.memory.floor.load(Relaxed)
     }
 
     pub(crate) fn raise(&self, issued_at: i64) {
-        let before = self.seconds.fetch_max(issued_at, Relaxed);
+        let before = self.memory.floor.fetch_max(issued_at, Relaxed);
         if issued_at > before
             && let Some(keeper) = &self.keeper
         {
             keeper.note(issued_at);
         }
-    }
-
-    /// Why the file could not be written the last time.
-    pub(crate) fn last_error(&self) -> Option<String> {
-        self.keeper.as_ref().and_then(Keeper::last_error)
     }
 
     /// Whether a clock says a time that cannot be.

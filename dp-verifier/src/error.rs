@@ -1,4 +1,4 @@
-//! Why a token was refused.
+//! Why a token or another signed document was refused.
 
 use std::{borrow::Cow, fmt};
 
@@ -15,6 +15,11 @@ pub struct VerifyError {
 impl VerifyError {
     pub(crate) fn new(code: ErrorCode, detail: impl Into<Cow<'static, str>>) -> Self {
         Self { code, detail: detail.into() }
+    }
+
+    /// The same refusal, of a document that stands in another one as `member`.
+    pub(crate) fn within(self, member: &str) -> Self {
+        Self::new(self.code, format!("{member}: {}", self.detail))
     }
 
     /// The kind of refusal. Match on this, never on the texts.
@@ -44,6 +49,32 @@ pub(crate) fn quoted(text: &str) -> String {
     let shown: String = text.chars().take(64).collect();
     format!("\"{}\"{}", shown.escape_debug(), if cut { "…" } else { "" })
 }
+
+/// A status list or license file that was not taken. Nothing has changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ImportError(pub(crate) VerifyError);
+
+impl ImportError {
+    /// The kind of refusal. Match on this, never on the texts.
+    #[must_use]
+    pub fn code(&self) -> ErrorCode {
+        self.0.code
+    }
+
+    /// What is wrong with this document.
+    #[must_use]
+    pub fn detail(&self) -> &str {
+        &self.0.detail
+    }
+}
+
+impl fmt::Display for ImportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+impl std::error::Error for ImportError {}
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal, $advice:literal;)+) => {
@@ -125,7 +156,7 @@ codes! {
         "Wait until the license begins; if it should be valid already, check this machine's clock.";
     /// The signed claims are not those of a license.
     ClaimsInvalid = "claims_invalid", 401,
-        "The issuer signed something that is not a license of this contract. Report it to the vendor.";
+        "The issuer signed something that is not a document of this contract. Report it to the vendor.";
     /// The claims are of a major version of the contract that this verifier does not know.
     ContractUnsupported = "contract_unsupported", 401,
         "Update the data plane to a version that knows this contract.";
@@ -144,6 +175,15 @@ codes! {
     /// The clock is behind what an issuer has testified to, and the verifier insists on a right one.
     ClockAnomaly = "clock_anomaly", 503,
         "Set this machine's clock, and see that it keeps the time over restarts.";
+    /// A status list or license file is older than one that was taken, or the same again.
+    Replayed = "replayed", 403,
+        "Use the newest file; if this is the newest, it was taken already and nothing needs to be done.";
+    /// A license file belongs to another license or deployment than the one before.
+    OtherLicense = "other_license", 403,
+        "Use the file that was made for this deployment, or give each deployment its own state file.";
+    /// What was to be remembered could not be written to the state file.
+    StateUnwritable = "state_unwritable", 503,
+        "See that the state file's directory exists, can be written and has room.";
 }
 
 impl fmt::Display for ErrorCode {

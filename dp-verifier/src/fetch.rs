@@ -1,4 +1,4 @@
-//! Keys from a URL, refreshed by a thread of its own.
+//! Keys from a URL, refreshed by a thread of its own; and the status lists that tokens refer to.
 //!
 //! # Design
 //!
@@ -8,6 +8,7 @@
 //! decide that a request waits for the network. Issuers publish a key long before it signs, so a
 //! genuine token meets that case only after an outage.
 
+mod lists;
 mod source;
 mod store;
 
@@ -17,8 +18,12 @@ use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use self::source::{Answer, Source};
+use ureq::tls::TlsConfig;
+
+use self::lists::ListFetcher;
+use self::source::{Answer, KEY_SET, Source};
 use self::store::Stored;
+use crate::status_list::StatusLists;
 use crate::verifier::{Keys, Snapshot};
 use crate::{BuildError, Clock, KeySet, Verifier, VerifierBuilder};
 
@@ -117,7 +122,7 @@ impl Verifier {
     /// How the fetched keys are doing; none when the keys do not come from a URL.
     #[must_use]
     pub fn keys_health(&self) -> Option<KeysHealth> {
-        self.refresher().map(|refresher| refresher.shared.state().health.clone())
+        self.fetching().map(|fetching| fetching.keys.shared.state().health.clone())
     }
 
     /// Fetches the keys now and waits for the outcome, for seconds if need be; does nothing when the
@@ -128,8 +133,14 @@ impl Verifier {
     /// [`FetchError`] when the set could not be fetched or is refused, and the last good one stays;
     /// or when it could not be stored.
     pub fn refresh_keys(&self) -> Result<(), FetchError> {
-        self.refresher().map_or(Ok(()), |refresher| refresher.shared.refresh_now())
+        self.fetching().map_or(Ok(()), |fetching| fetching.keys.shared.refresh_now())
     }
+}
+
+/// What is fetched for a verifier.
+pub(crate) struct Fetching {
+    pub(crate) keys: Arc<Refresher>,
+    pub(crate) lists: ListFetcher,
 }
 
 /// The verifier's end of the thread. Dropping it ends the thread.
@@ -138,7 +149,8 @@ pub(crate) struct Refresher {
 }
 
 impl Refresher {
-    /// Asks for a refresh because a token named a key that is not in the set.
+    /// Asks for a refresh because something names a key that is not in the set; what, is told so
+    /// that it asks once.
     pub(crate) fn report_unknown(&self, kid: &str) {
         let mut state = self.shared.state();
         // A name that was asked for in vain is not asked for again until the set changes. When the
@@ -177,9 +189,21 @@ struct State {
     is_over: bool,
 }
 
+/// Keys that are being fetched, before there is a verifier that has lists.
 pub(crate) struct Started {
     pub(crate) keys: Arc<Keys>,
-    pub(crate) refresher: Refresher,
+    refresher: Refresher,
+    tls: Option<TlsConfig>,
+    cooldown: Duration,
+}
+
+impl Started {
+    /// Has the status lists fetched as well.
+    pub(crate) fn with_lists(self, lists: &Arc<StatusLists>) -> Result<Fetching, BuildError> {
+        let keys = Arc::new(self.refresher);
+        let lists = ListFetcher::start(lists, Arc::clone(&keys), self.tls, self.cooldown);
+        Ok(Fetching { keys, lists: lists.map_err(BuildError::KeysUrl)? })
+    }
 }
 
 /// Starts the thread. Returns when there are keys, or when the first request has failed.
@@ -188,7 +212,10 @@ pub(crate) fn start(
     settings: FetchSettings,
     clock: Arc<dyn Clock>,
 ) -> Result<Started, BuildError> {
-    let mut source = Source::new(url, settings.ca.as_deref()).map_err(BuildError::KeysUrl)?;
+    let tls = settings.ca.as_deref().map(source::trusting).transpose();
+    let tls = tls.map_err(BuildError::KeysUrl)?;
+    let mut source = Source::new(url, tls.clone(), KEY_SET).map_err(BuildError::KeysUrl)?;
+    let cooldown = settings.cooldown;
     let nothing = Snapshot { keys: Arc::new(KeySet::default()), good_until: i64::MIN };
     let keys = Arc::new(Keys::from_pointee(nothing));
     let health = KeysHealth { fetched_at: None, last_error: None, attempts: 0 };
@@ -216,7 +243,7 @@ pub(crate) fn start(
     if !is_restored {
         shared.wait_for_attempt(0);
     }
-    Ok(Started { keys, refresher: Refresher { shared } })
+    Ok(Started { keys, refresher: Refresher { shared }, tls, cooldown })
 }
 
 impl Shared {
@@ -248,7 +275,7 @@ impl Shared {
         let fetched_at = self.clock.now();
         let keys = match answer {
             Answer::Unchanged => Arc::clone(&self.keys.load().keys),
-            Answer::Set { body, etag } => {
+            Answer::Body { body, etag } => {
                 let keys = KeySet::from_json(&body).map_err(|error| error.to_string())?;
                 source.remember(body, etag);
                 self.state().unknown.clear();

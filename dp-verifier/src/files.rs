@@ -13,11 +13,22 @@ pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// Whether others than the owner may read or write a file. Only Unix tells.
+pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
+    #[cfg(unix)]
+    let is_open = fs::metadata(path)
+        .map(|file| std::os::unix::fs::PermissionsExt::mode(&file.permissions()) & 0o077 != 0);
+    #[cfg(not(unix))]
+    let is_open = fs::metadata(path).map(|_| false);
+    is_open
+}
+
 /// Replaces a file as a whole: after a crash there is the old one or the new one. Only its owner may
 /// read and write it.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(format!(".{}.new", std::process::id()));
+    // Nobody else writes to a name that has both: a thread does one thing at a time.
+    name.push(format!(".{}.{:?}.new", std::process::id(), std::thread::current().id()));
     let new = path.with_file_name(name);
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -12,8 +12,6 @@ mod read;
 
 use std::borrow::Cow;
 
-use serde_json::Value;
-
 pub(crate) use self::read::{found, keep, keep_unknown};
 
 /// How many objects and arrays may be open at once.
@@ -159,7 +157,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn array(&mut self) -> Result<Vec<Value>> {
+    fn array<T: Read<'a>>(&mut self) -> Result<Vec<T>> {
         if !self.take(b'[') {
             return Err(Fault::new(&"must be an array"));
         }
@@ -167,7 +165,7 @@ impl<'a> Reader<'a> {
         let mut items = Vec::new();
         if !self.take(b']') {
             loop {
-                items.push(Value::read(self)?);
+                items.push(T::read(self)?);
                 if self.take(b']') {
                     break;
                 }

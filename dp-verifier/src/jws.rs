@@ -4,7 +4,9 @@ use std::borrow::Cow;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use cp_contracts::{LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP};
+use cp_contracts::{
+    LICENSE_FILE_TYP, LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP, SIGNING_KEY_TYP, STATUS_LIST_TYP,
+};
 use serde_json::{Map, Value};
 
 use crate::ErrorCode::{
@@ -16,14 +18,14 @@ use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, keep, keep_unknown};
 use crate::rsa::PublicKey;
 
-/// Longer texts are not looked at, in bytes. Issuers stay under 6 KiB.
+/// Longer license tokens are not looked at, in bytes. Issuers stay under 6 KiB.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;
 
 /// The longest header segment, in bytes of base64url.
 const MAX_HEADER: usize = 1024;
 
 /// Header members that change what a signature means, or where its key comes from. None is ever in
-/// a license token, and a reader that honoured one of them could be led astray (RFC 8725 §3.10).
+/// what an issuer signs, and a reader that honoured one of them could be led astray (RFC 8725 §3.10).
 const FORBIDDEN: [&str; 11] =
     ["crit", "b64", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc", "cty"];
 
@@ -32,13 +34,22 @@ const FORBIDDEN: [&str; 11] =
 pub(crate) struct Kind {
     /// The `typ` that the header must have; `None` takes every JWS, for test vectors.
     typ: Option<&'static str>,
+    /// Longer texts are not looked at, in bytes.
+    pub(crate) max: usize,
 }
 
 impl Kind {
-    pub(crate) const LICENSE: Self = Self { typ: Some(LICENSE_TOKEN_TYP) };
+    pub(crate) const LICENSE: Self = Self::of(LICENSE_TOKEN_TYP, MAX_TOKEN);
+    pub(crate) const STATUS_LIST: Self = Self::of(STATUS_LIST_TYP, 1024 * 1024);
+    pub(crate) const LICENSE_FILE: Self = Self::of(LICENSE_FILE_TYP, 512 * 1024);
+    pub(crate) const SIGNING_KEY: Self = Self::of(SIGNING_KEY_TYP, 8 * 1024);
+
+    const fn of(typ: &'static str, max: usize) -> Self {
+        Self { typ: Some(typ), max }
+    }
 
     #[cfg(test)]
-    pub(crate) const ANY: Self = Self { typ: None };
+    pub(crate) const ANY: Self = Self { typ: None, max: MAX_TOKEN };
 }
 
 /// Checks everything about a token that does not depend on its claims, and returns its payload.
@@ -54,8 +65,8 @@ pub(crate) fn open<'k>(
     if token.is_empty() {
         return Err(VerifyError::new(TokenMissing, "there is no token"));
     }
-    if token.len() > MAX_TOKEN {
-        let detail = format!("it has more than {MAX_TOKEN} bytes");
+    if token.len() > kind.max {
+        let detail = format!("it has more than {} bytes", kind.max);
         return Err(VerifyError::new(TokenTooLarge, detail));
     }
     let parts = token.rsplit_once('.').and_then(|(message, signature)| {
@@ -86,6 +97,16 @@ pub(crate) fn open<'k>(
         return Err(VerifyError::new(SignatureInvalid, detail));
     }
     Ok(payload)
+}
+
+/// The payload of a JWS that is not checked yet: for documents that bring the keys to check them
+/// by. [`open`] must follow before anything else is done with what it says.
+pub(crate) fn unchecked_payload(text: &str) -> Result<Vec<u8>, VerifyError> {
+    let mut segments = text.split('.').map(decode);
+    match (segments.next(), segments.next(), segments.next(), segments.next()) {
+        (Some(Some(_)), Some(Some(payload)), Some(Some(_)), None) => Ok(payload),
+        _ => Err(VerifyError::new(TokenMalformed, "is not three segments of base64url")),
+    }
 }
 
 /// base64url without padding, white space or other spellings of the same bytes (RFC 4648 §3.5, §5).
@@ -121,7 +142,7 @@ impl Header<'_> {
             (Some(_), None) => return Err(VerifyError::new(TypWrong, "typ is not a string")),
         }
         if let Some(name) = FORBIDDEN.iter().find(|name| self.others.contains_key(**name)) {
-            let detail = format!("its header has {name}, which no license token has");
+            let detail = format!("its header has {name}, which no issuer of ours writes");
             return Err(VerifyError::new(TokenMalformed, detail));
         }
         text(&self.kid)

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
+use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
@@ -26,9 +27,9 @@ const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// Keys that are not for RS256 signatures are left out, as RFC 7517 §5 asks. A set that names a key
 /// twice, shows private or symmetric material, or has a broken or weak RSA key is refused entirely:
 /// whoever publishes such a set has lost control of it.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct KeySet {
-    keys: HashMap<String, PublicKey>,
+    keys: HashMap<String, Arc<PublicKey>>,
 }
 
 impl KeySet {
@@ -63,7 +64,7 @@ impl KeySet {
                 return Err(refuse("has a kid that another key has".to_owned()));
             }
             if let Some((kid, key)) = signing_key(entry).map_err(|what| refuse(what.to_owned()))? {
-                keys.insert(kid, key);
+                keys.insert(kid, Arc::new(key));
             }
         }
         Ok(Self { keys })
@@ -83,7 +84,23 @@ impl KeySet {
 
     /// The key of exactly this name. There is no trying of other keys.
     pub(crate) fn find(&self, kid: &str) -> Option<&PublicKey> {
-        self.keys.get(kid)
+        self.keys.get(kid).map(|key| &**key)
+    }
+
+    /// These keys and those of another set; of two of the same name, the one that is here.
+    pub(crate) fn with(&self, others: &Self) -> Self {
+        let mut keys = others.keys.clone();
+        keys.extend(self.keys.iter().map(|(kid, key)| (kid.clone(), Arc::clone(key))));
+        Self { keys }
+    }
+
+    /// Adds the key that a JWK is, unless there is one of its name. A key for something else is
+    /// left out.
+    pub(crate) fn add(&mut self, jwk: &Map<String, Value>) -> Result<(), &'static str> {
+        if let Some((kid, key)) = signing_key(jwk)? {
+            self.keys.entry(kid).or_insert_with(|| Arc::new(key));
+        }
+        Ok(())
     }
 }
 

@@ -29,7 +29,8 @@
 //! a `kid` and none of the members that could redirect a reader; the signature by exactly that key;
 //! then strict JSON claims with the configured issuer and audience, a supported contract, valid
 //! times, and every known member of its type. Members that this version does not know are kept.
-//! What is admitted is in one [`LicenseState`].
+//! Then its entry in the issuer's status list decides whether it was taken back. What is admitted is
+//! in one [`LicenseState`].
 //!
 //! # Features
 //!
@@ -37,7 +38,7 @@
 //! | --- | --- |
 //! | `ring` (default) | signatures by ring |
 //! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster and needs a C compiler; wins over `ring` |
-//! | `fetch` | keys from a URL, refreshed in the background, on a thread and without tokio |
+//! | `fetch` | keys from a URL and status lists, refreshed in the background without tokio |
 //! | `axum` | [`LicenseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
 //! | `cli` | the command `dp-verify` |
 //!
@@ -48,7 +49,6 @@
 
 #[cfg(feature = "axum")]
 mod axum;
-mod bundle;
 mod cache;
 mod claims;
 mod clock;
@@ -57,24 +57,33 @@ mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod files;
+mod import;
 mod json;
 mod jws;
 mod keys;
 mod license;
+mod license_file;
+mod memory;
+mod report;
 mod rsa;
 mod state;
+mod status_list;
+mod verdict;
 mod verifier;
 
 #[cfg(feature = "axum")]
-pub use axum::{FeatureLayer, LicenseLayer, LicenseService, NoLicenseLayer, RefusableFuture};
+pub use axum::{FeatureLayer, LicenseFuture, LicenseLayer, LicenseService, NoLicenseLayer};
 pub use cache::CacheStats;
 pub use clock::{Clock, SystemClock};
 pub use cp_contracts;
 pub use entitlement::NotEntitled;
-pub use error::{ErrorCode, VerifyError};
+pub use error::{ErrorCode, ImportError, VerifyError};
 #[cfg(feature = "fetch")]
 pub use fetch::{FetchError, KeysHealth};
+pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
 pub use license::{LicenseContext, Limit};
+pub use report::{ReportError, usage_report};
 pub use state::LicenseState;
+pub use status_list::StatusRefresh;
 pub use verifier::{BuildError, Verifier, VerifierBuilder, check_claims};

@@ -1,5 +1,6 @@
 //! What a verified token entitles to.
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +14,8 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{MAX_GRACE, Times};
-use crate::{LicenseState, NotEntitled};
+use crate::status_list::{Slot, Statement};
+use crate::{KeySet, LicenseState, NotEntitled};
 
 /// A verified license.
 ///
@@ -24,10 +26,17 @@ use crate::{LicenseState, NotEntitled};
 /// ```compile_fail
 /// let forged = dp_verifier::LicenseContext { claims: Default::default() };
 /// ```
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone)]
 pub struct LicenseContext {
-    claims: Arc<DeploymentLicenseClaims>,
+    verified: Arc<Verified>,
     state: LicenseState,
+}
+
+/// A token's claims, and where its status is found.
+struct Verified {
+    claims: DeploymentLicenseClaims,
+    /// None when the token has no status, or there are too many lists.
+    slot: Option<Arc<Slot>>,
 }
 
 /// How much of something a license includes.
@@ -71,15 +80,29 @@ impl Limit {
 }
 
 impl LicenseContext {
-    pub(crate) fn new(claims: DeploymentLicenseClaims, state: LicenseState) -> Self {
-        Self { claims: Arc::new(claims), state }
+    /// A license whose state is not judged yet.
+    pub(crate) fn new(claims: DeploymentLicenseClaims, slot: Option<Arc<Slot>>) -> Self {
+        Self { verified: Arc::new(Verified { claims, slot }), state: LicenseState::Valid }
+    }
+
+    /// What is known of the status of the token, whose index is `idx`.
+    pub(crate) fn statement(&self, idx: u64, keys: &Arc<KeySet>) -> Statement {
+        match &self.verified.slot {
+            Some(slot) => slot.statement(idx, keys),
+            None => Statement::None("there are too many status lists"),
+        }
+    }
+
+    pub(crate) fn slot(&self) -> Option<&Arc<Slot>> {
+        self.verified.slot.as_ref()
     }
 
     pub(crate) fn in_state(self, state: LicenseState) -> Self {
         Self { state, ..self }
     }
 
-    /// How the license stood when it was verified, for this request.
+    /// How the license stood when it was verified, for this request;
+    /// [`Verifier::state_of`](crate::Verifier::state_of) tells how it stands now.
     #[must_use]
     pub fn state(&self) -> LicenseState {
         self.state
@@ -204,20 +227,20 @@ impl LicenseContext {
     /// The token's own id, its `jti`.
     #[must_use]
     pub fn token_id(&self) -> Uuid {
-        self.claims.jti
+        self.claims().jti
     }
 
     /// From when on the token is no longer valid, in seconds since 1970-01-01T00:00:00Z.
     #[must_use]
     pub fn expires_at(&self) -> i64 {
-        self.claims.exp
+        self.claims().exp
     }
 
     /// How long the token is valid after `now`, which is in seconds since 1970-01-01T00:00:00Z;
     /// zero when it is over.
     #[must_use]
     pub fn expires_in(&self, now: i64) -> Duration {
-        let left = u64::try_from(self.claims.exp.saturating_sub(now)).unwrap_or_default();
+        let left = u64::try_from(self.claims().exp.saturating_sub(now)).unwrap_or_default();
         Duration::from_secs(left)
     }
 
@@ -226,17 +249,31 @@ impl LicenseContext {
     /// it is [`expires_at`](Self::expires_at).
     #[must_use]
     pub fn grace_until(&self) -> i64 {
-        Times::of(&self.claims).end(MAX_GRACE)
+        Times::of(self.claims()).end(MAX_GRACE)
     }
 
     /// Everything the token says.
     #[must_use]
     pub fn claims(&self) -> &DeploymentLicenseClaims {
-        &self.claims
+        &self.verified.claims
     }
 
     fn license(&self) -> &LicenseBodyClaims {
-        &self.claims.license
+        &self.claims().license
+    }
+}
+
+/// Equal when the token says the same and the license stood alike.
+impl PartialEq for LicenseContext {
+    fn eq(&self, other: &Self) -> bool {
+        self.state == other.state && self.claims() == other.claims()
+    }
+}
+
+impl fmt::Debug for LicenseContext {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut shown = f.debug_struct("LicenseContext");
+        shown.field("claims", self.claims()).field("state", &self.state).finish()
     }
 }
 

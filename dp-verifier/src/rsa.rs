@@ -1,7 +1,8 @@
-//! RSASSA-PKCS1-v1_5 with SHA-256: the one place that knows the cryptographic backend.
+//! RSASSA-PKCS1-v1_5 with SHA-256, and SHA-256: the one place that knows the cryptographic backend.
 
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 mod backend {
+    pub(super) use ring::digest;
     use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 
     #[derive(Debug)]
@@ -23,6 +24,7 @@ mod backend {
 // Both may be on, since any crate of a build can turn a feature on. Then the faster one is used.
 #[cfg(feature = "aws-lc-rs")]
 mod backend {
+    pub(super) use aws_lc_rs::digest;
     use aws_lc_rs::signature::{
         ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     };
@@ -44,6 +46,12 @@ mod backend {
 }
 
 pub(crate) use backend::PublicKey;
+
+/// SHA-256 in lower-case hex.
+pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
+    let digest = backend::digest::digest(&backend::digest::SHA256, bytes);
+    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+}
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]
 compile_error!("dp-verifier needs one of its features `ring` (the default) and `aws-lc-rs`");

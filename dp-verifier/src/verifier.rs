@@ -3,19 +3,20 @@
 mod builder;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 
 pub use self::builder::{BuildError, VerifierBuilder};
-use crate::ErrorCode::{ClockAnomaly, KeysUnavailable, KidUnknown, TokenTooLarge};
+use crate::ErrorCode::{KeysUnavailable, KidUnknown, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::{Rules, Times};
-use crate::clock::TimeFloor;
 use crate::error::quoted;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::rsa::PublicKey;
-use crate::{CacheStats, Clock, KeySet, LicenseContext, LicenseState, VerifyError};
+use crate::status_list::{StatusLists, StatusRefresh};
+use crate::verdict::{Moment, Verdict};
+use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
 
 /// Checks license tokens of one issuer for one audience.
 ///
@@ -39,17 +40,19 @@ pub struct Verifier {
     inner: Arc<Inner>,
 }
 
-struct Inner {
-    rules: Rules,
-    keys: Arc<Keys>,
-    clock: Arc<dyn Clock>,
-    floor: TimeFloor,
+pub(crate) struct Inner {
+    pub(crate) lists: Arc<StatusLists>,
     /// Whether a clock that cannot be right refuses every token.
     is_strict: bool,
-    bundled_token: Option<String>,
+    /// The keys that the app was given; license files add theirs. None when keys are fetched: then
+    /// files change no keys.
+    pub(crate) pinned: Option<KeySet>,
+    pub(crate) bundled_token: ArcSwapOption<String>,
+    /// Held while a license file is taken, so that one is taken at a time.
+    pub(crate) importing: Mutex<()>,
     cache: Option<Cache>,
     #[cfg(feature = "fetch")]
-    refresher: Option<crate::fetch::Refresher>,
+    fetching: Option<crate::fetch::Fetching>,
 }
 
 impl Verifier {
@@ -72,18 +75,7 @@ impl Verifier {
     /// checks run in a fixed order and the first that fails decides: size, shape, header, key,
     /// signature, and only then the claims.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
-        let told = self.inner.clock.now();
-        let now = self.inner.floor.corrected(told);
-        let license = self.verify_at(token, now)?;
-        match (now == told, self.inner.is_strict) {
-            (true, _) => Ok(license),
-            (false, false) => Ok(license.in_state(LicenseState::ClockAnomaly)),
-            (false, true) => {
-                let behind = now.saturating_sub(told);
-                let detail = format!("this clock is {behind} s behind a token that was issued");
-                Err(VerifyError::new(ClockAnomaly, detail))
-            }
-        }
+        self.decide(token, self.moment())
     }
 
     /// Checks a token as if it were `now`, in seconds since 1970-01-01T00:00:00Z, whatever the clock
@@ -93,28 +85,97 @@ impl Verifier {
     ///
     /// As [`verify`](Self::verify).
     pub fn verify_at(&self, token: &str, now: i64) -> Result<LicenseContext, VerifyError> {
-        let snapshot = self.inner.keys.load();
-        if let Some(cache) = &self.inner.cache
-            && now <= snapshot.good_until
-            && let Some(license) =
-                cache.find(token, &snapshot.keys, |license| self.is_current(license, now))
-        {
-            let state = self.inner.rules.state(license.claims(), now);
-            return Ok(license.in_state(state));
-        }
-        let payload = jws::open(token, Kind::LICENSE, |kid| self.key(&snapshot, kid, now))?;
-        let (claims, state) = self.inner.rules.judge(&payload, now)?;
-        let license = LicenseContext::new(claims, state);
-        self.inner.floor.raise(license.claims().iat);
-        if let Some(cache) = &self.inner.cache {
-            cache.keep(token, &snapshot.keys, &license);
-        }
-        Ok(license)
+        self.decide(token, Moment::at(now))
     }
 
-    /// Whether the times of a license that was found good before still hold.
-    fn is_current(&self, license: &LicenseContext, now: i64) -> bool {
-        self.inner.rules.times(&Times::of(license.claims()), now).is_ok()
+    /// How a license stands now that was admitted earlier: it may have ended, or been taken back.
+    /// Does no I/O and never blocks.
+    #[must_use]
+    pub fn state_of(&self, license: &LicenseContext) -> LicenseState {
+        let keys = &self.inner.lists.keys.load().keys;
+        Verdict::of(license, &self.inner.lists.rules, keys, self.moment()).state
+    }
+
+    /// Waits until the status list that a token refers to has been asked for once: for 5 seconds at
+    /// most, and for as long again for each other list that is new. Resolves at once when that was
+    /// done, when nothing is fetched, and when the token is not genuine. Needs no particular
+    /// executor.
+    ///
+    /// A verifier hears of a list by the first token that refers to it. Until it is there, that
+    /// token is stale, and refused if it says `on_stale: block`; an app that awaits this before it
+    /// verifies refuses nobody for that. [`LicenseLayer`](crate::LicenseLayer) does.
+    pub fn refresh_status(&self, token: &str) -> StatusRefresh {
+        let genuine = self.genuine(token, self.moment().now).ok();
+        let slot = genuine.and_then(|genuine| genuine.license.slot().cloned());
+        StatusRefresh { slot: slot.filter(|slot| slot.asked.is_under_way()) }
+    }
+
+    fn moment(&self) -> Moment {
+        let told = self.inner.lists.clock.now();
+        let now = self.inner.lists.floor.corrected(told);
+        let behind = (now != told).then(|| now.saturating_sub(told));
+        Moment { now, behind, is_strict: self.inner.is_strict }
+    }
+
+    /// Checks a token now, unless its status is being asked for, for the first time.
+    #[cfg(feature = "axum")]
+    pub(crate) fn verify_or_wait(&self, token: &str) -> Attempt {
+        let moment = self.moment();
+        let genuine = match self.genuine(token, moment.now) {
+            Ok(genuine) => genuine,
+            Err(refused) => return Attempt::Decided(Err(refused)),
+        };
+        // Looked at before the list is: a list that comes in between is not missed.
+        match genuine.license.slot().filter(|slot| slot.asked.is_under_way()) {
+            Some(slot) => Attempt::Pending(StatusRefresh { slot: Some(Arc::clone(slot)) }),
+            None => Attempt::Decided(self.judge(token, genuine, moment)),
+        }
+    }
+
+    fn decide(&self, token: &str, moment: Moment) -> Result<LicenseContext, VerifyError> {
+        self.judge(token, self.genuine(token, moment.now)?, moment)
+    }
+
+    fn judge(
+        &self,
+        token: &str,
+        genuine: Genuine,
+        moment: Moment,
+    ) -> Result<LicenseContext, VerifyError> {
+        let Genuine { license, keys, is_new } = genuine;
+        let verdict = Verdict::of(&license, &self.inner.lists.rules, &keys, moment);
+        if let Some(refusal) = verdict.refusal {
+            return Err(refusal);
+        }
+        if is_new {
+            self.inner.lists.floor.raise(license.claims().iat);
+            if let Some(cache) = &self.inner.cache {
+                cache.keep(token, &keys, &license);
+            }
+        }
+        Ok(license.in_state(verdict.state))
+    }
+
+    /// Checks everything about a token but what time it is and whether it was taken back.
+    fn genuine(&self, token: &str, now: i64) -> Result<Genuine, VerifyError> {
+        let lists = &self.inner.lists;
+        let snapshot = lists.keys.load();
+        let keys = Arc::clone(&snapshot.keys);
+        if let Some(cache) = &self.inner.cache
+            && now <= snapshot.good_until
+            && let Some(license) = cache.find(token, &keys)
+        {
+            return Ok(Genuine { license, keys, is_new: false });
+        }
+        let payload = jws::open(token, Kind::LICENSE, |kid| self.key(&snapshot, kid, now))?;
+        let claims = lists.rules.read(&payload, now)?;
+        let status = claims.status.as_ref();
+        let slot = status.and_then(|status| lists.slot(&status.status_list.uri));
+        #[cfg(feature = "fetch")]
+        if let (Some(slot), Some(fetching)) = (&slot, &self.inner.fetching) {
+            fetching.lists.want(slot);
+        }
+        Ok(Genuine { license: LicenseContext::new(claims, slot), keys, is_new: true })
     }
 
     fn key<'k>(
@@ -129,41 +190,43 @@ impl Verifier {
         }
         snapshot.keys.find(kid).ok_or_else(|| {
             #[cfg(feature = "fetch")]
-            if let Some(refresher) = &self.inner.refresher {
-                refresher.report_unknown(kid);
+            if let Some(fetching) = &self.inner.fetching {
+                fetching.keys.report_unknown(kid);
             }
             VerifyError::new(KidUnknown, format!("no key {} is known", quoted(kid)))
         })
     }
 
-    /// When the latest token that was verified so far was issued, in seconds since 1970.
+    /// When the latest document that was verified so far was issued, in seconds since 1970: tokens,
+    /// status lists, license files.
     ///
     /// [`VerifierBuilder::state_path`] keeps it over restarts; an app may also do so itself and give
     /// it to [`VerifierBuilder::time_floor`].
     #[must_use]
     pub fn time_floor(&self) -> i64 {
-        self.inner.floor.seconds()
+        self.inner.lists.floor.seconds()
     }
 
     /// Whether the clock is more than 5 minutes behind the [time floor](Self::time_floor): it was
     /// set back, or has lost its time.
     #[must_use]
     pub fn clock_is_behind(&self) -> bool {
-        self.inner.floor.refutes(self.inner.clock.now())
+        self.inner.lists.floor.refutes(self.inner.lists.clock.now())
     }
 
     /// Why the [state file](VerifierBuilder::state_path) could not be written the last time; none
     /// when it could, or when there is none.
     #[must_use]
     pub fn state_error(&self) -> Option<String> {
-        self.inner.floor.last_error()
+        self.inner.lists.floor.memory().last_error()
     }
 
-    /// The token of the [bundle file](VerifierBuilder::bundle_file), not yet verified; none when
-    /// there is no file or it has only keys.
+    /// The token of the newest license file that had one, the
+    /// [bundle file](VerifierBuilder::bundle_file) or an [imported](Self::import) one. It is
+    /// genuine, and may be over by now. None when there is no such file.
     #[must_use]
-    pub fn bundled_token(&self) -> Option<&str> {
-        self.inner.bundled_token.as_deref()
+    pub fn bundled_token(&self) -> Option<Arc<String>> {
+        self.inner.bundled_token.load_full()
     }
 
     /// How often tokens were found in the cache; none when there is no cache.
@@ -174,19 +237,38 @@ impl Verifier {
 
     /// Replaces the keys, for an app that fetches them in its own way.
     pub fn replace_keys(&self, keys: KeySet) {
-        self.inner.keys.store(Arc::new(Snapshot::given(keys)));
+        self.inner.lists.keys.store(Arc::new(Snapshot::given(keys)));
+    }
+
+    pub(crate) fn inner(&self) -> &Inner {
+        &self.inner
     }
 
     #[cfg(feature = "fetch")]
-    pub(crate) fn refresher(&self) -> Option<&crate::fetch::Refresher> {
-        self.inner.refresher.as_ref()
+    pub(crate) fn fetching(&self) -> Option<&crate::fetch::Fetching> {
+        self.inner.fetching.as_ref()
     }
 }
 
 impl fmt::Debug for Verifier {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Verifier").field("rules", &self.inner.rules).finish_non_exhaustive()
+        f.debug_struct("Verifier").field("rules", &self.inner.lists.rules).finish_non_exhaustive()
     }
+}
+
+/// A token that an issuer has signed, and the keys by which that was found.
+struct Genuine {
+    license: LicenseContext,
+    keys: Arc<KeySet>,
+    /// Whether it was not in the cache.
+    is_new: bool,
+}
+
+/// What [`Verifier::verify_or_wait`] comes to.
+#[cfg(feature = "axum")]
+pub(crate) enum Attempt {
+    Decided(Result<LicenseContext, VerifyError>),
+    Pending(StatusRefresh),
 }
 
 /// The keys in use. Readers take them without waiting while they are replaced.
@@ -201,7 +283,7 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    fn given(keys: KeySet) -> Self {
+    pub(crate) fn given(keys: KeySet) -> Self {
         Self { keys: Arc::new(keys), good_until: i64::MAX }
     }
 }
@@ -227,5 +309,6 @@ pub fn check_claims(
     }
     let (issuer, audience) = (issuer.to_owned(), audience.to_owned());
     let rules = Rules { issuer, audience, leeway: 0, max_grace: 0, expiring: 0 };
-    rules.judge(payload, now).map(drop)
+    let claims = rules.read(payload, now)?;
+    rules.times(&Times::of(&claims), now)
 }

@@ -29,7 +29,7 @@ impl Sample {
         #[expect(clippy::disallowed_methods, reason = "the peers know no other clock")]
         let now = SystemTime::now();
         let now = now.duration_since(UNIX_EPOCH)?.as_secs();
-        let golden = include_str!("../../cp-contracts/golden/2.5.0/license_claims.json");
+        let golden = include_str!("../../cp-contracts/golden/2.6.0/license_claims.json");
         let mut claims: Value = serde_json::from_str(golden)?;
         for (name, at) in [("iat", now), ("nbf", now), ("exp", now + 3_600)] {
             claims[name] = json!(at);

@@ -9,6 +9,7 @@ use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
 
 use super::store::Stored;
 use crate::files;
+use crate::jws::Kind;
 use crate::keys::MAX_SET;
 
 /// How long one request may take in all.
@@ -23,21 +24,36 @@ const MAX_CA: usize = 1024 * 1024;
 /// What an answer without `max-age` gets, in seconds.
 const DEFAULT_AGE: u64 = 300;
 
+/// What is asked for at a URL.
+#[derive(Clone, Copy)]
+pub(super) struct Wanted {
+    accept: &'static str,
+    /// The largest answer, in bytes.
+    limit: usize,
+}
+
+pub(super) const KEY_SET: Wanted =
+    Wanted { accept: "application/jwk-set+json, application/json", limit: MAX_SET };
+
+pub(super) const STATUS_LIST: Wanted =
+    Wanted { accept: cp_contracts::STATUS_LIST_MEDIA_TYPE, limit: Kind::STATUS_LIST.max };
+
 pub(super) struct Source {
     agent: ureq::Agent,
     url: String,
-    /// The last set that was found good, and its entity tag.
+    wanted: Wanted,
+    /// The last answer that was found good, and its entity tag.
     good: Option<(Vec<u8>, Option<String>)>,
     max_age: u64,
 }
 
 pub(super) enum Answer {
     Unchanged,
-    Set { body: Vec<u8>, etag: Option<String> },
+    Body { body: Vec<u8>, etag: Option<String> },
 }
 
 impl Source {
-    pub(super) fn new(url: &str, ca: Option<&Path>) -> Result<Self, String> {
+    pub(super) fn new(url: &str, tls: Option<TlsConfig>, wanted: Wanted) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
         let host = uri.host().unwrap_or_default();
         let is_here = is_loopback(host);
@@ -51,7 +67,7 @@ impl Source {
             Some("http") => return Err("http is for this machine only: use https".to_owned()),
             _ => return Err("it must begin with https://".to_owned()),
         }
-        // Redirects are not followed: the keys are those of this URL and no other.
+        // Redirects are not followed: what is believed is what this URL says and no other.
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .max_redirects(0)
@@ -59,23 +75,21 @@ impl Source {
             .http_status_as_error(false)
             .user_agent(concat!("dp-verifier/", env!("CARGO_PKG_VERSION")));
         let config = if is_here { config.proxy(None) } else { config };
-        let config = match ca {
-            Some(path) => config.tls_config(trusting(path)?),
+        let config = match tls {
+            Some(tls) => config.tls_config(tls),
             None => config,
         };
         Ok(Self {
             agent: config.build().into(),
             url: url.to_owned(),
+            wanted,
             good: None,
             max_age: DEFAULT_AGE,
         })
     }
 
     pub(super) fn fetch(&mut self) -> Result<Answer, String> {
-        let mut request = self
-            .agent
-            .get(&self.url)
-            .header(header::ACCEPT, "application/jwk-set+json, application/json");
+        let mut request = self.agent.get(&self.url).header(header::ACCEPT, self.wanted.accept);
         if let Some((_, Some(etag))) = &self.good {
             request = request.header(header::IF_NONE_MATCH, etag);
         }
@@ -88,9 +102,9 @@ impl Source {
             StatusCode::OK => {
                 let etag = headers.get(header::ETAG).and_then(|etag| etag.to_str().ok());
                 let etag = etag.map(str::to_owned);
-                let limit = u64::try_from(MAX_SET).unwrap_or(u64::MAX);
+                let limit = u64::try_from(self.wanted.limit).unwrap_or(u64::MAX);
                 let body = response.body_mut().with_config().limit(limit).read_to_vec();
-                Answer::Set { body: body.map_err(failed)?, etag }
+                Answer::Body { body: body.map_err(failed)?, etag }
             }
             status if status.is_redirection() => {
                 return Err(format!("{}: redirects ({status}), which is not followed", self.url));
@@ -130,7 +144,7 @@ impl Source {
 }
 
 /// Trusts the authorities in a PEM file and no other.
-fn trusting(path: &Path) -> Result<TlsConfig, String> {
+pub(super) fn trusting(path: &Path) -> Result<TlsConfig, String> {
     let failed = |why: String| format!("the CA file {}: {why}", path.display());
     let pem = files::read(path, MAX_CA).map_err(|error| failed(error.to_string()))?;
     if pem.len() > MAX_CA {
@@ -170,7 +184,7 @@ fn max_age(headers: &HeaderMap) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Source, max_age};
+    use super::{KEY_SET, Source, max_age, trusting};
 
     #[test]
     fn v12_urls_are_https_or_of_this_machine() {
@@ -181,7 +195,7 @@ mod tests {
             "http://127.0.0.1/",
             "http://[::1]:8801/",
         ] {
-            assert!(Source::new(url, None).is_ok(), "{url}");
+            assert!(Source::new(url, None, KEY_SET).is_ok(), "{url}");
         }
         for url in [
             "http://cp.example/jwks.json",
@@ -195,7 +209,7 @@ mod tests {
             "https://",
             "",
         ] {
-            assert!(Source::new(url, None).is_err(), "{url}");
+            assert!(Source::new(url, None, KEY_SET).is_err(), "{url}");
         }
     }
 
@@ -203,17 +217,16 @@ mod tests {
     fn v12_a_ca_file_has_certificates_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
-        let url = "https://cp.example/jwks.json";
-        assert!(Source::new(url, Some(&path)).is_err());
+        assert!(trusting(&path).is_err());
         let key = "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n";
         let broken = "-----BEGIN CERTIFICATE-----\nAAAA\n";
         for pem in ["", "no PEM", key, broken] {
             std::fs::write(&path, pem).unwrap();
-            assert!(Source::new(url, Some(&path)).is_err(), "{pem}");
+            assert!(trusting(&path).is_err(), "{pem}");
         }
         let good = "-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n";
         std::fs::write(&path, good).unwrap();
-        assert!(Source::new(url, Some(&path)).is_ok());
+        assert!(trusting(&path).is_ok());
     }
 
     #[test]

@@ -95,6 +95,16 @@ impl<'a, T: Read<'a>> Read<'a> for BTreeMap<String, T> {
     }
 }
 
+impl<'a, T: Read<'a>> Read<'a> for Vec<T> {
+    fn read(reader: &mut Reader<'a>) -> Result<Self> {
+        reader.array()
+    }
+
+    fn absent() -> Option<Self> {
+        Some(Self::new())
+    }
+}
+
 impl<'a> Read<'a> for String {
     fn read(reader: &mut Reader<'a>) -> Result<Self> {
         reader.string().map(Cow::into_owned)

@@ -2,19 +2,23 @@
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use cp_contracts::JwkSet;
 
+use arc_swap::ArcSwapOption;
+
 use super::{Inner, Keys, Snapshot, Verifier};
-use crate::bundle::Bundle;
 use crate::cache::Cache;
 use crate::claims::{MAX_GRACE, Rules};
 use crate::clock::TimeFloor;
 use crate::files;
+use crate::import::Occasion;
+use crate::jws::Kind;
 use crate::keys::MAX_SET;
-use crate::{Clock, KeySet, KeySetError, SystemClock};
+use crate::status_list::StatusLists;
+use crate::{Clock, ImportError, KeySet, KeySetError, SystemClock};
 
 /// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
 const MAX_LEEWAY: i64 = 300;
@@ -79,14 +83,18 @@ impl VerifierBuilder {
         self
     }
 
-    /// Takes a bundle file, as the control plane's `license export` writes it for a data plane
-    /// without a network: `{"token": "…", "jwks": {"keys": […]}, "issued_at": …}`, of at most
-    /// 256 KiB, read once by [`build`](Self::build). Other members are ignored.
+    /// Takes a license file with a token, as the control plane makes it for a data plane without a
+    /// network, of at most 512 KiB, read by [`build`](Self::build): token, keys and status list.
     ///
-    /// The token is [`Verifier::bundled_token`]. The file's keys are believed for no other reason
-    /// than that the operator installed the file: whoever can write it can issue licenses, so guard
-    /// it like a key set file. When another source of keys is set as well, that one is used and the
-    /// file's keys are not even read. `issued_at` is not signed, and nothing follows from it.
+    /// It must be signed by one of the keys that are given otherwise ([`jwks`](Self::jwks),
+    /// [`jwks_file`](Self::jwks_file)), or that came with an earlier file and are in the
+    /// [state file](Self::state_path), or by a key that one of those vouches for. When there is none
+    /// of these, the file is **trusted on first use**, because the operator has installed it: then
+    /// guard it like a key set file. Its keys are used together with the given ones.
+    ///
+    /// With a state file, a file that is older than one that was taken is refused; the one that the
+    /// app was started with before goes on being good, and newer ones may be
+    /// [imported](Verifier::import) meanwhile.
     pub fn bundle_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.bundle = Some(path.into());
         self
@@ -115,14 +123,17 @@ impl VerifierBuilder {
         self
     }
 
-    /// Keeps the [time floor](Verifier::time_floor) in a file, so that a clock that was set back
-    /// while the data plane was down is noticed too.
+    /// Keeps in a file what must not be forgotten: the [time floor](Verifier::time_floor), so that a
+    /// clock that was set back while the data plane was down is noticed; the newest status lists
+    /// and the number and keys of the newest license file, so that older ones are refused; and the
+    /// number of the last usage report.
     ///
-    /// The file is `{"time_floor": seconds}`, readable by its owner only and replaced as a whole;
-    /// [`build`](Self::build) makes it, so that a place that cannot be written is noticed at once.
-    /// Later it is written by a thread of its own, so no check waits for it, at most once per minute
-    /// by which the floor rises and when the verifier is dropped; failures are told by
-    /// [`Verifier::state_error`]. Give each data plane its own.
+    /// The file is JSON, readable by its owner only and replaced as a whole; one that others may
+    /// read or write is refused, and so is one that is damaged. [`build`](Self::build) makes it, so
+    /// that a place that cannot be written is noticed at once. Later the time floor is written by a
+    /// thread of its own, so no check waits for it, at most once per minute by which it rises and
+    /// when the verifier is dropped; failures are told by [`Verifier::state_error`]. Give each data
+    /// plane its own.
     pub fn state_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_path = Some(path.into());
         self
@@ -173,50 +184,63 @@ impl VerifierBuilder {
             return Err(BuildError::LeewayTooLong);
         }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
-        let bundle = self.bundle.map(Bundle::read).transpose()?;
-        let given = |keys: Result<KeySet, KeySetError>| {
-            let keys = keys.map_err(BuildError::KeySet)?;
-            Ok(Arc::new(Keys::from_pointee(Snapshot::given(keys))))
+        let floor = self.time_floor.unwrap_or(i64::MIN);
+        let floor = match self.state_path {
+            None => TimeFloor::new(floor),
+            Some(path) => TimeFloor::kept_in(&path, floor)
+                .map_err(|why| BuildError::StateFile { path, why })?,
         };
+        let kept = floor.memory().record().file;
+        let kept = kept.map(|file| KeySet::of(&file.jwks)).transpose();
+        let kept = kept.map_err(BuildError::KeySet)?;
+        let bundle = Occasion::Start { trusts_itself: self.keys.is_none() && kept.is_none() };
         #[cfg(feature = "fetch")]
-        let mut refresher = None;
-        let keys = match (self.keys, &bundle) {
-            (None, None) => return Err(BuildError::KeysMissing),
-            (None, Some(bundle)) => given(bundle.keys())?,
-            (Some(Source::Json(json)), _) => given(KeySet::from_json(&json))?,
-            (Some(Source::File(path)), _) => match files::read(&path, MAX_SET) {
-                Ok(json) => given(KeySet::from_json(&json))?,
+        let mut fetched = None;
+        let pinned = match self.keys {
+            None if kept.is_none() && self.bundle.is_none() => return Err(BuildError::KeysMissing),
+            None => Some(KeySet::default()),
+            Some(Source::Json(json)) => Some(KeySet::from_json(&json).map_err(BuildError::KeySet)?),
+            Some(Source::File(path)) => match files::read(&path, MAX_SET) {
+                Ok(json) => Some(KeySet::from_json(&json).map_err(BuildError::KeySet)?),
                 Err(error) => return Err(BuildError::KeysFile { path, error }),
             },
             #[cfg(feature = "fetch")]
-            (Some(Source::Url(url)), _) => {
-                let started = crate::fetch::start(&url, self.fetch, Arc::clone(&clock))?;
-                refresher = Some(started.refresher);
-                started.keys
+            Some(Source::Url(url)) => {
+                fetched = Some(crate::fetch::start(&url, self.fetch, Arc::clone(&clock))?);
+                None
             }
         };
         let expiring = self.expiring.unwrap_or(EXPIRING).as_secs();
         let expiring = i64::try_from(expiring).unwrap_or(i64::MAX);
-        let floor = TimeFloor::new(self.time_floor.unwrap_or(i64::MIN));
-        let floor = match self.state_path {
-            None => floor,
-            Some(path) => {
-                floor.kept_in(&path).map_err(|why| BuildError::StateFile { path, why })?
-            }
-        };
-        Ok(Verifier {
+        let rules = Rules { issuer, audience, leeway, max_grace: MAX_GRACE, expiring };
+        let known = pinned.clone().unwrap_or_default().with(&kept.unwrap_or_default());
+        let keys = Arc::new(Keys::from_pointee(Snapshot::given(known)));
+        #[cfg(feature = "fetch")]
+        let keys = fetched.as_ref().map_or(keys, |fetched| Arc::clone(&fetched.keys));
+        let lists = Arc::new(StatusLists::new(rules, keys, clock, floor));
+        #[cfg(feature = "fetch")]
+        let fetching = fetched.map(|fetched| fetched.with_lists(&lists)).transpose()?;
+        let verifier = Verifier {
             inner: Arc::new(Inner {
-                rules: Rules { issuer, audience, leeway, max_grace: MAX_GRACE, expiring },
-                keys,
-                clock,
-                floor,
+                lists,
                 is_strict: self.strict_clock,
-                bundled_token: bundle.and_then(Bundle::into_token),
+                pinned,
+                bundled_token: ArcSwapOption::empty(),
+                importing: Mutex::new(()),
                 cache: Cache::new(self.cache.unwrap_or(1_024)),
                 #[cfg(feature = "fetch")]
-                refresher,
+                fetching,
             }),
-        })
+        };
+        if let Some(path) = self.bundle {
+            let unreadable = |why: String| BuildError::BundleFile { path: path.clone(), why };
+            let text = files::read(&path, Kind::LICENSE_FILE.max)
+                .map_err(|error| unreadable(error.to_string()))?;
+            let text = String::from_utf8(text).map_err(|_| unreadable("is not text".to_owned()))?;
+            let taken = verifier.take_file(&text, bundle).map_err(ImportError);
+            taken.map_err(|error| BuildError::BundleRefused { path, error })?;
+        }
+        Ok(verifier)
     }
 }
 
@@ -239,12 +263,19 @@ pub enum BuildError {
         /// What the system said.
         error: std::io::Error,
     },
-    /// The bundle file cannot be used.
+    /// The bundle file cannot be read.
     BundleFile {
         /// The file.
         path: PathBuf,
         /// What is wrong with it.
         why: String,
+    },
+    /// The bundle file is refused.
+    BundleRefused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ImportError,
     },
     /// The state file cannot be used.
     StateFile {
@@ -271,10 +302,13 @@ impl fmt::Display for BuildError {
                 write!(f, "the key set file {} cannot be read: {error}", path.display())
             }
             Self::BundleFile { path, why } => {
-                write!(f, "the bundle file {} cannot be used: {why}", path.display())
+                write!(f, "the bundle file {} cannot be read: {why}", path.display())
+            }
+            Self::BundleRefused { path, error } => {
+                write!(f, "the bundle file {} is refused: {error}", path.display())
             }
             Self::StateFile { path, why } => {
-                write!(f, "the state file {} cannot be used: {why}", path.display())
+                write!(f, "the state file {} {why}", path.display())
             }
             Self::KeySet(error) => error.fmt(f),
             #[cfg(feature = "fetch")]
@@ -287,6 +321,7 @@ impl std::error::Error for BuildError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             Self::KeysFile { error, .. } => Some(error),
+            Self::BundleRefused { error, .. } => Some(error),
             Self::KeySet(error) => Some(error),
             _ => None,
         }

@@ -341,7 +341,8 @@ fn v10_documents_of_released_contracts_are_accepted() {
         include_str!("../../../cp-contracts/golden/0.1.3/license_claims.json"),
         include_str!("../../../cp-contracts/golden/2.4.0/license_claims.json"),
         include_str!("../../../cp-contracts/golden/2.5.0/license_claims.json"),
-        include_str!("../../../cp-contracts/golden/2.5.0/license_claims_later.json"),
+        include_str!("../../../cp-contracts/golden/2.6.0/license_claims.json"),
+        include_str!("../../../cp-contracts/golden/2.6.0/license_claims_later.json"),
     ] {
         let license = verify_payload(text).unwrap();
         let golden: dp_verifier::cp_contracts::DeploymentLicenseClaims =

@@ -2,7 +2,7 @@
 
 use std::collections::HashSet;
 
-use dp_verifier::ErrorCode;
+use dp_verifier::{ErrorCode, Verifier};
 use serde_json::json;
 
 use crate::support::*;
@@ -13,7 +13,7 @@ fn v16_the_codes_are_these() {
     let stable = "token_missing token_malformed token_too_large alg_not_allowed kid_missing \
         kid_unknown signature_invalid typ_wrong issuer_wrong audience_wrong expired not_yet_valid \
         claims_invalid contract_unsupported revoked suspended status_stale keys_unavailable \
-        clock_anomaly";
+        clock_anomaly replayed other_license state_unwritable";
     assert_eq!(codes, stable.split_whitespace().collect::<Vec<_>>());
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len());
     for code in ErrorCode::ALL {
@@ -21,6 +21,63 @@ fn v16_the_codes_are_these() {
         assert!(code.advice().ends_with('.'), "{code}");
         assert_eq!(json!(code), json!(code.as_str()));
     }
+}
+
+/// Every code, by something that is refused with it.
+#[test]
+fn v16_every_code_has_a_cause() {
+    let token = |pointer: &str, value| verify_claims(&claims_with(pointer, value));
+    let by_list = |claims: serde_json::Value, status| {
+        let verifier = verifier(&json!({ "keys": [KEY.jwk()] }));
+        verifier.import_status_list(&KEY.list(&list_claims(NOW, status))).unwrap();
+        verifier.verify(&KEY.token(&claims))
+    };
+    let builder = || Verifier::builder().issuer(ISSUER).audience(AUDIENCE).clock(|| NOW);
+    let keys = || builder().jwks(json!({ "keys": [KEY.jwk()] }).to_string());
+    let strict = keys().time_floor(NOW + 301).strict_clock().build().unwrap();
+    let mut codes: Vec<ErrorCode> = [
+        verify(""),
+        verify("x"),
+        verify(&"x".repeat(20_000)),
+        verify_header(header_with("alg", json!("none"))),
+        verify_header(header_with("kid", None)),
+        verify_header(header_with("kid", json!("key-9"))),
+        verify(&Key::new("key-1").token(&claims())),
+        verify_header(header_with("typ", json!("JWT"))),
+        token("/iss", json!("x")),
+        token("/aud", json!("x")),
+        token("/exp", json!(NOW - 60)),
+        token("/nbf", json!(NOW + 61)),
+        token("/sub", json!("x")),
+        token("/contract", json!("3.0.0")),
+        by_list(claims(), 1),
+        by_list(claims(), 2),
+        verify_claims(&claims_on_stale("block")),
+        strict.verify(&KEY.token(&claims())),
+    ]
+    .into_iter()
+    .map(|refused| refused.unwrap_err().code())
+    .collect();
+    #[cfg(feature = "fetch")]
+    {
+        let unreachable = builder().jwks_url("http://127.0.0.1:1/").build().unwrap();
+        codes.push(unreachable.verify(&KEY.token(&claims())).unwrap_err().code());
+    }
+    #[cfg(not(feature = "fetch"))]
+    codes.push(ErrorCode::KeysUnavailable);
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    let kept = keys().state_path(&state).time_floor(NOW).build().unwrap();
+    let file = |seq| KEY.file(&file_claims(seq, &[&KEY]));
+    let mut other = file_claims(9, &[&KEY]);
+    other["license_id"] = json!("018f2a00-0000-7000-8000-00000000ffff");
+    kept.import(&file(1)).unwrap();
+    codes.push(kept.import(&file(1)).unwrap_err().code());
+    codes.push(kept.import(&KEY.file(&other)).unwrap_err().code());
+    write_private(&state, "{");
+    codes.push(kept.import(&file(2)).unwrap_err().code());
+    let caused: HashSet<ErrorCode> = codes.into_iter().collect();
+    assert_eq!(caused, ErrorCode::ALL.iter().copied().collect());
 }
 
 #[test]

@@ -1,10 +1,7 @@
 //! V12, V13: keys from a URL, against a real server on loopback that misbehaves on demand.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
@@ -12,54 +9,10 @@ use dp_verifier::ErrorCode::{KeysUnavailable, KidUnknown};
 use dp_verifier::{Verifier, VerifierBuilder};
 use serde_json::json;
 
+use crate::server::{Server, answer, ok};
 use crate::support::*;
 
-/// A server that answers every request in the same way until it is told otherwise.
-struct Server {
-    address: SocketAddr,
-    shared: Arc<Shared>,
-}
-
-#[derive(Default)]
-struct Shared {
-    /// The whole answer; empty closes the connection, none never answers.
-    answer: Mutex<Option<String>>,
-    /// The head of every request.
-    requests: Mutex<Vec<String>>,
-}
-
 impl Server {
-    fn start(answer: impl Into<String>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        let shared = Arc::new(Shared::default());
-        let server = Self { address, shared: Arc::clone(&shared) };
-        server.answer_with(answer);
-        thread::spawn(move || {
-            let mut unanswered = Vec::new();
-            for stream in listener.incoming().map(|stream| stream.unwrap()) {
-                unanswered.extend(shared.serve(stream));
-            }
-        });
-        server
-    }
-
-    fn answer_with(&self, answer: impl Into<String>) {
-        *self.shared.answer.lock().unwrap() = Some(answer.into());
-    }
-
-    fn hang(&self) {
-        *self.shared.answer.lock().unwrap() = None;
-    }
-
-    fn requests(&self) -> Vec<String> {
-        self.shared.requests.lock().unwrap().clone()
-    }
-
-    fn url(&self) -> String {
-        format!("http://{}/jwks.json", self.address)
-    }
-
     fn verifier(&self) -> Verifier {
         self.builder().build().unwrap()
     }
@@ -69,38 +22,8 @@ impl Server {
     }
 }
 
-impl Shared {
-    /// Answers one request; returns the connection when it shall hang.
-    fn serve(&self, mut stream: TcpStream) -> Option<TcpStream> {
-        let reader = BufReader::new(stream.try_clone().unwrap());
-        let head: Vec<String> =
-            reader.lines().map_while(Result::ok).take_while(|line| !line.is_empty()).collect();
-        self.requests.lock().unwrap().push(head.join("\n"));
-        let answer = self.answer.lock().unwrap().clone();
-        match answer {
-            None => Some(stream),
-            Some(answer) => {
-                // The client may have hung up, which is its right.
-                let _ = stream.write_all(answer.as_bytes());
-                None
-            }
-        }
-    }
-}
-
 fn builder(url: String) -> VerifierBuilder {
     Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwks_url(url)
-}
-
-fn ok(body: &str) -> String {
-    answer("200 OK", "ETag: \"one\"\r\n", body)
-}
-
-fn answer(status: &str, headers: &str, body: &str) -> String {
-    let length = body.len();
-    format!(
-        "HTTP/1.1 {status}\r\n{headers}Content-Length: {length}\r\nConnection: close\r\n\r\n{body}"
-    )
 }
 
 fn set(keys: &[&Key]) -> String {

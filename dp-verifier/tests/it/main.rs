@@ -8,19 +8,29 @@
 
 #[cfg(feature = "axum")]
 mod axum;
-mod bundle;
 mod cache;
 mod claims;
 #[cfg(feature = "cli")]
 mod cli;
+#[cfg(feature = "cli")]
+mod cli_files;
 mod clock;
 mod codes;
 mod differential;
 #[cfg(feature = "fetch")]
 mod fetch;
+#[cfg(feature = "fetch")]
+mod fetch_lists;
 mod form;
 mod key_sets;
 mod license;
+mod license_files;
+mod precedence;
 mod properties;
+mod reports;
+#[cfg(feature = "fetch")]
+mod server;
 mod state;
+mod state_file;
+mod status_lists;
 mod support;

@@ -19,7 +19,7 @@ fn until_exp(enforcement: Value) -> Value {
 }
 
 fn grace(seconds: i64) -> Value {
-    json!({ "status_max_age": 3_600, "on_stale": "block", "grace_seconds": seconds })
+    json!({ "status_max_age": 3_600, "on_stale": "allow", "grace_seconds": seconds })
 }
 
 /// The state of such a token at times counted from its end, or why it is refused. Each is asked

@@ -7,7 +7,8 @@ use aws_lc_rs::rsa::{KeyPair, KeySize};
 use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use dp_verifier::{ErrorCode, LicenseContext, Verifier, VerifyError};
+use dp_verifier::cp_contracts::{LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, StatusList};
+use dp_verifier::{ErrorCode, ImportError, LicenseContext, Verifier, VerifyError};
 use serde_json::{Map, Value, json};
 
 pub(crate) const ISSUER: &str = "https://cp.example";
@@ -64,17 +65,68 @@ impl Key {
     pub(crate) fn token(&self, claims: &Value) -> String {
         self.sign(self.header().to_string(), claims.to_string())
     }
+
+    /// Signs a document of another kind.
+    pub(crate) fn signed(&self, typ: &str, claims: &Value) -> String {
+        let header = json!({ "alg": "RS256", "typ": typ, "kid": self.kid });
+        self.sign(header.to_string(), claims.to_string())
+    }
+
+    pub(crate) fn list(&self, claims: &Value) -> String {
+        self.signed("statuslist+jwt", claims)
+    }
+
+    pub(crate) fn file(&self, claims: &Value) -> String {
+        self.signed("license-file+jwt", claims)
+    }
+
+    /// Vouches for another key.
+    pub(crate) fn endorse(&self, other: &Self) -> String {
+        let claims = json!({ "iss": ISSUER, "iat": NOW, "jwk": other.jwk() });
+        self.signed("signing-key+jwt", &claims)
+    }
+}
+
+/// Where the golden license's status is found.
+pub(crate) const LIST: &str = "https://cp.example/api/v1/status-lists/1";
+pub(crate) const IDX: u64 = 4_711;
+
+/// A status list of a day, made at `iat`, in which the golden license has this status.
+pub(crate) fn list_claims(iat: i64, status: u8) -> Value {
+    let mut list = StatusList::new(LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES);
+    list.set(IDX, status.into()).unwrap();
+    json!({
+        "sub": LIST, "iat": iat, "exp": iat + 86_400, "ttl": 300, "status_list": list.to_claim(),
+    })
+}
+
+/// A license file of the golden license with this number, without a token.
+pub(crate) fn file_claims(seq: i64, keys: &[&Key]) -> Value {
+    let claims = claims();
+    json!({
+        "iss": ISSUER, "sub": claims["sub"], "license_id": claims["license"]["license_id"],
+        "seq": seq, "iat": NOW - 100 + seq, "contract": "2.6.0",
+        "jwks": { "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() },
+    })
+}
+
+/// The golden claims with this rule for what happens without a recent status list.
+pub(crate) fn claims_on_stale(on_stale: &str) -> Value {
+    let rule = json!({ "status_max_age": 3_600, "on_stale": on_stale, "grace_seconds": 0 });
+    claims_with("/enforcement", rule)
 }
 
 pub(crate) fn base64url(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-/// The claims of the golden license, which begins 774,400 s before [`NOW`], without its grace.
+/// The claims of the golden license, which begins 774,400 s before [`NOW`], without its grace, and
+/// good whether or not its status is known.
 pub(crate) fn claims() -> Value {
-    let text = include_str!("../../../cp-contracts/golden/2.5.0/license_claims.json");
+    let text = include_str!("../../../cp-contracts/golden/2.6.0/license_claims.json");
     let mut claims: Value = serde_json::from_str(text).unwrap();
     claims["enforcement"]["grace_seconds"] = json!(0);
+    claims["enforcement"]["on_stale"] = json!("allow");
     claims
 }
 
@@ -135,5 +187,29 @@ pub(crate) fn assert_refused<T: std::fmt::Debug>(result: Result<T, VerifyError>,
     match result {
         Ok(accepted) => panic!("expected {code}, but accepted {accepted:?}"),
         Err(refused) => assert_eq!(refused.code(), code, "{refused}"),
+    }
+}
+
+#[track_caller]
+pub(crate) fn assert_not_taken<T: std::fmt::Debug>(
+    result: Result<T, ImportError>,
+    code: ErrorCode,
+) -> String {
+    match result {
+        Ok(taken) => panic!("expected {code}, but took {taken:?}"),
+        Err(refused) => {
+            assert_eq!(refused.code(), code, "{refused}");
+            refused.to_string()
+        }
+    }
+}
+
+/// Writes a file that only its owner may read, as the state file must be.
+pub(crate) fn write_private(path: &std::path::Path, text: impl AsRef<[u8]>) {
+    std::fs::write(path, text).unwrap();
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).unwrap();
     }
 }

@@ -1,0 +1,131 @@
+//! The command line.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::Parser;
+use serde_json::Number;
+
+/// Check license tokens against the issuer's published keys, and carry license files to and usage
+/// reports from a data plane without a network.
+///
+/// One JSON object is printed per token or file, in order:
+///   {"ok":true,"license":{"state":"valid",…}}
+///   {"ok":true,"file":{"seq":2,…}}
+///   {"ok":false,"code":"expired","detail":"expired 12 s ago"}
+///
+/// Exit status: 0 when every token is valid and the file was taken, 1 when one or more are refused,
+/// 2 when the command line, the keys or the state file cannot be used; without keys, every token is
+/// refused as keys_unavailable.
+#[derive(Parser)]
+#[command(name = "dp-verify", version, verbatim_doc_comment, after_help = EXAMPLES)]
+pub(crate) struct Args {
+    /// The token; `-` or nothing reads tokens from standard input, one per line. Or one of the words
+    /// `bundle` (check the token of a license file), `import` (take a license file into the state
+    /// file) and `report` (make the next usage report).
+    #[arg(value_name = "TOKEN|bundle|import|report")]
+    pub(crate) word: Option<OsString>,
+
+    /// The license file of `bundle` and `import`. Without --jwks it must be signed by a key that an
+    /// earlier file in the state file has led to; the first file is trusted as it is.
+    #[arg(value_name = "LICENSE_FILE")]
+    pub(crate) file: Option<PathBuf>,
+
+    /// The issuer's key set (JWKS): a file, or an https URL (http on this machine).
+    #[arg(long, value_name = "FILE|URL")]
+    pub(crate) jwks: Option<String>,
+
+    /// The authority behind the key set's URL, as a PEM file, instead of the public ones.
+    #[arg(long, value_name = "FILE", requires = "jwks")]
+    pub(crate) ca: Option<PathBuf>,
+
+    /// The issuer that tokens must name, exactly: the control plane's base URL.
+    #[arg(long, required_unless_present = "output")]
+    pub(crate) issuer: Option<String>,
+
+    /// The audience that tokens must name, exactly.
+    #[arg(long, required_unless_present = "output")]
+    pub(crate) audience: Option<String>,
+
+    /// The file that remembers keys, status lists and the numbers of files and reports, so that
+    /// older ones are refused; made when there is none.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) state: Option<PathBuf>,
+
+    /// A status list token, in a file, to be taken before anything is checked.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) status_list: Option<PathBuf>,
+
+    /// A counter of the usage report, once for each metric.
+    #[arg(long, value_name = "NAME=VALUE", value_parser = counter, requires = "output")]
+    pub(crate) counter: Vec<(String, Number)>,
+
+    /// Where `report` writes the usage report; the file must not be there yet.
+    #[arg(short, long, value_name = "FILE", requires = "state")]
+    pub(crate) output: Option<PathBuf>,
+
+    /// Judge as if it were this time, in seconds since 1970, instead of now.
+    #[arg(long, value_name = "UNIX", allow_negative_numbers = true)]
+    pub(crate) now: Option<i64>,
+
+    /// By how many seconds the clocks may differ, up to 300.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    pub(crate) leeway: u32,
+
+    /// Say on standard error, in words, how each license stands, or why the token is refused and what
+    /// to do about it.
+    #[arg(long)]
+    pub(crate) explain: bool,
+}
+
+const EXAMPLES: &str = "Examples:
+  dp-verify --jwks jwks.json --issuer https://cp.example --audience data-plane \"$LICENSE_TOKEN\"
+  dp-verify --jwks https://cp.example/.well-known/jwks.json --issuer https://cp.example \\
+      --audience data-plane --explain - < tokens.txt
+  dp-verify --issuer https://cp.example --audience data-plane --state state.json bundle license.lic
+  dp-verify --issuer https://cp.example --audience data-plane --state state.json import refresh.lic
+  dp-verify --state state.json --counter api_calls=120 --counter hours=1.5 -o report.json report";
+
+/// What is to be done.
+pub(crate) enum Task<'a> {
+    /// Check one token.
+    Token(&'a OsString),
+    /// Check the tokens on standard input.
+    Lines,
+    /// Check the token of a license file.
+    Bundle,
+    /// Take a license file.
+    Import(&'a PathBuf),
+    /// Make a usage report.
+    Report,
+}
+
+impl Args {
+    /// The task, or why the words do not make sense together.
+    pub(crate) fn task(&self) -> Result<Task<'_>, &'static str> {
+        let word = self.word.as_ref();
+        match (word.and_then(|word| word.to_str()), &self.file) {
+            (Some("bundle"), Some(_)) => Ok(Task::Bundle),
+            (Some("import"), Some(_)) if self.state.is_none() => {
+                Err("`import` needs --state: what would take the file otherwise?")
+            }
+            (Some("import"), Some(file)) => Ok(Task::Import(file)),
+            (Some("bundle" | "import"), None) => Err("the license file is missing"),
+            (Some("report"), None) if self.output.is_some() => Ok(Task::Report),
+            (Some("report"), None) => Err("`report` needs --state and -o"),
+            (_, None) if self.output.is_some() => Err("-o is for `report`"),
+            (_, Some(_)) => Err("there is more than one token; give many on standard input"),
+            (None | Some("-"), None) if word.is_none_or(|word| word == "-") => Ok(Task::Lines),
+            (_, None) => word.map(Task::Token).ok_or("there is no token"),
+        }
+    }
+}
+
+fn counter(text: &str) -> Result<(String, Number), String> {
+    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    let value = value.parse().map_err(|_| format!("{value:?} is not a number"))?;
+    match name {
+        "" => Err("the name is missing".to_owned()),
+        name => Ok((name.to_owned(), value)),
+    }
+}

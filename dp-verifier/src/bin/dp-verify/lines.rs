@@ -1,0 +1,134 @@
+//! Many tokens, one per line.
+
+use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::{Checked, print};
+
+/// Lines are cut a little above the verifier's limit, so that no input fills the memory.
+const MAX_LINE: usize = 17 * 1024;
+
+/// How much of the input is read ahead, in bytes: enough lines to keep all processors busy.
+const INPUT_BUFFER: usize = 1024 * 1024;
+
+/// How many lines are checked together, spread over the processors.
+const MAX_BATCH: usize = 4_096;
+
+/// Checks every line of the input. Returns whether all tokens are valid.
+pub(crate) fn check_lines(
+    input: impl Read,
+    output: &mut impl Write,
+    check: impl Fn(&[u8]) -> Checked + Sync,
+    explain: bool,
+) -> io::Result<bool> {
+    let mut input = BufReader::with_capacity(INPUT_BUFFER, input);
+    let mut all_valid = true;
+    let mut progress = Progress::start(explain);
+    loop {
+        let batch = read_batch(&mut input)?;
+        if batch.is_empty() {
+            progress.end();
+            return Ok(all_valid);
+        }
+        let results = check_batch(&batch, &check);
+        progress.add(&results);
+        all_valid &= print(output, results, explain)?;
+    }
+}
+
+/// A line on the terminal that tells how far it has come.
+struct Progress {
+    is_shown: bool,
+    checked: usize,
+    refused: usize,
+    started: Instant,
+    shown: Instant,
+}
+
+impl Progress {
+    /// Shown only on a terminal where nothing else is written.
+    fn start(explain: bool) -> Self {
+        let is_shown = !explain && io::stderr().is_terminal() && !io::stdout().is_terminal();
+        let now = Instant::now();
+        Self { is_shown, checked: 0, refused: 0, started: now, shown: now }
+    }
+
+    fn add(&mut self, results: &[Checked]) {
+        let refused = results.iter().filter(|result| result.is_err()).count();
+        self.checked = self.checked.saturating_add(results.len());
+        self.refused = self.refused.saturating_add(refused);
+        if self.is_shown && self.shown.elapsed() >= Duration::from_millis(100) {
+            self.shown = Instant::now();
+            eprint!("\r{self}");
+        }
+    }
+
+    fn end(&self) {
+        if self.is_shown && self.checked > 0 {
+            eprintln!("\r{self}");
+        }
+    }
+}
+
+impl std::fmt::Display for Progress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { checked, refused, .. } = self;
+        let seconds = self.started.elapsed().as_secs();
+        write!(f, "{checked} checked, {refused} refused, {seconds} s")
+    }
+}
+
+/// Checks lines on all processors, and keeps their order.
+fn check_batch(batch: &[Vec<u8>], check: &(impl Fn(&[u8]) -> Checked + Sync)) -> Vec<Checked> {
+    let workers = thread::available_parallelism().map_or(1, |workers| workers.get());
+    // Below this, starting threads costs more than it saves.
+    let share = batch.len().div_ceil(workers).max(32);
+    thread::scope(|scope| {
+        let shares = batch.chunks(share).map(|lines| {
+            scope.spawn(move || lines.iter().map(|line| check(line)).collect::<Vec<_>>())
+        });
+        let running: Vec<_> = shares.collect();
+        let results = running.into_iter().map(|share| match share.join() {
+            Ok(results) => results,
+            Err(panic) => std::panic::resume_unwind(panic),
+        });
+        results.flatten().collect()
+    })
+}
+
+/// Reads a line, and those after it that have arrived already, so that a slow writer sees each
+/// result at once.
+fn read_batch(input: &mut BufReader<impl Read>) -> io::Result<Vec<Vec<u8>>> {
+    let mut batch = Vec::new();
+    while let Some(line) = read_line(input)? {
+        batch.push(line);
+        if batch.len() >= MAX_BATCH || !input.buffer().contains(&b'\n') {
+            break;
+        }
+    }
+    Ok(batch)
+}
+
+/// Reads up to the next `\n`, which alone is taken off; `None` at the end. The rest of an overlong
+/// line is dropped: its beginning is refused for its length.
+fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
+    let mut line = Vec::new();
+    let mut is_begun = false;
+    loop {
+        let buffered = input.fill_buf()?;
+        if buffered.is_empty() {
+            return Ok(is_begun.then_some(line));
+        }
+        is_begun = true;
+        let end = buffered.iter().position(|byte| *byte == b'\n');
+        let part = buffered.get(..end.unwrap_or(buffered.len())).unwrap_or_default();
+        let room = MAX_LINE.saturating_sub(line.len());
+        line.extend(part.iter().take(room));
+        let used = part.len().saturating_add(usize::from(end.is_some()));
+        input.consume(used);
+        if end.is_some() {
+            return Ok(Some(line));
+        }
+    }
+}

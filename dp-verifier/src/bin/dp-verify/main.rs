@@ -1,0 +1,274 @@
+//! Checks license tokens from the command line, and takes and makes the files of a data plane without
+//! a network: one JSON result each.
+
+mod args;
+mod lines;
+
+use std::fs::{self, OpenOptions};
+use std::future::Future;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::pin::pin;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::task::{Context, Wake, Waker};
+use std::thread::{self, Thread};
+
+use clap::Parser;
+use dp_verifier::{
+    BuildError, ErrorCode, ImportError, ImportedFile, LicenseContext, LicenseState, Verifier,
+    usage_report,
+};
+use serde::Serialize;
+
+use self::args::{Args, Task};
+
+fn main() -> ExitCode {
+    let args = Args::parse();
+    match args.task().map_err(str::to_owned).and_then(|task| run(&args, &task)) {
+        Ok(code) => ExitCode::from(code),
+        Err(why) => {
+            eprintln!("dp-verify: {why}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+/// Does what is asked for. Returns the exit status; fails when the command line cannot be used.
+fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
+    if let (Task::Report, Some(state), Some(output)) = (task, &args.state, &args.output) {
+        return report(args, state, output);
+    }
+    let keys = verifier(args).map_err(|error| error.to_string())?;
+    if let Err(Refusal { detail, .. }) = &keys {
+        eprintln!("dp-verify: {detail}");
+    }
+    let mut output = BufWriter::new(io::stdout().lock());
+    if let (Ok(verifier), Some(list)) = (&keys, &args.status_list)
+        && let Err(error) = verifier.import_status_list(&read(list)?)
+    {
+        let refused = Checked::Err(error.into());
+        return print(&mut output, [refused], args.explain).map(|_| 1).map_err(in_writing);
+    }
+    let check = |line: &[u8]| check(&keys, args.now, line);
+    let printed = match (task, &keys) {
+        (Task::Import(file), Ok(verifier)) => {
+            let taken = verifier.import(&read(file)?);
+            let taken = taken.map(Accepted::File).map_err(Refusal::from);
+            print(&mut output, [taken], args.explain)
+        }
+        (Task::Bundle | Task::Import(_) | Task::Report, _) => {
+            let token = keys.as_ref().ok().and_then(Verifier::bundled_token).unwrap_or_default();
+            print(&mut output, [check(token.as_bytes())], args.explain)
+        }
+        (Task::Token(token), _) => {
+            print(&mut output, [check(token.as_encoded_bytes())], args.explain)
+        }
+        (Task::Lines, _) => {
+            lines::check_lines(io::stdin().lock(), &mut output, check, args.explain)
+        }
+    };
+    match printed.map_err(in_writing)? {
+        _ if keys.is_err_and(|refusal| refusal.code == ErrorCode::KeysUnavailable) => Ok(2),
+        all_valid => Ok(u8::from(!all_valid)),
+    }
+}
+
+fn in_writing(error: io::Error) -> String {
+    error.to_string()
+}
+
+fn read(path: &Path) -> Result<String, String> {
+    fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// Makes the next usage report.
+fn report(args: &Args, state: &Path, output: &Path) -> Result<u8, String> {
+    let failed = |error: io::Error| format!("{}: {error}", output.display());
+    // Before the report is made and has used up its number.
+    let mut file = OpenOptions::new().write(true).create_new(true).open(output).map_err(failed)?;
+    let made = usage_report(state, args.counter.iter().cloned().collect());
+    let text = made.map_err(|error| {
+        // There is nothing in it.
+        drop(fs::remove_file(output));
+        error.to_string()
+    })?;
+    file.write_all(text.as_bytes()).and_then(|()| file.sync_all()).map_err(failed)?;
+    println!("{}", serde_json::json!({ "ok": true, "report": output.display().to_string() }));
+    Ok(0)
+}
+
+/// A verifier, or why there is none. Then every token is refused for that reason, so that there is a
+/// result for each all the same.
+type Keys = Result<Verifier, Refusal>;
+
+/// Fails when the command line cannot be used.
+fn verifier(args: &Args) -> Result<Keys, BuildError> {
+    let text = |text: &Option<String>| text.clone().unwrap_or_default();
+    let builder = Verifier::builder().issuer(text(&args.issuer)).audience(text(&args.audience));
+    let builder = builder.leeway(args.leeway);
+    let builder = match args.now {
+        Some(now) => builder.clock(move || now),
+        None => builder,
+    };
+    let builder = match &args.state {
+        Some(path) => builder.state_path(path),
+        None => builder,
+    };
+    let builder = match (args.task(), &args.file) {
+        (Ok(Task::Bundle), Some(path)) => builder.bundle_file(path),
+        _ => builder,
+    };
+    let builder = match &args.jwks {
+        Some(url) if url.starts_with("https://") || url.starts_with("http://") => {
+            builder.jwks_url(url)
+        }
+        Some(path) => builder.jwks_file(path),
+        None => builder,
+    };
+    let builder = match &args.ca {
+        Some(path) => builder.jwks_ca_file(path),
+        None => builder,
+    };
+    let unavailable = |detail| Refusal { code: ErrorCode::KeysUnavailable, detail };
+    match builder.build() {
+        Ok(verifier) => match verifier.keys_health() {
+            Some(health) if health.fetched_at.is_none() => {
+                let why = health.last_error.unwrap_or_else(|| "there are no keys".to_owned());
+                Ok(Err(unavailable(why)))
+            }
+            _ => Ok(Ok(verifier)),
+        },
+        Err(BuildError::BundleRefused { error, .. }) => Ok(Err(error.into())),
+        Err(
+            error @ (BuildError::KeysFile { .. }
+            | BuildError::KeySet(_)
+            | BuildError::BundleFile { .. }),
+        ) => Ok(Err(unavailable(error.to_string()))),
+        Err(error) => Err(error),
+    }
+}
+
+type Checked = Result<Accepted, Refusal>;
+
+enum Accepted {
+    License(LicenseContext),
+    File(ImportedFile),
+}
+
+#[derive(Clone)]
+struct Refusal {
+    code: ErrorCode,
+    detail: String,
+}
+
+impl From<ImportError> for Refusal {
+    fn from(error: ImportError) -> Self {
+        Self { code: error.code(), detail: error.detail().to_owned() }
+    }
+}
+
+fn check(keys: &Keys, now: Option<i64>, line: &[u8]) -> Checked {
+    let verifier = keys.as_ref().map_err(Refusal::clone)?;
+    // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
+    let token = std::str::from_utf8(line).unwrap_or("\u{fffd}");
+    if verifier.keys_health().is_some() {
+        wait_for(verifier.refresh_status(token));
+    }
+    let checked = match now {
+        Some(now) => verifier.verify_at(token, now),
+        None => verifier.verify(token),
+    };
+    let refused =
+        checked.map_err(|error| Refusal { code: error.code(), detail: error.detail().to_owned() });
+    refused.map(Accepted::License)
+}
+
+/// Waits on this thread.
+fn wait_for(future: impl Future<Output = ()>) {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut future = pin!(future);
+    while future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
+        thread::park();
+    }
+}
+
+/// One line of output.
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Record<'a> {
+    Valid { ok: bool, license: &'a LicenseContext },
+    Taken { ok: bool, file: &'a ImportedFile },
+    Refused { ok: bool, code: ErrorCode, detail: &'a str },
+}
+
+impl<'a> From<&'a Checked> for Record<'a> {
+    fn from(result: &'a Checked) -> Self {
+        match result {
+            Ok(Accepted::License(license)) => Self::Valid { ok: true, license },
+            Ok(Accepted::File(file)) => Self::Taken { ok: true, file },
+            Err(Refusal { code, detail }) => Self::Refused { ok: false, code: *code, detail },
+        }
+    }
+}
+
+/// Prints one result per line. Returns whether all are valid.
+fn print(
+    output: &mut impl Write,
+    results: impl IntoIterator<Item = Checked>,
+    explain: bool,
+) -> io::Result<bool> {
+    let mut all_valid = true;
+    for result in results {
+        all_valid &= result.is_ok();
+        serde_json::to_writer(&mut *output, &Record::from(&result))?;
+        output.write_all(b"\n")?;
+        if explain {
+            output.flush()?;
+            eprintln!("{}", in_words(&result));
+        }
+    }
+    output.flush()?;
+    Ok(all_valid)
+}
+
+fn in_words(result: &Checked) -> String {
+    let license = match result {
+        Ok(Accepted::License(license)) => license,
+        Ok(Accepted::File(file)) => {
+            let what = if file.has_token { "A new license token" } else { "No new license token" };
+            let list = match file.status_list {
+                Some(_) => "a status list",
+                None => "no status list",
+            };
+            return format!("File {} is taken. {what}, new keys, {list}.", file.seq);
+        }
+        Err(Refusal { code, detail }) => {
+            return format!("Refused ({code}): {detail}. {}", code.advice());
+        }
+    };
+    let state = match license.state() {
+        LicenseState::Valid => "Valid",
+        LicenseState::Expiring => "Valid, but expires soon: ask for a new license token",
+        LicenseState::Grace => "Expired and in its time of grace: ask for a new license token now",
+        LicenseState::Stale => {
+            "Valid, as far as can be told without a recent status list: let this machine reach the \
+             control plane, or import a license file"
+        }
+        LicenseState::ClockAnomaly => "Valid, but this machine's clock is behind: set it",
+        other => other.as_str(),
+    };
+    format!(
+        "{state}. {} for {} of {}, {} seats.",
+        license.plan().name,
+        license.deployment().name,
+        license.organization().name,
+        license.seat_cap(),
+    )
+}

@@ -1,0 +1,152 @@
+//! The documents of the contract, read strictly.
+
+use chrono::{DateTime, NaiveDateTime, Utc};
+use cp_contracts::{
+    DeploymentClaims, DeploymentLicenseClaims, DeploymentType, EncodedStatusList, Enforcement,
+    EntryBits, LicenseBodyClaims, OnStale, OrganizationClaims, PlanClaims, StatusClaim,
+    StatusListClaims, StatusListRef, SubscriptionClaims,
+};
+use semver::Version;
+use serde_json::Map;
+use uuid::Uuid;
+
+use crate::json::{Fault, Read, Reader, found, keep, keep_unknown};
+
+/// Reads an object of the contract: from an object only, every known member once and of its type,
+/// unknown ones kept.
+macro_rules! object {
+    ($name:ident { $($field:ident = $member:literal),+ $(,)? }) => {
+        impl<'a> Read<'a> for $name {
+            fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+                $(let mut $field = None;)+
+                let mut extra = Map::new();
+                reader.object(|reader, name| match &*name {
+                    $($member => keep(reader, $member, &mut $field),)+
+                    _ => keep_unknown(reader, name, &mut extra),
+                })?;
+                Ok(Self { $($field: found($field, $member)?,)+ extra })
+            }
+        }
+    };
+}
+
+pub(crate) use object;
+
+object!(DeploymentLicenseClaims {
+    iss = "iss",
+    aud = "aud",
+    sub = "sub",
+    jti = "jti",
+    iat = "iat",
+    nbf = "nbf",
+    exp = "exp",
+    license = "license",
+    status = "status",
+    enforcement = "enforcement",
+    cp_base_url = "cp_base_url",
+    rbac_endpoint = "rbac_endpoint",
+    contract = "contract",
+});
+
+object!(LicenseBodyClaims {
+    license_id = "license_id",
+    seat_cap = "seat_cap",
+    features = "features",
+    organization = "organization",
+    deployment = "deployment",
+    subscription = "subscription",
+    plan = "plan",
+    limits = "limits",
+});
+
+object!(OrganizationClaims {
+    id = "id",
+    name = "name",
+    slug = "slug",
+    external_id = "external_id",
+    status = "status",
+});
+
+object!(DeploymentClaims {
+    id = "id",
+    name = "name",
+    kind = "type",
+    region = "region",
+    api_base_url = "api_base_url",
+    status = "status",
+});
+
+object!(SubscriptionClaims {
+    id = "id",
+    status = "status",
+    seat_cap = "seat_cap",
+    starts_at = "starts_at",
+    ends_at = "ends_at",
+    trial_ends_at = "trial_ends_at",
+    external_id = "external_id",
+});
+
+object!(PlanClaims {
+    code = "code",
+    name = "name",
+    description = "description",
+    default_features = "default_features",
+});
+
+object!(StatusClaim { status_list = "status_list" });
+
+object!(StatusListRef { idx = "idx", uri = "uri" });
+
+object!(Enforcement {
+    status_max_age = "status_max_age",
+    on_stale = "on_stale",
+    grace_seconds = "grace_seconds",
+});
+
+object!(StatusListClaims {
+    sub = "sub",
+    iat = "iat",
+    exp = "exp",
+    ttl = "ttl",
+    status_list = "status_list",
+});
+
+object!(EncodedStatusList { bits = "bits", lst = "lst" });
+
+impl<'a> Read<'a> for EntryBits {
+    fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+        let bits = u8::try_from(u64::read(reader)?).ok().and_then(|bits| bits.try_into().ok());
+        bits.ok_or(Fault::new(&"must be 1, 2, 4 or 8"))
+    }
+}
+
+/// Reads a string and what it stands for.
+macro_rules! from_text {
+    ($($name:ty: $what:literal, $parse:expr;)+) => {$(
+        impl<'a> Read<'a> for $name {
+            fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
+                let text = reader.string()?;
+                let parse: fn(&str) -> Option<Self> = $parse;
+                parse(&text).ok_or(Fault::new(&$what))
+            }
+        }
+    )+};
+}
+
+from_text! {
+    // The other forms that the uuid crate reads, such as `urn:uuid:…`, are not in the contract.
+    Uuid: "must be a hyphenated UUID",
+        |text| (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
+    Version: "must be a semantic version", |text| text.parse().ok();
+    DateTime<Utc>: "must be an RFC 3339 timestamp", timestamp;
+    DeploymentType: "must be a deployment type", |text| Some(text.into());
+    OnStale: "must be an enforcement", |text| Some(text.into());
+}
+
+/// RFC 3339, or the same without an offset, as issuers of contract 1.x wrote UTC.
+fn timestamp(text: &str) -> Option<DateTime<Utc>> {
+    if let Ok(at) = DateTime::parse_from_rfc3339(text) {
+        return Some(at.to_utc());
+    }
+    NaiveDateTime::parse_from_str(text, "%Y-%m-%dT%H:%M:%S%.f").ok().map(|at| at.and_utc())
+}

@@ -1,0 +1,201 @@
+//! Taking what an operator carries to a data plane: license files and status lists.
+
+use std::sync::{Arc, PoisonError};
+
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::ErrorCode::{ClaimsInvalid, KidUnknown};
+use crate::error::quoted;
+use crate::jws::{self, Kind};
+use crate::license_file::LicenseFile;
+use crate::memory::KeptList;
+use crate::rsa::sha256_hex;
+use crate::status_list::{Document, too_many};
+use crate::verifier::Snapshot;
+use crate::{ImportError, Verifier, VerifyError};
+
+/// What a license file says that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct ImportedFile {
+    /// Its number among those of the license.
+    pub seq: i64,
+    /// The license.
+    pub license_id: Uuid,
+    /// The deployment that runs under it.
+    pub deployment_id: Uuid,
+    /// When it was made, in seconds since 1970-01-01T00:00:00Z.
+    pub issued_at: i64,
+    /// Whether it has a license token, which is the [bundled](Verifier::bundled_token) one now.
+    pub has_token: bool,
+    /// Its status list; none when it has none.
+    pub status_list: Option<StatusListInfo>,
+}
+
+/// What a status list says of itself.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StatusListInfo {
+    /// Its URL, which tokens refer to.
+    pub uri: String,
+    /// When it was made, in seconds since 1970-01-01T00:00:00Z.
+    pub issued_at: i64,
+    /// From when on it says nothing any more, in seconds since 1970-01-01T00:00:00Z.
+    pub expires_at: i64,
+    /// After how many seconds a newer one is asked for, where there is a network.
+    pub ttl: i64,
+}
+
+impl StatusListInfo {
+    fn of(document: &Document) -> Self {
+        let Document { uri, iat, exp, ttl, .. } = document;
+        Self { uri: uri.clone(), issued_at: *iat, expires_at: *exp, ttl: *ttl }
+    }
+}
+
+/// When a license file is taken.
+#[derive(Clone, Copy)]
+pub(crate) enum Occasion {
+    /// At the start, where the file is that was there at the last start.
+    Start {
+        /// Whether it may bring the only keys that there are.
+        trusts_itself: bool,
+    },
+    /// Later, when only a new file makes sense.
+    Import,
+}
+
+impl Verifier {
+    /// Takes a license file: a new token, or only the newest keys and status list for the one that
+    /// is in use. From then on everything is judged by it. Writes the state file when there is one.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`] says why the file was not taken; nothing has changed then. The codes are
+    /// those of tokens and `kid_unknown` when no trusted key leads to its signer, `replayed` when it
+    /// is not newer than the newest file that was taken, `other_license`, and `state_unwritable`.
+    pub fn import(&self, file: &str) -> Result<ImportedFile, ImportError> {
+        self.take_file(file, Occasion::Import).map_err(ImportError)
+    }
+
+    /// Takes a status list token that came by other means than a license file or the network.
+    ///
+    /// # Errors
+    ///
+    /// [`ImportError`] says why the list was not taken; nothing has changed then. It is `replayed`
+    /// when a newer one was taken, and `expired` when it says nothing any more.
+    pub fn import_status_list(&self, list: &str) -> Result<StatusListInfo, ImportError> {
+        let list = list.trim_end_matches(['\r', '\n']);
+        let taken = self.inner().lists.take(list).map_err(ImportError)?;
+        Ok(StatusListInfo::of(&taken))
+    }
+
+    /// The status lists that licenses are judged by, the newest of each URL.
+    #[must_use]
+    pub fn status_lists(&self) -> Vec<StatusListInfo> {
+        let documents = self.inner().lists.documents();
+        documents.iter().map(|document| StatusListInfo::of(document)).collect()
+    }
+
+    pub(crate) fn take_file(
+        &self,
+        text: &str,
+        occasion: Occasion,
+    ) -> Result<ImportedFile, VerifyError> {
+        let inner = self.inner();
+        let _one_at_a_time = inner.importing.lock().unwrap_or_else(PoisonError::into_inner);
+        // Editors and shells end files with a line break; the JWS has none.
+        let text = text.trim_end_matches(['\r', '\n']);
+        let (lists, rules) = (&inner.lists, &inner.lists.rules);
+        let memory = lists.floor.memory();
+        let before = memory.record().file;
+        let is_known = matches!(occasion, Occasion::Start { .. })
+            && before.as_ref().is_some_and(|file| file.is(&sha256_hex(text.as_bytes())));
+        let snapshot = lists.keys.load_full();
+        let trusts_itself = matches!(occasion, Occasion::Start { trusts_itself: true });
+        // A file that was taken before was signed by a key that may have been withdrawn meanwhile.
+        let trusted = (!is_known && !trusts_itself).then_some(&*snapshot.keys);
+        let file = LicenseFile::open(text, trusted, rules)?;
+        let now = lists.floor.corrected(lists.clock.now());
+        rules.issued(file.claims.iat, now)?;
+        let list = file.claims.status_list.as_deref().map(|list| self.list_of(&file, list, now));
+        let list = list.transpose()?.map(Arc::new);
+        if let Some(token) = &file.claims.token {
+            self.belongs(token, &file, list.as_deref(), now)?;
+        }
+        if !is_known {
+            memory.update(|record| {
+                file.follows(record.file.as_ref())?;
+                record.file = Some(file.kept(record.file.take()));
+                // An older list than one that came by itself is no reason to refuse the file.
+                if let Some(list) = &list
+                    && record.lists.get(&list.uri).is_none_or(|kept| kept.iat <= list.iat)
+                {
+                    record.lists.insert(list.uri.clone(), KeptList::of(list));
+                }
+                Ok(())
+            })?;
+            let keys = match &inner.pinned {
+                Some(pinned) => {
+                    let snapshot = Snapshot::given(pinned.with(&file.keys));
+                    let keys = Arc::clone(&snapshot.keys);
+                    lists.keys.store(Arc::new(snapshot));
+                    keys
+                }
+                None => Arc::clone(&snapshot.keys),
+            };
+            lists.floor.raise(file.claims.iat);
+            if let Some(list) = &list {
+                lists.hold(Arc::clone(list), &keys);
+            }
+        }
+        if let Some(token) = &file.claims.token {
+            inner.bundled_token.store(Some(Arc::new(token.clone())));
+        }
+        Ok(ImportedFile {
+            seq: file.claims.seq,
+            license_id: file.claims.license_id,
+            deployment_id: file.claims.sub,
+            issued_at: file.claims.iat,
+            has_token: file.claims.token.is_some(),
+            status_list: list.as_deref().map(StatusListInfo::of),
+        })
+    }
+
+    /// The status list of a file. It may be over: what it has taken back stays so.
+    fn list_of(&self, file: &LicenseFile, text: &str, now: i64) -> Result<Document, VerifyError> {
+        let lists = &self.inner().lists;
+        let document = lists.open(text, &file.keys).map_err(|error| error.within("status_list"))?;
+        lists.rules.issued(document.iat, now)?;
+        lists.slot(&document.uri).ok_or_else(too_many)?;
+        Ok(document)
+    }
+
+    /// Whether a file's token is genuine and for the license that the file is about.
+    fn belongs(
+        &self,
+        token: &str,
+        file: &LicenseFile,
+        list: Option<&Document>,
+        now: i64,
+    ) -> Result<(), VerifyError> {
+        let unknown = |kid: &str| {
+            let detail = format!("the file has no key {}", quoted(kid));
+            VerifyError::new(KidUnknown, detail)
+        };
+        let key_of = |kid: &str| file.keys.find(kid).ok_or_else(|| unknown(kid));
+        let claims = jws::open(token, Kind::LICENSE, key_of)
+            .and_then(|payload| self.inner().lists.rules.read(&payload, now))
+            .map_err(|error| error.within("token"))?;
+        let refuse = |detail| Err(VerifyError::new(ClaimsInvalid, detail));
+        if (claims.sub, claims.license.license_id) != (file.claims.sub, file.claims.license_id) {
+            return refuse("token: is for another deployment or license than its file");
+        }
+        match (list, claims.status) {
+            (Some(list), Some(status)) if list.uri == status.status_list.uri => Ok(()),
+            (Some(_), _) => refuse("status_list: is not the one that the token refers to"),
+            (None, _) => Ok(()),
+        }
+    }
+}

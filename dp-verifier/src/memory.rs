@@ -1,0 +1,228 @@
+//! What a data plane must not forget, in a file.
+//!
+//! # Design
+//!
+//! Everything here only ever grows: times, the lists' dates, the numbers of files and reports. So two
+//! processes that share the file, such as an app and `dp-verify` beside it, lose nothing: before a
+//! write, what the file says meanwhile is merged in.
+
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use crate::ErrorCode::StateUnwritable;
+use crate::claims::{MAX_DATE, is_date};
+use crate::json::document;
+use crate::rsa::sha256_hex;
+use crate::status_list::{Document, MAX_LISTS};
+use crate::{VerifyError, files};
+
+/// Larger files are none of ours, in bytes.
+const MAX_FILE: usize = 16 * 1024 * 1024;
+
+/// What is remembered.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Record {
+    /// In seconds since 1970, like all times here.
+    pub(crate) time_floor: i64,
+    /// By URL, the newest list.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) lists: BTreeMap<String, KeptList>,
+    /// The newest license file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<KeptFile>,
+    /// The last usage report.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) report: Option<KeptReport>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptList {
+    pub(crate) iat: i64,
+    pub(crate) token: String,
+}
+
+impl KeptList {
+    pub(crate) fn of(document: &Document) -> Self {
+        Self { iat: document.iat, token: document.text.as_ref().to_owned() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptFile {
+    pub(crate) license_id: Uuid,
+    pub(crate) deployment_id: Uuid,
+    pub(crate) seq: i64,
+    pub(crate) iat: i64,
+    /// Of its bytes.
+    pub(crate) sha256: String,
+    /// Of the bytes of the newest file with a token, which an app goes on being started with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bundle_sha256: Option<String>,
+    pub(crate) jwks: Map<String, Value>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) checkpoint: Option<String>,
+}
+
+impl KeptFile {
+    /// Whether a file with this hash is the newest one, or the newest with a token.
+    pub(crate) fn is(&self, sha256: &str) -> bool {
+        self.sha256 == sha256 || self.bundle_sha256.as_deref() == Some(sha256)
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptReport {
+    pub(crate) sequence: i64,
+    /// Of its bytes.
+    pub(crate) sha256: String,
+    /// The end of the time that it is about.
+    pub(crate) until: i64,
+}
+
+impl KeptReport {
+    pub(crate) fn of(sequence: i64, until: i64, text: &str) -> Self {
+        Self { sequence, sha256: sha256_hex(text.as_bytes()), until }
+    }
+}
+
+impl Record {
+    /// What either knows.
+    fn merge(&mut self, other: Self) {
+        self.time_floor = self.time_floor.max(other.time_floor);
+        for (uri, list) in other.lists {
+            let has_room = self.lists.len() < MAX_LISTS;
+            if self.lists.get(&uri).map_or(has_room, |ours| ours.iat < list.iat) {
+                self.lists.insert(uri, list);
+            }
+        }
+        let is_newer = |file: &KeptFile| self.file.as_ref().is_none_or(|ours| ours.seq < file.seq);
+        if let Some(file) = other.file.filter(is_newer) {
+            self.file = Some(file);
+        }
+        let is_later = |report: &KeptReport| {
+            self.report.as_ref().is_none_or(|ours| ours.sequence < report.sequence)
+        };
+        if let Some(report) = other.report.filter(is_later) {
+            self.report = Some(report);
+        }
+    }
+
+    fn is_plausible(&self) -> bool {
+        is_date(self.time_floor)
+            && self.lists.len() <= MAX_LISTS
+            && self.lists.values().all(|list| is_date(list.iat))
+            && self.file.as_ref().is_none_or(|file| file.seq >= 1)
+            && self.report.as_ref().is_none_or(|report| report.sequence >= 1)
+    }
+}
+
+pub(crate) struct Memory {
+    /// What nothing is older than; written with whatever is written next.
+    pub(crate) floor: AtomicI64,
+    path: Option<PathBuf>,
+    record: Mutex<Record>,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Memory {
+    /// A memory that ends with the process.
+    pub(crate) fn passing(floor: i64) -> Self {
+        let record = Mutex::new(Record::default());
+        Self { floor: AtomicI64::new(floor), path: None, record, last_error: Mutex::new(None) }
+    }
+
+    /// What the file remembers; makes the file, so that a place that cannot be written is noticed.
+    pub(crate) fn open(path: &Path, floor: i64) -> Result<Self, String> {
+        let record = load(path)?.unwrap_or_default();
+        let floor = floor.max(record.time_floor);
+        let record = Record { time_floor: floor.clamp(0, MAX_DATE), ..record };
+        save(path, &record)?;
+        let path = Some(path.to_owned());
+        let (record, last_error) = (Mutex::new(record), Mutex::new(None));
+        Ok(Self { floor: AtomicI64::new(floor), path, record, last_error })
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        self.locked().clone()
+    }
+
+    /// Changes what is remembered, and writes it. Nothing has changed when that fails, or when
+    /// `change` refuses.
+    pub(crate) fn update<T>(
+        &self,
+        change: impl FnOnce(&mut Record) -> Result<T, VerifyError>,
+    ) -> Result<T, VerifyError> {
+        let mut record = self.locked();
+        let mut next = record.clone();
+        let unwritable = |why| VerifyError::new(StateUnwritable, format!("the state file {why}"));
+        if let Some(path) = &self.path {
+            let meanwhile = load(path).inspect_err(|why| self.tell(Some(why.clone())));
+            next.merge(meanwhile.map_err(unwritable)?.unwrap_or_default());
+        }
+        let changed = change(&mut next)?;
+        next.time_floor = next.time_floor.max(self.floor.load(Relaxed)).clamp(0, MAX_DATE);
+        if let Some(path) = &self.path {
+            let saved = save(path, &next);
+            self.tell(saved.clone().err());
+            saved.map_err(unwritable)?;
+        }
+        *record = next;
+        Ok(changed)
+    }
+
+    /// Why the file could not be written the last time.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, error: Option<String>) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Record> {
+        // A change is made to a copy, so a panic leaves nothing half done.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the file; none when there is none.
+fn load(path: &Path) -> Result<Option<Record>, String> {
+    let text = match files::read(path, MAX_FILE) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    };
+    if files::is_open_to_others(path).map_err(|error| format!("cannot be read: {error}"))? {
+        return Err(
+            "is open to others than its owner: chmod 600 it, if nobody has changed it".to_owned()
+        );
+    }
+    let record = document::<Map<String, Value>>(&text)
+        .ok()
+        .filter(|_| text.len() <= MAX_FILE)
+        .and_then(|members| serde_json::from_value(Value::Object(members)).ok())
+        .filter(Record::is_plausible);
+    let refusal = "is damaged, of a later version, or not a state file; without it the verifier \
+        starts with no memory of the time and of what was taken back: remove it if that is right";
+    record.map(Some).ok_or_else(|| refusal.to_owned())
+}
+
+fn save(path: &Path, record: &Record) -> Result<(), String> {
+    let failed = |error: io::Error| format!("cannot be written: {error}");
+    let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+    if text.len() > MAX_FILE {
+        return Err(format!("would have more than {MAX_FILE} bytes"));
+    }
+    files::replace(path, &text).map_err(failed)
+}

@@ -1,0 +1,119 @@
+//! Usage reports: what a data plane without a network tells its vendor, by file.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+
+use chrono::{DateTime, Utc};
+use cp_contracts::{CONTRACT_VERSION, UsageReport, UsageReportKind};
+use semver::Version;
+use serde_json::{Map, Number};
+
+use crate::memory::{KeptReport, Memory, Record};
+use crate::{Clock, SystemClock, Verifier, VerifyError};
+
+impl Verifier {
+    /// Makes the next usage report of the deployment that the [license files](Self::import) are for.
+    ///
+    /// `counters` is how much of each metric was used since the report before, or since the license
+    /// file was made; each 0 or more. The text is a whole file and to be written as it is: the next
+    /// report names its hash. Each call makes a report with a new number, which is remembered in the
+    /// state file.
+    ///
+    /// # Errors
+    ///
+    /// [`ReportError`] when a counter is negative, when no license file was taken so that there is
+    /// nothing to report about, or when the state file cannot be written.
+    pub fn usage_report(&self, counters: BTreeMap<String, Number>) -> Result<String, ReportError> {
+        let lists = &self.inner().lists;
+        next(lists.floor.memory(), lists.floor.corrected(lists.clock.now()), counters)
+    }
+}
+
+/// Makes the next usage report as [`Verifier::usage_report`] does, from the
+/// [state file](crate::VerifierBuilder::state_path) alone.
+///
+/// # Errors
+///
+/// As [`Verifier::usage_report`], and when the file cannot be read.
+pub fn usage_report(
+    state: &Path,
+    counters: BTreeMap<String, Number>,
+) -> Result<String, ReportError> {
+    if !state.exists() {
+        return Err(ReportError(format!("there is no state file {}", state.display())));
+    }
+    let memory = Memory::open(state, i64::MIN)
+        .map_err(|why| ReportError(format!("the state file {} {why}", state.display())))?;
+    let floor = memory.record().time_floor;
+    next(&memory, SystemClock.now().max(floor), counters)
+}
+
+/// Why no usage report could be made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ReportError(String);
+
+impl fmt::Display for ReportError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for ReportError {}
+
+fn next(
+    memory: &Memory,
+    now: i64,
+    counters: BTreeMap<String, Number>,
+) -> Result<String, ReportError> {
+    let is_negative = |number: &Number| number.as_f64().is_none_or(f64::is_sign_negative);
+    if let Some((name, _)) = counters.iter().find(|(_, number)| is_negative(number)) {
+        return Err(ReportError(format!("the counter {name:?} is negative")));
+    }
+    let written = memory.update(|record| {
+        // An error here is told below, and changes nothing.
+        let report = of(record, now, counters);
+        if let Ok((text, sequence, until)) = &report {
+            record.report = Some(KeptReport::of(*sequence, *until, text));
+        }
+        Ok(report)
+    });
+    let (text, ..) = written.map_err(|error: VerifyError| ReportError(error.detail().into()))??;
+    Ok(text)
+}
+
+/// The text of the report after what is remembered, its number, and the end of its time.
+fn of(
+    record: &Record,
+    now: i64,
+    counters: BTreeMap<String, Number>,
+) -> Result<(String, i64, i64), ReportError> {
+    let failed = |why: &str| ReportError(why.to_owned());
+    let file = record.file.as_ref().ok_or_else(|| {
+        failed("no license file was taken yet, so there is no license to report about")
+    })?;
+    let before = record.report.as_ref();
+    let since = before.map_or(file.iat, |report| report.until);
+    let until = now.max(since);
+    let time = |seconds| -> Result<DateTime<Utc>, _> {
+        DateTime::from_timestamp(seconds, 0).ok_or_else(|| failed("the clock is out of range"))
+    };
+    let sequence = before.map_or(0, |report| report.sequence).saturating_add(1);
+    let report = UsageReport {
+        kind: UsageReportKind::UsageReport,
+        deployment_id: file.deployment_id,
+        license_id: file.license_id,
+        sequence,
+        previous: before.map(|report| report.sha256.clone()),
+        since: time(since)?,
+        until: time(until)?,
+        counters,
+        file_seq: Some(file.seq),
+        status_list_iat: record.lists.values().map(|list| list.iat).max(),
+        checkpoint: file.checkpoint.clone(),
+        contract: Version::parse(CONTRACT_VERSION).map_err(|error| failed(&error.to_string()))?,
+        extra: Map::new(),
+    };
+    let text = serde_json::to_string_pretty(&report).map_err(|error| failed(&error.to_string()))?;
+    Ok((format!("{text}\n"), sequence, until))
+}

@@ -1,0 +1,66 @@
+//! Waiting until a list has been asked for once.
+
+use std::future::Future;
+use std::pin::Pin;
+#[cfg(feature = "fetch")]
+use std::sync::atomic::Ordering::Release;
+use std::sync::atomic::{AtomicBool, Ordering::Acquire};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
+
+use super::Slot;
+
+/// How far the first request for a list has come.
+#[derive(Default)]
+pub(crate) struct Asked {
+    is_wanted: AtomicBool,
+    is_over: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl Asked {
+    /// Claims the first request. Only one caller is told `true`.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn claim(&self) -> bool {
+        !self.is_wanted.swap(true, Release)
+    }
+
+    /// The first request has ended, well or not.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn end(&self) {
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        self.is_over.store(true, Release);
+        waiting.drain(..).for_each(Waker::wake);
+    }
+
+    /// Whether it is under way.
+    pub(crate) fn is_under_way(&self) -> bool {
+        self.is_wanted.load(Acquire) && !self.is_over.load(Acquire)
+    }
+
+    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+        // Under the lock, so that no end is missed between looking and waiting.
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        if !self.is_under_way() {
+            return Poll::Ready(());
+        }
+        if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {
+            waiting.push(context.waker().clone());
+        }
+        Poll::Pending
+    }
+}
+
+/// What [`Verifier::refresh_status`](crate::Verifier::refresh_status) returns.
+#[must_use = "nothing waits unless this is awaited"]
+pub struct StatusRefresh {
+    pub(crate) slot: Option<Arc<Slot>>,
+}
+
+impl Future for StatusRefresh {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
+        self.slot.as_ref().map_or(Poll::Ready(()), |slot| slot.asked.poll(context))
+    }
+}

@@ -1,0 +1,183 @@
+//! The command `dp-verify` on a machine without a network: files in, reports out.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Command, Output};
+
+use dp_verifier::cp_contracts::UsageReport;
+use serde_json::{Value, json};
+
+use crate::support::*;
+
+/// A directory with the files that were carried there.
+struct Machine {
+    dir: tempfile::TempDir,
+}
+
+/// The status, the one line of JSON, and what is said beside it.
+type Said = (Option<i32>, Value, String);
+
+impl Machine {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap() }
+    }
+
+    fn file(&self, name: &str, text: &str) -> String {
+        fs::write(self.path(name), text).unwrap();
+        self.path(name).to_str().unwrap().to_owned()
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn output(&self, arguments: &[&str]) -> Output {
+        Command::new(env!("CARGO_BIN_EXE_dp-verify")).args(arguments).output().unwrap()
+    }
+
+    /// Runs the command at [`NOW`] with the machine's state file.
+    fn run(&self, arguments: &[&str]) -> Said {
+        let now = NOW.to_string();
+        let state = self.path("state.json");
+        let common = ["--issuer", ISSUER, "--audience", AUDIENCE, "--now", &now, "--explain"];
+        let state = ["--state", state.to_str().unwrap()];
+        said(&self.output(&[&common[..], &state, arguments].concat()))
+    }
+}
+
+fn said(output: &Output) -> Said {
+    let words = String::from_utf8(output.stderr.clone()).unwrap();
+    let line = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
+    (output.status.code(), line, words)
+}
+
+fn bundle() -> String {
+    let mut claims = file_claims(1, &[&KEY]);
+    claims["token"] = json!(KEY.token(&claims_on_stale("block")));
+    claims["status_list"] = json!(KEY.list(&list_claims(NOW - 50, 0)));
+    KEY.file(&claims) + "\n"
+}
+
+fn refresh(seq: i64, status: u8) -> String {
+    let mut claims = file_claims(seq, &[&KEY]);
+    claims["status_list"] = json!(KEY.list(&list_claims(NOW - 50 + seq, status)));
+    KEY.file(&claims) + "\n"
+}
+
+#[test]
+fn a_license_is_suspended_and_revoked_by_files() {
+    let machine = Machine::new();
+    let bundle = machine.file("license.lic", &bundle());
+    let (code, line, words) = machine.run(&["bundle", &bundle]);
+    assert_eq!((code, &line["license"]["state"]), (Some(0), &json!("valid")), "{words}");
+    let second = machine.file("second.lic", &refresh(2, 2));
+    let (code, line, words) = machine.run(&["import", &second]);
+    assert_eq!((code, &line["ok"], &line["file"]["seq"]), (Some(0), &json!(true), &json!(2)));
+    assert!(words.starts_with("File 2 is taken. No new license token, new keys, a status list."));
+    let (code, line, words) = machine.run(&["bundle", &bundle]);
+    assert_eq!((code, &line["code"]), (Some(1), &json!("suspended")));
+    assert!(words.contains("The vendor has suspended this license."), "{words}");
+    // Neither the same file nor an older one, nor an older list by itself, undoes that.
+    let older = machine.file("older.lic", &refresh(1, 0));
+    for (arguments, detail) in [
+        (vec!["import", &second], "file 2 was taken already"),
+        (vec!["import", &older], "it is file 1, and file 2 was taken already"),
+    ] {
+        let (code, line, words) = machine.run(&arguments);
+        assert_eq!((code, &line["code"]), (Some(1), &json!("replayed")));
+        assert_eq!(line["detail"], detail);
+        assert!(words.contains("Use the newest file"), "{words}");
+    }
+    let old_list = machine.file("old.jwt", &KEY.list(&list_claims(NOW - 49, 0)));
+    let (code, line, _) = machine.run(&["--status-list", &old_list, "bundle", &bundle]);
+    assert_eq!((code, &line["code"]), (Some(1), &json!("replayed")));
+    // A list by itself will do.
+    let list = machine.file("list.jwt", &KEY.list(&list_claims(NOW - 10, 1)));
+    let (code, line, _) = machine.run(&["--status-list", &list, "bundle", &bundle]);
+    assert_eq!((code, &line["code"]), (Some(1), &json!("revoked")));
+    let (_, line, _) = machine.run(&["bundle", &bundle]);
+    assert_eq!(line["code"], "revoked");
+}
+
+#[test]
+fn a_bundle_file_is_checked_with_its_own_keys_or_with_given_ones() {
+    let machine = Machine::new();
+    let bundle = machine.file("license.lic", &bundle());
+    let jwks = |key: &Key| machine.file("jwks.json", &json!({ "keys": [key.jwk()] }).to_string());
+    let given = |keys: &str| {
+        let now = NOW.to_string();
+        let common = ["--issuer", ISSUER, "--audience", AUDIENCE, "--now", &now];
+        said(&machine.output(&[&common[..], &["--jwks", keys, "bundle", &bundle]].concat()))
+    };
+    assert_eq!(given(&jwks(&KEY)).1["ok"], true);
+    let (code, line, words) = given(&jwks(&OTHER_KEY));
+    assert_eq!((code, &line["code"]), (Some(1), &json!("kid_unknown")), "{words}");
+    // Without a token there is nothing to check.
+    let (code, line, _) = machine.run(&["bundle", &machine.file("r.lic", &refresh(1, 0))]);
+    assert_eq!((code, &line["code"]), (Some(1), &json!("token_missing")));
+    let (code, line, _) = machine.run(&["bundle", "/does/not/exist"]);
+    assert_eq!((code, &line["code"]), (Some(2), &json!("keys_unavailable")));
+    // The form of before, which was not signed.
+    let unsigned = json!({ "token": KEY.token(&claims()), "jwks": { "keys": [KEY.jwk()] } });
+    let (code, line, _) = machine.run(&["bundle", &machine.file("u.json", &unsigned.to_string())]);
+    assert_eq!((code, &line["code"]), (Some(1), &json!("token_malformed")));
+}
+
+#[test]
+fn usage_is_reported_by_file() {
+    let machine = Machine::new();
+    machine.run(&["bundle", &machine.file("license.lic", &bundle())]);
+    let state = machine.path("state.json");
+    let report = |name: &str, counters: &[&str]| {
+        let output = machine.path(name);
+        let common = ["--state", state.to_str().unwrap(), "-o", output.to_str().unwrap()];
+        let counters: Vec<&str> = counters.iter().flat_map(|c| ["--counter", c]).collect();
+        said(&machine.output(&[&common[..], &counters, &["report"]].concat()))
+    };
+    let (code, line, words) = report("one.json", &["api_calls=120", "hours=1.5"]);
+    assert_eq!((code, &line["ok"]), (Some(0), &json!(true)), "{words}");
+    let read = |name: &str| -> UsageReport {
+        serde_json::from_slice(&fs::read(machine.path(name)).unwrap()).unwrap()
+    };
+    let one = read("one.json");
+    assert_eq!((one.sequence, one.previous, one.file_seq), (1, None, Some(1)));
+    assert_eq!(json!(one.counters), json!({ "api_calls": 120, "hours": 1.5 }));
+    // A report is never overwritten, and a refused one uses up no number.
+    for (name, counters) in [
+        ("one.json", &[][..]),
+        ("two.json", &["seats"]),
+        ("two.json", &["seats=many"]),
+        ("two.json", &["seats=-1"]),
+        ("two.json", &["=1"]),
+    ] {
+        let (code, _, words) = report(name, counters);
+        assert_eq!(code, Some(2), "{words}");
+        assert!(!machine.path("two.json").exists());
+    }
+    report("two.json", &[]);
+    let two = read("two.json");
+    assert_eq!((two.sequence, two.since), (2, one.until));
+    assert!(two.previous.is_some() && two.counters.is_empty());
+}
+
+#[test]
+fn words_that_make_no_sense_are_refused() {
+    let machine = Machine::new();
+    let file = machine.file("license.lic", &bundle());
+    let base = ["--issuer", ISSUER, "--audience", AUDIENCE];
+    for arguments in [
+        &["import", &file][..],
+        &["import"],
+        &["bundle"],
+        &["report"],
+        &["x.y.z", &file],
+        &["-o", "/tmp/x", "report"],
+        &["--counter", "a=1", "x.y.z"],
+        // No keys from anywhere.
+        &["x.y.z"],
+    ] {
+        let (code, line, words) = said(&machine.output(&[&base[..], arguments].concat()));
+        assert_eq!((code, line), (Some(2), Value::Null), "{words}");
+        assert!(!words.is_empty());
+    }
+}
