@@ -31,7 +31,9 @@ impl Drop for Jobs {
 pub fn start(app: &App) -> Jobs {
     let keys = every(KEYS_EVERY, app.clone(), async |app| app.keys.refresh(app).await);
     let rotation = every(ROTATION_EVERY, app.clone(), rotation::tick);
-    let status = every(STATUS_EVERY, app.clone(), async |app| app.status_lists.refresh(app).await);
+    let status = every(STATUS_EVERY, app.clone(), async |app| {
+        app.status_lists.refresh(app).await.map_err(Into::into)
+    });
     let purge = every(PURGE_EVERY, app.clone(), async |app| {
         idempotency::purge(app).await?;
         status_lists::retire(app).await

@@ -399,9 +399,10 @@ async fn compromise(
 
 async fn rotate(cx: &mut Cx<Scope>, _: Platform, how: Activation) -> Result<SigningKey> {
     let emergency = how.emergency(cx)?;
+    let seen = store::active(&mut cx.tx).await?.map(|key| key.kid);
     let spare = spare(cx).await?;
     cx.begin().await?;
-    let row = rotation::rotate(cx, emergency, spare).await?;
+    let row = rotation::rotate(cx, seen.as_deref(), emergency, &spare).await?;
     detailed(cx, row).await
 }
 

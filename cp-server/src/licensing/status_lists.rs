@@ -9,6 +9,8 @@
 
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use axum::http::HeaderValue;
@@ -20,6 +22,7 @@ use cp_contracts::{
 };
 use serde_json::Map;
 use tokio::sync::Mutex;
+use tokio::time::timeout;
 
 use super::bundles::BundleStatus;
 use super::keys::signer::compact;
@@ -56,6 +59,9 @@ impl Default for StatusSettings {
     }
 }
 
+/// How long a request waits for the database.
+const PATIENCE: Duration = Duration::from_secs(1);
+
 /// A token is looked at for a little longer than it is valid: clocks differ.
 const LEEWAY: TimeDelta = TimeDelta::minutes(10);
 
@@ -67,8 +73,7 @@ async fn list(raw: Raw) -> Result<Response> {
 async fn read(raw: Raw) -> Result<Response> {
     let id = raw.parts.uri.path().rsplit('/').next().and_then(|id| id.parse().ok());
     let id: StatusListId = id.ok_or_else(|| Error::not_found("status list"))?;
-    let found = raw.app.status_lists.find(&raw.app, id).await;
-    let found = found.ok_or_else(|| Error::not_found("status list"))?;
+    let found = raw.app.status_lists.find(&raw.app, id).await?;
     Ok(open_to_all(found.document.render(&raw.parts.headers)))
 }
 
@@ -82,8 +87,10 @@ fn open_to_all(response: Response) -> Response {
 #[derive(Default)]
 pub struct StatusLists {
     published: ArcSwap<Published>,
-    /// One refresh at a time; the generation that the last one saw.
-    refreshed: Mutex<Option<u64>>,
+    /// One refresh at a time.
+    refreshing: Mutex<()>,
+    /// One more than the generation that the last refresh saw; 0 before the first.
+    refreshed: AtomicU64,
     block: Mutex<Option<Block>>,
 }
 
@@ -103,9 +110,8 @@ struct Signed {
 impl StatusLists {
     /// As of the last commit on this replica.
     async fn current(&self, app: &App) -> Arc<Published> {
-        let seen = *self.refreshed.lock().await;
-        if seen != Some(app.generation.now())
-            && let Err(error) = self.refresh(app).await
+        if self.refreshed.load(Ordering::Acquire) != app.generation.now() + 1
+            && let Err(error) = self.look(app).await
         {
             // The database is down, most likely: what is known is still signed and good.
             tracing::warn!(%error, "status lists are served from memory");
@@ -113,18 +119,25 @@ impl StatusLists {
         self.published.load_full()
     }
 
-    async fn find(&self, app: &App, id: StatusListId) -> Option<Arc<Signed>> {
+    async fn find(&self, app: &App, id: StatusListId) -> Result<Arc<Signed>> {
         if let Some(found) = self.current(app).await.lists.get(&id) {
-            return Some(found.clone());
+            return Ok(found.clone());
         }
         // Another replica may have begun it within this second.
-        let _ = self.refresh(app).await;
-        self.published.load().lists.get(&id).cloned()
+        self.look(app).await?;
+        let found = self.published.load().lists.get(&id).cloned();
+        found.ok_or_else(|| Error::not_found("status list"))
+    }
+
+    /// A refresh that nobody waits long for: anybody may ask for a list.
+    async fn look(&self, app: &App) -> Result<()> {
+        let late = |_| Error::unavailable("The status lists cannot be read now.", 5);
+        timeout(PATIENCE, self.refresh(app)).await.map_err(late)?
     }
 
     /// Signs what has changed, and what has not been signed for half of its time to live.
-    pub async fn refresh(&self, app: &App) -> anyhow::Result<()> {
-        let mut refreshed = self.refreshed.lock().await;
+    pub async fn refresh(&self, app: &App) -> Result<()> {
+        let _alone = self.refreshing.lock().await;
         let (generation, now) = (app.generation.now(), app.clock.now());
         let kid = app.keys.active()?.jwk().kid.clone();
         let mut tx = app.db.read();
@@ -146,10 +159,10 @@ impl StatusLists {
         }
         let status_lists = rows.iter().map(|(id, _)| uri(app, *id)).collect();
         let aggregation = StatusListAggregation { status_lists, extra: Map::new() };
-        let aggregation = serde_json::to_vec(&aggregation)?;
+        let aggregation = serde_json::to_vec(&aggregation).map_err(Error::internal)?;
         let aggregation = Document::new("application/json", &cache(app), aggregation);
         self.published.store(Arc::new(Published { lists, aggregation }));
-        *refreshed = Some(generation);
+        self.refreshed.store(generation + 1, Ordering::Release);
         Ok(())
     }
 

@@ -140,6 +140,16 @@ on_both! {
         assert_eq!(other.keys.jwks(), world.app.keys.jwks());
     }
 
+    i12_parallel_emergencies_make_one_rotation_too(world) {
+        let body = json!({"emergency": true, "reason": "everybody pressed the button"});
+        let rotations = (0..8).map(|_| world.post("/signing/rotate", body.clone()));
+        let answers = futures_util::future::join_all(rotations).await;
+        let mut statuses: Vec<u16> = answers.iter().map(|answer| answer.status).collect();
+        statuses.sort_unstable();
+        assert_eq!(statuses, [200, 409, 409, 409, 409, 409, 409, 409]);
+        assert_eq!(active(&world).await, world.successor);
+    }
+
     i12_parallel_ticks_of_many_replicas_make_one_rotation(world) {
         world.pass(TimeDelta::days(100));
         let mut apps = vec![world.app.clone()];

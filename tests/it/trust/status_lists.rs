@@ -94,6 +94,12 @@ on_both! {
         assert_eq!((again.status, again.body.len()), (304, 0));
         let whole = world.anyone().call(Method::GET, path, None).await;
         assert_eq!(whole.body, served.body, "the database is down, and the list is there");
+        world.anyone().get("/status-lists/x").await.refused(404, "not_found");
+        let unknown = "/status-lists/01900000-0000-7000-8000-000000000000";
+        world.anyone().get(unknown).await.refused(503, "unavailable");
+    }
+
+    a_list_that_does_not_exist_is_not_found(world) {
         for nothing in ["01900000-0000-7000-8000-000000000000", "x", "%00"] {
             let path = format!("/status-lists/{nothing}");
             world.anyone().get(path).await.refused(404, "not_found");

@@ -104,9 +104,16 @@ impl Answer {
     #[track_caller]
     fn tells_no_private_key(&self) {
         let text = self.text();
-        for private in
-            ["\"d\":\"", "\"p\":\"", "\"q\":\"", "\"dp\":", "\"dq\":", "\"qi\":", "PRIVATE KEY"]
-        {
+        for private in [
+            r#""d":""#,
+            r#""p":""#,
+            r#""q":""#,
+            r#""dp":"#,
+            r#""dq":"#,
+            r#""qi":"#,
+            "PRIVATE KEY-----\n",
+            r"PRIVATE KEY-----\n",
+        ] {
             assert!(!text.contains(private), "{} tells a private key", self.asked);
         }
     }

@@ -76,20 +76,26 @@ async fn successor(cx: &mut Cx<Scope>) -> Result<Option<KeyRow>> {
     Ok(keys.into_iter().find(|key| key.state == KeyState::Published))
 }
 
-/// Makes the successor sign, and publishes its own successor.
+/// Makes the successor of the key that was `seen` to sign the active one, and publishes its own
+/// successor: of many who ask at once, one rotates.
 pub async fn rotate(
     cx: &mut Cx<Scope>,
+    seen: Option<&str>,
     emergency: Option<&str>,
-    spare: LocalKey,
+    spare: &LocalKey,
 ) -> Result<KeyRow> {
     kek::hold(&cx.app, &mut cx.tx).await?;
+    let active = store::active(&mut cx.tx).await?.map(|key| key.kid);
+    if active.as_deref() != seen {
+        return Err(Error::conflict("Somebody else rotated the keys in this moment."));
+    }
     let Some(next) = successor(cx).await? else {
         let detail = "No key is published that could sign next; one is made within a minute while \
                       the server runs, or make one now with `keys generate`.";
         return Err(Error::conflict(detail));
     };
     let active = activate(cx, &next.kid, emergency).await?;
-    publish_spare(cx, &spare).await?;
+    publish_spare(cx, spare).await?;
     Ok(active)
 }
 
