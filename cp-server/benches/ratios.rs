@@ -76,15 +76,19 @@ async fn over_http(world: &World) {
     let jwks = request("GET", "/api/v1/.well-known/jwks.json", &token);
     let issue = request("POST", &format!("/api/v1/licenses/{}/bundles", world.license), &token);
     let root = request("GET", "/", &token);
+    let list = request("GET", &world.status_list().await, &token);
 
     let (mut limits, mut answers, mut documents) = (Vec::new(), Vec::new(), Vec::new());
+    let mut lists = Vec::new();
     for _ in 0..ROUNDS {
         limits.push(load(bare, &root, 16, ROUND).await);
         answers.push(load(address, &whoami, 16, ROUND).await);
         documents.push(load(address, &jwks, 16, ROUND).await);
+        lists.push(load(address, &list, 16, ROUND).await);
     }
     row("whoami over HTTP, 5 memberships / bare axum", limits.clone(), answers);
-    row("JWKS over HTTP / bare axum", limits, documents);
+    row("JWKS over HTTP / bare axum", limits.clone(), documents);
+    row("status list over HTTP / bare axum", limits, lists);
 
     let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let key: Arc<dyn Signer> = Arc::new(LocalKey::generate(2048).unwrap());
@@ -126,6 +130,12 @@ impl World {
         let mut cx = Cx::outside(&self.app, Caller::system("bench"), (), self.app.db.read());
         let facts = issuance::facts(&mut cx, self.license).await.unwrap();
         (facts, cx.now)
+    }
+
+    /// The path of a status list.
+    async fn status_list(&self) -> String {
+        let entry = self.app.status_lists.take(&self.app).await.unwrap();
+        entry.uri.strip_prefix("http://127.0.0.1:8801").unwrap().to_owned()
     }
 
     /// Bundles per second of one bulk request over 1,000 licenses.
