@@ -1,12 +1,14 @@
 //! The life of an organization: what makes and ends one crosses every slice, so it lives above
 //! them all.
 
+pub mod moving;
+
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::identity::{invitations, memberships, roles, service_tokens, users};
+use crate::identity::{invitations, memberships, project_grants, roles, service_tokens, users};
 use crate::kernel::answer::{Created, NoContent};
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
@@ -17,7 +19,7 @@ use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::status_lists::{self, Of};
 use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
-use crate::tenancy::{quotas, workspaces};
+use crate::tenancy::{artifacts, groups, projects, quotas, workspaces};
 
 crate::routes! { organizations:
     /// Creates an organization with its subscription and quotas, and its owner when one is named.
@@ -28,8 +30,8 @@ crate::routes! { organizations:
     PATCH "/organizations/{org}" OrgWrite => update;
     /// Suspends an organization, or purges it with everything it has.
     ///
-    /// `mode=purge` needs `confirm` with the exact name, and `force=true` when there are live
-    /// licenses. Audit events stay.
+    /// `mode=purge` needs `confirm` with the exact name, and `force=true` when there are projects or
+    /// live licenses. Audit events stay.
     DELETE "/organizations/{org}" OrgDelete => delete;
 }
 
@@ -137,11 +139,14 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         let detail = "confirm: give the organization's exact name to purge it for ever";
         return Err(Error::invalid("confirm", detail));
     }
-    let live = licenses::count_live(cx).await?;
-    if live > 0 && deletion.force != Some(true) {
-        let detail = format!("{live} licenses are live; say force=true to revoke and purge them.");
+    let (live, projects) = (licenses::count_live(cx).await?, projects::count(cx).await?);
+    if live + projects > 0 && deletion.force != Some(true) {
+        let detail = format!(
+            "{live} licenses are live, and there are {projects} projects; say force=true to purge \
+             them too."
+        );
         let error = Error::new(ProblemCode::OrganizationNotEmpty, detail);
-        return Err(error.with("licenses", live).with("projects", 0));
+        return Err(error.with("licenses", live).with("projects", projects));
     }
     // What refers to others goes first.
     bundles::purge(cx).await?;
@@ -151,9 +156,13 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     usage_reports::purge(cx).await?;
     deployments::purge(cx).await?;
     invitations::purge(cx).await?;
+    project_grants::purge(cx).await?;
+    artifacts::purge(cx).await?;
     memberships::purge(cx).await?;
     roles::purge(cx).await?;
     workspaces::purge(cx).await?;
+    projects::purge(cx).await?;
+    groups::purge(cx).await?;
     quotas::purge(cx).await?;
     organizations::purge(cx).await?;
     Ok(NoContent)

@@ -17,7 +17,7 @@ use crate::kernel::caller::Scope;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{InvitationId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::ids::{InvitationId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId};
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Open, Org};
@@ -274,6 +274,15 @@ async fn role_in_workspace(cx: &mut Cx<Scope>, rank: i64) -> Result<RoleId> {
 pub async fn forget_closed<G>(cx: &mut Cx<G>, role: RoleId) -> Result<()> {
     let sql = "DELETE FROM invitations WHERE role_id = $1 AND status <> 'pending'";
     cx.tx.q(sql).bind(role).exec().await?;
+    Ok(())
+}
+
+/// The workspaces of a project go: what is offered is a seat in the organization alone.
+pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+    let sql = "UPDATE invitations SET workspace_id = NULL
+               WHERE organization_id = $1
+                 AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
+    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
     Ok(())
 }
 

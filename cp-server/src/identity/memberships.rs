@@ -1,5 +1,6 @@
 //! Memberships: a person × a scope × a role × a status.
 
+pub mod of_groups;
 pub mod of_people;
 mod seats;
 
@@ -25,8 +26,8 @@ use crate::tenancy::{organizations, workspaces};
 pub(super) use seats::already;
 use seats::join;
 pub use seats::{
-    At, Seat, activate_invited, bump_user, is_member, purge, purge_user, refuse_owner, seat_owner,
-    take,
+    At, Seat, activate_invited, bump_user, is_member, leave_project, purge, purge_user,
+    refuse_owner, seat_owner, take,
 };
 
 crate::routes! { memberships:

@@ -1,9 +1,11 @@
 //! Who people and machines are, and what they may do.
 
+pub mod access;
 pub mod credentials;
 pub mod invitations;
 pub mod me;
 pub mod memberships;
+pub mod project_grants;
 pub mod roles;
 pub mod service_tokens;
 pub mod users;

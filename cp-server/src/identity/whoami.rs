@@ -2,7 +2,7 @@
 
 use chrono::TimeDelta;
 use cp_contracts::{
-    CONTRACTS_VERSION_HEADER, ContractVersion, ProblemCode, WhoAmIMembershipV1,
+    CONTRACTS_VERSION_HEADER, ContractVersion, ProblemCode, WhoAmIGroup, WhoAmIMembershipV1,
     WhoAmIOrganizationV2, WhoAmIResponseV1, WhoAmIResponseV2, WhoAmIRoleV1, WhoAmIRoleV2,
     WhoAmIUserV1, WhoAmIUserV2, WhoAmIWorkspaceV2,
 };
@@ -17,7 +17,7 @@ use crate::kernel::answer::Rendered;
 use crate::kernel::caller::{Anywhere, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::ids::{GroupId, OrganizationId, RoleId, UserId, WorkspaceId};
 use crate::kernel::memory::Memory;
 use crate::kernel::record::Codes;
 use crate::kernel::text::{Email, ProviderKey, Subject};
@@ -128,6 +128,8 @@ struct Fact {
     organization_id: Option<OrganizationId>,
     organization_slug: Option<String>,
     organization_name: Option<String>,
+    group_id: Option<GroupId>,
+    group_name: Option<String>,
     workspace_id: Option<WorkspaceId>,
     workspace_slug: Option<String>,
     workspace_name: Option<String>,
@@ -142,6 +144,7 @@ async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
                       r.permissions AS role_permissions,
                       o.id AS organization_id, o.slug AS organization_slug,
                       o.name AS organization_name,
+                      g.id AS group_id, g.name AS group_name,
                       w.id AS workspace_id, w.slug AS workspace_slug, w.name AS workspace_name,
                       w.rbac_revision
                FROM auth_accounts a
@@ -150,6 +153,7 @@ async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
                       ON m.user_id = u.id AND ($3 OR m.organization_id = $4)
                LEFT JOIN roles r ON r.id = m.role_id
                LEFT JOIN organizations o ON o.id = m.organization_id
+               LEFT JOIN groups g ON g.id = m.group_id
                LEFT JOIN workspaces w ON w.id = m.workspace_id
                WHERE a.provider = $1 AND a.subject = $2
                ORDER BY m.id";
@@ -210,6 +214,17 @@ fn grants(fact: &Fact) -> Vec<String> {
     }
 }
 
+/// The groups of the person in the organization.
+fn groups_in(rows: &[Fact], organization: OrganizationId) -> Vec<WhoAmIGroup> {
+    let of_it = rows.iter().filter(|fact| fact.organization_id == Some(organization));
+    let active = of_it.filter(|fact| fact.status == Some(MembershipStatus::Active));
+    let group = |fact: &Fact| {
+        let (id, name) = (fact.group_id?.0, fact.group_name.clone()?);
+        Some(WhoAmIGroup { id, name, extra: Default::default() })
+    };
+    active.filter_map(group).collect()
+}
+
 fn v1(rows: &[Fact], person: &Fact) -> WhoAmIResponseV1 {
     let membership = |fact: &Fact| {
         Some(WhoAmIMembershipV1 {
@@ -262,7 +277,7 @@ fn v2(rows: &[Fact], person: &Fact) -> WhoAmIResponseV2 {
             status: fact.status?.as_str().to_owned(),
             role: role(fact)?,
             permissions: grants(fact),
-            groups: Vec::new(),
+            groups: groups_in(rows, fact.organization_id?),
             rbac_revision: fact.rbac_revision?,
             extra: Default::default(),
         })

@@ -121,6 +121,13 @@ impl<T: Owned, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Pl
 #[serde(transparent)]
 pub struct Org(String);
 
+impl Org {
+    /// One that a body names.
+    pub fn named(text: String) -> Self {
+        Self(text)
+    }
+}
+
 impl Place for Org {
     type Ground = OrganizationId;
     const REACH: Reach = Reach::Organization;

@@ -72,6 +72,12 @@ texts! {
     }, {"type": "string", "maxLength": 4000};
     /// The caller's own reference: 1 to 255 printable characters.
     ExternalId, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
+    /// A label that narrows something, such as a product; empty for all of it.
+    Label, |text| {
+        if text.is_empty() { Ok(text.into()) } else { printable(text, 255) }
+    }, {"type": "string", "maxLength": 255};
+    /// The caller's own name of a thing that is kept elsewhere: 1 to 255 printable characters.
+    Reference, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
     /// A part of a path: lower-case letters and digits, with hyphens inside; never UUID-shaped.
     Slug, |text| {
         if uuid::Uuid::try_parse(text).is_ok() {
@@ -176,6 +182,14 @@ impl Email {
 }
 
 impl Slug {
+    /// The chosen slug, or one made from the name.
+    pub fn or_from(chosen: Option<Self>, name: &Name) -> super::error::Result<Self> {
+        chosen.or_else(|| Self::from_name(name.as_str())).ok_or_else(|| {
+            let detail = "slug: none can be made from this name; give one";
+            super::error::Error::invalid("slug", detail)
+        })
+    }
+
     /// A slug made from a name: transliterated, cut to fit; `None` when nothing of it is left.
     pub fn from_name(name: &str) -> Option<Self> {
         let mut slug = String::new();

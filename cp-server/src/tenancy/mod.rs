@@ -1,6 +1,9 @@
 //! The customers, and the environments that they work in.
 
+pub mod artifacts;
+pub mod groups;
 pub mod organizations;
+pub mod projects;
 pub mod quotas;
 mod settings;
 pub mod workspaces;

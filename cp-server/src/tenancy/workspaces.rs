@@ -9,8 +9,8 @@ use super::organizations;
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
-use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, WorkspaceId};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{OrganizationId, ProjectId, WorkspaceId};
 use crate::kernel::json::Patch;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
@@ -42,12 +42,14 @@ crate::record! {
     Workspace in workspaces {
         id: WorkspaceId,
         organization_id: OrganizationId,
+        project_id: Option<ProjectId>,
         name: String,
         slug: String,
         #[serde(rename = "type")]
         kind: WorkspaceType = "workspaces.type",
         is_default: bool = "EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = workspaces.id)",
-        isolation: Isolation,
+        /// Its own, or the organization's `isolation_level`.
+        isolation: Isolation = "COALESCE(NULLIF(workspaces.isolation, 'inherited'), (SELECT o.settings ->> 'isolation_level' FROM organizations o WHERE o.id = workspaces.organization_id), 'standard')",
         path: Option<Prose>,
         status: WorkspaceStatus,
         external_id: Option<ExternalId>,
@@ -70,6 +72,7 @@ impl Resource for Workspace {
 pub struct WorkspaceFilter {
     status: Option<WorkspaceStatus>,
     r#type: Option<WorkspaceType>,
+    project: Option<ProjectId>,
     slug: Option<String>,
     external_id: Option<String>,
 }
@@ -82,8 +85,9 @@ pub struct NewWorkspace {
     slug: Option<Slug>,
     #[serde(default = "prod")]
     r#type: WorkspaceType,
-    #[serde(default = "standard")]
-    isolation: Isolation,
+    /// That of the organization's settings when absent.
+    isolation: Option<Isolation>,
+    project_id: Option<ProjectId>,
     path: Option<Prose>,
     external_id: Option<ExternalId>,
     #[serde(default)]
@@ -96,7 +100,11 @@ pub struct WorkspacePatch {
     name: Option<Name>,
     slug: Option<Slug>,
     r#type: Option<WorkspaceType>,
-    isolation: Option<Isolation>,
+    /// Null goes back to that of the organization's settings.
+    #[serde(default)]
+    isolation: Patch<Isolation>,
+    #[serde(default)]
+    project_id: Patch<ProjectId>,
     #[serde(default)]
     path: Patch<Prose>,
     status: Option<WorkspaceStatus>,
@@ -116,9 +124,8 @@ fn prod() -> WorkspaceType {
     WorkspaceType::Prod
 }
 
-fn standard() -> Isolation {
-    Isolation::Standard
-}
+/// What is kept of a workspace that has no isolation of its own.
+const INHERITED: &str = "inherited";
 
 async fn list(cx: &mut Cx, _: Org, list: List<WorkspaceFilter>) -> Result<Page<Workspace>> {
     let filter = &list.filter;
@@ -128,23 +135,19 @@ async fn list(cx: &mut Cx, _: Org, list: List<WorkspaceFilter>) -> Result<Page<W
         .bind(cx.org)
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND type = ?", filter.r#type)
+        .and_some(" AND project_id = ?", filter.project)
         .and_some(" AND slug = ?", filter.slug.as_deref())
         .and_some(" AND external_id = ?", filter.external_id.as_deref());
     list.page(query).await
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewWorkspace) -> Result<Created<Workspace>> {
-    let slug = match new.slug.or_else(|| Slug::from_name(new.name.as_str())) {
-        Some(slug) => slug,
-        None => {
-            return Err(Error::invalid("slug", "slug: none can be made from this name; give one"));
-        }
-    };
+    let slug = Slug::or_from(new.slug, &new.name)?;
     let id = WorkspaceId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO workspaces
                (id, organization_id, name, slug, type, isolation, path, status, external_id,
-                rbac_revision, rbac_updated_at, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, 1, $9, $9, $9)";
+                project_id, rbac_revision, rbac_updated_at, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, 'active', $8, $9, 1, $10, $10, $10)";
     let insert = cx
         .tx
         .q(sql)
@@ -153,11 +156,12 @@ async fn create(cx: &mut Cx, _: Org, new: NewWorkspace) -> Result<Created<Worksp
         .bind(new.name)
         .bind(slug)
         .bind(new.r#type)
-        .bind(new.isolation)
+        .bind(new.isolation.map_or(INHERITED, Isolation::as_str))
         .bind(new.path)
         .bind(new.external_id)
+        .bind(new.project_id)
         .bind(cx.now);
-    named(insert.exec().await)?;
+    insert.exec().await.map_err(Error::from).map_err(named)?;
     organizations::set_default_workspace(cx, id, !new.is_default).await?;
     load(cx, id).await.map(Created)
 }
@@ -177,6 +181,7 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
                SET name = COALESCE($3, name), slug = COALESCE($4, slug),
                    type = COALESCE($5, type), isolation = COALESCE($6, isolation),
                    path = $7, status = COALESCE($8, status), external_id = $9, updated_at = $10,
+                   project_id = $11,
                    rbac_revision = rbac_revision + 1, rbac_updated_at = $10
                WHERE id = $1 AND organization_id = $2";
     let update = cx
@@ -187,12 +192,17 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
         .bind(patch.name)
         .bind(patch.slug)
         .bind(patch.r#type)
-        .bind(patch.isolation)
+        .bind(match patch.isolation {
+            Patch::Keep => None,
+            Patch::Clear => Some(INHERITED),
+            Patch::Set(own) => Some(own.as_str()),
+        })
         .bind(patch.path.over(before.path))
         .bind(patch.status)
         .bind(patch.external_id.over(before.external_id))
-        .bind(after(before.updated_at, cx.now));
-    named(update.exec().await)?;
+        .bind(after(before.updated_at, cx.now))
+        .bind(patch.project_id.over(before.project_id));
+    update.exec().await.map_err(Error::from).map_err(named)?;
     if patch.is_default == Some(true) {
         organizations::set_default_workspace(cx, id, false).await?;
     }
@@ -239,18 +249,52 @@ pub async fn bump<G>(
     organizations::touch(cx, organization).await
 }
 
+/// Deletes the workspaces of a project, with their memberships.
+pub async fn purge_of(cx: &mut Cx, project: ProjectId) -> Result<()> {
+    leave_default(cx, project).await?;
+    let sql = "DELETE FROM workspaces WHERE organization_id = $1 AND project_id = $2";
+    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
+    Ok(())
+}
+
+/// The workspaces of a project go: the organization's default is none of them any more, but the
+/// oldest of the others, if there is one.
+pub async fn leave_default(cx: &mut Cx, project: ProjectId) -> Result<()> {
+    let sql = "SELECT w.id FROM workspaces w JOIN organizations o ON o.default_workspace_id = w.id
+               WHERE w.organization_id = $1 AND w.project_id = $2";
+    let default: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.org).bind(project).value().await?;
+    let Some(default) = default else { return Ok(()) };
+    organizations::forget_default_workspace(cx, default).await?;
+    let sql = "SELECT id FROM workspaces
+               WHERE organization_id = $1 AND (project_id IS NULL OR project_id <> $2)
+               ORDER BY id LIMIT 1";
+    let next: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.org).bind(project).value().await?;
+    match next {
+        Some(next) => organizations::set_default_workspace(cx, next, true).await,
+        None => Ok(()),
+    }
+}
+
 pub async fn purge(cx: &mut Cx) -> Result<()> {
     cx.tx.q("DELETE FROM workspaces WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
 }
 
-fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
-    done.on_conflict("workspaces_slug", || {
-        let detail = "slug: another workspace of the organization has it.";
-        Error::new(ProblemCode::SlugTaken, detail).at("slug")
-    })
-    .on_conflict("workspaces_external_id", || {
-        let detail = "external_id: another workspace of the organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-    })
+/// A refusal of the database in the words of workspaces.
+pub fn named(error: Error) -> Error {
+    match error.constraint() {
+        Some("workspaces_slug") => {
+            let detail = "slug: another workspace of the organization has it.";
+            Error::new(ProblemCode::SlugTaken, detail).at("slug")
+        }
+        Some("workspaces_external_id") => {
+            let detail = "external_id: another workspace of the organization has it.";
+            Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+        }
+        // The only thing that a workspace refers to, besides its organization.
+        _ if *error.code() == ProblemCode::NotFound => {
+            Error::new(ProblemCode::NotFound, "project_id: project not found").at("project_id")
+        }
+        _ => error,
+    }
 }

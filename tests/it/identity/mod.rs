@@ -1,5 +1,6 @@
 //! People, their identities, roles and memberships, and the tokens of machines.
 
+mod access;
 mod invitations;
 mod memberships;
 mod roles;

@@ -49,7 +49,11 @@ on_both! {
                     "workspace_name": "Production", "organization_id": "<acme's org>",
                     "organization_slug": "acme", "status": "active",
                     "role": {"code": "ANALYST", "name": "Analyst"},
-                    "permissions": ["reports:read"], "groups": [], "rbac_revision": revision,
+                    "permissions": ["reports:read"], "rbac_revision": revision,
+                    "groups": [
+                        {"id": "<acme's group>", "name": "Sales"},
+                        {"id": "<acme's spare group>", "name": "Support"},
+                    ],
                 }],
                 "organizations": [{
                     "organization_id": "<acme's org>", "organization_slug": "acme",

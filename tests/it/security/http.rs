@@ -74,7 +74,7 @@ on_both! {
             if line.method != Method::GET || line.name == "server.metrics" {
                 continue;
             }
-            let path = world.path_of(&line) + crate::sweep::examples::example(&world, &line).query;
+            let path = world.path_of(&line) + &crate::sweep::examples::example(&world, &line).query;
             let get = world.root().call(Method::GET, &path, None).await;
             let head = world.root().call(Method::HEAD, &path, None).await;
             assert_eq!((head.status, head.body.len()), (get.status, 0), "{}", line.name);

@@ -23,6 +23,10 @@ impl World {
             "auth-accounts" => &acme.spare_auth_account,
             "roles" => pick(&acme.role, &acme.spare_role),
             "memberships" => &acme.membership,
+            "groups" => pick(&acme.group, &acme.spare_group),
+            "members" => &acme.user,
+            "projects" => &acme.project,
+            "artifacts" => &acme.artifact,
             "invitations" => &acme.invitation,
             "plans" => "internal",
             "subscriptions" => &acme.subscription,
@@ -60,7 +64,7 @@ impl World {
 
 /// What a successful request of the line carries.
 pub struct Example {
-    pub query: &'static str,
+    pub query: String,
     pub body: Option<Value>,
 }
 
@@ -68,10 +72,11 @@ pub struct Example {
 /// For a line that nobody wrote an example for: it would be swept by no test.
 pub fn example(world: &World, line: &Line) -> Example {
     let acme = &world.acme;
-    let query = |query| Example { query, body: None };
-    let body = |body| Example { query: "", body: Some(body) };
+    let query = |query: &str| Example { query: query.to_owned(), body: None };
+    let body = |body| Example { query: String::new(), body: Some(body) };
     match line.name {
         "users.whoami" => query("?provider=auth0&subject=auth0%7Cmats-acme"),
+        "workspaces.access" => query(&format!("?user={}", acme.user)),
         "organizations.delete" => query("?mode=suspend"),
         _ if line.method == Method::GET || line.method == Method::DELETE => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),
@@ -84,6 +89,13 @@ pub fn example(world: &World, line: &Line) -> Example {
         "invitations.create" => body(json!({"email": "new@acme.example", "role": "member"})),
         "invitations.resend" => body(json!({"expires_in_hours": 24})),
         "invitations.accept" => body(json!({"token": acme.invitation_token})),
+        "groups.create" => body(json!({"name": "Marketing"})),
+        "groups.put_member" | "projects.grant" => body(json!({"role": "admin"})),
+        "projects.create" => body(json!({"name": "Gemini"})),
+        "projects.move_to" => body(json!({"organization": world.globex.org})),
+        "artifacts.create" => body(json!({
+            "run_id": "run-2", "step_id": "test", "type": "report", "path": "out/report.html",
+        })),
         "quotas.adjust" => body(json!({"delta": 1})),
         "roles.create" => body(json!({"code": "AUDITOR", "name": "A", "scope": "organization"})),
         "memberships.create" | "memberships.create_in_workspace" => {

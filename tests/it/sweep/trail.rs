@@ -25,7 +25,7 @@ async fn leaves_one_event(world: &World, line: &Line) {
     world.pass(TimeDelta::milliseconds(1));
     let before = world.count_events().await;
     let example = example(world, line);
-    let path = world.path_of(line) + example.query;
+    let path = world.path_of(line) + &example.query;
     let answer = caller.call(line.method.clone(), &path, example.body).await;
     let (status, also) = (line.status.as_u16(), line.also.map(|status| status.as_u16()));
     assert!(

@@ -1,5 +1,7 @@
 //! Organizations and their workspaces.
 
+mod groups;
 mod organizations;
+mod projects;
 mod quotas;
 mod workspaces;

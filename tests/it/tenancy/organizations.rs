@@ -196,7 +196,7 @@ on_both! {
         world.delete(purge("&confirm=acme&force=true")).await.invalid("confirm");
         let problem = world.delete(purge("&confirm=Acme")).await;
         let problem = problem.refused(409, "organization_not_empty");
-        assert_eq!(problem["licenses"], 1);
+        assert_eq!((&problem["licenses"], &problem["projects"]), (&json!(1), &json!(1)));
         world.delete(purge("&confirm=Acme&force=true")).await.expect(204);
 
         for path in [
@@ -205,6 +205,10 @@ on_both! {
             format!("/licenses/{}", world.acme.license),
             format!("/bundles/{}", world.acme.bundle),
             format!("/memberships/{}", world.acme.membership),
+            format!("/groups/{}", world.acme.group),
+            format!("/projects/{}", world.acme.project),
+            format!("/artifacts/{}", world.acme.artifact),
+            format!("/invitations/{}", world.acme.invitation),
         ] {
             world.get(path).await.refused(404, "not_found");
         }
@@ -219,6 +223,8 @@ on_both! {
 
     a_purge_without_live_licenses_needs_no_force(world) {
         world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
+        let project = format!("/projects/{}", world.acme.project);
+        world.delete(project).await.expect(204);
         let purge = format!("{}?mode=PURGE&confirm=Acme", world.org(""));
         world.delete(purge).await.expect(204);
     }

@@ -38,7 +38,7 @@ on_both! {
         assert_eq!(quotas["quotas"]["members"]["limit"], 3);
         assert_eq!(
             quotas["quotas"]["storage_bytes"],
-            json!({"limit": 5_i64 << 30, "used": 7, "remaining": (5_i64 << 30) - 7, "full": false})
+            json!({"limit": 5_i64 << 30, "used": 1007, "remaining": (5_i64 << 30) - 1007, "full": false})
         );
         // A plan that does not tell a metric gives the least of it, never all of it.
         let limits = json!({"limits": {"projects": 1, "members": null}});

@@ -8,7 +8,8 @@ on_both! {
         assert_eq!(
             world.named(&made),
             json!({
-                "id": "<1>", "organization_id": "<acme's org>", "name": "Try It", "slug": "try-it",
+                "id": "<1>", "organization_id": "<acme's org>", "project_id": null,
+                "name": "Try It", "slug": "try-it",
                 "type": "prod", "is_default": false, "isolation": "standard", "path": null,
                 "status": "active", "external_id": null, "rbac_revision": 1,
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",

@@ -72,6 +72,27 @@ impl World {
         let reports = format!("/deployments/{}/usage-reports", t.deployment);
         t.usage_report = id(&self.make(&reports, json!({"file": report})).await);
 
+        t.group = under("/groups", json!({"name": "Sales"})).await;
+        t.spare_group = under("/groups", json!({"name": "Support", "product": "console"})).await;
+        for group in [&t.group, &t.spare_group] {
+            let seat = format!("/groups/{group}/members/{}", t.user);
+            self.clock.advance(TimeDelta::milliseconds(1));
+            self.put(&seat, json!({})).await.expect(201);
+        }
+        t.project =
+            under("/projects", json!({"name": "Apollo", "slug": format!("apollo-{slug}")})).await;
+        let artifact = json!({
+            "run_id": "run-1", "step_id": "build", "type": "log", "path": "out/build.log",
+            "size_bytes": 1000,
+        });
+        let artifacts = format!("/projects/{}/artifacts", t.project);
+        t.artifact = id(&self.make(&artifacts, artifact).await);
+        for group in [&t.group, &t.spare_group] {
+            let grant = format!("/projects/{}/groups/{group}", t.project);
+            self.clock.advance(TimeDelta::milliseconds(1));
+            self.put(&grant, json!({"role": "member"})).await.expect(201);
+        }
+
         let invitation = json!({"email": format!("ines@{slug}.example"), "role": "viewer"});
         let invitation = self.make(&format!("{org}/invitations"), invitation).await;
         (t.invitation, t.invitation_token) = (id(&invitation), text_of(&invitation));

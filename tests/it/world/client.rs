@@ -39,6 +39,10 @@ impl Client {
         self.call(Method::POST, &below_base(path), Some(body)).await
     }
 
+    pub async fn put(&self, path: impl AsRef<str>, body: Value) -> Answer {
+        self.call(Method::PUT, &below_base(path), Some(body)).await
+    }
+
     pub async fn patch(&self, path: impl AsRef<str>, body: Value) -> Answer {
         self.call(Method::PATCH, &below_base(path), Some(body)).await
     }

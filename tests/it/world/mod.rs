@@ -74,6 +74,10 @@ pub struct Tenant {
     pub spare_role: String,
     pub membership: String,
     pub workspace_membership: String,
+    pub group: String,
+    pub spare_group: String,
+    pub project: String,
+    pub artifact: String,
     /// Of an address that nobody has yet.
     pub invitation: String,
     pub invitation_token: String,
@@ -93,7 +97,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    fn ids(&self) -> [(&'static str, &str); 22] {
+    fn ids(&self) -> [(&'static str, &str); 26] {
         [
             ("org", &self.org),
             ("owner", &self.owner),
@@ -107,6 +111,10 @@ impl Tenant {
             ("spare role", &self.spare_role),
             ("membership", &self.membership),
             ("workspace membership", &self.workspace_membership),
+            ("group", &self.group),
+            ("spare group", &self.spare_group),
+            ("project", &self.project),
+            ("artifact", &self.artifact),
             ("invitation", &self.invitation),
             ("deployment", &self.deployment),
             ("spare deployment", &self.spare_deployment),
@@ -215,6 +223,10 @@ impl World {
 
     pub async fn post(&self, path: impl AsRef<str>, body: serde_json::Value) -> Answer {
         self.root().post(path, body).await
+    }
+
+    pub async fn put(&self, path: impl AsRef<str>, body: serde_json::Value) -> Answer {
+        self.root().put(path, body).await
     }
 
     pub async fn patch(&self, path: impl AsRef<str>, body: serde_json::Value) -> Answer {

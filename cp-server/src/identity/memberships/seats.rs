@@ -8,7 +8,9 @@ use crate::identity::users;
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::ids::{
+    GroupId, MembershipId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId,
+};
 use crate::kernel::record::Codes;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
@@ -182,6 +184,15 @@ pub async fn refuse_owner<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
 
 pub async fn purge_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
     cx.tx.q("DELETE FROM memberships WHERE user_id = $1").bind(user).exec().await?;
+    Ok(())
+}
+
+/// Ends the memberships of a project's workspaces.
+pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+    let sql = "DELETE FROM memberships
+               WHERE organization_id = $1
+                 AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
+    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
     Ok(())
 }
 

@@ -1,0 +1,105 @@
+//! The members of a group. Whoever joins one is a member of the organization too.
+
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::seats::first_status;
+use super::{At, Membership, MembershipFilter, Seat, is_member, load, page, take};
+use crate::identity::roles::{self, RoleScope};
+use crate::identity::users;
+use crate::kernel::answer::{NoContent, Put};
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{GroupId, MembershipId, UserId};
+use crate::kernel::page::{List, Page};
+use crate::kernel::record::Codes;
+use crate::tenancy::workspaces;
+
+crate::routes! { groups:
+    /// Lists the group's members.
+    GET "/groups/{id}/members" MembersRead => list_members;
+    /// Makes a person a member of the group, or changes the member's role.
+    ///
+    /// Somebody who is not in the organization becomes a viewer of it, which counts against its
+    /// quota.
+    PUT "/groups/{id}/members/{user_id}" MembersWrite => put_member;
+    /// Takes a person out of the group; the organization keeps its member.
+    DELETE "/groups/{id}/members/{user_id}" MembersDelete => remove_member;
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupMember {
+    /// A role of groups, by id, code or short form; `member` when absent.
+    role: Option<String>,
+}
+
+const MEMBER: &str = "GROUP_MEMBER";
+
+async fn list_members(
+    cx: &mut Cx,
+    id: GroupId,
+    list: List<MembershipFilter>,
+) -> Result<Page<Membership>> {
+    let query = cx
+        .tx
+        .select("WHERE memberships.group_id = $1 AND memberships.organization_id = $2")
+        .bind(id)
+        .bind(cx.org);
+    page(query, list).await
+}
+
+async fn put_member(
+    cx: &mut Cx,
+    (group, user): (GroupId, UserId),
+    member: GroupMember,
+) -> Result<Put<Membership>> {
+    let user = users::load(cx, user).await?.id;
+    let name = member.role.as_deref().unwrap_or(MEMBER);
+    let role = roles::resolve(cx, cx.org, RoleScope::Group, name).await?.id;
+    let status = first_status(cx, user).await?;
+    if !is_member(cx, cx.org, user).await? {
+        let role = roles::system(cx, roles::VIEWER).await?;
+        let seat = Seat { user, at: At::Organization, role, status };
+        take(cx, cx.org, seat, Codes::default()).await.map_err(|error| match error.code() {
+            // Made a member by somebody else in this moment.
+            ProblemCode::AlreadyMember => Error::stale(),
+            _ => error,
+        })?;
+    }
+    let known = find(cx, group, user).await?;
+    let membership = match known {
+        Some(id) => {
+            let sql = "UPDATE memberships SET role_id = $2, updated_at = $3 WHERE id = $1";
+            cx.tx.q(sql).bind(id).bind(role).bind(cx.now).exec().await?;
+            id
+        }
+        None => {
+            let seat = Seat { user, at: At::Group(group), role, status };
+            take(cx, cx.org, seat, Codes::default()).await.map_err(|error| match error.code() {
+                ProblemCode::AlreadyMember => Error::stale(),
+                _ => error,
+            })?
+        }
+    };
+    workspaces::bump(cx, cx.org, None).await?;
+    let membership = load(cx, membership).await?.into();
+    Ok(if known.is_some() { Put::Known(membership) } else { Put::New(membership) })
+}
+
+async fn remove_member(cx: &mut Cx, (group, user): (GroupId, UserId)) -> Result<NoContent> {
+    let found = find(cx, group, user).await?.ok_or_else(|| Error::not_found("member"))?;
+    let before: Membership = load(cx, found).await?.into();
+    cx.trail.before = serde_json::to_value(before).ok();
+    let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2";
+    cx.tx.q(sql).bind(found).bind(cx.org).exec().await?;
+    workspaces::bump(cx, cx.org, None).await?;
+    Ok(NoContent)
+}
+
+async fn find(cx: &mut Cx, group: GroupId, user: UserId) -> Result<Option<MembershipId>> {
+    let sql = "SELECT id FROM memberships
+               WHERE organization_id = $1 AND group_id = $2 AND user_id = $3";
+    Ok(cx.tx.q(sql).bind(cx.org).bind(group).bind(user).value().await?)
+}

@@ -1,0 +1,47 @@
+//! Moving a project to another organization crosses the slices, too.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::identity::{invitations, memberships, project_grants};
+use crate::kernel::caller::Permission;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::ProjectId;
+use crate::kernel::place::{Org, Place};
+use crate::tenancy::projects::{self, Project};
+use crate::tenancy::{artifacts, organizations, workspaces};
+
+crate::routes! { projects:
+    /// Moves a project to another organization, if its quotas have room.
+    ///
+    /// Its workspaces and artifacts come along; who has a place in them, and its teams, do not.
+    POST "/projects/{id}/move" ProjectsWrite => move_to;
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Move {
+    /// The id or slug of an organization in which the caller may write projects too.
+    organization: String,
+}
+
+async fn move_to(cx: &mut Cx, id: ProjectId, to: Move) -> Result<Project> {
+    let caller = cx.caller.clone();
+    let to = Org::named(to.organization);
+    let to = to.authorize(&caller, &mut cx.tx, Permission::ProjectsWrite).await;
+    let to = to.map_err(|error| error.at("organization"))?;
+    if to == cx.org {
+        return Err(Error::invalid("organization", "organization: the project is there already"));
+    }
+    // Always the lesser id first: two moves in opposite directions do not wait for each other.
+    for organization in [to.min(cx.org), to.max(cx.org)] {
+        organizations::touch(cx, organization).await?;
+    }
+    memberships::leave_project(cx, id).await?;
+    invitations::leave_project(cx, id).await?;
+    project_grants::purge_of(cx, id).await?;
+    workspaces::leave_default(cx, id).await?;
+    artifacts::give(cx, id, to).await?;
+    projects::give(cx, id, to).await
+}

@@ -1,0 +1,168 @@
+//! Artifacts: what the runs of a project left behind. Their sizes are held by the storage quota.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::quotas::{self, Metric, Mode};
+use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::Result;
+use crate::kernel::ids::{ArtifactId, OrganizationId, ProjectId};
+use crate::kernel::json::Between;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::record::Object;
+use crate::kernel::text::{Prose, Reference};
+
+crate::routes! { artifacts:
+    /// Lists the organization's artifacts.
+    GET "/organizations/{org}/artifacts" ArtifactsRead => list;
+    /// Records an artifact; its size counts against the storage quota.
+    POST "/projects/{id}/artifacts" ArtifactsWrite => create;
+    /// Reads an artifact.
+    GET "/artifacts/{id}" ArtifactsRead => read;
+    /// Deletes an artifact and gives its storage back.
+    DELETE "/artifacts/{id}" ArtifactsDelete => delete;
+}
+
+crate::record! {
+    /// What a step of a run left behind.
+    Artifact in artifacts {
+        id: ArtifactId,
+        organization_id: OrganizationId,
+        project_id: ProjectId,
+        run_id: Reference,
+        step_id: Reference,
+        #[serde(rename = "type")]
+        kind: Reference = "artifacts.type",
+        path: Prose,
+        size_bytes: i64,
+        mime_type: Option<Reference>,
+        metadata: Object,
+        created_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for Artifact {
+    const NOUN: &'static str = "artifact";
+    const PATH: &'static str = "artifacts";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ArtifactFilter {
+    project: Option<ProjectId>,
+    run: Option<String>,
+    step: Option<String>,
+    r#type: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewArtifact {
+    run_id: Reference,
+    step_id: Reference,
+    r#type: Reference,
+    path: Prose,
+    /// 0 when absent.
+    size_bytes: Option<Between<0, { 1 << 53 }>>,
+    mime_type: Option<Reference>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<ArtifactFilter>) -> Result<Page<Artifact>> {
+    let filter = &list.filter;
+    let query = cx
+        .tx
+        .select("WHERE organization_id = $1")
+        .bind(cx.org)
+        .and_some(" AND project_id = ?", filter.project)
+        .and_some(" AND run_id = ?", filter.run.as_deref())
+        .and_some(" AND step_id = ?", filter.step.as_deref())
+        .and_some(" AND type = ?", filter.r#type.as_deref());
+    list.page(query).await
+}
+
+async fn create(cx: &mut Cx, project: ProjectId, new: NewArtifact) -> Result<Created<Artifact>> {
+    let size = new.size_bytes.map_or(0, |size| size.0);
+    quotas::shift(cx, cx.org, Metric::StorageBytes, size, Mode::Enforce).await?;
+    quotas::hold(cx, cx.org, Metric::ArtifactsPerRun).await?;
+    let sql = "INSERT INTO artifacts
+               (id, organization_id, project_id, run_id, step_id, type, path, size_bytes,
+                mime_type, metadata, created_at)
+               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11
+               WHERE (SELECT q.quantity IS NULL OR q.quantity >
+                             (SELECT COUNT(*) FROM artifacts a
+                              WHERE a.organization_id = $2 AND a.run_id = $4)
+                      FROM quotas q
+                      WHERE q.organization_id = $2 AND q.metric = 'artifacts_per_run')";
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(ArtifactId::new(&cx.app.random, cx.now))
+        .bind(cx.org)
+        .bind(project)
+        .bind(&new.run_id)
+        .bind(new.step_id)
+        .bind(new.r#type)
+        .bind(new.path)
+        .bind(size)
+        .bind(new.mime_type)
+        .bind(Object::from(new.metadata))
+        .bind(cx.now);
+    if let Some(artifact) = insert.opt().await? {
+        return Ok(Created(artifact));
+    }
+    let sql = "SELECT COUNT(*) FROM artifacts WHERE organization_id = $1 AND run_id = $2";
+    let used = cx.tx.q(sql).bind(cx.org).bind(&new.run_id).value().await?.unwrap_or(0);
+    let quota = quotas::of(cx, cx.org, Metric::ArtifactsPerRun).await?;
+    Err(quotas::refusal(cx.org, Metric::ArtifactsPerRun, quotas::Quota { used, ..quota }, 1)
+        .with("run_id", new.run_id.into_string()))
+}
+
+async fn read(cx: &mut Cx, id: ArtifactId) -> Result<Artifact> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    Ok(found.one().await?)
+}
+
+async fn delete(cx: &mut Cx, id: ArtifactId) -> Result<NoContent> {
+    // The row that is gone tells its size: of two who delete it, one gives the storage back.
+    let sql = "DELETE FROM artifacts WHERE id = $1 AND organization_id = $2";
+    let gone: Artifact = cx.tx.returning(sql).bind(id).bind(cx.org).one().await?;
+    quotas::shift(cx, cx.org, Metric::StorageBytes, -gone.size_bytes, Mode::Enforce).await?;
+    Ok(NoContent)
+}
+
+/// Deletes the artifacts of a project and gives their storage back.
+pub async fn purge_of(cx: &mut Cx, project: ProjectId) -> Result<()> {
+    let size = size_of(cx, project).await?;
+    let sql = "DELETE FROM artifacts WHERE organization_id = $1 AND project_id = $2";
+    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
+    quotas::shift(cx, cx.org, Metric::StorageBytes, -size, Mode::Enforce).await
+}
+
+/// The storage of a project moves with it.
+pub async fn give(cx: &mut Cx, project: ProjectId, to: OrganizationId) -> Result<()> {
+    let size = size_of(cx, project).await?;
+    quotas::shift(cx, cx.org, Metric::StorageBytes, -size, Mode::Enforce).await?;
+    quotas::shift(cx, to, Metric::StorageBytes, size, Mode::Enforce).await
+}
+
+/// What the project holds; nothing is added or taken away until the end of the transaction.
+async fn size_of(cx: &mut Cx, project: ProjectId) -> Result<i64> {
+    quotas::hold(cx, cx.org, Metric::StorageBytes).await?;
+    let sql = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM artifacts
+               WHERE organization_id = $1 AND project_id = $2";
+    Ok(cx.tx.q(sql).bind(cx.org).bind(project).value().await?.unwrap_or(0))
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM artifacts WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}

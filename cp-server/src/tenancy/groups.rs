@@ -1,0 +1,215 @@
+//! Groups: the people of an organization, as a tree. A root is an org unit, a child a team.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::organizations;
+use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{GroupId, OrganizationId};
+use crate::kernel::json::Patch;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::text::{ExternalId, Label, Name, Prose, Slug};
+
+crate::routes! { groups:
+    /// Lists the organization's groups; `parent=none` lists the roots.
+    GET "/organizations/{org}/groups" GroupsRead => list;
+    /// Creates a group, below another one when it has a parent.
+    POST "/organizations/{org}/groups" GroupsWrite => create;
+    /// Reads a group.
+    GET "/groups/{id}" GroupsRead => read;
+    /// Changes a group; a new `parent_id` moves it with all that is below it.
+    PATCH "/groups/{id}" GroupsWrite => update;
+    /// Deletes a group with its members' places and its grants; not while groups are below it.
+    DELETE "/groups/{id}" GroupsWrite => delete;
+}
+
+crate::record! {
+    /// Some people of an organization.
+    Group in groups {
+        id: GroupId,
+        organization_id: OrganizationId,
+        /// Null for a root.
+        parent_id: Option<GroupId>,
+        /// Narrows what the group is for; empty for all of it.
+        product: Label,
+        name: String,
+        /// Unique among the groups of the same parent and product.
+        slug: String,
+        description: Option<Prose>,
+        external_id: Option<ExternalId>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for Group {
+    const NOUN: &'static str = "group";
+    const PATH: &'static str = "groups";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupFilter {
+    product: Option<String>,
+    /// A group's id, or `none`.
+    parent: Option<String>,
+    slug: Option<String>,
+    external_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewGroup {
+    name: Name,
+    /// Made from the name when absent.
+    slug: Option<Slug>,
+    parent_id: Option<GroupId>,
+    /// Empty when absent.
+    product: Option<Label>,
+    description: Option<Prose>,
+    external_id: Option<ExternalId>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct GroupPatch {
+    name: Option<Name>,
+    slug: Option<Slug>,
+    /// Null makes it a root.
+    #[serde(default)]
+    parent_id: Patch<GroupId>,
+    product: Option<Label>,
+    #[serde(default)]
+    description: Patch<Prose>,
+    #[serde(default)]
+    external_id: Patch<ExternalId>,
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<GroupFilter>) -> Result<Page<Group>> {
+    let filter = &list.filter;
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = match filter.parent.as_deref() {
+        None => query,
+        Some("none") => query.sql(" AND parent_id IS NULL"),
+        Some(id) => {
+            let id: GroupId = id.parse().map_err(|_| {
+                Error::invalid("parent", "parent: it takes a group's id, or none for the roots")
+            })?;
+            query.and(" AND parent_id = ?", id)
+        }
+    };
+    let query = query
+        .and_some(" AND product = ?", filter.product.as_deref())
+        .and_some(" AND slug = ?", filter.slug.as_deref())
+        .and_some(" AND external_id = ?", filter.external_id.as_deref());
+    list.page(query).await
+}
+
+async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
+    let sql = "INSERT INTO groups
+               (id, organization_id, parent_id, product, name, slug, description, external_id,
+                created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
+    let slug = Slug::or_from(new.slug, &new.name)?;
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(GroupId::new(&cx.app.random, cx.now))
+        .bind(cx.org)
+        .bind(new.parent_id)
+        .bind(new.product.as_ref().map_or("", Label::as_str))
+        .bind(new.name)
+        .bind(slug)
+        .bind(new.description)
+        .bind(new.external_id)
+        .bind(cx.now);
+    named(insert.one().await).map_err(at_parent).map(Created)
+}
+
+async fn read(cx: &mut Cx, id: GroupId) -> Result<Group> {
+    load(cx, id).await
+}
+
+async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
+    // Two moves that are right one by one can make a circle together: they take turns.
+    organizations::touch(cx, cx.org).await?;
+    let before = load(cx, id).await?;
+    let parent = patch.parent_id.over(before.parent_id);
+    let sql = "UPDATE groups
+               SET name = COALESCE($3, name), slug = COALESCE($4, slug), parent_id = $5,
+                   product = COALESCE($6, product), description = $7, external_id = $8,
+                   updated_at = $9
+               WHERE id = $1 AND organization_id = $2
+                 AND NOT EXISTS (
+                     WITH RECURSIVE above (id, parent_id) AS (
+                         SELECT g.id, g.parent_id FROM groups g WHERE g.id = $5
+                         UNION
+                         SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id)
+                     SELECT 1 FROM above WHERE above.id = $1)";
+    let update = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(patch.name)
+        .bind(patch.slug)
+        .bind(parent)
+        .bind(patch.product)
+        .bind(patch.description.over(before.description))
+        .bind(patch.external_id.over(before.external_id))
+        .bind(after(before.updated_at, cx.now));
+    named(update.opt().await).map_err(at_parent)?.ok_or_else(|| {
+        let detail = "parent_id: it is the group itself, or below it.";
+        Error::new(ProblemCode::GroupCycle, detail).at("parent_id")
+    })
+}
+
+async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
+    let sql = "DELETE FROM groups WHERE id = $1 AND organization_id = $2";
+    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    // What its members had through it is over.
+    organizations::touch(cx, cx.org).await?;
+    Ok(NoContent)
+}
+
+async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    Ok(found.one().await?)
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM groups WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+/// The only thing that a group refers to is its parent.
+fn at_parent(error: Error) -> Error {
+    match error.code() {
+        ProblemCode::NotFound => {
+            Error::new(ProblemCode::NotFound, "parent_id: group not found").at("parent_id")
+        }
+        _ => error,
+    }
+}
+
+fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    let taken = || {
+        let detail = "slug: another group of the same parent and product has it.";
+        Error::new(ProblemCode::SlugTaken, detail).at("slug")
+    };
+    done.on_conflict("groups_parent_id_product_slug", taken)
+        .on_conflict("groups_product_slug", taken)
+        .on_conflict("groups_external_id", || {
+            let detail = "external_id: another group of the organization has it.";
+            Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+        })
+}

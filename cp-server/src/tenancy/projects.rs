@@ -1,0 +1,247 @@
+//! Projects: the units of work of an organization.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use super::quotas::{self, Metric};
+use super::settings::overlay;
+use super::{artifacts, organizations, workspaces};
+use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{OrganizationId, ProjectId};
+use crate::kernel::json::Patch;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::record::Object;
+use crate::kernel::text::{ExternalId, Name, Prose, Reference, Slug};
+
+crate::routes! { projects:
+    /// Lists the organization's projects.
+    GET "/organizations/{org}/projects" ProjectsRead => list;
+    /// Creates a project; it counts against the quota.
+    POST "/organizations/{org}/projects" ProjectsWrite => create;
+    /// Reads a project.
+    GET "/projects/{id}" ProjectsRead => read;
+    /// Changes a project. `metadata` is merged member by member; null deletes one.
+    PATCH "/projects/{id}" ProjectsWrite => update;
+    /// Deletes a project with its workspaces, artifacts and grants. Audit events stay.
+    DELETE "/projects/{id}" ProjectsDelete => delete;
+}
+
+crate::text_enum! { WorkspaceMode {
+    LocalPath = "local_path", Clone = "clone", Worktree = "worktree",
+} }
+crate::text_enum! { GitMode { Hidden = "hidden", Basic = "basic", Advanced = "advanced" } }
+
+crate::record! {
+    /// A unit of work.
+    Project in projects {
+        id: ProjectId,
+        organization_id: OrganizationId,
+        name: String,
+        slug: String,
+        description: Option<Prose>,
+        repo_url: Option<Reference>,
+        default_branch: Option<Reference>,
+        local_path: Option<Prose>,
+        workspace_mode: Option<WorkspaceMode>,
+        git_mode: Option<GitMode>,
+        external_id: Option<ExternalId>,
+        metadata: Object,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+impl Resource for Project {
+    const NOUN: &'static str = "project";
+    const PATH: &'static str = "projects";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectFilter {
+    slug: Option<String>,
+    external_id: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewProject {
+    name: Name,
+    /// Made from the name when absent.
+    slug: Option<Slug>,
+    description: Option<Prose>,
+    /// Where the code is: a URL, or what git takes for one.
+    repo_url: Option<Reference>,
+    default_branch: Option<Reference>,
+    local_path: Option<Prose>,
+    workspace_mode: Option<WorkspaceMode>,
+    git_mode: Option<GitMode>,
+    external_id: Option<ExternalId>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProjectPatch {
+    name: Option<Name>,
+    slug: Option<Slug>,
+    #[serde(default)]
+    description: Patch<Prose>,
+    #[serde(default)]
+    repo_url: Patch<Reference>,
+    #[serde(default)]
+    default_branch: Patch<Reference>,
+    #[serde(default)]
+    local_path: Patch<Prose>,
+    #[serde(default)]
+    workspace_mode: Patch<WorkspaceMode>,
+    #[serde(default)]
+    git_mode: Patch<GitMode>,
+    #[serde(default)]
+    external_id: Patch<ExternalId>,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<ProjectFilter>) -> Result<Page<Project>> {
+    let filter = &list.filter;
+    let query = cx
+        .tx
+        .select("WHERE organization_id = $1")
+        .bind(cx.org)
+        .and_some(" AND slug = ?", filter.slug.as_deref())
+        .and_some(" AND external_id = ?", filter.external_id.as_deref());
+    list.page(query).await
+}
+
+async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>> {
+    let slug = Slug::or_from(new.slug, &new.name)?;
+    let mut metadata = Object::default();
+    overlay(&mut metadata, new.metadata);
+    quotas::hold(cx, cx.org, Metric::Projects).await?;
+    let sql = "INSERT INTO projects
+               (id, organization_id, name, slug, description, repo_url, default_branch, local_path,
+                workspace_mode, git_mode, external_id, metadata, created_at, updated_at)
+               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13
+               WHERE (SELECT q.quantity IS NULL OR q.quantity >
+                             (SELECT COUNT(*) FROM projects p WHERE p.organization_id = $2)
+                      FROM quotas q WHERE q.organization_id = $2 AND q.metric = 'projects')";
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(ProjectId::new(&cx.app.random, cx.now))
+        .bind(cx.org)
+        .bind(new.name)
+        .bind(slug)
+        .bind(new.description)
+        .bind(new.repo_url)
+        .bind(new.default_branch)
+        .bind(new.local_path)
+        .bind(new.workspace_mode)
+        .bind(new.git_mode)
+        .bind(new.external_id)
+        .bind(metadata)
+        .bind(cx.now);
+    match named(insert.opt().await)? {
+        Some(project) => Ok(Created(project)),
+        None => Err(quotas::exceeded(cx, cx.org, Metric::Projects, 1).await),
+    }
+}
+
+async fn read(cx: &mut Cx, id: ProjectId) -> Result<Project> {
+    load(cx, id).await
+}
+
+async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Project> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let before: Project = found.locked().one().await?;
+    let mut metadata = before.metadata;
+    overlay(&mut metadata, patch.metadata);
+    let sql = "UPDATE projects
+               SET name = COALESCE($3, name), slug = COALESCE($4, slug), description = $5,
+                   repo_url = $6, default_branch = $7, local_path = $8, workspace_mode = $9,
+                   git_mode = $10, external_id = $11, metadata = $12, updated_at = $13
+               WHERE id = $1 AND organization_id = $2";
+    let update = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(patch.name)
+        .bind(patch.slug)
+        .bind(patch.description.over(before.description))
+        .bind(patch.repo_url.over(before.repo_url))
+        .bind(patch.default_branch.over(before.default_branch))
+        .bind(patch.local_path.over(before.local_path))
+        .bind(patch.workspace_mode.over(before.workspace_mode))
+        .bind(patch.git_mode.over(before.git_mode))
+        .bind(patch.external_id.over(before.external_id))
+        .bind(metadata)
+        .bind(after(before.updated_at, cx.now));
+    named(update.one().await)
+}
+
+async fn delete(cx: &mut Cx, id: ProjectId) -> Result<NoContent> {
+    artifacts::purge_of(cx, id).await?;
+    workspaces::purge_of(cx, id).await?;
+    let sql = "DELETE FROM projects WHERE id = $1 AND organization_id = $2";
+    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    organizations::touch(cx, cx.org).await?;
+    Ok(NoContent)
+}
+
+pub async fn load(cx: &mut Cx, id: ProjectId) -> Result<Project> {
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    Ok(found.one().await?)
+}
+
+/// How many the organization has.
+pub async fn count(cx: &mut Cx) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM projects WHERE organization_id = $1";
+    Ok(cx.tx.q(sql).bind(cx.org).value().await?.unwrap_or(0))
+}
+
+/// Gives the project to another organization, if its quota has room; what is the project's own
+/// follows by its keys.
+pub async fn give(cx: &mut Cx, id: ProjectId, to: OrganizationId) -> Result<Project> {
+    let before = load(cx, id).await?;
+    quotas::hold(cx, to, Metric::Projects).await?;
+    let sql = "UPDATE projects SET organization_id = $3, updated_at = $4
+               WHERE id = $1 AND organization_id = $2
+                 AND (SELECT q.quantity IS NULL OR q.quantity >
+                             (SELECT COUNT(*) FROM projects p WHERE p.organization_id = $3)
+                      FROM quotas q WHERE q.organization_id = $3 AND q.metric = 'projects')";
+    let at = after(before.updated_at, cx.now);
+    let update = cx.tx.returning(sql).bind(id).bind(cx.org).bind(to).bind(at);
+    match named(update.opt().await).map_err(workspaces::named)? {
+        Some(project) => Ok(project),
+        None => Err(quotas::exceeded(cx, to, Metric::Projects, 1).await),
+    }
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM projects WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    done.on_conflict("projects_slug", || {
+        let detail = "slug: another project of the organization has it.";
+        Error::new(ProblemCode::SlugTaken, detail).at("slug")
+    })
+    .on_conflict("projects_external_id", || {
+        let detail = "external_id: another project of the organization has it.";
+        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+    })
+}
