@@ -2,6 +2,7 @@
 
 mod keys;
 mod license;
+mod org;
 mod refusal;
 
 use std::io::Write;
@@ -36,8 +37,11 @@ const EXAMPLES: &str = "Examples:
   cp-server quickstart                       from nothing to a verified license, then serve
   cp-server serve                            serve the API on 127.0.0.1:8801
   cp-server token create ci --permission licenses:issue
+  cp-server org create 'Acme Corp' --owner anna@acme.example --plan team
+  cp-server member add acme-corp bert@acme.example --role admin
+  cp-server org create 'Acme Corp' --owner anna@acme.example --plan team
+  cp-server member add acme-corp bert@acme.example --role admin
   cp-server license issue LICENSE_ID > bundle.json
-  cp-server call organizations.create name='Acme Corp' owner=anna@acme.example
   cp-server call licenses.list org=acme-corp status=active
   CP_DATABASE_URL=postgres://cp@db/cp CP_BASE_URL=https://licenses.example.com cp-server serve
 
@@ -72,6 +76,12 @@ enum Command {
     /// Create, list and revoke service tokens.
     #[command(subcommand)]
     Token(Token),
+    /// Create and show organizations and their quotas.
+    #[command(subcommand)]
+    Org(org::Org),
+    /// Add and list the members of an organization.
+    #[command(subcommand)]
+    Member(org::Member),
     /// Issue, show, export and revoke licenses.
     #[command(subcommand)]
     License(license::License),
@@ -177,6 +187,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         }
         Command::Keys(keys) => keys::run(config, keys).await,
         Command::Token(token) => run_token(config, token).await,
+        Command::Org(org) => org::run(config, org).await,
+        Command::Member(member) => org::run_member(config, member).await,
         Command::License(license) => license::run(config, license).await,
         Command::Call(call) => {
             let mut args = call.data.unwrap_or_default();

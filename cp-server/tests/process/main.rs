@@ -2,6 +2,7 @@
 //! runbooks ask for.
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod commands;
 mod life;
 mod runbooks;
 mod secrets;

@@ -1,0 +1,41 @@
+//! The verbs of the daily work, on the database of this machine.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::server::{command, folder};
+
+fn run(folder: &Path, args: &[&str]) -> Result<Value, String> {
+    let output = command(folder).args(args).output().unwrap();
+    match output.status.success() {
+        true => Ok(serde_json::from_slice(&output.stdout).unwrap()),
+        false => Err(String::from_utf8(output.stderr).unwrap()),
+    }
+}
+
+#[test]
+fn organizations_and_members_have_verbs_of_their_own() {
+    let folder = folder();
+    let run = |args: &[&str]| run(folder.path(), args);
+    let made = run(&["org", "create", "Acme Corp", "--owner", "anna@acme.example"]).unwrap();
+    assert_eq!(made["slug"], "acme-corp");
+    assert_eq!(run(&["org", "show", "acme-corp"]).unwrap(), made);
+
+    let added = ["member", "add", "acme-corp", "bert@acme.example", "--permission", "reports:read"];
+    let added = run(&added).unwrap();
+    assert_eq!(added["role"]["code"], "ORGANIZATION_MEMBER");
+    assert_eq!(added["permissions"], json!(["reports:read"]));
+    let listed = run(&["member", "list", "acme-corp", "--status", "invited"]).unwrap();
+    assert_eq!(listed["items"], json!([added]));
+
+    let quotas = run(&["org", "quota", "acme-corp"]).unwrap();
+    assert_eq!(quotas["quotas"]["members"]["used"], 2);
+    let check = run(&["org", "quota", "acme-corp", "members", "--amount", "2"]).unwrap();
+    assert_eq!(check["allowed"], false);
+    run(&["member", "add", "acme-corp", "cara@acme.example", "--role", "admin"]).unwrap();
+    let refused = run(&["member", "add", "acme-corp", "dora@acme.example"]).unwrap_err();
+    assert!(refused.contains("quota_exceeded (429): member quota exceeded: 3 of 3"), "{refused}");
+    let refused = run(&["org", "show", "nowhere"]).unwrap_err();
+    assert!(refused.contains("organization not found"), "{refused}");
+}
