@@ -4,12 +4,15 @@
 use std::time::Duration;
 
 use anyhow::Context;
+use cp_contracts::StatusListRef;
 use dp_verifier::{LicenseContext, Verifier};
 use serde_json::{Map, Value, json};
 
+use crate::App;
 use crate::client::{Client, pretty};
 use crate::config::Config;
 use crate::identity::service_tokens;
+use crate::licensing::status_lists;
 
 const PERSON: &str = "anna@example.com";
 const PROVIDER: &str = "auth0";
@@ -23,6 +26,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     let example = Example::make(&client).await?;
     let bundle = client.call("bundles.issue", args(json!({"id": example.license}))).await?;
     let jwks = app.keys.jwks();
+    let list = status_list(&app, &bundle).await?;
     let whoami = client
         .answer("users.whoami", args(json!({"provider": PROVIDER, "subject": SUBJECT})))
         .await?;
@@ -39,17 +43,28 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
 
     // From here on the database is closed: the license stands on its own.
     let text = bundle["token"].as_str().context("the bundle has a token")?;
-    let license = verify(config, &jwks, text)?;
+    let license = verify(config, &jwks, &list, text)?;
     print(config, &example, &token, text, &license, &whoami)
 }
 
-fn verify(config: &Config, jwks: &[u8], token: &str) -> anyhow::Result<LicenseContext> {
+/// The list that tells whether the bundle was taken back, as a data plane fetches it.
+async fn status_list(app: &App, bundle: &Value) -> anyhow::Result<String> {
+    let entry: StatusListRef =
+        serde_json::from_value(bundle["payload"]["status"]["status_list"].clone())?;
+    let (list, _) = status_lists::place(&entry).context("the bundle has a status")?;
+    let (now, lifetime) = (app.clock.now(), app.settings.status.lifetime);
+    let (list, _) = status_lists::token(app, &mut app.db.read(), list, now, lifetime).await?;
+    Ok(list)
+}
+
+fn verify(config: &Config, jwks: &[u8], list: &str, token: &str) -> anyhow::Result<LicenseContext> {
     let verifier = Verifier::builder()
         .issuer(&config.base_url)
         .audience(&config.audience)
         .jwks(jwks)
         .build()
         .map_err(|e| anyhow::anyhow!("the verifier could not be built: {e}"))?;
+    verifier.import_status_list(list).context("the status list was refused")?;
     verifier.verify(token).map_err(|e| anyhow::anyhow!("the license was refused: {e}"))
 }
 
@@ -141,7 +156,7 @@ async fn ensure(
 }
 
 /// The bootstrap token was shown by an earlier run: this run gets one for a day.
-async fn day_token(client: &Client, app: &crate::App) -> anyhow::Result<String> {
+async fn day_token(client: &Client, app: &App) -> anyhow::Result<String> {
     let expires_at = app.clock.now() + Duration::from_secs(86_400);
     let new = json!({"name": "quickstart", "permissions": ["*"], "expires_at": expires_at});
     let made = client.call("service_tokens.create", args(new)).await?;

@@ -13,7 +13,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use divan::{Bencher, black_box};
 use dp_verifier::Verifier;
-use dp_verifier::cp_contracts::DeploymentLicenseClaims;
+use dp_verifier::cp_contracts::{
+    DeploymentLicenseClaims, LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, StatusList, TokenStatus,
+};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://cp.example";
@@ -26,6 +28,7 @@ fn main() {
 /// A license token of about 2 KB, and the key that it was signed with.
 struct Sample {
     token: String,
+    pair: KeyPair,
     n: Vec<u8>,
     now: i64,
 }
@@ -42,20 +45,25 @@ impl Sample {
         members.insert("nbf".to_owned(), json!(now));
         members.insert("exp".to_owned(), json!(now.saturating_add(3_600)));
         let pair = KeyPair::generate(KeySize::Rsa2048).unwrap();
-        let header = json!({ "alg": "RS256", "typ": "license+jwt", "kid": "key-1" });
-        let message =
-            format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
-        let mut signature = vec![0; pair.public_modulus_len()];
-        let random = SystemRandom::new();
-        pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
-        let token = format!("{message}.{}", B64.encode(signature));
+        let token = sign(&pair, "license+jwt", &claims);
         let n = pair.public_key().modulus().big_endian_without_leading_zero().to_vec();
-        Self { token, n, now }
+        Self { token, pair, n, now }
     }
 
     fn parts(&self) -> (&[u8], Vec<u8>) {
         let (message, signature) = self.token.rsplit_once('.').unwrap();
         (message.as_bytes(), B64.decode(signature).unwrap())
+    }
+
+    /// A status list in which the license is valid, as its issuer would have signed it now.
+    fn list(&self) -> String {
+        let mut list = StatusList::new(LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES);
+        list.set(1, TokenStatus::Invalid).unwrap();
+        let claims = json!({
+            "sub": "https://cp.example/api/v1/status-lists/1", "iat": self.now,
+            "exp": self.now.saturating_add(3_600), "ttl": 300, "status_list": list.to_claim(),
+        });
+        sign(&self.pair, "statuslist+jwt", &claims)
     }
 
     fn verifier(&self, cache: usize) -> Verifier {
@@ -66,6 +74,15 @@ impl Sample {
         let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).cache(cache);
         builder.jwks(json!({ "keys": [jwk] }).to_string()).build().unwrap()
     }
+}
+
+fn sign(pair: &KeyPair, typ: &str, claims: &Value) -> String {
+    let header = json!({ "alg": "RS256", "typ": typ, "kid": "key-1" });
+    let message = format!("{}.{}", B64.encode(header.to_string()), B64.encode(claims.to_string()));
+    let mut signature = vec![0; pair.public_modulus_len()];
+    let random = SystemRandom::new();
+    pair.sign(&RSA_PKCS1_SHA256, &random, message.as_bytes(), &mut signature).unwrap();
+    format!("{message}.{}", B64.encode(signature))
 }
 
 #[divan::bench]
@@ -101,6 +118,22 @@ fn ours_cached(bencher: Bencher<'_, '_>) {
     let sample = Sample::new();
     let verifier = sample.verifier(1_024);
     bencher.bench(|| verifier.verify_at(black_box(&sample.token), sample.now).unwrap());
+}
+
+#[divan::bench]
+fn ours_cached_with_a_status_list(bencher: Bencher<'_, '_>) {
+    let sample = Sample::new();
+    let verifier = sample.verifier(1_024);
+    verifier.import_status_list(&sample.list()).unwrap();
+    bencher.bench(|| verifier.verify_at(black_box(&sample.token), sample.now).unwrap());
+}
+
+#[divan::bench]
+fn ours_taking_a_status_list(bencher: Bencher<'_, '_>) {
+    let sample = Sample::new();
+    let verifier = sample.verifier(0);
+    let list = sample.list();
+    bencher.bench(|| verifier.import_status_list(black_box(&list)).unwrap());
 }
 
 #[divan::bench]

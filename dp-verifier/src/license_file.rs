@@ -135,7 +135,7 @@ impl LicenseFile {
             license_id: *license_id,
             deployment_id: *sub,
             seq: *seq,
-            iat: *iat,
+            since: before.as_ref().map_or(*iat, |file| file.since),
             sha256: self.sha256.clone(),
             bundle_sha256: match token {
                 Some(_) => Some(self.sha256.clone()),

@@ -62,7 +62,8 @@ pub(crate) struct KeptFile {
     pub(crate) license_id: Uuid,
     pub(crate) deployment_id: Uuid,
     pub(crate) seq: i64,
-    pub(crate) iat: i64,
+    /// When the first file that was taken was made: from then on usage is to be reported.
+    pub(crate) since: i64,
     /// Of its bytes.
     pub(crate) sha256: String,
     /// Of the bytes of the newest file with a token, which an app goes on being started with.

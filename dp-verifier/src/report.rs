@@ -15,8 +15,8 @@ use crate::{Clock, SystemClock, Verifier, VerifyError};
 impl Verifier {
     /// Makes the next usage report of the deployment that the [license files](Self::import) are for.
     ///
-    /// `counters` is how much of each metric was used since the report before, or since the license
-    /// file was made; each 0 or more. The text is a whole file and to be written as it is: the next
+    /// `counters` is how much of each metric was used since the report before, or since the first
+    /// license file was made; each 0 or more. The text is a whole file and to be written as it is: the next
     /// report names its hash. Each call makes a report with a new number, which is remembered in the
     /// state file.
     ///
@@ -93,7 +93,7 @@ fn of(
         failed("no license file was taken yet, so there is no license to report about")
     })?;
     let before = record.report.as_ref();
-    let since = before.map_or(file.iat, |report| report.until);
+    let since = before.map_or(file.since, |report| report.until);
     let until = now.max(since);
     let time = |seconds| -> Result<DateTime<Utc>, _> {
         DateTime::from_timestamp(seconds, 0).ok_or_else(|| failed("the clock is out of range"))

@@ -5,7 +5,7 @@ mod builder;
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use arc_swap::{ArcSwap, ArcSwapOption};
+use arc_swap::{ArcSwap, ArcSwapOption, Guard};
 
 pub use self::builder::{BuildError, VerifierBuilder};
 use crate::ErrorCode::{KeysUnavailable, KidUnknown, TokenTooLarge};
@@ -142,15 +142,16 @@ impl Verifier {
         genuine: Genuine,
         moment: Moment,
     ) -> Result<LicenseContext, VerifyError> {
-        let Genuine { license, keys, is_new } = genuine;
-        let verdict = Verdict::of(&license, &self.inner.lists.rules, &keys, moment);
+        let Genuine { license, snapshot, is_new } = genuine;
+        let keys = &snapshot.keys;
+        let verdict = Verdict::of(&license, &self.inner.lists.rules, keys, moment);
         if let Some(refusal) = verdict.refusal {
             return Err(refusal);
         }
         if is_new {
             self.inner.lists.floor.raise(license.claims().iat);
             if let Some(cache) = &self.inner.cache {
-                cache.keep(token, &keys, &license);
+                cache.keep(token, keys, &license);
             }
         }
         Ok(license.in_state(verdict.state))
@@ -160,12 +161,11 @@ impl Verifier {
     fn genuine(&self, token: &str, now: i64) -> Result<Genuine, VerifyError> {
         let lists = &self.inner.lists;
         let snapshot = lists.keys.load();
-        let keys = Arc::clone(&snapshot.keys);
         if let Some(cache) = &self.inner.cache
             && now <= snapshot.good_until
-            && let Some(license) = cache.find(token, &keys)
+            && let Some(license) = cache.find(token, &snapshot.keys)
         {
-            return Ok(Genuine { license, keys, is_new: false });
+            return Ok(Genuine { license, snapshot, is_new: false });
         }
         let payload = jws::open(token, Kind::LICENSE, |kid| self.key(&snapshot, kid, now))?;
         let claims = lists.rules.read(&payload, now)?;
@@ -175,7 +175,7 @@ impl Verifier {
         if let (Some(slot), Some(fetching)) = (&slot, &self.inner.fetching) {
             fetching.lists.want(slot);
         }
-        Ok(Genuine { license: LicenseContext::new(claims, slot), keys, is_new: true })
+        Ok(Genuine { license: LicenseContext::new(claims, slot), snapshot, is_new: true })
     }
 
     fn key<'k>(
@@ -259,7 +259,8 @@ impl fmt::Debug for Verifier {
 /// A token that an issuer has signed, and the keys by which that was found.
 struct Genuine {
     license: LicenseContext,
-    keys: Arc<KeySet>,
+    /// Held without counting: threads would meet at the counter.
+    snapshot: Guard<Arc<Snapshot>>,
     /// Whether it was not in the cache.
     is_new: bool,
 }

@@ -31,13 +31,14 @@ fn each_report_continues_the_one_before() {
     let mut file = file_claims(3, &[&KEY]);
     file["status_list"] = json!(KEY.list(&list_claims(NOW - 10, 0)));
     file["checkpoint"] = json!("cp.example/log\n1\n");
+    verifier.import(&KEY.file(&file_claims(2, &[&KEY]))).unwrap();
     verifier.import(&KEY.file(&file)).unwrap();
     let first = verifier.usage_report(counters(json!({ "api_calls": 120, "hours": 1.5 }))).unwrap();
     assert_eq!(
         serde_json::from_str::<Value>(&first).unwrap(),
         json!({
             "kind": "usage_report", "deployment_id": file["sub"], "license_id": file["license_id"],
-            "sequence": 1, "since": "2026-01-09T23:05:03Z", "until": "2026-01-09T23:06:40Z",
+            "sequence": 1, "since": "2026-01-09T23:05:02Z", "until": "2026-01-09T23:06:40Z",
             "counters": { "api_calls": 120, "hours": 1.5 }, "file_seq": 3,
             "status_list_iat": NOW - 10, "checkpoint": "cp.example/log\n1\n", "contract": "2.6.0",
         })
