@@ -28,7 +28,8 @@ ALTER TABLE bundles ADD COLUMN status_idx BIGINT;
 ALTER TABLE bundles ADD COLUMN over_at TIMESTAMPTZ;
 UPDATE bundles SET over_at = expires_at;
 CREATE UNIQUE INDEX bundles_status_list_id_status_idx ON bundles (status_list_id, status_idx);
-CREATE INDEX bundles_status_list_id_over_at ON bundles (status_list_id, over_at);
+-- What a list has to say of bundles by themselves.
+CREATE INDEX bundles_marked ON bundles (status_list_id) WHERE status <> 'valid';
 CREATE INDEX bundles_key ON bundles (key_id, over_at);
 CREATE INDEX licenses_key ON licenses (key_id);
 
@@ -58,3 +59,6 @@ CREATE TABLE usage_reports (
 );
 CREATE UNIQUE INDEX usage_reports_deployment_id_sequence ON usage_reports (deployment_id, sequence);
 CREATE INDEX usage_reports_organization ON usage_reports (organization_id, id);
+
+-- Of these the lists say that their bundles are suspended.
+CREATE INDEX organizations_suspended ON organizations (id) WHERE status <> 'active';

@@ -35,7 +35,7 @@ crate::routes! { keys:
     /// Tells about signing: the active key, the algorithm, how long the JWKS may be cached, when
     /// the next rotation is due.
     GET "/signing/info" KeysRead => info;
-    /// Lists the signing keys, oldest first; never anything private.
+    /// Lists the signing keys, newest first; never anything private.
     GET "/signing/keys" KeysRead => list;
     /// Generates a signing key, or imports one, and publishes it.
     ///
@@ -291,7 +291,7 @@ async fn info(cx: &mut Cx<Scope>, _: Platform) -> Result<SigningInfo> {
 async fn list(cx: &mut Cx<Scope>, _: Platform, _: NoFilter) -> Result<Page<SigningKey>> {
     let keys = store::all(&mut cx.tx).await?;
     let settings = &cx.app.settings.keys;
-    let items = keys.into_iter().map(|row| SigningKey::of(row, settings)).collect();
+    let items = keys.into_iter().rev().map(|row| SigningKey::of(row, settings)).collect();
     Ok(Page { items, next_cursor: None })
 }
 

@@ -218,10 +218,13 @@ pub async fn token(
     now: DateTime<Utc>,
     lifetime: TimeDelta,
 ) -> Result<(String, String)> {
-    let sql = "SELECT bundles.status_idx, bundles.status
-               FROM bundles JOIN organizations ON organizations.id = bundles.organization_id
-               WHERE bundles.status_list_id = $1 AND bundles.over_at > $2
-                 AND (bundles.status <> 'valid' OR organizations.status <> 'active')
+    let sql = "SELECT status_idx, status FROM bundles
+               WHERE status_list_id = $1 AND status <> 'valid' AND over_at > $2
+               UNION ALL
+               SELECT bundles.status_idx, 'suspended'
+               FROM organizations JOIN bundles ON bundles.organization_id = organizations.id
+               WHERE organizations.status <> 'active' AND bundles.status = 'valid'
+                 AND bundles.status_list_id = $1 AND bundles.over_at > $2
                UNION ALL
                SELECT status_idx, 'revoked' FROM status_revocations
                WHERE status_list_id = $1 AND over_at > $2";
@@ -241,8 +244,8 @@ fn make(
     for (idx, status) in marked {
         let status = match status {
             BundleStatus::Revoked => TokenStatus::Invalid,
-            // A bundle that is valid by itself is here because of its organization.
-            BundleStatus::Suspended | BundleStatus::Valid => TokenStatus::Suspended,
+            BundleStatus::Suspended => TokenStatus::Suspended,
+            BundleStatus::Valid => continue,
         };
         let idx = u64::try_from(*idx).map_err(Error::internal)?;
         list.set(idx, status).map_err(Error::internal)?;
