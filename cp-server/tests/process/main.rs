@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod commands;
+mod imports;
 mod life;
 mod runbooks;
 mod secrets;
