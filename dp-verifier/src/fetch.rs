@@ -58,6 +58,9 @@ impl VerifierBuilder {
     /// [`build`](Self::build) waits for the first answer, unless a [stored](Self::jwks_store) set
     /// is at hand. When the control plane cannot be reached, the verifier starts all the same and
     /// refuses with `keys_unavailable` until it can.
+    ///
+    /// The status lists that tokens refer to are fetched too, from then on when a genuine token
+    /// first refers to one; see [`Verifier::refresh_status`].
     pub fn jwks_url(mut self, url: impl Into<String>) -> Self {
         self.set_url(url.into());
         self

@@ -4,7 +4,7 @@
 //!
 //! Everything here only ever grows: times, the lists' dates, the numbers of files and reports. So two
 //! processes that share the file, such as an app and `dp-verify` beside it, lose nothing: before a
-//! write, what the file says meanwhile is merged in.
+//! write, what the file says meanwhile is merged in, under a lock.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use crate::ErrorCode::StateUnwritable;
 use crate::claims::{MAX_DATE, is_date};
+use crate::files::Lock;
 use crate::json::document;
 use crate::rsa::sha256_hex;
 use crate::status_list::{Document, MAX_LISTS};
@@ -145,6 +146,7 @@ impl Memory {
 
     /// What the file remembers; makes the file, so that a place that cannot be written is noticed.
     pub(crate) fn open(path: &Path, floor: i64) -> Result<Self, String> {
+        let _lock = lock(path)?;
         let record = load(path)?.unwrap_or_default();
         let floor = floor.max(record.time_floor);
         let record = Record { time_floor: floor.clamp(0, MAX_DATE), ..record };
@@ -167,14 +169,18 @@ impl Memory {
         let mut record = self.locked();
         let mut next = record.clone();
         let unwritable = |why| VerifyError::new(StateUnwritable, format!("the state file {why}"));
+        let (mut on_disk, mut _lock) = (None, None);
         if let Some(path) = &self.path {
-            let meanwhile = load(path).inspect_err(|why| self.tell(Some(why.clone())));
-            next.merge(meanwhile.map_err(unwritable)?.unwrap_or_default());
+            _lock = Some(lock(path).map_err(unwritable)?);
+            let loaded = load(path).inspect_err(|why| self.tell(Some(why.clone())));
+            on_disk = loaded.map_err(unwritable)?;
+            next.merge(on_disk.clone().unwrap_or_default());
         }
         let changed = change(&mut next)?;
         next.time_floor = next.time_floor.max(self.floor.load(Relaxed)).clamp(0, MAX_DATE);
         if let Some(path) = &self.path {
-            let saved = save(path, &next);
+            let is_written = on_disk.as_ref() == Some(&next);
+            let saved = if is_written { Ok(()) } else { save(path, &next) };
             self.tell(saved.clone().err());
             saved.map_err(unwritable)?;
         }
@@ -217,6 +223,10 @@ fn load(path: &Path) -> Result<Option<Record>, String> {
     let refusal = "is damaged, of a later version, or not a state file; without it the verifier \
         starts with no memory of the time and of what was taken back: remove it if that is right";
     record.map(Some).ok_or_else(|| refusal.to_owned())
+}
+
+fn lock(path: &Path) -> Result<Lock, String> {
+    Lock::of(path).map_err(|error| format!("cannot be locked: {error}"))
 }
 
 fn save(path: &Path, record: &Record) -> Result<(), String> {

@@ -63,17 +63,22 @@ impl Verifier {
 
     /// Checks a token now.
     ///
-    /// A clock that is more than 5 minutes behind the latest token that was ever verified is not
+    /// A clock that is more than 5 minutes behind the latest document that was ever verified is not
     /// believed: tokens are then judged at the time when that one was issued, so that setting the
     /// clock back revives nothing. The license is then in the state
     /// [`ClockAnomaly`](LicenseState::ClockAnomaly), or refused with `clock_anomaly` when the
     /// builder was told [`strict_clock`](VerifierBuilder::strict_clock).
     ///
+    /// The status of a token is what the newest status list says that is at hand. A list that says
+    /// that the token does not hold is believed however old it is; without one that is recent, the
+    /// token's own `enforcement` decides.
+    ///
     /// # Errors
     ///
     /// [`VerifyError`] says why the token is refused; its [code](VerifyError::code) is stable. The
     /// checks run in a fixed order and the first that fails decides: size, shape, header, key,
-    /// signature, and only then the claims.
+    /// signature, and only then the claims. Of what refuses a genuine license, the code is that of
+    /// the last [state](LicenseState) in their order.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
         self.decide(token, self.moment())
     }

@@ -327,7 +327,6 @@ fn a_revocation_takes_effect_even_when_it_cannot_be_kept() {
 #[test]
 fn files_change_no_keys_that_are_fetched() {
     let plane = ControlPlane::start();
-    plane.publish(NOW, 0);
     let verifier = plane.verifier();
     let mut file = file_claims(1, &[&OTHER_KEY]);
     file["iss"] = json!(plane.server.base());

@@ -170,6 +170,40 @@ fn two_processes_with_one_file_forget_nothing() {
 }
 
 #[test]
+fn many_writers_lose_nothing_of_each_other_s() {
+    let disk = Disk::new();
+    let list = |n: i64| {
+        let mut claims = list_claims(NOW - 1_000 + n, 0);
+        claims["sub"] = json!(format!("https://cp.example/api/v1/status-lists/{n}"));
+        KEY.list(&claims)
+    };
+    std::thread::scope(|scope| {
+        for first in [0, 8, 16, 24] {
+            let (disk, list) = (&disk, &list);
+            scope.spawn(move || {
+                let verifier = disk.with_keys();
+                (first..first + 8).for_each(|n| {
+                    verifier.import_status_list(&list(n)).unwrap();
+                });
+            });
+        }
+    });
+    assert_eq!(disk.with_keys().status_lists().len(), 32);
+    let files = fs::read_dir(disk.dir.path()).unwrap().count();
+    assert_eq!(files, 1, "a lock or a temporary file is left");
+}
+
+#[test]
+fn an_older_list_in_a_newer_file_is_not_kept() {
+    let disk = Disk::new();
+    let verifier = disk.with_keys();
+    verifier.import_status_list(&KEY.list(&list_claims(NOW - 10, 2))).unwrap();
+    verifier.import(&refresh(1, 0)).unwrap();
+    assert_refused(verifier.verify(&token()), Suspended);
+    assert_refused(disk.with_keys().verify(&token()), Suspended);
+}
+
+#[test]
 fn what_cannot_be_kept_is_not_taken() {
     let disk = Disk::new();
     // The floor is as high as it gets, or it would be written while the file is damaged.
