@@ -158,6 +158,7 @@ pub fn routes() -> Routes {
     tenancy::groups::routes(&mut r);
     tenancy::projects::routes(&mut r);
     tenancy::artifacts::routes(&mut r);
+    tenancy::secret_refs::routes(&mut r);
     identity::users::routes(&mut r);
     identity::whoami::routes(&mut r);
     identity::me::routes(&mut r);
@@ -168,9 +169,11 @@ pub fn routes() -> Routes {
     identity::access::routes(&mut r);
     identity::project_grants::routes(&mut r);
     identity::invitations::routes(&mut r);
+    identity::providers::routes(&mut r);
     identity::service_tokens::routes(&mut r);
     licensing::plans::routes(&mut r);
     licensing::subscriptions::routes(&mut r);
+    licensing::subscriptions::billing::routes(&mut r);
     licensing::deployments::routes(&mut r);
     licensing::licenses::routes(&mut r);
     licensing::bundles::routes(&mut r);

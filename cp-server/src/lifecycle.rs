@@ -8,7 +8,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::identity::{invitations, memberships, project_grants, roles, service_tokens, users};
+use crate::identity::{
+    invitations, memberships, project_grants, providers, roles, service_tokens, users,
+};
 use crate::kernel::answer::{Created, NoContent};
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
@@ -19,7 +21,7 @@ use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::status_lists::{self, Of};
 use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
-use crate::tenancy::{artifacts, groups, projects, quotas, workspaces};
+use crate::tenancy::{artifacts, groups, projects, quotas, secret_refs, workspaces};
 
 crate::routes! { organizations:
     /// Creates an organization with its subscription and quotas, and its owner when one is named.
@@ -158,6 +160,8 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     invitations::purge(cx).await?;
     project_grants::purge(cx).await?;
     artifacts::purge(cx).await?;
+    providers::purge(cx).await?;
+    secret_refs::purge(cx).await?;
     memberships::purge(cx).await?;
     roles::purge(cx).await?;
     workspaces::purge(cx).await?;

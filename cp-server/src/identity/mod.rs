@@ -6,6 +6,7 @@ pub mod invitations;
 pub mod me;
 pub mod memberships;
 pub mod project_grants;
+pub mod providers;
 pub mod roles;
 pub mod service_tokens;
 pub mod users;

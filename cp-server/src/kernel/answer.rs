@@ -5,9 +5,11 @@ use std::marker::PhantomData;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::poll_fn;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde_json::Value;
+use tokio::sync::mpsc::Receiver;
 
 use super::error::{Error, Result};
 use super::secret::{ShownOnce, hex, sha256};
@@ -24,6 +26,8 @@ pub struct Answer {
     pub made: Option<(&'static str, String)>,
     /// The answer as the audit event keeps it: with its secrets masked.
     pub after: Option<Value>,
+    /// In place of a body: what is sent while it is made.
+    pub stream: Option<Streamed>,
 }
 
 /// What an operation may answer with.
@@ -132,7 +136,38 @@ impl<T: Serialize + JsonSchema + 'static> Output for Rendered<T> {
         let (status, body, tag) = (StatusCode::OK, Some(self.body), Some(self.tag));
         // A read that found something to write keeps what it answered.
         let after = body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
-        Ok(Answer { status, location: None, body, tag, made: None, after })
+        Ok(Answer { status, location: None, body, tag, made: None, after, stream: None })
+    }
+}
+
+/// An answer of any length, which is sent while it is made: 200, without an entity tag.
+#[derive(Debug)]
+pub struct Streamed {
+    pub media_type: &'static str,
+    /// Chunk by chunk; an error breaks the connection, so that a part does not pass for the whole.
+    pub chunks: Receiver<std::io::Result<Bytes>>,
+}
+
+/// A [`Streamed`] answer and what it holds, for the schema.
+#[derive(Debug)]
+pub struct StreamOf<T>(pub Streamed, pub PhantomData<fn() -> T>);
+
+impl<T: JsonSchema + 'static> Output for StreamOf<T> {
+    const STATUS: StatusCode = StatusCode::OK;
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    fn answer(self) -> Result<Answer> {
+        let (status, stream) = (StatusCode::OK, Some(self.0));
+        Ok(Answer {
+            status,
+            location: None,
+            body: None,
+            tag: None,
+            made: None,
+            after: None,
+            stream,
+        })
     }
 }
 
@@ -147,15 +182,16 @@ impl Output for NoContent {
     }
     fn answer(self) -> Result<Answer> {
         let status = StatusCode::NO_CONTENT;
-        Ok(Answer { status, location: None, body: None, tag: None, made: None, after: None })
+        let (body, after, stream) = (None, None, None);
+        Ok(Answer { status, location: None, body, tag: None, made: None, after, stream })
     }
 }
 
 fn json_answer<T: Serialize>(status: StatusCode, value: &T) -> Result<Answer> {
     let body = ShownOnce::while_shown(|| serde_json::to_vec(value)).map_err(Error::internal)?;
     let after = serde_json::to_value(value).map_err(Error::internal)?;
-    let body = Some(body.into());
-    Ok(Answer { status, location: None, body, tag: None, made: None, after: Some(after) })
+    let (body, after) = (Some(body.into()), Some(after));
+    Ok(Answer { status, location: None, body, tag: None, made: None, after, stream: None })
 }
 
 impl Answer {
@@ -166,6 +202,13 @@ impl Answer {
         let headers = response.headers_mut();
         if let Some(location) = self.location.and_then(|l| HeaderValue::try_from(l).ok()) {
             headers.insert(header::LOCATION, location);
+        }
+        if let Some(Streamed { media_type, mut chunks }) = self.stream {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
+            headers.insert(header::VARY, HeaderValue::from_static("accept"));
+            let chunks = poll_fn(move |cx| chunks.poll_recv(cx));
+            *response.body_mut() = Body::from_stream(chunks);
+            return response;
         }
         let Some(body) = self.body else { return response };
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));

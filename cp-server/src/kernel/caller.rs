@@ -107,6 +107,23 @@ permissions! {
     TokensRead = "tokens:read";
     /// Read audit events.
     AuditRead = "audit:read";
+    /// Record audit events of one's own.
+    AuditWrite = "audit:write";
+    /// Read the identity providers.
+    ProvidersRead = "providers:read";
+    /// Set and delete identity providers.
+    ProvidersWrite = "providers:write";
+    /// Read where secrets are kept.
+    SecretsRead = "secrets:read";
+    /// Set and delete references to secrets.
+    SecretsWrite = "secrets:write";
+    /// Read the billing account.
+    BillingRead = "billing:read";
+    /// Set the billing account. Not `billing:manage`, which an organization's owner has: who sets
+    /// the plan sets what is paid for.
+    BillingWrite = "billing:write";
+    /// Export everything that an organization has.
+    OrgExport = "org:export";
 }
 
 impl std::str::FromStr for Permission {

@@ -137,10 +137,13 @@ async fn attempt<A: Args, R: Output>(
     if let Some(reader) = reader_before::<R>(line, readers) {
         let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
         tx = conn;
-        if let Some(before) = before? {
-            check_if_match(parts, &before)?;
-            trail.before = serde_json::from_slice(&before).ok();
-        }
+        let before = match before {
+            // Nothing is there yet: it is made now.
+            Err(error) if is_put(line) && *error.code() == ProblemCode::NotFound => None,
+            before => before?,
+        };
+        check_if_match(parts, before.as_deref())?;
+        trail.before = before.and_then(|before| serde_json::from_slice(&before).ok());
     }
 
     let target = place.target(org);
@@ -175,7 +178,8 @@ async fn attempt<A: Args, R: Output>(
 /// The GET line whose answer is the state before: that of the path itself, or, for an action such
 /// as `/licenses/{id}/revoke`, that of the thing it acts on.
 fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
-    if line.reads() || line.late || R::MAKES {
+    let names_itself = is_put(line) && line.path.ends_with('}');
+    if line.reads() || line.late || R::MAKES && !names_itself {
         return None;
     }
     let readers = readers.get()?;
@@ -208,14 +212,19 @@ pub(super) async fn read_again<A: Args, R: Output>(
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }
 
-fn check_if_match(parts: &Parts, before: &[u8]) -> Result<()> {
-    if !parts.headers.contains_key(header::IF_MATCH)
-        || has_tag(&parts.headers, header::IF_MATCH, &etag(before))
-    {
+fn is_put(line: &Line) -> bool {
+    line.method == Method::PUT
+}
+
+/// `before` is what is there, if there is anything.
+fn check_if_match(parts: &Parts, before: Option<&[u8]>) -> Result<()> {
+    let tag = before.map(etag);
+    let matches = |tag| has_tag(&parts.headers, header::IF_MATCH, tag);
+    if !parts.headers.contains_key(header::IF_MATCH) || tag.as_ref().is_some_and(matches) {
         return Ok(());
     }
     let detail = "If-Match: it has changed since; read it again and decide anew.";
-    let current = etag(before).to_str().unwrap_or_default().to_owned();
+    let current = tag.as_ref().and_then(|tag| tag.to_str().ok());
     Err(Error::new(ProblemCode::PreconditionFailed, detail).with("current", current))
 }
 

@@ -101,6 +101,7 @@ impl Once {
             tag: None,
             made: None,
             after: None,
+            stream: None,
         }))
     }
 

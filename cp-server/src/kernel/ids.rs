@@ -87,4 +87,6 @@ ids! {
     UsageReportId, "usage report", "SELECT organization_id FROM usage_reports WHERE id = $1";
     TokenId, "service token", "SELECT organization_id FROM service_tokens WHERE id = $1";
     AuditEventId, "audit event";
+    ProviderId, "identity provider";
+    SecretRefId, "secret reference";
 }

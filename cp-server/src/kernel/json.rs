@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use axum::body::Bytes;
+use chrono::{DateTime, Datelike, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
@@ -226,6 +227,33 @@ impl<const MIN: i64, const MAX: i64> JsonSchema for Between<MIN, MAX> {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         schemars::json_schema!({"type": "integer", "format": "int64", "minimum": MIN, "maximum": MAX})
+    }
+}
+
+/// An instant of the years 1970 to 9999, cut to microseconds: the finest that both databases keep.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(pub DateTime<Utc>);
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let told = DateTime::<Utc>::deserialize(deserializer)?;
+        // By way of the number, which also makes an ordinary second of a leap second.
+        DateTime::from_timestamp_micros(told.timestamp_micros())
+            .filter(|at| (1970..=9999).contains(&at.year()))
+            .map(Self)
+            .ok_or_else(|| de::Error::custom("is not a time of the years 1970 to 9999"))
+    }
+}
+
+impl JsonSchema for Moment {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Moment".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({"type": "string", "format": "date-time"})
     }
 }
 

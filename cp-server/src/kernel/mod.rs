@@ -11,6 +11,7 @@ pub mod idempotency;
 pub mod ids;
 pub mod installation;
 pub mod json;
+pub mod kek;
 pub mod memory;
 pub mod openapi;
 pub mod operation;

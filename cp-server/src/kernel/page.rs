@@ -1,4 +1,4 @@
-//! Lists: `?limit=&cursor=` in, `{"items": […], "next_cursor": …}` out, newest first.
+//! Lists: `?limit=&cursor=` in, `{"items": […], "next_cursor": …}` out, newest first, or by name.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -42,26 +42,59 @@ pub struct NoFilter {}
 pub struct List<F = NoFilter> {
     pub filter: F,
     limit: i64,
-    after: Option<Uuid>,
+    after: Option<Cursor>,
     /// Fingerprint of the filter: a cursor goes on with the list that it came from, only.
     list: [u8; 4],
+}
+
+/// The last item of the page before: its id, and its name in a list that goes by name.
+#[derive(Debug)]
+struct Cursor {
+    id: Uuid,
+    name: String,
 }
 
 impl<F> List<F> {
     /// Runs the query for this page. The query has a `WHERE` and must not order or limit.
     pub async fn page<R: Record>(&self, rows: Rows<'_, R>) -> Result<Page<R>> {
-        let rows = match self.after {
-            Some(after) => rows.sql(" AND ").sql(R::KEY).and(" < ?", after),
+        let rows = match &self.after {
+            Some(after) => rows.sql(" AND ").sql(R::KEY).and(" < ?", after.id),
             None => rows,
         };
-        let rows = rows.sql(" ORDER BY ").sql(R::KEY).and(" DESC LIMIT ?", self.limit + 1);
-        let mut items = rows.all().await?;
+        self.cut(rows.sql(" ORDER BY ").sql(R::KEY).sql(" DESC"), |_| "").await
+    }
+
+    /// The same for a list in the order of a column of texts.
+    pub async fn page_by<R: Record>(
+        &self,
+        rows: Rows<'_, R>,
+        column: &'static str,
+        name: impl Fn(&R) -> &str,
+    ) -> Result<Page<R>> {
+        let rows = match &self.after {
+            Some(after) => {
+                let rows = rows.sql(" AND (").sql(column).sql(", ").sql(R::KEY);
+                rows.and(") > (?", after.name.as_str()).and(", ?)", after.id)
+            }
+            None => rows,
+        };
+        self.cut(rows.sql(" ORDER BY ").sql(column).sql(", ").sql(R::KEY), name).await
+    }
+
+    async fn cut<R: Record>(
+        &self,
+        rows: Rows<'_, R>,
+        name: impl Fn(&R) -> &str,
+    ) -> Result<Page<R>> {
+        let mut items = rows.and(" LIMIT ?", self.limit + 1).all().await?;
         let more = i64::try_from(items.len()).unwrap_or(i64::MAX) > self.limit;
         if more {
             items.pop();
         }
         let next_cursor = items.last().filter(|_| more).map(|last| {
-            URL_SAFE_NO_PAD.encode([last.key().as_bytes().as_slice(), &self.list].concat())
+            let id = last.key();
+            URL_SAFE_NO_PAD
+                .encode([id.as_bytes().as_slice(), &self.list, name(last).as_bytes()].concat())
         });
         Ok(Page { items, next_cursor })
     }
@@ -120,13 +153,13 @@ fn list_of(filter: &[(String, String)]) -> [u8; 4] {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-fn read_cursor(text: &str, list: [u8; 4]) -> Result<Uuid> {
+fn read_cursor(text: &str, list: [u8; 4]) -> Result<Cursor> {
     let refused =
         || Error::invalid("cursor", "cursor: is not one that this list with this filter gave out");
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
-    let (id, of) = bytes.split_at_checked(16).ok_or_else(refused)?;
-    if of != list {
-        return Err(refused());
-    }
-    Uuid::from_slice(id).map_err(|_| refused())
+    let (id, rest) = bytes.split_at_checked(16).ok_or_else(refused)?;
+    let name = rest.strip_prefix(&list).ok_or_else(refused)?;
+    let name = String::from_utf8(name.to_vec()).ok().filter(|name| !name.contains('\0'));
+    let id = Uuid::from_slice(id).map_err(|_| refused())?;
+    Ok(Cursor { id, name: name.ok_or_else(refused)? })
 }

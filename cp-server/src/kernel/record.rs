@@ -170,6 +170,8 @@ json_columns! {
     Quantities(std::collections::BTreeMap<String, Option<i64>>);
     /// Codes of permissions.
     Codes(Vec<String>);
+    /// Several texts.
+    Texts(Vec<String>);
     /// Any JSON.
     Any(serde_json::Value);
 }

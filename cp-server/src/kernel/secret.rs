@@ -48,7 +48,9 @@ impl std::str::FromStr for Secret<String> {
 /// What a request brings is kept as a secret from the first moment.
 impl<'de, T: Zeroize + serde::Deserialize<'de>> serde::Deserialize<'de> for Secret<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        T::deserialize(deserializer).map(Self::new)
+        // The reader's own words would tell what it found instead.
+        let refused = |_| serde::de::Error::custom("is not of the kind that a secret is");
+        T::deserialize(deserializer).map(Self::new).map_err(refused)
     }
 }
 
@@ -118,6 +120,32 @@ impl schemars::JsonSchema for ShownOnce {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({"type": "string", "description": "Shown in this answer only."})
+    }
+}
+
+/// Whether there is a secret, which is all that an answer tells: `{"masked": true}`, or null.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct Masked(bool);
+
+impl serde::Serialize for Masked {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.0.then(|| serde_json::json!({"masked": true})).serialize(serializer)
+    }
+}
+
+impl schemars::JsonSchema for Masked {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Masked".into()
+    }
+    fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        schemars::json_schema!({
+            "type": ["object", "null"], "properties": {"masked": {"const": true}},
+            "description": "Whether there is one; the secret itself is never told.",
+        })
     }
 }
 

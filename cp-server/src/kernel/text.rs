@@ -153,6 +153,16 @@ texts! {
             Err("is not a provider key: 1 to 128 of letters, digits and . _ : / -".into())
         }
     }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"};
+    /// Where something is kept, in the keeper's own words, such as `vault://kv/app#token`.
+    Locator, |text| printable(text, 2048), {"type": "string", "minLength": 1, "maxLength": 2048};
+    /// The name of a reference to a secret.
+    SecretName, |text| {
+        let fits = (1..=128).contains(&text.len())
+            && text.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c));
+        if fits { Ok(text.into()) } else {
+            Err("is not a name of a secret: 1 to 128 of letters, digits and . _ : / -".into())
+        }
+    }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"};
     /// The id of a signing key: base64url.
     KeyId, |text| {
         let fits = (1..=128).contains(&text.len())

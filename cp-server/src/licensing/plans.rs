@@ -291,6 +291,19 @@ pub async fn at_version(tx: &mut Conn, id: PlanId, version: i64) -> Result<Plan>
     Ok(tx.select(tail).bind(id).bind(version).one().await?)
 }
 
+/// Makes a private plan that grants nothing yet; `None` if there is one of this code.
+pub async fn private<G>(cx: &mut Cx<G>, code: &PlanCode, name: &str) -> Result<Option<Plan>> {
+    let id = PlanId::new(&cx.app.random, cx.now);
+    let sql = "INSERT INTO plans (id, code, version, created_at, updated_at)
+               VALUES ($1, $2, 1, $3, $3) ON CONFLICT DO NOTHING";
+    if cx.tx.q(sql).bind(id).bind(code).bind(cx.now).exec().await? == 0 {
+        return Ok(None);
+    }
+    let version = Version { version: 1, name: name.to_owned(), ..Version::default() };
+    insert_version(&mut cx.tx, id, version, cx.now).await?;
+    newest(cx, code.as_str()).await.map(Some)
+}
+
 fn visible(plan: Plan, to: Scope) -> Result<Plan> {
     if plan.is_public || to == Scope::Platform { Ok(plan) } else { Err(Error::not_found("plan")) }
 }
@@ -302,6 +315,7 @@ fn quantities(limits: BTreeMap<String, Quantity>) -> Quantities {
     limits.into_iter().map(plain).collect::<BTreeMap<_, _>>().into()
 }
 
+#[derive(Default)]
 struct Version {
     version: i64,
     name: String,

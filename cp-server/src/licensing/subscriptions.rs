@@ -1,6 +1,7 @@
 //! Subscriptions: an organization's contract for a plan.
 
 mod beginning;
+pub mod billing;
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
@@ -273,7 +274,8 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
                    feature_overrides = $7, starts_at = $8, ends_at = $9, trial_ends_at = $10,
                    canceled_at = $11, external_id = $12, billing_customer_id = $13,
                    billing_email = $14, currency = $15, next_invoice_amount = $16,
-                   updated_at = $17, by_default = FALSE
+                   updated_at = $17, by_default = FALSE,
+                   billing_plan = CASE WHEN plan_id = $3 THEN billing_plan END
                WHERE id = $1 AND organization_id = $2 AND updated_at = $18";
     let update = cx
         .tx

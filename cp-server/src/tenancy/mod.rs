@@ -5,5 +5,6 @@ pub mod groups;
 pub mod organizations;
 pub mod projects;
 pub mod quotas;
+pub mod secret_refs;
 mod settings;
 pub mod workspaces;

@@ -3,6 +3,7 @@
 mod access;
 mod invitations;
 mod memberships;
+mod providers;
 mod roles;
 mod service_tokens;
 mod users;

@@ -17,7 +17,9 @@ on_both! {
         assert_eq!(
             without(event, &["before", "after", "actor_id", "id"]),
             json!({
-                "at": "2026-01-02T00:00:00Z", "organization_id": "<acme's org>",
+                "at": "2026-01-02T00:00:00Z", "occurred_at": "2026-01-02T00:00:00Z",
+                "source": "server", "actor": null, "project_id": null, "metadata": null,
+                "organization_id": "<acme's org>",
                 "actor_kind": "service_token", "actor_name": "bootstrap",
                 "action": "organizations.update", "target_type": "organization",
                 "target_id": "<acme's org>", "reason": null, "request_id": "trace-1", "ip": null,
@@ -64,6 +66,47 @@ on_both! {
         let list = world.get(world.org("/audit?action=roles.update")).await.expect(200);
         assert_eq!(list["items"][0]["before"]["name"], "Analyst");
         assert_eq!(list["items"][0]["after"]["name"], "Other");
+    }
+
+    a_caller_tells_of_what_happened_elsewhere(world) {
+        let by = world.with_only(&["audit:write"]).await.with("x-request-id", "trace-1");
+        let body = json!({
+            "action": "runs.finish", "target_type": "run", "target_id": "r-7", "actor": "anna",
+            "metadata": {"exit": 0}, "occurred_at": "2025-12-31T23:59:59.5Z",
+        });
+        let told = by.post(world.org("/audit"), body).await.expect(201);
+        let event = world.named(&told);
+        assert_eq!(
+            without(event, &["id", "actor_id"]),
+            json!({
+                "at": "2026-01-02T00:00:00Z", "occurred_at": "2025-12-31T23:59:59.500Z",
+                "source": "caller", "organization_id": "<acme's org>",
+                "actor_kind": "service_token", "actor_name": "made by a test", "actor": "anna",
+                "action": "runs.finish", "target_type": "run", "target_id": "r-7",
+                "project_id": null, "before": null, "after": null, "metadata": {"exit": 0},
+                "reason": null, "request_id": "trace-1", "ip": null,
+            })
+        );
+        let list = world.get(world.org("/audit?source=caller")).await.expect(200);
+        assert_eq!(list["items"], json!([told]));
+        let filter = "/audit?until=2026-01-01T00:00:00Z";
+        let early = world.get(world.org(filter)).await.expect(200);
+        assert_eq!(early["items"], json!([told]), "it is found by when it happened");
+        let least = json!({"action": "licenses.revoke", "target_type": "license"});
+        let told = by.post(world.org("/audit"), least).await.expect(201);
+        assert_eq!(told["target_id"], Value::Null);
+        assert_eq!(told["source"], "caller", "nobody forges the server's own");
+        for (field, value) in [
+            ("action", json!("")), ("target_type", json!(7)), ("project_id", json!("x")),
+            ("occurred_at", json!("1969-12-31T23:59:59Z")), ("source", json!("server")),
+        ] {
+            let mut body = json!({"action": "a", "target_type": "b"});
+            body[field] = value;
+            by.post(world.org("/audit"), body).await.invalid(field);
+        }
+        let body = json!({"action": "a", "target_type": "b", "project_id": world.globex.org});
+        let problem = by.post(world.org("/audit"), body).await.refused(404, "not_found");
+        assert_eq!(problem["field"], "project_id");
     }
 }
 

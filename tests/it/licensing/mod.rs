@@ -1,5 +1,6 @@
 //! From the price tier to the signed token.
 
+mod billing;
 mod bulk;
 mod bundles;
 mod deployments;

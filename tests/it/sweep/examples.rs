@@ -36,6 +36,8 @@ impl World {
             "keys" => &self.successor,
             "status-lists" => &acme.status_list,
             "usage-reports" => &acme.usage_report,
+            "identity-providers" => "saml%2Fmain",
+            "secret-refs" => "app%2Ftoken",
             "service-tokens" => pick(&acme.token_id, &acme.deployment_token_id),
             other => panic!("the world has no {other}: add one"),
         })
@@ -128,6 +130,14 @@ pub fn example(world: &World, line: &Line) -> Example {
         "usage_reports.import" => {
             body(json!({"file": usage_report(&acme.deployment, &acme.license, 2, None)}))
         }
+        "providers.put" => body(json!({
+            "type": "oidc", "issuer": "https://login.example", "client_secret": "eyJ-canary",
+        })),
+        "secret_refs.put" => body(json!({"provider": "vault", "ref": "kv/app#token"})),
+        "billing_account.put" => {
+            body(json!({"plan": "enterprise", "billing_customer_id": "cus_1"}))
+        }
+        "audit.tell" => body(json!({"action": "deploy.done", "target_type": "release"})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
         _ if line.method == Method::PATCH => body(json!({"name": "Renamed"})),
         other => panic!("there is no example for {other}: add one"),

@@ -4,4 +4,5 @@ mod groups;
 mod organizations;
 mod projects;
 mod quotas;
+mod secret_refs;
 mod workspaces;

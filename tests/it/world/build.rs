@@ -25,6 +25,11 @@ impl World {
         self.post(path, body).await.expect(201)
     }
 
+    async fn set(&self, path: &str, body: Value) -> Value {
+        self.clock.advance(TimeDelta::milliseconds(1));
+        self.put(path, body).await.expect(201)
+    }
+
     async fn tenant(&mut self, slug: &str) -> Tenant {
         let mut t = Tenant { slug: slug.to_owned(), ..Tenant::default() };
         let person = async |name: &str| {
@@ -96,6 +101,14 @@ impl World {
         let invitation = json!({"email": format!("ines@{slug}.example"), "role": "viewer"});
         let invitation = self.make(&format!("{org}/invitations"), invitation).await;
         (t.invitation, t.invitation_token) = (id(&invitation), text_of(&invitation));
+
+        let provider = json!({
+            "type": "saml", "issuer": format!("https://login.{slug}.example"),
+            "client_secret": format!("client-secret-of-{slug}"),
+        });
+        self.set(&format!("{org}/identity-providers/saml%2Fmain"), provider).await;
+        let reference = json!({"provider": "vault", "ref": format!("kv/{slug}#token")});
+        self.set(&format!("{org}/secret-refs/app%2Ftoken"), reference).await;
 
         let tokens = format!("{org}/service-tokens");
         let all = json!({"name": "all", "permissions": everything()});

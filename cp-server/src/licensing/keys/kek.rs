@@ -1,55 +1,14 @@
-//! The key-encryption key: its check value, and its change.
+//! The change of the key-encryption key.
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
 use super::store;
 use crate::App;
-use crate::kernel::db::{Conn, Db};
-use crate::kernel::error::{Error, Result};
+use crate::identity::providers;
 use crate::kernel::secret::Kek;
-use crate::kernel::{idempotency, installation};
+use crate::kernel::{idempotency, kek};
 
-/// The value that only the key-encryption key of this database opens.
-const CHECK: &str = "kek check";
-
-/// Whether the database was made with a key-encryption key already.
-pub async fn is_known(db: &Db) -> anyhow::Result<bool> {
-    Ok(installation::value(&mut db.read(), CHECK).await?.is_some())
-}
-
-/// Whether it is this one; also when there is none yet.
-pub async fn opens(db: &Db, kek: &Kek) -> anyhow::Result<bool> {
-    let kept = installation::value(&mut db.read(), CHECK).await?;
-    Ok(kept.is_none_or(|kept| kek.open(CHECK, &kept).is_some()))
-}
-
-/// Refuses to go on under another key-encryption key than the one that the database was made with.
-pub async fn check(app: &App) -> anyhow::Result<()> {
-    let mut tx = app.db.begin().await?;
-    let sealed = app.kek.seal(&app.random, CHECK, CHECK.as_bytes());
-    installation::set_first(&mut tx, CHECK, &sealed).await?;
-    let kept = installation::value(&mut tx, CHECK).await?;
-    if kept.and_then(|kept| app.kek.open(CHECK, &kept)).is_none() {
-        bail!(
-            "the key-encryption key is not the one that this database was made with; put the right \
-             one into CP_KEY_ENCRYPTION_KEY or the file kek in CP_KEYS_DIR. Nothing was changed."
-        );
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// Lets one transaction at a time change the keys, and none under a key-encryption key that was
-/// changed while this process ran.
-pub async fn hold(app: &App, tx: &mut Conn) -> Result<()> {
-    let kept = installation::hold(tx, CHECK).await?;
-    if kept.is_none_or(|kept| app.kek.open(CHECK, &kept).is_some()) {
-        return Ok(());
-    }
-    let detail = "The key-encryption key was changed while this server ran; restart it with the \
-                  new one.";
-    Err(Error::unavailable(detail, 60))
-}
+pub use crate::kernel::kek::{check, hold, is_known, opens};
 
 /// Seals everything under another key-encryption key, in one transaction: either all of it or
 /// nothing.
@@ -57,9 +16,9 @@ pub async fn change(app: &App, new: &Kek) -> anyhow::Result<()> {
     let mut tx = app.db.begin().await?;
     hold(app, &mut tx).await.context("the key-encryption key was not changed")?;
     store::reseal(app, &mut tx, new).await?;
+    providers::reseal(app, &mut tx, new).await?;
     idempotency::reseal(app, &mut tx, new).await?;
-    let sealed = new.seal(&app.random, CHECK, CHECK.as_bytes());
-    installation::replace(&mut tx, CHECK, &sealed).await?;
+    kek::replace(app, &mut tx, new).await?;
     tx.commit().await?;
     Ok(())
 }

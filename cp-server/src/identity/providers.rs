@@ -1,0 +1,271 @@
+//! Identity providers: where an organization's people log in.
+//!
+//! # Design
+//! A client secret is written and never told: it lies sealed under the key-encryption key, bound to
+//! its row, and no answer, audit event or export reads the column; they read whether there is one.
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::App;
+use crate::kernel::answer::{NoContent, Put, Resource};
+use crate::kernel::clock::after;
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{OrganizationId, ProviderId};
+use crate::kernel::json::Patch;
+use crate::kernel::kek;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::record::{Object, Texts};
+use crate::kernel::secret::{Kek, Masked, Secret};
+use crate::kernel::text::{Domain, ExternalId, HttpUrl, Locator, ProviderKey};
+
+crate::routes! { providers:
+    /// Lists the organization's identity providers, by key.
+    GET "/organizations/{org}/identity-providers" ProvidersRead => list;
+    /// Reads an identity provider; its client secret is masked.
+    GET "/organizations/{org}/identity-providers/{key}" ProvidersRead => read;
+    /// Sets an identity provider: makes it, or replaces all of it.
+    ///
+    /// What is absent is empty afterwards, but for `client_secret`: absent it stays as it was, null
+    /// removes it. The key stands percent-encoded in the path.
+    PUT "/organizations/{org}/identity-providers/{key}" ProvidersWrite => put;
+    /// Deletes an identity provider.
+    DELETE "/organizations/{org}/identity-providers/{key}" ProvidersWrite => delete;
+}
+
+crate::text_enum! { ProviderType {
+    Saml = "saml",
+    Oidc = "oidc",
+    Zitadel = "zitadel",
+    Auth0 = "auth0",
+    Google = "google",
+    Microsoft = "microsoft",
+    Okta = "okta",
+} }
+crate::text_enum! { ProviderStatus { Active = "active", Disabled = "disabled" } }
+
+crate::record! {
+    /// Where people log in.
+    IdentityProvider in identity_providers {
+        id: ProviderId,
+        organization_id: OrganizationId,
+        key: String,
+        #[serde(rename = "type")]
+        kind: ProviderType = "identity_providers.type",
+        issuer: String,
+        audience: Option<String>,
+        jwks_uri: Option<String>,
+        sso_url: Option<String>,
+        client_id: Option<String>,
+        client_secret: Masked = "identity_providers.client_secret IS NOT NULL",
+        /// Where the certificate is kept.
+        certificate_ref: Option<String>,
+        /// People with such an address log in here.
+        email_domains: Texts,
+        /// Which of its claims tells what.
+        claim_map: Object,
+        /// Which role a role of the provider stands for.
+        role_map: Object,
+        status: ProviderStatus,
+        metadata: Object,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+const NOUN: &str = "identity provider";
+
+impl Resource for IdentityProvider {
+    const NOUN: &'static str = NOUN;
+    const PATH: &'static str = "organizations";
+    fn name(&self) -> String {
+        let key: String = url::form_urlencoded::byte_serialize(self.key.as_bytes()).collect();
+        format!("{}/identity-providers/{key}", self.organization_id)
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct ProviderFilter {
+    status: Option<ProviderStatus>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewProvider {
+    r#type: ProviderType,
+    issuer: HttpUrl,
+    audience: Option<ExternalId>,
+    jwks_uri: Option<HttpUrl>,
+    sso_url: Option<HttpUrl>,
+    client_id: Option<ExternalId>,
+    /// Write-only: 1 to 4,096 characters. Absent leaves it, null removes it.
+    #[serde(default)]
+    client_secret: Patch<Secret<String>>,
+    certificate_ref: Option<Locator>,
+    #[serde(default)]
+    email_domains: Vec<Domain>,
+    #[serde(default)]
+    claim_map: Map<String, Value>,
+    #[serde(default)]
+    role_map: Map<String, Value>,
+    #[serde(default = "active")]
+    status: ProviderStatus,
+    #[serde(default)]
+    metadata: Map<String, Value>,
+}
+
+fn active() -> ProviderStatus {
+    ProviderStatus::Active
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<ProviderFilter>) -> Result<Page<IdentityProvider>> {
+    let query = cx
+        .tx
+        .select("WHERE organization_id = $1")
+        .bind(cx.org)
+        .and_some(" AND status = ?", list.filter.status);
+    list.page_by(query, "identity_providers.key", |found: &IdentityProvider| &found.key).await
+}
+
+async fn read(cx: &mut Cx, (_, key): (Org, String)) -> Result<IdentityProvider> {
+    find(cx, &key).await?.ok_or_else(|| Error::not_found(NOUN))
+}
+
+async fn put(
+    cx: &mut Cx,
+    (_, key): (Org, String),
+    new: NewProvider,
+) -> Result<Put<IdentityProvider>> {
+    let key: ProviderKey = key.parse().map_err(|e| Error::invalid("key", format!("key: {e}")))?;
+    cx.trail.target = Some((NOUN, key.to_string()));
+    let before = find(cx, key.as_str()).await?;
+    let id = match &before {
+        Some(provider) => provider.id,
+        None => ProviderId::new(&cx.app.random, cx.now),
+    };
+    let secret = seal(cx, id, &new.client_secret).await?;
+    let sql = if before.is_some() {
+        "UPDATE identity_providers
+         SET type = $4, issuer = $5, audience = $6, jwks_uri = $7, sso_url = $8, client_id = $9,
+             client_secret = CASE WHEN $10 THEN client_secret ELSE $11 END, certificate_ref = $12,
+             email_domains = $13, claim_map = $14, role_map = $15, status = $16, metadata = $17,
+             updated_at = $18
+         WHERE id = $1 AND organization_id = $2 AND key = $3"
+    } else {
+        "INSERT INTO identity_providers
+         (id, organization_id, key, type, issuer, audience, jwks_uri, sso_url, client_id,
+          client_secret, certificate_ref, email_domains, claim_map, role_map, status, metadata,
+          created_at, updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $10 THEN NULL ELSE $11 END, $12,
+                 $13, $14, $15, $16, $17, $18, $18)"
+    };
+    let write = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(&key)
+        .bind(new.r#type)
+        .bind(new.issuer)
+        .bind(new.audience)
+        .bind(new.jwks_uri)
+        .bind(new.sso_url)
+        .bind(new.client_id)
+        .bind(matches!(new.client_secret, Patch::Keep))
+        .bind(secret)
+        .bind(new.certificate_ref)
+        .bind(domains(new.email_domains))
+        .bind(Object::from(new.claim_map))
+        .bind(Object::from(new.role_map))
+        .bind(new.status)
+        .bind(Object::from(new.metadata))
+        .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)));
+    // Somebody else made or deleted it since it was looked for.
+    let written = write.opt().await.on_conflict("identity_providers_key", Error::stale)?;
+    let provider = written.ok_or_else(Error::stale)?;
+    Ok(if before.is_some() { Put::Known(provider) } else { Put::New(provider) })
+}
+
+async fn delete(cx: &mut Cx, (_, key): (Org, String)) -> Result<NoContent> {
+    let sql = "DELETE FROM identity_providers WHERE organization_id = $1 AND key = $2";
+    if cx.tx.q(sql).bind(cx.org).bind(&*key).exec().await? == 0 {
+        return Err(Error::not_found(NOUN));
+    }
+    cx.trail.target = Some((NOUN, key));
+    Ok(NoContent)
+}
+
+async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
+    // No key that was taken holds a U+0000, which PostgreSQL would not even look for.
+    if key.contains('\0') {
+        return Ok(None);
+    }
+    let found = cx.tx.select("WHERE organization_id = $1 AND key = $2").bind(cx.org).bind(key);
+    Ok(found.opt().await?)
+}
+
+/// Each domain once, in the order in which they were given.
+fn domains(given: Vec<Domain>) -> Texts {
+    let mut domains: Vec<String> = Vec::new();
+    for domain in given.into_iter().map(Domain::into_string) {
+        if !domains.contains(&domain) {
+            domains.push(domain);
+        }
+    }
+    domains.into()
+}
+
+/// The longest client secret, in bytes.
+const SECRET: usize = 4096;
+
+async fn seal(
+    cx: &mut Cx,
+    id: ProviderId,
+    secret: &Patch<Secret<String>>,
+) -> Result<Option<Vec<u8>>> {
+    let Patch::Set(secret) = secret else { return Ok(None) };
+    let plain = secret.expose().as_bytes();
+    if !(1..=SECRET).contains(&plain.len()) {
+        let detail = format!("client_secret: it takes 1 to {SECRET} bytes");
+        return Err(Error::invalid("client_secret", detail));
+    }
+    let app = cx.app.clone();
+    kek::hold(&app, &mut cx.tx).await?;
+    Ok(Some(app.kek.seal(&app.random, &purpose(cx.org, id), plain)))
+}
+
+/// What the seal is bound to, so that one row's secret cannot pass for another's.
+fn purpose(organization: OrganizationId, id: ProviderId) -> String {
+    format!("identity provider {organization} {id} client_secret v1")
+}
+
+/// Seals every client secret anew.
+pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
+    let sql = "SELECT organization_id, id, client_secret FROM identity_providers
+               WHERE client_secret IS NOT NULL ORDER BY id";
+    let rows: Vec<(OrganizationId, ProviderId, Vec<u8>)> = tx.q(sql).all().await?;
+    for (organization, id, sealed) in rows {
+        let purpose = purpose(organization, id);
+        let plain = app
+            .kek
+            .open(&purpose, &sealed)
+            .with_context(|| format!("identity_providers.client_secret of {id} does not open"))?;
+        let sealed = new.seal(&app.random, &purpose, &plain);
+        let sql = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
+        tx.q(sql).bind(id).bind(sealed).exec().await?;
+    }
+    Ok(())
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    let sql = "DELETE FROM identity_providers WHERE organization_id = $1";
+    cx.tx.q(sql).bind(cx.org).exec().await?;
+    Ok(())
+}

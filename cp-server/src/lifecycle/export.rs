@@ -1,0 +1,144 @@
+//! Everything that an organization has, in one document.
+//!
+//! # Design
+//! The document is one state of the database: all sections are read in one transaction. It is
+//! written while it is read, row by row, into a channel of few places; a reader that is slow makes
+//! the database wait, and what is in memory never grows with the organization. Each section is one
+//! line of the table below, from which come the document and its schema.
+//!
+//! Secrets cannot get in: no record reads the column of one.
+
+mod writer;
+
+use std::sync::Arc;
+
+use chrono::{DateTime, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::Deserialize;
+use tokio::sync::{Semaphore, mpsc};
+
+use writer::{Broken, Form, Writer, sections, shape};
+
+use crate::audit::AuditEvent;
+use crate::identity::memberships::{Membership, MembershipRow};
+use crate::identity::providers::IdentityProvider;
+use crate::kernel::answer::{StreamOf, Streamed};
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::OrganizationId;
+use crate::kernel::json::Moment;
+use crate::kernel::place::Org;
+use crate::kernel::query::Rows;
+use crate::kernel::record::Record;
+use crate::licensing::deployments::Deployment;
+use crate::licensing::entitlement::{License, LicenseRow};
+use crate::licensing::subscriptions::Subscription;
+use crate::licensing::subscriptions::billing::BillingAccount;
+use crate::tenancy::organizations::Organization;
+use crate::tenancy::secret_refs::SecretRef;
+use crate::tenancy::workspaces::Workspace;
+
+crate::routes! { organizations:
+    /// Exports everything that the organization has, but for secrets.
+    ///
+    /// `Accept: application/x-ndjson` gets the same line by line: `{"kind", "data"}`, the kind
+    /// being the member's name in the JSON document. The last line is `exported_at`; without it the
+    /// export is not whole. `since` and `until`, both inclusive, narrow usage and audit events.
+    GET "/organizations/{org}/export" OrgExport => export;
+}
+
+sections! {
+    one organization: Organization, "WHERE id = $1";
+    many memberships: MembershipRow as Membership = |row, _| row.into(),
+        "WHERE memberships.organization_id = $1 AND memberships.scope <> 'group'",
+        order "memberships.id";
+    many workspaces: Workspace, "WHERE organization_id = $1", order "slug, id";
+    many subscriptions: Subscription, "WHERE subscriptions.organization_id = $1",
+        order "subscriptions.id";
+    many deployments: Deployment, "WHERE organization_id = $1", order "id";
+    many licenses: LicenseRow as License = |row, now| row.at(now),
+        "WHERE licenses.organization_id = $1", order "licenses.id";
+    one billing_account: BillingAccount, "WHERE subscriptions.organization_id = $1",
+        order "CASE WHEN subscriptions.status IN ('canceled', 'expired') THEN 1 ELSE 0 END,
+               subscriptions.id DESC LIMIT 1";
+    many identity_providers: IdentityProvider, "WHERE organization_id = $1", order "key";
+    many secret_refs: SecretRef, "WHERE organization_id = $1", order "name, id";
+    many audit_events: AuditEvent, "WHERE organization_id = $1", during "occurred_at",
+        order "occurred_at, id";
+}
+
+/// An export, as its table of sections tells it.
+#[derive(Debug)]
+pub struct Export;
+
+/// How many exports are written at the same time: each has a connection of its own.
+const AT_ONCE: usize = 4;
+/// Chunks that wait for a slow reader.
+const AHEAD: usize = 4;
+
+/// The places for exports of this replica.
+#[derive(Clone)]
+pub struct Exports(Arc<Semaphore>);
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self(Arc::new(Semaphore::new(AT_ONCE)))
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Window {
+    /// Usage and audit events at or after this instant.
+    since: Option<Moment>,
+    /// Usage and audit events at or before this instant.
+    until: Option<Moment>,
+}
+
+/// What is exported.
+struct Asked {
+    organization: OrganizationId,
+    now: DateTime<Utc>,
+    window: Window,
+}
+
+impl Asked {
+    /// Narrows rows by a column of instants.
+    fn during<'c, R: Record>(&self, column: &'static str, rows: Rows<'c, R>) -> Rows<'c, R> {
+        let Window { since, until } = &self.window;
+        let rows = match since {
+            Some(since) => rows.sql(" AND ").sql(column).and(" >= ?", since.0),
+            None => rows,
+        };
+        match until {
+            Some(until) => rows.sql(" AND ").sql(column).and(" <= ?", until.0),
+            None => rows,
+        }
+    }
+}
+
+async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>> {
+    let place = cx.app.exports.0.clone().try_acquire_owned().map_err(|_| {
+        Error::unavailable("Other exports are being written; try again when they are done.", 10)
+    })?;
+    cx.release();
+    let mut tx = cx.app.db.snapshot().await?;
+    // The first statement begins the state that is read; until then the organization may go.
+    let found: Option<i32> =
+        tx.q("SELECT 1 FROM organizations WHERE id = $1").bind(cx.org).value().await?;
+    found.ok_or_else(|| Error::not_found("organization"))?;
+    let asked = Asked { organization: cx.org, now: cx.now, window };
+    let form = Form::of(&cx.parts.headers);
+    let (chunks, receiver) = mpsc::channel(AHEAD);
+    tokio::spawn(async move {
+        let mut out = Writer::new(form, chunks);
+        let done = write(tx, &asked, &mut out).await;
+        drop(place);
+        if let Err(Broken::Failed(error)) = done {
+            tracing::warn!(%error, organization = %asked.organization, "an export was not finished");
+            out.fail().await;
+        }
+    });
+    Ok(StreamOf::new(Streamed { media_type: form.media_type(), chunks: receiver }))
+}

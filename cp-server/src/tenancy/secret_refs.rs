@@ -1,0 +1,209 @@
+//! References to secrets: where a secret is kept, and never the secret itself.
+//!
+//! A value that is sent along is an unknown field, refused by its name before anything is stored.
+
+use std::str::FromStr;
+
+use chrono::{DateTime, Utc};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
+use serde::{Deserialize, Deserializer};
+
+use crate::kernel::answer::{NoContent, Put, Resource};
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{OrganizationId, ProjectId, SecretRefId};
+use crate::kernel::json::Moment;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::text::{ExternalId, Locator, Name, SecretName};
+
+crate::routes! { secret_refs:
+    /// Lists the organization's references to secrets, by name.
+    GET "/organizations/{org}/secret-refs" SecretsRead => list;
+    /// Sets a reference of the organization, or of one project: makes it, or replaces all of it.
+    PUT "/organizations/{org}/secret-refs/{name}" SecretsWrite => put;
+    /// Deletes a reference of the organization, or of one project.
+    DELETE "/organizations/{org}/secret-refs/{name}" SecretsWrite => delete;
+}
+
+crate::record! {
+    /// Where a secret is kept.
+    SecretRef in secret_refs {
+        id: SecretRefId,
+        organization_id: OrganizationId,
+        /// Null is the whole organization.
+        project_id: Option<ProjectId>,
+        name: String,
+        /// Who keeps it, such as `vault`.
+        provider: String,
+        /// Under what the provider keeps it.
+        #[serde(rename = "ref")]
+        locator: String = "secret_refs.ref",
+        created_by: Option<String>,
+        rotated_at: Option<DateTime<Utc>>,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+const NOUN: &str = "secret reference";
+
+impl Resource for SecretRef {
+    const NOUN: &'static str = NOUN;
+    const PATH: &'static str = "organizations";
+    fn name(&self) -> String {
+        let encode = |text: &str| -> String {
+            url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
+        };
+        let path = format!("{}/secret-refs/{}", self.organization_id, encode(&self.name));
+        match self.project_id {
+            Some(project) => format!("{path}?project={project}"),
+            None => path,
+        }
+    }
+}
+
+/// Whose a reference is: `none` is the whole organization's.
+#[derive(Clone, Copy, Debug)]
+pub struct Whose(Option<ProjectId>);
+
+impl FromStr for Whose {
+    type Err = &'static str;
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        match text {
+            "none" => Ok(Self(None)),
+            text => text.parse().map(|id| Self(Some(id))).map_err(|_| "is neither none nor an id"),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Whose {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl JsonSchema for Whose {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Whose".into()
+    }
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        schemars::json_schema!({"type": "string", "description": "A project's id, or `none`."})
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SecretRefFilter {
+    /// All of them when absent; `none` for those of the whole organization only.
+    project: Option<Whose>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewSecretRef {
+    provider: Name,
+    r#ref: Locator,
+    /// Who made it, in the caller's own words.
+    created_by: Option<ExternalId>,
+    rotated_at: Option<Moment>,
+    /// Of which project; of the whole organization when absent or `none`.
+    project: Option<Whose>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Which {
+    /// Of which project; of the whole organization when absent or `none`.
+    project: Option<Whose>,
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<SecretRefFilter>) -> Result<Page<SecretRef>> {
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = match list.filter.project {
+        None => query,
+        Some(Whose(None)) => query.sql(" AND project_id IS NULL"),
+        Some(Whose(Some(project))) => query.and(" AND project_id = ?", project),
+    };
+    list.page_by(query, "secret_refs.name", |found: &SecretRef| &found.name).await
+}
+
+async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result<Put<SecretRef>> {
+    let name: SecretName =
+        name.parse().map_err(|e| Error::invalid("name", format!("name: {e}")))?;
+    cx.trail.target = Some((NOUN, name.to_string()));
+    let Whose(project) = new.project.unwrap_or(Whose(None));
+    let before = find(cx, project, name.as_str()).await?;
+    cx.trail.before = before.as_ref().and_then(|before| serde_json::to_value(before).ok());
+    let id = match &before {
+        Some(reference) => reference.id,
+        None => SecretRefId::new(&cx.app.random, cx.now),
+    };
+    let sql = if before.is_some() {
+        "UPDATE secret_refs
+         SET provider = $5, ref = $6, created_by = $7, rotated_at = $8, updated_at = $9
+         WHERE id = $1 AND organization_id = $2 AND name = $4
+           AND (project_id = $3 OR project_id IS NULL AND $3 IS NULL)"
+    } else {
+        "INSERT INTO secret_refs
+         (id, organization_id, project_id, name, provider, ref, created_by, rotated_at, created_at,
+          updated_at)
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)"
+    };
+    let write = cx
+        .tx
+        .returning(sql)
+        .bind(id)
+        .bind(cx.org)
+        .bind(project)
+        .bind(&name)
+        .bind(new.provider)
+        .bind(new.r#ref)
+        .bind(new.created_by)
+        .bind(new.rotated_at.map(|at| at.0))
+        .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)));
+    // Somebody else made or deleted it since it was looked for.
+    let written = write
+        .opt()
+        .await
+        .on_conflict("secret_refs_name", Error::stale)
+        .on_conflict("secret_refs_project_id_name", Error::stale)
+        .on_conflict("reference", || Error::not_found("project").at("project"))?;
+    let reference = written.ok_or_else(Error::stale)?;
+    Ok(if before.is_some() { Put::Known(reference) } else { Put::New(reference) })
+}
+
+async fn delete(cx: &mut Cx, (_, name): (Org, String), which: Which) -> Result<NoContent> {
+    let Whose(project) = which.project.unwrap_or(Whose(None));
+    let before = find(cx, project, &name).await?.ok_or_else(|| Error::not_found(NOUN))?;
+    cx.trail.target = Some((NOUN, name));
+    cx.trail.before = serde_json::to_value(&before).ok();
+    let sql = "DELETE FROM secret_refs WHERE id = $1 AND organization_id = $2";
+    match cx.tx.q(sql).bind(before.id).bind(cx.org).exec().await? {
+        0 => Err(Error::not_found(NOUN)),
+        _ => Ok(NoContent),
+    }
+}
+
+async fn find(cx: &mut Cx, project: Option<ProjectId>, name: &str) -> Result<Option<SecretRef>> {
+    // No name that was taken holds a U+0000, which PostgreSQL would not even look for.
+    if name.contains('\0') {
+        return Ok(None);
+    }
+    let query = cx.tx.select("WHERE organization_id = $1 AND name = $2").bind(cx.org).bind(name);
+    let query = match project {
+        Some(project) => query.and(" AND project_id = ?", project),
+        None => query.sql(" AND project_id IS NULL"),
+    };
+    Ok(query.opt().await?)
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM secret_refs WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
