@@ -12,7 +12,9 @@ use semver::Version;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::ErrorCode::{ClaimsInvalid, KidUnknown, OtherLicense, Replayed, TokenTooLarge};
+use crate::ErrorCode::{
+    ClaimsInvalid, KeysUnavailable, KidUnknown, OtherLicense, Replayed, TokenTooLarge,
+};
 use crate::claims::{Rules, contract, is_date, object};
 use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
@@ -149,30 +151,26 @@ impl LicenseFile {
 
 /// These keys, and those that endorsements lead to.
 fn extended(trusted: &KeySet, chain: &[String], rules: &Rules) -> Result<KeySet, VerifyError> {
-    let refuse = |index: usize, code, why: &str| {
-        Err(VerifyError::new(code, format!("key_chain[{index}]: {why}")))
-    };
+    let invalid = |why: &str| VerifyError::new(ClaimsInvalid, why.to_owned());
     if chain.len() > MAX_CHAIN {
-        return refuse(MAX_CHAIN, ClaimsInvalid, "is one too many");
+        return Err(invalid("key_chain has too many members"));
     }
     let mut keys = trusted.clone();
     for (index, endorsement) in chain.iter().enumerate() {
-        let payload = match jws::open(endorsement, Kind::SIGNING_KEY, |kid| known(&keys, kid)) {
-            Ok(payload) => payload,
+        let follow = |keys: &mut KeySet| {
+            let payload = jws::open(endorsement, Kind::SIGNING_KEY, |kid| known(keys, kid))?;
+            let endorsement: Endorsement =
+                document(&payload).map_err(|fault| invalid(&fault.to_string()))?;
+            rules.issuer(Some(&endorsement.iss))?;
+            if !is_date(endorsement.iat) {
+                return Err(invalid("iat is not a date"));
+            }
+            keys.add(&endorsement.jwk).map_err(invalid)
+        };
+        match follow(&mut keys) {
             // It begins at a key that is of no concern here.
-            Err(error) if error.code() == KidUnknown => continue,
-            Err(error) => return refuse(index, error.code(), error.detail()),
-        };
-        let endorsement: Endorsement = match document(&payload) {
-            Ok(endorsement) => endorsement,
-            Err(fault) => return refuse(index, ClaimsInvalid, &fault.to_string()),
-        };
-        rules.issuer(Some(&endorsement.iss))?;
-        if !is_date(endorsement.iat) {
-            return refuse(index, ClaimsInvalid, "iat is not a date");
-        }
-        if let Err(why) = keys.add(&endorsement.jwk) {
-            return refuse(index, ClaimsInvalid, why);
+            Err(error) if matches!(error.code(), KidUnknown | KeysUnavailable) => {}
+            followed => followed.map_err(|error| error.within(&format!("key_chain[{index}]")))?,
         }
     }
     Ok(keys)
@@ -180,6 +178,10 @@ fn extended(trusted: &KeySet, chain: &[String], rules: &Rules) -> Result<KeySet,
 
 fn known<'k>(keys: &'k KeySet, kid: &str) -> Result<&'k PublicKey, VerifyError> {
     keys.find(kid).ok_or_else(|| {
+        if keys.is_empty() {
+            let detail = "no key of the issuer is at hand yet to judge the file by";
+            return VerifyError::new(KeysUnavailable, detail);
+        }
         let detail = format!("no key {} is trusted, or vouched for by one that is", quoted(kid));
         VerifyError::new(KidUnknown, detail)
     })

@@ -90,7 +90,9 @@ impl VerifierBuilder {
     /// [`jwks_file`](Self::jwks_file)), or that came with an earlier file and are in the
     /// [state file](Self::state_path), or by a key that one of those vouches for. When there is none
     /// of these, the file is **trusted on first use**, because the operator has installed it: then
-    /// guard it like a key set file. Its keys are used together with the given ones.
+    /// guard it like a key set file. Its keys are used together with the given ones. With a key set
+    /// URL, the file is judged by the fetched keys and brings none; when none could be fetched, only
+    /// the file of the last start is taken.
     ///
     /// With a state file, a file that is older than one that was taken is refused; the one that the
     /// app was started with before goes on being good, and newer ones may be

@@ -8,9 +8,9 @@ use std::task::{Context, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
-use dp_verifier::ErrorCode::{KidUnknown, Revoked, StatusStale, Suspended};
+use dp_verifier::ErrorCode::{KeysUnavailable, KidUnknown, Revoked, StatusStale, Suspended};
 use dp_verifier::LicenseState::{Stale, Valid};
-use dp_verifier::{ErrorCode, LicenseState, Verifier, VerifierBuilder};
+use dp_verifier::{BuildError, ErrorCode, LicenseState, Verifier, VerifierBuilder};
 use serde_json::{Value, json};
 
 use crate::server::{Server, answer, ok};
@@ -338,6 +338,31 @@ fn files_change_no_keys_that_are_fetched() {
     assert_refused(verifier.verify(&OTHER_KEY.token(&claims)), KidUnknown);
     // Nor does a list count that none of them has signed.
     assert_eq!(outcome(&verifier, &plane.token("allow")), Ok(Valid));
+}
+
+#[test]
+fn without_fetched_keys_only_the_file_of_the_last_start_is_taken() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("license.lic");
+    let plane = ControlPlane::start();
+    let mut file = file_claims(1, &[&KEY]);
+    file["iss"] = json!(plane.server.base());
+    file["token"] = json!(plane.token("allow"));
+    let vouched = json!({ "iss": file["iss"], "iat": NOW, "jwk": OTHER_KEY.jwk() });
+    file["key_chain"] = json!([KEY.signed("signing-key+jwt", &vouched)]);
+    std::fs::write(&path, KEY.file(&file)).unwrap();
+    let state = dir.path().join("state.json");
+    let start = || plane.builder().bundle_file(&path).state_path(&state).build();
+    plane.server.answer_at("/jwks.json", "");
+    match start().unwrap_err() {
+        BuildError::BundleRefused { error, .. } => assert_eq!(error.code(), KeysUnavailable),
+        other => panic!("{other}"),
+    }
+    plane.server.answer_at("/jwks.json", ok(&json!({ "keys": [KEY.jwk()] }).to_string()));
+    start().unwrap();
+    plane.server.answer_at("/jwks.json", "");
+    let restarted = start().unwrap();
+    assert_refused(restarted.verify(&restarted.bundled_token().unwrap()), KeysUnavailable);
 }
 
 #[cfg(feature = "axum")]
