@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
-use clap::{Args, ValueEnum};
+use clap::{ArgAction, Args, ValueEnum};
 
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
@@ -126,6 +126,11 @@ pub struct Config {
     #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]
     pub bundle_ttl: TimeDelta,
 
+    /// Whether organizations are held to their quota of requests per minute; each replica counts
+    /// for itself.
+    #[arg(long, env = "CP_RATE_LIMITS", default_value_t = true, action = ArgAction::Set, global = true)]
+    pub rate_limits: bool,
+
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
     #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]
     pub log: String,
@@ -184,6 +189,7 @@ impl Config {
                 on_stale: self.on_stale,
                 grace: self.token_grace,
             },
+            rate_limits: self.rate_limits,
             ..Settings::new(self.base_url.clone(), self.audience.clone())
         }
     }

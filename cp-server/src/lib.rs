@@ -25,6 +25,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
 
+use kernel::admission::Admit;
 use kernel::caller::Authenticate;
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
@@ -48,6 +49,7 @@ pub struct State {
     pub kek: Kek,
     pub settings: Settings,
     pub credentials: Vec<Box<dyn Authenticate>>,
+    pub admission: Box<dyn Admit>,
     pub keys: Keyring,
     pub signers: SignerPool,
     pub status_lists: StatusLists,
@@ -68,6 +70,8 @@ pub struct Settings {
     pub keys: KeySettings,
     pub status: StatusSettings,
     pub enforcement: EnforcementSettings,
+    /// Whether organizations are held to their quota of requests per minute.
+    pub rate_limits: bool,
 }
 
 impl Settings {
@@ -80,6 +84,7 @@ impl Settings {
             keys: KeySettings::default(),
             status: StatusSettings::default(),
             enforcement: EnforcementSettings::default(),
+            rate_limits: true,
         }
     }
 }
@@ -100,6 +105,7 @@ impl App {
             kek,
             settings,
             credentials: vec![Box::new(identity::credentials::ServiceTokens::default())],
+            admission: Box::new(tenancy::request_rates::RequestRates::default()),
             keys: Keyring::default(),
             signers: SignerPool::start(),
             status_lists: StatusLists::default(),
@@ -130,6 +136,7 @@ impl App {
         for kind in &self.credentials {
             kind.committed(action);
         }
+        self.admission.committed(action);
         // Whoever changed the keys finds them changed here at once; other replicas follow.
         if action.starts_with("keys.")
             && let Err(error) = self.keys.refresh(self).await

@@ -26,6 +26,7 @@ use tokio::sync::Semaphore;
 use tower::Service;
 
 use crate::App;
+use crate::kernel::admission::Desk;
 use crate::kernel::answer::Document;
 use crate::kernel::caller::{Peer, RequestId};
 use crate::kernel::error::{Error, Result};
@@ -148,6 +149,8 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let started = Instant::now();
     let id = request_id(&app, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
+    let desk = Desk::default();
+    request.extensions_mut().insert(desk.clone());
     let peer = request.extensions().get::<Peer>().copied();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -160,6 +163,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     };
     let mut response = as_problem(response, &id);
     secure(response.headers_mut(), &app);
+    desk.tell(response.headers_mut());
     if let Ok(value) = HeaderValue::try_from(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

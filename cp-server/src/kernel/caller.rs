@@ -7,6 +7,7 @@ use std::pin::Pin;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::admission;
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
@@ -325,6 +326,7 @@ pub async fn authenticate(app: &App, parts: &axum::http::request::Parts) -> Resu
         .ok_or_else(|| Error::unauthenticated("Send `Authorization: Bearer <token>`."))?;
     for kind in app.credentials.iter() {
         if let Some(caller) = kind.caller(app, credential).await? {
+            admission::admit(app, &caller, parts).await?;
             return Ok(caller);
         }
     }

@@ -94,6 +94,12 @@ impl Error {
         error
     }
 
+    pub fn rate_limited(detail: impl Into<Cow<'static, str>>, retry_after: u32) -> Self {
+        let mut error = Self::new(ProblemCode::RateLimited, detail);
+        error.0.retry_after = Some(retry_after);
+        error
+    }
+
     /// Names the field that is at fault.
     pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.0.field = Some(field.into());

@@ -1,5 +1,6 @@
 //! What every request passes. Nothing here knows a resource.
 
+pub mod admission;
 pub mod answer;
 pub mod caller;
 pub mod clock;

@@ -5,6 +5,7 @@ pub mod groups;
 pub mod organizations;
 pub mod projects;
 pub mod quotas;
+pub mod request_rates;
 pub mod secret_refs;
 mod settings;
 pub mod workspaces;

@@ -4,5 +4,6 @@ mod groups;
 mod organizations;
 mod projects;
 mod quotas;
+mod request_rates;
 mod secret_refs;
 mod workspaces;
