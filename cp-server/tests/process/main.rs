@@ -1,5 +1,6 @@
 //! The process as an operator runs it: starting, refusing to start, ending, dying, and what the
 //! runbooks ask for.
+#![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod commands;
