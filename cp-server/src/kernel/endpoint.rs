@@ -35,7 +35,7 @@ use super::place::{Ground, Place};
 use super::table::{Line, Reader, Readers, Reading};
 use crate::{App, audit};
 
-/// The largest request body, in bytes.
+/// The largest request body, in bytes, unless an input says otherwise.
 pub const BODY_LIMIT: usize = 256 * 1024;
 /// How often an operation starts over when others were faster.
 const ATTEMPTS: u32 = 5;
@@ -93,7 +93,8 @@ pub(super) async fn serve<A: Args, R: Output>(
         Permission::Public => Caller::anonymous(),
         _ => authenticate(&app, &parts).await?,
     };
-    let body = if line.reads() { Bytes::new() } else { read_body(&parts, body).await? };
+    let body =
+        if line.reads() { Bytes::new() } else { read_body(&parts, body, line.body_limit).await? };
     let body = match parts.uri.query() {
         Some(query) if !line.in_query() => json::with_query(body, query)?,
         _ => body,
@@ -159,8 +160,10 @@ async fn attempt<A: Args, R: Output>(
 
     if cx.tx.writes() {
         let target = answer.made.clone().unwrap_or(target);
-        cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
-        audit::record(&mut cx, line.name, org.organization(), target).await?;
+        if line.audited {
+            cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
+            audit::record(&mut cx, line.name, org.organization(), target).await?;
+        }
         if let Some(once) = &once {
             once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
         }
@@ -169,7 +172,7 @@ async fn attempt<A: Args, R: Output>(
     }
     let wrote = cx.tx.writes();
     cx.tx.commit().await?;
-    if wrote {
+    if wrote && line.audited {
         cx.app.committed(line.name).await;
     }
     Ok(answer.render(&cx.parts.method, &cx.parts.headers))
@@ -236,11 +239,11 @@ async fn place_of<P: Place>(parts: &Arc<Parts>) -> Result<P> {
 }
 
 /// The whole body, if it is JSON and not too large.
-pub async fn read_body(parts: &Parts, body: axum::body::Body) -> Result<Bytes> {
-    let bytes = axum::body::to_bytes(body, BODY_LIMIT).await.map_err(|error| {
+pub async fn read_body(parts: &Parts, body: axum::body::Body, limit: usize) -> Result<Bytes> {
+    let bytes = axum::body::to_bytes(body, limit).await.map_err(|error| {
         let cause = std::error::Error::source(&error);
         if cause.is_some_and(|c| c.is::<http_body_util::LengthLimitError>()) {
-            let detail = format!("The body is larger than {BODY_LIMIT} bytes.");
+            let detail = format!("The body is larger than {limit} bytes.");
             return Error::new(ProblemCode::TooLarge, detail);
         }
         Error::bad_request("The body did not arrive whole.")

@@ -5,7 +5,7 @@ use std::future::Future;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use super::endpoint::Cx;
+use super::endpoint::{self, Cx};
 use super::error::Result;
 use super::json;
 use super::place::Place;
@@ -46,6 +46,7 @@ pub type GroundOf<A> = <<A as Args>::Place as Place>::Ground;
 /// What an operation takes besides its context.
 pub trait Args: Sized + Send + 'static {
     type Place: Place;
+    const BODY_LIMIT: usize = endpoint::BODY_LIMIT;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema>;
     fn read(place: Self::Place, source: Source<'_>) -> Result<Self>;
 }
@@ -68,6 +69,7 @@ impl<P: Place> Args for (P,) {
 
 impl<P: Place, I: Input> Args for (P, I) {
     type Place = P;
+    const BODY_LIMIT: usize = I::BODY_LIMIT;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema> {
         Some(I::schema(generator, in_query))
     }
@@ -88,6 +90,8 @@ impl<P: Place, I: Input> Args for (P, I) {
 /// What a request carries: the query string of GET and DELETE, the body of the others, to which
 /// their query string adds members.
 pub trait Input: Sized + Send + 'static {
+    /// The largest body, in bytes.
+    const BODY_LIMIT: usize = endpoint::BODY_LIMIT;
     fn from_query(pairs: Vec<(String, String)>) -> Result<Self>;
     fn from_body(body: &[u8]) -> Result<Self>;
     /// A query is described member by member, so its schema is never a reference.

@@ -19,7 +19,7 @@ use schemars::{Schema, SchemaGenerator};
 use super::answer::Output;
 use super::caller::{Caller, Permission, authenticate};
 use super::db::Conn;
-use super::endpoint::{read_again, serve};
+use super::endpoint::{BODY_LIMIT, read_again, serve};
 use super::error::Result;
 use super::operation::{Args, Op};
 use super::place::{Place, Reach};
@@ -49,6 +49,10 @@ pub struct Line {
     pub raw: bool,
     pub late: bool,
     pub root: bool,
+    /// Whether a change leaves an audit event, and answers that are remembered are forgotten.
+    pub audited: bool,
+    /// The largest body, in bytes.
+    pub body_limit: usize,
 }
 
 impl Line {
@@ -88,6 +92,8 @@ impl Line {
             raw: false,
             late: false,
             root: false,
+            audited: true,
+            body_limit: BODY_LIMIT,
         }
     }
 }
@@ -96,16 +102,15 @@ impl Line {
 ///
 /// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
-/// `raw` (answers for itself, such as a stream) or `root` (raw, and outside [`BASE`]).
+/// `unaudited`, `raw` (answers for itself, such as a stream) or `root` (raw, and outside [`BASE`]).
 #[macro_export]
 macro_rules! routes {
-    (@serve $line:expr, $op:ident) => { $line.json($op) };
-    (@serve $line:expr, $op:ident, late) => { $line.late().json($op) };
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
     (@serve $line:expr, $op:ident, root) => { $line.root().raw($op) };
+    (@serve $line:expr, $op:ident $(, $mode:ident)*) => { $line$(.$mode())*.json($op) };
     ($slice:ident: $(
         $(#[doc = $doc:literal])+
-        $method:ident $path:literal $permission:ident => $op:ident $(, $mode:ident)?;
+        $method:ident $path:literal $permission:ident => $op:ident $(, $mode:ident)*;
     )+) => {
         pub fn routes(r: &mut $crate::kernel::table::Routes) {
             $($crate::routes!(@serve r.line(
@@ -114,7 +119,7 @@ macro_rules! routes {
                 axum::http::Method::$method,
                 $path,
                 $crate::kernel::caller::Permission::$permission,
-            ), $op $(, $mode)?);)+
+            ), $op $(, $mode)*);)+
         }
     };
 }
@@ -191,6 +196,14 @@ impl Adding<'_> {
         self
     }
 
+    /// It records what happened elsewhere, and grants nobody anything: an event each would say
+    /// the same twice.
+    #[must_use]
+    pub fn unaudited(mut self) -> Self {
+        self.line.audited = false;
+        self
+    }
+
     #[must_use]
     pub fn root(mut self) -> Self {
         self.line.root = true;
@@ -204,6 +217,7 @@ impl Adding<'_> {
         line.reach = A::Place::REACH;
         line.parameters = A::Place::parameters();
         line.input = A::schema(&mut routes.schemas, line.in_query());
+        line.body_limit = A::BODY_LIMIT;
         line.output = R::schema(&mut routes.schemas);
         line.status = R::STATUS;
         line.also = R::ALSO;

@@ -26,7 +26,7 @@ use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
 use crate::kernel::caller::Caller;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::{Cx, read_body};
+use crate::kernel::endpoint::{BODY_LIMIT, Cx, read_body};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::idempotency::Once;
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
@@ -75,7 +75,7 @@ enum Line {
 }
 
 async fn issue_many(raw: Raw) -> Result<Response> {
-    let body = read_body(&raw.parts, raw.body).await?;
+    let body = read_body(&raw.parts, raw.body, BODY_LIMIT).await?;
     let many: Many = json::read(&body)?;
     let bundle = NewBundle {
         ttl_seconds: many.ttl_seconds,
