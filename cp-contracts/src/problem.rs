@@ -99,6 +99,8 @@ codes! {
     NotFound = "not_found", 404, "There is no such thing here";
     /// whoami: nobody is linked to this provider and subject.
     IdentityUnknown = "identity_unknown", 404, "Nobody is linked to this identity";
+    /// No usage limit is set for this scope, metric, unit, window and period.
+    LimitNotSet = "limit_not_set", 404, "No such limit is set";
     /// The path exists, the method does not; see `Allow`.
     MethodNotAllowed = "method_not_allowed", 405, "This path does not take this method";
     /// None of the answer's versions or forms is acceptable to the caller.

@@ -14,6 +14,7 @@ pub mod jobs;
 pub mod kernel;
 pub mod licensing;
 pub mod lifecycle;
+pub mod metering;
 pub mod quickstart;
 pub mod server;
 pub mod telemetry;
@@ -188,8 +189,11 @@ pub fn routes() -> Routes {
     licensing::files::routes(&mut r);
     licensing::status_lists::routes(&mut r);
     licensing::usage_reports::routes(&mut r);
+    metering::reports::routes(&mut r);
     licensing::keys::routes(&mut r);
     licensing::keys::well_known::routes(&mut r);
+    metering::usage::routes(&mut r);
+    metering::limits::routes(&mut r);
     audit::routes(&mut r);
     server::routes(&mut r);
     r

@@ -20,6 +20,7 @@ use crate::kernel::place::{Org, Platform};
 use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::status_lists::{self, Of};
 use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};
+use crate::metering::{limits, usage};
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
 use crate::tenancy::{artifacts, groups, projects, quotas, secret_refs, workspaces};
 
@@ -155,6 +156,8 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     licenses::purge(cx).await?;
     subscriptions::purge(cx).await?;
     service_tokens::purge(cx).await?;
+    limits::purge(cx).await?;
+    usage::purge(cx).await?;
     usage_reports::purge(cx).await?;
     deployments::purge(cx).await?;
     invitations::purge(cx).await?;

@@ -7,6 +7,7 @@ mod architecture;
 mod identity;
 mod kernel;
 mod licensing;
+mod metering;
 mod security;
 mod sweep;
 mod tenancy;

@@ -45,7 +45,8 @@ crate::routes! { service_tokens:
 }
 
 /// What a deployment's token may do at most.
-const DATA_PLANE: &[Permission] = &[Permission::UsersWhoami];
+const DATA_PLANE: &[Permission] =
+    &[Permission::UsersWhoami, Permission::UsageWrite, Permission::LimitsRead];
 
 crate::record! {
     /// A machine's credential, without its secret.

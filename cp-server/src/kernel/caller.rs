@@ -106,6 +106,14 @@ permissions! {
     TokensWrite = "tokens:write";
     /// Read about service tokens.
     TokensRead = "tokens:read";
+    /// Read usage and its sums.
+    UsageRead = "usage:read";
+    /// Record usage.
+    UsageWrite = "usage:write";
+    /// Read usage limits and check them.
+    LimitsRead = "limits:read";
+    /// Set and remove usage limits.
+    LimitsWrite = "limits:write";
     /// Read audit events.
     AuditRead = "audit:read";
     /// Record audit events of one's own.

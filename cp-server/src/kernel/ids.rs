@@ -85,6 +85,9 @@ ids! {
     BundleId, "bundle", "SELECT organization_id FROM bundles WHERE id = $1";
     StatusListId, "status list";
     UsageReportId, "usage report", "SELECT organization_id FROM usage_reports WHERE id = $1";
+    UsageEventId, "usage event", "SELECT organization_id FROM usage_events WHERE id = $1";
+    UsageSeriesId, "usage series";
+    LimitId, "limit", "SELECT organization_id FROM usage_limits WHERE id = $1";
     TokenId, "service token", "SELECT organization_id FROM service_tokens WHERE id = $1";
     AuditEventId, "audit event";
     ProviderId, "identity provider";

@@ -234,14 +234,19 @@ impl<const MIN: i64, const MAX: i64> JsonSchema for Between<MIN, MAX> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub DateTime<Utc>);
 
-impl<'de> Deserialize<'de> for Moment {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let told = DateTime::<Utc>::deserialize(deserializer)?;
+impl Moment {
+    pub fn new(told: DateTime<Utc>) -> Result<Self, &'static str> {
         // By way of the number, which also makes an ordinary second of a leap second.
         DateTime::from_timestamp_micros(told.timestamp_micros())
             .filter(|at| (1970..=9999).contains(&at.year()))
             .map(Self)
-            .ok_or_else(|| de::Error::custom("is not a time of the years 1970 to 9999"))
+            .ok_or("is not a time of the years 1970 to 9999")
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        Self::new(DateTime::deserialize(deserializer)?).map_err(de::Error::custom)
     }
 }
 

@@ -228,7 +228,7 @@ impl Found {
 /// A query whose rows are records.
 pub struct Rows<'c, R>(pub(super) Query<'c>, pub(super) PhantomData<fn() -> R>);
 
-impl<R: Record> Rows<'_, R> {
+impl<'c, R: Record> Rows<'c, R> {
     pub fn bind<'q>(self, value: impl Value<'q>) -> Self {
         Rows(self.0.bind(value), PhantomData)
     }
@@ -237,6 +237,13 @@ impl<R: Record> Rows<'_, R> {
     }
     pub fn and_some<'q, T: Value<'q>>(self, text: &'static str, value: Option<T>) -> Self {
         Rows(self.0.and_some(text, value), PhantomData)
+    }
+    pub fn rows<T>(
+        self,
+        items: impl IntoIterator<Item = T>,
+        bind: impl Fn(Query<'c>, T) -> Query<'c>,
+    ) -> Self {
+        Rows(self.0.rows(items, bind), PhantomData)
     }
     pub fn sql(self, text: &'static str) -> Self {
         Rows(self.0.sql(text), PhantomData)

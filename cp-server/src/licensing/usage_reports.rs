@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::deployments;
-use crate::kernel::answer::{Created, Resource};
+use crate::kernel::answer::Resource;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, OrganizationId, UsageReportId};
@@ -18,8 +18,6 @@ use crate::kernel::secret::{hex, sha256};
 crate::routes! { usage_reports:
     /// Lists the reports of a deployment, newest first.
     GET "/deployments/{id}/usage-reports" DeploymentsRead => list;
-    /// Takes in a report file of a data plane without a network; each once, and in order.
-    POST "/deployments/{id}/usage-reports" DeploymentsWrite => import;
     /// Reads a report.
     GET "/usage-reports/{id}" DeploymentsRead => read;
 }
@@ -64,7 +62,12 @@ async fn read(cx: &mut Cx, id: UsageReportId) -> Result<UsageReport> {
     Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org).one().await?)
 }
 
-async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Created<UsageReport>> {
+/// Takes in a report, each once and in order; what it counted is for those who meter.
+pub async fn take_in(
+    cx: &mut Cx,
+    id: DeploymentId,
+    file: ReportFile,
+) -> Result<(UsageReport, Report)> {
     let refused = |error: Error| Error::invalid("file", format!("file: {}", error.detail()));
     let report: Report = json::read(file.file.as_bytes()).map_err(refused)?;
     if report.deployment_id != id.0 {
@@ -88,7 +91,7 @@ async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Creat
         .bind(hex(&sha256(file.file.as_bytes())))
         .bind(Any::from(serde_json::to_value(&report).map_err(Error::internal)?))
         .bind(cx.now);
-    Ok(Created(insert.one().await?))
+    Ok((insert.one().await?, report))
 }
 
 async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {

@@ -1,21 +1,28 @@
-//! Moving a project to another organization crosses the slices, too.
+//! Moving a project to another organization, or ending it, crosses the slices, too.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::identity::{invitations, memberships, project_grants};
+use crate::kernel::answer::NoContent;
 use crate::kernel::caller::Permission;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::ProjectId;
 use crate::kernel::place::{Org, Place};
+use crate::metering::usage;
 use crate::tenancy::projects::{self, Project};
 use crate::tenancy::{artifacts, organizations, workspaces};
 
 crate::routes! { projects:
+    /// Deletes a project with its workspaces, artifacts, grants and usage limits.
+    ///
+    /// Its usage stays the organization's, with the project's id in `dims`. Audit events stay.
+    DELETE "/projects/{id}" ProjectsDelete => delete;
     /// Moves a project to another organization, if its quotas have room.
     ///
-    /// Its workspaces and artifacts come along; who has a place in them, and its teams, do not.
+    /// Its workspaces, artifacts and usage limits come along; who has a place in them, and its teams,
+    /// do not. Its usage stays where it was used.
     POST "/projects/{id}/move" ProjectsWrite => move_to;
 }
 
@@ -24,6 +31,12 @@ crate::routes! { projects:
 pub struct Move {
     /// The id or slug of an organization in which the caller may write projects too.
     organization: String,
+}
+
+async fn delete(cx: &mut Cx, id: ProjectId) -> Result<NoContent> {
+    usage::forget_project(cx, id).await?;
+    projects::end(cx, id).await?;
+    Ok(NoContent)
 }
 
 async fn move_to(cx: &mut Cx, id: ProjectId, to: Move) -> Result<Project> {
@@ -42,6 +55,7 @@ async fn move_to(cx: &mut Cx, id: ProjectId, to: Move) -> Result<Project> {
     invitations::leave_project(cx, id).await?;
     project_grants::purge_of(cx, id).await?;
     workspaces::leave_default(cx, id).await?;
+    usage::forget_project(cx, id).await?;
     artifacts::give(cx, id, to).await?;
     projects::give(cx, id, to).await
 }

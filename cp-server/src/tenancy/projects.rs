@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 use super::quotas::{self, Metric};
 use super::settings::overlay;
 use super::{artifacts, organizations, workspaces};
-use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::answer::{Created, Resource};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -29,8 +29,6 @@ crate::routes! { projects:
     GET "/projects/{id}" ProjectsRead => read;
     /// Changes a project. `metadata` is merged member by member; null deletes one.
     PATCH "/projects/{id}" ProjectsWrite => update;
-    /// Deletes a project with its workspaces, artifacts and grants. Audit events stay.
-    DELETE "/projects/{id}" ProjectsDelete => delete;
 }
 
 crate::text_enum! { WorkspaceMode {
@@ -192,13 +190,13 @@ async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Proje
     named(update.one().await)
 }
 
-async fn delete(cx: &mut Cx, id: ProjectId) -> Result<NoContent> {
+/// Ends the project, and what is in its keeping on this floor.
+pub async fn end(cx: &mut Cx, id: ProjectId) -> Result<()> {
     artifacts::purge_of(cx, id).await?;
     workspaces::purge_of(cx, id).await?;
     let sql = "DELETE FROM projects WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
-    organizations::touch(cx, cx.org).await?;
-    Ok(NoContent)
+    organizations::touch(cx, cx.org).await
 }
 
 pub async fn load(cx: &mut Cx, id: ProjectId) -> Result<Project> {

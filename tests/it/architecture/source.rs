@@ -3,7 +3,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::sources;
 
 /// The floors of the house, lowest first: each may look down, never up.
-const FLOORS: [&str; 5] = ["kernel", "tenancy", "identity", "licensing", "lifecycle"];
+const FLOORS: [&str; 6] = ["kernel", "tenancy", "identity", "licensing", "metering", "lifecycle"];
 
 /// The longest file that still tells one story.
 const LINES: usize = 450;
@@ -66,7 +66,7 @@ fn each_table_is_written_by_one_module() {
             }
         }
     }
-    assert_eq!(writers.len(), 28, "{writers:#?}");
+    assert_eq!(writers.len(), 32, "{writers:#?}");
     let shared: Vec<_> = writers.iter().filter(|(_, modules)| modules.len() > 1).collect();
     assert!(shared.is_empty(), "written by several modules: {shared:#?}");
 }

@@ -116,7 +116,7 @@ on_both! {
         world.post(&tokens, more).await.invalid("permissions");
         let list = world.get(&tokens).await.expect(200);
         assert_eq!(list["items"][0]["deployment_id"], world.acme.deployment);
-        assert_eq!(list["items"][0]["permissions"], json!(["users:whoami"]));
+        assert_eq!(list["items"][0]["permissions"], json!(["users:whoami", "usage:write", "limits:read"]));
         let data_plane = world.by(&world.acme.deployment_token);
         data_plane.get(world.org("")).await.refused(403, "forbidden");
         let foreign = format!("/organizations/{}", world.globex.org);

@@ -88,7 +88,8 @@ on_both! {
             json!({
                 "kind": "service_token", "id": "<acme's deployment token>", "name": "data plane",
                 "user_id": null, "organization_id": "<acme's org>",
-                "permissions": ["users:whoami"], "provider": null, "roles": [], "products": [],
+                "permissions": ["users:whoami", "usage:write", "limits:read"], "provider": null,
+                "roles": [], "products": [],
             })
         );
         let me = world.get("/me").await.expect(200);

@@ -38,6 +38,8 @@ impl World {
             "usage-reports" => &acme.usage_report,
             "identity-providers" => "saml%2Fmain",
             "secret-refs" => "app%2Ftoken",
+            "usage" => &acme.usage_event,
+            "limits" => &acme.limit,
             "service-tokens" => pick(&acme.token_id, &acme.deployment_token_id),
             other => panic!("the world has no {other}: add one"),
         })
@@ -80,6 +82,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "users.whoami" => query("?provider=auth0&subject=auth0%7Cmats-acme"),
         "workspaces.access" => query(&format!("?user={}", acme.user)),
         "organizations.delete" => query("?mode=suspend"),
+        "limits.check" | "limits.delete" => query("?metric=calls"),
         _ if line.method == Method::GET || line.method == Method::DELETE => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),
         "workspaces.create" => body(json!({"name": "Test"})),
@@ -138,6 +141,8 @@ pub fn example(world: &World, line: &Line) -> Example {
             body(json!({"plan": "enterprise", "billing_customer_id": "cus_1"}))
         }
         "audit.tell" => body(json!({"action": "deploy.done", "target_type": "release"})),
+        "usage.record" => body(json!({"metric": "calls", "quantity": 1})),
+        "limits.put" => body(json!({"metric": "calls", "quantity": 200})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
         _ if line.method == Method::PATCH => body(json!({"name": "Renamed"})),
         other => panic!("there is no example for {other}: add one"),

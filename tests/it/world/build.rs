@@ -76,6 +76,9 @@ impl World {
         let report = usage_report(&t.deployment, &t.license, 1, None);
         let reports = format!("/deployments/{}/usage-reports", t.deployment);
         t.usage_report = id(&self.make(&reports, json!({"file": report})).await);
+        t.usage_event = under("/usage", json!({"metric": "calls", "quantity": 1})).await;
+        let limit = json!({"metric": "calls", "quantity": 100});
+        t.limit = id(&self.put(format!("{org}/limits"), limit).await.expect(201));
 
         t.group = under("/groups", json!({"name": "Sales"})).await;
         t.spare_group = under("/groups", json!({"name": "Support", "product": "console"})).await;

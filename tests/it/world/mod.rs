@@ -89,6 +89,8 @@ pub struct Tenant {
     /// The list that the bundle's status is in.
     pub status_list: String,
     pub usage_report: String,
+    pub usage_event: String,
+    pub limit: String,
     /// A token with every permission, held to the organization.
     pub token: String,
     pub token_id: String,
@@ -97,7 +99,7 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    fn ids(&self) -> [(&'static str, &str); 26] {
+    fn ids(&self) -> [(&'static str, &str); 28] {
         [
             ("org", &self.org),
             ("owner", &self.owner),
@@ -123,6 +125,8 @@ impl Tenant {
             ("bundle", &self.bundle),
             ("status list", &self.status_list),
             ("usage report", &self.usage_report),
+            ("usage event", &self.usage_event),
+            ("limit", &self.limit),
             ("token", &self.token_id),
             ("deployment token", &self.deployment_token_id),
         ]

@@ -1,0 +1,418 @@
+//! Counters: sums by time, so that no question about usage looks at its events.
+//!
+//! # Design
+//! An event is added to a bucket of every size, from its very microsecond to the day, and to the
+//! total of its series. A window is then the days that lie wholly in it, the hours that are left
+//! at both ends, the minutes at the ends of those, and so on down to single instants: exact, and a
+//! few hundred rows at most beside its days, however many events there were. Smallest are the
+//! instants, and not the events themselves, because a whole batch may share one.
+//!
+//! What has a project is counted twice, for the project and for the organization, so that a
+//! question about the organization costs no more the more projects it has.
+//!
+//! The row of a series is taken first, in one order by everybody: who has it has its counters too.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::quantity::Quantity;
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{OrganizationId, ProjectId, UsageSeriesId};
+
+const INSTANT: i64 = 1;
+const SECOND: i64 = 1_000_000;
+const MINUTE: i64 = 60 * SECOND;
+pub const HOUR: i64 = 60 * MINUTE;
+pub const DAY: i64 = 24 * HOUR;
+/// A grain that all of time fits into.
+pub const EVER: i64 = i64::MAX;
+
+/// The sizes of buckets, in microseconds; each is a multiple of the one before.
+const SIZES: [i64; 5] = [INSTANT, SECOND, MINUTE, HOUR, DAY];
+/// The year 10000, a midnight: nothing is observed so late.
+const END: i64 = 253_402_300_800 * SECOND;
+/// The most that a series counts, in units. A batch adds no more than as much again, so that
+/// neither the sum of both nor that of any of its buckets comes near 2^63.
+const MOST: i64 = 1_000_000_000_000_000_000;
+/// Rows of one statement: one of each length is prepared, so there must not be a thousand.
+const CHUNK: usize = 100;
+
+/// Whose usage is counted together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Scope(Uuid);
+
+impl Scope {
+    pub fn of(organization: OrganizationId, project: Option<ProjectId>) -> Self {
+        Self(project.map_or(organization.0, |project| project.0))
+    }
+
+    /// The project, if it is one's.
+    fn project(self, organization: OrganizationId) -> Option<ProjectId> {
+        (self.0 != organization.0).then_some(ProjectId(self.0))
+    }
+}
+
+/// A stretch of time with both its ends; open where there is none.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Interval {
+    pub since: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Interval {
+    pub fn contains(&self, at: DateTime<Utc>) -> bool {
+        self.since.is_none_or(|since| since <= at) && self.until.is_none_or(|until| at <= until)
+    }
+
+    /// In microseconds since 1970, without its end.
+    fn micros(&self) -> (i64, i64) {
+        let since = self.since.map_or(0, |at| at.timestamp_micros().max(0));
+        let until = self.until.map_or(END, |at| (at.timestamp_micros() + 1).clamp(0, END));
+        (since, until.max(since))
+    }
+}
+
+/// One event, as far as it counts.
+#[derive(Clone, Copy, Debug)]
+pub struct Tally<'a> {
+    pub project: Option<ProjectId>,
+    pub metric: &'a str,
+    pub unit: &'a str,
+    pub quantity: Quantity,
+    pub at: DateTime<Utc>,
+}
+
+/// How many events, and what they add up to.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sum {
+    pub events: i64,
+    pub quantity: Quantity,
+}
+
+impl Sum {
+    fn add(&mut self, quantity: Quantity) {
+        self.events += 1;
+        self.quantity += quantity;
+    }
+
+    /// What is in this sum and in none of the others.
+    pub fn without<'s>(self, others: impl Iterator<Item = &'s Self>) -> Self {
+        others.fold(self, |left, other| Self {
+            events: left.events - other.events,
+            quantity: left.quantity - other.quantity,
+        })
+    }
+}
+
+/// What one series came to in one stretch of the grain.
+#[derive(Clone, Debug)]
+pub struct Part {
+    pub project: Option<ProjectId>,
+    pub metric: String,
+    pub unit: String,
+    pub starts_at: i64,
+    pub sum: Sum,
+}
+
+/// What is asked for.
+#[derive(Clone, Copy, Debug)]
+pub struct Question<'a> {
+    /// All scopes of the organization when there is none.
+    pub scope: Option<Scope>,
+    /// Metric and unit.
+    pub series: Option<(&'a str, &'a str)>,
+    pub interval: Interval,
+    /// How finely to tell it: [`HOUR`], [`DAY`] or [`EVER`].
+    pub grain: i64,
+    /// Parts, at most.
+    pub limit: i64,
+}
+
+/// What a metric came to.
+pub async fn sum(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    scope: Scope,
+    series: (&str, &str),
+    interval: Interval,
+) -> Result<Sum> {
+    let (scope, series) = (Some(scope), Some(series));
+    let question = Question { scope, series, interval, grain: EVER, limit: 1 };
+    let parts = ask(tx, organization, question).await?;
+    Ok(parts.first().map(|part| part.sum).unwrap_or_default())
+}
+
+/// When a metric was used first.
+pub async fn first(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    scope: Scope,
+    (metric, unit): (&str, &str),
+    interval: Interval,
+) -> Result<Option<DateTime<Utc>>> {
+    let (since, until) = interval.micros();
+    let sql = "SELECT MIN(starts_at) FROM usage_counters
+               WHERE size = $5 AND starts_at >= $6 AND starts_at < $7 AND series_id = (
+                   SELECT id FROM usage_series
+                   WHERE organization_id = $1 AND scope = $2 AND metric = $3 AND unit = $4)";
+    let query = tx.q(sql).bind(organization).bind(scope.0).bind(metric).bind(unit);
+    let first: Option<Option<i64>> = query.bind(INSTANT).bind(since).bind(until).value().await?;
+    Ok(first.flatten().and_then(DateTime::from_timestamp_micros))
+}
+
+type PartRow = (Uuid, String, String, i64, i64, i64, i64);
+
+/// The parts, by metric, unit and time.
+pub async fn ask(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    question: Question<'_>,
+) -> Result<Vec<Part>> {
+    let Question { scope, series, interval, grain, limit } = question;
+    let query = if interval == Interval::default() && grain == EVER {
+        // All of it: the totals.
+        tx.q("SELECT scope, metric, unit, CAST(0 AS BIGINT), events, units, micros
+              FROM usage_series s WHERE ")
+            .and("organization_id = ?", organization)
+    } else {
+        let spans = spans(interval.micros(), grain);
+        if spans.is_empty() {
+            return Ok(Vec::new());
+        }
+        tx.q("WITH spans (size, since, until) AS (VALUES ")
+            .rows(spans, |query, span| query.bind(span.size).bind(span.since).bind(span.until))
+            .and(
+                ") SELECT s.scope, s.metric, s.unit, c.starts_at - c.starts_at % ?,
+                          CAST(SUM(c.events) AS BIGINT), CAST(SUM(c.units) AS BIGINT),
+                          CAST(SUM(c.micros) AS BIGINT)",
+                grain,
+            )
+            // Series, then spans, then the counters of each: SQLite keeps to this order.
+            .and(
+                " FROM usage_series s CROSS JOIN spans CROSS JOIN usage_counters c
+                  WHERE c.series_id = s.id AND c.size = spans.size
+                    AND c.starts_at >= spans.since AND c.starts_at < spans.until
+                    AND s.organization_id = ?",
+                organization,
+            )
+    };
+    let query = query
+        .and_some(" AND s.scope = ?", scope.map(|scope| scope.0))
+        .and_some(" AND s.metric = ?", series.map(|(metric, _)| metric))
+        .and_some(" AND s.unit = ?", series.map(|(_, unit)| unit));
+    let query = if interval == Interval::default() && grain == EVER {
+        query
+    } else {
+        query.sql(" GROUP BY 1, 2, 3, 4")
+    };
+    let rows: Vec<PartRow> = query.and(" ORDER BY 2, 3, 4, 1 LIMIT ?", limit).all().await?;
+    let part = |(scope, metric, unit, starts_at, events, units, micros)| Part {
+        project: Scope(scope).project(organization),
+        metric,
+        unit,
+        starts_at,
+        sum: Sum { events, quantity: Quantity::from_parts(units, micros) },
+    };
+    Ok(rows.into_iter().map(part).collect())
+}
+
+/// Buckets of one size, from the first to before the last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Span {
+    size: i64,
+    since: i64,
+    until: i64,
+}
+
+/// The fewest buckets that make up a stretch of time, none larger than the grain.
+fn spans((mut since, mut until): (i64, i64), grain: i64) -> Vec<Span> {
+    let mut spans = Vec::new();
+    let mut add = |size, since, until| {
+        if since < until {
+            spans.push(Span { size, since, until });
+        }
+    };
+    for (n, size) in SIZES.into_iter().enumerate() {
+        let larger = SIZES.get(n + 1).copied().filter(|larger| *larger <= grain);
+        // Where whole buckets of the next size begin and end.
+        let inner =
+            larger.map(|larger| ((since + larger - 1) / larger * larger, until / larger * larger));
+        let Some((first, last)) = inner.filter(|(first, last)| first < last) else {
+            add(size, since, until);
+            break;
+        };
+        add(size, since, first);
+        add(size, last, until);
+        (since, until) = (first, last);
+    }
+    spans
+}
+
+/// Counts events; what they count towards is held until the end of the transaction.
+pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
+    type Buckets = BTreeMap<(i64, i64), Sum>;
+    // Sorted, so that everybody takes the series in one order.
+    let mut series: BTreeMap<(Scope, &str, &str), (Sum, Buckets)> = BTreeMap::new();
+    for tally in tallies {
+        let whole = Scope::of(cx.org, None);
+        let project = tally.project.map(|project| Scope::of(cx.org, Some(project)));
+        for scope in std::iter::once(whole).chain(project) {
+            let (total, buckets) = series.entry((scope, tally.metric, tally.unit)).or_default();
+            total.add(tally.quantity);
+            let at = tally.at.timestamp_micros();
+            for size in SIZES {
+                buckets.entry((size, at - at % size)).or_default().add(tally.quantity);
+            }
+        }
+    }
+    let keyed: Vec<_> = series.into_iter().collect();
+    let mut counters = Vec::new();
+    for chunk in keyed.chunks(CHUNK) {
+        let totals = chunk.iter().map(|(key, (total, _))| (*key, *total));
+        let ids = add_to_series(cx, totals).await?;
+        for (key, (_, buckets)) in chunk {
+            let (_, metric, _) = key;
+            let id = *ids.get(key).ok_or_else(|| too_much(metric))?;
+            counters.extend(buckets.iter().map(|(bucket, sum)| (id, *bucket, *sum)));
+        }
+    }
+    for chunk in counters.chunks(CHUNK) {
+        let sql = "INSERT INTO usage_counters
+                   (series_id, size, starts_at, events, units, micros) VALUES ";
+        let insert = cx.tx.q(sql).rows(chunk, |query, (series, (size, starts_at), sum)| {
+            let (units, micros) = sum.quantity.parts();
+            let query = query.bind(*series).bind(*size).bind(*starts_at);
+            query.bind(sum.events).bind(units).bind(micros)
+        });
+        let insert = insert.sql(
+            " ON CONFLICT (series_id, size, starts_at) DO UPDATE
+              SET events = usage_counters.events + excluded.events,
+                  units = usage_counters.units + excluded.units,
+                  micros = usage_counters.micros + excluded.micros",
+        );
+        insert.exec().await?;
+    }
+    Ok(())
+}
+
+type SeriesKey<'a> = (Scope, &'a str, &'a str);
+
+/// Adds to the totals of series, new ones among them; one that would count beyond [`MOST`] is
+/// left as it is and not answered.
+async fn add_to_series<'a>(
+    cx: &mut Cx,
+    totals: impl Iterator<Item = (SeriesKey<'a>, Sum)> + Clone,
+) -> Result<BTreeMap<SeriesKey<'a>, UsageSeriesId>> {
+    let sql = "INSERT INTO usage_series
+               (id, organization_id, scope, metric, unit, events, units, micros) VALUES ";
+    let (org, random, now) = (cx.org, cx.app.random.clone(), cx.now);
+    let insert = cx.tx.q(sql).rows(totals.clone(), |query, ((scope, metric, unit), sum)| {
+        let (units, micros) = sum.quantity.parts();
+        let query = query.bind(UsageSeriesId::new(&random, now)).bind(org).bind(scope.0);
+        query.bind(metric).bind(unit).bind(sum.events).bind(units).bind(micros)
+    });
+    let insert = insert
+        .sql(
+            " ON CONFLICT (organization_id, scope, metric, unit) DO UPDATE
+              SET events = usage_series.events + excluded.events,
+                  units = usage_series.units + excluded.units,
+                  micros = usage_series.micros + excluded.micros",
+        )
+        .and(" WHERE usage_series.units + excluded.units <= ?", MOST)
+        .sql(" RETURNING id, scope, metric, unit");
+    let rows: Vec<(UsageSeriesId, Uuid, String, String)> = insert.all().await?;
+    let found: BTreeMap<(Scope, String, String), UsageSeriesId> = rows
+        .into_iter()
+        .map(|(id, scope, metric, unit)| ((Scope(scope), metric, unit), id))
+        .collect();
+    let id_of = |(scope, metric, unit): SeriesKey<'a>| {
+        let id = *found.get(&(scope, metric.to_owned(), unit.to_owned()))?;
+        Some(((scope, metric, unit), id))
+    };
+    Ok(totals.filter_map(|(key, _)| id_of(key)).collect())
+}
+
+fn too_much(metric: &str) -> Error {
+    let detail = format!("quantity: {metric} would add up to more than {MOST}");
+    Error::invalid("quantity", detail)
+}
+
+/// A project's own counters end with it; the organization's stay.
+pub async fn forget_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+    let sql = "DELETE FROM usage_series WHERE organization_id = $1 AND scope = $2";
+    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
+    Ok(())
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM usage_series WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn whole(size: i64, since: i64, until: i64) -> Span {
+        Span { size, since, until }
+    }
+
+    #[test]
+    fn a_window_is_its_days_and_what_is_left_at_both_ends() {
+        assert_eq!(spans((0, 3 * DAY), EVER), [whole(DAY, 0, 3 * DAY)]);
+        assert_eq!(spans((5, 5), EVER), []);
+        assert_eq!(spans((5, 6), EVER), [whole(INSTANT, 5, 6)]);
+        let end = 2 * DAY + 2 * HOUR + MINUTE + 1;
+        assert_eq!(
+            spans((DAY - 1, end), EVER),
+            [
+                whole(INSTANT, DAY - 1, DAY),
+                whole(INSTANT, end - 1, end),
+                whole(MINUTE, end - 1 - MINUTE, end - 1),
+                whole(HOUR, 2 * DAY, 2 * DAY + 2 * HOUR),
+                whole(DAY, DAY, 2 * DAY),
+            ]
+        );
+        assert_eq!(spans((0, DAY), HOUR), [whole(HOUR, 0, DAY)]);
+        assert_eq!(Interval::default().micros(), (0, END));
+        assert_eq!(END % DAY, 0);
+    }
+
+    proptest! {
+        /// Every instant of a window is in exactly one bucket, and no bucket sticks out.
+        #[test]
+        fn spans_make_up_the_window(
+            since in 0..3 * DAY,
+            length in 0..40 * DAY,
+            probe in 0..44 * DAY,
+            grain in prop::sample::select(vec![HOUR, DAY, EVER]),
+        ) {
+            let (since, until) = (since, since + length);
+            let spans = spans((since, until), grain);
+            for at in [probe, since, until, since - 1, until - 1] {
+                let times = spans
+                    .iter()
+                    .filter(|span| {
+                        let bucket = at - at.rem_euclid(span.size);
+                        (span.since..span.until).contains(&bucket)
+                    })
+                    .count();
+                prop_assert_eq!(times, usize::from((since..until).contains(&at)), "{}", at);
+            }
+            for span in &spans {
+                prop_assert!(span.since % span.size == 0 && span.until % span.size == 0);
+                prop_assert!(span.since >= since && span.until <= until);
+                prop_assert!(span.size <= grain);
+                // What makes it flat: at most two of the next size, except of the largest.
+                let next = SIZES.iter().find(|size| **size > span.size && **size <= grain);
+                prop_assert!(next.is_none_or(|next| span.until - span.since < 2 * next));
+            }
+        }
+    }
+}

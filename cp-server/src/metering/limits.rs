@@ -1,0 +1,317 @@
+//! Limits: how much of a metric an organization, or one of its projects, may use in a window.
+
+mod enforcement;
+pub mod windows;
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::{Deserialize, Deserializer, Serialize};
+
+pub use self::enforcement::Enforced;
+use self::windows::{Period, Window};
+use super::counters::{self, Interval, Scope};
+use super::quantity::Quantity;
+use crate::kernel::answer::{NoContent, Put, Resource};
+use crate::kernel::clock::after;
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{LimitId, OrganizationId, ProjectId};
+use crate::kernel::json::Moment;
+use crate::kernel::page::{List, Page};
+use crate::kernel::place::Org;
+use crate::kernel::text::Name;
+
+crate::routes! { limits:
+    /// Lists the organization's usage limits, newest first.
+    GET "/organizations/{org}/limits" LimitsRead => list;
+    /// Sets a limit: of its scope, metric, unit, window and period there is one.
+    ///
+    /// A gauge looks at all time, whatever its period. An `enforce` limit refuses usage that is
+    /// recorded with `mode: enforce`; an `observe` limit only tells.
+    PUT "/organizations/{org}/limits" LimitsWrite => put;
+    /// Removes a limit.
+    DELETE "/organizations/{org}/limits" LimitsWrite => delete;
+    /// Tells how much of a limit is used.
+    ///
+    /// A rolling window ends at `until` (now), a calendar window is the one that `until` is in and
+    /// goes on to its end unless `until` is given; `since` overrides where it begins. Both ends are
+    /// included. With `project` only that project's usage counts, towards that project's own
+    /// limit; without, the whole organization's.
+    GET "/organizations/{org}/limits/check" LimitsRead => check;
+    /// Reads a limit.
+    GET "/limits/{id}" LimitsRead => read;
+}
+
+crate::text_enum! {
+    /// Whether a limit refuses what goes beyond it, and whether usage lets itself be refused.
+    Enforcement { Observe = "observe", Enforce = "enforce" }
+}
+
+crate::record! {
+    /// How much of a metric may be used in a window of time.
+    Limit in usage_limits {
+        id: LimitId,
+        organization_id: OrganizationId,
+        /// Of the whole organization when null.
+        project_id: Option<ProjectId>,
+        metric: String,
+        unit: String,
+        window: Window = "usage_limits.window_kind",
+        period: Period,
+        /// Null is unlimited.
+        quantity: Option<Quantity>,
+        enforcement: Enforcement,
+        created_at: DateTime<Utc>,
+        updated_at: DateTime<Utc>,
+    }
+}
+
+impl Limit {
+    fn scope(&self) -> Scope {
+        Scope::of(self.organization_id, self.project_id)
+    }
+
+    fn series(&self) -> (&str, &str) {
+        (&self.metric, &self.unit)
+    }
+}
+
+impl Resource for Limit {
+    const NOUN: &'static str = "limit";
+    const PATH: &'static str = "limits";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LimitFilter {
+    project: Option<ProjectId>,
+    metric: Option<String>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLimit {
+    metric: Name,
+    /// `count` when absent.
+    unit: Option<Name>,
+    /// `rolling` when absent.
+    window: Option<Window>,
+    /// `monthly` when absent.
+    period: Option<Period>,
+    /// Null is unlimited, and has to be said.
+    #[serde(deserialize_with = "said")]
+    #[schemars(required)]
+    quantity: Option<Quantity>,
+    /// The whole organization's when absent.
+    project_id: Option<ProjectId>,
+    /// `observe` when absent.
+    enforcement: Option<Enforcement>,
+}
+
+fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
+    Option::deserialize(deserializer)
+}
+
+/// Which limit is removed.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Removal {
+    metric: Name,
+    /// `count` when absent.
+    unit: Option<Name>,
+    /// `rolling` when absent.
+    window: Option<Window>,
+    /// `monthly` when absent.
+    period: Option<Period>,
+    /// The whole organization's when absent.
+    project: Option<ProjectId>,
+}
+
+/// Which limit is looked at, and when.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Check {
+    metric: Name,
+    /// `count` when absent.
+    unit: Option<Name>,
+    /// `rolling` when absent.
+    window: Option<Window>,
+    /// `monthly` when absent.
+    period: Option<Period>,
+    /// The whole organization's when absent; never in place of a project's.
+    project: Option<ProjectId>,
+    since: Option<Moment>,
+    until: Option<Moment>,
+}
+
+/// A limit, and what is used of it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LimitUse {
+    #[serde(flatten)]
+    limit: Limit,
+    used: Quantity,
+    /// At least 0; null is unlimited.
+    remaining: Option<Quantity>,
+    /// Whether more is used than the limit; exactly full is not.
+    exceeded: bool,
+    interval: LimitInterval,
+}
+
+/// A stretch of time; both ends are included, and null is open.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct LimitInterval {
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+}
+
+impl From<Interval> for LimitInterval {
+    fn from(Interval { since, until }: Interval) -> Self {
+        Self { since, until }
+    }
+}
+
+/// What there is one limit of.
+struct Key {
+    project: Option<ProjectId>,
+    metric: String,
+    unit: String,
+    window: Window,
+    period: Period,
+}
+
+impl Key {
+    fn new(
+        metric: Name,
+        unit: Option<Name>,
+        window: Option<Window>,
+        period: Option<Period>,
+        project: Option<ProjectId>,
+    ) -> Self {
+        Self {
+            project,
+            metric: metric.into_string(),
+            unit: unit.map_or_else(|| "count".to_owned(), Name::into_string),
+            window: window.unwrap_or(Window::Rolling),
+            period: period.unwrap_or(Period::Monthly),
+        }
+    }
+}
+
+async fn list(cx: &mut Cx, _: Org, list: List<LimitFilter>) -> Result<Page<Limit>> {
+    let query = cx
+        .tx
+        .select("WHERE organization_id = $1")
+        .bind(cx.org)
+        .and_some(" AND project_id = ?", list.filter.project)
+        .and_some(" AND metric = ?", list.filter.metric.as_deref());
+    list.page(query).await
+}
+
+async fn read(cx: &mut Cx, id: LimitId) -> Result<Limit> {
+    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org).one().await?)
+}
+
+async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
+    let key = Key::new(new.metric, new.unit, new.window, new.period, new.project_id);
+    let enforcement = new.enforcement.unwrap_or(Enforcement::Observe);
+    if let Some(before) = find(&mut cx.tx, cx.org, &key, true).await? {
+        cx.trail.before = serde_json::to_value(&before).ok();
+        let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5
+                   WHERE id = $1 AND organization_id = $2";
+        let update = cx.tx.returning(sql).bind(before.id).bind(cx.org).bind(new.quantity);
+        let update = update.bind(enforcement).bind(after(before.updated_at, cx.now));
+        return Ok(Put::Known(update.one().await?));
+    }
+    let sql = "INSERT INTO usage_limits
+               (id, organization_id, project_id, metric, unit, window_kind, period, quantity,
+                enforcement, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
+    let insert = cx
+        .tx
+        .returning(sql)
+        .bind(LimitId::new(&cx.app.random, cx.now))
+        .bind(cx.org)
+        .bind(key.project)
+        .bind(key.metric)
+        .bind(key.unit)
+        .bind(key.window)
+        .bind(key.period)
+        .bind(new.quantity)
+        .bind(enforcement)
+        .bind(cx.now);
+    let made = insert.one().await;
+    // Somebody else set it since it was not found: it is there now.
+    made.on_conflict("usage_limits_key", Error::stale)
+        .on_conflict("usage_limits_project_id_key", Error::stale)
+        .map(Put::New)
+}
+
+async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
+    let key = Key::new(which.metric, which.unit, which.window, which.period, which.project);
+    let limit = find(&mut cx.tx, cx.org, &key, true).await?.ok_or_else(not_set)?;
+    let sql = "DELETE FROM usage_limits WHERE id = $1 AND organization_id = $2";
+    cx.tx.q(sql).bind(limit.id).bind(cx.org).exec().await?;
+    cx.trail.before = serde_json::to_value(limit).ok();
+    Ok(NoContent)
+}
+
+async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
+    let key = Key::new(check.metric, check.unit, check.window, check.period, check.project);
+    let limit = find(&mut cx.tx, cx.org, &key, false).await?.ok_or_else(not_set)?;
+    let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
+    let mut interval = limit.window.at(limit.period, until.unwrap_or(cx.now));
+    interval.since = since.or(interval.since);
+    interval.until = until.or(interval.until);
+    if let (Some(since), Some(until)) = (interval.since, interval.until)
+        && since > until
+    {
+        return Err(Error::invalid("since", format!("since: is after the window's end, {until}")));
+    }
+    let used = counters::sum(&mut cx.tx, cx.org, limit.scope(), limit.series(), interval).await?;
+    let used = used.quantity;
+    Ok(LimitUse {
+        used,
+        remaining: limit.quantity.map(|quantity| quantity.less(used)),
+        exceeded: limit.quantity.is_some_and(|quantity| used > quantity),
+        interval: interval.into(),
+        limit,
+    })
+}
+
+async fn find(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    key: &Key,
+    locked: bool,
+) -> Result<Option<Limit>> {
+    let query = tx
+        .select(
+            "WHERE organization_id = $1 AND metric = $2 AND unit = $3 AND window_kind = $4
+                      AND period = $5",
+        )
+        .bind(organization)
+        .bind(&*key.metric)
+        .bind(&*key.unit)
+        .bind(key.window)
+        .bind(key.period);
+    let query = match key.project {
+        Some(project) => query.and(" AND project_id = ?", project),
+        None => query.sql(" AND project_id IS NULL"),
+    };
+    let query = if locked { query.locked() } else { query };
+    Ok(query.opt().await?)
+}
+
+fn not_set() -> Error {
+    Error::new(ProblemCode::LimitNotSet, "No limit is set for this scope, metric, unit and window.")
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM usage_limits WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}

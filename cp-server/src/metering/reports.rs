@@ -1,0 +1,61 @@
+//! What a data plane without a network has counted becomes usage when its report is taken in.
+
+use chrono::TimeDelta;
+use cp_contracts::UsageReport as Report;
+use serde_json::json;
+
+use super::quantity::Quantity;
+use super::usage::{self, NewUsageEvent, Outcome};
+use crate::kernel::answer::Created;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::DeploymentId;
+use crate::kernel::json::Moment;
+use crate::kernel::record::Object;
+use crate::kernel::text::Name;
+use crate::licensing::usage_reports::{self, ReportFile, UsageReport};
+
+crate::routes! { usage_reports:
+    /// Takes in a report file of a data plane without a network; each once, and in order.
+    ///
+    /// Its counters become usage events of the deployment, observed at the report's last instant.
+    POST "/deployments/{id}/usage-reports" DeploymentsWrite => import;
+}
+
+async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Created<UsageReport>> {
+    let (row, report) = usage_reports::take_in(cx, id, file).await?;
+    let refused = |what: String| Error::invalid("file", format!("file: {what}"));
+    let events = events_of(&row, &report).map_err(refused)?;
+    for outcome in usage::record_all(cx, events).await? {
+        if let Outcome::Refused(error) = outcome {
+            return Err(error);
+        }
+    }
+    Ok(Created(row))
+}
+
+fn events_of(row: &UsageReport, report: &Report) -> Result<Vec<NewUsageEvent>, String> {
+    // The end of a report is the first instant that it does not tell of.
+    let last = (report.until - TimeDelta::microseconds(1)).max(report.since);
+    let last = Moment::new(last).map_err(|e| format!("until {e}"))?;
+    let dims = json!({"usage_report_id": row.id, "license_id": report.license_id});
+    let dims: Object = dims.as_object().cloned().unwrap_or_default().into();
+    let event = |(metric, number): (&String, &serde_json::Number)| {
+        let named = |e: String| format!("counter {metric:?}: {e}");
+        Ok(NewUsageEvent {
+            metric: metric.parse::<Name>().map_err(named)?,
+            // A file cannot be corrected here; a data plane's own sums may end in float noise.
+            quantity: Quantity::cut(&number.to_string()).map_err(named)?,
+            unit: None,
+            project_id: None,
+            run_id: None,
+            deployment_id: Some(row.deployment_id),
+            dims: dims.clone(),
+            observed_at: Some(last),
+            idempotency_key: None,
+            metadata: Object::default(),
+            mode: None,
+        })
+    };
+    report.counters.iter().map(event).collect()
+}

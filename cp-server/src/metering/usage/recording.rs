@@ -1,0 +1,274 @@
+//! Recording: events go in together, each once, and are counted in the same transaction.
+//!
+//! # Design
+//! Events are written first: what their keys collide with was recorded before, and whoever records
+//! the same key at this moment waits. Only then are the limits held, because holding them is what
+//! others wait for most. What a limit refuses is taken out again before it was counted.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::hash::Hash;
+
+use chrono::TimeDelta;
+use cp_contracts::ProblemCode;
+
+use super::{NewUsageEvent, UsageEvent};
+use crate::kernel::caller::Scope;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{DeploymentId, ProjectId, UsageEventId};
+use crate::kernel::query::{Row, Value};
+use crate::kernel::text::{ExternalId, Name};
+use crate::metering::counters::{self, Tally};
+use crate::metering::limits::{Enforced, Enforcement};
+
+/// Rows of one statement: one of each length is prepared, so there must not be a thousand.
+const CHUNK: usize = 100;
+
+/// What became of an event.
+#[derive(Debug)]
+pub enum Outcome {
+    New(UsageEvent),
+    /// It was recorded before.
+    Known(UsageEvent),
+    Refused(Error),
+}
+
+impl Outcome {
+    pub fn status(&self) -> u16 {
+        match self {
+            Self::New(_) => 201,
+            Self::Known(_) => 200,
+            Self::Refused(error) => error.code().status(),
+        }
+    }
+}
+
+/// An event on its way.
+struct Item {
+    event: UsageEvent,
+    /// Whether it asks to be refused when it goes beyond a limit.
+    asks: bool,
+    fate: Fate,
+}
+
+enum Fate {
+    Open,
+    Known,
+    Refused(Error),
+    /// It has the key of an earlier one of the same request.
+    Twin(usize),
+}
+
+impl Item {
+    fn tally(&self) -> Tally<'_> {
+        Tally {
+            project: self.event.project_id,
+            metric: &self.event.metric,
+            unit: &self.event.unit,
+            quantity: self.event.quantity,
+            at: self.event.observed_at,
+        }
+    }
+
+    fn is_open(&self) -> bool {
+        matches!(self.fate, Fate::Open)
+    }
+}
+
+/// Records events; what became of each is answered in their order.
+pub async fn record_all(cx: &mut Cx, events: Vec<NewUsageEvent>) -> Result<Vec<Outcome>> {
+    let mut items = Vec::with_capacity(events.len());
+    for (n, event) in events.into_iter().enumerate() {
+        items.push(item(cx, n, event)?);
+    }
+    mark_twins(&mut items);
+    refuse_unknown(cx, &mut items).await?;
+    insert(cx, &mut items).await?;
+    refuse_beyond_limits(cx, &mut items).await?;
+    let tallies: Vec<_> = open(&items).map(Item::tally).collect();
+    counters::add(cx, &tallies).await?;
+    Ok(outcomes(items))
+}
+
+fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
+    // A microsecond apart, so that they sort in the order in which they were sent.
+    let place = i64::try_from(n).unwrap_or(0);
+    let id = UsageEventId::new(&cx.app.random, cx.now + TimeDelta::microseconds(place));
+    let deployment_id = match cx.caller.scope {
+        Scope::Deployment { deployment_id: own, .. } => {
+            if new.deployment_id.is_some_and(|named| named != own) {
+                let detail = "deployment_id: a deployment's token records its own usage only.";
+                return Err(Error::new(ProblemCode::Forbidden, detail).at("deployment_id"));
+            }
+            Some(own)
+        }
+        _ => new.deployment_id,
+    };
+    let event = UsageEvent {
+        id,
+        organization_id: cx.org,
+        project_id: new.project_id,
+        deployment_id,
+        run_id: new.run_id.map(ExternalId::into_string),
+        metric: new.metric.into_string(),
+        unit: new.unit.map_or_else(|| "count".to_owned(), Name::into_string),
+        quantity: new.quantity,
+        dims: new.dims,
+        metadata: new.metadata,
+        idempotency_key: new.idempotency_key.map(ExternalId::into_string),
+        observed_at: new.observed_at.map_or(cx.now, |at| at.0),
+        recorded_at: cx.now,
+    };
+    Ok(Item { event, asks: new.mode == Some(Enforcement::Enforce), fate: Fate::Open })
+}
+
+fn open(items: &[Item]) -> impl Iterator<Item = &Item> {
+    items.iter().filter(|item| item.is_open())
+}
+
+fn mark_twins(items: &mut [Item]) {
+    let mut first: HashMap<String, usize> = HashMap::new();
+    for (n, item) in items.iter_mut().enumerate() {
+        let Some(key) = &item.event.idempotency_key else { continue };
+        match first.get(key) {
+            Some(first) => item.fate = Fate::Twin(*first),
+            None => drop(first.insert(key.clone(), n)),
+        }
+    }
+}
+
+/// Refuses what names a project or a deployment that the organization does not have.
+async fn refuse_unknown(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
+    let projects: HashSet<ProjectId> =
+        open(items).filter_map(|item| item.event.project_id).collect();
+    let deployments: HashSet<DeploymentId> =
+        open(items).filter_map(|item| item.event.deployment_id).collect();
+    let sql = "SELECT id FROM projects WHERE organization_id = $1 AND id IN (VALUES ";
+    let projects = missing(cx, sql, projects).await?;
+    let sql = "SELECT id FROM deployments WHERE organization_id = $1 AND id IN (VALUES ";
+    let deployments = missing(cx, sql, deployments).await?;
+    for item in items.iter_mut().filter(|item| item.is_open()) {
+        let event = &item.event;
+        if event.project_id.is_some_and(|id| projects.contains(&id)) {
+            item.fate = Fate::Refused(Error::not_found("project").at("project_id"));
+        } else if event.deployment_id.is_some_and(|id| deployments.contains(&id)) {
+            item.fate = Fate::Refused(Error::not_found("deployment").at("deployment_id"));
+        }
+    }
+    Ok(())
+}
+
+/// Those of the ids that the statement does not find.
+async fn missing<T>(cx: &mut Cx, sql: &'static str, mut ids: HashSet<T>) -> Result<HashSet<T>>
+where
+    T: Copy + Eq + Hash + for<'q> Value<'q>,
+    (T,): Row,
+{
+    if !ids.is_empty() {
+        let query = cx.tx.q(sql).bind(cx.org).rows(ids.iter(), |query, id| query.bind(*id));
+        for (found,) in query.sql(")").all::<(T,)>().await? {
+            ids.remove(&found);
+        }
+    }
+    Ok(ids)
+}
+
+/// Writes what is open; what was recorded before is marked so.
+async fn insert(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
+    let new: Vec<&UsageEvent> = open(items).map(|item| &item.event).collect();
+    let mut inserted = 0;
+    for chunk in new.chunks(CHUNK) {
+        let sql = "INSERT INTO usage_events
+                   (id, organization_id, project_id, deployment_id, run_id, metric, unit, quantity,
+                    dims, metadata, idempotency_key, observed_at, recorded_at) VALUES ";
+        let insert = cx.tx.q(sql).rows(chunk, |query, event| {
+            query
+                .bind(event.id)
+                .bind(event.organization_id)
+                .bind(event.project_id)
+                .bind(event.deployment_id)
+                .bind(event.run_id.as_deref())
+                .bind(&*event.metric)
+                .bind(&*event.unit)
+                .bind(event.quantity)
+                .bind(&event.dims)
+                .bind(&event.metadata)
+                .bind(event.idempotency_key.as_deref())
+                .bind(event.observed_at)
+                .bind(event.recorded_at)
+        });
+        inserted += insert.sql(" ON CONFLICT DO NOTHING").exec().await?;
+    }
+    if inserted == new.len() as u64 {
+        return Ok(());
+    }
+    let keys = new.iter().filter_map(|event| event.idempotency_key.as_deref());
+    let found = cx
+        .tx
+        .select::<UsageEvent>("WHERE organization_id = $1")
+        .bind(cx.org)
+        .sql(" AND idempotency_key IN (VALUES ")
+        .rows(keys, |query, key| query.bind(key))
+        .sql(")");
+    let mut found: HashMap<Option<String>, UsageEvent> =
+        found.all().await?.into_iter().map(|e| (e.idempotency_key.clone(), e)).collect();
+    for item in items.iter_mut().filter(|item| item.is_open()) {
+        if let Some(event) = found.remove(&item.event.idempotency_key)
+            && event.id != item.event.id
+        {
+            (item.event, item.fate) = (event, Fate::Known);
+        }
+    }
+    Ok(())
+}
+
+async fn refuse_beyond_limits(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
+    let metrics: BTreeSet<&str> =
+        open(items).filter(|item| item.asks).map(|item| &*item.event.metric).collect();
+    if metrics.is_empty() {
+        return Ok(());
+    }
+    let mut limits = Enforced::hold(cx, &metrics).await?;
+    let mut refused = Vec::new();
+    for (n, item) in items.iter().enumerate() {
+        if !item.is_open() {
+            continue;
+        }
+        match limits.admit(cx, item.tally(), item.asks).await {
+            Ok(()) => {}
+            Err(error) if *error.code() == ProblemCode::LimitExceeded => refused.push((n, error)),
+            Err(error) => return Err(error),
+        }
+    }
+    if refused.is_empty() {
+        return Ok(());
+    }
+    let ids = refused.iter().map(|(n, _)| items[*n].event.id);
+    let sql = "DELETE FROM usage_events WHERE organization_id = $1 AND id IN (VALUES ";
+    let delete = cx.tx.q(sql).bind(cx.org).rows(ids, |query, id| query.bind(id));
+    delete.sql(")").exec().await?;
+    for (n, error) in refused {
+        items[n].fate = Fate::Refused(error);
+    }
+    Ok(())
+}
+
+fn outcomes(items: Vec<Item>) -> Vec<Outcome> {
+    let mut outcomes: Vec<Outcome> = Vec::with_capacity(items.len());
+    for Item { event, fate, .. } in items {
+        let outcome = match fate {
+            Fate::Open => Outcome::New(event),
+            Fate::Known => Outcome::Known(event),
+            Fate::Refused(error) => Outcome::Refused(error),
+            Fate::Twin(first) => match &outcomes[first] {
+                Outcome::New(event) | Outcome::Known(event) => Outcome::Known(event.clone()),
+                Outcome::Refused(error) => {
+                    let detail = "The event with the same idempotency_key before it was refused.";
+                    Outcome::Refused(Error::new(error.code().clone(), detail))
+                }
+            },
+        };
+        outcomes.push(outcome);
+    }
+    outcomes
+}

@@ -1,0 +1,28 @@
+mod enforcement;
+mod limits;
+mod properties;
+mod recording;
+mod reports;
+mod summary;
+
+use serde_json::{Value, json};
+
+use crate::world::World;
+
+/// A project of acme's, by its name.
+async fn project(world: &World, name: &str) -> String {
+    let made = world.post(world.org("/projects"), json!({"name": name})).await.expect(201);
+    made["id"].as_str().unwrap().to_owned()
+}
+
+/// Records usage of acme's: an event, or an array of them.
+async fn record(world: &World, body: Value) -> Value {
+    let many = body.is_array();
+    let answer = world.post(world.org("/usage"), body).await;
+    answer.expect(if many { 200 } else { 201 })
+}
+
+/// So much of a metric at an instant.
+fn used(metric: &str, quantity: impl Into<Value>, at: &str) -> Value {
+    json!({"metric": metric, "quantity": quantity.into(), "observed_at": at})
+}
