@@ -3,6 +3,7 @@
 mod openapi;
 mod schema;
 mod source;
+mod upgrade;
 
 use std::path::{Path, PathBuf};
 

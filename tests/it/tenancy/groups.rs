@@ -74,6 +74,40 @@ on_both! {
         world.patch(format!("/groups/{a}"), json!({"parent_id": b})).await.expect(200);
     }
 
+    any_moves_leave_a_tree(world) {
+        let mut ids = Vec::new();
+        for n in 0..7 {
+            let made = world.post(world.org("/groups"), json!({"name": format!("G{n}")})).await;
+            ids.push(made.expect(201)["id"].as_str().unwrap().to_owned());
+        }
+        let mut parents: [Option<usize>; 7] = [None; 7];
+        let above = |parents: &[Option<usize>; 7], from: usize| {
+            std::iter::successors(Some(from), |at| parents[*at]).collect::<Vec<_>>()
+        };
+        let mut random: u32 = 7;
+        let mut refused = 0;
+        for _ in 0..80 {
+            random = random.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let (group, parent) = ((random >> 8) as usize % 7, (random >> 16) as usize % 8);
+            let parent = (parent < 7).then_some(parent);
+            let circle = parent.is_some_and(|parent| above(&parents, parent).contains(&group));
+            let patch = json!({"parent_id": parent.map(|parent| &ids[parent])});
+            let answer = world.patch(format!("/groups/{}", ids[group]), patch).await;
+            if circle {
+                answer.refused(422, "group_cycle");
+                refused += 1;
+            } else {
+                answer.expect(200);
+                parents[group] = parent;
+            }
+        }
+        assert!((10..70).contains(&refused), "{refused} of 80 say little");
+        for (group, parent) in parents.into_iter().enumerate() {
+            let there = world.get(format!("/groups/{}", ids[group])).await.expect(200);
+            assert_eq!(there["parent_id"], json!(parent.map(|parent| &ids[parent])));
+        }
+    }
+
     moves_at_once_make_no_circle(world) {
         for _ in 0..5 {
             let mut roots = Vec::new();

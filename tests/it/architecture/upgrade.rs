@@ -1,0 +1,98 @@
+//! What an installation has survives the migrations that make its tables anew.
+
+use chrono::{DateTime, Utc};
+use cp_server::kernel::db::Db;
+use serde_json::json;
+use sqlx::migrate::Migrator;
+use sqlx::types::Json;
+use uuid::Uuid;
+
+use crate::world::database::Database;
+use crate::world::now;
+
+/// The last migration before groups and projects.
+const BEFORE: i64 = 5;
+
+async fn migrate_until(db: &Db, version: i64) {
+    let mut some: Migrator = match db {
+        Db::Sqlite { .. } => sqlx::migrate!("../migrations/sqlite"),
+        Db::Postgres(_) => sqlx::migrate!("../migrations/postgres"),
+    };
+    some.migrations.to_mut().retain(|migration| migration.version <= version);
+    match db {
+        Db::Sqlite { write, .. } => some.run(write).await.unwrap(),
+        Db::Postgres(pool) => some.run(pool).await.unwrap(),
+    }
+}
+
+async fn an_older_installation_is_brought_along(db: Db) {
+    migrate_until(&db, BEFORE).await;
+    let (id, at): (Uuid, DateTime<Utc>) = (Uuid::from_u128(7), now());
+    let limits = Json(json!({"projects": 4, "members": null, "coffee": 9}));
+    for sql in [
+        "INSERT INTO users (id, email, email_key, is_active, is_superadmin, created_at, updated_at)
+         SELECT $1, 'a@b.example', 'a@b.example', TRUE, FALSE, $2, $2 WHERE $3 IS NOT NULL",
+        "INSERT INTO organizations
+             (id, name, slug, status, settings, metadata, revision, created_at, updated_at)
+         SELECT $1, 'Acme', 'acme', 'active', $3, $3, 1, $2, $2",
+        "INSERT INTO workspaces
+             (id, organization_id, name, slug, type, isolation, status, rbac_revision,
+              rbac_updated_at, created_at, updated_at)
+         SELECT $1, $1, 'Prod', 'prod', 'prod', 'strict', 'active', 3, $2, $2, $2
+         WHERE $3 IS NOT NULL",
+        "INSERT INTO roles
+             (id, code, name, scope, rank, permissions, is_system, created_at, updated_at)
+         SELECT $1, 'SOME', 'Some', 'workspace', 1, $3, FALSE, $2, $2",
+        "INSERT INTO memberships
+             (id, organization_id, user_id, scope, workspace_id, role_id, status, permissions,
+              created_at, updated_at)
+         SELECT $1, $1, $1, 'workspace', $1, $1, 'active', $3, $2, $2",
+        "INSERT INTO plans (id, code, version, created_at, updated_at)
+         SELECT $1, 'gold', 1, $2, $2 WHERE $3 IS NOT NULL",
+        "INSERT INTO plan_versions
+             (plan_id, version, name, is_public, default_features, limits, created_at)
+         SELECT $1, 1, 'Gold', TRUE, $3, $3, $2",
+        "INSERT INTO subscriptions
+             (id, organization_id, plan_id, plan_version, status, seat_cap, feature_overrides,
+              starts_at, created_at, updated_at)
+         SELECT $1, $1, $1, 1, 'active', 5, $3, $2, $2, $2",
+    ] {
+        let mut tx = db.begin().await.unwrap();
+        tx.q(sql).bind(id).bind(at).bind(limits.clone()).exec().await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    db.migrate().await.unwrap();
+    let mut tx = db.read();
+    let sql = "SELECT w.isolation, w.rbac_revision, m.created_at
+               FROM memberships m JOIN workspaces w ON w.id = m.workspace_id
+               WHERE m.id = $1 AND w.project_id IS NULL AND m.group_id IS NULL";
+    let kept: (String, i64, DateTime<Utc>) = tx.q(sql).bind(id).one().await.unwrap();
+    assert_eq!(kept, ("strict".to_owned(), 3, at));
+    let sql = "SELECT metric, quantity FROM quotas WHERE organization_id = $1 ORDER BY metric";
+    let quotas: Vec<(String, Option<i64>)> = tx.q(sql).bind(id).all().await.unwrap();
+    assert_eq!(quotas, [("members".to_owned(), None), ("projects".to_owned(), Some(4))]);
+    drop(tx);
+
+    let app = crate::world::app(db, cp_server::kernel::clock::Clock::manual(at).0, 5);
+    app.migrate().await.unwrap();
+    let sql = "SELECT quantity FROM quotas WHERE organization_id = $1 AND metric = 'storage_bytes'";
+    let least: Option<i64> = app.db.read().q(sql).bind(id).value().await.unwrap();
+    assert_eq!(least, Some(5 << 30), "a metric that its plan does not tell");
+    // Its keys hold: what refers to the rows made anew is still refused.
+    let mut tx = app.db.begin().await.unwrap();
+    let foreign = "UPDATE memberships SET workspace_id = $2 WHERE id = $1";
+    assert!(tx.q(foreign).bind(id).bind(Uuid::from_u128(8)).exec().await.is_err());
+}
+
+#[tokio::test]
+async fn an_older_installation_is_brought_along_on_sqlite() {
+    let database = Database::sqlite(None).await;
+    an_older_installation_is_brought_along(database.db.clone()).await;
+}
+
+#[tokio::test]
+async fn an_older_installation_is_brought_along_on_postgres() {
+    if let Some(database) = Database::postgres(None).await {
+        an_older_installation_is_brought_along(database.db.clone()).await;
+    }
+}
