@@ -189,16 +189,17 @@ async fn link(cx: &mut Cx<Scope>, identity: &Identity) -> Result<bool> {
 /// The person who was invited, or seated, by this address and waits for a first login.
 ///
 /// With an identity linked already, the person's provider has the say. And a token of one
-/// organization vouches for its own people only: it could otherwise take over somebody whom
-/// another organization invited too.
+/// organization vouches for its own people only, and never for one with power over the platform: it
+/// could otherwise take over somebody whom another organization invited too, or the platform.
 async fn invited(cx: &mut Cx<Scope>, email: &Email) -> Result<Option<UserId>> {
     let sql = "SELECT u.id FROM users u
                WHERE u.email_key = $1 AND u.is_active
                  AND NOT EXISTS (SELECT 1 FROM auth_accounts a WHERE a.user_id = u.id)
                  AND EXISTS (SELECT 1 FROM memberships m
                              WHERE m.user_id = u.id AND m.status <> 'suspended')
-                 AND ($2 OR NOT EXISTS (SELECT 1 FROM memberships m
-                                        WHERE m.user_id = u.id AND m.organization_id <> $3))";
+                 AND ($2 OR NOT u.is_superadmin
+                            AND NOT EXISTS (SELECT 1 FROM memberships m
+                                            WHERE m.user_id = u.id AND m.organization_id <> $3))";
     // A platform token is held to no organization; NULL would make the comparison unknown.
     let held_to = cx.org.organization();
     let query = cx.tx.q(sql).bind(email.key()).bind(held_to.is_none());

@@ -172,6 +172,17 @@ on_both! {
         world.get(path).await.refused(404, "identity_unknown");
     }
 
+    an_organization_vouches_for_nobody_with_power_over_the_platform(world) {
+        let chief = world.post("/users", json!({"email": "chief@acme.example"})).await.expect(201);
+        let chief = chief["id"].as_str().unwrap();
+        let seat = json!({"user_id": chief, "role": "member"});
+        world.post(world.org("/memberships"), seat).await.expect(201);
+        world.patch(format!("/users/{chief}"), json!({"is_superadmin": true})).await.expect(200);
+        let login = "/users/whoami?provider=okta&subject=evil&email=chief@acme.example";
+        data_plane(&world).get(login).await.refused(404, "identity_unknown");
+        world.get(login).await.expect(200);
+    }
+
     an_answer_that_has_not_changed_is_not_sent_again(world) {
         let first = data_plane(&world).get(MATS).await;
         let tag = first.header("etag").to_owned();
