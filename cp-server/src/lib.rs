@@ -57,6 +57,7 @@ pub struct State {
     /// Moves on with every commit of this replica.
     pub generation: Generation,
     pub identities: identity::whoami::Identities,
+    pub exports: lifecycle::export::Exports,
     /// Set once the process is asked to end: readiness says so before anything closes.
     stopping: AtomicBool,
 }
@@ -112,6 +113,7 @@ impl App {
             status_lists: StatusLists::default(),
             generation: Generation::default(),
             identities: identity::whoami::Identities::default(),
+            exports: lifecycle::export::Exports::default(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -161,6 +163,7 @@ pub fn routes() -> Routes {
     tenancy::organizations::routes(&mut r);
     lifecycle::routes(&mut r);
     lifecycle::moving::routes(&mut r);
+    lifecycle::export::routes(&mut r);
     tenancy::quotas::routes(&mut r);
     tenancy::workspaces::routes(&mut r);
     tenancy::groups::routes(&mut r);

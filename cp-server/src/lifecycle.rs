@@ -1,6 +1,7 @@
 //! The life of an organization: what makes and ends one crosses every slice, so it lives above
 //! them all.
 
+pub mod export;
 pub mod moving;
 
 use cp_contracts::ProblemCode;

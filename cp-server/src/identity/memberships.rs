@@ -287,7 +287,7 @@ async fn page(
 
 /// A membership with its role and its person: one statement, never one per member.
 #[derive(sqlx::FromRow)]
-struct MembershipRow {
+pub struct MembershipRow {
     id: MembershipId,
     organization_id: OrganizationId,
     scope: RoleScope,

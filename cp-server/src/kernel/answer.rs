@@ -150,7 +150,13 @@ pub struct Streamed {
 
 /// A [`Streamed`] answer and what it holds, for the schema.
 #[derive(Debug)]
-pub struct StreamOf<T>(pub Streamed, pub PhantomData<fn() -> T>);
+pub struct StreamOf<T>(Streamed, PhantomData<fn() -> T>);
+
+impl<T> StreamOf<T> {
+    pub fn new(stream: Streamed) -> Self {
+        Self(stream, PhantomData)
+    }
+}
 
 impl<T: JsonSchema + 'static> Output for StreamOf<T> {
     const STATUS: StatusCode = StatusCode::OK;

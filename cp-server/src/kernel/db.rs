@@ -16,9 +16,11 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Connection, Postgres, Sqlite, Transaction};
+use sqlx::{
+    ConnectOptions, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
+};
 
-use super::query::{Query, Rows, Text};
+use super::query::{Query, Row, Rows, Text};
 use super::record::Record;
 
 #[derive(Clone, Debug)]
@@ -125,6 +127,18 @@ impl Db {
         Conn::Idle(self.clone())
     }
 
+    /// A connection of its own that reads one state of the database, for as long as it is kept. It
+    /// is none of the pool's: a slow reader takes nobody's place.
+    pub async fn snapshot(&self) -> sqlx::Result<Conn> {
+        let mut conn = match self {
+            Self::Sqlite { read, .. } => Conn::SqliteAlone(read.acquire().await?.detach()),
+            Self::Postgres(pool) => Conn::PostgresAlone(pool.acquire().await?.detach()),
+        };
+        // Nobody ends it: the connection is closed instead.
+        conn.q2("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").exec().await?;
+        Ok(conn)
+    }
+
     /// A transaction to write in; dropped without `commit`, it rolls back.
     pub async fn begin(&self) -> sqlx::Result<Conn> {
         // Takes the write lock now: one taken at the first write fails with SQLITE_BUSY_SNAPSHOT,
@@ -177,6 +191,8 @@ pub enum Conn {
     SqliteTx(Transaction<'static, Sqlite>),
     Postgres(PoolConnection<Postgres>),
     PostgresTx(Transaction<'static, Postgres>),
+    SqliteAlone(SqliteConnection),
+    PostgresAlone(PgConnection),
 }
 
 impl Conn {
@@ -189,12 +205,16 @@ impl Conn {
         match self {
             Self::SqliteTx(tx) => tx.commit().await,
             Self::PostgresTx(tx) => tx.commit().await,
-            Self::Idle(_) | Self::Sqlite(_) | Self::Postgres(_) => Ok(()),
+            _ => Ok(()),
         }
     }
 
     pub(super) fn is_sqlite(&self) -> bool {
-        matches!(self, Self::Idle(Db::Sqlite { .. }) | Self::Sqlite(_) | Self::SqliteTx(_))
+        match self {
+            Self::Idle(db) => matches!(db, Db::Sqlite { .. }),
+            Self::Sqlite(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => true,
+            Self::Postgres(_) | Self::PostgresTx(_) | Self::PostgresAlone(_) => false,
+        }
     }
 
     pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
@@ -219,6 +239,12 @@ impl Conn {
     /// `SELECT <columns> FROM <table> <tail>`.
     pub fn select<R: Record>(&mut self, tail: &'static str) -> Rows<'_, R> {
         let sql = format!("SELECT {} FROM {} {tail}", R::COLUMNS, R::TABLE);
+        Rows(Query::new(self, Text::Built(sql)), PhantomData)
+    }
+
+    /// `SELECT <columns> FROM <from>`: for what is read off several tables.
+    pub fn select_from<R: Row>(&mut self, columns: &str, from: &'static str) -> Rows<'_, R> {
+        let sql = format!("SELECT {columns} FROM {from}");
         Rows(Query::new(self, Text::Built(sql)), PhantomData)
     }
 

@@ -2,12 +2,15 @@
 
 use std::marker::PhantomData;
 
+use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{Arguments, AssertSqlSafe, Encode, FromRow, Postgres, SqlSafeStr, Sqlite, Type};
+use sqlx::{
+    Arguments, AssertSqlSafe, Encode, FromRow, PgConnection, Postgres, SqlSafeStr, Sqlite,
+    SqliteConnection, Type,
+};
 
 use super::db::Conn;
-use super::record::Record;
 
 /// A value that both databases take.
 pub trait Value<'q>:
@@ -138,12 +141,9 @@ impl<'c> Query<'c> {
     pub async fn exec(self) -> sqlx::Result<u64> {
         let (conn, text, args) = self.ready()?;
         conn.connect().await?;
-        match (conn, args) {
-            (Conn::Sqlite(c), Args::Sqlite(a)) => lite_exec(c, text, a).await,
-            (Conn::SqliteTx(c), Args::Sqlite(a)) => lite_exec(c, text, a).await,
-            (Conn::Postgres(c), Args::Postgres(a)) => pg_exec(c, text, a).await,
-            (Conn::PostgresTx(c), Args::Postgres(a)) => pg_exec(c, text, a).await,
-            _ => unreachable!("arguments are made for their connection"),
+        match driver(conn, args) {
+            Driver::Sqlite(conn, args) => lite_exec(conn, text, args).await,
+            Driver::Postgres(conn, args) => pg_exec(conn, text, args).await,
         }
     }
 
@@ -151,18 +151,23 @@ impl<'c> Query<'c> {
     async fn run(self, most: usize) -> sqlx::Result<Found> {
         let (conn, text, args) = self.ready()?;
         conn.connect().await?;
-        Ok(match (conn, args) {
-            (Conn::Sqlite(c), Args::Sqlite(a)) => Found::Sqlite(lite_rows(c, text, a, most).await?),
-            (Conn::SqliteTx(c), Args::Sqlite(a)) => {
-                Found::Sqlite(lite_rows(c, text, a, most).await?)
+        Ok(match driver(conn, args) {
+            Driver::Sqlite(conn, args) => Found::Sqlite(lite_rows(conn, text, args, most).await?),
+            Driver::Postgres(conn, args) => Found::Postgres(pg_rows(conn, text, args, most).await?),
+        })
+    }
+
+    /// The rows as they come: they are never in memory together.
+    async fn stream<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<T>>> {
+        let (conn, text, args) = self.ready()?;
+        conn.connect().await?;
+        Ok(match driver(conn, args) {
+            Driver::Sqlite(conn, args) => {
+                lite_stream(conn, text, args).map(|row| T::from_row(&row?)).boxed()
             }
-            (Conn::Postgres(c), Args::Postgres(a)) => {
-                Found::Postgres(pg_rows(c, text, a, most).await?)
+            Driver::Postgres(conn, args) => {
+                pg_stream(conn, text, args).map(|row| T::from_row(&row?)).boxed()
             }
-            (Conn::PostgresTx(c), Args::Postgres(a)) => {
-                Found::Postgres(pg_rows(c, text, a, most).await?)
-            }
-            _ => unreachable!("arguments are made for their connection"),
         })
     }
 
@@ -184,8 +189,26 @@ impl<'c> Query<'c> {
     }
 }
 
+/// The live driver's connection, with the arguments that were made for it.
+enum Driver<'c> {
+    Sqlite(&'c mut SqliteConnection, SqliteArguments),
+    Postgres(&'c mut PgConnection, PgArguments),
+}
+
+fn driver(conn: &mut Conn, args: Args) -> Driver<'_> {
+    match (conn, args) {
+        (Conn::Sqlite(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
+        (Conn::SqliteTx(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
+        (Conn::SqliteAlone(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
+        (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a),
+        (Conn::PostgresTx(c), Args::Postgres(a)) => Driver::Postgres(c, a),
+        (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a),
+        _ => unreachable!("arguments are made for their connection"),
+    }
+}
+
 macro_rules! drivers {
-    ($($rows:ident $exec:ident $conn:ty, $args:ty, $row:ty;)+) => {$(
+    ($($rows:ident $exec:ident $stream:ident $conn:ty, $args:ty, $row:ty;)+) => {$(
         async fn $rows(
             conn: &mut $conn,
             text: Text,
@@ -209,11 +232,23 @@ macro_rules! drivers {
             };
             Ok(query.execute(conn).await?.rows_affected())
         }
+        fn $stream<'c>(
+            conn: &'c mut $conn,
+            text: Text,
+            args: $args,
+        ) -> BoxStream<'c, sqlx::Result<$row>> {
+            match text {
+                Text::Static(sql) => sqlx::query_with(sql.into_sql_str(), args).fetch(conn),
+                Text::Built(sql) => {
+                    sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), args).fetch(conn)
+                }
+            }
+        }
     )+};
 }
 drivers! {
-    lite_rows lite_exec sqlx::SqliteConnection, SqliteArguments, SqliteRow;
-    pg_rows pg_exec sqlx::PgConnection, PgArguments, PgRow;
+    lite_rows lite_exec lite_stream SqliteConnection, SqliteArguments, SqliteRow;
+    pg_rows pg_exec pg_stream PgConnection, PgArguments, PgRow;
 }
 
 impl Found {
@@ -228,7 +263,14 @@ impl Found {
 /// A query whose rows are records.
 pub struct Rows<'c, R>(pub(super) Query<'c>, pub(super) PhantomData<fn() -> R>);
 
-impl<'c, R: Record> Rows<'c, R> {
+impl<'c, R: Row + 'c> Rows<'c, R> {
+    /// The rows as they come: they are never in memory together.
+    pub async fn stream(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<R>>> {
+        self.0.stream().await
+    }
+}
+
+impl<'c, R: Row> Rows<'c, R> {
     pub fn bind<'q>(self, value: impl Value<'q>) -> Self {
         Rows(self.0.bind(value), PhantomData)
     }

@@ -14,19 +14,19 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use tokio::sync::{Semaphore, mpsc};
 
-use writer::{Broken, Form, Writer, sections, shape};
+use writer::{Broken, Form, Kept, Writer, sections, shape, with};
 
 use crate::audit::AuditEvent;
-use crate::identity::memberships::{Membership, MembershipRow};
+use crate::identity::memberships::{Membership, MembershipRow, MembershipStatus};
 use crate::identity::providers::IdentityProvider;
 use crate::kernel::answer::{StreamOf, Streamed};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::OrganizationId;
+use crate::kernel::ids::{GroupId, OrganizationId, UserId};
 use crate::kernel::json::Moment;
 use crate::kernel::place::Org;
 use crate::kernel::query::Rows;
@@ -35,7 +35,13 @@ use crate::licensing::deployments::Deployment;
 use crate::licensing::entitlement::{License, LicenseRow};
 use crate::licensing::subscriptions::Subscription;
 use crate::licensing::subscriptions::billing::BillingAccount;
+use crate::metering::counters::{self, EVER, Interval, Part, Question};
+use crate::metering::limits::Limit;
+use crate::metering::quantity::Quantity;
+use crate::metering::usage::UsageEvent;
+use crate::tenancy::groups::Group;
 use crate::tenancy::organizations::Organization;
+use crate::tenancy::projects::Project;
 use crate::tenancy::secret_refs::SecretRef;
 use crate::tenancy::workspaces::Workspace;
 
@@ -44,28 +50,115 @@ crate::routes! { organizations:
     ///
     /// `Accept: application/x-ndjson` gets the same line by line: `{"kind", "data"}`, the kind
     /// being the member's name in the JSON document. The last line is `exported_at`; without it the
-    /// export is not whole. `since` and `until`, both inclusive, narrow usage and audit events.
+    /// export is not whole. `since` and `until`, both inclusive, narrow usage and audit events. Single usage events are in it with
+    /// `include=usage_events`, line by line only.
     GET "/organizations/{org}/export" OrgExport => export;
 }
 
 sections! {
-    one organization: Organization, "WHERE id = $1";
-    many memberships: MembershipRow as Membership = |row, _| row.into(),
+    one organization { Organization, "WHERE id = $1", order "id" }
+    many memberships {
+        MembershipRow as Membership = |row, _| row.into(),
         "WHERE memberships.organization_id = $1 AND memberships.scope <> 'group'",
-        order "memberships.id";
-    many workspaces: Workspace, "WHERE organization_id = $1", order "slug, id";
-    many subscriptions: Subscription, "WHERE subscriptions.organization_id = $1",
-        order "subscriptions.id";
-    many deployments: Deployment, "WHERE organization_id = $1", order "id";
-    many licenses: LicenseRow as License = |row, now| row.at(now),
-        "WHERE licenses.organization_id = $1", order "licenses.id";
-    one billing_account: BillingAccount, "WHERE subscriptions.organization_id = $1",
+        order "memberships.id"
+    }
+    tree groups {
+        Group, members: GroupSeat,
+        "groups LEFT JOIN memberships ON memberships.group_id = groups.id
+                LEFT JOIN users ON users.id = memberships.user_id
+                LEFT JOIN roles ON roles.id = memberships.role_id
+         WHERE groups.organization_id = $1",
+        order "groups.slug, groups.id, memberships.id"
+    }
+    tree projects {
+        Project, groups: ProjectTeam,
+        "projects LEFT JOIN project_grants ON project_grants.project_id = projects.id
+                  LEFT JOIN roles ON roles.id = project_grants.role_id
+         WHERE projects.organization_id = $1",
+        order "projects.slug, project_grants.group_id"
+    }
+    many workspaces { Workspace, "WHERE organization_id = $1", order "slug, id" }
+    many subscriptions {
+        Subscription, "WHERE subscriptions.organization_id = $1", order "subscriptions.id"
+    }
+    many deployments { Deployment, "WHERE organization_id = $1", order "id" }
+    many licenses {
+        LicenseRow as License = |row, now| row.at(now),
+        "WHERE licenses.organization_id = $1", order "licenses.id"
+    }
+    one billing_account {
+        BillingAccount, "WHERE subscriptions.organization_id = $1",
         order "CASE WHEN subscriptions.status IN ('canceled', 'expired') THEN 1 ELSE 0 END,
-               subscriptions.id DESC LIMIT 1";
-    many identity_providers: IdentityProvider, "WHERE organization_id = $1", order "key";
-    many secret_refs: SecretRef, "WHERE organization_id = $1", order "name, id";
-    many audit_events: AuditEvent, "WHERE organization_id = $1", during "occurred_at",
-        order "occurred_at, id";
+               subscriptions.id DESC LIMIT 1"
+    }
+    many identity_providers { IdentityProvider, "WHERE organization_id = $1", order "key" }
+    all usage { UsageTotal, from totals }
+    many usage_events {
+        UsageEvent, "WHERE organization_id = $1", during "observed_at", order "id",
+        if with_usage_events
+    }
+    many usage_limits {
+        Limit, "WHERE organization_id = $1", order "metric, unit, window_kind, period, id"
+    }
+    many secret_refs { SecretRef, "WHERE organization_id = $1", order "name, id" }
+    many audit_events {
+        AuditEvent, "WHERE organization_id = $1", during "occurred_at", order "occurred_at, id"
+    }
+}
+
+/// What usage of a metric came to, in the window.
+#[derive(Debug, Serialize, JsonSchema)]
+struct UsageTotal {
+    metric: String,
+    unit: String,
+    quantity: Quantity,
+    /// How many events that are.
+    events: i64,
+}
+
+/// By metric and unit: read off the counters, however many events there are.
+async fn totals(tx: &mut Conn, asked: &Asked) -> Result<Vec<UsageTotal>> {
+    let Window { since, until, .. } = &asked.window;
+    let interval = Interval { since: since.map(|at| at.0), until: until.map(|at| at.0) };
+    let scope = Some(counters::Scope::of(asked.organization, None));
+    let question = Question { scope, series: None, interval, grain: EVER, limit: i64::MAX };
+    let parts = counters::ask(tx, asked.organization, question).await?;
+    let told = |part: Part| UsageTotal {
+        metric: part.metric,
+        unit: part.unit,
+        quantity: part.sum.quantity,
+        events: part.sum.events,
+    };
+    Ok(parts.into_iter().map(told).collect())
+}
+
+/// A member of a group.
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+struct GroupSeat {
+    user_id: UserId,
+    email: String,
+    /// The role's code.
+    role: String,
+    status: MembershipStatus,
+}
+
+impl Kept for GroupSeat {
+    const COLUMNS: &'static str =
+        "memberships.user_id, users.email, roles.code AS role, memberships.status";
+    const THERE: &'static str = "user_id";
+}
+
+/// A team that has a role on a project.
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+struct ProjectTeam {
+    group_id: GroupId,
+    /// The role's code.
+    role: String,
+}
+
+impl Kept for ProjectTeam {
+    const COLUMNS: &'static str = "project_grants.group_id, roles.code AS role";
+    const THERE: &'static str = "group_id";
 }
 
 /// An export, as its table of sections tells it.
@@ -94,6 +187,15 @@ pub struct Window {
     since: Option<Moment>,
     /// Usage and audit events at or before this instant.
     until: Option<Moment>,
+    /// What is exported only on request, and line by line only.
+    include: Option<Include>,
+}
+
+crate::text_enum! {
+    Include {
+        /// The single events behind the sums.
+        UsageEvents = "usage_events",
+    }
 }
 
 /// What is exported.
@@ -104,9 +206,13 @@ struct Asked {
 }
 
 impl Asked {
+    fn with_usage_events(&self) -> bool {
+        self.window.include == Some(Include::UsageEvents)
+    }
+
     /// Narrows rows by a column of instants.
     fn during<'c, R: Record>(&self, column: &'static str, rows: Rows<'c, R>) -> Rows<'c, R> {
-        let Window { since, until } = &self.window;
+        let Window { since, until, .. } = &self.window;
         let rows = match since {
             Some(since) => rows.sql(" AND ").sql(column).and(" >= ?", since.0),
             None => rows,
@@ -119,6 +225,12 @@ impl Asked {
 }
 
 async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>> {
+    let form = Form::of(&cx.parts.headers);
+    if window.include.is_some() && form == Form::Json {
+        let detail = "include: usage events are exported line by line; send \
+                      `Accept: application/x-ndjson`";
+        return Err(Error::invalid("include", detail));
+    }
     let place = cx.app.exports.0.clone().try_acquire_owned().map_err(|_| {
         Error::unavailable("Other exports are being written; try again when they are done.", 10)
     })?;
@@ -129,7 +241,6 @@ async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>>
         tx.q("SELECT 1 FROM organizations WHERE id = $1").bind(cx.org).value().await?;
     found.ok_or_else(|| Error::not_found("organization"))?;
     let asked = Asked { organization: cx.org, now: cx.now, window };
-    let form = Form::of(&cx.parts.headers);
     let (chunks, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut out = Writer::new(form, chunks);

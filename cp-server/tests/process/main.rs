@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod commands;
+mod export;
 mod imports;
 mod life;
 mod runbooks;

@@ -34,7 +34,7 @@ pub fn command(folder: &Path) -> Command {
 
 /// A running server; killed when the test ends.
 pub struct Server {
-    child: Child,
+    pub child: Child,
     pub address: SocketAddr,
     /// All that it has written.
     pub said: Arc<Mutex<String>>,

@@ -1,5 +1,6 @@
 //! Organizations and their workspaces.
 
+mod export;
 mod groups;
 mod organizations;
 mod projects;

@@ -3,6 +3,7 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request};
+use axum::response::Response;
 use cp_server::kernel::table::BASE;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -64,18 +65,22 @@ impl Client {
     }
 
     /// Any request; the client's own headers come on top.
-    pub async fn send(&self, mut request: Request<Body>) -> Answer {
-        for (name, value) in &self.headers {
-            let name = axum::http::HeaderName::try_from(name).unwrap();
-            request.headers_mut().insert(name, value.parse().unwrap());
-        }
+    pub async fn send(&self, request: Request<Body>) -> Answer {
         let asked = format!("{} {}", request.method(), request.uri());
-        let response = self.router.clone().oneshot(request).await.unwrap();
-        let (parts, body) = response.into_parts();
+        let (parts, body) = self.respond(request).await.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let answer = Answer { asked, status: parts.status.as_u16(), headers: parts.headers, body };
         answer.tells_no_private_key();
         answer
+    }
+
+    /// The same, with a body that has not been read yet.
+    pub async fn respond(&self, mut request: Request<Body>) -> Response {
+        for (name, value) in &self.headers {
+            let name = axum::http::HeaderName::try_from(name).unwrap();
+            request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        self.router.clone().oneshot(request).await.unwrap()
     }
 }
 

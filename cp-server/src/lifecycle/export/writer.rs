@@ -7,32 +7,69 @@ use axum::http::{HeaderMap, header};
 use chrono::{DateTime, Utc};
 use futures_util::StreamExt;
 use serde::Serialize;
+use sqlx::FromRow;
 use tokio::sync::mpsc::Sender;
+use uuid::Uuid;
 
+use crate::kernel::db::Conn;
 use crate::kernel::error::Error;
-use crate::kernel::query::Rows;
+use crate::kernel::query::{Row, Rows};
 use crate::kernel::record::Record;
 
-/// The lines of an export: one row or many, the member's name, the record that is read and what it
-/// is told as, its condition, the time that `since` and `until` narrow, the order.
+/// The lines of an export: a member's name and how it is read.
+///
+/// `one` row or `many`: the record and what it is told as, its condition, the time that `since` and
+/// `until` narrow, the order, and whether it must be asked for. A `tree` tells with each record what
+/// is in its keeping, from a join in which a record's rows stand together. `all` is made by a
+/// function.
 macro_rules! sections {
+    (@write all $name:ident $tx:ident $asked:ident $out:ident $item:ty, from $read:ident) => {
+        $out.all(stringify!($name), &$read(&mut $tx, $asked).await?).await?;
+    };
+    (@write tree $name:ident $tx:ident $asked:ident $out:ident
+        $row:ty, $keeping:ident: $kept:ty, $from:literal, order $order:literal
+    ) => {
+        let rows = with::<$row, $kept>(&mut $tx, $from).bind($asked.organization);
+        let rows = rows.sql(" ORDER BY ").sql($order);
+        $out.tree(stringify!($name), stringify!($keeping), rows).await?;
+    };
+    (@write $count:ident $name:ident $tx:ident $asked:ident $out:ident
+        $row:ty $(as $item:ty = $into:expr)?, $condition:literal $(, during $time:literal)?,
+        order $order:literal $(, if $wanted:ident)?
+    ) => {
+        if true $(&& $asked.$wanted())? {
+            let rows = $tx.select::<$row>($condition).bind($asked.organization);
+            $(let rows = $asked.during($time, rows);)?
+            let rows = rows.sql(" ORDER BY ").sql($order);
+            let into: fn($row, DateTime<Utc>) -> sections!(@item $row $(, $item)?) =
+                sections!(@into $($into)?);
+            $out.$count(stringify!($name), rows, |row| into(row, $asked.now)).await?;
+        }
+    };
     (@item $row:ty) => { $row };
     (@item $row:ty, $item:ty) => { $item };
     (@into) => { |row, _| row };
     (@into $into:expr) => { $into };
-    ($(
-        $count:ident $name:ident: $row:ty $(as $item:ty = $into:expr)?, $condition:literal
-        $(, during $time:literal)? $(, order $order:literal)?;
-    )+) => {
+
+    (@schema all $generator:ident $item:ty, from $read:ident) => {
+        shape::many(&$generator.subschema_for::<$item>())
+    };
+    (@schema tree $generator:ident
+        $row:ty, $keeping:ident: $kept:ty, $from:literal, order $order:literal
+    ) => {{
+        let row = $generator.subschema_for::<$row>();
+        shape::tree(&row, stringify!($keeping), &$generator.subschema_for::<$kept>())
+    }};
+    (@schema $count:ident $generator:ident
+        $row:ty $(as $item:ty = $into:expr)?, $condition:literal $(, during $time:literal)?,
+        order $order:literal $(, if $wanted:ident)?
+    ) => {
+        shape::$count(&$generator.subschema_for::<sections!(@item $row $(, $item)?)>())
+    };
+
+    ($($count:ident $name:ident { $($line:tt)+ })+) => {
         async fn write(mut tx: Conn, asked: &Asked, out: &mut Writer) -> Result<(), Broken> {
-            $(
-                let rows = tx.select::<$row>($condition).bind(asked.organization);
-                $(let rows = asked.during($time, rows);)?
-                $(let rows = rows.sql(" ORDER BY ").sql($order);)?
-                let into: fn($row, DateTime<Utc>) -> sections!(@item $row $(, $item)?) =
-                    sections!(@into $($into)?);
-                out.$count(stringify!($name), rows, |row| into(row, asked.now)).await?;
-            )+
+            $(sections!(@write $count $name tx asked out $($line)+);)+
             out.end(asked.now).await
         }
 
@@ -43,8 +80,8 @@ macro_rules! sections {
             fn json_schema(generator: &mut SchemaGenerator) -> Schema {
                 let mut members = serde_json::Map::new();
                 $(
-                    let item = generator.subschema_for::<sections!(@item $row $(, $item)?)>();
-                    members.insert(stringify!($name).into(), shape::$count(&item));
+                    let item = sections!(@schema $count generator $($line)+);
+                    members.insert(stringify!($name).into(), item);
                 )+
                 members.insert("exported_at".into(), <DateTime<Utc>>::json_schema(generator).into());
                 schemars::json_schema!({"type": "object", "properties": members})
@@ -66,6 +103,44 @@ pub(super) mod shape {
     pub(in super::super) fn many(item: &Schema) -> Value {
         json!({"type": "array", "items": item})
     }
+
+    pub(in super::super) fn tree(item: &Schema, keeping: &str, kept: &Schema) -> Value {
+        let with = json!({"type": "object", "properties": {keeping: many(kept)}});
+        json!({"type": "array", "items": {"allOf": [item, with]}})
+    }
+}
+
+/// Something in the keeping of a record that it is joined to.
+pub(super) trait Kept: Row + Serialize {
+    const COLUMNS: &'static str;
+    /// The column, as it is called in the answer, that is null where nothing is kept.
+    const THERE: &'static str;
+}
+
+/// A record, and one of the things in its keeping.
+pub(super) struct With<R, K>(R, Option<K>);
+
+impl<'r, D: sqlx::Row, R, K> FromRow<'r, D> for With<R, K>
+where
+    R: FromRow<'r, D>,
+    K: FromRow<'r, D> + Kept,
+    &'static str: sqlx::ColumnIndex<D>,
+    Uuid: sqlx::Decode<'r, D::Database> + sqlx::Type<D::Database>,
+{
+    fn from_row(row: &'r D) -> sqlx::Result<Self> {
+        let there = row.try_get::<Option<Uuid>, _>(K::THERE)?;
+        Ok(Self(R::from_row(row)?, there.map(|_| K::from_row(row)).transpose()?))
+    }
+}
+
+pub(super) fn with<'c, R: Record, K: Kept>(
+    tx: &'c mut Conn,
+    from: &'static str,
+) -> Rows<'c, With<R, K>>
+where
+    With<R, K>: Row,
+{
+    tx.select_from(&format!("{}, {}", R::COLUMNS, K::COLUMNS), from)
 }
 
 /// How large a chunk becomes before it is sent.
@@ -104,6 +179,12 @@ pub(super) enum Broken {
     /// Its reader went away.
     Left,
     Failed(Error),
+}
+
+impl From<Error> for Broken {
+    fn from(error: Error) -> Self {
+        Self::Failed(error)
+    }
 }
 
 impl From<sqlx::Error> for Broken {
@@ -152,28 +233,90 @@ impl Writer {
         into: impl Fn(R) -> T,
     ) -> Result<(), Broken> {
         let mut rows = rows.stream().await?;
-        if self.form == Form::Json {
-            self.name(name);
-            self.chunk.push(b'[');
-        }
         let mut is_first = true;
+        self.open_list(name);
         while let Some(row) = rows.next().await {
-            let item = into(row?);
-            match self.form {
-                Form::Lines => self.member(name, &item)?,
-                Form::Json => {
-                    if !is_first {
-                        self.chunk.push(b',');
-                    }
-                    self.value(&item)?;
-                }
-            }
+            self.item(name, is_first, &into(row?)).await?;
             is_first = false;
+        }
+        self.close_list();
+        Ok(())
+    }
+
+    /// A member that is a list which is there already.
+    pub(super) async fn all<T: Serialize>(
+        &mut self,
+        name: &'static str,
+        items: &[T],
+    ) -> Result<(), Broken> {
+        self.open_list(name);
+        for (n, item) in items.iter().enumerate() {
+            self.item(name, n == 0, item).await?;
+        }
+        self.close_list();
+        Ok(())
+    }
+
+    async fn item<T: Serialize>(
+        &mut self,
+        name: &'static str,
+        is_first: bool,
+        item: &T,
+    ) -> Result<(), Broken> {
+        match self.form {
+            Form::Lines => self.member(name, item)?,
+            Form::Json => {
+                if !is_first {
+                    self.text(",");
+                }
+                self.value(item)?;
+            }
+        }
+        self.flush(CHUNK).await
+    }
+
+    /// A member that is a list of records, each with a list of what is in its keeping.
+    pub(super) async fn tree<R: Record + Serialize, K: Kept>(
+        &mut self,
+        name: &'static str,
+        keeping: &'static str,
+        rows: Rows<'_, With<R, K>>,
+    ) -> Result<(), Broken>
+    where
+        With<R, K>: Row,
+    {
+        let mut rows = rows.stream().await?;
+        let mut current = None;
+        let mut is_first = true;
+        self.open_list(name);
+        while let Some(row) = rows.next().await {
+            let With(record, kept) = row?;
+            if current != Some(record.key()) {
+                self.close_record(current.is_some());
+                match self.form {
+                    Form::Lines => {
+                        self.text(&format!("{{\"kind\":\"{name}\",\"data\":"));
+                    }
+                    Form::Json if current.is_some() => self.text(","),
+                    Form::Json => {}
+                }
+                self.value(&record)?;
+                // The record's last brace gives way to one more member.
+                self.chunk.pop();
+                self.text(&format!(",\"{keeping}\":["));
+                (current, is_first) = (Some(record.key()), true);
+            }
+            if let Some(kept) = kept {
+                if !is_first {
+                    self.text(",");
+                }
+                self.value(&kept)?;
+                is_first = false;
+            }
             self.flush(CHUNK).await?;
         }
-        if self.form == Form::Json {
-            self.chunk.push(b']');
-        }
+        self.close_record(current.is_some());
+        self.close_list();
         Ok(())
     }
 
@@ -181,7 +324,7 @@ impl Writer {
     pub(super) async fn end(&mut self, now: DateTime<Utc>) -> Result<(), Broken> {
         self.member("exported_at", &now)?;
         if self.form == Form::Json {
-            self.chunk.extend(b"}\n");
+            self.text("}\n");
         }
         self.flush(0).await
     }
@@ -200,7 +343,7 @@ impl Writer {
             }
             Form::Lines => {
                 self.value(&Line { kind: name, data: item })?;
-                self.chunk.push(b'\n');
+                self.text("\n");
                 Ok(())
             }
         }
@@ -208,7 +351,31 @@ impl Writer {
 
     fn name(&mut self, name: &'static str) {
         let before = if std::mem::replace(&mut self.is_open, true) { ',' } else { '{' };
-        self.chunk.extend(format!("{before}\"{name}\":").bytes());
+        self.text(&format!("{before}\"{name}\":"));
+    }
+
+    /// In JSON a list has a beginning and an end; each line of NDJSON stands for itself.
+    fn open_list(&mut self, name: &'static str) {
+        if self.form == Form::Json {
+            self.name(name);
+            self.text("[");
+        }
+    }
+
+    fn close_list(&mut self) {
+        if self.form == Form::Json {
+            self.text("]");
+        }
+    }
+
+    fn close_record(&mut self, is_open: bool) {
+        if is_open {
+            self.text(if self.form == Form::Json { "]}" } else { "]}}\n" });
+        }
+    }
+
+    fn text(&mut self, text: &str) {
+        self.chunk.extend(text.as_bytes());
     }
 
     fn value<T: Serialize>(&mut self, item: &T) -> Result<(), Broken> {

@@ -1,0 +1,295 @@
+use axum::body::{Body, BodyDataStream};
+use axum::http::Request;
+use chrono::TimeDelta;
+use cp_server::kernel::record::Object;
+use futures_util::StreamExt;
+use serde_json::{Map, Value, json};
+
+use crate::world::{Client, ROOT, World, on_both};
+
+/// The members, in their order.
+const MEMBERS: [&str; 15] = [
+    "organization",
+    "memberships",
+    "groups",
+    "projects",
+    "workspaces",
+    "subscriptions",
+    "deployments",
+    "licenses",
+    "billing_account",
+    "identity_providers",
+    "usage",
+    "usage_limits",
+    "secret_refs",
+    "audit_events",
+    "exported_at",
+];
+
+on_both! {
+    an_export_is_all_that_an_organization_has(world) {
+        let text = world.get(world.org("/export")).await;
+        assert_eq!(text.header("content-type"), "application/json");
+        assert_eq!(text.header("cache-control"), "no-store");
+        let text = text.text();
+        let places: Vec<usize> =
+            MEMBERS.iter().map(|name| text.find(&format!("\"{name}\":")).unwrap()).collect();
+        let export: Value = serde_json::from_str(&text).unwrap();
+        let members: Vec<&String> = export.as_object().unwrap().keys().collect();
+        assert_eq!(members.len(), MEMBERS.len(), "{members:?}");
+        assert!(places[0] == 1 && places[14] > places[13], "{places:?}");
+        assert_eq!(export["exported_at"], "2026-01-02T00:00:00Z");
+
+        // Each section is what its own list or read answers.
+        assert_eq!(export["organization"], world.get(world.org("")).await.expect(200));
+        let account = world.get(world.org("/billing-account")).await.expect(200);
+        assert_eq!(export["billing_account"], account);
+        for (name, path) in [
+            ("workspaces", "/workspaces"), ("subscriptions", "/subscriptions"),
+            ("deployments", "/deployments"), ("licenses", "/licenses"),
+            ("identity_providers", "/identity-providers"), ("secret_refs", "/secret-refs"),
+            ("audit_events", "/audit?limit=500"),
+        ] {
+            let list = world.get(world.org(path)).await.expect(200);
+            assert_eq!(sorted(&export[name]), sorted(&list["items"]), "{name}");
+            assert!(!export[name].as_array().unwrap().is_empty(), "{name}");
+        }
+        let members = world.get(world.org("/memberships")).await.expect(200);
+        let seats = world.get(format!("/workspaces/{}/memberships", world.acme.workspace)).await;
+        let all = [members["items"].clone(), seats.expect(200)["items"].clone()];
+        let all: Vec<Value> = all.iter().flat_map(|list| list.as_array().unwrap().clone()).collect();
+        assert_eq!(sorted(&export["memberships"]), sorted(&json!(all)));
+
+        let groups = export["groups"].as_array().unwrap();
+        let slugs: Vec<&Value> = groups.iter().map(|group| &group["slug"]).collect();
+        assert_eq!(slugs, ["sales", "support"]);
+        let mut group = world.get(format!("/groups/{}", world.acme.group)).await.expect(200);
+        group["members"] = json!([{
+            "user_id": world.acme.user, "email": "mats@acme.example", "role": "GROUP_MEMBER",
+            "status": "active",
+        }]);
+        assert_eq!(groups[0], group);
+        let mut project = world.get(format!("/projects/{}", world.acme.project)).await.expect(200);
+        let mut teams = [&world.acme.group, &world.acme.spare_group];
+        teams.sort();
+        project["groups"] = json!(teams.map(|id| json!({"group_id": id, "role": "PROJECT_MEMBER"})));
+        assert_eq!(export["projects"], json!([project]));
+    }
+
+    things_without_others_in_their_keeping_are_exported_too(world) {
+        for slug in ["zoo", "ape", "b-side"] {
+            world.post(world.org("/groups"), json!({"name": slug, "slug": slug})).await.expect(201);
+            let project = json!({"name": slug, "slug": slug});
+            world.put(world.org("/billing-account"), json!({"plan": "enterprise"})).await.expect(200);
+            world.post(world.org("/projects"), project).await.expect(201);
+        }
+        let export = world.get(world.org("/export")).await.expect(200);
+        let told = |name: &str, keeping: &str| -> Vec<(String, usize)> {
+            let list = export[name].as_array().unwrap().iter();
+            let size = |of: &Value| of[keeping].as_array().unwrap().len();
+            list.map(|one| (one["slug"].as_str().unwrap().to_owned(), size(one))).collect()
+        };
+        let of = |slug: &str, n| (slug.to_owned(), n);
+        assert_eq!(
+            told("groups", "members"),
+            [of("ape", 0), of("b-side", 0), of("sales", 1), of("support", 1), of("zoo", 0)]
+        );
+        assert_eq!(
+            told("projects", "groups"),
+            [of("ape", 0), of("apollo-acme", 2), of("b-side", 0), of("zoo", 0)]
+        );
+        let body = json!({"name": "Empty", "slug": "empty"});
+        world.post("/organizations", body).await.expect(201);
+        let export = world.get("/organizations/empty/export").await.expect(200);
+        for name in ["memberships", "groups", "projects", "licenses", "secret_refs"] {
+            assert_eq!(export[name], json!([]), "{name}");
+        }
+        assert_eq!(lines(&world, "/organizations/empty/export").await["groups"], json!([]));
+    }
+
+    usage_is_exported_as_sums_and_on_request_event_by_event(world) {
+        for (metric, quantity, day) in [("tokens", 1.5, 1), ("tokens", 2.25, 2), ("calls", 3.0, 3)] {
+            let event = json!({
+                "metric": metric, "quantity": quantity, "project_id": world.acme.project,
+                "observed_at": format!("2026-03-0{day}T00:00:00Z"),
+            });
+            world.post(world.org("/usage"), event).await.expect(201);
+        }
+        let window = "?since=2026-03-01T00:00:00Z&until=2026-03-02T00:00:00Z";
+        for query in ["", window] {
+            let export = world.get(world.org(&format!("/export{query}"))).await.expect(200);
+            let summary = world.get(world.org(&format!("/usage/summary{query}"))).await.expect(200);
+            assert_eq!(export["usage"], summary["items"]);
+            let limits = world.get(world.org("/limits")).await.expect(200);
+            assert_eq!(sorted(&export["usage_limits"]), sorted(&limits["items"]));
+        }
+        let mut export = lines(&world, &world.org(&format!("/export{window}&include=usage_events"))).await;
+        let events = export["usage_events"].take();
+        let listed = world.get(world.org(&format!("/usage{window}"))).await.expect(200);
+        assert_eq!(sorted(&events), sorted(&listed["items"]));
+        assert_eq!(events.as_array().unwrap().len(), 2);
+        world.get(world.org("/export?include=usage_events")).await.invalid("include");
+        world.get(world.org("/export?include=bundles")).await.invalid("include");
+    }
+
+    line_by_line_it_is_the_same(world) {
+        let export = world.get(world.org("/export")).await.expect(200);
+        assert_eq!(lines(&world, &world.org("/export")).await, export);
+    }
+
+    the_window_narrows_audit_events_with_both_its_ends(world) {
+        let at = async |hour: i64| {
+            let time = format!("2026-02-01T{hour:02}:00:00Z");
+            let body = json!({
+                "action": format!("at.{hour}"), "target_type": "x", "occurred_at": time,
+            });
+            world.post(world.org("/audit"), body).await.expect(201);
+        };
+        for hour in [5, 3, 4, 6] {
+            at(hour).await;
+        }
+        let between = "/export?since=2026-02-01T04:00:00Z&until=2026-02-01T06:00:00Z";
+        let export = world.get(world.org(between)).await.expect(200);
+        let actions: Vec<&Value> =
+            export["audit_events"].as_array().unwrap().iter().map(|event| &event["action"]).collect();
+        assert_eq!(actions, ["at.4", "at.5", "at.6"], "by when it happened");
+        assert_eq!(export["memberships"].as_array().unwrap().len(), 3, "nothing else is narrowed");
+        assert_eq!(lines(&world, &world.org(between)).await, export);
+        let all = world.get(world.org("/export")).await.expect(200);
+        let times: Vec<&str> = all["audit_events"].as_array().unwrap().iter()
+            .map(|event| event["occurred_at"].as_str().unwrap()).collect();
+        assert!(times.is_sorted() && times.len() > 20);
+        world.get(world.org("/export?since=1969-01-01T00:00:00Z")).await.invalid("since");
+        world.get(world.org("/export?from=x")).await.invalid("from");
+    }
+
+    s10_no_secret_is_exported(world) {
+        let text = world.get(world.org("/export")).await.text();
+        assert!(text.contains("{\"masked\":true}"));
+        let acme = &world.acme;
+        let secrets = [&acme.token, &acme.deployment_token, &acme.invitation_token];
+        for secret in secrets.map(String::as_str).into_iter().chain([
+            ROOT, "client-secret-of", "cpat_", "cpin_", "eyJ", "globex", "sealed", "secret_hash",
+        ]) {
+            assert!(!text.contains(secret), "{secret}");
+        }
+    }
+
+    an_export_is_one_state_and_holds_nobody_up(world) {
+        tell_many(&world, 4000).await;
+        let mut reading = stream(&world.root(), &world.org("/export")).await;
+        let mut text = reading.next().await.unwrap().unwrap().to_vec();
+        // The reader waits; the others go on, more of them than there are connections.
+        for n in 0..20 {
+            let late = json!({"action": "late", "target_type": "x"});
+            world.post(world.org("/audit"), late).await.expect(201);
+            world.delete(world.org(&format!("/secret-refs/{n}"))).await.refused(404, "not_found");
+        }
+        world.delete(world.org("/secret-refs/app%2Ftoken")).await.expect(204);
+        let mut largest = 0;
+        while let Some(chunk) = reading.next().await {
+            let chunk = chunk.unwrap();
+            largest = largest.max(chunk.len());
+            text.extend(chunk);
+        }
+        assert!(largest < 128 * 1024, "chunks stay small: {largest}");
+        assert!(text.len() > 3_000_000);
+        let export: Value = serde_json::from_slice(&text).unwrap();
+        let events = export["audit_events"].as_array().unwrap();
+        assert!(events.len() > 4000 && events.iter().all(|event| event["action"] != "late"));
+        assert_eq!(export["secret_refs"].as_array().unwrap().len(), 1);
+    }
+
+    more_exports_than_there_are_places_are_told_to_come_back(world) {
+        tell_many(&world, 2000).await;
+        let path = world.org("/export");
+        let mut open = Vec::new();
+        for _ in 0..4 {
+            open.push(stream(&world.root(), &path).await);
+        }
+        let refused = world.get(&path).await;
+        assert_eq!(refused.header("retry-after"), "10");
+        refused.refused(503, "unavailable");
+        // Readers that go away give their places back, as soon as that is noticed.
+        open.clear();
+        while world.get(&path).await.status == 503 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    a_purged_organization_has_nothing_left_to_export(world) {
+        let purge = world.org("?mode=purge&confirm=Acme&force=true");
+        world.delete(purge).await.expect(204);
+        world.get(world.org("/export")).await.refused(404, "not_found");
+        for sql in [
+            "SELECT COUNT(*) FROM identity_providers", "SELECT COUNT(*) FROM secret_refs",
+        ] {
+            assert_eq!(world.value::<i64>(sql).await, 1, "globex keeps its own: {sql}");
+        }
+    }
+}
+
+/// The export line by line, put together again.
+async fn lines(world: &World, path: &str) -> Value {
+    let by = world.root().with("accept", "text/html, application/x-ndjson;q=0.9");
+    let answer = by.get(path).await;
+    assert_eq!(answer.header("content-type"), "application/x-ndjson");
+    let text = answer.text();
+    assert!(text.ends_with('\n'));
+    let mut export = Map::new();
+    let mut last = String::new();
+    for line in text.lines() {
+        let line: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+        let members: Vec<&String> = line.as_object().unwrap().keys().collect();
+        assert_eq!(members, ["data", "kind"]);
+        last = line["kind"].as_str().unwrap().to_owned();
+        if matches!(&*last, "organization" | "billing_account" | "exported_at") {
+            assert!(export.insert(last.clone(), line["data"].clone()).is_none());
+        } else {
+            let list = export.entry(&last).or_insert_with(|| json!([]));
+            list.as_array_mut().unwrap().push(line["data"].clone());
+        }
+    }
+    assert_eq!(last, "exported_at", "the last line tells that it is whole");
+    for name in MEMBERS {
+        export.entry(name).or_insert_with(|| json!([]));
+    }
+    export.into()
+}
+
+/// An answer that is read chunk by chunk.
+async fn stream(client: &Client, path: &str) -> BodyDataStream {
+    let request = Request::get(format!("/api/v1{path}")).body(Body::empty()).unwrap();
+    let response = client.respond(request).await;
+    assert_eq!(response.status(), 200);
+    response.into_body().into_data_stream()
+}
+
+/// Many audit events, of about a kilobyte each.
+async fn tell_many(world: &World, count: i64) {
+    let mut metadata = Object::default();
+    metadata.insert("text".into(), "x".repeat(500).into());
+    let organization: uuid::Uuid = world.acme.org.parse().unwrap();
+    let mut tx = world.app.db.begin().await.unwrap();
+    for _ in 0..count / 500 {
+        let sql = "INSERT INTO audit_events
+                   (id, at, occurred_at, organization_id, actor_kind, actor_id, actor_name, action,
+                    target_type, target_id, before, after, metadata) VALUES ";
+        let insert = tx.q(sql).rows(0..500, |query, _| {
+            world.pass(TimeDelta::microseconds(1));
+            let (id, now) = (world.app.random.uuid(world.clock.now()), world.clock.now());
+            let query = query.bind(id).bind(now).bind(now).bind(organization).bind("system");
+            let query = query.bind(id).bind("many").bind("many.told").bind("x").bind("x");
+            query.bind(metadata.clone()).bind(metadata.clone()).bind(metadata.clone())
+        });
+        insert.exec().await.unwrap();
+    }
+    tx.commit().await.unwrap();
+}
+
+/// The items in an order that both databases and every list share.
+fn sorted(list: &Value) -> Vec<Value> {
+    let mut items = list.as_array().unwrap().clone();
+    items.sort_by_key(|item| item["id"].to_string());
+    items
+}
