@@ -85,6 +85,27 @@ on_both! {
         assert_eq!(list(&format!("?limit=2&cursor={cursor}")).await, [of("b", None), of("b", Some(&api))]);
     }
 
+    a_projects_references_follow_it_and_end_with_it(world) {
+        let web = project(&world, &world.acme.org, "web").await;
+        let body = json!({"provider": "vault", "ref": "kv/web"});
+        let path = world.org(&format!("/secret-refs/token?project={web}"));
+        let made = world.put(path, body.clone()).await.expect(201);
+        world.put(world.org("/secret-refs/token"), body).await.expect(201);
+        let of_web = async |organization: &str| {
+            let path = format!("/organizations/{organization}/secret-refs?project={web}");
+            world.get(path).await.expect(200)["items"].clone()
+        };
+        let to = json!({"organization": world.globex.org});
+        world.post(format!("/projects/{web}/move"), to).await.expect(200);
+        assert_eq!(of_web(&world.acme.org).await, json!([]));
+        let mut moved = made.clone();
+        moved["organization_id"] = json!(world.globex.org);
+        assert_eq!(of_web(&world.globex.org).await, json!([moved]));
+        world.delete(format!("/projects/{web}")).await.expect(204);
+        assert_eq!(of_web(&world.globex.org).await, json!([]));
+        world.delete(world.org("/secret-refs/token")).await.expect(204);
+    }
+
     s02_a_foreign_project_is_refused(world) {
         let foreign = project(&world, &world.globex.org, "web").await;
         let body = json!({"provider": "vault", "ref": "x"});
