@@ -4,6 +4,7 @@ mod keys;
 mod license;
 mod org;
 mod refusal;
+mod usage;
 
 use std::io::Write;
 use std::process::ExitCode;
@@ -82,6 +83,9 @@ enum Command {
     /// Add and list the members of an organization.
     #[command(subcommand)]
     Member(org::Member),
+    /// Record usage and add it up.
+    #[command(subcommand)]
+    Usage(usage::Usage),
     /// Issue, show, export and revoke licenses.
     #[command(subcommand)]
     License(license::License),
@@ -189,6 +193,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(token) => run_token(config, token).await,
         Command::Org(org) => org::run(config, org).await,
         Command::Member(member) => org::run_member(config, member).await,
+        Command::Usage(usage) => usage::run(config, usage).await,
         Command::License(license) => license::run(config, license).await,
         Command::Call(call) => {
             let mut args = call.data.unwrap_or_default();

@@ -39,3 +39,22 @@ fn organizations_and_members_have_verbs_of_their_own() {
     let refused = run(&["org", "show", "nowhere"]).unwrap_err();
     assert!(refused.contains("organization not found"), "{refused}");
 }
+
+#[test]
+fn usage_is_recorded_and_added_up() {
+    let folder = folder();
+    let run = |args: &[&str]| run(folder.path(), args);
+    run(&["org", "create", "Acme"]).unwrap();
+    let once = ["usage", "record", "acme", "tokens", "0.1", "--unit", "k", "--key", "a"];
+    let event = run(&once).unwrap();
+    assert_eq!((&event["quantity"], &event["unit"]), (&json!(0.1), &json!("k")));
+    assert_eq!(run(&once).unwrap(), event);
+    let later = ["--at", "2030-01-01T00:00:00Z", "--enforce"];
+    run(&[&["usage", "record", "acme", "tokens", "0.2", "--unit", "k"][..], &later].concat())
+        .unwrap();
+    let summary = run(&["usage", "summary", "acme", "--until", "2030-01-01T00:00:00Z"]).unwrap();
+    let sum = json!({"metric": "tokens", "unit": "k", "quantity": 0.3, "events": 2});
+    assert_eq!(summary["items"], json!([sum]));
+    let refused = run(&["usage", "record", "acme", "tokens", "0.0000001"]).unwrap_err();
+    assert!(refused.contains("at most 6 decimal places"), "{refused}");
+}
