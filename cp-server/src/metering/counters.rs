@@ -22,6 +22,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{OrganizationId, ProjectId, UsageSeriesId};
+use crate::kernel::query::Query;
 
 const INSTANT: i64 = 1;
 const SECOND: i64 = 1_000_000;
@@ -172,42 +173,37 @@ pub async fn ask(
     organization: OrganizationId,
     question: Question<'_>,
 ) -> Result<Vec<Part>> {
-    let Question { scope, series, interval, grain, limit } = question;
+    let Question { interval, grain, limit, .. } = question;
+    let narrowed = |query| narrowed(query, organization, question);
     let query = if interval == Interval::default() && grain == EVER {
         // All of it: the totals.
-        tx.q("SELECT scope, metric, unit, CAST(0 AS BIGINT), events, units, micros
-              FROM usage_series s WHERE ")
-            .and("organization_id = ?", organization)
+        narrowed(tx.q("SELECT scope, metric, unit, CAST(0 AS BIGINT), events, units, micros
+                       FROM usage_series s WHERE TRUE"))
     } else {
         let spans = spans(interval.micros(), grain);
         if spans.is_empty() {
             return Ok(Vec::new());
         }
-        tx.q("WITH spans (size, since, until) AS (VALUES ")
-            .rows(spans, |query, span| query.bind(span.size).bind(span.since).bind(span.until))
-            .and(
-                ") SELECT s.scope, s.metric, s.unit, c.starts_at - c.starts_at % ?,
-                          CAST(SUM(c.events) AS BIGINT), CAST(SUM(c.units) AS BIGINT),
-                          CAST(SUM(c.micros) AS BIGINT)",
-                grain,
-            )
-            // Series, then spans, then the counters of each: SQLite keeps to this order.
-            .and(
-                " FROM usage_series s CROSS JOIN spans CROSS JOIN usage_counters c
-                  WHERE c.series_id = s.id AND c.size = spans.size
-                    AND c.starts_at >= spans.since AND c.starts_at < spans.until
-                    AND s.organization_id = ?",
-                organization,
-            )
-    };
-    let query = query
-        .and_some(" AND s.scope = ?", scope.map(|scope| scope.0))
-        .and_some(" AND s.metric = ?", series.map(|(metric, _)| metric))
-        .and_some(" AND s.unit = ?", series.map(|(_, unit)| unit));
-    let query = if interval == Interval::default() && grain == EVER {
-        query
-    } else {
-        query.sql(" GROUP BY 1, 2, 3, 4")
+        let mut query = tx.q("SELECT scope, metric, unit").and(
+            ", starts_at - starts_at % ?, CAST(SUM(events) AS BIGINT),
+               CAST(SUM(units) AS BIGINT), CAST(SUM(micros) AS BIGINT) FROM (",
+            grain,
+        );
+        for (n, span) in spans.into_iter().enumerate() {
+            // A branch for each: from a join with a table of spans PostgreSQL cannot tell how few
+            // rows these are, and reads them all. SQLite takes the series first, as it is told.
+            query = query
+                .sql(if n == 0 { "" } else { " UNION ALL " })
+                .sql(
+                    "SELECT s.scope, s.metric, s.unit, c.starts_at, c.events, c.units, c.micros
+                     FROM usage_series s CROSS JOIN usage_counters c WHERE c.series_id = s.id",
+                )
+                .and(" AND c.size = ?", span.size)
+                .and(" AND c.starts_at >= ?", span.since)
+                .and(" AND c.starts_at < ?", span.until);
+            query = narrowed(query);
+        }
+        query.sql(") AS counted GROUP BY 1, 2, 3, 4")
     };
     let rows: Vec<PartRow> = query.and(" ORDER BY 2, 3, 4, 1 LIMIT ?", limit).all().await?;
     let part = |(scope, metric, unit, starts_at, events, units, micros)| Part {
@@ -218,6 +214,18 @@ pub async fn ask(
         sum: Sum { events, quantity: Quantity::from_parts(units, micros) },
     };
     Ok(rows.into_iter().map(part).collect())
+}
+
+fn narrowed<'c>(
+    query: Query<'c>,
+    organization: OrganizationId,
+    Question { scope, series, .. }: Question<'_>,
+) -> Query<'c> {
+    query
+        .and(" AND s.organization_id = ?", organization)
+        .and_some(" AND s.scope = ?", scope.map(|scope| scope.0))
+        .and_some(" AND s.metric = ?", series.map(|(metric, _)| metric))
+        .and_some(" AND s.unit = ?", series.map(|(_, unit)| unit))
 }
 
 /// Buckets of one size, from the first to before the last.
