@@ -97,7 +97,7 @@ pub struct AuditFilter {
     project: Option<ProjectId>,
     /// Events that happened at or after this instant.
     since: Option<DateTime<Utc>>,
-    /// Events that happened before this instant.
+    /// Events that happened at or before this instant.
     until: Option<DateTime<Utc>>,
     /// Platform-wide only: events of this organization, purged ones included.
     organization: Option<OrganizationId>,
@@ -142,7 +142,7 @@ fn narrowed<'c>(query: Rows<'c, AuditEvent>, filter: &AuditFilter) -> Rows<'c, A
         .and_some(" AND source = ?", filter.source)
         .and_some(" AND project_id = ?", filter.project)
         .and_some(" AND occurred_at >= ?", filter.since)
-        .and_some(" AND occurred_at < ?", filter.until)
+        .and_some(" AND occurred_at <= ?", filter.until)
 }
 
 async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {

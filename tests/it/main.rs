@@ -9,6 +9,7 @@ mod kernel;
 mod licensing;
 mod metering;
 mod security;
+mod stores;
 mod sweep;
 mod tenancy;
 mod trust;

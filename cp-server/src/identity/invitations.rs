@@ -179,10 +179,18 @@ async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<Newly
         .bind(hash(&token))
         .bind(end(cx.now, new.expires_in_hours))
         .bind(cx.now);
-    insert.exec().await.on_conflict("invitations_email_key", || {
-        let detail = "email: an invitation of this address is pending; resend or revoke it.";
-        Error::new(ProblemCode::InvitationPending, detail).at("email")
-    })?;
+    insert
+        .exec()
+        .await
+        .on_conflict("invitations_email_key", || {
+            let detail = "email: an invitation of this address is pending; resend or revoke it.";
+            Error::new(ProblemCode::InvitationPending, detail).at("email")
+        })
+        .on_conflict("reference", || match new.workspace_id {
+            Some(_) => Error::not_found("workspace").at("workspace_id"),
+            // The role was there a moment ago.
+            None => Error::stale(),
+        })?;
     let invitation = load(cx, id).await?.at(cx.now);
     Ok(Created(NewlyInvited { invitation, token }))
 }

@@ -164,6 +164,9 @@ async fn read(cx: &mut Cx, id: MembershipId) -> Result<Membership> {
 
 async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result<Membership> {
     let before = load(cx, id).await?;
+    if before.role_code == roles::OWNER && (patch.role.is_some() || patch.status.is_some()) {
+        return Err(owner_protected("cannot change owner role or status"));
+    }
     let role = match patch.role {
         Some(name) => {
             let role = roles::resolve(cx, cx.org, before.scope, &name).await?;
@@ -172,9 +175,6 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         }
         None => None,
     };
-    if before.role_code == roles::OWNER && (role.is_some() || patch.status.is_some()) {
-        return Err(owner_protected("cannot change owner role or status"));
-    }
     let sql = "UPDATE memberships
                SET role_id = COALESCE($3, role_id), status = COALESCE($4, status),
                    permissions = COALESCE($5, permissions), updated_at = $6

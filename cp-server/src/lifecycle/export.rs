@@ -98,7 +98,9 @@ sections! {
         if with_usage_events
     }
     many usage_limits {
-        Limit, "WHERE organization_id = $1", order "metric, unit, window_kind, period, id"
+        Limit, "WHERE organization_id = $1",
+        order "CASE WHEN project_id IS NULL THEN 0 ELSE 1 END, project_id, metric, unit,
+               window_kind, period"
     }
     many secret_refs { SecretRef, "WHERE organization_id = $1", order "name, id" }
     many audit_events {

@@ -248,6 +248,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
     // Somebody else set it since it was not found: it is there now.
     made.on_conflict("usage_limits_key", Error::stale)
         .on_conflict("usage_limits_project_id_key", Error::stale)
+        .on_conflict("reference", || Error::not_found("project").at("project_id"))
         .map(Put::New)
 }
 

@@ -42,7 +42,8 @@ on_both! {
         assert_eq!(count(format!("{updates}&actor={}", me.as_str().unwrap())).await, 1);
         assert_eq!(count(format!("{updates}&actor={}", world.acme.token_id)).await, 1);
         assert_eq!(count(format!("{updates}&since=2026-01-02T02:00:00Z")).await, 1);
-        assert_eq!(count(format!("{updates}&until=2026-01-02T02:00:00Z")).await, 1);
+        assert_eq!(count(format!("{updates}&until=2026-01-02T02:00:00Z")).await, 2);
+        assert_eq!(count(format!("{updates}&until=2026-01-02T01:59:59.999999Z")).await, 1);
         assert_eq!(count(format!("target={}", world.acme.license)).await, 1);
         world.get(world.org("/audit?since=never")).await.invalid("since");
     }
