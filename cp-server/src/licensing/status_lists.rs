@@ -8,8 +8,8 @@
 //! its entry before it signs, and does not write for it.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
@@ -91,7 +91,9 @@ pub struct StatusLists {
     refreshing: Mutex<()>,
     /// One more than the generation that the last refresh saw; 0 before the first.
     refreshed: AtomicU64,
-    block: Mutex<Option<Block>>,
+    block: std::sync::Mutex<Option<Block>>,
+    /// One reservation of the next block at a time.
+    reserving: Mutex<()>,
 }
 
 #[derive(Clone, Default)]
@@ -168,16 +170,34 @@ impl StatusLists {
 
     /// An entry that nobody else gets.
     pub async fn take(&self, app: &App) -> Result<StatusListRef> {
-        let mut block = self.block.lock().await;
         let now = app.clock.now();
-        if !block.as_ref().is_some_and(|block| block.is_usable(now)) {
-            let size = block.as_ref().map_or(1, |block| (block.size * 2).min(BLOCK));
-            *block = Some(reserve(app, size, now).await?);
+        if let Some(entry) = self.take_known(app, now) {
+            return Ok(entry);
         }
-        let block = block.as_mut().ok_or_else(Error::stale)?;
-        let idx = shuffled(&block.shuffle, block.next);
-        block.next += 1;
-        Ok(StatusListRef { idx: idx.into(), uri: uri(app, block.list), extra: Map::new() })
+        let _alone = self.reserving.lock().await;
+        loop {
+            // Whoever reserved before may have left some.
+            if let Some(entry) = self.take_known(app, now) {
+                return Ok(entry);
+            }
+            let size = self.with_block(|block| block.as_ref().map(|block| block.size * 2));
+            let next = reserve(app, size.unwrap_or(1).min(BLOCK), now).await?;
+            self.with_block(|block| *block = Some(next));
+        }
+    }
+
+    /// An entry of the block that is here already.
+    fn take_known(&self, app: &App, now: DateTime<Utc>) -> Option<StatusListRef> {
+        self.with_block(|block| {
+            let block = block.as_mut().filter(|block| block.is_usable(now))?;
+            let idx = shuffled(&block.shuffle, u16::try_from(block.next).ok()?);
+            block.next += 1;
+            Some(StatusListRef { idx: idx.into(), uri: uri(app, block.list), extra: Map::new() })
+        })
+    }
+
+    fn with_block<T>(&self, work: impl FnOnce(&mut Option<Block>) -> T) -> T {
+        work(&mut self.block.lock().unwrap_or_else(PoisonError::into_inner))
     }
 }
 
@@ -269,7 +289,7 @@ struct Block {
     list: StatusListId,
     shuffle: Vec<u8>,
     size: i64,
-    next: u16,
+    next: u32,
     /// One more than the last.
     end: u32,
     until: DateTime<Utc>,
@@ -281,7 +301,7 @@ const BLOCK: i64 = 256;
 impl Block {
     /// An old block is dropped: its list must not retire under it.
     fn is_usable(&self, now: DateTime<Utc>) -> bool {
-        u32::from(self.next) < self.end && now < self.until
+        self.next < self.end && now < self.until
     }
 }
 
@@ -307,7 +327,7 @@ async fn reserve(app: &App, size: i64, now: DateTime<Utc>) -> Result<Block> {
         }
     };
     tx.commit().await?;
-    let next = u16::try_from(allocated - size).map_err(Error::internal)?;
+    let next = u32::try_from(allocated - size).map_err(Error::internal)?;
     let end = u32::try_from(allocated).map_err(Error::internal)?;
     Ok(Block { list, shuffle, size, next, end, until: now + TimeDelta::hours(1) })
 }

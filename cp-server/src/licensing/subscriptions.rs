@@ -380,7 +380,7 @@ pub async fn purge(cx: &mut Cx) -> Result<()> {
 fn at_plan_code(error: Error) -> Error {
     match error.code() {
         ProblemCode::NotFound => {
-            Error::new(ProblemCode::NotFound, "plan_code: there is no such plan").at("plan_code")
+            Error::new(ProblemCode::NotFound, "plan_code: plan not found").at("plan_code")
         }
         _ => error,
     }

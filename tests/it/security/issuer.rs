@@ -67,11 +67,11 @@ on_both! {
     i08_a_token_leaves_after_its_row_is_written_or_not_at_all(world) {
         world.exec("ALTER TABLE bundles RENAME TO lost").await;
         let answer = world.post(bundles(&world), json!({})).await;
-        assert!(!answer.text().contains("eyJ"), "{}", answer.text());
+        assert!(!answer.text().contains("eyJhbGciOi"), "{}", answer.text());
         answer.refused(500, "internal");
         let ids = json!({"ids": [world.acme.license]});
         let answer = world.post("/licenses/bundles", ids).await;
-        assert!(!answer.text().contains("eyJ"), "{}", answer.text());
+        assert!(!answer.text().contains("eyJhbGciOi"), "{}", answer.text());
         assert!(answer.text().contains(r#""ok":false"#), "{}", answer.text());
     }
 

@@ -155,7 +155,7 @@ on_both! {
         let body = json!({"name": "Secure", "settings": settings, "metadata": {"tier": 1}});
         let secure = store.create(body).await.unwrap();
         assert_eq!((&secure["settings"], &secure["metadata"]), (&settings, &json!({"tier": 1})));
-        refuses(store.create(json!({"name": "X", "plan_code": "gold"})).await, "no such plan");
+        refuses(store.create(json!({"name": "X", "plan_code": "gold"})).await, "plan not found");
         assert_eq!(store.get_tenant("x").await, None, "all of it is made, or none");
     }
 

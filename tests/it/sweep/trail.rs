@@ -68,7 +68,7 @@ async fn leaves_one_event(world: &World, line: &Line) {
     }
     let text = event.to_string();
     assert!(
-        !text.contains("cpat_") && !text.contains("cpin_") && !text.contains("eyJ"),
+        !text.contains("cpat_") && !text.contains("cpin_") && !text.contains("eyJhbGciOi"),
         "{} tells a secret",
         line.name
     );
@@ -124,7 +124,7 @@ on_both! {
         world.post("/organizations", body).await.refused(500, "internal");
         let bundles = format!("/licenses/{}/bundles", world.acme.license);
         let answer = world.post(&bundles, json!({})).await;
-        assert!(!answer.text().contains("eyJ"), "a token left without its event");
+        assert!(!answer.text().contains("eyJhbGciOi"), "a token left without its event");
         answer.refused(500, "internal");
         world.get("/organizations/initech").await.refused(404, "not_found");
         world.exec("ALTER TABLE lost RENAME TO audit_events").await;

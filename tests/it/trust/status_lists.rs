@@ -119,6 +119,22 @@ on_both! {
         assert!((5..35).contains(&ordered), "{ordered} of 39 ascend");
     }
 
+    the_last_entry_of_a_list_is_given_out_like_any_other(world) {
+        // A replica takes one entry at first, and two when it needs more.
+        let (_app, replica) = world.replica().await;
+        let replica = replica.token(crate::world::ROOT);
+        world.exec("UPDATE status_lists SET allocated = 65535").await;
+        let path = format!("/licenses/{}/bundles", world.acme.license);
+        let mut lists = Vec::new();
+        for _ in 0..3 {
+            let bundle = replica.post(&path, json!({})).await.expect(201);
+            assert_eq!(status_of(&replica, &bundle).await, Valid);
+            lists.push(bundle["payload"]["status"]["status_list"]["uri"].clone());
+        }
+        assert_ne!(lists[0], lists[1]);
+        assert_eq!(lists[1], lists[2]);
+    }
+
     a_full_list_is_followed_by_another_and_retires_with_its_last_token(world) {
         let short = issue(&world, json!({"ttl_seconds": 3600})).await;
         let old = short["payload"]["status"]["status_list"]["uri"].clone();
