@@ -16,6 +16,7 @@ use tower::ServiceExt;
 use crate::App;
 use crate::kernel::caller::Caller;
 use crate::kernel::table::Line;
+use crate::kernel::text::path_segment;
 
 /// Where operations are called.
 pub enum Client {
@@ -147,11 +148,7 @@ fn fill_path(line: &Line, args: &mut Map<String, Value>) -> anyhow::Result<Strin
         let value = args
             .remove(name)
             .with_context(|| format!("{} needs {name}=…: its path is {}", line.name, line.path))?;
-        let text = plain(&value);
-        path.extend(url::form_urlencoded::byte_serialize(text.as_bytes()).map(|p| match p {
-            "+" => "%20",
-            p => p,
-        }));
+        path.push_str(&path_segment(&plain(&value)));
     }
     Ok(path)
 }

@@ -10,10 +10,11 @@ use clap::{ArgAction, Args, ValueEnum};
 
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
-use crate::kernel::files;
 use crate::kernel::secret::{Kek, Secret};
+use crate::kernel::{files, kek};
 use crate::licensing::enforcement::{EnforcementSettings, OnStale};
-use crate::licensing::keys::{KeySettings, kek};
+use crate::licensing::keys::KeySettings;
+use crate::licensing::keys::rekey::rekey;
 use crate::licensing::status_lists::StatusSettings;
 use crate::{App, Settings, licensing};
 
@@ -206,7 +207,7 @@ impl Config {
         let done = match file {
             Some(path) => {
                 let new = Kek::from_setting(&secret_file(path)?)?;
-                kek::change(&app, &new).await?;
+                rekey(&app, &new).await?;
                 format!(
                     "Everything is sealed under the key of {} now: give it to the servers, with \
                      CP_KEY_ENCRYPTION_KEY_FILE, and start them.",
@@ -220,7 +221,7 @@ impl Config {
                      `openssl rand -base64 32` in a file and name it with --new-key-file"
                 );
                 let new = Kek::from_file(&self.new_kek_file(), true, &random)?;
-                kek::change(&app, &new).await?;
+                rekey(&app, &new).await?;
                 self.finish_rekey(&app.db, &random).await?;
                 format!(
                     "Everything is sealed under a new key in {}; the old one is beside it as \

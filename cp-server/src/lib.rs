@@ -126,7 +126,7 @@ impl App {
 
     /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
     pub async fn seed(&self) -> anyhow::Result<()> {
-        licensing::keys::kek::check(self).await?;
+        kernel::kek::check(self).await?;
         identity::roles::seed(self).await?;
         licensing::plans::seed(self).await?;
         tenancy::quotas::seed(self).await?;

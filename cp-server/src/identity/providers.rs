@@ -23,7 +23,7 @@ use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
 use crate::kernel::record::{Object, Texts};
 use crate::kernel::secret::{Kek, Masked, Secret};
-use crate::kernel::text::{Domain, ExternalId, HttpUrl, Locator, ProviderKey};
+use crate::kernel::text::{Domain, ExternalId, HttpUrl, Locator, ProviderKey, path_segment};
 
 crate::routes! { providers:
     /// Lists the organization's identity providers, by key.
@@ -85,8 +85,7 @@ impl Resource for IdentityProvider {
     const NOUN: &'static str = NOUN;
     const PATH: &'static str = "organizations";
     fn name(&self) -> String {
-        let key: String = url::form_urlencoded::byte_serialize(self.key.as_bytes()).collect();
-        format!("{}/identity-providers/{key}", self.organization_id)
+        format!("{}/identity-providers/{}", self.organization_id, path_segment(&self.key))
     }
 }
 
@@ -253,11 +252,10 @@ pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     let rows: Vec<(OrganizationId, ProviderId, Vec<u8>)> = tx.q(sql).all().await?;
     for (organization, id, sealed) in rows {
         let purpose = purpose(organization, id);
-        let plain = app
+        let sealed = app
             .kek
-            .open(&purpose, &sealed)
+            .reseal(new, &app.random, &purpose, &sealed)
             .with_context(|| format!("identity_providers.client_secret of {id} does not open"))?;
-        let sealed = new.seal(&app.random, &purpose, &plain);
         let sql = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
         tx.q(sql).bind(id).bind(sealed).exec().await?;
     }

@@ -5,6 +5,7 @@ use std::borrow::Cow;
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use cp_contracts::{Problem, ProblemCode};
+use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::db::constraint_of;
@@ -107,8 +108,10 @@ impl Error {
     }
 
     /// Adds a member to the problem document.
-    pub fn with(mut self, name: &str, value: impl Into<Value>) -> Self {
-        self.0.extra.insert(name.to_owned(), value.into());
+    pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
+        // Only a map whose keys are no texts could fail, and no problem has one.
+        let value = serde_json::to_value(value).unwrap_or_default();
+        self.0.extra.insert(name.to_owned(), value);
         self
     }
 

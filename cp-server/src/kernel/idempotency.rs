@@ -151,8 +151,8 @@ pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     let sql = "SELECT caller_key, answer FROM idempotency_keys";
     let rows: Vec<(Vec<u8>, Vec<u8>)> = tx.q(sql).all().await?;
     for (key, sealed) in rows {
-        let plain = app.kek.open(PURPOSE, &sealed).context("idempotency_keys.answer")?;
-        let sealed = new.seal(&app.random, PURPOSE, &plain);
+        let sealed = app.kek.reseal(new, &app.random, PURPOSE, &sealed);
+        let sealed = sealed.context("idempotency_keys.answer does not open")?;
         let sql = "UPDATE idempotency_keys SET answer = $2 WHERE caller_key = $1";
         tx.q(sql).bind(key).bind(sealed).exec().await?;
     }

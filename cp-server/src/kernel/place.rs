@@ -26,13 +26,19 @@ pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
     ) -> impl Future<Output = Result<Self::Ground>> + Send;
 
     /// How the audit trail names it, when the answer does not: type and id.
-    fn target(&self, ground: Self::Ground) -> (&'static str, String);
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        ("platform", "platform".into())
+    }
 
-    /// The schemas of the path's parameters.
-    fn parameters() -> Vec<Schema>;
+    /// The schemas of the path's parameters; a path without identifiers has none.
+    fn parameters() -> Vec<Schema> {
+        Vec::new()
+    }
 
     /// What a path that does not even parse is missing.
-    fn noun() -> &'static str;
+    fn noun() -> &'static str {
+        "page"
+    }
 }
 
 /// How a line's place is protected; the authorization sweep walks it.
@@ -89,29 +95,31 @@ impl<T: Owned> Place for T {
     }
 }
 
-/// `/groups/{id}/members/{user}`: something in a row's keeping. Only the first id decides; the
-/// second one is held by a composite key or a condition of the statement.
-impl<T: Owned, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Place for (T, U) {
-    type Ground = OrganizationId;
-    const REACH: Reach = Reach::Organization;
+/// `/groups/{id}/members/{user}`, `/organizations/{org}/quotas/{metric}`: something in a place's
+/// keeping. Only the first identifier decides; the second one is held by a composite key or a
+/// condition of the statement.
+impl<P: Place, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Place for (P, U) {
+    type Ground = P::Ground;
+    const REACH: Reach = P::REACH;
 
     async fn authorize(
         &self,
         caller: &Caller,
         tx: &mut Conn,
         permission: Permission,
-    ) -> Result<OrganizationId> {
-        caller.in_organization(tx, self.0, permission).await
+    ) -> Result<P::Ground> {
+        self.0.authorize(caller, tx, permission).await
     }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
-        (T::NOUN, format!("{}/{}", self.0, self.1))
+    fn target(&self, ground: P::Ground) -> (&'static str, String) {
+        let (noun, id) = self.0.target(ground);
+        (noun, format!("{id}/{}", self.1))
     }
     fn parameters() -> Vec<Schema> {
         let text = json_schema!({"type": "string"});
-        T::parameters().into_iter().chain([text]).collect()
+        P::parameters().into_iter().chain([text]).collect()
     }
     fn noun() -> &'static str {
-        T::NOUN
+        P::noun()
     }
 }
 
@@ -157,31 +165,6 @@ impl Place for Org {
     }
 }
 
-/// `/organizations/{org}/quotas/{metric}/…`: something in an organization's keeping.
-impl<U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Place for (Org, U) {
-    type Ground = OrganizationId;
-    const REACH: Reach = Reach::Organization;
-
-    async fn authorize(
-        &self,
-        caller: &Caller,
-        tx: &mut Conn,
-        permission: Permission,
-    ) -> Result<OrganizationId> {
-        self.0.authorize(caller, tx, permission).await
-    }
-    fn target(&self, organization: OrganizationId) -> (&'static str, String) {
-        (Org::noun(), format!("{organization}/{}", self.1))
-    }
-    fn parameters() -> Vec<Schema> {
-        let text = json_schema!({"type": "string"});
-        Org::parameters().into_iter().chain([text]).collect()
-    }
-    fn noun() -> &'static str {
-        Org::noun()
-    }
-}
-
 /// `/plans`: the platform, which no organization owns.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Platform;
@@ -193,15 +176,6 @@ impl Place for Platform {
     async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
         caller.on_platform(p)?;
         Ok(Scope::Platform)
-    }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
-        ("platform", "platform".into())
-    }
-    fn parameters() -> Vec<Schema> {
-        Vec::new()
-    }
-    fn noun() -> &'static str {
-        "page"
     }
 }
 
@@ -218,15 +192,6 @@ impl Place for Anywhere {
         caller.holds(p)?;
         Ok(caller.scope)
     }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
-        ("platform", "platform".into())
-    }
-    fn parameters() -> Vec<Schema> {
-        Vec::new()
-    }
-    fn noun() -> &'static str {
-        "page"
-    }
 }
 
 /// `/invitations/accept`: open to all; the credential is in the body.
@@ -239,15 +204,6 @@ impl Place for Open {
 
     async fn authorize(&self, _: &Caller, _: &mut Conn, _: Permission) -> Result<Scope> {
         Ok(Scope::Platform)
-    }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
-        ("platform", "platform".into())
-    }
-    fn parameters() -> Vec<Schema> {
-        Vec::new()
-    }
-    fn noun() -> &'static str {
-        "page"
     }
 }
 

@@ -233,6 +233,18 @@ impl Kek {
         let plain = self.0.open_in_place(nonce, Aad::from(purpose), text.as_mut_slice()).ok()?;
         Some(Zeroizing::new(plain.to_vec()))
     }
+
+    /// The same secret under another key.
+    pub fn reseal(
+        &self,
+        new: &Self,
+        random: &Random,
+        purpose: &str,
+        sealed: &[u8],
+    ) -> Option<Vec<u8>> {
+        let plain = self.open(purpose, sealed)?;
+        Some(new.seal(random, purpose, &plain))
+    }
 }
 
 #[cfg(test)]

@@ -227,6 +227,13 @@ impl Slug {
     }
 }
 
+/// A text as one segment of a path (RFC 3986, section 3.3).
+pub fn path_segment(text: &str) -> String {
+    // A form has `+` for a blank; a path has it for itself.
+    let parts = url::form_urlencoded::byte_serialize(text.as_bytes());
+    parts.map(|part| if part == "+" { "%20" } else { part }).collect()
+}
+
 fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {
     let length = text.chars().count();
     if length == 0 || length > most {

@@ -1,8 +1,8 @@
 //! Signing keys: kept sealed in the database, published as the JWKS.
 
 pub mod import;
-pub mod kek;
 pub mod keyring;
+pub mod rekey;
 pub mod rotation;
 pub mod signer;
 pub mod start;
@@ -23,6 +23,7 @@ use crate::kernel::answer::{Created, Resource};
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::kek;
 use crate::kernel::page::{NoFilter, Page};
 use crate::kernel::place::{OnPlatform, Platform, PlatformKey};
 use crate::kernel::secret::Secret;

@@ -266,8 +266,7 @@ pub async fn exceeded<G>(
         Err(error) => return error,
     };
     let resets_at = (metric.kind() == Kind::Monthly).then(|| month_of(cx.now) + Months::new(1));
-    refusal(organization, metric, quota, requested)
-        .with("resets_at", serde_json::to_value(resets_at).unwrap_or_default())
+    refusal(organization, metric, quota, requested).with("resets_at", resets_at)
 }
 
 /// A refusal in words and numbers.

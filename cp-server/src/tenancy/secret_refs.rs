@@ -16,7 +16,7 @@ use crate::kernel::ids::{OrganizationId, ProjectId, SecretRefId};
 use crate::kernel::json::Moment;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
-use crate::kernel::text::{ExternalId, Locator, Name, SecretName};
+use crate::kernel::text::{ExternalId, Locator, Name, SecretName, path_segment};
 
 crate::routes! { secret_refs:
     /// Lists the organization's references to secrets, by name.
@@ -53,10 +53,7 @@ impl Resource for SecretRef {
     const NOUN: &'static str = NOUN;
     const PATH: &'static str = "organizations";
     fn name(&self) -> String {
-        let encode = |text: &str| -> String {
-            url::form_urlencoded::byte_serialize(text.as_bytes()).collect()
-        };
-        let path = format!("{}/secret-refs/{}", self.organization_id, encode(&self.name));
+        let path = format!("{}/secret-refs/{}", self.organization_id, path_segment(&self.name));
         match self.project_id {
             Some(project) => format!("{path}?project={project}"),
             None => path,

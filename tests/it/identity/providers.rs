@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use cp_server::kernel::secret::Kek;
-use cp_server::licensing::keys::kek;
+use cp_server::licensing::keys::rekey::rekey;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -157,13 +157,13 @@ on_both! {
         let sql = "UPDATE identity_providers SET client_secret = $1 WHERE key = 'saml/main'";
         tx.q(sql).bind(sealed).exec().await.unwrap();
         tx.commit().await.unwrap();
-        let error = kek::change(&world.app, &Kek::new(&[9; 32]).unwrap()).await.unwrap_err();
+        let error = rekey(&world.app, &Kek::new(&[9; 32]).unwrap()).await.unwrap_err();
         assert!(format!("{error:#}").contains("identity_providers.client_secret"), "{error:#}");
     }
 
     s08_a_change_of_the_key_encryption_key_seals_client_secrets_anew(world) {
         let new = Kek::new(&[9; 32]).unwrap();
-        kek::change(&world.app, &new).await.unwrap();
+        rekey(&world.app, &new).await.unwrap();
         for tenant in [&world.acme, &world.globex] {
             let (id, sealed) = row(&world, &tenant.org, "saml/main").await;
             let plain = new.open(&purpose(&tenant.org, id), &sealed.unwrap()).unwrap();

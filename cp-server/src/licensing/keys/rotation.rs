@@ -12,19 +12,16 @@ use serde_json::json;
 
 use super::signer::{LocalKey, Signer};
 use super::store::{self, Beginning, KeyRow};
-use super::{KeySettings, KeyState, kek};
+use super::{KeySettings, KeyState};
 use crate::App;
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::kek;
 use crate::licensing::bundles;
 
 /// A verifier's clock may be behind by so much, and still has a token of a retired key for valid.
 const LEEWAY: TimeDelta = TimeDelta::minutes(5);
-
-fn timestamp(at: DateTime<Utc>) -> String {
-    at.to_rfc3339_opts(chrono::SecondsFormat::AutoSi, true)
-}
 
 /// From when on the key may sign without an emergency.
 pub fn not_before(settings: &KeySettings, key: &KeyRow) -> Option<DateTime<Utc>> {
@@ -46,7 +43,7 @@ pub async fn activate(cx: &mut Cx<Scope>, kid: &str, emergency: Option<&str>) ->
                  refused tokens are the lesser evil, say `emergency: true` and a reason."
             );
             let error = Error::new(ProblemCode::KeyNotYetPropagated, detail);
-            return Err(error.with("not_before", timestamp(at)));
+            return Err(error.with("not_before", at));
         }
         (KeyState::Staged, _) | (KeyState::Published, None) => {
             let detail = "The key is not published; publish it first, so that data planes have the \
@@ -128,7 +125,7 @@ pub async fn retire(cx: &mut Cx<Scope>, kid: &str, reason: Option<&str>) -> Resu
             "Tokens that the key signed are valid until {last}; it retires by itself then. If they \
              must not be trusted, mark it compromised."
         );
-        return Err(Error::conflict(detail).with("last_expires_at", timestamp(last)));
+        return Err(Error::conflict(detail).with("last_expires_at", last));
     }
     store::advance(&mut cx.tx, cx.now, &key, KeyState::Retired, reason).await?;
     store::find(&mut cx.tx, kid).await

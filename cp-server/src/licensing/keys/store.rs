@@ -1,13 +1,15 @@
 //! The rows of the signing keys.
 
+use anyhow::Context;
 use chrono::{DateTime, Utc};
 use cp_contracts::{Jwk, LICENSE_TOKEN_ALG, SIGNING_KEY_TYP, SigningKeyClaims};
 
+use super::KeyState;
 use super::signer::{LocalKey, Signer, compact};
-use super::{KeyState, kek};
 use crate::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::kek;
 use crate::kernel::secret::Kek;
 
 /// A key as it is stored.
@@ -41,13 +43,13 @@ impl KeyRow {
     }
 
     pub fn unseal(&self, kek: &Kek) -> anyhow::Result<LocalKey> {
-        let der = kek.open(&purpose(&self.kid), &self.sealed).ok_or_else(|| {
-            anyhow::anyhow!(
-                "signing_keys.sealed of {} does not open with the key-encryption key",
-                self.kid
-            )
-        })?;
+        let der =
+            kek.open(&purpose(&self.kid), &self.sealed).with_context(|| self.sealed_shut())?;
         LocalKey::from_pkcs8(&der)
+    }
+
+    fn sealed_shut(&self) -> String {
+        format!("signing_keys.sealed of {} does not open with the key-encryption key", self.kid)
     }
 }
 
@@ -190,9 +192,8 @@ pub async fn hold(tx: &mut Conn, kid: &str) -> Result<bool> {
 /// Seals every key anew.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     for row in all(tx).await? {
-        let purpose = purpose(&row.kid);
-        let der = row.unseal(&app.kek)?.to_pkcs8()?;
-        let sealed = new.seal(&app.random, &purpose, &der);
+        let sealed = app.kek.reseal(new, &app.random, &purpose(&row.kid), &row.sealed);
+        let sealed = sealed.with_context(|| row.sealed_shut())?;
         let sql = "UPDATE signing_keys SET sealed = $2 WHERE kid = $1";
         tx.q(sql).bind(&*row.kid).bind(sealed).exec().await?;
     }

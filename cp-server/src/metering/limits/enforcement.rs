@@ -93,7 +93,6 @@ impl<'a> Enforced<'a> {
             true => None,
             false => resets_at(cx, limit, interval).await?,
         };
-        let json = |value| serde_json::to_value(value).map_err(Error::internal);
         Err(Error::new(ProblemCode::LimitExceeded, detail)
             .with("metric", &*limit.metric)
             .with("unit", &*limit.unit)
@@ -101,10 +100,10 @@ impl<'a> Enforced<'a> {
             .with("project_id", limit.project_id.map(|id| id.to_string()))
             .with("window", limit.window.as_str())
             .with("period", limit.period.as_str())
-            .with("limit", json(most)?)
-            .with("used", json(used)?)
-            .with("requested", json(event.quantity)?)
-            .with("resets_at", serde_json::to_value(resets_at).map_err(Error::internal)?))
+            .with("limit", most)
+            .with("used", used)
+            .with("requested", event.quantity)
+            .with("resets_at", resets_at))
     }
 }
 

@@ -1,4 +1,4 @@
-//! The change of the key-encryption key.
+//! The change of the key-encryption key: it seals what several slices keep.
 
 use anyhow::Context;
 
@@ -8,13 +8,11 @@ use crate::identity::providers;
 use crate::kernel::secret::Kek;
 use crate::kernel::{idempotency, kek};
 
-pub use crate::kernel::kek::{check, hold, is_known, opens};
-
 /// Seals everything under another key-encryption key, in one transaction: either all of it or
 /// nothing.
-pub async fn change(app: &App, new: &Kek) -> anyhow::Result<()> {
+pub async fn rekey(app: &App, new: &Kek) -> anyhow::Result<()> {
     let mut tx = app.db.begin().await?;
-    hold(app, &mut tx).await.context("the key-encryption key was not changed")?;
+    kek::hold(app, &mut tx).await.context("the key-encryption key was not changed")?;
     store::reseal(app, &mut tx, new).await?;
     providers::reseal(app, &mut tx, new).await?;
     idempotency::reseal(app, &mut tx, new).await?;
