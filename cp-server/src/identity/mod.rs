@@ -5,6 +5,7 @@ pub mod credentials;
 pub mod invitations;
 pub mod me;
 pub mod memberships;
+pub mod people;
 pub mod project_grants;
 pub mod providers;
 pub mod roles;
