@@ -184,6 +184,21 @@ codes! {
     /// What was to be remembered could not be written to the state file.
     StateUnwritable = "state_unwritable", 503,
         "See that the state file's directory exists, can be written and has room.";
+    /// There is no proof at hand that the token is in the issuer's log, and the verifier insists.
+    ProofMissing = "proof_missing", 503,
+        "Let the data plane reach the control plane's log, or use a license file that has a proof.";
+    /// The issuer's log answers that it has no such token, and the verifier insists.
+    NotLogged = "not_logged", 403,
+        "The token was signed outside of the control plane, or the log has lost it. Report it to the vendor.";
+    /// A proof or checkpoint is not well-formed, not by the log's key, or not of this token.
+    ProofInvalid = "proof_invalid", 403,
+        "Use the proof that belongs to this token, and the log key that the vendor publishes.";
+    /// The issuer's log is shorter than it was.
+    LogRolledBack = "log_rolled_back", 503,
+        "The control plane has lost a part of its log, perhaps by restoring a backup. Ask the vendor, and keep the evidence.";
+    /// The issuer's log has two histories.
+    SplitView = "split_view", 503,
+        "The control plane has shown two different logs, which it must never do. Ask the vendor, and keep the evidence.";
 }
 
 impl fmt::Display for ErrorCode {

@@ -1,4 +1,5 @@
-//! Keys from a URL, refreshed by a thread of its own; and the status lists that tokens refer to.
+//! Keys from a URL, refreshed by a thread of its own; the status lists that tokens refer to; and the
+//! issuer's log.
 //!
 //! # Design
 //!
@@ -9,6 +10,7 @@
 //! genuine token meets that case only after an outage.
 
 mod lists;
+mod log;
 mod source;
 mod store;
 
@@ -21,8 +23,10 @@ use std::time::{Duration, Instant};
 use ureq::tls::TlsConfig;
 
 use self::lists::ListFetcher;
+use self::log::LogFetcher;
 use self::source::{Answer, KEY_SET, Source};
 use self::store::Stored;
+use crate::log::LogBook;
 use crate::status_list::StatusLists;
 use crate::verifier::{Keys, Snapshot};
 use crate::{BuildError, Clock, KeySet, Verifier, VerifierBuilder};
@@ -144,6 +148,8 @@ impl Verifier {
 pub(crate) struct Fetching {
     pub(crate) keys: Arc<Refresher>,
     pub(crate) lists: ListFetcher,
+    /// None when the verifier was given no log key.
+    pub(crate) log: Option<LogFetcher>,
 }
 
 /// The verifier's end of the thread. Dropping it ends the thread.
@@ -201,11 +207,18 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Has the status lists fetched as well.
-    pub(crate) fn with_lists(self, lists: &Arc<StatusLists>) -> Result<Fetching, BuildError> {
+    /// Has the status lists and the log fetched as well.
+    pub(crate) fn with(
+        self,
+        lists: &Arc<StatusLists>,
+        log: Option<&Arc<LogBook>>,
+    ) -> Result<Fetching, BuildError> {
         let keys = Arc::new(self.refresher);
+        let issuer = &lists.rules.issuer;
+        let log = log.map(|log| LogFetcher::start(log, issuer, self.tls.clone(), self.cooldown));
+        let log = log.transpose().map_err(BuildError::KeysUrl)?;
         let lists = ListFetcher::start(lists, Arc::clone(&keys), self.tls, self.cooldown);
-        Ok(Fetching { keys, lists: lists.map_err(BuildError::KeysUrl)? })
+        Ok(Fetching { keys, lists: lists.map_err(BuildError::KeysUrl)?, log })
     }
 }
 

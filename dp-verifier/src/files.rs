@@ -67,7 +67,7 @@ impl Drop for Lock {
 }
 
 /// A path in the same directory, whose name is longer by this.
-fn beside(path: &Path, more: &str) -> PathBuf {
+pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(more);
     path.with_file_name(name)

@@ -5,12 +5,14 @@ use std::sync::{Arc, PoisonError};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::ErrorCode::{ClaimsInvalid, KidUnknown};
+use crate::ErrorCode::{ClaimsInvalid, KidUnknown, ProofMissing};
+use crate::crypto::sha256_hex;
 use crate::error::quoted;
 use crate::jws::{self, Kind};
+use crate::license::Imprint;
 use crate::license_file::LicenseFile;
+use crate::log::{Found, Link, LogBook};
 use crate::memory::KeptList;
-use crate::rsa::sha256_hex;
 use crate::status_list::{Document, too_many};
 use crate::verifier::Snapshot;
 use crate::{ImportError, Verifier, VerifyError};
@@ -75,8 +77,10 @@ impl Verifier {
     /// [`ImportError`] says why the file was not taken; nothing has changed then. The codes are
     /// those of tokens and `kid_unknown` when no trusted key leads to its signer, `replayed` when it
     /// is not newer than the newest file that was taken, `other_license`, and `state_unwritable`.
+    /// With a [log key](crate::VerifierBuilder::log_key), what a file brings of the log is judged
+    /// too, and a token without a proof is refused when one is required.
     pub fn import(&self, file: &str) -> Result<ImportedFile, ImportError> {
-        self.take_file(file, Occasion::Import).map_err(ImportError)
+        self.take_file(file, None, Occasion::Import).map_err(ImportError)
     }
 
     /// Takes a status list token that came by other means than a license file or the network.
@@ -101,6 +105,7 @@ impl Verifier {
     pub(crate) fn take_file(
         &self,
         text: &str,
+        proof: Option<&str>,
         occasion: Occasion,
     ) -> Result<ImportedFile, VerifyError> {
         let inner = self.inner();
@@ -121,8 +126,12 @@ impl Verifier {
         rules.issued(file.claims.iat, now)?;
         let list = file.claims.status_list.as_deref().map(|list| self.list_of(&file, list, now));
         let list = list.transpose()?.map(Arc::new);
-        if let Some(token) = &file.claims.token {
-            self.belongs(token, &file, list.as_deref(), now)?;
+        let token = file.claims.token.as_ref();
+        let token = token.map(|token| self.belongs(token, &file, list.as_deref(), now));
+        let token = token.transpose()?;
+        if let Some(log) = &inner.log {
+            // A file that is refused afterwards has told the truth of the log all the same.
+            self.take_of_log(log, &file, proof, token.as_ref())?;
         }
         if !is_known {
             memory.update(|record| {
@@ -172,19 +181,49 @@ impl Verifier {
         Ok(document)
     }
 
-    /// Whether a file's token is genuine and for the license that the file is about.
+    /// Takes what a file brings of the issuer's log: a checkpoint, and the proof of its token.
+    fn take_of_log(
+        &self,
+        log: &LogBook,
+        file: &LicenseFile,
+        beside: Option<&str>,
+        token: Option<&(Uuid, Imprint)>,
+    ) -> Result<(), VerifyError> {
+        if let Some(text) = &file.claims.checkpoint {
+            log.key.checkpoint(text).and_then(|shown| log.see(&shown))?;
+        }
+        let Some((jti, imprint)) = token else { return Ok(()) };
+        if let Some(text) = file.claims.proof.as_deref().or(beside) {
+            let proof = log.key.proof(text)?;
+            proof.is_of(*jti, imprint)?;
+            return log.take(Arc::new(proof), Link::Unknown);
+        }
+        let is_known = matches!(log.found(*jti), Some(Found::Proof(_)));
+        if log.is_required && !is_known && !self.asks_the_log() {
+            let detail = "the file brings no proof that its token is in the log";
+            return Err(VerifyError::new(ProofMissing, detail));
+        }
+        Ok(())
+    }
+
+    /// Whether a file's token is genuine and for the license that the file is about, and which token
+    /// it is.
     fn belongs(
         &self,
         token: &str,
         file: &LicenseFile,
         list: Option<&Document>,
         now: i64,
-    ) -> Result<(), VerifyError> {
+    ) -> Result<(Uuid, Imprint), VerifyError> {
         let unknown = |kid: &str| {
             let detail = format!("the file has no key {}", quoted(kid));
             VerifyError::new(KidUnknown, detail)
         };
-        let key_of = |kid: &str| file.keys.find(kid).ok_or_else(|| unknown(kid));
+        let mut signer = Box::default();
+        let key_of = |kid: &str| {
+            signer = kid.into();
+            file.keys.find(kid).ok_or_else(|| unknown(kid))
+        };
         let claims = jws::open(token, Kind::LICENSE, key_of)
             .and_then(|payload| self.inner().lists.rules.read(&payload, now))
             .map_err(|error| error.within("token"))?;
@@ -193,9 +232,10 @@ impl Verifier {
             return refuse("token: is for another deployment or license than its file");
         }
         match (list, claims.status) {
-            (Some(list), Some(status)) if list.uri == status.status_list.uri => Ok(()),
-            (Some(_), _) => refuse("status_list: is not the one that the token refers to"),
-            (None, _) => Ok(()),
+            (Some(list), Some(status)) if list.uri == status.status_list.uri => {}
+            (Some(_), _) => return refuse("status_list: is not the one that the token refers to"),
+            (None, _) => {}
         }
+        Ok((claims.jti, Imprint { kid: signer, sha256: sha256_hex(token.as_bytes()).into() }))
     }
 }

@@ -14,9 +14,9 @@ use crate::ErrorCode::{
     TypWrong,
 };
 use crate::VerifyError;
+use crate::crypto::PublicKey;
 use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, keep, keep_unknown};
-use crate::rsa::PublicKey;
 
 /// Longer license tokens are not looked at, in bytes. Issuers stay under 6 KiB.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;

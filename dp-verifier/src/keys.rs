@@ -6,9 +6,9 @@ use std::sync::Arc;
 
 use serde_json::{Map, Value};
 
+use crate::crypto::PublicKey;
 use crate::json::document;
 use crate::jws::decode;
-use crate::rsa::PublicKey;
 
 /// The largest key set that is read, in bytes.
 pub(crate) const MAX_SET: usize = 64 * 1024;

@@ -1,7 +1,7 @@
 //! What a verified token entitles to.
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +15,7 @@ use uuid::Uuid;
 
 use crate::claims::{MAX_GRACE, Times};
 use crate::status_list::{Slot, Statement};
-use crate::{KeySet, LicenseState, NotEntitled};
+use crate::{KeySet, LicenseState, LogProof, NotEntitled, VerifyError};
 
 /// A verified license.
 ///
@@ -37,6 +37,17 @@ struct Verified {
     claims: DeploymentLicenseClaims,
     /// None when the token has no status, or there are too many lists.
     slot: Option<Arc<Slot>>,
+    /// None when the verifier knows no log.
+    imprint: Option<Imprint>,
+    /// The number of its entry in the log, from when that is proved.
+    log_index: OnceLock<u64>,
+}
+
+/// Which token a license was read from, without giving it away.
+pub(crate) struct Imprint {
+    pub(crate) kid: Box<str>,
+    /// Of its bytes, in lower-case hex.
+    pub(crate) sha256: Box<str>,
 }
 
 /// How much of something a license includes.
@@ -81,8 +92,22 @@ impl Limit {
 
 impl LicenseContext {
     /// A license whose state is not judged yet.
-    pub(crate) fn new(claims: DeploymentLicenseClaims, slot: Option<Arc<Slot>>) -> Self {
-        Self { verified: Arc::new(Verified { claims, slot }), state: LicenseState::Valid }
+    pub(crate) fn new(
+        claims: DeploymentLicenseClaims,
+        slot: Option<Arc<Slot>>,
+        imprint: Option<Imprint>,
+    ) -> Self {
+        let verified = Verified { claims, slot, imprint, log_index: OnceLock::new() };
+        Self { verified: Arc::new(verified), state: LicenseState::Valid }
+    }
+
+    /// Whether a proof is about this token; from then on it is proved.
+    pub(crate) fn is_proved_by(&self, proof: &LogProof) -> Result<(), VerifyError> {
+        if let Some(imprint) = &self.verified.imprint {
+            proof.is_of(self.token_id(), imprint)?;
+            self.verified.log_index.get_or_init(|| proof.index());
+        }
+        Ok(())
     }
 
     /// What is known of the status of the token, whose index is `idx`.
@@ -228,6 +253,12 @@ impl LicenseContext {
     #[must_use]
     pub fn token_id(&self) -> Uuid {
         self.claims().jti
+    }
+
+    /// The number of the token's entry in the issuer's log; none unless a proof of that was checked.
+    #[must_use]
+    pub fn log_index(&self) -> Option<u64> {
+        self.verified.log_index.get().copied()
     }
 
     /// From when on the token is no longer valid, in seconds since 1970-01-01T00:00:00Z.

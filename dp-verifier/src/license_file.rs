@@ -16,11 +16,11 @@ use crate::ErrorCode::{
     ClaimsInvalid, KeysUnavailable, KidUnknown, OtherLicense, Replayed, TokenTooLarge,
 };
 use crate::claims::{Rules, contract, is_date, object};
+use crate::crypto::{PublicKey, sha256_hex};
 use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
 use crate::jws::{self, Kind};
 use crate::memory::KeptFile;
-use crate::rsa::{PublicKey, sha256_hex};
 use crate::{KeySet, VerifyError};
 
 /// The most endorsements in a file. At one key in 90 days they reach back 15 years.
@@ -45,7 +45,8 @@ pub(crate) struct Claims {
     jwks: Map<String, Value>,
     pub(crate) status_list: Option<String>,
     key_chain: Vec<String>,
-    checkpoint: Option<String>,
+    pub(crate) checkpoint: Option<String>,
+    pub(crate) proof: Option<String>,
     contract: Version,
     #[expect(dead_code, reason = "read so that no name occurs twice")]
     extra: Map<String, Value>,
@@ -62,6 +63,7 @@ object!(Claims {
     status_list = "status_list",
     key_chain = "key_chain",
     checkpoint = "checkpoint",
+    proof = "proof",
     contract = "contract",
 });
 

@@ -18,9 +18,10 @@ use uuid::Uuid;
 
 use crate::ErrorCode::StateUnwritable;
 use crate::claims::{MAX_DATE, is_date};
+use crate::crypto::sha256_hex;
 use crate::files::Lock;
 use crate::json::document;
-use crate::rsa::sha256_hex;
+use crate::log::KeptLog;
 use crate::status_list::{Document, MAX_LISTS};
 use crate::{VerifyError, files};
 
@@ -42,6 +43,9 @@ pub(crate) struct Record {
     /// The last usage report.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) report: Option<KeptReport>,
+    /// The issuer's log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) log: Option<KeptLog>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -118,6 +122,11 @@ impl Record {
         if let Some(report) = other.report.filter(is_later) {
             self.report = Some(report);
         }
+        match (&mut self.log, other.log) {
+            (Some(ours), Some(its)) => ours.merge(its),
+            (ours @ None, its) => *ours = its,
+            (Some(_), None) => {}
+        }
     }
 
     fn is_plausible(&self) -> bool {
@@ -166,7 +175,24 @@ impl Memory {
         &self,
         change: impl FnOnce(&mut Record) -> Result<T, VerifyError>,
     ) -> Result<T, VerifyError> {
+        self.change(&mut self.locked(), change)
+    }
+
+    /// Changes what is remembered, also when it cannot be written; [`last_error`](Self::last_error)
+    /// tells of that.
+    pub(crate) fn note<T>(&self, change: impl Fn(&mut Record) -> T) -> T {
         let mut record = self.locked();
+        match self.change(&mut record, |record| Ok(change(record))) {
+            Ok(changed) => changed,
+            Err(_) => change(&mut record),
+        }
+    }
+
+    fn change<T>(
+        &self,
+        record: &mut Record,
+        change: impl FnOnce(&mut Record) -> Result<T, VerifyError>,
+    ) -> Result<T, VerifyError> {
         let mut next = record.clone();
         let unwritable = |why| VerifyError::new(StateUnwritable, format!("the state file {why}"));
         let (mut on_disk, mut _lock) = (None, None);

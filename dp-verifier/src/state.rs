@@ -32,6 +32,9 @@ pub enum LicenseState {
     /// No status list says that the license still holds and is young enough for the token's
     /// `enforcement.status_max_age`, and its `on_stale` is not `allow`.
     Stale,
+    /// The issuer's log contradicts what this verifier has seen of it: it is shorter, or it has
+    /// another history. See [`Verifier::log_health`](crate::Verifier::log_health).
+    LogAnomaly,
     /// The machine's clock is more than 5 minutes behind the latest document that was ever verified,
     /// so the license was judged at the time when that one was issued.
     ClockAnomaly,
@@ -52,6 +55,7 @@ impl LicenseState {
         Self::Expiring,
         Self::Grace,
         Self::Stale,
+        Self::LogAnomaly,
         Self::ClockAnomaly,
         Self::Expired,
         Self::NotYetValid,
@@ -67,6 +71,7 @@ impl LicenseState {
             Self::Expiring => "expiring",
             Self::Grace => "grace",
             Self::Stale => "stale",
+            Self::LogAnomaly => "log_anomaly",
             Self::ClockAnomaly => "clock_anomaly",
             Self::Expired => "expired",
             Self::NotYetValid => "not_yet_valid",

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cp_contracts::TokenStatus;
 
-use self::asked::Asked;
+pub(crate) use self::asked::Asked;
 pub use self::asked::StatusRefresh;
 pub(crate) use self::document::Document;
 #[cfg(feature = "fetch")]

@@ -41,6 +41,7 @@ impl Verdict {
         rules: &Rules,
         keys: &Arc<KeySet>,
         moment: Moment,
+        is_log_suspect: bool,
     ) -> Self {
         let claims = license.claims();
         let mut verdict = Self { state: LicenseState::Valid, refusal: None };
@@ -49,6 +50,9 @@ impl Verdict {
             Err(error) => verdict.refuse(error),
         }
         verdict.add_status(license, keys, moment.now, rules.leeway);
+        if is_log_suspect {
+            verdict.add(LicenseState::LogAnomaly, None);
+        }
         if let Some(behind) = moment.behind {
             let detail = || format!("this clock is {behind} s behind what was issued");
             let refusal = moment.is_strict.then(|| VerifyError::new(ClockAnomaly, detail()));

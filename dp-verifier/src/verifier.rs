@@ -11,9 +11,11 @@ pub use self::builder::{BuildError, VerifierBuilder};
 use crate::ErrorCode::{KeysUnavailable, KidUnknown, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::{Rules, Times};
+use crate::crypto::{PublicKey, sha256_hex};
 use crate::error::quoted;
 use crate::jws::{self, Kind, MAX_TOKEN};
-use crate::rsa::PublicKey;
+use crate::license::Imprint;
+use crate::log::{Found, LogBook};
 use crate::status_list::{StatusLists, StatusRefresh};
 use crate::verdict::{Moment, Verdict};
 use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
@@ -42,6 +44,8 @@ pub struct Verifier {
 
 pub(crate) struct Inner {
     pub(crate) lists: Arc<StatusLists>,
+    /// What is known of the issuer's log; none when the verifier was given no log key.
+    pub(crate) log: Option<Arc<LogBook>>,
     /// Whether a clock that cannot be right refuses every token.
     is_strict: bool,
     /// The keys that the app was given; license files add theirs. None when keys are fetched: then
@@ -98,7 +102,8 @@ impl Verifier {
     #[must_use]
     pub fn state_of(&self, license: &LicenseContext) -> LicenseState {
         let keys = &self.inner.lists.keys.load().keys;
-        Verdict::of(license, &self.inner.lists.rules, keys, self.moment()).state
+        Verdict::of(license, &self.inner.lists.rules, keys, self.moment(), self.is_log_suspect())
+            .state
     }
 
     /// Waits until the status list that a token refers to has been asked for once: for 5 seconds at
@@ -111,8 +116,24 @@ impl Verifier {
     /// verifies refuses nobody for that. [`LicenseLayer`](crate::LicenseLayer) does.
     pub fn refresh_status(&self, token: &str) -> StatusRefresh {
         let genuine = self.genuine(token, self.moment().now).ok();
-        let slot = genuine.and_then(|genuine| genuine.license.slot().cloned());
-        StatusRefresh { slot: slot.filter(|slot| slot.asked.is_under_way()) }
+        genuine.map_or(StatusRefresh { slot: None, proof: None }, |genuine| {
+            self.under_way(&genuine.license)
+        })
+    }
+
+    /// What is being asked for, for the first time, that the judgement of a license depends on.
+    fn under_way(&self, license: &LicenseContext) -> StatusRefresh {
+        let slot = license.slot().filter(|slot| slot.asked.is_under_way());
+        let log = self.log().filter(|log| log.is_required && license.log_index().is_none());
+        let proof = log.and_then(|log| match log.found(license.token_id()) {
+            Some(Found::Asked(asked)) if asked.is_under_way() => Some(asked),
+            _ => None,
+        });
+        StatusRefresh { slot: slot.cloned(), proof }
+    }
+
+    fn is_log_suspect(&self) -> bool {
+        self.log().is_some_and(LogBook::is_suspect)
     }
 
     fn moment(&self) -> Moment {
@@ -131,9 +152,11 @@ impl Verifier {
             Err(refused) => return Attempt::Decided(Err(refused)),
         };
         // Looked at before the list is: a list that comes in between is not missed.
-        match genuine.license.slot().filter(|slot| slot.asked.is_under_way()) {
-            Some(slot) => Attempt::Pending(StatusRefresh { slot: Some(Arc::clone(slot)) }),
-            None => Attempt::Decided(self.judge(token, genuine, moment)),
+        match self.under_way(&genuine.license) {
+            StatusRefresh { slot: None, proof: None } => {
+                Attempt::Decided(self.judge(token, genuine, moment))
+            }
+            pending => Attempt::Pending(pending),
         }
     }
 
@@ -149,9 +172,13 @@ impl Verifier {
     ) -> Result<LicenseContext, VerifyError> {
         let Genuine { license, snapshot, is_new } = genuine;
         let keys = &snapshot.keys;
-        let verdict = Verdict::of(&license, &self.inner.lists.rules, keys, moment);
+        let is_suspect = self.is_log_suspect();
+        let verdict = Verdict::of(&license, &self.inner.lists.rules, keys, moment, is_suspect);
         if let Some(refusal) = verdict.refusal {
             return Err(refusal);
+        }
+        if let Some(log) = self.log() {
+            log.judge(&license)?;
         }
         if is_new {
             self.inner.lists.floor.raise(license.claims().iat);
@@ -172,7 +199,13 @@ impl Verifier {
         {
             return Ok(Genuine { license, snapshot, is_new: false });
         }
-        let payload = jws::open(token, Kind::LICENSE, |kid| self.key(&snapshot, kid, now))?;
+        let mut signer = Box::default();
+        let payload = jws::open(token, Kind::LICENSE, |kid| {
+            if self.inner.log.is_some() {
+                signer = kid.into();
+            }
+            self.key(&snapshot, kid, now)
+        })?;
         let claims = lists.rules.read(&payload, now)?;
         let status = claims.status.as_ref();
         let slot = status.and_then(|status| lists.slot(&status.status_list.uri));
@@ -180,7 +213,22 @@ impl Verifier {
         if let (Some(slot), Some(fetching)) = (&slot, &self.inner.fetching) {
             fetching.lists.want(slot);
         }
-        Ok(Genuine { license: LicenseContext::new(claims, slot), snapshot, is_new: true })
+        let imprint = self
+            .inner
+            .log
+            .as_ref()
+            .map(|_| Imprint { kid: signer, sha256: sha256_hex(token.as_bytes()).into() });
+        let license = LicenseContext::new(claims, slot, imprint);
+        #[cfg(feature = "fetch")]
+        if let Some(log) = self.fetching().and_then(|fetching| fetching.log.as_ref()) {
+            log.want(license.token_id());
+        }
+        Ok(Genuine { license, snapshot, is_new: true })
+    }
+
+    /// The license of a token that is genuine, whatever is to be said of it now.
+    pub(crate) fn genuine_license(&self, token: &str) -> Result<LicenseContext, VerifyError> {
+        self.genuine(token, self.moment().now).map(|genuine| genuine.license)
     }
 
     fn key<'k>(
@@ -243,6 +291,19 @@ impl Verifier {
     /// Replaces the keys, for an app that fetches them in its own way.
     pub fn replace_keys(&self, keys: KeySet) {
         self.inner.lists.keys.store(Arc::new(Snapshot::given(keys)));
+    }
+
+    pub(crate) fn log(&self) -> Option<&LogBook> {
+        self.inner.log.as_deref()
+    }
+
+    /// Whether proofs are fetched.
+    pub(crate) fn asks_the_log(&self) -> bool {
+        #[cfg(feature = "fetch")]
+        let asks = self.fetching().is_some_and(|fetching| fetching.log.is_some());
+        #[cfg(not(feature = "fetch"))]
+        let asks = false;
+        asks
     }
 
     pub(crate) fn inner(&self) -> &Inner {

@@ -11,6 +11,7 @@ use super::store::Stored;
 use crate::files;
 use crate::jws::Kind;
 use crate::keys::MAX_SET;
+use crate::log::{MAX_CHECKPOINT, MAX_PROOF};
 
 /// How long one request may take in all.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
@@ -37,6 +38,11 @@ pub(super) const KEY_SET: Wanted =
 
 pub(super) const STATUS_LIST: Wanted =
     Wanted { accept: cp_contracts::STATUS_LIST_MEDIA_TYPE, limit: Kind::STATUS_LIST.max };
+
+pub(super) const CHECKPOINT: Wanted = Wanted { accept: "text/plain", limit: MAX_CHECKPOINT };
+
+/// A proof, of inclusion or of consistency.
+pub(super) const PROOF: Wanted = Wanted { accept: "text/plain", limit: MAX_PROOF };
 
 pub(super) struct Source {
     agent: ureq::Agent,
@@ -113,6 +119,27 @@ impl Source {
         };
         self.max_age = max_age;
         Ok(answer)
+    }
+
+    /// Asks another URL of the same server: its answer, or none when it says that there is no such
+    /// thing.
+    pub(super) fn ask(&self, url: &str, wanted: Wanted) -> Result<Option<Vec<u8>>, String> {
+        let failed = |error: ureq::Error| format!("{url}: {error}");
+        let request = self.agent.get(url).header(header::ACCEPT, wanted.accept);
+        let mut response = request.call().map_err(failed)?;
+        match response.status() {
+            StatusCode::OK => {
+                let limit = u64::try_from(wanted.limit).unwrap_or(u64::MAX);
+                let body = response.body_mut().with_config().limit(limit).read_to_vec();
+                body.map(Some).map_err(failed)
+            }
+            // Not what a proxy says that wants a login, or that is asked too often.
+            StatusCode::BAD_REQUEST
+            | StatusCode::NOT_FOUND
+            | StatusCode::GONE
+            | StatusCode::UNPROCESSABLE_ENTITY => Ok(None),
+            status => Err(format!("{url}: answers {status}")),
+        }
     }
 
     /// How long the last answer is fresh.

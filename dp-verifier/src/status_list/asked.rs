@@ -1,4 +1,4 @@
-//! Waiting until a list has been asked for once.
+//! Waiting until something has been asked for once: a list, or a proof.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -6,7 +6,7 @@ use std::pin::Pin;
 use std::sync::atomic::Ordering::Release;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker};
+use std::task::{Context, Poll, Waker, ready};
 
 use super::Slot;
 
@@ -55,12 +55,18 @@ impl Asked {
 #[must_use = "nothing waits unless this is awaited"]
 pub struct StatusRefresh {
     pub(crate) slot: Option<Arc<Slot>>,
+    /// The proof that the token is in the log.
+    pub(crate) proof: Option<Arc<Asked>>,
 }
 
 impl Future for StatusRefresh {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        self.slot.as_ref().map_or(Poll::Ready(()), |slot| slot.asked.poll(context))
+        let list = self.slot.as_ref().map(|slot| &slot.asked);
+        for asked in list.into_iter().chain(self.proof.as_deref()) {
+            ready!(asked.poll(context));
+        }
+        Poll::Ready(())
     }
 }

@@ -6,9 +6,9 @@ use cp_contracts::{StatusList, StatusListClaims};
 
 use crate::ErrorCode::{ClaimsInvalid, Expired};
 use crate::claims::is_date;
+use crate::crypto::PublicKey;
 use crate::json::document;
 use crate::jws::{self, Kind};
-use crate::rsa::PublicKey;
 use crate::{KeySet, VerifyError};
 
 /// The most bytes that the entries of a list may take: 16 times as many as a list of license tokens

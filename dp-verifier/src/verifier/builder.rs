@@ -17,6 +17,7 @@ use crate::files;
 use crate::import::Occasion;
 use crate::jws::Kind;
 use crate::keys::MAX_SET;
+use crate::log::{LogBook, MAX_PROOF};
 use crate::status_list::StatusLists;
 use crate::{Clock, ImportError, KeySet, KeySetError, SystemClock};
 
@@ -41,6 +42,8 @@ pub struct VerifierBuilder {
     strict_clock: bool,
     expiring: Option<Duration>,
     cache: Option<usize>,
+    log_key: Option<String>,
+    requires_inclusion: bool,
     #[cfg(feature = "fetch")]
     fetch: crate::fetch::FetchSettings,
 }
@@ -97,6 +100,9 @@ impl VerifierBuilder {
     /// With a state file, a file that is older than one that was taken is refused; the one that the
     /// app was started with before goes on being good, and newer ones may be
     /// [imported](Verifier::import) meanwhile.
+    ///
+    /// The proof that its token is in the [log](Self::log_key) is in the file, or in a file beside it
+    /// whose name is longer by `.tlog-proof`.
     pub fn bundle_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.bundle = Some(path.into());
         self
@@ -165,6 +171,30 @@ impl VerifierBuilder {
         self
     }
 
+    /// The public key of the issuer's log, as its `GET /api/v1/log/key` and `cp-server audit key`
+    /// tell it: `<origin>+<key id>+<base64>`. It must come by a way that is trusted, such as the
+    /// app's own configuration.
+    ///
+    /// From then on proofs are checked that come with tokens and license files, and the newest
+    /// checkpoint that was seen is remembered, in the [state file](Self::state_path) when there is
+    /// one. With a key set URL, the log is asked at the issuer's `/api/v1/log`, and a log that is
+    /// shorter than before or has another history is told by the state
+    /// [`LogAnomaly`](crate::LicenseState::LogAnomaly) and [`Verifier::log_health`].
+    pub fn log_key(mut self, vkey: impl Into<String>) -> Self {
+        self.log_key = Some(vkey.into());
+        self
+    }
+
+    /// Admits only licenses whose token is proved to be in the issuer's log, so that a stolen signing
+    /// key makes no license. Needs a [log key](Self::log_key).
+    ///
+    /// The proof comes with a license file or [`Verifier::verify_with_proof`]; with a key set URL, it
+    /// is fetched once for each token. Until it is there, the token is refused with `proof_missing`.
+    pub fn require_inclusion(mut self) -> Self {
+        self.requires_inclusion = true;
+        self
+    }
+
     /// Takes the time from elsewhere than the machine's clock.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
@@ -185,12 +215,17 @@ impl VerifierBuilder {
         if leeway > MAX_LEEWAY {
             return Err(BuildError::LeewayTooLong);
         }
+        let log_key = self.log_key.map(|vkey| vkey.parse()).transpose();
+        let log_key = log_key.map_err(BuildError::LogKey)?;
+        if self.requires_inclusion && log_key.is_none() {
+            return Err(BuildError::LogKey("is needed to require inclusion".to_owned()));
+        }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let floor = self.time_floor.unwrap_or(i64::MIN);
-        let floor = match self.state_path {
+        let floor = match &self.state_path {
             None => TimeFloor::new(floor),
-            Some(path) => TimeFloor::kept_in(&path, floor)
-                .map_err(|why| BuildError::StateFile { path, why })?,
+            Some(path) => TimeFloor::kept_in(path, floor)
+                .map_err(|why| BuildError::StateFile { path: path.clone(), why })?,
         };
         let kept = floor.memory().record().file;
         let kept = kept.map(|file| KeySet::of(&file.jwks)).transpose();
@@ -220,11 +255,18 @@ impl VerifierBuilder {
         #[cfg(feature = "fetch")]
         let keys = fetched.as_ref().map_or(keys, |fetched| Arc::clone(&fetched.keys));
         let lists = Arc::new(StatusLists::new(rules, keys, clock, floor));
+        let log = log_key.map(|key| LogBook::new(key, self.requires_inclusion, Arc::clone(&lists)));
+        let log = log.transpose().map_err(|why| BuildError::StateFile {
+            path: self.state_path.unwrap_or_default(),
+            why,
+        })?;
+        let log = log.map(Arc::new);
         #[cfg(feature = "fetch")]
-        let fetching = fetched.map(|fetched| fetched.with_lists(&lists)).transpose()?;
+        let fetching = fetched.map(|fetched| fetched.with(&lists, log.as_ref())).transpose()?;
         let verifier = Verifier {
             inner: Arc::new(Inner {
                 lists,
+                log,
                 is_strict: self.strict_clock,
                 pinned,
                 bundled_token: ArcSwapOption::empty(),
@@ -239,7 +281,13 @@ impl VerifierBuilder {
             let text = files::read(&path, Kind::LICENSE_FILE.max)
                 .map_err(|error| unreadable(error.to_string()))?;
             let text = String::from_utf8(text).map_err(|_| unreadable("is not text".to_owned()))?;
-            let taken = verifier.take_file(&text, bundle).map_err(ImportError);
+            let proof = match files::read(&files::beside(&path, ".tlog-proof"), MAX_PROOF) {
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => None,
+                read => Some(read.map_err(|error| unreadable(format!("its proof: {error}")))?),
+            };
+            let proof = proof.map(String::from_utf8).transpose();
+            let proof = proof.map_err(|_| unreadable("its proof is not text".to_owned()))?;
+            let taken = verifier.take_file(&text, proof.as_deref(), bundle).map_err(ImportError);
             taken.map_err(|error| BuildError::BundleRefused { path, error })?;
         }
         Ok(verifier)
@@ -286,6 +334,8 @@ pub enum BuildError {
         /// What is wrong with it.
         why: String,
     },
+    /// The log key is missing where inclusion is required, or cannot be read; says why.
+    LogKey(String),
     /// The key set is refused.
     KeySet(KeySetError),
     /// The key set URL cannot be used; says why.
@@ -312,6 +362,7 @@ impl fmt::Display for BuildError {
             Self::StateFile { path, why } => {
                 write!(f, "the state file {} {why}", path.display())
             }
+            Self::LogKey(why) => write!(f, "the log key {why}"),
             Self::KeySet(error) => error.fmt(f),
             #[cfg(feature = "fetch")]
             Self::KeysUrl(why) => write!(f, "the key set URL cannot be used: {why}"),

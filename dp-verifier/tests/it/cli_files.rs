@@ -7,6 +7,7 @@ use std::process::{Command, Output};
 use dp_verifier::cp_contracts::UsageReport;
 use serde_json::{Value, json};
 
+use crate::log::{Log, token};
 use crate::support::*;
 
 /// A directory with the files that were carried there.
@@ -49,6 +50,67 @@ fn said(output: &Output) -> Said {
     let words = String::from_utf8(output.stderr.clone()).unwrap();
     let line = serde_json::from_slice(&output.stdout).unwrap_or(Value::Null);
     (output.status.code(), line, words)
+}
+
+/// Proofs, with the token and by themselves; license files that bring theirs.
+#[test]
+fn a_token_is_checked_with_its_proof() {
+    let machine = Machine::new();
+    let mut log = Log::of(3);
+    let index = log.issue(&token());
+    let vkey = log.vkey();
+    let proof = machine.file("license.tlog-proof", &log.proof(index));
+    let key_file = machine.file("log.pub", &format!("{vkey}\n"));
+    let jwks = machine.file("jwks.json", &json!({ "keys": [KEY.jwk()] }).to_string());
+    let insist = ["--jwks", &jwks, "--log-key", &key_file, "--require-inclusion"];
+    let (status, line, words) = machine.run(&[&insist[..], &[&token()]].concat());
+    assert_eq!((status, &line["code"]), (Some(1), &json!("proof_missing")));
+    assert!(words.contains("log"), "{words}");
+    let (status, line, _) = machine.run(&[&insist[..], &["--proof", &proof, &token()]].concat());
+    assert_eq!((status, &line["license"]["state"]), (Some(0), &json!("valid")), "{line}");
+    // It is remembered.
+    let (status, ..) = machine.run(&[&insist[..], &[&token()]].concat());
+    assert_eq!(status, Some(0));
+    let other = KEY.token(&claims_with("/exp", json!(NOW + 999)));
+    let (status, line, _) = machine.run(&[&insist[..], &["--proof", &proof, &other]].concat());
+    assert_eq!((status, &line["code"]), (Some(1), &json!("proof_invalid")));
+
+    let (status, line, words) =
+        said(&machine.output(&["--log-key", &vkey, "--explain", "proof", &proof]));
+    assert_eq!(status, Some(0), "{words}");
+    let expected = json!({
+        "index": 3, "at": "2026-01-09T12:00:00.000000Z", "action": "bundles.issue",
+        "jti": claims()["jti"], "kid": "key-1", "tree_size": 4,
+        "token_sha256": line["proof"]["token_sha256"], "root": line["proof"]["root"],
+    });
+    assert_eq!(line, json!({ "ok": true, "proof": expected }));
+    assert!(words.contains("entry 3 of a log of 4 entries"), "{words}");
+    let broken = machine.file("broken", "c2sp.org/tlog-proof@v1\n");
+    let (status, line, _) = said(&machine.output(&["--log-key", &vkey, "proof", &broken]));
+    assert_eq!((status, &line["code"]), (Some(1), &json!("proof_invalid")));
+    for bad in [
+        &["proof", &proof][..],
+        &["--log-key", &vkey, "proof"],
+        &["--log-key", "a+b+c", "proof", &proof],
+        &["--log-key", "nothing", "proof", &proof],
+        &["--proof", &proof, "x"],
+    ] {
+        assert_eq!(machine.output(bad).status.code(), Some(2), "{bad:?}");
+    }
+
+    // A license file brings its own.
+    let machine = Machine::new();
+    let mut claims = file_claims(1, &[&KEY]);
+    claims["token"] = json!(token());
+    let without = machine.file("without.lic", &KEY.file(&claims));
+    claims["proof"] = json!(log.proof(index));
+    claims["checkpoint"] = json!(log.checkpoint());
+    let with = machine.file("with.lic", &KEY.file(&claims));
+    let insist = ["--log-key", &vkey, "--require-inclusion", "bundle"];
+    let (status, line, _) = machine.run(&[&insist[..], &[&without]].concat());
+    assert_eq!((status, &line["code"]), (Some(1), &json!("proof_missing")));
+    let (status, line, _) = machine.run(&[&insist[..], &[&with]].concat());
+    assert_eq!((status, &line["ok"]), (Some(0), &json!(true)), "{line}");
 }
 
 fn bundle() -> String {

@@ -65,7 +65,7 @@ impl ControlPlane {
     }
 }
 
-fn wait_for(future: impl Future<Output = ()>) {
+pub(crate) fn wait_for(future: impl Future<Output = ()>) {
     struct Unpark(Thread);
     impl Wake for Unpark {
         fn wake(self: Arc<Self>) {

@@ -21,10 +21,13 @@ mod differential;
 mod fetch;
 #[cfg(feature = "fetch")]
 mod fetch_lists;
+#[cfg(feature = "fetch")]
+mod fetch_log;
 mod form;
 mod key_sets;
 mod license;
 mod license_files;
+mod log;
 mod precedence;
 mod properties;
 mod reports;

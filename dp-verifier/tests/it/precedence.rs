@@ -14,8 +14,18 @@ const EXP: i64 = 10_000_000;
 const DAY: i64 = 86_400;
 
 /// The documented order.
-const ORDER: [LicenseState; 9] =
-    [Valid, Expiring, Grace, Stale, ClockAnomaly, Expired, NotYetValid, Suspended, Revoked];
+const ORDER: [LicenseState; 10] = [
+    Valid,
+    Expiring,
+    Grace,
+    Stale,
+    LogAnomaly,
+    ClockAnomaly,
+    Expired,
+    NotYetValid,
+    Suspended,
+    Revoked,
+];
 
 #[test]
 fn the_order_is_as_documented() {

@@ -12,6 +12,7 @@ use serde_json::Number;
 /// One JSON object is printed per token or file, in order:
 ///   {"ok":true,"license":{"state":"valid",…}}
 ///   {"ok":true,"file":{"seq":2,…}}
+///   {"ok":true,"proof":{"index":17,…}}
 ///   {"ok":false,"code":"expired","detail":"expired 12 s ago"}
 ///
 /// Exit status: 0 when every token is valid and the file was taken, 1 when one or more are refused,
@@ -22,13 +23,15 @@ use serde_json::Number;
 pub(crate) struct Args {
     /// The token; `-` or nothing reads tokens from standard input, one per line. Or one of the words
     /// `bundle` (check the token of a license file), `import` (take a license file into the state
-    /// file) and `report` (make the next usage report).
-    #[arg(value_name = "TOKEN|bundle|import|report")]
+    /// file), `proof` (check a proof that a token is in the issuer's log, by --log-key alone) and
+    /// `report` (make the next usage report).
+    #[arg(value_name = "TOKEN|bundle|import|proof|report")]
     pub(crate) word: Option<OsString>,
 
-    /// The license file of `bundle` and `import`. Without --jwks it must be signed by a key that an
-    /// earlier file in the state file has led to; the first file is trusted as it is.
-    #[arg(value_name = "LICENSE_FILE")]
+    /// The license file of `bundle` and `import`, or the file of `proof`. Without --jwks a license
+    /// file must be signed by a key that an earlier file in the state file has led to; the first file
+    /// is trusted as it is.
+    #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
 
     /// The issuer's key set (JWKS): a file, or an https URL (http on this machine).
@@ -40,11 +43,11 @@ pub(crate) struct Args {
     pub(crate) ca: Option<PathBuf>,
 
     /// The issuer that tokens must name, exactly: the control plane's base URL.
-    #[arg(long, required_unless_present = "output")]
+    #[arg(long)]
     pub(crate) issuer: Option<String>,
 
     /// The audience that tokens must name, exactly.
-    #[arg(long, required_unless_present = "output")]
+    #[arg(long)]
     pub(crate) audience: Option<String>,
 
     /// The file that remembers keys, status lists and the numbers of files and reports, so that
@@ -55,6 +58,20 @@ pub(crate) struct Args {
     /// A status list token, in a file, to be taken before anything is checked.
     #[arg(long, value_name = "FILE")]
     pub(crate) status_list: Option<PathBuf>,
+
+    /// The public key of the issuer's log, `<origin>+<key id>+<base64>`, or a file with it. With a
+    /// --jwks URL, the log is watched too.
+    #[arg(long, value_name = "KEY|FILE")]
+    pub(crate) log_key: Option<String>,
+
+    /// Refuse every token that is not proved to be in the issuer's log. With a --jwks URL, proofs are
+    /// fetched.
+    #[arg(long, requires = "log_key")]
+    pub(crate) require_inclusion: bool,
+
+    /// The proof (`.tlog-proof`) of the one token that is checked.
+    #[arg(long, value_name = "FILE", requires = "log_key")]
+    pub(crate) proof: Option<PathBuf>,
 
     /// A counter of the usage report, once for each metric.
     #[arg(long, value_name = "NAME=VALUE", value_parser = counter, requires = "output")]
@@ -84,6 +101,7 @@ const EXAMPLES: &str = "Examples:
       --audience data-plane --explain - < tokens.txt
   dp-verify --issuer https://cp.example --audience data-plane --state state.json bundle license.lic
   dp-verify --issuer https://cp.example --audience data-plane --state state.json import refresh.lic
+  dp-verify --log-key log.pub proof license.tlog-proof
   dp-verify --state state.json --counter api_calls=120 --counter hours=1.5 -o report.json report";
 
 /// What is to be done.
@@ -96,6 +114,8 @@ pub(crate) enum Task<'a> {
     Bundle,
     /// Take a license file.
     Import(&'a PathBuf),
+    /// Check a proof.
+    Proof(&'a PathBuf, &'a str),
     /// Make a usage report.
     Report,
 }
@@ -104,12 +124,21 @@ impl Args {
     /// The task, or why the words do not make sense together.
     pub(crate) fn task(&self) -> Result<Task<'_>, &'static str> {
         let word = self.word.as_ref();
+        let is_of_tokens = !matches!(word.and_then(|word| word.to_str()), Some("proof" | "report"));
+        if is_of_tokens && (self.issuer.is_none() || self.audience.is_none()) {
+            return Err("--issuer and --audience are needed: what tokens must name");
+        }
         match (word.and_then(|word| word.to_str()), &self.file) {
             (Some("bundle"), Some(_)) => Ok(Task::Bundle),
             (Some("import"), Some(_)) if self.state.is_none() => {
                 Err("`import` needs --state: what would take the file otherwise?")
             }
             (Some("import"), Some(file)) => Ok(Task::Import(file)),
+            (Some("proof"), Some(file)) => match &self.log_key {
+                Some(key) => Ok(Task::Proof(file, key)),
+                None => Err("`proof` needs --log-key"),
+            },
+            (Some("proof"), None) => Err("the file with the proof is missing"),
             (Some("bundle" | "import"), None) => Err("the license file is missing"),
             (Some("report"), None) if self.output.is_some() => Ok(Task::Report),
             (Some("report"), None) => Err("`report` needs --state and -o"),

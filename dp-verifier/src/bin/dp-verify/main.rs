@@ -16,8 +16,8 @@ use std::thread::{self, Thread};
 
 use clap::Parser;
 use dp_verifier::{
-    BuildError, ErrorCode, ImportError, ImportedFile, LicenseContext, LicenseState, Verifier,
-    usage_report,
+    BuildError, ErrorCode, ImportError, ImportedFile, LicenseContext, LicenseState, LogKey,
+    LogProof, Verifier, VerifyError, usage_report,
 };
 use serde::Serialize;
 
@@ -39,7 +39,13 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
     if let (Task::Report, Some(state), Some(output)) = (task, &args.state, &args.output) {
         return report(args, state, output);
     }
-    let keys = verifier(args).map_err(|error| error.to_string())?;
+    if let Task::Proof(file, key) = task {
+        let key: LogKey = log_key(key)?.parse().map_err(|why| format!("the log key {why}"))?;
+        let proof = key.proof(&read(file)?).map(Accepted::Proof).map_err(Refusal::from);
+        let printed = print(&mut io::stdout().lock(), [proof], args.explain);
+        return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
+    }
+    let keys = verifier(args)?.map_err(|error| error.to_string())?;
     if let Err(Refusal { detail, .. }) = &keys {
         eprintln!("dp-verify: {detail}");
     }
@@ -50,14 +56,15 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
         let refused = Checked::Err(error.into());
         return print(&mut output, [refused], args.explain).map(|_| 1).map_err(in_writing);
     }
-    let check = |line: &[u8]| check(&keys, args.now, line);
+    let proof = args.proof.as_deref().map(read).transpose()?;
+    let check = |line: &[u8]| check(&keys, args.now, proof.as_deref(), line);
     let printed = match (task, &keys) {
         (Task::Import(file), Ok(verifier)) => {
             let taken = verifier.import(&read(file)?);
             let taken = taken.map(Accepted::File).map_err(Refusal::from);
             print(&mut output, [taken], args.explain)
         }
-        (Task::Bundle | Task::Import(_) | Task::Report, _) => {
+        (Task::Bundle | Task::Import(_) | Task::Proof(..) | Task::Report, _) => {
             let token = keys.as_ref().ok().and_then(Verifier::bundled_token).unwrap_or_default();
             print(&mut output, [check(token.as_bytes())], args.explain)
         }
@@ -82,6 +89,16 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// A log's key, which is given itself or as a file.
+fn log_key(given: &str) -> Result<String, String> {
+    // Base64 has slashes too, but a path has no plus and eight digits.
+    match given.parse::<LogKey>() {
+        Ok(_) => Ok(given.to_owned()),
+        Err(why) if given.contains('+') => Err(format!("the log key {why}")),
+        Err(_) => read(Path::new(given)).map(|text| text.trim_end().to_owned()),
+    }
+}
+
 /// Makes the next usage report.
 fn report(args: &Args, state: &Path, output: &Path) -> Result<u8, String> {
     let failed = |error: io::Error| format!("{}: {error}", output.display());
@@ -103,10 +120,15 @@ fn report(args: &Args, state: &Path, output: &Path) -> Result<u8, String> {
 type Keys = Result<Verifier, Refusal>;
 
 /// Fails when the command line cannot be used.
-fn verifier(args: &Args) -> Result<Keys, BuildError> {
+fn verifier(args: &Args) -> Result<Result<Keys, BuildError>, String> {
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
     let builder = Verifier::builder().issuer(text(&args.issuer)).audience(text(&args.audience));
     let builder = builder.leeway(args.leeway);
+    let builder = match &args.log_key {
+        Some(key) => builder.log_key(log_key(key)?),
+        None => builder,
+    };
+    let builder = if args.require_inclusion { builder.require_inclusion() } else { builder };
     let builder = match args.now {
         Some(now) => builder.clock(move || now),
         None => builder,
@@ -131,7 +153,7 @@ fn verifier(args: &Args) -> Result<Keys, BuildError> {
         None => builder,
     };
     let unavailable = |detail| Refusal { code: ErrorCode::KeysUnavailable, detail };
-    match builder.build() {
+    Ok(match builder.build() {
         Ok(verifier) => match verifier.keys_health() {
             Some(health) if health.fetched_at.is_none() => {
                 let why = health.last_error.unwrap_or_else(|| "there are no keys".to_owned());
@@ -146,7 +168,7 @@ fn verifier(args: &Args) -> Result<Keys, BuildError> {
             | BuildError::BundleFile { .. }),
         ) => Ok(Err(unavailable(error.to_string()))),
         Err(error) => Err(error),
-    }
+    })
 }
 
 type Checked = Result<Accepted, Refusal>;
@@ -154,6 +176,7 @@ type Checked = Result<Accepted, Refusal>;
 enum Accepted {
     License(LicenseContext),
     File(ImportedFile),
+    Proof(LogProof),
 }
 
 #[derive(Clone)]
@@ -162,26 +185,37 @@ struct Refusal {
     detail: String,
 }
 
+impl From<VerifyError> for Refusal {
+    fn from(error: VerifyError) -> Self {
+        Self { code: error.code(), detail: error.detail().to_owned() }
+    }
+}
+
 impl From<ImportError> for Refusal {
     fn from(error: ImportError) -> Self {
         Self { code: error.code(), detail: error.detail().to_owned() }
     }
 }
 
-fn check(keys: &Keys, now: Option<i64>, line: &[u8]) -> Checked {
+fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[u8]) -> Checked {
     let verifier = keys.as_ref().map_err(Refusal::clone)?;
     // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
     let token = std::str::from_utf8(line).unwrap_or("\u{fffd}");
     if verifier.keys_health().is_some() {
         wait_for(verifier.refresh_status(token));
     }
+    if let Some(proof) = proof {
+        // What it says of the times is not asked for; a proof that does not hold is.
+        match verifier.verify_with_proof(token, proof) {
+            Err(error) if error.state().is_none() => return Err(error.into()),
+            _ => {}
+        }
+    }
     let checked = match now {
         Some(now) => verifier.verify_at(token, now),
         None => verifier.verify(token),
     };
-    let refused =
-        checked.map_err(|error| Refusal { code: error.code(), detail: error.detail().to_owned() });
-    refused.map(Accepted::License)
+    checked.map(Accepted::License).map_err(Refusal::from)
 }
 
 /// Waits on this thread.
@@ -205,6 +239,7 @@ fn wait_for(future: impl Future<Output = ()>) {
 enum Record<'a> {
     Valid { ok: bool, license: &'a LicenseContext },
     Taken { ok: bool, file: &'a ImportedFile },
+    Logged { ok: bool, proof: &'a LogProof },
     Refused { ok: bool, code: ErrorCode, detail: &'a str },
 }
 
@@ -213,6 +248,7 @@ impl<'a> From<&'a Checked> for Record<'a> {
         match result {
             Ok(Accepted::License(license)) => Self::Valid { ok: true, license },
             Ok(Accepted::File(file)) => Self::Taken { ok: true, file },
+            Ok(Accepted::Proof(proof)) => Self::Logged { ok: true, proof },
             Err(Refusal { code, detail }) => Self::Refused { ok: false, code: *code, detail },
         }
     }
@@ -249,6 +285,15 @@ fn in_words(result: &Checked) -> String {
             };
             return format!("File {} is taken. {what}, new keys, {list}.", file.seq);
         }
+        Ok(Accepted::Proof(proof)) => {
+            return format!(
+                "{} at {} is entry {} of a log of {} entries.",
+                proof.action(),
+                proof.at(),
+                proof.index(),
+                proof.checkpoint().size(),
+            );
+        }
         Err(Refusal { code, detail }) => {
             return format!("Refused ({code}): {detail}. {}", code.advice());
         }
@@ -260,6 +305,10 @@ fn in_words(result: &Checked) -> String {
         LicenseState::Stale => {
             "Valid, as far as can be told without a recent status list: let this machine reach the \
              control plane, or import a license file"
+        }
+        LicenseState::LogAnomaly => {
+            "Valid, but the issuer's log contradicts what was seen of it: ask the vendor, and keep the \
+             state file"
         }
         LicenseState::ClockAnomaly => "Valid, but this machine's clock is behind: set it",
         other => other.as_str(),

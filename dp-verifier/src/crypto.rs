@@ -1,8 +1,10 @@
-//! RSASSA-PKCS1-v1_5 with SHA-256, and SHA-256: the one place that knows the cryptographic backend.
+//! RSASSA-PKCS1-v1_5 with SHA-256, Ed25519, and SHA-256: the one place that knows the cryptographic
+//! backend.
 
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 mod backend {
     pub(super) use ring::digest;
+    pub(super) use ring::signature::{ED25519, UnparsedPublicKey};
     use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
 
     #[derive(Debug)]
@@ -25,6 +27,7 @@ mod backend {
 #[cfg(feature = "aws-lc-rs")]
 mod backend {
     pub(super) use aws_lc_rs::digest;
+    pub(super) use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
     use aws_lc_rs::signature::{
         ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     };
@@ -47,10 +50,28 @@ mod backend {
 
 pub(crate) use backend::PublicKey;
 
+/// Whether an Ed25519 signature (RFC 8032) over this message is by this key.
+pub(crate) fn ed25519_verifies(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
+    let key = backend::UnparsedPublicKey::new(&backend::ED25519, key);
+    key.verify(message, signature).is_ok()
+}
+
+/// SHA-256 of some bytes after others.
+pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
+    let mut context = backend::digest::Context::new(&backend::digest::SHA256);
+    parts.iter().for_each(|part| context.update(part));
+    // It has 32 bytes: the name says so.
+    context.finish().as_ref().try_into().unwrap_or_default()
+}
+
 /// SHA-256 in lower-case hex.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
-    let digest = backend::digest::digest(&backend::digest::SHA256, bytes);
-    digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&sha256(&[bytes]))
+}
+
+/// Bytes in lower-case hex.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[cfg(not(any(feature = "ring", feature = "aws-lc-rs")))]

@@ -1,0 +1,350 @@
+//! The issuer's log from its URLs, by a thread of its own: proofs of tokens, and that the log only
+//! ever grows.
+//!
+//! The thread learns of a token when its signature holds; nothing else opens a connection. One
+//! thread, so one request at a time. A token is asked for once, and again after the cooldown while
+//! there is no proof of it; the checkpoint when its copy is no longer fresh.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+use ureq::tls::TlsConfig;
+use uuid::Uuid;
+
+use super::FetchError;
+use super::source::{Answer, CHECKPOINT, PROOF, Source};
+use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
+use crate::log::{Checkpoint, Found, Link, LogBook, LogProof};
+use crate::status_list::Asked;
+use crate::{ErrorCode, Verifier, VerifyError};
+
+/// How many tokens may wait to be asked for. Each has a good signature, so there are never many.
+const MAX_WANTED: usize = 1_000;
+
+impl Verifier {
+    /// Asks the issuer's log now whether it extends what was seen of it, and waits for the outcome,
+    /// for seconds if need be; does nothing without a [log key](crate::VerifierBuilder::log_key) or
+    /// when the keys do not come from a URL.
+    ///
+    /// # Errors
+    ///
+    /// [`FetchError`] when the log could not be asked, or contradicts what was seen:
+    /// [`log_health`](Self::log_health) tells which.
+    pub fn refresh_log(&self) -> Result<(), FetchError> {
+        let fetcher = self.fetching().and_then(|fetching| fetching.log.as_ref());
+        let Some(fetcher) = fetcher else { return Ok(()) };
+        fetcher.shared.refresh_now();
+        let health = self.log_health();
+        let error = health.and_then(|health| {
+            let anomaly = health.anomaly.map(|anomaly| anomaly.error().to_string());
+            anomaly.or(health.last_error)
+        });
+        error.map_or(Ok(()), |error| Err(FetchError(error)))
+    }
+}
+
+/// The verifier's end of the thread. Dropping it ends the thread.
+pub(crate) struct LogFetcher {
+    shared: Arc<Shared>,
+    log: Arc<LogBook>,
+    cooldown: Duration,
+}
+
+impl LogFetcher {
+    pub(super) fn start(
+        log: &Arc<LogBook>,
+        issuer: &str,
+        tls: Option<TlsConfig>,
+        cooldown: Duration,
+    ) -> Result<Self, String> {
+        let base = format!("{}/api/v1/log", issuer.strip_suffix('/').unwrap_or(issuer));
+        let source = Source::new(&format!("{base}/checkpoint"), tls, CHECKPOINT)
+            .map_err(|why| format!("{base}: {why}"))?;
+        let shared =
+            Arc::new(Shared { state: Mutex::new(State::default()), changed: Condvar::new() });
+        let fetcher = Fetcher {
+            shared: Arc::clone(&shared),
+            log: Arc::downgrade(log),
+            base,
+            source,
+            cooldown,
+        };
+        let thread = std::thread::Builder::new().name("dp-verifier-log".to_owned());
+        thread
+            .spawn(move || fetcher.run())
+            .map_err(|error| format!("no thread can be started: {error}"))?;
+        Ok(Self { shared, log: Arc::clone(log), cooldown })
+    }
+
+    /// Asks for the proof of a genuine token, when that was not done, or some time ago in vain.
+    pub(crate) fn want(&self, jti: Uuid) {
+        if !self.log.is_required {
+            return;
+        }
+        let mut state = self.shared.state();
+        // Under the lock, so that only one caller asks.
+        match self.log.found(jti) {
+            Some(Found::Proof(_) | Found::Asked(_)) => return,
+            Some(Found::Refused(_)) => {
+                let is_early = |since: &Instant| since.elapsed() < self.cooldown;
+                if state.failed.iter().any(|(of, since)| *of == jti && is_early(since)) {
+                    return;
+                }
+            }
+            None => {}
+        }
+        if state.is_over || state.wanted.len() >= MAX_WANTED {
+            return;
+        }
+        let asked = Arc::new(Asked::default());
+        asked.claim();
+        self.log.note(jti, Found::Asked(Arc::clone(&asked)));
+        state.wanted.push_back((jti, asked));
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Drop for LogFetcher {
+    fn drop(&mut self) {
+        self.shared.state().is_over = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    /// Tokens that the thread has not asked for yet.
+    wanted: VecDeque<(Uuid, Arc<Asked>)>,
+    /// Tokens that were asked for in vain lately, and when.
+    failed: VecDeque<(Uuid, Instant)>,
+    /// How often the checkpoint was demanded at once, and how many of these demands are met.
+    demanded: u64,
+    met: u64,
+    is_over: bool,
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Nothing that holds the lock leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn refresh_now(&self) {
+        let mut state = self.state();
+        state.demanded = state.demanded.saturating_add(1);
+        let demand = state.demanded;
+        self.changed.notify_all();
+        let is_early = |state: &mut State| state.met < demand && !state.is_over;
+        drop(self.changed.wait_while(state, is_early));
+    }
+}
+
+/// What the thread does next.
+enum Job {
+    Proof(Uuid, Arc<Asked>),
+    /// The checkpoint, which meets so many demands.
+    Checkpoint(u64),
+}
+
+/// The thread's own.
+struct Fetcher {
+    shared: Arc<Shared>,
+    /// Not held, so that a verifier that is dropped leaves its state file at once.
+    log: Weak<LogBook>,
+    base: String,
+    source: Source,
+    cooldown: Duration,
+}
+
+/// Why something that was shown is not taken.
+enum Refusal {
+    /// The log could not be asked.
+    Failed(String),
+    /// It contradicts itself, or the answer is wrong.
+    Refused(VerifyError),
+}
+
+impl From<String> for Refusal {
+    fn from(why: String) -> Self {
+        Self::Failed(why)
+    }
+}
+
+impl From<VerifyError> for Refusal {
+    fn from(error: VerifyError) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl Refusal {
+    fn into_text(self) -> String {
+        match self {
+            Self::Failed(why) => why,
+            Self::Refused(error) => error.to_string(),
+        }
+    }
+}
+
+impl Fetcher {
+    fn run(mut self) {
+        let mut due = Instant::now();
+        while let Some(job) = self.next(due) {
+            let Some(log) = self.log.upgrade() else { return };
+            match job {
+                Job::Proof(jti, asked) => self.look_for(&log, jti, &asked),
+                Job::Checkpoint(demand) => {
+                    let outcome = self.check(&log);
+                    let next = if outcome.is_ok() { self.source.max_age() } else { self.cooldown };
+                    log.tell(1, outcome.map(|()| true).map_err(Refusal::into_text));
+                    let now = Instant::now();
+                    due = now.checked_add(next).unwrap_or(now);
+                    let mut state = self.shared.state();
+                    state.met = state.met.max(demand);
+                    self.shared.changed.notify_all();
+                }
+            }
+        }
+    }
+
+    /// Waits until there is something to do; none when the verifier is gone.
+    fn next(&self, due: Instant) -> Option<Job> {
+        let mut state = self.shared.state();
+        loop {
+            if state.is_over {
+                return None;
+            }
+            if let Some((jti, asked)) = state.wanted.pop_front() {
+                return Some(Job::Proof(jti, asked));
+            }
+            let left = due.saturating_duration_since(Instant::now());
+            if left.is_zero() || state.met < state.demanded {
+                return Some(Job::Checkpoint(state.demanded));
+            }
+            let woken = self.shared.changed.wait_timeout(state, left);
+            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    /// Looks for the proof of one token, and tells whoever waits for it.
+    fn look_for(&self, log: &LogBook, jti: Uuid, asked: &Asked) {
+        let outcome = self.proof(log, jti);
+        let failure = match outcome {
+            Ok(()) => None,
+            Err(Refusal::Failed(why)) => {
+                log.tell(1, Err(why));
+                let detail = "the issuer's log could not be asked for the proof";
+                Some(VerifyError::new(ProofMissing, detail))
+            }
+            Err(Refusal::Refused(error)) => Some(error),
+        };
+        match failure {
+            None => log.tell(1, Ok(false)),
+            Some(error) => {
+                let mut state = self.shared.state();
+                state.failed.retain(|(of, since)| *of != jti && since.elapsed() < self.cooldown);
+                if state.failed.len() >= MAX_WANTED {
+                    state.failed.pop_front();
+                }
+                state.failed.push_back((jti, Instant::now()));
+                log.note(jti, Found::Refused(error));
+            }
+        }
+        asked.end();
+    }
+
+    fn proof(&self, log: &LogBook, jti: Uuid) -> Result<(), Refusal> {
+        let url = format!("{}/proof?jti={jti}", self.base);
+        let Some(body) = self.source.ask(&url, PROOF)? else {
+            let detail = "the issuer's log has no token of this id";
+            return Err(VerifyError::new(NotLogged, detail).into());
+        };
+        let text = String::from_utf8(body).map_err(|_| format!("{url}: is not UTF-8"))?;
+        let proof: LogProof = log.key.proof(&text)?;
+        if proof.jti() != Some(jti) {
+            return Err(VerifyError::new(ErrorCode::ProofInvalid, "it is of another token").into());
+        }
+        let link = self.link(log, proof.checkpoint())?;
+        Ok(log.take(Arc::new(proof), link)?)
+    }
+
+    /// Asks for the checkpoint, and whether it extends what was seen.
+    fn check(&mut self, log: &LogBook) -> Result<(), Refusal> {
+        let (text, etag) = match self.source.fetch()? {
+            Answer::Unchanged => (self.source.last_good().unwrap_or_default().to_vec(), None),
+            Answer::Body { body, etag } => (body, etag),
+        };
+        let shown = std::str::from_utf8(&text).map_err(|_| "is not UTF-8".to_owned())?;
+        let shown = log.key.checkpoint(shown)?;
+        let link = self.link(log, &shown)?;
+        log.update(|kept, key, now| kept.see(key, &shown, link, now))?;
+        if etag.is_some() {
+            self.source.remember(text, etag);
+        }
+        Ok(())
+    }
+
+    /// Has the log prove that what it shows hangs together with what was seen.
+    fn link(&self, log: &LogBook, shown: &Checkpoint) -> Result<Link, Refusal> {
+        let kept = log.kept();
+        let Some(newest) = kept.newest(&log.key) else { return Ok(Link::Proved) };
+        if shown.size() >= newest.size() {
+            self.extends(log, &newest, shown, &newest)?;
+            // What came without a network may have passed over an older one.
+            if let Some(linked) = kept.linked(&log.key).filter(|linked| *linked != newest) {
+                self.extends(log, &linked, shown, &linked)?;
+            }
+        } else {
+            // An older copy, of a proof or a cache, or a log that has lost its end.
+            self.extends(log, shown, &newest, &newest)?;
+        }
+        Ok(Link::Proved)
+    }
+
+    /// Has the log prove that `long` extends `short`; `seen` is the one of them that was seen before.
+    fn extends(
+        &self,
+        log: &LogBook,
+        short: &Checkpoint,
+        long: &Checkpoint,
+        seen: &Checkpoint,
+    ) -> Result<(), Refusal> {
+        let shown = if std::ptr::eq(seen, short) { long } else { short };
+        let contradicted = |code: ErrorCode| {
+            let told = log.update(|kept, _, now| Err(kept.contradicted(code, seen, shown, now)));
+            told.err().map_or(Refusal::Failed(String::new()), Refusal::Refused)
+        };
+        let proof = if short.size() == long.size() || short.size() == 0 {
+            String::new()
+        } else {
+            let (from, to) = (short.size(), long.size());
+            let url = format!("{}/consistency?from={from}&to={to}", self.base);
+            match self.source.ask(&url, PROOF)? {
+                Some(body) => String::from_utf8(body).map_err(|_| format!("{url}: is no text"))?,
+                // It does not know what it has signed itself.
+                None if std::ptr::eq(seen, long) => return Err(contradicted(LogRolledBack)),
+                None => return Err(Refusal::Failed(format!("{url}: there is no such range"))),
+            }
+        };
+        match short.is_extended_by(long, &proof) {
+            Some(true) => Ok(()),
+            Some(false) => Err(contradicted(SplitView)),
+            None => Err(Refusal::Failed(format!("{}: a proof is not a list of hashes", self.base))),
+        }
+    }
+}
+
+/// Whoever waits for a proof shall not wait for a thread that is gone.
+impl Drop for Fetcher {
+    fn drop(&mut self) {
+        let mut state = self.shared.state();
+        state.is_over = true;
+        state.wanted.drain(..).for_each(|(_, asked)| asked.end());
+        self.shared.changed.notify_all();
+    }
+}

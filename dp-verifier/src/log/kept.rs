@@ -1,0 +1,245 @@
+//! What is remembered of a log over restarts.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{Checkpoint, LogKey, LogProof};
+use crate::ErrorCode::{self, LogRolledBack, SplitView};
+use crate::VerifyError;
+
+/// How many proofs are kept, and how many bytes of them: those of the newest entries.
+const MAX_PROOFS: usize = 64;
+const MAX_BYTES: usize = 1024 * 1024;
+
+/// What is known of how a checkpoint and the newest one that was seen hang together.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    /// Nothing: it came without a network.
+    Unknown,
+    /// The log has proved that the longer one extends the shorter one.
+    Proved,
+}
+
+/// How a log contradicts itself, with the evidence: two texts that it has signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct LogAnomaly {
+    /// `log_rolled_back` or `split_view`.
+    pub code: ErrorCode,
+    /// When it was noticed, in seconds since 1970-01-01T00:00:00Z.
+    pub at: i64,
+    /// What was seen before.
+    pub seen: Checkpoint,
+    /// What was shown then.
+    pub shown: Checkpoint,
+}
+
+impl LogAnomaly {
+    pub(crate) fn error(&self) -> VerifyError {
+        let (seen, shown) = (self.seen.size(), self.shown.size());
+        let detail = match self.code {
+            LogRolledBack => format!("the log has {shown} entries, and {seen} were seen before"),
+            _ => format!(
+                "the log of {shown} entries does not agree with the one of {seen} that was seen before"
+            ),
+        };
+        VerifyError::new(self.code, detail)
+    }
+}
+
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeptLog {
+    /// Whose it is: the verifier key.
+    key: String,
+    /// The newest checkpoint that was seen, its size and its text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    newest: Option<Seen>,
+    /// The newest one that is known to extend all before it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    linked: Option<Seen>,
+    /// By `jti`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    proofs: BTreeMap<Uuid, KeptProof>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    anomaly: Option<KeptAnomaly>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    size: u64,
+    checkpoint: String,
+}
+
+impl Seen {
+    fn of(checkpoint: &Checkpoint) -> Self {
+        Self { size: checkpoint.size(), checkpoint: checkpoint.text().to_owned() }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptProof {
+    index: u64,
+    proof: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct KeptAnomaly {
+    is_split: bool,
+    at: i64,
+    seen: String,
+    shown: String,
+}
+
+impl KeptLog {
+    pub(super) fn of(key: &LogKey) -> Self {
+        Self { key: key.to_string(), ..Self::default() }
+    }
+
+    pub(super) fn is_of(&self, key: &LogKey) -> bool {
+        self.key == key.to_string()
+    }
+
+    /// What either knows. Of another log's, what is ours stays.
+    pub(crate) fn merge(&mut self, other: Self) {
+        if self.key != other.key {
+            return;
+        }
+        for (ours, its) in [(&mut self.newest, other.newest), (&mut self.linked, other.linked)] {
+            let is_newer = |its: &Seen| ours.as_ref().is_none_or(|ours| ours.size < its.size);
+            if let Some(its) = its.filter(is_newer) {
+                *ours = Some(its);
+            }
+        }
+        let is_worse = |its: &KeptAnomaly| {
+            self.anomaly.as_ref().is_none_or(|ours| its.is_split && !ours.is_split)
+        };
+        if let Some(its) = other.anomaly.filter(is_worse) {
+            self.anomaly = Some(its);
+        }
+        for (jti, proof) in other.proofs {
+            self.proofs.entry(jti).or_insert(proof);
+        }
+        self.drop_oldest();
+    }
+
+    /// The proofs, when everything is as it was written.
+    pub(super) fn read(&self, key: &LogKey) -> Result<Vec<(Uuid, LogProof)>, String> {
+        let damaged = |error: VerifyError| format!("is damaged: {}", error.detail());
+        for seen in [&self.newest, &self.linked].into_iter().flatten() {
+            let checkpoint = key.checkpoint(&seen.checkpoint).map_err(damaged)?;
+            if checkpoint.size() != seen.size {
+                return Err("is damaged: a checkpoint is of another size".to_owned());
+            }
+        }
+        let proofs = self.proofs.iter().map(|(jti, kept)| {
+            let proof = key.proof(&kept.proof).map_err(damaged)?;
+            match proof.jti() == Some(*jti) {
+                true => Ok((*jti, proof)),
+                false => Err("is damaged: a proof is of another token".to_owned()),
+            }
+        });
+        proofs.collect()
+    }
+
+    pub(crate) fn newest(&self, key: &LogKey) -> Option<Checkpoint> {
+        key.checkpoint(&self.newest.as_ref()?.checkpoint).ok()
+    }
+
+    /// The newest one that is known to extend all before it.
+    #[cfg(feature = "fetch")]
+    pub(crate) fn linked(&self, key: &LogKey) -> Option<Checkpoint> {
+        key.checkpoint(&self.linked.as_ref()?.checkpoint).ok()
+    }
+
+    /// How the log contradicts itself.
+    pub(crate) fn anomaly(&self, key: &LogKey) -> Option<LogAnomaly> {
+        let kept = self.anomaly.as_ref()?;
+        Some(LogAnomaly {
+            code: if kept.is_split { SplitView } else { LogRolledBack },
+            at: kept.at,
+            seen: key.checkpoint(&kept.seen).ok()?,
+            shown: key.checkpoint(&kept.shown).ok()?,
+        })
+    }
+
+    /// Takes a proof. Refuses when it leads to another history than was seen, which is remembered.
+    pub(crate) fn admit(
+        &mut self,
+        key: &LogKey,
+        proof: &LogProof,
+        link: Link,
+        now: i64,
+    ) -> Result<(), VerifyError> {
+        self.see(key, proof.checkpoint(), link, now)?;
+        // Whatever a log that contradicts itself vouches for from now on is not believed.
+        if let Some(anomaly) = self.anomaly(key) {
+            return Err(anomaly.error());
+        }
+        if let Some(jti) = proof.jti() {
+            let kept = KeptProof { index: proof.index(), proof: proof.text().to_owned() };
+            self.proofs.insert(jti, kept);
+            self.drop_oldest();
+        }
+        Ok(())
+    }
+
+    /// Takes note of a checkpoint.
+    pub(crate) fn see(
+        &mut self,
+        key: &LogKey,
+        shown: &Checkpoint,
+        link: Link,
+        now: i64,
+    ) -> Result<(), VerifyError> {
+        let Some(newest) = self.newest(key) else {
+            self.newest = Some(Seen::of(shown));
+            self.linked = self.newest.clone();
+            return Ok(());
+        };
+        if shown.size() == newest.size() && shown.root() != newest.root() {
+            return Err(self.contradicted(SplitView, &newest, shown, now));
+        }
+        if shown.size() > newest.size() {
+            self.newest = Some(Seen::of(shown));
+        }
+        if link == Link::Proved && shown.size() >= newest.size() {
+            self.linked = self.newest.clone();
+            // The log is whole again: what was missing has come back.
+            self.anomaly.take_if(|anomaly| !anomaly.is_split);
+        }
+        Ok(())
+    }
+
+    /// Keeps the evidence; of a split view the first.
+    pub(crate) fn contradicted(
+        &mut self,
+        code: ErrorCode,
+        seen: &Checkpoint,
+        shown: &Checkpoint,
+        now: i64,
+    ) -> VerifyError {
+        let is_split = code == SplitView;
+        if self.anomaly.as_ref().is_none_or(|known| is_split && !known.is_split) {
+            let (seen, shown) = (seen.text().to_owned(), shown.text().to_owned());
+            self.anomaly = Some(KeptAnomaly { is_split, at: now, seen, shown });
+        }
+        LogAnomaly { code, at: now, seen: seen.clone(), shown: shown.clone() }.error()
+    }
+
+    fn drop_oldest(&mut self) {
+        let size = |proofs: &BTreeMap<Uuid, KeptProof>| {
+            proofs.values().map(|kept| kept.proof.len()).fold(0, usize::saturating_add)
+        };
+        while self.proofs.len() > MAX_PROOFS || size(&self.proofs) > MAX_BYTES {
+            let oldest = self.proofs.iter().min_by_key(|(_, kept)| kept.index);
+            let Some(oldest) = oldest.map(|(jti, _)| *jti) else { return };
+            self.proofs.remove(&oldest);
+        }
+    }
+}

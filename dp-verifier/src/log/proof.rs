@@ -1,0 +1,183 @@
+//! Proofs that an entry is in the log (C2SP tlog-proof), and the entry of a license token.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::{Serialize, Serializer};
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use super::merkle::{MAX_PATH, leaf_hash, root_of};
+use super::note::{MAX_CHECKPOINT, decimal, hash};
+use super::{Checkpoint, LogKey};
+use crate::ErrorCode::ProofInvalid;
+use crate::VerifyError;
+use crate::claims::object;
+use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
+use crate::license::Imprint;
+
+/// The largest proof, in bytes: entry, path and checkpoint.
+pub(crate) const MAX_PROOF: usize = MAX_CHECKPOINT + 16 * 1024;
+
+/// The largest entry, in bytes of base64.
+const MAX_EXTRA: usize = 8 * 1024;
+
+/// The version of entries that is understood.
+const ENTRY_VERSION: u64 = 1;
+
+/// An entry that is in a log whose checkpoint is signed.
+#[derive(Clone, Debug)]
+pub struct LogProof {
+    text: Box<str>,
+    entry: Entry,
+    checkpoint: Checkpoint,
+}
+
+/// An entry of the log. It says what was done to what, and of a license token which it is.
+#[derive(Clone, Debug)]
+struct Entry {
+    v: u64,
+    seq: u64,
+    at: String,
+    action: String,
+    jti: Option<Uuid>,
+    kid: Option<String>,
+    token_sha256: Option<String>,
+    #[expect(dead_code, reason = "read so that no name occurs twice")]
+    extra: Map<String, Value>,
+}
+
+object!(Entry {
+    v = "v",
+    seq = "seq",
+    at = "at",
+    action = "action",
+    jti = "jti",
+    kid = "kid",
+    token_sha256 = "token_sha256",
+});
+
+fn refused(why: &str) -> VerifyError {
+    VerifyError::new(ProofInvalid, format!("the proof {why}"))
+}
+
+impl LogKey {
+    /// Reads a proof: its entry is in the tree whose root this log has signed.
+    ///
+    /// # Errors
+    ///
+    /// `proof_invalid` when it is not well-formed, or does not hold.
+    pub fn proof(&self, text: &str) -> Result<LogProof, VerifyError> {
+        if text.len() > MAX_PROOF {
+            return Err(refused("has more than 80 KiB"));
+        }
+        let (head, checkpoint) = text.split_once("\n\n").ok_or(refused("has no checkpoint"))?;
+        let mut lines = head.split('\n');
+        if lines.next() != Some("c2sp.org/tlog-proof@v1") {
+            return Err(refused("is not a c2sp.org/tlog-proof@v1"));
+        }
+        let extra = lines.next().and_then(|line| line.strip_prefix("extra "));
+        let bytes = extra
+            .filter(|extra| extra.len() <= MAX_EXTRA)
+            .and_then(|extra| STANDARD.decode(extra).ok())
+            .ok_or(refused("brings no entry, or none of at most 6 KiB"))?;
+        let index = lines.next().and_then(|line| line.strip_prefix("index "));
+        let index = index.and_then(decimal).ok_or(refused("has no index"))?;
+        let mut path = Vec::new();
+        for line in lines {
+            if path.len() >= MAX_PATH {
+                return Err(refused("is longer than any tree is deep"));
+            }
+            path.push(hash(line).ok_or(refused("has a line that is not a hash"))?);
+        }
+        let checkpoint = self.checkpoint(checkpoint)?;
+        if root_of(leaf_hash(&bytes), index, checkpoint.size(), &path) != Some(*checkpoint.root()) {
+            return Err(refused("does not lead to the root of the checkpoint"));
+        }
+        // Nobody vouches for what the entry says before this line.
+        let entry: Entry =
+            document(&bytes).map_err(|fault| refused(&format!("has an entry that {fault}")))?;
+        if entry.v != ENTRY_VERSION || entry.seq != index {
+            return Err(refused("has an entry of another version or another place"));
+        }
+        Ok(LogProof { text: text.into(), entry, checkpoint })
+    }
+}
+
+/// Written as what the entry says, and the checkpoint's `tree_size` and `root` in base64.
+impl Serialize for LogProof {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        #[derive(Serialize)]
+        struct Record<'a> {
+            index: u64,
+            at: &'a str,
+            action: &'a str,
+            jti: Option<Uuid>,
+            kid: Option<&'a str>,
+            token_sha256: Option<&'a str>,
+            tree_size: u64,
+            root: String,
+        }
+        let Entry { seq, at, action, jti, kid, token_sha256, .. } = &self.entry;
+        Record {
+            index: *seq,
+            at,
+            action,
+            jti: *jti,
+            kid: kid.as_deref(),
+            token_sha256: token_sha256.as_deref(),
+            tree_size: self.checkpoint.size(),
+            root: STANDARD.encode(self.checkpoint.root()),
+        }
+        .serialize(serializer)
+    }
+}
+
+impl LogProof {
+    /// The number of the entry in the log; the first is 0.
+    #[must_use]
+    pub fn index(&self) -> u64 {
+        self.entry.seq
+    }
+
+    /// When it was done, RFC 3339.
+    #[must_use]
+    pub fn at(&self) -> &str {
+        &self.entry.at
+    }
+
+    /// What was done.
+    #[must_use]
+    pub fn action(&self) -> &str {
+        &self.entry.action
+    }
+
+    /// The `jti` of the license token; none when the entry is about something else.
+    #[must_use]
+    pub fn jti(&self) -> Option<Uuid> {
+        self.entry.jti
+    }
+
+    /// The checkpoint that the proof leads to.
+    #[must_use]
+    pub fn checkpoint(&self) -> &Checkpoint {
+        &self.checkpoint
+    }
+
+    /// The proof, as it was read.
+    #[must_use]
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+
+    /// Whether it is about exactly this token.
+    pub(crate) fn is_of(&self, jti: Uuid, token: &Imprint) -> Result<(), VerifyError> {
+        let Entry { jti: entry_jti, kid, token_sha256, .. } = &self.entry;
+        if *entry_jti != Some(jti) {
+            return Err(refused("is of another token"));
+        }
+        if (kid.as_deref(), token_sha256.as_deref()) != (Some(&*token.kid), Some(&*token.sha256)) {
+            return Err(refused("is of a token of the same id that is not this one"));
+        }
+        Ok(())
+    }
+}
