@@ -123,6 +123,12 @@ async fn owner(
 }
 
 async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organization> {
+    if !cx.caller.is_of_platform()
+        && let Some(field) = patch.of_the_vendor()
+    {
+        let detail = format!("{field}: only the platform's own callers change it.");
+        return Err(Error::new(ProblemCode::Forbidden, detail).at(field));
+    }
     let before = organizations::load(cx).await?.status;
     let organization = organizations::update(cx, patch).await?;
     if organization.status != before {

@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::service_tokens;
 use crate::App;
-use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, Permissions, Scope};
+use crate::kernel::caller::{Authenticate, Caller, CallerFuture, Permissions, Scope};
 use crate::kernel::error::Result;
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
 use crate::kernel::memory::{Generation, Memory};
@@ -133,8 +133,7 @@ impl Stored {
             Permissions::parse([code.as_str()]).map_or(set, |one| set.union(one))
         };
         let permissions = self.permissions.iter().fold(Permissions::NONE, known);
-        let (kind, id, name) = (CallerKind::ServiceToken, self.id.0, self.name);
-        Caller { kind, id, name, user: None, scope, permissions }
+        Caller::machine(self.id.0, self.name, scope, permissions)
     }
 }
 

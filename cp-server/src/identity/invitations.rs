@@ -21,6 +21,7 @@ use crate::kernel::ids::{InvitationId, OrganizationId, ProjectId, RoleId, UserId
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Open, Org};
+use crate::kernel::policy::Location;
 use crate::kernel::record::{Codes, Record};
 use crate::kernel::secret::{ShownOnce, hex, sha256};
 use crate::kernel::text::{Email, Prose};
@@ -149,6 +150,8 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
 async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<NewlyInvited>> {
     let role = roles::resolve(cx, cx.org, RoleScope::Organization, &new.role).await?;
     memberships::refuse_granting_ownership(&role.code)?;
+    let whole = Location::Organization(cx.org);
+    cx.caller.refuse_giving(role.lets(), whole, "role")?;
     let email_key = new.email.key();
     let sql = "SELECT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                               WHERE m.organization_id = $1 AND m.scope = 'organization'

@@ -10,8 +10,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::grants::permissions_of;
 use super::roles::{self, RoleScope};
 use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::caller::Permissions;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -167,14 +169,21 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     if before.role_code == roles::OWNER && (patch.role.is_some() || patch.status.is_some()) {
         return Err(owner_protected("cannot change owner role or status"));
     }
+    // Neither does anybody change one who holds more, nor make one of them.
+    refuse_touching(cx, id, before.lets()).await?;
     let role = match patch.role {
         Some(name) => {
             let role = roles::resolve(cx, cx.org, before.scope, &name).await?;
             refuse_granting_ownership(&role.code)?;
+            cx.caller.refuse_giving_on(&mut cx.tx, cx.org, id, role.lets(), "role").await?;
             Some(role.id)
         }
         None => None,
     };
+    if let Some(extra) = &patch.permissions {
+        let extra = permissions_of(extra.iter().map(PermissionCode::as_str));
+        cx.caller.refuse_giving_on(&mut cx.tx, cx.org, id, extra, "permissions").await?;
+    }
     let sql = "UPDATE memberships
                SET role_id = COALESCE($3, role_id), status = COALESCE($4, status),
                    permissions = COALESCE($5, permissions), updated_at = $6
@@ -202,6 +211,7 @@ async fn delete(cx: &mut Cx, id: MembershipId) -> Result<NoContent> {
     if before.role_code == roles::OWNER {
         return Err(owner_protected("cannot remove owner"));
     }
+    refuse_touching(cx, id, before.lets()).await?;
     let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2 AND role_id = $3";
     if cx.tx.q(sql).bind(id).bind(cx.org).bind(before.role_id).exec().await? == 0 {
         return Err(Error::stale());
@@ -248,6 +258,19 @@ pub(super) fn refuse_granting_ownership(code: &str) -> Result<()> {
     }
     let detail = "Ownership is transferred: POST /organizations/{org}/transfer-ownership.";
     Err(Error::new(ProblemCode::UseTransferOwnership, detail).at("role"))
+}
+
+/// Who holds more than the caller is not the caller's to change.
+async fn refuse_touching(cx: &mut Cx, id: MembershipId, held: Permissions) -> Result<()> {
+    let refused = cx.caller.refuse_giving_on(&mut cx.tx, cx.org, id, held, "role").await;
+    refused.map_err(|error| match error.code() {
+        ProblemCode::Forbidden => {
+            let detail = "This member holds more than the caller; only somebody who holds as much \
+                          can change or remove them.";
+            Error::new(ProblemCode::Forbidden, detail)
+        }
+        _ => error,
+    })
 }
 
 fn owner_protected(what: &str) -> Error {
@@ -318,6 +341,14 @@ impl Record for MembershipRow {
     const KEY: &'static str = "memberships.id";
     fn key(&self) -> Uuid {
         self.id.0
+    }
+}
+
+impl MembershipRow {
+    /// What the member may do here by this membership.
+    fn lets(&self) -> Permissions {
+        let codes = self.role_permissions.iter().chain(self.permissions.iter());
+        permissions_of(codes.map(String::as_str))
     }
 }
 

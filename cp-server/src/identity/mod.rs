@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod credentials;
+pub mod grants;
 pub mod invitations;
 pub mod me;
 pub mod memberships;

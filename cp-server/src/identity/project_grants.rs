@@ -73,7 +73,9 @@ async fn grant(
     granting: Granting,
 ) -> Result<Put<ProjectGrant>> {
     let name = granting.role.as_deref().unwrap_or(VIEWER);
-    let role = roles::resolve(cx, cx.org, RoleScope::Project, name).await?.id;
+    let role = roles::resolve(cx, cx.org, RoleScope::Project, name).await?;
+    cx.caller.refuse_giving_on(&mut cx.tx, cx.org, project, role.lets(), "role").await?;
+    let role = role.id;
     let known = find(cx, project, group).await?.is_some();
     let sql = "INSERT INTO project_grants
                (organization_id, project_id, group_id, role_id, created_at, updated_at)

@@ -5,24 +5,27 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use uuid::Uuid;
 
+use super::grants::permissions_of;
 use super::invitations;
-use crate::App;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::{Anywhere, Scope};
+use crate::kernel::caller::{Anywhere, Permissions, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{OrganizationId, RoleId};
 use crate::kernel::json::{Between, Patch};
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::{Org, PlatformKey, Shared};
+use crate::kernel::place::{AnyOwner, Org};
+use crate::kernel::policy::Location;
 use crate::kernel::query::Rows;
 use crate::kernel::record::Codes;
-use crate::kernel::secret::sha256;
 use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};
 use crate::tenancy::workspaces;
+
+mod system;
+
+pub use system::{ADMIN, OWNER, VIEWER, of_system, seed};
 
 crate::routes! { roles:
     /// Lists the system roles.
@@ -69,16 +72,19 @@ crate::record! {
     }
 }
 
+impl Role {
+    /// What whoever has it may do here.
+    pub fn lets(&self) -> Permissions {
+        permissions_of(self.permissions.iter().map(String::as_str))
+    }
+}
+
 impl Resource for Role {
     const NOUN: &'static str = "role";
     const PATH: &'static str = "roles";
     fn name(&self) -> String {
         self.id.to_string()
     }
-}
-
-impl PlatformKey for RoleId {
-    const NOUN: &'static str = "role";
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -139,9 +145,11 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
         Error::new(ProblemCode::CodeTaken, detail).at("code")
     };
     // A system role's code is never shadowed, whoever is first.
-    if SYSTEM.iter().any(|role| role.code == new.code.as_str()) {
+    if of_system().any(|(code, ..)| code == new.code.as_str()) {
         return Err(taken());
     }
+    let permissions = codes(new.permissions);
+    refuse_giving(cx, cx.org, &permissions)?;
     let sql = "INSERT INTO roles
                (id, organization_id, code, name, description, scope, rank, permissions, is_system,
                 created_at, updated_at)
@@ -156,7 +164,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
         .bind(new.description)
         .bind(new.scope)
         .bind(new.rank.0)
-        .bind(codes(new.permissions))
+        .bind(permissions)
         .bind(cx.now);
     insert.one().await.on_conflict("roles_code", taken).map(Created)
 }
@@ -188,12 +196,20 @@ async fn changeable(cx: &mut Cx<Scope>, id: RoleId) -> Result<(Role, Organizatio
     }
 }
 
-async fn read(cx: &mut Cx<Scope>, Shared(id): Shared<RoleId>) -> Result<Role> {
+async fn read(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<Role> {
     visible(cx, id).await
 }
 
-async fn update(cx: &mut Cx<Scope>, Shared(id): Shared<RoleId>, patch: RolePatch) -> Result<Role> {
+async fn update(
+    cx: &mut Cx<Scope>,
+    AnyOwner(id): AnyOwner<RoleId>,
+    patch: RolePatch,
+) -> Result<Role> {
     let (before, organization) = changeable(cx, id).await?;
+    let permissions = patch.permissions.map(codes);
+    if let Some(permissions) = &permissions {
+        refuse_giving(cx, organization, permissions)?;
+    }
     let sql = "UPDATE roles
                SET name = COALESCE($2, name), description = $3, rank = COALESCE($4, rank),
                    permissions = COALESCE($5, permissions), updated_at = $6
@@ -205,14 +221,14 @@ async fn update(cx: &mut Cx<Scope>, Shared(id): Shared<RoleId>, patch: RolePatch
         .bind(patch.name)
         .bind(patch.description.over(before.description))
         .bind(patch.rank.map(|rank| rank.0))
-        .bind(patch.permissions.map(codes))
+        .bind(permissions)
         .bind(after(before.updated_at, cx.now));
     let role = update.one().await?;
     workspaces::bump(cx, organization, None).await?;
     Ok(role)
 }
 
-async fn delete(cx: &mut Cx<Scope>, Shared(id): Shared<RoleId>) -> Result<NoContent> {
+async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<NoContent> {
     changeable(cx, id).await?;
     invitations::forget_closed(cx, id).await?;
     // The condition holds the rule; counting afterwards only makes the message.
@@ -225,6 +241,12 @@ async fn delete(cx: &mut Cx<Scope>, Shared(id): Shared<RoleId>) -> Result<NoCont
     let count: i64 = cx.tx.q(sql).bind(id).value().await?.unwrap_or(0);
     let detail = format!("{count} memberships have this role; give them another one first.");
     Err(Error::new(ProblemCode::InUse, detail).with("count", count))
+}
+
+/// Whoever has the role may do this: nobody makes one that lets do more than they may themselves.
+fn refuse_giving<G>(cx: &Cx<G>, organization: OrganizationId, codes: &Codes) -> Result<()> {
+    let given = permissions_of(codes.iter().map(String::as_str));
+    cx.caller.refuse_giving(given, Location::Organization(organization), "permissions")
 }
 
 /// The role that a membership names, by code (short forms too) or id.
@@ -289,137 +311,4 @@ pub fn union(role: &[String], extra: &[String]) -> Vec<String> {
         }
     }
     all
-}
-
-/// A role that every installation has.
-struct SystemRole {
-    code: &'static str,
-    name: &'static str,
-    scope: RoleScope,
-    rank: i64,
-    permissions: &'static [&'static str],
-}
-
-pub const OWNER: &str = "ORGANIZATION_OWNER";
-pub const ADMIN: &str = "ORGANIZATION_ADMIN";
-pub const VIEWER: &str = "ORGANIZATION_VIEWER";
-
-const ALL: &[&str] = &[
-    "org:read",
-    "org:write",
-    "org:delete",
-    "members:read",
-    "members:write",
-    "members:delete",
-    "projects:read",
-    "projects:write",
-    "projects:delete",
-    "runs:read",
-    "runs:write",
-    "runs:delete",
-    "artifacts:read",
-    "artifacts:write",
-    "artifacts:delete",
-    "billing:read",
-    "billing:manage",
-    "settings:read",
-    "settings:write",
-];
-const ADMINS: &[&str] = &[
-    "org:read",
-    "org:write",
-    "members:read",
-    "members:write",
-    "members:delete",
-    "projects:read",
-    "projects:write",
-    "projects:delete",
-    "runs:read",
-    "runs:write",
-    "runs:delete",
-    "artifacts:read",
-    "artifacts:write",
-    "artifacts:delete",
-    "billing:read",
-    "settings:read",
-    "settings:write",
-];
-const MEMBERS: &[&str] = &[
-    "org:read",
-    "members:read",
-    "settings:read",
-    "projects:read",
-    "projects:write",
-    "runs:read",
-    "runs:write",
-    "artifacts:read",
-    "artifacts:write",
-];
-const VIEWERS: &[&str] =
-    &["org:read", "members:read", "settings:read", "projects:read", "runs:read", "artifacts:read"];
-
-/// Least first: lists are newest first, and ids follow this order.
-#[rustfmt::skip]
-const SYSTEM: &[SystemRole] = &[
-    SystemRole { code: "GROUP_MEMBER", name: "Group member", scope: RoleScope::Group, rank: 2, permissions: &[] },
-    SystemRole { code: "GROUP_ADMIN", name: "Group admin", scope: RoleScope::Group, rank: 3, permissions: &["members:read", "members:write", "members:delete"] },
-    SystemRole { code: "PROJECT_VIEWER", name: "Project viewer", scope: RoleScope::Project, rank: 1, permissions: &["projects:read", "runs:read", "artifacts:read"] },
-    SystemRole { code: "PROJECT_MEMBER", name: "Project member", scope: RoleScope::Project, rank: 2, permissions: &["projects:read", "projects:write", "runs:read", "runs:write", "artifacts:read", "artifacts:write"] },
-    SystemRole { code: "PROJECT_ADMIN", name: "Project admin", scope: RoleScope::Project, rank: 3, permissions: &["projects:read", "projects:write", "projects:delete", "runs:read", "runs:write", "runs:delete", "artifacts:read", "artifacts:write", "artifacts:delete"] },
-    SystemRole { code: "WORKSPACE_VIEWER", name: "Workspace viewer", scope: RoleScope::Workspace, rank: 1, permissions: VIEWERS },
-    SystemRole { code: "WORKSPACE_MEMBER", name: "Workspace member", scope: RoleScope::Workspace, rank: 2, permissions: MEMBERS },
-    SystemRole { code: "WORKSPACE_ADMIN", name: "Workspace admin", scope: RoleScope::Workspace, rank: 3, permissions: ADMINS },
-    SystemRole { code: "WORKSPACE_OWNER", name: "Workspace owner", scope: RoleScope::Workspace, rank: 4, permissions: ALL },
-    SystemRole { code: VIEWER, name: "Viewer", scope: RoleScope::Organization, rank: 1, permissions: VIEWERS },
-    SystemRole { code: "ORGANIZATION_MEMBER", name: "Member", scope: RoleScope::Organization, rank: 2, permissions: MEMBERS },
-    SystemRole { code: ADMIN, name: "Admin", scope: RoleScope::Organization, rank: 3, permissions: ADMINS },
-    SystemRole { code: OWNER, name: "Owner", scope: RoleScope::Organization, rank: 4, permissions: ALL },
-    SystemRole { code: "SUPERADMIN", name: "Superadmin", scope: RoleScope::Platform, rank: 5, permissions: &["*"] },
-];
-
-/// Brings the system roles up to date; every start does it, on every replica.
-pub async fn seed(app: &App) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    let now = app.clock.now();
-    for (order, role) in SYSTEM.iter().enumerate() {
-        let permissions: Vec<String> = role.permissions.iter().map(|p| (*p).to_owned()).collect();
-        let sql = "INSERT INTO roles
-                   (id, code, name, scope, rank, permissions, is_system, created_at, updated_at)
-                   VALUES ($1, $2, $3, $4, $5, $6, TRUE, $7, $7)
-                   ON CONFLICT DO NOTHING";
-        let id = system_id(order, role.code);
-        tx.q(sql)
-            .bind(id)
-            .bind(role.code)
-            .bind(role.name)
-            .bind(role.scope)
-            .bind(role.rank)
-            .bind(Codes::from(permissions.clone()))
-            .bind(now)
-            .exec()
-            .await?;
-        // An upsert would watch one of the two unique indexes, and trip over the other when
-        // replicas start together.
-        let sql = "UPDATE roles SET name = $2, rank = $3, permissions = $4, updated_at = $5
-                   WHERE id = $1 AND (name <> $2 OR rank <> $3 OR permissions <> $4)";
-        tx.q(sql)
-            .bind(id)
-            .bind(role.name)
-            .bind(role.rank)
-            .bind(Codes::from(permissions))
-            .bind(now)
-            .exec()
-            .await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
-/// The same id in every installation: a UUIDv8 (RFC 9562, section 5.8) of the order and the code.
-fn system_id(order: usize, code: &str) -> RoleId {
-    let hash = sha256(code.as_bytes());
-    let mut bytes = [0; 16];
-    bytes[1] = u8::try_from(order).unwrap_or(u8::MAX);
-    bytes[2..].copy_from_slice(&hash[..14]);
-    RoleId(Uuid::new_v8(bytes))
 }

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::credentials::{bootstrap_id, compose, id_of};
 use crate::App;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::{Caller, Permission, Permissions, Scope};
+use crate::kernel::caller::{Permission, Permissions, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -20,7 +20,8 @@ use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
 use crate::kernel::installation::set_first;
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::{Org, Platform, PlatformKey, Shared};
+use crate::kernel::place::{AnyOwner, Org, Platform};
+use crate::kernel::policy::Location;
 use crate::kernel::record::Codes;
 use crate::kernel::secret::{ShownOnce, sha256};
 use crate::kernel::text::Name;
@@ -45,7 +46,7 @@ crate::routes! { service_tokens:
 }
 
 /// What a deployment's token may do at most.
-const DATA_PLANE: &[Permission] =
+pub const DATA_PLANE: &[Permission] =
     &[Permission::UsersWhoami, Permission::UsageWrite, Permission::LimitsRead];
 
 crate::record! {
@@ -85,10 +86,6 @@ impl Resource for IssuedToken {
     fn name(&self) -> String {
         self.service_token.id.to_string()
     }
-}
-
-impl PlatformKey for TokenId {
-    const NOUN: &'static str = "service token";
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -174,7 +171,7 @@ async fn create_in_deployment(
     let permissions: Vec<String> = new.permissions.unwrap_or_else(all);
     let most = DATA_PLANE.iter().fold(Permissions::NONE, |set, p| set.with(*p));
     let wanted = parse(&permissions)?;
-    if !most.covers(wanted) {
+    if wanted.without(most) != Permissions::NONE {
         let detail = format!("permissions: a deployment's token holds at most {:?}", most.codes());
         return Err(Error::invalid("permissions", detail));
     }
@@ -183,7 +180,8 @@ async fn create_in_deployment(
 }
 
 async fn issue<G>(cx: &mut Cx<G>, scope: Scope, new: NewToken) -> Result<Created<IssuedToken>> {
-    refuse_more_than_held(&cx.caller, &new.permissions)?;
+    let location = scope.organization().map_or(Location::Platform, Location::Organization);
+    cx.caller.refuse_giving(parse(&new.permissions)?, location, "permissions")?;
     if new.expires_at.is_some_and(|at| at <= cx.now) {
         return Err(Error::invalid("expires_at", "expires_at: is in the past"));
     }
@@ -196,7 +194,7 @@ async fn issue<G>(cx: &mut Cx<G>, scope: Scope, new: NewToken) -> Result<Created
 
 async fn rotate(
     cx: &mut Cx<Scope>,
-    Shared(id): Shared<TokenId>,
+    AnyOwner(id): AnyOwner<TokenId>,
     rotation: Rotation,
 ) -> Result<IssuedToken> {
     let before = visible(cx, id).await?;
@@ -204,7 +202,8 @@ async fn rotate(
         return Err(Error::new(ProblemCode::Conflict, "The token is revoked; create a new one."));
     }
     // A new secret is the token itself.
-    refuse_more_than_held(&cx.caller, &before.permissions)?;
+    let location = before.organization_id.map_or(Location::Platform, Location::Organization);
+    cx.caller.refuse_giving(parse(&before.permissions)?, location, "permissions")?;
     let text = compose(id, &cx.app.random.bytes());
     let overlap = TimeDelta::seconds(rotation.overlap_seconds.0);
     let sql = "UPDATE service_tokens
@@ -221,22 +220,13 @@ async fn rotate(
     Ok(IssuedToken { token: text, service_token: update.one().await? })
 }
 
-async fn revoke(cx: &mut Cx<Scope>, Shared(id): Shared<TokenId>) -> Result<NoContent> {
+async fn revoke(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<TokenId>) -> Result<NoContent> {
     let before = visible(cx, id).await?;
     cx.trail.before = serde_json::to_value(before).ok();
     let sql = "UPDATE service_tokens SET revoked_at = COALESCE(revoked_at, $2), updated_at = $2
                WHERE id = $1";
     cx.tx.q(sql).bind(id).bind(cx.now).exec().await?;
     Ok(NoContent)
-}
-
-/// Nobody gives away more than they hold.
-fn refuse_more_than_held(caller: &Caller, codes: &[String]) -> Result<()> {
-    if caller.permissions.covers(parse(codes)?) {
-        return Ok(());
-    }
-    let detail = "permissions: a caller can only pass on permissions that it holds.";
-    Err(Error::new(ProblemCode::Forbidden, detail).at("permissions"))
 }
 
 async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {

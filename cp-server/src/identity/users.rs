@@ -139,6 +139,13 @@ async fn list(cx: &mut Cx<Scope>, _: Platform, list: List<UserFilter>) -> Result
 }
 
 async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<User>> {
+    if new.is_active == Some(false) || new.is_superadmin == Some(false) {
+        let known = cx.tx.select("WHERE email_key = $1").bind(new.email.key());
+        let known: Option<User> = known.opt().await?;
+        if let Some(known) = known {
+            keep_a_superadmin(cx, known.id).await?;
+        }
+    }
     let sql = "INSERT INTO users
                (id, email, email_key, display_name, is_active, is_superadmin, external_id,
                 created_at, updated_at)
@@ -179,6 +186,9 @@ async fn update(
 ) -> Result<User> {
     let found: Option<User> = cx.tx.select("WHERE id = $1").bind(id).locked().opt().await?;
     let before = found.ok_or_else(|| Error::not_found("user"))?;
+    if patch.is_active == Some(false) || patch.is_superadmin == Some(false) {
+        keep_a_superadmin(cx, id).await?;
+    }
     let display_name = patch.display_name.over(before.display_name);
     let external_id = patch.external_id.over(before.external_id);
     let sql = "UPDATE users
@@ -202,7 +212,20 @@ async fn update(
     Ok(user)
 }
 
+/// The last active superadmin stays one.
+async fn keep_a_superadmin(cx: &mut Cx<Scope>, but: UserId) -> Result<()> {
+    // Held in one order: of two who demote each other, one waits and then finds itself the last.
+    let all = cx.tx.select("WHERE is_superadmin AND is_active ORDER BY id").locked();
+    let all: Vec<User> = all.all().await?;
+    if all.len() > 1 || all.iter().all(|user| user.id != but) {
+        return Ok(());
+    }
+    let detail = "This is the last active superadmin: make another one first.";
+    Err(Error::new(ProblemCode::SystemProtected, detail))
+}
+
 async fn delete(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<NoContent> {
+    keep_a_superadmin(cx, id).await?;
     memberships::refuse_owner(cx, id).await?;
     memberships::bump_user(cx, id).await?;
     memberships::purge_user(cx, id).await?;

@@ -1,9 +1,11 @@
-//! Who is calling, and the one decision what they may do where.
+//! Who is calling: an identity, and the grants that it comes with.
 
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
+use std::sync::Arc;
 
+use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -11,177 +13,10 @@ use super::admission;
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
+pub use super::permissions::{Permission, Permissions};
+use super::place::Org;
+use super::policy::{self, Area, Domain, Grant, Location, Verdict};
 use crate::App;
-
-macro_rules! permissions {
-    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
-        /// What a line of the table asks for, and a caller holds.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Permission {
-            /// Nobody need say who they are.
-            Public,
-            /// Whoever is known may, with any credential.
-            Any,
-            $($(#[doc = $doc])+ $name,)+
-        }
-        impl Permission {
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-            pub const fn as_str(self) -> &'static str {
-                match self { Self::Public => "public", Self::Any => "any", $(Self::$name => $code),+ }
-            }
-        }
-    };
-}
-
-permissions! {
-    /// Create organizations.
-    OrgCreate = "org:create";
-    /// Read an organization.
-    OrgRead = "org:read";
-    /// Change an organization.
-    OrgWrite = "org:write";
-    /// Suspend or purge an organization.
-    OrgDelete = "org:delete";
-    /// Read workspaces.
-    WorkspacesRead = "workspaces:read";
-    /// Create and change workspaces.
-    WorkspacesWrite = "workspaces:write";
-    /// Read people and their identities.
-    UsersRead = "users:read";
-    /// Create, change and delete people and link their identities.
-    UsersWrite = "users:write";
-    /// Ask who a logged-in person is.
-    UsersWhoami = "users:whoami";
-    /// Read roles.
-    RolesRead = "roles:read";
-    /// Create and change custom roles.
-    RolesWrite = "roles:write";
-    /// Read memberships.
-    MembersRead = "members:read";
-    /// Create and change memberships.
-    MembersWrite = "members:write";
-    /// End memberships.
-    MembersDelete = "members:delete";
-    /// Read groups.
-    GroupsRead = "groups:read";
-    /// Create, change and delete groups.
-    GroupsWrite = "groups:write";
-    /// Read projects.
-    ProjectsRead = "projects:read";
-    /// Create, change and move projects, and grant teams roles on them.
-    ProjectsWrite = "projects:write";
-    /// Delete projects.
-    ProjectsDelete = "projects:delete";
-    /// Read artifacts.
-    ArtifactsRead = "artifacts:read";
-    /// Create artifacts.
-    ArtifactsWrite = "artifacts:write";
-    /// Delete artifacts.
-    ArtifactsDelete = "artifacts:delete";
-    /// Adjust the gauges of quotas.
-    QuotasWrite = "quotas:write";
-    /// Read plans.
-    PlansRead = "plans:read";
-    /// Create and change plans.
-    PlansWrite = "plans:write";
-    /// Read subscriptions.
-    SubscriptionsRead = "subscriptions:read";
-    /// Create and change subscriptions.
-    SubscriptionsWrite = "subscriptions:write";
-    /// Read deployments.
-    DeploymentsRead = "deployments:read";
-    /// Create and change deployments.
-    DeploymentsWrite = "deployments:write";
-    /// Read licenses and their bundles.
-    LicensesRead = "licenses:read";
-    /// Create, change, suspend and revoke licenses.
-    LicensesWrite = "licenses:write";
-    /// Sign license tokens.
-    LicensesIssue = "licenses:issue";
-    /// Read about the signing keys.
-    KeysRead = "keys:read";
-    /// Create, import, rotate and retire signing keys.
-    KeysWrite = "keys:write";
-    /// Create and revoke service tokens.
-    TokensWrite = "tokens:write";
-    /// Read about service tokens.
-    TokensRead = "tokens:read";
-    /// Read usage and its sums.
-    UsageRead = "usage:read";
-    /// Record usage.
-    UsageWrite = "usage:write";
-    /// Read usage limits and check them.
-    LimitsRead = "limits:read";
-    /// Set and remove usage limits.
-    LimitsWrite = "limits:write";
-    /// Read audit events.
-    AuditRead = "audit:read";
-    /// Record audit events of one's own.
-    AuditWrite = "audit:write";
-    /// Read the identity providers.
-    ProvidersRead = "providers:read";
-    /// Set and delete identity providers.
-    ProvidersWrite = "providers:write";
-    /// Read where secrets are kept.
-    SecretsRead = "secrets:read";
-    /// Set and delete references to secrets.
-    SecretsWrite = "secrets:write";
-    /// Read the billing account.
-    BillingRead = "billing:read";
-    /// Set the billing account. Not `billing:manage`, which an organization's owner has: who sets
-    /// the plan sets what is paid for.
-    BillingWrite = "billing:write";
-    /// Export everything that an organization has.
-    OrgExport = "org:export";
-}
-
-impl std::str::FromStr for Permission {
-    type Err = String;
-    fn from_str(code: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|p| p.as_str() == code).copied();
-        found.ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.iter().map(|p| p.as_str()).collect();
-            format!("{code:?} is not a permission; these are: *, {}", known.join(", "))
-        })
-    }
-}
-
-/// A set of permissions.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Permissions(u64);
-
-impl Permissions {
-    pub const NONE: Self = Self(0);
-    pub const ALL: Self = Self(u64::MAX);
-
-    pub fn with(self, permission: Permission) -> Self {
-        Self(self.0 | 1 << permission as u64)
-    }
-
-    pub fn union(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    pub fn contains(self, permission: Permission) -> bool {
-        self.0 & 1 << permission as u64 != 0
-    }
-
-    pub fn covers(self, other: Self) -> bool {
-        other.0 & !self.0 == 0
-    }
-
-    /// From codes; `*` stands for all of them.
-    pub fn parse<'a>(codes: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
-        codes.into_iter().try_fold(Self::NONE, |set, code| match code {
-            "*" => Ok(Self::ALL),
-            code => Ok(set.with(code.parse()?)),
-        })
-    }
-
-    pub fn codes(self) -> Vec<&'static str> {
-        Permission::ALL.iter().filter(|p| self.contains(**p)).map(|p| p.as_str()).collect()
-    }
-}
 
 /// How far a caller reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -222,8 +57,19 @@ pub struct Caller {
     pub id: Uuid,
     pub name: String,
     pub user: Option<UserId>,
+    /// What the credential is held to; for a person, the first place of their grants.
     pub scope: Scope,
-    pub permissions: Permissions,
+    pub grants: Arc<[Grant]>,
+    /// How a person logged in.
+    pub login: Option<Arc<LoggedIn>>,
+}
+
+/// What a person's provider said that has a meaning here.
+#[derive(Debug)]
+pub struct LoggedIn {
+    pub provider: String,
+    /// The product labels that the person is narrowed to; none means all.
+    pub products: Vec<String>,
 }
 
 impl Caller {
@@ -234,20 +80,25 @@ impl Caller {
             name: "anonymous".into(),
             user: None,
             scope: Scope::Platform,
-            permissions: Permissions::NONE,
+            grants: Arc::default(),
+            login: None,
         }
     }
 
     /// Whoever can open the database and the keys needs no token.
     pub fn system(name: &str) -> Self {
-        Self {
-            kind: CallerKind::System,
-            id: Uuid::nil(),
-            name: name.into(),
-            user: None,
-            scope: Scope::Platform,
-            permissions: Permissions::ALL,
-        }
+        let by = CallerKind::System.as_str().into();
+        let grant = Grant { on: Domain::Platform, permissions: Permissions::ALL, by };
+        let grants = Arc::new([grant]);
+        Self { kind: CallerKind::System, name: name.into(), grants, ..Self::anonymous() }
+    }
+
+    /// A machine: one set of permissions where its token is held to.
+    pub fn machine(id: Uuid, name: String, scope: Scope, permissions: Permissions) -> Self {
+        let on = scope.organization().map_or(Domain::Platform, Domain::Organization);
+        let grant = Grant { on, permissions, by: CallerKind::ServiceToken.as_str().into() };
+        let grants = Arc::new([grant]);
+        Self { kind: CallerKind::ServiceToken, id, name, scope, grants, ..Self::anonymous() }
     }
 
     /// The organization that owns `row`, if the caller may use `permission` on it.
@@ -260,47 +111,136 @@ impl Caller {
         row: T,
         permission: Permission,
     ) -> Result<OrganizationId> {
-        let owner: Option<Option<OrganizationId>> = tx.q(T::OWNER).bind(row).value().await?;
-        self.decide(owner.flatten(), T::MISSING, permission)
+        let owner: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
+        let owner = owner.ok_or_else(|| Error::not_found(T::MISSING))?;
+        let areas = self.areas_of(tx, owner.id, row).await?;
+        self.decide(owner, Location::Within(owner.id, &areas), T::MISSING, permission)
     }
 
-    /// The decision itself: `owner` is the organization that was found, if any.
+    /// The areas that a row lies in, if they can matter to the caller.
+    async fn areas_of<T: Owned>(
+        &self,
+        tx: &mut Conn,
+        owner: OrganizationId,
+        row: T,
+    ) -> Result<Vec<Area>> {
+        match T::WITHIN {
+            Some(within) if self.grants.iter().any(|grant| grant.on.is_area_of(owner)) => {
+                Ok(tx.q(within.sql).bind(row).all().await?)
+            }
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    /// The decision on what lies in an organization.
     pub fn decide(
         &self,
-        owner: Option<OrganizationId>,
+        owner: Owner,
+        location: Location<'_>,
         noun: &'static str,
         permission: Permission,
     ) -> Result<OrganizationId> {
-        let hidden = || Error::not_found(noun);
-        let owner = owner.ok_or_else(hidden)?;
-        if self.scope.organization().is_some_and(|own| own != owner) {
-            return Err(hidden());
+        match policy::decide(&self.grants, location, permission) {
+            Verdict::Hidden => Err(Error::not_found(noun)),
+            Verdict::Forbidden => Err(forbidden(permission, "here")),
+            Verdict::Allowed if owner.suspended && self.is_stopped(permission) => {
+                let detail = "The organization is suspended: what it has can be read, not changed.";
+                Err(Error::new(ProblemCode::OrganizationSuspended, detail))
+            }
+            Verdict::Allowed => Ok(owner.id),
         }
-        self.holds(permission)?;
-        Ok(owner)
+    }
+
+    /// Whether the caller may do this in all of the organization, not in an area of it only.
+    pub fn may_throughout(&self, organization: OrganizationId, permission: Permission) -> bool {
+        let whole = Location::Organization(organization);
+        policy::decide(&self.grants, whole, permission) == Verdict::Allowed
+    }
+
+    /// Whether the suspension of an organization stops this: its own people and tokens change
+    /// nothing then, but what a data plane used is still counted.
+    fn is_stopped(&self, permission: Permission) -> bool {
+        !self.is_of_platform() && permission.changes() && permission != Permission::UsageWrite
     }
 
     /// Whether the caller may use `permission` on the platform itself.
     pub fn on_platform(&self, permission: Permission) -> Result<()> {
-        match self.scope {
-            Scope::Platform => self.holds(permission),
+        match policy::decide(&self.grants, Location::Platform, permission) {
+            Verdict::Allowed => Ok(()),
+            _ if self.is_of_platform() => Err(forbidden(permission, "here")),
             _ => Err(forbidden(permission, "on the platform")),
         }
     }
 
-    /// Whether the caller holds the permission, wherever it is held to.
-    pub fn holds(&self, permission: Permission) -> Result<()> {
-        if permission == Permission::Any || self.permissions.contains(permission) {
+    /// Where the caller may use the permission, for lines that answer by the caller's own reach:
+    /// the platform, or the first organization that lets it.
+    pub fn reach(&self, permission: Permission) -> Result<Scope> {
+        if permission == Permission::Any {
+            return Ok(self.scope);
+        }
+        // What somebody may do in a workspace says nothing of its organization.
+        let mut holding = self.grants.iter().filter(|grant| {
+            !matches!(grant.on, Domain::Area(..)) && grant.permissions.contains(permission)
+        });
+        let first = holding.clone().next().ok_or_else(|| forbidden(permission, "here"))?;
+        Ok(match first.on.organization() {
+            // A machine's is narrower still: its deployment.
+            _ if self.kind != CallerKind::Person => self.scope,
+            Some(organization_id) if !holding.any(|grant| grant.on == Domain::Platform) => {
+                Scope::Organization { organization_id }
+            }
+            _ => Scope::Platform,
+        })
+    }
+
+    pub fn is_of_platform(&self) -> bool {
+        self.grants.iter().any(|grant| grant.on == Domain::Platform)
+    }
+
+    /// Nobody gives away more than they hold on the row that it is given on.
+    pub async fn refuse_giving_on<T: Owned>(
+        &self,
+        tx: &mut Conn,
+        owner: OrganizationId,
+        row: T,
+        given: Permissions,
+        field: &'static str,
+    ) -> Result<()> {
+        let areas = self.areas_of(tx, owner, row).await?;
+        self.refuse_giving(given, Location::Within(owner, &areas), field)
+    }
+
+    /// Nobody gives away more than they hold where it is given.
+    pub fn refuse_giving(
+        &self,
+        given: Permissions,
+        location: Location<'_>,
+        field: &'static str,
+    ) -> Result<()> {
+        let lacking = given.without(policy::held(&self.grants, location));
+        if lacking == Permissions::NONE {
             return Ok(());
         }
-        Err(forbidden(permission, "here"))
+        let lacking = lacking.codes();
+        let detail = format!(
+            "{field}: a caller can only pass on what it holds here; it lacks {}.",
+            lacking.join(", ")
+        );
+        Err(Error::new(ProblemCode::Forbidden, detail).at(field).with("lacking", lacking))
     }
+}
+
+/// The organization that owns something.
+#[derive(Clone, Copy, Debug, sqlx::FromRow)]
+pub struct Owner {
+    pub id: OrganizationId,
+    pub suspended: bool,
 }
 
 fn forbidden(permission: Permission, place: &str) -> Error {
     let code = permission.as_str();
     let detail = format!("The caller does not hold the permission {code} {place}.");
-    Error::new(cp_contracts::ProblemCode::Forbidden, detail).with("permission", code)
+    Error::new(ProblemCode::Forbidden, detail).with("permission", code)
 }
 
 /// Resolves a bearer credential; `None` when it is of another kind.
@@ -319,7 +259,7 @@ pub type CallerFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Caller>>> 
 pub async fn authenticate(app: &App, parts: &axum::http::request::Parts) -> Result<Caller> {
     // The CLI calls operations in its own process and vouches for itself.
     if let Some(caller) = parts.extensions.get::<Caller>() {
-        return Ok(caller.clone());
+        return narrowed(app, caller.clone(), parts).await;
     }
     let mut headers = parts.headers.get_all(axum::http::header::AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
@@ -335,10 +275,46 @@ pub async fn authenticate(app: &App, parts: &axum::http::request::Parts) -> Resu
     for kind in app.credentials.iter() {
         if let Some(caller) = kind.caller(app, credential).await? {
             admission::admit(app, &caller, parts).await?;
-            return Ok(caller);
+            return narrowed(app, caller, parts).await;
         }
     }
     Err(Error::unauthenticated("The token is not valid: unknown, expired or revoked."))
+}
+
+/// The header by which a caller narrows itself to one organization, named by its id or slug.
+pub const ORGANIZATION_HINT: &str = "x-organization-id";
+
+/// A superadmin or a service token may act as if held to one organization. A person's hint is not
+/// looked at: their grants tell where they may act.
+async fn narrowed(
+    app: &App,
+    mut caller: Caller,
+    parts: &axum::http::request::Parts,
+) -> Result<Caller> {
+    let Some(hint) = parts.headers.get(ORGANIZATION_HINT) else { return Ok(caller) };
+    if caller.kind != CallerKind::ServiceToken && !caller.is_of_platform() {
+        return Ok(caller);
+    }
+    let missing = || Error::not_found("organization").at(ORGANIZATION_HINT);
+    let named = hint.to_str().map_err(|_| missing())?;
+    let found = Org::named(named.to_owned()).find(&mut app.db.read()).await?;
+    let own = found.ok_or_else(missing)?.id;
+    if !caller.may_throughout(own, Permission::Any) {
+        return Err(missing());
+    }
+    if caller.is_of_platform() {
+        caller.scope = Scope::Organization { organization_id: own };
+        let held = caller
+            .grants
+            .iter()
+            .filter(|grant| grant.on == Domain::Platform || grant.on.organization() == Some(own));
+        let held = held.map(|grant| match grant.on {
+            Domain::Platform => Grant { on: Domain::Organization(own), ..grant.clone() },
+            _ => grant.clone(),
+        });
+        caller.grants = held.collect();
+    }
+    Ok(caller)
 }
 
 /// Where the caller's own reach decides: an answer to `GET /me`.

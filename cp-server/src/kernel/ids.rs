@@ -5,6 +5,7 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
+use super::policy::AreaKind;
 use super::query::Value;
 
 /// An identifier whose row belongs to one organization.
@@ -15,14 +16,31 @@ pub trait Owned:
     const NOUN: &'static str;
     /// What is said to be missing.
     const MISSING: &'static str = Self::NOUN;
-    /// Finds the organization that owns the row; NULL for a row of the platform.
+    /// Finds the organization that owns the row, as [`super::caller::Owner`]; no row for one of the
+    /// platform.
     const OWNER: &'static str;
+    /// The areas of its organization that the row lies in, if there are such.
+    const WITHIN: Option<Within> = None;
+}
+
+/// How the areas that a row lies in are found.
+#[derive(Clone, Copy, Debug)]
+pub struct Within {
+    pub kinds: &'static [AreaKind],
+    /// Yields [`super::policy::Area`]s.
+    pub sql: &'static str,
 }
 
 macro_rules! ids {
     (@missing) => {};
     (@missing $missing:literal) => { const MISSING: &'static str = $missing; };
-    ($($name:ident, $noun:literal $(, $owner:literal $(as $missing:literal)?)?;)+) => {$(
+    (@within) => {};
+    (@within $kinds:expr, $sql:literal) => {
+        const WITHIN: Option<Within> = Some(Within { kinds: $kinds, sql: $sql });
+    };
+    ($($name:ident, $noun:literal
+        $(of $table:ident . $owner:ident $(as $missing:literal)? $(in $kinds:expr, $sql:literal)?)?;
+    )+) => {$(
         #[doc = concat!("The id of one ", $noun, ".")]
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize,
@@ -61,34 +79,55 @@ macro_rules! ids {
         }
         $(impl Owned for $name {
             const NOUN: &'static str = $noun;
-            const OWNER: &'static str = $owner;
+            const OWNER: &'static str = concat!(
+                "SELECT id, status = 'suspended' AS suspended FROM organizations WHERE id = (SELECT ",
+                stringify!($owner), " FROM ", stringify!($table), " WHERE id = $1)",
+            );
             ids!(@missing $($missing)?);
+            ids!(@within $($kinds, $sql)?);
         })?
     )+};
 }
 
 ids! {
-    OrganizationId, "organization", "SELECT id FROM organizations WHERE id = $1";
-    WorkspaceId, "workspace", "SELECT organization_id FROM workspaces WHERE id = $1";
+    OrganizationId, "organization" of organizations.id;
+    WorkspaceId, "workspace" of workspaces.organization_id in &[AreaKind::Workspace, AreaKind::Project],
+        "SELECT 'workspace' AS kind, id FROM workspaces WHERE id = $1
+         UNION ALL SELECT 'project', project_id FROM workspaces
+                   WHERE id = $1 AND project_id IS NOT NULL";
     UserId, "user";
     AuthAccountId, "auth account";
-    RoleId, "role", "SELECT organization_id FROM roles WHERE id = $1";
-    MembershipId, "membership", "SELECT organization_id FROM memberships WHERE id = $1" as "member";
-    InvitationId, "invitation", "SELECT organization_id FROM invitations WHERE id = $1";
-    GroupId, "group", "SELECT organization_id FROM groups WHERE id = $1";
-    ProjectId, "project", "SELECT organization_id FROM projects WHERE id = $1";
-    ArtifactId, "artifact", "SELECT organization_id FROM artifacts WHERE id = $1";
+    RoleId, "role" of roles.organization_id;
+    MembershipId, "membership" of memberships.organization_id as "member"
+        in &[AreaKind::Workspace, AreaKind::Group],
+        "WITH RECURSIVE above (id, parent_id) AS (
+             SELECT g.id, g.parent_id FROM groups g JOIN memberships m ON m.group_id = g.id
+             WHERE m.id = $1
+             UNION SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id)
+         SELECT 'group' AS kind, id FROM above
+         UNION ALL SELECT 'workspace', workspace_id FROM memberships
+                   WHERE id = $1 AND workspace_id IS NOT NULL";
+    InvitationId, "invitation" of invitations.organization_id;
+    GroupId, "group" of groups.organization_id in &[AreaKind::Group],
+        "WITH RECURSIVE above (id, parent_id) AS (
+             SELECT g.id, g.parent_id FROM groups g WHERE g.id = $1
+             UNION SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id)
+         SELECT 'group' AS kind, id FROM above";
+    ProjectId, "project" of projects.organization_id in &[AreaKind::Project],
+        "SELECT 'project' AS kind, id FROM projects WHERE id = $1";
+    ArtifactId, "artifact" of artifacts.organization_id in &[AreaKind::Project],
+        "SELECT 'project' AS kind, project_id AS id FROM artifacts WHERE id = $1";
     PlanId, "plan";
-    SubscriptionId, "subscription", "SELECT organization_id FROM subscriptions WHERE id = $1";
-    DeploymentId, "deployment", "SELECT organization_id FROM deployments WHERE id = $1";
-    LicenseId, "license", "SELECT organization_id FROM licenses WHERE id = $1";
-    BundleId, "bundle", "SELECT organization_id FROM bundles WHERE id = $1";
+    SubscriptionId, "subscription" of subscriptions.organization_id;
+    DeploymentId, "deployment" of deployments.organization_id;
+    LicenseId, "license" of licenses.organization_id;
+    BundleId, "bundle" of bundles.organization_id;
     StatusListId, "status list";
-    UsageReportId, "usage report", "SELECT organization_id FROM usage_reports WHERE id = $1";
-    UsageEventId, "usage event", "SELECT organization_id FROM usage_events WHERE id = $1";
+    UsageReportId, "usage report" of usage_reports.organization_id;
+    UsageEventId, "usage event" of usage_events.organization_id;
     UsageSeriesId, "usage series";
-    LimitId, "limit", "SELECT organization_id FROM usage_limits WHERE id = $1";
-    TokenId, "service token", "SELECT organization_id FROM service_tokens WHERE id = $1";
+    LimitId, "limit" of usage_limits.organization_id;
+    TokenId, "service token" of service_tokens.organization_id;
     AuditEventId, "audit event";
     ProviderId, "identity provider";
     SecretRefId, "secret reference";

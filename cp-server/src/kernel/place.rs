@@ -3,20 +3,24 @@
 use std::fmt::Display;
 use std::future::Future;
 
+use cp_contracts::ProblemCode;
 use schemars::{Schema, json_schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::caller::{Anywhere, Caller, Permission, Scope};
+use super::caller::{Anywhere, Caller, Owner, Permission, Scope};
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::ids::{OrganizationId, Owned};
+use super::policy::{AreaKind, Location};
 
 /// A path's identifiers, in their order.
 pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
     /// What authorization yields: the organization, the platform, the caller's own reach.
     type Ground: Ground;
     const REACH: Reach;
+    /// In which areas of an organization it can lie.
+    const AREAS: &'static [AreaKind] = &[];
 
     fn authorize(
         &self,
@@ -75,6 +79,10 @@ impl Ground for Scope {
 impl<T: Owned> Place for T {
     type Ground = OrganizationId;
     const REACH: Reach = Reach::Organization;
+    const AREAS: &'static [AreaKind] = match T::WITHIN {
+        Some(within) => within.kinds,
+        None => &[],
+    };
 
     async fn authorize(
         &self,
@@ -101,6 +109,7 @@ impl<T: Owned> Place for T {
 impl<P: Place, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Place for (P, U) {
     type Ground = P::Ground;
     const REACH: Reach = P::REACH;
+    const AREAS: &'static [AreaKind] = P::AREAS;
 
     async fn authorize(
         &self,
@@ -134,6 +143,17 @@ impl Org {
     pub fn named(text: String) -> Self {
         Self(text)
     }
+
+    pub(super) async fn find(&self, tx: &mut Conn) -> Result<Option<Owner>> {
+        let by_slug =
+            "SELECT id, status = 'suspended' AS suspended FROM organizations WHERE slug = $1";
+        let query = match self.0.parse::<OrganizationId>() {
+            Ok(id) => tx.q(OrganizationId::OWNER).bind(id),
+            Err(_) if self.0.contains('\0') => return Ok(None),
+            Err(_) => tx.q(by_slug).bind(&*self.0),
+        };
+        Ok(query.opt().await?)
+    }
 }
 
 impl Place for Org {
@@ -146,13 +166,8 @@ impl Place for Org {
         tx: &mut Conn,
         permission: Permission,
     ) -> Result<OrganizationId> {
-        let query = match self.0.parse::<OrganizationId>() {
-            Ok(id) => tx.q("SELECT id FROM organizations WHERE id = $1").bind(id),
-            Err(_) if self.0.contains('\0') => return Err(Error::not_found(Self::noun())),
-            Err(_) => tx.q("SELECT id FROM organizations WHERE slug = $1").bind(&*self.0),
-        };
-        let found = query.value().await?;
-        caller.decide(found, Self::noun(), permission)
+        let found = self.find(tx).await?.ok_or_else(|| Error::not_found(Self::noun()))?;
+        caller.decide(found, Location::Organization(found.id), Self::noun(), permission)
     }
     fn target(&self, organization: OrganizationId) -> (&'static str, String) {
         (Self::noun(), organization.to_string())
@@ -189,8 +204,37 @@ impl Place for Anywhere {
     const REACH: Reach = Reach::Anywhere;
 
     async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
-        caller.holds(p)?;
-        Ok(caller.scope)
+        caller.reach(p)
+    }
+}
+
+/// `/roles/{id}`: a row of an organization, or of the platform for everyone.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct AnyOwner<T>(pub T);
+
+impl<T: Owned> Place for AnyOwner<T> {
+    type Ground = Scope;
+    const REACH: Reach = Reach::Anywhere;
+
+    async fn authorize(&self, caller: &Caller, tx: &mut Conn, p: Permission) -> Result<Scope> {
+        // First of all, so that a foreign row and a missing one are refused alike.
+        let reach = caller.reach(p)?;
+        match caller.in_organization(tx, self.0, p).await {
+            Ok(organization_id) => Ok(Scope::Organization { organization_id }),
+            // The operation tells a row of the platform from none.
+            Err(error) if *error.code() == ProblemCode::NotFound => Ok(reach),
+            Err(error) => Err(error),
+        }
+    }
+    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+        (T::NOUN, self.0.to_string())
+    }
+    fn parameters() -> Vec<Schema> {
+        vec![json_schema!({"type": "string", "format": "uuid"})]
+    }
+    fn noun() -> &'static str {
+        T::MISSING
     }
 }
 

@@ -17,12 +17,13 @@ use chrono::{DateTime, Utc};
 use schemars::{Schema, SchemaGenerator};
 
 use super::answer::Output;
-use super::caller::{Caller, Permission, authenticate};
+use super::caller::{Caller, Permission, Scope, authenticate};
 use super::db::Conn;
 use super::endpoint::{BODY_LIMIT, read_again, serve};
 use super::error::Result;
 use super::operation::{Args, Op};
 use super::place::{Place, Reach};
+use super::policy::AreaKind;
 use crate::App;
 
 /// Where the API lives.
@@ -39,6 +40,8 @@ pub struct Line {
     pub path: &'static str,
     pub permission: Permission,
     pub reach: Reach,
+    /// In which areas of an organization its place can lie.
+    pub areas: &'static [AreaKind],
     pub parameters: Vec<Schema>,
     pub input: Option<Schema>,
     pub output: Option<Schema>,
@@ -84,6 +87,7 @@ impl Line {
             path,
             permission,
             reach: Reach::Public,
+            areas: &[],
             parameters: Vec::new(),
             input: None,
             output: None,
@@ -215,6 +219,7 @@ impl Adding<'_> {
         let Self { routes, .. } = self;
         let line = &mut self.line;
         line.reach = A::Place::REACH;
+        line.areas = A::Place::AREAS;
         line.parameters = A::Place::parameters();
         line.input = A::schema(&mut routes.schemas, line.in_query());
         line.body_limit = A::BODY_LIMIT;
@@ -253,10 +258,11 @@ impl Adding<'_> {
                     Permission::Public => Caller::anonymous(),
                     _ => authenticate(&app, &parts).await?,
                 };
-                if permission != Permission::Public {
-                    caller.holds(permission)?;
-                }
-                op(Raw { app, caller, parts, body }).await
+                let reach = match permission {
+                    Permission::Public => Scope::Platform,
+                    _ => caller.reach(permission)?,
+                };
+                op(Raw { app, caller, reach, parts, body }).await
             };
             answer.await.unwrap_or_else(IntoResponse::into_response)
         };
@@ -271,6 +277,8 @@ impl Adding<'_> {
 pub struct Raw {
     pub app: App,
     pub caller: Caller,
+    /// Where the caller may do this.
+    pub reach: Scope,
     pub parts: Parts,
     pub body: axum::body::Body,
 }

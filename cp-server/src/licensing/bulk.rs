@@ -24,7 +24,7 @@ use super::issuance::{self, Facts, NewBundle, Signed};
 use crate::App;
 use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
-use crate::kernel::caller::Caller;
+use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::{BODY_LIMIT, Cx, read_body};
 use crate::kernel::error::{Error, Result};
@@ -84,12 +84,12 @@ async fn issue_many(raw: Raw) -> Result<Response> {
     };
     let ids = match (many.ids, many.filter) {
         (Some(ids), None) => ids,
-        (None, Some(filter)) => matching(&raw.app, &raw.caller, &filter).await?,
+        (None, Some(filter)) => matching(&raw.app, raw.reach, &filter).await?,
         _ => return Err(Error::invalid("ids", "ids: name the licenses by either ids or filter")),
     };
     let once = Once::of(&raw.parts, &raw.caller, &body)?;
-    let (app, caller, parts) = (raw.app, raw.caller, Arc::new(raw.parts));
-    let issuance = Issuance { app, caller, parts, bundle, once };
+    let (app, caller, reach, parts) = (raw.app, raw.caller, raw.reach, Arc::new(raw.parts));
+    let issuance = Issuance { app, caller, reach, parts, bundle, once };
     let (lines, mut answer) = mpsc::channel::<Bytes>(CHUNK);
     tokio::spawn(issuance.run(ids, lines));
     let lines = stream::poll_fn(move |cx| answer.poll_recv(cx)).map(Ok::<Bytes, Infallible>);
@@ -98,11 +98,11 @@ async fn issue_many(raw: Raw) -> Result<Response> {
 }
 
 /// The licenses that a filter names, as far as the caller reaches.
-async fn matching(app: &App, caller: &Caller, filter: &ManyFilter) -> Result<Vec<LicenseId>> {
+async fn matching(app: &App, reach: Scope, filter: &ManyFilter) -> Result<Vec<LicenseId>> {
     let mut tx = app.db.read();
     let query = tx
         .q("SELECT id FROM licenses WHERE status = 'active'")
-        .and_some(" AND organization_id = ?", caller.scope.organization())
+        .and_some(" AND organization_id = ?", reach.organization())
         .and_some(" AND organization_id = ?", filter.organization)
         .and_some(" AND deployment_id = ?", filter.deployment)
         .and_some(" AND subscription_id = ?", filter.subscription)
@@ -117,6 +117,7 @@ async fn matching(app: &App, caller: &Caller, filter: &ManyFilter) -> Result<Vec
 struct Issuance {
     app: App,
     caller: Caller,
+    reach: Scope,
     parts: Arc<Parts>,
     bundle: NewBundle,
     once: Option<Once>,
@@ -193,7 +194,7 @@ impl Issuance {
     }
 
     fn reaches(&self, facts: &Facts) -> bool {
-        self.caller.scope.organization().is_none_or(|own| own == facts.organization_id)
+        self.reach.organization().is_none_or(|own| own == facts.organization_id)
     }
 
     async fn make(

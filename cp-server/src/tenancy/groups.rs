@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::organizations;
 use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::caller::Permission;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -135,6 +136,21 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
     named(insert.one().await).map_err(at_parent).map(Created)
 }
 
+/// A group goes only where the caller may change groups too.
+async fn refuse_leaving(cx: &mut Cx, parent: Option<GroupId>) -> Result<()> {
+    let permission = Permission::GroupsWrite;
+    if let Some(parent) = parent {
+        let found = cx.caller.in_organization(&mut cx.tx, parent, permission).await;
+        return found.map(drop).map_err(|error| error.at("parent_id"));
+    }
+    if cx.caller.may_throughout(cx.org, permission) {
+        return Ok(());
+    }
+    let detail =
+        "parent_id: only who may change all groups of the organization makes a root of one.";
+    Err(Error::new(ProblemCode::Forbidden, detail).at("parent_id"))
+}
+
 async fn read(cx: &mut Cx, id: GroupId) -> Result<Group> {
     load(cx, id).await
 }
@@ -144,6 +160,9 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
     organizations::touch(cx, cx.org).await?;
     let before = load(cx, id).await?;
     let parent = patch.parent_id.over(before.parent_id);
+    if parent != before.parent_id {
+        refuse_leaving(cx, parent).await?;
+    }
     let sql = "UPDATE groups
                SET name = COALESCE($3, name), slug = COALESCE($4, slug), parent_id = $5,
                    product = COALESCE($6, product), description = $7, external_id = $8,

@@ -84,6 +84,20 @@ pub struct OrganizationPatch {
     metadata: Map<String, Value>,
 }
 
+impl OrganizationPatch {
+    /// What of the patch is the vendor's to say: whether the organization is served, and by which
+    /// names others find it.
+    pub fn of_the_vendor(&self) -> Option<&'static str> {
+        [
+            (self.status.is_some(), "status"),
+            (!matches!(self.external_id, Patch::Keep), "external_id"),
+            (!matches!(self.email_domain, Patch::Keep), "email_domain"),
+        ]
+        .into_iter()
+        .find_map(|(given, field)| given.then_some(field))
+    }
+}
+
 async fn list(
     cx: &mut Cx<Scope>,
     _: Platform,

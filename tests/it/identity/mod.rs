@@ -3,6 +3,8 @@
 mod access;
 mod invitations;
 mod memberships;
+mod people;
+mod policy;
 mod providers;
 mod roles;
 mod service_tokens;

@@ -90,6 +90,11 @@ on_both! {
                 "user_id": null, "organization_id": "<acme's org>",
                 "permissions": ["users:whoami", "usage:write", "limits:read"], "provider": null,
                 "roles": [], "products": [],
+                "grants": [{
+                    "on": "organization", "organization_id": "<acme's org>", "id": null,
+                    "by": "service_token",
+                    "permissions": ["users:whoami", "usage:write", "limits:read"],
+                }],
             })
         );
         let me = world.get("/me").await.expect(200);

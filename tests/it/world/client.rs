@@ -3,7 +3,9 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request};
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use cp_server::App;
+use cp_server::identity::people::{self, Login};
 use cp_server::kernel::table::BASE;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -12,12 +14,21 @@ use tower::ServiceExt;
 #[derive(Clone)]
 pub struct Client {
     router: Router,
+    login: Option<(App, Login)>,
     headers: Vec<(String, String)>,
 }
 
 impl Client {
     pub fn new(router: Router) -> Self {
-        Self { router, headers: Vec::new() }
+        Self { router, login: None, headers: Vec::new() }
+    }
+
+    /// A person, of whom the provider said this; what they may do is looked up for every request.
+    #[must_use]
+    pub fn person(mut self, app: &App, login: Login) -> Self {
+        self.headers.retain(|(known, _)| known != "authorization");
+        self.login = Some((app.clone(), login));
+        self
     }
 
     #[must_use]
@@ -79,6 +90,12 @@ impl Client {
         for (name, value) in &self.headers {
             let name = axum::http::HeaderName::try_from(name).unwrap();
             request.headers_mut().insert(name, value.parse().unwrap());
+        }
+        if let Some((app, login)) = &self.login {
+            match people::caller(app, login.clone()).await {
+                Ok(caller) => request.extensions_mut().insert(caller),
+                Err(refusal) => return refusal.into_response(),
+            };
         }
         self.router.clone().oneshot(request).await.unwrap()
     }

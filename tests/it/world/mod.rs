@@ -9,6 +9,7 @@ mod names;
 
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
+use cp_server::identity::people::Login;
 use cp_server::kernel::caller::Permission;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
@@ -208,6 +209,26 @@ impl World {
     /// Somebody with this token.
     pub fn by(&self, token: &str) -> Client {
         self.anyone().token(token)
+    }
+
+    /// A person who logged in at a provider of the platform; it said nothing but who it is.
+    pub fn person(&self, subject: &str) -> Client {
+        self.anyone().person(&self.app, self.login(subject))
+    }
+
+    pub fn login(&self, subject: &str) -> Login {
+        Login {
+            provider: "auth0".into(),
+            subject: subject.into(),
+            organization: None,
+            account: None,
+            roles: Vec::new(),
+            scopes: Vec::new(),
+            products: Vec::new(),
+            is_superadmin: false,
+            name: None,
+            expires_at: self.clock.now() + TimeDelta::hours(1),
+        }
     }
 
     /// Somebody with the platform's token.

@@ -4,7 +4,7 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::seats::first_status;
+use super::seats::{first_status, refuse_giving_at, refuse_outsider};
 use super::{At, Membership, MembershipFilter, Seat, is_member, load, page, take};
 use crate::identity::roles::{self, RoleScope};
 use crate::identity::users;
@@ -57,7 +57,10 @@ async fn put_member(
 ) -> Result<Put<Membership>> {
     let user = users::load(cx, user).await?.id;
     let name = member.role.as_deref().unwrap_or(MEMBER);
-    let role = roles::resolve(cx, cx.org, RoleScope::Group, name).await?.id;
+    let role = roles::resolve(cx, cx.org, RoleScope::Group, name).await?;
+    refuse_giving_at(cx, At::Group(group), role.lets(), "role").await?;
+    refuse_outsider(cx, user).await?;
+    let role = role.id;
     let status = first_status(cx, user).await?;
     if !is_member(cx, cx.org, user).await? {
         let role = roles::system(cx, roles::VIEWER).await?;

@@ -3,15 +3,18 @@
 use cp_contracts::ProblemCode;
 
 use super::{MembershipStatus, NewMembership, codes, load, refuse_granting_ownership};
-use crate::identity::roles::{self, RoleScope};
+use crate::identity::grants::permissions_of;
+use crate::identity::roles::{self, Role, RoleScope};
 use crate::identity::users;
-use crate::kernel::caller::Scope;
+use crate::kernel::caller::{Permission, Permissions, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{
     GroupId, MembershipId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId,
 };
+use crate::kernel::policy::Location;
 use crate::kernel::record::Codes;
+use crate::kernel::text::PermissionCode;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
 
@@ -57,6 +60,10 @@ pub(super) async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<supe
     };
     let role = roles::resolve(cx, cx.org, at.scope(), &new.role).await?;
     refuse_granting_ownership(&role.code)?;
+    refuse_giving(cx, at, &role, &new.permissions).await?;
+    if at != At::Organization {
+        refuse_outsider(cx, user.id).await?;
+    }
     let status = match new.status {
         Some(status) => status,
         None => first_status(cx, user.id).await?,
@@ -65,6 +72,40 @@ pub(super) async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<supe
     let id = take(cx, cx.org, seat, codes(new.permissions)).await?;
     workspaces::bump(cx, cx.org, at.workspace()).await?;
     Ok(load(cx, id).await?.into())
+}
+
+/// Nobody seats somebody who may then do more there than they may themselves.
+async fn refuse_giving(cx: &mut Cx, at: At, role: &Role, extra: &[PermissionCode]) -> Result<()> {
+    let extra = permissions_of(extra.iter().map(PermissionCode::as_str));
+    for (given, field) in [(role.lets(), "role"), (extra, "permissions")] {
+        refuse_giving_at(cx, at, given, field).await?;
+    }
+    Ok(())
+}
+
+pub(super) async fn refuse_giving_at(
+    cx: &mut Cx,
+    at: At,
+    given: Permissions,
+    field: &'static str,
+) -> Result<()> {
+    let (caller, tx, org) = (&cx.caller, &mut cx.tx, cx.org);
+    match at {
+        At::Organization => caller.refuse_giving(given, Location::Organization(org), field),
+        At::Workspace(id) => caller.refuse_giving_on(tx, org, id, given, field).await,
+        At::Group(id) => caller.refuse_giving_on(tx, org, id, given, field).await,
+    }
+}
+
+/// Who is in charge of a part of the organization brings in its members, and nobody else.
+pub(super) async fn refuse_outsider(cx: &mut Cx, user: UserId) -> Result<()> {
+    let throughout = cx.caller.may_throughout(cx.org, Permission::MembersWrite);
+    if throughout || is_member(cx, cx.org, user).await? {
+        return Ok(());
+    }
+    let detail = "Only a member of the organization can be taken in here; have one of its admins \
+                  invite the person first.";
+    Err(Error::new(ProblemCode::Forbidden, detail))
 }
 
 /// Active, or invited while nobody knows the person's identity.

@@ -1,0 +1,137 @@
+//! Grants: what the roles of a person let do here, and where.
+//!
+//! # Design
+//! A role's codes are the words of the data planes (`org:write`, `settings:read`); this API asks for
+//! finer ones. A code lets do what it says, and what [`IMPLIED`] adds to it. What is bought
+//! (subscriptions, licenses, limits, billing) is implied by nothing: the vendor decides it.
+
+use crate::kernel::db::Conn;
+use crate::kernel::error::Result;
+use crate::kernel::ids::{GroupId, OrganizationId, ProjectId, UserId, WorkspaceId};
+use crate::kernel::permissions::{Permission, Permissions};
+use crate::kernel::policy::{Area, AreaKind, Domain, Grant};
+use crate::kernel::record::Codes;
+
+use Permission::*;
+
+/// What a code lets do besides what it says.
+const IMPLIED: &[(&str, &[Permission])] = &[
+    (
+        "org:read",
+        &[
+            WorkspacesRead,
+            GroupsRead,
+            RolesRead,
+            PlansRead,
+            SubscriptionsRead,
+            DeploymentsRead,
+            LicensesRead,
+            UsageRead,
+            LimitsRead,
+        ],
+    ),
+    ("org:write", &[WorkspacesWrite, GroupsWrite, AuditRead]),
+    // Whoever says where people log in can be any of them, and whoever takes the data has it all:
+    // an owner's alone.
+    ("org:delete", &[ProvidersWrite, OrgExport]),
+    ("members:read", &[GroupsRead]),
+    ("settings:read", &[ProvidersRead, SecretsRead]),
+    ("settings:write", &[RolesWrite, SecretsWrite, TokensRead, TokensWrite]),
+];
+
+/// What codes let do here. Codes of the data planes' own let do nothing.
+pub fn permissions_of<'a>(codes: impl IntoIterator<Item = &'a str>) -> Permissions {
+    codes.into_iter().fold(Permissions::NONE, |all, code| {
+        // A permission that a newer replica gave and this one does not know grants nothing here.
+        let own = Permissions::parse([code]).unwrap_or(Permissions::NONE);
+        let implied = IMPLIED.iter().filter(|(by, _)| *by == code);
+        let implied = implied.flat_map(|(_, more)| *more).fold(own, |set, one| set.with(*one));
+        all.union(implied)
+    })
+}
+
+/// A membership of a person, or a role on a project that a team of theirs has.
+#[derive(sqlx::FromRow)]
+struct Seat {
+    organization_id: OrganizationId,
+    workspace_id: Option<WorkspaceId>,
+    group_id: Option<GroupId>,
+    project_id: Option<ProjectId>,
+    /// The label of the group, which a login may be narrowed to.
+    product: Option<String>,
+    role_code: String,
+    role_permissions: Codes,
+    extra: Option<Codes>,
+}
+
+/// What the person's active memberships, and the grants to their teams, let do.
+///
+/// `products` narrows the groups that count; none counts all.
+pub async fn of_person(
+    tx: &mut Conn,
+    user: UserId,
+    organization: Option<OrganizationId>,
+    products: &[String],
+) -> Result<Vec<Grant>> {
+    let sql = "SELECT m.organization_id, m.workspace_id, m.group_id, NULL AS project_id, g.product,
+                      r.code AS role_code, r.permissions AS role_permissions,
+                      m.permissions AS extra, m.id AS membership
+               FROM memberships m
+               JOIN roles r ON r.id = m.role_id
+               LEFT JOIN groups g ON g.id = m.group_id
+               WHERE m.user_id = $1 AND m.status = 'active'
+                 AND ($2 OR m.organization_id = $3)
+               UNION ALL
+               SELECT p.organization_id, NULL, NULL, p.project_id, g.product, r.code, r.permissions,
+                      NULL, m.id
+               FROM memberships m
+               JOIN groups g ON g.id = m.group_id
+               JOIN project_grants p ON p.group_id = g.id
+               JOIN roles r ON r.id = p.role_id
+               WHERE m.user_id = $1 AND m.status = 'active'
+                 AND ($2 OR m.organization_id = $3)
+               ORDER BY membership, project_id";
+    let query = tx.q(sql).bind(user).bind(organization.is_none()).bind(organization);
+    let seats: Vec<Seat> = query.all().await?;
+    let counts = |seat: &Seat| {
+        let label = seat.product.as_deref().unwrap_or_default();
+        label.is_empty() || products.is_empty() || products.iter().any(|p| p == label)
+    };
+    Ok(seats.into_iter().filter(counts).map(Seat::into_grant).collect())
+}
+
+impl Seat {
+    fn into_grant(self) -> Grant {
+        let area = self
+            .workspace_id
+            .map(|id| Area { kind: AreaKind::Workspace, id: id.0 })
+            .or(self.group_id.map(|id| Area { kind: AreaKind::Group, id: id.0 }))
+            .or(self.project_id.map(|id| Area { kind: AreaKind::Project, id: id.0 }));
+        let own = self.organization_id;
+        let on = area.map_or(Domain::Organization(own), |area| Domain::Area(own, area));
+        let extra = self.extra.unwrap_or_default();
+        let codes = self.role_permissions.iter().chain(extra.iter()).map(String::as_str);
+        Grant { on, permissions: permissions_of(codes), by: self.role_code.into() }
+    }
+}
+
+/// What roles that a provider vouches for let do in an organization.
+pub async fn of_roles(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    codes: &[String],
+) -> Result<Vec<Grant>> {
+    let mut grants = Vec::new();
+    for code in codes {
+        let sql = "SELECT code, permissions FROM roles
+                   WHERE (organization_id IS NULL OR organization_id = $1)
+                     AND scope = 'organization' AND code = $2";
+        let role: Option<(String, Codes)> = tx.q(sql).bind(organization).bind(code).opt().await?;
+        // A role of the provider that means nothing here.
+        let Some((code, permissions)) = role else { continue };
+        let permissions = permissions_of(permissions.iter().map(String::as_str));
+        let on = Domain::Organization(organization);
+        grants.push(Grant { on, permissions, by: format!("{code}, by the provider").into() });
+    }
+    Ok(grants)
+}

@@ -1,0 +1,181 @@
+//! Permissions: what a line of the table asks for, and what roles and tokens hold.
+
+macro_rules! permissions {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
+        /// What a line of the table asks for, and a caller holds.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Permission {
+            /// Nobody need say who they are.
+            Public,
+            /// Whoever is known may, with any credential.
+            Any,
+            $($(#[doc = $doc])+ $name,)+
+        }
+        impl Permission {
+            pub const ALL: &'static [Self] = &[$(Self::$name),+];
+            /// Whether it lets change something.
+            pub fn changes(self) -> bool {
+                let code = self.as_str();
+                ["write", "create", "delete", "issue"].iter().any(|verb| code.ends_with(verb))
+            }
+            pub const fn as_str(self) -> &'static str {
+                match self { Self::Public => "public", Self::Any => "any", $(Self::$name => $code),+ }
+            }
+        }
+    };
+}
+
+permissions! {
+    /// Create organizations.
+    OrgCreate = "org:create";
+    /// Read an organization.
+    OrgRead = "org:read";
+    /// Change an organization.
+    OrgWrite = "org:write";
+    /// Suspend or purge an organization.
+    OrgDelete = "org:delete";
+    /// Read workspaces.
+    WorkspacesRead = "workspaces:read";
+    /// Create and change workspaces.
+    WorkspacesWrite = "workspaces:write";
+    /// Read people and their identities.
+    UsersRead = "users:read";
+    /// Create, change and delete people and link their identities.
+    UsersWrite = "users:write";
+    /// Ask who a logged-in person is.
+    UsersWhoami = "users:whoami";
+    /// Read roles.
+    RolesRead = "roles:read";
+    /// Create and change custom roles.
+    RolesWrite = "roles:write";
+    /// Read memberships.
+    MembersRead = "members:read";
+    /// Create and change memberships.
+    MembersWrite = "members:write";
+    /// End memberships.
+    MembersDelete = "members:delete";
+    /// Read groups.
+    GroupsRead = "groups:read";
+    /// Create, change and delete groups.
+    GroupsWrite = "groups:write";
+    /// Read projects.
+    ProjectsRead = "projects:read";
+    /// Create, change and move projects, and grant teams roles on them.
+    ProjectsWrite = "projects:write";
+    /// Delete projects.
+    ProjectsDelete = "projects:delete";
+    /// Read artifacts.
+    ArtifactsRead = "artifacts:read";
+    /// Create artifacts.
+    ArtifactsWrite = "artifacts:write";
+    /// Delete artifacts.
+    ArtifactsDelete = "artifacts:delete";
+    /// Adjust the gauges of quotas.
+    QuotasWrite = "quotas:write";
+    /// Read plans.
+    PlansRead = "plans:read";
+    /// Create and change plans.
+    PlansWrite = "plans:write";
+    /// Read subscriptions.
+    SubscriptionsRead = "subscriptions:read";
+    /// Create and change subscriptions.
+    SubscriptionsWrite = "subscriptions:write";
+    /// Read deployments.
+    DeploymentsRead = "deployments:read";
+    /// Create and change deployments.
+    DeploymentsWrite = "deployments:write";
+    /// Read licenses and their bundles.
+    LicensesRead = "licenses:read";
+    /// Create, change, suspend and revoke licenses.
+    LicensesWrite = "licenses:write";
+    /// Sign license tokens.
+    LicensesIssue = "licenses:issue";
+    /// Read about the signing keys.
+    KeysRead = "keys:read";
+    /// Create, import, rotate and retire signing keys.
+    KeysWrite = "keys:write";
+    /// Create and revoke service tokens.
+    TokensWrite = "tokens:write";
+    /// Read about service tokens.
+    TokensRead = "tokens:read";
+    /// Read usage and its sums.
+    UsageRead = "usage:read";
+    /// Record usage.
+    UsageWrite = "usage:write";
+    /// Read usage limits and check them.
+    LimitsRead = "limits:read";
+    /// Set and remove usage limits.
+    LimitsWrite = "limits:write";
+    /// Read audit events.
+    AuditRead = "audit:read";
+    /// Record audit events of one's own.
+    AuditWrite = "audit:write";
+    /// Read the identity providers.
+    ProvidersRead = "providers:read";
+    /// Set and delete identity providers.
+    ProvidersWrite = "providers:write";
+    /// Read where secrets are kept.
+    SecretsRead = "secrets:read";
+    /// Set and delete references to secrets.
+    SecretsWrite = "secrets:write";
+    /// Read the billing account.
+    BillingRead = "billing:read";
+    /// Set the billing account. Not `billing:manage`, which an organization's owner has: who sets
+    /// the plan sets what is paid for.
+    BillingWrite = "billing:write";
+    /// Export everything that an organization has.
+    OrgExport = "org:export";
+}
+
+impl std::str::FromStr for Permission {
+    type Err = String;
+    fn from_str(code: &str) -> Result<Self, String> {
+        let found = Self::ALL.iter().find(|p| p.as_str() == code).copied();
+        found.ok_or_else(|| {
+            let known: Vec<&str> = Self::ALL.iter().map(|p| p.as_str()).collect();
+            format!("{code:?} is not a permission; these are: *, {}", known.join(", "))
+        })
+    }
+}
+
+/// A set of permissions.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Permissions(u64);
+
+impl Permissions {
+    pub const NONE: Self = Self(0);
+    pub const ALL: Self = Self(u64::MAX);
+
+    pub fn with(self, permission: Permission) -> Self {
+        Self(self.0 | 1 << permission as u64)
+    }
+
+    pub fn union(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub fn contains(self, permission: Permission) -> bool {
+        self.0 & 1 << permission as u64 != 0
+    }
+
+    pub fn intersection(self, other: Self) -> Self {
+        Self(self.0 & other.0)
+    }
+
+    /// Those that the other set lacks.
+    pub fn without(self, other: Self) -> Self {
+        Self(self.0 & !other.0)
+    }
+
+    /// From codes; `*` stands for all of them.
+    pub fn parse<'a>(codes: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
+        codes.into_iter().try_fold(Self::NONE, |set, code| match code {
+            "*" => Ok(Self::ALL),
+            code => Ok(set.with(code.parse()?)),
+        })
+    }
+
+    pub fn codes(self) -> Vec<&'static str> {
+        Permission::ALL.iter().filter(|p| self.contains(**p)).map(|p| p.as_str()).collect()
+    }
+}

@@ -1,0 +1,190 @@
+//! The one decision: what a caller may do where, and by which of its grants.
+//!
+//! # Design
+//! A grant is a set of permissions on a domain: the platform, an organization, or an area inside
+//! one (a workspace, a project, a group with everything below it). Whatever a credential is, it
+//! comes to a list of grants, and [`decide`] looks at nothing else. What no grant covers is hidden:
+//! it reads like something that does not exist. What is covered, without the permission, is
+//! forbidden. The matrix of all roles and lines is committed as `docs/policy.md`.
+
+use std::sync::Arc;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use super::ids::OrganizationId;
+use super::permissions::{Permission, Permissions};
+
+crate::text_enum! {
+    /// What there is inside an organization that somebody can be in charge of.
+    AreaKind { Workspace = "workspace", Project = "project", Group = "group" }
+}
+
+/// One workspace, one project, or one group with all groups below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct Area {
+    pub kind: AreaKind,
+    pub id: Uuid,
+}
+
+/// Where a grant counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Domain {
+    Platform,
+    Organization(OrganizationId),
+    Area(OrganizationId, Area),
+}
+
+impl Domain {
+    /// The organization that the domain is, or lies in.
+    pub fn organization(self) -> Option<OrganizationId> {
+        match self {
+            Self::Platform => None,
+            Self::Organization(organization) | Self::Area(organization, _) => Some(organization),
+        }
+    }
+}
+
+impl Domain {
+    pub fn is_area_of(self, organization: OrganizationId) -> bool {
+        matches!(self, Self::Area(own, _) if own == organization)
+    }
+}
+
+/// Permissions on a domain.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    pub on: Domain,
+    pub permissions: Permissions,
+    /// What gives it: `service token`, `superadmin`, or a role's code.
+    pub by: Arc<str>,
+}
+
+/// Where an operation acts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Location<'a> {
+    /// The platform, which no organization owns.
+    Platform,
+    /// An organization: whoever is anywhere in it knows that it exists.
+    Organization(OrganizationId),
+    /// Something that an organization owns, and the areas that it lies in.
+    Within(OrganizationId, &'a [Area]),
+}
+
+impl Domain {
+    fn covers(self, location: Location<'_>) -> bool {
+        match (self, location) {
+            (Self::Platform, _) => true,
+            (_, Location::Platform) => false,
+            (
+                Self::Organization(own),
+                Location::Organization(owner) | Location::Within(owner, _),
+            ) => own == owner,
+            (Self::Area(own, area), Location::Within(owner, areas)) => {
+                own == owner && areas.contains(&area)
+            }
+            (Self::Area(..), Location::Organization(_)) => false,
+        }
+    }
+
+    fn shows(self, location: Location<'_>) -> bool {
+        let knows = |owner| self.organization() == Some(owner);
+        matches!(location, Location::Platform)
+            || matches!(location, Location::Organization(owner) if knows(owner))
+            || self.covers(location)
+    }
+}
+
+/// What was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Allowed,
+    /// The caller can see it, and may not do this to it.
+    Forbidden,
+    /// The caller cannot tell it from what does not exist.
+    Hidden,
+}
+
+/// The decision.
+pub fn decide(grants: &[Grant], location: Location<'_>, permission: Permission) -> Verdict {
+    if held(grants, location).contains(permission)
+        || permission == Permission::Any && grants.iter().any(|grant| grant.on.covers(location))
+    {
+        Verdict::Allowed
+    } else if location == Location::Platform || grants.iter().any(|g| g.on.shows(location)) {
+        Verdict::Forbidden
+    } else {
+        Verdict::Hidden
+    }
+}
+
+/// All that the grants let do at a location.
+pub fn held(grants: &[Grant], location: Location<'_>) -> Permissions {
+    let covering = grants.iter().filter(|grant| grant.on.covers(location));
+    covering.fold(Permissions::NONE, |held, grant| held.union(grant.permissions))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const ORGS: [OrganizationId; 2] =
+        [OrganizationId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2))];
+
+    fn area() -> impl Strategy<Value = Area> {
+        let kinds = [AreaKind::Workspace, AreaKind::Project, AreaKind::Group];
+        (proptest::sample::select(kinds.to_vec()), 10..13u128)
+            .prop_map(|(kind, id)| Area { kind, id: Uuid::from_u128(id) })
+    }
+
+    fn organization() -> impl Strategy<Value = OrganizationId> {
+        proptest::sample::select(ORGS.to_vec())
+    }
+
+    fn grant() -> impl Strategy<Value = Grant> {
+        let on = prop_oneof![
+            1 => Just(Domain::Platform),
+            4 => organization().prop_map(Domain::Organization),
+            8 => (organization(), area()).prop_map(|(o, a)| Domain::Area(o, a)),
+        ];
+        let some = proptest::sample::subsequence(Permission::ALL, 0..4);
+        (on, some).prop_map(|(on, some)| Grant {
+            on,
+            permissions: some.into_iter().fold(Permissions::NONE, Permissions::with),
+            by: "test".into(),
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn a_grant_elsewhere_changes_nothing(
+            grants in proptest::collection::vec(grant(), 0..5),
+            areas in proptest::collection::vec(area(), 0..3),
+            permission in proptest::sample::select(Permission::ALL),
+        ) {
+            let here = Location::Within(ORGS[0], &areas);
+            let near: Vec<Grant> = grants.iter().filter(|g| g.on.covers(here)).cloned().collect();
+            prop_assert_eq!(decide(&grants, here, permission), decide(&near, here, permission));
+            // What is allowed is allowed by one grant alone.
+            let by_one = near.iter().any(|g| g.permissions.contains(permission));
+            let allowed = decide(&grants, here, permission) == Verdict::Allowed;
+            prop_assert_eq!(allowed, by_one);
+        }
+
+        #[test]
+        fn nothing_covers_another_organization_but_the_platform(
+            grants in proptest::collection::vec(grant(), 0..5),
+            areas in proptest::collection::vec(area(), 0..3),
+        ) {
+            let foreign: Vec<Grant> = grants
+                .into_iter()
+                .filter(|g| g.on.organization().is_some_and(|own| own != ORGS[0]))
+                .collect();
+            for location in [Location::Organization(ORGS[0]), Location::Within(ORGS[0], &areas)] {
+                prop_assert_eq!(decide(&foreign, location, Permission::Any), Verdict::Hidden);
+            }
+        }
+    }
+}

@@ -1,0 +1,153 @@
+//! Who may do what, as one page that changes with anybody's power.
+
+use std::fmt::Write;
+
+use cp_server::identity::roles::{self, RoleScope};
+use cp_server::kernel::caller::{Caller, CallerKind, Scope};
+use cp_server::kernel::ids::{DeploymentId, OrganizationId};
+use cp_server::kernel::permissions::{Permission, Permissions};
+use cp_server::kernel::place::Reach;
+use cp_server::kernel::policy::{Area, AreaKind, Domain, Grant, Location, Verdict, decide};
+use cp_server::kernel::table::Line;
+use uuid::Uuid;
+
+use super::root;
+
+const OWN: OrganizationId = OrganizationId(Uuid::from_u128(1));
+const AREA: Uuid = Uuid::from_u128(2);
+
+const INTRODUCTION: &str = "\
+# Who may do what
+
+Every line of the API, and who may use it, as the server itself decides it (`kernel/policy.rs`).
+This page is made by a test, which fails when anybody's power has changed:
+`UPDATE=1 cargo test -p tests policy` writes it anew.
+
+- **all**: on the whole platform, or in the whole organization of the role.
+- **own**: on what lies in the caller's own workspace, project, or group with the groups below it.
+- empty: not at all. What a caller cannot see reads like something that does not exist (404);
+  what it sees and may not touch is 403.
+
+A service token may do what its permissions say, where it is held to: the platform, or one
+organization. A deployment's token has at most the permissions of the last column. Custom roles and
+extra permissions of a member add up; nobody gives away more than they hold. In a suspended
+organization its own callers change nothing. Public lines need no credential and stand in no row.
+
+";
+
+/// The callers of the page: the system roles, highest first, and a data plane.
+fn callers() -> Vec<(String, Caller)> {
+    let mut callers: Vec<_> = roles::of_system().map(person).collect();
+    callers.reverse();
+    let organization_id = OWN;
+    let deployment_id = DeploymentId(AREA);
+    let codes = cp_server::identity::service_tokens::DATA_PLANE;
+    let permissions = codes.iter().fold(Permissions::NONE, |set, one| set.with(*one));
+    let scope = Scope::Deployment { organization_id, deployment_id };
+    let data_plane = Caller::machine(AREA, "data plane".into(), scope, permissions);
+    callers.push(("deployment's token".into(), data_plane));
+    callers
+}
+
+fn person((code, scope, permissions): (&str, RoleScope, Permissions)) -> (String, Caller) {
+    let area = |kind| Domain::Area(OWN, Area { kind, id: AREA });
+    let on = match scope {
+        RoleScope::Platform => Domain::Platform,
+        RoleScope::Organization => Domain::Organization(OWN),
+        RoleScope::Workspace => area(AreaKind::Workspace),
+        RoleScope::Project => area(AreaKind::Project),
+        RoleScope::Group => area(AreaKind::Group),
+    };
+    let grants = [Grant { on, permissions, by: code.into() }].into();
+    let kind = CallerKind::Person;
+    (code.to_lowercase().replace('_', " "), Caller { kind, grants, ..Caller::anonymous() })
+}
+
+/// What the caller may do with the line: `all`, `own` or nothing.
+fn power(caller: &Caller, line: &Line) -> &'static str {
+    let may = |at| decide(&caller.grants, at, line.permission) == Verdict::Allowed;
+    let of_the_caller = |kind| {
+        caller
+            .grants
+            .iter()
+            .any(|grant| matches!(grant.on, Domain::Area(_, area) if area.kind == kind))
+    };
+    match line.reach {
+        Reach::Public => "",
+        Reach::Platform if may(Location::Platform) => "all",
+        Reach::Anywhere if caller.reach(line.permission).is_ok() => "all",
+        Reach::Organization if may(Location::Within(OWN, &[])) => "all",
+        Reach::Organization if !line.path.starts_with("/organizations/") => {
+            let areas: Vec<Area> =
+                line.areas.iter().map(|kind| Area { kind: *kind, id: AREA }).collect();
+            let concerned = line.areas.iter().any(|kind| of_the_caller(*kind));
+            if concerned && may(Location::Within(OWN, &areas)) { "own" } else { "" }
+        }
+        _ => "",
+    }
+}
+
+fn page() -> String {
+    let callers = callers();
+    let mut page = INTRODUCTION.to_owned();
+    let heads: Vec<&str> = callers.iter().map(|(name, _)| name.as_str()).collect();
+    let _ = writeln!(page, "| operation | needs | {} |", heads.join(" | "));
+    let _ = writeln!(page, "|{}", " --- |".repeat(heads.len() + 2));
+    for line in cp_server::routes().table {
+        if line.permission == Permission::Public {
+            continue;
+        }
+        let cells: Vec<&str> = callers.iter().map(|(_, caller)| power(caller, &line)).collect();
+        let _ = writeln!(
+            page,
+            "| `{} {}` | {} | {} |",
+            line.method,
+            line.path,
+            line.permission.as_str(),
+            cells.join(" | ")
+        );
+    }
+    page
+}
+
+/// `UPDATE=1 cargo test -p tests policy` writes it anew.
+#[test]
+fn the_committed_matrix_is_current() {
+    let path = root().join("docs/policy.md");
+    let current = page();
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, current).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == current,
+        "{} is not what the policy says; run UPDATE=1 cargo test -p tests policy",
+        path.display()
+    );
+}
+
+/// What only the vendor decides, whatever the roles of an organization become.
+#[test]
+fn no_role_of_an_organization_reaches_what_is_bought() {
+    let vendors = [
+        Permission::OrgCreate,
+        Permission::UsersWrite,
+        Permission::PlansWrite,
+        Permission::SubscriptionsWrite,
+        Permission::LicensesWrite,
+        Permission::LicensesIssue,
+        Permission::KeysWrite,
+        Permission::LimitsWrite,
+        Permission::QuotasWrite,
+        Permission::BillingWrite,
+        Permission::UsageWrite,
+        Permission::AuditWrite,
+    ];
+    for (code, scope, permissions) in roles::of_system() {
+        for permission in vendors {
+            let holds = permissions.contains(permission);
+            assert_eq!(holds, scope == RoleScope::Platform, "{code} and {}", permission.as_str());
+        }
+    }
+}
