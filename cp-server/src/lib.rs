@@ -26,6 +26,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use chrono::TimeDelta;
 
+use identity::oidc::IdentitySettings;
+use identity::oidc::discovery::Discoveries;
 use kernel::admission::Admit;
 use kernel::caller::Authenticate;
 use kernel::clock::{Clock, Random};
@@ -57,6 +59,8 @@ pub struct State {
     /// Moves on with every commit of this replica.
     pub generation: Generation,
     pub identities: identity::whoami::Identities,
+    /// What the identity providers publish.
+    pub discoveries: Discoveries,
     pub exports: lifecycle::export::Exports,
     /// Set once the process is asked to end: readiness says so before anything closes.
     stopping: AtomicBool,
@@ -74,6 +78,8 @@ pub struct Settings {
     pub enforcement: EnforcementSettings,
     /// Whether organizations are held to their quota of requests per minute.
     pub rate_limits: bool,
+    /// Where people log in.
+    pub identity: IdentitySettings,
 }
 
 impl Settings {
@@ -87,6 +93,7 @@ impl Settings {
             status: StatusSettings::default(),
             enforcement: EnforcementSettings::default(),
             rate_limits: true,
+            identity: IdentitySettings::default(),
         }
     }
 }
@@ -105,8 +112,12 @@ impl App {
             clock,
             random,
             kek,
+            discoveries: Discoveries::new(&settings.identity.fetch),
+            credentials: vec![
+                Box::new(identity::credentials::ServiceTokens::default()),
+                Box::new(identity::oidc::BearerTokens::default()),
+            ],
             settings,
-            credentials: vec![Box::new(identity::credentials::ServiceTokens::default())],
             admission: Box::new(tenancy::request_rates::RequestRates::default()),
             keys: Keyring::default(),
             signers: SignerPool::start(),

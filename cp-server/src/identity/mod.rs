@@ -6,6 +6,7 @@ pub mod grants;
 pub mod invitations;
 pub mod me;
 pub mod memberships;
+pub mod oidc;
 pub mod people;
 pub mod project_grants;
 pub mod providers;

@@ -98,22 +98,22 @@ pub struct ProviderFilter {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProvider {
-    r#type: ProviderType,
-    issuer: HttpUrl,
-    audience: Option<ExternalId>,
-    jwks_uri: Option<HttpUrl>,
+    pub(super) r#type: ProviderType,
+    pub(super) issuer: HttpUrl,
+    pub(super) audience: Option<ExternalId>,
+    pub(super) jwks_uri: Option<HttpUrl>,
     sso_url: Option<HttpUrl>,
-    client_id: Option<ExternalId>,
+    pub(super) client_id: Option<ExternalId>,
     /// Write-only: 1 to 4,096 characters. Absent leaves it, null removes it.
     #[serde(default)]
-    client_secret: Patch<Secret<String>>,
+    pub(super) client_secret: Patch<Secret<String>>,
     certificate_ref: Option<Locator>,
     #[serde(default)]
     email_domains: Vec<Domain>,
     #[serde(default)]
-    claim_map: Map<String, Value>,
+    pub(super) claim_map: Map<String, Value>,
     #[serde(default)]
-    role_map: Map<String, Value>,
+    pub(super) role_map: Map<String, Value>,
     #[serde(default = "active")]
     status: ProviderStatus,
     #[serde(default)]

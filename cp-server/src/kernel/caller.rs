@@ -5,6 +5,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use axum::http::request::Parts;
 use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -249,17 +250,28 @@ fn forbidden(permission: Permission, place: &str) -> Error {
 pub trait Authenticate: Send + Sync {
     fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a>;
 
+    /// Resolves what a request carries elsewhere than in its `Authorization` header: a cookie.
+    fn of_request<'a>(&'a self, _: &'a App, _: &'a Parts) -> CallerFuture<'a> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
     /// An operation was committed on this replica: what was remembered may be over.
     fn committed(&self, action: &str);
 }
 
 pub type CallerFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Caller>>> + Send + 'a>>;
 
-/// The caller that a request's `Authorization` header stands for.
-pub async fn authenticate(app: &App, parts: &axum::http::request::Parts) -> Result<Caller> {
+/// The caller that a request's credential stands for.
+pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
     // The CLI calls operations in its own process and vouches for itself.
     if let Some(caller) = parts.extensions.get::<Caller>() {
         return narrowed(app, caller.clone(), parts).await;
+    }
+    for kind in app.credentials.iter() {
+        if let Some(caller) = kind.of_request(app, parts).await? {
+            admission::admit(app, &caller, parts).await?;
+            return narrowed(app, caller, parts).await;
+        }
     }
     let mut headers = parts.headers.get_all(axum::http::header::AUTHORIZATION).iter();
     let (Some(header), None) = (headers.next(), headers.next()) else {
@@ -286,11 +298,7 @@ pub const ORGANIZATION_HINT: &str = "x-organization-id";
 
 /// A superadmin or a service token may act as if held to one organization. A person's hint is not
 /// looked at: their grants tell where they may act.
-async fn narrowed(
-    app: &App,
-    mut caller: Caller,
-    parts: &axum::http::request::Parts,
-) -> Result<Caller> {
+async fn narrowed(app: &App, mut caller: Caller, parts: &Parts) -> Result<Caller> {
     let Some(hint) = parts.headers.get(ORGANIZATION_HINT) else { return Ok(caller) };
     if caller.kind != CallerKind::ServiceToken && !caller.is_of_platform() {
         return Ok(caller);

@@ -78,7 +78,7 @@ impl Error {
         Self::new(ProblemCode::BadRequest, detail)
     }
 
-    pub fn unauthenticated(detail: &'static str) -> Self {
+    pub fn unauthenticated(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ProblemCode::Unauthenticated, detail)
     }
 
@@ -89,7 +89,7 @@ impl Error {
         error
     }
 
-    pub fn unavailable(detail: &'static str, retry_after: u32) -> Self {
+    pub fn unavailable(detail: impl Into<Cow<'static, str>>, retry_after: u32) -> Self {
         let mut error = Self::new(ProblemCode::Unavailable, detail);
         error.0.retry_after = Some(retry_after);
         error

@@ -23,16 +23,27 @@ pub const ITEMS: usize = 1000;
 pub fn read<T: DeserializeOwned>(body: &[u8]) -> Result<T> {
     let text = std::str::from_utf8(body)
         .map_err(|e| Error::bad_request(format!("The body is not UTF-8: {e}.")))?;
-    let mut strict = serde_json::Deserializer::from_str(text);
-    Strict(DEPTH)
-        .deserialize(&mut strict)
-        .and_then(|()| strict.end())
+    check(text)
         .map_err(|e| Error::bad_request(format!("The body is not acceptable JSON: {e}.")))?;
     let mut reader = serde_json::Deserializer::from_str(text);
     serde_path_to_error::deserialize(&mut reader).map_err(|e| {
         let path = e.path().to_string();
         misfit(&path, &e.into_inner().to_string())
     })
+}
+
+/// Reads somebody else's document as strictly: a token's claims, a published set of keys.
+///
+/// # Errors
+/// What is wrong with it, to be said after its name.
+pub fn strict(text: &[u8]) -> Result<Value, String> {
+    let text = std::str::from_utf8(text).map_err(|e| format!("not UTF-8: {e}"))?;
+    check(text).and_then(|()| serde_json::from_str(text)).map_err(|e| e.to_string())
+}
+
+fn check(text: &str) -> serde_json::Result<()> {
+    let mut strict = serde_json::Deserializer::from_str(text);
+    Strict(DEPTH).deserialize(&mut strict).and_then(|()| strict.end())
 }
 
 /// The body of a change, with the members that its query string adds: `?form=file` says the same as

@@ -3,6 +3,7 @@
 mod access;
 mod invitations;
 mod memberships;
+mod oidc;
 mod people;
 mod policy;
 mod providers;

@@ -5,6 +5,7 @@ mod build;
 mod client;
 mod cluster;
 pub mod database;
+pub mod issuer;
 mod names;
 
 use axum::Router;
@@ -300,6 +301,17 @@ impl World {
         (app, client)
     }
 
+    /// Another server on the same data and clock, with settings of its own.
+    pub fn server(&self, change: impl FnOnce(&mut Settings)) -> (App, Client) {
+        let mut settings = settings();
+        change(&mut settings);
+        let clock = Clock::following(&self.clock);
+        let (random, kek) = (Random::seeded(5), Kek::new(&KEK).unwrap());
+        let app = App::new(self.app.db.clone(), clock, random, kek, settings);
+        let client = Client::new(server::router(&app));
+        (app, client)
+    }
+
     /// A server on the same data that holds organizations to their requests per minute.
     pub fn with_rate_limits(&self) -> Client {
         let clock = Clock::following(&self.clock);
@@ -327,9 +339,16 @@ impl World {
 }
 
 pub fn app(db: Db, clock: Clock, seed: u64) -> App {
+    App::new(db, clock, Random::seeded(seed), Kek::new(&KEK).unwrap(), settings())
+}
+
+fn settings() -> Settings {
+    let mut settings = Settings::new(ISSUER, AUDIENCE);
     // Most tests make more requests in the one instant of theirs than a minute allows.
-    let settings = Settings { rate_limits: false, ..Settings::new(ISSUER, AUDIENCE) };
-    App::new(db, clock, Random::seeded(seed), Kek::new(&KEK).unwrap(), settings)
+    settings.rate_limits = false;
+    // The issuers of the tests are on this machine.
+    settings.identity.fetch.allow_loopback = true;
+    settings
 }
 
 /// When the templates are filled.

@@ -1,0 +1,136 @@
+//! Logins of people: the access tokens of the identity providers that are trusted here.
+//!
+//! # Design
+//! A token is verified with the keys that its issuer publishes, and never by asking the issuer
+//! about it. What it says about the person is put into our words by the provider's claim map; who
+//! that is here, and what they may do, is the database's to say, and no claim can add to it.
+
+pub mod claims;
+pub mod discovery;
+pub mod fetch;
+pub mod issuers;
+pub mod key_sets;
+pub mod presets;
+pub mod tokens;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use serde_json::{Map, Value};
+
+use self::fetch::FetchSettings;
+use self::issuers::{Provider, refused};
+use self::tokens::Token;
+use super::people::{self, Login};
+use crate::App;
+use crate::kernel::caller::{Authenticate, Caller, CallerFuture};
+use crate::kernel::error::Result;
+use crate::kernel::memory::{Generation, Memory};
+use crate::kernel::secret::sha256;
+
+/// How people log in.
+#[derive(Clone, Debug, Default)]
+pub struct IdentitySettings {
+    /// The identity providers of the platform.
+    pub providers: Vec<Provider>,
+    pub fetch: FetchSettings,
+}
+
+/// The bearer tokens of people, as the kernel knows them.
+///
+/// # Design
+/// Who was let in is remembered for `REMEMBERED`, by the hash of the token. What may end a login
+/// (a person, a membership, a provider) is forgotten at once where it was changed; another replica
+/// sees it when the time is over.
+#[derive(Default)]
+pub struct BearerTokens {
+    known: Memory<[u8; 32], Caller>,
+    /// Moves on when somebody may have lost something.
+    endings: Generation,
+}
+
+const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
+
+impl Authenticate for BearerTokens {
+    fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a> {
+        Box::pin(self.find(app, credential))
+    }
+
+    fn committed(&self, action: &str) {
+        if may_end_logins(action) {
+            self.endings.advance();
+        }
+    }
+}
+
+/// Whether an operation may change who somebody is or what they may do. The few that are called
+/// often and cannot are named; any other may.
+pub fn may_end_logins(action: &str) -> bool {
+    let harmless = ["usage.", "bundles.", "licenses.", "audit.", "artifacts.", "quotas."];
+    !harmless.iter().any(|slice| action.starts_with(slice))
+}
+
+impl BearerTokens {
+    async fn find(&self, app: &App, text: &str) -> Result<Option<Caller>> {
+        if text.starts_with("cpat_") {
+            return Ok(None);
+        }
+        if !Token::is_like(text) {
+            return Err(refused(
+                "it is unknown, expired or revoked, or an opaque token of an identity provider, \
+                 which cannot be checked here: have the provider issue JWT access tokens for this \
+                 server's audience",
+            ));
+        }
+        let (hash, now) = (sha256(text.as_bytes()), app.clock.now());
+        let generation = self.endings.now();
+        if let Some(caller) = self.known.recall(&hash, generation, now) {
+            return Ok(Some(caller));
+        }
+        let login = login(app, text, now).await?;
+        let until = login.expires_at.min(now + REMEMBERED);
+        let caller = people::caller(app, login).await?;
+        self.known.keep(hash, caller.clone(), generation, until);
+        Ok(Some(caller))
+    }
+}
+
+/// What an access token vouches for.
+async fn login(app: &App, text: &str, now: DateTime<Utc>) -> Result<Login> {
+    let token = Token::read(text).map_err(refused)?;
+    token.check_is_access_token().map_err(refused)?;
+    let provider = issuers::of_token(app, &token).await?;
+    check_signature(app, &provider, &token, now).await?;
+    let expires_at = token.check_times(now).map_err(refused)?;
+    vouched(&provider, &token.claims, expires_at)
+}
+
+/// Whether the token is signed by the provider.
+pub async fn check_signature(
+    app: &App,
+    provider: &Provider,
+    token: &Token<'_>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let keys = app.discoveries.keys(&provider.source(), &token.kid, now).await?;
+    keys.verify(&token.kid, &token.alg, token.message.as_bytes(), &token.signature).map_err(refused)
+}
+
+/// What verified claims of the provider vouch for.
+pub fn vouched(
+    provider: &Provider,
+    claims: &Map<String, Value>,
+    expires_at: DateTime<Utc>,
+) -> Result<Login> {
+    let context = claims::read(provider, claims).map_err(refused)?;
+    Ok(Login {
+        provider: provider.key.clone(),
+        subject: context.subject,
+        organization: provider.organization,
+        account: context.account,
+        roles: context.roles,
+        scopes: context.scopes,
+        products: context.products,
+        is_superadmin: context.is_superadmin,
+        name: context.name,
+        expires_at,
+    })
+}

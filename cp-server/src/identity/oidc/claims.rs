@@ -1,0 +1,189 @@
+//! What a verified token's claims say about the person, in our words.
+
+use serde_json::{Map, Value};
+
+use super::issuers::Provider;
+use super::presets::{ClaimMap, texts};
+use crate::identity::providers::ProviderType;
+use crate::kernel::text::Subject;
+
+/// What the claims say.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Context {
+    pub subject: String,
+    /// The organization that is named, not yet looked up.
+    pub account: Option<String>,
+    pub roles: Vec<String>,
+    pub scopes: Vec<String>,
+    pub products: Vec<String>,
+    pub is_superadmin: bool,
+    pub name: Option<String>,
+}
+
+type Claims = Map<String, Value>;
+
+/// Zitadel's role maps: of the application's own project, and of a project by its id.
+const PROJECT_ROLES: &str = "urn:zitadel:iam:org:project:roles";
+const PROJECT: &str = "urn:zitadel:iam:org:project:";
+const ZITADEL_ORGANIZATIONS: [&str; 2] =
+    ["urn:zitadel:iam:org:id", "urn:zitadel:iam:user:resourceowner:id"];
+
+/// Reads the claims of a provider's token.
+///
+/// # Errors
+/// When they name nobody.
+pub fn read(provider: &Provider, claims: &Claims) -> Result<Context, String> {
+    let map = &provider.claim_map;
+    let subject = first(claims, &map.subject).unwrap_or_default();
+    if subject.parse::<Subject>().is_err() {
+        return Err(format!("it names nobody in {}", map.subject.join(" or ")));
+    }
+    let raw = raw_roles(provider, claims);
+    Ok(Context {
+        subject: subject.to_owned(),
+        account: account(claims, map).map(str::to_owned),
+        is_superadmin: is_superadmin(provider, claims, &raw),
+        roles: our_roles(provider, &raw),
+        scopes: all(claims, &map.scopes, |text| text.split_whitespace()),
+        products: products(claims, &map.products),
+        name: first(claims, &map.name).map(str::to_owned),
+    })
+}
+
+/// The organization that the claims name.
+pub fn account<'c>(claims: &'c Claims, map: &ClaimMap) -> Option<&'c str> {
+    first(claims, &map.organization)
+}
+
+/// Nobody but the operator's own providers makes a super administrator, whatever an organization's
+/// claims or claim map say.
+fn is_superadmin(provider: &Provider, claims: &Claims, raw: &[String]) -> bool {
+    let map = &provider.claim_map;
+    provider.organization.is_none()
+        && (map.superadmin.iter().any(|name| find(claims, name) == Some(&Value::Bool(true)))
+            || raw.iter().any(|role| map.superadmin_roles.contains(role)))
+}
+
+/// The roles as the provider calls them, each once.
+fn raw_roles(provider: &Provider, claims: &Claims) -> Vec<String> {
+    let mut roles = all(claims, &provider.claim_map.roles, std::iter::once);
+    let mut add = |role: &String| {
+        if !roles.contains(role) {
+            roles.push(role.clone());
+        }
+    };
+    match provider.kind {
+        ProviderType::Zitadel => {
+            let organization = zitadel_organization(provider, claims);
+            for (name, value) in claims {
+                if of_our_project(provider, claims, name) {
+                    granted(value, organization).for_each(&mut add);
+                }
+            }
+        }
+        // Auth0 takes own claims only with a URL before their name: our API's identifier.
+        ProviderType::Auth0 => {
+            let audience = provider.audience.as_deref().unwrap_or_default();
+            let name = format!("{}/roles", audience.trim_end_matches('/'));
+            claims.get(&name).and_then(texts).unwrap_or_default().iter().for_each(add);
+        }
+        _ => {}
+    }
+    roles
+}
+
+/// Whether a claim is a role map of the project that is ours: a token may have other projects'.
+fn of_our_project(provider: &Provider, claims: &Claims, name: &str) -> bool {
+    let project = provider.project();
+    if name == PROJECT_ROLES {
+        // The project is that of the application that asked for the token.
+        let asked = ["azp", "client_id"].map(|name| claims.get(name).and_then(Value::as_str));
+        let audience = claims.get("aud").and_then(texts).unwrap_or_default();
+        let says_nothing = asked == [None, None] && audience.is_empty();
+        let is_ours = |id: &str| Some(id) == project || Some(id) == provider.client_id.as_deref();
+        return says_nothing
+            || project.is_none()
+            || audience.iter().any(|id| is_ours(id))
+            || asked.iter().flatten().any(|id| is_ours(id));
+    }
+    let Some(id) = name.strip_prefix(PROJECT).and_then(|rest| rest.strip_suffix(":roles")) else {
+        return false;
+    };
+    project == Some(id)
+}
+
+/// The organization at Zitadel in which roles count: the one that is set, else the token's own.
+fn zitadel_organization<'c>(provider: &'c Provider, claims: &'c Claims) -> Option<&'c str> {
+    let set = provider.claim_map.organization_id.as_deref();
+    set.or_else(|| {
+        ZITADEL_ORGANIZATIONS.iter().find_map(|name| claims.get(*name).and_then(Value::as_str))
+    })
+}
+
+/// The roles of a map `{role: {organization: domain}}`, or of a list of such maps, that are granted
+/// in the organization.
+fn granted<'c>(
+    value: &'c Value,
+    organization: Option<&'c str>,
+) -> impl Iterator<Item = &'c String> {
+    let maps: Vec<&Claims> = match value {
+        Value::Object(map) => vec![map],
+        Value::Array(items) => items.iter().filter_map(Value::as_object).collect(),
+        _ => Vec::new(),
+    };
+    maps.into_iter().flatten().filter_map(move |(role, organizations)| {
+        let organizations = organizations.as_object()?;
+        organization.is_none_or(|id| organizations.contains_key(id)).then_some(role)
+    })
+}
+
+/// Roles in our words: without the prefix, and with what the role map makes of them.
+fn our_roles(provider: &Provider, raw: &[String]) -> Vec<String> {
+    let mut ours: Vec<String> = Vec::new();
+    for role in raw {
+        let Some(bare) = role.strip_prefix(&provider.claim_map.role_prefix) else { continue };
+        let mapped = [bare, role].iter().find_map(|name| provider.role_map.get(*name));
+        for role in mapped.and_then(texts).unwrap_or_else(|| vec![bare.to_owned()]) {
+            if !ours.contains(&role) {
+                ours.push(role);
+            }
+        }
+    }
+    ours
+}
+
+/// The first claim that is there; it may be empty, which is no restriction.
+fn products(claims: &Claims, names: &[String]) -> Vec<String> {
+    names.iter().find_map(|name| texts(find(claims, name)?)).unwrap_or_default()
+}
+
+/// The first of the claims that is a text with something in it.
+fn first<'c>(claims: &'c Claims, names: &[String]) -> Option<&'c str> {
+    let text = |name: &String| find(claims, name)?.as_str().filter(|text| !text.is_empty());
+    names.iter().find_map(text)
+}
+
+/// The texts of all of the claims, cut into parts, each once.
+fn all<'c, I: Iterator<Item = &'c str>>(
+    claims: &'c Claims,
+    names: &[String],
+    parts: impl Fn(&'c str) -> I,
+) -> Vec<String> {
+    let mut found: Vec<String> = Vec::new();
+    for value in names.iter().filter_map(|name| find(claims, name)) {
+        let items = value.as_array().map_or(std::slice::from_ref(value), Vec::as_slice);
+        for part in items.iter().filter_map(Value::as_str).flat_map(&parts) {
+            if !part.is_empty() && found.iter().all(|known| known != part) {
+                found.push(part.to_owned());
+            }
+        }
+    }
+    found
+}
+
+fn find<'c>(claims: &'c Claims, name: &str) -> Option<&'c Value> {
+    let Some(pointer) = name.strip_prefix('/') else { return claims.get(name) };
+    let mut steps = pointer.split('/').map(|step| step.replace("~1", "/").replace("~0", "~"));
+    let first = claims.get(&steps.next()?)?;
+    steps.try_fold(first, |value, step| value.get(step))
+}

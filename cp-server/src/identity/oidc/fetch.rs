@@ -1,0 +1,316 @@
+//! Asking an identity provider: bounded in size and time, and never led anywhere else.
+//!
+//! # Design
+//! An organization's admin chooses the address that this server then asks, so a request is held to
+//! what no stranger may misuse: https only, no redirects, no proxy, and no address of the machine
+//! or the network that the server stands in. The name is resolved once, and the connection goes to
+//! the addresses that were looked at: a name that changes its mind between the two gains nothing.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::{Request, StatusCode, Uri, header};
+use tokio::sync::Semaphore;
+use tokio::task::spawn_blocking;
+use ureq::config::Config;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+/// The largest answer, in bytes.
+const LARGEST: u64 = 64 * 1024;
+/// Requests that run at once: each holds a thread for as long as its provider is slow.
+const AT_ONCE: usize = 16;
+
+/// Where this server may ask.
+#[derive(Clone, Debug)]
+pub struct FetchSettings {
+    /// Hosts that an organization's provider may have although their addresses are private.
+    pub allowed_hosts: Vec<String>,
+    /// Whether providers may be on this machine, and over plain http: for development and tests.
+    pub allow_loopback: bool,
+    /// The certificate authorities to trust in place of the web's.
+    pub authorities: Option<Arc<Vec<Certificate<'static>>>>,
+    /// How long an answer may take, from the look-up of the name to its last byte.
+    pub timeout: Duration,
+}
+
+impl Default for FetchSettings {
+    fn default() -> Self {
+        Self {
+            allowed_hosts: Vec::new(),
+            allow_loopback: false,
+            authorities: None,
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Who chose the address.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ChosenBy {
+    /// The operator, who may name any host.
+    Operator,
+    /// An organization's admin, who may not look around in here.
+    Organization,
+}
+
+/// What was answered.
+#[derive(Debug)]
+pub struct Fetched {
+    pub status: StatusCode,
+    pub body: Vec<u8>,
+    /// `max-age` of `Cache-Control`, in seconds.
+    pub max_age: Option<i64>,
+}
+
+/// Asks identity providers.
+pub struct Fetcher {
+    settings: FetchSettings,
+    /// For addresses that the operator chose, and for those that organizations chose.
+    agents: [ureq::Agent; 2],
+    room: Arc<Semaphore>,
+}
+
+impl Fetcher {
+    pub fn new(settings: &FetchSettings) -> Self {
+        let agent = |chosen_by| {
+            let roots = match &settings.authorities {
+                Some(own) => RootCerts::Specific(own.clone()),
+                None => RootCerts::WebPki,
+            };
+            let config = Config::builder()
+                .http_status_as_error(false)
+                .max_redirects(0)
+                .proxy(None)
+                .timeout_global(Some(settings.timeout))
+                .max_idle_connections(0)
+                .max_response_header_size(16 * 1024)
+                .user_agent("license-authority")
+                .tls_config(TlsConfig::builder().root_certs(roots).build())
+                .build();
+            let resolver = CheckedResolver {
+                inner: DefaultResolver::default(),
+                chosen_by,
+                settings: settings.clone(),
+            };
+            ureq::Agent::with_parts(config, DefaultConnector::new(), resolver)
+        };
+        Self {
+            settings: settings.clone(),
+            agents: [agent(ChosenBy::Operator), agent(ChosenBy::Organization)],
+            room: Arc::new(Semaphore::new(AT_ONCE)),
+        }
+    }
+
+    /// Reads a document; anything but 200 is a failure, told in words for an operator.
+    pub async fn get(&self, url: &str, chosen_by: ChosenBy) -> Result<Fetched, String> {
+        let agent = self.agent(url, chosen_by)?;
+        let request = Request::get(url).header(header::ACCEPT, "application/json").body(());
+        let request = request.map_err(|_| format!("{url} is not a URL"))?;
+        let fetched = self.run(url, move || agent.run(request)).await?;
+        match fetched.status {
+            StatusCode::OK => Ok(fetched),
+            status if status.is_redirection() => {
+                Err(format!("{url} answered {status}; redirects are not followed"))
+            }
+            status => Err(format!("{url} answered {status}")),
+        }
+    }
+
+    /// Sends a form; the answer's status is the caller's to judge.
+    pub async fn post(
+        &self,
+        url: &str,
+        chosen_by: ChosenBy,
+        form: String,
+        authorization: Option<String>,
+    ) -> Result<Fetched, String> {
+        let agent = self.agent(url, chosen_by)?;
+        let mut request = Request::post(url)
+            .header(header::ACCEPT, "application/json")
+            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        if let Some(authorization) = authorization {
+            request = request.header(header::AUTHORIZATION, authorization);
+        }
+        let request = request.body(form).map_err(|_| format!("{url} is not a URL"))?;
+        self.run(url, move || agent.run(request)).await
+    }
+
+    /// The agent to ask with, if the URL may be asked at all.
+    fn agent(&self, url: &str, chosen_by: ChosenBy) -> Result<ureq::Agent, String> {
+        let parsed = url::Url::parse(url).map_err(|_| format!("{url} is not a URL"))?;
+        let host = parsed.host_str().unwrap_or_default();
+        let plain = parsed.scheme() == "http" && self.settings.allow_loopback && is_loopback(host);
+        if parsed.scheme() != "https" && !plain {
+            return Err(format!("{url} is not an https URL"));
+        }
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(format!("{host}: a URL with a user in it is not asked"));
+        }
+        Ok(self.agents[usize::from(chosen_by == ChosenBy::Organization)].clone())
+    }
+
+    async fn run(
+        &self,
+        url: &str,
+        ask: impl FnOnce() -> Result<axum::http::Response<ureq::Body>, ureq::Error> + Send + 'static,
+    ) -> Result<Fetched, String> {
+        let timeout = self.settings.timeout;
+        let waiting = tokio::time::timeout(timeout, self.room.clone().acquire_owned());
+        let Ok(Ok(room)) = waiting.await else {
+            return Err(format!("{url} was not asked: too many providers are slow"));
+        };
+        let asked = spawn_blocking(move || {
+            let _room = room;
+            let (parts, mut body) = ask()?.into_parts();
+            let max_age = parts.headers.get(header::CACHE_CONTROL).and_then(|value| {
+                let text = value.to_str().ok()?.to_ascii_lowercase();
+                let age = text.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
+                age.trim_matches('"').parse().ok()
+            });
+            let body = body.with_config().limit(LARGEST).read_to_vec()?;
+            Ok::<_, ureq::Error>(Fetched { status: parts.status, body, max_age })
+        });
+        match asked.await {
+            Ok(Ok(fetched)) => Ok(fetched),
+            Ok(Err(ureq::Error::BodyExceedsLimit(_))) => {
+                Err(format!("{url} answered with more than {LARGEST} bytes"))
+            }
+            Ok(Err(ureq::Error::Timeout(_))) => {
+                Err(format!("{url} did not answer within {} seconds", timeout.as_secs_f32()))
+            }
+            Ok(Err(error)) => Err(format!("{url} cannot be read: {error}")),
+            Err(_) => Err(format!("{url} was not read")),
+        }
+    }
+}
+
+fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
+}
+
+/// Resolves a name, and refuses addresses that may not be asked.
+#[derive(Debug)]
+struct CheckedResolver {
+    inner: DefaultResolver,
+    chosen_by: ChosenBy,
+    settings: FetchSettings,
+}
+
+impl Resolver for CheckedResolver {
+    fn resolve(
+        &self,
+        uri: &Uri,
+        config: &Config,
+        timeout: NextTimeout,
+    ) -> Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.inner.resolve(uri, config, timeout)?;
+        let host = uri.host().unwrap_or_default();
+        let allowed = &self.settings.allowed_hosts;
+        if self.chosen_by == ChosenBy::Operator
+            || allowed.iter().any(|known| known.eq_ignore_ascii_case(host))
+        {
+            return Ok(found);
+        }
+        let may = |ip: IpAddr| {
+            is_public(ip) || self.settings.allow_loopback && ip.to_canonical().is_loopback()
+        };
+        // One bad address among good ones is a trick, too.
+        if found.iter().all(|address| may(address.ip())) {
+            return Ok(found);
+        }
+        let refusal = "its address is not a public one; an operator can allow the host with \
+                       CP_OIDC_ALLOWED_HOSTS";
+        Err(ureq::Error::Other(refusal.into()))
+    }
+}
+
+/// Whether an address is one of the public internet (IANA's special-purpose registries).
+fn is_public(ip: IpAddr) -> bool {
+    match ip.to_canonical() {
+        IpAddr::V4(ip) => is_public_v4(ip),
+        IpAddr::V6(ip) => is_public_v6(ip),
+    }
+}
+
+fn is_public_v4(ip: Ipv4Addr) -> bool {
+    let [a, b, c, _] = ip.octets();
+    !(a == 0
+        || ip.is_private()
+        || ip.is_loopback()
+        || ip.is_link_local()
+        || ip.is_documentation()
+        || ip.is_multicast()
+        || a >= 240
+        // Shared address space, protocol assignments, benchmarks, the 6to4 relays of old.
+        || a == 100 && (64..128).contains(&b)
+        || a == 192 && b == 0 && c == 0
+        || a == 198 && (18..20).contains(&b)
+        || a == 192 && b == 88 && c == 99)
+}
+
+fn is_public_v6(ip: Ipv6Addr) -> bool {
+    let [a, b, .., y, z] = ip.segments();
+    let inner = |high: u16, low: u16| {
+        let [[p, q], [r, s]] = [high.to_be_bytes(), low.to_be_bytes()];
+        is_public_v4(Ipv4Addr::new(p, q, r, s))
+    };
+    match (a, b) {
+        // Translated and tunnelled addresses lead to the one inside them.
+        (0x64, 0xff9b) => ip.segments()[2] == 0 && inner(y, z),
+        (0x2002, high) => inner(high, ip.segments()[2]),
+        // Teredo, benchmarks, ORCHID and the like; documentation.
+        (0x2001, b) if b < 0x200 || b == 0xdb8 => false,
+        // All that is given out is in 2000::/3; documentation again at its end.
+        _ => (0x2000..0x4000).contains(&a) && a != 0x3fff,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_of_the_inside_are_told_from_public_ones() {
+        for inside in [
+            "0.0.0.0",
+            "10.1.2.3",
+            "100.64.0.1",
+            "127.0.0.1",
+            "127.9.9.9",
+            "169.254.169.254",
+            "172.16.0.1",
+            "192.0.0.8",
+            "192.0.2.1",
+            "192.168.1.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::",
+            "::1",
+            "::ffff:10.0.0.1",
+            "::ffff:127.0.0.1",
+            "fe80::1",
+            "fc00::1",
+            "fd12::1",
+            "ff02::1",
+            "2001:db8::1",
+            "64:ff9b::a00:1",
+            "64:ff9b:1::1",
+            "2002:a00:1::",
+            "2001::1",
+            "100::1",
+            "::127.0.0.1",
+            "fec0::1",
+        ] {
+            assert!(!is_public(inside.parse().unwrap()), "{inside}");
+        }
+        for public in ["1.1.1.1", "9.9.9.9", "172.32.0.1", "100.128.0.1", "2606:4700::1111"] {
+            assert!(is_public(public.parse().unwrap()), "{public}");
+        }
+        assert!(is_public("64:ff9b::101:101".parse().unwrap()), "translated, and public inside");
+    }
+}

@@ -1,0 +1,225 @@
+//! Which identity providers are trusted, and which of them a token is of.
+//!
+//! Those of the platform are the operator's settings; each organization has its own, as rows.
+
+use cp_contracts::ProblemCode;
+use serde_json::{Map, Value};
+
+use super::claims::account;
+use super::discovery::Source;
+use super::fetch::ChosenBy;
+use super::presets::ClaimMap;
+use super::tokens::{Refusal, Token, quoted};
+use crate::App;
+use crate::identity::providers::{NewProvider, ProviderType};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{OrganizationId, ProviderId};
+use crate::kernel::json::Patch;
+use crate::kernel::record::Object;
+use crate::kernel::secret::Secret;
+use crate::kernel::text::ProviderKey;
+
+/// A trusted identity provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// As it stands in `auth_accounts.provider`.
+    pub key: String,
+    /// Whose own it is; `None` for one of the platform.
+    pub organization: Option<OrganizationId>,
+    /// Its row, when it is an organization's.
+    pub id: Option<ProviderId>,
+    pub kind: ProviderType,
+    /// Compared exactly with `iss`.
+    pub issuer: String,
+    pub audience: Option<String>,
+    pub jwks_uri: Option<String>,
+    pub client_id: Option<String>,
+    /// Of one of the platform; an organization's lies sealed in its row.
+    pub client_secret: Option<Secret<String>>,
+    pub claim_map: ClaimMap,
+    pub role_map: Map<String, Value>,
+}
+
+/// An audience that is looked for at most in so many of a token's.
+const AUDIENCES: usize = 32;
+
+impl Provider {
+    /// One of the platform, from the operator's settings.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn of_platform(key: &str, new: NewProvider) -> Result<Self, String> {
+        let key: ProviderKey = key.parse().map_err(|e| format!("key {key:?} {e}"))?;
+        if new.r#type == ProviderType::Saml {
+            return Err("type: a SAML provider is an organization's own".into());
+        }
+        let claim_map = ClaimMap::new(new.r#type, &new.claim_map)
+            .map_err(|name| format!("claim_map.{name}: it takes a text or a list of texts"))?;
+        let client_secret = match new.client_secret {
+            Patch::Set(secret) => Some(secret),
+            Patch::Keep | Patch::Clear => None,
+        };
+        Ok(Self {
+            key: key.into_string(),
+            organization: None,
+            id: None,
+            kind: new.r#type,
+            issuer: new.issuer.into_string(),
+            audience: new.audience.map(|a| a.into_string()),
+            jwks_uri: new.jwks_uri.map(|u| u.into_string()),
+            client_id: new.client_id.map(|c| c.into_string()),
+            client_secret,
+            claim_map,
+            role_map: new.role_map,
+        })
+    }
+
+    pub fn source(&self) -> Source {
+        Source {
+            issuer: self.issuer.clone(),
+            jwks_uri: self.jwks_uri.clone(),
+            chosen_by: self.chosen_by(),
+        }
+    }
+
+    pub fn chosen_by(&self) -> ChosenBy {
+        if self.organization.is_some() { ChosenBy::Organization } else { ChosenBy::Operator }
+    }
+
+    /// The audience that access tokens for this server have.
+    pub fn expected_audience(&self) -> Option<&str> {
+        self.audience.as_deref().or(self.client_id.as_deref())
+    }
+
+    /// Zitadel: the project whose roles count.
+    pub fn project(&self) -> Option<&str> {
+        self.claim_map.project_id.as_deref().or(self.audience.as_deref())
+    }
+}
+
+/// An organization's own provider, and what its tokens may call the organization.
+#[derive(sqlx::FromRow)]
+pub(super) struct Row {
+    id: ProviderId,
+    organization_id: OrganizationId,
+    key: String,
+    kind: ProviderType,
+    issuer: String,
+    audience: Option<String>,
+    jwks_uri: Option<String>,
+    client_id: Option<String>,
+    claim_map: Object,
+    role_map: Object,
+    slug: String,
+    external_id: Option<String>,
+}
+
+/// The columns of [`Row`].
+pub(super) const ROWS: &str = "SELECT p.id, p.organization_id, p.key, p.type AS kind, p.issuer,
+    p.audience, p.jwks_uri, p.client_id, p.claim_map, p.role_map, o.slug, o.external_id
+    FROM identity_providers p JOIN organizations o ON o.id = p.organization_id
+    WHERE p.status = 'active' AND p.type <> 'saml'";
+
+impl Row {
+    /// What does not fit was refused when it was set; what is older means the standard names.
+    fn claim_map(&self) -> ClaimMap {
+        ClaimMap::new(self.kind, &self.claim_map)
+            .or_else(|_| ClaimMap::new(self.kind, &Map::new()))
+            .unwrap_or_default()
+    }
+
+    /// Whether the claims name this organization: its id, slug or external id.
+    fn is_named_by(&self, claims: &Map<String, Value>) -> bool {
+        let map = self.claim_map();
+        account(claims, &map).is_some_and(|name| {
+            self.slug == name
+                || self.external_id.as_deref() == Some(name)
+                || name.parse() == Ok(self.organization_id)
+        })
+    }
+
+    pub(super) fn provider(self) -> Provider {
+        Provider {
+            claim_map: self.claim_map(),
+            key: self.key,
+            organization: Some(self.organization_id),
+            id: Some(self.id),
+            kind: self.kind,
+            issuer: self.issuer,
+            audience: self.audience,
+            jwks_uri: self.jwks_uri,
+            client_id: self.client_id,
+            client_secret: None,
+            role_map: self.role_map.0.0,
+        }
+    }
+}
+
+/// The provider that a token is of, by its issuer, its audience and, where organizations share
+/// both, the organization that it names.
+///
+/// The operator's own providers come first: no organization can take their tokens, or make them
+/// ambiguous, by naming the same issuer.
+pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
+    let issuer = token.issuer().ok_or_else(|| refused("it names no issuer (iss)"))?;
+    let audiences = token.audiences();
+    if audiences.is_empty() || audiences.len() > AUDIENCES {
+        return Err(refused(format!("it takes 1 to {AUDIENCES} audiences (aud)")));
+    }
+    let (is_known, of_platform) = of_platform(app, issuer, &audiences);
+    if let Some(provider) = of_platform {
+        return Ok(provider.clone());
+    }
+    let mut tx = app.db.read();
+    let mut rows: Vec<Row> = tx
+        .q(ROWS)
+        .and(" AND p.issuer = ?", issuer)
+        .sql(" AND COALESCE(p.audience, p.client_id) IN (VALUES ")
+        .rows(&audiences, |query, audience| query.bind(audience.as_str()))
+        .sql(") ORDER BY p.id LIMIT 100")
+        .all()
+        .await?;
+    if rows.len() > 1 {
+        rows.retain(|row| row.is_named_by(&token.claims));
+    }
+    match rows.pop() {
+        Some(row) if rows.is_empty() => Ok(row.provider()),
+        Some(_) => Err(refused(
+            "several organizations have this issuer and audience, and it does not say which is \
+             meant",
+        )),
+        None => Err(unknown(app, issuer, &audiences, is_known).await?),
+    }
+}
+
+/// Whether the operator trusts the issuer, and the provider that has one of the audiences.
+fn of_platform<'a>(
+    app: &'a App,
+    issuer: &str,
+    audiences: &[String],
+) -> (bool, Option<&'a Provider>) {
+    let providers = app.settings.identity.providers.iter();
+    let of_issuer: Vec<_> = providers.filter(|provider| provider.issuer == issuer).collect();
+    let meant = of_issuer.iter().find(|provider| {
+        provider.expected_audience().is_some_and(|own| audiences.iter().any(|one| one == own))
+    });
+    (!of_issuer.is_empty(), meant.copied())
+}
+
+async fn unknown(app: &App, issuer: &str, audiences: &[String], is_known: bool) -> Result<Error> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM identity_providers WHERE issuer = $1)";
+    let is_known = is_known || app.db.read().q(sql).bind(issuer).value().await?.unwrap_or(false);
+    Ok(if is_known {
+        let own = audiences.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(", ");
+        refused(format!("its audience (aud) {own} is not that of the identity provider here"))
+    } else {
+        let detail = "is not trusted here: set up an identity provider with exactly this issuer";
+        refused(format!("its issuer {} {detail}", quoted(issuer)))
+    })
+}
+
+/// A token that is not taken: 401, with the reason.
+pub fn refused(why: impl Into<Refusal>) -> Error {
+    let detail = format!("The token is not valid: {}.", why.into());
+    Error::new(ProblemCode::Unauthenticated, detail)
+}

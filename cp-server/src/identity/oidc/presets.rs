@@ -1,0 +1,142 @@
+//! What each kind of provider calls things, unless its claim map says otherwise.
+
+use serde_json::{Map, Value};
+
+use crate::identity::providers::ProviderType;
+
+/// Which claims tell what: lists of names, of which the first that is there counts, or, for roles
+/// and scopes, all of them. A name that begins with `/` is a JSON pointer (RFC 6901).
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ClaimMap {
+    pub subject: Vec<String>,
+    /// The organization: its id, slug or external id.
+    pub organization: Vec<String>,
+    pub roles: Vec<String>,
+    pub scopes: Vec<String>,
+    pub products: Vec<String>,
+    pub name: Vec<String>,
+    /// Claims that are `true` for a super administrator.
+    pub superadmin: Vec<String>,
+    /// Roles that make one.
+    pub superadmin_roles: Vec<String>,
+    /// What our roles begin with there; other roles are none of ours.
+    pub role_prefix: String,
+    /// Zitadel: the project whose roles count.
+    pub project_id: Option<String>,
+    /// Zitadel: the organization there in which roles count.
+    pub organization_id: Option<String>,
+    /// What a login at the console asks for, besides `openid`.
+    pub login_scopes: Vec<String>,
+}
+
+/// The names that a claim map knows. Others are kept and mean nothing here.
+pub const NAMES: [&str; 12] = [
+    "subject",
+    "organization",
+    "roles",
+    "scopes",
+    "products",
+    "name",
+    "superadmin",
+    "superadmin_roles",
+    "role_prefix",
+    "project_id",
+    "organization_id",
+    "login_scopes",
+];
+
+impl ClaimMap {
+    /// The standard names of the kind, with those that are given in their place.
+    ///
+    /// # Errors
+    /// The member that is neither a text nor a list of texts.
+    pub fn new(kind: ProviderType, given: &Map<String, Value>) -> Result<Self, String> {
+        let mut map = Self::of(kind);
+        for name in NAMES {
+            let Some(value) = given.get(name) else { continue };
+            let texts = texts(value).ok_or_else(|| name.to_owned())?;
+            match name {
+                "subject" => map.subject = texts,
+                "organization" => map.organization = texts,
+                "roles" => map.roles = texts,
+                "scopes" => map.scopes = texts,
+                "products" => map.products = texts,
+                "name" => map.name = texts,
+                "superadmin" => map.superadmin = texts,
+                "superadmin_roles" => map.superadmin_roles = texts,
+                "login_scopes" => map.login_scopes = texts,
+                _ => {
+                    let [text] = &*texts else { return Err(name.to_owned()) };
+                    let text = text.clone();
+                    match name {
+                        "role_prefix" => map.role_prefix = text,
+                        "project_id" => map.project_id = Some(text),
+                        _ => map.organization_id = Some(text),
+                    }
+                }
+            }
+        }
+        Ok(map)
+    }
+
+    fn of(kind: ProviderType) -> Self {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let general = Self {
+            subject: list(&["sub"]),
+            organization: list(&["account_id", "organization_id", "org_id"]),
+            roles: list(&["roles", "role"]),
+            scopes: list(&["scopes", "scope", "scp"]),
+            products: list(&["product_domains_allowed", "product_domains"]),
+            name: list(&["name", "preferred_username"]),
+            login_scopes: list(&["profile", "email"]),
+            ..Self::default()
+        };
+        match kind {
+            ProviderType::Zitadel => Self {
+                organization: list(&[
+                    "alchemi:account_id",
+                    "account_id",
+                    "urn:zitadel:iam:org:id",
+                    "org_id",
+                    "urn:zitadel:iam:user:resourceowner:id",
+                ]),
+                products: list(&[
+                    "product_domains_allowed",
+                    "alchemi:product_domains_allowed",
+                    "product_domains",
+                ]),
+                superadmin_roles: list(&["super_admin"]),
+                login_scopes: list(&[
+                    "profile",
+                    "email",
+                    "urn:zitadel:iam:user:resourceowner",
+                    "urn:zitadel:iam:org:projects:roles",
+                ]),
+                ..general
+            },
+            // What Auth0 calls permissions are an API's scopes, given by role.
+            ProviderType::Auth0 => Self {
+                organization: list(&["org_id", "account_id", "organization_id"]),
+                scopes: list(&["scope", "permissions"]),
+                ..general
+            },
+            // `sub` is another one for each application; `oid` is the person's.
+            ProviderType::Microsoft => Self { subject: list(&["oid", "sub"]), ..general },
+            // `sub` of an access token is the login name, which changes.
+            ProviderType::Okta => {
+                Self { subject: list(&["uid", "sub"]), roles: list(&["groups"]), ..general }
+            }
+            ProviderType::Google => Self { organization: list(&["hd"]), ..general },
+            ProviderType::Oidc | ProviderType::Saml => general,
+        }
+    }
+}
+
+/// A text, or a list of texts.
+pub fn texts(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::String(text) => Some(vec![text.clone()]),
+        Value::Array(items) => items.iter().map(|item| item.as_str().map(str::to_owned)).collect(),
+        _ => None,
+    }
+}

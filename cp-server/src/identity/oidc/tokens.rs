@@ -1,0 +1,211 @@
+//! The token itself: one spelling, one meaning, and a signature by a key of its issuer.
+//!
+//! # Design
+//! The order is fixed: size, shape, header, algorithm, type, key, signature, claims (RFC 8725). Of
+//! the payload only `iss`, `aud` and the organization's name are looked at before the signature
+//! holds, and only to choose among providers that are trusted already.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use chrono::{DateTime, Utc};
+use serde_json::{Map, Value};
+
+use super::presets::texts;
+use crate::kernel::json;
+
+/// Longer tokens are not looked at, in bytes.
+const LONGEST: usize = 16 * 1024;
+/// The longest header segment, in bytes of base64url.
+const LONGEST_HEADER: usize = 2048;
+/// What clocks may differ by, in seconds.
+const LEEWAY: i64 = 60;
+/// The last second of the year 9999.
+const LAST_SECOND: i64 = 253_402_300_799;
+
+/// Header members that change what a signature means, or where its key comes from.
+const FORBIDDEN: [&str; 9] = ["crit", "b64", "jku", "jwk", "x5u", "x5c", "zip", "enc", "cty"];
+
+/// The algorithms that are taken. There is no symmetric one, and no `none`.
+const ALGORITHMS: [&str; 11] = [
+    "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA",
+    "Ed25519",
+];
+
+/// Claims that only an ID token has (OpenID Connect Core 1.0, sections 2 and 3.3.2.11).
+const OF_ID_TOKENS: [&str; 4] = ["nonce", "at_hash", "c_hash", "s_hash"];
+
+/// A token that is well-formed, and not verified yet.
+#[derive(Debug)]
+pub struct Token<'t> {
+    /// What the signature is over.
+    pub message: &'t str,
+    pub signature: Vec<u8>,
+    pub alg: String,
+    pub kid: String,
+    typ: Option<String>,
+    pub claims: Map<String, Value>,
+}
+
+/// Why a token is not taken, in words for the one who sent it. Nothing of it is repeated but short
+/// names.
+pub type Refusal = String;
+
+impl<'t> Token<'t> {
+    /// Whether the text has the shape of a signed JWT: opaque and encrypted tokens have not.
+    pub fn is_like(text: &str) -> bool {
+        text.split('.').count() == 3 && text.starts_with("ey")
+    }
+
+    /// Reads a token; its signature and claims are not checked yet.
+    pub fn read(text: &'t str) -> Result<Self, Refusal> {
+        if text.len() > LONGEST {
+            return Err(format!("it has more than {LONGEST} bytes"));
+        }
+        let parts = text.rsplit_once('.').and_then(|(message, signature)| {
+            let (header, payload) = message.split_once('.')?;
+            Some((message, header, payload, signature))
+        });
+        let (message, header, payload, signature) =
+            parts.ok_or("it is not three segments joined by dots")?;
+        if header.len() > LONGEST_HEADER {
+            return Err(format!("its header has more than {LONGEST_HEADER} bytes"));
+        }
+        let header = object(header).map_err(|e| format!("its header {e}"))?;
+        let text_of = |name: &str| match header.get(name) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(_) => Err(format!("{name} in its header is not a text")),
+        };
+        let alg = text_of("alg")?.unwrap_or_default();
+        if !ALGORITHMS.contains(&&*alg) {
+            return Err(format!("its algorithm {} is not taken", quoted(&alg)));
+        }
+        if let Some(name) = FORBIDDEN.iter().find(|name| header.contains_key(**name)) {
+            return Err(format!("its header has {name}, which is not taken"));
+        }
+        let kid = text_of("kid")?.filter(|kid| (1..=256).contains(&kid.len()));
+        let kid = kid.ok_or("its header names no key (kid)")?;
+        let typ = text_of("typ")?;
+        let signature = decode(signature).filter(|signature| !signature.is_empty());
+        let signature = signature.ok_or("its signature is not base64url, or is missing")?;
+        let claims = object(payload).map_err(|e| format!("its payload {e}"))?;
+        Ok(Self { message, signature, alg, kid, typ, claims })
+    }
+
+    pub fn issuer(&self) -> Option<&str> {
+        self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    /// The audiences; none when there is something else than a text or a list of texts.
+    pub fn audiences(&self) -> Vec<String> {
+        self.claims.get("aud").and_then(texts).unwrap_or_default()
+    }
+
+    /// Whether it is an access token: a license, an ID token or a logout token is none, whoever
+    /// signed it (RFC 8725, section 3.12).
+    pub fn check_is_access_token(&self) -> Result<(), Refusal> {
+        match &*self.media_type() {
+            "" | "jwt" | "at+jwt" => {}
+            "license+jwt" => return Err("it is a license, and no access token".into()),
+            other => return Err(format!("its type {} is no access token's", quoted(other))),
+        }
+        if let Some(name) = OF_ID_TOKENS.iter().find(|name| self.claims.contains_key(**name)) {
+            return Err(format!("it is an ID token (it has {name}); send the access token"));
+        }
+        self.check_not_marked("events", "it is a logout token or an event")?;
+        // What Keycloak and Cognito mark other tokens with.
+        for (name, others) in [
+            ("typ", ["id", "refresh", "offline", "logout"]),
+            ("token_use", ["id", "refresh", "offline", "logout"]),
+        ] {
+            let mark = self.claims.get(name).and_then(Value::as_str).unwrap_or_default();
+            if others.contains(&&*mark.to_ascii_lowercase()) {
+                return Err(format!("it is no access token ({name} is {})", quoted(mark)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether it is an ID token for this client, and of this very login (OpenID Connect Core 1.0,
+    /// section 3.1.3.7).
+    pub fn check_is_id_token(&self, client_id: &str, nonce: &str) -> Result<(), Refusal> {
+        if !matches!(&*self.media_type(), "" | "jwt") {
+            return Err(format!("its type {} is no ID token's", quoted(&self.media_type())));
+        }
+        self.check_not_marked("events", "it is a logout token or an event")?;
+        let audiences = self.audiences();
+        if !audiences.iter().any(|audience| audience == client_id) {
+            return Err(format!("its audience is not the client {}", quoted(client_id)));
+        }
+        match self.claims.get("azp") {
+            None if audiences.len() == 1 => {}
+            Some(Value::String(azp)) if azp == client_id => {}
+            _ => return Err("it was made for another client (azp)".into()),
+        }
+        if self.claims.get("nonce").and_then(Value::as_str) != Some(nonce) {
+            return Err("its nonce is not that of this login".into());
+        }
+        Ok(())
+    }
+
+    fn check_not_marked(&self, name: &str, refusal: &str) -> Result<(), Refusal> {
+        if self.claims.contains_key(name) { Err(refusal.to_owned()) } else { Ok(()) }
+    }
+
+    /// The type without what media types may leave out (RFC 7515, section 4.1.9).
+    fn media_type(&self) -> String {
+        let typ = self.typ.as_deref().unwrap_or_default().to_ascii_lowercase();
+        typ.strip_prefix("application/").unwrap_or(&typ).to_owned()
+    }
+
+    /// Checks when the token is good, and tells when it is over.
+    pub fn check_times(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
+        let now = now.timestamp();
+        let exp = self.time("exp")?.ok_or("it has no exp: it would never be over")?;
+        let iat = self.time("iat")?.ok_or("it has no iat")?;
+        let nbf = self.time("nbf")?.unwrap_or(iat);
+        if now >= exp + LEEWAY {
+            return Err("it is over (exp); log in again".into());
+        }
+        if now + LEEWAY < nbf.max(iat) {
+            return Err("it is of the future (nbf, iat); are the clocks right?".into());
+        }
+        if exp < iat || exp <= nbf {
+            return Err("it ends before it begins (exp)".into());
+        }
+        DateTime::from_timestamp(exp, 0).ok_or_else(|| "its exp is no time".into())
+    }
+
+    fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
+        match self.claims.get(name) {
+            None => Ok(None),
+            Some(value) => value
+                .as_i64()
+                .filter(|at| (0..=LAST_SECOND).contains(at))
+                .map(Some)
+                .ok_or_else(|| format!("{name} is not a whole number of seconds")),
+        }
+    }
+}
+
+/// A segment that is a JSON object, read strictly.
+fn object(segment: &str) -> Result<Map<String, Value>, Refusal> {
+    let bytes = decode(segment).ok_or("is not base64url in its canonical form")?;
+    match json::strict(&bytes) {
+        Ok(Value::Object(members)) => Ok(members),
+        Ok(_) => Err("is not a JSON object".into()),
+        Err(error) => Err(format!("is not acceptable JSON: {error}")),
+    }
+}
+
+/// base64url without padding, white space or other spellings of the same bytes (RFC 4648, sections
+/// 3.5 and 5).
+pub fn decode(segment: &str) -> Option<Vec<u8>> {
+    URL_SAFE_NO_PAD.decode(segment).ok()
+}
+
+/// A short text of somebody else's, for a message.
+pub fn quoted(text: &str) -> String {
+    let short: String = text.chars().take(64).collect();
+    format!("{short:?}")
+}
