@@ -1,12 +1,14 @@
 //! The settings: each is a flag and a variable, and its doc comment is the reference.
 
+mod surface;
+
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{Args, ValueEnum};
 
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
@@ -17,6 +19,8 @@ use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
 use crate::licensing::status_lists::StatusSettings;
 use crate::{App, Settings, licensing};
+
+pub use surface::Network;
 
 /// How the server is set up. Every setting is a flag or an environment variable; a secret may also
 /// stand in a file that its `…_FILE` variable names.
@@ -127,11 +131,6 @@ pub struct Config {
     #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]
     pub bundle_ttl: TimeDelta,
 
-    /// Whether organizations are held to their quota of requests per minute; each replica counts
-    /// for itself.
-    #[arg(long, env = "CP_RATE_LIMITS", default_value_t = true, action = ArgAction::Set, global = true)]
-    pub rate_limits: bool,
-
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
     #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]
     pub log: String,
@@ -139,6 +138,9 @@ pub struct Config {
     /// How log lines look.
     #[arg(long, env = "CP_LOG_FORMAT", default_value = "text", ignore_case = true, global = true)]
     pub log_format: LogFormat,
+
+    #[command(flatten)]
+    pub network: Network,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -174,7 +176,7 @@ impl Config {
     }
 
     fn settings(&self) -> Settings {
-        Settings {
+        let settings = Settings {
             bundle_ttl: self.bundle_ttl,
             keys: KeySettings {
                 bits: self.signing_key_bits,
@@ -190,9 +192,9 @@ impl Config {
                 on_stale: self.on_stale,
                 grace: self.token_grace,
             },
-            rate_limits: self.rate_limits,
             ..Settings::new(self.base_url.clone(), self.audience.clone())
-        }
+        };
+        self.network.over(settings)
     }
 
     /// Changes the key-encryption key: seals everything in the database under the new one.

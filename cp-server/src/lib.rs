@@ -28,7 +28,7 @@ use chrono::TimeDelta;
 
 use identity::oidc::IdentitySettings;
 use identity::oidc::discovery::Discoveries;
-use kernel::admission::Admit;
+use kernel::admission::{Admit, Gate, Rates};
 use kernel::caller::Authenticate;
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
@@ -40,6 +40,7 @@ use licensing::keys::KeySettings;
 use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
 use licensing::status_lists::{StatusLists, StatusSettings};
+use server::limits::Surface;
 
 /// What outlives a request; cheap to clone.
 #[derive(Clone)]
@@ -53,6 +54,7 @@ pub struct State {
     pub settings: Settings,
     pub credentials: Vec<Box<dyn Authenticate>>,
     pub admission: Box<dyn Admit>,
+    pub gate: Gate,
     pub keys: Keyring,
     pub signers: SignerPool,
     pub status_lists: StatusLists,
@@ -76,10 +78,12 @@ pub struct Settings {
     pub keys: KeySettings,
     pub status: StatusSettings,
     pub enforcement: EnforcementSettings,
-    /// Whether organizations are held to their quota of requests per minute.
+    /// Whether anybody is held to a rate: organizations to their quota, all to `rates`.
     pub rate_limits: bool,
     /// Where people log in.
     pub identity: IdentitySettings,
+    pub rates: Rates,
+    pub surface: Surface,
 }
 
 impl Settings {
@@ -94,6 +98,8 @@ impl Settings {
             enforcement: EnforcementSettings::default(),
             rate_limits: true,
             identity: IdentitySettings::default(),
+            rates: Rates::default(),
+            surface: Surface::default(),
         }
     }
 }
@@ -108,6 +114,7 @@ impl Deref for App {
 impl App {
     pub fn new(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -> Self {
         Self(Arc::new(State {
+            gate: Gate::new(&settings.rates),
             db,
             clock,
             random,

@@ -4,7 +4,15 @@
 //! for whatever the framework refuses by itself, security headers, its log line and its metrics; below
 //! it is the table.
 
-use std::net::SocketAddr;
+mod connections;
+mod docs;
+mod headers;
+pub mod limits;
+pub mod proxies;
+mod pulse;
+pub mod tls;
+mod wire;
+
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -12,18 +20,11 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
-use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use hyper_util::server::conn::auto;
-use hyper_util::server::graceful::GracefulShutdown;
-use hyper_util::service::TowerToHyperService;
-use tokio::net::TcpListener;
-use tokio::sync::Semaphore;
-use tower::Service;
 
 use crate::App;
 use crate::kernel::admission::Desk;
@@ -33,6 +34,11 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::table::Raw;
 use crate::kernel::{idempotency, openapi};
 use crate::{routes as table, telemetry};
+
+pub use connections::serve;
+use connections::{Beat, IsTls};
+use docs::docs;
+use limits::framework_refusal;
 
 crate::routes! { server:
     /// Whether the process lives; never looks at the database.
@@ -47,13 +53,6 @@ crate::routes! { server:
     GET "/docs" Public => docs, root;
 }
 
-const URI_LIMIT: usize = 8 * 1024;
-const HEADER_LIMIT: usize = 32 * 1024;
-const HEADER_TIME: Duration = Duration::from_secs(10);
-const REQUEST_TIME: Duration = Duration::from_secs(30);
-const CONNECTIONS: usize = 4096;
-/// What requests in flight get after the signal to end.
-const GRACE: Duration = Duration::from_secs(10);
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The whole service, as the network and the tests call it.
@@ -65,85 +64,6 @@ pub fn router(app: &App) -> Router {
         .layer(from_fn_with_state(app.clone(), surround))
 }
 
-/// Serves until the signal to end, then lets requests in flight finish.
-pub async fn serve(
-    app: App,
-    listener: TcpListener,
-    end: impl Future<Output = ()>,
-) -> anyhow::Result<()> {
-    let service = router(&app);
-    let mut http = auto::Builder::new(TokioExecutor::new());
-    http.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIME).max_buf_size(64 * 1024);
-    http.http2()
-        .timer(TokioTimer::new())
-        .keep_alive_interval(Duration::from_secs(30))
-        .max_header_list_size(u32::try_from(HEADER_LIMIT).unwrap_or(u32::MAX));
-    let connections = Arc::new(Semaphore::new(CONNECTIONS));
-    let open = GracefulShutdown::new();
-    tokio::pin!(end);
-    loop {
-        let room = connections.clone().acquire_owned();
-        let (stream, peer, room) = tokio::select! {
-            () = &mut end => break,
-            accepted = async { (room.await, listener.accept().await) } => match accepted {
-                (Ok(room), Ok((stream, peer))) => (stream, peer, room),
-                (_, Err(error)) => {
-                    // Out of file descriptors, most likely: waiting frees some.
-                    tracing::warn!(%error, "a connection was not accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                    continue;
-                }
-                (Err(_), _) => break,
-            },
-        };
-        let _ = stream.set_nodelay(true);
-        let service = TowerToHyperService::new(WithPeer { inner: service.clone(), peer });
-        let connection = http.serve_connection_with_upgrades(TokioIo::new(stream), service);
-        let connection = open.watch(connection.into_owned());
-        tokio::spawn(async move {
-            // A client that goes away is its own business.
-            let _ = connection.await;
-            drop(room);
-        });
-    }
-    drop(listener);
-    tracing::info!("ending: requests in flight have {} seconds", GRACE.as_secs());
-    if tokio::time::timeout(GRACE, open.shutdown()).await.is_err() {
-        tracing::warn!("some requests did not finish in time");
-    }
-    Ok(())
-}
-
-/// Tells the service where a connection comes from.
-#[derive(Clone)]
-struct WithPeer {
-    inner: Router,
-    peer: SocketAddr,
-}
-
-impl<B> Service<axum::http::Request<B>> for WithPeer
-where
-    B: axum::body::HttpBody<Data = axum::body::Bytes> + Send + 'static,
-    B::Error: Into<axum::BoxError>,
-{
-    type Response = Response;
-    type Error = std::convert::Infallible;
-    type Future = <Router as Service<Request>>::Future;
-
-    fn poll_ready(
-        &mut self,
-        cx: &mut std::task::Context<'_>,
-    ) -> std::task::Poll<Result<(), Self::Error>> {
-        Service::<Request>::poll_ready(&mut self.inner, cx)
-    }
-
-    fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
-        let mut request = request.map(Body::new);
-        request.extensions_mut().insert(Peer(self.peer.ip()));
-        self.inner.call(request)
-    }
-}
-
 /// What every request and every answer has in common.
 async fn surround(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
@@ -151,24 +71,36 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     request.extensions_mut().insert(RequestId(id.clone()));
     let desk = Desk::default();
     request.extensions_mut().insert(desk.clone());
-    let peer = request.extensions().get::<Peer>().copied();
+    let (peer, is_https) = origin(&app, &mut request);
+    let pulse = request.extensions_mut().remove::<Beat>();
+    let multiplexed = pulse.as_ref().filter(|_| request.version() == Version::HTTP_2);
+    let stream = multiplexed.map(|pulse| pulse.0.stream());
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
     // Scanners must not make a label of every path that they try.
     let label = matched.unwrap_or_else(|| "unmatched".into());
-    let response = match limits(&request) {
-        Ok(()) => answer(request, next).await,
+    let mut response = match limits::check(&request) {
+        Ok(()) => answer(request, next, app.settings.surface.request_time).await,
         Err(refusal) => refusal.into_response(),
     };
+    // The router refuses what no line takes, which OPTIONS is for every path.
+    if response.status() == StatusCode::METHOD_NOT_ALLOWED {
+        if method == Method::OPTIONS {
+            response = headers::options(&path);
+        }
+        if let Some(allow) = headers::allowed(&label) {
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+    }
     let mut response = as_problem(response, &id);
-    secure(response.headers_mut(), &app);
+    headers::secure(response.headers_mut(), is_https);
     desk.tell(response.headers_mut());
     if let Ok(value) = HeaderValue::try_from(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-    let labels = [("method", method.to_string()), ("path", label), ("status", status.to_string())];
+    let labels = [("method", named(&method)), ("path", label), ("status", status.to_string())];
     metrics::counter!("cp_http_requests_total", &labels).increment(1);
     metrics::histogram!("cp_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
     let micros = elapsed.as_micros();
@@ -180,7 +112,35 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         // The command line calls operations in its own process; nobody reads along.
         tracing::debug!(%method, path, status, micros, request_id = id, "call");
     }
-    response
+    if let Some(pulse) = pulse.filter(|_| status >= 400) {
+        pulse.0.refused();
+    }
+    match stream {
+        Some(stream) => response.map(|body| stream.answers(body)),
+        None => response,
+    }
+}
+
+/// Where the request comes from, which from here on is what it says it is; and whether its client
+/// spoke to us, or to a proxy of ours, over TLS.
+fn origin(app: &App, request: &mut Request) -> (Option<Peer>, bool) {
+    let is_tls = request.extensions().get::<IsTls>().is_some_and(|tls| tls.0);
+    let ours = app.settings.base_url.starts_with("https:");
+    let Some(Peer(hop)) = request.extensions().get::<Peer>().copied() else {
+        return (None, ours);
+    };
+    let proxies = &app.settings.surface.proxies;
+    let is_https = ours || is_tls || proxies.is_secure(hop, request.headers());
+    let peer = Peer(proxies.client(hop, request.headers()));
+    request.extensions_mut().insert(peer);
+    (Some(peer), is_https)
+}
+
+/// A label of a method; whoever makes up methods must not make labels.
+fn named(method: &Method) -> String {
+    let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let name = method.as_str();
+    if known.contains(&name) { name.to_owned() } else { "other".into() }
 }
 
 fn request_id(app: &App, headers: &HeaderMap) -> String {
@@ -195,26 +155,10 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
     }
 }
 
-/// Whether the request line and the headers are of a size that is taken.
-fn limits(request: &Request) -> Result<()> {
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    if target > URI_LIMIT {
-        let detail = format!("The request target has {target} bytes; it takes {URI_LIMIT}.");
-        return Err(Error::new(ProblemCode::UriTooLong, detail));
-    }
-    let headers: usize =
-        request.headers().iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
-    if headers > HEADER_LIMIT {
-        let detail = format!("The headers have {headers} bytes; it takes {HEADER_LIMIT}.");
-        return Err(Error::new(ProblemCode::HeadersTooLarge, detail));
-    }
-    Ok(())
-}
-
 /// The answer of the table, within the time limit; a panic is an answer, too.
-async fn answer(request: Request, next: Next) -> Response {
+async fn answer(request: Request, next: Next, time: Duration) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(REQUEST_TIME, answer).await {
+    match tokio::time::timeout(time, answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => {
             let what = panic
@@ -225,8 +169,11 @@ async fn answer(request: Request, next: Next) -> Response {
             Error::internal(anyhow::anyhow!("panic: {what}")).into_response()
         }
         Err(_) => {
-            let detail = "The request took longer than 30 seconds; a change was either made or \
-                          not: ask, or repeat it with its Idempotency-Key.";
+            let detail = format!(
+                "The request took longer than {} seconds; a change was either made or not: ask, \
+                 or repeat it with its Idempotency-Key.",
+                time.as_secs()
+            );
             Error::new(ProblemCode::Timeout, detail).into_response()
         }
     }
@@ -252,43 +199,32 @@ fn as_problem(response: Response, id: &str) -> Response {
     Response::from_parts(parts, Body::from(text))
 }
 
-fn framework_refusal(status: StatusCode) -> Error {
-    match status {
-        StatusCode::NOT_FOUND => {
-            Error::new(ProblemCode::NotFound, "There is no such path; see /docs.")
-        }
-        StatusCode::METHOD_NOT_ALLOWED => Error::new(
-            ProblemCode::MethodNotAllowed,
-            "This path does not take this method; the Allow header lists those it takes.",
-        ),
-        StatusCode::PAYLOAD_TOO_LARGE => {
-            Error::new(ProblemCode::TooLarge, "The body is too large.")
-        }
-        _ if status.is_server_error() => Error::internal(anyhow::anyhow!("framework: {status}")),
-        _ => Error::bad_request("The request is not well-formed."),
-    }
-}
-
-fn secure(headers: &mut HeaderMap, app: &App) {
-    if app.settings.base_url.starts_with("https:") {
-        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
-        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
-    }
-    let always = [
-        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-        (header::REFERRER_POLICY, "no-referrer"),
-        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+/// What the HTTP parser refuses before there is a request, as the bytes of an answer.
+fn refusal_of_the_parser(app: &App, status: u16) -> Vec<u8> {
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+    let id = app.random.uuid(app.clock.now()).to_string();
+    let mut document = framework_refusal(status).document();
+    document.request_id = Some(id.clone());
+    let body = serde_json::to_vec(&document).unwrap_or_default();
+    let mut told = HeaderMap::new();
+    headers::secure(&mut told, app.settings.base_url.starts_with("https:"));
+    let told: String = told
+        .iter()
+        .filter_map(|(name, value)| Some(format!("{name}: {}\r\n", value.to_str().ok()?)))
+        .collect();
+    let labels = [
+        ("method", "other".to_owned()),
+        ("path", "unmatched".into()),
+        ("status", status.as_str().into()),
     ];
-    for (name, value) in always {
-        headers.insert(name, HeaderValue::from_static(value));
-    }
-    let defaults = [
-        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
-        (header::CACHE_CONTROL, "no-store"),
-    ];
-    for (name, value) in defaults {
-        headers.entry(name).or_insert(HeaderValue::from_static(value));
-    }
+    metrics::counter!("cp_http_requests_total", &labels).increment(1);
+    tracing::info!(status = status.as_u16(), request_id = id, "refused by the parser");
+    let head = format!(
+        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
+         connection: close\r\n{REQUEST_ID}: {id}\r\n{told}\r\n",
+        body.len()
+    );
+    [head.into_bytes(), body].concat()
 }
 
 async fn healthz(_: Raw) -> Result<Response> {
@@ -316,53 +252,4 @@ async fn openapi_document(raw: Raw) -> Result<Response> {
         Document::new("application/json", "public, max-age=300", text)
     });
     Ok(text.render(&raw.parts.headers))
-}
-
-async fn docs(raw: Raw) -> Result<Response> {
-    static PAGE: OnceLock<Document> = OnceLock::new();
-    let page = PAGE.get_or_init(|| {
-        Document::new("text/html; charset=utf-8", "public, max-age=300", docs_page())
-    });
-    let mut response = page.render(&raw.parts.headers);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    Ok(response)
-}
-
-/// The table as a page: readable without a script or a third party.
-fn docs_page() -> String {
-    use std::fmt::Write;
-    let mut page = String::from(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
-         content=\"width=device-width\"><title>License authority API</title><style>\
-         body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}\
-         code{font-size:.9em}td{padding:.2rem 1rem .2rem 0;vertical-align:top}\
-         b{display:inline-block;min-width:4rem}</style>\
-         <h1>License authority API</h1><p>Base <code>/api/v1</code>; the machine-readable form is \
-         <a href=/api/v1/openapi.json>openapi.json</a>. Send \
-         <code>Authorization: Bearer &lt;token&gt;</code>; refusals are \
-         <code>application/problem+json</code> (RFC 9457).</p>",
-    );
-    let mut slice = "";
-    for line in &table().table {
-        let name = line.name.split('.').next().unwrap_or_default();
-        if name != slice {
-            let end = if slice.is_empty() { "" } else { "</table>" };
-            let _ = write!(page, "{end}<h2>{}</h2><table>", name.replace('_', " "));
-            slice = name;
-        }
-        let doc =
-            line.doc.trim().replace('&', "&amp;").replace('<', "&lt;").replace("\n\n", "<br>");
-        let _ = write!(
-            page,
-            "<tr><td><code><b>{}</b>{}</code><td>{doc}<br><small>{} · needs {}</small>",
-            line.method,
-            line.full_path(),
-            line.name,
-            line.permission.as_str()
-        );
-    }
-    page + "</table>"
 }

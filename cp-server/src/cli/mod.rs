@@ -8,6 +8,7 @@ mod usage;
 
 use std::io::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
@@ -21,6 +22,7 @@ use crate::config::{Config, Hidden};
 use crate::identity::service_tokens;
 use crate::kernel::openapi;
 use crate::kernel::secret::Secret;
+use crate::server::tls::Tls;
 use crate::{App, jobs, quickstart, server, telemetry};
 
 /// The license authority: manages organizations, plans, subscriptions and deployments, and mints
@@ -176,7 +178,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     match cli.command {
         Command::Serve => {
             harden();
-            serve(config, config.open().await?).await
+            // What is given is looked at before anything is made.
+            let tls = config.network.tls()?;
+            serve(config, config.open().await?, tls).await
         }
         Command::Migrate => {
             let app = config.open().await?;
@@ -187,7 +191,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Quickstart { no_serve } => {
             harden();
             quickstart::run(config).await?;
-            if no_serve { Ok(()) } else { serve(config, config.open().await?).await }
+            if no_serve {
+                return Ok(());
+            }
+            serve(config, config.open().await?, config.network.tls()?).await
         }
         Command::Keys(keys) => keys::run(config, keys).await,
         Command::Token(token) => run_token(config, token).await,
@@ -223,7 +230,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(config: &Config, app: App) -> anyhow::Result<()> {
+async fn serve(config: &Config, app: App, tls: Option<Arc<Tls>>) -> anyhow::Result<()> {
     let own = config.own_bootstrap_token()?;
     let own = own.as_deref().map(|token| token.expose().as_str());
     if let Some(token) = service_tokens::bootstrap(&app, own).await? {
@@ -235,6 +242,7 @@ async fn serve(config: &Config, app: App) -> anyhow::Result<()> {
     // Before the server says that it serves: whoever reads that may stop it the next moment.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
     let running = jobs::start(&app);
     let (address, database) = (listener.local_addr()?, app.db.name());
     tracing::info!(%address, database, base_url = config.base_url, "serving");
@@ -244,7 +252,17 @@ async fn serve(config: &Config, app: App) -> anyhow::Result<()> {
         // Readiness says no from this moment; what was accepted before is answered.
         stopping.stop();
     };
-    server::serve(app.clone(), listener, end).await?;
+    room_for(config.network.max_connections);
+    let served = server::serve(app.clone(), listener, tls.clone(), end);
+    match tls.zip(hangup) {
+        None => served.await?,
+        Some((tls, mut hangup)) => {
+            let watched = tls.watch(async || {
+                hangup.recv().await;
+            });
+            tokio::select! { done = served => done?, () = watched => {} }
+        }
+    }
     drop(running);
     app.db.close().await;
     tracing::info!("ended");
@@ -259,6 +277,23 @@ fn harden() {
     let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     if !(limited && hidden) {
         tracing::warn!("the process could not be kept from leaving core dumps");
+    }
+}
+
+/// A connection is a file: the process may have as many as it is set up to serve, if the system
+/// lets it.
+fn room_for(connections: u32) {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    // Besides connections: the database, logs, certificates.
+    let wanted = u64::from(connections) + 128;
+    let now = getrlimit(Resource::Nofile);
+    if now.current.is_none_or(|current| current >= wanted) {
+        return;
+    }
+    let current = now.maximum.map_or(wanted, |most| most.min(wanted));
+    let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..now });
+    if raised.is_err() || current < wanted {
+        tracing::warn!(wanted, current, "CP_MAX_CONNECTIONS is more than the limit of open files");
     }
 }
 

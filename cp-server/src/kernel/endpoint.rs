@@ -23,8 +23,9 @@ use axum::response::Response;
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
+use super::admission;
 use super::answer::{Output, etag, has_tag};
-use super::caller::{Caller, Permission, authenticate};
+use super::caller::{Caller, Permission};
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::idempotency::Once;
@@ -89,10 +90,7 @@ pub(super) async fn serve<A: Args, R: Output>(
     request: Request,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let caller = match line.permission {
-        Permission::Public => Caller::anonymous(),
-        _ => authenticate(&app, &parts).await?,
-    };
+    let caller = admission::enter(&app, &parts, line).await?;
     let body =
         if line.reads() { Bytes::new() } else { read_body(&parts, body, line.body_limit).await? };
     let body = match parts.uri.query() {
@@ -240,29 +238,42 @@ async fn place_of<P: Place>(parts: &Arc<Parts>) -> Result<P> {
 
 /// The whole body, if it is JSON and not too large.
 pub async fn read_body(parts: &Parts, body: axum::body::Body, limit: usize) -> Result<Bytes> {
+    let too_large = || {
+        let detail = format!("The body is larger than {limit} bytes.");
+        Error::new(ProblemCode::TooLarge, detail)
+    };
+    // Whoever says beforehand that it is too large need not send it.
+    let told = parts.headers.get(header::CONTENT_LENGTH).and_then(|told| told.to_str().ok());
+    if told.and_then(|told| told.parse::<usize>().ok()).is_some_and(|told| told > limit) {
+        return Err(too_large());
+    }
     let bytes = axum::body::to_bytes(body, limit).await.map_err(|error| {
         let cause = std::error::Error::source(&error);
-        if cause.is_some_and(|c| c.is::<http_body_util::LengthLimitError>()) {
-            let detail = format!("The body is larger than {limit} bytes.");
-            return Error::new(ProblemCode::TooLarge, detail);
+        match cause.is_some_and(|c| c.is::<http_body_util::LengthLimitError>()) {
+            true => too_large(),
+            false => Error::bad_request("The body did not arrive whole."),
         }
-        Error::bad_request("The body did not arrive whole.")
     })?;
-    let media_type = parts.headers.get(header::CONTENT_TYPE).map(|value| value.to_str());
-    let json = match media_type {
-        None => true,
-        Some(Ok(text)) => {
-            let essence = text.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
-            essence == "application/json"
-                || essence.starts_with("application/") && essence.ends_with("+json")
-        }
-        Some(Err(_)) => false,
-    };
+    let json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
     if !json && !bytes.is_empty() {
-        let detail = "Send the body as JSON, with `Content-Type: application/json`.";
+        let detail = "Send the body as JSON in UTF-8, with `Content-Type: application/json`.";
         return Err(Error::new(ProblemCode::UnsupportedMediaType, detail));
     }
     Ok(bytes)
+}
+
+/// JSON, or one of its kinds (RFC 6839, section 3.1), in no other encoding than UTF-8.
+fn is_json(media_type: &header::HeaderValue) -> bool {
+    let Ok(text) = media_type.to_str() else { return false };
+    let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());
+    let essence = parts.next().unwrap_or_default();
+    let other = |part: String| {
+        let charset = part.strip_prefix("charset=").map(|charset| charset.trim_matches('"'));
+        charset.is_some_and(|charset| charset != "utf-8" && charset != "utf8")
+    };
+    (essence == "application/json"
+        || essence.starts_with("application/") && essence.ends_with("+json"))
+        && !parts.any(other)
 }
 
 fn true_value() -> header::HeaderValue {

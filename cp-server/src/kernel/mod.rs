@@ -21,6 +21,7 @@ pub mod permissions;
 pub mod place;
 pub mod policy;
 pub mod query;
+pub mod rates;
 pub mod record;
 pub mod secret;
 pub mod table;

@@ -16,8 +16,9 @@ use axum::routing::{MethodFilter, on};
 use chrono::{DateTime, Utc};
 use schemars::{Schema, SchemaGenerator};
 
+use super::admission;
 use super::answer::Output;
-use super::caller::{Caller, Permission, Scope, authenticate};
+use super::caller::{Caller, Permission, Scope};
 use super::db::Conn;
 use super::endpoint::{BODY_LIMIT, read_again, serve};
 use super::error::Result;
@@ -54,6 +55,8 @@ pub struct Line {
     pub root: bool,
     /// Whether a change leaves an audit event, and answers that are remembered are forgotten.
     pub audited: bool,
+    /// Whether strangers may ask for it only as often as they may guess a credential.
+    pub strict: bool,
     /// The largest body, in bytes.
     pub body_limit: usize,
 }
@@ -97,6 +100,7 @@ impl Line {
             late: false,
             root: false,
             audited: true,
+            strict: false,
             body_limit: BODY_LIMIT,
         }
     }
@@ -106,10 +110,13 @@ impl Line {
 ///
 /// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
-/// `unaudited`, `raw` (answers for itself, such as a stream) or `root` (raw, and outside [`BASE`]).
+/// `unaudited`, `raw` (answers for itself, such as a stream) `root` (raw, and outside [`BASE`]),
+/// and `strict` after either (see [`Line::strict`]).
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
+    (@serve $line:expr, $op:ident, raw, strict) => { $line.strict().raw($op) };
+    (@serve $line:expr, $op:ident, root, strict) => { $line.root().strict().raw($op) };
     (@serve $line:expr, $op:ident, root) => { $line.root().raw($op) };
     (@serve $line:expr, $op:ident $(, $mode:ident)*) => { $line$(.$mode())*.json($op) };
     ($slice:ident: $(
@@ -209,6 +216,12 @@ impl Adding<'_> {
     }
 
     #[must_use]
+    pub fn strict(mut self) -> Self {
+        self.line.strict = true;
+        self
+    }
+
+    #[must_use]
     pub fn root(mut self) -> Self {
         self.line.root = true;
         self
@@ -249,22 +262,23 @@ impl Adding<'_> {
     {
         self.line.raw = true;
         let permission = self.line.permission;
+        let shared = Arc::new(self.line.clone());
         self.line.reach =
             if permission == Permission::Public { Reach::Public } else { Reach::Anywhere };
-        let handler = move |State(app): State<App>, request: Request| async move {
-            let (parts, body) = request.into_parts();
-            let answer = async {
-                let caller = match permission {
-                    Permission::Public => Caller::anonymous(),
-                    _ => authenticate(&app, &parts).await?,
+        let handler = move |State(app): State<App>, request: Request| {
+            let shared = shared.clone();
+            async move {
+                let (parts, body) = request.into_parts();
+                let answer = async {
+                    let caller = admission::enter(&app, &parts, &shared).await?;
+                    let reach = match permission {
+                        Permission::Public => Scope::Platform,
+                        _ => caller.reach(permission)?,
+                    };
+                    op(Raw { app, caller, reach, parts, body }).await
                 };
-                let reach = match permission {
-                    Permission::Public => Scope::Platform,
-                    _ => caller.reach(permission)?,
-                };
-                op(Raw { app, caller, reach, parts, body }).await
-            };
-            answer.await.unwrap_or_else(IntoResponse::into_response)
+                answer.await.unwrap_or_else(IntoResponse::into_response)
+            }
         };
         let Self { routes, line } = self;
         routes.router = std::mem::take(&mut routes.router)

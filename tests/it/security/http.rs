@@ -1,9 +1,10 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
+use cp_server::Settings;
 use cp_server::kernel::endpoint::BODY_LIMIT;
 use serde_json::json;
 
-use crate::world::{Answer, ROOT, World, on_both};
+use crate::world::{AUDIENCE, Answer, Client, ROOT, World, on_both};
 
 on_both! {
     s11_a_body_has_a_limit(world) {
@@ -53,12 +54,15 @@ on_both! {
         }
         let latin = Request::post(format!("/api/v1{path}")).body(Body::from(vec![b'"', 0xe9, b'"']));
         world.root().send(latin.unwrap()).await.refused(400, "bad_request");
-        for media_type in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data"] {
+        for media_type in [
+            "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "json", "",
+            "application/json; charset=iso-8859-1", "application/json;charset=\"utf-16\"",
+        ] {
             let by = world.root().with("content-type", media_type);
             let answer = by.post(&path, json!({"name": "x", "type": "demo"})).await;
             answer.refused(415, "unsupported_media_type");
         }
-        for media_type in ["application/json; charset=utf-8", "APPLICATION/JSON", "application/merge-patch+json"] {
+        for media_type in ["application/json; charset=utf-8", "application/json;charset=\"UTF-8\"", "APPLICATION/JSON", "application/merge-patch+json"] {
             let by = world.root().with("content-type", media_type);
             by.patch(world.org(""), json!({"name": "Acme"})).await.expect(200);
         }
@@ -79,6 +83,73 @@ on_both! {
             let head = world.root().call(Method::HEAD, &path, None).await;
             assert_eq!((head.status, head.body.len()), (get.status, 0), "{}", line.name);
             assert_eq!(head.header("etag"), get.header("etag"), "{}", line.name);
+        }
+    }
+
+    s12_a_body_is_sent_as_it_is_and_a_header_once(world) {
+        let path = world.org("");
+        let patch = async |client: Client| { client.patch(&path, json!({"name": "Acme"})).await };
+        for coding in ["gzip", "br", "gzip, identity"] {
+            let answer = patch(world.root().with("content-encoding", coding)).await;
+            answer.refused(415, "unsupported_media_type");
+        }
+        patch(world.root().with("content-encoding", "identity")).await.expect(200);
+        for name in ["content-type", "authorization"] {
+            let request = Request::patch(format!("/api/v1{}", world.org("")))
+                .header("content-type", "application/json")
+                .header("authorization", format!("Bearer {ROOT}"))
+                .header(name, "application/json");
+            let answer = world.anyone().send(request.body(Body::from("{}")).unwrap()).await;
+            answer.refused(400, "bad_request");
+        }
+    }
+
+    s12_options_tells_the_methods_and_lets_pages_read_public_documents(world) {
+        let mut seen = std::collections::BTreeSet::new();
+        for line in cp_server::routes().table {
+            let path = world.path_of(&line);
+            if !seen.insert(path.clone()) {
+                continue;
+            }
+            let told = world.anyone().call(Method::OPTIONS, &path, None).await;
+            assert_eq!((told.status, told.body.len()), (204, 0), "{path}");
+            let allow: Vec<&str> = told.header("allow").split(',').collect();
+            assert!(allow.contains(&line.method.as_str()) && allow.contains(&"OPTIONS"), "{allow:?}");
+            // Whom the preflight lets read, the document lets read, and nobody else.
+            let preflight = told.header("access-control-allow-origin").to_owned();
+            let open = line.method == Method::GET && line.raw && {
+                let read = world.anyone().call(Method::GET, &path, None).await;
+                read.header("access-control-allow-origin") == "*"
+            };
+            assert_eq!(preflight == "*", open, "{path}");
+            if open {
+                assert_eq!(told.header("access-control-allow-methods"), "GET, HEAD");
+            }
+        }
+        world.anyone().call(Method::OPTIONS, "/api/v1/nothing", None).await.refused(404, "not_found");
+        let odd = Request::builder().method("PROPFIND").uri("/api/v1/plans");
+        let answer = world.root().send(odd.body(Body::empty()).unwrap()).await;
+        assert_eq!(answer.header("allow"), "GET,HEAD,POST,OPTIONS");
+        answer.refused(405, "method_not_allowed");
+    }
+
+    s13_proxies_are_believed_if_they_are_ours(world) {
+        let mut settings = Settings::new("http://cp.example", AUDIENCE);
+        settings.surface.proxies = "10.0.0.0/8".parse().unwrap();
+        let (_, server) = world.with_settings(settings).await;
+        let by = |address: &str| {
+            let client = server.clone().token(ROOT).from(address);
+            client.with("x-forwarded-for", "198.51.100.7").with("x-forwarded-proto", "https")
+        };
+        for (address, told, safe) in
+            [("10.1.2.3", "198.51.100.7", true), ("203.0.113.9", "203.0.113.9", false)]
+        {
+            world.pass(chrono::TimeDelta::seconds(1));
+            let answer = by(address).patch(world.org(""), json!({"name": address})).await;
+            assert_eq!(!answer.header("strict-transport-security").is_empty(), safe, "{address}");
+            answer.expect(200);
+            let events = world.get(world.org("/audit?action=organizations.update")).await.expect(200);
+            assert_eq!(events["items"][0]["ip"], told);
         }
     }
 

@@ -8,7 +8,7 @@ on_both! {
         let subscription = format!("/subscriptions/{}", world.acme.subscription);
         let free = json!({"plan_code": "free"});
         world.patch(&subscription, free).await.expect(200);
-        let server = world.with_rate_limits();
+        let server = world.with_rate_limits().await;
         let acme = server.clone().token(&world.acme.token);
         let data_plane = server.clone().token(&world.acme.deployment_token);
         let root = server.clone().token(ROOT);
@@ -49,7 +49,7 @@ on_both! {
 
     a_change_of_plan_is_heeded_at_once_and_unlimited_is_not_counted(world) {
         let subscription = format!("/subscriptions/{}", world.acme.subscription);
-        let server = world.with_rate_limits();
+        let server = world.with_rate_limits().await;
         let (acme, root) = (server.clone().token(&world.acme.token), server.token(ROOT));
         assert_eq!(acme.get("/me").await.header("ratelimit"), "\"requests_per_minute\";r=299;t=60");
         let none = json!({"code": "none", "name": "None", "limits": {"requests_per_minute": 0}, "seat_cap": 5});

@@ -1,11 +1,14 @@
 //! Calls, as a client makes them: over the router that also serves the network.
 
+use std::net::IpAddr;
+
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request};
 use axum::response::{IntoResponse, Response};
 use cp_server::App;
 use cp_server::identity::people::{self, Login};
+use cp_server::kernel::caller::Peer;
 use cp_server::kernel::table::BASE;
 use serde_json::{Value, json};
 use tower::ServiceExt;
@@ -16,11 +19,12 @@ pub struct Client {
     router: Router,
     login: Option<(App, Login)>,
     headers: Vec<(String, String)>,
+    address: Option<IpAddr>,
 }
 
 impl Client {
     pub fn new(router: Router) -> Self {
-        Self { router, login: None, headers: Vec::new() }
+        Self { router, login: None, headers: Vec::new(), address: None }
     }
 
     /// A person, of whom the provider said this; what they may do is looked up for every request.
@@ -29,6 +33,13 @@ impl Client {
         self.headers.retain(|(known, _)| known != "authorization");
         self.login = Some((app.clone(), login));
         self
+    }
+
+    /// As if over the network, from this address.
+    #[must_use]
+    pub fn from(mut self, address: &str) -> Self {
+        self.address = Some(address.parse().unwrap());
+        self.with("host", "cp.example")
     }
 
     #[must_use]
@@ -96,6 +107,9 @@ impl Client {
                 Ok(caller) => request.extensions_mut().insert(caller),
                 Err(refusal) => return refusal.into_response(),
             };
+        }
+        if let Some(address) = self.address {
+            request.extensions_mut().insert(Peer(address));
         }
         self.router.clone().oneshot(request).await.unwrap()
     }

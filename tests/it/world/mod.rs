@@ -312,13 +312,16 @@ impl World {
         (app, client)
     }
 
-    /// A server on the same data that holds organizations to their requests per minute.
-    pub fn with_rate_limits(&self) -> Client {
-        let clock = Clock::following(&self.clock);
-        let (random, kek) = (Random::seeded(4), Kek::new(&KEK).unwrap());
-        let settings = Settings::new(ISSUER, AUDIENCE);
-        let app = App::new(self.app.db.clone(), clock, random, kek, settings);
-        Client::new(server::router(&app))
+    /// A server on the same data that holds everybody to their rates.
+    pub async fn with_rate_limits(&self) -> Client {
+        self.with_settings(Settings::new(ISSUER, AUDIENCE)).await.1
+    }
+
+    /// A server on the same data that is set up otherwise, and knows the keys.
+    pub async fn with_settings(&self, settings: Settings) -> (App, Client) {
+        let (app, client) = self.server(|own| *own = settings);
+        app.keys.refresh(&app).await.unwrap();
+        (app, client)
     }
 
     /// The body with names for ids.

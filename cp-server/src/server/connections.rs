@@ -1,0 +1,256 @@
+//! Connections: how many there are, what becomes of slow ones, and how they end.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::response::Response;
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, watch};
+use tokio::time::{interval, timeout};
+use tower::Service;
+
+use super::limits::{HEADER_BUFFER, Surface};
+use super::pulse::{Pulse, Verdict};
+use super::tls::Tls;
+use super::wire::{Wire, Words};
+use super::{refusal_of_the_parser, router};
+use crate::App;
+use crate::kernel::caller::Peer;
+use crate::kernel::error::Result;
+use crate::kernel::rates::Holder;
+
+/// What requests in flight get after the signal to end.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// Serves until the signal to end, then lets requests in flight finish.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let surface = app.settings.surface.clone();
+    let total = u32::try_from(surface.connections).unwrap_or(u32::MAX);
+    let rooms = Arc::new(Semaphore::new(surface.connections));
+    let seats = Seats::default();
+    let (ending, told) = watch::channel(false);
+    let words = app.clone();
+    let serving = Serving {
+        service: router(&app),
+        http: http(&surface),
+        surface: Arc::new(surface),
+        words: Arc::new(move |status| refusal_of_the_parser(&words, status)),
+        told,
+        tls,
+    };
+    tokio::pin!(end);
+    loop {
+        let room = rooms.clone().acquire_owned();
+        let (stream, peer, room) = tokio::select! {
+            () = &mut end => break,
+            accepted = async { (room.await, listener.accept().await) } => match accepted {
+                (Ok(room), Ok((stream, peer))) => (stream, peer, room),
+                (_, Err(error)) => {
+                    // Out of file descriptors, most likely: waiting frees some.
+                    tracing::warn!(%error, "a connection was not accepted");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+                (Err(_), _) => break,
+            },
+        };
+        let Some(seat) = seats.take(peer.ip(), &serving.surface) else {
+            metrics::counter!("cp_http_connections_refused_total").increment(1);
+            tracing::debug!(peer = %peer.ip(), "too many connections of this address");
+            continue;
+        };
+        let serving = serving.clone();
+        tokio::spawn(async move {
+            metrics::gauge!("cp_http_connections").increment(1);
+            serving.connection(stream, peer).await;
+            metrics::gauge!("cp_http_connections").decrement(1);
+            drop((seat, room));
+        });
+    }
+    drop(listener);
+    tracing::info!("ending: requests in flight have {} seconds", GRACE.as_secs());
+    let _ = ending.send(true);
+    if timeout(GRACE, rooms.acquire_many(total)).await.is_err() {
+        tracing::warn!("some requests did not finish in time");
+    }
+    Ok(())
+}
+
+fn http(surface: &Surface) -> auto::Builder<TokioExecutor> {
+    let mut http = auto::Builder::new(TokioExecutor::new());
+    http.http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(surface.header_time)
+        .max_buf_size(HEADER_BUFFER);
+    http.http2()
+        .timer(TokioTimer::new())
+        .keep_alive_interval(surface.write_time)
+        .keep_alive_timeout(surface.header_time)
+        .max_concurrent_streams(128)
+        // Streams that are opened and reset at once (CVE-2023-44487) end the connection.
+        .max_pending_accept_reset_streams(20)
+        .max_local_error_reset_streams(128)
+        .initial_stream_window_size(256 * 1024)
+        .initial_connection_window_size(1024 * 1024)
+        .max_send_buf_size(256 * 1024)
+        .max_header_list_size(u32::try_from(HEADER_BUFFER).unwrap_or(u32::MAX));
+    http
+}
+
+/// What every connection needs.
+#[derive(Clone)]
+struct Serving {
+    service: Router,
+    http: auto::Builder<TokioExecutor>,
+    surface: Arc<Surface>,
+    words: Words,
+    told: watch::Receiver<bool>,
+    tls: Option<Arc<Tls>>,
+}
+
+impl Serving {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr) {
+        let _ = stream.set_nodelay(true);
+        match self.tls.clone() {
+            None => self.drive(stream, peer, false).await,
+            Some(tls) => match timeout(self.surface.header_time, tls.accept(stream)).await {
+                Ok(Ok(stream)) => self.drive(stream, peer, true).await,
+                Ok(Err(error)) => tracing::debug!(peer = %peer.ip(), %error, "no TLS handshake"),
+                Err(_) => tracing::debug!(peer = %peer.ip(), "a TLS handshake took too long"),
+            },
+        }
+    }
+
+    async fn drive<S>(mut self, stream: S, peer: SocketAddr, is_tls: bool)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let pulse = Pulse::new();
+        let from =
+            From { peer: Peer(peer.ip()), is_tls: IsTls(is_tls), pulse: Beat(pulse.clone()) };
+        let service = TowerToHyperService::new(Telling { inner: self.service, from });
+        let wire = Wire::new(stream, self.surface.write_time, self.words, pulse.clone());
+        let connection = self.http.serve_connection(TokioIo::new(wire), service);
+        tokio::pin!(connection);
+        let mut ticks = interval(self.surface.header_time.min(self.surface.write_time) / 4);
+        let mut is_ending = *self.told.borrow();
+        if is_ending {
+            connection.as_mut().graceful_shutdown();
+        }
+        loop {
+            tokio::select! {
+                // A client that goes away is its own business.
+                _ = &mut connection => return,
+                _ = self.told.changed(), if !is_ending => {
+                    is_ending = true;
+                    connection.as_mut().graceful_shutdown();
+                }
+                _ = ticks.tick() => match pulse.verdict(&self.surface) {
+                    Verdict::Goes => {}
+                    Verdict::Ends => connection.as_mut().graceful_shutdown(),
+                    Verdict::Breaks => return,
+                },
+            }
+        }
+    }
+}
+
+/// Open connections by address.
+#[derive(Clone, Default)]
+struct Seats(Arc<Mutex<HashMap<Holder, usize>>>);
+
+struct Seat(Seats, Option<Holder>);
+
+impl Seats {
+    /// `None` when the address has as many as it may have.
+    fn take(&self, address: IpAddr, surface: &Surface) -> Option<Seat> {
+        // Behind a proxy there are many.
+        if surface.proxies.trusts(address) {
+            return Some(Seat(self.clone(), None));
+        }
+        let holder = Holder::from(address);
+        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let seats = taken.entry(holder).or_insert(0);
+        if *seats >= surface.connections_per_address {
+            return None;
+        }
+        *seats += 1;
+        Some(Seat(self.clone(), Some(holder)))
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        let Some(holder) = self.1 else { return };
+        let mut taken = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(seats) = taken.get_mut(&holder) {
+            *seats -= 1;
+            if *seats == 0 {
+                taken.remove(&holder);
+            }
+        }
+    }
+}
+
+/// Whether the connection itself is encrypted.
+#[derive(Clone, Copy)]
+pub(super) struct IsTls(pub(super) bool);
+
+/// The connection that a request came on.
+#[derive(Clone)]
+pub(super) struct Beat(pub(super) Arc<Pulse>);
+
+#[derive(Clone)]
+struct From {
+    peer: Peer,
+    is_tls: IsTls,
+    pulse: Beat,
+}
+
+/// Tells the service where a request comes from.
+#[derive(Clone)]
+struct Telling {
+    inner: Router,
+    from: From,
+}
+
+impl<B> Service<axum::http::Request<B>> for Telling
+where
+    B: axum::body::HttpBody<Data = axum::body::Bytes> + Send + 'static,
+    B::Error: Into<axum::BoxError>,
+{
+    type Response = Response;
+    type Error = std::convert::Infallible;
+    type Future = <Router as Service<Request>>::Future;
+
+    fn poll_ready(
+        &mut self,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Result<(), Self::Error>> {
+        Service::<Request>::poll_ready(&mut self.inner, cx)
+    }
+
+    fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
+        let mut request = request.map(Body::new);
+        let From { peer, is_tls, pulse } = self.from.clone();
+        pulse.0.asked();
+        request.extensions_mut().insert(peer);
+        request.extensions_mut().insert(is_tls);
+        request.extensions_mut().insert(pulse);
+        self.inner.call(request)
+    }
+}

@@ -1,0 +1,58 @@
+//! The API's documentation for people.
+
+use std::fmt::Write;
+use std::sync::OnceLock;
+
+use axum::http::{HeaderValue, header};
+use axum::response::Response;
+
+use crate::kernel::answer::Document;
+use crate::kernel::error::Result;
+use crate::kernel::table::Raw;
+use crate::routes as table;
+
+pub(super) async fn docs(raw: Raw) -> Result<Response> {
+    static PAGE: OnceLock<Document> = OnceLock::new();
+    let text = || Document::new("text/html; charset=utf-8", "public, max-age=300", page());
+    let mut response = PAGE.get_or_init(text).render(&raw.parts.headers);
+    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
+    Ok(response)
+}
+
+/// The table as a page: readable without a script or a third party.
+fn page() -> String {
+    let mut page = String::from(
+        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
+         content=\"width=device-width\"><title>License authority API</title><style>\
+         body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}\
+         code{font-size:.9em}td{padding:.2rem 1rem .2rem 0;vertical-align:top}\
+         b{display:inline-block;min-width:4rem}</style>\
+         <h1>License authority API</h1><p>Base <code>/api/v1</code>; the machine-readable form is \
+         <a href=/api/v1/openapi.json>openapi.json</a>. Send \
+         <code>Authorization: Bearer &lt;token&gt;</code>; refusals are \
+         <code>application/problem+json</code> (RFC 9457).</p>",
+    );
+    let mut slice = "";
+    for line in &table().table {
+        let name = line.name.split('.').next().unwrap_or_default();
+        if name != slice {
+            let end = if slice.is_empty() { "" } else { "</table>" };
+            let _ = write!(page, "{end}<h2>{}</h2><table>", name.replace('_', " "));
+            slice = name;
+        }
+        let doc =
+            line.doc.trim().replace('&', "&amp;").replace('<', "&lt;").replace("\n\n", "<br>");
+        let _ = write!(
+            page,
+            "<tr><td><code><b>{}</b>{}</code><td>{doc}<br><small>{} · needs {}</small>",
+            line.method,
+            line.full_path(),
+            line.name,
+            line.permission.as_str()
+        );
+    }
+    page + "</table>"
+}

@@ -1,0 +1,75 @@
+//! The headers that every answer has, and what OPTIONS is told.
+
+use std::collections::HashMap;
+use std::sync::OnceLock;
+
+use axum::body::Body;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
+use axum::response::Response;
+
+use crate::kernel::table::BASE;
+use crate::routes as table;
+
+/// What web pages of any origin may read: signed or public documents, without a credential.
+const SHARED: [&str; 3] = ["/.well-known/jwks.json", "/status-lists", "/log/"];
+
+pub(super) fn secure(headers: &mut HeaderMap, is_https: bool) {
+    if is_https {
+        let year = HeaderValue::from_static("max-age=31536000; includeSubDomains");
+        headers.insert(header::STRICT_TRANSPORT_SECURITY, year);
+    }
+    let always = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (HeaderName::from_static("cross-origin-resource-policy"), "cross-origin"),
+    ];
+    for (name, value) in always {
+        headers.insert(name, HeaderValue::from_static(value));
+    }
+    let defaults = [
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    for (name, value) in defaults {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+/// What a path of the table takes, for `Allow`: its lines, HEAD where there is GET, and OPTIONS.
+pub(super) fn allowed(pattern: &str) -> Option<HeaderValue> {
+    static METHODS: OnceLock<HashMap<String, HeaderValue>> = OnceLock::new();
+    let methods = METHODS.get_or_init(|| {
+        let mut methods: HashMap<String, String> = HashMap::new();
+        for line in table().table {
+            let told = methods.entry(line.full_path()).or_default();
+            told.push_str(if line.reads() { "GET,HEAD" } else { line.method.as_str() });
+            told.push(',');
+        }
+        let value = |told| HeaderValue::try_from(told + "OPTIONS").ok();
+        methods.into_iter().filter_map(|(path, told)| Some((path, value(told)?))).collect()
+    });
+    methods.get(pattern).cloned()
+}
+
+/// The answer to OPTIONS, besides `Allow`: what a browser's preflight asks for (Fetch, section
+/// 3.2.2) where everybody may read.
+pub(super) fn options(path: &str) -> Response {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    if is_shared(path) {
+        for (name, value) in [
+            (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+            (header::ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD"),
+            (header::ACCESS_CONTROL_ALLOW_HEADERS, "accept, if-none-match"),
+            (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+        ] {
+            response.headers_mut().insert(name, HeaderValue::from_static(value));
+        }
+    }
+    response
+}
+
+fn is_shared(path: &str) -> bool {
+    let path = path.strip_prefix(BASE).unwrap_or(path);
+    SHARED.iter().any(|shared| path.starts_with(shared))
+}

@@ -1,0 +1,155 @@
+//! What a connection is doing: whether it ever asked for anything, and whether it takes what it
+//! asked for.
+//!
+//! Over HTTP/1.1 the parser and the wire see that by themselves. Over HTTP/2 a client may keep its
+//! connection lively and never open the window of a stream; each answer's body is looked after.
+
+use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use axum::body::{Body, Bytes, HttpBody};
+use http_body::{Frame, SizeHint};
+use tokio::time::Instant;
+
+use super::limits::Surface;
+
+/// How many times `header_time` an HTTP/2 connection may be without a request.
+const IDLE: u32 = 6;
+
+pub(super) struct Pulse {
+    began: Instant,
+    asked: AtomicBool,
+    refused: AtomicBool,
+    streams: Mutex<Streams>,
+}
+
+struct Streams {
+    open: Vec<Weak<Waiting>>,
+    last_open: Instant,
+    multiplexed: bool,
+}
+
+/// Since when a body waits for its reader, in milliseconds of the connection's life; 0 while it
+/// does not.
+struct Waiting(AtomicU64);
+
+/// What becomes of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    Goes,
+    /// It has nothing to do: what may still come is answered.
+    Ends,
+    /// It keeps what others could use.
+    Breaks,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Arc<Self> {
+        let began = Instant::now();
+        let streams = Streams { open: Vec::new(), last_open: began, multiplexed: false };
+        Arc::new(Self {
+            began,
+            asked: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+            streams: Mutex::new(streams),
+        })
+    }
+
+    pub(super) fn asked(&self) {
+        self.asked.store(true, Ordering::Relaxed);
+    }
+
+    /// The client may be sending still what nobody reads.
+    pub(super) fn refused(&self) {
+        self.refused.store(true, Ordering::Relaxed);
+    }
+
+    pub(super) fn was_refused(&self) -> bool {
+        self.refused.load(Ordering::Relaxed)
+    }
+
+    /// A stream of an HTTP/2 connection begins.
+    pub(super) fn stream(self: &Arc<Self>) -> Stream {
+        let waiting = Arc::new(Waiting(AtomicU64::new(0)));
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.multiplexed = true;
+        streams.open.push(Arc::downgrade(&waiting));
+        Stream { pulse: self.clone(), waiting }
+    }
+
+    fn age(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    pub(super) fn verdict(&self, surface: &Surface) -> Verdict {
+        if !self.asked.load(Ordering::Relaxed) {
+            // Twice: for the protocol to be told, and for the first head.
+            let late = self.began.elapsed() > surface.header_time * 2;
+            return if late { Verdict::Breaks } else { Verdict::Goes };
+        }
+        let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        streams.open.retain(|stream| stream.strong_count() > 0);
+        if !streams.open.is_empty() {
+            streams.last_open = Instant::now();
+        }
+        let age = Duration::from_millis(self.age());
+        let stuck = |stream: &Weak<Waiting>| {
+            let since = stream.upgrade().map_or(0, |waiting| waiting.0.load(Ordering::Relaxed));
+            since > 0 && age.saturating_sub(Duration::from_millis(since)) > surface.write_time
+        };
+        if streams.open.iter().any(stuck) {
+            return Verdict::Breaks;
+        }
+        let idle = streams.multiplexed && streams.last_open.elapsed() > surface.header_time * IDLE;
+        if idle { Verdict::Ends } else { Verdict::Goes }
+    }
+}
+
+/// One request of an HTTP/2 connection, and its answer.
+pub(super) struct Stream {
+    pulse: Arc<Pulse>,
+    waiting: Arc<Waiting>,
+}
+
+impl Stream {
+    /// The answer's body is there: from now on the reader may be waited for.
+    pub(super) fn answers(self, body: Body) -> Body {
+        self.waits(true);
+        Body::new(Watched { body, stream: self })
+    }
+
+    fn waits(&self, for_reader: bool) {
+        let since = if for_reader { self.pulse.age() } else { 0 };
+        self.waiting.0.store(since, Ordering::Relaxed);
+    }
+}
+
+struct Watched {
+    body: Body,
+    stream: Stream,
+}
+
+impl HttpBody for Watched {
+    type Data = Bytes;
+    type Error = axum::Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
+        let frame = Pin::new(&mut self.body).poll_frame(cx);
+        self.stream.waits(matches!(frame, Poll::Ready(Some(_))));
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,137 @@
+//! Who may come how often, and who pays for a flood.
+
+use axum::http::Method;
+use chrono::TimeDelta;
+use cp_server::Settings;
+use cp_server::kernel::admission::Rates;
+use cp_server::kernel::rates::Rate;
+use serde_json::json;
+
+use crate::world::{AUDIENCE, Client, ISSUER, ROOT, World, on_both};
+
+/// Rates that a test can reach.
+fn narrow() -> Settings {
+    let some = |burst| Some(Rate::new(60, burst));
+    Settings {
+        rates: Rates {
+            strangers: some(4),
+            attempts: some(3),
+            credential: some(8),
+            signing: some(2),
+            keys: some(2),
+            tokens: some(2),
+        },
+        ..Settings::new(ISSUER, AUDIENCE)
+    }
+}
+
+fn made_up(n: u32) -> String {
+    format!("no-such-token-{n:08}")
+}
+
+on_both! {
+    s13_strangers_are_held_by_their_address(world) {
+        let (_, server) = world.with_settings(narrow()).await;
+        let stranger = |address: &str| server.clone().from(address);
+        let get = async |client: Client, path: &str| client.call(Method::GET, path, None).await;
+        for _ in 0..2 {
+            get(stranger("203.0.113.1"), "/.well-known/jwks.json").await.expect(200);
+            get(stranger("203.0.113.1"), "/api/v1/me").await.refused(401, "unauthenticated");
+        }
+        let answer = get(stranger("203.0.113.1"), "/.well-known/jwks.json").await;
+        assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(answer.header("ratelimit-policy"), "\"address\";q=4;w=4");
+        assert_eq!(answer.header("ratelimit"), "\"address\";r=0;t=1");
+        let problem = answer.refused(429, "rate_limited");
+        assert_eq!([&problem["metric"], &problem["limit"]], [&json!("address"), &json!(4)]);
+        get(stranger("203.0.113.2"), "/.well-known/jwks.json").await.expect(200);
+        // Who is known is not a stranger, wherever they sit.
+        stranger("203.0.113.1").token(ROOT).get("/me").await.expect(200);
+        world.pass(TimeDelta::seconds(1));
+        get(stranger("203.0.113.1"), "/.well-known/jwks.json").await.expect(200);
+    }
+
+    s13_guesses_are_held_before_the_database_and_neighbours_are_not(world) {
+        let (app, server) = world.with_settings(narrow()).await;
+        let here = server.clone().from("203.0.113.1");
+        here.clone().token(&world.acme.token).get("/me").await.expect(200);
+        for n in 0..3 {
+            here.clone().token(&made_up(n)).get("/me").await.refused(401, "unauthenticated");
+        }
+        let problem = here.clone().token(&made_up(9)).get("/me").await.refused(429, "rate_limited");
+        assert_eq!(problem["metric"], "attempts");
+        // A good token that nobody saw here yet might be a guess; one that was good is known.
+        here.clone().token(&world.globex.token).get("/me").await.refused(429, "rate_limited");
+        here.clone().token(&world.acme.token).get("/me").await.expect(200);
+        let there = server.clone().from("203.0.113.2");
+        there.clone().token(&world.globex.token).get("/me").await.expect(200);
+        // Without a database: what is refused at the gate is refused still, so it asks nothing.
+        drop(app);
+        world.lose_database().await;
+        here.clone().token(&made_up(10)).get("/me").await.refused(429, "rate_limited");
+        there.token(&made_up(11)).get("/me").await.refused(503, "unavailable");
+    }
+
+    s13_a_credential_has_its_rates_and_stricter_ones_for_what_weighs(world) {
+        let (_, server) = world.with_settings(narrow()).await;
+        let root = server.clone().token(ROOT).from("203.0.113.1");
+        let bundles = format!("/licenses/{}/bundles", world.acme.license);
+        for _ in 0..2 {
+            root.post(&bundles, json!({})).await.expect(201);
+        }
+        let problem = root.post(&bundles, json!({})).await.refused(429, "rate_limited");
+        assert_eq!(problem["metric"], "signing");
+        for _ in 0..2 {
+            root.post("/service-tokens", json!({})).await.invalid("name");
+        }
+        let problem = root.post("/service-tokens", json!({})).await.refused(429, "rate_limited");
+        assert_eq!(problem["metric"], "tokens");
+        root.get("/plans").await.expect(200);
+        // Its eight are spent.
+        root.get("/plans").await.expect(200);
+        let answer = root.get("/plans").await;
+        assert_eq!(answer.header("ratelimit-policy"), "\"credential\";q=8;w=8");
+        answer.refused(429, "rate_limited");
+        world.pass(TimeDelta::seconds(2));
+        root.post(&bundles, json!({})).await.expect(201);
+        let by = server.token(&world.acme.token).from("203.0.113.1");
+        by.get("/me").await.expect(200);
+    }
+
+    s13_an_invitation_is_guessed_at_only_so_often(world) {
+        let (_, server) = world.with_settings(narrow()).await;
+        let guess = async || {
+            let client = server.clone().from("2001:db8:0:1::5");
+            client.post("/invitations/accept", json!({"token": "x".repeat(40)})).await
+        };
+        for _ in 0..3 {
+            assert!(guess().await.status < 429);
+        }
+        assert_eq!(guess().await.refused(429, "rate_limited")["metric"], "attempts");
+    }
+
+    s13_every_replica_counts_for_itself_and_rates_can_be_switched_off(world) {
+        let replicas = [world.with_settings(narrow()).await.1, world.with_settings(narrow()).await.1];
+        let mut admitted = 0;
+        for n in 0..40 {
+            let by = replicas[n % 2].clone().token(ROOT).from("203.0.113.1");
+            let answer = by.get("/me").await;
+            admitted += u32::from(answer.status == 200);
+        }
+        assert_eq!(admitted, 16, "twice the eight of one");
+        let (_, server) = world.with_settings(Settings { rate_limits: false, ..narrow() }).await;
+        for _ in 0..40 {
+            server.clone().token(ROOT).from("203.0.113.1").get("/me").await.expect(200);
+        }
+    }
+}
+
+/// The command line calls operations in its own process: nobody stands at the gate.
+#[tokio::test]
+async fn s13_calls_inside_the_process_are_not_counted() {
+    let world = World::on_sqlite().await;
+    let (_, server) = world.with_settings(narrow()).await;
+    for _ in 0..40 {
+        server.clone().token(ROOT).get("/me").await.expect(200);
+    }
+}
