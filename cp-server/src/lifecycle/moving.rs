@@ -22,8 +22,8 @@ crate::routes! { projects:
     /// Moves a project to another organization, if its quotas have room.
     ///
     /// Its workspaces, artifacts and usage limits come along; who has a place in them, and its teams,
-    /// do not. Its usage stays where it was used.
-    POST "/projects/{id}/move" ProjectsWrite => move_to;
+    /// do not. Its usage stays where it was used. Here it is gone, so it takes what deleting it takes.
+    POST "/projects/{id}/move" ProjectsDelete => move_to;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

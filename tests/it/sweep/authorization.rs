@@ -144,6 +144,7 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
         | Permission::MembersDelete
         | Permission::RolesWrite => everything(),
         _ if line.name == "projects.grant" => everything(),
+        _ if line.name == "projects.move_to" => vec!["projects:delete", "projects:write"],
         permission => vec![permission.as_str()],
     };
     // The world's plan is a private one.

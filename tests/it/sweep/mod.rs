@@ -2,5 +2,6 @@
 //! change leaves behind.
 
 mod authorization;
+mod bola;
 pub mod examples;
 mod trail;

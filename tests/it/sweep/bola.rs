@@ -1,0 +1,248 @@
+//! Broken object level authorization (OWASP API1:2023), looked for on every line: whoever is
+//! outside of what a path names finds out nothing, whatever kind of caller it is.
+
+use axum::http::Method;
+use cp_server::kernel::caller::Permission;
+use cp_server::kernel::place::Reach;
+use cp_server::kernel::policy::AreaKind;
+use cp_server::kernel::table::Line;
+use serde_json::{Value, json};
+
+use crate::world::{Answer, Client, World, on_both};
+
+/// Sven of acme: whatever a test makes of him is all that he is.
+const SVEN: &str = "auth0|sven-acme";
+
+/// The lines whose path names something of an organization.
+fn lines() -> impl Iterator<Item = Line> {
+    cp_server::routes()
+        .table
+        .into_iter()
+        .filter(|line| line.permission != Permission::Public && line.reach == Reach::Organization)
+}
+
+/// Whether the path is that of the organization itself: who is anywhere in it knows that it exists.
+fn of_the_organization(line: &Line) -> bool {
+    line.path.starts_with("/organizations/{org}")
+}
+
+async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
+    let body = (line.method != Method::GET).then(|| json!({}));
+    let same = client.clone().with("x-request-id", "same");
+    same.call(line.method.clone(), path, body).await
+}
+
+/// Asserts that a foreign thing and a missing one are the same to the caller.
+async fn is_hidden(world: &World, client: &Client, line: &Line, who: &str) {
+    let there = ask(client, line, &world.path_of(line)).await;
+    let missing = ask(client, line, &world.path_to_nobody(line)).await;
+    assert_eq!(there.status, 404, "{who}: {}: {}", line.name, there.text());
+    assert_eq!(there.body, missing.body, "{who}: {}", line.name);
+    assert_eq!(there.headers, missing.headers, "{who}: {}", line.name);
+}
+
+async fn is_forbidden(world: &World, client: &Client, line: &Line, who: &str) {
+    let answer = ask(client, line, &world.path_of(line)).await;
+    assert_eq!(answer.status, 403, "{who}: {}: {}", line.name, answer.text());
+    assert_eq!(answer.json()["permission"], line.permission.as_str(), "{who}: {}", line.name);
+}
+
+async fn membership(world: &World, user: &str) -> String {
+    let found = world.get(world.org(&format!("/memberships?user_id={user}"))).await.expect(200);
+    format!("/memberships/{}", found["items"][0]["id"].as_str().unwrap())
+}
+
+on_both! {
+    s02_another_organizations_owner_finds_nothing(world) {
+        let foreign = world.person("auth0|olga-globex");
+        for line in lines() {
+            is_hidden(&world, &foreign, &line, "the owner of another organization").await;
+        }
+    }
+
+    s02_another_workspaces_owner_finds_nothing_but_the_organization(world) {
+        let seat = json!({"user_id": world.acme.stranger, "role": "owner"});
+        let seats = format!("/workspaces/{}/memberships", world.acme.spare_workspace);
+        world.post(seats, seat).await.expect(201);
+        let sven = world.person(SVEN);
+        let who = "the owner of another workspace";
+        for line in lines() {
+            if of_the_organization(&line) {
+                is_forbidden(&world, &sven, &line, who).await;
+            } else if line.method != Method::DELETE || !line.areas.contains(&AreaKind::Workspace) {
+                // A deletion names the spare one, which is his.
+                is_hidden(&world, &sven, &line, who).await;
+            }
+        }
+    }
+
+    s02_a_groups_admin_finds_nothing_outside_of_its_subtree(world) {
+        let outside = json!({"name": "Elsewhere"});
+        let outside = world.post(world.org("/groups"), outside).await.expect(201);
+        let seat = json!({"user_id": world.acme.stranger, "role": "viewer"});
+        world.post(world.org("/memberships"), seat).await.expect(201);
+        let seat = format!(
+            "/groups/{}/members/{}", outside["id"].as_str().unwrap(), world.acme.stranger
+        );
+        world.put(seat, json!({"role": "admin"})).await.expect(201);
+        let suspended = json!({"status": "suspended"});
+        world.patch(membership(&world, &world.acme.stranger).await, suspended).await.expect(200);
+        let sven = world.person(SVEN);
+        let who = "the admin of another group";
+        for line in lines() {
+            match of_the_organization(&line) {
+                true => is_forbidden(&world, &sven, &line, who).await,
+                false => is_hidden(&world, &sven, &line, who).await,
+            }
+        }
+    }
+
+    s02_a_suspended_member_finds_nothing(world) {
+        let admin = world.person("auth0|mats-acme");
+        for group in [&world.acme.group, &world.acme.spare_group] {
+            let seat = format!("/groups/{group}/members/{}", world.acme.user);
+            world.delete(seat).await.expect(204);
+        }
+        let elsewhere = format!("/memberships/{}", world.acme.workspace_membership);
+        for seat in [membership(&world, &world.acme.user).await, elsewhere] {
+            world.patch(seat, json!({"status": "suspended"})).await.expect(200);
+        }
+        for line in lines() {
+            is_hidden(&world, &admin, &line, "a suspended member").await;
+        }
+    }
+
+    s02_a_demoted_admin_keeps_a_viewers_power(world) {
+        let admin = world.person("auth0|mats-acme");
+        for group in [&world.acme.group, &world.acme.spare_group] {
+            let seat = format!("/groups/{group}/members/{}", world.acme.user);
+            world.delete(seat).await.expect(204);
+        }
+        let seat = membership(&world, &world.acme.user).await;
+        world.patch(seat, json!({"role": "viewer"})).await.expect(200);
+        let me = admin.get("/me").await.expect(200);
+        let held: Vec<&str> =
+            me["permissions"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+        let (mut kept, mut lost) = (0, 0);
+        for line in lines() {
+            if held.contains(&line.permission.as_str()) {
+                assert!(line.reads(), "a viewer may {}", line.name);
+                let answer = ask(&admin, &line, &world.path_of(&line)).await;
+                assert!(answer.status < 500 && answer.status != 403 && answer.status != 404,
+                    "{}: {}", line.name, answer.text());
+                kept += 1;
+            } else {
+                is_forbidden(&world, &admin, &line, "a demoted admin").await;
+                lost += 1;
+            }
+        }
+        assert!(kept > 20 && lost > 40, "{kept} kept, {lost} lost");
+    }
+
+    s02_a_suspended_organization_is_changed_by_the_vendor_only(world) {
+        world.patch(world.org(""), json!({"status": "suspended"})).await.expect(200);
+        let own = world.by(&world.acme.token);
+        for line in lines() {
+            let answer = ask(&own, &line, &world.path_of(&line)).await;
+            let stopped = line.permission.changes() && line.permission != Permission::UsageWrite;
+            let refused = answer.status == 409 && answer.json()["code"] == "organization_suspended";
+            assert_eq!(refused, stopped, "{}: {}", line.name, answer.text());
+        }
+    }
+
+    s02_foreign_references_in_a_body_are_missing_ones(world) {
+        let own = world.by(&world.acme.token);
+        let (acme, globex) = (&world.acme, &world.globex);
+        let nobody = crate::sweep::examples::NOBODY;
+        let org = |path: &str| world.org(path);
+        let cases = [
+            (org("/groups"), json!({"name": "x", "parent_id": "ID"}), &globex.group),
+            (org("/usage"), json!({"metric": "m", "quantity": 1, "project_id": "ID"}), &globex.project),
+            (org("/limits"), json!({"metric": "m", "quantity": 1, "project_id": "ID"}), &globex.project),
+            (org("/audit"), json!({"action": "x", "target_type": "y", "project_id": "ID"}), &globex.project),
+            (org("/workspaces"), json!({"name": "x", "project_id": "ID"}), &globex.project),
+            (org("/memberships"), json!({"user_id": acme.stranger, "role": "ID"}), &globex.role),
+            (org("/invitations"), json!({"email": "a@b.example", "role": "viewer", "workspace_id": "ID"}),
+                &globex.workspace),
+            (format!("/deployments/{}/licenses", acme.spare_deployment),
+                json!({"subscription_id": "ID"}), &globex.subscription),
+            (format!("/licenses/{}/transfer", acme.license), json!({"deployment_id": "ID"}),
+                &globex.deployment),
+        ];
+        for (path, body, foreign) in cases {
+            let send = async |id: &str| {
+                let body = serde_json::from_str(&body.to_string().replace("ID", id)).unwrap();
+                let same = own.clone().with("x-request-id", "same");
+                match path.ends_with("/limits") {
+                    true => same.put(&path, body).await,
+                    false => same.post(&path, body).await,
+                }
+            };
+            let (there, missing) = (send(foreign).await, send(nobody).await);
+            assert!(matches!(there.status, 404 | 422), "{path}: {}", there.text());
+            let blank = |answer: &Answer, id: &str| answer.text().replace(id, "ID");
+            assert_eq!(blank(&there, foreign), blank(&missing, nobody), "{path}");
+        }
+    }
+
+    s02_filters_and_cursors_reach_no_further_than_the_path(world) {
+        let own = world.by(&world.acme.token);
+        let cursor = world.get("/organizations/globex/workspaces?limit=1").await.expect(200);
+        let cursor = cursor["next_cursor"].as_str().unwrap().to_owned();
+        for path in [
+            format!("/usage?project={}", world.globex.project),
+            format!("/memberships?user_id={}", world.globex.owner),
+            format!("/audit?organization={}", world.globex.org),
+            format!("/audit?target={}", world.globex.license),
+            format!("/groups?parent={}", world.globex.group),
+            format!("/workspaces?cursor={cursor}"),
+        ] {
+            let answer = own.get(world.org(&path)).await;
+            if answer.status == 200 {
+                let text = answer.text();
+                assert!(!text.contains("globex") && !text.contains(&world.globex.org), "{path}: {text}");
+            } else {
+                assert!(matches!(answer.status, 400 | 404 | 422), "{path}: {}", answer.text());
+            }
+        }
+        let bulk = json!({"ids": [world.globex.license, crate::sweep::examples::NOBODY]});
+        let lines = own.post("/licenses/bundles", bulk).await;
+        let lines: Vec<Value> =
+            lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let told = |n: usize| (lines[n]["status"].clone(), lines[n]["code"].clone());
+        assert_eq!(told(0), told(1), "{lines:?}");
+        assert!(lines.iter().all(|line| line["token"].is_null()));
+    }
+}
+
+/// The same work for both, which a clock would show if it were not.
+#[tokio::test]
+async fn s02_foreign_and_missing_cost_the_same_statements() {
+    let Some(world) = World::on_postgres().await else { return };
+    world.exec("CREATE EXTENSION pg_stat_statements").await;
+    let count = async || {
+        let sql = "SELECT COALESCE(SUM(calls), 0)::BIGINT FROM pg_stat_statements
+                   WHERE dbid = (SELECT oid FROM pg_database WHERE datname = current_database())
+                     AND query NOT LIKE '%pg_stat_statements%'";
+        world.value::<i64>(sql).await
+    };
+    let mut statements = 0;
+    for (who, foreign) in [
+        ("a token", world.by(&world.globex.token)),
+        ("a person", world.person("auth0|olga-globex")),
+    ] {
+        for line in lines() {
+            let paths = [world.path_of(&line), world.path_to_nobody(&line)];
+            let mut costs = [i64::MAX; 2];
+            // The least of three: now and then somebody's use is noted behind a request.
+            for n in 0..6 {
+                let before = count().await;
+                ask(&foreign, &line, &paths[n % 2]).await;
+                costs[n % 2] = costs[n % 2].min(count().await - before);
+            }
+            assert_eq!(costs[0], costs[1], "{who}: {}", line.name);
+            statements += costs[0];
+        }
+    }
+    assert!(statements > 100, "only {statements} statements were seen");
+}
