@@ -4,6 +4,7 @@ mod keys;
 mod license;
 mod org;
 mod refusal;
+mod token;
 mod usage;
 
 use std::io::Write;
@@ -13,7 +14,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
@@ -40,8 +41,6 @@ const EXAMPLES: &str = "Examples:
   cp-server quickstart                       from nothing to a verified license, then serve
   cp-server serve                            serve the API on 127.0.0.1:8801
   cp-server token create ci --permission licenses:issue
-  cp-server org create 'Acme Corp' --owner anna@acme.example --plan team
-  cp-server member add acme-corp bert@acme.example --role admin
   cp-server org create 'Acme Corp' --owner anna@acme.example --plan team
   cp-server member add acme-corp bert@acme.example --role admin
   cp-server license issue LICENSE_ID > bundle.json
@@ -76,9 +75,9 @@ enum Command {
     /// Make, import, rotate and retire signing keys.
     #[command(subcommand)]
     Keys(keys::Keys),
-    /// Create, list and revoke service tokens.
+    /// Create, list, rotate and revoke service tokens.
     #[command(subcommand)]
-    Token(Token),
+    Token(token::Token),
     /// Create and show organizations and their quotas.
     #[command(subcommand)]
     Org(org::Org),
@@ -112,30 +111,6 @@ struct Target {
     /// A service token for that server.
     #[arg(long, env = "CP_TOKEN", hide_env_values = true, value_parser = secret)]
     token: Option<Hidden>,
-}
-
-#[derive(Subcommand)]
-enum Token {
-    /// Create a service token; it is printed once.
-    Create {
-        name: String,
-        /// Such as licenses:issue; `*` for all. May be repeated.
-        #[arg(long = "permission", required = true)]
-        permissions: Vec<String>,
-        /// Hold it to an organization (id or slug).
-        #[arg(long)]
-        organization: Option<String>,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// List service tokens.
-    List(Target),
-    /// Revoke a service token.
-    Revoke {
-        id: String,
-        #[command(flatten)]
-        target: Target,
-    },
 }
 
 #[derive(Args)]
@@ -197,7 +172,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             serve(config, config.open().await?, config.network.tls()?).await
         }
         Command::Keys(keys) => keys::run(config, keys).await,
-        Command::Token(token) => run_token(config, token).await,
+        Command::Token(token) => token::run(config, token).await,
         Command::Org(org) => org::run(config, org).await,
         Command::Member(member) => org::run_member(config, member).await,
         Command::Usage(usage) => usage::run(config, usage).await,
@@ -294,26 +269,6 @@ fn room_for(connections: u32) {
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..now });
     if raised.is_err() || current < wanted {
         tracing::warn!(wanted, current, "CP_MAX_CONNECTIONS is more than the limit of open files");
-    }
-}
-
-async fn run_token(config: &Config, token: Token) -> anyhow::Result<()> {
-    match token {
-        Token::Create { name, permissions, organization, target } => {
-            let mut args = object_of(json!({"name": name, "permissions": permissions}));
-            let operation = match organization {
-                Some(org) => {
-                    args.insert("org".into(), org.into());
-                    "service_tokens.create_in_organization"
-                }
-                None => "service_tokens.create",
-            };
-            show(config, &target, operation, args).await
-        }
-        Token::List(target) => show(config, &target, "service_tokens.list_all", Map::new()).await,
-        Token::Revoke { id, target } => {
-            show(config, &target, "service_tokens.revoke", object_of(json!({"id": id}))).await
-        }
     }
 }
 

@@ -41,6 +41,36 @@ fn organizations_and_members_have_verbs_of_their_own() {
 }
 
 #[test]
+fn tokens_have_verbs_of_their_own() {
+    let folder = folder();
+    let run = |args: &[&str]| run(folder.path(), args);
+    run(&["org", "create", "Acme"]).unwrap();
+    let made = ["token", "create", "ci", "--permission", "org:read", "--organization", "acme"];
+    let made = run(&[&made[..], &["--expires-at", "2040-01-01T00:00:00Z"]].concat()).unwrap();
+    assert_eq!(made["expires_at"], "2040-01-01T00:00:00Z");
+    let id = made["id"].as_str().unwrap();
+    let rotated = run(&["token", "rotate", id, "--overlap-seconds", "60"]).unwrap();
+    assert_eq!(rotated["id"], made["id"]);
+    assert_ne!(rotated["token"], made["token"]);
+
+    let deployment = ["call", "deployments.create", "org=acme", "name=edge", "type=onprem"];
+    let deployment = run(&deployment).unwrap();
+    let deployment = deployment["id"].as_str().unwrap();
+    let data_plane = run(&["token", "create", "edge", "--deployment", deployment]).unwrap();
+    assert_eq!(data_plane["permissions"], json!(["users:whoami", "usage:write", "limits:read"]));
+    let listed = |more: &[&str]| run(&[&["token", "list", "--active"], more].concat()).unwrap();
+    assert_eq!(listed(&["--organization", "acme"])["items"].as_array().unwrap().len(), 2);
+    assert_eq!(listed(&["--deployment", deployment])["items"][0]["id"], data_plane["id"]);
+
+    let revoked = command(folder.path()).args(["token", "revoke", id]).status().unwrap();
+    assert!(revoked.success());
+    assert_eq!(listed(&["--organization", "acme"])["items"].as_array().unwrap().len(), 1);
+    assert_eq!(run(&["token", "whoami"]).unwrap()["kind"], "system");
+    let refused = run(&["token", "create", "x"]).unwrap_err();
+    assert!(refused.contains("--permission"), "{refused}");
+}
+
+#[test]
 fn usage_is_recorded_and_added_up() {
     let folder = folder();
     let run = |args: &[&str]| run(folder.path(), args);
