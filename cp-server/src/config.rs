@@ -10,6 +10,7 @@ use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 
+use crate::backup::Place;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
 use crate::kernel::secret::{Kek, Secret};
@@ -258,13 +259,36 @@ impl Config {
         self.keys_dir.join("kek.new")
     }
 
-    async fn connect(&self) -> anyhow::Result<App> {
-        // What is given is looked at before anything is made.
-        let given = match (&self.key_encryption_key_file, &self.key_encryption_key) {
+    /// The database as it is, which a backup must not bring up to date, and its key-encryption key.
+    pub async fn place(&self) -> anyhow::Result<Place> {
+        let kek = self.existing_kek()?;
+        if let Some(file) = self.database_url.strip_prefix("sqlite:") {
+            let file = Path::new(file.trim_start_matches("//"));
+            anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
+        }
+        let db = Db::open(&self.database_url).await.context("CP_DATABASE_URL: cannot be opened")?;
+        Ok(Place { db, kek, clock: Clock::system(), random: Random::system() })
+    }
+
+    /// The key-encryption key that there is: one that was made now would open nothing.
+    pub fn existing_kek(&self) -> anyhow::Result<Kek> {
+        match self.given_kek()? {
+            Some(kek) => Ok(kek),
+            None => Kek::from_file(&self.kek_file(), false, &Random::system()),
+        }
+    }
+
+    fn given_kek(&self) -> anyhow::Result<Option<Kek>> {
+        Ok(match (&self.key_encryption_key_file, &self.key_encryption_key) {
             (Some(path), _) => Some(Kek::from_setting(&secret_file(path)?)?),
             (None, Some(text)) => Some(Kek::from_setting(text)?),
             (None, None) => None,
-        };
+        })
+    }
+
+    async fn connect(&self) -> anyhow::Result<App> {
+        // What is given is looked at before anything is made.
+        let given = self.given_kek()?;
         let db = Db::open(&self.database_url).await.context(
             "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
              postgres://USER:PASSWORD@HOST/DATABASE",

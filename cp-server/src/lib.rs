@@ -6,6 +6,7 @@
 //! shell ([`server`], [`config`], [`cli`]) is above them.
 
 pub mod audit;
+pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;

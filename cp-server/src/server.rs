@@ -32,7 +32,7 @@ use crate::kernel::answer::Document;
 use crate::kernel::caller::{Peer, RequestId};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::table::Raw;
-use crate::kernel::{idempotency, openapi};
+use crate::kernel::{installation, openapi};
 use crate::{routes as table, telemetry};
 
 pub use connections::serve;
@@ -236,7 +236,7 @@ async fn readyz(raw: Raw) -> Result<Response> {
         return Err(Error::unavailable("The server is ending.", 5));
     }
     raw.app.keys.active()?;
-    idempotency::try_write(&raw.app).await?;
+    installation::try_write(&raw.app).await?;
     Ok("ready\n".into_response())
 }
 

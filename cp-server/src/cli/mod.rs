@@ -1,5 +1,6 @@
 //! The command line.
 
+mod backup;
 mod keys;
 mod license;
 mod org;
@@ -72,6 +73,12 @@ enum Command {
         #[arg(long)]
         no_serve: bool,
     },
+    /// Write everything that the database has into one file, while the servers go on.
+    #[command(after_help = backup::BACKUP_EXAMPLES)]
+    Backup(backup::Backup),
+    /// Put a backup back into an empty database.
+    #[command(after_help = backup::RESTORE_EXAMPLES)]
+    Restore(backup::Restore),
     /// Make, import, rotate and retire signing keys.
     #[command(subcommand)]
     Keys(keys::Keys),
@@ -171,6 +178,8 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             }
             serve(config, config.open().await?, config.network.tls()?).await
         }
+        Command::Backup(backup) => backup::run(config, backup).await,
+        Command::Restore(restore) => backup::run_restore(config, restore).await,
         Command::Keys(keys) => keys::run(config, keys).await,
         Command::Token(token) => token::run(config, token).await,
         Command::Org(org) => org::run(config, org).await,

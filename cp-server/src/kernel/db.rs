@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::Duration;
 
+use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
@@ -119,6 +120,28 @@ impl Db {
             Self::Sqlite { write, .. } => sqlx::migrate!("../migrations/sqlite").run(write).await,
             Self::Postgres(pool) => sqlx::migrate!("../migrations/postgres").run(pool).await,
         }
+    }
+
+    /// Brings an empty database to the schema that these versions make.
+    pub async fn migrate_some(&self, versions: &[i64]) -> Result<(), sqlx::migrate::MigrateError> {
+        let mut some: Migrator = match self {
+            Self::Sqlite { .. } => sqlx::migrate!("../migrations/sqlite"),
+            Self::Postgres(_) => sqlx::migrate!("../migrations/postgres"),
+        };
+        some.migrations.to_mut().retain(|migration| versions.contains(&migration.version));
+        match self {
+            Self::Sqlite { write, .. } => some.run(write).await,
+            Self::Postgres(pool) => some.run(pool).await,
+        }
+    }
+
+    /// The versions of the schema that a database of this URL can have.
+    pub fn migrations(url: &str) -> Vec<i64> {
+        let known = match url.starts_with("sqlite:") {
+            true => sqlx::migrate!("../migrations/sqlite"),
+            false => sqlx::migrate!("../migrations/postgres"),
+        };
+        known.iter().map(|migration| migration.version).collect()
     }
 
     /// A connection to read from, taken at the first statement: an answer that is known already

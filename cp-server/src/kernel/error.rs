@@ -210,9 +210,22 @@ impl From<sqlx::Error> for Error {
                 full.0.cause = Some(error.into());
                 full
             }
+            sqlx::Error::Database(refusal) if is_forbidden(refusal.as_ref()) => {
+                let mut refused =
+                    Self::unavailable("The database refuses to write; nothing was changed.", 30);
+                refused.0.cause = Some(error.into());
+                refused
+            }
             _ => Self::internal(error),
         }
     }
+}
+
+/// A grant was taken, the database is read-only, or a trigger says no: an operator has to act, and the
+/// request may be sent again then.
+fn is_forbidden(refusal: &dyn sqlx::error::DatabaseError) -> bool {
+    // SQLite: CONSTRAINT_TRIGGER. PostgreSQL: insufficient privilege, read-only transaction, RAISE.
+    matches!(refusal.code().as_deref(), Some("1811" | "42501" | "25006" | "P0001"))
 }
 
 /// Disk full, read-only or locked away: the next attempt may succeed once an operator acted.

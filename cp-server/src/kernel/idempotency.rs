@@ -138,14 +138,6 @@ impl Once {
     }
 }
 
-/// A write that changes nothing: fails where the database takes none.
-pub async fn try_write(app: &App) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    tx.q("DELETE FROM idempotency_keys WHERE caller_key = $1").bind(Vec::new()).exec().await?;
-    tx.commit().await?;
-    Ok(())
-}
-
 /// Seals the kept answers under another key-encryption key.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     let sql = "SELECT caller_key, answer FROM idempotency_keys";

@@ -9,7 +9,12 @@ use super::secret::Kek;
 use crate::App;
 
 /// The value that only the key-encryption key of this database opens.
-const CHECK: &str = "kek check";
+pub const CHECK: &str = "kek check";
+
+/// It, as it is kept; none before the first start.
+pub async fn check_value(conn: &mut Conn) -> sqlx::Result<Option<Vec<u8>>> {
+    installation::value(conn, CHECK).await
+}
 
 /// Whether the database was made with a key-encryption key already.
 pub async fn is_known(db: &Db) -> anyhow::Result<bool> {

@@ -25,4 +25,5 @@ pub mod rates;
 pub mod record;
 pub mod secret;
 pub mod table;
+pub mod tables;
 pub mod text;

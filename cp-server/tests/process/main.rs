@@ -3,7 +3,12 @@
 #![expect(unreachable_pub, reason = "nothing of a test binary is reachable from outside")]
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
+mod backups;
+#[path = "../../../tests/it/world/cluster.rs"]
+mod cluster;
 mod commands;
+mod crash;
+mod disk;
 mod export;
 mod imports;
 mod life;

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::server::{Server, TOKEN, folder};
 
 /// The first block of commands below a heading of a document.
-fn commands(document: &str, heading: &str) -> String {
+pub fn commands(document: &str, heading: &str) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs").join(document);
     let text = std::fs::read_to_string(path).unwrap();
     let (_, below) = text.split_once(&format!("\n## {heading}\n")).unwrap();
@@ -18,7 +18,7 @@ fn commands(document: &str, heading: &str) -> String {
 }
 
 /// Runs the commands as an operator does: in a shell, on a running server.
-fn run(folder: &Path, server: &Server, variables: &[(&str, &str)], commands: &str) -> String {
+pub fn run(folder: &Path, server: &Server, variables: &[(&str, &str)], commands: &str) -> String {
     let bin = folder.join("bin");
     if !bin.exists() {
         std::fs::create_dir(&bin).unwrap();

@@ -16,6 +16,8 @@ const FILE: &str = "test.db";
 /// Where a test's data is; it ends with the test.
 pub struct Database {
     pub db: Db,
+    /// What a server would be told.
+    pub url: String,
     /// The folder of the SQLite file, which is deleted with it.
     folder: Option<TempDir>,
 }
@@ -30,7 +32,8 @@ impl Database {
         }
         // Nobody keeps the data of a test, so nothing waits for the disk.
         let db = Db::open_sqlite(&file, SqliteSynchronous::Off).await.unwrap();
-        Self { db, folder: Some(folder) }
+        let url = format!("sqlite:{}", file.display());
+        Self { db, url, folder: Some(folder) }
     }
 
     /// `None` where there is no PostgreSQL.
@@ -39,8 +42,9 @@ impl Database {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", COUNT.fetch_add(1, Ordering::Relaxed));
         create(url, &name, template).await;
-        let db = Db::open(&format!("{url}/{name}")).await.unwrap();
-        Some(Self { db, folder: None })
+        let url = format!("{url}/{name}");
+        let db = Db::open(&url).await.unwrap();
+        Some(Self { db, url, folder: None })
     }
 
     /// Closes it for good, so that it can be copied.

@@ -1,0 +1,158 @@
+//! Backups: everything that the database has, of one moment, in one file.
+//!
+//! # Design
+//! Rows and not pages: one format for both databases, so that an installation can move from a file to
+//! PostgreSQL by way of its backup, and so that what comes back has passed every constraint of the
+//! schema. It is read in one snapshot, on a connection of its own, while the servers go on. Retention
+//! comes after success, never before.
+
+pub mod archive;
+pub mod restore;
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use chrono::{DateTime, Utc};
+
+use self::archive::{Archive, Manifest, Writer};
+use crate::kernel::clock::{Clock, Random};
+use crate::kernel::db::Db;
+use crate::kernel::secret::Kek;
+use crate::kernel::{kek, tables};
+
+/// How the names of backups in a folder begin and end; nothing else there is ever deleted.
+const BEGIN: &str = "control-plane-";
+const END: &str = ".cpbackup";
+
+/// Which installation is backed up or restored, and by what.
+pub struct Place {
+    pub db: Db,
+    pub kek: Kek,
+    pub clock: Clock,
+    pub random: Random,
+}
+
+/// A backup that was made.
+pub struct Made {
+    pub path: PathBuf,
+    pub manifest: Manifest,
+    /// Older ones that were deleted.
+    pub dropped: Vec<PathBuf>,
+}
+
+/// Makes a backup: into a file that must not exist, or under a name of its own into a folder, in
+/// which then the newest `keep` remain.
+pub async fn make(place: &Place, out: &Path, keep: usize) -> anyhow::Result<Made> {
+    let now = place.clock.now();
+    let is_folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/');
+    let path = if is_folder { folder_name(out, now)? } else { out.to_owned() };
+    ensure!(!path.exists(), "{} exists; a backup never replaces one", path.display());
+    let draft = beside(&path, ".draft");
+    let manifest = write(place, &draft, now).await;
+    let manifest = match manifest {
+        Ok(manifest) => manifest,
+        Err(error) => {
+            // It may be what fills the disk.
+            let _ = fs::remove_file(&draft);
+            return Err(error);
+        }
+    };
+    // A hard link fails when the name is taken, which a rename would overwrite.
+    let linked = fs::hard_link(&draft, &path);
+    fs::remove_file(&draft)?;
+    linked.with_context(|| format!("cannot make {}", path.display()))?;
+    sync_folder(&path)?;
+    let dropped = if is_folder { drop_oldest(out, &path, keep)? } else { Vec::new() };
+    Ok(Made { path, manifest, dropped })
+}
+
+async fn write(place: &Place, draft: &Path, now: DateTime<Utc>) -> anyhow::Result<Manifest> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600);
+    let file = options.open(draft).with_context(|| {
+        format!("cannot create {}; is another backup running?", draft.display())
+    })?;
+    let mut conn = place.db.snapshot().await?;
+    let product = concat!("cp-server ", env!("CARGO_PKG_VERSION")).to_owned();
+    let mut manifest = Manifest::new(product, now, place.db.name());
+    manifest.schema = tables::migrated(&mut conn).await?;
+    ensure!(!manifest.schema.is_empty(), "there is no installation in this database");
+    let Some(check) = kek::check_value(&mut conn).await? else {
+        bail!("no server was ever started on this database: there is nothing to back up");
+    };
+    ensure!(
+        place.kek.open(kek::CHECK, &check).is_some(),
+        "the key-encryption key is not the one of this database; a backup is sealed under it"
+    );
+    manifest.kek_check = STANDARD.encode(check);
+    manifest.log = log_head(&mut conn).await?;
+    let mut writer = Writer::new(file, manifest)?;
+    for table in tables::all(&mut conn).await? {
+        writer.begin(&table)?;
+        tables::read(&mut conn, &table, |cells| writer.row(&cells)).await?;
+    }
+    let manifest = writer.finish(&place.kek, &place.random)?;
+    // What cannot be read back is no backup.
+    let mut archive = Archive::open(draft)?;
+    archive.manifest.check_seal(&place.kek, kek::CHECK)?;
+    archive.check().await?;
+    Ok(manifest)
+}
+
+/// Until there is a log.
+async fn log_head(_: &mut crate::kernel::db::Conn) -> anyhow::Result<Option<archive::LogHead>> {
+    Ok(None)
+}
+
+fn folder_name(folder: &Path, now: DateTime<Utc>) -> anyhow::Result<PathBuf> {
+    if !folder.exists() {
+        let mut builder = fs::DirBuilder::new();
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        builder
+            .recursive(true)
+            .create(folder)
+            .with_context(|| format!("cannot create the folder {}", folder.display()))?;
+    }
+    let name =
+        |more: &str| folder.join(format!("{BEGIN}{}{more}{END}", now.format("%Y%m%dT%H%M%S%.6fZ")));
+    Ok(name(""))
+}
+
+/// Deletes the oldest backups of a folder, but never the new one.
+fn drop_oldest(folder: &Path, new: &Path, keep: usize) -> anyhow::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        if name.starts_with(BEGIN) && name.ends_with(END) && path != new {
+            found.push(path);
+        }
+    }
+    // The names tell the times.
+    found.sort();
+    found.truncate((found.len() + 1).saturating_sub(keep.max(1)));
+    for path in &found {
+        fs::remove_file(path).with_context(|| format!("cannot delete {}", path.display()))?;
+    }
+    Ok(found)
+}
+
+/// A path in the same folder, whose name is longer by this.
+fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(more);
+    path.with_file_name(name)
+}
+
+/// From here on a name in the folder survives a power cut.
+fn sync_folder(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or(Path::new("."));
+    File::open(folder)
+        .and_then(|folder| folder.sync_all())
+        .with_context(|| format!("cannot sync the folder {}", folder.display()))
+}

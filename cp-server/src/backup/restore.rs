@@ -1,0 +1,238 @@
+//! Putting a backup back: everything is verified before anything is replaced.
+
+use std::fs::{self, File, OpenOptions};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::{Context, bail, ensure};
+use sqlx::postgres::PgConnectOptions;
+use sqlx::sqlite::SqliteSynchronous;
+use sqlx::{ConnectOptions, Connection};
+
+use super::archive::{Archive, Manifest, TableHead};
+use super::{beside, sync_folder};
+use crate::kernel::clock::Clock;
+use crate::kernel::db::{Conn, Db};
+use crate::kernel::secret::Kek;
+use crate::kernel::tables::{self, Cell, Filling, Table};
+use crate::kernel::{files, kek};
+
+/// What was restored.
+pub struct Restored {
+    pub manifest: Manifest,
+    /// Where the database that was there before is now.
+    pub set_aside: Option<PathBuf>,
+}
+
+/// Verifies a backup without touching any database: format, schema, key-encryption key, hash, and
+/// every row.
+pub async fn check(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<Manifest> {
+    Ok(verified(path, kek, database_url).await?.manifest)
+}
+
+async fn verified(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<Archive> {
+    let mut archive = Archive::open(path)?;
+    let known = Db::migrations(database_url);
+    let manifest = &archive.manifest;
+    if let Some(newer) = manifest.schema.iter().find(|version| !known.contains(version)) {
+        bail!(
+            "the backup is of a newer schema ({newer}; this version knows up to {}): use {} or newer",
+            known.last().copied().unwrap_or_default(),
+            manifest.product
+        );
+    }
+    manifest.check_seal(kek, kek::CHECK)?;
+    archive.check().await?;
+    Ok(archive)
+}
+
+/// Restores a backup into the database of this URL, which must be empty; an SQLite file that is not
+/// may be set aside instead.
+pub async fn restore(
+    path: &Path,
+    kek: &Kek,
+    clock: &Clock,
+    database_url: &str,
+    is_replacing: bool,
+) -> anyhow::Result<Restored> {
+    let archive = verified(path, kek, database_url).await?;
+    match database_url.strip_prefix("sqlite:") {
+        Some(file) => {
+            let file = PathBuf::from(file.trim_start_matches("//"));
+            into_file(archive, kek, clock, &file, is_replacing).await
+        }
+        None => into_postgres(archive, kek, database_url, is_replacing).await,
+    }
+}
+
+async fn into_file(
+    mut archive: Archive,
+    kek: &Kek,
+    clock: &Clock,
+    file: &Path,
+    is_replacing: bool,
+) -> anyhow::Result<Restored> {
+    let is_taken = held_alone(file).await?;
+    ensure!(
+        !is_taken || is_replacing,
+        "{} has an installation; with --replace it is kept beside the restored one",
+        file.display()
+    );
+    // Beside its place, so that taking that is one rename.
+    let draft = beside(file, ".restoring");
+    files::create_private(&draft)?;
+    remove(&draft)?;
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true).mode(0o600).open(&draft)?;
+    let filled = fill_file(&mut archive, kek, &draft).await;
+    if let Err(error) = filled {
+        remove(&draft)?;
+        return Err(error);
+    }
+    File::open(&draft)?.sync_all()?;
+    let set_aside = if file.exists() {
+        // Again, because making the file took a while.
+        held_alone(file).await?;
+        let now = clock.now().format("%Y%m%dT%H%M%S%.6fZ");
+        let aside = beside(file, &format!(".before-{now}"));
+        // It stays in its place too until the rename below, which is one step.
+        fs::hard_link(file, &aside).with_context(|| format!("cannot make {}", aside.display()))?;
+        Some(aside)
+    } else {
+        None
+    };
+    fs::rename(&draft, file).with_context(|| format!("cannot make {}", file.display()))?;
+    sync_folder(file)?;
+    Ok(Restored { manifest: archive.manifest, set_aside })
+}
+
+/// Whether the file has an installation. Refuses when somebody else has it open: a server would go on
+/// writing into what is set aside.
+async fn held_alone(file: &Path) -> anyhow::Result<bool> {
+    if !file.exists() || fs::metadata(file)?.len() == 0 {
+        return Ok(false);
+    }
+    let is_alone = tables::is_alone(file).await?;
+    ensure!(is_alone, "{} is in use; stop the server first", file.display());
+    // What is damaged is kept as well: it may be all that there is.
+    Ok(true)
+}
+
+async fn fill_file(archive: &mut Archive, kek: &Kek, draft: &Path) -> anyhow::Result<()> {
+    let db = Db::open_sqlite(draft, SqliteSynchronous::Full).await?;
+    db.migrate_some(&archive.manifest.schema).await?;
+    let Db::Sqlite { write, .. } = &db else { bail!("a file is an SQLite database") };
+    let known = tables::all(&mut db.snapshot().await?).await?;
+    let mut conn = write.acquire().await?;
+    let mut filling = Filling::sqlite(&mut conn).await?;
+    fill(archive, &known, &mut filling).await?;
+    filling.finish().await?;
+    drop(conn);
+    finish(archive, kek, &db).await?;
+    db.close().await;
+    Ok(())
+}
+
+async fn into_postgres(
+    mut archive: Archive,
+    kek: &Kek,
+    database_url: &str,
+    is_replacing: bool,
+) -> anyhow::Result<Restored> {
+    ensure!(
+        !is_replacing,
+        "--replace is for SQLite files; make a new PostgreSQL database, restore into it, and give \
+         the servers its CP_DATABASE_URL"
+    );
+    let db = Db::open(database_url).await.context("CP_DATABASE_URL: cannot be opened")?;
+    let mut conn = db.snapshot().await?;
+    if !tables::migrated(&mut conn).await?.is_empty() || !tables::all(&mut conn).await?.is_empty() {
+        bail!(
+            "CP_DATABASE_URL: the database has tables; make a new one (`createdb`), restore into it, \
+             and give the servers its URL"
+        );
+    }
+    drop(conn);
+    db.migrate_some(&archive.manifest.schema).await?;
+    let known = tables::all(&mut db.snapshot().await?).await?;
+    let mut conn = PgConnectOptions::from_str(database_url)?.connect().await?;
+    let mut filling = Filling::postgres(&mut conn).await?;
+    fill(&mut archive, &known, &mut filling).await?;
+    filling.finish().await?;
+    conn.close().await?;
+    finish(&archive, kek, &db).await?;
+    db.close().await;
+    Ok(Restored { manifest: archive.manifest, set_aside: None })
+}
+
+/// Writes every row.
+async fn fill(
+    archive: &mut Archive,
+    known: &[Table],
+    filling: &mut Filling<'_>,
+) -> anyhow::Result<()> {
+    for table in known {
+        let is_there = archive.manifest.tables.iter().any(|head| head.name == table.name);
+        ensure!(is_there, "the backup has no table {}", table.name);
+        filling.clear(table).await?;
+    }
+    archive
+        .each(async |head, rows: &[Vec<Cell>]| {
+            let table = ordered(known, head)?;
+            filling.write(&table, rows).await
+        })
+        .await
+}
+
+/// The table with its columns in the order of the archive's rows.
+fn ordered(known: &[Table], head: &TableHead) -> anyhow::Result<Table> {
+    let found = known.iter().find(|table| table.name == head.name);
+    let table = found.with_context(|| format!("{} is no table of this schema", head.name))?;
+    let columns = head.columns.iter().map(|name| {
+        let column = table.columns.iter().find(|column| column.name == *name).cloned();
+        column.with_context(|| format!("{}.{name} is no column of this schema", head.name))
+    });
+    let columns = columns.collect::<anyhow::Result<Vec<_>>>()?;
+    ensure!(columns.len() == table.columns.len(), "{}: columns are missing", head.name);
+    Ok(Table { name: head.name.clone(), columns })
+}
+
+/// Counts what is there, and brings the schema up to date.
+async fn finish(archive: &Archive, kek: &Kek, db: &Db) -> anyhow::Result<()> {
+    let mut conn = db.snapshot().await?;
+    for head in &archive.manifest.tables {
+        let rows = tables::count(&mut conn, &head.name).await?;
+        ensure!(
+            rows == head.rows,
+            "{}: {rows} rows are there, and {} were backed up",
+            head.name,
+            head.rows
+        );
+    }
+    end(conn).await;
+    ensure!(kek::opens(db, kek).await?, "the restored check value does not open");
+    db.migrate().await.context("the schema cannot be brought up to date")
+}
+
+/// A snapshot that is only dropped may still be open when the file is closed.
+async fn end(conn: Conn) {
+    match conn {
+        Conn::SqliteAlone(conn) => drop(conn.close().await),
+        Conn::PostgresAlone(conn) => drop(conn.close().await),
+        _ => {}
+    }
+}
+
+/// Removes a file of ours, and what SQLite keeps beside it.
+fn remove(draft: &Path) -> anyhow::Result<()> {
+    for path in [draft.to_owned(), beside(draft, "-wal"), beside(draft, "-shm")] {
+        match fs::remove_file(&path) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                return Err(error).with_context(|| format!("cannot delete {}", path.display()));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
+}

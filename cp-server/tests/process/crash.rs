@@ -1,0 +1,218 @@
+//! kill -9 at any moment, under load, again and again: nothing that was acknowledged is lost, nothing is
+//! half done, and the next start needs nobody.
+//!
+//! A few rounds by default; `CP_CRASH_ROUNDS=200` for the long run, `CP_CRASH_SEED` for the same moments
+//! again.
+
+use std::collections::HashMap;
+use std::path::Path;
+use std::process::Command;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use cp_server::kernel::db::Db;
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::server::{KEK, Server, command, folder};
+
+/// How many callers there are on each server.
+const CALLERS: usize = 3;
+/// How long a start may take.
+const START: Duration = Duration::from_secs(5);
+
+#[expect(clippy::disallowed_methods, reason = "the long run is asked for by the environment")]
+fn setting(name: &str, default: u64) -> u64 {
+    std::env::var(name).map_or(default, |text| text.parse().unwrap())
+}
+
+/// Moments that are the same again for the same seed.
+struct Dice(u64);
+
+impl Dice {
+    fn below(&mut self, bound: u64) -> u64 {
+        // Knuth's MMIX generator; its high bits are good enough to choose a moment.
+        self.0 =
+            self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 33) % bound
+    }
+}
+
+/// A change that was acknowledged: where, under which key, what was sent and what came back.
+type Acknowledged = (String, String, Value, Value);
+
+/// Some servers on one database.
+struct Fleet<'a> {
+    folder: &'a Path,
+    database: String,
+    servers: Vec<Server>,
+    slowest: Duration,
+}
+
+impl<'a> Fleet<'a> {
+    fn start(folder: &'a Path, database: String, servers: usize) -> Self {
+        let mut fleet = Self { folder, database, servers: Vec::new(), slowest: Duration::ZERO };
+        for _ in 0..servers {
+            let server = fleet.one();
+            fleet.servers.push(server);
+        }
+        fleet
+    }
+
+    fn one(&mut self) -> Server {
+        let begun = Instant::now();
+        let mut command: Command = command(self.folder);
+        command
+            .env("CP_DATABASE_URL", &self.database)
+            .env("CP_KEY_ENCRYPTION_KEY", KEK)
+            .env("CP_RATE_LIMITS", "false")
+            .env("CP_LOG", "warn,cp_server::cli=info");
+        let server = Server::run(command.arg("serve"));
+        let (status, _) = server.call("GET", "/readyz", None, "x");
+        assert_eq!(status, 200);
+        self.slowest = self.slowest.max(begun.elapsed());
+        assert!(begun.elapsed() < START, "the start took {:?}", begun.elapsed());
+        server
+    }
+
+    /// Callers change things until the victims are killed. Gives what was acknowledged.
+    fn round(&mut self, round: u64, bundles: &str, dice: &mut Dice) -> Vec<Acknowledged> {
+        let victims: Vec<usize> = match self.servers.len() {
+            1 => vec![0],
+            // Seldom all of them at once.
+            many if dice.below(4) == 0 => (0..many).collect(),
+            many => vec![usize::try_from(dice.below(many as u64)).unwrap()],
+        };
+        let moment = Duration::from_micros(dice.below(250_000));
+        let acknowledged = Mutex::new(Vec::new());
+        let is_over = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for (at, server) in self.servers.iter().enumerate() {
+                for caller in 0..CALLERS {
+                    let (acknowledged, is_over) = (&acknowledged, &is_over);
+                    scope.spawn(move || {
+                        for n in 0.. {
+                            let key = format!("{round}-{at}-{caller}-{n}");
+                            let (path, body) = match n % 2 {
+                                0 => (format!("/api/v1{bundles}"), json!({})),
+                                _ => (
+                                    "/api/v1/users".to_owned(),
+                                    json!({"email": format!("{key}@x.example")}),
+                                ),
+                            };
+                            match server.try_call("POST", &path, Some(body.clone()), &key) {
+                                Ok((201, made)) => {
+                                    acknowledged.lock().unwrap().push((path, key, body, made));
+                                }
+                                Ok((status, problem)) => {
+                                    assert!(
+                                        status == 503 || is_over.load(Ordering::SeqCst),
+                                        "{status}: {problem}"
+                                    );
+                                }
+                                Err(_) => break,
+                            }
+                            if is_over.load(Ordering::SeqCst) {
+                                break;
+                            }
+                        }
+                    });
+                }
+            }
+            // A moment, whichever it is: nothing waits for it.
+            std::thread::sleep(moment);
+            for at in &victims {
+                self.servers[*at].signal(Signal::KILL);
+            }
+            is_over.store(true, Ordering::SeqCst);
+        });
+        for at in victims {
+            self.servers[at].wait();
+            self.servers[at] = self.one();
+        }
+        acknowledged.into_inner().unwrap()
+    }
+
+    /// Everything that was acknowledged is there, as it was told.
+    fn check(&self, acknowledged: &[Acknowledged]) {
+        for (n, (path, key, body, made)) in acknowledged.iter().enumerate() {
+            let server = &self.servers[n % self.servers.len()];
+            let (status, replayed) = server.call("POST", path, Some(body.clone()), key);
+            assert_eq!((status, &replayed), (201, made), "{key}");
+        }
+    }
+
+    /// No change without its event, no event without its change, and a sound file.
+    fn check_whole(&self) -> i64 {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let db = Db::open(&self.database).await.unwrap();
+            let mut conn = db.snapshot().await.unwrap();
+            for (what, events) in [
+                ("SELECT COUNT(*) FROM bundles", "bundles.issue"),
+                ("SELECT COUNT(*) FROM users", "users.upsert"),
+            ] {
+                let things: Option<i64> = conn.q(what).value().await.unwrap();
+                let sql = "SELECT COUNT(*) FROM audit_events WHERE action = $1";
+                let events: Option<i64> = conn.q(sql).bind(events).value().await.unwrap();
+                assert_eq!(things, events, "{what}");
+            }
+            if let Db::Sqlite { .. } = &db {
+                let sql = "SELECT quick_check FROM pragma_quick_check";
+                let sound: Option<String> = conn.q(sql).value().await.unwrap();
+                assert_eq!(sound.as_deref(), Some("ok"));
+            }
+            let sql = "SELECT COUNT(*) FROM audit_events";
+            let events: Option<i64> = conn.q(sql).value().await.unwrap();
+            drop(conn);
+            db.close().await;
+            events.unwrap()
+        })
+    }
+}
+
+fn rounds(mut fleet: Fleet<'_>, few: u64) {
+    let rounds = setting("CP_CRASH_ROUNDS", few);
+    let seed = setting("CP_CRASH_SEED", 7);
+    let mut dice = Dice(seed);
+    let bundles = fleet.servers[0].license();
+    let (mut total, mut events, begun) = (0, 0, Instant::now());
+    let mut told: HashMap<String, usize> = HashMap::new();
+    for round in 0..rounds {
+        let acknowledged = fleet.round(round, &bundles, &mut dice);
+        fleet.check(&acknowledged);
+        events = fleet.check_whole();
+        total += acknowledged.len();
+        *told.entry(acknowledged.len().min(9).to_string()).or_default() += 1;
+    }
+    eprintln!(
+        "{} servers, seed {seed}: {rounds} rounds in {:?}, {total} acknowledged changes, 0 lost; {events} \
+         events; slowest start {:?}",
+        fleet.servers.len(),
+        begun.elapsed(),
+        fleet.slowest,
+    );
+}
+
+#[test]
+fn s18_a_file_survives_kills_at_any_moment() {
+    let folder = folder();
+    let database = format!("sqlite:{}", folder.path().join("data/cp.db").display());
+    rounds(Fleet::start(folder.path(), database, 1), 8);
+}
+
+#[test]
+fn s18_three_servers_on_postgresql_survive_kills_at_any_moment() {
+    let Some(cluster) = super::cluster::url() else { return };
+    let folder = folder();
+    let name = "crashes";
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let db = Db::open(&format!("{cluster}/postgres")).await.unwrap();
+        let Db::Postgres(pool) = &db else { panic!("it is PostgreSQL") };
+        sqlx::raw_sql("CREATE DATABASE crashes").execute(pool).await.unwrap();
+        db.close().await;
+    });
+    rounds(Fleet::start(folder.path(), format!("{cluster}/{name}"), 3), 5);
+}
