@@ -34,18 +34,69 @@ pub fn document(mut routes: Routes) -> Value {
         "paths": paths,
         "components": {
             "schemas": routes.schemas.take_definitions(true),
-            "responses": {
-                "Problem": {
-                    "description": "A refusal (RFC 9457).",
-                    "content": {"application/problem+json": {"schema": problem}},
-                },
-            },
+            "responses": REFUSALS.iter().map(|refusal| {
+                (refusal.name(), json!({
+                    "description": refusal.words,
+                    "content": {"application/problem+json": {"schema": problem.clone()}},
+                }))
+            }).collect::<Map<_, _>>(),
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "description": "A service token."},
             },
         },
         "x-problem-codes": codes,
     })
+}
+
+/// A refusal, and which lines may answer with it. All are problem documents (RFC 9457).
+struct Refusal {
+    status: &'static str,
+    words: &'static str,
+    of: fn(&Line) -> bool,
+}
+
+impl Refusal {
+    fn name(&self) -> String {
+        format!("Problem{}", self.status)
+    }
+}
+
+const REFUSALS: [Refusal; 15] = [
+    Refusal { status: "400", words: "The request is not well-formed.", of: always },
+    Refusal { status: "401", words: "A valid credential is needed.", of: is_guarded },
+    Refusal { status: "403", words: "The caller may not do this here.", of: is_guarded },
+    Refusal { status: "404", words: "There is no such thing here.", of: is_of_the_api },
+    Refusal { status: "406", words: "No acceptable form exists.", of: is_of_the_api },
+    Refusal { status: "408", words: "The request took too long.", of: always },
+    Refusal { status: "409", words: "The state of the thing does not allow this.", of: changes },
+    Refusal { status: "412", words: "The thing has changed since If-Match.", of: changes },
+    Refusal { status: "413", words: "The request body is too large.", of: changes },
+    Refusal { status: "414", words: "The request target is too long.", of: always },
+    Refusal { status: "415", words: "The media type is not supported.", of: always },
+    Refusal {
+        status: "422",
+        words: "A value is not acceptable; `field` names it.",
+        of: is_of_the_api,
+    },
+    Refusal { status: "429", words: "Too much; see Retry-After.", of: always },
+    Refusal { status: "431", words: "The request headers are too large.", of: always },
+    Refusal { status: "503", words: "The server cannot do this now; see Retry-After.", of: always },
+];
+
+fn always(_: &Line) -> bool {
+    true
+}
+
+fn is_guarded(line: &Line) -> bool {
+    line.permission != Permission::Public
+}
+
+fn is_of_the_api(line: &Line) -> bool {
+    is_guarded(line) || !line.reads() || line.path.contains('{')
+}
+
+fn changes(line: &Line) -> bool {
+    !line.reads()
 }
 
 fn tags(table: &[Line]) -> Vec<Value> {
@@ -73,9 +124,12 @@ fn operation(line: &Line) -> Value {
         "x-permission": line.permission.as_str(),
         "responses": {
             line.status.as_str(): success(line),
-            "default": {"$ref": "#/components/responses/Problem"},
         },
     });
+    for refusal in REFUSALS.iter().filter(|refusal| (refusal.of)(line)) {
+        let reference = format!("#/components/responses/{}", refusal.name());
+        operation["responses"][refusal.status] = json!({"$ref": reference});
+    }
     let description: Vec<&str> = description.trim().lines().map(str::trim).collect();
     if !description.is_empty() {
         operation["description"] = description.join("\n").into();
@@ -83,7 +137,7 @@ fn operation(line: &Line) -> Value {
     if line.reach == Reach::Public || line.permission == Permission::Public {
         operation["security"] = json!([]);
     }
-    if line.reads() && !line.raw {
+    if line.reads() {
         operation["responses"]["304"] = json!({"description": "Not changed since If-None-Match."});
     }
     if let Some(also) = line.also {

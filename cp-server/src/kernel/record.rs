@@ -86,6 +86,10 @@ macro_rules! text_enum {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
+            // Two slices may have words of the same name.
+            fn schema_id() -> std::borrow::Cow<'static, str> {
+                concat!(module_path!(), "::", stringify!($name)).into()
+            }
             fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
                 let known: Vec<&str> = Self::ALL.iter().map(|v| v.as_str()).collect();
                 schemars::json_schema!({"type": "string", "enum": known})

@@ -22,7 +22,7 @@ crate::text_enum! { LicenseStatus {
 
 crate::text_enum! {
     /// Which level an effective value comes from.
-    Source { Plan = "plan", Subscription = "subscription", License = "license" }
+    FeatureSource { Plan = "plan", Subscription = "subscription", License = "license" }
 }
 
 /// The entitlement of one deployment.
@@ -63,7 +63,7 @@ pub struct Effective {
 #[schemars(rename = "Explained_{T}")]
 pub struct Explained<T> {
     pub value: T,
-    pub from: Source,
+    pub from: FeatureSource,
 }
 
 impl Resource for License {
@@ -131,8 +131,10 @@ impl LicenseRow {
             status => status,
         };
         let seat_cap = match self.seat_cap {
-            Some(value) => Explained { value, from: Source::License },
-            None => Explained { value: self.subscription_seat_cap, from: Source::Subscription },
+            Some(value) => Explained { value, from: FeatureSource::License },
+            None => {
+                Explained { value: self.subscription_seat_cap, from: FeatureSource::Subscription }
+            }
         };
         let features = overlay(&self.default_features, &self.feature_overrides, &self.features);
         License {
@@ -163,8 +165,11 @@ pub fn overlay(
     subscription: &Map<String, Value>,
     license: &Map<String, Value>,
 ) -> BTreeMap<String, Explained<Value>> {
-    let levels =
-        [(plan, Source::Plan), (subscription, Source::Subscription), (license, Source::License)];
+    let levels = [
+        (plan, FeatureSource::Plan),
+        (subscription, FeatureSource::Subscription),
+        (license, FeatureSource::License),
+    ];
     let mut features = BTreeMap::new();
     for (level, from) in levels {
         for (name, value) in level {
