@@ -3,28 +3,54 @@
 //! Events are never changed or deleted, not even with their organization; they refer to things by
 //! text, so that no foreign key can take them along. Callers may record events of their own beside
 //! them; `source` tells whose word an event is, so that nobody can forge one of the server's.
+//!
+//! The events are the leaves of a Merkle tree, the log: `leaf.rs` says what a leaf tells, `store.rs`
+//! writes events and the tree's hashes, `integrator.rs` gives events their places, `checkpoints.rs`
+//! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `verify.rs` replays the
+//! whole, and `erase.rs` takes the content of events away and leaves the tree as it is.
+
+pub mod canonical;
+pub mod checkpoints;
+pub mod erase;
+pub mod integrator;
+pub mod key;
+pub mod leaf;
+pub mod proofs;
+pub mod published;
+pub mod store;
+pub mod tree;
+pub mod verify;
+
+use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
+use tokio::sync::{Mutex, Notify, OnceCell};
 
+use crate::App;
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::caller::{CallerKind, Peer, RequestId, Scope};
+use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{AuditEventId, OrganizationId, ProjectId};
 use crate::kernel::json;
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::{Org, Platform};
+use crate::kernel::place::{OnPlatform, Org, Platform, PlatformKey};
 use crate::kernel::query::Rows;
 use crate::kernel::record::{Any, Object};
 use crate::kernel::text::{ExternalId, Name};
+use key::{LogKey, Signed};
+use leaf::{Event, Facts};
 
 crate::routes! { audit:
     /// Lists the audit events of the whole platform, newest first.
     GET "/audit" AuditRead => list_all;
+    /// Reads an audit event.
+    GET "/audit/{id}" AuditRead => read;
     /// Lists the organization's audit events, newest first.
     GET "/organizations/{org}/audit" AuditRead => list;
     /// Records an event that the caller tells of; its source is `caller`.
@@ -45,6 +71,8 @@ crate::record! {
     /// One change: who did what to which thing, when, and how it looked before and after.
     AuditEvent in audit_events {
         id: AuditEventId,
+        /// Its place in the log, counted from 0; null until it has one, within a moment.
+        seq: Option<i64>,
         /// When it was recorded.
         at: DateTime<Utc>,
         /// When it happened: for the server's own events, the same instant.
@@ -72,7 +100,13 @@ crate::record! {
         reason: Option<String>,
         request_id: Option<String>,
         ip: Option<String>,
+        /// When its content was erased; what is left is what the log's leaf tells.
+        erased_at: Option<DateTime<Utc>>,
     }
+}
+
+impl PlatformKey for AuditEventId {
+    const NOUN: &'static str = "audit event";
 }
 
 impl Resource for AuditEvent {
@@ -129,6 +163,11 @@ async fn list_all(
     list.page(narrowed(query, &list.filter)).await
 }
 
+async fn read(cx: &mut Cx<Scope>, id: OnPlatform<AuditEventId>) -> Result<AuditEvent> {
+    let found = cx.tx.select("WHERE id = $1").bind(id.0).opt().await?;
+    found.ok_or_else(|| Error::not_found("audit event"))
+}
+
 async fn list(cx: &mut Cx, _: Org, list: List<AuditFilter>) -> Result<Page<AuditEvent>> {
     let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
     list.page(narrowed(query, &list.filter)).await
@@ -153,35 +192,18 @@ async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
             Error::new(ProblemCode::NotFound, "project not found").at("project_id")
         })?;
     }
-    let (request_id, ip) = trace_of(cx);
-    let sql = "INSERT INTO audit_events
-               (id, at, occurred_at, source, organization_id, actor_kind, actor_id, actor_name,
-                actor, action, target_type, target_id, project_id, before, after, metadata,
-                request_id, ip)
-               VALUES ($1, $2, $3, 'caller', $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $13, $14,
-                       $15, $16)";
-    let insert = cx
-        .tx
-        .returning(sql)
-        .bind(AuditEventId::new(&cx.app.random, cx.now))
-        .bind(cx.now)
-        .bind(told.occurred_at.map_or(cx.now, |at| at.0))
-        .bind(cx.org)
-        .bind(cx.caller.kind)
-        .bind(cx.caller.id)
-        .bind(&*cx.caller.name)
-        .bind(told.actor)
-        .bind(told.action)
-        .bind(told.target_type)
-        .bind(told.target_id.map_or_else(String::new, ExternalId::into_string))
-        .bind(told.project_id)
-        .bind(Any::default())
-        .bind(Object::from(told.metadata))
-        .bind(request_id)
-        .bind(ip);
-    let event = insert.one().await?;
+    let mut event = event(cx, told.action.as_str(), Some(cx.org));
+    event.facts.source = Source::Caller;
+    event.facts.target_type = told.target_type.into_string();
+    event.facts.target_id = told.target_id.map_or_else(String::new, ExternalId::into_string);
+    event.occurred_at = Some(told.occurred_at.map_or(cx.now, |at| at.0));
+    event.actor = told.actor.map(ExternalId::into_string);
+    event.project_id = told.project_id;
+    event.metadata = Some(Object::from(told.metadata));
+    let id = event.facts.id;
+    store::insert(&mut cx.tx, &cx.app.random, vec![event]).await?;
     cx.trail.is_written = true;
-    Ok(Created(event))
+    Ok(Created(cx.tx.select("WHERE id = $1").bind(id).one().await?))
 }
 
 /// What an operation adds to its event; the kernel fills in the rest.
@@ -195,8 +217,19 @@ pub struct Trail {
     pub target: Option<(&'static str, String)>,
     /// Why, in the caller's words.
     pub reason: Option<String>,
+    /// The bundle that was issued, which the leaf tells.
+    pub issued: Option<Issued>,
     /// The operation has written its one event itself.
     pub is_written: bool,
+}
+
+/// A bundle as its leaf names it.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    pub jti: uuid::Uuid,
+    pub kid: String,
+    /// SHA-256 of the token, hexadecimal.
+    pub token_sha256: String,
 }
 
 /// What is recorded.
@@ -207,6 +240,7 @@ pub struct Entry<'a> {
     pub before: Option<Value>,
     pub after: Option<Value>,
     pub reason: Option<String>,
+    pub issued: Option<Issued>,
 }
 
 /// Records the one event of an operation, in its transaction: a change whose event cannot be
@@ -221,40 +255,65 @@ pub async fn record<G>(
     if trail.is_written {
         return Ok(());
     }
-    let Trail { before, after, reason, .. } = trail;
+    let Trail { before, after, reason, issued, .. } = trail;
     let organization = trail.organization.or(organization);
     let target = trail.target.unwrap_or(target);
-    append(cx, vec![Entry { action, organization, target, before, after, reason }]).await
+    append(cx, vec![Entry { action, organization, target, before, after, reason, issued }]).await
 }
 
-/// Appends events to the operation's transaction, in one statement.
+/// Appends events to the operation's transaction.
 pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
+    let mut events = Vec::with_capacity(entries.len());
+    for entry in entries {
+        let mut event = event(cx, entry.action, entry.organization);
+        event.facts.target_type = entry.target.0.to_owned();
+        event.facts.target_id = entry.target.1;
+        event.before = Any::from(entry.before.unwrap_or(Value::Null));
+        event.after = Any::from(entry.after.unwrap_or(Value::Null));
+        event.reason = entry.reason;
+        if let Some(issued) = entry.issued {
+            event.facts.jti = Some(issued.jti);
+            event.facts.kid = Some(issued.kid);
+            event.facts.token_sha256 = Some(issued.token_sha256);
+        }
+        events.push(event);
+    }
+    store::insert(&mut cx.tx, &cx.app.random, events).await
+}
+
+/// An event of this operation's, about nothing yet.
+fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId>) -> Event {
     let (request_id, ip) = trace_of(cx);
-    let (caller, random, now) = (cx.caller.clone(), cx.app.random.clone(), cx.now);
-    let sql = "INSERT INTO audit_events
-               (id, at, occurred_at, source, organization_id, actor_kind, actor_id, actor_name, action, target_type,
-                target_id, before, after, reason, request_id, ip) VALUES ";
-    let insert = cx.tx.q(sql).rows(entries, |query, entry| {
-        query
-            .bind(AuditEventId::new(&random, now))
-            .bind(now)
-            .bind(now)
-            .bind(Source::Server)
-            .bind(entry.organization)
-            .bind(caller.kind)
-            .bind(caller.id)
-            .bind(&*caller.name)
-            .bind(entry.action)
-            .bind(entry.target.0)
-            .bind(entry.target.1)
-            .bind(Any::from(entry.before.unwrap_or(Value::Null)))
-            .bind(Any::from(entry.after.unwrap_or(Value::Null)))
-            .bind(entry.reason)
-            .bind(request_id.as_deref())
-            .bind(ip.as_deref())
-    });
-    insert.exec().await?;
-    Ok(())
+    Event {
+        facts: Facts {
+            id: AuditEventId::new(&cx.app.random, cx.now),
+            at: cx.now,
+            source: Source::Server,
+            organization_id,
+            action: action.to_owned(),
+            target_type: String::new(),
+            target_id: String::new(),
+            commitment: None,
+            jti: None,
+            kid: None,
+            token_sha256: None,
+        },
+        occurred_at: Some(cx.now),
+        actor_kind: cx.caller.kind,
+        actor_id: cx.caller.id,
+        actor_name: cx.caller.name.clone(),
+        actor: None,
+        project_id: None,
+        before: Any::default(),
+        after: Any::default(),
+        metadata: None,
+        reason: None,
+        request_id,
+        ip,
+        seq: None,
+        salt: None,
+        erased_at: None,
+    }
 }
 
 /// Which request it was, and from where it came.
@@ -262,4 +321,40 @@ fn trace_of<G>(cx: &Cx<G>) -> (Option<String>, Option<String>) {
     let extensions = &cx.parts.extensions;
     let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());
     (request_id, extensions.get::<Peer>().map(|peer| peer.0.to_string()))
+}
+
+/// What a replica knows of the log.
+#[derive(Default)]
+pub struct Log {
+    key: OnceCell<Arc<LogKey>>,
+    /// The last checkpoint that was served here.
+    current: Mutex<Option<Signed>>,
+    /// Something was committed here.
+    woken: Notify,
+}
+
+impl Log {
+    pub async fn key(&self, app: &App, tx: &mut Conn) -> Result<Arc<LogKey>> {
+        let load = async || key::load(app, tx).await.map(Arc::new).map_err(Error::internal);
+        Ok(self.key.get_or_try_init(load).await?.clone())
+    }
+
+    /// There may be events that wait for their places.
+    pub fn wake(&self) {
+        self.woken.notify_one();
+    }
+}
+
+/// The log as a transaction sees it.
+pub struct Head {
+    pub size: u64,
+    pub root: [u8; 32],
+    /// The last that was signed; it may be of a smaller tree.
+    pub checkpoint: Option<String>,
+}
+
+pub async fn head(tx: &mut Conn) -> Result<Head> {
+    let tree = store::tree(tx).await?;
+    let checkpoint = store::checkpoint(tx).await?.map(|(_, note)| note);
+    Ok(Head { size: tree.size, root: tree.root().0, checkpoint })
 }

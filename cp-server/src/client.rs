@@ -145,10 +145,14 @@ fn fill_path(line: &Line, args: &mut Map<String, Value>) -> anyhow::Result<Strin
             path.push_str(part);
             continue;
         };
+        let (name, is_rest) = (name.trim_start_matches('*'), name.starts_with('*'));
         let value = args
             .remove(name)
             .with_context(|| format!("{} needs {name}=…: its path is {}", line.name, line.path))?;
-        path.push_str(&path_segment(&plain(&value)));
+        match (plain(&value), is_rest) {
+            (rest, true) => path.push_str(&rest),
+            (part, false) => path.push_str(&path_segment(&part)),
+        }
     }
     Ok(path)
 }

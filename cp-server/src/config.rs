@@ -132,6 +132,11 @@ pub struct Config {
     #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]
     pub bundle_ttl: TimeDelta,
 
+    /// For how many days the content of audit events is kept, at least 1; for ever when absent. What
+    /// the log's leaves tell of them stays in any case.
+    #[arg(long, env = "CP_AUDIT_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500), global = true)]
+    pub audit_retention_days: Option<u32>,
+
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
     #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]
     pub log: String,
@@ -193,6 +198,7 @@ impl Config {
                 on_stale: self.on_stale,
                 grace: self.token_grace,
             },
+            audit_retention: self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
             ..Settings::new(self.base_url.clone(), self.audience.clone())
         };
         self.network.over(settings)

@@ -6,6 +6,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::App;
+use crate::audit::{erase, integrator};
 use crate::kernel::idempotency;
 use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;
@@ -15,6 +16,8 @@ const KEYS_EVERY: Duration = Duration::from_secs(5);
 const ROTATION_EVERY: Duration = Duration::from_secs(60);
 /// How soon a suspension or revocation is published.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
+/// How soon the log's growth is signed, whether or not anybody asks for it.
+const LOG_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// The running jobs; they end when this is dropped.
@@ -36,11 +39,18 @@ pub fn start(app: &App) -> Jobs {
     });
     let purge = every(PURGE_EVERY, app.clone(), async |app| {
         idempotency::purge(app).await?;
+        erase::expire(app).await?;
         status_lists::retire(app).await
     });
-    let jobs =
-        [tokio::spawn(keys), tokio::spawn(rotation), tokio::spawn(status), tokio::spawn(purge)];
-    Jobs(jobs.into())
+    let log = every(LOG_EVERY, app.clone(), integrator::sign);
+    Jobs(vec![
+        tokio::spawn(keys),
+        tokio::spawn(rotation),
+        tokio::spawn(status),
+        tokio::spawn(purge),
+        tokio::spawn(log),
+        tokio::spawn(integrator::run(app.clone())),
+    ])
 }
 
 async fn every(period: Duration, app: App, job: impl AsyncFn(&App) -> anyhow::Result<()>) {

@@ -65,6 +65,7 @@ pub struct State {
     /// What the identity providers publish.
     pub discoveries: Discoveries,
     pub exports: lifecycle::export::Exports,
+    pub log: audit::Log,
     /// Set once the process is asked to end: readiness says so before anything closes.
     stopping: AtomicBool,
 }
@@ -85,6 +86,8 @@ pub struct Settings {
     pub identity: IdentitySettings,
     pub rates: Rates,
     pub surface: Surface,
+    /// For how long the content of audit events is kept.
+    pub audit_retention: audit::erase::Retention,
 }
 
 impl Settings {
@@ -101,6 +104,7 @@ impl Settings {
             identity: IdentitySettings::default(),
             rates: Rates::default(),
             surface: Surface::default(),
+            audit_retention: None,
         }
     }
 }
@@ -133,6 +137,7 @@ impl App {
             generation: Generation::default(),
             identities: identity::whoami::Identities::default(),
             exports: lifecycle::export::Exports::default(),
+            log: audit::Log::default(),
             stopping: AtomicBool::new(false),
         }))
     }
@@ -146,6 +151,7 @@ impl App {
     /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
     pub async fn seed(&self) -> anyhow::Result<()> {
         kernel::kek::check(self).await?;
+        audit::integrator::begin(self).await?;
         identity::roles::seed(self).await?;
         licensing::plans::seed(self).await?;
         tenancy::quotas::seed(self).await?;
@@ -155,6 +161,7 @@ impl App {
     /// An operation was committed here: what this replica remembers may be over.
     pub async fn committed(&self, action: &str) {
         self.generation.advance();
+        self.log.wake();
         for kind in &self.credentials {
             kind.committed(action);
         }
@@ -217,6 +224,8 @@ pub fn routes() -> Routes {
     metering::usage::routes(&mut r);
     metering::limits::routes(&mut r);
     audit::routes(&mut r);
+    audit::erase::routes(&mut r);
+    audit::published::routes(&mut r);
     server::routes(&mut r);
     r
 }

@@ -1,5 +1,6 @@
 //! The command line.
 
+mod audit;
 mod backup;
 mod keys;
 mod license;
@@ -97,6 +98,9 @@ enum Command {
     /// Issue, show, export and revoke licenses.
     #[command(subcommand)]
     License(license::License),
+    /// Verify, read and erase the log of what was done.
+    #[command(subcommand)]
+    Audit(audit::Audit),
     /// Call any operation: `cp-server call licenses.revoke id=… reason=…`.
     #[command(after_help = CALL_EXAMPLES)]
     Call(Call),
@@ -186,6 +190,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Member(member) => org::run_member(config, member).await,
         Command::Usage(usage) => usage::run(config, usage).await,
         Command::License(license) => license::run(config, license).await,
+        Command::Audit(audit) => audit::run(config, audit).await,
         Command::Call(call) => {
             let mut args = call.data.unwrap_or_default();
             args.extend(call.args);

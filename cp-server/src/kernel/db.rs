@@ -198,6 +198,11 @@ impl Db {
         }
     }
 
+    /// Whether transactions that write come one after the other.
+    pub fn writes_alone(&self) -> bool {
+        matches!(self, Self::Sqlite { .. })
+    }
+
     pub fn name(&self) -> &'static str {
         match self {
             Self::Sqlite { .. } => "sqlite",
@@ -230,6 +235,11 @@ impl Conn {
             Self::PostgresTx(tx) => tx.commit().await,
             _ => Ok(()),
         }
+    }
+
+    /// Whether transactions that write come one after the other.
+    pub fn writes_alone(&self) -> bool {
+        self.is_sqlite()
     }
 
     pub(super) fn is_sqlite(&self) -> bool {

@@ -12,7 +12,8 @@ pub fn document(mut routes: Routes) -> Value {
     let problem = routes.schemas.subschema_for::<Problem>();
     let mut paths = Map::new();
     for line in &routes.table {
-        let path = paths.entry(line.full_path()).or_insert_with(|| json!({}));
+        // A `{*rest}` takes the rest of a path; OpenAPI has no word for it.
+        let path = paths.entry(line.full_path().replace("{*", "{")).or_insert_with(|| json!({}));
         path[line.method.as_str().to_lowercase()] = operation(line);
     }
     let codes: Vec<Value> = ProblemCode::ALL
@@ -181,6 +182,7 @@ fn path_parameters(line: &Line) -> Vec<Value> {
     names
         .map(|name| {
             let schema = schemas.next().unwrap_or(&text);
+            let name = name.trim_start_matches('*');
             json!({"name": name, "in": "path", "required": true, "schema": schema})
         })
         .collect()

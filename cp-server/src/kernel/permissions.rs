@@ -110,6 +110,8 @@ permissions! {
     AuditRead = "audit:read";
     /// Record audit events of one's own.
     AuditWrite = "audit:write";
+    /// Erase what audit events tell.
+    AuditErase = "audit:erase";
     /// Read the identity providers.
     ProvidersRead = "providers:read";
     /// Set and delete identity providers.

@@ -268,6 +268,7 @@ impl Issuance {
             before: None,
             after: Some(signed.record()),
             reason: None,
+            issued: Some(signed.issued()),
         });
         audit::append(&mut cx, entries.collect()).await?;
         if let Some(once) = &self.once {

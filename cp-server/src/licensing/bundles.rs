@@ -15,6 +15,7 @@ use super::issuance::{self, Form, NewBundle, Signed};
 use super::keys::store;
 use super::licenses::{self, Why};
 use super::status_lists::{self, Of};
+use crate::audit::{self, proofs};
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -30,7 +31,8 @@ crate::routes! { bundles:
     /// Signs the license and returns its bundle.
     ///
     /// With `form=file` the answer's `file` is what a data plane without a network reads: the token,
-    /// the keys and the status list in one signed file, whose number `seq` grows with each.
+    /// the keys, the status list and the proof that the token is in the log in one signed file, whose
+    /// number `seq` grows with each. With `proof=wait` the answer itself has the `proof`.
     POST "/licenses/{id}/bundles" LicensesIssue => issue, late;
     /// Reads about a bundle.
     GET "/bundles/{jti}" LicensesRead => read;
@@ -98,23 +100,31 @@ async fn issue(
     let facts = issuance::facts(cx, id).await?;
     // There are few readers, and a signature takes as long as ten reads.
     cx.release();
-    let form = new.form.unwrap_or(Form::Token);
     let mut signed = issuance::sign(&cx.app, cx.now, facts, &new).await?;
-    let seq = match form {
-        Form::Token => None,
-        Form::File => {
-            let file = files::of_bundle(&cx.app, &signed, cx.now).await?;
-            signed.response.extra.insert("file".into(), file.text.into());
-            signed.response.extra.insert("seq".into(), file.seq.into());
-            Some(file.seq)
-        }
-    };
     cx.begin().await?;
     store(cx, &[&signed]).await?;
-    if let Some(seq) = seq {
-        licenses::note_file(cx, id, seq).await?;
+    let is_file = new.form == Some(Form::File);
+    if is_file {
+        licenses::note_file(cx, id, signed.file_seq + 1).await?;
     }
     cx.trail.after = Some(signed.record());
+    cx.trail.issued = Some(signed.issued());
+    if is_file || new.proof.is_some() {
+        // What proves the event comes after it; all of it leaves once it is committed.
+        let jti = signed.response.jti;
+        audit::record(cx, "bundles.issue", Some(cx.org), ("bundle", jti.to_string())).await?;
+        cx.trail.is_written = true;
+        let included = proofs::in_transaction(&cx.app, &mut cx.tx, jti).await?;
+        let extra = &mut signed.response.extra;
+        if let Some(included) = &included {
+            extra.insert("proof".into(), included.proof.clone().into());
+        }
+        if is_file {
+            let file = files::of_bundle(cx, &signed, included).await?;
+            signed.response.extra.insert("file".into(), file.text.into());
+            signed.response.extra.insert("seq".into(), file.seq.into());
+        }
+    }
     Ok(Created(signed.response))
 }
 

@@ -1,6 +1,7 @@
 //! License files: what a data plane without a network gets by hand.
 //!
-//! One signed file holds the token, the keys and the status list, or, to refresh what is there, the
+//! One signed file holds the token, the keys, the status list and the proof that the token is in the
+//! log, or, to refresh what is there, the
 //! keys and the list alone. Its number grows with every file of the license: a data plane takes no
 //! older one.
 
@@ -14,7 +15,8 @@ use super::issuance::{self, Signed};
 use super::keys::signer::compact;
 use super::status_lists;
 use super::{bundles, licenses};
-use crate::App;
+use crate::audit::checkpoints;
+use crate::audit::proofs::Inclusion;
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -58,10 +60,13 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
             "The license has no bundle whose status could be told; issue one with form=file.",
         )
     })?;
-    cx.release();
     let subject =
         Subject { license: id, deployment: facts.deployment_id, list, seq: facts.file_seq + 1 };
-    let text = sign(&cx.app, subject, None, cx.now).await?;
+    // There are few readers, and what follows takes its own.
+    cx.release();
+    let checkpoint = checkpoints::current(&cx.app).await?.note;
+    let told = Told { token: None, checkpoint: Some(checkpoint), proof: None };
+    let text = sign(cx, subject, told).await?;
     cx.begin().await?;
     licenses::note_file(cx, id, subject.seq).await?;
     cx.trail.after = Some(json!({"license_id": id, "seq": subject.seq, "issued_at": cx.now}));
@@ -80,8 +85,8 @@ pub struct File {
     pub seq: i64,
 }
 
-/// The file with a new bundle's token.
-pub async fn of_bundle(app: &App, signed: &Signed, now: DateTime<Utc>) -> Result<File> {
+/// The file with a new bundle's token, and the proof that it is in the log.
+pub async fn of_bundle(cx: &mut Cx, signed: &Signed, included: Option<Inclusion>) -> Result<File> {
     let bundle = &signed.response;
     let entry = bundle.payload.status.as_ref().and_then(|s| status_lists::place(&s.status_list));
     let (list, _) = entry.ok_or_else(|| Error::not_found("status list"))?;
@@ -91,7 +96,9 @@ pub async fn of_bundle(app: &App, signed: &Signed, now: DateTime<Utc>) -> Result
         list,
         seq: signed.file_seq + 1,
     };
-    let text = sign(app, subject, Some(bundle.token.clone()), now).await?;
+    let (proof, checkpoint) = included.map(|i| (i.proof, i.checkpoint)).unzip();
+    let told = Told { token: Some(bundle.token.clone()), checkpoint, proof };
+    let text = sign(cx, subject, told).await?;
     Ok(File { text, seq: subject.seq })
 }
 
@@ -104,27 +111,33 @@ struct Subject {
     seq: i64,
 }
 
-async fn sign(
-    app: &App,
-    subject: Subject,
+/// What it tells besides the keys and the list.
+struct Told {
     token: Option<String>,
-    now: DateTime<Utc>,
-) -> Result<String> {
-    let mut tx = app.db.read();
-    let (list, _) = status_lists::token(app, &mut tx, subject.list, now, LIST_LIFETIME).await?;
-    drop(tx);
+    checkpoint: Option<String>,
+    proof: Option<String>,
+}
+
+async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
+    let (app, now) = (&cx.app, cx.now);
+    let (list, _) = status_lists::token(app, &mut cx.tx, subject.list, now, LIST_LIFETIME).await?;
+    if !cx.tx.writes() {
+        // A signature takes as long as ten reads.
+        cx.release();
+    }
+    let app = &cx.app;
     let claims = LicenseFileClaims {
         iss: app.settings.base_url.clone(),
         sub: subject.deployment.0,
         license_id: subject.license.0,
         seq: subject.seq,
         iat: now.timestamp(),
-        token,
+        token: told.token,
         jwks: app.keys.published(),
         status_list: Some(list),
         key_chain: app.keys.chain(),
-        checkpoint: None,
-        proof: None,
+        checkpoint: told.checkpoint,
+        proof: told.proof,
         contract: CONTRACT_VERSION.parse().map_err(Error::internal)?,
         extra: Map::new(),
     };

@@ -19,6 +19,7 @@ use super::entitlement::{self, LicenseStatus, over_at};
 use super::keys::signer;
 use super::subscriptions::SubscriptionStatus;
 use crate::App;
+use crate::audit::Issued;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId};
@@ -51,6 +52,17 @@ pub struct NewBundle {
     pub grace_seconds: Option<Between<0, 7_776_000>>,
     /// `token` when absent.
     pub form: Option<Form>,
+    /// Whether the answer has the proof that the token's issuance is in the log, as `proof`: a text
+    /// (C2SP tlog-proof). A file always has it.
+    pub proof: Option<Proof>,
+}
+
+crate::text_enum! {
+    /// Whether an answer proves what it tells of.
+    Proof {
+        /// It waits until the log has it.
+        Wait = "wait",
+    }
 }
 
 crate::text_enum! {
@@ -194,6 +206,15 @@ pub struct Signed {
 }
 
 impl Signed {
+    /// What the log's leaf tells of it.
+    pub fn issued(&self) -> Issued {
+        Issued {
+            jti: self.response.jti,
+            kid: self.response.key_id.clone(),
+            token_sha256: self.response.bundle_hash.clone(),
+        }
+    }
+
     /// What the audit event keeps: everything but the token.
     pub fn record(&self) -> Value {
         let bundle = &self.response;

@@ -59,10 +59,10 @@ fn fill(database: &str, organization: &str, count: i64) {
         let sql = "WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < $2)
                    INSERT INTO audit_events
                    (id, at, occurred_at, organization_id, actor_kind, actor_id, actor_name, action,
-                    target_type, target_id, before, after)
+                    target_type, target_id, before, after, commitment)
                    SELECT randomblob(16), '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00',
                           $1, 'system', zeroblob(16), 'many', 'many.told', 'x', i, 'null',
-                          json_object('text', hex(zeroblob(400)))
+                          json_object('text', hex(zeroblob(400))), zeroblob(32)
                    FROM n";
         tx.q(sql).bind(organization).bind(count).exec().await.unwrap();
         tx.commit().await.unwrap();

@@ -4,9 +4,10 @@ use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Command;
 
+use cp_server::kernel::db::Db;
 use serde_json::{Value, json};
 
-use super::server::{Server, TOKEN, folder};
+use super::server::{Server, TOKEN, command, folder};
 
 /// The first block of commands below a heading of a document.
 pub fn commands(document: &str, heading: &str) -> String {
@@ -80,4 +81,58 @@ fn i11_the_runbook_for_a_leaked_key_does_what_it_says() {
         server.call("GET", &path, None, "x").1["status"].clone()
     };
     assert_eq!((status(&old), status(&new["bundle"])), (json!("revoked"), json!("valid")));
+}
+
+#[test]
+fn s19_the_runbook_for_the_log_does_what_it_says() {
+    let folder = folder();
+    let server = Server::start(folder.path());
+    let bundles = server.license();
+    server.post(&bundles, json!({}));
+    let user = json!({"email": "anna@acme.example", "display_name": "Anna"});
+    let user = server.post("/users", user)["id"].as_str().unwrap().to_owned();
+
+    let said = run(folder.path(), &server, &[], &commands("audit.md", "Verify"));
+    assert_eq!(said.matches("The log is sound: ").count(), 3, "{said}");
+    let kept = std::fs::read_to_string(folder.path().join("checkpoint.txt")).unwrap();
+    assert!(kept.starts_with("127.0.0.1:8801/api/v1/log\n"), "{kept}");
+
+    run(folder.path(), &server, &[], &commands("audit.md", "What to keep where"));
+    let events = std::fs::read_to_string(folder.path().join("events.ndjson")).unwrap();
+    assert!(events.contains("anna@acme.example"));
+    assert!(events.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
+
+    let variables = [("USER_ID", &*user)];
+    let said = run(folder.path(), &server, &variables, &commands("audit.md", "Erase a person"));
+    assert!(said.starts_with("1 events are erased"), "{said}");
+    assert!(said.contains("1 erased"), "{said}");
+    let said = run(folder.path(), &server, &[], "cp-server audit export");
+    assert!(!said.contains("anna@acme.example"));
+    let id = serde_json::from_str::<Value>(said.lines().next().unwrap()).unwrap()["id"].clone();
+    let said =
+        run(folder.path(), &server, &[("ID", id.as_str().unwrap())], "cp-server audit show $ID");
+    assert!(said.contains("audit.erase") && said.contains("+ events: 1"), "{said}");
+
+    let database = format!("sqlite:{}/data/control-plane.db", folder.path().display());
+    edit(&database);
+    let done = command(folder.path()).args(["audit", "verify"]).output().unwrap();
+    let told = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{told}");
+    assert!(
+        told.contains("the log is not sound: seq 2 (event ") && told.contains("edited"),
+        "{told}"
+    );
+}
+
+/// What somebody does who may do anything to the database.
+fn edit(database: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let db = Db::open(database).await.unwrap();
+        let mut tx = db.begin().await.unwrap();
+        tx.q("DROP TRIGGER audit_events_told").exec().await.unwrap();
+        tx.q("UPDATE audit_events SET reason = 'none' WHERE seq = 2").exec().await.unwrap();
+        tx.commit().await.unwrap();
+        db.close().await;
+    });
 }

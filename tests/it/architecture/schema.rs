@@ -65,7 +65,11 @@ const LITE: Statements = [
             (SELECT GROUP_CONCAT(c.name, ' ' ORDER BY c.seqno) FROM pragma_index_info(i.name) c)
             || CASE i.partial WHEN 1 THEN ' partial' ELSE '' END
      FROM pragma_table_list t, pragma_index_list(t.name) i
-     WHERE t.schema = 'main' AND t.type = 'table' AND i.\"unique\"",
+     WHERE t.schema = 'main' AND t.type = 'table' AND i.\"unique\"
+     UNION ALL
+     SELECT t.name, 'primary key', c.name
+     FROM pragma_table_list t, pragma_table_xinfo(t.name) c
+     WHERE t.schema = 'main' AND t.type = 'table' AND c.pk = 1 AND c.type = 'INTEGER'",
     "SELECT t.name, 'reference',
             GROUP_CONCAT(f.\"from\", ' ' ORDER BY f.seq) || ' to ' || f.\"table\" || ' '
             || GROUP_CONCAT(f.\"to\", ' ' ORDER BY f.seq) || ' ' || f.on_delete

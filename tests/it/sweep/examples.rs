@@ -40,6 +40,8 @@ impl World {
             "secret-refs" => "app%2Ftoken",
             "usage" => &acme.usage_event,
             "limits" => &acme.limit,
+            "audit" => &self.event,
+            "tile" => "0/000.p/1",
             "service-tokens" => pick(&acme.token_id, &acme.deployment_token_id),
             other => panic!("the world has no {other}: add one"),
         })
@@ -81,6 +83,8 @@ pub fn example(world: &World, line: &Line) -> Example {
     match line.name {
         "users.whoami" => query("?provider=auth0&subject=auth0%7Cmats-acme"),
         "workspaces.access" => query(&format!("?user={}", acme.user)),
+        "log.proof" => query(&format!("?jti={}", acme.bundle)),
+        "log.consistency" => query("?from=1&to=2"),
         "organizations.delete" => query("?mode=suspend"),
         "limits.check" | "limits.delete" => query("?metric=calls"),
         _ if line.method == Method::GET || line.method == Method::DELETE => query(""),
@@ -140,6 +144,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "billing_account.put" => {
             body(json!({"plan": "enterprise", "billing_customer_id": "cus_1"}))
         }
+        "audit.erase" => body(json!({"user": acme.user, "reason": "asked for"})),
         "audit.tell" => body(json!({"action": "deploy.done", "target_type": "release"})),
         "usage.record" => body(json!({"metric": "calls", "quantity": 1})),
         "limits.put" => body(json!({"metric": "calls", "quantity": 200})),

@@ -18,6 +18,8 @@ impl World {
         let keys = keys["items"].as_array().unwrap();
         let successor = keys.iter().find(|key| key["state"] == "published").unwrap();
         self.successor = successor["kid"].as_str().unwrap().to_owned();
+        let events = self.get("/audit?limit=1").await.expect(200);
+        self.event = id(&events["items"][0]);
     }
 
     async fn make(&self, path: &str, body: Value) -> Value {

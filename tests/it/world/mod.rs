@@ -16,7 +16,7 @@ use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::query::Row;
 use cp_server::kernel::secret::Kek;
-use cp_server::{App, Settings, licensing, server};
+use cp_server::{App, Settings, audit, licensing, server};
 use tokio::sync::OnceCell;
 
 pub use build::usage_report;
@@ -143,6 +143,8 @@ pub struct World {
     pub globex: Tenant,
     /// The `kid` of the key that signs next.
     pub successor: String,
+    /// An audit event.
+    pub event: String,
     router: Router,
     database: Database,
 }
@@ -153,6 +155,7 @@ struct Filled {
     acme: Tenant,
     globex: Tenant,
     successor: String,
+    event: String,
 }
 
 impl World {
@@ -180,8 +183,9 @@ impl World {
         world.app.migrate().await.unwrap();
         licensing::keys::start::prepare(&world.app, None, None).await.unwrap();
         world.fill().await;
-        let Self { acme, globex, successor, database, .. } = world;
-        Filled { template: database.into_template().await, acme, globex, successor }
+        audit::integrator::integrate(&world.app).await.unwrap();
+        let Self { acme, globex, successor, event, database, .. } = world;
+        Filled { template: database.into_template().await, acme, globex, successor, event }
     }
 
     async fn cloned(database: Database, filled: &Filled) -> Self {
@@ -189,6 +193,7 @@ impl World {
         world.acme = filled.acme.clone();
         world.globex = filled.globex.clone();
         world.successor = filled.successor.clone();
+        world.event = filled.event.clone();
         world.app.keys.refresh(&world.app).await.unwrap();
         world
     }
@@ -203,6 +208,7 @@ impl World {
             acme: Tenant::default(),
             globex: Tenant::default(),
             successor: String::new(),
+            event: String::new(),
             database,
         }
     }

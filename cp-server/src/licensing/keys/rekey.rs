@@ -4,6 +4,7 @@ use anyhow::Context;
 
 use super::store;
 use crate::App;
+use crate::audit;
 use crate::identity::providers;
 use crate::kernel::secret::Kek;
 use crate::kernel::{idempotency, kek};
@@ -16,6 +17,7 @@ pub async fn rekey(app: &App, new: &Kek) -> anyhow::Result<()> {
     store::reseal(app, &mut tx, new).await?;
     providers::reseal(app, &mut tx, new).await?;
     idempotency::reseal(app, &mut tx, new).await?;
+    audit::key::reseal(app, &mut tx, new).await?;
     kek::replace(app, &mut tx, new).await?;
     tx.commit().await?;
     Ok(())

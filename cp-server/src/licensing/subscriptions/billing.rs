@@ -179,6 +179,7 @@ async fn plan_of(cx: &mut Cx, text: &str) -> Result<Plan> {
         before: None,
         after: Some(json!(made)),
         reason: Some("the billing account of an organization names it".to_owned()),
+        issued: None,
     };
     audit::append(cx, vec![entry]).await?;
     Ok(made)

@@ -1,0 +1,109 @@
+//! Checkpoints: what the log's key vouches for.
+//!
+//! One is signed when somebody asks for it and the tree has grown since, not with every change. Before
+//! the key signs a tree, the server looks whether it still holds the tree that was signed before: a
+//! history that was written anew in the database gets no signature.
+
+use tlog_tiles::{Hash, tree_hash};
+
+use super::key::{LogKey, Signed};
+use super::proofs::proven;
+use super::store;
+use super::tree::Tree;
+use crate::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+
+/// The newest checkpoint of the tree as it is committed.
+pub async fn current(app: &App) -> Result<Signed> {
+    let mut known = app.log.current.lock().await;
+    let read = async {
+        let mut tx = app.db.read();
+        let size = store::tree(&mut tx).await?.size;
+        match &*known {
+            Some(known) if known.size == size => Ok(None),
+            _ => Ok(Some(tx)),
+        }
+    };
+    let signed = match read.await {
+        Ok(None) => None,
+        Ok(Some(tx)) => {
+            drop(tx);
+            Some(sign_and_keep(app).await)
+        }
+        Err(error) => Some(Err(error)),
+    };
+    match (signed, &*known) {
+        (None, Some(known)) => Ok(known.clone()),
+        (Some(Ok(signed)), _) => {
+            *known = Some(signed.clone());
+            Ok(signed)
+        }
+        // The database cannot be written or reached: what was signed is still true.
+        (Some(Err(error)), Some(known)) if error.document().status == 503 => {
+            tracing::warn!(%error, "the last checkpoint is served from memory");
+            Ok(known.clone())
+        }
+        (Some(Err(error)), _) => Err(error),
+        (None, None) => Err(Error::internal(anyhow::anyhow!("no checkpoint was signed"))),
+    }
+}
+
+async fn sign_and_keep(app: &App) -> Result<Signed> {
+    let mut tx = app.db.begin().await?;
+    let signed = in_transaction(app, &mut tx).await?;
+    tx.commit().await?;
+    Ok(signed)
+}
+
+/// The checkpoint of the tree as this transaction sees it, for what leaves once it is committed.
+pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<Signed> {
+    let key = app.log.key(app, tx).await?;
+    let tree = store::tree(tx).await?;
+    let last = store::checkpoint(tx).await?;
+    let last = last.map(|(_, note)| key.read(&note)).transpose().map_err(|error| {
+        Error::internal(error.context("log_checkpoints.note is not what the log's key signed"))
+    })?;
+    if let Some(last) = last {
+        check(tx, &tree, &last).await?;
+        if last.size == tree.size {
+            return Ok(last);
+        }
+    }
+    sign(&key, tx, &tree).await
+}
+
+async fn sign(key: &LogKey, tx: &mut Conn, tree: &Tree) -> Result<Signed> {
+    let stored = root_at(tx, tree.size).await?;
+    if stored != tree.root() {
+        let cause = "log_tree.peaks and log_hashes tell of different trees; see `audit verify`";
+        return Err(Error::internal(anyhow::anyhow!(cause)));
+    }
+    let signed = key.sign(tree.size, stored).map_err(Error::internal)?;
+    store::keep_checkpoint(tx, signed.size, &signed.note).await?;
+    Ok(signed)
+}
+
+/// Whether the tree still begins with what was signed before.
+async fn check(tx: &mut Conn, tree: &Tree, last: &Signed) -> Result<()> {
+    let refused = |what: String| Err(Error::internal(anyhow::anyhow!(what)));
+    if last.size > tree.size {
+        return refused(format!(
+            "the log was rolled back: it has {} leaves, and {} were signed; see `audit verify`",
+            tree.size, last.size
+        ));
+    }
+    if root_at(tx, last.size).await? != last.root {
+        return refused(format!(
+            "the log was written anew: its first {} leaves are not those that were signed; see \
+             `audit verify`",
+            last.size
+        ));
+    }
+    Ok(())
+}
+
+/// The root of the first so many leaves, by the stored hashes.
+pub async fn root_at(tx: &mut Conn, size: u64) -> Result<Hash> {
+    proven(tx, |hashes| tree_hash(size, hashes)).await
+}

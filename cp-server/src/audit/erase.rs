@@ -1,0 +1,165 @@
+//! Erasure: the content of events goes, their leaves stay.
+//!
+//! What an event tells of people goes with its salt, so that its commitment tells nothing either.
+//! The leaf, the tree and every proof stay as they are. An erasure is an event itself, whose leaf
+//! names the places: content that is gone without one is found by verification.
+
+use anyhow::Context;
+use chrono::TimeDelta;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::leaf::{ERASED, Event};
+use super::verify::Ranges;
+use super::{integrator, store};
+use crate::App;
+use crate::kernel::answer::{Created, Resource};
+use crate::kernel::caller::{Caller, Scope};
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{AuditEventId, UserId};
+use crate::kernel::place::Platform;
+use crate::kernel::text::Prose;
+
+crate::routes! { audit:
+    /// Erases the content of audit events: those that tell of a person, or single ones.
+    ///
+    /// What stays of each is what the log's leaf tells: what was done, when, and to which thing by its
+    /// id. Proofs go on to verify. At most 5,000 events are erased at once; ask again until
+    /// `is_complete`.
+    POST "/audit/erasures" AuditErase => erase, late;
+}
+
+const AT_MOST: usize = 5000;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewErasure {
+    /// Everything that this person did or that names them, by their id or e-mail address.
+    user: Option<UserId>,
+    /// These events.
+    #[serde(default)]
+    #[schemars(length(max = 5000))]
+    events: Vec<AuditEventId>,
+    /// Why; it is kept.
+    reason: Option<Prose>,
+}
+
+/// What was erased.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Erasure {
+    /// How many events.
+    events: usize,
+    /// Whether nothing is left of what was asked for.
+    is_complete: bool,
+}
+
+impl Resource for Erasure {
+    const NOUN: &'static str = ERASED;
+    const PATH: &'static str = "audit";
+    fn name(&self) -> String {
+        String::new()
+    }
+}
+
+async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Created<Erasure>> {
+    if asked.user.is_some() != asked.events.is_empty() {
+        return Err(Error::invalid("user", "user: name either a user or events"));
+    }
+    if asked.events.len() > AT_MOST {
+        return Err(Error::invalid("events", format!("events: it takes at most {AT_MOST}")));
+    }
+    cx.begin().await?;
+    integrator::place_now(&mut cx.tx).await?;
+    let mut events = match asked.user {
+        Some(user) => that_tell_of(&mut cx.tx, user).await?,
+        None => store::facts_of(&mut cx.tx, &asked.events).await?,
+    };
+    let missing = asked.events.len().saturating_sub(events.len());
+    if asked.user.is_none() && missing > 0 {
+        return Err(Error::not_found("audit event").at("events"));
+    }
+    let is_complete = events.len() <= AT_MOST;
+    events.truncate(AT_MOST);
+    let (places, count) = take_content(cx, &mut events).await?;
+    cx.trail.reason = asked.reason.map(Prose::into_string);
+    cx.trail.target = Some((ERASED, places.to_string()));
+    cx.trail.after = Some(json!({"events": count}));
+    Ok(Created(Erasure { events: count, is_complete }))
+}
+
+/// Takes away what there is still to take: where, and how many.
+async fn take_content<G>(cx: &mut Cx<G>, events: &mut Vec<Event>) -> Result<(Ranges, usize)> {
+    events.retain(|event| event.salt.is_some() && event.seq.is_some());
+    events.sort_by_key(|event| event.seq);
+    let mut places = Ranges::default();
+    for event in &*events {
+        if let Some(seq) = event.seq.and_then(|seq| u64::try_from(seq).ok()) {
+            store::erase(&mut cx.tx, &event.facts, cx.now).await?;
+            places.add(seq, seq);
+        }
+    }
+    Ok((places, events.len()))
+}
+
+/// The events that a person did, or whose content names them; one more than are erased at once.
+async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Event>> {
+    let sql = "SELECT email_key FROM users WHERE id = $1";
+    let email: Option<String> = tx.q(sql).bind(user).value().await?;
+    let pattern = |text: &str| {
+        let mut pattern = String::from("%");
+        for c in text.to_lowercase().chars() {
+            if matches!(c, '%' | '_' | '!') {
+                pattern.push('!');
+            }
+            pattern.push(c);
+        }
+        pattern + "%"
+    };
+    let id = pattern(&user.to_string());
+    let email = email.map_or_else(|| id.clone(), |email| pattern(&email));
+    let sql = "(SELECT *, LOWER(target_id || ' ' || actor_name || ' ' || COALESCE(actor, '') || ' '
+                    || COALESCE(reason, '') || ' ' || CAST(before AS TEXT) || ' '
+                    || CAST(after AS TEXT) || ' ' || COALESCE(CAST(metadata AS TEXT), '')) AS words
+                FROM audit_events WHERE salt IS NOT NULL) AS told
+               WHERE actor_id = $1 OR words LIKE $2 ESCAPE '!' OR words LIKE $3 ESCAPE '!'
+               ORDER BY seq LIMIT 5001";
+    let query = tx.select_from::<Event>(Event::COLUMNS, sql);
+    Ok(query.bind(user).bind(id).bind(email).all().await?)
+}
+
+/// Erases what is older than the setting says.
+pub async fn expire(app: &App) -> anyhow::Result<()> {
+    let Some(retention) = app.settings.audit_retention else { return Ok(()) };
+    loop {
+        let tx = app.db.begin().await?;
+        let mut cx = Cx::outside(app, Caller::system("retention"), Scope::Platform, tx);
+        let oldest = cx.now.checked_sub_signed(retention).context("CP_AUDIT_RETENTION_DAYS")?;
+        integrator::place_now(&mut cx.tx).await?;
+        let mut events = older_than(&mut cx.tx, oldest).await?;
+        let is_complete = events.len() <= AT_MOST;
+        events.truncate(AT_MOST);
+        if events.is_empty() {
+            return Ok(());
+        }
+        let (places, count) = take_content(&mut cx, &mut events).await?;
+        cx.trail.after = Some(json!({"events": count, "older_than": oldest}));
+        let target = (ERASED, places.to_string());
+        super::record(&mut cx, "audit.expire", None, target).await?;
+        cx.tx.commit().await?;
+        if is_complete {
+            return Ok(());
+        }
+    }
+}
+
+async fn older_than(tx: &mut Conn, oldest: chrono::DateTime<chrono::Utc>) -> Result<Vec<Event>> {
+    let sql = "audit_events WHERE seq IS NOT NULL AND salt IS NOT NULL AND at < $1
+               ORDER BY seq LIMIT 5001";
+    Ok(tx.select_from::<Event>(Event::COLUMNS, sql).bind(oldest).all().await?)
+}
+
+/// For how long the content of events is kept; for ever when `None`.
+pub type Retention = Option<TimeDelta>;

@@ -1,0 +1,110 @@
+//! How events get their places in the tree where transactions commit in another order than they
+//! begin.
+//!
+//! Events wait in their table. One replica at a time holds the tree's row and gives places to all
+//! that are committed; when it dies, the database lets the row go, nothing was changed, and any other
+//! replica goes on. Nothing is remembered outside of the database.
+
+use std::time::Duration;
+
+use super::{checkpoints, key, store};
+use crate::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+
+/// Events that get their places in one transaction.
+const BATCH: usize = 1000;
+/// How soon an event of a replica that died has its place, at the latest.
+const AT_THE_LATEST: Duration = Duration::from_millis(100);
+/// How soon the tree as it is has a signature in the database.
+const SIGNED_EVERY: Duration = Duration::from_secs(1);
+
+/// Goes on for ever, on every replica.
+pub async fn run(app: App) {
+    loop {
+        let _ = tokio::time::timeout(AT_THE_LATEST, app.log.woken.notified()).await;
+        if let Err(error) = integrate(&app).await {
+            tracing::warn!(%error, "events wait for their places in the log");
+            tokio::time::sleep(SIGNED_EVERY).await;
+        }
+    }
+}
+
+/// Has the tree signed as it grows, so that what was signed lies in the database.
+pub async fn sign(app: &App) -> anyhow::Result<()> {
+    checkpoints::current(app).await?;
+    Ok(())
+}
+
+/// Gives places to all events that wait, unless another replica does so at the moment: how many.
+pub async fn integrate(app: &App) -> Result<usize> {
+    let mut placed = 0;
+    if app.db.writes_alone() {
+        return Ok(placed);
+    }
+    while store::is_waiting(&mut app.db.read()).await? {
+        let mut tx = app.db.begin().await?;
+        // A host that vanished without a word must not keep the row until TCP notices.
+        let limit = "SET LOCAL idle_in_transaction_session_timeout = '5s'";
+        tx.q(limit).exec().await?;
+        let Some(tree) = store::hold(&mut tx, false).await? else { break };
+        let (_, more) = store::place(&mut tx, tree, BATCH).await?;
+        tx.commit().await?;
+        placed += more;
+        if more == 0 {
+            break;
+        }
+    }
+    Ok(placed)
+}
+
+/// Gives this transaction's own events their places, and those that wait before them. It keeps
+/// every other integrator waiting until it ends.
+pub async fn place_now(tx: &mut Conn) -> Result<()> {
+    if tx.writes_alone() {
+        return Ok(());
+    }
+    tx.q("SET LOCAL lock_timeout = '3s'").exec().await?;
+    let tree = store::hold(tx, true).await.map_err(|error| {
+        let is_late = error.cause().is_some_and(|cause| format!("{cause:#}").contains("timeout"));
+        if is_late { Error::unavailable("The log is busy; nothing was changed.", 1) } else { error }
+    })?;
+    if let Some(tree) = tree {
+        store::place(tx, tree, BATCH).await?;
+    }
+    Ok(())
+}
+
+/// Begins the log: events that were written before there was one get their commitments and places,
+/// and the log gets its key. Of several replicas that start together, one does so.
+pub async fn begin(app: &App) -> anyhow::Result<()> {
+    if key::is_made(&mut app.db.read()).await? {
+        return Ok(());
+    }
+    let mut tx = app.db.begin().await?;
+    let Some(mut tree) = store::hold(&mut tx, true).await? else {
+        anyhow::bail!("log_tree has no row");
+    };
+    if key::is_made(&mut tx).await? {
+        return Ok(());
+    }
+    loop {
+        let older = store::without_commitment(&mut tx).await?;
+        if older.is_empty() {
+            break;
+        }
+        for event in &older {
+            store::commit(&mut tx, &app.random, event).await?;
+        }
+    }
+    loop {
+        let (grown, placed) = store::place(&mut tx, tree, BATCH).await?;
+        tree = grown;
+        if placed == 0 {
+            break;
+        }
+    }
+    key::make(app, &mut tx).await?;
+    tx.commit().await?;
+    Ok(())
+}

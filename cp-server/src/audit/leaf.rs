@@ -1,0 +1,234 @@
+//! From an event to its leaf.
+//!
+//! A leaf is published, so it tells nobody's data: what was done, when, to which thing by its id, and
+//! a commitment to everything else. Whoever has the event and its salt can show that it is the one
+//! of the leaf; once both are erased, the leaf tells nothing about them.
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::Source;
+use super::canonical;
+use crate::kernel::caller::CallerKind;
+use crate::kernel::ids::{AuditEventId, OrganizationId, ProjectId};
+use crate::kernel::record::{Any, Object};
+use crate::kernel::secret::{hex, sha256};
+
+pub const SALT_LEN: usize = 16;
+
+/// What is erased together: ranges of places, such as `3-9,12`.
+pub const ERASED: &str = "audit events";
+
+/// What a leaf is made of.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Facts {
+    pub id: AuditEventId,
+    pub at: DateTime<Utc>,
+    pub source: Source,
+    pub organization_id: Option<OrganizationId>,
+    pub action: String,
+    pub target_type: String,
+    pub target_id: String,
+    pub commitment: Option<Vec<u8>>,
+    pub jti: Option<Uuid>,
+    pub kid: Option<String>,
+    pub token_sha256: Option<String>,
+}
+
+/// The whole event, as it is stored.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Event {
+    #[sqlx(flatten)]
+    pub facts: Facts,
+    pub occurred_at: Option<DateTime<Utc>>,
+    pub actor_kind: CallerKind,
+    pub actor_id: Uuid,
+    pub actor_name: String,
+    pub actor: Option<String>,
+    pub project_id: Option<ProjectId>,
+    pub before: Any,
+    pub after: Any,
+    pub metadata: Option<Object>,
+    pub reason: Option<String>,
+    pub request_id: Option<String>,
+    pub ip: Option<String>,
+    pub seq: Option<i64>,
+    pub salt: Option<Vec<u8>>,
+    pub erased_at: Option<DateTime<Utc>>,
+}
+
+impl Facts {
+    pub const COLUMNS: &'static str = "id, at, source, organization_id, action, target_type, \
+         target_id, commitment, jti, kid, token_sha256";
+
+    /// What the leaf calls the operation and the thing: what the server's own events are about by
+    /// id. Words that people choose stay in the event.
+    pub fn told(&self) -> (&str, &str, String) {
+        match self.source {
+            Source::Caller => {
+                let organization = self.organization_id.map(|id| id.to_string());
+                ("audit.tell", "organization", organization.unwrap_or_default())
+            }
+            Source::Server => {
+                let id = if is_public(&self.target_type, &self.target_id) {
+                    self.target_id.clone()
+                } else {
+                    String::new()
+                };
+                (&self.action, &self.target_type, id)
+            }
+        }
+    }
+
+    /// The leaf at this place.
+    pub fn leaf(&self, seq: i64) -> Vec<u8> {
+        let (action, kind, id) = self.told();
+        let mut members = Members::default();
+        members.text("action", action);
+        members.text("at", &instant(self.at));
+        members.text("commit", &hex(self.commitment.as_deref().unwrap_or_default()));
+        if let Some(jti) = self.jti {
+            members.text("jti", &jti.to_string());
+        }
+        if let Some(kid) = &self.kid {
+            members.text("kid", kid);
+        }
+        members.raw("seq", &seq.to_string());
+        let mut target = Members::default();
+        target.text("id", &id);
+        target.text("type", kind);
+        members.raw("target", &String::from_utf8_lossy(&target.end()));
+        if let Some(hash) = &self.token_sha256 {
+            members.text("token_sha256", hash);
+        }
+        members.raw("v", "1");
+        members.end()
+    }
+}
+
+/// An id that tells nothing but what it identifies.
+fn is_public(kind: &str, id: &str) -> bool {
+    match kind {
+        ERASED => id.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b','),
+        // A thumbprint of a public key.
+        "signing key" => true,
+        _ => id.split('/').all(|part| part.len() == 36 && part.parse::<Uuid>().is_ok()),
+    }
+}
+
+impl Event {
+    pub const COLUMNS: &'static str = "id, at, source, organization_id, action, target_type, \
+         target_id, commitment, jti, kid, token_sha256, occurred_at, actor_kind, actor_id, \
+         actor_name, actor, project_id, before, after, metadata, reason, request_id, ip, seq, \
+         salt, erased_at";
+
+    /// SHA-256 of the salt and the canonical text of the content.
+    pub fn commit(&self, salt: &[u8]) -> [u8; 32] {
+        let mut text = salt.to_vec();
+        self.content(&mut text);
+        sha256(&text)
+    }
+
+    /// Everything that the event tells, what the leaf tells included.
+    fn content(&self, text: &mut Vec<u8>) {
+        let facts = &self.facts;
+        let mut members = Members::after(std::mem::take(text));
+        members.text("action", &facts.action);
+        members.optional("actor", self.actor.as_deref());
+        members.text("actor_id", &self.actor_id.to_string());
+        members.text("actor_kind", self.actor_kind.as_str());
+        members.text("actor_name", &self.actor_name);
+        members.value("after", &self.after);
+        members.value("before", &self.before);
+        members.text("id", &facts.id.to_string());
+        members.optional("ip", self.ip.as_deref());
+        match &self.metadata {
+            Some(metadata) => {
+                members.name("metadata");
+                canonical::object(&mut members.0, metadata);
+            }
+            None => members.raw("metadata", "null"),
+        }
+        members.optional("occurred_at", self.occurred_at.map(instant).as_deref());
+        members
+            .optional("organization_id", facts.organization_id.map(|o| o.to_string()).as_deref());
+        members.optional("project_id", self.project_id.map(|p| p.to_string()).as_deref());
+        members.optional("reason", self.reason.as_deref());
+        members.optional("request_id", self.request_id.as_deref());
+        members.text("source", facts.source.as_str());
+        members.text("target_id", &facts.target_id);
+        members.text("target_type", &facts.target_type);
+        *text = members.end();
+    }
+
+    /// Whether nothing is left in it but what the leaf tells, and whose it was.
+    pub fn is_blank(&self) -> bool {
+        let facts = &self.facts;
+        let (action, kind, id) = facts.told();
+        (&*facts.action, &*facts.target_type, &*facts.target_id) == (action, kind, &*id)
+            && self.occurred_at == Some(facts.at)
+            && self.actor_kind == CallerKind::Anonymous
+            && self.actor_id.is_nil()
+            && self.actor_name.is_empty()
+            && *self.before == Value::Null
+            && *self.after == Value::Null
+            && (self.actor.is_none() && self.project_id.is_none() && self.metadata.is_none())
+            && (self.reason.is_none() && self.request_id.is_none() && self.ip.is_none())
+    }
+}
+
+fn instant(at: DateTime<Utc>) -> String {
+    at.to_rfc3339_opts(SecondsFormat::Micros, true)
+}
+
+/// An object in the making; its members come in their order.
+struct Members(Vec<u8>);
+
+impl Default for Members {
+    fn default() -> Self {
+        Self::after(Vec::new())
+    }
+}
+
+impl Members {
+    fn after(mut text: Vec<u8>) -> Self {
+        text.push(b'{');
+        Self(text)
+    }
+
+    fn name(&mut self, name: &str) {
+        if self.0.last() != Some(&b'{') {
+            self.0.push(b',');
+        }
+        canonical::string(&mut self.0, name);
+        self.0.push(b':');
+    }
+
+    fn raw(&mut self, name: &str, text: &str) {
+        self.name(name);
+        self.0.extend_from_slice(text.as_bytes());
+    }
+
+    fn text(&mut self, name: &str, text: &str) {
+        self.name(name);
+        canonical::string(&mut self.0, text);
+    }
+
+    fn optional(&mut self, name: &str, text: Option<&str>) {
+        match text {
+            Some(text) => self.text(name, text),
+            None => self.raw(name, "null"),
+        }
+    }
+
+    fn value(&mut self, name: &str, value: &Value) {
+        self.name(name);
+        canonical::value(&mut self.0, value);
+    }
+
+    fn end(mut self) -> Vec<u8> {
+        self.0.push(b'}');
+        self.0
+    }
+}

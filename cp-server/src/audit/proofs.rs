@@ -1,0 +1,97 @@
+//! Proofs that a leaf is in the tree, and that a tree begins with an older one: some twenty hashes
+//! for a million leaves.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fmt::Write;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use tlog_tiles::{Hash, HashReader, prove_record, prove_tree};
+use uuid::Uuid;
+
+use super::key::Signed;
+use super::{checkpoints, integrator, store};
+use crate::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+
+/// The first line of a proof (C2SP tlog-proof).
+const FORMAT: &str = "c2sp.org/tlog-proof@v1";
+
+/// What proves that a bundle's issuance is in the log.
+pub struct Inclusion {
+    /// The proof's text; its checkpoint is in it.
+    pub proof: String,
+    pub checkpoint: String,
+}
+
+/// The proof of a bundle's issuance. `None` while it waits for its place in the tree.
+pub async fn of_bundle(app: &App, jti: Uuid) -> Result<Option<Inclusion>> {
+    let signed = checkpoints::current(app).await?;
+    inclusion(&mut app.db.read(), jti, signed).await
+}
+
+/// The proof of what this transaction issues, for an answer that leaves once it is committed.
+///
+/// The event gets its place here and now, together with all that wait before it. `None` when too
+/// many do.
+pub async fn in_transaction(app: &App, tx: &mut Conn, jti: Uuid) -> Result<Option<Inclusion>> {
+    integrator::place_now(tx).await?;
+    let signed = checkpoints::in_transaction(app, tx).await?;
+    inclusion(tx, jti, signed).await
+}
+
+async fn inclusion(tx: &mut Conn, jti: Uuid, signed: Signed) -> Result<Option<Inclusion>> {
+    let found = store::issue_of(tx, jti).await?;
+    let (facts, seq) = found.ok_or_else(|| Error::not_found("bundle in the log"))?;
+    let Some(seq) = seq else { return Ok(None) };
+    let index = u64::try_from(seq).map_err(Error::internal)?;
+    if index >= signed.size {
+        return Ok(None);
+    }
+    let path = proven(tx, |hashes| prove_record(signed.size, index, hashes)).await?;
+    let leaf = STANDARD.encode(facts.leaf(seq));
+    let mut proof = format!("{FORMAT}\nextra {leaf}\nindex {index}\n");
+    for hash in path {
+        let _ = writeln!(proof, "{hash}");
+    }
+    proof.push('\n');
+    proof.push_str(&signed.note);
+    Ok(Some(Inclusion { proof, checkpoint: signed.note }))
+}
+
+/// The proof that the tree of `to` leaves begins with that of `from` (RFC 6962, section 2.1.2).
+pub async fn consistency(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Hash>> {
+    if from == 0 || from == to {
+        return Ok(Vec::new());
+    }
+    proven(tx, |hashes| prove_tree(to, from, hashes)).await
+}
+
+/// Runs what computes with stored hashes: once to learn which, and once with them. What computes
+/// knows nothing of databases, and they are all read together.
+pub async fn proven<T>(
+    tx: &mut Conn,
+    compute: impl Fn(&Hashes) -> Result<T, tlog_tiles::Error> + Send,
+) -> Result<T> {
+    let mut hashes = Hashes::default();
+    compute(&hashes).map_err(|e| Error::internal(anyhow::anyhow!(e)))?;
+    let wanted = hashes.wanted.take();
+    hashes.known = store::hashes(tx, &wanted).await?;
+    compute(&hashes).map_err(|e| Error::internal(anyhow::anyhow!(e)))
+}
+
+/// Hashes that are known, and those that were asked for.
+#[derive(Default)]
+pub struct Hashes {
+    known: HashMap<u64, Hash>,
+    wanted: RefCell<Vec<u64>>,
+}
+
+impl HashReader for Hashes {
+    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog_tiles::Error> {
+        self.wanted.borrow_mut().extend_from_slice(indexes);
+        Ok(indexes.iter().map(|idx| self.known.get(idx).copied().unwrap_or_default()).collect())
+    }
+}

@@ -1,0 +1,153 @@
+//! The log as it is published (C2SP tlog-tiles): for anybody, and for caches in between.
+
+use std::str::FromStr;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use cp_contracts::ProblemCode;
+use tlog_tiles::{Tile, stored_hash_index};
+use uuid::Uuid;
+
+use super::{checkpoints, proofs, store};
+use crate::kernel::answer::Document;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::table::Raw;
+
+crate::routes! { log:
+    /// The log's newest checkpoint: a signed note (C2SP tlog-checkpoint).
+    GET "/log/checkpoint" Public => checkpoint, raw;
+    /// The key that verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
+    GET "/log/key" Public => key, raw;
+    /// The proof that the issuance of a bundle is in the log, `?jti=`: a text (C2SP tlog-proof)
+    /// whose `extra` is the leaf.
+    GET "/log/proof" Public => proof, raw;
+    /// The proof that the log of `?to=` leaves begins with the log of `?from=` (RFC 6962, section
+    /// 2.1.2): a hash in base64 per line; none when they are the same, or `from` is 0.
+    GET "/log/consistency" Public => consistency, raw;
+    /// A tile of hashes, `<L>/<N>[.p/<W>]`, or of leaves, `entries/<N>[.p/<W>]` (C2SP tlog-tiles).
+    GET "/log/tile/{*path}" Public => tile, raw;
+}
+
+const TEXT: &str = "text/plain; charset=utf-8";
+/// What never changes.
+const FOR_EVER: &str = "public, max-age=31536000, immutable";
+/// The height of a tile: it has 256 hashes.
+const HEIGHT: u8 = 8;
+const WIDTH: u64 = 1 << HEIGHT;
+
+async fn checkpoint(raw: Raw) -> Result<Response> {
+    let signed = checkpoints::current(&raw.app).await?;
+    Ok(publish(&raw.parts.headers, Document::new(TEXT, "public, max-age=5", signed.note)))
+}
+
+async fn key(raw: Raw) -> Result<Response> {
+    let key = raw.app.log.key(&raw.app, &mut raw.app.db.read()).await?;
+    let text = format!("{}\n", key.verifier());
+    Ok(publish(&raw.parts.headers, Document::new(TEXT, "public, max-age=3600", text)))
+}
+
+async fn proof(raw: Raw) -> Result<Response> {
+    let jti: Uuid = argument(&raw, "jti")?;
+    let included = proofs::of_bundle(&raw.app, jti).await?;
+    let included = included.ok_or_else(|| {
+        let detail = "The bundle is issued, and waits for its place in the log; ask again soon.";
+        Error::new(ProblemCode::NotFound, detail)
+    })?;
+    let document = Document::new(TEXT, "public, max-age=300", included.proof);
+    Ok(publish(&raw.parts.headers, document))
+}
+
+async fn consistency(raw: Raw) -> Result<Response> {
+    let (from, to): (u64, u64) = (argument(&raw, "from")?, argument(&raw, "to")?);
+    let mut tx = raw.app.db.read();
+    let size = store::tree(&mut tx).await?.size;
+    if from > to || to > size {
+        let detail = format!("The log has {size} leaves: it takes from <= to <= {size}.");
+        return Err(Error::new(ProblemCode::NotFound, detail).with("size", size));
+    }
+    let path = proofs::consistency(&mut tx, from, to).await?;
+    let text: String = path.iter().map(|hash| format!("{hash}\n")).collect();
+    Ok(publish(&raw.parts.headers, Document::new(TEXT, FOR_EVER, text)))
+}
+
+async fn tile(raw: Raw) -> Result<Response> {
+    let missing = || Error::not_found("tile");
+    let path = raw.parts.uri.path().split_once("/log/tile/").map_or("", |(_, path)| path);
+    let Named { level, n, width } = path.parse().map_err(|()| missing())?;
+    let mut tx = raw.app.db.read();
+    let size = store::tree(&mut tx).await?.size;
+    // How many hashes the tree has on the tile's level, and before the tile's end.
+    let height = level.unwrap_or(0).checked_mul(u32::from(HEIGHT)).ok_or_else(missing)?;
+    let on_level = size.checked_shr(height).unwrap_or(0);
+    let first = n.checked_mul(WIDTH).ok_or_else(missing)?;
+    let end = first.checked_add(width).ok_or_else(missing)?;
+    if end > on_level {
+        return Err(missing());
+    }
+    let bytes = match level {
+        None => {
+            let mut entries = Vec::new();
+            for (seq, facts) in (first..).zip(store::facts_between(&mut tx, first, end).await?) {
+                let leaf = facts.leaf(i64::try_from(seq).map_err(Error::internal)?);
+                let length = u16::try_from(leaf.len()).map_err(Error::internal)?;
+                entries.extend_from_slice(&length.to_be_bytes());
+                entries.extend_from_slice(&leaf);
+            }
+            entries
+        }
+        Some(_) => {
+            let height = u8::try_from(height).map_err(|_| missing())?;
+            let indexes: Vec<u64> = (first..end).map(|n| stored_hash_index(height, n)).collect();
+            let hashes = store::hashes(&mut tx, &indexes).await?;
+            indexes.iter().flat_map(|idx| hashes[idx].0).collect()
+        }
+    };
+    let document = Document::new("application/octet-stream", FOR_EVER, bytes);
+    Ok(publish(&raw.parts.headers, document))
+}
+
+/// A tile by its path.
+struct Named {
+    /// `None` for the leaves themselves.
+    level: Option<u32>,
+    n: u64,
+    width: u64,
+}
+
+impl FromStr for Named {
+    type Err = ();
+
+    fn from_str(path: &str) -> Result<Self, ()> {
+        let (level, rest) = path.split_once('/').ok_or(())?;
+        // The crate's own form has the height in it, and calls entries data; it takes no numbers
+        // that are out of their range.
+        let (named, level) = match level {
+            "entries" => ("data", 0),
+            level => (level, level.parse::<u8>().map_err(drop)?),
+        };
+        let width = rest.split_once(".p/").map_or(Ok(1), |(_, width)| width.parse::<u8>());
+        if level > 63 || width.map_err(drop)? == 0 {
+            return Err(());
+        }
+        let tile = Tile::from_path(&format!("tile/{HEIGHT}/{named}/{rest}")).map_err(|_| ())?;
+        let (n, width) = (tile.level_index(), u64::from(tile.width()));
+        let level = (!tile.is_data()).then(|| u32::from(tile.level()));
+        Ok(Self { level, n, width })
+    }
+}
+
+fn publish(request: &HeaderMap, document: Document) -> Response {
+    let mut response = document.render(request);
+    let anywhere = HeaderValue::from_static("*");
+    response.headers_mut().insert(header::ACCESS_CONTROL_ALLOW_ORIGIN, anywhere);
+    response.into_response()
+}
+
+/// A member of the query string, which has to be there.
+fn argument<T: FromStr>(raw: &Raw, name: &'static str) -> Result<T> {
+    let query = raw.parts.uri.query().unwrap_or_default().as_bytes();
+    let mut found = url::form_urlencoded::parse(query).filter(|(key, _)| key == name);
+    let value = found.next().filter(|_| found.next().is_none());
+    let value = value.and_then(|(_, value)| value.parse().ok());
+    value.ok_or_else(|| Error::bad_request(format!("It takes one ?{name}=, and a sound one.")))
+}

@@ -1,0 +1,301 @@
+//! The rows of the log: events, hashes, the tree's size and the last checkpoint.
+
+use std::collections::HashMap;
+
+use anyhow::Context;
+use chrono::{DateTime, Utc};
+use tlog_tiles::{HASH_SIZE, Hash, record_hash};
+use uuid::Uuid;
+
+use super::Source;
+use super::leaf::{Event, Facts, SALT_LEN};
+use super::tree::{Tree, hash_of};
+use crate::kernel::caller::CallerKind;
+use crate::kernel::clock::Random;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::AuditEventId;
+use crate::kernel::record::Any;
+
+/// What one statement takes.
+const CHUNK: usize = 500;
+
+/// Writes new events.
+///
+/// Where one transaction writes at a time, the event gets its place in the tree here. Otherwise it
+/// waits for the integrator, because transactions commit in another order than they begin.
+pub async fn insert(tx: &mut Conn, random: &Random, mut events: Vec<Event>) -> Result<()> {
+    for event in &mut events {
+        let salt = random.bytes::<SALT_LEN>();
+        event.facts.commitment = Some(event.commit(&salt).to_vec());
+        event.salt = Some(salt.to_vec());
+    }
+    let mut grown = None;
+    if tx.writes_alone() {
+        let mut growth = Growth::of(tree(tx).await?);
+        for event in &mut events {
+            event.seq = Some(growth.append(&event.facts)?);
+        }
+        grown = Some(growth);
+    }
+    for chunk in events.chunks(CHUNK) {
+        let sql = "INSERT INTO audit_events
+                   (id, at, source, organization_id, action, target_type, target_id, commitment,
+                    jti, kid, token_sha256, occurred_at, actor_kind, actor_id, actor_name, actor,
+                    project_id, before, after, metadata, reason, request_id, ip, seq, salt)
+                   VALUES ";
+        let insert = tx.q(sql).rows(chunk, |query, event| {
+            let facts = &event.facts;
+            query
+                .bind(facts.id)
+                .bind(facts.at)
+                .bind(facts.source)
+                .bind(facts.organization_id)
+                .bind(&*facts.action)
+                .bind(&*facts.target_type)
+                .bind(&*facts.target_id)
+                .bind(facts.commitment.as_deref())
+                .bind(facts.jti)
+                .bind(facts.kid.as_deref())
+                .bind(facts.token_sha256.as_deref())
+                .bind(event.occurred_at)
+                .bind(event.actor_kind)
+                .bind(event.actor_id)
+                .bind(&*event.actor_name)
+                .bind(event.actor.as_deref())
+                .bind(event.project_id)
+                .bind(&event.before)
+                .bind(&event.after)
+                .bind(event.metadata.as_ref())
+                .bind(event.reason.as_deref())
+                .bind(event.request_id.as_deref())
+                .bind(event.ip.as_deref())
+                .bind(event.seq)
+                .bind(event.salt.as_deref())
+        });
+        insert.exec().await?;
+    }
+    match grown {
+        Some(growth) => growth.store(tx).await,
+        None => Ok(()),
+    }
+}
+
+/// Gives events that wait their places in the tree, the oldest first, at most so many. The caller
+/// holds the tree.
+pub async fn place(tx: &mut Conn, tree: Tree, at_most: usize) -> Result<(Tree, usize)> {
+    let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
+    let waiting = "audit_events WHERE seq IS NULL AND commitment IS NOT NULL ORDER BY id LIMIT $1";
+    let events: Vec<Facts> = tx.select_from(Facts::COLUMNS, waiting).bind(limit).all().await?;
+    let mut growth = Growth::of(tree);
+    let mut placed = Vec::new();
+    for facts in &events {
+        placed.push((facts.id, growth.append(facts)?));
+    }
+    for chunk in placed.chunks(CHUNK) {
+        let update = tx
+            .q("WITH v (id, seq) AS (VALUES ")
+            .rows(chunk, |query, (id, seq)| query.bind(*id).bind(*seq))
+            .sql(") UPDATE audit_events SET seq = v.seq FROM v WHERE audit_events.id = v.id");
+        update.exec().await?;
+    }
+    let tree = growth.tree.clone();
+    growth.store(tx).await?;
+    Ok((tree, placed.len()))
+}
+
+pub async fn is_waiting(tx: &mut Conn) -> Result<bool> {
+    let sql = "SELECT 1 FROM audit_events WHERE seq IS NULL AND commitment IS NOT NULL LIMIT 1";
+    Ok(tx.q(sql).value::<i32>().await?.is_some())
+}
+
+/// Events that were written before there was a log.
+pub async fn without_commitment(tx: &mut Conn) -> Result<Vec<Event>> {
+    let sql = "audit_events WHERE commitment IS NULL ORDER BY id LIMIT 500";
+    Ok(tx.select_from(Event::COLUMNS, sql).all().await?)
+}
+
+/// Commits to an event that was written before there was a log. Which bundle it tells of stands in
+/// its content.
+pub async fn commit(tx: &mut Conn, random: &Random, event: &Event) -> Result<()> {
+    let salt = random.bytes::<SALT_LEN>();
+    let told = |name: &str| event.after.get(name).and_then(|value| value.as_str());
+    let issued = (event.facts.action == "bundles.issue" && event.facts.source == Source::Server)
+        .then(|| Some((told("jti")?.parse::<Uuid>().ok()?, told("key_id")?, told("bundle_hash")?)))
+        .flatten();
+    let sql = "UPDATE audit_events
+               SET salt = $2, commitment = $3, jti = $4, kid = $5, token_sha256 = $6
+               WHERE id = $1";
+    let update = tx
+        .q(sql)
+        .bind(event.facts.id)
+        .bind(salt.as_slice())
+        .bind(event.commit(&salt).as_slice())
+        .bind(issued.map(|(jti, _, _)| jti))
+        .bind(issued.map(|(_, kid, _)| kid))
+        .bind(issued.map(|(_, _, hash)| hash));
+    update.exec().await?;
+    Ok(())
+}
+
+/// Takes an event's content and salt away; its leaf stays.
+pub async fn erase(tx: &mut Conn, facts: &Facts, now: DateTime<Utc>) -> Result<()> {
+    let (action, kind, id) = facts.told();
+    let sql = "UPDATE audit_events
+               SET salt = NULL, erased_at = $2, occurred_at = at, actor_kind = $3, actor_id = $4,
+                   actor_name = '', actor = NULL, action = $5, target_type = $6, target_id = $7,
+                   project_id = NULL, before = $8, after = $8, metadata = NULL, reason = NULL,
+                   request_id = NULL, ip = NULL
+               WHERE id = $1 AND salt IS NOT NULL AND seq IS NOT NULL";
+    let update = tx
+        .q(sql)
+        .bind(facts.id)
+        .bind(now)
+        .bind(CallerKind::Anonymous)
+        .bind(Uuid::nil())
+        .bind(action)
+        .bind(kind)
+        .bind(id)
+        .bind(Any::default());
+    update.exec().await?;
+    Ok(())
+}
+
+/// The tree as it is now.
+pub async fn tree(tx: &mut Conn) -> Result<Tree> {
+    let row: (i64, Vec<u8>) = tx.q("SELECT size, peaks FROM log_tree WHERE id = 1").one().await?;
+    Tree::read(row.0, &row.1).map_err(Error::internal)
+}
+
+/// The tree, which nobody else changes until the end of this transaction. `None` when somebody does
+/// so at the moment, and the caller would not wait.
+pub async fn hold(tx: &mut Conn, waits: bool) -> Result<Option<Tree>> {
+    let query = if waits {
+        tx.q2(
+            "SELECT size, peaks FROM log_tree WHERE id = 1",
+            "SELECT size, peaks FROM log_tree WHERE id = 1 FOR UPDATE",
+        )
+    } else {
+        tx.q2(
+            "SELECT size, peaks FROM log_tree WHERE id = 1",
+            "SELECT size, peaks FROM log_tree WHERE id = 1 FOR UPDATE SKIP LOCKED",
+        )
+    };
+    let row: Option<(i64, Vec<u8>)> = query.opt().await?;
+    row.map(|(size, peaks)| Tree::read(size, &peaks)).transpose().map_err(Error::internal)
+}
+
+/// A tree that grows, and the hashes that came about and are not stored yet.
+struct Growth {
+    tree: Tree,
+    new: Vec<(i64, Hash)>,
+}
+
+impl Growth {
+    fn of(tree: Tree) -> Self {
+        Self { tree, new: Vec::new() }
+    }
+
+    /// Adds the event's leaf: its place.
+    fn append(&mut self, facts: &Facts) -> Result<i64> {
+        let seq = i64::try_from(self.tree.size).map_err(Error::internal)?;
+        let (first, hashes) = self.tree.append(record_hash(&facts.leaf(seq)));
+        let first = i64::try_from(first).map_err(Error::internal)?;
+        self.new.extend((first..).zip(hashes));
+        Ok(seq)
+    }
+
+    async fn store(self, tx: &mut Conn) -> Result<()> {
+        if self.new.is_empty() {
+            return Ok(());
+        }
+        for chunk in self.new.chunks(CHUNK * 4) {
+            let insert = tx
+                .q("INSERT INTO log_hashes (idx, hash) VALUES ")
+                .rows(chunk, |query, (idx, hash)| query.bind(*idx).bind(hash.0.as_slice()));
+            insert.exec().await?;
+        }
+        let size = i64::try_from(self.tree.size).map_err(Error::internal)?;
+        let update = tx.q("UPDATE log_tree SET size = $1, peaks = $2 WHERE id = 1");
+        update.bind(size).bind(self.tree.peaks()).exec().await?;
+        Ok(())
+    }
+}
+
+/// Stored hashes by their index; one that is missing is told by name.
+pub async fn hashes(tx: &mut Conn, indexes: &[u64]) -> Result<HashMap<u64, Hash>> {
+    let mut found = HashMap::new();
+    for chunk in indexes.chunks(CHUNK) {
+        let query =
+            tx.q("SELECT idx, hash FROM log_hashes WHERE idx IN ").rows([chunk], |query, chunk| {
+                chunk.iter().fold(query, |query, idx| query.bind(i64::try_from(*idx).unwrap_or(-1)))
+            });
+        for (idx, hash) in query.all::<(i64, Vec<u8>)>().await? {
+            let name = || format!("log_hashes.hash of idx {idx} is no hash");
+            let hash = hash_of(&hash).with_context(name).map_err(Error::internal)?;
+            found.insert(u64::try_from(idx).unwrap_or(u64::MAX), hash);
+        }
+    }
+    match indexes.iter().find(|idx| !found.contains_key(idx)) {
+        Some(idx) => Err(Error::internal(anyhow::anyhow!("log_hashes lacks idx {idx}"))),
+        None => Ok(found),
+    }
+}
+
+/// The hashes from one index up to another, excluded; `None` for one that is no hash.
+pub async fn hashes_between(tx: &mut Conn, from: u64, to: u64) -> Result<HashMap<u64, Hash>> {
+    let bound = |idx: u64| i64::try_from(idx).unwrap_or(i64::MAX);
+    let sql = "SELECT idx, hash FROM log_hashes WHERE idx >= $1 AND idx < $2";
+    let rows: Vec<(i64, Vec<u8>)> = tx.q(sql).bind(bound(from)).bind(bound(to)).all().await?;
+    let mut found = HashMap::with_capacity(rows.len());
+    for (idx, hash) in rows {
+        // A text that is no hash equals none.
+        let hash = hash_of(&hash).unwrap_or(Hash([0; HASH_SIZE]));
+        found.insert(u64::try_from(idx).unwrap_or(u64::MAX), hash);
+    }
+    Ok(found)
+}
+
+/// The events of the leaves from one place up to another, excluded.
+pub async fn facts_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Facts>> {
+    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let sql = "audit_events WHERE seq >= $1 AND seq < $2 ORDER BY seq";
+    let query = tx.select_from(Facts::COLUMNS, sql);
+    Ok(query.bind(bound(from)).bind(bound(to)).all().await?)
+}
+
+/// The event that issued a bundle, and its place, if it has one already.
+pub async fn issue_of(tx: &mut Conn, jti: Uuid) -> Result<Option<(Facts, Option<i64>)>> {
+    let found: Option<Event> =
+        tx.select_from(Event::COLUMNS, "audit_events WHERE jti = $1").bind(jti).opt().await?;
+    Ok(found.map(|event| (event.facts, event.seq)))
+}
+
+/// The events' places, and what is to be erased of them.
+pub async fn facts_of(tx: &mut Conn, ids: &[AuditEventId]) -> Result<Vec<Event>> {
+    let mut found = Vec::new();
+    for chunk in ids.chunks(CHUNK) {
+        let query = tx
+            .select_from::<Event>(Event::COLUMNS, "audit_events WHERE id IN ")
+            .rows([chunk], |query, chunk| chunk.iter().fold(query, |query, id| query.bind(*id)));
+        found.extend(query.all().await?);
+    }
+    Ok(found)
+}
+
+/// The size and the text of the last signed checkpoint.
+pub async fn checkpoint(tx: &mut Conn) -> Result<Option<(u64, String)>> {
+    let sql = "SELECT size, note FROM log_checkpoints WHERE id = 1";
+    let row: Option<(i64, String)> = tx.q(sql).opt().await?;
+    Ok(row.map(|(size, note)| (u64::try_from(size).unwrap_or(0), note)))
+}
+
+/// Keeps a checkpoint, unless another replica has signed a larger one.
+pub async fn keep_checkpoint(tx: &mut Conn, size: u64, note: &str) -> Result<()> {
+    let sql = "INSERT INTO log_checkpoints (id, size, note) VALUES (1, $1, $2)
+               ON CONFLICT (id) DO UPDATE SET size = excluded.size, note = excluded.note
+               WHERE log_checkpoints.size < excluded.size";
+    let size = i64::try_from(size).map_err(Error::internal)?;
+    tx.q(sql).bind(size).bind(note).exec().await?;
+    Ok(())
+}

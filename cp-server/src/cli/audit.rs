@@ -1,0 +1,317 @@
+//! `cp-server audit …`
+
+use std::collections::{BTreeMap, HashSet};
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+use serde_json::{Map, Value, json};
+
+use super::{Target, object_of, open, say};
+use crate::audit::verify::{Stopped, verify};
+use crate::client::Client;
+use crate::config::Config;
+
+#[derive(Subcommand)]
+pub(super) enum Audit {
+    /// Replay the log of this machine's database, and name the first event that is not as it was.
+    Verify {
+        /// A checkpoint that was kept elsewhere: the log has to go on from there. Only what came
+        /// after it is replayed.
+        #[arg(long)]
+        since: Option<PathBuf>,
+        /// Replay everything, also what came before the checkpoint.
+        #[arg(long)]
+        full: bool,
+    },
+    /// Print the log's newest checkpoint: keep it elsewhere, for `verify --since`.
+    Checkpoint(Target),
+    /// Print the key that verifies the log's checkpoints.
+    Key(Target),
+    /// Print audit events, the newest first, a line of JSON each.
+    Export {
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Print the newest audit events, a line each.
+    Tail {
+        /// How many.
+        #[arg(long, short = 'n', default_value_t = 10)]
+        lines: u16,
+        /// Go on with those to come.
+        #[arg(long, short)]
+        follow: bool,
+        #[command(flatten)]
+        filter: Filter,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Show an audit event with what it changed.
+    Show {
+        id: String,
+        #[command(flatten)]
+        target: Target,
+    },
+    /// Erase what audit events tell; what the log's leaves tell stays, and proofs verify.
+    Erase {
+        /// Everything that this person did or that names them.
+        #[arg(long, required_unless_present = "events", conflicts_with = "events")]
+        user: Option<String>,
+        /// An event's id. May be repeated.
+        #[arg(long = "event")]
+        events: Vec<String>,
+        /// Why; it is kept.
+        #[arg(long)]
+        reason: Option<String>,
+        #[command(flatten)]
+        target: Target,
+    },
+}
+
+/// Which events.
+#[derive(Args)]
+pub(super) struct Filter {
+    /// Of this organization (id or slug).
+    #[arg(long)]
+    org: Option<String>,
+    /// Such as licenses.revoke.
+    #[arg(long)]
+    action: Option<String>,
+    /// By this user or service token (id).
+    #[arg(long)]
+    actor: Option<String>,
+    /// About this thing (id).
+    #[arg(long)]
+    about: Option<String>,
+    /// From this instant on.
+    #[arg(long)]
+    since: Option<String>,
+    /// Up to this instant, included.
+    #[arg(long)]
+    until: Option<String>,
+}
+
+impl Filter {
+    fn args(&self) -> (&'static str, Map<String, Value>) {
+        let name = if self.org.is_some() { "audit.list" } else { "audit.list_all" };
+        let args = json!({
+            "org": self.org, "action": self.action, "actor": self.actor, "target": self.about,
+            "since": self.since, "until": self.until,
+        });
+        (name, object_of(args))
+    }
+}
+
+pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
+    match audit {
+        Audit::Verify { since, full } => run_verify(config, since, full).await,
+        Audit::Checkpoint(target) => print(config, &target, "log.checkpoint").await,
+        Audit::Key(target) => print(config, &target, "log.key").await,
+        Audit::Export { filter, target } => {
+            let client = open(config, &target).await?;
+            let done = export(&client, &filter).await;
+            client.close().await;
+            done
+        }
+        Audit::Tail { lines, follow, filter, target } => {
+            let client = open(config, &target).await?;
+            let done = tail(&client, &filter, lines, follow).await;
+            client.close().await;
+            done
+        }
+        Audit::Show { id, target } => {
+            let client = open(config, &target).await?;
+            let event = client.call("audit.read", object_of(json!({"id": id}))).await;
+            client.close().await;
+            say(&told(&event?))
+        }
+        Audit::Erase { user, events, reason, target } => {
+            let client = open(config, &target).await?;
+            let args = json!({"user": user, "events": events, "reason": reason});
+            let done = erase(&client, object_of(args)).await;
+            client.close().await;
+            done
+        }
+    }
+}
+
+async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyhow::Result<()> {
+    let app = config.open().await?;
+    let key = app.log.key(&app, &mut app.db.read()).await?;
+    let since = match since {
+        None => None,
+        Some(path) => {
+            let text = std::fs::read_to_string(&path)
+                .with_context(|| format!("{} cannot be read", path.display()))?;
+            let name = || format!("{} is not a checkpoint of this log", path.display());
+            Some(key.read(&text).with_context(name)?)
+        }
+    };
+    let bar = std::io::stderr().is_terminal();
+    let verified = verify(&app, since.as_ref(), full, |done, all| {
+        if bar {
+            eprint!("\r{done} of {all} events");
+        }
+    });
+    let verified = verified.await;
+    if bar {
+        eprintln!();
+    }
+    app.db.close().await;
+    match verified {
+        Ok(report) => {
+            let of = match report.from {
+                0 => format!("{} events", report.size),
+                from => format!("{} events, replayed from {from} on", report.size),
+            };
+            let signed = report.signed.map_or_else(
+                || "nothing is signed yet".to_owned(),
+                |size| format!("signed up to {size}"),
+            );
+            say(&format!(
+                "The log is sound: {of}, {} erased, {} waiting; {} bundles, each in the log.\n\
+                 root {}, {signed}",
+                report.erased, report.waiting, report.bundles, report.root
+            ))
+        }
+        Err(Stopped::Found(finding)) => bail!("the log is not sound: {finding}"),
+        Err(Stopped::Failed(error)) => Err(error.context("the log could not be verified")),
+    }
+}
+
+/// A text as it is published.
+async fn print(config: &Config, target: &Target, name: &str) -> anyhow::Result<()> {
+    let client = open(config, target).await?;
+    let text = client.answer(name, Map::new()).await;
+    client.close().await;
+    say(String::from_utf8(text?)?.trim_end())
+}
+
+async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
+    let mut cursor = Value::Null;
+    loop {
+        let (name, mut args) = filter.args();
+        args.insert("limit".into(), 500.into());
+        if !cursor.is_null() {
+            args.insert("cursor".into(), cursor);
+        }
+        let mut page = client.call(name, args).await?;
+        for event in page["items"].as_array().into_iter().flatten() {
+            say(&event.to_string())?;
+        }
+        cursor = page["next_cursor"].take();
+        if cursor.is_null() {
+            return Ok(());
+        }
+    }
+}
+
+async fn tail(client: &Client, filter: &Filter, lines: u16, follow: bool) -> anyhow::Result<()> {
+    let mut seen: HashSet<String> = HashSet::new();
+    let mut most = lines.min(500);
+    loop {
+        let (name, mut args) = filter.args();
+        args.insert("limit".into(), most.max(1).into());
+        let page = client.call(name, args).await?;
+        let events = page["items"].as_array().cloned().unwrap_or_default();
+        let mut ids = HashSet::new();
+        for event in events.iter().rev().filter(|_| most > 0) {
+            let id = event["id"].as_str().unwrap_or_default().to_owned();
+            if !seen.contains(&id) {
+                say(&line(event))?;
+            }
+            ids.insert(id);
+        }
+        std::io::stdout().flush()?;
+        if !follow {
+            return Ok(());
+        }
+        // What was on the last page is enough to know where to go on.
+        seen = ids;
+        most = 500;
+        tokio::time::sleep(Duration::from_secs(1)).await;
+    }
+}
+
+fn line(event: &Value) -> String {
+    let text = |name: &str| event[name].as_str().unwrap_or("-").to_owned();
+    let seq = event["seq"].as_i64().map_or_else(|| "-".to_owned(), |seq| seq.to_string());
+    let who = match event["erased_at"].is_null() {
+        true => format!("{} {}", text("actor_kind"), text("actor_name")),
+        false => "(erased)".to_owned(),
+    };
+    format!(
+        "{} {seq:>8} {:<32} {} {} by {who}",
+        text("at"),
+        text("action"),
+        text("target_type"),
+        text("target_id")
+    )
+}
+
+/// The event, and line by line what it changed.
+fn told(event: &Value) -> String {
+    let mut text = line(event);
+    for name in [
+        "id",
+        "occurred_at",
+        "organization_id",
+        "actor_id",
+        "actor",
+        "reason",
+        "request_id",
+        "ip",
+        "erased_at",
+    ] {
+        if let Some(value) = event[name].as_str() {
+            text.push_str(&format!("\n{name:<16} {value}"));
+        }
+    }
+    let (mut before, mut after) = (BTreeMap::new(), BTreeMap::new());
+    flatten("", &event["before"], &mut before);
+    flatten("", &event["after"], &mut after);
+    let names: std::collections::BTreeSet<_> = before.keys().chain(after.keys()).collect();
+    for name in names {
+        let (old, new) = (before.get(name), after.get(name));
+        if old == new {
+            continue;
+        }
+        for (sign, value) in [('-', old), ('+', new)] {
+            if let Some(value) = value {
+                text.push_str(&format!("\n{sign} {name}: {value}"));
+            }
+        }
+    }
+    text
+}
+
+/// The leaves of a value by their paths.
+fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                flatten(&path, member, into);
+            }
+        }
+        Value::Null if path.is_empty() => {}
+        value => {
+            into.insert(path.to_owned(), value.to_string());
+        }
+    }
+}
+
+async fn erase(client: &Client, args: Map<String, Value>) -> anyhow::Result<()> {
+    let mut count = 0;
+    loop {
+        let done = client.call("audit.erase", args.clone()).await?;
+        count += done["events"].as_u64().unwrap_or(0);
+        if done["is_complete"] == true {
+            return say(&format!("{count} events are erased; their leaves stay in the log."));
+        }
+    }
+}
