@@ -4,6 +4,7 @@ use cp_server::Settings;
 use cp_server::kernel::endpoint::BODY_LIMIT;
 use serde_json::json;
 
+use crate::sweep::examples::example;
 use crate::world::{AUDIENCE, Answer, Client, ROOT, World, on_both};
 
 on_both! {
@@ -118,6 +119,7 @@ on_both! {
             // Whom the preflight lets read, the document lets read, and nobody else.
             let preflight = told.header("access-control-allow-origin").to_owned();
             let open = line.method == Method::GET && line.raw && {
+                let path = path.clone() + &example(&world, &line).query;
                 let read = world.anyone().call(Method::GET, &path, None).await;
                 read.header("access-control-allow-origin") == "*"
             };
