@@ -18,15 +18,19 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 
-use self::archive::{Archive, Manifest, Writer};
+use self::archive::{Archive, LogHead, Manifest, Writer};
+use crate::audit;
 use crate::kernel::clock::{Clock, Random};
-use crate::kernel::db::Db;
-use crate::kernel::secret::Kek;
+use crate::kernel::db::{Conn, Db};
+use crate::kernel::secret::{Kek, hex};
 use crate::kernel::{kek, tables};
 
 /// How the names of backups in a folder begin and end; nothing else there is ever deleted.
 const BEGIN: &str = "control-plane-";
 const END: &str = ".cpbackup";
+
+/// The migration that brought the log.
+const LOG: i64 = 13;
 
 /// Which installation is backed up or restored, and by what.
 pub struct Place {
@@ -89,7 +93,7 @@ async fn write(place: &Place, draft: &Path, now: DateTime<Utc>) -> anyhow::Resul
         "the key-encryption key is not the one of this database; a backup is sealed under it"
     );
     manifest.kek_check = STANDARD.encode(check);
-    manifest.log = log_head(&mut conn).await?;
+    manifest.log = log_head(&mut conn, &manifest.schema).await?;
     let mut writer = Writer::new(file, manifest)?;
     for table in tables::all(&mut conn).await? {
         writer.begin(&table)?;
@@ -103,9 +107,13 @@ async fn write(place: &Place, draft: &Path, now: DateTime<Utc>) -> anyhow::Resul
     Ok(manifest)
 }
 
-/// Until there is a log.
-async fn log_head(_: &mut crate::kernel::db::Conn) -> anyhow::Result<Option<archive::LogHead>> {
-    Ok(None)
+/// The log's head; none for a schema that is older than the log.
+async fn log_head(conn: &mut Conn, schema: &[i64]) -> anyhow::Result<Option<LogHead>> {
+    if !schema.contains(&LOG) {
+        return Ok(None);
+    }
+    let head = audit::head(conn).await?;
+    Ok(Some(LogHead { size: head.size, root: hex(&head.root), checkpoint: head.checkpoint }))
 }
 
 fn folder_name(folder: &Path, now: DateTime<Utc>) -> anyhow::Result<PathBuf> {

@@ -92,6 +92,9 @@ on_both! {
         let bundle = worked(&world).await;
         let made = make(&world, &folder).await;
         let before = rows(&world.app.db).await;
+        let size: i64 = world.value("SELECT size FROM log_tree").await;
+        assert_eq!(made.manifest.log.as_ref().map(|log| log.size as i64), Some(size));
+        assert!(size > 0 || matches!(world.app.db, Db::Postgres(_)));
         let count: usize = before.values().map(Vec::len).sum();
         assert_eq!(made.manifest.rows(), count as u64);
         let jwks = world.anyone().get("/.well-known/jwks.json").await.text();

@@ -12,9 +12,10 @@ use sqlx::{ConnectOptions, Connection};
 
 use super::archive::{Archive, Manifest, TableHead};
 use super::{beside, sync_folder};
+use crate::audit;
 use crate::kernel::clock::Clock;
 use crate::kernel::db::{Conn, Db};
-use crate::kernel::secret::Kek;
+use crate::kernel::secret::{Kek, hex};
 use crate::kernel::tables::{self, Cell, Filling, Table};
 use crate::kernel::{files, kek};
 
@@ -208,6 +209,13 @@ async fn finish(archive: &Archive, kek: &Kek, db: &Db) -> anyhow::Result<()> {
             "{}: {rows} rows are there, and {} were backed up",
             head.name,
             head.rows
+        );
+    }
+    if let Some(head) = &archive.manifest.log {
+        let found = audit::head(&mut conn).await?;
+        ensure!(
+            (found.size, hex(&found.root)) == (head.size, head.root.clone()),
+            "the log that was restored is not the one that was backed up"
         );
     }
     end(conn).await;

@@ -11,6 +11,7 @@ mod crash;
 mod disk;
 mod export;
 mod imports;
+mod inclusion;
 mod life;
 mod runbooks;
 mod secrets;
