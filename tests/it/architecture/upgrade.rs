@@ -1,6 +1,7 @@
 //! What an installation has survives the migrations that make its tables anew.
 
 use chrono::{DateTime, Utc};
+use cp_server::audit;
 use cp_server::kernel::db::Db;
 use serde_json::json;
 use sqlx::migrate::Migrator;
@@ -52,6 +53,11 @@ async fn an_older_installation_is_brought_along(db: Db) {
         "INSERT INTO plan_versions
              (plan_id, version, name, is_public, default_features, limits, created_at)
          SELECT $1, 1, 'Gold', TRUE, $3, $3, $2",
+        r#"INSERT INTO audit_events
+             (id, at, actor_kind, actor_id, actor_name, action, target_type, target_id, before, after)
+           VALUES ($1, $2, 'system', $1, 'cli', 'bundles.issue', 'bundle',
+                   '00000000-0000-0000-0000-000000000007', $3,
+                   '{"jti": "00000000-0000-0000-0000-000000000007", "key_id": "k", "bundle_hash": "h"}')"#,
         "INSERT INTO subscriptions
              (id, organization_id, plan_id, plan_version, status, seat_cap, feature_overrides,
               starts_at, created_at, updated_at)
@@ -78,6 +84,12 @@ async fn an_older_installation_is_brought_along(db: Db) {
     let sql = "SELECT quantity FROM quotas WHERE organization_id = $1 AND metric = 'storage_bytes'";
     let least: Option<i64> = app.db.read().q(sql).bind(id).value().await.unwrap();
     assert_eq!(least, Some(5 << 30), "a metric that its plan does not tell");
+    // What was recorded before there was a log is in it now, with the bundle that it tells of.
+    let report = audit::verify::verify(&app, None, false, |_, _| {}).await.unwrap();
+    assert_eq!((report.size, report.waiting), (1, 0));
+    let sql = "SELECT COUNT(*) FROM audit_events
+               WHERE seq = 0 AND jti = id AND kid = 'k' AND token_sha256 = 'h'";
+    assert_eq!(app.db.read().q(sql).value().await.unwrap(), Some(1_i64));
     // Its keys hold: what refers to the rows made anew is still refused.
     let mut tx = app.db.begin().await.unwrap();
     let foreign = "UPDATE memberships SET workspace_id = $2 WHERE id = $1";
