@@ -3,6 +3,7 @@
 mod surface;
 
 use std::net::SocketAddr;
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -41,7 +42,7 @@ pub struct Config {
         value_parser = database_url,
         global = true
     )]
-    pub database_url: String,
+    pub database_url: DatabaseUrl,
 
     /// The URL under which the world reaches this server; also the issuer (`iss`) of its tokens.
     #[arg(
@@ -153,6 +154,23 @@ pub struct Config {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// Where the database is; it may hold a password, so it does not show.
+#[derive(Clone)]
+pub struct DatabaseUrl(String);
+
+impl Deref for DatabaseUrl {
+    type Target = str;
+    fn deref(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::fmt::Debug for DatabaseUrl {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("[database url]")
+    }
 }
 
 /// A secret setting; clap needs it to be shareable.
@@ -331,7 +349,7 @@ fn bootstrap(text: &str) -> anyhow::Result<Hidden> {
     Ok(Arc::new(Secret::new(text.to_owned())))
 }
 
-fn database_url(text: &str) -> anyhow::Result<String> {
+fn database_url(text: &str) -> anyhow::Result<DatabaseUrl> {
     let known = ["sqlite:", "postgres://", "postgresql://"];
     if !known.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
         bail!("it takes sqlite:data/control-plane.db or postgres://USER:PASSWORD@HOST/DATABASE");
@@ -339,7 +357,7 @@ fn database_url(text: &str) -> anyhow::Result<String> {
     if text.starts_with("sqlite:") && (text.contains(":memory:") || text.contains('?')) {
         bail!("it takes a file without options, such as sqlite:data/control-plane.db");
     }
-    Ok(text.to_owned())
+    Ok(DatabaseUrl(text.to_owned()))
 }
 
 fn base_url(text: &str) -> anyhow::Result<String> {

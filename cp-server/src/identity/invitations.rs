@@ -23,7 +23,7 @@ use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Open, Org};
 use crate::kernel::policy::Location;
 use crate::kernel::record::{Codes, Record};
-use crate::kernel::secret::{ShownOnce, hex, sha256};
+use crate::kernel::secret::{Secret, ShownOnce, hex, sha256};
 use crate::kernel::text::{Email, Prose};
 use crate::tenancy::workspaces;
 
@@ -117,7 +117,7 @@ pub struct Resending {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
-    token: String,
+    token: Secret<String>,
     /// Who accepts; found or made by the invited address when absent.
     user_id: Option<UserId>,
 }
@@ -238,7 +238,7 @@ async fn accept(
     _: Open,
     acceptance: Acceptance,
 ) -> Result<Created<Membership>> {
-    let hash = sha256(acceptance.token.as_bytes()).to_vec();
+    let hash = sha256(acceptance.token.expose().as_bytes()).to_vec();
     let found: Option<Row> = cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("invitation"))?;
     let organization = found.organization_id;

@@ -32,6 +32,18 @@ fn s09_files_that_others_can_read_refuse_the_start() {
     let said = refusal(command(folder.path()).env("CP_SIGNING_PRIVATE_KEY_PATH", &pem));
     assert!(said.contains("chmod 600"), "{said}");
     Server::start(folder.path());
+
+    // What systemd hands over is as private as systemd makes it.
+    let other = self::folder();
+    let kek = other.path().join("credential");
+    std::fs::write(&kek, KEK).unwrap();
+    let mut command = command(other.path());
+    command.arg("serve").env("CP_KEY_ENCRYPTION_KEY_FILE", &kek);
+    command.env("CREDENTIALS_DIRECTORY", other.path());
+    std::fs::set_permissions(&kek, Permissions::from_mode(0o440)).unwrap();
+    Server::run(&mut command);
+    std::fs::set_permissions(&kek, Permissions::from_mode(0o444)).unwrap();
+    assert!(!command.output().unwrap().status.success());
 }
 
 #[test]
@@ -162,22 +174,130 @@ fn i10_s10_no_secret_is_written_anywhere() {
     let folder = folder();
     let mut command = command(folder.path());
     command.arg("serve").env("CP_KEY_ENCRYPTION_KEY", KEK).env("CP_LOG", "trace");
+    // A canary in a slot that is not used, too: the file that it is for is not encrypted.
+    command.env("CP_SIGNING_KEY_PASSPHRASE", "canary-of-the-passphrase");
     let mut server = Server::run(&mut command);
+    let text = |value: &Value, member: &str| value[member].as_str().unwrap().to_owned();
+    let org = text(&server.post("/organizations", json!({"name": "Other"})), "id");
     let bundles = server.license();
-    let token = server.post(&bundles, json!({}))["token"].as_str().unwrap().to_owned();
+    let mut secrets = vec![TOKEN.to_owned(), KEK.to_owned()];
+    secrets.push(text(&server.post(&bundles, json!({})), "token"));
     let made = server.post("/service-tokens", json!({"name": "x", "permissions": ["*"]}));
-    let service_token = made["token"].as_str().unwrap().to_owned();
+    secrets.push(text(&made, "token"));
+    let rotate = format!("/api/v1/service-tokens/{}/rotate", made["id"].as_str().unwrap());
+    // Twice, with one key: the second is replayed from what was kept.
+    for _ in 0..2 {
+        let (_, rotated) = server.call("POST", &rotate, Some(json!({})), "canary-of-idempotency");
+        secrets.push(text(&rotated, "token"));
+    }
+    let invited = json!({"email": "a@example.com", "role": "viewer"});
+    let invited = server.post(&format!("/organizations/{org}/invitations"), invited);
+    secrets.push(text(&invited, "token"));
+    let canary = |name: &str| format!("canary-of-{name}");
+    let provider = format!("/api/v1/organizations/{org}/identity-providers/saml");
+    let sent = json!({
+        "type": "saml", "issuer": "https://login.example", "client_secret": canary("a-client"),
+    });
+    assert_eq!(server.call("PUT", &provider, Some(sent), "p").0, 201);
+    // In wrong places, and of wrong kinds: refused, and not told in any log.
+    let wrong = [
+        ("/api/v1/invitations/accept", json!({"token": canary("an-invitation")})),
+        ("/api/v1/invitations/accept", json!({"token": [canary("a-list")]})),
+        ("/api/v1/invitations/accept", json!({canary("a-name"): 1})),
+        ("/api/v1/signing/keys", json!({"pem": canary("a-pem"), "passphrase": canary("a-pass")})),
+        ("/api/v1/signing/keys", json!({"pem": {"x": canary("an-object")}})),
+    ];
+    for (path, body) in wrong {
+        let (status, _) = server.call("POST", path, Some(body), "w");
+        assert!((400..500).contains(&status), "{path}: {status}");
+    }
+    secrets.extend(
+        [
+            "a-client",
+            "an-invitation",
+            "a-list",
+            "a-name",
+            "a-pem",
+            "a-pass",
+            "an-object",
+            "the-passphrase",
+            "idempotency",
+            "a-query",
+            "a-stranger",
+        ]
+        .map(canary),
+    );
+    server.call(
+        "GET",
+        &format!("/api/v1/nothing?token={TOKEN}&x={}", canary("a-query")),
+        None,
+        "x",
+    );
+    over_http2(&server, &canary("a-stranger"));
     let (_, metrics) = server.call("GET", "/metrics", None, "x");
     let (_, audit) = server.call("GET", "/api/v1/audit?limit=500", None, "x");
-    server.call("GET", &format!("/api/v1/nothing?token={TOKEN}"), None, "x");
     server.signal(Signal::TERM);
     assert!(server.wait().success());
 
     let said = server.said.lock().unwrap().clone();
     assert!(said.lines().count() > 50, "it logs at trace");
     let everything = format!("{said}{metrics}{audit}");
-    for secret in [TOKEN, KEK, &token, &service_token, "PRIVATE KEY", "\"d\":", "\"qi\":"] {
-        let found = everything.lines().find(|line| line.contains(secret));
+    secrets.extend(["PRIVATE KEY", "\"d\":", "\"qi\":"].map(str::to_owned));
+    for secret in secrets {
+        let found = everything.lines().find(|line| line.contains(&secret));
         assert!(found.is_none(), "a secret is told: {found:?}");
     }
+}
+
+/// Two requests over HTTP/2, whose frames have their own trace: one with a credential that is good
+/// and one with this.
+fn over_http2(server: &Server, stranger: &str) {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let stream = tokio::net::TcpStream::connect(server.address).await.unwrap();
+        let (client, connection) = h2::client::handshake(stream).await.unwrap();
+        tokio::spawn(connection);
+        let mut client = client.ready().await.unwrap();
+        for (token, status) in [(TOKEN, 200), (stranger, 401)] {
+            let request = axum::http::Request::get("http://localhost/api/v1/me")
+                .header("authorization", format!("Bearer {token}"))
+                .body(())
+                .unwrap();
+            let (answer, _) = client.send_request(request, true).unwrap();
+            assert_eq!(answer.await.unwrap().status(), status);
+        }
+    });
+}
+
+#[test]
+fn s10_a_refused_start_tells_no_password() {
+    let folder = folder();
+    for url in
+        ["postgres://cp:canary-password@127.0.0.1:1/cp", "mysql://cp:canary-password@127.0.0.1/cp"]
+    {
+        let mut command = command(folder.path());
+        let said = refusal(command.env("CP_DATABASE_URL", url).env("CP_LOG", "trace"));
+        assert!(said.contains("CP_DATABASE_URL"), "{said}");
+        assert!(!said.contains("canary-password"), "{said}");
+    }
+}
+
+#[test]
+fn s10_settings_do_not_show_their_secrets() {
+    use clap::Parser;
+
+    #[derive(Debug, Parser)]
+    struct Settings {
+        #[command(flatten)]
+        config: cp_server::config::Config,
+    }
+    let settings = Settings::parse_from([
+        "cp-server",
+        "--database-url=postgres://cp:canary-1@db/cp",
+        "--bootstrap-token=canary-2-of-the-token",
+        "--key-encryption-key=canary-3",
+        "--signing-key-passphrase=canary-4",
+    ]);
+    let shown = format!("{settings:?}");
+    assert!(shown.contains("data-plane") && !shown.contains("canary"), "{shown}");
 }

@@ -9,3 +9,5 @@ mod keys;
 mod rates;
 mod replicas;
 mod storage;
+mod streams;
+mod tls;

@@ -1,0 +1,266 @@
+//! What the server is worth to its callers while others misbehave: whoami a second beside slow
+//! readers, slow writers, many connections and a flood of made-up tokens, against whoami alone in the
+//! same run; and the memory of the process, which must not grow.
+//!
+//! All of it runs on loopback, client and server on the same cores: what the misbehaving cost *as
+//! clients* is in the ratio, too.
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
+
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpSocket;
+use tokio::task::JoinSet;
+use tokio::time::interval;
+
+const TOKEN: &str = "bootstrap-token-of-the-load";
+const CALLERS: usize = 8;
+const ROUND: Duration = Duration::from_secs(4);
+
+fn main() {
+    // `cargo test --benches` only wants to know that it builds and starts.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::start(folder.path());
+    server.fill();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    println!(
+        "{:<52} {:>9} {:>9} {:>6} {:>9}",
+        "whoami/s beside", "quiet", "beside", "ratio", "RSS MiB"
+    );
+    // Buffers, caches and pools have their size after a first round.
+    server.whoami();
+    println!("{:<52} {:>9} {:>9} {:>6} {:>9.1}", "nothing", "", "", "", server.memory());
+    let address = server.address;
+    for (what, attack) in [
+        ("500 connections that ask once a second", Attack::Many),
+        ("300 heads that come a byte at a time", Attack::SlowHeads),
+        ("200 clients that read nothing", Attack::SlowReaders),
+        ("1,000 made-up tokens a second, of one address", Attack::Guesses),
+        ("1,000 requests a second without a token", Attack::Strangers),
+    ] {
+        let (mut quiet, mut beside) = (Vec::new(), Vec::new());
+        for _ in 0..3 {
+            quiet.push(server.whoami());
+            let attackers = runtime.block_on(attack.begin(address));
+            beside.push(server.whoami());
+            drop(attackers);
+        }
+        let (quiet, beside) = (median(quiet), median(beside));
+        let ratio = beside / quiet;
+        println!("{what:<52} {quiet:>9.0} {beside:>9.0} {ratio:>6.2} {:>9.1}", server.memory());
+    }
+    let (status, _) = server.call("GET", "/readyz", None);
+    assert_eq!(status, 200);
+}
+
+fn median(mut runs: Vec<f64>) -> f64 {
+    runs.sort_by(f64::total_cmp);
+    runs[runs.len() / 2]
+}
+
+#[derive(Clone, Copy)]
+enum Attack {
+    Many,
+    SlowHeads,
+    SlowReaders,
+    Guesses,
+    Strangers,
+}
+
+impl Attack {
+    /// Goes on until it is dropped.
+    async fn begin(self, address: SocketAddr) -> JoinSet<()> {
+        let mut attackers = JoinSet::new();
+        let connections = match self {
+            Self::Many => 500,
+            Self::SlowHeads => 300,
+            Self::SlowReaders => 200,
+            Self::Guesses | Self::Strangers => 20,
+        };
+        for n in 0..connections {
+            attackers.spawn(async move {
+                // Who is let go comes back.
+                loop {
+                    let _ = self.connection(address, n).await;
+                    tokio::time::sleep(Duration::from_millis(20)).await;
+                }
+            });
+        }
+        attackers
+    }
+
+    async fn connection(self, address: SocketAddr, n: u64) -> std::io::Result<()> {
+        let socket = TcpSocket::new_v4()?;
+        if let Self::SlowReaders = self {
+            socket.set_recv_buffer_size(4096)?;
+        }
+        // Not the address of the callers.
+        socket.bind("127.0.0.9:0".parse().unwrap())?;
+        let mut stream = socket.connect(address).await?;
+        let mut buffer = [0; 4096];
+        match self {
+            Self::Many => {
+                let mut ticks = interval(Duration::from_secs(1));
+                loop {
+                    ticks.tick().await;
+                    stream.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await?;
+                    if stream.read(&mut buffer).await? == 0 {
+                        return Ok(());
+                    }
+                }
+            }
+            Self::SlowHeads => {
+                let mut ticks = interval(Duration::from_millis(500));
+                for byte in
+                    b"GET / HTTP/1.1\r\nhost: x\r\nx: ".iter().chain(std::iter::repeat(&b'a'))
+                {
+                    ticks.tick().await;
+                    stream.write_all(&[*byte]).await?;
+                }
+                Ok(())
+            }
+            Self::SlowReaders => loop {
+                stream.write_all(&b"GET /docs HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50)).await?;
+            },
+            Self::Guesses | Self::Strangers => {
+                let mut ticks = interval(Duration::from_millis(20));
+                for guess in 0_u64.. {
+                    ticks.tick().await;
+                    let token = match self {
+                        Self::Guesses => {
+                            format!("authorization: Bearer guess-{n:04}-{guess:012}\r\n")
+                        }
+                        _ => String::new(),
+                    };
+                    let ask = format!("GET /api/v1/me HTTP/1.1\r\nhost: x\r\n{token}\r\n");
+                    stream.write_all(ask.as_bytes()).await?;
+                    if stream.read(&mut buffer).await? == 0 {
+                        return Ok(());
+                    }
+                }
+                Ok(())
+            }
+        }
+    }
+}
+
+struct Server {
+    child: Child,
+    address: SocketAddr,
+}
+
+impl Server {
+    fn start(folder: &std::path::Path) -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_cp-server"))
+            .arg("serve")
+            .current_dir(folder)
+            .env_clear()
+            .env("CP_LISTEN", "127.0.0.1:0")
+            .env("CP_BOOTSTRAP_TOKEN", TOKEN)
+            // The callers go as fast as they can, which is faster than one credential may.
+            .env("CP_RATE_CREDENTIAL", "off")
+            .env("CP_LOG", "warn,cp_server::cli=info")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
+        let address = lines.find_map(|line| {
+            let (_, rest) = line.split_once("address=")?;
+            rest.split(' ').next()?.parse().ok()
+        });
+        std::thread::spawn(move || lines.for_each(drop));
+        Self { child, address: address.unwrap() }
+    }
+
+    fn fill(&mut self) {
+        let (_, user) = self.call("POST", "/api/v1/users", Some(json!({"email": "a@b.example"})));
+        let id = user["id"].as_str().unwrap();
+        let account = json!({"provider": "auth0", "subject": "anna"});
+        let made = self.call("POST", &format!("/api/v1/users/{id}/auth-accounts"), Some(account));
+        assert_eq!(made.0, 201, "{}", made.1);
+        let org = json!({"name": "Acme", "owner_user_id": id});
+        assert_eq!(self.call("POST", "/api/v1/organizations", Some(org)).0, 201);
+    }
+
+    fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
+        let body = body.map_or_else(String::new, |body| body.to_string());
+        let mut stream = BufReader::new(TcpStream::connect(self.address).unwrap());
+        stream.get_mut().write_all(request(method, path, &body).as_bytes()).unwrap();
+        let mut text = Vec::new();
+        let status = read_answer(&mut stream, &mut text);
+        (status, serde_json::from_slice(&text).unwrap_or_default())
+    }
+
+    /// whoami a second, of so many callers on a connection each.
+    fn whoami(&self) -> f64 {
+        let ask = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", "");
+        let (answered, started) = (AtomicU64::new(0), Instant::now());
+        std::thread::scope(|scope| {
+            for _ in 0..CALLERS {
+                scope.spawn(|| {
+                    let mut stream = BufReader::new(TcpStream::connect(self.address).unwrap());
+                    stream.get_ref().set_nodelay(true).unwrap();
+                    let mut body = Vec::new();
+                    while started.elapsed() < ROUND {
+                        stream.get_mut().write_all(ask.as_bytes()).unwrap();
+                        assert_eq!(read_answer(&mut stream, &mut body), 200);
+                        answered.fetch_add(1, Ordering::Relaxed);
+                    }
+                });
+            }
+        });
+        answered.into_inner() as f64 / started.elapsed().as_secs_f64()
+    }
+
+    /// What the process has in memory.
+    fn memory(&self) -> f64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn request(method: &str, path: &str, body: &str) -> String {
+    format!(
+        "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {TOKEN}\r\n\
+         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
+        body.len()
+    )
+}
+
+fn read_answer(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> u16 {
+    let (mut line, mut length, mut status) = (String::new(), 0, 0);
+    loop {
+        line.clear();
+        stream.read_line(&mut line).unwrap();
+        if status == 0 {
+            status = line.split(' ').nth(1).unwrap().parse().unwrap();
+        }
+        if let Some(value) = line.strip_prefix("content-length: ") {
+            length = value.trim().parse().unwrap();
+        }
+        if line == "\r\n" {
+            break;
+        }
+    }
+    body.resize(length, 0);
+    stream.read_exact(body).unwrap();
+    status
+}

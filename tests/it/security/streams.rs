@@ -1,0 +1,104 @@
+//! HTTP/2: what a client may do with the streams of one connection.
+
+use std::time::Duration;
+
+use cp_server::server::limits::Surface;
+use h2::client::SendRequest;
+use http::Request;
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+
+use super::connections::{Serving, serving};
+use crate::world::World;
+
+/// A connection, and what tells that it ended.
+async fn connect(
+    server: &Serving,
+    window: u32,
+) -> (SendRequest<axum::body::Bytes>, oneshot::Receiver<()>) {
+    let stream = TcpStream::connect(server.address).await.unwrap();
+    let (client, connection) =
+        h2::client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();
+    let (tell, told) = oneshot::channel();
+    tokio::spawn(async move {
+        let _ = connection.await;
+        let _ = tell.send(());
+    });
+    (client.ready().await.unwrap(), told)
+}
+
+fn get(path: &str) -> Request<()> {
+    Request::get(format!("http://localhost{path}")).body(()).unwrap()
+}
+
+async fn ends(told: oneshot::Receiver<()>) -> bool {
+    tokio::time::timeout(Duration::from_secs(10), told).await.is_ok()
+}
+
+fn quick() -> Surface {
+    let time = Duration::from_millis(300);
+    Surface { header_time: time, write_time: time, ..Surface::default() }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s11_headers_that_are_too_large_are_a_problem_document() {
+    let world = World::on_sqlite().await;
+    let server = serving(&world, Surface::default(), None).await;
+    let (mut client, _) = connect(&server, 65_535).await;
+    let mut request = get("/healthz");
+    request.headers_mut().insert("x-fat", "a".repeat(40_000).parse().unwrap());
+    let (answer, _) = client.send_request(request, true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 431);
+    assert_eq!(answer.headers()["content-type"], "application/problem+json");
+    // Beyond what the parser takes there is a status still.
+    let mut request = get("/healthz");
+    request.headers_mut().insert("x-fat", "a".repeat(100_000).parse().unwrap());
+    let (answer, _) = client.send_request(request, true).unwrap();
+    assert!(answer.await.is_ok_and(|answer| answer.status() == 431));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s11_streams_that_are_opened_and_reset_end_the_connection() {
+    let world = World::on_sqlite().await;
+    let server = serving(&world, Surface::default(), None).await;
+    let (mut client, ended) = connect(&server, 65_535).await;
+    for _ in 0..20_000 {
+        let Ok(ready) = client.clone().ready().await else { break };
+        client = ready;
+        let Ok((_, mut stream)) = client.send_request(get("/healthz"), false) else { break };
+        stream.send_reset(h2::Reason::CANCEL);
+    }
+    assert!(ends(ended).await, "it is still being served");
+    drop(client);
+    // Others are served.
+    let (mut client, _) = connect(&server, 65_535).await;
+    let (answer, _) = client.send_request(get("/healthz"), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s11_a_window_that_is_never_opened_ends_the_connection() {
+    let world = World::on_sqlite().await;
+    let server = serving(&world, quick(), None).await;
+    let (mut client, ended) = connect(&server, 0).await;
+    let (answer, _) = client.send_request(get("/docs"), true).unwrap();
+    let answer = answer.await.unwrap();
+    assert_eq!(answer.status(), 200);
+    assert!(ends(ended).await, "its answer is kept for it still");
+    drop((client, answer));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s11_a_connection_without_requests_ends() {
+    let world = World::on_sqlite().await;
+    let server = serving(&world, quick(), None).await;
+    let (client, ended) = connect(&server, 65_535).await;
+    assert!(ends(ended).await, "it never asked for anything");
+    drop(client);
+    let (mut client, ended) = connect(&server, 65_535).await;
+    let (answer, _) = client.send_request(get("/healthz"), true).unwrap();
+    assert_eq!(answer.await.unwrap().status(), 200);
+    assert!(ends(ended).await, "it asks for nothing more");
+    drop(client);
+}
