@@ -1,5 +1,6 @@
 //! The settings: each is a flag and a variable, and its doc comment is the reference.
 
+pub mod identity;
 mod surface;
 
 use std::net::SocketAddr;
@@ -138,6 +139,9 @@ pub struct Config {
     #[arg(long, env = "CP_AUDIT_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500), global = true)]
     pub audit_retention_days: Option<u32>,
 
+    #[command(flatten)]
+    pub identity: identity::IdentityConfig,
+
     /// What is logged: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
     #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]
     pub log: String,
@@ -199,7 +203,7 @@ impl Config {
         }
     }
 
-    fn settings(&self) -> Settings {
+    fn settings(&self) -> anyhow::Result<Settings> {
         let settings = Settings {
             bundle_ttl: self.bundle_ttl,
             keys: KeySettings {
@@ -217,9 +221,10 @@ impl Config {
                 grace: self.token_grace,
             },
             audit_retention: self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
+            identity: self.identity.settings()?,
             ..Settings::new(self.base_url.clone(), self.audience.clone())
         };
-        self.network.over(settings)
+        Ok(self.network.over(settings))
     }
 
     /// Changes the key-encryption key: seals everything in the database under the new one.
@@ -312,6 +317,7 @@ impl Config {
 
     async fn connect(&self) -> anyhow::Result<App> {
         // What is given is looked at before anything is made.
+        let settings = self.settings()?;
         let given = self.given_kek()?;
         let db = Db::open(&self.database_url).await.context(
             "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
@@ -327,7 +333,7 @@ impl Config {
                 Kek::from_file(&self.kek_file(), is_first_start, &random)?
             }
         };
-        Ok(App::new(db, Clock::system(), random, kek, self.settings()))
+        Ok(App::new(db, Clock::system(), random, kek, settings))
     }
 }
 

@@ -7,6 +7,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::App;
 use crate::audit::{erase, integrator};
+use crate::identity::sessions;
 use crate::kernel::idempotency;
 use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;
@@ -40,6 +41,7 @@ pub fn start(app: &App) -> Jobs {
     let purge = every(PURGE_EVERY, app.clone(), async |app| {
         idempotency::purge(app).await?;
         erase::expire(app).await?;
+        sessions::forget(app).await?;
         status_lists::retire(app).await
     });
     let log = every(LOG_EVERY, app.clone(), integrator::sign);

@@ -128,6 +128,7 @@ impl App {
             credentials: vec![
                 Box::new(identity::credentials::ServiceTokens::default()),
                 Box::new(identity::oidc::BearerTokens::default()),
+                Box::new(identity::sessions::Sessions::default()),
             ],
             settings,
             admission: Box::new(tenancy::request_rates::RequestRates::default()),
@@ -208,6 +209,7 @@ pub fn routes() -> Routes {
     identity::invitations::routes(&mut r);
     identity::providers::routes(&mut r);
     identity::service_tokens::routes(&mut r);
+    identity::sessions::routes(&mut r);
     licensing::plans::routes(&mut r);
     licensing::subscriptions::routes(&mut r);
     licensing::subscriptions::billing::routes(&mut r);

@@ -10,7 +10,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::identity::{
-    invitations, memberships, project_grants, providers, roles, service_tokens, users,
+    invitations, memberships, project_grants, providers, roles, service_tokens, sessions, users,
 };
 use crate::kernel::answer::{Created, NoContent};
 use crate::kernel::caller::Scope;
@@ -170,6 +170,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     invitations::purge(cx).await?;
     project_grants::purge(cx).await?;
     artifacts::purge(cx).await?;
+    sessions::purge(cx).await?;
     providers::purge(cx).await?;
     secret_refs::purge(cx).await?;
     memberships::purge(cx).await?;

@@ -12,5 +12,6 @@ pub mod project_grants;
 pub mod providers;
 pub mod roles;
 pub mod service_tokens;
+pub mod sessions;
 pub mod users;
 pub mod whoami;

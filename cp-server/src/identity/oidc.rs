@@ -20,6 +20,7 @@ use self::fetch::FetchSettings;
 use self::issuers::{Provider, refused};
 use self::tokens::Token;
 use super::people::{self, Login};
+use super::sessions::SessionSettings;
 use crate::App;
 use crate::kernel::caller::{Authenticate, Caller, CallerFuture};
 use crate::kernel::error::Result;
@@ -32,6 +33,7 @@ pub struct IdentitySettings {
     /// The identity providers of the platform.
     pub providers: Vec<Provider>,
     pub fetch: FetchSettings,
+    pub session: SessionSettings,
 }
 
 /// The bearer tokens of people, as the kernel knows them.

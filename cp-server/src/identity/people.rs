@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::grants;
@@ -17,7 +18,7 @@ use crate::kernel::policy::{Domain, Grant};
 use crate::kernel::secret::sha256;
 
 /// What an identity provider vouches for about the person who logged in.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Login {
     /// The provider's key, as it stands in `auth_accounts.provider`.
     pub provider: String,

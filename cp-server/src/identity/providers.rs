@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::oidc::presets::{ClaimMap, texts};
 use crate::App;
 use crate::kernel::answer::{NoContent, Put, Resource};
 use crate::kernel::clock::after;
@@ -143,6 +144,7 @@ async fn put(
     new: NewProvider,
 ) -> Result<Put<IdentityProvider>> {
     let key: ProviderKey = key.parse().map_err(|e| Error::invalid("key", format!("key: {e}")))?;
+    check_maps(&new)?;
     cx.trail.target = Some((NOUN, key.to_string()));
     let before = find(cx, key.as_str()).await?;
     let id = match &before {
@@ -210,6 +212,20 @@ async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
     Ok(found.opt().await?)
 }
 
+/// What is read at every login is of the shape that is read then. Claim maps may say more.
+fn check_maps(new: &NewProvider) -> Result<()> {
+    let refused = |map: &str, name: &str| {
+        let field = format!("{map}.{name}");
+        let detail = format!("{field}: it takes a text or a list of texts");
+        Error::invalid(field, detail)
+    };
+    ClaimMap::new(new.r#type, &new.claim_map).map_err(|name| refused("claim_map", &name))?;
+    match new.role_map.iter().find(|(_, value)| texts(value).is_none()) {
+        Some((name, _)) => Err(refused("role_map", name)),
+        None => Ok(()),
+    }
+}
+
 /// Each domain once, in the order in which they were given.
 fn domains(given: Vec<Domain>) -> Texts {
     let mut domains: Vec<String> = Vec::new();
@@ -243,6 +259,22 @@ async fn seal(
 /// What the seal is bound to, so that one row's secret cannot pass for another's.
 fn purpose(organization: OrganizationId, id: ProviderId) -> String {
     format!("identity provider {organization} {id} client_secret v1")
+}
+
+/// The client secret of a provider, to show it to the provider.
+pub async fn client_secret(
+    app: &App,
+    organization: OrganizationId,
+    id: ProviderId,
+) -> Result<Option<Secret<String>>> {
+    let sql = "SELECT client_secret FROM identity_providers
+               WHERE id = $1 AND client_secret IS NOT NULL";
+    let sealed: Option<Vec<u8>> = app.db.read().q(sql).bind(id).value().await?;
+    let Some(sealed) = sealed else { return Ok(None) };
+    let closed = || Error::internal(anyhow::anyhow!("client_secret of {id} does not open"));
+    let plain = app.kek.open(&purpose(organization, id), &sealed).ok_or_else(closed)?;
+    let plain = String::from_utf8(plain.to_vec()).map_err(Error::internal)?;
+    Ok(Some(Secret::new(plain)))
 }
 
 /// Seals every client secret anew.

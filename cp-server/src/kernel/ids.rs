@@ -131,4 +131,5 @@ ids! {
     AuditEventId, "audit event";
     ProviderId, "identity provider";
     SecretRefId, "secret reference";
+    SessionId, "session";
 }

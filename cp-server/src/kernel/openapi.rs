@@ -88,8 +88,9 @@ fn always(_: &Line) -> bool {
     true
 }
 
+/// Whether it looks at a credential: a token, or a cookie of a browser's.
 fn is_guarded(line: &Line) -> bool {
-    line.permission != Permission::Public
+    line.permission != Permission::Public || line.strict || line.status.is_redirection()
 }
 
 fn is_of_the_api(line: &Line) -> bool {
@@ -97,7 +98,7 @@ fn is_of_the_api(line: &Line) -> bool {
 }
 
 fn changes(line: &Line) -> bool {
-    !line.reads()
+    !line.reads() || line.status.is_redirection()
 }
 
 fn tags(table: &[Line]) -> Vec<Value> {

@@ -111,10 +111,14 @@ impl Line {
 /// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
 /// `unaudited`, `raw` (answers for itself, such as a stream) `root` (raw, and outside [`BASE`]),
-/// and `strict` after either (see [`Line::strict`]).
+/// and, after either, `redirect` (it sends a browser on) and `strict` (see [`Line::strict`]).
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
+    (@serve $line:expr, $op:ident, raw, redirect) => { $line.redirect().raw($op) };
+    (@serve $line:expr, $op:ident, raw, redirect, strict) => {
+        $line.redirect().strict().raw($op)
+    };
     (@serve $line:expr, $op:ident, raw, strict) => { $line.strict().raw($op) };
     (@serve $line:expr, $op:ident, root, strict) => { $line.root().strict().raw($op) };
     (@serve $line:expr, $op:ident, root) => { $line.root().raw($op) };
@@ -212,6 +216,12 @@ impl Adding<'_> {
     #[must_use]
     pub fn unaudited(mut self) -> Self {
         self.line.audited = false;
+        self
+    }
+
+    #[must_use]
+    pub fn redirect(mut self) -> Self {
+        self.line.status = StatusCode::SEE_OTHER;
         self
     }
 

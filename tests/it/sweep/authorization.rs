@@ -11,8 +11,12 @@ use super::examples::{NOBODY, example};
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// All that is open to anybody.
-const PUBLIC: [&str; 15] = [
+const PUBLIC: [&str; 19] = [
     "invitations.accept",
+    "sessions.login",
+    "sessions.callback",
+    "sessions.logout",
+    "sessions.logout_everywhere",
     "status_lists.list",
     "status_lists.read",
     "keys.jwks",
@@ -49,9 +53,12 @@ fn s01_exactly_these_lines_are_public() {
 on_both! {
     s01_public_lines_look_at_no_credential(world) {
         for line in cp_server::routes().table {
-            if line.permission == Permission::Public {
+            // What sends a browser on has tests of its own.
+            if line.permission == Permission::Public && !line.status.is_redirection() {
                 let example = example(&world, &line);
-                let (junk, path) = (world.by("junk"), world.path_of(&line) + &example.query);
+                // A logout is a page's; it does not look at credentials either.
+                let junk = world.by("junk").with("sec-fetch-site", "same-origin");
+                let path = world.path_of(&line) + &example.query;
                 let answer = junk.call(line.method.clone(), &path, example.body).await;
                 assert_eq!(answer.status, line.status.as_u16(), "{}: {}", line.name, answer.text());
             }

@@ -88,6 +88,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "organizations.delete" => query("?mode=suspend"),
         "limits.check" | "limits.delete" => query("?metric=calls"),
         _ if line.method == Method::GET || line.method == Method::DELETE => query(""),
+        "sessions.logout" | "sessions.logout_everywhere" => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),
         "workspaces.create" => body(json!({"name": "Test"})),
         "users.upsert" => body(json!({"email": "new@example.com"})),

@@ -8,6 +8,8 @@ pub mod database;
 pub mod issuer;
 mod names;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_server::identity::people::Login;
@@ -311,8 +313,10 @@ impl World {
     pub fn server(&self, change: impl FnOnce(&mut Settings)) -> (App, Client) {
         let mut settings = settings();
         change(&mut settings);
-        let clock = Clock::following(&self.clock);
-        let (random, kek) = (Random::seeded(5), Kek::new(&KEK).unwrap());
+        // No two servers make the same secrets.
+        static SEED: AtomicU64 = AtomicU64::new(100);
+        let random = Random::seeded(SEED.fetch_add(1, Ordering::Relaxed));
+        let (clock, kek) = (Clock::following(&self.clock), Kek::new(&KEK).unwrap());
         let app = App::new(self.app.db.clone(), clock, random, kek, settings);
         let client = Client::new(server::router(&app));
         (app, client)

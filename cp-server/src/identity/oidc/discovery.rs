@@ -74,6 +74,8 @@ struct State {
     asked_at: Option<DateTime<Utc>>,
     /// Why the last time brought nothing.
     failure: Option<String>,
+    /// When the metadata did not come, and why.
+    undiscovered: Option<(DateTime<Utc>, String)>,
     used_at: Option<DateTime<Utc>>,
 }
 
@@ -225,6 +227,16 @@ impl Discoveries {
         known: &Known,
         now: DateTime<Utc>,
     ) -> Result<Arc<Discovery>, String> {
+        let older = |failure: String| {
+            let older = known.state().discovery.filter(|copy| copy.is_usable(now));
+            older.map(|copy| copy.document).ok_or(failure)
+        };
+        // Whoever begins logins, or sends tokens, does not make it ask all the time.
+        if let Some((at, failure)) = known.state().undiscovered
+            && (now - at).abs() < COOLDOWN_AFTER_FAILURE
+        {
+            return older(failure);
+        }
         let base = source.issuer.trim_end_matches('/');
         let url = format!("{base}/.well-known/openid-configuration");
         let asked = async {
@@ -240,12 +252,14 @@ impl Discoveries {
         };
         match asked.await {
             Ok(copy) => {
-                known.change(|state| state.discovery = Some(copy.clone()));
+                known.change(|state| {
+                    (state.discovery, state.undiscovered) = (Some(copy.clone()), None);
+                });
                 Ok(copy.document)
             }
             Err(failure) => {
-                let older = known.state().discovery.filter(|copy| copy.is_usable(now));
-                older.map(|copy| copy.document).ok_or(failure)
+                known.change(|state| state.undiscovered = Some((now, failure.clone())));
+                older(failure)
             }
         }
     }

@@ -20,6 +20,8 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 /// The largest answer, in bytes.
 const LARGEST: u64 = 64 * 1024;
+/// The longest URL, in bytes.
+const LONGEST_URL: usize = 2048;
 /// Requests that run at once: each holds a thread for as long as its provider is slow.
 const AT_ONCE: usize = 16;
 
@@ -70,7 +72,8 @@ pub struct Fetcher {
     settings: FetchSettings,
     /// For addresses that the operator chose, and for those that organizations chose.
     agents: [ureq::Agent; 2],
-    room: Arc<Semaphore>,
+    /// For each of them: slow providers of organizations hold nobody else up.
+    rooms: [Arc<Semaphore>; 2],
 }
 
 impl Fetcher {
@@ -100,7 +103,7 @@ impl Fetcher {
         Self {
             settings: settings.clone(),
             agents: [agent(ChosenBy::Operator), agent(ChosenBy::Organization)],
-            room: Arc::new(Semaphore::new(AT_ONCE)),
+            rooms: [(); 2].map(|()| Arc::new(Semaphore::new(AT_ONCE))),
         }
     }
 
@@ -109,7 +112,7 @@ impl Fetcher {
         let agent = self.agent(url, chosen_by)?;
         let request = Request::get(url).header(header::ACCEPT, "application/json").body(());
         let request = request.map_err(|_| format!("{url} is not a URL"))?;
-        let fetched = self.run(url, move || agent.run(request)).await?;
+        let fetched = self.run(url, chosen_by, move || agent.run(request)).await?;
         match fetched.status {
             StatusCode::OK => Ok(fetched),
             status if status.is_redirection() => {
@@ -135,11 +138,23 @@ impl Fetcher {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request.body(form).map_err(|_| format!("{url} is not a URL"))?;
-        self.run(url, move || agent.run(request)).await
+        self.run(url, chosen_by, move || agent.run(request)).await
     }
 
     /// The agent to ask with, if the URL may be asked at all.
     fn agent(&self, url: &str, chosen_by: ChosenBy) -> Result<ureq::Agent, String> {
+        self.check(url)?;
+        Ok(self.agents[chosen_by as usize].clone())
+    }
+
+    /// Whether a URL is one that this server asks, or sends people to.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn check(&self, url: &str) -> Result<(), String> {
+        if url.len() > LONGEST_URL || url.chars().any(char::is_control) {
+            return Err(format!("a URL of {} bytes, or with control characters", url.len()));
+        }
         let parsed = url::Url::parse(url).map_err(|_| format!("{url} is not a URL"))?;
         let host = parsed.host_str().unwrap_or_default();
         let plain = parsed.scheme() == "http" && self.settings.allow_loopback && is_loopback(host);
@@ -149,16 +164,18 @@ impl Fetcher {
         if !parsed.username().is_empty() || parsed.password().is_some() {
             return Err(format!("{host}: a URL with a user in it is not asked"));
         }
-        Ok(self.agents[usize::from(chosen_by == ChosenBy::Organization)].clone())
+        Ok(())
     }
 
     async fn run(
         &self,
         url: &str,
+        chosen_by: ChosenBy,
         ask: impl FnOnce() -> Result<axum::http::Response<ureq::Body>, ureq::Error> + Send + 'static,
     ) -> Result<Fetched, String> {
         let timeout = self.settings.timeout;
-        let waiting = tokio::time::timeout(timeout, self.room.clone().acquire_owned());
+        let waiting =
+            tokio::time::timeout(timeout, self.rooms[chosen_by as usize].clone().acquire_owned());
         let Ok(Ok(room)) = waiting.await else {
             return Err(format!("{url} was not asked: too many providers are slow"));
         };

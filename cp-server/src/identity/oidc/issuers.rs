@@ -179,16 +179,17 @@ pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
         .sql(") ORDER BY p.id LIMIT 100")
         .all()
         .await?;
-    if rows.len() > 1 {
+    let is_shared = rows.len() > 1;
+    if is_shared {
         rows.retain(|row| row.is_named_by(&token.claims));
     }
     match rows.pop() {
         Some(row) if rows.is_empty() => Ok(row.provider()),
-        Some(_) => Err(refused(
+        found if is_shared || found.is_some() => Err(refused(
             "several organizations have this issuer and audience, and it does not say which is \
              meant",
         )),
-        None => Err(unknown(app, issuer, &audiences, is_known).await?),
+        _ => Err(unknown(app, issuer, &audiences, is_known).await?),
     }
 }
 
@@ -222,4 +223,49 @@ async fn unknown(app: &App, issuer: &str, audiences: &[String], is_known: bool) 
 pub fn refused(why: impl Into<Refusal>) -> Error {
     let detail = format!("The token is not valid: {}.", why.into());
     Error::new(ProblemCode::Unauthenticated, detail)
+}
+
+/// The provider that somebody logs in with: the one of this key, or the only one.
+pub async fn for_login(
+    app: &App,
+    organization: Option<&str>,
+    key: Option<&str>,
+) -> Result<Provider> {
+    let missing = || Error::not_found("identity provider");
+    let mut found: Vec<Provider> = match organization {
+        None => app.settings.identity.providers.clone(),
+        Some(text) if text.contains('\0') => Vec::new(),
+        Some(text) => {
+            let id = text.parse().unwrap_or(OrganizationId(uuid::Uuid::nil()));
+            let mut tx = app.db.read();
+            let rows = tx.q(ROWS).and(" AND (o.id = ?", id).and(" OR o.slug = ?)", text);
+            let rows: Vec<Row> = rows.sql(" ORDER BY p.key").all().await?;
+            rows.into_iter().map(Row::provider).collect()
+        }
+    };
+    match key {
+        Some(key) => found.retain(|provider| provider.key == key),
+        None => found.retain(|provider| provider.client_id.is_some()),
+    }
+    if found.len() > 1 {
+        let keys: Vec<&str> = found.iter().map(|provider| &*provider.key).collect();
+        let detail = format!("provider: say with which one: {}", keys.join(", "));
+        return Err(Error::invalid("provider", detail));
+    }
+    found.pop().ok_or_else(missing)
+}
+
+/// The provider of this key, if it is still there.
+pub async fn by_key(
+    app: &App,
+    organization: Option<OrganizationId>,
+    key: &str,
+) -> Result<Option<Provider>> {
+    let Some(organization) = organization else {
+        let mut providers = app.settings.identity.providers.iter();
+        return Ok(providers.find(|provider| provider.key == key).cloned());
+    };
+    let mut tx = app.db.read();
+    let row = tx.q(ROWS).and(" AND p.organization_id = ?", organization).and(" AND p.key = ?", key);
+    Ok(row.opt::<Row>().await?.map(Row::provider))
 }

@@ -147,6 +147,7 @@ on_both! {
             (Fault::KeysAt("file:///etc/passwd".into()), "is not an https URL"),
             (Fault::KeysAt(format!("http://user@{}", &issuer.url[7..])), "a URL with a user in it"),
             (Fault::KeysAt("nonsense".into()), "is not a URL"),
+            (Fault::KeysAt(format!("https://{}", "x".repeat(2048))), "a URL of 2056 bytes"),
             (Fault::Keys(json!([])), "it has no keys"),
             (Fault::Keys(json!({"keys": [key.public(), key.public()]})), "two keys are called"),
             (Fault::Keys(json!({"keys": [key.public(), symmetric]})), "it has a secret key in it"),

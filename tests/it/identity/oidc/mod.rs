@@ -1,8 +1,11 @@
 //! People through their identity providers.
 
 mod bearer;
+mod browser;
 mod claims;
 mod keys;
+mod organizations;
+mod sessions;
 
 use cp_server::App;
 use serde_json::{Value, json};

@@ -11,7 +11,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::{CLIENT, CLIENT_SECRET, Shared, base64url};
+use super::{CLIENT, CLIENT_SECRET, Issuer, Shared, base64url};
 use crate::world::now;
 
 pub(super) struct Logins {
@@ -38,6 +38,17 @@ impl Default for Logins {
             codes: HashMap::new(),
             made: 0,
         }
+    }
+}
+
+impl Issuer {
+    /// Whoever comes next is logged in with these claims over those of any ID token.
+    pub fn log_in_as(&self, claims: Value) {
+        self.shared.lock().unwrap().logins.person = claims;
+    }
+
+    pub fn authenticates_clients_by(&self, method: &'static str) {
+        self.shared.lock().unwrap().logins.client_authentication = vec![method];
     }
 }
 

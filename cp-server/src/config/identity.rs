@@ -1,0 +1,335 @@
+//! The settings of logins: which identity providers are trusted, and how they are asked.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::{Context, bail, ensure};
+use chrono::TimeDelta;
+use clap::{ArgAction, Args};
+use serde_json::{Map, Value, json};
+use ureq::tls::{PemItem, parse_pem};
+
+use super::{Hidden, hidden, secret_file, span};
+use crate::identity::oidc::IdentitySettings;
+use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
+use crate::identity::oidc::issuers::Provider;
+use crate::identity::sessions::SessionSettings;
+use crate::kernel::files;
+
+/// How people log in.
+#[derive(Args, Clone, Debug)]
+pub struct IdentityConfig {
+    /// A JSON file with the identity providers of the platform: a list of objects as an
+    /// organization's PUT has them, each with its `key`.
+    #[arg(long, env = "CP_IDENTITY_PROVIDERS", global = true)]
+    pub identity_providers: Option<PathBuf>,
+
+    /// In place of the file, for one provider: its issuer, exactly as in its tokens' `iss`.
+    #[arg(long, env = "CP_OIDC_ISSUER", global = true)]
+    pub oidc_issuer: Option<String>,
+
+    /// The audience (`aud`) that its access tokens for this server have.
+    #[arg(long, env = "CP_OIDC_AUDIENCE", global = true)]
+    pub oidc_audience: Option<String>,
+
+    /// Its key: what stands as `provider` in auth accounts.
+    #[arg(long, env = "CP_OIDC_PROVIDER", default_value = "oidc", global = true)]
+    pub oidc_provider: String,
+
+    /// Its type: oidc, zitadel, auth0, google, microsoft or okta.
+    #[arg(long, env = "CP_OIDC_TYPE", default_value = "oidc", global = true)]
+    pub oidc_type: String,
+
+    /// The client that logs people in at the console.
+    #[arg(long, env = "CP_OIDC_CLIENT_ID", global = true)]
+    pub oidc_client_id: Option<String>,
+
+    /// Its secret; a public client has none.
+    #[arg(long, env = "CP_OIDC_CLIENT_SECRET", hide_env_values = true, value_parser = hidden, global = true)]
+    pub oidc_client_secret: Option<Hidden>,
+
+    /// A file with its secret.
+    #[arg(
+        long,
+        env = "CP_OIDC_CLIENT_SECRET_FILE",
+        global = true,
+        conflicts_with = "oidc_client_secret"
+    )]
+    pub oidc_client_secret_file: Option<PathBuf>,
+
+    /// Hosts, separated by commas, that an organization's provider may have although their
+    /// addresses are private.
+    #[arg(long, env = "CP_OIDC_ALLOWED_HOSTS", value_delimiter = ',', global = true)]
+    pub oidc_allowed_hosts: Vec<String>,
+
+    /// Whether providers may be on this machine, over plain http: for development.
+    #[arg(long, env = "CP_OIDC_ALLOW_LOOPBACK", default_value_t = false, action = ArgAction::Set, global = true)]
+    pub oidc_allow_loopback: bool,
+
+    /// A PEM file with the certificate authorities that providers' certificates are checked by, in
+    /// place of the web's.
+    #[arg(long, env = "CP_OIDC_CA_FILE", global = true)]
+    pub oidc_ca_file: Option<PathBuf>,
+
+    /// After which time a person logs in again at the console: 15m to 30d.
+    #[arg(long, env = "CP_SESSION_TTL", default_value = "12h", value_parser = |t: &str| span(t, "15m", "30d"), global = true)]
+    pub session_ttl: TimeDelta,
+
+    /// After which time without a request: 5m to 30d.
+    #[arg(long, env = "CP_SESSION_IDLE", default_value = "1h", value_parser = |t: &str| span(t, "5m", "30d"), global = true)]
+    pub session_idle: TimeDelta,
+
+    /// A Zitadel in place of CP_OIDC_ISSUER; its key is zitadel.
+    #[arg(long, env = "ZITADEL_ISSUER", global = true)]
+    pub zitadel_issuer: Option<String>,
+
+    /// The same under its other name.
+    #[arg(long, env = "ZITADEL_ISSUER_URL", global = true)]
+    pub zitadel_issuer_url: Option<String>,
+
+    /// False lets it rest although its issuer is set.
+    #[arg(long, env = "ZITADEL_ENABLED", default_value_t = true, action = ArgAction::Set, global = true)]
+    pub zitadel_enabled: bool,
+
+    /// The id of the Zitadel project whose tokens and roles count.
+    #[arg(long, env = "ZITADEL_AUDIENCE", global = true)]
+    pub zitadel_audience: Option<String>,
+
+    /// Where its keys are, in place of what it says itself.
+    #[arg(long, env = "ZITADEL_JWKS_URI", global = true)]
+    pub zitadel_jwks_uri: Option<String>,
+
+    /// The claims that name the organization, separated by commas.
+    #[arg(long, env = "ZITADEL_ACCOUNT_ID_CLAIMS", value_delimiter = ',', global = true)]
+    pub zitadel_account_id_claims: Vec<String>,
+
+    /// The roles that make a super administrator, separated by commas; super_admin when absent.
+    #[arg(long, env = "ZITADEL_SUPER_ADMIN_ROLES", value_delimiter = ',', global = true)]
+    pub zitadel_super_admin_roles: Vec<String>,
+}
+
+impl IdentityConfig {
+    /// What the settings say, checked.
+    pub fn settings(&self) -> anyhow::Result<IdentitySettings> {
+        let authorities = self.oidc_ca_file.as_deref().map(authorities).transpose()?;
+        let fetch = FetchSettings {
+            allowed_hosts: self.oidc_allowed_hosts.clone(),
+            allow_loopback: self.oidc_allow_loopback,
+            authorities,
+            ..FetchSettings::default()
+        };
+        let providers = self.providers()?;
+        let fetcher = Fetcher::new(&fetch);
+        for (n, provider) in providers.iter().enumerate() {
+            let about = || format!("the identity provider {:?}", provider.key);
+            ensure!(
+                provider.expected_audience().is_some(),
+                "{} has no audience: whatever its issuer signs, for whomever, would be taken here",
+                about()
+            );
+            fetcher.check(&provider.issuer).map_err(anyhow::Error::msg).with_context(about)?;
+            let is_twin = |other: &&Provider| {
+                other.key == provider.key
+                    || other.issuer == provider.issuer
+                        && other.expected_audience() == provider.expected_audience()
+            };
+            if let Some(other) = providers.iter().take(n).find(is_twin) {
+                bail!("{} has the key, or issuer and audience, of {:?}", about(), other.key);
+            }
+        }
+        let session = SessionSettings { ttl: self.session_ttl, idle: self.session_idle };
+        Ok(IdentitySettings { providers, fetch, session })
+    }
+
+    fn providers(&self) -> anyhow::Result<Vec<Provider>> {
+        let mut providers = match &self.identity_providers {
+            Some(path) => from_file(path)
+                .with_context(|| format!("CP_IDENTITY_PROVIDERS: {}", path.display()))?,
+            None => Vec::new(),
+        };
+        if let Some(issuer) = &self.oidc_issuer {
+            let body = json!({
+                "type": self.oidc_type, "issuer": issuer, "audience": self.oidc_audience,
+                "client_id": self.oidc_client_id,
+            });
+            let mut provider =
+                provider(&self.oidc_provider, body).context("CP_OIDC_ISSUER and its like")?;
+            provider.client_secret = match &self.oidc_client_secret_file {
+                Some(path) => Some(secret_file(path)?),
+                None => self.oidc_client_secret.as_deref().cloned(),
+            };
+            providers.push(provider);
+        }
+        let zitadel = self.zitadel_issuer.as_ref().or(self.zitadel_issuer_url.as_ref());
+        if let Some(issuer) = zitadel.filter(|_| self.zitadel_enabled) {
+            let mut claim_map = Map::new();
+            for (name, texts) in [
+                ("organization", &self.zitadel_account_id_claims),
+                ("superadmin_roles", &self.zitadel_super_admin_roles),
+            ] {
+                if !texts.is_empty() {
+                    claim_map.insert(name.to_owned(), json!(texts));
+                }
+            }
+            let body = json!({
+                "type": "zitadel", "issuer": issuer, "audience": self.zitadel_audience,
+                "jwks_uri": self.zitadel_jwks_uri, "claim_map": claim_map,
+            });
+            providers.push(provider("zitadel", body).context("ZITADEL_ISSUER and its like")?);
+        }
+        Ok(providers)
+    }
+}
+
+fn from_file(path: &Path) -> anyhow::Result<Vec<Provider>> {
+    let text = std::fs::read(path)?;
+    let items: Vec<Map<String, Value>> = serde_json::from_slice(&text)?;
+    if items.iter().any(|item| item.contains_key("client_secret")) {
+        files::check_private(path).context("it holds a client secret")?;
+    }
+    let read = |mut item: Map<String, Value>| {
+        let key = item.remove("key");
+        let key = key.as_ref().and_then(Value::as_str).context("a provider has no key")?;
+        provider(key, Value::Object(item)).with_context(|| format!("the provider {key:?}"))
+    };
+    items.into_iter().map(read).collect()
+}
+
+fn provider(key: &str, body: Value) -> anyhow::Result<Provider> {
+    let new = serde_path_to_error::deserialize(body)?;
+    Provider::of_platform(key, new).map_err(anyhow::Error::msg)
+}
+
+fn authorities(path: &Path) -> anyhow::Result<Arc<Vec<ureq::tls::Certificate<'static>>>> {
+    let about = || format!("CP_OIDC_CA_FILE: {}", path.display());
+    let pem = std::fs::read(path).with_context(about)?;
+    let mut found = Vec::new();
+    for item in parse_pem(&pem) {
+        if let PemItem::Certificate(certificate) = item.with_context(about)? {
+            found.push(certificate);
+        }
+    }
+    ensure!(!found.is_empty(), "{}: it holds no certificate", about());
+    Ok(Arc::new(found))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::identity::providers::ProviderType;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        config: IdentityConfig,
+    }
+
+    fn settings(line: &[&str]) -> Result<IdentitySettings, String> {
+        let line = ["cp-server"].iter().chain(line);
+        Line::parse_from(line).config.settings().map_err(|error| format!("{error:#}"))
+    }
+
+    #[test]
+    fn one_provider_is_named_by_settings_alone() {
+        let found = settings(&[
+            "--oidc-issuer=https://t.auth0.com/",
+            "--oidc-audience=https://api.example",
+            "--oidc-type=Auth0",
+            "--oidc-provider=auth0",
+            "--oidc-client-id=42",
+            "--oidc-client-secret=canary",
+            "--session-idle=20m",
+            "--zitadel-issuer-url=https://id.example",
+            "--zitadel-audience=111",
+            "--zitadel-super-admin-roles=root,admin",
+            "--zitadel-account-id-claims=tenant",
+        ]);
+        let found = found.unwrap();
+        assert!(!format!("{found:?}").contains("canary"), "s10");
+        assert_eq!(found.session.idle, TimeDelta::minutes(20));
+        let [auth0, zitadel] = &*found.providers else { panic!("{:?}", found.providers) };
+        assert_eq!((&*auth0.key, auth0.kind), ("auth0", ProviderType::Auth0));
+        assert_eq!(auth0.issuer, "https://t.auth0.com/");
+        assert_eq!(auth0.client_secret.as_ref().unwrap().expose(), "canary");
+        assert_eq!((&*zitadel.key, zitadel.project()), ("zitadel", Some("111")));
+        assert_eq!(zitadel.claim_map.superadmin_roles, ["root", "admin"]);
+        assert_eq!(zitadel.claim_map.organization, ["tenant"]);
+        assert!(settings(&[]).unwrap().providers.is_empty());
+        let resting = ["--zitadel-issuer=https://id.example", "--zitadel-enabled=false"];
+        assert!(settings(&resting).unwrap().providers.is_empty());
+    }
+
+    #[test]
+    fn what_would_let_strangers_in_is_refused_at_the_start() {
+        for (line, why) in [
+            (&["--oidc-issuer=https://id.example"][..], "has no audience"),
+            (&["--oidc-issuer=http://id.example", "--oidc-audience=a"], "is not an https URL"),
+            (&["--oidc-issuer=http://127.0.0.1:1", "--oidc-audience=a"], "is not an https URL"),
+            (&["--oidc-issuer=nonsense", "--oidc-audience=a"], "issuer"),
+            (
+                &["--oidc-issuer=https://x.example", "--oidc-audience=a", "--oidc-type=ldap"],
+                "is not one of",
+            ),
+            (&["--oidc-issuer=https://x.example", "--oidc-audience=a", "--oidc-type=saml"], "SAML"),
+            (
+                &[
+                    "--oidc-issuer=https://x.example",
+                    "--oidc-audience=a",
+                    "--zitadel-issuer=https://x.example",
+                    "--zitadel-audience=a",
+                ],
+                "has the key, or issuer and audience, of",
+            ),
+            (&["--oidc-ca-file=/dev/null"], "it holds no certificate"),
+        ] {
+            let error = settings(line).unwrap_err();
+            assert!(error.contains(why), "{line:?}: {error}");
+        }
+        let local = ["--oidc-issuer=http://127.0.0.1:1", "--oidc-audience=a"];
+        settings(&[&local[..], &["--oidc-allow-loopback=true"]].concat()).unwrap();
+    }
+
+    #[test]
+    fn several_providers_stand_in_a_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("providers.json");
+        let line = format!("--identity-providers={}", path.display());
+        let write = |text: &Value| std::fs::write(&path, text.to_string()).unwrap();
+        let one =
+            json!({"key": "one", "type": "oidc", "issuer": "https://one.example", "audience": "a"});
+        let mut two = one.clone();
+        two["key"] = json!("two");
+        two["issuer"] = json!("https://two.example");
+        write(&json!([one, two]));
+        assert_eq!(settings(&[&line]).unwrap().providers.len(), 2);
+
+        two["client_secret"] = json!("canary");
+        write(&json!([one, two]));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        let error = settings(&[&line]).unwrap_err();
+        assert!(
+            error.contains("it holds a client secret") && error.contains("chmod 600"),
+            "{error}"
+        );
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+        assert!(settings(&[&line]).is_ok());
+
+        for (name, value, why) in [
+            ("isuer", json!("x"), "unknown field `isuer`"),
+            ("key", json!(1), "a provider has no key"),
+            ("key", json!("a b"), "is not a provider key"),
+            ("claim_map", json!({"roles": 1}), "claim_map.roles"),
+            ("key", json!("one"), "has the key"),
+        ] {
+            let mut bad = two.clone();
+            bad[name] = value;
+            write(&json!([one, bad]));
+            let error = settings(&[&line]).unwrap_err();
+            assert!(error.contains(why) && !error.contains("canary"), "{error}");
+        }
+    }
+}

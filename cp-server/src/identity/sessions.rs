@@ -1,0 +1,347 @@
+//! Sessions: people who logged in at the console.
+//!
+//! # Design
+//! A browser is sent to the identity provider and comes back with a code (OpenID Connect, the
+//! authorization-code flow with PKCE); what the provider then vouches for begins a session. The
+//! browser holds 256 random bits in a cookie that no script sees and no other site sends with a
+//! change; their hash is a row here. A session says who somebody is, and nothing else: what they
+//! may do is looked up at every request, so that it ends with the person, the membership or the
+//! provider that it came from.
+
+mod cookies;
+mod logins;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::ProblemCode;
+use serde_json::{Value, json};
+
+use self::cookies::Cookie;
+use super::oidc::issuers::Provider;
+use super::oidc::may_end_logins;
+use super::people::{self, Login};
+use crate::App;
+use crate::audit::{self, Entry};
+use crate::kernel::caller::{Authenticate, Caller, CallerFuture, Scope};
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{OrganizationId, SessionId, UserId};
+use crate::kernel::memory::{Generation, Memory};
+use crate::kernel::record::Any;
+use crate::kernel::secret::sha256;
+use crate::kernel::table::Raw;
+
+crate::routes! { sessions:
+    /// Sends a browser to the identity provider to log in, and then back to `return_to`.
+    ///
+    /// `provider` is the key of one of the platform's providers; with `organization` (an id or a
+    /// slug), of one of its own. It may be absent where there is only one. `return_to` is a path
+    /// here, such as `/console`; `/` when absent.
+    GET "/login" Public => login, raw, redirect;
+    /// Takes a browser back from the identity provider and begins its session.
+    GET "/login/callback" Public => callback, raw, redirect, strict;
+    /// Ends the session whose cookie is sent. `logout_url` is where the browser is logged out at
+    /// the provider, too.
+    POST "/logout" Public => logout, raw, strict;
+    /// Ends all sessions of the person whose session's cookie is sent.
+    POST "/logout/everywhere" Public => logout_everywhere, raw, strict;
+}
+
+/// How long sessions last.
+#[derive(Clone, Debug)]
+pub struct SessionSettings {
+    pub ttl: TimeDelta,
+    /// Without a request.
+    pub idle: TimeDelta,
+}
+
+impl Default for SessionSettings {
+    fn default() -> Self {
+        Self { ttl: TimeDelta::hours(12), idle: TimeDelta::hours(1) }
+    }
+}
+
+/// `last_seen_at` is noted to within this time: it must not cost a write per request.
+const SEEN_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
+/// How long an ended session is kept: longer than a login may take, so that its state is used once.
+const ENDED_KEPT: TimeDelta = TimeDelta::hours(1);
+
+async fn login(raw: Raw) -> Result<Response> {
+    logins::begin(&raw.app, &raw.parts).await
+}
+
+async fn callback(raw: Raw) -> Result<Response> {
+    let Raw { app, parts, .. } = raw;
+    let done = logins::finish(&app, &parts).await?;
+    let now = app.clock.now();
+    let expires_at = now + app.settings.identity.session.ttl;
+    let login = Login { expires_at, ..done.login };
+    // Whom nobody knows here begins no session.
+    let caller = people::caller(&app, login.clone()).await?;
+    let cookie = Cookie::session(&app)?;
+    let secret = cookies::text(app.random.bytes::<32>());
+    let mut cx = Cx::outside(&app, caller, Scope::Platform, app.db.begin().await?);
+    // A session of before does not outlive a new login in the same browser.
+    if let Some(before) = cookie.find(&parts.headers)? {
+        end(&mut cx.tx, now, &before).await?;
+    }
+    let id = SessionId::new(&app.random, now);
+    let sql = "INSERT INTO sessions
+               (id, secret_hash, state_hash, user_id, organization_id, provider, issuer, subject,
+                login, created_at, last_seen_at, expires_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)";
+    let user = cx.caller.user;
+    let insert = cx
+        .tx
+        .q(sql)
+        .bind(id)
+        .bind(sha256(secret.as_bytes()).to_vec())
+        .bind(sha256(done.state.as_bytes()).to_vec())
+        .bind(user)
+        .bind(login.organization)
+        .bind(&login.provider)
+        .bind(&done.provider.issuer)
+        .bind(&login.subject)
+        .bind(Any::from(serde_json::to_value(&login).map_err(Error::internal)?))
+        .bind(now)
+        .bind(expires_at);
+    insert.exec().await.on_conflict("sessions_state_hash", || {
+        Error::unauthenticated("This login was finished already; begin a new one at /login.")
+    })?;
+    let told = json!({"provider": login.provider, "subject": login.subject});
+    let event = ("sessions.login", ("session", id.to_string()));
+    commit(cx, parts, login.organization, event, told).await?;
+    let headers = [
+        (header::LOCATION, done.return_to),
+        (header::SET_COOKIE, cookie.set(&secret, app.settings.identity.session.ttl)),
+    ];
+    let mut response = (axum::http::StatusCode::SEE_OTHER, headers).into_response();
+    response.headers_mut().append(header::SET_COOKIE, Cookie::login(&app)?.clear());
+    Ok(response)
+}
+
+async fn logout(raw: Raw) -> Result<Response> {
+    log_out(raw, false).await
+}
+
+async fn logout_everywhere(raw: Raw) -> Result<Response> {
+    log_out(raw, true).await
+}
+
+async fn log_out(raw: Raw, everywhere: bool) -> Result<Response> {
+    let Raw { app, parts, .. } = raw;
+    let cookie = Cookie::session(&app)?;
+    cookies::refuse_other_sites(&app, &parts)?;
+    let found = match cookie.find(&parts.headers)? {
+        Some(secret) => live(&app, &mut app.db.read(), &secret, app.clock.now()).await?,
+        None => None,
+    };
+    let (mut ended, mut url) = (0, None);
+    if let Some(session) = found {
+        let now = app.clock.now();
+        let mut cx = Cx::outside(&app, session.as_caller(), Scope::Platform, app.db.begin().await?);
+        let sql = "UPDATE sessions SET ended_at = $1
+                   WHERE ended_at IS NULL AND (id = $2 OR $3 AND provider = $4 AND subject = $5
+                                               AND issuer = $6 OR $3 AND user_id = $7)";
+        ended = cx
+            .tx
+            .q(sql)
+            .bind(now)
+            .bind(session.id)
+            .bind(everywhere)
+            .bind(&session.provider)
+            .bind(&session.subject)
+            .bind(&session.issuer)
+            .bind(session.user_id)
+            .exec()
+            .await?;
+        let action = if everywhere { "sessions.logout_everywhere" } else { "sessions.logout" };
+        let event = (action, ("session", session.id.to_string()));
+        commit(cx, parts, session.organization_id, event, json!({"ended": ended})).await?;
+        url = logins::logout_url(&app, session.organization_id, &session.provider).await;
+    }
+    let body = json!({"ended": ended, "logout_url": url}).to_string();
+    let headers = [(header::CONTENT_TYPE, "application/json".to_owned())];
+    let mut response = (headers, body).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, cookie.clear());
+    Ok(response)
+}
+
+/// Commits, with the one event that tells of it.
+async fn commit(
+    mut cx: Cx<Scope>,
+    parts: Parts,
+    organization: Option<OrganizationId>,
+    (action, target): (&'static str, (&'static str, String)),
+    after: Value,
+) -> Result<()> {
+    cx.parts = std::sync::Arc::new(parts);
+    let (before, reason, after, issued) = (None, None, Some(after), None);
+    let entry = Entry { action, organization, target, before, after, reason, issued };
+    audit::append(&mut cx, vec![entry]).await?;
+    cx.tx.commit().await?;
+    cx.app.committed(action).await;
+    Ok(())
+}
+
+/// The sessions, as the kernel knows them.
+#[derive(Default)]
+pub struct Sessions {
+    /// By the hash of the cookie's secret.
+    known: Memory<[u8; 32], Caller>,
+    /// Moves on when somebody may have lost something.
+    endings: Generation,
+}
+
+/// How long a change that another replica made may go unseen.
+const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
+
+impl Authenticate for Sessions {
+    fn caller<'a>(&'a self, _: &'a App, _: &'a str) -> CallerFuture<'a> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
+
+    fn of_request<'a>(&'a self, app: &'a App, parts: &'a Parts) -> CallerFuture<'a> {
+        Box::pin(self.find(app, parts))
+    }
+
+    fn committed(&self, action: &str) {
+        if may_end_logins(action) {
+            self.endings.advance();
+        }
+    }
+}
+
+impl Sessions {
+    async fn find(&self, app: &App, parts: &Parts) -> Result<Option<Caller>> {
+        let headers: &HeaderMap = &parts.headers;
+        if !headers.contains_key(header::COOKIE) {
+            return Ok(None);
+        }
+        let Some(secret) = Cookie::session(app)?.find(headers)? else { return Ok(None) };
+        if headers.contains_key(header::AUTHORIZATION) {
+            let detail = "Send either the session's cookie or an Authorization header, not both.";
+            return Err(Error::bad_request(detail));
+        }
+        cookies::refuse_other_sites(app, parts)?;
+        let (hash, now) = (sha256(secret.as_bytes()), app.clock.now());
+        let generation = self.endings.now();
+        if let Some(caller) = self.known.recall(&hash, generation, now) {
+            return Ok(Some(caller));
+        }
+        let session = live(app, &mut app.db.read(), &secret, now).await?.ok_or_else(over)?;
+        let login: Login = serde_json::from_value(session.login.0.0.clone())
+            .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
+        let caller = match people::caller(app, login).await {
+            Ok(caller) => caller,
+            Err(refusal) => {
+                // Who may do nothing here any more logs in again when that has changed.
+                if *refusal.code() == ProblemCode::Forbidden {
+                    note(app, now, &secret, true).await?;
+                }
+                return Err(refusal);
+            }
+        };
+        if now - session.last_seen_at >= SEEN_NOTED_EVERY {
+            note(app, now, &secret, false).await?;
+        }
+        let until = session.expires_at.min(now + REMEMBERED);
+        self.known.keep(hash, caller.clone(), generation, until);
+        Ok(Some(caller))
+    }
+}
+
+/// A session, and what it came from.
+#[derive(sqlx::FromRow)]
+struct Session {
+    id: SessionId,
+    user_id: Option<UserId>,
+    organization_id: Option<OrganizationId>,
+    provider: String,
+    issuer: String,
+    subject: String,
+    login: Any,
+    last_seen_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    /// Whether the organization still has the provider.
+    has_provider: bool,
+}
+
+impl Session {
+    /// The person, for the trail of their own leaving.
+    fn as_caller(&self) -> Caller {
+        let kind = crate::kernel::caller::CallerKind::Person;
+        let id = self.user_id.map_or(self.id.0, |user| user.0);
+        let name = self.subject.clone();
+        Caller { kind, id, name, user: self.user_id, ..Caller::anonymous() }
+    }
+}
+
+/// The session of a cookie, unless it or its provider is over.
+async fn live(
+    app: &App,
+    tx: &mut Conn,
+    secret: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Session>> {
+    let sql = "SELECT s.id, s.user_id, s.organization_id, s.provider, s.issuer, s.subject, s.login,
+                      s.last_seen_at, s.expires_at,
+                      EXISTS (SELECT 1 FROM identity_providers p
+                              WHERE p.organization_id = s.organization_id AND p.key = s.provider
+                                AND p.issuer = s.issuer AND p.status = 'active') AS has_provider
+               FROM sessions s
+               WHERE s.secret_hash = $1 AND s.ended_at IS NULL AND s.expires_at > $2
+                 AND s.last_seen_at > $3";
+    let idle = app.settings.identity.session.idle;
+    let query = tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).bind(now - idle);
+    let found: Option<Session> = query.opt().await?;
+    let is_of = |session: &Session, provider: &Provider| {
+        provider.key == session.provider && provider.issuer == session.issuer
+    };
+    Ok(found.filter(|session| match session.organization_id {
+        Some(_) => session.has_provider,
+        None => app.settings.identity.providers.iter().any(|one| is_of(session, one)),
+    }))
+}
+
+/// Notes that the session is in use, or that it is over.
+async fn note(app: &App, now: DateTime<Utc>, secret: &str, is_over: bool) -> Result<()> {
+    let mut tx = app.db.begin().await?;
+    if is_over {
+        end(&mut tx, now, secret).await?;
+    } else {
+        let sql = "UPDATE sessions SET last_seen_at = $2
+                   WHERE secret_hash = $1 AND last_seen_at < $2 AND ended_at IS NULL";
+        tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).exec().await?;
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+async fn end(tx: &mut Conn, now: DateTime<Utc>, secret: &str) -> Result<()> {
+    let sql = "UPDATE sessions SET ended_at = $2 WHERE secret_hash = $1 AND ended_at IS NULL";
+    tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).exec().await?;
+    Ok(())
+}
+
+fn over() -> Error {
+    Error::unauthenticated("The session is over; log in again at /login.")
+}
+
+/// Forgets the sessions that nobody can use.
+pub async fn forget(app: &App) -> Result<u64> {
+    let now = app.clock.now();
+    let mut tx = app.db.begin().await?;
+    let sql = "DELETE FROM sessions WHERE expires_at <= $1 OR ended_at <= $2";
+    let gone = tx.q(sql).bind(now).bind(now - ENDED_KEPT).exec().await?;
+    tx.commit().await?;
+    Ok(gone)
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM sessions WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
