@@ -2,7 +2,7 @@
 //!
 //! # Design
 //! A role's codes are the words of the data planes (`org:write`, `settings:read`); this API asks for
-//! finer ones. A code lets do what it says, and what [`IMPLIED`] adds to it. What is bought
+//! finer ones. A code lets do what it says, and what `IMPLIED` adds to it. What is bought
 //! (subscriptions, licenses, limits, billing) is implied by nothing: the vendor decides it.
 
 use crate::kernel::db::Conn;
