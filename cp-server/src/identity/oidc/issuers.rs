@@ -12,6 +12,7 @@ use super::presets::ClaimMap;
 use super::tokens::{Refusal, Token, quoted};
 use crate::App;
 use crate::identity::providers::{NewProvider, ProviderType};
+use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{OrganizationId, ProviderId};
 use crate::kernel::json::Patch;
@@ -128,6 +129,11 @@ impl Row {
             .unwrap_or_default()
     }
 
+    /// Whether the claims name an organization, this one or another.
+    fn is_some_named(&self, claims: &Map<String, Value>) -> bool {
+        account(claims, &self.claim_map()).is_some()
+    }
+
     /// Whether the claims name this organization: its id, slug or external id.
     fn is_named_by(&self, claims: &Map<String, Value>) -> bool {
         let map = self.claim_map();
@@ -180,8 +186,10 @@ pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
         .all()
         .await?;
     let is_shared = rows.len() > 1;
-    if is_shared {
+    if is_shared && rows.iter().any(|row| row.is_some_named(&token.claims)) {
         rows.retain(|row| row.is_named_by(&token.claims));
+    } else if is_shared {
+        rows = of_member(&mut tx, rows, token.subject()).await?;
     }
     match rows.pop() {
         Some(row) if rows.is_empty() => Ok(row.provider()),
@@ -191,6 +199,19 @@ pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
         )),
         _ => Err(unknown(app, issuer, &audiences, is_known).await?),
     }
+}
+
+/// Of providers that share an issuer and an audience, the one whose organization the person is in:
+/// of several the first that was set up. No organization can lock another's people out by naming
+/// their issuer.
+async fn of_member(tx: &mut Conn, rows: Vec<Row>, subject: Option<&str>) -> Result<Vec<Row>> {
+    let sql = "SELECT m.organization_id, a.provider FROM auth_accounts a
+               JOIN memberships m ON m.user_id = a.user_id
+               WHERE a.subject = $1 AND m.status = 'active'";
+    let seats: Vec<(OrganizationId, String)> = tx.q(sql).bind(subject).all().await?;
+    let is_member =
+        |row: &Row| seats.iter().any(|(o, p)| *o == row.organization_id && *p == row.key);
+    Ok(rows.into_iter().find(is_member).into_iter().collect())
 }
 
 /// Whether the operator trusts the issuer, and the provider that has one of the audiences.

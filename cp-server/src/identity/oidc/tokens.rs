@@ -2,7 +2,7 @@
 //!
 //! # Design
 //! The order is fixed: size, shape, header, algorithm, type, key, signature, claims (RFC 8725). Of
-//! the payload only `iss`, `aud` and the organization's name are looked at before the signature
+//! the payload only `iss`, `aud`, `sub` and the organization's name are looked at before the signature
 //! holds, and only to choose among providers that are trusted already.
 
 use base64::Engine;
@@ -94,6 +94,10 @@ impl<'t> Token<'t> {
 
     pub fn issuer(&self) -> Option<&str> {
         self.claims.get("iss").and_then(Value::as_str)
+    }
+
+    pub fn subject(&self) -> Option<&str> {
+        self.claims.get("sub").and_then(Value::as_str)
     }
 
     /// The audiences; none when there is something else than a text or a list of texts.
