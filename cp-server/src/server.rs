@@ -75,6 +75,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let pulse = request.extensions_mut().remove::<Beat>();
     let multiplexed = pulse.as_ref().filter(|_| request.version() == Version::HTTP_2);
     let stream = multiplexed.map(|pulse| pulse.0.stream());
+    let version = request.version();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
@@ -96,6 +97,10 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let mut response = as_problem(response, &id);
     headers::secure(response.headers_mut(), is_https);
     desk.tell(response.headers_mut());
+    // Whoever sends a thousand requests at once, without waiting for an answer, is heard once.
+    if version <= Version::HTTP_11 && desk.refused_a_stranger() {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(value) = HeaderValue::try_from(&id) {
         response.headers_mut().insert(REQUEST_ID, value);
     }

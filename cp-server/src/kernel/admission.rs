@@ -206,6 +206,14 @@ impl Desk {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
     }
 
+    /// Whether an address was refused, not somebody who is known.
+    pub fn refused_a_stranger(&self) -> bool {
+        let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stranger =
+            |s: Standing| s.remaining.is_none() && ["address", "attempts"].contains(&s.metric);
+        standing.is_some_and(stranger)
+    }
+
     /// Tells the standing in the answer's headers.
     pub fn tell(&self, headers: &mut HeaderMap) {
         let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);

@@ -40,6 +40,7 @@ on_both! {
         }
         let answer = get(stranger("203.0.113.1"), "/.well-known/jwks.json").await;
         assert_eq!(answer.header("retry-after"), "1");
+        assert_eq!(answer.header("connection"), "close");
         assert_eq!(answer.header("ratelimit-policy"), "\"address\";q=4;w=4");
         assert_eq!(answer.header("ratelimit"), "\"address\";r=0;t=1");
         let problem = answer.refused(429, "rate_limited");
@@ -79,7 +80,9 @@ on_both! {
         for _ in 0..2 {
             root.post(&bundles, json!({})).await.expect(201);
         }
-        let problem = root.post(&bundles, json!({})).await.refused(429, "rate_limited");
+        let answer = root.post(&bundles, json!({})).await;
+        assert_eq!(answer.header("connection"), "", "who is known goes on");
+        let problem = answer.refused(429, "rate_limited");
         assert_eq!(problem["metric"], "signing");
         for _ in 0..2 {
             root.post("/service-tokens", json!({})).await.invalid("name");
