@@ -128,11 +128,7 @@ impl Stored {
                 Scope::Deployment { organization_id, deployment_id }
             }
         };
-        // A permission that a newer replica gave and this one does not know grants nothing here.
-        let known = |set: Permissions, code: &String| {
-            Permissions::parse([code.as_str()]).map_or(set, |one| set.union(one))
-        };
-        let permissions = self.permissions.iter().fold(Permissions::NONE, known);
+        let permissions = Permissions::known(self.permissions.iter().map(String::as_str));
         Caller::machine(self.id.0, self.name, scope, permissions)
     }
 }

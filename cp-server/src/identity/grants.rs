@@ -42,8 +42,7 @@ const IMPLIED: &[(&str, &[Permission])] = &[
 /// What codes let do here. Codes of the data planes' own let do nothing.
 pub fn permissions_of<'a>(codes: impl IntoIterator<Item = &'a str>) -> Permissions {
     codes.into_iter().fold(Permissions::NONE, |all, code| {
-        // A permission that a newer replica gave and this one does not know grants nothing here.
-        let own = Permissions::parse([code]).unwrap_or(Permissions::NONE);
+        let own = Permissions::known([code]);
         let implied = IMPLIED.iter().filter(|(by, _)| *by == code);
         let implied = implied.flat_map(|(_, more)| *more).fold(own, |set, one| set.with(*one));
         all.union(implied)

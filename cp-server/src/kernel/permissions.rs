@@ -177,6 +177,12 @@ impl Permissions {
         })
     }
 
+    /// Those of the codes that this version knows: a permission that a newer replica gave grants
+    /// nothing here.
+    pub fn known<'a>(codes: impl IntoIterator<Item = &'a str>) -> Self {
+        codes.into_iter().filter_map(|code| Self::parse([code]).ok()).fold(Self::NONE, Self::union)
+    }
+
     pub fn codes(self) -> Vec<&'static str> {
         Permission::ALL.iter().filter(|p| self.contains(**p)).map(|p| p.as_str()).collect()
     }

@@ -13,6 +13,21 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
+/// Asserts that a committed file is what is derived now; with `UPDATE=1` it is written anew.
+fn is_current(path: &str, current: &str, test: &str) {
+    let path = root().join(path);
+    if std::env::var_os("UPDATE").is_some() {
+        std::fs::write(&path, current).unwrap();
+        return;
+    }
+    let committed = std::fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        committed == current,
+        "{} is not what the code says; run UPDATE=1 cargo test -p tests {test}",
+        path.display()
+    );
+}
+
 /// Every Rust file below a folder of the workspace: its path from there, and its text.
 fn sources(folder: &str) -> Vec<(String, String)> {
     let top = root().join(folder);

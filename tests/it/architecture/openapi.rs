@@ -2,7 +2,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::root;
+use super::is_current;
 
 fn document() -> Value {
     cp_server::kernel::openapi::document(cp_server::routes())
@@ -11,18 +11,8 @@ fn document() -> Value {
 /// `UPDATE=1 cargo test -p tests openapi` writes it anew.
 #[test]
 fn the_committed_document_is_current() {
-    let path = root().join("cp-server/openapi.json");
     let current = serde_json::to_string_pretty(&document()).unwrap() + "\n";
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, current).unwrap();
-        return;
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == current,
-        "{} is not what the table says; run UPDATE=1 cargo test -p tests openapi",
-        path.display()
-    );
+    is_current("cp-server/openapi.json", &current, "openapi");
 }
 
 #[test]

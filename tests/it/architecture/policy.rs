@@ -11,7 +11,7 @@ use cp_server::kernel::policy::{Area, AreaKind, Domain, Grant, Location, Verdict
 use cp_server::kernel::table::Line;
 use uuid::Uuid;
 
-use super::root;
+use super::is_current;
 
 const OWN: OrganizationId = OrganizationId(Uuid::from_u128(1));
 const AREA: Uuid = Uuid::from_u128(2);
@@ -113,18 +113,7 @@ fn page() -> String {
 /// `UPDATE=1 cargo test -p tests policy` writes it anew.
 #[test]
 fn the_committed_matrix_is_current() {
-    let path = root().join("docs/policy.md");
-    let current = page();
-    if std::env::var_os("UPDATE").is_some() {
-        std::fs::write(&path, current).unwrap();
-        return;
-    }
-    let committed = std::fs::read_to_string(&path).unwrap_or_default();
-    assert!(
-        committed == current,
-        "{} is not what the policy says; run UPDATE=1 cargo test -p tests policy",
-        path.display()
-    );
+    is_current("docs/policy.md", &page(), "policy");
 }
 
 /// What only the vendor decides, whatever the roles of an organization become.
