@@ -12,8 +12,7 @@ use std::time::{Duration, Instant};
 const GUARD: &str = r#"
     "$1/postgres" -D "$2/data" -p "$3" -k "$2" -c listen_addresses=127.0.0.1 -c fsync=off \
         -c full_page_writes=off -c synchronous_commit=off -c max_connections=300 \
-        -c shared_buffers=64MB -c shared_preload_libraries=pg_stat_statements \
-        -c pg_stat_statements.track_utility=off >"$2/log" 2>&1 &
+        -c shared_buffers=64MB >"$2/log" 2>&1 &
     server=$!
     read -r _
     kill -INT $server

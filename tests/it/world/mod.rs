@@ -7,6 +7,7 @@ mod cluster;
 pub mod database;
 pub mod issuer;
 mod names;
+mod statements;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +25,7 @@ use tokio::sync::OnceCell;
 pub use build::usage_report;
 pub use client::{Answer, Client};
 pub use names::Names;
+pub use statements::Statements;
 
 use database::{Database, Template};
 
