@@ -76,6 +76,12 @@ impl Db {
             .acquire_timeout(PATIENCE)
             // A file does not hang up: asking it before every request is a thread hop for nothing.
             .test_before_acquire(false)
+            // SQLite rolls back by itself when the disk is full. sqlx goes on to believe that a
+            // transaction is open, for ever: such a connection is of no use any more.
+            .before_acquire(|conn, _| {
+                let is_usable = !conn.is_in_transaction();
+                Box::pin(async move { Ok(is_usable) })
+            })
             .connect_with(options.clone())
             .await?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -169,15 +175,7 @@ impl Db {
         const BEGIN: &str = "BEGIN IMMEDIATE";
         match self {
             Self::Postgres(pool) => Ok(Conn::PostgresTx(pool.begin().await?)),
-            Self::Sqlite { write, .. } => match write.begin_with(BEGIN).await {
-                // SQLite rolls back by itself when the disk is full. sqlx goes on to believe that
-                // a transaction is open, for ever: this connection is of no use any more.
-                Err(sqlx::Error::InvalidSavePointStatement) => {
-                    write.acquire().await?.close().await?;
-                    Ok(Conn::SqliteTx(write.begin_with(BEGIN).await?))
-                }
-                begun => Ok(Conn::SqliteTx(begun?)),
-            },
+            Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin_with(BEGIN).await?)),
         }
     }
 

@@ -8,7 +8,7 @@ use cp_server::kernel::policy::AreaKind;
 use cp_server::kernel::table::Line;
 use serde_json::{Value, json};
 
-use crate::world::{Answer, Client, Statements, World, on_both};
+use crate::world::{Answer, Client, World, count_statements, on_both, statements_so_far};
 
 /// Sven of acme: whatever a test makes of him is all that he is.
 const SVEN: &str = "auth0|sven-acme";
@@ -219,7 +219,7 @@ on_both! {
 #[tokio::test]
 async fn s02_foreign_and_missing_cost_the_same_statements() {
     let Some(world) = World::on_postgres().await else { return };
-    let statements = Statements::count();
+    count_statements();
     for (who, foreign) in [
         ("a token", world.by(&world.globex.token)),
         ("a person", world.person("auth0|olga-globex")),
@@ -229,9 +229,9 @@ async fn s02_foreign_and_missing_cost_the_same_statements() {
             let mut costs = [u64::MAX; 2];
             // The least of three: now and then somebody's use is noted behind a request.
             for n in 0..6 {
-                let before = statements.so_far();
+                let before = statements_so_far();
                 ask(&foreign, &line, &paths[n % 2]).await;
-                costs[n % 2] = costs[n % 2].min(statements.so_far() - before);
+                costs[n % 2] = costs[n % 2].min(statements_so_far() - before);
             }
             assert_eq!(costs[0], costs[1], "{who}: {}", line.name);
             assert!(costs[0] > 0, "{who}: {}: no statement was seen", line.name);

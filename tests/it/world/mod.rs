@@ -25,7 +25,7 @@ use tokio::sync::OnceCell;
 pub use build::usage_report;
 pub use client::{Answer, Client};
 pub use names::Names;
-pub use statements::Statements;
+pub use statements::{count_statements, statements_so_far};
 
 use database::{Database, Template};
 

@@ -3,43 +3,49 @@
 //! The server's own count (`pg_stat_statements`) forgets: all tests share its table, and what is
 //! rare goes when it is full.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::cell::Cell;
+use std::sync::Once;
 
-use tracing::subscriber::{DefaultGuard, Interest};
+use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, span};
 
-/// Counts on the thread that made it, which is all of a `#[tokio::test]`.
-pub struct Statements {
-    count: Arc<AtomicU64>,
-    _guard: DefaultGuard,
+thread_local! {
+    /// A `#[tokio::test]` has a thread of its own; `None` where nobody counts.
+    static SENT: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
-impl Statements {
-    pub fn count() -> Self {
-        let count = Arc::<AtomicU64>::default();
-        let guard = tracing::subscriber::set_default(Counter(Arc::clone(&count)));
-        Self { count, _guard: guard }
-    }
-
-    pub fn so_far(&self) -> u64 {
-        self.count.load(Ordering::Relaxed)
-    }
+/// Counts on this thread from now on.
+pub fn count_statements() {
+    static INSTALLED: Once = Once::new();
+    // For the whole process: where a subscriber is one thread's alone, an event that another thread
+    // meets first stays off for all (tracing-core asks the thread's own subscriber then).
+    INSTALLED.call_once(|| {
+        tracing::subscriber::set_global_default(Counter).unwrap();
+        tracing::callsite::rebuild_interest_cache();
+    });
+    SENT.set(Some(0));
 }
 
-struct Counter(Arc<AtomicU64>);
+pub fn statements_so_far() -> u64 {
+    SENT.get().expect("somebody counts")
+}
+
+struct Counter;
 
 impl Subscriber for Counter {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        if self.enabled(metadata) { Interest::always() } else { Interest::never() }
+        match metadata.target() {
+            "sqlx::query" => Interest::sometimes(),
+            _ => Interest::never(),
+        }
     }
 
-    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
-        metadata.target() == "sqlx::query"
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        SENT.get().is_some()
     }
 
     fn event(&self, _: &Event<'_>) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+        SENT.set(SENT.get().map(|sent| sent + 1));
     }
 
     fn new_span(&self, _: &span::Attributes<'_>) -> span::Id {
