@@ -125,7 +125,7 @@ async fn fill_file(archive: &mut Archive, kek: &Kek, draft: &Path) -> anyhow::Re
     db.migrate_some(&archive.manifest.schema).await?;
     let Db::Sqlite { write, .. } = &db else { bail!("a file is an SQLite database") };
     let known = tables::all(&mut db.snapshot().await?).await?;
-    let mut conn = write.acquire().await?;
+    let mut conn = write.pool().acquire().await?;
     let mut filling = Filling::sqlite(&mut conn).await?;
     fill(archive, &known, &mut filling).await?;
     filling.finish().await?;

@@ -6,6 +6,8 @@
 //! rejected because it knows no such types, a trait with two implementations because it doubles
 //! every statement, and an ORM because SQL is the shorter language.
 
+mod writer;
+
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
@@ -21,12 +23,13 @@ use sqlx::{
     ConnectOptions, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
 };
 
+use self::writer::{Turn, Writer};
 use super::query::{Query, Row, Rows, Text};
 use super::record::Record;
 
 #[derive(Clone, Debug)]
 pub enum Db {
-    Sqlite { read: SqlitePool, write: SqlitePool },
+    Sqlite { read: SqlitePool, write: Writer },
     Postgres(PgPool),
 }
 
@@ -90,7 +93,7 @@ impl Db {
             .acquire_timeout(PATIENCE)
             .test_before_acquire(false)
             .connect_lazy_with(options.read_only(true));
-        let db = Self::Sqlite { read, write };
+        let db = Self::Sqlite { read, write: Writer::new(write, PATIENCE) };
         db.check_pragmas(synchronous).await?;
         Ok(db)
     }
@@ -123,7 +126,9 @@ impl Db {
     /// Brings the schema up to date; safe to run from several replicas at once.
     pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
         match self {
-            Self::Sqlite { write, .. } => sqlx::migrate!("../migrations/sqlite").run(write).await,
+            Self::Sqlite { write, .. } => {
+                sqlx::migrate!("../migrations/sqlite").run(write.pool()).await
+            }
             Self::Postgres(pool) => sqlx::migrate!("../migrations/postgres").run(pool).await,
         }
     }
@@ -136,7 +141,7 @@ impl Db {
         };
         some.migrations.to_mut().retain(|migration| versions.contains(&migration.version));
         match self {
-            Self::Sqlite { write, .. } => some.run(write).await,
+            Self::Sqlite { write, .. } => some.run(write.pool()).await,
             Self::Postgres(pool) => some.run(pool).await,
         }
     }
@@ -170,12 +175,26 @@ impl Db {
 
     /// A transaction to write in; dropped without `commit`, it rolls back.
     pub async fn begin(&self) -> sqlx::Result<Conn> {
-        // Takes the write lock now: one taken at the first write fails with SQLITE_BUSY_SNAPSHOT,
-        // which no busy timeout waits out.
-        const BEGIN: &str = "BEGIN IMMEDIATE";
         match self {
             Self::Postgres(pool) => Ok(Conn::PostgresTx(pool.begin().await?)),
-            Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin_with(BEGIN).await?)),
+            Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin().await?)),
+        }
+    }
+
+    /// What [`Self::settled`] is told: how things stand before a transaction is begun.
+    pub fn standing(&self) -> u64 {
+        match self {
+            Self::Sqlite { write, .. } => write.lost(),
+            Self::Postgres(_) => 0,
+        }
+    }
+
+    /// Returns when all that a transaction saw, which ended without a commit of its own, is durable:
+    /// what it answers may rest on what others wrote. PostgreSQL shows nobody what is not committed.
+    pub async fn settled(&self, standing: u64) -> sqlx::Result<()> {
+        match self {
+            Self::Sqlite { write, .. } => write.settled(standing).await,
+            Self::Postgres(_) => Ok(()),
         }
     }
 
@@ -184,13 +203,13 @@ impl Db {
         match self {
             Self::Sqlite { read, write } => {
                 read.close().await;
-                if let Ok(mut conn) = write.acquire().await {
+                if let Ok(mut conn) = write.pool().acquire().await {
                     let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
                     if let Err(error) = checkpoint.execute(&mut *conn).await {
                         tracing::warn!(%error, "the write-ahead log was left for the next start");
                     }
                 }
-                write.close().await;
+                write.pool().close().await;
             }
             Self::Postgres(pool) => pool.close().await,
         }
@@ -214,7 +233,7 @@ pub enum Conn {
     /// Not connected yet.
     Idle(Db),
     Sqlite(PoolConnection<Sqlite>),
-    SqliteTx(Transaction<'static, Sqlite>),
+    SqliteTx(Turn),
     Postgres(PoolConnection<Postgres>),
     PostgresTx(Transaction<'static, Postgres>),
     SqliteAlone(SqliteConnection),

@@ -98,13 +98,20 @@ pub(super) async fn serve<A: Args, R: Output>(
         _ => body,
     };
     let parts = Arc::new(parts);
-    for _ in 1..ATTEMPTS {
-        match attempt(line, op, readers, &app, &caller, &parts, &body).await {
-            Err(error) if error.is_retryable() => {}
-            done => return done,
+    let mut attempts = 1;
+    loop {
+        let standing = app.db.standing();
+        let done = attempt(line, op, readers, &app, &caller, &parts, &body).await;
+        let Err(error) = done else { return done };
+        if !line.reads() {
+            // It may rest on what others wrote a moment ago.
+            app.db.settled(standing).await?;
         }
+        if !error.is_retryable() || attempts == ATTEMPTS {
+            return Err(error);
+        }
+        attempts += 1;
     }
-    attempt(line, op, readers, &app, &caller, &parts, &body).await
 }
 
 async fn attempt<A: Args, R: Output>(
@@ -118,6 +125,7 @@ async fn attempt<A: Args, R: Output>(
 ) -> Result<Response> {
     let now = app.clock.now();
     let reads = line.reads() || line.late;
+    let standing = app.db.standing();
     let mut tx = if reads { app.db.read() } else { app.db.begin().await? };
 
     let place: A::Place = place_of(parts).await?;
@@ -129,6 +137,8 @@ async fn attempt<A: Args, R: Output>(
     {
         let mut response = answer.render(&parts.method, &parts.headers);
         response.headers_mut().insert("idempotent-replayed", true_value());
+        drop(tx);
+        app.db.settled(standing).await?;
         return Ok(response);
     }
 

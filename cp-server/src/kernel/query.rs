@@ -140,8 +140,7 @@ impl<'c> Query<'c> {
     /// How many rows it touched.
     pub async fn exec(self) -> sqlx::Result<u64> {
         let (conn, text, args) = self.ready()?;
-        conn.connect().await?;
-        match driver(conn, args) {
+        match driver(conn, args).await? {
             Driver::Sqlite(conn, args) => lite_exec(conn, text, args).await,
             Driver::Postgres(conn, args) => pg_exec(conn, text, args).await,
         }
@@ -150,8 +149,7 @@ impl<'c> Query<'c> {
     // Not generic: compiled once, and the one place where a driver is called for rows.
     async fn run(self, most: usize) -> sqlx::Result<Found> {
         let (conn, text, args) = self.ready()?;
-        conn.connect().await?;
-        Ok(match driver(conn, args) {
+        Ok(match driver(conn, args).await? {
             Driver::Sqlite(conn, args) => Found::Sqlite(lite_rows(conn, text, args, most).await?),
             Driver::Postgres(conn, args) => Found::Postgres(pg_rows(conn, text, args, most).await?),
         })
@@ -160,8 +158,7 @@ impl<'c> Query<'c> {
     /// The rows as they come: they are never in memory together.
     async fn stream<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<T>>> {
         let (conn, text, args) = self.ready()?;
-        conn.connect().await?;
-        Ok(match driver(conn, args) {
+        Ok(match driver(conn, args).await? {
             Driver::Sqlite(conn, args) => {
                 lite_stream(conn, text, args).map(|row| T::from_row(&row?)).boxed()
             }
@@ -195,16 +192,17 @@ enum Driver<'c> {
     Postgres(&'c mut PgConnection, PgArguments),
 }
 
-fn driver(conn: &mut Conn, args: Args) -> Driver<'_> {
-    match (conn, args) {
+async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
+    conn.connect().await?;
+    Ok(match (conn, args) {
         (Conn::Sqlite(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
-        (Conn::SqliteTx(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
+        (Conn::SqliteTx(c), Args::Sqlite(a)) => Driver::Sqlite(c.connection()?, a),
         (Conn::SqliteAlone(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
         (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a),
         (Conn::PostgresTx(c), Args::Postgres(a)) => Driver::Postgres(c, a),
         (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a),
         _ => unreachable!("arguments are made for their connection"),
-    }
+    })
 }
 
 macro_rules! drivers {

@@ -1,0 +1,144 @@
+//! SQLite's writer: who waits together is committed together, and nobody is told more than is so.
+
+use std::path::PathBuf;
+
+use cp_server::kernel::db::{Conn, Db};
+use futures_util::FutureExt;
+use futures_util::future::{join, join_all, join3};
+
+use crate::world::database::Database;
+
+/// A database that has its schema, and an empty write-ahead log.
+async fn database() -> (Database, PathBuf) {
+    let database = Database::sqlite(None).await;
+    database.db.migrate().await.unwrap();
+    let Db::Sqlite { write, .. } = &database.db else { unreachable!("made above") };
+    let empty = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
+    empty.execute(write.pool()).await.unwrap();
+    let log = PathBuf::from(format!("{}-wal", database.url.strip_prefix("sqlite:").unwrap()));
+    (database, log)
+}
+
+/// The frames of a write-ahead log that end a commit (<https://sqlite.org/fileformat2.html>,
+/// section 4.1).
+fn commits(log: &PathBuf) -> usize {
+    let log = std::fs::read(log).unwrap();
+    let size = u32::from_be_bytes(log[8..12].try_into().unwrap()) as usize;
+    log[32..].chunks(24 + size).filter(|frame| frame[4..8] != [0; 4]).count()
+}
+
+async fn insert(tx: &mut Conn, name: &str) -> sqlx::Result<()> {
+    let sql = "INSERT INTO installation (name, value) VALUES ($1, X'00')";
+    tx.q(sql).bind(name).exec().await.map(|_| ())
+}
+
+async fn write(db: &Db, name: &str) -> sqlx::Result<()> {
+    let mut tx = db.begin().await?;
+    insert(&mut tx, name).await?;
+    tx.commit().await
+}
+
+async fn names(conn: &mut Conn) -> Vec<String> {
+    let found = conn.q("SELECT name FROM installation ORDER BY name").all::<(String,)>().await;
+    found.unwrap().into_iter().map(|(name,)| name).collect()
+}
+
+#[tokio::test]
+async fn who_waits_together_is_committed_together() {
+    let (database, log) = database().await;
+    let db = &database.db;
+    let mut first = db.begin().await.unwrap();
+    insert(&mut first, "first").await.unwrap();
+    let rest: Vec<_> = (0..20).map(|n| format!("{n:02}")).collect();
+    let (rest, first) =
+        join(join_all(rest.iter().map(|name| write(db, name))), first.commit()).await;
+    first.unwrap();
+    assert!(rest.iter().all(Result::is_ok));
+    assert_eq!(names(&mut db.read()).await.len(), 21);
+    assert_eq!(commits(&log), 1);
+}
+
+#[tokio::test]
+async fn who_comes_alone_is_committed_alone() {
+    let (database, log) = database().await;
+    for n in 1..4 {
+        write(&database.db, &format!("{n}")).await.unwrap();
+        assert_eq!(commits(&log), n);
+    }
+}
+
+#[tokio::test]
+async fn a_rollback_takes_nothing_from_others() {
+    let (database, log) = database().await;
+    let db = &database.db;
+    let first = db.begin().await.unwrap();
+    let dropped = async {
+        let mut tx = db.begin().await.unwrap();
+        insert(&mut tx, "dropped").await.unwrap();
+        // It sees what its group has written.
+        names(&mut tx).await
+    };
+    let rest = join3(write(db, "before"), dropped, write(db, "after"));
+    let ((before, seen, after), first) = join(rest, first.commit()).await;
+    assert!(before.is_ok() && after.is_ok() && first.is_ok());
+    assert_eq!(seen, ["before", "dropped"]);
+    assert_eq!(names(&mut db.read()).await, ["after", "before"]);
+    assert_eq!(commits(&log), 2, "it ended its group");
+}
+
+#[tokio::test]
+async fn what_was_seen_is_settled_when_it_is_on_the_disk() {
+    let (database, _) = database().await;
+    let db = &database.db;
+    let first = db.begin().await.unwrap();
+    let refused = async {
+        let standing = db.standing();
+        let mut tx = db.begin().await.unwrap();
+        assert_eq!(names(&mut tx).await, ["other"]);
+        drop(tx);
+        db.settled(standing).await.unwrap();
+        names(&mut db.read()).await
+    };
+    let ((other, seen), first) = join(join(write(db, "other"), refused), first.commit()).await;
+    assert!(other.is_ok() && first.is_ok());
+    assert_eq!(seen, ["other"], "others see it, too");
+}
+
+#[tokio::test]
+async fn a_lost_transaction_is_lost_for_each_of_its_members() {
+    let (database, _) = database().await;
+    let db = &database.db;
+    let first = db.begin().await.unwrap();
+    let standing = db.standing();
+    let breaks = async {
+        let mut tx = db.begin().await.unwrap();
+        // As SQLite does by itself when the disk is full.
+        tx.q("ROLLBACK").exec().await.unwrap();
+    };
+    let rest = join3(write(db, "before"), breaks, write(db, "after"));
+    let ((before, (), after), first) = join(rest, first.commit()).await;
+    for lost in [before, first] {
+        let lost = lost.unwrap_err();
+        assert!(matches!(&lost, sqlx::Error::Io(_)), "{lost}");
+    }
+    after.unwrap();
+    assert_eq!(names(&mut db.read()).await, ["after"]);
+    db.settled(standing).await.unwrap_err();
+    db.settled(db.standing()).await.unwrap();
+}
+
+#[tokio::test]
+async fn who_goes_away_while_it_waits_holds_up_nobody() {
+    let (database, _) = database().await;
+    let db = &database.db;
+    let mut first = db.begin().await.unwrap();
+    insert(&mut first, "first").await.unwrap();
+    let mut next = Box::pin(db.begin());
+    assert!((&mut next).now_or_never().is_none());
+    let mut gone = Box::pin(first.commit());
+    assert!((&mut gone).now_or_never().is_none());
+    drop(gone);
+    next.await.unwrap();
+    write(db, "last").await.unwrap();
+    assert_eq!(names(&mut db.read()).await, ["first", "last"]);
+}
