@@ -18,20 +18,12 @@ use super::server::{KEK, Server, command, folder};
 
 /// How many callers there are on each server.
 const CALLERS: usize = 3;
-/// How long a start may take.
-const START: Duration = Duration::from_secs(5);
+/// How long a start may take on a machine that has much else to do; what it took is printed.
+const START: Duration = Duration::from_secs(60);
 
 #[expect(clippy::disallowed_methods, reason = "the long run is asked for by the environment")]
 fn setting(name: &str, default: u64) -> u64 {
     std::env::var(name).map_or(default, |text| text.parse().unwrap())
-}
-
-/// Whether this machine has much more to do than it can: then a slow start says nothing of the server.
-fn is_busy() -> bool {
-    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
-    let load: f64 = load.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or(0.0);
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
-    load > 3.0 * cores as f64
 }
 
 /// Moments that are the same again for the same seed.
@@ -79,7 +71,7 @@ impl<'a> Fleet<'a> {
         let (status, _) = server.call("GET", "/readyz", None, "x");
         assert_eq!(status, 200);
         self.slowest = self.slowest.max(begun.elapsed());
-        assert!(begun.elapsed() < START || is_busy(), "the start took {:?}", begun.elapsed());
+        assert!(begun.elapsed() < START, "the start took {:?}", begun.elapsed());
         server
     }
 
@@ -194,7 +186,7 @@ async fn leaves(db: &Db) -> i64 {
         if events == placed {
             return events;
         }
-        assert!(begun.elapsed() < Duration::from_secs(10), "{events} events, {placed} leaves");
+        assert!(begun.elapsed() < Duration::from_secs(30), "{events} events, {placed} leaves");
         tokio::task::yield_now().await;
     }
 }

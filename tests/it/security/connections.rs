@@ -145,7 +145,7 @@ async fn s11_slow_clients_are_let_go() {
     for bytes in ["", "PRI * HT", "GET /healthz HTTP/1.1\r\nhost: x\r\nx-slow:"] {
         let started = Instant::now();
         assert_eq!(server.say(bytes.as_bytes()).await, "", "{bytes:?}");
-        assert!(started.elapsed() < Duration::from_secs(5), "{bytes:?}");
+        assert!(started.elapsed() < Duration::from_secs(20), "{bytes:?}");
     }
     // A header now and then does not help.
     let mut stream = server.connect().await;
@@ -161,7 +161,7 @@ async fn s11_slow_clients_are_let_go() {
     tokio::select! {
         () = drip => {}
         read = reader.read_to_end(&mut bytes) => { let _ = read; }
-        () = tokio::time::sleep(Duration::from_secs(5)) => panic!("it is still being waited for"),
+        () = tokio::time::sleep(Duration::from_secs(20)) => panic!("it is still being waited for"),
     }
     assert!(bytes.is_empty());
     // A body that does not come is not waited for either.

@@ -32,7 +32,7 @@ fn get(path: &str) -> Request<()> {
 }
 
 async fn ends(told: oneshot::Receiver<()>) -> bool {
-    tokio::time::timeout(Duration::from_secs(10), told).await.is_ok()
+    tokio::time::timeout(Duration::from_secs(20), told).await.is_ok()
 }
 
 fn quick() -> Surface {

@@ -210,11 +210,11 @@ on_both! {
         });
         let began = Instant::now();
         let token = issuer.token(mats(json!({})));
-        let answers = join_all((0..20).map(|_| me(&client, &token))).await;
+        let answers = join_all((0..100).map(|_| me(&client, &token))).await;
         for answer in answers {
             unavailable(answer, "did not answer within");
         }
-        assert!(began.elapsed() < Duration::from_secs(5), "all waited for one request");
+        assert!(began.elapsed() < Duration::from_secs(15), "all waited for one request");
     }
 }
 

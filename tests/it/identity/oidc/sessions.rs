@@ -361,10 +361,10 @@ on_both! {
             settings.identity.fetch.timeout = Duration::from_millis(500);
         });
         let began = Instant::now();
-        for answer in join_all((0..20).map(|_| client.get("/login"))).await {
+        for answer in join_all((0..100).map(|_| client.get("/login"))).await {
             answer.refused(503, "unavailable");
         }
-        assert!(began.elapsed() < Duration::from_secs(5), "all waited for one request");
+        assert!(began.elapsed() < Duration::from_secs(25), "all waited for one request");
         issuer.fault(Fault::None);
         client.get("/login").await.refused(503, "unavailable");
         world.pass(TimeDelta::seconds(5));
