@@ -31,15 +31,29 @@ pub struct Within {
     pub sql: &'static str,
 }
 
+/// A statement over `above`: the group of the id `$group`, and those that it is in.
+macro_rules! above {
+    ($group:literal, $statement:literal) => {
+        concat!(
+            "WITH RECURSIVE above (id, parent_id) AS (
+                 SELECT g.id, g.parent_id FROM groups g WHERE g.id = ",
+            $group,
+            "    UNION SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id) ",
+            $statement
+        )
+    };
+}
+pub(crate) use above;
+
 macro_rules! ids {
     (@missing) => {};
     (@missing $missing:literal) => { const MISSING: &'static str = $missing; };
     (@within) => {};
-    (@within $kinds:expr, $sql:literal) => {
+    (@within $kinds:expr, $sql:expr) => {
         const WITHIN: Option<Within> = Some(Within { kinds: $kinds, sql: $sql });
     };
     ($($name:ident, $noun:literal
-        $(of $table:ident . $owner:ident $(as $missing:literal)? $(in $kinds:expr, $sql:literal)?)?;
+        $(of $table:ident . $owner:ident $(as $missing:literal)? $(in $kinds:expr, $sql:expr)?)?;
     )+) => {$(
         #[doc = concat!("The id of one ", $noun, ".")]
         #[derive(
@@ -100,19 +114,13 @@ ids! {
     RoleId, "role" of roles.organization_id;
     MembershipId, "membership" of memberships.organization_id as "member"
         in &[AreaKind::Workspace, AreaKind::Group],
-        "WITH RECURSIVE above (id, parent_id) AS (
-             SELECT g.id, g.parent_id FROM groups g JOIN memberships m ON m.group_id = g.id
-             WHERE m.id = $1
-             UNION SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id)
-         SELECT 'group' AS kind, id FROM above
-         UNION ALL SELECT 'workspace', workspace_id FROM memberships
-                   WHERE id = $1 AND workspace_id IS NOT NULL";
+        above!("(SELECT group_id FROM memberships WHERE id = $1)",
+               "SELECT 'group' AS kind, id FROM above
+                UNION ALL SELECT 'workspace', workspace_id FROM memberships
+                          WHERE id = $1 AND workspace_id IS NOT NULL");
     InvitationId, "invitation" of invitations.organization_id;
     GroupId, "group" of groups.organization_id in &[AreaKind::Group],
-        "WITH RECURSIVE above (id, parent_id) AS (
-             SELECT g.id, g.parent_id FROM groups g WHERE g.id = $1
-             UNION SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id)
-         SELECT 'group' AS kind, id FROM above";
+        above!("$1", "SELECT 'group' AS kind, id FROM above");
     ProjectId, "project" of projects.organization_id in &[AreaKind::Project],
         "SELECT 'project' AS kind, id FROM projects WHERE id = $1";
     ArtifactId, "artifact" of artifacts.organization_id in &[AreaKind::Project],

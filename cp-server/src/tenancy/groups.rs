@@ -11,7 +11,7 @@ use crate::kernel::caller::Permission;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{GroupId, OrganizationId};
+use crate::kernel::ids::{GroupId, OrganizationId, above};
 use crate::kernel::json::Patch;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
@@ -163,17 +163,14 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
     if parent != before.parent_id {
         refuse_leaving(cx, parent).await?;
     }
-    let sql = "UPDATE groups
-               SET name = COALESCE($3, name), slug = COALESCE($4, slug), parent_id = $5,
-                   product = COALESCE($6, product), description = $7, external_id = $8,
-                   updated_at = $9
-               WHERE id = $1 AND organization_id = $2
-                 AND NOT EXISTS (
-                     WITH RECURSIVE above (id, parent_id) AS (
-                         SELECT g.id, g.parent_id FROM groups g WHERE g.id = $5
-                         UNION
-                         SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id)
-                     SELECT 1 FROM above WHERE above.id = $1)";
+    let sql = concat!(
+        "UPDATE groups
+         SET name = COALESCE($3, name), slug = COALESCE($4, slug), parent_id = $5,
+             product = COALESCE($6, product), description = $7, external_id = $8, updated_at = $9
+         WHERE id = $1 AND organization_id = $2 AND NOT EXISTS (",
+        above!("$5", "SELECT 1 FROM above WHERE above.id = $1"),
+        ")"
+    );
     let update = cx
         .tx
         .returning(sql)
