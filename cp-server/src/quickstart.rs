@@ -178,7 +178,9 @@ fn print(
     license: &LicenseContext,
     whoami: &[u8],
 ) -> anyhow::Result<()> {
-    let (base, org) = (&config.base_url, &example.organization);
+    // From this machine, whatever the world calls it.
+    let scheme = if config.network.tls_cert.is_some() { "https" } else { "http" };
+    let (base, org) = (format!("{scheme}://{}", config.listen), &example.organization);
     println!("License token (X-License-Token), signed and stored:\n\n{license_token}\n");
     println!("What a data plane reads from it, verified with the database closed:\n");
     println!("{}\n", serde_json::to_string_pretty(license)?);
@@ -203,6 +205,6 @@ fn print(
          {base}/api/v1/deployments/{}",
         example.deployment
     );
-    println!("\nThe API is described at {base}/docs; stop with Ctrl-C.\n");
+    println!("\nThe API is described at {base}/docs\nStop with Ctrl-C.\n");
     Ok(())
 }

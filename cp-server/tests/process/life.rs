@@ -1,5 +1,5 @@
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::TcpStream;
+use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::channel;
 
 use rustix::process::Signal;
@@ -42,6 +42,27 @@ fn s21_requests_in_flight_finish_and_the_process_ends_well() {
     let again = Server::start(folder.path());
     let (status, _) = again.call("GET", "/api/v1/organizations/in-flight", None, "x");
     assert_eq!(status, 200);
+}
+
+#[test]
+fn the_quickstart_tells_what_works() {
+    let folder = folder();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    for _ in 0..2 {
+        let mut quickstart = command(folder.path());
+        let server = Server::run(quickstart.env("CP_LISTEN", free.to_string()).arg("quickstart"));
+        let said = server.said.lock().unwrap().clone();
+        let base = format!("http://{free}");
+        let told: Vec<&str> =
+            said.split_whitespace().filter_map(|word| word.strip_prefix(&base)).collect();
+        assert_eq!(told.len(), 6, "{said}");
+        for path in told {
+            let (status, answer) = server.call("GET", path, None, "x");
+            let is_whoami = path.ends_with("/whoami");
+            assert_eq!(status, if is_whoami { 422 } else { 200 }, "{path}: {answer}");
+        }
+        assert!(said.contains("\"organization\""), "{said}");
+    }
 }
 
 #[test]
