@@ -253,7 +253,7 @@ async fn metrics(_: Raw) -> Result<Response> {
 async fn openapi_document(raw: Raw) -> Result<Response> {
     static TEXT: OnceLock<Document> = OnceLock::new();
     let text = TEXT.get_or_init(|| {
-        let text = serde_json::to_vec(&openapi::document(table())).unwrap_or_default();
+        let text = serde_json::to_vec(&openapi::document(&table().table)).unwrap_or_default();
         Document::new("application/json", "public, max-age=300", text)
     });
     Ok(text.render(&raw.parts.headers))

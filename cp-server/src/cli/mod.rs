@@ -209,7 +209,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Openapi => {
-            say(&serde_json::to_string_pretty(&openapi::document(crate::routes()))?)
+            say(&serde_json::to_string_pretty(&openapi::document(&crate::routes().table))?)
         }
         Command::Completions { shell } => {
             let mut script = Vec::new();

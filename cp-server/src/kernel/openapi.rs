@@ -1,21 +1,30 @@
 //! The OpenAPI 3.1 document, read off the table of operations.
 
 use cp_contracts::{Problem, ProblemCode};
-use schemars::Schema;
+use schemars::generate::SchemaSettings;
+use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::caller::Permission;
 use super::place::Reach;
-use super::table::{BASE, Line, Routes};
+use super::table::{BASE, Line, Shapes};
 
-pub fn document(mut routes: Routes) -> Value {
-    let problem = routes.schemas.subschema_for::<Problem>();
+/// Makes the schemas of the document, which stand in it once each.
+pub fn schemas() -> SchemaGenerator {
+    let mut settings = SchemaSettings::draft2020_12();
+    settings.definitions_path = "/components/schemas".into();
+    settings.into_generator()
+}
+
+pub fn document(table: &[Line]) -> Value {
+    let mut schemas = schemas();
     let mut paths = Map::new();
-    for line in &routes.table {
+    for line in table {
         // A `{*rest}` takes the rest of a path; OpenAPI has no word for it.
         let path = paths.entry(line.full_path().replace("{*", "{")).or_insert_with(|| json!({}));
-        path[line.method.as_str().to_lowercase()] = operation(line);
+        path[line.method.as_str().to_lowercase()] = operation(line, line.shapes(&mut schemas));
     }
+    let problem = schemas.subschema_for::<Problem>();
     let codes: Vec<Value> = ProblemCode::ALL
         .iter()
         .map(|code| json!({"code": code.as_str(), "status": code.status(), "title": code.title()}))
@@ -31,10 +40,10 @@ pub fn document(mut routes: Routes) -> Value {
         },
         "servers": [{"url": "/"}],
         "security": [{"bearer": []}],
-        "tags": tags(&routes.table),
+        "tags": tags(table),
         "paths": paths,
         "components": {
-            "schemas": routes.schemas.take_definitions(true),
+            "schemas": schemas.take_definitions(true),
             "responses": REFUSALS.iter().map(|refusal| {
                 (refusal.name(), json!({
                     "description": refusal.words,
@@ -116,16 +125,16 @@ fn slice_of(line: &Line) -> &'static str {
     line.name.split_once('.').map_or(line.name, |(slice, _)| slice)
 }
 
-fn operation(line: &Line) -> Value {
+fn operation(line: &Line, shapes: Shapes) -> Value {
     let (summary, description) = line.doc.trim().split_once('\n').unwrap_or((line.doc.trim(), ""));
-    let mut parameters = path_parameters(line);
+    let mut parameters = path_parameters(line, &shapes.parameters);
     let mut operation = json!({
         "operationId": line.name,
         "summary": summary.trim(),
         "tags": [slice_of(line)],
         "x-permission": line.permission.as_str(),
         "responses": {
-            line.status.as_str(): success(line),
+            line.status.as_str(): success(line, shapes.output.as_ref()),
         },
     });
     for refusal in REFUSALS.iter().filter(|refusal| (refusal.of)(line)) {
@@ -143,9 +152,9 @@ fn operation(line: &Line) -> Value {
         operation["responses"]["304"] = json!({"description": "Not changed since If-None-Match."});
     }
     if let Some(also) = line.also {
-        operation["responses"][also.as_str()] = success(line);
+        operation["responses"][also.as_str()] = success(line, shapes.output.as_ref());
     }
-    match &line.input {
+    match &shapes.input {
         Some(input) if line.in_query() => {
             parameters.extend(query_parameters(input));
         }
@@ -165,8 +174,8 @@ fn operation(line: &Line) -> Value {
     operation
 }
 
-fn success(line: &Line) -> Value {
-    match &line.output {
+fn success(line: &Line, output: Option<&Schema>) -> Value {
+    match output {
         Some(schema) => json!({
             "description": "Done.",
             "content": {"application/json": {"schema": schema}},
@@ -176,10 +185,10 @@ fn success(line: &Line) -> Value {
     }
 }
 
-fn path_parameters(line: &Line) -> Vec<Value> {
+fn path_parameters(line: &Line, schemas: &[Schema]) -> Vec<Value> {
     let names = line.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let text = schemars::json_schema!({"type": "string"});
-    let mut schemas = line.parameters.iter();
+    let mut schemas = schemas.iter();
     names
         .map(|name| {
             let schema = schemas.next().unwrap_or(&text);

@@ -43,9 +43,7 @@ pub struct Line {
     pub reach: Reach,
     /// In which areas of an organization its place can lie.
     pub areas: &'static [AreaKind],
-    pub parameters: Vec<Schema>,
-    pub input: Option<Schema>,
-    pub output: Option<Schema>,
+    shapes: fn(&mut SchemaGenerator, bool) -> Shapes,
     pub status: StatusCode,
     /// Another status of success.
     pub also: Option<StatusCode>,
@@ -61,7 +59,21 @@ pub struct Line {
     pub body_limit: usize,
 }
 
+/// The schemas of what a line takes and gives.
+#[derive(Debug, Default)]
+pub struct Shapes {
+    /// Of the path's parameters, in their order.
+    pub parameters: Vec<Schema>,
+    pub input: Option<Schema>,
+    pub output: Option<Schema>,
+}
+
 impl Line {
+    /// Made when somebody asks: a server hardly ever does, and there are many.
+    pub fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
+        (self.shapes)(schemas, self.in_query())
+    }
+
     /// The path with its base.
     pub fn full_path(&self) -> String {
         if self.root { self.path.to_owned() } else { format!("{BASE}{}", self.path) }
@@ -91,9 +103,7 @@ impl Line {
             permission,
             reach: Reach::Public,
             areas: &[],
-            parameters: Vec::new(),
-            input: None,
-            output: None,
+            shapes: |_, _| Shapes::default(),
             status: StatusCode::OK,
             also: None,
             raw: false,
@@ -140,9 +150,9 @@ macro_rules! routes {
 }
 
 /// The table in the making.
+#[derive(Default)]
 pub struct Routes {
     pub table: Vec<Line>,
-    pub schemas: SchemaGenerator,
     router: Router<App>,
     readers: HashMap<&'static str, Reader>,
     /// The same map for the handlers, which are made before it is complete.
@@ -162,20 +172,6 @@ pub(super) struct Reading<'a> {
     pub(super) parts: &'a Arc<Parts>,
     pub(super) tx: Conn,
     pub(super) now: DateTime<Utc>,
-}
-
-impl Default for Routes {
-    fn default() -> Self {
-        let mut settings = schemars::generate::SchemaSettings::draft2020_12();
-        settings.definitions_path = "/components/schemas".into();
-        Self {
-            table: Vec::new(),
-            schemas: settings.into_generator(),
-            router: Router::new(),
-            readers: HashMap::new(),
-            complete: Readers::default(),
-        }
-    }
 }
 
 impl Routes {
@@ -243,10 +239,12 @@ impl Adding<'_> {
         let line = &mut self.line;
         line.reach = A::Place::REACH;
         line.areas = A::Place::AREAS;
-        line.parameters = A::Place::parameters();
-        line.input = A::schema(&mut routes.schemas, line.in_query());
+        line.shapes = |schemas, in_query| Shapes {
+            parameters: A::Place::parameters(),
+            input: A::schema(schemas, in_query),
+            output: R::schema(schemas),
+        };
         line.body_limit = A::BODY_LIMIT;
-        line.output = R::schema(&mut routes.schemas);
         line.status = R::STATUS;
         line.also = R::ALSO;
         if line.reads() {

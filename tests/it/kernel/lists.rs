@@ -1,4 +1,5 @@
 use chrono::TimeDelta;
+use cp_server::kernel::openapi;
 use serde_json::{Value, json};
 
 use crate::world::{World, on_both};
@@ -85,8 +86,9 @@ on_both! {
 /// Every line that answers with pages.
 fn lists() -> impl Iterator<Item = cp_server::kernel::table::Line> {
     cp_server::routes().table.into_iter().filter(|line| {
-        let input = line.input.as_ref().and_then(|input| input.get("properties"));
-        line.reads() && input.is_some_and(|members| members.get("cursor").is_some())
+        let input = line.shapes(&mut openapi::schemas()).input;
+        let members = input.as_ref().and_then(|input| input.get("properties"));
+        line.reads() && members.is_some_and(|members| members.get("cursor").is_some())
     })
 }
 

@@ -1,6 +1,7 @@
 //! What a client may send, and what it may not decide.
 
 use axum::http::Method;
+use cp_server::kernel::openapi;
 use cp_server::kernel::table::Line;
 use serde_json::{Value, json};
 
@@ -35,7 +36,7 @@ fn nasty() -> Vec<Value> {
 }
 
 fn members(line: &Line, document: &Value) -> Vec<String> {
-    let Some(input) = &line.input else { return Vec::new() };
+    let Some(input) = line.shapes(&mut openapi::schemas()).input else { return Vec::new() };
     let input = input.as_value();
     let schema = match input.get("$ref").and_then(Value::as_str) {
         Some(reference) => document.pointer(reference.trim_start_matches('#')).unwrap(),
@@ -47,7 +48,7 @@ fn members(line: &Line, document: &Value) -> Vec<String> {
 
 on_both! {
     s12_no_value_of_any_member_makes_the_server_fail(world) {
-        let document = cp_server::kernel::openapi::document(cp_server::routes());
+        let document = openapi::document(&cp_server::routes().table);
         for line in cp_server::routes().table {
             for member in members(&line, &document) {
                 for value in nasty() {
@@ -107,7 +108,7 @@ on_both! {
             "secret_hash", "effective",
         ];
         for line in cp_server::routes().table {
-            if !matches!(line.method, Method::POST | Method::PATCH) || line.input.is_none() {
+            if !matches!(line.method, Method::POST | Method::PATCH) || line.shapes(&mut openapi::schemas()).input.is_none() {
                 continue;
             }
             for member in decided {

@@ -3,6 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::caller::Permission;
+use cp_server::kernel::openapi;
 use cp_server::kernel::place::Reach;
 use cp_server::kernel::table::Line;
 use serde_json::{Value, json};
@@ -107,7 +108,7 @@ on_both! {
         let before = world.count_events().await;
         for line in lines().filter(|line| !line.reads()) {
             let unknown = json!({"no_such_member": 1});
-            let path = if line.input.is_some() || line.raw {
+            let path = if line.shapes(&mut openapi::schemas()).input.is_some() || line.raw {
                 world.path_of(&line) + if line.method == Method::DELETE { "?no_such=1" } else { "" }
             } else {
                 world.path_to_nobody(&line)
