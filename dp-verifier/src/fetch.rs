@@ -11,6 +11,7 @@
 
 mod lists;
 mod log;
+mod shared;
 mod source;
 mod store;
 

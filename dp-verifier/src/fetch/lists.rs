@@ -4,11 +4,12 @@
 //! issuer; nothing else opens a connection. One thread, so one request at a time, and for each list
 //! one per `ttl`, or per cooldown while it fails.
 
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ureq::tls::TlsConfig;
 
+use super::shared::{Owner, Shared};
 use super::source::{Answer, STATUS_LIST, Source};
 use super::{FetchError, Refresher};
 use crate::ErrorCode::KidUnknown;
@@ -27,7 +28,7 @@ impl Verifier {
     /// [`FetchError`] when a list could not be fetched or is refused, and the last good one stays.
     pub fn refresh_status_lists(&self) -> Result<(), FetchError> {
         let Some(fetching) = self.fetching() else { return Ok(()) };
-        fetching.lists.shared.refresh_now();
+        fetching.lists.shared.demand();
         self.status_lists_error().map_or(Ok(()), |error| Err(FetchError(error)))
     }
 
@@ -35,13 +36,13 @@ impl Verifier {
     #[must_use]
     pub fn status_lists_error(&self) -> Option<String> {
         let fetching = self.fetching()?;
-        fetching.lists.shared.state().errors.first().cloned()
+        fetching.lists.shared.state().work.errors.first().cloned()
     }
 }
 
-/// The verifier's end of the thread. Dropping it ends the thread.
+/// The verifier's end of the thread.
 pub(crate) struct ListFetcher {
-    shared: Arc<Shared>,
+    shared: Owner<Work>,
 }
 
 impl ListFetcher {
@@ -52,20 +53,10 @@ impl ListFetcher {
         tls: Option<TlsConfig>,
         cooldown: Duration,
     ) -> Result<Self, String> {
-        let shared =
-            Arc::new(Shared { state: Mutex::new(State::default()), changed: Condvar::new() });
-        let fetcher = Fetcher {
-            shared: Arc::clone(&shared),
-            lists: Arc::downgrade(lists),
-            keys,
-            tls,
-            cooldown,
-            jobs: Vec::new(),
-        };
-        let thread = std::thread::Builder::new().name("dp-verifier-lists".to_owned());
-        thread
-            .spawn(move || fetcher.run())
-            .map_err(|error| format!("no thread can be started: {error}"))?;
+        let lists = Arc::downgrade(lists);
+        let shared = Owner::start("dp-verifier-lists", move |shared| {
+            Fetcher { shared, lists, keys, tls, cooldown, heard: 0, jobs: Vec::new() }.run();
+        })?;
         Ok(Self { shared })
     }
 
@@ -75,63 +66,31 @@ impl ListFetcher {
             let mut state = self.shared.state();
             match state.is_over {
                 true => slot.asked.end(),
-                false => state.wanted.push(Arc::clone(slot)),
+                false => state.work.wanted.push(Arc::clone(slot)),
             }
-            self.shared.changed.notify_all();
+            self.shared.tell();
         }
     }
 }
 
-impl Drop for ListFetcher {
-    fn drop(&mut self) {
-        self.shared.state().is_over = true;
-        self.shared.changed.notify_all();
-    }
-}
-
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
-}
-
 #[derive(Default)]
-struct State {
+struct Work {
     /// Lists that the thread has not heard of yet.
     wanted: Vec<Arc<Slot>>,
-    /// How often all lists were demanded at once, how many of these demands the thread has heard,
-    /// and how many it has met.
-    demanded: u64,
-    heard: u64,
-    met: u64,
     /// What the last request for each list failed for.
     errors: Vec<String>,
-    is_over: bool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock leaves the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn refresh_now(&self) {
-        let mut state = self.state();
-        state.demanded = state.demanded.saturating_add(1);
-        let demand = state.demanded;
-        self.changed.notify_all();
-        let is_early = |state: &mut State| state.met < demand && !state.is_over;
-        drop(self.changed.wait_while(state, is_early));
-    }
 }
 
 /// The thread's own.
 struct Fetcher {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Work>>,
     /// Not held, so that a verifier that is dropped leaves its state file at once.
     lists: Weak<StatusLists>,
     keys: Arc<Refresher>,
     tls: Option<TlsConfig>,
     cooldown: Duration,
+    /// How many of the demands it has set about.
+    heard: u64,
     jobs: Vec<Job>,
 }
 
@@ -160,7 +119,7 @@ impl Fetcher {
             job.due = now.checked_add(next).unwrap_or(now);
             self.jobs.push(job);
             let errors = self.jobs.iter().filter_map(|job| job.error.clone()).collect();
-            self.shared.state().errors = errors;
+            self.shared.state().work.errors = errors;
             if let Some(job) = self.jobs.last() {
                 job.slot.asked.end();
             }
@@ -176,12 +135,12 @@ impl Fetcher {
                 return None;
             }
             let now = Instant::now();
-            for slot in state.wanted.drain(..) {
+            for slot in state.work.wanted.drain(..) {
                 let source = Source::new(&slot.uri, self.tls.clone(), STATUS_LIST);
                 self.jobs.push(Job { slot, source, due: now, error: None });
             }
-            if state.heard < state.demanded {
-                state.heard = state.demanded;
+            if self.heard < state.demanded {
+                self.heard = state.demanded;
                 self.jobs.iter_mut().for_each(|job| job.due = now);
             }
             let next = self.jobs.iter().enumerate().min_by_key(|(_, job)| job.due);
@@ -192,17 +151,11 @@ impl Fetcher {
                 return Some(index);
             }
             // Every list was asked for since the demand was heard.
-            if state.met < state.heard {
-                state.met = state.heard;
-                shared.changed.notify_all();
+            if state.met < self.heard {
+                state.met = self.heard;
+                shared.tell();
             }
-            state = match next {
-                Some((_, left)) => {
-                    let woken = shared.changed.wait_timeout(state, left);
-                    woken.unwrap_or_else(PoisonError::into_inner).0
-                }
-                None => shared.changed.wait(state).unwrap_or_else(PoisonError::into_inner),
-            };
+            state = shared.wait(state, next.map(|(_, left)| left));
         }
     }
 
@@ -232,10 +185,9 @@ impl Fetcher {
 /// Whoever waits for a list shall not wait for a thread that is gone.
 impl Drop for Fetcher {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.is_over = true;
-        let wanted = state.wanted.drain(..);
-        wanted.chain(self.jobs.drain(..).map(|job| job.slot)).for_each(|slot| slot.asked.end());
-        self.shared.changed.notify_all();
+        self.shared.end();
+        let wanted = std::mem::take(&mut self.shared.state().work.wanted);
+        let slots = wanted.into_iter().chain(self.jobs.drain(..).map(|job| job.slot));
+        slots.for_each(|slot| slot.asked.end());
     }
 }

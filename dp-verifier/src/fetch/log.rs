@@ -6,13 +6,14 @@
 //! there is no proof of it; the checkpoint when its copy is no longer fresh.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ureq::tls::TlsConfig;
 use uuid::Uuid;
 
 use super::FetchError;
+use super::shared::{Owner, Shared};
 use super::source::{Answer, CHECKPOINT, PROOF, Source};
 use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
 use crate::log::{Checkpoint, Found, Link, LogBook, LogProof};
@@ -34,7 +35,7 @@ impl Verifier {
     pub fn refresh_log(&self) -> Result<(), FetchError> {
         let fetcher = self.fetching().and_then(|fetching| fetching.log.as_ref());
         let Some(fetcher) = fetcher else { return Ok(()) };
-        fetcher.shared.refresh_now();
+        fetcher.shared.demand();
         let health = self.log_health();
         let error = health.and_then(|health| {
             let anomaly = health.anomaly.map(|anomaly| anomaly.error().to_string());
@@ -44,9 +45,9 @@ impl Verifier {
     }
 }
 
-/// The verifier's end of the thread. Dropping it ends the thread.
+/// The verifier's end of the thread.
 pub(crate) struct LogFetcher {
-    shared: Arc<Shared>,
+    shared: Owner<Work>,
     log: Arc<LogBook>,
     cooldown: Duration,
 }
@@ -61,19 +62,10 @@ impl LogFetcher {
         let base = format!("{}/api/v1/log", issuer.strip_suffix('/').unwrap_or(issuer));
         let source = Source::new(&format!("{base}/checkpoint"), tls, CHECKPOINT)
             .map_err(|why| format!("{base}: {why}"))?;
-        let shared =
-            Arc::new(Shared { state: Mutex::new(State::default()), changed: Condvar::new() });
-        let fetcher = Fetcher {
-            shared: Arc::clone(&shared),
-            log: Arc::downgrade(log),
-            base,
-            source,
-            cooldown,
-        };
-        let thread = std::thread::Builder::new().name("dp-verifier-log".to_owned());
-        thread
-            .spawn(move || fetcher.run())
-            .map_err(|error| format!("no thread can be started: {error}"))?;
+        let watched = Arc::downgrade(log);
+        let shared = Owner::start("dp-verifier-log", move |shared| {
+            Fetcher { shared, log: watched, base, source, cooldown }.run();
+        })?;
         Ok(Self { shared, log: Arc::clone(log), cooldown })
     }
 
@@ -88,61 +80,29 @@ impl LogFetcher {
             Some(Found::Proof(_) | Found::Asked(_)) => return,
             Some(Found::Refused(_)) => {
                 let is_early = |since: &Instant| since.elapsed() < self.cooldown;
-                if state.failed.iter().any(|(of, since)| *of == jti && is_early(since)) {
+                if state.work.failed.iter().any(|(of, since)| *of == jti && is_early(since)) {
                     return;
                 }
             }
             None => {}
         }
-        if state.is_over || state.wanted.len() >= MAX_WANTED {
+        if state.is_over || state.work.wanted.len() >= MAX_WANTED {
             return;
         }
         let asked = Arc::new(Asked::default());
         asked.claim();
         self.log.note(jti, Found::Asked(Arc::clone(&asked)));
-        state.wanted.push_back((jti, asked));
-        self.shared.changed.notify_all();
+        state.work.wanted.push_back((jti, asked));
+        self.shared.tell();
     }
-}
-
-impl Drop for LogFetcher {
-    fn drop(&mut self) {
-        self.shared.state().is_over = true;
-        self.shared.changed.notify_all();
-    }
-}
-
-struct Shared {
-    state: Mutex<State>,
-    changed: Condvar,
 }
 
 #[derive(Default)]
-struct State {
+struct Work {
     /// Tokens that the thread has not asked for yet.
     wanted: VecDeque<(Uuid, Arc<Asked>)>,
     /// Tokens that were asked for in vain lately, and when.
     failed: VecDeque<(Uuid, Instant)>,
-    /// How often the checkpoint was demanded at once, and how many of these demands are met.
-    demanded: u64,
-    met: u64,
-    is_over: bool,
-}
-
-impl Shared {
-    fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock leaves the state half changed.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn refresh_now(&self) {
-        let mut state = self.state();
-        state.demanded = state.demanded.saturating_add(1);
-        let demand = state.demanded;
-        self.changed.notify_all();
-        let is_early = |state: &mut State| state.met < demand && !state.is_over;
-        drop(self.changed.wait_while(state, is_early));
-    }
 }
 
 /// What the thread does next.
@@ -154,7 +114,7 @@ enum Job {
 
 /// The thread's own.
 struct Fetcher {
-    shared: Arc<Shared>,
+    shared: Arc<Shared<Work>>,
     /// Not held, so that a verifier that is dropped leaves its state file at once.
     log: Weak<LogBook>,
     base: String,
@@ -206,7 +166,7 @@ impl Fetcher {
                     due = now.checked_add(next).unwrap_or(now);
                     let mut state = self.shared.state();
                     state.met = state.met.max(demand);
-                    self.shared.changed.notify_all();
+                    self.shared.tell();
                 }
             }
         }
@@ -219,15 +179,14 @@ impl Fetcher {
             if state.is_over {
                 return None;
             }
-            if let Some((jti, asked)) = state.wanted.pop_front() {
+            if let Some((jti, asked)) = state.work.wanted.pop_front() {
                 return Some(Job::Proof(jti, asked));
             }
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() || state.met < state.demanded {
                 return Some(Job::Checkpoint(state.demanded));
             }
-            let woken = self.shared.changed.wait_timeout(state, left);
-            (state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+            state = self.shared.wait(state, Some(left));
         }
     }
 
@@ -246,12 +205,12 @@ impl Fetcher {
         match failure {
             None => log.tell(1, Ok(false)),
             Some(error) => {
-                let mut state = self.shared.state();
-                state.failed.retain(|(of, since)| *of != jti && since.elapsed() < self.cooldown);
-                if state.failed.len() >= MAX_WANTED {
-                    state.failed.pop_front();
+                let failed = &mut self.shared.state().work.failed;
+                failed.retain(|(of, since)| *of != jti && since.elapsed() < self.cooldown);
+                if failed.len() >= MAX_WANTED {
+                    failed.pop_front();
                 }
-                state.failed.push_back((jti, Instant::now()));
+                failed.push_back((jti, Instant::now()));
                 log.note(jti, Found::Refused(error));
             }
         }
@@ -316,8 +275,13 @@ impl Fetcher {
     ) -> Result<(), Refusal> {
         let shown = if std::ptr::eq(seen, short) { long } else { short };
         let contradicted = |code: ErrorCode| {
-            let told = log.update(|kept, _, now| Err(kept.contradicted(code, seen, shown, now)));
-            told.err().map_or(Refusal::Failed(String::new()), Refusal::Refused)
+            let told = log.update(|kept, key, now| match kept.newest(key) {
+                Some(_) => Err(kept.contradicted(code, seen, shown, now)),
+                // What was seen was moved aside meanwhile.
+                None => Ok(()),
+            });
+            let anew = || Refusal::Failed("the state file has begun anew with the log".to_owned());
+            told.err().map_or_else(anew, Refusal::Refused)
         };
         let proof = if short.size() == long.size() || short.size() == 0 {
             String::new()
@@ -342,9 +306,7 @@ impl Fetcher {
 /// Whoever waits for a proof shall not wait for a thread that is gone.
 impl Drop for Fetcher {
     fn drop(&mut self) {
-        let mut state = self.shared.state();
-        state.is_over = true;
-        state.wanted.drain(..).for_each(|(_, asked)| asked.end());
-        self.shared.changed.notify_all();
+        self.shared.end();
+        self.shared.state().work.wanted.drain(..).for_each(|(_, asked)| asked.end());
     }
 }
