@@ -84,7 +84,10 @@ pub use fetch::{FetchError, KeysHealth};
 pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
 pub use license::{LicenseContext, Limit};
-pub use log::{Checkpoint, LogAnomaly, LogHealth, LogKey, LogProof};
+pub use log::{
+    Checkpoint, FormerLogRecord, LogAnomaly, LogEvidence, LogHealth, LogKey, LogProof, LogRecord,
+    accept_log, log_record,
+};
 pub use report::{ReportError, usage_report};
 pub use state::LicenseState;
 pub use status_list::StatusRefresh;

@@ -14,6 +14,7 @@
 //! Parsing and hashing are our own, 300 lines: the crates for these formats bring a second Ed25519,
 //! a second SHA-256 and a second base64 into every data plane.
 
+mod former;
 mod kept;
 mod merkle;
 mod note;
@@ -25,6 +26,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
+pub(crate) use self::former::FormerLog;
+pub use self::former::{FormerLogRecord, LogEvidence, LogRecord, accept_log, log_record};
 pub use self::kept::LogAnomaly;
 pub(crate) use self::kept::{KeptLog, Link};
 #[cfg(feature = "fetch")]
@@ -192,8 +195,15 @@ impl LogBook {
     ) -> Result<(), VerifyError> {
         let now = self.now();
         self.lists.floor.memory().note(|record| {
-            let kept = record.log.take().filter(|kept| kept.is_of(&self.key));
-            let mut kept = kept.unwrap_or_else(|| KeptLog::of(&self.key));
+            let mut kept = match record.log.take() {
+                Some(kept) if kept.is_of(&self.key) => kept,
+                other => {
+                    let because = format!("the verifier was given the log key {}", self.key);
+                    let former = other.map(|other| FormerLog::of(other, now, because));
+                    record.former_logs.extend(former);
+                    KeptLog::of(&self.key)
+                }
+            };
             let outcome = change(&mut kept, &self.key, now);
             self.is_suspect.store(kept.anomaly(&self.key).is_some(), Relaxed);
             record.log = Some(kept);

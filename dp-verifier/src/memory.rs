@@ -6,6 +6,7 @@
 //! processes that share the file, such as an app and `dp-verify` beside it, lose nothing: before a
 //! write, what the file says meanwhile is merged in, under a lock.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -21,7 +22,7 @@ use crate::claims::{MAX_DATE, is_date};
 use crate::crypto::sha256_hex;
 use crate::files::Lock;
 use crate::json::document;
-use crate::log::KeptLog;
+use crate::log::{FormerLog, KeptLog};
 use crate::status_list::{Document, MAX_LISTS};
 use crate::{VerifyError, files};
 
@@ -46,6 +47,9 @@ pub(crate) struct Record {
     /// The issuer's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) log: Option<KeptLog>,
+    /// What was kept of it, or of another log, before the verifier began anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former_logs: Vec<FormerLog>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -122,10 +126,15 @@ impl Record {
         if let Some(report) = other.report.filter(is_later) {
             self.report = Some(report);
         }
-        match (&mut self.log, other.log) {
-            (Some(ours), Some(its)) => ours.merge(its),
-            (ours @ None, its) => *ours = its,
-            (Some(_), None) => {}
+        match self.former_logs.len().cmp(&other.former_logs.len()) {
+            // Who has begun anew more often knows more.
+            Ordering::Less => (self.log, self.former_logs) = (other.log, other.former_logs),
+            Ordering::Greater => {}
+            Ordering::Equal => match (&mut self.log, other.log) {
+                (Some(ours), Some(its)) => ours.merge(its),
+                (ours @ None, its) => *ours = its,
+                (Some(_), None) => {}
+            },
         }
     }
 

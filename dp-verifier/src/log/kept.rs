@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::{Checkpoint, LogKey, LogProof};
+use super::{Checkpoint, LogEvidence, LogKey, LogProof};
 use crate::ErrorCode::{self, LogRolledBack, SplitView};
 use crate::VerifyError;
 
@@ -96,6 +96,12 @@ struct KeptAnomaly {
     shown: String,
 }
 
+impl KeptAnomaly {
+    fn code(&self) -> ErrorCode {
+        if self.is_split { SplitView } else { LogRolledBack }
+    }
+}
+
 impl KeptLog {
     pub(super) fn of(key: &LogKey) -> Self {
         Self { key: key.to_string(), ..Self::default() }
@@ -103,6 +109,33 @@ impl KeptLog {
 
     pub(super) fn is_of(&self, key: &LogKey) -> bool {
         self.key == key.to_string()
+    }
+
+    pub(super) fn vkey(&self) -> &str {
+        &self.key
+    }
+
+    /// The newest checkpoint that was seen, its size and its text.
+    pub(super) fn checkpoint(&self) -> Option<(u64, &str)> {
+        self.newest.as_ref().map(|seen| (seen.size, &*seen.checkpoint))
+    }
+
+    pub(super) fn proofs(&self) -> usize {
+        self.proofs.len()
+    }
+
+    pub(super) fn without_proofs(self) -> Self {
+        Self { proofs: BTreeMap::new(), ..self }
+    }
+
+    /// What shows that the log contradicts itself, as it was kept.
+    pub(super) fn evidence(&self) -> Option<LogEvidence> {
+        self.anomaly.as_ref().map(|kept| LogEvidence {
+            code: kept.code(),
+            at: kept.at,
+            seen: kept.seen.clone(),
+            shown: kept.shown.clone(),
+        })
     }
 
     /// What either knows. Of another log's, what is ours stays.
@@ -161,7 +194,7 @@ impl KeptLog {
     pub(crate) fn anomaly(&self, key: &LogKey) -> Option<LogAnomaly> {
         let kept = self.anomaly.as_ref()?;
         Some(LogAnomaly {
-            code: if kept.is_split { SplitView } else { LogRolledBack },
+            code: kept.code(),
             at: kept.at,
             seen: key.checkpoint(&kept.seen).ok()?,
             shown: key.checkpoint(&kept.shown).ok()?,

@@ -8,6 +8,7 @@ use dp_verifier::cp_contracts::UsageReport;
 use serde_json::{Value, json};
 
 use crate::log::{Log, token};
+use crate::log_record::split;
 use crate::support::*;
 
 /// A directory with the files that were carried there.
@@ -111,6 +112,36 @@ fn a_token_is_checked_with_its_proof() {
     assert_eq!((status, &line["code"]), (Some(1), &json!("proof_missing")));
     let (status, line, _) = machine.run(&[&insist[..], &[&with]].concat());
     assert_eq!((status, &line["ok"]), (Some(0), &json!(true)), "{line}");
+}
+
+#[test]
+fn an_operator_sees_the_evidence_and_begins_anew() {
+    let machine = Machine::new();
+    let state = machine.path("state.json");
+    let state = ["--state", state.to_str().unwrap(), "--explain"];
+    let run = |arguments: &[&str]| said(&machine.output(&[&state[..], arguments].concat()));
+    let (code, line, words) = run(&["log"]);
+    assert_eq!((code, line), (Some(2), Value::Null), "{words}");
+    let mut log = Log::of(3);
+    let (verifier, fork, _) = split(&mut log, &machine.path("state.json"));
+    drop(verifier);
+    let (code, line, words) = run(&["log"]);
+    assert_eq!((code, &line["ok"]), (Some(1), &json!(false)), "{words}");
+    let kept = &line["log"];
+    assert_eq!((&kept["size"], &kept["key"]), (&json!(4), &json!(log.vkey())));
+    assert_eq!(kept["anomaly"]["code"], "split_view");
+    assert_eq!(kept["anomaly"]["seen"], log.checkpoint());
+    assert_eq!(kept["anomaly"]["shown"], fork.checkpoint());
+    assert!(words.contains("4 entries") && words.contains("`log accept`"), "{words}");
+    for bad in [&["log", "accept"][..], &["log", "forget"], &["--because", "x", "log"]] {
+        assert_eq!(run(bad).0, Some(2), "{bad:?}");
+    }
+    let (code, line, words) = run(&["--because", "the vendor restored it", "log", "accept"]);
+    assert_eq!((code, &line["log"]["anomaly"]), (Some(0), &Value::Null), "{words}");
+    assert!(words.contains("Begun anew") && words.contains("the vendor restored it"), "{words}");
+    let (code, again, _) = run(&["log"]);
+    assert_eq!((code, &again), (Some(0), &line));
+    assert_eq!(again["log"]["former"][0]["anomaly"], kept["anomaly"]);
 }
 
 fn bundle() -> String {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use dp_verifier::ErrorCode::{LogRolledBack, NotLogged, ProofInvalid, ProofMissing, SplitView};
-use dp_verifier::{LicenseState, Verifier, VerifierBuilder};
+use dp_verifier::{LicenseState, Verifier, VerifierBuilder, accept_log, log_record};
 use serde_json::json;
 
 use crate::fetch_lists::wait_for;
@@ -224,6 +224,31 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
     plane.publish(&plane.log, &[plane.log.size() - 1]);
     assert!(verifier.refresh_log().is_err());
     assert_eq!(verifier.log_health().unwrap().anomaly.unwrap().code, SplitView);
+}
+
+#[test]
+fn a_verifier_that_runs_begins_anew_when_its_operator_says_so() {
+    let plane = ControlPlane::start(3, 2);
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    let verifier = plane.builder().state_path(&state).build().unwrap();
+    wait_for(verifier.refresh_status(&plane.token));
+    verifier.refresh_log().unwrap();
+    let mut fork = plane.log.clone();
+    fork.tree = Log::of(9).tree;
+    plane.publish(&fork, &[plane.log.size()]);
+    let told = verifier.refresh_log().unwrap_err().to_string();
+    assert!(told.starts_with("split_view: "), "{told}");
+
+    accept_log(&state, "restored").unwrap();
+    // It learns of that where it would have told once more of what it saw.
+    let told = verifier.refresh_log().unwrap_err().to_string();
+    assert!(told.contains("begun anew"), "{told}");
+    verifier.refresh_log().unwrap();
+    let health = verifier.log_health().unwrap();
+    assert_eq!((health.checkpoint.unwrap().text(), health.anomaly), (&*fork.checkpoint(), None));
+    assert_eq!(verifier.verify(&plane.token).unwrap().state(), LicenseState::Valid);
+    assert_eq!(log_record(&state).unwrap().former.len(), 1);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! The command line.
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Parser;
 use serde_json::Number;
@@ -13,6 +13,7 @@ use serde_json::Number;
 ///   {"ok":true,"license":{"state":"valid",…}}
 ///   {"ok":true,"file":{"seq":2,…}}
 ///   {"ok":true,"proof":{"index":17,…}}
+///   {"ok":true,"log":{"size":4711,…}}
 ///   {"ok":false,"code":"expired","detail":"expired 12 s ago"}
 ///
 /// Exit status: 0 when every token is valid and the file was taken, 1 when one or more are refused,
@@ -23,15 +24,17 @@ use serde_json::Number;
 pub(crate) struct Args {
     /// The token; `-` or nothing reads tokens from standard input, one per line. Or one of the words
     /// `bundle` (check the token of a license file), `import` (take a license file into the state
-    /// file), `proof` (check a proof that a token is in the issuer's log, by --log-key alone) and
-    /// `report` (make the next usage report).
-    #[arg(value_name = "TOKEN|bundle|import|proof|report")]
+    /// file), `proof` (check a proof that a token is in the issuer's log, by --log-key alone), `log`
+    /// (tell what the state file keeps of that log; refused with the evidence when it contradicts
+    /// itself) and `report` (make the next usage report).
+    #[arg(value_name = "TOKEN|bundle|import|proof|log|report")]
     pub(crate) word: Option<OsString>,
 
     /// The license file of `bundle` and `import`, or the file of `proof`. Without --jwks a license
     /// file must be signed by a key that an earlier file in the state file has led to; the first file
-    /// is trusted as it is.
-    #[arg(value_name = "FILE")]
+    /// is trusted as it is. For `log` the word `accept`: begin anew with a log that contradicts itself;
+    /// the evidence is kept beside.
+    #[arg(value_name = "FILE|accept")]
     pub(crate) file: Option<PathBuf>,
 
     /// The issuer's key set (JWKS): a file, or an https URL (http on this machine).
@@ -73,6 +76,10 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE", requires = "log_key")]
     pub(crate) proof: Option<PathBuf>,
 
+    /// Why `log accept` may begin anew; it is kept in the state file.
+    #[arg(long, value_name = "REASON", requires = "state")]
+    pub(crate) because: Option<String>,
+
     /// A counter of the usage report, once for each metric.
     #[arg(long, value_name = "NAME=VALUE", value_parser = counter, requires = "output")]
     pub(crate) counter: Vec<(String, Number)>,
@@ -102,6 +109,8 @@ const EXAMPLES: &str = "Examples:
   dp-verify --issuer https://cp.example --audience data-plane --state state.json bundle license.lic
   dp-verify --issuer https://cp.example --audience data-plane --state state.json import refresh.lic
   dp-verify --log-key log.pub proof license.tlog-proof
+  dp-verify --state state.json --explain log
+  dp-verify --state state.json --because 'backup restored' log accept
   dp-verify --state state.json --counter api_calls=120 --counter hours=1.5 -o report.json report";
 
 /// What is to be done.
@@ -116,6 +125,10 @@ pub(crate) enum Task<'a> {
     Import(&'a PathBuf),
     /// Check a proof.
     Proof(&'a PathBuf, &'a str),
+    /// Tell what is kept of the issuer's log.
+    Log(&'a PathBuf),
+    /// Begin anew with the log, for this reason.
+    AcceptLog(&'a PathBuf, &'a str),
     /// Make a usage report.
     Report,
 }
@@ -124,7 +137,8 @@ impl Args {
     /// The task, or why the words do not make sense together.
     pub(crate) fn task(&self) -> Result<Task<'_>, &'static str> {
         let word = self.word.as_ref();
-        let is_of_tokens = !matches!(word.and_then(|word| word.to_str()), Some("proof" | "report"));
+        let is_of_tokens =
+            !matches!(word.and_then(|word| word.to_str()), Some("proof" | "log" | "report"));
         if is_of_tokens && (self.issuer.is_none() || self.audience.is_none()) {
             return Err("--issuer and --audience are needed: what tokens must name");
         }
@@ -139,6 +153,15 @@ impl Args {
                 None => Err("`proof` needs --log-key"),
             },
             (Some("proof"), None) => Err("the file with the proof is missing"),
+            (Some("log"), file) => match (&self.state, file, &self.because) {
+                (None, ..) => Err("`log` needs --state"),
+                (Some(state), None, None) => Ok(Task::Log(state)),
+                (Some(state), Some(verb), Some(because)) if *verb == Path::new("accept") => {
+                    Ok(Task::AcceptLog(state, because))
+                }
+                _ => Err("it is `log`, or `--because REASON log accept`"),
+            },
+            _ if self.because.is_some() => Err("--because is for `log accept`"),
             (Some("bundle" | "import"), None) => Err("the license file is missing"),
             (Some("report"), None) if self.output.is_some() => Ok(Task::Report),
             (Some("report"), None) => Err("`report` needs --state and -o"),

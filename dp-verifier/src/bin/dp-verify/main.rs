@@ -17,7 +17,7 @@ use std::thread::{self, Thread};
 use clap::Parser;
 use dp_verifier::{
     BuildError, ErrorCode, ImportError, ImportedFile, LicenseContext, LicenseState, LogKey,
-    LogProof, Verifier, VerifyError, usage_report,
+    LogProof, LogRecord, Verifier, VerifyError, accept_log, log_record, usage_report,
 };
 use serde::Serialize;
 
@@ -45,6 +45,15 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
         let printed = print(&mut io::stdout().lock(), [proof], args.explain);
         return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
     }
+    let kept = match task {
+        Task::Log(state) => Some(log_record(state)?),
+        Task::AcceptLog(state, because) => Some(accept_log(state, because)?),
+        _ => None,
+    };
+    if let Some(kept) = kept {
+        let printed = print(&mut io::stdout().lock(), [Ok(Accepted::Log(kept))], args.explain);
+        return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
+    }
     let keys = verifier(args)?.map_err(|error| error.to_string())?;
     if let Err(Refusal { detail, .. }) = &keys {
         eprintln!("dp-verify: {detail}");
@@ -64,15 +73,16 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
             let taken = taken.map(Accepted::File).map_err(Refusal::from);
             print(&mut output, [taken], args.explain)
         }
-        (Task::Bundle | Task::Import(_) | Task::Proof(..) | Task::Report, _) => {
-            let token = keys.as_ref().ok().and_then(Verifier::bundled_token).unwrap_or_default();
-            print(&mut output, [check(token.as_bytes())], args.explain)
-        }
         (Task::Token(token), _) => {
             print(&mut output, [check(token.as_encoded_bytes())], args.explain)
         }
         (Task::Lines, _) => {
             lines::check_lines(io::stdin().lock(), &mut output, check, args.explain)
+        }
+        // Of a license file; the others are done already.
+        _ => {
+            let token = keys.as_ref().ok().and_then(Verifier::bundled_token).unwrap_or_default();
+            print(&mut output, [check(token.as_bytes())], args.explain)
         }
     };
     match printed.map_err(in_writing)? {
@@ -177,6 +187,7 @@ enum Accepted {
     License(LicenseContext),
     File(ImportedFile),
     Proof(LogProof),
+    Log(LogRecord),
 }
 
 #[derive(Clone)]
@@ -240,6 +251,7 @@ enum Record<'a> {
     Valid { ok: bool, license: &'a LicenseContext },
     Taken { ok: bool, file: &'a ImportedFile },
     Logged { ok: bool, proof: &'a LogProof },
+    Log { ok: bool, log: &'a LogRecord },
     Refused { ok: bool, code: ErrorCode, detail: &'a str },
 }
 
@@ -249,6 +261,7 @@ impl<'a> From<&'a Checked> for Record<'a> {
             Ok(Accepted::License(license)) => Self::Valid { ok: true, license },
             Ok(Accepted::File(file)) => Self::Taken { ok: true, file },
             Ok(Accepted::Proof(proof)) => Self::Logged { ok: true, proof },
+            Ok(Accepted::Log(log)) => Self::Log { ok: log.anomaly.is_none(), log },
             Err(Refusal { code, detail }) => Self::Refused { ok: false, code: *code, detail },
         }
     }
@@ -262,7 +275,10 @@ fn print(
 ) -> io::Result<bool> {
     let mut all_valid = true;
     for result in results {
-        all_valid &= result.is_ok();
+        all_valid &= match &result {
+            Ok(Accepted::Log(log)) => log.anomaly.is_none(),
+            result => result.is_ok(),
+        };
         serde_json::to_writer(&mut *output, &Record::from(&result))?;
         output.write_all(b"\n")?;
         if explain {
@@ -294,6 +310,7 @@ fn in_words(result: &Checked) -> String {
                 proof.checkpoint().size(),
             );
         }
+        Ok(Accepted::Log(log)) => return of_log(log),
         Err(Refusal { code, detail }) => {
             return format!("Refused ({code}): {detail}. {}", code.advice());
         }
@@ -320,4 +337,20 @@ fn in_words(result: &Checked) -> String {
         license.organization().name,
         license.seat_cap(),
     )
+}
+
+fn of_log(log: &LogRecord) -> String {
+    let kept = match (log.size, &log.anomaly) {
+        (None, _) => "Nothing is kept of a log.".to_owned(),
+        (Some(size), None) => format!("The log had {size} entries when it was last seen."),
+        (Some(size), Some(anomaly)) => format!(
+            "The log had {size} entries when it was last seen, and contradicts that ({}). {} Once the \
+             vendor has explained it, `log accept` begins anew.",
+            anomaly.code,
+            anomaly.code.advice(),
+        ),
+    };
+    log.former.iter().fold(kept, |said, former| {
+        format!("{said} Begun anew at {}: {}.", former.until, former.because)
+    })
 }

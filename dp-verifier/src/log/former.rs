@@ -1,0 +1,140 @@
+//! What a state file keeps of the issuer's log, for its operator; and beginning anew.
+//!
+//! # Design
+//!
+//! A log that has shown two histories stays suspect for good: no command of the log's own, and no
+//! passing of time, may make a verifier forget that. Only the operator does, who has asked the vendor,
+//! says why, and keeps the evidence: what was kept is moved aside, never deleted.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use super::kept::KeptLog;
+use crate::memory::{Memory, Record};
+use crate::{Clock, ErrorCode, SystemClock, VerifyError};
+
+/// What was kept of a log before the verifier began anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FormerLog {
+    /// When it began anew, in seconds since 1970.
+    until: i64,
+    because: String,
+    log: KeptLog,
+}
+
+impl FormerLog {
+    /// Proofs of tokens are no evidence: each is good only with the checkpoint in it.
+    pub(super) fn of(log: KeptLog, until: i64, because: impl Into<String>) -> Self {
+        Self { until, because: because.into(), log: log.without_proofs() }
+    }
+}
+
+/// What a [state file](crate::VerifierBuilder::state_path) keeps of the issuer's log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LogRecord {
+    /// The verifier key of the log; none when nothing is kept of any.
+    pub key: Option<String>,
+    /// How many entries the newest checkpoint that was seen tells of.
+    pub size: Option<u64>,
+    /// The newest checkpoint that was seen, a signed text.
+    pub checkpoint: Option<String>,
+    /// Of how many tokens the proof is kept.
+    pub proofs: usize,
+    /// How the log contradicts what was seen of it.
+    pub anomaly: Option<LogEvidence>,
+    /// What was kept before the verifier began anew, the oldest first.
+    pub former: Vec<FormerLogRecord>,
+}
+
+/// Two texts that a log has signed and that do not go together.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct LogEvidence {
+    /// `log_rolled_back` or `split_view`.
+    pub code: ErrorCode,
+    /// When it was noticed, in seconds since 1970-01-01T00:00:00Z.
+    pub at: i64,
+    /// What was seen before.
+    pub seen: String,
+    /// What was shown then.
+    pub shown: String,
+}
+
+/// What was kept of a log before the verifier began anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FormerLogRecord {
+    /// When it began anew, in seconds since 1970-01-01T00:00:00Z.
+    pub until: i64,
+    /// Why, in the words of the one who let it.
+    pub because: String,
+    /// The verifier key of the log.
+    pub key: String,
+    /// The newest checkpoint that was seen until then.
+    pub checkpoint: Option<String>,
+    /// How it contradicted what was seen of it.
+    pub anomaly: Option<LogEvidence>,
+}
+
+impl LogRecord {
+    fn of(record: &Record) -> Self {
+        let log = record.log.as_ref();
+        let former = record.former_logs.iter().map(|former| FormerLogRecord {
+            until: former.until,
+            because: former.because.clone(),
+            key: former.log.vkey().to_owned(),
+            checkpoint: former.log.checkpoint().map(|(_, text)| text.to_owned()),
+            anomaly: former.log.evidence(),
+        });
+        Self {
+            key: log.map(|log| log.vkey().to_owned()),
+            size: log.and_then(KeptLog::checkpoint).map(|(size, _)| size),
+            checkpoint: log.and_then(KeptLog::checkpoint).map(|(_, text)| text.to_owned()),
+            proofs: log.map_or(0, KeptLog::proofs),
+            anomaly: log.and_then(KeptLog::evidence),
+            former: former.collect(),
+        }
+    }
+}
+
+/// What a [state file](crate::VerifierBuilder::state_path) keeps of the issuer's log.
+///
+/// # Errors
+///
+/// Says why the file cannot be read.
+pub fn log_record(state: &Path) -> Result<LogRecord, String> {
+    Ok(LogRecord::of(&memory(state)?.record()))
+}
+
+/// Lets the verifiers of a [state file](crate::VerifierBuilder::state_path) begin anew with the issuer's
+/// log, because its operator has found out why it contradicts what was seen: they take what it shows
+/// next. What was kept is moved aside with the reason. A verifier that runs on the file follows when
+/// it next writes there.
+///
+/// # Errors
+///
+/// Says why not: no reason is given, nothing is kept of a log, or the file cannot be read or written.
+pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
+    if because.trim().is_empty() {
+        return Err("the reason is missing".to_owned());
+    }
+    let memory = memory(state)?;
+    let now = SystemClock.now().max(memory.record().time_floor);
+    let accepted = memory.update(|record| {
+        let log = record.log.take();
+        let nothing = || VerifyError::new(ErrorCode::StateUnwritable, "keeps nothing of a log");
+        record.former_logs.push(FormerLog::of(log.ok_or_else(nothing)?, now, because));
+        Ok(LogRecord::of(record))
+    });
+    accepted.map_err(|error| format!("{}: {}", state.display(), error.detail()))
+}
+
+fn memory(state: &Path) -> Result<Memory, String> {
+    if !state.exists() {
+        return Err(format!("there is no state file {}", state.display()));
+    }
+    Memory::open(state, i64::MIN).map_err(|why| format!("the state file {} {why}", state.display()))
+}

@@ -1,0 +1,112 @@
+//! What an operator sees of the log that a state file keeps, and beginning anew.
+
+use std::path::Path;
+
+use dp_verifier::ErrorCode::{ProofMissing, SplitView};
+use dp_verifier::{LicenseState, Verifier, accept_log, log_record};
+use serde_json::json;
+
+use crate::log::{Log, builder, token};
+use crate::support::*;
+
+const OTHER: &str = "018f2a00-0000-7000-8000-00000000ffff";
+
+fn verifier(log: &Log, state: &Path) -> Verifier {
+    let jwks = json!({ "keys": [KEY.jwk()] }).to_string();
+    builder(log).jwks(jwks).state_path(state).require_inclusion().build().unwrap()
+}
+
+/// A verifier that has seen the token proved in a log, and another history of the same size. Returns
+/// that and the token that is in it.
+pub(crate) fn split(log: &mut Log, state: &Path) -> (Verifier, Log, String) {
+    let mut fork = log.clone();
+    let index = log.issue(&token());
+    let verifier = verifier(log, state);
+    verifier.verify_with_proof(&token(), &log.proof(index)).unwrap();
+    let other = KEY.token(&claims_with("/jti", json!(OTHER)));
+    let forked = fork.issue_with_id(&other, OTHER);
+    assert_refused(verifier.verify_with_proof(&other, &fork.proof(forked)), SplitView);
+    (verifier, fork, other)
+}
+
+#[test]
+fn an_operator_begins_anew_and_keeps_the_evidence() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    assert!(log_record(&state).unwrap_err().contains("there is no state file"));
+    let mut log = Log::of(3);
+    let seen_log = log.clone();
+    drop(verifier(&log, &state));
+    let nothing = log_record(&state).unwrap();
+    assert_eq!((nothing.key, nothing.checkpoint), (None, None));
+    assert!(accept_log(&state, "why not").unwrap_err().contains("keeps nothing of a log"));
+
+    let (running, fork, other) = split(&mut log, &state);
+    let record = log_record(&state).unwrap();
+    let seen = log.checkpoint();
+    let anomaly = record.anomaly.clone().unwrap();
+    assert_eq!((record.key.as_deref(), record.size), (Some(&*log.vkey()), Some(4)));
+    assert_eq!((record.checkpoint, record.proofs, record.former), (Some(seen.clone()), 1, vec![]));
+    assert_eq!((anomaly.code, anomaly.at), (SplitView, NOW));
+    assert_eq!((&anomaly.seen, &anomaly.shown), (&seen, &fork.checkpoint()));
+    assert!(accept_log(&state, " ").unwrap_err().contains("reason"));
+
+    let accepted = accept_log(&state, "restored").unwrap();
+    assert_eq!((&accepted.key, &accepted.anomaly), (&None, &None));
+    let [former] = &*accepted.former else { panic!("{accepted:?}") };
+    assert_eq!((&*former.because, &*former.key), ("restored", &*log.vkey()));
+    assert_eq!((&former.checkpoint, &former.anomaly), (&Some(seen), &Some(anomaly)));
+    assert!(former.until >= NOW);
+
+    // One that runs on the file follows, and forgets nothing of what it knew before.
+    let forked = fork.proof(3);
+    running.verify_with_proof(&other, &forked).unwrap();
+    assert_eq!(running.log_health().unwrap().anomaly, None);
+    drop(running);
+    let record = log_record(&state).unwrap();
+    assert_eq!((record.checkpoint, record.former), (Some(fork.checkpoint()), accepted.former));
+    let anew = verifier(&fork, &state);
+    assert_eq!(anew.verify(&other).unwrap().state(), LicenseState::Valid);
+    assert_refused(anew.verify(&token()), ProofMissing);
+    drop(anew);
+
+    // What it began anew with is held to as before.
+    let mut third = seen_log;
+    third.add("other");
+    let (other, checkpoint) = (file(1, &fork), file(2, &third));
+    let anew = verifier(&fork, &state);
+    anew.import(&other).unwrap();
+    assert_not_taken(anew.import(&checkpoint), SplitView);
+    drop(anew);
+    accept_log(&state, "again").unwrap();
+    let reasons: Vec<_> =
+        log_record(&state).unwrap().former.into_iter().map(|former| former.because).collect();
+    assert_eq!(reasons, ["restored", "again"]);
+}
+
+/// A refresh file with the log's checkpoint.
+fn file(seq: i64, log: &Log) -> String {
+    let mut claims = file_claims(seq, &[&KEY]);
+    claims["checkpoint"] = json!(log.checkpoint());
+    KEY.file(&claims)
+}
+
+#[test]
+fn what_was_seen_under_another_key_is_moved_aside() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    let mut log = Log::of(3);
+    drop(split(&mut log, &state));
+    let before = log_record(&state).unwrap();
+
+    let mut another = Log::of(7);
+    let index = another.issue(&token());
+    let moved = verifier(&another, &state);
+    moved.verify_with_proof(&token(), &another.proof(index)).unwrap();
+    drop(moved);
+    let after = log_record(&state).unwrap();
+    assert_eq!((after.key, after.size, after.anomaly), (Some(another.vkey()), Some(8), None));
+    let [former] = &*after.former else { panic!("{:?}", after.former) };
+    assert_eq!((&former.checkpoint, &former.anomaly), (&before.checkpoint, &before.anomaly));
+    assert!(former.because.contains(&another.vkey()), "{former:?}");
+}
