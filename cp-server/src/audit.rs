@@ -6,17 +6,21 @@
 //!
 //! The events are the leaves of a Merkle tree, the log: `leaf.rs` says what a leaf tells, `store.rs`
 //! writes events and the tree's hashes, `integrator.rs` gives events their places, `checkpoints.rs`
-//! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `verify.rs` replays the
-//! whole, and `erase.rs` takes the content of events away and leaves the tree as it is.
+//! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `high_water.rs` keeps it beside the
+//! database's file, `verify.rs` and `replay.rs` replay the whole, and `erase.rs` takes the content of events away and
+//! leaves the tree as it is.
 
 pub mod canonical;
 pub mod checkpoints;
 pub mod erase;
+pub mod high_water;
 pub mod integrator;
 pub mod key;
 pub mod leaf;
 pub mod proofs;
 pub mod published;
+mod ranges;
+mod replay;
 pub mod store;
 pub mod tree;
 pub mod verify;
@@ -43,6 +47,7 @@ use crate::kernel::place::{OnPlatform, Org, Platform, PlatformKey};
 use crate::kernel::query::Rows;
 use crate::kernel::record::{Any, Object};
 use crate::kernel::text::{ExternalId, Name};
+use canonical::Text;
 use key::{LogKey, Signed};
 use leaf::{Event, Facts};
 
@@ -199,7 +204,7 @@ async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
     event.occurred_at = Some(told.occurred_at.map_or(cx.now, |at| at.0));
     event.actor = told.actor.map(ExternalId::into_string);
     event.project_id = told.project_id;
-    event.metadata = Some(Object::from(told.metadata));
+    event.metadata = Some(Text::of(&Value::Object(told.metadata)));
     let id = event.facts.id;
     store::insert(&mut cx.tx, &cx.app.random, vec![event]).await?;
     cx.trail.is_written = true;
@@ -268,8 +273,8 @@ pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
         let mut event = event(cx, entry.action, entry.organization);
         event.facts.target_type = entry.target.0.to_owned();
         event.facts.target_id = entry.target.1;
-        event.before = Any::from(entry.before.unwrap_or(Value::Null));
-        event.after = Any::from(entry.after.unwrap_or(Value::Null));
+        event.before = Text::of(&entry.before.unwrap_or(Value::Null));
+        event.after = Text::of(&entry.after.unwrap_or(Value::Null));
         event.reason = entry.reason;
         if let Some(issued) = entry.issued {
             event.facts.jti = Some(issued.jti);
@@ -304,8 +309,8 @@ fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId>) -
         actor_name: cx.caller.name.clone(),
         actor: None,
         project_id: None,
-        before: Any::default(),
-        after: Any::default(),
+        before: Text::of(&Value::Null),
+        after: Text::of(&Value::Null),
         metadata: None,
         reason: None,
         request_id,
@@ -335,7 +340,7 @@ pub struct Log {
 
 impl Log {
     pub async fn key(&self, app: &App, tx: &mut Conn) -> Result<Arc<LogKey>> {
-        let load = async || key::load(app, tx).await.map(Arc::new).map_err(Error::internal);
+        let load = async || key::load(&app.kek, tx).await.map(Arc::new).map_err(Error::internal);
         Ok(self.key.get_or_try_init(load).await?.clone())
     }
 

@@ -22,6 +22,7 @@ use self::archive::{Archive, LogHead, Manifest, Writer};
 use crate::audit;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::{Conn, Db};
+use crate::kernel::files::beside;
 use crate::kernel::secret::{Kek, hex};
 use crate::kernel::{kek, tables};
 
@@ -147,13 +148,6 @@ fn drop_oldest(folder: &Path, new: &Path, keep: usize) -> anyhow::Result<Vec<Pat
         fs::remove_file(path).with_context(|| format!("cannot delete {}", path.display()))?;
     }
     Ok(found)
-}
-
-/// A path in the same folder, whose name is longer by this.
-fn beside(path: &Path, more: &str) -> PathBuf {
-    let mut name = path.file_name().unwrap_or_default().to_owned();
-    name.push(more);
-    path.with_file_name(name)
 }
 
 /// From here on a name in the folder survives a power cut.

@@ -1,10 +1,10 @@
 //! The settings: each is a flag and a variable, and its doc comment is the reference.
 
+mod database;
 pub mod identity;
 mod surface;
 
 use std::net::SocketAddr;
-use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -12,17 +12,20 @@ use anyhow::{Context, bail};
 use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 
+use crate::audit;
+use crate::audit::verify::Evidence;
 use crate::backup::Place;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
 use crate::kernel::secret::{Kek, Secret};
-use crate::kernel::{files, kek};
+use crate::kernel::{files, kek, readonly, wal};
 use crate::licensing::enforcement::{EnforcementSettings, OnStale};
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
 use crate::licensing::status_lists::StatusSettings;
 use crate::{App, Settings, licensing};
 
+pub use database::DatabaseUrl;
 pub use surface::Network;
 
 /// How the server is set up. Every setting is a flag or an environment variable; a secret may also
@@ -40,7 +43,7 @@ pub struct Config {
         env = "CP_DATABASE_URL",
         default_value = "sqlite:data/control-plane.db",
         hide_env_values = true,
-        value_parser = database_url,
+        value_parser = database::read,
         global = true
     )]
     pub database_url: DatabaseUrl,
@@ -160,23 +163,6 @@ pub enum LogFormat {
     Json,
 }
 
-/// Where the database is; it may hold a password, so it does not show.
-#[derive(Clone)]
-pub struct DatabaseUrl(String);
-
-impl Deref for DatabaseUrl {
-    type Target = str;
-    fn deref(&self) -> &str {
-        &self.0
-    }
-}
-
-impl std::fmt::Debug for DatabaseUrl {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("[database url]")
-    }
-}
-
 /// A secret setting; clap needs it to be shareable.
 pub type Hidden = Arc<Secret<String>>;
 
@@ -291,12 +277,19 @@ impl Config {
     /// The database as it is, which a backup must not bring up to date, and its key-encryption key.
     pub async fn place(&self) -> anyhow::Result<Place> {
         let kek = self.existing_kek()?;
-        if let Some(file) = self.database_url.strip_prefix("sqlite:") {
-            let file = Path::new(file.trim_start_matches("//"));
+        if let Some(file) = self.database_url.file() {
             anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
         }
         let db = Db::open(&self.database_url).await.context("CP_DATABASE_URL: cannot be opened")?;
         Ok(Place { db, kek, clock: Clock::system(), random: Random::system() })
+    }
+
+    /// What the log can be verified by. The database is only read.
+    pub async fn evidence(&self) -> anyhow::Result<Evidence> {
+        let kek = self.existing_kek()?;
+        let mut tx = readonly::snapshot(&self.database_url).await.context("CP_DATABASE_URL")?;
+        let key = audit::key::load(&kek, &mut tx).await?;
+        Ok(Evidence { tx, key: Arc::new(key) })
     }
 
     /// The key-encryption key that there is: one that was made now would open nothing.
@@ -319,6 +312,10 @@ impl Config {
         // What is given is looked at before anything is made.
         let settings = self.settings()?;
         let given = self.given_kek()?;
+        if let Some(file) = self.database_url.file() {
+            files::check_writable(file).context("CP_DATABASE_URL")?;
+            wal::settle(file).await.context("CP_DATABASE_URL")?;
+        }
         let db = Db::open(&self.database_url).await.context(
             "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
              postgres://USER:PASSWORD@HOST/DATABASE",
@@ -353,17 +350,6 @@ fn bootstrap(text: &str) -> anyhow::Result<Hidden> {
         bail!("it has fewer than 16 characters, or blanks; make one with `openssl rand -hex 32`");
     }
     Ok(Arc::new(Secret::new(text.to_owned())))
-}
-
-fn database_url(text: &str) -> anyhow::Result<DatabaseUrl> {
-    let known = ["sqlite:", "postgres://", "postgresql://"];
-    if !known.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
-        bail!("it takes sqlite:data/control-plane.db or postgres://USER:PASSWORD@HOST/DATABASE");
-    }
-    if text.starts_with("sqlite:") && (text.contains(":memory:") || text.contains('?')) {
-        bail!("it takes a file without options, such as sqlite:data/control-plane.db");
-    }
-    Ok(DatabaseUrl(text.to_owned()))
 }
 
 fn base_url(text: &str) -> anyhow::Result<String> {

@@ -152,6 +152,7 @@ impl App {
     /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
     pub async fn seed(&self) -> anyhow::Result<()> {
         kernel::kek::check(self).await?;
+        audit::high_water::check(self).await?;
         audit::integrator::begin(self).await?;
         identity::roles::seed(self).await?;
         licensing::plans::seed(self).await?;

@@ -3,7 +3,33 @@
 //! Integers keep all their digits: they come out of both databases as they went in. Beyond 2^53 that
 //! is more than RFC 8785 asks for, which knows doubles only.
 
+use serde_json::value::RawValue;
 use serde_json::{Number, Value};
+use sqlx::types::Json;
+
+/// A JSON column that keeps its text: what is committed to is stored as it is, and need not be read to
+/// be hashed again. SQLite gives that text back, PostgreSQL another one of the same value.
+#[derive(Clone, Debug, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct Text(Json<Box<RawValue>>);
+
+impl Text {
+    /// The value's one text.
+    pub fn of(value: &Value) -> Self {
+        let mut text = Vec::new();
+        self::value(&mut text, value);
+        let text = String::from_utf8(text).expect("JSON is written as UTF-8");
+        Self(Json(RawValue::from_string(text).expect("a value is written as JSON")))
+    }
+
+    pub fn as_str(&self) -> &str {
+        self.0.get()
+    }
+
+    pub fn value(&self) -> Value {
+        serde_json::from_str(self.as_str()).expect("its column takes nothing but JSON")
+    }
+}
 
 /// Writes the value's one text.
 pub fn value(text: &mut Vec<u8>, value: &Value) {

@@ -8,8 +8,8 @@ use tlog_tiles::{Hash, tree_hash};
 
 use super::key::{LogKey, Signed};
 use super::proofs::proven;
-use super::store;
 use super::tree::Tree;
+use super::{high_water, store};
 use crate::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
@@ -53,6 +53,7 @@ async fn sign_and_keep(app: &App) -> Result<Signed> {
     let mut tx = app.db.begin().await?;
     let signed = in_transaction(app, &mut tx).await?;
     tx.commit().await?;
+    high_water::keep(app, &signed).await;
     Ok(signed)
 }
 

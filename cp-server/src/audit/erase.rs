@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::leaf::{ERASED, Event};
-use super::verify::Ranges;
+use super::ranges::Ranges;
 use super::{integrator, store};
 use crate::App;
 use crate::kernel::answer::{Created, Resource};

@@ -98,11 +98,10 @@ pub async fn is_made(tx: &mut Conn) -> anyhow::Result<bool> {
     Ok(installation::value(tx, KEY).await?.is_some())
 }
 
-pub async fn load(app: &App, tx: &mut Conn) -> anyhow::Result<LogKey> {
+pub async fn load(kek: &Kek, tx: &mut Conn) -> anyhow::Result<LogKey> {
     let sealed = installation::value(tx, KEY).await?.context("the log has not begun")?;
     let origin = installation::value(tx, ORIGIN).await?.context("the log has no origin")?;
-    let seed = app
-        .kek
+    let seed = kek
         .open(PURPOSE, &sealed)
         .context("the log key does not open with the key-encryption key")?;
     LogKey::new(String::from_utf8(origin)?, &seed)

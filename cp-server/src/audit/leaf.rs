@@ -5,14 +5,12 @@
 //! of the leaf; once both are erased, the leaf tells nothing about them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::Source;
-use super::canonical;
+use super::canonical::{self, Text};
 use crate::kernel::caller::CallerKind;
 use crate::kernel::ids::{AuditEventId, OrganizationId, ProjectId};
-use crate::kernel::record::{Any, Object};
 use crate::kernel::secret::{hex, sha256};
 
 pub const SALT_LEN: usize = 16;
@@ -47,9 +45,9 @@ pub struct Event {
     pub actor_name: String,
     pub actor: Option<String>,
     pub project_id: Option<ProjectId>,
-    pub before: Any,
-    pub after: Any,
-    pub metadata: Option<Object>,
+    pub before: Text,
+    pub after: Text,
+    pub metadata: Option<Text>,
     pub reason: Option<String>,
     pub request_id: Option<String>,
     pub ip: Option<String>,
@@ -123,33 +121,44 @@ impl Event {
          actor_name, actor, project_id, before, after, metadata, reason, request_id, ip, seq, \
          salt, erased_at";
 
-    /// SHA-256 of the salt and the canonical text of the content.
+    /// SHA-256 of the salt and the canonical text of the content, provided that the JSON in it has its
+    /// canonical text.
     pub fn commit(&self, salt: &[u8]) -> [u8; 32] {
-        let mut text = salt.to_vec();
-        self.content(&mut text);
-        sha256(&text)
+        sha256(&self.content(salt))
     }
 
-    /// Everything that the event tells, what the leaf tells included.
-    fn content(&self, text: &mut Vec<u8>) {
+    /// The same event, with the canonical text of its JSON.
+    pub fn canonical(&self) -> Self {
+        let canonical = |text: &Text| Text::of(&text.value());
+        let (before, after) = (canonical(&self.before), canonical(&self.after));
+        Self { before, after, metadata: self.metadata.as_ref().map(canonical), ..self.clone() }
+    }
+
+    /// Whether its commitment is to this content.
+    pub fn is_committed(&self, salt: &[u8]) -> bool {
+        let committed = self.facts.commitment.as_deref();
+        let is_of = |event: &Self| committed == Some(event.commit(salt).as_slice());
+        // What hashes to the commitment is the text that was committed to.
+        is_of(self) || is_of(&self.canonical())
+    }
+
+    /// The salt, and everything that the event tells, what the leaf tells included.
+    fn content(&self, salt: &[u8]) -> Vec<u8> {
         let facts = &self.facts;
-        let mut members = Members::after(std::mem::take(text));
+        let mut text =
+            Vec::with_capacity(1024 + self.before.as_str().len() + self.after.as_str().len());
+        text.extend_from_slice(salt);
+        let mut members = Members::after(text);
         members.text("action", &facts.action);
         members.optional("actor", self.actor.as_deref());
         members.text("actor_id", &self.actor_id.to_string());
         members.text("actor_kind", self.actor_kind.as_str());
         members.text("actor_name", &self.actor_name);
-        members.value("after", &self.after);
-        members.value("before", &self.before);
+        members.raw("after", self.after.as_str());
+        members.raw("before", self.before.as_str());
         members.text("id", &facts.id.to_string());
         members.optional("ip", self.ip.as_deref());
-        match &self.metadata {
-            Some(metadata) => {
-                members.name("metadata");
-                canonical::object(&mut members.0, metadata);
-            }
-            None => members.raw("metadata", "null"),
-        }
+        members.raw("metadata", self.metadata.as_ref().map_or("null", Text::as_str));
         members.optional("occurred_at", self.occurred_at.map(instant).as_deref());
         members
             .optional("organization_id", facts.organization_id.map(|o| o.to_string()).as_deref());
@@ -159,7 +168,7 @@ impl Event {
         members.text("source", facts.source.as_str());
         members.text("target_id", &facts.target_id);
         members.text("target_type", &facts.target_type);
-        *text = members.end();
+        members.end()
     }
 
     /// Whether nothing is left in it but what the leaf tells, and whose it was.
@@ -171,8 +180,7 @@ impl Event {
             && self.actor_kind == CallerKind::Anonymous
             && self.actor_id.is_nil()
             && self.actor_name.is_empty()
-            && *self.before == Value::Null
-            && *self.after == Value::Null
+            && [&self.before, &self.after].iter().all(|text| text.as_str() == "null")
             && (self.actor.is_none() && self.project_id.is_none() && self.metadata.is_none())
             && (self.reason.is_none() && self.request_id.is_none() && self.ip.is_none())
     }
@@ -197,34 +205,29 @@ impl Members {
         Self(text)
     }
 
-    fn name(&mut self, name: &str) {
-        if self.0.last() != Some(&b'{') {
-            self.0.push(b',');
-        }
-        canonical::string(&mut self.0, name);
-        self.0.push(b':');
+    /// A name that needs no escapes.
+    fn name(&mut self, name: &'static str) {
+        let before: &[u8] = if self.0.last() == Some(&b'{') { b"\"" } else { b",\"" };
+        self.0.extend_from_slice(before);
+        self.0.extend_from_slice(name.as_bytes());
+        self.0.extend_from_slice(b"\":");
     }
 
-    fn raw(&mut self, name: &str, text: &str) {
+    fn raw(&mut self, name: &'static str, text: &str) {
         self.name(name);
         self.0.extend_from_slice(text.as_bytes());
     }
 
-    fn text(&mut self, name: &str, text: &str) {
+    fn text(&mut self, name: &'static str, text: &str) {
         self.name(name);
         canonical::string(&mut self.0, text);
     }
 
-    fn optional(&mut self, name: &str, text: Option<&str>) {
+    fn optional(&mut self, name: &'static str, text: Option<&str>) {
         match text {
             Some(text) => self.text(name, text),
             None => self.raw(name, "null"),
         }
-    }
-
-    fn value(&mut self, name: &str, value: &Value) {
-        self.name(name);
-        canonical::value(&mut self.0, value);
     }
 
     fn end(mut self) -> Vec<u8> {

@@ -4,10 +4,12 @@ use std::collections::HashMap;
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
-use tlog_tiles::{HASH_SIZE, Hash, record_hash};
+use serde_json::Value;
+use tlog_tiles::{Hash, record_hash};
 use uuid::Uuid;
 
 use super::Source;
+use super::canonical::Text;
 use super::leaf::{Event, Facts, SALT_LEN};
 use super::tree::{Tree, hash_of};
 use crate::kernel::caller::CallerKind;
@@ -15,7 +17,6 @@ use crate::kernel::clock::Random;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::AuditEventId;
-use crate::kernel::record::Any;
 
 /// What one statement takes.
 const CHUNK: usize = 500;
@@ -119,7 +120,8 @@ pub async fn without_commitment(tx: &mut Conn) -> Result<Vec<Event>> {
 /// its content.
 pub async fn commit(tx: &mut Conn, random: &Random, event: &Event) -> Result<()> {
     let salt = random.bytes::<SALT_LEN>();
-    let told = |name: &str| event.after.get(name).and_then(|value| value.as_str());
+    let after = event.after.value();
+    let told = |name: &str| after.get(name).and_then(|value| value.as_str());
     let issued = (event.facts.action == "bundles.issue" && event.facts.source == Source::Server)
         .then(|| Some((told("jti")?.parse::<Uuid>().ok()?, told("key_id")?, told("bundle_hash")?)))
         .flatten();
@@ -130,7 +132,7 @@ pub async fn commit(tx: &mut Conn, random: &Random, event: &Event) -> Result<()>
         .q(sql)
         .bind(event.facts.id)
         .bind(salt.as_slice())
-        .bind(event.commit(&salt).as_slice())
+        .bind(event.canonical().commit(&salt).as_slice())
         .bind(issued.map(|(jti, _, _)| jti))
         .bind(issued.map(|(_, kid, _)| kid))
         .bind(issued.map(|(_, _, hash)| hash));
@@ -156,7 +158,7 @@ pub async fn erase(tx: &mut Conn, facts: &Facts, now: DateTime<Utc>) -> Result<(
         .bind(action)
         .bind(kind)
         .bind(id)
-        .bind(Any::default());
+        .bind(Text::of(&Value::Null));
     update.exec().await?;
     Ok(())
 }
@@ -242,16 +244,17 @@ pub async fn hashes(tx: &mut Conn, indexes: &[u64]) -> Result<HashMap<u64, Hash>
     }
 }
 
-/// The hashes from one index up to another, excluded; `None` for one that is no hash.
-pub async fn hashes_between(tx: &mut Conn, from: u64, to: u64) -> Result<HashMap<u64, Hash>> {
+/// The hashes from one index up to another, excluded; `None` for one that is missing or no hash.
+pub async fn hashes_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Option<Hash>>> {
     let bound = |idx: u64| i64::try_from(idx).unwrap_or(i64::MAX);
     let sql = "SELECT idx, hash FROM log_hashes WHERE idx >= $1 AND idx < $2";
     let rows: Vec<(i64, Vec<u8>)> = tx.q(sql).bind(bound(from)).bind(bound(to)).all().await?;
-    let mut found = HashMap::with_capacity(rows.len());
+    let mut found = vec![None; usize::try_from(to - from).map_err(Error::internal)?];
     for (idx, hash) in rows {
-        // A text that is no hash equals none.
-        let hash = hash_of(&hash).unwrap_or(Hash([0; HASH_SIZE]));
-        found.insert(u64::try_from(idx).unwrap_or(u64::MAX), hash);
+        let place = u64::try_from(idx).ok().and_then(|idx| usize::try_from(idx - from).ok());
+        if let Some(place) = place.and_then(|place| found.get_mut(place)) {
+            *place = hash_of(&hash).ok();
+        }
     }
     Ok(found)
 }

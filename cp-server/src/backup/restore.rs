@@ -11,13 +11,15 @@ use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{ConnectOptions, Connection};
 
 use super::archive::{Archive, Manifest, TableHead};
-use super::{beside, sync_folder};
+use super::sync_folder;
 use crate::audit;
+use crate::audit::high_water::SUFFIX;
 use crate::kernel::clock::Clock;
 use crate::kernel::db::{Conn, Db};
+use crate::kernel::files::{self, beside};
+use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
 use crate::kernel::tables::{self, Cell, Filling, Table};
-use crate::kernel::{files, kek};
 
 /// What was restored.
 pub struct Restored {
@@ -92,17 +94,24 @@ async fn into_file(
         return Err(error);
     }
     File::open(&draft)?.sync_all()?;
+    let now = clock.now().format("%Y%m%dT%H%M%S%.6fZ");
+    let aside = beside(file, &format!(".before-{now}"));
     let set_aside = if file.exists() {
         // Again, because making the file took a while.
         held_alone(file).await?;
-        let now = clock.now().format("%Y%m%dT%H%M%S%.6fZ");
-        let aside = beside(file, &format!(".before-{now}"));
         // It stays in its place too until the rename below, which is one step.
         fs::hard_link(file, &aside).with_context(|| format!("cannot make {}", aside.display()))?;
-        Some(aside)
+        Some(aside.clone())
     } else {
         None
     };
+    // It tells how far the log had come that was there, not the one that is restored.
+    let head = fs::rename(beside(file, SUFFIX), beside(&aside, SUFFIX));
+    if let Err(error) = head
+        && error.kind() != std::io::ErrorKind::NotFound
+    {
+        return Err(error).with_context(|| format!("cannot set aside {}", file.display()));
+    }
     fs::rename(&draft, file).with_context(|| format!("cannot make {}", file.display()))?;
     sync_folder(file)?;
     Ok(Restored { manifest: archive.manifest, set_aside })

@@ -140,19 +140,18 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
 }
 
 async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyhow::Result<()> {
-    let app = config.open().await?;
-    let key = app.log.key(&app, &mut app.db.read()).await?;
+    let evidence = config.evidence().await?;
     let since = match since {
         None => None,
         Some(path) => {
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("{} cannot be read", path.display()))?;
             let name = || format!("{} is not a checkpoint of this log", path.display());
-            Some(key.read(&text).with_context(name)?)
+            Some(evidence.key.read(&text).with_context(name)?)
         }
     };
     let bar = std::io::stderr().is_terminal();
-    let verified = verify(&app, since.as_ref(), full, |done, all| {
+    let verified = verify(evidence, since.as_ref(), full, |done, all| {
         if bar {
             eprint!("\r{done} of {all} events");
         }
@@ -161,7 +160,6 @@ async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyh
     if bar {
         eprintln!();
     }
-    app.db.close().await;
     match verified {
         Ok(report) => {
             let of = match report.from {

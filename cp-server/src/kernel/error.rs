@@ -204,6 +204,15 @@ impl From<sqlx::Error> for Error {
             {
                 Self::stale()
             }
+            sqlx::Error::Database(refusal) if is_in_doubt(refusal.as_ref()) => {
+                let mut refused = Self::unavailable(
+                    "The disk did not confirm the change, which counts as not done; only a crash \
+                     right now could still bring it about. Repeat it with its Idempotency-Key.",
+                    30,
+                );
+                refused.0.cause = Some(error.into());
+                refused
+            }
             sqlx::Error::Database(refusal) if is_full(refusal.as_ref()) => {
                 let mut full =
                     Self::unavailable("The database cannot write; nothing was changed.", 30);
@@ -226,6 +235,12 @@ impl From<sqlx::Error> for Error {
 fn is_forbidden(refusal: &dyn sqlx::error::DatabaseError) -> bool {
     // SQLite: CONSTRAINT_TRIGGER. PostgreSQL: insufficient privilege, read-only transaction, RAISE.
     matches!(refusal.code().as_deref(), Some("1811" | "42501" | "25006" | "P0001"))
+}
+
+/// A sync failed: what was written may be on the disk all the same.
+fn is_in_doubt(refusal: &dyn sqlx::error::DatabaseError) -> bool {
+    // SQLite: IOERR_FSYNC.
+    refusal.code().as_deref() == Some("1034")
 }
 
 /// Disk full, read-only or locked away: the next attempt may succeed once an operator acted.

@@ -3,7 +3,7 @@
 use std::fs::{self, File, OpenOptions};
 use std::io::Write;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
@@ -37,6 +37,51 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
         File::open(folder).and_then(|f| f.sync_all()).with_context(doing)?;
     }
     Ok(())
+}
+
+/// Replaces a file, mode 0600, as a whole: whoever reads it finds the old one or the new one. What a
+/// power cut leaves of it is not promised.
+pub fn replace_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let doing = || format!("cannot write {}", path.display());
+    let draft = beside(path, ".draft");
+    let mut options = OpenOptions::new();
+    let mut file = options
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&draft)
+        .with_context(doing)?;
+    file.write_all(bytes).with_context(doing)?;
+    fs::rename(&draft, path).with_context(doing)
+}
+
+/// Refuses a file that cannot be written, or beside which nothing can.
+pub fn check_writable(path: &Path) -> anyhow::Result<()> {
+    let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let file = match OpenOptions::new().write(true).open(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(error),
+        _ => Ok(()),
+    };
+    let beside = match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
+        // It is made, unless the folder that it would be in says no.
+        Err(rustix::io::Errno::NOENT) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    };
+    file.and(beside).with_context(|| {
+        format!(
+            "{} cannot be written; the file and its folder have to be writable, because the \
+             write-ahead log is kept beside it. Nothing was changed",
+            path.display()
+        )
+    })
+}
+
+/// A path in the same folder, whose name is longer by this.
+pub fn beside(path: &Path, more: &str) -> PathBuf {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(more);
+    path.with_file_name(name)
 }
 
 /// Reads a file that only its owner may read.

@@ -25,10 +25,17 @@ impl Mounted {
             .is_ok_and(|output| output.status.success());
         if !done {
             eprintln!(
-                "this process may not mount a file system: the test of a full disk is skipped"
+                "this process may not mount a file system: what needs one of a size is skipped"
             );
         }
         done.then(|| Self(place.to_owned()))
+    }
+
+    /// Lets it be written, `rw`, or only read, `ro`.
+    pub fn remount(&self, mode: &str) {
+        let options = format!("remount,{mode}");
+        let done = Command::new("mount").args(["-o", &options]).arg(&self.0).status();
+        assert!(done.unwrap().success(), "{mode}");
     }
 
     /// Takes all the room that is left. Gives the file that does.

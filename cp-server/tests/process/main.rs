@@ -10,6 +10,7 @@ mod commands;
 mod crash;
 mod disk;
 mod export;
+mod faults;
 mod imports;
 mod inclusion;
 mod life;

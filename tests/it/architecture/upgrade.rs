@@ -85,7 +85,8 @@ async fn an_older_installation_is_brought_along(db: Db) {
     let least: Option<i64> = app.db.read().q(sql).bind(id).value().await.unwrap();
     assert_eq!(least, Some(5 << 30), "a metric that its plan does not tell");
     // What was recorded before there was a log is in it now, with the bundle that it tells of.
-    let report = audit::verify::verify(&app, None, false, |_, _| {}).await.unwrap();
+    let evidence = audit::verify::Evidence::of(&app).await.unwrap();
+    let report = audit::verify::verify(evidence, None, false, |_, _| {}).await.unwrap();
     assert_eq!((report.size, report.waiting), (1, 0));
     let sql = "SELECT COUNT(*) FROM audit_events
                WHERE seq = 0 AND jti = id AND kid = 'k' AND token_sha256 = 'h'";

@@ -1,6 +1,6 @@
 use chrono::TimeDelta;
 use cp_server::audit::integrator::integrate;
-use cp_server::audit::verify::{Stopped, verify};
+use cp_server::audit::verify::{Evidence, Stopped, verify};
 use cp_server::audit::{checkpoints, erase};
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::secret::Kek;
@@ -11,7 +11,7 @@ use super::{checkpoint, unlock};
 use crate::world::{AUDIENCE, ISSUER, KEK, World, on_both};
 
 async fn erased(world: &World) -> u64 {
-    match verify(&world.app, None, false, |_, _| {}).await {
+    match verify(Evidence::of(&world.app).await.unwrap(), None, false, |_, _| {}).await {
         Ok(report) => report.erased,
         Err(Stopped::Found(finding)) => panic!("{finding}"),
         Err(Stopped::Failed(error)) => panic!("{error:#}"),
@@ -95,7 +95,7 @@ on_both! {
                 actor_id = (SELECT actor_id FROM audit_events WHERE erased_at IS NOT NULL),
                 actor_name = '', before = 'null', after = 'null', request_id = NULL
             WHERE seq = 20").await;
-        match verify(&world.app, None, false, |_, _| {}).await {
+        match verify(Evidence::of(&world.app).await.unwrap(), None, false, |_, _| {}).await {
             Err(Stopped::Found(finding)) => {
                 let told = finding.to_string();
                 assert!(told.starts_with("seq 20") && told.contains("no erasure"), "{told}");

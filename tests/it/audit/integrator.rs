@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use cp_server::audit::integrator::{self, integrate};
 use cp_server::audit::store;
-use cp_server::audit::verify::verify;
+use cp_server::audit::verify::{Evidence, verify};
 use futures_util::future::join_all;
 use serde_json::json;
 
@@ -44,7 +44,7 @@ async fn i16_writers_on_several_replicas_make_one_dense_log() {
                  (SELECT COUNT(*) FROM audit_events) - 1";
     assert_eq!(world.value::<i64>(dense).await, events);
     assert_eq!(world.value::<i64>("SELECT size FROM log_tree").await, events);
-    verify(&world.app, None, false, |_, _| {}).await.unwrap();
+    verify(Evidence::of(&world.app).await.unwrap(), None, false, |_, _| {}).await.unwrap();
 }
 
 #[tokio::test]
@@ -71,7 +71,7 @@ async fn an_integrator_that_dies_midway_leaves_its_work_to_another() {
         tokio::task::yield_now().await;
     }
     assert_eq!(placed, 5);
-    verify(&world.app, None, false, |_, _| {}).await.unwrap();
+    verify(Evidence::of(&world.app).await.unwrap(), None, false, |_, _| {}).await.unwrap();
     let size: u64 = checkpoint(&world).await.lines().nth(1).unwrap().parse().unwrap();
     assert_eq!(size, before.lines().nth(1).unwrap().parse::<u64>().unwrap() + 5);
 }
@@ -90,5 +90,5 @@ async fn a_proof_that_is_asked_for_takes_those_that_wait_along() {
         );
     }
     assert_eq!(integrate(&world.app).await.unwrap(), 0);
-    verify(&world.app, None, false, |_, _| {}).await.unwrap();
+    verify(Evidence::of(&world.app).await.unwrap(), None, false, |_, _| {}).await.unwrap();
 }

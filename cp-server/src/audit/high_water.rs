@@ -1,0 +1,97 @@
+//! How far the log had come, in a file beside that of SQLite: its newest checkpoint.
+//!
+//! # Design
+//! A database that has lost its end is sound in itself: the write-ahead log was removed, or an older
+//! copy took its place. A server that went on with it would sign another history for places that
+//! the world has seen, and no data plane that saw them would ever believe this log again. So it does not
+//! start, while what is missing may still be put back. Nothing tells somebody who can write into the
+//! folder from the operator: only a checkpoint that is kept elsewhere does. PostgreSQL keeps its files where
+//! no such mishap reaches them.
+
+use std::fs;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail, ensure};
+
+use super::key::{self, LogKey, Signed};
+use super::{checkpoints, store};
+use crate::App;
+use crate::kernel::db::Conn;
+use crate::kernel::files;
+
+/// The file's name is that of the database, and this.
+pub const SUFFIX: &str = "-head";
+
+/// Keeps a checkpoint, whose tree is committed.
+pub async fn keep(app: &App, signed: &Signed) {
+    let kept = async {
+        let path = path(&mut app.db.read()).await?;
+        path.map_or(Ok(()), |path| files::replace_private(&path, signed.note.as_bytes()))
+    };
+    if let Err(error) = kept.await {
+        tracing::warn!(%error, "the log's newest checkpoint could not be kept beside the database");
+    }
+}
+
+/// The checkpoint that was kept beside this database, if there is one.
+///
+/// # Errors
+/// When it is one of another log.
+pub async fn kept(tx: &mut Conn, key: &LogKey) -> anyhow::Result<Option<(PathBuf, Signed)>> {
+    let Some((path, text)) = read(tx).await? else { return Ok(None) };
+    let signed =
+        key.read(&text).with_context(|| format!("{} is of another log", path.display()))?;
+    Ok(Some((path, signed)))
+}
+
+/// Refuses to go on with a database that lost its end.
+pub async fn check(app: &App) -> anyhow::Result<()> {
+    let mut tx = app.db.read();
+    let Some((path, _)) = read(&mut tx).await? else { return Ok(()) };
+    let advice = format!(
+        "Put back what is missing: the -wal file that was beside it, or the newer copy. If it is to be \
+         this one, remove {}: data planes that saw more of the log will report it",
+        path.display()
+    );
+    ensure!(
+        key::is_made(&mut tx).await?,
+        "the database is empty, and its log was signed here before. {advice}"
+    );
+    let key = app.log.key(app, &mut tx).await?;
+    let head = kept(&mut tx, &key).await.with_context(|| advice.clone())?;
+    let (Some((_, head)), tree) = (head, store::tree(&mut tx).await?) else { return Ok(()) };
+    if head.size > tree.size {
+        bail!(
+            "the database has lost its end: its log has {} events, and {} were signed, so the last {} \
+             are gone. {advice}",
+            tree.size,
+            head.size,
+            head.size - tree.size
+        );
+    }
+    ensure!(
+        checkpoints::root_at(&mut tx, head.size).await? == head.root,
+        "the database is another one: its log does not begin with the {} events that were signed. \
+         {advice}",
+        head.size
+    );
+    Ok(())
+}
+
+/// The file's text, unless it was never written whole: a power cut may have left nothing in it.
+async fn read(tx: &mut Conn) -> anyhow::Result<Option<(PathBuf, String)>> {
+    let Some(path) = path(tx).await? else { return Ok(None) };
+    match fs::read_to_string(&path) {
+        Ok(text) if text.ends_with('\n') => Ok(Some((path, text))),
+        Ok(_) => Ok(None),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("{} cannot be read", path.display())),
+    }
+}
+
+async fn path(tx: &mut Conn) -> anyhow::Result<Option<PathBuf>> {
+    let sqlite = "SELECT file FROM pragma_database_list WHERE name = 'main'";
+    let file = tx.q2(sqlite, "SELECT NULL::text").value::<Option<String>>().await?.flatten();
+    Ok(file.map(|file| files::beside(Path::new(&file), SUFFIX)))
+}

@@ -1,0 +1,209 @@
+//! The replay: from events their leaves, from leaves the hashes, from those the root.
+//!
+//! Rows are read ahead by a task of its own, while those before them are hashed.
+
+use tlog_tiles::{Hash, record_hash, split_stored_hash_index, stored_hash_count};
+use tokio::sync::mpsc::Sender;
+
+use super::Source;
+use super::key::Signed;
+use super::leaf::{ERASED, Event};
+use super::ranges::Ranges;
+use super::store;
+use super::tree::Tree;
+use super::verify::{Verified, found};
+use crate::kernel::db::Conn;
+
+/// Events that are read together.
+const BATCH: u64 = 1000;
+/// Batches that wait to be hashed.
+pub(super) const AHEAD: usize = 2;
+
+/// Reads everything from one place up to another, excluded. Gives the connection back.
+pub(super) async fn read(
+    mut tx: Conn,
+    mut from: u64,
+    to: u64,
+    batches: Sender<Verified<Batch>>,
+) -> Conn {
+    while from < to {
+        let end = to.min(from + BATCH);
+        let batch = Batch::read(&mut tx, from, end).await;
+        let is_last = batch.is_err();
+        if batches.send(batch).await.is_err() || is_last {
+            break;
+        }
+        from = end;
+    }
+    tx
+}
+
+/// What is stored of some places of the log, in their order.
+pub(super) struct Batch {
+    from: u64,
+    events: Vec<Option<Event>>,
+    /// The hashes that came about with them, from the first index on.
+    first: u64,
+    hashes: Vec<Option<Hash>>,
+}
+
+impl Batch {
+    async fn read(tx: &mut Conn, from: u64, to: u64) -> Verified<Self> {
+        let events = read_events(tx, from, to).await?;
+        let (first, end) = (stored_hash_count(from), stored_hash_count(to));
+        let hashes = store::hashes_between(tx, first, end).await?;
+        Ok(Self { from, events, first, hashes })
+    }
+
+    fn event(&self, seq: u64) -> Option<&Event> {
+        self.events.get(index(self.from, seq)?)?.as_ref()
+    }
+
+    fn hash(&self, idx: u64) -> Option<Hash> {
+        *self.hashes.get(index(self.first, idx)?)?
+    }
+
+    /// Why an event's leaf is not the one whose hash is stored.
+    fn why_not(&self, seq: u64, event: &Event, idx: u64) -> String {
+        let Some(stored) = self.hash(idx) else {
+            return format!("log_hashes idx {idx} is missing: the hash of its leaf");
+        };
+        let mut others = (self.from..).zip(&self.events);
+        let other = others.find_map(|(at, other)| {
+            let other = other.as_ref().filter(|_| at != seq)?;
+            (leaf_of(other, seq) == stored).then_some((at, other))
+        });
+        if let Some((at, other)) = other {
+            return format!(
+                "another event has its place: event {}, which has place {at} now, belongs here \
+                 (swapped, or moved by an inserted row)",
+                other.facts.id
+            );
+        }
+        if let Some(salt) = &event.salt {
+            let mut told = event.clone();
+            told.facts.commitment = Some(event.canonical().commit(salt).to_vec());
+            if leaf_of(&told, seq) == stored {
+                return "its commitment was edited".into();
+            }
+        }
+        // The hash above the leaf tells whether it is the leaf's own that was edited.
+        let pair = [seq & !1, seq | 1].map(|at| Some(leaf_of(self.event(at)?, at)));
+        if let [Some(left), Some(right)] = pair {
+            let above = tlog_tiles::stored_hash_index(1, seq / 2);
+            if self.hash(above) == Some(tlog_tiles::node_hash(left, right)) {
+                return format!("log_hashes idx {idx}, the hash of its leaf, was edited");
+            }
+        }
+        "what its leaf tells was edited, or it is another event: action, time, target, bundle and \
+         commitment do not give the hash that is stored"
+            .into()
+    }
+}
+
+fn index(first: u64, n: u64) -> Option<usize> {
+    usize::try_from(n.checked_sub(first)?).ok()
+}
+
+fn leaf_of(event: &Event, seq: u64) -> Hash {
+    record_hash(&event.facts.leaf(i64::try_from(seq).unwrap_or(i64::MAX)))
+}
+
+/// The events at these places; none where there is no row.
+async fn read_events(tx: &mut Conn, from: u64, to: u64) -> Verified<Vec<Option<Event>>> {
+    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let sql = "audit_events WHERE seq >= $1 AND seq < $2 ORDER BY seq";
+    let query = tx.select_from::<Event>(Event::COLUMNS, sql);
+    match query.bind(bound(from)).bind(bound(to)).all().await {
+        Ok(events) => {
+            let mut placed = Vec::new();
+            placed.resize_with(usize::try_from(to - from).unwrap_or(0), || None);
+            for event in events {
+                let seq = event.seq.and_then(|seq| u64::try_from(seq).ok());
+                let place = seq.and_then(|seq| placed.get_mut(index(from, seq)?));
+                if let Some(place) = place {
+                    *place = Some(event);
+                }
+            }
+            Ok(placed)
+        }
+        Err(sqlx::Error::ColumnDecode { .. }) => {
+            for seq in from..to {
+                let query = tx.select_from::<Event>(Event::COLUMNS, "audit_events WHERE seq = $1");
+                if let Err(sqlx::Error::ColumnDecode { index, source }) =
+                    query.bind(bound(seq)).opt().await
+                {
+                    let what = format!("it was edited: its {index} cannot be read ({source})");
+                    return found(Some(seq), None, what);
+                }
+            }
+            found(None, None, format!("an event from place {from} on cannot be read"))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub(super) struct Replay<'a> {
+    pub(super) tree: Tree,
+    /// Checkpoints, which the tree has to meet at their sizes.
+    pub(super) anchors: Vec<(String, &'a Signed)>,
+    /// Events without content, and those that erasures name.
+    pub(super) erased: Ranges,
+    pub(super) declared: Ranges,
+}
+
+impl Replay<'_> {
+    pub(super) fn batch(&mut self, batch: &Batch) -> Verified<()> {
+        for (seq, event) in (batch.from..).zip(&batch.events) {
+            let Some(event) = event else {
+                return found(Some(seq), None, "the event is missing: its row was removed");
+            };
+            self.event(seq, event, batch)?;
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, seq: u64, event: &Event, batch: &Batch) -> Verified<()> {
+        let id = Some(event.facts.id);
+        let leaf = leaf_of(event, seq);
+        let (first, hashes) = self.tree.append(leaf);
+        if batch.hash(first) != Some(leaf) {
+            return found(Some(seq), id, batch.why_not(seq, event, first));
+        }
+        match &event.salt {
+            Some(salt) => {
+                if !event.is_committed(salt) {
+                    let what = "its content was edited: it is not what its commitment tells";
+                    return found(Some(seq), id, what);
+                }
+            }
+            None if !event.is_blank() || event.erased_at.is_none() => {
+                return found(Some(seq), id, "its content is gone, and it tells something");
+            }
+            None => self.erased.add(seq, seq),
+        }
+        for (idx, hash) in (first..).zip(hashes).skip(1) {
+            if batch.hash(idx) != Some(hash) {
+                let (level, n) = split_stored_hash_index(idx);
+                let what = format!(
+                    "log_hashes idx {idx} (level {level}, number {n}) is missing or edited: it is \
+                     not the hash of what is below it"
+                );
+                return found(Some(seq), id, what);
+            }
+        }
+        if event.facts.source == Source::Server && event.facts.target_type == ERASED {
+            self.declared.read(&event.facts.target_id);
+        }
+        for (name, anchor) in &self.anchors {
+            if anchor.size == self.tree.size && anchor.root != self.tree.root() {
+                let what = format!(
+                    "root mismatch: up to here the log is not the one of {name}; it was written \
+                     anew"
+                );
+                return found(Some(seq), id, what);
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,293 @@
+//! Storage that fails: a disk that does not sync, a file that cannot be written any more, a file system
+//! that is read-only, and a write-ahead log that is gone.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use rustix::process::Signal;
+use serde_json::{Value, json};
+
+use super::disk::Mounted;
+use super::server::{Server, command, folder, refusal};
+
+/// A disk that fails when it is told to: `faults/disk.c`, loaded into the server.
+struct Disk {
+    folder: PathBuf,
+    library: PathBuf,
+}
+
+impl Disk {
+    fn under(folder: &Path) -> Self {
+        let disk = Self { folder: folder.join("disk"), library: folder.join("disk.so") };
+        fs::create_dir_all(disk.folder.join(AFTER)).unwrap();
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/faults/disk.c");
+        let built = Command::new("cc")
+            .args(["-O1", "-shared", "-fPIC", "-o"])
+            .args([disk.library.as_os_str(), source.as_ref()])
+            .output()
+            .unwrap();
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        disk
+    }
+
+    fn server(&self, folder: &Path) -> Server {
+        let mut command = command(folder);
+        command.env("LD_PRELOAD", &self.library).env("DISK", &self.folder);
+        Server::run(command.env("CP_DATABASE_URL", database(folder)).arg("serve"))
+    }
+
+    fn fails(&self, fault: &str) {
+        File::create(self.folder.join(fault)).unwrap();
+    }
+
+    fn recovers(&self, fault: &str) {
+        fs::remove_file(self.folder.join(fault)).unwrap();
+    }
+
+    /// Puts back what the disk has.
+    fn lose_power(&self, folder: &Path) {
+        let _ = fs::remove_file(folder.join("data/cp.db-shm"));
+        for name in ["cp.db", "cp.db-wal"] {
+            fs::copy(self.folder.join(AFTER).join(name), folder.join("data").join(name)).unwrap();
+        }
+    }
+}
+
+const AFTER: &str = "after-a-power-cut";
+
+fn database(folder: &Path) -> String {
+    format!("sqlite:{}", folder.join("data/cp.db").display())
+}
+
+fn user(server: &Server, name: &str) -> (u16, Value) {
+    let body = json!({"email": format!("{name}@x.example")});
+    server.call("POST", "/api/v1/users", Some(body), name)
+}
+
+fn is_ready(server: &Server) -> bool {
+    server.call("GET", "/readyz", None, "x").0 == 200
+}
+
+/// What needs no disk goes on.
+fn reads(server: &Server, bundle: &Value) {
+    let bundle = format!("/api/v1/bundles/{}", bundle["jti"].as_str().unwrap());
+    for path in ["/.well-known/jwks.json", "/healthz", &bundle] {
+        assert_eq!(server.call("GET", path, None, "x").0, 200, "{path}");
+    }
+}
+
+fn kill(mut server: Server) {
+    server.signal(Signal::KILL);
+    server.wait();
+}
+
+/// What `cp-server audit verify` says: whether the log is sound, and why.
+fn verify(folder: &Path, database: &str, arguments: &[&str]) -> (bool, String) {
+    let mut command = command(folder);
+    command.env("CP_DATABASE_URL", database).args(["audit", "verify"]).args(arguments);
+    let output = command.output().unwrap();
+    let said = [output.stdout, output.stderr].concat();
+    (output.status.success(), String::from_utf8(said).unwrap())
+}
+
+fn is_sound(folder: &Path, database: &str) {
+    let (is_sound, said) = verify(folder, database, &[]);
+    assert!(is_sound, "{said}");
+}
+
+#[test]
+fn s18_nothing_is_acknowledged_that_was_not_synced() {
+    let folder = folder();
+    let disk = Disk::under(folder.path());
+    let server = disk.server(folder.path());
+    let bundles = server.license();
+    let bundle = server.post(&bundles, json!({}));
+    let mut acknowledged = BTreeMap::new();
+    for round in 0..3 {
+        let (before, during) = (format!("before-{round}"), format!("during-{round}"));
+        acknowledged.insert(before.clone(), user(&server, &before).1);
+        disk.fails("no-fsync");
+        for _ in 0..3 {
+            let (status, problem) = user(&server, &during);
+            assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
+            assert!(problem["detail"].as_str().unwrap().contains("Idempotency-Key"), "{problem}");
+            assert!(!is_ready(&server));
+            reads(&server, &bundle);
+        }
+        disk.recovers("no-fsync");
+        // By itself, and with the same key: the request that was refused is done now.
+        let (status, made) = user(&server, &during);
+        assert_eq!(status, 201, "{made}");
+        assert!(is_ready(&server));
+        acknowledged.insert(during, made);
+    }
+    kill(server);
+    let server = disk.server(folder.path());
+    for (name, made) in &acknowledged {
+        assert_eq!((201, made), (user(&server, name).0, &user(&server, name).1), "{name}");
+    }
+    is_sound(folder.path(), &database(folder.path()));
+}
+
+#[test]
+fn s18_what_a_failed_sync_has_left_carries_nothing_that_comes_after_it() {
+    let folder = folder();
+    let disk = Disk::under(folder.path());
+    let server = disk.server(folder.path());
+    let first = user(&server, "first").1;
+    disk.fails("no-fsync");
+    assert_eq!(user(&server, "doubtful").0, 503);
+    kill(server);
+    disk.recovers("no-fsync");
+
+    // The system still shows what the disk does not have.
+    let server = disk.server(folder.path());
+    let second = user(&server, "second").1;
+    let doubtful = user(&server, "doubtful").1;
+    kill(server);
+    disk.lose_power(folder.path());
+    let server = disk.server(folder.path());
+    for (name, made) in [("first", first), ("second", second), ("doubtful", doubtful)] {
+        assert_eq!(user(&server, name), (201, made), "{name}");
+    }
+    is_sound(folder.path(), &database(folder.path()));
+}
+
+#[test]
+fn s18_a_disk_that_does_not_take_what_was_written_is_not_built_upon() {
+    let folder = folder();
+    let disk = Disk::under(folder.path());
+    let server = disk.server(folder.path());
+    let made = user(&server, "first").1;
+    kill(server);
+    disk.fails("no-fsync");
+    let mut again = command(folder.path());
+    again.env("LD_PRELOAD", &disk.library).env("DISK", &disk.folder);
+    let told = refusal(again.env("CP_DATABASE_URL", database(folder.path())));
+    assert!(told.contains("cannot be brought onto the disk"), "{told}");
+    disk.recovers("no-fsync");
+    let server = disk.server(folder.path());
+    assert_eq!(user(&server, "first"), (201, made));
+}
+
+#[test]
+fn s18_a_file_that_cannot_be_written_any_more_refuses_changes_and_nothing_else() {
+    let folder = folder();
+    let disk = Disk::under(folder.path());
+    let server = disk.server(folder.path());
+    let bundles = server.license();
+    let bundle = server.post(&bundles, json!({}));
+    for round in 0..3 {
+        disk.fails("read-only");
+        for _ in 0..3 {
+            let (status, problem) = user(&server, &format!("user-{round}"));
+            assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("cannot write; nothing was changed"), "{detail}");
+            assert!(!is_ready(&server));
+            reads(&server, &bundle);
+        }
+        disk.recovers("read-only");
+        assert_eq!(user(&server, &format!("user-{round}")).0, 201);
+        assert!(is_ready(&server));
+    }
+    is_sound(folder.path(), &database(folder.path()));
+}
+
+#[test]
+fn s18_a_read_only_file_system_refuses_the_start_and_no_verification() {
+    let folder = folder();
+    let place = folder.path().join("mounted");
+    let Some(disk) = Mounted::at(&place, "16m") else { return };
+    let database = |name: &str| format!("sqlite:{}", place.join(name).display());
+    let run = || {
+        let mut command = command(folder.path());
+        Server::run(command.env("CP_DATABASE_URL", database("cp.db")).arg("serve"))
+    };
+    let refused = |name| refusal(command(folder.path()).env("CP_DATABASE_URL", database(name)));
+    for is_stopped in [true, false] {
+        let mut server = run();
+        assert_eq!(user(&server, "anna").0, 201);
+        if is_stopped {
+            server.signal(Signal::TERM);
+            assert!(server.wait().success());
+        } else {
+            // Its write-ahead log stays, and has to be read where no index of it can be made.
+            kill(server);
+            fs::remove_file(place.join("cp.db-shm")).unwrap();
+        }
+        disk.remount("ro");
+        let before = contents(&place);
+        let told = refused("cp.db");
+        let is_named = told.contains("CP_DATABASE_URL") && told.contains("cp.db cannot be written");
+        assert!(is_named && told.contains("Read-only file system"), "{told}");
+        let told = refused("new.db");
+        assert!(told.contains("new.db cannot be written"), "{told}");
+        is_sound(folder.path(), &database("cp.db"));
+        assert_eq!(contents(&place), before);
+        disk.remount("rw");
+        // What can be written is not written by a verification, either.
+        is_sound(folder.path(), &database("cp.db"));
+        let mut after = contents(&place);
+        after.remove("cp.db-shm");
+        assert_eq!(after, before);
+    }
+    assert_eq!(user(&run(), "anna").0, 201);
+}
+
+/// Every file of a folder.
+fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
+    let files = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let name = |path: &PathBuf| path.file_name().unwrap().to_str().unwrap().to_owned();
+    files.map(|path| (name(&path), fs::read(&path).unwrap())).collect()
+}
+
+#[test]
+fn s18_a_database_that_lost_its_end_is_not_gone_on_with() {
+    let folder = folder();
+    let (data, database) = (folder.path().join("data"), database(folder.path()));
+    let run = || {
+        let mut command = command(folder.path());
+        Server::run(command.env("CP_DATABASE_URL", &database).arg("serve"))
+    };
+    let checkpoint = |server: &Server| {
+        let (_, text) = server.call("GET", "/api/v1/log/checkpoint", None, "x");
+        text.as_str().unwrap().to_owned()
+    };
+    let mut server = run();
+    server.license();
+    server.signal(Signal::TERM);
+    assert!(server.wait().success());
+    let server = run();
+    assert_eq!(user(&server, "anna").0, 201);
+    checkpoint(&server);
+    kill(server);
+
+    let log = data.join("cp.db-wal");
+    fs::rename(&log, data.join("elsewhere")).unwrap();
+    let told = refusal(command(folder.path()).env("CP_DATABASE_URL", &database));
+    assert!(told.contains("the database has lost its end"), "{told}");
+    assert!(told.contains("the last 1 are gone") && told.contains("cp.db-head"), "{told}");
+    let (is_sound, told) = verify(folder.path(), &database, &[]);
+    assert!(!is_sound && told.contains("rolled back") && told.contains("cp.db-head"), "{told}");
+
+    // Put back, it is as it was.
+    fs::rename(data.join("elsewhere"), &log).unwrap();
+    let server = run();
+    assert_eq!(user(&server, "anna").0, 201, "it is replayed");
+
+    // Whoever insists on it has taken the file away, and what was kept elsewhere still tells.
+    assert_eq!(user(&server, "bert").0, 201);
+    let kept = folder.path().join("checkpoint.txt");
+    fs::write(&kept, checkpoint(&server)).unwrap();
+    let since = ["--since", kept.to_str().unwrap()];
+    kill(server);
+    fs::remove_file(&log).unwrap();
+    fs::remove_file(data.join("cp.db-head")).unwrap();
+    let server = run();
+    let (is_sound, told) = verify(folder.path(), &database, &since);
+    assert!(!is_sound && told.contains("rolled back") && told.contains("that was kept"), "{told}");
+    assert_eq!(user(&server, "bert").0, 201, "as if for the first time");
+}
