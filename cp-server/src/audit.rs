@@ -7,7 +7,7 @@
 //! The events are the leaves of a Merkle tree, the log: `leaf.rs` says what a leaf tells, `store.rs`
 //! writes events and the tree's hashes, `integrator.rs` gives events their places, `checkpoints.rs`
 //! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `high_water.rs` keeps it beside the
-//! database's file, `verify.rs` and `replay.rs` replay the whole, and `erase.rs` takes the content of events away and
+//! database's file, `rotation.rs` gives the log another key, `verify.rs` and `replay.rs` replay the whole, and `erase.rs` takes the content of events away and
 //! leaves the tree as it is.
 
 pub mod canonical;
@@ -21,6 +21,7 @@ pub mod proofs;
 pub mod published;
 mod ranges;
 mod replay;
+pub mod rotation;
 pub mod store;
 pub mod tree;
 pub mod verify;
@@ -32,7 +33,7 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
-use tokio::sync::{Mutex, Notify, OnceCell};
+use tokio::sync::{Mutex, Notify};
 
 use crate::App;
 use crate::kernel::answer::{Created, Resource};
@@ -331,7 +332,7 @@ fn trace_of<G>(cx: &Cx<G>) -> (Option<String>, Option<String>) {
 /// What a replica knows of the log.
 #[derive(Default)]
 pub struct Log {
-    key: OnceCell<Arc<LogKey>>,
+    key: Mutex<Option<Arc<LogKey>>>,
     /// The last checkpoint that was served here.
     current: Mutex<Option<Signed>>,
     /// Something was committed here.
@@ -339,9 +340,16 @@ pub struct Log {
 }
 
 impl Log {
+    /// The log's key, as this transaction sees it: whichever replica changes it, all follow.
     pub async fn key(&self, app: &App, tx: &mut Conn) -> Result<Arc<LogKey>> {
-        let load = async || key::load(&app.kek, tx).await.map(Arc::new).map_err(Error::internal);
-        Ok(self.key.get_or_try_init(load).await?.clone())
+        let mut kept = self.key.lock().await;
+        if let Some(key) = &*kept
+            && key::is_current(tx, key).await.map_err(Error::internal)?
+        {
+            return Ok(key.clone());
+        }
+        let loaded = key::load(&app.kek, tx).await.map(Arc::new).map_err(Error::internal)?;
+        Ok(kept.insert(loaded).clone())
     }
 
     /// There may be events that wait for their places.

@@ -41,7 +41,7 @@ pub async fn keep(app: &App, signed: &Signed) {
 pub async fn kept(tx: &mut Conn, key: &LogKey) -> anyhow::Result<Option<(PathBuf, Signed)>> {
     let Some((path, text)) = read(tx).await? else { return Ok(None) };
     let signed =
-        key.read(&text).with_context(|| format!("{} is of another log", path.display()))?;
+        key.read_kept(&text).with_context(|| format!("{} is of another log", path.display()))?;
     Ok(Some((path, signed)))
 }
 

@@ -1,13 +1,13 @@
 //! The log's own key: Ed25519 (RFC 8032), sealed under the key-encryption key.
 //!
 //! It signs checkpoints and nothing else. Its name is the log's origin: where the log was first
-//! served. Both last as long as the log: whoever keeps checkpoints knows it by them.
+//! served. The name lasts as long as the log; the key may be followed by another ([`rotation`](super::rotation)).
 
 use anyhow::Context;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use signed_note::{Note, Signer, StandardSigner, StandardVerifier, VerifierList, key_id};
+use signed_note::{Note, Signer, StandardSigner, StandardVerifier, Verifier, VerifierList, key_id};
 use tlog_tiles::{Checkpoint, Hash};
 use zeroize::Zeroizing;
 
@@ -18,13 +18,26 @@ use crate::kernel::table::BASE;
 use crate::kernel::{installation, kek};
 
 const KEY: &str = "log key";
+/// The key before, for as long as it signs too.
+const BEFORE: &str = "log key before";
+/// The public keys of a log that has had more than one, a line each, the newest last.
+const KEYS: &str = "log keys";
 const ORIGIN: &str = "log origin";
+/// What stands behind a public key that signs no more.
+const RETIRED: &str = " retired";
 const PURPOSE: &str = "log key v1";
 /// What stands before an Ed25519 key in a note's texts (C2SP signed-note).
 const ED25519: u8 = 1;
 
 pub struct LogKey {
     origin: String,
+    /// What signs: the key, and the one before it for a time.
+    pairs: Vec<Pair>,
+    /// What the database says of the keys.
+    known: Option<String>,
+}
+
+struct Pair {
     signer: StandardSigner,
     verifier: String,
 }
@@ -38,40 +51,63 @@ pub struct Signed {
     pub note: String,
 }
 
-impl LogKey {
+impl Pair {
     /// # Errors
     /// When the origin is no name of a key: empty, or with blanks or a `+`.
-    fn new(origin: String, seed: &[u8]) -> anyhow::Result<Self> {
+    fn new(origin: &str, seed: &[u8]) -> anyhow::Result<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed)?;
         let encoded = |key: &[u8]| Zeroizing::new(STANDARD.encode([&[ED25519], key].concat()));
         let public = pair.public_key().as_ref();
-        let id = key_id(&origin, &[&[ED25519], public].concat());
+        let id = key_id(origin, &[&[ED25519], public].concat());
         let text = Zeroizing::new(format!("PRIVATE+KEY+{origin}+{id:08x}+{}", *encoded(seed)));
         let signer = StandardSigner::new(&text)
             .with_context(|| format!("{origin:?} cannot name the log's key"))?;
         let verifier = format!("{origin}+{id:08x}+{}", *encoded(public));
-        Ok(Self { origin, signer, verifier })
+        Ok(Self { signer, verifier })
     }
+}
 
+impl LogKey {
     /// What verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
     pub fn verifier(&self) -> &str {
-        &self.verifier
+        self.pairs.first().map_or("", |pair| &pair.verifier)
+    }
+
+    pub(super) fn has_one_before(&self) -> bool {
+        self.pairs.len() > 1
     }
 
     pub fn sign(&self, size: u64, root: Hash) -> anyhow::Result<Signed> {
         let text = format!("{}\n{size}\n{root}\n", self.origin);
         let mut note = Note::new(text.as_bytes(), &[])?;
-        note.add_sigs(&[&self.signer as &dyn Signer])?;
+        let signers: Vec<_> = self.pairs.iter().map(|pair| &pair.signer as &dyn Signer).collect();
+        note.add_sigs(&signers)?;
         Ok(Signed { size, root, note: String::from_utf8(note.to_bytes())? })
     }
 
-    /// Reads a checkpoint that this key signed.
+    /// Reads a checkpoint that the log's key signed, or the one before it that still does.
     pub fn read(&self, note: &str) -> anyhow::Result<Signed> {
+        self.read_by(note, self.pairs.iter().map(|pair| &*pair.verifier))
+    }
+
+    /// Reads a checkpoint that was kept, which any key of this log may have signed.
+    pub fn read_kept(&self, note: &str) -> anyhow::Result<Signed> {
+        let known = self.known.iter().flat_map(|known| known.lines());
+        let known = known.filter_map(|line| line.strip_suffix(RETIRED));
+        self.read_by(note, self.pairs.iter().map(|pair| &*pair.verifier).chain(known))
+    }
+
+    fn read_by<'a>(
+        &self,
+        note: &str,
+        keys: impl Iterator<Item = &'a str>,
+    ) -> anyhow::Result<Signed> {
         let parsed = Note::from_bytes(note.as_bytes()).context("it is no signed note")?;
-        let verifier = StandardVerifier::new(&self.verifier).context("the log's own key")?;
-        parsed
-            .verify(&VerifierList::new(vec![Box::new(verifier)]))
-            .context("the log's key did not sign it")?;
+        let mut verifiers: Vec<Box<dyn Verifier>> = Vec::new();
+        for key in keys {
+            verifiers.push(Box::new(StandardVerifier::new(key).context("the log's own key")?));
+        }
+        parsed.verify(&VerifierList::new(verifiers)).context("the log's key did not sign it")?;
         let checkpoint = Checkpoint::from_bytes(parsed.text())
             .map_err(|_| anyhow::anyhow!("it is no checkpoint"))?;
         anyhow::ensure!(checkpoint.origin() == self.origin, "it is another log's checkpoint");
@@ -82,16 +118,58 @@ impl LogKey {
 /// Makes the key where there is none. The caller holds the tree.
 pub async fn make(app: &App, tx: &mut Conn) -> anyhow::Result<()> {
     kek::hold(app, tx).await?;
-    let seed = Zeroizing::new(app.random.bytes::<32>());
     // The log's address without the scheme, as C2SP tlog-tiles recommends.
     let base = &app.settings.base_url;
     let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
     let origin = format!("{host}{BASE}/log");
-    LogKey::new(origin.clone(), seed.as_slice())?;
-    let sealed = app.kek.seal(&app.random, PURPOSE, seed.as_slice());
+    let (sealed, _) = generate(app, &origin)?;
     installation::set_first(tx, KEY, &sealed).await?;
     installation::set_first(tx, ORIGIN, origin.as_bytes()).await?;
     Ok(())
+}
+
+/// A new key, sealed, and what verifies it.
+fn generate(app: &App, origin: &str) -> anyhow::Result<(Vec<u8>, String)> {
+    let seed = Zeroizing::new(app.random.bytes::<32>());
+    let pair = Pair::new(origin, seed.as_slice())?;
+    Ok((app.kek.seal(&app.random, PURPOSE, seed.as_slice()), pair.verifier))
+}
+
+/// Puts a new key into the place of the log's, which becomes the one before.
+pub(super) async fn follow(app: &App, tx: &mut Conn, key: &LogKey) -> anyhow::Result<()> {
+    kek::hold(app, tx).await?;
+    let before = installation::value(tx, KEY).await?.context("the log has not begun")?;
+    let (sealed, verifier) = generate(app, &key.origin)?;
+    installation::set_first(tx, BEFORE, &before).await?;
+    installation::replace(tx, KEY, &sealed).await?;
+    let known = key.known.clone().unwrap_or_else(|| format!("{}\n", key.verifier()));
+    keep_known(tx, format!("{known}{verifier}\n")).await
+}
+
+/// From here on the key before signs no more.
+pub(super) async fn retire_before(tx: &mut Conn, key: &LogKey) -> anyhow::Result<()> {
+    installation::remove(tx, BEFORE).await?;
+    let lines = key.known.iter().flat_map(|known| known.lines());
+    let retired = lines.map(|line| match line == key.verifier() || line.ends_with(RETIRED) {
+        true => format!("{line}\n"),
+        false => format!("{line}{RETIRED}\n"),
+    });
+    keep_known(tx, retired.collect()).await
+}
+
+async fn keep_known(tx: &mut Conn, known: String) -> anyhow::Result<()> {
+    installation::set_first(tx, KEYS, known.as_bytes()).await?;
+    Ok(installation::replace(tx, KEYS, known.as_bytes()).await?)
+}
+
+/// Whether the keys are still those that were loaded.
+pub(super) async fn is_current(tx: &mut Conn, key: &LogKey) -> anyhow::Result<bool> {
+    Ok(known(tx).await? == key.known)
+}
+
+async fn known(tx: &mut Conn) -> anyhow::Result<Option<String>> {
+    let known = installation::value(tx, KEYS).await?;
+    Ok(known.map(String::from_utf8).transpose()?)
 }
 
 pub async fn is_made(tx: &mut Conn) -> anyhow::Result<bool> {
@@ -99,20 +177,28 @@ pub async fn is_made(tx: &mut Conn) -> anyhow::Result<bool> {
 }
 
 pub async fn load(kek: &Kek, tx: &mut Conn) -> anyhow::Result<LogKey> {
+    let known = known(tx).await?;
     let sealed = installation::value(tx, KEY).await?.context("the log has not begun")?;
+    let before = installation::value(tx, BEFORE).await?;
     let origin = installation::value(tx, ORIGIN).await?.context("the log has no origin")?;
-    let seed = kek
-        .open(PURPOSE, &sealed)
-        .context("the log key does not open with the key-encryption key")?;
-    LogKey::new(String::from_utf8(origin)?, &seed)
+    let origin = String::from_utf8(origin)?;
+    let pairs = std::iter::once(sealed).chain(before).map(|sealed| {
+        let seed = kek.open(PURPOSE, &sealed);
+        let seed = seed.context("the log key does not open with the key-encryption key")?;
+        Pair::new(&origin, &seed)
+    });
+    Ok(LogKey { pairs: pairs.collect::<anyhow::Result<_>>()?, origin, known })
 }
 
-/// Seals the key anew.
+/// Seals the keys anew.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
-    let Some(sealed) = installation::value(tx, KEY).await? else { return Ok(()) };
-    let sealed = app
-        .kek
-        .reseal(new, &app.random, PURPOSE, &sealed)
-        .context("the log key does not open with the key-encryption key")?;
-    Ok(installation::replace(tx, KEY, &sealed).await?)
+    for name in [KEY, BEFORE] {
+        let Some(sealed) = installation::value(tx, name).await? else { continue };
+        let sealed = app
+            .kek
+            .reseal(new, &app.random, PURPOSE, &sealed)
+            .context("the log key does not open with the key-encryption key")?;
+        installation::replace(tx, name, &sealed).await?;
+    }
+    Ok(())
 }

@@ -5,11 +5,13 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, bail, ensure};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{Target, object_of, open, say};
+use crate::App;
+use crate::audit::rotation::{self, Change};
 use crate::audit::verify::{Stopped, verify};
 use crate::client::Client;
 use crate::config::Config;
@@ -28,8 +30,13 @@ pub(super) enum Audit {
     },
     /// Print the log's newest checkpoint: keep it elsewhere, for `verify --since`.
     Checkpoint(Target),
-    /// Print the key that verifies the log's checkpoints.
-    Key(Target),
+    /// Print the key that verifies the log's checkpoints, or change it.
+    Key {
+        #[command(subcommand)]
+        change: Option<KeyChange>,
+        #[command(flatten)]
+        target: Target,
+    },
     /// Print audit events, the newest first, a line of JSON each.
     Export {
         #[command(flatten)]
@@ -72,6 +79,22 @@ pub(super) enum Audit {
     },
 }
 
+#[derive(Subcommand)]
+pub(super) enum KeyChange {
+    /// Make another key, on this machine's database; the one before signs too until it is retired.
+    Rotate {
+        /// Why; it is kept.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+    /// Have the key before sign no more: every data plane has the new one, or it leaked.
+    Retire {
+        /// Why; it is kept.
+        #[arg(long)]
+        reason: Option<String>,
+    },
+}
+
 /// Which events.
 #[derive(Args)]
 pub(super) struct Filter {
@@ -110,7 +133,18 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
     match audit {
         Audit::Verify { since, full } => run_verify(config, since, full).await,
         Audit::Checkpoint(target) => print(config, &target, "log.checkpoint").await,
-        Audit::Key(target) => print(config, &target, "log.key").await,
+        Audit::Key { change: None, target } => print(config, &target, "log.key").await,
+        Audit::Key { change: Some(change), target } => {
+            ensure!(target.url.is_none(), "the log's key is changed where the database is");
+            let (change, reason) = match change {
+                KeyChange::Rotate { reason } => (Change::Follow, reason),
+                KeyChange::Retire { reason } => (Change::Retire, reason),
+            };
+            let app = config.open().await?;
+            let done = change_key(&app, change, reason).await;
+            app.db.close().await;
+            done
+        }
         Audit::Export { filter, target } => {
             let client = open(config, &target).await?;
             let done = export(&client, &filter).await;
@@ -139,6 +173,12 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
     }
 }
 
+async fn change_key(app: &App, change: Change, reason: Option<String>) -> anyhow::Result<()> {
+    let signed = rotation::change(app, change, reason).await?;
+    let key = app.log.key(app, &mut app.db.read()).await?;
+    say(&format!("{}\n\n{}", key.verifier(), signed.note.trim_end()))
+}
+
 async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyhow::Result<()> {
     let evidence = config.evidence().await?;
     let since = match since {
@@ -147,7 +187,7 @@ async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyh
             let text = std::fs::read_to_string(&path)
                 .with_context(|| format!("{} cannot be read", path.display()))?;
             let name = || format!("{} is not a checkpoint of this log", path.display());
-            Some(evidence.key.read(&text).with_context(name)?)
+            Some(evidence.key.read_kept(&text).with_context(name)?)
         }
     };
     let bar = std::io::stderr().is_terminal();

@@ -45,6 +45,11 @@ pub async fn replace(tx: &mut Conn, name: &str, value: &[u8]) -> sqlx::Result<()
     Ok(())
 }
 
+pub async fn remove(tx: &mut Conn, name: &str) -> sqlx::Result<()> {
+    tx.q("DELETE FROM installation WHERE name = $1").bind(name).exec().await?;
+    Ok(())
+}
+
 pub async fn value(tx: &mut Conn, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
     tx.q("SELECT value FROM installation WHERE name = $1").bind(name).value().await
 }

@@ -102,6 +102,19 @@ fn s19_the_runbook_for_the_log_does_what_it_says() {
     assert!(events.contains("anna@acme.example"));
     assert!(events.lines().all(|line| serde_json::from_str::<Value>(line).is_ok()));
 
+    let rotation = commands("audit.md", "Another key for the log");
+    run(folder.path(), &server, &[], &rotation);
+    let bridge = std::fs::read_to_string(folder.path().join("log-key-and-bridge.txt")).unwrap();
+    let old = std::fs::read_to_string(folder.path().join("log-key.txt")).unwrap();
+    let (new, bridge) = bridge.split_once("\n\n").unwrap();
+    assert_eq!(bridge.matches("\n— 127.0.0.1:8801/api/v1/log ").count(), 2, "{bridge}");
+    // The server that runs signs with the new key alone; what was kept before is still good.
+    let (_, published) = server.call("GET", "/api/v1/log/key", None, "x");
+    assert_eq!(published.as_str().unwrap().trim_end(), new);
+    assert_ne!(old.trim_end(), new);
+    let said = run(folder.path(), &server, &[], "cp-server audit verify --since checkpoint.txt");
+    assert!(said.contains("The log is sound: "), "{said}");
+
     let variables = [("USER_ID", &*user)];
     let said = run(folder.path(), &server, &variables, &commands("audit.md", "Erase a person"));
     assert!(said.starts_with("1 events are erased"), "{said}");

@@ -2,6 +2,7 @@
 
 mod erase;
 mod integrator;
+mod keys;
 mod proofs;
 mod verify;
 

@@ -1,0 +1,91 @@
+//! The log's key, and another one that follows it.
+
+use cp_server::audit::integrator::integrate;
+use cp_server::audit::rotation::{Change, change};
+use cp_server::audit::verify::{Evidence, verify};
+use cp_server::audit::{checkpoints, key};
+use cp_server::kernel::secret::Kek;
+use cp_server::licensing::keys::rekey::rekey;
+use serde_json::json;
+use signed_note::{Note, StandardVerifier, VerifierList};
+
+use super::checkpoint;
+use crate::world::{World, on_both};
+
+async fn published_key(world: &World) -> String {
+    world.anyone().get("/log/key").await.text().trim_end().to_owned()
+}
+
+/// Whether somebody who knows this key believes a checkpoint.
+fn believes(key: &str, checkpoint: &str) -> bool {
+    let key = StandardVerifier::new(key).unwrap();
+    let note = Note::from_bytes(checkpoint.as_bytes()).unwrap();
+    note.verify(&VerifierList::new(vec![Box::new(key)])).is_ok()
+}
+
+/// Something happens, and the log grows by it.
+async fn grow(world: &World, name: &str) {
+    world.post(world.org("/workspaces"), json!({"name": name})).await.expect(201);
+    integrate(&world.app).await.unwrap();
+}
+
+/// The log is sound, and goes on from a checkpoint that was kept.
+async fn goes_on_from(world: &World, kept: &str) {
+    let evidence = Evidence::of(&world.app).await.unwrap();
+    let since = evidence.key.read_kept(kept).unwrap();
+    verify(evidence, Some(&since), true, |_, _| {}).await.unwrap();
+}
+
+on_both! {
+    another_key_follows_and_both_sign_until_the_first_is_retired(world) {
+        grow(&world, "Before").await;
+        let (old, kept) = (published_key(&world).await, checkpoint(&world).await);
+        // A replica that knows the key from before.
+        let (replica, _) = world.replica().await;
+        checkpoints::current(&replica).await.unwrap();
+        let refused = change(&world.app, Change::Retire, None).await.unwrap_err();
+        assert!(refused.to_string().contains("only the log's key"), "{refused}");
+
+        let bridge = change(&world.app, Change::Follow, Some("once a year".into())).await.unwrap();
+        let new = published_key(&world).await;
+        assert_ne!(new, old);
+        assert_eq!(new.split('+').next(), old.split('+').next(), "the log keeps its name");
+        grow(&world, "Between").await;
+        let between = checkpoints::current(&replica).await.unwrap();
+        assert!(between.size > bridge.size);
+        for note in [&bridge.note, &between.note] {
+            assert!(believes(&old, note) && believes(&new, note), "{note}");
+        }
+        goes_on_from(&world, &kept).await;
+        let refused = change(&world.app, Change::Follow, None).await.unwrap_err();
+        assert!(refused.to_string().contains("retire it first"), "{refused}");
+
+        change(&world.app, Change::Retire, None).await.unwrap();
+        grow(&world, "After").await;
+        let after = checkpoints::current(&replica).await.unwrap();
+        assert!(!believes(&old, &after.note) && believes(&new, &after.note), "{}", after.note);
+        for note in [&kept, &between.note, &after.note] {
+            goes_on_from(&world, note).await;
+        }
+        // What the old key alone has signed is no word of this log's any more.
+        let current = world.app.log.key(&world.app, &mut world.app.db.read()).await.unwrap();
+        assert!(current.read(&kept).is_err() && current.read(&between.note).is_ok());
+        let events = world.get("/audit?limit=20").await.expect(200);
+        let events = events["items"].as_array().unwrap();
+        for (action, reason) in [("log.rotate_key", json!("once a year")), ("log.retire_key", json!(null))] {
+            let event = events.iter().find(|event| event["action"] == action).unwrap();
+            assert_eq!(event["reason"], reason);
+        }
+    }
+
+    both_keys_are_sealed_anew_with_the_others(world) {
+        change(&world.app, Change::Follow, None).await.unwrap();
+        let kek = Kek::new(&[9; 32]).unwrap();
+        rekey(&world.app, &kek).await.unwrap();
+        let mut tx = world.app.db.read();
+        assert!(key::load(&world.app.kek, &mut tx).await.is_err());
+        let loaded = key::load(&kek, &mut tx).await.unwrap();
+        let head = cp_server::audit::head(&mut tx).await.unwrap();
+        loaded.read(&head.checkpoint.unwrap()).unwrap();
+    }
+}
