@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
@@ -30,7 +30,8 @@ pub(super) enum Audit {
     },
     /// Print the log's newest checkpoint: keep it elsewhere, for `verify --since`.
     Checkpoint(Target),
-    /// Print the key that verifies the log's checkpoints, or change it.
+    /// Print the key that verifies the log's checkpoints, or change it in this machine's database.
+    #[command(args_conflicts_with_subcommands = true)]
     Key {
         #[command(subcommand)]
         change: Option<KeyChange>,
@@ -81,7 +82,7 @@ pub(super) enum Audit {
 
 #[derive(Subcommand)]
 pub(super) enum KeyChange {
-    /// Make another key, on this machine's database; the one before signs too until it is retired.
+    /// Make another key; the one before signs too until it is retired.
     Rotate {
         /// Why; it is kept.
         #[arg(long)]
@@ -134,8 +135,7 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
         Audit::Verify { since, full } => run_verify(config, since, full).await,
         Audit::Checkpoint(target) => print(config, &target, "log.checkpoint").await,
         Audit::Key { change: None, target } => print(config, &target, "log.key").await,
-        Audit::Key { change: Some(change), target } => {
-            ensure!(target.url.is_none(), "the log's key is changed where the database is");
+        Audit::Key { change: Some(change), .. } => {
             let (change, reason) = match change {
                 KeyChange::Rotate { reason } => (Change::Follow, reason),
                 KeyChange::Retire { reason } => (Change::Retire, reason),
