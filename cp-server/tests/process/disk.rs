@@ -39,7 +39,7 @@ impl Mounted {
     }
 
     /// Takes all the room that is left. Gives the file that does.
-    fn fill(&self) -> PathBuf {
+    pub fn fill(&self) -> PathBuf {
         let path = self.0.join("filler");
         let mut file = File::create(&path).unwrap();
         for size in [65_536, 4_096, 512, 1] {

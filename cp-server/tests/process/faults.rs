@@ -173,6 +173,32 @@ fn s18_a_disk_that_does_not_take_what_was_written_is_not_built_upon() {
 }
 
 #[test]
+fn s18_a_full_disk_keeps_nobody_from_reading_after_a_restart() {
+    let folder = folder();
+    let place = folder.path().join("mounted");
+    let Some(disk) = Mounted::at(&place, "8m") else { return };
+    let database = format!("sqlite:{}", place.join("cp.db").display());
+    let run = || {
+        let mut command = command(folder.path());
+        Server::run(command.env("CP_DATABASE_URL", &database).arg("serve"))
+    };
+    let server = run();
+    let bundles = server.license();
+    let bundle = server.post(&bundles, json!({}));
+    let filler = disk.fill();
+    // What is allocated already may take some changes more.
+    let refused = (0..5_000).map(|n| format!("u{n}")).find(|name| user(&server, name).0 == 503);
+    let refused = refused.expect("the disk is full");
+    kill(server);
+    let server = run();
+    reads(&server, &bundle);
+    assert!(!is_ready(&server));
+    fs::remove_file(filler).unwrap();
+    assert_eq!(user(&server, &refused).0, 201);
+    is_sound(folder.path(), &database);
+}
+
+#[test]
 fn s18_a_file_that_cannot_be_written_any_more_refuses_changes_and_nothing_else() {
     let folder = folder();
     let disk = Disk::under(folder.path());
