@@ -105,9 +105,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-    let labels = [("method", named(&method)), ("path", label), ("status", status.to_string())];
-    metrics::counter!("cp_http_requests_total", &labels).increment(1);
-    metrics::histogram!("cp_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
+    telemetry::answered(named(&method), label, response.status(), elapsed);
     let micros = elapsed.as_micros();
     if let Some(error) = response.extensions().get::<Arc<Error>>().filter(|_| status >= 500) {
         tracing::error!(%method, path, status, micros, request_id = id, %error, "request failed");

@@ -1,8 +1,12 @@
 //! Logs and metrics: what the operator sees of a running server.
 
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use std::io::IsTerminal;
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use axum::http::StatusCode;
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
@@ -35,4 +39,19 @@ pub fn metrics() -> &'static PrometheusHandle {
         let _ = metrics::set_global_recorder(recorder);
         handle
     })
+}
+
+/// After how many answers their times are added up.
+const ADDED_UP_EVERY: u64 = 4096;
+
+/// Counts an answer, and the time it took.
+pub fn answered(method: String, path: String, status: StatusCode, elapsed: Duration) {
+    static ANSWERED: AtomicU64 = AtomicU64::new(0);
+    let labels = [("method", method), ("path", path), ("status", status.as_str().to_owned())];
+    metrics::counter!("cp_http_requests_total", &labels).increment(1);
+    metrics::histogram!("cp_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
+    // The exporter keeps each time until it is asked for its text, and nobody may ever ask.
+    if ANSWERED.fetch_add(1, Ordering::Relaxed) % ADDED_UP_EVERY == ADDED_UP_EVERY - 1 {
+        metrics().run_upkeep();
+    }
 }
