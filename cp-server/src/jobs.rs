@@ -1,7 +1,9 @@
 //! What runs by the clock. Every job may run on every replica at once: its statements decide.
 
+use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -60,9 +62,12 @@ async fn every(period: Duration, app: App, job: impl AsyncFn(&App) -> anyhow::Re
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A database that is down comes back; the next tick tries again.
-        if let Err(error) = job(&app).await {
-            tracing::warn!(%error, "a job did not finish");
+        // A database that is down comes back, and a fault may be of the moment: the next tick tries
+        // again.
+        match AssertUnwindSafe(job(&app)).catch_unwind().await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(%error, "a job did not finish"),
+            Err(_) => tracing::error!("a job panicked"),
         }
     }
 }

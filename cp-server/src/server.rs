@@ -8,6 +8,7 @@ mod connections;
 mod docs;
 mod headers;
 pub mod limits;
+pub mod panics;
 pub mod proxies;
 mod pulse;
 pub mod tls;
@@ -31,7 +32,7 @@ use crate::kernel::admission::Desk;
 use crate::kernel::answer::Document;
 use crate::kernel::caller::{Peer, RequestId};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::table::Raw;
+use crate::kernel::table::{Raw, Routes};
 use crate::kernel::{installation, openapi};
 use crate::{routes as table, telemetry};
 
@@ -57,8 +58,13 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The whole service, as the network and the tests call it.
 pub fn router(app: &App) -> Router {
+    around(app, table())
+}
+
+/// The same around another table.
+pub fn around(app: &App, table: Routes) -> Router {
     let _ = telemetry::metrics();
-    table()
+    table
         .into_router(app.clone())
         // One layer, not one per concern: each layer costs every request a boxed future.
         .layer(from_fn_with_state(app.clone(), surround))
@@ -163,14 +169,7 @@ async fn answer(request: Request, next: Next, time: Duration) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout(time, answer).await {
         Ok(Ok(response)) => response,
-        Ok(Err(panic)) => {
-            let what = panic
-                .downcast_ref::<String>()
-                .map(String::as_str)
-                .or_else(|| panic.downcast_ref::<&str>().copied())
-                .unwrap_or("of unknown cause");
-            Error::internal(anyhow::anyhow!("panic: {what}")).into_response()
-        }
+        Ok(Err(panic)) => panics::caught(&*panic).into_response(),
         Err(_) => {
             let detail = format!(
                 "The request took longer than {} seconds; a change was either made or not: ask, \

@@ -161,6 +161,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let config = &cli.config;
     telemetry::log(&config.log, config.log_format)?;
+    server::panics::tell();
     match cli.command {
         Command::Serve => {
             harden();

@@ -75,10 +75,8 @@ pub async fn serve(
         };
         let serving = serving.clone();
         tokio::spawn(async move {
-            metrics::gauge!("cp_http_connections").increment(1);
+            let _taken = (seat, room);
             serving.connection(stream, peer).await;
-            metrics::gauge!("cp_http_connections").decrement(1);
-            drop((seat, room));
         });
     }
     drop(listener);
@@ -179,22 +177,23 @@ impl Seats {
     /// `None` when the address has as many as it may have.
     fn take(&self, address: IpAddr, surface: &Surface) -> Option<Seat> {
         // Behind a proxy there are many.
-        if surface.proxies.trusts(address) {
-            return Some(Seat(self.clone(), None));
+        let holder = (!surface.proxies.trusts(address)).then(|| Holder::from(address));
+        if let Some(holder) = holder {
+            let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            let seats = taken.entry(holder).or_insert(0);
+            if *seats >= surface.connections_per_address {
+                return None;
+            }
+            *seats += 1;
         }
-        let holder = Holder::from(address);
-        let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let seats = taken.entry(holder).or_insert(0);
-        if *seats >= surface.connections_per_address {
-            return None;
-        }
-        *seats += 1;
-        Some(Seat(self.clone(), Some(holder)))
+        metrics::gauge!("cp_http_connections").increment(1);
+        Some(Seat(self.clone(), holder))
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
+        metrics::gauge!("cp_http_connections").decrement(1);
         let Some(holder) = self.1 else { return };
         let mut taken = self.0.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(seats) = taken.get_mut(&holder) {

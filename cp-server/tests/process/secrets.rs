@@ -283,6 +283,21 @@ fn s10_a_refused_start_tells_no_password() {
 }
 
 #[test]
+fn s10_a_panic_tells_its_place_and_not_its_words() {
+    let folder = folder();
+    // Where nothing can be printed, printing panics, and says over what.
+    let mut command = command(folder.path());
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    command.arg("migrate").env("RUST_BACKTRACE", "1").stdout(full);
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(101));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(said.contains("a panic") && said.contains(".rs:"), "{said}");
+    assert!(said.contains("cp_server::cli"), "the backtrace: {said}");
+    assert!(!said.contains("No space left"), "{said}");
+}
+
+#[test]
 fn s10_settings_do_not_show_their_secrets() {
     use clap::Parser;
 

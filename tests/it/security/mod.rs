@@ -6,6 +6,7 @@ mod http;
 mod inputs;
 mod issuer;
 mod keys;
+mod panics;
 mod rates;
 mod replicas;
 mod storage;

@@ -50,7 +50,8 @@ impl LocalKey {
 
     /// The same away from the request threads: it takes from a tenth of a second to some seconds.
     pub async fn generated(bits: u32) -> anyhow::Result<Self> {
-        tokio::task::spawn_blocking(move || Self::generate(bits)).await?
+        let made = tokio::task::spawn_blocking(move || Self::generate(bits)).await;
+        made.map_err(|_| anyhow::anyhow!("the thread that made the key panicked"))?
     }
 
     /// From PKCS#8 DER, whose numbers aws-lc checks against each other.
