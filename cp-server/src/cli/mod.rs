@@ -9,7 +9,7 @@ mod refusal;
 mod token;
 mod usage;
 
-use std::io::Write;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -18,7 +18,7 @@ use clap::{Args, CommandFactory, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::{self, Client};
 use crate::config::{Config, Hidden};
@@ -232,7 +232,9 @@ async fn serve(config: &Config, app: App, tls: Option<Arc<Tls>>) -> anyhow::Resu
     // Before the server says that it serves: whoever reads that may stop it the next moment.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    let hangup = tls.is_some().then(|| signal(SignalKind::hangup())).transpose()?;
+    // A terminal that goes away ends what ran in it; a service is asked to read its files again.
+    let reloads = tls.is_some() || !std::io::stderr().is_terminal();
+    let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
     let running = jobs::start(&app);
     let (address, database) = (listener.local_addr()?, app.db.name());
     tracing::info!(%address, database, base_url = config.base_url, "serving");
@@ -244,19 +246,29 @@ async fn serve(config: &Config, app: App, tls: Option<Arc<Tls>>) -> anyhow::Resu
     };
     room_for(config.network.max_connections);
     let served = server::serve(app.clone(), listener, tls.clone(), end);
-    match tls.zip(hangup) {
-        None => served.await?,
-        Some((tls, mut hangup)) => {
-            let watched = tls.watch(async || {
-                hangup.recv().await;
-            });
-            tokio::select! { done = served => done?, () = watched => {} }
-        }
-    }
+    tokio::select! { done = served => done?, () = reload(tls, hangup) => {} }
     drop(running);
     app.db.close().await;
     tracing::info!("ended");
     Ok(())
+}
+
+/// Reads again, when asked to, what can be read again.
+async fn reload(tls: Option<Arc<Tls>>, hangup: Option<Signal>) {
+    let Some(mut hangup) = hangup else { return std::future::pending().await };
+    match tls {
+        Some(tls) => {
+            let asked = async || {
+                hangup.recv().await;
+            };
+            tls.watch(asked).await;
+        }
+        None => {
+            while hangup.recv().await.is_some() {
+                tracing::info!("SIGHUP: there is no certificate to read again");
+            }
+        }
+    }
 }
 
 /// Keys in memory do not go into core dumps, and other processes of the user do not read them.

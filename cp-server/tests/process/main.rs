@@ -17,3 +17,4 @@ mod life;
 mod runbooks;
 mod secrets;
 mod server;
+mod tls;
