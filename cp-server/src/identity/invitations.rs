@@ -1,7 +1,8 @@
 //! Invitations: seats that are offered to an e-mail address, and taken with a token.
 //!
 //! The token is 32 random bytes, shown once; its hash is kept. Whoever has it has read the mail of
-//! the address, so accepting is open to all. The seat counts when it is taken, not when offered.
+//! the address, so accepting is open to all, but to somebody who is logged in as another person. The
+//! seat counts when it is taken, not when offered.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
@@ -13,7 +14,7 @@ use super::memberships::{self, At, Membership, MembershipRole, MembershipStatus,
 use super::roles::{self, Role, RoleScope};
 use super::users;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::Scope;
+use crate::kernel::caller::{self, CallerKind, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -40,9 +41,9 @@ crate::routes! { invitations:
     DELETE "/invitations/{id}" MembersWrite => revoke;
     /// Takes the seat that the token offers.
     ///
-    /// The token is the credential. `user_id` says who accepts, when that is known: the person's
-    /// address must then be the invited one.
-    POST "/invitations/accept" Public => accept;
+    /// The token is the credential, and no other is asked for. `user_id` says who accepts, when that
+    /// is known. Whoever that is, or is logged in all the same, must have the invited address.
+    POST "/invitations/accept" Public => accept, late;
 }
 
 crate::text_enum! { InvitationStatus {
@@ -238,6 +239,13 @@ async fn accept(
     _: Open,
     acceptance: Acceptance,
 ) -> Result<Created<Membership>> {
+    // Before the transaction: an identity provider may have to be asked.
+    match caller::authenticate(&cx.app, &cx.parts).await {
+        Ok(caller) => cx.caller = caller,
+        Err(nobody) if *nobody.code() == ProblemCode::Unauthenticated => {}
+        Err(error) => return Err(error),
+    }
+    cx.begin().await?;
     let hash = sha256(acceptance.token.expose().as_bytes()).to_vec();
     let found: Option<Row> = cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("invitation"))?;
@@ -259,6 +267,12 @@ async fn accept(
     if user.email.to_lowercase() != email.key() {
         let detail = "user_id: the invitation is for another e-mail address.";
         return Err(Error::new(ProblemCode::Forbidden, detail).at("user_id"));
+    }
+    // A mail that was forwarded, or a link that was opened in somebody else's browser.
+    if cx.caller.kind == CallerKind::Person && cx.caller.user != Some(user.id) {
+        let detail = "The invitation is for another e-mail address than that of the person who is \
+                      logged in: log out, and accept it as the one whom it is for.";
+        return Err(Error::new(ProblemCode::Forbidden, detail));
     }
     let status = MembershipStatus::Active;
     let seat = Seat { user: user.id, at: At::Organization, role: found.role_id, status };

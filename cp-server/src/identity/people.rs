@@ -150,7 +150,7 @@ fn stranger(login: &Login) -> Uuid {
 fn unlinked(login: &Login) -> Error {
     let detail = format!(
         "No user here is linked to this login: have an admin link provider {:?}, subject {:?} with \
-         POST /users/{{id}}/auth-accounts, or accept an invitation.",
+         POST /users/{{id}}/auth-accounts.",
         login.provider, login.subject
     );
     Error::new(ProblemCode::Forbidden, detail)

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use crate::world::{World, on_both};
+use crate::world::{Client, World, on_both};
 
 on_both! {
     an_invitation_is_made_with_a_token_that_is_shown_once(world) {
@@ -70,6 +70,36 @@ on_both! {
         accept(&world, other).await.refused(403, "forbidden");
         let right = json!({"token": token, "user_id": world.acme.stranger});
         assert_eq!(accept(&world, right).await.expect(201)["user_id"], world.acme.stranger);
+    }
+
+    who_is_logged_in_accepts_for_themselves_and_nobody_else(world) {
+        let body = json!({"email": "Sven@acme.example", "role": "viewer"});
+        let token = json!({"token": invite(&world, body).await});
+        let link = json!({"provider": "auth0", "subject": "auth0|sven"});
+        let sven = format!("/users/{}/auth-accounts", world.acme.stranger);
+        world.post(&sven, link).await.expect(201);
+        let as_person = async |who: &Client| who.post("/invitations/accept", token.clone()).await;
+        let [sven, mats] = ["auth0|sven", "auth0|mats-acme"].map(|subject| world.person(subject));
+        let problem = as_person(&mats).await.refused(403, "forbidden");
+        assert!(problem["detail"].as_str().unwrap().contains("log out"), "{problem}");
+        // Saying that they are the other one does not help, nor does being an owner or unknown.
+        let mut claimed = token.clone();
+        claimed["user_id"] = json!(world.acme.stranger);
+        mats.post("/invitations/accept", claimed).await.refused(403, "forbidden");
+        as_person(&world.person("auth0|olga-acme")).await.refused(403, "forbidden");
+        as_person(&world.person("auth0|nobody")).await.refused(403, "forbidden");
+        let seat = as_person(&sven).await.expect(201);
+        assert_eq!(seat["user_id"], world.acme.stranger);
+        let event = world.get("/audit?action=invitations.accept&limit=1").await;
+        let event = event.expect(200)["items"][0].clone();
+        assert_eq!(event["actor_id"], world.acme.stranger);
+    }
+
+    a_machine_accepts_for_those_whom_it_serves(world) {
+        let body = json!({"email": "nina@new.example", "role": "viewer"});
+        let token = json!({"token": invite(&world, body).await});
+        let seat = world.by(&world.acme.token).post("/invitations/accept", token).await;
+        assert_eq!(seat.expect(201)["email"], "nina@new.example");
     }
 
     an_address_is_invited_once_and_not_when_it_is_a_member(world) {
