@@ -104,7 +104,8 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     headers::secure(response.headers_mut(), is_https);
     desk.tell(response.headers_mut());
     // Whoever sends a thousand requests at once, without waiting for an answer, is heard once.
-    if version <= Version::HTTP_11 && desk.refused_a_stranger() {
+    let is_over_rate = desk.refused_a_stranger();
+    if version <= Version::HTTP_11 && is_over_rate {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
     if let Ok(value) = HeaderValue::try_from(&id) {
@@ -121,8 +122,10 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         // The command line calls operations in its own process; nobody reads along.
         tracing::debug!(%method, path, status, micros, request_id = id, "call");
     }
-    if let Some(pulse) = pulse.filter(|_| status >= 400) {
-        pulse.0.refused();
+    match pulse {
+        Some(pulse) if is_over_rate => pulse.0.refused_as_over_rate(),
+        Some(pulse) if status >= 400 => pulse.0.refused(),
+        _ => {}
     }
     match stream {
         Some(stream) => response.map(|body| stream.answers(body)),

@@ -15,7 +15,7 @@ use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Semaphore, watch};
-use tokio::time::{interval, timeout};
+use tokio::time::{interval, sleep, timeout};
 use tower::Service;
 
 use super::limits::{HEADER_BUFFER, Surface};
@@ -62,7 +62,7 @@ pub async fn serve(
                 (_, Err(error)) => {
                     // Out of file descriptors, most likely: waiting frees some.
                     tracing::warn!(%error, "a connection was not accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    sleep(Duration::from_millis(50)).await;
                     continue;
                 }
                 (Err(_), _) => break,
@@ -137,7 +137,8 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pulse = Pulse::new();
+        let pulse = Pulse::new(&self.surface);
+        let is_proxy = self.surface.proxies.trusts(peer.ip());
         let from =
             From { peer: Peer(peer.ip()), is_tls: IsTls(is_tls), pulse: Beat(pulse.clone()) };
         let service = TowerToHyperService::new(Telling { inner: self.service, from });
@@ -156,6 +157,11 @@ impl Serving {
                 _ = self.told.changed(), if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
+                }
+                // Of a proxy's many clients, one floods.
+                time = pulse.flooded(), if !is_proxy => {
+                    // Meanwhile nothing of it is read.
+                    return sleep(time).await;
                 }
                 _ = ticks.tick() => match pulse.verdict(&self.surface) {
                     Verdict::Goes => {}

@@ -5,13 +5,14 @@
 //! connection lively and never open the window of a stream; each answer's body is looked after.
 
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use http_body::{Frame, SizeHint};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::limits::Surface;
@@ -19,10 +20,31 @@ use super::limits::Surface;
 /// How many times `header_time` an HTTP/2 connection may be without a request.
 const IDLE: u32 = 6;
 
+/// How many bytes are still read of a client that was refused, and for how long: closing at once what
+/// it goes on sending to would reset the connection, and take the answer from it.
+#[derive(Clone, Copy)]
+pub(super) struct Patience {
+    pub(super) bytes: usize,
+    pub(super) time: Duration,
+}
+
+/// More than any body that is taken: who sends too large a one sees why it was refused.
+const WITH_ANYBODY: Patience = Patience { bytes: 1024 * 1024, time: Duration::from_secs(1) };
+/// What it goes on sending is what it was refused for.
+const FLOOD_READ: usize = 16 * 1024;
+/// So many refusals of an address that is over its rate are a flood, on a connection that is not
+/// closed with the first of them.
+const FLOOD: usize = 100;
+
 pub(super) struct Pulse {
     began: Instant,
     asked: AtomicBool,
     refused: AtomicBool,
+    /// Refusals of an address that is over its rate.
+    over_rate: AtomicUsize,
+    flooded: Notify,
+    /// For which a flood is kept waiting: let go at once, it would be back at once.
+    flood_time: Duration,
     streams: Mutex<Streams>,
 }
 
@@ -47,13 +69,16 @@ pub(super) enum Verdict {
 }
 
 impl Pulse {
-    pub(super) fn new() -> Arc<Self> {
+    pub(super) fn new(surface: &Surface) -> Arc<Self> {
         let began = Instant::now();
         let streams = Streams { open: Vec::new(), last_open: began, multiplexed: false };
         Arc::new(Self {
             began,
             asked: AtomicBool::new(false),
             refused: AtomicBool::new(false),
+            over_rate: AtomicUsize::new(0),
+            flooded: Notify::new(),
+            flood_time: surface.header_time / 2,
             streams: Mutex::new(streams),
         })
     }
@@ -62,13 +87,30 @@ impl Pulse {
         self.asked.store(true, Ordering::Relaxed);
     }
 
-    /// The client may be sending still what nobody reads.
+    /// The client may be sending still what nobody wants.
     pub(super) fn refused(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }
 
-    pub(super) fn was_refused(&self) -> bool {
-        self.refused.load(Ordering::Relaxed)
+    /// The same, and its address is over its rate.
+    pub(super) fn refused_as_over_rate(&self) {
+        if self.over_rate.fetch_add(1, Ordering::Relaxed) + 1 == FLOOD {
+            self.flooded.notify_one();
+        }
+    }
+
+    /// `None` while nothing was refused.
+    pub(super) fn patience(&self) -> Option<Patience> {
+        if self.over_rate.load(Ordering::Relaxed) > 0 {
+            return Some(Patience { bytes: FLOOD_READ, time: self.flood_time });
+        }
+        self.refused.load(Ordering::Relaxed).then_some(WITH_ANYBODY)
+    }
+
+    /// How long to keep it waiting, once there is a flood.
+    pub(super) async fn flooded(&self) -> Duration {
+        self.flooded.notified().await;
+        self.flood_time
     }
 
     /// A stream of an HTTP/2 connection begins.

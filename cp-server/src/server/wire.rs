@@ -15,10 +15,6 @@ use super::pulse::Pulse;
 /// A refusal as bytes, by its status.
 pub(super) type Words = Arc<dyn Fn(u16) -> Vec<u8> + Send + Sync>;
 
-/// What is read of a client that goes on sending after it was refused: it would find its
-/// connection reset, and never see the answer.
-const LINGER_BYTES: usize = 1024 * 1024;
-const LINGER_TIME: Duration = Duration::from_secs(1);
 /// Longer than any refusal of the parser's own.
 const BARE: usize = 200;
 
@@ -154,15 +150,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             let shutdown = Pin::new(&mut self.inner).poll_shutdown(cx);
             ready!(self.patiently(cx, shutdown))?;
         }
-        if !self.pulse.was_refused() {
-            return Poll::Ready(Ok(()));
-        }
+        let Some(patience) = self.pulse.patience() else { return Poll::Ready(Ok(())) };
         let this = &mut *self;
-        let (until, read) = this.lingering.get_or_insert_with(|| (Box::pin(sleep(LINGER_TIME)), 0));
+        let (until, read) =
+            this.lingering.get_or_insert_with(|| (Box::pin(sleep(patience.time)), 0));
         let mut buffer = [0; 8192];
-        while *read < LINGER_BYTES {
-            if until.as_mut().poll(cx).is_ready() {
-                break;
+        while until.as_mut().poll(cx).is_pending() {
+            if *read >= patience.bytes {
+                return Poll::Pending;
             }
             let mut into = ReadBuf::new(&mut buffer);
             match ready!(Pin::new(&mut this.inner).poll_read(cx, &mut into)) {

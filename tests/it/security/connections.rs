@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use cp_server::kernel::admission::Rates;
+use cp_server::kernel::rates::Rate;
 use cp_server::server::limits::Surface;
 use cp_server::{Settings, server};
 use serde_json::{Value, json};
@@ -24,6 +26,14 @@ pub async fn serving(
     tls: Option<std::sync::Arc<server::tls::Tls>>,
 ) -> Serving {
     let settings = Settings { surface, rate_limits: false, ..Settings::new(ISSUER, AUDIENCE) };
+    serving_as(world, settings, tls).await
+}
+
+pub async fn serving_as(
+    world: &World,
+    settings: Settings,
+    tls: Option<std::sync::Arc<server::tls::Tls>>,
+) -> Serving {
     let (app, _) = world.with_settings(settings).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
@@ -196,6 +206,29 @@ async fn s11_a_client_that_takes_nothing_of_its_answers_is_let_go() {
         };
     }
     assert!(gone, "it is still being waited for");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s13_a_flood_is_refused_once_and_kept_waiting() {
+    let world = World::on_sqlite().await;
+    let rates = Rates { strangers: Some(Rate::new(1, 2)), ..Rates::default() };
+    let settings = Settings { rates, surface: quick(), ..Settings::new(ISSUER, AUDIENCE) };
+    let server = serving_as(&world, settings, None).await;
+    let mut stream = server.connect().await;
+    let (mut reader, mut writer) = stream.split();
+    let started = Instant::now();
+    // Requests without end, whatever is answered: let go at once, it would be back at once.
+    let flood = async {
+        let asks = b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n".repeat(1000);
+        while writer.write_all(&asks).await.is_ok() {}
+        started.elapsed()
+    };
+    let mut answers = Vec::new();
+    let (lasted, _) = tokio::join!(flood, reader.read_to_end(&mut answers));
+    assert!(lasted >= quick().header_time / 2, "it was let go after {lasted:?}");
+    let answers = String::from_utf8_lossy(&answers);
+    let count = |status: &str| answers.matches(&format!("HTTP/1.1 {status} ")).count();
+    assert_eq!((count("200"), count("429")), (2, 1), "{answers}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

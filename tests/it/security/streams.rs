@@ -2,14 +2,17 @@
 
 use std::time::Duration;
 
+use cp_server::Settings;
+use cp_server::kernel::admission::Rates;
+use cp_server::kernel::rates::Rate;
 use cp_server::server::limits::Surface;
 use h2::client::SendRequest;
 use http::Request;
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 
-use super::connections::{Serving, serving};
-use crate::world::World;
+use super::connections::{Serving, serving, serving_as};
+use crate::world::{AUDIENCE, ISSUER, World};
 
 /// A connection, and what tells that it ended.
 async fn connect(
@@ -75,6 +78,33 @@ async fn s11_streams_that_are_opened_and_reset_end_the_connection() {
     let (mut client, _) = connect(&server, 65_535).await;
     let (answer, _) = client.send_request(get("/healthz"), true).unwrap();
     assert_eq!(answer.await.unwrap().status(), 200);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn s13_a_flood_on_one_connection_is_not_answered_without_end() {
+    let world = World::on_sqlite().await;
+    let rates = Rates { strangers: Some(Rate::new(1, 2)), ..Rates::default() };
+    let flooded = async |surface: Surface| {
+        let settings =
+            Settings { rates: rates.clone(), surface, ..Settings::new(ISSUER, AUDIENCE) };
+        let server = serving_as(&world, settings, None).await;
+        let (mut client, _ended) = connect(&server, 65_535).await;
+        let mut answered = 0;
+        while answered < 1000 {
+            let Ok(ready) = client.ready().await else { break };
+            client = ready;
+            let Ok((answer, _)) = client.send_request(get("/healthz"), true) else { break };
+            let Ok(answer) = answer.await else { break };
+            assert_eq!(answer.status(), if answered < 2 { 200 } else { 429 });
+            answered += 1;
+        }
+        answered
+    };
+    let answered = flooded(quick()).await;
+    assert!((90..200).contains(&answered), "{answered} were answered");
+    // A proxy's other clients are not to blame.
+    let proxies = "127.0.0.1".parse().unwrap();
+    assert_eq!(flooded(Surface { proxies, ..Surface::default() }).await, 1000);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
