@@ -6,7 +6,7 @@
 //! rejected because it knows no such types, a trait with two implementations because it doubles
 //! every statement, and an ORM because SQL is the shorter language.
 
-mod writer;
+pub(super) mod writer;
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};

@@ -103,7 +103,7 @@ pub(super) async fn serve<A: Args, R: Output>(
         let standing = app.db.standing();
         let done = attempt(line, op, readers, &app, &caller, &parts, &body).await;
         let Err(error) = done else { return done };
-        if !line.reads() {
+        if !line.reads() && *error.code() != ProblemCode::Unavailable {
             // It may rest on what others wrote a moment ago.
             app.db.settled(standing).await?;
         }

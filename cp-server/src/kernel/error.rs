@@ -9,6 +9,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use super::db::constraint_of;
+use super::db::writer::cause;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -174,7 +175,7 @@ impl std::error::Error for Error {}
 /// No database text leaks: what is a fact of the domain gets domain words, the rest goes to the log.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
-        match &error {
+        match cause(&error) {
             // Authorization saw it a moment ago; somebody else deleted it since.
             sqlx::Error::RowNotFound => Self::not_found("object"),
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {

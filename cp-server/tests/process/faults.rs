@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread;
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -109,19 +110,35 @@ fn s18_nothing_is_acknowledged_that_was_not_synced() {
         let (before, during) = (format!("before-{round}"), format!("during-{round}"));
         acknowledged.insert(before.clone(), user(&server, &before).1);
         disk.fails("no-fsync");
-        for _ in 0..3 {
-            let (status, problem) = user(&server, &during);
-            assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
-            assert!(problem["detail"].as_str().unwrap().contains("Idempotency-Key"), "{problem}");
-            assert!(!is_ready(&server));
-            reads(&server, &bundle);
-        }
+        // Those who come together share a commit, and each is told what became of it.
+        thread::scope(|scope| {
+            for caller in 0..4 {
+                let (server, bundle, during) = (&server, &bundle, format!("{during}-{caller}"));
+                scope.spawn(move || {
+                    for _ in 0..3 {
+                        let (status, problem) = user(server, &during);
+                        assert_eq!(
+                            (status, &problem["code"]),
+                            (503, &json!("unavailable")),
+                            "{problem}"
+                        );
+                        let detail = problem["detail"].as_str().unwrap();
+                        assert!(detail.contains("Idempotency-Key"), "{problem}");
+                        assert!(!is_ready(server));
+                        reads(server, bundle);
+                    }
+                });
+            }
+        });
         disk.recovers("no-fsync");
         // By itself, and with the same key: the request that was refused is done now.
-        let (status, made) = user(&server, &during);
-        assert_eq!(status, 201, "{made}");
+        for caller in 0..4 {
+            let during = format!("{during}-{caller}");
+            let (status, made) = user(&server, &during);
+            assert_eq!(status, 201, "{made}");
+            acknowledged.insert(during, made);
+        }
         assert!(is_ready(&server));
-        acknowledged.insert(during, made);
     }
     kill(server);
     let server = disk.server(folder.path());

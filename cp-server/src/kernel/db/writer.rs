@@ -44,7 +44,7 @@ struct Shared {
 struct Group {
     tx: Option<Transaction<'static, Sqlite>>,
     /// Who is done, and waits for the commit.
-    members: Vec<oneshot::Sender<Result<(), String>>>,
+    members: Vec<oneshot::Sender<Result<(), SharedFailure>>>,
     /// The last one left without a commit, and its rows have to go.
     is_torn: bool,
     /// Tells one group from the next.
@@ -161,9 +161,10 @@ impl Group {
         if done.is_err() {
             lost.fetch_add(1, Ordering::Release);
         }
+        let done = done.map_err(|error| SharedFailure(Arc::new(error)));
         for member in members {
             // Who went away will not know, as with any commit.
-            let _ = member.send(done.as_ref().map_err(ToString::to_string).copied());
+            let _ = member.send(done.clone());
         }
     }
 }
@@ -225,9 +226,28 @@ impl Drop for Queued<'_> {
     }
 }
 
-/// Nothing was changed, and it may be tried again.
-fn failed(why: impl std::fmt::Display) -> sqlx::Error {
-    sqlx::Error::Io(std::io::Error::other(format!("the shared commit failed: {why}")))
+/// Why a commit failed, for each of those who shared it.
+#[derive(Clone, Debug)]
+struct SharedFailure(Arc<sqlx::Error>);
+
+impl std::fmt::Display for SharedFailure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the shared commit failed: {}", self.0)
+    }
+}
+
+impl std::error::Error for SharedFailure {}
+
+/// A commit of which nobody can tell more than that it did not come about.
+fn failed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
+    sqlx::Error::Io(std::io::Error::other(why))
+}
+
+/// The error itself, where it was shared.
+pub(in crate::kernel) fn cause(error: &sqlx::Error) -> &sqlx::Error {
+    let sqlx::Error::Io(failure) = error else { return error };
+    let shared = failure.get_ref().and_then(|inner| inner.downcast_ref::<SharedFailure>());
+    shared.map_or(error, |shared| &shared.0)
 }
 
 impl std::fmt::Debug for Writer {
