@@ -47,6 +47,11 @@ pub struct LicenseFileClaims {
     /// The log's checkpoint when the file was made: an opaque text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
+    /// The proof that the log of `checkpoint` begins with the one that the deployment's last usage
+    /// report told of: `old`, a space and the size of that one, then a hash in base64 per line (RFC
+    /// 6962 §2.1.2), as C2SP tlog-witness has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<String>,
     /// The proof that the token is in the log: an opaque text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub proof: Option<String>,

@@ -190,7 +190,8 @@ impl Verifier {
         token: Option<&(Uuid, Imprint)>,
     ) -> Result<(), VerifyError> {
         if let Some(text) = &file.claims.checkpoint {
-            log.key.checkpoint(text).and_then(|shown| log.see(&shown))?;
+            let shown = log.key.checkpoint(text)?;
+            log.see(&shown, file.claims.consistency.as_deref())?;
         }
         let Some((jti, imprint)) = token else { return Ok(()) };
         if let Some(text) = file.claims.proof.as_deref().or(beside) {

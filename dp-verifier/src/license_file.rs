@@ -46,6 +46,7 @@ pub(crate) struct Claims {
     pub(crate) status_list: Option<String>,
     key_chain: Vec<String>,
     pub(crate) checkpoint: Option<String>,
+    pub(crate) consistency: Option<String>,
     pub(crate) proof: Option<String>,
     contract: Version,
     #[expect(dead_code, reason = "read so that no name occurs twice")]
@@ -63,6 +64,7 @@ object!(Claims {
     status_list = "status_list",
     key_chain = "key_chain",
     checkpoint = "checkpoint",
+    consistency = "consistency",
     proof = "proof",
     contract = "contract",
 });

@@ -182,9 +182,17 @@ impl LogBook {
         Ok(())
     }
 
-    /// Takes note of a checkpoint that came without a network.
-    pub(crate) fn see(&self, shown: &Checkpoint) -> Result<(), VerifyError> {
-        self.update(|kept, key, now| kept.see(key, shown, Link::Unknown, now))
+    /// Takes note of a checkpoint that came without a network, perhaps with the proof that it extends
+    /// another.
+    pub(crate) fn see(
+        &self,
+        shown: &Checkpoint,
+        consistency: Option<&str>,
+    ) -> Result<(), VerifyError> {
+        self.update(|kept, key, now| {
+            let link = kept.link(key, shown, consistency, now)?;
+            kept.see(key, shown, link, now)
+        })
     }
 
     /// Changes what is remembered of the log. That takes effect even when the disk is full; the

@@ -14,10 +14,12 @@ use serde_json::{Map, json};
 use super::issuance::{self, Signed};
 use super::keys::signer::compact;
 use super::status_lists;
-use super::{bundles, licenses};
-use crate::audit::checkpoints;
+use super::{bundles, licenses, usage_reports};
+use crate::App;
 use crate::audit::proofs::Inclusion;
+use crate::audit::{checkpoints, proofs};
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, LicenseId, StatusListId};
@@ -65,7 +67,10 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     // There are few readers, and what follows takes its own.
     cx.release();
     let checkpoint = checkpoints::current(&cx.app).await?.note;
-    let told = Told { token: None, checkpoint: Some(checkpoint), proof: None };
+    let mut tx = cx.app.db.read();
+    let consistency = consistency(&cx.app, &mut tx, subject.deployment, &checkpoint).await?;
+    drop(tx);
+    let told = Told { token: None, checkpoint: Some(checkpoint), consistency, proof: None };
     let text = sign(cx, subject, told).await?;
     cx.begin().await?;
     licenses::note_file(cx, id, subject.seq).await?;
@@ -97,7 +102,13 @@ pub async fn of_bundle(cx: &mut Cx, signed: &Signed, included: Option<Inclusion>
         seq: signed.file_seq + 1,
     };
     let (proof, checkpoint) = included.map(|i| (i.proof, i.checkpoint)).unzip();
-    let told = Told { token: Some(bundle.token.clone()), checkpoint, proof };
+    let consistency = match &checkpoint {
+        Some(checkpoint) => {
+            consistency(&cx.app, &mut cx.tx, subject.deployment, checkpoint).await?
+        }
+        None => None,
+    };
+    let told = Told { token: Some(bundle.token.clone()), checkpoint, consistency, proof };
     let text = sign(cx, subject, told).await?;
     Ok(File { text, seq: subject.seq })
 }
@@ -115,7 +126,26 @@ struct Subject {
 struct Told {
     token: Option<String>,
     checkpoint: Option<String>,
+    consistency: Option<String>,
     proof: Option<String>,
+}
+
+/// That the log of a checkpoint begins with the one that the data plane has told of: it has no other
+/// way to ask. Nothing when it has not told of any, or not of this log's.
+async fn consistency(
+    app: &App,
+    tx: &mut Conn,
+    deployment: DeploymentId,
+    checkpoint: &str,
+) -> Result<Option<String>> {
+    let seen = usage_reports::checkpoint_seen(tx, deployment).await?;
+    let key = app.log.key(app, tx).await?;
+    let seen = seen.and_then(|seen| key.read_kept(&seen).ok());
+    let told = key.read(checkpoint).map_err(Error::internal)?;
+    let Some(seen) = seen.filter(|seen| seen.size <= told.size) else { return Ok(None) };
+    let path = proofs::consistency(tx, seen.size, told.size).await?;
+    let lines: String = path.iter().map(|hash| format!("{hash}\n")).collect();
+    Ok(Some(format!("old {}\n{lines}", seen.size)))
 }
 
 async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
@@ -137,6 +167,7 @@ async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
         status_list: Some(list),
         key_chain: app.keys.chain(),
         checkpoint: told.checkpoint,
+        consistency: told.consistency,
         proof: told.proof,
         contract: CONTRACT_VERSION.parse().map_err(Error::internal)?,
         extra: Map::new(),

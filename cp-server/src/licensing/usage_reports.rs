@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::deployments;
 use crate::kernel::answer::Resource;
+use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, OrganizationId, UsageReportId};
@@ -51,6 +52,13 @@ impl Resource for UsageReport {
 pub struct ReportFile {
     /// The file's text, byte for byte.
     file: String,
+}
+
+/// The checkpoint of the log that a deployment has told of last.
+pub async fn checkpoint_seen(tx: &mut Conn, id: DeploymentId) -> Result<Option<String>> {
+    let tail = "WHERE deployment_id = $1 ORDER BY sequence DESC LIMIT 1";
+    let last: Option<UsageReport> = tx.select(tail).bind(id).opt().await?;
+    Ok(last.and_then(|last| last.report["checkpoint"].as_str().map(str::to_owned)))
 }
 
 async fn list(cx: &mut Cx, id: DeploymentId, list: List<NoFilter>) -> Result<Page<UsageReport>> {

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::note::decimal;
 use super::{Checkpoint, LogEvidence, LogKey, LogProof};
 use crate::ErrorCode::{self, LogRolledBack, SplitView};
 use crate::VerifyError;
@@ -220,6 +221,29 @@ impl KeptLog {
             self.drop_oldest();
         }
         Ok(())
+    }
+
+    /// How a checkpoint that came without a network hangs together with the newest one, by the proof
+    /// that came along: `old`, the size of the shorter one, and its lines (C2SP tlog-witness).
+    pub(super) fn link(
+        &mut self,
+        key: &LogKey,
+        shown: &Checkpoint,
+        consistency: Option<&str>,
+        now: i64,
+    ) -> Result<Link, VerifyError> {
+        let proof = consistency.and_then(|text| text.strip_prefix("old ")?.split_once('\n'));
+        let newest = self.newest(key);
+        let (Some((old, path)), Some(newest)) = (proof, newest) else { return Ok(Link::Unknown) };
+        // The data plane may have seen more since it told of that one.
+        if decimal(old) != Some(newest.size()) || shown.size() < newest.size() {
+            return Ok(Link::Unknown);
+        }
+        match newest.is_extended_by(shown, path) {
+            Some(false) => Err(self.contradicted(SplitView, &newest, shown, now)),
+            Some(true) if self.linked == self.newest => Ok(Link::Proved),
+            _ => Ok(Link::Unknown),
+        }
     }
 
     /// Takes note of a checkpoint.

@@ -28,6 +28,7 @@ mod key_sets;
 mod license;
 mod license_files;
 mod log;
+mod log_files;
 mod log_record;
 mod precedence;
 mod properties;

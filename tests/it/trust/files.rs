@@ -2,7 +2,7 @@ use cp_contracts::{LicenseFileClaims, TokenStatus};
 use serde_json::{Value, json};
 
 use super::{issue, parts};
-use crate::world::{ISSUER, now, on_both};
+use crate::world::{ISSUER, World, now, on_both, usage_report};
 
 fn claims(file: &Value) -> LicenseFileClaims {
     let (header, claims) = parts(file.as_str().unwrap());
@@ -17,6 +17,17 @@ fn status(claims: &LicenseFileClaims, entry: &Value) -> TokenStatus {
     let encoded = &list.status_list;
     let list = cp_contracts::StatusList::decode(encoded.bits, &encoded.lst, 1 << 14).unwrap();
     list.status(entry["idx"].as_u64().unwrap()).unwrap()
+}
+
+/// The data plane tells that it has seen this checkpoint.
+async fn report(world: &World, sequence: i64, checkpoint: &str) {
+    let (deployment, license) = (&world.acme.deployment, &world.acme.license);
+    let path = format!("/deployments/{deployment}/usage-reports");
+    let last = world.get(&path).await.expect(200)["items"][0]["report_hash"].clone();
+    let file = usage_report(deployment, license, sequence, last.as_str());
+    let mut report: Value = serde_json::from_str(&file).unwrap();
+    report["checkpoint"] = json!(checkpoint);
+    world.post(&path, json!({"file": report.to_string()})).await.expect(201);
 }
 
 on_both! {
@@ -55,6 +66,34 @@ on_both! {
         let last = world.post(format!("{license}/refresh"), json!({})).await.expect(201);
         let file = claims(&last["file"]);
         assert_eq!((file.seq, status(&file, entry)), (3, TokenStatus::Invalid));
+    }
+
+    a_file_proves_that_its_log_goes_on_from_what_was_reported(world) {
+        let first = claims(&issue(&world, json!({"form": "file"})).await["file"]);
+        assert_eq!(first.consistency, None, "nothing was told of yet");
+        let key = world.anyone().get("/log/key").await.text();
+        let key: dp_verifier::LogKey = key.trim_end().parse().unwrap();
+        let seen = first.checkpoint.unwrap();
+        report(&world, 2, &seen).await;
+        world.post(world.org("/workspaces"), json!({"name": "Later"})).await.expect(201);
+        let seen = key.checkpoint(&seen).unwrap();
+        let refresh = format!("/licenses/{}/refresh", world.acme.license);
+        let files = [
+            issue(&world, json!({"form": "file"})).await,
+            world.post(&refresh, json!({})).await.expect(201),
+        ];
+        for file in files {
+            let file = claims(&file["file"]);
+            let told = key.checkpoint(&file.checkpoint.unwrap()).unwrap();
+            let proof = file.consistency.unwrap();
+            let proof = proof.strip_prefix(&format!("old {}\n", seen.size())).unwrap();
+            assert!(told.size() > seen.size());
+            assert_eq!(seen.is_extended_by(&told, proof), Some(true), "{proof}");
+        }
+        // What is no checkpoint of this log is not gone on from.
+        report(&world, 3, "cp.example/api/v1/log\n1\nx\n").await;
+        let file = world.post(&refresh, json!({})).await.expect(201);
+        assert_eq!(claims(&file["file"]).consistency, None);
     }
 
     files_of_one_license_never_share_a_number(world) {
