@@ -9,6 +9,7 @@ mod cluster;
 mod commands;
 mod crash;
 mod disk;
+mod evidence;
 mod export;
 mod faults;
 mod imports;
