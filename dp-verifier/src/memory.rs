@@ -239,7 +239,7 @@ impl Memory {
 }
 
 /// Reads the file; none when there is none.
-fn load(path: &Path) -> Result<Option<Record>, String> {
+pub(crate) fn load(path: &Path) -> Result<Option<Record>, String> {
     let text = match files::read(path, MAX_FILE) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -18,7 +18,8 @@ use crate::config::Config;
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
-    /// Replay the log of this machine's database, and name the first event that is not as it was.
+    /// Replay the log of this machine's database, which is only read, and name the first event that is
+    /// not as it was.
     Verify {
         /// A checkpoint that was kept elsewhere: the log has to go on from there. Only what came
         /// after it is replayed.

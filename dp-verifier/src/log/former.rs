@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 
 use super::kept::KeptLog;
-use crate::memory::{Memory, Record};
+use crate::memory::{Memory, Record, load};
 use crate::{Clock, ErrorCode, SystemClock, VerifyError};
 
 /// What was kept of a log before the verifier began anew.
@@ -100,13 +100,19 @@ impl LogRecord {
     }
 }
 
-/// What a [state file](crate::VerifierBuilder::state_path) keeps of the issuer's log.
+/// What a [state file](crate::VerifierBuilder::state_path) keeps of the issuer's log. The file is only
+/// read.
 ///
 /// # Errors
 ///
 /// Says why the file cannot be read.
 pub fn log_record(state: &Path) -> Result<LogRecord, String> {
-    Ok(LogRecord::of(&memory(state)?.record()))
+    let record = load(state).map_err(|why| format!("the state file {} {why}", state.display()))?;
+    record.as_ref().map(LogRecord::of).ok_or_else(|| missing(state))
+}
+
+fn missing(state: &Path) -> String {
+    format!("there is no state file {}", state.display())
 }
 
 /// Lets the verifiers of a [state file](crate::VerifierBuilder::state_path) begin anew with the issuer's
@@ -121,7 +127,11 @@ pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
     if because.trim().is_empty() {
         return Err("the reason is missing".to_owned());
     }
-    let memory = memory(state)?;
+    if !state.exists() {
+        return Err(missing(state));
+    }
+    let memory = Memory::open(state, i64::MIN)
+        .map_err(|why| format!("the state file {} {why}", state.display()))?;
     let now = SystemClock.now().max(memory.record().time_floor);
     let accepted = memory.update(|record| {
         let log = record.log.take();
@@ -130,11 +140,4 @@ pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
         Ok(LogRecord::of(record))
     });
     accepted.map_err(|error| format!("{}: {}", state.display(), error.detail()))
-}
-
-fn memory(state: &Path) -> Result<Memory, String> {
-    if !state.exists() {
-        return Err(format!("there is no state file {}", state.display()));
-    }
-    Memory::open(state, i64::MIN).map_err(|why| format!("the state file {} {why}", state.display()))
 }

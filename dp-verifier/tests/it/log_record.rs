@@ -42,7 +42,9 @@ fn an_operator_begins_anew_and_keeps_the_evidence() {
     assert!(accept_log(&state, "why not").unwrap_err().contains("keeps nothing of a log"));
 
     let (running, fork, other) = split(&mut log, &state);
+    let before = std::fs::read(&state).unwrap();
     let record = log_record(&state).unwrap();
+    assert_eq!(std::fs::read(&state).unwrap(), before, "evidence is only read");
     let seen = log.checkpoint();
     let anomaly = record.anomaly.clone().unwrap();
     assert_eq!((record.key.as_deref(), record.size), (Some(&*log.vkey()), Some(4)));
