@@ -29,7 +29,7 @@ pub use system::{ADMIN, OWNER, VIEWER, of_system, seed};
 
 crate::routes! { roles:
     /// Lists the system roles.
-    GET "/roles" RolesRead => list_system;
+    GET "/roles" Any => list_system;
     /// Lists the organization's own roles.
     GET "/organizations/{org}/roles" RolesRead => list;
     /// Creates a role of the organization.

@@ -158,6 +158,19 @@ impl Caller {
         policy::decide(&self.grants, whole, permission) == Verdict::Allowed
     }
 
+    /// The areas of the organization in which the caller may do this; `None` when it may throughout.
+    pub fn areas(&self, organization: OrganizationId, permission: Permission) -> Option<Vec<Area>> {
+        if self.may_throughout(organization, permission) {
+            return None;
+        }
+        let holding = self.grants.iter().filter(|grant| grant.permissions.contains(permission));
+        let areas = holding.filter_map(|grant| match grant.on {
+            Domain::Area(own, area) if own == organization => Some(area),
+            _ => None,
+        });
+        Some(areas.collect())
+    }
+
     /// Whether the suspension of an organization stops this: its own people and tokens change
     /// nothing then, but what a data plane used is still counted.
     fn is_stopped(&self, permission: Permission) -> bool {

@@ -27,7 +27,8 @@ pub trait Owned:
 #[derive(Clone, Copy, Debug)]
 pub struct Within {
     pub kinds: &'static [AreaKind],
-    /// Yields [`super::policy::Area`]s.
+    /// Yields [`super::policy::Area`]s of the row `$1`. The row's own table has another name in it,
+    /// since `$1` may be a column of that.
     pub sql: &'static str,
 }
 
@@ -106,9 +107,9 @@ macro_rules! ids {
 ids! {
     OrganizationId, "organization" of organizations.id;
     WorkspaceId, "workspace" of workspaces.organization_id in &[AreaKind::Workspace, AreaKind::Project],
-        "SELECT 'workspace' AS kind, id FROM workspaces WHERE id = $1
-         UNION ALL SELECT 'project', project_id FROM workspaces
-                   WHERE id = $1 AND project_id IS NOT NULL";
+        "SELECT 'workspace' AS kind, w.id FROM workspaces w WHERE w.id = $1
+         UNION ALL SELECT 'project', w.project_id FROM workspaces w
+                   WHERE w.id = $1 AND w.project_id IS NOT NULL";
     UserId, "user";
     AuthAccountId, "auth account";
     RoleId, "role" of roles.organization_id;
@@ -122,9 +123,9 @@ ids! {
     GroupId, "group" of groups.organization_id in &[AreaKind::Group],
         above!("$1", "SELECT 'group' AS kind, id FROM above");
     ProjectId, "project" of projects.organization_id in &[AreaKind::Project],
-        "SELECT 'project' AS kind, id FROM projects WHERE id = $1";
+        "SELECT 'project' AS kind, p.id FROM projects p WHERE p.id = $1";
     ArtifactId, "artifact" of artifacts.organization_id in &[AreaKind::Project],
-        "SELECT 'project' AS kind, project_id AS id FROM artifacts WHERE id = $1";
+        "SELECT 'project' AS kind, a.project_id AS id FROM artifacts a WHERE a.id = $1";
     PlanId, "plan";
     SubscriptionId, "subscription" of subscriptions.organization_id;
     DeploymentId, "deployment" of deployments.organization_id;

@@ -2,6 +2,7 @@
 
 use std::fmt::Display;
 use std::future::Future;
+use std::marker::PhantomData;
 
 use cp_contracts::ProblemCode;
 use schemars::{Schema, json_schema};
@@ -177,6 +178,47 @@ impl Place for Org {
     }
     fn noun() -> &'static str {
         "organization"
+    }
+}
+
+/// `GET /organizations/{org}/projects`: those rows of an organization that the caller may read, all
+/// of them or what lies in its areas. The operation lists them with [`Rows::within`].
+///
+/// [`Rows::within`]: super::query::Rows::within
+#[derive(Clone, Debug, Deserialize)]
+#[serde(transparent, bound = "")]
+pub struct Among<T> {
+    org: Org,
+    #[serde(skip)]
+    rows: PhantomData<T>,
+}
+
+impl<T: Owned> Place for Among<T> {
+    type Ground = OrganizationId;
+    const REACH: Reach = Org::REACH;
+    const AREAS: &'static [AreaKind] = T::AREAS;
+
+    async fn authorize(
+        &self,
+        caller: &Caller,
+        tx: &mut Conn,
+        permission: Permission,
+    ) -> Result<OrganizationId> {
+        let found = self.org.find(tx).await?.ok_or_else(|| Error::not_found(Org::noun()))?;
+        let areas = caller.areas(found.id, permission).unwrap_or_default();
+        if areas.iter().any(|area| Self::AREAS.contains(&area.kind)) {
+            return Ok(found.id);
+        }
+        caller.decide(found, Location::Organization(found.id), Org::noun(), permission)
+    }
+    fn target(&self, organization: OrganizationId) -> (&'static str, String) {
+        self.org.target(organization)
+    }
+    fn parameters() -> Vec<Schema> {
+        Org::parameters()
+    }
+    fn noun() -> &'static str {
+        Org::noun()
     }
 }
 

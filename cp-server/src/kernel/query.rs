@@ -11,6 +11,9 @@ use sqlx::{
 };
 
 use super::db::Conn;
+use super::ids::Owned;
+use super::policy::Area;
+use super::record::Record;
 
 /// A value that both databases take.
 pub trait Value<'q>:
@@ -291,6 +294,20 @@ impl<'c, R: Row> Rows<'c, R> {
     }
     pub fn sql(self, text: &'static str) -> Self {
         Rows(self.0.sql(text), PhantomData)
+    }
+    /// Those that lie in one of these areas; all of them, unless there are areas to look at.
+    pub fn within<T: Owned>(mut self, areas: Option<Vec<Area>>) -> Self
+    where
+        R: Record,
+    {
+        let (Some(areas), Some(within)) = (areas, T::WITHIN) else { return self };
+        let of_the_row = within.sql.replace("$1", R::KEY);
+        let begin = format!(
+            " AND EXISTS (SELECT 1 FROM ({of_the_row}) AS area
+                          WHERE (area.kind, area.id) IN (VALUES "
+        );
+        self.0.push(&begin);
+        self.rows(areas, |query, area| query.bind(area.kind).bind(area.id)).sql("))")
     }
     /// Keeps the rows from others until the end of the transaction. SQLite has one writer, which
     /// is this transaction already.

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use super::subscriptions;
 use crate::App;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::{Anywhere, Scope};
+use crate::kernel::caller::{Anywhere, Caller, Permission, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -27,17 +27,17 @@ use crate::tenancy::quotas::Metric;
 
 crate::routes! { plans:
     /// Lists the plans in their newest versions; private ones for platform callers only.
-    GET "/plans" PlansRead => list;
+    GET "/plans" Any => list;
     /// Creates a plan.
     POST "/plans" PlansWrite => create;
     /// Reads the newest version of a plan.
-    GET "/plans/{code}" PlansRead => read;
+    GET "/plans/{code}" Any => read;
     /// Makes a new version of a plan.
     PATCH "/plans/{code}" PlansWrite => update;
     /// Deletes a plan that no subscription is on.
     DELETE "/plans/{code}" PlansWrite => delete;
     /// Lists the versions of a plan.
-    GET "/plans/{code}/versions" PlansRead => versions;
+    GET "/plans/{code}/versions" Any => versions;
     /// Moves subscriptions to the newest version of the plan.
     ///
     /// The answer lists them, and what changes for each; with `dry_run: true` nothing is moved.
@@ -52,7 +52,7 @@ pub struct Plan {
     pub version: i64,
     pub name: String,
     pub description: Option<Prose>,
-    /// Private plans are seen by platform callers only.
+    /// Private plans are seen by platform callers only who may read or change plans.
     pub is_public: bool,
     pub default_features: Object,
     /// By metric; null is unlimited, an absent metric is not included.
@@ -162,7 +162,7 @@ async fn list(cx: &mut Cx<Scope>, _: Anywhere, list: List<NoFilter>) -> Result<P
     let query = cx
         .tx
         .select("WHERE plan_versions.version = plans.version AND plans.alias_of IS NULL")
-        .and(" AND (plan_versions.is_public OR ?)", cx.org == Scope::Platform);
+        .and(" AND (plan_versions.is_public OR ?)", sees_private(&cx.caller));
     list.page(query).await
 }
 
@@ -190,7 +190,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
 
 async fn read(cx: &mut Cx<Scope>, Shared(code): Shared<PlanCode>) -> Result<Plan> {
     let plan = newest(cx, code.as_str()).await?;
-    visible(plan, cx.org)
+    visible(plan, &cx.caller)
 }
 
 async fn update(
@@ -231,7 +231,7 @@ async fn versions(
     Shared(code): Shared<PlanCode>,
     _: NoFilter,
 ) -> Result<Page<Plan>> {
-    let plan = visible(newest(cx, code.as_str()).await?, cx.org)?;
+    let plan = visible(newest(cx, code.as_str()).await?, &cx.caller)?;
     let query = cx.tx.select("WHERE plans.id = $1").bind(plan.id);
     let items = query.sql(" ORDER BY plan_versions.version DESC").all().await?;
     Ok(Page { items, next_cursor: None })
@@ -304,8 +304,14 @@ pub async fn private<G>(cx: &mut Cx<G>, code: &PlanCode, name: &str) -> Result<O
     newest(cx, code.as_str()).await.map(Some)
 }
 
-fn visible(plan: Plan, to: Scope) -> Result<Plan> {
-    if plan.is_public || to == Scope::Platform { Ok(plan) } else { Err(Error::not_found("plan")) }
+fn visible(plan: Plan, to: &Caller) -> Result<Plan> {
+    if plan.is_public || sees_private(to) { Ok(plan) } else { Err(Error::not_found("plan")) }
+}
+
+/// Who changes a plan sees it, too.
+fn sees_private(caller: &Caller) -> bool {
+    let may = |permission| caller.on_platform(permission).is_ok();
+    may(Permission::PlansRead) || may(Permission::PlansWrite)
 }
 
 /// `-1` is accepted and kept as null: one way to say unlimited is enough.

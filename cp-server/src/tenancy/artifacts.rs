@@ -7,12 +7,13 @@ use serde_json::{Map, Value};
 
 use super::quotas::{self, Metric, Mode};
 use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::caller::Permission;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{ArtifactId, OrganizationId, ProjectId};
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::place::Among;
 use crate::kernel::record::Object;
 use crate::kernel::text::{Prose, Reference};
 
@@ -76,12 +77,17 @@ pub struct NewArtifact {
     metadata: Map<String, Value>,
 }
 
-async fn list(cx: &mut Cx, _: Org, list: List<ArtifactFilter>) -> Result<Page<Artifact>> {
-    let filter = &list.filter;
+async fn list(
+    cx: &mut Cx,
+    _: Among<ArtifactId>,
+    list: List<ArtifactFilter>,
+) -> Result<Page<Artifact>> {
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::ArtifactsRead));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
         .bind(cx.org)
+        .within::<ArtifactId>(areas)
         .and_some(" AND project_id = ?", filter.project)
         .and_some(" AND run_id = ?", filter.run.as_deref())
         .and_some(" AND step_id = ?", filter.step.as_deref())

@@ -14,7 +14,7 @@ use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{GroupId, OrganizationId, above};
 use crate::kernel::json::Patch;
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::place::{Among, Org};
 use crate::kernel::text::{ExternalId, Label, Name, Prose, Slug};
 
 crate::routes! { groups:
@@ -95,9 +95,9 @@ pub struct GroupPatch {
     external_id: Patch<ExternalId>,
 }
 
-async fn list(cx: &mut Cx, _: Org, list: List<GroupFilter>) -> Result<Page<Group>> {
-    let filter = &list.filter;
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+async fn list(cx: &mut Cx, _: Among<GroupId>, list: List<GroupFilter>) -> Result<Page<Group>> {
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::GroupsRead));
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org).within::<GroupId>(areas);
     let query = match filter.parent.as_deref() {
         None => query,
         Some("none") => query.sql(" AND parent_id IS NULL"),

@@ -10,13 +10,14 @@ use super::quotas::{self, Metric};
 use super::settings::overlay;
 use super::{artifacts, organizations, workspaces};
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::caller::Permission;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{OrganizationId, ProjectId};
 use crate::kernel::json::Patch;
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::place::{Among, Org};
 use crate::kernel::record::Object;
 use crate::kernel::text::{ExternalId, Name, Prose, Reference, Slug};
 
@@ -112,12 +113,17 @@ pub struct ProjectPatch {
     metadata: Map<String, Value>,
 }
 
-async fn list(cx: &mut Cx, _: Org, list: List<ProjectFilter>) -> Result<Page<Project>> {
-    let filter = &list.filter;
+async fn list(
+    cx: &mut Cx,
+    _: Among<ProjectId>,
+    list: List<ProjectFilter>,
+) -> Result<Page<Project>> {
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::ProjectsRead));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
         .bind(cx.org)
+        .within::<ProjectId>(areas)
         .and_some(" AND slug = ?", filter.slug.as_deref())
         .and_some(" AND external_id = ?", filter.external_id.as_deref());
     list.page(query).await

@@ -7,13 +7,14 @@ use serde::{Deserialize, Serialize};
 
 use super::organizations;
 use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::caller::Permission;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{OrganizationId, ProjectId, WorkspaceId};
 use crate::kernel::json::Patch;
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::place::{Among, Org};
 use crate::kernel::text::{ExternalId, Name, Prose, Slug};
 
 crate::routes! { workspaces:
@@ -127,12 +128,17 @@ fn prod() -> WorkspaceType {
 /// What is kept of a workspace that has no isolation of its own.
 const INHERITED: &str = "inherited";
 
-async fn list(cx: &mut Cx, _: Org, list: List<WorkspaceFilter>) -> Result<Page<Workspace>> {
-    let filter = &list.filter;
+async fn list(
+    cx: &mut Cx,
+    _: Among<WorkspaceId>,
+    list: List<WorkspaceFilter>,
+) -> Result<Page<Workspace>> {
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::WorkspacesRead));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
         .bind(cx.org)
+        .within::<WorkspaceId>(areas)
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND type = ?", filter.r#type)
         .and_some(" AND project_id = ?", filter.project)

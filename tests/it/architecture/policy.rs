@@ -24,7 +24,8 @@ This page is made by a test, which fails when anybody's power has changed:
 `UPDATE=1 cargo test -p tests policy` writes it anew.
 
 - **all**: on the whole platform, or in the whole organization of the role.
-- **own**: on what lies in the caller's own workspace, project, or group with the groups below it.
+- **own**: on what lies in the caller's own workspace, project, or group with the groups below it;
+  of an organization's lists, that part.
 - empty: not at all. What a caller cannot see reads like something that does not exist (404);
   what it sees and may not touch is 403.
 
@@ -77,7 +78,7 @@ fn power(caller: &Caller, line: &Line) -> &'static str {
         Reach::Platform if may(Location::Platform) => "all",
         Reach::Anywhere if caller.reach(line.permission).is_ok() => "all",
         Reach::Organization if may(Location::Within(OWN, &[])) => "all",
-        Reach::Organization if !line.path.starts_with("/organizations/") => {
+        Reach::Organization => {
             let areas: Vec<Area> =
                 line.areas.iter().map(|kind| Area { kind: *kind, id: AREA }).collect();
             let concerned = line.areas.iter().any(|kind| of_the_caller(*kind));

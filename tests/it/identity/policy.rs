@@ -26,6 +26,13 @@ async fn membership(world: &World, user: &str) -> Value {
     found["items"][0].clone()
 }
 
+/// The ids of a list, newest first.
+async fn listed(who: &Client, path: String) -> Vec<String> {
+    let list = who.get(path).await.expect(200);
+    let items = list["items"].as_array().unwrap();
+    items.iter().map(|item| item["id"].as_str().unwrap().to_owned()).collect()
+}
+
 on_both! {
     an_owner_runs_the_organization_and_buys_nothing(world) {
         let owner = owner(&world);
@@ -95,8 +102,11 @@ on_both! {
             sven.put(path, json!({})).await.refused(404, "not_found");
         }
         sven.get(format!("/groups/{outside}/members")).await.refused(404, "not_found");
-        // He sees that the organization is there, and nothing of it.
-        sven.get(world.org("/groups")).await.refused(403, "forbidden");
+        // He sees that the organization is there, and of its groups his own.
+        assert_eq!(listed(&sven, world.org("/groups")).await, [below.as_str(), sales.as_str()]);
+        assert_eq!(listed(&sven, world.org("/groups?parent=none")).await, [sales.as_str()]);
+        sven.get(world.org("/workspaces")).await.refused(403, "forbidden");
+        sven.get("/organizations/globex/groups").await.refused(404, "not_found");
         sven.get(format!("/licenses/{}", world.acme.license)).await.refused(404, "not_found");
         // Whom the organization does not know, it does not get by a back door.
         let foreign = seats(sales, &world.globex.user);
@@ -143,8 +153,11 @@ on_both! {
         for path in [&next, &format!("/memberships/{}", world.acme.membership)] {
             sven.get(path).await.refused(404, "not_found");
         }
-        sven.get(world.org("/workspaces")).await.refused(403, "forbidden");
-        sven.get("/roles").await.refused(403, "forbidden");
+        assert_eq!(listed(&sven, world.org("/workspaces")).await, [world.acme.workspace.as_str()]);
+        sven.get(world.org("/groups")).await.refused(403, "forbidden");
+        // What there is to be had and to be is told to everybody.
+        sven.get("/roles").await.expect(200);
+        sven.get("/plans/team").await.expect(200);
         let outsider = json!({"email": "new@globex.example", "role": "viewer"});
         sven.post(seats(&world.acme.workspace), outsider).await.refused(403, "forbidden");
     }
@@ -162,9 +175,12 @@ on_both! {
         sven.get(format!("/artifacts/{}", world.acme.artifact)).await.expect(200);
         sven.delete(&project).await.refused(403, "forbidden");
         sven.get(format!("/projects/{other}")).await.refused(404, "not_found");
+        assert_eq!(listed(&sven, world.org("/projects")).await, [world.acme.project.as_str()]);
+        assert_eq!(listed(&sven, world.org("/artifacts")).await, [world.acme.artifact.as_str()]);
         let withdrawn = format!("/projects/{}/groups/{}", world.acme.project, world.acme.group);
         world.delete(withdrawn).await.expect(204);
         sven.get(&project).await.refused(404, "not_found");
+        sven.get(world.org("/projects")).await.refused(403, "forbidden");
     }
 
     nobody_makes_somebody_who_holds_more(world) {

@@ -149,6 +149,8 @@ on_both! {
 /// Somebody who holds what the line asks for, and nothing else.
 pub async fn right_caller(world: &World, line: &Line) -> Client {
     let codes = match line.permission {
+        // The world's plan is a private one.
+        Permission::Any if line.path.starts_with("/plans/") => vec!["plans:read"],
         Permission::Any => vec![],
         // Nobody passes on more than they hold, nor changes who holds more.
         Permission::TokensWrite
@@ -159,7 +161,6 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
         _ if line.name == "projects.move_to" => vec!["projects:delete", "projects:write"],
         permission => vec![permission.as_str()],
     };
-    // The world's plan is a private one.
     let on_platform = line.reach == Reach::Platform || line.path.starts_with("/plans/{code}")
         // Another organization is where it goes.
         || line.name == "projects.move_to";

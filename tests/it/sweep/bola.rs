@@ -47,6 +47,16 @@ async fn is_forbidden(world: &World, client: &Client, line: &Line, who: &str) {
     assert_eq!(answer.json()["permission"], line.permission.as_str(), "{who}: {}", line.name);
 }
 
+/// Asserts that a list shows the caller's part of it alone.
+async fn is_narrowed(world: &World, client: &Client, line: &Line, who: &str) {
+    let list = ask(client, line, &world.path_of(line)).await.expect(200);
+    assert_eq!(list["items"].as_array().unwrap().len(), 1, "{who}: {}: {list}", line.name);
+    let acme = &world.acme;
+    for hidden in [&acme.workspace, &acme.group, &acme.spare_group] {
+        assert!(!list.to_string().contains(hidden), "{who}: {}: {list}", line.name);
+    }
+}
+
 async fn membership(world: &World, user: &str) -> String {
     let found = world.get(world.org(&format!("/memberships?user_id={user}"))).await.expect(200);
     format!("/memberships/{}", found["items"][0]["id"].as_str().unwrap())
@@ -67,9 +77,12 @@ on_both! {
         let sven = world.person(SVEN);
         let who = "the owner of another workspace";
         for line in lines() {
-            if of_the_organization(&line) {
+            let has_part = line.areas.contains(&AreaKind::Workspace);
+            if of_the_organization(&line) && has_part {
+                is_narrowed(&world, &sven, &line, who).await;
+            } else if of_the_organization(&line) {
                 is_forbidden(&world, &sven, &line, who).await;
-            } else if line.method != Method::DELETE || !line.areas.contains(&AreaKind::Workspace) {
+            } else if line.method != Method::DELETE || !has_part {
                 // A deletion names the spare one, which is his.
                 is_hidden(&world, &sven, &line, who).await;
             }
@@ -91,6 +104,9 @@ on_both! {
         let who = "the admin of another group";
         for line in lines() {
             match of_the_organization(&line) {
+                true if line.areas.contains(&AreaKind::Group) => {
+                    is_narrowed(&world, &sven, &line, who).await;
+                }
                 true => is_forbidden(&world, &sven, &line, who).await,
                 false => is_hidden(&world, &sven, &line, who).await,
             }
