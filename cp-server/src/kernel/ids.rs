@@ -115,10 +115,10 @@ ids! {
     RoleId, "role" of roles.organization_id;
     MembershipId, "membership" of memberships.organization_id as "member"
         in &[AreaKind::Workspace, AreaKind::Group],
-        above!("(SELECT group_id FROM memberships WHERE id = $1)",
+        above!("(SELECT m.group_id FROM memberships m WHERE m.id = $1)",
                "SELECT 'group' AS kind, id FROM above
-                UNION ALL SELECT 'workspace', workspace_id FROM memberships
-                          WHERE id = $1 AND workspace_id IS NOT NULL");
+                UNION ALL SELECT 'workspace', m.workspace_id FROM memberships m
+                          WHERE m.id = $1 AND m.workspace_id IS NOT NULL");
     InvitationId, "invitation" of invitations.organization_id;
     GroupId, "group" of groups.organization_id in &[AreaKind::Group],
         above!("$1", "SELECT 'group' AS kind, id FROM above");
