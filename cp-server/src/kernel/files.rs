@@ -43,7 +43,8 @@ pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
 /// power cut leaves of it is not promised.
 pub fn replace_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let doing = || format!("cannot write {}", path.display());
-    let draft = beside(path, ".draft");
+    // Several processes may do so at once.
+    let draft = beside(path, &format!(".{}.draft", std::process::id()));
     let mut options = OpenOptions::new();
     let mut file = options
         .write(true)
