@@ -72,13 +72,15 @@ impl Db {
             .pragma("trusted_schema", "OFF")
             .pragma("cell_size_check", "ON")
             .pragma("secure_delete", "ON");
+        // A file does not hang up: its connections need no proof of life, and no successors.
+        let pool = || {
+            let options = SqlitePoolOptions::new().acquire_timeout(PATIENCE);
+            options.test_before_acquire(false).idle_timeout(None).max_lifetime(None)
+        };
         // One writer: SQLite has one write lock, and waiting in our queue is fair where its busy
         // handler is not.
-        let write = SqlitePoolOptions::new()
+        let write = pool()
             .max_connections(1)
-            .acquire_timeout(PATIENCE)
-            // A file does not hang up: asking it before every request is a thread hop for nothing.
-            .test_before_acquire(false)
             // SQLite rolls back by itself when the disk is full. sqlx goes on to believe that a
             // transaction is open, for ever: such a connection is of no use any more.
             .before_acquire(|conn, _| {
@@ -88,10 +90,11 @@ impl Db {
             .connect_with(options.clone())
             .await?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let read = SqlitePoolOptions::new()
+        let read = pool()
+            // One is always there: where the last goes, the next reads the write-ahead log anew, and
+            // finds in it what a failed sync has left (see `wal`).
+            .min_connections(1)
             .max_connections(u32::try_from(cores).unwrap_or(2).max(2))
-            .acquire_timeout(PATIENCE)
-            .test_before_acquire(false)
             .connect_lazy_with(options.read_only(true));
         let db = Self::Sqlite { read, write: Writer::new(write, PATIENCE) };
         db.check_pragmas(synchronous).await?;
