@@ -1,9 +1,10 @@
 //! What the server is worth to its callers while others misbehave: whoami a second beside slow
 //! readers, slow writers, many connections and a flood of made-up tokens, against whoami alone in the
-//! same run; and the memory of the process, which must not grow.
+//! same run; and the memory of the process, which must not grow from one pass to the next.
 //!
 //! All of it runs on loopback, client and server on the same cores: what the misbehaving cost *as
-//! clients* is in the ratio, too.
+//! clients* is in the ratio, too. How much that is tells the last column: the same whoami while they
+//! do the same to a peer that closes every connection at once.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,6 +13,8 @@ use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use futures_util::StreamExt;
+use futures_util::stream::FuturesUnordered;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
@@ -20,7 +23,8 @@ use tokio::time::interval;
 
 const TOKEN: &str = "bootstrap-token-of-the-load";
 const CALLERS: usize = 8;
-const ROUND: Duration = Duration::from_secs(4);
+const ROUND: Duration = Duration::from_secs(3);
+const PASSES: usize = 5;
 
 fn main() {
     // `cargo test --benches` only wants to know that it builds and starts.
@@ -31,34 +35,51 @@ fn main() {
     let mut server = Server::start(folder.path());
     server.fill();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
-    println!(
-        "{:<52} {:>9} {:>9} {:>6} {:>9}",
-        "whoami/s beside", "quiet", "beside", "ratio", "RSS MiB"
-    );
-    // Buffers, caches and pools have their size after a first round.
-    server.whoami();
-    println!("{:<52} {:>9} {:>9} {:>6} {:>9.1}", "nothing", "", "", "", server.memory());
+    let closing = closing();
     let address = server.address;
-    for (what, attack) in [
+    let attacks = [
         ("500 connections that ask once a second", Attack::Many),
         ("300 heads that come a byte at a time", Attack::SlowHeads),
         ("200 clients that read nothing", Attack::SlowReaders),
+        ("20 HTTP/2 connections that ask without a pause", Attack::Multiplexed),
         ("1,000 made-up tokens a second, of one address", Attack::Guesses),
         ("1,000 requests a second without a token", Attack::Strangers),
-    ] {
-        let (mut quiet, mut beside) = (Vec::new(), Vec::new());
-        for _ in 0..3 {
+    ];
+    let mut runs: [[Vec<f64>; 3]; 6] = Default::default();
+    // Connections, caches and pools have their size after a first round.
+    server.whoami();
+    println!("resident before: {:.1} MiB", server.memory("VmRSS:"));
+    for pass in 1..=PASSES {
+        for ((_, attack), [quiet, beside, elsewhere]) in attacks.iter().zip(&mut runs) {
             quiet.push(server.whoami());
-            let attackers = runtime.block_on(attack.begin(address));
-            beside.push(server.whoami());
-            drop(attackers);
+            for (at, into) in [(address, beside), (closing, elsewhere)] {
+                let attackers = runtime.block_on(attack.begin(at));
+                into.push(server.whoami());
+                drop(attackers);
+            }
         }
-        let (quiet, beside) = (median(quiet), median(beside));
-        let ratio = beside / quiet;
-        println!("{what:<52} {quiet:>9.0} {beside:>9.0} {ratio:>6.2} {:>9.1}", server.memory());
+        println!("resident after pass {pass}: {:.1} MiB", server.memory("VmRSS:"));
+    }
+    println!("resident at most: {:.1} MiB", server.memory("VmHWM:"));
+    println!(
+        "\n{:<46} {:>8} {:>8} {:>6} {:>14}",
+        "whoami/s, medians", "quiet", "beside", "ratio", "peer's ratio"
+    );
+    for ((what, _), runs) in attacks.iter().zip(runs) {
+        let [quiet, beside, elsewhere] = runs.map(median);
+        let (ratio, peer) = (beside / quiet, elsewhere / quiet);
+        println!("{what:<46} {quiet:>8.0} {beside:>8.0} {ratio:>6.2} {peer:>14.2}");
     }
     let (status, _) = server.call("GET", "/readyz", None);
     assert_eq!(status, 200);
+}
+
+/// A peer that answers nobody: it closes what it accepts.
+fn closing() -> SocketAddr {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || listener.incoming().for_each(drop));
+    address
 }
 
 fn median(mut runs: Vec<f64>) -> f64 {
@@ -71,6 +92,7 @@ enum Attack {
     Many,
     SlowHeads,
     SlowReaders,
+    Multiplexed,
     Guesses,
     Strangers,
 }
@@ -83,7 +105,7 @@ impl Attack {
             Self::Many => 500,
             Self::SlowHeads => 300,
             Self::SlowReaders => 200,
-            Self::Guesses | Self::Strangers => 20,
+            Self::Multiplexed | Self::Guesses | Self::Strangers => 20,
         };
         for n in 0..connections {
             attackers.spawn(async move {
@@ -130,6 +152,28 @@ impl Attack {
             Self::SlowReaders => loop {
                 stream.write_all(&b"GET /docs HTTP/1.1\r\nhost: x\r\n\r\n".repeat(50)).await?;
             },
+            Self::Multiplexed => {
+                let (mut client, connection) =
+                    h2::client::handshake(stream).await.map_err(std::io::Error::other)?;
+                let mut connection = tokio::spawn(connection);
+                let asking = async {
+                    let mut asked = FuturesUnordered::new();
+                    loop {
+                        client = client.ready().await?;
+                        let ask = axum::http::Request::get("http://x/healthz").body(()).unwrap();
+                        asked.push(client.send_request(ask, true)?.0);
+                        if asked.len() >= 100 {
+                            asked.next().await.transpose()?;
+                        }
+                    }
+                };
+                let asking: Result<(), h2::Error> = tokio::select! {
+                    failed = asking => failed,
+                    _ = &mut connection => Ok(()),
+                };
+                connection.abort();
+                asking.map_err(std::io::Error::other)
+            }
             Self::Guesses | Self::Strangers => {
                 let mut ticks = interval(Duration::from_millis(20));
                 for guess in 0_u64.. {
@@ -223,9 +267,9 @@ impl Server {
     }
 
     /// What the process has in memory.
-    fn memory(&self) -> f64 {
+    fn memory(&self, which: &str) -> f64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with("VmRSS:")).unwrap();
+        let line = status.lines().find(|line| line.starts_with(which)).unwrap();
         line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
     }
 }
