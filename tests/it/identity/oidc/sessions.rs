@@ -290,6 +290,22 @@ on_both! {
         browser.me().await.refused(401, "unauthenticated");
     }
 
+    a_session_accepts_no_invitation_of_somebody_else(world) {
+        let issuer = Issuer::start().await;
+        let mut browser = console(&world, &issuer).await;
+        browser.log_in("").await;
+        let body = json!({"email": "nina@new.example", "role": "viewer"});
+        let invited = world.post(world.org("/invitations"), body).await.expect(201);
+        let accept = async || {
+            let page = browser.with_cookies().with("sec-fetch-site", "same-origin");
+            page.post("/invitations/accept", json!({"token": invited["token"]})).await
+        };
+        accept().await.refused(403, "forbidden");
+        // One that is over is as good as none.
+        world.pass(TimeDelta::hours(2));
+        assert_eq!(accept().await.expect(201)["email"], "nina@new.example");
+    }
+
     s05_nobody_is_sent_to_another_site(world) {
         let issuer = Issuer::start().await;
         let browser = console(&world, &issuer).await;
