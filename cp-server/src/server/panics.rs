@@ -28,7 +28,8 @@ pub fn tell() {
         let backtrace = (backtrace.status() == BacktraceStatus::Captured).then_some(backtrace);
         let backtrace = backtrace.as_ref().map(tracing::field::display);
         tracing::error!(place, thread, why = words(panic.payload()), backtrace, "a panic");
-        PLACE.set(Some(place));
+        // A thread that is ending has no place to keep it, and a panic in here would be the last.
+        let _ = PLACE.try_with(|kept| kept.replace(Some(place)));
     }));
 }
 
