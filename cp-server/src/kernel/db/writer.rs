@@ -153,7 +153,7 @@ impl Group {
         let Some(mut tx) = self.tx.take() else { return };
         let commit = async {
             if is_torn {
-                sqlx::query("ROLLBACK TO member").execute(&mut *tx).await?;
+                sqlx::raw_sql("ROLLBACK TO member").execute(&mut *tx).await?;
             }
             tx.commit().await
         };
@@ -191,7 +191,7 @@ impl Turn {
     }
 
     async fn execute(&mut self, sql: &'static str) -> sqlx::Result<()> {
-        sqlx::query(sql).execute(self.connection()?).await.map(|_| ())
+        sqlx::raw_sql(sql).execute(self.connection()?).await.map(|_| ())
     }
 
     pub(in crate::kernel) fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
