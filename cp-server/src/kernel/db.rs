@@ -231,6 +231,18 @@ impl Db {
     }
 }
 
+/// A connection was lost while it committed: only the database knows whether that came about.
+#[derive(Debug)]
+pub(super) struct InDoubt(std::io::Error);
+
+impl std::fmt::Display for InDoubt {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "the connection was lost in a commit: {}", self.0)
+    }
+}
+
+impl std::error::Error for InDoubt {}
+
 /// A connection, or the transaction that runs on it.
 pub enum Conn {
     /// Not connected yet.
@@ -252,7 +264,10 @@ impl Conn {
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::SqliteTx(tx) => tx.commit().await,
-            Self::PostgresTx(tx) => tx.commit().await,
+            Self::PostgresTx(tx) => tx.commit().await.map_err(|error| match error {
+                sqlx::Error::Io(lost) => sqlx::Error::Io(std::io::Error::other(InDoubt(lost))),
+                refused => refused,
+            }),
             _ => Ok(()),
         }
     }

@@ -8,8 +8,8 @@ use cp_contracts::{Problem, ProblemCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::db::constraint_of;
 use super::db::writer::cause;
+use super::db::{InDoubt, constraint_of};
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -178,6 +178,15 @@ impl From<sqlx::Error> for Error {
         match cause(&error) {
             // Authorization saw it a moment ago; somebody else deleted it since.
             sqlx::Error::RowNotFound => Self::not_found("object"),
+            sqlx::Error::Io(lost) if lost.get_ref().is_some_and(|inner| inner.is::<InDoubt>()) => {
+                let mut refused = Self::unavailable(
+                    "The connection to the database was lost while the change was committed: it was \
+                     made, or it was not. Repeat it with its Idempotency-Key, or read what is there.",
+                    5,
+                );
+                refused.0.cause = Some(error.into());
+                refused
+            }
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
                 let mut refused =
                     Self::unavailable("The database cannot be reached; nothing was changed.", 5);

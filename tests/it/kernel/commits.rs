@@ -1,10 +1,17 @@
-//! SQLite's writer: who waits together is committed together, and nobody is told more than is so.
+//! Commits: who waits for SQLite's writer together is committed together, and nobody is told more than
+//! is so, on PostgreSQL neither.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use cp_server::kernel::db::{Conn, Db};
+use cp_server::kernel::error::Error;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all, join3};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, copy};
+use tokio::net::{TcpListener, TcpStream};
+use url::Url;
 
 use crate::world::database::Database;
 
@@ -28,8 +35,8 @@ fn commits(log: &PathBuf) -> usize {
 }
 
 async fn insert(tx: &mut Conn, name: &str) -> sqlx::Result<()> {
-    let sql = "INSERT INTO installation (name, value) VALUES ($1, X'00')";
-    tx.q(sql).bind(name).exec().await.map(|_| ())
+    let sql = "INSERT INTO installation (name, value) VALUES ($1, $2)";
+    tx.q(sql).bind(name).bind(&b"x"[..]).exec().await.map(|_| ())
 }
 
 async fn write(db: &Db, name: &str) -> sqlx::Result<()> {
@@ -141,4 +148,49 @@ async fn who_goes_away_while_it_waits_holds_up_nobody() {
     next.await.unwrap();
     write(db, "last").await.unwrap();
     assert_eq!(names(&mut db.read()).await, ["first", "last"]);
+}
+
+/// A way to a server on which, once it is told to, no answer comes back: the address, and what tells it.
+async fn way_to(server: Vec<std::net::SocketAddr>) -> (u16, Arc<AtomicBool>) {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let is_cut = Arc::<AtomicBool>::default();
+    let told = is_cut.clone();
+    tokio::spawn(async move {
+        while let Ok((client, _)) = listener.accept().await {
+            let (mut asks, mut hears) = client.into_split();
+            let (mut answers, mut listens) =
+                TcpStream::connect(&*server).await.unwrap().into_split();
+            tokio::spawn(async move { copy(&mut asks, &mut listens).await });
+            let told = told.clone();
+            tokio::spawn(async move {
+                let mut buffer = [0; 4096];
+                loop {
+                    let size = answers.read(&mut buffer).await.unwrap();
+                    if size == 0 || told.load(Ordering::SeqCst) {
+                        return hears.shutdown().await;
+                    }
+                    hears.write_all(&buffer[..size]).await?;
+                }
+            });
+        }
+    });
+    (port, is_cut)
+}
+
+#[tokio::test]
+async fn a_commit_whose_answer_was_lost_is_in_doubt() {
+    let Some(database) = Database::postgres(None).await else { return };
+    database.db.migrate().await.unwrap();
+    let mut url = Url::parse(&database.url).unwrap();
+    let (port, is_cut) = way_to(url.socket_addrs(|| None).unwrap()).await;
+    url.set_port(Some(port)).unwrap();
+    let db = Db::open(url.as_str()).await.unwrap();
+    let mut tx = db.begin().await.unwrap();
+    insert(&mut tx, "made").await.unwrap();
+    is_cut.store(true, Ordering::SeqCst);
+    let error = Error::from(tx.commit().await.unwrap_err());
+    assert_eq!(error.document().status, 503);
+    assert!(error.detail().contains("it was made, or it was not"), "{error}");
+    assert_eq!(names(&mut database.db.read()).await, ["made"]);
 }
