@@ -6,9 +6,9 @@
 //!
 //! The events are the leaves of a Merkle tree, the log: `leaf.rs` says what a leaf tells, `store.rs`
 //! writes events and the tree's hashes, `integrator.rs` gives events their places, `checkpoints.rs`
-//! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `high_water.rs` keeps it beside the
-//! database's file, `rotation.rs` gives the log another key, `verify.rs` and `replay.rs` replay the whole, and `erase.rs` takes the content of events away and
-//! leaves the tree as it is.
+//! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `high_water.rs` keeps it
+//! beside the database's file, `rotation.rs` gives the log another key, `verify.rs` and `replay.rs`
+//! replay the whole, and `erase.rs` takes the content of events away and leaves the tree as it is.
 
 pub mod canonical;
 pub mod checkpoints;
@@ -342,14 +342,16 @@ pub struct Log {
 impl Log {
     /// The log's key, as this transaction sees it: whichever replica changes it, all follow.
     pub async fn key(&self, app: &App, tx: &mut Conn) -> Result<Arc<LogKey>> {
-        let mut kept = self.key.lock().await;
-        if let Some(key) = &*kept
-            && key::is_current(tx, key).await.map_err(Error::internal)?
+        // Nobody waits for the lock with a connection that whoever has the lock waits for.
+        let kept = self.key.lock().await.clone();
+        if let Some(key) = kept
+            && key::is_current(tx, &key).await.map_err(Error::internal)?
         {
-            return Ok(key.clone());
+            return Ok(key);
         }
         let loaded = key::load(&app.kek, tx).await.map(Arc::new).map_err(Error::internal)?;
-        Ok(kept.insert(loaded).clone())
+        *self.key.lock().await = Some(loaded.clone());
+        Ok(loaded)
     }
 
     /// There may be events that wait for their places.

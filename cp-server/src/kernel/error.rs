@@ -96,6 +96,16 @@ impl Error {
         error
     }
 
+    fn unavailable_because(
+        detail: &'static str,
+        retry_after: u32,
+        cause: impl Into<anyhow::Error>,
+    ) -> Self {
+        let mut error = Self::unavailable(detail, retry_after);
+        error.0.cause = Some(cause.into());
+        error
+    }
+
     pub fn rate_limited(detail: impl Into<Cow<'static, str>>, retry_after: u32) -> Self {
         let mut error = Self::new(ProblemCode::RateLimited, detail);
         error.0.retry_after = Some(retry_after);
@@ -179,19 +189,19 @@ impl From<sqlx::Error> for Error {
             // Authorization saw it a moment ago; somebody else deleted it since.
             sqlx::Error::RowNotFound => Self::not_found("object"),
             sqlx::Error::Io(lost) if lost.get_ref().is_some_and(|inner| inner.is::<InDoubt>()) => {
-                let mut refused = Self::unavailable(
+                Self::unavailable_because(
                     "The connection to the database was lost while the change was committed: it was \
                      made, or it was not. Repeat it with its Idempotency-Key, or read what is there.",
                     5,
-                );
-                refused.0.cause = Some(error.into());
-                refused
+                    error,
+                )
             }
             sqlx::Error::PoolTimedOut | sqlx::Error::PoolClosed | sqlx::Error::Io(_) => {
-                let mut refused =
-                    Self::unavailable("The database cannot be reached; nothing was changed.", 5);
-                refused.0.cause = Some(error.into());
-                refused
+                Self::unavailable_because(
+                    "The database cannot be reached; nothing was changed.",
+                    5,
+                    error,
+                )
             }
             sqlx::Error::Database(refusal) if refusal.is_unique_violation() => {
                 let name = constraint_of(refusal.as_ref());
@@ -215,25 +225,26 @@ impl From<sqlx::Error> for Error {
                 Self::stale()
             }
             sqlx::Error::Database(refusal) if is_in_doubt(refusal.as_ref()) => {
-                let mut refused = Self::unavailable(
+                Self::unavailable_because(
                     "The disk did not confirm the change, which counts as not done; only a crash \
                      right now could still bring it about. Repeat it with its Idempotency-Key.",
                     30,
-                );
-                refused.0.cause = Some(error.into());
-                refused
+                    error,
+                )
             }
             sqlx::Error::Database(refusal) if is_full(refusal.as_ref()) => {
-                let mut full =
-                    Self::unavailable("The database cannot write; nothing was changed.", 30);
-                full.0.cause = Some(error.into());
-                full
+                Self::unavailable_because(
+                    "The database cannot write; nothing was changed.",
+                    30,
+                    error,
+                )
             }
             sqlx::Error::Database(refusal) if is_forbidden(refusal.as_ref()) => {
-                let mut refused =
-                    Self::unavailable("The database refuses to write; nothing was changed.", 30);
-                refused.0.cause = Some(error.into());
-                refused
+                Self::unavailable_because(
+                    "The database refuses to write; nothing was changed.",
+                    30,
+                    error,
+                )
             }
             _ => Self::internal(error),
         }

@@ -1,12 +1,6 @@
 //! A data plane that insists on the log, against the authority as it runs: what was signed elsewhere is
 //! refused, and a restored backup is noticed.
 
-use std::future::Future;
-use std::pin::pin;
-use std::sync::Arc;
-use std::task::{Context, Wake, Waker};
-use std::thread::{self, Thread};
-
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::{KeyPair, KeySize};
@@ -21,17 +15,7 @@ use serde_json::{Value, json};
 use super::server::{Server, command, folder};
 
 fn wait_for(future: impl Future<Output = ()>) {
-    struct Unpark(Thread);
-    impl Wake for Unpark {
-        fn wake(self: Arc<Self>) {
-            self.0.unpark();
-        }
-    }
-    let waker = Waker::from(Arc::new(Unpark(thread::current())));
-    let mut future = pin!(future);
-    while future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
-        thread::park();
-    }
+    tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(future);
 }
 
 /// Signs other claims under the header of a genuine token, as a thief of the key would.
