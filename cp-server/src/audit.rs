@@ -32,12 +32,12 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 use tokio::sync::{Mutex, Notify};
 
 use crate::App;
 use crate::kernel::answer::{Created, Resource};
-use crate::kernel::caller::{CallerKind, Peer, RequestId, Scope};
+use crate::kernel::caller::{CallerKind, LoggedIn, Peer, RequestId, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -89,6 +89,9 @@ crate::record! {
         /// The user's or the service token's id.
         actor_id: uuid::Uuid,
         actor_name: String,
+        /// Who vouched for a person's login: the provider, its issuer, and the organization whose own
+        /// provider it is. Null for other actors.
+        vouched_by: Option<Object>,
         /// Who did it, in the words of the caller that tells of it.
         actor: Option<String>,
         /// The operation, such as `licenses.revoke`.
@@ -306,8 +309,9 @@ fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId>) -
         },
         occurred_at: Some(cx.now),
         actor_kind: cx.caller.kind,
-        actor_id: cx.caller.id,
+        actor_id: cx.caller.actor_id(),
         actor_name: cx.caller.name.clone(),
+        vouched_by: cx.caller.login.as_deref().map(vouched_by),
         actor: None,
         project_id: None,
         before: Text::of(&Value::Null),
@@ -320,6 +324,15 @@ fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId>) -
         salt: None,
         erased_at: None,
     }
+}
+
+/// Who vouches for a login, as the event names it.
+fn vouched_by(login: &LoggedIn) -> Text {
+    Text::of(&json!({
+        "provider": login.provider,
+        "issuer": login.issuer,
+        "organization_id": login.authority.organization(),
+    }))
 }
 
 /// Which request it was, and from where it came.

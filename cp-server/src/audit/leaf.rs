@@ -43,6 +43,8 @@ pub struct Event {
     pub actor_kind: CallerKind,
     pub actor_id: Uuid,
     pub actor_name: String,
+    /// Who vouched for a person's login: provider, issuer and organization.
+    pub vouched_by: Option<Text>,
     pub actor: Option<String>,
     pub project_id: Option<ProjectId>,
     pub before: Text,
@@ -118,8 +120,8 @@ fn is_public(kind: &str, id: &str) -> bool {
 impl Event {
     pub const COLUMNS: &'static str = "id, at, source, organization_id, action, target_type, \
          target_id, commitment, jti, kid, token_sha256, occurred_at, actor_kind, actor_id, \
-         actor_name, actor, project_id, before, after, metadata, reason, request_id, ip, seq, \
-         salt, erased_at";
+         actor_name, vouched_by, actor, project_id, before, after, metadata, reason, request_id, \
+         ip, seq, salt, erased_at";
 
     /// SHA-256 of the salt and the canonical text of the content, provided that the JSON in it has its
     /// canonical text.
@@ -131,7 +133,9 @@ impl Event {
     pub fn canonical(&self) -> Self {
         let canonical = |text: &Text| Text::of(&text.value());
         let (before, after) = (canonical(&self.before), canonical(&self.after));
-        Self { before, after, metadata: self.metadata.as_ref().map(canonical), ..self.clone() }
+        let metadata = self.metadata.as_ref().map(canonical);
+        let vouched_by = self.vouched_by.as_ref().map(canonical);
+        Self { before, after, metadata, vouched_by, ..self.clone() }
     }
 
     /// Whether its commitment is to this content.
@@ -168,6 +172,10 @@ impl Event {
         members.text("source", facts.source.as_str());
         members.text("target_id", &facts.target_id);
         members.text("target_type", &facts.target_type);
+        // Absent, not null: events without it have the content that they had before there was one.
+        if let Some(vouched_by) = &self.vouched_by {
+            members.raw("vouched_by", vouched_by.as_str());
+        }
         members.end()
     }
 
@@ -181,6 +189,7 @@ impl Event {
             && self.actor_id.is_nil()
             && self.actor_name.is_empty()
             && [&self.before, &self.after].iter().all(|text| text.as_str() == "null")
+            && self.vouched_by.is_none()
             && (self.actor.is_none() && self.project_id.is_none() && self.metadata.is_none())
             && (self.reason.is_none() && self.request_id.is_none() && self.ip.is_none())
     }

@@ -42,8 +42,8 @@ pub async fn insert(tx: &mut Conn, random: &Random, mut events: Vec<Event>) -> R
     for chunk in events.chunks(CHUNK) {
         let sql = "INSERT INTO audit_events
                    (id, at, source, organization_id, action, target_type, target_id, commitment,
-                    jti, kid, token_sha256, occurred_at, actor_kind, actor_id, actor_name, actor,
-                    project_id, before, after, metadata, reason, request_id, ip, seq, salt)
+                    jti, kid, token_sha256, occurred_at, actor_kind, actor_id, actor_name,
+                    vouched_by, actor, project_id, before, after, metadata, reason, request_id, ip, seq, salt)
                    VALUES ";
         let insert = tx.q(sql).rows(chunk, |query, event| {
             let facts = &event.facts;
@@ -63,6 +63,7 @@ pub async fn insert(tx: &mut Conn, random: &Random, mut events: Vec<Event>) -> R
                 .bind(event.actor_kind)
                 .bind(event.actor_id)
                 .bind(&*event.actor_name)
+                .bind(event.vouched_by.as_ref())
                 .bind(event.actor.as_deref())
                 .bind(event.project_id)
                 .bind(&event.before)
@@ -145,7 +146,7 @@ pub async fn erase(tx: &mut Conn, facts: &Facts, now: DateTime<Utc>) -> Result<(
     let (action, kind, id) = facts.told();
     let sql = "UPDATE audit_events
                SET salt = NULL, erased_at = $2, occurred_at = at, actor_kind = $3, actor_id = $4,
-                   actor_name = '', actor = NULL, action = $5, target_type = $6, target_id = $7,
+                   actor_name = '', vouched_by = NULL, actor = NULL, action = $5, target_type = $6, target_id = $7,
                    project_id = NULL, before = $8, after = $8, metadata = NULL, reason = NULL,
                    request_id = NULL, ip = NULL
                WHERE id = $1 AND salt IS NOT NULL AND seq IS NOT NULL";

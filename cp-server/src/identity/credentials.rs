@@ -5,7 +5,7 @@ use uuid::Uuid;
 
 use super::service_tokens;
 use crate::App;
-use crate::kernel::caller::{Authenticate, Caller, CallerFuture, Permissions, Scope};
+use crate::kernel::caller::{Authenticate, Caller, CallerFuture};
 use crate::kernel::error::Result;
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
 use crate::kernel::memory::{Generation, Memory};
@@ -112,7 +112,7 @@ impl ServiceTokens {
             return Ok(None);
         }
         service_tokens::note_use(app, stored.id, stored.last_used_at, now);
-        let caller = stored.into_caller();
+        let caller = Caller { ends_at: ends, ..stored.into_caller() };
         let until = ends.map_or(now + REMEMBERED, |ends| ends.min(now + REMEMBERED));
         self.known.keep(hash, caller.clone(), generation, until);
         Ok(Some(caller))
@@ -121,15 +121,8 @@ impl ServiceTokens {
 
 impl Stored {
     fn into_caller(self) -> Caller {
-        let scope = match (self.organization_id, self.deployment_id) {
-            (None, _) => Scope::Platform,
-            (Some(organization_id), None) => Scope::Organization { organization_id },
-            (Some(organization_id), Some(deployment_id)) => {
-                Scope::Deployment { organization_id, deployment_id }
-            }
-        };
-        let permissions = Permissions::known(self.permissions.iter().map(String::as_str));
-        Caller::machine(self.id.0, self.name, scope, permissions)
+        let scope = service_tokens::scope_of(self.organization_id, self.deployment_id);
+        Caller::machine(self.id.0, self.name, scope, service_tokens::held(&self.permissions))
     }
 }
 

@@ -8,7 +8,7 @@
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{GroupId, OrganizationId, ProjectId, UserId, WorkspaceId};
-use crate::kernel::permissions::{Permission, Permissions};
+use crate::kernel::permissions::{Permission, Permissions, Privileges};
 use crate::kernel::policy::{Area, AreaKind, Domain, Grant};
 use crate::kernel::record::Codes;
 
@@ -49,6 +49,13 @@ pub fn permissions_of<'a>(codes: impl IntoIterator<Item = &'a str>) -> Permissio
     })
 }
 
+/// What codes give to whoever holds them by a role of this rank.
+pub fn privileges_of<'a>(codes: impl IntoIterator<Item = &'a String>, rank: i64) -> Privileges {
+    let codes: Vec<String> = codes.into_iter().cloned().collect();
+    let permissions = permissions_of(codes.iter().map(String::as_str));
+    Privileges { permissions, codes, rank }
+}
+
 /// A membership of a person, or a role on a project that a team of theirs has.
 #[derive(sqlx::FromRow)]
 struct Seat {
@@ -59,6 +66,7 @@ struct Seat {
     /// The label of the group, which a login may be narrowed to.
     product: Option<String>,
     role_code: String,
+    role_rank: i64,
     role_permissions: Codes,
     extra: Option<Codes>,
 }
@@ -72,31 +80,47 @@ pub async fn of_person(
     organization: Option<OrganizationId>,
     products: &[String],
 ) -> Result<Vec<Grant>> {
+    seats(tx, user, organization, false).await.map(|seats| {
+        let counts = |seat: &Seat| {
+            let label = seat.product.as_deref().unwrap_or_default();
+            label.is_empty() || products.is_empty() || products.iter().any(|p| p == label)
+        };
+        seats.into_iter().filter(counts).map(Seat::into_grant).collect()
+    })
+}
+
+/// What the person's memberships let do, those included that are not active (yet).
+pub async fn of_every_seat(tx: &mut Conn, user: UserId) -> Result<Vec<Grant>> {
+    Ok(seats(tx, user, None, true).await?.into_iter().map(Seat::into_grant).collect())
+}
+
+async fn seats(
+    tx: &mut Conn,
+    user: UserId,
+    organization: Option<OrganizationId>,
+    with_inactive: bool,
+) -> Result<Vec<Seat>> {
     let sql = "SELECT m.organization_id, m.workspace_id, m.group_id, NULL AS project_id, g.product,
-                      r.code AS role_code, r.permissions AS role_permissions,
+                      r.code AS role_code, r.rank AS role_rank,
+                      r.permissions AS role_permissions,
                       m.permissions AS extra, m.id AS membership
                FROM memberships m
                JOIN roles r ON r.id = m.role_id
                LEFT JOIN groups g ON g.id = m.group_id
-               WHERE m.user_id = $1 AND m.status = 'active'
+               WHERE m.user_id = $1 AND (m.status = 'active' OR $4)
                  AND ($2 OR m.organization_id = $3)
                UNION ALL
-               SELECT p.organization_id, NULL, NULL, p.project_id, g.product, r.code, r.permissions,
-                      NULL, m.id
+               SELECT p.organization_id, NULL, NULL, p.project_id, g.product, r.code, r.rank,
+                      r.permissions, NULL, m.id
                FROM memberships m
                JOIN groups g ON g.id = m.group_id
                JOIN project_grants p ON p.group_id = g.id
                JOIN roles r ON r.id = p.role_id
-               WHERE m.user_id = $1 AND m.status = 'active'
+               WHERE m.user_id = $1 AND (m.status = 'active' OR $4)
                  AND ($2 OR m.organization_id = $3)
                ORDER BY membership, project_id";
     let query = tx.q(sql).bind(user).bind(organization.is_none()).bind(organization);
-    let seats: Vec<Seat> = query.all().await?;
-    let counts = |seat: &Seat| {
-        let label = seat.product.as_deref().unwrap_or_default();
-        label.is_empty() || products.is_empty() || products.iter().any(|p| p == label)
-    };
-    Ok(seats.into_iter().filter(counts).map(Seat::into_grant).collect())
+    Ok(query.bind(with_inactive).all().await?)
 }
 
 impl Seat {
@@ -109,8 +133,8 @@ impl Seat {
         let own = self.organization_id;
         let on = area.map_or(Domain::Organization(own), |area| Domain::Area(own, area));
         let extra = self.extra.unwrap_or_default();
-        let codes = self.role_permissions.iter().chain(extra.iter()).map(String::as_str);
-        Grant { on, permissions: permissions_of(codes), by: self.role_code.into() }
+        let codes = self.role_permissions.iter().chain(extra.iter());
+        Grant::new(on, privileges_of(codes, self.role_rank), self.role_code)
     }
 }
 
@@ -122,15 +146,15 @@ pub async fn of_roles(
 ) -> Result<Vec<Grant>> {
     let mut grants = Vec::new();
     for code in codes {
-        let sql = "SELECT code, permissions FROM roles
+        let sql = "SELECT rank, permissions FROM roles
                    WHERE (organization_id IS NULL OR organization_id = $1)
                      AND scope = 'organization' AND code = $2";
-        let role: Option<(String, Codes)> = tx.q(sql).bind(organization).bind(code).opt().await?;
+        let role: Option<(i64, Codes)> = tx.q(sql).bind(organization).bind(code).opt().await?;
         // A role of the provider that means nothing here.
-        let Some((code, permissions)) = role else { continue };
-        let permissions = permissions_of(permissions.iter().map(String::as_str));
+        let Some((rank, codes)) = role else { continue };
         let on = Domain::Organization(organization);
-        grants.push(Grant { on, permissions, by: format!("{code}, by the provider").into() });
+        let given = privileges_of(codes.iter(), rank);
+        grants.push(Grant::new(on, given, format!("{code}, by the provider")));
     }
     Ok(grants)
 }

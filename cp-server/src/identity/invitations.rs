@@ -1,28 +1,35 @@
 //! Invitations: seats that are offered to an e-mail address, and taken with a token.
 //!
-//! The token is 32 random bytes, shown once; its hash is kept. Whoever has it has read the mail of
-//! the address, so accepting is open to all, but to somebody who is logged in as another person. The
-//! seat counts when it is taken, not when offered.
+//! The token is 32 random bytes, shown once; its hash is kept. A holder of the token has read the
+//! mail of the address, so accepting requires no login, and refuses a login of another person. The
+//! seat counts when it is taken, not when it is offered. What it gives is checked against the
+//! inviter at both times.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::memberships::{self, At, Membership, MembershipRole, MembershipStatus, Seat};
+use super::escalation::{self, Granted, Inviter};
+use super::memberships::{
+    self, AcceptedAs, At, Membership, MembershipRole, MembershipStatus, Seat,
+};
 use super::roles::{self, Role, RoleScope};
-use super::users;
+use super::users::{self, User};
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::caller::{self, CallerKind, Scope};
 use crate::kernel::clock::after;
+use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{InvitationId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId};
+use crate::kernel::ids::{
+    InvitationId, MembershipId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId,
+};
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Open, Org};
-use crate::kernel::policy::Location;
 use crate::kernel::record::{Codes, Record};
 use crate::kernel::secret::{Secret, ShownOnce, hex, sha256};
 use crate::kernel::text::{Email, Prose};
@@ -32,18 +39,19 @@ crate::routes! { invitations:
     /// Lists the organization's invitations.
     GET "/organizations/{org}/invitations" MembersRead => list;
     /// Invites an e-mail address; the token is in this answer only.
-    POST "/organizations/{org}/invitations" MembersWrite => create;
+    POST "/organizations/{org}/invitations" MembersWrite => create, grants;
     /// Reads an invitation.
     GET "/invitations/{id}" MembersRead => read;
     /// Makes a new token and a new term; the token before is void.
-    POST "/invitations/{id}/resend" MembersWrite => resend;
+    POST "/invitations/{id}/resend" MembersWrite => resend, grants;
     /// Revokes an invitation that is still open.
     DELETE "/invitations/{id}" MembersWrite => revoke;
     /// Takes the seat that the token offers.
     ///
-    /// The token is the credential, and no other is asked for. `user_id` says who accepts, when that
-    /// is known. Whoever that is, or is logged in all the same, must have the invited address.
-    POST "/invitations/accept" Public => accept, late;
+    /// The token is the credential, and no other is required. `user_id` says who accepts, when that
+    /// is known. That user, and a caller that is logged in, must have the invited address. A caller
+    /// whose identity is not linked yet is linked if its provider says that the address is verified.
+    POST "/invitations/accept" Public => accept, late, grants;
 }
 
 crate::text_enum! { InvitationStatus {
@@ -151,8 +159,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
 async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<NewlyInvited>> {
     let role = roles::resolve(cx, cx.org, RoleScope::Organization, &new.role).await?;
     memberships::refuse_granting_ownership(&role.code)?;
-    let whole = Location::Organization(cx.org);
-    cx.caller.refuse_giving(role.lets(), whole, "role")?;
+    refuse_offer(cx, &role, new.workspace_id).await?;
     let email_key = new.email.key();
     let sql = "SELECT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                               WHERE m.organization_id = $1 AND m.scope = 'organization'
@@ -168,8 +175,8 @@ async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<Newly
     let token = new_token(cx);
     let sql = "INSERT INTO invitations
                (id, organization_id, email, email_key, role_id, workspace_id, message, status,
-                token_hash, expires_at, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $10, $10)";
+                token_hash, expires_at, inviter, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, 'pending', $8, $9, $11, $10, $10)";
     let insert = cx
         .tx
         .q(sql)
@@ -182,7 +189,8 @@ async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<Newly
         .bind(new.message)
         .bind(hash(&token))
         .bind(end(cx.now, new.expires_in_hours))
-        .bind(cx.now);
+        .bind(cx.now)
+        .bind(Json(Inviter::of(&cx.caller)));
     insert
         .exec()
         .await
@@ -205,8 +213,11 @@ async fn read(cx: &mut Cx, id: InvitationId) -> Result<Invitation> {
 
 async fn resend(cx: &mut Cx, id: InvitationId, resending: Resending) -> Result<NewlyInvited> {
     let before = load(cx, id).await?;
+    let role = roles::load(cx, before.role_id).await?;
+    refuse_offer(cx, &role, before.workspace_id).await?;
     let token = new_token(cx);
-    let sql = "UPDATE invitations SET token_hash = $3, expires_at = $4, updated_at = $5
+    let sql = "UPDATE invitations
+               SET token_hash = $3, expires_at = $4, updated_at = $5, inviter = $6
                WHERE id = $1 AND organization_id = $2 AND status = 'pending'";
     let update = cx
         .tx
@@ -215,7 +226,8 @@ async fn resend(cx: &mut Cx, id: InvitationId, resending: Resending) -> Result<N
         .bind(cx.org)
         .bind(hash(&token))
         .bind(end(cx.now, resending.expires_in_hours))
-        .bind(after(before.updated_at, cx.now));
+        .bind(after(before.updated_at, cx.now))
+        .bind(Json(Inviter::of(&cx.caller)));
     if update.exec().await? == 0 {
         return Err(closed(before.at(cx.now).status));
     }
@@ -225,6 +237,8 @@ async fn resend(cx: &mut Cx, id: InvitationId, resending: Resending) -> Result<N
 
 async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
     let before = load(cx, id).await?;
+    let role = roles::load(cx, before.role_id).await?;
+    refuse_offer(cx, &role, before.workspace_id).await?;
     let sql = "UPDATE invitations SET status = 'revoked', updated_at = $3
                WHERE id = $1 AND organization_id = $2 AND status = 'pending'";
     let at = after(before.updated_at, cx.now);
@@ -249,50 +263,154 @@ async fn accept(
     let hash = sha256(acceptance.token.expose().as_bytes()).to_vec();
     let found: Option<Row> = cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("invitation"))?;
+    let (organization, key) = (found.organization_id, found.email.to_lowercase());
+    cx.trail.organization = Some(organization);
+    let has_address = |user: &User| user.email.to_lowercase() == key;
+    if let Some(id) = acceptance.user_id
+        && !has_address(&users::load(cx, id).await?)
+    {
+        let detail = "`user_id` must be the person of the invited e-mail address.";
+        return Err(Error::new(ProblemCode::Forbidden, detail).at("user_id"));
+    }
+    let is_person = cx.caller.kind == CallerKind::Person;
+    let user = match cx.caller.user {
+        Some(id) => Some(users::load(cx, id).await?).filter(has_address),
+        None => None,
+    };
+    // A mail that was forwarded, or a link that was opened in somebody else's browser. An
+    // organization's login says nothing of another organization's invitations.
+    let may_accept = |user: &User| cx.caller.is_user_in(user.id, organization);
+    if is_person && !user.as_ref().is_some_and(may_accept) {
+        let detail = "The invitation is for another e-mail address than that of the person who is \
+                      logged in: log out, and accept it as the invited person.";
+        return Err(Error::new(ProblemCode::Forbidden, detail));
+    }
+    // The first login of this person, or an earlier click, has accepted it already.
+    if is_person
+        && found.status == InvitationStatus::Accepted
+        && let Some(user) = &user
+        && let Some(seat) = memberships::of_person(cx, organization, user.id).await?
+    {
+        return Ok(Created(seat));
+    }
+    // The token alone is known to the reader of the address, and to the inviter.
+    let how = if is_person { AcceptedAs::Person } else { AcceptedAs::Token };
+    let id = take(cx, found, how).await?;
+    memberships::of_organization(cx, organization, id).await.map(Created)
+}
+
+/// Takes the seat of an open invitation for the person of its address, who is created if there is
+/// none: once, and only while the inviter holds what it gives.
+async fn take(cx: &mut Cx<Scope>, found: Row, how: AcceptedAs) -> Result<MembershipId> {
     let organization = found.organization_id;
     // Taken first: of two who accept at once, one waits here and finds it closed.
     let sql = "UPDATE invitations SET status = 'accepted', accepted_at = $3, updated_at = $4
                WHERE id = $1 AND token_hash = $2 AND status = 'pending' AND expires_at > $3";
     let at = after(found.updated_at, cx.now);
-    if cx.tx.q(sql).bind(found.id).bind(hash).bind(cx.now).bind(at).exec().await? == 0 {
+    let update = cx.tx.q(sql).bind(found.id).bind(&*found.token_hash).bind(cx.now).bind(at);
+    if update.exec().await? == 0 {
         return Err(closed(found.at(cx.now).status));
     }
+    let role = roles::load(cx, found.role_id).await?;
+    let granted = granted(cx, organization, &role, found.workspace_id).await?;
+    let inviter = found.inviter.as_ref().map(|inviter| &inviter.0);
+    let app = cx.app.clone();
+    escalation::refuse_lapsed(&app, &mut cx.tx, organization, inviter, granted).await?;
     let email: Email = found.email.parse().map_err(|_| {
         Error::internal(anyhow::anyhow!("invitations.email of {} is no address", found.id))
     })?;
-    let user = match acceptance.user_id {
-        Some(id) => users::load(cx, id).await?,
-        None => users::by_email(cx, &email).await?,
-    };
-    if user.email.to_lowercase() != email.key() {
-        let detail = "user_id: the invitation is for another e-mail address.";
-        return Err(Error::new(ProblemCode::Forbidden, detail).at("user_id"));
-    }
-    // A mail that was forwarded, or a link that was opened in somebody else's browser.
-    if cx.caller.kind == CallerKind::Person && cx.caller.user != Some(user.id) {
-        let detail = "The invitation is for another e-mail address than that of the person who is \
-                      logged in: log out, and accept it as the one whom it is for.";
-        return Err(Error::new(ProblemCode::Forbidden, detail));
-    }
-    let status = MembershipStatus::Active;
-    let seat = Seat { user: user.id, at: At::Organization, role: found.role_id, status };
-    let id = memberships::take(cx, organization, seat, Codes::default()).await?;
+    let user = users::by_email(cx, &email).await?.id;
+    // Of a person without a login there is nothing that the organization could find out.
+    let is_new = how == AcceptedAs::Token && !users::has_auth_account(cx, user).await?;
+    let accepted = Some(if is_new { AcceptedAs::FirstLogin } else { how });
+    let (status, inviter) = (MembershipStatus::Active, found.inviter.map(|inviter| inviter.0));
+    let (at, role) = (At::Organization, role.id);
+    let seat = Seat { user, at, role, status, accepted, inviter };
+    let id = memberships::take(cx, organization, seat.clone(), Codes::default()).await?;
     if let Some(workspace) = found.workspace_id {
-        let role = role_in_workspace(cx, found.role_rank).await?;
+        let role = role_in_workspace(cx, found.role_rank).await?.id;
         let seat = Seat { at: At::Workspace(workspace), role, ..seat };
         memberships::take(cx, organization, seat, Codes::default()).await?;
     }
     workspaces::bump(cx, organization, None).await?;
-    cx.trail.organization = Some(organization);
-    memberships::of_organization(cx, organization, id).await.map(Created)
+    Ok(id)
 }
 
-/// The system's workspace role of this rank; nobody becomes the owner of one by invitation.
-async fn role_in_workspace(cx: &mut Cx<Scope>, rank: i64) -> Result<RoleId> {
+/// Takes the seats of the open invitations to an address: the person's first login accepts them. One
+/// that has lapsed, or for which the quota has no room, stays open.
+pub async fn take_all(
+    cx: &mut Cx<Scope>,
+    email_key: &str,
+    organization: Option<OrganizationId>,
+) -> Result<()> {
+    for found in open(&mut cx.tx, email_key, organization, cx.now).await? {
+        let (id, status) = (found.id, found.status);
+        let Err(error) = take(cx, found, AcceptedAs::FirstLogin).await else { continue };
+        match error.code() {
+            ProblemCode::Forbidden | ProblemCode::QuotaExceeded | ProblemCode::AlreadyMember => {
+                let sql = "UPDATE invitations SET status = $2, accepted_at = NULL WHERE id = $1";
+                cx.tx.q(sql).bind(id).bind(status).exec().await?;
+            }
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the address has an open invitation, of this organization or of any.
+pub async fn is_open(
+    tx: &mut Conn,
+    email_key: &str,
+    organization: Option<OrganizationId>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    Ok(!open(tx, email_key, organization, now).await?.is_empty())
+}
+
+async fn open(
+    tx: &mut Conn,
+    email_key: &str,
+    organization: Option<OrganizationId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Row>> {
+    let query = tx
+        .select("WHERE invitations.email_key = $1 AND invitations.status = 'pending'")
+        .bind(email_key)
+        .and(" AND invitations.expires_at > ?", now)
+        .and_some(" AND invitations.organization_id = ?", organization);
+    Ok(query.sql(" ORDER BY invitations.id LIMIT 100").all().await?)
+}
+
+/// Refuses an offer of what the caller does not hold, the seat in the workspace included.
+async fn refuse_offer(cx: &mut Cx, role: &Role, workspace: Option<WorkspaceId>) -> Result<()> {
+    let granted = granted(cx, cx.org, role, workspace).await?;
+    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.org, granted).await
+}
+
+/// What an acceptance gives.
+async fn granted<G>(
+    cx: &mut Cx<G>,
+    organization: OrganizationId,
+    role: &Role,
+    workspace: Option<WorkspaceId>,
+) -> Result<Vec<Granted>> {
+    let (at, privileges) = (At::Organization, role.privileges());
+    let mut granted = escalation::of_seat(&mut cx.tx, organization, at, privileges, &[]).await?;
+    if let Some(workspace) = workspace {
+        let (at, role) = (At::Workspace(workspace), role_in_workspace(cx, role.rank).await?);
+        let privileges = role.privileges();
+        let of_workspace = escalation::of_seat(&mut cx.tx, organization, at, privileges, &[]);
+        let of_workspace = of_workspace.await?.into_iter();
+        granted.extend(of_workspace.map(|one| Granted { field: "workspace_id", ..one }));
+    }
+    Ok(granted)
+}
+
+/// The system's workspace role of this rank; no person becomes the owner of one by invitation.
+async fn role_in_workspace<G>(cx: &mut Cx<G>, rank: i64) -> Result<Role> {
     let tail = "WHERE organization_id IS NULL AND scope = 'workspace' AND rank <= $1
                 ORDER BY rank DESC";
-    let role: Role = cx.tx.select(tail).bind(rank.clamp(1, 3)).one().await?;
-    Ok(role.id)
+    Ok(cx.tx.select(tail).bind(rank.clamp(1, 3)).one().await?)
 }
 
 /// Ends the memory of closed invitations to a role, so that it can be deleted.
@@ -352,6 +470,8 @@ struct Row {
     status: InvitationStatus,
     expires_at: DateTime<Utc>,
     accepted_at: Option<DateTime<Utc>>,
+    token_hash: Vec<u8>,
+    inviter: Option<Json<Inviter>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -362,6 +482,7 @@ impl Record for Row {
         invitations.role_id, roles.code AS role_code, roles.name AS role_name,
         roles.rank AS role_rank, invitations.workspace_id, invitations.message,
         invitations.status, invitations.expires_at, invitations.accepted_at,
+        invitations.token_hash, invitations.inviter,
         invitations.created_at, invitations.updated_at";
     const KEY: &'static str = "invitations.id";
     fn key(&self) -> Uuid {

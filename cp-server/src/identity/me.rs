@@ -1,19 +1,30 @@
 //! me: who the caller itself is, what it may do, and why.
 
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::memberships::{MembershipRole, MembershipStatus};
+use super::roles::RoleScope;
+
 use crate::kernel::caller::{Anywhere, CallerKind, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;
-use crate::kernel::ids::{OrganizationId, UserId};
+use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::page::{List, NoFilter, Page};
 use crate::kernel::permissions::Permissions;
 use crate::kernel::policy::{Domain, Grant};
+use crate::kernel::record::Record;
 
 crate::routes! { me:
     /// Tells who the caller is, what it may do, and by which of its grants.
     GET "/me" Any => read;
+    /// Lists the caller's own memberships, the offered ones included.
+    ///
+    /// `POST /memberships/{id}/accept` takes an offered seat; `DELETE /memberships/{id}` declines or
+    /// leaves it.
+    GET "/me/memberships" Any => list_memberships;
 }
 
 /// The caller, as authorization sees it.
@@ -26,6 +37,8 @@ pub struct Me {
     user_id: Option<UserId>,
     /// The provider that the person logged in at.
     provider: Option<String>,
+    /// The organization whose own provider that is; null for a provider of the platform.
+    vouched_by: Option<OrganizationId>,
     /// The organization that the caller is held to, or a person's first; null on the platform.
     organization_id: Option<OrganizationId>,
     /// The codes of a person's roles; a token has permissions only.
@@ -69,12 +82,103 @@ async fn read(cx: &mut Cx<Scope>, _: Anywhere) -> Result<Me> {
         name: caller.name.clone(),
         user_id: caller.user,
         provider: login.map(|login| login.provider.clone()),
+        vouched_by: login.and_then(|login| login.authority.organization()),
         organization_id: cx.org.organization(),
         roles,
         products: login.map(|login| login.products.clone()).unwrap_or_default(),
         permissions: anywhere.codes(),
         grants: caller.grants.iter().map(Held::from).collect(),
     })
+}
+
+/// A seat of the caller's own, taken or offered.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OwnMembership {
+    id: MembershipId,
+    organization: OwnOrganization,
+    scope: RoleScope,
+    workspace_id: Option<WorkspaceId>,
+    group_id: Option<GroupId>,
+    role: MembershipRole,
+    status: MembershipStatus,
+    /// Null while the seat is offered.
+    accepted_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct OwnOrganization {
+    id: OrganizationId,
+    slug: String,
+    name: String,
+}
+
+async fn list_memberships(
+    cx: &mut Cx<Scope>,
+    _: Anywhere,
+    list: List<NoFilter>,
+) -> Result<Page<OwnMembership>> {
+    // A machine is no user.
+    let user = cx.caller.user.unwrap_or(UserId(Uuid::nil()));
+    let authority = cx.caller.authority().organization();
+    let query = cx
+        .tx
+        .select("WHERE memberships.user_id = $1")
+        .bind(user)
+        .and_some(" AND memberships.organization_id = ?", authority);
+    let page: Page<Row> = list.page(query).await?;
+    Ok(page.map(OwnMembership::from))
+}
+
+#[derive(sqlx::FromRow)]
+struct Row {
+    id: MembershipId,
+    organization_id: OrganizationId,
+    organization_slug: String,
+    organization_name: String,
+    scope: RoleScope,
+    workspace_id: Option<WorkspaceId>,
+    group_id: Option<GroupId>,
+    role_id: RoleId,
+    role_code: String,
+    role_name: String,
+    role_rank: i64,
+    status: MembershipStatus,
+    accepted_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+}
+
+impl Record for Row {
+    const TABLE: &'static str = "memberships
+        JOIN organizations ON organizations.id = memberships.organization_id
+        JOIN roles ON roles.id = memberships.role_id";
+    const COLUMNS: &'static str = "memberships.id, memberships.organization_id,
+        organizations.slug AS organization_slug, organizations.name AS organization_name,
+        memberships.scope, memberships.workspace_id, memberships.group_id, memberships.role_id,
+        roles.code AS role_code, roles.name AS role_name, roles.rank AS role_rank,
+        memberships.status, memberships.accepted_at, memberships.created_at";
+    const KEY: &'static str = "memberships.id";
+    fn key(&self) -> Uuid {
+        self.id.0
+    }
+}
+
+impl From<Row> for OwnMembership {
+    fn from(row: Row) -> Self {
+        let (id, slug, name) = (row.organization_id, row.organization_slug, row.organization_name);
+        let (role, code) = (row.role_id, row.role_code);
+        Self {
+            id: row.id,
+            organization: OwnOrganization { id, slug, name },
+            scope: row.scope,
+            workspace_id: row.workspace_id,
+            group_id: row.group_id,
+            role: MembershipRole { id: role, code, name: row.role_name, rank: row.role_rank },
+            status: row.status,
+            accepted_at: row.accepted_at,
+            created_at: row.created_at,
+        }
+    }
 }
 
 impl From<&Grant> for Held {

@@ -8,51 +8,77 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
+use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::grants::permissions_of;
+use super::escalation::Inviter;
 use super::roles::{self, RoleScope};
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::Permissions;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::ids::{
+    GroupId, InvitationId, MembershipId, OrganizationId, RoleId, TokenId, UserId, WorkspaceId,
+};
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::place::{OrOwn, Org, Own, Personal};
 use crate::kernel::query::Rows;
 use crate::kernel::record::{Codes, Record};
 use crate::kernel::text::{Email, PermissionCode};
 use crate::tenancy::{organizations, workspaces};
 
 pub(super) use seats::already;
-use seats::join;
 pub use seats::{
-    At, Seat, activate_invited, bump_user, is_member, leave_project, purge, purge_user,
-    refuse_owner, seat_owner, take,
+    At, Seat, accept_offers, bump_user, is_member, leave_project, purge, purge_user, refuse_owner,
+    seat_owner, take,
 };
+use seats::{accept_offer, join, refuse_seat};
 
 crate::routes! { memberships:
     /// Lists the organization's members.
     GET "/organizations/{org}/memberships" MembersRead => list;
     /// Makes a person a member of the organization.
-    POST "/organizations/{org}/memberships" MembersWrite => create;
+    POST "/organizations/{org}/memberships" MembersWrite => create, grants;
     /// Lists the workspace's members.
     GET "/workspaces/{id}/memberships" MembersRead => list_of_workspace;
     /// Makes a person a member of the workspace.
-    POST "/workspaces/{id}/memberships" MembersWrite => create_in_workspace;
+    POST "/workspaces/{id}/memberships" MembersWrite => create_in_workspace, grants;
     /// Reads a membership.
     GET "/memberships/{id}" MembersRead => read;
     /// Changes a member's role, status or extra permissions.
-    PATCH "/memberships/{id}" MembersWrite => update;
+    PATCH "/memberships/{id}" MembersWrite => update, grants;
     /// Ends a membership; one of the organization with all that the person has below it.
+    ///
+    /// A person may end their own: an offered seat is declined, a taken one is left. The audit event
+    /// lists the service tokens and open invitations that the person created.
     DELETE "/memberships/{id}" MembersDelete => delete;
+    /// Takes a seat that is offered to the caller, and with it all seats below it.
+    ///
+    /// What the seat gives must still be held by whoever offered it.
+    POST "/memberships/{id}/accept" Any => accept, grants;
     /// Makes an active member the owner; the owner before becomes an admin.
-    POST "/organizations/{org}/transfer-ownership" OrgDelete => transfer_ownership;
+    POST "/organizations/{org}/transfer-ownership" OrgDelete => transfer_ownership, grants;
 }
 
 crate::text_enum! {
     MembershipStatus { Invited = "invited", Active = "active", Suspended = "suspended" }
+}
+
+crate::text_enum! {
+    /// How a seat was taken.
+    AcceptedAs {
+        /// The person took it, logged in.
+        Person = "person",
+        /// The holder of the invitation's token took it, without a login.
+        Token = "token",
+        /// The person's first login took it.
+        FirstLogin = "first_login",
+        /// The platform seated the person.
+        Vendor = "vendor",
+        /// The person was a member of the organization already.
+        Member = "member",
+    }
 }
 
 /// A person's place in an organization or workspace.
@@ -71,6 +97,8 @@ pub struct Membership {
     permissions: Vec<String>,
     /// The role's permissions and the extra ones.
     effective_permissions: Vec<String>,
+    /// When the person took the seat; null while it is offered.
+    accepted_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -81,6 +109,12 @@ pub struct MembershipRole {
     pub(super) code: String,
     pub(super) name: String,
     pub(super) rank: i64,
+}
+
+impl Personal for MembershipId {
+    // Who is suspended neither accepts nor leaves.
+    const PERSON: &'static str =
+        "SELECT user_id FROM memberships WHERE id = $1 AND status <> 'suspended'";
 }
 
 impl Resource for Membership {
@@ -107,7 +141,8 @@ pub struct NewMembership {
     email: Option<Email>,
     /// A role's id, its code (`ORGANIZATION_ADMIN`), or its short form here (`admin`).
     role: String,
-    /// Active when absent, or invited when the person has no identity linked yet.
+    /// `invited` when absent, until the person accepts; `active` for a member of the organization.
+    /// The platform may set `active` for a person.
     status: Option<MembershipStatus>,
     #[serde(default)]
     permissions: Vec<PermissionCode>,
@@ -169,35 +204,54 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     if before.role_code == roles::OWNER && (patch.role.is_some() || patch.status.is_some()) {
         return Err(owner_protected("cannot change owner role or status"));
     }
-    // Neither does anybody change one who holds more, nor make one of them.
-    refuse_touching(cx, id, before.lets()).await?;
+    refuse_touching(cx, &before).await?;
     let role = match patch.role {
         Some(name) => {
             let role = roles::resolve(cx, cx.org, before.scope, &name).await?;
             refuse_granting_ownership(&role.code)?;
-            cx.caller.refuse_giving_on(&mut cx.tx, cx.org, id, role.lets(), "role").await?;
-            Some(role.id)
+            role
         }
-        None => None,
+        None => roles::load(cx, before.role_id).await?,
     };
-    if let Some(extra) = &patch.permissions {
-        let extra = permissions_of(extra.iter().map(PermissionCode::as_str));
-        cx.caller.refuse_giving_on(&mut cx.tx, cx.org, id, extra, "permissions").await?;
-    }
+    let extra = patch.permissions.map_or_else(|| before.permissions.clone(), codes);
+    refuse_seat(cx, before.at(), &role, &extra).await?;
+    let status = patch.status.unwrap_or(before.status);
+    let accepted = match status {
+        MembershipStatus::Invited => None,
+        _ if before.accepted_at.is_some() => before.accepted_as,
+        MembershipStatus::Suspended => None,
+        MembershipStatus::Active if cx.caller.is_of_platform() => Some(AcceptedAs::Vendor),
+        MembershipStatus::Active => {
+            let detail = "`status` cannot be `active` yet: the person has not accepted the seat.";
+            return Err(Error::new(ProblemCode::StatusChangeRefused, detail).at("status"));
+        }
+    };
+    let accepted_at = match status {
+        MembershipStatus::Invited => None,
+        _ => before.accepted_at.or(accepted.map(|_| cx.now)),
+    };
     let sql = "UPDATE memberships
-               SET role_id = COALESCE($3, role_id), status = COALESCE($4, status),
-                   permissions = COALESCE($5, permissions), updated_at = $6
+               SET role_id = $3, status = $4, permissions = $5, updated_at = $6, accepted_at = $8,
+                   accepted_as = $9, inviter = $10
                WHERE id = $1 AND organization_id = $2 AND role_id = $7";
+    // The offer is now that of whoever changed it last.
+    let inviter = match status {
+        MembershipStatus::Invited => Some(Json(Inviter::of(&cx.caller))),
+        _ => before.inviter,
+    };
     let update = cx
         .tx
         .q(sql)
         .bind(id)
         .bind(cx.org)
-        .bind(role)
-        .bind(patch.status)
-        .bind(patch.permissions.map(codes))
+        .bind(role.id)
+        .bind(status)
+        .bind(extra)
         .bind(after(before.updated_at, cx.now))
-        .bind(before.role_id);
+        .bind(before.role_id)
+        .bind(accepted_at)
+        .bind(accepted)
+        .bind(inviter);
     // Somebody else changed the role since: it may be the owner's now.
     if update.exec().await? == 0 {
         return Err(Error::stale());
@@ -206,23 +260,60 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     Ok(load(cx, id).await?.into())
 }
 
-async fn delete(cx: &mut Cx, id: MembershipId) -> Result<NoContent> {
+async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent> {
     let before = load(cx, id).await?;
     if before.role_code == roles::OWNER {
         return Err(owner_protected("cannot remove owner"));
     }
-    refuse_touching(cx, id, before.lets()).await?;
+    if !cx.caller.is_user_in(before.user_id, cx.org) {
+        refuse_touching(cx, &before).await?;
+    }
     let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2 AND role_id = $3";
     if cx.tx.q(sql).bind(id).bind(cx.org).bind(before.role_id).exec().await? == 0 {
         return Err(Error::stale());
     }
     if before.scope == RoleScope::Organization {
-        // Whoever leaves the organization leaves its teams and workspaces too.
-        let sql = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2";
-        cx.tx.q(sql).bind(cx.org).bind(before.user_id).exec().await?;
+        leave(cx, before.user_id).await?;
     }
     workspaces::bump(cx, cx.org, before.workspace_id).await?;
     Ok(NoContent)
+}
+
+/// Ends what a person has in the organization that they leave, and lists in the audit event what
+/// they created and leave behind.
+async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
+    for sql in [
+        "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2",
+        // What the organization said of the person's logins.
+        "DELETE FROM auth_accounts WHERE organization_id = $1 AND user_id = $2",
+    ] {
+        cx.tx.q(sql).bind(cx.org).bind(user).exec().await?;
+    }
+    let sql = "SELECT id FROM service_tokens
+               WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL ORDER BY id";
+    let tokens: Vec<(TokenId,)> = cx.tx.q(sql).bind(cx.org).bind(user).all().await?;
+    let sql = "SELECT id FROM invitations
+               WHERE organization_id = $1 AND status = 'pending' AND inviter ->> 'user' = $2
+               ORDER BY id";
+    let invitations: Vec<(InvitationId,)> =
+        cx.tx.q(sql).bind(cx.org).bind(user.to_string()).all().await?;
+    let tokens: Vec<_> = tokens.into_iter().map(|(id,)| id).collect();
+    let invitations: Vec<_> = invitations.into_iter().map(|(id,)| id).collect();
+    let left_behind = json!({"service_tokens": tokens, "invitations": invitations});
+    cx.trail.after = Some(json!({"left_behind": left_behind}));
+    Ok(())
+}
+
+async fn accept(cx: &mut Cx, Own(id): Own<MembershipId>) -> Result<Membership> {
+    let offer = load(cx, id).await?;
+    if offer.status == MembershipStatus::Active {
+        return Ok(offer.into());
+    }
+    accept_offer(cx, &offer, AcceptedAs::Person).await?;
+    if offer.scope == RoleScope::Organization {
+        accept_offers(cx, cx.org, offer.user_id, AcceptedAs::Person).await?;
+    }
+    Ok(load(cx, id).await?.into())
 }
 
 async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Membership> {
@@ -237,6 +328,7 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
         return Err(Error::new(ProblemCode::NotFound, detail).at("user_id"));
     };
     let owner = roles::resolve(cx, cx.org, RoleScope::Organization, roles::OWNER).await?;
+    refuse_seat(cx, At::Organization, &owner, &[]).await?;
     let admin = roles::resolve(cx, cx.org, RoleScope::Organization, roles::ADMIN).await?;
     // The owner is one column of the organization; the roles follow it.
     let sql = "UPDATE memberships SET role_id = $3, updated_at = $4
@@ -260,13 +352,13 @@ pub(super) fn refuse_granting_ownership(code: &str) -> Result<()> {
     Err(Error::new(ProblemCode::UseTransferOwnership, detail).at("role"))
 }
 
-/// Who holds more than the caller is not the caller's to change.
-async fn refuse_touching(cx: &mut Cx, id: MembershipId, held: Permissions) -> Result<()> {
-    let refused = cx.caller.refuse_giving_on(&mut cx.tx, cx.org, id, held, "role").await;
-    refused.map_err(|error| match error.code() {
+/// Refuses to change or end the seat of a member that holds more than the caller.
+async fn refuse_touching(cx: &mut Cx, seat: &MembershipRow) -> Result<()> {
+    let role = roles::load(cx, seat.role_id).await?;
+    refuse_seat(cx, seat.at(), &role, &seat.permissions).await.map_err(|error| match error.code() {
         ProblemCode::Forbidden => {
-            let detail = "This member holds more than the caller; only somebody who holds as much \
-                          can change or remove them.";
+            let detail = "This member holds more than the caller. Only a caller that holds as much \
+                          can change or remove the member.";
             Error::new(ProblemCode::Forbidden, detail)
         }
         _ => error,
@@ -298,6 +390,18 @@ pub(super) async fn of_organization<G>(
     Ok(row.into())
 }
 
+/// The person's seat in the organization.
+pub(super) async fn of_person<G>(
+    cx: &mut Cx<G>,
+    organization: OrganizationId,
+    user: UserId,
+) -> Result<Option<Membership>> {
+    let tail = "WHERE memberships.organization_id = $1 AND memberships.user_id = $2
+                  AND memberships.scope = 'organization'";
+    let row: Option<MembershipRow> = cx.tx.select(tail).bind(organization).bind(user).opt().await?;
+    Ok(row.map(Membership::from))
+}
+
 async fn page(
     query: Rows<'_, MembershipRow>,
     list: List<MembershipFilter>,
@@ -325,6 +429,9 @@ pub struct MembershipRow {
     role_permissions: Codes,
     status: MembershipStatus,
     permissions: Codes,
+    accepted_at: Option<DateTime<Utc>>,
+    accepted_as: Option<AcceptedAs>,
+    inviter: Option<Json<Inviter>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
@@ -337,6 +444,7 @@ impl Record for MembershipRow {
         memberships.workspace_id, memberships.group_id, memberships.user_id, users.email, memberships.role_id,
         roles.code AS role_code, roles.name AS role_name, roles.rank AS role_rank,
         roles.permissions AS role_permissions, memberships.status, memberships.permissions,
+        memberships.accepted_at, memberships.accepted_as, memberships.inviter,
         memberships.created_at, memberships.updated_at";
     const KEY: &'static str = "memberships.id";
     fn key(&self) -> Uuid {
@@ -345,10 +453,12 @@ impl Record for MembershipRow {
 }
 
 impl MembershipRow {
-    /// What the member may do here by this membership.
-    fn lets(&self) -> Permissions {
-        let codes = self.role_permissions.iter().chain(self.permissions.iter());
-        permissions_of(codes.map(String::as_str))
+    fn at(&self) -> At {
+        match (self.workspace_id, self.group_id) {
+            (Some(workspace), _) => At::Workspace(workspace),
+            (None, Some(group)) => At::Group(group),
+            (None, None) => At::Organization,
+        }
     }
 }
 
@@ -372,6 +482,7 @@ impl From<MembershipRow> for Membership {
             status: row.status,
             permissions: row.permissions.to_vec(),
             effective_permissions,
+            accepted_at: row.accepted_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -2,6 +2,8 @@
 
 pub mod access;
 pub mod credentials;
+pub mod escalation;
+pub mod first_logins;
 pub mod grants;
 pub mod invitations;
 pub mod me;

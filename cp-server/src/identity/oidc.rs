@@ -125,6 +125,7 @@ pub fn vouched(
     let context = claims::read(provider, claims).map_err(refused)?;
     Ok(Login {
         provider: provider.key.clone(),
+        issuer: provider.issuer.clone(),
         subject: context.subject,
         organization: provider.organization,
         account: context.account,
@@ -133,6 +134,7 @@ pub fn vouched(
         products: context.products,
         is_superadmin: context.is_superadmin,
         name: context.name,
+        email: context.email,
         expires_at,
     })
 }

@@ -5,8 +5,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::escalation::{self, Granted, On};
+use super::grants::privileges_of;
 use super::memberships::MembershipRole;
-use super::roles::{self, RoleScope};
+use super::roles::{self, Role, RoleScope};
 use crate::kernel::answer::{NoContent, Put, Resource};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -19,7 +21,7 @@ crate::routes! { projects:
     /// Lists the teams that have a role on the project.
     GET "/projects/{id}/groups" ProjectsRead => list_groups;
     /// Grants a team a role on the project, or changes it.
-    PUT "/projects/{id}/groups/{group_id}" ProjectsWrite => grant;
+    PUT "/projects/{id}/groups/{group_id}" ProjectsWrite => grant, grants;
     /// Takes a team's role on the project away.
     DELETE "/projects/{id}/groups/{group_id}" ProjectsWrite => withdraw;
 }
@@ -74,9 +76,14 @@ async fn grant(
 ) -> Result<Put<ProjectGrant>> {
     let name = granting.role.as_deref().unwrap_or(VIEWER);
     let role = roles::resolve(cx, cx.org, RoleScope::Project, name).await?;
-    cx.caller.refuse_giving_on(&mut cx.tx, cx.org, project, role.lets(), "role").await?;
+    refuse_grant(cx, project, &role).await?;
     let role = role.id;
-    let known = find(cx, project, group).await?.is_some();
+    let known = find(cx, project, group).await?;
+    if let Some(before) = &known {
+        let before = roles::load(cx, before.role_id).await?;
+        refuse_grant(cx, project, &before).await?;
+    }
+    let known = known.is_some();
     let sql = "INSERT INTO project_grants
                (organization_id, project_id, group_id, role_id, created_at, updated_at)
                VALUES ($1, $2, $3, $4, $5, $5)
@@ -95,12 +102,22 @@ async fn grant(
 
 async fn withdraw(cx: &mut Cx, (project, group): (ProjectId, GroupId)) -> Result<NoContent> {
     let found = find(cx, project, group).await?.ok_or_else(|| Error::not_found("group"))?;
+    let role = roles::load(cx, found.role_id).await?;
+    refuse_grant(cx, project, &role).await?;
     cx.trail.before = serde_json::to_value(ProjectGrant::from(found)).ok();
     let sql = "DELETE FROM project_grants
                WHERE organization_id = $1 AND project_id = $2 AND group_id = $3";
     cx.tx.q(sql).bind(cx.org).bind(project).bind(group).exec().await?;
     organizations::touch(cx, cx.org).await?;
     Ok(NoContent)
+}
+
+/// Refuses a role on the project that gives what the caller does not hold there. Its rank orders roles
+/// of projects only.
+async fn refuse_grant(cx: &mut Cx, project: ProjectId, role: &Role) -> Result<()> {
+    let privileges = privileges_of(role.permissions.iter(), 0);
+    let granted = vec![Granted { on: On::Project(project), privileges, field: "role" }];
+    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.org, granted).await
 }
 
 async fn find(cx: &mut Cx, project: ProjectId, group: GroupId) -> Result<Option<Row>> {

@@ -6,11 +6,14 @@
 
 use anyhow::Context;
 use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::oidc::issuers::Provider;
 use super::oidc::presets::{ClaimMap, texts};
+use super::roles;
 use crate::App;
 use crate::kernel::answer::{NoContent, Put, Resource};
 use crate::kernel::clock::after;
@@ -22,6 +25,7 @@ use crate::kernel::json::Patch;
 use crate::kernel::kek;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
+use crate::kernel::policy::Location;
 use crate::kernel::record::{Object, Texts};
 use crate::kernel::secret::{Kek, Masked, Secret};
 use crate::kernel::text::{Domain, ExternalId, HttpUrl, Locator, ProviderKey, path_segment};
@@ -35,7 +39,7 @@ crate::routes! { providers:
     ///
     /// What is absent is empty afterwards, but for `client_secret`: absent it stays as it was, null
     /// removes it. The key stands percent-encoded in the path.
-    PUT "/organizations/{org}/identity-providers/{key}" ProvidersWrite => put;
+    PUT "/organizations/{org}/identity-providers/{key}" ProvidersWrite => put, grants;
     /// Deletes an identity provider.
     DELETE "/organizations/{org}/identity-providers/{key}" ProvidersWrite => delete;
 }
@@ -74,6 +78,8 @@ crate::record! {
         /// Which role a role of the provider stands for.
         role_map: Object,
         status: ProviderStatus,
+        /// Whether the platform lets it have the issuer and audience of another organization.
+        shares_issuer: bool,
         metadata: Object,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
@@ -145,8 +151,11 @@ async fn put(
 ) -> Result<Put<IdentityProvider>> {
     let key: ProviderKey = key.parse().map_err(|e| Error::invalid("key", format!("key: {e}")))?;
     check_maps(&new)?;
+    refuse_impersonation(cx).await?;
     cx.trail.target = Some((NOUN, key.to_string()));
     let before = find(cx, key.as_str()).await?;
+    refuse_platforms(cx, &key, &new, before.as_ref())?;
+    let is_shared = is_shared(cx, &key, &new, before.as_ref()).await?;
     let id = match &before {
         Some(provider) => provider.id,
         None => ProviderId::new(&cx.app.random, cx.now),
@@ -157,15 +166,15 @@ async fn put(
          SET type = $4, issuer = $5, audience = $6, jwks_uri = $7, sso_url = $8, client_id = $9,
              client_secret = CASE WHEN $10 THEN client_secret ELSE $11 END, certificate_ref = $12,
              email_domains = $13, claim_map = $14, role_map = $15, status = $16, metadata = $17,
-             updated_at = $18
+             updated_at = $18, shares_issuer = $19
          WHERE id = $1 AND organization_id = $2 AND key = $3"
     } else {
         "INSERT INTO identity_providers
          (id, organization_id, key, type, issuer, audience, jwks_uri, sso_url, client_id,
           client_secret, certificate_ref, email_domains, claim_map, role_map, status, metadata,
-          created_at, updated_at)
+          created_at, updated_at, shares_issuer)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $10 THEN NULL ELSE $11 END, $12,
-                 $13, $14, $15, $16, $17, $18, $18)"
+                 $13, $14, $15, $16, $17, $18, $18, $19)"
     };
     let write = cx
         .tx
@@ -187,9 +196,14 @@ async fn put(
         .bind(Object::from(new.role_map))
         .bind(new.status)
         .bind(Object::from(new.metadata))
-        .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)));
+        .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)))
+        .bind(is_shared);
     // Somebody else made or deleted it since it was looked for.
-    let written = write.opt().await.on_conflict("identity_providers_key", Error::stale)?;
+    let written = write
+        .opt()
+        .await
+        .on_conflict("identity_providers_key", Error::stale)
+        .on_conflict("identity_providers_issuer_audience", issuer_taken)?;
     let provider = written.ok_or_else(Error::stale)?;
     Ok(if before.is_some() { Put::Known(provider) } else { Put::New(provider) })
 }
@@ -214,16 +228,91 @@ async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
 
 /// What is read at every login is of the shape that is read then. Claim maps may say more.
 fn check_maps(new: &NewProvider) -> Result<()> {
-    let refused = |map: &str, name: &str| {
-        let field = format!("{map}.{name}");
-        let detail = format!("{field}: it takes a text or a list of texts");
-        Error::invalid(field, detail)
-    };
-    ClaimMap::new(new.r#type, &new.claim_map).map_err(|name| refused("claim_map", &name))?;
+    ClaimMap::checked(new.r#type, &new.claim_map).map_err(|unfit| {
+        Error::invalid(format!("claim_map.{}", unfit.member), unfit.to_string())
+    })?;
     match new.role_map.iter().find(|(_, value)| texts(value).is_none()) {
-        Some((name, _)) => Err(refused("role_map", name)),
+        Some((name, _)) => {
+            let field = format!("role_map.{name}");
+            let detail = format!("`{field}` must be a string or a list of strings.");
+            Err(Error::invalid(field, detail))
+        }
         None => Ok(()),
     }
+}
+
+/// Refuses a caller that holds less than an owner: whoever says where people log in can be any of
+/// them, in any role.
+async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
+    let owner = roles::load_system(cx, roles::OWNER).await?.privileges();
+    let here = Location::Organization(cx.org);
+    cx.caller.refuse_giving(&owner, here, "key").map_err(|error| match error.code() {
+        ProblemCode::Forbidden => {
+            let detail = "Only a caller that holds all permissions of an owner can say where people \
+                          log in.";
+            Error::new(ProblemCode::Forbidden, detail)
+        }
+        _ => error,
+    })
+}
+
+/// Refuses a key, or an issuer with its audience, of a provider of the platform. A key that the
+/// organization had before the platform stays.
+fn refuse_platforms(
+    cx: &Cx,
+    key: &ProviderKey,
+    new: &NewProvider,
+    before: Option<&IdentityProvider>,
+) -> Result<()> {
+    let platform = &cx.app.settings.identity.providers;
+    if before.is_none() && platform.iter().any(|own| own.key == key.as_str()) {
+        let detail = format!("`key` {key} is that of a provider of the platform. Use another key.");
+        return Err(Error::conflict(detail).at("key"));
+    }
+    let is_same = |own: &Provider| {
+        own.issuer == new.issuer.as_str() && own.expected_audience() == audience(new)
+    };
+    if platform.iter().any(is_same) { Err(issuer_taken()) } else { Ok(()) }
+}
+
+/// Whether the provider shares its issuer and audience with another one: the platform may set it up
+/// so, and what it allowed stays for as long as both stay the same.
+///
+/// # Errors
+/// 409 where they are in use, and the platform has not allowed it.
+async fn is_shared(
+    cx: &mut Cx,
+    key: &ProviderKey,
+    new: &NewProvider,
+    before: Option<&IdentityProvider>,
+) -> Result<bool> {
+    let is_allowed = cx.caller.is_of_platform()
+        || before.is_some_and(|before| {
+            let own = before.audience.as_deref().or(before.client_id.as_deref());
+            before.shares_issuer && before.issuer == new.issuer.as_str() && own == audience(new)
+        });
+    let sql = "SELECT EXISTS (SELECT 1 FROM identity_providers
+                              WHERE issuer = $1 AND COALESCE(audience, client_id, '') = $2
+                                AND status = 'active' AND type <> 'saml'
+                                AND NOT (organization_id = $3 AND key = $4))";
+    let query = cx.tx.q(sql).bind(&new.issuer).bind(audience(new).unwrap_or_default());
+    let is_taken: Option<bool> = query.bind(cx.org).bind(key).value().await?;
+    let is_used = new.status == ProviderStatus::Active && new.r#type != ProviderType::Saml;
+    match is_used && is_taken.unwrap_or(false) {
+        true if !is_allowed => Err(issuer_taken()),
+        is_shared => Ok(is_shared),
+    }
+}
+
+/// The audience that the provider's access tokens have.
+fn audience(new: &NewProvider) -> Option<&str> {
+    new.audience.as_ref().or(new.client_id.as_ref()).map(ExternalId::as_str)
+}
+
+fn issuer_taken() -> Error {
+    let detail = "`issuer` is in use with this audience. Use an audience of your own, or ask the \
+                  platform to set up this provider.";
+    Error::conflict(detail).at("issuer")
 }
 
 /// Each domain once, in the order in which they were given.

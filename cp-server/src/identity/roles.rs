@@ -6,10 +6,10 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::grants::permissions_of;
+use super::grants::privileges_of;
 use super::invitations;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::{Anywhere, Permissions, Scope};
+use crate::kernel::caller::{Anywhere, Privileges, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -25,7 +25,7 @@ use crate::tenancy::workspaces;
 
 mod system;
 
-pub use system::{ADMIN, OWNER, VIEWER, of_system, seed};
+pub use system::{ADMIN, OWNER, VIEWER, is_code_of_system, of_system, rank_of, seed};
 
 crate::routes! { roles:
     /// Lists the system roles.
@@ -33,11 +33,11 @@ crate::routes! { roles:
     /// Lists the organization's own roles.
     GET "/organizations/{org}/roles" RolesRead => list;
     /// Creates a role of the organization.
-    POST "/organizations/{org}/roles" RolesWrite => create;
+    POST "/organizations/{org}/roles" RolesWrite => create, grants;
     /// Reads a role.
     GET "/roles/{id}" RolesRead => read;
     /// Changes a role of an organization.
-    PATCH "/roles/{id}" RolesWrite => update;
+    PATCH "/roles/{id}" RolesWrite => update, grants;
     /// Deletes a role that nobody has.
     DELETE "/roles/{id}" RolesWrite => delete;
 }
@@ -73,9 +73,9 @@ crate::record! {
 }
 
 impl Role {
-    /// What whoever has it may do here.
-    pub fn lets(&self) -> Permissions {
-        permissions_of(self.permissions.iter().map(String::as_str))
+    /// What the role gives to its holder.
+    pub fn privileges(&self) -> Privileges {
+        privileges_of(self.permissions.iter(), self.rank)
     }
 }
 
@@ -149,7 +149,8 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
         return Err(taken());
     }
     let permissions = codes(new.permissions);
-    refuse_giving(cx, cx.org, &permissions)?;
+    let given = privileges_of(permissions.iter(), new.rank.0);
+    refuse_giving(cx, cx.org, &given)?;
     let sql = "INSERT INTO roles
                (id, organization_id, code, name, description, scope, rank, permissions, is_system,
                 created_at, updated_at)
@@ -206,10 +207,12 @@ async fn update(
     patch: RolePatch,
 ) -> Result<Role> {
     let (before, organization) = changeable(cx, id).await?;
+    // What the role gives before matters, too: a caller neither adds nor takes what it does not hold.
+    refuse_giving(cx, organization, &before.privileges())?;
     let permissions = patch.permissions.map(codes);
-    if let Some(permissions) = &permissions {
-        refuse_giving(cx, organization, permissions)?;
-    }
+    let rank = patch.rank.map_or(before.rank, |rank| rank.0);
+    let given = permissions.as_ref().unwrap_or(&before.permissions);
+    refuse_giving(cx, organization, &privileges_of(given.iter(), rank))?;
     let sql = "UPDATE roles
                SET name = COALESCE($2, name), description = $3, rank = COALESCE($4, rank),
                    permissions = COALESCE($5, permissions), updated_at = $6
@@ -220,7 +223,7 @@ async fn update(
         .bind(id)
         .bind(patch.name)
         .bind(patch.description.over(before.description))
-        .bind(patch.rank.map(|rank| rank.0))
+        .bind(rank)
         .bind(permissions)
         .bind(after(before.updated_at, cx.now));
     let role = update.one().await?;
@@ -229,7 +232,8 @@ async fn update(
 }
 
 async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<NoContent> {
-    changeable(cx, id).await?;
+    let (before, organization) = changeable(cx, id).await?;
+    refuse_giving(cx, organization, &before.privileges())?;
     invitations::forget_closed(cx, id).await?;
     // The condition holds the rule; counting afterwards only makes the message.
     let sql = "DELETE FROM roles WHERE id = $1 AND organization_id IS NOT NULL
@@ -243,9 +247,8 @@ async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<No
     Err(Error::new(ProblemCode::InUse, detail).with("count", count))
 }
 
-/// Whoever has the role may do this: nobody makes one that lets do more than they may themselves.
-fn refuse_giving<G>(cx: &Cx<G>, organization: OrganizationId, codes: &Codes) -> Result<()> {
-    let given = permissions_of(codes.iter().map(String::as_str));
+/// Refuses a role that gives what the caller does not hold in the organization.
+fn refuse_giving<G>(cx: &Cx<G>, organization: OrganizationId, given: &Privileges) -> Result<()> {
     cx.caller.refuse_giving(given, Location::Organization(organization), "permissions")
 }
 
@@ -280,9 +283,9 @@ pub async fn resolve(
 }
 
 /// A role that every installation has.
-pub async fn system<G>(cx: &mut Cx<G>, code: &'static str) -> Result<RoleId> {
-    let sql = "SELECT id FROM roles WHERE organization_id IS NULL AND code = $1";
-    let found = cx.tx.q(sql).bind(code).value().await?;
+pub async fn load_system<G>(cx: &mut Cx<G>, code: &'static str) -> Result<Role> {
+    let found =
+        cx.tx.select("WHERE organization_id IS NULL AND code = $1").bind(code).opt().await?;
     found.ok_or_else(|| Error::internal(anyhow::anyhow!("the system roles are not seeded")))
 }
 

@@ -4,15 +4,17 @@
 //! bits) is kept as its SHA-256 only, and the checksum lets a secret scanner, and this server,
 //! tell junk without a look-up. All parts are hexadecimal.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use uuid::Uuid;
 
 use super::credentials::{bootstrap_id, compose, id_of};
+use super::roles;
 use crate::App;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::{Permission, Permissions, Scope};
+use crate::kernel::caller::{Caller, CallerKind, Permission, Permissions, Privileges, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -22,6 +24,7 @@ use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{AnyOwner, Org, Platform};
 use crate::kernel::policy::Location;
+use crate::kernel::query::Rows;
 use crate::kernel::record::Codes;
 use crate::kernel::secret::{ShownOnce, sha256};
 use crate::kernel::text::Name;
@@ -30,17 +33,17 @@ crate::routes! { service_tokens:
     /// Lists the service tokens of the platform and of all organizations.
     GET "/service-tokens" TokensRead => list_all;
     /// Creates a service token of the platform.
-    POST "/service-tokens" TokensWrite => create;
+    POST "/service-tokens" TokensWrite => create, grants;
     /// Lists the organization's service tokens.
     GET "/organizations/{org}/service-tokens" TokensRead => list;
     /// Creates a service token that is held to the organization.
-    POST "/organizations/{org}/service-tokens" TokensWrite => create_in_organization;
+    POST "/organizations/{org}/service-tokens" TokensWrite => create_in_organization, grants;
     /// Lists the deployment's service tokens.
     GET "/deployments/{id}/service-tokens" TokensRead => list_of_deployment;
     /// Creates a service token for the deployment: it can do what a data plane needs.
-    POST "/deployments/{id}/service-tokens" TokensWrite => create_in_deployment;
+    POST "/deployments/{id}/service-tokens" TokensWrite => create_in_deployment, grants;
     /// Replaces the token's secret. The one before is taken for `overlap_seconds` more.
-    POST "/service-tokens/{id}/rotate" TokensWrite => rotate;
+    POST "/service-tokens/{id}/rotate" TokensWrite => rotate, grants;
     /// Revokes a service token.
     DELETE "/service-tokens/{id}" TokensWrite => revoke;
 }
@@ -61,6 +64,8 @@ crate::record! {
         expires_at: Option<DateTime<Utc>>,
         last_used_at: Option<DateTime<Utc>>,
         revoked_at: Option<DateTime<Utc>>,
+        /// The user or the service token that created it; null where that is not known.
+        created_by: Option<Uuid>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
     }
@@ -93,6 +98,8 @@ impl Resource for IssuedToken {
 pub struct TokenFilter {
     /// True for those that still work, false for revoked ones.
     active: Option<bool>,
+    /// The user or the service token that created them.
+    created_by: Option<Uuid>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -131,12 +138,12 @@ async fn list_all(
     list: List<TokenFilter>,
 ) -> Result<Page<ServiceToken>> {
     let query = cx.tx.select("WHERE TRUE");
-    list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
+    list.page(narrowed(query, &list.filter)).await
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<TokenFilter>) -> Result<Page<ServiceToken>> {
     let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
-    list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
+    list.page(narrowed(query, &list.filter)).await
 }
 
 async fn list_of_deployment(
@@ -146,7 +153,13 @@ async fn list_of_deployment(
 ) -> Result<Page<ServiceToken>> {
     let query = cx.tx.select("WHERE deployment_id = $1 AND organization_id = $2");
     let query = query.bind(id).bind(cx.org);
-    list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
+    list.page(narrowed(query, &list.filter)).await
+}
+
+fn narrowed<'c>(query: Rows<'c, ServiceToken>, filter: &TokenFilter) -> Rows<'c, ServiceToken> {
+    query
+        .and_some(" AND (revoked_at IS NULL) = ?", filter.active)
+        .and_some(" AND created_by = ?", filter.created_by)
 }
 
 async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewToken) -> Result<Created<IssuedToken>> {
@@ -170,7 +183,7 @@ async fn create_in_deployment(
     let all = || DATA_PLANE.iter().map(|p| p.as_str().to_owned()).collect();
     let permissions: Vec<String> = new.permissions.unwrap_or_else(all);
     let most = DATA_PLANE.iter().fold(Permissions::NONE, |set, p| set.with(*p));
-    let wanted = parse(&permissions)?;
+    let wanted = privileges(&permissions)?.permissions;
     if wanted.without(most) != Permissions::NONE {
         let detail = format!("permissions: a deployment's token holds at most {:?}", most.codes());
         return Err(Error::invalid("permissions", detail));
@@ -181,15 +194,43 @@ async fn create_in_deployment(
 
 async fn issue<G>(cx: &mut Cx<G>, scope: Scope, new: NewToken) -> Result<Created<IssuedToken>> {
     let location = scope.organization().map_or(Location::Platform, Location::Organization);
-    cx.caller.refuse_giving(parse(&new.permissions)?, location, "permissions")?;
+    cx.caller.refuse_giving(&privileges(&new.permissions)?, location, "permissions")?;
     if new.expires_at.is_some_and(|at| at <= cx.now) {
-        return Err(Error::invalid("expires_at", "expires_at: is in the past"));
+        let detail = "`expires_at` must be in the future.";
+        return Err(Error::invalid("expires_at", detail));
     }
+    let expires_at = no_later_than_parent(&cx.caller, new.expires_at)?;
     let id = TokenId::new(&cx.app.random, cx.now);
     let text = compose(id, &cx.app.random.bytes());
-    let row = Row { id, scope, name: new.name.into_string(), codes: new.permissions.into() };
-    let service_token = insert(&mut cx.tx, cx.now, row, new.expires_at, text.expose()).await?;
+    let row = Row {
+        id,
+        scope,
+        name: new.name.into_string(),
+        codes: new.permissions.into(),
+        expires_at,
+        created_by: Some(cx.caller.actor_id()).filter(|id| !id.is_nil()),
+    };
+    let service_token = insert(&mut cx.tx, cx.now, row, text.expose()).await?;
     Ok(Created(IssuedToken { token: text, service_token }))
+}
+
+/// When a token ends that the caller creates: no later than the token that creates it.
+///
+/// A person's login ends within hours and says nothing of the machines that the person sets up.
+fn no_later_than_parent(
+    caller: &Caller,
+    expires_at: Option<DateTime<Utc>>,
+) -> Result<Option<DateTime<Utc>>> {
+    let parent = caller.ends_at.filter(|_| caller.kind == CallerKind::ServiceToken);
+    match (parent, expires_at) {
+        (Some(parent), Some(child)) if child > parent => {
+            let at = parent.to_rfc3339_opts(SecondsFormat::AutoSi, true);
+            let detail =
+                format!("`expires_at` must be at most {at}, when the caller's token ends.");
+            Err(Error::invalid("expires_at", detail))
+        }
+        (parent, child) => Ok(child.or(parent)),
+    }
 }
 
 async fn rotate(
@@ -203,7 +244,14 @@ async fn rotate(
     }
     // A new secret is the token itself.
     let location = before.organization_id.map_or(Location::Platform, Location::Organization);
-    cx.caller.refuse_giving(parse(&before.permissions)?, location, "permissions")?;
+    cx.caller.refuse_giving(&privileges(&before.permissions)?, location, "permissions")?;
+    let is_own = cx.caller.kind == CallerKind::ServiceToken && cx.caller.id == id.0;
+    let ends = cx.caller.ends_at.filter(|_| cx.caller.kind == CallerKind::ServiceToken && !is_own);
+    if ends.is_some_and(|ends| before.expires_at.is_none_or(|at| at > ends)) {
+        let detail = "The token ends later than the caller's own token, which therefore cannot \
+                      rotate it.";
+        return Err(Error::new(ProblemCode::Forbidden, detail));
+    }
     let text = compose(id, &cx.app.random.bytes());
     let overlap = TimeDelta::seconds(rotation.overlap_seconds.0);
     let sql = "UPDATE service_tokens
@@ -250,9 +298,42 @@ pub async fn purge(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
-fn parse(codes: &[String]) -> Result<Permissions> {
-    Permissions::parse(codes.iter().map(String::as_str))
-        .map_err(|e| Error::invalid("permissions", format!("permissions: {e}")))
+/// What a token holds: permissions of this server, and codes of data planes that system roles have.
+fn privileges(codes: &[String]) -> Result<Privileges> {
+    let own = codes.iter().map(String::as_str).filter(|code| !roles::is_code_of_system(code));
+    Permissions::parse(own)
+        .map_err(|e| Error::invalid("permissions", format!("`permissions`: {e}")))?;
+    Ok(held(codes))
+}
+
+/// The privileges of a token with these codes. Codes imply nothing: a token does what it says.
+pub fn held(codes: &[String]) -> Privileges {
+    let permissions = Permissions::known(codes.iter().map(String::as_str));
+    let held = Privileges { permissions, codes: codes.to_vec(), rank: 0 };
+    Privileges { rank: roles::rank_of(&held), ..held }
+}
+
+/// A token as a caller, for what it offered before. One that ended holds nothing.
+pub async fn caller_of(app: &App, tx: &mut Conn, id: TokenId) -> Result<Caller> {
+    let token: Option<ServiceToken> =
+        tx.select("WHERE id = $1 AND revoked_at IS NULL").bind(id).opt().await?;
+    let now = app.clock.now();
+    let Some(token) = token.filter(|token| token.expires_at.is_none_or(|at| at > now)) else {
+        return Ok(Caller::anonymous());
+    };
+    let scope = scope_of(token.organization_id, token.deployment_id);
+    Ok(Caller::machine(id.0, token.name, scope, held(&token.permissions)))
+}
+
+/// How far a token reaches.
+pub fn scope_of(organization: Option<OrganizationId>, deployment: Option<DeploymentId>) -> Scope {
+    match (organization, deployment) {
+        (None, _) => Scope::Platform,
+        (Some(organization_id), None) => Scope::Organization { organization_id },
+        (Some(organization_id), Some(deployment_id)) => {
+            Scope::Deployment { organization_id, deployment_id }
+        }
+    }
 }
 
 /// What stands in the row of a new token.
@@ -261,23 +342,19 @@ struct Row {
     scope: Scope,
     name: String,
     codes: Codes,
+    expires_at: Option<DateTime<Utc>>,
+    created_by: Option<Uuid>,
 }
 
-async fn insert(
-    tx: &mut Conn,
-    now: DateTime<Utc>,
-    row: Row,
-    expires_at: Option<DateTime<Utc>>,
-    text: &str,
-) -> Result<ServiceToken> {
+async fn insert(tx: &mut Conn, now: DateTime<Utc>, row: Row, text: &str) -> Result<ServiceToken> {
     let deployment = match row.scope {
         Scope::Deployment { deployment_id, .. } => Some(deployment_id),
         _ => None,
     };
     let sql = "INSERT INTO service_tokens
                (id, organization_id, deployment_id, name, permissions, secret_hash, expires_at,
-                created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $8)";
+                created_by, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     let insert = tx
         .returning(sql)
         .bind(row.id)
@@ -286,7 +363,8 @@ async fn insert(
         .bind(row.name)
         .bind(row.codes)
         .bind(sha256(text.as_bytes()).to_vec())
-        .bind(expires_at)
+        .bind(row.expires_at)
+        .bind(row.created_by)
         .bind(now);
     Ok(insert.one().await?)
 }
@@ -337,8 +415,9 @@ pub async fn bootstrap(app: &App, own: Option<&str>) -> Result<Option<ShownOnce>
         return Ok(None);
     }
     let codes = Codes::from(vec!["*".to_owned()]);
-    let row = Row { id, scope: Scope::Platform, name: "bootstrap".into(), codes };
-    insert(&mut tx, now, row, None, text.expose()).await?;
+    let (scope, name) = (Scope::Platform, "bootstrap".into());
+    let row = Row { id, scope, name, codes, expires_at: None, created_by: None };
+    insert(&mut tx, now, row, text.expose()).await?;
     tx.commit().await?;
     Ok(own.is_none().then_some(text))
 }

@@ -11,6 +11,8 @@
 mod cookies;
 mod logins;
 
+use std::sync::Arc;
+
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::response::{IntoResponse, Response};
@@ -24,7 +26,7 @@ use super::oidc::may_end_logins;
 use super::people::{self, Login};
 use crate::App;
 use crate::audit::{self, Entry};
-use crate::kernel::caller::{Authenticate, Caller, CallerFuture, Scope};
+use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, LoggedIn, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -143,9 +145,14 @@ async fn log_out(raw: Raw, everywhere: bool) -> Result<Response> {
     if let Some(session) = found {
         let now = app.clock.now();
         let mut cx = Cx::outside(&app, session.as_caller(), Scope::Platform, app.db.begin().await?);
+        // An organization's login ends that organization's sessions; a login of the platform, which
+        // vouches for the person, ends all.
         let sql = "UPDATE sessions SET ended_at = $1
-                   WHERE ended_at IS NULL AND (id = $2 OR $3 AND provider = $4 AND subject = $5
-                                               AND issuer = $6 OR $3 AND user_id = $7)";
+                   WHERE ended_at IS NULL
+                     AND (id = $2
+                          OR $3 AND (organization_id IS NULL AND $8 OR organization_id = $9)
+                             AND (provider = $4 AND subject = $5 AND issuer = $6 OR user_id = $7)
+                          OR $3 AND $8 AND user_id = $7)";
         ended = cx
             .tx
             .q(sql)
@@ -156,6 +163,8 @@ async fn log_out(raw: Raw, everywhere: bool) -> Result<Response> {
             .bind(&session.subject)
             .bind(&session.issuer)
             .bind(session.user_id)
+            .bind(session.organization_id.is_none())
+            .bind(session.organization_id)
             .exec()
             .await?;
         let action = if everywhere { "sessions.logout_everywhere" } else { "sessions.logout" };
@@ -178,7 +187,7 @@ async fn commit(
     (action, target): (&'static str, (&'static str, String)),
     after: Value,
 ) -> Result<()> {
-    cx.parts = std::sync::Arc::new(parts);
+    cx.parts = Arc::new(parts);
     let (before, reason, after, issued) = (None, None, Some(after), None);
     let entry = Entry { action, organization, target, before, after, reason, issued };
     audit::append(&mut cx, vec![entry]).await?;
@@ -235,6 +244,7 @@ impl Sessions {
         let session = live(app, &mut app.db.read(), &secret, now).await?.ok_or_else(over)?;
         let login: Login = serde_json::from_value(session.login.0.0.clone())
             .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
+        let login = Login { issuer: session.issuer.clone(), ..login };
         let caller = match people::caller(app, login).await {
             Ok(caller) => caller,
             Err(refusal) => {
@@ -271,12 +281,25 @@ struct Session {
 }
 
 impl Session {
-    /// The person, for the trail of their own leaving.
+    /// The person, for the audit event of their own leaving.
     fn as_caller(&self) -> Caller {
-        let kind = crate::kernel::caller::CallerKind::Person;
-        let id = self.user_id.map_or(self.id.0, |user| user.0);
-        let name = self.subject.clone();
-        Caller { kind, id, name, user: self.user_id, ..Caller::anonymous() }
+        let login = LoggedIn {
+            provider: self.provider.clone(),
+            issuer: self.issuer.clone(),
+            authority: self.organization_id.into(),
+            roles: Vec::new(),
+            roles_in: None,
+            is_superadmin: false,
+            products: Vec::new(),
+        };
+        Caller {
+            kind: CallerKind::Person,
+            id: self.user_id.map_or(self.id.0, |user| user.0),
+            name: self.subject.clone(),
+            user: self.user_id,
+            login: Some(Arc::new(login)),
+            ..Caller::anonymous()
+        }
     }
 }
 

@@ -6,33 +6,34 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::kernel::answer::{Created, NoContent, Put, Resource};
-use crate::kernel::caller::Scope;
+use crate::kernel::caller::{Authority, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{AuthAccountId, UserId};
+use crate::kernel::ids::{AuthAccountId, OrganizationId, UserId};
 use crate::kernel::json::Patch;
 use crate::kernel::page::{List, NoFilter, Page};
 use crate::kernel::place::{OnPlatform, Platform, PlatformKey};
 use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};
 
+use super::escalation::{refuse_becoming, refuse_but_superadmin};
 use super::memberships;
 
 crate::routes! { users:
     /// Lists the users.
     GET "/users" UsersRead => list;
     /// Creates a user, or changes the one with this e-mail address.
-    POST "/users" UsersWrite => upsert;
+    POST "/users" UsersWrite => upsert, grants;
     /// Reads a user.
     GET "/users/{id}" UsersRead => read;
     /// Changes a user.
-    PATCH "/users/{id}" UsersWrite => update;
+    PATCH "/users/{id}" UsersWrite => update, grants;
     /// Deletes a user with their identities and memberships. Audit events stay.
     DELETE "/users/{id}" UsersWrite => delete;
     /// Lists the user's identities.
     GET "/users/{id}/auth-accounts" UsersRead => list_auth_accounts;
     /// Links an identity to the user.
-    POST "/users/{id}/auth-accounts" UsersWrite => link;
+    POST "/users/{id}/auth-accounts" UsersWrite => link, grants;
     /// Unlinks an identity.
     DELETE "/auth-accounts/{id}" UsersWrite => unlink;
 }
@@ -59,6 +60,9 @@ crate::record! {
         provider: String,
         subject: String,
         idp_tenant: Option<String>,
+        /// Who vouches for the link: null is the platform. A link of an organization counts for that
+        /// organization's grants only.
+        vouched_by: Option<OrganizationId> = "auth_accounts.organization_id",
         created_at: DateTime<Utc>,
     }
 }
@@ -76,6 +80,13 @@ impl Resource for AuthAccount {
     const PATH: &'static str = "auth-accounts";
     fn name(&self) -> String {
         self.id.to_string()
+    }
+}
+
+impl User {
+    /// The address as it is compared.
+    fn email_key(&self) -> String {
+        self.email.to_lowercase()
     }
 }
 
@@ -125,6 +136,8 @@ pub struct NewAuthAccount {
     provider: ProviderKey,
     subject: Subject,
     idp_tenant: Option<Name>,
+    /// The organization for whose grants alone the link counts; absent for the platform's own link.
+    vouched_by: Option<OrganizationId>,
 }
 
 async fn list(cx: &mut Cx<Scope>, _: Platform, list: List<UserFilter>) -> Result<Page<User>> {
@@ -139,10 +152,14 @@ async fn list(cx: &mut Cx<Scope>, _: Platform, list: List<UserFilter>) -> Result
 }
 
 async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<User>> {
-    if new.is_active == Some(false) || new.is_superadmin == Some(false) {
-        let known = cx.tx.select("WHERE email_key = $1").bind(new.email.key());
-        let known: Option<User> = known.opt().await?;
-        if let Some(known) = known {
+    if new.is_superadmin.is_some_and(|is_superadmin| is_superadmin) {
+        refuse_but_superadmin(&cx.caller)?;
+    }
+    let known = cx.tx.select("WHERE email_key = $1").bind(new.email.key()).locked();
+    let known: Option<User> = known.opt().await?;
+    if let Some(known) = known {
+        refuse_changing(cx, &known, known.is_active < new.is_active.unwrap_or(false)).await?;
+        if new.is_active == Some(false) || new.is_superadmin == Some(false) {
             keep_a_superadmin(cx, known.id).await?;
         }
     }
@@ -186,6 +203,12 @@ async fn update(
 ) -> Result<User> {
     let found: Option<User> = cx.tx.select("WHERE id = $1").bind(id).locked().opt().await?;
     let before = found.ok_or_else(|| Error::not_found("user"))?;
+    if patch.is_superadmin == Some(true) {
+        refuse_but_superadmin(&cx.caller)?;
+    }
+    let is_renamed = patch.email.as_ref().is_some_and(|email| email.key() != before.email_key());
+    let is_activated = !before.is_active && patch.is_active == Some(true);
+    refuse_changing(cx, &before, is_renamed || is_activated).await?;
     if patch.is_active == Some(false) || patch.is_superadmin == Some(false) {
         keep_a_superadmin(cx, id).await?;
     }
@@ -212,6 +235,14 @@ async fn update(
     Ok(user)
 }
 
+/// Refuses to change a superadmin, and to let somebody act as a user who holds more than the caller.
+async fn refuse_changing(cx: &mut Cx<Scope>, user: &User, lets_act: bool) -> Result<()> {
+    if user.is_superadmin {
+        return refuse_but_superadmin(&cx.caller);
+    }
+    if lets_act { refuse_becoming(&cx.caller, &mut cx.tx, user.id).await } else { Ok(()) }
+}
+
 /// The last active superadmin stays one.
 async fn keep_a_superadmin(cx: &mut Cx<Scope>, but: UserId) -> Result<()> {
     // Held in one order: of two who demote each other, one waits and then finds itself the last.
@@ -225,6 +256,8 @@ async fn keep_a_superadmin(cx: &mut Cx<Scope>, but: UserId) -> Result<()> {
 }
 
 async fn delete(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<NoContent> {
+    let user = load(cx, id).await?;
+    refuse_changing(cx, &user, false).await?;
     keep_a_superadmin(cx, id).await?;
     memberships::refuse_owner(cx, id).await?;
     memberships::bump_user(cx, id).await?;
@@ -250,19 +283,28 @@ async fn link(
     OnPlatform(id): OnPlatform<UserId>,
     new: NewAuthAccount,
 ) -> Result<Created<AuthAccount>> {
-    load(cx, id).await?;
-    let idp_tenant = new.idp_tenant.map(Name::into_string);
-    insert_auth_account(cx, id, new.provider, new.subject, idp_tenant).await.map(Created)
+    let user = load(cx, id).await?;
+    refuse_changing(cx, &user, true).await?;
+    let link = Link {
+        user: id,
+        authority: new.vouched_by.into(),
+        provider: new.provider.into_string(),
+        subject: new.subject.into_string(),
+        idp_tenant: new.idp_tenant.map(Name::into_string),
+    };
+    insert_link(cx, link).await.map(Created)
 }
 
 async fn unlink(
     cx: &mut Cx<Scope>,
     OnPlatform(id): OnPlatform<AuthAccountId>,
 ) -> Result<NoContent> {
-    match cx.tx.q("DELETE FROM auth_accounts WHERE id = $1").bind(id).exec().await? {
-        0 => Err(Error::not_found("auth account")),
-        _ => Ok(NoContent),
-    }
+    let found: Option<AuthAccount> = cx.tx.select("WHERE id = $1").bind(id).opt().await?;
+    let found = found.ok_or_else(|| Error::not_found("auth account"))?;
+    let user = load(cx, found.user_id).await?;
+    refuse_changing(cx, &user, false).await?;
+    cx.tx.q("DELETE FROM auth_accounts WHERE id = $1").bind(id).exec().await?;
+    Ok(NoContent)
 }
 
 pub async fn load<G>(cx: &mut Cx<G>, id: UserId) -> Result<User> {
@@ -281,28 +323,39 @@ pub async fn by_email<G>(cx: &mut Cx<G>, email: &Email) -> Result<User> {
     Ok(query.one().await?)
 }
 
-pub async fn insert_auth_account<G>(
-    cx: &mut Cx<G>,
-    user: UserId,
-    provider: ProviderKey,
-    subject: Subject,
-    idp_tenant: Option<String>,
-) -> Result<AuthAccount> {
-    let sql = "INSERT INTO auth_accounts (id, user_id, provider, subject, idp_tenant, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6)";
+/// An identity that an authority links to a user.
+pub struct Link {
+    pub user: UserId,
+    pub authority: Authority,
+    pub provider: String,
+    pub subject: String,
+    pub idp_tenant: Option<String>,
+}
+
+pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
+    let sql = "INSERT INTO auth_accounts
+               (id, user_id, provider, subject, idp_tenant, organization_id, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)";
     let insert = cx
         .tx
         .returning(sql)
         .bind(AuthAccountId::new(&cx.app.random, cx.now))
-        .bind(user)
-        .bind(provider)
-        .bind(subject)
-        .bind(idp_tenant)
+        .bind(link.user)
+        .bind(link.provider)
+        .bind(link.subject)
+        .bind(link.idp_tenant)
+        .bind(link.authority.organization())
         .bind(cx.now);
-    insert.one().await.on_conflict("auth_accounts_provider_subject", || {
-        let detail = "subject: this identity of the provider is linked to a user already.";
+    let taken = || {
+        let detail = "`subject` is linked to a user already.";
         Error::new(ProblemCode::AuthAccountTaken, detail).at("subject")
-    })
+    };
+    insert
+        .one()
+        .await
+        .on_conflict("auth_accounts_provider_subject", taken)
+        .on_conflict("auth_accounts_organization_provider_subject", taken)
+        .on_conflict("reference", || Error::not_found("organization").at("vouched_by"))
 }
 
 pub async fn has_auth_account<G>(cx: &mut Cx<G>, user: UserId) -> Result<bool> {

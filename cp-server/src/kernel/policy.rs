@@ -14,7 +14,7 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::ids::OrganizationId;
-use super::permissions::{Permission, Permissions};
+use super::permissions::{Permission, Permissions, Privileges};
 
 crate::text_enum! {
     /// What there is inside an organization that somebody can be in charge of.
@@ -57,8 +57,28 @@ impl Domain {
 pub struct Grant {
     pub on: Domain,
     pub permissions: Permissions,
+    /// The codes that it came from, those of data planes included.
+    pub codes: Arc<[String]>,
+    /// The rank of its role.
+    pub rank: i64,
     /// What gives it: `service token`, `superadmin`, or a role's code.
     pub by: Arc<str>,
+}
+
+impl Grant {
+    pub fn new(on: Domain, given: Privileges, by: impl Into<Arc<str>>) -> Self {
+        let Privileges { permissions, codes, rank } = given;
+        Self { on, permissions, codes: codes.into(), rank, by: by.into() }
+    }
+
+    /// The grant, within these permissions only.
+    pub fn narrowed(mut self, most: Permissions) -> Self {
+        let is_within =
+            |code: &&String| code.parse().is_ok_and(|permission| most.contains(permission));
+        self.codes = self.codes.iter().filter(is_within).cloned().collect();
+        self.permissions = self.permissions.intersection(most);
+        self
+    }
 }
 
 /// Where an operation acts.
@@ -125,6 +145,20 @@ pub fn held(grants: &[Grant], location: Location<'_>) -> Permissions {
     covering.fold(Permissions::NONE, |held, grant| held.union(grant.permissions))
 }
 
+/// All that the grants let pass on at a location.
+pub fn privileges(grants: &[Grant], location: Location<'_>) -> Privileges {
+    let mut held = Privileges::default();
+    for grant in grants.iter().filter(|grant| grant.on.covers(location)) {
+        held.permissions = held.permissions.union(grant.permissions);
+        held.codes.extend(grant.codes.iter().cloned());
+        held.rank = held.rank.max(grant.rank);
+    }
+    if held.permissions.is_all() {
+        held.rank = i64::MAX;
+    }
+    held
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -150,10 +184,9 @@ mod tests {
             8 => (organization(), area()).prop_map(|(o, a)| Domain::Area(o, a)),
         ];
         let some = proptest::sample::subsequence(Permission::ALL, 0..4);
-        (on, some).prop_map(|(on, some)| Grant {
-            on,
-            permissions: some.into_iter().fold(Permissions::NONE, Permissions::with),
-            by: "test".into(),
+        (on, some).prop_map(|(on, some)| {
+            let permissions = some.into_iter().fold(Permissions::NONE, Permissions::with);
+            Grant::new(on, Privileges { permissions, ..Privileges::default() }, "test")
         })
     }
 

@@ -53,6 +53,9 @@ pub struct Line {
     pub root: bool,
     /// Whether a change leaves an audit event, and answers that are remembered are forgotten.
     pub audited: bool,
+    /// Whether it gives somebody permissions, or lets somebody act as a user: it refuses what the
+    /// caller does not hold.
+    pub grants: bool,
     /// Whether strangers may ask for it only as often as they may guess a credential.
     pub strict: bool,
     /// The largest body, in bytes.
@@ -110,6 +113,7 @@ impl Line {
             late: false,
             root: false,
             audited: true,
+            grants: false,
             strict: false,
             body_limit: BODY_LIMIT,
         }
@@ -120,7 +124,7 @@ impl Line {
 ///
 /// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
-/// `unaudited`, `raw` (answers for itself, such as a stream) `root` (raw, and outside [`BASE`]),
+/// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root` (raw, and outside [`BASE`]),
 /// and, after either, `redirect` (it sends a browser on) and `strict` (see [`Line::strict`]).
 #[macro_export]
 macro_rules! routes {
@@ -212,6 +216,13 @@ impl Adding<'_> {
     #[must_use]
     pub fn unaudited(mut self) -> Self {
         self.line.audited = false;
+        self
+    }
+
+    /// It gives somebody permissions.
+    #[must_use]
+    pub fn grants(mut self) -> Self {
+        self.line.grants = true;
         self
     }
 

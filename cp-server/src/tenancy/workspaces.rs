@@ -183,6 +183,10 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
         let detail = "is_default: make another workspace the default instead.";
         return Err(Error::invalid("is_default", detail));
     }
+    let project = patch.project_id.over(before.project_id);
+    if project != before.project_id {
+        refuse_joining(cx, project).await?;
+    }
     let sql = "UPDATE workspaces
                SET name = COALESCE($3, name), slug = COALESCE($4, slug),
                    type = COALESCE($5, type), isolation = COALESCE($6, isolation),
@@ -207,12 +211,23 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
         .bind(patch.status)
         .bind(patch.external_id.over(before.external_id))
         .bind(after(before.updated_at, cx.now))
-        .bind(patch.project_id.over(before.project_id));
+        .bind(project);
     update.exec().await.map_err(Error::from).map_err(named)?;
     if patch.is_default == Some(true) {
         organizations::set_default_workspace(cx, id, false).await?;
     }
     load(cx, id).await
+}
+
+/// A workspace goes only into a project where the caller may change workspaces, too: the roles on the
+/// project then count in it.
+async fn refuse_joining(cx: &mut Cx, project: Option<ProjectId>) -> Result<()> {
+    let permission = Permission::WorkspacesWrite;
+    let Some(project) = project.filter(|_| !cx.caller.may_throughout(cx.org, permission)) else {
+        return Ok(());
+    };
+    let found = cx.caller.in_organization(&mut cx.tx, project, permission).await;
+    found.map(drop).map_err(|error| error.at("project_id"))
 }
 
 async fn delete(cx: &mut Cx, id: WorkspaceId) -> Result<NoContent> {

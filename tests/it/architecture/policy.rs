@@ -5,7 +5,7 @@ use std::fmt::Write;
 use cp_server::identity::roles::{self, RoleScope};
 use cp_server::kernel::caller::{Caller, CallerKind, Scope};
 use cp_server::kernel::ids::{DeploymentId, OrganizationId};
-use cp_server::kernel::permissions::{Permission, Permissions};
+use cp_server::kernel::permissions::{Permission, Permissions, Privileges};
 use cp_server::kernel::place::Reach;
 use cp_server::kernel::policy::{Area, AreaKind, Domain, Grant, Location, Verdict, decide};
 use cp_server::kernel::table::Line;
@@ -44,8 +44,9 @@ fn callers() -> Vec<(String, Caller)> {
     let deployment_id = DeploymentId(AREA);
     let codes = cp_server::identity::service_tokens::DATA_PLANE;
     let permissions = codes.iter().fold(Permissions::NONE, |set, one| set.with(*one));
+    let held = Privileges { permissions, ..Privileges::default() };
     let scope = Scope::Deployment { organization_id, deployment_id };
-    let data_plane = Caller::machine(AREA, "data plane".into(), scope, permissions);
+    let data_plane = Caller::machine(AREA, "data plane".into(), scope, held);
     callers.push(("deployment's token".into(), data_plane));
     callers
 }
@@ -59,7 +60,8 @@ fn person((code, scope, permissions): (&str, RoleScope, Permissions)) -> (String
         RoleScope::Project => area(AreaKind::Project),
         RoleScope::Group => area(AreaKind::Group),
     };
-    let grants = [Grant { on, permissions, by: code.into() }].into();
+    let given = Privileges { permissions, ..Privileges::default() };
+    let grants = [Grant::new(on, given, code)].into();
     let kind = CallerKind::Person;
     (code.to_lowercase().replace('_', " "), Caller { kind, grants, ..Caller::anonymous() })
 }
@@ -77,6 +79,7 @@ fn power(caller: &Caller, line: &Line) -> &'static str {
         Reach::Public => "",
         Reach::Platform if may(Location::Platform) => "all",
         Reach::Anywhere if caller.reach(line.permission).is_ok() => "all",
+        Reach::Own if caller.kind == CallerKind::Person => "own",
         Reach::Organization if may(Location::Within(OWN, &[])) => "all",
         Reach::Organization => {
             let areas: Vec<Area> =

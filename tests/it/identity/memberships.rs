@@ -16,6 +16,7 @@ on_both! {
                     "code": "ORGANIZATION_VIEWER", "name": "Viewer", "rank": 1,
                 },
                 "status": "active", "permissions": ["x:y"],
+                "accepted_at": "2026-01-02T00:00:00Z",
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
             })
         );

@@ -10,4 +10,5 @@ mod providers;
 mod roles;
 mod service_tokens;
 mod users;
+mod vouching;
 mod whoami;

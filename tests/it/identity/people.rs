@@ -29,7 +29,7 @@ on_both! {
             world.named(&me),
             json!({
                 "kind": "person", "id": "<acme's owner>", "name": "olga@acme.example",
-                "user_id": "<acme's owner>", "provider": "auth0",
+                "user_id": "<acme's owner>", "provider": "auth0", "vouched_by": null,
                 "organization_id": "<acme's org>", "roles": ["ORGANIZATION_OWNER"],
                 "products": ["studio"], "permissions": permissions,
                 // The group is of another product.
@@ -68,8 +68,9 @@ on_both! {
         let boss = json!({"is_superadmin": true});
         world.patch(format!("/users/{}", world.acme.owner), boss).await.expect(200);
         let olga = of_acme("auth0|olga-acme", |login| login.is_superadmin = true);
+        // It vouches for no superadmin, not even within the organization.
         olga.get("/organizations").await.refused(403, "forbidden");
-        olga.get("/organizations/globex").await.refused(404, "not_found");
+        olga.get(world.org("")).await.refused(403, "forbidden");
         world.person("auth0|olga-acme").get("/organizations/globex").await.expect(200);
         let claims = of_acme(STRANGER, |login| {
             login.account = Some("globex".into());
@@ -87,7 +88,9 @@ on_both! {
                 login.roles = vec!["UNKNOWN_ROLE".into(), role.into()];
             })
         };
-        for account in [world.acme.org.as_str(), "acme", "900"] {
+        // A slug is the organization's own choice: it names nothing.
+        with("acme", "ORGANIZATION_MEMBER").get("/me").await.refused(403, "forbidden");
+        for account in [world.acme.org.as_str(), "900"] {
             let member = with(account, "ORGANIZATION_MEMBER");
             member.get(world.org("/licenses")).await.expect(200);
             member.patch(world.org(""), json!({"name": "x"})).await.refused(403, "forbidden");
@@ -97,7 +100,7 @@ on_both! {
             assert_eq!(me["user_id"], json!(null));
         }
         // A platform's role is no organization's, and an unknown organization gives nothing.
-        for (account, role) in [("acme", "SUPERADMIN"), ("nowhere", "ORGANIZATION_OWNER")] {
+        for (account, role) in [("900", "SUPERADMIN"), ("nowhere", "ORGANIZATION_OWNER")] {
             with(account, role).get("/me").await.refused(403, "forbidden");
         }
     }

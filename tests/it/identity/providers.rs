@@ -31,6 +31,7 @@ on_both! {
                 "client_secret": {"masked": true}, "certificate_ref": "vault://kv/cert",
                 "email_domains": ["acme.example"], "claim_map": {"email": "mail"},
                 "role_map": {"boss": "ADMIN"}, "status": "disabled", "metadata": {"k": [1]},
+                "shares_issuer": false,
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
             })
         );

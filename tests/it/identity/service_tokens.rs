@@ -13,10 +13,11 @@ on_both! {
             {
                 let mut made = world.named(&made);
                 made.as_object_mut().unwrap().remove("token");
+                made.as_object_mut().unwrap().remove("created_by");
                 made
             },
             json!({
-                "id": "<1>", "organization_id": "<acme's org>", "deployment_id": null,
+                "id": "<2>", "organization_id": "<acme's org>", "deployment_id": null,
                 "name": "ci", "permissions": ["licenses:issue"], "expires_at": null,
                 "last_used_at": null, "revoked_at": null,
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",

@@ -47,7 +47,7 @@ on_both! {
             world.named(&linked),
             json!({
                 "id": "<1>", "user_id": "<acme's user>", "provider": "saml", "subject": " Ä|a@b ",
-                "idp_tenant": "t1", "created_at": "2026-01-02T00:00:00Z",
+                "idp_tenant": "t1", "vouched_by": null, "created_at": "2026-01-02T00:00:00Z",
             })
         );
         for taker in [&user, &other] {
@@ -89,6 +89,7 @@ on_both! {
                 "kind": "service_token", "id": "<acme's deployment token>", "name": "data plane",
                 "user_id": null, "organization_id": "<acme's org>",
                 "permissions": ["users:whoami", "usage:write", "limits:read"], "provider": null,
+                "vouched_by": null,
                 "roles": [], "products": [],
                 "grants": [{
                     "on": "organization", "organization_id": "<acme's org>", "id": null,

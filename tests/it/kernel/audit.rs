@@ -18,7 +18,7 @@ on_both! {
             without(event, &["before", "after", "actor_id", "id", "seq"]),
             json!({
                 "at": "2026-01-02T00:00:00Z", "occurred_at": "2026-01-02T00:00:00Z",
-                "source": "server", "actor": null, "project_id": null, "metadata": null,
+                "source": "server", "actor": null, "vouched_by": null, "project_id": null, "metadata": null,
                 "organization_id": "<acme's org>",
                 "actor_kind": "service_token", "actor_name": "bootstrap",
                 "action": "organizations.update", "target_type": "organization",
@@ -84,6 +84,7 @@ on_both! {
                 "at": "2026-01-02T00:00:00Z", "occurred_at": "2025-12-31T23:59:59.500Z",
                 "source": "caller", "organization_id": "<acme's org>",
                 "actor_kind": "service_token", "actor_name": "made by a test", "actor": "anna",
+                "vouched_by": null,
                 "action": "runs.finish", "target_type": "run", "target_id": "r-7",
                 "project_id": null, "before": null, "after": null, "metadata": {"exit": 0},
                 "reason": null, "request_id": "trace-1", "ip": null, "erased_at": null,

@@ -112,6 +112,7 @@ pub fn example(world: &World, line: &Line) -> Example {
             body(json!({"user_id": acme.stranger, "role": "viewer"}))
         }
         "memberships.update" => body(json!({"role": "viewer"})),
+        "memberships.accept" => body(json!({})),
         "memberships.transfer_ownership" => body(json!({"user_id": acme.user})),
         "service_tokens.create" | "service_tokens.create_in_organization" => {
             body(json!({"name": "t", "permissions": ["org:read"]}))

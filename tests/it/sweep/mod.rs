@@ -3,5 +3,6 @@
 
 mod authorization;
 mod bola;
+mod escalation;
 pub mod examples;
 mod trail;

@@ -230,6 +230,7 @@ impl World {
     pub fn login(&self, subject: &str) -> Login {
         Login {
             provider: "auth0".into(),
+            issuer: "https://login.example".into(),
             subject: subject.into(),
             organization: None,
             account: None,
@@ -238,6 +239,7 @@ impl World {
             products: Vec::new(),
             is_superadmin: false,
             name: None,
+            email: None,
             expires_at: self.clock.now() + TimeDelta::hours(1),
         }
     }

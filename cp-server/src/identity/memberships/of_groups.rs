@@ -4,8 +4,9 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::seats::{first_status, refuse_giving_at, refuse_outsider};
-use super::{At, Membership, MembershipFilter, Seat, is_member, load, page, take};
+use super::seats::{first_status, refuse_outsider, refuse_seat};
+use super::{At, Membership, MembershipFilter, Seat, is_member, load, page, refuse_touching, take};
+use crate::identity::escalation::Inviter;
 use crate::identity::roles::{self, RoleScope};
 use crate::identity::users;
 use crate::kernel::answer::{NoContent, Put};
@@ -23,7 +24,7 @@ crate::routes! { groups:
     ///
     /// Somebody who is not in the organization becomes a viewer of it, which counts against its
     /// quota.
-    PUT "/groups/{id}/members/{user_id}" MembersWrite => put_member;
+    PUT "/groups/{id}/members/{user_id}" MembersWrite => put_member, grants;
     /// Takes a person out of the group; the organization keeps its member.
     DELETE "/groups/{id}/members/{user_id}" MembersDelete => remove_member;
 }
@@ -58,13 +59,15 @@ async fn put_member(
     let user = users::load(cx, user).await?.id;
     let name = member.role.as_deref().unwrap_or(MEMBER);
     let role = roles::resolve(cx, cx.org, RoleScope::Group, name).await?;
-    refuse_giving_at(cx, At::Group(group), role.lets(), "role").await?;
+    refuse_seat(cx, At::Group(group), &role, &[]).await?;
     refuse_outsider(cx, user).await?;
-    let role = role.id;
-    let status = first_status(cx, user).await?;
+    let (status, accepted) = first_status(cx, user, None).await?;
+    let inviter = Some(Inviter::of(&cx.caller));
+    let seat = Seat { user, at: At::Group(group), role: role.id, status, accepted, inviter };
     if !is_member(cx, cx.org, user).await? {
-        let role = roles::system(cx, roles::VIEWER).await?;
-        let seat = Seat { user, at: At::Organization, role, status };
+        let viewer = roles::load_system(cx, roles::VIEWER).await?;
+        refuse_seat(cx, At::Organization, &viewer, &[]).await?;
+        let seat = Seat { at: At::Organization, role: viewer.id, ..seat.clone() };
         take(cx, cx.org, seat, Codes::default()).await.map_err(|error| match error.code() {
             // Made a member by somebody else in this moment.
             ProblemCode::AlreadyMember => Error::stale(),
@@ -74,17 +77,15 @@ async fn put_member(
     let known = find(cx, group, user).await?;
     let membership = match known {
         Some(id) => {
+            let before = load(cx, id).await?;
+            refuse_touching(cx, &before).await?;
             let sql = "UPDATE memberships SET role_id = $2, updated_at = $3 WHERE id = $1";
-            cx.tx.q(sql).bind(id).bind(role).bind(cx.now).exec().await?;
+            cx.tx.q(sql).bind(id).bind(role.id).bind(cx.now).exec().await?;
             id
         }
-        None => {
-            let seat = Seat { user, at: At::Group(group), role, status };
-            take(cx, cx.org, seat, Codes::default()).await.map_err(|error| match error.code() {
-                ProblemCode::AlreadyMember => Error::stale(),
-                _ => error,
-            })?
-        }
+        None => take(cx, cx.org, seat, Codes::default()).await.map_err(|error| {
+            if *error.code() == ProblemCode::AlreadyMember { Error::stale() } else { error }
+        })?,
     };
     workspaces::bump(cx, cx.org, None).await?;
     let membership = load(cx, membership).await?.into();
@@ -93,8 +94,11 @@ async fn put_member(
 
 async fn remove_member(cx: &mut Cx, (group, user): (GroupId, UserId)) -> Result<NoContent> {
     let found = find(cx, group, user).await?.ok_or_else(|| Error::not_found("member"))?;
-    let before: Membership = load(cx, found).await?.into();
-    cx.trail.before = serde_json::to_value(before).ok();
+    let before = load(cx, found).await?;
+    if !cx.caller.is_user_in(user, cx.org) {
+        refuse_touching(cx, &before).await?;
+    }
+    cx.trail.before = serde_json::to_value(Membership::from(before)).ok();
     let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(found).bind(cx.org).exec().await?;
     workspaces::bump(cx, cx.org, None).await?;

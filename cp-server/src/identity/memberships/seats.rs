@@ -2,19 +2,24 @@
 
 use cp_contracts::ProblemCode;
 
-use super::{MembershipStatus, NewMembership, codes, load, refuse_granting_ownership};
-use crate::identity::grants::permissions_of;
+use sqlx::types::Json;
+
+use super::{
+    AcceptedAs, MembershipRow, MembershipStatus, NewMembership, codes, load,
+    refuse_granting_ownership,
+};
+use crate::identity::escalation::{self, Inviter};
+use crate::identity::grants::privileges_of;
 use crate::identity::roles::{self, Role, RoleScope};
 use crate::identity::users;
-use crate::kernel::caller::{Permission, Permissions, Scope};
+use crate::kernel::caller::{Permission, Scope};
+use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{
     GroupId, MembershipId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId,
 };
-use crate::kernel::policy::Location;
 use crate::kernel::record::Codes;
-use crate::kernel::text::PermissionCode;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
 
@@ -41,12 +46,16 @@ impl At {
 }
 
 /// A seat that somebody takes.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub struct Seat {
     pub user: UserId,
     pub at: At,
     pub role: RoleId,
     pub status: MembershipStatus,
+    /// How it was taken; `None` while it is only offered.
+    pub accepted: Option<AcceptedAs>,
+    /// Who offers it.
+    pub inviter: Option<Inviter>,
 }
 
 pub(super) async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<super::Membership> {
@@ -54,47 +63,30 @@ pub(super) async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<supe
         (Some(id), None) => users::load(cx, id).await?,
         (None, Some(email)) => users::by_email(cx, email).await?,
         _ => {
-            let detail = "user_id: name the person by either user_id or email.";
+            let detail = "Name the person by either `user_id` or `email`.";
             return Err(Error::invalid("user_id", detail));
         }
     };
     let role = roles::resolve(cx, cx.org, at.scope(), &new.role).await?;
     refuse_granting_ownership(&role.code)?;
-    refuse_giving(cx, at, &role, &new.permissions).await?;
+    let extra = codes(new.permissions);
+    refuse_seat(cx, at, &role, &extra).await?;
     if at != At::Organization {
         refuse_outsider(cx, user.id).await?;
     }
-    let status = match new.status {
-        Some(status) => status,
-        None => first_status(cx, user.id).await?,
-    };
-    let seat = Seat { user: user.id, at, role: role.id, status };
-    let id = take(cx, cx.org, seat, codes(new.permissions)).await?;
+    let (status, accepted) = first_status(cx, user.id, new.status).await?;
+    let inviter = Some(Inviter::of(&cx.caller));
+    let seat = Seat { user: user.id, at, role: role.id, status, accepted, inviter };
+    let id = take(cx, cx.org, seat, extra).await?;
     workspaces::bump(cx, cx.org, at.workspace()).await?;
     Ok(load(cx, id).await?.into())
 }
 
-/// Nobody seats somebody who may then do more there than they may themselves.
-async fn refuse_giving(cx: &mut Cx, at: At, role: &Role, extra: &[PermissionCode]) -> Result<()> {
-    let extra = permissions_of(extra.iter().map(PermissionCode::as_str));
-    for (given, field) in [(role.lets(), "role"), (extra, "permissions")] {
-        refuse_giving_at(cx, at, given, field).await?;
-    }
-    Ok(())
-}
-
-pub(super) async fn refuse_giving_at(
-    cx: &mut Cx,
-    at: At,
-    given: Permissions,
-    field: &'static str,
-) -> Result<()> {
+/// Refuses a seat that gives what the caller does not hold there.
+pub(super) async fn refuse_seat(cx: &mut Cx, at: At, role: &Role, extra: &[String]) -> Result<()> {
     let (caller, tx, org) = (&cx.caller, &mut cx.tx, cx.org);
-    match at {
-        At::Organization => caller.refuse_giving(given, Location::Organization(org), field),
-        At::Workspace(id) => caller.refuse_giving_on(tx, org, id, given, field).await,
-        At::Group(id) => caller.refuse_giving_on(tx, org, id, given, field).await,
-    }
+    let granted = escalation::of_seat(tx, org, at, role.privileges(), extra).await?;
+    escalation::refuse_more(caller, tx, org, granted).await
 }
 
 /// Who is in charge of a part of the organization brings in its members, and nobody else.
@@ -108,12 +100,44 @@ pub(super) async fn refuse_outsider(cx: &mut Cx, user: UserId) -> Result<()> {
     Err(Error::new(ProblemCode::Forbidden, detail))
 }
 
-/// Active, or invited while nobody knows the person's identity.
-pub(super) async fn first_status<G>(cx: &mut Cx<G>, user: UserId) -> Result<MembershipStatus> {
-    match users::has_auth_account(cx, user).await? {
-        true => Ok(MembershipStatus::Active),
-        false => Ok(MembershipStatus::Invited),
-    }
+/// The status that a new seat begins with, and how it was accepted.
+///
+/// A person takes a seat, and no organization binds one: it is `invited` until the person accepts,
+/// unless the person is in the organization already. The platform may seat for the person.
+pub(super) async fn first_status(
+    cx: &mut Cx,
+    user: UserId,
+    asked: Option<MembershipStatus>,
+) -> Result<(MembershipStatus, Option<AcceptedAs>)> {
+    use MembershipStatus::{Active, Invited, Suspended};
+    let is_in = is_active(cx, cx.org, user).await?;
+    let for_person = cx.caller.is_of_platform();
+    let status = match asked {
+        Some(Active) if !for_person && !is_in => {
+            let detail = "`status` must be `invited`: the person accepts the seat with `POST \
+                          /memberships/{id}/accept` or at the first login.";
+            return Err(Error::invalid("status", detail));
+        }
+        Some(status) => status,
+        None if is_in => Active,
+        None if for_person && users::has_auth_account(cx, user).await? => Active,
+        None => Invited,
+    };
+    let accepted = match status {
+        Invited => None,
+        Active if is_in => Some(AcceptedAs::Member),
+        Active => Some(AcceptedAs::Vendor),
+        Suspended => for_person.then_some(AcceptedAs::Vendor),
+    };
+    Ok((status, accepted))
+}
+
+/// Whether the person has taken a seat in the organization.
+async fn is_active(cx: &mut Cx, organization: OrganizationId, user: UserId) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM memberships
+                              WHERE organization_id = $1 AND user_id = $2
+                                AND scope = 'organization' AND status = 'active')";
+    Ok(cx.tx.q(sql).bind(organization).bind(user).value().await?.unwrap_or(false))
 }
 
 /// Takes a seat. One of the organization counts against its quota, in this statement.
@@ -131,8 +155,8 @@ pub async fn take<G>(
     let id = MembershipId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO memberships
                (id, organization_id, user_id, scope, workspace_id, group_id, role_id, status,
-                permissions, created_at, updated_at)
-               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10
+                permissions, accepted_at, accepted_as, inviter, created_at, updated_at)
+               SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $12, $13, $14, $10, $10
                WHERE NOT $11 OR (
                    SELECT q.quantity IS NULL OR q.quantity >
                           (SELECT COUNT(*) FROM memberships m
@@ -151,7 +175,10 @@ pub async fn take<G>(
         .bind(seat.status)
         .bind(permissions)
         .bind(cx.now)
-        .bind(counts);
+        .bind(counts)
+        .bind(seat.accepted.map(|_| cx.now))
+        .bind(seat.accepted)
+        .bind(seat.inviter.map(Json));
     let taken = insert
         .exec()
         .await
@@ -189,18 +216,57 @@ pub async fn seat_owner(
     organization: OrganizationId,
     user: UserId,
 ) -> Result<()> {
-    let role = roles::system(cx, roles::OWNER).await?;
-    let status = MembershipStatus::Active;
-    let seat = Seat { user, at: At::Organization, role, status };
+    let role = roles::load_system(cx, roles::OWNER).await?.id;
+    let (status, accepted) = (MembershipStatus::Active, Some(AcceptedAs::Vendor));
+    let seat = Seat { user, at: At::Organization, role, status, accepted, inviter: None };
     take(cx, organization, seat, Codes::default()).await?;
     Ok(())
 }
 
-/// Turns a person's invitations into memberships: their identity is known now.
-pub async fn activate_invited<G>(cx: &mut Cx<G>, user: UserId) -> Result<u64> {
-    let sql = "UPDATE memberships SET status = 'active', updated_at = $2
-               WHERE user_id = $1 AND status = 'invited'";
-    Ok(cx.tx.q(sql).bind(user).bind(cx.now).exec().await?)
+/// Takes the seats that are offered to the person in the organization. An offer whose inviter no
+/// longer holds what it gives is left as it is.
+pub async fn accept_offers<G>(
+    cx: &mut Cx<G>,
+    organization: OrganizationId,
+    user: UserId,
+    how: AcceptedAs,
+) -> Result<u64> {
+    let tail = "WHERE memberships.organization_id = $1 AND memberships.user_id = $2
+                  AND memberships.status = 'invited' ORDER BY memberships.id";
+    let offers: Vec<MembershipRow> = cx.tx.select(tail).bind(organization).bind(user).all().await?;
+    let mut taken = 0;
+    for offer in offers {
+        match accept_offer(cx, &offer, how).await {
+            Ok(()) => taken += 1,
+            Err(error) if *error.code() == ProblemCode::Forbidden => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(taken)
+}
+
+/// Takes one offered seat, if its inviter still holds what it gives.
+pub(super) async fn accept_offer<G>(
+    cx: &mut Cx<G>,
+    offer: &MembershipRow,
+    how: AcceptedAs,
+) -> Result<()> {
+    let (app, organization) = (cx.app.clone(), offer.organization_id);
+    let role = privileges_of(offer.role_permissions.iter(), offer.role_rank);
+    let granted =
+        escalation::of_seat(&mut cx.tx, organization, offer.at(), role, &offer.permissions).await?;
+    let inviter = offer.inviter.as_ref().map(|inviter| &inviter.0);
+    escalation::refuse_lapsed(&app, &mut cx.tx, organization, inviter, granted).await?;
+    let sql = "UPDATE memberships
+               SET status = 'active', accepted_at = $2, accepted_as = $3, updated_at = $4
+               WHERE id = $1 AND status = 'invited' AND role_id = $5";
+    let at = after(offer.updated_at, cx.now);
+    let update = cx.tx.q(sql).bind(offer.id).bind(cx.now).bind(how).bind(at).bind(offer.role_id);
+    // The offer was withdrawn or changed since it was read.
+    if update.exec().await? == 0 {
+        return Err(Error::stale());
+    }
+    workspaces::bump(cx, organization, offer.workspace_id).await
 }
 
 /// Notes in every organization of the person that answers about them have changed.

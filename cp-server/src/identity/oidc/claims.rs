@@ -3,7 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::issuers::Provider;
-use super::presets::{ClaimMap, texts};
+use super::presets::{ClaimMap, is_registered, texts};
 use crate::identity::providers::ProviderType;
 use crate::kernel::text::Subject;
 
@@ -18,6 +18,8 @@ pub struct Context {
     pub products: Vec<String>,
     pub is_superadmin: bool,
     pub name: Option<String>,
+    /// The person's address, if the provider says that it is verified.
+    pub email: Option<String>,
 }
 
 type Claims = Map<String, Value>;
@@ -47,12 +49,28 @@ pub fn read(provider: &Provider, claims: &Claims) -> Result<Context, String> {
         scopes: all(claims, &map.scopes, |text| text.split_whitespace()),
         products: products(claims, &map.products),
         name: first(claims, &map.name).map(str::to_owned),
+        email: verified_email(claims, map).map(str::to_owned),
     })
+}
+
+/// The address that the provider says it has verified (OpenID Connect Core 1.0, section 5.1).
+fn verified_email<'c>(claims: &'c Claims, map: &ClaimMap) -> Option<&'c str> {
+    let says_so = |name: &String| match find(claims, name) {
+        Some(Value::Bool(is_verified)) => *is_verified,
+        // Some providers write every claim as a string.
+        Some(Value::String(text)) => text == "true" || text == "1",
+        Some(Value::Number(number)) => number.as_i64() == Some(1),
+        _ => false,
+    };
+    first(claims, &map.email).filter(|_| map.email_verified.iter().any(says_so))
 }
 
 /// The organization that the claims name.
 pub fn account<'c>(claims: &'c Claims, map: &ClaimMap) -> Option<&'c str> {
-    first(claims, &map.organization)
+    map.organization.iter().filter(|name| !is_registered(name)).find_map(|name| {
+        let text = find(claims, name)?.as_str()?;
+        (!text.is_empty()).then_some(text)
+    })
 }
 
 /// Nobody but the operator's own providers makes a super administrator, whatever an organization's

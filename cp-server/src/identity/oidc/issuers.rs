@@ -54,8 +54,8 @@ impl Provider {
         if new.r#type == ProviderType::Saml {
             return Err("type: a SAML provider is an organization's own".into());
         }
-        let claim_map = ClaimMap::new(new.r#type, &new.claim_map)
-            .map_err(|name| format!("claim_map.{name}: it takes a text or a list of texts"))?;
+        let claim_map =
+            ClaimMap::checked(new.r#type, &new.claim_map).map_err(|unfit| unfit.to_string())?;
         let client_secret = match new.client_secret {
             Patch::Set(secret) => Some(secret),
             Patch::Keep | Patch::Clear => None,
@@ -111,13 +111,12 @@ pub(super) struct Row {
     client_id: Option<String>,
     claim_map: Object,
     role_map: Object,
-    slug: String,
     external_id: Option<String>,
 }
 
 /// The columns of [`Row`].
 pub(super) const ROWS: &str = "SELECT p.id, p.organization_id, p.key, p.type AS kind, p.issuer,
-    p.audience, p.jwks_uri, p.client_id, p.claim_map, p.role_map, o.slug, o.external_id
+    p.audience, p.jwks_uri, p.client_id, p.claim_map, p.role_map, o.external_id
     FROM identity_providers p JOIN organizations o ON o.id = p.organization_id
     WHERE p.status = 'active' AND p.type <> 'saml'";
 
@@ -129,18 +128,14 @@ impl Row {
             .unwrap_or_default()
     }
 
-    /// Whether the claims name an organization, this one or another.
-    fn is_some_named(&self, claims: &Map<String, Value>) -> bool {
-        account(claims, &self.claim_map()).is_some()
-    }
-
-    /// Whether the claims name this organization: its id, slug or external id.
+    /// Whether the claims name this organization, by its ID or the external ID that the platform set.
+    ///
+    /// Each organization's claim map decides about that organization only: none makes a token of
+    /// another's ambiguous.
     fn is_named_by(&self, claims: &Map<String, Value>) -> bool {
         let map = self.claim_map();
         account(claims, &map).is_some_and(|name| {
-            self.slug == name
-                || self.external_id.as_deref() == Some(name)
-                || name.parse() == Ok(self.organization_id)
+            self.external_id.as_deref() == Some(name) || name.parse() == Ok(self.organization_id)
         })
     }
 
@@ -161,8 +156,8 @@ impl Row {
     }
 }
 
-/// The provider that a token is of, by its issuer, its audience and, where organizations share
-/// both, the organization that it names.
+/// The provider that a token is of, by its issuer, its audience and, where the platform lets
+/// organizations share both, the organization that it names.
 ///
 /// The operator's own providers come first: no organization can take their tokens, or make them
 /// ambiguous, by naming the same issuer.
@@ -170,7 +165,7 @@ pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
     let issuer = token.issuer().ok_or_else(|| refused("it names no issuer (iss)"))?;
     let audiences = token.audiences();
     if audiences.is_empty() || audiences.len() > AUDIENCES {
-        return Err(refused(format!("it takes 1 to {AUDIENCES} audiences (aud)")));
+        return Err(refused(format!("it must have 1 to {AUDIENCES} audiences (aud)")));
     }
     let (is_known, of_platform) = of_platform(app, issuer, &audiences);
     if let Some(provider) = of_platform {
@@ -186,10 +181,12 @@ pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
         .all()
         .await?;
     let is_shared = rows.len() > 1;
-    if is_shared && rows.iter().any(|row| row.is_some_named(&token.claims)) {
-        rows.retain(|row| row.is_named_by(&token.claims));
-    } else if is_shared {
-        rows = of_member(&mut tx, rows, token.subject()).await?;
+    if is_shared {
+        let is_named = rows.iter().any(|row| row.is_named_by(&token.claims));
+        match is_named {
+            true => rows.retain(|row| row.is_named_by(&token.claims)),
+            false => rows = of_member(&mut tx, rows, token.subject()).await?,
+        }
     }
     match rows.pop() {
         Some(row) if rows.is_empty() => Ok(row.provider()),
@@ -201,13 +198,13 @@ pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
     }
 }
 
-/// Of providers that share an issuer and an audience, the one whose organization the person is in:
-/// of several the first that was set up. No organization can lock another's people out by naming
-/// their issuer.
+/// Of providers that share an issuer and an audience, the one whose organization the person is in, as
+/// the platform or that organization links the subject: of several the first that was set up.
 async fn of_member(tx: &mut Conn, rows: Vec<Row>, subject: Option<&str>) -> Result<Vec<Row>> {
     let sql = "SELECT m.organization_id, a.provider FROM auth_accounts a
                JOIN memberships m ON m.user_id = a.user_id
-               WHERE a.subject = $1 AND m.status = 'active'";
+               WHERE a.subject = $1 AND m.status = 'active'
+                 AND (a.organization_id IS NULL OR a.organization_id = m.organization_id)";
     let seats: Vec<(OrganizationId, String)> = tx.q(sql).bind(subject).all().await?;
     let is_member =
         |row: &Row| seats.iter().any(|(o, p)| *o == row.organization_id && *p == row.key);

@@ -9,12 +9,16 @@ use crate::identity::providers::ProviderType;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimMap {
     pub subject: Vec<String>,
-    /// The organization: its id, slug or external id.
+    /// The organization: its ID, or the external ID that the platform set.
     pub organization: Vec<String>,
     pub roles: Vec<String>,
     pub scopes: Vec<String>,
     pub products: Vec<String>,
     pub name: Vec<String>,
+    /// The person's address.
+    pub email: Vec<String>,
+    /// Claims of which one is `true` when the provider has verified the address.
+    pub email_verified: Vec<String>,
     /// Claims that are `true` for a super administrator.
     pub superadmin: Vec<String>,
     /// Roles that make one.
@@ -30,13 +34,15 @@ pub struct ClaimMap {
 }
 
 /// The names that a claim map knows. Others are kept and mean nothing here.
-pub const NAMES: [&str; 12] = [
+pub const NAMES: [&str; 14] = [
     "subject",
     "organization",
     "roles",
     "scopes",
     "products",
     "name",
+    "email",
+    "email_verified",
     "superadmin",
     "superadmin_roles",
     "role_prefix",
@@ -45,16 +51,30 @@ pub const NAMES: [&str; 12] = [
     "login_scopes",
 ];
 
+/// A member of a claim map that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unfit {
+    pub member: &'static str,
+    rule: &'static str,
+}
+
+impl std::fmt::Display for Unfit {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "`claim_map.{}` {}.", self.member, self.rule)
+    }
+}
+
 impl ClaimMap {
     /// The standard names of the kind, with those that are given in their place.
     ///
     /// # Errors
-    /// The member that is neither a text nor a list of texts.
-    pub fn new(kind: ProviderType, given: &Map<String, Value>) -> Result<Self, String> {
+    /// The member that does not fit.
+    pub fn new(kind: ProviderType, given: &Map<String, Value>) -> Result<Self, Unfit> {
         let mut map = Self::of(kind);
         for name in NAMES {
             let Some(value) = given.get(name) else { continue };
-            let texts = texts(value).ok_or_else(|| name.to_owned())?;
+            let unfit = |rule| Unfit { member: name, rule };
+            let texts = texts(value).ok_or(unfit("must be a string or a list of strings"))?;
             match name {
                 "subject" => map.subject = texts,
                 "organization" => map.organization = texts,
@@ -62,11 +82,15 @@ impl ClaimMap {
                 "scopes" => map.scopes = texts,
                 "products" => map.products = texts,
                 "name" => map.name = texts,
+                "email" => map.email = texts,
+                "email_verified" => map.email_verified = texts,
                 "superadmin" => map.superadmin = texts,
                 "superadmin_roles" => map.superadmin_roles = texts,
                 "login_scopes" => map.login_scopes = texts,
                 _ => {
-                    let [text] = &*texts else { return Err(name.to_owned()) };
+                    let [text] = &*texts else {
+                        return Err(unfit("must be one string"));
+                    };
                     let text = text.clone();
                     match name {
                         "role_prefix" => map.role_prefix = text,
@@ -75,6 +99,19 @@ impl ClaimMap {
                     }
                 }
             }
+        }
+        Ok(map)
+    }
+
+    /// What [`Self::new`] reads, unless a registered claim is to name the organization.
+    ///
+    /// # Errors
+    /// The member that does not fit.
+    pub fn checked(kind: ProviderType, given: &Map<String, Value>) -> Result<Self, Unfit> {
+        let map = Self::new(kind, given)?;
+        if map.organization.iter().any(|name| is_registered(name)) {
+            let rule = "must not be a registered claim, which names no organization";
+            return Err(Unfit { member: "organization", rule });
         }
         Ok(map)
     }
@@ -88,6 +125,8 @@ impl ClaimMap {
             scopes: list(&["scopes", "scope", "scp"]),
             products: list(&["product_domains_allowed", "product_domains"]),
             name: list(&["name", "preferred_username"]),
+            email: list(&["email"]),
+            email_verified: list(&["email_verified"]),
             login_scopes: list(&["profile", "email"]),
             ..Self::default()
         };
@@ -121,7 +160,12 @@ impl ClaimMap {
                 ..general
             },
             // `sub` is another one for each application; `oid` is the person's.
-            ProviderType::Microsoft => Self { subject: list(&["oid", "sub"]), ..general },
+            // Its optional claim says whether the tenant owns the address's domain.
+            ProviderType::Microsoft => Self {
+                subject: list(&["oid", "sub"]),
+                email_verified: list(&["email_verified", "xms_edov"]),
+                ..general
+            },
             // `sub` of an access token is the login name, which changes.
             ProviderType::Okta => {
                 Self { subject: list(&["uid", "sub"]), roles: list(&["groups"]), ..general }
@@ -131,6 +175,35 @@ impl ClaimMap {
         }
     }
 }
+
+/// Whether a claim map's name is, or leads into, a claim that says something else in every token
+/// (RFC 7519, section 4.1; RFC 9068, section 2.2; OpenID Connect Core 1.0, section 2): it names no
+/// organization.
+pub fn is_registered(name: &str) -> bool {
+    let pointer = name.strip_prefix('/').map(|rest| rest.split('/').next().unwrap_or_default());
+    REGISTERED.contains(&pointer.unwrap_or(name))
+}
+
+const REGISTERED: [&str; 18] = [
+    "iss",
+    "sub",
+    "aud",
+    "exp",
+    "nbf",
+    "iat",
+    "jti",
+    "azp",
+    "client_id",
+    "nonce",
+    "auth_time",
+    "acr",
+    "amr",
+    "at_hash",
+    "c_hash",
+    "sid",
+    "typ",
+    "cnf",
+];
 
 /// A text, or a list of texts.
 pub fn texts(value: &Value) -> Option<Vec<String>> {

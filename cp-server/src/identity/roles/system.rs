@@ -4,10 +4,10 @@ use uuid::Uuid;
 
 use super::RoleScope;
 use crate::App;
-use crate::identity::grants::permissions_of;
+use crate::identity::grants::{permissions_of, privileges_of};
 use crate::kernel::error::Result;
 use crate::kernel::ids::RoleId;
-use crate::kernel::permissions::Permissions;
+use crate::kernel::permissions::{Permissions, Privileges};
 use crate::kernel::record::Codes;
 use crate::kernel::secret::sha256;
 
@@ -83,6 +83,21 @@ pub fn of_system() -> impl Iterator<Item = (&'static str, RoleScope, Permissions
     SYSTEM
         .iter()
         .map(|role| (role.code, role.scope, permissions_of(role.permissions.iter().copied())))
+}
+
+/// The codes of data planes that system roles have.
+pub fn is_code_of_system(code: &str) -> bool {
+    SYSTEM.iter().any(|role| role.permissions.contains(&code))
+}
+
+/// The rank of what a token holds: that of the highest system role of organizations whose codes it
+/// holds, all of them.
+pub fn rank_of(held: &Privileges) -> i64 {
+    let of_organization = SYSTEM.iter().filter(|role| role.scope == RoleScope::Organization);
+    let codes = |role: &SystemRole| role.permissions.iter().map(|code| (*code).to_owned());
+    let given = |role: &SystemRole| privileges_of(&codes(role).collect::<Vec<_>>(), role.rank);
+    let covered = of_organization.filter(|role| held.lacking(&given(role)).is_empty());
+    covered.map(|role| role.rank).max().unwrap_or(0)
 }
 
 /// Least first: lists are newest first, and ids follow this order.

@@ -39,6 +39,7 @@ fn zitadel_vector_1_the_whole_context() {
     assert_eq!(
         found,
         Context {
+            email: None,
             subject: "77".into(),
             account: Some("acc-1".into()),
             roles: texts(&["account_admin"]),

@@ -1,0 +1,233 @@
+//! Privilege escalation: no caller grants more than it holds.
+//!
+//! # Design
+//! Every way to a grant (a seat, a role, an invitation, a group, a project, a link of an identity)
+//! says what it gives as [`Granted`], and [`refuse_more`] compares it with what the caller holds
+//! there. An offer that is taken later keeps its [`Inviter`]; what it gives is checked again, with
+//! the inviter's grants of that instant, so that a person who left has planted nothing.
+
+use std::sync::Arc;
+
+use cp_contracts::ProblemCode;
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::grants;
+use super::memberships::At;
+use super::service_tokens;
+use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges};
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{OrganizationId, ProjectId, TokenId, UserId};
+use crate::kernel::policy::{Domain, Grant, Location};
+use crate::kernel::record::Codes;
+
+/// Where a grant is given.
+#[derive(Clone, Copy, Debug)]
+pub enum On {
+    Seat(At),
+    Project(ProjectId),
+}
+
+/// What a change gives to somebody, and the field that says so.
+#[derive(Debug)]
+pub struct Granted {
+    pub on: On,
+    pub privileges: Privileges,
+    pub field: &'static str,
+}
+
+/// What a seat gives: its role, what it has beyond the role, and the projects of its group.
+pub async fn of_seat(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    at: At,
+    mut role: Privileges,
+    extra: &[String],
+) -> Result<Vec<Granted>> {
+    let on = On::Seat(at);
+    if let At::Group(_) = at {
+        // The rank of a group's role orders roles of groups only.
+        role.rank = 0;
+    }
+    let mut granted = vec![
+        Granted { on, privileges: role, field: "role" },
+        Granted { on, privileges: grants::privileges_of(extra, 0), field: "permissions" },
+    ];
+    let At::Group(group) = at else { return Ok(granted) };
+    let sql = "SELECT p.project_id, r.permissions FROM project_grants p
+               JOIN roles r ON r.id = p.role_id
+               WHERE p.organization_id = $1 AND p.group_id = $2 ORDER BY p.project_id";
+    let projects = tx.q(sql).bind(organization).bind(group);
+    for (project, codes) in projects.all::<(ProjectId, Codes)>().await? {
+        // The rank of a project's role orders roles of projects only.
+        let privileges = grants::privileges_of(codes.iter(), 0);
+        granted.push(Granted { on: On::Project(project), privileges, field: "group" });
+    }
+    Ok(granted)
+}
+
+/// Refuses what the caller does not hold where it is granted.
+pub async fn refuse_more(
+    caller: &Caller,
+    tx: &mut Conn,
+    organization: OrganizationId,
+    granted: Vec<Granted>,
+) -> Result<()> {
+    for Granted { on, privileges, field } in granted {
+        match on {
+            On::Seat(At::Organization) => {
+                caller.refuse_giving(&privileges, Location::Organization(organization), field)
+            }
+            On::Seat(At::Workspace(id)) => {
+                caller.refuse_giving_on(tx, organization, id, &privileges, field).await
+            }
+            On::Seat(At::Group(id)) => {
+                caller.refuse_giving_on(tx, organization, id, &privileges, field).await
+            }
+            On::Project(id) => {
+                caller.refuse_giving_on(tx, organization, id, &privileges, field).await
+            }
+        }?;
+    }
+    Ok(())
+}
+
+/// Refuses to make a caller of the user, who may hold more: a link of an identity, a new address or
+/// an activation lets somebody act with everything that the user has.
+pub async fn refuse_becoming(caller: &Caller, tx: &mut Conn, user: UserId) -> Result<()> {
+    for grant in grants::of_every_seat(tx, user).await? {
+        let given = Privileges {
+            permissions: grant.permissions,
+            codes: grant.codes.to_vec(),
+            rank: grant.rank,
+        };
+        let refused = match grant.on {
+            Domain::Platform => caller.refuse_giving(&given, Location::Platform, "user"),
+            Domain::Organization(organization) => {
+                caller.refuse_giving(&given, Location::Organization(organization), "user")
+            }
+            Domain::Area(organization, area) => {
+                caller.refuse_giving(&given, Location::Within(organization, &[area]), "user")
+            }
+        };
+        refused.map_err(|_| {
+            let detail = "This user holds more than the caller. Only a caller that holds as much can \
+                          link, rename or reactivate the user.";
+            Error::new(ProblemCode::Forbidden, detail)
+        })?;
+    }
+    Ok(())
+}
+
+/// Refuses a caller that is not a superadmin.
+pub fn refuse_but_superadmin(caller: &Caller) -> Result<()> {
+    caller.refuse_giving(&Privileges::all(), Location::Platform, "is_superadmin").map_err(|_| {
+        let detail =
+            "Only a superadmin can create, link, rename, reactivate or delete a superadmin.";
+        Error::new(ProblemCode::Forbidden, detail).at("is_superadmin")
+    })
+}
+
+/// Who made an offer that is taken later: what a login or a token says, without its grants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inviter {
+    kind: CallerKind,
+    id: Uuid,
+    user: Option<UserId>,
+    /// The organization that vouched for the login; none for the platform.
+    organization: Option<OrganizationId>,
+    /// What the provider vouched for.
+    #[serde(default)]
+    roles: Vec<String>,
+    roles_in: Option<OrganizationId>,
+    #[serde(default)]
+    products: Vec<String>,
+    #[serde(default)]
+    is_superadmin: bool,
+}
+
+impl Inviter {
+    pub fn of(caller: &Caller) -> Self {
+        let login = caller.login.as_deref();
+        Self {
+            kind: caller.kind,
+            id: caller.id,
+            user: caller.user,
+            organization: caller.authority().organization(),
+            roles: login.map(|login| login.roles.clone()).unwrap_or_default(),
+            roles_in: login.and_then(|login| login.roles_in),
+            products: login.map(|login| login.products.clone()).unwrap_or_default(),
+            is_superadmin: login.is_some_and(|login| login.is_superadmin),
+        }
+    }
+
+    /// The inviter as a caller, with the grants of this instant.
+    pub async fn caller(&self, app: &crate::App, tx: &mut Conn) -> Result<Caller> {
+        match self.kind {
+            CallerKind::System => Ok(Caller::system("invitation")),
+            CallerKind::ServiceToken => service_tokens::caller_of(app, tx, TokenId(self.id)).await,
+            CallerKind::Anonymous => Ok(Caller::anonymous()),
+            CallerKind::Person => self.person(tx).await,
+        }
+    }
+
+    async fn person(&self, tx: &mut Conn) -> Result<Caller> {
+        let mut held: Vec<Grant> = Vec::new();
+        let authority = Authority::from(self.organization);
+        let mut is_superadmin = self.is_superadmin;
+        if let Some(user) = self.user {
+            let sql = "SELECT is_superadmin FROM users WHERE id = $1 AND is_active";
+            // Who is not active any more holds nothing, whatever a provider says.
+            let Some(flag) = tx.q(sql).bind(user).value::<bool>().await? else {
+                return Ok(Caller::anonymous());
+            };
+            is_superadmin |= flag;
+            held = grants::of_person(tx, user, self.organization, &self.products).await?;
+        }
+        if let Some(organization) = self.roles_in {
+            held.extend(grants::of_roles(tx, organization, &self.roles).await?);
+        }
+        if is_superadmin && authority == Authority::Platform {
+            held.push(Grant::new(Domain::Platform, Privileges::all(), "SUPERADMIN"));
+        }
+        let login = LoggedIn {
+            provider: String::new(),
+            issuer: String::new(),
+            authority,
+            roles: self.roles.clone(),
+            roles_in: self.roles_in,
+            products: self.products.clone(),
+            is_superadmin: self.is_superadmin,
+        };
+        Ok(Caller {
+            kind: CallerKind::Person,
+            id: self.id,
+            user: self.user,
+            grants: held.into(),
+            login: Some(Arc::new(login)),
+            ..Caller::anonymous()
+        })
+    }
+}
+
+/// Refuses an offer whose inviter no longer holds what it gives. An offer without an inviter is of a
+/// version that kept none.
+pub async fn refuse_lapsed(
+    app: &crate::App,
+    tx: &mut Conn,
+    organization: OrganizationId,
+    inviter: Option<&Inviter>,
+    granted: Vec<Granted>,
+) -> Result<()> {
+    let Some(inviter) = inviter else { return Ok(()) };
+    let caller = inviter.caller(app, tx).await?;
+    refuse_more(&caller, tx, organization, granted).await.map_err(|error| match error.code() {
+        ProblemCode::Forbidden => {
+            let detail = "The person or token that made this offer no longer holds what it gives. Ask \
+                          an admin of the organization for a new invitation.";
+            Error::new(ProblemCode::Forbidden, detail)
+        }
+        _ => error,
+    })
+}

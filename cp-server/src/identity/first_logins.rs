@@ -1,0 +1,159 @@
+//! First logins: an identity is linked to the invited person whose verified address it has.
+//!
+//! # Design
+//! An authority vouches only for its own. The platform's providers vouch for any address; an
+//! organization's provider, and its tokens, vouch for the people whom that organization invited, and
+//! the link counts for that organization's grants only. A person is linked once by each authority,
+//! and a superadmin by none: an e-mail address must not be worth the platform.
+//!
+//! A first login accepts what was offered to a person whom nobody knew before. A person who has a
+//! login accepts offers explicitly, so that no organization binds a person of another one.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+
+use super::invitations;
+use super::memberships::{self, AcceptedAs};
+use super::users::{self, Link};
+use crate::kernel::caller::{Authority, Scope};
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{OrganizationId, UserId};
+use crate::kernel::text::Email;
+
+/// An identity whose provider says that the address is verified.
+pub struct VerifiedIdentity<'a> {
+    pub authority: Authority,
+    pub provider: &'a str,
+    pub subject: &'a str,
+    pub email: &'a Email,
+}
+
+/// What decides whether the identity may be linked to the person of its address.
+#[derive(sqlx::FromRow)]
+struct Candidate {
+    id: UserId,
+    is_active: bool,
+    is_superadmin: bool,
+    /// Whether this authority has linked the person before.
+    is_linked: bool,
+    /// Whether another authority has.
+    is_linked_elsewhere: bool,
+    /// Whether the authority's organization, or any for the platform, offered a seat or seated.
+    is_offered: bool,
+    /// Whether the person has taken a seat of the authority's organization.
+    is_seated: bool,
+    /// Whether the person has a seat in another organization than the authority's.
+    is_elsewhere: bool,
+}
+
+impl Candidate {
+    /// Whether the person has no login and, for an organization, no seat in another one.
+    fn is_new(&self) -> bool {
+        !self.is_linked_elsewhere && !self.is_elsewhere
+    }
+
+    /// An organization does not bind a person of others: it links its own people, and those who have
+    /// taken a seat of its.
+    fn may_be_linked_by(&self, authority: Authority) -> bool {
+        let vouches = authority == Authority::Platform || self.is_new() || self.is_seated;
+        self.is_active && !self.is_superadmin && !self.is_linked && vouches
+    }
+}
+
+/// Whether a link is worth a transaction: strangers do not queue for the writer.
+pub async fn is_due(
+    tx: &mut Conn,
+    identity: &VerifiedIdentity<'_>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let candidate = find(tx, identity).await?;
+    let is_offered = candidate.as_ref().is_some_and(|candidate| candidate.is_offered);
+    let may_be_linked =
+        candidate.is_none_or(|candidate| candidate.may_be_linked_by(identity.authority));
+    Ok(may_be_linked && (is_offered || is_invited(tx, identity, now).await?))
+}
+
+/// Links the identity to the invited person, and accepts what is offered to a person without any
+/// login. `None` when nothing is offered, or when the authority may not vouch for the person.
+pub async fn link(cx: &mut Cx<Scope>, identity: &VerifiedIdentity<'_>) -> Result<Option<UserId>> {
+    let candidate = find(&mut cx.tx, identity).await?;
+    let is_offered = candidate.as_ref().is_some_and(|candidate| candidate.is_offered);
+    if !is_offered && !is_invited(&mut cx.tx, identity, cx.now).await? {
+        return Ok(None);
+    }
+    let is_new = candidate.as_ref().is_none_or(Candidate::is_new);
+    let user = match candidate {
+        Some(candidate) if !candidate.may_be_linked_by(identity.authority) => return Ok(None),
+        Some(candidate) => candidate.id,
+        None => users::by_email(cx, identity.email).await?.id,
+    };
+    let link = Link {
+        user,
+        authority: identity.authority,
+        provider: identity.provider.to_owned(),
+        subject: identity.subject.to_owned(),
+        idp_tenant: None,
+    };
+    users::insert_link(cx, link).await.map_err(|error| match error.code() {
+        // Two first logins at once: the other one linked it.
+        ProblemCode::AuthAccountTaken => Error::stale(),
+        _ => error,
+    })?;
+    if is_new {
+        accept_all(cx, identity, user).await?;
+    }
+    memberships::bump_user(cx, user).await?;
+    Ok(Some(user))
+}
+
+/// Takes every seat that is offered to a new person by the organizations that the authority counts in.
+async fn accept_all(
+    cx: &mut Cx<Scope>,
+    identity: &VerifiedIdentity<'_>,
+    user: UserId,
+) -> Result<()> {
+    let organization = identity.authority.organization();
+    invitations::take_all(cx, &identity.email.key(), organization).await?;
+    let sql = "SELECT DISTINCT organization_id FROM memberships
+               WHERE user_id = $1 AND status = 'invited'";
+    let offers = cx.tx.q(sql).bind(user).and_some(" AND organization_id = ?", organization);
+    for (organization,) in offers.all::<(OrganizationId,)>().await? {
+        memberships::accept_offers(cx, organization, user, AcceptedAs::FirstLogin).await?;
+    }
+    Ok(())
+}
+
+async fn is_invited(
+    tx: &mut Conn,
+    identity: &VerifiedIdentity<'_>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let organization = identity.authority.organization();
+    invitations::is_open(tx, &identity.email.key(), organization, now).await
+}
+
+async fn find(tx: &mut Conn, identity: &VerifiedIdentity<'_>) -> Result<Option<Candidate>> {
+    let sql = "SELECT u.id, u.is_active, u.is_superadmin,
+                      EXISTS (SELECT 1 FROM auth_accounts a WHERE a.user_id = u.id
+                              AND ($2 AND a.organization_id IS NULL OR a.organization_id = $3)
+                             ) AS is_linked,
+                      EXISTS (SELECT 1 FROM auth_accounts a WHERE a.user_id = u.id
+                              AND CASE WHEN $2 THEN a.organization_id IS NOT NULL
+                                       ELSE a.organization_id IS NULL OR a.organization_id <> $3 END
+                             ) AS is_linked_elsewhere,
+                      EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id
+                              AND m.status <> 'suspended' AND ($2 OR m.organization_id = $3)
+                             ) AS is_offered,
+                      EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id
+                              AND m.status = 'active' AND m.organization_id = $3) AS is_seated,
+                      EXISTS (SELECT 1 FROM memberships m WHERE m.user_id = u.id
+                              AND NOT $2 AND m.organization_id <> $3) AS is_elsewhere
+               FROM users u WHERE u.email_key = $1";
+    let organization = identity.authority.organization();
+    let query = tx.q(sql).bind(identity.email.key()).bind(organization.is_none());
+    // A comparison with NULL would be unknown.
+    let nobody = OrganizationId(uuid::Uuid::nil());
+    Ok(query.bind(organization.unwrap_or(nobody)).opt().await?)
+}
