@@ -52,7 +52,7 @@ on_both! {
                 "type": "saml", "issuer": "https://saml.acme.example", "audience": null,
                 "jwks_uri": null, "sso_url": null, "client_id": null,
                 "client_secret": {"masked": true}, "certificate_ref": null, "email_domains": [],
-                "claim_map": {}, "role_map": {}, "status": "active", "metadata": {},
+                "claim_map": {}, "role_map": {}, "status": "active", "metadata": {}, "shares_issuer": false,
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T01:00:00Z",
             })
         );

@@ -38,6 +38,11 @@ async fn seat(organization: &str, by: &Client, body: Value) -> Value {
     by.post(format!("/organizations/{organization}/memberships"), body).await.expect(201)
 }
 
+async fn last_event(world: &World, action: &str) -> Value {
+    let events = world.get(format!("/audit?limit=1&action={action}")).await.expect(200);
+    events["items"][0].clone()
+}
+
 fn olga(world: &World) -> Client {
     world.person("auth0|olga-acme")
 }
@@ -118,8 +123,7 @@ on_both! {
         let me = new.get("/me").await.expect(200);
         assert_eq!(me["roles"], json!(["ORGANIZATION_MEMBER"]));
         assert_eq!(world.count_events().await, events + 1);
-        let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
-        assert_eq!(event["action"], "users.first_login");
+        let event = last_event(&world, "users.first_login").await;
         assert_eq!(event["target_id"], me["user_id"]);
         let vouched_by = json!({
             "provider": "auth0", "issuer": "https://login.example", "organization_id": null,
@@ -262,7 +266,7 @@ on_both! {
         let seats = world.get(world.org(&format!("/memberships?user_id={}", world.acme.user))).await;
         let seat = seats.expect(200)["items"][0]["id"].as_str().unwrap().to_owned();
         olga(&world).delete(format!("/memberships/{seat}")).await.expect(204);
-        let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
+        let event = last_event(&world, "memberships.delete").await;
         let left_behind = json!({
             "service_tokens": [token["id"]], "invitations": [invitation["id"]],
         });
@@ -281,7 +285,7 @@ on_both! {
         let path = world.org("/workspaces");
         let one = key(&here).post(&path, body.clone()).await.expect(201);
         key(&there).post(&path, body).await.refused(409, "slug_taken");
-        let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
+        let event = last_event(&world, "workspaces.create").await;
         assert_eq!((&event["target_id"], &event["actor_id"]), (&one["id"], &json!(world.acme.user)));
         let vouched_by = json!({
             "provider": "corp", "issuer": "https://login.example",

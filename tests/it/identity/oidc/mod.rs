@@ -3,6 +3,7 @@
 mod bearer;
 mod browser;
 mod claims;
+mod first_person;
 mod keys;
 mod organizations;
 mod sessions;
