@@ -157,9 +157,10 @@ impl LogBook {
             Some(Found::Asked(_)) => {
                 VerifyError::new(ProofMissing, "the proof that it is in the log is asked for")
             }
-            None => {
-                VerifyError::new(ProofMissing, "it comes without a proof that it is in the log")
-            }
+            None => VerifyError::new(
+                ProofMissing,
+                "it comes without a proof that it is in the issuer's log, whose key is known",
+            ),
         };
         if self.is_required { Err(missing) } else { Ok(()) }
     }

@@ -79,6 +79,14 @@ pub struct FormerLogRecord {
     pub anomaly: Option<LogEvidence>,
 }
 
+impl Record {
+    /// The key of the issuer's log that an earlier run was given; none when none was.
+    pub(crate) fn log_key(&self) -> Option<&str> {
+        let former = || self.former_logs.last().map(|former| former.log.vkey());
+        self.log.as_ref().map(KeptLog::vkey).or_else(former)
+    }
+}
+
 impl LogRecord {
     fn of(record: &Record) -> Self {
         let log = record.log.as_ref();

@@ -9,7 +9,7 @@ use cp_contracts::JwkSet;
 
 use arc_swap::ArcSwapOption;
 
-use super::{Inner, Keys, Snapshot, Verifier};
+use super::{Inner, Verifier};
 use crate::cache::Cache;
 use crate::claims::{MAX_GRACE, Rules};
 use crate::clock::TimeFloor;
@@ -19,6 +19,7 @@ use crate::jws::Kind;
 use crate::keys::MAX_SET;
 use crate::log::{LogBook, MAX_PROOF};
 use crate::status_list::StatusLists;
+use crate::trust::Keys;
 use crate::{Clock, ImportError, KeySet, KeySetError, SystemClock};
 
 /// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
@@ -43,7 +44,7 @@ pub struct VerifierBuilder {
     expiring: Option<Duration>,
     cache: Option<usize>,
     log_key: Option<String>,
-    requires_inclusion: bool,
+    requires_inclusion: Option<bool>,
     #[cfg(feature = "fetch")]
     fetch: crate::fetch::FetchSettings,
 }
@@ -175,9 +176,10 @@ impl VerifierBuilder {
     /// tell it: `<origin>+<key id>+<base64>`. It must come by a way that is trusted, such as the
     /// app's own configuration.
     ///
-    /// From then on proofs are checked that come with tokens and license files, and the newest
-    /// checkpoint that was seen is remembered, in the [state file](Self::state_path) when there is
-    /// one. With a key set URL, the log is asked at the issuer's `/api/v1/log`, and a log that is
+    /// From then on every license must be [proved](Self::require_inclusion) to be in the log, unless
+    /// the app [admits others too](Self::allow_unlogged). The newest checkpoint that was seen is
+    /// remembered, in the [state file](Self::state_path) when there is one, and the key as well: a
+    /// verifier that is made with that file and without this setting goes on with the key. With a key set URL, the log is asked at the issuer's `/api/v1/log`, and a log that is
     /// shorter than before or has another history is told by the state
     /// [`LogAnomaly`](crate::LicenseState::LogAnomaly) and [`Verifier::log_health`].
     pub fn log_key(mut self, vkey: impl Into<String>) -> Self {
@@ -186,12 +188,22 @@ impl VerifierBuilder {
     }
 
     /// Admits only licenses whose token is proved to be in the issuer's log, so that a stolen signing
-    /// key makes no license. Needs a [log key](Self::log_key).
+    /// key makes no license. That is so whenever a [log key](Self::log_key) is known, given or from
+    /// the [state file](Self::state_path); with this setting, [`build`](Self::build) fails when none
+    /// is.
     ///
     /// The proof comes with a license file or [`Verifier::verify_with_proof`]; with a key set URL, it
     /// is fetched once for each token. Until it is there, the token is refused with `proof_missing`.
     pub fn require_inclusion(mut self) -> Self {
-        self.requires_inclusion = true;
+        self.requires_inclusion = Some(true);
+        self
+    }
+
+    /// Admits licenses also without the proof that their token is in the issuer's log, although the
+    /// [log key](Self::log_key) is known: whoever steals a signing key can then make licenses. Proofs
+    /// that come all the same are checked, and the log is watched as before.
+    pub fn allow_unlogged(mut self) -> Self {
+        self.requires_inclusion = Some(false);
         self
     }
 
@@ -215,11 +227,6 @@ impl VerifierBuilder {
         if leeway > MAX_LEEWAY {
             return Err(BuildError::LeewayTooLong);
         }
-        let log_key = self.log_key.map(|vkey| vkey.parse()).transpose();
-        let log_key = log_key.map_err(BuildError::LogKey)?;
-        if self.requires_inclusion && log_key.is_none() {
-            return Err(BuildError::LogKey("is needed to require inclusion".to_owned()));
-        }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let floor = self.time_floor.unwrap_or(i64::MIN);
         let floor = match &self.state_path {
@@ -227,8 +234,16 @@ impl VerifierBuilder {
             Some(path) => TimeFloor::kept_in(path, floor)
                 .map_err(|why| BuildError::StateFile { path: path.clone(), why })?,
         };
-        let kept = floor.memory().record().file;
-        let kept = kept.map(|file| KeySet::of(&file.jwks)).transpose();
+        let record = floor.memory().record();
+        // Forgetting a setting must not be a way around the log.
+        let log_key = self.log_key.as_deref().or_else(|| record.log_key());
+        let log_key = log_key.map(str::parse).transpose().map_err(BuildError::LogKey)?;
+        let requires_inclusion = self.requires_inclusion.unwrap_or(log_key.is_some());
+        if requires_inclusion && log_key.is_none() {
+            return Err(BuildError::LogKey("is needed to require inclusion".to_owned()));
+        }
+        let withdrawn = record.keys.withdrawn();
+        let kept = record.file.map(|file| KeySet::of(&file.jwks)).transpose();
         let kept = kept.map_err(BuildError::KeySet)?;
         let bundle = Occasion::Start { trusts_itself: self.keys.is_none() && kept.is_none() };
         #[cfg(feature = "fetch")]
@@ -243,19 +258,25 @@ impl VerifierBuilder {
             },
             #[cfg(feature = "fetch")]
             Some(Source::Url(url)) => {
-                fetched = Some(crate::fetch::start(&url, self.fetch, Arc::clone(&clock))?);
+                fetched = Some(crate::fetch::start(
+                    &url,
+                    self.fetch,
+                    Arc::clone(&clock),
+                    withdrawn.clone(),
+                )?);
                 None
             }
         };
         let expiring = self.expiring.unwrap_or(EXPIRING).as_secs();
         let expiring = i64::try_from(expiring).unwrap_or(i64::MAX);
         let rules = Rules { issuer, audience, leeway, max_grace: MAX_GRACE, expiring };
-        let known = pinned.clone().unwrap_or_default().with(&kept.unwrap_or_default());
-        let keys = Arc::new(Keys::from_pointee(Snapshot::given(known)));
+        let known = pinned.clone().unwrap_or_default().without(&withdrawn);
+        let known = known.with(&kept.unwrap_or_default());
+        let keys = Arc::new(Keys::new(known, i64::MAX, withdrawn));
         #[cfg(feature = "fetch")]
         let keys = fetched.as_ref().map_or(keys, |fetched| Arc::clone(&fetched.keys));
         let lists = Arc::new(StatusLists::new(rules, keys, clock, floor));
-        let log = log_key.map(|key| LogBook::new(key, self.requires_inclusion, Arc::clone(&lists)));
+        let log = log_key.map(|key| LogBook::new(key, requires_inclusion, Arc::clone(&lists)));
         let log = log.transpose().map_err(|why| BuildError::StateFile {
             path: self.state_path.unwrap_or_default(),
             why,

@@ -207,6 +207,8 @@ fn a_bad_answer_never_replaces_a_good_list() {
     other_list["sub"] = json!(format!("{}x", plane.uri()));
     let mut no_ttl = plane.list(NOW - 50, 0);
     no_ttl["ttl"] = json!(0);
+    let mut over = plane.list(NOW - 90, 0);
+    over["exp"] = json!(NOW - 61);
     for (bad, why) in [
         (String::new(), PATH),
         ("garbage".to_owned(), PATH),
@@ -220,7 +222,8 @@ fn a_bad_answer_never_replaces_a_good_list() {
         (ok(&KEY.list(&other_list)), "not the list's URL"),
         (ok(&KEY.list(&no_ttl)), "ttl"),
         (ok(&KEY.list(&plane.list(NOW - 101, 0))), "replayed"),
-        (ok(&KEY.list(&plane.list(NOW - 86_460, 0))), "expired"),
+        (ok(&KEY.list(&plane.list(NOW - 86_460, 0))), "older than the one"),
+        (ok(&KEY.list(&over)), "expired"),
         (ok(&KEY.list(&plane.list(NOW + 61, 0))), "not_yet_valid"),
         (ok(&OTHER_KEY.list(&plane.list(NOW - 50, 0))), "kid_unknown"),
         (ok(&Key::new("key-1").list(&plane.list(NOW - 50, 0))), "signature_invalid"),
@@ -325,10 +328,10 @@ fn a_revocation_takes_effect_even_when_it_cannot_be_kept() {
 }
 
 #[test]
-fn files_change_no_keys_that_are_fetched() {
+fn files_add_no_keys_to_fetched_ones() {
     let plane = ControlPlane::start();
     let verifier = plane.verifier();
-    let mut file = file_claims(1, &[&OTHER_KEY]);
+    let mut file = file_claims(1, &[&KEY, &OTHER_KEY]);
     file["iss"] = json!(plane.server.base());
     file["status_list"] = json!(OTHER_KEY.list(&plane.list(NOW, 1)));
     verifier.import(&KEY.file(&file)).unwrap();
@@ -336,8 +339,8 @@ fn files_change_no_keys_that_are_fetched() {
     claims["iss"] = json!(plane.server.base());
     claims["status"]["status_list"]["uri"] = json!(plane.uri());
     assert_refused(verifier.verify(&OTHER_KEY.token(&claims)), KidUnknown);
-    // Nor does a list count that none of them has signed.
-    assert_eq!(outcome(&verifier, &plane.token("allow")), Ok(Valid));
+    // What its list has taken back counts: a fetched key has signed the file.
+    assert_eq!(outcome(&verifier, &plane.token("allow")), Err(Revoked));
 }
 
 #[test]

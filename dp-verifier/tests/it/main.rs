@@ -39,3 +39,4 @@ mod state;
 mod state_file;
 mod status_lists;
 mod support;
+mod withdrawal;

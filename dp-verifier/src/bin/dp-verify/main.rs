@@ -17,7 +17,8 @@ use std::thread::{self, Thread};
 use clap::Parser;
 use dp_verifier::{
     BuildError, ErrorCode, ImportError, ImportedFile, LicenseContext, LicenseState, LogKey,
-    LogProof, LogRecord, Verifier, VerifyError, accept_log, log_record, usage_report,
+    LogProof, LogRecord, StateRecord, StatusListInfo, Verifier, VerifyError, accept_log,
+    log_record, reset_state, state_record, usage_report,
 };
 use serde::Serialize;
 
@@ -46,12 +47,14 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
         return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
     }
     let kept = match task {
-        Task::Log(state) => Some(log_record(state)?),
-        Task::AcceptLog(state, because) => Some(accept_log(state, because)?),
+        Task::Log(state) => Some(Accepted::Log(log_record(state)?)),
+        Task::AcceptLog(state, because) => Some(Accepted::Log(accept_log(state, because)?)),
+        Task::State(state) => Some(Accepted::State(state_record(state)?)),
+        Task::ResetState(state, because) => Some(Accepted::State(reset_state(state, because)?)),
         _ => None,
     };
     if let Some(kept) = kept {
-        let printed = print(&mut io::stdout().lock(), [Ok(Accepted::Log(kept))], args.explain);
+        let printed = print(&mut io::stdout().lock(), [Ok(kept)], args.explain);
         return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
     }
     let keys = verifier(args)?.map_err(|error| error.to_string())?;
@@ -66,6 +69,11 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
         return print(&mut output, [refused], args.explain).map(|_| 1).map_err(in_writing);
     }
     let proof = args.proof.as_deref().map(read).transpose()?;
+    if let (Ok(verifier), Some(_)) = (&keys, &proof)
+        && verifier.log_health().is_none()
+    {
+        return Err("--proof needs --log-key".to_owned());
+    }
     let check = |line: &[u8]| check(&keys, args.now, proof.as_deref(), line);
     let printed = match (task, &keys) {
         (Task::Import(file), Ok(verifier)) => {
@@ -138,7 +146,11 @@ fn verifier(args: &Args) -> Result<Result<Keys, BuildError>, String> {
         Some(key) => builder.log_key(log_key(key)?),
         None => builder,
     };
-    let builder = if args.require_inclusion { builder.require_inclusion() } else { builder };
+    let builder = match (args.require_inclusion, args.allow_unlogged) {
+        (true, _) => builder.require_inclusion(),
+        (_, true) => builder.allow_unlogged(),
+        _ => builder,
+    };
     let builder = match args.now {
         Some(now) => builder.clock(move || now),
         None => builder,
@@ -162,7 +174,8 @@ fn verifier(args: &Args) -> Result<Result<Keys, BuildError>, String> {
         Some(path) => builder.jwks_ca_file(path),
         None => builder,
     };
-    let unavailable = |detail| Refusal { code: ErrorCode::KeysUnavailable, detail };
+    let unavailable =
+        |detail| Refusal { code: ErrorCode::KeysUnavailable, detail, warnings: Vec::new() };
     Ok(match builder.build() {
         Ok(verifier) => match verifier.keys_health() {
             Some(health) if health.fetched_at.is_none() => {
@@ -184,27 +197,31 @@ fn verifier(args: &Args) -> Result<Result<Keys, BuildError>, String> {
 type Checked = Result<Accepted, Refusal>;
 
 enum Accepted {
-    License(LicenseContext),
+    License(LicenseContext, Vec<String>),
     File(ImportedFile),
     Proof(LogProof),
     Log(LogRecord),
+    State(StateRecord),
 }
 
 #[derive(Clone)]
 struct Refusal {
     code: ErrorCode,
     detail: String,
+    warnings: Vec<String>,
 }
 
 impl From<VerifyError> for Refusal {
     fn from(error: VerifyError) -> Self {
-        Self { code: error.code(), detail: error.detail().to_owned() }
+        let (code, detail) = (error.code(), error.detail().to_owned());
+        Self { code, detail, warnings: Vec::new() }
     }
 }
 
 impl From<ImportError> for Refusal {
     fn from(error: ImportError) -> Self {
-        Self { code: error.code(), detail: error.detail().to_owned() }
+        let (code, detail) = (error.code(), error.detail().to_owned());
+        Self { code, detail, warnings: Vec::new() }
     }
 }
 
@@ -226,7 +243,11 @@ fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[u8]) -> Che
         Some(now) => verifier.verify_at(token, now),
         None => verifier.verify(token),
     };
-    checked.map(Accepted::License).map_err(Refusal::from)
+    let warnings = verifier.status_lists().iter().filter_map(StatusListInfo::warning).collect();
+    match checked {
+        Ok(license) => Ok(Accepted::License(license, warnings)),
+        Err(error) => Err(Refusal { warnings, ..error.into() }),
+    }
 }
 
 /// Waits on this thread.
@@ -248,21 +269,48 @@ fn wait_for(future: impl Future<Output = ()>) {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum Record<'a> {
-    Valid { ok: bool, license: &'a LicenseContext },
-    Taken { ok: bool, file: &'a ImportedFile },
-    Logged { ok: bool, proof: &'a LogProof },
-    Log { ok: bool, log: &'a LogRecord },
-    Refused { ok: bool, code: ErrorCode, detail: &'a str },
+    Valid {
+        ok: bool,
+        license: &'a LicenseContext,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        warnings: &'a [String],
+    },
+    Taken {
+        ok: bool,
+        file: &'a ImportedFile,
+    },
+    Logged {
+        ok: bool,
+        proof: &'a LogProof,
+    },
+    Log {
+        ok: bool,
+        log: &'a LogRecord,
+    },
+    State {
+        ok: bool,
+        state: &'a StateRecord,
+    },
+    Refused {
+        ok: bool,
+        code: ErrorCode,
+        detail: &'a str,
+        #[serde(skip_serializing_if = "<[_]>::is_empty")]
+        warnings: &'a [String],
+    },
 }
 
 impl<'a> From<&'a Checked> for Record<'a> {
     fn from(result: &'a Checked) -> Self {
         match result {
-            Ok(Accepted::License(license)) => Self::Valid { ok: true, license },
+            Ok(Accepted::License(license, warnings)) => Self::Valid { ok: true, license, warnings },
             Ok(Accepted::File(file)) => Self::Taken { ok: true, file },
             Ok(Accepted::Proof(proof)) => Self::Logged { ok: true, proof },
             Ok(Accepted::Log(log)) => Self::Log { ok: log.anomaly.is_none(), log },
-            Err(Refusal { code, detail }) => Self::Refused { ok: false, code: *code, detail },
+            Ok(Accepted::State(state)) => Self::State { ok: true, state },
+            Err(Refusal { code, detail, warnings }) => {
+                Self::Refused { ok: false, code: *code, detail, warnings }
+            }
         }
     }
 }
@@ -291,11 +339,12 @@ fn print(
 }
 
 fn in_words(result: &Checked) -> String {
-    let license = match result {
-        Ok(Accepted::License(license)) => license,
+    let (license, warnings) = match result {
+        Ok(Accepted::License(license, warnings)) => (license, warnings),
         Ok(Accepted::File(file)) => {
             let what = if file.has_token { "A new license token" } else { "No new license token" };
             let list = match file.status_list {
+                Some(_) if file.holds_newer_list => "a status list older than the one that is held",
                 Some(_) => "a status list",
                 None => "no status list",
             };
@@ -311,8 +360,9 @@ fn in_words(result: &Checked) -> String {
             );
         }
         Ok(Accepted::Log(log)) => return of_log(log),
-        Err(Refusal { code, detail }) => {
-            return format!("Refused ({code}): {detail}. {}", code.advice());
+        Ok(Accepted::State(state)) => return of_state(state),
+        Err(Refusal { code, detail, warnings }) => {
+            return format!("Refused ({code}): {detail}. {}{}", code.advice(), warned(warnings));
         }
     };
     let state = match license.state() {
@@ -331,12 +381,31 @@ fn in_words(result: &Checked) -> String {
         other => other.as_str(),
     };
     format!(
-        "{state}. {} for {} of {}, {} seats.",
+        "{state}. {} for {} of {}, {} seats.{}",
         license.plan().name,
         license.deployment().name,
         license.organization().name,
         license.seat_cap(),
+        warned(warnings),
     )
+}
+
+fn warned(warnings: &[String]) -> String {
+    warnings.iter().map(|warning| format!(" Warning: {warning}.")).collect()
+}
+
+fn of_state(state: &StateRecord) -> String {
+    let file = match &state.file {
+        Some(file) => format!("File {} is the newest.", file.seq),
+        None => "No license file was taken.".to_owned(),
+    };
+    let keys = match state.withdrawn_keys.len() {
+        0 => String::new(),
+        count => format!(" {count} keys are withdrawn."),
+    };
+    state.former.iter().fold(format!("{file}{keys}"), |said, former| {
+        format!("{said} Begun anew at {}: {}.", former.until, former.because)
+    })
 }
 
 fn of_log(log: &LogRecord) -> String {
