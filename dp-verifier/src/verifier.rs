@@ -229,7 +229,7 @@ impl Verifier {
         let license = LicenseContext::new(claims, signer, slot, imprint);
         #[cfg(feature = "fetch")]
         if let Some(log) = self.fetching().and_then(|fetching| fetching.log.as_ref()) {
-            log.want(license.token_id());
+            log.want(license.token_id(), license.claims().iat);
         }
         Ok(Genuine { license, snapshot, is_new: true })
     }

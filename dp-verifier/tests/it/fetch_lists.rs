@@ -239,6 +239,69 @@ fn a_bad_answer_never_replaces_a_good_list() {
     assert_eq!(outcome(&verifier, &token), Ok(Valid));
 }
 
+/// The issuer's clock was set back, and it has suspended the license since.
+#[test]
+fn published_list_that_is_older_than_the_held_one_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = ControlPlane::start();
+    let builder = || plane.builder().state_path(dir.path().join("state.json"));
+    plane.publish(NOW - 100, 0);
+    let verifier = builder().build().unwrap();
+    let token = plane.token("degrade");
+    wait_for(verifier.refresh_status(&token));
+    assert_eq!(verifier.status_lists()[0].warning(), None);
+    // Also when it would be over by now.
+    for iat in [NOW - 3_700, NOW - 86_400 - 3_700] {
+        plane.publish(iat, 2);
+        let error = verifier.refresh_status_lists().unwrap_err().to_string();
+        assert!(
+            error.contains("older than the one of 2026-01-09T23:05:00Z that is held"),
+            "{error}"
+        );
+        assert_eq!(outcome(&verifier, &token), Ok(Valid));
+        let held = verifier.status_lists().remove(0);
+        assert_eq!((held.issued_at, held.older_published), (NOW - 100, Some(iat)));
+        let warning = held.warning().unwrap();
+        assert!(warning.contains("older") && warning.contains("clock"), "{warning}");
+    }
+    // So it is after a restart, and until a newer one is published.
+    drop(verifier);
+    let restarted = builder().build().unwrap();
+    wait_for(restarted.refresh_status(&token));
+    assert!(restarted.status_lists()[0].older_published.is_some());
+    plane.publish(NOW - 99, 2);
+    restarted.refresh_status_lists().unwrap();
+    assert_eq!(restarted.status_lists()[0].warning(), None);
+    assert_eq!(outcome(&restarted, &token), Err(Suspended));
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn command_warns_of_a_published_list_that_is_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    let plane = ControlPlane::start();
+    let (url, base) = (plane.server.url(), plane.server.base());
+    let token = plane.token("degrade");
+    let run = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dp-verify"));
+        command.args(["--issuer", &base, "--audience", AUDIENCE, "--now", &NOW.to_string()]);
+        command.args(["--jwks", &url, "--explain", "--state"]).arg(&state).arg(&token);
+        let output = command.output().unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (line, String::from_utf8(output.stderr).unwrap())
+    };
+    plane.publish(NOW - 100, 0);
+    let (line, words) = run();
+    assert_eq!((&line["ok"], line.get("warnings")), (&json!(true), None), "{words}");
+    plane.publish(NOW - 3_700, 2);
+    let (line, words) = run();
+    assert_eq!(line["license"]["state"], "valid");
+    let warning = line["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("is older than the one of 2026-01-09T23:05:00Z"), "{warning}");
+    assert!(words.contains("Warning: the status list"), "{words}");
+}
+
 #[test]
 fn v05_only_a_genuine_token_of_this_issuer_opens_a_connection() {
     let plane = ControlPlane::start();
