@@ -15,6 +15,23 @@ pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A text without what editors, shells and mail programs put around it: white space, line ends, and
+/// the byte order mark of UTF-8. What is inside is left as it is.
+pub(crate) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+/// The same of bytes, as far as they are UTF-8.
+pub(crate) fn trimmed_bytes(bytes: &[u8]) -> &[u8] {
+    std::str::from_utf8(bytes).map_or(bytes, |text| trimmed(text).as_bytes())
+}
+
+/// The lines of a signed note as they were signed: each ends with one line feed.
+pub(crate) fn note(text: &str) -> String {
+    let text = trimmed(text).replace("\r\n", "\n");
+    if text.is_empty() { text } else { text + "\n" }
+}
+
 /// Whether others than the owner may read or write a file. Only Unix tells.
 pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
@@ -91,7 +108,25 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
 mod tests {
     use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
 
-    use super::{Lock, beside};
+    use super::{Lock, beside, note, trimmed, trimmed_bytes};
+
+    #[test]
+    fn text_is_trimmed_at_its_edges_only() {
+        for text in ["a b", "\u{feff}a b\r\n", " \u{feff} a b", "\n\na b\t\u{a0}\r\n\n"] {
+            assert_eq!(trimmed(text), "a b", "{text:?}");
+            assert_eq!(trimmed_bytes(text.as_bytes()), b"a b");
+        }
+        assert_eq!(trimmed(" \u{feff}\r\n"), "");
+        assert_eq!(trimmed_bytes(b" \xff "), b" \xff ");
+    }
+
+    #[test]
+    fn note_has_its_lines_as_they_were_signed() {
+        for text in ["a\n\nb \n", "a\r\n\r\nb", "\u{feff}a\n\nb\n\n"] {
+            assert_eq!(note(text).replace("b \n", "b\n"), "a\n\nb\n", "{text:?}");
+        }
+        assert_eq!(note("\r\n"), "");
+    }
 
     #[test]
     fn lock_left_by_a_crash_holds_nobody_up() {

@@ -8,6 +8,7 @@ use uuid::Uuid;
 use crate::ErrorCode::{ClaimsInvalid, KidUnknown, ProofMissing, StateUnwritable};
 use crate::crypto::sha256_hex;
 use crate::error::quoted;
+use crate::files::trimmed;
 use crate::jws::{self, Kind};
 use crate::license::Imprint;
 use crate::license_file::LicenseFile;
@@ -114,8 +115,7 @@ impl Verifier {
     /// [`ImportError`] says why the list was not taken; nothing has changed then. It is `replayed`
     /// when a newer one was taken, and `expired` when it says nothing any more.
     pub fn import_status_list(&self, list: &str) -> Result<StatusListInfo, ImportError> {
-        let list = list.trim_end_matches(['\r', '\n']);
-        let taken = self.inner().lists.take(list).map_err(ImportError)?;
+        let taken = self.inner().lists.take(trimmed(list)).map_err(ImportError)?;
         Ok(StatusListInfo::of(&taken))
     }
 
@@ -138,8 +138,8 @@ impl Verifier {
     ) -> Result<ImportedFile, VerifyError> {
         let inner = self.inner();
         let _one_at_a_time = inner.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Editors and shells end files with a line break; the JWS has none.
-        let text = text.trim_end_matches(['\r', '\n']);
+        // Editors, shells and mail programs put blanks, line breaks and a byte order mark around it.
+        let text = trimmed(text);
         let (lists, rules) = (&inner.lists, &inner.lists.rules);
         let memory = lists.floor.memory();
         // Another process may have taken a newer file, which withdrew keys.

@@ -4,10 +4,11 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
 use crate::crypto::{PublicKey, sha256};
-use crate::json::document;
+use crate::json::{Fault, document};
 use crate::jws::decode;
 use crate::trust::Withdrawn;
 
@@ -55,7 +56,7 @@ impl KeySet {
             return Err(KeySetError::of_set(format!("has more than {MAX_SET} bytes")));
         }
         let set: Map<String, Value> =
-            document(text).map_err(|fault| KeySetError::of_set(fault.to_string()))?;
+            document(text).map_err(|fault| KeySetError::of_set(refusal(text, &fault)))?;
         Self::of(&set)
     }
 
@@ -139,6 +140,17 @@ impl KeySet {
             self.keys.entry(kid).or_insert_with(|| Arc::new(key));
         }
         Ok(())
+    }
+}
+
+/// Why a text is no key set. What was not JSON at all came from somewhere else.
+fn refusal(text: &[u8], fault: &Fault) -> String {
+    let first = text.iter().find(|octet| !octet.is_ascii_whitespace());
+    match (first, serde_json::from_slice::<IgnoredAny>(text)) {
+        (None, _) => "is not JSON: it is empty".to_owned(),
+        (Some(b'<'), _) => "is not JSON: it looks like a web page".to_owned(),
+        (_, Err(_)) => "is not JSON".to_owned(),
+        (_, Ok(_)) => fault.to_string(),
     }
 }
 

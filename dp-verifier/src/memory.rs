@@ -327,7 +327,7 @@ pub(crate) fn load(path: &Path) -> Result<Option<Record>, String> {
             "is open to others than its owner: chmod 600 it, if nobody has changed it".to_owned()
         );
     }
-    let record = document::<Map<String, Value>>(&text)
+    let record = document::<Map<String, Value>>(files::trimmed_bytes(&text))
         .ok()
         .filter(|_| text.len() <= MAX_FILE)
         .and_then(|members| serde_json::from_value(Value::Object(members)).ok())

@@ -253,7 +253,10 @@ impl VerifierBuilder {
             None => Some(KeySet::default()),
             Some(Source::Json(json)) => Some(KeySet::from_json(&json).map_err(BuildError::KeySet)?),
             Some(Source::File(path)) => match files::read(&path, MAX_SET) {
-                Ok(json) => Some(KeySet::from_json(&json).map_err(BuildError::KeySet)?),
+                Ok(json) => {
+                    let keys = KeySet::from_json(files::trimmed_bytes(&json));
+                    Some(keys.map_err(BuildError::KeySet)?)
+                }
                 Err(error) => return Err(BuildError::KeysFile { path, error }),
             },
             #[cfg(feature = "fetch")]
@@ -308,6 +311,7 @@ impl VerifierBuilder {
             };
             let proof = proof.map(String::from_utf8).transpose();
             let proof = proof.map_err(|_| unreadable("its proof is not text".to_owned()))?;
+            let proof = proof.as_deref().map(files::note);
             let taken = verifier.take_file(&text, proof.as_deref(), bundle).map_err(ImportError);
             taken.map_err(|error| BuildError::BundleRefused { path, error })?;
         }

@@ -249,6 +249,37 @@ fn a_license_is_suspended_and_revoked_by_files() {
 }
 
 #[test]
+fn what_is_around_a_file_is_trimmed() {
+    let mut log = Log::of(3);
+    let index = log.issue(&token());
+    let mut claims = file_claims(1, &[&KEY]);
+    claims["token"] = json!(token());
+    let file = KEY.file(&claims);
+    let list = KEY.list(&list_claims(NOW, 0));
+    for (before, after, line_end) in
+        [("", "", "\n"), ("\u{feff}", "\n", "\n"), ("\n", " \n", "\r\n"), (" ", "\r\n\r\n", "\n")]
+    {
+        let machine = Machine::new();
+        let around = |text: &str| format!("{before}{}{after}", text.replace('\n', line_end));
+        let bundle = machine.file("license.lic", &around(&file));
+        machine.file("license.lic.tlog-proof", &around(&log.proof(index)));
+        let key = machine.file("log.pub", &around(&log.vkey()));
+        let list = machine.file("list.jwt", &around(&list));
+        let arguments = ["--log-key", &key, "--status-list", &list, "bundle", &bundle];
+        let (code, line, words) = machine.run(&arguments);
+        assert_eq!((code, &line["ok"]), (Some(0), &json!(true)), "{words}");
+        // The state file went through an editor, too.
+        let state = fs::read_to_string(machine.path("state.json")).unwrap();
+        write_private(&machine.path("state.json"), around(&state));
+        let proof = machine.file("proof", &around(&log.proof(index)));
+        let (code, line, words) = machine.run(&["--proof", &proof, "bundle", &bundle]);
+        assert_eq!((code, &line["ok"]), (Some(0), &json!(true)), "{words}");
+        let (code, _, words) = said(&machine.output(&["--log-key", &key, "proof", &proof]));
+        assert_eq!(code, Some(0), "{words}");
+    }
+}
+
+#[test]
 fn a_bundle_file_is_checked_with_its_own_keys_or_with_given_ones() {
     let machine = Machine::new();
     let bundle = machine.file("license.lic", &bundle());

@@ -26,7 +26,8 @@ use serde_json::Number;
 #[derive(Parser)]
 #[command(name = "dp-verify", version, verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The token; `-` or nothing reads tokens from standard input, one per line. Or one of the words
+    /// The token; `-` or nothing reads tokens from standard input, one per line. White space and a byte
+    /// order mark around a token or a file are trimmed, and empty lines at the end do not count. Or one of the words
     /// `bundle` (check the token of a license file), `import` (take a license file into the state
     /// file), `proof` (check a proof that a token is in the issuer's log, by --log-key alone), `log`
     /// (tell what the state file keeps of that log; refused with the evidence when it contradicts

@@ -42,7 +42,7 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
     }
     if let Task::Proof(file, key) = task {
         let key: LogKey = log_key(key)?.parse().map_err(|why| format!("the log key {why}"))?;
-        let proof = key.proof(&read(file)?).map(Accepted::Proof).map_err(Refusal::from);
+        let proof = key.proof(&read_proof(file)?).map(Accepted::Proof).map_err(Refusal::from);
         let printed = print(&mut io::stdout().lock(), [proof], args.explain);
         return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
     }
@@ -68,7 +68,7 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
         let refused = Checked::Err(error.into());
         return print(&mut output, [refused], args.explain).map(|_| 1).map_err(in_writing);
     }
-    let proof = args.proof.as_deref().map(read).transpose()?;
+    let proof = args.proof.as_deref().map(read_proof).transpose()?;
     if let (Ok(verifier), Some(_)) = (&keys, &proof)
         && verifier.log_health().is_none()
     {
@@ -107,13 +107,25 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Reads a proof, whose lines may have got other ends on their way.
+fn read_proof(path: &Path) -> Result<String, String> {
+    let text = read(path)?;
+    Ok(format!("{}\n", trimmed(&text).replace("\r\n", "\n")))
+}
+
+/// A text without the white space and the byte order mark that editors, shells and mail programs put
+/// around it. The verifier itself is strict.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
 /// A log's key, which is given itself or as a file.
 fn log_key(given: &str) -> Result<String, String> {
     // Base64 has slashes too, but a path has no plus and eight digits.
     match given.parse::<LogKey>() {
         Ok(_) => Ok(given.to_owned()),
         Err(why) if given.contains('+') => Err(format!("the log key {why}")),
-        Err(_) => read(Path::new(given)).map(|text| text.trim_end().to_owned()),
+        Err(_) => read(Path::new(given)).map(|text| trimmed(&text).to_owned()),
     }
 }
 
@@ -228,7 +240,7 @@ impl From<ImportError> for Refusal {
 fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[u8]) -> Checked {
     let verifier = keys.as_ref().map_err(Refusal::clone)?;
     // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
-    let token = std::str::from_utf8(line).unwrap_or("\u{fffd}");
+    let token = std::str::from_utf8(line).map_or("\u{fffd}", trimmed);
     if verifier.keys_health().is_some() {
         wait_for(verifier.refresh_status(token));
     }
