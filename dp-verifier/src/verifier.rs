@@ -1,5 +1,6 @@
 //! The verifier: settings, keys, and the check of one token.
 
+mod build_error;
 mod builder;
 
 use std::fmt;
@@ -7,7 +8,8 @@ use std::sync::{Arc, Mutex};
 
 use arc_swap::{ArcSwapOption, Guard};
 
-pub use self::builder::{BuildError, VerifierBuilder};
+pub use self::build_error::BuildError;
+pub use self::builder::VerifierBuilder;
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::KidUnknown;
 use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};

@@ -40,3 +40,5 @@ mod state_file;
 mod status_lists;
 mod support;
 mod withdrawal;
+mod withdrawal_lists;
+mod withdrawal_order;

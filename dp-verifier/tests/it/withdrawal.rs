@@ -6,27 +6,23 @@ use std::fs;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-use dp_verifier::ErrorCode::{
-    ClaimsInvalid, KeyWithdrawn, KidUnknown, Replayed, Revoked, Suspended,
-};
+use dp_verifier::ErrorCode::{ClaimsInvalid, KeyWithdrawn, KidUnknown, Suspended};
 use dp_verifier::LicenseState::{self, Valid};
-use dp_verifier::cp_contracts::{EntryBits, StatusList, TokenStatus};
 use dp_verifier::{
     ErrorCode, KeySet, Verifier, VerifierBuilder, log_record, reset_state, state_record,
 };
-use proptest::prelude::*;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::log::{Log, builder as logging};
 use crate::support::*;
 
-static KEYS: LazyLock<[Key; 4]> =
+pub(crate) static KEYS: LazyLock<[Key; 4]> =
     LazyLock::new(|| ["key-a", "key-b", "key-c", "key-d"].map(Key::new));
 
-struct Disk(tempfile::TempDir);
+pub(crate) struct Disk(tempfile::TempDir);
 
 impl Disk {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         Self(tempfile::tempdir().unwrap())
     }
 
@@ -40,7 +36,7 @@ impl Disk {
     }
 
     /// Starts with a key set file of these keys.
-    fn pinned(&self, keys: &[&Key]) -> Verifier {
+    pub(crate) fn pinned(&self, keys: &[&Key]) -> Verifier {
         self.builder().jwks(jwks(keys)).build().unwrap()
     }
 }
@@ -49,7 +45,7 @@ fn jwks(keys: &[&Key]) -> String {
     json!({ "keys": keys.iter().map(|key| key.jwk()).collect::<Vec<_>>() }).to_string()
 }
 
-fn by(verifier: &Verifier, key: &Key) -> Result<LicenseState, ErrorCode> {
+pub(crate) fn by(verifier: &Verifier, key: &Key) -> Result<LicenseState, ErrorCode> {
     let verified = verifier.verify(&key.token(&claims()));
     verified.map(|license| license.state()).map_err(|error| error.code())
 }
@@ -192,113 +188,6 @@ fn key_that_another_process_withdrew_signs_no_file() {
     assert_eq!(by(&disk.pinned(&[a, b]), a), Err(KeyWithdrawn));
 }
 
-/// The list of the golden license and its neighbour.
-fn list(iat: i64, status: u8, neighbour: u8) -> String {
-    let mut list = StatusList::new(EntryBits::Two, 65_536);
-    list.set(IDX, status.into()).unwrap();
-    list.set(IDX + 1, neighbour.into()).unwrap();
-    let mut claims = list_claims(iat, 0);
-    claims["status_list"] = json!(list.to_claim());
-    KEY.list(&claims)
-}
-
-fn token() -> String {
-    KEY.token(&claims_on_stale("degrade"))
-}
-
-fn neighbour() -> String {
-    KEY.token(&claims_with("/status/status_list/idx", json!(IDX + 1)))
-}
-
-#[test]
-fn list_of_the_same_second_brings_nothing_back() {
-    for restarts in [false, true] {
-        let disk = Disk::new();
-        let mut verifier = disk.pinned(&[&KEY]);
-        // Which of them was made first is not known: each has taken back what the other has not.
-        for (text, own, others) in [
-            (list(NOW, 2, 0), Some(Suspended), None),
-            (list(NOW, 0, 1), Some(Suspended), Some(Revoked)),
-            (list(NOW, 1, 2), Some(Revoked), Some(Revoked)),
-            (list(NOW, 2, 0), Some(Revoked), Some(Revoked)),
-            (list(NOW, 0, 0), Some(Revoked), Some(Revoked)),
-        ] {
-            verifier.import_status_list(&text).unwrap();
-            if restarts {
-                verifier = disk.pinned(&[&KEY]);
-            }
-            assert_eq!(verifier.verify(&token()).err().map(|error| error.code()), own);
-            assert_eq!(verifier.verify(&neighbour()).err().map(|error| error.code()), others);
-        }
-        // A file brings its list on the same terms.
-        let mut claims = file_claims(1, &[&KEY]);
-        claims["status_list"] = json!(list(NOW, 0, 0));
-        assert!(!verifier.import(&KEY.file(&claims)).unwrap().holds_newer_list);
-        assert_refused(verifier.verify(&token()), Revoked);
-        // A newer one decides alone.
-        verifier.import_status_list(&list(NOW + 1, 0, 2)).unwrap();
-        assert_eq!(verifier.verify(&token()).unwrap().state(), Valid);
-        assert_refused(verifier.verify(&neighbour()), Suspended);
-        assert_not_taken(verifier.import_status_list(&list(NOW, 0, 0)), Replayed);
-    }
-}
-
-#[test]
-fn lists_of_other_forms_of_the_same_second_are_merged() {
-    let disk = Disk::new();
-    let verifier = disk.pinned(&[&KEY]);
-    let form = |bits, entries, status: u8| {
-        let mut list = StatusList::new(bits, entries);
-        list.set(IDX, status.into()).unwrap();
-        let mut claims = list_claims(NOW, 0);
-        claims["status_list"] = json!(list.to_claim());
-        KEY.list(&claims)
-    };
-    verifier.import_status_list(&form(EntryBits::Two, 65_536, 2)).unwrap();
-    for (bits, status, code) in [
-        (EntryBits::One, 0, Suspended),
-        (EntryBits::Eight, 200, Revoked),
-        (EntryBits::Four, 3, Revoked),
-        (EntryBits::One, 0, Revoked),
-    ] {
-        verifier.import_status_list(&form(bits, 8_192, status)).unwrap();
-        assert_refused(verifier.verify(&token()), code);
-        assert_refused(disk.pinned(&[&KEY]).verify(&token()), code);
-    }
-    // The longer one still speaks for its end.
-    let last = KEY.token(&claims_with("/status/status_list/idx", json!(65_535)));
-    assert_eq!(verifier.verify(&last).unwrap().state(), Valid);
-}
-
-#[test]
-fn two_processes_merge_lists_of_the_same_second() {
-    let disk = Disk::new();
-    let (one, two) = (disk.pinned(&[&KEY]), disk.pinned(&[&KEY]));
-    one.import_status_list(&list(NOW, 1, 0)).unwrap();
-    two.import_status_list(&list(NOW, 0, 1)).unwrap();
-    one.import_status_list(&list(NOW, 0, 0)).unwrap();
-    drop((one, two));
-    let restarted = disk.pinned(&[&KEY]);
-    assert_refused(restarted.verify(&token()), Revoked);
-    assert_refused(restarted.verify(&neighbour()), Revoked);
-}
-
-#[test]
-fn older_list_is_refused_in_words_and_one_of_another_process_is_held() {
-    let disk = Disk::new();
-    let (one, two) = (disk.pinned(&[&KEY]), disk.pinned(&[&KEY]));
-    one.import_status_list(&list(NOW, 1, 0)).unwrap();
-    let words = assert_not_taken(two.import_status_list(&list(NOW - 60, 0, 0)), Replayed);
-    for word in ["older", "2026-01-09T23:05:40Z", "2026-01-09T23:06:40Z", "clock"] {
-        assert!(words.contains(word), "{words}");
-    }
-    assert_refused(two.verify(&token()), Revoked);
-    let mut claims = file_claims(1, &[&KEY]);
-    claims["status_list"] = json!(list(NOW - 60, 0, 0));
-    assert!(two.import(&KEY.file(&claims)).unwrap().holds_newer_list);
-    assert_refused(two.verify(&token()), Revoked);
-}
-
 #[test]
 fn number_that_would_lock_out_later_files_is_refused() {
     let numbered = |seq: i64, iat: i64| {
@@ -425,131 +314,4 @@ fn log_key_that_was_known_once_is_insisted_on() {
     let fresh = Disk::new();
     assert_eq!(by(&fresh.pinned(&[&KEY]), &KEY), Ok(Valid));
     fs::remove_file(fresh.state()).unwrap();
-}
-
-/// One document that comes to a data plane, or a restart with an old key set.
-#[derive(Clone, Debug)]
-enum Step {
-    /// A file with this number, by this key and with these.
-    File {
-        seq: i64,
-        signer: usize,
-        keys: [bool; 4],
-    },
-    /// A list of this second, in which the two tokens have these statuses.
-    List {
-        second: i64,
-        statuses: [u8; 2],
-        by_file: Option<i64>,
-    },
-    Restart {
-        pin: [bool; 4],
-    },
-}
-
-fn step() -> impl Strategy<Value = Step> {
-    let file = (1..12_i64, 0..4_usize, any::<[bool; 4]>())
-        .prop_map(|(seq, signer, keys)| Step::File { seq, signer, keys });
-    let list = (0..4_i64, [0..3_u8, 0..3_u8], proptest::option::of(1..12_i64))
-        .prop_map(|(second, statuses, by_file)| Step::List { second, statuses, by_file });
-    let restart = any::<[bool; 4]>().prop_map(|pin| Step::Restart { pin });
-    prop_oneof![3 => file, 3 => list, 1 => restart]
-}
-
-fn chosen(keys: [bool; 4]) -> Vec<&'static Key> {
-    KEYS.iter().zip(keys).filter(|(_, is_in)| *is_in).map(|(key, _)| key).collect()
-}
-
-fn list_of(second: i64, statuses: [u8; 2], key: &Key) -> Value {
-    let mut list = StatusList::new(EntryBits::Two, 65_536);
-    for (idx, status) in (IDX..).zip(statuses) {
-        list.set(idx, TokenStatus::from(status)).unwrap();
-    }
-    let mut claims = list_claims(NOW - 10 + second, 0);
-    claims["status_list"] = json!(list.to_claim());
-    json!(key.list(&claims))
-}
-
-proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
-
-    /// A key that was in a file and was left out by a later one never verifies anything again; and of
-    /// the lists of the newest second, what one has taken back stays so.
-    #[test]
-    fn nothing_that_was_withdrawn_comes_back(steps in proptest::collection::vec(step(), 1..14)) {
-        let disk = Disk::new();
-        let mut verifier = disk.pinned(&[&KEY, &KEYS[0], &KEYS[1]]);
-        let mut newest = 0;
-        let mut had: BTreeSet<&str> = BTreeSet::new();
-        let mut gone: BTreeSet<&str> = BTreeSet::new();
-        let mut lists: Option<(i64, [u8; 2])> = None;
-        let strict = |before: [u8; 2], now: [u8; 2]| {
-            // Revoked is 1 and suspended 2.
-            let rank = |status: u8| [0, 2, 1][usize::from(status)];
-            [0, 1].map(|i| if rank(now[i]) > rank(before[i]) { now[i] } else { before[i] })
-        };
-        for step in steps {
-            let told = match step {
-                Step::Restart { pin } => {
-                    let mut pin = chosen(pin);
-                    pin.push(&KEY);
-                    drop(verifier);
-                    verifier = disk.pinned(&pin);
-                    None
-                }
-                Step::File { seq, signer, keys } => {
-                    let mut keys = chosen(keys);
-                    keys.push(&KEY);
-                    // Now and then by a key that is not in the file.
-                    let signer = &KEYS[signer];
-                    if verifier.import(&signer.file(&file_claims(seq, &keys))).is_ok() {
-                        prop_assert!(seq > newest && !gone.contains(signer.kid));
-                        newest = seq;
-                        let now: BTreeSet<_> = keys.iter().map(|key| key.kid).collect();
-                        gone.extend(had.iter().filter(|kid| !now.contains(*kid)));
-                        had.extend(now);
-                    }
-                    None
-                }
-                Step::List { second, statuses, by_file } => {
-                    let text = list_of(second, statuses, &KEY);
-                    let taken = match by_file {
-                        None => verifier.import_status_list(text.as_str().unwrap()).is_ok(),
-                        Some(seq) => {
-                            let mut keys: Vec<_> = KEYS.iter().collect();
-                            keys.push(&KEY);
-                            let mut claims = file_claims(seq, &keys);
-                            claims["status_list"] = text;
-                            let taken = verifier.import(&KEY.file(&claims)).is_ok();
-                            if taken {
-                                newest = seq;
-                                had.extend(keys.iter().map(|key| key.kid));
-                            }
-                            taken
-                        }
-                    };
-                    taken.then_some((second, statuses))
-                }
-            };
-            lists = match (lists, told) {
-                (Some((before, held)), Some((second, now))) if before == second => {
-                    Some((second, strict(held, now)))
-                }
-                (Some((before, held)), Some((second, _))) if before > second => Some((before, held)),
-                (_, Some(told)) => Some(told),
-                (lists, None) => lists,
-            };
-            for key in KEYS.iter().filter(|key| gone.contains(key.kid)) {
-                prop_assert_eq!(by(&verifier, key), Err(KeyWithdrawn));
-            }
-            if let Some((_, statuses)) = lists {
-                for (idx, status) in (IDX..).zip(statuses) {
-                    let token = KEY.token(&claims_with("/status/status_list/idx", json!(idx)));
-                    let told = verifier.verify(&token).map(|license| license.state());
-                    let wanted = [Ok(Valid), Err(Revoked), Err(Suspended)][usize::from(status)];
-                    prop_assert_eq!(told.map_err(|error| error.code()), wanted);
-                }
-            }
-        }
-    }
 }

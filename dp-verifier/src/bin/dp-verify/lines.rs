@@ -4,7 +4,8 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Checked, print, trimmed};
+use super::output::print;
+use super::{Checked, trimmed};
 
 /// Lines are cut a little above the verifier's limit, so that no input fills the memory.
 const MAX_LINE: usize = 17 * 1024;
