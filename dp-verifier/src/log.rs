@@ -204,11 +204,12 @@ impl LogBook {
     ) -> Result<(), VerifyError> {
         let now = self.now();
         self.lists.floor.memory().note(|record| {
+            // Another process was given a newer key.
+            record.not_replaced(&self.key)?;
             let mut kept = match record.log.take() {
                 Some(kept) if kept.is_of(&self.key) => kept,
                 other => {
-                    let because = format!("the verifier was given the log key {}", self.key);
-                    let former = other.map(|other| FormerLog::of(other, now, because));
+                    let former = other.map(|other| FormerLog::replaced(other, now, &self.key));
                     record.former_logs.extend(former);
                     KeptLog::of(&self.key)
                 }

@@ -16,7 +16,7 @@ use crate::files;
 use crate::import::Occasion;
 use crate::jws::Kind;
 use crate::keys::MAX_SET;
-use crate::log::{LogBook, MAX_PROOF};
+use crate::log::{LogBook, LogKey, MAX_PROOF};
 use crate::status_list::StatusLists;
 use crate::trust::Keys;
 use crate::{Clock, ImportError, KeySet, SystemClock};
@@ -133,8 +133,8 @@ impl VerifierBuilder {
 
     /// Keeps in a file what must not be forgotten: the [time floor](Verifier::time_floor), so that a
     /// clock that was set back while the data plane was down is noticed; the newest status lists
-    /// and the number and keys of the newest license file, so that older ones are refused; and the
-    /// number of the last usage report.
+    /// and the number and keys of the newest license file, so that older ones are refused; the keys
+    /// that files have withdrawn; and the number of the last usage report.
     ///
     /// The file is JSON, readable by its owner only and replaced as a whole; one that others may
     /// read or write is refused, and so is one that is damaged. [`build`](Self::build) makes it, so
@@ -237,6 +237,9 @@ impl VerifierBuilder {
         // Forgetting a setting must not be a way around the log.
         let log_key = self.log_key.as_deref().or_else(|| record.log_key());
         let log_key = log_key.map(str::parse).transpose().map_err(BuildError::LogKey)?;
+        let log_key: Option<LogKey> = log_key;
+        let unreplaced = log_key.as_ref().map(|key| record.not_replaced(key)).transpose();
+        unreplaced.map_err(|error| BuildError::LogKey(error.detail().to_owned()))?;
         let requires_inclusion = self.requires_inclusion.unwrap_or(log_key.is_some());
         if requires_inclusion && log_key.is_none() {
             return Err(BuildError::LogKey("is needed to require inclusion".to_owned()));
