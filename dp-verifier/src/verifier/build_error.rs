@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::builder::MAX_LEEWAY;
 use crate::{ImportError, KeySetError};
 
-/// Why a [`Verifier`] could not be made.
+/// Why a [`Verifier`](crate::Verifier) could not be made.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
