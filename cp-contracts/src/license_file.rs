@@ -29,6 +29,10 @@ pub struct LicenseFileClaims {
     pub license_id: Uuid,
     /// The file's number among those of this license: the first is 1, the next one more. A data
     /// plane takes no file that is older than one that it has taken.
+    ///
+    /// It is at most 86,400 above the number of the file before, and above `iat`, whichever is more:
+    /// one file shall not lock out all later ones. An issuer that does not know the last number,
+    /// after a restored backup, goes on from the present second since 1970.
     pub seq: i64,
     /// When the file was made, in seconds since 1970-01-01T00:00:00Z.
     pub iat: i64,

@@ -14,6 +14,7 @@ use tower_layer::Layer;
 use tower_service::Service;
 
 use crate::ErrorCode::TokenMalformed;
+use crate::files::trimmed;
 use crate::verifier::Attempt;
 use crate::{LicenseContext, NotEntitled, StatusRefresh, Verifier, VerifyError};
 
@@ -47,17 +48,21 @@ pub struct LicenseLayer {
 }
 
 impl LicenseLayer {
-    /// A layer that reads `LICENSE_TOKEN` once, now.
+    /// A layer that reads `LICENSE_TOKEN` once, now. White space around the token is trimmed, and an
+    /// empty variable is none.
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the documented place of the variable")]
         let fallback = std::env::var(LICENSE_TOKEN_ENV).ok();
-        Self { verifier, fallback: fallback.map(Arc::from), takes_authorization: false }
+        let layer = Self { verifier, fallback: None, takes_authorization: false };
+        layer.or_token(fallback.as_deref())
     }
 
-    /// Takes this token when a request has none, instead of that of the environment variable.
+    /// Takes this token when a request has none, instead of that of the environment variable, and
+    /// trims it likewise.
     #[must_use]
     pub fn or_token(mut self, token: Option<&str>) -> Self {
+        let token = token.map(trimmed).filter(|token| !token.is_empty());
         self.fallback = token.map(Arc::from);
         self
     }

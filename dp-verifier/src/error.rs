@@ -136,6 +136,9 @@ codes! {
     /// No key of that name is known.
     KidUnknown = "kid_unknown", 401,
         "Refresh the key set from the control plane; if the key is still unknown, the token comes from another issuer or its key was withdrawn: ask for a new token.";
+    /// The key of that name was withdrawn by a license file that was taken.
+    KeyWithdrawn = "key_withdrawn", 401,
+        "The vendor has withdrawn the key that signed this. Ask for a new token or license file, and take the newest license file first.";
     /// The signature was not made by the named key over this text.
     SignatureInvalid = "signature_invalid", 401,
         "The token was altered or is not genuine. Copy it again from its source; if that does not help, ask for a new one.";
@@ -186,7 +189,7 @@ codes! {
         "See that the state file's directory exists, can be written and has room.";
     /// There is no proof at hand that the token is in the issuer's log, and the verifier insists.
     ProofMissing = "proof_missing", 503,
-        "Let the data plane reach the control plane's log, or use a license file that has a proof.";
+        "Let the data plane reach the control plane's log, or use a license file that has a proof. A token that was signed a moment ago gets its proof within seconds.";
     /// The issuer's log answers that it has no such token, and the verifier insists.
     NotLogged = "not_logged", 403,
         "The token was signed outside of the control plane, or the log has lost it. Report it to the vendor.";

@@ -29,7 +29,7 @@ use self::source::{Answer, KEY_SET, Source};
 use self::store::Stored;
 use crate::log::LogBook;
 use crate::status_list::StatusLists;
-use crate::verifier::{Keys, Snapshot};
+use crate::trust::{Keys, Withdrawn};
 use crate::{BuildError, Clock, KeySet, Verifier, VerifierBuilder};
 
 /// How many unknown key names are remembered as having been asked for.
@@ -228,13 +228,13 @@ pub(crate) fn start(
     url: &str,
     settings: FetchSettings,
     clock: Arc<dyn Clock>,
+    withdrawn: Withdrawn,
 ) -> Result<Started, BuildError> {
     let tls = settings.ca.as_deref().map(source::trusting).transpose();
     let tls = tls.map_err(BuildError::KeysUrl)?;
     let mut source = Source::new(url, tls.clone(), KEY_SET).map_err(BuildError::KeysUrl)?;
     let cooldown = settings.cooldown;
-    let nothing = Snapshot { keys: Arc::new(KeySet::default()), good_until: i64::MIN };
-    let keys = Arc::new(Keys::from_pointee(nothing));
+    let keys = Arc::new(Keys::new(KeySet::default(), i64::MIN, withdrawn));
     let health = KeysHealth { fetched_at: None, last_error: None, attempts: 0 };
     let state = State {
         health,
@@ -291,12 +291,12 @@ impl Shared {
     fn adopt(&self, source: &mut Source, answer: Answer) -> Result<(), String> {
         let fetched_at = self.clock.now();
         let keys = match answer {
-            Answer::Unchanged => Arc::clone(&self.keys.load().keys),
+            Answer::Unchanged => None,
             Answer::Body { body, etag } => {
                 let keys = KeySet::from_json(&body).map_err(|error| error.to_string())?;
                 source.remember(body, etag);
                 self.state().unknown.clear();
-                Arc::new(keys)
+                Some(keys)
             }
         };
         self.use_from(keys, fetched_at);
@@ -306,9 +306,13 @@ impl Shared {
         }
     }
 
-    fn use_from(&self, keys: Arc<KeySet>, fetched_at: i64) {
+    /// Uses these keys, or the same as before, from now on.
+    fn use_from(&self, keys: Option<KeySet>, fetched_at: i64) {
         let good_until = fetched_at.saturating_add(self.settings.max_stale);
-        self.keys.store(Arc::new(Snapshot { keys, good_until }));
+        match keys {
+            Some(keys) => self.keys.replace(keys, good_until),
+            None => self.keys.renew(good_until),
+        }
         self.state().health.fetched_at = Some(fetched_at);
     }
 
@@ -323,7 +327,7 @@ impl Shared {
             let keys = KeySet::from_json(&body).map_err(|error| error.to_string())?;
             source.remember(body, stored.etag);
             // A time in the future would keep the set in use for longer than allowed.
-            self.use_from(Arc::new(keys), stored.fetched_at.min(self.clock.now()));
+            self.use_from(Some(keys), stored.fetched_at.min(self.clock.now()));
             Ok(true)
         });
         restored.unwrap_or_else(|error| {

@@ -1,6 +1,6 @@
 //! Files that are read within bounds and replaced as a whole.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::thread;
@@ -15,6 +15,23 @@ pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
+/// A text without what editors, shells and mail programs put around it: white space, line ends, and
+/// the byte order mark of UTF-8. What is inside is left as it is.
+pub(crate) fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
+/// The same of bytes, as far as they are UTF-8.
+pub(crate) fn trimmed_bytes(bytes: &[u8]) -> &[u8] {
+    std::str::from_utf8(bytes).map_or(bytes, |text| trimmed(text).as_bytes())
+}
+
+/// The lines of a signed note as they were signed: each ends with one line feed.
+pub(crate) fn note(text: &str) -> String {
+    let text = trimmed(text).replace("\r\n", "\n");
+    if text.is_empty() { text } else { text + "\n" }
+}
+
 /// Whether others than the owner may read or write a file. Only Unix tells.
 pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
@@ -26,43 +43,38 @@ pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
 }
 
 /// Held while a file is read, changed and replaced, so that no process undoes what another has done.
-/// It is a file of its own beside it; dropping the lock removes that.
+///
+/// It is the system's own lock on an empty file beside it, which stays there: the system ends the lock
+/// with the process, however that ends. (Rejected: a lock that is the file's being there. What a crash
+/// leaves has to be taken for old some time, and then two processes can remove it, the second one the
+/// first one's new lock, and both hold it; so can one that was only slow.)
 pub(crate) struct Lock {
-    path: PathBuf,
+    _file: File,
 }
 
 impl Lock {
     /// How long to wait for others before giving up.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// A lock that is held for longer than this is left over from a crash: it takes milliseconds.
-    const MAX_AGE: Duration = Duration::from_secs(10);
-
     /// Waits until nobody else changes the file.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
-        let path = beside(path, ".lock");
+        let mut options = OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(false);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(beside(path, ".lock"))?;
         let begun = Instant::now();
         loop {
-            match OpenOptions::new().write(true).create_new(true).open(&path) {
-                Ok(_) => return Ok(Self { path }),
-                Err(error) if error.kind() != io::ErrorKind::AlreadyExists => return Err(error),
-                Err(error) if begun.elapsed() > Self::PATIENCE => return Err(error),
-                Err(_) => {}
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::Error(error)) => return Err(error),
+                Err(TryLockError::WouldBlock) if begun.elapsed() > Self::PATIENCE => {
+                    let why = "another process has held it for 20 seconds";
+                    return Err(io::Error::new(io::ErrorKind::WouldBlock, why));
+                }
+                Err(TryLockError::WouldBlock) => thread::sleep(Duration::from_millis(2)),
             }
-            let held = fs::metadata(&path).and_then(|file| file.modified());
-            // A clock that was set back makes no lock old; patience ends that.
-            if held.is_ok_and(|since| since.elapsed().is_ok_and(|age| age > Self::MAX_AGE)) {
-                drop(fs::remove_file(&path));
-            }
-            thread::sleep(Duration::from_millis(2));
         }
-    }
-}
-
-impl Drop for Lock {
-    fn drop(&mut self) {
-        // What cannot be removed is too old in a few seconds.
-        drop(fs::remove_file(&self.path));
     }
 }
 
@@ -90,4 +102,59 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.write_all(bytes)?;
     file.sync_all()?;
     fs::rename(&new, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering::SeqCst};
+
+    use super::{Lock, beside, note, trimmed, trimmed_bytes};
+
+    #[test]
+    fn text_is_trimmed_at_its_edges_only() {
+        for text in ["a b", "\u{feff}a b\r\n", " \u{feff} a b", "\n\na b\t\u{a0}\r\n\n"] {
+            assert_eq!(trimmed(text), "a b", "{text:?}");
+            assert_eq!(trimmed_bytes(text.as_bytes()), b"a b");
+        }
+        assert_eq!(trimmed(" \u{feff}\r\n"), "");
+        assert_eq!(trimmed_bytes(b" \xff "), b" \xff ");
+    }
+
+    #[test]
+    fn note_has_its_lines_as_they_were_signed() {
+        for text in ["a\n\nb \n", "a\r\n\r\nb", "\u{feff}a\n\nb\n\n"] {
+            assert_eq!(note(text).replace("b \n", "b\n"), "a\n\nb\n", "{text:?}");
+        }
+        assert_eq!(note("\r\n"), "");
+    }
+
+    #[test]
+    fn lock_left_by_a_crash_holds_nobody_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        // However old it is, and whatever is in it.
+        std::fs::write(beside(&path, ".lock"), "4711").unwrap();
+        drop(Lock::of(&path).unwrap());
+        drop(Lock::of(&path).unwrap());
+    }
+
+    #[test]
+    fn lock_many_ask_for_is_held_by_one() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("state");
+        let is_held = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for _ in 0..20 {
+                        let lock = Lock::of(&path).unwrap();
+                        assert!(!is_held.swap(true, SeqCst));
+                        std::thread::yield_now();
+                        assert!(is_held.swap(false, SeqCst));
+                        drop(lock);
+                    }
+                });
+            }
+        });
+    }
 }

@@ -5,16 +5,17 @@ use std::sync::{Arc, PoisonError};
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::ErrorCode::{ClaimsInvalid, KidUnknown, ProofMissing};
+use crate::ErrorCode::{ClaimsInvalid, KidUnknown, ProofMissing, StateUnwritable};
 use crate::crypto::sha256_hex;
 use crate::error::quoted;
+use crate::files::trimmed;
 use crate::jws::{self, Kind};
 use crate::license::Imprint;
 use crate::license_file::LicenseFile;
 use crate::log::{Found, Link, LogBook};
 use crate::memory::KeptList;
-use crate::status_list::{Document, too_many};
-use crate::verifier::Snapshot;
+use crate::status_list::{Document, older, too_many};
+use crate::trust::Withdrawn;
 use crate::{ImportError, Verifier, VerifyError};
 
 /// What a license file says that was taken.
@@ -33,6 +34,15 @@ pub struct ImportedFile {
     pub has_token: bool,
     /// Its status list; none when it has none.
     pub status_list: Option<StatusListInfo>,
+    /// Whether a newer status list is held, so that the file's is left aside: the issuer's clock may
+    /// have been set back.
+    #[serde(skip_serializing_if = "is_false")]
+    pub holds_newer_list: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// What a status list says of itself.
@@ -47,12 +57,25 @@ pub struct StatusListInfo {
     pub expires_at: i64,
     /// After how many seconds a newer one is asked for, where there is a network.
     pub ttl: i64,
+    /// When the list was made that its URL shows now, when that is older than this one, which is held
+    /// all the same: the issuer's clock may have been set back, and what it has taken back since is
+    /// not known here. In seconds since 1970-01-01T00:00:00Z.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub older_published: Option<i64>,
 }
 
 impl StatusListInfo {
     fn of(document: &Document) -> Self {
         let Document { uri, iat, exp, ttl, .. } = document;
-        Self { uri: uri.clone(), issued_at: *iat, expires_at: *exp, ttl: *ttl }
+        let uri = uri.clone();
+        Self { uri, issued_at: *iat, expires_at: *exp, ttl: *ttl, older_published: None }
+    }
+
+    /// What the operator should know of it, in a sentence; none when all is well.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let published = self.older_published?;
+        Some(older(&self.uri, published, self.issued_at))
     }
 }
 
@@ -75,10 +98,12 @@ impl Verifier {
     /// # Errors
     ///
     /// [`ImportError`] says why the file was not taken; nothing has changed then. The codes are
-    /// those of tokens and `kid_unknown` when no trusted key leads to its signer, `replayed` when it
+    /// those of tokens and `kid_unknown` when no trusted key leads to its signer, `key_withdrawn` when
+    /// an earlier file has withdrawn that, `replayed` when it
     /// is not newer than the newest file that was taken, `other_license`, and `state_unwritable`.
     /// With a [log key](crate::VerifierBuilder::log_key), what a file brings of the log is judged
-    /// too, and a token without a proof is refused when one is required.
+    /// too, and a token without a proof is refused with `proof_missing`, unless the app
+    /// [allows it](crate::VerifierBuilder::allow_unlogged).
     pub fn import(&self, file: &str) -> Result<ImportedFile, ImportError> {
         self.take_file(file, None, Occasion::Import).map_err(ImportError)
     }
@@ -90,8 +115,7 @@ impl Verifier {
     /// [`ImportError`] says why the list was not taken; nothing has changed then. It is `replayed`
     /// when a newer one was taken, and `expired` when it says nothing any more.
     pub fn import_status_list(&self, list: &str) -> Result<StatusListInfo, ImportError> {
-        let list = list.trim_end_matches(['\r', '\n']);
-        let taken = self.inner().lists.take(list).map_err(ImportError)?;
+        let taken = self.inner().lists.take(trimmed(list)).map_err(ImportError)?;
         Ok(StatusListInfo::of(&taken))
     }
 
@@ -99,7 +123,11 @@ impl Verifier {
     #[must_use]
     pub fn status_lists(&self) -> Vec<StatusListInfo> {
         let documents = self.inner().lists.documents();
-        documents.iter().map(|document| StatusListInfo::of(document)).collect()
+        let infos = documents.iter().map(|(document, older_published)| StatusListInfo {
+            older_published: *older_published,
+            ..StatusListInfo::of(document)
+        });
+        infos.collect()
     }
 
     pub(crate) fn take_file(
@@ -110,24 +138,37 @@ impl Verifier {
     ) -> Result<ImportedFile, VerifyError> {
         let inner = self.inner();
         let _one_at_a_time = inner.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Editors and shells end files with a line break; the JWS has none.
-        let text = text.trim_end_matches(['\r', '\n']);
+        // Editors, shells and mail programs put blanks, line breaks and a byte order mark around it.
+        let text = trimmed(text);
         let (lists, rules) = (&inner.lists, &inner.lists.rules);
         let memory = lists.floor.memory();
-        let before = memory.record().file;
+        // Another process may have taken a newer file, which withdrew keys.
+        memory.note(|_| ());
+        let record = memory.record();
+        lists.keys.withdraw(record.keys.withdrawn());
+        let (before, seen) = (record.file, record.keys);
         let is_known = matches!(occasion, Occasion::Start { .. })
             && before.as_ref().is_some_and(|file| file.is(&sha256_hex(text.as_bytes())));
-        let snapshot = lists.keys.load_full();
+        let snapshot = lists.keys.load();
         let trusts_itself = matches!(occasion, Occasion::Start { trusts_itself: true });
         // A file that was taken before was signed by a key that may have been withdrawn meanwhile.
-        let trusted = (!is_known && !trusts_itself).then_some(&*snapshot.keys);
-        let file = LicenseFile::open(text, trusted, rules)?;
+        let trusted = (!is_known && !trusts_itself).then_some(&**snapshot);
+        let mut file = LicenseFile::open(text, trusted, rules)?;
+        let (mut kept_keys, mut is_list_held) = (seen.clone(), true);
+        if !is_known {
+            // Fetched keys may be newer than the file.
+            let given = inner.pinned.as_ref().map(|_| &*snapshot.keys);
+            kept_keys.take(before.as_ref(), &file, given);
+        }
+        // A file that was taken before is judged as it was then; its token is judged anew.
+        let withdrawn = if is_known { Withdrawn::default() } else { kept_keys.withdrawn() };
+        file.keys = file.keys.without(&withdrawn);
         let now = lists.floor.corrected(lists.clock.now());
         rules.issued(file.claims.iat, now)?;
         let list = file.claims.status_list.as_deref().map(|list| self.list_of(&file, list, now));
         let list = list.transpose()?.map(Arc::new);
         let token = file.claims.token.as_ref();
-        let token = token.map(|token| self.belongs(token, &file, list.as_deref(), now));
+        let token = token.map(|token| self.belongs(token, &file, list.as_deref(), &withdrawn, now));
         let token = token.transpose()?;
         if let Some(log) = &inner.log {
             // A file that is refused afterwards has told the truth of the log all the same.
@@ -136,27 +177,27 @@ impl Verifier {
         if !is_known {
             memory.update(|record| {
                 file.follows(record.file.as_ref())?;
+                if record.keys != seen {
+                    let detail = "the state file has changed meanwhile: take the file again";
+                    return Err(VerifyError::new(StateUnwritable, detail));
+                }
+                record.keys = kept_keys;
                 record.file = Some(file.kept(record.file.take()));
                 // An older list than one that came by itself is no reason to refuse the file.
-                if let Some(list) = &list
-                    && record.lists.get(&list.uri).is_none_or(|kept| kept.iat <= list.iat)
-                {
-                    record.lists.insert(list.uri.clone(), KeptList::of(list));
+                if let Some(list) = &list {
+                    is_list_held = KeptList::of(list).keep_in(&mut record.lists, &list.uri);
                 }
                 Ok(())
             })?;
-            let keys = match &inner.pinned {
-                Some(pinned) => {
-                    let snapshot = Snapshot::given(pinned.with(&file.keys));
-                    let keys = Arc::clone(&snapshot.keys);
-                    lists.keys.store(Arc::new(snapshot));
-                    keys
-                }
-                None => Arc::clone(&snapshot.keys),
-            };
+            let pinned = inner.pinned.as_ref().map(|pinned| pinned.without(&withdrawn));
+            lists.keys.withdraw(withdrawn);
+            if let Some(pinned) = pinned {
+                lists.keys.replace(pinned.with(&file.keys), i64::MAX);
+            }
+            let keys = Arc::clone(&lists.keys.load().keys);
             lists.floor.raise(file.claims.iat);
             if let Some(list) = &list {
-                lists.hold(Arc::clone(list), &keys);
+                lists.hold(list, &keys);
             }
         }
         if let Some(token) = &file.claims.token {
@@ -169,6 +210,7 @@ impl Verifier {
             issued_at: file.claims.iat,
             has_token: file.claims.token.is_some(),
             status_list: list.as_deref().map(StatusListInfo::of),
+            holds_newer_list: !is_list_held,
         })
     }
 
@@ -201,7 +243,8 @@ impl Verifier {
         }
         let is_known = matches!(log.found(*jti), Some(Found::Proof(_)));
         if log.is_required && !is_known && !self.asks_the_log() {
-            let detail = "the file brings no proof that its token is in the log";
+            let detail = "the file brings no proof that its token is in the issuer's log, whose key is \
+                known: export the file again";
             return Err(VerifyError::new(ProofMissing, detail));
         }
         Ok(())
@@ -214,11 +257,13 @@ impl Verifier {
         token: &str,
         file: &LicenseFile,
         list: Option<&Document>,
+        withdrawn: &Withdrawn,
         now: i64,
     ) -> Result<(Uuid, Imprint), VerifyError> {
         let unknown = |kid: &str| {
-            let detail = format!("the file has no key {}", quoted(kid));
-            VerifyError::new(KidUnknown, detail)
+            let detail = || format!("the file has no key {}", quoted(kid));
+            let refusal = withdrawn.refusal(kid);
+            refusal.unwrap_or_else(|| VerifyError::new(KidUnknown, detail()))
         };
         let mut signer = Box::default();
         let key_of = |kid: &str| {

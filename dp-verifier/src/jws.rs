@@ -14,9 +14,9 @@ use crate::ErrorCode::{
     TypWrong,
 };
 use crate::VerifyError;
-use crate::crypto::PublicKey;
 use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, keep, keep_unknown};
+use crate::keys::SigningKey;
 
 /// Longer license tokens are not looked at, in bytes. Issuers stay under 6 KiB.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;
@@ -59,7 +59,7 @@ impl Kind {
 pub(crate) fn open<'k>(
     token: &str,
     kind: Kind,
-    key_of: impl FnOnce(&str) -> Result<&'k PublicKey, VerifyError>,
+    key_of: impl FnOnce(&str) -> Result<&'k SigningKey, VerifyError>,
 ) -> Result<Vec<u8>, VerifyError> {
     let malformed = |detail: &'static str| VerifyError::new(TokenMalformed, detail);
     if token.is_empty() {
@@ -92,7 +92,7 @@ pub(crate) fn open<'k>(
         .map_err(|fault| VerifyError::new(TokenMalformed, format!("header: {fault}")))?;
     let kid = header.kid_of(kind)?;
     let key = key_of(kid)?;
-    if !key.verifies(message.as_bytes(), &signature) {
+    if !key.key.verifies(message.as_bytes(), &signature) {
         let detail = format!("the signature is not by key {} over this text", quoted(kid));
         return Err(VerifyError::new(SignatureInvalid, detail));
     }

@@ -4,11 +4,13 @@ use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::sync::Arc;
 
+use serde::de::IgnoredAny;
 use serde_json::{Map, Value};
 
-use crate::crypto::PublicKey;
-use crate::json::document;
+use crate::crypto::{PublicKey, sha256};
+use crate::json::{Fault, document};
 use crate::jws::decode;
+use crate::trust::Withdrawn;
 
 /// The largest key set that is read, in bytes.
 pub(crate) const MAX_SET: usize = 64 * 1024;
@@ -29,8 +31,19 @@ const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 /// whoever publishes such a set has lost control of it.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
-    keys: HashMap<String, Arc<PublicKey>>,
+    keys: HashMap<String, Arc<SigningKey>>,
 }
+
+/// A key that may verify what an issuer has signed.
+#[derive(Debug)]
+pub(crate) struct SigningKey {
+    pub(crate) key: PublicKey,
+    pub(crate) id: KeyId,
+}
+
+/// Which key it is, whatever it is called: SHA-256 of its modulus. Who can sign for a modulus can do
+/// so for any exponent.
+pub(crate) type KeyId = [u8; 32];
 
 impl KeySet {
     /// Reads a key set from the JSON text of a JWKS.
@@ -43,7 +56,7 @@ impl KeySet {
             return Err(KeySetError::of_set(format!("has more than {MAX_SET} bytes")));
         }
         let set: Map<String, Value> =
-            document(text).map_err(|fault| KeySetError::of_set(fault.to_string()))?;
+            document(text).map_err(|fault| KeySetError::of_set(refusal(text, &fault)))?;
         Self::of(&set)
     }
 
@@ -83,8 +96,30 @@ impl KeySet {
     }
 
     /// The key of exactly this name. There is no trying of other keys.
-    pub(crate) fn find(&self, kid: &str) -> Option<&PublicKey> {
+    pub(crate) fn find(&self, kid: &str) -> Option<&SigningKey> {
         self.keys.get(kid).map(|key| &**key)
+    }
+
+    /// The key of this name alone, if there is one.
+    pub(crate) fn only(&self, kid: &str) -> Self {
+        let key = self.keys.get(kid).map(|key| (kid.to_owned(), Arc::clone(key)));
+        Self { keys: key.into_iter().collect() }
+    }
+
+    /// Every key, with its name.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &KeyId)> {
+        self.keys.iter().map(|(kid, key)| (kid.as_str(), &key.id))
+    }
+
+    /// Whether this key is in the set, under whatever name.
+    pub(crate) fn has(&self, id: &KeyId) -> bool {
+        self.keys.values().any(|key| key.id == *id)
+    }
+
+    /// These keys but those that were withdrawn.
+    pub(crate) fn without(&self, withdrawn: &Withdrawn) -> Self {
+        let trusted = self.keys.iter().filter(|(_, key)| !withdrawn.has(&key.id));
+        Self { keys: trusted.map(|(kid, key)| (kid.clone(), Arc::clone(key))).collect() }
     }
 
     /// These keys and those of another set; of two of the same name, the one that is here.
@@ -94,18 +129,33 @@ impl KeySet {
         Self { keys }
     }
 
-    /// Adds the key that a JWK is, unless there is one of its name. A key for something else is
-    /// left out.
-    pub(crate) fn add(&mut self, jwk: &Map<String, Value>) -> Result<(), &'static str> {
-        if let Some((kid, key)) = signing_key(jwk)? {
+    /// Adds the key that a JWK is, unless there is one of its name or it was withdrawn. A key for
+    /// something else is left out.
+    pub(crate) fn add(
+        &mut self,
+        jwk: &Map<String, Value>,
+        withdrawn: &Withdrawn,
+    ) -> Result<(), &'static str> {
+        if let Some((kid, key)) = signing_key(jwk)?.filter(|(_, key)| !withdrawn.has(&key.id)) {
             self.keys.entry(kid).or_insert_with(|| Arc::new(key));
         }
         Ok(())
     }
 }
 
+/// Why a text is no key set. What was not JSON at all came from somewhere else.
+fn refusal(text: &[u8], fault: &Fault) -> String {
+    let first = text.iter().find(|octet| !octet.is_ascii_whitespace());
+    match (first, serde_json::from_slice::<IgnoredAny>(text)) {
+        (None, _) => "is not JSON: it is empty".to_owned(),
+        (Some(b'<'), _) => "is not JSON: it looks like a web page".to_owned(),
+        (_, Err(_)) => "is not JSON".to_owned(),
+        (_, Ok(_)) => fault.to_string(),
+    }
+}
+
 /// The key that a JWK is, `None` when it is for something else.
-fn signing_key(jwk: &Map<String, Value>) -> Result<Option<(String, PublicKey)>, &'static str> {
+fn signing_key(jwk: &Map<String, Value>) -> Result<Option<(String, SigningKey)>, &'static str> {
     let kty = jwk.get("kty").and_then(Value::as_str);
     if kty == Some("oct") || SECRET.iter().any(|name| jwk.contains_key(*name)) {
         return Err("shows private or symmetric material");
@@ -135,8 +185,9 @@ fn signing_key(jwk: &Map<String, Value>) -> Result<Option<(String, PublicKey)>, 
     let n = octets("n").ok_or("has no n in base64url")?;
     let e = octets("e").ok_or("has no e in base64url")?;
     judge(&n, &e)?;
+    let id = sha256(&[&n]);
     let key = PublicKey::new(n, e).ok_or("is not a usable RSA key")?;
-    Ok(Some((kid.to_owned(), key)))
+    Ok(Some((kid.to_owned(), SigningKey { key, id })))
 }
 
 /// Whether an RSA public key may be used, from its big-endian octets.

@@ -69,6 +69,7 @@ mod memory;
 mod report;
 mod state;
 mod status_list;
+mod trust;
 mod verdict;
 mod verifier;
 
@@ -87,6 +88,9 @@ pub use license::{LicenseContext, Limit};
 pub use log::{
     Checkpoint, FormerLogRecord, LogAnomaly, LogEvidence, LogHealth, LogKey, LogProof, LogRecord,
     accept_log, log_record,
+};
+pub use memory::{
+    FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
 };
 pub use report::{ReportError, usage_report};
 pub use state::LicenseState;

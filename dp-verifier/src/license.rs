@@ -14,6 +14,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{MAX_GRACE, Times};
+use crate::keys::KeyId;
 use crate::status_list::{Slot, Statement};
 use crate::{KeySet, LicenseState, LogProof, NotEntitled, VerifyError};
 
@@ -35,6 +36,8 @@ pub struct LicenseContext {
 /// A token's claims, and where its status is found.
 struct Verified {
     claims: DeploymentLicenseClaims,
+    /// The key that has signed the token.
+    signer: KeyId,
     /// None when the token has no status, or there are too many lists.
     slot: Option<Arc<Slot>>,
     /// None when the verifier knows no log.
@@ -94,10 +97,11 @@ impl LicenseContext {
     /// A license whose state is not judged yet.
     pub(crate) fn new(
         claims: DeploymentLicenseClaims,
+        signer: KeyId,
         slot: Option<Arc<Slot>>,
         imprint: Option<Imprint>,
     ) -> Self {
-        let verified = Verified { claims, slot, imprint, log_index: OnceLock::new() };
+        let verified = Verified { claims, signer, slot, imprint, log_index: OnceLock::new() };
         Self { verified: Arc::new(verified), state: LicenseState::Valid }
     }
 
@@ -116,6 +120,11 @@ impl LicenseContext {
             Some(slot) => slot.statement(idx, keys),
             None => Statement::None("there are too many status lists"),
         }
+    }
+
+    /// The key that has signed the token.
+    pub(crate) fn signer(&self) -> &KeyId {
+        &self.verified.signer
     }
 
     pub(crate) fn slot(&self) -> Option<&Arc<Slot>> {
@@ -339,7 +348,8 @@ impl Serialize for LicenseContext {
     }
 }
 
-fn rfc3339(seconds: i64) -> Option<String> {
+/// In RFC 3339; none when it is no date.
+pub(crate) fn rfc3339(seconds: i64) -> Option<String> {
     let at: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;
     Some(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }

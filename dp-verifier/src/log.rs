@@ -157,9 +157,10 @@ impl LogBook {
             Some(Found::Asked(_)) => {
                 VerifyError::new(ProofMissing, "the proof that it is in the log is asked for")
             }
-            None => {
-                VerifyError::new(ProofMissing, "it comes without a proof that it is in the log")
-            }
+            None => VerifyError::new(
+                ProofMissing,
+                "it comes without a proof that it is in the issuer's log, whose key is known",
+            ),
         };
         if self.is_required { Err(missing) } else { Ok(()) }
     }
@@ -203,11 +204,12 @@ impl LogBook {
     ) -> Result<(), VerifyError> {
         let now = self.now();
         self.lists.floor.memory().note(|record| {
+            // Another process was given a newer key.
+            record.not_replaced(&self.key)?;
             let mut kept = match record.log.take() {
                 Some(kept) if kept.is_of(&self.key) => kept,
                 other => {
-                    let because = format!("the verifier was given the log key {}", self.key);
-                    let former = other.map(|other| FormerLog::of(other, now, because));
+                    let former = other.map(|other| FormerLog::replaced(other, now, &self.key));
                     record.former_logs.extend(former);
                     KeptLog::of(&self.key)
                 }

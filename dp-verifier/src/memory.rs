@@ -6,6 +6,8 @@
 //! processes that share the file, such as an app and `dp-verify` beside it, lose nothing: before a
 //! write, what the file says meanwhile is merged in, under a lock.
 
+mod former;
+
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::io;
@@ -13,10 +15,15 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use cp_contracts::EncodedStatusList;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+pub(crate) use self::former::FormerState;
+pub use self::former::{
+    FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
+};
 use crate::ErrorCode::StateUnwritable;
 use crate::claims::{MAX_DATE, is_date};
 use crate::crypto::sha256_hex;
@@ -24,6 +31,7 @@ use crate::files::Lock;
 use crate::json::document;
 use crate::log::{FormerLog, KeptLog};
 use crate::status_list::{Document, MAX_LISTS};
+use crate::trust::KeptKeys;
 use crate::{VerifyError, files};
 
 /// Larger files are none of ours, in bytes.
@@ -38,6 +46,9 @@ pub(crate) struct Record {
     /// By URL, the newest list.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) lists: BTreeMap<String, KeptList>,
+    /// What license files have said of keys.
+    #[serde(default, skip_serializing_if = "KeptKeys::is_empty")]
+    pub(crate) keys: KeptKeys,
     /// The newest license file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) file: Option<KeptFile>,
@@ -50,18 +61,47 @@ pub(crate) struct Record {
     /// What was kept of it, or of another log, before the verifier began anew.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) former_logs: Vec<FormerLog>,
+    /// What was kept of everything else before the verifier began anew.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) former: Vec<FormerState>,
 }
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptList {
     pub(crate) iat: i64,
-    pub(crate) token: String,
+    token: String,
+    /// What this list and others of the same second have taken back; none when there was no other.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    merged: Option<EncodedStatusList>,
 }
 
 impl KeptList {
     pub(crate) fn of(document: &Document) -> Self {
-        Self { iat: document.iat, token: document.text.as_ref().to_owned() }
+        let merged = document.is_merged.then(|| document.list.to_claim());
+        Self { iat: document.iat, token: document.text.as_ref().to_owned(), merged }
+    }
+
+    /// The list, which was found genuine when it was kept.
+    pub(crate) fn read(&self) -> Result<Document, VerifyError> {
+        Document::read(&self.token, self.merged.as_ref())
+    }
+
+    /// Keeps it unless a newer one is kept; of two of the same second, what either has taken back.
+    /// Returns whether it is not older.
+    pub(crate) fn keep_in(self, lists: &mut BTreeMap<String, Self>, uri: &str) -> bool {
+        let kept = match lists.get(uri) {
+            Some(kept) if kept.iat > self.iat => return false,
+            Some(kept) if kept.iat == self.iat && *kept != self => kept,
+            _ => {
+                lists.insert(uri.to_owned(), self);
+                return true;
+            }
+        };
+        if let (Ok(kept), Ok(new)) = (kept.read(), self.read()) {
+            lists.insert(uri.to_owned(), Self::of(&new.stricter(&kept)));
+        }
+        true
     }
 }
 
@@ -109,16 +149,17 @@ impl KeptReport {
 impl Record {
     /// What either knows.
     fn merge(&mut self, other: Self) {
-        self.time_floor = self.time_floor.max(other.time_floor);
-        for (uri, list) in other.lists {
-            let has_room = self.lists.len() < MAX_LISTS;
-            if self.lists.get(&uri).map_or(has_room, |ours| ours.iat < list.iat) {
-                self.lists.insert(uri, list);
+        match self.former.len().cmp(&other.former.len()) {
+            // Who has begun anew more often knows more.
+            Ordering::Less => {
+                self.time_floor = other.time_floor;
+                (self.lists, self.keys, self.file) = (other.lists, other.keys, other.file);
+                self.former = other.former;
             }
-        }
-        let is_newer = |file: &KeptFile| self.file.as_ref().is_none_or(|ours| ours.seq < file.seq);
-        if let Some(file) = other.file.filter(is_newer) {
-            self.file = Some(file);
+            Ordering::Greater => {}
+            Ordering::Equal => {
+                self.merge_documents(other.time_floor, other.lists, other.keys, other.file);
+            }
         }
         let is_later = |report: &KeptReport| {
             self.report.as_ref().is_none_or(|ours| ours.sequence < report.sequence)
@@ -127,7 +168,7 @@ impl Record {
             self.report = Some(report);
         }
         match self.former_logs.len().cmp(&other.former_logs.len()) {
-            // Who has begun anew more often knows more.
+            // Likewise.
             Ordering::Less => (self.log, self.former_logs) = (other.log, other.former_logs),
             Ordering::Greater => {}
             Ordering::Equal => match (&mut self.log, other.log) {
@@ -138,10 +179,31 @@ impl Record {
         }
     }
 
+    fn merge_documents(
+        &mut self,
+        time_floor: i64,
+        lists: BTreeMap<String, KeptList>,
+        keys: KeptKeys,
+        file: Option<KeptFile>,
+    ) {
+        self.time_floor = self.time_floor.max(time_floor);
+        for (uri, list) in lists {
+            if self.lists.len() < MAX_LISTS || self.lists.contains_key(&uri) {
+                list.keep_in(&mut self.lists, &uri);
+            }
+        }
+        self.keys.merge(keys);
+        let is_newer = |file: &KeptFile| self.file.as_ref().is_none_or(|ours| ours.seq < file.seq);
+        if let Some(file) = file.filter(is_newer) {
+            self.file = Some(file);
+        }
+    }
+
     fn is_plausible(&self) -> bool {
         is_date(self.time_floor)
             && self.lists.len() <= MAX_LISTS
             && self.lists.values().all(|list| is_date(list.iat))
+            && self.keys.is_plausible()
             && self.file.as_ref().is_none_or(|file| file.seq >= 1)
             && self.report.as_ref().is_none_or(|report| report.sequence >= 1)
     }
@@ -197,6 +259,16 @@ impl Memory {
         }
     }
 
+    /// Begins anew: also the time may be earlier afterwards.
+    fn reset(&self, change: impl FnOnce(&mut Record)) -> Result<(), VerifyError> {
+        let mut record = self.locked();
+        self.change(&mut record, |record| {
+            change(record);
+            self.floor.store(record.time_floor, Relaxed);
+            Ok(())
+        })
+    }
+
     fn change<T>(
         &self,
         record: &mut Record,
@@ -209,7 +281,12 @@ impl Memory {
             _lock = Some(lock(path).map_err(unwritable)?);
             let loaded = load(path).inspect_err(|why| self.tell(Some(why.clone())));
             on_disk = loaded.map_err(unwritable)?;
+            let begun = next.former.len();
             next.merge(on_disk.clone().unwrap_or_default());
+            if next.former.len() > begun {
+                // The operator has begun anew with the file: what this process knew is no floor.
+                self.floor.store(next.time_floor, Relaxed);
+            }
         }
         let changed = change(&mut next)?;
         next.time_floor = next.time_floor.max(self.floor.load(Relaxed)).clamp(0, MAX_DATE);
@@ -250,7 +327,7 @@ pub(crate) fn load(path: &Path) -> Result<Option<Record>, String> {
             "is open to others than its owner: chmod 600 it, if nobody has changed it".to_owned()
         );
     }
-    let record = document::<Map<String, Value>>(&text)
+    let record = document::<Map<String, Value>>(files::trimmed_bytes(&text))
         .ok()
         .filter(|_| text.len() <= MAX_FILE)
         .and_then(|members| serde_json::from_value(Value::Object(members)).ok())

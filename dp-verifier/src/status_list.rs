@@ -8,13 +8,15 @@
 //!
 //! A list that says that a token does *not* hold is believed however old it is, until a newer list
 //! says otherwise: keeping a data plane from the network must not bring anything back to life. Only
-//! "valid" grows old.
+//! "valid" grows old, and ends with the key that has signed it. Of two lists of the same second, what
+//! either has taken back is taken back.
 
 mod asked;
 mod document;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
 
 use arc_swap::{ArcSwap, ArcSwapOption};
 use cp_contracts::TokenStatus;
@@ -28,8 +30,9 @@ use crate::ErrorCode::{ClaimsInvalid, KeysUnavailable, KidUnknown, Replayed};
 use crate::claims::Rules;
 use crate::clock::TimeFloor;
 use crate::error::quoted;
+use crate::license::rfc3339;
 use crate::memory::KeptList;
-use crate::verifier::Keys;
+use crate::trust::Keys;
 use crate::{Clock, KeySet, VerifyError};
 
 /// How many lists of an issuer are held. A data plane needs one, or a few after years.
@@ -40,8 +43,13 @@ pub(crate) struct Slot {
     #[cfg(feature = "fetch")]
     pub(crate) uri: String,
     held: ArcSwapOption<Held>,
+    /// When the list was made that the URL shows, when it is older than the one that is held; else
+    /// [`NOT_OLDER`].
+    older_published: AtomicI64,
     pub(crate) asked: Asked,
 }
+
+const NOT_OLDER: i64 = i64::MIN;
 
 /// The newest genuine list, and whether these keys vouch for it.
 struct Held {
@@ -70,6 +78,7 @@ impl Slot {
             #[cfg(feature = "fetch")]
             uri: uri.to_owned(),
             held: ArcSwapOption::empty(),
+            older_published: AtomicI64::new(NOT_OLDER),
             asked: Asked::default(),
         }
     }
@@ -83,13 +92,12 @@ impl Slot {
             true => held.is_vouched_for,
             false => self.judge_again(held, keys),
         };
-        if !is_vouched_for {
-            return Statement::None(
-                "the status list is signed by a key that is not known any more",
-            );
-        }
         let Document { list, iat, exp, .. } = &*held.document;
         match list.status(idx) {
+            // It was genuine when it was taken. Withdrawing its key brings nothing back.
+            Some(TokenStatus::Valid) if !is_vouched_for => {
+                Statement::None("the status list is signed by a key that is not known any more")
+            }
             Some(status) => Statement::Status { status, iat: *iat, exp: *exp },
             None => Statement::None("the status list has no entry for this token"),
         }
@@ -104,13 +112,24 @@ impl Slot {
         is_vouched_for
     }
 
-    /// Holds a list, unless a newer one is held.
-    fn hold(&self, document: Arc<Document>, keys: Arc<KeySet>, is_vouched_for: bool) {
-        let new = Arc::new(Held { document, keys, is_vouched_for });
-        self.held.rcu(|held| match held {
-            Some(held) if held.document.iat > new.document.iat => Some(Arc::clone(held)),
-            _ => Some(Arc::clone(&new)),
+    /// Holds a list, unless a newer one is held; of two of the same second, what either has taken
+    /// back.
+    fn hold(&self, document: &Arc<Document>, keys: &Arc<KeySet>, is_vouched_for: bool) {
+        self.held.rcu(|held| {
+            let document = match held {
+                Some(held) if held.document.iat > document.iat => return Some(Arc::clone(held)),
+                Some(held) if held.document.iat == document.iat => {
+                    Arc::new(Document::clone(document).stricter(&held.document))
+                }
+                _ => Arc::clone(document),
+            };
+            Some(Arc::new(Held { document, keys: Arc::clone(keys), is_vouched_for }))
         });
+    }
+
+    /// When the list was made that the URL shows, when it is older than the one that is held.
+    fn older_published(&self) -> Option<i64> {
+        Some(self.older_published.load(Relaxed)).filter(|iat| *iat != NOT_OLDER)
     }
 
     /// The newest list.
@@ -140,14 +159,15 @@ impl StatusLists {
         let slots = ArcSwap::from_pointee(BTreeMap::new());
         let lists = Self { rules, keys, clock, floor, slots };
         let kept = lists.floor.memory().record().lists;
-        let nobody = Arc::new(KeySet::default());
-        for (uri, KeptList { token, .. }) in kept {
-            // It was good when it was kept; who vouches for it now is judged when it is used.
-            if let (Ok(document), Some(slot)) = (Document::read(&token), lists.slot(&uri)) {
-                slot.hold(Arc::new(document), Arc::clone(&nobody), false);
-            }
-        }
+        kept.iter().for_each(|(uri, list)| lists.hold_kept(uri, list));
         lists
+    }
+
+    /// Holds a list that was kept. It was good then; who vouches for it now is judged when it is used.
+    fn hold_kept(&self, uri: &str, list: &KeptList) {
+        if let (Ok(document), Some(slot)) = (list.read(), self.slot(uri)) {
+            slot.hold(&Arc::new(document), &Arc::default(), false);
+        }
     }
 
     /// The slot of a list; none when there are too many.
@@ -165,9 +185,12 @@ impl StatusLists {
         self.slots.load().get(uri).cloned()
     }
 
-    /// Every list that is held.
-    pub(crate) fn documents(&self) -> Vec<Arc<Document>> {
-        self.slots.load().values().filter_map(|slot| slot.document()).collect()
+    /// Every list that is held, and when the one was made that its URL shows, when that is older.
+    pub(crate) fn documents(&self) -> Vec<(Arc<Document>, Option<i64>)> {
+        let slots = self.slots.load();
+        let held =
+            slots.values().filter_map(|slot| Some((slot.document()?, slot.older_published())));
+        held.collect()
     }
 
     /// Reads a list that these keys vouch for.
@@ -187,7 +210,8 @@ impl StatusLists {
     pub(crate) fn take(&self, text: &str) -> Result<Arc<Document>, VerifyError> {
         let news = self.judge(text)?;
         self.remember(&news)?;
-        Ok(self.put(news))
+        self.put(&news);
+        Ok(news.document)
     }
 
     /// Takes the list of this slot, which was fetched. A revocation takes effect even when the disk
@@ -200,10 +224,13 @@ impl StatusLists {
             return Err(VerifyError::new(ClaimsInvalid, detail));
         }
         match self.remember(&news) {
-            Err(error) if error.code() != StateUnwritable => return Err(error),
-            _ => {}
+            Err(error) if error.code() != StateUnwritable => {
+                slot.older_published.store(news.document.iat, Relaxed);
+                return Err(error);
+            }
+            _ => slot.older_published.store(NOT_OLDER, Relaxed),
         }
-        self.put(news);
+        self.put(&news);
         Ok(())
     }
 
@@ -212,34 +239,42 @@ impl StatusLists {
         let document = self.open(text, &keys)?;
         let now = self.floor.corrected(self.clock.now());
         self.rules.issued(document.iat, now)?;
-        document.current(now, self.rules.leeway)?;
         let slot = self.slot(&document.uri).ok_or_else(too_many)?;
+        // One that is older may have expired: that it is older says more.
+        let is_older = slot.document().is_some_and(|held| held.iat > document.iat);
+        if !is_older {
+            document.current(now, self.rules.leeway)?;
+        }
         Ok(News { document: Arc::new(document), slot, keys })
     }
 
     fn remember(&self, News { document, .. }: &News) -> Result<(), VerifyError> {
+        let Document { uri, iat, .. } = &**document;
         self.floor.memory().update(|record| {
-            if record.lists.get(&document.uri).is_some_and(|kept| kept.iat > document.iat) {
-                let detail = "a newer status list of this URL was taken already";
-                return Err(VerifyError::new(Replayed, detail));
+            match record.lists.get(uri) {
+                // Another process may have taken it.
+                Some(kept) if kept.iat > *iat => self.hold_kept(uri, kept),
+                _ => {
+                    KeptList::of(document).keep_in(&mut record.lists, uri);
+                    return Ok(());
+                }
             }
-            record.lists.insert(document.uri.clone(), KeptList::of(document));
-            Ok(())
+            let held = record.lists.get(uri).map_or(*iat, |kept| kept.iat);
+            Err(VerifyError::new(Replayed, older(uri, *iat, held)))
         })
     }
 
-    fn put(&self, News { document, slot, keys }: News) -> Arc<Document> {
-        slot.hold(Arc::clone(&document), keys, true);
+    fn put(&self, News { document, slot, keys }: &News) {
+        slot.hold(document, keys, true);
         self.floor.raise(document.iat);
-        document
     }
 
     /// Takes a list that came with a license file, which is remembered together with it.
-    pub(crate) fn hold(&self, document: Arc<Document>, keys: &Arc<KeySet>) {
+    pub(crate) fn hold(&self, document: &Arc<Document>, keys: &Arc<KeySet>) {
         if let Some(slot) = self.slot(&document.uri) {
             self.floor.raise(document.iat);
             let is_vouched_for = document.is_by(keys);
-            slot.hold(document, Arc::clone(keys), is_vouched_for);
+            slot.hold(document, keys, is_vouched_for);
         }
     }
 }
@@ -249,6 +284,16 @@ struct News {
     document: Arc<Document>,
     slot: Arc<Slot>,
     keys: Arc<KeySet>,
+}
+
+/// That a list is older than the one that is held, in words.
+pub(crate) fn older(uri: &str, iat: i64, held: i64) -> String {
+    let [iat, held] = [iat, held].map(|at| rfc3339(at).unwrap_or_else(|| at.to_string()));
+    format!(
+        "the status list {} of {iat} is older than the one of {held} that is held: the issuer's clock \
+         may have been set back, and what it has taken back since is not known here",
+        quoted(uri)
+    )
 }
 
 pub(crate) fn too_many() -> VerifyError {

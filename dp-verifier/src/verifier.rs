@@ -1,22 +1,27 @@
 //! The verifier: settings, keys, and the check of one token.
 
+mod build_error;
 mod builder;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
 
-use arc_swap::{ArcSwap, ArcSwapOption, Guard};
+use arc_swap::{ArcSwapOption, Guard};
 
-pub use self::builder::{BuildError, VerifierBuilder};
-use crate::ErrorCode::{KeysUnavailable, KidUnknown, TokenTooLarge};
+pub use self::build_error::BuildError;
+pub use self::builder::VerifierBuilder;
+#[cfg(feature = "fetch")]
+use crate::ErrorCode::KidUnknown;
+use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::{Rules, Times};
-use crate::crypto::{PublicKey, sha256_hex};
-use crate::error::quoted;
+use crate::crypto::sha256_hex;
 use crate::jws::{self, Kind, MAX_TOKEN};
+use crate::keys::{KeyId, SigningKey};
 use crate::license::Imprint;
 use crate::log::{Found, LogBook};
 use crate::status_list::{StatusLists, StatusRefresh};
+use crate::trust::Snapshot;
 use crate::verdict::{Moment, Verdict};
 use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
 
@@ -48,8 +53,8 @@ pub(crate) struct Inner {
     pub(crate) log: Option<Arc<LogBook>>,
     /// Whether a clock that cannot be right refuses every token.
     is_strict: bool,
-    /// The keys that the app was given; license files add theirs. None when keys are fetched: then
-    /// files change no keys.
+    /// The keys that the app was given; license files add theirs, and withdraw what they leave out.
+    /// None when keys are fetched: then files add none.
     pub(crate) pinned: Option<KeySet>,
     pub(crate) bundled_token: ArcSwapOption<String>,
     /// Held while a license file is taken, so that one is taken at a time.
@@ -97,13 +102,16 @@ impl Verifier {
         self.decide(token, Moment::at(now))
     }
 
-    /// How a license stands now that was admitted earlier: it may have ended, or been taken back.
-    /// Does no I/O and never blocks.
+    /// How a license stands now that was admitted earlier: it may have ended, or been taken back, as
+    /// may the key that signed its token. Does no I/O and never blocks.
     #[must_use]
     pub fn state_of(&self, license: &LicenseContext) -> LicenseState {
-        let keys = &self.inner.lists.keys.load().keys;
-        Verdict::of(license, &self.inner.lists.rules, keys, self.moment(), self.is_log_suspect())
-            .state
+        let snapshot = self.inner.lists.keys.load();
+        if snapshot.withdrawn.has(license.signer()) {
+            return LicenseState::Revoked;
+        }
+        let (rules, keys) = (&self.inner.lists.rules, &snapshot.keys);
+        Verdict::of(license, rules, keys, self.moment(), self.is_log_suspect()).state
     }
 
     /// Waits until the status list that a token refers to has been asked for once: for 5 seconds at
@@ -199,12 +207,14 @@ impl Verifier {
         {
             return Ok(Genuine { license, snapshot, is_new: false });
         }
-        let mut signer = Box::default();
+        let (mut signer, mut name) = (KeyId::default(), Box::default());
         let payload = jws::open(token, Kind::LICENSE, |kid| {
             if self.inner.log.is_some() {
-                signer = kid.into();
+                name = kid.into();
             }
-            self.key(&snapshot, kid, now)
+            let key = self.key(&snapshot, kid, now)?;
+            signer = key.id;
+            Ok(key)
         })?;
         let claims = lists.rules.read(&payload, now)?;
         let status = claims.status.as_ref();
@@ -217,11 +227,11 @@ impl Verifier {
             .inner
             .log
             .as_ref()
-            .map(|_| Imprint { kid: signer, sha256: sha256_hex(token.as_bytes()).into() });
-        let license = LicenseContext::new(claims, slot, imprint);
+            .map(|_| Imprint { kid: name, sha256: sha256_hex(token.as_bytes()).into() });
+        let license = LicenseContext::new(claims, signer, slot, imprint);
         #[cfg(feature = "fetch")]
         if let Some(log) = self.fetching().and_then(|fetching| fetching.log.as_ref()) {
-            log.want(license.token_id());
+            log.want(license.token_id(), license.claims().iat);
         }
         Ok(Genuine { license, snapshot, is_new: true })
     }
@@ -236,17 +246,18 @@ impl Verifier {
         snapshot: &'k Snapshot,
         kid: &str,
         now: i64,
-    ) -> Result<&'k PublicKey, VerifyError> {
+    ) -> Result<&'k SigningKey, VerifyError> {
         if now > snapshot.good_until {
             let detail = "no key set of the issuer is at hand that is recent enough";
             return Err(VerifyError::new(KeysUnavailable, detail));
         }
         snapshot.keys.find(kid).ok_or_else(|| {
+            let refusal = snapshot.refusal(kid);
             #[cfg(feature = "fetch")]
-            if let Some(fetching) = &self.inner.fetching {
+            if let (KidUnknown, Some(fetching)) = (refusal.code(), &self.inner.fetching) {
                 fetching.keys.report_unknown(kid);
             }
-            VerifyError::new(KidUnknown, format!("no key {} is known", quoted(kid)))
+            refusal
         })
     }
 
@@ -288,9 +299,10 @@ impl Verifier {
         self.inner.cache.as_ref().map(Cache::stats)
     }
 
-    /// Replaces the keys, for an app that fetches them in its own way.
+    /// Replaces the keys, for an app that fetches them in its own way. Keys that a license file has
+    /// withdrawn are left out.
     pub fn replace_keys(&self, keys: KeySet) {
-        self.inner.lists.keys.store(Arc::new(Snapshot::given(keys)));
+        self.inner.lists.keys.replace(keys, i64::MAX);
     }
 
     pub(crate) fn log(&self) -> Option<&LogBook> {
@@ -336,23 +348,6 @@ struct Genuine {
 pub(crate) enum Attempt {
     Decided(Result<LicenseContext, VerifyError>),
     Pending(StatusRefresh),
-}
-
-/// The keys in use. Readers take them without waiting while they are replaced.
-pub(crate) type Keys = ArcSwap<Snapshot>;
-
-/// A key set, and until when it may be used.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    pub(crate) keys: Arc<KeySet>,
-    /// The last second, since 1970; `i64::MAX` for keys that were given rather than fetched.
-    pub(crate) good_until: i64,
-}
-
-impl Snapshot {
-    pub(crate) fn given(keys: KeySet) -> Self {
-        Self { keys: Arc::new(keys), good_until: i64::MAX }
-    }
 }
 
 /// Checks a payload before it is signed: everything that [`Verifier::verify`] checks in the claims,

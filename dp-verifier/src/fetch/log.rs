@@ -23,6 +23,12 @@ use crate::{ErrorCode, Verifier, VerifyError};
 /// How many tokens may wait to be asked for. Each has a good signature, so there are never many.
 const MAX_WANTED: usize = 1_000;
 
+/// A token that was issued this few seconds ago may be on its way into the log: a log is written in
+/// turns. It is asked for once more after a moment, and then every second.
+const YOUNG: i64 = 60;
+const MOMENT: Duration = Duration::from_millis(300);
+const YOUNG_PAUSE: Duration = Duration::from_secs(1);
+
 impl Verifier {
     /// Asks the issuer's log now whether it extends what was seen of it, and waits for the outcome,
     /// for seconds if need be; does nothing without a [log key](crate::VerifierBuilder::log_key) or
@@ -49,7 +55,6 @@ impl Verifier {
 pub(crate) struct LogFetcher {
     shared: Owner<Work>,
     log: Arc<LogBook>,
-    cooldown: Duration,
 }
 
 impl LogFetcher {
@@ -66,11 +71,11 @@ impl LogFetcher {
         let shared = Owner::start("dp-verifier-log", move |shared| {
             Fetcher { shared, log: watched, base, source, cooldown }.run();
         })?;
-        Ok(Self { shared, log: Arc::clone(log), cooldown })
+        Ok(Self { shared, log: Arc::clone(log) })
     }
 
     /// Asks for the proof of a genuine token, when that was not done, or some time ago in vain.
-    pub(crate) fn want(&self, jti: Uuid) {
+    pub(crate) fn want(&self, jti: Uuid, issued_at: i64) {
         if !self.log.is_required {
             return;
         }
@@ -79,8 +84,8 @@ impl LogFetcher {
         match self.log.found(jti) {
             Some(Found::Proof(_) | Found::Asked(_)) => return,
             Some(Found::Refused(_)) => {
-                let is_early = |since: &Instant| since.elapsed() < self.cooldown;
-                if state.work.failed.iter().any(|(of, since)| *of == jti && is_early(since)) {
+                let is_early = |until: &Instant| Instant::now() < *until;
+                if state.work.failed.iter().any(|(of, until)| *of == jti && is_early(until)) {
                     return;
                 }
             }
@@ -92,7 +97,8 @@ impl LogFetcher {
         let asked = Arc::new(Asked::default());
         asked.claim();
         self.log.note(jti, Found::Asked(Arc::clone(&asked)));
-        state.work.wanted.push_back((jti, asked));
+        let is_young = self.log.now().saturating_sub(issued_at) < YOUNG;
+        state.work.wanted.push_back(Wanted { jti, is_young, asked });
         self.shared.tell();
     }
 }
@@ -100,14 +106,21 @@ impl LogFetcher {
 #[derive(Default)]
 struct Work {
     /// Tokens that the thread has not asked for yet.
-    wanted: VecDeque<(Uuid, Arc<Asked>)>,
-    /// Tokens that were asked for in vain lately, and when.
+    wanted: VecDeque<Wanted>,
+    /// Tokens that were asked for in vain lately, and until when they are not asked for again.
     failed: VecDeque<(Uuid, Instant)>,
+}
+
+/// A token whose proof is asked for.
+struct Wanted {
+    jti: Uuid,
+    is_young: bool,
+    asked: Arc<Asked>,
 }
 
 /// What the thread does next.
 enum Job {
-    Proof(Uuid, Arc<Asked>),
+    Proof(Wanted),
     /// The checkpoint, which meets so many demands.
     Checkpoint(u64),
 }
@@ -157,7 +170,7 @@ impl Fetcher {
         while let Some(job) = self.next(due) {
             let Some(log) = self.log.upgrade() else { return };
             match job {
-                Job::Proof(jti, asked) => self.look_for(&log, jti, &asked),
+                Job::Proof(wanted) => self.look_for(&log, &wanted),
                 Job::Checkpoint(demand) => {
                     let outcome = self.check(&log);
                     let next = if outcome.is_ok() { self.source.max_age() } else { self.cooldown };
@@ -179,8 +192,8 @@ impl Fetcher {
             if state.is_over {
                 return None;
             }
-            if let Some((jti, asked)) = state.work.wanted.pop_front() {
-                return Some(Job::Proof(jti, asked));
+            if let Some(wanted) = state.work.wanted.pop_front() {
+                return Some(Job::Proof(wanted));
             }
             let left = due.saturating_duration_since(Instant::now());
             if left.is_zero() || state.met < state.demanded {
@@ -191,8 +204,14 @@ impl Fetcher {
     }
 
     /// Looks for the proof of one token, and tells whoever waits for it.
-    fn look_for(&self, log: &LogBook, jti: Uuid, asked: &Asked) {
-        let outcome = self.proof(log, jti);
+    fn look_for(&self, log: &LogBook, wanted: &Wanted) {
+        let Wanted { jti, is_young, ref asked } = *wanted;
+        let mut outcome = self.proof(log, jti);
+        if is_young && matches!(&outcome, Err(Refusal::Refused(e)) if e.code() == NotLogged) {
+            log.tell(1, Ok(false));
+            std::thread::sleep(MOMENT);
+            outcome = self.proof(log, jti);
+        }
         let failure = match outcome {
             Ok(()) => None,
             Err(Refusal::Failed(why)) => {
@@ -206,11 +225,13 @@ impl Fetcher {
             None => log.tell(1, Ok(false)),
             Some(error) => {
                 let failed = &mut self.shared.state().work.failed;
-                failed.retain(|(of, since)| *of != jti && since.elapsed() < self.cooldown);
+                let now = Instant::now();
+                failed.retain(|(of, until)| *of != jti && now < *until);
                 if failed.len() >= MAX_WANTED {
                     failed.pop_front();
                 }
-                failed.push_back((jti, Instant::now()));
+                let pause = if is_young { YOUNG_PAUSE.min(self.cooldown) } else { self.cooldown };
+                failed.push_back((jti, now.checked_add(pause).unwrap_or(now)));
                 log.note(jti, Found::Refused(error));
             }
         }
@@ -307,6 +328,6 @@ impl Fetcher {
 impl Drop for Fetcher {
     fn drop(&mut self) {
         self.shared.end();
-        self.shared.state().work.wanted.drain(..).for_each(|(_, asked)| asked.end());
+        self.shared.state().work.wanted.drain(..).for_each(|wanted| wanted.asked.end());
     }
 }

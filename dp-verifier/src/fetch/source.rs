@@ -178,7 +178,7 @@ pub(super) fn trusting(path: &Path) -> Result<TlsConfig, String> {
         return Err(failed(format!("has more than {MAX_CA} bytes")));
     }
     let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
+    for item in parse_pem(files::trimmed_bytes(&pem)) {
         match item {
             Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
             Ok(_) => return Err(failed("has something else than certificates".to_owned())),

@@ -2,13 +2,13 @@
 
 use std::sync::Arc;
 
-use cp_contracts::{StatusList, StatusListClaims};
+use cp_contracts::{EncodedStatusList, EntryBits, StatusList, StatusListClaims, TokenStatus};
 
 use crate::ErrorCode::{ClaimsInvalid, Expired};
 use crate::claims::is_date;
-use crate::crypto::PublicKey;
 use crate::json::document;
 use crate::jws::{self, Kind};
+use crate::keys::SigningKey;
 use crate::{KeySet, VerifyError};
 
 /// The most bytes that the entries of a list may take: 16 times as many as a list of license tokens
@@ -19,6 +19,7 @@ const MAX_BYTES: usize = 256 * 1024;
 const MAX_TTL: i64 = 31 * 86_400;
 
 /// A status list token that was read.
+#[derive(Clone)]
 pub(crate) struct Document {
     pub(crate) text: Arc<str>,
     pub(crate) uri: String,
@@ -28,20 +29,48 @@ pub(crate) struct Document {
     /// In seconds.
     pub(crate) ttl: i64,
     pub(crate) list: StatusList,
+    /// Whether `list` is not only what the text says, but also what others of the same second do.
+    pub(crate) is_merged: bool,
 }
 
 impl Document {
     /// Reads a list whose signature is by a key that `key_of` knows.
     pub(crate) fn open<'k>(
         text: &str,
-        key_of: impl FnOnce(&str) -> Result<&'k PublicKey, VerifyError>,
+        key_of: impl FnOnce(&str) -> Result<&'k SigningKey, VerifyError>,
     ) -> Result<Self, VerifyError> {
         Self::from_payload(text, &jws::open(text, Kind::STATUS_LIST, key_of)?)
     }
 
-    /// Reads a list that was found genuine earlier.
-    pub(crate) fn read(text: &str) -> Result<Self, VerifyError> {
-        Self::from_payload(text, &jws::unchecked_payload(text)?)
+    /// Reads a list that was found genuine earlier, with what others of the same second have taken
+    /// back.
+    pub(crate) fn read(
+        text: &str,
+        merged: Option<&EncodedStatusList>,
+    ) -> Result<Self, VerifyError> {
+        let document = Self::from_payload(text, &jws::unchecked_payload(text)?)?;
+        let Some(EncodedStatusList { bits, lst, .. }) = merged else { return Ok(document) };
+        let list = StatusList::decode(*bits, lst, MAX_BYTES)
+            .map_err(|error| VerifyError::new(ClaimsInvalid, error.to_string()))?;
+        Ok(Self { list, is_merged: true, ..document })
+    }
+
+    /// This list, with what another one of the same second has taken back: which of them was made
+    /// later is not known, and nothing that was taken back may come back by that.
+    pub(crate) fn stricter(self, other: &Self) -> Self {
+        if self.list == other.list {
+            return Self { is_merged: self.is_merged && other.is_merged, ..self };
+        }
+        let lists = [&self.list, &other.list];
+        let bits = lists.map(|list| list.bits()).into_iter().max_by_key(|bits| u8::from(*bits));
+        let entries = lists.map(StatusList::entries).into_iter().max().unwrap_or_default();
+        let mut list = StatusList::new(bits.unwrap_or(EntryBits::Eight), entries);
+        for idx in 0..entries {
+            let status = lists.iter().filter_map(|list| list.status(idx)).max_by_key(rank);
+            // It has the entries and the bits of the larger one.
+            let _fits = list.set(idx, status.unwrap_or(TokenStatus::Valid));
+        }
+        Self { is_merged: list != self.list || self.is_merged, list, ..self }
     }
 
     fn from_payload(text: &str, payload: &[u8]) -> Result<Self, VerifyError> {
@@ -57,7 +86,7 @@ impl Document {
         }
         let list = StatusList::decode(status_list.bits, &status_list.lst, MAX_BYTES)
             .map_err(|error| invalid(format!("status_list: {error}")))?;
-        Ok(Self { text: text.into(), uri, iat, exp, ttl, list })
+        Ok(Self { text: text.into(), uri, iat, exp, ttl, list, is_merged: false })
     }
 
     /// Whether it is not over yet.
@@ -73,5 +102,15 @@ impl Document {
     pub(crate) fn is_by(&self, keys: &KeySet) -> bool {
         let unknown = || VerifyError::new(crate::ErrorCode::KidUnknown, "");
         jws::open(&self.text, Kind::STATUS_LIST, |kid| keys.find(kid).ok_or_else(unknown)).is_ok()
+    }
+}
+
+/// How strict a status is. What has no name is not valid, and nothing is stricter than revoked.
+fn rank(status: &TokenStatus) -> (u8, u8) {
+    match status {
+        TokenStatus::Valid => (0, 0),
+        TokenStatus::Suspended => (1, 0),
+        TokenStatus::Other(value) => (2, *value),
+        TokenStatus::Invalid => (3, 0),
     }
 }

@@ -1,6 +1,5 @@
 //! The settings of a verifier.
 
-use std::fmt;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -9,7 +8,7 @@ use cp_contracts::JwkSet;
 
 use arc_swap::ArcSwapOption;
 
-use super::{Inner, Keys, Snapshot, Verifier};
+use super::{BuildError, Inner, Verifier};
 use crate::cache::Cache;
 use crate::claims::{MAX_GRACE, Rules};
 use crate::clock::TimeFloor;
@@ -17,12 +16,13 @@ use crate::files;
 use crate::import::Occasion;
 use crate::jws::Kind;
 use crate::keys::MAX_SET;
-use crate::log::{LogBook, MAX_PROOF};
+use crate::log::{LogBook, LogKey, MAX_PROOF};
 use crate::status_list::StatusLists;
-use crate::{Clock, ImportError, KeySet, KeySetError, SystemClock};
+use crate::trust::Keys;
+use crate::{Clock, ImportError, KeySet, SystemClock};
 
 /// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
-const MAX_LEEWAY: i64 = 300;
+pub(super) const MAX_LEEWAY: i64 = 300;
 
 /// How long before its end a license is `expiring` unless the app says otherwise: 14 days.
 const EXPIRING: Duration = Duration::from_secs(14 * 86_400);
@@ -43,7 +43,7 @@ pub struct VerifierBuilder {
     expiring: Option<Duration>,
     cache: Option<usize>,
     log_key: Option<String>,
-    requires_inclusion: bool,
+    requires_inclusion: Option<bool>,
     #[cfg(feature = "fetch")]
     fetch: crate::fetch::FetchSettings,
 }
@@ -133,8 +133,8 @@ impl VerifierBuilder {
 
     /// Keeps in a file what must not be forgotten: the [time floor](Verifier::time_floor), so that a
     /// clock that was set back while the data plane was down is noticed; the newest status lists
-    /// and the number and keys of the newest license file, so that older ones are refused; and the
-    /// number of the last usage report.
+    /// and the number and keys of the newest license file, so that older ones are refused; the keys
+    /// that files have withdrawn; and the number of the last usage report.
     ///
     /// The file is JSON, readable by its owner only and replaced as a whole; one that others may
     /// read or write is refused, and so is one that is damaged. [`build`](Self::build) makes it, so
@@ -175,9 +175,10 @@ impl VerifierBuilder {
     /// tell it: `<origin>+<key id>+<base64>`. It must come by a way that is trusted, such as the
     /// app's own configuration.
     ///
-    /// From then on proofs are checked that come with tokens and license files, and the newest
-    /// checkpoint that was seen is remembered, in the [state file](Self::state_path) when there is
-    /// one. With a key set URL, the log is asked at the issuer's `/api/v1/log`, and a log that is
+    /// From then on every license must be [proved](Self::require_inclusion) to be in the log, unless
+    /// the app [admits others too](Self::allow_unlogged). The newest checkpoint that was seen is
+    /// remembered, in the [state file](Self::state_path) when there is one, and the key as well: a
+    /// verifier that is made with that file and without this setting goes on with the key. With a key set URL, the log is asked at the issuer's `/api/v1/log`, and a log that is
     /// shorter than before or has another history is told by the state
     /// [`LogAnomaly`](crate::LicenseState::LogAnomaly) and [`Verifier::log_health`].
     pub fn log_key(mut self, vkey: impl Into<String>) -> Self {
@@ -186,12 +187,22 @@ impl VerifierBuilder {
     }
 
     /// Admits only licenses whose token is proved to be in the issuer's log, so that a stolen signing
-    /// key makes no license. Needs a [log key](Self::log_key).
+    /// key makes no license. That is so whenever a [log key](Self::log_key) is known, given or from
+    /// the [state file](Self::state_path); with this setting, [`build`](Self::build) fails when none
+    /// is.
     ///
     /// The proof comes with a license file or [`Verifier::verify_with_proof`]; with a key set URL, it
     /// is fetched once for each token. Until it is there, the token is refused with `proof_missing`.
     pub fn require_inclusion(mut self) -> Self {
-        self.requires_inclusion = true;
+        self.requires_inclusion = Some(true);
+        self
+    }
+
+    /// Admits licenses also without the proof that their token is in the issuer's log, although the
+    /// [log key](Self::log_key) is known: whoever steals a signing key can then make licenses. Proofs
+    /// that come all the same are checked, and the log is watched as before.
+    pub fn allow_unlogged(mut self) -> Self {
+        self.requires_inclusion = Some(false);
         self
     }
 
@@ -215,11 +226,6 @@ impl VerifierBuilder {
         if leeway > MAX_LEEWAY {
             return Err(BuildError::LeewayTooLong);
         }
-        let log_key = self.log_key.map(|vkey| vkey.parse()).transpose();
-        let log_key = log_key.map_err(BuildError::LogKey)?;
-        if self.requires_inclusion && log_key.is_none() {
-            return Err(BuildError::LogKey("is needed to require inclusion".to_owned()));
-        }
         let clock = self.clock.unwrap_or_else(|| Arc::new(SystemClock));
         let floor = self.time_floor.unwrap_or(i64::MIN);
         let floor = match &self.state_path {
@@ -227,8 +233,19 @@ impl VerifierBuilder {
             Some(path) => TimeFloor::kept_in(path, floor)
                 .map_err(|why| BuildError::StateFile { path: path.clone(), why })?,
         };
-        let kept = floor.memory().record().file;
-        let kept = kept.map(|file| KeySet::of(&file.jwks)).transpose();
+        let record = floor.memory().record();
+        // Forgetting a setting must not be a way around the log.
+        let log_key = self.log_key.as_deref().or_else(|| record.log_key());
+        let log_key = log_key.map(str::parse).transpose().map_err(BuildError::LogKey)?;
+        let log_key: Option<LogKey> = log_key;
+        let unreplaced = log_key.as_ref().map(|key| record.not_replaced(key)).transpose();
+        unreplaced.map_err(|error| BuildError::LogKey(error.detail().to_owned()))?;
+        let requires_inclusion = self.requires_inclusion.unwrap_or(log_key.is_some());
+        if requires_inclusion && log_key.is_none() {
+            return Err(BuildError::LogKey("is needed to require inclusion".to_owned()));
+        }
+        let withdrawn = record.keys.withdrawn();
+        let kept = record.file.map(|file| KeySet::of(&file.jwks)).transpose();
         let kept = kept.map_err(BuildError::KeySet)?;
         let bundle = Occasion::Start { trusts_itself: self.keys.is_none() && kept.is_none() };
         #[cfg(feature = "fetch")]
@@ -238,24 +255,33 @@ impl VerifierBuilder {
             None => Some(KeySet::default()),
             Some(Source::Json(json)) => Some(KeySet::from_json(&json).map_err(BuildError::KeySet)?),
             Some(Source::File(path)) => match files::read(&path, MAX_SET) {
-                Ok(json) => Some(KeySet::from_json(&json).map_err(BuildError::KeySet)?),
+                Ok(json) => {
+                    let keys = KeySet::from_json(files::trimmed_bytes(&json));
+                    Some(keys.map_err(BuildError::KeySet)?)
+                }
                 Err(error) => return Err(BuildError::KeysFile { path, error }),
             },
             #[cfg(feature = "fetch")]
             Some(Source::Url(url)) => {
-                fetched = Some(crate::fetch::start(&url, self.fetch, Arc::clone(&clock))?);
+                fetched = Some(crate::fetch::start(
+                    &url,
+                    self.fetch,
+                    Arc::clone(&clock),
+                    withdrawn.clone(),
+                )?);
                 None
             }
         };
         let expiring = self.expiring.unwrap_or(EXPIRING).as_secs();
         let expiring = i64::try_from(expiring).unwrap_or(i64::MAX);
         let rules = Rules { issuer, audience, leeway, max_grace: MAX_GRACE, expiring };
-        let known = pinned.clone().unwrap_or_default().with(&kept.unwrap_or_default());
-        let keys = Arc::new(Keys::from_pointee(Snapshot::given(known)));
+        let known = pinned.clone().unwrap_or_default().without(&withdrawn);
+        let known = known.with(&kept.unwrap_or_default());
+        let keys = Arc::new(Keys::new(known, i64::MAX, withdrawn));
         #[cfg(feature = "fetch")]
         let keys = fetched.as_ref().map_or(keys, |fetched| Arc::clone(&fetched.keys));
         let lists = Arc::new(StatusLists::new(rules, keys, clock, floor));
-        let log = log_key.map(|key| LogBook::new(key, self.requires_inclusion, Arc::clone(&lists)));
+        let log = log_key.map(|key| LogBook::new(key, requires_inclusion, Arc::clone(&lists)));
         let log = log.transpose().map_err(|why| BuildError::StateFile {
             path: self.state_path.unwrap_or_default(),
             why,
@@ -287,96 +313,10 @@ impl VerifierBuilder {
             };
             let proof = proof.map(String::from_utf8).transpose();
             let proof = proof.map_err(|_| unreadable("its proof is not text".to_owned()))?;
+            let proof = proof.as_deref().map(files::note);
             let taken = verifier.take_file(&text, proof.as_deref(), bundle).map_err(ImportError);
             taken.map_err(|error| BuildError::BundleRefused { path, error })?;
         }
         Ok(verifier)
-    }
-}
-
-/// Why a [`Verifier`] could not be made.
-#[derive(Debug)]
-#[non_exhaustive]
-pub enum BuildError {
-    /// No issuer was set.
-    IssuerMissing,
-    /// No audience was set.
-    AudienceMissing,
-    /// No source of keys was set.
-    KeysMissing,
-    /// The leeway exceeds 300 seconds.
-    LeewayTooLong,
-    /// The key set file could not be read.
-    KeysFile {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        error: std::io::Error,
-    },
-    /// The bundle file cannot be read.
-    BundleFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The bundle file is refused.
-    BundleRefused {
-        /// The file.
-        path: PathBuf,
-        /// Why.
-        error: ImportError,
-    },
-    /// The state file cannot be used.
-    StateFile {
-        /// The file.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: String,
-    },
-    /// The log key is missing where inclusion is required, or cannot be read; says why.
-    LogKey(String),
-    /// The key set is refused.
-    KeySet(KeySetError),
-    /// The key set URL cannot be used; says why.
-    #[cfg(feature = "fetch")]
-    KeysUrl(String),
-}
-
-impl fmt::Display for BuildError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::IssuerMissing => f.write_str("an issuer is needed: the control plane's base URL"),
-            Self::AudienceMissing => f.write_str("an audience is needed"),
-            Self::KeysMissing => f.write_str("a source of keys is needed"),
-            Self::LeewayTooLong => write!(f, "the leeway may be at most {MAX_LEEWAY} seconds"),
-            Self::KeysFile { path, error } => {
-                write!(f, "the key set file {} cannot be read: {error}", path.display())
-            }
-            Self::BundleFile { path, why } => {
-                write!(f, "the bundle file {} cannot be read: {why}", path.display())
-            }
-            Self::BundleRefused { path, error } => {
-                write!(f, "the bundle file {} is refused: {error}", path.display())
-            }
-            Self::StateFile { path, why } => {
-                write!(f, "the state file {} {why}", path.display())
-            }
-            Self::LogKey(why) => write!(f, "the log key {why}"),
-            Self::KeySet(error) => error.fmt(f),
-            #[cfg(feature = "fetch")]
-            Self::KeysUrl(why) => write!(f, "the key set URL cannot be used: {why}"),
-        }
-    }
-}
-
-impl std::error::Error for BuildError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match self {
-            Self::KeysFile { error, .. } => Some(error),
-            Self::BundleRefused { error, .. } => Some(error),
-            Self::KeySet(error) => Some(error),
-            _ => None,
-        }
     }
 }

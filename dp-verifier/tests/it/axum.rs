@@ -90,6 +90,13 @@ fn the_environment_s_token_is_used_when_a_request_has_none() {
     let bad = [("x-license-token", "x.y.z")];
     assert_problem(answer(app.clone(), "/", &bad), 401, "token_malformed");
     assert_problem(answer(app, "/", &[("x-license-token", "")]), 401, "token_missing");
+    // As a file or a shell leaves it.
+    let around = self::app(layer().or_token(Some(&format!("\u{feff}{token} \r\n"))));
+    assert_eq!(answer(around, "/", &[]).status(), StatusCode::OK);
+    for empty in ["", " \n", "\u{feff}"] {
+        let app = self::app(layer().or_token(Some(empty)));
+        assert_problem(answer(app, "/", &[]), 401, "token_missing");
+    }
 }
 
 #[test]

@@ -59,7 +59,9 @@ fn every_line_of_the_input_has_a_result() {
         good.as_bytes(),
         b"",
         format!("{good}\r").as_bytes(),
-        format!(" {good}").as_bytes(),
+        format!(" {good}\t").as_bytes(),
+        format!("\u{feff}{good}").as_bytes(),
+        format!("{good}\u{200b}").as_bytes(),
         b"\xff\xfe",
         b"\0",
         &[b'x'; 5_000_000],
@@ -72,7 +74,9 @@ fn every_line_of_the_input_has_a_result() {
     let expected = [
         "ok",
         "token_missing",
-        "token_malformed",
+        "ok",
+        "ok",
+        "ok",
         "token_malformed",
         "token_malformed",
         "token_malformed",
@@ -87,6 +91,54 @@ fn every_line_of_the_input_has_a_result() {
     }
     let nothing = run(&[], b"");
     assert_eq!((results(&nothing).len(), nothing.status.code()), (0, Some(0)));
+}
+
+#[test]
+fn empty_lines_count_unless_they_are_the_last_ones_after_a_token() {
+    let good = KEY.token(&claims());
+    for (input, expected) in [
+        (format!("{good}\n\n \r\n\u{feff}"), &["ok"][..]),
+        (format!("\n{good}\n\n{good}\n\n"), &["token_missing", "ok", "token_missing", "ok"]),
+        ("\n".to_owned(), &["token_missing"]),
+        ("\r\n \n".to_owned(), &["token_missing"]),
+        (format!("{}x", "\n".repeat(9_000)), &["token_missing"; 9_000]),
+    ] {
+        let output = run(&[], input.as_bytes());
+        assert_eq!(codes(&output)[..expected.len().min(9_000)], *expected);
+        assert!(codes(&output).len() <= expected.len() + 1);
+        assert_eq!(output.status.code(), Some(i32::from(expected != ["ok"])));
+    }
+}
+
+#[test]
+fn a_key_set_file_is_trimmed_and_what_is_not_json_is_refused_so() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("keys");
+    let good = json!({ "keys": [KEY.jwk()] }).to_string();
+    for (text, why) in [
+        (format!("\u{feff}{good}\r\n"), None),
+        (format!("\n {good} "), None),
+        ("<!DOCTYPE html>".to_owned(), Some("is not JSON: it looks like a web page")),
+        (String::new(), Some("is not JSON: it is empty")),
+        (" \n".to_owned(), Some("is not JSON: it is empty")),
+        (good[..40].to_owned(), Some("is not JSON")),
+        ("eyJh.x.y".to_owned(), Some("is not JSON")),
+        ("[]".to_owned(), Some("must be an object")),
+        ("{}".to_owned(), Some("has no array `keys`")),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_dp-verify"));
+        command.args(["--issuer", ISSUER, "--audience", AUDIENCE, "--now", &NOW.to_string()]);
+        let output = command.arg("--jwks").arg(&path).arg(KEY.token(&claims())).output().unwrap();
+        match why {
+            None => assert_eq!(codes(&output), ["ok"], "{text:?}"),
+            Some(why) => {
+                let words = String::from_utf8(output.stderr.clone()).unwrap();
+                assert!(words.contains(why), "{words}");
+                assert_eq!(codes(&output), ["keys_unavailable"]);
+            }
+        }
+    }
 }
 
 #[test]

@@ -144,6 +144,62 @@ fn an_operator_sees_the_evidence_and_begins_anew() {
     assert_eq!(again["log"]["former"][0]["anomaly"], kept["anomaly"]);
 }
 
+#[test]
+fn an_operator_begins_anew_with_everything_but_the_log() {
+    let machine = Machine::new();
+    let state = machine.path("state.json");
+    let state = ["--state", state.to_str().unwrap(), "--explain"];
+    let run = |arguments: &[&str]| said(&machine.output(&[&state[..], arguments].concat()));
+    assert_eq!(run(&["state"]).0, Some(2));
+    let pin = json!({ "keys": [KEY.jwk(), OTHER_KEY.jwk()] }).to_string();
+    let pin = machine.file("jwks.json", &pin);
+    let token = OTHER_KEY.token(&claims());
+    let given = |arguments: &[&str]| machine.run(&[&["--jwks", &pin][..], arguments].concat());
+    assert_eq!(given(&[&token]).0, Some(0));
+    let wrong = machine.file("7.lic", &KEY.file(&file_claims(7, &[&KEY])));
+    assert_eq!(given(&["import", &wrong]).0, Some(0));
+    let (code, line, words) = given(&[&token]);
+    assert_eq!((code, &line["code"]), (Some(1), &json!("key_withdrawn")));
+    assert!(words.contains("withdrawn by license file 7"), "{words}");
+    let (code, line, words) = run(&["state"]);
+    assert_eq!((code, &line["state"]["file"]["seq"]), (Some(0), &json!(7)));
+    assert_eq!(line["state"]["withdrawn_keys"], json!([{ "kid": "key-2", "by_file": 7 }]));
+    assert!(words.contains("File 7 is the newest."), "{words}");
+    for bad in [&["state", "reset"][..], &["state", "forget"], &["--because", "x", "state"]] {
+        assert_eq!(run(bad).0, Some(2), "{bad:?}");
+    }
+    let (code, line, words) = run(&["--because", "file 7 was wrong", "state", "reset"]);
+    assert_eq!((code, &line["state"]["file"]), (Some(0), &Value::Null), "{words}");
+    assert_eq!(line["state"]["former"][0]["because"], "file 7 was wrong");
+    assert!(words.contains("Begun anew") && words.contains("file 7 was wrong"), "{words}");
+    assert_eq!(run(&["state"]).1, line);
+    assert_eq!(given(&[&token]).0, Some(0));
+}
+
+#[test]
+fn a_log_key_is_insisted_on_without_being_asked_to() {
+    let machine = Machine::new();
+    let mut log = Log::of(3);
+    let index = log.issue(&token());
+    let jwks = machine.file("jwks.json", &json!({ "keys": [KEY.jwk()] }).to_string());
+    let proof = machine.file("proof", &log.proof(index));
+    let run = |arguments: &[&str]| machine.run(&[&["--jwks", &jwks][..], arguments].concat());
+    let code = |said: &Said| said.1["code"].as_str().unwrap_or("ok").to_owned();
+    assert_eq!(code(&run(&[&token()])), "ok");
+    assert_eq!(run(&["--require-inclusion", &token()]).0, Some(2));
+    let vkey = log.vkey();
+    assert_eq!(code(&run(&["--log-key", &vkey, &token()])), "proof_missing");
+    assert_eq!(code(&run(&["--log-key", &vkey, "--allow-unlogged", &token()])), "ok");
+    assert_eq!(code(&run(&["--log-key", &vkey, "--proof", &proof, &token()])), "ok");
+    // The state file remembers the key.
+    let other = KEY.token(&claims_with("/jti", json!("018f2a00-0000-7000-8000-00000000ffff")));
+    assert_eq!(code(&run(&[&other])), "proof_missing");
+    assert_eq!(code(&run(&["--require-inclusion", &other])), "proof_missing");
+    assert_eq!(code(&run(&["--allow-unlogged", &other])), "ok");
+    let both = run(&["--allow-unlogged", "--require-inclusion", &other]);
+    assert_eq!(both.0, Some(2));
+}
+
 fn bundle() -> String {
     let mut claims = file_claims(1, &[&KEY]);
     claims["token"] = json!(KEY.token(&claims_on_stale("block")));
@@ -190,6 +246,37 @@ fn a_license_is_suspended_and_revoked_by_files() {
     assert_eq!((code, &line["code"]), (Some(1), &json!("revoked")));
     let (_, line, _) = machine.run(&["bundle", &bundle]);
     assert_eq!(line["code"], "revoked");
+}
+
+#[test]
+fn what_is_around_a_file_is_trimmed() {
+    let mut log = Log::of(3);
+    let index = log.issue(&token());
+    let mut claims = file_claims(1, &[&KEY]);
+    claims["token"] = json!(token());
+    let file = KEY.file(&claims);
+    let list = KEY.list(&list_claims(NOW, 0));
+    for (before, after, line_end) in
+        [("", "", "\n"), ("\u{feff}", "\n", "\n"), ("\n", " \n", "\r\n"), (" ", "\r\n\r\n", "\n")]
+    {
+        let machine = Machine::new();
+        let around = |text: &str| format!("{before}{}{after}", text.replace('\n', line_end));
+        let bundle = machine.file("license.lic", &around(&file));
+        machine.file("license.lic.tlog-proof", &around(&log.proof(index)));
+        let key = machine.file("log.pub", &around(&log.vkey()));
+        let list = machine.file("list.jwt", &around(&list));
+        let arguments = ["--log-key", &key, "--status-list", &list, "bundle", &bundle];
+        let (code, line, words) = machine.run(&arguments);
+        assert_eq!((code, &line["ok"]), (Some(0), &json!(true)), "{words}");
+        // The state file went through an editor, too.
+        let state = fs::read_to_string(machine.path("state.json")).unwrap();
+        write_private(&machine.path("state.json"), around(&state));
+        let proof = machine.file("proof", &around(&log.proof(index)));
+        let (code, line, words) = machine.run(&["--proof", &proof, "bundle", &bundle]);
+        assert_eq!((code, &line["ok"]), (Some(0), &json!(true)), "{words}");
+        let (code, _, words) = said(&machine.output(&["--log-key", &key, "proof", &proof]));
+        assert_eq!(code, Some(0), "{words}");
+    }
 }
 
 #[test]

@@ -11,7 +11,7 @@ use crate::support::*;
 fn v16_the_codes_are_these() {
     let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     let stable = "token_missing token_malformed token_too_large alg_not_allowed kid_missing \
-        kid_unknown signature_invalid typ_wrong issuer_wrong audience_wrong expired not_yet_valid \
+        kid_unknown key_withdrawn signature_invalid typ_wrong issuer_wrong audience_wrong expired not_yet_valid \
         claims_invalid contract_unsupported revoked suspended status_stale keys_unavailable \
         clock_anomaly replayed other_license state_unwritable proof_missing not_logged \
         proof_invalid log_rolled_back split_view";
@@ -75,6 +75,13 @@ fn v16_every_code_has_a_cause() {
     kept.import(&file(1)).unwrap();
     codes.push(kept.import(&file(1)).unwrap_err().code());
     codes.push(kept.import(&KEY.file(&other)).unwrap_err().code());
+    let withdraws_other = file_claims(2, &[&KEY]);
+    let mut has_other = file_claims(1, &[&KEY, &OTHER_KEY]);
+    has_other["key_chain"] = json!([KEY.endorse(&OTHER_KEY)]);
+    let withdrawing = keys().build().unwrap();
+    withdrawing.import(&KEY.file(&has_other)).unwrap();
+    withdrawing.import(&KEY.file(&withdraws_other)).unwrap();
+    codes.push(withdrawing.verify(&OTHER_KEY.token(&claims())).unwrap_err().code());
     write_private(&state, "{");
     codes.push(kept.import(&file(2)).unwrap_err().code());
     // Those of the log have tests of their own, which need a log to be refused by.

@@ -71,7 +71,7 @@ fn v12_a_bad_answer_never_replaces_a_good_set() {
         (answer("204 No Content", "", ""), "answers 204"),
         (answer("301 Moved Permanently", &location, ""), "redirects (301"),
         (answer("307 Temporary Redirect", "Location: /other.json\r\n", ""), "redirects (307"),
-        (ok("<html>"), "must be an object"),
+        (ok("<html>"), "is not JSON: it looks like a web page"),
         (ok("{}"), "no array"),
         (ok(&set(&[&KEY, &KEY])), "another key"),
         (ok(&set(&[&KEY]).replace("\"e\"", "\"d\"")), "private"),

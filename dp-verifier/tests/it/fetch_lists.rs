@@ -207,6 +207,8 @@ fn a_bad_answer_never_replaces_a_good_list() {
     other_list["sub"] = json!(format!("{}x", plane.uri()));
     let mut no_ttl = plane.list(NOW - 50, 0);
     no_ttl["ttl"] = json!(0);
+    let mut over = plane.list(NOW - 90, 0);
+    over["exp"] = json!(NOW - 61);
     for (bad, why) in [
         (String::new(), PATH),
         ("garbage".to_owned(), PATH),
@@ -220,7 +222,8 @@ fn a_bad_answer_never_replaces_a_good_list() {
         (ok(&KEY.list(&other_list)), "not the list's URL"),
         (ok(&KEY.list(&no_ttl)), "ttl"),
         (ok(&KEY.list(&plane.list(NOW - 101, 0))), "replayed"),
-        (ok(&KEY.list(&plane.list(NOW - 86_460, 0))), "expired"),
+        (ok(&KEY.list(&plane.list(NOW - 86_460, 0))), "older than the one"),
+        (ok(&KEY.list(&over)), "expired"),
         (ok(&KEY.list(&plane.list(NOW + 61, 0))), "not_yet_valid"),
         (ok(&OTHER_KEY.list(&plane.list(NOW - 50, 0))), "kid_unknown"),
         (ok(&Key::new("key-1").list(&plane.list(NOW - 50, 0))), "signature_invalid"),
@@ -234,6 +237,69 @@ fn a_bad_answer_never_replaces_a_good_list() {
     plane.server.answer_at(PATH, ok(&good));
     verifier.refresh_status_lists().unwrap();
     assert_eq!(outcome(&verifier, &token), Ok(Valid));
+}
+
+/// The issuer's clock was set back, and it has suspended the license since.
+#[test]
+fn published_list_that_is_older_than_the_held_one_is_reported() {
+    let dir = tempfile::tempdir().unwrap();
+    let plane = ControlPlane::start();
+    let builder = || plane.builder().state_path(dir.path().join("state.json"));
+    plane.publish(NOW - 100, 0);
+    let verifier = builder().build().unwrap();
+    let token = plane.token("degrade");
+    wait_for(verifier.refresh_status(&token));
+    assert_eq!(verifier.status_lists()[0].warning(), None);
+    // Also when it would be over by now.
+    for iat in [NOW - 3_700, NOW - 86_400 - 3_700] {
+        plane.publish(iat, 2);
+        let error = verifier.refresh_status_lists().unwrap_err().to_string();
+        assert!(
+            error.contains("older than the one of 2026-01-09T23:05:00Z that is held"),
+            "{error}"
+        );
+        assert_eq!(outcome(&verifier, &token), Ok(Valid));
+        let held = verifier.status_lists().remove(0);
+        assert_eq!((held.issued_at, held.older_published), (NOW - 100, Some(iat)));
+        let warning = held.warning().unwrap();
+        assert!(warning.contains("older") && warning.contains("clock"), "{warning}");
+    }
+    // So it is after a restart, and until a newer one is published.
+    drop(verifier);
+    let restarted = builder().build().unwrap();
+    wait_for(restarted.refresh_status(&token));
+    assert!(restarted.status_lists()[0].older_published.is_some());
+    plane.publish(NOW - 99, 2);
+    restarted.refresh_status_lists().unwrap();
+    assert_eq!(restarted.status_lists()[0].warning(), None);
+    assert_eq!(outcome(&restarted, &token), Err(Suspended));
+}
+
+#[cfg(feature = "cli")]
+#[test]
+fn command_warns_of_a_published_list_that_is_older() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    let plane = ControlPlane::start();
+    let (url, base) = (plane.server.url(), plane.server.base());
+    let token = plane.token("degrade");
+    let run = || {
+        let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_dp-verify"));
+        command.args(["--issuer", &base, "--audience", AUDIENCE, "--now", &NOW.to_string()]);
+        command.args(["--jwks", &url, "--explain", "--state"]).arg(&state).arg(&token);
+        let output = command.output().unwrap();
+        let line: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (line, String::from_utf8(output.stderr).unwrap())
+    };
+    plane.publish(NOW - 100, 0);
+    let (line, words) = run();
+    assert_eq!((&line["ok"], line.get("warnings")), (&json!(true), None), "{words}");
+    plane.publish(NOW - 3_700, 2);
+    let (line, words) = run();
+    assert_eq!(line["license"]["state"], "valid");
+    let warning = line["warnings"][0].as_str().unwrap();
+    assert!(warning.contains("is older than the one of 2026-01-09T23:05:00Z"), "{warning}");
+    assert!(words.contains("Warning: the status list"), "{words}");
 }
 
 #[test]
@@ -325,10 +391,10 @@ fn a_revocation_takes_effect_even_when_it_cannot_be_kept() {
 }
 
 #[test]
-fn files_change_no_keys_that_are_fetched() {
+fn files_add_no_keys_to_fetched_ones() {
     let plane = ControlPlane::start();
     let verifier = plane.verifier();
-    let mut file = file_claims(1, &[&OTHER_KEY]);
+    let mut file = file_claims(1, &[&KEY, &OTHER_KEY]);
     file["iss"] = json!(plane.server.base());
     file["status_list"] = json!(OTHER_KEY.list(&plane.list(NOW, 1)));
     verifier.import(&KEY.file(&file)).unwrap();
@@ -336,8 +402,8 @@ fn files_change_no_keys_that_are_fetched() {
     claims["iss"] = json!(plane.server.base());
     claims["status"]["status_list"]["uri"] = json!(plane.uri());
     assert_refused(verifier.verify(&OTHER_KEY.token(&claims)), KidUnknown);
-    // Nor does a list count that none of them has signed.
-    assert_eq!(outcome(&verifier, &plane.token("allow")), Ok(Valid));
+    // What its list has taken back counts: a fetched key has signed the file.
+    assert_eq!(outcome(&verifier, &plane.token("allow")), Err(Revoked));
 }
 
 #[test]

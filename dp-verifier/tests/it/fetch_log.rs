@@ -1,6 +1,6 @@
 //! The issuer's log from its URLs, against a real server on loopback.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use dp_verifier::ErrorCode::{LogRolledBack, NotLogged, ProofInvalid, ProofMissing, SplitView};
 use dp_verifier::{LicenseState, Verifier, VerifierBuilder, accept_log, log_record};
@@ -140,6 +140,35 @@ fn a_token_that_is_not_in_the_log_is_refused_and_asked_for_after_the_cooldown() 
     plane.server.answer_at(&path, text(&plane.log.proof(index)));
     wait_for(verifier.refresh_status(&stolen));
     assert_eq!(verifier.verify(&stolen).unwrap().log_index(), Some(index));
+}
+
+/// The log is written in turns, and the token was signed a moment ago.
+#[test]
+fn token_that_is_on_its_way_into_the_log_is_asked_for_again_at_once() {
+    let mut plane = ControlPlane::start(3, 0);
+    let mut claims = claims_with("/status", None);
+    let jti = "018f2a00-0000-7000-8000-00000000ffff";
+    (claims["iss"], claims["jti"]) = (json!(plane.server.base()), json!(jti));
+    claims["iat"] = json!(NOW - 1);
+    let token = KEY.token(&claims);
+    // With the pause of 30 seconds that others get.
+    let verifier = plane.builder().build().unwrap();
+    drop(verifier.verify(&token));
+    let path = format!("/api/v1/log/proof?jti={jti}");
+    let begun = Instant::now();
+    while plane.server.requests_for(&path).is_empty() {
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        std::thread::yield_now();
+    }
+    let seen = plane.log.size();
+    let index = plane.log.issue_with_id(&token, jti);
+    plane.publish(&plane.log, &[seen]);
+    plane.server.answer_at(&path, text(&plane.log.proof(index)));
+    while verifier.verify(&token).is_err() {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it waits for the pause");
+        wait_for(verifier.refresh_status(&token));
+    }
+    assert_eq!(verifier.verify(&token).unwrap().log_index(), Some(index));
 }
 
 #[test]

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use dp_verifier::ErrorCode::{
-    AlgNotAllowed, ClaimsInvalid, ContractUnsupported, IssuerWrong, KidUnknown, NotYetValid,
-    OtherLicense, Replayed, SignatureInvalid, Suspended, TokenMalformed, TokenTooLarge, TypWrong,
+    AlgNotAllowed, ClaimsInvalid, ContractUnsupported, IssuerWrong, KeyWithdrawn, KidUnknown,
+    NotYetValid, OtherLicense, Replayed, SignatureInvalid, Suspended, TokenMalformed,
+    TokenTooLarge, TypWrong,
 };
 use dp_verifier::LicenseState::{Stale, Valid};
 use dp_verifier::{BuildError, ErrorCode, Verifier, VerifierBuilder};
@@ -112,13 +113,13 @@ fn the_first_file_is_trusted_by_given_keys_else_by_its_own() {
 }
 
 #[test]
-fn given_keys_stay_in_use_and_those_of_the_file_before_go() {
+fn keys_of_a_file_replace_those_of_the_file_before() {
     let verifier = verifier();
     let by = |key: &Key| verifier.verify(&key.token(&claims())).map_err(|error| error.code());
-    verifier.import(&KEY.file(&file_claims(1, &[&OTHER_KEY]))).unwrap();
+    verifier.import(&KEY.file(&file_claims(1, &[&KEY, &OTHER_KEY]))).unwrap();
     assert!(by(&KEY).is_ok() && by(&OTHER_KEY).is_ok());
     verifier.import(&KEY.file(&file_claims(2, &[&KEY]))).unwrap();
-    assert_eq!(by(&OTHER_KEY).unwrap_err(), KidUnknown);
+    assert_eq!(by(&OTHER_KEY).unwrap_err(), KeyWithdrawn);
     by(&KEY).unwrap();
 }
 
@@ -289,7 +290,7 @@ mod rotations {
         let license = verifier.verify(&verifier.bundled_token().unwrap()).unwrap();
         assert_eq!(license.state(), Valid);
         // A key that is only a step on the way signs nothing any more.
-        assert_refused(verifier.verify(&KEYS[0].token(&claims())), KidUnknown);
+        assert_refused(verifier.verify(&KEYS[0].token(&claims())), KeyWithdrawn);
     }
 
     #[test]

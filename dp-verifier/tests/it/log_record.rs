@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use dp_verifier::ErrorCode::{ProofMissing, SplitView};
+use dp_verifier::ErrorCode::{ProofInvalid, ProofMissing, SplitView};
 use dp_verifier::{LicenseState, Verifier, accept_log, log_record};
 use serde_json::json;
 
@@ -111,4 +111,31 @@ fn what_was_seen_under_another_key_is_moved_aside() {
     let [former] = &*after.former else { panic!("{:?}", after.former) };
     assert_eq!((&former.checkpoint, &former.anomaly), (&before.checkpoint, &before.anomaly));
     assert!(former.because.contains(&another.vkey()), "{former:?}");
+
+    // The key of before does not come back by an old setting, until the operator says so.
+    let old = || {
+        let jwks = json!({ "keys": [KEY.jwk()] }).to_string();
+        builder(&log).jwks(jwks).state_path(&state).build()
+    };
+    let refused = old().unwrap_err().to_string();
+    assert!(refused.contains(&format!("replaced by {}", another.vkey())), "{refused}");
+    accept_log(&state, "the old key is the right one").unwrap();
+    old().unwrap().import(&file(1, &log)).unwrap();
+    assert_eq!(log_record(&state).unwrap().key, Some(log.vkey()));
+}
+
+/// An app that goes on with the old key while another process was given the new one.
+#[test]
+fn log_key_that_was_replaced_takes_nothing_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    let (log, another) = (Log::of(3), Log::of(7));
+    let app = verifier(&log, &state);
+    app.import(&file(1, &log)).unwrap();
+    let newer = verifier(&another, &state);
+    newer.import(&file(2, &another)).unwrap();
+    assert_not_taken(app.import(&file(3, &log)), ProofInvalid);
+    drop((app, newer));
+    let record = log_record(&state).unwrap();
+    assert_eq!((record.key, record.former.len()), (Some(another.vkey()), 1));
 }

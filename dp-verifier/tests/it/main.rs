@@ -39,3 +39,6 @@ mod state;
 mod state_file;
 mod status_lists;
 mod support;
+mod withdrawal;
+mod withdrawal_lists;
+mod withdrawal_order;

@@ -14,7 +14,11 @@ use serde_json::Number;
 ///   {"ok":true,"file":{"seq":2,…}}
 ///   {"ok":true,"proof":{"index":17,…}}
 ///   {"ok":true,"log":{"size":4711,…}}
+///   {"ok":true,"state":{"withdrawn_keys":[],…}}
 ///   {"ok":false,"code":"expired","detail":"expired 12 s ago"}
+///
+/// With a --jwks URL, a line also has "warnings" when there is something that the operator should know,
+/// such as that the published status list is older than the one held.
 ///
 /// Exit status: 0 when every token is valid and the file was taken, 1 when one or more are refused,
 /// 2 when the command line, the keys or the state file cannot be used; without keys, every token is
@@ -22,19 +26,23 @@ use serde_json::Number;
 #[derive(Parser)]
 #[command(name = "dp-verify", version, verbatim_doc_comment, after_help = EXAMPLES)]
 pub(crate) struct Args {
-    /// The token; `-` or nothing reads tokens from standard input, one per line. Or one of the words
+    /// The token; `-` or nothing reads tokens from standard input, one per line. White space and a byte
+    /// order mark around a token or a file are trimmed, and empty lines at the end do not count. Or one of the words
     /// `bundle` (check the token of a license file), `import` (take a license file into the state
     /// file), `proof` (check a proof that a token is in the issuer's log, by --log-key alone), `log`
     /// (tell what the state file keeps of that log; refused with the evidence when it contradicts
-    /// itself) and `report` (make the next usage report).
-    #[arg(value_name = "TOKEN|bundle|import|proof|log|report")]
+    /// itself), `state` (tell what else the state file keeps) and `report` (make the next usage
+    /// report).
+    #[arg(value_name = "TOKEN|bundle|import|proof|log|state|report")]
     pub(crate) word: Option<OsString>,
 
     /// The license file of `bundle` and `import`, or the file of `proof`. Without --jwks a license
     /// file must be signed by a key that an earlier file in the state file has led to; the first file
     /// is trusted as it is. For `log` the word `accept`: begin anew with a log that contradicts itself;
-    /// the evidence is kept beside.
-    #[arg(value_name = "FILE|accept")]
+    /// the evidence is kept beside. For `state` the word `reset`: begin anew with keys, status lists,
+    /// license files and the time, after a wrong document was taken; the log stays, and what was kept
+    /// is kept beside.
+    #[arg(value_name = "FILE|accept|reset")]
     pub(crate) file: Option<PathBuf>,
 
     /// The issuer's key set (JWKS): a file, or an https URL (http on this machine).
@@ -62,21 +70,26 @@ pub(crate) struct Args {
     #[arg(long, value_name = "FILE")]
     pub(crate) status_list: Option<PathBuf>,
 
-    /// The public key of the issuer's log, `<origin>+<key id>+<base64>`, or a file with it. With a
-    /// --jwks URL, the log is watched too.
+    /// The public key of the issuer's log, `<origin>+<key id>+<base64>`, or a file with it. From then
+    /// on, also without it when the state file is the same, every token that is not proved to be in
+    /// the log is refused. With a --jwks URL, proofs are fetched and the log is watched.
     #[arg(long, value_name = "KEY|FILE")]
     pub(crate) log_key: Option<String>,
 
-    /// Refuse every token that is not proved to be in the issuer's log. With a --jwks URL, proofs are
-    /// fetched.
-    #[arg(long, requires = "log_key")]
+    /// Fail when the key of the issuer's log is not known, by --log-key or the state file. When it is,
+    /// proofs are required anyway.
+    #[arg(long)]
     pub(crate) require_inclusion: bool,
 
+    /// Take tokens also without the proof that they are in the issuer's log, although its key is known.
+    #[arg(long, conflicts_with = "require_inclusion")]
+    pub(crate) allow_unlogged: bool,
+
     /// The proof (`.tlog-proof`) of the one token that is checked.
-    #[arg(long, value_name = "FILE", requires = "log_key")]
+    #[arg(long, value_name = "FILE")]
     pub(crate) proof: Option<PathBuf>,
 
-    /// Why `log accept` may begin anew; it is kept in the state file.
+    /// Why `log accept` or `state reset` may begin anew; it is kept in the state file.
     #[arg(long, value_name = "REASON", requires = "state")]
     pub(crate) because: Option<String>,
 
@@ -111,6 +124,7 @@ const EXAMPLES: &str = "Examples:
   dp-verify --log-key log.pub proof license.tlog-proof
   dp-verify --state state.json --explain log
   dp-verify --state state.json --because 'backup restored' log accept
+  dp-verify --state state.json --because 'file 7 was numbered wrongly' state reset
   dp-verify --state state.json --counter api_calls=120 --counter hours=1.5 -o report.json report";
 
 /// What is to be done.
@@ -129,6 +143,10 @@ pub(crate) enum Task<'a> {
     Log(&'a PathBuf),
     /// Begin anew with the log, for this reason.
     AcceptLog(&'a PathBuf, &'a str),
+    /// Tell what else is kept.
+    State(&'a PathBuf),
+    /// Begin anew with everything but the log, for this reason.
+    ResetState(&'a PathBuf, &'a str),
     /// Make a usage report.
     Report,
 }
@@ -137,8 +155,10 @@ impl Args {
     /// The task, or why the words do not make sense together.
     pub(crate) fn task(&self) -> Result<Task<'_>, &'static str> {
         let word = self.word.as_ref();
-        let is_of_tokens =
-            !matches!(word.and_then(|word| word.to_str()), Some("proof" | "log" | "report"));
+        let is_of_tokens = !matches!(
+            word.and_then(|word| word.to_str()),
+            Some("proof" | "log" | "state" | "report")
+        );
         if is_of_tokens && (self.issuer.is_none() || self.audience.is_none()) {
             return Err("--issuer and --audience are needed: what tokens must name");
         }
@@ -161,7 +181,15 @@ impl Args {
                 }
                 _ => Err("it is `log`, or `--because REASON log accept`"),
             },
-            _ if self.because.is_some() => Err("--because is for `log accept`"),
+            (Some("state"), file) => match (&self.state, file, &self.because) {
+                (None, ..) => Err("`state` needs --state"),
+                (Some(state), None, None) => Ok(Task::State(state)),
+                (Some(state), Some(verb), Some(because)) if *verb == Path::new("reset") => {
+                    Ok(Task::ResetState(state, because))
+                }
+                _ => Err("it is `state`, or `--because REASON state reset`"),
+            },
+            _ if self.because.is_some() => Err("--because is for `log accept` and `state reset`"),
             (Some("bundle" | "import"), None) => Err("the license file is missing"),
             (Some("report"), None) if self.output.is_some() => Ok(Task::Report),
             (Some("report"), None) => Err("`report` needs --state and -o"),

@@ -4,7 +4,8 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::{Checked, print};
+use super::output::print;
+use super::{Checked, trimmed};
 
 /// Lines are cut a little above the verifier's limit, so that no input fills the memory.
 const MAX_LINE: usize = 17 * 1024;
@@ -25,15 +26,52 @@ pub(crate) fn check_lines(
     let mut input = BufReader::with_capacity(INPUT_BUFFER, input);
     let mut all_valid = true;
     let mut progress = Progress::start(explain);
+    let mut blanks = Blanks::default();
     loop {
         let batch = read_batch(&mut input)?;
-        if batch.is_empty() {
-            progress.end();
-            return Ok(all_valid);
-        }
+        let is_end = batch.is_empty();
+        let batch = if is_end { blanks.at_end() } else { blanks.hold_back(batch) };
         let results = check_batch(&batch, &check);
         progress.add(&results);
         all_valid &= print(output, results, explain)?;
+        if is_end {
+            progress.end();
+            return Ok(all_valid);
+        }
+    }
+}
+
+/// Empty lines that were read and may be the last ones. Editors leave some at the end of a file; all
+/// others stand for a token that is missing, above all when there is nothing else: a variable that is
+/// not set must not pass for valid.
+#[derive(Default)]
+struct Blanks {
+    held: usize,
+    has_token: bool,
+}
+
+impl Blanks {
+    /// The lines of a batch and the empty ones before, without those at its end.
+    fn hold_back(&mut self, batch: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
+        let mut lines = Vec::with_capacity(batch.len());
+        for line in batch {
+            if std::str::from_utf8(&line).is_ok_and(|text| trimmed(text).is_empty()) {
+                self.held = self.held.saturating_add(1);
+                continue;
+            }
+            self.has_token = true;
+            lines.extend((0..self.held).map(|_| Vec::new()));
+            self.held = 0;
+            lines.push(line);
+        }
+        lines
+    }
+
+    fn at_end(&self) -> Vec<Vec<u8>> {
+        match self.has_token {
+            true => Vec::new(),
+            false => (0..self.held.min(1)).map(|_| Vec::new()).collect(),
+        }
     }
 }
 

@@ -3,6 +3,7 @@
 
 mod args;
 mod lines;
+mod output;
 
 use std::fs::{self, OpenOptions};
 use std::future::Future;
@@ -16,12 +17,13 @@ use std::thread::{self, Thread};
 
 use clap::Parser;
 use dp_verifier::{
-    BuildError, ErrorCode, ImportError, ImportedFile, LicenseContext, LicenseState, LogKey,
-    LogProof, LogRecord, Verifier, VerifyError, accept_log, log_record, usage_report,
+    BuildError, ErrorCode, ImportError, ImportedFile, LicenseContext, LogKey, LogProof, LogRecord,
+    StateRecord, StatusListInfo, Verifier, VerifyError, accept_log, log_record, reset_state,
+    state_record, usage_report,
 };
-use serde::Serialize;
 
 use self::args::{Args, Task};
+use self::output::print;
 
 fn main() -> ExitCode {
     let args = Args::parse();
@@ -41,17 +43,19 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
     }
     if let Task::Proof(file, key) = task {
         let key: LogKey = log_key(key)?.parse().map_err(|why| format!("the log key {why}"))?;
-        let proof = key.proof(&read(file)?).map(Accepted::Proof).map_err(Refusal::from);
+        let proof = key.proof(&read_proof(file)?).map(Accepted::Proof).map_err(Refusal::from);
         let printed = print(&mut io::stdout().lock(), [proof], args.explain);
         return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
     }
     let kept = match task {
-        Task::Log(state) => Some(log_record(state)?),
-        Task::AcceptLog(state, because) => Some(accept_log(state, because)?),
+        Task::Log(state) => Some(Accepted::Log(log_record(state)?)),
+        Task::AcceptLog(state, because) => Some(Accepted::Log(accept_log(state, because)?)),
+        Task::State(state) => Some(Accepted::State(state_record(state)?)),
+        Task::ResetState(state, because) => Some(Accepted::State(reset_state(state, because)?)),
         _ => None,
     };
     if let Some(kept) = kept {
-        let printed = print(&mut io::stdout().lock(), [Ok(Accepted::Log(kept))], args.explain);
+        let printed = print(&mut io::stdout().lock(), [Ok(kept)], args.explain);
         return printed.map(|is_good| u8::from(!is_good)).map_err(in_writing);
     }
     let keys = verifier(args)?.map_err(|error| error.to_string())?;
@@ -65,7 +69,12 @@ fn run(args: &Args, task: &Task<'_>) -> Result<u8, String> {
         let refused = Checked::Err(error.into());
         return print(&mut output, [refused], args.explain).map(|_| 1).map_err(in_writing);
     }
-    let proof = args.proof.as_deref().map(read).transpose()?;
+    let proof = args.proof.as_deref().map(read_proof).transpose()?;
+    if let (Ok(verifier), Some(_)) = (&keys, &proof)
+        && verifier.log_health().is_none()
+    {
+        return Err("--proof needs --log-key".to_owned());
+    }
     let check = |line: &[u8]| check(&keys, args.now, proof.as_deref(), line);
     let printed = match (task, &keys) {
         (Task::Import(file), Ok(verifier)) => {
@@ -99,13 +108,25 @@ fn read(path: &Path) -> Result<String, String> {
     fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))
 }
 
+/// Reads a proof, whose lines may have got other ends on their way.
+fn read_proof(path: &Path) -> Result<String, String> {
+    let text = read(path)?;
+    Ok(format!("{}\n", trimmed(&text).replace("\r\n", "\n")))
+}
+
+/// A text without the white space and the byte order mark that editors, shells and mail programs put
+/// around it. The verifier itself is strict.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
+}
+
 /// A log's key, which is given itself or as a file.
 fn log_key(given: &str) -> Result<String, String> {
     // Base64 has slashes too, but a path has no plus and eight digits.
     match given.parse::<LogKey>() {
         Ok(_) => Ok(given.to_owned()),
         Err(why) if given.contains('+') => Err(format!("the log key {why}")),
-        Err(_) => read(Path::new(given)).map(|text| text.trim_end().to_owned()),
+        Err(_) => read(Path::new(given)).map(|text| trimmed(&text).to_owned()),
     }
 }
 
@@ -138,7 +159,11 @@ fn verifier(args: &Args) -> Result<Result<Keys, BuildError>, String> {
         Some(key) => builder.log_key(log_key(key)?),
         None => builder,
     };
-    let builder = if args.require_inclusion { builder.require_inclusion() } else { builder };
+    let builder = match (args.require_inclusion, args.allow_unlogged) {
+        (true, _) => builder.require_inclusion(),
+        (_, true) => builder.allow_unlogged(),
+        _ => builder,
+    };
     let builder = match args.now {
         Some(now) => builder.clock(move || now),
         None => builder,
@@ -162,7 +187,8 @@ fn verifier(args: &Args) -> Result<Result<Keys, BuildError>, String> {
         Some(path) => builder.jwks_ca_file(path),
         None => builder,
     };
-    let unavailable = |detail| Refusal { code: ErrorCode::KeysUnavailable, detail };
+    let unavailable =
+        |detail| Refusal { code: ErrorCode::KeysUnavailable, detail, warnings: Vec::new() };
     Ok(match builder.build() {
         Ok(verifier) => match verifier.keys_health() {
             Some(health) if health.fetched_at.is_none() => {
@@ -184,34 +210,38 @@ fn verifier(args: &Args) -> Result<Result<Keys, BuildError>, String> {
 type Checked = Result<Accepted, Refusal>;
 
 enum Accepted {
-    License(LicenseContext),
+    License(LicenseContext, Vec<String>),
     File(ImportedFile),
     Proof(LogProof),
     Log(LogRecord),
+    State(StateRecord),
 }
 
 #[derive(Clone)]
 struct Refusal {
     code: ErrorCode,
     detail: String,
+    warnings: Vec<String>,
 }
 
 impl From<VerifyError> for Refusal {
     fn from(error: VerifyError) -> Self {
-        Self { code: error.code(), detail: error.detail().to_owned() }
+        let (code, detail) = (error.code(), error.detail().to_owned());
+        Self { code, detail, warnings: Vec::new() }
     }
 }
 
 impl From<ImportError> for Refusal {
     fn from(error: ImportError) -> Self {
-        Self { code: error.code(), detail: error.detail().to_owned() }
+        let (code, detail) = (error.code(), error.detail().to_owned());
+        Self { code, detail, warnings: Vec::new() }
     }
 }
 
 fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[u8]) -> Checked {
     let verifier = keys.as_ref().map_err(Refusal::clone)?;
     // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
-    let token = std::str::from_utf8(line).unwrap_or("\u{fffd}");
+    let token = std::str::from_utf8(line).map_or("\u{fffd}", trimmed);
     if verifier.keys_health().is_some() {
         wait_for(verifier.refresh_status(token));
     }
@@ -226,7 +256,11 @@ fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[u8]) -> Che
         Some(now) => verifier.verify_at(token, now),
         None => verifier.verify(token),
     };
-    checked.map(Accepted::License).map_err(Refusal::from)
+    let warnings = verifier.status_lists().iter().filter_map(StatusListInfo::warning).collect();
+    match checked {
+        Ok(license) => Ok(Accepted::License(license, warnings)),
+        Err(error) => Err(Refusal { warnings, ..error.into() }),
+    }
 }
 
 /// Waits on this thread.
@@ -242,115 +276,4 @@ fn wait_for(future: impl Future<Output = ()>) {
     while future.as_mut().poll(&mut Context::from_waker(&waker)).is_pending() {
         thread::park();
     }
-}
-
-/// One line of output.
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Record<'a> {
-    Valid { ok: bool, license: &'a LicenseContext },
-    Taken { ok: bool, file: &'a ImportedFile },
-    Logged { ok: bool, proof: &'a LogProof },
-    Log { ok: bool, log: &'a LogRecord },
-    Refused { ok: bool, code: ErrorCode, detail: &'a str },
-}
-
-impl<'a> From<&'a Checked> for Record<'a> {
-    fn from(result: &'a Checked) -> Self {
-        match result {
-            Ok(Accepted::License(license)) => Self::Valid { ok: true, license },
-            Ok(Accepted::File(file)) => Self::Taken { ok: true, file },
-            Ok(Accepted::Proof(proof)) => Self::Logged { ok: true, proof },
-            Ok(Accepted::Log(log)) => Self::Log { ok: log.anomaly.is_none(), log },
-            Err(Refusal { code, detail }) => Self::Refused { ok: false, code: *code, detail },
-        }
-    }
-}
-
-/// Prints one result per line. Returns whether all are valid.
-fn print(
-    output: &mut impl Write,
-    results: impl IntoIterator<Item = Checked>,
-    explain: bool,
-) -> io::Result<bool> {
-    let mut all_valid = true;
-    for result in results {
-        all_valid &= match &result {
-            Ok(Accepted::Log(log)) => log.anomaly.is_none(),
-            result => result.is_ok(),
-        };
-        serde_json::to_writer(&mut *output, &Record::from(&result))?;
-        output.write_all(b"\n")?;
-        if explain {
-            output.flush()?;
-            eprintln!("{}", in_words(&result));
-        }
-    }
-    output.flush()?;
-    Ok(all_valid)
-}
-
-fn in_words(result: &Checked) -> String {
-    let license = match result {
-        Ok(Accepted::License(license)) => license,
-        Ok(Accepted::File(file)) => {
-            let what = if file.has_token { "A new license token" } else { "No new license token" };
-            let list = match file.status_list {
-                Some(_) => "a status list",
-                None => "no status list",
-            };
-            return format!("File {} is taken. {what}, new keys, {list}.", file.seq);
-        }
-        Ok(Accepted::Proof(proof)) => {
-            return format!(
-                "{} at {} is entry {} of a log of {} entries.",
-                proof.action(),
-                proof.at(),
-                proof.index(),
-                proof.checkpoint().size(),
-            );
-        }
-        Ok(Accepted::Log(log)) => return of_log(log),
-        Err(Refusal { code, detail }) => {
-            return format!("Refused ({code}): {detail}. {}", code.advice());
-        }
-    };
-    let state = match license.state() {
-        LicenseState::Valid => "Valid",
-        LicenseState::Expiring => "Valid, but expires soon: ask for a new license token",
-        LicenseState::Grace => "Expired and in its time of grace: ask for a new license token now",
-        LicenseState::Stale => {
-            "Valid, as far as can be told without a recent status list: let this machine reach the \
-             control plane, or import a license file"
-        }
-        LicenseState::LogAnomaly => {
-            "Valid, but the issuer's log contradicts what was seen of it: ask the vendor, and keep the \
-             state file"
-        }
-        LicenseState::ClockAnomaly => "Valid, but this machine's clock is behind: set it",
-        other => other.as_str(),
-    };
-    format!(
-        "{state}. {} for {} of {}, {} seats.",
-        license.plan().name,
-        license.deployment().name,
-        license.organization().name,
-        license.seat_cap(),
-    )
-}
-
-fn of_log(log: &LogRecord) -> String {
-    let kept = match (log.size, &log.anomaly) {
-        (None, _) => "Nothing is kept of a log.".to_owned(),
-        (Some(size), None) => format!("The log had {size} entries when it was last seen."),
-        (Some(size), Some(anomaly)) => format!(
-            "The log had {size} entries when it was last seen, and contradicts that ({}). {} Once the \
-             vendor has explained it, `log accept` begins anew.",
-            anomaly.code,
-            anomaly.code.advice(),
-        ),
-    };
-    log.former.iter().fold(kept, |said, former| {
-        format!("{said} Begun anew at {}: {}.", former.until, former.because)
-    })
 }

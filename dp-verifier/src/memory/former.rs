@@ -1,0 +1,213 @@
+//! What a state file keeps, for its operator; and beginning anew with it.
+//!
+//! # Design
+//!
+//! What the state file remembers only ever grows, so one bad document can spoil it for good: a file
+//! with a number out of the blue, a date of a clock that was years ahead, a key set that left out the
+//! wrong key. Removing the file would be a way out, and would lose the log and the reports with it. So
+//! its operator may begin anew with the rest, and says why. What was kept is moved aside with the
+//! reason, never deleted, and the number of times is what other processes go by.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::{KeptFile, KeptList, Memory, Record, load};
+use crate::crypto::sha256_hex;
+use crate::trust::KeptKeys;
+use crate::{Clock, SystemClock};
+
+/// Larger status lists are not kept aside in full, in bytes.
+const MAX_LIST: usize = 64 * 1024;
+
+/// What was kept before the verifier began anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FormerState {
+    /// When it began anew, in seconds since 1970.
+    until: i64,
+    because: String,
+    time_floor: i64,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    lists: BTreeMap<String, FormerList>,
+    #[serde(default, skip_serializing_if = "KeptKeys::is_empty")]
+    keys: KeptKeys,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    file: Option<KeptFile>,
+}
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FormerList {
+    iat: i64,
+    /// Of its bytes.
+    sha256: String,
+    /// None when it is long.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    token: Option<String>,
+}
+
+impl FormerList {
+    fn of(list: KeptList) -> Self {
+        let sha256 = sha256_hex(list.token.as_bytes());
+        Self { iat: list.iat, sha256, token: Some(list.token).filter(|t| t.len() <= MAX_LIST) }
+    }
+}
+
+impl Record {
+    /// Forgets everything but the log and the reports, and moves it aside.
+    fn begin_anew(&mut self, until: i64, because: &str) {
+        let before = std::mem::take(self);
+        *self = Self {
+            report: before.report,
+            log: before.log,
+            former_logs: before.former_logs,
+            former: before.former,
+            ..Self::default()
+        };
+        self.former.push(FormerState {
+            until,
+            because: because.to_owned(),
+            time_floor: before.time_floor,
+            lists: before.lists.into_iter().map(|(uri, l)| (uri, FormerList::of(l))).collect(),
+            keys: before.keys,
+            file: before.file,
+        });
+    }
+}
+
+/// What a [state file](crate::VerifierBuilder::state_path) keeps of time, keys, status lists and
+/// license files. What it keeps of the log is a [`LogRecord`](crate::LogRecord).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct StateRecord {
+    /// The time that nothing is older than, in seconds since 1970-01-01T00:00:00Z.
+    pub time_floor: i64,
+    /// The newest license file; none when none was taken.
+    pub file: Option<FileRecord>,
+    /// The keys that license files have withdrawn.
+    pub withdrawn_keys: Vec<WithdrawnKey>,
+    /// By URL, when the newest status list was made, in seconds since 1970-01-01T00:00:00Z.
+    pub status_lists: BTreeMap<String, i64>,
+    /// The number of the last usage report; none when none was made.
+    pub report: Option<i64>,
+    /// What was kept before the verifier began anew, the oldest first.
+    pub former: Vec<FormerStateRecord>,
+}
+
+/// The newest license file that was taken.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FileRecord {
+    /// Its number.
+    pub seq: i64,
+    /// The license.
+    pub license_id: Uuid,
+    /// The deployment that runs under it.
+    pub deployment_id: Uuid,
+}
+
+/// A key that a license file has withdrawn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct WithdrawnKey {
+    /// What it was called.
+    pub kid: String,
+    /// The number of the newest file that left it out.
+    pub by_file: i64,
+}
+
+/// What was kept before the verifier began anew.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[non_exhaustive]
+pub struct FormerStateRecord {
+    /// When it began anew, in seconds since 1970-01-01T00:00:00Z.
+    pub until: i64,
+    /// Why, in the words of the one who let it.
+    pub because: String,
+    /// The time that nothing was older than, in seconds since 1970-01-01T00:00:00Z.
+    pub time_floor: i64,
+    /// The newest license file.
+    pub file: Option<FileRecord>,
+    /// The keys that license files had withdrawn.
+    pub withdrawn_keys: Vec<WithdrawnKey>,
+    /// By URL, when the newest status list was made, in seconds since 1970-01-01T00:00:00Z.
+    pub status_lists: BTreeMap<String, i64>,
+}
+
+fn file_record(file: Option<&KeptFile>) -> Option<FileRecord> {
+    file.map(|file| FileRecord {
+        seq: file.seq,
+        license_id: file.license_id,
+        deployment_id: file.deployment_id,
+    })
+}
+
+fn withdrawn_keys(keys: &KeptKeys) -> Vec<WithdrawnKey> {
+    let withdrawn = keys.iter().filter_map(|key| {
+        Some(WithdrawnKey { kid: key.kid.clone(), by_file: key.withdrawn_by()? })
+    });
+    withdrawn.collect()
+}
+
+impl StateRecord {
+    fn of(record: &Record) -> Self {
+        let former = record.former.iter().map(|former| FormerStateRecord {
+            until: former.until,
+            because: former.because.clone(),
+            time_floor: former.time_floor,
+            file: file_record(former.file.as_ref()),
+            withdrawn_keys: withdrawn_keys(&former.keys),
+            status_lists: former.lists.iter().map(|(uri, l)| (uri.clone(), l.iat)).collect(),
+        });
+        Self {
+            time_floor: record.time_floor,
+            file: file_record(record.file.as_ref()),
+            withdrawn_keys: withdrawn_keys(&record.keys),
+            status_lists: record.lists.iter().map(|(uri, l)| (uri.clone(), l.iat)).collect(),
+            report: record.report.as_ref().map(|report| report.sequence),
+            former: former.collect(),
+        }
+    }
+}
+
+/// What a [state file](crate::VerifierBuilder::state_path) keeps besides the log. The file is only
+/// read.
+///
+/// # Errors
+///
+/// Says why the file cannot be read.
+pub fn state_record(state: &Path) -> Result<StateRecord, String> {
+    let record = load(state).map_err(|why| format!("the state file {} {why}", state.display()))?;
+    let missing = || format!("there is no state file {}", state.display());
+    record.as_ref().map(StateRecord::of).ok_or_else(missing)
+}
+
+/// Lets the verifiers of a [state file](crate::VerifierBuilder::state_path) begin anew with times,
+/// keys, status lists and license files, because a document that they have taken was wrong: its number
+/// locks out later ones, its date is ahead, or it left out a key that was not withdrawn. The log, the
+/// proofs of tokens and the numbers of usage reports stay. What was kept is moved aside with the
+/// reason.
+///
+/// From then on the data plane knows as little as after its first installation: give it the newest
+/// license file or key set at once. An app that runs on the file keeps in memory what it had taken;
+/// start it anew.
+///
+/// # Errors
+///
+/// Says why not: no reason is given, or the file cannot be read or written.
+pub fn reset_state(state: &Path, because: &str) -> Result<StateRecord, String> {
+    if because.trim().is_empty() {
+        return Err("the reason is missing".to_owned());
+    }
+    if !state.exists() {
+        return Err(format!("there is no state file {}", state.display()));
+    }
+    let memory = Memory::open(state, i64::MIN)
+        .map_err(|why| format!("the state file {} {why}", state.display()))?;
+    let reset = memory.reset(|record| record.begin_anew(SystemClock.now(), because));
+    reset.map_err(|error| format!("{}: {}", state.display(), error.detail()))?;
+    Ok(StateRecord::of(&memory.record()))
+}

@@ -1,0 +1,94 @@
+//! Why a verifier could not be made.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::builder::MAX_LEEWAY;
+use crate::{ImportError, KeySetError};
+
+/// Why a [`Verifier`](crate::Verifier) could not be made.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum BuildError {
+    /// No issuer was set.
+    IssuerMissing,
+    /// No audience was set.
+    AudienceMissing,
+    /// No source of keys was set.
+    KeysMissing,
+    /// The leeway exceeds 300 seconds.
+    LeewayTooLong,
+    /// The key set file could not be read.
+    KeysFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        error: std::io::Error,
+    },
+    /// The bundle file cannot be read.
+    BundleFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The bundle file is refused.
+    BundleRefused {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        error: ImportError,
+    },
+    /// The state file cannot be used.
+    StateFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The log key is missing where inclusion is required, or cannot be read; says why.
+    LogKey(String),
+    /// The key set is refused.
+    KeySet(KeySetError),
+    /// The key set URL cannot be used; says why.
+    #[cfg(feature = "fetch")]
+    KeysUrl(String),
+}
+
+impl fmt::Display for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::IssuerMissing => f.write_str("an issuer is needed: the control plane's base URL"),
+            Self::AudienceMissing => f.write_str("an audience is needed"),
+            Self::KeysMissing => f.write_str("a source of keys is needed"),
+            Self::LeewayTooLong => write!(f, "the leeway may be at most {MAX_LEEWAY} seconds"),
+            Self::KeysFile { path, error } => {
+                write!(f, "the key set file {} cannot be read: {error}", path.display())
+            }
+            Self::BundleFile { path, why } => {
+                write!(f, "the bundle file {} cannot be read: {why}", path.display())
+            }
+            Self::BundleRefused { path, error } => {
+                write!(f, "the bundle file {} is refused: {error}", path.display())
+            }
+            Self::StateFile { path, why } => {
+                write!(f, "the state file {} {why}", path.display())
+            }
+            Self::LogKey(why) => write!(f, "the log key {why}"),
+            Self::KeySet(error) => error.fmt(f),
+            #[cfg(feature = "fetch")]
+            Self::KeysUrl(why) => write!(f, "the key set URL cannot be used: {why}"),
+        }
+    }
+}
+
+impl std::error::Error for BuildError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match self {
+            Self::KeysFile { error, .. } => Some(error),
+            Self::BundleRefused { error, .. } => Some(error),
+            Self::KeySet(error) => Some(error),
+            _ => None,
+        }
+    }
+}
