@@ -33,6 +33,7 @@ use kernel::admission::{Admit, Gate, Rates};
 use kernel::caller::Authenticate;
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
+use kernel::installation::Trial;
 use kernel::memory::Generation;
 use kernel::secret::Kek;
 use kernel::table::Routes;
@@ -66,6 +67,8 @@ pub struct State {
     pub discoveries: Discoveries,
     pub exports: lifecycle::export::Exports,
     pub log: audit::Log,
+    /// Whether the database accepts changes: what readiness rests on.
+    pub trial: Trial,
     /// Set once the process is asked to end: readiness says so before anything closes.
     stopping: AtomicBool,
 }
@@ -139,6 +142,7 @@ impl App {
             identities: identity::whoami::Identities::default(),
             exports: lifecycle::export::Exports::default(),
             log: audit::Log::default(),
+            trial: Trial::default(),
             stopping: AtomicBool::new(false),
         }))
     }

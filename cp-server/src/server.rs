@@ -8,7 +8,6 @@ mod connections;
 mod docs;
 mod headers;
 pub mod limits;
-pub mod panics;
 pub mod proxies;
 mod pulse;
 pub mod tls;
@@ -16,7 +15,7 @@ mod wire;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::{Arc, OnceLock};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::Body;
@@ -24,16 +23,16 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
 
 use crate::App;
 use crate::kernel::admission::Desk;
 use crate::kernel::answer::Document;
 use crate::kernel::caller::{Peer, RequestId};
+use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::table::{Raw, Routes};
-use crate::kernel::{installation, openapi};
+use crate::kernel::{openapi, panics};
 use crate::{routes as table, telemetry};
 
 pub use connections::serve;
@@ -87,8 +86,11 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
     // Scanners must not make a label of every path that they try.
     let label = matched.unwrap_or_else(|| "unmatched".into());
+    let time = app.settings.surface.request_time;
+    let deadline = Deadline { at: started + time, seconds: time.as_secs() };
+    request.extensions_mut().insert(deadline);
     let mut response = match limits::check(&request) {
-        Ok(()) => answer(request, next, app.settings.surface.request_time).await,
+        Ok(()) => answer(request, next, deadline).await,
         Err(refusal) => refusal.into_response(),
     };
     // The router refuses what no line takes, which OPTIONS is for every path.
@@ -168,19 +170,12 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
 }
 
 /// The answer of the table, within the time limit; a panic is an answer, too.
-async fn answer(request: Request, next: Next, time: Duration) -> Response {
+async fn answer(request: Request, next: Next, deadline: Deadline) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
-    match tokio::time::timeout(time, answer).await {
+    match tokio::time::timeout_at(deadline.at.into(), answer).await {
         Ok(Ok(response)) => response,
         Ok(Err(panic)) => panics::caught(&*panic).into_response(),
-        Err(_) => {
-            let detail = format!(
-                "The request took longer than {} seconds; a change was either made or not: ask, \
-                 or repeat it with its Idempotency-Key.",
-                time.as_secs()
-            );
-            Error::new(ProblemCode::Timeout, detail).into_response()
-        }
+        Err(_) => deadline.passed().into_response(),
     }
 }
 
@@ -241,7 +236,7 @@ async fn readyz(raw: Raw) -> Result<Response> {
         return Err(Error::unavailable("The server is ending.", 5));
     }
     raw.app.keys.active()?;
-    installation::try_write(&raw.app).await?;
+    raw.app.trial.write(&raw.app).await?;
     Ok("ready\n".into_response())
 }
 

@@ -23,8 +23,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use crate::client::{self, Client};
 use crate::config::{Config, Hidden};
 use crate::identity::service_tokens;
-use crate::kernel::openapi;
 use crate::kernel::secret::Secret;
+use crate::kernel::{openapi, panics};
 use crate::server::tls::Tls;
 use crate::{App, jobs, quickstart, server, telemetry};
 
@@ -161,7 +161,7 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let config = &cli.config;
     telemetry::log(&config.log, config.log_format)?;
-    server::panics::tell();
+    panics::tell();
     match cli.command {
         Command::Serve => {
             harden();

@@ -13,6 +13,7 @@ use super::grants;
 use crate::App;
 use crate::audit;
 use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges, Scope};
+use crate::kernel::completion;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -180,7 +181,8 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
         })),
         ..Caller::anonymous()
     };
-    let mut cx = Cx::outside(app, caller, Scope::Platform, app.db.begin().await?);
+    let tx = app.db.begin(caller.share()).await?;
+    let mut cx = Cx::outside(app, caller, Scope::Platform, tx);
     let linked = match first_logins::link(&mut cx, &identity).await {
         // Another request of the same person was first.
         Err(error) if error.is_retryable() => return Ok(true),
@@ -190,8 +192,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
     cx.trail.after = Some(json!({"provider": login.provider, "subject": login.subject}));
     let target = ("user", user.to_string());
     audit::record(&mut cx, FIRST_LOGIN, login.organization, target).await?;
-    cx.tx.commit().await?;
-    app.committed(FIRST_LOGIN).await;
+    completion::commit(app, cx.tx, FIRST_LOGIN).await?;
     Ok(true)
 }
 

@@ -27,7 +27,8 @@ use super::people::{self, Login};
 use crate::App;
 use crate::audit::{self, Entry};
 use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, LoggedIn, Scope};
-use crate::kernel::db::Conn;
+use crate::kernel::completion;
+use crate::kernel::db::{Conn, Share};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{OrganizationId, SessionId, UserId};
@@ -44,7 +45,7 @@ crate::routes! { sessions:
     /// here, such as `/console`; `/` when absent.
     GET "/login" Public => login, raw, redirect;
     /// Takes a browser back from the identity provider and begins its session.
-    GET "/login/callback" Public => callback, raw, redirect, strict;
+    GET "/login/callback" Public => callback, raw, redirect, may_write, strict;
     /// Ends the session whose cookie is sent. `logout_url` is where the browser is logged out at
     /// the provider, too.
     POST "/logout" Public => logout, raw, strict;
@@ -191,9 +192,7 @@ async fn commit(
     let (before, reason, after, issued) = (None, None, Some(after), None);
     let entry = Entry { action, organization, target, before, after, reason, issued };
     audit::append(&mut cx, vec![entry]).await?;
-    cx.tx.commit().await?;
-    cx.app.committed(action).await;
-    Ok(())
+    completion::commit(&cx.app, cx.tx, action).await
 }
 
 /// The sessions, as the kernel knows them.
@@ -242,6 +241,7 @@ impl Sessions {
             return Ok(Some(caller));
         }
         let session = live(app, &mut app.db.read(), &secret, now).await?.ok_or_else(over)?;
+        let share = Share::of(session.organization_id.map_or(session.id.0, |own| own.0));
         let login: Login = serde_json::from_value(session.login.0.0.clone())
             .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
         let login = Login { issuer: session.issuer.clone(), ..login };
@@ -250,13 +250,13 @@ impl Sessions {
             Err(refusal) => {
                 // Who may do nothing here any more logs in again when that has changed.
                 if *refusal.code() == ProblemCode::Forbidden {
-                    note(app, now, &secret, true).await?;
+                    note(app, share, now, &secret, true).await?;
                 }
                 return Err(refusal);
             }
         };
         if now - session.last_seen_at >= SEEN_NOTED_EVERY {
-            note(app, now, &secret, false).await?;
+            note(app, share, now, &secret, false).await?;
         }
         let until = session.expires_at.min(now + REMEMBERED);
         self.known.keep(hash, caller.clone(), generation, until);
@@ -331,17 +331,26 @@ async fn live(
 }
 
 /// Notes that the session is in use, or that it is over.
-async fn note(app: &App, now: DateTime<Utc>, secret: &str, is_over: bool) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    if is_over {
-        end(&mut tx, now, secret).await?;
-    } else {
-        let sql = "UPDATE sessions SET last_seen_at = $2
-                   WHERE secret_hash = $1 AND last_seen_at < $2 AND ended_at IS NULL";
-        tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).exec().await?;
-    }
-    tx.commit().await?;
-    Ok(())
+async fn note(
+    app: &App,
+    share: Share,
+    now: DateTime<Utc>,
+    secret: &str,
+    is_over: bool,
+) -> Result<()> {
+    let (app, secret) = (app.clone(), secret.to_owned());
+    completion::to_the_end(async move {
+        let mut tx = app.db.begin_for(share).await?;
+        if is_over {
+            end(&mut tx, now, &secret).await?;
+        } else {
+            let sql = "UPDATE sessions SET last_seen_at = $2
+                       WHERE secret_hash = $1 AND last_seen_at < $2 AND ended_at IS NULL";
+            tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).exec().await?;
+        }
+        Ok(tx.commit().await?)
+    })
+    .await
 }
 
 async fn end(tx: &mut Conn, now: DateTime<Utc>, secret: &str) -> Result<()> {

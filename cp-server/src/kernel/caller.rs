@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::admission;
-use super::db::Conn;
+use super::db::{Conn, Share};
 use super::error::{Error, Result};
 use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
 pub use super::permissions::{Permission, Permissions, Privileges};
@@ -135,6 +135,16 @@ impl Caller {
         let by = CallerKind::System.as_str();
         let grants = Arc::new([Grant::new(Domain::Platform, Privileges::all(), by)]);
         Self { kind: CallerKind::System, name: name.into(), grants, ..Self::anonymous() }
+    }
+
+    /// Whose turn it is where requests wait for each other: that of the organization the caller is
+    /// restricted to. Callers of the platform each have their own.
+    pub fn share(&self) -> Share {
+        match (self.kind, self.scope.organization()) {
+            (CallerKind::System, _) => Share::SERVER,
+            (_, Some(organization)) => Share::of(organization.0),
+            (_, None) => Share::of(self.id),
+        }
     }
 
     /// A machine: one set of permissions where its token is held to.

@@ -6,6 +6,7 @@
 //! rejected because it knows no such types, a trait with two implementations because it doubles
 //! every statement, and an ORM because SQL is the shorter language.
 
+mod queue;
 pub(super) mod writer;
 
 use std::marker::PhantomData;
@@ -23,6 +24,7 @@ use sqlx::{
     ConnectOptions, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
 };
 
+pub use self::queue::Share;
 use self::writer::{Turn, Writer};
 use super::query::{Query, Row, Rows, Text};
 use super::record::Record;
@@ -176,11 +178,16 @@ impl Db {
         Ok(conn)
     }
 
-    /// A transaction to write in; dropped without `commit`, it rolls back.
+    /// A transaction to write in, for the server's own work; dropped without `commit`, it rolls back.
     pub async fn begin(&self) -> sqlx::Result<Conn> {
+        self.begin_for(Share::SERVER).await
+    }
+
+    /// A transaction to write in. On SQLite, shares take turns where several wait for the writer.
+    pub async fn begin_for(&self, share: Share) -> sqlx::Result<Conn> {
         match self {
             Self::Postgres(pool) => Ok(Conn::PostgresTx(pool.begin().await?)),
-            Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin().await?)),
+            Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin(share).await?)),
         }
     }
 
@@ -261,13 +268,18 @@ impl Conn {
         matches!(self, Self::SqliteTx(_) | Self::PostgresTx(_))
     }
 
+    /// Commits. A commit that has begun runs to its end, also when this future is dropped.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::SqliteTx(tx) => tx.commit().await,
-            Self::PostgresTx(tx) => tx.commit().await.map_err(|error| match error {
-                sqlx::Error::Io(lost) => sqlx::Error::Io(std::io::Error::other(InDoubt(lost))),
-                refused => refused,
-            }),
+            Self::PostgresTx(tx) => {
+                let committed = tokio::spawn(async move { tx.commit().await }).await;
+                let lost = |why| sqlx::Error::Io(std::io::Error::other(InDoubt(why)));
+                committed.map_err(|error| lost(error.into()))?.map_err(|error| match error {
+                    sqlx::Error::Io(why) => lost(why),
+                    refused => refused,
+                })
+            }
             _ => Ok(()),
         }
     }

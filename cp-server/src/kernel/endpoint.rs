@@ -10,6 +10,8 @@
 //! - A `late` line begins its transaction itself, with [`Cx::begin`], after work that must not hold
 //!   the writer (signing). What it read before may have changed by then: its write says so in its
 //!   condition and answers [`Error::stale`], which starts the whole operation over.
+//! - A change runs to its end when its client is gone, bounded by the request's deadline (see
+//!   [`completion`](super::completion)). So does a read that may write, whose line says so.
 //! - An operation is a plain function. It never commits and never sees HTTP, so that the CLI, jobs
 //!   and tests can call what the network calls.
 
@@ -26,6 +28,7 @@ use cp_contracts::ProblemCode;
 use super::admission;
 use super::answer::{Output, etag, has_tag};
 use super::caller::{Caller, Permission};
+use super::completion::{Deadline, commit, to_the_end};
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::idempotency::Once;
@@ -52,6 +55,8 @@ pub struct Cx<G = OrganizationId> {
     pub now: DateTime<Utc>,
     pub parts: Arc<Parts>,
     pub trail: audit::Trail,
+    /// Whether this runs to its end when its client is gone: only then may it begin a write.
+    completes: bool,
 }
 
 impl<G> Cx<G> {
@@ -66,6 +71,7 @@ impl<G> Cx<G> {
             now: app.clock.now(),
             parts: Arc::new(parts),
             trail: audit::Trail::default(),
+            completes: true,
         }
     }
 
@@ -76,34 +82,53 @@ impl<G> Cx<G> {
 
     /// Begins the transaction of a `late` line, or of a read that found something to write.
     pub async fn begin(&mut self) -> Result<()> {
-        self.tx = self.app.db.begin().await?;
+        if !self.completes {
+            let why = anyhow::anyhow!("a read began a write: its line does not say `may_write`");
+            return Err(Error::internal(why));
+        }
+        self.tx = self.app.db.begin_for(self.caller.share()).await?;
         Ok(())
     }
 }
 
 /// Serves one line: as often as it takes when others are faster.
 pub(super) async fn serve<A: Args, R: Output>(
-    line: &Line,
+    line: Arc<Line>,
     op: impl for<'a> Op<'a, A, R>,
-    readers: &Readers,
+    readers: Readers,
     app: App,
     request: Request,
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
-    let caller = admission::enter(&app, &parts, line).await?;
+    let caller = admission::enter(&app, &parts, &line).await?;
     let body =
         if line.reads() { Bytes::new() } else { read_body(&parts, body, line.body_limit).await? };
     let body = match parts.uri.query() {
         Some(query) if !line.in_query() => json::with_query(body, query)?,
         _ => body,
     };
+    let deadline = Deadline::of(&parts);
     let parts = Arc::new(parts);
+    let completes = line.completes();
+    let work = run(line, op, readers, app, caller, parts, body);
+    if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
+}
+
+async fn run<A: Args, R: Output>(
+    line: Arc<Line>,
+    op: impl for<'a> Op<'a, A, R>,
+    readers: Readers,
+    app: App,
+    caller: Caller,
+    parts: Arc<Parts>,
+    body: Bytes,
+) -> Result<Response> {
     let mut attempts = 1;
     loop {
         let standing = app.db.standing();
-        let done = attempt(line, op, readers, &app, &caller, &parts, &body).await;
+        let done = attempt(&line, op, &readers, &app, &caller, &parts, &body).await;
         let Err(error) = done else { return done };
-        if !line.reads() && *error.code() != ProblemCode::Unavailable {
+        if line.completes() && *error.code() != ProblemCode::Unavailable {
             // It may rest on what others wrote a moment ago.
             app.db.settled(standing).await?;
         }
@@ -126,7 +151,10 @@ async fn attempt<A: Args, R: Output>(
     let now = app.clock.now();
     let reads = line.reads() || line.late;
     let standing = app.db.standing();
-    let mut tx = if reads { app.db.read() } else { app.db.begin().await? };
+    let mut tx = match reads {
+        true => app.db.read(),
+        false => app.db.begin_for(caller.share()).await?,
+    };
 
     let place: A::Place = place_of(parts).await?;
     let org = place.authorize(caller, &mut tx, line.permission).await?;
@@ -163,7 +191,8 @@ async fn attempt<A: Args, R: Output>(
     };
     let args = A::read(place, source)?;
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let mut cx = Cx { app, caller, org, tx, now, parts, trail };
+    let completes = line.completes();
+    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes };
     let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
 
     if cx.tx.writes() {
@@ -178,10 +207,10 @@ async fn attempt<A: Args, R: Output>(
     } else if !line.reads() {
         return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
     }
-    let wrote = cx.tx.writes();
-    cx.tx.commit().await?;
-    if wrote && line.audited {
-        cx.app.committed(line.name).await;
+    if cx.tx.writes() && line.audited {
+        commit(&cx.app, cx.tx, line.name).await?;
+    } else {
+        cx.tx.commit().await?;
     }
     Ok(answer.render(&cx.parts.method, &cx.parts.headers))
 }
@@ -218,7 +247,8 @@ pub(super) async fn read_again<A: Args, R: Output>(
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let mut cx = Cx { app, caller, org, tx, now, parts, trail: audit::Trail::default() };
+    let (trail, completes) = (audit::Trail::default(), false);
+    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }

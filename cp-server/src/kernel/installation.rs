@@ -1,22 +1,58 @@
 //! Single values of the installation, each set once, by whichever replica is first.
 
+use std::time::{Duration, Instant};
+
 use tokio::sync::Mutex;
 
+use super::completion::to_the_end;
 use super::db::{Conn, Db};
-use super::error::Result;
+use super::error::{Error, Result};
 use crate::App;
 
 /// How many bytes a trial writes into a file: more than a change does. A smaller one might fit into
 /// what a change that failed for want of room has left allocated.
 const TRIAL: usize = 64 * 1024;
 
-/// One trial at a time, however often readiness is asked for.
-static TRYING: Mutex<()> = Mutex::const_new(());
+/// For how long the outcome of a trial answers all who ask: readiness is asked for without a
+/// credential, and a trial takes the writer and waits for the disk.
+const TRIAL_HOLDS: Duration = Duration::from_secs(1);
+
+/// Whether the database accepts changes, tried at most once a second for all who ask.
+#[derive(Debug, Default)]
+pub struct Trial(Mutex<Option<Tried>>);
+
+#[derive(Debug)]
+struct Tried {
+    at: Instant,
+    /// Why the database did not accept it.
+    refusal: Option<String>,
+}
+
+impl Trial {
+    /// Writes, unless that was tried a moment ago. Callers that ask meanwhile wait for its outcome.
+    ///
+    /// # Errors
+    /// 503 when the database does not accept the change.
+    pub async fn write(&self, app: &App) -> Result<()> {
+        let mut last = self.0.lock().await;
+        if let Some(tried) = &*last
+            && tried.at.elapsed() < TRIAL_HOLDS
+        {
+            let refusal = tried.refusal.clone();
+            return refusal.map_or(Ok(()), |detail| Err(Error::unavailable(detail, 5)));
+        }
+        let at = Instant::now();
+        let app = app.clone();
+        let done = to_the_end(async move { try_write(&app).await }).await;
+        let refusal = done.as_ref().err().map(|error| error.detail().to_owned());
+        *last = Some(Tried { at, refusal });
+        done
+    }
+}
 
 /// Writes, as a change would: fails where the database takes none. A statement that finds nothing to
 /// change would write nothing, and so not notice a disk that is full.
-pub async fn try_write(app: &App) -> Result<()> {
-    let _one = TRYING.lock().await;
+async fn try_write(app: &App) -> Result<()> {
     // PostgreSQL's log is not on this machine, and takes a change of any size or none.
     let size = if matches!(app.db, Db::Sqlite { .. }) { TRIAL } else { 8 };
     let value = app.clock.now().timestamp_micros().to_be_bytes().repeat(size / 8);

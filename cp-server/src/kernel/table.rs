@@ -19,6 +19,7 @@ use schemars::{Schema, SchemaGenerator};
 use super::admission;
 use super::answer::Output;
 use super::caller::{Caller, Permission, Scope};
+use super::completion::{Deadline, to_the_end};
 use super::db::Conn;
 use super::endpoint::{BODY_LIMIT, read_again, serve};
 use super::error::Result;
@@ -56,6 +57,8 @@ pub struct Line {
     /// Whether it gives somebody permissions, or lets somebody act as a user: it refuses what the
     /// caller does not hold.
     pub grants: bool,
+    /// Whether a read may find something to write: it is completed like a change then.
+    pub may_write: bool,
     /// Whether strangers may ask for it only as often as they may guess a credential.
     pub strict: bool,
     /// The largest body, in bytes.
@@ -86,6 +89,11 @@ impl Line {
         self.method == Method::GET
     }
 
+    /// Whether a request runs to its end when its client is gone.
+    pub(super) fn completes(&self) -> bool {
+        !self.reads() || self.may_write
+    }
+
     /// Whether the input is the query string; it is the body otherwise.
     pub fn in_query(&self) -> bool {
         matches!(self.method, Method::GET | Method::DELETE)
@@ -114,6 +122,7 @@ impl Line {
             root: false,
             audited: true,
             grants: false,
+            may_write: false,
             strict: false,
             body_limit: BODY_LIMIT,
         }
@@ -124,14 +133,15 @@ impl Line {
 ///
 /// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
-/// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root` (raw, and outside [`BASE`]),
-/// and, after either, `redirect` (it sends a browser on) and `strict` (see [`Line::strict`]).
+/// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
+/// (raw, and outside [`BASE`]), and, after either, `redirect` (it sends a browser on) and `strict` (see
+/// [`Line::strict`]). A GET line that may write says `may_write`.
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
     (@serve $line:expr, $op:ident, raw, redirect) => { $line.redirect().raw($op) };
-    (@serve $line:expr, $op:ident, raw, redirect, strict) => {
-        $line.redirect().strict().raw($op)
+    (@serve $line:expr, $op:ident, raw, redirect, may_write, strict) => {
+        $line.redirect().may_write().strict().raw($op)
     };
     (@serve $line:expr, $op:ident, raw, strict) => { $line.strict().raw($op) };
     (@serve $line:expr, $op:ident, root, strict) => { $line.root().strict().raw($op) };
@@ -227,6 +237,12 @@ impl Adding<'_> {
     }
 
     #[must_use]
+    pub fn may_write(mut self) -> Self {
+        self.line.may_write = true;
+        self
+    }
+
+    #[must_use]
     pub fn redirect(mut self) -> Self {
         self.line.status = StatusCode::SEE_OTHER;
         self
@@ -264,7 +280,7 @@ impl Adding<'_> {
         }
         let (readers, shared) = (routes.complete.clone(), Arc::new(self.line.clone()));
         let handler = move |State(app): State<App>, request: Request| async move {
-            serve(&shared, op, &readers, app, request)
+            serve(shared, op, readers, app, request)
                 .await
                 .unwrap_or_else(IntoResponse::into_response)
         };
@@ -277,7 +293,7 @@ impl Adding<'_> {
     pub fn raw<F, X>(mut self, op: F)
     where
         F: Fn(Raw) -> X + Copy + Send + Sync + 'static,
-        X: Future<Output = Result<Response>> + Send,
+        X: Future<Output = Result<Response>> + Send + 'static,
     {
         self.line.raw = true;
         let permission = self.line.permission;
@@ -294,7 +310,13 @@ impl Adding<'_> {
                         Permission::Public => Scope::Platform,
                         _ => caller.reach(permission)?,
                     };
-                    op(Raw { app, caller, reach, parts, body }).await
+                    let deadline = Deadline::of(&parts);
+                    let answer = op(Raw { app, caller, reach, parts, body });
+                    if shared.completes() {
+                        to_the_end(deadline.bounds(answer)).await
+                    } else {
+                        answer.await
+                    }
                 };
                 answer.await.unwrap_or_else(IntoResponse::into_response)
             }

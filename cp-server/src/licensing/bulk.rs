@@ -25,6 +25,7 @@ use crate::App;
 use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
 use crate::kernel::caller::{Caller, Scope};
+use crate::kernel::completion;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::{BODY_LIMIT, Cx, read_body};
 use crate::kernel::error::{Error, Result};
@@ -259,7 +260,7 @@ impl Issuance {
         if ready.is_empty() {
             return Ok(());
         }
-        let mut cx = self.cx(self.app.db.begin().await?);
+        let mut cx = self.cx(self.app.db.begin_for(self.caller.share()).await?);
         bundles::store(&mut cx, ready).await?;
         let entries = ready.iter().map(|signed| Entry {
             action: "bundles.issue",
@@ -278,9 +279,7 @@ impl Issuance {
                 part.keep(&self.app, &mut cx.tx, cx.now, &answer).await?;
             }
         }
-        cx.tx.commit().await?;
-        self.app.committed("bundles.issue_many").await;
-        Ok(())
+        completion::commit(&self.app, cx.tx, "bundles.issue_many").await
     }
 
     fn cx(&self, tx: Conn) -> Cx<()> {

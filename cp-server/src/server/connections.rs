@@ -1,6 +1,7 @@
 //! Connections: how many there are, what becomes of slow ones, and how they end.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -8,13 +9,14 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::Response;
+use axum::response::{IntoResponse, Response};
+use futures_util::future::{Either, Ready, ready};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{interval, sleep, timeout};
 use tower::Service;
 
@@ -25,11 +27,16 @@ use super::wire::{Wire, Words};
 use super::{refusal_of_the_parser, router};
 use crate::App;
 use crate::kernel::caller::Peer;
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::rates::Holder;
 
 /// What requests in flight get after the signal to end.
 const GRACE: Duration = Duration::from_secs(10);
+/// Streams of one connection (HTTP/2) at the same time.
+const STREAMS: u32 = 128;
+/// Requests of one connection that are not done. A change outlives its stream: a client that opens
+/// and resets streams gets no further than this.
+const UNDONE: usize = 2 * STREAMS as usize;
 
 /// Serves until the signal to end, then lets requests in flight finish.
 pub async fn serve(
@@ -74,10 +81,8 @@ pub async fn serve(
             continue;
         };
         let serving = serving.clone();
-        tokio::spawn(async move {
-            let _taken = (seat, room);
-            serving.connection(stream, peer).await;
-        });
+        let place = Arc::new(Place { _seat: seat, _room: room });
+        tokio::spawn(serving.connection(stream, peer, place));
     }
     drop(listener);
     tracing::info!("ending: requests in flight have {} seconds", GRACE.as_secs());
@@ -98,7 +103,7 @@ fn http(surface: &Surface) -> auto::Builder<TokioExecutor> {
         .timer(TokioTimer::new())
         .keep_alive_interval(surface.write_time)
         .keep_alive_timeout(surface.header_time)
-        .max_concurrent_streams(128)
+        .max_concurrent_streams(STREAMS)
         // Streams that are opened and reset at once (CVE-2023-44487) end the connection.
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(128)
@@ -121,26 +126,31 @@ struct Serving {
 }
 
 impl Serving {
-    async fn connection(self, stream: TcpStream, peer: SocketAddr) {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
         let _ = stream.set_nodelay(true);
         match self.tls.clone() {
-            None => self.drive(stream, peer, false).await,
+            None => self.drive(stream, peer, false, place).await,
             Some(tls) => match timeout(self.surface.header_time, tls.accept(stream)).await {
-                Ok(Ok(stream)) => self.drive(stream, peer, true).await,
+                Ok(Ok(stream)) => self.drive(stream, peer, true, place).await,
                 Ok(Err(error)) => tracing::debug!(peer = %peer.ip(), %error, "no TLS handshake"),
                 Err(_) => tracing::debug!(peer = %peer.ip(), "a TLS handshake took too long"),
             },
         }
     }
 
-    async fn drive<S>(mut self, stream: S, peer: SocketAddr, is_tls: bool)
+    async fn drive<S>(mut self, stream: S, peer: SocketAddr, is_tls: bool, place: Arc<Place>)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let pulse = Pulse::new(&self.surface);
         let is_proxy = self.surface.proxies.trusts(peer.ip());
-        let from =
-            From { peer: Peer(peer.ip()), is_tls: IsTls(is_tls), pulse: Beat(pulse.clone()) };
+        let from = From {
+            peer: Peer(peer.ip()),
+            is_tls: IsTls(is_tls),
+            pulse: Beat(pulse.clone()),
+            place,
+            undone: Arc::new(Semaphore::new(UNDONE)),
+        };
         let service = TowerToHyperService::new(Telling { inner: self.service, from });
         let wire = Wire::new(stream, self.surface.write_time, self.words, pulse.clone());
         let connection = self.http.serve_connection(TokioIo::new(wire), service);
@@ -171,6 +181,12 @@ impl Serving {
             }
         }
     }
+}
+
+/// What a connection takes of the server, until it and each of its requests are done.
+struct Place {
+    _seat: Seat,
+    _room: OwnedSemaphorePermit,
 }
 
 /// Open connections by address.
@@ -224,6 +240,14 @@ struct From {
     peer: Peer,
     is_tls: IsTls,
     pulse: Beat,
+    place: Arc<Place>,
+    undone: Arc<Semaphore>,
+}
+
+/// What a request holds of its connection until it is done, also when its client is gone.
+#[derive(Clone)]
+struct Held {
+    _held: Arc<(Arc<Place>, OwnedSemaphorePermit)>,
 }
 
 /// Tells the service where a request comes from.
@@ -239,8 +263,8 @@ where
     B::Error: Into<axum::BoxError>,
 {
     type Response = Response;
-    type Error = std::convert::Infallible;
-    type Future = <Router as Service<Request>>::Future;
+    type Error = Infallible;
+    type Future = Either<<Router as Service<Request>>::Future, Ready<Result<Response, Infallible>>>;
 
     fn poll_ready(
         &mut self,
@@ -251,11 +275,16 @@ where
 
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
         let mut request = request.map(Body::new);
-        let From { peer, is_tls, pulse } = self.from.clone();
+        let From { peer, is_tls, pulse, place, undone } = self.from.clone();
+        let Ok(permit) = undone.try_acquire_owned() else {
+            let detail = "Too many requests of this connection are not done yet.";
+            return Either::Right(ready(Ok(Error::unavailable(detail, 1).into_response())));
+        };
         pulse.0.asked();
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(is_tls);
         request.extensions_mut().insert(pulse);
-        self.inner.call(request)
+        request.extensions_mut().insert(Held { _held: Arc::new((place, permit)) });
+        Either::Left(self.inner.call(request))
     }
 }

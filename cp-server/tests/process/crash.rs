@@ -27,10 +27,10 @@ fn setting(name: &str, default: u64) -> u64 {
 }
 
 /// Moments that are the same again for the same seed.
-struct Dice(u64);
+pub struct Dice(pub u64);
 
 impl Dice {
-    fn below(&mut self, bound: u64) -> u64 {
+    pub fn below(&mut self, bound: u64) -> u64 {
         // Knuth's MMIX generator; its high bits are good enough to choose a moment.
         self.0 =
             self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
@@ -141,33 +141,33 @@ impl<'a> Fleet<'a> {
             assert_eq!((status, &replayed), (201, made), "{key}");
         }
     }
+}
 
-    /// No change without its event, no event without its change, and a sound file.
-    fn check_whole(&self) -> i64 {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-        runtime.block_on(async {
-            let db = Db::open(&self.database).await.unwrap();
-            let mut conn = db.snapshot().await.unwrap();
-            for (what, events) in [
-                ("SELECT COUNT(*) FROM bundles", "bundles.issue"),
-                ("SELECT COUNT(*) FROM users", "users.upsert"),
-            ] {
-                let things: Option<i64> = conn.q(what).value().await.unwrap();
-                let sql = "SELECT COUNT(*) FROM audit_events WHERE action = $1";
-                let events: Option<i64> = conn.q(sql).bind(events).value().await.unwrap();
-                assert_eq!(things, events, "{what}");
-            }
-            if let Db::Sqlite { .. } = &db {
-                let sql = "SELECT quick_check FROM pragma_quick_check";
-                let sound: Option<String> = conn.q(sql).value().await.unwrap();
-                assert_eq!(sound.as_deref(), Some("ok"));
-            }
-            drop(conn);
-            let events = leaves(&db).await;
-            db.close().await;
-            events
-        })
-    }
+/// No change without its event, no event without its change, and a sound file.
+pub fn check_whole(database: &str) -> i64 {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let db = Db::open(database).await.unwrap();
+        let mut conn = db.snapshot().await.unwrap();
+        for (what, events) in [
+            ("SELECT COUNT(*) FROM bundles", "bundles.issue"),
+            ("SELECT COUNT(*) FROM users", "users.upsert"),
+        ] {
+            let things: Option<i64> = conn.q(what).value().await.unwrap();
+            let sql = "SELECT COUNT(*) FROM audit_events WHERE action = $1";
+            let events: Option<i64> = conn.q(sql).bind(events).value().await.unwrap();
+            assert_eq!(things, events, "{what}");
+        }
+        if let Db::Sqlite { .. } = &db {
+            let sql = "SELECT quick_check FROM pragma_quick_check";
+            let sound: Option<String> = conn.q(sql).value().await.unwrap();
+            assert_eq!(sound.as_deref(), Some("ok"));
+        }
+        drop(conn);
+        let events = leaves(&db).await;
+        db.close().await;
+        events
+    })
 }
 
 /// Every event is a leaf, in a sequence without gaps. On PostgreSQL one server at a time gives them their
@@ -200,7 +200,7 @@ fn rounds(mut fleet: Fleet<'_>, few: u64) {
     for round in 0..rounds {
         let acknowledged = fleet.round(round, &bundles, &mut dice);
         fleet.check(&acknowledged);
-        events = fleet.check_whole();
+        events = check_whole(&fleet.database);
         total += acknowledged.len();
     }
     eprintln!(
@@ -221,15 +221,21 @@ fn s18_a_file_survives_kills_at_any_moment() {
 
 #[test]
 fn s18_three_servers_on_postgresql_survive_kills_at_any_moment() {
-    let Some(cluster) = super::cluster::url() else { return };
+    let Some(database) = postgres("crashes") else { return };
     let folder = folder();
-    let name = "crashes";
+    rounds(Fleet::start(folder.path(), database, 3), 5);
+}
+
+/// The URL of a new database; `None` where there is no PostgreSQL.
+pub fn postgres(name: &str) -> Option<String> {
+    let cluster = super::cluster::url()?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let db = Db::open(&format!("{cluster}/postgres")).await.unwrap();
         let Db::Postgres(pool) = &db else { panic!("it is PostgreSQL") };
-        sqlx::raw_sql("CREATE DATABASE crashes").execute(pool).await.unwrap();
+        let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
+        sqlx::raw_sql(sql).execute(pool).await.unwrap();
         db.close().await;
     });
-    rounds(Fleet::start(folder.path(), format!("{cluster}/{name}"), 3), 5);
+    Some(format!("{cluster}/{name}"))
 }

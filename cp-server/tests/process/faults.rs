@@ -6,6 +6,7 @@ use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::thread;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 use serde_json::{Value, json};
@@ -14,13 +15,13 @@ use super::disk::Mounted;
 use super::server::{Server, command, folder, refusal};
 
 /// A disk that fails when it is told to: `faults/disk.c`, loaded into the server.
-struct Disk {
+pub struct Disk {
     folder: PathBuf,
     library: PathBuf,
 }
 
 impl Disk {
-    fn under(folder: &Path) -> Self {
+    pub fn under(folder: &Path) -> Self {
         let disk = Self { folder: folder.join("disk"), library: folder.join("disk.so") };
         fs::create_dir_all(disk.folder.join(AFTER)).unwrap();
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/process/faults/disk.c");
@@ -35,15 +36,19 @@ impl Disk {
 
     fn server(&self, folder: &Path) -> Server {
         let mut command = command(folder);
-        command.env("LD_PRELOAD", &self.library).env("DISK", &self.folder);
+        self.lies_under(&mut command);
         Server::run(command.env("CP_DATABASE_URL", database(folder)).arg("serve"))
     }
 
-    fn fails(&self, fault: &str) {
+    pub fn lies_under(&self, command: &mut Command) {
+        command.env("LD_PRELOAD", &self.library).env("DISK", &self.folder);
+    }
+
+    pub fn fails(&self, fault: &str) {
         File::create(self.folder.join(fault)).unwrap();
     }
 
-    fn recovers(&self, fault: &str) {
+    pub fn recovers(&self, fault: &str) {
         fs::remove_file(self.folder.join(fault)).unwrap();
     }
 
@@ -67,8 +72,12 @@ fn user(server: &Server, name: &str) -> (u16, Value) {
     server.call("POST", "/api/v1/users", Some(body), name)
 }
 
-fn is_ready(server: &Server) -> bool {
-    server.call("GET", "/readyz", None, "x").0 == 200
+/// Waits until the server says so: an outcome answers for a second.
+fn becomes_ready(server: &Server, is_ready: bool) {
+    let begun = Instant::now();
+    while (server.call("GET", "/readyz", None, "x").0 == 200) != is_ready {
+        assert!(begun.elapsed() < Duration::from_secs(30), "ready: {}", !is_ready);
+    }
 }
 
 /// What needs no disk goes on.
@@ -124,7 +133,7 @@ fn s18_nothing_is_acknowledged_that_was_not_synced() {
                         );
                         let detail = problem["detail"].as_str().unwrap();
                         assert!(detail.contains("Idempotency-Key"), "{problem}");
-                        assert!(!is_ready(server));
+                        becomes_ready(server, false);
                         reads(server, bundle);
                     }
                 });
@@ -138,7 +147,7 @@ fn s18_nothing_is_acknowledged_that_was_not_synced() {
             assert_eq!(status, 201, "{made}");
             acknowledged.insert(during, made);
         }
-        assert!(is_ready(&server));
+        becomes_ready(&server, true);
     }
     kill(server);
     let server = disk.server(folder.path());
@@ -209,7 +218,7 @@ fn s18_a_full_disk_keeps_nobody_from_reading_after_a_restart() {
     kill(server);
     let server = run();
     reads(&server, &bundle);
-    assert!(!is_ready(&server));
+    becomes_ready(&server, false);
     fs::remove_file(filler).unwrap();
     assert_eq!(user(&server, &refused).0, 201);
     is_sound(folder.path(), &database);
@@ -229,12 +238,12 @@ fn s18_a_file_that_cannot_be_written_any_more_refuses_changes_and_nothing_else()
             assert_eq!((status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
             let detail = problem["detail"].as_str().unwrap();
             assert!(detail.contains("cannot write; nothing was changed"), "{detail}");
-            assert!(!is_ready(&server));
+            becomes_ready(&server, false);
             reads(&server, &bundle);
         }
         disk.recovers("read-only");
         assert_eq!(user(&server, &format!("user-{round}")).0, 201);
-        assert!(is_ready(&server));
+        becomes_ready(&server, true);
     }
     is_sound(folder.path(), &database(folder.path()));
 }

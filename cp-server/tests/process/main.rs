@@ -15,6 +15,7 @@ mod faults;
 mod imports;
 mod inclusion;
 mod life;
+mod resets;
 mod runbooks;
 mod secrets;
 mod server;

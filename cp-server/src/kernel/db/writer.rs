@@ -1,28 +1,46 @@
-//! SQLite's one writer, and the commits that those who want it share.
+//! SQLite's one writer, and the commits that its transactions share.
 //!
-//! A commit waits for the disk, whatever it carries. So a transaction that is done while others wait
-//! for the writer leaves what it wrote where it is and hands the connection on: the next runs in a
-//! savepoint of the same transaction of SQLite's, and one commit is for all of them. Nobody is
-//! answered before it, so what was acknowledged is on the disk; where it fails, it fails for each.
+//! A commit waits for the disk, whatever it carries. A transaction that is done while others wait
+//! for the writer therefore leaves its rows uncommitted and hands the connection on. The next one
+//! runs in a savepoint of the same transaction of SQLite, and one commit serves all of them. They
+//! are the members of a group. A member is answered after the commit, so what was acknowledged is on
+//! the disk. A commit that fails, fails for each member. A transaction that comes alone commits
+//! alone: nothing waits for company.
 //!
-//! Who comes alone commits alone: nothing waits for company.
-//!
-//! - A member that rolls back ends its group. SQLite may have rolled back by itself before (a full
-//!   disk), and then everything of the group is gone: its commit finds out and says so.
-//! - A member sees what those before it wrote, and may refuse because of it. Its refusal holds only
+//! # Design
+//! - **One task owns the group.** It alone sends `BEGIN`, `SAVEPOINT`, `RELEASE`, `ROLLBACK` and
+//!   `COMMIT`, and it is never dropped between a statement and the record of it. A member borrows
+//!   the connection and returns it with its verdict. A future that is dropped at any point returns
+//!   the connection with the verdict "roll back", and does no more. The driver runs statements in
+//!   the order in which they were sent, so a statement that a dropped future left behind ends before
+//!   the rollback begins.
+//! - **An unknown state loses the group.** Each member, the first one included, has a savepoint with
+//!   a name of its own. Where SQLite rolled back by itself (a full disk), the name is unknown, and
+//!   `RELEASE` or `ROLLBACK TO` fails. Then nothing of the group is committed, and each member is
+//!   told so.
+//! - A member that rolls back ends its group: the rest is committed at once.
+//! - A member sees what earlier members wrote, and may refuse because of it. Its refusal holds only
 //!   once that is on the disk: [`Writer::settled`].
+//! - A group takes no more turns than were waiting when its first member was done, and stops growing
+//!   when that takes longer than a commit. A share whose last turn took longer than a commit waits
+//!   for the group's.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqlitePool;
-use sqlx::{Sqlite, SqliteConnection, Transaction};
-use tokio::sync::{Mutex, OwnedMutexGuard, oneshot};
+use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, Transaction};
+use tokio::sync::oneshot;
 use tokio::time::timeout;
 
-/// The most that share a commit: its first member waits for the last.
+use super::queue::{Queue, Share};
+
+/// The most members of a group: its first member waits for the last.
 const MOST: usize = 64;
+/// For how long a group may always grow.
+const GROWTH: Duration = Duration::from_millis(25);
+/// How long a turn may always be for which a group waits: about what a commit to a fast disk takes.
+const SHORT: Duration = Duration::from_millis(5);
 
 #[derive(Clone)]
 pub struct Writer(Arc<Shared>);
@@ -31,198 +49,315 @@ struct Shared {
     /// Of one connection.
     pool: SqlitePool,
     patience: Duration,
-    /// Whose turn it is; the others queue in the order in which they came.
-    turn: Arc<Mutex<Group>>,
-    /// How many queue.
-    queue: AtomicUsize,
-    /// How many groups were lost.
-    lost: AtomicU64,
+    state: Mutex<State>,
 }
 
-/// Those who share a transaction of SQLite's.
 #[derive(Default)]
-struct Group {
-    tx: Option<Transaction<'static, Sqlite>>,
-    /// Who is done, and waits for the commit.
-    members: Vec<oneshot::Sender<Result<(), SharedFailure>>>,
-    /// The last one left without a commit, and its rows have to go.
-    is_torn: bool,
-    /// Tells one group from the next.
-    number: u64,
+struct State {
+    queue: Queue<oneshot::Sender<sqlx::Result<Turn>>>,
+    /// Whether a task serves the queue.
+    is_served: bool,
+    /// Members that are done and not committed.
+    uncommitted: usize,
+    /// Callers that wait until nothing is uncommitted.
+    settling: Vec<oneshot::Sender<()>>,
+    /// How many groups were lost.
+    lost: u64,
 }
 
 /// The writer, for one transaction; dropped without `commit`, it rolls back.
-pub struct Turn {
-    writer: Writer,
-    group: OwnedMutexGuard<Group>,
-    part: Part,
+pub struct Turn(Option<Loan>);
+
+/// The connection, lent to a member. Only its [`Turn`] may drop it: the transaction is the group's.
+struct Loan {
+    tx: Transaction<'static, Sqlite>,
+    back: oneshot::Sender<Returned>,
 }
 
-/// What a turn has of its group's transaction.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Part {
-    /// Nothing (yet, or any more).
-    None,
-    /// It began it.
-    First,
-    /// A savepoint.
-    Later,
+/// The connection, returned by a member that asks for a commit, or for none.
+struct Returned {
+    tx: Transaction<'static, Sqlite>,
+    commit: Option<Member>,
 }
+
+/// A member that is done, and waits for the commit.
+type Member = oneshot::Sender<Result<(), SharedFailure>>;
 
 impl Writer {
     pub(super) fn new(pool: SqlitePool, patience: Duration) -> Self {
-        let (queue, lost) = (AtomicUsize::new(0), AtomicU64::new(0));
-        Self(Arc::new(Shared { pool, patience, turn: Arc::default(), queue, lost }))
+        Self(Arc::new(Shared { pool, patience, state: Mutex::default() }))
     }
 
-    /// The connection itself, for what is no transaction of ours.
+    /// The connection itself, for what is no transaction of this module.
     pub fn pool(&self) -> &SqlitePool {
         &self.0.pool
     }
 
-    pub(super) async fn begin(&self) -> sqlx::Result<Turn> {
-        let mut group = self.turn().await?;
-        if group.is_torn || group.members.len() >= MOST {
-            group = self.close(group).await?;
+    pub(super) async fn begin(&self, share: Share) -> sqlx::Result<Turn> {
+        let (give, given) = oneshot::channel();
+        {
+            let mut state = self.0.state();
+            state.queue.push(share, give);
+            if !std::mem::replace(&mut state.is_served, true) {
+                let (shared, group) = (self.0.clone(), Group::default());
+                tokio::spawn(Serving { shared, group, is_over: false }.run());
+            }
         }
-        let mut turn = Turn { writer: self.clone(), group, part: Part::None };
-        if turn.group.tx.is_none() {
-            // Takes the write lock now: one taken at the first write fails with
-            // SQLITE_BUSY_SNAPSHOT, which no busy timeout waits out.
-            turn.group.tx = Some(self.0.pool.begin_with("BEGIN IMMEDIATE").await?);
-            turn.part = Part::First;
-        } else {
-            turn.execute("SAVEPOINT member").await?;
-            turn.part = Part::Later;
-        }
-        Ok(turn)
+        let given = timeout(self.0.patience, given).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        given.map_err(|_| sqlx::Error::PoolClosed)?
     }
 
     /// How many groups were lost: for [`Self::settled`], before a transaction is begun.
     pub(super) fn lost(&self) -> u64 {
-        self.0.lost.load(Ordering::Acquire)
+        self.0.state().lost
     }
 
-    /// Returns when all that a transaction which is over saw is on the disk. Fails when it may have
-    /// seen something that never came there.
+    /// Returns when all that a transaction saw, which has ended, is on the disk. Fails when it may
+    /// have seen something that never came there.
     pub(super) async fn settled(&self, lost: u64) -> sqlx::Result<()> {
-        let group = self.turn().await?;
-        if !group.members.is_empty() {
-            self.close(group).await?;
+        let settled = {
+            let mut state = self.0.state();
+            let (tell, told) = oneshot::channel();
+            (state.uncommitted > 0).then(|| {
+                state.settling.push(tell);
+                told
+            })
+        };
+        if let Some(settled) = settled {
+            settled.await.map_err(failed)?;
         }
         if self.lost() == lost { Ok(()) } else { Err(failed("a commit of others")) }
     }
+}
 
-    async fn turn(&self) -> sqlx::Result<OwnedMutexGuard<Group>> {
-        let queued = Queued::at(&self.0.queue);
-        let turn = timeout(self.0.patience, self.0.turn.clone().lock_owned()).await;
-        drop(queued);
-        turn.map_err(|_| sqlx::Error::PoolTimedOut)
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
 
-    /// Commits for all, even if the one who asked goes away in between.
-    async fn close(
-        &self,
-        mut group: OwnedMutexGuard<Group>,
-    ) -> sqlx::Result<OwnedMutexGuard<Group>> {
-        let shared = self.0.clone();
-        let closing = tokio::spawn(async move {
-            group.close(&shared.lost).await;
-            group
-        });
-        closing.await.map_err(failed)
-    }
+/// The transactions that share one of SQLite's.
+#[derive(Default)]
+struct Group {
+    tx: Option<Transaction<'static, Sqlite>>,
+    members: Vec<Member>,
+    /// When its first member was done.
+    since: Option<Instant>,
+    /// How many turns it takes yet.
+    turns: usize,
+    /// How long the last commit took.
+    commit_time: Duration,
+    /// Counts savepoints: no two have one name.
+    savepoint: u64,
+}
 
-    /// Commits as soon as those who queue now had their turns.
-    fn close_soon(&self, number: u64) {
-        let shared = self.0.clone();
-        tokio::spawn(async move {
-            let mut group = shared.turn.clone().lock_owned().await;
-            if group.number == number {
-                group.close(&shared.lost).await;
+/// The task that serves the queue until it is empty.
+struct Serving {
+    shared: Arc<Shared>,
+    group: Group,
+    is_over: bool,
+}
+
+impl Serving {
+    async fn run(mut self) {
+        loop {
+            if self.group.is_due(self.shared.state().queue.next_cost()) {
+                self.close().await;
             }
-        });
+            let next = self.shared.state().queue.pop(|waiting| !waiting.is_closed());
+            if let Some((share, waiting)) = next {
+                let began = Instant::now();
+                self.serve(waiting).await;
+                self.shared.state().queue.took(share, began.elapsed());
+                continue;
+            }
+            self.close().await;
+            let mut state = self.shared.state();
+            if state.queue.is_empty() {
+                // Under the lock: the next one that waits begins another task.
+                state.is_served = false;
+                self.is_over = true;
+                return;
+            }
+        }
+    }
+
+    /// Lends the connection to one member, and does what it says when it returns it.
+    async fn serve(&mut self, waiting: oneshot::Sender<sqlx::Result<Turn>>) {
+        let tx = match self.begin().await {
+            Ok(tx) => tx,
+            Err(error) => {
+                // Whoever went away does not learn of it.
+                let _ = waiting.send(Err(error));
+                return;
+            }
+        };
+        let (back, returned) = oneshot::channel();
+        // The turn of a caller that went away is dropped, which returns the connection.
+        drop(waiting.send(Ok(Turn(Some(Loan { tx, back })))));
+        match returned.await {
+            Ok(Returned { tx, commit: Some(member) }) => self.done(tx, member).await,
+            Ok(Returned { tx, commit: None }) => self.roll_back(tx).await,
+            Err(_) => self.lose(None, failed("the connection was not returned")).await,
+        }
+    }
+
+    /// A savepoint in the group's transaction; without a group, in a new one.
+    async fn begin(&mut self) -> sqlx::Result<Transaction<'static, Sqlite>> {
+        self.group.savepoint += 1;
+        if let Some(mut tx) = self.group.tx.take() {
+            match self.savepoint("SAVEPOINT", &mut tx).await {
+                Ok(()) => return Ok(tx),
+                Err(error) => self.lose(Some(tx), error).await,
+            }
+        }
+        // Takes the write lock now: one taken at the first write fails with SQLITE_BUSY_SNAPSHOT,
+        // which no busy timeout waits out.
+        let mut tx = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
+        self.savepoint("SAVEPOINT", &mut tx).await?;
+        Ok(tx)
+    }
+
+    /// A member is done: its rows are in the group.
+    async fn done(&mut self, mut tx: Transaction<'static, Sqlite>, member: Member) {
+        let queued = {
+            let mut state = self.shared.state();
+            state.uncommitted += 1;
+            state.queue.len()
+        };
+        self.group.members.push(member);
+        if self.group.since.is_none() {
+            (self.group.since, self.group.turns) = (Some(Instant::now()), queued);
+        }
+        if queued == 0 {
+            // The commit releases the savepoint.
+            self.group.tx = Some(tx);
+            return self.close().await;
+        }
+        match self.savepoint("RELEASE", &mut tx).await {
+            Ok(()) => self.group.tx = Some(tx),
+            Err(error) => self.lose(Some(tx), error).await,
+        }
+    }
+
+    /// A member wants no commit: its rows go, and those of the others are committed.
+    async fn roll_back(&mut self, mut tx: Transaction<'static, Sqlite>) {
+        if self.group.members.is_empty() {
+            return self.lose(Some(tx), failed("rolled back")).await;
+        }
+        match self.savepoint("ROLLBACK TO", &mut tx).await {
+            Ok(()) => {
+                self.group.tx = Some(tx);
+                self.close().await;
+            }
+            Err(error) => self.lose(Some(tx), error).await,
+        }
+    }
+
+    async fn savepoint(
+        &self,
+        verb: &'static str,
+        tx: &mut Transaction<'static, Sqlite>,
+    ) -> sqlx::Result<()> {
+        let sql = format!("{verb} member_{}", self.group.savepoint);
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **tx).await.map(drop)
+    }
+
+    /// Commits what the members have written, and tells them.
+    async fn close(&mut self) {
+        let Some(tx) = self.group.tx.take() else { return };
+        let began = Instant::now();
+        let done = tx.commit().await;
+        self.group.commit_time = began.elapsed();
+        self.tell(done.map_err(|error| match &error {
+            // There is no transaction any more: not the disk's words, and no fault of a statement.
+            sqlx::Error::Database(refusal) if refusal.code().as_deref() == Some("1") => {
+                failed(error)
+            }
+            _ => error,
+        }));
+    }
+
+    /// Commits nothing of the transaction: its state is not known, or it has no members.
+    async fn lose(&mut self, tx: Option<Transaction<'static, Sqlite>>, why: sqlx::Error) {
+        if let Some(tx) = tx
+            && let Err(error) = tx.rollback().await
+        {
+            // SQLite rolled back by itself. The pool closes such a connection.
+            tracing::debug!(%error, "a lost transaction was not open any more");
+        }
+        if !self.group.members.is_empty() {
+            self.tell(Err(failed(why)));
+        }
+    }
+
+    fn tell(&mut self, done: sqlx::Result<()>) {
+        self.group.since = None;
+        let members = std::mem::take(&mut self.group.members);
+        let settling = {
+            let mut state = self.shared.state();
+            state.lost += u64::from(done.is_err());
+            state.uncommitted = 0;
+            std::mem::take(&mut state.settling)
+        };
+        let done = done.map_err(|error| SharedFailure(Arc::new(error)));
+        for member in members {
+            // A caller that went away does not learn of it, as with any commit.
+            let _ = member.send(done.clone());
+        }
+        for caller in settling {
+            let _ = caller.send(());
+        }
     }
 }
 
 impl Group {
-    async fn close(&mut self, lost: &AtomicU64) {
-        self.number += 1;
-        let is_torn = std::mem::take(&mut self.is_torn);
-        let members = std::mem::take(&mut self.members);
-        let Some(mut tx) = self.tx.take() else { return };
-        let commit = async {
-            if is_torn {
-                sqlx::raw_sql("ROLLBACK TO member").execute(&mut *tx).await?;
-            }
-            tx.commit().await
-        };
-        let done = commit.await;
-        if done.is_err() {
-            lost.fetch_add(1, Ordering::Release);
+    /// Whether the group is committed before the next turn, which is expected to take this long.
+    fn is_due(&mut self, next: Duration) -> bool {
+        let Some(since) = self.since else { return false };
+        let is_full = self.turns == 0 || self.members.len() >= MOST;
+        self.turns = self.turns.saturating_sub(1);
+        is_full
+            || next > self.commit_time.max(SHORT)
+            || since.elapsed() > self.commit_time.max(GROWTH)
+    }
+}
+
+impl Drop for Serving {
+    /// Its runtime ends, or it panicked: those who wait are told, and the next one begins another task.
+    fn drop(&mut self) {
+        if self.is_over {
+            return;
         }
-        let done = done.map_err(|error| SharedFailure(Arc::new(error)));
-        for member in members {
-            // Who went away will not know, as with any commit.
-            let _ = member.send(done.clone());
-        }
+        let mut state = self.shared.state();
+        state.lost += u64::from(!self.group.members.is_empty());
+        state.uncommitted = 0;
+        state.settling.clear();
+        state.queue = Queue::default();
+        state.is_served = false;
     }
 }
 
 impl Turn {
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
-        let queue = self.writer.0.queue.load(Ordering::Acquire);
-        if self.part == Part::First && queue == 0 {
-            self.part = Part::None;
-            let tx = self.group.tx.take();
-            return tx.ok_or(sqlx::Error::PoolClosed)?.commit().await;
-        }
-        if self.part == Part::Later {
-            self.execute("RELEASE member").await?;
-        }
-        self.part = Part::None;
+        let Loan { tx, back } = self.0.take().ok_or(sqlx::Error::PoolClosed)?;
         let (tell, told) = oneshot::channel();
-        self.group.members.push(tell);
-        if self.group.members.len() == 1 {
-            self.writer.close_soon(self.group.number);
-        }
-        drop(self);
+        let returned = back.send(Returned { tx, commit: Some(tell) });
+        returned.map_err(|_| sqlx::Error::PoolClosed)?;
         told.await.map_err(failed)?.map_err(failed)
     }
 
-    async fn execute(&mut self, sql: &'static str) -> sqlx::Result<()> {
-        sqlx::raw_sql(sql).execute(self.connection()?).await.map(|_| ())
-    }
-
     pub(in crate::kernel) fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
-        self.group.tx.as_deref_mut().ok_or(sqlx::Error::PoolClosed)
+        self.0.as_mut().map(|loan| &mut *loan.tx).ok_or(sqlx::Error::PoolClosed)
     }
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        match self.part {
-            Part::None => {}
-            // Nobody else has anything in it.
-            Part::First => self.group.tx = None,
-            Part::Later => self.group.is_torn = true,
+        if let Some(Loan { tx, back }) = self.0.take() {
+            // Without a task that takes it, the transaction is dropped, which rolls it back.
+            let _ = back.send(Returned { tx, commit: None });
         }
-    }
-}
-
-/// Somebody in the queue, for as long as it is there.
-struct Queued<'a>(&'a AtomicUsize);
-
-impl<'a> Queued<'a> {
-    fn at(queue: &'a AtomicUsize) -> Self {
-        queue.fetch_add(1, Ordering::AcqRel);
-        Self(queue)
-    }
-}
-
-impl Drop for Queued<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
     }
 }
 
@@ -238,7 +373,7 @@ impl std::fmt::Display for SharedFailure {
 
 impl std::error::Error for SharedFailure {}
 
-/// A commit of which nobody can tell more than that it did not come about.
+/// A commit of which no more is known than that it was not done.
 fn failed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(why))
 }

@@ -15,6 +15,7 @@ use super::store::{self, Beginning, KeyRow};
 use super::{KeySettings, KeyState};
 use crate::App;
 use crate::kernel::caller::{Caller, Scope};
+use crate::kernel::completion;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::kek;
@@ -204,8 +205,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
         cx.trail.after = Some(json!({"kid": kid, "state": state}));
         crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
     }
-    cx.tx.commit().await?;
-    app.committed("keys.tick").await;
+    completion::commit(app, cx.tx, "keys.tick").await?;
     Ok(())
 }
 

@@ -4,7 +4,7 @@
  * While the file $DISK/no-fsync exists, fsync fails with EIO, and what was written since the last good
  * one never reaches the disk: Linux marks such pages as clean, and the next fsync has no more of them
  * to write. While $DISK/read-only exists, writes fail as on a file system that was mounted anew,
- * read-only, after an error.
+ * read-only, after an error. While the file $DISK/slow exists, each fsync takes 5 ms longer.
  *
  * The files named as in $DISK/after-a-power-cut/ are what the disk has: only what a good fsync has
  * brought there.
@@ -19,6 +19,7 @@
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/types.h>
+#include <time.h>
 #include <unistd.h>
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
@@ -77,6 +78,7 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
 
 int fsync(int fd) {
     int fails = told("no-fsync");
+    if (told("slow")) nanosleep(&(struct timespec){0, 5000000}, NULL);
     pthread_mutex_lock(&lock);
     settle(fd, !fails);
     pthread_mutex_unlock(&lock);

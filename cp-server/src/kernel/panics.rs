@@ -11,7 +11,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::set_hook;
 
-use crate::kernel::error::Error;
+use super::error::Error;
 
 thread_local! {
     /// Where the last panic of this thread was, until somebody catches it.
@@ -34,7 +34,7 @@ pub fn tell() {
 }
 
 /// What becomes of a request whose handler panicked on this thread.
-pub(super) fn caught(panic: &(dyn Any + Send)) -> Error {
+pub(crate) fn caught(panic: &(dyn Any + Send)) -> Error {
     let place = PLACE.take().unwrap_or_else(|| "a place that nobody noted".into());
     Error::internal(anyhow::anyhow!("a panic at {place}: {}", words(panic)))
 }

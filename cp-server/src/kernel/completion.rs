@@ -1,0 +1,81 @@
+//! Work that runs to its end when its client is gone.
+//!
+//! # Design
+//! The server drops the future of a request when the client disconnects, at any await. For a read
+//! that is right. A change would end at a place that its client chose: done or not done, known to no
+//! caller, and announced to none of this replica's caches. A change therefore runs in a task of its
+//! own, and the request only waits for it. The request's [`Deadline`] bounds it. The commit and its
+//! announcement are one such task again: the deadline passes before or after both. The request's parts stay with the work, and with them the
+//! connection's place in the limits: clients that reset their connections do not get around them.
+
+use std::panic::AssertUnwindSafe;
+use std::time::{Duration, Instant};
+
+use axum::http::request::Parts;
+use cp_contracts::ProblemCode;
+use futures_util::FutureExt;
+use tracing::Instrument;
+
+use super::db::Conn;
+use super::error::{Error, Result};
+use super::panics;
+use crate::App;
+
+/// Runs the work in a task of its own. A panic ends the work, and is an error.
+pub async fn to_the_end<T, F>(work: F) -> Result<T>
+where
+    T: Send + 'static,
+    F: Future<Output = Result<T>> + Send + 'static,
+{
+    let work = async move {
+        let done = AssertUnwindSafe(work).catch_unwind().await;
+        // Here, and not where it is waited for: the thread knows where its panic was.
+        done.unwrap_or_else(|panic| Err(panics::caught(&*panic)))
+    };
+    let done = tokio::spawn(work.in_current_span()).await;
+    done.unwrap_or_else(|ended| Err(Error::internal(ended)))
+}
+
+/// Commits what an operation changed, and announces it on this replica.
+pub async fn commit(app: &App, tx: Conn, action: &'static str) -> Result<()> {
+    let app = app.clone();
+    to_the_end(async move {
+        tx.commit().await?;
+        app.committed(action).await;
+        Ok(())
+    })
+    .await
+}
+
+/// Until when a request's answer must begin.
+#[derive(Clone, Copy, Debug)]
+pub struct Deadline {
+    pub at: Instant,
+    /// The time that the request had, in seconds.
+    pub seconds: u64,
+}
+
+impl Deadline {
+    /// The request's deadline; the standard time from now on where nothing set one.
+    pub(super) fn of(parts: &Parts) -> Self {
+        let seconds = 30;
+        let standard = || Self { at: Instant::now() + Duration::from_secs(seconds), seconds };
+        parts.extensions.get().copied().unwrap_or_else(standard)
+    }
+
+    /// Drops the work at the deadline. A transaction that is open then is rolled back; a commit that
+    /// has begun is completed and announced.
+    pub(super) async fn bounds<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
+        let done = tokio::time::timeout_at(self.at.into(), work).await;
+        done.unwrap_or_else(|_| Err(self.passed()))
+    }
+
+    pub fn passed(self) -> Error {
+        let detail = format!(
+            "The request took longer than {} seconds; a change was either made or not: ask, or \
+             repeat it with its Idempotency-Key.",
+            self.seconds
+        );
+        Error::new(ProblemCode::Timeout, detail)
+    }
+}
