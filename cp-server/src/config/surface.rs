@@ -77,6 +77,11 @@ pub struct Network {
     #[arg(long, env = "CP_RATE_CREDENTIAL", default_value = "30000:3000", value_parser = limit, global = true)]
     pub rate_credential: Limit,
 
+    /// Requests of an organization's own people and tokens that act on it, those of its deployments
+    /// included. No plan changes this; the platform's callers are not counted.
+    #[arg(long, env = "CP_RATE_ORGANIZATION", default_value = "600:200", value_parser = limit, global = true)]
+    pub rate_organization: Limit,
+
     /// Requests of one credential that sign license tokens.
     #[arg(long, env = "CP_RATE_SIGNING", default_value = "3000:600", value_parser = limit, global = true)]
     pub rate_signing: Limit,
@@ -116,6 +121,7 @@ impl Network {
                 strangers: self.rate_address,
                 attempts: self.rate_attempts,
                 credential: self.rate_credential,
+                organization: self.rate_organization,
                 signing: self.rate_signing,
                 keys: self.rate_keys,
                 tokens: self.rate_tokens,

@@ -86,6 +86,7 @@ pub async fn caller(app: &App, login: Login) -> Result<Caller> {
         },
         grants: held.into(),
         login: Some(Arc::new(LoggedIn { provider: login.provider, products: login.products })),
+        is_narrowed: false,
     })
 }
 

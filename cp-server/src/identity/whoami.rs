@@ -28,7 +28,7 @@ crate::routes! { users:
     /// `Contracts-Version: 2` asks for the 2.x form; the default is 1.x. An organization's token
     /// sees that organization's memberships only. Give `email` only when the provider says that
     /// it is verified: an unknown subject with an invited address is linked to it, once.
-    GET "/users/whoami" UsersWhoami => whoami;
+    GET "/users/whoami" UsersWhoami => whoami, unmetered;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -91,13 +91,21 @@ pub(super) async fn serve<A: Args, R: Output>(
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let caller = admission::enter(&app, &parts, line).await?;
+    let parts = Arc::new(parts);
+    // Before the body is read and a transaction begins: what is refused holds up no other tenant.
+    let named = async || {
+        let Ok(place) = place_of::<A::Place>(&parts).await else { return Ok(None) };
+        let owner = place.owner(&mut app.db.read()).await?;
+        // What names no organization acts on the one in which the caller may do it.
+        Ok(owner.or_else(|| caller.reach(line.permission).ok()?.organization()))
+    };
+    admission::charge(&app, &caller, &parts, line, named).await?;
     let body =
         if line.reads() { Bytes::new() } else { read_body(&parts, body, line.body_limit).await? };
     let body = match parts.uri.query() {
         Some(query) if !line.in_query() => json::with_query(body, query)?,
         _ => body,
     };
-    let parts = Arc::new(parts);
     let mut attempts = 1;
     loop {
         let standing = app.db.standing();

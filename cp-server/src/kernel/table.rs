@@ -55,6 +55,8 @@ pub struct Line {
     pub audited: bool,
     /// Whether strangers may ask for it only as often as they may guess a credential.
     pub strict: bool,
+    /// Whether its requests count towards the plan's quota of requests.
+    pub metered: bool,
     /// The largest body, in bytes.
     pub body_limit: usize,
 }
@@ -111,6 +113,7 @@ impl Line {
             root: false,
             audited: true,
             strict: false,
+            metered: true,
             body_limit: BODY_LIMIT,
         }
     }
@@ -122,6 +125,7 @@ impl Line {
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
 /// `unaudited`, `raw` (answers for itself, such as a stream) `root` (raw, and outside [`BASE`]),
 /// and, after either, `redirect` (it sends a browser on) and `strict` (see [`Line::strict`]).
+/// `unmetered` exempts the line from the plan's quota of requests.
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
@@ -227,6 +231,13 @@ impl Adding<'_> {
         self
     }
 
+    /// Data planes ask for it on behalf of the vendor's own product.
+    #[must_use]
+    pub fn unmetered(mut self) -> Self {
+        self.line.metered = false;
+        self
+    }
+
     #[must_use]
     pub fn root(mut self) -> Self {
         self.line.root = true;
@@ -283,6 +294,8 @@ impl Adding<'_> {
                         Permission::Public => Scope::Platform,
                         _ => caller.reach(permission)?,
                     };
+                    let named = async || Ok(reach.organization());
+                    admission::charge(&app, &caller, &parts, &shared, named).await?;
                     op(Raw { app, caller, reach, parts, body }).await
                 };
                 answer.await.unwrap_or_else(IntoResponse::into_response)
