@@ -19,6 +19,7 @@ use tokio::time::{interval, sleep, timeout};
 use tower::Service;
 
 use super::limits::{HEADER_BUFFER, Surface};
+use super::pace::Pace;
 use super::pulse::{Pulse, Verdict};
 use super::tls::Tls;
 use super::wire::{Wire, Words};
@@ -142,7 +143,7 @@ impl Serving {
         let from =
             From { peer: Peer(peer.ip()), is_tls: IsTls(is_tls), pulse: Beat(pulse.clone()) };
         let service = TowerToHyperService::new(Telling { inner: self.service, from });
-        let wire = Wire::new(stream, self.surface.write_time, self.words, pulse.clone());
+        let wire = Wire::new(stream, Pace::new(&self.surface), self.words, pulse.clone());
         let connection = self.http.serve_connection(TokioIo::new(wire), service);
         tokio::pin!(connection);
         let mut ticks = interval(self.surface.header_time.min(self.surface.write_time) / 4);
