@@ -195,7 +195,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         .bind(cx.org)
         .bind(role)
         .bind(patch.status)
-        .bind(patch.permissions.map(codes))
+        .bind(patch.permissions.map(codes).transpose()?)
         .bind(after(before.updated_at, cx.now))
         .bind(before.role_id);
     // Somebody else changed the role since: it may be the owner's now.
@@ -278,8 +278,9 @@ fn owner_protected(what: &str) -> Error {
     Error::new(ProblemCode::OwnerProtected, detail)
 }
 
-fn codes(permissions: Vec<PermissionCode>) -> Codes {
-    permissions.into_iter().map(PermissionCode::into_string).collect::<Vec<_>>().into()
+fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {
+    let codes = permissions.into_iter().map(PermissionCode::into_string).collect();
+    Codes::bounded("permissions", codes)
 }
 
 async fn load(cx: &mut Cx, id: MembershipId) -> Result<MembershipRow> {

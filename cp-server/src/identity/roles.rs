@@ -148,7 +148,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
     if of_system().any(|(code, ..)| code == new.code.as_str()) {
         return Err(taken());
     }
-    let permissions = codes(new.permissions);
+    let permissions = codes(new.permissions)?;
     refuse_giving(cx, cx.org, &permissions)?;
     let sql = "INSERT INTO roles
                (id, organization_id, code, name, description, scope, rank, permissions, is_system,
@@ -206,7 +206,7 @@ async fn update(
     patch: RolePatch,
 ) -> Result<Role> {
     let (before, organization) = changeable(cx, id).await?;
-    let permissions = patch.permissions.map(codes);
+    let permissions = patch.permissions.map(codes).transpose()?;
     if let Some(permissions) = &permissions {
         refuse_giving(cx, organization, permissions)?;
     }
@@ -295,11 +295,11 @@ pub async fn purge(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
-fn codes(permissions: Vec<PermissionCode>) -> Codes {
+fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {
     let mut codes: Vec<String> = permissions.into_iter().map(PermissionCode::into_string).collect();
     codes.sort();
     codes.dedup();
-    codes.into()
+    Codes::bounded("permissions", codes)
 }
 
 /// The role's permissions, then the extra ones that it lacks.

@@ -105,7 +105,7 @@ async fn callback(raw: Raw) -> Result<Response> {
         .bind(&login.provider)
         .bind(&done.provider.issuer)
         .bind(&login.subject)
-        .bind(Any::from(serde_json::to_value(&login).map_err(Error::internal)?))
+        .bind(Any::bounded("login", serde_json::to_value(&login).map_err(Error::internal)?)?)
         .bind(now)
         .bind(expires_at);
     insert.exec().await.on_conflict("sessions_state_hash", || {
@@ -233,7 +233,7 @@ impl Sessions {
             return Ok(Some(caller));
         }
         let session = live(app, &mut app.db.read(), &secret, now).await?.ok_or_else(over)?;
-        let login: Login = serde_json::from_value(session.login.0.0.clone())
+        let login: Login = serde_json::from_value(serde_json::Value::clone(&session.login))
             .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
         let caller = match people::caller(app, login).await {
             Ok(caller) => caller,

@@ -69,7 +69,7 @@ pub(super) async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<supe
         None => first_status(cx, user.id).await?,
     };
     let seat = Seat { user: user.id, at, role: role.id, status };
-    let id = take(cx, cx.org, seat, codes(new.permissions)).await?;
+    let id = take(cx, cx.org, seat, codes(new.permissions)?).await?;
     workspaces::bump(cx, cx.org, at.workspace()).await?;
     Ok(load(cx, id).await?.into())
 }
