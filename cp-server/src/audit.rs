@@ -4,12 +4,15 @@
 //! text, so that no foreign key can take them along. Callers may record events of their own beside
 //! them; `source` tells whose word an event is, so that nobody can forge one of the server's.
 //!
+//! What a large event tells of its thing is in `abridged.rs`.
+//!
 //! The events are the leaves of a Merkle tree, the log: `leaf.rs` says what a leaf tells, `store.rs`
 //! writes events and the tree's hashes, `integrator.rs` gives events their places, `checkpoints.rs`
 //! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `high_water.rs` keeps it
 //! beside the database's file, `rotation.rs` gives the log another key, `verify.rs` and `replay.rs`
 //! replay the whole, and `erase.rs` takes the content of events away and leaves the tree as it is.
 
+mod abridged;
 pub mod canonical;
 pub mod checkpoints;
 pub mod erase;
@@ -32,7 +35,7 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify};
 
 use crate::App;
@@ -99,9 +102,11 @@ crate::record! {
         target_type: String,
         target_id: Option<String> = "NULLIF(audit_events.target_id, '')",
         project_id: Option<ProjectId>,
-        /// The thing as it was; null when it is new. Secrets are masked.
+        /// The thing as it was; null when it is new. Secrets are masked. With `$whole`, the digest
+        /// of the state, it has only the members that changed.
         before: Any,
-        /// The thing as it is now; null when it is gone. Secrets are masked.
+        /// The thing as it is now; null when it is gone. Secrets are masked. `$whole` as in
+        /// `before`.
         after: Any,
         /// What the caller tells besides.
         metadata: Option<Object>,
@@ -157,7 +162,7 @@ pub struct Told {
     /// Who did it; the caller itself is kept in any case.
     actor: Option<ExternalId>,
     #[serde(default)]
-    metadata: Map<String, Value>,
+    metadata: Object,
     /// Now when absent.
     occurred_at: Option<json::Moment>,
 }
@@ -208,7 +213,7 @@ async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
     event.occurred_at = Some(told.occurred_at.map_or(cx.now, |at| at.0));
     event.actor = told.actor.map(ExternalId::into_string);
     event.project_id = told.project_id;
-    event.metadata = Some(Text::of(&Value::Object(told.metadata)));
+    event.metadata = Some(Text::of(&Value::Object(told.metadata.into_inner())));
     let id = event.facts.id;
     store::insert(&mut cx.tx, &cx.app.random, vec![event]).await?;
     cx.trail.is_written = true;
@@ -277,8 +282,8 @@ pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
         let mut event = event(cx, entry.action, entry.organization);
         event.facts.target_type = entry.target.0.to_owned();
         event.facts.target_id = entry.target.1;
-        event.before = Text::of(&entry.before.unwrap_or(Value::Null));
-        event.after = Text::of(&entry.after.unwrap_or(Value::Null));
+        (event.before, event.after) =
+            abridged::texts(entry.before.unwrap_or_default(), entry.after.unwrap_or_default());
         event.reason = entry.reason;
         if let Some(issued) = entry.issued {
             event.facts.jti = Some(issued.jti);

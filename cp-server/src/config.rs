@@ -142,6 +142,11 @@ pub struct Config {
     #[arg(long, env = "CP_AUDIT_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500), global = true)]
     pub audit_retention_days: Option<u32>,
 
+    /// For how long an organization that its own people deleted is kept suspended, with its usage
+    /// and subscriptions, before the platform may purge it without force: 0s to 3650d.
+    #[arg(long, env = "CP_DELETION_RETENTION", default_value = "90d", value_parser = |t: &str| span(t, "0s", "3650d"), global = true)]
+    pub deletion_retention: TimeDelta,
+
     #[command(flatten)]
     pub identity: identity::IdentityConfig,
 
@@ -207,6 +212,7 @@ impl Config {
                 grace: self.token_grace,
             },
             audit_retention: self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
+            deletion_retention: self.deletion_retention,
             identity: self.identity.settings()?,
             ..Settings::new(self.base_url.clone(), self.audience.clone())
         };

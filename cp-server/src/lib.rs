@@ -36,6 +36,7 @@ use kernel::db::Db;
 use kernel::installation::Trial;
 use kernel::memory::Generation;
 use kernel::secret::Kek;
+use kernel::shares::Shares;
 use kernel::table::Routes;
 use licensing::enforcement::EnforcementSettings;
 use licensing::keys::KeySettings;
@@ -65,7 +66,9 @@ pub struct State {
     pub identities: identity::whoami::Identities,
     /// What the identity providers publish.
     pub discoveries: Discoveries,
-    pub exports: lifecycle::export::Exports,
+    /// Places of what holds a connection for long.
+    pub exports: Shares,
+    pub bulk_issuances: Shares,
     pub log: audit::Log,
     /// Whether the database accepts changes: what readiness rests on.
     pub trial: Trial,
@@ -91,6 +94,8 @@ pub struct Settings {
     pub surface: Surface,
     /// For how long the content of audit events is kept.
     pub audit_retention: audit::erase::Retention,
+    /// For how long an organization is kept that its own people deleted.
+    pub deletion_retention: TimeDelta,
 }
 
 impl Settings {
@@ -108,6 +113,7 @@ impl Settings {
             rates: Rates::default(),
             surface: Surface::default(),
             audit_retention: None,
+            deletion_retention: TimeDelta::days(90),
         }
     }
 }
@@ -140,7 +146,8 @@ impl App {
             status_lists: StatusLists::default(),
             generation: Generation::default(),
             identities: identity::whoami::Identities::default(),
-            exports: lifecycle::export::Exports::default(),
+            exports: Shares::new("exports", 4, 1),
+            bulk_issuances: Shares::new("bulk issuances", 8, 1),
             log: audit::Log::default(),
             trial: Trial::default(),
             stopping: AtomicBool::new(false),

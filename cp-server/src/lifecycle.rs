@@ -4,6 +4,7 @@
 pub mod export;
 pub mod moving;
 
+use chrono::SecondsFormat;
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -13,7 +14,7 @@ use crate::identity::{
     invitations, memberships, project_grants, providers, roles, service_tokens, sessions, users,
 };
 use crate::kernel::answer::{Created, NoContent};
-use crate::kernel::caller::Scope;
+use crate::kernel::caller::{Permission, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
@@ -32,10 +33,12 @@ crate::routes! { organizations:
     ///
     /// `settings` are merged one level deep, `features` member by member; null deletes a member.
     PATCH "/organizations/{org}" OrgWrite => update;
-    /// Suspends an organization, or purges it with everything it has.
+    /// Deletes an organization: suspends it, or purges it with everything it has.
     ///
-    /// `mode=purge` needs `confirm` with the exact name, and `force=true` when there are projects or
-    /// live licenses. Audit events stay.
+    /// What its own people delete is suspended and kept until `retained_until`, as long as the
+    /// platform's setting says; the platform can make it active again. `mode=purge` requires
+    /// `org:delete` on the platform and `confirm` with the exact name, and `force=true` while the
+    /// organization is retained or has projects or live licenses. Audit events stay.
     DELETE "/organizations/{org}" OrgDelete => delete;
 }
 
@@ -140,14 +143,29 @@ async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organiz
 async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     let organization = organizations::load(cx).await?;
     if deletion.mode.unwrap_or(DeleteMode::Suspend) == DeleteMode::Suspend {
-        let suspended = organizations::suspend(cx).await?;
+        let is_own = !cx.caller.is_of_platform() && !cx.caller.is_narrowed;
+        let until = cx.now.checked_add_signed(cx.app.settings.deletion_retention);
+        let suspended = organizations::suspend(cx, until.filter(|_| is_own)).await?;
         status_lists::touch(cx, Of::Organization(cx.org)).await?;
         cx.trail.after = serde_json::to_value(suspended).ok();
         return Ok(NoContent);
     }
+    // What goes is the vendor's, too: usage, subscriptions and the licenses that were issued.
+    cx.caller.on_platform(Permission::OrgDelete)?;
     if deletion.confirm.as_deref() != Some(organization.name.as_str()) {
         let detail = "confirm: give the organization's exact name to purge it for ever";
         return Err(Error::invalid("confirm", detail));
+    }
+    if let Some(until) = organization.retained_until
+        && until > cx.now
+        && deletion.force != Some(true)
+    {
+        let detail = format!(
+            "The organization was deleted by its own people and is retained until {}. Send \
+             force=true to purge it earlier.",
+            until.to_rfc3339_opts(SecondsFormat::Secs, true)
+        );
+        return Err(Error::conflict(detail).with("retained_until", until));
     }
     let (live, projects) = (licenses::count_live(cx).await?, projects::count(cx).await?);
     if live + projects > 0 && deletion.force != Some(true) {

@@ -8,6 +8,7 @@ mod connections;
 mod docs;
 mod headers;
 pub mod limits;
+mod pace;
 pub mod proxies;
 mod pulse;
 pub mod tls;

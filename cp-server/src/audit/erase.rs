@@ -10,8 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::leaf::{ERASED, Event};
+use super::leaf::ERASED;
 use super::ranges::Ranges;
+use super::store::Erasable;
 use super::{integrator, store};
 use crate::App;
 use crate::kernel::answer::{Created, Resource};
@@ -75,7 +76,7 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
     integrator::place_now(&mut cx.tx).await?;
     let mut events = match asked.user {
         Some(user) => that_tell_of(&mut cx.tx, user).await?,
-        None => store::facts_of(&mut cx.tx, &asked.events).await?,
+        None => store::erasable(&mut cx.tx, &asked.events).await?,
     };
     let missing = asked.events.len().saturating_sub(events.len());
     if asked.user.is_none() && missing > 0 {
@@ -91,8 +92,8 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
 }
 
 /// Takes away what there is still to take: where, and how many.
-async fn take_content<G>(cx: &mut Cx<G>, events: &mut Vec<Event>) -> Result<(Ranges, usize)> {
-    events.retain(|event| event.salt.is_some() && event.seq.is_some());
+async fn take_content<G>(cx: &mut Cx<G>, events: &mut Vec<Erasable>) -> Result<(Ranges, usize)> {
+    events.retain(|event| event.has_content && event.seq.is_some());
     events.sort_by_key(|event| event.seq);
     let mut places = Ranges::default();
     for event in &*events {
@@ -105,7 +106,7 @@ async fn take_content<G>(cx: &mut Cx<G>, events: &mut Vec<Event>) -> Result<(Ran
 }
 
 /// The events that a person did, or whose content names them; one more than are erased at once.
-async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Event>> {
+async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Erasable>> {
     let sql = "SELECT email_key FROM users WHERE id = $1";
     let email: Option<String> = tx.q(sql).bind(user).value().await?;
     let pattern = |text: &str| {
@@ -126,7 +127,7 @@ async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Event>> {
                 FROM audit_events WHERE salt IS NOT NULL) AS told
                WHERE actor_id = $1 OR words LIKE $2 ESCAPE '!' OR words LIKE $3 ESCAPE '!'
                ORDER BY seq LIMIT 5001";
-    let query = tx.select_from::<Event>(Event::COLUMNS, sql);
+    let query = tx.select_from::<Erasable>(Erasable::COLUMNS, sql);
     Ok(query.bind(user).bind(id).bind(email).all().await?)
 }
 
@@ -155,10 +156,10 @@ pub async fn expire(app: &App) -> anyhow::Result<()> {
     }
 }
 
-async fn older_than(tx: &mut Conn, oldest: chrono::DateTime<chrono::Utc>) -> Result<Vec<Event>> {
+async fn older_than(tx: &mut Conn, oldest: chrono::DateTime<chrono::Utc>) -> Result<Vec<Erasable>> {
     let sql = "audit_events WHERE seq IS NOT NULL AND salt IS NOT NULL AND at < $1
                ORDER BY seq LIMIT 5001";
-    Ok(tx.select_from::<Event>(Event::COLUMNS, sql).bind(oldest).all().await?)
+    Ok(tx.select_from::<Erasable>(Erasable::COLUMNS, sql).bind(oldest).all().await?)
 }
 
 /// For how long the content of events is kept; for ever when `None`.

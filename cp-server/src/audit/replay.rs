@@ -2,6 +2,7 @@
 //!
 //! Rows are read ahead by a task of its own, while those before them are hashed.
 
+use futures_util::StreamExt;
 use tlog_tiles::{Hash, record_hash, split_stored_hash_index, stored_hash_count};
 use tokio::sync::mpsc::Sender;
 
@@ -14,8 +15,10 @@ use super::tree::Tree;
 use super::verify::{Verified, found};
 use crate::kernel::db::Conn;
 
-/// Events that are read together.
+/// Events that are read together, at most.
 const BATCH: u64 = 1000;
+/// A batch ends with the event with which its events are larger than this, in bytes.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
 /// Batches that wait to be hashed.
 pub(super) const AHEAD: usize = 2;
 
@@ -29,11 +32,11 @@ pub(super) async fn read(
     while from < to {
         let end = to.min(from + BATCH);
         let batch = Batch::read(&mut tx, from, end).await;
-        let is_last = batch.is_err();
-        if batches.send(batch).await.is_err() || is_last {
+        let next = batch.as_ref().map_or(to, Batch::end);
+        if batches.send(batch).await.is_err() {
             break;
         }
-        from = end;
+        from = next;
     }
     tx
 }
@@ -50,9 +53,14 @@ pub(super) struct Batch {
 impl Batch {
     async fn read(tx: &mut Conn, from: u64, to: u64) -> Verified<Self> {
         let events = read_events(tx, from, to).await?;
+        let to = from + events.len() as u64;
         let (first, end) = (stored_hash_count(from), stored_hash_count(to));
         let hashes = store::hashes_between(tx, first, end).await?;
         Ok(Self { from, events, first, hashes })
+    }
+
+    fn end(&self) -> u64 {
+        self.from + self.events.len() as u64
     }
 
     fn event(&self, seq: u64) -> Option<&Event> {
@@ -109,24 +117,12 @@ fn leaf_of(event: &Event, seq: u64) -> Hash {
     record_hash(&event.facts.leaf(i64::try_from(seq).unwrap_or(i64::MAX)))
 }
 
-/// The events at these places; none where there is no row.
+/// The events at these places, or at the first of them if those are large; none where there is no
+/// row.
 async fn read_events(tx: &mut Conn, from: u64, to: u64) -> Verified<Vec<Option<Event>>> {
     let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
-    let sql = "audit_events WHERE seq >= $1 AND seq < $2 ORDER BY seq";
-    let query = tx.select_from::<Event>(Event::COLUMNS, sql);
-    match query.bind(bound(from)).bind(bound(to)).all().await {
-        Ok(events) => {
-            let mut placed = Vec::new();
-            placed.resize_with(usize::try_from(to - from).unwrap_or(0), || None);
-            for event in events {
-                let seq = event.seq.and_then(|seq| u64::try_from(seq).ok());
-                let place = seq.and_then(|seq| placed.get_mut(index(from, seq)?));
-                if let Some(place) = place {
-                    *place = Some(event);
-                }
-            }
-            Ok(placed)
-        }
+    match read_some(tx, from, to).await {
+        Ok(placed) => Ok(placed),
         Err(sqlx::Error::ColumnDecode { .. }) => {
             for seq in from..to {
                 let query = tx.select_from::<Event>(Event::COLUMNS, "audit_events WHERE seq = $1");
@@ -141,6 +137,28 @@ async fn read_events(tx: &mut Conn, from: u64, to: u64) -> Verified<Vec<Option<E
         }
         Err(error) => Err(error.into()),
     }
+}
+
+async fn read_some(tx: &mut Conn, from: u64, to: u64) -> sqlx::Result<Vec<Option<Event>>> {
+    let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
+    let sql = "audit_events WHERE seq >= $1 AND seq < $2 ORDER BY seq";
+    let query = tx.select_from::<Event>(Event::COLUMNS, sql);
+    let mut rows = query.bind(bound(from)).bind(bound(to)).weighed().await?;
+    let mut placed = Vec::new();
+    let mut bytes = 0;
+    while let Some(row) = rows.next().await {
+        let (weight, event) = row?;
+        let seq = event.seq.and_then(|seq| u64::try_from(seq).ok());
+        let Some(place) = seq.and_then(|seq| index(from, seq)) else { continue };
+        placed.resize_with(place, || None);
+        placed.push(Some(event));
+        bytes += weight;
+        if bytes > BATCH_BYTES {
+            return Ok(placed);
+        }
+    }
+    placed.resize_with(usize::try_from(to - from).unwrap_or(0), || None);
+    Ok(placed)
 }
 
 pub(super) struct Replay<'a> {

@@ -275,12 +275,26 @@ pub async fn issue_of(tx: &mut Conn, jti: Uuid) -> Result<Option<(Facts, Option<
     Ok(found.map(|event| (event.facts, event.seq)))
 }
 
-/// The events' places, and what is to be erased of them.
-pub async fn facts_of(tx: &mut Conn, ids: &[AuditEventId]) -> Result<Vec<Event>> {
+/// An event, as far as it matters to its erasure: without its content, which may be large.
+#[derive(sqlx::FromRow)]
+pub struct Erasable {
+    #[sqlx(flatten)]
+    pub facts: Facts,
+    pub seq: Option<i64>,
+    pub has_content: bool,
+}
+
+impl Erasable {
+    pub const COLUMNS: &'static str = "id, at, source, organization_id, action, target_type, \
+         target_id, commitment, jti, kid, token_sha256, seq, salt IS NOT NULL AS has_content";
+}
+
+/// The events of these ids.
+pub async fn erasable(tx: &mut Conn, ids: &[AuditEventId]) -> Result<Vec<Erasable>> {
     let mut found = Vec::new();
     for chunk in ids.chunks(CHUNK) {
         let query = tx
-            .select_from::<Event>(Event::COLUMNS, "audit_events WHERE id IN ")
+            .select_from::<Erasable>(Erasable::COLUMNS, "audit_events WHERE id IN ")
             .rows([chunk], |query, chunk| chunk.iter().fold(query, |query, id| query.bind(*id)));
         found.extend(query.all().await?);
     }

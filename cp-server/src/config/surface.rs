@@ -60,6 +60,11 @@ pub struct Network {
     #[arg(long, env = "CP_WRITE_TIMEOUT", default_value = "30s", value_parser = |t: &str| span(t, "1s", "10m"), global = true)]
     pub write_timeout: chrono::TimeDelta,
 
+    /// Bytes a second that a client must take of an answer, on average over twice CP_WRITE_TIMEOUT
+    /// in which it is waited for: 0 to 1000000.
+    #[arg(long, env = "CP_WRITE_RATE", default_value_t = 8192, value_parser = clap::value_parser!(u32).range(0..=1_000_000), global = true)]
+    pub write_rate: u32,
+
     /// Whether rates are held to: those below, and the organizations' quotas of requests per
     /// minute. Each replica counts for itself.
     #[arg(long, env = "CP_RATE_LIMITS", default_value_t = true, action = ArgAction::Set, global = true)]
@@ -76,6 +81,11 @@ pub struct Network {
     /// Requests of one credential.
     #[arg(long, env = "CP_RATE_CREDENTIAL", default_value = "30000:3000", value_parser = limit, global = true)]
     pub rate_credential: Limit,
+
+    /// Requests of an organization's own people and tokens that act on it, those of its deployments
+    /// included. No plan changes this; the platform's callers are not counted.
+    #[arg(long, env = "CP_RATE_ORGANIZATION", default_value = "600:200", value_parser = limit, global = true)]
+    pub rate_organization: Limit,
 
     /// Requests of one credential that sign license tokens.
     #[arg(long, env = "CP_RATE_SIGNING", default_value = "3000:600", value_parser = limit, global = true)]
@@ -109,6 +119,7 @@ impl Network {
                 header_time: time(self.header_timeout),
                 request_time: time(self.request_timeout),
                 write_time: time(self.write_timeout),
+                write_rate: self.write_rate,
                 proxies: self.trusted_proxies.clone(),
             },
             rate_limits: self.rate_limits,
@@ -116,6 +127,7 @@ impl Network {
                 strangers: self.rate_address,
                 attempts: self.rate_attempts,
                 credential: self.rate_credential,
+                organization: self.rate_organization,
                 signing: self.rate_signing,
                 keys: self.rate_keys,
                 tokens: self.rate_tokens,

@@ -213,7 +213,8 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         }
         None => roles::load(cx, before.role_id).await?,
     };
-    let extra = patch.permissions.map_or_else(|| before.permissions.clone(), codes);
+    let extra =
+        patch.permissions.map(codes).transpose()?.unwrap_or_else(|| before.permissions.clone());
     refuse_seat(cx, before.at(), &role, &extra).await?;
     let status = patch.status.unwrap_or(before.status);
     let accepted = match status {
@@ -370,8 +371,9 @@ fn owner_protected(what: &str) -> Error {
     Error::new(ProblemCode::OwnerProtected, detail)
 }
 
-fn codes(permissions: Vec<PermissionCode>) -> Codes {
-    permissions.into_iter().map(PermissionCode::into_string).collect::<Vec<_>>().into()
+fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {
+    let codes = permissions.into_iter().map(PermissionCode::into_string).collect();
+    Codes::bounded("permissions", codes)
 }
 
 async fn load(cx: &mut Cx, id: MembershipId) -> Result<MembershipRow> {

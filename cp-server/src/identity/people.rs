@@ -119,6 +119,7 @@ pub async fn caller(app: &App, login: Login) -> Result<Caller> {
             is_superadmin: login.is_superadmin,
             products: login.products,
         })),
+        is_narrowed: false,
     })
 }
 
@@ -181,7 +182,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
         })),
         ..Caller::anonymous()
     };
-    let tx = app.db.begin(caller.share()).await?;
+    let tx = app.db.begin_for(caller.share()).await?;
     let mut cx = Cx::outside(app, caller, Scope::Platform, tx);
     let linked = match first_logins::link(&mut cx, &identity).await {
         // Another request of the same person was first.

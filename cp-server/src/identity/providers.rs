@@ -191,11 +191,11 @@ async fn put(
         .bind(matches!(new.client_secret, Patch::Keep))
         .bind(secret)
         .bind(new.certificate_ref)
-        .bind(domains(new.email_domains))
-        .bind(Object::from(new.claim_map))
-        .bind(Object::from(new.role_map))
+        .bind(Texts::bounded("email_domains", domains(new.email_domains))?)
+        .bind(Object::bounded("claim_map", new.claim_map)?)
+        .bind(Object::bounded("role_map", new.role_map)?)
         .bind(new.status)
-        .bind(Object::from(new.metadata))
+        .bind(Object::bounded("metadata", new.metadata)?)
         .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)))
         .bind(is_shared);
     // Somebody else made or deleted it since it was looked for.
@@ -316,14 +316,14 @@ fn issuer_taken() -> Error {
 }
 
 /// Each domain once, in the order in which they were given.
-fn domains(given: Vec<Domain>) -> Texts {
+fn domains(given: Vec<Domain>) -> Vec<String> {
     let mut domains: Vec<String> = Vec::new();
     for domain in given.into_iter().map(Domain::into_string) {
         if !domains.contains(&domain) {
             domains.push(domain);
         }
     }
-    domains.into()
+    domains
 }
 
 /// The longest client secret, in bytes.

@@ -148,7 +148,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
     if of_system().any(|(code, ..)| code == new.code.as_str()) {
         return Err(taken());
     }
-    let permissions = codes(new.permissions);
+    let permissions = codes(new.permissions)?;
     let given = privileges_of(permissions.iter(), new.rank.0);
     refuse_giving(cx, cx.org, &given)?;
     let sql = "INSERT INTO roles
@@ -209,7 +209,7 @@ async fn update(
     let (before, organization) = changeable(cx, id).await?;
     // What the role gives before matters, too: a caller neither adds nor takes what it does not hold.
     refuse_giving(cx, organization, &before.privileges())?;
-    let permissions = patch.permissions.map(codes);
+    let permissions = patch.permissions.map(codes).transpose()?;
     let rank = patch.rank.map_or(before.rank, |rank| rank.0);
     let given = permissions.as_ref().unwrap_or(&before.permissions);
     refuse_giving(cx, organization, &privileges_of(given.iter(), rank))?;
@@ -298,11 +298,11 @@ pub async fn purge(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
-fn codes(permissions: Vec<PermissionCode>) -> Codes {
+fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {
     let mut codes: Vec<String> = permissions.into_iter().map(PermissionCode::into_string).collect();
     codes.sort();
     codes.dedup();
-    codes.into()
+    Codes::bounded("permissions", codes)
 }
 
 /// The role's permissions, then the extra ones that it lacks.

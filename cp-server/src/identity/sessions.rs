@@ -108,7 +108,7 @@ async fn callback(raw: Raw) -> Result<Response> {
         .bind(&login.provider)
         .bind(&done.provider.issuer)
         .bind(&login.subject)
-        .bind(Any::from(serde_json::to_value(&login).map_err(Error::internal)?))
+        .bind(Any::bounded("login", serde_json::to_value(&login).map_err(Error::internal)?)?)
         .bind(now)
         .bind(expires_at);
     insert.exec().await.on_conflict("sessions_state_hash", || {
@@ -242,7 +242,7 @@ impl Sessions {
         }
         let session = live(app, &mut app.db.read(), &secret, now).await?.ok_or_else(over)?;
         let share = Share::of(session.organization_id.map_or(session.id.0, |own| own.0));
-        let login: Login = serde_json::from_value(session.login.0.0.clone())
+        let login: Login = serde_json::from_value(serde_json::Value::clone(&session.login))
             .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
         let login = Login { issuer: session.issuer.clone(), ..login };
         let caller = match people::caller(app, login).await {

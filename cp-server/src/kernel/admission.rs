@@ -1,14 +1,25 @@
 //! Admission: who gets in, how often, and what is told to whoever does not.
 //!
 //! # Design
-//! Strangers are held by their address, the known by their credential; an organization's callers
-//! share its quota besides. What a stranger sends is refused *before* the database is asked
-//! anything: a flood of made-up tokens costs a look into a map. A credential that was good a moment
-//! ago passes, whatever its neighbours at the same address do.
+//! Strangers are held by their address, the known by their credential. What a stranger sends is
+//! refused *before* the database is asked anything: a flood of made-up tokens costs a look into a
+//! map. A credential that was good a moment ago passes, whatever its neighbours at the same address
+//! do.
+//!
+//! An attempt is counted before its credential is checked, so that many at once cannot all pass, and
+//! returned when the credential is good. Every other outcome stays counted: refused, forbidden,
+//! unavailable, or a client that went away.
+//!
+//! A request is charged to the organization that it acts on, in two ways: to the server's own rate,
+//! which no plan changes, and to the plan's quota of requests. Only the organization's own callers are
+//! charged: the platform's people and tokens have the rates of their credentials and can use up
+//! no tenant's share, nor a tenant theirs. A request for what the caller cannot see is charged to no
+//! organization but the caller's only one, so that nobody uses up a share from outside.
 //!
 //! The kernel does not know what an organization's quota is or where it is kept: a slice does, as
 //! [`Admit`]. Header fields: draft-ietf-httpapi-ratelimit-headers-10.
 
+use std::collections::HashMap;
 use std::future::Future;
 use std::hash::{BuildHasher, RandomState};
 use std::pin::Pin;
@@ -16,11 +27,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use uuid::Uuid;
 
-use super::caller::{self, Caller, Peer, Permission};
+use super::caller::{self, Caller, Peer, Permission, Scope};
 use super::error::{Error, Result};
 use super::ids::OrganizationId;
 use super::memory::Memory;
@@ -42,6 +53,8 @@ pub struct Rates {
     pub attempts: Limit,
     /// Requests of one credential.
     pub credential: Limit,
+    /// Requests of an organization's callers that act on it.
+    pub organization: Limit,
     /// Requests of one credential that sign.
     pub signing: Limit,
     /// Requests of one credential that make, rotate or end signing keys.
@@ -56,6 +69,7 @@ impl Default for Rates {
             strangers: Some(Rate::new(1200, 300)),
             attempts: Some(Rate::new(30, 20)),
             credential: Some(Rate::new(30_000, 3000)),
+            organization: Some(Rate::new(600, 200)),
             signing: Some(Rate::new(3000, 600)),
             keys: Some(Rate::new(30, 20)),
             tokens: Some(Rate::new(120, 60)),
@@ -68,11 +82,14 @@ pub struct Gate {
     strangers: Buckets<Holder>,
     attempts: Buckets<Holder>,
     credential: Buckets<Uuid>,
+    organization: Buckets<OrganizationId>,
     signing: Buckets<Uuid>,
     keys: Buckets<Uuid>,
     tokens: Buckets<Uuid>,
     /// Credentials that were good, by a hash that nobody outside can foretell.
     good: Memory<u64, ()>,
+    /// Attempts whose credentials are being checked: by address and credential, how many.
+    checking: Mutex<HashMap<(Holder, u64), usize>>,
     hasher: RandomState,
 }
 
@@ -82,12 +99,32 @@ impl Gate {
             strangers: Buckets::new(rates.strangers),
             attempts: Buckets::new(rates.attempts),
             credential: Buckets::new(rates.credential),
+            organization: Buckets::new(rates.organization),
             signing: Buckets::new(rates.signing),
             keys: Buckets::new(rates.keys),
             tokens: Buckets::new(rates.tokens),
             good: Memory::default(),
+            checking: Mutex::default(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// Counts an attempt. The same credential at the same time is one attempt: a client that has just
+    /// been given it may send many requests at once.
+    fn attempt(
+        &self,
+        holder: Holder,
+        credential: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Attempt<'_>, Full> {
+        let key = (holder, credential);
+        let mut checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = checking.get(&key).copied().unwrap_or(0);
+        if others == 0 {
+            self.attempts.take(holder, now)?;
+        }
+        checking.insert(key, others + 1);
+        Ok(Attempt { gate: self, key, is_counted: others == 0 })
     }
 
     /// What the request's own credential is remembered by; `None` when it has none.
@@ -108,6 +145,39 @@ impl Gate {
     }
 }
 
+/// An attempt whose credential is being checked.
+struct Attempt<'g> {
+    gate: &'g Gate,
+    key: (Holder, u64),
+    is_counted: bool,
+}
+
+impl Attempt<'_> {
+    /// The credential is good.
+    fn succeeded(self) {
+        if self.is_counted {
+            self.gate.attempts.give_back(self.key.0);
+        }
+    }
+
+    /// The answer is another one than success.
+    fn failed(self, now: DateTime<Utc>) -> Result<(), Full> {
+        if self.is_counted { Ok(()) } else { self.gate.attempts.take(self.key.0, now) }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut checking = self.gate.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        match checking.get_mut(&self.key) {
+            Some(others) if *others > 1 => *others -= 1,
+            _ => {
+                checking.remove(&self.key);
+            }
+        }
+    }
+}
+
 /// Who sends the request, if they are let in.
 pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Caller> {
     let now = app.clock.now();
@@ -115,7 +185,10 @@ pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Calle
         Some(peer) if app.settings.rate_limits => Holder::from(peer.0),
         // The command line calls operations in its own process; nobody stands at the gate.
         _ if line.permission == Permission::Public => return Ok(Caller::anonymous()),
-        _ => return caller::authenticate(app, parts).await,
+        _ => {
+            let caller = caller::authenticate(app, parts).await?;
+            return caller::narrowed(app, caller, parts).await;
+        }
     };
     let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
     if line.permission == Permission::Public {
@@ -129,25 +202,35 @@ pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Calle
         app.gate.strangers.take(holder, now).map_err(refuse("address"))?;
         return caller::authenticate(app, parts).await;
     };
-    let trusted = app.gate.good.recall(&credential, 0, now).is_some();
-    if !trusted {
-        app.gate.attempts.room(holder, now).map_err(refuse("attempts"))?;
-    }
-    let caller = match caller::authenticate(app, parts).await {
-        Err(error) if *error.code() == ProblemCode::Unauthenticated => {
-            app.gate.attempts.take(holder, now).map_err(refuse("attempts"))?;
-            return Err(error);
+    let caller = match app.gate.good.recall(&credential, 0, now) {
+        Some(()) => match caller::authenticate(app, parts).await {
+            // It ended. What else may befall one that was good is no guess.
+            Err(error) if *error.code() == ProblemCode::Unauthenticated => {
+                app.gate.attempts.take(holder, now).map_err(refuse("attempts"))?;
+                return Err(error);
+            }
+            done => done?,
+        },
+        None => {
+            let attempt = app.gate.attempt(holder, credential, now).map_err(refuse("attempts"))?;
+            match caller::authenticate(app, parts).await {
+                Ok(caller) => {
+                    attempt.succeeded();
+                    app.gate.good.keep(credential, (), 0, now + TRUSTED);
+                    caller
+                }
+                Err(error) => {
+                    attempt.failed(now).map_err(refuse("attempts"))?;
+                    return Err(error);
+                }
+            }
         }
-        done => done?,
     };
-    if !trusted {
-        app.gate.good.keep(credential, (), 0, now + TRUSTED);
-    }
     app.gate.credential.take(caller.id, now).map_err(refuse("credential"))?;
     if let Some((metric, buckets)) = app.gate.strict(line.permission) {
         buckets.take(caller.id, now).map_err(refuse(metric))?;
     }
-    Ok(caller)
+    caller::narrowed(app, caller, parts).await
 }
 
 fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
@@ -163,6 +246,7 @@ fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
     }
     let whose = match metric {
         "address" | "attempts" => "this address",
+        "organization" => "this organization",
         _ => "this credential",
     };
     let detail = format!(
@@ -232,10 +316,30 @@ impl Desk {
     }
 }
 
-/// Counts the request of an organization's own caller; platform callers are not counted.
-pub(super) async fn admit(app: &App, caller: &Caller, parts: &Parts) -> Result<()> {
-    let Some(organization) = caller.scope.organization() else { return Ok(()) };
-    if !app.settings.rate_limits {
+/// Charges the request to the organization that it acts on: `named` finds the one that the path
+/// names, if the caller has several.
+pub(super) async fn charge(
+    app: &App,
+    caller: &Caller,
+    parts: &Parts,
+    line: &Line,
+    named: impl AsyncFnOnce() -> Result<Option<OrganizationId>>,
+) -> Result<()> {
+    if !app.settings.rate_limits || caller.is_of_platform() || caller.is_narrowed {
+        return Ok(());
+    }
+    let own = caller.organizations();
+    let organization = match own.len() {
+        // Whatever it names: it can act on no other.
+        0 | 1 => own.first().copied(),
+        _ => named().await?.filter(|organization| own.contains(organization)),
+    };
+    let Some(organization) = organization else { return Ok(()) };
+    app.gate.organization.take(organization, app.clock.now()).map_err(|full| {
+        let error = refusal(parts, "organization", full);
+        error.with("organization_id", organization.to_string())
+    })?;
+    if !line.metered || matches!(caller.scope, Scope::Deployment { .. }) {
         return Ok(());
     }
     let Some(standing) = app.admission.admit(app, organization).await? else { return Ok(()) };

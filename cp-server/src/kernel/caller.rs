@@ -1,5 +1,6 @@
 //! Who is calling: an identity, and the grants that it comes with.
 
+use std::collections::BTreeSet;
 use std::future::Future;
 use std::net::IpAddr;
 use std::pin::Pin;
@@ -11,7 +12,6 @@ use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::admission;
 use super::db::{Conn, Share};
 use super::error::{Error, Result};
 use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
@@ -99,6 +99,8 @@ pub struct Caller {
     pub login: Option<Arc<LoggedIn>>,
     /// When the credential ends; what a machine creates ends no later.
     pub ends_at: Option<DateTime<Utc>>,
+    /// Whether a platform caller restricted itself to one organization, for this request.
+    pub is_narrowed: bool,
 }
 
 /// What a person's provider said that has a meaning here.
@@ -127,6 +129,7 @@ impl Caller {
             grants: Arc::default(),
             login: None,
             ends_at: None,
+            is_narrowed: false,
         }
     }
 
@@ -278,6 +281,11 @@ impl Caller {
         })
     }
 
+    /// The organizations in which the caller holds anything.
+    pub fn organizations(&self) -> BTreeSet<OrganizationId> {
+        self.grants.iter().filter_map(|grant| grant.on.organization()).collect()
+    }
+
     pub fn is_of_platform(&self) -> bool {
         self.grants.iter().any(|grant| grant.on == Domain::Platform)
     }
@@ -359,12 +367,11 @@ pub type CallerFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Caller>>> 
 pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
     // The CLI calls operations in its own process and vouches for itself.
     if let Some(caller) = parts.extensions.get::<Caller>() {
-        return narrowed(app, caller.clone(), parts).await;
+        return Ok(caller.clone());
     }
     for kind in app.credentials.iter() {
         if let Some(caller) = kind.of_request(app, parts).await? {
-            admission::admit(app, &caller, parts).await?;
-            return narrowed(app, caller, parts).await;
+            return Ok(caller);
         }
     }
     let mut headers = parts.headers.get_all(axum::http::header::AUTHORIZATION).iter();
@@ -380,8 +387,7 @@ pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
         .ok_or_else(|| Error::unauthenticated("Send `Authorization: Bearer <token>`."))?;
     for kind in app.credentials.iter() {
         if let Some(caller) = kind.caller(app, credential).await? {
-            admission::admit(app, &caller, parts).await?;
-            return narrowed(app, caller, parts).await;
+            return Ok(caller);
         }
     }
     Err(Error::unauthenticated("The token is not valid: unknown, expired or revoked."))
@@ -392,7 +398,7 @@ pub const ORGANIZATION_HINT: &str = "x-organization-id";
 
 /// A superadmin or a service token may act as if held to one organization. A person's hint is not
 /// looked at: their grants tell where they may act.
-async fn narrowed(app: &App, mut caller: Caller, parts: &Parts) -> Result<Caller> {
+pub(super) async fn narrowed(app: &App, mut caller: Caller, parts: &Parts) -> Result<Caller> {
     let Some(hint) = parts.headers.get(ORGANIZATION_HINT) else { return Ok(caller) };
     if caller.kind != CallerKind::ServiceToken && !caller.is_of_platform() {
         return Ok(caller);
@@ -405,6 +411,7 @@ async fn narrowed(app: &App, mut caller: Caller, parts: &Parts) -> Result<Caller
         return Err(missing());
     }
     if caller.is_of_platform() {
+        caller.is_narrowed = true;
         caller.scope = Scope::Organization { organization_id: own };
         let held = caller
             .grants

@@ -101,6 +101,15 @@ pub(super) async fn serve<A: Args, R: Output>(
 ) -> Result<Response> {
     let (parts, body) = request.into_parts();
     let caller = admission::enter(&app, &parts, &line).await?;
+    let parts = Arc::new(parts);
+    // Before the body is read and a transaction begins: what is refused holds up no other tenant.
+    let named = async || {
+        let Ok(place) = place_of::<A::Place>(&parts).await else { return Ok(None) };
+        let owner = place.owner(&mut app.db.read()).await?;
+        // What names no organization acts on the one in which the caller may do it.
+        Ok(owner.or_else(|| caller.reach(line.permission).ok()?.organization()))
+    };
+    admission::charge(&app, &caller, &parts, &line, named).await?;
     let body =
         if line.reads() { Bytes::new() } else { read_body(&parts, body, line.body_limit).await? };
     let body = match parts.uri.query() {
@@ -108,7 +117,6 @@ pub(super) async fn serve<A: Args, R: Output>(
         _ => body,
     };
     let deadline = Deadline::of(&parts);
-    let parts = Arc::new(parts);
     let completes = line.completes();
     let work = run(line, op, readers, app, caller, parts, body);
     if completes { to_the_end(deadline.bounds(work)).await } else { work.await }

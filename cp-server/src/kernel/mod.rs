@@ -27,6 +27,7 @@ pub mod rates;
 pub mod readonly;
 pub mod record;
 pub mod secret;
+pub mod shares;
 pub mod table;
 pub mod tables;
 pub mod text;

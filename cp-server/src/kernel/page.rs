@@ -2,6 +2,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::StreamExt;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -16,6 +17,9 @@ use super::secret::sha256;
 
 pub const DEFAULT_LIMIT: i64 = 50;
 pub const MOST: i64 = 500;
+/// A page ends before the row with which its rows would be larger than this, in bytes. One row
+/// there always is.
+const MOST_BYTES: usize = 1024 * 1024;
 
 /// One page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -56,7 +60,7 @@ struct Cursor {
 
 impl<F> List<F> {
     /// Runs the query for this page. The query has a `WHERE` and must not order or limit.
-    pub async fn page<R: Record>(&self, rows: Rows<'_, R>) -> Result<Page<R>> {
+    pub async fn page<'c, R: Record + 'c>(&self, rows: Rows<'c, R>) -> Result<Page<R>> {
         let rows = match &self.after {
             Some(after) => rows.sql(" AND ").sql(R::KEY).and(" < ?", after.id),
             None => rows,
@@ -65,9 +69,9 @@ impl<F> List<F> {
     }
 
     /// The same for a list in the order of a column of texts.
-    pub async fn page_by<R: Record>(
+    pub async fn page_by<'c, R: Record + 'c>(
         &self,
-        rows: Rows<'_, R>,
+        rows: Rows<'c, R>,
         column: &'static str,
         name: impl Fn(&R) -> &str,
     ) -> Result<Page<R>> {
@@ -81,16 +85,24 @@ impl<F> List<F> {
         self.cut(rows.sql(" ORDER BY ").sql(column).sql(", ").sql(R::KEY), name).await
     }
 
-    async fn cut<R: Record>(
+    async fn cut<'c, R: Record + 'c>(
         &self,
-        rows: Rows<'_, R>,
+        rows: Rows<'c, R>,
         name: impl Fn(&R) -> &str,
     ) -> Result<Page<R>> {
-        let mut items = rows.and(" LIMIT ?", self.limit + 1).all().await?;
-        let more = i64::try_from(items.len()).unwrap_or(i64::MAX) > self.limit;
-        if more {
-            items.pop();
+        let mut rows = rows.and(" LIMIT ?", self.limit + 1).weighed().await?;
+        let most = usize::try_from(self.limit).unwrap_or(usize::MAX);
+        let (mut items, mut bytes, mut more) = (Vec::new(), 0, false);
+        while let Some(row) = rows.next().await {
+            let (weight, item) = row?;
+            bytes += weight;
+            if items.len() == most || bytes > MOST_BYTES && !items.is_empty() {
+                more = true;
+                break;
+            }
+            items.push(item);
         }
+        drop(rows);
         let next_cursor = items.last().filter(|_| more).map(|last| {
             let id = last.key();
             URL_SAFE_NO_PAD
@@ -132,7 +144,7 @@ impl<F: DeserializeOwned + JsonSchema + Send + 'static> Input for List<F> {
                 "limit".into(),
                 serde_json::json!({
                     "type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT,
-                    "description": "Items of a page.",
+                    "description": "Items of a page, at most: one of large items has fewer.",
                 }),
             );
             members.insert(

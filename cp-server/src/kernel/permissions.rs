@@ -32,7 +32,7 @@ permissions! {
     OrgRead = "org:read";
     /// Change an organization.
     OrgWrite = "org:write";
-    /// Suspend or purge an organization.
+    /// Delete an organization: suspend it, or on the platform purge it.
     OrgDelete = "org:delete";
     /// Read workspaces.
     WorkspacesRead = "workspaces:read";

@@ -30,6 +30,12 @@ pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
         permission: Permission,
     ) -> impl Future<Output = Result<Self::Ground>> + Send;
 
+    /// The organization that owns what the path identifies, whether or not the caller can see it.
+    /// `None` when the path identifies none.
+    fn owner(&self, _: &mut Conn) -> impl Future<Output = Result<Option<OrganizationId>>> + Send {
+        std::future::ready(Ok(None))
+    }
+
     /// How the audit trail names it, when the answer does not: type and id.
     fn target(&self, _: Self::Ground) -> (&'static str, String) {
         ("platform", "platform".into())
@@ -94,6 +100,10 @@ impl<T: Owned> Place for T {
         permission: Permission,
     ) -> Result<OrganizationId> {
         caller.in_organization(tx, *self, permission).await
+    }
+    async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
+        let owner: Option<Owner> = tx.q(T::OWNER).bind(*self).opt().await?;
+        Ok(owner.map(|owner| owner.id))
     }
     fn target(&self, _: Self::Ground) -> (&'static str, String) {
         (T::NOUN, self.to_string())
@@ -205,6 +215,9 @@ impl<P: Place, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Pl
     ) -> Result<P::Ground> {
         self.0.authorize(caller, tx, permission).await
     }
+    async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
+        self.0.owner(tx).await
+    }
     fn target(&self, ground: P::Ground) -> (&'static str, String) {
         let (noun, id) = self.0.target(ground);
         (noun, format!("{id}/{}", self.1))
@@ -255,6 +268,9 @@ impl Place for Org {
         let found = self.find(tx).await?.ok_or_else(|| Error::not_found(Self::noun()))?;
         caller.decide(found, Location::Organization(found.id), Self::noun(), permission)
     }
+    async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
+        Ok(self.find(tx).await?.map(|owner| owner.id))
+    }
     fn target(&self, organization: OrganizationId) -> (&'static str, String) {
         (Self::noun(), organization.to_string())
     }
@@ -295,6 +311,9 @@ impl<T: Owned> Place for Among<T> {
             return Ok(found.id);
         }
         caller.decide(found, Location::Organization(found.id), Org::noun(), permission)
+    }
+    async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
+        self.org.owner(tx).await
     }
     fn target(&self, organization: OrganizationId) -> (&'static str, String) {
         self.org.target(organization)
@@ -353,6 +372,9 @@ impl<T: Owned> Place for AnyOwner<T> {
             Err(error) if *error.code() == ProblemCode::NotFound => Ok(reach),
             Err(error) => Err(error),
         }
+    }
+    async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
+        self.0.owner(tx).await
     }
     fn target(&self, _: Self::Ground) -> (&'static str, String) {
         (T::NOUN, self.0.to_string())

@@ -7,13 +7,14 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
     Arguments, AssertSqlSafe, Encode, FromRow, PgConnection, Postgres, SqlSafeStr, Sqlite,
-    SqliteConnection, Type,
+    SqliteConnection, Type, TypeInfo, ValueRef,
 };
 
 use super::db::Conn;
 use super::ids::Owned;
 use super::policy::Area;
 use super::record::Record;
+use sqlx::Row as _;
 
 /// A value that both databases take.
 pub trait Value<'q>:
@@ -175,6 +176,19 @@ impl<'c> Query<'c> {
         })
     }
 
+    /// The same, each with about how many bytes it has.
+    async fn weighed<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, T)>>> {
+        let (conn, text, args) = self.ready()?;
+        Ok(match driver(conn, args).await? {
+            Driver::Sqlite(conn, args) => lite_stream(conn, text, args)
+                .map(|row| row.and_then(|row| Ok((lite_weight(&row), T::from_row(&row)?))))
+                .boxed(),
+            Driver::Postgres(conn, args) => pg_stream(conn, text, args)
+                .map(|row| row.and_then(|row| Ok((pg_weight(&row), T::from_row(&row)?))))
+                .boxed(),
+        })
+    }
+
     fn ready(self) -> sqlx::Result<(&'c mut Conn, Text, Args)> {
         if let Some(error) = self.refused {
             return Err(sqlx::Error::Encode(error));
@@ -256,6 +270,24 @@ drivers! {
     pg_rows pg_exec pg_stream PgConnection, PgArguments, PgRow;
 }
 
+/// What a column of a number, a time or nothing counts.
+const SMALL: usize = 8;
+
+fn lite_weight(row: &SqliteRow) -> usize {
+    let weight = |at| {
+        let value = row.try_get_raw(at).ok()?;
+        let is_long = ["TEXT", "BLOB"].contains(&value.type_info().name());
+        let bytes = || <&[u8] as sqlx::Decode<Sqlite>>::decode(value).ok();
+        is_long.then(bytes).flatten().map(<[u8]>::len)
+    };
+    (0..row.len()).map(|at| weight(at).unwrap_or(SMALL)).sum()
+}
+
+fn pg_weight(row: &PgRow) -> usize {
+    let weight = |at| row.try_get_raw(at).ok()?.as_bytes().ok().map(<[u8]>::len);
+    (0..row.len()).map(|at| weight(at).unwrap_or(SMALL)).sum()
+}
+
 impl Found {
     fn decode<T: Row>(self) -> sqlx::Result<Vec<T>> {
         match self {
@@ -272,6 +304,11 @@ impl<'c, R: Row + 'c> Rows<'c, R> {
     /// The rows as they come: they are never in memory together.
     pub async fn stream(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<R>>> {
         self.0.stream().await
+    }
+
+    /// The rows as they come, each with about how many bytes it has.
+    pub async fn weighed(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, R)>>> {
+        self.0.weighed().await
     }
 }
 

@@ -96,6 +96,15 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
         self.ask(key, now, true)
     }
 
+    /// Returns one that was taken.
+    pub fn give_back(&self, key: K) {
+        let Some(rate) = self.limit else { return };
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(full_again) = kept.find(&key) {
+            kept.keep(key, full_again - rate.pause());
+        }
+    }
+
     /// Whether one could be taken.
     pub fn room(&self, key: K, now: DateTime<Utc>) -> Result<(), Full> {
         self.ask(key, now, false)
@@ -190,6 +199,25 @@ mod tests {
         // The clock is set back by a minute: what was there is there.
         assert!(buckets.take(1, at(0)).is_err());
         assert_eq!(buckets.take(1, at(1000)), Ok(()));
+    }
+
+    #[test]
+    fn one_that_is_returned_can_be_taken_again_and_no_more_than_one() {
+        let buckets = Buckets::new(Some(Rate::new(60, 2)));
+        buckets.give_back(1);
+        for _ in 0..2 {
+            assert_eq!(buckets.take(1, at(0)), Ok(()));
+        }
+        buckets.give_back(1);
+        assert_eq!(buckets.take(1, at(0)), Ok(()));
+        assert!(buckets.take(1, at(0)).is_err());
+        // Returned late, when the bucket is full: it holds its burst still.
+        buckets.give_back(1);
+        for _ in 0..2 {
+            assert_eq!(buckets.take(1, at(60_000)), Ok(()));
+        }
+        buckets.give_back(2);
+        assert!(buckets.take(1, at(60_000)).is_err());
     }
 
     #[test]

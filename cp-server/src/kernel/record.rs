@@ -2,6 +2,8 @@
 
 use uuid::Uuid;
 
+use super::error::{Error, Result};
+
 /// A row of one table.
 pub trait Record: super::query::Row {
     const TABLE: &'static str;
@@ -128,29 +130,81 @@ macro_rules! text_enum {
     };
 }
 
+/// The largest JSON that is stored of what a caller writes, in bytes.
+///
+/// A value that a caller writes comes into a column by [`Object::bounded`] and its like, by
+/// [`Object::changed`], or by being read as the column's type, and each of them looks at the size.
+/// What is stored already is read whatever its size is.
+pub const JSON_LIMIT: usize = 64 * 1024;
+
+/// How many bytes a value has as JSON.
+fn size_of(value: &impl serde::Serialize) -> usize {
+    struct Count(usize);
+    impl std::io::Write for Count {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0 += bytes.len();
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut count = Count(0);
+    // Nothing but a map whose keys are no texts could fail, and no column holds one.
+    serde_json::to_writer(&mut count, value).map_or(usize::MAX, |()| count.0)
+}
+
+fn too_large(size: usize) -> String {
+    format!("must be at most {JSON_LIMIT} bytes of JSON (got {size})")
+}
+
+fn refusal(field: &'static str, size: usize) -> Error {
+    Error::invalid(field, format!("`{field}` {}.", too_large(size)))
+        .with("limit", JSON_LIMIT)
+        .with("size", size)
+}
+
 /// Declares a JSON column: its name, what it holds, and its schema.
 macro_rules! json_columns {
     ($($(#[doc = $doc:literal])+ $name:ident($inner:ty);)+) => {$(
         $(#[doc = $doc])+
-        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize, sqlx::Type)]
+        #[derive(Clone, Debug, Default, PartialEq, serde::Serialize, sqlx::Type)]
         #[serde(transparent)]
         #[sqlx(transparent)]
-        pub struct $name(pub sqlx::types::Json<$inner>);
+        pub struct $name(sqlx::types::Json<$inner>);
+
+        impl $name {
+            /// The value of this field of a request.
+            ///
+            /// # Errors
+            /// 422 when it is larger than [`JSON_LIMIT`].
+            pub fn bounded(field: &'static str, inner: $inner) -> Result<Self> {
+                match size_of(&inner) {
+                    size if size > JSON_LIMIT => Err(refusal(field, size)),
+                    _ => Ok(Self(sqlx::types::Json(inner))),
+                }
+            }
+
+            pub fn into_inner(self) -> $inner {
+                self.0.0
+            }
+        }
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+                let inner = <$inner>::deserialize(d)?;
+                match size_of(&inner) {
+                    size if size > JSON_LIMIT => {
+                        Err(<D::Error as serde::de::Error>::custom(too_large(size)))
+                    }
+                    _ => Ok(Self(sqlx::types::Json(inner))),
+                }
+            }
+        }
 
         impl std::ops::Deref for $name {
             type Target = $inner;
             fn deref(&self) -> &$inner {
                 &self.0
-            }
-        }
-        impl std::ops::DerefMut for $name {
-            fn deref_mut(&mut self) -> &mut $inner {
-                &mut self.0
-            }
-        }
-        impl From<$inner> for $name {
-            fn from(inner: $inner) -> Self {
-                Self(sqlx::types::Json(inner))
             }
         }
         impl schemars::JsonSchema for $name {
@@ -178,4 +232,75 @@ json_columns! {
     Texts(Vec<String>);
     /// Any JSON.
     Any(serde_json::Value);
+}
+
+impl Object {
+    /// The object after a change of this field. One that was stored before there was a limit may be
+    /// larger than it, as long as it does not grow.
+    ///
+    /// # Errors
+    /// 422 when it is larger than [`JSON_LIMIT`].
+    pub fn changed(
+        self,
+        field: &'static str,
+        change: impl FnOnce(&mut serde_json::Map<String, serde_json::Value>),
+    ) -> Result<Self> {
+        let before = size_of(&self);
+        let mut members = self.into_inner();
+        change(&mut members);
+        match size_of(&members) {
+            size if size > JSON_LIMIT.max(before) => Err(refusal(field, size)),
+            _ => Ok(Self(sqlx::types::Json(members))),
+        }
+    }
+}
+
+/// Those that the server itself chose, or knows.
+impl From<Vec<String>> for Codes {
+    fn from(codes: Vec<String>) -> Self {
+        Self(sqlx::types::Json(codes))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Map, Value, json};
+
+    use super::*;
+
+    fn object(size: usize) -> Map<String, Value> {
+        // {"k":"…"}
+        Map::from_iter([("k".to_owned(), json!("x".repeat(size - 8)))])
+    }
+
+    #[test]
+    fn a_stored_object_has_a_largest_size_whichever_way_it_comes() {
+        assert!(Object::bounded("metadata", object(JSON_LIMIT)).is_ok());
+        let read = |members| serde_json::from_value::<Object>(Value::Object(members));
+        assert!(read(object(JSON_LIMIT)).is_ok());
+        let told = "must be at most 65536 bytes of JSON (got 65537)";
+        assert_eq!(read(object(JSON_LIMIT + 1)).unwrap_err().to_string(), told);
+        let set = |members| move |object: &mut Map<String, Value>| *object = members;
+        let changed = Object::default().changed("metadata", set(object(JSON_LIMIT + 1)));
+        for refused in [changed, Object::bounded("metadata", object(JSON_LIMIT + 1))] {
+            let problem = refused.unwrap_err().document();
+            assert_eq!((problem.status, problem.field.as_deref()), (422, Some("metadata")));
+            assert_eq!(problem.detail, format!("`metadata` {told}."));
+            assert_eq!(
+                (&problem.extra["limit"], &problem.extra["size"]),
+                (&json!(65536), &json!(65537))
+            );
+        }
+        // From before there was a limit.
+        let old = Object(sqlx::types::Json(object(2 * JSON_LIMIT)));
+        for (size, is_fine) in
+            [(2 * JSON_LIMIT, true), (JSON_LIMIT + 1, true), (2 * JSON_LIMIT + 1, false)]
+        {
+            assert_eq!(
+                old.clone().changed("metadata", set(object(size))).is_ok(),
+                is_fine,
+                "{size}"
+            );
+        }
+    }
 }

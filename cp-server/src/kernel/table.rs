@@ -61,6 +61,8 @@ pub struct Line {
     pub may_write: bool,
     /// Whether strangers may ask for it only as often as they may guess a credential.
     pub strict: bool,
+    /// Whether its requests count towards the plan's quota of requests.
+    pub metered: bool,
     /// The largest body, in bytes.
     pub body_limit: usize,
 }
@@ -124,6 +126,7 @@ impl Line {
             grants: false,
             may_write: false,
             strict: false,
+            metered: true,
             body_limit: BODY_LIMIT,
         }
     }
@@ -135,7 +138,8 @@ impl Line {
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
 /// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
 /// (raw, and outside [`BASE`]), and, after either, `redirect` (it sends a browser on) and `strict` (see
-/// [`Line::strict`]). A GET line that may write says `may_write`.
+/// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the plan's quota of
+/// requests.
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
@@ -254,6 +258,13 @@ impl Adding<'_> {
         self
     }
 
+    /// Data planes ask for it on behalf of the vendor's own product.
+    #[must_use]
+    pub fn unmetered(mut self) -> Self {
+        self.line.metered = false;
+        self
+    }
+
     #[must_use]
     pub fn root(mut self) -> Self {
         self.line.root = true;
@@ -310,6 +321,8 @@ impl Adding<'_> {
                         Permission::Public => Scope::Platform,
                         _ => caller.reach(permission)?,
                     };
+                    let named = async || Ok(reach.organization());
+                    admission::charge(&app, &caller, &parts, &shared, named).await?;
                     let deadline = Deadline::of(&parts);
                     let answer = op(Raw { app, caller, reach, parts, body });
                     if shared.completes() {

@@ -88,11 +88,15 @@ async fn issue_many(raw: Raw) -> Result<Response> {
         (None, Some(filter)) => matching(&raw.app, raw.reach, &filter).await?,
         _ => return Err(Error::invalid("ids", "ids: name the licenses by either ids or filter")),
     };
+    let place = raw.app.bulk_issuances.take(&raw.caller, raw.reach.organization())?;
     let once = Once::of(&raw.parts, &raw.caller, &body)?;
     let (app, caller, reach, parts) = (raw.app, raw.caller, raw.reach, Arc::new(raw.parts));
     let issuance = Issuance { app, caller, reach, parts, bundle, once };
     let (lines, mut answer) = mpsc::channel::<Bytes>(CHUNK);
-    tokio::spawn(issuance.run(ids, lines));
+    tokio::spawn(async move {
+        let _place = place;
+        issuance.run(ids, lines).await;
+    });
     let lines = stream::poll_fn(move |cx| answer.poll_recv(cx)).map(Ok::<Bytes, Infallible>);
     let body = Body::from_stream(lines);
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())

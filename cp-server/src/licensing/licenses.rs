@@ -6,7 +6,6 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use super::bundles;
 use super::entitlement::{License, LicenseRow, LicenseStatus, over_at};
@@ -68,7 +67,7 @@ pub struct NewLicense {
     #[serde(default)]
     allow_more_seats: bool,
     #[serde(default)]
-    features: Map<String, Value>,
+    features: Object,
     /// Now when absent.
     valid_from: Option<DateTime<Utc>>,
     /// The subscription's end when absent, and never later.
@@ -86,7 +85,7 @@ pub struct LicensePatch {
     #[serde(default)]
     allow_more_seats: bool,
     /// Replaces all of them.
-    features: Option<Map<String, Value>>,
+    features: Option<Object>,
     valid_from: Option<DateTime<Utc>>,
     #[serde(default)]
     valid_until: Patch<DateTime<Utc>>,
@@ -177,7 +176,7 @@ async fn create(
         .bind(deployment)
         .bind(subscription.id)
         .bind(seat_cap)
-        .bind(Object::from(new.features))
+        .bind(new.features)
         .bind(valid_from)
         .bind(valid_until)
         .bind(new.grace_days.0)
@@ -213,7 +212,7 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .bind(cx.org)
         .bind(before.revision)
         .bind(seat_cap)
-        .bind(patch.features.map_or(before.features, Object::from))
+        .bind(patch.features.unwrap_or(before.features))
         .bind(valid_from)
         .bind(valid_until)
         .bind(grace_days)

@@ -7,7 +7,7 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::subscriptions;
@@ -98,7 +98,7 @@ pub struct NewPlan {
     #[serde(default = "yes")]
     is_public: bool,
     #[serde(default)]
-    default_features: Map<String, Value>,
+    default_features: Object,
     #[serde(default)]
     limits: BTreeMap<String, Quantity>,
     seat_cap: Option<SeatCap>,
@@ -112,7 +112,7 @@ pub struct PlanPatch {
     description: Patch<Prose>,
     is_public: Option<bool>,
     /// Replaces all of them.
-    default_features: Option<Map<String, Value>>,
+    default_features: Option<Object>,
     /// Replaces all of them.
     limits: Option<BTreeMap<String, Quantity>>,
     #[serde(default)]
@@ -180,8 +180,8 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
         name: new.name.into_string(),
         description: new.description,
         is_public: new.is_public,
-        default_features: new.default_features.into(),
-        limits: quantities(new.limits),
+        default_features: new.default_features,
+        limits: quantities(new.limits)?,
         seat_cap: new.seat_cap.map(|cap| cap.0),
     };
     insert_version(&mut cx.tx, id, version, cx.now).await?;
@@ -210,8 +210,8 @@ async fn update(
         name: patch.name.map_or(before.name, Name::into_string),
         description: patch.description.over(before.description),
         is_public: patch.is_public.unwrap_or(before.is_public),
-        default_features: patch.default_features.map_or(before.default_features, Into::into),
-        limits: patch.limits.map_or(before.limits, quantities),
+        default_features: patch.default_features.unwrap_or(before.default_features),
+        limits: patch.limits.map_or(Ok(before.limits), quantities)?,
         seat_cap: patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0),
     };
     insert_version(&mut cx.tx, before.id, version, cx.now).await?;
@@ -315,10 +315,10 @@ fn sees_private(caller: &Caller) -> bool {
 }
 
 /// `-1` is accepted and kept as null: one way to say unlimited is enough.
-fn quantities(limits: BTreeMap<String, Quantity>) -> Quantities {
+fn quantities(limits: BTreeMap<String, Quantity>) -> Result<Quantities> {
     let plain =
         |(name, quantity): (String, Quantity)| (name, quantity.map(|n| n.0).filter(|n| *n >= 0));
-    limits.into_iter().map(plain).collect::<BTreeMap<_, _>>().into()
+    Quantities::bounded("limits", limits.into_iter().map(plain).collect())
 }
 
 #[derive(Default)]
@@ -378,8 +378,11 @@ pub async fn seed(app: &App) -> Result<()> {
             name: name.into(),
             description: None,
             is_public: true,
-            default_features: features.as_object().cloned().unwrap_or_default().into(),
-            limits: limits.into(),
+            default_features: Object::bounded(
+                "default_features",
+                features.as_object().cloned().unwrap_or_default(),
+            )?,
+            limits: Quantities::bounded("limits", limits)?,
             seat_cap,
         };
         insert_version(&mut tx, id, version, now).await?;

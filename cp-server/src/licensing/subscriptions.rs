@@ -7,7 +7,6 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::plans::{self, Plan};
@@ -142,7 +141,7 @@ pub struct NewSubscription {
     /// The plan's when absent.
     seat_cap: Option<SeatCap>,
     #[serde(default)]
-    feature_overrides: Map<String, Value>,
+    feature_overrides: Object,
     /// Now when absent.
     starts_at: Option<DateTime<Utc>>,
     ends_at: Option<DateTime<Utc>>,
@@ -163,7 +162,7 @@ pub struct SubscriptionPatch {
     status: Option<SubscriptionStatus>,
     seat_cap: Option<SeatCap>,
     /// Replaces all of them.
-    feature_overrides: Option<Map<String, Value>>,
+    feature_overrides: Option<Object>,
     starts_at: Option<DateTime<Utc>>,
     #[serde(default)]
     ends_at: Patch<DateTime<Utc>>,
@@ -230,7 +229,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(plan.version)
         .bind(status)
         .bind(seat_cap)
-        .bind(Object::from(new.feature_overrides))
+        .bind(new.feature_overrides)
         .bind(starts_at)
         .bind(new.ends_at)
         .bind(new.trial_ends_at)
@@ -286,7 +285,7 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .bind(plan.version)
         .bind(status)
         .bind(patch.seat_cap.map_or(before.seat_cap, |cap| cap.0))
-        .bind(patch.feature_overrides.map_or(before.feature_overrides, Object::from))
+        .bind(patch.feature_overrides.unwrap_or(before.feature_overrides))
         .bind(starts_at)
         .bind(ends_at)
         .bind(trial_ends_at)

@@ -97,7 +97,7 @@ pub async fn take_in(
         .bind(id)
         .bind(report.sequence)
         .bind(hex(&sha256(file.file.as_bytes())))
-        .bind(Any::from(serde_json::to_value(&report).map_err(Error::internal)?))
+        .bind(Any::bounded("file", serde_json::to_value(&report).map_err(Error::internal)?)?)
         .bind(cx.now);
     Ok((insert.one().await?, report))
 }

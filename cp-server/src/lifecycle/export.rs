@@ -10,12 +10,10 @@
 
 mod writer;
 
-use std::sync::Arc;
-
 use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Semaphore, mpsc};
+use tokio::sync::mpsc;
 
 use writer::{Broken, Form, Kept, Writer, sections, shape, with};
 
@@ -50,7 +48,7 @@ crate::routes! { organizations:
     ///
     /// `Accept: application/x-ndjson` gets the same line by line: `{"kind", "data"}`, the kind
     /// being the member's name in the JSON document. The last line is `exported_at`; without it the
-    /// export is not whole. `since` and `until`, both inclusive, narrow usage and audit events. Single usage events are in it with
+    /// export is not whole. An organization exports itself once at a time. `since` and `until`, both inclusive, narrow usage and audit events. Single usage events are in it with
     /// `include=usage_events`, line by line only.
     GET "/organizations/{org}/export" OrgExport => export;
 }
@@ -167,20 +165,8 @@ impl Kept for ProjectTeam {
 #[derive(Debug)]
 pub struct Export;
 
-/// How many exports are written at the same time: each has a connection of its own.
-const AT_ONCE: usize = 4;
 /// Chunks that wait for a slow reader.
 const AHEAD: usize = 4;
-
-/// The places for exports of this replica.
-#[derive(Clone)]
-pub struct Exports(Arc<Semaphore>);
-
-impl Default for Exports {
-    fn default() -> Self {
-        Self(Arc::new(Semaphore::new(AT_ONCE)))
-    }
-}
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -233,9 +219,7 @@ async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>>
                       `Accept: application/x-ndjson`";
         return Err(Error::invalid("include", detail));
     }
-    let place = cx.app.exports.0.clone().try_acquire_owned().map_err(|_| {
-        Error::unavailable("Other exports are being written; try again when they are done.", 10)
-    })?;
+    let place = cx.app.exports.take(&cx.caller, Some(cx.org))?;
     cx.release();
     let mut tx = cx.app.db.snapshot().await?;
     // The first statement begins the state that is read; until then the organization may go.

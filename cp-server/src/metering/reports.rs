@@ -39,7 +39,8 @@ fn events_of(row: &UsageReport, report: &Report) -> Result<Vec<NewUsageEvent>, S
     let last = (report.until - TimeDelta::microseconds(1)).max(report.since);
     let last = Moment::new(last).map_err(|e| format!("until {e}"))?;
     let dims = json!({"usage_report_id": row.id, "license_id": report.license_id});
-    let dims: Object = dims.as_object().cloned().unwrap_or_default().into();
+    let dims = Object::bounded("dims", dims.as_object().cloned().unwrap_or_default());
+    let dims = dims.map_err(|error| error.detail().to_owned())?;
     let event = |(metric, number): (&String, &serde_json::Number)| {
         let named = |e: String| format!("counter {metric:?}: {e}");
         Ok(NewUsageEvent {

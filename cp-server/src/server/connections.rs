@@ -21,6 +21,7 @@ use tokio::time::{interval, sleep, timeout};
 use tower::Service;
 
 use super::limits::{HEADER_BUFFER, Surface};
+use super::pace::Pace;
 use super::pulse::{Pulse, Verdict};
 use super::tls::Tls;
 use super::wire::{Wire, Words};
@@ -152,7 +153,7 @@ impl Serving {
             undone: Arc::new(Semaphore::new(UNDONE)),
         };
         let service = TowerToHyperService::new(Telling { inner: self.service, from });
-        let wire = Wire::new(stream, self.surface.write_time, self.words, pulse.clone());
+        let wire = Wire::new(stream, Pace::new(&self.surface), self.words, pulse.clone());
         let connection = self.http.serve_connection(TokioIo::new(wire), service);
         tokio::pin!(connection);
         let mut ticks = interval(self.surface.header_time.min(self.surface.write_time) / 4);

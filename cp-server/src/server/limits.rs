@@ -28,6 +28,8 @@ pub struct Surface {
     pub request_time: Duration,
     /// For which a client may take nothing of its answer.
     pub write_time: Duration,
+    /// Bytes a second that a client must take of an answer, on average over twice `write_time`.
+    pub write_rate: u32,
     /// Who may say on whose behalf a request comes.
     pub proxies: Proxies,
 }
@@ -40,6 +42,7 @@ impl Default for Surface {
             header_time: Duration::from_secs(10),
             request_time: Duration::from_secs(30),
             write_time: Duration::from_secs(30),
+            write_rate: 8 * 1024,
             proxies: Proxies::default(),
         }
     }

@@ -16,6 +16,7 @@ use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use super::limits::Surface;
+use super::pace::Pace;
 
 /// How many times `header_time` an HTTP/2 connection may be without a request.
 const IDLE: u32 = 6;
@@ -45,6 +46,7 @@ pub(super) struct Pulse {
     flooded: Notify,
     /// For which a flood is kept waiting: let go at once, it would be back at once.
     flood_time: Duration,
+    surface: Surface,
     streams: Mutex<Streams>,
 }
 
@@ -54,9 +56,19 @@ struct Streams {
     multiplexed: bool,
 }
 
-/// Since when a body waits for its reader, in milliseconds of the connection's life; 0 while it
-/// does not.
-struct Waiting(AtomicU64);
+/// A body, as its reader takes it.
+struct Waiting {
+    /// Since when it waits for its reader, in milliseconds of the connection's life; 0 while it does
+    /// not.
+    since: AtomicU64,
+    pace: Mutex<Pace>,
+}
+
+impl Waiting {
+    fn left(&self) -> Duration {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).left()
+    }
+}
 
 /// What becomes of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -79,6 +91,7 @@ impl Pulse {
             over_rate: AtomicUsize::new(0),
             flooded: Notify::new(),
             flood_time: surface.header_time / 2,
+            surface: surface.clone(),
             streams: Mutex::new(streams),
         })
     }
@@ -115,11 +128,12 @@ impl Pulse {
 
     /// A stream of an HTTP/2 connection begins.
     pub(super) fn stream(self: &Arc<Self>) -> Stream {
-        let waiting = Arc::new(Waiting(AtomicU64::new(0)));
+        let pace = Mutex::new(Pace::new(&self.surface));
+        let waiting = Arc::new(Waiting { since: AtomicU64::new(0), pace });
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.multiplexed = true;
         streams.open.push(Arc::downgrade(&waiting));
-        Stream { pulse: self.clone(), waiting }
+        Stream { pulse: self.clone(), waiting, sent: 0 }
     }
 
     fn age(&self) -> u64 {
@@ -139,8 +153,10 @@ impl Pulse {
         }
         let age = Duration::from_millis(self.age());
         let stuck = |stream: &Weak<Waiting>| {
-            let since = stream.upgrade().map_or(0, |waiting| waiting.0.load(Ordering::Relaxed));
-            since > 0 && age.saturating_sub(Duration::from_millis(since)) > surface.write_time
+            stream.upgrade().is_some_and(|waiting| {
+                let since = waiting.since.load(Ordering::Relaxed);
+                since > 0 && age.saturating_sub(Duration::from_millis(since)) > waiting.left()
+            })
         };
         if streams.open.iter().any(stuck) {
             return Verdict::Breaks;
@@ -154,18 +170,28 @@ impl Pulse {
 pub(super) struct Stream {
     pulse: Arc<Pulse>,
     waiting: Arc<Waiting>,
+    /// Bytes that the reader is being waited for to take.
+    sent: usize,
 }
 
 impl Stream {
     /// The answer's body is there: from now on the reader may be waited for.
-    pub(super) fn answers(self, body: Body) -> Body {
-        self.waits(true);
+    pub(super) fn answers(mut self, body: Body) -> Body {
+        self.waits(Some(0));
         Body::new(Watched { body, stream: self })
     }
 
-    fn waits(&self, for_reader: bool) {
-        let since = if for_reader { self.pulse.age() } else { 0 };
-        self.waiting.0.store(since, Ordering::Relaxed);
+    /// The reader took what there was, and has so many more bytes to take; `None` while this server
+    /// has nothing for it.
+    fn waits(&mut self, bytes: Option<usize>) {
+        let now = self.pulse.age();
+        let since = self.waiting.since.swap(bytes.map_or(0, |_| now), Ordering::Relaxed);
+        if since > 0 {
+            let waited = Duration::from_millis(now.saturating_sub(since));
+            let mut pace = self.waiting.pace.lock().unwrap_or_else(PoisonError::into_inner);
+            pace.took(self.sent, waited);
+        }
+        self.sent = bytes.unwrap_or(0);
     }
 }
 
@@ -183,7 +209,12 @@ impl HttpBody for Watched {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = Pin::new(&mut self.body).poll_frame(cx);
-        self.stream.waits(matches!(frame, Poll::Ready(Some(_))));
+        let bytes = match &frame {
+            Poll::Ready(Some(Ok(frame))) => Some(frame.data_ref().map_or(0, Bytes::len)),
+            Poll::Ready(Some(Err(_))) => Some(0),
+            _ => None,
+        };
+        self.stream.waits(bytes);
         frame
     }
 

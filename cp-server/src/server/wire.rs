@@ -1,15 +1,15 @@
-//! A connection's bytes: whoever takes nothing of an answer is let go, and what the HTTP parser
+//! A connection's bytes: a client that takes nothing of an answer, or too little, is let go, and what the HTTP parser
 //! refuses by itself leaves as a problem document, too.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::time::{Sleep, sleep};
+use tokio::time::{Instant, Sleep, sleep};
 
+use super::pace::Pace;
 use super::pulse::Pulse;
 
 /// A refusal as bytes, by its status.
@@ -20,9 +20,9 @@ const BARE: usize = 200;
 
 pub(super) struct Wire<S> {
     inner: S,
-    write_time: Duration,
-    /// Runs while the client takes nothing.
-    stalled: Option<Pin<Box<Sleep>>>,
+    pace: Pace,
+    /// Runs while the client takes nothing: since when, and until when.
+    stalled: Option<(Instant, Pin<Box<Sleep>>)>,
     /// What is written in place of the parser's refusal, and how far it is.
     instead: Option<(Vec<u8>, usize)>,
     words: Words,
@@ -31,22 +31,27 @@ pub(super) struct Wire<S> {
 }
 
 impl<S> Wire<S> {
-    pub(super) fn new(inner: S, write_time: Duration, words: Words, pulse: Arc<Pulse>) -> Self {
-        Self { inner, write_time, stalled: None, instead: None, words, pulse, lingering: None }
+    pub(super) fn new(inner: S, pace: Pace, words: Words, pulse: Arc<Pulse>) -> Self {
+        Self { inner, pace, stalled: None, instead: None, words, pulse, lingering: None }
     }
 
-    /// Fails a write that has been waiting for too long.
-    fn patiently<T>(
+    /// Fails a write that has been waiting for too long. `bytes` are those that it has written.
+    fn patiently<T: Copy>(
         &mut self,
         cx: &mut Context<'_>,
         write: Poll<io::Result<T>>,
+        bytes: impl FnOnce(T) -> usize,
     ) -> Poll<io::Result<T>> {
-        if write.is_ready() {
-            self.stalled = None;
-            return write;
+        if let Poll::Ready(done) = write {
+            let waited = self.stalled.take().map(|(since, _)| since.elapsed());
+            if let Ok(written) = &done {
+                self.pace.took(bytes(*written), waited.unwrap_or_default());
+            }
+            return Poll::Ready(done);
         }
-        let time = self.write_time;
-        let stalled = self.stalled.get_or_insert_with(|| Box::pin(sleep(time)));
+        let time = self.pace.left();
+        let (_, stalled) =
+            self.stalled.get_or_insert_with(|| (Instant::now(), Box::pin(sleep(time))));
         ready!(stalled.as_mut().poll(cx));
         Poll::Ready(Err(io::ErrorKind::TimedOut.into()))
     }
@@ -117,7 +122,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
         let write = self.write(cx, bytes);
-        self.patiently(cx, write)
+        self.patiently(cx, write, |written| written)
     }
 
     fn poll_write_vectored(
@@ -133,7 +138,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             let first = slices.iter().find(full).map_or(&[][..], |slice| slice);
             self.write(cx, first)
         };
-        self.patiently(cx, write)
+        self.patiently(cx, write, |written| written)
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -142,13 +147,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let flush = Pin::new(&mut self.inner).poll_flush(cx);
-        self.patiently(cx, flush)
+        self.patiently(cx, flush, |()| 0)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.lingering.is_none() {
             let shutdown = Pin::new(&mut self.inner).poll_shutdown(cx);
-            ready!(self.patiently(cx, shutdown))?;
+            ready!(self.patiently(cx, shutdown, |()| 0))?;
         }
         let Some(patience) = self.pulse.patience() else { return Poll::Ready(Ok(())) };
         let this = &mut *self;

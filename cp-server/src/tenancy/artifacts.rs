@@ -120,7 +120,7 @@ async fn create(cx: &mut Cx, project: ProjectId, new: NewArtifact) -> Result<Cre
         .bind(new.path)
         .bind(size)
         .bind(new.mime_type)
-        .bind(Object::from(new.metadata))
+        .bind(Object::bounded("metadata", new.metadata)?)
         .bind(cx.now);
     if let Some(artifact) = insert.opt().await? {
         return Ok(Created(artifact));

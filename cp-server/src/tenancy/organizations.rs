@@ -47,6 +47,8 @@ crate::record! {
         metadata: Object,
         /// Grows with every change that can affect an authorization or entitlement answer.
         revision: i64,
+        /// Until when it is kept with everything it has, once its own people deleted it.
+        retained_until: Option<DateTime<Utc>>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
     }
@@ -119,15 +121,16 @@ async fn read(cx: &mut Cx, _: Org) -> Result<Organization> {
 
 pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organization> {
     let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
-    let (mut merged, mut metadata) = (before.settings, before.metadata);
-    settings::merge(&mut merged, patch.settings);
+    let merged = before.settings.changed("settings", |own| settings::merge(own, patch.settings))?;
     settings::check(&merged)?;
-    settings::overlay(&mut metadata, patch.metadata);
+    let metadata =
+        before.metadata.changed("metadata", |own| settings::overlay(own, patch.metadata))?;
     let external_id = patch.external_id.over(before.external_id);
     let email_domain = patch.email_domain.over(before.email_domain);
     let sql = "UPDATE organizations
                SET name = $2, slug = $3, status = $4, external_id = $5, email_domain = $6,
-                   settings = $7, metadata = $8, revision = revision + 1, updated_at = $9
+                   settings = $7, metadata = $8, revision = revision + 1, updated_at = $9,
+                   retained_until = CASE WHEN $4 = 'active' THEN NULL ELSE retained_until END
                WHERE id = $1";
     let update = cx
         .tx
@@ -164,12 +167,13 @@ pub struct NewOrganization {
 const SLUG_ATTEMPTS: u32 = 50;
 
 pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organization> {
-    let mut merged = Object::default();
-    merged.insert("isolation_level".into(), "standard".into());
-    settings::merge(&mut merged, new.settings);
+    let merged = Object::default().changed("settings", |own| {
+        own.insert("isolation_level".into(), "standard".into());
+        settings::merge(own, new.settings);
+    })?;
     settings::check(&merged)?;
-    let mut metadata = Object::default();
-    settings::overlay(&mut metadata, new.metadata);
+    let metadata =
+        Object::default().changed("metadata", |own| settings::overlay(own, new.metadata))?;
     let chosen = new.slug.is_some();
     let slug = match new.slug {
         Some(slug) => slug,
@@ -267,11 +271,14 @@ pub async fn forget_default_workspace(cx: &mut Cx, workspace: WorkspaceId) -> Re
     Ok(())
 }
 
-pub async fn suspend(cx: &mut Cx) -> Result<Organization> {
+/// Suspends the organization. One that is retained already is so for no longer.
+pub async fn suspend(cx: &mut Cx, retained_until: Option<DateTime<Utc>>) -> Result<Organization> {
     let at = lock(cx).await?;
     let sql = "UPDATE organizations
-               SET status = 'suspended', revision = revision + 1, updated_at = $2 WHERE id = $1";
-    Ok(cx.tx.returning(sql).bind(cx.org).bind(at).one().await?)
+               SET status = 'suspended', revision = revision + 1, updated_at = $2,
+                   retained_until = COALESCE(retained_until, $3)
+               WHERE id = $1";
+    Ok(cx.tx.returning(sql).bind(cx.org).bind(at).bind(retained_until).one().await?)
 }
 
 /// Deletes the row, once everything that refers to it is gone.

@@ -12,6 +12,7 @@ mod disk;
 mod evidence;
 mod export;
 mod faults;
+mod growth;
 mod imports;
 mod inclusion;
 mod life;

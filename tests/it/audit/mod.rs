@@ -1,5 +1,6 @@
 //! The log over audit events: what is published, what is proven, and what verification finds.
 
+mod abridged;
 mod erase;
 mod integrator;
 mod keys;

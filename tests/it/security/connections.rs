@@ -50,6 +50,7 @@ fn quick() -> Surface {
         header_time: Duration::from_millis(300),
         request_time: Duration::from_millis(600),
         write_time: Duration::from_millis(600),
+        write_rate: 0,
         ..Surface::default()
     }
 }
@@ -229,6 +230,36 @@ async fn s13_a_flood_is_refused_once_and_kept_waiting() {
     let answers = String::from_utf8_lossy(&answers);
     let count = |status: &str| answers.matches(&format!("HTTP/1.1 {status} ")).count();
     assert_eq!((count("200"), count("429")), (2, 1), "{answers}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_client_that_takes_its_answers_below_the_least_rate_is_let_go() {
+    let world = World::on_sqlite().await;
+    let ask = "GET /api/v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
+    // How much a client gets that takes a little every now and then, for longer than it may take
+    // less than the rate, and then takes the rest.
+    let taken = async |write_rate: u32| {
+        let time = Duration::from_secs(20);
+        let surface = Surface { write_rate, header_time: time, request_time: time, ..quick() };
+        let server = serving(&world, surface, None).await;
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.set_recv_buffer_size(4096).unwrap();
+        let mut stream = socket.connect(server.address).await.unwrap();
+        let last = ask.replace("host", "connection: close\r\nhost");
+        stream.write_all((ask.repeat(40) + &last).as_bytes()).await.unwrap();
+        let (mut bytes, mut ticks) = (0, tokio::time::interval(Duration::from_millis(100)));
+        let mut buffer = vec![0; 4096];
+        for _ in 0..30 {
+            ticks.tick().await;
+            bytes += stream.read(&mut buffer).await.unwrap_or(0);
+        }
+        let mut rest = Vec::new();
+        let _ = stream.read_to_end(&mut rest).await;
+        bytes + rest.len()
+    };
+    let all = taken(0).await;
+    let some = taken(1_000_000).await;
+    assert!(some < all, "a slow client is served still: {some} of {all} bytes");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

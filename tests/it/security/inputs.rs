@@ -47,6 +47,66 @@ fn members(line: &Line, document: &Value) -> Vec<String> {
 }
 
 on_both! {
+    stored_json_has_a_largest_size_that_the_refusal_names(world) {
+        let large = json!({"k": "x".repeat(70_000)});
+        let acme = |path: &str| world.org(path);
+        let project = format!("/projects/{}", world.acme.project);
+        let subscription = format!("/subscriptions/{}", world.acme.subscription);
+        let license = format!("/licenses/{}", world.acme.license);
+        let licenses = format!("/deployments/{}/licenses", world.acme.deployment);
+        let artifact = json!({"run_id": "r", "step_id": "s", "type": "log", "path": "p"});
+        let provider = json!({"type": "saml", "issuer": "https://idp.example"});
+        let usage = json!({"metric": "calls", "quantity": 1});
+        let event = json!({"action": "seen", "target_type": "door"});
+        let new_license = json!({"subscription_id": world.acme.subscription});
+        let plan = json!({"code": "large", "name": "Large"});
+        let texts = json!({"k": vec!["x".repeat(100); 700]});
+        let cases = [
+            (Method::POST, "/organizations".into(), json!({"name": "L"}), "metadata", &large),
+            (Method::POST, "/organizations".into(), json!({"name": "L"}), "settings", &large),
+            (Method::PATCH, acme(""), json!({}), "metadata", &large),
+            (Method::PATCH, acme(""), json!({}), "settings", &large),
+            (Method::POST, acme("/projects"), json!({"name": "L"}), "metadata", &large),
+            (Method::PATCH, project.clone(), json!({}), "metadata", &large),
+            (Method::POST, format!("{project}/artifacts"), artifact, "metadata", &large),
+            (Method::PUT, acme("/identity-providers/x"), provider.clone(), "metadata", &large),
+            (Method::PUT, acme("/identity-providers/x"), provider.clone(), "claim_map", &texts),
+            (Method::PUT, acme("/identity-providers/x"), provider, "role_map", &texts),
+            (Method::POST, acme("/subscriptions"), json!({"plan_code": "team"}), "feature_overrides", &large),
+            (Method::PATCH, subscription, json!({}), "feature_overrides", &large),
+            (Method::POST, licenses, new_license, "features", &large),
+            (Method::PATCH, license, json!({}), "features", &large),
+            (Method::POST, "/plans".into(), plan, "default_features", &large),
+            (Method::PATCH, "/plans/internal".into(), json!({}), "default_features", &large),
+            (Method::POST, acme("/usage"), usage.clone(), "metadata", &large),
+            (Method::POST, acme("/usage"), usage, "dims", &large),
+            (Method::POST, acme("/audit"), event, "metadata", &large),
+        ];
+        for (method, path, mut body, field, value) in cases {
+            body[field] = value.clone();
+            let path = format!("/api/v1{path}");
+            let problem = world.root().call(method, &path, Some(body)).await.invalid(field);
+            let detail = problem["detail"].as_str().unwrap();
+            assert!(detail.contains("65536") && detail.contains("(got 7"), "{path}: {detail}");
+        }
+        let codes: Vec<String> = (0..900).map(|n| format!("x:{n:0100}")).collect();
+        let role = json!({"code": "LARGE", "name": "L", "scope": "workspace", "permissions": codes});
+        world.post(acme("/roles"), role).await.invalid("permissions");
+    }
+
+    stored_json_is_measured_after_merging(world) {
+        let project = format!("/projects/{}", world.acme.project);
+        let half = "x".repeat(40_000);
+        world.patch(&project, json!({"metadata": {"a": half}})).await.expect(200);
+        let problem = world.patch(&project, json!({"metadata": {"b": half}})).await;
+        let problem = problem.invalid("metadata");
+        assert_eq!((&problem["limit"], &problem["size"]), (&json!(65_536), &json!(80_015)));
+        world.patch(&project, json!({"metadata": {"a": null, "b": half}})).await.expect(200);
+        let org = world.org("");
+        world.patch(&org, json!({"settings": {"a": half}})).await.expect(200);
+        world.patch(&org, json!({"settings": {"features": {}, "b": half}})).await.invalid("settings");
+    }
+
     s12_no_value_of_any_member_makes_the_server_fail(world) {
         let document = openapi::document(&cp_server::routes().table);
         for line in cp_server::routes().table {

@@ -7,6 +7,7 @@ use cp_server::kernel::admission::Rates;
 use cp_server::kernel::rates::Rate;
 use serde_json::json;
 
+use crate::world::issuer::Issuer;
 use crate::world::{AUDIENCE, Client, ISSUER, ROOT, World, on_both};
 
 /// Rates that a test can reach.
@@ -17,6 +18,7 @@ fn narrow() -> Settings {
             strangers: some(4),
             attempts: some(3),
             credential: some(8),
+            organization: some(5),
             signing: some(2),
             keys: some(2),
             tokens: some(2),
@@ -99,6 +101,77 @@ on_both! {
         root.post(&bundles, json!({})).await.expect(201);
         let by = server.token(&world.acme.token).from("203.0.113.1");
         by.get("/me").await.expect(200);
+    }
+
+    an_organization_has_its_own_rate_whatever_its_plan_says(world) {
+        let (_, server) = world.with_settings(narrow()).await;
+        let acme = server.clone().token(&world.acme.token).from("203.0.113.1");
+        let data_plane = server.clone().token(&world.acme.deployment_token).from("203.0.113.2");
+        let globex = server.clone().token(&world.globex.token).from("203.0.113.3");
+        let root = server.clone().token(ROOT).from("203.0.113.4");
+        // Neither outsiders nor the platform, narrowed or not, use it up.
+        globex.get(world.org("")).await.refused(404, "not_found");
+        for _ in 0..2 {
+            root.get(world.org("")).await.expect(200);
+            let narrowed = root.clone().with("x-organization-id", &world.acme.org);
+            narrowed.get(world.org("/projects")).await.expect(200);
+        }
+        for _ in 0..2 {
+            acme.get("/me").await.expect(200);
+            data_plane.get("/users/whoami?provider=x&subject=y").await.refused(404, "identity_unknown");
+        }
+        acme.get(world.org("/projects")).await.expect(200);
+        for client in [&acme, &data_plane] {
+            let answer = client.get("/me").await;
+            assert_eq!(answer.header("ratelimit-policy"), "\"organization\";q=5;w=5");
+            assert_eq!(answer.header("retry-after"), "1");
+            let problem = answer.refused(429, "rate_limited");
+            assert_eq!([&problem["metric"], &problem["limit"]], [&json!("organization"), &json!(5)]);
+            assert_eq!(problem["organization_id"], world.acme.org);
+        }
+        globex.get("/me").await.expect(200);
+        root.get(world.org("")).await.expect(200);
+        world.pass(TimeDelta::seconds(1));
+        data_plane.get("/me").await.expect(200);
+    }
+
+    attempts_that_are_answered_otherwise_than_with_success_count(world) {
+        let (up, down) = (Issuer::start().await, Issuer::start().await);
+        let providers = vec![up.on_platform("up", json!({})), down.on_platform("down", json!({}))];
+        down.stop().await;
+        let (_, server) = world.server(|settings| {
+            *settings = Settings { identity: settings.identity.clone(), ..narrow() };
+            settings.identity.providers = providers;
+        });
+        // Logins that are not linked to anybody, and those of an issuer that does not answer.
+        for (address, issuer, status) in [("203.0.113.1", &up, 403), ("203.0.113.2", &down, 503)] {
+            let client = server.clone().from(address);
+            for n in 0..5 {
+                let token = issuer.token(json!({"sub": format!("unknown-{n}")}));
+                let answer = client.clone().token(&token).get("/me").await;
+                assert_eq!(answer.status, if n < 3 { status } else { 429 }, "{address} {n}");
+            }
+        }
+    }
+
+    attempts_at_once_are_counted_before_they_are_checked(world) {
+        let (_, server) = world.with_settings(narrow()).await;
+        let here = server.clone().from("203.0.113.1");
+        let guesses = (0..20).map(|n| {
+            let by = here.clone().token(&made_up(n));
+            async move { by.get("/me").await.status }
+        });
+        let statuses = futures_util::future::join_all(guesses).await;
+        let checked = statuses.iter().filter(|status| **status == 401).count();
+        assert_eq!(checked, 3, "{statuses:?}");
+        // One good credential that is sent many times at once is one attempt, and is returned.
+        let there = server.clone().from("203.0.113.2").token(&world.acme.token);
+        let requests = (0..5).map(|_| async { there.get("/me").await.status });
+        assert_eq!(futures_util::future::join_all(requests).await, [200; 5]);
+        for n in 0..3 {
+            let by = server.clone().from("203.0.113.2").token(&made_up(n));
+            by.get("/me").await.refused(401, "unauthenticated");
+        }
     }
 
     s13_an_invitation_is_guessed_at_only_so_often(world) {

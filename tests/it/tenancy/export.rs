@@ -217,6 +217,27 @@ on_both! {
         }
     }
 
+    an_organization_exports_itself_once_at_a_time_and_leaves_others_room(world) {
+        tell_many(&world, 2000).await;
+        let path = world.org("/export");
+        let owner = world.person("auth0|olga-acme");
+        let open = stream(&owner, &path).await;
+        for client in [&owner, &world.by(&world.acme.token)] {
+            let refused = client.get(&path).await;
+            assert_eq!(refused.header("retry-after"), "10");
+            let problem = refused.refused(429, "rate_limited");
+            assert_eq!([&problem["metric"], &problem["limit"]], [&json!("exports"), &json!(1)]);
+        }
+        // Neither another organization nor the platform is kept from anything, about acme either.
+        let other = format!("/organizations/{}/export", world.globex.org);
+        world.by(&world.globex.token).get(other).await.expect(200);
+        world.get(&path).await.expect(200);
+        drop(open);
+        while owner.get(&path).await.status == 429 {
+            tokio::task::yield_now().await;
+        }
+    }
+
     a_purged_organization_has_nothing_left_to_export(world) {
         let purge = world.org("?mode=purge&confirm=Acme&force=true");
         world.delete(purge).await.expect(204);
@@ -267,8 +288,8 @@ async fn stream(client: &Client, path: &str) -> BodyDataStream {
 
 /// Many audit events, of about a kilobyte each.
 async fn tell_many(world: &World, count: i64) {
-    let mut metadata = Object::default();
-    metadata.insert("text".into(), "x".repeat(500).into());
+    let text = Map::from_iter([("text".to_owned(), json!("x".repeat(500)))]);
+    let metadata = Object::bounded("metadata", text).unwrap();
     let organization: uuid::Uuid = world.acme.org.parse().unwrap();
     let mut tx = world.app.db.begin().await.unwrap();
     for _ in 0..count / 500 {

@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::world::{World, on_both};
@@ -17,7 +18,7 @@ on_both! {
             json!({
                 "id": "<1>", "name": "Müller & Söhne", "slug": "muller-sohne", "status": "active",
                 "external_id": "crm-7", "email_domain": "mueller.example",
-                "owner_user_id": null, "default_workspace_id": null,
+                "owner_user_id": null, "default_workspace_id": null, "retained_until": null,
                 "settings": {"isolation_level": "standard", "features": {"beta": true}},
                 "metadata": {"tier": 1}, "revision": 1,
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
@@ -219,6 +220,58 @@ on_both! {
         assert_eq!(events["items"][0]["action"], "organizations.delete");
         assert!(events["items"].as_array().unwrap().len() > 10, "audit events outlive it");
         world.get(format!("/organizations/{}", world.globex.org)).await.expect(200);
+    }
+
+    an_owners_deletion_is_a_suspension_that_the_platform_can_undo(world) {
+        let (org, owner) = (world.org(""), world.person("auth0|olga-acme"));
+        assert_eq!(world.get(&org).await.expect(200)["retained_until"], Value::Null);
+        let usage = async || {
+            let summary = world.get(world.org("/usage/summary")).await.expect(200);
+            (summary["items"][0]["quantity"].clone(), world.get(world.org("/subscriptions")).await)
+        };
+        let before = usage().await;
+        // Neither the owner nor a token with every permission in the organization purges it.
+        for client in [&owner, &world.by(&world.acme.token)] {
+            let purge = format!("{org}?mode=purge&confirm=Acme&force=true");
+            let problem = client.delete(purge).await.refused(403, "forbidden");
+            assert_eq!(problem["permission"], "org:delete");
+        }
+        let narrowed = world.root().with("x-organization-id", &world.acme.org);
+        narrowed.delete(format!("{org}?mode=purge&confirm=Acme")).await.refused(403, "forbidden");
+
+        owner.delete(&org).await.expect(204);
+        let suspended = world.get(&org).await.expect(200);
+        assert_eq!(suspended["status"], "suspended");
+        assert_eq!(suspended["retained_until"], "2026-04-02T00:00:00Z");
+        let after = usage().await;
+        assert_eq!((before.0, before.1.expect(200)), (after.0, after.1.expect(200)));
+        // What was deleted stays so for its own people, and is not kept for longer.
+        world.pass(TimeDelta::days(1));
+        owner.delete(&org).await.refused(409, "organization_suspended");
+        world.delete(&org).await.expect(204);
+        let again = world.get(&org).await.expect(200);
+        assert_eq!(again["retained_until"], "2026-04-02T00:00:00Z");
+        let active = json!({"status": "active"});
+        let active = world.patch(&org, active).await.expect(200);
+        assert_eq!((&active["status"], &active["retained_until"]), (&json!("active"), &Value::Null));
+    }
+
+    a_retained_organization_is_purged_with_force_or_in_its_time(world) {
+        let org = world.org("");
+        world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
+        world.delete(format!("/projects/{}", world.acme.project)).await.expect(204);
+        world.by(&world.acme.token).delete(&org).await.expect(204);
+        let purge = format!("{org}?mode=purge&confirm=Acme");
+        let problem = world.delete(&purge).await.refused(409, "conflict");
+        assert_eq!(problem["retained_until"], "2026-04-02T00:00:00Z");
+        world.pass(TimeDelta::days(90));
+        world.delete(&purge).await.expect(204);
+    }
+
+    a_suspension_by_the_platform_retains_nothing(world) {
+        world.delete(world.org("")).await.expect(204);
+        assert_eq!(world.get(world.org("")).await.expect(200)["retained_until"], Value::Null);
+        world.delete(world.org("?mode=purge&confirm=Acme&force=true")).await.expect(204);
     }
 
     a_purge_without_live_licenses_needs_no_force(world) {

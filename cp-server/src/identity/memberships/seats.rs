@@ -69,7 +69,7 @@ pub(super) async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<supe
     };
     let role = roles::resolve(cx, cx.org, at.scope(), &new.role).await?;
     refuse_granting_ownership(&role.code)?;
-    let extra = codes(new.permissions);
+    let extra = codes(new.permissions)?;
     refuse_seat(cx, at, &role, &extra).await?;
     if at != At::Organization {
         refuse_outsider(cx, user.id).await?;

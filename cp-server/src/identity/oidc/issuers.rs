@@ -151,7 +151,7 @@ impl Row {
             jwks_uri: self.jwks_uri,
             client_id: self.client_id,
             client_secret: None,
-            role_map: self.role_map.0.0,
+            role_map: self.role_map.into_inner(),
         }
     }
 }

@@ -1,0 +1,129 @@
+//! Shares of what a replica does few of at the same time, such as exports.
+//!
+//! # Design
+//! A slow reader keeps what it was given, so each organization has a share that it cannot exceed, and
+//! the organizations together leave the platform's own places alone. Rejected: one semaphore for all,
+//! which one owner with four slow connections kept for itself.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::caller::Caller;
+use super::error::{Error, Result};
+use super::ids::OrganizationId;
+
+/// Seconds after which a caller without a place asks again.
+const RETRY_AFTER: u32 = 10;
+
+/// The places of one kind of work.
+#[derive(Clone, Debug)]
+pub struct Shares(Arc<Kind>);
+
+#[derive(Debug)]
+struct Kind {
+    /// In the plural, as a message says it.
+    what: &'static str,
+    /// Places of all organizations together, and again as many of the platform.
+    most: usize,
+    /// Places of one organization.
+    each: usize,
+    taken: Mutex<HashMap<Owner, usize>>,
+}
+
+/// Whose place it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Owner {
+    Platform,
+    Organization(OrganizationId),
+}
+
+/// One place, until it is dropped.
+#[derive(Debug)]
+pub struct Share {
+    kind: Arc<Kind>,
+    owner: Owner,
+}
+
+impl Shares {
+    pub fn new(what: &'static str, most: usize, each: usize) -> Self {
+        Self(Arc::new(Kind { what, most, each, taken: Mutex::default() }))
+    }
+
+    /// Takes a place for work of the caller on this organization.
+    ///
+    /// # Errors
+    /// 429 when the organization has all of its own, 503 when there is none.
+    pub fn take(&self, caller: &Caller, organization: Option<OrganizationId>) -> Result<Share> {
+        let owner = match organization {
+            Some(organization) if !caller.is_of_platform() && !caller.is_narrowed => {
+                Owner::Organization(organization)
+            }
+            _ => Owner::Platform,
+        };
+        let Kind { what, most, each, .. } = *self.0;
+        let mut taken = self.0.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_platform = owner == Owner::Platform;
+        let own = taken.get(&owner).copied().unwrap_or(0);
+        if !is_platform && own >= each {
+            let detail = format!(
+                "The organization has {own} of {each} {what} running. Retry when one has ended."
+            );
+            return Err(Error::rate_limited(detail, RETRY_AFTER)
+                .with("metric", what)
+                .with("limit", each)
+                .with("used", own));
+        }
+        let pool = taken.iter().filter(|(other, _)| (**other == Owner::Platform) == is_platform);
+        if pool.map(|(_, count)| count).sum::<usize>() >= most {
+            let detail = format!("All places for {what} are taken. Retry when one is free.");
+            return Err(Error::unavailable(detail, RETRY_AFTER));
+        }
+        taken.insert(owner, own + 1);
+        Ok(Share { kind: self.0.clone(), owner })
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.kind.taken.lock().unwrap_or_else(PoisonError::into_inner);
+        match taken.get_mut(&self.owner) {
+            Some(count) if *count > 1 => *count -= 1,
+            _ => {
+                taken.remove(&self.owner);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::kernel::caller::{Permissions, Scope};
+
+    #[test]
+    fn an_organization_has_its_share_and_leaves_the_platform_its_own() {
+        let shares = Shares::new("exports", 2, 1);
+        let id = |n| OrganizationId(Uuid::from_u128(n));
+        let own = |n| {
+            let scope = Scope::Organization { organization_id: id(n) };
+            Caller::machine(Uuid::nil(), String::new(), scope, Permissions::ALL)
+        };
+        let status = |caller: &Caller, n| match shares.take(caller, Some(id(n))) {
+            Ok(_) => 200,
+            Err(error) => error.document().status,
+        };
+        let first = shares.take(&own(1), Some(id(1))).unwrap();
+        assert_eq!((status(&own(1), 1), status(&own(2), 2)), (429, 200));
+        let second = shares.take(&own(2), Some(id(2))).unwrap();
+        assert_eq!(status(&own(3), 3), 503);
+        let platform = Caller::system("test");
+        let _all = [1, 1].map(|n| shares.take(&platform, Some(id(n))).unwrap());
+        assert_eq!(status(&platform, 2), 503);
+        drop(first);
+        assert_eq!((status(&own(1), 1), status(&own(3), 3), status(&own(2), 2)), (200, 200, 429));
+        drop(second);
+        assert!(shares.0.taken.lock().unwrap().len() == 1);
+    }
+}
