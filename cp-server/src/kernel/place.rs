@@ -160,6 +160,9 @@ macro_rules! personal {
                 }
                 $else(self.0, caller, tx, permission).await
             }
+            async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
+                self.0.owner(tx).await
+            }
             fn target(&self, ground: Self::Ground) -> (&'static str, String) {
                 self.0.target(ground)
             }
