@@ -2,15 +2,14 @@
 
 pub mod of_groups;
 pub mod of_people;
+mod row;
 mod seats;
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use sqlx::types::Json;
-use uuid::Uuid;
 
 use super::escalation::Inviter;
 use super::roles::{self, RoleScope};
@@ -18,22 +17,21 @@ use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{
-    GroupId, InvitationId, MembershipId, OrganizationId, RoleId, TokenId, UserId, WorkspaceId,
-};
+use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{OrOwn, Org, Own, Personal};
 use crate::kernel::query::Rows;
-use crate::kernel::record::{Codes, Record};
+use crate::kernel::record::Codes;
 use crate::kernel::text::{Email, PermissionCode};
 use crate::tenancy::{organizations, workspaces};
 
+pub use row::MembershipRow;
 pub(super) use seats::already;
 pub use seats::{
     At, Seat, accept_offers, bump_user, is_member, leave_project, purge, purge_user, refuse_owner,
     seat_owner, take,
 };
-use seats::{accept_offer, join, refuse_seat};
+use seats::{accept_offer, join, leave, refuse_seat};
 
 crate::routes! { memberships:
     /// Lists the organization's members.
@@ -280,31 +278,6 @@ async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent
     Ok(NoContent)
 }
 
-/// Ends what a person has in the organization that they leave, and lists in the audit event what
-/// they created and leave behind.
-async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
-    for sql in [
-        "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2",
-        // What the organization said of the person's logins.
-        "DELETE FROM auth_accounts WHERE organization_id = $1 AND user_id = $2",
-    ] {
-        cx.tx.q(sql).bind(cx.org).bind(user).exec().await?;
-    }
-    let sql = "SELECT id FROM service_tokens
-               WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL ORDER BY id";
-    let tokens: Vec<(TokenId,)> = cx.tx.q(sql).bind(cx.org).bind(user).all().await?;
-    let sql = "SELECT id FROM invitations
-               WHERE organization_id = $1 AND status = 'pending' AND inviter ->> 'user' = $2
-               ORDER BY id";
-    let invitations: Vec<(InvitationId,)> =
-        cx.tx.q(sql).bind(cx.org).bind(user.to_string()).all().await?;
-    let tokens: Vec<_> = tokens.into_iter().map(|(id,)| id).collect();
-    let invitations: Vec<_> = invitations.into_iter().map(|(id,)| id).collect();
-    let left_behind = json!({"service_tokens": tokens, "invitations": invitations});
-    cx.trail.after = Some(json!({"left_behind": left_behind}));
-    Ok(())
-}
-
 async fn accept(cx: &mut Cx, Own(id): Own<MembershipId>) -> Result<Membership> {
     let offer = load(cx, id).await?;
     if offer.status == MembershipStatus::Active {
@@ -412,81 +385,4 @@ async fn page(
         .and_some(" AND memberships.status = ?", list.filter.status)
         .and_some(" AND memberships.user_id = ?", list.filter.user_id);
     Ok(list.page(query).await?.map(Membership::from))
-}
-
-/// A membership with its role and its person: one statement, never one per member.
-#[derive(sqlx::FromRow)]
-pub struct MembershipRow {
-    id: MembershipId,
-    organization_id: OrganizationId,
-    scope: RoleScope,
-    workspace_id: Option<WorkspaceId>,
-    group_id: Option<GroupId>,
-    user_id: UserId,
-    email: String,
-    role_id: RoleId,
-    role_code: String,
-    role_name: String,
-    role_rank: i64,
-    role_permissions: Codes,
-    status: MembershipStatus,
-    permissions: Codes,
-    accepted_at: Option<DateTime<Utc>>,
-    accepted_as: Option<AcceptedAs>,
-    inviter: Option<Json<Inviter>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl Record for MembershipRow {
-    const TABLE: &'static str = "memberships
-        JOIN roles ON roles.id = memberships.role_id
-        JOIN users ON users.id = memberships.user_id";
-    const COLUMNS: &'static str = "memberships.id, memberships.organization_id, memberships.scope,
-        memberships.workspace_id, memberships.group_id, memberships.user_id, users.email, memberships.role_id,
-        roles.code AS role_code, roles.name AS role_name, roles.rank AS role_rank,
-        roles.permissions AS role_permissions, memberships.status, memberships.permissions,
-        memberships.accepted_at, memberships.accepted_as, memberships.inviter,
-        memberships.created_at, memberships.updated_at";
-    const KEY: &'static str = "memberships.id";
-    fn key(&self) -> Uuid {
-        self.id.0
-    }
-}
-
-impl MembershipRow {
-    fn at(&self) -> At {
-        match (self.workspace_id, self.group_id) {
-            (Some(workspace), _) => At::Workspace(workspace),
-            (None, Some(group)) => At::Group(group),
-            (None, None) => At::Organization,
-        }
-    }
-}
-
-impl From<MembershipRow> for Membership {
-    fn from(row: MembershipRow) -> Self {
-        let effective_permissions = roles::union(&row.role_permissions, &row.permissions);
-        Self {
-            id: row.id,
-            organization_id: row.organization_id,
-            scope: row.scope,
-            workspace_id: row.workspace_id,
-            group_id: row.group_id,
-            user_id: row.user_id,
-            email: row.email,
-            role: MembershipRole {
-                id: row.role_id,
-                code: row.role_code,
-                name: row.role_name,
-                rank: row.role_rank,
-            },
-            status: row.status,
-            permissions: row.permissions.to_vec(),
-            effective_permissions,
-            accepted_at: row.accepted_at,
-            created_at: row.created_at,
-            updated_at: row.updated_at,
-        }
-    }
 }

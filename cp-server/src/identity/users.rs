@@ -358,6 +358,13 @@ pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
         .on_conflict("reference", || Error::not_found("organization").at("vouched_by"))
 }
 
+/// Ends the links that the organization vouches for: what it said of the person's logins.
+pub async fn unlink_from(cx: &mut Cx, user: UserId) -> Result<()> {
+    let sql = "DELETE FROM auth_accounts WHERE organization_id = $1 AND user_id = $2";
+    cx.tx.q(sql).bind(cx.org).bind(user).exec().await?;
+    Ok(())
+}
+
 pub async fn has_auth_account<G>(cx: &mut Cx<G>, user: UserId) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM auth_accounts WHERE user_id = $1)";
     Ok(cx.tx.q(sql).bind(user).value().await?.unwrap_or(false))

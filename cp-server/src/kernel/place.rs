@@ -130,11 +130,13 @@ async fn own<T: Personal>(
     tx: &mut Conn,
 ) -> Result<Option<OrganizationId>> {
     let Some(user) = caller.user else { return Ok(None) };
-    let owner: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
-    let Some(owner) = owner else { return Ok(None) };
+    // One statement, whether the row is another person's or missing.
     let person: Option<UserId> = tx.q(T::PERSON).bind(row).value().await?;
-    let is_own = person == Some(user) && caller.is_user_in(user, owner.id);
-    Ok(is_own.then_some(owner.id))
+    if person != Some(user) {
+        return Ok(None);
+    }
+    let owner: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
+    Ok(owner.map(|owner| owner.id).filter(|owner| caller.is_user_in(user, *owner)))
 }
 
 macro_rules! personal {

@@ -2,6 +2,7 @@
 
 use cp_contracts::ProblemCode;
 
+use serde_json::json;
 use sqlx::types::Json;
 
 use super::{
@@ -17,7 +18,8 @@ use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{
-    GroupId, MembershipId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId,
+    GroupId, InvitationId, MembershipId, OrganizationId, ProjectId, RoleId, TokenId, UserId,
+    WorkspaceId,
 };
 use crate::kernel::record::Codes;
 use crate::tenancy::quotas::{self, Metric};
@@ -267,6 +269,27 @@ pub(super) async fn accept_offer<G>(
         return Err(Error::stale());
     }
     workspaces::bump(cx, organization, offer.workspace_id).await
+}
+
+/// Ends what a person has in the organization that they leave, and lists in the audit event what
+/// they created and leave behind.
+pub(super) async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
+    let sql = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2";
+    cx.tx.q(sql).bind(cx.org).bind(user).exec().await?;
+    users::unlink_from(cx, user).await?;
+    let sql = "SELECT id FROM service_tokens
+               WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL ORDER BY id";
+    let tokens: Vec<(TokenId,)> = cx.tx.q(sql).bind(cx.org).bind(user).all().await?;
+    let sql = "SELECT id FROM invitations
+               WHERE organization_id = $1 AND status = 'pending' AND inviter ->> 'user' = $2
+               ORDER BY id";
+    let invitations: Vec<(InvitationId,)> =
+        cx.tx.q(sql).bind(cx.org).bind(user.to_string()).all().await?;
+    let tokens: Vec<_> = tokens.into_iter().map(|(id,)| id).collect();
+    let invitations: Vec<_> = invitations.into_iter().map(|(id,)| id).collect();
+    let left_behind = json!({"service_tokens": tokens, "invitations": invitations});
+    cx.trail.after = Some(json!({"left_behind": left_behind}));
+    Ok(())
 }
 
 /// Notes in every organization of the person that answers about them have changed.

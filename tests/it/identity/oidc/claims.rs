@@ -166,5 +166,5 @@ fn a_claim_map_of_the_wrong_shape_is_refused() {
         "type": "oidc", "issuer": "https://z.example", "claim_map": {"roles": {"a": 1}},
     });
     let error = Provider::of_platform("x", serde_json::from_value(body).unwrap()).unwrap_err();
-    assert_eq!(error, "claim_map.roles: it takes a text or a list of texts");
+    assert_eq!(error, "`claim_map.roles` must be a string or a list of strings.");
 }

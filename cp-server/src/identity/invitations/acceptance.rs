@@ -1,0 +1,155 @@
+//! The acceptance of invitations: with the token, or by the first login of the invited address.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+
+use super::{Acceptance, InvitationStatus, Row, closed, granted, role_in_workspace};
+use crate::identity::escalation;
+use crate::identity::memberships::{self, AcceptedAs, At, Membership, MembershipStatus, Seat};
+use crate::identity::roles;
+use crate::identity::users::{self, User};
+use crate::kernel::answer::Created;
+use crate::kernel::caller::{self, CallerKind, Scope};
+use crate::kernel::clock::after;
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{MembershipId, OrganizationId};
+use crate::kernel::place::Open;
+use crate::kernel::record::Codes;
+use crate::kernel::secret::sha256;
+use crate::kernel::text::Email;
+use crate::tenancy::workspaces;
+
+pub(super) async fn accept(
+    cx: &mut Cx<Scope>,
+    _: Open,
+    acceptance: Acceptance,
+) -> Result<Created<Membership>> {
+    // Before the transaction: an identity provider may have to be asked.
+    match caller::authenticate(&cx.app, &cx.parts).await {
+        Ok(caller) => cx.caller = caller,
+        Err(nobody) if *nobody.code() == ProblemCode::Unauthenticated => {}
+        Err(error) => return Err(error),
+    }
+    cx.begin().await?;
+    let hash = sha256(acceptance.token.expose().as_bytes()).to_vec();
+    let found: Option<Row> = cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
+    let found = found.ok_or_else(|| Error::not_found("invitation"))?;
+    let (organization, key) = (found.organization_id, found.email.to_lowercase());
+    cx.trail.organization = Some(organization);
+    let has_address = |user: &User| user.email.to_lowercase() == key;
+    if let Some(id) = acceptance.user_id
+        && !has_address(&users::load(cx, id).await?)
+    {
+        let detail = "`user_id` must be the person of the invited e-mail address.";
+        return Err(Error::new(ProblemCode::Forbidden, detail).at("user_id"));
+    }
+    let is_person = cx.caller.kind == CallerKind::Person;
+    let user = match cx.caller.user {
+        Some(id) => Some(users::load(cx, id).await?).filter(has_address),
+        None => None,
+    };
+    // A mail that was forwarded, or a link that was opened in somebody else's browser. An
+    // organization's login says nothing of another organization's invitations.
+    let may_accept = |user: &User| cx.caller.is_user_in(user.id, organization);
+    if is_person && !user.as_ref().is_some_and(may_accept) {
+        let detail = "The invitation is for another e-mail address than that of the person who is \
+                      logged in: log out, and accept it as the invited person.";
+        return Err(Error::new(ProblemCode::Forbidden, detail));
+    }
+    // The first login of this person, or an earlier click, has accepted it already.
+    if is_person
+        && found.status == InvitationStatus::Accepted
+        && let Some(user) = &user
+        && let Some(seat) = memberships::of_person(cx, organization, user.id).await?
+    {
+        return Ok(Created(seat));
+    }
+    // The token alone is known to the reader of the address, and to the inviter.
+    let how = if is_person { AcceptedAs::Person } else { AcceptedAs::Token };
+    let id = take(cx, found, how).await?;
+    memberships::of_organization(cx, organization, id).await.map(Created)
+}
+
+/// Takes the seat of an open invitation for the person of its address, who is created if there is
+/// none: once, and only while the inviter holds what it gives.
+async fn take(cx: &mut Cx<Scope>, found: Row, how: AcceptedAs) -> Result<MembershipId> {
+    let organization = found.organization_id;
+    // Taken first: of two who accept at once, one waits here and finds it closed.
+    let sql = "UPDATE invitations SET status = 'accepted', accepted_at = $3, updated_at = $4
+               WHERE id = $1 AND token_hash = $2 AND status = 'pending' AND expires_at > $3";
+    let at = after(found.updated_at, cx.now);
+    let update = cx.tx.q(sql).bind(found.id).bind(&*found.token_hash).bind(cx.now).bind(at);
+    if update.exec().await? == 0 {
+        return Err(closed(found.at(cx.now).status));
+    }
+    let role = roles::load(cx, found.role_id).await?;
+    let granted = granted(cx, organization, &role, found.workspace_id).await?;
+    let inviter = found.inviter.as_ref().map(|inviter| &inviter.0);
+    let app = cx.app.clone();
+    escalation::refuse_lapsed(&app, &mut cx.tx, organization, inviter, granted).await?;
+    let email: Email = found.email.parse().map_err(|_| {
+        Error::internal(anyhow::anyhow!("invitations.email of {} is no address", found.id))
+    })?;
+    let user = users::by_email(cx, &email).await?.id;
+    // Of a person without a login there is nothing that the organization could find out.
+    let is_new = how == AcceptedAs::Token && !users::has_auth_account(cx, user).await?;
+    let accepted = Some(if is_new { AcceptedAs::FirstLogin } else { how });
+    let (status, inviter) = (MembershipStatus::Active, found.inviter.map(|inviter| inviter.0));
+    let (at, role) = (At::Organization, role.id);
+    let seat = Seat { user, at, role, status, accepted, inviter };
+    let id = memberships::take(cx, organization, seat.clone(), Codes::default()).await?;
+    if let Some(workspace) = found.workspace_id {
+        let role = role_in_workspace(cx, found.role_rank).await?.id;
+        let seat = Seat { at: At::Workspace(workspace), role, ..seat };
+        memberships::take(cx, organization, seat, Codes::default()).await?;
+    }
+    workspaces::bump(cx, organization, None).await?;
+    Ok(id)
+}
+
+/// Takes the seats of the open invitations to an address: the person's first login accepts them. One
+/// that has lapsed, or for which the quota has no room, stays open.
+pub async fn take_all(
+    cx: &mut Cx<Scope>,
+    email_key: &str,
+    organization: Option<OrganizationId>,
+) -> Result<()> {
+    for found in open(&mut cx.tx, email_key, organization, cx.now).await? {
+        let (id, status) = (found.id, found.status);
+        let Err(error) = take(cx, found, AcceptedAs::FirstLogin).await else { continue };
+        match error.code() {
+            ProblemCode::Forbidden | ProblemCode::QuotaExceeded | ProblemCode::AlreadyMember => {
+                let sql = "UPDATE invitations SET status = $2, accepted_at = NULL WHERE id = $1";
+                cx.tx.q(sql).bind(id).bind(status).exec().await?;
+            }
+            _ => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Whether the address has an open invitation, of this organization or of any.
+pub async fn is_open(
+    tx: &mut Conn,
+    email_key: &str,
+    organization: Option<OrganizationId>,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    Ok(!open(tx, email_key, organization, now).await?.is_empty())
+}
+
+async fn open(
+    tx: &mut Conn,
+    email_key: &str,
+    organization: Option<OrganizationId>,
+    now: DateTime<Utc>,
+) -> Result<Vec<Row>> {
+    let query = tx
+        .select("WHERE invitations.email_key = $1 AND invitations.status = 'pending'")
+        .bind(email_key)
+        .and(" AND invitations.expires_at > ?", now)
+        .and_some(" AND invitations.organization_id = ?", organization);
+    Ok(query.sql(" ORDER BY invitations.id LIMIT 100").all().await?)
+}
