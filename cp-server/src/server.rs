@@ -90,7 +90,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let time = app.settings.surface.request_time;
     let deadline = Deadline { at: started + time, seconds: time.as_secs() };
     request.extensions_mut().insert(deadline);
-    let mut response = match limits::check(&request) {
+    let mut response = match connections::check(&request).and_then(|()| limits::check(&request)) {
         Ok(()) => answer(request, next, deadline).await,
         Err(refusal) => refusal.into_response(),
     };

@@ -86,7 +86,8 @@ async fn callback(raw: Raw) -> Result<Response> {
     let caller = people::caller(&app, login.clone()).await?;
     let cookie = Cookie::session(&app)?;
     let secret = cookies::text(app.random.bytes::<32>());
-    let mut cx = Cx::outside(&app, caller, Scope::Platform, app.db.begin().await?);
+    let tx = app.db.begin_for(caller.share()).await?;
+    let mut cx = Cx::outside(&app, caller, Scope::Platform, tx);
     // A session of before does not outlive a new login in the same browser.
     if let Some(before) = cookie.find(&parts.headers)? {
         end(&mut cx.tx, now, &before).await?;
@@ -145,7 +146,9 @@ async fn log_out(raw: Raw, everywhere: bool) -> Result<Response> {
     let (mut ended, mut url) = (0, None);
     if let Some(session) = found {
         let now = app.clock.now();
-        let mut cx = Cx::outside(&app, session.as_caller(), Scope::Platform, app.db.begin().await?);
+        let caller = session.as_caller();
+        let tx = app.db.begin_for(caller.share()).await?;
+        let mut cx = Cx::outside(&app, caller, Scope::Platform, tx);
         // An organization's login ends that organization's sessions; a login of the platform, which
         // vouches for the person, ends all.
         let sql = "UPDATE sessions SET ended_at = $1

@@ -260,6 +260,15 @@ fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
 pub trait Admit: Send + Sync {
     fn admit<'a>(&'a self, app: &'a App, organization: OrganizationId) -> AdmitFuture<'a>;
 
+    /// Counts what an admitted request carries: as many requests more. Where there is room for one
+    /// of them, all are admitted, and what is left of the window admits none.
+    fn charge<'a>(
+        &'a self,
+        app: &'a App,
+        organization: OrganizationId,
+        more: i64,
+    ) -> AdmitFuture<'a>;
+
     /// An operation was committed on this replica: what was remembered may be over.
     fn committed(&self, action: &str);
 }
@@ -343,6 +352,32 @@ pub(super) async fn charge(
         return Ok(());
     }
     let Some(standing) = app.admission.admit(app, organization).await? else { return Ok(()) };
+    judge(parts, organization, standing)
+}
+
+/// Charges an organization for what a request of one of its own callers carries, beside the request
+/// itself: an array of a thousand events is a thousand requests. A deployment's token is not charged.
+pub async fn charge_content(
+    app: &App,
+    caller: &Caller,
+    parts: &Parts,
+    organization: OrganizationId,
+    more: usize,
+) -> Result<()> {
+    let is_own = !caller.is_of_platform() && !caller.is_narrowed;
+    let is_deployment = matches!(caller.scope, Scope::Deployment { .. });
+    if !app.settings.rate_limits || !is_own || is_deployment || more == 0 {
+        return Ok(());
+    }
+    let more = i64::try_from(more).unwrap_or(i64::MAX);
+    match app.admission.charge(app, organization, more).await? {
+        Some(standing) => judge(parts, organization, standing),
+        None => Ok(()),
+    }
+}
+
+/// Lays the standing out, and refuses the request that found no room.
+fn judge(parts: &Parts, organization: OrganizationId, standing: Standing) -> Result<()> {
     if let Some(desk) = parts.extensions.get::<Desk>() {
         desk.lay(standing);
     }

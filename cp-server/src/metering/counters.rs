@@ -39,6 +39,8 @@ const END: i64 = 253_402_300_800 * SECOND;
 /// The most that a series counts, in units. A batch adds no more than as much again, so that
 /// neither the sum of both nor that of any of its buckets comes near 2^63.
 const MOST: i64 = 1_000_000_000_000_000_000;
+/// Series of an organization, those of its projects included.
+const MOST_SERIES: i64 = 10_000;
 /// Rows of one statement: one of each length is prepared, so there must not be a thousand.
 const CHUNK: usize = 100;
 
@@ -278,15 +280,19 @@ pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
         }
     }
     let keyed: Vec<_> = series.into_iter().collect();
-    let mut counters = Vec::new();
+    let (mut counters, mut has_new) = (Vec::new(), false);
     for chunk in keyed.chunks(CHUNK) {
         let totals = chunk.iter().map(|(key, (total, _))| (*key, *total));
-        let ids = add_to_series(cx, totals).await?;
+        let (ids, is_new) = add_to_series(cx, totals).await?;
+        has_new |= is_new;
         for (key, (_, buckets)) in chunk {
             let (_, metric, _) = key;
             let id = *ids.get(key).ok_or_else(|| too_much(metric))?;
             counters.extend(buckets.iter().map(|(bucket, sum)| (id, *bucket, *sum)));
         }
+    }
+    if has_new {
+        refuse_many_series(cx).await?;
     }
     for chunk in counters.chunks(CHUNK) {
         let sql = "INSERT INTO usage_counters
@@ -309,19 +315,21 @@ pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
 
 type SeriesKey<'a> = (Scope, &'a str, &'a str);
 
-/// Adds to the totals of series, new ones among them; one that would count beyond [`MOST`] is
-/// left as it is and not answered.
+/// Adds to the totals of series, and answers whether there are new ones among them; one that would
+/// count beyond [`MOST`] is left as it is and not answered.
 async fn add_to_series<'a>(
     cx: &mut Cx,
     totals: impl Iterator<Item = (SeriesKey<'a>, Sum)> + Clone,
-) -> Result<BTreeMap<SeriesKey<'a>, UsageSeriesId>> {
+) -> Result<(BTreeMap<SeriesKey<'a>, UsageSeriesId>, bool)> {
     let sql = "INSERT INTO usage_series
                (id, organization_id, scope, metric, unit, events, units, micros) VALUES ";
     let (org, random, now) = (cx.org, cx.app.random.clone(), cx.now);
-    let insert = cx.tx.q(sql).rows(totals.clone(), |query, ((scope, metric, unit), sum)| {
+    let with_ids: Vec<_> =
+        totals.clone().map(|total| (UsageSeriesId::new(&random, now), total)).collect();
+    let insert = cx.tx.q(sql).rows(&with_ids, |query, (id, ((scope, metric, unit), sum))| {
         let (units, micros) = sum.quantity.parts();
-        let query = query.bind(UsageSeriesId::new(&random, now)).bind(org).bind(scope.0);
-        query.bind(metric).bind(unit).bind(sum.events).bind(units).bind(micros)
+        let query = query.bind(*id).bind(org).bind(scope.0);
+        query.bind(*metric).bind(*unit).bind(sum.events).bind(units).bind(micros)
     });
     let insert = insert
         .sql(
@@ -333,6 +341,7 @@ async fn add_to_series<'a>(
         .and(" WHERE usage_series.units + excluded.units <= ?", MOST)
         .sql(" RETURNING id, scope, metric, unit");
     let rows: Vec<(UsageSeriesId, Uuid, String, String)> = insert.all().await?;
+    let is_new = rows.iter().any(|(id, ..)| with_ids.iter().any(|(new, _)| new == id));
     let found: BTreeMap<(Scope, String, String), UsageSeriesId> = rows
         .into_iter()
         .map(|(id, scope, metric, unit)| ((Scope(scope), metric, unit), id))
@@ -341,7 +350,27 @@ async fn add_to_series<'a>(
         let id = *found.get(&(scope, metric.to_owned(), unit.to_owned()))?;
         Some(((scope, metric, unit), id))
     };
-    Ok(totals.filter_map(|(key, _)| id_of(key)).collect())
+    Ok((totals.filter_map(|(key, _)| id_of(key)).collect(), is_new))
+}
+
+/// Refuses new series beyond what an organization may have. The row of the organization is held, so
+/// that two recordings do not both find the last place.
+async fn refuse_many_series(cx: &mut Cx) -> Result<()> {
+    let hold = cx.tx.q2(
+        "SELECT id FROM organizations WHERE id = $1",
+        "SELECT id FROM organizations WHERE id = $1 FOR NO KEY UPDATE",
+    );
+    hold.bind(cx.org).exec().await?;
+    let sql = "SELECT COUNT(*) FROM usage_series WHERE organization_id = $1";
+    let count: Option<i64> = cx.tx.q(sql).bind(cx.org).value().await?;
+    if count.unwrap_or_default() <= MOST_SERIES {
+        return Ok(());
+    }
+    let detail = format!(
+        "`metric`: an organization counts at most {MOST_SERIES} combinations of metric, unit and \
+         project. Use metrics that are counted already."
+    );
+    Err(Error::invalid("metric", detail))
 }
 
 fn too_much(metric: &str) -> Error {

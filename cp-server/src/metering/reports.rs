@@ -5,7 +5,7 @@ use cp_contracts::UsageReport as Report;
 use serde_json::json;
 
 use super::quantity::Quantity;
-use super::usage::{self, NewUsageEvent, Outcome};
+use super::usage::{Batch, NewUsageEvent, Outcome};
 use crate::kernel::answer::Created;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -22,11 +22,20 @@ crate::routes! { usage_reports:
     POST "/deployments/{id}/usage-reports" DeploymentsWrite => import;
 }
 
+/// Counters of one report: each is a series of its own, which others wait for.
+const MOST_COUNTERS: usize = 1000;
+
 async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Created<UsageReport>> {
     let (row, report) = usage_reports::take_in(cx, id, file).await?;
     let refused = |what: String| Error::invalid("file", format!("file: {what}"));
+    if report.counters.len() > MOST_COUNTERS {
+        let count = report.counters.len();
+        return Err(refused(format!(
+            "it must have at most {MOST_COUNTERS} counters (got {count})."
+        )));
+    }
     let events = events_of(&row, &report).map_err(refused)?;
-    for outcome in usage::record_all(cx, events).await? {
+    for outcome in Batch::new(cx, events)?.record(cx).await? {
         if let Outcome::Refused(error) = outcome {
             return Err(error);
         }

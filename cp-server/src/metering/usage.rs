@@ -8,10 +8,11 @@ use cp_contracts::Problem;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
-pub use self::recording::{Outcome, record_all};
+pub use self::recording::{Batch, Outcome};
 use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scope};
 use super::limits::Enforcement;
 use super::quantity::Quantity;
+use crate::kernel::admission;
 use crate::kernel::answer::{Answer, Output, Put, Resource};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -33,7 +34,8 @@ crate::routes! { usage:
     /// `observe` it is recorded in any case. Events of an array are recorded together and answered
     /// one by one, each with a status: what is refused (429, or 404 for an unknown project) stops
     /// none of the others. An array with an event that is not well-formed is refused as a whole.
-    /// Recording leaves no audit event.
+    /// An array has at most 100 combinations of metric, unit and project, and 200 different hours of
+    /// `observed_at`. Recording leaves no audit event.
     POST "/organizations/{org}/usage" UsageWrite => record, late, unaudited;
     /// Adds up usage by metric and unit, from `since` to `until`, both included.
     GET "/organizations/{org}/usage/summary" UsageRead => summary;
@@ -262,27 +264,37 @@ async fn read(cx: &mut Cx, id: UsageEventId) -> Result<UsageEvent> {
 }
 
 async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
-    // Only now: a thousand events take a while to read, and SQLite has one writer.
+    // Only then is the transaction begun: a thousand events take a while, and SQLite has one writer.
+    let (events, is_one) = match events {
+        OneOrMany::One(event) => (vec![*event], true),
+        OneOrMany::Many(events) => (events, false),
+    };
+    let batch = Batch::new(cx, events)?;
+    batch.refuse_scattered()?;
+    admission::charge_content(
+        &cx.app,
+        &cx.caller,
+        &cx.parts,
+        cx.org,
+        batch.len().saturating_sub(1),
+    )
+    .await?;
     cx.release();
     cx.begin().await?;
-    match events {
-        OneOrMany::One(event) => {
-            let outcome = record_all(cx, vec![*event]).await?.pop();
-            match outcome.ok_or_else(|| Error::internal(anyhow::anyhow!("no outcome")))? {
-                Outcome::New(event) => Ok(Recorded::One(Put::New(event).into())),
-                Outcome::Known(event) => Ok(Recorded::One(Put::Known(event).into())),
-                Outcome::Refused(problem) => Err(problem),
-            }
-        }
-        OneOrMany::Many(events) => {
-            let outcomes = record_all(cx, events).await?;
-            let count = |status| outcomes.iter().filter(|o| o.status() == status).count();
-            let (recorded, replayed) = (count(201), count(200));
-            let refused = outcomes.len() - recorded - replayed;
-            let items = outcomes.into_iter().map(RecordedItem::from).collect();
-            Ok(Recorded::Many(RecordedUsage { recorded, replayed, refused, items }))
-        }
+    let mut outcomes = batch.record(cx).await?;
+    if is_one {
+        let outcome = outcomes.pop();
+        return match outcome.ok_or_else(|| Error::internal(anyhow::anyhow!("no outcome")))? {
+            Outcome::New(event) => Ok(Recorded::One(Put::New(event).into())),
+            Outcome::Known(event) => Ok(Recorded::One(Put::Known(event).into())),
+            Outcome::Refused(problem) => Err(problem),
+        };
     }
+    let count = |status| outcomes.iter().filter(|o| o.status() == status).count();
+    let (recorded, replayed) = (count(201), count(200));
+    let refused = outcomes.len() - recorded - replayed;
+    let items = outcomes.into_iter().map(RecordedItem::from).collect();
+    Ok(Recorded::Many(RecordedUsage { recorded, replayed, refused, items }))
 }
 
 impl From<Outcome> for RecordedItem {

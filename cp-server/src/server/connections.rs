@@ -9,8 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
-use axum::response::{IntoResponse, Response};
-use futures_util::future::{Either, Ready, ready};
+use axum::response::Response;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
@@ -247,8 +246,17 @@ struct From {
 
 /// What a request holds of its connection until it is done, also when its client is gone.
 #[derive(Clone)]
-struct Held {
-    _held: Arc<(Arc<Place>, OwnedSemaphorePermit)>,
+struct Held(Arc<(Arc<Place>, Option<OwnedSemaphorePermit>)>);
+
+/// Refuses a request of a connection that has too many undone ones.
+pub(super) fn check(request: &Request) -> Result<()> {
+    match request.extensions().get::<Held>() {
+        Some(Held(held)) if held.1.is_none() => {
+            let detail = "Too many requests of this connection are not done yet.";
+            Err(Error::unavailable(detail, 1))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Tells the service where a request comes from.
@@ -265,7 +273,7 @@ where
 {
     type Response = Response;
     type Error = Infallible;
-    type Future = Either<<Router as Service<Request>>::Future, Ready<Result<Response, Infallible>>>;
+    type Future = <Router as Service<Request>>::Future;
 
     fn poll_ready(
         &mut self,
@@ -277,15 +285,13 @@ where
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
         let mut request = request.map(Body::new);
         let From { peer, is_tls, pulse, place, undone } = self.from.clone();
-        let Ok(permit) = undone.try_acquire_owned() else {
-            let detail = "Too many requests of this connection are not done yet.";
-            return Either::Right(ready(Ok(Error::unavailable(detail, 1).into_response())));
-        };
         pulse.0.asked();
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(is_tls);
         request.extensions_mut().insert(pulse);
-        request.extensions_mut().insert(Held { _held: Arc::new((place, permit)) });
-        Either::Left(self.inner.call(request))
+        // Without one, the request is refused: see [`check`].
+        let permit = undone.try_acquire_owned().ok();
+        request.extensions_mut().insert(Held(Arc::new((place, permit))));
+        self.inner.call(request)
     }
 }

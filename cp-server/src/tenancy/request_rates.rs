@@ -38,7 +38,20 @@ impl Admit for RequestRates {
         Box::pin(async move {
             let now = app.clock.now();
             let limit = self.limit(app, organization, now).await?;
-            Ok(limit.map(|limit| self.count(organization, limit, now)))
+            Ok(limit.map(|limit| self.count(organization, limit, 1, now)))
+        })
+    }
+
+    fn charge<'a>(
+        &'a self,
+        app: &'a App,
+        organization: OrganizationId,
+        more: i64,
+    ) -> AdmitFuture<'a> {
+        Box::pin(async move {
+            let now = app.clock.now();
+            let limit = self.limit(app, organization, now).await?;
+            Ok(limit.map(|limit| self.count(organization, limit, more, now)))
         })
     }
 
@@ -71,7 +84,14 @@ impl RequestRates {
         Ok(limit)
     }
 
-    fn count(&self, organization: OrganizationId, limit: i64, now: DateTime<Utc>) -> Standing {
+    /// Counts as many requests, or none where there is room for none.
+    fn count(
+        &self,
+        organization: OrganizationId,
+        limit: i64,
+        requests: i64,
+        now: DateTime<Utc>,
+    ) -> Standing {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= AT_MOST {
             windows.retain(|_, window| now < window.ends);
@@ -82,7 +102,9 @@ impl RequestRates {
             *window = begin();
         }
         let room = window.used < limit;
-        window.used += i64::from(room);
+        if room {
+            window.used = window.used.saturating_add(requests).min(limit);
+        }
         let millis = (window.ends - now).num_milliseconds();
         Standing {
             metric: Metric::RequestsPerMinute.as_str(),
@@ -117,7 +139,7 @@ mod tests {
                 if ends <= now {
                     (ends, admitted) = (now + TimeDelta::seconds(60), 0);
                 }
-                let standing = rates.count(organization, limit, now);
+                let standing = rates.count(organization, limit, 1, now);
                 admitted += i64::from(standing.remaining.is_some());
                 prop_assert!(admitted <= limit);
                 prop_assert_eq!(standing.remaining.is_some(), standing.remaining == Some(limit - admitted));

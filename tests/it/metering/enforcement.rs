@@ -66,6 +66,27 @@ on_both! {
         assert_eq!(statuses, [201, 201, 429, 201]);
     }
 
+    many_windows_are_looked_at_only_where_a_limit_is_nearly_full(world) {
+        let limit = |quantity: i64| {
+            json!({"metric": "m", "quantity": quantity, "period": "daily", "enforcement": "enforce"})
+        };
+        let many: Value =
+            (0..300).map(|n| asking(1, &format!("2025-12-01T12:{:02}:{:02}Z", n / 60, n % 60))).collect();
+        world.put(world.org("/limits"), limit(600)).await.expect(201);
+        assert_eq!(record(&world, many.clone()).await["recorded"], 300);
+        assert_eq!(record(&world, many.clone()).await["recorded"], 300);
+        // No event can tell by itself whether it fits, and there are too many to ask for each.
+        let problem = world.post(world.org("/usage"), many.clone()).await.refused(422, "invalid");
+        assert_eq!(problem["field"], "observed_at");
+        let few = json!(many.as_array().unwrap()[..150]);
+        // Each of the first ones has those in its window that were observed before it.
+        world.put(world.org("/limits"), limit(602)).await.expect(200);
+        let answer = record(&world, few).await;
+        assert_eq!(answer["recorded"], 150, "{answer}");
+        let over = asking(1, "2025-12-01T13:00:00Z");
+        world.post(world.org("/usage"), over).await.refused(429, "limit_exceeded");
+    }
+
     calendar_and_gauge_limits_refuse_by_their_own_windows(world) {
         let calendar = json!({
             "metric": "m", "quantity": 10, "window": "calendar", "enforcement": "enforce",

@@ -38,6 +38,61 @@ on_both! {
         assert_eq!(sums.expect(200)["items"][1]["events"], 1);
     }
 
+    an_array_is_bounded_in_its_series_and_hours(world) {
+        let of = |metrics: usize, hours: usize| -> Value {
+            let event = |n: usize| {
+                let at = format!("2026-01-{:02}T{:02}:00:00Z", 1 + n % hours / 24, n % hours % 24);
+                used(&format!("m-{}", n % metrics), 1, &at)
+            };
+            (0..metrics.max(hours)).map(event).collect()
+        };
+        record(&world, of(100, 1)).await;
+        record(&world, of(1, 200)).await;
+        let scattered = world.post(world.org("/usage"), of(101, 1)).await.refused(422, "invalid");
+        assert_eq!(scattered["field"], "metric");
+        let scattered = world.post(world.org("/usage"), of(1, 201)).await.refused(422, "invalid");
+        assert_eq!(scattered["field"], "observed_at");
+        let sums = world.get(world.org("/usage/summary?until=2026-01-31T00:00:00Z")).await;
+        let events = sums.expect(200)["items"].as_array().unwrap().iter().map(|i| i["events"].as_i64().unwrap()).sum::<i64>();
+        assert!(events >= 300, "{events}");
+        // A project's series counts beside the organization's.
+        let apollo = project(&world, "apollo").await;
+        let mut both = of(50, 1).as_array().unwrap().clone();
+        both.extend(both.clone().into_iter().map(|mut event| {
+            event["project_id"] = json!(apollo);
+            event
+        }));
+        record(&world, json!(both)).await;
+        both.push(used("one more", 1, "2026-01-01T00:00:00Z"));
+        world.post(world.org("/usage"), json!(both)).await.refused(422, "invalid");
+    }
+
+    an_organization_has_so_many_series(world) {
+        let fill = "INSERT INTO usage_series (id, organization_id, scope, metric, unit, events, units, micros)
+                    VALUES ";
+        let org: uuid::Uuid = world.acme.org.parse().unwrap();
+        let count: i64 = world.value("SELECT COUNT(*) FROM usage_series").await;
+        let mut tx = world.app.db.begin().await.unwrap();
+        for chunk in (count..9_999).collect::<Vec<_>>().chunks(500) {
+            let rows = tx.q(fill).rows(chunk, |query, n| {
+                let id = uuid::Uuid::from_u128(u128::try_from(*n).unwrap());
+                query.bind(id).bind(org).bind(org).bind(format!("filler {n}")).bind("count")
+                    .bind(0_i64).bind(0_i64).bind(0_i64)
+            });
+            rows.exec().await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let last = used("last", 1, "2026-01-01T00:00:00Z");
+        record(&world, last.clone()).await;
+        let over = used("over", 1, "2026-01-01T00:00:00Z");
+        let refused = world.post(world.org("/usage"), over.clone()).await.refused(422, "invalid");
+        assert_eq!(refused["field"], "metric");
+        record(&world, last).await;
+        // Others have their own.
+        let globex = format!("/organizations/{}/usage", world.globex.org);
+        world.post(&globex, over).await.expect(201);
+    }
+
     an_event_says_little_at_least(world) {
         let event = record(&world, json!({"metric": "calls", "quantity": 0})).await;
         assert_eq!(

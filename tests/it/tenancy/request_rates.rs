@@ -107,6 +107,22 @@ on_both! {
         person.get(&enterprise).await.expect(200);
     }
 
+    each_event_of_an_array_counts(world) {
+        let server = world.with_rate_limits().await;
+        let acme = server.clone().token(&world.acme.token);
+        let event = json!({"metric": "m", "quantity": 1});
+        let answer = acme.post(world.org("/usage"), json!([event, event, event])).await;
+        assert_eq!(answer.header("ratelimit"), "\"requests_per_minute\";r=297;t=60");
+        answer.expect(200);
+        let many = vec![event.clone(); 400];
+        let answer = acme.post(world.org("/usage"), json!(many)).await;
+        assert_eq!(answer.header("ratelimit"), "\"requests_per_minute\";r=0;t=60");
+        answer.expect(200);
+        acme.post(world.org("/usage"), event).await.refused(429, "rate_limited");
+        world.pass(TimeDelta::seconds(60));
+        acme.get("/me").await.expect(200);
+    }
+
     a_change_of_plan_is_heeded_at_once_and_unlimited_is_not_counted(world) {
         let subscription = format!("/subscriptions/{}", world.acme.subscription);
         let server = world.with_rate_limits().await;

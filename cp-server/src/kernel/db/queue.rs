@@ -3,9 +3,14 @@
 //! # Design
 //! One queue in the order of arrival was rejected: a share with two hundred waiting requests makes
 //! the request of another share wait for all of them. Here that request waits for one.
+//!
+//! Turns are not of one length. A share that sends one long turn after the other, such as batches of
+//! usage, would make each request of another share wait for what is left of one. After a long turn a
+//! share therefore rests for twice that time while other shares are active: most of their requests
+//! find the writer idle. To divide long turns was rejected: they are transactions.
 
 use std::collections::{HashMap, VecDeque};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
@@ -22,12 +27,28 @@ impl Share {
     }
 }
 
+/// A turn that is longer, without its commit, makes its share rest: about what a commit to a fast disk
+/// takes.
+pub(super) const SHORT: Duration = Duration::from_millis(5);
+/// How often the time of a long turn its share rests: long turns of one share take at most a third of
+/// the writer's time.
+const REST: u32 = 2;
+const LONGEST_REST: Duration = Duration::from_secs(1);
+/// For how long a share counts as active after a turn of its own.
+const ACTIVE: Duration = Duration::from_secs(1);
+
 /// Items that wait, by share.
 pub(super) struct Queue<T> {
     lanes: HashMap<Share, Lane<T>>,
     /// The shares that have items, in the order of their turns.
     turns: VecDeque<Share>,
     len: usize,
+    /// Until when a share rests after a long turn.
+    resting: HashMap<Share, Instant>,
+    /// The share of the last turn, the server's own work aside.
+    last: Option<Share>,
+    /// When the turn last went to another share.
+    alternated: Option<Instant>,
 }
 
 struct Lane<T> {
@@ -36,9 +57,25 @@ struct Lane<T> {
     cost: Duration,
 }
 
+/// What comes next.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Next<T> {
+    Item(Share, T),
+    /// The shares that have items rest, until then.
+    Rest(Instant),
+    Empty,
+}
+
 impl<T> Default for Queue<T> {
     fn default() -> Self {
-        Self { lanes: HashMap::new(), turns: VecDeque::new(), len: 0 }
+        Self {
+            lanes: HashMap::new(),
+            turns: VecDeque::new(),
+            len: 0,
+            resting: HashMap::new(),
+            last: None,
+            alternated: None,
+        }
     }
 }
 
@@ -52,10 +89,11 @@ impl<T> Queue<T> {
         self.len += 1;
     }
 
-    /// The next item for which `is_there` holds, and its share. The others are dropped; an item that
-    /// is dropped uses no turn.
-    pub(super) fn pop(&mut self, is_there: impl Fn(&T) -> bool) -> Option<(Share, T)> {
-        while let Some(share) = self.turns.pop_front() {
+    /// The next item for which `is_there` holds. The others are dropped; an item that is dropped uses
+    /// no turn.
+    pub(super) fn pop(&mut self, now: Instant, is_there: impl Fn(&T) -> bool) -> Next<T> {
+        while let Some(at) = self.next(now) {
+            let Some(share) = self.turns.remove(at) else { break };
             let Some(lane) = self.lanes.get_mut(&share) else { continue };
             let mut found = None;
             while found.is_none()
@@ -70,22 +108,42 @@ impl<T> Queue<T> {
                 self.turns.push_back(share);
             }
             if let Some(item) = found {
-                return Some((share, item));
+                return Next::Item(share, item);
             }
         }
-        None
+        let rests = self.turns.iter().filter_map(|share| self.resting.get(share));
+        rests.min().map_or(Next::Empty, |until| Next::Rest(*until))
+    }
+
+    /// The place of the first share that does not rest.
+    fn next(&self, now: Instant) -> Option<usize> {
+        let rests = |share| self.resting.get(share).is_some_and(|until| *until > now);
+        self.turns.iter().position(|share| !rests(share))
     }
 
     /// How long the last turn of the share that is next took.
-    pub(super) fn next_cost(&self) -> Duration {
-        let lane = self.turns.front().and_then(|share| self.lanes.get(share));
+    pub(super) fn next_cost(&self, now: Instant) -> Duration {
+        let share = self.next(now).and_then(|at| self.turns.get(at));
+        let lane = share.and_then(|share| self.lanes.get(share));
         lane.map_or(Duration::ZERO, |lane| lane.cost)
     }
 
-    /// Notes how long a turn of the share took.
-    pub(super) fn took(&mut self, share: Share, time: Duration) {
+    /// Notes how long a turn of the share took, which ends now. A share that is the only active one
+    /// needs no rest, nor does the server's own work.
+    pub(super) fn took(&mut self, share: Share, time: Duration, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(&share) {
             lane.cost = time;
+        }
+        if share == Share::SERVER {
+            return;
+        }
+        if self.last.replace(share).is_some_and(|last| last != share) {
+            self.alternated = Some(now);
+        }
+        let has_others = self.alternated.is_some_and(|at| now.duration_since(at) < ACTIVE);
+        if time > SHORT && has_others {
+            self.resting.retain(|_, until| *until > now);
+            self.resting.insert(share, now + (time * REST).min(LONGEST_REST));
         }
     }
 
@@ -110,46 +168,62 @@ mod tests {
 
     #[test]
     fn a_share_with_many_items_costs_another_one_turn() {
-        let mut queue = Queue::default();
+        let (mut queue, now) = (Queue::default(), Instant::now());
         for n in 0..200 {
             queue.push(share(1), n);
         }
         queue.push(share(2), 1000);
         let all = |_: &i32| true;
-        assert_eq!(queue.pop(all), Some((share(1), 0)));
-        assert_eq!(queue.pop(all), Some((share(2), 1000)));
-        assert_eq!(queue.pop(all), Some((share(1), 1)));
+        assert_eq!(queue.pop(now, all), Next::Item(share(1), 0));
+        assert_eq!(queue.pop(now, all), Next::Item(share(2), 1000));
+        assert_eq!(queue.pop(now, all), Next::Item(share(1), 1));
         assert_eq!(queue.len(), 198);
     }
 
     #[test]
     fn an_item_that_is_not_there_uses_no_turn() {
-        let mut queue = Queue::default();
+        let (mut queue, now) = (Queue::default(), Instant::now());
         for n in [1, 3, 4] {
             queue.push(share(1), n);
         }
         queue.push(share(2), 5);
         queue.push(share(2), 6);
         let even = |n: &i32| n % 2 == 0;
-        assert_eq!(queue.pop(even), Some((share(1), 4)));
-        assert_eq!(queue.pop(even), Some((share(2), 6)));
-        assert_eq!(queue.pop(even), None);
+        assert_eq!(queue.pop(now, even), Next::Item(share(1), 4));
+        assert_eq!(queue.pop(now, even), Next::Item(share(2), 6));
+        assert_eq!(queue.pop(now, even), Next::Empty);
         assert!(queue.is_empty());
     }
 
     #[test]
-    fn the_cost_of_a_share_is_forgotten_when_it_has_no_items() {
-        let mut queue = Queue::default();
-        let (all, long) = (|_: &i32| true, Duration::from_millis(50));
-        queue.push(share(1), 1);
+    fn a_share_rests_after_a_long_turn_while_others_are_active() {
+        let (mut queue, mut now) = (Queue::default(), Instant::now());
+        let (all, long) = (|_: &i32| true, Duration::from_millis(40));
+        let mut turn = |queue: &mut Queue<i32>, of, time| {
+            queue.push(share(of), 1);
+            assert_eq!(queue.pop(now, all), Next::Item(share(of), 1));
+            now += time;
+            queue.took(share(of), time, now);
+            now
+        };
+        // Alone, it goes on.
+        for _ in 0..3 {
+            turn(&mut queue, 1, long);
+        }
+        turn(&mut queue, 2, SHORT);
+        let ended = turn(&mut queue, 1, long);
         queue.push(share(1), 2);
-        queue.pop(all);
-        queue.took(share(1), long);
-        assert_eq!(queue.next_cost(), long);
-        queue.pop(all);
-        queue.took(share(1), long);
-        queue.push(share(1), 3);
-        assert_eq!(queue.next_cost(), Duration::ZERO);
+        queue.push(share(2), 3);
+        assert_eq!(queue.next_cost(ended), Duration::ZERO);
+        assert_eq!(queue.pop(ended, all), Next::Item(share(2), 3));
+        assert_eq!(queue.pop(ended, all), Next::Rest(ended + 2 * long));
+        let rested = ended + 2 * long;
+        assert_eq!(queue.pop(rested, all), Next::Item(share(1), 2));
+        // The others went away.
+        let later = rested + 2 * ACTIVE;
+        queue.took(share(1), long, later);
+        queue.push(share(1), 4);
+        assert_eq!(queue.pop(later, all), Next::Item(share(1), 4));
     }
 
     proptest! {
@@ -157,20 +231,21 @@ mod tests {
         /// served twice.
         #[test]
         fn shares_take_turns(pushes in prop::collection::vec(0..5_u128, 0..60)) {
-            let mut queue = Queue::default();
+            let (mut queue, now) = (Queue::default(), Instant::now());
             for (n, of) in pushes.iter().enumerate() {
                 queue.push(share(*of), n);
             }
             let mut served = Vec::new();
-            while let Some(next) = queue.pop(|_| true) {
-                served.push(next);
+            while let Next::Item(by, n) = queue.pop(now, |_| true) {
+                served.push((by, n));
             }
             for of in 0..5 {
-                let own = served.iter().filter(|(by, _)| *by == share(of)).map(|(_, n)| *n);
-                let expected = pushes.iter().enumerate().filter(|(_, by)| **by == of).map(|(n, _)| n);
-                prop_assert_eq!(own.collect::<Vec<_>>(), expected.collect::<Vec<_>>());
-                let turns: Vec<_> =
-                    served.iter().enumerate().filter(|(_, (by, _))| *by == share(of)).map(|(n, _)| n).collect();
+                let own: Vec<_> =
+                    served.iter().filter(|(by, _)| *by == share(of)).map(|(_, n)| *n).collect();
+                let pushed = pushes.iter().enumerate().filter(|(_, by)| **by == of);
+                prop_assert_eq!(own, pushed.map(|(n, _)| n).collect::<Vec<_>>());
+                let turns = served.iter().enumerate().filter(|(_, (by, _))| *by == share(of));
+                let turns: Vec<_> = turns.map(|(at, _)| at).collect();
                 for pair in turns.windows(2) {
                     let between = &served[pair[0] + 1..pair[1]];
                     let mut others: Vec<_> = between.iter().map(|(by, _)| by.0).collect();

@@ -30,17 +30,15 @@ use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqlitePool;
 use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, Transaction};
-use tokio::sync::oneshot;
-use tokio::time::timeout;
+use tokio::sync::{Notify, oneshot};
+use tokio::time::{timeout, timeout_at};
 
-use super::queue::{Queue, Share};
+use super::queue::{Next, Queue, SHORT, Share};
 
 /// The most members of a group: its first member waits for the last.
 const MOST: usize = 64;
 /// For how long a group may always grow.
 const GROWTH: Duration = Duration::from_millis(25);
-/// How long a turn may always be for which a group waits: about what a commit to a fast disk takes.
-const SHORT: Duration = Duration::from_millis(5);
 
 #[derive(Clone)]
 pub struct Writer(Arc<Shared>);
@@ -50,6 +48,8 @@ struct Shared {
     pool: SqlitePool,
     patience: Duration,
     state: Mutex<State>,
+    /// Something came into the queue.
+    arrived: Notify,
 }
 
 #[derive(Default)]
@@ -85,7 +85,7 @@ type Member = oneshot::Sender<Result<(), SharedFailure>>;
 
 impl Writer {
     pub(super) fn new(pool: SqlitePool, patience: Duration) -> Self {
-        Self(Arc::new(Shared { pool, patience, state: Mutex::default() }))
+        Self(Arc::new(Shared { pool, patience, state: Mutex::default(), arrived: Notify::new() }))
     }
 
     /// The connection itself, for what is no transaction of this module.
@@ -103,6 +103,7 @@ impl Writer {
                 tokio::spawn(Serving { shared, group, is_over: false }.run());
             }
         }
+        self.0.arrived.notify_one();
         let given = timeout(self.0.patience, given).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
         given.map_err(|_| sqlx::Error::PoolClosed)?
     }
@@ -161,17 +162,23 @@ struct Serving {
 impl Serving {
     async fn run(mut self) {
         loop {
-            if self.group.is_due(self.shared.state().queue.next_cost()) {
+            let now = Instant::now();
+            if self.group.is_due(self.shared.state().queue.next_cost(now)) {
                 self.close().await;
             }
-            let next = self.shared.state().queue.pop(|waiting| !waiting.is_closed());
-            if let Some((share, waiting)) = next {
-                let began = Instant::now();
-                self.serve(waiting).await;
-                self.shared.state().queue.took(share, began.elapsed());
-                continue;
+            let next = self.shared.state().queue.pop(now, |waiting| !waiting.is_closed());
+            match next {
+                Next::Item(share, waiting) => {
+                    self.serve(share, waiting).await;
+                    continue;
+                }
+                Next::Rest(until) => {
+                    self.close().await;
+                    let _ = timeout_at(until.into(), self.shared.arrived.notified()).await;
+                    continue;
+                }
+                Next::Empty => self.close().await,
             }
-            self.close().await;
             let mut state = self.shared.state();
             if state.queue.is_empty() {
                 // Under the lock: the next one that waits begins another task.
@@ -183,7 +190,7 @@ impl Serving {
     }
 
     /// Lends the connection to one member, and does what it says when it returns it.
-    async fn serve(&mut self, waiting: oneshot::Sender<sqlx::Result<Turn>>) {
+    async fn serve(&mut self, share: Share, waiting: oneshot::Sender<sqlx::Result<Turn>>) {
         let tx = match self.begin().await {
             Ok(tx) => tx,
             Err(error) => {
@@ -192,10 +199,14 @@ impl Serving {
                 return;
             }
         };
-        let (back, returned) = oneshot::channel();
+        let (lent, (back, returned)) = (Instant::now(), oneshot::channel());
         // The turn of a caller that went away is dropped, which returns the connection.
         drop(waiting.send(Ok(Turn(Some(Loan { tx, back })))));
-        match returned.await {
+        let returned = returned.await;
+        let now = Instant::now();
+        // Without the commit, which waits for the disk and not for the share.
+        self.shared.state().queue.took(share, now - lent, now);
+        match returned {
             Ok(Returned { tx, commit: Some(member) }) => self.done(tx, member).await,
             Ok(Returned { tx, commit: None }) => self.roll_back(tx).await,
             Err(_) => self.lose(None, failed("the connection was not returned")).await,

@@ -5,7 +5,7 @@
 //! the same key at this moment waits. Only then are the limits held, because holding them is what
 //! others wait for most. What a limit refuses is taken out again before it was counted.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
 use chrono::TimeDelta;
@@ -23,6 +23,10 @@ use crate::metering::limits::{Enforced, Enforcement};
 
 /// Rows of one statement: one of each length is prepared, so there must not be a thousand.
 const CHUNK: usize = 100;
+/// Combinations of metric, unit and project in one array.
+const MOST_SERIES: usize = 100;
+/// Hours of `observed_at` in one array: a week of hourly sums fits.
+const MOST_HOURS: usize = 200;
 
 /// What became of an event.
 #[derive(Debug)]
@@ -75,19 +79,63 @@ impl Item {
     }
 }
 
-/// Records events; what became of each is answered in their order.
-pub async fn record_all(cx: &mut Cx, events: Vec<NewUsageEvent>) -> Result<Vec<Outcome>> {
-    let mut items = Vec::with_capacity(events.len());
-    for (n, event) in events.into_iter().enumerate() {
-        items.push(item(cx, n, event)?);
+/// Events that are ready to be recorded. All that needs no database is done before the transaction.
+pub struct Batch(Vec<Item>);
+
+impl Batch {
+    pub fn new(cx: &Cx, events: Vec<NewUsageEvent>) -> Result<Self> {
+        let mut items = Vec::with_capacity(events.len());
+        for (n, event) in events.into_iter().enumerate() {
+            items.push(item(cx, n, event)?);
+        }
+        mark_twins(&mut items);
+        Ok(Self(items))
     }
-    mark_twins(&mut items);
-    refuse_unknown(cx, &mut items).await?;
-    insert(cx, &mut items).await?;
-    refuse_beyond_limits(cx, &mut items).await?;
-    let tallies: Vec<_> = open(&items).map(Item::tally).collect();
-    counters::add(cx, &tallies).await?;
-    Ok(outcomes(items))
+
+    pub fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    /// Refuses what would hold the writer for long: each series and each hour has counters of its
+    /// own.
+    ///
+    /// # Errors
+    /// 422 naming `metric` or `observed_at`.
+    pub fn refuse_scattered(&self) -> Result<()> {
+        let tallies = || self.0.iter().map(Item::tally);
+        let series: HashSet<_> =
+            tallies().map(|tally| (tally.project, tally.metric, tally.unit)).collect();
+        if series.len() > MOST_SERIES {
+            let detail = format!(
+                "`metric`, `unit` and `project_id` must have at most {MOST_SERIES} different \
+                 combinations in one array (got {}). Split the array.",
+                series.len()
+            );
+            return Err(Error::invalid("metric", detail));
+        }
+        let hours: HashSet<_> =
+            tallies().map(|tally| tally.at.timestamp().div_euclid(3600)).collect();
+        if hours.len() > MOST_HOURS {
+            let detail = format!(
+                "`observed_at` must be in at most {MOST_HOURS} different hours (UTC) in one array \
+                 (got {}). Split the array.",
+                hours.len()
+            );
+            return Err(Error::invalid("observed_at", detail));
+        }
+        Ok(())
+    }
+
+    /// Records the events in the open transaction; what became of each is answered in their order.
+    pub async fn record(self, cx: &mut Cx) -> Result<Vec<Outcome>> {
+        let mut items = self.0;
+        refuse_unknown(cx, &mut items).await?;
+        insert(cx, &mut items).await?;
+        refuse_beyond_limits(cx, &mut items).await?;
+        let tallies: Vec<_> = open(&items).map(Item::tally).collect();
+        counters::add(cx, &tallies).await?;
+        Ok(outcomes(items))
+    }
 }
 
 fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
@@ -223,12 +271,11 @@ async fn insert(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
 }
 
 async fn refuse_beyond_limits(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
-    let metrics: BTreeSet<&str> =
-        open(items).filter(|item| item.asks).map(|item| &*item.event.metric).collect();
-    if metrics.is_empty() {
+    if !open(items).any(|item| item.asks) {
         return Ok(());
     }
-    let mut limits = Enforced::hold(cx, &metrics).await?;
+    let events: Vec<_> = open(items).map(|item| (item.tally(), item.asks)).collect();
+    let mut limits = Enforced::hold(cx, &events).await?;
     let mut refused = Vec::new();
     for (n, item) in items.iter().enumerate() {
         if !item.is_open() {
