@@ -133,7 +133,7 @@ on_both! {
             json!({
                 "id": "<1>", "name": "Test Org", "slug": "test-org", "status": "active",
                 "external_id": null, "email_domain": null, "owner_user_id": "<2>",
-                "default_workspace_id": null, "settings": {"isolation_level": "standard"},
+                "default_workspace_id": null, "retained_until": null, "settings": {"isolation_level": "standard"},
                 "metadata": {}, "revision": tenant["revision"],
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
             })
