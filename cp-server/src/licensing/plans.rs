@@ -438,12 +438,12 @@ mod tests {
             name: "Team".into(),
             description: None,
             is_public: true,
-            default_features: features.as_object().cloned().unwrap().into(),
-            limits: limits
-                .iter()
-                .map(|(m, n)| ((*m).to_owned(), *n))
-                .collect::<BTreeMap<_, _>>()
-                .into(),
+            default_features: serde_json::from_value(features).unwrap(),
+            limits: Quantities::bounded(
+                "limits",
+                limits.iter().map(|(m, n)| ((*m).to_owned(), *n)).collect(),
+            )
+            .unwrap(),
             seat_cap: None,
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,

@@ -10,13 +10,14 @@ use crate::server::{Server, TOKEN, folder};
 fn large_objects_and_long_lists_take_bounded_memory_and_disk() {
     let folder = folder();
     let server = Server::start(folder.path());
-    let organization = server.post("/organizations", json!({"name": "Acme"}));
+    let organization =
+        server.post("/organizations", json!({"name": "Acme", "plan_code": "enterprise"}));
     let path = format!("/organizations/{}", organization["id"].as_str().unwrap());
     let mut sent = 0;
     let mut change = |project: &str, n: usize| {
         // Many small members: they take the most memory for their bytes.
         let many: Vec<usize> = (n..n + 900).collect();
-        let metadata = json!({"list": vec![many; 12], "text": "x".repeat(10_000)});
+        let metadata = json!({"list": vec![many; 8], "text": "x".repeat(10_000)});
         sent += metadata.to_string().len();
         let body = Some(json!({"metadata": metadata}));
         let (status, answer) =

@@ -133,8 +133,8 @@ on_both! {
             json!({
                 "id": "<1>", "name": "Test Org", "slug": "test-org", "status": "active",
                 "external_id": null, "email_domain": null, "owner_user_id": "<2>",
-                "default_workspace_id": null, "settings": {"isolation_level": "standard"},
-                "metadata": {}, "revision": tenant["revision"], "retained_until": null,
+                "default_workspace_id": null, "retained_until": null, "settings": {"isolation_level": "standard"},
+                "metadata": {}, "revision": tenant["revision"],
                 "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
             })
         );
