@@ -27,8 +27,10 @@ pub struct LicenseFileClaims {
     pub sub: Uuid,
     /// The license that the file is about.
     pub license_id: Uuid,
-    /// The file's number among those of this license: the first is 1, the next one more. A data
-    /// plane takes no file that is older than one that it has taken.
+    /// The file's number among those of this license: the second since 1970-01-01T00:00:00Z in which it
+    /// was made, or one more than the last; issuers that counted from 1 had lower ones. A data plane
+    /// takes no file that is older than one that it has taken, and none that is numbered far ahead of
+    /// its date.
     pub seq: i64,
     /// When the file was made, in seconds since 1970-01-01T00:00:00Z.
     pub iat: i64,

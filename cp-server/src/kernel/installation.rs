@@ -10,6 +10,22 @@ use crate::App;
 /// what a change that failed for want of room has left allocated.
 const TRIAL: usize = 64 * 1024;
 
+/// There while a restore into the database has not come to its end.
+pub const RESTORING: &str = "restoring";
+
+/// Marks a PostgreSQL database as one whose restore has not come to its end.
+pub const MARK_AS_RESTORING: &str =
+    "INSERT INTO installation (name, value) VALUES ('restoring', '')";
+
+/// Refuses a database whose restore has not come to its end.
+pub async fn check_whole(app: &App) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        value(&mut app.db.read(), RESTORING).await?.is_none(),
+        "the restore into this database was interrupted: restore again, into an empty one"
+    );
+    Ok(())
+}
+
 /// One trial at a time, however often readiness is asked for.
 static TRYING: Mutex<()> = Mutex::const_new(());
 
