@@ -27,12 +27,12 @@ pub struct LicenseFileClaims {
     pub sub: Uuid,
     /// The license that the file is about.
     pub license_id: Uuid,
-    /// The file's number among those of this license: the first is 1, the next one more. A data
-    /// plane takes no file that is older than one that it has taken.
+    /// The file's number among those of this license: the second since 1970-01-01T00:00:00Z in which it
+    /// was made, or one more than the last. Issuers of earlier versions counted from 1. A data plane
+    /// takes no file that is older than one that it has taken.
     ///
     /// It is at most 86,400 above the number of the file before, and above `iat`, whichever is more:
-    /// one file shall not lock out all later ones. An issuer that does not know the last number,
-    /// after a restored backup, goes on from the present second since 1970.
+    /// one file must not lock out all later ones.
     pub seq: i64,
     /// When the file was made, in seconds since 1970-01-01T00:00:00Z.
     pub iat: i64,

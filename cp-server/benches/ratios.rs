@@ -17,6 +17,7 @@ use axum::Router;
 use axum::routing::get;
 use chrono::{DateTime, Utc};
 use cp_server::client::Client;
+use cp_server::identity::bootstrap::{First, Handover, bootstrap};
 use cp_server::kernel::caller::Caller;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
@@ -25,7 +26,7 @@ use cp_server::kernel::ids::LicenseId;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::issuance::{self, Facts, NewBundle};
 use cp_server::licensing::keys::signer::{LocalKey, Signer};
-use cp_server::{App, Settings, identity, licensing, server};
+use cp_server::{App, Settings, licensing, server};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 
@@ -120,7 +121,8 @@ impl World {
         let app = App::new(db, Clock::system(), Random::system(), kek, settings);
         app.migrate().await.unwrap();
         licensing::keys::start::prepare(&app, None, None).await.unwrap();
-        let token = identity::service_tokens::bootstrap(&app, None).await.unwrap().unwrap();
+        let first = bootstrap(&app, Handover::Shown).await.unwrap();
+        let Some(First::Shown(token)) = first else { panic!("no token was made") };
         let client = Client::local(app.clone());
         let license = fill(&client).await;
         Self { app, client, token: token.expose().to_owned(), license }

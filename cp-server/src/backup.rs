@@ -7,6 +7,7 @@
 //! comes after success, never before.
 
 pub mod archive;
+pub mod continuation;
 pub mod restore;
 
 use std::fs::{self, File, OpenOptions};

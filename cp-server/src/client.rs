@@ -16,7 +16,7 @@ use tower::ServiceExt;
 use crate::App;
 use crate::kernel::caller::Caller;
 use crate::kernel::table::Line;
-use crate::kernel::text::path_segment;
+use crate::kernel::text::{path_segment, quoted};
 
 /// Where operations are called.
 pub enum Client {
@@ -53,7 +53,7 @@ impl Client {
         match serde_json::from_slice::<Problem>(&reply.body) {
             Ok(problem) => bail!("{} ({}): {}", problem.code, problem.status, problem.detail),
             // Not ours: a proxy, or another server.
-            Err(_) => bail!("{}: {}", reply.status, String::from_utf8_lossy(&reply.body)),
+            Err(_) => bail!("{}: {}", reply.status, quoted(&String::from_utf8_lossy(&reply.body))),
         }
     }
 
@@ -131,8 +131,8 @@ pub fn line(name: &str) -> anyhow::Result<Line> {
             .filter(|known| known.split('.').next() == name.split('.').next())
             .collect();
         match near.is_empty() {
-            true => format!("there is no operation {name:?}; `cp-server operations` lists them"),
-            false => format!("there is no operation {name:?}; near it: {}", near.join(", ")),
+            true => "there is no such operation; `cp-server operations` lists them".to_owned(),
+            false => format!("there is no such operation; near it: {}", near.join(", ")),
         }
     })
 }
@@ -172,6 +172,15 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
+/// The URL without a user, a password and a query, which may hold a credential.
+fn plain_url(url: &str) -> String {
+    let parsed = url::Url::parse(url);
+    parsed.map_or_else(
+        |_| "the server".to_owned(),
+        |url| format!("{}{}", url.origin().ascii_serialization(), url.path()),
+    )
+}
+
 fn over_http(
     method: Method,
     url: &str,
@@ -185,7 +194,7 @@ fn over_http(
         .method(&method)
         .uri(url)
         .header(header::AUTHORIZATION, format!("Bearer {token}"));
-    let reached = || format!("{url} cannot be reached; is the server running?");
+    let reached = || format!("{} cannot be reached; is the server running?", plain_url(url));
     let response = if matches!(method, Method::GET | Method::DELETE) {
         agent.run(request.body(())?).with_context(reached)?
     } else {

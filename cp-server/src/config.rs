@@ -2,6 +2,7 @@
 
 mod database;
 pub mod identity;
+mod secrets;
 mod surface;
 
 use std::net::SocketAddr;
@@ -26,6 +27,7 @@ use crate::licensing::status_lists::StatusSettings;
 use crate::{App, Settings, licensing};
 
 pub use database::DatabaseUrl;
+use secrets::{bootstrap, secret_file};
 pub use surface::Network;
 
 /// How the server is set up. Every setting is a flag or an environment variable; a secret may also
@@ -48,6 +50,10 @@ pub struct Config {
     )]
     pub database_url: DatabaseUrl,
 
+    /// A file with the database's URL, in place of CP_DATABASE_URL: it may hold a password.
+    #[arg(long, env = "CP_DATABASE_URL_FILE", global = true, conflicts_with = "database_url")]
+    pub database_url_file: Option<PathBuf>,
+
     /// The URL under which the world reaches this server; also the issuer (`iss`) of its tokens.
     #[arg(
         long,
@@ -62,8 +68,9 @@ pub struct Config {
     #[arg(long, env = "CP_AUDIENCE", default_value = "data-plane", value_parser = audience, global = true)]
     pub audience: String,
 
-    /// The first service token, of at least 16 characters. Without it the first start prints one,
-    /// once.
+    /// The first service token, of at least 16 characters. Without it the first start makes one: it
+    /// prints the token on a terminal, and otherwise writes it to the file `bootstrap-token` in the
+    /// keys folder.
     #[arg(long, env = "CP_BOOTSTRAP_TOKEN", hide_env_values = true, value_parser = bootstrap, global = true)]
     pub bootstrap_token: Option<Hidden>,
 
@@ -101,6 +108,15 @@ pub struct Config {
     /// The passphrase of that file, if it is encrypted.
     #[arg(long, env = "CP_SIGNING_KEY_PASSPHRASE", hide_env_values = true, value_parser = hidden, global = true)]
     pub signing_key_passphrase: Option<Hidden>,
+
+    /// A file with that passphrase.
+    #[arg(
+        long,
+        env = "CP_SIGNING_KEY_PASSPHRASE_FILE",
+        global = true,
+        conflicts_with = "signing_key_passphrase"
+    )]
+    pub signing_key_passphrase_file: Option<PathBuf>,
 
     /// The size of new signing keys: 2048, 3072 or 4096 bits.
     #[arg(long, env = "CP_SIGNING_KEY_BITS", default_value = "2048", value_parser = key_bits, global = true)]
@@ -176,22 +192,12 @@ impl Config {
     pub async fn open(&self) -> anyhow::Result<App> {
         let app = self.connect().await?;
         app.seed().await?;
-        let passphrase = self.signing_key_passphrase.as_deref();
+        let passphrase = self.signing_key_passphrase()?;
         let import = self.signing_private_key_path.as_deref();
-        licensing::keys::start::prepare(&app, import, passphrase)
+        licensing::keys::start::prepare(&app, import, passphrase.as_ref())
             .await
             .context("CP_SIGNING_PRIVATE_KEY_PATH or the stored signing key")?;
         Ok(app)
-    }
-
-    /// The operator's own first token, if there is one.
-    pub fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
-        match &self.bootstrap_token_file {
-            Some(path) => bootstrap(secret_file(path)?.expose())
-                .with_context(|| format!("CP_BOOTSTRAP_TOKEN_FILE: {}", path.display()))
-                .map(Some),
-            None => Ok(self.bootstrap_token.clone()),
-        }
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
@@ -282,18 +288,18 @@ impl Config {
 
     /// The database as it is, which a backup must not bring up to date, and its key-encryption key.
     pub async fn place(&self) -> anyhow::Result<Place> {
-        let kek = self.existing_kek()?;
-        if let Some(file) = self.database_url.file() {
+        let (kek, url) = (self.existing_kek()?, self.database_url()?);
+        if let Some(file) = url.file() {
             anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
         }
-        let db = Db::open(&self.database_url).await.context("CP_DATABASE_URL: cannot be opened")?;
+        let db = Db::open(&url).await.context("CP_DATABASE_URL: cannot be opened")?;
         Ok(Place { db, kek, clock: Clock::system(), random: Random::system() })
     }
 
     /// What the log can be verified by. The database is only read.
     pub async fn evidence(&self) -> anyhow::Result<Evidence> {
         let kek = self.existing_kek()?;
-        let mut tx = readonly::snapshot(&self.database_url).await.context("CP_DATABASE_URL")?;
+        let mut tx = readonly::snapshot(&self.database_url()?).await.context("CP_DATABASE_URL")?;
         let key = audit::key::load(&kek, &mut tx).await?;
         Ok(Evidence { tx, key: Arc::new(key) })
     }
@@ -317,12 +323,12 @@ impl Config {
     async fn connect(&self) -> anyhow::Result<App> {
         // What is given is looked at before anything is made.
         let settings = self.settings()?;
-        let given = self.given_kek()?;
-        if let Some(file) = self.database_url.file() {
+        let (given, url) = (self.given_kek()?, self.database_url()?);
+        if let Some(file) = url.file() {
             files::check_writable(file).context("CP_DATABASE_URL")?;
             wal::settle(file).await.context("CP_DATABASE_URL")?;
         }
-        let db = Db::open(&self.database_url).await.context(
+        let db = Db::open(&url).await.context(
             "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
              postgres://USER:PASSWORD@HOST/DATABASE",
         )?;
@@ -340,21 +346,7 @@ impl Config {
     }
 }
 
-/// A secret in a file that only its owner can read; a line break at its end does not count.
-fn secret_file(path: &Path) -> anyhow::Result<Secret<String>> {
-    let text = String::from_utf8(files::read_private(path)?)
-        .with_context(|| format!("{} is not text", path.display()))?;
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
 fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
-    Ok(Arc::new(Secret::new(text.to_owned())))
-}
-
-fn bootstrap(text: &str) -> anyhow::Result<Hidden> {
-    if text.len() < 16 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        bail!("it has fewer than 16 characters, or blanks; make one with `openssl rand -hex 32`");
-    }
     Ok(Arc::new(Secret::new(text.to_owned())))
 }
 
@@ -366,7 +358,8 @@ fn base_url(text: &str) -> anyhow::Result<String> {
         && url.has_host()
         && url.query().is_none()
         && url.fragment().is_none()
-        && url.username().is_empty();
+        && url.username().is_empty()
+        && url.password().is_none();
     if !plain {
         bail!("it takes an http or https URL without a user, query or fragment, {example}");
     }
@@ -420,6 +413,6 @@ fn seconds(text: &str) -> Option<i64> {
 
 fn log_filter(text: &str) -> anyhow::Result<String> {
     tracing_subscriber::EnvFilter::try_new(text)
-        .map_err(|e| anyhow::anyhow!("{e}; it takes a filter such as info or info,sqlx=debug"))?;
+        .map_err(|_| anyhow::anyhow!("it takes a filter such as info or info,sqlx=debug"))?;
     Ok(text.to_owned())
 }

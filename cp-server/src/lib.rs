@@ -162,6 +162,7 @@ impl App {
 
     /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
     pub async fn seed(&self) -> anyhow::Result<()> {
+        kernel::installation::check_whole(self).await?;
         kernel::kek::check(self).await?;
         audit::high_water::check(self).await?;
         audit::integrator::begin(self).await?;

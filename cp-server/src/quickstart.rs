@@ -1,6 +1,8 @@
 //! `cp-server quickstart`: the main job on an empty machine, from nothing to a license that a data
 //! plane accepts with this server out of reach.
 
+use std::io::IsTerminal;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -11,7 +13,8 @@ use serde_json::{Map, Value, json};
 use crate::App;
 use crate::client::{Client, pretty};
 use crate::config::Config;
-use crate::identity::service_tokens;
+use crate::identity::bootstrap::First;
+use crate::kernel::files;
 use crate::licensing::status_lists;
 
 const PERSON: &str = "anna@example.com";
@@ -31,13 +34,14 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
         .answer("users.whoami", args(json!({"provider": PROVIDER, "subject": SUBJECT})))
         .await?;
     // Last, so that a run that fails before has not made a token that nobody saw.
-    let own = config.own_bootstrap_token()?;
-    let fresh =
-        service_tokens::bootstrap(&app, own.as_deref().map(|t| t.expose().as_str())).await?;
-    let token = match (&own, &fresh) {
-        (Some(own), _) => own.expose().clone(),
-        (None, Some(fresh)) => fresh.expose().to_owned(),
-        (None, None) => day_token(&client, &app).await?,
+    let token = match config.first_token(&app).await? {
+        Some(First::Shown(token)) => token.expose().to_owned(),
+        Some(First::File(path)) => from_file(&path),
+        None => match (&config.bootstrap_token, &config.bootstrap_token_file) {
+            (_, Some(path)) => from_file(path),
+            (Some(_), None) => "\"$CP_BOOTSTRAP_TOKEN\"".to_owned(),
+            (None, None) => day_token(config, &client, &app).await?,
+        },
     };
     client.close().await;
 
@@ -52,9 +56,7 @@ async fn status_list(app: &App, bundle: &Value) -> anyhow::Result<String> {
     let entry: StatusListRef =
         serde_json::from_value(bundle["payload"]["status"]["status_list"].clone())?;
     let (list, _) = status_lists::place(&entry).context("the bundle has a status")?;
-    let (now, lifetime) = (app.clock.now(), app.settings.status.lifetime);
-    let (list, _) = status_lists::token(app, &mut app.db.read(), list, now, lifetime).await?;
-    Ok(list)
+    Ok(String::from_utf8(app.status_lists.token(app, list).await?.to_vec())?)
 }
 
 fn verify(config: &Config, jwks: &[u8], list: &str, token: &str) -> anyhow::Result<LicenseContext> {
@@ -156,11 +158,22 @@ async fn ensure(
 }
 
 /// The bootstrap token was shown by an earlier run: this run gets one for a day.
-async fn day_token(client: &Client, app: &App) -> anyhow::Result<String> {
+async fn day_token(config: &Config, client: &Client, app: &App) -> anyhow::Result<String> {
     let expires_at = app.clock.now() + Duration::from_secs(86_400);
     let new = json!({"name": "quickstart", "permissions": ["*"], "expires_at": expires_at});
     let made = client.call("service_tokens.create", args(new)).await?;
-    Ok(made["token"].as_str().unwrap_or_default().to_owned())
+    let token = made["token"].as_str().context("the answer has a token")?;
+    if std::io::stdout().is_terminal() {
+        return Ok(token.to_owned());
+    }
+    let path = config.keys_dir.join("quickstart-token");
+    files::replace_private(&path, format!("{token}\n").as_bytes())?;
+    Ok(from_file(&path))
+}
+
+/// What a shell reads a token from a file with.
+fn from_file(path: &Path) -> String {
+    format!("\"$(cat {})\"", path.display())
 }
 
 fn args(value: Value) -> Map<String, Value> {
@@ -186,8 +199,7 @@ fn print(
     println!("{}\n", serde_json::to_string_pretty(license)?);
     println!("Who {SUBJECT} at {PROVIDER} is (whoami):\n");
     println!("{}\n", pretty(whoami)?);
-    println!("Service token for the calls below; it is not shown again:\n\n  {token}\n");
-    println!("Try, in another terminal:\n");
+    println!("Try, in another terminal; a token is shown once, and on a terminal only:\n");
     println!("  export CP_TOKEN={token}");
     println!("  curl -s {base}/.well-known/jwks.json");
     println!("  curl -s -H \"Authorization: Bearer $CP_TOKEN\" {base}/api/v1/organizations/{org}");

@@ -238,7 +238,8 @@ async fn readyz(raw: Raw) -> Result<Response> {
     }
     raw.app.keys.active()?;
     raw.app.trial.write(&raw.app).await?;
-    Ok("ready\n".into_response())
+    let clock = raw.app.status_lists.check_clock()?;
+    Ok(format!("ready\n{}", clock.unwrap_or_default()).into_response())
 }
 
 async fn metrics(_: Raw) -> Result<Response> {

@@ -51,7 +51,8 @@ pub async fn check(app: &App) -> anyhow::Result<()> {
     let Some((path, _)) = read(&mut tx).await? else { return Ok(()) };
     let advice = format!(
         "Put back what is missing: the -wal file that was beside it, or the newer copy. If it is to be \
-         this one, remove {}: data planes that saw more of the log will report it",
+         this one, remove {} and run `cp-server restore --already`: data planes that saw more of the log \
+         will report it",
         path.display()
     );
     ensure!(

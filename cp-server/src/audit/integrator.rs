@@ -79,7 +79,7 @@ pub async fn place_now(tx: &mut Conn) -> Result<()> {
 /// and the log gets its key. Of several replicas that start together, one does so.
 pub async fn begin(app: &App) -> anyhow::Result<()> {
     if key::is_made(&mut app.db.read()).await? {
-        return Ok(());
+        return key::bind(app).await;
     }
     let mut tx = app.db.begin().await?;
     let Some(mut tree) = store::hold(&mut tx, true).await? else {

@@ -25,7 +25,8 @@ const KEYS: &str = "log keys";
 const ORIGIN: &str = "log origin";
 /// What stands behind a public key that signs no more.
 const RETIRED: &str = " retired";
-const PURPOSE: &str = "log key v1";
+/// What the seal of a log's key was bound to before it was bound to its row.
+const BEFORE_ROWS: &str = "log key v1";
 /// What stands before an Ed25519 key in a note's texts (C2SP signed-note).
 const ED25519: u8 = 1;
 
@@ -122,24 +123,41 @@ pub async fn make(app: &App, tx: &mut Conn) -> anyhow::Result<()> {
     let base = &app.settings.base_url;
     let host = base.split_once("://").map_or(base.as_str(), |(_, rest)| rest);
     let origin = format!("{host}{BASE}/log");
-    let (sealed, _) = generate(app, &origin)?;
+    let (seed, _) = generate(app, &origin)?;
+    let sealed = app.kek.seal(&app.random, &purpose(KEY, &origin), seed.as_slice());
     installation::set_first(tx, KEY, &sealed).await?;
     installation::set_first(tx, ORIGIN, origin.as_bytes()).await?;
     Ok(())
 }
 
-/// A new key, sealed, and what verifies it.
-fn generate(app: &App, origin: &str) -> anyhow::Result<(Vec<u8>, String)> {
+/// A new key, and what verifies it.
+fn generate(app: &App, origin: &str) -> anyhow::Result<(Zeroizing<[u8; 32]>, String)> {
     let seed = Zeroizing::new(app.random.bytes::<32>());
     let pair = Pair::new(origin, seed.as_slice())?;
-    Ok((app.kek.seal(&app.random, PURPOSE, seed.as_slice()), pair.verifier))
+    Ok((seed, pair.verifier))
+}
+
+/// What the seal of a key is bound to: its row, so that the key before does not pass for the key,
+/// and the log, so that another log's does not.
+fn purpose(row: &str, origin: &str) -> String {
+    format!("{row} of {origin} v2")
+}
+
+/// A key as it is stored. Keys of earlier versions open by the purpose that all of them had.
+fn open(kek: &Kek, row: &str, origin: &str, sealed: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
+    let opened = kek.open(&purpose(row, origin), sealed);
+    let opened = opened.or_else(|| kek.open(BEFORE_ROWS, sealed));
+    opened.with_context(|| format!("installation: the {row} does not open; see `audit verify`"))
 }
 
 /// Puts a new key into the place of the log's, which becomes the one before.
 pub(super) async fn follow(app: &App, tx: &mut Conn, key: &LogKey) -> anyhow::Result<()> {
     kek::hold(app, tx).await?;
     let before = installation::value(tx, KEY).await?.context("the log has not begun")?;
-    let (sealed, verifier) = generate(app, &key.origin)?;
+    let before = open(&app.kek, KEY, &key.origin, &before)?;
+    let before = app.kek.seal(&app.random, &purpose(BEFORE, &key.origin), &before);
+    let (seed, verifier) = generate(app, &key.origin)?;
+    let sealed = app.kek.seal(&app.random, &purpose(KEY, &key.origin), seed.as_slice());
     installation::set_first(tx, BEFORE, &before).await?;
     installation::replace(tx, KEY, &sealed).await?;
     let known = key.known.clone().unwrap_or_else(|| format!("{}\n", key.verifier()));
@@ -178,27 +196,51 @@ pub async fn is_made(tx: &mut Conn) -> anyhow::Result<bool> {
 
 pub async fn load(kek: &Kek, tx: &mut Conn) -> anyhow::Result<LogKey> {
     let known = known(tx).await?;
-    let sealed = installation::value(tx, KEY).await?.context("the log has not begun")?;
-    let before = installation::value(tx, BEFORE).await?;
-    let origin = installation::value(tx, ORIGIN).await?.context("the log has no origin")?;
-    let origin = String::from_utf8(origin)?;
-    let pairs = std::iter::once(sealed).chain(before).map(|sealed| {
-        let seed = kek.open(PURPOSE, &sealed);
-        let seed = seed.context("the log key does not open with the key-encryption key")?;
-        Pair::new(&origin, &seed)
-    });
-    Ok(LogKey { pairs: pairs.collect::<anyhow::Result<_>>()?, origin, known })
+    let origin = origin(tx).await?;
+    let mut pairs = Vec::new();
+    for row in [KEY, BEFORE] {
+        let Some(sealed) = installation::value(tx, row).await? else { continue };
+        pairs.push(Pair::new(&origin, &open(kek, row, &origin, &sealed)?)?);
+    }
+    anyhow::ensure!(is_made(tx).await?, "the log has not begun");
+    Ok(LogKey { pairs, origin, known })
 }
 
-/// Seals the keys anew.
+async fn origin(tx: &mut Conn) -> anyhow::Result<String> {
+    let origin = installation::value(tx, ORIGIN).await?.context("the log has not begun")?;
+    Ok(String::from_utf8(origin)?)
+}
+
+/// Seals the keys again: under another key-encryption key, or under the same one.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
-    for name in [KEY, BEFORE] {
-        let Some(sealed) = installation::value(tx, name).await? else { continue };
-        let sealed = app
-            .kek
-            .reseal(new, &app.random, PURPOSE, &sealed)
-            .context("the log key does not open with the key-encryption key")?;
-        installation::replace(tx, name, &sealed).await?;
+    if !is_made(tx).await? {
+        return Ok(());
     }
+    let origin = origin(tx).await?;
+    for row in [KEY, BEFORE] {
+        let Some(sealed) = installation::value(tx, row).await? else { continue };
+        let seed = open(&app.kek, row, &origin, &sealed)?;
+        let sealed = new.seal(&app.random, &purpose(row, &origin), &seed);
+        installation::replace(tx, row, &sealed).await?;
+    }
+    Ok(())
+}
+
+/// Binds keys of earlier versions to their rows.
+pub async fn bind(app: &App) -> anyhow::Result<()> {
+    let mut tx = app.db.read();
+    let mut is_bound = true;
+    for row in [KEY, BEFORE] {
+        let sealed = installation::value(&mut tx, row).await?;
+        is_bound &= sealed.is_none_or(|sealed| app.kek.open(BEFORE_ROWS, &sealed).is_none());
+    }
+    drop(tx);
+    if is_bound {
+        return Ok(());
+    }
+    let mut tx = app.db.begin().await?;
+    kek::hold(app, &mut tx).await?;
+    reseal(app, &mut tx, &app.kek).await?;
+    tx.commit().await?;
     Ok(())
 }

@@ -3,19 +3,18 @@
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 
 use anyhow::{Context, bail, ensure};
-use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{ConnectOptions, Connection};
 
 use super::archive::{Archive, Manifest, TableHead};
+use super::continuation::continue_after_restore;
 use super::sync_folder;
 use crate::audit;
 use crate::audit::high_water::SUFFIX;
 use crate::kernel::clock::Clock;
-use crate::kernel::db::{Conn, Db};
+use crate::kernel::db::{Conn, Db, postgres_options};
 use crate::kernel::files::{self, beside};
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
@@ -65,7 +64,7 @@ pub async fn restore(
             let file = PathBuf::from(file.trim_start_matches("//"));
             into_file(archive, kek, clock, &file, is_replacing).await
         }
-        None => into_postgres(archive, kek, database_url, is_replacing).await,
+        None => into_postgres(archive, kek, clock, database_url, is_replacing).await,
     }
 }
 
@@ -88,7 +87,7 @@ async fn into_file(
     remove(&draft)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(&draft)?;
-    let filled = fill_file(&mut archive, kek, &draft).await;
+    let filled = fill_file(&mut archive, kek, clock, &draft).await;
     if let Err(error) = filled {
         remove(&draft)?;
         return Err(error);
@@ -129,7 +128,12 @@ async fn held_alone(file: &Path) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-async fn fill_file(archive: &mut Archive, kek: &Kek, draft: &Path) -> anyhow::Result<()> {
+async fn fill_file(
+    archive: &mut Archive,
+    kek: &Kek,
+    clock: &Clock,
+    draft: &Path,
+) -> anyhow::Result<()> {
     let db = Db::open_sqlite(draft, SqliteSynchronous::Full).await?;
     db.migrate_some(&archive.manifest.schema).await?;
     let Db::Sqlite { write, .. } = &db else { bail!("a file is an SQLite database") };
@@ -139,7 +143,8 @@ async fn fill_file(archive: &mut Archive, kek: &Kek, draft: &Path) -> anyhow::Re
     fill(archive, &known, &mut filling).await?;
     filling.finish().await?;
     drop(conn);
-    finish(archive, kek, &db).await?;
+    finish(archive, kek, &db, 0).await?;
+    continue_after_restore(&db, clock.now()).await?;
     db.close().await;
     Ok(())
 }
@@ -147,6 +152,7 @@ async fn fill_file(archive: &mut Archive, kek: &Kek, draft: &Path) -> anyhow::Re
 async fn into_postgres(
     mut archive: Archive,
     kek: &Kek,
+    clock: &Clock,
     database_url: &str,
     is_replacing: bool,
 ) -> anyhow::Result<Restored> {
@@ -166,12 +172,15 @@ async fn into_postgres(
     drop(conn);
     db.migrate_some(&archive.manifest.schema).await?;
     let known = tables::all(&mut db.snapshot().await?).await?;
-    let mut conn = PgConnectOptions::from_str(database_url)?.connect().await?;
+    let mut conn = postgres_options(database_url)?.connect().await?;
     let mut filling = Filling::postgres(&mut conn).await?;
     fill(&mut archive, &known, &mut filling).await?;
+    // From the commit on there are rows: no server starts on them before the rest is done.
+    filling.mark_as_restoring().await?;
     filling.finish().await?;
     conn.close().await?;
-    finish(&archive, kek, &db).await?;
+    finish(&archive, kek, &db, 1).await?;
+    continue_after_restore(&db, clock.now()).await?;
     db.close().await;
     Ok(Restored { manifest: archive.manifest, set_aside: None })
 }
@@ -208,11 +217,12 @@ fn ordered(known: &[Table], head: &TableHead) -> anyhow::Result<Table> {
     Ok(Table { name: head.name.clone(), columns })
 }
 
-/// Counts what is there, and brings the schema up to date.
-async fn finish(archive: &Archive, kek: &Kek, db: &Db) -> anyhow::Result<()> {
+/// Counts what is there, besides the marks that the restore has made, and brings the schema up to date.
+async fn finish(archive: &Archive, kek: &Kek, db: &Db, marks: u64) -> anyhow::Result<()> {
     let mut conn = db.snapshot().await?;
     for head in &archive.manifest.tables {
-        let rows = tables::count(&mut conn, &head.name).await?;
+        let own = if head.name == "installation" { marks } else { 0 };
+        let rows = tables::count(&mut conn, &head.name).await?.saturating_sub(own);
         ensure!(
             rows == head.rows,
             "{}: {rows} rows are there, and {} were backed up",

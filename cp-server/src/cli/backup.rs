@@ -2,13 +2,16 @@
 
 use std::path::PathBuf;
 
+use anyhow::ensure;
 use clap::Args;
 
 use super::say;
 use crate::backup::archive::Manifest;
+use crate::backup::continuation::{self, CONTINUED, RETURNED};
 use crate::backup::{self, restore};
 use crate::config::Config;
 use crate::kernel::clock::Clock;
+use crate::kernel::tables;
 
 pub(super) const BACKUP_EXAMPLES: &str = "Examples:
   cp-server backup                                 into the folder backups, of which 30 are kept
@@ -22,6 +25,7 @@ pub(super) const RESTORE_EXAMPLES: &str = "Examples:
   cp-server restore --check backups/control-plane-20261122T080000.000000Z.cpbackup
   cp-server restore backups/control-plane-20261122T080000.000000Z.cpbackup
   CP_DATABASE_URL=postgres://cp@db/new cp-server restore old.cpbackup
+  cp-server restore --already                      after pg_restore, a snapshot or a copied file
 
 A backup of either database can be restored into either.";
 
@@ -38,13 +42,18 @@ pub(super) struct Backup {
 #[derive(Args)]
 pub(super) struct Restore {
     /// The backup.
-    file: PathBuf,
+    #[arg(required_unless_present = "already")]
+    file: Option<PathBuf>,
     /// Only verify the backup; no database is touched.
     #[arg(long)]
     check: bool,
     /// Set the SQLite file that is there aside instead of refusing.
     #[arg(long, conflicts_with = "check")]
     replace: bool,
+    /// The database was put back by other means, such as a dump, a snapshot or a copied file: only
+    /// continue its numbers beyond what was given out since. Stop the servers first.
+    #[arg(long, conflicts_with_all = ["file", "check", "replace"])]
+    already: bool,
 }
 
 pub(super) async fn run(config: &Config, backup: Backup) -> anyhow::Result<()> {
@@ -60,28 +69,40 @@ pub(super) async fn run(config: &Config, backup: Backup) -> anyhow::Result<()> {
 }
 
 pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Result<()> {
-    let kek = config.existing_kek()?;
+    let Some(file) = wanted.file else { return run_already(config).await };
+    let (kek, url) = (config.existing_kek()?, config.database_url()?);
     if wanted.check {
-        let manifest = restore::check(&wanted.file, &kek, &config.database_url).await?;
-        return say(&format!("{} is good: {}.", wanted.file.display(), told(&manifest)));
+        let manifest = restore::check(&file, &kek, &url).await?;
+        return say(&format!("{} is good: {}.", file.display(), told(&manifest)));
     }
     let clock = Clock::system();
-    let restored =
-        restore::restore(&wanted.file, &kek, &clock, &config.database_url, wanted.replace).await?;
+    let restored = restore::restore(&file, &kek, &clock, &url, wanted.replace).await?;
     say(&format!("Restored {}.", told(&restored.manifest)))?;
     if let Some(path) = &restored.set_aside {
         say(&format!("The database that was there is {} now.", path.display()))?;
     }
+    say(CONTINUED)?;
     say(&format!(
-        "Start the server now. What happened after {} is not in this database:\n\
-         - Revoke again what was revoked since; data planes take the newer status list.\n\
+        "What happened after {} is not in this database:\n{RETURNED}\n\
          - Licenses issued since then verify only if their key is in the restored JWKS; issue them anew.\n\
-         - License files begin again with an older number; data planes without a network refuse them\n  \
-           until the number has passed the one that they took last.\n\
          - Verifiers and monitors that saw a newer checkpoint of the log report log_rolled_back or\n  \
-           split_view, rightly. Tell them.",
+           split_view, rightly. Tell them.\n\
+         Then start the server.",
         restored.manifest.created_at.to_rfc3339()
     ))
+}
+
+/// For a database that was put back by other means than a backup of this product.
+async fn run_already(config: &Config) -> anyhow::Result<()> {
+    if let Some(file) = config.database_url()?.file() {
+        ensure!(!file.exists() || tables::is_alone(file).await?, "stop the server first");
+    }
+    let place = config.place().await?;
+    let done = continuation::of_copy(&place).await;
+    place.db.close().await;
+    done?;
+    say(CONTINUED)?;
+    say(&format!("What happened since the copy was made is not in this database:\n{RETURNED}"))
 }
 
 fn told(manifest: &Manifest) -> String {

@@ -11,6 +11,9 @@ use serde_json::{Map, Value, json};
 use super::{Target, object_of, open, say, show};
 use crate::client;
 use crate::config::Config;
+use crate::kernel::clock::Random;
+use crate::kernel::files;
+use crate::kernel::json::unquoted;
 
 #[derive(Subcommand)]
 pub(super) enum License {
@@ -136,8 +139,10 @@ pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()>
         License::ImportReport { file, target } => {
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("the report {} cannot be read", file.display()))?;
-            let report: UsageReport = serde_json::from_str(&text)
-                .with_context(|| format!("{} is no usage report", file.display()))?;
+            let report: UsageReport = serde_json::from_str(&text).map_err(|error| {
+                let why = unquoted(&error.to_string());
+                anyhow::anyhow!("{} is not a usage report: {why}", file.display())
+            })?;
             let args = object_of(json!({"id": report.deployment_id, "file": text}));
             show(config, &target, "usage_reports.import", args).await
         }
@@ -164,7 +169,7 @@ async fn write_file(
     match output {
         None => say(text),
         Some(path) => {
-            crate::kernel::files::write_private(&path, text.as_bytes())?;
+            files::write_private(&path, text.as_bytes(), &Random::system())?;
             say(&format!("{} is file {} of the license.", path.display(), answer["seq"]))
         }
     }

@@ -2,6 +2,7 @@
 
 mod audit;
 mod backup;
+mod clock;
 mod keys;
 mod license;
 mod org;
@@ -22,7 +23,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::{self, Client};
 use crate::config::{Config, Hidden};
-use crate::identity::service_tokens;
+use crate::identity::bootstrap::First;
 use crate::kernel::secret::Secret;
 use crate::kernel::{openapi, panics};
 use crate::server::tls::Tls;
@@ -101,6 +102,9 @@ enum Command {
     /// Verify, read and erase the log of what was done.
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Decide about a clock that was wrong.
+    #[command(subcommand)]
+    Clock(clock::Clock),
     /// Call any operation: `cp-server call licenses.revoke id=… reason=…`.
     #[command(after_help = CALL_EXAMPLES)]
     Call(Call),
@@ -192,6 +196,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Usage(usage) => usage::run(config, usage).await,
         Command::License(license) => license::run(config, license).await,
         Command::Audit(audit) => audit::run(config, audit).await,
+        Command::Clock(clock) => clock::run(config, clock).await,
         Command::Call(call) => {
             let mut args = call.data.unwrap_or_default();
             args.extend(call.args);
@@ -221,10 +226,22 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
 }
 
 async fn serve(config: &Config, app: App, tls: Option<Arc<Tls>>) -> anyhow::Result<()> {
-    let own = config.own_bootstrap_token()?;
-    let own = own.as_deref().map(|token| token.expose().as_str());
-    if let Some(token) = service_tokens::bootstrap(&app, own).await? {
-        println!("The first service token, which is not shown again:\n\n  {}\n", token.expose());
+    match config.first_token(&app).await? {
+        Some(First::Shown(token)) => {
+            println!(
+                "The first service token, which is not shown again:\n\n  {}\n",
+                token.expose()
+            );
+        }
+        Some(First::File(path)) => {
+            let path = std::path::absolute(&path).unwrap_or(path);
+            let path = path.display();
+            tracing::warn!(
+                %path,
+                "the first service token is in this file; keep it elsewhere, and delete the file"
+            );
+        }
+        None => {}
     }
     let listener = TcpListener::bind(config.listen).await.with_context(|| {
         format!("CP_LISTEN: cannot listen on {}; is another server running there?", config.listen)

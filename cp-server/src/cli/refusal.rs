@@ -1,34 +1,126 @@
-//! What a wrong command line is answered with.
+//! The refusal of a wrong command line.
+//!
+//! # Design
+//! clap quotes what it could not parse. A value may be a secret, and an argument too many may be one
+//! whose flag was forgotten, so refusals are rendered here: they name the argument, the rule and an
+//! example, and quote nothing but the names of flags.
 
 use std::process::ExitCode;
 
-use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Arg, CommandFactory};
 
 use super::Cli;
+use crate::kernel::text::named;
 
-/// Says what is wrong with the command line. A refused setting is named by its variable too, with
-/// a right example, and without its value, which may be a secret.
+/// Says what is wrong with the command line.
 pub(super) fn refuse(error: &clap::Error) -> ExitCode {
-    let setting = match (error.kind(), error.get(ContextKind::InvalidArg)) {
-        (ErrorKind::ValueValidation | ErrorKind::InvalidValue, Some(ContextValue::String(arg))) => {
-            let flag = arg.split(' ').next().unwrap_or_default().trim_start_matches("--");
-            let command = Cli::command();
-            let found = command.get_arguments().find(|a| a.get_long() == Some(flag)).cloned();
-            found.filter(|arg| arg.get_env().is_some())
+    match error.kind() {
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => eprintln!("{}", value(error)),
+        ErrorKind::UnknownArgument | ErrorKind::TooManyValues | ErrorKind::InvalidSubcommand => {
+            eprintln!("{}", unknown(error));
         }
+        // The others name arguments and quote no value; help and version are among them.
+        _ => drop(error.print()),
+    }
+    ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// A value that does not fit. A setting is named by its variable too, with a right example.
+fn value(error: &clap::Error) -> String {
+    let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
+    let known = match error.get(ContextKind::ValidValue) {
+        Some(ContextValue::Strings(known)) => Some(format!("it takes one of {}", known.join(", "))),
         _ => None,
     };
-    let Some(setting) = setting else {
-        let _ = error.print();
-        return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
+    let cause = std::error::Error::source(error).map(ToString::to_string).or(known);
+    let cause = cause.unwrap_or_else(|| "it needs a value".to_owned());
+    let flag = argument.split(' ').next().unwrap_or_default().trim_start_matches("--");
+    let command = Cli::command();
+    let setting = command.get_arguments().find(|a| a.get_long() == Some(flag));
+    let variable = setting.and_then(Arg::get_env).map(|v| v.to_string_lossy().into_owned());
+    let default = setting.and_then(|s| s.get_default_values().first());
+    let default = default.map(|v| format!("; the default is {}", v.to_string_lossy()));
+    match variable {
+        Some(variable) => {
+            format!("error: {variable} (--{flag}): {cause}{}", default.unwrap_or_default())
+        }
+        None => format!("error: {argument}: {cause}"),
+    }
+}
+
+/// An argument or a command that there is not.
+fn unknown(error: &clap::Error) -> String {
+    let given = text(error, ContextKind::InvalidArg).unwrap_or_default();
+    let flag = given.split('=').next().filter(|flag| flag.starts_with("--"));
+    let what = match (error.kind(), flag) {
+        (ErrorKind::InvalidSubcommand, _) => "there is no such command".to_owned(),
+        (_, Some(flag)) => match &*named(flag) {
+            name if name.starts_with('`') => format!("there is no argument {name} here"),
+            _ => "there is an argument too many".to_owned(),
+        },
+        _ => "there is an argument too many".to_owned(),
     };
-    let variable = setting.get_env().map(|v| v.to_string_lossy().into_owned()).unwrap_or_default();
-    let flag = setting.get_long().unwrap_or_default();
-    let cause = std::error::Error::source(error)
-        .map_or_else(|| "it takes one of text, json".to_owned(), ToString::to_string);
-    let example = setting.get_default_values().first().map(|v| v.to_string_lossy().into_owned());
-    eprint!("error: {variable} (--{flag}): {cause}");
-    eprintln!("{}", example.map(|e| format!("; the default is {e}")).unwrap_or_default());
-    ExitCode::from(2)
+    let near = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
+    let near = near.iter().find_map(|kind| text(error, *kind));
+    let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+    let usage = match error.get(ContextKind::Usage) {
+        Some(ContextValue::StyledStr(usage)) => format!("\n\n{usage}"),
+        _ => String::new(),
+    };
+    format!("error: {what}{near}{usage}\n\nFor more information, try '--help'.")
+}
+
+fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
+    match error.get(kind)? {
+        ContextValue::String(text) => Some(text.clone()),
+        ContextValue::Strings(texts) => texts.first().cloned(),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    fn refusal(line: &[&str]) -> String {
+        let line = ["cp-server"].iter().chain(line);
+        let Err(error) = Cli::try_parse_from(line) else { panic!("it was taken") };
+        match error.kind() {
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue => value(&error),
+            ErrorKind::UnknownArgument
+            | ErrorKind::TooManyValues
+            | ErrorKind::InvalidSubcommand => unknown(&error),
+            _ => error.render().to_string(),
+        }
+    }
+
+    #[test]
+    fn command_line_malformed_is_refused_without_a_quote() {
+        for (line, names) in [
+            (&["serve", "--bootstrap-token", "a canary"][..], "CP_BOOTSTRAP_TOKEN"),
+            (&["serve", "--database-url", "mysql://cp:canary@db"], "CP_DATABASE_URL"),
+            (&["serve", "--log-format", "canary"], "text, json"),
+            (&["serve", "--rate-limits", "canary"], "true, false"),
+            (&["serve", "--listen", "canary"], "CP_LISTEN"),
+            (&["serve", "canary"], "too many"),
+            (&["serve", "--bootstrap-tokens=canary"], "`--bootstrap-tokens`"),
+            (&["serve", "--bootstrap-tokens", "canary"], "--bootstrap-token`?"),
+            (&["keys", "import", "key.pem", "canary"], "too many"),
+            (&["keys", "import", "key.pem", "--passphrase=canary"], "`--passphrase`"),
+            (&["keys", "import", "key.pem", "-canary"], "too many"),
+            (&["token", "whoami", "--token", "x", "canary"], "too many"),
+            (&["call", "keys.create", "--data", "{\"pem\": canary"], "JSON object"),
+            (&["call", "keys.create", "canary"], "name=value"),
+            (&["keyz", "canary"], "no such command; did you mean `keys`?"),
+            (&["canary"], "no such command"),
+            (&["completions", "canary"], "bash"),
+        ] {
+            let said = refusal(line);
+            assert!(said.contains(names), "{line:?}: {said}");
+            assert!(!said.contains("canary"), "{line:?}: {said}");
+        }
+    }
 }

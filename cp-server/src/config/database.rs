@@ -3,7 +3,10 @@
 use std::ops::Deref;
 use std::path::Path;
 
-use anyhow::bail;
+use anyhow::{bail, ensure};
+use url::Url;
+
+use crate::kernel::db::postgres_options;
 
 /// Where the database is; it may hold a password, so it does not show.
 #[derive(Clone)]
@@ -18,7 +21,7 @@ impl Deref for DatabaseUrl {
 
 impl DatabaseUrl {
     /// The file, if it is one.
-    pub(super) fn file(&self) -> Option<&Path> {
+    pub fn file(&self) -> Option<&Path> {
         let file = self.0.strip_prefix("sqlite:")?;
         Some(Path::new(file.trim_start_matches("//")))
     }
@@ -38,5 +41,89 @@ pub(super) fn read(text: &str) -> anyhow::Result<DatabaseUrl> {
     if text.starts_with("sqlite:") && (text.contains(":memory:") || text.contains('?')) {
         bail!("it takes a file without options, such as sqlite:data/control-plane.db");
     }
+    if !text.starts_with("sqlite:") {
+        check_quotes(text)?;
+        postgres_options(text)?;
+    }
     Ok(DatabaseUrl(text.to_owned()))
+}
+
+/// Parameters of a PostgreSQL URL. The driver logs any other one, with its value.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
+
+/// Refuses what the driver, or the database, would quote: a password with a `/`, `?`, `#` or `@`
+/// that was not percent-encoded ends up in the port, the database's name or a parameter.
+fn check_quotes(text: &str) -> anyhow::Result<()> {
+    let encode = "percent-encode what is special in the user and the password";
+    let Ok(url) = Url::parse(text) else { bail!("it is not a URL; {encode}") };
+    ensure!(
+        url.fragment().is_none() && !url.path().contains('@'),
+        "a `#` or `@` is misplaced; {encode}"
+    );
+    for (name, value) in url.query_pairs() {
+        let is_known = PARAMETERS.contains(&&*name)
+            || name.strip_prefix("options[").is_some_and(|rest| rest.ends_with(']'));
+        ensure!(
+            is_known && !value.contains('@'),
+            "it has a parameter that is not one of {}, or a value with an `@`; {encode}",
+            PARAMETERS.join(", ")
+        );
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn database_url_malformed_is_refused_without_a_quote() {
+        for url in [
+            "postgres:/cp:canary@db/cp",
+            "mysql://cp:canary@db/cp",
+            "postgres://cp:ca/nary@db/cp",
+            "postgres://cp:5/canary@db/cp",
+            "postgres://cp:5?canary@db/cp",
+            "postgres://cp:canary#canary@db/cp",
+            "postgres://cp:5#canary@db/cp",
+            "postgres://cp:canary@db:canary/cp",
+            "postgres://cp@db/cp?pasword=canary",
+            "postgres://cp@db/cp?sslmode=canary",
+            "postgres://cp@db/cp?port=canary",
+            "postgres://cp:canary@[db/cp",
+            "postgres://cp@db/%ffcanary",
+            "sqlite:data?canary",
+            "canary",
+        ] {
+            let error = format!("{:#}", read(url).expect_err(url));
+            assert!(!error.contains("canary"), "{url}: {error}");
+        }
+        for url in [
+            "postgres://cp:p%40ss%2Fw%23@db/cp",
+            "postgresql://cp@db:5432/cp?sslmode=verify-full&options[search_path]=cp",
+            "postgres:///cp?host=/run/postgresql&user=cp",
+            "sqlite:data/cp.db",
+        ] {
+            read(url).expect(url);
+        }
+    }
 }

@@ -8,13 +8,15 @@ use chrono::TimeDelta;
 use clap::{ArgAction, Args};
 use serde_json::{Map, Value, json};
 use ureq::tls::{PemItem, parse_pem};
+use zeroize::Zeroizing;
 
 use super::{Hidden, hidden, secret_file, span};
 use crate::identity::oidc::IdentitySettings;
 use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
 use crate::identity::oidc::issuers::Provider;
 use crate::identity::sessions::SessionSettings;
-use crate::kernel::files;
+use crate::kernel::text::named;
+use crate::kernel::{files, json as strict};
 
 /// How people log in.
 #[derive(Args, Clone, Debug)]
@@ -182,21 +184,28 @@ impl IdentityConfig {
 }
 
 fn from_file(path: &Path) -> anyhow::Result<Vec<Provider>> {
-    let text = std::fs::read(path)?;
-    let items: Vec<Map<String, Value>> = serde_json::from_slice(&text)?;
-    if items.iter().any(|item| item.contains_key("client_secret")) {
-        files::check_private(path).context("it holds a client secret")?;
-    }
+    let has_secret = |text: &[u8]| {
+        items(text).is_some_and(|items| items.iter().any(|i| i.contains_key("client_secret")))
+    };
+    let text = files::read_if(path, has_secret).context("it holds a client secret")?;
+    let items = items(&Zeroizing::new(text)).context("it is not a JSON list of objects")?;
     let read = |mut item: Map<String, Value>| {
         let key = item.remove("key");
         let key = key.as_ref().and_then(Value::as_str).context("a provider has no key")?;
-        provider(key, Value::Object(item)).with_context(|| format!("the provider {key:?}"))
+        let about = || format!("the provider {}", named(key));
+        provider(key, Value::Object(item)).with_context(about)
     };
     items.into_iter().map(read).collect()
 }
 
+fn items(text: &[u8]) -> Option<Vec<Map<String, Value>>> {
+    serde_json::from_slice(text).ok()
+}
+
 fn provider(key: &str, body: Value) -> anyhow::Result<Provider> {
-    let new = serde_path_to_error::deserialize(body)?;
+    // By the reader of requests, whose refusals quote no value.
+    let body = Zeroizing::new(serde_json::to_vec(&body)?);
+    let new = strict::read(&body).map_err(|refusal| anyhow::anyhow!("{}", refusal.detail()))?;
     Provider::of_platform(key, new).map_err(anyhow::Error::msg)
 }
 
@@ -205,7 +214,8 @@ fn authorities(path: &Path) -> anyhow::Result<Arc<Vec<ureq::tls::Certificate<'st
     let pem = std::fs::read(path).with_context(about)?;
     let mut found = Vec::new();
     for item in parse_pem(&pem) {
-        if let PemItem::Certificate(certificate) = item.with_context(about)? {
+        let item = item.map_err(|_| anyhow::anyhow!("{}: it is not PEM", about()))?;
+        if let PemItem::Certificate(certificate) = item {
             found.push(certificate);
         }
     }

@@ -1,6 +1,7 @@
 //! Who people and machines are, and what they may do.
 
 pub mod access;
+pub mod bootstrap;
 pub mod credentials;
 pub mod escalation;
 pub mod first_logins;

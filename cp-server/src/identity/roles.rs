@@ -20,7 +20,7 @@ use crate::kernel::place::{AnyOwner, Org};
 use crate::kernel::policy::Location;
 use crate::kernel::query::Rows;
 use crate::kernel::record::Codes;
-use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};
+use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode, named};
 use crate::tenancy::workspaces;
 
 mod system;
@@ -262,7 +262,7 @@ pub async fn resolve(
     name: &str,
 ) -> Result<Role> {
     let unknown = || {
-        let detail = format!("role: there is no {scope} role {name:?} here; invalid role.");
+        let detail = format!("role: there is no {scope} role {} here; invalid role.", named(name));
         Error::new(ProblemCode::RoleUnknown, detail).at("role")
     };
     let code = name.to_uppercase();

@@ -10,7 +10,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::credentials::{bootstrap_id, compose, id_of};
+use super::credentials::compose;
 use super::roles;
 use crate::App;
 use crate::kernel::answer::{Created, NoContent, Resource};
@@ -19,7 +19,6 @@ use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
-use crate::kernel::installation::set_first;
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{AnyOwner, Org, Platform};
@@ -337,16 +336,21 @@ pub fn scope_of(organization: Option<OrganizationId>, deployment: Option<Deploym
 }
 
 /// What stands in the row of a new token.
-struct Row {
-    id: TokenId,
-    scope: Scope,
-    name: String,
-    codes: Codes,
-    expires_at: Option<DateTime<Utc>>,
-    created_by: Option<Uuid>,
+pub(super) struct Row {
+    pub(super) id: TokenId,
+    pub(super) scope: Scope,
+    pub(super) name: String,
+    pub(super) codes: Codes,
+    pub(super) expires_at: Option<DateTime<Utc>>,
+    pub(super) created_by: Option<Uuid>,
 }
 
-async fn insert(tx: &mut Conn, now: DateTime<Utc>, row: Row, text: &str) -> Result<ServiceToken> {
+pub(super) async fn insert(
+    tx: &mut Conn,
+    now: DateTime<Utc>,
+    row: Row,
+    text: &str,
+) -> Result<ServiceToken> {
     let deployment = match row.scope {
         Scope::Deployment { deployment_id, .. } => Some(deployment_id),
         _ => None,
@@ -389,35 +393,4 @@ pub fn note_use(app: &App, id: TokenId, last: Option<DateTime<Utc>>, now: DateTi
             tracing::debug!(%error, %id, "the use of a service token was not noted");
         }
     });
-}
-
-/// The first credential: the operator's own (kept if it is there), or a new one when there is no
-/// platform token that works.
-pub async fn bootstrap(app: &App, own: Option<&str>) -> Result<Option<ShownOnce>> {
-    let now = app.clock.now();
-    let mut tx = app.db.begin().await?;
-    let (id, text) = match own {
-        Some(own) => (id_of(own).unwrap_or_else(|| bootstrap_id(own)), ShownOnce::new(own.into())),
-        None => {
-            let sql = "SELECT COUNT(*), COUNT(*) FILTER (WHERE revoked_at IS NULL)
-                       FROM service_tokens WHERE organization_id IS NULL";
-            let (ever, working): (i64, i64) = tx.q(sql).one().await?;
-            if working > 0 || !set_first(&mut tx, &format!("bootstrap token {ever}"), &[]).await? {
-                return Ok(None);
-            }
-            let id = TokenId::new(&app.random, now);
-            (id, compose(id, &app.random.bytes()))
-        }
-    };
-    let sql = "SELECT EXISTS (SELECT 1 FROM service_tokens WHERE id = $1)";
-    let known = tx.q(sql).bind(id).value().await?.unwrap_or(false);
-    if known || !set_first(&mut tx, &format!("service token {id}"), &[]).await? {
-        return Ok(None);
-    }
-    let codes = Codes::from(vec!["*".to_owned()]);
-    let (scope, name) = (Scope::Platform, "bootstrap".into());
-    let row = Row { id, scope, name, codes, expires_at: None, created_by: None };
-    insert(&mut tx, now, row, text.expose()).await?;
-    tx.commit().await?;
-    Ok(own.is_none().then_some(text))
 }

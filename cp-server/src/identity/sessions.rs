@@ -376,6 +376,11 @@ pub async fn forget(app: &App) -> Result<u64> {
     Ok(gone)
 }
 
+/// Ends every session.
+pub async fn end_all(tx: &mut Conn) -> Result<u64> {
+    Ok(tx.q("DELETE FROM sessions").exec().await?)
+}
+
 pub async fn purge(cx: &mut Cx) -> Result<()> {
     cx.tx.q("DELETE FROM sessions WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())

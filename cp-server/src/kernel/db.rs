@@ -35,6 +35,20 @@ pub enum Db {
     Postgres(PgPool),
 }
 
+/// Reads a URL of PostgreSQL.
+///
+/// # Errors
+/// Without the words of the parser, which quote: a password that was not percent-encoded ends up in
+/// any part of the URL.
+pub fn postgres_options(url: &str) -> anyhow::Result<PgConnectOptions> {
+    PgConnectOptions::from_str(url).map_err(|_| {
+        anyhow::anyhow!(
+            "it is not a URL of PostgreSQL; percent-encode what is special in the password, and \
+             check the port and the parameters, such as sslmode=verify-full"
+        )
+    })
+}
+
 /// How long a request waits for a connection before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -42,7 +56,7 @@ impl Db {
     /// Opens `sqlite:PATH` (created if missing, mode 0600) or `postgres://…`.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let options = PgConnectOptions::from_str(url)?;
+            let options = postgres_options(url)?;
             // The pool would try again until its patience ends, and then not tell why.
             tokio::time::timeout(PATIENCE, options.connect()).await??.close().await?;
             let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -54,7 +68,7 @@ impl Db {
             return Ok(Self::Postgres(pool));
         }
         let Some(path) = url.strip_prefix("sqlite:") else {
-            anyhow::bail!("{url:?} is neither sqlite:PATH nor postgres://USER@HOST/DATABASE");
+            anyhow::bail!("it is neither sqlite:PATH nor postgres://USER@HOST/DATABASE");
         };
         let path = PathBuf::from(path.trim_start_matches("//"));
         super::files::create_private(&path)?;

@@ -1,36 +1,42 @@
 //! Private files: created 0600 from the first byte, refused when others can read them.
 
 use std::fs::{self, File, OpenOptions};
-use std::io::Write;
+use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
+
+use super::clock::Random;
 
 /// Creates an empty file with mode 0600, and its folder with 0700, unless it is there.
 pub fn create_private(path: &Path) -> anyhow::Result<()> {
     create_folder(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Ok(_) => Ok(()),
-        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => check_private(path),
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            check_private(path, &open(path)?)
+        }
         Err(error) => Err(error).with_context(|| format!("cannot create {}", path.display())),
     }
 }
 
 /// Writes a file that must not exist yet: a temporary one, mode 0600, synced, then renamed.
-pub fn write_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+///
+/// The draft's name is its own, so that what a crash left behind is in the way of no later start.
+pub fn write_private(path: &Path, bytes: &[u8], random: &Random) -> anyhow::Result<()> {
     create_folder(path)?;
     let doing = || format!("cannot write {}", path.display());
-    let draft = path.with_extension("draft");
+    let draft = beside(path, &format!(".{:016x}.draft", u64::from_be_bytes(random.bytes())));
     let mut file = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(&draft)
         .with_context(|| format!("cannot create {}", draft.display()))?;
-    file.write_all(bytes).and_then(|()| file.sync_all()).with_context(doing)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
     // A hard link fails when the name is taken, which a rename would overwrite.
-    let linked = fs::hard_link(&draft, path);
+    let linked = written.and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft).with_context(doing)?;
     linked.with_context(doing)?;
     if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
@@ -86,14 +92,37 @@ pub fn beside(path: &Path, more: &str) -> PathBuf {
 }
 
 /// Reads a file that only its owner may read.
+///
+/// The file that is checked is the one that was opened: its name may be another's a moment later.
 pub fn read_private(path: &Path) -> anyhow::Result<Vec<u8>> {
-    check_private(path)?;
-    fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    let mut file = open(path)?;
+    check_private(path, &file)?;
+    read(path, &mut file)
+}
+
+/// Reads a file, which only its owner may read if what is in it is private.
+pub fn read_if(path: &Path, is_private: impl FnOnce(&[u8]) -> bool) -> anyhow::Result<Vec<u8>> {
+    let mut file = open(path)?;
+    let bytes = read(path, &mut file)?;
+    if is_private(&bytes) {
+        check_private(path, &file)?;
+    }
+    Ok(bytes)
+}
+
+fn read(path: &Path, file: &mut File) -> anyhow::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    file.read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    Ok(bytes)
+}
+
+fn open(path: &Path) -> anyhow::Result<File> {
+    File::open(path).with_context(|| format!("cannot read {}", path.display()))
 }
 
 /// Refuses a file that group or others can read, or that another user owns.
-pub fn check_private(path: &Path) -> anyhow::Result<()> {
-    let found = fs::metadata(path).with_context(|| format!("cannot read {}", path.display()))?;
+fn check_private(path: &Path, file: &File) -> anyhow::Result<()> {
+    let found = file.metadata().with_context(|| format!("cannot read {}", path.display()))?;
     if is_handed_over(path) && found.mode() & 0o007 == 0 {
         return Ok(());
     }
@@ -139,11 +168,15 @@ mod tests {
     fn s09_a_private_file_is_0600_and_a_loose_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/kek");
-        write_private(&path, b"secret").unwrap();
+        let random = Random::seeded(9);
+        write_private(&path, b"secret", &random).unwrap();
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o600);
         assert_eq!(fs::metadata(path.parent().unwrap()).unwrap().mode() & 0o777, 0o700);
         assert_eq!(read_private(&path).unwrap(), b"secret");
-        assert!(write_private(&path, b"other").is_err(), "an existing file is never overwritten");
+        assert!(
+            write_private(&path, b"other", &random).is_err(),
+            "an existing file is never overwritten"
+        );
         assert_eq!(read_private(&path).unwrap(), b"secret");
         fs::set_permissions(&path, fs::Permissions::from_mode(0o640)).unwrap();
         let error = read_private(&path).unwrap_err().to_string();

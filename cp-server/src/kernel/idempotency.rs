@@ -3,9 +3,14 @@
 //! The key belongs to its caller. The answer is stored in the transaction of the change and kept
 //! for 24 hours, sealed, because it may hold a license token or a secret that is shown once. A
 //! refused request stores nothing, so that it can be sent again with the same key.
+//!
+//! # Design
+//! The seal is bound to the caller, the key and the request, so that an answer opens in its own row
+//! only: a person who can write the database and has no key-encryption key cannot read another
+//! caller's answer by repeating an own request. An answer that does not open is refused, and not made
+//! again: something was done under this key, and doing it twice is what the caller asked to prevent.
 //! Shape and status codes: draft-ietf-httpapi-idempotency-key-header-07.
 
-use anyhow::Context;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use chrono::{DateTime, TimeDelta, Utc};
@@ -16,12 +21,15 @@ use super::answer::Answer;
 use super::caller::Caller;
 use super::db::Conn;
 use super::error::{Error, Result};
-use super::secret::{Kek, sha256};
+use super::secret::{Kek, hex, sha256};
 use crate::App;
 
 const KEPT: TimeDelta = TimeDelta::hours(24);
-/// What the seal of an answer is bound to.
-const PURPOSE: &str = "idempotency";
+
+/// What the seal of an answer is bound to. `key` is the hash of the caller and its key.
+fn purpose(key: &[u8], request: &[u8]) -> String {
+    format!("idempotency {} {} v2", hex(key), hex(request))
+}
 
 /// A request that wants to be done once.
 #[derive(Clone)]
@@ -90,9 +98,14 @@ impl Once {
                 "This Idempotency-Key was used for another request; take a new key.",
             ));
         }
-        let plain = app.kek.open(PURPOSE, &sealed).ok_or_else(|| {
-            Error::internal(anyhow::anyhow!("idempotency_keys.answer does not open"))
-        })?;
+        let Some(plain) = app.kek.open(&purpose(&self.key, &request), &sealed) else {
+            let key = hex(&self.key);
+            tracing::error!(key, "idempotency_keys.answer is not the one that was stored here");
+            return Err(Error::conflict(
+                "The answer that is stored for this Idempotency-Key cannot be opened, and the \
+                 request is not repeated. Check what the first request did, then use a new key.",
+            ));
+        };
         let stored: Stored = serde_json::from_slice(&plain).map_err(Error::internal)?;
         Ok(Some(Answer {
             status: StatusCode::from_u16(stored.status).map_err(Error::internal)?,
@@ -117,7 +130,8 @@ impl Once {
         let stored =
             Stored { status: answer.status.as_u16(), location: answer.location.clone(), body };
         let plain = zeroize::Zeroizing::new(serde_json::to_vec(&stored).map_err(Error::internal)?);
-        let sealed = app.kek.seal(&app.random, PURPOSE, &plain);
+        let purpose = purpose(&self.key, &self.request);
+        let sealed = app.kek.seal(&app.random, &purpose, &plain);
         let sql = "INSERT INTO idempotency_keys (caller_key, request, answer, created_at)
                    VALUES ($1, $2, $3, $4)
                    ON CONFLICT (caller_key) DO UPDATE
@@ -138,13 +152,14 @@ impl Once {
     }
 }
 
-/// Seals the kept answers under another key-encryption key.
+/// Seals the kept answers under another key-encryption key. One that does not open is left as it is:
+/// it is refused when it is asked for, and it must not keep a leaked key in use.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
-    let sql = "SELECT caller_key, answer FROM idempotency_keys";
-    let rows: Vec<(Vec<u8>, Vec<u8>)> = tx.q(sql).all().await?;
-    for (key, sealed) in rows {
-        let sealed = app.kek.reseal(new, &app.random, PURPOSE, &sealed);
-        let sealed = sealed.context("idempotency_keys.answer does not open")?;
+    let sql = "SELECT caller_key, request, answer FROM idempotency_keys";
+    let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = tx.q(sql).all().await?;
+    for (key, request, sealed) in rows {
+        let resealed = app.kek.reseal(new, &app.random, &purpose(&key, &request), &sealed);
+        let Some(sealed) = resealed else { continue };
         let sql = "UPDATE idempotency_keys SET answer = $2 WHERE caller_key = $1";
         tx.q(sql).bind(key).bind(sealed).exec().await?;
     }

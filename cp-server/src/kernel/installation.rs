@@ -50,6 +50,22 @@ impl Trial {
     }
 }
 
+/// There while a restore into the database has not come to its end.
+pub const RESTORING: &str = "restoring";
+
+/// Marks a PostgreSQL database as one whose restore has not come to its end.
+pub const MARK_AS_RESTORING: &str =
+    "INSERT INTO installation (name, value) VALUES ('restoring', '')";
+
+/// Refuses a database whose restore has not come to its end.
+pub async fn check_whole(app: &App) -> anyhow::Result<()> {
+    anyhow::ensure!(
+        value(&mut app.db.read(), RESTORING).await?.is_none(),
+        "the restore into this database was interrupted: restore again, into an empty one"
+    );
+    Ok(())
+}
+
 /// Writes, as a change would: fails where the database takes none. A statement that finds nothing to
 /// change would write nothing, and so not notice a disk that is full.
 async fn try_write(app: &App) -> Result<()> {

@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::error::{Error, Result};
+use super::text::named;
 
 /// Nesting that no honest request needs more of.
 const DEPTH: usize = 64;
@@ -56,11 +57,12 @@ pub fn with_query(body: Bytes, query: &str) -> Result<Bytes> {
     let mut members: Map<String, Value> = if body.is_empty() { Map::new() } else { read(&body)? };
     for (name, value) in pairs {
         if value.contains('\0') {
-            return Err(Error::invalid(name.to_string(), format!("{name} contains U+0000")));
+            return Err(Error::invalid(shown(&name), format!("{} contains U+0000", named(&name))));
         }
         if members.insert(name.to_string(), value.into()).is_some() {
-            let detail = format!("{name}: it is given twice, in the query string or the body too");
-            return Err(Error::invalid(name.to_string(), detail));
+            let detail =
+                format!("{}: it is given twice, in the query string or the body too", named(&name));
+            return Err(Error::invalid(shown(&name), detail));
         }
     }
     serde_json::to_vec(&members).map(Bytes::from).map_err(Error::internal)
@@ -71,7 +73,7 @@ pub fn read_query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T> 
     let mut text = url::form_urlencoded::Serializer::new(String::new());
     for (name, value) in pairs {
         if value.contains('\0') {
-            return Err(Error::invalid(name.clone(), format!("{name} contains U+0000")));
+            return Err(Error::invalid(shown(name), format!("{} contains U+0000", named(name))));
         }
         text.append_pair(name, value);
     }
@@ -85,21 +87,72 @@ pub fn read_query<T: DeserializeOwned>(pairs: &[(String, String)]) -> Result<T> 
 
 /// Words for a value that does not fit, and the field that is at fault.
 fn misfit(path: &str, message: &str) -> Error {
+    let message = unquoted(message);
     // serde names a missing or unknown field in the message, not in the path.
-    let named = ["missing field `", "unknown field `", "duplicate field `"]
+    let name = ["missing field `", "unknown field `", "duplicate field `"]
         .iter()
         .find_map(|lead| message.strip_prefix(lead)?.split('`').next());
-    let message = message.split(" at line ").next().unwrap_or(message);
-    let field = match (path, named) {
+    let path = shown(path);
+    let field = match (&*path, name) {
         ("." | "", Some(name)) => name.to_owned(),
         (path, Some(name)) if !path.split('.').any(|part| part == name) => format!("{path}.{name}"),
         (path, _) => path.to_owned(),
     };
-    if named.is_some() || field == "." {
+    if name.is_some() || message.starts_with("unknown field") || field == "." {
         return Error::invalid(field, format!("The request does not fit: {message}."));
     }
     let detail = format!("{field}: {message}");
     Error::invalid(field, detail)
+}
+
+/// A path as it may be shown: a member that the caller named is part of it.
+fn shown(path: &str) -> String {
+    let is_name = |part: &str| {
+        let rest = part.trim_end_matches(']').split('[').all(|part| named(part).starts_with('`'));
+        rest || part.is_empty() || part == "?"
+    };
+    let parts = path.split('.').map(|part| if is_name(part) { part } else { "…" });
+    parts.collect::<Vec<_>>().join(".")
+}
+
+/// A message of serde without the value that it quotes, which may be a secret in the wrong place,
+/// and without the line.
+///
+/// serde has one form for each kind of misfit, and names what it expected last; what is quoted may
+/// contain the same words, so the end is looked for from behind.
+pub fn unquoted(message: &str) -> String {
+    for lead in ["invalid type: ", "invalid value: "] {
+        let Some(rest) = message.strip_prefix(lead) else { continue };
+        let Some((found, expected)) = rest.rsplit_once(", expected ") else { continue };
+        // `string "…"`, `integer `5``, `map`: the kind is in front of the first quote.
+        let kind = found.split(['"', '`']).next().unwrap_or_default().trim_end();
+        return format!("{lead}{kind}, expected {}", without_line(expected));
+    }
+    for (what, lead) in
+        [("unknown variant", "unknown variant `"), ("unknown field", "unknown field `")]
+    {
+        let Some(rest) = message.strip_prefix(lead) else { continue };
+        let none = rest
+            .rsplit_once("`, there are no ")
+            .map(|(found, rest)| (found, format!("there are no {rest}")));
+        let some = rest
+            .split_once("`, expected ")
+            .map(|(found, rest)| (found, format!("expected {rest}")));
+        let Some((found, expected)) = some.or(none) else { return what.to_owned() };
+        let expected = without_line(&expected);
+        return match named(found) {
+            name if what == "unknown field" && name.starts_with('`') => {
+                format!("{what} {name}, {expected}")
+            }
+            length if what == "unknown field" => format!("{what}, {length}, {expected}"),
+            _ => format!("{what}, {expected}"),
+        };
+    }
+    without_line(message).to_owned()
+}
+
+fn without_line(message: &str) -> &str {
+    message.rsplit_once(" at line ").map_or(message, |(message, _)| message)
 }
 
 /// Walks a JSON text and keeps nothing: no member twice, no U+0000, bounded depth and arrays.
@@ -155,7 +208,10 @@ impl<'de> Visitor<'de> for Strict {
             self.visit_str(&name)?;
             members.next_value_seed(Strict(depth))?;
             if let Some(twice) = names.replace(name) {
-                return Err(de::Error::custom(format!("the member {twice:?} stands twice")));
+                return Err(de::Error::custom(format!(
+                    "the member {} stands twice",
+                    named(&twice)
+                )));
             }
         }
         Ok(())
@@ -315,6 +371,42 @@ mod tests {
         };
         assert!(read::<Body>(wide(1000).as_bytes()).is_ok());
         assert_eq!(refusal(&wide(1001)).0, 400);
+    }
+
+    #[test]
+    fn message_of_a_misfit_quotes_no_value() {
+        for (message, told) in [
+            (
+                r#"invalid type: string "a, expected b", expected u32 at line 1 column 9"#,
+                "invalid type: string, expected u32",
+            ),
+            (
+                "invalid type: integer `7`, expected a string",
+                "invalid type: integer, expected a string",
+            ),
+            ("invalid type: map, expected u32", "invalid type: map, expected u32"),
+            (
+                r#"invalid value: string "x", expected a date"#,
+                "invalid value: string, expected a date",
+            ),
+            ("unknown variant `x`, expected `a` or `b`", "unknown variant, expected `a` or `b`"),
+            (
+                "unknown field `seats`, expected `seat_cap`",
+                "unknown field `seats`, expected `seat_cap`",
+            ),
+            (
+                "unknown field `a b`, expected `c`",
+                "unknown field, a name of 3 characters, expected `c`",
+            ),
+            ("unknown field `x`, there are no fields", "unknown field `x`, there are no fields"),
+            ("missing field `token` at line 1 column 2", "missing field `token`"),
+        ] {
+            assert_eq!(unquoted(message), told);
+        }
+        let secret = format!("{{\"seat_cap\": 1, \"{}\": 2}}", "s".repeat(41));
+        let (_, field, detail) = refusal(&secret);
+        assert!(!format!("{field:?}{detail}").contains("sss"), "{field:?} {detail}");
+        assert!(!refusal(r#"{"seat_cap": "canary"}"#).2.contains("canary"));
     }
 
     #[test]

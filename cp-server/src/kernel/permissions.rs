@@ -135,7 +135,7 @@ impl std::str::FromStr for Permission {
         let found = Self::ALL.iter().find(|p| p.as_str() == code).copied();
         found.ok_or_else(|| {
             let known: Vec<&str> = Self::ALL.iter().map(|p| p.as_str()).collect();
-            format!("{code:?} is not a permission; these are: *, {}", known.join(", "))
+            format!("one is not a permission; these are: *, {}", known.join(", "))
         })
     }
 }

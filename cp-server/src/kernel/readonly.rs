@@ -1,15 +1,13 @@
 //! A database that is looked at and not touched: what is evidence stays as it is.
 
 use std::path::Path;
-use std::str::FromStr;
 use std::time::Duration;
 
 use anyhow::{Context, ensure};
-use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use super::db::Conn;
+use super::db::{Conn, postgres_options};
 use super::files::beside;
 
 /// How long others are waited for.
@@ -20,7 +18,7 @@ pub async fn snapshot(url: &str) -> anyhow::Result<Conn> {
     let mut conn = match url.strip_prefix("sqlite:") {
         Some(file) => Conn::SqliteAlone(open(Path::new(file.trim_start_matches("//"))).await?),
         None => {
-            let options = PgConnectOptions::from_str(url)?;
+            let options = postgres_options(url)?;
             Conn::PostgresAlone(tokio::time::timeout(PATIENCE, options.connect()).await??)
         }
     };

@@ -69,7 +69,7 @@ macro_rules! text_enum {
                 let found = Self::ALL.iter().find(|v| v.as_str().eq_ignore_ascii_case(text));
                 found.copied().ok_or_else(|| {
                     let known: Vec<&str> = Self::ALL.iter().map(|v| v.as_str()).collect();
-                    format!("{text:?} is not one of {}", known.join(", "))
+                    format!("is not one of {}", known.join(", "))
                 })
             }
         }

@@ -199,7 +199,7 @@ impl Kek {
             );
             let key = Zeroizing::new(random.bytes::<{ Self::LEN }>());
             let text = Zeroizing::new(STANDARD.encode(*key));
-            files::write_private(file, text.as_bytes())?;
+            files::write_private(file, text.as_bytes(), random)?;
         }
         let text = Zeroizing::new(files::read_private(file)?);
         Self::decode(&text)
@@ -207,7 +207,9 @@ impl Kek {
     }
 
     fn decode(text: &[u8]) -> anyhow::Result<Self> {
-        let key = Zeroizing::new(STANDARD.decode(text.trim_ascii())?);
+        // What the decoder says quotes a character of the key.
+        let key = STANDARD.decode(text.trim_ascii()).ok().context("it is not base64")?;
+        let key = Zeroizing::new(key);
         Self::new(&key)
     }
 

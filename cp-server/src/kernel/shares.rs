@@ -100,7 +100,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::kernel::caller::{Permissions, Scope};
+    use crate::kernel::caller::{Privileges, Scope};
 
     #[test]
     fn an_organization_has_its_share_and_leaves_the_platform_its_own() {
@@ -108,7 +108,7 @@ mod tests {
         let id = |n| OrganizationId(Uuid::from_u128(n));
         let own = |n| {
             let scope = Scope::Organization { organization_id: id(n) };
-            Caller::machine(Uuid::nil(), String::new(), scope, Permissions::ALL)
+            Caller::machine(Uuid::nil(), String::new(), scope, Privileges::all())
         };
         let status = |caller: &Caller, n| match shares.take(caller, Some(id(n))) {
             Ok(_) => 200,

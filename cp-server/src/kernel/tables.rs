@@ -29,6 +29,7 @@ use sqlx::{
 use uuid::Uuid;
 
 use super::db::Conn;
+use super::installation::MARK_AS_RESTORING;
 
 /// The table in which sqlx keeps what was migrated.
 const MIGRATIONS: &str = "_sqlx_migrations";
@@ -307,6 +308,15 @@ impl<'c> Filling<'c> {
         match self {
             Self::Sqlite { conn, .. } => run(conn, sql).await,
             Self::Postgres { tx, .. } => run_pg(tx, sql).await,
+        }
+    }
+
+    /// Marks the database as one whose restore has not come to its end.
+    pub async fn mark_as_restoring(&mut self) -> anyhow::Result<()> {
+        match self {
+            // Its file takes its place when all is done.
+            Self::Sqlite { .. } => Ok(()),
+            Self::Postgres { tx, .. } => run_pg(tx, MARK_AS_RESTORING.to_owned()).await,
         }
     }
 

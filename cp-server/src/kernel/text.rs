@@ -234,6 +234,27 @@ pub fn path_segment(text: &str) -> String {
     parts.map(|part| if part == "+" { "%20" } else { part }).collect()
 }
 
+/// A text of the caller's as a message shows it: quoted, and cut after 64 characters.
+///
+/// Only for what is no secret by its meaning. What could not be parsed is not shown at all, because
+/// it may be a secret in the wrong place.
+pub fn quoted(text: &str) -> String {
+    let cut = if text.chars().nth(64).is_some() { "…" } else { "" };
+    let shown: String = text.chars().take(64).collect();
+    format!("\"{}\"{cut}", shown.escape_debug())
+}
+
+/// The caller's name of a member or parameter that is not known: itself when it looks like a name,
+/// and its length when it may be anything else.
+pub fn named(name: &str) -> String {
+    let is_name = (1..=40).contains(&name.len())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
+    if is_name {
+        return format!("`{name}`");
+    }
+    format!("a name of {} characters", name.chars().count())
+}
+
 fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {
     let length = text.chars().count();
     if length == 0 || length > most {

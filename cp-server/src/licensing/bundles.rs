@@ -13,7 +13,7 @@ use serde::Deserialize;
 use super::files;
 use super::issuance::{self, Form, NewBundle, Signed};
 use super::keys::store;
-use super::licenses::{self, Why};
+use super::licenses::{self, Why, file_numbers};
 use super::status_lists::{self, Of};
 use crate::audit::{self, proofs};
 use crate::kernel::answer::{Created, Resource};
@@ -104,8 +104,9 @@ async fn issue(
     cx.begin().await?;
     store(cx, &[&signed]).await?;
     let is_file = new.form == Some(Form::File);
+    let seq = file_numbers::next(signed.file_seq, cx.now);
     if is_file {
-        licenses::note_file(cx, id, signed.file_seq + 1).await?;
+        file_numbers::keep(cx, id, signed.file_seq, seq).await?;
     }
     cx.trail.after = Some(signed.record());
     cx.trail.issued = Some(signed.issued());
@@ -120,9 +121,9 @@ async fn issue(
             extra.insert("proof".into(), included.proof.clone().into());
         }
         if is_file {
-            let file = files::of_bundle(cx, &signed, included).await?;
-            signed.response.extra.insert("file".into(), file.text.into());
-            signed.response.extra.insert("seq".into(), file.seq.into());
+            let text = files::of_bundle(cx, &signed, seq, included).await?;
+            signed.response.extra.insert("file".into(), text.into());
+            signed.response.extra.insert("seq".into(), seq.into());
         }
     }
     Ok(Created(signed.response))

@@ -3,9 +3,9 @@
 //! One signed file holds the token, the keys, the status list and the proof that the token is in the
 //! log, or, to refresh what is there, the
 //! keys and the list alone. Its number grows with every file of the license: a data plane takes no
-//! older one.
+//! older one ([`file_numbers`]).
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use cp_contracts::{CONTRACT_VERSION, LICENSE_FILE_TYP, LicenseFileClaims};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -13,8 +13,9 @@ use serde_json::{Map, json};
 
 use super::issuance::{self, Signed};
 use super::keys::signer::compact;
-use super::status_lists;
-use super::{bundles, licenses, usage_reports};
+use super::licenses::file_numbers;
+use super::status_lists::{self, signing};
+use super::{bundles, usage_reports};
 use crate::App;
 use crate::audit::proofs::Inclusion;
 use crate::audit::{checkpoints, proofs};
@@ -22,7 +23,7 @@ use crate::kernel::answer::{Created, Resource};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{DeploymentId, LicenseId, StatusListId};
+use crate::kernel::ids::{DeploymentId, LicenseId};
 
 crate::routes! { licenses:
     /// Signs a refresh file: the keys and the status list for a data plane without a network that
@@ -37,7 +38,8 @@ crate::routes! { licenses:
 pub struct LicenseFile {
     license_id: LicenseId,
     deployment_id: DeploymentId,
-    /// The number of the file: a data plane takes none that is older than the last that it took.
+    /// The number of the file, which grows with every one: a data plane takes none that is older than
+    /// the last that it took.
     seq: i64,
     issued_at: DateTime<Utc>,
     /// The file's text: one signed line.
@@ -52,9 +54,6 @@ impl Resource for LicenseFile {
     }
 }
 
-/// For how long the list in a file says something; the token says how old it may be.
-const LIST_LIFETIME: TimeDelta = TimeDelta::days(366);
-
 async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     let facts = issuance::facts(cx, id).await?;
     let list = bundles::newest_list(cx, id).await?.ok_or_else(|| {
@@ -62,63 +61,60 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
             "The license has no bundle whose status could be told; issue one with form=file.",
         )
     })?;
-    let subject =
-        Subject { license: id, deployment: facts.deployment_id, list, seq: facts.file_seq + 1 };
+    let (last, deployment) = (facts.file_seq, facts.deployment_id);
+    let seq = file_numbers::next(last, cx.now);
     // There are few readers, and what follows takes its own.
     cx.release();
     let checkpoint = checkpoints::current(&cx.app).await?.note;
     let mut tx = cx.app.db.read();
-    let consistency = consistency(&cx.app, &mut tx, subject.deployment, &checkpoint).await?;
+    let consistency = consistency(&cx.app, &mut tx, deployment, &checkpoint).await?;
     drop(tx);
+    // Before the file's own transaction, which is as short as it can be.
+    let mut tx = cx.app.db.begin().await?;
+    let list = signing::for_file(&cx.app, &mut tx, list, cx.now).await?;
+    tx.commit().await?;
+    let subject = Subject { license: id, deployment, list, seq };
     let told = Told { token: None, checkpoint: Some(checkpoint), consistency, proof: None };
     let text = sign(cx, subject, told).await?;
     cx.begin().await?;
-    licenses::note_file(cx, id, subject.seq).await?;
-    cx.trail.after = Some(json!({"license_id": id, "seq": subject.seq, "issued_at": cx.now}));
+    file_numbers::keep(cx, id, last, seq).await?;
+    cx.trail.after = Some(json!({"license_id": id, "seq": seq, "issued_at": cx.now}));
     Ok(Created(LicenseFile {
         license_id: id,
-        deployment_id: facts.deployment_id,
-        seq: subject.seq,
+        deployment_id: deployment,
+        seq,
         issued_at: cx.now,
         file: text,
     }))
 }
 
-/// The text of a file, and its number.
-pub struct File {
-    pub text: String,
-    pub seq: i64,
-}
-
-/// The file with a new bundle's token, and the proof that it is in the log.
-pub async fn of_bundle(cx: &mut Cx, signed: &Signed, included: Option<Inclusion>) -> Result<File> {
+/// The text of the file with a new bundle's token, and the proof that it is in the log.
+pub async fn of_bundle(
+    cx: &mut Cx,
+    signed: &Signed,
+    seq: i64,
+    included: Option<Inclusion>,
+) -> Result<String> {
     let bundle = &signed.response;
     let entry = bundle.payload.status.as_ref().and_then(|s| status_lists::place(&s.status_list));
     let (list, _) = entry.ok_or_else(|| Error::not_found("status list"))?;
-    let subject = Subject {
-        license: signed.license,
-        deployment: DeploymentId(bundle.payload.sub),
-        list,
-        seq: signed.file_seq + 1,
-    };
+    let list = signing::for_file(&cx.app, &mut cx.tx, list, cx.now).await?;
+    let deployment = DeploymentId(bundle.payload.sub);
+    let subject = Subject { license: signed.license, deployment, list, seq };
     let (proof, checkpoint) = included.map(|i| (i.proof, i.checkpoint)).unzip();
     let consistency = match &checkpoint {
-        Some(checkpoint) => {
-            consistency(&cx.app, &mut cx.tx, subject.deployment, checkpoint).await?
-        }
+        Some(checkpoint) => consistency(&cx.app, &mut cx.tx, deployment, checkpoint).await?,
         None => None,
     };
     let told = Told { token: Some(bundle.token.clone()), checkpoint, consistency, proof };
-    let text = sign(cx, subject, told).await?;
-    Ok(File { text, seq: subject.seq })
+    sign(cx, subject, told).await
 }
 
 /// What a file is about.
-#[derive(Clone, Copy)]
 struct Subject {
     license: LicenseId,
     deployment: DeploymentId,
-    list: StatusListId,
+    list: signing::Signed,
     seq: i64,
 }
 
@@ -149,22 +145,18 @@ async fn consistency(
 }
 
 async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
-    let (app, now) = (&cx.app, cx.now);
-    let (list, _) = status_lists::token(app, &mut cx.tx, subject.list, now, LIST_LIFETIME).await?;
-    if !cx.tx.writes() {
-        // A signature takes as long as ten reads.
-        cx.release();
-    }
     let app = &cx.app;
+    let list = subject.list;
     let claims = LicenseFileClaims {
         iss: app.settings.base_url.clone(),
         sub: subject.deployment.0,
         license_id: subject.license.0,
         seq: subject.seq,
-        iat: now.timestamp(),
+        // Its list may be ahead of a clock that was set back, and a file is not older than its list.
+        iat: cx.now.timestamp().max(list.iat),
         token: told.token,
         jwks: app.keys.published(),
-        status_list: Some(list),
+        status_list: Some(list.token),
         key_chain: app.keys.chain(),
         checkpoint: told.checkpoint,
         consistency: told.consistency,

@@ -1,5 +1,7 @@
 //! Licenses: the entitlement of one deployment under one subscription.
 
+pub mod file_numbers;
+
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
@@ -340,13 +342,6 @@ pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
         WHERE licenses.id = noted.column1 AND licenses.revision = noted.column2";
     let noted = update.sql(condition).exec().await?;
     if usize::try_from(noted) == Ok(last.len()) { Ok(()) } else { Err(Error::stale()) }
-}
-
-/// Counts a file of the license, if it is the next one.
-pub async fn note_file(cx: &mut Cx, id: LicenseId, seq: i64) -> Result<()> {
-    let sql = "UPDATE licenses SET file_seq = $3
-               WHERE id = $1 AND organization_id = $2 AND file_seq = $3 - 1";
-    written(cx.tx.q(sql).bind(id).bind(cx.org).bind(seq).exec().await)
 }
 
 /// Active licenses whose last token the key signed.

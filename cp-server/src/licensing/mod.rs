@@ -2,6 +2,7 @@
 
 pub mod bulk;
 pub mod bundles;
+pub mod clock;
 pub mod deployments;
 pub mod enforcement;
 pub mod entitlement;

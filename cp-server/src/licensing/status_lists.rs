@@ -2,30 +2,32 @@
 //!
 //! # Design
 //! What a list says is computed from the bundles and their organizations, so that it cannot drift
-//! from them. Whoever changes those touches the lists concerned, in the same transaction; every
-//! replica signs what was touched anew within a second, and everything else when half of its time
-//! to live is over. Entries are given out in blocks, from the memory of a process: an issuance has
-//! its entry before it signs, and does not write for it.
+//! from them. Whoever changes those touches the lists concerned, in the same transaction; within a
+//! second a replica signs what was touched anew, and everything else when half of its time to live is
+//! over, and the others publish what it signed.
+
+mod entries;
+pub mod signing;
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use axum::body::Bytes;
 use axum::http::HeaderValue;
 use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::{
-    LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, STATUS_LIST_MEDIA_TYPE, STATUS_LIST_TYP, StatusList,
-    StatusListAggregation, StatusListClaims, StatusListRef, TokenStatus,
+    LICENSE_LIST_ENTRIES, STATUS_LIST_MEDIA_TYPE, StatusListAggregation, StatusListRef,
 };
 use serde_json::Map;
 use tokio::sync::Mutex;
 use tokio::time::timeout;
 
-use super::bundles::BundleStatus;
-use super::keys::signer::compact;
+use self::entries::Entries;
+use self::signing::{BURST, MOST_AHEAD, Signed, State, Use};
 use crate::App;
 use crate::kernel::answer::Document;
 use crate::kernel::db::Conn;
@@ -33,7 +35,6 @@ use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::StatusListId;
 use crate::kernel::query::Value;
-use crate::kernel::secret::sha256;
 use crate::kernel::table::{BASE, Raw};
 
 crate::routes! { status_lists:
@@ -62,6 +63,9 @@ impl Default for StatusSettings {
 /// How long a request waits for the database.
 const PATIENCE: Duration = Duration::from_secs(1);
 
+/// From when on a list that is ahead of the clock is reported.
+const CLOCK_BEHIND: TimeDelta = TimeDelta::minutes(1);
+
 /// A token is looked at for a little longer than it is valid: clocks differ.
 const LEEWAY: TimeDelta = TimeDelta::minutes(10);
 
@@ -88,24 +92,26 @@ fn open_to_all(response: Response) -> Response {
 pub struct StatusLists {
     published: ArcSwap<Published>,
     /// One refresh at a time.
-    refreshing: Mutex<()>,
+    refreshing: Arc<Mutex<()>>,
     /// One more than the generation that the last refresh saw; 0 before the first.
     refreshed: AtomicU64,
-    block: std::sync::Mutex<Option<Block>>,
-    /// One reservation of the next block at a time.
-    reserving: Mutex<()>,
+    /// By how many seconds the newest list is ahead of this replica's clock.
+    ahead: AtomicI64,
+    entries: Entries,
 }
 
 #[derive(Clone, Default)]
 struct Published {
-    lists: HashMap<StatusListId, Arc<Signed>>,
+    lists: HashMap<StatusListId, Arc<Listed>>,
     aggregation: Document,
 }
 
-struct Signed {
-    version: i64,
-    kid: String,
-    signed_at: DateTime<Utc>,
+struct Listed {
+    iat: i64,
+    /// From when on it is published here, by this replica's clock.
+    since: DateTime<Utc>,
+    /// When this replica signed the list last.
+    signed: Option<DateTime<Utc>>,
     document: Document,
 }
 
@@ -113,7 +119,7 @@ impl StatusLists {
     /// As of the last commit on this replica.
     async fn current(&self, app: &App) -> Arc<Published> {
         if self.refreshed.load(Ordering::Acquire) != app.generation.now() + 1
-            && let Err(error) = self.look(app).await
+            && let Err(error) = self.look(app, false).await
         {
             // The database is down, most likely: what is known is still signed and good.
             tracing::warn!(%error, "status lists are served from memory");
@@ -121,45 +127,93 @@ impl StatusLists {
         self.published.load_full()
     }
 
-    async fn find(&self, app: &App, id: StatusListId) -> Result<Arc<Signed>> {
+    async fn find(&self, app: &App, id: StatusListId) -> Result<Arc<Listed>> {
         if let Some(found) = self.current(app).await.lists.get(&id) {
             return Ok(found.clone());
         }
         // Another replica may have begun it within this second.
-        self.look(app).await?;
+        self.look(app, true).await?;
         let found = self.published.load().lists.get(&id).cloned();
         found.ok_or_else(|| Error::not_found("status list"))
     }
 
-    /// A refresh that nobody waits long for: anybody may ask for a list.
-    async fn look(&self, app: &App) -> Result<()> {
+    /// A list as it is published.
+    pub async fn token(&self, app: &App, id: StatusListId) -> Result<Bytes> {
+        Ok(self.find(app, id).await?.document.body())
+    }
+
+    /// A refresh that nobody waits long for: anybody may ask for a list. It goes on in a task of its
+    /// own, because it writes: a client that goes away interrupts none of it.
+    async fn look(&self, app: &App, again: bool) -> Result<()> {
         let late = |_| Error::unavailable("The status lists cannot be read now.", 5);
-        timeout(PATIENCE, self.refresh(app)).await.map_err(late)?
+        let alone = timeout(PATIENCE, self.refreshing.clone().lock_owned()).await.map_err(late)?;
+        if !again && self.refreshed.load(Ordering::Acquire) == app.generation.now() + 1 {
+            return Ok(());
+        }
+        let on = app.clone();
+        let refresh = tokio::spawn(async move {
+            let done = on.status_lists.refresh_alone(&on).await;
+            drop(alone);
+            done
+        });
+        timeout(PATIENCE, refresh).await.map_err(late)?.map_err(Error::internal)?
     }
 
     /// Signs what has changed, and what has not been signed for half of its time to live.
     pub async fn refresh(&self, app: &App) -> Result<()> {
         let _alone = self.refreshing.lock().await;
+        self.refresh_alone(app).await
+    }
+
+    async fn refresh_alone(&self, app: &App) -> Result<()> {
         let (generation, now) = (app.generation.now(), app.clock.now());
-        let kid = app.keys.active()?.jwk().kid.clone();
-        let mut tx = app.db.read();
-        let sql = "SELECT id, version FROM status_lists WHERE retired_at IS NULL
-                   ORDER BY created_at, id";
-        let rows: Vec<(StatusListId, i64)> = tx.q(sql).all().await?;
+        let states = signing::states(&mut app.db.read(), Use::Published, None).await?;
+        self.watch_clock(&states, now);
         let before = self.published.load_full();
+        let since = |state: &State| match before.lists.get(&state.id) {
+            Some(known) if Some(known.iat) == state.iat => known.since,
+            // Another replica signed it since the last look.
+            Some(_) => now,
+            None => state.known_since(now),
+        };
+        let own = |state: &State| before.lists.get(&state.id).and_then(|known| known.signed);
+        let is_due = |state: &&State| {
+            !state.is_current(app, since(state), now)
+                && state.may_sign(app, own(state), now)
+                && state.ahead(now) < MOST_AHEAD
+        };
+        let mut due: Vec<StatusListId> = states.iter().filter(is_due).map(|s| s.id).collect();
+        // In the order in which changes touch them, so that neither waits for the other.
+        due.sort();
+        let mut signed = sign_all(app, &due, now).await?;
         let mut lists = HashMap::new();
-        for (id, version) in &rows {
-            let known = before.lists.get(id).filter(|known| {
-                let age = now - known.signed_at;
-                known.version == *version && known.kid == kid && age < app.settings.status.ttl / 2
-            });
-            let signed = match known {
-                Some(known) => known.clone(),
-                None => Arc::new(sign(app, &mut tx, *id, *version, now).await?),
+        for state in &states {
+            let known = before.lists.get(&state.id);
+            let newest = match signed.remove(&state.id) {
+                // What is known may be newer than what could be stored.
+                None if known.is_some_and(|known| {
+                    Some(known.iat) >= state.iat && known.iat <= state.last_iat
+                }) =>
+                {
+                    None
+                }
+                None => signing::newest(&mut app.db.read(), state.id, Use::Published).await?,
+                signed => signed,
             };
-            lists.insert(*id, signed);
+            let (since, own) = match due.contains(&state.id) {
+                true => (now, Some(now)),
+                false => (since(state), own(state)),
+            };
+            let listed = match newest {
+                None => known.cloned(),
+                Some(Signed { iat, token, .. }) => {
+                    let document = Document::new(STATUS_LIST_MEDIA_TYPE, &cache(app), token);
+                    Some(Arc::new(Listed { iat, since, signed: own, document }))
+                }
+            };
+            lists.extend(listed.map(|listed| (state.id, listed)));
         }
-        let status_lists = rows.iter().map(|(id, _)| uri(app, *id)).collect();
+        let status_lists = states.iter().map(|state| uri(app, state.id)).collect();
         let aggregation = StatusListAggregation { status_lists, extra: Map::new() };
         let aggregation = serde_json::to_vec(&aggregation).map_err(Error::internal)?;
         let aggregation = Document::new("application/json", &cache(app), aggregation);
@@ -168,37 +222,84 @@ impl StatusLists {
         Ok(())
     }
 
+    /// Reports a clock that was set back, once each time.
+    fn watch_clock(&self, states: &[State], now: DateTime<Utc>) {
+        let ahead = states.iter().map(|state| state.ahead(now)).max().unwrap_or_default();
+        let seconds = ahead.num_seconds();
+        let gauge = f64::from(u32::try_from(seconds).unwrap_or(u32::MAX));
+        metrics::gauge!("cp_status_list_ahead_seconds").set(gauge);
+        let level = |seconds: i64| match TimeDelta::seconds(seconds) {
+            ahead if ahead >= MOST_AHEAD => 2,
+            ahead if ahead > CLOCK_BEHIND => 1,
+            _ => 0,
+        };
+        let before = self.ahead.swap(seconds, Ordering::Relaxed);
+        match (level(before), level(seconds)) {
+            (before, now) if before == now => {}
+            (_, 0) => tracing::info!("the clock has passed the newest status list again"),
+            (_, 1) => tracing::warn!(
+                seconds,
+                "the clock is behind the newest status list, and may have been set back; lists \
+                 continue from the newest one. Set the clock"
+            ),
+            _ => tracing::error!(
+                seconds,
+                "the clock is more than a day behind the newest status list: no list is signed. Set \
+                 the clock; if it is right, run `cp-server clock accept`"
+            ),
+        }
+    }
+
+    /// What readiness says of the clock.
+    ///
+    /// # Errors
+    /// When no list can be signed.
+    pub fn check_clock(&self) -> Result<Option<String>> {
+        let seconds = self.ahead.load(Ordering::Relaxed);
+        let ahead = TimeDelta::seconds(seconds);
+        if ahead >= MOST_AHEAD {
+            return Err(signing::too_far_ahead());
+        }
+        Ok((ahead > CLOCK_BEHIND).then(|| {
+            format!("The clock is {seconds} seconds behind the newest status list; set it.\n")
+        }))
+    }
+
     /// An entry that nobody else gets.
     pub async fn take(&self, app: &App) -> Result<StatusListRef> {
-        let now = app.clock.now();
-        if let Some(entry) = self.take_known(app, now) {
-            return Ok(entry);
-        }
-        let _alone = self.reserving.lock().await;
-        loop {
-            // Whoever reserved before may have left some.
-            if let Some(entry) = self.take_known(app, now) {
-                return Ok(entry);
-            }
-            let size = self.with_block(|block| block.as_ref().map(|block| block.size * 2));
-            let next = reserve(app, size.unwrap_or(1).min(BLOCK), now).await?;
-            self.with_block(|block| *block = Some(next));
-        }
+        self.entries.take(app).await
     }
+}
 
-    /// An entry of the block that is here already.
-    fn take_known(&self, app: &App, now: DateTime<Utc>) -> Option<StatusListRef> {
-        self.with_block(|block| {
-            let block = block.as_mut().filter(|block| block.is_usable(now))?;
-            let idx = shuffled(&block.shuffle, u16::try_from(block.next).ok()?);
-            block.next += 1;
-            Some(StatusListRef { idx: idx.into(), uri: uri(app, block.list), extra: Map::new() })
-        })
+/// Signs these lists. What they say is read in one transaction, and their signatures are made outside
+/// of any.
+async fn sign_all(
+    app: &App,
+    due: &[StatusListId],
+    now: DateTime<Utc>,
+) -> Result<HashMap<StatusListId, Signed>> {
+    let mut all = HashMap::new();
+    if due.is_empty() {
+        return Ok(all);
     }
-
-    fn with_block<T>(&self, work: impl FnOnce(&mut Option<Block>) -> T) -> T {
-        work(&mut self.block.lock().unwrap_or_else(PoisonError::into_inner))
+    let mut contents = Vec::new();
+    let mut tx = app.db.begin().await?;
+    for id in due {
+        contents.push((*id, signing::content(&mut tx, *id, now).await?));
     }
+    tx.commit().await?;
+    for (id, content) in contents {
+        let signed = signing::sign(app, content, now, app.settings.status.lifetime).await?;
+        all.insert(id, signed);
+    }
+    let mut tx = app.db.begin().await?;
+    for id in due {
+        if let Some(signed) = all.get(id) {
+            signing::keep(&mut tx, *id, Use::Published, signed).await?;
+        }
+    }
+    tx.commit().await?;
+    Ok(all)
 }
 
 fn uri(app: &App, id: StatusListId) -> String {
@@ -215,132 +316,6 @@ pub fn place(entry: &StatusListRef) -> Option<(StatusListId, i64)> {
 fn cache(app: &App) -> String {
     let seconds = app.settings.status.ttl.num_seconds() / 10;
     format!("public, max-age={seconds}, stale-if-error=86400")
-}
-
-async fn sign(
-    app: &App,
-    tx: &mut Conn,
-    id: StatusListId,
-    version: i64,
-    now: DateTime<Utc>,
-) -> Result<Signed> {
-    let (token, kid) = token(app, tx, id, now, app.settings.status.lifetime).await?;
-    let document = Document::new(STATUS_LIST_MEDIA_TYPE, &cache(app), token);
-    Ok(Signed { version, kid, signed_at: now, document })
-}
-
-/// Signs what the list says now: the token, and the kid of its key. `now` comes from before the
-/// reading, so that the list is never older than its `iat` claims.
-pub async fn token(
-    app: &App,
-    tx: &mut Conn,
-    id: StatusListId,
-    now: DateTime<Utc>,
-    lifetime: TimeDelta,
-) -> Result<(String, String)> {
-    let sql = "SELECT status_idx, status FROM bundles
-               WHERE status_list_id = $1 AND status <> 'valid' AND over_at > $2
-               UNION ALL
-               SELECT bundles.status_idx, 'suspended'
-               FROM organizations JOIN bundles ON bundles.organization_id = organizations.id
-               WHERE organizations.status <> 'active' AND bundles.status = 'valid'
-                 AND bundles.status_list_id = $1 AND bundles.over_at > $2
-               UNION ALL
-               SELECT status_idx, 'revoked' FROM status_revocations
-               WHERE status_list_id = $1 AND over_at > $2";
-    let marked = tx.q(sql).bind(id).bind(now - LEEWAY).all::<(i64, BundleStatus)>().await?;
-    let (on, sub) = (app.clone(), uri(app, id));
-    app.signers.run(move || make(&on, sub, &marked, now, lifetime)).await
-}
-
-fn make(
-    app: &App,
-    sub: String,
-    marked: &[(i64, BundleStatus)],
-    now: DateTime<Utc>,
-    lifetime: TimeDelta,
-) -> Result<(String, String)> {
-    let mut list = StatusList::new(LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES);
-    for (idx, status) in marked {
-        let status = match status {
-            BundleStatus::Revoked => TokenStatus::Invalid,
-            BundleStatus::Suspended => TokenStatus::Suspended,
-            BundleStatus::Valid => continue,
-        };
-        let idx = u64::try_from(*idx).map_err(Error::internal)?;
-        list.set(idx, status).map_err(Error::internal)?;
-    }
-    let claims = StatusListClaims {
-        sub,
-        iat: now.timestamp(),
-        exp: (now + lifetime).timestamp(),
-        ttl: app.settings.status.ttl.num_seconds(),
-        status_list: list.to_claim(),
-        extra: Map::new(),
-    };
-    let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
-    let signer = app.keys.active()?;
-    let token = compact(signer.as_ref(), STATUS_LIST_TYP, &payload).map_err(Error::internal)?;
-    Ok((token, signer.jwk().kid.clone()))
-}
-
-/// Entries that were given out to this process. Those that it does not use stay unused.
-struct Block {
-    list: StatusListId,
-    shuffle: Vec<u8>,
-    size: i64,
-    next: u32,
-    /// One more than the last.
-    end: u32,
-    until: DateTime<Utc>,
-}
-
-/// A process that issues much takes many at once; the command line takes one.
-const BLOCK: i64 = 256;
-
-impl Block {
-    /// An old block is dropped: its list must not retire under it.
-    fn is_usable(&self, now: DateTime<Utc>) -> bool {
-        self.next < self.end && now < self.until
-    }
-}
-
-async fn reserve(app: &App, size: i64, now: DateTime<Utc>) -> Result<Block> {
-    let mut tx = app.db.begin().await?;
-    let sql = "UPDATE status_lists SET allocated = allocated + $1, allocated_at = $2
-               WHERE id = (SELECT id FROM status_lists WHERE retired_at IS NULL
-                           ORDER BY created_at DESC, id DESC LIMIT 1)
-                 AND allocated + $1 <= $3
-               RETURNING id, shuffle, allocated";
-    let most = i64::try_from(LICENSE_LIST_ENTRIES).map_err(Error::internal)?;
-    let found: Option<(StatusListId, Vec<u8>, i64)> =
-        tx.q(sql).bind(size).bind(now).bind(most).opt().await?;
-    let (list, shuffle, allocated) = match found {
-        Some(found) => found,
-        None => {
-            let (id, shuffle) = (StatusListId::new(&app.random, now), app.random.bytes::<16>());
-            let sql = "INSERT INTO status_lists
-                       (id, shuffle, allocated, allocated_at, version, created_at)
-                       VALUES ($1, $2, $3, $4, 1, $4)";
-            tx.q(sql).bind(id).bind(shuffle.to_vec()).bind(size).bind(now).exec().await?;
-            (id, shuffle.to_vec(), size)
-        }
-    };
-    tx.commit().await?;
-    let next = u32::try_from(allocated - size).map_err(Error::internal)?;
-    let end = u32::try_from(allocated).map_err(Error::internal)?;
-    Ok(Block { list, shuffle, size, next, end, until: now + TimeDelta::hours(1) })
-}
-
-/// Where the n-th entry stands in its list: a permutation of all 65,536 (a balanced Feistel network
-/// of eight rounds over two bytes), so that the order of issuance cannot be read off.
-fn shuffled(key: &[u8], n: u16) -> u16 {
-    let [mut left, mut right] = n.to_be_bytes();
-    for round in 0..8 {
-        let [mixed, ..] = sha256(&[key, &[round, right]].concat());
-        (left, right) = (right, left ^ mixed);
-    }
-    u16::from_be_bytes([left, right])
 }
 
 /// Whose bundles have changed.
@@ -409,22 +384,28 @@ pub async fn retire(app: &App) -> anyhow::Result<()> {
         tx.q(sql).bind(id).bind(now).exec().await?;
         let sql = "DELETE FROM status_revocations WHERE status_list_id = $1";
         tx.q(sql).bind(id).exec().await?;
+        let sql = "DELETE FROM status_list_tokens WHERE status_list_id = $1";
+        tx.q(sql).bind(id).exec().await?;
     }
     tx.commit().await?;
     Ok(())
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// After a restore: no list gives out an entry that may have been given out since the backup, and no
+/// list is older than one that was signed since.
+pub async fn continue_after_restore(tx: &mut Conn, now: DateTime<Utc>) -> Result<()> {
+    let sql = "UPDATE status_lists
+               SET allocated = $1, last_iat = CASE WHEN last_iat < $2 THEN $2 ELSE last_iat END";
+    let all = i64::try_from(LICENSE_LIST_ENTRIES).map_err(Error::internal)?;
+    tx.q(sql).bind(all).bind((now + BURST).timestamp()).exec().await?;
+    tx.q("DELETE FROM status_list_tokens").exec().await?;
+    Ok(())
+}
 
-    #[test]
-    fn every_entry_is_given_out_once_and_not_in_order() {
-        let mut all: Vec<u16> = (0..=u16::MAX).map(|n| shuffled(b"some key", n)).collect();
-        let neighbours = all.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
-        assert!(neighbours < 20, "{neighbours} neighbours of 65,535 pairs");
-        assert_ne!(all[..100], (0..100).map(|n| shuffled(b"other", n)).collect::<Vec<_>>()[..]);
-        all.sort_unstable();
-        assert_eq!(all, (0..=u16::MAX).collect::<Vec<_>>());
-    }
+/// Takes lists that are ahead of the clock back to it, because the clock was wrong before: how many.
+pub async fn take_back(tx: &mut Conn, now: DateTime<Utc>) -> Result<u64> {
+    let sql = "DELETE FROM status_list_tokens WHERE iat > $1";
+    tx.q(sql).bind(now.timestamp()).exec().await?;
+    let sql = "UPDATE status_lists SET last_iat = $1 WHERE last_iat > $1";
+    Ok(tx.q(sql).bind(now.timestamp()).exec().await?)
 }

@@ -48,7 +48,7 @@ impl Quantity {
     }
 
     fn read(number: &str, exactly: bool) -> Result<Self, String> {
-        let refused = || format!("{number} is not a decimal number such as 1.5");
+        let refused = || "is not a decimal number such as 1.5".to_owned();
         let (mantissa, exponent) = match number.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent.parse().map_err(|_| refused())?),
             None => (number, 0_i64),
@@ -134,7 +134,7 @@ impl<'de> Deserialize<'de> for Quantity {
             number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
                 number.parse().map_err(de::Error::custom)
             }
-            other => Err(de::Error::custom(format!("is {other}; it takes a number"))),
+            _ => Err(de::Error::custom("is not a number")),
         }
     }
 }

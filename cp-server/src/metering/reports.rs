@@ -12,7 +12,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::DeploymentId;
 use crate::kernel::json::Moment;
 use crate::kernel::record::Object;
-use crate::kernel::text::Name;
+use crate::kernel::text::{Name, quoted};
 use crate::licensing::usage_reports::{self, ReportFile, UsageReport};
 
 crate::routes! { usage_reports:
@@ -51,7 +51,7 @@ fn events_of(row: &UsageReport, report: &Report) -> Result<Vec<NewUsageEvent>, S
     let dims = Object::bounded("dims", dims.as_object().cloned().unwrap_or_default());
     let dims = dims.map_err(|error| error.detail().to_owned())?;
     let event = |(metric, number): (&String, &serde_json::Number)| {
-        let named = |e: String| format!("counter {metric:?}: {e}");
+        let named = |e: String| format!("counter {}: {e}", quoted(metric));
         Ok(NewUsageEvent {
             metric: metric.parse::<Name>().map_err(named)?,
             // A file cannot be corrected here; a data plane's own sums may end in float noise.

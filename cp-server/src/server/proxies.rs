@@ -9,7 +9,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
 use std::sync::Arc;
 
-use anyhow::Context;
+use anyhow::anyhow;
 use axum::http::HeaderMap;
 use ipnet::IpNet;
 
@@ -28,9 +28,8 @@ impl FromStr for Proxies {
         let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
         let network = |part: &str| {
             let one = part.parse::<IpAddr>().map(IpNet::from);
-            one.or_else(|_| part.parse()).with_context(|| {
-                format!("{part}: it takes addresses and networks, such as 10.0.0.0/8,::1")
-            })
+            one.or_else(|_| part.parse())
+                .map_err(|_| anyhow!("it takes addresses and networks, such as 10.0.0.0/8,::1"))
         };
         Ok(Self(parts.map(network).collect::<anyhow::Result<_>>()?))
     }

@@ -110,7 +110,7 @@ impl Pair {
     fn new(files: &Files) -> anyhow::Result<Self> {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&files.cert)
             .collect::<Result<_, _>>()
-            .context("CP_TLS_CERT is not PEM")?;
+            .map_err(|_| anyhow::anyhow!("CP_TLS_CERT is not PEM"))?;
         ensure!(!chain.is_empty(), "CP_TLS_CERT holds no certificate");
         let key = PrivateKeyDer::from_pem_slice(&files.key)
             .map_err(|_| anyhow::anyhow!("CP_TLS_KEY holds no private key in PEM"))?;

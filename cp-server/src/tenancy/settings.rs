@@ -7,6 +7,7 @@ use serde_json::{Map, Value};
 
 use super::workspaces::Isolation;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::json::unquoted;
 
 /// The members whose shape is known. A member of another name may hold anything.
 #[derive(Deserialize)]
@@ -34,7 +35,8 @@ pub(super) fn check(settings: &Map<String, Value>) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => {
             let field = format!("settings.{}", error.path());
-            Err(Error::invalid(field.clone(), format!("{field}: {}", error.into_inner())))
+            let why = unquoted(&error.into_inner().to_string());
+            Err(Error::invalid(field.clone(), format!("{field}: {why}")))
         }
     }
 }

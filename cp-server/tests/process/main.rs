@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test ends where something is not as it should be")]
 
 mod backups;
+mod canaries;
 #[path = "../../../tests/it/world/cluster.rs"]
 mod cluster;
 mod commands;
@@ -11,7 +12,9 @@ mod crash;
 mod disk;
 mod evidence;
 mod export;
+
 mod faults;
+mod first_token;
 mod growth;
 mod imports;
 mod inclusion;

@@ -88,4 +88,40 @@ on_both! {
         let head = cp_server::audit::head(&mut tx).await.unwrap();
         loaded.read(&head.checkpoint.unwrap()).unwrap();
     }
+
+    log_key_in_the_row_of_the_one_before_does_not_open(world) {
+        change(&world.app, Change::Follow, None).await.unwrap();
+        world.exec("UPDATE installation SET value =
+                        (SELECT value FROM installation WHERE name = 'log key before')
+                    WHERE name = 'log key'").await;
+        let error = key::load(&world.app.kek, &mut world.app.db.read()).await.err().unwrap();
+        assert!(error.to_string().contains("log key does not open"), "{error}");
+    }
+
+    log_key_of_an_earlier_version_opens_and_is_bound_to_its_row_at_the_start(world) {
+        change(&world.app, Change::Follow, None).await.unwrap();
+        let known = published_key(&world).await;
+        let app = &world.app;
+        let origin = known.split('+').next().unwrap();
+        for row in ["log key", "log key before"] {
+            let mut tx = app.db.begin().await.unwrap();
+            let sealed: Vec<u8> =
+                tx.q("SELECT value FROM installation WHERE name = $1").bind(row).value().await
+                    .unwrap().unwrap();
+            let seed = app.kek.open(&format!("{row} of {origin} v2"), &sealed).unwrap();
+            let old = app.kek.seal(&app.random, "log key v1", &seed);
+            tx.q("UPDATE installation SET value = $2 WHERE name = $1").bind(row).bind(old)
+                .exec().await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let loaded = key::load(&app.kek, &mut app.db.read()).await.unwrap();
+        assert_eq!(loaded.verifier(), known);
+        let (replica, _) = world.replica().await;
+        replica.seed().await.unwrap();
+        let sealed: Vec<u8> =
+            world.value("SELECT value FROM installation WHERE name = 'log key'").await;
+        assert!(app.kek.open("log key v1", &sealed).is_none());
+        let loaded = key::load(&app.kek, &mut app.db.read()).await.unwrap();
+        assert_eq!(loaded.verifier(), known);
+    }
 }

@@ -1,4 +1,5 @@
 use chrono::TimeDelta;
+use cp_server::identity::bootstrap::{First, Handover, bootstrap};
 use serde_json::{Value, json};
 
 use crate::world::{World, on_both};
@@ -150,15 +151,55 @@ fn rotation(id: &str) -> String {
 
 on_both! {
     s03_a_bootstrap_token_is_made_once(world) {
-        use cp_server::identity::service_tokens::bootstrap;
-        let made = bootstrap(&world.app, None).await.unwrap();
+        let made = bootstrap(&world.app, Handover::Shown).await.unwrap();
         assert!(made.is_none(), "there is a platform token already");
         world.exec("UPDATE service_tokens SET revoked_at = created_at").await;
-        let made = bootstrap(&world.app, None).await.unwrap().unwrap();
-        first_steps(&world, made.expose()).await;
-        assert!(bootstrap(&world.app, None).await.unwrap().is_none());
-        assert!(bootstrap(&world.app, Some("chosen-by-the-operator")).await.unwrap().is_none());
+        let made = bootstrap(&world.app, Handover::Shown).await.unwrap();
+        let Some(First::Shown(token)) = made else { panic!("no token was made") };
+        first_steps(&world, token.expose()).await;
+        assert!(bootstrap(&world.app, Handover::Shown).await.unwrap().is_none());
+        let own = Handover::Own("chosen-by-the-operator");
+        assert!(bootstrap(&world.app, own).await.unwrap().is_none());
         first_steps(&world, "chosen-by-the-operator").await;
+    }
+
+    bootstrap_token_in_a_file_works_after_any_crash(world) {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys/bootstrap-token");
+        let begin = async || bootstrap(&world.app, Handover::File(&path)).await;
+        let read = || std::fs::read_to_string(&path).unwrap().trim_end().to_owned();
+        assert!(begin().await.unwrap().is_none() && !path.exists(), "there is a token already");
+
+        world.exec("UPDATE service_tokens SET revoked_at = created_at").await;
+        assert!(matches!(begin().await.unwrap(), Some(First::File(found)) if found == path));
+        let first = read();
+        first_steps(&world, &first).await;
+        let mode = std::os::unix::fs::PermissionsExt::mode(&std::fs::metadata(&path).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o600);
+        assert!(begin().await.unwrap().is_none(), "it is made once");
+
+        // The file was written, and its token was not committed.
+        world.exec("DELETE FROM service_tokens WHERE name = 'bootstrap'").await;
+        world.exec("DELETE FROM installation
+                    WHERE name LIKE 'bootstrap token %' OR name LIKE 'service token %'").await;
+        assert!(begin().await.unwrap().is_some());
+        assert_eq!(read(), first, "the token of the file is the one that works");
+        first_steps(&world, &first).await;
+
+        // It was revoked: another one follows.
+        world.exec("UPDATE service_tokens SET revoked_at = created_at").await;
+        assert!(begin().await.unwrap().is_some());
+        assert_ne!(read(), first);
+        first_steps(&world, &read()).await;
+
+        // Something else has the name.
+        world.exec("UPDATE service_tokens SET revoked_at = created_at").await;
+        std::fs::write(&path, "canary-of-a-file").unwrap();
+        let error = format!("{:#}", begin().await.err().unwrap());
+        assert!(error.contains("is not a token of this server"), "{error}");
+        assert!(!error.contains("canary-of-a-file"), "{error}");
+        std::fs::remove_file(&path).unwrap();
+        assert!(begin().await.unwrap().is_some(), "a refusal used nothing up");
     }
 }
 

@@ -1,4 +1,5 @@
 use chrono::TimeDelta;
+use cp_server::kernel::secret::Kek;
 use serde_json::json;
 
 use crate::world::{Client, World, on_both};
@@ -148,6 +149,48 @@ on_both! {
         keyed.post(&bundles, json!({})).await.expect(201);
         let stored: Vec<u8> = world.value("SELECT answer FROM idempotency_keys").await;
         assert!(!stored.windows(10).any(|window| window == b"eyJhbGciOi"), "a token lies open");
+    }
+
+    stored_answer_in_another_row_does_not_open(world) {
+        let workspaces = world.org("/workspaces");
+        let victim = json!({"name": "root", "permissions": ["*"]});
+        with_key(&world, "theirs").post("/service-tokens", victim).await.expect(201);
+        let own = world.by(&world.acme.token).with("idempotency-key", "mine");
+        own.post(&workspaces, json!({"name": "One"})).await.expect(201);
+        let count: i64 = world.value("SELECT COUNT(*) FROM workspaces").await;
+        // A person who can write the database copies the answer, and then the request as well.
+        for copied in [
+            "UPDATE idempotency_keys SET answer =
+                 (SELECT answer FROM idempotency_keys ORDER BY length(answer) DESC LIMIT 1)",
+            "UPDATE idempotency_keys SET request =
+                 (SELECT request FROM idempotency_keys ORDER BY length(answer) DESC LIMIT 1)",
+        ] {
+            world.exec(copied).await;
+            let again = own.post(&workspaces, json!({"name": "One"})).await;
+            assert!([409, 422].contains(&again.status), "{}", again.text());
+            assert!(!again.text().contains("cpat_"), "{}", again.text());
+        }
+        let after: i64 = world.value("SELECT COUNT(*) FROM workspaces").await;
+        assert_eq!(count, after, "what was done once is not done again");
+    }
+
+    stored_answer_of_an_earlier_version_is_refused(world) {
+        let keyed = with_key(&world, "k");
+        let workspaces = world.org("/workspaces");
+        keyed.post(&workspaces, json!({"name": "One"})).await.expect(201);
+        let plain = br#"{"status":201,"location":null,"body":"{}"}"#;
+        let sealed = world.app.kek.seal(&world.app.random, "idempotency", plain);
+        let mut tx = world.app.db.begin().await.unwrap();
+        tx.q("UPDATE idempotency_keys SET answer = $1").bind(sealed.clone()).exec().await.unwrap();
+        tx.commit().await.unwrap();
+        let again = keyed.post(&workspaces, json!({"name": "One"})).await;
+        let detail = again.refused(409, "conflict")["detail"].clone();
+        assert!(detail.as_str().unwrap().contains("Idempotency-Key"), "{detail}");
+        // It does not keep the key-encryption key from being changed.
+        let new = Kek::new(&[9; 32]).unwrap();
+        cp_server::licensing::keys::rekey::rekey(&world.app, &new).await.unwrap();
+        let kept: Vec<u8> = world.value("SELECT answer FROM idempotency_keys").await;
+        assert_eq!(kept, sealed);
     }
 }
 

@@ -71,8 +71,9 @@ on_both! {
         let fill = "INSERT INTO usage_series (id, organization_id, scope, metric, unit, events, units, micros)
                     VALUES ";
         let org: uuid::Uuid = world.acme.org.parse().unwrap();
-        let count: i64 = world.value("SELECT COUNT(*) FROM usage_series").await;
         let mut tx = world.app.db.begin().await.unwrap();
+        let own = "SELECT COUNT(*) FROM usage_series WHERE organization_id = $1";
+        let count: i64 = tx.q(own).bind(org).value().await.unwrap().unwrap();
         for chunk in (count..9_999).collect::<Vec<_>>().chunks(500) {
             let rows = tx.q(fill).rows(chunk, |query, n| {
                 let id = uuid::Uuid::from_u128(u128::try_from(*n).unwrap());

@@ -1,4 +1,4 @@
-use cp_server::identity::service_tokens;
+use cp_server::identity::bootstrap::{Handover, bootstrap};
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::secret::Kek;
@@ -14,7 +14,7 @@ async fn start(db: Db, seed: u64) -> (Vec<u8>, bool) {
     let app = App::new(db, clock, Random::seeded(seed), Kek::new(&[7; 32]).unwrap(), settings);
     app.migrate().await.unwrap();
     licensing::keys::start::prepare(&app, None, None).await.unwrap();
-    let token = service_tokens::bootstrap(&app, None).await.unwrap();
+    let token = bootstrap(&app, Handover::Shown).await.unwrap();
     (app.keys.jwks().to_vec(), token.is_some())
 }
 

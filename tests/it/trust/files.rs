@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use cp_contracts::{LicenseFileClaims, TokenStatus};
 use serde_json::{Value, json};
 
@@ -19,6 +20,10 @@ fn status(claims: &LicenseFileClaims, entry: &Value) -> TokenStatus {
     list.status(entry["idx"].as_u64().unwrap()).unwrap()
 }
 
+fn list_iat(claims: &LicenseFileClaims) -> i64 {
+    parts(claims.status_list.as_deref().unwrap()).1["iat"].as_i64().unwrap()
+}
+
 /// The data plane tells that it has seen this checkpoint.
 async fn report(world: &World, sequence: i64, checkpoint: &str) {
     let (deployment, license) = (&world.acme.deployment, &world.acme.license);
@@ -34,11 +39,11 @@ on_both! {
     a_file_holds_all_that_a_data_plane_without_a_network_needs(world) {
         let path = format!("/licenses/{}/bundles?form=file", world.acme.license);
         let bundle = world.post(path, json!({"ttl_seconds": 86_400})).await.expect(201);
-        assert_eq!(bundle["seq"], 1);
+        assert_eq!(bundle["seq"], now().timestamp());
         let claims = claims(&bundle["file"]);
         let told = (&claims.iss[..], claims.sub.to_string(), claims.license_id.to_string());
         assert_eq!(told, (ISSUER, world.acme.deployment.clone(), world.acme.license.clone()));
-        assert_eq!((claims.seq, claims.iat), (1, now().timestamp()));
+        assert_eq!((claims.seq, claims.iat), (now().timestamp(), now().timestamp()));
         assert_eq!(claims.token.as_deref(), bundle["token"].as_str());
         let published = world.anyone().get("/.well-known/jwks.json").await.expect(200);
         assert_eq!(serde_json::to_value(&claims.jwks).unwrap(), published);
@@ -57,15 +62,16 @@ on_both! {
         let license = format!("/licenses/{}", world.acme.license);
         world.post(format!("{license}/suspend"), json!({})).await.expect(200);
         let refresh = world.post(format!("{license}/refresh"), json!({})).await.expect(201);
-        assert_eq!(refresh["seq"], 2);
+        let first = now().timestamp();
+        assert_eq!((&bundle["seq"], &refresh["seq"]), (&json!(first), &json!(first + 1)));
         let file = claims(&refresh["file"]);
-        assert_eq!((file.seq, file.token.as_deref()), (2, None));
+        assert_eq!((file.seq, file.token.as_deref()), (first + 1, None));
         let entry = &bundle["payload"]["status"]["status_list"];
         assert_eq!(status(&file, entry), TokenStatus::Suspended);
         world.post(format!("{license}/revoke"), json!({})).await.expect(200);
         let last = world.post(format!("{license}/refresh"), json!({})).await.expect(201);
         let file = claims(&last["file"]);
-        assert_eq!((file.seq, status(&file, entry)), (3, TokenStatus::Invalid));
+        assert_eq!((file.seq, status(&file, entry)), (first + 2, TokenStatus::Invalid));
     }
 
     a_file_proves_that_its_log_goes_on_from_what_was_reported(world) {
@@ -105,7 +111,29 @@ on_both! {
             numbers.push(answer.expect(201)["seq"].as_i64().unwrap());
         }
         numbers.sort_unstable();
-        assert_eq!(numbers, [1, 2, 3, 4]);
+        let first = now().timestamp();
+        assert_eq!(numbers, [first, first + 1, first + 2, first + 3]);
+    }
+
+    files_of_a_server_whose_clock_was_set_back_are_numbered_on(world) {
+        let refresh = format!("/licenses/{}/refresh", world.acme.license);
+        let first = world.post(&refresh, json!({})).await.expect(201);
+        world.pass(TimeDelta::hours(-1));
+        world.post(format!("/licenses/{}/suspend", world.acme.license), json!({})).await.expect(200);
+        let second = world.post(&refresh, json!({})).await.expect(201);
+        assert_eq!(second["seq"].as_i64().unwrap(), first["seq"].as_i64().unwrap() + 1);
+        let (first, second) = (claims(&first["file"]), claims(&second["file"]));
+        assert!(list_iat(&second) > list_iat(&first));
+        assert!(second.iat >= list_iat(&second), "a file is not older than its list");
+    }
+
+    files_of_one_state_bring_one_list(world) {
+        let refresh = format!("/licenses/{}/refresh", world.acme.license);
+        let (first, second) = (
+            claims(&world.post(&refresh, json!({})).await.expect(201)["file"]),
+            claims(&world.post(&refresh, json!({})).await.expect(201)["file"]),
+        );
+        assert_eq!(first.status_list, second.status_list);
     }
 
     a_query_and_a_body_do_not_contradict_each_other(world) {

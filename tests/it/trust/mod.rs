@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::world::{Client, ISSUER, World};
 
 /// The header and the claims of a compact JWS, unverified.
-fn parts(token: &str) -> (Value, Value) {
+pub(crate) fn parts(token: &str) -> (Value, Value) {
     let mut parts = token.split('.');
     let mut next = || {
         let bytes = URL_SAFE_NO_PAD.decode(parts.next().unwrap()).unwrap();

@@ -6,7 +6,15 @@ use cp_contracts::TokenStatus::{Invalid, Suspended, Valid};
 use serde_json::{Value, json};
 
 use super::{issue, list_at, status_of};
-use crate::world::{ISSUER, now, on_both};
+use crate::world::{Answer, ISSUER, World, now, on_both};
+
+async fn ready(world: &World) -> Answer {
+    world.anyone().call(Method::GET, "/readyz", None).await
+}
+
+fn entry(bundle: &Value) -> u64 {
+    bundle["payload"]["status"]["status_list"]["idx"].as_u64().unwrap()
+}
 
 on_both! {
     a_list_says_what_became_of_each_bundle(world) {
@@ -76,6 +84,94 @@ on_both! {
         world.pass(TimeDelta::seconds(1));
         world.app.status_lists.refresh(&world.app).await.unwrap();
         assert_eq!(list_at(&anyone, &uri).await.1.iat, before.iat + 150);
+    }
+
+    list_that_changes_within_a_second_never_shares_an_iat(world) {
+        let anyone = world.anyone();
+        let (_, replica) = world.replica().await;
+        let bundles = [(); 4].map(|()| issue(&world, json!({})));
+        let bundles = futures_util::future::join_all(bundles).await;
+        let uri = bundles[0]["payload"]["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+        let mut last = list_at(&anyone, &uri).await.1.iat;
+        for bundle in &bundles {
+            let path = format!("/bundles/{}/revoke", bundle["jti"].as_str().unwrap());
+            world.post(path, json!({})).await.expect(200);
+            let (list, claims) = list_at(&anyone, &uri).await;
+            assert!(claims.iat > last, "{} after {last}", claims.iat);
+            assert_eq!(claims.exp, claims.iat + 7 * 86_400);
+            assert_eq!(list.status(entry(bundle)).unwrap(), Invalid);
+            last = claims.iat;
+        }
+        assert_eq!(list_at(&replica, &uri).await.1.iat, last, "replicas publish the same list");
+        // A server that is started again goes on from there, and so does one that signs much.
+        for _ in 0..40 {
+            world.exec("UPDATE status_lists SET version = version + 1").await;
+            let (app, fresh) = world.replica().await;
+            app.status_lists.refresh(&app).await.unwrap();
+            let next = list_at(&fresh, &uri).await.1.iat;
+            assert!(next >= last);
+            last = next;
+        }
+        assert!(last <= now().timestamp() + 31, "it does not run away from the clock: {last}");
+        world.pass(TimeDelta::seconds(1));
+        let (app, fresh) = world.replica().await;
+        app.status_lists.refresh(&app).await.unwrap();
+        assert!(list_at(&fresh, &uri).await.1.iat > last, "a second later it is signed again");
+    }
+
+    list_of_a_clock_that_was_set_back_continues_from_the_newest(world) {
+        let anyone = world.anyone();
+        let bundle = issue(&world, json!({})).await;
+        let uri = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+        let before = list_at(&anyone, &uri).await.1.iat;
+        assert_eq!(ready(&world).await.text(), "ready\n");
+        for _ in 0..3 {
+            world.pass(TimeDelta::hours(-1));
+            let license = format!("/licenses/{}", world.acme.license);
+            world.post(format!("{license}/suspend"), json!({})).await.expect(200);
+            assert_eq!(status_of(&anyone, &bundle).await, Suspended);
+            let after = list_at(&anyone, &uri).await.1;
+            assert!(after.iat > before && after.iat < before + 60, "{}", after.iat);
+            world.post(format!("{license}/reinstate"), json!({})).await.expect(200);
+        }
+        world.app.status_lists.refresh(&world.app).await.unwrap();
+        let said = ready(&world).await.text();
+        assert!(said.contains("seconds behind the newest status list"), "{said}");
+        // The clock is right again.
+        world.pass(TimeDelta::hours(4));
+        world.app.status_lists.refresh(&world.app).await.unwrap();
+        assert_eq!(list_at(&anyone, &uri).await.1.iat, before + 3600);
+        assert_eq!(ready(&world).await.text(), "ready\n");
+    }
+
+    list_more_than_a_day_ahead_is_not_signed_until_the_operator_decides(world) {
+        let anyone = world.anyone();
+        let bundle = issue(&world, json!({})).await;
+        let uri = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+        let published = list_at(&anyone, &uri).await.1.iat;
+        world.pass(TimeDelta::hours(-25));
+        let jti = bundle["jti"].as_str().unwrap();
+        world.post(format!("/bundles/{jti}/revoke"), json!({})).await.expect(200);
+        assert_eq!(list_at(&anyone, &uri).await.1.iat, published, "what was signed is still good");
+        let refused = ready(&world).await;
+        assert_eq!(refused.status, 503, "{}", refused.text());
+        assert!(refused.text().contains("clock accept"), "{}", refused.text());
+        let refresh = format!("/licenses/{}/refresh", world.acme.license);
+        world.post(&refresh, json!({})).await.refused(503, "unavailable");
+
+        cp_server::licensing::clock::accept(&world.app, "the clock was ahead").await.unwrap();
+        world.app.status_lists.refresh(&world.app).await.unwrap();
+        let (app, replica) = world.replica().await;
+        app.status_lists.refresh(&app).await.unwrap();
+        for client in [&anyone, &replica] {
+            let (list, claims) = list_at(client, &uri).await;
+            let ahead = claims.iat - world.clock.now().timestamp();
+            assert!((0..2).contains(&ahead), "{ahead}");
+            assert_eq!(list.status(entry(&bundle)).unwrap(), Invalid);
+        }
+        world.post(&refresh, json!({})).await.expect(201);
+        let events = world.get("/audit?action=clock.accept").await.expect(200);
+        assert_eq!(events["items"][0]["reason"], "the clock was ahead");
     }
 
     lists_are_served_from_memory_with_a_tag_and_are_found_by_their_aggregation(world) {

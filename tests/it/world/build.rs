@@ -1,6 +1,7 @@
 //! Fills a template over the API: one of everything, twice.
 
 use chrono::TimeDelta;
+use cp_server::identity::bootstrap::{Handover, bootstrap};
 use serde_json::{Value, json};
 
 use super::{Client, ROOT, Tenant, World, everything};
@@ -8,7 +9,7 @@ use super::{Client, ROOT, Tenant, World, everything};
 impl World {
     /// Makes what every test finds. The clock moves between calls, so that lists have one order.
     pub(super) async fn fill(&mut self) {
-        let own = cp_server::identity::service_tokens::bootstrap(&self.app, Some(ROOT));
+        let own = bootstrap(&self.app, Handover::Own(ROOT));
         assert!(own.await.unwrap().is_none(), "a token that the operator chose is never shown");
         self.make("/plans", json!({"code": "internal", "name": "Internal", "is_public": false}))
             .await;

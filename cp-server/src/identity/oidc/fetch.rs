@@ -155,14 +155,14 @@ impl Fetcher {
         if url.len() > LONGEST_URL || url.chars().any(char::is_control) {
             return Err(format!("a URL of {} bytes, or with control characters", url.len()));
         }
-        let parsed = url::Url::parse(url).map_err(|_| format!("{url} is not a URL"))?;
+        let parsed = url::Url::parse(url).map_err(|_| "a text that is not a URL".to_owned())?;
         let host = parsed.host_str().unwrap_or_default();
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(format!("{host}: a URL with a user in it is not asked"));
+        }
         let plain = parsed.scheme() == "http" && self.settings.allow_loopback && is_loopback(host);
         if parsed.scheme() != "https" && !plain {
             return Err(format!("{url} is not an https URL"));
-        }
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(format!("{host}: a URL with a user in it is not asked"));
         }
         Ok(())
     }

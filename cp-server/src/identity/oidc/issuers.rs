@@ -50,7 +50,7 @@ impl Provider {
     /// # Errors
     /// What does not fit.
     pub fn of_platform(key: &str, new: NewProvider) -> Result<Self, String> {
-        let key: ProviderKey = key.parse().map_err(|e| format!("key {key:?} {e}"))?;
+        let key: ProviderKey = key.parse().map_err(|e| format!("key: {e}"))?;
         if new.r#type == ProviderType::Saml {
             return Err("type: a SAML provider is an organization's own".into());
         }

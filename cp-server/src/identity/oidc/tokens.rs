@@ -78,7 +78,7 @@ impl<'t> Token<'t> {
         };
         let alg = text_of("alg")?.unwrap_or_default();
         if !ALGORITHMS.contains(&&*alg) {
-            return Err(format!("its algorithm {} is not taken", quoted(&alg)));
+            return Err(format!("its algorithm is not one of {}", ALGORITHMS.join(", ")));
         }
         if let Some(name) = FORBIDDEN.iter().find(|name| header.contains_key(**name)) {
             return Err(format!("its header has {name}, which is not taken"));
@@ -111,7 +111,7 @@ impl<'t> Token<'t> {
         match &*self.media_type() {
             "" | "jwt" | "at+jwt" => {}
             "license+jwt" => return Err("it is a license, and no access token".into()),
-            other => return Err(format!("its type {} is no access token's", quoted(other))),
+            _ => return Err("its type (typ) is not that of an access token".into()),
         }
         if let Some(name) = OF_ID_TOKENS.iter().find(|name| self.claims.contains_key(**name)) {
             return Err(format!("it is an ID token (it has {name}); send the access token"));
@@ -124,7 +124,7 @@ impl<'t> Token<'t> {
         ] {
             let mark = self.claims.get(name).and_then(Value::as_str).unwrap_or_default();
             if others.contains(&&*mark.to_ascii_lowercase()) {
-                return Err(format!("it is no access token ({name} is {})", quoted(mark)));
+                return Err(format!("it is not an access token, by its {name}"));
             }
         }
         Ok(())
@@ -134,7 +134,7 @@ impl<'t> Token<'t> {
     /// section 3.1.3.7).
     pub fn check_is_id_token(&self, client_id: &str, nonce: &str) -> Result<(), Refusal> {
         if !matches!(&*self.media_type(), "" | "jwt") {
-            return Err(format!("its type {} is no ID token's", quoted(&self.media_type())));
+            return Err("its type (typ) is not that of an ID token".into());
         }
         self.check_not_marked("events", "it is a logout token or an event")?;
         let audiences = self.audiences();
@@ -208,8 +208,4 @@ pub fn decode(segment: &str) -> Option<Vec<u8>> {
     URL_SAFE_NO_PAD.decode(segment).ok()
 }
 
-/// A short text of somebody else's, for a message.
-pub fn quoted(text: &str) -> String {
-    let short: String = text.chars().take(64).collect();
-    format!("{short:?}")
-}
+pub use crate::kernel::text::quoted;

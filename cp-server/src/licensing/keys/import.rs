@@ -1,8 +1,11 @@
 //! Imported signing keys: what a PEM file may hold, and every refusal in words that help.
 //!
+//! No refusal quotes the file or a parser: a file that lost its line breaks is a label and a private
+//! key in one line.
+//!
 //! `rsa` parses and checks the numbers; it never signs or decrypts (RUSTSEC-2023-0071).
 
-use anyhow::{Context, bail};
+use anyhow::{anyhow, bail};
 use rsa::pkcs1::DecodeRsaPrivateKey;
 use rsa::pkcs8::{DecodePrivateKey, EncodePrivateKey};
 use rsa::traits::{PrivateKeyParts, PublicKeyParts};
@@ -16,7 +19,7 @@ use crate::kernel::secret::Secret;
 pub fn read_pem(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<LocalKey> {
     let key = parse(text, passphrase)?;
     check(&key)?;
-    let der = key.to_pkcs8_der().context("the key could not be encoded")?;
+    let der = key.to_pkcs8_der().map_err(|_| anyhow!("the key could not be encoded"))?;
     let der = Zeroizing::new(der.as_bytes().to_vec());
     LocalKey::from_pkcs8(&der)
 }
@@ -37,27 +40,47 @@ fn parse(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<RsaP
              `openssl pkcs8 -topk8 -v2 aes256 -in OLD.pem -out NEW.pem`"
         ),
         "RSA PRIVATE KEY" => {
-            RsaPrivateKey::from_pkcs1_pem(text).context("the PKCS#1 key is broken")
+            RsaPrivateKey::from_pkcs1_pem(text).map_err(|_| anyhow!("the PKCS#1 key is broken"))
         }
-        "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_pem(text).context(
-            "the PKCS#8 key is broken or is not a plain RSA key (EC, Ed25519 and RSA-PSS keys \
-             cannot sign RS256)",
-        ),
+        "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_pem(text).map_err(|_| {
+            anyhow!(
+                "the PKCS#8 key is broken or is not a plain RSA key (EC, Ed25519 and RSA-PSS keys \
+                 cannot sign RS256)"
+            )
+        }),
         "ENCRYPTED PRIVATE KEY" => {
             let Some(passphrase) = passphrase else {
                 bail!("the key is encrypted; set CP_SIGNING_KEY_PASSPHRASE");
             };
             RsaPrivateKey::from_pkcs8_encrypted_pem(text, passphrase.expose())
-                .context("the passphrase does not open the key, or the key is broken")
+                .map_err(|_| anyhow!("the passphrase does not open the key, or the key is broken"))
         }
         "PUBLIC KEY" | "RSA PUBLIC KEY" => {
             bail!("it is a public key; signing needs the private one")
         }
         "CERTIFICATE" => bail!("it is a certificate; signing needs the private key"),
         "EC PRIVATE KEY" => bail!("it is an EC key; RS256 needs an RSA key"),
-        other => bail!("it is a {other:?}; signing needs an RSA private key"),
+        other => match KINDS.iter().find(|(label, _)| *label == other) {
+            Some((_, kind)) => bail!("it is {kind}; signing needs an RSA private key"),
+            None if other.contains("-----") => bail!(
+                "the PEM block is in one line: its line breaks were lost, in a variable or a form. \
+                 The lines between BEGIN and END have 64 characters"
+            ),
+            None => bail!("it is a PEM block of another kind; signing needs an RSA private key"),
+        },
     }
 }
+
+/// What else PEM files hold, by their labels.
+const KINDS: [(&str, &str); 7] = [
+    ("OPENSSH PRIVATE KEY", "a key of OpenSSH (convert it with `ssh-keygen -p -m PEM -f FILE`)"),
+    ("DSA PRIVATE KEY", "a DSA key"),
+    ("EC PARAMETERS", "the parameters of an EC key"),
+    ("CERTIFICATE REQUEST", "a certificate request"),
+    ("X509 CRL", "a revocation list"),
+    ("PKCS7", "a PKCS#7 container"),
+    ("PGP PRIVATE KEY BLOCK", "an OpenPGP key"),
+];
 
 /// What a sound signing key is: the checks of Boulder's `goodkey`, for a key of our own.
 fn check(key: &RsaPrivateKey) -> anyhow::Result<()> {
@@ -66,7 +89,11 @@ fn check(key: &RsaPrivateKey) -> anyhow::Result<()> {
         bail!("the key has {bits} bits; it takes 2048 to 8192");
     }
     if *key.e() != BigUint::from(65537u32) {
-        bail!("the public exponent is {}; it takes 65537", key.e());
+        // A longer one may be another of the key's numbers in the wrong place.
+        match key.e().bits() {
+            ..=32 => bail!("the public exponent is {}; it takes 65537", key.e()),
+            bits => bail!("the public exponent has {bits} bits; it takes 65537"),
+        }
     }
     if !bits.is_multiple_of(8) {
         bail!("the modulus has {bits} bits, which is no whole number of bytes");
@@ -74,7 +101,7 @@ fn check(key: &RsaPrivateKey) -> anyhow::Result<()> {
     if let Some(factor) = small_factor(key.n()) {
         bail!("the modulus can be divided by {factor}");
     }
-    key.validate().context("the numbers of the key do not belong together")?;
+    key.validate().map_err(|_| anyhow!("the numbers of the key do not belong together"))?;
     let [p, q] = key.primes() else { bail!("the key has {} primes, not 2", key.primes().len()) };
     if close(p, q) {
         bail!("the two primes are so close that the key can be factored");

@@ -1,6 +1,7 @@
 //! The keys in this process's memory: tokens are signed and the JWKS is served without asking the
 //! database, and also while it is down.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -27,12 +28,19 @@ struct Loaded {
     jwks: Document,
     /// The endorsements that lead from older keys to the published ones, oldest first.
     chain: Vec<String>,
+    states: HashMap<String, KeyState>,
 }
 
 impl Default for Loaded {
     fn default() -> Self {
         let jwks = Document::new(MEDIA_TYPE, "no-store", r#"{"keys":[]}"#);
-        Self { active: None, keys: JwkSet { keys: Vec::new() }, jwks, chain: Vec::new() }
+        Self {
+            active: None,
+            keys: JwkSet { keys: Vec::new() },
+            jwks,
+            chain: Vec::new(),
+            states: HashMap::new(),
+        }
     }
 }
 
@@ -53,6 +61,11 @@ impl Keyring {
 
     pub fn published(&self) -> JwkSet {
         self.0.load().keys.clone()
+    }
+
+    /// Where a key is in its life; nothing of one that another replica made a moment ago.
+    pub fn state_of(&self, kid: &str) -> Option<KeyState> {
+        self.0.load().states.get(kid).copied()
     }
 
     pub fn chain(&self) -> Vec<String> {
@@ -85,7 +98,8 @@ impl Keyring {
         let cache =
             format!("public, max-age={age}, stale-while-revalidate={age}, stale-if-error=86400");
         let jwks = Document::new(MEDIA_TYPE, &cache, serde_json::to_vec(&keys)?);
-        self.0.store(Arc::new(Loaded { active, keys, jwks, chain: chain(&rows) }));
+        let states = rows.iter().map(|row| (row.kid.clone(), row.state)).collect();
+        self.0.store(Arc::new(Loaded { active, keys, jwks, chain: chain(&rows), states }));
         Ok(())
     }
 }

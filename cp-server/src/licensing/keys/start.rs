@@ -57,7 +57,12 @@ pub async fn import_file(
 ) -> anyhow::Result<Imported> {
     let refused = || format!("the signing key {} is refused", path.display());
     let text = crate::kernel::files::read_private(path).with_context(refused)?;
-    let text = zeroize::Zeroizing::new(String::from_utf8(text).with_context(refused)?);
+    let text = String::from_utf8(text).map_err(|error| {
+        // The error has the file's bytes, which nobody sees and nobody wipes.
+        drop(zeroize::Zeroizing::new(error.into_bytes()));
+        anyhow::anyhow!("{}: it is not text", refused())
+    })?;
+    let text = zeroize::Zeroizing::new(text);
     let key = import::read_pem(&text, passphrase).with_context(refused)?;
     let kid = key.jwk().kid.clone();
     let mut tx = app.db.read();

@@ -1,0 +1,32 @@
+//! `cp-server clock`
+
+use clap::Subcommand;
+
+use super::say;
+use crate::config::Config;
+use crate::licensing::clock;
+
+#[derive(Subcommand)]
+pub(super) enum Clock {
+    /// Continue status lists and license files from this machine's clock, because the clock was ahead
+    /// before. Without it the server signs no list while the newest one is more than a day ahead.
+    Accept {
+        /// What happened; the audit trail keeps it.
+        #[arg(long)]
+        reason: String,
+    },
+}
+
+pub(super) async fn run(config: &Config, clock: Clock) -> anyhow::Result<()> {
+    let Clock::Accept { reason } = clock;
+    let app = config.open().await?;
+    let done = clock::accept(&app, &reason).await;
+    let now = app.clock.now();
+    app.db.close().await;
+    say(&format!(
+        "{} status lists continue from {}. A data plane that has taken one from the time ahead keeps \
+         it until then.",
+        done?,
+        now.to_rfc3339()
+    ))
+}

@@ -1,0 +1,66 @@
+//! The settings that are secrets, each of which may be in a file of its own.
+
+use std::io::IsTerminal;
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::{Context, bail};
+
+use super::{Config, DatabaseUrl, Hidden, database};
+use crate::App;
+use crate::identity::bootstrap::{First, Handover, bootstrap as begin};
+use crate::kernel::files;
+use crate::kernel::secret::Secret;
+
+impl Config {
+    /// Where the database is.
+    pub fn database_url(&self) -> anyhow::Result<DatabaseUrl> {
+        let Some(path) = &self.database_url_file else { return Ok(self.database_url.clone()) };
+        let read = secret_file(path).and_then(|text| database::read(text.expose().trim()));
+        read.with_context(|| format!("CP_DATABASE_URL_FILE: {}", path.display()))
+    }
+
+    /// The passphrase of a signing key that is imported.
+    pub fn signing_key_passphrase(&self) -> anyhow::Result<Option<Secret<String>>> {
+        match &self.signing_key_passphrase_file {
+            Some(path) => secret_file(path).context("CP_SIGNING_KEY_PASSPHRASE_FILE").map(Some),
+            None => Ok(self.signing_key_passphrase.as_deref().cloned()),
+        }
+    }
+
+    /// The operator's own first token, if there is one.
+    fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
+        match &self.bootstrap_token_file {
+            Some(path) => bootstrap(secret_file(path)?.expose())
+                .with_context(|| format!("CP_BOOTSTRAP_TOKEN_FILE: {}", path.display()))
+                .map(Some),
+            None => Ok(self.bootstrap_token.clone()),
+        }
+    }
+
+    /// Makes sure that there is a service token. A new one is shown on a terminal and nowhere else.
+    pub async fn first_token(&self, app: &App) -> anyhow::Result<Option<First>> {
+        let (own, file) = (self.own_bootstrap_token()?, self.keys_dir.join("bootstrap-token"));
+        let handover = match &own {
+            Some(own) => Handover::Own(own.expose()),
+            None if std::io::stdout().is_terminal() => Handover::Shown,
+            None => Handover::File(&file),
+        };
+        begin(app, handover).await.context("CP_BOOTSTRAP_TOKEN")
+    }
+}
+
+/// A secret in a file that only its owner can read; a line break at its end does not count.
+pub(super) fn secret_file(path: &Path) -> anyhow::Result<Secret<String>> {
+    let bytes = zeroize::Zeroizing::new(files::read_private(path)?);
+    let text = std::str::from_utf8(&bytes).ok();
+    let text = text.with_context(|| format!("{} is not text", path.display()))?;
+    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+}
+
+pub(super) fn bootstrap(text: &str) -> anyhow::Result<Hidden> {
+    if text.len() < 16 || !text.bytes().all(|b| b.is_ascii_graphic()) {
+        bail!("it has fewer than 16 characters, or blanks; make one with `openssl rand -hex 32`");
+    }
+    Ok(Arc::new(Secret::new(text.to_owned())))
+}

@@ -1,0 +1,134 @@
+//! The entries of the lists: each token has one, and no two tokens ever the same.
+//!
+//! # Design
+//! Entries are given out in blocks, from the memory of a process: an issuance has its entry before it
+//! signs, and does not write for it.
+
+use std::sync::PoisonError;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::{LICENSE_LIST_ENTRIES, StatusListRef};
+use serde_json::Map;
+use tokio::sync::Mutex;
+
+use super::uri;
+use crate::App;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::StatusListId;
+use crate::kernel::secret::sha256;
+
+/// The entries that this process may give out.
+#[derive(Default)]
+pub(super) struct Entries {
+    block: std::sync::Mutex<Option<Block>>,
+    /// One reservation of the next block at a time.
+    reserving: Mutex<()>,
+}
+
+impl Entries {
+    /// An entry that nobody else gets.
+    pub(super) async fn take(&self, app: &App) -> Result<StatusListRef> {
+        let now = app.clock.now();
+        if let Some(entry) = self.take_known(app, now) {
+            return Ok(entry);
+        }
+        let _alone = self.reserving.lock().await;
+        loop {
+            // Whoever reserved before may have left some.
+            if let Some(entry) = self.take_known(app, now) {
+                return Ok(entry);
+            }
+            let size = self.with_block(|block| block.as_ref().map(|block| block.size * 2));
+            let next = reserve(app, size.unwrap_or(1).min(BLOCK), now).await?;
+            self.with_block(|block| *block = Some(next));
+        }
+    }
+
+    /// An entry of the block that is here already.
+    fn take_known(&self, app: &App, now: DateTime<Utc>) -> Option<StatusListRef> {
+        self.with_block(|block| {
+            let block = block.as_mut().filter(|block| block.is_usable(now))?;
+            let idx = shuffled(&block.shuffle, u16::try_from(block.next).ok()?);
+            block.next += 1;
+            Some(StatusListRef { idx: idx.into(), uri: uri(app, block.list), extra: Map::new() })
+        })
+    }
+
+    fn with_block<T>(&self, work: impl FnOnce(&mut Option<Block>) -> T) -> T {
+        work(&mut self.block.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Entries that were given out to this process. Those that it does not use stay unused.
+struct Block {
+    list: StatusListId,
+    shuffle: Vec<u8>,
+    size: i64,
+    next: u32,
+    /// One more than the last.
+    end: u32,
+    until: DateTime<Utc>,
+}
+
+/// A process that issues much takes many at once; the command line takes one.
+const BLOCK: i64 = 256;
+
+impl Block {
+    /// An old block is dropped: its list must not retire under it.
+    fn is_usable(&self, now: DateTime<Utc>) -> bool {
+        self.next < self.end && now < self.until
+    }
+}
+
+async fn reserve(app: &App, size: i64, now: DateTime<Utc>) -> Result<Block> {
+    let mut tx = app.db.begin().await?;
+    let sql = "UPDATE status_lists SET allocated = allocated + $1, allocated_at = $2
+               WHERE id = (SELECT id FROM status_lists WHERE retired_at IS NULL
+                           ORDER BY created_at DESC, id DESC LIMIT 1)
+                 AND allocated + $1 <= $3
+               RETURNING id, shuffle, allocated";
+    let most = i64::try_from(LICENSE_LIST_ENTRIES).map_err(Error::internal)?;
+    let found: Option<(StatusListId, Vec<u8>, i64)> =
+        tx.q(sql).bind(size).bind(now).bind(most).opt().await?;
+    let (list, shuffle, allocated) = match found {
+        Some(found) => found,
+        None => {
+            let (id, shuffle) = (StatusListId::new(&app.random, now), app.random.bytes::<16>());
+            let sql = "INSERT INTO status_lists
+                       (id, shuffle, allocated, allocated_at, version, created_at)
+                       VALUES ($1, $2, $3, $4, 1, $4)";
+            tx.q(sql).bind(id).bind(shuffle.to_vec()).bind(size).bind(now).exec().await?;
+            (id, shuffle.to_vec(), size)
+        }
+    };
+    tx.commit().await?;
+    let next = u32::try_from(allocated - size).map_err(Error::internal)?;
+    let end = u32::try_from(allocated).map_err(Error::internal)?;
+    Ok(Block { list, shuffle, size, next, end, until: now + TimeDelta::hours(1) })
+}
+
+/// Where the n-th entry stands in its list: a permutation of all 65,536 (a balanced Feistel network
+/// of eight rounds over two bytes), so that the order of issuance cannot be read off.
+fn shuffled(key: &[u8], n: u16) -> u16 {
+    let [mut left, mut right] = n.to_be_bytes();
+    for round in 0..8 {
+        let [mixed, ..] = sha256(&[key, &[round, right]].concat());
+        (left, right) = (right, left ^ mixed);
+    }
+    u16::from_be_bytes([left, right])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_entry_is_given_out_once_and_not_in_order() {
+        let mut all: Vec<u16> = (0..=u16::MAX).map(|n| shuffled(b"some key", n)).collect();
+        let neighbours = all.windows(2).filter(|pair| pair[0].abs_diff(pair[1]) <= 1).count();
+        assert!(neighbours < 20, "{neighbours} neighbours of 65,535 pairs");
+        assert_ne!(all[..100], (0..100).map(|n| shuffled(b"other", n)).collect::<Vec<_>>()[..]);
+        all.sort_unstable();
+        assert_eq!(all, (0..=u16::MAX).collect::<Vec<_>>());
+    }
+}

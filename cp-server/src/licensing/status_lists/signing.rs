@@ -1,0 +1,274 @@
+//! The signing of a list: when it is from, what it says, and the token that says so.
+//!
+//! # Design
+//! A data plane takes no list that is older than the one it has. So the `iat` of a list is allocated in
+//! the list's row, where it strictly increases, in the transaction that reads what the list says: two
+//! different lists never have the same `iat`, and a later `iat` never has older content, on any number
+//! of replicas and across restarts. The row's lock keeps changes of the list out in between.
+//!
+//! The clock proposes the `iat`. A clock that was set back proposes one that data planes have passed, and
+//! the row continues from its last one. A day is the most that it continues ahead of the clock: beyond
+//! that, either the clock or the last `iat` is wrong by so much that an operator decides which.
+//!
+//! The signed token is stored, so that all replicas publish the same bytes and one of them signs.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::{
+    LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, STATUS_LIST_TYP, StatusList, StatusListClaims,
+    TokenStatus,
+};
+use serde_json::Map;
+
+use super::{LEEWAY, uri};
+use crate::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::StatusListId;
+use crate::licensing::bundles::BundleStatus;
+use crate::licensing::keys::KeyState;
+use crate::licensing::keys::signer::compact;
+
+/// How far ahead of the clock many changes within a second may bring a list. Data planes' clocks
+/// differ by as much: they admit a minute by default.
+pub const BURST: TimeDelta = TimeDelta::seconds(30);
+/// How far ahead of the clock a list may be when the clock was set back.
+pub const MOST_AHEAD: TimeDelta = TimeDelta::days(1);
+
+/// What a list is signed for. Each use has its own lifetime.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    Published,
+    File,
+}
+
+impl Use {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Published => "published",
+            Self::File => "file",
+        }
+    }
+}
+
+/// A signed list as it is stored.
+#[derive(Clone, Debug)]
+pub struct Signed {
+    pub version: i64,
+    pub kid: String,
+    pub iat: i64,
+    pub signed_at: DateTime<Utc>,
+    pub token: String,
+}
+
+/// A list, and what is known of its newest token.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct State {
+    pub id: StatusListId,
+    pub version: i64,
+    pub last_iat: i64,
+    signed_version: Option<i64>,
+    kid: Option<String>,
+    pub iat: Option<i64>,
+    signed_at: Option<DateTime<Utc>>,
+}
+
+/// The lists that are in use, oldest first, or one of them.
+pub async fn states(tx: &mut Conn, what: Use, id: Option<StatusListId>) -> Result<Vec<State>> {
+    let sql = "SELECT l.id, l.version, l.last_iat, t.version AS signed_version, t.kid, t.iat,
+                      t.signed_at
+               FROM status_lists l
+               LEFT JOIN status_list_tokens t ON t.status_list_id = l.id AND t.purpose = $1
+               WHERE l.retired_at IS NULL";
+    let query = tx.q(sql).bind(what.name()).and_some(" AND l.id = ?", id);
+    Ok(query.sql(" ORDER BY l.created_at, l.id").all().await?)
+}
+
+impl State {
+    /// From when on the stored token is known, to a process that did not see it begin. Its own clock
+    /// may not be that of the server that signed it.
+    pub fn known_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        self.signed_at.map_or(now, |at| at.min(now))
+    }
+
+    /// Whether the stored token says what the list says, by a key that is in use, and is not older
+    /// than half of the time to live.
+    fn is_sound(&self, app: &App, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        let Some(kid) = &self.kid else { return false };
+        let age = now - since;
+        // A key that this replica does not know yet, or that does not sign here yet, is a newer one.
+        let is_over = matches!(
+            app.keys.state_of(kid),
+            Some(KeyState::Retiring | KeyState::Retired | KeyState::Compromised)
+        );
+        self.signed_version == Some(self.version)
+            && !is_over
+            && (-BURST..app.settings.status.ttl / 2).contains(&age)
+    }
+
+    /// The same, and no data plane has a newer one from a file.
+    pub fn is_current(&self, app: &App, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
+        self.iat == Some(self.last_iat) && self.is_sound(app, since, now)
+    }
+
+    /// Whether it may be signed at this moment: as often as it changes where that does not bring it far
+    /// ahead of the clock, and else so seldom that it does not run away from the clock.
+    ///
+    /// Replicas whose clocks agree sign once a second together. One whose clock differs from the
+    /// signer's cannot tell when that was, and goes by when it signed the list itself.
+    pub fn may_sign(&self, app: &App, own: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
+        if self.last_iat < (now + BURST).timestamp() {
+            return true;
+        }
+        let Some(at) = self.signed_at else { return true };
+        if (TimeDelta::zero()..app.settings.status.ttl).contains(&(now - at)) {
+            return now - at >= TimeDelta::seconds(1);
+        }
+        own.is_none_or(|at| now < at || now - at >= TimeDelta::seconds(10))
+    }
+
+    /// By how much the list is ahead of the clock.
+    pub fn ahead(&self, now: DateTime<Utc>) -> TimeDelta {
+        TimeDelta::seconds(self.last_iat.saturating_sub(now.timestamp()).max(0))
+    }
+}
+
+/// What a list says at one instant.
+pub struct Content {
+    id: StatusListId,
+    version: i64,
+    iat: i64,
+    marked: Vec<(i64, BundleStatus)>,
+}
+
+/// Allocates an `iat`, and reads what the list says, in a transaction that writes. The list's row is
+/// held until that ends.
+pub async fn content(tx: &mut Conn, id: StatusListId, now: DateTime<Utc>) -> Result<Content> {
+    let sql = "UPDATE status_lists
+               SET last_iat = CASE WHEN last_iat < $2 THEN $2 ELSE last_iat + 1 END
+               WHERE id = $1 AND last_iat < $3
+               RETURNING last_iat, version";
+    let most = (now + MOST_AHEAD).timestamp();
+    let next: Option<(i64, i64)> =
+        tx.q(sql).bind(id).bind(now.timestamp()).bind(most).opt().await?;
+    let (iat, version) = next.ok_or_else(too_far_ahead)?;
+    let sql = "SELECT status_idx, status FROM bundles
+               WHERE status_list_id = $1 AND status <> 'valid' AND over_at > $2
+               UNION ALL
+               SELECT bundles.status_idx, 'suspended'
+               FROM organizations JOIN bundles ON bundles.organization_id = organizations.id
+               WHERE organizations.status <> 'active' AND bundles.status = 'valid'
+                 AND bundles.status_list_id = $1 AND bundles.over_at > $2
+               UNION ALL
+               SELECT status_idx, 'revoked' FROM status_revocations
+               WHERE status_list_id = $1 AND over_at > $2";
+    let marked = tx.q(sql).bind(id).bind(now - LEEWAY).all().await?;
+    Ok(Content { id, version, iat, marked })
+}
+
+pub fn too_far_ahead() -> Error {
+    let detail = "The server's clock is more than a day behind its newest status list. Set the clock; \
+                  if the clock is right, run `cp-server clock accept`.";
+    Error::unavailable(detail, 60)
+}
+
+/// Signs it, on a signing thread.
+pub async fn sign(
+    app: &App,
+    content: Content,
+    now: DateTime<Utc>,
+    lifetime: TimeDelta,
+) -> Result<Signed> {
+    let on = app.clone();
+    app.signers.run(move || make(&on, &content, now, lifetime)).await
+}
+
+fn make(
+    app: &App,
+    content: &Content,
+    signed_at: DateTime<Utc>,
+    lifetime: TimeDelta,
+) -> Result<Signed> {
+    let mut list = StatusList::new(LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES);
+    for (idx, status) in &content.marked {
+        let status = match status {
+            BundleStatus::Revoked => TokenStatus::Invalid,
+            BundleStatus::Suspended => TokenStatus::Suspended,
+            BundleStatus::Valid => continue,
+        };
+        let idx = u64::try_from(*idx).map_err(Error::internal)?;
+        list.set(idx, status).map_err(Error::internal)?;
+    }
+    let claims = StatusListClaims {
+        sub: uri(app, content.id),
+        iat: content.iat,
+        exp: content.iat.saturating_add(lifetime.num_seconds()),
+        ttl: app.settings.status.ttl.num_seconds(),
+        status_list: list.to_claim(),
+        extra: Map::new(),
+    };
+    let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
+    let signer = app.keys.active()?;
+    let token = compact(signer.as_ref(), STATUS_LIST_TYP, &payload).map_err(Error::internal)?;
+    let kid = signer.jwk().kid.clone();
+    Ok(Signed { version: content.version, kid, iat: content.iat, signed_at, token })
+}
+
+/// Stores a token, unless a newer one is stored.
+pub async fn keep(tx: &mut Conn, id: StatusListId, what: Use, signed: &Signed) -> Result<()> {
+    let sql = "INSERT INTO status_list_tokens
+               (status_list_id, purpose, version, kid, iat, signed_at, token)
+               VALUES ($1, $2, $3, $4, $5, $6, $7)
+               ON CONFLICT (status_list_id, purpose) DO UPDATE
+               SET version = excluded.version, kid = excluded.kid, iat = excluded.iat,
+                   signed_at = excluded.signed_at, token = excluded.token
+               WHERE status_list_tokens.iat < excluded.iat";
+    let insert = tx
+        .q(sql)
+        .bind(id)
+        .bind(what.name())
+        .bind(signed.version)
+        .bind(&*signed.kid)
+        .bind(signed.iat)
+        .bind(signed.signed_at)
+        .bind(&*signed.token);
+    insert.exec().await?;
+    Ok(())
+}
+
+/// The newest token that is stored for a use.
+pub async fn newest(tx: &mut Conn, id: StatusListId, what: Use) -> Result<Option<Signed>> {
+    let sql = "SELECT version, kid, iat, signed_at, token FROM status_list_tokens
+               WHERE status_list_id = $1 AND purpose = $2";
+    let found: Option<(i64, String, i64, DateTime<Utc>, String)> =
+        tx.q(sql).bind(id).bind(what.name()).opt().await?;
+    Ok(found.map(|(version, kid, iat, signed_at, token)| Signed {
+        version,
+        kid,
+        iat,
+        signed_at,
+        token,
+    }))
+}
+
+/// For how long the list in a file says something; the token says how old it may be.
+const IN_A_FILE: TimeDelta = TimeDelta::days(366);
+
+/// The list for a license file, in a transaction that writes: the one that was signed for the last file
+/// while it still says the same, and a new one otherwise.
+pub async fn for_file(
+    app: &App,
+    tx: &mut Conn,
+    id: StatusListId,
+    now: DateTime<Utc>,
+) -> Result<Signed> {
+    let state = states(tx, Use::File, Some(id)).await?.pop();
+    if state.is_some_and(|state| state.is_sound(app, state.known_since(now), now))
+        && let Some(signed) = newest(tx, id, Use::File).await?
+    {
+        return Ok(signed);
+    }
+    let content = content(tx, id, now).await?;
+    let signed = sign(app, content, now, IN_A_FILE).await?;
+    keep(tx, id, Use::File, &signed).await?;
+    Ok(signed)
+}
