@@ -107,9 +107,10 @@ fn misfit(path: &str, message: &str) -> Error {
 
 /// A path as it may be shown: a member that the caller named is part of it.
 fn shown(path: &str) -> String {
+    let is_index = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit());
     let is_name = |part: &str| {
-        let rest = part.trim_end_matches(']').split('[').all(|part| named(part).starts_with('`'));
-        rest || part.is_empty() || part == "?"
+        let mut steps = part.split('[').map(|step| step.trim_end_matches(']'));
+        part == "?" || steps.all(|step| is_index(step) || named(step).starts_with('`'))
     };
     let parts = path.split('.').map(|part| if is_name(part) { part } else { "…" });
     parts.collect::<Vec<_>>().join(".")
