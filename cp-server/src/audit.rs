@@ -144,9 +144,9 @@ pub struct AuditFilter {
     source: Option<Source>,
     project: Option<ProjectId>,
     /// Events that happened at or after this instant.
-    since: Option<DateTime<Utc>>,
+    since: Option<json::Moment>,
     /// Events that happened at or before this instant.
-    until: Option<DateTime<Utc>>,
+    until: Option<json::Moment>,
     /// Platform-wide only: events of this organization, purged ones included.
     organization: Option<OrganizationId>,
 }
@@ -194,8 +194,8 @@ fn narrowed<'c>(query: Rows<'c, AuditEvent>, filter: &AuditFilter) -> Rows<'c, A
         .and_some(" AND target_id = ?", filter.target.as_deref())
         .and_some(" AND source = ?", filter.source)
         .and_some(" AND project_id = ?", filter.project)
-        .and_some(" AND occurred_at >= ?", filter.since)
-        .and_some(" AND occurred_at <= ?", filter.until)
+        .and_some(" AND occurred_at >= ?", filter.since.map(|at| at.0))
+        .and_some(" AND occurred_at <= ?", filter.until.map(|at| at.0))
 }
 
 async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {

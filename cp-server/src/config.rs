@@ -314,7 +314,10 @@ impl Config {
 
     fn given_kek(&self) -> anyhow::Result<Option<Kek>> {
         Ok(match (&self.key_encryption_key_file, &self.key_encryption_key) {
-            (Some(path), _) => Some(Kek::from_setting(&secret_file(path)?)?),
+            (Some(path), _) => {
+                let text = secret_file(path).context("CP_KEY_ENCRYPTION_KEY_FILE")?;
+                Some(Kek::from_setting(&text)?)
+            }
             (None, Some(text)) => Some(Kek::from_setting(text)?),
             (None, None) => None,
         })

@@ -19,7 +19,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
-use crate::kernel::json::Between;
+use crate::kernel::json::{Between, Moment};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{AnyOwner, Org, Platform};
 use crate::kernel::policy::Location;
@@ -107,7 +107,7 @@ pub struct NewToken {
     name: Name,
     /// Codes such as `licenses:issue`; `*` for all.
     permissions: Vec<String>,
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Moment>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -116,7 +116,7 @@ pub struct NewDeploymentToken {
     name: Name,
     /// What a data plane needs, when absent.
     permissions: Option<Vec<String>>,
-    expires_at: Option<DateTime<Utc>>,
+    expires_at: Option<Moment>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -194,11 +194,12 @@ async fn create_in_deployment(
 async fn issue<G>(cx: &mut Cx<G>, scope: Scope, new: NewToken) -> Result<Created<IssuedToken>> {
     let location = scope.organization().map_or(Location::Platform, Location::Organization);
     cx.caller.refuse_giving(&privileges(&new.permissions)?, location, "permissions")?;
-    if new.expires_at.is_some_and(|at| at <= cx.now) {
+    let expires_at = new.expires_at.map(|at| at.0);
+    if expires_at.is_some_and(|at| at <= cx.now) {
         let detail = "`expires_at` must be in the future.";
         return Err(Error::invalid("expires_at", detail));
     }
-    let expires_at = no_later_than_parent(&cx.caller, new.expires_at)?;
+    let expires_at = no_later_than_parent(&cx.caller, expires_at)?;
     let id = TokenId::new(&cx.app.random, cx.now);
     let text = compose(id, &cx.app.random.bytes());
     let row = Row {

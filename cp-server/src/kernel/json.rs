@@ -250,6 +250,14 @@ impl<T> Patch<T> {
             Self::Set(value) => Some(value),
         }
     }
+
+    pub fn map<U>(self, change: impl FnOnce(T) -> U) -> Patch<U> {
+        match self {
+            Self::Keep => Patch::Keep,
+            Self::Clear => Patch::Clear,
+            Self::Set(value) => Patch::Set(change(value)),
+        }
+    }
 }
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Patch<T> {
@@ -299,22 +307,41 @@ impl<const MIN: i64, const MAX: i64> JsonSchema for Between<MIN, MAX> {
 }
 
 /// An instant of the years 1970 to 9999, cut to microseconds: the finest that both databases keep.
+///
+/// Every instant that a caller sends is one. Others break a comparison: SQLite compares them as text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Moment(pub DateTime<Utc>);
 
+/// What a refused instant is told to be.
+const MOMENT: &str = "must be an RFC 3339 time of the years 1970 to 9999, such as \
+                      2026-01-02T03:04:05Z, and no leap second";
+
 impl Moment {
+    /// The last one.
+    pub const MAX: DateTime<Utc> =
+        DateTime::from_timestamp_micros(253_402_300_799_999_999).unwrap();
+
     pub fn new(told: DateTime<Utc>) -> Result<Self, &'static str> {
-        // By way of the number, which also makes an ordinary second of a leap second.
+        // chrono keeps a leap second as more than a second of nanoseconds.
+        let is_leap = told.timestamp_subsec_nanos() >= 1_000_000_000;
         DateTime::from_timestamp_micros(told.timestamp_micros())
-            .filter(|at| (1970..=9999).contains(&at.year()))
+            .filter(|at| (1970..=9999).contains(&at.year()) && !is_leap)
             .map(Self)
-            .ok_or("is not a time of the years 1970 to 9999")
+            .ok_or(MOMENT)
+    }
+}
+
+impl From<Moment> for DateTime<Utc> {
+    fn from(moment: Moment) -> Self {
+        moment.0
     }
 }
 
 impl<'de> Deserialize<'de> for Moment {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        Self::new(DateTime::deserialize(deserializer)?).map_err(de::Error::custom)
+        let text = std::borrow::Cow::<'_, str>::deserialize(deserializer)?;
+        let told = text.parse().map_err(|_| de::Error::custom(MOMENT))?;
+        Self::new(told).map_err(de::Error::custom)
     }
 }
 
@@ -326,7 +353,8 @@ impl JsonSchema for Moment {
         "Moment".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({"type": "string", "format": "date-time"})
+        let example = "2026-01-02T03:04:05Z";
+        schemars::json_schema!({"type": "string", "format": "date-time", "examples": [example]})
     }
 }
 

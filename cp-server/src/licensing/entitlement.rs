@@ -10,6 +10,7 @@ use uuid::Uuid;
 
 use crate::kernel::answer::Resource;
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::json::Moment;
 use crate::kernel::record::{Object, Record};
 
 crate::text_enum! { LicenseStatus {
@@ -181,5 +182,6 @@ pub fn overlay(
 
 /// When the days of grace are over.
 pub fn over_at(valid_until: Option<DateTime<Utc>>, grace_days: i64) -> Option<DateTime<Utc>> {
-    valid_until.and_then(|end| end.checked_add_signed(TimeDelta::days(grace_days)))
+    let over = |end: DateTime<Utc>| end.checked_add_signed(TimeDelta::days(grace_days));
+    valid_until.map(|end| over(end).unwrap_or(Moment::MAX).min(Moment::MAX))
 }

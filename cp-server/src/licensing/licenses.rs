@@ -19,7 +19,7 @@ use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{DeploymentId, LicenseId, SubscriptionId};
-use crate::kernel::json::{Between, Patch, SeatCap};
+use crate::kernel::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{Org, Platform};
 use crate::kernel::query::Rows;
@@ -71,9 +71,9 @@ pub struct NewLicense {
     #[serde(default)]
     features: Object,
     /// Now when absent.
-    valid_from: Option<DateTime<Utc>>,
+    valid_from: Option<Moment>,
     /// The subscription's end when absent, and never later.
-    valid_until: Option<DateTime<Utc>>,
+    valid_until: Option<Moment>,
     #[serde(default = "no_grace")]
     grace_days: GraceDays,
 }
@@ -88,9 +88,9 @@ pub struct LicensePatch {
     allow_more_seats: bool,
     /// Replaces all of them.
     features: Option<Object>,
-    valid_from: Option<DateTime<Utc>>,
+    valid_from: Option<Moment>,
     #[serde(default)]
-    valid_until: Patch<DateTime<Utc>>,
+    valid_until: Patch<Moment>,
     grace_days: Option<GraceDays>,
 }
 
@@ -103,7 +103,7 @@ pub struct Why {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Renewal {
-    valid_until: DateTime<Utc>,
+    valid_until: Moment,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -161,8 +161,8 @@ async fn create(
     let subscription = subscriptions::load(cx, new.subscription_id).await?;
     let seat_cap = new.seat_cap.map(|cap| cap.0);
     check_seats(seat_cap, subscription.seat_cap, new.allow_more_seats)?;
-    let valid_from = new.valid_from.unwrap_or(cx.now);
-    let valid_until = new.valid_until.or(subscription.ends_at);
+    let valid_from = new.valid_from.map_or(cx.now, |at| at.0);
+    let valid_until = new.valid_until.map(|at| at.0).or(subscription.ends_at);
     check_end(valid_from, valid_until, subscription.ends_at)?;
     let id = LicenseId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO licenses
@@ -199,8 +199,8 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
     if seat_cap != before.seat_cap {
         check_seats(seat_cap, before.subscription_seat_cap, patch.allow_more_seats)?;
     }
-    let valid_from = patch.valid_from.unwrap_or(before.valid_from);
-    let valid_until = patch.valid_until.over(before.valid_until);
+    let valid_from = patch.valid_from.map_or(before.valid_from, |at| at.0);
+    let valid_until = patch.valid_until.map(|at| at.0).over(before.valid_until);
     check_end(valid_from, valid_until, before.subscription_ends_at)?;
     let grace_days = patch.grace_days.map_or(before.grace_days, |days| days.0);
     let sql = "UPDATE licenses
@@ -254,7 +254,7 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
         let detail = "The organization is suspended: nothing is issued or renewed.";
         return Err(Error::new(ProblemCode::OrganizationSuspended, detail));
     }
-    let valid_until = renewal.valid_until;
+    let valid_until = renewal.valid_until.0;
     if valid_until <= cx.now {
         return Err(Error::invalid("valid_until", "valid_until: it is in the past"));
     }

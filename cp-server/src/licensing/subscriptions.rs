@@ -15,7 +15,7 @@ use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{OrganizationId, PlanId, SubscriptionId};
-use crate::kernel::json::{Between, Patch, SeatCap};
+use crate::kernel::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
 use crate::kernel::record::{Object, Record};
@@ -143,9 +143,9 @@ pub struct NewSubscription {
     #[serde(default)]
     feature_overrides: Object,
     /// Now when absent.
-    starts_at: Option<DateTime<Utc>>,
-    ends_at: Option<DateTime<Utc>>,
-    trial_ends_at: Option<DateTime<Utc>>,
+    starts_at: Option<Moment>,
+    ends_at: Option<Moment>,
+    trial_ends_at: Option<Moment>,
     external_id: Option<ExternalId>,
     billing_customer_id: Option<ExternalId>,
     billing_email: Option<Email>,
@@ -163,11 +163,11 @@ pub struct SubscriptionPatch {
     seat_cap: Option<SeatCap>,
     /// Replaces all of them.
     feature_overrides: Option<Object>,
-    starts_at: Option<DateTime<Utc>>,
+    starts_at: Option<Moment>,
     #[serde(default)]
-    ends_at: Patch<DateTime<Utc>>,
+    ends_at: Patch<Moment>,
     #[serde(default)]
-    trial_ends_at: Patch<DateTime<Utc>>,
+    trial_ends_at: Patch<Moment>,
     #[serde(default)]
     external_id: Patch<ExternalId>,
     #[serde(default)]
@@ -184,7 +184,7 @@ pub struct SubscriptionPatch {
 #[serde(deny_unknown_fields)]
 pub struct Cancellation {
     /// Until when the customer keeps what was paid for; at once when absent.
-    at: Option<DateTime<Utc>>,
+    at: Option<Moment>,
     /// For the audit event.
     reason: Option<Prose>,
 }
@@ -205,8 +205,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
     let seat_cap = new.seat_cap.map(|cap| cap.0).or(plan.seat_cap).ok_or_else(|| {
         Error::invalid("seat_cap", "seat_cap: the plan has none, so the subscription needs one")
     })?;
-    let starts_at = new.starts_at.unwrap_or(cx.now);
-    check_window(starts_at, new.ends_at, new.trial_ends_at)?;
+    let starts_at = new.starts_at.map_or(cx.now, |at| at.0);
+    let (ends_at, trial_ends_at) = (new.ends_at.map(|at| at.0), new.trial_ends_at.map(|at| at.0));
+    check_window(starts_at, ends_at, trial_ends_at)?;
     let status = new.status.unwrap_or(match new.trial_ends_at {
         Some(_) => SubscriptionStatus::Trialing,
         None => SubscriptionStatus::Active,
@@ -231,8 +232,8 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(seat_cap)
         .bind(new.feature_overrides)
         .bind(starts_at)
-        .bind(new.ends_at)
-        .bind(new.trial_ends_at)
+        .bind(ends_at)
+        .bind(trial_ends_at)
         .bind(new.external_id)
         .bind(new.billing_customer_id)
         .bind(new.billing_email)
@@ -259,9 +260,9 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         Some(code) => plans::newest(cx, code.as_str()).await.map_err(at_plan_code)?,
         None => plans::at_version(&mut cx.tx, before.plan_id, before.plan_version).await?,
     };
-    let starts_at = patch.starts_at.unwrap_or(before.starts_at);
-    let ends_at = patch.ends_at.over(before.ends_at);
-    let trial_ends_at = patch.trial_ends_at.over(before.trial_ends_at);
+    let starts_at = patch.starts_at.map_or(before.starts_at, |at| at.0);
+    let ends_at = patch.ends_at.map(|at| at.0).over(before.ends_at);
+    let trial_ends_at = patch.trial_ends_at.map(|at| at.0).over(before.trial_ends_at);
     check_window(starts_at, ends_at, trial_ends_at)?;
     let canceled_at = match status {
         SubscriptionStatus::Canceled => before.canceled_at.or(Some(cx.now)),
@@ -314,7 +315,7 @@ async fn cancel(
 ) -> Result<Subscription> {
     cx.trail.reason = cancellation.reason.map(Prose::into_string);
     let before = load(cx, id).await?;
-    let at = cancellation.at.unwrap_or(cx.now);
+    let at = cancellation.at.map_or(cx.now, |at| at.0);
     if at < before.starts_at {
         return Err(Error::invalid("at", "at: the subscription has not begun by then"));
     }

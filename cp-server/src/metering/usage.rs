@@ -29,8 +29,8 @@ crate::routes! { usage:
     GET "/organizations/{org}/usage" UsageRead => list;
     /// Records usage: one event, or an array of up to 1,000.
     ///
-    /// An event whose `idempotency_key` was recorded before is not recorded again: 200 with the
-    /// event of then. With `mode: enforce` one that would go beyond a limit is refused, 429; with
+    /// An event whose `idempotency_key` was recorded before, of the same deployment and with the same
+    /// content, is not recorded again: 200 with the event of then. Another content is refused: 409. With `mode: enforce` one that would go beyond a limit is refused, 429; with
     /// `observe` it is recorded in any case. Events of an array are recorded together and answered
     /// one by one, each with a status: what is refused (429, or 404 for an unknown project) stops
     /// none of the others. An array with an event that is not well-formed is refused as a whole.

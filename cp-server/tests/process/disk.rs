@@ -8,7 +8,7 @@ use std::thread;
 
 use serde_json::json;
 
-use super::server::{Server, command, folder};
+use super::server::{PAUSE, Server, command, folder};
 
 /// A file system in memory of a size; gone with it.
 pub struct Mounted(PathBuf);
@@ -97,7 +97,9 @@ fn s18_a_full_disk_refuses_changes_and_nothing_else() {
         }
         let first = told[0].1;
         // An outcome answers for a second.
-        while ready() != 503 {}
+        while ready() != 503 {
+            thread::sleep(PAUSE);
+        }
         // All at once, each finds what the refusal before it left behind.
         thread::scope(|callers| {
             for _ in 0..4 {
@@ -117,7 +119,9 @@ fn s18_a_full_disk_refuses_changes_and_nothing_else() {
         // By itself, and with the same key: the request that was refused is done now.
         let (status, made) = user(first);
         assert_eq!(status, 201, "{made}");
-        while ready() != 200 {}
+        while ready() != 200 {
+            thread::sleep(PAUSE);
+        }
         for id in told.iter().flat_map(|(acknowledged, ..)| acknowledged) {
             let (status, _) = server.call("GET", &format!("/api/v1/users/{id}"), None, "x");
             assert_eq!(status, 200);

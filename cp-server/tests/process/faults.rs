@@ -12,7 +12,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::disk::Mounted;
-use super::server::{Server, command, folder, refusal};
+use super::server::{PAUSE, Server, command, folder, refusal};
 
 /// A disk that fails when it is told to: `faults/disk.c`, loaded into the server.
 pub struct Disk {
@@ -77,6 +77,7 @@ fn becomes_ready(server: &Server, is_ready: bool) {
     let begun = Instant::now();
     while (server.call("GET", "/readyz", None, "x").0 == 200) != is_ready {
         assert!(begun.elapsed() < Duration::from_secs(30), "ready: {}", !is_ready);
+        thread::sleep(PAUSE);
     }
 }
 

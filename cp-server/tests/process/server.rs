@@ -11,6 +11,8 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// Between two questions of a test that waits: a client that asks without a pause is over its rate.
+pub const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 pub const TOKEN: &str = "bootstrap-token-of-the-tests";
 pub const KEK: &str = "a2V5LWVuY3J5cHRpb24ta2V5LW9mLXRoZS10ZXN0cyE=";
 

@@ -1,11 +1,48 @@
 use std::collections::BTreeSet;
 
-use serde_json::Value;
+use cp_server::kernel::openapi;
+use serde_json::{Value, json};
 
 use super::is_current;
 
 fn document() -> Value {
     cp_server::kernel::openapi::document(&cp_server::routes().table)
+}
+
+/// The members of a schema, wherever it leads, that are instants and no `Moment`.
+fn other_instants(schema: &Value, definitions: &Value, path: &str, found: &mut Vec<String>) {
+    match schema {
+        Value::Object(members) => {
+            if members.get("format") == Some(&json!("date-time"))
+                && !members.contains_key("examples")
+            {
+                found.push(path.to_owned());
+            }
+            if let Some(name) = members.get("$ref").and_then(Value::as_str) {
+                let name = name.rsplit('/').next().unwrap();
+                other_instants(&definitions[name], definitions, path, found);
+            }
+            for (name, member) in members {
+                other_instants(member, definitions, &format!("{path}/{name}"), found);
+            }
+        }
+        Value::Array(items) => {
+            items.iter().for_each(|item| other_instants(item, definitions, path, found));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn every_instant_that_a_caller_sends_is_a_moment() {
+    let (mut schemas, mut found) = (openapi::schemas(), Vec::new());
+    for line in cp_server::routes().table {
+        let Some(input) = line.shapes(&mut schemas).input else { continue };
+        let input = serde_json::to_value(&input).unwrap();
+        let definitions = serde_json::to_value(schemas.definitions()).unwrap();
+        other_instants(&input, &definitions, line.name, &mut found);
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }
 
 /// `UPDATE=1 cargo test -p tests openapi` writes it anew.

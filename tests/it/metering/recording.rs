@@ -28,10 +28,24 @@ on_both! {
         assert_eq!(location, format!("/api/v1/usage/{}", event["id"].as_str().unwrap()));
         let read = world.get(location.trim_start_matches("/api/v1")).await.expect(200);
         assert_eq!(read, event);
-        assert_eq!(world.post(world.org("/usage"), body).await.expect(200), event);
-        // Of the first event that has the key, whatever else is said.
+        assert_eq!(world.post(world.org("/usage"), body.clone()).await.expect(200), event);
+        // The key stands for this content.
+        for (member, value) in [
+            ("quantity", json!(12)), ("metric", json!("m")), ("dims", json!({})),
+            ("observed_at", json!("2026-01-01T11:00:00Z")), ("run_id", json!(null)),
+        ] {
+            let mut other = body.clone();
+            other[member] = value;
+            let problem = world.post(world.org("/usage"), other).await.refused(409, "conflict");
+            assert_eq!(problem["field"], "idempotency_key", "{member}");
+        }
+        // It is that of its deployment: others have their own.
         let other = json!({"metric": "other", "quantity": 1, "idempotency_key": "k-1"});
-        assert_eq!(world.post(world.org("/usage"), other.clone()).await.expect(200), event);
+        world.post(world.org("/usage"), other.clone()).await.expect(201);
+        world.post(world.org("/usage"), other.clone()).await.expect(200);
+        let mut elsewhere = other.clone();
+        elsewhere["deployment_id"] = json!(world.acme.spare_deployment);
+        world.post(world.org("/usage"), elsewhere).await.expect(201);
         let globex = format!("/organizations/{}/usage", world.globex.org);
         world.post(&globex, other).await.expect(201);
         let sums = world.get(world.org("/usage/summary?until=2026-01-01T23:00:00Z")).await;
@@ -126,7 +140,7 @@ on_both! {
         ]);
         let answer = record(&world, batch).await;
         let counts = ["recorded", "replayed", "refused"].map(|name| answer[name].as_i64().unwrap());
-        assert_eq!(counts, [3, 2, 3]);
+        assert_eq!(counts, [3, 1, 4]);
         let items = answer["items"].as_array().unwrap();
         let told: Vec<_> = items
             .iter()
@@ -138,10 +152,9 @@ on_both! {
             json!([
                 [200, 1, null], [201, 1, null], [429, null, "limit_exceeded"],
                 [429, null, "limit_exceeded"], [404, null, "not_found"], [201, 3, null],
-                [200, 3, null], [201, 5, null],
+                [409, null, "conflict"], [201, 5, null],
             ])
         );
-        assert_eq!(items[6]["event"], items[5]["event"]);
         assert_eq!(items[2]["problem"]["used"], 2);
         let sums = world.get(world.org("/usage/summary?group_by=metric")).await.expect(200);
         let sums = sums["items"].as_array().unwrap();

@@ -52,6 +52,8 @@ struct Item {
     event: UsageEvent,
     /// Whether it asks to be refused when it goes beyond a limit.
     asks: bool,
+    /// Whether the caller says when it was observed.
+    is_dated: bool,
     fate: Fate,
 }
 
@@ -74,9 +76,34 @@ impl Item {
         }
     }
 
+    /// What the event is recorded once by: its deployment's key, or the organization's.
+    fn key(&self) -> Option<Key> {
+        let key = self.event.idempotency_key.clone()?;
+        Some((self.event.deployment_id, key))
+    }
+
+    /// Whether the event, sent again, says the same as the recorded one.
+    fn repeats(&self, recorded: &UsageEvent) -> bool {
+        let event = &self.event;
+        (event.project_id, &event.run_id) == (recorded.project_id, &recorded.run_id)
+            && (&event.metric, &event.unit) == (&recorded.metric, &recorded.unit)
+            && event.quantity == recorded.quantity
+            && (&event.dims, &event.metadata) == (&recorded.dims, &recorded.metadata)
+            && (!self.is_dated || event.observed_at == recorded.observed_at)
+    }
+
     fn is_open(&self) -> bool {
         matches!(self.fate, Fate::Open)
     }
+}
+
+type Key = (Option<DeploymentId>, String);
+
+/// Another event has the key, of the same deployment.
+fn key_reused() -> Error {
+    let detail = "`idempotency_key` was used for an event with another content. Use a new key, or send \
+                  the same event.";
+    Error::conflict(detail).at("idempotency_key")
 }
 
 /// Events that are ready to be recorded. All that needs no database is done before the transaction.
@@ -167,7 +194,8 @@ fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
         observed_at: new.observed_at.map_or(cx.now, |at| at.0),
         recorded_at: cx.now,
     };
-    Ok(Item { event, asks: new.mode == Some(Enforcement::Enforce), fate: Fate::Open })
+    let (asks, is_dated) = (new.mode == Some(Enforcement::Enforce), new.observed_at.is_some());
+    Ok(Item { event, asks, is_dated, fate: Fate::Open })
 }
 
 fn open(items: &[Item]) -> impl Iterator<Item = &Item> {
@@ -175,13 +203,15 @@ fn open(items: &[Item]) -> impl Iterator<Item = &Item> {
 }
 
 fn mark_twins(items: &mut [Item]) {
-    let mut first: HashMap<String, usize> = HashMap::new();
-    for (n, item) in items.iter_mut().enumerate() {
-        let Some(key) = &item.event.idempotency_key else { continue };
-        match first.get(key) {
-            Some(first) => item.fate = Fate::Twin(*first),
-            None => drop(first.insert(key.clone(), n)),
-        }
+    let mut first: HashMap<Key, usize> = HashMap::new();
+    for n in 0..items.len() {
+        let Some(key) = items[n].key() else { continue };
+        let Some(first) = first.get(&key).copied() else {
+            first.insert(key, n);
+            continue;
+        };
+        let is_repeated = items[n].repeats(&items[first].event);
+        items[n].fate = if is_repeated { Fate::Twin(first) } else { Fate::Refused(key_reused()) };
     }
 }
 
@@ -258,13 +288,19 @@ async fn insert(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
         .sql(" AND idempotency_key IN (VALUES ")
         .rows(keys, |query, key| query.bind(key))
         .sql(")");
-    let mut found: HashMap<Option<String>, UsageEvent> =
-        found.all().await?.into_iter().map(|e| (e.idempotency_key.clone(), e)).collect();
+    let key =
+        |event: UsageEvent| Some(((event.deployment_id, event.idempotency_key.clone()?), event));
+    let mut found: HashMap<Key, UsageEvent> =
+        found.all().await?.into_iter().filter_map(key).collect();
     for item in items.iter_mut().filter(|item| item.is_open()) {
-        if let Some(event) = found.remove(&item.event.idempotency_key)
-            && event.id != item.event.id
-        {
+        let Some(event) = item.key().and_then(|key| found.remove(&key)) else { continue };
+        if event.id == item.event.id {
+            continue;
+        }
+        if item.repeats(&event) {
             (item.event, item.fate) = (event, Fate::Known);
+        } else {
+            item.fate = Fate::Refused(key_reused());
         }
     }
     Ok(())
