@@ -308,7 +308,10 @@ impl Config {
 
     fn given_kek(&self) -> anyhow::Result<Option<Kek>> {
         Ok(match (&self.key_encryption_key_file, &self.key_encryption_key) {
-            (Some(path), _) => Some(Kek::from_setting(&secret_file(path)?)?),
+            (Some(path), _) => {
+                let text = secret_file(path).context("CP_KEY_ENCRYPTION_KEY_FILE")?;
+                Some(Kek::from_setting(&text)?)
+            }
             (None, Some(text)) => Some(Kek::from_setting(text)?),
             (None, None) => None,
         })
@@ -318,6 +321,8 @@ impl Config {
         // What is given is looked at before anything is made.
         let settings = self.settings()?;
         let (given, url) = (self.given_kek()?, self.database_url()?);
+        self.own_bootstrap_token()?;
+        self.signing_key_passphrase()?;
         if let Some(file) = url.file() {
             files::check_writable(file).context("CP_DATABASE_URL")?;
             wal::settle(file).await.context("CP_DATABASE_URL")?;

@@ -157,7 +157,7 @@ impl IdentityConfig {
             let mut provider =
                 provider(&self.oidc_provider, body).context("CP_OIDC_ISSUER and its like")?;
             provider.client_secret = match &self.oidc_client_secret_file {
-                Some(path) => Some(secret_file(path)?),
+                Some(path) => Some(secret_file(path).context("CP_OIDC_CLIENT_SECRET_FILE")?),
                 None => self.oidc_client_secret.as_deref().cloned(),
             };
             providers.push(provider);

@@ -29,9 +29,10 @@ impl Config {
     }
 
     /// The operator's own first token, if there is one.
-    fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
+    pub(super) fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
         match &self.bootstrap_token_file {
-            Some(path) => bootstrap(secret_file(path)?.expose())
+            Some(path) => secret_file(path)
+                .and_then(|text| bootstrap(text.expose()))
                 .with_context(|| format!("CP_BOOTSTRAP_TOKEN_FILE: {}", path.display()))
                 .map(Some),
             None => Ok(self.bootstrap_token.clone()),
