@@ -327,6 +327,8 @@ impl Config {
         // What is given is looked at before anything is made.
         let settings = self.settings()?;
         let (given, url) = (self.given_kek()?, self.database_url()?);
+        self.own_bootstrap_token()?;
+        self.signing_key_passphrase()?;
         if let Some(file) = url.file() {
             files::check_writable(file).context("CP_DATABASE_URL")?;
             wal::settle(file).await.context("CP_DATABASE_URL")?;

@@ -29,7 +29,7 @@ impl Config {
     }
 
     /// The operator's own first token, if there is one.
-    fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
+    pub(super) fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
         match &self.bootstrap_token_file {
             Some(path) => secret_file(path)
                 .and_then(|text| bootstrap(text.expose()))

@@ -147,6 +147,7 @@ fn secret_file_malformed_is_refused_by_its_name_without_its_content() {
         ("CP_DATABASE_URL_FILE", format!("mysql://cp:{CANARY}@db/cp").into_bytes()),
         ("CP_DATABASE_URL_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_SIGNING_KEY_PASSPHRASE_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
+        ("CP_OIDC_CLIENT_SECRET_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_IDENTITY_PROVIDERS", format!("[{{\"client_secret\": \"{CANARY}").into_bytes()),
         ("CP_IDENTITY_PROVIDERS", format!("\"{CANARY}\"").into_bytes()),
         ("CP_IDENTITY_PROVIDERS", format!("[\"{CANARY}\"]").into_bytes()),
@@ -154,6 +155,7 @@ fn secret_file_malformed_is_refused_by_its_name_without_its_content() {
         let path = write(folder.path(), "secret", bytes);
         let mut serve = command(folder.path());
         serve.env_remove("CP_BOOTSTRAP_TOKEN").env(name, &path);
+        serve.env("CP_OIDC_ISSUER", "https://id.example").env("CP_OIDC_AUDIENCE", "a");
         let said = refused(name, serve.arg("serve"), &[CANARY]);
         assert!(said.contains(name) || said.contains("CP_KEY_ENCRYPTION_KEY"), "{name}: {said}");
     }
