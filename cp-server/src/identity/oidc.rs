@@ -114,9 +114,8 @@ pub async fn check_signature(
     now: DateTime<Utc>,
 ) -> Result<()> {
     let (source, kid) = (provider.source(), token.kid.as_deref());
-    let verify = |keys: &KeySet| {
-        keys.verify(kid, &token.alg, token.message.as_bytes(), &token.signature)
-    };
+    let verify =
+        |keys: &KeySet| keys.verify(kid, &token.alg, token.message.as_bytes(), &token.signature);
     let keys = app.discoveries.keys(&source, kid, &token.alg, now).await?;
     let verified = match verify(&keys) {
         // The issuer may have changed the key and kept its name.

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::is_current;
 
 fn document() -> Value {
-    cp_server::kernel::openapi::document(&cp_server::routes().table)
+    cp_server::kernel::openapi::document(&cp_server::routes().table, "")
 }
 
 /// `UPDATE=1 cargo test -p tests openapi` writes it anew.

@@ -292,8 +292,8 @@ impl Discoveries {
         let url = format!("{base}/.well-known/openid-configuration");
         let asked = async {
             let fetched = self.fetcher.get(&url, source.chosen_by).await?;
-            let document = Discovery::read(&fetched.body)
-                .map_err(|e| format!("{url} is not taken: {e}"))?;
+            let document =
+                Discovery::read(&fetched.body).map_err(|e| format!("{url} is not taken: {e}"))?;
             if document.issuer != source.issuer {
                 let own = super::tokens::quoted(&document.issuer);
                 return Err(format!("{url} is not taken: it says that its issuer is {own}"));
