@@ -35,8 +35,9 @@ pub use surface::Network;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Settings")]
 pub struct Config {
-    /// Where to listen: address and port.
-    #[arg(long, env = "CP_LISTEN", default_value = "127.0.0.1:8801", global = true)]
+    /// Where to listen: address and port, such as 127.0.0.1:8801 or localhost:8801. `:8801` is that
+    /// port of every address.
+    #[arg(long, env = "CP_LISTEN", default_value = "127.0.0.1:8801", value_parser = listen, global = true)]
     pub listen: SocketAddr,
 
     /// The database: sqlite:PATH, or postgres://USER:PASSWORD@HOST/DATABASE.
@@ -54,7 +55,13 @@ pub struct Config {
     #[arg(long, env = "CP_DATABASE_URL_FILE", global = true, conflicts_with = "database_url")]
     pub database_url_file: Option<PathBuf>,
 
-    /// The URL under which the world reaches this server; also the issuer (`iss`) of its tokens.
+    /// The most connections to the database that this server opens: 2 to 1000. Four for each core,
+    /// and at least eight, when absent; SQLite opens one for each core, and one to write.
+    #[arg(long, env = "CP_DATABASE_POOL", value_parser = clap::value_parser!(u32).range(2..=1000), global = true)]
+    pub database_pool: Option<u32>,
+
+    /// The URL under which the world reaches this server, with the path that a
+    /// proxy strips; also the issuer (`iss`) of its tokens.
     #[arg(
         long,
         env = "CP_BASE_URL",
@@ -200,6 +207,11 @@ impl Config {
         Ok(app)
     }
 
+    /// The path of the base URL.
+    pub fn base_path(&self) -> &str {
+        crate::base_path(&self.base_url)
+    }
+
     fn settings(&self) -> anyhow::Result<Settings> {
         let settings = Settings {
             bundle_ttl: self.bundle_ttl,
@@ -292,7 +304,9 @@ impl Config {
         if let Some(file) = url.file() {
             anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
         }
-        let db = Db::open(&url).await.context("CP_DATABASE_URL: cannot be opened")?;
+        let db = Db::open_with(&url, self.database_pool)
+            .await
+            .context("CP_DATABASE_URL: cannot be opened")?;
         Ok(Place { db, kek, clock: Clock::system(), random: Random::system() })
     }
 
@@ -333,7 +347,7 @@ impl Config {
             files::check_writable(file).context("CP_DATABASE_URL")?;
             wal::settle(file).await.context("CP_DATABASE_URL")?;
         }
-        let db = Db::open(&url).await.context(
+        let db = Db::open_with(&url, self.database_pool).await.context(
             "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
              postgres://USER:PASSWORD@HOST/DATABASE",
         )?;
@@ -356,6 +370,7 @@ fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
 }
 
 fn base_url(text: &str) -> anyhow::Result<String> {
+    let text = text.trim();
     let example = "such as https://licenses.example.com";
     let url =
         url::Url::parse(text).with_context(|| format!("it takes an absolute URL {example}"))?;
@@ -371,7 +386,28 @@ fn base_url(text: &str) -> anyhow::Result<String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
+/// An address and port. Names are not looked up: they may change while the server runs.
+fn listen(text: &str) -> anyhow::Result<SocketAddr> {
+    let text = text.trim();
+    let address = match text.rsplit_once(':') {
+        Some(("", port)) => format!("0.0.0.0:{port}"),
+        Some((host, port)) if host.eq_ignore_ascii_case("localhost") => format!("127.0.0.1:{port}"),
+        _ => text.to_owned(),
+    };
+    let example = "it takes an address and a port, such as 0.0.0.0:8801, localhost:8801 or :8801";
+    address.parse().map_err(|_| anyhow::anyhow!(example))
+}
+
+fn boolean(text: &str) -> anyhow::Result<bool> {
+    match &*text.trim().to_ascii_lowercase() {
+        "true" | "1" | "yes" | "on" => Ok(true),
+        "false" | "0" | "no" | "off" => Ok(false),
+        _ => bail!("it takes one of true, false, 1, 0, yes, no, on, off"),
+    }
+}
+
 fn audience(text: &str) -> anyhow::Result<String> {
+    let text = text.trim();
     if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
         bail!("it takes 1 to 255 printable characters, such as data-plane");
     }
@@ -417,7 +453,75 @@ fn seconds(text: &str) -> Option<i64> {
 }
 
 fn log_filter(text: &str) -> anyhow::Result<String> {
+    const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
+    // A bare word that is no level is a target for the filter, which then silences the others.
+    let is_level = |word: &str| LEVELS.contains(&&*word.trim().to_ascii_lowercase());
+    let is_bare =
+        |part: &&str| !part.trim().is_empty() && !part.contains(['=', '[', ']', '{', '}']);
+    if text.split(',').filter(is_bare).any(|word| !is_level(word)) {
+        bail!("it takes {}, or a filter such as info,sqlx=debug", LEVELS.join(", "));
+    }
     tracing_subscriber::EnvFilter::try_new(text)
         .map_err(|_| anyhow::anyhow!("it takes a filter such as info or info,sqlx=debug"))?;
     Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn booleans_have_four_spellings_each() {
+        for text in ["true", "1", "yes", "on", "TRUE", " On "] {
+            assert_eq!(boolean(text).ok(), Some(true), "{text}");
+        }
+        for text in ["false", "0", "no", "off", "No"] {
+            assert_eq!(boolean(text).ok(), Some(false), "{text}");
+        }
+        for text in ["", "2", "y", "wahr", "truefalse"] {
+            let error = boolean(text).unwrap_err().to_string();
+            assert_eq!(error, "it takes one of true, false, 1, 0, yes, no, on, off", "{text}");
+        }
+    }
+
+    #[test]
+    fn listen_address_may_be_the_loopback_name_or_a_port() {
+        for (text, address) in [
+            ("127.0.0.1:8801", "127.0.0.1:8801"),
+            ("localhost:8801", "127.0.0.1:8801"),
+            ("LOCALHOST:0", "127.0.0.1:0"),
+            (":8801", "0.0.0.0:8801"),
+            (" [::1]:8801\n", "[::1]:8801"),
+        ] {
+            assert_eq!(listen(text).unwrap().to_string(), address, "{text}");
+        }
+        for text in
+            ["", "8801", ":", ":x", ":65536", "localhost", "example.com:80", "::1:", "localhost:"]
+        {
+            let error = listen(text).unwrap_err().to_string();
+            assert!(error.contains("localhost:8801 or :8801"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn log_filter_with_an_unknown_level_is_refused() {
+        for text in
+            ["info", "INFO", "off", "info,sqlx=debug", "warn, cp_server=trace", "[span]=info"]
+        {
+            assert!(log_filter(text).is_ok(), "{text}");
+        }
+        for text in ["inf", "inof,sqlx=debug", "info,sqlx", "verbose", "info,sqlx=loud"] {
+            let error = log_filter(text).unwrap_err().to_string();
+            assert!(error.contains("info,sqlx=debug"), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn base_url_is_trimmed() {
+        for text in [" https://a.example", "https://a.example/ ", "https://a.example\r\n"] {
+            assert_eq!(base_url(text).unwrap(), "https://a.example");
+        }
+        assert_eq!(audience(" data-plane\n").unwrap(), "data-plane");
+        assert!(audience(" ").is_err());
+    }
 }

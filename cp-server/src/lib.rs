@@ -98,7 +98,19 @@ pub struct Settings {
     pub deletion_retention: TimeDelta,
 }
 
+/// The path of a base URL, with which each link of this server begins: a proxy strips it. Empty at
+/// the root of a host.
+pub fn base_path(base_url: &str) -> &str {
+    let host = base_url.split_once("://").map_or("", |(_, rest)| rest);
+    host.find('/').map_or("", |at| host[at..].trim_end_matches('/'))
+}
+
 impl Settings {
+    /// The path of the base URL.
+    pub fn base_path(&self) -> &str {
+        base_path(&self.base_url)
+    }
+
     /// With the standard values.
     pub fn new(base_url: impl Into<String>, audience: impl Into<String>) -> Self {
         Self {

@@ -15,7 +15,7 @@ pub mod tls;
 mod wire;
 
 use std::panic::AssertUnwindSafe;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Instant;
 
 use axum::Router;
@@ -28,7 +28,7 @@ use futures_util::FutureExt;
 
 use crate::App;
 use crate::kernel::admission::Desk;
-use crate::kernel::answer::Document;
+use crate::kernel::answer::{Document, Documents};
 use crate::kernel::caller::{Peer, RequestId};
 use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
@@ -248,9 +248,11 @@ async fn metrics(_: Raw) -> Result<Response> {
 }
 
 async fn openapi_document(raw: Raw) -> Result<Response> {
-    static TEXT: OnceLock<Document> = OnceLock::new();
-    let text = TEXT.get_or_init(|| {
-        let text = serde_json::to_vec(&openapi::document(&table().table)).unwrap_or_default();
+    static TEXTS: Documents = Documents::new();
+    let base_path = raw.app.settings.base_path();
+    let text = TEXTS.at(base_path, || {
+        let document = openapi::document(&table().table, base_path);
+        let text = serde_json::to_vec(&document).unwrap_or_default();
         Document::new("application/json", "public, max-age=300", text)
     });
     Ok(text.render(&raw.parts.headers))

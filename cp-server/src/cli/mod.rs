@@ -1,5 +1,6 @@
 //! The command line.
 
+mod arguments;
 mod audit;
 mod backup;
 mod clock;
@@ -9,13 +10,14 @@ mod org;
 mod refusal;
 mod token;
 mod usage;
+mod variables;
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::{Map, Value};
 use tokio::net::TcpListener;
@@ -121,7 +123,7 @@ enum Command {
 #[command(next_help_heading = "Server")]
 struct Target {
     /// A running server; without it the command works on the database of this machine.
-    #[arg(long, env = "CP_URL", requires = "token")]
+    #[arg(long, env = "CP_URL", requires = "token", value_parser = address)]
     url: Option<String>,
     /// A service token for that server.
     #[arg(long, env = "CP_TOKEN", hide_env_values = true, value_parser = secret)]
@@ -132,11 +134,11 @@ struct Target {
 struct Call {
     /// The operation, such as licenses.revoke.
     operation: String,
-    /// name=value pairs for the path, the query string or the body; a value that is JSON is taken
-    /// as JSON.
+    /// name=value pairs for the path, the query string or the body. The operation's schema states
+    /// the type of a value; lists and objects are JSON.
     #[arg(value_parser = pair)]
-    args: Vec<(String, Value)>,
-    /// The body as JSON; pairs are added to it.
+    args: Vec<(String, String)>,
+    /// The body as JSON, such as '{"external_id": null}'; pairs are added to it.
     #[arg(long, short, value_parser = object)]
     data: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -144,7 +146,10 @@ struct Call {
 }
 
 pub fn main() -> ExitCode {
-    let cli = match Cli::try_parse() {
+    let (command, line) = variables::read(Cli::command(), std::env::args_os().collect());
+    let parsed = command.try_get_matches_from(line);
+    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return refusal::refuse(&error),
     };
@@ -198,8 +203,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Audit(audit) => audit::run(config, audit).await,
         Command::Clock(clock) => clock::run(config, clock).await,
         Command::Call(call) => {
+            let line = client::line(&call.operation)?;
             let mut args = call.data.unwrap_or_default();
-            args.extend(call.args);
+            args.extend(arguments::typed(&line, call.args));
             show(config, &call.target, &call.operation, args).await
         }
         Command::Operations => {
@@ -214,9 +220,10 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             }
             Ok(())
         }
-        Command::Openapi => {
-            say(&serde_json::to_string_pretty(&openapi::document(&crate::routes().table))?)
-        }
+        Command::Openapi => say(&serde_json::to_string_pretty(&openapi::document(
+            &crate::routes().table,
+            config.base_path(),
+        ))?),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "cp-server", &mut script);
@@ -352,13 +359,16 @@ fn say(text: &str) -> anyhow::Result<()> {
 }
 
 fn secret(text: &str) -> Result<Hidden, std::convert::Infallible> {
-    Ok(std::sync::Arc::new(Secret::new(text.to_owned())))
+    Ok(std::sync::Arc::new(Secret::new(variables::trimmed(text).to_owned())))
 }
 
-fn pair(text: &str) -> anyhow::Result<(String, Value)> {
+fn address(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(variables::trimmed(text).to_owned())
+}
+
+fn pair(text: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = text.split_once('=').context("it takes name=value")?;
-    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
-    Ok((name.to_owned(), value))
+    Ok((name.to_owned(), value.to_owned()))
 }
 
 fn object(text: &str) -> anyhow::Result<Map<String, Value>> {

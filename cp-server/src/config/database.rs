@@ -34,6 +34,7 @@ impl std::fmt::Debug for DatabaseUrl {
 }
 
 pub(super) fn read(text: &str) -> anyhow::Result<DatabaseUrl> {
+    let text = text.trim();
     let known = ["sqlite:", "postgres://", "postgresql://"];
     if !known.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
         bail!("it takes sqlite:data/control-plane.db or postgres://USER:PASSWORD@HOST/DATABASE");

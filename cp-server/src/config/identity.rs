@@ -10,7 +10,7 @@ use serde_json::{Map, Value, json};
 use ureq::tls::{PemItem, parse_pem};
 use zeroize::Zeroizing;
 
-use super::{Hidden, hidden, secret_file, span};
+use super::{Hidden, boolean, hidden, secret_file, span};
 use crate::identity::oidc::IdentitySettings;
 use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
 use crate::identity::oidc::issuers::Provider;
@@ -65,7 +65,7 @@ pub struct IdentityConfig {
     pub oidc_allowed_hosts: Vec<String>,
 
     /// Whether providers may be on this machine, over plain http: for development.
-    #[arg(long, env = "CP_OIDC_ALLOW_LOOPBACK", default_value_t = false, action = ArgAction::Set, global = true)]
+    #[arg(long, env = "CP_OIDC_ALLOW_LOOPBACK", default_value_t = false, action = ArgAction::Set, value_parser = boolean, global = true)]
     pub oidc_allow_loopback: bool,
 
     /// A PEM file with the certificate authorities that providers' certificates are checked by, in
@@ -90,7 +90,7 @@ pub struct IdentityConfig {
     pub zitadel_issuer_url: Option<String>,
 
     /// False lets it rest although its issuer is set.
-    #[arg(long, env = "ZITADEL_ENABLED", default_value_t = true, action = ArgAction::Set, global = true)]
+    #[arg(long, env = "ZITADEL_ENABLED", default_value_t = true, action = ArgAction::Set, value_parser = boolean, global = true)]
     pub zitadel_enabled: bool,
 
     /// The id of the Zitadel project whose tokens and roles count.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{ArgAction, Args};
 
-use super::span;
+use super::{boolean, span};
 use crate::Settings;
 use crate::kernel::admission::Rates;
 use crate::kernel::rates::Limit;
@@ -67,7 +67,7 @@ pub struct Network {
 
     /// Whether rates are held to: those below, and the organizations' quotas of requests per
     /// minute. Each replica counts for itself.
-    #[arg(long, env = "CP_RATE_LIMITS", default_value_t = true, action = ArgAction::Set, global = true)]
+    #[arg(long, env = "CP_RATE_LIMITS", default_value_t = true, action = ArgAction::Set, value_parser = boolean, global = true)]
     pub rate_limits: bool,
 
     /// Requests without a credential, of one address: so many a minute, and so many at once; or off.

@@ -18,6 +18,7 @@ use serde_json::{Map, Value};
 
 use self::fetch::FetchSettings;
 use self::issuers::{Provider, refused};
+use self::key_sets::{KeySet, Mismatch};
 use self::tokens::Token;
 use super::people::{self, Login};
 use super::sessions::SessionSettings;
@@ -112,8 +113,19 @@ pub async fn check_signature(
     token: &Token<'_>,
     now: DateTime<Utc>,
 ) -> Result<()> {
-    let keys = app.discoveries.keys(&provider.source(), &token.kid, now).await?;
-    keys.verify(&token.kid, &token.alg, token.message.as_bytes(), &token.signature).map_err(refused)
+    let (source, kid) = (provider.source(), token.kid.as_deref());
+    let verify =
+        |keys: &KeySet| keys.verify(kid, &token.alg, token.message.as_bytes(), &token.signature);
+    let keys = app.discoveries.keys(&source, kid, &token.alg, now).await?;
+    let verified = match verify(&keys) {
+        // The issuer may have changed the key and kept its name.
+        Err(Mismatch::Signature) => match app.discoveries.newer(&source, &keys, now).await {
+            Some(newer) => verify(&newer),
+            None => Err(Mismatch::Signature),
+        },
+        verified => verified,
+    };
+    verified.map_err(|mismatch| refused(mismatch.to_string()))
 }
 
 /// What verified claims of the provider vouch for.

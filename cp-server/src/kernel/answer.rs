@@ -1,6 +1,8 @@
 //! What an operation answers, and how it is rendered.
 
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -201,12 +203,14 @@ fn json_answer<T: Serialize>(status: StatusCode, value: &T) -> Result<Answer> {
 }
 
 impl Answer {
-    /// Renders the answer; a read that the caller has already is 304.
-    pub fn render(self, method: &Method, request: &HeaderMap) -> Response {
+    /// Renders the answer; a read that the caller has already is 304. Its `Location` is below the path
+    /// of the base URL.
+    pub fn render(self, base_path: &str, method: &Method, request: &HeaderMap) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
         let headers = response.headers_mut();
-        if let Some(location) = self.location.and_then(|l| HeaderValue::try_from(l).ok()) {
+        let location = self.location.map(|below| format!("{base_path}{below}"));
+        if let Some(location) = location.and_then(|l| HeaderValue::try_from(l).ok()) {
             headers.insert(header::LOCATION, location);
         }
         if let Some(Streamed { media_type, mut chunks }) = self.stream {
@@ -255,6 +259,21 @@ pub struct Document {
     tag: HeaderValue,
     media_type: &'static str,
     cache: HeaderValue,
+}
+
+/// The forms of one document, which depends on the path of the base URL. A process has one form.
+pub struct Documents(Mutex<BTreeMap<String, Arc<Document>>>);
+
+impl Documents {
+    pub const fn new() -> Self {
+        Self(Mutex::new(BTreeMap::new()))
+    }
+
+    pub fn at(&self, base_path: &str, make: impl FnOnce() -> Document) -> Arc<Document> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let document = known.entry(base_path.to_owned()).or_insert_with(|| Arc::new(make()));
+        document.clone()
+    }
 }
 
 impl Default for Document {

@@ -55,13 +55,18 @@ const PATIENCE: Duration = Duration::from_secs(5);
 impl Db {
     /// Opens `sqlite:PATH` (created if missing, mode 0600) or `postgres://…`.
     pub async fn open(url: &str) -> anyhow::Result<Self> {
+        Self::open_with(url, None).await
+    }
+
+    /// The same with the most connections that it opens.
+    pub async fn open_with(url: &str, pool: Option<u32>) -> anyhow::Result<Self> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             let options = postgres_options(url)?;
             // The pool would try again until its patience ends, and then not tell why.
             tokio::time::timeout(PATIENCE, options.connect()).await??.close().await?;
             let cores = std::thread::available_parallelism().map_or(2, usize::from);
             let pool = PgPoolOptions::new()
-                .max_connections(u32::try_from(cores * 4).unwrap_or(8).max(8))
+                .max_connections(pool.unwrap_or(u32::try_from(cores * 4).unwrap_or(8).max(8)))
                 .acquire_timeout(PATIENCE)
                 .connect_with(options)
                 .await?;
@@ -72,12 +77,22 @@ impl Db {
         };
         let path = PathBuf::from(path.trim_start_matches("//"));
         super::files::create_private(&path)?;
-        Self::open_sqlite(&path, SqliteSynchronous::Full).await
+        // The writer's connection is one of them.
+        let readers = pool.map(|most| most.saturating_sub(1).max(1));
+        Self::open_file(&path, SqliteSynchronous::Full, readers).await
     }
 
     /// `synchronous` is `Full` wherever licenses are kept: one that was handed out must survive a
     /// power cut. Tests, whose data nobody keeps, choose less.
     pub async fn open_sqlite(path: &Path, synchronous: SqliteSynchronous) -> anyhow::Result<Self> {
+        Self::open_file(path, synchronous, None).await
+    }
+
+    async fn open_file(
+        path: &Path,
+        synchronous: SqliteSynchronous,
+        readers: Option<u32>,
+    ) -> anyhow::Result<Self> {
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -110,7 +125,7 @@ impl Db {
             // One is always there: where the last goes, the next reads the write-ahead log anew, and
             // finds in it what a failed sync has left (see `wal`).
             .min_connections(1)
-            .max_connections(u32::try_from(cores).unwrap_or(2).max(2))
+            .max_connections(readers.unwrap_or(u32::try_from(cores).unwrap_or(2).max(2)))
             .connect_lazy_with(options.read_only(true));
         let db = Self::Sqlite { read, write: Writer::new(write, PATIENCE) };
         db.check_pragmas(synchronous).await?;

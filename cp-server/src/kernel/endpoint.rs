@@ -171,7 +171,7 @@ async fn attempt<A: Args, R: Output>(
     if let Some(once) = &once
         && let Some(answer) = once.find(app, &mut tx, now).await?
     {
-        let mut response = answer.render(&parts.method, &parts.headers);
+        let mut response = answer.render(app.settings.base_path(), &parts.method, &parts.headers);
         response.headers_mut().insert("idempotent-replayed", true_value());
         drop(tx);
         app.db.settled(standing).await?;
@@ -220,7 +220,8 @@ async fn attempt<A: Args, R: Output>(
     } else {
         cx.tx.commit().await?;
     }
-    Ok(answer.render(&cx.parts.method, &cx.parts.headers))
+    let base_path = cx.app.settings.base_path();
+    Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
 }
 
 /// The GET line whose answer is the state before: that of the path itself, or, for an action such

@@ -16,7 +16,8 @@ pub fn schemas() -> SchemaGenerator {
     settings.into_generator()
 }
 
-pub fn document(table: &[Line]) -> Value {
+/// The document of a server below this path.
+pub fn document(table: &[Line], base_path: &str) -> Value {
     let mut schemas = schemas();
     let mut paths = Map::new();
     for line in table {
@@ -38,7 +39,7 @@ pub fn document(table: &[Line]) -> Value {
                 subscriptions and deployments, and mints license tokens.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": "/"}],
+        "servers": [{"url": if base_path.is_empty() { "/" } else { base_path }}],
         "security": [{"bearer": []}],
         "tags": tags(table),
         "paths": paths,

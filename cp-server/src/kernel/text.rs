@@ -57,18 +57,17 @@ macro_rules! texts {
 }
 
 texts! {
-    /// A display name: 1 to 255 characters, none of them a control character, some not blank.
+    /// A display name: 1 to 255 characters, none of them a control character or an invisible one that
+    /// changes how other text is read, some not blank.
     Name, |text| printable(text, 255).and_then(not_blank),
         {"type": "string", "minLength": 1, "maxLength": 255};
-    /// A longer text for people: up to 4,000 characters; line breaks are fine.
+    /// A longer text for people: up to 4,000 characters; line breaks are fine, other control
+    /// characters and invisible ones are not.
     Prose, |text| {
         if text.chars().count() > 4000 {
             return Err("has more than 4000 characters".into());
         }
-        match text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\r' | '\t')) {
-            Some(c) => Err(format!("contains the control character U+{:04X}", u32::from(c))),
-            None => Ok(text.into()),
-        }
+        without_hidden(text, &['\n', '\r', '\t', '\u{2028}', '\u{2029}'])
     }, {"type": "string", "maxLength": 4000};
     /// The caller's own reference: 1 to 255 printable characters.
     ExternalId, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
@@ -111,7 +110,7 @@ texts! {
     /// An absolute http or https URL.
     HttpUrl, |text| match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host()
-            && text.len() <= 2048 && !text.chars().any(|c| c.is_control() || c == ' ') =>
+            && text.len() <= 2048 && !text.chars().any(|c| is_hidden(c) || c == ' ') =>
         {
             Ok(text.into())
         }
@@ -260,14 +259,40 @@ fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {
     if length == 0 || length > most {
         return Err(format!("has {length} characters; it takes 1 to {most}"));
     }
-    match text.chars().find(|c| c.is_control()) {
-        Some(c) => Err(format!("contains the control character U+{:04X}", u32::from(c))),
+    without_hidden(text, &[])
+}
+
+fn without_hidden<'t>(text: &'t str, allowed: &[char]) -> Result<Cow<'t, str>, String> {
+    match text.chars().find(|c| is_hidden(*c) && !allowed.contains(c)) {
+        Some(c) if c.is_control() => {
+            Err(format!("contains the control character U+{:04X}", u32::from(c)))
+        }
+        Some(c) => Err(format!("contains the invisible character U+{:04X}", u32::from(c))),
         None => Ok(text.into()),
     }
 }
 
+/// Whether a character changes how the text around it is read, and has no place in a text of one
+/// line: a control character, a line separator, an override or isolate of the direction (UAX #9), a
+/// zero-width space, or a byte order mark. Joiners and direction marks are part of scripts and
+/// emoji, and allowed.
+pub fn is_hidden(c: char) -> bool {
+    c.is_control()
+        || matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+}
+
+/// Whether a reader sees nothing of the character: of a text that has no other, nobody sees one.
+fn is_blank(c: char) -> bool {
+    c.is_whitespace()
+        || matches!(c,
+            '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}'
+            | '\u{180b}'..='\u{180e}' | '\u{200c}'..='\u{200f}' | '\u{2060}'..='\u{2064}'
+            | '\u{206a}'..='\u{206f}' | '\u{2800}' | '\u{3164}' | '\u{fe00}'..='\u{fe0f}'
+            | '\u{ffa0}' | '\u{e0000}'..='\u{e0fff}')
+}
+
 fn not_blank(text: Cow<'_, str>) -> Result<Cow<'_, str>, String> {
-    if text.trim().is_empty() { Err("is blank".into()) } else { Ok(text) }
+    if text.chars().all(is_blank) { Err("is blank".into()) } else { Ok(text) }
 }
 
 /// <https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address>, with the length that
@@ -305,6 +330,40 @@ mod tests {
         assert_eq!(made("0190e0a0-0000-7000-8000-000000000000"), None, "a slug is never an id");
         let slug: Slug = "a".repeat(64).parse().unwrap();
         assert_eq!(slug.numbered(12).as_str(), format!("{}-12", "a".repeat(61)));
+    }
+
+    #[test]
+    fn text_with_invisible_characters_is_refused() {
+        let overrides = ('\u{202a}'..='\u{202e}').chain('\u{2066}'..='\u{2069}');
+        let hidden = overrides.chain(['\u{200b}', '\u{feff}', '\0', '\u{7}', '\u{7f}', '\u{85}']);
+        for c in hidden {
+            let text = format!("a{c}b");
+            assert!(text.parse::<Name>().is_err(), "{c:?}");
+            assert!(text.parse::<Prose>().is_err(), "{c:?}");
+            assert!(text.parse::<ExternalId>().is_err(), "{c:?}");
+            assert!(text.parse::<Label>().is_err(), "{c:?}");
+            assert!(text.parse::<Reference>().is_err(), "{c:?}");
+            assert!(text.parse::<Locator>().is_err(), "{c:?}");
+            assert!(text.parse::<Subject>().is_err(), "{c:?}");
+            assert!(format!("https://a.example/{text}").parse::<HttpUrl>().is_err(), "{c:?}");
+        }
+        assert!("a\u{2028}b".parse::<Name>().is_err());
+        for good in [
+            "Team \u{1f469}\u{200d}\u{1f4bb}",
+            "\u{646}\u{645}\u{6cc}\u{200c}\u{62e}\u{648}\u{627}\u{647}\u{645}",
+            "\u{915}\u{94d}\u{200d}\u{937}",
+            "\u{5d0}\u{200f}!",
+            "\u{1f3f4}\u{e0067}\u{e0062}\u{e0065}\u{e006e}\u{e0067}\u{e007f}",
+            "\u{2764}\u{fe0f}",
+            "soft\u{ad}hyphen",
+        ] {
+            assert_eq!(good.parse::<Name>().as_ref().map(Name::as_str), Ok(good));
+            assert!(good.parse::<Prose>().is_ok(), "{good:?}");
+        }
+        assert!("one\r\n\ttwo\u{2028}three".parse::<Prose>().is_ok());
+        for blank in [" ", "\u{200d}", "\u{a0}\u{200c}", "\u{3164}", "\u{2800}", "\u{2060}"] {
+            assert_eq!(blank.parse::<Name>().unwrap_err(), "is blank", "{blank:?}");
+        }
     }
 
     #[test]

@@ -1,20 +1,20 @@
 //! The API's documentation for people.
 
 use std::fmt::Write;
-use std::sync::OnceLock;
 
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
-use crate::kernel::answer::Document;
+use crate::kernel::answer::{Document, Documents};
 use crate::kernel::error::Result;
 use crate::kernel::table::Raw;
 use crate::routes as table;
 
 pub(super) async fn docs(raw: Raw) -> Result<Response> {
-    static PAGE: OnceLock<Document> = OnceLock::new();
-    let text = || Document::new("text/html; charset=utf-8", "public, max-age=300", page());
-    let mut response = PAGE.get_or_init(text).render(&raw.parts.headers);
+    static PAGES: Documents = Documents::new();
+    let base = raw.app.settings.base_path();
+    let text = || Document::new("text/html; charset=utf-8", "public, max-age=300", page(base));
+    let mut response = PAGES.at(base, text).render(&raw.parts.headers);
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
     response
         .headers_mut()
@@ -23,15 +23,17 @@ pub(super) async fn docs(raw: Raw) -> Result<Response> {
 }
 
 /// The table as a page: readable without a script or a third party.
-fn page() -> String {
-    let mut page = String::from(
+fn page(base: &str) -> String {
+    // A path goes into an attribute in quotes: it may have what HTML reads.
+    let base = base.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
+    let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
          content=\"width=device-width\"><title>License authority API</title><style>\
-         body{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}\
-         code{font-size:.9em}td{padding:.2rem 1rem .2rem 0;vertical-align:top}\
-         b{display:inline-block;min-width:4rem}</style>\
-         <h1>License authority API</h1><p>Base <code>/api/v1</code>; the machine-readable form is \
-         <a href=/api/v1/openapi.json>openapi.json</a>. Send \
+         body{{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}}\
+         code{{font-size:.9em}}td{{padding:.2rem 1rem .2rem 0;vertical-align:top}}\
+         b{{display:inline-block;min-width:4rem}}</style>\
+         <h1>License authority API</h1><p>Base <code>{base}/api/v1</code>; the machine-readable form is \
+         <a href=\"{base}/api/v1/openapi.json\">openapi.json</a>. Send \
          <code>Authorization: Bearer &lt;token&gt;</code>; refusals are \
          <code>application/problem+json</code> (RFC 9457).</p>",
     );

@@ -88,3 +88,28 @@ fn usage_is_recorded_and_added_up() {
     let refused = run(&["usage", "record", "acme", "tokens", "0.0000001"]).unwrap_err();
     assert!(refused.contains("at most 6 decimal places"), "{refused}");
 }
+
+#[test]
+fn call_reads_a_value_by_the_schema_of_its_member() {
+    let folder = folder();
+    let run = |args: &[&str]| run(folder.path(), args);
+    for (n, text) in ["1822", "true", "null", "1.10", "1e5", "007"].iter().enumerate() {
+        let (name, own) = (format!("name={text}"), format!("external_id={text}"));
+        let slug = format!("slug=s{n}");
+        let made = run(&["call", "organizations.create", &name, &own, &slug]).unwrap();
+        assert_eq!((&made["name"], &made["external_id"]), (&json!(text), &json!(text)));
+    }
+    let made = ["call", "organizations.create", "name=A", "external_id=12345678901234567890123"];
+    let made = run(&[&made[..], &["metadata={\"tier\": 1}"]].concat()).unwrap();
+    assert_eq!(made["external_id"], "12345678901234567890123");
+    assert_eq!(made["metadata"], json!({"tier": 1}));
+    let id = format!("id={}", made["id"].as_str().unwrap());
+    let cleared = ["call", "organizations.update", &id, "--data", "{\"external_id\": null}"];
+    assert_eq!(run(&cleared).unwrap()["external_id"], Value::Null);
+    assert_eq!(
+        run(&["call", "organizations.list", "limit=1"]).unwrap()["items"].as_array().unwrap().len(),
+        1
+    );
+    let refused = run(&["call", "organizations.list", "limit=many"]).unwrap_err();
+    assert!(refused.contains("limit"), "{refused}");
+}

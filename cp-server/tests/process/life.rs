@@ -118,10 +118,65 @@ fn a_setting_that_does_not_fit_is_named_with_its_fault() {
         ("CP_KEY_ENCRYPTION_KEY", "short"),
         ("CP_SIGNING_KEY_BITS", "1024"),
         ("CP_LOG", "=x"),
+        ("CP_LOG", "inf"),
         ("CP_BOOTSTRAP_TOKEN", "short"),
+        ("CP_BOOTSTRAP_TOKEN", ""),
+        ("CP_DATABASE_URL", ""),
+        ("CP_DATABASE_POOL", "1"),
+        ("CP_RATE_LIMITS", "maybe"),
+        ("CP_OIDC_ALLOW_LOOPBACK", "2"),
+        ("ZITADEL_ENABLED", "ja"),
+        ("CP_ON_STALE", "wait"),
+        ("CP_LOG_FORMAT", "xml"),
     ] {
         let said = refusal(command(folder.path()).env(name, value));
         assert!(said.contains(name), "{name}: {said}");
+        let is_format = name == "CP_LOG_FORMAT";
+        assert_eq!(said.contains("text, json"), is_format, "{name} names its own values: {said}");
+        assert_eq!(said.contains("degrade, block"), name == "CP_ON_STALE", "{said}");
     }
     assert!(!folder.path().join("data").exists(), "nothing was made by a start that was refused");
+}
+
+#[test]
+fn variables_are_trimmed_and_empty_ones_are_absent() {
+    let folder = folder();
+    let mut command = command(folder.path());
+    for name in [
+        "CP_SIGNING_PRIVATE_KEY_PATH",
+        "CP_TLS_CERT",
+        "CP_TLS_KEY",
+        "CP_OIDC_ISSUER",
+        "CP_AUDIT_RETENTION_DAYS",
+        "CP_IDENTITY_PROVIDERS",
+        "CP_BUNDLE_TTL",
+        "CP_URL",
+        "CP_TOKEN",
+        "CP_OIDC_ALLOWED_HOSTS",
+        "CP_DATABASE_POOL",
+        "CP_LOG_FORMAT",
+        "CP_SIGNING_KEY_BITS",
+    ] {
+        command.env(name, "");
+    }
+    for (name, value) in [
+        ("CP_LISTEN", " localhost:0\r\n"),
+        ("CP_BASE_URL", "\u{feff}https://lic.example.com\n"),
+        ("CP_DATABASE_URL", " sqlite:data/cp.db\n"),
+        ("CP_RATE_LIMITS", "On"),
+        ("CP_OIDC_ALLOW_LOOPBACK", "no"),
+        ("ZITADEL_ENABLED", "0"),
+        ("CP_STATUS_TTL", "5m "),
+    ] {
+        command.env(name, value);
+    }
+    let server = Server::run(command.arg("serve"));
+    assert!(server.address.ip().is_loopback());
+    let said = server.said.lock().unwrap().clone();
+    assert!(
+        said.lines().any(|line| line.contains("https://lic.example.com\"")
+            || line.trim_end().ends_with("https://lic.example.com")),
+        "{said}"
+    );
+    assert!(folder.path().join("data/cp.db").exists());
 }

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::is_current;
 
 fn document() -> Value {
-    cp_server::kernel::openapi::document(&cp_server::routes().table)
+    cp_server::kernel::openapi::document(&cp_server::routes().table, "")
 }
 
 /// The members of a schema, wherever it leads, that are instants and no `Moment`.

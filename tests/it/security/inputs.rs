@@ -108,7 +108,7 @@ on_both! {
     }
 
     s12_no_value_of_any_member_makes_the_server_fail(world) {
-        let document = openapi::document(&cp_server::routes().table);
+        let document = openapi::document(&cp_server::routes().table, "");
         for line in cp_server::routes().table {
             for member in members(&line, &document) {
                 for value in nasty() {

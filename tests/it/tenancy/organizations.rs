@@ -29,6 +29,70 @@ on_both! {
         assert_eq!(found, json!({"items": [made], "next_cursor": null}));
     }
 
+    link_begins_with_the_path_of_the_base_url(world) {
+        for (base, path) in [
+            ("https://cp.example/licensing", "/licensing"),
+            ("https://cp.example/a/b", "/a/b"),
+            ("https://cp.example", ""),
+        ] {
+            let (_, client) = world.server(|settings| settings.base_url = base.into());
+            let client = client.token(crate::world::ROOT).with("idempotency-key", format!("k{path}"));
+            let made = client.post("/organizations", json!({"name": "Linked"})).await;
+            let location = made.header("location").to_owned();
+            let made = made.expect(201);
+            let right = format!("{path}/api/v1/organizations/{}", made["id"].as_str().unwrap());
+            assert_eq!(location, right);
+            let replayed = client.post("/organizations", json!({"name": "Linked"})).await;
+            assert_eq!(replayed.header("location"), right, "a replayed answer has the same link");
+            let document = client.get("/openapi.json").await.expect(200);
+            let server = if path.is_empty() { "/" } else { path };
+            assert_eq!(document["servers"], json!([{"url": server}]));
+            let page = client.call(axum::http::Method::GET, "/docs", None).await.text();
+            assert!(page.contains(&format!("<a href=\"{path}/api/v1/openapi.json\">")), "{path}");
+        }
+    }
+
+    text_that_people_read_has_no_invisible_characters(world) {
+        for c in ['\u{7}', '\u{200b}', '\u{202a}', '\u{202e}', '\u{2066}', '\u{2069}', '\u{feff}'] {
+            let text = format!("Ac{c}me");
+            for (path, body, field) in [
+                ("/organizations".into(), json!({"name": text}), "name"),
+                ("/organizations".into(), json!({"name": "A", "external_id": text}), "external_id"),
+                (world.org("/workspaces"), json!({"name": text}), "name"),
+                (world.org("/projects"), json!({"name": text}), "name"),
+                (world.org("/groups"), json!({"name": text}), "name"),
+                (world.org("/deployments"), json!({"name": text, "type": "cloud"}), "name"),
+                ("/users".into(), json!({"email": "x@y.example", "display_name": text}), "display_name"),
+                ("/service-tokens".into(), json!({"name": text, "permissions": []}), "name"),
+                (
+                    world.org("/roles"),
+                    json!({"code": "X_Y", "name": text, "scope": "organization", "permissions": []}),
+                    "name",
+                ),
+                (
+                    world.org("/roles"),
+                    json!({"code": "X_Y", "name": "x", "description": text, "scope": "organization",
+                           "permissions": []}),
+                    "description",
+                ),
+                (
+                    format!("/licenses/{}/suspend", world.acme.license),
+                    json!({"reason": text}),
+                    "reason",
+                ),
+            ] {
+                world.post(path, body).await.invalid(field);
+            }
+            let path = world.org("");
+            world.patch(path, json!({"name": text})).await.invalid("name");
+        }
+        for (n, good) in ["Team \u{1f469}\u{200d}\u{1f4bb}", "\u{915}\u{94d}\u{200d}\u{937}"].iter().enumerate() {
+            let body = json!({"name": good, "slug": format!("joined-{n}")});
+            assert_eq!(world.post("/organizations", body).await.expect(201)["name"], **good);
+        }
+        world.post("/organizations", json!({"name": "\u{200d}"})).await.invalid("name");
+    }
+
     a_slug_is_made_from_the_name_and_numbered_while_taken(world) {
         for (name, slug) in [
             ("Big Corp", "big-corp"),

@@ -47,6 +47,8 @@ pub enum Fault {
     WrongIssuer,
     /// The metadata say that the keys are there.
     KeysAt(String),
+    /// The metadata have these members over their own.
+    Metadata(Value),
     /// The keys are this document.
     Keys(Value),
 }
@@ -202,6 +204,11 @@ async fn metadata(State(shared): State<Shared>) -> Response {
         match &inner.fault {
             Fault::WrongIssuer => document["issuer"] = json!("https://other.example"),
             Fault::KeysAt(url) => document["jwks_uri"] = json!(url),
+            Fault::Metadata(over) => {
+                for (name, value) in over.as_object().unwrap() {
+                    document[name] = value.clone();
+                }
+            }
             _ => {}
         }
         (inner.fault.clone(), document)

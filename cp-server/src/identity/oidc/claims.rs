@@ -5,7 +5,7 @@ use serde_json::{Map, Value};
 use super::issuers::Provider;
 use super::presets::{ClaimMap, is_registered, texts};
 use crate::identity::providers::ProviderType;
-use crate::kernel::text::Subject;
+use crate::kernel::text::{Name, Subject};
 
 /// What the claims say.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -48,7 +48,10 @@ pub fn read(provider: &Provider, claims: &Claims) -> Result<Context, String> {
         roles: our_roles(provider, &raw),
         scopes: all(claims, &map.scopes, |text| text.split_whitespace()),
         products: products(claims, &map.products),
-        name: first(claims, &map.name).map(str::to_owned),
+        // Its own name for the person is shown to others: what is no name here is absent.
+        name: first(claims, &map.name)
+            .filter(|name| name.parse::<Name>().is_ok())
+            .map(str::to_owned),
         email: verified_email(claims, map).map(str::to_owned),
     })
 }

@@ -4,13 +4,17 @@
 //! Keys change without notice, and an issuer may be down: a token that names an unknown key makes
 //! this server ask again, once per `COOLDOWN` however many such tokens come, and keys that are
 //! known keep working for `STALE` when the issuer cannot be asked. One request asks; those that
-//! come meanwhile wait for it, or go on with the keys that they know.
+//! come meanwhile wait for it, or go on with the keys that they know. A signature that does not hold
+//! makes this server ask again within the same `COOLDOWN`: a key may change and keep its name.
+//!
+//! The metadata are another party's document: what this server does not need does not stop it, and
+//! an optional member that is `null`, or of another type, counts as absent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use serde::Deserialize;
+use serde_json::Value;
 
 use super::fetch::{ChosenBy, FetchSettings, Fetcher};
 use super::key_sets::KeySet;
@@ -40,17 +44,38 @@ pub struct Source {
 }
 
 /// An issuer's metadata (OpenID Connect Discovery 1.0, section 3; RFC 8414, section 2).
-#[derive(Clone, Debug, Deserialize)]
+#[derive(Clone, Debug)]
 pub struct Discovery {
     issuer: String,
-    jwks_uri: String,
+    jwks_uri: Option<String>,
     pub authorization_endpoint: Option<String>,
     pub token_endpoint: Option<String>,
     pub end_session_endpoint: Option<String>,
-    #[serde(default)]
     pub token_endpoint_auth_methods_supported: Vec<String>,
-    #[serde(default)]
     pub authorization_response_iss_parameter_supported: bool,
+}
+
+impl Discovery {
+    fn read(text: &[u8]) -> Result<Self, String> {
+        let document = json::strict(text)?;
+        let text = |name: &str| document.get(name).and_then(Value::as_str).map(str::to_owned);
+        let methods = document.get("token_endpoint_auth_methods_supported");
+        let methods = methods.and_then(Value::as_array).into_iter().flatten();
+        Ok(Self {
+            issuer: text("issuer").ok_or("it has no issuer")?,
+            jwks_uri: text("jwks_uri"),
+            authorization_endpoint: text("authorization_endpoint"),
+            token_endpoint: text("token_endpoint"),
+            end_session_endpoint: text("end_session_endpoint"),
+            token_endpoint_auth_methods_supported: methods
+                .filter_map(Value::as_str)
+                .map(str::to_owned)
+                .collect(),
+            authorization_response_iss_parameter_supported: document
+                .get("authorization_response_iss_parameter_supported")
+                .is_some_and(|value| *value == true),
+        })
+    }
 }
 
 /// The documents of all issuers.
@@ -114,23 +139,25 @@ impl Discoveries {
         Self { fetcher: Fetcher::new(settings), known: Mutex::default() }
     }
 
-    /// The keys to verify a token by that names this one: the set has it, unless its issuer does
-    /// not.
+    /// The keys to verify a token by that names this one, or none: the set has it, unless its issuer
+    /// does not.
     ///
     /// # Errors
     /// 503 when the issuer cannot be asked and nothing that is known helps.
     pub async fn keys(
         &self,
         source: &Source,
-        kid: &str,
+        kid: Option<&str>,
+        alg: &str,
         now: DateTime<Utc>,
     ) -> Result<Arc<KeySet>> {
         let known = self.known(source, now);
+        let has = |keys: &KeySet| keys.has(kid, alg);
         let state = known.state();
-        if let Some(set) = state.keys_with(kid, |copy| copy.is_fresh(now)) {
+        if let Some(set) = state.keys_with(has, |copy| copy.is_fresh(now)) {
             return Ok(set);
         }
-        let guard = match state.keys_with(kid, |copy| copy.is_usable(now)) {
+        let guard = match state.keys_with(has, |copy| copy.is_usable(now)) {
             None => known.asking.lock().await,
             Some(set) => match known.asking.try_lock() {
                 Ok(guard) => guard,
@@ -138,19 +165,42 @@ impl Discoveries {
             },
         };
         let state = known.state();
-        let came = state.keys_with(kid, |copy| copy.is_fresh(now));
+        let came = state.keys_with(has, |copy| copy.is_fresh(now));
         if came.is_none() && state.may_ask(now) {
             self.refresh(source, &known, now).await;
         }
         drop(guard);
         let state = known.state();
-        if let Some(set) = state.keys_with(kid, |copy| copy.is_usable(now)) {
+        if let Some(set) = state.keys_with(has, |copy| copy.is_usable(now)) {
             return Ok(set);
         }
         match (state.failure, state.keys) {
             (None, Some(copy)) => Ok(copy.document),
             (failure, _) => Err(unreachable_issuer(&source.issuer, failure)),
         }
+    }
+
+    /// The keys that the issuer publishes now, if they are others than these and it may be asked.
+    pub async fn newer(
+        &self,
+        source: &Source,
+        than: &Arc<KeySet>,
+        now: DateTime<Utc>,
+    ) -> Option<Arc<KeySet>> {
+        let known = self.known(source, now);
+        let newer = || {
+            let keys = known.state().keys.map(|copy| copy.document);
+            keys.filter(|keys| !Arc::ptr_eq(keys, than))
+        };
+        if newer().is_none() && known.state().may_ask(now) {
+            let guard = known.asking.lock().await;
+            // The one before may have asked.
+            if newer().is_none() && known.state().may_ask(now) {
+                self.refresh(source, &known, now).await;
+            }
+            drop(guard);
+        }
+        newer()
     }
 
     /// The issuer's metadata.
@@ -213,7 +263,8 @@ impl Discoveries {
             None => match known.state().discovery.filter(|copy| copy.is_fresh(now)) {
                 Some(copy) => copy.document.jwks_uri.clone(),
                 None => self.discover(source, known, now).await?.jwks_uri.clone(),
-            },
+            }
+            .ok_or("its metadata have no jwks_uri")?,
         };
         let fetched = self.fetcher.get(&url, source.chosen_by).await?;
         let keys = KeySet::read(&fetched.body).map_err(|e| format!("{url} is not taken: {e}"))?;
@@ -241,9 +292,8 @@ impl Discoveries {
         let url = format!("{base}/.well-known/openid-configuration");
         let asked = async {
             let fetched = self.fetcher.get(&url, source.chosen_by).await?;
-            let document: Discovery = json::strict(&fetched.body)
-                .and_then(|value| serde_json::from_value(value).map_err(|e| e.to_string()))
-                .map_err(|e| format!("{url} is not taken: {e}"))?;
+            let document =
+                Discovery::read(&fetched.body).map_err(|e| format!("{url} is not taken: {e}"))?;
             if document.issuer != source.issuer {
                 let own = super::tokens::quoted(&document.issuer);
                 return Err(format!("{url} is not taken: it says that its issuer is {own}"));
@@ -276,8 +326,12 @@ impl Known {
 }
 
 impl State {
-    fn keys_with(&self, kid: &str, good: impl Fn(&Copy<KeySet>) -> bool) -> Option<Arc<KeySet>> {
-        let copy = self.keys.as_ref().filter(|copy| good(copy) && copy.document.has(kid))?;
+    fn keys_with(
+        &self,
+        has: impl Fn(&KeySet) -> bool,
+        good: impl Fn(&Copy<KeySet>) -> bool,
+    ) -> Option<Arc<KeySet>> {
+        let copy = self.keys.as_ref().filter(|copy| good(copy) && has(&copy.document))?;
         Some(copy.document.clone())
     }
 

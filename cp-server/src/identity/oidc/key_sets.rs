@@ -1,4 +1,12 @@
-//! The public keys of an issuer: a JSON Web Key Set (RFC 7517), read strictly.
+//! The public keys of an issuer: a JSON Web Key Set (RFC 7517).
+//!
+//! # Design
+//! The set is another party's document. Its syntax is read strictly, but an entry that this server
+//! cannot use is skipped (RFC 7517, section 5): an issuer may publish keys for other readers. A
+//! `null` member counts as absent. A set of which nothing is usable is refused, so that a broken
+//! document does not replace a good copy.
+
+use std::fmt;
 
 use aws_lc_rs::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ECDSA_P521_SHA512_FIXED, ED25519,
@@ -11,19 +19,27 @@ use serde_json::{Map, Value};
 use super::tokens::{decode, quoted};
 use crate::kernel::json;
 
-/// The most keys that a set may have.
-const KEYS: usize = 32;
+/// The most usable keys of a set. The others are skipped.
+const KEYS: usize = 100;
+/// The most keys that share a `kid` and an algorithm, each of which a signature is tried with.
+const SAME_KID: usize = 4;
 
 /// An issuer's keys, as of one moment.
 #[derive(Debug)]
-pub struct KeySet(Vec<Key>);
+pub struct KeySet {
+    keys: Vec<Key>,
+    /// The names of the entries that are not usable, and why.
+    skipped: Vec<(Option<String>, Unusable)>,
+}
 
 #[derive(Debug)]
 struct Key {
-    kid: String,
+    kid: Option<String>,
     /// The one algorithm that the key is for, if its set says so.
     alg: Option<String>,
     material: Material,
+    /// The numbers of the key, by which two entries of one key are known.
+    numbers: Vec<Vec<u8>>,
 }
 
 #[derive(Debug)]
@@ -33,118 +49,234 @@ enum Material {
     Other(ParsedPublicKey, &'static [&'static str]),
 }
 
+/// Why an entry is not usable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Unusable {
+    /// It is for another use, or of a kind that this server does not verify with.
+    ForOthers,
+    NotAnObject,
+    Secret,
+    Malformed,
+    TooMany,
+}
+
+/// Why a signature does not hold.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Mismatch {
+    /// No key of the set is for it.
+    NoKey(String),
+    /// A key of the set is for it, and did not make it.
+    Signature,
+}
+
 impl KeySet {
-    /// Reads a set. Keys that are not for signatures, or of kinds that are not taken, are passed
-    /// over.
+    /// Reads a set. Entries that are not usable are skipped.
     ///
     /// # Errors
-    /// What makes the whole set unfit: a secret in it, two keys of one name, a malformed key.
+    /// What makes the whole set unfit: it is not strict JSON, it has no keys, or some of its entries
+    /// are broken and none is usable.
     pub fn read(text: &[u8]) -> Result<Self, String> {
         let document = json::strict(text).map_err(|e| format!("it is not acceptable JSON: {e}"))?;
-        let keys = document.get("keys").and_then(Value::as_array).ok_or("it has no keys")?;
-        if keys.len() > KEYS {
-            return Err(format!("it has more than {KEYS} keys"));
-        }
-        let mut found: Vec<Key> = Vec::new();
-        for key in keys {
-            let jwk = key.as_object().ok_or("a key is not an object")?;
-            if let Some(key) = Key::read(jwk)? {
-                if found.iter().any(|known| known.kid == key.kid) {
-                    return Err(format!("two keys are called {}", quoted(&key.kid)));
-                }
-                found.push(key);
+        let entries = document.get("keys").and_then(Value::as_array).ok_or("it has no keys")?;
+        let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
+        // Keys whose private half is public, with which anybody signs.
+        let mut leaked = Vec::new();
+        for entry in entries {
+            match entry.as_object().ok_or(Unusable::NotAnObject).and_then(Key::read) {
+                Ok((key, false)) if set.keys.contains(&key) => {}
+                Ok((key, false)) if set.keys.len() < KEYS => set.keys.push(key),
+                Ok((key, false)) => set.skipped.push((key.kid, Unusable::TooMany)),
+                Ok((key, true)) => leaked.push(key),
+                Err(why) => set.skipped.push((kid(entry).map(str::to_owned), why)),
             }
         }
-        Ok(Self(found))
+        let (keys, withdrawn): (Vec<_>, _) = std::mem::take(&mut set.keys)
+            .into_iter()
+            .partition(|key| leaked.iter().all(|other| other.numbers != key.numbers));
+        set.keys = keys;
+        let secrets = leaked.into_iter().chain(withdrawn).map(|key| (key.kid, Unusable::Secret));
+        set.skipped.extend(secrets);
+        let broken = set.skipped.iter().find(|(_, why)| *why != Unusable::ForOthers);
+        match broken {
+            Some((kid, why)) if set.keys.is_empty() => Err(match kid {
+                Some(kid) => format!("none of its keys is usable: {} {why}", quoted(kid)),
+                None => format!("none of its keys is usable: one {why}"),
+            }),
+            _ => Ok(set),
+        }
     }
 
-    pub fn has(&self, kid: &str) -> bool {
-        self.0.iter().any(|key| key.kid == kid)
+    /// Whether a key of the set is for this token: the one of its `kid`, or any without one.
+    pub fn has(&self, kid: Option<&str>, alg: &str) -> bool {
+        self.candidates(kid, alg).next().is_some()
     }
 
-    /// Whether the signature is by the key of this name, over this message.
+    /// Whether the signature is by a key of this name and algorithm, over this message. A token
+    /// without a `kid` is verified by the only key of its algorithm (OpenID Connect Core 1.0, section
+    /// 10.1).
     ///
     /// # Errors
     /// Why it is not.
     pub fn verify(
         &self,
-        kid: &str,
+        kid: Option<&str>,
         alg: &str,
         message: &[u8],
         signature: &[u8],
-    ) -> Result<(), String> {
-        let key = self.0.iter().find(|key| key.kid == kid);
-        let key = key.ok_or_else(|| format!("its issuer has no key {}", quoted(kid)))?;
-        if key.alg.as_deref().is_some_and(|own| own != alg) || !key.fits(alg) {
-            return Err(format!("its key {} is not one for {}", quoted(kid), quoted(alg)));
-        }
-        let holds = match &key.material {
-            Material::Rsa(key) => {
-                rsa(alg).is_some_and(|params| key.verify(params, message, signature).is_ok())
+    ) -> Result<(), Mismatch> {
+        let candidates: Vec<&Key> = self.candidates(kid, alg).collect();
+        match (kid, &*candidates) {
+            (Some(kid), []) => return Err(Mismatch::NoKey(self.missing(kid, alg))),
+            (None, []) => {
+                let detail = format!("its issuer has no key for {}", quoted(alg));
+                return Err(Mismatch::NoKey(detail));
             }
-            Material::Other(key, _) => key.verify_sig(message, signature).is_ok(),
-        };
-        if holds { Ok(()) } else { Err("its signature is not by its issuer's key".into()) }
+            (None, [_, _, ..]) => {
+                let detail = "its header names no key (kid), and its issuer has several";
+                return Err(Mismatch::NoKey(detail.into()));
+            }
+            _ => {}
+        }
+        let mut candidates = candidates.iter().take(SAME_KID);
+        match candidates.any(|key| key.verifies(alg, message, signature)) {
+            true => Ok(()),
+            false => Err(Mismatch::Signature),
+        }
+    }
+
+    fn candidates(&self, kid: Option<&str>, alg: &str) -> impl Iterator<Item = &Key> {
+        self.keys.iter().filter(move |key| {
+            (kid.is_none() || key.kid.as_deref() == kid)
+                && key.alg.as_deref().is_none_or(|own| own == alg)
+                && key.material.fits(alg)
+        })
+    }
+
+    /// Why no key of this name is for the algorithm.
+    fn missing(&self, kid: &str, alg: &str) -> String {
+        let is_called = |name: &Option<String>| name.as_deref() == Some(kid);
+        if self.keys.iter().any(|key| is_called(&key.kid)) {
+            return format!("its key {} is not one for {}", quoted(kid), quoted(alg));
+        }
+        match self.skipped.iter().find(|(name, _)| is_called(name)) {
+            Some((_, why)) => format!("its issuer's key {} {why}", quoted(kid)),
+            None => format!("its issuer has no key {}", quoted(kid)),
+        }
     }
 }
 
 impl Key {
-    /// `None` for a key that is not for us.
-    fn read(jwk: &Map<String, Value>) -> Result<Option<Self>, String> {
-        let text = |name: &str| jwk.get(name).and_then(Value::as_str);
-        let kty = text("kty").ok_or("a key has no kty")?;
-        let private = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
-        if kty == "oct" || private.iter().any(|name| jwk.contains_key(*name)) {
-            return Err("it has a secret key in it".into());
-        }
-        let operations = jwk
-            .get("key_ops")
-            .map(|ops| ops.as_array().is_some_and(|ops| ops.iter().any(|op| op == "verify")));
-        if text("use").is_some_and(|use_| use_ != "sig") || operations == Some(false) {
-            return Ok(None);
-        }
-        let Some(kid) = text("kid").filter(|kid| (1..=256).contains(&kid.len())) else {
-            return Ok(None);
+    /// Reads an entry, and whether its private half is in it.
+    fn read(jwk: &Map<String, Value>) -> Result<(Self, bool), Unusable> {
+        let member = |name: &str| jwk.get(name).filter(|value| !value.is_null());
+        let text = |name: &str| match member(name) {
+            None => Ok(None),
+            Some(value) => value.as_str().map(Some).ok_or(Unusable::Malformed),
         };
-        let broken = || format!("its key {} is malformed", quoted(kid));
-        let bytes = |name: &str| text(name).and_then(decode).ok_or_else(broken);
-        let material = match (kty, text("crv")) {
+        let kty = text("kty")?.ok_or(Unusable::Malformed)?;
+        if kty == "oct" || member("k").is_some() {
+            return Err(Unusable::Secret);
+        }
+        let private = ["d", "p", "q", "dp", "dq", "qi", "oth"];
+        let is_leaked = private.iter().any(|name| member(name).is_some());
+        let is_for_verifying = match member("key_ops") {
+            None => true,
+            Some(operations) => operations
+                .as_array()
+                .ok_or(Unusable::Malformed)?
+                .iter()
+                .any(|operation| operation == "verify" || is_leaked && operation == "sign"),
+        };
+        if text("use")?.is_some_and(|use_| use_ != "sig") || !is_for_verifying {
+            return Err(Unusable::ForOthers);
+        }
+        let kid = text("kid")?.filter(|kid| !kid.is_empty());
+        if kid.is_some_and(|kid| kid.len() > 256) {
+            return Err(Unusable::Malformed);
+        }
+        let bytes = |name: &str| text(name)?.and_then(decode).ok_or(Unusable::Malformed);
+        let (material, numbers) = match (kty, text("crv")?) {
             ("RSA", _) => {
                 let (n, e) = (bytes("n")?, bytes("e")?);
-                check_rsa(&n, &e).ok_or_else(broken)?;
-                Material::Rsa(RsaPublicKeyComponents { n, e })
+                check_rsa(&n, &e).ok_or(Unusable::Malformed)?;
+                let numbers = vec![n.clone(), e.clone()];
+                (Material::Rsa(RsaPublicKeyComponents { n, e }), numbers)
             }
-            ("EC", Some("P-256")) => {
-                curve(&ECDSA_P256_SHA256_FIXED, &["ES256"], 32, bytes("x")?, bytes("y")?)
-                    .ok_or_else(broken)?
-            }
-            ("EC", Some("P-384")) => {
-                curve(&ECDSA_P384_SHA384_FIXED, &["ES384"], 48, bytes("x")?, bytes("y")?)
-                    .ok_or_else(broken)?
-            }
-            ("EC", Some("P-521")) => {
-                curve(&ECDSA_P521_SHA512_FIXED, &["ES512"], 66, bytes("x")?, bytes("y")?)
-                    .ok_or_else(broken)?
+            ("EC", Some(crv @ ("P-256" | "P-384" | "P-521"))) => {
+                let (x, y) = (bytes("x")?, bytes("y")?);
+                let numbers = vec![x.clone(), y.clone()];
+                let material = match crv {
+                    "P-256" => curve(&ECDSA_P256_SHA256_FIXED, &["ES256"], 32, x, y),
+                    "P-384" => curve(&ECDSA_P384_SHA384_FIXED, &["ES384"], 48, x, y),
+                    _ => curve(&ECDSA_P521_SHA512_FIXED, &["ES512"], 66, x, y),
+                };
+                (material.ok_or(Unusable::Malformed)?, numbers)
             }
             ("OKP", Some("Ed25519")) => {
-                let key = ParsedPublicKey::new(&ED25519, bytes("x")?).map_err(|_| broken())?;
-                Material::Other(key, &["EdDSA", "Ed25519"])
+                let x = bytes("x")?;
+                let key = ParsedPublicKey::new(&ED25519, &x).map_err(|_| Unusable::Malformed)?;
+                (Material::Other(key, &["EdDSA", "Ed25519"]), vec![x])
             }
-            _ => return Ok(None),
+            _ => return Err(Unusable::ForOthers),
         };
-        let key = Self { kid: kid.to_owned(), alg: text("alg").map(str::to_owned), material };
+        let alg = text("alg")?.map(str::to_owned);
         // A key for encryption, say.
-        let is_for_signatures = key.alg.as_deref().is_none_or(|alg| key.fits(alg));
-        Ok(is_for_signatures.then_some(key))
+        if alg.as_deref().is_some_and(|alg| !material.fits(alg)) {
+            return Err(Unusable::ForOthers);
+        }
+        Ok((Self { kid: kid.map(str::to_owned), alg, material, numbers }, is_leaked))
     }
 
-    /// Whether keys of this kind sign with the algorithm.
-    fn fits(&self, alg: &str) -> bool {
+    fn verifies(&self, alg: &str, message: &[u8], signature: &[u8]) -> bool {
         match &self.material {
-            Material::Rsa(_) => rsa(alg).is_some(),
-            Material::Other(_, names) => names.contains(&alg),
+            Material::Rsa(key) => {
+                rsa(alg).is_some_and(|params| key.verify(params, message, signature).is_ok())
+            }
+            Material::Other(key, _) => key.verify_sig(message, signature).is_ok(),
         }
     }
+}
+
+/// One key that is listed twice.
+impl PartialEq for Key {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.kid, &self.alg, &self.numbers) == (&other.kid, &other.alg, &other.numbers)
+    }
+}
+
+impl Material {
+    /// Whether keys of this kind sign with the algorithm.
+    fn fits(&self, alg: &str) -> bool {
+        match self {
+            Self::Rsa(_) => rsa(alg).is_some(),
+            Self::Other(_, names) => names.contains(&alg),
+        }
+    }
+}
+
+impl fmt::Display for Unusable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::ForOthers => "is not for signatures that this server verifies",
+            Self::NotAnObject => "is not an object",
+            Self::Secret => "is published with its secret half",
+            Self::Malformed => "is malformed",
+            Self::TooMany => "is beyond the first 100",
+        })
+    }
+}
+
+impl fmt::Display for Mismatch {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NoKey(detail) => f.write_str(detail),
+            Self::Signature => f.write_str("its signature is not by its issuer's key"),
+        }
+    }
+}
+
+fn kid(entry: &Value) -> Option<&str> {
+    entry.get("kid").and_then(Value::as_str)
 }
 
 fn rsa(alg: &str) -> Option<&'static aws_lc_rs::signature::RsaParameters> {

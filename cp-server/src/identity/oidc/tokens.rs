@@ -7,7 +7,7 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::presets::texts;
@@ -17,8 +17,8 @@ use crate::kernel::json;
 const LONGEST: usize = 16 * 1024;
 /// The longest header segment, in bytes of base64url.
 const LONGEST_HEADER: usize = 2048;
-/// What clocks may differ by, in seconds.
-const LEEWAY: i64 = 60;
+/// The allowed difference of clocks.
+const LEEWAY: TimeDelta = TimeDelta::seconds(60);
 /// The last second of the year 9999.
 const LAST_SECOND: i64 = 253_402_300_799;
 
@@ -41,7 +41,8 @@ pub struct Token<'t> {
     pub message: &'t str,
     pub signature: Vec<u8>,
     pub alg: String,
-    pub kid: String,
+    /// The name of the key; absent when the issuer has only one.
+    pub kid: Option<String>,
     typ: Option<String>,
     pub claims: Map<String, Value>,
 }
@@ -70,7 +71,9 @@ impl<'t> Token<'t> {
         if header.len() > LONGEST_HEADER {
             return Err(format!("its header has more than {LONGEST_HEADER} bytes"));
         }
-        let header = object(header).map_err(|e| format!("its header {e}"))?;
+        let mut header = object(header).map_err(|e| format!("its header {e}"))?;
+        // A null member is an absent one, but for `crit`: a reader that ignores it is no reader.
+        header.retain(|name, value| !value.is_null() || name == "crit");
         let text_of = |name: &str| match header.get(name) {
             None => Ok(None),
             Some(Value::String(text)) => Ok(Some(text.clone())),
@@ -83,12 +86,15 @@ impl<'t> Token<'t> {
         if let Some(name) = FORBIDDEN.iter().find(|name| header.contains_key(**name)) {
             return Err(format!("its header has {name}, which is not taken"));
         }
-        let kid = text_of("kid")?.filter(|kid| (1..=256).contains(&kid.len()));
-        let kid = kid.ok_or("its header names no key (kid)")?;
+        let kid = text_of("kid")?.filter(|kid| !kid.is_empty());
+        if kid.as_ref().is_some_and(|kid| kid.len() > 256) {
+            return Err("kid in its header has more than 256 bytes".into());
+        }
         let typ = text_of("typ")?;
         let signature = decode(signature).filter(|signature| !signature.is_empty());
         let signature = signature.ok_or("its signature is not base64url, or is missing")?;
-        let claims = object(payload).map_err(|e| format!("its payload {e}"))?;
+        let mut claims = object(payload).map_err(|e| format!("its payload {e}"))?;
+        claims.retain(|_, value| !value.is_null());
         Ok(Self { message, signature, alg, kid, typ, claims })
     }
 
@@ -162,9 +168,8 @@ impl<'t> Token<'t> {
         typ.strip_prefix("application/").unwrap_or(&typ).to_owned()
     }
 
-    /// Checks when the token is good, and tells when it is over.
+    /// Checks the times of the token, and returns its end.
     pub fn check_times(&self, now: DateTime<Utc>) -> Result<DateTime<Utc>, Refusal> {
-        let now = now.timestamp();
         let exp = self.time("exp")?.ok_or("it has no exp: it would never be over")?;
         let iat = self.time("iat")?.ok_or("it has no iat")?;
         let nbf = self.time("nbf")?.unwrap_or(iat);
@@ -177,18 +182,22 @@ impl<'t> Token<'t> {
         if exp < iat || exp <= nbf {
             return Err("it ends before it begins (exp)".into());
         }
-        DateTime::from_timestamp(exp, 0).ok_or_else(|| "its exp is no time".into())
+        Ok(exp)
     }
 
-    fn time(&self, name: &str) -> Result<Option<i64>, Refusal> {
-        match self.claims.get(name) {
-            None => Ok(None),
-            Some(value) => value
-                .as_i64()
-                .filter(|at| (0..=LAST_SECOND).contains(at))
-                .map(Some)
-                .ok_or_else(|| format!("{name} is not a whole number of seconds")),
-        }
+    /// A NumericDate, which may have a fraction (RFC 7519, section 2), cut to microseconds.
+    fn time(&self, name: &str) -> Result<Option<DateTime<Utc>>, Refusal> {
+        let Some(value) = self.claims.get(name) else { return Ok(None) };
+        let whole = value.as_i64().filter(|at| (0..=LAST_SECOND).contains(at));
+        let micros = whole.map(|at| at * 1_000_000).or_else(|| {
+            let at = value.as_f64().filter(|_| !value.is_i64());
+            let at = at.filter(|at| (0.0..LAST_SECOND as f64 + 1.0).contains(at))?;
+            #[expect(clippy::cast_possible_truncation, reason = "the range is checked above")]
+            let micros = (at * 1e6) as i64;
+            Some(micros)
+        });
+        let at = micros.and_then(DateTime::from_timestamp_micros);
+        at.map(Some).ok_or_else(|| format!("{name} is not a number of seconds from 1970 to 9999"))
     }
 }
 

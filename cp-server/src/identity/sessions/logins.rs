@@ -310,7 +310,12 @@ fn local_path(app: &App, text: &str) -> Result<String> {
         && !text.starts_with("//")
         && text.chars().all(|c| c.is_ascii_graphic() && c != '\\');
     let base = base_url(app)?;
-    let url = base.join(text).ok().filter(|url| is_plain && url.origin() == base.origin());
+    // Below the path of the base URL: a page of this server names it with that path, or without.
+    let (prefix, given) = (app.settings.base_path(), text.split(['?', '#']).next());
+    let is_below = given.and_then(|path| path.strip_prefix(prefix));
+    let is_below = is_below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
+    let text = if is_below { text.to_owned() } else { format!("{prefix}{text}") };
+    let url = base.join(&text).ok().filter(|url| is_plain && url.origin() == base.origin());
     let url = url.ok_or_else(refused)?;
     // As it was parsed: nobody reads it otherwise. An empty segment at its start would be a host.
     let path = &url[url::Position::BeforePath..];

@@ -43,8 +43,17 @@ on_both! {
             (json!({"aud": vec![API; 33]}), "it must have 1 to 32 audiences (aud)"),
             (json!({"exp": at - 60}), "it is over (exp)"),
             (json!({"exp": null}), "it has no exp"),
-            (json!({"exp": "soon"}), "exp is not a whole number of seconds"),
-            (json!({"exp": at as f64 + 60.5}), "exp is not a whole number of seconds"),
+            (json!({"exp": "soon"}), "exp is not a number of seconds"),
+            (json!({"exp": at.to_string()}), "exp is not a number of seconds"),
+            (json!({"exp": -1}), "exp is not a number of seconds"),
+            (json!({"exp": -0.5}), "exp is not a number of seconds"),
+            (json!({"exp": 253_402_300_800_i64}), "exp is not a number of seconds"),
+            (json!({"exp": 253_402_300_800.0}), "exp is not a number of seconds"),
+            (json!({"exp": 1e300}), "exp is not a number of seconds"),
+            (json!({"iat": [at]}), "iat is not a number of seconds"),
+            (json!({"nbf": true}), "nbf is not a number of seconds"),
+            (json!({"exp": at as f64 - 60.5}), "it is over (exp)"),
+            (json!({"nbf": at as f64 + 61.5}), "it is of the future"),
             (json!({"iat": null}), "it has no iat"),
             (json!({"iat": at + 61}), "it is of the future"),
             (json!({"nbf": at + 61}), "it is of the future"),
@@ -70,6 +79,12 @@ on_both! {
             json!({"iat": at + 60, "nbf": null}),
             json!({"nbf": at + 60}),
             json!({"typ": "Bearer", "iat": at}),
+            // Fractions, in each spelling of JSON.
+            json!({"exp": at as f64 + 600.5}),
+            json!({"iat": at as f64 - 1.5, "nbf": at as f64 - 1.25}),
+            json!({"iat": at as f64, "exp": at as f64 + 0.75, "nbf": at as f64 + 0.5}),
+            json!({"exp": 4e9}),
+            json!({"exp": 253_402_300_799_i64}),
         ] {
             me(&client, &issuer.token(mats(claims))).await.expect(200);
         }
@@ -89,8 +104,9 @@ on_both! {
             (json!({"alg": ["RS256"]}), "alg in its header is not a text"),
             (json!({"alg": "PS256"}), "is not one for \"PS256\""),
             (json!({"alg": "ES256"}), "is not one for \"ES256\""),
-            (json!({"kid": null}), "kid in its header is not a text"),
-            (json!({"kid": ""}), "names no key (kid)"),
+            (json!({"kid": 7}), "kid in its header is not a text"),
+            (json!({"kid": "k".repeat(257)}), "kid in its header has more than 256 bytes"),
+            (json!({"crit": null}), "its header has crit"),
             (json!({"kid": "other"}), "its issuer has no key \"other\""),
             (json!({"typ": "license+jwt"}), "it is a license, and no access token"),
             (json!({"typ": "application/license+jwt"}), "it is a license, and no access token"),
@@ -112,9 +128,16 @@ on_both! {
         for header in [
             json!({"typ": "JWT"}), json!({"typ": "AT+JWT"}), json!({"typ": "application/at+jwt"}),
             json!({}), json!({"x5t": "abc", "more": {"a": 1}}),
+            json!({"typ": null, "x5c": null, "jku": null, "jwk": null, "cty": null}),
         ] {
             me(&client, &key.sign(header, &claims)).await.expect(200);
         }
+        // A null claim is an absent one.
+        let mut nulls = claims.clone();
+        for name in ["nbf", "nonce", "at_hash", "events", "email", "name", "token_use", "azp"] {
+            nulls[name] = Value::Null;
+        }
+        me(&client, &key.sign(json!({}), &nulls)).await.expect(200);
 
         // Two readers of such a text could see two different tokens.
         let good = format!(r#"{{"alg":"RS256","kid":"{kid}"}}"#);

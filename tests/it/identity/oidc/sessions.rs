@@ -323,6 +323,30 @@ on_both! {
         world.anyone().get("/login").await.refused(404, "not_found");
     }
 
+    login_ends_below_the_path_of_the_base_url(world) {
+        let issuer = Issuer::start().await;
+        issuer.log_in_as(mats(json!({"name": "Mats"})));
+        for (query, page) in [
+            ("", "/licensing/"),
+            ("?return_to=/console", "/licensing/console"),
+            ("?return_to=/licensing/console", "/licensing/console"),
+            ("?return_to=/licensing", "/licensing"),
+            ("?return_to=/licensing-other", "/licensing/licensing-other"),
+        ] {
+            let client = json!({"client_id": CLIENT, "client_secret": CLIENT_SECRET});
+            let provider = issuer.on_platform("auth0", client);
+            let (_, client) = world.server(|settings| {
+                settings.base_url = "https://cp.example/licensing".into();
+                settings.identity.providers = vec![provider];
+            });
+            let mut browser = Browser::new(&client);
+            let back = browser.return_from_provider(query).await;
+            // The proxy strips the path.
+            let answer = browser.go(back.strip_prefix("/licensing").unwrap()).await;
+            assert_eq!((answer.status, answer.header("location")), (303, page), "{query}");
+        }
+    }
+
     a_login_that_began_on_one_replica_ends_on_another(world) {
         let issuer = Issuer::start().await;
         let mut browser = console(&world, &issuer).await;
