@@ -2,6 +2,7 @@
 
 pub mod import;
 pub mod keyring;
+mod pem;
 pub mod rekey;
 pub mod rotation;
 pub mod signer;

@@ -103,7 +103,7 @@ fn call_reads_a_value_by_the_schema_of_its_member() {
     let made = run(&[&made[..], &["metadata={\"tier\": 1}"]].concat()).unwrap();
     assert_eq!(made["external_id"], "12345678901234567890123");
     assert_eq!(made["metadata"], json!({"tier": 1}));
-    let id = format!("id={}", made["id"].as_str().unwrap());
+    let id = format!("org={}", made["id"].as_str().unwrap());
     let cleared = ["call", "organizations.update", &id, "--data", "{\"external_id\": null}"];
     assert_eq!(run(&cleared).unwrap()["external_id"], Value::Null);
     assert_eq!(

@@ -12,12 +12,13 @@ use rsa::traits::{PrivateKeyParts, PublicKeyParts};
 use rsa::{BigUint, RsaPrivateKey};
 use zeroize::Zeroizing;
 
+use super::pem;
 use super::signer::LocalKey;
 use crate::kernel::secret::Secret;
 
 /// Reads one RSA private key: PKCS#1 or PKCS#8, the latter also encrypted.
 pub fn read_pem(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<LocalKey> {
-    let key = parse(text, passphrase)?;
+    let key = parse(&pem::strict(text), passphrase)?;
     check(&key)?;
     let der = key.to_pkcs8_der().map_err(|_| anyhow!("the key could not be encoded"))?;
     let der = Zeroizing::new(der.as_bytes().to_vec());
@@ -48,6 +49,10 @@ fn parse(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<RsaP
                  cannot sign RS256)"
             )
         }),
+        "ENCRYPTED PRIVATE KEY" if pem::is_triple_des(text) => bail!(
+            "the key is encrypted with 3DES, which is not supported; convert it with \
+             `openssl pkcs8 -topk8 -v2 aes256 -in OLD.pem -out NEW.pem`"
+        ),
         "ENCRYPTED PRIVATE KEY" => {
             let Some(passphrase) = passphrase else {
                 bail!("the key is encrypted; set CP_SIGNING_KEY_PASSPHRASE");

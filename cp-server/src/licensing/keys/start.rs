@@ -6,6 +6,7 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use serde_json::json;
 
+use super::pem;
 use super::signer::{LocalKey, Signer};
 use super::store::{self, Beginning};
 use super::{KeyState, import, rotation};
@@ -57,10 +58,17 @@ pub async fn import_file(
 ) -> anyhow::Result<Imported> {
     let refused = || format!("the signing key {} is refused", path.display());
     let text = crate::kernel::files::read_private(path).with_context(refused)?;
+    let is_der = pem::is_der(&text);
     let text = String::from_utf8(text).map_err(|error| {
         // The error has the file's bytes, which nobody sees and nobody wipes.
         drop(zeroize::Zeroizing::new(error.into_bytes()));
-        anyhow::anyhow!("{}: it is not text", refused())
+        let why = match is_der {
+            true => {
+                "it is DER; convert it with `openssl pkey -inform DER -in OLD.der -out NEW.pem`"
+            }
+            false => "it is not text",
+        };
+        anyhow::anyhow!("{}: {why}", refused())
     })?;
     let text = zeroize::Zeroizing::new(text);
     let key = import::read_pem(&text, passphrase).with_context(refused)?;
