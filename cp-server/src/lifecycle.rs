@@ -20,7 +20,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::UserId;
 use crate::kernel::place::{Org, Platform};
 use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
-use crate::licensing::status_lists::{self, Of};
+use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};
 use crate::metering::{limits, usage};
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
@@ -135,7 +135,7 @@ async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organiz
     let before = organizations::load(cx).await?.status;
     let organization = organizations::update(cx, patch).await?;
     if organization.status != before {
-        status_lists::touch(cx, Of::Organization(cx.org)).await?;
+        marks::update(cx, cx.org, Changed::Organization).await?;
     }
     Ok(organization)
 }
@@ -146,7 +146,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         let is_own = !cx.caller.is_of_platform() && !cx.caller.is_narrowed;
         let until = cx.now.checked_add_signed(cx.app.settings.deletion_retention);
         let suspended = organizations::suspend(cx, until.filter(|_| is_own)).await?;
-        status_lists::touch(cx, Of::Organization(cx.org)).await?;
+        marks::update(cx, cx.org, Changed::Organization).await?;
         cx.trail.after = serde_json::to_value(suspended).ok();
         return Ok(NoContent);
     }

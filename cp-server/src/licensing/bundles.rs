@@ -56,15 +56,28 @@ crate::record! {
         audience: String,
         /// SHA-256 of the token, hexadecimal.
         bundle_hash: String,
-        /// Suspended while the license or the organization is.
-        status: BundleStatus = "CASE WHEN bundles.status = 'valid' AND EXISTS (
-            SELECT 1 FROM organizations
-            WHERE organizations.id = bundles.organization_id AND organizations.status <> 'active')
-            THEN 'suspended' ELSE bundles.status END",
+        /// Suspended while the license is not covered.
+        status: BundleStatus,
         status_reason: Option<String>,
         issued_at: DateTime<Utc>,
         expires_at: DateTime<Utc>,
         revoked_at: Option<DateTime<Utc>>,
+        #[serde(skip)]
+        covered_from: Option<DateTime<Utc>>,
+        #[serde(skip)]
+        covered_until: Option<DateTime<Utc>>,
+    }
+}
+
+impl Bundle {
+    /// The bundle as it stands at this instant: what its status list says.
+    fn at(mut self, now: DateTime<Utc>) -> Self {
+        let is_covered = self.covered_from.is_none_or(|from| from <= now)
+            && self.covered_until.is_none_or(|until| now < until);
+        if self.status == BundleStatus::Valid && !is_covered {
+            self.status = BundleStatus::Suspended;
+        }
+        self
     }
 }
 
@@ -83,13 +96,19 @@ pub struct BundleFilter {
 }
 
 async fn list(cx: &mut Cx, id: LicenseId, list: List<BundleFilter>) -> Result<Page<Bundle>> {
-    let query = cx
-        .tx
-        .select("WHERE license_id = $1 AND organization_id = $2")
-        .bind(id)
-        .bind(cx.org)
-        .and_some(" AND status = ?", list.filter.status);
-    list.page(query).await
+    let query =
+        cx.tx.select("WHERE license_id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let query = match list.filter.status {
+        None => query,
+        Some(BundleStatus::Revoked) => query.sql(" AND status = 'revoked'"),
+        Some(BundleStatus::Valid) => query
+            .and(" AND status = 'valid' AND (covered_from IS NULL OR covered_from <= ?)", cx.now)
+            .and(" AND (covered_until IS NULL OR covered_until > ?)", cx.now),
+        Some(BundleStatus::Suspended) => query
+            .and(" AND (status = 'suspended' OR status = 'valid' AND (covered_from > ?", cx.now)
+            .and(" OR covered_until <= ?))", cx.now),
+    };
+    Ok(list.page(query).await?.map(|bundle: Bundle| bundle.at(cx.now)))
 }
 
 async fn issue(
@@ -131,7 +150,8 @@ async fn issue(
 
 async fn read(cx: &mut Cx, id: BundleId) -> Result<Bundle> {
     let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
-    Ok(found.one().await?)
+    let bundle: Bundle = found.one().await?;
+    Ok(bundle.at(cx.now))
 }
 
 async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {

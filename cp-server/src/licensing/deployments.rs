@@ -5,6 +5,7 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::coverage::marks::{self, Changed};
 use crate::identity::service_tokens;
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::clock::after;
@@ -24,16 +25,14 @@ crate::routes! { deployments:
     POST "/organizations/{org}/deployments" DeploymentsWrite => create;
     /// Reads a deployment.
     GET "/deployments/{id}" DeploymentsRead => read;
-    /// Changes a deployment.
+    /// Changes a deployment. The tokens of one that is not active are suspended until it is active again.
     PATCH "/deployments/{id}" DeploymentsWrite => update;
     /// Deletes a deployment that was never licensed; retire others with PATCH.
     DELETE "/deployments/{id}" DeploymentsWrite => delete;
 }
 
 crate::text_enum! { DeploymentType { Cloud = "cloud", Onprem = "onprem", Demo = "demo" } }
-crate::text_enum! { DeploymentStatus {
-    Active = "active", Inactive = "inactive", Retired = "retired",
-} }
+pub use super::statuses::DeploymentStatus;
 
 crate::record! {
     /// One data-plane instance.
@@ -156,8 +155,11 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
         .bind(patch.status)
         .bind(patch.external_id.over(before.external_id))
         .bind(after(before.updated_at, cx.now));
-    let deployment = named(update.one().await)?;
+    let deployment: Deployment = named(update.one().await)?;
     organizations::touch(cx, cx.org).await?;
+    if deployment.status != before.status {
+        marks::update(cx, cx.org, Changed::Deployment(id)).await?;
+    }
     Ok(deployment)
 }
 

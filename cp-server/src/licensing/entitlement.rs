@@ -2,24 +2,18 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::coverage::{Coverage, Terms};
 use crate::kernel::answer::Resource;
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
-use crate::kernel::json::Moment;
 use crate::kernel::record::{Object, Record};
 
-crate::text_enum! { LicenseStatus {
-    Active = "active",
-    Suspended = "suspended",
-    Revoked = "revoked",
-    /// Computed, never stored: the end and the days of grace are over.
-    Expired = "expired",
-} }
+pub use super::statuses::LicenseStatus;
 
 crate::text_enum! {
     /// Which level an effective value comes from.
@@ -33,8 +27,12 @@ pub struct License {
     pub organization_id: OrganizationId,
     pub deployment_id: DeploymentId,
     pub subscription_id: SubscriptionId,
+    /// The license's own, and `expired` once it, its subscription or the trial has ended and the days
+    /// of grace have passed. `coverage` also has what suspends its tokens from outside.
     pub status: LicenseStatus,
     pub status_reason: Option<String>,
+    /// Whether tokens are issued and valid.
+    pub coverage: Coverage,
     /// Its own; null when it has the subscription's.
     pub seat_cap: Option<i64>,
     /// Laid over the plan's and the subscription's.
@@ -82,41 +80,41 @@ pub struct LicenseRow {
     pub organization_id: OrganizationId,
     pub deployment_id: DeploymentId,
     pub subscription_id: SubscriptionId,
-    pub status: LicenseStatus,
     pub status_reason: Option<String>,
     pub seat_cap: Option<i64>,
     pub features: Object,
-    pub valid_from: DateTime<Utc>,
-    pub valid_until: Option<DateTime<Utc>>,
-    pub grace_days: i64,
-    pub over_at: Option<DateTime<Utc>>,
+    #[sqlx(flatten)]
+    pub terms: Terms,
     pub key_id: Option<String>,
     pub bundle_hash: Option<String>,
     pub revision: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub subscription_seat_cap: i64,
-    pub subscription_ends_at: Option<DateTime<Utc>>,
     pub feature_overrides: Object,
     pub default_features: Object,
-    pub organization_suspended: bool,
 }
 
 impl Record for LicenseRow {
     const TABLE: &'static str = "licenses
         JOIN organizations ON organizations.id = licenses.organization_id
+        JOIN deployments ON deployments.id = licenses.deployment_id
         JOIN subscriptions ON subscriptions.id = licenses.subscription_id
         JOIN plan_versions ON plan_versions.plan_id = subscriptions.plan_id
                           AND plan_versions.version = subscriptions.plan_version";
     const COLUMNS: &'static str = "licenses.id, licenses.organization_id, licenses.deployment_id,
-        licenses.subscription_id, licenses.status, licenses.status_reason, licenses.seat_cap,
+        licenses.subscription_id, licenses.status AS license_status, licenses.status_reason,
+        licenses.seat_cap,
         licenses.features, licenses.valid_from, licenses.valid_until, licenses.grace_days,
-        licenses.over_at, licenses.key_id, licenses.bundle_hash, licenses.revision,
+        licenses.key_id, licenses.bundle_hash, licenses.revision,
         licenses.created_at, licenses.updated_at,
         subscriptions.seat_cap AS subscription_seat_cap,
-        subscriptions.ends_at AS subscription_ends_at, subscriptions.feature_overrides,
-        plan_versions.default_features,
-        (organizations.status = 'suspended') AS organization_suspended";
+        subscriptions.feature_overrides, plan_versions.default_features,
+        organizations.status AS organization_status, deployments.status AS deployment_status,
+        subscriptions.status AS subscription_status,
+        subscriptions.starts_at AS subscription_starts_at,
+        subscriptions.ends_at AS subscription_ends_at,
+        subscriptions.trial_ends_at AS subscription_trial_ends_at";
     const KEY: &'static str = "licenses.id";
     fn key(&self) -> Uuid {
         self.id.0
@@ -126,8 +124,8 @@ impl Record for LicenseRow {
 impl LicenseRow {
     /// The license as it stands at this instant.
     pub fn at(self, now: DateTime<Utc>) -> License {
-        let expired = self.over_at.is_some_and(|over| over <= now);
-        let status = match self.status {
+        let expired = self.terms.until().is_some_and(|end| end <= now);
+        let status = match self.terms.license_status {
             LicenseStatus::Active if expired => LicenseStatus::Expired,
             status => status,
         };
@@ -145,11 +143,12 @@ impl LicenseRow {
             subscription_id: self.subscription_id,
             status,
             status_reason: self.status_reason,
+            coverage: self.terms.coverage_at(now),
             seat_cap: self.seat_cap,
             features: self.features,
-            valid_from: self.valid_from,
-            valid_until: self.valid_until,
-            grace_days: self.grace_days,
+            valid_from: self.terms.valid_from,
+            valid_until: self.terms.valid_until,
+            grace_days: self.terms.grace_days,
             effective: Effective { seat_cap, features },
             key_id: self.key_id,
             bundle_hash: self.bundle_hash,
@@ -178,10 +177,4 @@ pub fn overlay(
         }
     }
     features
-}
-
-/// When the days of grace are over.
-pub fn over_at(valid_until: Option<DateTime<Utc>>, grace_days: i64) -> Option<DateTime<Utc>> {
-    let over = |end: DateTime<Utc>| end.checked_add_signed(TimeDelta::days(grace_days));
-    valid_until.map(|end| over(end).unwrap_or(Moment::MAX).min(Moment::MAX))
 }

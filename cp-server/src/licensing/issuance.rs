@@ -3,7 +3,7 @@
 //! Read everything in one statement, apply the rules, build the claims, check them as a data plane
 //! will, sign. Nothing here writes: what was signed is stored by `bundles.rs`.
 
-use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use cp_contracts::{
     CONTRACT_VERSION, DeploymentClaims, DeploymentLicenseClaims, LICENSE_TOKEN_ALG,
     LICENSE_TOKEN_MAX_BYTES, LICENSE_TOKEN_TYP, LicenseBodyClaims, LicenseBundleResponse,
@@ -13,11 +13,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::deployments::{DeploymentStatus, DeploymentType};
+use super::coverage::{Cause, Terms};
+use super::deployments::DeploymentType;
 use super::enforcement::{self, OnStale};
-use super::entitlement::{self, LicenseStatus, over_at};
+use super::entitlement;
 use super::keys::signer;
-use super::subscriptions::SubscriptionStatus;
 use crate::App;
 use crate::audit::Issued;
 use crate::kernel::endpoint::Cx;
@@ -29,7 +29,6 @@ use crate::kernel::record::{Object, Quantities};
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::table::BASE;
 use crate::kernel::text::Name;
-use crate::tenancy::organizations::OrganizationStatus;
 
 /// From an hour to ten years.
 pub type Ttl = Between<3600, 315_360_000>;
@@ -37,7 +36,8 @@ pub type Ttl = Between<3600, 315_360_000>;
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBundle {
-    /// Until the license's end at most; 30 days, or the server's setting, when absent.
+    /// At most until the end of license, subscription and trial, with the license's days of grace. 30
+    /// days, or the server's setting, when absent.
     pub ttl_seconds: Option<Ttl>,
     /// The server's setting when absent.
     pub audience: Option<Name>,
@@ -79,32 +79,24 @@ crate::text_enum! {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Facts {
     pub license_id: LicenseId,
-    license_status: LicenseStatus,
     license_seat_cap: Option<i64>,
     license_features: Object,
     license_revision: i64,
     pub file_seq: i64,
-    valid_from: DateTime<Utc>,
-    valid_until: Option<DateTime<Utc>>,
-    grace_days: i64,
+    #[sqlx(flatten)]
+    terms: Terms,
     pub organization_id: OrganizationId,
     organization_name: String,
     organization_slug: String,
     organization_external_id: Option<String>,
-    organization_status: OrganizationStatus,
     organization_revision: i64,
     pub deployment_id: DeploymentId,
     deployment_name: String,
     deployment_type: DeploymentType,
     deployment_region: Option<String>,
     deployment_api_base_url: Option<String>,
-    deployment_status: DeploymentStatus,
     subscription_id: SubscriptionId,
-    subscription_status: SubscriptionStatus,
     subscription_seat_cap: i64,
-    subscription_starts_at: DateTime<Utc>,
-    subscription_ends_at: Option<DateTime<Utc>>,
-    subscription_trial_ends_at: Option<DateTime<Utc>>,
     subscription_external_id: Option<String>,
     feature_overrides: Object,
     plan_code: String,
@@ -148,50 +140,6 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>
     Ok(query.all().await?)
 }
 
-/// The refusals, in the order in which they are told.
-fn check(facts: &Facts, now: DateTime<Utc>) -> Result<()> {
-    let refuse = |code, detail: &'static str| Err(Error::new(code, detail));
-    if facts.organization_status == OrganizationStatus::Suspended {
-        let detail = "The organization is suspended: nothing is issued or renewed.";
-        return refuse(ProblemCode::OrganizationSuspended, detail);
-    }
-    if facts.deployment_status != DeploymentStatus::Active {
-        let detail = "The deployment is not active.";
-        return refuse(ProblemCode::DeploymentInactive, detail);
-    }
-    if !subscription_entitles(facts, now) {
-        let detail = "The subscription does not entitle to anything now: see its status and dates.";
-        return refuse(ProblemCode::SubscriptionInactive, detail);
-    }
-    match facts.license_status {
-        LicenseStatus::Revoked => {
-            return refuse(ProblemCode::LicenseRevoked, "The license is revoked, for ever.");
-        }
-        LicenseStatus::Suspended => {
-            let detail = "The license is suspended; reinstate it first.";
-            return refuse(ProblemCode::LicenseSuspended, detail);
-        }
-        LicenseStatus::Active | LicenseStatus::Expired => {}
-    }
-    if over_at(facts.valid_until, facts.grace_days).is_some_and(|over| over <= now) {
-        let detail = "The license has expired; renew it first.";
-        return refuse(ProblemCode::LicenseExpired, detail);
-    }
-    if now < facts.valid_from {
-        return refuse(ProblemCode::LicenseNotYetValid, "The license is not valid yet.");
-    }
-    Ok(())
-}
-
-fn subscription_entitles(facts: &Facts, now: DateTime<Utc>) -> bool {
-    let trial_over = facts.subscription_status == SubscriptionStatus::Trialing
-        && facts.subscription_trial_ends_at.is_some_and(|end| end <= now);
-    facts.subscription_status.entitles()
-        && facts.subscription_starts_at <= now
-        && facts.subscription_ends_at.is_none_or(|end| now < end)
-        && !trial_over
-}
-
 /// A token, before its row is written.
 pub struct Signed {
     pub response: LicenseBundleResponse,
@@ -229,7 +177,7 @@ impl Signed {
 
 /// Makes the token on a signing thread.
 pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) -> Result<Signed> {
-    check(&facts, now)?;
+    facts.terms.covered_at(now).map_err(refused)?;
     let entry = app.status_lists.take(app).await?;
     let (on, new) = (app.clone(), new.clone());
     app.signers.run(move || make(&on, now, &facts, &new, entry)).await
@@ -289,6 +237,11 @@ pub fn make(
     })
 }
 
+fn refused(cause: Cause) -> Error {
+    let (code, detail) = cause.problem();
+    Error::new(code, detail)
+}
+
 /// The token's end: what was asked for, within what the license and the subscription still cover.
 fn expiry(
     app: &App,
@@ -303,8 +256,8 @@ fn expiry(
         Some(end) if expires_at > end && ttl.is_some() => {
             let most = (end - issued_at).num_seconds();
             let detail = format!(
-                "ttl_seconds: the license is covered until {end}, {most} seconds from now, and no \
-                 longer"
+                "`ttl_seconds` must be at most {most}: the license is covered until {}.",
+                end.to_rfc3339_opts(SecondsFormat::Secs, true)
             );
             Err(Error::invalid("ttl_seconds", detail).with("max_ttl_seconds", most))
         }
@@ -317,13 +270,9 @@ fn expiry(
     }
 }
 
-/// How long the license and the subscription cover a token, with the license's days of grace.
+/// Until when license, subscription and trial cover a token, to the whole second.
 fn covered_until(facts: &Facts) -> Option<DateTime<Utc>> {
-    [facts.valid_until, facts.subscription_ends_at]
-        .into_iter()
-        .filter_map(|end| over_at(end, facts.grace_days))
-        .min()
-        .map(|end| end.trunc_subsecs(0))
+    facts.terms.until().map(|end| end.trunc_subsecs(0))
 }
 
 fn claims(
@@ -358,7 +307,7 @@ fn claims(
                 name: facts.organization_name.clone(),
                 slug: facts.organization_slug.clone(),
                 external_id: facts.organization_external_id.clone(),
-                status: facts.organization_status.to_string(),
+                status: facts.terms.organization_status.to_string(),
                 extra: Map::new(),
             },
             deployment: DeploymentClaims {
@@ -367,16 +316,16 @@ fn claims(
                 kind: facts.deployment_type.as_str().into(),
                 region: facts.deployment_region.clone(),
                 api_base_url: facts.deployment_api_base_url.clone(),
-                status: facts.deployment_status.to_string(),
+                status: facts.terms.deployment_status.to_string(),
                 extra: Map::new(),
             },
             subscription: SubscriptionClaims {
                 id: facts.subscription_id.0,
-                status: facts.subscription_status.to_string(),
+                status: facts.terms.subscription_status.to_string(),
                 seat_cap: facts.subscription_seat_cap,
-                starts_at: Some(facts.subscription_starts_at),
-                ends_at: facts.subscription_ends_at,
-                trial_ends_at: facts.subscription_trial_ends_at,
+                starts_at: Some(facts.terms.subscription_starts_at),
+                ends_at: facts.terms.subscription_ends_at,
+                trial_ends_at: facts.terms.subscription_trial_ends_at,
                 external_id: facts.subscription_external_id.clone(),
                 extra: Map::new(),
             },

@@ -10,7 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::bundles;
-use super::entitlement::{License, LicenseRow, LicenseStatus, over_at};
+use super::coverage::marks::{self, Changed};
+use super::entitlement::{License, LicenseRow, LicenseStatus};
 use super::issuance::Signed;
 use super::subscriptions;
 use crate::kernel::answer::Created;
@@ -25,6 +26,7 @@ use crate::kernel::place::{Org, Platform};
 use crate::kernel::query::Rows;
 use crate::kernel::record::Object;
 use crate::kernel::text::Prose;
+use crate::tenancy::organizations::OrganizationStatus;
 
 crate::routes! { licenses:
     /// Lists the licenses of all organizations.
@@ -158,6 +160,7 @@ async fn create(
     deployment: DeploymentId,
     new: NewLicense,
 ) -> Result<Created<License>> {
+    marks::hold(cx, cx.org).await?;
     let subscription = subscriptions::load(cx, new.subscription_id).await?;
     let seat_cap = new.seat_cap.map(|cap| cap.0);
     check_seats(seat_cap, subscription.seat_cap, new.allow_more_seats)?;
@@ -167,9 +170,8 @@ async fn create(
     let id = LicenseId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO licenses
                (id, organization_id, deployment_id, subscription_id, seat_cap, features,
-                valid_from, valid_until, grace_days, over_at, status, revision, created_at,
-                updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 'active', 1, $11, $11)";
+                valid_from, valid_until, grace_days, status, revision, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', 1, $10, $10)";
     let insert = cx
         .tx
         .q(sql)
@@ -182,10 +184,9 @@ async fn create(
         .bind(valid_from)
         .bind(valid_until)
         .bind(new.grace_days.0)
-        .bind(over_at(valid_until, new.grace_days.0))
         .bind(cx.now);
     named(insert.exec().await)?;
-    load(cx, id).await.map(Created)
+    written_and_marked(cx, id).await.map(Created)
 }
 
 async fn read(cx: &mut Cx, id: LicenseId) -> Result<License> {
@@ -193,19 +194,20 @@ async fn read(cx: &mut Cx, id: LicenseId) -> Result<License> {
 }
 
 async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<License> {
-    let before = stored(cx, id).await?;
+    let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     let seat_cap = patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0);
     if seat_cap != before.seat_cap {
         check_seats(seat_cap, before.subscription_seat_cap, patch.allow_more_seats)?;
     }
-    let valid_from = patch.valid_from.map_or(before.valid_from, |at| at.0);
-    let valid_until = patch.valid_until.map(|at| at.0).over(before.valid_until);
-    check_end(valid_from, valid_until, before.subscription_ends_at)?;
-    let grace_days = patch.grace_days.map_or(before.grace_days, |days| days.0);
+    let terms = &before.terms;
+    let valid_from = patch.valid_from.map_or(terms.valid_from, |at| at.0);
+    let valid_until = patch.valid_until.map(|at| at.0).over(terms.valid_until);
+    check_end(valid_from, valid_until, terms.subscription_ends_at)?;
+    let grace_days = patch.grace_days.map_or(terms.grace_days, |days| days.0);
     let sql = "UPDATE licenses
                SET seat_cap = $4, features = $5, valid_from = $6, valid_until = $7,
-                   grace_days = $8, over_at = $9, revision = revision + 1, updated_at = $10
+                   grace_days = $8, revision = revision + 1, updated_at = $9
                WHERE id = $1 AND organization_id = $2 AND revision = $3";
     let update = cx
         .tx
@@ -218,14 +220,13 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .bind(valid_from)
         .bind(valid_until)
         .bind(grace_days)
-        .bind(over_at(valid_until, grace_days))
         .bind(after(before.updated_at, cx.now));
     written(update.exec().await)?;
-    load(cx, id).await
+    written_and_marked(cx, id).await
 }
 
 async fn suspend(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
-    let before = stored(cx, id).await?;
+    let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     let license = set_status(cx, &before, LicenseStatus::Suspended, why.reason).await?;
     bundles::suspend_all(cx, id).await?;
@@ -233,7 +234,7 @@ async fn suspend(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
 }
 
 async fn reinstate(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
-    let before = stored(cx, id).await?;
+    let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     let license = set_status(cx, &before, LicenseStatus::Active, why.reason).await?;
     bundles::reinstate_all(cx, id).await?;
@@ -241,16 +242,16 @@ async fn reinstate(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
 }
 
 async fn revoke(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
-    let before = stored(cx, id).await?;
+    let before = held(cx, id).await?;
     let license = set_status(cx, &before, LicenseStatus::Revoked, why.reason).await?;
     bundles::revoke_all(cx, id, "the license was revoked").await?;
     Ok(license)
 }
 
 async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> {
-    let before = stored(cx, id).await?;
+    let before = held(cx, id).await?;
     refuse_revoked(&before)?;
-    if before.organization_suspended {
+    if before.terms.organization_status == OrganizationStatus::Suspended {
         let detail = "The organization is suspended: nothing is issued or renewed.";
         return Err(Error::new(ProblemCode::OrganizationSuspended, detail));
     }
@@ -258,9 +259,10 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
     if valid_until <= cx.now {
         return Err(Error::invalid("valid_until", "valid_until: it is in the past"));
     }
-    check_end(before.valid_from, Some(valid_until), before.subscription_ends_at)?;
+    let terms = &before.terms;
+    check_end(terms.valid_from, Some(valid_until), terms.subscription_ends_at)?;
     let sql = "UPDATE licenses
-               SET valid_until = $4, over_at = $5, revision = revision + 1, updated_at = $6
+               SET valid_until = $4, revision = revision + 1, updated_at = $5
                WHERE id = $1 AND organization_id = $2 AND revision = $3";
     let update = cx
         .tx
@@ -269,14 +271,13 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
         .bind(cx.org)
         .bind(before.revision)
         .bind(valid_until)
-        .bind(over_at(Some(valid_until), before.grace_days))
         .bind(after(before.updated_at, cx.now));
     written(update.exec().await)?;
-    load(cx, id).await
+    written_and_marked(cx, id).await
 }
 
 async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<License> {
-    let before = stored(cx, id).await?;
+    let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     cx.trail.reason = transfer.reason.map(Prose::into_string);
     // A deployment of another organization is refused by the composite foreign key.
@@ -296,7 +297,7 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
         _ => error,
     }))?;
     bundles::revoke_all(cx, id, "the license was transferred").await?;
-    load(cx, id).await
+    written_and_marked(cx, id).await
 }
 
 /// Comes before what is done to the bundles: it holds the license's row, so that an issuance at the
@@ -321,7 +322,7 @@ async fn set_status(
         .bind(reason)
         .bind(after(before.updated_at, cx.now));
     written(update.exec().await)?;
-    load(cx, before.id).await
+    written_and_marked(cx, before.id).await
 }
 
 /// Notes the last bundles, if the licenses are still what was signed.
@@ -364,6 +365,18 @@ pub async fn purge(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
+/// The license after a change of it, whose coverage is written with it.
+async fn written_and_marked(cx: &mut Cx, id: LicenseId) -> Result<License> {
+    marks::update(cx, cx.org, Changed::License(id)).await?;
+    load(cx, id).await
+}
+
+/// The license before a change of it.
+async fn held(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
+    marks::hold(cx, cx.org).await?;
+    stored(cx, id).await
+}
+
 async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
     Ok(stored(cx, id).await?.at(cx.now))
 }
@@ -383,7 +396,7 @@ fn written<E: Into<Error>>(rows: Result<u64, E>) -> Result<()> {
 }
 
 fn refuse_revoked(license: &LicenseRow) -> Result<()> {
-    if license.status != LicenseStatus::Revoked {
+    if license.terms.license_status != LicenseStatus::Revoked {
         return Ok(());
     }
     let detail = "A revoked license stays revoked; create a new one.";

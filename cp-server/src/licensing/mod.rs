@@ -3,6 +3,7 @@
 pub mod bulk;
 pub mod bundles;
 pub mod clock;
+pub mod coverage;
 pub mod deployments;
 pub mod enforcement;
 pub mod entitlement;
@@ -12,5 +13,6 @@ pub mod keys;
 pub mod licenses;
 pub mod plans;
 pub mod status_lists;
+pub mod statuses;
 pub mod subscriptions;
 pub mod usage_reports;

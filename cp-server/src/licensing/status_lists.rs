@@ -1,8 +1,8 @@
 //! Status lists: which bundles were suspended or revoked, for data planes that never ask.
 //!
 //! # Design
-//! What a list says is computed from the bundles and their organizations, so that it cannot drift
-//! from them. Whoever changes those touches the lists concerned, in the same transaction; within a
+//! What a list says is computed from the bundles: from their own status, and from the marks that
+//! coverage leaves on them (`coverage/marks.rs`), at the instant at which it is signed. Whoever changes those touches the lists concerned, in the same transaction; within a
 //! second a replica signs what was touched anew, and everything else when half of its time to live is
 //! over, and the others publish what it signed.
 
@@ -67,7 +67,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const CLOCK_BEHIND: TimeDelta = TimeDelta::minutes(1);
 
 /// A token is looked at for a little longer than it is valid: clocks differ.
-const LEEWAY: TimeDelta = TimeDelta::minutes(10);
+pub const LEEWAY: TimeDelta = TimeDelta::minutes(10);
 
 async fn list(raw: Raw) -> Result<Response> {
     let lists = raw.app.status_lists.current(&raw.app).await;

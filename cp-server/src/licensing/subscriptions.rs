@@ -9,6 +9,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::coverage::marks::{self, Changed};
 use super::plans::{self, Plan};
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::clock::after;
@@ -22,6 +23,7 @@ use crate::kernel::record::{Object, Record};
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
 use crate::tenancy::{organizations, quotas};
 
+pub use super::statuses::SubscriptionStatus;
 pub use beginning::begin;
 
 crate::routes! { subscriptions:
@@ -34,19 +36,13 @@ crate::routes! { subscriptions:
     /// Reads a subscription.
     GET "/subscriptions/{id}" SubscriptionsRead => read;
     /// Changes a subscription; a `plan_code` moves it to that plan's newest version.
+    ///
+    /// Tokens are suspended while the subscription covers none of its licenses: when it is paused,
+    /// canceled or expired, and from its end or the trial's end on, with the license's days of grace.
     PATCH "/subscriptions/{id}" SubscriptionsWrite => update;
-    /// Cancels a subscription, now or at a later instant.
+    /// Cancels a subscription, now or at a later instant; from then on its tokens are suspended.
     POST "/subscriptions/{id}/cancel" SubscriptionsWrite => cancel;
 }
-
-crate::text_enum! { SubscriptionStatus {
-    Trialing = "trialing",
-    Active = "active",
-    PastDue = "past_due",
-    Paused = "paused",
-    Canceled = "canceled",
-    Expired = "expired",
-} }
 
 impl SubscriptionStatus {
     /// Every legal change of status.
@@ -66,11 +62,6 @@ impl SubscriptionStatus {
     /// Whether it is the one subscription that an organization has.
     fn is_live(self) -> bool {
         !matches!(self, Self::Canceled | Self::Expired)
-    }
-
-    /// Whether a license may be issued. One who is late with a payment keeps working.
-    pub fn entitles(self) -> bool {
-        matches!(self, Self::Trialing | Self::Active | Self::PastDue)
     }
 }
 
@@ -305,6 +296,7 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         quotas::grant(cx, cx.org, &plan.limits).await?;
     }
     organizations::touch(cx, cx.org).await?;
+    marks::update(cx, cx.org, Changed::Subscription(id)).await?;
     load(cx, id).await
 }
 
@@ -343,6 +335,7 @@ async fn cancel(
         return Err(Error::stale());
     }
     organizations::touch(cx, cx.org).await?;
+    marks::update(cx, cx.org, Changed::Subscription(id)).await?;
     load(cx, id).await
 }
 

@@ -3,6 +3,7 @@
 mod billing;
 mod bulk;
 mod bundles;
+mod coverage;
 mod deployments;
 mod licenses;
 mod plans;

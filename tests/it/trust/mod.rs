@@ -24,12 +24,12 @@ pub(crate) fn parts(token: &str) -> (Value, Value) {
 }
 
 /// Issues acme's license with these wishes.
-async fn issue(world: &World, wishes: Value) -> Value {
+pub async fn issue(world: &World, wishes: Value) -> Value {
     world.post(format!("/licenses/{}/bundles", world.acme.license), wishes).await.expect(201)
 }
 
 /// What the bundle's status list says of it now.
-async fn status_of(client: &Client, bundle: &Value) -> TokenStatus {
+pub async fn status_of(client: &Client, bundle: &Value) -> TokenStatus {
     let entry = &bundle["payload"]["status"]["status_list"];
     let (list, _) = list_at(client, entry["uri"].as_str().unwrap()).await;
     list.status(entry["idx"].as_u64().unwrap()).unwrap()

@@ -70,12 +70,19 @@ pub struct State {
     kid: Option<String>,
     pub iat: Option<i64>,
     signed_at: Option<DateTime<Utc>>,
+    /// The first instants after the stored token at which coverage of a bundle ends, or begins.
+    ends_at: Option<DateTime<Utc>>,
+    begins_at: Option<DateTime<Utc>>,
 }
 
 /// The lists that are in use, oldest first, or one of them.
 pub async fn states(tx: &mut Conn, what: Use, id: Option<StatusListId>) -> Result<Vec<State>> {
     let sql = "SELECT l.id, l.version, l.last_iat, t.version AS signed_version, t.kid, t.iat,
-                      t.signed_at
+                      t.signed_at,
+                      (SELECT MIN(covered_until) FROM bundles
+                       WHERE status_list_id = l.id AND covered_until > t.signed_at) AS ends_at,
+                      (SELECT MIN(covered_from) FROM bundles
+                       WHERE status_list_id = l.id AND covered_from > t.signed_at) AS begins_at
                FROM status_lists l
                LEFT JOIN status_list_tokens t ON t.status_list_id = l.id AND t.purpose = $1
                WHERE l.retired_at IS NULL";
@@ -102,6 +109,7 @@ impl State {
         );
         self.signed_version == Some(self.version)
             && !is_over
+            && [self.ends_at, self.begins_at].iter().flatten().all(|turn| now < *turn)
             && (-BURST..app.settings.status.ttl / 2).contains(&age)
     }
 
@@ -154,14 +162,17 @@ pub async fn content(tx: &mut Conn, id: StatusListId, now: DateTime<Utc>) -> Res
     let sql = "SELECT status_idx, status FROM bundles
                WHERE status_list_id = $1 AND status <> 'valid' AND over_at > $2
                UNION ALL
-               SELECT bundles.status_idx, 'suspended'
-               FROM organizations JOIN bundles ON bundles.organization_id = organizations.id
-               WHERE organizations.status <> 'active' AND bundles.status = 'valid'
-                 AND bundles.status_list_id = $1 AND bundles.over_at > $2
+               SELECT status_idx, 'suspended' FROM bundles
+               WHERE status_list_id = $1 AND covered_until <= $3 AND status = 'valid'
+                 AND over_at > $2
+               UNION ALL
+               SELECT status_idx, 'suspended' FROM bundles
+               WHERE status_list_id = $1 AND covered_from > $3 AND status = 'valid'
+                 AND over_at > $2
                UNION ALL
                SELECT status_idx, 'revoked' FROM status_revocations
                WHERE status_list_id = $1 AND over_at > $2";
-    let marked = tx.q(sql).bind(id).bind(now - LEEWAY).all().await?;
+    let marked = tx.q(sql).bind(id).bind(now - LEEWAY).bind(now).all().await?;
     Ok(Content { id, version, iat, marked })
 }
 

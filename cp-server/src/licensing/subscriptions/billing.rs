@@ -20,6 +20,7 @@ use crate::kernel::place::Org;
 use crate::kernel::record::{Object, Record};
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::text::{ExternalId, PlanCode, Slug};
+use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::plans::{self, Plan};
 use crate::tenancy::{organizations, quotas};
 
@@ -163,7 +164,9 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
         quotas::grant(cx, cx.org, &plan.limits).await?;
     }
     organizations::touch(cx, cx.org).await?;
-    load(cx).await
+    let account = load(cx).await?;
+    marks::update(cx, cx.org, Changed::Subscription(account.subscription_id)).await?;
+    Ok(account)
 }
 
 /// The plan that the billing system names, made if there is none.

@@ -1,0 +1,318 @@
+//! Coverage: whether a license is covered, why not, and until when.
+//!
+//! # Design
+//! One pure function over the organization, the deployment, the subscription and the license decides.
+//! Issuance, the end of a token, status lists and every `status` in an answer use it. It lists what
+//! ends coverage, each with the time in which it does; every answer is derived from that list. So a
+//! token that was issued is suspended exactly when another one would be refused.
+
+pub mod marks;
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::statuses::{DeploymentStatus, LicenseStatus, SubscriptionStatus};
+use crate::kernel::json::Moment;
+use crate::tenancy::organizations::OrganizationStatus;
+
+crate::text_enum! {
+    /// Why a license is not covered.
+    Cause {
+        OrganizationSuspended = "organization_suspended",
+        DeploymentInactive = "deployment_inactive",
+        SubscriptionPaused = "subscription_paused",
+        SubscriptionCanceled = "subscription_canceled",
+        SubscriptionExpired = "subscription_expired",
+        SubscriptionNotBegun = "subscription_not_begun",
+        SubscriptionEnded = "subscription_ended",
+        TrialEnded = "trial_ended",
+        LicenseRevoked = "license_revoked",
+        LicenseSuspended = "license_suspended",
+        LicenseExpired = "license_expired",
+        LicenseNotYetValid = "license_not_yet_valid",
+    }
+}
+
+/// Whether a license is covered at an instant.
+#[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Coverage {
+    pub covered: bool,
+    /// The first cause, when the license is not covered.
+    pub reason: Option<Cause>,
+    /// The earliest end of license, subscription and trial, with the license's days of grace; null
+    /// when none of them ends.
+    pub until: Option<DateTime<Utc>>,
+}
+
+/// What coverage is decided from.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Terms {
+    pub organization_status: OrganizationStatus,
+    pub deployment_status: DeploymentStatus,
+    pub subscription_status: SubscriptionStatus,
+    pub subscription_starts_at: DateTime<Utc>,
+    pub subscription_ends_at: Option<DateTime<Utc>>,
+    pub subscription_trial_ends_at: Option<DateTime<Utc>>,
+    pub license_status: LicenseStatus,
+    pub valid_from: DateTime<Utc>,
+    pub valid_until: Option<DateTime<Utc>>,
+    pub grace_days: i64,
+}
+
+/// The time in which a cause applies.
+#[derive(Clone, Copy, Debug)]
+enum When {
+    Always,
+    Before(DateTime<Utc>),
+    From(DateTime<Utc>),
+}
+
+/// What a license's tokens carry of its coverage: a token is suspended before `from`, and from `until`
+/// on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Marks {
+    pub from: Option<DateTime<Utc>>,
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl Terms {
+    /// Until when the license is covered at `now`, `None` without an end; or why it is not covered.
+    pub fn covered_at(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Cause> {
+        let applies = |when| match when {
+            When::Always => true,
+            When::Before(begin) => now < begin,
+            When::From(end) => end <= now,
+        };
+        match self.causes().into_iter().find(|(_, when)| applies(*when)) {
+            Some((cause, _)) => Err(cause),
+            None => Ok(self.until()),
+        }
+    }
+
+    pub fn coverage_at(&self, now: DateTime<Utc>) -> Coverage {
+        let reason = self.covered_at(now).err();
+        Coverage { covered: reason.is_none(), reason, until: self.until() }
+    }
+
+    /// The earliest end of license, subscription and trial, with the days of grace.
+    pub fn until(&self) -> Option<DateTime<Utc>> {
+        let ends = self.causes().into_iter().filter_map(|(_, when)| match when {
+            When::From(end) => Some(end),
+            When::Always | When::Before(_) => None,
+        });
+        ends.min()
+    }
+
+    pub fn marks(&self) -> Marks {
+        let causes = self.causes();
+        let begins = causes.iter().filter_map(|(_, when)| match when {
+            When::Before(begin) => Some(*begin),
+            When::Always | When::From(_) => None,
+        });
+        let is_blocked = causes.iter().any(|(_, when)| matches!(when, When::Always));
+        // An instant that has passed by every clock, also by one that was set back.
+        let blocked = is_blocked.then_some(DateTime::UNIX_EPOCH);
+        Marks { from: begins.max(), until: blocked.or_else(|| self.until()) }
+    }
+
+    /// What ends coverage and when, in the order in which refusals are reported.
+    fn causes(&self) -> Vec<(Cause, When)> {
+        let stopped = match self.subscription_status {
+            SubscriptionStatus::Paused => Some(Cause::SubscriptionPaused),
+            SubscriptionStatus::Canceled => Some(Cause::SubscriptionCanceled),
+            SubscriptionStatus::Expired => Some(Cause::SubscriptionExpired),
+            // A customer who is late with a payment keeps working.
+            SubscriptionStatus::Trialing
+            | SubscriptionStatus::Active
+            | SubscriptionStatus::PastDue => None,
+        };
+        let trial_ends_at = self
+            .subscription_trial_ends_at
+            .filter(|_| self.subscription_status == SubscriptionStatus::Trialing);
+        let always = |cause, is_so: bool| is_so.then_some((cause, When::Always));
+        let end = |cause, end: Option<DateTime<Utc>>| {
+            Some((cause, When::From(with_grace(end?, self.grace_days))))
+        };
+        [
+            always(
+                Cause::OrganizationSuspended,
+                self.organization_status == OrganizationStatus::Suspended,
+            ),
+            always(Cause::DeploymentInactive, self.deployment_status != DeploymentStatus::Active),
+            stopped.map(|cause| (cause, When::Always)),
+            Some((Cause::SubscriptionNotBegun, When::Before(self.subscription_starts_at))),
+            end(Cause::SubscriptionEnded, self.subscription_ends_at),
+            end(Cause::TrialEnded, trial_ends_at),
+            always(Cause::LicenseRevoked, self.license_status == LicenseStatus::Revoked),
+            always(Cause::LicenseSuspended, self.license_status == LicenseStatus::Suspended),
+            end(Cause::LicenseExpired, self.valid_until),
+            Some((Cause::LicenseNotYetValid, When::Before(self.valid_from))),
+        ]
+        .into_iter()
+        .flatten()
+        .collect()
+    }
+}
+
+impl Cause {
+    /// The refusal of an issuance.
+    pub fn problem(self) -> (ProblemCode, &'static str) {
+        match self {
+            Self::OrganizationSuspended => (
+                ProblemCode::OrganizationSuspended,
+                "The organization is suspended: nothing is issued or renewed.",
+            ),
+            Self::DeploymentInactive => {
+                (ProblemCode::DeploymentInactive, "The deployment is not active.")
+            }
+            Self::SubscriptionPaused => {
+                (ProblemCode::SubscriptionInactive, "The subscription is paused.")
+            }
+            Self::SubscriptionCanceled => {
+                (ProblemCode::SubscriptionInactive, "The subscription is canceled.")
+            }
+            Self::SubscriptionExpired => {
+                (ProblemCode::SubscriptionInactive, "The subscription has expired.")
+            }
+            Self::SubscriptionNotBegun => (
+                ProblemCode::SubscriptionInactive,
+                "The subscription has not begun: see its `starts_at`.",
+            ),
+            Self::SubscriptionEnded => (
+                ProblemCode::SubscriptionInactive,
+                "The subscription has ended: see its `ends_at`.",
+            ),
+            Self::TrialEnded => (
+                ProblemCode::SubscriptionInactive,
+                "The trial has ended: see the subscription's `trial_ends_at`.",
+            ),
+            Self::LicenseRevoked => (
+                ProblemCode::LicenseRevoked,
+                "The license is revoked. Revocation is permanent; create a new license.",
+            ),
+            Self::LicenseSuspended => {
+                (ProblemCode::LicenseSuspended, "The license is suspended; reinstate it first.")
+            }
+            Self::LicenseExpired => {
+                (ProblemCode::LicenseExpired, "The license has expired; renew it first.")
+            }
+            Self::LicenseNotYetValid => {
+                (ProblemCode::LicenseNotYetValid, "The license is not valid yet.")
+            }
+        }
+    }
+}
+
+/// An end with the days of grace, at most the last instant of the year 9999.
+fn with_grace(end: DateTime<Utc>, grace_days: i64) -> DateTime<Utc> {
+    let over = end.checked_add_signed(TimeDelta::days(grace_days));
+    over.unwrap_or(Moment::MAX).min(Moment::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn hour(n: i64) -> DateTime<Utc> {
+        DateTime::from_timestamp(1_767_225_600 + n * 3600, 0).unwrap()
+    }
+
+    fn terms() -> impl Strategy<Value = Terms> {
+        let one_of = |values: &'static [_]| prop::sample::select(values);
+        let when = || -100_i64..200;
+        let statuses = (
+            prop::sample::select(OrganizationStatus::ALL),
+            prop::sample::select(DeploymentStatus::ALL),
+            prop::sample::select(SubscriptionStatus::ALL),
+            one_of(&[LicenseStatus::Active, LicenseStatus::Suspended, LicenseStatus::Revoked]),
+        );
+        let dates = (
+            when(),
+            prop::option::of(when()),
+            prop::option::of(when()),
+            when(),
+            prop::option::of(when()),
+            0_i64..4,
+        );
+        (statuses, dates).prop_map(|((organization, deployment, subscription, license), dates)| {
+            let (starts, ends, trial, from, until, grace_days) = dates;
+            Terms {
+                organization_status: organization,
+                deployment_status: deployment,
+                subscription_status: subscription,
+                subscription_starts_at: hour(starts),
+                subscription_ends_at: ends.map(hour),
+                subscription_trial_ends_at: trial.map(hour),
+                license_status: license,
+                valid_from: hour(from),
+                valid_until: until.map(hour),
+                grace_days,
+            }
+        })
+    }
+
+    proptest! {
+        /// The answer is the conjunction of what each level says, written down plainly.
+        #[test]
+        fn each_level_decides(terms in terms(), at in -150_i64..350) {
+            let now = hour(at);
+            let grace = TimeDelta::days(terms.grace_days);
+            let is_before = |end: Option<DateTime<Utc>>| end.is_none_or(|end| now < end + grace);
+            let subscription = match terms.subscription_status {
+                SubscriptionStatus::Trialing => is_before(terms.subscription_trial_ends_at),
+                SubscriptionStatus::Active | SubscriptionStatus::PastDue => true,
+                _ => false,
+            };
+            let covered = terms.organization_status == OrganizationStatus::Active
+                && terms.deployment_status == DeploymentStatus::Active
+                && subscription
+                && terms.subscription_starts_at <= now
+                && is_before(terms.subscription_ends_at)
+                && terms.license_status == LicenseStatus::Active
+                && terms.valid_from <= now
+                && is_before(terms.valid_until);
+            prop_assert_eq!(terms.covered_at(now).is_ok(), covered);
+            prop_assert_eq!(terms.coverage_at(now).covered, covered);
+        }
+
+        /// A token is marked at the instants at which another one would be refused, and at no others.
+        #[test]
+        fn marks_say_what_coverage_says(terms in terms(), at in -150_i64..350) {
+            let (now, marks) = (hour(at), terms.marks());
+            let is_marked = marks.from.is_some_and(|from| now < from)
+                || marks.until.is_some_and(|until| until <= now);
+            prop_assert_eq!(terms.covered_at(now).is_err(), is_marked);
+        }
+
+        /// What is covered until an instant is covered right before it, and not at it.
+        #[test]
+        fn coverage_holds_until_its_end(terms in terms(), at in -150_i64..350) {
+            if let Ok(Some(until)) = terms.covered_at(hour(at)) {
+                let before = until - TimeDelta::microseconds(1);
+                prop_assert_eq!(terms.covered_at(before), Ok(Some(until)));
+                prop_assert!(terms.covered_at(until).is_err());
+            }
+        }
+
+        /// An end that comes nearer never extends coverage.
+        #[test]
+        fn a_nearer_end_covers_no_longer(terms in terms(), end in -100_i64..200) {
+            let mut nearer = terms.clone();
+            let end = hour(end);
+            nearer.valid_until = Some(terms.valid_until.map_or(end, |own| own.min(end)));
+            prop_assert!(nearer.until() <= terms.until() || terms.until().is_none());
+        }
+    }
+
+    #[test]
+    fn an_end_with_grace_stays_within_the_year_9999() {
+        let last = Moment::MAX;
+        assert_eq!(last.to_rfc3339(), "9999-12-31T23:59:59.999999+00:00");
+        assert_eq!(with_grace(last, 3660), last);
+        assert_eq!(with_grace(hour(0), 1), hour(24));
+    }
+}
