@@ -30,9 +30,10 @@ use crate::{App, Settings, licensing};
 pub use database::DatabaseUrl;
 use secrets::{bootstrap, secret_file};
 pub use surface::Network;
-use values::{
-    Rotation, audience, base_url, boolean, hidden, key_bits, listen, log_filter, rotation, span,
-};
+use values::{audience, base_url, boolean, hidden, key_bits, listen, log_filter, rotation, span};
+
+/// When keys are rotated; never when `None`.
+pub type Rotation = Option<TimeDelta>;
 
 /// How the server is set up. Every setting is a flag or an environment variable; a secret may also
 /// stand in a file that its `…_FILE` variable names.

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
 
-use super::Hidden;
+use super::{Hidden, Rotation};
 use crate::kernel::secret::Secret;
 
 pub(super) fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
@@ -64,9 +64,6 @@ pub(super) fn key_bits(text: &str) -> anyhow::Result<u32> {
         _ => bail!("it takes 2048, 3072 or 4096"),
     }
 }
-
-/// When keys are rotated; never when `None`.
-pub type Rotation = Option<TimeDelta>;
 
 // clap takes a bare `Option` for a setting that may be absent.
 pub(super) fn rotation(text: &str) -> anyhow::Result<Rotation> {
