@@ -14,7 +14,7 @@ const WIDTH: usize = 64;
 
 /// The only block of the file in its strict form. A file without a whole block, and a block with
 /// headers, stay as they are: the parser refuses them in words of its own.
-pub fn strict(text: &str) -> Zeroizing<String> {
+pub(super) fn strict(text: &str) -> Zeroizing<String> {
     let as_it_is = || Zeroizing::new(text.to_owned());
     let mut lines = text
         .lines()
@@ -51,13 +51,13 @@ pub fn strict(text: &str) -> Zeroizing<String> {
 }
 
 /// Whether the bytes are a DER structure, which is not text.
-pub fn is_der(bytes: &[u8]) -> bool {
+pub(super) fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x80..=0x84, ..])
 }
 
 /// Whether a strict block is encrypted with 3DES: `pbeWithSHAAnd3-KeyTripleDES-CBC` and its form with
 /// two keys (RFC 7292, appendix C), or `DES-EDE3-CBC` (RFC 8018, appendix B.2.2).
-pub fn is_triple_des(text: &str) -> bool {
+pub(super) fn is_triple_des(text: &str) -> bool {
     const PBE: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01];
     const CBC: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07];
     let body: String = text.lines().filter(|line| !line.starts_with('-')).collect();
