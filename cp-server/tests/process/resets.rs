@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use super::crash::{Dice, check_whole, postgres};
 use super::faults::Disk;
-use super::server::{KEK, Server, TOKEN, command, folder};
+use super::server::{KEK, Server, command, folder};
 
 const ATTACKERS: u64 = 12;
 const HONEST: usize = 6;
@@ -20,7 +20,7 @@ const HONEST: usize = 6;
 const CHANGES: usize = 60;
 
 /// Sends a change and resets the connection, again and again.
-async fn attack(address: SocketAddr, seed: u64, is_over: Arc<AtomicBool>) {
+async fn attack(address: SocketAddr, token: String, seed: u64, is_over: Arc<AtomicBool>) {
     let mut dice = Dice(seed);
     for n in 0.. {
         if is_over.load(Ordering::SeqCst) {
@@ -28,7 +28,7 @@ async fn attack(address: SocketAddr, seed: u64, is_over: Arc<AtomicBool>) {
         }
         let body = json!({"email": format!("attacker-{seed}-{n}@x.example")}).to_string();
         let request = format!(
-            "POST /api/v1/users HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {TOKEN}\r\n\
+            "POST /api/v1/users HTTP/1.1\r\nhost: x\r\nauthorization: Bearer {token}\r\n\
              content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
             body.len()
         );
@@ -58,12 +58,15 @@ fn resets(folder: &Path, database: &str) {
         .env("CP_RATE_LIMITS", "false")
         .env("CP_MAX_CONNECTIONS_PER_ADDRESS", "4000");
     let server = Server::run(command.arg("serve"));
+    // Their own token: shares of the writer are by caller.
+    let token = json!({"name": "attackers", "permissions": ["users:write"]});
+    let token = server.post("/service-tokens", token)["token"].as_str().unwrap().to_owned();
     disk.fails("slow");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     let is_over = Arc::<AtomicBool>::default();
     for seed in 0..ATTACKERS {
-        runtime.spawn(attack(server.address, seed, is_over.clone()));
+        runtime.spawn(attack(server.address, token.clone(), seed, is_over.clone()));
     }
     let acknowledged = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
