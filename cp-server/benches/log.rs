@@ -152,6 +152,7 @@ fn event(app: &App, at: DateTime<Utc>) -> Event {
         actor_kind: CallerKind::ServiceToken,
         actor_id: Uuid::nil(),
         actor_name: "billing".into(),
+        vouched_by: None,
         actor: None,
         project_id: None,
         before: Text::of(&state("active")),

@@ -158,7 +158,7 @@ async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<Use
     let known = cx.tx.select("WHERE email_key = $1").bind(new.email.key()).locked();
     let known: Option<User> = known.opt().await?;
     if let Some(known) = known {
-        refuse_changing(cx, &known, known.is_active < new.is_active.unwrap_or(false)).await?;
+        refuse_changing(cx, &known, !known.is_active && new.is_active == Some(true)).await?;
         if new.is_active == Some(false) || new.is_superadmin == Some(false) {
             keep_a_superadmin(cx, known.id).await?;
         }

@@ -262,6 +262,7 @@ pub struct Document {
 }
 
 /// The forms of one document, which depends on the path of the base URL. A process has one form.
+#[derive(Default)]
 pub struct Documents(Mutex<BTreeMap<String, Arc<Document>>>);
 
 impl Documents {

@@ -276,7 +276,7 @@ async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
         &cx.caller,
         &cx.parts,
         cx.org,
-        batch.len().saturating_sub(1),
+        batch.count().saturating_sub(1),
     )
     .await?;
     cx.release();

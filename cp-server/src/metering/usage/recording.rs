@@ -119,7 +119,7 @@ impl Batch {
         Ok(Self(items))
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.0.len()
     }
 
