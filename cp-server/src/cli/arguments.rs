@@ -102,7 +102,8 @@ impl Schemas {
             return Some(self.types(member));
         }
         let parts = parts(object).filter_map(|part| self.member(part, name));
-        let of_others = || Some(self.types(object.get("additionalProperties")?));
+        let others = object.get("additionalProperties").filter(|others| **others != false);
+        let of_others = || others.map(|others| self.types(others));
         parts.reduce(Types::and).or_else(of_others)
     }
 
