@@ -122,11 +122,11 @@ on_both! {
         };
         world.pass(TimeDelta::days(1) - TimeDelta::microseconds(1));
         assert_eq!(look().await, Valid);
-        let changes: i64 = world.value("SELECT SUM(version) FROM status_lists").await;
+        let changes: i64 = world.value("SELECT CAST(SUM(version) AS BIGINT) FROM status_lists").await;
         world.pass(TimeDelta::microseconds(1));
         assert_eq!(look().await, Suspended);
         assert_eq!(told(&world, &bundle).await, "suspended");
-        let since: i64 = world.value("SELECT SUM(version) FROM status_lists").await;
+        let since: i64 = world.value("SELECT CAST(SUM(version) AS BIGINT) FROM status_lists").await;
         assert_eq!(changes, since);
         let later = json!({"valid_until": "2026-01-04T00:00:00Z"});
         world.post(license(&world) + "/renew", later).await.expect(200);
