@@ -75,7 +75,7 @@ impl Refusal {
 const REFUSALS: [Refusal; 15] = [
     Refusal { status: "400", words: "The request is not well-formed.", of: always },
     Refusal { status: "401", words: "A valid credential is needed.", of: is_guarded },
-    Refusal { status: "403", words: "The caller may not do this here.", of: is_guarded },
+    Refusal { status: "403", words: "The caller may not do this here.", of: may_forbid },
     Refusal { status: "404", words: "There is no such thing here.", of: is_of_the_api },
     Refusal { status: "406", words: "No acceptable form exists.", of: is_of_the_api },
     Refusal { status: "408", words: "The request took too long.", of: always },
@@ -99,6 +99,11 @@ fn always(_: &Line) -> bool {
 }
 
 /// Whether it looks at a credential: a token, or a cookie of a browser's.
+/// A line that grants may refuse a caller without a credential, too.
+fn may_forbid(line: &Line) -> bool {
+    is_guarded(line) || line.grants
+}
+
 fn is_guarded(line: &Line) -> bool {
     line.permission != Permission::Public || line.strict || line.status.is_redirection()
 }
