@@ -98,12 +98,12 @@ fn always(_: &Line) -> bool {
     true
 }
 
-/// Whether it looks at a credential: a token, or a cookie of a browser's.
 /// A line that grants may refuse a caller without a credential, too.
 fn may_forbid(line: &Line) -> bool {
     is_guarded(line) || line.grants
 }
 
+/// Whether it looks at a credential: a token, or a cookie of a browser's.
 fn is_guarded(line: &Line) -> bool {
     line.permission != Permission::Public || line.strict || line.status.is_redirection()
 }
