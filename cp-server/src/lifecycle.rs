@@ -167,7 +167,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         );
         return Err(Error::conflict(detail).with("retained_until", until));
     }
-    let (live, projects) = (licenses::count_live(cx).await?, projects::count(cx).await?);
+    let (live, projects) = (licenses::rows::count_live(cx).await?, projects::count(cx).await?);
     if live + projects > 0 && deletion.force != Some(true) {
         let detail = format!(
             "{live} licenses are live, and there are {projects} projects; say force=true to purge \
@@ -178,8 +178,8 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     }
     // What refers to others goes first.
     bundles::purge(cx).await?;
-    licenses::purge(cx).await?;
-    subscriptions::purge(cx).await?;
+    licenses::rows::purge(cx).await?;
+    subscriptions::rows::purge(cx).await?;
     service_tokens::purge(cx).await?;
     limits::purge(cx).await?;
     usage::purge(cx).await?;

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::fmt;
 
 use axum::body::Bytes;
-use chrono::{DateTime, Datelike, Utc};
+use chrono::{DateTime, Datelike, SecondsFormat, TimeDelta, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::{
     self, DeserializeOwned, DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor,
@@ -329,7 +329,28 @@ impl Moment {
             .map(Self)
             .ok_or(MOMENT)
     }
+
+    /// When something happened that the caller reports: a clock that is a little ahead counts as now.
+    ///
+    /// # Errors
+    /// 422 at the field when the instant is more than [`CLOCK_SKEW`] ahead: it has not happened yet.
+    pub fn happened(self, field: &'static str, now: DateTime<Utc>) -> Result<DateTime<Utc>> {
+        if self.0 <= now + CLOCK_SKEW {
+            return Ok(self.0.min(now));
+        }
+        let instant = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let detail = format!(
+            "`{field}` must be at most {} minutes ahead of the server's clock, {} (got {}).",
+            CLOCK_SKEW.num_minutes(),
+            instant(now),
+            instant(self.0)
+        );
+        Err(Error::invalid(field, detail))
+    }
 }
+
+/// How far a caller's clock may be ahead of this server's.
+pub const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(5);
 
 impl From<Moment> for DateTime<Utc> {
     fn from(moment: Moment) -> Self {

@@ -175,7 +175,7 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
         organizations::hold(cx, organization, revision).await?;
     }
     hold_keys(cx, signed).await?;
-    licenses::note_bundles(cx, signed).await?;
+    licenses::rows::note_bundles(cx, signed).await?;
     let sql = "INSERT INTO bundles
                (id, organization_id, license_id, key_id, audience, bundle_hash, status, issued_at,
                 expires_at, over_at, status_list_id, status_idx) VALUES ";

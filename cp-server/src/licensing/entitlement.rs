@@ -35,6 +35,8 @@ pub struct License {
     pub coverage: Coverage,
     /// Its own; null when it has the subscription's.
     pub seat_cap: Option<i64>,
+    /// Whether its own seats count beyond those of the subscription.
+    pub allow_more_seats: bool,
     /// Laid over the plan's and the subscription's.
     pub features: Object,
     pub valid_from: DateTime<Utc>,
@@ -82,6 +84,7 @@ pub struct LicenseRow {
     pub subscription_id: SubscriptionId,
     pub status_reason: Option<String>,
     pub seat_cap: Option<i64>,
+    pub allow_more_seats: bool,
     pub features: Object,
     #[sqlx(flatten)]
     pub terms: Terms,
@@ -104,7 +107,7 @@ impl Record for LicenseRow {
                           AND plan_versions.version = subscriptions.plan_version";
     const COLUMNS: &'static str = "licenses.id, licenses.organization_id, licenses.deployment_id,
         licenses.subscription_id, licenses.status AS license_status, licenses.status_reason,
-        licenses.seat_cap,
+        licenses.seat_cap, licenses.allow_more_seats,
         licenses.features, licenses.valid_from, licenses.valid_until, licenses.grace_days,
         licenses.key_id, licenses.bundle_hash, licenses.revision,
         licenses.created_at, licenses.updated_at,
@@ -129,12 +132,7 @@ impl LicenseRow {
             LicenseStatus::Active if expired => LicenseStatus::Expired,
             status => status,
         };
-        let seat_cap = match self.seat_cap {
-            Some(value) => Explained { value, from: FeatureSource::License },
-            None => {
-                Explained { value: self.subscription_seat_cap, from: FeatureSource::Subscription }
-            }
-        };
+        let seat_cap = seats(self.seat_cap, self.allow_more_seats, self.subscription_seat_cap);
         let features = overlay(&self.default_features, &self.feature_overrides, &self.features);
         License {
             id: self.id,
@@ -145,6 +143,7 @@ impl LicenseRow {
             status_reason: self.status_reason,
             coverage: self.terms.coverage_at(now),
             seat_cap: self.seat_cap,
+            allow_more_seats: self.allow_more_seats,
             features: self.features,
             valid_from: self.terms.valid_from,
             valid_until: self.terms.valid_until,
@@ -156,6 +155,16 @@ impl LicenseRow {
             created_at: self.created_at,
             updated_at: self.updated_at,
         }
+    }
+}
+
+/// The license's own seats, within those of the subscription unless more are allowed.
+pub fn seats(own: Option<i64>, allow_more: bool, subscribed: i64) -> Explained<i64> {
+    match own {
+        Some(value) if value <= subscribed || allow_more => {
+            Explained { value, from: FeatureSource::License }
+        }
+        _ => Explained { value: subscribed, from: FeatureSource::Subscription },
     }
 }
 

@@ -80,6 +80,7 @@ crate::text_enum! {
 pub struct Facts {
     pub license_id: LicenseId,
     license_seat_cap: Option<i64>,
+    license_allow_more_seats: bool,
     license_features: Object,
     license_revision: i64,
     pub file_seq: i64,
@@ -114,7 +115,9 @@ pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<Facts> {
 /// The facts of those of the licenses that exist, in one statement.
 pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>> {
     let sql = "SELECT l.id AS license_id, l.status AS license_status,
-                      l.seat_cap AS license_seat_cap, l.features AS license_features,
+                      l.seat_cap AS license_seat_cap,
+                      l.allow_more_seats AS license_allow_more_seats,
+                      l.features AS license_features,
                       l.revision AS license_revision, l.file_seq, l.valid_from, l.valid_until, l.grace_days,
                       o.id AS organization_id, o.name AS organization_name,
                       o.slug AS organization_slug, o.external_id AS organization_external_id,
@@ -289,6 +292,11 @@ fn claims(
         &facts.feature_overrides,
         &facts.license_features,
     );
+    let seats = entitlement::seats(
+        facts.license_seat_cap,
+        facts.license_allow_more_seats,
+        facts.subscription_seat_cap,
+    );
     let features = effective.into_iter().map(|(name, feature)| (name, feature.value)).collect();
     DeploymentLicenseClaims {
         iss: base.clone(),
@@ -300,7 +308,7 @@ fn claims(
         exp: expires_at.timestamp(),
         license: LicenseBodyClaims {
             license_id: facts.license_id.0,
-            seat_cap: facts.license_seat_cap.unwrap_or(facts.subscription_seat_cap),
+            seat_cap: seats.value,
             features,
             organization: OrganizationClaims {
                 id: facts.organization_id.0,

@@ -344,7 +344,7 @@ async fn detailed(cx: &mut Cx<Scope>, row: KeyRow) -> Result<SigningKey> {
         live_bundles: counts.live,
         revoked_bundles: counts.revoked,
         last_expires_at: counts.last_expires_at,
-        licenses_to_reissue: licenses::count_signed_by(cx, &row.kid).await?,
+        licenses_to_reissue: licenses::rows::count_signed_by(cx, &row.kid).await?,
     };
     Ok(SigningKey { signed: Some(signed), ..SigningKey::of(row, &cx.app.settings.keys) })
 }

@@ -1,19 +1,19 @@
 //! Licenses: the entitlement of one deployment under one subscription.
 
 pub mod file_numbers;
-
-use std::collections::HashMap;
+pub mod rows;
+pub mod seats;
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use self::rows::{load, stored};
 use super::bundles;
 use super::coverage::marks::{self, Changed};
 use super::entitlement::{License, LicenseRow, LicenseStatus};
-use super::issuance::Signed;
-use super::subscriptions;
+use super::subscriptions::rows as subscriptions;
 use crate::kernel::answer::Created;
 use crate::kernel::caller::Scope;
 use crate::kernel::clock::after;
@@ -67,7 +67,8 @@ type GraceDays = Between<0, 3660>;
 pub struct NewLicense {
     subscription_id: SubscriptionId,
     seat_cap: Option<SeatCap>,
-    /// Must be said when `seat_cap` is more than the subscription's.
+    /// Whether the license keeps seats beyond those of its subscription; required when `seat_cap` is
+    /// above them.
     #[serde(default)]
     allow_more_seats: bool,
     #[serde(default)]
@@ -85,9 +86,9 @@ pub struct NewLicense {
 pub struct LicensePatch {
     #[serde(default)]
     seat_cap: Patch<SeatCap>,
-    /// Must be said when `seat_cap` is more than the subscription's.
-    #[serde(default)]
-    allow_more_seats: bool,
+    /// Whether the license keeps seats beyond those of its subscription; required when `seat_cap` is
+    /// above them.
+    allow_more_seats: Option<bool>,
     /// Replaces all of them.
     features: Option<Object>,
     valid_from: Option<Moment>,
@@ -170,8 +171,9 @@ async fn create(
     let id = LicenseId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO licenses
                (id, organization_id, deployment_id, subscription_id, seat_cap, features,
-                valid_from, valid_until, grace_days, status, revision, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', 1, $10, $10)";
+                valid_from, valid_until, grace_days, status, revision, created_at, updated_at,
+                allow_more_seats)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', 1, $10, $10, $11)";
     let insert = cx
         .tx
         .q(sql)
@@ -184,7 +186,8 @@ async fn create(
         .bind(valid_from)
         .bind(valid_until)
         .bind(new.grace_days.0)
-        .bind(cx.now);
+        .bind(cx.now)
+        .bind(new.allow_more_seats);
     named(insert.exec().await)?;
     written_and_marked(cx, id).await.map(Created)
 }
@@ -197,8 +200,9 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     let seat_cap = patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0);
+    let allow_more_seats = patch.allow_more_seats.unwrap_or(before.allow_more_seats);
     if seat_cap != before.seat_cap {
-        check_seats(seat_cap, before.subscription_seat_cap, patch.allow_more_seats)?;
+        check_seats(seat_cap, before.subscription_seat_cap, allow_more_seats)?;
     }
     let terms = &before.terms;
     let valid_from = patch.valid_from.map_or(terms.valid_from, |at| at.0);
@@ -207,7 +211,7 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
     let grace_days = patch.grace_days.map_or(terms.grace_days, |days| days.0);
     let sql = "UPDATE licenses
                SET seat_cap = $4, features = $5, valid_from = $6, valid_until = $7,
-                   grace_days = $8, revision = revision + 1, updated_at = $9
+                   grace_days = $8, allow_more_seats = $9, revision = revision + 1, updated_at = $10
                WHERE id = $1 AND organization_id = $2 AND revision = $3";
     let update = cx
         .tx
@@ -220,6 +224,7 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .bind(valid_from)
         .bind(valid_until)
         .bind(grace_days)
+        .bind(allow_more_seats)
         .bind(after(before.updated_at, cx.now));
     written(update.exec().await)?;
     written_and_marked(cx, id).await
@@ -325,46 +330,6 @@ async fn set_status(
     written_and_marked(cx, before.id).await
 }
 
-/// Notes the last bundles, if the licenses are still what was signed.
-pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
-    let sql = "UPDATE licenses SET key_id = noted.column3, bundle_hash = noted.column4
-               FROM (VALUES ";
-    // A license that was signed several times keeps the last.
-    let last: HashMap<LicenseId, &Signed> = signed.iter().map(|s| (s.license, *s)).collect();
-    let update = cx.tx.q(sql).rows(last.values(), |query, signed| {
-        let bundle = &signed.response;
-        query
-            .bind(signed.license)
-            .bind(signed.license_revision)
-            .bind(&*bundle.key_id)
-            .bind(&*bundle.bundle_hash)
-    });
-    let condition = ") AS noted
-        WHERE licenses.id = noted.column1 AND licenses.revision = noted.column2";
-    let noted = update.sql(condition).exec().await?;
-    if usize::try_from(noted) == Ok(last.len()) { Ok(()) } else { Err(Error::stale()) }
-}
-
-/// Active licenses whose last token the key signed.
-pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM licenses
-               WHERE key_id = $1 AND status = 'active' AND (over_at IS NULL OR over_at > $2)";
-    Ok(cx.tx.q(sql).bind(kid).bind(cx.now).value().await?.unwrap_or(0))
-}
-
-/// Licenses that still grant something, or may again.
-pub async fn count_live(cx: &mut Cx) -> Result<i64> {
-    let sql = "SELECT COUNT(*) FROM licenses
-               WHERE organization_id = $1 AND status <> 'revoked'
-                 AND (over_at IS NULL OR over_at > $2)";
-    Ok(cx.tx.q(sql).bind(cx.org).bind(cx.now).value().await?.unwrap_or(0))
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM licenses WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
 /// The license after a change of it, whose coverage is written with it.
 async fn written_and_marked(cx: &mut Cx, id: LicenseId) -> Result<License> {
     marks::update(cx, cx.org, Changed::License(id)).await?;
@@ -375,16 +340,6 @@ async fn written_and_marked(cx: &mut Cx, id: LicenseId) -> Result<License> {
 async fn held(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
     marks::hold(cx, cx.org).await?;
     stored(cx, id).await
-}
-
-async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
-    Ok(stored(cx, id).await?.at(cx.now))
-}
-
-async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
-    let found = cx.tx.select("WHERE licenses.id = $1 AND licenses.organization_id = $2");
-    let found: Option<LicenseRow> = found.bind(id).bind(cx.org).opt().await?;
-    found.ok_or_else(|| Error::not_found("license"))
 }
 
 /// A statement that was conditional on the revision that was read.
@@ -407,8 +362,8 @@ fn check_seats(own: Option<i64>, subscribed: i64, allowed: bool) -> Result<()> {
     match own {
         Some(own) if own > subscribed && !allowed => {
             let detail = format!(
-                "seat_cap: {own} is more than the subscription's {subscribed}; say \
-                 `allow_more_seats: true` if that is meant"
+                "`seat_cap` must be at most the subscription's {subscribed} (got {own}). Send \
+                 `allow_more_seats: true` to permit more."
             );
             Err(Error::invalid("seat_cap", detail))
         }

@@ -21,3 +21,24 @@ crate::text_enum! { SubscriptionStatus {
 crate::text_enum! { DeploymentStatus {
     Active = "active", Inactive = "inactive", Retired = "retired",
 } }
+
+impl SubscriptionStatus {
+    /// Every legal change of status.
+    pub fn may_become(self, next: Self) -> bool {
+        use SubscriptionStatus::{Active, Canceled, Expired, PastDue, Paused, Trialing};
+        match self {
+            Trialing => matches!(next, Active | PastDue | Paused | Canceled | Expired),
+            Active => matches!(next, PastDue | Paused | Canceled | Expired),
+            PastDue => matches!(next, Active | Paused | Canceled | Expired),
+            Paused => matches!(next, Active | PastDue | Canceled | Expired),
+            // A customer who comes back takes up the contract again.
+            Canceled => matches!(next, Active | Expired),
+            Expired => matches!(next, Active),
+        }
+    }
+
+    /// Whether it is the one subscription that an organization has.
+    pub fn is_live(self) -> bool {
+        !matches!(self, Self::Canceled | Self::Expired)
+    }
+}

@@ -2,29 +2,31 @@
 
 mod beginning;
 pub mod billing;
+pub mod rows;
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
+use serde::Deserialize;
 
 use super::coverage::marks::{self, Changed};
+use super::licenses::seats::{self, OwnSeats};
 use super::plans::{self, Plan};
-use crate::kernel::answer::{Created, Resource};
+use crate::kernel::answer::Created;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
-use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, PlanId, SubscriptionId};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::SubscriptionId;
 use crate::kernel::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
-use crate::kernel::record::{Object, Record};
+use crate::kernel::record::Object;
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
 use crate::tenancy::{organizations, quotas};
 
+pub use self::beginning::begin;
+use self::rows::{Subscription, at_plan_code, load, named};
 pub use super::statuses::SubscriptionStatus;
-pub use beginning::begin;
 
 crate::routes! { subscriptions:
     /// Lists the organization's subscriptions.
@@ -37,83 +39,16 @@ crate::routes! { subscriptions:
     GET "/subscriptions/{id}" SubscriptionsRead => read;
     /// Changes a subscription; a `plan_code` moves it to that plan's newest version.
     ///
+    /// Seats that came from the plan follow the new plan. If they fall below the `seat_cap` of a license,
+    /// the change is refused with these licenses (409 `in_use`), unless `allow_more_seats` or
+    /// `lower_licenses` is true. A `seat_cap` in the request is not refused: the next tokens of such
+    /// licenses have the subscription's seats.
+    ///
     /// Tokens are suspended while the subscription covers none of its licenses: when it is paused,
     /// canceled or expired, and from its end or the trial's end on, with the license's days of grace.
     PATCH "/subscriptions/{id}" SubscriptionsWrite => update;
     /// Cancels a subscription, now or at a later instant; from then on its tokens are suspended.
     POST "/subscriptions/{id}/cancel" SubscriptionsWrite => cancel;
-}
-
-impl SubscriptionStatus {
-    /// Every legal change of status.
-    fn may_become(self, next: Self) -> bool {
-        use SubscriptionStatus::{Active, Canceled, Expired, PastDue, Paused, Trialing};
-        match self {
-            Trialing => matches!(next, Active | PastDue | Paused | Canceled | Expired),
-            Active => matches!(next, PastDue | Paused | Canceled | Expired),
-            PastDue => matches!(next, Active | Paused | Canceled | Expired),
-            Paused => matches!(next, Active | PastDue | Canceled | Expired),
-            // A customer who comes back takes up the contract again.
-            Canceled => matches!(next, Active | Expired),
-            Expired => matches!(next, Active),
-        }
-    }
-
-    /// Whether it is the one subscription that an organization has.
-    fn is_live(self) -> bool {
-        !matches!(self, Self::Canceled | Self::Expired)
-    }
-}
-
-/// An organization's contract for a plan.
-#[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]
-pub struct Subscription {
-    pub id: SubscriptionId,
-    pub organization_id: OrganizationId,
-    pub plan_code: String,
-    #[serde(skip)]
-    pub plan_id: PlanId,
-    /// The version of the plan that the subscription is pinned to.
-    pub plan_version: i64,
-    pub status: SubscriptionStatus,
-    pub seat_cap: i64,
-    /// Laid over the plan's features.
-    pub feature_overrides: Object,
-    pub starts_at: DateTime<Utc>,
-    pub ends_at: Option<DateTime<Utc>>,
-    pub trial_ends_at: Option<DateTime<Utc>>,
-    pub canceled_at: Option<DateTime<Utc>>,
-    pub external_id: Option<ExternalId>,
-    pub billing_customer_id: Option<ExternalId>,
-    pub billing_email: Option<Email>,
-    pub currency: Option<Currency>,
-    /// In cents.
-    pub next_invoice_amount: Option<i64>,
-    pub created_at: DateTime<Utc>,
-    pub updated_at: DateTime<Utc>,
-}
-
-impl Record for Subscription {
-    const TABLE: &'static str = "subscriptions JOIN plans ON plans.id = subscriptions.plan_id";
-    const COLUMNS: &'static str = "subscriptions.id, subscriptions.organization_id,
-        plans.code AS plan_code, subscriptions.plan_id, subscriptions.plan_version,
-        subscriptions.status, subscriptions.seat_cap, subscriptions.feature_overrides,
-        subscriptions.starts_at, subscriptions.ends_at, subscriptions.trial_ends_at,
-        subscriptions.canceled_at, subscriptions.external_id, subscriptions.billing_customer_id,
-        subscriptions.billing_email, subscriptions.currency, subscriptions.next_invoice_amount,
-        subscriptions.created_at, subscriptions.updated_at";
-    const KEY: &'static str = "subscriptions.id";
-    fn key(&self) -> Uuid {
-        self.id.0
-    }
-}
-
-impl Resource for Subscription {
-    const NOUN: &'static str = "subscription";
-    const PATH: &'static str = "subscriptions";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -129,7 +64,7 @@ pub struct NewSubscription {
     plan_code: PlanCode,
     /// Trialing when `trial_ends_at` is given and this is absent, else active.
     status: Option<SubscriptionStatus>,
-    /// The plan's when absent.
+    /// The plan's when absent; it then follows the plan.
     seat_cap: Option<SeatCap>,
     #[serde(default)]
     feature_overrides: Object,
@@ -151,7 +86,15 @@ type Cents = Between<0, { i64::MAX }>;
 pub struct SubscriptionPatch {
     plan_code: Option<PlanCode>,
     status: Option<SubscriptionStatus>,
-    seat_cap: Option<SeatCap>,
+    /// Null returns to the plan's seats.
+    #[serde(default)]
+    seat_cap: Patch<SeatCap>,
+    /// Licenses whose own `seat_cap` is above the new one keep it.
+    #[serde(default)]
+    allow_more_seats: bool,
+    /// Licenses whose own `seat_cap` is above the new one get the new one.
+    #[serde(default)]
+    lower_licenses: bool,
     /// Replaces all of them.
     feature_overrides: Option<Object>,
     starts_at: Option<Moment>,
@@ -193,9 +136,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<SubscriptionFilter>) -> Result<Pag
 
 async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Subscription>> {
     let plan = plans::newest(cx, new.plan_code.as_str()).await.map_err(at_plan_code)?;
-    let seat_cap = new.seat_cap.map(|cap| cap.0).or(plan.seat_cap).ok_or_else(|| {
-        Error::invalid("seat_cap", "seat_cap: the plan has none, so the subscription needs one")
-    })?;
+    let (seat_cap, seats_from_plan) = seats_of(new.seat_cap, &plan)?;
     let starts_at = new.starts_at.map_or(cx.now, |at| at.0);
     let (ends_at, trial_ends_at) = (new.ends_at.map(|at| at.0), new.trial_ends_at.map(|at| at.0));
     check_window(starts_at, ends_at, trial_ends_at)?;
@@ -208,10 +149,12 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
     }
     let id = SubscriptionId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO subscriptions
-               (id, organization_id, plan_id, plan_version, status, seat_cap, feature_overrides,
-                starts_at, ends_at, trial_ends_at, external_id, billing_customer_id,
-                billing_email, currency, next_invoice_amount, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $16)";
+               (id, organization_id, plan_id, plan_version, status, seat_cap, seats_from_plan,
+                feature_overrides, starts_at, ends_at, trial_ends_at, external_id,
+                billing_customer_id, billing_email, currency, next_invoice_amount, created_at,
+                updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
+                       $17)";
     let insert = cx
         .tx
         .q(sql)
@@ -221,6 +164,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(plan.version)
         .bind(status)
         .bind(seat_cap)
+        .bind(seats_from_plan)
         .bind(new.feature_overrides)
         .bind(starts_at)
         .bind(ends_at)
@@ -233,7 +177,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(cx.now);
     named(insert.exec().await)?;
     if status.is_live() {
-        quotas::grant(cx, cx.org, &plan.limits).await?;
+        quotas::grant(cx, cx.org, &plan.limits, seat_cap).await?;
     }
     organizations::touch(cx, cx.org).await?;
     load(cx, id).await.map(Created)
@@ -251,6 +195,23 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         Some(code) => plans::newest(cx, code.as_str()).await.map_err(at_plan_code)?,
         None => plans::at_version(&mut cx.tx, before.plan_id, before.plan_version).await?,
     };
+    let (seat_cap, seats_from_plan) = match patch.seat_cap {
+        Patch::Keep if !before.seats_from_plan => (before.seat_cap, false),
+        // The version that the subscription is pinned to stays, and so do its seats.
+        Patch::Keep if patch.plan_code.is_none() => (before.seat_cap, true),
+        Patch::Keep | Patch::Clear => seats_of(None, &plan)?,
+        Patch::Set(cap) => seats_of(Some(cap), &plan)?,
+    };
+    let own_seats = match (patch.allow_more_seats, patch.lower_licenses, &patch.seat_cap) {
+        (true, true, _) => {
+            let detail = "`lower_licenses` cannot be combined with `allow_more_seats`. Send one.";
+            return Err(Error::invalid("lower_licenses", detail));
+        }
+        (true, false, _) => OwnSeats::Allow,
+        (false, true, _) => OwnSeats::Lower,
+        (false, false, Patch::Set(_)) => OwnSeats::Cap,
+        (false, false, _) => OwnSeats::Refuse,
+    };
     let starts_at = patch.starts_at.map_or(before.starts_at, |at| at.0);
     let ends_at = patch.ends_at.map(|at| at.0).over(before.ends_at);
     let trial_ends_at = patch.trial_ends_at.map(|at| at.0).over(before.trial_ends_at);
@@ -262,12 +223,12 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
     };
     let sql = "UPDATE subscriptions
                SET plan_id = $3, plan_version = $4, status = $5, seat_cap = $6,
-                   feature_overrides = $7, starts_at = $8, ends_at = $9, trial_ends_at = $10,
-                   canceled_at = $11, external_id = $12, billing_customer_id = $13,
-                   billing_email = $14, currency = $15, next_invoice_amount = $16,
-                   updated_at = $17, by_default = FALSE,
+                   seats_from_plan = $7, feature_overrides = $8, starts_at = $9, ends_at = $10,
+                   trial_ends_at = $11, canceled_at = $12, external_id = $13,
+                   billing_customer_id = $14, billing_email = $15, currency = $16,
+                   next_invoice_amount = $17, updated_at = $18, by_default = FALSE,
                    billing_plan = CASE WHEN plan_id = $3 THEN billing_plan END
-               WHERE id = $1 AND organization_id = $2 AND updated_at = $18";
+               WHERE id = $1 AND organization_id = $2 AND updated_at = $19";
     let update = cx
         .tx
         .q(sql)
@@ -276,7 +237,8 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .bind(plan.id)
         .bind(plan.version)
         .bind(status)
-        .bind(patch.seat_cap.map_or(before.seat_cap, |cap| cap.0))
+        .bind(seat_cap)
+        .bind(seats_from_plan)
         .bind(patch.feature_overrides.unwrap_or(before.feature_overrides))
         .bind(starts_at)
         .bind(ends_at)
@@ -292,8 +254,11 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
     if named(update.exec().await)? == 0 {
         return Err(Error::stale());
     }
+    if seat_cap < before.seat_cap {
+        seats::settle(cx, id, seat_cap, own_seats).await?;
+    }
     if status.is_live() {
-        quotas::grant(cx, cx.org, &plan.limits).await?;
+        quotas::grant(cx, cx.org, &plan.limits, seat_cap).await?;
     }
     organizations::touch(cx, cx.org).await?;
     marks::update(cx, cx.org, Changed::Subscription(id)).await?;
@@ -339,43 +304,15 @@ async fn cancel(
     load(cx, id).await
 }
 
-pub async fn load(cx: &mut Cx, id: SubscriptionId) -> Result<Subscription> {
-    let tail = "WHERE subscriptions.id = $1 AND subscriptions.organization_id = $2";
-    let found = cx.tx.select(tail).bind(id).bind(cx.org).opt().await?;
-    found.ok_or_else(|| Error::not_found("subscription"))
-}
-
-/// The subscriptions that are pinned to an older version of the plan.
-pub async fn behind<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<Vec<Subscription>> {
-    let tail = "WHERE subscriptions.plan_id = $1 AND subscriptions.plan_version < $2
-                  AND subscriptions.status NOT IN ('canceled', 'expired')
-                ORDER BY subscriptions.id";
-    Ok(cx.tx.select(tail).bind(plan.id).bind(plan.version).all().await?)
-}
-
-/// Moves them all to this version.
-pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
-    for pinned in behind(cx, plan).await? {
-        let sql = "UPDATE subscriptions SET plan_version = $2, updated_at = $3 WHERE id = $1";
-        let at = after(pinned.updated_at, cx.now);
-        cx.tx.q(sql).bind(pinned.id).bind(plan.version).bind(at).exec().await?;
-        quotas::grant(cx, pinned.organization_id, &plan.limits).await?;
-        organizations::touch(cx, pinned.organization_id).await?;
-    }
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM subscriptions WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
-fn at_plan_code(error: Error) -> Error {
-    match error.code() {
-        ProblemCode::NotFound => {
-            Error::new(ProblemCode::NotFound, "plan_code: plan not found").at("plan_code")
+/// The seats of a subscription, and whether they are the plan's.
+fn seats_of(own: Option<SeatCap>, plan: &Plan) -> Result<(i64, bool)> {
+    match (own, plan.seat_cap) {
+        (Some(own), _) => Ok((own.0, false)),
+        (None, Some(of_plan)) => Ok((of_plan, true)),
+        (None, None) => {
+            let detail = format!("`seat_cap` is required: plan `{}` sets none.", plan.code);
+            Err(Error::invalid("seat_cap", detail))
         }
-        _ => error,
     }
 }
 
@@ -401,15 +338,4 @@ fn check_window(
         return Err(Error::invalid("trial_ends_at", "trial_ends_at: it is later than ends_at"));
     }
     Ok(())
-}
-
-fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
-    done.on_conflict("subscriptions_organization_id", || {
-        let detail = "The organization has a live subscription; change or cancel that one.";
-        Error::new(ProblemCode::SubscriptionExists, detail)
-    })
-    .on_conflict("subscriptions_external_id", || {
-        let detail = "external_id: another subscription of the organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-    })
 }

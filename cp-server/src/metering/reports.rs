@@ -10,7 +10,7 @@ use crate::kernel::answer::Created;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::DeploymentId;
-use crate::kernel::json::Moment;
+use crate::kernel::json::{CLOCK_SKEW, Moment};
 use crate::kernel::record::Object;
 use crate::kernel::text::{Name, quoted};
 use crate::licensing::usage_reports::{self, ReportFile, UsageReport};
@@ -32,6 +32,13 @@ async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Creat
         let count = report.counters.len();
         return Err(refused(format!(
             "it must have at most {MOST_COUNTERS} counters (got {count})."
+        )));
+    }
+    if report.until > cx.now + CLOCK_SKEW {
+        let ahead = CLOCK_SKEW.num_minutes();
+        return Err(refused(format!(
+            "`until` must be at most {ahead} minutes ahead of the server's clock. Correct the clock of \
+             the data plane."
         )));
     }
     let events = events_of(&row, &report).map_err(refused)?;

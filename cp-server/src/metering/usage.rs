@@ -32,8 +32,8 @@ crate::routes! { usage:
     /// An event whose `idempotency_key` was recorded before, of the same deployment and with the same
     /// content, is not recorded again: 200 with the event of then. Another content is refused: 409. With `mode: enforce` one that would go beyond a limit is refused, 429; with
     /// `observe` it is recorded in any case. Events of an array are recorded together and answered
-    /// one by one, each with a status: what is refused (429, or 404 for an unknown project) stops
-    /// none of the others. An array with an event that is not well-formed is refused as a whole.
+    /// one by one, each with a status: what is refused (429, 404 for an unknown project, or 422 for an
+    /// `observed_at` in the future) stops none of the others. An array with an event that is not well-formed is refused as a whole.
     /// An array has at most 100 combinations of metric, unit and project, and 200 different hours of
     /// `observed_at`. Recording leaves no audit event.
     POST "/organizations/{org}/usage" UsageWrite => record, late, unaudited;
@@ -88,7 +88,7 @@ pub struct NewUsageEvent {
     /// What else tells this usage from other usage.
     #[serde(default)]
     pub dims: Object,
-    /// Now, when absent.
+    /// Now, when absent. Up to five minutes ahead of the server's clock counts as now; more is refused.
     pub observed_at: Option<Moment>,
     /// Recorded once in the organization.
     pub idempotency_key: Option<ExternalId>,

@@ -1,10 +1,17 @@
-//! Quotas: how much an organization may have of each metric, copied from its plan.
+//! Quotas: how much an organization may have of each metric.
 //!
 //! # Design
+//! A limit is copied from the plan. A metric that the plan leaves out is not limited here, and not
+//! included in the license token: each side does without a number that nobody agreed on. `members`
+//! follows the subscription's seats where the plan leaves it out. The vendor may override a limit
+//! for one organization; `from` says which of these decided.
+//!
 //! Projects and members are counted from their rows, in the statement that makes one more, so that
 //! no counter can drift. Before it, [`hold`] takes the row of the quota until the end of the
 //! transaction: on PostgreSQL two statements that count at the same time would both find room.
 //! A gauge, such as the storage, is held here and moved by one conditional statement.
+
+pub mod metrics;
 
 use std::collections::BTreeMap;
 
@@ -13,7 +20,10 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::metrics::Metric;
+use self::metrics::{Bound, Kind};
 use crate::App;
+use crate::kernel::answer::NoContent;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::OrganizationId;
@@ -22,94 +32,41 @@ use crate::kernel::place::Org;
 use crate::kernel::record::Quantities;
 
 crate::routes! { quotas:
-    /// Tells every quota of the organization and how much of it is used.
+    /// Lists the organization's quotas, how much of each is used, and where each limit comes from.
     GET "/organizations/{org}/quotas" OrgRead => list;
-    /// Tells whether so much more would fit; exactly full still fits.
+    /// Checks whether an amount would fit; exactly full still fits.
     GET "/organizations/{org}/quotas/{metric}/check" OrgRead => check;
     /// Moves a gauge by a difference; it never falls below 0.
     ///
     /// Above the limit it is refused, unless `mode` is `observe`. What is counted from rows
     /// (projects, members) cannot be adjusted.
     POST "/organizations/{org}/quotas/{metric}/adjust" QuotasWrite => adjust;
-}
-
-crate::text_enum! {
-    /// What a quota is of.
-    Metric {
-        Projects = "projects",
-        ConcurrentRuns = "concurrent_runs",
-        RunsPerMonth = "runs_per_month",
-        ApiCallsPerMonth = "api_calls_per_month",
-        StorageBytes = "storage_bytes",
-        Members = "members",
-        ArtifactsPerRun = "artifacts_per_run",
-        ComputeMinutesPerMonth = "compute_minutes_per_month",
-        ArtifactRetentionDays = "artifact_retention_days",
-        RequestsPerMinute = "requests_per_minute",
-    }
-}
-
-/// How a metric's use is known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Kind {
-    /// From the rows of the things themselves.
-    Counted,
-    /// Held until it is given back.
-    Gauge,
-    /// Held until the month (UTC) is over.
-    Monthly,
-    /// A bound of each single thing: nothing is used up.
-    Bound,
-}
-
-impl Metric {
-    fn kind(self) -> Kind {
-        match self {
-            Self::Projects | Self::Members => Kind::Counted,
-            Self::ConcurrentRuns | Self::StorageBytes => Kind::Gauge,
-            Self::RunsPerMonth | Self::ApiCallsPerMonth | Self::ComputeMinutesPerMonth => {
-                Kind::Monthly
-            }
-            Self::ArtifactsPerRun | Self::ArtifactRetentionDays | Self::RequestsPerMinute => {
-                Kind::Bound
-            }
-        }
-    }
-
-    /// What an organization has of a metric that its plan does not tell: a missing limit is not
-    /// an unlimited one.
-    pub fn least(self) -> i64 {
-        match self {
-            Self::Projects | Self::Members => 3,
-            Self::ConcurrentRuns => 1,
-            Self::RunsPerMonth => 100,
-            Self::ApiCallsPerMonth => 1000,
-            Self::StorageBytes => 5 << 30,
-            Self::ArtifactsPerRun | Self::RequestsPerMinute => 10,
-            Self::ComputeMinutesPerMonth => 60,
-            Self::ArtifactRetentionDays => 7,
-        }
-    }
-
-    fn noun(self) -> &'static str {
-        match self {
-            Self::Projects => "project",
-            Self::ConcurrentRuns => "concurrent run",
-            Self::RunsPerMonth => "monthly run",
-            Self::ApiCallsPerMonth => "monthly API call",
-            Self::StorageBytes => "storage",
-            Self::Members => "member",
-            Self::ArtifactsPerRun => "artifact",
-            Self::ComputeMinutesPerMonth => "monthly compute",
-            Self::ArtifactRetentionDays => "artifact retention",
-            Self::RequestsPerMinute => "request",
-        }
-    }
+    /// Overrides the limit of a metric for this organization, whatever its plan says.
+    PUT "/organizations/{org}/quotas/{metric}" SubscriptionsWrite => put;
+    /// Removes an override: the plan decides again.
+    DELETE "/organizations/{org}/quotas/{metric}" SubscriptionsWrite => delete;
 }
 
 crate::text_enum! {
     /// Whether going above the limit is refused or only noted.
     Mode { Enforce = "enforce", Observe = "observe" }
+}
+
+crate::text_enum! {
+    /// What decides a quota's limit.
+    QuotaSource {
+        /// The plan of the subscription.
+        Plan = "plan",
+        /// The subscription's seats: the plan leaves `members` out.
+        SeatCap = "seat_cap",
+        /// The server's default: the organization has no plan.
+        Default = "default",
+        /// The vendor, for this organization.
+        Override = "override",
+        /// Nothing: the plan leaves the metric out, so this server does not limit it. License tokens
+        /// do not include it.
+        None = "none",
+    }
 }
 
 /// The quotas of an organization, by metric.
@@ -128,6 +85,7 @@ pub struct Quota {
     /// Null is unlimited.
     pub remaining: Option<i64>,
     pub full: bool,
+    pub from: QuotaSource,
 }
 
 /// The quota of one metric.
@@ -167,6 +125,13 @@ pub struct Adjustment {
     mode: Option<Mode>,
 }
 
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    /// The most that the organization may have; `"unlimited"`, `null` and `-1` mean no limit.
+    quantity: Bound,
+}
+
 fn one() -> Between<0, MOST> {
     Between(1)
 }
@@ -203,6 +168,42 @@ async fn adjust(
     shift(cx, cx.org, metric, adjustment.delta.0, mode).await?;
     let quota = of(cx, cx.org, metric).await?;
     Ok(QuotaOfMetric { organization_id: cx.org, metric, quota })
+}
+
+async fn put(cx: &mut Cx, (_, metric): (Org, String), new: Override) -> Result<QuotaOfMetric> {
+    let metric = parse(&metric)?;
+    let sql = "UPDATE quotas SET quantity = $3, source = 'override'
+               WHERE organization_id = $1 AND metric = $2";
+    change(cx, metric, sql, Some(new.quantity)).await?;
+    let quota = of(cx, cx.org, metric).await?;
+    Ok(QuotaOfMetric { organization_id: cx.org, metric, quota })
+}
+
+async fn delete(cx: &mut Cx, (_, metric): (Org, String)) -> Result<NoContent> {
+    let sql = "UPDATE quotas SET quantity = granted, source = granted_from
+               WHERE organization_id = $1 AND metric = $2";
+    change(cx, parse(&metric)?, sql, None).await?;
+    Ok(NoContent)
+}
+
+/// Changes the limit of a metric, with the quota before it in the audit event.
+async fn change(
+    cx: &mut Cx,
+    metric: Metric,
+    sql: &'static str,
+    quantity: Option<Bound>,
+) -> Result<()> {
+    hold(cx, cx.org, metric).await?;
+    let quota = of(cx, cx.org, metric).await?;
+    let before = QuotaOfMetric { organization_id: cx.org, metric, quota };
+    cx.trail.before = serde_json::to_value(before).ok();
+    let update = cx.tx.q(sql).bind(cx.org).bind(metric);
+    let update = match quantity {
+        Some(Bound(quantity)) => update.bind(quantity),
+        None => update,
+    };
+    update.exec().await?;
+    Ok(())
 }
 
 fn parse(metric: &str) -> Result<Metric> {
@@ -299,6 +300,7 @@ pub async fn of<G>(cx: &mut Cx<G>, organization: OrganizationId, metric: Metric)
 struct Row {
     metric: Metric,
     quantity: Option<i64>,
+    source: QuotaSource,
     used: i64,
 }
 
@@ -306,7 +308,7 @@ impl Row {
     fn quota(&self) -> Quota {
         let (limit, used) = (self.quantity, self.used);
         let remaining = limit.map(|limit| (limit - used).max(0));
-        Quota { limit, used, remaining, full: remaining == Some(0) }
+        Quota { limit, used, remaining, full: remaining == Some(0), from: self.source }
     }
 }
 
@@ -315,7 +317,7 @@ async fn rows<G>(
     organization: OrganizationId,
     metric: Option<Metric>,
 ) -> Result<Vec<Row>> {
-    let sql = "SELECT metric, quantity,
+    let sql = "SELECT metric, quantity, source,
                       CASE WHEN metric = 'projects' THEN
                                (SELECT COUNT(*) FROM projects p WHERE p.organization_id = $1)
                            WHEN metric = 'members' THEN
@@ -328,38 +330,52 @@ async fn rows<G>(
     Ok(query.bind(organization).bind(month).and_some(" AND metric = ?", metric).all().await?)
 }
 
-/// Gives the organization what its plan tells, and keeps what it holds.
+/// Copies the limits of the organization's plan, and keeps what is held and what is overridden.
 pub async fn grant<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
     limits: &Quantities,
+    seat_cap: i64,
 ) -> Result<()> {
-    let quantity = |metric: &Metric| match limits.get(metric.as_str()) {
-        Some(told) => *told,
-        None => Some(metric.least()),
+    let granted = |metric: &Metric| match limits.get(metric.as_str()) {
+        Some(limit) => (*limit, QuotaSource::Plan),
+        None if *metric == Metric::Members => (Some(seat_cap), QuotaSource::SeatCap),
+        None => (None, QuotaSource::None),
     };
     let since = month_of(cx.now);
-    let sql = "INSERT INTO quotas (organization_id, metric, quantity, held, held_since) VALUES ";
+    let sql =
+        "INSERT INTO quotas (organization_id, metric, quantity, source, granted, granted_from,
+                                   held, held_since) VALUES ";
     let insert = cx.tx.q(sql).rows(Metric::ALL, |query, metric| {
-        query.bind(organization).bind(*metric).bind(quantity(metric)).bind(0_i64).bind(since)
+        let (limit, source) = granted(metric);
+        let query = query.bind(organization).bind(*metric).bind(limit).bind(source);
+        query.bind(limit).bind(source).bind(0_i64).bind(since)
     });
-    let insert = insert
-        .sql(" ON CONFLICT (organization_id, metric) DO UPDATE SET quantity = excluded.quantity");
+    let insert = insert.sql(
+        " ON CONFLICT (organization_id, metric) DO UPDATE
+          SET granted = excluded.granted, granted_from = excluded.granted_from,
+              quantity = CASE WHEN quotas.source = 'override' THEN quotas.quantity
+                              ELSE excluded.quantity END,
+              source = CASE WHEN quotas.source = 'override' THEN quotas.source
+                            ELSE excluded.source END",
+    );
     insert.exec().await?;
     Ok(())
 }
 
-/// Metrics that came with a later version of the server, for the organizations before it.
+/// The quotas of organizations that have no plan, and of metrics that came with a later version.
 pub async fn seed(app: &App) -> Result<()> {
     let mut tx = app.db.begin().await?;
     for metric in Metric::ALL {
-        let sql = "INSERT INTO quotas (organization_id, metric, quantity, held, held_since)
-                   SELECT o.id, $1, $2, 0, $3 FROM organizations o
+        let sql = "INSERT INTO quotas (organization_id, metric, quantity, source, granted,
+                                       granted_from, held, held_since)
+                   SELECT o.id, $1, $2, $3, $2, $3, 0, $4 FROM organizations o
                    WHERE NOT EXISTS (SELECT 1 FROM quotas q
                                      WHERE q.organization_id = o.id AND q.metric = $1)
                    ON CONFLICT DO NOTHING";
         let since = month_of(app.clock.now());
-        tx.q(sql).bind(*metric).bind(metric.least()).bind(since).exec().await?;
+        let insert = tx.q(sql).bind(*metric).bind(metric.least()).bind(QuotaSource::Default);
+        insert.bind(since).exec().await?;
     }
     tx.commit().await?;
     Ok(())

@@ -56,7 +56,7 @@ impl Admit for RequestRates {
     }
 
     fn committed(&self, action: &str) {
-        let changes_quotas = ["organizations.", "subscriptions.", "plans.", "billing"];
+        let changes_quotas = ["organizations.", "subscriptions.", "plans.", "billing", "quotas."];
         if changes_quotas.iter().any(|slice| action.starts_with(slice)) {
             self.changes.advance();
         }

@@ -23,7 +23,7 @@ on_both! {
                 "subscription_id": "<acme's subscription>",
                 "status": "active", "status_reason": null,
                 "coverage": {"covered": true, "reason": null, "until": "2026-07-06T00:00:00Z"},
-                "seat_cap": 3,
+                "seat_cap": 3, "allow_more_seats": false,
                 "features": {"sso": "saml", "theme": {"dark": true}},
                 "valid_from": "2026-01-02T00:00:00Z", "valid_until": "2026-07-01T00:00:00Z",
                 "grace_days": 5,

@@ -8,4 +8,5 @@ mod deployments;
 mod licenses;
 mod plans;
 mod refusals;
+mod seats;
 mod subscriptions;

@@ -26,7 +26,7 @@ on_both! {
             world.named(&made),
             json!({
                 "id": "<1>", "organization_id": "<acme's org>", "plan_code": "enterprise",
-                "plan_version": 1, "status": "active", "seat_cap": 1000,
+                "plan_version": 1, "status": "active", "seat_cap": 1000, "seats_from_plan": true,
                 "feature_overrides": {"sso": true}, "starts_at": "2026-01-02T00:00:00Z",
                 "ends_at": "2027-01-01T00:00:00Z", "trial_ends_at": null, "canceled_at": null,
                 "external_id": "sub_1", "billing_customer_id": null,

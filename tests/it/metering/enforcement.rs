@@ -41,6 +41,7 @@ on_both! {
         world.pass(TimeDelta::hours(22) + TimeDelta::microseconds(1));
         let full = asking(0.000001, "2026-01-02T22:00:00Z");
         world.post(world.org("/usage"), full).await.refused(429, "limit_exceeded");
+        world.pass(TimeDelta::days(7));
         let over = asking(11, "2026-01-09T00:00:00Z");
         let never = world.post(world.org("/usage"), over).await.refused(429, "limit_exceeded");
         assert_eq!(never["resets_at"], Value::Null);
@@ -93,20 +94,22 @@ on_both! {
         });
         world.put(world.org("/limits"), calendar).await.expect(201);
         // Later in the month, and in the month all the same.
+        world.pass(TimeDelta::days(18));
         record(&world, asking(6, "2026-01-20T00:00:00Z")).await;
         let problem = world.post(world.org("/usage"), asking(5, "2026-01-01T00:00:00Z")).await;
         let problem = problem.refused(429, "limit_exceeded");
         assert_eq!(problem["resets_at"], "2026-02-01T00:00:00Z");
+        world.pass(TimeDelta::days(12));
         record(&world, asking(5, "2026-02-01T00:00:00Z")).await;
 
         let gauge = json!({
             "metric": "m", "quantity": 12, "window": "gauge", "enforcement": "enforce",
         });
         world.put(world.org("/limits"), gauge).await.expect(201);
-        let problem = world.post(world.org("/usage"), asking(2, "2027-01-01T00:00:00Z")).await;
+        let problem = world.post(world.org("/usage"), asking(2, "2026-02-01T00:00:00Z")).await;
         let problem = problem.refused(429, "limit_exceeded");
         assert_eq!(json!([problem["used"], problem["resets_at"]]), json!([11, null]));
-        record(&world, asking(1, "2027-01-01T00:00:00Z")).await;
+        record(&world, asking(1, "2026-02-01T00:00:00Z")).await;
     }
 
     a_project_is_held_to_its_own_limit_and_the_organizations(world) {

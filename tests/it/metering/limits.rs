@@ -80,6 +80,7 @@ on_both! {
     }
 
     a_rolling_window_includes_both_its_ends(world) {
+        world.pass(TimeDelta::days(100));
         let limit = json!({"metric": "m", "quantity": 3, "period": "daily"});
         let limit = world.put(world.org("/limits"), limit).await.expect(201);
         for at in [
@@ -109,42 +110,46 @@ on_both! {
     }
 
     a_calendar_window_is_the_one_that_its_instant_is_in(world) {
+        // A Sunday, at the end of each window but the year.
+        world.pass(TimeDelta::days(317));
         for period in ["daily", "weekly", "monthly", "quarterly", "yearly"] {
             let body = json!({"metric": "m", "quantity": 2, "window": "calendar", "period": period});
             world.put(world.org("/limits"), body).await.expect(201);
         }
         for at in [
-            "2025-12-31T23:59:59.999999Z", "2026-01-01T00:00:00Z", "2026-01-31T23:59:59.999999Z",
-            "2026-02-01T00:00:00Z", "2026-12-31T23:59:59.999999Z",
+            "2025-12-31T23:59:59.999999Z", "2026-01-01T00:00:00Z", "2026-09-30T23:59:59.999999Z",
+            "2026-10-01T00:00:00Z", "2026-10-31T23:59:59.999999Z", "2026-11-01T00:00:00Z",
+            "2026-11-08T23:59:59.999999Z", "2026-11-09T00:00:00Z", "2026-11-14T23:59:59.999999Z",
         ] {
             record(&world, used("m", 1, at)).await;
         }
-        let mut told = Vec::new();
+        let mut found = Vec::new();
         for period in ["daily", "weekly", "monthly", "quarterly", "yearly"] {
             let path = format!("/limits/check?metric=m&window=calendar&period={period}");
             let check = world.get(world.org(&path)).await.expect(200);
-            told.push(json!([check["used"], check["interval"]["since"], check["interval"]["until"]]));
+            found.push(json!([check["used"], check["interval"]["since"], check["interval"]["until"]]));
         }
         assert_eq!(
-            Value::from(told),
+            Value::from(found),
             json!([
-                [0, "2026-01-02T00:00:00Z", "2026-01-02T23:59:59.999999Z"],
-                [2, "2025-12-29T00:00:00Z", "2026-01-04T23:59:59.999999Z"],
-                [2, "2026-01-01T00:00:00Z", "2026-01-31T23:59:59.999999Z"],
-                [3, "2026-01-01T00:00:00Z", "2026-03-31T23:59:59.999999Z"],
-                [4, "2026-01-01T00:00:00Z", "2026-12-31T23:59:59.999999Z"],
+                [0, "2026-11-15T00:00:00Z", "2026-11-15T23:59:59.999999Z"],
+                [2, "2026-11-09T00:00:00Z", "2026-11-15T23:59:59.999999Z"],
+                [4, "2026-11-01T00:00:00Z", "2026-11-30T23:59:59.999999Z"],
+                [6, "2026-10-01T00:00:00Z", "2026-12-31T23:59:59.999999Z"],
+                [8, "2026-01-01T00:00:00Z", "2026-12-31T23:59:59.999999Z"],
             ])
         );
-        let path = "/limits/check?metric=m&window=calendar&until=2026-02-10T00:00:00Z";
-        let february = world.get(world.org(path)).await.expect(200);
-        let interval = json!({"since": "2026-02-01T00:00:00Z", "until": "2026-02-10T00:00:00Z"});
-        assert_eq!((&february["used"], &february["interval"]), (&json!(1), &interval));
+        let path = "/limits/check?metric=m&window=calendar&until=2026-10-10T00:00:00Z";
+        let october = world.get(world.org(path)).await.expect(200);
+        let interval = json!({"since": "2026-10-01T00:00:00Z", "until": "2026-10-10T00:00:00Z"});
+        assert_eq!((&october["used"], &october["interval"]), (&json!(1), &interval));
     }
 
     a_gauge_counts_all_time(world) {
         let body = json!({"metric": "m", "quantity": null, "window": "gauge"});
         world.put(world.org("/limits"), body).await.expect(201);
-        for at in ["1970-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "9999-12-31T23:59:59Z"] {
+        world.pass(TimeDelta::days(1));
+        for at in ["1970-01-01T00:00:00Z", "2026-01-02T00:00:00Z", "2026-01-03T00:00:00Z"] {
             record(&world, used("m", 2, at)).await;
         }
         let check = world.get(world.org("/limits/check?metric=m&window=gauge")).await.expect(200);

@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{project, record, used};
@@ -53,6 +54,7 @@ on_both! {
     }
 
     an_array_is_bounded_in_its_series_and_hours(world) {
+        world.pass(TimeDelta::days(30));
         let of = |metrics: usize, hours: usize| -> Value {
             let event = |n: usize| {
                 let at = format!("2026-01-{:02}T{:02}:00:00Z", 1 + n % hours / 24, n % hours % 24);
@@ -237,7 +239,7 @@ on_both! {
             let array = json!([{"metric": "m", "quantity": 1}, body]);
             world.post(world.org("/usage"), array).await.invalid(&format!("[1].{field}"));
         }
-        for at in ["1970-01-01T00:00:00Z", "9999-12-31T23:59:59.999999Z"] {
+        for at in ["1970-01-01T00:00:00Z", "2026-01-02T00:00:00Z"] {
             record(&world, used("edge", 1, at)).await;
         }
         let summary = world.get(world.org("/usage/summary")).await.expect(200);
@@ -246,6 +248,39 @@ on_both! {
         assert_eq!(metrics, ["calls", "edge", "seats"]);
         let path = "/usage/summary?since=1970-01-01T00:00:00Z&until=9999-12-31T23:59:59.999999Z";
         assert_eq!(world.get(world.org(path)).await.expect(200)["items"], summary["items"]);
+    }
+
+    event_from_the_future_is_refused_and_a_small_skew_counts_as_now(world) {
+        let refused = used("m", 1, "2026-01-02T00:05:00.000001Z");
+        let problem = world.post(world.org("/usage"), refused.clone()).await.invalid("observed_at");
+        assert_eq!(
+            problem["detail"],
+            "`observed_at` must be at most 5 minutes ahead of the server's clock, \
+             2026-01-02T00:00:00Z (got 2026-01-02T00:05:00Z)."
+        );
+        for at in ["2026-01-02T00:00:00.000001Z", "2026-01-02T00:05:00Z"] {
+            let event = world.post(world.org("/usage"), used("m", 1, at)).await.expect(201);
+            assert_eq!(event["observed_at"], "2026-01-02T00:00:00Z");
+        }
+        // In an array it stops no other event, and leaves its key for a corrected one.
+        let mut dated = used("m", 1, "9999-12-31T23:59:59Z");
+        dated["idempotency_key"] = "k".into();
+        let mut corrected = used("m", 1, "2026-01-02T00:03:00Z");
+        corrected["idempotency_key"] = "k".into();
+        let array = json!([dated, corrected, used("m", 1, "2026-01-02T00:00:00Z")]);
+        let done = record(&world, array).await;
+        let statuses: Vec<_> =
+            done["items"].as_array().unwrap().iter().map(|item| &item["status"]).collect();
+        assert_eq!(statuses, [422, 201, 201]);
+        assert_eq!(done["items"][0]["problem"]["field"], "observed_at");
+        // The event that counted as now is the same when it is sent again later.
+        world.pass(TimeDelta::minutes(10));
+        world.post(world.org("/usage"), corrected.clone()).await.expect(200);
+        corrected["observed_at"] = "2026-01-02T00:06:00Z".into();
+        world.post(world.org("/usage"), corrected).await.refused(409, "conflict");
+        let summary = world.get(world.org("/usage/summary?until=2026-01-02T00:00:00Z")).await.expect(200);
+        let sum = summary["items"].as_array().unwrap().iter().find(|item| item["metric"] == "m").unwrap();
+        assert_eq!((&sum["events"], &sum["quantity"]), (&json!(4), &json!(4)));
     }
 
     what_others_have_cannot_be_named(world) {

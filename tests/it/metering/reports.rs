@@ -13,7 +13,7 @@ on_both! {
                 "project_id": null, "deployment_id": world.acme.deployment, "run_id": null,
                 "metric": "seats", "unit": "count", "quantity": 7, "metadata": {},
                 "dims": {"usage_report_id": report, "license_id": world.acme.license},
-                "idempotency_key": null, "observed_at": "2026-01-01T23:59:59.999999Z",
+                "idempotency_key": null, "observed_at": "2025-12-31T23:59:59.999999Z",
                 "recorded_at": listed["items"][0]["recorded_at"],
             }))
         );
@@ -27,6 +27,10 @@ on_both! {
         assert_eq!(summary["items"][1], json!({
             "metric": "seats", "unit": "count", "quantity": 7.3, "events": 2,
         }));
+        let file = usage_report(&world.acme.deployment, &world.acme.license, 3, None);
+        let ahead = file.replace(r#""until":"2026-01-01T00:00:00Z"#, r#""until":"2026-01-02T00:05:01Z"#);
+        assert_ne!(ahead, file);
+        world.post(&reports, json!({"file": ahead})).await.invalid("file");
         for bad in [r#""":7"#, r#""seats":1e300"#] {
             let file = usage_report(&world.acme.deployment, &world.acme.license, 3, None);
             let file = file.replace(r#""seats":7"#, bad);

@@ -1,3 +1,4 @@
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{project, record};
@@ -5,6 +6,7 @@ use crate::world::on_both;
 
 on_both! {
     usage_is_added_up_by_metric_and_unit(world) {
+        world.pass(TimeDelta::days(100));
         record(&world, json!([
             {"metric": "b", "quantity": 1.5, "observed_at": "2026-03-01T00:00:00Z"},
             {"metric": "b", "quantity": 2, "observed_at": "2026-03-02T00:00:00Z"},
@@ -35,6 +37,7 @@ on_both! {
     }
 
     usage_is_told_apart_by_project_day_or_hour(world) {
+        world.pass(TimeDelta::days(100));
         let mut projects = [project(&world, "apollo").await, project(&world, "gemini").await];
         projects.sort();
         let [apollo, gemini] = projects;

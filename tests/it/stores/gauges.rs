@@ -126,7 +126,7 @@ on_both! {
             store.create_project("t", own_id).await.unwrap();
         }
         assert!(!store.check_quota("projects", 1).await);
-        let expected = json!({"limit": 3, "used": 3, "remaining": 0, "full": true});
+        let expected = json!({"limit": 3, "used": 3, "remaining": 0, "full": true, "from": "plan"});
         assert_eq!(store.quotas("t").await.unwrap()["projects"], expected);
         refuses(store.create_project("t", "proj_4").await, "project quota");
         for (metric, delta) in [("projects", 1), ("projects", -1), ("members", 1)] {
@@ -144,7 +144,7 @@ on_both! {
         for n in 0..12 {
             store.create_project("big", &format!("p{n}")).await.unwrap();
         }
-        let unlimited = json!({"limit": null, "used": 12, "remaining": null, "full": false});
+        let unlimited = json!({"limit": null, "used": 12, "remaining": null, "full": false, "from": "plan"});
         assert_eq!(store.quotas("big").await.unwrap()["projects"], unlimited);
     }
 
@@ -245,7 +245,7 @@ on_both! {
         refuses(store.count("concurrent_runs", 1, "enforce").await, "concurrent run quota");
         assert_eq!(store.used("concurrent_runs").await, 3);
         let over = store.count("concurrent_runs", 2, "observe").await.unwrap();
-        let expected = json!({"limit": 3, "used": 5, "remaining": 0, "full": true});
+        let expected = json!({"limit": 3, "used": 5, "remaining": 0, "full": true, "from": "plan"});
         assert_eq!(with(over.clone(), expected), over);
         assert_eq!(store.counted("concurrent_runs", -1).await, 4, "giving back is always allowed");
         assert_eq!(store.counted("concurrent_runs", -100).await, 0);

@@ -107,6 +107,7 @@ pub fn example(world: &World, line: &Line) -> Example {
             "run_id": "run-2", "step_id": "test", "type": "report", "path": "out/report.html",
         })),
         "quotas.adjust" => body(json!({"delta": 1})),
+        "quotas.put" => body(json!({"quantity": "unlimited"})),
         "roles.create" => body(json!({"code": "AUDITOR", "name": "A", "scope": "organization"})),
         "memberships.create" | "memberships.create_in_workspace" => {
             body(json!({"user_id": acme.stranger, "role": "viewer"}))

@@ -108,6 +108,7 @@ on_both! {
     }
 
     usage_is_exported_as_sums_and_on_request_event_by_event(world) {
+        world.pass(chrono::TimeDelta::days(100));
         for (metric, quantity, day) in [("tokens", 1.5, 1), ("tokens", 2.25, 2), ("calls", 3.0, 3)] {
             let event = json!({
                 "metric": metric, "quantity": quantity, "project_id": world.acme.project,

@@ -9,13 +9,17 @@ on_both! {
         let body = json!({"name": "Initech", "owner": "bill@initech.example"});
         let org = world.post("/organizations", body).await.expect(201);
         let quotas = world.get("/organizations/initech/quotas").await.expect(200);
-        let quota = |limit: i64| json!({"limit": limit, "used": 0, "remaining": limit, "full": false});
+        let quota = |limit: i64| json!({
+            "limit": limit, "used": 0, "remaining": limit, "full": false, "from": "plan",
+        });
         assert_eq!(
             quotas,
             json!({"organization_id": org["id"], "quotas": {
                 "projects": quota(3), "concurrent_runs": quota(1), "runs_per_month": quota(100),
                 "api_calls_per_month": quota(1000), "storage_bytes": quota(5 << 30),
-                "members": {"limit": 3, "used": 1, "remaining": 2, "full": false},
+                "members": {
+                    "limit": 3, "used": 1, "remaining": 2, "full": false, "from": "plan",
+                },
                 "artifacts_per_run": quota(10), "compute_minutes_per_month": quota(60),
                 "artifact_retention_days": quota(7), "requests_per_minute": quota(10),
             }})
@@ -25,7 +29,7 @@ on_both! {
         let quotas = world.get("/organizations/hooli/quotas").await.expect(200);
         assert_eq!(
             quotas["quotas"]["members"],
-            json!({"limit": null, "used": 0, "remaining": null, "full": false})
+            json!({"limit": null, "used": 0, "remaining": null, "full": false, "from": "plan"})
         );
         assert_eq!(quotas["quotas"]["concurrent_runs"]["limit"], 50);
     }
@@ -38,16 +42,103 @@ on_both! {
         assert_eq!(quotas["quotas"]["members"]["limit"], 3);
         assert_eq!(
             quotas["quotas"]["storage_bytes"],
-            json!({"limit": 5_i64 << 30, "used": 1007, "remaining": (5_i64 << 30) - 1007, "full": false})
+            json!({
+                "limit": 5_i64 << 30, "used": 1007, "remaining": (5_i64 << 30) - 1007,
+                "full": false, "from": "plan",
+            })
         );
-        // A plan that does not tell a metric gives the least of it, never all of it.
-        let limits = json!({"limits": {"projects": 1, "members": null}});
+        let limits = json!({"limits": {"projects": 1, "members": null, "runs_per_month": "not_included"}});
         world.patch("/plans/free", limits).await.expect(200);
         world.post("/plans/free/migrate", json!({})).await.expect(200);
         let quotas = world.get(world.org("/quotas")).await.expect(200)["quotas"].clone();
-        assert_eq!(quotas["projects"]["limit"], 1);
-        assert_eq!(quotas["members"]["limit"], Value::Null);
-        assert_eq!(quotas["concurrent_runs"]["limit"], 1);
+        for (metric, limit, from) in [
+            ("projects", json!(1), "plan"),
+            ("members", Value::Null, "plan"),
+            ("concurrent_runs", json!(1), "plan"),
+            ("runs_per_month", Value::Null, "none"),
+        ] {
+            assert_eq!((&quotas[metric]["limit"], &quotas[metric]["from"]), (&limit, &json!(from)));
+        }
+    }
+
+    metric_that_the_plan_leaves_out_is_not_limited_and_not_in_the_token(world) {
+        let plan = json!({
+            "code": "mine", "name": "Mine", "seat_cap": 10,
+            "limits": {"projects": 20, "storage_bytes": "unlimited"},
+        });
+        world.post("/plans", plan).await.expect(201);
+        let body = json!({"name": "Initech", "plan_code": "mine"});
+        world.post("/organizations", body).await.expect(201);
+        let none = json!({"limit": null, "used": 0, "remaining": null, "full": false, "from": "none"});
+        let quotas = world.get("/organizations/initech/quotas").await.expect(200)["quotas"].clone();
+        assert_eq!(
+            quotas,
+            json!({
+                "projects": {"limit": 20, "used": 0, "remaining": 20, "full": false, "from": "plan"},
+                "storage_bytes": {
+                    "limit": null, "used": 0, "remaining": null, "full": false, "from": "plan",
+                },
+                "members": {"limit": 10, "used": 0, "remaining": 10, "full": false, "from": "seat_cap"},
+                "concurrent_runs": none, "runs_per_month": none, "api_calls_per_month": none,
+                "artifacts_per_run": none, "compute_minutes_per_month": none,
+                "artifact_retention_days": none, "requests_per_minute": none,
+            })
+        );
+        let check = world.get("/organizations/initech/quotas/runs_per_month/check?amount=1000000").await;
+        let check = check.expect(200);
+        assert_eq!((&check["allowed"], &check["from"]), (&json!(true), &json!("none")));
+
+        let path = format!("/subscriptions/{}", world.acme.subscription);
+        world.patch(&path, json!({"plan_code": "mine"})).await.expect(200);
+        let bundle = world.post(format!("/licenses/{}/bundles", world.acme.license), json!({})).await.expect(201);
+        let license = &bundle["payload"]["license"];
+        assert_eq!(license["limits"], json!({"projects": 20, "storage_bytes": null}));
+    }
+
+    members_follow_the_seats_where_the_plan_leaves_them_out(world) {
+        let plan = json!({"code": "mine", "name": "Mine", "seat_cap": 10});
+        world.post("/plans", plan).await.expect(201);
+        let path = format!("/subscriptions/{}", world.acme.subscription);
+        let members = async || world.get(world.org("/quotas")).await.expect(200)["quotas"]["members"].clone();
+        for (patch, limit) in [
+            (json!({"plan_code": "mine"}), 10),
+            (json!({"seat_cap": 12}), 12),
+            (json!({"seat_cap": null}), 10),
+        ] {
+            world.patch(&path, patch).await.expect(200);
+            let members = members().await;
+            assert_eq!((&members["limit"], &members["from"]), (&json!(limit), &json!("seat_cap")));
+        }
+        world.patch(&path, json!({"plan_code": "team"})).await.expect(200);
+        assert_eq!(members().await["from"], "plan");
+    }
+
+    override_decides_until_it_is_removed(world) {
+        let path = world.org("/quotas/members");
+        let set = world.put(&path, json!({"quantity": 40})).await.expect(200);
+        let quota = |limit: Value, remaining: Value, from: &str| json!({
+            "organization_id": world.acme.org, "metric": "members", "limit": limit,
+            "used": set["used"], "remaining": remaining, "full": false, "from": from,
+        });
+        let used = set["used"].as_i64().unwrap();
+        assert_eq!(set, quota(json!(40), json!(40 - used), "override"));
+        let read = async || world.get(world.org("/quotas")).await.expect(200)["quotas"]["members"].clone();
+        // Another plan grants below the override.
+        let subscription = format!("/subscriptions/{}", world.acme.subscription);
+        world.patch(&subscription, json!({"plan_code": "professional"})).await.expect(200);
+        assert_eq!(read().await["limit"], 40);
+        let set = world.put(&path, json!({"quantity": "unlimited"})).await.expect(200);
+        assert_eq!(set, quota(Value::Null, Value::Null, "override"));
+        world.delete(&path).await.expect(204);
+        let back = read().await;
+        assert_eq!((&back["limit"], &back["from"]), (&json!(5), &json!("plan")));
+        for bad in [json!({}), json!({"quantity": -2}), json!({"quantity": "not_included"})] {
+            world.put(&path, bad).await.invalid("quantity");
+        }
+        // The vendor sets it, and the organization's own people do not.
+        let own = world.with_only(&["org:read", "quotas:write"]).await;
+        own.put(&path, json!({"quantity": 40})).await.refused(403, "forbidden");
+        own.delete(&path).await.refused(403, "forbidden");
     }
 
     exactly_full_is_allowed_and_one_more_is_not(world) {
@@ -58,6 +149,7 @@ on_both! {
             json!({
                 "allowed": true, "requested": 10, "organization_id": world.acme.org,
                 "metric": "concurrent_runs", "limit": 10, "used": 0, "remaining": 10, "full": false,
+                "from": "plan",
             })
         );
         assert_eq!(world.get(runs("check?amount=11")).await.expect(200)["allowed"], false);
@@ -68,7 +160,7 @@ on_both! {
             adjusted,
             json!({
                 "organization_id": world.acme.org, "metric": "concurrent_runs",
-                "limit": 10, "used": 10, "remaining": 0, "full": true,
+                "limit": 10, "used": 10, "remaining": 0, "full": true, "from": "plan",
             })
         );
         let problem = world.post(runs("adjust"), json!({"delta": 1})).await;

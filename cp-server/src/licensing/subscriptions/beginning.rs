@@ -1,6 +1,6 @@
 //! What an organization begins with: a subscription that somebody chose, or one that gives way.
 
-use super::{Subscription, at_plan_code};
+use super::rows::{Subscription, at_plan_code};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{OrganizationId, SubscriptionId};
@@ -34,14 +34,17 @@ pub async fn begin<G>(
     let code = plan_code.map_or(BEGINNING, PlanCode::as_str);
     let plan = plans::newest(cx, code).await.map_err(at_plan_code)?;
     let seat_cap = plan.seat_cap.ok_or_else(|| {
-        let detail = "plan_code: the plan has no seat cap; begin with another one, and subscribe \
-                      to it with a seat_cap";
+        let detail = format!(
+            "`plan_code` names plan `{}`, which sets no `seat_cap`. Give the plan one, or create the \
+             organization with another plan and subscribe it to this one with a `seat_cap`.",
+            plan.code
+        );
         Error::invalid("plan_code", detail)
     })?;
     let sql = "INSERT INTO subscriptions
-               (id, organization_id, plan_id, plan_version, status, seat_cap, feature_overrides,
-                starts_at, by_default, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, 'active', $5, $6, $7, $8, $7, $7)";
+               (id, organization_id, plan_id, plan_version, status, seat_cap, seats_from_plan,
+                feature_overrides, starts_at, by_default, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, 'active', $5, TRUE, $6, $7, $8, $7, $7)";
     let insert = cx
         .tx
         .q(sql)
@@ -54,5 +57,5 @@ pub async fn begin<G>(
         .bind(cx.now)
         .bind(plan_code.is_none());
     insert.exec().await?;
-    quotas::grant(cx, organization, &plan.limits).await
+    quotas::grant(cx, organization, &plan.limits, seat_cap).await
 }

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::{SubscriptionStatus, named};
+use super::rows::named;
 use crate::audit::{self, Entry};
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
@@ -22,6 +22,7 @@ use crate::kernel::secret::{hex, sha256};
 use crate::kernel::text::{ExternalId, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::plans::{self, Plan};
+use crate::licensing::statuses::SubscriptionStatus;
 use crate::tenancy::{organizations, quotas};
 
 crate::routes! { billing_account:
@@ -108,7 +109,8 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
             // Seats that were agreed on stay, as long as the plan does.
             let seats = plan.seat_cap.filter(|_| plan.id != before.plan_id);
             let sql = "UPDATE subscriptions
-                       SET plan_id = $3, plan_version = $4, seat_cap = $5, billing_plan = $6,
+                       SET plan_id = $3, plan_version = $4, seat_cap = $5,
+                           seats_from_plan = seats_from_plan OR $14, billing_plan = $6,
                            billing_customer_id = $7, status = $8, updated_at = $9,
                            by_default = FALSE,
                            canceled_at = CASE WHEN $8 = 'expired' THEN canceled_at
@@ -131,7 +133,8 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
                 .bind(ended)
                 .bind(live)
                 .bind(cx.now)
-                .bind(before.updated_at);
+                .bind(before.updated_at)
+                .bind(seats.is_some());
             if named(update.exec().await)? == 0 {
                 return Err(Error::stale());
             }
@@ -139,9 +142,9 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
         None => {
             let sql = "INSERT INTO subscriptions
                        (id, organization_id, plan_id, plan_version, status, seat_cap,
-                        feature_overrides, starts_at, billing_plan, billing_customer_id,
-                        canceled_at, created_at, updated_at)
-                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $8, $8)";
+                        seats_from_plan, feature_overrides, starts_at, billing_plan,
+                        billing_customer_id, canceled_at, created_at, updated_at)
+                       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $9, $9)";
             let insert = cx
                 .tx
                 .q(sql)
@@ -152,6 +155,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
                 .bind(new.status)
                 // A plan that says nothing of seats leaves the least that a contract has.
                 .bind(plan.seat_cap.unwrap_or(1))
+                .bind(plan.seat_cap.is_some())
                 .bind(Object::default())
                 .bind(cx.now)
                 .bind(&new.plan)
@@ -160,11 +164,11 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
             named(insert.exec().await)?;
         }
     }
+    let account = load(cx).await?;
     if live {
-        quotas::grant(cx, cx.org, &plan.limits).await?;
+        quotas::grant(cx, cx.org, &plan.limits, account.seat_cap).await?;
     }
     organizations::touch(cx, cx.org).await?;
-    let account = load(cx).await?;
     marks::update(cx, cx.org, Changed::Subscription(account.subscription_id)).await?;
     Ok(account)
 }

@@ -8,7 +8,7 @@
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 
 use super::{NewUsageEvent, UsageEvent};
@@ -16,6 +16,7 @@ use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, ProjectId, UsageEventId};
+use crate::kernel::json::CLOCK_SKEW;
 use crate::kernel::query::{Row, Value};
 use crate::kernel::text::{ExternalId, Name};
 use crate::metering::counters::{self, Tally};
@@ -52,8 +53,8 @@ struct Item {
     event: UsageEvent,
     /// Whether it asks to be refused when it goes beyond a limit.
     asks: bool,
-    /// Whether the caller says when it was observed.
-    is_dated: bool,
+    /// When it was observed, as the caller reports it.
+    dated: Option<DateTime<Utc>>,
     fate: Fate,
 }
 
@@ -89,12 +90,20 @@ impl Item {
             && (&event.metric, &event.unit) == (&recorded.metric, &recorded.unit)
             && event.quantity == recorded.quantity
             && (&event.dims, &event.metadata) == (&recorded.dims, &recorded.metadata)
-            && (!self.is_dated || event.observed_at == recorded.observed_at)
+            && self.dated.is_none_or(|at| is_of(at, recorded))
     }
 
     fn is_open(&self) -> bool {
         matches!(self.fate, Fate::Open)
     }
+}
+
+/// Whether the recorded event was reported with this instant, which counted as now if it was ahead.
+fn is_of(reported: DateTime<Utc>, recorded: &UsageEvent) -> bool {
+    let recorded_at = recorded.recorded_at;
+    let counted_as_now = recorded.observed_at == recorded_at
+        && (recorded_at..=recorded_at + CLOCK_SKEW).contains(&reported);
+    reported == recorded.observed_at || counted_as_now
 }
 
 type Key = (Option<DeploymentId>, String);
@@ -179,6 +188,13 @@ fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
         }
         _ => new.deployment_id,
     };
+    let dated = new.observed_at.map(|at| at.0);
+    let (observed_at, fate) = match new.observed_at.map(|at| at.happened("observed_at", cx.now)) {
+        None => (cx.now, Fate::Open),
+        Some(Ok(at)) => (at, Fate::Open),
+        // It stops none of the other events, and is counted nowhere.
+        Some(Err(error)) => (cx.now, Fate::Refused(error)),
+    };
     let event = UsageEvent {
         id,
         organization_id: cx.org,
@@ -191,11 +207,10 @@ fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
         dims: new.dims,
         metadata: new.metadata,
         idempotency_key: new.idempotency_key.map(ExternalId::into_string),
-        observed_at: new.observed_at.map_or(cx.now, |at| at.0),
+        observed_at,
         recorded_at: cx.now,
     };
-    let (asks, is_dated) = (new.mode == Some(Enforcement::Enforce), new.observed_at.is_some());
-    Ok(Item { event, asks, is_dated, fate: Fate::Open })
+    Ok(Item { event, asks: new.mode == Some(Enforcement::Enforce), dated, fate })
 }
 
 fn open(items: &[Item]) -> impl Iterator<Item = &Item> {
@@ -205,7 +220,7 @@ fn open(items: &[Item]) -> impl Iterator<Item = &Item> {
 fn mark_twins(items: &mut [Item]) {
     let mut first: HashMap<Key, usize> = HashMap::new();
     for n in 0..items.len() {
-        let Some(key) = items[n].key() else { continue };
+        let Some(key) = items[n].key().filter(|_| items[n].is_open()) else { continue };
         let Some(first) = first.get(&key).copied() else {
             first.insert(key, n);
             continue;

@@ -1,0 +1,61 @@
+//! Licenses: their rows.
+
+use std::collections::HashMap;
+
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::LicenseId;
+use crate::licensing::entitlement::{License, LicenseRow};
+use crate::licensing::issuance::Signed;
+
+/// The license as it stands now.
+pub async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
+    Ok(stored(cx, id).await?.at(cx.now))
+}
+
+/// The license as it is stored.
+pub async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
+    let found = cx.tx.select("WHERE licenses.id = $1 AND licenses.organization_id = $2");
+    let found: Option<LicenseRow> = found.bind(id).bind(cx.org).opt().await?;
+    found.ok_or_else(|| Error::not_found("license"))
+}
+
+/// Notes the last bundles, if the licenses are still what was signed.
+pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
+    let sql = "UPDATE licenses SET key_id = noted.column3, bundle_hash = noted.column4
+               FROM (VALUES ";
+    // A license that was signed several times keeps the last.
+    let last: HashMap<LicenseId, &Signed> = signed.iter().map(|s| (s.license, *s)).collect();
+    let update = cx.tx.q(sql).rows(last.values(), |query, signed| {
+        let bundle = &signed.response;
+        query
+            .bind(signed.license)
+            .bind(signed.license_revision)
+            .bind(&*bundle.key_id)
+            .bind(&*bundle.bundle_hash)
+    });
+    let condition = ") AS noted
+        WHERE licenses.id = noted.column1 AND licenses.revision = noted.column2";
+    let noted = update.sql(condition).exec().await?;
+    if usize::try_from(noted) == Ok(last.len()) { Ok(()) } else { Err(Error::stale()) }
+}
+
+/// Active licenses whose last token the key signed.
+pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM licenses
+               WHERE key_id = $1 AND status = 'active' AND (over_at IS NULL OR over_at > $2)";
+    Ok(cx.tx.q(sql).bind(kid).bind(cx.now).value().await?.unwrap_or(0))
+}
+
+/// Licenses that still grant something, or may again.
+pub async fn count_live(cx: &mut Cx) -> Result<i64> {
+    let sql = "SELECT COUNT(*) FROM licenses
+               WHERE organization_id = $1 AND status <> 'revoked'
+                 AND (over_at IS NULL OR over_at > $2)";
+    Ok(cx.tx.q(sql).bind(cx.org).bind(cx.now).value().await?.unwrap_or(0))
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM licenses WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}

@@ -1,0 +1,236 @@
+//! Versions of plans: their rows, how a change makes the next one, and what differs.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use uuid::Uuid;
+
+use crate::kernel::answer::Resource;
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::PlanId;
+use crate::kernel::record::{Object, Quantities, Record};
+use crate::kernel::text::{Prose, quoted};
+use crate::tenancy::quotas::Metric;
+use crate::tenancy::quotas::metrics::{Bound, BoundPatch, OWN_PREFIX};
+
+/// A version of a plan.
+#[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct Plan {
+    pub id: PlanId,
+    pub code: String,
+    pub version: i64,
+    pub name: String,
+    pub description: Option<Prose>,
+    /// Private plans are seen by platform callers only who may read or change plans.
+    pub is_public: bool,
+    pub default_features: Object,
+    /// By metric; null is unlimited. An absent metric is not included in license tokens, and not
+    /// limited by this server.
+    pub limits: Quantities,
+    pub seat_cap: Option<i64>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Record for Plan {
+    const TABLE: &'static str = "plans JOIN plan_versions ON plan_versions.plan_id = plans.id";
+    const COLUMNS: &'static str = "plans.id, plans.code, plan_versions.version, plan_versions.name,
+        plan_versions.description, plan_versions.is_public, plan_versions.default_features,
+        plan_versions.limits, plan_versions.seat_cap, plans.created_at,
+        plan_versions.created_at AS updated_at";
+    const KEY: &'static str = "plans.id";
+    fn key(&self) -> Uuid {
+        self.id.0
+    }
+}
+
+impl Resource for Plan {
+    const NOUN: &'static str = "plan";
+    const PATH: &'static str = "plans";
+    fn name(&self) -> String {
+        self.code.clone()
+    }
+}
+
+/// A version before it is stored.
+#[derive(Default)]
+pub(super) struct Version {
+    pub version: i64,
+    pub name: String,
+    pub description: Option<Prose>,
+    pub is_public: bool,
+    pub default_features: Object,
+    pub limits: Quantities,
+    pub seat_cap: Option<i64>,
+}
+
+pub(super) async fn insert_version(
+    tx: &mut Conn,
+    plan: PlanId,
+    version: Version,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "INSERT INTO plan_versions
+               (plan_id, version, name, description, is_public, default_features, limits,
+                seat_cap, created_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+    let insert = tx
+        .q(sql)
+        .bind(plan)
+        .bind(version.version)
+        .bind(version.name)
+        .bind(version.description)
+        .bind(version.is_public)
+        .bind(version.default_features)
+        .bind(version.limits)
+        .bind(version.seat_cap)
+        .bind(now);
+    insert.exec().await?;
+    Ok(())
+}
+
+/// The limits of a new plan.
+pub(super) fn limits_of(limits: BTreeMap<String, Bound>) -> Result<Quantities> {
+    Quantities::bounded("limits", limits.into_iter().map(|(name, n)| (name, n.0)).collect())
+}
+
+/// The limits after a PATCH: each named metric is set or removed, the others stay.
+pub(super) fn limits_after(
+    before: Quantities,
+    patch: BTreeMap<String, BoundPatch>,
+) -> Result<Quantities> {
+    let mut limits = before.into_inner();
+    for (metric, bound) in patch {
+        match bound {
+            BoundPatch::NotIncluded => limits.remove(&metric),
+            BoundPatch::Set(Bound(quantity)) => limits.insert(metric, quantity),
+        };
+    }
+    Quantities::bounded("limits", limits)
+}
+
+/// The features after a PATCH: each named feature is set, or removed by null; the others stay.
+pub(super) fn features_after(before: Object, patch: Map<String, Value>) -> Result<Object> {
+    before.changed("default_features", |features| {
+        for (name, value) in patch {
+            match value {
+                Value::Null => features.remove(&name),
+                value => features.insert(name, value),
+            };
+        }
+    })
+}
+
+/// Refuses metrics that nothing in this installation knows: a misspelt limit would limit nothing.
+///
+/// Known are the server's own metrics, the vendor's with [`OWN_PREFIX`], and those of any plan or
+/// usage limit.
+///
+/// # Errors
+/// 422 at `limits`, with the known metrics.
+pub(super) async fn refuse_unknown_metrics<G>(
+    cx: &mut Cx<G>,
+    metrics: impl Iterator<Item = &str>,
+) -> Result<()> {
+    let is_servers = |name: &str| Metric::ALL.iter().any(|metric| metric.as_str() == name);
+    let is_own = |name: &str| name.strip_prefix(OWN_PREFIX).is_some_and(|rest| !rest.is_empty());
+    let open: BTreeSet<&str> = metrics.filter(|name| !is_servers(name) && !is_own(name)).collect();
+    if open.is_empty() {
+        return Ok(());
+    }
+    let known = cx.tx.q2(
+        "SELECT DISTINCT l.key FROM plan_versions v, json_each(v.limits) l
+         UNION SELECT DISTINCT metric FROM usage_limits",
+        "SELECT DISTINCT l.key FROM plan_versions v, jsonb_object_keys(v.limits) AS l (key)
+         UNION SELECT DISTINCT metric FROM usage_limits",
+    );
+    let known: BTreeSet<String> =
+        known.all::<(String,)>().await?.into_iter().map(|(name,)| name).collect();
+    let Some(unknown) = open.into_iter().find(|name| !known.contains(*name)) else {
+        return Ok(());
+    };
+    let mut names: BTreeSet<&str> = Metric::ALL.iter().map(|metric| metric.as_str()).collect();
+    names.extend(known.iter().map(String::as_str).take(MOST_NAMED));
+    let names: Vec<&str> = names.into_iter().collect();
+    let detail = format!(
+        "`limits` has the unknown metric {}. Known: {}. Begin a metric of your own with `{OWN_PREFIX}`.",
+        quoted(unknown),
+        names.join(", ")
+    );
+    Err(Error::invalid("limits", detail).with("known_metrics", names))
+}
+
+/// Metrics of plans and limits that a refusal names.
+const MOST_NAMED: usize = 50;
+
+/// A value before and after; absent where there is none, because null is a value too.
+#[derive(Debug, PartialEq, Serialize, JsonSchema)]
+pub struct Change {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    before: Option<Value>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    after: Option<Value>,
+}
+
+/// What differs between two versions: features by name, `limits.` and a metric, and `seat_cap`.
+pub(super) fn changes(before: &Plan, after: &Plan) -> BTreeMap<String, Change> {
+    let facts = |plan: &Plan| {
+        let limits = plan.limits.iter().map(|(name, n)| (format!("limits.{name}"), json!(n)));
+        let features = plan.default_features.iter();
+        let seats = plan.seat_cap.map(|cap| ("seat_cap".to_owned(), json!(cap)));
+        features.map(|(name, v)| (name.clone(), v.clone())).chain(limits).chain(seats).collect()
+    };
+    let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = (facts(before), facts(after));
+    let names = before.keys().chain(after.keys());
+    names
+        .filter(|name| before.get(*name) != after.get(*name))
+        .map(|name| {
+            let value = |of: &BTreeMap<String, Value>| of.get(name).cloned();
+            (name.clone(), Change { before: value(&before), after: value(&after) })
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn plan_changes_list_each_value() {
+        let plan = |features: Value, limits: &[(&str, Option<i64>)], seats: Option<i64>| Plan {
+            id: PlanId(Uuid::nil()),
+            code: "team".into(),
+            version: 1,
+            name: "Team".into(),
+            description: None,
+            is_public: true,
+            default_features: serde_json::from_value(features).unwrap(),
+            limits: Quantities::bounded(
+                "limits",
+                limits.iter().map(|(m, n)| ((*m).to_owned(), *n)).collect(),
+            )
+            .unwrap(),
+            seat_cap: seats,
+            created_at: DateTime::UNIX_EPOCH,
+            updated_at: DateTime::UNIX_EPOCH,
+        };
+        let before = plan(json!({"a": 1, "b": true, "c": "x"}), &[("projects", Some(3))], Some(5));
+        let after = plan(json!({"a": 2, "b": true, "d": []}), &[("projects", None)], None);
+        let found = serde_json::to_value(changes(&before, &after)).unwrap();
+        assert_eq!(
+            found,
+            json!({
+                "a": {"before": 1, "after": 2},
+                "c": {"before": "x"},
+                "d": {"after": []},
+                "limits.projects": {"before": 3, "after": null},
+                "seat_cap": {"before": 5},
+            })
+        );
+    }
+}

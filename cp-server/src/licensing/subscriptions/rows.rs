@@ -1,0 +1,149 @@
+//! Subscriptions: their rows, and how they move to another version of their plan.
+
+use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+use crate::kernel::answer::Resource;
+use crate::kernel::clock::after;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::ids::{LicenseId, OrganizationId, PlanId, SubscriptionId};
+use crate::kernel::record::{Object, Record};
+use crate::kernel::text::{Currency, Email, ExternalId};
+use crate::licensing::licenses::seats;
+use crate::licensing::plans::versions::Plan;
+use crate::licensing::statuses::SubscriptionStatus;
+use crate::tenancy::{organizations, quotas};
+
+/// An organization's contract for a plan.
+#[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct Subscription {
+    pub id: SubscriptionId,
+    pub organization_id: OrganizationId,
+    pub plan_code: String,
+    #[serde(skip)]
+    pub plan_id: PlanId,
+    /// The version of the plan that the subscription is pinned to.
+    pub plan_version: i64,
+    pub status: SubscriptionStatus,
+    pub seat_cap: i64,
+    /// Whether the seats are the plan's, and follow another plan.
+    pub seats_from_plan: bool,
+    /// Laid over the plan's features.
+    pub feature_overrides: Object,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub trial_ends_at: Option<DateTime<Utc>>,
+    pub canceled_at: Option<DateTime<Utc>>,
+    pub external_id: Option<ExternalId>,
+    pub billing_customer_id: Option<ExternalId>,
+    pub billing_email: Option<Email>,
+    pub currency: Option<Currency>,
+    /// In cents.
+    pub next_invoice_amount: Option<i64>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Subscription {
+    /// The seats after a move to this version of its plan: the plan's, where they came from it.
+    fn seats_on(&self, plan: &Plan) -> i64 {
+        plan.seat_cap.filter(|_| self.seats_from_plan).unwrap_or(self.seat_cap)
+    }
+}
+
+impl Record for Subscription {
+    const TABLE: &'static str = "subscriptions JOIN plans ON plans.id = subscriptions.plan_id";
+    const COLUMNS: &'static str = "subscriptions.id, subscriptions.organization_id,
+        plans.code AS plan_code, subscriptions.plan_id, subscriptions.plan_version,
+        subscriptions.status, subscriptions.seat_cap, subscriptions.seats_from_plan,
+        subscriptions.feature_overrides,
+        subscriptions.starts_at, subscriptions.ends_at, subscriptions.trial_ends_at,
+        subscriptions.canceled_at, subscriptions.external_id, subscriptions.billing_customer_id,
+        subscriptions.billing_email, subscriptions.currency, subscriptions.next_invoice_amount,
+        subscriptions.created_at, subscriptions.updated_at";
+    const KEY: &'static str = "subscriptions.id";
+    fn key(&self) -> Uuid {
+        self.id.0
+    }
+}
+
+impl Resource for Subscription {
+    const NOUN: &'static str = "subscription";
+    const PATH: &'static str = "subscriptions";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
+pub async fn load(cx: &mut Cx, id: SubscriptionId) -> Result<Subscription> {
+    let tail = "WHERE subscriptions.id = $1 AND subscriptions.organization_id = $2";
+    let found = cx.tx.select(tail).bind(id).bind(cx.org).opt().await?;
+    found.ok_or_else(|| Error::not_found("subscription"))
+}
+
+/// The subscriptions that are pinned to an older version of the plan.
+pub async fn behind<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<Vec<Subscription>> {
+    let tail = "WHERE subscriptions.plan_id = $1 AND subscriptions.plan_version < $2
+                  AND subscriptions.status NOT IN ('canceled', 'expired')
+                ORDER BY subscriptions.id";
+    Ok(cx.tx.select(tail).bind(plan.id).bind(plan.version).all().await?)
+}
+
+/// The licenses that a move to this version of the plan would leave with fewer seats than their own.
+pub async fn capped_by<G>(
+    cx: &mut Cx<G>,
+    pinned: &Subscription,
+    plan: &Plan,
+) -> Result<Vec<LicenseId>> {
+    let seat_cap = pinned.seats_on(plan);
+    if seat_cap >= pinned.seat_cap {
+        return Ok(Vec::new());
+    }
+    let above = seats::above(cx, pinned.id, seat_cap).await?;
+    Ok(above.into_iter().map(|license| license.license_id).collect())
+}
+
+/// Moves them all to this version.
+pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
+    for pinned in behind(cx, plan).await? {
+        let sql = "UPDATE subscriptions SET plan_version = $2, seat_cap = $3, updated_at = $4
+                   WHERE id = $1";
+        let (at, seat_cap) = (after(pinned.updated_at, cx.now), pinned.seats_on(plan));
+        let update = cx.tx.q(sql).bind(pinned.id).bind(plan.version).bind(seat_cap);
+        update.bind(at).exec().await?;
+        quotas::grant(cx, pinned.organization_id, &plan.limits, seat_cap).await?;
+        organizations::touch(cx, pinned.organization_id).await?;
+    }
+    Ok(())
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    cx.tx.q("DELETE FROM subscriptions WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
+
+/// The refusal of a plan that does not exist, at its field.
+pub fn at_plan_code(error: Error) -> Error {
+    match error.code() {
+        ProblemCode::NotFound => {
+            Error::new(ProblemCode::NotFound, "plan_code: plan not found").at("plan_code")
+        }
+        _ => error,
+    }
+}
+
+/// Names the index that refused a row.
+pub fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
+    done.on_conflict("subscriptions_organization_id", || {
+        let detail = "The organization has a live subscription; change or cancel that one.";
+        Error::new(ProblemCode::SubscriptionExists, detail)
+    })
+    .on_conflict("subscriptions_external_id", || {
+        let detail = "external_id: another subscription of the organization has it.";
+        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
+    })
+}
