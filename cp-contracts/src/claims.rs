@@ -75,6 +75,10 @@ pub struct LicenseBodyClaims {
     /// The plan's declared limits, by metric. `null` is unlimited; an absent metric is not included.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Option<i64>>,
+    /// The metrics that are unlimited, by name. A language that reads an absent member and `null` alike
+    /// finds here what `limits` says with `null`. Since 2.7.0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unlimited: Vec<String>,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

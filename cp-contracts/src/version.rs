@@ -141,7 +141,7 @@ mod tests {
             (V1, "<2"),
             (V2, "2"),
             (V2, "2.4.0"),
-            (V2, "2.6.0"),
+            (V2, "2.7.0"),
             (V2, "^2"),
             (V2, "~2.4"),
             (V2, "=2.4.0"),
@@ -153,7 +153,7 @@ mod tests {
             (V2, " ^2 "),
             (V2, ">2.3.9"),
             (V2, "<2.3"),
-            (V2, "2.6.0-rc.1"),
+            (V2, "2.7.0-rc.1"),
         ];
         for (expected, requested) in cases {
             assert_eq!(ContractVersion::negotiate(Some(requested)), Ok(expected), "{requested}");
@@ -165,8 +165,8 @@ mod tests {
         for requested in [
             "3",
             "0",
-            "2.7",
-            ">2.6.0",
+            "2.8",
+            ">2.7.0",
             ">=1.5, <1.5",
             "v2",
             "",
@@ -175,7 +175,7 @@ mod tests {
             "^99999999999999999999",
         ] {
             let error = ContractVersion::negotiate(Some(requested)).unwrap_err().to_string();
-            assert!(error.contains("supported are 1.x, 2.x (up to 2.6.0)"), "{requested}: {error}");
+            assert!(error.contains("supported are 1.x, 2.x (up to 2.7.0)"), "{requested}: {error}");
         }
         let long = ContractVersion::negotiate(Some(&"9".repeat(9_000))).unwrap_err();
         assert_eq!(long.requested().len(), 64);

@@ -68,7 +68,7 @@ for n in range(SPARES):
     report = {
         "kind": "usage_report", "deployment_id": deployment["id"], "license_id": license["id"],
         "sequence": 1, "previous": None, "since": "2026-01-01T00:00:00Z",
-        "until": "2026-01-02T00:00:00Z", "counters": {"seats": 1}, "contract": "2.6.0",
+        "until": "2026-01-02T00:00:00Z", "counters": {"seats": 1}, "contract": "2.7.0",
     }
     reports = f"/deployments/{deployment['id']}/usage-reports"
     made("usage-reports", reports, {"file": json.dumps(report)})

@@ -345,6 +345,12 @@ fn claims(
                 extra: Map::new(),
             },
             limits: facts.limits.clone().into_inner(),
+            unlimited: facts
+                .limits
+                .iter()
+                .filter(|(_, limit)| limit.is_none())
+                .map(|(metric, _)| metric.clone())
+                .collect(),
             extra: Map::new(),
         },
         status: None,

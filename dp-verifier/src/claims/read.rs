@@ -57,6 +57,7 @@ object!(LicenseBodyClaims {
     subscription = "subscription",
     plan = "plan",
     limits = "limits",
+    unlimited = "unlimited",
 });
 
 object!(OrganizationClaims {

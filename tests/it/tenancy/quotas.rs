@@ -93,6 +93,7 @@ on_both! {
         let bundle = world.post(format!("/licenses/{}/bundles", world.acme.license), json!({})).await.expect(201);
         let license = &bundle["payload"]["license"];
         assert_eq!(license["limits"], json!({"projects": 20, "storage_bytes": null}));
+        assert_eq!(license["unlimited"], json!(["storage_bytes"]));
     }
 
     members_follow_the_seats_where_the_plan_leaves_them_out(world) {

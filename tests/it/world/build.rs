@@ -149,7 +149,7 @@ pub fn usage_report(
     let report = json!({
         "kind": "usage_report", "deployment_id": deployment, "license_id": license,
         "sequence": sequence, "previous": previous, "since": "2025-12-31T00:00:00Z",
-        "until": "2026-01-01T00:00:00Z", "counters": {"seats": 7}, "contract": "2.6.0",
+        "until": "2026-01-01T00:00:00Z", "counters": {"seats": 7}, "contract": "2.7.0",
     });
     report.to_string()
 }
