@@ -188,7 +188,9 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<Provider>> {
         items(text).is_some_and(|items| items.iter().any(|i| i.contains_key("client_secret")))
     };
     let text = files::read_if(path, has_secret).context("it holds a client secret")?;
-    let items = items(&Zeroizing::new(text)).context("it is not a JSON list of objects")?;
+    let text = Zeroizing::new(text);
+    let items = items(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
+        .context("it is not a JSON list of objects")?;
     let read = |mut item: Map<String, Value>| {
         let key = item.remove("key");
         let key = key.as_ref().and_then(Value::as_str).context("a provider has no key")?;

@@ -51,11 +51,13 @@ impl Config {
     }
 }
 
-/// A secret in a file that only its owner can read; a line break at its end does not count.
+/// A secret in a file that only its owner can read, without a byte order mark and line breaks at its
+/// end.
 pub(super) fn secret_file(path: &Path) -> anyhow::Result<Secret<String>> {
     let bytes = zeroize::Zeroizing::new(files::read_private(path)?);
     let text = std::str::from_utf8(&bytes).ok();
     let text = text.with_context(|| format!("{} is not text", path.display()))?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 

@@ -149,7 +149,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
             .and(" AND expires_at <= ?)", now),
         Some(status) => query.and(" AND invitations.status = ?", status),
     };
-    let page: Page<Row> = list.page(query).await?;
+    let page: Page<InvitationRow> = list.page(query).await?;
     Ok(page.map(|row| row.at(now)))
 }
 
@@ -315,13 +315,14 @@ fn closed(status: InvitationStatus) -> Error {
     Error::new(ProblemCode::InvitationClosed, detail).with("invitation_status", status.as_str())
 }
 
-async fn load(cx: &mut Cx, id: InvitationId) -> Result<Row> {
+async fn load(cx: &mut Cx, id: InvitationId) -> Result<InvitationRow> {
     let found = cx.tx.select("WHERE invitations.id = $1 AND invitations.organization_id = $2");
     Ok(found.bind(id).bind(cx.org).one().await?)
 }
 
+/// An invitation as it is stored.
 #[derive(sqlx::FromRow)]
-struct Row {
+pub struct InvitationRow {
     id: InvitationId,
     organization_id: OrganizationId,
     email: String,
@@ -340,7 +341,7 @@ struct Row {
     updated_at: DateTime<Utc>,
 }
 
-impl Record for Row {
+impl Record for InvitationRow {
     const TABLE: &'static str = "invitations JOIN roles ON roles.id = invitations.role_id";
     const COLUMNS: &'static str = "invitations.id, invitations.organization_id, invitations.email,
         invitations.role_id, roles.code AS role_code, roles.name AS role_name,
@@ -354,9 +355,9 @@ impl Record for Row {
     }
 }
 
-impl Row {
+impl InvitationRow {
     /// As it is at this instant: a term ends by itself.
-    fn at(self, now: DateTime<Utc>) -> Invitation {
+    pub fn at(self, now: DateTime<Utc>) -> Invitation {
         let over = self.status == InvitationStatus::Pending && self.expires_at <= now;
         let status = if over { InvitationStatus::Expired } else { self.status };
         let (id, code) = (self.role_id, self.role_code);

@@ -37,8 +37,8 @@ crate::routes! { providers:
     GET "/organizations/{org}/identity-providers/{key}" ProvidersRead => read;
     /// Sets an identity provider: makes it, or replaces all of it.
     ///
-    /// What is absent is empty afterwards, but for `client_secret`: absent it stays as it was, null
-    /// removes it. The key stands percent-encoded in the path.
+    /// What is absent is empty afterwards, except `client_secret`: absent it stays, and null removes it. A
+    /// change of `issuer` requires one of the two. The key is percent-encoded in the path.
     PUT "/organizations/{org}/identity-providers/{key}" ProvidersWrite => put, grants;
     /// Deletes an identity provider.
     DELETE "/organizations/{org}/identity-providers/{key}" ProvidersWrite => delete;
@@ -160,6 +160,7 @@ async fn put(
         Some(provider) => provider.id,
         None => ProviderId::new(&cx.app.random, cx.now),
     };
+    refuse_another_issuers_secret(&new, before.as_ref())?;
     let secret = seal(cx, id, &new.client_secret).await?;
     let sql = if before.is_some() {
         "UPDATE identity_providers
@@ -328,6 +329,21 @@ fn domains(given: Vec<Domain>) -> Vec<String> {
 
 /// The longest client secret, in bytes.
 const SECRET: usize = 4096;
+
+/// Refuses to keep a client secret for another issuer: logins would send it there.
+fn refuse_another_issuers_secret(
+    new: &NewProvider,
+    before: Option<&IdentityProvider>,
+) -> Result<()> {
+    let Some(before) = before else { return Ok(()) };
+    let keeps = matches!(new.client_secret, Patch::Keep) && before.client_secret.is_set();
+    if !keeps || before.issuer == new.issuer.as_str() {
+        return Ok(());
+    }
+    let detail = "`client_secret` is required when `issuer` changes, because the stored one belongs \
+                  to the former issuer. Send the new one, or null for none.";
+    Err(Error::invalid("client_secret", detail))
+}
 
 async fn seal(
     cx: &mut Cx,

@@ -128,6 +128,13 @@ impl schemars::JsonSchema for ShownOnce {
 #[sqlx(transparent)]
 pub struct Masked(bool);
 
+impl Masked {
+    /// Whether there is a secret.
+    pub fn is_set(&self) -> bool {
+        self.0
+    }
+}
+
 impl serde::Serialize for Masked {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         self.0.then(|| serde_json::json!({"masked": true})).serialize(serializer)

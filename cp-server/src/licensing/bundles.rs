@@ -119,10 +119,13 @@ async fn issue(
     let facts = issuance::facts(cx, id).await?;
     // There are few readers, and a signature takes as long as ten reads.
     cx.release();
+    let is_file = new.form == Some(Form::File);
+    if is_file {
+        cx.app.keys.refresh(&cx.app).await.map_err(Error::internal)?;
+    }
     let mut signed = issuance::sign(&cx.app, cx.now, facts, &new).await?;
     cx.begin().await?;
     store(cx, &[&signed]).await?;
-    let is_file = new.form == Some(Form::File);
     let seq = file_numbers::next(signed.file_seq, cx.now);
     if is_file {
         file_numbers::keep(cx, id, signed.file_seq, seq).await?;

@@ -65,6 +65,7 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     let seq = file_numbers::next(last, cx.now);
     // There are few readers, and what follows takes its own.
     cx.release();
+    cx.app.keys.refresh(&cx.app).await.map_err(Error::internal)?;
     let checkpoint = checkpoints::current(&cx.app).await?.note;
     let mut tx = cx.app.db.read();
     let consistency = consistency(&cx.app, &mut tx, deployment, &checkpoint).await?;
@@ -144,6 +145,8 @@ async fn consistency(
     Ok(Some(format!("old {}\n{lines}", seen.size)))
 }
 
+/// Signs a file with the keys of this replica, which the caller has read again: a file that lacks a key
+/// of an earlier one withdraws it.
 async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
     let app = &cx.app;
     let list = subject.list;

@@ -18,8 +18,12 @@ use tokio::sync::mpsc;
 use writer::{Broken, Form, Kept, Writer, sections, shape, with};
 
 use crate::audit::AuditEvent;
+use crate::identity::invitations::{Invitation, InvitationRow};
 use crate::identity::memberships::{Membership, MembershipRow, MembershipStatus};
 use crate::identity::providers::IdentityProvider;
+use crate::identity::roles::Role;
+use crate::identity::service_tokens::ServiceToken;
+use crate::identity::users::AuthAccount;
 use crate::kernel::answer::{StreamOf, Streamed};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -29,26 +33,31 @@ use crate::kernel::json::Moment;
 use crate::kernel::place::Org;
 use crate::kernel::query::Rows;
 use crate::kernel::record::Record;
+use crate::licensing::bundles::Bundle;
 use crate::licensing::deployments::Deployment;
 use crate::licensing::entitlement::{License, LicenseRow};
 use crate::licensing::subscriptions::billing::BillingAccount;
 use crate::licensing::subscriptions::rows::Subscription;
+use crate::licensing::usage_reports::UsageReport;
 use crate::metering::counters::{self, EVER, Interval, Part, Question};
 use crate::metering::limits::Limit;
 use crate::metering::quantity::Quantity;
 use crate::metering::usage::UsageEvent;
+use crate::tenancy::artifacts::Artifact;
 use crate::tenancy::groups::Group;
 use crate::tenancy::organizations::Organization;
 use crate::tenancy::projects::Project;
+use crate::tenancy::quotas::{self, QuotaOfMetric};
 use crate::tenancy::secret_refs::SecretRef;
 use crate::tenancy::workspaces::Workspace;
 
 crate::routes! { organizations:
-    /// Exports everything that the organization has, but for secrets.
+    /// Exports everything that the organization has, without secrets and tokens.
     ///
     /// `Accept: application/x-ndjson` gets the same line by line: `{"kind", "data"}`, the kind
     /// being the member's name in the JSON document. The last line is `exported_at`; without it the
-    /// export is not whole. An organization exports itself once at a time. `since` and `until`, both inclusive, narrow usage and audit events. Single usage events are in it with
+    /// export is not complete. An organization exports itself once at a time. `since` and `until`, both
+    /// inclusive, narrow usage and audit events. Single usage events are in it with
     /// `include=usage_events`, line by line only.
     GET "/organizations/{org}/export" OrgExport => export;
 }
@@ -60,6 +69,13 @@ sections! {
         "WHERE memberships.organization_id = $1 AND memberships.scope <> 'group'",
         order "memberships.id"
     }
+    many roles { Role, "WHERE organization_id = $1", order "code" }
+    many invitations {
+        InvitationRow as Invitation = |row, now| row.at(now),
+        "WHERE invitations.organization_id = $1", order "invitations.id"
+    }
+    many identity_links { AuthAccount, "WHERE organization_id = $1", order "id" }
+    many service_tokens { ServiceToken, "WHERE organization_id = $1", order "id" }
     tree groups {
         Group, members: GroupSeat,
         "groups LEFT JOIN memberships ON memberships.group_id = groups.id
@@ -75,6 +91,7 @@ sections! {
          WHERE projects.organization_id = $1",
         order "projects.slug, project_grants.group_id"
     }
+    many artifacts { Artifact, "WHERE organization_id = $1", order "id" }
     many workspaces { Workspace, "WHERE organization_id = $1", order "slug, id" }
     many subscriptions {
         Subscription, "WHERE subscriptions.organization_id = $1", order "subscriptions.id"
@@ -84,13 +101,15 @@ sections! {
         LicenseRow as License = |row, now| row.at(now),
         "WHERE licenses.organization_id = $1", order "licenses.id"
     }
+    many bundles { Bundle, "WHERE organization_id = $1", order "id" }
     one billing_account {
         BillingAccount, "WHERE subscriptions.organization_id = $1",
         order "CASE WHEN subscriptions.status IN ('canceled', 'expired') THEN 1 ELSE 0 END,
                subscriptions.id DESC LIMIT 1"
     }
     many identity_providers { IdentityProvider, "WHERE organization_id = $1", order "key" }
-    all usage { UsageTotal, from totals }
+    all quotas { QuotaOfMetric, of "quotas", from quotas_of }
+    all usage { UsageTotal, of "usage_series", from totals }
     many usage_events {
         UsageEvent, "WHERE organization_id = $1", during "observed_at", order "id",
         if with_usage_events
@@ -100,10 +119,29 @@ sections! {
         order "CASE WHEN project_id IS NULL THEN 0 ELSE 1 END, project_id, metric, unit,
                window_kind, period"
     }
+    many usage_reports { UsageReport, "WHERE organization_id = $1", order "id" }
     many secret_refs { SecretRef, "WHERE organization_id = $1", order "name, id" }
     many audit_events {
         AuditEvent, "WHERE organization_id = $1", during "occurred_at", order "occurred_at, id"
     }
+}
+
+/// Tables of an organization that its export leaves out, and the reason of each.
+pub const LEFT_OUT: &[(&str, &str)] = &[(
+    "sessions",
+    "a session is a person's login: it ends, and is no property of the organization",
+)];
+
+/// The tables that an export reads.
+pub fn tables() -> impl Iterator<Item = &'static str> {
+    SECTIONS
+        .iter()
+        .flat_map(|tables| tables.iter())
+        .filter_map(|from| from.split_whitespace().next())
+}
+
+async fn quotas_of(tx: &mut Conn, asked: &Asked) -> Result<Vec<QuotaOfMetric>> {
+    quotas::all(tx, asked.organization, asked.now).await
 }
 
 /// What usage of a metric came to, in the window.
@@ -143,6 +181,7 @@ struct GroupSeat {
 }
 
 impl Kept for GroupSeat {
+    const TABLE: &'static str = "memberships";
     const COLUMNS: &'static str =
         "memberships.user_id, users.email, roles.code AS role, memberships.status";
     const THERE: &'static str = "user_id";
@@ -157,6 +196,7 @@ struct ProjectTeam {
 }
 
 impl Kept for ProjectTeam {
+    const TABLE: &'static str = "project_grants";
     const COLUMNS: &'static str = "project_grants.group_id, roles.code AS role";
     const THERE: &'static str = "group_id";
 }

@@ -24,6 +24,7 @@ pub use self::metrics::Metric;
 use self::metrics::{Bound, Kind};
 use crate::App;
 use crate::kernel::answer::NoContent;
+use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::OrganizationId;
@@ -137,7 +138,7 @@ fn one() -> Between<0, MOST> {
 }
 
 async fn list(cx: &mut Cx, _: Org) -> Result<Quotas> {
-    let found = rows(cx, cx.org, None).await?;
+    let found = rows(&mut cx.tx, cx.org, None, cx.now).await?;
     let quotas = found.into_iter().map(|row| (row.metric.as_str(), row.quota())).collect();
     Ok(Quotas { organization_id: cx.org, quotas })
 }
@@ -291,7 +292,7 @@ pub fn refusal(
 
 /// One quota and its use.
 pub async fn of<G>(cx: &mut Cx<G>, organization: OrganizationId, metric: Metric) -> Result<Quota> {
-    let found = rows(cx, organization, Some(metric)).await?;
+    let found = rows(&mut cx.tx, organization, Some(metric), cx.now).await?;
     let row = found.into_iter().next().ok_or_else(|| Error::not_found("quota"))?;
     Ok(row.quota())
 }
@@ -312,10 +313,22 @@ impl Row {
     }
 }
 
-async fn rows<G>(
-    cx: &mut Cx<G>,
+/// All quotas of the organization and their use.
+pub async fn all(
+    tx: &mut Conn,
+    organization_id: OrganizationId,
+    now: DateTime<Utc>,
+) -> Result<Vec<QuotaOfMetric>> {
+    let found = rows(tx, organization_id, None, now).await?;
+    let of = |row: Row| QuotaOfMetric { organization_id, metric: row.metric, quota: row.quota() };
+    Ok(found.into_iter().map(of).collect())
+}
+
+async fn rows(
+    tx: &mut Conn,
     organization: OrganizationId,
     metric: Option<Metric>,
+    now: DateTime<Utc>,
 ) -> Result<Vec<Row>> {
     let sql = "SELECT metric, quantity, source,
                       CASE WHEN metric = 'projects' THEN
@@ -326,8 +339,14 @@ async fn rows<G>(
                            WHEN metric LIKE '%_per_month' AND held_since < $2 THEN 0
                            ELSE held END AS used
                FROM quotas WHERE organization_id = $1";
-    let (month, query) = (month_of(cx.now), cx.tx.q(sql));
-    Ok(query.bind(organization).bind(month).and_some(" AND metric = ?", metric).all().await?)
+    let (month, query) = (month_of(now), tx.q(sql));
+    Ok(query
+        .bind(organization)
+        .bind(month)
+        .and_some(" AND metric = ?", metric)
+        .sql(" ORDER BY metric")
+        .all()
+        .await?)
 }
 
 /// Copies the limits of the organization's plan, and keeps what is held and what is overridden.

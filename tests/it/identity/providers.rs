@@ -9,6 +9,24 @@ use crate::world::{World, on_both};
 const SECRET: &str = "canary-0123456789-client-secret";
 
 on_both! {
+    client_secret_is_not_kept_for_another_issuer(world) {
+        let path = world.org("/identity-providers/own");
+        let body = |issuer: &str| json!({"type": "oidc", "issuer": issuer, "client_id": "42"});
+        let mut first = body("https://a.example");
+        first["client_secret"] = SECRET.into();
+        world.put(&path, first).await.expect(201);
+        world.put(&path, body("https://b.example")).await.invalid("client_secret");
+        assert_eq!(world.get(&path).await.expect(200)["issuer"], "https://a.example");
+        for secret in [json!("another-client-secret"), Value::Null] {
+            let mut sent = body("https://b.example");
+            sent["client_secret"] = secret.clone();
+            let replaced = world.put(&path, sent).await.expect(200);
+            assert_eq!(replaced["client_secret"].is_null(), secret.is_null());
+        }
+        // Without a secret there is nothing to send anywhere.
+        world.put(&path, body("https://c.example")).await.expect(200);
+    }
+
     a_provider_is_set_whole_and_keeps_its_beginning(world) {
         let path = world.org("/identity-providers/oidc:acme%2Feu");
         let body = json!({
@@ -43,13 +61,13 @@ on_both! {
         assert_eq!(found.expect(200), made);
 
         world.pass(TimeDelta::hours(1));
-        let body = json!({"type": "saml", "issuer": "https://saml.acme.example"});
+        let body = json!({"type": "saml", "issuer": "https://login.acme.example"});
         let replaced = world.put(&path, body).await.expect(200);
         assert_eq!(
             world.named(&replaced),
             json!({
                 "id": "<1>", "organization_id": "<acme's org>", "key": "oidc:acme/eu",
-                "type": "saml", "issuer": "https://saml.acme.example", "audience": null,
+                "type": "saml", "issuer": "https://login.acme.example", "audience": null,
                 "jwks_uri": null, "sso_url": null, "client_id": null,
                 "client_secret": {"masked": true}, "certificate_ref": null, "email_domains": [],
                 "claim_map": {}, "role_map": {}, "status": "active", "metadata": {}, "shares_issuer": false,
@@ -177,7 +195,7 @@ on_both! {
     }
 
     a_key_is_of_the_characters_that_it_may_have(world) {
-        let body = json!({"type": "saml", "issuer": "https://a.example"});
+        let body = json!({"type": "saml", "issuer": "https://a.example", "client_secret": null});
         let path = |key: &str| world.org(&format!("/identity-providers/{key}"));
         for key in ["a%20b", "%C3%A4", "a%00b", &"x".repeat(129)] {
             world.put(path(key), body.clone()).await.invalid("key");
@@ -187,14 +205,14 @@ on_both! {
             world.put(path(key), body.clone()).await.expect(201);
             world.get(path(key)).await.expect(200);
         }
-        world.put(path("a"), json!({"type": "ldap", "issuer": "https://a.example"})).await.invalid("type");
+        world.put(path("a"), json!({"type": "ldap", "issuer": "https://a.example", "client_secret": null})).await.invalid("type");
         world.put(path("a"), json!({"type": "saml", "issuer": "acme"})).await.invalid("issuer");
         world.put(path("a"), json!({"type": "saml"})).await.invalid("issuer");
     }
 
     a_condition_on_what_is_replaced_is_kept(world) {
         let path = world.org("/identity-providers/saml%2Fmain");
-        let body = json!({"type": "saml", "issuer": "https://a.example"});
+        let body = json!({"type": "saml", "issuer": "https://a.example", "client_secret": null});
         let tag = world.get(&path).await.header("etag").to_owned();
         let careful = world.root().with("if-match", tag);
         careful.put(&path, body.clone()).await.expect(200);

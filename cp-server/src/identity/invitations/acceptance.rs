@@ -3,7 +3,7 @@
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
-use super::{Acceptance, InvitationStatus, Row, closed, granted, role_in_workspace};
+use super::{Acceptance, InvitationRow, InvitationStatus, closed, granted, role_in_workspace};
 use crate::identity::escalation;
 use crate::identity::memberships::{self, AcceptedAs, At, Membership, MembershipStatus, Seat};
 use crate::identity::roles;
@@ -34,7 +34,8 @@ pub(super) async fn accept(
     }
     cx.begin().await?;
     let hash = sha256(acceptance.token.expose().as_bytes()).to_vec();
-    let found: Option<Row> = cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
+    let found: Option<InvitationRow> =
+        cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("invitation"))?;
     let (organization, key) = (found.organization_id, found.email.to_lowercase());
     cx.trail.organization = Some(organization);
@@ -74,7 +75,7 @@ pub(super) async fn accept(
 
 /// Takes the seat of an open invitation for the person of its address, who is created if there is
 /// none: once, and only while the inviter holds what it gives.
-async fn take(cx: &mut Cx<Scope>, found: Row, how: AcceptedAs) -> Result<MembershipId> {
+async fn take(cx: &mut Cx<Scope>, found: InvitationRow, how: AcceptedAs) -> Result<MembershipId> {
     let organization = found.organization_id;
     // Taken first: of two who accept at once, one waits here and finds it closed.
     let sql = "UPDATE invitations SET status = 'accepted', accepted_at = $3, updated_at = $4
@@ -145,7 +146,7 @@ async fn open(
     email_key: &str,
     organization: Option<OrganizationId>,
     now: DateTime<Utc>,
-) -> Result<Vec<Row>> {
+) -> Result<Vec<InvitationRow>> {
     let query = tx
         .select("WHERE invitations.email_key = $1 AND invitations.status = 'pending'")
         .bind(email_key)

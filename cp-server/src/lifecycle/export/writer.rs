@@ -20,10 +20,12 @@ use crate::kernel::record::Record;
 ///
 /// `one` row or `many`: the record and what it is told as, its condition, the time that `since` and
 /// `until` narrow, the order, and whether it must be asked for. A `tree` tells with each record what
-/// is in its keeping, from a join in which a record's rows stand together. `all` is made by a
-/// function.
+/// is in its keeping, from a join in which a record's rows stand together. `all` is what a function
+/// reads of a table.
 macro_rules! sections {
-    (@write all $name:ident $tx:ident $asked:ident $out:ident $item:ty, from $read:ident) => {
+    (@write all $name:ident $tx:ident $asked:ident $out:ident
+        $item:ty, of $table:literal, from $read:ident
+    ) => {
         $out.all(stringify!($name), &$read(&mut $tx, $asked).await?).await?;
     };
     (@write tree $name:ident $tx:ident $asked:ident $out:ident
@@ -51,7 +53,15 @@ macro_rules! sections {
     (@into) => { |row, _| row };
     (@into $into:expr) => { $into };
 
-    (@schema all $generator:ident $item:ty, from $read:ident) => {
+    (@tables all $item:ty, of $table:literal, from $read:ident) => { &[$table] };
+    (@tables tree $row:ty, $keeping:ident: $kept:ty, $($rest:tt)*) => {
+        &[<$row as Record>::TABLE, <$kept as Kept>::TABLE]
+    };
+    (@tables $count:ident $row:ty $(as $item:ty = $into:expr)?, $condition:literal $($rest:tt)*) => {
+        &[<$row as Record>::TABLE]
+    };
+
+    (@schema all $generator:ident $item:ty, of $table:literal, from $read:ident) => {
         shape::many(&$generator.subschema_for::<$item>())
     };
     (@schema tree $generator:ident
@@ -72,6 +82,9 @@ macro_rules! sections {
             $(sections!(@write $count $name tx asked out $($line)+);)+
             out.end(asked.now).await
         }
+
+        /// What each section reads: tables, or joins that begin with one.
+        const SECTIONS: &[&[&str]] = &[$(sections!(@tables $count $($line)+)),+];
 
         impl JsonSchema for Export {
             fn schema_name() -> std::borrow::Cow<'static, str> {
@@ -112,6 +125,7 @@ pub(super) mod shape {
 
 /// Something in the keeping of a record that it is joined to.
 pub(super) trait Kept: Row + Serialize {
+    const TABLE: &'static str;
     const COLUMNS: &'static str;
     /// The column, as it is called in the answer, that is null where nothing is kept.
     const THERE: &'static str;
