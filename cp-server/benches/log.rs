@@ -11,9 +11,11 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use cp_server::audit::Log;
 use cp_server::audit::canonical::Text;
 use cp_server::audit::leaf::{Event, Facts};
 use cp_server::audit::{Source, checkpoints, integrator, proofs, store, verify};
+use cp_server::kernel::app::Part;
 use cp_server::kernel::caller::CallerKind;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
@@ -54,8 +56,8 @@ async fn open(url: &str) -> App {
     let db = Db::open(url).await.unwrap();
     let kek = Kek::new(&[7; 32]).unwrap();
     let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
-    let app = App::new(db, Clock::system(), Random::system(), kek, settings);
-    app.migrate().await.unwrap();
+    let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
+    cp_server::migrate(&app).await.unwrap();
     app
 }
 
@@ -208,7 +210,7 @@ async fn prove(app: &App) {
 
 async fn replay(app: &App, url: &str) {
     let mut tx = readonly::snapshot(url).await.unwrap();
-    let key = app.log.key(app, &mut tx).await.unwrap();
+    let key = Log::of(app).key(app, &mut tx).await.unwrap();
     let evidence = verify::Evidence { tx, key };
     let started = Instant::now();
     let report = verify::verify(evidence, None, false, |_, _| {}).await.unwrap();

@@ -18,6 +18,7 @@ use axum::routing::get;
 use chrono::{DateTime, Utc};
 use cp_server::client::Client;
 use cp_server::identity::bootstrap::{First, Handover, bootstrap};
+use cp_server::kernel::app::Part;
 use cp_server::kernel::caller::Caller;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
@@ -26,6 +27,7 @@ use cp_server::kernel::ids::LicenseId;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::issuance::{self, Facts, NewBundle};
 use cp_server::licensing::keys::signer::{LocalKey, Signer};
+use cp_server::licensing::status_lists::StatusLists;
 use cp_server::{App, Settings, licensing, server};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
@@ -56,7 +58,7 @@ async fn signing(world: &World) {
     let message = vec![b'x'; 2048];
     let (facts, now) = world.facts().await;
     let new = NewBundle::default();
-    let entry = world.app.status_lists.take(&world.app).await.unwrap();
+    let entry = StatusLists::of(&world.app).take(&world.app).await.unwrap();
     let (mut raw, mut ours) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         raw.push(per_second(|| drop(key.sign(&message).unwrap())));
@@ -118,8 +120,8 @@ impl World {
         let db = Db::open(&format!("sqlite:{}", path.display())).await.unwrap();
         let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
         let kek = Kek::new(&[7; 32]).unwrap();
-        let app = App::new(db, Clock::system(), Random::system(), kek, settings);
-        app.migrate().await.unwrap();
+        let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
+        cp_server::migrate(&app).await.unwrap();
         licensing::keys::start::prepare(&app, None, None).await.unwrap();
         let first = bootstrap(&app, Handover::Shown).await.unwrap();
         let Some(First::Shown(token)) = first else { panic!("no token was made") };
@@ -136,7 +138,7 @@ impl World {
 
     /// The path of a status list.
     async fn status_list(&self) -> String {
-        let entry = self.app.status_lists.take(&self.app).await.unwrap();
+        let entry = StatusLists::of(&self.app).take(&self.app).await.unwrap();
         entry.uri.strip_prefix("http://127.0.0.1:8801").unwrap().to_owned()
     }
 

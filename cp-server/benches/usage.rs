@@ -81,8 +81,8 @@ impl Bench {
     async fn new(db: Db) -> Self {
         let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
         let kek = Kek::new(&[7; 32]).unwrap();
-        let app = App::new(db, Clock::system(), Random::system(), kek, settings);
-        app.migrate().await.unwrap();
+        let app = cp_server::app(db, Clock::system(), Random::system(), kek, settings);
+        cp_server::migrate(&app).await.unwrap();
         licensing::keys::start::prepare(&app, None, None).await.unwrap();
         let router = server::router(&app);
         let call = async |method: Method, path: String, body: Value| {

@@ -38,8 +38,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{Mutex, Notify};
 
-use crate::App;
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::caller::{CallerKind, LoggedIn, Peer, RequestId, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -63,7 +64,7 @@ crate::routes! { audit:
     /// Lists the organization's audit events, newest first.
     GET "/organizations/{org}/audit" AuditRead => list;
     /// Records an event that the caller tells of; its source is `caller`.
-    POST "/organizations/{org}/audit" AuditWrite => tell;
+    POST "/organizations/{org}/audit" AuditWrite => tell, harmless;
 }
 
 crate::text_enum! {
@@ -355,6 +356,12 @@ pub struct Log {
     current: Mutex<Option<Signed>>,
     /// Something was committed here.
     woken: Notify,
+}
+
+impl Part for Log {
+    fn committed(&self) {
+        self.wake();
+    }
 }
 
 impl Log {

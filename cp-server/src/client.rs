@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tower::ServiceExt;
 
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::caller::Caller;
 use crate::kernel::table::Line;
 use crate::kernel::text::{path_segment, quoted};

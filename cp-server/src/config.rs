@@ -15,17 +15,21 @@ use chrono::TimeDelta;
 use clap::{Args, ValueEnum};
 
 use crate::audit;
+use crate::audit::erase::Retention;
 use crate::audit::verify::Evidence;
 use crate::backup::Place;
+use crate::kernel::app::{App, base_path};
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
 use crate::kernel::secret::{Kek, Secret};
 use crate::kernel::{files, kek, readonly, wal};
 use crate::licensing::enforcement::{EnforcementSettings, OnStale};
+use crate::licensing::issuance::TokenSettings;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
 use crate::licensing::status_lists::StatusSettings;
-use crate::{App, Settings, licensing};
+use crate::lifecycle::DeletionRetention;
+use crate::{Settings, licensing};
 
 pub use database::DatabaseUrl;
 use secrets::{bootstrap, secret_file};
@@ -203,7 +207,7 @@ impl Config {
     /// Opens the database and brings the installation up to date; the caller may then serve.
     pub async fn open(&self) -> anyhow::Result<App> {
         let app = self.connect().await?;
-        app.seed().await?;
+        crate::seed(&app).await?;
         let passphrase = self.signing_key_passphrase()?;
         let import = self.signing_private_key_path.as_deref();
         licensing::keys::start::prepare(&app, import, passphrase.as_ref())
@@ -214,12 +218,13 @@ impl Config {
 
     /// The path of the base URL.
     pub fn base_path(&self) -> &str {
-        crate::base_path(&self.base_url)
+        base_path(&self.base_url)
     }
 
     fn settings(&self) -> anyhow::Result<Settings> {
+        let standard = Settings::new(self.base_url.clone(), self.audience.clone());
         let settings = Settings {
-            bundle_ttl: self.bundle_ttl,
+            tokens: TokenSettings { ttl: self.bundle_ttl, ..standard.tokens },
             keys: KeySettings {
                 bits: self.signing_key_bits,
                 jwks_max_age: self.jwks_max_age,
@@ -234,10 +239,12 @@ impl Config {
                 on_stale: self.on_stale,
                 grace: self.token_grace,
             },
-            audit_retention: self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
-            deletion_retention: self.deletion_retention,
+            audit_retention: Retention(
+                self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
+            ),
+            deletion_retention: DeletionRetention(self.deletion_retention),
             identity: self.identity.settings()?,
-            ..Settings::new(self.base_url.clone(), self.audience.clone())
+            ..standard
         };
         Ok(self.network.over(settings))
     }
@@ -366,6 +373,6 @@ impl Config {
                 Kek::from_file(&self.kek_file(), is_first_start, &random)?
             }
         };
-        Ok(App::new(db, Clock::system(), random, kek, settings))
+        Ok(crate::app(db, Clock::system(), random, kek, settings))
     }
 }

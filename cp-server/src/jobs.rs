@@ -7,12 +7,15 @@ use futures_util::FutureExt;
 use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
-use crate::App;
 use crate::audit::{erase, integrator};
 use crate::identity::sessions;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::idempotency;
+use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;
+use crate::licensing::status_lists::StatusLists;
 
 /// How soon a key that another replica changed is known here.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
@@ -35,10 +38,10 @@ impl Drop for Jobs {
 }
 
 pub fn start(app: &App) -> Jobs {
-    let keys = every(KEYS_EVERY, app.clone(), async |app| app.keys.refresh(app).await);
+    let keys = every(KEYS_EVERY, app.clone(), async |app| Keyring::of(app).refresh(app).await);
     let rotation = every(ROTATION_EVERY, app.clone(), rotation::tick);
     let status = every(STATUS_EVERY, app.clone(), async |app| {
-        app.status_lists.refresh(app).await.map_err(Into::into)
+        StatusLists::of(app).refresh(app).await.map_err(Into::into)
     });
     let purge = every(PURGE_EVERY, app.clone(), async |app| {
         idempotency::purge(app).await?;

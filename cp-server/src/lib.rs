@@ -1,9 +1,9 @@
 //! The license authority: a library that the binary, the tests and the benchmarks share.
 //!
 //! The map: every request passes the [`kernel`]; each resource is one file of a slice
-//! ([`tenancy`], [`identity`], [`licensing`]), read top to bottom; [`lifecycle`] is what crosses
-//! all slices. Imports go downward only: kernel, tenancy, identity, licensing, lifecycle; the
-//! shell ([`server`], [`config`], [`cli`]) is above them.
+//! ([`tenancy`], [`identity`], [`licensing`], [`metering`]), read top to bottom; [`lifecycle`] is what
+//! crosses all slices. Imports go downward only, in this order; [`audit`], [`backup`] and the shell
+//! ([`server`], [`config`], [`cli`]) are above them. This file composes them, and nothing imports it.
 
 pub mod audit;
 pub mod backup;
@@ -21,192 +21,120 @@ pub mod server;
 pub mod telemetry;
 pub mod tenancy;
 
-use std::ops::Deref;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use chrono::TimeDelta;
 
+use audit::erase::Retention;
 use identity::oidc::IdentitySettings;
 use identity::oidc::discovery::Discoveries;
-use kernel::admission::{Admit, Gate, Rates};
-use kernel::caller::Authenticate;
+use kernel::admission::Rates;
+pub use kernel::app::App;
+use kernel::app::{Foundation, SharedSettings};
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
-use kernel::installation::Trial;
-use kernel::memory::Generation;
 use kernel::secret::Kek;
-use kernel::shares::Shares;
-use kernel::table::Routes;
+use kernel::table::{Operations, Routes};
+use licensing::bulk::BulkIssuances;
 use licensing::enforcement::EnforcementSettings;
+use licensing::issuance::TokenSettings;
 use licensing::keys::KeySettings;
 use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
 use licensing::status_lists::{StatusLists, StatusSettings};
+use lifecycle::DeletionRetention;
+use lifecycle::export::Exports;
 use server::limits::Surface;
 
-/// What outlives a request; cheap to clone.
-#[derive(Clone)]
-pub struct App(Arc<State>);
-
-pub struct State {
-    pub db: Db,
-    pub clock: Clock,
-    pub random: Random,
-    pub kek: Kek,
-    pub settings: Settings,
-    pub credentials: Vec<Box<dyn Authenticate>>,
-    pub admission: Box<dyn Admit>,
-    pub gate: Gate,
-    pub keys: Keyring,
-    pub signers: SignerPool,
-    pub status_lists: StatusLists,
-    /// Moves on with every commit of this replica.
-    pub generation: Generation,
-    pub identities: identity::whoami::Identities,
-    /// What the identity providers publish.
-    pub discoveries: Discoveries,
-    /// Places of what holds a connection for long.
-    pub exports: Shares,
-    pub bulk_issuances: Shares,
-    pub log: audit::Log,
-    /// Whether the database accepts changes: what readiness rests on.
-    pub trial: Trial,
-    /// Set once the process is asked to end: readiness says so before anything closes.
-    stopping: AtomicBool,
-}
-
-/// The settings that operations look at.
+/// The settings of all parts.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// The issuer, and what every published URL begins with; without a slash at its end.
-    pub base_url: String,
-    pub audience: String,
-    pub bundle_ttl: TimeDelta,
+    pub shared: SharedSettings,
+    pub tokens: TokenSettings,
     pub keys: KeySettings,
     pub status: StatusSettings,
     pub enforcement: EnforcementSettings,
-    /// Whether anybody is held to a rate: organizations to their quota, all to `rates`.
-    pub rate_limits: bool,
     /// Where people log in.
     pub identity: IdentitySettings,
-    pub rates: Rates,
     pub surface: Surface,
     /// For how long the content of audit events is kept.
-    pub audit_retention: audit::erase::Retention,
+    pub audit_retention: Retention,
     /// For how long an organization is kept that its own people deleted.
-    pub deletion_retention: TimeDelta,
-}
-
-/// The path of a base URL, with which each link of this server begins: a proxy strips it. Empty at
-/// the root of a host.
-pub fn base_path(base_url: &str) -> &str {
-    let host = base_url.split_once("://").map_or("", |(_, rest)| rest);
-    host.find('/').map_or("", |at| host[at..].trim_end_matches('/'))
+    pub deletion_retention: DeletionRetention,
 }
 
 impl Settings {
-    /// The path of the base URL.
-    pub fn base_path(&self) -> &str {
-        base_path(&self.base_url)
-    }
-
     /// With the standard values.
     pub fn new(base_url: impl Into<String>, audience: impl Into<String>) -> Self {
+        let base_url = base_url.into();
         Self {
-            base_url: base_url.into(),
-            audience: audience.into(),
-            bundle_ttl: TimeDelta::days(30),
+            shared: SharedSettings { base_url, rate_limits: true, rates: Rates::default() },
+            tokens: TokenSettings { audience: audience.into(), ttl: TimeDelta::days(30) },
             keys: KeySettings::default(),
             status: StatusSettings::default(),
             enforcement: EnforcementSettings::default(),
-            rate_limits: true,
             identity: IdentitySettings::default(),
-            rates: Rates::default(),
             surface: Surface::default(),
-            audit_retention: None,
-            deletion_retention: TimeDelta::days(90),
+            audit_retention: Retention::default(),
+            deletion_retention: DeletionRetention(TimeDelta::days(90)),
         }
     }
 }
 
-impl Deref for App {
-    type Target = State;
-    fn deref(&self) -> &State {
-        &self.0
-    }
+/// The application with all its parts.
+pub fn app(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -> App {
+    let on = Foundation {
+        db,
+        clock,
+        random,
+        kek,
+        settings: settings.shared,
+        credentials: vec![
+            Box::new(identity::credentials::ServiceTokens::default()),
+            Box::new(identity::oidc::BearerTokens::default()),
+            Box::new(identity::sessions::Sessions::default()),
+        ],
+        admission: Box::new(tenancy::request_rates::RequestRates::default()),
+    };
+    let discoveries = Discoveries::new(&settings.identity.fetch);
+    App::new(
+        on,
+        vec![
+            Box::new(Operations(routes)),
+            Box::new(settings.tokens),
+            Box::new(settings.keys),
+            Box::new(settings.status),
+            Box::new(settings.enforcement),
+            Box::new(settings.identity),
+            Box::new(settings.surface),
+            Box::new(settings.audit_retention),
+            Box::new(settings.deletion_retention),
+            Box::new(audit::Log::default()),
+            Box::new(discoveries),
+            Box::new(identity::whoami::Identities::default()),
+            Box::new(Keyring::default()),
+            Box::new(SignerPool::start()),
+            Box::new(StatusLists::default()),
+            Box::new(BulkIssuances::default()),
+            Box::new(Exports::default()),
+        ],
+    )
 }
 
-impl App {
-    pub fn new(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -> Self {
-        Self(Arc::new(State {
-            gate: Gate::new(&settings.rates),
-            db,
-            clock,
-            random,
-            kek,
-            discoveries: Discoveries::new(&settings.identity.fetch),
-            credentials: vec![
-                Box::new(identity::credentials::ServiceTokens::default()),
-                Box::new(identity::oidc::BearerTokens::default()),
-                Box::new(identity::sessions::Sessions::default()),
-            ],
-            settings,
-            admission: Box::new(tenancy::request_rates::RequestRates::default()),
-            keys: Keyring::default(),
-            signers: SignerPool::start(),
-            status_lists: StatusLists::default(),
-            generation: Generation::default(),
-            identities: identity::whoami::Identities::default(),
-            exports: Shares::new("exports", 4, 1),
-            bulk_issuances: Shares::new("bulk issuances", 8, 1),
-            log: audit::Log::default(),
-            trial: Trial::default(),
-            stopping: AtomicBool::new(false),
-        }))
-    }
+/// Brings an installation up to date: the schema, the key check, the seeds.
+pub async fn migrate(app: &App) -> anyhow::Result<()> {
+    app.db.migrate().await?;
+    seed(app).await
+}
 
-    /// Brings an installation up to date: the schema, the key check, the seeds.
-    pub async fn migrate(&self) -> anyhow::Result<()> {
-        self.db.migrate().await?;
-        self.seed().await
-    }
-
-    /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
-    pub async fn seed(&self) -> anyhow::Result<()> {
-        kernel::installation::check_whole(self).await?;
-        kernel::kek::check(self).await?;
-        audit::high_water::check(self).await?;
-        audit::integrator::begin(self).await?;
-        identity::roles::seed(self).await?;
-        licensing::plans::seed(self).await?;
-        tenancy::quotas::seed(self).await?;
-        Ok(())
-    }
-
-    /// An operation was committed here: what this replica remembers may be over.
-    pub async fn committed(&self, action: &str) {
-        self.generation.advance();
-        self.log.wake();
-        for kind in &self.credentials {
-            kind.committed(action);
-        }
-        self.admission.committed(action);
-        // Whoever changed the keys finds them changed here at once; other replicas follow.
-        if action.starts_with("keys.")
-            && let Err(error) = self.keys.refresh(self).await
-        {
-            tracing::error!(%error, "the keys could not be read again");
-        }
-    }
-
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::SeqCst);
-    }
-
-    pub fn is_stopping(&self) -> bool {
-        self.stopping.load(Ordering::SeqCst)
-    }
+/// What an installation needs on an up-to-date schema: the right key, the system's own rows.
+pub async fn seed(app: &App) -> anyhow::Result<()> {
+    kernel::installation::check_whole(app).await?;
+    kernel::kek::check(app).await?;
+    audit::high_water::check(app).await?;
+    audit::integrator::begin(app).await?;
+    identity::roles::seed(app).await?;
+    licensing::plans::seed(app).await?;
+    tenancy::quotas::seed(app).await?;
+    Ok(())
 }
 
 /// Every operation of the product, one line each.

@@ -4,7 +4,7 @@
 pub mod export;
 pub mod moving;
 
-use chrono::SecondsFormat;
+use chrono::{SecondsFormat, TimeDelta};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use crate::identity::{
     invitations, memberships, project_grants, providers, roles, service_tokens, sessions, users,
 };
 use crate::kernel::answer::{Created, NoContent};
+use crate::kernel::app::Part;
 use crate::kernel::caller::{Permission, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -61,6 +62,12 @@ pub struct NewOrganization {
     #[serde(default)]
     metadata: Map<String, Value>,
 }
+
+/// For how long an organization is kept that its own people deleted.
+#[derive(Clone, Copy, Debug)]
+pub struct DeletionRetention(pub TimeDelta);
+
+impl Part for DeletionRetention {}
 
 crate::text_enum! {
     /// How an organization ends.
@@ -144,7 +151,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     let organization = organizations::load(cx).await?;
     if deletion.mode.unwrap_or(DeleteMode::Suspend) == DeleteMode::Suspend {
         let is_own = !cx.caller.is_of_platform() && !cx.caller.is_narrowed;
-        let until = cx.now.checked_add_signed(cx.app.settings.deletion_retention);
+        let until = cx.now.checked_add_signed(DeletionRetention::of(&cx.app).0);
         let suspended = organizations::suspend(cx, until.filter(|_| is_own)).await?;
         marks::update(cx, cx.org, Changed::Organization).await?;
         cx.trail.after = serde_json::to_value(suspended).ok();

@@ -10,12 +10,15 @@ use cp_contracts::StatusListRef;
 use dp_verifier::{LicenseContext, Verifier};
 use serde_json::{Map, Value, json};
 
-use crate::App;
 use crate::client::{Client, pretty};
 use crate::config::Config;
 use crate::identity::bootstrap::First;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::files;
+use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::status_lists;
+use crate::licensing::status_lists::StatusLists;
 
 const PERSON: &str = "anna@example.com";
 const PROVIDER: &str = "auth0";
@@ -28,7 +31,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
 
     let example = Example::make(&client).await?;
     let bundle = client.call("bundles.issue", args(json!({"id": example.license}))).await?;
-    let jwks = app.keys.jwks();
+    let jwks = Keyring::of(&app).jwks();
     let list = status_list(&app, &bundle).await?;
     let whoami = client
         .answer("users.whoami", args(json!({"provider": PROVIDER, "subject": SUBJECT})))
@@ -56,7 +59,7 @@ async fn status_list(app: &App, bundle: &Value) -> anyhow::Result<String> {
     let entry: StatusListRef =
         serde_json::from_value(bundle["payload"]["status"]["status_list"].clone())?;
     let (list, _) = status_lists::place(&entry).context("the bundle has a status")?;
-    Ok(String::from_utf8(app.status_lists.token(app, list).await?.to_vec())?)
+    Ok(String::from_utf8(StatusLists::of(app).token(app, list).await?.to_vec())?)
 }
 
 fn verify(config: &Config, jwks: &[u8], list: &str, token: &str) -> anyhow::Result<LicenseContext> {

@@ -26,15 +26,19 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use crate::App;
 use crate::kernel::admission::Desk;
 use crate::kernel::answer::{Document, Documents};
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::caller::{Peer, RequestId};
 use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::table::{Raw, Routes};
+use crate::kernel::table::{Operations, Raw, Routes};
 use crate::kernel::{openapi, panics};
-use crate::{routes as table, telemetry};
+use crate::licensing::keys::keyring::Keyring;
+use crate::licensing::status_lists::StatusLists;
+use crate::server::limits::Surface;
+use crate::telemetry;
 
 pub use connections::serve;
 use connections::{Beat, IsTls};
@@ -58,7 +62,7 @@ const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// The whole service, as the network and the tests call it.
 pub fn router(app: &App) -> Router {
-    around(app, table())
+    around(app, Operations::of(app).0())
 }
 
 /// The same around another table.
@@ -87,7 +91,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
     // Scanners must not make a label of every path that they try.
     let label = matched.unwrap_or_else(|| "unmatched".into());
-    let time = app.settings.surface.request_time;
+    let time = Surface::of(&app).request_time;
     let deadline = Deadline { at: started + time, seconds: time.as_secs() };
     request.extensions_mut().insert(deadline);
     let mut response = match connections::check(&request).and_then(|()| limits::check(&request)) {
@@ -99,7 +103,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         if method == Method::OPTIONS {
             response = headers::options(&path);
         }
-        if let Some(allow) = headers::allowed(&label) {
+        if let Some(allow) = headers::allowed(&app, &label) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
@@ -144,7 +148,7 @@ fn origin(app: &App, request: &mut Request) -> (Option<Peer>, bool) {
     let Some(Peer(hop)) = request.extensions().get::<Peer>().copied() else {
         return (None, ours);
     };
-    let proxies = &app.settings.surface.proxies;
+    let proxies = &Surface::of(app).proxies;
     let is_https = ours || is_tls || proxies.is_secure(hop, request.headers());
     let peer = Peer(proxies.client(hop, request.headers()));
     request.extensions_mut().insert(peer);
@@ -236,9 +240,9 @@ async fn readyz(raw: Raw) -> Result<Response> {
     if raw.app.is_stopping() {
         return Err(Error::unavailable("The server is ending.", 5));
     }
-    raw.app.keys.active()?;
+    Keyring::of(&raw.app).active()?;
     raw.app.trial.write(&raw.app).await?;
-    let clock = raw.app.status_lists.check_clock()?;
+    let clock = StatusLists::of(&raw.app).check_clock()?;
     Ok(format!("ready\n{}", clock.unwrap_or_default()).into_response())
 }
 
@@ -251,7 +255,7 @@ async fn openapi_document(raw: Raw) -> Result<Response> {
     static TEXTS: Documents = Documents::new();
     let base_path = raw.app.settings.base_path();
     let text = TEXTS.at(base_path, || {
-        let document = openapi::document(&table().table, base_path);
+        let document = openapi::document(&Operations::of(&raw.app).0().table, base_path);
         let text = serde_json::to_vec(&document).unwrap_or_default();
         Document::new("application/json", "public, max-age=300", text)
     });

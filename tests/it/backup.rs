@@ -8,10 +8,12 @@ use cp_server::backup::archive::{Archive, Manifest};
 use cp_server::backup::continuation;
 use cp_server::backup::restore::{self, Restored};
 use cp_server::backup::{self, Made, Place};
+use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::secret::Kek;
 use cp_server::kernel::tables::{self, Cell};
+use cp_server::licensing::status_lists::StatusLists;
 use cp_server::server;
 use dp_verifier::Verifier;
 use serde_json::{Value, json};
@@ -178,7 +180,7 @@ on_both! {
         };
         restore_to(&world.clock, &made.path, &url).await.unwrap();
         let app = app(Db::open(&url).await.unwrap(), Clock::following(&world.clock), 7);
-        app.seed().await.unwrap();
+        cp_server::seed(&app).await.unwrap();
         cp_server::licensing::keys::start::prepare(&app, None, None).await.unwrap();
         let client = Client::new(server::router(&app)).token(crate::world::ROOT);
         for _ in 0..20 {
@@ -200,7 +202,7 @@ on_both! {
         assert_eq!(open, 0);
         let (app, replica) = world.replica().await;
         replica.token(crate::world::ROOT).post(&bundles, json!({})).await.expect(201);
-        app.status_lists.refresh(&app).await.unwrap();
+        StatusLists::of(&app).refresh(&app).await.unwrap();
         let other = Place { kek: Kek::new(&[8; 32]).unwrap(), ..place(&world) };
         let error = continuation::of_copy(&other).await.unwrap_err().to_string();
         assert!(error.contains("key-encryption key"), "{error}");
@@ -211,7 +213,7 @@ on_both! {
         world.exec("INSERT INTO installation (name, value)
                     SELECT 'restoring', value FROM installation WHERE name = 'log origin'").await;
         let (app, _) = world.replica().await;
-        let error = app.seed().await.unwrap_err().to_string();
+        let error = cp_server::seed(&app).await.unwrap_err().to_string();
         assert!(error.contains("was interrupted"), "{error}");
     }
 

@@ -10,13 +10,15 @@ use super::key::{LogKey, Signed};
 use super::proofs::proven;
 use super::tree::Tree;
 use super::{high_water, store};
-use crate::App;
+use crate::audit::Log;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 
 /// The newest checkpoint of the tree as it is committed.
 pub async fn current(app: &App) -> Result<Signed> {
-    let mut known = app.log.current.lock().await;
+    let mut known = Log::of(app).current.lock().await;
     let read = async {
         let mut tx = app.db.read();
         let size = store::tree(&mut tx).await?.size;
@@ -59,7 +61,7 @@ async fn sign_and_keep(app: &App) -> Result<Signed> {
 
 /// The checkpoint of the tree as this transaction sees it, for what leaves once it is committed.
 pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<Signed> {
-    let key = app.log.key(app, tx).await?;
+    let key = Log::of(app).key(app, tx).await?;
     let tree = store::tree(tx).await?;
     let last = store::checkpoint(tx).await?;
     let last = last.map(|(_, note)| key.read(&note)).transpose().map_err(|error| {

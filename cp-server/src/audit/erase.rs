@@ -14,8 +14,8 @@ use super::leaf::ERASED;
 use super::ranges::Ranges;
 use super::store::Erasable;
 use super::{integrator, store};
-use crate::App;
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::app::{App, Part};
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -133,7 +133,7 @@ async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Erasable>> {
 
 /// Erases what is older than the setting says.
 pub async fn expire(app: &App) -> anyhow::Result<()> {
-    let Some(retention) = app.settings.audit_retention else { return Ok(()) };
+    let Some(retention) = Retention::of(app).0 else { return Ok(()) };
     loop {
         let tx = app.db.begin().await?;
         let mut cx = Cx::outside(app, Caller::system("retention"), Scope::Platform, tx);
@@ -163,4 +163,7 @@ async fn older_than(tx: &mut Conn, oldest: chrono::DateTime<chrono::Utc>) -> Res
 }
 
 /// For how long the content of events is kept; for ever when `None`.
-pub type Retention = Option<TimeDelta>;
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Retention(pub Option<TimeDelta>);
+
+impl Part for Retention {}

@@ -16,7 +16,9 @@ use anyhow::{Context, bail, ensure};
 
 use super::key::{self, LogKey, Signed};
 use super::{checkpoints, store};
-use crate::App;
+use crate::audit::Log;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::files;
 
@@ -59,7 +61,7 @@ pub async fn check(app: &App) -> anyhow::Result<()> {
         key::is_made(&mut tx).await?,
         "the database is empty, and its log was signed here before. {advice}"
     );
-    let key = app.log.key(app, &mut tx).await?;
+    let key = Log::of(app).key(app, &mut tx).await?;
     let head = kept(&mut tx, &key).await.with_context(|| advice.clone())?;
     let (Some((_, head)), tree) = (head, store::tree(&mut tx).await?) else { return Ok(()) };
     if head.size > tree.size {

@@ -8,7 +8,9 @@
 use std::time::Duration;
 
 use super::{checkpoints, key, store};
-use crate::App;
+use crate::audit::Log;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 
@@ -22,7 +24,7 @@ const SIGNED_EVERY: Duration = Duration::from_secs(1);
 /// Goes on for ever, on every replica.
 pub async fn run(app: App) {
     loop {
-        let _ = tokio::time::timeout(AT_THE_LATEST, app.log.woken.notified()).await;
+        let _ = tokio::time::timeout(AT_THE_LATEST, Log::of(&app).woken.notified()).await;
         if let Err(error) = integrate(&app).await {
             tracing::warn!(%error, "events wait for their places in the log");
             tokio::time::sleep(SIGNED_EVERY).await;

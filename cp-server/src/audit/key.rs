@@ -11,7 +11,7 @@ use signed_note::{Note, Signer, StandardSigner, StandardVerifier, Verifier, Veri
 use tlog_tiles::{Checkpoint, Hash};
 use zeroize::Zeroizing;
 
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::secret::Kek;
 use crate::kernel::table::BASE;

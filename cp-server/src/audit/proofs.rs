@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::key::Signed;
 use super::{checkpoints, integrator, store};
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 

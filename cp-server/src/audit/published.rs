@@ -9,7 +9,9 @@ use tlog_tiles::{Tile, stored_hash_index};
 use uuid::Uuid;
 
 use super::{checkpoints, proofs, store};
+use crate::audit::Log;
 use crate::kernel::answer::Document;
+use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::table::Raw;
 
@@ -41,7 +43,7 @@ async fn checkpoint(raw: Raw) -> Result<Response> {
 }
 
 async fn key(raw: Raw) -> Result<Response> {
-    let key = raw.app.log.key(&raw.app, &mut raw.app.db.read()).await?;
+    let key = Log::of(&raw.app).key(&raw.app, &mut raw.app.db.read()).await?;
     let text = format!("{}\n", key.verifier());
     Ok(publish(&raw.parts.headers, Document::new(TEXT, "public, max-age=3600", text)))
 }

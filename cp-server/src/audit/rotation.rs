@@ -11,7 +11,9 @@ use serde_json::json;
 
 use super::key::{self, Signed};
 use super::{checkpoints, high_water, integrator};
-use crate::App;
+use crate::audit::Log;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::endpoint::Cx;
 
@@ -31,7 +33,7 @@ pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow
     // No checkpoint is signed meanwhile, and what the last one vouches for is looked at before.
     integrator::place_now(&mut cx.tx).await?;
     checkpoints::in_transaction(app, &mut cx.tx).await?;
-    let before = app.log.key(app, &mut cx.tx).await?;
+    let before = Log::of(app).key(app, &mut cx.tx).await?;
     let action = match change {
         Change::Follow => {
             ensure!(
@@ -47,7 +49,7 @@ pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow
             "log.retire_key"
         }
     };
-    let now = app.log.key(app, &mut cx.tx).await?;
+    let now = Log::of(app).key(app, &mut cx.tx).await?;
     cx.trail.before = Some(json!({"key": before.verifier()}));
     cx.trail.after = Some(json!({"key": now.verifier()}));
     cx.trail.reason = reason;

@@ -16,7 +16,9 @@ use super::ranges::Ranges;
 use super::replay::{self, Replay};
 use super::tree::Tree;
 use super::{checkpoints, high_water, store};
-use crate::App;
+use crate::audit::Log;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::Error;
 use crate::kernel::ids::{AuditEventId, BundleId};
@@ -100,7 +102,7 @@ pub struct Evidence {
 impl Evidence {
     pub async fn of(app: &App) -> anyhow::Result<Self> {
         let mut tx = app.db.snapshot().await?;
-        let key = app.log.key(app, &mut tx).await?;
+        let key = Log::of(app).key(app, &mut tx).await?;
         Ok(Self { tx, key })
     }
 }

@@ -10,11 +10,13 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
 use super::{Target, object_of, open, say};
-use crate::App;
+use crate::audit::Log;
 use crate::audit::rotation::{self, Change};
 use crate::audit::verify::{Stopped, verify};
 use crate::client::Client;
 use crate::config::Config;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
@@ -176,7 +178,7 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
 
 async fn change_key(app: &App, change: Change, reason: Option<String>) -> anyhow::Result<()> {
     let signed = rotation::change(app, change, reason).await?;
-    let key = app.log.key(app, &mut app.db.read()).await?;
+    let key = Log::of(app).key(app, &mut app.db.read()).await?;
     say(&format!("{}\n\n{}", key.verifier(), signed.note.trim_end()))
 }
 

@@ -8,7 +8,9 @@ use serde_json::{Map, json};
 
 use super::{Target, object_of, say, show};
 use crate::config::Config;
+use crate::kernel::app::Part;
 use crate::licensing;
+use crate::licensing::keys::keyring::Keyring;
 
 #[derive(Subcommand)]
 pub(super) enum Keys {
@@ -115,7 +117,7 @@ pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
         Keys::Rekey { new_key_file } => say(&config.rekey(new_key_file.as_deref()).await?),
         Keys::ExportPublic => {
             let app = config.open().await?;
-            let jwks = app.keys.jwks();
+            let jwks = Keyring::of(&app).jwks();
             app.db.close().await;
             say(std::str::from_utf8(&jwks)?)
         }

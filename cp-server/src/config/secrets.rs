@@ -7,8 +7,8 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 
 use super::{Config, DatabaseUrl, Hidden, database};
-use crate::App;
 use crate::identity::bootstrap::{First, Handover, bootstrap as begin};
+use crate::kernel::app::App;
 use crate::kernel::files;
 use crate::kernel::secret::Secret;
 

@@ -10,6 +10,7 @@ use clap::{ArgAction, Args};
 use super::{boolean, span};
 use crate::Settings;
 use crate::kernel::admission::Rates;
+use crate::kernel::app::SharedSettings;
 use crate::kernel::rates::Limit;
 use crate::server::limits::Surface;
 use crate::server::proxies::Proxies;
@@ -122,15 +123,18 @@ impl Network {
                 write_rate: self.write_rate,
                 proxies: self.trusted_proxies.clone(),
             },
-            rate_limits: self.rate_limits,
-            rates: Rates {
-                strangers: self.rate_address,
-                attempts: self.rate_attempts,
-                credential: self.rate_credential,
-                organization: self.rate_organization,
-                signing: self.rate_signing,
-                keys: self.rate_keys,
-                tokens: self.rate_tokens,
+            shared: SharedSettings {
+                rate_limits: self.rate_limits,
+                rates: Rates {
+                    strangers: self.rate_address,
+                    attempts: self.rate_attempts,
+                    credential: self.rate_credential,
+                    organization: self.rate_organization,
+                    signing: self.rate_signing,
+                    keys: self.rate_keys,
+                    tokens: self.rate_tokens,
+                },
+                ..settings.shared
             },
             ..settings
         }

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 
 use super::credentials::{bootstrap_id, compose, id_of};
 use super::service_tokens::{Row, insert};
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::caller::Scope;
 use crate::kernel::db::Conn;
 use crate::kernel::files;

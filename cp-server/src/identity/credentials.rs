@@ -4,11 +4,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::service_tokens;
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::caller::{Authenticate, Caller, CallerFuture};
 use crate::kernel::error::Result;
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
-use crate::kernel::memory::{Generation, Memory};
+use crate::kernel::memory::Memory;
 use crate::kernel::record::Codes;
 use crate::kernel::secret::{ShownOnce, equal, hex, sha256};
 
@@ -49,21 +49,12 @@ pub fn bootstrap_id(text: &str) -> TokenId {
 pub struct ServiceTokens {
     /// By the hash of the token's text.
     known: Memory<[u8; 32], Caller>,
-    /// Moves on when a token may have ended.
-    endings: Generation,
 }
 
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
 impl Authenticate for ServiceTokens {
     fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a> {
         Box::pin(self.find(app, credential))
-    }
-
-    fn committed(&self, action: &str) {
-        let ends_tokens = ["service_tokens.", "organizations.", "deployments."];
-        if ends_tokens.iter().any(|slice| action.starts_with(slice)) {
-            self.endings.advance();
-        }
     }
 }
 
@@ -91,7 +82,7 @@ impl ServiceTokens {
         };
         let Some(id) = id else { return Ok(None) };
         let (hash, now) = (sha256(text.as_bytes()), app.clock.now());
-        let generation = self.endings.now();
+        let generation = app.rights.now();
         if let Some(caller) = self.known.recall(&hash, generation, now) {
             return Ok(Some(caller));
         }

@@ -163,7 +163,7 @@ impl Inviter {
     }
 
     /// The inviter as a caller, with the grants of this instant.
-    pub async fn caller(&self, app: &crate::App, tx: &mut Conn) -> Result<Caller> {
+    pub async fn caller(&self, app: &crate::kernel::app::App, tx: &mut Conn) -> Result<Caller> {
         match self.kind {
             CallerKind::System => Ok(Caller::system("invitation")),
             CallerKind::ServiceToken => service_tokens::caller_of(app, tx, TokenId(self.id)).await,
@@ -214,7 +214,7 @@ impl Inviter {
 /// Refuses an offer whose inviter no longer holds what it gives. An offer without an inviter is of a
 /// version that kept none.
 pub async fn refuse_lapsed(
-    app: &crate::App,
+    app: &crate::kernel::app::App,
     tx: &mut Conn,
     organization: OrganizationId,
     inviter: Option<&Inviter>,

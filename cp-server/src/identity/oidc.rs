@@ -22,10 +22,12 @@ use self::key_sets::{KeySet, Mismatch};
 use self::tokens::Token;
 use super::people::{self, Login};
 use super::sessions::SessionSettings;
-use crate::App;
+use crate::identity::oidc::discovery::Discoveries;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::caller::{Authenticate, Caller, CallerFuture};
 use crate::kernel::error::Result;
-use crate::kernel::memory::{Generation, Memory};
+use crate::kernel::memory::Memory;
 use crate::kernel::secret::sha256;
 
 /// How people log in.
@@ -37,6 +39,8 @@ pub struct IdentitySettings {
     pub session: SessionSettings,
 }
 
+impl Part for IdentitySettings {}
+
 /// The bearer tokens of people, as the kernel knows them.
 ///
 /// # Design
@@ -46,8 +50,6 @@ pub struct IdentitySettings {
 #[derive(Default)]
 pub struct BearerTokens {
     known: Memory<[u8; 32], Caller>,
-    /// Moves on when somebody may have lost something.
-    endings: Generation,
 }
 
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
@@ -56,19 +58,6 @@ impl Authenticate for BearerTokens {
     fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a> {
         Box::pin(self.find(app, credential))
     }
-
-    fn committed(&self, action: &str) {
-        if may_end_logins(action) {
-            self.endings.advance();
-        }
-    }
-}
-
-/// Whether an operation may change who somebody is or what they may do. The few that are called
-/// often and cannot are named; any other may.
-pub fn may_end_logins(action: &str) -> bool {
-    let harmless = ["usage.", "bundles.", "licenses.", "audit.", "artifacts.", "quotas."];
-    !harmless.iter().any(|slice| action.starts_with(slice))
 }
 
 impl BearerTokens {
@@ -84,7 +73,7 @@ impl BearerTokens {
             ));
         }
         let (hash, now) = (sha256(text.as_bytes()), app.clock.now());
-        let generation = self.endings.now();
+        let generation = app.rights.now();
         if let Some(caller) = self.known.recall(&hash, generation, now) {
             return Ok(Some(caller));
         }
@@ -116,10 +105,10 @@ pub async fn check_signature(
     let (source, kid) = (provider.source(), token.kid.as_deref());
     let verify =
         |keys: &KeySet| keys.verify(kid, &token.alg, token.message.as_bytes(), &token.signature);
-    let keys = app.discoveries.keys(&source, kid, &token.alg, now).await?;
+    let keys = Discoveries::of(app).keys(&source, kid, &token.alg, now).await?;
     let verified = match verify(&keys) {
         // The issuer may have changed the key and kept its name.
-        Err(Mismatch::Signature) => match app.discoveries.newer(&source, &keys, now).await {
+        Err(Mismatch::Signature) => match Discoveries::of(app).newer(&source, &keys, now).await {
             Some(newer) => verify(&newer),
             None => Err(Mismatch::Signature),
         },

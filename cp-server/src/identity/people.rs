@@ -10,8 +10,10 @@ use uuid::Uuid;
 
 use super::first_logins::{self, VerifiedIdentity};
 use super::grants;
-use crate::App;
 use crate::audit;
+use crate::identity::oidc::IdentitySettings;
+use crate::kernel::app::Part;
+use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges, Scope};
 use crate::kernel::completion;
 use crate::kernel::db::Conn;
@@ -147,7 +149,8 @@ async fn find(app: &App, tx: &mut Conn, login: &Login) -> Result<Option<Person>>
                                            WHERE m.user_id = u.id AND m.organization_id = $4
                                              AND m.status = 'active') END
                ORDER BY CASE WHEN a.organization_id IS NULL THEN 1 ELSE 0 END LIMIT 1";
-    let of_platform = app.settings.identity.providers.iter().any(|one| one.key == login.provider);
+    let of_platform =
+        IdentitySettings::of(app).providers.iter().any(|one| one.key == login.provider);
     let query = tx.q(sql).bind(&login.provider).bind(&login.subject);
     let query = query.bind(login.organization.is_none()).bind(login.organization);
     Ok(query.bind(of_platform).opt().await?)
@@ -193,7 +196,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
     cx.trail.after = Some(json!({"provider": login.provider, "subject": login.subject}));
     let target = ("user", user.to_string());
     audit::record(&mut cx, FIRST_LOGIN, login.organization, target).await?;
-    completion::commit(app, cx.tx, FIRST_LOGIN).await?;
+    completion::commit(app, cx.tx, Effect::Rights).await?;
     Ok(true)
 }
 

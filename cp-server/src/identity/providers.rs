@@ -14,8 +14,10 @@ use serde_json::{Map, Value};
 use super::oidc::issuers::Provider;
 use super::oidc::presets::{ClaimMap, texts};
 use super::roles;
-use crate::App;
+use crate::identity::oidc::IdentitySettings;
 use crate::kernel::answer::{NoContent, Put, Resource};
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -265,7 +267,7 @@ fn refuse_platforms(
     new: &NewProvider,
     before: Option<&IdentityProvider>,
 ) -> Result<()> {
-    let platform = &cx.app.settings.identity.providers;
+    let platform = &IdentitySettings::of(&cx.app).providers;
     if before.is_none() && platform.iter().any(|own| own.key == key.as_str()) {
         let detail = format!("`key` {key} is that of a provider of the platform. Use another key.");
         return Err(Error::conflict(detail).at("key"));

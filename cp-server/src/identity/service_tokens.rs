@@ -12,8 +12,8 @@ use uuid::Uuid;
 
 use super::credentials::compose;
 use super::roles;
-use crate::App;
 use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::app::App;
 use crate::kernel::caller::{Caller, CallerKind, Permission, Permissions, Privileges, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;

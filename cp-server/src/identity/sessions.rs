@@ -22,17 +22,18 @@ use serde_json::{Value, json};
 
 use self::cookies::Cookie;
 use super::oidc::issuers::Provider;
-use super::oidc::may_end_logins;
 use super::people::{self, Login};
-use crate::App;
 use crate::audit::{self, Entry};
+use crate::identity::oidc::IdentitySettings;
+use crate::kernel::app::Part;
+use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, LoggedIn, Scope};
 use crate::kernel::completion;
 use crate::kernel::db::{Conn, Share};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{OrganizationId, SessionId, UserId};
-use crate::kernel::memory::{Generation, Memory};
+use crate::kernel::memory::Memory;
 use crate::kernel::record::Any;
 use crate::kernel::secret::sha256;
 use crate::kernel::table::Raw;
@@ -80,7 +81,7 @@ async fn callback(raw: Raw) -> Result<Response> {
     let Raw { app, parts, .. } = raw;
     let done = logins::finish(&app, &parts).await?;
     let now = app.clock.now();
-    let expires_at = now + app.settings.identity.session.ttl;
+    let expires_at = now + IdentitySettings::of(&app).session.ttl;
     let login = Login { expires_at, ..done.login };
     // Whom nobody knows here begins no session.
     let caller = people::caller(&app, login.clone()).await?;
@@ -120,7 +121,7 @@ async fn callback(raw: Raw) -> Result<Response> {
     commit(cx, parts, login.organization, event, told).await?;
     let headers = [
         (header::LOCATION, done.return_to),
-        (header::SET_COOKIE, cookie.set(&secret, app.settings.identity.session.ttl)),
+        (header::SET_COOKIE, cookie.set(&secret, IdentitySettings::of(&app).session.ttl)),
     ];
     let mut response = (axum::http::StatusCode::SEE_OTHER, headers).into_response();
     response.headers_mut().append(header::SET_COOKIE, Cookie::login(&app)?.clear());
@@ -195,7 +196,7 @@ async fn commit(
     let (before, reason, after, issued) = (None, None, Some(after), None);
     let entry = Entry { action, organization, target, before, after, reason, issued };
     audit::append(&mut cx, vec![entry]).await?;
-    completion::commit(&cx.app, cx.tx, action).await
+    completion::commit(&cx.app, cx.tx, Effect::Rights).await
 }
 
 /// The sessions, as the kernel knows them.
@@ -203,8 +204,6 @@ async fn commit(
 pub struct Sessions {
     /// By the hash of the cookie's secret.
     known: Memory<[u8; 32], Caller>,
-    /// Moves on when somebody may have lost something.
-    endings: Generation,
 }
 
 /// How long a change that another replica made may go unseen.
@@ -217,12 +216,6 @@ impl Authenticate for Sessions {
 
     fn of_request<'a>(&'a self, app: &'a App, parts: &'a Parts) -> CallerFuture<'a> {
         Box::pin(self.find(app, parts))
-    }
-
-    fn committed(&self, action: &str) {
-        if may_end_logins(action) {
-            self.endings.advance();
-        }
     }
 }
 
@@ -239,7 +232,7 @@ impl Sessions {
         }
         cookies::refuse_other_sites(app, parts)?;
         let (hash, now) = (sha256(secret.as_bytes()), app.clock.now());
-        let generation = self.endings.now();
+        let generation = app.rights.now();
         if let Some(caller) = self.known.recall(&hash, generation, now) {
             return Ok(Some(caller));
         }
@@ -321,7 +314,7 @@ async fn live(
                FROM sessions s
                WHERE s.secret_hash = $1 AND s.ended_at IS NULL AND s.expires_at > $2
                  AND s.last_seen_at > $3";
-    let idle = app.settings.identity.session.idle;
+    let idle = IdentitySettings::of(app).session.idle;
     let query = tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).bind(now - idle);
     let found: Option<Session> = query.opt().await?;
     let is_of = |session: &Session, provider: &Provider| {
@@ -329,7 +322,7 @@ async fn live(
     };
     Ok(found.filter(|session| match session.organization_id {
         Some(_) => session.has_provider,
-        None => app.settings.identity.providers.iter().any(|one| is_of(session, one)),
+        None => IdentitySettings::of(app).providers.iter().any(|one| is_of(session, one)),
     }))
 }
 

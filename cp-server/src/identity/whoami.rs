@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 use super::first_logins::{self, VerifiedIdentity};
 use super::memberships::{AcceptedAs, MembershipStatus};
 use super::roles::{RoleScope, union};
+use crate::identity::oidc::IdentitySettings;
 use crate::kernel::answer::Rendered;
+use crate::kernel::app::Part;
 use crate::kernel::caller::{Anywhere, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -54,7 +56,10 @@ pub enum WhoAmI {
 const REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
 /// Answers that are remembered, by what they depend on.
-pub type Identities = Memory<Asked, Rendered<WhoAmI>>;
+#[derive(Default)]
+pub struct Identities(Memory<Asked, Rendered<WhoAmI>>);
+
+impl Part for Identities {}
 
 /// The identity, the organization that the caller is held to, and the form of the answer.
 #[derive(Debug, PartialEq, Eq, Hash)]
@@ -64,8 +69,8 @@ async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<R
     let (version, held_to) = (contract(cx)?, cx.org.organization());
     let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
     let asked = Asked(provider, subject, held_to, version);
-    let generation = cx.app.generation.now();
-    if let Some(known) = cx.app.identities.recall(&asked, generation, cx.now) {
+    let generation = cx.app.commits.now();
+    if let Some(known) = Identities::of(&cx.app).0.recall(&asked, generation, cx.now) {
         return Ok(known);
     }
     let mut rows = facts(cx, &identity).await?;
@@ -79,7 +84,7 @@ async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<R
     })?;
     // What this transaction wrote is not committed yet: nobody else may hear of it.
     if !cx.tx.writes() {
-        cx.app.identities.keep(asked, answer.clone(), generation, cx.now + REMEMBERED);
+        Identities::of(&cx.app).0.keep(asked, answer.clone(), generation, cx.now + REMEMBERED);
     }
     Ok(answer)
 }
@@ -175,7 +180,7 @@ async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
     let by_platform = rows.iter().any(|row| row.linked_by.is_none());
     let by_organization = rows.iter().any(|row| row.linked_by.is_some());
     if by_platform && by_organization {
-        let keys = &cx.app.settings.identity.providers;
+        let keys = &IdentitySettings::of(&cx.app).providers;
         let is_of_platform = keys.iter().any(|one| one.key == identity.provider.as_str());
         rows.retain(|row| row.linked_by.is_none() == is_of_platform);
     }

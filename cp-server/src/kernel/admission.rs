@@ -37,7 +37,7 @@ use super::ids::OrganizationId;
 use super::memory::Memory;
 use super::rates::{Buckets, Full, Holder, Limit, Rate};
 use super::table::Line;
-use crate::App;
+use crate::kernel::app::App;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STANDING: HeaderName = HeaderName::from_static("ratelimit");
@@ -268,9 +268,6 @@ pub trait Admit: Send + Sync {
         organization: OrganizationId,
         more: i64,
     ) -> AdmitFuture<'a>;
-
-    /// An operation was committed on this replica: what was remembered may be over.
-    fn committed(&self, action: &str);
 }
 
 pub type AdmitFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Standing>>> + Send + 'a>>;

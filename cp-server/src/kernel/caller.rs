@@ -18,7 +18,7 @@ use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
 pub use super::permissions::{Permission, Permissions, Privileges};
 use super::place::Org;
 use super::policy::{self, Area, Domain, Grant, Location, Verdict};
-use crate::App;
+use crate::kernel::app::App;
 
 /// How far a caller reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -356,9 +356,6 @@ pub trait Authenticate: Send + Sync {
     fn of_request<'a>(&'a self, _: &'a App, _: &'a Parts) -> CallerFuture<'a> {
         Box::pin(std::future::ready(Ok(None)))
     }
-
-    /// An operation was committed on this replica: what was remembered may be over.
-    fn committed(&self, action: &str);
 }
 
 pub type CallerFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Caller>>> + Send + 'a>>;

@@ -16,10 +16,10 @@ use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
+use super::app::{App, Effect};
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::panics;
-use crate::App;
 
 /// Runs the work in a task of its own. A panic ends the work, and is an error.
 pub async fn to_the_end<T, F>(work: F) -> Result<T>
@@ -37,11 +37,11 @@ where
 }
 
 /// Commits what an operation changed, and announces it on this replica.
-pub async fn commit(app: &App, tx: Conn, action: &'static str) -> Result<()> {
+pub async fn commit(app: &App, tx: Conn, effect: Effect) -> Result<()> {
     let app = app.clone();
     to_the_end(async move {
         tx.commit().await?;
-        app.committed(action).await;
+        app.committed(effect).await;
         Ok(())
     })
     .await

@@ -37,7 +37,8 @@ use super::json;
 use super::operation::{Args, Op, Source};
 use super::place::{Ground, Place};
 use super::table::{Line, Reader, Readers, Reading};
-use crate::{App, audit};
+use crate::audit;
+use crate::kernel::app::App;
 
 /// The largest request body, in bytes, unless an input says otherwise.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -216,7 +217,7 @@ async fn attempt<A: Args, R: Output>(
         return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
     }
     if cx.tx.writes() && line.audited {
-        commit(&cx.app, cx.tx, line.name).await?;
+        commit(&cx.app, cx.tx, line.effect).await?;
     } else {
         cx.tx.commit().await?;
     }

@@ -22,7 +22,7 @@ use super::caller::Caller;
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::secret::{Kek, hex, sha256};
-use crate::App;
+use crate::kernel::app::App;
 
 const KEPT: TimeDelta = TimeDelta::hours(24);
 

@@ -7,7 +7,7 @@ use tokio::sync::Mutex;
 use super::completion::to_the_end;
 use super::db::{Conn, Db};
 use super::error::{Error, Result};
-use crate::App;
+use crate::kernel::app::App;
 
 /// How many bytes a trial writes into a file: more than a change does. A smaller one might fit into
 /// what a change that failed for want of room has left allocated.

@@ -6,7 +6,7 @@ use super::db::{Conn, Db};
 use super::error::{Error, Result};
 use super::installation;
 use super::secret::Kek;
-use crate::App;
+use crate::kernel::app::App;
 
 /// The value that only the key-encryption key of this database opens.
 pub const CHECK: &str = "kek check";

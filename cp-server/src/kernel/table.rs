@@ -18,6 +18,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use super::admission;
 use super::answer::Output;
+use super::app::{App, Effect, Part};
 use super::caller::{Caller, Permission, Scope};
 use super::completion::{Deadline, to_the_end};
 use super::db::Conn;
@@ -26,7 +27,6 @@ use super::error::Result;
 use super::operation::{Args, Op};
 use super::place::{Place, Reach};
 use super::policy::AreaKind;
-use crate::App;
 
 /// Where the API lives.
 pub const BASE: &str = "/api/v1";
@@ -63,6 +63,8 @@ pub struct Line {
     pub strict: bool,
     /// Whether its requests count towards the plan's quota of requests.
     pub metered: bool,
+    /// What a change makes old on its replica.
+    pub effect: Effect,
     /// The largest body, in bytes.
     pub body_limit: usize,
 }
@@ -127,6 +129,7 @@ impl Line {
             may_write: false,
             strict: false,
             metered: true,
+            effect: Effect::Rights,
             body_limit: BODY_LIMIT,
         }
     }
@@ -138,8 +141,8 @@ impl Line {
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
 /// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
 /// (raw, and outside [`BASE`]), and, after either, `redirect` (it sends a browser on) and `strict` (see
-/// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the plan's quota of
-/// requests.
+/// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the
+/// plan's quota of requests. `harmless` says that its changes invalidate no cache of rights.
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
@@ -176,6 +179,12 @@ pub struct Routes {
     /// The same map for the handlers, which are made before it is complete.
     complete: Readers,
 }
+
+/// The function that builds the table of operations: the composition adds it, and `server` reads it.
+#[derive(Clone, Copy)]
+pub struct Operations(pub fn() -> Routes);
+
+impl Part for Operations {}
 
 pub(super) type Readers = Arc<OnceLock<HashMap<&'static str, Reader>>>;
 
@@ -255,6 +264,13 @@ impl Adding<'_> {
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.line.strict = true;
+        self
+    }
+
+    /// Its changes alter nothing that callers' rights, quotas and keys rest on: caches of these stay.
+    #[must_use]
+    pub fn harmless(mut self) -> Self {
+        self.line.effect = Effect::Harmless;
         self
     }
 

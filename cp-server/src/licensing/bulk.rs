@@ -21,9 +21,9 @@ use tokio::sync::mpsc;
 
 use super::bundles;
 use super::issuance::{self, Facts, NewBundle, Signed};
-use crate::App;
 use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
+use crate::kernel::app::{App, Effect, Part};
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::completion;
 use crate::kernel::db::Conn;
@@ -32,6 +32,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::idempotency::Once;
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
 use crate::kernel::json;
+use crate::kernel::shares::Shares;
 use crate::kernel::table::Raw;
 use crate::kernel::text::{KeyId, Name};
 
@@ -43,6 +44,17 @@ crate::routes! { bundles:
     /// same `Idempotency-Key`, it goes on where it was cut off: what was issued is told again.
     POST "/licenses/bundles" LicensesIssue => issue_many, raw;
 }
+
+/// The places of bulk issuances, which hold a connection for long.
+pub struct BulkIssuances(Shares);
+
+impl Default for BulkIssuances {
+    fn default() -> Self {
+        Self(Shares::new("bulk issuances", 8, 1))
+    }
+}
+
+impl Part for BulkIssuances {}
 
 /// Licenses that are signed and committed together.
 const CHUNK: usize = 200;
@@ -88,7 +100,7 @@ async fn issue_many(raw: Raw) -> Result<Response> {
         (None, Some(filter)) => matching(&raw.app, raw.reach, &filter).await?,
         _ => return Err(Error::invalid("ids", "ids: name the licenses by either ids or filter")),
     };
-    let place = raw.app.bulk_issuances.take(&raw.caller, raw.reach.organization())?;
+    let place = BulkIssuances::of(&raw.app).0.take(&raw.caller, raw.reach.organization())?;
     let once = Once::of(&raw.parts, &raw.caller, &body)?;
     let (app, caller, reach, parts) = (raw.app, raw.caller, raw.reach, Arc::new(raw.parts));
     let issuance = Issuance { app, caller, reach, parts, bundle, once };
@@ -283,7 +295,7 @@ impl Issuance {
                 part.keep(&self.app, &mut cx.tx, cx.now, &answer).await?;
             }
         }
-        completion::commit(&self.app, cx.tx, "bundles.issue_many").await
+        completion::commit(&self.app, cx.tx, Effect::Harmless).await
     }
 
     fn cx(&self, tx: Conn) -> Cx<()> {

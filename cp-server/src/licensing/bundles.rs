@@ -17,12 +17,14 @@ use super::licenses::{self, Why, file_numbers};
 use super::status_lists::{self, Of};
 use crate::audit::{self, proofs};
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{BundleId, LicenseId, OrganizationId, StatusListId};
 use crate::kernel::page::{List, Page};
 use crate::kernel::text::Prose;
+use crate::licensing::keys::keyring::Keyring;
 use crate::tenancy::organizations;
 
 crate::routes! { bundles:
@@ -33,11 +35,11 @@ crate::routes! { bundles:
     /// With `form=file` the answer's `file` is what a data plane without a network reads: the token,
     /// the keys, the status list and the proof that the token is in the log in one signed file, whose
     /// number `seq` grows with each. With `proof=wait` the answer itself has the `proof`.
-    POST "/licenses/{id}/bundles" LicensesIssue => issue, late;
+    POST "/licenses/{id}/bundles" LicensesIssue => issue, late, harmless;
     /// Reads about a bundle.
     GET "/bundles/{jti}" LicensesRead => read;
     /// Revokes a bundle, for ever.
-    POST "/bundles/{jti}/revoke" LicensesWrite => revoke;
+    POST "/bundles/{jti}/revoke" LicensesWrite => revoke, harmless;
 }
 
 crate::text_enum! { BundleStatus {
@@ -121,7 +123,7 @@ async fn issue(
     cx.release();
     let is_file = new.form == Some(Form::File);
     if is_file {
-        cx.app.keys.refresh(&cx.app).await.map_err(Error::internal)?;
+        Keyring::of(&cx.app).refresh(&cx.app).await.map_err(Error::internal)?;
     }
     let mut signed = issuance::sign(&cx.app, cx.now, facts, &new).await?;
     cx.begin().await?;
@@ -210,7 +212,7 @@ async fn hold_keys<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
     let kids: BTreeSet<&str> = signed.iter().map(|s| &*s.response.key_id).collect();
     for kid in kids {
         if !store::hold(&mut cx.tx, kid).await? {
-            cx.app.keys.refresh(&cx.app).await.map_err(Error::internal)?;
+            Keyring::of(&cx.app).refresh(&cx.app).await.map_err(Error::internal)?;
             return Err(Error::stale());
         }
     }

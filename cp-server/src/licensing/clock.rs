@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::licenses::file_numbers;
 use super::status_lists;
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;

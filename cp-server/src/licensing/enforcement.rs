@@ -6,6 +6,8 @@ use serde_json::Map;
 
 use super::issuance::{Form, NewBundle};
 
+use crate::kernel::app::Part;
+
 crate::text_enum! {
     /// What a data plane does with a license whose status it could not refresh in time.
     OnStale {
@@ -25,6 +27,8 @@ pub struct EnforcementSettings {
     pub on_stale: OnStale,
     pub grace: TimeDelta,
 }
+
+impl Part for EnforcementSettings {}
 
 impl Default for EnforcementSettings {
     fn default() -> Self {

@@ -16,21 +16,25 @@ use super::keys::signer::compact;
 use super::licenses::file_numbers;
 use super::status_lists::{self, signing};
 use super::{bundles, usage_reports};
-use crate::App;
+use crate::audit::Log;
 use crate::audit::proofs::Inclusion;
 use crate::audit::{checkpoints, proofs};
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, LicenseId};
+use crate::licensing::keys::keyring::Keyring;
+use crate::licensing::keys::signer::SignerPool;
 
 crate::routes! { licenses:
     /// Signs a refresh file: the keys and the status list for a data plane without a network that
     /// has its token already.
     ///
     /// Also of a license that is suspended or revoked: the file brings the news.
-    POST "/licenses/{id}/refresh" LicensesIssue => refresh, late;
+    POST "/licenses/{id}/refresh" LicensesIssue => refresh, late, harmless;
 }
 
 /// A file of a license.
@@ -65,7 +69,7 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     let seq = file_numbers::next(last, cx.now);
     // There are few readers, and what follows takes its own.
     cx.release();
-    cx.app.keys.refresh(&cx.app).await.map_err(Error::internal)?;
+    Keyring::of(&cx.app).refresh(&cx.app).await.map_err(Error::internal)?;
     let checkpoint = checkpoints::current(&cx.app).await?.note;
     let mut tx = cx.app.db.read();
     let consistency = consistency(&cx.app, &mut tx, deployment, &checkpoint).await?;
@@ -136,7 +140,7 @@ async fn consistency(
     checkpoint: &str,
 ) -> Result<Option<String>> {
     let seen = usage_reports::checkpoint_seen(tx, deployment).await?;
-    let key = app.log.key(app, tx).await?;
+    let key = Log::of(app).key(app, tx).await?;
     let seen = seen.and_then(|seen| key.read_kept(&seen).ok());
     let told = key.read(checkpoint).map_err(Error::internal)?;
     let Some(seen) = seen.filter(|seen| seen.size <= told.size) else { return Ok(None) };
@@ -158,9 +162,9 @@ async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
         // Its list may be ahead of a clock that was set back, and a file is not older than its list.
         iat: cx.now.timestamp().max(list.iat),
         token: told.token,
-        jwks: app.keys.published(),
+        jwks: Keyring::of(app).published(),
         status_list: Some(list.token),
-        key_chain: app.keys.chain(),
+        key_chain: Keyring::of(app).chain(),
         checkpoint: told.checkpoint,
         consistency: told.consistency,
         proof: told.proof,
@@ -169,8 +173,8 @@ async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
     };
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
     let on = app.clone();
-    let text = app.signers.run(move || {
-        let signer = on.keys.active()?;
+    let text = SignerPool::of(app).run(move || {
+        let signer = Keyring::of(&on).active()?;
         compact(signer.as_ref(), LICENSE_FILE_TYP, &payload).map_err(Error::internal)
     });
     text.await

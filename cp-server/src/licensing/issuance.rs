@@ -18,8 +18,9 @@ use super::deployments::DeploymentType;
 use super::enforcement::{self, OnStale};
 use super::entitlement;
 use super::keys::signer;
-use crate::App;
 use crate::audit::Issued;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId};
@@ -29,6 +30,19 @@ use crate::kernel::record::{Object, Quantities};
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::table::BASE;
 use crate::kernel::text::Name;
+use crate::licensing::enforcement::EnforcementSettings;
+use crate::licensing::keys::keyring::Keyring;
+use crate::licensing::keys::signer::SignerPool;
+use crate::licensing::status_lists::StatusLists;
+
+/// What tokens have unless a request says otherwise.
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    pub audience: String,
+    pub ttl: TimeDelta,
+}
+
+impl Part for TokenSettings {}
 
 /// From an hour to ten years.
 pub type Ttl = Between<3600, 315_360_000>;
@@ -181,9 +195,9 @@ impl Signed {
 /// Makes the token on a signing thread.
 pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) -> Result<Signed> {
     facts.terms.covered_at(now).map_err(refused)?;
-    let entry = app.status_lists.take(app).await?;
+    let entry = StatusLists::of(app).take(app).await?;
     let (on, new) = (app.clone(), new.clone());
-    app.signers.run(move || make(&on, now, &facts, &new, entry)).await
+    SignerPool::of(app).run(move || make(&on, now, &facts, &new, entry)).await
 }
 
 /// Builds and checks the claims, and signs them.
@@ -200,12 +214,12 @@ pub fn make(
     let jti = BundleId::new(&app.random, now);
     let mut claims = claims(app, facts, jti, issued_at, expires_at, new.audience.as_ref());
     let covered = covered_until(facts).map(|end| end - expires_at);
-    let enforcement = enforcement::of_token(&app.settings.enforcement, new, covered);
+    let enforcement = enforcement::of_token(EnforcementSettings::of(app), new, covered);
     let over_at = expires_at + TimeDelta::seconds(enforcement.grace_seconds);
     claims.status = Some(StatusClaim { status_list: entry, extra: Map::new() });
     claims.enforcement = Some(enforcement);
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
-    let signer = app.keys.active()?;
+    let signer = Keyring::of(app).active()?;
     check_size(&claims, signer::token_len(signer.jwk(), payload.len()))?;
     // A claims object that data planes would refuse is never signed. Every other member was
     // checked when it was written; features are whatever the vendor likes.
@@ -253,7 +267,7 @@ fn expiry(
     ttl: Option<Ttl>,
 ) -> Result<DateTime<Utc>> {
     let covered = covered_until(facts);
-    let wanted = ttl.map_or(app.settings.bundle_ttl, |ttl| TimeDelta::seconds(ttl.0));
+    let wanted = ttl.map_or(TokenSettings::of(app).ttl, |ttl| TimeDelta::seconds(ttl.0));
     let expires_at = issued_at + wanted;
     match covered {
         Some(end) if expires_at > end && ttl.is_some() => {
@@ -300,7 +314,8 @@ fn claims(
     let features = effective.into_iter().map(|(name, feature)| (name, feature.value)).collect();
     DeploymentLicenseClaims {
         iss: base.clone(),
-        aud: audience.map_or_else(|| app.settings.audience.clone(), |a| a.as_str().to_owned()),
+        aud: audience
+            .map_or_else(|| TokenSettings::of(app).audience.clone(), |a| a.as_str().to_owned()),
         sub: facts.deployment_id.0,
         jti: jti.0,
         iat: issued_at.timestamp(),

@@ -21,6 +21,7 @@ use self::signer::{LocalKey, Signer};
 use self::store::{Beginning, KeyRow};
 use super::{bundles, licenses};
 use crate::kernel::answer::{Created, Resource};
+use crate::kernel::app::Part;
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -30,6 +31,7 @@ use crate::kernel::place::{OnPlatform, Platform, PlatformKey};
 use crate::kernel::secret::Secret;
 use crate::kernel::table::Raw;
 use crate::kernel::text::{KeyId, Prose};
+use crate::licensing::keys::keyring::Keyring;
 
 crate::routes! { keys:
     /// The public keys that license tokens are verified with (RFC 7517).
@@ -83,6 +85,8 @@ pub struct KeySettings {
     /// The age at which a key is followed by the next one; never when absent.
     pub rotate_after: Option<TimeDelta>,
 }
+
+impl Part for KeySettings {}
 
 impl Default for KeySettings {
     fn default() -> Self {
@@ -262,7 +266,7 @@ pub struct Compromise {
 }
 
 async fn jwks(raw: Raw) -> Result<Response> {
-    let mut response = raw.app.keys.render_jwks(&raw.parts.headers);
+    let mut response = Keyring::of(&raw.app).render_jwks(&raw.parts.headers);
     let any = axum::http::HeaderValue::from_static("*");
     response.headers_mut().insert("access-control-allow-origin", any);
     Ok(response)
@@ -276,15 +280,15 @@ async fn info(cx: &mut Cx<Scope>, _: Platform) -> Result<SigningInfo> {
     }
     let active = keys.iter().find(|key| key.state == KeyState::Active);
     let active = active.ok_or_else(|| Error::unavailable("There is no active signing key.", 60))?;
-    let settings = &cx.app.settings;
-    let due = active.activated_at.zip(settings.keys.rotate_after).map(|(at, age)| at + age);
+    let (settings, base_url) = (KeySettings::of(&cx.app), &cx.app.settings.base_url);
+    let due = active.activated_at.zip(settings.rotate_after).map(|(at, age)| at + age);
     let chosen = keys.iter().filter_map(|key| key.activate_at).min();
     Ok(SigningInfo {
-        issuer: settings.base_url.clone(),
+        issuer: base_url.clone(),
         active_kid: active.kid.clone(),
         algorithm: LICENSE_TOKEN_ALG.to_owned(),
-        jwks_uri: format!("{}/api/v1/.well-known/jwks.json", settings.base_url),
-        jwks_max_age_seconds: settings.keys.jwks_max_age,
+        jwks_uri: format!("{base_url}/api/v1/.well-known/jwks.json"),
+        jwks_max_age_seconds: settings.jwks_max_age,
         next_rotation_at: due.into_iter().chain(chosen).min(),
         keys: counts,
     })
@@ -292,7 +296,7 @@ async fn info(cx: &mut Cx<Scope>, _: Platform) -> Result<SigningInfo> {
 
 async fn list(cx: &mut Cx<Scope>, _: Platform, _: NoFilter) -> Result<Page<SigningKey>> {
     let keys = store::all(&mut cx.tx).await?;
-    let settings = &cx.app.settings.keys;
+    let settings = KeySettings::of(&cx.app);
     let items = keys.into_iter().rev().map(|row| SigningKey::of(row, settings)).collect();
     Ok(Page { items, next_cursor: None })
 }
@@ -310,12 +314,12 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewKey) -> Result<Created<
         return Err(Error::conflict(detail));
     }
     let row = store::find(&mut cx.tx, &kid).await?;
-    Ok(Created(SigningKey::of(row, &cx.app.settings.keys)))
+    Ok(Created(SigningKey::of(row, KeySettings::of(&cx.app))))
 }
 
 async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
     let Some(pem) = &new.pem else {
-        let bits = new.bits.unwrap_or(cx.app.settings.keys.bits);
+        let bits = new.bits.unwrap_or(KeySettings::of(&cx.app).bits);
         if !matches!(bits, 2048 | 3072 | 4096) {
             return Err(Error::invalid("bits", "bits: it takes 2048, 3072 or 4096"));
         }
@@ -346,7 +350,7 @@ async fn detailed(cx: &mut Cx<Scope>, row: KeyRow) -> Result<SigningKey> {
         last_expires_at: counts.last_expires_at,
         licenses_to_reissue: licenses::rows::count_signed_by(cx, &row.kid).await?,
     };
-    Ok(SigningKey { signed: Some(signed), ..SigningKey::of(row, &cx.app.settings.keys) })
+    Ok(SigningKey { signed: Some(signed), ..SigningKey::of(row, KeySettings::of(&cx.app)) })
 }
 
 async fn publish(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Result<SigningKey> {
@@ -411,5 +415,5 @@ async fn rotate(cx: &mut Cx<Scope>, _: Platform, how: Activation) -> Result<Sign
 /// A new key, made while no connection is held.
 async fn spare(cx: &mut Cx<Scope>) -> Result<LocalKey> {
     cx.release();
-    LocalKey::generated(cx.app.settings.keys.bits).await.map_err(Error::internal)
+    LocalKey::generated(KeySettings::of(&cx.app).bits).await.map_err(Error::internal)
 }

@@ -34,21 +34,21 @@ crate::routes! { licenses:
     /// Lists the organization's licenses.
     GET "/organizations/{org}/licenses" LicensesRead => list;
     /// Licenses a deployment under one of its organization's subscriptions.
-    POST "/deployments/{id}/licenses" LicensesWrite => create;
+    POST "/deployments/{id}/licenses" LicensesWrite => create, harmless;
     /// Reads a license, with what it effectively grants and where each value comes from.
     GET "/licenses/{id}" LicensesRead => read;
     /// Changes a license.
-    PATCH "/licenses/{id}" LicensesWrite => update;
+    PATCH "/licenses/{id}" LicensesWrite => update, harmless;
     /// Suspends a license until it is reinstated.
-    POST "/licenses/{id}/suspend" LicensesWrite => suspend;
+    POST "/licenses/{id}/suspend" LicensesWrite => suspend, harmless;
     /// Reinstates a suspended license.
-    POST "/licenses/{id}/reinstate" LicensesWrite => reinstate;
+    POST "/licenses/{id}/reinstate" LicensesWrite => reinstate, harmless;
     /// Revokes a license and its bundles, for ever.
-    POST "/licenses/{id}/revoke" LicensesWrite => revoke;
+    POST "/licenses/{id}/revoke" LicensesWrite => revoke, harmless;
     /// Gives a license a later end.
-    POST "/licenses/{id}/renew" LicensesWrite => renew;
+    POST "/licenses/{id}/renew" LicensesWrite => renew, harmless;
     /// Moves a license to another deployment of the organization; its bundles are revoked.
-    POST "/licenses/{id}/transfer" LicensesWrite => transfer;
+    POST "/licenses/{id}/transfer" LicensesWrite => transfer, harmless;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -28,8 +28,9 @@ use tokio::time::timeout;
 
 use self::entries::Entries;
 use self::signing::{BURST, MOST_AHEAD, Signed, State, Use};
-use crate::App;
 use crate::kernel::answer::Document;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -54,6 +55,8 @@ pub struct StatusSettings {
     pub lifetime: TimeDelta,
 }
 
+impl Part for StatusSettings {}
+
 impl Default for StatusSettings {
     fn default() -> Self {
         Self { ttl: TimeDelta::seconds(300), lifetime: TimeDelta::days(7) }
@@ -70,14 +73,14 @@ const CLOCK_BEHIND: TimeDelta = TimeDelta::minutes(1);
 pub const LEEWAY: TimeDelta = TimeDelta::minutes(10);
 
 async fn list(raw: Raw) -> Result<Response> {
-    let lists = raw.app.status_lists.current(&raw.app).await;
+    let lists = StatusLists::of(&raw.app).current(&raw.app).await;
     Ok(open_to_all(lists.aggregation.render(&raw.parts.headers)))
 }
 
 async fn read(raw: Raw) -> Result<Response> {
     let id = raw.parts.uri.path().rsplit('/').next().and_then(|id| id.parse().ok());
     let id: StatusListId = id.ok_or_else(|| Error::not_found("status list"))?;
-    let found = raw.app.status_lists.find(&raw.app, id).await?;
+    let found = StatusLists::of(&raw.app).find(&raw.app, id).await?;
     Ok(open_to_all(found.document.render(&raw.parts.headers)))
 }
 
@@ -100,6 +103,8 @@ pub struct StatusLists {
     entries: Entries,
 }
 
+impl Part for StatusLists {}
+
 #[derive(Clone, Default)]
 struct Published {
     lists: HashMap<StatusListId, Arc<Listed>>,
@@ -118,7 +123,7 @@ struct Listed {
 impl StatusLists {
     /// As of the last commit on this replica.
     async fn current(&self, app: &App) -> Arc<Published> {
-        if self.refreshed.load(Ordering::Acquire) != app.generation.now() + 1
+        if self.refreshed.load(Ordering::Acquire) != app.commits.now() + 1
             && let Err(error) = self.look(app, false).await
         {
             // The database is down, most likely: what is known is still signed and good.
@@ -147,12 +152,12 @@ impl StatusLists {
     async fn look(&self, app: &App, again: bool) -> Result<()> {
         let late = |_| Error::unavailable("The status lists cannot be read now.", 5);
         let alone = timeout(PATIENCE, self.refreshing.clone().lock_owned()).await.map_err(late)?;
-        if !again && self.refreshed.load(Ordering::Acquire) == app.generation.now() + 1 {
+        if !again && self.refreshed.load(Ordering::Acquire) == app.commits.now() + 1 {
             return Ok(());
         }
         let on = app.clone();
         let refresh = tokio::spawn(async move {
-            let done = on.status_lists.refresh_alone(&on).await;
+            let done = StatusLists::of(&on).refresh_alone(&on).await;
             drop(alone);
             done
         });
@@ -166,7 +171,7 @@ impl StatusLists {
     }
 
     async fn refresh_alone(&self, app: &App) -> Result<()> {
-        let (generation, now) = (app.generation.now(), app.clock.now());
+        let (generation, now) = (app.commits.now(), app.clock.now());
         let states = signing::states(&mut app.db.read(), Use::Published, None).await?;
         self.watch_clock(&states, now);
         let before = self.published.load_full();
@@ -289,7 +294,7 @@ async fn sign_all(
     }
     tx.commit().await?;
     for (id, content) in contents {
-        let signed = signing::sign(app, content, now, app.settings.status.lifetime).await?;
+        let signed = signing::sign(app, content, now, StatusSettings::of(app).lifetime).await?;
         all.insert(id, signed);
     }
     let mut tx = app.db.begin().await?;
@@ -314,7 +319,7 @@ pub fn place(entry: &StatusListRef) -> Option<(StatusListId, i64)> {
 
 /// Copies on the way add little to the time within which a data plane learns of a revocation.
 fn cache(app: &App) -> String {
-    let seconds = app.settings.status.ttl.num_seconds() / 10;
+    let seconds = StatusSettings::of(app).ttl.num_seconds() / 10;
     format!("public, max-age={seconds}, stale-if-error=86400")
 }
 

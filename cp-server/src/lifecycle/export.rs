@@ -25,6 +25,7 @@ use crate::identity::roles::Role;
 use crate::identity::service_tokens::ServiceToken;
 use crate::identity::users::AuthAccount;
 use crate::kernel::answer::{StreamOf, Streamed};
+use crate::kernel::app;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -33,6 +34,7 @@ use crate::kernel::json::Moment;
 use crate::kernel::place::Org;
 use crate::kernel::query::Rows;
 use crate::kernel::record::Record;
+use crate::kernel::shares::Shares;
 use crate::licensing::bundles::Bundle;
 use crate::licensing::deployments::Deployment;
 use crate::licensing::entitlement::{License, LicenseRow};
@@ -205,6 +207,17 @@ impl Kept for ProjectTeam {
 #[derive(Debug)]
 pub struct Export;
 
+/// The places of exports, which hold a state of the database for long.
+pub struct Exports(Shares);
+
+impl Default for Exports {
+    fn default() -> Self {
+        Self(Shares::new("exports", 4, 1))
+    }
+}
+
+impl app::Part for Exports {}
+
 /// Chunks that wait for a slow reader.
 const AHEAD: usize = 4;
 
@@ -259,7 +272,7 @@ async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>>
                       `Accept: application/x-ndjson`";
         return Err(Error::invalid("include", detail));
     }
-    let place = cx.app.exports.take(&cx.caller, Some(cx.org))?;
+    let place = <Exports as app::Part>::of(&cx.app).0.take(&cx.caller, Some(cx.org))?;
     cx.release();
     let mut tx = cx.app.db.snapshot().await?;
     // The first statement begins the state that is read; until then the organization may go.

@@ -25,7 +25,8 @@ use super::pulse::{Pulse, Verdict};
 use super::tls::Tls;
 use super::wire::{Wire, Words};
 use super::{refusal_of_the_parser, router};
-use crate::App;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::caller::Peer;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::rates::Holder;
@@ -45,7 +46,7 @@ pub async fn serve(
     tls: Option<Arc<Tls>>,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let surface = app.settings.surface.clone();
+    let surface = Surface::of(&app).clone();
     let total = u32::try_from(surface.connections).unwrap_or(u32::MAX);
     let rooms = Arc::new(Semaphore::new(surface.connections));
     let seats = Seats::default();

@@ -6,14 +6,21 @@ use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
 use crate::kernel::answer::{Document, Documents};
+use crate::kernel::app::Part;
 use crate::kernel::error::Result;
 use crate::kernel::table::Raw;
-use crate::routes as table;
+use crate::kernel::table::{Line, Operations};
 
 pub(super) async fn docs(raw: Raw) -> Result<Response> {
     static PAGES: Documents = Documents::new();
     let base = raw.app.settings.base_path();
-    let text = || Document::new("text/html; charset=utf-8", "public, max-age=300", page(base));
+    let text = || {
+        Document::new(
+            "text/html; charset=utf-8",
+            "public, max-age=300",
+            page(&Operations::of(&raw.app).0().table, base),
+        )
+    };
     let mut response = PAGES.at(base, text).render(&raw.parts.headers);
     let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
     response
@@ -23,7 +30,7 @@ pub(super) async fn docs(raw: Raw) -> Result<Response> {
 }
 
 /// The table as a page: readable without a script or a third party.
-fn page(base: &str) -> String {
+fn page(table: &[Line], base: &str) -> String {
     // A path goes into an attribute in quotes: it may have what HTML reads.
     let base = base.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
     let mut page = format!(
@@ -38,7 +45,7 @@ fn page(base: &str) -> String {
          <code>application/problem+json</code> (RFC 9457).</p>",
     );
     let mut slice = "";
-    for line in &table().table {
+    for line in table {
         let name = line.name.split('.').next().unwrap_or_default();
         if name != slice {
             let end = if slice.is_empty() { "" } else { "</table>" };

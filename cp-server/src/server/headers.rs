@@ -7,8 +7,9 @@ use axum::body::Body;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
+use crate::kernel::app::{App, Part};
 use crate::kernel::table::BASE;
-use crate::routes as table;
+use crate::kernel::table::Operations;
 
 /// What web pages of any origin may read: signed or public documents, without a credential.
 const SHARED: [&str; 3] = ["/.well-known/jwks.json", "/status-lists", "/log/"];
@@ -36,11 +37,11 @@ pub(super) fn secure(headers: &mut HeaderMap, is_https: bool) {
 }
 
 /// What a path of the table takes, for `Allow`: its lines, HEAD where there is GET, and OPTIONS.
-pub(super) fn allowed(pattern: &str) -> Option<HeaderValue> {
+pub(super) fn allowed(app: &App, pattern: &str) -> Option<HeaderValue> {
     static METHODS: OnceLock<HashMap<String, HeaderValue>> = OnceLock::new();
     let methods = METHODS.get_or_init(|| {
         let mut methods: HashMap<String, String> = HashMap::new();
-        for line in table().table {
+        for line in Operations::of(app).0().table {
             let told = methods.entry(line.full_path()).or_default();
             told.push_str(if line.reads() { "GET,HEAD" } else { line.method.as_str() });
             told.push(',');

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use cp_contracts::ProblemCode;
 
 use super::proxies::Proxies;
+use crate::kernel::app::Part;
 use crate::kernel::caller::Peer;
 use crate::kernel::error::{Error, Result};
 
@@ -33,6 +34,8 @@ pub struct Surface {
     /// Who may say on whose behalf a request comes.
     pub proxies: Proxies,
 }
+
+impl Part for Surface {}
 
 impl Default for Surface {
     fn default() -> Self {

@@ -21,11 +21,11 @@ crate::routes! { artifacts:
     /// Lists the organization's artifacts.
     GET "/organizations/{org}/artifacts" ArtifactsRead => list;
     /// Records an artifact; its size counts against the storage quota.
-    POST "/projects/{id}/artifacts" ArtifactsWrite => create;
+    POST "/projects/{id}/artifacts" ArtifactsWrite => create, harmless;
     /// Reads an artifact.
     GET "/artifacts/{id}" ArtifactsRead => read;
     /// Deletes an artifact and gives its storage back.
-    DELETE "/artifacts/{id}" ArtifactsDelete => delete;
+    DELETE "/artifacts/{id}" ArtifactsDelete => delete, harmless;
 }
 
 crate::record! {

@@ -22,8 +22,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::metrics::Metric;
 use self::metrics::{Bound, Kind};
-use crate::App;
 use crate::kernel::answer::NoContent;
+use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -41,7 +41,7 @@ crate::routes! { quotas:
     ///
     /// Above the limit it is refused, unless `mode` is `observe`. What is counted from rows
     /// (projects, members) cannot be adjusted.
-    POST "/organizations/{org}/quotas/{metric}/adjust" QuotasWrite => adjust;
+    POST "/organizations/{org}/quotas/{metric}/adjust" QuotasWrite => adjust, harmless;
     /// Overrides the limit of a metric for this organization, whatever its plan says.
     PUT "/organizations/{org}/quotas/{metric}" SubscriptionsWrite => put;
     /// Removes an override: the plan decides again.

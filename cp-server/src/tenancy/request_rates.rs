@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::quotas::Metric;
-use crate::App;
 use crate::kernel::admission::{Admit, AdmitFuture, Standing};
+use crate::kernel::app::App;
 use crate::kernel::error::Result;
 use crate::kernel::ids::OrganizationId;
-use crate::kernel::memory::{Generation, Memory};
+use crate::kernel::memory::Memory;
 
 const WINDOW: u32 = 60;
 /// Windows that are kept; those that are over go when there are more.
@@ -24,8 +24,6 @@ const AT_MOST: usize = 10_000;
 pub struct RequestRates {
     windows: Mutex<HashMap<OrganizationId, Window>>,
     limits: Memory<OrganizationId, Option<i64>>,
-    /// Moves on when a quota may have changed.
-    changes: Generation,
 }
 
 struct Window {
@@ -54,13 +52,6 @@ impl Admit for RequestRates {
             Ok(limit.map(|limit| self.count(organization, limit, more, now)))
         })
     }
-
-    fn committed(&self, action: &str) {
-        let changes_quotas = ["organizations.", "subscriptions.", "plans.", "billing", "quotas."];
-        if changes_quotas.iter().any(|slice| action.starts_with(slice)) {
-            self.changes.advance();
-        }
-    }
 }
 
 impl RequestRates {
@@ -70,7 +61,7 @@ impl RequestRates {
         organization: OrganizationId,
         now: DateTime<Utc>,
     ) -> Result<Option<i64>> {
-        let generation = self.changes.now();
+        let generation = app.rights.now();
         if let Some(limit) = self.limits.recall(&organization, generation, now) {
             return Ok(limit);
         }

@@ -95,7 +95,7 @@ async fn an_older_installation_is_brought_along(db: Db) {
     drop(tx);
 
     let app = crate::world::app(db, cp_server::kernel::clock::Clock::manual(at).0, 5);
-    app.migrate().await.unwrap();
+    cp_server::migrate(&app).await.unwrap();
     // What was recorded before there was a log is in it now, with the bundle that it tells of.
     let evidence = audit::verify::Evidence::of(&app).await.unwrap();
     let report = audit::verify::verify(evidence, None, false, |_, _| {}).await.unwrap();

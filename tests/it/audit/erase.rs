@@ -1,10 +1,11 @@
 use chrono::TimeDelta;
+use cp_server::audit::erase::Retention;
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::verify::{Evidence, Stopped, verify};
 use cp_server::audit::{checkpoints, erase};
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::secret::Kek;
-use cp_server::{App, Settings};
+use cp_server::Settings;
 use serde_json::{Value, json};
 
 use super::{checkpoint, unlock};
@@ -107,11 +108,11 @@ on_both! {
     content_is_kept_for_as_long_as_the_setting_says(world) {
         let keeping = |days| {
             let settings = Settings {
-                audit_retention: Some(TimeDelta::days(days)),
+                audit_retention: Retention(Some(TimeDelta::days(days))),
                 ..Settings::new(ISSUER, AUDIENCE)
             };
             let (clock, kek) = (Clock::following(&world.clock), Kek::new(&KEK).unwrap());
-            App::new(world.app.db.clone(), clock, Random::seeded(9), kek, settings)
+            cp_server::app(world.app.db.clone(), clock, Random::seeded(9), kek, settings)
         };
         erase::expire(&keeping(2)).await.unwrap();
         let all = world.count_events().await;

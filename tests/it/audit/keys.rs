@@ -1,9 +1,11 @@
 //! The log's key, and another one that follows it.
 
+use cp_server::audit::Log;
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::rotation::{Change, change};
 use cp_server::audit::verify::{Evidence, verify};
 use cp_server::audit::{checkpoints, key};
+use cp_server::kernel::app::Part;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::keys::rekey::rekey;
 use serde_json::json;
@@ -68,7 +70,7 @@ on_both! {
             goes_on_from(&world, note).await;
         }
         // What the old key alone has signed is no word of this log's any more.
-        let current = world.app.log.key(&world.app, &mut world.app.db.read()).await.unwrap();
+        let current = Log::of(&world.app).key(&world.app, &mut world.app.db.read()).await.unwrap();
         assert!(current.read(&kept).is_err() && current.read(&between.note).is_ok());
         let events = world.get("/audit?limit=20").await.expect(200);
         let events = events["items"].as_array().unwrap();
@@ -117,7 +119,7 @@ on_both! {
         let loaded = key::load(&app.kek, &mut app.db.read()).await.unwrap();
         assert_eq!(loaded.verifier(), known);
         let (replica, _) = world.replica().await;
-        replica.seed().await.unwrap();
+        cp_server::seed(&replica).await.unwrap();
         let sealed: Vec<u8> =
             world.value("SELECT value FROM installation WHERE name = 'log key'").await;
         assert!(app.kek.open("log key v1", &sealed).is_none());

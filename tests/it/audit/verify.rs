@@ -1,3 +1,4 @@
+use cp_server::audit::Log;
 use cp_server::audit::high_water::SUFFIX;
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::key::Signed;
@@ -5,6 +6,7 @@ use cp_server::audit::leaf::Event;
 use cp_server::audit::store;
 use cp_server::audit::tree::Tree;
 use cp_server::audit::verify::{Evidence, Finding, Report, Stopped, verify};
+use cp_server::kernel::app::Part;
 use serde_json::json;
 use uuid::Uuid;
 
@@ -67,7 +69,7 @@ async fn put_back(world: &World) {
 async fn signed(world: &World) -> Signed {
     integrate(&world.app).await.unwrap();
     let note = checkpoint(world).await;
-    let key = world.app.log.key(&world.app, &mut world.app.db.read()).await.unwrap();
+    let key = Log::of(&world.app).key(&world.app, &mut world.app.db.read()).await.unwrap();
     key.read(&note).unwrap()
 }
 

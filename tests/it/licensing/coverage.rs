@@ -2,6 +2,8 @@
 
 use chrono::TimeDelta;
 use cp_contracts::TokenStatus::{Invalid, Suspended, Valid};
+use cp_server::kernel::app::Part;
+use cp_server::licensing::status_lists::StatusLists;
 use serde_json::{Value, json};
 
 use crate::trust::{issue, status_of};
@@ -117,7 +119,7 @@ on_both! {
         world.patch(license(&world), end).await.expect(200);
         assert_eq!(status_of(&anyone, &bundle).await, Valid, "nothing changes before the end");
         let look = async || {
-            world.app.status_lists.refresh(&world.app).await.unwrap();
+            StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
             status_of(&anyone, &bundle).await
         };
         world.pass(TimeDelta::days(1) - TimeDelta::microseconds(1));
@@ -152,7 +154,7 @@ on_both! {
         assert!(suspended > 0);
         assert_eq!((of("valid").await, of("revoked").await), (0, 0));
         world.pass(TimeDelta::days(1));
-        world.app.status_lists.refresh(&world.app).await.unwrap();
+        StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
         assert_eq!(status_of(&anyone, &bundle).await, Valid);
         assert_eq!((of("valid").await, of("suspended").await), (suspended, 0));
     }

@@ -25,7 +25,8 @@ pub async fn serving(
     surface: Surface,
     tls: Option<std::sync::Arc<server::tls::Tls>>,
 ) -> Serving {
-    let settings = Settings { surface, rate_limits: false, ..Settings::new(ISSUER, AUDIENCE) };
+    let mut settings = Settings { surface, ..Settings::new(ISSUER, AUDIENCE) };
+    settings.shared.rate_limits = false;
     serving_as(world, settings, tls).await
 }
 
@@ -213,7 +214,8 @@ async fn s11_a_client_that_takes_nothing_of_its_answers_is_let_go() {
 async fn s13_a_flood_is_refused_once_and_kept_waiting() {
     let world = World::on_sqlite().await;
     let rates = Rates { strangers: Some(Rate::new(1, 2)), ..Rates::default() };
-    let settings = Settings { rates, surface: quick(), ..Settings::new(ISSUER, AUDIENCE) };
+    let mut settings = Settings { surface: quick(), ..Settings::new(ISSUER, AUDIENCE) };
+    settings.shared.rates = rates;
     let server = serving_as(&world, settings, None).await;
     let mut stream = server.connect().await;
     let (mut reader, mut writer) = stream.split();

@@ -1,3 +1,5 @@
+use cp_server::kernel::app::Part;
+use cp_server::licensing::keys::signer::SignerPool;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex};
@@ -130,7 +132,7 @@ async fn i15_too_many_signatures_are_refused_and_everything_else_goes_on() {
                 let _ = gate.lock().unwrap().recv();
                 Ok(())
             };
-            app.signers.run(work).await
+            SignerPool::of(&app).run(work).await
         })
     };
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
@@ -159,7 +161,7 @@ async fn i15_a_signing_thread_survives_a_panic() {
     let world = World::on_sqlite().await;
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     for _ in 0..=threads {
-        let failed = world.app.signers.run::<()>(|| panic!("on purpose")).await;
+        let failed = SignerPool::of(&world.app).run::<()>(|| panic!("on purpose")).await;
         assert_eq!(failed.unwrap_err().code().as_str(), "internal");
     }
     world.post(bundles(&world), json!({})).await.expect(201);

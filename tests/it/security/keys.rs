@@ -1,7 +1,9 @@
 use axum::http::Method;
+use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::secret::Kek;
-use cp_server::{App, Settings};
+use cp_server::licensing::keys::keyring::Keyring;
+use cp_server::Settings;
 use serde_json::json;
 
 use crate::world::{AUDIENCE, ISSUER, now, on_both};
@@ -54,10 +56,10 @@ on_both! {
         let (clock, _) = Clock::manual(now());
         let settings = Settings::new(ISSUER, AUDIENCE);
         let kek = Kek::new(&[8; 32]).unwrap();
-        let other = App::new(world.app.db.clone(), clock, Random::seeded(9), kek, settings);
-        let error = format!("{:#}", other.migrate().await.unwrap_err());
+        let other = cp_server::app(world.app.db.clone(), clock, Random::seeded(9), kek, settings);
+        let error = format!("{:#}", cp_server::migrate(&other).await.unwrap_err());
         assert!(error.contains("CP_KEY_ENCRYPTION_KEY"), "{error}");
-        let error = format!("{:#}", other.keys.refresh(&other).await.unwrap_err());
+        let error = format!("{:#}", Keyring::of(&other).refresh(&other).await.unwrap_err());
         assert!(error.contains("does not open"), "{error}");
         let after: i64 = world.value("SELECT COUNT(*) FROM signing_keys").await;
         assert_eq!(before, after, "no new key in place of one that cannot be read");
@@ -74,7 +76,7 @@ on_both! {
             let app = crate::world::app(world.app.db.clone(), Clock::following(&world.clock), 5);
             (app, ())
         };
-        let error = format!("{:#}", app.keys.refresh(&app).await.unwrap_err());
+        let error = format!("{:#}", Keyring::of(&app).refresh(&app).await.unwrap_err());
         assert!(error.contains("signing_keys.sealed of other"), "{error}");
     }
 

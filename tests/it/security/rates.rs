@@ -13,18 +13,17 @@ use crate::world::{AUDIENCE, Client, ISSUER, ROOT, World, on_both};
 /// Rates that a test can reach.
 fn narrow() -> Settings {
     let some = |burst| Some(Rate::new(60, burst));
-    Settings {
-        rates: Rates {
-            strangers: some(4),
-            attempts: some(3),
-            credential: some(8),
-            organization: some(5),
-            signing: some(2),
-            keys: some(2),
-            tokens: some(2),
-        },
-        ..Settings::new(ISSUER, AUDIENCE)
-    }
+    let mut settings = Settings::new(ISSUER, AUDIENCE);
+    settings.shared.rates = Rates {
+        strangers: some(4),
+        attempts: some(3),
+        credential: some(8),
+        organization: some(5),
+        signing: some(2),
+        keys: some(2),
+        tokens: some(2),
+    };
+    settings
 }
 
 fn made_up(n: u32) -> String {
@@ -195,7 +194,9 @@ on_both! {
             admitted += u32::from(answer.status == 200);
         }
         assert_eq!(admitted, 16, "twice the eight of one");
-        let (_, server) = world.with_settings(Settings { rate_limits: false, ..narrow() }).await;
+        let mut settings = narrow();
+        settings.shared.rate_limits = false;
+        let (_, server) = world.with_settings(settings).await;
         for _ in 0..40 {
             server.clone().token(ROOT).from("203.0.113.1").get("/me").await.expect(200);
         }

@@ -1,8 +1,10 @@
 use cp_server::identity::bootstrap::{Handover, bootstrap};
+use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::secret::Kek;
-use cp_server::{App, Settings, licensing};
+use cp_server::licensing::keys::keyring::Keyring;
+use cp_server::{Settings, licensing};
 
 use crate::world::database::Database;
 use crate::world::now;
@@ -11,11 +13,12 @@ use crate::world::now;
 async fn start(db: Db, seed: u64) -> (Vec<u8>, bool) {
     let settings = Settings::new("https://cp.example", "data-plane");
     let (clock, _) = Clock::manual(now());
-    let app = App::new(db, clock, Random::seeded(seed), Kek::new(&[7; 32]).unwrap(), settings);
-    app.migrate().await.unwrap();
+    let app =
+        cp_server::app(db, clock, Random::seeded(seed), Kek::new(&[7; 32]).unwrap(), settings);
+    cp_server::migrate(&app).await.unwrap();
     licensing::keys::start::prepare(&app, None, None).await.unwrap();
     let token = bootstrap(&app, Handover::Shown).await.unwrap();
-    (app.keys.jwks().to_vec(), token.is_some())
+    (Keyring::of(&app).jwks().to_vec(), token.is_some())
 }
 
 async fn together(db: &Db) {

@@ -85,8 +85,8 @@ async fn s13_a_flood_on_one_connection_is_not_answered_without_end() {
     let world = World::on_sqlite().await;
     let rates = Rates { strangers: Some(Rate::new(1, 2)), ..Rates::default() };
     let flooded = async |surface: Surface| {
-        let settings =
-            Settings { rates: rates.clone(), surface, ..Settings::new(ISSUER, AUDIENCE) };
+        let mut settings = Settings { surface, ..Settings::new(ISSUER, AUDIENCE) };
+        settings.shared.rates = rates.clone();
         let server = serving_as(&world, settings, None).await;
         let (mut client, _ended) = connect(&server, 65_535).await;
         let mut answered = 0;

@@ -35,7 +35,7 @@ on_both! {
             ("https://cp.example/a/b", "/a/b"),
             ("https://cp.example", ""),
         ] {
-            let (_, client) = world.server(|settings| settings.base_url = base.into());
+            let (_, client) = world.server(|settings| settings.shared.base_url = base.into());
             let client = client.token(crate::world::ROOT).with("idempotency-key", format!("k{path}"));
             let made = client.post("/organizations", json!({"name": "Linked"})).await;
             let location = made.header("location").to_owned();

@@ -2,6 +2,8 @@ use std::collections::BTreeSet;
 
 use chrono::TimeDelta;
 use cp_contracts::TokenStatus;
+use cp_server::kernel::app::Part;
+use cp_server::licensing::keys::keyring::Keyring;
 use cp_server::licensing::keys::rotation;
 use serde_json::{Value, json};
 
@@ -135,9 +137,9 @@ on_both! {
         assert_eq!(info["keys"], json!({"retiring": 1, "active": 1, "published": 1}));
         assert_eq!(info["active_kid"], world.successor.as_str());
         for app in [&other, &world.app] {
-            app.keys.refresh(app).await.unwrap();
+            Keyring::of(app).refresh(app).await.unwrap();
         }
-        assert_eq!(other.keys.jwks(), world.app.keys.jwks());
+        assert_eq!(Keyring::of(&other).jwks(), Keyring::of(&world.app).jwks());
     }
 
     i12_parallel_emergencies_make_one_rotation_too(world) {
@@ -171,7 +173,7 @@ on_both! {
         let path = format!("/licenses/{}/bundles", world.acme.license);
         let bundle = replica.token(crate::world::ROOT).post(path, json!({})).await.expect(201);
         assert_eq!(bundle["key_id"], world.successor.as_str());
-        assert_eq!(other.keys.jwks(), world.app.keys.jwks());
+        assert_eq!(Keyring::of(&other).jwks(), Keyring::of(&world.app).jwks());
     }
 
     i11_a_leaked_key_is_out_at_once_with_all_that_it_signed(world) {

@@ -2,8 +2,10 @@
 //! token refused.
 
 use chrono::TimeDelta;
+use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::secret::Kek;
+use cp_server::licensing::keys::keyring::Keyring;
 use cp_server::licensing::keys::rotation;
 use cp_server::{App, Settings, server};
 use dp_verifier::{KeySet, Verifier};
@@ -51,20 +53,20 @@ async fn soak(world: World) {
         let clock = Clock::following(&world.clock);
         let kek = Kek::new(&KEK).unwrap();
         let random = Random::seeded(seed);
-        let app = App::new(world.app.db.clone(), clock, random, kek, settings());
-        app.keys.refresh(&app).await.unwrap();
+        let app = cp_server::app(world.app.db.clone(), clock, random, kek, settings());
+        Keyring::of(&app).refresh(&app).await.unwrap();
         let client = Client::new(server::router(&app)).token(ROOT);
         replicas.push(Replica { app, client });
     }
     let mut dice = Dice(0x5eed);
     let mut now = crate::world::now();
-    let keys = |replica: &Replica| KeySet::from_json(&replica.app.keys.jwks()).unwrap();
+    let keys = |replica: &Replica| KeySet::from_json(&Keyring::of(&replica.app).jwks()).unwrap();
     let mut planes: Vec<DataPlane> = (0..DATA_PLANES)
         .map(|_| DataPlane {
             verifier: Verifier::builder()
                 .issuer(ISSUER)
                 .audience(AUDIENCE)
-                .jwks(replicas[0].app.keys.jwks())
+                .jwks(Keyring::of(&replicas[0].app).jwks())
                 .build()
                 .unwrap(),
             due: now.timestamp(),
@@ -90,7 +92,7 @@ async fn soak(world: World) {
         assert_eq!(active, 1);
         // A replica that missed the step learns of it within five seconds: before it serves again.
         for replica in &replicas {
-            replica.app.keys.refresh(&replica.app).await.unwrap();
+            Keyring::of(&replica.app).refresh(&replica.app).await.unwrap();
         }
         let issuer = &replicas[usize::try_from(dice.below(3)).unwrap()];
         let bundle = issuer.client.post(&path, json!({"ttl_seconds": 3600})).await.expect(201);

@@ -1,3 +1,5 @@
+use cp_server::kernel::app::Part;
+use cp_server::licensing::status_lists::StatusLists;
 use std::collections::BTreeSet;
 
 use axum::http::Method;
@@ -67,7 +69,7 @@ on_both! {
         assert_eq!(status_of(&replica, &bundle).await, Valid);
         let jti = bundle["jti"].as_str().unwrap();
         world.post(format!("/bundles/{jti}/revoke"), json!({})).await.expect(200);
-        app.status_lists.refresh(&app).await.unwrap();
+        StatusLists::of(&app).refresh(&app).await.unwrap();
         assert_eq!(status_of(&replica, &bundle).await, Invalid);
     }
 
@@ -79,10 +81,10 @@ on_both! {
         assert_eq!(before.iat, now().timestamp());
         assert_eq!((before.ttl, before.exp), (300, now().timestamp() + 7 * 86_400));
         world.pass(TimeDelta::seconds(149));
-        world.app.status_lists.refresh(&world.app).await.unwrap();
+        StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
         assert_eq!(list_at(&anyone, &uri).await.1.iat, before.iat);
         world.pass(TimeDelta::seconds(1));
-        world.app.status_lists.refresh(&world.app).await.unwrap();
+        StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
         assert_eq!(list_at(&anyone, &uri).await.1.iat, before.iat + 150);
     }
 
@@ -107,7 +109,7 @@ on_both! {
         for _ in 0..40 {
             world.exec("UPDATE status_lists SET version = version + 1").await;
             let (app, fresh) = world.replica().await;
-            app.status_lists.refresh(&app).await.unwrap();
+            StatusLists::of(&app).refresh(&app).await.unwrap();
             let next = list_at(&fresh, &uri).await.1.iat;
             assert!(next >= last);
             last = next;
@@ -115,7 +117,7 @@ on_both! {
         assert!(last <= now().timestamp() + 31, "it does not run away from the clock: {last}");
         world.pass(TimeDelta::seconds(1));
         let (app, fresh) = world.replica().await;
-        app.status_lists.refresh(&app).await.unwrap();
+        StatusLists::of(&app).refresh(&app).await.unwrap();
         assert!(list_at(&fresh, &uri).await.1.iat > last, "a second later it is signed again");
     }
 
@@ -134,12 +136,12 @@ on_both! {
             assert!(after.iat > before && after.iat < before + 60, "{}", after.iat);
             world.post(format!("{license}/reinstate"), json!({})).await.expect(200);
         }
-        world.app.status_lists.refresh(&world.app).await.unwrap();
+        StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
         let said = ready(&world).await.text();
         assert!(said.contains("seconds behind the newest status list"), "{said}");
         // The clock is right again.
         world.pass(TimeDelta::hours(4));
-        world.app.status_lists.refresh(&world.app).await.unwrap();
+        StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
         assert_eq!(list_at(&anyone, &uri).await.1.iat, before + 3600);
         assert_eq!(ready(&world).await.text(), "ready\n");
     }
@@ -160,9 +162,9 @@ on_both! {
         world.post(&refresh, json!({})).await.refused(503, "unavailable");
 
         cp_server::licensing::clock::accept(&world.app, "the clock was ahead").await.unwrap();
-        world.app.status_lists.refresh(&world.app).await.unwrap();
+        StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
         let (app, replica) = world.replica().await;
-        app.status_lists.refresh(&app).await.unwrap();
+        StatusLists::of(&app).refresh(&app).await.unwrap();
         for client in [&anyone, &replica] {
             let (list, claims) = list_at(client, &uri).await;
             let ahead = claims.iat - world.clock.now().timestamp();
@@ -250,7 +252,7 @@ on_both! {
         // The bundles of the world live for 30 days.
         world.pass(TimeDelta::days(31));
         cp_server::licensing::status_lists::retire(&world.app).await.unwrap();
-        world.app.status_lists.refresh(&world.app).await.unwrap();
+        StatusLists::of(&world.app).refresh(&world.app).await.unwrap();
         let left = world.anyone().get("/status-lists").await.expect(200);
         assert_eq!(left, json!({"status_lists": [uri]}));
         let gone = old.as_str().unwrap().strip_prefix(ISSUER).unwrap().to_owned();

@@ -14,11 +14,13 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_server::identity::people::Login;
+use cp_server::kernel::app::Part;
 use cp_server::kernel::caller::Permission;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::query::Row;
 use cp_server::kernel::secret::Kek;
+use cp_server::licensing::keys::keyring::Keyring;
 use cp_server::{App, Settings, audit, licensing, server};
 use tokio::sync::OnceCell;
 
@@ -184,7 +186,7 @@ impl World {
 
     async fn template(database: Database) -> Filled {
         let mut world = Self::over(database, epoch(), 1);
-        world.app.migrate().await.unwrap();
+        cp_server::migrate(&world.app).await.unwrap();
         licensing::keys::start::prepare(&world.app, None, None).await.unwrap();
         world.fill().await;
         audit::integrator::integrate(&world.app).await.unwrap();
@@ -198,7 +200,7 @@ impl World {
         world.globex = filled.globex.clone();
         world.successor = filled.successor.clone();
         world.event = filled.event.clone();
-        world.app.keys.refresh(&world.app).await.unwrap();
+        Keyring::of(&world.app).refresh(&world.app).await.unwrap();
         world
     }
 
@@ -308,7 +310,7 @@ impl World {
     pub async fn replica(&self) -> (App, Client) {
         let hand = self.clock.clone();
         let app = app(self.app.db.clone(), Clock::following(&hand), 3);
-        app.keys.refresh(&app).await.unwrap();
+        Keyring::of(&app).refresh(&app).await.unwrap();
         let client = Client::new(server::router(&app));
         (app, client)
     }
@@ -321,7 +323,7 @@ impl World {
         static SEED: AtomicU64 = AtomicU64::new(100);
         let random = Random::seeded(SEED.fetch_add(1, Ordering::Relaxed));
         let (clock, kek) = (Clock::following(&self.clock), Kek::new(&KEK).unwrap());
-        let app = App::new(self.app.db.clone(), clock, random, kek, settings);
+        let app = cp_server::app(self.app.db.clone(), clock, random, kek, settings);
         let client = Client::new(server::router(&app));
         (app, client)
     }
@@ -334,7 +336,7 @@ impl World {
     /// A server on the same data that is set up otherwise, and knows the keys.
     pub async fn with_settings(&self, settings: Settings) -> (App, Client) {
         let (app, client) = self.server(|own| *own = settings);
-        app.keys.refresh(&app).await.unwrap();
+        Keyring::of(&app).refresh(&app).await.unwrap();
         (app, client)
     }
 
@@ -356,13 +358,13 @@ impl World {
 }
 
 pub fn app(db: Db, clock: Clock, seed: u64) -> App {
-    App::new(db, clock, Random::seeded(seed), Kek::new(&KEK).unwrap(), settings())
+    cp_server::app(db, clock, Random::seeded(seed), Kek::new(&KEK).unwrap(), settings())
 }
 
 fn settings() -> Settings {
     let mut settings = Settings::new(ISSUER, AUDIENCE);
     // Most tests make more requests in the one instant of theirs than a minute allows.
-    settings.rate_limits = false;
+    settings.shared.rate_limits = false;
     // The issuers of the tests are on this machine.
     settings.identity.fetch.allow_loopback = true;
     settings

@@ -18,6 +18,7 @@ use serde_json::Value;
 
 use super::fetch::{ChosenBy, FetchSettings, Fetcher};
 use super::key_sets::KeySet;
+use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::json;
 
@@ -83,6 +84,8 @@ pub struct Discoveries {
     pub fetcher: Fetcher,
     known: Mutex<HashMap<Source, Arc<Known>>>,
 }
+
+impl Part for Discoveries {}
 
 /// What is known of one issuer.
 #[derive(Default)]

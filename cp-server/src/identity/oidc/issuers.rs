@@ -10,8 +10,10 @@ use super::discovery::Source;
 use super::fetch::ChosenBy;
 use super::presets::ClaimMap;
 use super::tokens::{Refusal, Token, quoted};
-use crate::App;
+use crate::identity::oidc::IdentitySettings;
 use crate::identity::providers::{NewProvider, ProviderType};
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{OrganizationId, ProviderId};
@@ -217,7 +219,7 @@ fn of_platform<'a>(
     issuer: &str,
     audiences: &[String],
 ) -> (bool, Option<&'a Provider>) {
-    let providers = app.settings.identity.providers.iter();
+    let providers = IdentitySettings::of(app).providers.iter();
     let of_issuer: Vec<_> = providers.filter(|provider| provider.issuer == issuer).collect();
     let meant = of_issuer.iter().find(|provider| {
         provider.expected_audience().is_some_and(|own| audiences.iter().any(|one| one == own))
@@ -251,7 +253,7 @@ pub async fn for_login(
 ) -> Result<Provider> {
     let missing = || Error::not_found("identity provider");
     let mut found: Vec<Provider> = match organization {
-        None => app.settings.identity.providers.clone(),
+        None => IdentitySettings::of(app).providers.clone(),
         Some(text) if text.contains('\0') => Vec::new(),
         Some(text) => {
             let id = text.parse().unwrap_or(OrganizationId(uuid::Uuid::nil()));
@@ -280,7 +282,7 @@ pub async fn by_key(
     key: &str,
 ) -> Result<Option<Provider>> {
     let Some(organization) = organization else {
-        let mut providers = app.settings.identity.providers.iter();
+        let mut providers = IdentitySettings::of(app).providers.iter();
         return Ok(providers.find(|provider| provider.key == key).cloned());
     };
     let mut tx = app.db.read();

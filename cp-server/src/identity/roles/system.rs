@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::RoleScope;
-use crate::App;
 use crate::identity::grants::{permissions_of, privileges_of};
+use crate::kernel::app::App;
 use crate::kernel::error::Result;
 use crate::kernel::ids::RoleId;
 use crate::kernel::permissions::{Permissions, Privileges};

@@ -12,7 +12,7 @@ use chrono::TimeDelta;
 use cp_contracts::ProblemCode;
 use url::Url;
 
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 
 /// One of our cookies, by its name.

@@ -20,13 +20,15 @@ use url::Url;
 use url::form_urlencoded::{self, byte_serialize};
 
 use super::cookies::{self, Cookie, base_url};
-use crate::App;
+use crate::identity::oidc::discovery::Discoveries;
 use crate::identity::oidc::discovery::Discovery;
 use crate::identity::oidc::issuers::{self, Provider};
 use crate::identity::oidc::tokens::{Token, quoted};
 use crate::identity::oidc::{check_signature, fetch::Fetched, vouched};
 use crate::identity::people::Login;
 use crate::identity::providers;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::OrganizationId;
 use crate::kernel::json;
@@ -172,7 +174,7 @@ async fn exchange(
         ("code_verifier", verifier),
     ];
     let (form, authorization) = authenticated(client_id(provider)?, secret, discovery, &form);
-    let fetcher = &app.discoveries.fetcher;
+    let fetcher = &Discoveries::of(app).fetcher;
     let asked = fetcher.post(endpoint, provider.chosen_by(), form, authorization).await;
     let Fetched { status, body, .. } = asked.map_err(|failure| {
         Error::unavailable(format!("The identity provider cannot be asked: {failure}."), 5)
@@ -243,7 +245,7 @@ pub(super) async fn logout_url(
     let provider = issuers::by_key(app, organization, key).await.ok()??;
     let discovery = discovery(app, &provider).await.ok()?;
     let endpoint = discovery.end_session_endpoint.as_deref()?;
-    app.discoveries.fetcher.check(endpoint).ok()?;
+    Discoveries::of(app).fetcher.check(endpoint).ok()?;
     let mut url = Url::parse(endpoint).ok()?;
     let back = format!("{}/", app.settings.base_url);
     url.query_pairs_mut()
@@ -253,7 +255,7 @@ pub(super) async fn logout_url(
 }
 
 async fn discovery(app: &App, provider: &Provider) -> Result<std::sync::Arc<Discovery>> {
-    app.discoveries.discovery(&provider.source(), app.clock.now()).await
+    Discoveries::of(app).discovery(&provider.source(), app.clock.now()).await
 }
 
 fn endpoint<'d>(
@@ -267,7 +269,7 @@ fn endpoint<'d>(
         Error::unavailable(format!("The {name} endpoint of {issuer} is unfit: {why}."), 5)
     };
     let url = url.as_deref().ok_or_else(|| unfit("it names none"))?;
-    app.discoveries.fetcher.check(url).map_err(|why| unfit(&why))?;
+    Discoveries::of(app).fetcher.check(url).map_err(|why| unfit(&why))?;
     Ok(url)
 }
 

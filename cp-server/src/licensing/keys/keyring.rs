@@ -13,14 +13,27 @@ use cp_contracts::{Jwk, JwkSet};
 use super::KeyState;
 use super::signer::Signer;
 use super::store::{self, KeyRow};
-use crate::App;
 use crate::kernel::answer::Document;
+use crate::kernel::app::App;
+use crate::kernel::app::{Part, PartFuture};
 use crate::kernel::error::{Error, Result};
+use crate::licensing::keys::KeySettings;
 
 const MEDIA_TYPE: &str = "application/jwk-set+json";
 
 #[derive(Default)]
 pub struct Keyring(ArcSwap<Loaded>);
+
+impl Part for Keyring {
+    /// The keys may have changed; other replicas follow when they read them next.
+    fn changed<'a>(&'a self, app: &'a App) -> PartFuture<'a> {
+        Box::pin(async move {
+            if let Err(error) = self.refresh(app).await {
+                tracing::error!(%error, "the keys could not be read again");
+            }
+        })
+    }
+}
 
 struct Loaded {
     active: Option<Arc<dyn Signer>>,
@@ -94,7 +107,7 @@ impl Keyring {
             rows.iter().filter(|row| row.state.is_public()).map(KeyRow::jwk).collect();
         keys.sort_by(|a, b| a.kid.cmp(&b.kid));
         let keys = JwkSet { keys };
-        let age = app.settings.keys.jwks_max_age;
+        let age = KeySettings::of(app).jwks_max_age;
         let cache =
             format!("public, max-age={age}, stale-while-revalidate={age}, stale-if-error=86400");
         let jwks = Document::new(MEDIA_TYPE, &cache, serde_json::to_vec(&keys)?);

@@ -3,9 +3,9 @@
 use anyhow::Context;
 
 use super::store;
-use crate::App;
 use crate::audit;
 use crate::identity::providers;
+use crate::kernel::app::App;
 use crate::kernel::secret::Kek;
 use crate::kernel::{idempotency, kek};
 

@@ -13,7 +13,8 @@ use serde_json::json;
 use super::signer::{LocalKey, Signer};
 use super::store::{self, Beginning, KeyRow};
 use super::{KeySettings, KeyState};
-use crate::App;
+use crate::kernel::app::Part;
+use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::completion;
 use crate::kernel::endpoint::Cx;
@@ -33,7 +34,7 @@ pub fn not_before(settings: &KeySettings, key: &KeyRow) -> Option<DateTime<Utc>>
 pub async fn activate(cx: &mut Cx<Scope>, kid: &str, emergency: Option<&str>) -> Result<KeyRow> {
     kek::hold(&cx.app, &mut cx.tx).await?;
     let key = store::find(&mut cx.tx, kid).await?;
-    let settings = &cx.app.settings.keys;
+    let settings = KeySettings::of(&cx.app);
     match (key.state, not_before(settings, &key)) {
         (KeyState::Active, _) => return Ok(key),
         (KeyState::Published, Some(at)) if at <= cx.now || emergency.is_some() => {}
@@ -179,7 +180,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
     }
     // Before the lock: it takes a while.
     let spare = match due.contains(&Step::Publish) {
-        true => Some(LocalKey::generated(app.settings.keys.bits).await?),
+        true => Some(LocalKey::generated(KeySettings::of(app).bits).await?),
         false => None,
     };
     let tx = app.db.begin().await?;
@@ -205,7 +206,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
         cx.trail.after = Some(json!({"kid": kid, "state": state}));
         crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
     }
-    completion::commit(app, cx.tx, "keys.tick").await?;
+    completion::commit(app, cx.tx, Effect::Rights).await?;
     Ok(())
 }
 
@@ -215,7 +216,7 @@ async fn due(app: &App) -> Result<Vec<Step>> {
 }
 
 async fn steps(cx: &mut Cx<Scope>) -> Result<Vec<Step>> {
-    let (settings, now) = (cx.app.settings.keys.clone(), cx.now);
+    let (settings, now) = (KeySettings::of(&cx.app).clone(), cx.now);
     let keys = store::all(&mut cx.tx).await?;
     let mut steps = Vec::new();
     for key in keys.iter().filter(|key| key.state == KeyState::Retiring) {

@@ -21,6 +21,7 @@ use cp_contracts::{Jwk, LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP};
 use tokio::sync::oneshot;
 use zeroize::Zeroizing;
 
+use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
 
@@ -146,6 +147,8 @@ type Job = Box<dyn FnOnce() + Send>;
 pub struct SignerPool {
     queue: SyncSender<Job>,
 }
+
+impl Part for SignerPool {}
 
 /// Signatures that may wait, per thread: about half a second of work.
 const QUEUED: usize = 1024;

@@ -10,11 +10,14 @@ use super::pem;
 use super::signer::{LocalKey, Signer};
 use super::store::{self, Beginning};
 use super::{KeyState, import, rotation};
-use crate::App;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::secret::Secret;
+use crate::licensing::keys::KeySettings;
+use crate::licensing::keys::keyring::Keyring;
 
 /// Makes sure that there is an active key, the imported one where there was none before, and that
 /// its successor is published.
@@ -34,12 +37,12 @@ pub async fn prepare(
     let active = store::active(&mut tx).await?;
     drop(tx);
     if active.is_none() {
-        let key = LocalKey::generated(app.settings.keys.bits).await?;
+        let key = LocalKey::generated(KeySettings::of(app).bits).await?;
         // Of several replicas that start together, one makes it.
         begin_with(app, &key, Beginning::in_state(KeyState::Active), "keys.create").await?;
     }
     rotation::tick(app).await?;
-    app.keys.refresh(app).await
+    Keyring::of(app).refresh(app).await
 }
 
 /// What became of a key from a file.
@@ -86,10 +89,10 @@ pub async fn import_file(
         return Ok(Imported { kid, activate_at: row.activate_at });
     }
     let is_first = !known.iter().any(|row| row.state == KeyState::Active);
-    let activate_at = (!is_first).then(|| app.clock.now() + app.settings.keys.propagation());
+    let activate_at = (!is_first).then(|| app.clock.now() + KeySettings::of(app).propagation());
     let state = if is_first { KeyState::Active } else { KeyState::Published };
     begin_with(app, &key, Beginning { state, activate_at, reason: None }, "keys.import").await?;
-    app.keys.refresh(app).await?;
+    Keyring::of(app).refresh(app).await?;
     Ok(Imported { kid, activate_at })
 }
 

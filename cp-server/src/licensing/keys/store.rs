@@ -6,7 +6,7 @@ use cp_contracts::{Jwk, LICENSE_TOKEN_ALG, SIGNING_KEY_TYP, SigningKeyClaims};
 
 use super::KeyState;
 use super::signer::{LocalKey, Signer, compact};
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::kek;

@@ -6,7 +6,7 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::versions::{Version, insert_version};
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
 use crate::kernel::ids::PlanId;

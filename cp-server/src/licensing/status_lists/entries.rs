@@ -12,7 +12,7 @@ use serde_json::Map;
 use tokio::sync::Mutex;
 
 use super::uri;
-use crate::App;
+use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::StatusListId;
 use crate::kernel::secret::sha256;

@@ -20,13 +20,17 @@ use cp_contracts::{
 use serde_json::Map;
 
 use super::{LEEWAY, uri};
-use crate::App;
+use crate::kernel::app::App;
+use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::StatusListId;
 use crate::licensing::bundles::BundleStatus;
 use crate::licensing::keys::KeyState;
+use crate::licensing::keys::keyring::Keyring;
+use crate::licensing::keys::signer::SignerPool;
 use crate::licensing::keys::signer::compact;
+use crate::licensing::status_lists::StatusSettings;
 
 /// How far ahead of the clock many changes within a second may bring a list. Data planes' clocks
 /// differ by as much: they admit a minute by default.
@@ -104,13 +108,13 @@ impl State {
         let age = now - since;
         // A key that this replica does not know yet, or that does not sign here yet, is a newer one.
         let is_over = matches!(
-            app.keys.state_of(kid),
+            Keyring::of(app).state_of(kid),
             Some(KeyState::Retiring | KeyState::Retired | KeyState::Compromised)
         );
         self.signed_version == Some(self.version)
             && !is_over
             && [self.ends_at, self.begins_at].iter().flatten().all(|turn| now < *turn)
-            && (-BURST..app.settings.status.ttl / 2).contains(&age)
+            && (-BURST..StatusSettings::of(app).ttl / 2).contains(&age)
     }
 
     /// The same, and no data plane has a newer one from a file.
@@ -128,7 +132,7 @@ impl State {
             return true;
         }
         let Some(at) = self.signed_at else { return true };
-        if (TimeDelta::zero()..app.settings.status.ttl).contains(&(now - at)) {
+        if (TimeDelta::zero()..StatusSettings::of(app).ttl).contains(&(now - at)) {
             return now - at >= TimeDelta::seconds(1);
         }
         own.is_none_or(|at| now < at || now - at >= TimeDelta::seconds(10))
@@ -190,7 +194,7 @@ pub async fn sign(
     lifetime: TimeDelta,
 ) -> Result<Signed> {
     let on = app.clone();
-    app.signers.run(move || make(&on, &content, now, lifetime)).await
+    SignerPool::of(app).run(move || make(&on, &content, now, lifetime)).await
 }
 
 fn make(
@@ -213,12 +217,12 @@ fn make(
         sub: uri(app, content.id),
         iat: content.iat,
         exp: content.iat.saturating_add(lifetime.num_seconds()),
-        ttl: app.settings.status.ttl.num_seconds(),
+        ttl: StatusSettings::of(app).ttl.num_seconds(),
         status_list: list.to_claim(),
         extra: Map::new(),
     };
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
-    let signer = app.keys.active()?;
+    let signer = Keyring::of(app).active()?;
     let token = compact(signer.as_ref(), STATUS_LIST_TYP, &payload).map_err(Error::internal)?;
     let kid = signer.jwk().kid.clone();
     Ok(Signed { version: content.version, kid, iat: content.iat, signed_at, token })

@@ -336,7 +336,7 @@ on_both! {
             let client = json!({"client_id": CLIENT, "client_secret": CLIENT_SECRET});
             let provider = issuer.on_platform("auth0", client);
             let (_, client) = world.server(|settings| {
-                settings.base_url = "https://cp.example/licensing".into();
+                settings.shared.base_url = "https://cp.example/licensing".into();
                 settings.identity.providers = vec![provider];
             });
             let mut browser = Browser::new(&client);
@@ -416,7 +416,7 @@ on_both! {
         for (base, status) in [("http://127.0.0.1:8801", 303), ("http://cp.example", 409)] {
             let provider = issuer.on_platform("auth0", json!({"client_id": CLIENT}));
             let (_, client) = world.server(|settings| {
-                settings.base_url = base.into();
+                settings.shared.base_url = base.into();
                 settings.identity.providers = vec![provider];
             });
             let answer = client.get("/login").await;

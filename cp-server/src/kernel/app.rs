@@ -1,0 +1,177 @@
+//! The application: what outlives a request, and the parts that slices add to it.
+//!
+//! # Design
+//! The kernel's own members are fields. What a slice keeps between requests (a key ring, a cache, its
+//! settings) is a [`Part`]: the slice declares it, `lib.rs` adds it, and `Keyring::of(&app)` finds it.
+//! Rejected: a type parameter on every signature, and one struct that imports every slice.
+
+use std::any::{Any, TypeId, type_name};
+use std::collections::HashMap;
+use std::ops::Deref;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::admission::{Admit, Gate, Rates};
+use super::caller::Authenticate;
+use super::clock::{Clock, Random};
+use super::db::Db;
+use super::installation::Trial;
+use super::memory::Generation;
+use super::secret::Kek;
+
+/// What outlives a request; cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<State>);
+
+/// What the kernel itself keeps.
+pub struct State {
+    pub db: Db,
+    pub clock: Clock,
+    pub random: Random,
+    pub kek: Kek,
+    pub settings: SharedSettings,
+    pub credentials: Vec<Box<dyn Authenticate>>,
+    pub admission: Box<dyn Admit>,
+    pub gate: Gate,
+    /// Advances with every commit of this replica.
+    pub commits: Generation,
+    /// Advances with every commit of this replica that may change who a caller is or what it may do.
+    pub rights: Generation,
+    /// Whether the database accepts changes: what readiness rests on.
+    pub trial: Trial,
+    parts: Vec<Box<dyn Part>>,
+    places: HashMap<TypeId, usize>,
+    /// Set once the process is asked to end: readiness says so before anything closes.
+    stopping: AtomicBool,
+}
+
+/// The settings that the kernel and every slice read.
+#[derive(Clone, Debug)]
+pub struct SharedSettings {
+    /// The issuer, and what every published URL begins with; without a slash at its end.
+    pub base_url: String,
+    /// Whether requests are limited at all.
+    pub rate_limits: bool,
+    pub rates: Rates,
+}
+
+impl SharedSettings {
+    /// The path of the base URL.
+    pub fn base_path(&self) -> &str {
+        base_path(&self.base_url)
+    }
+}
+
+/// The path of a base URL, with which each link of this server begins: a proxy strips it. Empty at
+/// the root of a host.
+pub fn base_path(base_url: &str) -> &str {
+    let host = base_url.split_once("://").map_or("", |(_, rest)| rest);
+    host.find('/').map_or("", |at| host[at..].trim_end_matches('/'))
+}
+
+/// What a slice keeps between requests.
+pub trait Part: Any + Send + Sync {
+    /// The part of this type.
+    ///
+    /// # Panics
+    /// When the composition does not add it: a fault of the program, which each start finds.
+    fn of(app: &App) -> &Self
+    where
+        Self: Sized,
+    {
+        app.part()
+    }
+
+    /// Follows a commit of this replica.
+    fn committed(&self) {}
+
+    /// Follows a commit of this replica, before its answer is sent, unless the change is
+    /// [`Effect::Harmless`]: reads again what other requests rely on.
+    fn changed<'a>(&'a self, _app: &'a App) -> PartFuture<'a> {
+        Box::pin(std::future::ready(()))
+    }
+}
+
+pub type PartFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+/// What a committed change makes old on its replica.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Effect {
+    /// Everything that callers' rights, quotas and keys rest on.
+    #[default]
+    Rights,
+    /// Nothing of that.
+    Harmless,
+}
+
+/// An application before its parts are in it.
+pub struct Foundation {
+    pub db: Db,
+    pub clock: Clock,
+    pub random: Random,
+    pub kek: Kek,
+    pub settings: SharedSettings,
+    /// In the order in which they are asked.
+    pub credentials: Vec<Box<dyn Authenticate>>,
+    pub admission: Box<dyn Admit>,
+}
+
+impl App {
+    pub fn new(on: Foundation, parts: Vec<Box<dyn Part>>) -> Self {
+        let types = parts.iter().map(|part| (&**part as &dyn Any).type_id());
+        let places = types.enumerate().map(|(n, part)| (part, n)).collect();
+        Self(Arc::new(State {
+            gate: Gate::new(&on.settings.rates),
+            db: on.db,
+            clock: on.clock,
+            random: on.random,
+            kek: on.kek,
+            settings: on.settings,
+            credentials: on.credentials,
+            admission: on.admission,
+            commits: Generation::default(),
+            rights: Generation::default(),
+            trial: Trial::default(),
+            places,
+            parts,
+            stopping: AtomicBool::new(false),
+        }))
+    }
+
+    fn part<T: Part>(&self) -> &T {
+        let part = self.places.get(&TypeId::of::<T>()).and_then(|n| self.parts.get(*n));
+        let part = part.and_then(|part| (&**part as &dyn Any).downcast_ref());
+        part.unwrap_or_else(|| panic!("the composition adds no {}", type_name::<T>()))
+    }
+
+    /// Announces a commit on this replica.
+    pub async fn committed(&self, effect: Effect) {
+        self.commits.advance();
+        for part in &self.parts {
+            part.committed();
+        }
+        if effect == Effect::Harmless {
+            return;
+        }
+        self.rights.advance();
+        for part in &self.parts {
+            part.changed(self).await;
+        }
+    }
+
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::SeqCst);
+    }
+
+    pub fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::SeqCst)
+    }
+}
+
+impl Deref for App {
+    type Target = State;
+    fn deref(&self) -> &State {
+        &self.0
+    }
+}
