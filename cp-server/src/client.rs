@@ -122,7 +122,7 @@ pub fn pretty(json: &[u8]) -> anyhow::Result<String> {
 
 /// The line of the table that has this name.
 pub fn line(name: &str) -> anyhow::Result<Line> {
-    let table = crate::routes().table;
+    let table = crate::operations().table;
     let found = table.iter().find(|line| line.name == name).cloned();
     found.with_context(|| {
         let near: Vec<&str> = table

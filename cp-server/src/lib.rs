@@ -98,7 +98,7 @@ pub fn app(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -
     App::new(
         on,
         vec![
-            Box::new(Operations(routes)),
+            Box::new(Operations(operations)),
             Box::new(settings.tokens),
             Box::new(settings.keys),
             Box::new(settings.status),
@@ -138,7 +138,7 @@ pub async fn seed(app: &App) -> anyhow::Result<()> {
 }
 
 /// Every operation of the product, one line each.
-pub fn routes() -> Routes {
+pub fn operations() -> Routes {
     let mut r = Routes::default();
     tenancy::organizations::routes(&mut r);
     lifecycle::routes(&mut r);

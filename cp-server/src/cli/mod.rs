@@ -209,7 +209,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             show(config, &call.target, &call.operation, args).await
         }
         Command::Operations => {
-            for line in crate::routes().table {
+            for line in crate::operations().table {
                 let summary = line.doc.trim().lines().next().unwrap_or_default();
                 say(&format!(
                     "{:<34} {:<6} {:<48} {summary}",
@@ -221,7 +221,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Openapi => say(&serde_json::to_string_pretty(&openapi::document(
-            &crate::routes().table,
+            &crate::operations().table,
             config.base_path(),
         ))?),
         Command::Completions { shell } => {

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::is_current;
 
 fn document() -> Value {
-    cp_server::kernel::openapi::document(&cp_server::routes().table, "")
+    cp_server::kernel::openapi::document(&cp_server::operations().table, "")
 }
 
 /// The members of a schema, wherever it leads, that are instants and no `Moment`.
@@ -36,7 +36,7 @@ fn other_instants(schema: &Value, definitions: &Value, path: &str, found: &mut V
 #[test]
 fn every_instant_that_a_caller_sends_is_a_moment() {
     let (mut schemas, mut found) = (openapi::schemas(), Vec::new());
-    for line in cp_server::routes().table {
+    for line in cp_server::operations().table {
         let Some(input) = line.shapes(&mut schemas).input else { continue };
         let input = serde_json::to_value(&input).unwrap();
         let definitions = serde_json::to_value(schemas.definitions()).unwrap();
@@ -85,9 +85,10 @@ fn the_document_tells_every_line_once() {
         paths.flat_map(|path| path.as_object().unwrap().values()).collect();
     let ids: BTreeSet<&str> =
         operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
-    let table: BTreeSet<&str> = cp_server::routes().table.iter().map(|line| line.name).collect();
+    let table: BTreeSet<&str> =
+        cp_server::operations().table.iter().map(|line| line.name).collect();
     assert_eq!(ids, table);
-    assert_eq!(operations.len(), cp_server::routes().table.len(), "no id stands twice");
+    assert_eq!(operations.len(), cp_server::operations().table.len(), "no id stands twice");
 }
 
 #[test]

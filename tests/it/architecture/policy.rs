@@ -97,7 +97,7 @@ fn page() -> String {
     let heads: Vec<&str> = callers.iter().map(|(name, _)| name.as_str()).collect();
     let _ = writeln!(page, "| operation | needs | {} |", heads.join(" | "));
     let _ = writeln!(page, "|{}", " --- |".repeat(heads.len() + 2));
-    for line in cp_server::routes().table {
+    for line in cp_server::operations().table {
         if line.permission == Permission::Public {
             continue;
         }

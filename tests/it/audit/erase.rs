@@ -1,11 +1,11 @@
 use chrono::TimeDelta;
+use cp_server::Settings;
 use cp_server::audit::erase::Retention;
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::verify::{Evidence, Stopped, verify};
 use cp_server::audit::{checkpoints, erase};
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::secret::Kek;
-use cp_server::Settings;
 use serde_json::{Value, json};
 
 use super::{checkpoint, unlock};

@@ -1,9 +1,9 @@
 use axum::http::Method;
+use cp_server::Settings;
 use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::keys::keyring::Keyring;
-use cp_server::Settings;
 use serde_json::json;
 
 use crate::world::{AUDIENCE, ISSUER, now, on_both};

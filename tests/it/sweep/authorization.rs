@@ -34,7 +34,7 @@ const PUBLIC: [&str; 19] = [
 ];
 
 fn guarded() -> impl Iterator<Item = Line> {
-    cp_server::routes().table.into_iter().filter(|line| line.permission != Permission::Public)
+    cp_server::operations().table.into_iter().filter(|line| line.permission != Permission::Public)
 }
 
 async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
@@ -44,7 +44,7 @@ async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
 
 #[test]
 fn s01_exactly_these_lines_are_public() {
-    let table = cp_server::routes().table;
+    let table = cp_server::operations().table;
     let open = |line: &&Line| line.permission == Permission::Public || line.reach == Reach::Public;
     let names: Vec<&str> = table.iter().filter(open).map(|line| line.name).collect();
     assert_eq!(names, PUBLIC);
@@ -52,7 +52,7 @@ fn s01_exactly_these_lines_are_public() {
 
 on_both! {
     s01_public_lines_look_at_no_credential(world) {
-        for line in cp_server::routes().table {
+        for line in cp_server::operations().table {
             // What sends a browser on has tests of its own.
             if line.permission == Permission::Public && !line.status.is_redirection() {
                 let example = example(&world, &line);

@@ -15,7 +15,7 @@ const SVEN: &str = "auth0|sven-acme";
 
 /// The lines whose path names something of an organization.
 fn lines() -> impl Iterator<Item = Line> {
-    cp_server::routes()
+    cp_server::operations()
         .table
         .into_iter()
         .filter(|line| line.permission != Permission::Public && line.reach == Reach::Organization)

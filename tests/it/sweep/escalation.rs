@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::world::{Client, World, on_both};
 
 fn granting() -> impl Iterator<Item = Line> {
-    cp_server::routes().table.into_iter().filter(|line| line.grants)
+    cp_server::operations().table.into_iter().filter(|line| line.grants)
 }
 
 /// Requests that give more than the line's own permission: a role, a permission of this server, a
@@ -109,7 +109,7 @@ async fn person(world: &World, role: &str, permission: &str) -> Client {
 fn lines_that_take_a_role_or_permissions_say_that_they_grant() {
     let telling = ["role", "permissions", "is_superadmin", "role_map", "rank", "subject"];
     let mut schemas = openapi::schemas();
-    for line in cp_server::routes().table {
+    for line in cp_server::operations().table {
         if !matches!(line.method, Method::POST | Method::PUT | Method::PATCH) || line.raw {
             continue;
         }

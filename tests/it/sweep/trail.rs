@@ -13,7 +13,7 @@ use super::examples::example;
 use crate::world::{World, on_both};
 
 fn lines() -> impl Iterator<Item = Line> {
-    cp_server::routes().table.into_iter().filter(|line| line.permission != Permission::Public)
+    cp_server::operations().table.into_iter().filter(|line| line.permission != Permission::Public)
 }
 
 /// One line, done once by somebody who may do just that, and what is left of it.
