@@ -12,14 +12,15 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_server::audit::Log;
-use cp_server::audit::canonical::Text;
-use cp_server::audit::leaf::{Event, Facts};
-use cp_server::audit::{Source, checkpoints, integrator, proofs, store, verify};
+use cp_server::audit::{Source, checkpoints, integrator, proofs, stored_hashes, verify};
 use cp_server::kernel::app::Part;
 use cp_server::kernel::caller::CallerKind;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::ids::AuditEventId;
+use cp_server::kernel::journal::canonical::Text;
+use cp_server::kernel::journal::leaf::{Event, Facts};
+use cp_server::kernel::journal::store;
 use cp_server::kernel::readonly;
 use cp_server::kernel::secret::{Kek, sha256};
 use cp_server::{App, Settings};
@@ -196,8 +197,9 @@ async fn prove(app: &App) {
     for i in 0..500_u64 {
         // Here and there, so that no page is the one that was read just now.
         n = n.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(i) % signed.size;
-        let path =
-            proofs::proven(&mut tx, |hashes| tlog_tiles::prove_record(signed.size, n, hashes));
+        let path = stored_hashes::proven(&mut tx, |hashes| {
+            tlog_tiles::prove_record(signed.size, n, hashes)
+        });
         size = path.await.unwrap().len();
     }
     let each = started.elapsed().as_secs_f64() * 1e6 / 500.0;

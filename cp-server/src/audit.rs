@@ -4,29 +4,24 @@
 //! text, so that no foreign key can take them along. Callers may record events of their own beside
 //! them; `source` tells whose word an event is, so that nobody can forge one of the server's.
 //!
-//! What a large event tells of its thing is in `abridged.rs`.
-//!
-//! The events are the leaves of a Merkle tree, the log: `leaf.rs` says what a leaf tells, `store.rs`
-//! writes events and the tree's hashes, `integrator.rs` gives events their places, `checkpoints.rs`
+//! The kernel writes them (`kernel/journal`). They are the leaves of a Merkle tree, the log:
+//! `integrator.rs` gives events their places, `checkpoints.rs`
 //! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `high_water.rs` keeps it
 //! beside the database's file, `rotation.rs` gives the log another key, `verify.rs` and `replay.rs`
 //! replay the whole, and `erase.rs` takes the content of events away and leaves the tree as it is.
 
-mod abridged;
-pub mod canonical;
 pub mod checkpoints;
 pub mod erase;
+mod finding;
 pub mod high_water;
 pub mod integrator;
 pub mod key;
-pub mod leaf;
 pub mod proofs;
 pub mod published;
 mod ranges;
 mod replay;
 pub mod rotation;
-pub mod store;
-pub mod tree;
+pub mod stored_hashes;
 pub mod verify;
 
 use std::sync::Arc;
@@ -35,26 +30,29 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::sync::{Mutex, Notify};
 
 use crate::kernel::answer::{Created, Resource};
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
-use crate::kernel::caller::{CallerKind, LoggedIn, Peer, RequestId, Scope};
+use crate::kernel::app::{App, Part};
+use crate::kernel::caller::{CallerKind, Scope};
+use crate::kernel::cx::Cx;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{AuditEventId, OrganizationId, ProjectId};
+use crate::kernel::journal::canonical::Text;
+pub use crate::kernel::journal::draft::Issued;
+pub use crate::kernel::journal::leaf::Source;
+use crate::kernel::journal::record::event;
+pub use crate::kernel::journal::record::{Entry, append, record};
+use crate::kernel::journal::store;
 use crate::kernel::json;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{OnPlatform, Org, Platform, PlatformKey};
 use crate::kernel::query::Rows;
 use crate::kernel::record::{Any, Object};
 use crate::kernel::text::{ExternalId, Name};
-use canonical::Text;
 use key::{LogKey, Signed};
-use leaf::{Event, Facts};
 
 crate::routes! { audit:
     /// Lists the audit events of the whole platform, newest first.
@@ -65,16 +63,6 @@ crate::routes! { audit:
     GET "/organizations/{org}/audit" AuditRead => list;
     /// Records an event that the caller tells of; its source is `caller`.
     POST "/organizations/{org}/audit" AuditWrite => tell, harmless;
-}
-
-crate::text_enum! {
-    /// Whose word an event is.
-    Source {
-        /// The server saw the change itself: it made it.
-        Server = "server",
-        /// A caller tells of something that happened elsewhere.
-        Caller = "caller",
-    }
 }
 
 crate::record! {
@@ -219,133 +207,6 @@ async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
     store::insert(&mut cx.tx, &cx.app.random, vec![event]).await?;
     cx.trail.is_written = true;
     Ok(Created(cx.tx.select("WHERE id = $1").bind(id).one().await?))
-}
-
-/// What an operation adds to its event; the kernel fills in the rest.
-#[derive(Debug, Default)]
-pub struct Trail {
-    pub before: Option<Value>,
-    pub after: Option<Value>,
-    /// Whose event it is, when the path does not tell.
-    pub organization: Option<OrganizationId>,
-    /// What was acted on, when the path does not name it well: type and id.
-    pub target: Option<(&'static str, String)>,
-    /// Why, in the caller's words.
-    pub reason: Option<String>,
-    /// The bundle that was issued, which the leaf tells.
-    pub issued: Option<Issued>,
-    /// The operation has written its one event itself.
-    pub is_written: bool,
-}
-
-/// A bundle as its leaf names it.
-#[derive(Clone, Debug)]
-pub struct Issued {
-    pub jti: uuid::Uuid,
-    pub kid: String,
-    /// SHA-256 of the token, hexadecimal.
-    pub token_sha256: String,
-}
-
-/// What is recorded.
-pub struct Entry<'a> {
-    pub action: &'a str,
-    pub organization: Option<OrganizationId>,
-    pub target: (&'a str, String),
-    pub before: Option<Value>,
-    pub after: Option<Value>,
-    pub reason: Option<String>,
-    pub issued: Option<Issued>,
-}
-
-/// Records the one event of an operation, in its transaction: a change whose event cannot be
-/// written does not happen.
-pub async fn record<G>(
-    cx: &mut Cx<G>,
-    action: &'static str,
-    organization: Option<OrganizationId>,
-    target: (&'static str, String),
-) -> Result<()> {
-    let trail = std::mem::take(&mut cx.trail);
-    if trail.is_written {
-        return Ok(());
-    }
-    let Trail { before, after, reason, issued, .. } = trail;
-    let organization = trail.organization.or(organization);
-    let target = trail.target.unwrap_or(target);
-    append(cx, vec![Entry { action, organization, target, before, after, reason, issued }]).await
-}
-
-/// Appends events to the operation's transaction.
-pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
-    let mut events = Vec::with_capacity(entries.len());
-    for entry in entries {
-        let mut event = event(cx, entry.action, entry.organization);
-        event.facts.target_type = entry.target.0.to_owned();
-        event.facts.target_id = entry.target.1;
-        (event.before, event.after) =
-            abridged::texts(entry.before.unwrap_or_default(), entry.after.unwrap_or_default());
-        event.reason = entry.reason;
-        if let Some(issued) = entry.issued {
-            event.facts.jti = Some(issued.jti);
-            event.facts.kid = Some(issued.kid);
-            event.facts.token_sha256 = Some(issued.token_sha256);
-        }
-        events.push(event);
-    }
-    store::insert(&mut cx.tx, &cx.app.random, events).await
-}
-
-/// An event of this operation's, about nothing yet.
-fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId>) -> Event {
-    let (request_id, ip) = trace_of(cx);
-    Event {
-        facts: Facts {
-            id: AuditEventId::new(&cx.app.random, cx.now),
-            at: cx.now,
-            source: Source::Server,
-            organization_id,
-            action: action.to_owned(),
-            target_type: String::new(),
-            target_id: String::new(),
-            commitment: None,
-            jti: None,
-            kid: None,
-            token_sha256: None,
-        },
-        occurred_at: Some(cx.now),
-        actor_kind: cx.caller.kind,
-        actor_id: cx.caller.actor_id(),
-        actor_name: cx.caller.name.clone(),
-        vouched_by: cx.caller.login.as_deref().map(vouched_by),
-        actor: None,
-        project_id: None,
-        before: Text::of(&Value::Null),
-        after: Text::of(&Value::Null),
-        metadata: None,
-        reason: None,
-        request_id,
-        ip,
-        seq: None,
-        salt: None,
-        erased_at: None,
-    }
-}
-
-/// Who vouches for a login, as the event names it.
-fn vouched_by(login: &LoggedIn) -> Text {
-    Text::of(&json!({
-        "provider": login.provider,
-        "issuer": login.issuer,
-        "organization_id": login.authority.organization(),
-    }))
-}
-
-/// Which request it was, and from where it came.
-fn trace_of<G>(cx: &Cx<G>) -> (Option<String>, Option<String>) {
-    let extensions = &cx.parts.extensions;
-    let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());
-    (request_id, extensions.get::<Peer>().map(|peer| peer.0.to_string()))
 }
 
 /// What a replica knows of the log.

@@ -26,11 +26,11 @@ use chrono::TimeDelta;
 use audit::erase::Retention;
 use identity::oidc::IdentitySettings;
 use identity::oidc::discovery::Discoveries;
-use kernel::admission::Rates;
 pub use kernel::app::App;
 use kernel::app::{Foundation, SharedSettings};
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
+use kernel::rate_limits::Rates;
 use kernel::secret::Kek;
 use kernel::table::{Operations, Routes};
 use licensing::bulk::BulkIssuances;
@@ -127,7 +127,7 @@ pub async fn migrate(app: &App) -> anyhow::Result<()> {
 
 /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
 pub async fn seed(app: &App) -> anyhow::Result<()> {
-    kernel::installation::check_whole(app).await?;
+    kernel::installation::check_whole(&app.db).await?;
     kernel::kek::check(app).await?;
     audit::high_water::check(app).await?;
     audit::integrator::begin(app).await?;

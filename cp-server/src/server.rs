@@ -26,13 +26,13 @@ use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
 
-use crate::kernel::admission::Desk;
 use crate::kernel::answer::{Document, Documents};
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::caller::{Peer, RequestId};
 use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::rate_limits::Desk;
 use crate::kernel::table::{Operations, Raw, Routes};
 use crate::kernel::{openapi, panics};
 use crate::licensing::keys::keyring::Keyring;
@@ -241,7 +241,7 @@ async fn readyz(raw: Raw) -> Result<Response> {
         return Err(Error::unavailable("The server is ending.", 5));
     }
     Keyring::of(&raw.app).active()?;
-    raw.app.trial.write(&raw.app).await?;
+    raw.app.try_write().await?;
     let clock = StatusLists::of(&raw.app).check_clock()?;
     Ok(format!("ready\n{}", clock.unwrap_or_default()).into_response())
 }

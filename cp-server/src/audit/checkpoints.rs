@@ -4,17 +4,16 @@
 //! the key signs a tree, the server looks whether it still holds the tree that was signed before: a
 //! history that was written anew in the database gets no signature.
 
-use tlog_tiles::{Hash, tree_hash};
-
+use super::high_water;
 use super::key::{LogKey, Signed};
-use super::proofs::proven;
-use super::tree::Tree;
-use super::{high_water, store};
+use super::stored_hashes::root_at;
 use crate::audit::Log;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::journal::store;
+use crate::kernel::journal::tree::Tree;
 
 /// The newest checkpoint of the tree as it is committed.
 pub async fn current(app: &App) -> Result<Signed> {
@@ -104,9 +103,4 @@ async fn check(tx: &mut Conn, tree: &Tree, last: &Signed) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// The root of the first so many leaves, by the stored hashes.
-pub async fn root_at(tx: &mut Conn, size: u64) -> Result<Hash> {
-    proven(tx, |hashes| tree_hash(size, hashes)).await
 }

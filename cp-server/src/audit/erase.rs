@@ -10,17 +10,18 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use super::leaf::ERASED;
+use super::integrator;
 use super::ranges::Ranges;
-use super::store::Erasable;
-use super::{integrator, store};
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::app::{App, Part};
 use crate::kernel::caller::{Caller, Scope};
+use crate::kernel::cx::Cx;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{AuditEventId, UserId};
+use crate::kernel::journal::leaf::ERASED;
+use crate::kernel::journal::store;
+use crate::kernel::journal::store::Erasable;
 use crate::kernel::place::Platform;
 use crate::kernel::text::Prose;
 

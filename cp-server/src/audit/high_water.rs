@@ -15,12 +15,13 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail, ensure};
 
 use super::key::{self, LogKey, Signed};
-use super::{checkpoints, store};
+use super::stored_hashes::root_at;
 use crate::audit::Log;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::files;
+use crate::kernel::journal::store;
 
 /// The file's name is that of the database, and this.
 pub const SUFFIX: &str = "-head";
@@ -74,7 +75,7 @@ pub async fn check(app: &App) -> anyhow::Result<()> {
         );
     }
     ensure!(
-        checkpoints::root_at(&mut tx, head.size).await? == head.root,
+        root_at(&mut tx, head.size).await? == head.root,
         "the database is another one: its log does not begin with the {} events that were signed. \
          {advice}",
         head.size

@@ -7,12 +7,13 @@
 
 use std::time::Duration;
 
-use super::{checkpoints, key, store};
+use super::{checkpoints, key};
 use crate::audit::Log;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::journal::store;
 
 /// Events that get their places in one transaction.
 const BATCH: usize = 1000;

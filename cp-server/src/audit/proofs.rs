@@ -1,20 +1,20 @@
 //! Proofs that a leaf is in the tree, and that a tree begins with an older one: some twenty hashes
 //! for a million leaves.
 
-use std::cell::RefCell;
-use std::collections::HashMap;
 use std::fmt::Write;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use tlog_tiles::{Hash, HashReader, prove_record, prove_tree};
+use tlog_tiles::{Hash, prove_record, prove_tree};
 use uuid::Uuid;
 
 use super::key::Signed;
-use super::{checkpoints, integrator, store};
+use super::stored_hashes::proven;
+use super::{checkpoints, integrator};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::journal::store;
 
 /// The first line of a proof (C2SP tlog-proof).
 const FORMAT: &str = "c2sp.org/tlog-proof@v1";
@@ -67,31 +67,4 @@ pub async fn consistency(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Hash>>
         return Ok(Vec::new());
     }
     proven(tx, |hashes| prove_tree(to, from, hashes)).await
-}
-
-/// Runs what computes with stored hashes: once to learn which, and once with them. What computes
-/// knows nothing of databases, and they are all read together.
-pub async fn proven<T>(
-    tx: &mut Conn,
-    compute: impl Fn(&Hashes) -> Result<T, tlog_tiles::Error> + Send,
-) -> Result<T> {
-    let mut hashes = Hashes::default();
-    compute(&hashes).map_err(|e| Error::internal(anyhow::anyhow!(e)))?;
-    let wanted = hashes.wanted.take();
-    hashes.known = store::hashes(tx, &wanted).await?;
-    compute(&hashes).map_err(|e| Error::internal(anyhow::anyhow!(e)))
-}
-
-/// Hashes that are known, and those that were asked for.
-#[derive(Default)]
-pub struct Hashes {
-    known: HashMap<u64, Hash>,
-    wanted: RefCell<Vec<u64>>,
-}
-
-impl HashReader for Hashes {
-    fn read_hashes(&self, indexes: &[u64]) -> Result<Vec<Hash>, tlog_tiles::Error> {
-        self.wanted.borrow_mut().extend_from_slice(indexes);
-        Ok(indexes.iter().map(|idx| self.known.get(idx).copied().unwrap_or_default()).collect())
-    }
 }

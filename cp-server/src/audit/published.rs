@@ -8,11 +8,12 @@ use cp_contracts::ProblemCode;
 use tlog_tiles::{Tile, stored_hash_index};
 use uuid::Uuid;
 
-use super::{checkpoints, proofs, store};
+use super::{checkpoints, proofs};
 use crate::audit::Log;
 use crate::kernel::answer::Document;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::journal::store;
 use crate::kernel::table::Raw;
 
 crate::routes! { log:

@@ -7,13 +7,13 @@ use tlog_tiles::{Hash, record_hash, split_stored_hash_index, stored_hash_count};
 use tokio::sync::mpsc::Sender;
 
 use super::Source;
+use super::finding::{Verified, found};
 use super::key::Signed;
-use super::leaf::{ERASED, Event};
 use super::ranges::Ranges;
-use super::store;
-use super::tree::Tree;
-use super::verify::{Verified, found};
 use crate::kernel::db::Conn;
+use crate::kernel::journal::leaf::{ERASED, Event};
+use crate::kernel::journal::store;
+use crate::kernel::journal::tree::Tree;
 
 /// Events that are read together, at most.
 const BATCH: u64 = 1000;

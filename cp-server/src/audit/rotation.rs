@@ -15,7 +15,7 @@ use crate::audit::Log;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::endpoint::Cx;
+use crate::kernel::cx::Cx;
 
 /// What the log's key becomes.
 #[derive(Clone, Copy, Debug)]

@@ -5,23 +5,25 @@
 //! is named, with what is wrong with it. A whole database that was put back to an older state is sound in
 //! itself: only a checkpoint that was kept elsewhere tells (`since`).
 
-use std::fmt;
 use std::sync::Arc;
 
 use tlog_tiles::{Hash, split_stored_hash_index, stored_hash_count};
 use tokio::sync::mpsc;
 
+use super::finding::found;
+pub use super::finding::{Finding, Stopped, Verified};
+use super::high_water;
 use super::key::{LogKey, Signed};
 use super::ranges::Ranges;
 use super::replay::{self, Replay};
-use super::tree::Tree;
-use super::{checkpoints, high_water, store};
+use super::stored_hashes::root_at;
 use crate::audit::Log;
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::Error;
 use crate::kernel::ids::{AuditEventId, BundleId};
+use crate::kernel::journal::store;
+use crate::kernel::journal::tree::Tree;
 
 /// What a checkpoint is called that the caller has kept.
 const KEPT: &str = "the checkpoint that was kept";
@@ -41,56 +43,6 @@ pub struct Report {
     pub root: Hash,
     /// The size of the last signed checkpoint.
     pub signed: Option<u64>,
-}
-
-/// The first thing that is not as it was.
-#[derive(Debug)]
-pub struct Finding {
-    /// The event's place in the log.
-    pub seq: Option<u64>,
-    pub event: Option<AuditEventId>,
-    pub what: String,
-}
-
-impl fmt::Display for Finding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.seq, self.event) {
-            (Some(seq), Some(event)) => write!(f, "seq {seq} (event {event}): {}", self.what),
-            (Some(seq), None) => write!(f, "seq {seq}: {}", self.what),
-            (None, Some(event)) => write!(f, "event {event}: {}", self.what),
-            (None, None) => f.write_str(&self.what),
-        }
-    }
-}
-
-/// Why verification ended before its end.
-#[derive(Debug)]
-pub enum Stopped {
-    Found(Finding),
-    /// The database could not be read.
-    Failed(anyhow::Error),
-}
-
-impl From<Error> for Stopped {
-    fn from(error: Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-impl From<sqlx::Error> for Stopped {
-    fn from(error: sqlx::Error) -> Self {
-        Self::Failed(error.into())
-    }
-}
-
-pub(super) type Verified<T> = Result<T, Stopped>;
-
-pub(super) fn found<T>(
-    seq: Option<u64>,
-    event: Option<AuditEventId>,
-    what: impl Into<String>,
-) -> Verified<T> {
-    Err(Stopped::Found(Finding { seq, event, what: what.into() }))
 }
 
 /// What the log is verified by: one state of the database, and the key that signed its checkpoints.
@@ -192,7 +144,7 @@ fn check_rollback(signed: &Signed, size: u64, name: &str) -> Verified<()> {
 /// The tree that a checkpoint tells of, by the stored hashes.
 async fn tree_at(tx: &mut Conn, signed: &Signed) -> Verified<Tree> {
     let other = "the log does not begin with the events of the checkpoint that was kept";
-    if checkpoints::root_at(tx, signed.size).await? != signed.root {
+    if root_at(tx, signed.size).await? != signed.root {
         return found(None, None, other);
     }
     let indexes = tlog_tiles::sub_tree_index(0, signed.size, Vec::new());

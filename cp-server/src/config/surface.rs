@@ -9,8 +9,8 @@ use clap::{ArgAction, Args};
 
 use super::{boolean, span};
 use crate::Settings;
-use crate::kernel::admission::Rates;
 use crate::kernel::app::SharedSettings;
+use crate::kernel::rate_limits::Rates;
 use crate::kernel::rates::Limit;
 use crate::server::limits::Surface;
 use crate::server::proxies::Proxies;

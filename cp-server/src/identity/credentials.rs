@@ -4,8 +4,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use super::service_tokens;
-use crate::kernel::app::App;
-use crate::kernel::caller::{Authenticate, Caller, CallerFuture};
+use crate::kernel::app::{App, Authenticate, CallerFuture};
+use crate::kernel::caller::Caller;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
 use crate::kernel::memory::Memory;

@@ -15,7 +15,6 @@ use crate::identity::oidc::IdentitySettings;
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges, Scope};
-use crate::kernel::completion;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -196,7 +195,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
     cx.trail.after = Some(json!({"provider": login.provider, "subject": login.subject}));
     let target = ("user", user.to_string());
     audit::record(&mut cx, FIRST_LOGIN, login.organization, target).await?;
-    completion::commit(app, cx.tx, Effect::Rights).await?;
+    app.commit(cx.tx, Effect::Rights).await?;
     Ok(true)
 }
 

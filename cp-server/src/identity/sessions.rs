@@ -26,8 +26,8 @@ use super::people::{self, Login};
 use crate::audit::{self, Entry};
 use crate::identity::oidc::IdentitySettings;
 use crate::kernel::app::Part;
-use crate::kernel::app::{App, Effect};
-use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, LoggedIn, Scope};
+use crate::kernel::app::{App, Authenticate, CallerFuture, Effect};
+use crate::kernel::caller::{Caller, CallerKind, LoggedIn, Scope};
 use crate::kernel::completion;
 use crate::kernel::db::{Conn, Share};
 use crate::kernel::endpoint::Cx;
@@ -196,7 +196,7 @@ async fn commit(
     let (before, reason, after, issued) = (None, None, Some(after), None);
     let entry = Entry { action, organization, target, before, after, reason, issued };
     audit::append(&mut cx, vec![entry]).await?;
-    completion::commit(&cx.app, cx.tx, Effect::Rights).await
+    cx.app.commit(cx.tx, Effect::Rights).await
 }
 
 /// The sessions, as the kernel knows them.

@@ -17,166 +17,24 @@
 //! organization but the caller's only one, so that nobody uses up a share from outside.
 //!
 //! The kernel does not know what an organization's quota is or where it is kept: a slice does, as
-//! [`Admit`]. Header fields: draft-ietf-httpapi-ratelimit-headers-10.
+//! [`Admit`](super::app::Admit). Header fields: draft-ietf-httpapi-ratelimit-headers-10.
 
-use std::collections::HashMap;
-use std::future::Future;
-use std::hash::{BuildHasher, RandomState};
-use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
-
+use axum::http::Method;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use cp_contracts::ProblemCode;
-use uuid::Uuid;
 
-use super::caller::{self, Caller, Peer, Permission, Scope};
+use super::app::App;
+use super::authentication;
+use super::caller::{Caller, Peer, Permission, Scope};
 use super::error::{Error, Result};
 use super::ids::OrganizationId;
-use super::memory::Memory;
-use super::rates::{Buckets, Full, Holder, Limit, Rate};
-use super::table::Line;
-use crate::kernel::app::App;
+use super::line::Line;
+use super::rate_limits::{Desk, Standing};
+use super::rates::{Full, Holder};
 
-const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const STANDING: HeaderName = HeaderName::from_static("ratelimit");
 /// For how long a credential that was good is not taken for a guess.
 const TRUSTED: TimeDelta = TimeDelta::minutes(10);
-
-/// What is admitted, on each replica; `None` is not bounded.
-#[derive(Clone, Debug)]
-pub struct Rates {
-    /// Requests without a credential, by address.
-    pub strangers: Limit,
-    /// Credentials that are not good, and what only a guesser repeats: by address.
-    pub attempts: Limit,
-    /// Requests of one credential.
-    pub credential: Limit,
-    /// Requests of an organization's callers that act on it.
-    pub organization: Limit,
-    /// Requests of one credential that sign.
-    pub signing: Limit,
-    /// Requests of one credential that make, rotate or end signing keys.
-    pub keys: Limit,
-    /// Requests of one credential that make, rotate or end credentials.
-    pub tokens: Limit,
-}
-
-impl Default for Rates {
-    fn default() -> Self {
-        Self {
-            strangers: Some(Rate::new(1200, 300)),
-            attempts: Some(Rate::new(30, 20)),
-            credential: Some(Rate::new(30_000, 3000)),
-            organization: Some(Rate::new(600, 200)),
-            signing: Some(Rate::new(3000, 600)),
-            keys: Some(Rate::new(30, 20)),
-            tokens: Some(Rate::new(120, 60)),
-        }
-    }
-}
-
-/// The buckets of one replica.
-pub struct Gate {
-    strangers: Buckets<Holder>,
-    attempts: Buckets<Holder>,
-    credential: Buckets<Uuid>,
-    organization: Buckets<OrganizationId>,
-    signing: Buckets<Uuid>,
-    keys: Buckets<Uuid>,
-    tokens: Buckets<Uuid>,
-    /// Credentials that were good, by a hash that nobody outside can foretell.
-    good: Memory<u64, ()>,
-    /// Attempts whose credentials are being checked: by address and credential, how many.
-    checking: Mutex<HashMap<(Holder, u64), usize>>,
-    hasher: RandomState,
-}
-
-impl Gate {
-    pub fn new(rates: &Rates) -> Self {
-        Self {
-            strangers: Buckets::new(rates.strangers),
-            attempts: Buckets::new(rates.attempts),
-            credential: Buckets::new(rates.credential),
-            organization: Buckets::new(rates.organization),
-            signing: Buckets::new(rates.signing),
-            keys: Buckets::new(rates.keys),
-            tokens: Buckets::new(rates.tokens),
-            good: Memory::default(),
-            checking: Mutex::default(),
-            hasher: RandomState::new(),
-        }
-    }
-
-    /// Counts an attempt. The same credential at the same time is one attempt: a client that has just
-    /// been given it may send many requests at once.
-    fn attempt(
-        &self,
-        holder: Holder,
-        credential: u64,
-        now: DateTime<Utc>,
-    ) -> Result<Attempt<'_>, Full> {
-        let key = (holder, credential);
-        let mut checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
-        let others = checking.get(&key).copied().unwrap_or(0);
-        if others == 0 {
-            self.attempts.take(holder, now)?;
-        }
-        checking.insert(key, others + 1);
-        Ok(Attempt { gate: self, key, is_counted: others == 0 })
-    }
-
-    /// What the request's own credential is remembered by; `None` when it has none.
-    fn credential(&self, headers: &HeaderMap) -> Option<u64> {
-        let of = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
-        let both: [Vec<&[u8]>; 2] = [of(header::AUTHORIZATION), of(header::COOKIE)];
-        both.iter().any(|values| !values.is_empty()).then(|| self.hasher.hash_one(&both))
-    }
-
-    /// The stricter bucket that a line is in.
-    fn strict(&self, permission: Permission) -> Option<(&'static str, &Buckets<Uuid>)> {
-        match permission {
-            Permission::LicensesIssue => Some(("signing", &self.signing)),
-            Permission::KeysWrite => Some(("keys", &self.keys)),
-            Permission::TokensWrite => Some(("tokens", &self.tokens)),
-            _ => None,
-        }
-    }
-}
-
-/// An attempt whose credential is being checked.
-struct Attempt<'g> {
-    gate: &'g Gate,
-    key: (Holder, u64),
-    is_counted: bool,
-}
-
-impl Attempt<'_> {
-    /// The credential is good.
-    fn succeeded(self) {
-        if self.is_counted {
-            self.gate.attempts.give_back(self.key.0);
-        }
-    }
-
-    /// The answer is another one than success.
-    fn failed(self, now: DateTime<Utc>) -> Result<(), Full> {
-        if self.is_counted { Ok(()) } else { self.gate.attempts.take(self.key.0, now) }
-    }
-}
-
-impl Drop for Attempt<'_> {
-    fn drop(&mut self) {
-        let mut checking = self.gate.checking.lock().unwrap_or_else(PoisonError::into_inner);
-        match checking.get_mut(&self.key) {
-            Some(others) if *others > 1 => *others -= 1,
-            _ => {
-                checking.remove(&self.key);
-            }
-        }
-    }
-}
 
 /// Who sends the request, if they are let in.
 pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Caller> {
@@ -186,8 +44,8 @@ pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Calle
         // The command line calls operations in its own process; nobody stands at the gate.
         _ if line.permission == Permission::Public => return Ok(Caller::anonymous()),
         _ => {
-            let caller = caller::authenticate(app, parts).await?;
-            return caller::narrowed(app, caller, parts).await;
+            let caller = authentication::authenticate(app, parts).await?;
+            return authentication::narrowed(app, caller, parts).await;
         }
     };
     let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
@@ -200,10 +58,10 @@ pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Calle
     }
     let Some(credential) = app.gate.credential(&parts.headers) else {
         app.gate.strangers.take(holder, now).map_err(refuse("address"))?;
-        return caller::authenticate(app, parts).await;
+        return authentication::authenticate(app, parts).await;
     };
     let caller = match app.gate.good.recall(&credential, 0, now) {
-        Some(()) => match caller::authenticate(app, parts).await {
+        Some(()) => match authentication::authenticate(app, parts).await {
             // It ended. What else may befall one that was good is no guess.
             Err(error) if *error.code() == ProblemCode::Unauthenticated => {
                 app.gate.attempts.take(holder, now).map_err(refuse("attempts"))?;
@@ -213,7 +71,7 @@ pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Calle
         },
         None => {
             let attempt = app.gate.attempt(holder, credential, now).map_err(refuse("attempts"))?;
-            match caller::authenticate(app, parts).await {
+            match authentication::authenticate(app, parts).await {
                 Ok(caller) => {
                     attempt.succeeded();
                     app.gate.good.keep(credential, (), 0, now + TRUSTED);
@@ -230,7 +88,7 @@ pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Calle
     if let Some((metric, buckets)) = app.gate.strict(line.permission) {
         buckets.take(caller.id, now).map_err(refuse(metric))?;
     }
-    caller::narrowed(app, caller, parts).await
+    authentication::narrowed(app, caller, parts).await
 }
 
 fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
@@ -254,72 +112,6 @@ fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
         rate.per_minute, rate.burst
     );
     Error::rate_limited(detail, wait).with("metric", metric).with("limit", rate.burst)
-}
-
-/// Counts a request, and says where the organization stands; `None` when nothing bounds it.
-pub trait Admit: Send + Sync {
-    fn admit<'a>(&'a self, app: &'a App, organization: OrganizationId) -> AdmitFuture<'a>;
-
-    /// Counts what an admitted request carries: as many requests more. Where there is room for one
-    /// of them, all are admitted, and what is left of the window admits none.
-    fn charge<'a>(
-        &'a self,
-        app: &'a App,
-        organization: OrganizationId,
-        more: i64,
-    ) -> AdmitFuture<'a>;
-}
-
-pub type AdmitFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Standing>>> + Send + 'a>>;
-
-/// Where somebody stands in their window.
-#[derive(Clone, Copy, Debug)]
-pub struct Standing {
-    /// What is counted.
-    pub metric: &'static str,
-    pub limit: i64,
-    /// The window's length, in seconds.
-    pub window: u32,
-    /// `None` when there was no room for this request.
-    pub remaining: Option<i64>,
-    /// Seconds until the window begins anew.
-    pub resets_in: u32,
-}
-
-/// What the outermost layer lays out for the standing that authentication finds.
-#[derive(Clone, Debug, Default)]
-pub struct Desk(Arc<Mutex<Option<Standing>>>);
-
-impl Desk {
-    /// The last one laid is the one that decided.
-    fn lay(&self, standing: Standing) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
-    }
-
-    /// Whether an address was refused, not somebody who is known.
-    pub fn refused_a_stranger(&self) -> bool {
-        let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let stranger =
-            |s: Standing| s.remaining.is_none() && ["address", "attempts"].contains(&s.metric);
-        standing.is_some_and(stranger)
-    }
-
-    /// Tells the standing in the answer's headers.
-    pub fn tell(&self, headers: &mut HeaderMap) {
-        let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Standing { metric, limit, window, remaining, resets_in }) = standing else {
-            return;
-        };
-        let remaining = remaining.unwrap_or(0);
-        for (name, value) in [
-            (POLICY, format!("\"{metric}\";q={limit};w={window}")),
-            (STANDING, format!("\"{metric}\";r={remaining};t={resets_in}")),
-        ] {
-            if let Ok(value) = HeaderValue::try_from(value) {
-                headers.insert(name, value);
-            }
-        }
-    }
 }
 
 /// Charges the request to the organization that it acts on: `named` finds the one that the path

@@ -74,7 +74,7 @@ impl<T: Resource> Output for Created<T> {
     fn answer(self) -> Result<Answer> {
         let name = self.0.name();
         let mut answer = json_answer(StatusCode::CREATED, &self.0)?;
-        answer.location = Some(format!("{}/{}/{name}", super::table::BASE, T::PATH));
+        answer.location = Some(format!("{}/{}/{name}", super::line::BASE, T::PATH));
         answer.made = Some((T::NOUN, name));
         Ok(answer)
     }

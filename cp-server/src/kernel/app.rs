@@ -12,12 +12,18 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use super::admission::{Admit, Gate, Rates};
-use super::caller::Authenticate;
+use axum::http::request::Parts;
+
+use super::caller::Caller;
 use super::clock::{Clock, Random};
-use super::db::Db;
+use super::completion::to_the_end;
+use super::db::{Conn, Db};
+pub use super::effect::Effect;
+use super::error::Result;
+use super::ids::OrganizationId;
 use super::installation::Trial;
 use super::memory::Generation;
+use super::rate_limits::{Gate, Rates, Standing};
 use super::secret::Kek;
 
 /// What outlives a request; cheap to clone.
@@ -39,7 +45,7 @@ pub struct State {
     /// Advances with every commit of this replica that may change who a caller is or what it may do.
     pub rights: Generation,
     /// Whether the database accepts changes: what readiness rests on.
-    pub trial: Trial,
+    trial: Trial,
     parts: Vec<Box<dyn Part>>,
     places: HashMap<TypeId, usize>,
     /// Set once the process is asked to end: readiness says so before anything closes.
@@ -95,15 +101,35 @@ pub trait Part: Any + Send + Sync {
 
 pub type PartFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// What a committed change makes old on its replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Effect {
-    /// Everything that callers' rights, quotas and keys rest on.
-    #[default]
-    Rights,
-    /// Nothing of that.
-    Harmless,
+/// Resolves a bearer credential; `None` when it is of another kind.
+///
+/// The kernel does not know which kinds of credentials exist: the slices that keep them do.
+pub trait Authenticate: Send + Sync {
+    fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a>;
+
+    /// Resolves what a request carries elsewhere than in its `Authorization` header: a cookie.
+    fn of_request<'a>(&'a self, _: &'a App, _: &'a Parts) -> CallerFuture<'a> {
+        Box::pin(std::future::ready(Ok(None)))
+    }
 }
+
+pub type CallerFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Caller>>> + Send + 'a>>;
+
+/// Counts a request, and says where the organization stands; `None` when nothing bounds it.
+pub trait Admit: Send + Sync {
+    fn admit<'a>(&'a self, app: &'a App, organization: OrganizationId) -> AdmitFuture<'a>;
+
+    /// Counts what an admitted request carries: as many requests more. Where there is room for one
+    /// of them, all are admitted, and what is left of the window admits none.
+    fn charge<'a>(
+        &'a self,
+        app: &'a App,
+        organization: OrganizationId,
+        more: i64,
+    ) -> AdmitFuture<'a>;
+}
+
+pub type AdmitFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Standing>>> + Send + 'a>>;
 
 /// An application before its parts are in it.
 pub struct Foundation {
@@ -145,8 +171,27 @@ impl App {
         part.unwrap_or_else(|| panic!("the composition adds no {}", type_name::<T>()))
     }
 
+    /// Commits what an operation changed, and announces it on this replica: both, or neither.
+    pub async fn commit(&self, tx: Conn, effect: Effect) -> Result<()> {
+        let app = self.clone();
+        to_the_end(async move {
+            tx.commit().await?;
+            app.committed(effect).await;
+            Ok(())
+        })
+        .await
+    }
+
+    /// Whether the database accepts changes.
+    ///
+    /// # Errors
+    /// 503 when it does not.
+    pub async fn try_write(&self) -> Result<()> {
+        self.trial.write(&self.db, &self.clock).await
+    }
+
     /// Announces a commit on this replica.
-    pub async fn committed(&self, effect: Effect) {
+    async fn committed(&self, effect: Effect) {
         self.commits.advance();
         for part in &self.parts {
             part.committed();

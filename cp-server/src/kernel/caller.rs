@@ -1,12 +1,9 @@
 //! Who is calling: an identity, and the grants that it comes with.
 
 use std::collections::BTreeSet;
-use std::future::Future;
 use std::net::IpAddr;
-use std::pin::Pin;
 use std::sync::Arc;
 
-use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
@@ -16,9 +13,7 @@ use super::db::{Conn, Share};
 use super::error::{Error, Result};
 use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
 pub use super::permissions::{Permission, Permissions, Privileges};
-use super::place::Org;
 use super::policy::{self, Area, Domain, Grant, Location, Verdict};
-use crate::kernel::app::App;
 
 /// How far a caller reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -344,83 +339,6 @@ fn forbidden(permission: Permission, place: &str) -> Error {
     let code = permission.as_str();
     let detail = format!("The caller does not hold the permission {code} {place}.");
     Error::new(ProblemCode::Forbidden, detail).with("permission", code)
-}
-
-/// Resolves a bearer credential; `None` when it is of another kind.
-///
-/// The kernel does not know which kinds of credentials exist: the slices that keep them do.
-pub trait Authenticate: Send + Sync {
-    fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a>;
-
-    /// Resolves what a request carries elsewhere than in its `Authorization` header: a cookie.
-    fn of_request<'a>(&'a self, _: &'a App, _: &'a Parts) -> CallerFuture<'a> {
-        Box::pin(std::future::ready(Ok(None)))
-    }
-}
-
-pub type CallerFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Caller>>> + Send + 'a>>;
-
-/// The caller that a request's credential stands for.
-pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
-    // The CLI calls operations in its own process and vouches for itself.
-    if let Some(caller) = parts.extensions.get::<Caller>() {
-        return Ok(caller.clone());
-    }
-    for kind in app.credentials.iter() {
-        if let Some(caller) = kind.of_request(app, parts).await? {
-            return Ok(caller);
-        }
-    }
-    let mut headers = parts.headers.get_all(axum::http::header::AUTHORIZATION).iter();
-    let (Some(header), None) = (headers.next(), headers.next()) else {
-        return Err(Error::unauthenticated("Send one header `Authorization: Bearer <token>`."));
-    };
-    let credential = header
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, credential)| credential)
-        .ok_or_else(|| Error::unauthenticated("Send `Authorization: Bearer <token>`."))?;
-    for kind in app.credentials.iter() {
-        if let Some(caller) = kind.caller(app, credential).await? {
-            return Ok(caller);
-        }
-    }
-    Err(Error::unauthenticated("The token is not valid: unknown, expired or revoked."))
-}
-
-/// The header by which a caller narrows itself to one organization, named by its id or slug.
-pub const ORGANIZATION_HINT: &str = "x-organization-id";
-
-/// A superadmin or a service token may act as if held to one organization. A person's hint is not
-/// looked at: their grants tell where they may act.
-pub(super) async fn narrowed(app: &App, mut caller: Caller, parts: &Parts) -> Result<Caller> {
-    let Some(hint) = parts.headers.get(ORGANIZATION_HINT) else { return Ok(caller) };
-    if caller.kind != CallerKind::ServiceToken && !caller.is_of_platform() {
-        return Ok(caller);
-    }
-    let missing = || Error::not_found("organization").at(ORGANIZATION_HINT);
-    let named = hint.to_str().map_err(|_| missing())?;
-    let found = Org::named(named.to_owned()).find(&mut app.db.read()).await?;
-    let own = found.ok_or_else(missing)?.id;
-    if !caller.may_throughout(own, Permission::Any) {
-        return Err(missing());
-    }
-    if caller.is_of_platform() {
-        caller.is_narrowed = true;
-        caller.scope = Scope::Organization { organization_id: own };
-        let held = caller
-            .grants
-            .iter()
-            .filter(|grant| grant.on == Domain::Platform || grant.on.organization() == Some(own));
-        let held = held.map(|grant| match grant.on {
-            Domain::Platform => Grant { on: Domain::Organization(own), ..grant.clone() },
-            _ => grant.clone(),
-        });
-        caller.grants = held.collect();
-    }
-    Ok(caller)
 }
 
 /// Where the caller's own reach decides: an answer to `GET /me`.

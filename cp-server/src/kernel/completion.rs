@@ -5,8 +5,9 @@
 //! that is right. A change would end at a place that its client chose: done or not done, known to no
 //! caller, and announced to none of this replica's caches. A change therefore runs in a task of its
 //! own, and the request only waits for it. The request's [`Deadline`] bounds it. The commit and its
-//! announcement are one such task again: the deadline passes before or after both. The request's parts stay with the work, and with them the
-//! connection's place in the limits: clients that reset their connections do not get around them.
+//! announcement ([`App::commit`](super::app::App::commit)) are one such task again: the deadline passes
+//! before or after both. The request's parts stay with the work, and with them the connection's place in
+//! the limits: clients that reset their connections do not get around them.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -16,8 +17,6 @@ use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
-use super::app::{App, Effect};
-use super::db::Conn;
 use super::error::{Error, Result};
 use super::panics;
 
@@ -34,17 +33,6 @@ where
     };
     let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|ended| Err(Error::internal(ended)))
-}
-
-/// Commits what an operation changed, and announces it on this replica.
-pub async fn commit(app: &App, tx: Conn, effect: Effect) -> Result<()> {
-    let app = app.clone();
-    to_the_end(async move {
-        tx.commit().await?;
-        app.committed(effect).await;
-        Ok(())
-    })
-    .await
 }
 
 /// Until when a request's answer must begin.

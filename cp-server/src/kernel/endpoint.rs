@@ -22,75 +22,28 @@ use axum::extract::{FromRequestParts, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 use axum::response::Response;
-use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
 use super::admission;
 use super::answer::{Output, etag, has_tag};
+use super::app::App;
 use super::caller::{Caller, Permission};
-use super::completion::{Deadline, commit, to_the_end};
+use super::completion::{Deadline, to_the_end};
+pub use super::cx::Cx;
 use super::db::Conn;
 use super::error::{Error, Result};
 use super::idempotency::Once;
-use super::ids::OrganizationId;
+use super::journal::draft::Trail;
+use super::journal::record::record;
 use super::json;
+pub use super::line::BODY_LIMIT;
+use super::line::Line;
 use super::operation::{Args, Op, Source};
 use super::place::{Ground, Place};
-use super::table::{Line, Reader, Readers, Reading};
-use crate::audit;
-use crate::kernel::app::App;
+use super::reading::{Reader, Readers, Reading};
 
-/// The largest request body, in bytes, unless an input says otherwise.
-pub const BODY_LIMIT: usize = 256 * 1024;
 /// How often an operation starts over when others were faster.
 const ATTEMPTS: u32 = 5;
-
-/// What an operation works with.
-pub struct Cx<G = OrganizationId> {
-    pub app: App,
-    pub caller: Caller,
-    /// What authorization settled on: an organization, or the caller's reach.
-    pub org: G,
-    pub tx: Conn,
-    /// The one instant of this operation.
-    pub now: DateTime<Utc>,
-    pub parts: Arc<Parts>,
-    pub trail: audit::Trail,
-    /// Whether this runs to its end when its client is gone: only then may it begin a write.
-    completes: bool,
-}
-
-impl<G> Cx<G> {
-    /// For work that no request of the table asked for: the CLI, the start, streams.
-    pub fn outside(app: &App, caller: Caller, org: G, tx: Conn) -> Self {
-        let (parts, ()) = axum::http::Request::new(()).into_parts();
-        Self {
-            app: app.clone(),
-            caller,
-            org,
-            tx,
-            now: app.clock.now(),
-            parts: Arc::new(parts),
-            trail: audit::Trail::default(),
-            completes: true,
-        }
-    }
-
-    /// Gives the connection back while something slow runs that needs none.
-    pub fn release(&mut self) {
-        self.tx = self.app.db.read();
-    }
-
-    /// Begins the transaction of a `late` line, or of a read that found something to write.
-    pub async fn begin(&mut self) -> Result<()> {
-        if !self.completes {
-            let why = anyhow::anyhow!("a read began a write: its line does not say `may_write`");
-            return Err(Error::internal(why));
-        }
-        self.tx = self.app.db.begin_for(self.caller.share()).await?;
-        Ok(())
-    }
-}
 
 /// Serves one line: as often as it takes when others are faster.
 pub(super) async fn serve<A: Args, R: Output>(
@@ -179,7 +132,7 @@ async fn attempt<A: Args, R: Output>(
         return Ok(response);
     }
 
-    let mut trail = audit::Trail::default();
+    let mut trail = Trail::default();
     if let Some(reader) = reader_before::<R>(line, readers) {
         let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
         tx = conn;
@@ -208,7 +161,7 @@ async fn attempt<A: Args, R: Output>(
         let target = answer.made.clone().unwrap_or(target);
         if line.audited {
             cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
-            audit::record(&mut cx, line.name, org.organization(), target).await?;
+            record(&mut cx, line.name, org.organization(), target).await?;
         }
         if let Some(once) = &once {
             once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
@@ -217,7 +170,7 @@ async fn attempt<A: Args, R: Output>(
         return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
     }
     if cx.tx.writes() && line.audited {
-        commit(&cx.app, cx.tx, line.effect).await?;
+        cx.app.commit(cx.tx, line.effect).await?;
     } else {
         cx.tx.commit().await?;
     }
@@ -257,7 +210,7 @@ pub(super) async fn read_again<A: Args, R: Output>(
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let (trail, completes) = (audit::Trail::default(), false);
+    let (trail, completes) = (Trail::default(), false);
     let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))

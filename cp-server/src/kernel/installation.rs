@@ -2,12 +2,13 @@
 
 use std::time::{Duration, Instant};
 
+use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
+use super::clock::Clock;
 use super::completion::to_the_end;
 use super::db::{Conn, Db};
 use super::error::{Error, Result};
-use crate::kernel::app::App;
 
 /// How many bytes a trial writes into a file: more than a change does. A smaller one might fit into
 /// what a change that failed for want of room has left allocated.
@@ -33,7 +34,7 @@ impl Trial {
     ///
     /// # Errors
     /// 503 when the database does not accept the change.
-    pub async fn write(&self, app: &App) -> Result<()> {
+    pub async fn write(&self, db: &Db, clock: &Clock) -> Result<()> {
         let mut last = self.0.lock().await;
         if let Some(tried) = &*last
             && tried.at.elapsed() < TRIAL_HOLDS
@@ -42,8 +43,8 @@ impl Trial {
             return refusal.map_or(Ok(()), |detail| Err(Error::unavailable(detail, 5)));
         }
         let at = Instant::now();
-        let app = app.clone();
-        let done = to_the_end(async move { try_write(&app).await }).await;
+        let (db, now) = (db.clone(), clock.now());
+        let done = to_the_end(async move { try_write(&db, now).await }).await;
         let refusal = done.as_ref().err().map(|error| error.detail().to_owned());
         *last = Some(Tried { at, refusal });
         done
@@ -58,9 +59,9 @@ pub const MARK_AS_RESTORING: &str =
     "INSERT INTO installation (name, value) VALUES ('restoring', '')";
 
 /// Refuses a database whose restore has not come to its end.
-pub async fn check_whole(app: &App) -> anyhow::Result<()> {
+pub async fn check_whole(db: &Db) -> anyhow::Result<()> {
     anyhow::ensure!(
-        value(&mut app.db.read(), RESTORING).await?.is_none(),
+        value(&mut db.read(), RESTORING).await?.is_none(),
         "the restore into this database was interrupted: restore again, into an empty one"
     );
     Ok(())
@@ -68,11 +69,11 @@ pub async fn check_whole(app: &App) -> anyhow::Result<()> {
 
 /// Writes, as a change would: fails where the database takes none. A statement that finds nothing to
 /// change would write nothing, and so not notice a disk that is full.
-async fn try_write(app: &App) -> Result<()> {
+async fn try_write(db: &Db, now: DateTime<Utc>) -> Result<()> {
     // PostgreSQL's log is not on this machine, and takes a change of any size or none.
-    let size = if matches!(app.db, Db::Sqlite { .. }) { TRIAL } else { 8 };
-    let value = app.clock.now().timestamp_micros().to_be_bytes().repeat(size / 8);
-    let mut tx = app.db.begin().await?;
+    let size = if matches!(db, Db::Sqlite { .. }) { TRIAL } else { 8 };
+    let value = now.timestamp_micros().to_be_bytes().repeat(size / 8);
+    let mut tx = db.begin().await?;
     let sql = "INSERT INTO installation (name, value) VALUES ('trial', $1)
                ON CONFLICT (name) DO UPDATE SET value = excluded.value";
     tx.q(sql).bind(value).exec().await?;

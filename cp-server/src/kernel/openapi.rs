@@ -6,8 +6,8 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use super::caller::Permission;
+use super::line::{BASE, Line, Shapes};
 use super::place::Reach;
-use super::table::{BASE, Line, Shapes};
 
 /// Makes the schemas of the document, which stand in it once each.
 pub fn schemas() -> SchemaGenerator {

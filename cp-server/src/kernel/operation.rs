@@ -5,9 +5,10 @@ use std::future::Future;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use super::endpoint::{self, Cx};
+use super::cx::Cx;
 use super::error::Result;
 use super::json;
+use super::line;
 use super::place::Place;
 
 /// An operation: `async fn(&mut Cx, Place[, Input]) -> Result<Output>`.
@@ -46,7 +47,7 @@ pub type GroundOf<A> = <<A as Args>::Place as Place>::Ground;
 /// What an operation takes besides its context.
 pub trait Args: Sized + Send + 'static {
     type Place: Place;
-    const BODY_LIMIT: usize = endpoint::BODY_LIMIT;
+    const BODY_LIMIT: usize = line::BODY_LIMIT;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema>;
     fn read(place: Self::Place, source: Source<'_>) -> Result<Self>;
 }
@@ -91,7 +92,7 @@ impl<P: Place, I: Input> Args for (P, I) {
 /// their query string adds members.
 pub trait Input: Sized + Send + 'static {
     /// The largest body, in bytes.
-    const BODY_LIMIT: usize = endpoint::BODY_LIMIT;
+    const BODY_LIMIT: usize = line::BODY_LIMIT;
     fn from_query(pairs: Vec<(String, String)>) -> Result<Self>;
     fn from_body(body: &[u8]) -> Result<Self>;
     /// A query is described member by member, so its schema is never a reference.

@@ -3,137 +3,27 @@
 
 use std::collections::HashMap;
 use std::future::Future;
-use std::pin::Pin;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 use axum::Router;
-use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
-use chrono::{DateTime, Utc};
-use schemars::{Schema, SchemaGenerator};
 
 use super::admission;
 use super::answer::Output;
-use super::app::{App, Effect, Part};
+use super::app::{App, Part};
 use super::caller::{Caller, Permission, Scope};
 use super::completion::{Deadline, to_the_end};
-use super::db::Conn;
-use super::endpoint::{BODY_LIMIT, read_again, serve};
+use super::effect::Effect;
+use super::endpoint::{read_again, serve};
 use super::error::Result;
+pub use super::line::{BASE, Line, Shapes};
 use super::operation::{Args, Op};
 use super::place::{Place, Reach};
-use super::policy::AreaKind;
-
-/// Where the API lives.
-pub const BASE: &str = "/api/v1";
-
-/// One line of the table.
-#[derive(Clone, Debug)]
-pub struct Line {
-    /// `<slice>.<function>`: operation id, audit action, metric label, CLI verb.
-    pub name: &'static str,
-    pub doc: &'static str,
-    pub method: Method,
-    /// Below [`BASE`], unless the line is at the root.
-    pub path: &'static str,
-    pub permission: Permission,
-    pub reach: Reach,
-    /// In which areas of an organization its place can lie.
-    pub areas: &'static [AreaKind],
-    shapes: fn(&mut SchemaGenerator, bool) -> Shapes,
-    pub status: StatusCode,
-    /// Another status of success.
-    pub also: Option<StatusCode>,
-    /// A raw line renders its own answer, which need not be JSON.
-    pub raw: bool,
-    pub late: bool,
-    pub root: bool,
-    /// Whether a change leaves an audit event, and answers that are remembered are forgotten.
-    pub audited: bool,
-    /// Whether it gives somebody permissions, or lets somebody act as a user: it refuses what the
-    /// caller does not hold.
-    pub grants: bool,
-    /// Whether a read may find something to write: it is completed like a change then.
-    pub may_write: bool,
-    /// Whether strangers may ask for it only as often as they may guess a credential.
-    pub strict: bool,
-    /// Whether its requests count towards the plan's quota of requests.
-    pub metered: bool,
-    /// What a change makes old on its replica.
-    pub effect: Effect,
-    /// The largest body, in bytes.
-    pub body_limit: usize,
-}
-
-/// The schemas of what a line takes and gives.
-#[derive(Debug, Default)]
-pub struct Shapes {
-    /// Of the path's parameters, in their order.
-    pub parameters: Vec<Schema>,
-    pub input: Option<Schema>,
-    pub output: Option<Schema>,
-}
-
-impl Line {
-    /// Made when somebody asks: a server hardly ever does, and there are many.
-    pub fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
-        (self.shapes)(schemas, self.in_query())
-    }
-
-    /// The path with its base.
-    pub fn full_path(&self) -> String {
-        if self.root { self.path.to_owned() } else { format!("{BASE}{}", self.path) }
-    }
-
-    pub fn reads(&self) -> bool {
-        self.method == Method::GET
-    }
-
-    /// Whether a request runs to its end when its client is gone.
-    pub(super) fn completes(&self) -> bool {
-        !self.reads() || self.may_write
-    }
-
-    /// Whether the input is the query string; it is the body otherwise.
-    pub fn in_query(&self) -> bool {
-        matches!(self.method, Method::GET | Method::DELETE)
-    }
-
-    fn new(
-        name: &'static str,
-        doc: &'static str,
-        method: Method,
-        path: &'static str,
-        permission: Permission,
-    ) -> Self {
-        Self {
-            name,
-            doc,
-            method,
-            path,
-            permission,
-            reach: Reach::Public,
-            areas: &[],
-            shapes: |_, _| Shapes::default(),
-            status: StatusCode::OK,
-            also: None,
-            raw: false,
-            late: false,
-            root: false,
-            audited: true,
-            grants: false,
-            may_write: false,
-            strict: false,
-            metered: true,
-            effect: Effect::Rights,
-            body_limit: BODY_LIMIT,
-        }
-    }
-}
+use super::reading::{Reader, Readers};
 
 /// Declares a slice's lines: `pub fn routes(&mut Routes)`.
 ///
@@ -185,21 +75,6 @@ pub struct Routes {
 pub struct Operations(pub fn() -> Routes);
 
 impl Part for Operations {}
-
-pub(super) type Readers = Arc<OnceLock<HashMap<&'static str, Reader>>>;
-
-/// Runs the GET line of a path inside another operation's transaction: what `If-Match` is
-/// compared with, and what the audit event keeps as the state before.
-pub(super) type Reader = Arc<dyn for<'a> Fn(Reading<'a>) -> Read<'a> + Send + Sync>;
-pub(super) type Read<'a> = Pin<Box<dyn Future<Output = (Conn, Result<Option<Bytes>>)> + Send + 'a>>;
-
-pub(super) struct Reading<'a> {
-    pub(super) app: &'a App,
-    pub(super) caller: &'a Caller,
-    pub(super) parts: &'a Arc<Parts>,
-    pub(super) tx: Conn,
-    pub(super) now: DateTime<Utc>,
-}
 
 impl Routes {
     /// Begins a line; called by `routes!` alone.

@@ -25,7 +25,6 @@ use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
 use crate::kernel::app::{App, Effect, Part};
 use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::completion;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::{BODY_LIMIT, Cx, read_body};
 use crate::kernel::error::{Error, Result};
@@ -295,7 +294,7 @@ impl Issuance {
                 part.keep(&self.app, &mut cx.tx, cx.now, &answer).await?;
             }
         }
-        completion::commit(&self.app, cx.tx, Effect::Harmless).await
+        self.app.commit(cx.tx, Effect::Harmless).await
     }
 
     fn cx(&self, tx: Conn) -> Cx<()> {

@@ -10,11 +10,12 @@ use std::sync::{Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::quotas::Metric;
-use crate::kernel::admission::{Admit, AdmitFuture, Standing};
-use crate::kernel::app::App;
+
+use crate::kernel::app::{Admit, AdmitFuture, App};
 use crate::kernel::error::Result;
 use crate::kernel::ids::OrganizationId;
 use crate::kernel::memory::Memory;
+use crate::kernel::rate_limits::Standing;
 
 const WINDOW: u32 = 60;
 /// Windows that are kept; those that are over go when there are more.

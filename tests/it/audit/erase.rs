@@ -3,7 +3,7 @@ use cp_server::Settings;
 use cp_server::audit::erase::Retention;
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::verify::{Evidence, Stopped, verify};
-use cp_server::audit::{checkpoints, erase};
+use cp_server::audit::{erase, stored_hashes};
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::secret::Kek;
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ on_both! {
         assert_eq!(erased(&world).await, count);
         assert_eq!(world.anyone().get(&proof).await.text().lines().nth(1), proof_before.lines().nth(1));
         let size: u64 = before.lines().nth(1).unwrap().parse().unwrap();
-        let root = checkpoints::root_at(&mut world.app.db.read(), size).await.unwrap();
+        let root = stored_hashes::root_at(&mut world.app.db.read(), size).await.unwrap();
         assert_eq!(before.lines().nth(2).unwrap(), root.to_string(), "the tree is as it was");
 
         let list = world.get("/audit?limit=500").await.expect(200);

@@ -1,8 +1,8 @@
 use std::time::Duration;
 
 use cp_server::audit::integrator::{self, integrate};
-use cp_server::audit::store;
 use cp_server::audit::verify::{Evidence, verify};
+use cp_server::kernel::journal::store;
 use futures_util::future::join_all;
 use serde_json::json;
 

@@ -2,11 +2,11 @@ use cp_server::audit::Log;
 use cp_server::audit::high_water::SUFFIX;
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::key::Signed;
-use cp_server::audit::leaf::Event;
-use cp_server::audit::store;
-use cp_server::audit::tree::Tree;
 use cp_server::audit::verify::{Evidence, Finding, Report, Stopped, verify};
 use cp_server::kernel::app::Part;
+use cp_server::kernel::journal::leaf::Event;
+use cp_server::kernel::journal::store;
+use cp_server::kernel::journal::tree::Tree;
 use serde_json::json;
 use uuid::Uuid;
 

@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use cp_server::kernel::admission::Rates;
+use cp_server::kernel::rate_limits::Rates;
 use cp_server::kernel::rates::Rate;
 use cp_server::server::limits::Surface;
 use cp_server::{Settings, server};

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::Settings;
-use cp_server::kernel::admission::Rates;
+use cp_server::kernel::rate_limits::Rates;
 use cp_server::kernel::rates::Rate;
 use serde_json::json;
 

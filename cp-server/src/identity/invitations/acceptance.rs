@@ -9,7 +9,8 @@ use crate::identity::memberships::{self, AcceptedAs, At, Membership, MembershipS
 use crate::identity::roles;
 use crate::identity::users::{self, User};
 use crate::kernel::answer::Created;
-use crate::kernel::caller::{self, CallerKind, Scope};
+use crate::kernel::authentication;
+use crate::kernel::caller::{CallerKind, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -27,7 +28,7 @@ pub(super) async fn accept(
     acceptance: Acceptance,
 ) -> Result<Created<Membership>> {
     // Before the transaction: an identity provider may have to be asked.
-    match caller::authenticate(&cx.app, &cx.parts).await {
+    match authentication::authenticate(&cx.app, &cx.parts).await {
         Ok(caller) => cx.caller = caller,
         Err(nobody) if *nobody.code() == ProblemCode::Unauthenticated => {}
         Err(error) => return Err(error),

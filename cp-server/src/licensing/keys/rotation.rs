@@ -16,7 +16,6 @@ use super::{KeySettings, KeyState};
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::completion;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::kek;
@@ -206,7 +205,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
         cx.trail.after = Some(json!({"kid": kid, "state": state}));
         crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
     }
-    completion::commit(app, cx.tx, Effect::Rights).await?;
+    app.commit(cx.tx, Effect::Rights).await?;
     Ok(())
 }
 

@@ -8,9 +8,8 @@ use serde_json::Value;
 use tlog_tiles::{Hash, record_hash};
 use uuid::Uuid;
 
-use super::Source;
 use super::canonical::Text;
-use super::leaf::{Event, Facts, SALT_LEN};
+use super::leaf::{Event, Facts, SALT_LEN, Source};
 use super::tree::{Tree, hash_of};
 use crate::kernel::caller::CallerKind;
 use crate::kernel::clock::Random;

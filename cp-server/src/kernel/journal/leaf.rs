@@ -7,11 +7,20 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
-use super::Source;
 use super::canonical::{self, Text};
 use crate::kernel::caller::CallerKind;
 use crate::kernel::ids::{AuditEventId, OrganizationId, ProjectId};
 use crate::kernel::secret::{hex, sha256};
+
+crate::text_enum! {
+    /// Whose word an event is.
+    Source {
+        /// The server saw the change itself: it made it.
+        Server = "server",
+        /// A caller tells of something that happened elsewhere.
+        Caller = "caller",
+    }
+}
 
 pub const SALT_LEN: usize = 16;
 

@@ -1,0 +1,60 @@
+//! What an operation works with.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+
+use super::app::App;
+use super::caller::Caller;
+use super::db::Conn;
+use super::error::{Error, Result};
+use super::ids::OrganizationId;
+use super::journal::draft::Trail;
+
+/// What an operation works with.
+pub struct Cx<G = OrganizationId> {
+    pub app: App,
+    pub caller: Caller,
+    /// What authorization settled on: an organization, or the caller's reach.
+    pub org: G,
+    pub tx: Conn,
+    /// The one instant of this operation.
+    pub now: DateTime<Utc>,
+    pub parts: Arc<Parts>,
+    pub trail: Trail,
+    /// Whether this runs to its end when its client is gone: only then may it begin a write.
+    pub(super) completes: bool,
+}
+
+impl<G> Cx<G> {
+    /// For work that no request of the table asked for: the CLI, the start, streams.
+    pub fn outside(app: &App, caller: Caller, org: G, tx: Conn) -> Self {
+        let (parts, ()) = axum::http::Request::new(()).into_parts();
+        Self {
+            app: app.clone(),
+            caller,
+            org,
+            tx,
+            now: app.clock.now(),
+            parts: Arc::new(parts),
+            trail: Trail::default(),
+            completes: true,
+        }
+    }
+
+    /// Gives the connection back while something slow runs that needs none.
+    pub fn release(&mut self) {
+        self.tx = self.app.db.read();
+    }
+
+    /// Begins the transaction of a `late` line, or of a read that found something to write.
+    pub async fn begin(&mut self) -> Result<()> {
+        if !self.completes {
+            let why = anyhow::anyhow!("a read began a write: its line does not say `may_write`");
+            return Err(Error::internal(why));
+        }
+        self.tx = self.app.db.begin_for(self.caller.share()).await?;
+        Ok(())
+    }
+}

@@ -1,0 +1,202 @@
+//! Rate limits: the buckets of one replica, and what the answers report of them.
+//!
+//! [`admission`](super::admission) decides which bucket a request is charged to.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use super::ids::OrganizationId;
+use super::memory::Memory;
+use super::permissions::Permission;
+use super::rates::{Buckets, Full, Holder, Limit, Rate};
+
+const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+const STANDING: HeaderName = HeaderName::from_static("ratelimit");
+/// What is admitted, on each replica; `None` is not bounded.
+#[derive(Clone, Debug)]
+pub struct Rates {
+    /// Requests without a credential, by address.
+    pub strangers: Limit,
+    /// Credentials that are not good, and what only a guesser repeats: by address.
+    pub attempts: Limit,
+    /// Requests of one credential.
+    pub credential: Limit,
+    /// Requests of an organization's callers that act on it.
+    pub organization: Limit,
+    /// Requests of one credential that sign.
+    pub signing: Limit,
+    /// Requests of one credential that make, rotate or end signing keys.
+    pub keys: Limit,
+    /// Requests of one credential that make, rotate or end credentials.
+    pub tokens: Limit,
+}
+
+impl Default for Rates {
+    fn default() -> Self {
+        Self {
+            strangers: Some(Rate::new(1200, 300)),
+            attempts: Some(Rate::new(30, 20)),
+            credential: Some(Rate::new(30_000, 3000)),
+            organization: Some(Rate::new(600, 200)),
+            signing: Some(Rate::new(3000, 600)),
+            keys: Some(Rate::new(30, 20)),
+            tokens: Some(Rate::new(120, 60)),
+        }
+    }
+}
+
+/// The buckets of one replica.
+pub struct Gate {
+    pub(super) strangers: Buckets<Holder>,
+    pub(super) attempts: Buckets<Holder>,
+    pub(super) credential: Buckets<Uuid>,
+    pub(super) organization: Buckets<OrganizationId>,
+    signing: Buckets<Uuid>,
+    keys: Buckets<Uuid>,
+    tokens: Buckets<Uuid>,
+    /// Credentials that were good, by a hash that nobody outside can foretell.
+    pub(super) good: Memory<u64, ()>,
+    /// Attempts whose credentials are being checked: by address and credential, how many.
+    checking: Mutex<HashMap<(Holder, u64), usize>>,
+    hasher: RandomState,
+}
+
+impl Gate {
+    pub fn new(rates: &Rates) -> Self {
+        Self {
+            strangers: Buckets::new(rates.strangers),
+            attempts: Buckets::new(rates.attempts),
+            credential: Buckets::new(rates.credential),
+            organization: Buckets::new(rates.organization),
+            signing: Buckets::new(rates.signing),
+            keys: Buckets::new(rates.keys),
+            tokens: Buckets::new(rates.tokens),
+            good: Memory::default(),
+            checking: Mutex::default(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Counts an attempt. The same credential at the same time is one attempt: a client that has just
+    /// been given it may send many requests at once.
+    pub(super) fn attempt(
+        &self,
+        holder: Holder,
+        credential: u64,
+        now: DateTime<Utc>,
+    ) -> Result<Attempt<'_>, Full> {
+        let key = (holder, credential);
+        let mut checking = self.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        let others = checking.get(&key).copied().unwrap_or(0);
+        if others == 0 {
+            self.attempts.take(holder, now)?;
+        }
+        checking.insert(key, others + 1);
+        Ok(Attempt { gate: self, key, is_counted: others == 0 })
+    }
+
+    /// What the request's own credential is remembered by; `None` when it has none.
+    pub(super) fn credential(&self, headers: &HeaderMap) -> Option<u64> {
+        let of = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
+        let both: [Vec<&[u8]>; 2] = [of(header::AUTHORIZATION), of(header::COOKIE)];
+        both.iter().any(|values| !values.is_empty()).then(|| self.hasher.hash_one(&both))
+    }
+
+    /// The stricter bucket that a line is in.
+    pub(super) fn strict(&self, permission: Permission) -> Option<(&'static str, &Buckets<Uuid>)> {
+        match permission {
+            Permission::LicensesIssue => Some(("signing", &self.signing)),
+            Permission::KeysWrite => Some(("keys", &self.keys)),
+            Permission::TokensWrite => Some(("tokens", &self.tokens)),
+            _ => None,
+        }
+    }
+}
+
+/// An attempt whose credential is being checked.
+pub(super) struct Attempt<'g> {
+    gate: &'g Gate,
+    key: (Holder, u64),
+    is_counted: bool,
+}
+
+impl Attempt<'_> {
+    /// The credential is good.
+    pub(super) fn succeeded(self) {
+        if self.is_counted {
+            self.gate.attempts.give_back(self.key.0);
+        }
+    }
+
+    /// The answer is another one than success.
+    pub(super) fn failed(self, now: DateTime<Utc>) -> Result<(), Full> {
+        if self.is_counted { Ok(()) } else { self.gate.attempts.take(self.key.0, now) }
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let mut checking = self.gate.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        match checking.get_mut(&self.key) {
+            Some(others) if *others > 1 => *others -= 1,
+            _ => {
+                checking.remove(&self.key);
+            }
+        }
+    }
+}
+
+/// Where somebody stands in their window.
+#[derive(Clone, Copy, Debug)]
+pub struct Standing {
+    /// What is counted.
+    pub metric: &'static str,
+    pub limit: i64,
+    /// The window's length, in seconds.
+    pub window: u32,
+    /// `None` when there was no room for this request.
+    pub remaining: Option<i64>,
+    /// Seconds until the window begins anew.
+    pub resets_in: u32,
+}
+
+/// What the outermost layer lays out for the standing that authentication finds.
+#[derive(Clone, Debug, Default)]
+pub struct Desk(Arc<Mutex<Option<Standing>>>);
+
+impl Desk {
+    /// The last one laid is the one that decided.
+    pub(super) fn lay(&self, standing: Standing) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
+    }
+
+    /// Whether an address was refused, not somebody who is known.
+    pub fn refused_a_stranger(&self) -> bool {
+        let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let stranger =
+            |s: Standing| s.remaining.is_none() && ["address", "attempts"].contains(&s.metric);
+        standing.is_some_and(stranger)
+    }
+
+    /// Tells the standing in the answer's headers.
+    pub fn tell(&self, headers: &mut HeaderMap) {
+        let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Standing { metric, limit, window, remaining, resets_in }) = standing else {
+            return;
+        };
+        let remaining = remaining.unwrap_or(0);
+        for (name, value) in [
+            (POLICY, format!("\"{metric}\";q={limit};w={window}")),
+            (STANDING, format!("\"{metric}\";r={remaining};t={resets_in}")),
+        ] {
+            if let Ok(value) = HeaderValue::try_from(value) {
+                headers.insert(name, value);
+            }
+        }
+    }
+}
