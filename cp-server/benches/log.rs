@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_server::audit::Log;
-use cp_server::audit::{Source, checkpoints, integrator, proofs, stored_hashes, verify};
+use cp_server::audit::{Source, checkpoints, integrator, stored_hashes, verify};
 use cp_server::kernel::app::Part;
 use cp_server::kernel::caller::CallerKind;
 use cp_server::kernel::clock::{Clock, Random};
