@@ -14,7 +14,7 @@ use crate::App;
 use crate::audit::rotation::{self, Change};
 use crate::audit::verify::{Stopped, verify};
 use crate::client::Client;
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
@@ -141,7 +141,7 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
                 KeyChange::Rotate { reason } => (Change::Follow, reason),
                 KeyChange::Retire { reason } => (Change::Retire, reason),
             };
-            let app = config.open().await?;
+            let app = config.open(Purpose::Calling).await?;
             let done = change_key(&app, change, reason).await;
             app.db.close().await;
             done
