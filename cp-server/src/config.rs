@@ -5,6 +5,7 @@ pub mod identity;
 mod secrets;
 mod surface;
 mod values;
+mod warnings;
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,9 +23,10 @@ use crate::kernel::app::{App, base_path};
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
 use crate::kernel::secret::{Kek, Secret};
-use crate::kernel::{files, kek, readonly, wal};
+use crate::kernel::{files, kek, readonly, tables, wal};
 use crate::licensing::enforcement::{EnforcementSettings, OnStale};
 use crate::licensing::issuance::TokenSettings;
+use crate::licensing::issuer;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
 use crate::licensing::status_lists::StatusSettings;
@@ -35,6 +37,7 @@ pub use database::DatabaseUrl;
 use secrets::{bootstrap, secret_file};
 pub use surface::Network;
 use values::{audience, base_url, boolean, hidden, key_bits, listen, log_filter, rotation, span};
+pub use warnings::unknown_variables;
 
 /// When keys are rotated; never when `None`.
 pub type Rotation = Option<TimeDelta>;
@@ -79,6 +82,10 @@ pub struct Config {
         global = true
     )]
     pub base_url: String,
+
+    /// Whether that is a setting of the operator's, and not the default.
+    #[arg(skip)]
+    pub base_url_is_given: bool,
 
     /// The audience (`aud`) of license tokens.
     #[arg(long, env = "CP_AUDIENCE", default_value = "data-plane", value_parser = audience, global = true)]
@@ -203,11 +210,28 @@ pub enum LogFormat {
 /// A secret setting; clap needs it to be shareable.
 pub type Hidden = Arc<Secret<String>>;
 
+/// What an installation is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve, or to show how that is done.
+    Serving {
+        /// Whether the issuer may be another one than before.
+        accept_new_issuer: bool,
+    },
+    /// To set up an installation, or to change it.
+    SettingUp,
+    /// To call operations: of an installation that is there.
+    Calling,
+}
+
 impl Config {
-    /// Opens the database and brings the installation up to date; the caller may then serve.
-    pub async fn open(&self) -> anyhow::Result<App> {
-        let app = self.connect().await?;
+    /// Opens the database and brings the installation up to date.
+    pub async fn open(&self, purpose: Purpose) -> anyhow::Result<App> {
+        let app = self.connect(purpose).await?;
         crate::seed(&app).await?;
+        if let Purpose::Serving { accept_new_issuer } = purpose {
+            issuer::check(&app, accept_new_issuer).await?;
+        }
         let passphrase = self.signing_key_passphrase()?;
         let import = self.signing_private_key_path.as_deref();
         licensing::keys::start::prepare(&app, import, passphrase.as_ref())
@@ -255,7 +279,7 @@ impl Config {
     /// `kek.new` until the database has it, so that an interrupted change is finished by the next
     /// start; the old one stays as `kek.old` for the backups that need it.
     pub async fn rekey(&self, file: Option<&Path>) -> anyhow::Result<String> {
-        let app = self.connect().await?;
+        let app = self.connect(Purpose::Calling).await?;
         kek::check(&app).await?;
         let random = Random::system();
         let done = match file {
@@ -349,13 +373,15 @@ impl Config {
         })
     }
 
-    async fn connect(&self) -> anyhow::Result<App> {
+    async fn connect(&self, purpose: Purpose) -> anyhow::Result<App> {
         // What is given is looked at before anything is made.
-        let settings = self.settings()?;
+        let mut settings = self.settings()?;
         let (given, url) = (self.given_kek()?, self.database_url()?);
         self.own_bootstrap_token()?;
         self.signing_key_passphrase()?;
         if let Some(file) = url.file() {
+            let is_there = std::fs::metadata(file).is_ok_and(|file| file.len() > 0);
+            anyhow::ensure!(is_there || purpose != Purpose::Calling, no_database(file.display()));
             files::check_writable(file).context("CP_DATABASE_URL")?;
             wal::settle(file).await.context("CP_DATABASE_URL")?;
         }
@@ -363,16 +389,32 @@ impl Config {
             "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
              postgres://USER:PASSWORD@HOST/DATABASE",
         )?;
+        if purpose == Purpose::Calling {
+            let versions = tables::migrated(&mut db.snapshot().await?).await?;
+            anyhow::ensure!(!versions.is_empty(), no_database("installation in it"));
+        }
         db.migrate().await.context("CP_DATABASE_URL: the schema cannot be brought up to date")?;
         let random = Random::system();
         let kek = match given {
             Some(kek) => kek,
             None => {
                 self.finish_rekey(&db, &random).await?;
-                let is_first_start = !kek::is_known(&db).await?;
+                let is_first_start = purpose != Purpose::Calling && !kek::is_known(&db).await?;
                 Kek::from_file(&self.kek_file(), is_first_start, &random)?
             }
         };
+        if !matches!(purpose, Purpose::Serving { .. })
+            && let Some(stored) = issuer::stored(&db).await?
+        {
+            settings.shared.base_url = stored;
+        }
         Ok(crate::app(db, Clock::system(), random, kek, settings))
     }
+}
+
+fn no_database(what: impl std::fmt::Display) -> String {
+    format!(
+        "CP_DATABASE_URL: there is no {what}. Start a server first, with `cp-server serve`, or name a \
+         running one with --url and --token (CP_URL, CP_TOKEN)"
+    )
 }

@@ -1,17 +1,18 @@
 //! `cp-server quickstart`: the main job on an empty machine, from nothing to a license that a data
 //! plane accepts with this server out of reach.
 
-use std::io::IsTerminal;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, ensure};
 use cp_contracts::StatusListRef;
 use dp_verifier::{LicenseContext, Verifier};
 use serde_json::{Map, Value, json};
+use zeroize::Zeroizing;
 
 use crate::client::{Client, pretty};
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 use crate::identity::bootstrap::First;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
@@ -24,9 +25,37 @@ const PERSON: &str = "anna@example.com";
 const PROVIDER: &str = "auth0";
 const SUBJECT: &str = "auth0|anna";
 
+/// The settings, with the base URL of the address where the server listens, unless one is given.
+///
+/// # Errors
+/// When that address has no port yet: the base URL is the issuer of tokens, which outlive the process.
+pub fn settings(config: &Config, is_serving: bool) -> anyhow::Result<Config> {
+    let mut config = config.clone();
+    let (ip, port) = (config.listen.ip(), config.listen.port());
+    if config.base_url_is_given || !(ip.is_loopback() || ip.is_unspecified()) {
+        return Ok(config);
+    }
+    if port == 0 {
+        ensure!(
+            !is_serving,
+            "CP_LISTEN: the quickstart needs a port, because the address becomes the issuer of the \
+             tokens: cp-server quickstart --listen 127.0.0.1:8801"
+        );
+        return Ok(config);
+    }
+    let scheme = if config.network.tls_cert.is_some() { "https" } else { "http" };
+    let address = match ip {
+        IpAddr::V4(ip) if ip.is_unspecified() => SocketAddr::from(([127, 0, 0, 1], port)),
+        IpAddr::V6(ip) if ip.is_unspecified() => SocketAddr::from((Ipv6Addr::LOCALHOST, port)),
+        _ => config.listen,
+    };
+    config.base_url = format!("{scheme}://{address}");
+    Ok(config)
+}
+
 /// Makes the example (or finds it again), mints and verifies; the caller serves next.
 pub async fn run(config: &Config) -> anyhow::Result<()> {
-    let app = config.open().await?;
+    let app = config.open(Purpose::Serving { accept_new_issuer: false }).await?;
     let client = Client::local(app.clone());
 
     let example = Example::make(&client).await?;
@@ -160,18 +189,36 @@ async fn ensure(
     }
 }
 
-/// The bootstrap token was shown by an earlier run: this run gets one for a day.
+/// The token of an earlier run, where it is in a file and works; else one for a day.
 async fn day_token(config: &Config, client: &Client, app: &App) -> anyhow::Result<String> {
+    let path = config.keys_dir.join("quickstart-token");
+    for path in [config.keys_dir.join("bootstrap-token"), path.clone()] {
+        if works(app, &path).await? {
+            return Ok(from_file(&path));
+        }
+    }
     let expires_at = app.clock.now() + Duration::from_secs(86_400);
     let new = json!({"name": "quickstart", "permissions": ["*"], "expires_at": expires_at});
     let made = client.call("service_tokens.create", args(new)).await?;
     let token = made["token"].as_str().context("the answer has a token")?;
-    if std::io::stdout().is_terminal() {
-        return Ok(token.to_owned());
-    }
-    let path = config.keys_dir.join("quickstart-token");
     files::replace_private(&path, format!("{token}\n").as_bytes())?;
     Ok(from_file(&path))
+}
+
+/// Whether a file has a token that works for an hour yet.
+async fn works(app: &App, path: &Path) -> anyhow::Result<bool> {
+    if !path.exists() {
+        return Ok(false);
+    }
+    let bytes = Zeroizing::new(files::read_private(path)?);
+    let text = std::str::from_utf8(&bytes).unwrap_or_default().trim();
+    let soon = app.clock.now() + Duration::from_secs(3600);
+    for kind in &app.credentials {
+        if let Some(caller) = kind.caller(app, text).await? {
+            return Ok(caller.ends_at.is_none_or(|ends| ends > soon));
+        }
+    }
+    Ok(false)
 }
 
 /// What a shell reads a token from a file with.

@@ -5,8 +5,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
+use sqlx::Connection;
 use sqlx::sqlite::SqliteSynchronous;
-use sqlx::{ConnectOptions, Connection};
 
 use super::archive::{Archive, Manifest, TableHead};
 use super::continuation::continue_after_restore;
@@ -14,7 +14,7 @@ use super::sync_folder;
 use crate::audit;
 use crate::audit::high_water::SUFFIX;
 use crate::kernel::clock::Clock;
-use crate::kernel::db::{Conn, Db, postgres_options};
+use crate::kernel::db::{Conn, Db, connect_postgres};
 use crate::kernel::files::{self, beside};
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
@@ -172,7 +172,7 @@ async fn into_postgres(
     drop(conn);
     db.migrate_some(&archive.manifest.schema).await?;
     let known = tables::all(&mut db.snapshot().await?).await?;
-    let mut conn = postgres_options(database_url)?.connect().await?;
+    let mut conn = connect_postgres(database_url).await?;
     let mut filling = Filling::postgres(&mut conn).await?;
     fill(&mut archive, &known, &mut filling).await?;
     // From the commit on there are rows: no server starts on them before the rest is done.

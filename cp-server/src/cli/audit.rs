@@ -14,9 +14,8 @@ use crate::audit::Log;
 use crate::audit::rotation::{self, Change};
 use crate::audit::verify::{Stopped, verify};
 use crate::client::Client;
-use crate::config::Config;
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::config::{Config, Purpose};
+use crate::kernel::app::{App, Part};
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
@@ -143,7 +142,7 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
                 KeyChange::Rotate { reason } => (Change::Follow, reason),
                 KeyChange::Retire { reason } => (Change::Retire, reason),
             };
-            let app = config.open().await?;
+            let app = config.open(Purpose::Calling).await?;
             let done = change_key(&app, change, reason).await;
             app.db.close().await;
             done

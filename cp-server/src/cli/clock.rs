@@ -3,7 +3,7 @@
 use clap::Subcommand;
 
 use super::say;
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 use crate::licensing::clock;
 
 #[derive(Subcommand)]
@@ -19,7 +19,7 @@ pub(super) enum Clock {
 
 pub(super) async fn run(config: &Config, clock: Clock) -> anyhow::Result<()> {
     let Clock::Accept { reason } = clock;
-    let app = config.open().await?;
+    let app = config.open(Purpose::Calling).await?;
     let done = clock::accept(&app, &reason).await;
     let now = app.clock.now();
     app.db.close().await;

@@ -7,7 +7,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, json};
 
 use super::{Target, object_of, say, show};
-use crate::config::Config;
+use crate::config::{Config, Purpose};
 use crate::kernel::app::Part;
 use crate::licensing;
 use crate::licensing::keys::keyring::Keyring;
@@ -116,7 +116,7 @@ pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
         }
         Keys::Rekey { new_key_file } => say(&config.rekey(new_key_file.as_deref()).await?),
         Keys::ExportPublic => {
-            let app = config.open().await?;
+            let app = config.open(Purpose::Calling).await?;
             let jwks = Keyring::of(&app).jwks();
             app.db.close().await;
             say(std::str::from_utf8(&jwks)?)
@@ -125,7 +125,7 @@ pub(super) async fn run(config: &Config, keys: Keys) -> anyhow::Result<()> {
 }
 
 async fn import(config: &Config, file: PathBuf) -> anyhow::Result<()> {
-    let app = config.open().await.context("the keys could not be opened")?;
+    let app = config.open(Purpose::SettingUp).await.context("the keys could not be opened")?;
     let passphrase = config.signing_key_passphrase()?;
     let done = licensing::keys::start::import_file(&app, &file, passphrase.as_ref()).await;
     app.db.close().await;

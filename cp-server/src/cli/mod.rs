@@ -13,10 +13,12 @@ mod usage;
 mod variables;
 
 use std::io::{IsTerminal, Write};
+use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
 use anyhow::{Context, bail};
+use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::{Map, Value};
@@ -24,7 +26,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::client::{self, Client};
-use crate::config::{Config, Hidden};
+use crate::config::{Config, Hidden, Purpose, unknown_variables};
 use crate::identity::bootstrap::First;
 use crate::kernel::secret::Secret;
 use crate::kernel::{openapi, panics};
@@ -68,7 +70,11 @@ const CALL_EXAMPLES: &str = "Examples:
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API.
-    Serve,
+    Serve {
+        /// Accept that CP_BASE_URL, the issuer of the tokens, is another one than before.
+        #[arg(long)]
+        accept_new_issuer: bool,
+    },
     /// Bring the database's schema up to date.
     Migrate,
     /// Make an example, mint a license, verify it offline, then serve.
@@ -148,7 +154,12 @@ struct Call {
 pub fn main() -> ExitCode {
     let (command, line) = variables::read(Cli::command(), std::env::args_os().collect());
     let parsed = command.try_get_matches_from(line);
-    let parsed = parsed.and_then(|matches| Cli::from_arg_matches(&matches));
+    let parsed = parsed.and_then(|matches| {
+        let mut cli = Cli::from_arg_matches(&matches)?;
+        cli.config.base_url_is_given =
+            matches.value_source("base_url") != Some(ValueSource::DefaultValue);
+        Ok(cli)
+    });
     let cli = match parsed {
         Ok(cli) => cli,
         Err(error) => return refusal::refuse(&error),
@@ -172,25 +183,32 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     telemetry::log(&config.log, config.log_format)?;
     panics::tell();
     match cli.command {
-        Command::Serve => {
+        Command::Serve { accept_new_issuer } => {
             harden();
+            warn(config);
             // What is given is looked at before anything is made.
             let tls = config.network.tls()?;
-            serve(config, config.open().await?, tls).await
+            let app = config.open(Purpose::Serving { accept_new_issuer }).await?;
+            prepare_token(config, &app).await?;
+            serve(config, app, bind(config.listen).await?, tls).await
         }
         Command::Migrate => {
-            let app = config.open().await?;
+            let app = config.open(Purpose::SettingUp).await?;
             app.db.close().await;
             println!("The database is up to date.");
             Ok(())
         }
         Command::Quickstart { no_serve } => {
             harden();
-            quickstart::run(config).await?;
-            if no_serve {
-                return Ok(());
-            }
-            serve(config, config.open().await?, config.network.tls()?).await
+            let config = quickstart::settings(config, !no_serve)?;
+            warn(&config);
+            let tls = config.network.tls()?;
+            // Before anything is made: an address that is taken ends it here.
+            let listener = if no_serve { None } else { Some(bind(config.listen).await?) };
+            quickstart::run(&config).await?;
+            let Some(listener) = listener else { return Ok(()) };
+            let serving = Purpose::Serving { accept_new_issuer: false };
+            serve(&config, config.open(serving).await?, listener, tls).await
         }
         Command::Backup(backup) => backup::run(config, backup).await,
         Command::Restore(restore) => backup::run_restore(config, restore).await,
@@ -232,8 +250,26 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-async fn serve(config: &Config, app: App, tls: Option<Arc<Tls>>) -> anyhow::Result<()> {
-    match config.first_token(&app).await? {
+/// Logs once what the operator probably did not mean.
+fn warn(config: &Config) {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    for warning in config.warnings().into_iter().chain(unknown_variables(&Cli::command(), names)) {
+        tracing::warn!("{warning}");
+    }
+}
+
+async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!(
+            "CP_LISTEN: cannot listen on {address}; is another server running there? Stop it, or \
+             choose another address with --listen"
+        )
+    })
+}
+
+/// Makes sure that there is a service token, and tells where a new one is.
+async fn prepare_token(config: &Config, app: &App) -> anyhow::Result<()> {
+    match config.first_token(app).await? {
         Some(First::Shown(token)) => {
             println!(
                 "The first service token, which is not shown again:\n\n  {}\n",
@@ -250,9 +286,15 @@ async fn serve(config: &Config, app: App, tls: Option<Arc<Tls>>) -> anyhow::Resu
         }
         None => {}
     }
-    let listener = TcpListener::bind(config.listen).await.with_context(|| {
-        format!("CP_LISTEN: cannot listen on {}; is another server running there?", config.listen)
-    })?;
+    Ok(())
+}
+
+async fn serve(
+    config: &Config,
+    app: App,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+) -> anyhow::Result<()> {
     // Before the server says that it serves: whoever reads that may stop it the next moment.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -261,7 +303,7 @@ async fn serve(config: &Config, app: App, tls: Option<Arc<Tls>>) -> anyhow::Resu
     let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
     let running = jobs::start(&app);
     let (address, database) = (listener.local_addr()?, app.db.name());
-    tracing::info!(%address, database, base_url = config.base_url, "serving");
+    tracing::info!(%address, database, base_url = app.settings.base_url, "serving");
     let stopping = app.clone();
     let end = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
@@ -330,7 +372,7 @@ async fn open(config: &Config, target: &Target) -> anyhow::Result<Client> {
             Ok(Client::Remote { url, token: token.expose().clone() })
         }
         (Some(_), None) => bail!("--url needs --token (or CP_TOKEN)"),
-        (None, _) => Ok(Client::local(config.open().await?)),
+        (None, _) => Ok(Client::local(config.open(Purpose::Calling).await?)),
     }
 }
 

@@ -6,7 +6,7 @@ use std::path::Path;
 use anyhow::{bail, ensure};
 use url::Url;
 
-use crate::kernel::db::postgres_options;
+use crate::kernel::db::{postgres_hosts, split_hosts};
 
 /// Where the database is; it may hold a password, so it does not show.
 #[derive(Clone)]
@@ -43,8 +43,10 @@ pub(super) fn read(text: &str) -> anyhow::Result<DatabaseUrl> {
         bail!("it takes a file without options, such as sqlite:data/control-plane.db");
     }
     if !text.starts_with("sqlite:") {
-        check_quotes(text)?;
-        postgres_options(text)?;
+        for url in split_hosts(text) {
+            check_quotes(&url)?;
+        }
+        postgres_hosts(text)?;
     }
     Ok(DatabaseUrl(text.to_owned()))
 }
@@ -112,6 +114,8 @@ mod tests {
             "postgres://cp@db/cp?port=canary",
             "postgres://cp:canary@[db/cp",
             "postgres://cp@db/%ffcanary",
+            "postgres://cp:canary@db1,db2:canary/cp",
+            "postgres://cp@db1,db2/cp?target_session_attrs=canary",
             "sqlite:data?canary",
             "canary",
         ] {
@@ -122,6 +126,8 @@ mod tests {
             "postgres://cp:p%40ss%2Fw%23@db/cp",
             "postgresql://cp@db:5432/cp?sslmode=verify-full&options[search_path]=cp",
             "postgres:///cp?host=/run/postgresql&user=cp",
+            "postgres://cp:p%40ss@db1:5432,db2:5433/cp?sslmode=require",
+            "postgres://cp@db1,db2/cp?target_session_attrs=read-write&sslmode=require",
             "sqlite:data/cp.db",
         ] {
             read(url).expect(url);

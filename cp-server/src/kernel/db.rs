@@ -6,24 +6,26 @@
 //! rejected because it knows no such types, a trait with two implementations because it doubles
 //! every statement, and an ORM because SQL is the shorter language.
 
+mod hosts;
+mod migrations;
+mod postgres;
 mod queue;
 pub(super) mod writer;
 
 use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 
-use sqlx::migrate::Migrator;
 use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
-use sqlx::{
-    ConnectOptions, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
-};
+use sqlx::{Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
+pub use self::hosts::split_hosts;
+pub(super) use self::postgres::begin_snapshot;
+pub(crate) use self::postgres::connect_postgres;
+pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::Share;
 use self::writer::{Turn, Writer};
 use super::query::{Query, Row, Rows, Text};
@@ -32,21 +34,7 @@ use super::record::Record;
 #[derive(Clone, Debug)]
 pub enum Db {
     Sqlite { read: SqlitePool, write: Writer },
-    Postgres(PgPool),
-}
-
-/// Reads a URL of PostgreSQL.
-///
-/// # Errors
-/// Without the words of the parser, which quote: a password that was not percent-encoded ends up in
-/// any part of the URL.
-pub fn postgres_options(url: &str) -> anyhow::Result<PgConnectOptions> {
-    PgConnectOptions::from_str(url).map_err(|_| {
-        anyhow::anyhow!(
-            "it is not a URL of PostgreSQL; percent-encode what is special in the password, and \
-             check the port and the parameters, such as sslmode=verify-full"
-        )
-    })
+    Postgres(PgDatabase),
 }
 
 /// How long a request waits for a connection before it is told to come back.
@@ -61,16 +49,7 @@ impl Db {
     /// The same with the most connections that it opens.
     pub async fn open_with(url: &str, pool: Option<u32>) -> anyhow::Result<Self> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
-            let options = postgres_options(url)?;
-            // The pool would try again until its patience ends, and then not tell why.
-            tokio::time::timeout(PATIENCE, options.connect()).await??.close().await?;
-            let cores = std::thread::available_parallelism().map_or(2, usize::from);
-            let pool = PgPoolOptions::new()
-                .max_connections(pool.unwrap_or(u32::try_from(cores * 4).unwrap_or(8).max(8)))
-                .acquire_timeout(PATIENCE)
-                .connect_with(options)
-                .await?;
-            return Ok(Self::Postgres(pool));
+            return Ok(Self::Postgres(PgDatabase::open(url, pool).await?));
         }
         let Some(path) = url.strip_prefix("sqlite:") else {
             anyhow::bail!("it is neither sqlite:PATH nor postgres://USER@HOST/DATABASE");
@@ -157,38 +136,6 @@ impl Db {
         Ok(())
     }
 
-    /// Brings the schema up to date; safe to run from several replicas at once.
-    pub async fn migrate(&self) -> Result<(), sqlx::migrate::MigrateError> {
-        match self {
-            Self::Sqlite { write, .. } => {
-                sqlx::migrate!("../migrations/sqlite").run(write.pool()).await
-            }
-            Self::Postgres(pool) => sqlx::migrate!("../migrations/postgres").run(pool).await,
-        }
-    }
-
-    /// Brings an empty database to the schema that these versions make.
-    pub async fn migrate_some(&self, versions: &[i64]) -> Result<(), sqlx::migrate::MigrateError> {
-        let mut some: Migrator = match self {
-            Self::Sqlite { .. } => sqlx::migrate!("../migrations/sqlite"),
-            Self::Postgres(_) => sqlx::migrate!("../migrations/postgres"),
-        };
-        some.migrations.to_mut().retain(|migration| versions.contains(&migration.version));
-        match self {
-            Self::Sqlite { write, .. } => some.run(write.pool()).await,
-            Self::Postgres(pool) => some.run(pool).await,
-        }
-    }
-
-    /// The versions of the schema that a database of this URL can have.
-    pub fn migrations(url: &str) -> Vec<i64> {
-        let known = match url.starts_with("sqlite:") {
-            true => sqlx::migrate!("../migrations/sqlite"),
-            false => sqlx::migrate!("../migrations/postgres"),
-        };
-        known.iter().map(|migration| migration.version).collect()
-    }
-
     /// A connection to read from, taken at the first statement: an answer that is known already
     /// costs none.
     pub fn read(&self) -> Conn {
@@ -198,13 +145,15 @@ impl Db {
     /// A connection of its own that reads one state of the database, for as long as it is kept. It
     /// is none of the pool's: a slow reader takes nobody's place.
     pub async fn snapshot(&self) -> sqlx::Result<Conn> {
-        let mut conn = match self {
-            Self::Sqlite { read, .. } => Conn::SqliteAlone(read.acquire().await?.detach()),
-            Self::Postgres(pool) => Conn::PostgresAlone(pool.acquire().await?.detach()),
-        };
-        // Nobody ends it: the connection is closed instead.
-        conn.q2("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").exec().await?;
-        Ok(conn)
+        match self {
+            Self::Sqlite { read, .. } => {
+                let mut conn = Conn::SqliteAlone(read.acquire().await?.detach());
+                // Nobody ends it: the connection is closed instead.
+                conn.q("BEGIN").exec().await?;
+                Ok(conn)
+            }
+            Self::Postgres(database) => database.snapshot().await,
+        }
     }
 
     /// A transaction to write in, for the server's own work; dropped without `commit`, it rolls back.
@@ -215,7 +164,7 @@ impl Db {
     /// A transaction to write in. On SQLite, shares take turns where several wait for the writer.
     pub async fn begin_for(&self, share: Share) -> sqlx::Result<Conn> {
         match self {
-            Self::Postgres(pool) => Ok(Conn::PostgresTx(pool.begin().await?)),
+            Self::Postgres(database) => database.begin().await,
             Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin(share).await?)),
         }
     }
@@ -285,8 +234,11 @@ pub enum Conn {
     Idle(Db),
     Sqlite(PoolConnection<Sqlite>),
     SqliteTx(Turn),
+    /// With a session of its own.
     Postgres(PoolConnection<Postgres>),
-    PostgresTx(Transaction<'static, Postgres>),
+    /// Behind a pooler, where only a transaction keeps its session.
+    PostgresRead(Transaction<'static, Postgres>),
+    PostgresTx(Transaction<'static, Postgres>, Statements),
     SqliteAlone(SqliteConnection),
     PostgresAlone(PgConnection),
 }
@@ -294,14 +246,14 @@ pub enum Conn {
 impl Conn {
     /// Whether this is a transaction that can write.
     pub fn writes(&self) -> bool {
-        matches!(self, Self::SqliteTx(_) | Self::PostgresTx(_))
+        matches!(self, Self::SqliteTx(_) | Self::PostgresTx(..))
     }
 
     /// Commits. A commit that has begun runs to its end, also when this future is dropped.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::SqliteTx(tx) => tx.commit().await,
-            Self::PostgresTx(tx) => {
+            Self::PostgresTx(tx, _) => {
                 let committed = tokio::spawn(async move { tx.commit().await }).await;
                 let lost = |why| sqlx::Error::Io(std::io::Error::other(InDoubt(why)));
                 committed.map_err(|error| lost(error.into()))?.map_err(|error| match error {
@@ -322,14 +274,17 @@ impl Conn {
         match self {
             Self::Idle(db) => matches!(db, Db::Sqlite { .. }),
             Self::Sqlite(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => true,
-            Self::Postgres(_) | Self::PostgresTx(_) | Self::PostgresAlone(_) => false,
+            Self::Postgres(_)
+            | Self::PostgresRead(_)
+            | Self::PostgresTx(..)
+            | Self::PostgresAlone(_) => false,
         }
     }
 
     pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Idle(Db::Sqlite { read, .. }) => *self = Self::Sqlite(read.acquire().await?),
-            Self::Idle(Db::Postgres(pool)) => *self = Self::Postgres(pool.acquire().await?),
+            Self::Idle(Db::Postgres(database)) => *self = database.read().await?,
             _ => {}
         }
         Ok(())

@@ -10,7 +10,7 @@ use sqlx::{
     SqliteConnection, Type, TypeInfo, ValueRef,
 };
 
-use super::db::Conn;
+use super::db::{Conn, Statements};
 use super::ids::Owned;
 use super::policy::Area;
 use super::record::Record;
@@ -149,8 +149,8 @@ impl<'c> Query<'c> {
     pub async fn exec(self) -> sqlx::Result<u64> {
         let (conn, text, args) = self.ready()?;
         match driver(conn, args).await? {
-            Driver::Sqlite(conn, args) => lite_exec(conn, text, args).await,
-            Driver::Postgres(conn, args) => pg_exec(conn, text, args).await,
+            Driver::Sqlite(conn, args) => lite_exec(conn, text, args, Statements::Named).await,
+            Driver::Postgres(conn, args, names) => pg_exec(conn, text, args, names).await,
         }
     }
 
@@ -158,8 +158,12 @@ impl<'c> Query<'c> {
     async fn run(self, most: usize) -> sqlx::Result<Found> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
-            Driver::Sqlite(conn, args) => Found::Sqlite(lite_rows(conn, text, args, most).await?),
-            Driver::Postgres(conn, args) => Found::Postgres(pg_rows(conn, text, args, most).await?),
+            Driver::Sqlite(conn, args) => {
+                Found::Sqlite(lite_rows(conn, text, args, Statements::Named, most).await?)
+            }
+            Driver::Postgres(conn, args, names) => {
+                Found::Postgres(pg_rows(conn, text, args, names, most).await?)
+            }
         })
     }
 
@@ -167,11 +171,11 @@ impl<'c> Query<'c> {
     async fn stream<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<T>>> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
-            Driver::Sqlite(conn, args) => {
-                lite_stream(conn, text, args).map(|row| T::from_row(&row?)).boxed()
-            }
-            Driver::Postgres(conn, args) => {
-                pg_stream(conn, text, args).map(|row| T::from_row(&row?)).boxed()
+            Driver::Sqlite(conn, args) => lite_stream(conn, text, args, Statements::Named)
+                .map(|row| T::from_row(&row?))
+                .boxed(),
+            Driver::Postgres(conn, args, names) => {
+                pg_stream(conn, text, args, names).map(|row| T::from_row(&row?)).boxed()
             }
         })
     }
@@ -180,10 +184,10 @@ impl<'c> Query<'c> {
     async fn weighed<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, T)>>> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
-            Driver::Sqlite(conn, args) => lite_stream(conn, text, args)
+            Driver::Sqlite(conn, args) => lite_stream(conn, text, args, Statements::Named)
                 .map(|row| row.and_then(|row| Ok((lite_weight(&row), T::from_row(&row)?))))
                 .boxed(),
-            Driver::Postgres(conn, args) => pg_stream(conn, text, args)
+            Driver::Postgres(conn, args, names) => pg_stream(conn, text, args, names)
                 .map(|row| row.and_then(|row| Ok((pg_weight(&row), T::from_row(&row)?))))
                 .boxed(),
         })
@@ -210,7 +214,7 @@ impl<'c> Query<'c> {
 /// The live driver's connection, with the arguments that were made for it.
 enum Driver<'c> {
     Sqlite(&'c mut SqliteConnection, SqliteArguments),
-    Postgres(&'c mut PgConnection, PgArguments),
+    Postgres(&'c mut PgConnection, PgArguments, Statements),
 }
 
 async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
@@ -219,55 +223,63 @@ async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
         (Conn::Sqlite(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
         (Conn::SqliteTx(c), Args::Sqlite(a)) => Driver::Sqlite(c.connection()?, a),
         (Conn::SqliteAlone(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
-        (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a),
-        (Conn::PostgresTx(c), Args::Postgres(a)) => Driver::Postgres(c, a),
-        (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a),
+        (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Named),
+        (Conn::PostgresRead(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
+        (Conn::PostgresTx(c, names), Args::Postgres(a)) => Driver::Postgres(c, a, *names),
+        // It has few statements, and few of them twice.
+        (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
         _ => unreachable!("arguments are made for their connection"),
     })
 }
 
 macro_rules! drivers {
-    ($($rows:ident $exec:ident $stream:ident $conn:ty, $args:ty, $row:ty;)+) => {$(
+    ($($ready:ident $rows:ident $exec:ident $stream:ident $db:ty, $conn:ty, $args:ty, $row:ty;)+) => {$(
+        fn $ready(
+            text: Text,
+            args: $args,
+            names: Statements,
+        ) -> sqlx::query::Query<'static, $db, $args> {
+            let sql = match text {
+                Text::Static(sql) => sql.into_sql_str(),
+                Text::Built(sql) => AssertSqlSafe(sql).into_sql_str(),
+            };
+            sqlx::query_with(sql, args).persistent(names == Statements::Named)
+        }
         async fn $rows(
             conn: &mut $conn,
             text: Text,
             args: $args,
+            names: Statements,
             most: usize,
         ) -> sqlx::Result<Vec<$row>> {
-            let query = match text {
-                Text::Static(sql) => sqlx::query_with(sql.into_sql_str(), args),
-                Text::Built(sql) => sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), args),
-            };
+            let query = $ready(text, args, names);
             if most == 1 {
                 Ok(query.fetch_optional(conn).await?.into_iter().collect())
             } else {
                 query.fetch_all(conn).await
             }
         }
-        async fn $exec(conn: &mut $conn, text: Text, args: $args) -> sqlx::Result<u64> {
-            let query = match text {
-                Text::Static(sql) => sqlx::query_with(sql.into_sql_str(), args),
-                Text::Built(sql) => sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), args),
-            };
-            Ok(query.execute(conn).await?.rows_affected())
+        async fn $exec(
+            conn: &mut $conn,
+            text: Text,
+            args: $args,
+            names: Statements,
+        ) -> sqlx::Result<u64> {
+            Ok($ready(text, args, names).execute(conn).await?.rows_affected())
         }
         fn $stream<'c>(
             conn: &'c mut $conn,
             text: Text,
             args: $args,
+            names: Statements,
         ) -> BoxStream<'c, sqlx::Result<$row>> {
-            match text {
-                Text::Static(sql) => sqlx::query_with(sql.into_sql_str(), args).fetch(conn),
-                Text::Built(sql) => {
-                    sqlx::query_with(AssertSqlSafe(sql).into_sql_str(), args).fetch(conn)
-                }
-            }
+            $ready(text, args, names).fetch(conn)
         }
     )+};
 }
 drivers! {
-    lite_rows lite_exec lite_stream SqliteConnection, SqliteArguments, SqliteRow;
-    pg_rows pg_exec pg_stream PgConnection, PgArguments, PgRow;
+    lite_query lite_rows lite_exec lite_stream Sqlite, SqliteConnection, SqliteArguments, SqliteRow;
+    pg_query pg_rows pg_exec pg_stream Postgres, PgConnection, PgArguments, PgRow;
 }
 
 /// What a column of a number, a time or nothing counts.

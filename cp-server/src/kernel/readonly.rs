@@ -7,7 +7,7 @@ use anyhow::{Context, ensure};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use super::db::{Conn, postgres_options};
+use super::db::{Conn, begin_snapshot, connect_postgres};
 use super::files::beside;
 
 /// How long others are waited for.
@@ -15,14 +15,11 @@ const PATIENCE: Duration = Duration::from_secs(5);
 
 /// One state of the database of this URL, which has to be there. Servers may go on meanwhile.
 pub async fn snapshot(url: &str) -> anyhow::Result<Conn> {
-    let mut conn = match url.strip_prefix("sqlite:") {
-        Some(file) => Conn::SqliteAlone(open(Path::new(file.trim_start_matches("//"))).await?),
-        None => {
-            let options = postgres_options(url)?;
-            Conn::PostgresAlone(tokio::time::timeout(PATIENCE, options.connect()).await??)
-        }
+    let Some(file) = url.strip_prefix("sqlite:") else {
+        return Ok(begin_snapshot(connect_postgres(url).await?).await?);
     };
-    conn.q2("BEGIN", "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY").exec().await?;
+    let mut conn = Conn::SqliteAlone(open(Path::new(file.trim_start_matches("//"))).await?);
+    conn.q("BEGIN").exec().await?;
     Ok(conn)
 }
 

@@ -135,7 +135,9 @@ pub async fn count(conn: &mut Conn, table: &str) -> anyhow::Result<u64> {
     let sql = AssertSqlSafe(format!("SELECT COUNT(*) FROM \"{table}\""));
     let rows: i64 = match conn {
         Conn::SqliteAlone(conn) => sqlx::query_scalar(sql).fetch_one(conn).await?,
-        Conn::PostgresAlone(conn) => sqlx::query_scalar(sql).fetch_one(conn).await?,
+        Conn::PostgresAlone(conn) => {
+            sqlx::query_scalar(sql).persistent(false).fetch_one(conn).await?
+        }
         _ => bail!("whole tables are read off a connection of their own"),
     };
     Ok(rows.unsigned_abs())
@@ -163,7 +165,7 @@ pub async fn read(
             }
         }
         Conn::PostgresAlone(conn) => {
-            let mut rows = sqlx::query(sql).fetch(conn);
+            let mut rows = sqlx::query(sql).persistent(false).fetch(conn);
             while let Some(row) = rows.next().await {
                 let row = row?;
                 let cells =
@@ -286,11 +288,13 @@ impl<'c> Filling<'c> {
                    FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
                    JOIN pg_namespace n ON n.oid = c.relnamespace
                    WHERE n.nspname = current_schema() AND k.contype = 'f'";
-        let found: Vec<(String, String, String)> = sqlx::query_as(sql).fetch_all(&mut *tx).await?;
+        let found: Vec<(String, String, String)> =
+            sqlx::query_as(sql).persistent(false).fetch_all(&mut *tx).await?;
         let sql = "SELECT table_name::text FROM information_schema.tables
                    WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'
                        AND table_name <> '_sqlx_migrations'";
-        let tables: Vec<String> = sqlx::query_scalar(sql).fetch_all(&mut *tx).await?;
+        let tables: Vec<String> =
+            sqlx::query_scalar(sql).persistent(false).fetch_all(&mut *tx).await?;
         for table in &tables {
             run_pg(&mut tx, format!("ALTER TABLE \"{table}\" DISABLE TRIGGER USER")).await?;
         }

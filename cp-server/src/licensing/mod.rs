@@ -9,6 +9,7 @@ pub mod enforcement;
 pub mod entitlement;
 pub mod files;
 pub mod issuance;
+pub mod issuer;
 pub mod keys;
 pub mod licenses;
 pub mod plans;

@@ -4,7 +4,16 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use tempfile::TempDir;
+
 use super::server::{command, folder};
+
+/// A folder with an installation: commands make none.
+fn installation() -> TempDir {
+    let folder = folder();
+    assert!(command(folder.path()).arg("migrate").status().unwrap().success());
+    folder
+}
 
 fn run(folder: &Path, args: &[&str]) -> Result<Value, String> {
     let output = command(folder).args(args).output().unwrap();
@@ -16,7 +25,7 @@ fn run(folder: &Path, args: &[&str]) -> Result<Value, String> {
 
 #[test]
 fn organizations_and_members_have_verbs_of_their_own() {
-    let folder = folder();
+    let folder = installation();
     let run = |args: &[&str]| run(folder.path(), args);
     let made = run(&["org", "create", "Acme Corp", "--owner", "anna@acme.example"]).unwrap();
     assert_eq!(made["slug"], "acme-corp");
@@ -42,7 +51,7 @@ fn organizations_and_members_have_verbs_of_their_own() {
 
 #[test]
 fn tokens_have_verbs_of_their_own() {
-    let folder = folder();
+    let folder = installation();
     let run = |args: &[&str]| run(folder.path(), args);
     run(&["org", "create", "Acme"]).unwrap();
     let made = ["token", "create", "ci", "--permission", "org:read", "--organization", "acme"];
@@ -72,7 +81,7 @@ fn tokens_have_verbs_of_their_own() {
 
 #[test]
 fn usage_is_recorded_and_added_up() {
-    let folder = folder();
+    let folder = installation();
     let run = |args: &[&str]| run(folder.path(), args);
     run(&["org", "create", "Acme"]).unwrap();
     let once = ["usage", "record", "acme", "tokens", "0.1", "--unit", "k", "--key", "a"];
@@ -91,7 +100,7 @@ fn usage_is_recorded_and_added_up() {
 
 #[test]
 fn call_reads_a_value_by_the_schema_of_its_member() {
-    let folder = folder();
+    let folder = installation();
     let run = |args: &[&str]| run(folder.path(), args);
     for (n, text) in ["1822", "true", "null", "1.10", "1e5", "007"].iter().enumerate() {
         let (name, own) = (format!("name={text}"), format!("external_id={text}"));

@@ -234,7 +234,7 @@ pub fn postgres(name: &str) -> Option<String> {
         let db = Db::open(&format!("{cluster}/postgres")).await.unwrap();
         let Db::Postgres(pool) = &db else { panic!("it is PostgreSQL") };
         let sql = sqlx::AssertSqlSafe(format!("CREATE DATABASE {name}"));
-        sqlx::raw_sql(sql).execute(pool).await.unwrap();
+        sqlx::raw_sql(sql).execute(&**pool).await.unwrap();
         db.close().await;
     });
     Some(format!("{cluster}/{name}"))

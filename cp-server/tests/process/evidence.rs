@@ -8,7 +8,7 @@ use super::server::{Server, command, folder};
 async fn run(url: &str, statements: &'static str) {
     let db = Db::open(url).await.unwrap();
     let Db::Postgres(pool) = &db else { panic!("it is PostgreSQL") };
-    sqlx::raw_sql(statements).execute(pool).await.unwrap();
+    sqlx::raw_sql(statements).execute(&**pool).await.unwrap();
     db.close().await;
 }
 

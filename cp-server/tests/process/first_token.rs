@@ -83,8 +83,21 @@ fn the_quickstart_without_a_terminal_names_the_file() {
         assert!(!said.contains("cpat_"), "{said}");
         said
     };
-    assert!(run().contains("export CP_TOKEN=\"$(cat keys/bootstrap-token)\""));
+    let token = |file: &str| std::fs::read_to_string(folder.path().join(file)).unwrap();
+    for _ in 0..2 {
+        assert!(run().contains("export CP_TOKEN=\"$(cat keys/bootstrap-token)\""));
+        assert!(!folder.path().join("keys/quickstart-token").exists());
+    }
+    // The operator keeps it elsewhere: there is another one from then on.
+    let kept = token("keys/bootstrap-token");
+    std::fs::remove_file(folder.path().join("keys/bootstrap-token")).unwrap();
     assert!(run().contains("export CP_TOKEN=\"$(cat keys/quickstart-token)\""));
+    let second = token("keys/quickstart-token");
+    assert!(run().contains("export CP_TOKEN=\"$(cat keys/quickstart-token)\""));
+    assert_eq!(token("keys/quickstart-token"), second);
+    std::fs::write(folder.path().join("keys/bootstrap-token"), kept).unwrap();
+    let mode = Permissions::from_mode(0o600);
+    std::fs::set_permissions(folder.path().join("keys/bootstrap-token"), mode).unwrap();
     let mut server = Server::run(plain(folder.path()).arg("serve"));
     for file in ["keys/bootstrap-token", "keys/quickstart-token"] {
         let path = folder.path().join(file);
@@ -120,11 +133,12 @@ fn settings_with_passwords_may_be_in_files() {
     let url = folder.path().join("url");
     std::fs::write(&url, "sqlite:data/from-a-file.db\n").unwrap();
     std::fs::set_permissions(&url, Permissions::from_mode(0o600)).unwrap();
-    let made = plain(folder.path())
-        .env("CP_DATABASE_URL_FILE", &url)
-        .args(["org", "create", "Acme"])
-        .output()
-        .unwrap();
+    let run = |arguments: &[&str]| {
+        let mut command = plain(folder.path());
+        command.env("CP_DATABASE_URL_FILE", &url).args(arguments).output().unwrap()
+    };
+    assert!(run(&["migrate"]).status.success());
+    let made = run(&["org", "create", "Acme"]);
     assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
     let made: Value = serde_json::from_slice(&made.stdout).unwrap();
     assert_eq!(made["slug"], "acme");

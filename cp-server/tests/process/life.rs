@@ -62,7 +62,27 @@ fn the_quickstart_tells_what_works() {
             assert_eq!(status, if is_whoami { 422 } else { 200 }, "{path}: {answer}");
         }
         assert!(said.contains("\"organization\""), "{said}");
+        let (_, info) = server.call("GET", "/api/v1/openapi.json", None, "x");
+        assert!(info.is_object());
+        assert!(said.contains(&format!("base_url=\"{base}\"")), "{said}");
+        assert!(!said.contains("WARN"), "{said}");
     }
+}
+
+#[test]
+fn quickstart_without_a_free_port_makes_nothing() {
+    let folder = folder();
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    for (listen, advice) in [
+        (taken.local_addr().unwrap().to_string(), "choose another address with --listen"),
+        ("127.0.0.1:0".to_owned(), "cp-server quickstart --listen 127.0.0.1:8801"),
+    ] {
+        let mut quickstart = command(folder.path());
+        let output = quickstart.env("CP_LISTEN", listen).arg("quickstart").output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(!output.status.success() && said.contains(advice), "{said}");
+    }
+    assert_eq!(std::fs::read_dir(folder.path()).unwrap().count(), 0);
 }
 
 #[test]

@@ -5,6 +5,7 @@
 
 mod backups;
 mod canaries;
+mod clients;
 #[path = "../../../tests/it/world/cluster.rs"]
 mod cluster;
 mod commands;
@@ -12,15 +13,18 @@ mod crash;
 mod disk;
 mod evidence;
 mod export;
-
+mod failover;
 mod faults;
 mod first_token;
 mod growth;
 mod imports;
 mod inclusion;
+mod issuers;
 mod life;
+mod pooler;
 mod resets;
 mod runbooks;
 mod secrets;
 mod server;
 mod tls;
+mod warnings;

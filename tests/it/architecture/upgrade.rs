@@ -22,7 +22,7 @@ async fn migrate_until(db: &Db, version: i64) {
     some.migrations.to_mut().retain(|migration| migration.version <= version);
     match db {
         Db::Sqlite { write, .. } => some.run(write.pool()).await.unwrap(),
-        Db::Postgres(pool) => some.run(pool).await.unwrap(),
+        Db::Postgres(pool) => some.run(&**pool).await.unwrap(),
     }
 }
 

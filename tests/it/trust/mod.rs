@@ -2,6 +2,7 @@
 
 mod files;
 mod key_lifecycle;
+mod list_plans;
 mod soak;
 mod status_lists;
 mod usage_reports;

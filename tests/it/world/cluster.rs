@@ -46,7 +46,7 @@ pub fn url() -> Option<&'static str> {
 }
 
 /// The folder of `initdb` and `postgres`: `CP_PG_BIN`, else `PATH`, else Debian's own place.
-fn binaries() -> Option<PathBuf> {
+pub fn binaries() -> Option<PathBuf> {
     let named = std::env::var_os("CP_PG_BIN").map(PathBuf::from);
     let path = std::env::var_os("PATH").unwrap_or_default();
     let debian = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten();
@@ -62,19 +62,7 @@ fn binaries() -> Option<PathBuf> {
 fn start(binaries: &Path) -> Cluster {
     let mut folder = tempfile::Builder::new();
     let folder = folder.prefix("tests-postgres-").tempdir_in(place()).unwrap().keep();
-    // PostgreSQL refuses to run as root.
-    let account = rustix::process::geteuid().is_root().then(unprivileged);
-    if let Some((user, group)) = account {
-        std::os::unix::fs::chown(&folder, Some(user), Some(group)).unwrap();
-    }
-    let command = |program: &OsStr| {
-        let mut command = Command::new(program);
-        command.current_dir("/");
-        if let Some((user, group)) = account {
-            command.uid(user).gid(group);
-        }
-        command
-    };
+    own(&folder);
     let made = command(binaries.join("initdb").as_os_str())
         .args(["-U", "tests", "--auth=trust", "--no-sync", "-E", "UTF8", "--locale=C", "-D"])
         .arg(folder.join("data"))
@@ -97,6 +85,25 @@ fn start(binaries: &Path) -> Cluster {
     Cluster { url: format!("postgres://tests@127.0.0.1:{port}"), _guard: guard }
 }
 
+/// A command as an account that is not root: PostgreSQL and PgBouncer refuse to run as root.
+pub fn command(program: &OsStr) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir("/");
+    if rustix::process::geteuid().is_root() {
+        let (user, group) = unprivileged();
+        command.uid(user).gid(group);
+    }
+    command
+}
+
+/// Gives a file or a folder to the account of such commands.
+pub fn own(path: &Path) {
+    if rustix::process::geteuid().is_root() {
+        let (user, group) = unprivileged();
+        std::os::unix::fs::chown(path, Some(user), Some(group)).unwrap();
+    }
+}
+
 /// Memory, where there is plenty: a database is some hundred files to copy, and each test has one.
 fn place() -> PathBuf {
     const ENOUGH: u64 = 8 << 30;
@@ -108,11 +115,11 @@ fn place() -> PathBuf {
 }
 
 /// Its log tells: there may be no client program to ask with.
-fn wait_until_ready(log: &Path) {
+pub fn wait_until_ready(log: &Path) {
     let started = Instant::now();
     loop {
         let text = std::fs::read_to_string(log).unwrap_or_default();
-        if text.contains("ready to accept connections") {
+        if text.contains("ready to accept ") {
             return;
         }
         assert!(started.elapsed() < Duration::from_secs(30), "PostgreSQL did not start: {text}");

@@ -79,18 +79,25 @@ pub struct State {
     begins_at: Option<DateTime<Utc>>,
 }
 
+/// What is known of the newest token of each list. It reads one entry of an index for the next end of
+/// coverage, and one for the next begin: a list is looked at every second. With `MIN`, PostgreSQL reads
+/// each bundle whose coverage ends some day.
+pub const STATES: &str =
+    "SELECT l.id, l.version, l.last_iat, t.version AS signed_version, t.kid, t.iat,
+            t.signed_at,
+            (SELECT covered_until FROM bundles
+             WHERE status_list_id = l.id AND covered_until > t.signed_at
+             ORDER BY covered_until LIMIT 1) AS ends_at,
+            (SELECT covered_from FROM bundles
+             WHERE status_list_id = l.id AND covered_from > t.signed_at
+             ORDER BY covered_from LIMIT 1) AS begins_at
+     FROM status_lists l
+     LEFT JOIN status_list_tokens t ON t.status_list_id = l.id AND t.purpose = $1
+     WHERE l.retired_at IS NULL";
+
 /// The lists that are in use, oldest first, or one of them.
 pub async fn states(tx: &mut Conn, what: Use, id: Option<StatusListId>) -> Result<Vec<State>> {
-    let sql = "SELECT l.id, l.version, l.last_iat, t.version AS signed_version, t.kid, t.iat,
-                      t.signed_at,
-                      (SELECT MIN(covered_until) FROM bundles
-                       WHERE status_list_id = l.id AND covered_until > t.signed_at) AS ends_at,
-                      (SELECT MIN(covered_from) FROM bundles
-                       WHERE status_list_id = l.id AND covered_from > t.signed_at) AS begins_at
-               FROM status_lists l
-               LEFT JOIN status_list_tokens t ON t.status_list_id = l.id AND t.purpose = $1
-               WHERE l.retired_at IS NULL";
-    let query = tx.q(sql).bind(what.name()).and_some(" AND l.id = ?", id);
+    let query = tx.q(STATES).bind(what.name()).and_some(" AND l.id = ?", id);
     Ok(query.sql(" ORDER BY l.created_at, l.id").all().await?)
 }
 
@@ -152,6 +159,20 @@ pub struct Content {
     marked: Vec<(i64, BundleStatus)>,
 }
 
+/// The entries that a list says something about. Each part of the statement has an index of its own,
+/// which has only bundles that are marked.
+pub const MARKED: &str = "SELECT status_idx, status FROM bundles
+     WHERE status_list_id = $1 AND status <> 'valid' AND over_at > $2
+     UNION ALL
+     SELECT status_idx, 'suspended' FROM bundles
+     WHERE status_list_id = $1 AND covered_until <= $3 AND status = 'valid' AND over_at > $2
+     UNION ALL
+     SELECT status_idx, 'suspended' FROM bundles
+     WHERE status_list_id = $1 AND covered_from > $3 AND status = 'valid' AND over_at > $2
+     UNION ALL
+     SELECT status_idx, 'revoked' FROM status_revocations
+     WHERE status_list_id = $1 AND over_at > $2";
+
 /// Allocates an `iat`, and reads what the list says, in a transaction that writes. The list's row is
 /// held until that ends.
 pub async fn content(tx: &mut Conn, id: StatusListId, now: DateTime<Utc>) -> Result<Content> {
@@ -163,20 +184,7 @@ pub async fn content(tx: &mut Conn, id: StatusListId, now: DateTime<Utc>) -> Res
     let next: Option<(i64, i64)> =
         tx.q(sql).bind(id).bind(now.timestamp()).bind(most).opt().await?;
     let (iat, version) = next.ok_or_else(too_far_ahead)?;
-    let sql = "SELECT status_idx, status FROM bundles
-               WHERE status_list_id = $1 AND status <> 'valid' AND over_at > $2
-               UNION ALL
-               SELECT status_idx, 'suspended' FROM bundles
-               WHERE status_list_id = $1 AND covered_until <= $3 AND status = 'valid'
-                 AND over_at > $2
-               UNION ALL
-               SELECT status_idx, 'suspended' FROM bundles
-               WHERE status_list_id = $1 AND covered_from > $3 AND status = 'valid'
-                 AND over_at > $2
-               UNION ALL
-               SELECT status_idx, 'revoked' FROM status_revocations
-               WHERE status_list_id = $1 AND over_at > $2";
-    let marked = tx.q(sql).bind(id).bind(now - LEEWAY).bind(now).all().await?;
+    let marked = tx.q(MARKED).bind(id).bind(now - LEEWAY).bind(now).all().await?;
     Ok(Content { id, version, iat, marked })
 }
 

@@ -1,0 +1,132 @@
+//! What an operator probably did not mean: settings that are right by themselves, and do not fit
+//! together or are not known.
+
+use std::net::{IpAddr, SocketAddr};
+
+use clap::Command;
+use url::{Host, Url};
+
+use super::Config;
+
+/// How alike two names are where one is meant by the other: from 0 to 1.
+const ALIKE: f64 = 0.85;
+
+impl Config {
+    /// The warnings about these settings, for a server that begins to serve.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let Ok(base) = Url::parse(&self.base_url) else { return warnings };
+        let is_loopback = is_loopback(&base);
+        if base.scheme() == "http" && !is_loopback {
+            warnings.push(format!(
+                "CP_BASE_URL is {}: tokens and credentials travel unencrypted, and people cannot log \
+                 in. Use an https URL",
+                self.base_url
+            ));
+        }
+        let has_proxies = !self.network.trusted_proxies.is_empty();
+        if !has_proxies && let Some(warning) = mismatch(self.listen, &base, is_loopback) {
+            warnings.push(warning);
+        }
+        warnings
+    }
+}
+
+/// A base URL that leads nowhere, or elsewhere, without a proxy in between.
+fn mismatch(listen: SocketAddr, base: &Url, is_loopback: bool) -> Option<String> {
+    let (base_host, port) = (base.host_str()?, base.port_or_known_default()?);
+    if listen.ip().is_loopback() && !is_loopback {
+        return Some(format!(
+            "CP_LISTEN is {listen}, which only this machine reaches, and CP_BASE_URL names \
+             {base_host}. Listen on 0.0.0.0, or name the proxy in CP_TRUSTED_PROXIES"
+        ));
+    }
+    let is_elsewhere = is_loopback && listen.port() != 0 && listen.port() != port;
+    is_elsewhere.then(|| {
+        format!(
+            "CP_LISTEN has port {}, and CP_BASE_URL has port {port}: links and issuer lead to \
+             another port. Change either, or name the proxy in CP_TRUSTED_PROXIES",
+            listen.port()
+        )
+    })
+}
+
+fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),
+        Some(Host::Ipv4(address)) => IpAddr::from(address).is_loopback(),
+        Some(Host::Ipv6(address)) => IpAddr::from(address).is_loopback(),
+        None => false,
+    }
+}
+
+/// The warnings about variables of the environment that look like settings and are none.
+pub fn unknown_variables(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
+    let known = variables(command);
+    let mut unknown: Vec<String> = names
+        .filter(|name| name.starts_with("CP_") && !known.contains(name) && !is_kubernetes(name))
+        .collect();
+    unknown.sort();
+    let warning = |name: String| {
+        let alike = known.iter().map(|known| (strsim::jaro_winkler(known, &name), known));
+        let nearest = alike.max_by(|a, b| a.0.total_cmp(&b.0)).filter(|(alike, _)| *alike > ALIKE);
+        let meant = nearest.map(|(_, meant)| format!(" Did you mean {meant}?"));
+        let text = crate::kernel::text::named(&name);
+        format!(
+            "The variable {text} is not a setting and has no effect.{}",
+            meant.unwrap_or_default()
+        )
+    };
+    unknown.into_iter().map(warning).collect()
+}
+
+fn variables(command: &Command) -> Vec<String> {
+    let own = command.get_arguments().filter_map(|argument| argument.get_env());
+    let own = own.map(|name| name.to_string_lossy().into_owned());
+    own.chain(command.get_subcommands().flat_map(variables)).collect()
+}
+
+/// What Kubernetes puts into a pod about a service whose name begins with `cp-`.
+fn is_kubernetes(name: &str) -> bool {
+    ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"].iter().any(|end| name.ends_with(end))
+        || ["_SERVICE_PORT_", "_TCP"].iter().any(|part| name.contains(part))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Arg;
+
+    use super::*;
+
+    fn mismatch_of(listen: &str, base: &str) -> bool {
+        let base = Url::parse(base).unwrap();
+        mismatch(listen.parse().unwrap(), &base, is_loopback(&base)).is_some()
+    }
+
+    #[test]
+    fn listen_address_that_the_base_url_does_not_lead_to_is_a_mismatch() {
+        assert!(mismatch_of("127.0.0.1:8801", "https://lic.example.com"));
+        assert!(mismatch_of("[::1]:8801", "https://lic.example.com"));
+        assert!(mismatch_of("127.0.0.1:8802", "http://127.0.0.1:8801"));
+        assert!(!mismatch_of("0.0.0.0:8801", "https://lic.example.com"));
+        assert!(!mismatch_of("127.0.0.1:8801", "http://localhost:8801"));
+        assert!(!mismatch_of("127.0.0.1:0", "http://127.0.0.1:8801"));
+    }
+
+    #[test]
+    fn unknown_variable_is_named_with_the_nearest_setting() {
+        let command = Command::new("x")
+            .arg(Arg::new("a").env("CP_DATABASE_URL"))
+            .subcommand(Command::new("y").arg(Arg::new("b").env("CP_TOKEN")));
+        let names = ["CP_TOKEN", "CP_DATABASE", "CP_QQQ", "PATH", "CP_SERVER_SERVICE_HOST"];
+        let warnings = unknown_variables(&command, names.map(str::to_owned).into_iter());
+        assert_eq!(
+            warnings,
+            [
+                "The variable `CP_DATABASE` is not a setting and has no effect. Did you mean \
+                 CP_DATABASE_URL?",
+                "The variable `CP_QQQ` is not a setting and has no effect.",
+            ]
+        );
+    }
+}

@@ -1,0 +1,189 @@
+//! The migrations, and how PostgreSQL runs them.
+//!
+//! # Design
+//! sqlx holds a lock of the session while it migrates, prepares statements under names, and commits
+//! after each migration. A pooler in transaction mode takes the session away in between. So one
+//! transaction has all of it: the lock, which is the one that sqlx takes, and every migration. A
+//! migration that fails leaves the schema as it was.
+
+use std::time::Duration;
+
+use flate2::Crc;
+use futures_util::future::BoxFuture;
+use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migrator};
+use sqlx::postgres::PgPool;
+use sqlx::{AssertSqlSafe, PgConnection, Row};
+
+use super::Db;
+
+impl Db {
+    /// Brings the schema up to date; safe to run from several replicas at once.
+    pub async fn migrate(&self) -> Result<(), MigrateError> {
+        self.run(self.migrator()).await
+    }
+
+    /// Brings an empty database to the schema that these versions make.
+    pub async fn migrate_some(&self, versions: &[i64]) -> Result<(), MigrateError> {
+        let mut some = self.migrator();
+        some.migrations.to_mut().retain(|migration| versions.contains(&migration.version));
+        self.run(some).await
+    }
+
+    /// The versions of the schema that a database of this URL can have.
+    pub fn migrations(url: &str) -> Vec<i64> {
+        let known = if url.starts_with("sqlite:") { sqlite() } else { postgres() };
+        known.iter().map(|migration| migration.version).collect()
+    }
+
+    fn migrator(&self) -> Migrator {
+        match self {
+            Self::Sqlite { .. } => sqlite(),
+            Self::Postgres(_) => postgres(),
+        }
+    }
+
+    async fn run(&self, migrator: Migrator) -> Result<(), MigrateError> {
+        match self {
+            Self::Sqlite { write, .. } => migrator.run(write.pool()).await,
+            Self::Postgres(pool) => run_in_transaction(pool, &migrator).await,
+        }
+    }
+}
+
+fn sqlite() -> Migrator {
+    sqlx::migrate!("../migrations/sqlite")
+}
+
+fn postgres() -> Migrator {
+    sqlx::migrate!("../migrations/postgres")
+}
+
+async fn run_in_transaction(pool: &PgPool, migrator: &Migrator) -> Result<(), MigrateError> {
+    let mut tx = pool.begin().await?;
+    migrator.run_direct(None, &mut InTransaction(&mut tx), false).await?;
+    Ok(tx.commit().await?)
+}
+
+/// A connection in a transaction, which has every step of the migrations.
+struct InTransaction<'c>(&'c mut PgConnection);
+
+impl InTransaction<'_> {
+    async fn run(&mut self, sql: String) -> sqlx::Result<()> {
+        sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut *self.0).await.map(drop)
+    }
+}
+
+impl Migrate for InTransaction<'_> {
+    fn create_schema_if_not_exists<'e>(
+        &'e mut self,
+        schema: &'e str,
+    ) -> BoxFuture<'e, Result<(), MigrateError>> {
+        Box::pin(
+            async move { Ok(self.run(format!("CREATE SCHEMA IF NOT EXISTS {schema}")).await?) },
+        )
+    }
+
+    fn ensure_migrations_table<'e>(
+        &'e mut self,
+        table: &'e str,
+    ) -> BoxFuture<'e, Result<(), MigrateError>> {
+        // As sqlx makes it.
+        let sql = format!(
+            "CREATE TABLE IF NOT EXISTS {table} (
+                 version BIGINT PRIMARY KEY,
+                 description TEXT NOT NULL,
+                 installed_on TIMESTAMPTZ NOT NULL DEFAULT now(),
+                 success BOOLEAN NOT NULL,
+                 checksum BYTEA NOT NULL,
+                 execution_time BIGINT NOT NULL
+             )"
+        );
+        Box::pin(async move {
+            // PostgreSQL reports a table that is there already, which the driver logs.
+            let found = format!("SELECT to_regclass('{table}') IS NULL");
+            let found = sqlx::raw_sql(AssertSqlSafe(found)).fetch_one(&mut *self.0).await?;
+            if found.try_get(0)? {
+                self.run(sql).await?;
+            }
+            Ok(())
+        })
+    }
+
+    fn dirty_version<'e>(
+        &'e mut self,
+        table: &'e str,
+    ) -> BoxFuture<'e, Result<Option<i64>, MigrateError>> {
+        let sql = format!("SELECT version FROM {table} WHERE NOT success ORDER BY version LIMIT 1");
+        Box::pin(async move {
+            let row = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_optional(&mut *self.0).await?;
+            Ok(row.map(|row| row.try_get(0)).transpose()?)
+        })
+    }
+
+    fn list_applied_migrations<'e>(
+        &'e mut self,
+        table: &'e str,
+    ) -> BoxFuture<'e, Result<Vec<AppliedMigration>, MigrateError>> {
+        let sql = format!("SELECT version, checksum FROM {table} ORDER BY version");
+        Box::pin(async move {
+            let rows = sqlx::raw_sql(AssertSqlSafe(sql)).fetch_all(&mut *self.0).await?;
+            let applied = rows.iter().map(|row| {
+                let checksum: Vec<u8> = row.try_get(1)?;
+                Ok(AppliedMigration { version: row.try_get(0)?, checksum: checksum.into() })
+            });
+            Ok(applied.collect::<sqlx::Result<_>>()?)
+        })
+    }
+
+    fn lock(&mut self) -> BoxFuture<'_, Result<(), MigrateError>> {
+        Box::pin(async move {
+            let database = "SELECT current_database()::text";
+            let row = sqlx::raw_sql(database).fetch_one(&mut *self.0).await?;
+            let lock = lock_of(row.try_get(0)?);
+            Ok(self.run(format!("SELECT pg_advisory_xact_lock({lock})")).await?)
+        })
+    }
+
+    fn unlock(&mut self) -> BoxFuture<'_, Result<(), MigrateError>> {
+        // The end of the transaction lets the lock go.
+        Box::pin(async { Ok(()) })
+    }
+
+    fn apply<'e>(
+        &'e mut self,
+        table: &'e str,
+        migration: &'e Migration,
+    ) -> BoxFuture<'e, Result<Duration, MigrateError>> {
+        Box::pin(async move {
+            let began = std::time::Instant::now();
+            let done = sqlx::raw_sql(migration.sql.clone()).execute(&mut *self.0).await;
+            done.map_err(|error| MigrateError::ExecuteMigration(error, migration.version))?;
+            let took = began.elapsed();
+            let record = format!(
+                "INSERT INTO {table} (version, description, success, checksum, execution_time)
+                 VALUES ({}, '{}', TRUE, '\\x{}', {})",
+                migration.version,
+                migration.description.replace('\'', "''"),
+                crate::kernel::secret::hex(&migration.checksum),
+                took.as_nanos()
+            );
+            self.run(record).await?;
+            Ok(took)
+        })
+    }
+
+    fn revert<'e>(
+        &'e mut self,
+        _table: &'e str,
+        _migration: &'e Migration,
+    ) -> BoxFuture<'e, Result<Duration, MigrateError>> {
+        Box::pin(async { Err(sqlx::Error::Protocol("no migration is reverted".into()).into()) })
+    }
+}
+
+/// The lock of sqlx, so that a replica of an earlier version waits, too.
+fn lock_of(database: &str) -> i64 {
+    let mut crc = Crc::new();
+    crc.update(database.as_bytes());
+    0x3d32_ad9e * i64::from(crc.sum())
+}

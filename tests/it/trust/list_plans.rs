@@ -1,0 +1,73 @@
+//! What the signing of a status list reads: the bundles that are marked, and not all of the list's.
+
+use chrono::TimeDelta;
+use cp_server::kernel::db::{Conn, Db};
+use cp_server::kernel::ids::StatusListId;
+use cp_server::licensing::status_lists::signing::{MARKED, STATES};
+
+use crate::world::{World, now, on_both};
+
+/// The indexes that have only bundles that a list says something about.
+const OF_MARKS: [&str; 3] = ["bundles_marked", "bundles_covered_until", "bundles_covered_from"];
+
+/// Adds valid bundles to the list, as copies of one. Their coverage ends some day.
+async fn fill(tx: &mut Conn, bundle: &str) {
+    let copies = tx.q2(
+        "WITH RECURSIVE n (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM n WHERE n < 5000)
+         INSERT INTO bundles (id, organization_id, license_id, key_id, audience, bundle_hash, status,
+                              issued_at, expires_at, over_at, status_list_id, status_idx,
+                              covered_until)
+         SELECT randomblob(16), organization_id, license_id, key_id, audience, bundle_hash, 'valid',
+                issued_at, expires_at, over_at, status_list_id, (status_idx + n.n) % 65536, $2
+         FROM bundles, n WHERE id = $1 ON CONFLICT DO NOTHING",
+        "INSERT INTO bundles (id, organization_id, license_id, key_id, audience, bundle_hash, status,
+                              issued_at, expires_at, over_at, status_list_id, status_idx,
+                              covered_until)
+         SELECT gen_random_uuid(), organization_id, license_id, key_id, audience, bundle_hash,
+                'valid', issued_at, expires_at, over_at, status_list_id, (status_idx + n) % 65536,
+                $2
+         FROM bundles, generate_series(1, 5000) n WHERE id = $1 ON CONFLICT DO NOTHING",
+    );
+    let copies =
+        copies.bind(bundle.parse::<uuid::Uuid>().unwrap()).bind(now() + TimeDelta::days(9));
+    assert!(copies.exec().await.unwrap() > 4000);
+}
+
+/// The lines of the plan that say how bundles are found.
+async fn plan(world: &World, statement: &str, binds: usize, list: StatusListId) -> Vec<String> {
+    let mut tx = world.app.db.begin().await.unwrap();
+    let is_sqlite = matches!(world.app.db, Db::Sqlite { .. });
+    let explain = if is_sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
+    let query = tx.q(Box::leak(format!("{explain} {statement}").into_boxed_str()));
+    let query = match binds {
+        1 => query.bind("published"),
+        _ => query.bind(list).bind(now()).bind(now() - TimeDelta::days(1)),
+    };
+    let lines: Vec<String> = if is_sqlite {
+        let lines: Vec<(i64, i64, i64, String)> = query.all().await.unwrap();
+        lines.into_iter().map(|line| line.3).collect()
+    } else {
+        let lines: Vec<(String,)> = query.all().await.unwrap();
+        lines.into_iter().map(|line| line.0).collect()
+    };
+    lines.into_iter().filter(|line| line.contains(" bundles")).collect()
+}
+
+on_both! {
+    signing_a_list_reads_its_marks_and_not_its_bundles(world) {
+        let list = world.acme.status_list.parse::<uuid::Uuid>().unwrap();
+        let mut tx = world.app.db.begin().await.unwrap();
+        fill(&mut tx, &world.acme.bundle).await;
+        tx.commit().await.unwrap();
+        let mut tx = world.app.db.begin().await.unwrap();
+        tx.q("ANALYZE bundles").exec().await.unwrap();
+        tx.commit().await.unwrap();
+        for (statement, binds, parts) in [(MARKED, 3, 3), (STATES, 1, 2)] {
+            let found = plan(&world, statement, binds, StatusListId(list)).await;
+            assert_eq!(found.len(), parts, "{found:#?}");
+            for line in &found {
+                assert!(OF_MARKS.iter().any(|index| line.contains(index)), "{line} of {found:#?}");
+            }
+        }
+    }
+}
