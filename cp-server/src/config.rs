@@ -2,8 +2,10 @@
 
 mod database;
 pub mod identity;
+mod secret_file;
 mod secrets;
 mod surface;
+mod unknown;
 mod values;
 mod warnings;
 
@@ -13,7 +15,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::audit;
 use crate::audit::erase::Retention;
@@ -22,7 +24,7 @@ use crate::backup::Place;
 use crate::kernel::app::{App, base_path};
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
-use crate::kernel::secret::{Kek, Secret};
+use crate::kernel::secret::Kek;
 use crate::kernel::{files, kek, readonly, tables, wal};
 use crate::licensing::enforcement::{EnforcementSettings, OnStale};
 use crate::licensing::issuance::TokenSettings;
@@ -31,16 +33,15 @@ use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
 use crate::licensing::status_lists::StatusSettings;
 use crate::lifecycle::DeletionRetention;
+use crate::telemetry::LogFormat;
 use crate::{Settings, licensing};
 
 pub use database::DatabaseUrl;
-use secrets::{bootstrap, secret_file};
+use secret_file::{bootstrap, secret_file};
 pub use surface::Network;
-use values::{audience, base_url, boolean, hidden, key_bits, listen, log_filter, rotation, span};
-pub use warnings::unknown_variables;
-
-/// When keys are rotated; never when `None`.
-pub type Rotation = Option<TimeDelta>;
+pub use unknown::unknown_variables;
+pub use values::{Hidden, Rotation};
+use values::{audience, base_url, hidden, key_bits, listen, log_filter, rotation, span};
 
 /// How the server is set up. Every setting is a flag or an environment variable; a secret may also
 /// stand in a file that its `…_FILE` variable names.
@@ -200,15 +201,6 @@ pub struct Config {
     #[command(flatten)]
     pub network: Network,
 }
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Text,
-    Json,
-}
-
-/// A secret setting; clap needs it to be shareable.
-pub type Hidden = Arc<Secret<String>>;
 
 /// What an installation is opened for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,5 +1,6 @@
 //! Logs and metrics: what the operator sees of a running server.
 
+use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +10,12 @@ use axum::http::StatusCode;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
-use crate::config::LogFormat;
+/// The form of log lines.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
 
 /// Sends log lines to standard error; standard output is for what a command prints.
 pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {

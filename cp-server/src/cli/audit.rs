@@ -9,7 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
-use super::{Target, object_of, open, say};
+use super::target::{Target, object_of, open, say};
 use crate::audit::Log;
 use crate::audit::rotation::{self, Change};
 use crate::audit::verify::{Stopped, verify};

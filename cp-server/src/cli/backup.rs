@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::Args;
 
-use super::say;
+use super::target::say;
 use crate::backup::archive::Manifest;
 use crate::backup::continuation::{self, CONTINUED, RETURNED};
 use crate::backup::{self, restore};

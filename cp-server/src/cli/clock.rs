@@ -2,7 +2,7 @@
 
 use clap::Subcommand;
 
-use super::say;
+use super::target::say;
 use crate::config::{Config, Purpose};
 use crate::licensing::clock;
 

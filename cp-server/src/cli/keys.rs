@@ -6,7 +6,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand};
 use serde_json::{Map, json};
 
-use super::{Target, object_of, say, show};
+use super::target::{Target, object_of, say, show};
 use crate::config::{Config, Purpose};
 use crate::kernel::app::Part;
 use crate::licensing;

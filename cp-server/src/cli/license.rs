@@ -8,7 +8,7 @@ use clap::Subcommand;
 use cp_contracts::UsageReport;
 use serde_json::{Map, Value, json};
 
-use super::{Target, object_of, open, say, show};
+use super::target::{Target, object_of, open, say, show};
 use crate::client;
 use crate::config::Config;
 use crate::kernel::clock::Random;

@@ -8,16 +8,17 @@ mod keys;
 mod license;
 mod org;
 mod refusal;
+mod target;
 mod token;
 mod usage;
 mod variables;
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use clap::parser::ValueSource;
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use clap_complete::Shell;
@@ -25,10 +26,10 @@ use serde_json::{Map, Value};
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use crate::client::{self, Client};
-use crate::config::{Config, Hidden, Purpose, unknown_variables};
+use self::target::{Target, say, show};
+use crate::client;
+use crate::config::{Config, Purpose, unknown_variables};
 use crate::identity::bootstrap::First;
-use crate::kernel::secret::Secret;
 use crate::kernel::{openapi, panics};
 use crate::server::tls::Tls;
 use crate::{App, jobs, quickstart, server, telemetry};
@@ -124,18 +125,6 @@ enum Command {
     Completions { shell: Shell },
 }
 
-/// Which server a command is for.
-#[derive(Args, Clone)]
-#[command(next_help_heading = "Server")]
-struct Target {
-    /// A running server; without it the command works on the database of this machine.
-    #[arg(long, env = "CP_URL", requires = "token", value_parser = address)]
-    url: Option<String>,
-    /// A service token for that server.
-    #[arg(long, env = "CP_TOKEN", hide_env_values = true, value_parser = secret)]
-    token: Option<Hidden>,
-}
-
 #[derive(Args)]
 struct Call {
     /// The operation, such as licenses.revoke.
@@ -162,7 +151,7 @@ pub fn main() -> ExitCode {
     });
     let cli = match parsed {
         Ok(cli) => cli,
-        Err(error) => return refusal::refuse(&error),
+        Err(error) => return refusal::refuse(&error, &Cli::command()),
     };
     let ended = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -365,49 +354,6 @@ fn room_for(connections: u32) {
     }
 }
 
-async fn open(config: &Config, target: &Target) -> anyhow::Result<Client> {
-    match (&target.url, &target.token) {
-        (Some(url), Some(token)) => {
-            let url = url.trim_end_matches('/').to_owned();
-            Ok(Client::Remote { url, token: token.expose().clone() })
-        }
-        (Some(_), None) => bail!("--url needs --token (or CP_TOKEN)"),
-        (None, _) => Ok(Client::local(config.open(Purpose::Calling).await?)),
-    }
-}
-
-async fn show(
-    config: &Config,
-    target: &Target,
-    operation: &str,
-    args: Map<String, Value>,
-) -> anyhow::Result<()> {
-    client::line(operation)?;
-    let client = open(config, target).await?;
-    let answer = client.answer(operation, args).await;
-    client.close().await;
-    match answer? {
-        answer if answer.is_empty() => Ok(()),
-        answer => say(&client::pretty(&answer)?),
-    }
-}
-
-/// Prints a line; a reader that went away (`| head`) is no failure.
-fn say(text: &str) -> anyhow::Result<()> {
-    match writeln!(std::io::stdout(), "{text}") {
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
-        done => done.context("standard output"),
-    }
-}
-
-fn secret(text: &str) -> Result<Hidden, std::convert::Infallible> {
-    Ok(std::sync::Arc::new(Secret::new(variables::trimmed(text).to_owned())))
-}
-
-fn address(text: &str) -> Result<String, std::convert::Infallible> {
-    Ok(variables::trimmed(text).to_owned())
-}
-
 fn pair(text: &str) -> anyhow::Result<(String, String)> {
     let (name, value) = text.split_once('=').context("it takes name=value")?;
     Ok((name.to_owned(), value.to_owned()))
@@ -415,11 +361,4 @@ fn pair(text: &str) -> anyhow::Result<(String, String)> {
 
 fn object(text: &str) -> anyhow::Result<Map<String, Value>> {
     serde_json::from_str(text).context("it takes a JSON object, such as '{\"name\": \"Acme\"}'")
-}
-
-fn object_of(value: Value) -> Map<String, Value> {
-    match value {
-        Value::Object(members) => members.into_iter().filter(|(_, v)| !v.is_null()).collect(),
-        _ => Map::new(),
-    }
 }

@@ -8,15 +8,16 @@
 use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, CommandFactory};
+use clap::{Arg, Command};
 
-use super::Cli;
 use crate::kernel::text::named;
 
 /// Says what is wrong with the command line.
-pub(super) fn refuse(error: &clap::Error) -> ExitCode {
+pub(super) fn refuse(error: &clap::Error, command: &Command) -> ExitCode {
     match error.kind() {
-        ErrorKind::ValueValidation | ErrorKind::InvalidValue => eprintln!("{}", value(error)),
+        ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+            eprintln!("{}", value(error, command));
+        }
         ErrorKind::UnknownArgument | ErrorKind::TooManyValues | ErrorKind::InvalidSubcommand => {
             eprintln!("{}", unknown(error));
         }
@@ -27,7 +28,7 @@ pub(super) fn refuse(error: &clap::Error) -> ExitCode {
 }
 
 /// A value that does not fit. A setting is named by its variable too, with a right example.
-fn value(error: &clap::Error) -> String {
+fn value(error: &clap::Error, command: &Command) -> String {
     let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
     let known = match error.get(ContextKind::ValidValue) {
         Some(ContextValue::Strings(known)) => Some(format!("it takes one of {}", known.join(", "))),
@@ -36,7 +37,6 @@ fn value(error: &clap::Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string).or(known);
     let cause = cause.unwrap_or_else(|| "it needs a value".to_owned());
     let flag = argument.split(' ').next().unwrap_or_default().trim_start_matches("--");
-    let command = Cli::command();
     let setting = command.get_arguments().find(|a| a.get_long() == Some(flag));
     let variable = setting.and_then(Arg::get_env).map(|v| v.to_string_lossy().into_owned());
     let default = setting.and_then(|s| s.get_default_values().first());
@@ -81,7 +81,9 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::Parser;
+    use clap::{CommandFactory, Parser};
+
+    use crate::cli::Cli;
 
     use super::*;
 
@@ -89,7 +91,7 @@ mod tests {
         let line = ["cp-server"].iter().chain(line);
         let Err(error) = Cli::try_parse_from(line) else { panic!("it was taken") };
         match error.kind() {
-            ErrorKind::ValueValidation | ErrorKind::InvalidValue => value(&error),
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue => value(&error, &Cli::command()),
             ErrorKind::UnknownArgument
             | ErrorKind::TooManyValues
             | ErrorKind::InvalidSubcommand => unknown(&error),

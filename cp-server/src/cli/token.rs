@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand};
 use serde_json::{Map, json};
 
-use super::{Target, object_of, show};
+use super::target::{Target, object_of, show};
 use crate::config::Config;
 
 #[derive(Subcommand)]

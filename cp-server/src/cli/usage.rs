@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::{Number, json};
 
-use super::{Target, object_of, show};
+use super::target::{Target, object_of, show};
 use crate::config::Config;
 
 #[derive(Subcommand)]

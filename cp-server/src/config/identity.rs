@@ -10,7 +10,8 @@ use serde_json::{Map, Value, json};
 use ureq::tls::{PemItem, parse_pem};
 use zeroize::Zeroizing;
 
-use super::{Hidden, boolean, hidden, secret_file, span};
+use super::secret_file::secret_file;
+use super::values::{Hidden, boolean, hidden, span};
 use crate::identity::oidc::IdentitySettings;
 use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
 use crate::identity::oidc::issuers::Provider;

@@ -1,15 +1,14 @@
 //! The settings that are secrets, each of which may be in a file of its own.
 
 use std::io::IsTerminal;
-use std::path::Path;
-use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 
-use super::{Config, DatabaseUrl, Hidden, database};
+use super::secret_file::{bootstrap, secret_file};
+use super::values::Hidden;
+use super::{Config, DatabaseUrl, database};
 use crate::identity::bootstrap::{First, Handover, bootstrap as begin};
 use crate::kernel::app::App;
-use crate::kernel::files;
 use crate::kernel::secret::Secret;
 
 impl Config {
@@ -49,21 +48,4 @@ impl Config {
         };
         begin(app, handover).await.context("CP_BOOTSTRAP_TOKEN")
     }
-}
-
-/// A secret in a file that only its owner can read, without a byte order mark and line breaks at its
-/// end.
-pub(super) fn secret_file(path: &Path) -> anyhow::Result<Secret<String>> {
-    let bytes = zeroize::Zeroizing::new(files::read_private(path)?);
-    let text = std::str::from_utf8(&bytes).ok();
-    let text = text.with_context(|| format!("{} is not text", path.display()))?;
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
-}
-
-pub(super) fn bootstrap(text: &str) -> anyhow::Result<Hidden> {
-    if text.len() < 16 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        bail!("it has fewer than 16 characters, or blanks; make one with `openssl rand -hex 32`");
-    }
-    Ok(Arc::new(Secret::new(text.to_owned())))
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::bail;
 use clap::{ArgAction, Args};
 
-use super::{boolean, span};
+use super::values::{boolean, span};
 use crate::Settings;
 use crate::kernel::app::SharedSettings;
 use crate::kernel::rate_limits::Rates;

@@ -6,8 +6,13 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use chrono::TimeDelta;
 
-use super::{Hidden, Rotation};
 use crate::kernel::secret::Secret;
+
+/// A secret setting; clap needs it to be shareable.
+pub type Hidden = Arc<Secret<String>>;
+
+/// When keys are rotated; never when `None`.
+pub type Rotation = Option<TimeDelta>;
 
 pub(super) fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
     Ok(Arc::new(Secret::new(text.to_owned())))

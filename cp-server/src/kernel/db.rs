@@ -6,15 +6,15 @@
 //! rejected because it knows no such types, a trait with two implementations because it doubles
 //! every statement, and an ORM because SQL is the shorter language.
 
+pub(super) mod failures;
 mod hosts;
 mod migrations;
 mod postgres;
 mod queue;
+pub mod values;
 pub(super) mod writer;
 
-use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
@@ -22,23 +22,21 @@ use sqlx::sqlite::{
 };
 use sqlx::{Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction};
 
+pub(super) use self::failures::InDoubt;
+pub use self::failures::constraint_of;
 pub use self::hosts::split_hosts;
 pub(super) use self::postgres::begin_snapshot;
 pub(crate) use self::postgres::connect_postgres;
+use self::postgres::{PATIENCE, Reading};
 pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::Share;
 use self::writer::{Turn, Writer};
-use super::query::{Query, Row, Rows, Text};
-use super::record::Record;
 
 #[derive(Clone, Debug)]
 pub enum Db {
     Sqlite { read: SqlitePool, write: Writer },
     Postgres(PgDatabase),
 }
-
-/// How long a request waits for a connection before it is told to come back.
-const PATIENCE: Duration = Duration::from_secs(5);
 
 impl Db {
     /// Opens `sqlite:PATH` (created if missing, mode 0600) or `postgres://…`.
@@ -152,7 +150,7 @@ impl Db {
                 conn.q("BEGIN").exec().await?;
                 Ok(conn)
             }
-            Self::Postgres(database) => database.snapshot().await,
+            Self::Postgres(database) => database.snapshot().await.map(Conn::PostgresAlone),
         }
     }
 
@@ -164,7 +162,10 @@ impl Db {
     /// A transaction to write in. On SQLite, shares take turns where several wait for the writer.
     pub async fn begin_for(&self, share: Share) -> sqlx::Result<Conn> {
         match self {
-            Self::Postgres(database) => database.begin().await,
+            Self::Postgres(database) => {
+                let (tx, statements) = database.begin().await?;
+                Ok(Conn::PostgresTx(tx, statements))
+            }
             Self::Sqlite { write, .. } => Ok(Conn::SqliteTx(write.begin(share).await?)),
         }
     }
@@ -215,18 +216,6 @@ impl Db {
         }
     }
 }
-
-/// A connection was lost while it committed: only the database knows whether that came about.
-#[derive(Debug)]
-pub(super) struct InDoubt(std::io::Error);
-
-impl std::fmt::Display for InDoubt {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the connection was lost in a commit: {}", self.0)
-    }
-}
-
-impl std::error::Error for InDoubt {}
 
 /// A connection, or the transaction that runs on it.
 pub enum Conn {
@@ -284,65 +273,14 @@ impl Conn {
     pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Idle(Db::Sqlite { read, .. }) => *self = Self::Sqlite(read.acquire().await?),
-            Self::Idle(Db::Postgres(database)) => *self = database.read().await?,
+            Self::Idle(Db::Postgres(database)) => {
+                *self = match database.read().await? {
+                    Reading::Session(conn) => Self::Postgres(conn),
+                    Reading::Transaction(tx) => Self::PostgresRead(tx),
+                };
+            }
             _ => {}
         }
         Ok(())
     }
-
-    pub fn q(&mut self, sql: &'static str) -> Query<'_> {
-        Query::new(self, Text::Static(sql))
-    }
-
-    /// The rare statement whose text must differ.
-    pub fn q2(&mut self, sqlite: &'static str, postgres: &'static str) -> Query<'_> {
-        let text = if self.is_sqlite() { sqlite } else { postgres };
-        self.q(text)
-    }
-
-    /// `SELECT <columns> FROM <table> <tail>`.
-    pub fn select<R: Record>(&mut self, tail: &'static str) -> Rows<'_, R> {
-        let sql = format!("SELECT {} FROM {} {tail}", R::COLUMNS, R::TABLE);
-        Rows(Query::new(self, Text::Built(sql)), PhantomData)
-    }
-
-    /// `SELECT <columns> FROM <from>`: for what is read off several tables.
-    pub fn select_from<R: Row>(&mut self, columns: &str, from: &'static str) -> Rows<'_, R> {
-        let sql = format!("SELECT {columns} FROM {from}");
-        Rows(Query::new(self, Text::Built(sql)), PhantomData)
-    }
-
-    /// `<statement> RETURNING <columns>`.
-    pub fn returning<R: Record>(&mut self, statement: &'static str) -> Rows<'_, R> {
-        let sql = format!("{statement} RETURNING {}", R::COLUMNS);
-        Rows(Query::new(self, Text::Built(sql)), PhantomData)
-    }
-}
-
-/// The constraint that refused a row, by the name of its index: `workspaces_slug`.
-///
-/// PostgreSQL names the index. SQLite lists the columns (`workspaces.organization_id,
-/// workspaces.slug`) unless the index is on an expression. Indexes are therefore named after
-/// their table and columns, an `organization_id` before others left out.
-pub fn constraint_of(error: &dyn sqlx::error::DatabaseError) -> String {
-    if let Some(name) = error.constraint() {
-        return name.to_owned();
-    }
-    let message = error.message();
-    let what = message.rsplit("failed: ").next().unwrap_or(message);
-    if let Some(name) = what.strip_prefix("index '").and_then(|rest| rest.strip_suffix('\'')) {
-        return name.to_owned();
-    }
-    let mut name = String::new();
-    for column in what.split(", ") {
-        let (table, column) = column.split_once('.').unwrap_or(("", column));
-        if name.is_empty() {
-            name.push_str(table);
-        }
-        if column != "organization_id" || !what.contains(", ") {
-            name.push('_');
-            name.push_str(column);
-        }
-    }
-    name
 }

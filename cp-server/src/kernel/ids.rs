@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
-use super::policy::AreaKind;
-use super::query::Value;
+use super::areas::AreaKind;
+use super::db::values::Value;
 
 /// An identifier whose row belongs to one organization.
 pub trait Owned:

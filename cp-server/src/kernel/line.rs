@@ -3,10 +3,10 @@
 use axum::http::{Method, StatusCode};
 use schemars::{Schema, SchemaGenerator};
 
+use super::areas::AreaKind;
 use super::effect::Effect;
 use super::permissions::Permission;
 use super::place::Reach;
-use super::policy::AreaKind;
 
 /// The largest request body, in bytes, unless an input says otherwise.
 pub const BODY_LIMIT: usize = 256 * 1024;

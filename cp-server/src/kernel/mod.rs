@@ -3,6 +3,7 @@
 pub mod admission;
 pub mod answer;
 pub mod app;
+pub mod areas;
 pub mod authentication;
 pub mod caller;
 pub mod clock;

@@ -9,24 +9,9 @@
 
 use std::sync::Arc;
 
-use schemars::JsonSchema;
-use serde::Serialize;
-use uuid::Uuid;
-
+pub use super::areas::{Area, AreaKind};
 use super::ids::OrganizationId;
 use super::permissions::{Permission, Permissions, Privileges};
-
-crate::text_enum! {
-    /// What there is inside an organization that somebody can be in charge of.
-    AreaKind { Workspace = "workspace", Project = "project", Group = "group" }
-}
-
-/// One workspace, one project, or one group with all groups below it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
-pub struct Area {
-    pub kind: AreaKind,
-    pub id: Uuid,
-}
 
 /// Where a grant counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -161,8 +146,10 @@ pub fn privileges(grants: &[Grant], location: Location<'_>) -> Privileges {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+    use uuid::Uuid;
+
+    use super::*;
 
     const ORGS: [OrganizationId; 2] =
         [OrganizationId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2))];

@@ -6,30 +6,16 @@ use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
-    Arguments, AssertSqlSafe, Encode, FromRow, PgConnection, Postgres, SqlSafeStr, Sqlite,
-    SqliteConnection, Type, TypeInfo, ValueRef,
+    Arguments, AssertSqlSafe, PgConnection, Postgres, SqlSafeStr, Sqlite, SqliteConnection,
+    TypeInfo, ValueRef,
 };
 
+use super::areas::Area;
+pub use super::db::values::{Row, Value};
 use super::db::{Conn, Statements};
 use super::ids::Owned;
-use super::policy::Area;
 use super::record::Record;
 use sqlx::Row as _;
-
-/// A value that both databases take.
-pub trait Value<'q>:
-    Encode<'q, Sqlite> + Type<Sqlite> + Encode<'q, Postgres> + Type<Postgres>
-{
-}
-impl<'q, T> Value<'q> for T where
-    T: Encode<'q, Sqlite> + Type<Sqlite> + Encode<'q, Postgres> + Type<Postgres>
-{
-}
-
-/// A row that both databases give.
-pub trait Row: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin {}
-impl<T> Row for T where T: for<'r> FromRow<'r, SqliteRow> + for<'r> FromRow<'r, PgRow> + Send + Unpin
-{}
 
 /// A statement in the making.
 pub struct Query<'c> {
@@ -374,5 +360,35 @@ impl<'c, R: Row> Rows<'c, R> {
     }
     pub async fn opt(self) -> sqlx::Result<Option<R>> {
         self.0.opt().await
+    }
+}
+
+impl Conn {
+    pub fn q(&mut self, sql: &'static str) -> Query<'_> {
+        Query::new(self, Text::Static(sql))
+    }
+
+    /// The rare statement whose text must differ.
+    pub fn q2(&mut self, sqlite: &'static str, postgres: &'static str) -> Query<'_> {
+        let text = if self.is_sqlite() { sqlite } else { postgres };
+        self.q(text)
+    }
+
+    /// `SELECT <columns> FROM <table> <tail>`.
+    pub fn select<R: Record>(&mut self, tail: &'static str) -> Rows<'_, R> {
+        let sql = format!("SELECT {} FROM {} {tail}", R::COLUMNS, R::TABLE);
+        Rows(Query::new(self, Text::Built(sql)), PhantomData)
+    }
+
+    /// `SELECT <columns> FROM <from>`: for what is read off several tables.
+    pub fn select_from<R: Row>(&mut self, columns: &str, from: &'static str) -> Rows<'_, R> {
+        let sql = format!("SELECT {columns} FROM {from}");
+        Rows(Query::new(self, Text::Built(sql)), PhantomData)
+    }
+
+    /// `<statement> RETURNING <columns>`.
+    pub fn returning<R: Record>(&mut self, statement: &'static str) -> Rows<'_, R> {
+        let sql = format!("{statement} RETURNING {}", R::COLUMNS);
+        Rows(Query::new(self, Text::Built(sql)), PhantomData)
     }
 }

@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 /// One state of the database of this URL, which has to be there. Servers may go on meanwhile.
 pub async fn snapshot(url: &str) -> anyhow::Result<Conn> {
     let Some(file) = url.strip_prefix("sqlite:") else {
-        return Ok(begin_snapshot(connect_postgres(url).await?).await?);
+        return Ok(Conn::PostgresAlone(begin_snapshot(connect_postgres(url).await?).await?));
     };
     let mut conn = Conn::SqliteAlone(open(Path::new(file.trim_start_matches("//"))).await?);
     conn.q("BEGIN").exec().await?;

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::error::{Error, Result};
 
 /// A row of one table.
-pub trait Record: super::query::Row {
+pub trait Record: super::db::values::Row {
     const TABLE: &'static str;
     /// Every column that the struct reads. Never `*`: a replica that prepared `SELECT *` fails
     /// once a migration adds a column.

@@ -9,23 +9,36 @@
 //! one more for each statement, so it is done only where [`is_pooled`] finds such a pooler. Nothing
 //! else of a session is used anywhere: settings and locks end with their transaction.
 
+use std::time::Duration;
+
 use std::ops::Deref;
 use std::str::FromStr;
 
 use anyhow::ensure;
+use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
-use sqlx::{ConnectOptions, Connection, PgConnection, Row};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, Row, Transaction};
 use tokio::time::timeout;
 use url::Url;
 
 use super::hosts::{self, split_hosts};
-use super::{Conn, PATIENCE};
+
+/// How long a request waits for a connection before it is told to come back.
+pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Whether the statements of a connection are prepared under names, and found again by them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statements {
     Named,
     Unnamed,
+}
+
+/// A connection for reading.
+pub(super) enum Reading {
+    /// With a session of its own.
+    Session(PoolConnection<Postgres>),
+    /// Behind a pooler, where only a transaction keeps its session.
+    Transaction(Transaction<'static, Postgres>),
 }
 
 /// A pool of connections, all to the host that accepts changes.
@@ -73,29 +86,31 @@ impl PgDatabase {
     }
 
     /// A connection to read from.
-    pub(super) async fn read(&self) -> sqlx::Result<Conn> {
+    pub(super) async fn read(&self) -> sqlx::Result<Reading> {
         Ok(match self.statements {
-            Statements::Named => Conn::Postgres(self.pool.acquire().await?),
-            Statements::Unnamed => Conn::PostgresRead(self.pool.begin().await?),
+            Statements::Named => Reading::Session(self.pool.acquire().await?),
+            Statements::Unnamed => Reading::Transaction(self.pool.begin().await?),
         })
     }
 
     /// A transaction to write in.
-    pub(super) async fn begin(&self) -> sqlx::Result<Conn> {
-        Ok(Conn::PostgresTx(self.pool.begin().await?, self.statements))
+    pub(super) async fn begin(&self) -> sqlx::Result<(Transaction<'static, Postgres>, Statements)> {
+        Ok((self.pool.begin().await?, self.statements))
     }
 
     /// A connection of its own that reads one state of the database.
-    pub(super) async fn snapshot(&self) -> sqlx::Result<Conn> {
+    pub(super) async fn snapshot(&self) -> sqlx::Result<PgConnection> {
         begin_snapshot(self.pool.acquire().await?.detach()).await
     }
 }
 
 /// Begins a snapshot that no statement ends: the connection is closed instead.
-pub(in crate::kernel) async fn begin_snapshot(mut conn: PgConnection) -> sqlx::Result<Conn> {
+pub(in crate::kernel) async fn begin_snapshot(
+    mut conn: PgConnection,
+) -> sqlx::Result<PgConnection> {
     let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
     sqlx::raw_sql(begin).execute(&mut conn).await?;
-    Ok(Conn::PostgresAlone(conn))
+    Ok(conn)
 }
 
 /// Connects to the host that accepts changes, outside of any pool.

@@ -1,0 +1,17 @@
+//! Areas: what is inside an organization and has grants of its own.
+
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
+
+crate::text_enum! {
+    /// A kind of area.
+    AreaKind { Workspace = "workspace", Project = "project", Group = "group" }
+}
+
+/// One workspace, one project, or one group with all groups below it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct Area {
+    pub kind: AreaKind,
+    pub id: Uuid,
+}
