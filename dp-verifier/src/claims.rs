@@ -6,7 +6,6 @@ use cp_contracts::{ContractVersion, DeploymentLicenseClaims};
 use semver::Version;
 use serde_json::{Map, Value};
 
-pub(crate) use self::read::object;
 use crate::ErrorCode::{
     AudienceWrong, ClaimsInvalid, ContractUnsupported, Expired, IssuerWrong, NotYetValid,
 };

@@ -16,10 +16,10 @@ use uuid::Uuid;
 use crate::ErrorCode::{
     ClaimsInvalid, KeyWithdrawn, KeysUnavailable, KidUnknown, OtherLicense, Replayed, TokenTooLarge,
 };
-use crate::claims::{Rules, contract, is_date, object};
+use crate::claims::{Rules, contract, is_date};
 use crate::crypto::sha256_hex;
 use crate::error::quoted;
-use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
+use crate::json::{document, object};
 use crate::jws::{self, Kind};
 use crate::keys::SigningKey;
 use crate::memory::KeptFile;

@@ -7,30 +7,9 @@ use cp_contracts::{
     StatusListClaims, StatusListRef, SubscriptionClaims,
 };
 use semver::Version;
-use serde_json::Map;
 use uuid::Uuid;
 
-use crate::json::{Fault, Read, Reader, found, keep, keep_unknown};
-
-/// Reads an object of the contract: from an object only, every known member once and of its type,
-/// unknown ones kept.
-macro_rules! object {
-    ($name:ident { $($field:ident = $member:literal),+ $(,)? }) => {
-        impl<'a> Read<'a> for $name {
-            fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
-                $(let mut $field = None;)+
-                let mut extra = Map::new();
-                reader.object(|reader, name| match &*name {
-                    $($member => keep(reader, $member, &mut $field),)+
-                    _ => keep_unknown(reader, name, &mut extra),
-                })?;
-                Ok(Self { $($field: found($field, $member)?,)+ extra })
-            }
-        }
-    };
-}
-
-pub(crate) use object;
+use crate::json::{Fault, Read, Reader, object};
 
 object!(DeploymentLicenseClaims {
     iss = "iss",

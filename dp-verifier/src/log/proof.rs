@@ -11,8 +11,7 @@ use super::note::{MAX_CHECKPOINT, decimal, hash};
 use super::{Checkpoint, LogKey};
 use crate::ErrorCode::ProofInvalid;
 use crate::VerifyError;
-use crate::claims::object;
-use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
+use crate::json::{document, object};
 use crate::license::Imprint;
 
 /// The largest proof, in bytes: entry, path and checkpoint.

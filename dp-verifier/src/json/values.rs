@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
 
-use super::{Fault, NOT_JSON, Read, Reader, Result};
+use super::reader::{Fault, NOT_JSON, Read, Reader, Result};
 
 /// Keeps the value of a member, unless the name was there before.
 pub(crate) fn keep<'a, T: Read<'a>>(
