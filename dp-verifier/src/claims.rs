@@ -9,17 +9,10 @@ use serde_json::{Map, Value};
 use crate::ErrorCode::{
     AudienceWrong, ClaimsInvalid, ContractUnsupported, Expired, IssuerWrong, NotYetValid,
 };
+use crate::dates::is_date;
 use crate::error::quoted;
 use crate::json::{Fault, document};
 use crate::{LicenseState, VerifyError};
-
-/// The last second of the year 9999, in seconds since 1970: no date is later.
-pub(crate) const MAX_DATE: i64 = 253_402_300_799;
-
-/// Whether a number of seconds since 1970 is a date.
-pub(crate) fn is_date(seconds: i64) -> bool {
-    (0..=MAX_DATE).contains(&seconds)
-}
 
 /// The longest grace that is granted, whatever a token says, in seconds: 90 days. A license that
 /// never ends shall be one that says so in its `exp`.

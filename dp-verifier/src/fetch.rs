@@ -27,9 +27,9 @@ use self::lists::ListFetcher;
 use self::log::LogFetcher;
 use self::source::{Answer, KEY_SET, Source};
 use self::store::Stored;
+use crate::keys::{Keys, Withdrawn};
 use crate::log::LogBook;
 use crate::status_list::StatusLists;
-use crate::trust::{Keys, Withdrawn};
 use crate::{BuildError, Clock, KeySet, Verifier, VerifierBuilder};
 
 /// How many unknown key names are remembered as having been asked for.

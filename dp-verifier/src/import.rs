@@ -10,12 +10,13 @@ use crate::crypto::sha256_hex;
 use crate::error::quoted;
 use crate::files::trimmed;
 use crate::jws::{self, Kind};
+use crate::keys::Withdrawn;
 use crate::license::Imprint;
 use crate::license_file::LicenseFile;
 use crate::log::{Found, Link, LogBook};
 use crate::memory::KeptList;
 use crate::status_list::{Document, older, too_many};
-use crate::trust::Withdrawn;
+use crate::trust::FileKeys;
 use crate::{ImportError, Verifier, VerifyError};
 
 /// What a license file says that was taken.
@@ -158,7 +159,8 @@ impl Verifier {
         if !is_known {
             // Fetched keys may be newer than the file.
             let given = inner.pinned.as_ref().map(|_| &*snapshot.keys);
-            kept_keys.take(before.as_ref(), &file, given);
+            let (seq, keys, led_by) = (file.claims.seq, &file.keys, &file.led_by);
+            kept_keys.take(before.as_ref(), &FileKeys { seq, keys, led_by, given });
         }
         // A file that was taken before is judged as it was then; its token is judged anew.
         let withdrawn = if is_known { Withdrawn::default() } else { kept_keys.withdrawn() };

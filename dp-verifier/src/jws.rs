@@ -2,8 +2,6 @@
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cp_contracts::{
     LICENSE_FILE_TYP, LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP, SIGNING_KEY_TYP, STATUS_LIST_TYP,
 };
@@ -14,6 +12,7 @@ use crate::ErrorCode::{
     TypWrong,
 };
 use crate::VerifyError;
+use crate::base64url::decode;
 use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, keep, keep_unknown};
 use crate::keys::SigningKey;
@@ -107,11 +106,6 @@ pub(crate) fn unchecked_payload(text: &str) -> Result<Vec<u8>, VerifyError> {
         (Some(Some(_)), Some(Some(payload)), Some(Some(_)), None) => Ok(payload),
         _ => Err(VerifyError::new(TokenMalformed, "is not three segments of base64url")),
     }
-}
-
-/// base64url without padding, white space or other spellings of the same bytes (RFC 4648 §3.5, §5).
-pub(crate) fn decode(segment: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(segment).ok()
 }
 
 /// What the header says. A member of a wrong type says nothing that we could use.

@@ -49,10 +49,12 @@
 
 #[cfg(feature = "axum")]
 mod axum;
+mod base64url;
 mod cache;
 mod claims;
 mod clock;
 mod crypto;
+mod dates;
 mod entitlement;
 mod error;
 #[cfg(feature = "fetch")]
@@ -64,6 +66,7 @@ mod jws;
 mod keys;
 mod license;
 mod license_file;
+mod limit;
 mod log;
 mod memory;
 mod report;
@@ -84,7 +87,8 @@ pub use error::{ErrorCode, ImportError, VerifyError};
 pub use fetch::{FetchError, KeysHealth};
 pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
-pub use license::{LicenseContext, Limit};
+pub use license::LicenseContext;
+pub use limit::Limit;
 pub use log::{
     Checkpoint, FormerLogRecord, LogAnomaly, LogEvidence, LogHealth, LogKey, LogProof, LogRecord,
     accept_log, log_record,

@@ -4,7 +4,6 @@ use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use cp_contracts::{
     DeploymentClaims, DeploymentLicenseClaims, LicenseBodyClaims, OrganizationClaims, PlanClaims,
     SubscriptionClaims,
@@ -14,9 +13,10 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{MAX_GRACE, Times};
+use crate::dates::rfc3339;
 use crate::keys::KeyId;
 use crate::status_list::{Slot, Statement};
-use crate::{KeySet, LicenseState, LogProof, NotEntitled, VerifyError};
+use crate::{KeySet, LicenseState, Limit, LogProof, NotEntitled, VerifyError};
 
 /// A verified license.
 ///
@@ -51,46 +51,6 @@ pub(crate) struct Imprint {
     pub(crate) kid: Box<str>,
     /// Of its bytes, in lower-case hex.
     pub(crate) sha256: Box<str>,
-}
-
-/// How much of something a license includes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// As much as one likes. Only a license that says so is unlimited.
-    Unlimited,
-    /// At most this many.
-    AtMost(u64),
-    /// None: the license does not mention it, or not as a number.
-    NotIncluded,
-}
-
-impl Limit {
-    /// Whether one more is included when `used` are in use.
-    ///
-    /// ```
-    /// use dp_verifier::Limit;
-    ///
-    /// assert!(Limit::AtMost(10).allows_another(9));
-    /// assert!(!Limit::AtMost(10).allows_another(10));
-    /// assert!(Limit::Unlimited.allows_another(u64::MAX));
-    /// assert!(!Limit::NotIncluded.allows_another(0));
-    /// ```
-    #[must_use]
-    pub fn allows_another(self, used: u64) -> bool {
-        match self {
-            Self::Unlimited => true,
-            Self::AtMost(limit) => used < limit,
-            Self::NotIncluded => false,
-        }
-    }
-
-    /// A declared number: -1 and `null` say "unlimited"; other negative numbers say nothing.
-    fn declared(number: Option<i64>) -> Self {
-        match number {
-            None | Some(-1) => Self::Unlimited,
-            Some(number) => u64::try_from(number).map_or(Self::NotIncluded, Self::AtMost),
-        }
-    }
 }
 
 impl LicenseContext {
@@ -346,10 +306,4 @@ impl Serialize for LicenseContext {
         }
         .serialize(serializer)
     }
-}
-
-/// In RFC 3339; none when it is no date.
-pub(crate) fn rfc3339(seconds: i64) -> Option<String> {
-    let at: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;
-    Some(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }

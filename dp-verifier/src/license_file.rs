@@ -16,14 +16,14 @@ use uuid::Uuid;
 use crate::ErrorCode::{
     ClaimsInvalid, KeyWithdrawn, KeysUnavailable, KidUnknown, OtherLicense, Replayed, TokenTooLarge,
 };
-use crate::claims::{Rules, contract, is_date};
+use crate::claims::{Rules, contract};
 use crate::crypto::sha256_hex;
+use crate::dates::is_date;
 use crate::error::quoted;
 use crate::json::{document, object};
 use crate::jws::{self, Kind};
-use crate::keys::SigningKey;
+use crate::keys::{SigningKey, Snapshot, Withdrawn};
 use crate::memory::KeptFile;
-use crate::trust::{Snapshot, Withdrawn};
 use crate::{KeySet, VerifyError};
 
 /// The most endorsements in a file. At one key in 90 days they reach back 15 years.

@@ -25,8 +25,8 @@ pub use self::former::{
     FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
 };
 use crate::ErrorCode::StateUnwritable;
-use crate::claims::{MAX_DATE, is_date};
 use crate::crypto::sha256_hex;
+use crate::dates::{MAX_DATE, is_date};
 use crate::files::Lock;
 use crate::json::document;
 use crate::log::{FormerLog, KeptLog};

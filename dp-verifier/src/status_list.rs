@@ -29,10 +29,10 @@ use crate::ErrorCode::StateUnwritable;
 use crate::ErrorCode::{ClaimsInvalid, KeysUnavailable, KidUnknown, Replayed};
 use crate::claims::Rules;
 use crate::clock::TimeFloor;
+use crate::dates::rfc3339;
 use crate::error::quoted;
-use crate::license::rfc3339;
+use crate::keys::Keys;
 use crate::memory::KeptList;
-use crate::trust::Keys;
 use crate::{Clock, KeySet, VerifyError};
 
 /// How many lists of an issuer are held. A data plane needs one, or a few after years.

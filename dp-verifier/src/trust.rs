@@ -14,18 +14,14 @@
 //! have neither a number nor a date, and replicas may lag: they withdraw nothing for good, and what
 //! a file has withdrawn is left out of them.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::collections::BTreeMap;
 
-use arc_swap::{ArcSwap, Guard};
 use serde::{Deserialize, Serialize};
 
+use crate::KeySet;
 use crate::crypto::hex;
-use crate::error::quoted;
-use crate::keys::KeyId;
-use crate::license_file::LicenseFile;
+use crate::keys::{KeyId, Withdrawn, read_id};
 use crate::memory::KeptFile;
-use crate::{ErrorCode, KeySet, VerifyError};
 
 /// What license files have said of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -51,6 +47,17 @@ impl KeptKey {
         self.first = [self.first, other.first].into_iter().flatten().min();
         self.left_out = self.left_out.max(other.left_out);
     }
+}
+
+/// The keys of a license file, and those that it may leave out.
+pub(crate) struct FileKeys<'a> {
+    /// The number of the file.
+    pub(crate) seq: i64,
+    pub(crate) keys: &'a KeySet,
+    /// The keys that led to the file.
+    pub(crate) led_by: &'a KeySet,
+    /// The keys that the verifier was given otherwise.
+    pub(crate) given: Option<&'a KeySet>,
 }
 
 /// What license files have said of keys, by the key's id in hex.
@@ -79,19 +86,14 @@ impl KeptKeys {
 
     /// Takes note of a file, which comes after `before`. It has some keys and leaves out all others:
     /// what files before had, the `given` ones, and those that led to it.
-    pub(crate) fn take(
-        &mut self,
-        before: Option<&KeptFile>,
-        file: &LicenseFile,
-        given: Option<&KeySet>,
-    ) {
-        let (seq, keys) = (file.claims.seq, &file.keys);
+    pub(crate) fn take(&mut self, before: Option<&KeptFile>, file: &FileKeys<'_>) {
+        let FileKeys { seq, keys, led_by, given } = *file;
         // A set that was read once can be read again.
         let former = before.and_then(|file| Some((file.seq, KeySet::of(&file.jwks).ok()?)));
         for (seq, keys) in former.iter().map(|(seq, keys)| (*seq, keys)).chain([(seq, keys)]) {
             keys.iter().for_each(|(kid, id)| self.add(kid, id, Some(seq), None));
         }
-        for (kid, id) in file.led_by.iter().filter(|(_, id)| !keys.has(id)) {
+        for (kid, id) in led_by.iter().filter(|(_, id)| !keys.has(id)) {
             self.add(kid, id, Some(seq), Some(seq));
         }
         for (kid, id) in given.iter().flat_map(|keys| keys.iter()).filter(|(_, id)| !keys.has(id)) {
@@ -117,111 +119,11 @@ impl KeptKeys {
             // What is no id was refused when the file was read.
             Some((read_id(id)?, (key.kid.clone(), seq)))
         });
-        Withdrawn(withdrawn.collect())
+        withdrawn.collect()
     }
 
     /// Whether every id is one.
     pub(crate) fn is_plausible(&self) -> bool {
         self.0.keys().all(|id| read_id(id).is_some_and(|read| hex(&read) == *id))
-    }
-}
-
-fn read_id(hex: &str) -> Option<KeyId> {
-    let octets = hex.as_bytes().chunks(2);
-    let octets = octets.map(|two| u8::from_str_radix(std::str::from_utf8(two).ok()?, 16).ok());
-    octets.collect::<Option<Vec<u8>>>()?.try_into().ok()
-}
-
-/// The keys that were withdrawn: what they were called, and the number of the file.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub(crate) struct Withdrawn(HashMap<KeyId, (String, i64)>);
-
-impl Withdrawn {
-    pub(crate) fn has(&self, id: &KeyId) -> bool {
-        self.0.contains_key(id)
-    }
-
-    /// Why no key of this name is found, when one of this name was withdrawn.
-    pub(crate) fn refusal(&self, kid: &str) -> Option<VerifyError> {
-        let (_, seq) = self.0.values().find(|(name, _)| name == kid)?;
-        let detail = format!("key {} was withdrawn by license file {seq}", quoted(kid));
-        Some(VerifyError::new(ErrorCode::KeyWithdrawn, detail))
-    }
-}
-
-/// The keys in use. Readers take them without waiting while they are replaced.
-pub(crate) struct Keys {
-    current: ArcSwap<Snapshot>,
-    /// What there is when nothing is withdrawn. Held while the current ones are replaced.
-    whole: Mutex<Arc<KeySet>>,
-}
-
-/// A key set, and until when it may be used.
-#[derive(Debug)]
-pub(crate) struct Snapshot {
-    /// Without those that were withdrawn.
-    pub(crate) keys: Arc<KeySet>,
-    pub(crate) withdrawn: Arc<Withdrawn>,
-    /// The last second, since 1970; `i64::MAX` for keys that were given rather than fetched.
-    pub(crate) good_until: i64,
-}
-
-impl Keys {
-    /// Starts with keys that are good until this second, and what was withdrawn before.
-    pub(crate) fn new(keys: KeySet, good_until: i64, withdrawn: Withdrawn) -> Self {
-        let (whole, withdrawn) = (Arc::new(keys), Arc::new(withdrawn));
-        let keys = Arc::new(whole.without(&withdrawn));
-        let snapshot = Snapshot { keys, withdrawn, good_until };
-        Self { current: ArcSwap::from_pointee(snapshot), whole: Mutex::new(whole) }
-    }
-
-    pub(crate) fn load(&self) -> Guard<Arc<Snapshot>> {
-        self.current.load()
-    }
-
-    /// Puts other keys into use.
-    pub(crate) fn replace(&self, keys: KeySet, good_until: i64) {
-        let mut whole = self.whole();
-        *whole = Arc::new(keys);
-        let withdrawn = Arc::clone(&self.load().withdrawn);
-        self.put(&whole, withdrawn, good_until);
-    }
-
-    /// The same keys are good for longer. What was verified by them need not be verified again.
-    #[cfg(feature = "fetch")]
-    pub(crate) fn renew(&self, good_until: i64) {
-        let _whole = self.whole();
-        let now = self.load();
-        let (keys, withdrawn) = (Arc::clone(&now.keys), Arc::clone(&now.withdrawn));
-        self.current.store(Arc::new(Snapshot { keys, withdrawn, good_until }));
-    }
-
-    /// From now on these are withdrawn.
-    pub(crate) fn withdraw(&self, withdrawn: Withdrawn) {
-        let whole = self.whole();
-        let now = self.load();
-        if *now.withdrawn != withdrawn {
-            self.put(&whole, Arc::new(withdrawn), now.good_until);
-        }
-    }
-
-    fn put(&self, whole: &KeySet, withdrawn: Arc<Withdrawn>, good_until: i64) {
-        let keys = Arc::new(whole.without(&withdrawn));
-        self.current.store(Arc::new(Snapshot { keys, withdrawn, good_until }));
-    }
-
-    fn whole(&self) -> MutexGuard<'_, Arc<KeySet>> {
-        // It is replaced in one step.
-        self.whole.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Snapshot {
-    /// Why there is no key of this name.
-    pub(crate) fn refusal(&self, kid: &str) -> VerifyError {
-        self.withdrawn.refusal(kid).unwrap_or_else(|| {
-            let detail = format!("no key {} is known", quoted(kid));
-            VerifyError::new(ErrorCode::KidUnknown, detail)
-        })
     }
 }

@@ -17,11 +17,10 @@ use crate::cache::Cache;
 use crate::claims::{Rules, Times};
 use crate::crypto::sha256_hex;
 use crate::jws::{self, Kind, MAX_TOKEN};
-use crate::keys::{KeyId, SigningKey};
+use crate::keys::{KeyId, SigningKey, Snapshot};
 use crate::license::Imprint;
 use crate::log::{Found, LogBook};
 use crate::status_list::{StatusLists, StatusRefresh};
-use crate::trust::Snapshot;
 use crate::verdict::{Moment, Verdict};
 use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use cp_contracts::{EncodedStatusList, EntryBits, StatusList, StatusListClaims, TokenStatus};
 
 use crate::ErrorCode::{ClaimsInvalid, Expired};
-use crate::claims::is_date;
+use crate::dates::is_date;
 use crate::json::document;
 use crate::jws::{self, Kind};
 use crate::keys::SigningKey;

@@ -15,10 +15,9 @@ use crate::clock::TimeFloor;
 use crate::files;
 use crate::import::Occasion;
 use crate::jws::Kind;
-use crate::keys::MAX_SET;
+use crate::keys::{Keys, MAX_SET};
 use crate::log::{LogBook, LogKey, MAX_PROOF};
 use crate::status_list::StatusLists;
-use crate::trust::Keys;
 use crate::{Clock, ImportError, KeySet, SystemClock};
 
 /// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
