@@ -9,14 +9,14 @@ use crate::ErrorCode::{ClaimsInvalid, KidUnknown, ProofMissing, StateUnwritable}
 use crate::crypto::sha256_hex;
 use crate::error::quoted;
 use crate::files::trimmed;
+use crate::imprint::Imprint;
 use crate::jws::{self, Kind};
 use crate::keys::Withdrawn;
-use crate::license::Imprint;
 use crate::license_file::LicenseFile;
-use crate::log::{Found, Link, LogBook};
-use crate::memory::KeptList;
-use crate::status_list::{Document, older, too_many};
-use crate::trust::FileKeys;
+use crate::log::{Found, LogBook};
+use crate::state_file::{FileKeys, KeptList, Link};
+use crate::status_list::{older, too_many};
+use crate::status_list_token::Document;
 use crate::{ImportError, Verifier, VerifyError};
 
 /// What a license file says that was taken.

@@ -60,7 +60,9 @@ mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod files;
+mod first_request;
 mod import;
+mod imprint;
 mod json;
 mod jws;
 mod keys;
@@ -68,11 +70,13 @@ mod license;
 mod license_file;
 mod limit;
 mod log;
-mod memory;
 mod report;
 mod state;
+mod state_file;
 mod status_list;
-mod trust;
+mod status_list_token;
+mod time_floor;
+mod tlog;
 mod verdict;
 mod verifier;
 
@@ -89,14 +93,12 @@ pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
 pub use license::LicenseContext;
 pub use limit::Limit;
-pub use log::{
-    Checkpoint, FormerLogRecord, LogAnomaly, LogEvidence, LogHealth, LogKey, LogProof, LogRecord,
-    accept_log, log_record,
-};
-pub use memory::{
-    FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
-};
+pub use log::{FormerLogRecord, LogHealth, LogRecord, accept_log, log_record};
 pub use report::{ReportError, usage_report};
 pub use state::LicenseState;
+pub use state_file::{
+    FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
+};
 pub use status_list::StatusRefresh;
+pub use tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof};
 pub use verifier::{BuildError, Verifier, VerifierBuilder, check_claims};

@@ -14,6 +14,7 @@ use uuid::Uuid;
 
 use crate::claims::{MAX_GRACE, Times};
 use crate::dates::rfc3339;
+use crate::imprint::Imprint;
 use crate::keys::KeyId;
 use crate::status_list::{Slot, Statement};
 use crate::{KeySet, LicenseState, Limit, LogProof, NotEntitled, VerifyError};
@@ -44,13 +45,6 @@ struct Verified {
     imprint: Option<Imprint>,
     /// The number of its entry in the log, from when that is proved.
     log_index: OnceLock<u64>,
-}
-
-/// Which token a license was read from, without giving it away.
-pub(crate) struct Imprint {
-    pub(crate) kid: Box<str>,
-    /// Of its bytes, in lower-case hex.
-    pub(crate) sha256: Box<str>,
 }
 
 impl LicenseContext {

@@ -23,7 +23,7 @@ use crate::error::quoted;
 use crate::json::{document, object};
 use crate::jws::{self, Kind};
 use crate::keys::{SigningKey, Snapshot, Withdrawn};
-use crate::memory::KeptFile;
+use crate::state_file::KeptFile;
 use crate::{KeySet, VerifyError};
 
 /// The most endorsements in a file. At one key in 90 days they reach back 15 years.

@@ -14,11 +14,7 @@
 //! Parsing and hashing are our own, 300 lines: the crates for these formats bring a second Ed25519,
 //! a second SHA-256 and a second base64 into every data plane.
 
-mod former;
-mod kept;
-mod merkle;
-mod note;
-mod proof;
+mod record;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,18 +22,13 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-pub(crate) use self::former::FormerLog;
-pub use self::former::{FormerLogRecord, LogEvidence, LogRecord, accept_log, log_record};
-pub use self::kept::LogAnomaly;
-pub(crate) use self::kept::{KeptLog, Link};
-#[cfg(feature = "fetch")]
-pub(crate) use self::note::MAX_CHECKPOINT;
-pub use self::note::{Checkpoint, LogKey};
-pub use self::proof::LogProof;
-pub(crate) use self::proof::MAX_PROOF;
-use crate::ErrorCode::{ProofInvalid, ProofMissing};
-use crate::status_list::{Asked, StatusLists};
-use crate::{LicenseContext, Verifier, VerifyError};
+pub use self::record::{FormerLogRecord, LogRecord, accept_log, log_record};
+use crate::ErrorCode::ProofMissing;
+use crate::first_request::Asked;
+use crate::state_file::{FormerLog, KeptLog, Link};
+use crate::status_list::StatusLists;
+use crate::tlog::{Checkpoint, LogAnomaly, LogKey, LogProof};
+use crate::{LicenseContext, VerifyError};
 
 /// Of how many tokens the outcome of looking for a proof is held. A data plane has one token or a
 /// few; beyond this the oldest are looked for again.
@@ -90,37 +81,6 @@ pub struct LogHealth {
     pub last_error: Option<String>,
     /// How many requests were made.
     pub requests: u64,
-}
-
-impl Verifier {
-    /// Checks a token that comes with a proof that it is in the issuer's log: the text of a
-    /// `c2sp.org/tlog-proof@v1`. The proof is remembered, over restarts when there is a state file.
-    ///
-    /// # Errors
-    ///
-    /// As [`verify`](Self::verify); `proof_invalid` when the proof is not by the
-    /// [log's key](crate::VerifierBuilder::log_key), does not hold, or is not about this token;
-    /// `split_view` when it leads to another history of the log than was seen before.
-    pub fn verify_with_proof(
-        &self,
-        token: &str,
-        proof: &str,
-    ) -> Result<LicenseContext, VerifyError> {
-        let Some(log) = self.log() else {
-            return Err(VerifyError::new(ProofInvalid, "the verifier was given no log key"));
-        };
-        let license = self.genuine_license(token)?;
-        let proof = log.key.proof(proof)?;
-        license.is_proved_by(&proof)?;
-        log.take(Arc::new(proof), Link::Unknown)?;
-        self.verify(token)
-    }
-
-    /// How the issuer's log is doing; none when the verifier was given no log key.
-    #[must_use]
-    pub fn log_health(&self) -> Option<LogHealth> {
-        self.log().map(|log| log.health())
-    }
 }
 
 impl LogBook {
@@ -240,7 +200,7 @@ impl LogBook {
         kept.filter(|kept| kept.is_of(&self.key)).unwrap_or_else(|| KeptLog::of(&self.key))
     }
 
-    fn health(&self) -> LogHealth {
+    pub(crate) fn health(&self) -> LogHealth {
         let kept = self.kept();
         let entries = self.entries();
         LogHealth {

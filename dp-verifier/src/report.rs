@@ -9,7 +9,7 @@ use cp_contracts::{CONTRACT_VERSION, UsageReport, UsageReportKind};
 use semver::Version;
 use serde_json::{Map, Number};
 
-use crate::memory::{KeptReport, Memory, Record};
+use crate::state_file::{KeptReport, Memory, Record};
 use crate::{Clock, SystemClock, Verifier, VerifyError};
 
 impl Verifier {

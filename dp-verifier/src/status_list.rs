@@ -11,132 +11,31 @@
 //! "valid" grows old, and ends with the key that has signed it. Of two lists of the same second, what
 //! either has taken back is taken back.
 
-mod asked;
-mod document;
+mod refresh;
+mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+#[cfg(feature = "fetch")]
+use std::sync::atomic::Ordering::Relaxed;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use cp_contracts::TokenStatus;
+use arc_swap::ArcSwap;
 
-pub(crate) use self::asked::Asked;
-pub use self::asked::StatusRefresh;
-pub(crate) use self::document::Document;
+pub use self::refresh::StatusRefresh;
+#[cfg(feature = "fetch")]
+use self::slot::NOT_OLDER;
+pub(crate) use self::slot::{Slot, Statement};
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::StateUnwritable;
 use crate::ErrorCode::{ClaimsInvalid, KeysUnavailable, KidUnknown, Replayed};
 use crate::claims::Rules;
-use crate::clock::TimeFloor;
 use crate::dates::rfc3339;
 use crate::error::quoted;
 use crate::keys::Keys;
-use crate::memory::KeptList;
+use crate::state_file::{KeptList, MAX_LISTS};
+use crate::status_list_token::Document;
+use crate::time_floor::TimeFloor;
 use crate::{Clock, KeySet, VerifyError};
-
-/// How many lists of an issuer are held. A data plane needs one, or a few after years.
-pub(crate) const MAX_LISTS: usize = 64;
-
-/// What is known of one list.
-pub(crate) struct Slot {
-    #[cfg(feature = "fetch")]
-    pub(crate) uri: String,
-    held: ArcSwapOption<Held>,
-    /// When the list was made that the URL shows, when it is older than the one that is held; else
-    /// [`NOT_OLDER`].
-    older_published: AtomicI64,
-    pub(crate) asked: Asked,
-}
-
-const NOT_OLDER: i64 = i64::MIN;
-
-/// The newest genuine list, and whether these keys vouch for it.
-struct Held {
-    document: Arc<Document>,
-    keys: Arc<KeySet>,
-    is_vouched_for: bool,
-}
-
-/// What a slot says about one token.
-pub(crate) enum Statement {
-    /// A list has a status for it.
-    Status {
-        status: TokenStatus,
-        /// When that was said, in seconds since 1970.
-        iat: i64,
-        /// From when on the list says nothing any more.
-        exp: i64,
-    },
-    /// There is nothing to go by, and why.
-    None(&'static str),
-}
-
-impl Slot {
-    fn new(#[cfg_attr(not(feature = "fetch"), expect(unused_variables))] uri: &str) -> Self {
-        Self {
-            #[cfg(feature = "fetch")]
-            uri: uri.to_owned(),
-            held: ArcSwapOption::empty(),
-            older_published: AtomicI64::new(NOT_OLDER),
-            asked: Asked::default(),
-        }
-    }
-
-    /// What the newest list says of the token with this index, when these keys vouch for it.
-    pub(crate) fn statement(&self, idx: u64, keys: &Arc<KeySet>) -> Statement {
-        let held = self.held.load();
-        let Some(held) = &*held else { return Statement::None("no status list is at hand") };
-        // The keys seldom change. When they do, the list is judged by them once.
-        let is_vouched_for = match Arc::ptr_eq(&held.keys, keys) {
-            true => held.is_vouched_for,
-            false => self.judge_again(held, keys),
-        };
-        let Document { list, iat, exp, .. } = &*held.document;
-        match list.status(idx) {
-            // It was genuine when it was taken. Withdrawing its key brings nothing back.
-            Some(TokenStatus::Valid) if !is_vouched_for => {
-                Statement::None("the status list is signed by a key that is not known any more")
-            }
-            Some(status) => Statement::Status { status, iat: *iat, exp: *exp },
-            None => Statement::None("the status list has no entry for this token"),
-        }
-    }
-
-    fn judge_again(&self, held: &Arc<Held>, keys: &Arc<KeySet>) -> bool {
-        let is_vouched_for = held.document.is_by(keys);
-        let judged =
-            Held { document: Arc::clone(&held.document), keys: Arc::clone(keys), is_vouched_for };
-        // Unless a newer list has come meanwhile.
-        self.held.compare_and_swap(held, Some(Arc::new(judged)));
-        is_vouched_for
-    }
-
-    /// Holds a list, unless a newer one is held; of two of the same second, what either has taken
-    /// back.
-    fn hold(&self, document: &Arc<Document>, keys: &Arc<KeySet>, is_vouched_for: bool) {
-        self.held.rcu(|held| {
-            let document = match held {
-                Some(held) if held.document.iat > document.iat => return Some(Arc::clone(held)),
-                Some(held) if held.document.iat == document.iat => {
-                    Arc::new(Document::clone(document).stricter(&held.document))
-                }
-                _ => Arc::clone(document),
-            };
-            Some(Arc::new(Held { document, keys: Arc::clone(keys), is_vouched_for }))
-        });
-    }
-
-    /// When the list was made that the URL shows, when it is older than the one that is held.
-    fn older_published(&self) -> Option<i64> {
-        Some(self.older_published.load(Relaxed)).filter(|iat| *iat != NOT_OLDER)
-    }
-
-    /// The newest list.
-    pub(crate) fn document(&self) -> Option<Arc<Document>> {
-        self.held.load().as_ref().map(|held| Arc::clone(&held.document))
-    }
-}
 
 /// Everything that lists are judged by, and the lists. The verifier and the thread that fetches
 /// them share it.

@@ -2,6 +2,7 @@
 
 mod build_error;
 mod builder;
+mod log;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -16,9 +17,9 @@ use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::{Rules, Times};
 use crate::crypto::sha256_hex;
+use crate::imprint::Imprint;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::keys::{KeyId, SigningKey, Snapshot};
-use crate::license::Imprint;
 use crate::log::{Found, LogBook};
 use crate::status_list::{StatusLists, StatusRefresh};
 use crate::verdict::{Moment, Verdict};

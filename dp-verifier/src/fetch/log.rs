@@ -16,8 +16,10 @@ use super::FetchError;
 use super::shared::{Owner, Shared};
 use super::source::{Answer, CHECKPOINT, PROOF, Source};
 use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
-use crate::log::{Checkpoint, Found, Link, LogBook, LogProof};
-use crate::status_list::Asked;
+use crate::first_request::Asked;
+use crate::log::{Found, LogBook};
+use crate::state_file::Link;
+use crate::tlog::{Checkpoint, LogProof};
 use crate::{ErrorCode, Verifier, VerifyError};
 
 /// How many tokens may wait to be asked for. Each has a good signature, so there are never many.

@@ -11,7 +11,7 @@ use super::store::Stored;
 use crate::files;
 use crate::jws::Kind;
 use crate::keys::MAX_SET;
-use crate::log::{MAX_CHECKPOINT, MAX_PROOF};
+use crate::tlog::{MAX_CHECKPOINT, MAX_PROOF};
 
 /// How long one request may take in all.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);

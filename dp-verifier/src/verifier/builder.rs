@@ -11,13 +11,14 @@ use arc_swap::ArcSwapOption;
 use super::{BuildError, Inner, Verifier};
 use crate::cache::Cache;
 use crate::claims::{MAX_GRACE, Rules};
-use crate::clock::TimeFloor;
 use crate::files;
 use crate::import::Occasion;
 use crate::jws::Kind;
 use crate::keys::{Keys, MAX_SET};
-use crate::log::{LogBook, LogKey, MAX_PROOF};
+use crate::log::LogBook;
 use crate::status_list::StatusLists;
+use crate::time_floor::TimeFloor;
+use crate::tlog::{LogKey, MAX_PROOF};
 use crate::{Clock, ImportError, KeySet, SystemClock};
 
 /// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).

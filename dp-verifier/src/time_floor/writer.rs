@@ -13,7 +13,7 @@ use std::sync::atomic::{
 };
 use std::thread::{self, JoinHandle};
 
-use crate::memory::Memory;
+use crate::state_file::Memory;
 
 /// By how many seconds the floor rises before it is written again.
 const STRIDE: i64 = 60;
@@ -95,7 +95,7 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::{Keeper, STRIDE};
-    use crate::memory::Memory;
+    use crate::state_file::Memory;
 
     #[test]
     fn v14_a_write_is_due_once_per_minute_of_advance() {

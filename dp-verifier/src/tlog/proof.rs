@@ -7,12 +7,11 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::merkle::{MAX_PATH, leaf_hash, root_of};
-use super::note::{MAX_CHECKPOINT, decimal, hash};
-use super::{Checkpoint, LogKey};
+use super::note::{Checkpoint, LogKey, MAX_CHECKPOINT, decimal, hash};
 use crate::ErrorCode::ProofInvalid;
 use crate::VerifyError;
+use crate::imprint::Imprint;
 use crate::json::{document, object};
-use crate::license::Imprint;
 
 /// The largest proof, in bytes: entry, path and checkpoint.
 pub(crate) const MAX_PROOF: usize = MAX_CHECKPOINT + 16 * 1024;

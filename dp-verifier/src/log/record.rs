@@ -8,39 +8,11 @@
 
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
-use super::LogKey;
-use super::kept::KeptLog;
-use crate::memory::{Memory, Record, load};
+use crate::state_file::{FormerLog, KeptLog, Memory, Record, load};
+use crate::tlog::LogEvidence;
 use crate::{Clock, ErrorCode, SystemClock, VerifyError};
-
-/// What was kept of a log before the verifier began anew.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FormerLog {
-    /// When it began anew, in seconds since 1970.
-    until: i64,
-    because: String,
-    log: KeptLog,
-    /// The verifier key that was given in the place of its own; none when the operator began anew.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    replaced_by: Option<String>,
-}
-
-impl FormerLog {
-    /// Proofs of tokens are no evidence: each is good only with the checkpoint in it.
-    fn of(log: KeptLog, until: i64, because: impl Into<String>) -> Self {
-        let (because, log) = (because.into(), log.without_proofs());
-        Self { until, because, log, replaced_by: None }
-    }
-
-    /// What was kept of a log before the verifier was given the key of another.
-    pub(super) fn replaced(log: KeptLog, until: i64, by: &LogKey) -> Self {
-        let because = format!("the verifier was given the log key {by}");
-        Self { replaced_by: Some(by.to_string()), ..Self::of(log, until, because) }
-    }
-}
 
 /// What a [state file](crate::VerifierBuilder::state_path) keeps of the issuer's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -60,20 +32,6 @@ pub struct LogRecord {
     pub former: Vec<FormerLogRecord>,
 }
 
-/// Two texts that a log has signed and that do not go together.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[non_exhaustive]
-pub struct LogEvidence {
-    /// `log_rolled_back` or `split_view`.
-    pub code: ErrorCode,
-    /// When it was noticed, in seconds since 1970-01-01T00:00:00Z.
-    pub at: i64,
-    /// What was seen before.
-    pub seen: String,
-    /// What was shown then.
-    pub shown: String,
-}
-
 /// What was kept of a log before the verifier began anew.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
@@ -88,36 +46,6 @@ pub struct FormerLogRecord {
     pub checkpoint: Option<String>,
     /// How it contradicted what was seen of it.
     pub anomaly: Option<LogEvidence>,
-}
-
-impl Record {
-    /// The key of the issuer's log that an earlier run was given; none when none was.
-    pub(crate) fn log_key(&self) -> Option<&str> {
-        let former = || self.former_logs.last().map(|former| former.log.vkey());
-        self.log.as_ref().map(KeptLog::vkey).or_else(former)
-    }
-
-    /// Fails when this log key was replaced by another one since the operator last began anew. A key
-    /// that was replaced may have been stolen: an old setting must not bring it back.
-    pub(crate) fn not_replaced(&self, key: &LogKey) -> Result<(), VerifyError> {
-        let since = self
-            .former_logs
-            .iter()
-            .rev()
-            .map_while(|former| former.replaced_by.as_ref().map(|by| (former.log.vkey(), by)));
-        let vkey = key.to_string();
-        let replaced = since.into_iter().filter(|(former, _)| *former == vkey).last();
-        match replaced.filter(|_| self.log_key() != Some(&vkey)) {
-            None => Ok(()),
-            Some((_, by)) => {
-                let detail = format!(
-                    "the log key was replaced by {by} in the state file: give the verifier that one, \
-                     or begin anew with `log accept`"
-                );
-                Err(VerifyError::new(ErrorCode::ProofInvalid, detail))
-            }
-        }
-    }
 }
 
 impl LogRecord {

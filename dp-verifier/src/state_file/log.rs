@@ -5,10 +5,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::note::decimal;
-use super::{Checkpoint, LogEvidence, LogKey, LogProof};
 use crate::ErrorCode::{self, LogRolledBack, SplitView};
 use crate::VerifyError;
+use crate::tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof, decimal};
 
 /// How many proofs are kept, and how many bytes of them: those of the newest entries.
 const MAX_PROOFS: usize = 64;
@@ -21,33 +20,6 @@ pub(crate) enum Link {
     Unknown,
     /// The log has proved that the longer one extends the shorter one.
     Proved,
-}
-
-/// How a log contradicts itself, with the evidence: two texts that it has signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LogAnomaly {
-    /// `log_rolled_back` or `split_view`.
-    pub code: ErrorCode,
-    /// When it was noticed, in seconds since 1970-01-01T00:00:00Z.
-    pub at: i64,
-    /// What was seen before.
-    pub seen: Checkpoint,
-    /// What was shown then.
-    pub shown: Checkpoint,
-}
-
-impl LogAnomaly {
-    pub(crate) fn error(&self) -> VerifyError {
-        let (seen, shown) = (self.seen.size(), self.shown.size());
-        let detail = match self.code {
-            LogRolledBack => format!("the log has {shown} entries, and {seen} were seen before"),
-            _ => format!(
-                "the log of {shown} entries does not agree with the one of {seen} that was seen before"
-            ),
-        };
-        VerifyError::new(self.code, detail)
-    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -104,33 +76,33 @@ impl KeptAnomaly {
 }
 
 impl KeptLog {
-    pub(super) fn of(key: &LogKey) -> Self {
+    pub(crate) fn of(key: &LogKey) -> Self {
         Self { key: key.to_string(), ..Self::default() }
     }
 
-    pub(super) fn is_of(&self, key: &LogKey) -> bool {
+    pub(crate) fn is_of(&self, key: &LogKey) -> bool {
         self.key == key.to_string()
     }
 
-    pub(super) fn vkey(&self) -> &str {
+    pub(crate) fn vkey(&self) -> &str {
         &self.key
     }
 
     /// The newest checkpoint that was seen, its size and its text.
-    pub(super) fn checkpoint(&self) -> Option<(u64, &str)> {
+    pub(crate) fn checkpoint(&self) -> Option<(u64, &str)> {
         self.newest.as_ref().map(|seen| (seen.size, &*seen.checkpoint))
     }
 
-    pub(super) fn proofs(&self) -> usize {
+    pub(crate) fn proofs(&self) -> usize {
         self.proofs.len()
     }
 
-    pub(super) fn without_proofs(self) -> Self {
+    pub(crate) fn without_proofs(self) -> Self {
         Self { proofs: BTreeMap::new(), ..self }
     }
 
     /// What shows that the log contradicts itself, as it was kept.
-    pub(super) fn evidence(&self) -> Option<LogEvidence> {
+    pub(crate) fn evidence(&self) -> Option<LogEvidence> {
         self.anomaly.as_ref().map(|kept| LogEvidence {
             code: kept.code(),
             at: kept.at,
@@ -163,7 +135,7 @@ impl KeptLog {
     }
 
     /// The proofs, when everything is as it was written.
-    pub(super) fn read(&self, key: &LogKey) -> Result<Vec<(Uuid, LogProof)>, String> {
+    pub(crate) fn read(&self, key: &LogKey) -> Result<Vec<(Uuid, LogProof)>, String> {
         let damaged = |error: VerifyError| format!("is damaged: {}", error.detail());
         for seen in [&self.newest, &self.linked].into_iter().flatten() {
             let checkpoint = key.checkpoint(&seen.checkpoint).map_err(damaged)?;
@@ -225,7 +197,7 @@ impl KeptLog {
 
     /// How a checkpoint that came without a network hangs together with the newest one, by the proof
     /// that came along: `old`, the size of the shorter one, and its lines (C2SP tlog-witness).
-    pub(super) fn link(
+    pub(crate) fn link(
         &mut self,
         key: &LogKey,
         shown: &Checkpoint,
@@ -298,5 +270,32 @@ impl KeptLog {
             let Some(oldest) = oldest.map(|(jti, _)| *jti) else { return };
             self.proofs.remove(&oldest);
         }
+    }
+}
+
+/// What was kept of a log before the verifier began anew.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FormerLog {
+    /// When it began anew, in seconds since 1970.
+    pub(crate) until: i64,
+    pub(crate) because: String,
+    pub(crate) log: KeptLog,
+    /// The verifier key that was given in the place of its own; none when the operator began anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaced_by: Option<String>,
+}
+
+impl FormerLog {
+    /// Proofs of tokens are no evidence: each is good only with the checkpoint in it.
+    pub(crate) fn of(log: KeptLog, until: i64, because: impl Into<String>) -> Self {
+        let (because, log) = (because.into(), log.without_proofs());
+        Self { until, because, log, replaced_by: None }
+    }
+
+    /// What was kept of a log before the verifier was given the key of another.
+    pub(crate) fn replaced(log: KeptLog, until: i64, by: &LogKey) -> Self {
+        let because = format!("the verifier was given the log key {by}");
+        Self { replaced_by: Some(by.to_string()), ..Self::of(log, until, because) }
     }
 }

@@ -11,72 +11,14 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use uuid::Uuid;
 
-use super::{KeptFile, KeptList, Memory, Record, load};
-use crate::crypto::sha256_hex;
-use crate::trust::KeptKeys;
+use super::files::KeptFile;
+use super::keys::KeptKeys;
+use super::record::Record;
+use super::store::{Memory, load};
 use crate::{Clock, SystemClock};
-
-/// Larger status lists are not kept aside in full, in bytes.
-const MAX_LIST: usize = 64 * 1024;
-
-/// What was kept before the verifier began anew.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(crate) struct FormerState {
-    /// When it began anew, in seconds since 1970.
-    until: i64,
-    because: String,
-    time_floor: i64,
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    lists: BTreeMap<String, FormerList>,
-    #[serde(default, skip_serializing_if = "KeptKeys::is_empty")]
-    keys: KeptKeys,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    file: Option<KeptFile>,
-}
-
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct FormerList {
-    iat: i64,
-    /// Of its bytes.
-    sha256: String,
-    /// None when it is long.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    token: Option<String>,
-}
-
-impl FormerList {
-    fn of(list: KeptList) -> Self {
-        let sha256 = sha256_hex(list.token.as_bytes());
-        Self { iat: list.iat, sha256, token: Some(list.token).filter(|t| t.len() <= MAX_LIST) }
-    }
-}
-
-impl Record {
-    /// Forgets everything but the log and the reports, and moves it aside.
-    fn begin_anew(&mut self, until: i64, because: &str) {
-        let before = std::mem::take(self);
-        *self = Self {
-            report: before.report,
-            log: before.log,
-            former_logs: before.former_logs,
-            former: before.former,
-            ..Self::default()
-        };
-        self.former.push(FormerState {
-            until,
-            because: because.to_owned(),
-            time_floor: before.time_floor,
-            lists: before.lists.into_iter().map(|(uri, l)| (uri, FormerList::of(l))).collect(),
-            keys: before.keys,
-            file: before.file,
-        });
-    }
-}
 
 /// What a [state file](crate::VerifierBuilder::state_path) keeps of time, keys, status lists and
 /// license files. What it keeps of the log is a [`LogRecord`](crate::LogRecord).

@@ -1,14 +1,10 @@
 //! Waiting until something has been asked for once: a list, or a proof.
 
-use std::future::Future;
-use std::pin::Pin;
 #[cfg(feature = "fetch")]
 use std::sync::atomic::Ordering::Release;
 use std::sync::atomic::{AtomicBool, Ordering::Acquire};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::task::{Context, Poll, Waker, ready};
-
-use super::Slot;
+use std::sync::{Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 
 /// How far the first request for a list has come.
 #[derive(Default)]
@@ -38,7 +34,7 @@ impl Asked {
         self.is_wanted.load(Acquire) && !self.is_over.load(Acquire)
     }
 
-    fn poll(&self, context: &Context<'_>) -> Poll<()> {
+    pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         // Under the lock, so that no end is missed between looking and waiting.
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_under_way() {
@@ -48,25 +44,5 @@ impl Asked {
             waiting.push(context.waker().clone());
         }
         Poll::Pending
-    }
-}
-
-/// What [`Verifier::refresh_status`](crate::Verifier::refresh_status) returns.
-#[must_use = "nothing waits unless this is awaited"]
-pub struct StatusRefresh {
-    pub(crate) slot: Option<Arc<Slot>>,
-    /// The proof that the token is in the log.
-    pub(crate) proof: Option<Arc<Asked>>,
-}
-
-impl Future for StatusRefresh {
-    type Output = ();
-
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
-        let list = self.slot.as_ref().map(|slot| &slot.asked);
-        for asked in list.into_iter().chain(self.proof.as_deref()) {
-            ready!(asked.poll(context));
-        }
-        Poll::Ready(())
     }
 }

@@ -146,7 +146,7 @@ fn is_name(name: &str) -> bool {
 }
 
 /// A number without leading zeroes, below 2^63.
-pub(super) fn decimal(text: &str) -> Option<u64> {
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let is_short = text == "0" || !text.starts_with('0');
     let is_decimal = is_short && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| is_decimal && i64::try_from(*number).is_ok())

@@ -18,10 +18,10 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::files::KeptFile;
 use crate::KeySet;
 use crate::crypto::hex;
 use crate::keys::{KeyId, Withdrawn, read_id};
-use crate::memory::KeptFile;
 
 /// What license files have said of one key.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

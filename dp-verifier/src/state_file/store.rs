@@ -1,0 +1,159 @@
+//! Reading and writing the file.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use serde_json::{Map, Value};
+
+use super::record::Record;
+use crate::ErrorCode::StateUnwritable;
+use crate::dates::MAX_DATE;
+use crate::files::Lock;
+use crate::json::document;
+use crate::{VerifyError, files};
+
+/// Larger files are none of ours, in bytes.
+const MAX_FILE: usize = 16 * 1024 * 1024;
+
+pub(crate) struct Memory {
+    /// What nothing is older than; written with whatever is written next.
+    pub(crate) floor: AtomicI64,
+    path: Option<PathBuf>,
+    record: Mutex<Record>,
+    last_error: Mutex<Option<String>>,
+}
+
+impl Memory {
+    /// A memory that ends with the process.
+    pub(crate) fn passing(floor: i64) -> Self {
+        let record = Mutex::new(Record::default());
+        Self { floor: AtomicI64::new(floor), path: None, record, last_error: Mutex::new(None) }
+    }
+
+    /// What the file remembers; makes the file, so that a place that cannot be written is noticed.
+    pub(crate) fn open(path: &Path, floor: i64) -> Result<Self, String> {
+        let _lock = lock(path)?;
+        let record = load(path)?.unwrap_or_default();
+        let floor = floor.max(record.time_floor);
+        let record = Record { time_floor: floor.clamp(0, MAX_DATE), ..record };
+        save(path, &record)?;
+        let path = Some(path.to_owned());
+        let (record, last_error) = (Mutex::new(record), Mutex::new(None));
+        Ok(Self { floor: AtomicI64::new(floor), path, record, last_error })
+    }
+
+    pub(crate) fn record(&self) -> Record {
+        self.locked().clone()
+    }
+
+    /// Changes what is remembered, and writes it. Nothing has changed when that fails, or when
+    /// `change` refuses.
+    pub(crate) fn update<T>(
+        &self,
+        change: impl FnOnce(&mut Record) -> Result<T, VerifyError>,
+    ) -> Result<T, VerifyError> {
+        self.change(&mut self.locked(), change)
+    }
+
+    /// Changes what is remembered, also when it cannot be written; [`last_error`](Self::last_error)
+    /// tells of that.
+    pub(crate) fn note<T>(&self, change: impl Fn(&mut Record) -> T) -> T {
+        let mut record = self.locked();
+        match self.change(&mut record, |record| Ok(change(record))) {
+            Ok(changed) => changed,
+            Err(_) => change(&mut record),
+        }
+    }
+
+    /// Begins anew: also the time may be earlier afterwards.
+    pub(super) fn reset(&self, change: impl FnOnce(&mut Record)) -> Result<(), VerifyError> {
+        let mut record = self.locked();
+        self.change(&mut record, |record| {
+            change(record);
+            self.floor.store(record.time_floor, Relaxed);
+            Ok(())
+        })
+    }
+
+    fn change<T>(
+        &self,
+        record: &mut Record,
+        change: impl FnOnce(&mut Record) -> Result<T, VerifyError>,
+    ) -> Result<T, VerifyError> {
+        let mut next = record.clone();
+        let unwritable = |why| VerifyError::new(StateUnwritable, format!("the state file {why}"));
+        let (mut on_disk, mut _lock) = (None, None);
+        if let Some(path) = &self.path {
+            _lock = Some(lock(path).map_err(unwritable)?);
+            let loaded = load(path).inspect_err(|why| self.tell(Some(why.clone())));
+            on_disk = loaded.map_err(unwritable)?;
+            let begun = next.former.len();
+            next.merge(on_disk.clone().unwrap_or_default());
+            if next.former.len() > begun {
+                // The operator has begun anew with the file: what this process knew is no floor.
+                self.floor.store(next.time_floor, Relaxed);
+            }
+        }
+        let changed = change(&mut next)?;
+        next.time_floor = next.time_floor.max(self.floor.load(Relaxed)).clamp(0, MAX_DATE);
+        if let Some(path) = &self.path {
+            let is_written = on_disk.as_ref() == Some(&next);
+            let saved = if is_written { Ok(()) } else { save(path, &next) };
+            self.tell(saved.clone().err());
+            saved.map_err(unwritable)?;
+        }
+        *record = next;
+        Ok(changed)
+    }
+
+    /// Why the file could not be written the last time.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn tell(&self, error: Option<String>) {
+        *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
+    }
+
+    fn locked(&self) -> MutexGuard<'_, Record> {
+        // A change is made to a copy, so a panic leaves nothing half done.
+        self.record.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Reads the file; none when there is none.
+pub(crate) fn load(path: &Path) -> Result<Option<Record>, String> {
+    let text = match files::read(path, MAX_FILE) {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(format!("cannot be read: {error}")),
+    };
+    if files::is_open_to_others(path).map_err(|error| format!("cannot be read: {error}"))? {
+        return Err(
+            "is open to others than its owner: chmod 600 it, if nobody has changed it".to_owned()
+        );
+    }
+    let record = document::<Map<String, Value>>(files::trimmed_bytes(&text))
+        .ok()
+        .filter(|_| text.len() <= MAX_FILE)
+        .and_then(|members| serde_json::from_value(Value::Object(members)).ok())
+        .filter(Record::is_plausible);
+    let refusal = "is damaged, of a later version, or not a state file; without it the verifier \
+        starts with no memory of the time and of what was taken back: remove it if that is right";
+    record.map(Some).ok_or_else(|| refusal.to_owned())
+}
+
+fn lock(path: &Path) -> Result<Lock, String> {
+    Lock::of(path).map_err(|error| format!("cannot be locked: {error}"))
+}
+
+fn save(path: &Path, record: &Record) -> Result<(), String> {
+    let failed = |error: io::Error| format!("cannot be written: {error}");
+    let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
+    if text.len() > MAX_FILE {
+        return Err(format!("would have more than {MAX_FILE} bytes"));
+    }
+    files::replace(path, &text).map_err(failed)
+}
