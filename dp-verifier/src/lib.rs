@@ -101,4 +101,5 @@ pub use state_file::{
 };
 pub use status_list::StatusRefresh;
 pub use tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof};
-pub use verifier::{BuildError, Verifier, VerifierBuilder, check_claims};
+pub use verifier::builder::VerifierBuilder;
+pub use verifier::{BuildError, Verifier, check_claims};

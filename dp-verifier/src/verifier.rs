@@ -1,7 +1,9 @@
 //! The verifier: settings, keys, and the check of one token.
 
 mod build_error;
-mod builder;
+pub(crate) mod builder;
+#[cfg(feature = "fetch")]
+mod fetch;
 mod log;
 
 use std::fmt;
@@ -10,7 +12,6 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwapOption, Guard};
 
 pub use self::build_error::BuildError;
-pub use self::builder::VerifierBuilder;
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::KidUnknown;
 use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
@@ -65,11 +66,6 @@ pub(crate) struct Inner {
 }
 
 impl Verifier {
-    /// Starts a verifier. It needs an issuer, an audience and a source of keys.
-    pub fn builder() -> VerifierBuilder {
-        VerifierBuilder::default()
-    }
-
     /// Checks a token now.
     ///
     /// A clock that is more than 5 minutes behind the latest document that was ever verified is not

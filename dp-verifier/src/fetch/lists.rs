@@ -9,36 +9,14 @@ use std::time::{Duration, Instant};
 
 use ureq::tls::TlsConfig;
 
+use super::keys::Refresher;
 use super::shared::{Owner, Shared};
 use super::source::{Answer, STATUS_LIST, Source};
-use super::{FetchError, Refresher};
 use crate::ErrorCode::KidUnknown;
-use crate::Verifier;
 use crate::status_list::{Slot, StatusLists};
 
 /// The bounds of the time between two requests for a list, whatever its `ttl` says, in seconds.
 const TTL: std::ops::RangeInclusive<u64> = 1..=86_400;
-
-impl Verifier {
-    /// Asks for all status lists now and waits for the outcome, for seconds if need be; does nothing
-    /// when the keys do not come from a URL.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchError`] when a list could not be fetched or is refused, and the last good one stays.
-    pub fn refresh_status_lists(&self) -> Result<(), FetchError> {
-        let Some(fetching) = self.fetching() else { return Ok(()) };
-        fetching.lists.shared.demand();
-        self.status_lists_error().map_or(Ok(()), |error| Err(FetchError(error)))
-    }
-
-    /// Why the last request for a status list failed; none when it succeeded for each.
-    #[must_use]
-    pub fn status_lists_error(&self) -> Option<String> {
-        let fetching = self.fetching()?;
-        fetching.lists.shared.state().work.errors.first().cloned()
-    }
-}
 
 /// The verifier's end of the thread.
 pub(crate) struct ListFetcher {
@@ -58,6 +36,16 @@ impl ListFetcher {
             Fetcher { shared, lists, keys, tls, cooldown, heard: 0, jobs: Vec::new() }.run();
         })?;
         Ok(Self { shared })
+    }
+
+    /// Asks for all lists now and waits for the outcome.
+    pub(crate) fn refresh_now(&self) {
+        self.shared.demand();
+    }
+
+    /// Why the last request for a list failed; none when it succeeded for each.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.shared.state().work.errors.first().cloned()
     }
 
     /// From now on fetches a list, when that is not done already.

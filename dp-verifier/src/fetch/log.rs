@@ -12,7 +12,6 @@ use std::time::{Duration, Instant};
 use ureq::tls::TlsConfig;
 use uuid::Uuid;
 
-use super::FetchError;
 use super::shared::{Owner, Shared};
 use super::source::{Answer, CHECKPOINT, PROOF, Source};
 use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
@@ -20,7 +19,7 @@ use crate::first_request::Asked;
 use crate::log::{Found, LogBook};
 use crate::state_file::Link;
 use crate::tlog::{Checkpoint, LogProof};
-use crate::{ErrorCode, Verifier, VerifyError};
+use crate::{ErrorCode, VerifyError};
 
 /// How many tokens may wait to be asked for. Each has a good signature, so there are never many.
 const MAX_WANTED: usize = 1_000;
@@ -30,28 +29,6 @@ const MAX_WANTED: usize = 1_000;
 const YOUNG: i64 = 60;
 const MOMENT: Duration = Duration::from_millis(300);
 const YOUNG_PAUSE: Duration = Duration::from_secs(1);
-
-impl Verifier {
-    /// Asks the issuer's log now whether it extends what was seen of it, and waits for the outcome,
-    /// for seconds if need be; does nothing without a [log key](crate::VerifierBuilder::log_key) or
-    /// when the keys do not come from a URL.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchError`] when the log could not be asked, or contradicts what was seen:
-    /// [`log_health`](Self::log_health) tells which.
-    pub fn refresh_log(&self) -> Result<(), FetchError> {
-        let fetcher = self.fetching().and_then(|fetching| fetching.log.as_ref());
-        let Some(fetcher) = fetcher else { return Ok(()) };
-        fetcher.shared.demand();
-        let health = self.log_health();
-        let error = health.and_then(|health| {
-            let anomaly = health.anomaly.map(|anomaly| anomaly.error().to_string());
-            anomaly.or(health.last_error)
-        });
-        error.map_or(Ok(()), |error| Err(FetchError(error)))
-    }
-}
 
 /// The verifier's end of the thread.
 pub(crate) struct LogFetcher {
@@ -74,6 +51,11 @@ impl LogFetcher {
             Fetcher { shared, log: watched, base, source, cooldown }.run();
         })?;
         Ok(Self { shared, log: Arc::clone(log) })
+    }
+
+    /// Asks the log now and waits for the outcome.
+    pub(crate) fn refresh_now(&self) {
+        self.shared.demand();
     }
 
     /// Asks for the proof of a genuine token, when that was not done, or some time ago in vain.

@@ -3,8 +3,10 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::builder::MAX_LEEWAY;
 use crate::{ImportError, KeySetError};
+
+/// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
+pub(super) const MAX_LEEWAY: i64 = 300;
 
 /// Why a [`Verifier`](crate::Verifier) could not be made.
 #[derive(Debug)]

@@ -8,7 +8,8 @@ use cp_contracts::JwkSet;
 
 use arc_swap::ArcSwapOption;
 
-use super::{BuildError, Inner, Verifier};
+use super::build_error::{BuildError, MAX_LEEWAY};
+use super::{Inner, Verifier};
 use crate::cache::Cache;
 use crate::claims::{MAX_GRACE, Rules};
 use crate::files;
@@ -20,9 +21,6 @@ use crate::status_list::StatusLists;
 use crate::time_floor::TimeFloor;
 use crate::tlog::{LogKey, MAX_PROOF};
 use crate::{Clock, ImportError, KeySet, SystemClock};
-
-/// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
-pub(super) const MAX_LEEWAY: i64 = 300;
 
 /// How long before its end a license is `expiring` unless the app says otherwise: 14 days.
 const EXPIRING: Duration = Duration::from_secs(14 * 86_400);
@@ -53,6 +51,13 @@ enum Source {
     File(PathBuf),
     #[cfg(feature = "fetch")]
     Url(String),
+}
+
+impl Verifier {
+    /// Starts a verifier. It needs an issuer, an audience and a source of keys.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
 }
 
 impl VerifierBuilder {
@@ -263,12 +268,9 @@ impl VerifierBuilder {
             },
             #[cfg(feature = "fetch")]
             Some(Source::Url(url)) => {
-                fetched = Some(crate::fetch::start(
-                    &url,
-                    self.fetch,
-                    Arc::clone(&clock),
-                    withdrawn.clone(),
-                )?);
+                let clock = Arc::clone(&clock);
+                let started = crate::fetch::start(&url, self.fetch, clock, withdrawn.clone());
+                fetched = Some(started.map_err(BuildError::KeysUrl)?);
                 None
             }
         };
@@ -288,7 +290,9 @@ impl VerifierBuilder {
         })?;
         let log = log.map(Arc::new);
         #[cfg(feature = "fetch")]
-        let fetching = fetched.map(|fetched| fetched.with(&lists, log.as_ref())).transpose()?;
+        let fetching = fetched.map(|fetched| fetched.with(&lists, log.as_ref())).transpose();
+        #[cfg(feature = "fetch")]
+        let fetching = fetching.map_err(BuildError::KeysUrl)?;
         let verifier = Verifier {
             inner: Arc::new(Inner {
                 lists,
