@@ -13,6 +13,8 @@ mod claims;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod cli_commands;
+#[cfg(feature = "cli")]
 mod cli_files;
 mod clock;
 mod codes;

@@ -4,8 +4,9 @@ use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::output::print;
-use super::{Checked, trimmed};
+use crate::input::trimmed;
+use crate::outcome::Checked;
+use crate::output::print;
 
 /// Lines are cut a little above the verifier's limit, so that no input fills the memory.
 const MAX_LINE: usize = 17 * 1024;

@@ -7,7 +7,7 @@ use dp_verifier::{
 };
 use serde::Serialize;
 
-use super::{Accepted, Checked, Refusal};
+use crate::outcome::{Accepted, Checked, Refusal};
 
 /// One line of output.
 #[derive(Serialize)]
