@@ -142,10 +142,10 @@ impl Verifier {
         // Editors, shells and mail programs put blanks, line breaks and a byte order mark around it.
         let text = trimmed(text);
         let (lists, rules) = (&inner.lists, &inner.lists.rules);
-        let memory = lists.floor.memory();
+        let store = lists.floor.store();
         // Another process may have taken a newer file, which withdrew keys.
-        memory.note(|_| ());
-        let record = memory.record();
+        store.note(|_| ());
+        let record = store.record();
         lists.keys.withdraw(record.keys.withdrawn());
         let (before, seen) = (record.file, record.keys);
         let is_known = matches!(occasion, Occasion::Start { .. })
@@ -177,7 +177,7 @@ impl Verifier {
             self.take_of_log(log, &file, proof, token.as_ref())?;
         }
         if !is_known {
-            memory.update(|record| {
+            store.update(|record| {
                 file.follows(record.file.as_ref())?;
                 if record.keys != seen {
                     let detail = "the state file has changed meanwhile: take the file again";

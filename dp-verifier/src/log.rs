@@ -90,7 +90,7 @@ impl LogBook {
         is_required: bool,
         lists: Arc<StatusLists>,
     ) -> Result<Self, String> {
-        let kept = lists.floor.memory().record().log;
+        let kept = lists.floor.store().record().log;
         let kept = kept.filter(|kept| kept.is_of(&key)).unwrap_or_default();
         let proofs = kept.read(&key)?;
         let of = proofs.into_iter().map(|(jti, proof)| (jti, Found::Proof(Arc::new(proof))));
@@ -163,7 +163,7 @@ impl LogBook {
         change: impl Fn(&mut KeptLog, &LogKey, i64) -> Result<(), VerifyError>,
     ) -> Result<(), VerifyError> {
         let now = self.now();
-        self.lists.floor.memory().note(|record| {
+        self.lists.floor.store().note(|record| {
             // Another process was given a newer key.
             record.not_replaced(&self.key)?;
             let mut kept = match record.log.take() {
@@ -196,7 +196,7 @@ impl LogBook {
 
     /// What is remembered of this log.
     pub(crate) fn kept(&self) -> KeptLog {
-        let kept = self.lists.floor.memory().record().log;
+        let kept = self.lists.floor.store().record().log;
         kept.filter(|kept| kept.is_of(&self.key)).unwrap_or_else(|| KeptLog::of(&self.key))
     }
 

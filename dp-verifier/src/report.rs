@@ -9,7 +9,7 @@ use cp_contracts::{CONTRACT_VERSION, UsageReport, UsageReportKind};
 use semver::Version;
 use serde_json::{Map, Number};
 
-use crate::state_file::{KeptReport, Memory, Record};
+use crate::state_file::{KeptReport, Record, StateStore};
 use crate::{Clock, SystemClock, Verifier, VerifyError};
 
 impl Verifier {
@@ -26,7 +26,7 @@ impl Verifier {
     /// nothing to report about, or when the state file cannot be written.
     pub fn usage_report(&self, counters: BTreeMap<String, Number>) -> Result<String, ReportError> {
         let lists = &self.inner().lists;
-        next(lists.floor.memory(), lists.floor.corrected(lists.clock.now()), counters)
+        next(lists.floor.store(), lists.floor.corrected(lists.clock.now()), counters)
     }
 }
 
@@ -43,10 +43,10 @@ pub fn usage_report(
     if !state.exists() {
         return Err(ReportError(format!("there is no state file {}", state.display())));
     }
-    let memory = Memory::open(state, i64::MIN)
+    let store = StateStore::open(state, i64::MIN)
         .map_err(|why| ReportError(format!("the state file {} {why}", state.display())))?;
-    let floor = memory.record().time_floor;
-    next(&memory, SystemClock.now().max(floor), counters)
+    let floor = store.record().time_floor;
+    next(&store, SystemClock.now().max(floor), counters)
 }
 
 /// Why no usage report could be made.
@@ -62,7 +62,7 @@ impl fmt::Display for ReportError {
 impl std::error::Error for ReportError {}
 
 fn next(
-    memory: &Memory,
+    store: &StateStore,
     now: i64,
     counters: BTreeMap<String, Number>,
 ) -> Result<String, ReportError> {
@@ -70,7 +70,7 @@ fn next(
     if let Some((name, _)) = counters.iter().find(|(_, number)| is_negative(number)) {
         return Err(ReportError(format!("the counter {name:?} is negative")));
     }
-    let written = memory.update(|record| {
+    let written = store.update(|record| {
         // An error here is told below, and changes nothing.
         let report = of(record, now, counters);
         if let Ok((text, sequence, until)) = &report {

@@ -19,7 +19,7 @@ pub(crate) use self::keys::FileKeys;
 pub(crate) use self::lists::{KeptList, MAX_LISTS};
 pub(crate) use self::log::{FormerLog, KeptLog, Link};
 pub(crate) use self::record::Record;
-pub(crate) use self::store::{Memory, load};
+pub(crate) use self::store::{StateStore, load};
 pub use self::summary::{
     FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
 };

@@ -57,7 +57,7 @@ impl StatusLists {
     ) -> Self {
         let slots = ArcSwap::from_pointee(BTreeMap::new());
         let lists = Self { rules, keys, clock, floor, slots };
-        let kept = lists.floor.memory().record().lists;
+        let kept = lists.floor.store().record().lists;
         kept.iter().for_each(|(uri, list)| lists.hold_kept(uri, list));
         lists
     }
@@ -149,7 +149,7 @@ impl StatusLists {
 
     fn remember(&self, News { document, .. }: &News) -> Result<(), VerifyError> {
         let Document { uri, iat, .. } = &**document;
-        self.floor.memory().update(|record| {
+        self.floor.store().update(|record| {
             match record.lists.get(uri) {
                 // Another process may have taken it.
                 Some(kept) if kept.iat > *iat => self.hold_kept(uri, kept),

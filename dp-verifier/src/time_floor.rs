@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use self::writer::Keeper;
-use crate::state_file::Memory;
+use crate::state_file::StateStore;
 
 /// By how many seconds a clock may be behind the evidence before it is not believed.
 const TOLERANCE: i64 = 300;
@@ -18,33 +18,33 @@ const TOLERANCE: i64 = 300;
 /// not what this clock once said: a clock that was wrong for a moment, far in the future, would
 /// otherwise end every license for good.
 pub(crate) struct TimeFloor {
-    memory: Arc<Memory>,
+    store: Arc<StateStore>,
     keeper: Option<Keeper>,
 }
 
 impl TimeFloor {
     pub(crate) fn new(seconds: i64) -> Self {
-        Self { memory: Arc::new(Memory::passing(seconds)), keeper: None }
+        Self { store: Arc::new(StateStore::in_memory(seconds)), keeper: None }
     }
 
     /// At least this, and what a file remembers; from now on kept in it.
     pub(crate) fn kept_in(path: &Path, seconds: i64) -> Result<Self, String> {
-        let memory = Arc::new(Memory::open(path, seconds)?);
-        let keeper = Some(Keeper::start(Arc::clone(&memory))?);
-        Ok(Self { memory, keeper })
+        let store = Arc::new(StateStore::open(path, seconds)?);
+        let keeper = Some(Keeper::start(Arc::clone(&store))?);
+        Ok(Self { store, keeper })
     }
 
     /// What else is remembered.
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
+    pub(crate) fn store(&self) -> &StateStore {
+        &self.store
     }
 
     pub(crate) fn seconds(&self) -> i64 {
-        self.memory.floor.load(Relaxed)
+        self.store.floor.load(Relaxed)
     }
 
     pub(crate) fn raise(&self, issued_at: i64) {
-        let before = self.memory.floor.fetch_max(issued_at, Relaxed);
+        let before = self.store.floor.fetch_max(issued_at, Relaxed);
         if issued_at > before
             && let Some(keeper) = &self.keeper
         {

@@ -278,7 +278,7 @@ impl Verifier {
     /// when it could, or when there is none.
     #[must_use]
     pub fn state_error(&self) -> Option<String> {
-        self.inner.lists.floor.memory().last_error()
+        self.inner.lists.floor.store().last_error()
     }
 
     /// The token of the newest license file that had one, the

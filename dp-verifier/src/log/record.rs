@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::state_file::{FormerLog, KeptLog, Memory, Record, load};
+use crate::state_file::{FormerLog, KeptLog, Record, StateStore, load};
 use crate::tlog::LogEvidence;
 use crate::{Clock, ErrorCode, SystemClock, VerifyError};
 
@@ -99,10 +99,10 @@ pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
     if !state.exists() {
         return Err(missing(state));
     }
-    let memory = Memory::open(state, i64::MIN)
+    let store = StateStore::open(state, i64::MIN)
         .map_err(|why| format!("the state file {} {why}", state.display()))?;
-    let now = SystemClock.now().max(memory.record().time_floor);
-    let accepted = memory.update(|record| {
+    let now = SystemClock.now().max(store.record().time_floor);
+    let accepted = store.update(|record| {
         let log = record.log.take();
         let nothing = || VerifyError::new(ErrorCode::StateUnwritable, "keeps nothing of a log");
         record.former_logs.push(FormerLog::of(log.ok_or_else(nothing)?, now, because));

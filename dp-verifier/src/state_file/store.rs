@@ -17,7 +17,7 @@ use crate::{VerifyError, files};
 /// Larger files are none of ours, in bytes.
 const MAX_FILE: usize = 16 * 1024 * 1024;
 
-pub(crate) struct Memory {
+pub(crate) struct StateStore {
     /// What nothing is older than; written with whatever is written next.
     pub(crate) floor: AtomicI64,
     path: Option<PathBuf>,
@@ -25,9 +25,9 @@ pub(crate) struct Memory {
     last_error: Mutex<Option<String>>,
 }
 
-impl Memory {
+impl StateStore {
     /// A memory that ends with the process.
-    pub(crate) fn passing(floor: i64) -> Self {
+    pub(crate) fn in_memory(floor: i64) -> Self {
         let record = Mutex::new(Record::default());
         Self { floor: AtomicI64::new(floor), path: None, record, last_error: Mutex::new(None) }
     }

@@ -17,7 +17,7 @@ use uuid::Uuid;
 use super::files::KeptFile;
 use super::keys::KeptKeys;
 use super::record::Record;
-use super::store::{Memory, load};
+use super::store::{StateStore, load};
 use crate::{Clock, SystemClock};
 
 /// What a [state file](crate::VerifierBuilder::state_path) keeps of time, keys, status lists and
@@ -147,9 +147,9 @@ pub fn reset_state(state: &Path, because: &str) -> Result<StateRecord, String> {
     if !state.exists() {
         return Err(format!("there is no state file {}", state.display()));
     }
-    let memory = Memory::open(state, i64::MIN)
+    let store = StateStore::open(state, i64::MIN)
         .map_err(|why| format!("the state file {} {why}", state.display()))?;
-    let reset = memory.reset(|record| record.begin_anew(SystemClock.now(), because));
+    let reset = store.reset(|record| record.begin_anew(SystemClock.now(), because));
     reset.map_err(|error| format!("{}: {}", state.display(), error.detail()))?;
-    Ok(StateRecord::of(&memory.record()))
+    Ok(StateRecord::of(&store.record()))
 }

@@ -13,7 +13,7 @@ use std::sync::atomic::{
 };
 use std::thread::{self, JoinHandle};
 
-use crate::state_file::Memory;
+use crate::state_file::StateStore;
 
 /// By how many seconds the floor rises before it is written again.
 const STRIDE: i64 = 60;
@@ -25,7 +25,7 @@ pub(super) struct Keeper {
 }
 
 struct Shared {
-    memory: Arc<Memory>,
+    store: Arc<StateStore>,
     /// The floor that is worth the next write.
     due: AtomicI64,
     is_over: AtomicBool,
@@ -33,10 +33,10 @@ struct Shared {
 
 impl Keeper {
     /// Starts the thread for a memory whose floor is written already.
-    pub(super) fn start(memory: Arc<Memory>) -> Result<Self, String> {
-        let written = memory.floor.load(Relaxed);
+    pub(super) fn start(store: Arc<StateStore>) -> Result<Self, String> {
+        let written = store.floor.load(Relaxed);
         let shared = Arc::new(Shared {
-            memory,
+            store,
             due: AtomicI64::new(written.saturating_add(STRIDE)),
             is_over: AtomicBool::new(false),
         });
@@ -62,9 +62,9 @@ impl Shared {
     fn run(&self, mut written: i64) {
         loop {
             let is_over = self.is_over.load(Acquire);
-            let floor = self.memory.floor.load(Relaxed);
+            let floor = self.store.floor.load(Relaxed);
             if floor >= self.due.load(Relaxed) || (is_over && floor > written) {
-                if self.memory.update(|_| Ok(())).is_ok() {
+                if self.store.update(|_| Ok(())).is_ok() {
                     written = floor;
                 }
                 // A failure waits for the next minute too: a full disk is not helped by haste.
@@ -95,7 +95,7 @@ mod tests {
     use std::sync::atomic::Ordering::Relaxed;
 
     use super::{Keeper, STRIDE};
-    use crate::state_file::Memory;
+    use crate::state_file::StateStore;
 
     #[test]
     fn v14_a_write_is_due_once_per_minute_of_advance() {
@@ -103,20 +103,20 @@ mod tests {
         let path = dir.path().join("state");
         let written = || std::fs::read_to_string(&path).unwrap();
         let state = |floor: i64| format!("{{\"time_floor\":{floor}}}");
-        let memory = Arc::new(Memory::open(&path, 1_000).unwrap());
-        let keeper = Keeper::start(Arc::clone(&memory)).unwrap();
+        let store = Arc::new(StateStore::open(&path, 1_000).unwrap());
+        let keeper = Keeper::start(Arc::clone(&store)).unwrap();
         assert_eq!(written(), state(1_000));
-        memory.floor.store(1_000 + STRIDE - 1, Relaxed);
+        store.floor.store(1_000 + STRIDE - 1, Relaxed);
         keeper.note(1_000 + STRIDE - 1);
         assert_eq!(keeper.shared.due.load(Relaxed), 1_000 + STRIDE);
         assert_eq!(written(), state(1_000));
-        memory.floor.store(1_000 + STRIDE, Relaxed);
+        store.floor.store(1_000 + STRIDE, Relaxed);
         keeper.note(1_000 + STRIDE);
         while keeper.shared.due.load(Relaxed) == 1_000 + STRIDE {
             std::thread::yield_now();
         }
         assert_eq!(written(), state(1_000 + STRIDE));
-        memory.floor.store(1_000 + STRIDE + 1, Relaxed);
+        store.floor.store(1_000 + STRIDE + 1, Relaxed);
         drop(keeper);
         assert_eq!(written(), state(1_000 + STRIDE + 1));
     }
