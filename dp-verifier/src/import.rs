@@ -145,7 +145,7 @@ impl Verifier {
         let store = lists.floor.store();
         // Another process may have taken a newer file, which withdrew keys.
         store.note(|_| ());
-        let record = store.record();
+        let record = store.kept();
         lists.keys.withdraw(record.keys.withdrawn());
         let (before, seen) = (record.file, record.keys);
         let is_known = matches!(occasion, Occasion::Start { .. })

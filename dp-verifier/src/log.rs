@@ -90,7 +90,7 @@ impl LogBook {
         is_required: bool,
         lists: Arc<StatusLists>,
     ) -> Result<Self, String> {
-        let kept = lists.floor.store().record().log;
+        let kept = lists.floor.store().kept().log;
         let kept = kept.filter(|kept| kept.is_of(&key)).unwrap_or_default();
         let proofs = kept.read(&key)?;
         let of = proofs.into_iter().map(|(jti, proof)| (jti, Found::Proof(Arc::new(proof))));
@@ -196,7 +196,7 @@ impl LogBook {
 
     /// What is remembered of this log.
     pub(crate) fn kept(&self) -> KeptLog {
-        let kept = self.lists.floor.store().record().log;
+        let kept = self.lists.floor.store().kept().log;
         kept.filter(|kept| kept.is_of(&self.key)).unwrap_or_else(|| KeptLog::of(&self.key))
     }
 

@@ -9,7 +9,7 @@ use cp_contracts::{CONTRACT_VERSION, UsageReport, UsageReportKind};
 use semver::Version;
 use serde_json::{Map, Number};
 
-use crate::state_file::{KeptReport, Record, StateStore};
+use crate::state_file::{KeptReport, KeptState, StateStore};
 use crate::{Clock, SystemClock, Verifier, VerifyError};
 
 impl Verifier {
@@ -45,7 +45,7 @@ pub fn usage_report(
     }
     let store = StateStore::open(state, i64::MIN)
         .map_err(|why| ReportError(format!("the state file {} {why}", state.display())))?;
-    let floor = store.record().time_floor;
+    let floor = store.kept().time_floor;
     next(&store, SystemClock.now().max(floor), counters)
 }
 
@@ -84,7 +84,7 @@ fn next(
 
 /// The text of the report after what is remembered, its number, and the end of its time.
 fn of(
-    record: &Record,
+    record: &KeptState,
     now: i64,
     counters: BTreeMap<String, Number>,
 ) -> Result<(String, i64, i64), ReportError> {

@@ -57,7 +57,7 @@ impl StatusLists {
     ) -> Self {
         let slots = ArcSwap::from_pointee(BTreeMap::new());
         let lists = Self { rules, keys, clock, floor, slots };
-        let kept = lists.floor.store().record().lists;
+        let kept = lists.floor.store().kept().lists;
         kept.iter().for_each(|(uri, list)| lists.hold_kept(uri, list));
         lists
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use serde::Serialize;
 
-use crate::state_file::{FormerLog, KeptLog, Record, StateStore, load};
+use crate::state_file::{FormerLog, KeptLog, KeptState, StateStore, load};
 use crate::tlog::LogEvidence;
 use crate::{Clock, ErrorCode, SystemClock, VerifyError};
 
@@ -49,7 +49,7 @@ pub struct FormerLogRecord {
 }
 
 impl LogRecord {
-    fn of(record: &Record) -> Self {
+    fn of(record: &KeptState) -> Self {
         let log = record.log.as_ref();
         let former = record.former_logs.iter().map(|former| FormerLogRecord {
             until: former.until,
@@ -101,7 +101,7 @@ pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
     }
     let store = StateStore::open(state, i64::MIN)
         .map_err(|why| format!("the state file {} {why}", state.display()))?;
-    let now = SystemClock.now().max(store.record().time_floor);
+    let now = SystemClock.now().max(store.kept().time_floor);
     let accepted = store.update(|record| {
         let log = record.log.take();
         let nothing = || VerifyError::new(ErrorCode::StateUnwritable, "keeps nothing of a log");

@@ -7,7 +7,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use serde_json::{Map, Value};
 
-use super::record::Record;
+use super::kept::KeptState;
 use crate::ErrorCode::StateUnwritable;
 use crate::dates::MAX_DATE;
 use crate::files::Lock;
@@ -21,14 +21,14 @@ pub(crate) struct StateStore {
     /// What nothing is older than; written with whatever is written next.
     pub(crate) floor: AtomicI64,
     path: Option<PathBuf>,
-    record: Mutex<Record>,
+    record: Mutex<KeptState>,
     last_error: Mutex<Option<String>>,
 }
 
 impl StateStore {
     /// A memory that ends with the process.
     pub(crate) fn in_memory(floor: i64) -> Self {
-        let record = Mutex::new(Record::default());
+        let record = Mutex::new(KeptState::default());
         Self { floor: AtomicI64::new(floor), path: None, record, last_error: Mutex::new(None) }
     }
 
@@ -37,14 +37,14 @@ impl StateStore {
         let _lock = lock(path)?;
         let record = load(path)?.unwrap_or_default();
         let floor = floor.max(record.time_floor);
-        let record = Record { time_floor: floor.clamp(0, MAX_DATE), ..record };
+        let record = KeptState { time_floor: floor.clamp(0, MAX_DATE), ..record };
         save(path, &record)?;
         let path = Some(path.to_owned());
         let (record, last_error) = (Mutex::new(record), Mutex::new(None));
         Ok(Self { floor: AtomicI64::new(floor), path, record, last_error })
     }
 
-    pub(crate) fn record(&self) -> Record {
+    pub(crate) fn kept(&self) -> KeptState {
         self.locked().clone()
     }
 
@@ -52,14 +52,14 @@ impl StateStore {
     /// `change` refuses.
     pub(crate) fn update<T>(
         &self,
-        change: impl FnOnce(&mut Record) -> Result<T, VerifyError>,
+        change: impl FnOnce(&mut KeptState) -> Result<T, VerifyError>,
     ) -> Result<T, VerifyError> {
         self.change(&mut self.locked(), change)
     }
 
     /// Changes what is remembered, also when it cannot be written; [`last_error`](Self::last_error)
     /// tells of that.
-    pub(crate) fn note<T>(&self, change: impl Fn(&mut Record) -> T) -> T {
+    pub(crate) fn note<T>(&self, change: impl Fn(&mut KeptState) -> T) -> T {
         let mut record = self.locked();
         match self.change(&mut record, |record| Ok(change(record))) {
             Ok(changed) => changed,
@@ -68,7 +68,7 @@ impl StateStore {
     }
 
     /// Begins anew: also the time may be earlier afterwards.
-    pub(super) fn reset(&self, change: impl FnOnce(&mut Record)) -> Result<(), VerifyError> {
+    pub(super) fn reset(&self, change: impl FnOnce(&mut KeptState)) -> Result<(), VerifyError> {
         let mut record = self.locked();
         self.change(&mut record, |record| {
             change(record);
@@ -79,8 +79,8 @@ impl StateStore {
 
     fn change<T>(
         &self,
-        record: &mut Record,
-        change: impl FnOnce(&mut Record) -> Result<T, VerifyError>,
+        record: &mut KeptState,
+        change: impl FnOnce(&mut KeptState) -> Result<T, VerifyError>,
     ) -> Result<T, VerifyError> {
         let mut next = record.clone();
         let unwritable = |why| VerifyError::new(StateUnwritable, format!("the state file {why}"));
@@ -117,14 +117,14 @@ impl StateStore {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 
-    fn locked(&self) -> MutexGuard<'_, Record> {
+    fn locked(&self) -> MutexGuard<'_, KeptState> {
         // A change is made to a copy, so a panic leaves nothing half done.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// Reads the file; none when there is none.
-pub(crate) fn load(path: &Path) -> Result<Option<Record>, String> {
+pub(crate) fn load(path: &Path) -> Result<Option<KeptState>, String> {
     let text = match files::read(path, MAX_FILE) {
         Ok(text) => text,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -139,7 +139,7 @@ pub(crate) fn load(path: &Path) -> Result<Option<Record>, String> {
         .ok()
         .filter(|_| text.len() <= MAX_FILE)
         .and_then(|members| serde_json::from_value(Value::Object(members)).ok())
-        .filter(Record::is_plausible);
+        .filter(KeptState::is_plausible);
     let refusal = "is damaged, of a later version, or not a state file; without it the verifier \
         starts with no memory of the time and of what was taken back: remove it if that is right";
     record.map(Some).ok_or_else(|| refusal.to_owned())
@@ -149,7 +149,7 @@ fn lock(path: &Path) -> Result<Lock, String> {
     Lock::of(path).map_err(|error| format!("cannot be locked: {error}"))
 }
 
-fn save(path: &Path, record: &Record) -> Result<(), String> {
+fn save(path: &Path, record: &KeptState) -> Result<(), String> {
     let failed = |error: io::Error| format!("cannot be written: {error}");
     let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
     if text.len() > MAX_FILE {

@@ -15,8 +15,8 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::files::KeptFile;
+use super::kept::KeptState;
 use super::keys::KeptKeys;
-use super::record::Record;
 use super::store::{StateStore, load};
 use crate::{Clock, SystemClock};
 
@@ -95,7 +95,7 @@ fn withdrawn_keys(keys: &KeptKeys) -> Vec<WithdrawnKey> {
 }
 
 impl StateRecord {
-    fn of(record: &Record) -> Self {
+    fn of(record: &KeptState) -> Self {
         let former = record.former.iter().map(|former| FormerStateRecord {
             until: former.until,
             because: former.because.clone(),
@@ -151,5 +151,5 @@ pub fn reset_state(state: &Path, because: &str) -> Result<StateRecord, String> {
         .map_err(|why| format!("the state file {} {why}", state.display()))?;
     let reset = store.reset(|record| record.begin_anew(SystemClock.now(), because));
     reset.map_err(|error| format!("{}: {}", state.display(), error.detail()))?;
-    Ok(StateRecord::of(&store.record()))
+    Ok(StateRecord::of(&store.kept()))
 }

@@ -238,7 +238,7 @@ impl VerifierBuilder {
             Some(path) => TimeFloor::kept_in(path, floor)
                 .map_err(|why| BuildError::StateFile { path: path.clone(), why })?,
         };
-        let record = floor.store().record();
+        let record = floor.store().kept();
         // Forgetting a setting must not be a way around the log.
         let log_key = self.log_key.as_deref().or_else(|| record.log_key());
         let log_key = log_key.map(str::parse).transpose().map_err(BuildError::LogKey)?;

@@ -16,7 +16,7 @@ use crate::{ErrorCode, VerifyError};
 /// What is remembered.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Record {
+pub(crate) struct KeptState {
     /// In seconds since 1970, like all times here.
     pub(crate) time_floor: i64,
     /// By URL, the newest list.
@@ -58,7 +58,7 @@ pub(crate) struct FormerState {
     pub(super) file: Option<KeptFile>,
 }
 
-impl Record {
+impl KeptState {
     /// What either knows.
     pub(super) fn merge(&mut self, other: Self) {
         match self.former.len().cmp(&other.former.len()) {
