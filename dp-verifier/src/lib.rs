@@ -68,10 +68,10 @@ mod jws;
 mod keys;
 mod license;
 mod license_file;
+mod license_state;
 mod limit;
 mod log;
 mod report;
-mod state;
 mod state_file;
 mod status_list;
 mod status_list_token;
@@ -92,10 +92,10 @@ pub use fetch::{FetchError, KeysHealth};
 pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
 pub use license::LicenseContext;
+pub use license_state::LicenseState;
 pub use limit::Limit;
 pub use log::{FormerLogRecord, LogHealth, LogRecord, accept_log, log_record};
 pub use report::{ReportError, usage_report};
-pub use state::LicenseState;
 pub use state_file::{
     FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
 };
