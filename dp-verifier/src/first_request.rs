@@ -8,13 +8,13 @@ use std::task::{Context, Poll, Waker};
 
 /// How far the first request for a list has come.
 #[derive(Default)]
-pub(crate) struct Asked {
+pub(crate) struct FirstRequest {
     is_wanted: AtomicBool,
     is_over: AtomicBool,
     waiting: Mutex<Vec<Waker>>,
 }
 
-impl Asked {
+impl FirstRequest {
     /// Claims the first request. Only one caller is told `true`.
     #[cfg(feature = "fetch")]
     pub(crate) fn claim(&self) -> bool {
@@ -30,14 +30,14 @@ impl Asked {
     }
 
     /// Whether it is under way.
-    pub(crate) fn is_under_way(&self) -> bool {
+    pub(crate) fn is_pending(&self) -> bool {
         self.is_wanted.load(Acquire) && !self.is_over.load(Acquire)
     }
 
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
         // Under the lock, so that no end is missed between looking and waiting.
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
-        if !self.is_under_way() {
+        if !self.is_pending() {
             return Poll::Ready(());
         }
         if !waiting.iter().any(|waker| waker.will_wake(context.waker())) {

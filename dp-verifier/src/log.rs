@@ -24,7 +24,7 @@ use uuid::Uuid;
 
 pub use self::record::{FormerLogRecord, LogRecord, accept_log, log_record};
 use crate::ErrorCode::ProofMissing;
-use crate::first_request::Asked;
+use crate::first_request::FirstRequest;
 use crate::state_file::{FormerLog, KeptLog, Link};
 use crate::status_list::StatusLists;
 use crate::tlog::{Checkpoint, LogAnomaly, LogKey, LogProof};
@@ -60,7 +60,7 @@ pub(crate) enum Found {
     Proof(Arc<LogProof>),
     /// It is being asked for.
     #[cfg_attr(not(feature = "fetch"), expect(dead_code))]
-    Asked(Arc<Asked>),
+    Pending(Arc<FirstRequest>),
     /// There is none, for now.
     #[cfg_attr(not(feature = "fetch"), expect(dead_code))]
     Refused(VerifyError),
@@ -114,7 +114,7 @@ impl LogBook {
                 Err(error) => error,
             },
             Some(Found::Refused(error)) => error,
-            Some(Found::Asked(_)) => {
+            Some(Found::Pending(_)) => {
                 VerifyError::new(ProofMissing, "the proof that it is in the log is asked for")
             }
             None => VerifyError::new(

@@ -121,16 +121,16 @@ impl Verifier {
     pub fn refresh_status(&self, token: &str) -> StatusRefresh {
         let genuine = self.genuine(token, self.moment().now).ok();
         genuine.map_or(StatusRefresh { slot: None, proof: None }, |genuine| {
-            self.under_way(&genuine.license)
+            self.pending(&genuine.license)
         })
     }
 
     /// What is being asked for, for the first time, that the judgement of a license depends on.
-    fn under_way(&self, license: &LicenseContext) -> StatusRefresh {
-        let slot = license.slot().filter(|slot| slot.asked.is_under_way());
+    fn pending(&self, license: &LicenseContext) -> StatusRefresh {
+        let slot = license.slot().filter(|slot| slot.first_request.is_pending());
         let log = self.log().filter(|log| log.is_required && license.log_index().is_none());
         let proof = log.and_then(|log| match log.found(license.token_id()) {
-            Some(Found::Asked(asked)) if asked.is_under_way() => Some(asked),
+            Some(Found::Pending(asked)) if asked.is_pending() => Some(asked),
             _ => None,
         });
         StatusRefresh { slot: slot.cloned(), proof }
@@ -156,7 +156,7 @@ impl Verifier {
             Err(refused) => return Attempt::Decided(Err(refused)),
         };
         // Looked at before the list is: a list that comes in between is not missed.
-        match self.under_way(&genuine.license) {
+        match self.pending(&genuine.license) {
             StatusRefresh { slot: None, proof: None } => {
                 Attempt::Decided(self.judge(token, genuine, moment))
             }

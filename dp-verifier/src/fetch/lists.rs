@@ -50,10 +50,10 @@ impl ListFetcher {
 
     /// From now on fetches a list, when that is not done already.
     pub(crate) fn want(&self, slot: &Arc<Slot>) {
-        if slot.asked.claim() {
+        if slot.first_request.claim() {
             let mut state = self.shared.state();
             match state.is_over {
-                true => slot.asked.end(),
+                true => slot.first_request.end(),
                 false => state.work.wanted.push(Arc::clone(slot)),
             }
             self.shared.tell();
@@ -109,7 +109,7 @@ impl Fetcher {
             let errors = self.jobs.iter().filter_map(|job| job.error.clone()).collect();
             self.shared.state().work.errors = errors;
             if let Some(job) = self.jobs.last() {
-                job.slot.asked.end();
+                job.slot.first_request.end();
             }
         }
     }
@@ -176,6 +176,6 @@ impl Drop for Fetcher {
         self.shared.end();
         let wanted = std::mem::take(&mut self.shared.state().work.wanted);
         let slots = wanted.into_iter().chain(self.jobs.drain(..).map(|job| job.slot));
-        slots.for_each(|slot| slot.asked.end());
+        slots.for_each(|slot| slot.first_request.end());
     }
 }

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use super::shared::{Owner, Shared};
 use super::source::{Answer, CHECKPOINT, PROOF, Source};
 use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
-use crate::first_request::Asked;
+use crate::first_request::FirstRequest;
 use crate::log::{Found, LogBook};
 use crate::state_file::Link;
 use crate::tlog::{Checkpoint, LogProof};
@@ -66,7 +66,7 @@ impl LogFetcher {
         let mut state = self.shared.state();
         // Under the lock, so that only one caller asks.
         match self.log.found(jti) {
-            Some(Found::Proof(_) | Found::Asked(_)) => return,
+            Some(Found::Proof(_) | Found::Pending(_)) => return,
             Some(Found::Refused(_)) => {
                 let is_early = |until: &Instant| Instant::now() < *until;
                 if state.work.failed.iter().any(|(of, until)| *of == jti && is_early(until)) {
@@ -78,9 +78,9 @@ impl LogFetcher {
         if state.is_over || state.work.wanted.len() >= MAX_WANTED {
             return;
         }
-        let asked = Arc::new(Asked::default());
+        let asked = Arc::new(FirstRequest::default());
         asked.claim();
-        self.log.note(jti, Found::Asked(Arc::clone(&asked)));
+        self.log.note(jti, Found::Pending(Arc::clone(&asked)));
         let is_young = self.log.now().saturating_sub(issued_at) < YOUNG;
         state.work.wanted.push_back(Wanted { jti, is_young, asked });
         self.shared.tell();
@@ -99,7 +99,7 @@ struct Work {
 struct Wanted {
     jti: Uuid,
     is_young: bool,
-    asked: Arc<Asked>,
+    asked: Arc<FirstRequest>,
 }
 
 /// What the thread does next.

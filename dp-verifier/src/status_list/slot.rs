@@ -7,7 +7,7 @@ use arc_swap::ArcSwapOption;
 use cp_contracts::TokenStatus;
 
 use crate::KeySet;
-use crate::first_request::Asked;
+use crate::first_request::FirstRequest;
 use crate::status_list_token::Document;
 
 /// What is known of one list.
@@ -18,7 +18,7 @@ pub(crate) struct Slot {
     /// When the list was made that the URL shows, when it is older than the one that is held; else
     /// [`NOT_OLDER`].
     pub(super) older_published: AtomicI64,
-    pub(crate) asked: Asked,
+    pub(crate) first_request: FirstRequest,
 }
 
 pub(super) const NOT_OLDER: i64 = i64::MIN;
@@ -53,7 +53,7 @@ impl Slot {
             uri: uri.to_owned(),
             held: ArcSwapOption::empty(),
             older_published: AtomicI64::new(NOT_OLDER),
-            asked: Asked::default(),
+            first_request: FirstRequest::default(),
         }
     }
 

@@ -154,7 +154,7 @@ pub(crate) fn decimal(text: &str) -> Option<u64> {
 
 /// A hash in the one base64 that it has.
 pub(super) fn hash(text: &str) -> Option<Hash> {
-    // Asked first, so that a long line costs nothing.
+    // FirstRequest first, so that a long line costs nothing.
     (text.len() == 44).then(|| STANDARD.decode(text).ok()?.try_into().ok()).flatten()
 }
 
