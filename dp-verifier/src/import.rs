@@ -9,7 +9,7 @@ use crate::ErrorCode::{ClaimsInvalid, KidUnknown, ProofMissing, StateUnwritable}
 use crate::crypto::sha256_hex;
 use crate::error::quoted;
 use crate::files::trimmed;
-use crate::imprint::Imprint;
+use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind};
 use crate::keys::Withdrawn;
 use crate::license_file::LicenseFile;
@@ -231,16 +231,16 @@ impl Verifier {
         log: &LogBook,
         file: &LicenseFile,
         beside: Option<&str>,
-        token: Option<&(Uuid, Imprint)>,
+        token: Option<&(Uuid, TokenFingerprint)>,
     ) -> Result<(), VerifyError> {
         if let Some(text) = &file.claims.checkpoint {
             let shown = log.key.checkpoint(text)?;
             log.see(&shown, file.claims.consistency.as_deref())?;
         }
-        let Some((jti, imprint)) = token else { return Ok(()) };
+        let Some((jti, fingerprint)) = token else { return Ok(()) };
         if let Some(text) = file.claims.proof.as_deref().or(beside) {
             let proof = log.key.proof(text)?;
-            proof.is_of(*jti, imprint)?;
+            proof.is_of(*jti, fingerprint)?;
             return log.take(Arc::new(proof), Link::Unknown);
         }
         let is_known = matches!(log.found(*jti), Some(Found::Proof(_)));
@@ -261,7 +261,7 @@ impl Verifier {
         list: Option<&Document>,
         withdrawn: &Withdrawn,
         now: i64,
-    ) -> Result<(Uuid, Imprint), VerifyError> {
+    ) -> Result<(Uuid, TokenFingerprint), VerifyError> {
         let unknown = |kid: &str| {
             let detail = || format!("the file has no key {}", quoted(kid));
             let refusal = withdrawn.refusal(kid);
@@ -284,6 +284,9 @@ impl Verifier {
             (Some(_), _) => return refuse("status_list: is not the one that the token refers to"),
             (None, _) => {}
         }
-        Ok((claims.jti, Imprint { kid: signer, sha256: sha256_hex(token.as_bytes()).into() }))
+        Ok((
+            claims.jti,
+            TokenFingerprint { kid: signer, sha256: sha256_hex(token.as_bytes()).into() },
+        ))
     }
 }

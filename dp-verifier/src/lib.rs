@@ -60,9 +60,9 @@ mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod files;
+mod fingerprint;
 mod first_request;
 mod import;
-mod imprint;
 mod json;
 mod jws;
 mod keys;

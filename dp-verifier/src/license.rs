@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use crate::claims::{MAX_GRACE, Times};
 use crate::dates::rfc3339;
-use crate::imprint::Imprint;
+use crate::fingerprint::TokenFingerprint;
 use crate::keys::KeyId;
 use crate::status_list::{Slot, Statement};
 use crate::{KeySet, LicenseState, Limit, LogProof, NotEntitled, VerifyError};
@@ -42,7 +42,7 @@ struct Verified {
     /// None when the token has no status, or there are too many lists.
     slot: Option<Arc<Slot>>,
     /// None when the verifier knows no log.
-    imprint: Option<Imprint>,
+    fingerprint: Option<TokenFingerprint>,
     /// The number of its entry in the log, from when that is proved.
     log_index: OnceLock<u64>,
 }
@@ -53,16 +53,16 @@ impl LicenseContext {
         claims: DeploymentLicenseClaims,
         signer: KeyId,
         slot: Option<Arc<Slot>>,
-        imprint: Option<Imprint>,
+        fingerprint: Option<TokenFingerprint>,
     ) -> Self {
-        let verified = Verified { claims, signer, slot, imprint, log_index: OnceLock::new() };
+        let verified = Verified { claims, signer, slot, fingerprint, log_index: OnceLock::new() };
         Self { verified: Arc::new(verified), state: LicenseState::Valid }
     }
 
     /// Whether a proof is about this token; from then on it is proved.
     pub(crate) fn is_proved_by(&self, proof: &LogProof) -> Result<(), VerifyError> {
-        if let Some(imprint) = &self.verified.imprint {
-            proof.is_of(self.token_id(), imprint)?;
+        if let Some(fingerprint) = &self.verified.fingerprint {
+            proof.is_of(self.token_id(), fingerprint)?;
             self.verified.log_index.get_or_init(|| proof.index());
         }
         Ok(())

@@ -18,7 +18,7 @@ use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::{Rules, Times};
 use crate::crypto::sha256_hex;
-use crate::imprint::Imprint;
+use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::keys::{KeyId, SigningKey, Snapshot};
 use crate::log::{Found, LogBook};
@@ -219,12 +219,12 @@ impl Verifier {
         if let (Some(slot), Some(fetching)) = (&slot, &self.inner.fetching) {
             fetching.lists.want(slot);
         }
-        let imprint = self
+        let fingerprint = self
             .inner
             .log
             .as_ref()
-            .map(|_| Imprint { kid: name, sha256: sha256_hex(token.as_bytes()).into() });
-        let license = LicenseContext::new(claims, signer, slot, imprint);
+            .map(|_| TokenFingerprint { kid: name, sha256: sha256_hex(token.as_bytes()).into() });
+        let license = LicenseContext::new(claims, signer, slot, fingerprint);
         #[cfg(feature = "fetch")]
         if let Some(log) = self.fetching().and_then(|fetching| fetching.log.as_ref()) {
             log.want(license.token_id(), license.claims().iat);

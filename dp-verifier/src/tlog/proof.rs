@@ -10,7 +10,7 @@ use super::merkle::{MAX_PATH, leaf_hash, root_of};
 use super::note::{Checkpoint, LogKey, MAX_CHECKPOINT, decimal, hash};
 use crate::ErrorCode::ProofInvalid;
 use crate::VerifyError;
-use crate::imprint::Imprint;
+use crate::fingerprint::TokenFingerprint;
 use crate::json::{document, object};
 
 /// The largest proof, in bytes: entry, path and checkpoint.
@@ -168,7 +168,7 @@ impl LogProof {
     }
 
     /// Whether it is about exactly this token.
-    pub(crate) fn is_of(&self, jti: Uuid, token: &Imprint) -> Result<(), VerifyError> {
+    pub(crate) fn is_of(&self, jti: Uuid, token: &TokenFingerprint) -> Result<(), VerifyError> {
         let Entry { jti: entry_jti, kid, token_sha256, .. } = &self.entry;
         if *entry_jti != Some(jti) {
             return Err(refused("is of another token"));
