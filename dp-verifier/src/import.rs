@@ -16,7 +16,7 @@ use crate::license_file::LicenseFile;
 use crate::log::{Found, LogBook};
 use crate::state_file::{FileKeys, KeptList, Link};
 use crate::status_list::{older, too_many};
-use crate::status_list_token::Document;
+use crate::status_list_token::StatusListToken;
 use crate::{ImportError, Verifier, VerifyError};
 
 /// What a license file says that was taken.
@@ -66,8 +66,8 @@ pub struct StatusListInfo {
 }
 
 impl StatusListInfo {
-    fn of(document: &Document) -> Self {
-        let Document { uri, iat, exp, ttl, .. } = document;
+    fn of(document: &StatusListToken) -> Self {
+        let StatusListToken { uri, iat, exp, ttl, .. } = document;
         let uri = uri.clone();
         Self { uri, issued_at: *iat, expires_at: *exp, ttl: *ttl, older_published: None }
     }
@@ -217,7 +217,12 @@ impl Verifier {
     }
 
     /// The status list of a file. It may be over: what it has taken back stays so.
-    fn list_of(&self, file: &LicenseFile, text: &str, now: i64) -> Result<Document, VerifyError> {
+    fn list_of(
+        &self,
+        file: &LicenseFile,
+        text: &str,
+        now: i64,
+    ) -> Result<StatusListToken, VerifyError> {
         let lists = &self.inner().lists;
         let document = lists.open(text, &file.keys).map_err(|error| error.within("status_list"))?;
         lists.rules.issued(document.iat, now)?;
@@ -258,7 +263,7 @@ impl Verifier {
         &self,
         token: &str,
         file: &LicenseFile,
-        list: Option<&Document>,
+        list: Option<&StatusListToken>,
         withdrawn: &Withdrawn,
         now: i64,
     ) -> Result<(Uuid, TokenFingerprint), VerifyError> {

@@ -33,7 +33,7 @@ use crate::dates::rfc3339;
 use crate::error::quoted;
 use crate::keys::Keys;
 use crate::state_file::{KeptList, MAX_LISTS};
-use crate::status_list_token::Document;
+use crate::status_list_token::StatusListToken;
 use crate::time_floor::TimeFloor;
 use crate::{Clock, KeySet, VerifyError};
 
@@ -85,7 +85,7 @@ impl StatusLists {
     }
 
     /// Every list that is held, and when the one was made that its URL shows, when that is older.
-    pub(crate) fn documents(&self) -> Vec<(Arc<Document>, Option<i64>)> {
+    pub(crate) fn documents(&self) -> Vec<(Arc<StatusListToken>, Option<i64>)> {
         let slots = self.slots.load();
         let held =
             slots.values().filter_map(|slot| Some((slot.document()?, slot.older_published())));
@@ -93,8 +93,8 @@ impl StatusLists {
     }
 
     /// Reads a list that these keys vouch for.
-    pub(crate) fn open(&self, text: &str, keys: &KeySet) -> Result<Document, VerifyError> {
-        let document = Document::open(text, |kid| {
+    pub(crate) fn open(&self, text: &str, keys: &KeySet) -> Result<StatusListToken, VerifyError> {
+        let document = StatusListToken::open(text, |kid| {
             keys.find(kid).ok_or_else(|| {
                 let code = if keys.is_empty() { KeysUnavailable } else { KidUnknown };
                 VerifyError::new(code, format!("no key {} is known", quoted(kid)))
@@ -106,7 +106,7 @@ impl StatusLists {
 
     /// Takes a list into use, unless a newer one is in use, and remembers it over restarts. Nothing
     /// has changed when that fails.
-    pub(crate) fn take(&self, text: &str) -> Result<Arc<Document>, VerifyError> {
+    pub(crate) fn take(&self, text: &str) -> Result<Arc<StatusListToken>, VerifyError> {
         let news = self.judge(text)?;
         self.remember(&news)?;
         self.put(&news);
@@ -148,7 +148,7 @@ impl StatusLists {
     }
 
     fn remember(&self, News { document, .. }: &News) -> Result<(), VerifyError> {
-        let Document { uri, iat, .. } = &**document;
+        let StatusListToken { uri, iat, .. } = &**document;
         self.floor.store().update(|record| {
             match record.lists.get(uri) {
                 // Another process may have taken it.
@@ -169,7 +169,7 @@ impl StatusLists {
     }
 
     /// Takes a list that came with a license file, which is remembered together with it.
-    pub(crate) fn hold(&self, document: &Arc<Document>, keys: &Arc<KeySet>) {
+    pub(crate) fn hold(&self, document: &Arc<StatusListToken>, keys: &Arc<KeySet>) {
         if let Some(slot) = self.slot(&document.uri) {
             self.floor.raise(document.iat);
             let is_vouched_for = document.is_by(keys);
@@ -180,7 +180,7 @@ impl StatusLists {
 
 /// A list that was found good, its place, and the keys that vouch for it.
 struct News {
-    document: Arc<Document>,
+    document: Arc<StatusListToken>,
     slot: Arc<Slot>,
     keys: Arc<KeySet>,
 }

@@ -20,7 +20,7 @@ const MAX_TTL: i64 = 31 * 86_400;
 
 /// A status list token that was read.
 #[derive(Clone)]
-pub(crate) struct Document {
+pub(crate) struct StatusListToken {
     pub(crate) text: Arc<str>,
     pub(crate) uri: String,
     /// In seconds since 1970, like `exp`.
@@ -33,7 +33,7 @@ pub(crate) struct Document {
     pub(crate) is_merged: bool,
 }
 
-impl Document {
+impl StatusListToken {
     /// Reads a list whose signature is by a key that `key_of` knows.
     pub(crate) fn open<'k>(
         text: &str,

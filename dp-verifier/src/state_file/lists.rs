@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::VerifyError;
 use crate::crypto::sha256_hex;
-use crate::status_list_token::Document;
+use crate::status_list_token::StatusListToken;
 
 /// How many lists of an issuer are held. A data plane needs one, or a few after years.
 pub(crate) const MAX_LISTS: usize = 64;
@@ -26,14 +26,14 @@ pub(crate) struct KeptList {
 }
 
 impl KeptList {
-    pub(crate) fn of(document: &Document) -> Self {
+    pub(crate) fn of(document: &StatusListToken) -> Self {
         let merged = document.is_merged.then(|| document.list.to_claim());
         Self { iat: document.iat, token: document.text.as_ref().to_owned(), merged }
     }
 
     /// The list, which was found genuine when it was kept.
-    pub(crate) fn read(&self) -> Result<Document, VerifyError> {
-        Document::read(&self.token, self.merged.as_ref())
+    pub(crate) fn read(&self) -> Result<StatusListToken, VerifyError> {
+        StatusListToken::read(&self.token, self.merged.as_ref())
     }
 
     /// Keeps it unless a newer one is kept; of two of the same second, what either has taken back.

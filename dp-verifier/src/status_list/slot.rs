@@ -8,7 +8,7 @@ use cp_contracts::TokenStatus;
 
 use crate::KeySet;
 use crate::first_request::FirstRequest;
-use crate::status_list_token::Document;
+use crate::status_list_token::StatusListToken;
 
 /// What is known of one list.
 pub(crate) struct Slot {
@@ -25,7 +25,7 @@ pub(super) const NOT_OLDER: i64 = i64::MIN;
 
 /// The newest genuine list, and whether these keys vouch for it.
 struct Held {
-    document: Arc<Document>,
+    document: Arc<StatusListToken>,
     keys: Arc<KeySet>,
     is_vouched_for: bool,
 }
@@ -66,7 +66,7 @@ impl Slot {
             true => held.is_vouched_for,
             false => self.judge_again(held, keys),
         };
-        let Document { list, iat, exp, .. } = &*held.document;
+        let StatusListToken { list, iat, exp, .. } = &*held.document;
         match list.status(idx) {
             // It was genuine when it was taken. Withdrawing its key brings nothing back.
             Some(TokenStatus::Valid) if !is_vouched_for => {
@@ -88,12 +88,17 @@ impl Slot {
 
     /// Holds a list, unless a newer one is held; of two of the same second, what either has taken
     /// back.
-    pub(super) fn hold(&self, document: &Arc<Document>, keys: &Arc<KeySet>, is_vouched_for: bool) {
+    pub(super) fn hold(
+        &self,
+        document: &Arc<StatusListToken>,
+        keys: &Arc<KeySet>,
+        is_vouched_for: bool,
+    ) {
         self.held.rcu(|held| {
             let document = match held {
                 Some(held) if held.document.iat > document.iat => return Some(Arc::clone(held)),
                 Some(held) if held.document.iat == document.iat => {
-                    Arc::new(Document::clone(document).stricter(&held.document))
+                    Arc::new(StatusListToken::clone(document).stricter(&held.document))
                 }
                 _ => Arc::clone(document),
             };
@@ -107,7 +112,7 @@ impl Slot {
     }
 
     /// The newest list.
-    pub(crate) fn document(&self) -> Option<Arc<Document>> {
+    pub(crate) fn document(&self) -> Option<Arc<StatusListToken>> {
         self.held.load().as_ref().map(|held| Arc::clone(&held.document))
     }
 }
