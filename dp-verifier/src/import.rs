@@ -13,7 +13,7 @@ use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind};
 use crate::keys::Withdrawn;
 use crate::license_file::LicenseFile;
-use crate::log::{Found, LogBook};
+use crate::log::{LogBook, ProofLookup};
 use crate::state_file::{FileKeys, KeptList, Link};
 use crate::status_list::{older, too_many};
 use crate::status_list_token::StatusListToken;
@@ -248,7 +248,7 @@ impl Verifier {
             proof.is_of(*jti, fingerprint)?;
             return log.take(Arc::new(proof), Link::Unknown);
         }
-        let is_known = matches!(log.found(*jti), Some(Found::Proof(_)));
+        let is_known = matches!(log.lookup(*jti), Some(ProofLookup::Proof(_)));
         if log.is_required && !is_known && !self.asks_the_log() {
             let detail = "the file brings no proof that its token is in the issuer's log, whose key is \
                 known: export the file again";

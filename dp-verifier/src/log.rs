@@ -47,7 +47,7 @@ pub(crate) struct LogBook {
 
 #[derive(Default)]
 struct Entries {
-    of: BTreeMap<Uuid, Found>,
+    of: BTreeMap<Uuid, ProofLookup>,
     /// Why the log could not be asked the last time.
     last_error: Option<String>,
     checked_at: Option<i64>,
@@ -56,7 +56,7 @@ struct Entries {
 
 /// What came of looking for a token's proof.
 #[derive(Clone)]
-pub(crate) enum Found {
+pub(crate) enum ProofLookup {
     Proof(Arc<LogProof>),
     /// It is being asked for.
     #[cfg_attr(not(feature = "fetch"), expect(dead_code))]
@@ -93,7 +93,7 @@ impl LogBook {
         let kept = lists.floor.store().kept().log;
         let kept = kept.filter(|kept| kept.is_of(&key)).unwrap_or_default();
         let proofs = kept.read(&key)?;
-        let of = proofs.into_iter().map(|(jti, proof)| (jti, Found::Proof(Arc::new(proof))));
+        let of = proofs.into_iter().map(|(jti, proof)| (jti, ProofLookup::Proof(Arc::new(proof))));
         let entries = Entries { of: of.collect(), ..Entries::default() };
         let is_suspect = AtomicBool::new(kept.anomaly(&key).is_some());
         Ok(Self { key, is_required, lists, entries: Mutex::new(entries), is_suspect })
@@ -108,13 +108,13 @@ impl LogBook {
         if license.log_index().is_some() {
             return Ok(());
         }
-        let missing = match self.found(license.token_id()) {
-            Some(Found::Proof(proof)) => match license.is_proved_by(&proof) {
+        let missing = match self.lookup(license.token_id()) {
+            Some(ProofLookup::Proof(proof)) => match license.is_proved_by(&proof) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },
-            Some(Found::Refused(error)) => error,
-            Some(Found::Pending(_)) => {
+            Some(ProofLookup::Refused(error)) => error,
+            Some(ProofLookup::Pending(_)) => {
                 VerifyError::new(ProofMissing, "the proof that it is in the log is asked for")
             }
             None => VerifyError::new(
@@ -125,20 +125,20 @@ impl LogBook {
         if self.is_required { Err(missing) } else { Ok(()) }
     }
 
-    pub(crate) fn found(&self, jti: Uuid) -> Option<Found> {
+    pub(crate) fn lookup(&self, jti: Uuid) -> Option<ProofLookup> {
         self.entries().of.get(&jti).cloned()
     }
 
     /// Takes a proof into use and remembers it, unless it contradicts what was seen.
     pub(crate) fn take(&self, proof: Arc<LogProof>, link: Link) -> Result<(), VerifyError> {
-        if let Some(Found::Proof(held)) = proof.jti().and_then(|jti| self.found(jti))
+        if let Some(ProofLookup::Proof(held)) = proof.jti().and_then(|jti| self.lookup(jti))
             && held.text() == proof.text()
         {
             return Ok(());
         }
         self.update(|kept, key, now| kept.admit(key, &proof, link, now))?;
         if let Some(jti) = proof.jti() {
-            self.note(jti, Found::Proof(proof));
+            self.note(jti, ProofLookup::Proof(proof));
         }
         Ok(())
     }
@@ -181,7 +181,7 @@ impl LogBook {
         })
     }
 
-    pub(crate) fn note(&self, jti: Uuid, found: Found) {
+    pub(crate) fn note(&self, jti: Uuid, found: ProofLookup) {
         let mut entries = self.entries();
         entries.of.insert(jti, found);
         while entries.of.len() > MAX_ENTRIES {

@@ -21,7 +21,7 @@ use crate::crypto::sha256_hex;
 use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::keys::{KeyId, SigningKey, Snapshot};
-use crate::log::{Found, LogBook};
+use crate::log::{LogBook, ProofLookup};
 use crate::status_list::{StatusLists, StatusRefresh};
 use crate::verdict::{Moment, Verdict};
 use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
@@ -129,8 +129,8 @@ impl Verifier {
     fn pending(&self, license: &LicenseContext) -> StatusRefresh {
         let slot = license.slot().filter(|slot| slot.first_request.is_pending());
         let log = self.log().filter(|log| log.is_required && license.log_index().is_none());
-        let proof = log.and_then(|log| match log.found(license.token_id()) {
-            Some(Found::Pending(asked)) if asked.is_pending() => Some(asked),
+        let proof = log.and_then(|log| match log.lookup(license.token_id()) {
+            Some(ProofLookup::Pending(asked)) if asked.is_pending() => Some(asked),
             _ => None,
         });
         StatusRefresh { slot: slot.cloned(), proof }

@@ -16,7 +16,7 @@ use super::shared::{Owner, Shared};
 use super::source::{Answer, CHECKPOINT, PROOF, Source};
 use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
 use crate::first_request::FirstRequest;
-use crate::log::{Found, LogBook};
+use crate::log::{LogBook, ProofLookup};
 use crate::state_file::Link;
 use crate::tlog::{Checkpoint, LogProof};
 use crate::{ErrorCode, VerifyError};
@@ -65,9 +65,9 @@ impl LogFetcher {
         }
         let mut state = self.shared.state();
         // Under the lock, so that only one caller asks.
-        match self.log.found(jti) {
-            Some(Found::Proof(_) | Found::Pending(_)) => return,
-            Some(Found::Refused(_)) => {
+        match self.log.lookup(jti) {
+            Some(ProofLookup::Proof(_) | ProofLookup::Pending(_)) => return,
+            Some(ProofLookup::Refused(_)) => {
                 let is_early = |until: &Instant| Instant::now() < *until;
                 if state.work.failed.iter().any(|(of, until)| *of == jti && is_early(until)) {
                     return;
@@ -80,7 +80,7 @@ impl LogFetcher {
         }
         let asked = Arc::new(FirstRequest::default());
         asked.claim();
-        self.log.note(jti, Found::Pending(Arc::clone(&asked)));
+        self.log.note(jti, ProofLookup::Pending(Arc::clone(&asked)));
         let is_young = self.log.now().saturating_sub(issued_at) < YOUNG;
         state.work.wanted.push_back(Wanted { jti, is_young, asked });
         self.shared.tell();
@@ -216,7 +216,7 @@ impl Fetcher {
                 }
                 let pause = if is_young { YOUNG_PAUSE.min(self.cooldown) } else { self.cooldown };
                 failed.push_back((jti, now.checked_add(pause).unwrap_or(now)));
-                log.note(jti, Found::Refused(error));
+                log.note(jti, ProofLookup::Refused(error));
             }
         }
         asked.end();
