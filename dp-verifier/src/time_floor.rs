@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
-use self::writer::Keeper;
+use self::writer::FloorWriter;
 use crate::state_file::StateStore;
 
 /// By how many seconds a clock may be behind the evidence before it is not believed.
@@ -19,19 +19,19 @@ const TOLERANCE: i64 = 300;
 /// otherwise end every license for good.
 pub(crate) struct TimeFloor {
     store: Arc<StateStore>,
-    keeper: Option<Keeper>,
+    writer: Option<FloorWriter>,
 }
 
 impl TimeFloor {
     pub(crate) fn new(seconds: i64) -> Self {
-        Self { store: Arc::new(StateStore::in_memory(seconds)), keeper: None }
+        Self { store: Arc::new(StateStore::in_memory(seconds)), writer: None }
     }
 
     /// At least this, and what a file remembers; from now on kept in it.
     pub(crate) fn kept_in(path: &Path, seconds: i64) -> Result<Self, String> {
         let store = Arc::new(StateStore::open(path, seconds)?);
-        let keeper = Some(Keeper::start(Arc::clone(&store))?);
-        Ok(Self { store, keeper })
+        let writer = Some(FloorWriter::start(Arc::clone(&store))?);
+        Ok(Self { store, writer })
     }
 
     /// What else is remembered.
@@ -46,9 +46,9 @@ impl TimeFloor {
     pub(crate) fn raise(&self, issued_at: i64) {
         let before = self.store.floor.fetch_max(issued_at, Relaxed);
         if issued_at > before
-            && let Some(keeper) = &self.keeper
+            && let Some(writer) = &self.writer
         {
-            keeper.note(issued_at);
+            writer.note(issued_at);
         }
     }
 

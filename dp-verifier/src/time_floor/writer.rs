@@ -19,7 +19,7 @@ use crate::state_file::StateStore;
 const STRIDE: i64 = 60;
 
 /// The owner's end of the thread. Dropping it writes what is not written yet, and ends the thread.
-pub(super) struct Keeper {
+pub(super) struct FloorWriter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
@@ -31,7 +31,7 @@ struct Shared {
     is_over: AtomicBool,
 }
 
-impl Keeper {
+impl FloorWriter {
     /// Starts the thread for a memory whose floor is written already.
     pub(super) fn start(store: Arc<StateStore>) -> Result<Self, String> {
         let written = store.floor.load(Relaxed);
@@ -78,7 +78,7 @@ impl Shared {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for FloorWriter {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Release);
         if let Some(thread) = self.thread.take() {
@@ -94,7 +94,7 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
 
-    use super::{Keeper, STRIDE};
+    use super::{FloorWriter, STRIDE};
     use crate::state_file::StateStore;
 
     #[test]
@@ -104,20 +104,20 @@ mod tests {
         let written = || std::fs::read_to_string(&path).unwrap();
         let state = |floor: i64| format!("{{\"time_floor\":{floor}}}");
         let store = Arc::new(StateStore::open(&path, 1_000).unwrap());
-        let keeper = Keeper::start(Arc::clone(&store)).unwrap();
+        let writer = FloorWriter::start(Arc::clone(&store)).unwrap();
         assert_eq!(written(), state(1_000));
         store.floor.store(1_000 + STRIDE - 1, Relaxed);
-        keeper.note(1_000 + STRIDE - 1);
-        assert_eq!(keeper.shared.due.load(Relaxed), 1_000 + STRIDE);
+        writer.note(1_000 + STRIDE - 1);
+        assert_eq!(writer.shared.due.load(Relaxed), 1_000 + STRIDE);
         assert_eq!(written(), state(1_000));
         store.floor.store(1_000 + STRIDE, Relaxed);
-        keeper.note(1_000 + STRIDE);
-        while keeper.shared.due.load(Relaxed) == 1_000 + STRIDE {
+        writer.note(1_000 + STRIDE);
+        while writer.shared.due.load(Relaxed) == 1_000 + STRIDE {
             std::thread::yield_now();
         }
         assert_eq!(written(), state(1_000 + STRIDE));
         store.floor.store(1_000 + STRIDE + 1, Relaxed);
-        drop(keeper);
+        drop(writer);
         assert_eq!(written(), state(1_000 + STRIDE + 1));
     }
 }
