@@ -82,14 +82,14 @@ impl StatusListInfo {
 
 /// When a license file is taken.
 #[derive(Clone, Copy)]
-pub(crate) enum Occasion {
+pub(crate) enum FileOrigin {
     /// At the start, where the file is that was there at the last start.
-    Start {
+    Configured {
         /// Whether it may bring the only keys that there are.
         trusts_itself: bool,
     },
     /// Later, when only a new file makes sense.
-    Import,
+    Imported,
 }
 
 impl Verifier {
@@ -106,7 +106,7 @@ impl Verifier {
     /// too, and a token without a proof is refused with `proof_missing`, unless the app
     /// [allows it](crate::VerifierBuilder::allow_unlogged).
     pub fn import(&self, file: &str) -> Result<ImportedFile, ImportError> {
-        self.take_file(file, None, Occasion::Import).map_err(ImportError)
+        self.take_file(file, None, FileOrigin::Imported).map_err(ImportError)
     }
 
     /// Takes a status list token that came by other means than a license file or the network.
@@ -135,7 +135,7 @@ impl Verifier {
         &self,
         text: &str,
         proof: Option<&str>,
-        occasion: Occasion,
+        origin: FileOrigin,
     ) -> Result<ImportedFile, VerifyError> {
         let inner = self.inner();
         let _one_at_a_time = inner.importing.lock().unwrap_or_else(PoisonError::into_inner);
@@ -148,10 +148,10 @@ impl Verifier {
         let record = store.kept();
         lists.keys.withdraw(record.keys.withdrawn());
         let (before, seen) = (record.file, record.keys);
-        let is_known = matches!(occasion, Occasion::Start { .. })
+        let is_known = matches!(origin, FileOrigin::Configured { .. })
             && before.as_ref().is_some_and(|file| file.is(&sha256_hex(text.as_bytes())));
         let snapshot = lists.keys.load();
-        let trusts_itself = matches!(occasion, Occasion::Start { trusts_itself: true });
+        let trusts_itself = matches!(origin, FileOrigin::Configured { trusts_itself: true });
         // A file that was taken before was signed by a key that may have been withdrawn meanwhile.
         let trusted = (!is_known && !trusts_itself).then_some(&**snapshot);
         let mut file = LicenseFile::open(text, trusted, rules)?;

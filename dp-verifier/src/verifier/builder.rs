@@ -13,7 +13,7 @@ use super::{Inner, Verifier};
 use crate::cache::Cache;
 use crate::claims::{MAX_GRACE, Rules};
 use crate::files;
-use crate::import::Occasion;
+use crate::import::FileOrigin;
 use crate::jws::Kind;
 use crate::keys::{Keys, MAX_SET};
 use crate::log::LogBook;
@@ -252,7 +252,8 @@ impl VerifierBuilder {
         let withdrawn = record.keys.withdrawn();
         let kept = record.file.map(|file| KeySet::of(&file.jwks)).transpose();
         let kept = kept.map_err(BuildError::KeySet)?;
-        let bundle = Occasion::Start { trusts_itself: self.keys.is_none() && kept.is_none() };
+        let bundle =
+            FileOrigin::Configured { trusts_itself: self.keys.is_none() && kept.is_none() };
         #[cfg(feature = "fetch")]
         let mut fetched = None;
         let pinned = match self.keys {
