@@ -12,7 +12,7 @@ use crate::{ErrorCode, KeySet, LicenseContext, LicenseState, VerifyError};
 
 /// What time it is to be judged at.
 #[derive(Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct CheckTime {
     /// In seconds since 1970.
     pub(crate) now: i64,
     /// By how many seconds the clock is behind, when it is not believed.
@@ -21,7 +21,7 @@ pub(crate) struct Moment {
     pub(crate) is_strict: bool,
 }
 
-impl Moment {
+impl CheckTime {
     /// A time that is beyond doubt.
     pub(crate) fn at(now: i64) -> Self {
         Self { now, behind: None, is_strict: false }
@@ -40,22 +40,22 @@ impl Verdict {
         license: &LicenseContext,
         rules: &Rules,
         keys: &Arc<KeySet>,
-        moment: Moment,
+        time: CheckTime,
         is_log_suspect: bool,
     ) -> Self {
         let claims = license.claims();
         let mut verdict = Self { state: LicenseState::Valid, refusal: None };
-        match rules.times(&Times::of(claims), moment.now) {
-            Ok(()) => verdict.add(rules.state(claims, moment.now), None),
+        match rules.times(&Times::of(claims), time.now) {
+            Ok(()) => verdict.add(rules.state(claims, time.now), None),
             Err(error) => verdict.refuse(error),
         }
-        verdict.add_status(license, keys, moment.now, rules.leeway);
+        verdict.add_status(license, keys, time.now, rules.leeway);
         if is_log_suspect {
             verdict.add(LicenseState::LogAnomaly, None);
         }
-        if let Some(behind) = moment.behind {
+        if let Some(behind) = time.behind {
             let detail = || format!("this clock is {behind} s behind what was issued");
-            let refusal = moment.is_strict.then(|| VerifyError::new(ClockAnomaly, detail()));
+            let refusal = time.is_strict.then(|| VerifyError::new(ClockAnomaly, detail()));
             verdict.add(LicenseState::ClockAnomaly, refusal);
         }
         verdict

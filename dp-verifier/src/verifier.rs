@@ -23,7 +23,7 @@ use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::keys::{KeyId, SigningKey, Snapshot};
 use crate::log::{LogBook, ProofLookup};
 use crate::status_list::{StatusLists, StatusRefresh};
-use crate::verdict::{Moment, Verdict};
+use crate::verdict::{CheckTime, Verdict};
 use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
 
 /// Checks license tokens of one issuer for one audience.
@@ -85,7 +85,7 @@ impl Verifier {
     /// signature, and only then the claims. Of what refuses a genuine license, the code is that of
     /// the last [state](LicenseState) in their order.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
-        self.decide(token, self.moment())
+        self.decide(token, self.time())
     }
 
     /// Checks a token as if it were `now`, in seconds since 1970-01-01T00:00:00Z, whatever the clock
@@ -95,7 +95,7 @@ impl Verifier {
     ///
     /// As [`verify`](Self::verify).
     pub fn verify_at(&self, token: &str, now: i64) -> Result<LicenseContext, VerifyError> {
-        self.decide(token, Moment::at(now))
+        self.decide(token, CheckTime::at(now))
     }
 
     /// How a license stands now that was admitted earlier: it may have ended, or been taken back, as
@@ -107,7 +107,7 @@ impl Verifier {
             return LicenseState::Revoked;
         }
         let (rules, keys) = (&self.inner.lists.rules, &snapshot.keys);
-        Verdict::of(license, rules, keys, self.moment(), self.is_log_suspect()).state
+        Verdict::of(license, rules, keys, self.time(), self.is_log_suspect()).state
     }
 
     /// Waits until the status list that a token refers to has been asked for once: for 5 seconds at
@@ -119,7 +119,7 @@ impl Verifier {
     /// token is stale, and refused if it says `on_stale: block`; an app that awaits this before it
     /// verifies refuses nobody for that. [`LicenseLayer`](crate::LicenseLayer) does.
     pub fn refresh_status(&self, token: &str) -> StatusRefresh {
-        let genuine = self.genuine(token, self.moment().now).ok();
+        let genuine = self.genuine(token, self.time().now).ok();
         genuine.map_or(StatusRefresh { slot: None, proof: None }, |genuine| {
             self.pending(&genuine.license)
         })
@@ -140,44 +140,44 @@ impl Verifier {
         self.log().is_some_and(LogBook::is_suspect)
     }
 
-    fn moment(&self) -> Moment {
+    fn time(&self) -> CheckTime {
         let told = self.inner.lists.clock.now();
         let now = self.inner.lists.floor.corrected(told);
         let behind = (now != told).then(|| now.saturating_sub(told));
-        Moment { now, behind, is_strict: self.inner.is_strict }
+        CheckTime { now, behind, is_strict: self.inner.is_strict }
     }
 
     /// Checks a token now, unless its status is being asked for, for the first time.
     #[cfg(feature = "axum")]
     pub(crate) fn verify_or_wait(&self, token: &str) -> Attempt {
-        let moment = self.moment();
-        let genuine = match self.genuine(token, moment.now) {
+        let time = self.time();
+        let genuine = match self.genuine(token, time.now) {
             Ok(genuine) => genuine,
             Err(refused) => return Attempt::Decided(Err(refused)),
         };
         // Looked at before the list is: a list that comes in between is not missed.
         match self.pending(&genuine.license) {
             StatusRefresh { slot: None, proof: None } => {
-                Attempt::Decided(self.judge(token, genuine, moment))
+                Attempt::Decided(self.judge(token, genuine, time))
             }
             pending => Attempt::Pending(pending),
         }
     }
 
-    fn decide(&self, token: &str, moment: Moment) -> Result<LicenseContext, VerifyError> {
-        self.judge(token, self.genuine(token, moment.now)?, moment)
+    fn decide(&self, token: &str, time: CheckTime) -> Result<LicenseContext, VerifyError> {
+        self.judge(token, self.genuine(token, time.now)?, time)
     }
 
     fn judge(
         &self,
         token: &str,
         genuine: Genuine,
-        moment: Moment,
+        time: CheckTime,
     ) -> Result<LicenseContext, VerifyError> {
         let Genuine { license, snapshot, is_new } = genuine;
         let keys = &snapshot.keys;
         let is_suspect = self.is_log_suspect();
-        let verdict = Verdict::of(&license, &self.inner.lists.rules, keys, moment, is_suspect);
+        let verdict = Verdict::of(&license, &self.inner.lists.rules, keys, time, is_suspect);
         if let Some(refusal) = verdict.refusal {
             return Err(refusal);
         }
@@ -234,7 +234,7 @@ impl Verifier {
 
     /// The license of a token that is genuine, whatever is to be said of it now.
     pub(crate) fn genuine_license(&self, token: &str) -> Result<LicenseContext, VerifyError> {
-        self.genuine(token, self.moment().now).map(|genuine| genuine.license)
+        self.genuine(token, self.time().now).map(|genuine| genuine.license)
     }
 
     fn key<'k>(
