@@ -16,7 +16,7 @@ use crate::claims::{MAX_GRACE, Times};
 use crate::dates::rfc3339;
 use crate::fingerprint::TokenFingerprint;
 use crate::keys::KeyId;
-use crate::status_list::{Slot, Statement};
+use crate::status_list::{ListedStatus, Slot};
 use crate::{KeySet, LicenseState, Limit, LogProof, NotEntitled, VerifyError};
 
 /// A verified license.
@@ -69,10 +69,10 @@ impl LicenseContext {
     }
 
     /// What is known of the status of the token, whose index is `idx`.
-    pub(crate) fn statement(&self, idx: u64, keys: &Arc<KeySet>) -> Statement {
+    pub(crate) fn listed_status(&self, idx: u64, keys: &Arc<KeySet>) -> ListedStatus {
         match &self.verified.slot {
-            Some(slot) => slot.statement(idx, keys),
-            None => Statement::None("there are too many status lists"),
+            Some(slot) => slot.listed_status(idx, keys),
+            None => ListedStatus::Unknown("there are too many status lists"),
         }
     }
 

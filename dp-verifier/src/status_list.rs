@@ -24,7 +24,7 @@ use arc_swap::ArcSwap;
 pub use self::refresh::StatusRefresh;
 #[cfg(feature = "fetch")]
 use self::slot::NOT_OLDER;
-pub(crate) use self::slot::{Slot, Statement};
+pub(crate) use self::slot::{ListedStatus, Slot};
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::StateUnwritable;
 use crate::ErrorCode::{ClaimsInvalid, KeysUnavailable, KidUnknown, Replayed};

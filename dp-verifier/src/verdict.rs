@@ -7,7 +7,7 @@ use cp_contracts::{OnStale, TokenStatus};
 
 use crate::ErrorCode::{ClockAnomaly, Revoked, StatusStale, Suspended};
 use crate::claims::{Rules, Times};
-use crate::status_list::Statement;
+use crate::status_list::ListedStatus;
 use crate::{ErrorCode, KeySet, LicenseContext, LicenseState, VerifyError};
 
 /// What time it is to be judged at.
@@ -64,8 +64,8 @@ impl Verdict {
     fn add_status(&mut self, license: &LicenseContext, keys: &Arc<KeySet>, now: i64, leeway: i64) {
         let claims = license.claims();
         let Some(status) = &claims.status else { return };
-        let stale = match license.statement(status.status_list.idx, keys) {
-            Statement::Status { status: TokenStatus::Valid, iat, exp } => {
+        let stale = match license.listed_status(status.status_list.idx, keys) {
+            ListedStatus::Known { status: TokenStatus::Valid, iat, exp } => {
                 let age = now.saturating_sub(iat);
                 let max = claims.enforcement.as_ref().map_or(i64::MAX, |rule| rule.status_max_age);
                 if age > max {
@@ -76,8 +76,8 @@ impl Verdict {
                     return;
                 }
             }
-            Statement::Status { status, .. } => return self.refuse(taken_back(status)),
-            Statement::None(why) => Cow::Borrowed(why),
+            ListedStatus::Known { status, .. } => return self.refuse(taken_back(status)),
+            ListedStatus::Unknown(why) => Cow::Borrowed(why),
         };
         match claims.enforcement.as_ref().map(|rule| &rule.on_stale) {
             None | Some(OnStale::Allow) => {}

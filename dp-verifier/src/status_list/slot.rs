@@ -31,9 +31,9 @@ struct Held {
 }
 
 /// What a slot says about one token.
-pub(crate) enum Statement {
+pub(crate) enum ListedStatus {
     /// A list has a status for it.
-    Status {
+    Known {
         status: TokenStatus,
         /// When that was said, in seconds since 1970.
         iat: i64,
@@ -41,7 +41,7 @@ pub(crate) enum Statement {
         exp: i64,
     },
     /// There is nothing to go by, and why.
-    None(&'static str),
+    Unknown(&'static str),
 }
 
 impl Slot {
@@ -58,9 +58,9 @@ impl Slot {
     }
 
     /// What the newest list says of the token with this index, when these keys vouch for it.
-    pub(crate) fn statement(&self, idx: u64, keys: &Arc<KeySet>) -> Statement {
+    pub(crate) fn listed_status(&self, idx: u64, keys: &Arc<KeySet>) -> ListedStatus {
         let held = self.held.load();
-        let Some(held) = &*held else { return Statement::None("no status list is at hand") };
+        let Some(held) = &*held else { return ListedStatus::Unknown("no status list is at hand") };
         // The keys seldom change. When they do, the list is judged by them once.
         let is_vouched_for = match Arc::ptr_eq(&held.keys, keys) {
             true => held.is_vouched_for,
@@ -69,11 +69,11 @@ impl Slot {
         let StatusListToken { list, iat, exp, .. } = &*held.document;
         match list.status(idx) {
             // It was genuine when it was taken. Withdrawing its key brings nothing back.
-            Some(TokenStatus::Valid) if !is_vouched_for => {
-                Statement::None("the status list is signed by a key that is not known any more")
-            }
-            Some(status) => Statement::Status { status, iat: *iat, exp: *exp },
-            None => Statement::None("the status list has no entry for this token"),
+            Some(TokenStatus::Valid) if !is_vouched_for => ListedStatus::Unknown(
+                "the status list is signed by a key that is not known any more",
+            ),
+            Some(status) => ListedStatus::Known { status, iat: *iat, exp: *exp },
+            None => ListedStatus::Unknown("the status list has no entry for this token"),
         }
     }
 
