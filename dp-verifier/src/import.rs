@@ -14,7 +14,7 @@ use crate::jws::{self, Kind};
 use crate::keys::Withdrawn;
 use crate::license_file::LicenseFile;
 use crate::log::{LogBook, ProofLookup};
-use crate::state_file::{FileKeys, KeptList, Link};
+use crate::state_file::{Consistency, FileKeys, KeptList};
 use crate::status_list::{older, too_many};
 use crate::status_list_token::StatusListToken;
 use crate::{ImportError, Verifier, VerifyError};
@@ -246,7 +246,7 @@ impl Verifier {
         if let Some(text) = file.claims.proof.as_deref().or(beside) {
             let proof = log.key.proof(text)?;
             proof.is_of(*jti, fingerprint)?;
-            return log.take(Arc::new(proof), Link::Unknown);
+            return log.take(Arc::new(proof), Consistency::Unknown);
         }
         let is_known = matches!(log.lookup(*jti), Some(ProofLookup::Proof(_)));
         if log.is_required && !is_known && !self.asks_the_log() {

@@ -25,7 +25,7 @@ use uuid::Uuid;
 pub use self::record::{FormerLogRecord, LogRecord, accept_log, log_record};
 use crate::ErrorCode::ProofMissing;
 use crate::first_request::FirstRequest;
-use crate::state_file::{FormerLog, KeptLog, Link};
+use crate::state_file::{Consistency, FormerLog, KeptLog};
 use crate::status_list::StatusLists;
 use crate::tlog::{Checkpoint, LogAnomaly, LogKey, LogProof};
 use crate::{LicenseContext, VerifyError};
@@ -130,13 +130,17 @@ impl LogBook {
     }
 
     /// Takes a proof into use and remembers it, unless it contradicts what was seen.
-    pub(crate) fn take(&self, proof: Arc<LogProof>, link: Link) -> Result<(), VerifyError> {
+    pub(crate) fn take(
+        &self,
+        proof: Arc<LogProof>,
+        relation: Consistency,
+    ) -> Result<(), VerifyError> {
         if let Some(ProofLookup::Proof(held)) = proof.jti().and_then(|jti| self.lookup(jti))
             && held.text() == proof.text()
         {
             return Ok(());
         }
-        self.update(|kept, key, now| kept.admit(key, &proof, link, now))?;
+        self.update(|kept, key, now| kept.admit(key, &proof, relation, now))?;
         if let Some(jti) = proof.jti() {
             self.note(jti, ProofLookup::Proof(proof));
         }
@@ -151,8 +155,8 @@ impl LogBook {
         consistency: Option<&str>,
     ) -> Result<(), VerifyError> {
         self.update(|kept, key, now| {
-            let link = kept.link(key, shown, consistency, now)?;
-            kept.see(key, shown, link, now)
+            let relation = kept.relation(key, shown, consistency, now)?;
+            kept.see(key, shown, relation, now)
         })
     }
 

@@ -18,7 +18,7 @@ pub(crate) use self::files::{KeptFile, KeptReport};
 pub(crate) use self::kept::KeptState;
 pub(crate) use self::keys::FileKeys;
 pub(crate) use self::lists::{KeptList, MAX_LISTS};
-pub(crate) use self::log::{FormerLog, KeptLog, Link};
+pub(crate) use self::log::{Consistency, FormerLog, KeptLog};
 pub(crate) use self::store::{StateStore, load};
 pub use self::summary::{
     FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,

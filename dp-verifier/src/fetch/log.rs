@@ -17,7 +17,7 @@ use super::source::{Answer, CHECKPOINT, PROOF, Source};
 use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
 use crate::first_request::FirstRequest;
 use crate::log::{LogBook, ProofLookup};
-use crate::state_file::Link;
+use crate::state_file::Consistency;
 use crate::tlog::{Checkpoint, LogProof};
 use crate::{ErrorCode, VerifyError};
 
@@ -233,8 +233,8 @@ impl Fetcher {
         if proof.jti() != Some(jti) {
             return Err(VerifyError::new(ErrorCode::ProofInvalid, "it is of another token").into());
         }
-        let link = self.link(log, proof.checkpoint())?;
-        Ok(log.take(Arc::new(proof), link)?)
+        let relation = self.relation(log, proof.checkpoint())?;
+        Ok(log.take(Arc::new(proof), relation)?)
     }
 
     /// Asks for the checkpoint, and whether it extends what was seen.
@@ -245,8 +245,8 @@ impl Fetcher {
         };
         let shown = std::str::from_utf8(&text).map_err(|_| "is not UTF-8".to_owned())?;
         let shown = log.key.checkpoint(shown)?;
-        let link = self.link(log, &shown)?;
-        log.update(|kept, key, now| kept.see(key, &shown, link, now))?;
+        let relation = self.relation(log, &shown)?;
+        log.update(|kept, key, now| kept.see(key, &shown, relation, now))?;
         if etag.is_some() {
             self.source.remember(text, etag);
         }
@@ -254,9 +254,9 @@ impl Fetcher {
     }
 
     /// Has the log prove that what it shows hangs together with what was seen.
-    fn link(&self, log: &LogBook, shown: &Checkpoint) -> Result<Link, Refusal> {
+    fn relation(&self, log: &LogBook, shown: &Checkpoint) -> Result<Consistency, Refusal> {
         let kept = log.kept();
-        let Some(newest) = kept.newest(&log.key) else { return Ok(Link::Proved) };
+        let Some(newest) = kept.newest(&log.key) else { return Ok(Consistency::Proved) };
         if shown.size() >= newest.size() {
             self.extends(log, &newest, shown, &newest)?;
             // What came without a network may have passed over an older one.
@@ -267,7 +267,7 @@ impl Fetcher {
             // An older copy, of a proof or a cache, or a log that has lost its end.
             self.extends(log, shown, &newest, &newest)?;
         }
-        Ok(Link::Proved)
+        Ok(Consistency::Proved)
     }
 
     /// Has the log prove that `long` extends `short`; `seen` is the one of them that was seen before.

@@ -15,7 +15,7 @@ const MAX_BYTES: usize = 1024 * 1024;
 
 /// What is known of how a checkpoint and the newest one that was seen hang together.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
+pub(crate) enum Consistency {
     /// Nothing: it came without a network.
     Unknown,
     /// The log has proved that the longer one extends the shorter one.
@@ -179,10 +179,10 @@ impl KeptLog {
         &mut self,
         key: &LogKey,
         proof: &LogProof,
-        link: Link,
+        relation: Consistency,
         now: i64,
     ) -> Result<(), VerifyError> {
-        self.see(key, proof.checkpoint(), link, now)?;
+        self.see(key, proof.checkpoint(), relation, now)?;
         // Whatever a log that contradicts itself vouches for from now on is not believed.
         if let Some(anomaly) = self.anomaly(key) {
             return Err(anomaly.error());
@@ -197,24 +197,26 @@ impl KeptLog {
 
     /// How a checkpoint that came without a network hangs together with the newest one, by the proof
     /// that came along: `old`, the size of the shorter one, and its lines (C2SP tlog-witness).
-    pub(crate) fn link(
+    pub(crate) fn relation(
         &mut self,
         key: &LogKey,
         shown: &Checkpoint,
         consistency: Option<&str>,
         now: i64,
-    ) -> Result<Link, VerifyError> {
+    ) -> Result<Consistency, VerifyError> {
         let proof = consistency.and_then(|text| text.strip_prefix("old ")?.split_once('\n'));
         let newest = self.newest(key);
-        let (Some((old, path)), Some(newest)) = (proof, newest) else { return Ok(Link::Unknown) };
+        let (Some((old, path)), Some(newest)) = (proof, newest) else {
+            return Ok(Consistency::Unknown);
+        };
         // The data plane may have seen more since it told of that one.
         if decimal(old) != Some(newest.size()) || shown.size() < newest.size() {
-            return Ok(Link::Unknown);
+            return Ok(Consistency::Unknown);
         }
         match newest.is_extended_by(shown, path) {
             Some(false) => Err(self.contradicted(SplitView, &newest, shown, now)),
-            Some(true) if self.linked == self.newest => Ok(Link::Proved),
-            _ => Ok(Link::Unknown),
+            Some(true) if self.linked == self.newest => Ok(Consistency::Proved),
+            _ => Ok(Consistency::Unknown),
         }
     }
 
@@ -223,7 +225,7 @@ impl KeptLog {
         &mut self,
         key: &LogKey,
         shown: &Checkpoint,
-        link: Link,
+        relation: Consistency,
         now: i64,
     ) -> Result<(), VerifyError> {
         let Some(newest) = self.newest(key) else {
@@ -237,7 +239,7 @@ impl KeptLog {
         if shown.size() > newest.size() {
             self.newest = Some(Seen::of(shown));
         }
-        if link == Link::Proved && shown.size() >= newest.size() {
+        if relation == Consistency::Proved && shown.size() >= newest.size() {
             self.linked = self.newest.clone();
             // The log is whole again: what was missing has come back.
             self.anomaly.take_if(|anomaly| !anomaly.is_split);

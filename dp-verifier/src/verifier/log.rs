@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::ErrorCode::ProofInvalid;
 use crate::log::LogHealth;
-use crate::state_file::Link;
+use crate::state_file::Consistency;
 use crate::{LicenseContext, Verifier, VerifyError};
 
 impl Verifier {
@@ -27,7 +27,7 @@ impl Verifier {
         let license = self.genuine_license(token)?;
         let proof = log.key.proof(proof)?;
         license.is_proved_by(&proof)?;
-        log.take(Arc::new(proof), Link::Unknown)?;
+        log.take(Arc::new(proof), Consistency::Unknown)?;
         self.verify(token)
     }
 
