@@ -27,27 +27,27 @@ const DEFAULT_AGE: u64 = 300;
 
 /// What is asked for at a URL.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct Resource {
     accept: &'static str,
     /// The largest answer, in bytes.
     limit: usize,
 }
 
-pub(super) const KEY_SET: Wanted =
-    Wanted { accept: "application/jwk-set+json, application/json", limit: MAX_SET };
+pub(super) const KEY_SET: Resource =
+    Resource { accept: "application/jwk-set+json, application/json", limit: MAX_SET };
 
-pub(super) const STATUS_LIST: Wanted =
-    Wanted { accept: cp_contracts::STATUS_LIST_MEDIA_TYPE, limit: Kind::STATUS_LIST.max };
+pub(super) const STATUS_LIST: Resource =
+    Resource { accept: cp_contracts::STATUS_LIST_MEDIA_TYPE, limit: Kind::STATUS_LIST.max };
 
-pub(super) const CHECKPOINT: Wanted = Wanted { accept: "text/plain", limit: MAX_CHECKPOINT };
+pub(super) const CHECKPOINT: Resource = Resource { accept: "text/plain", limit: MAX_CHECKPOINT };
 
 /// A proof, of inclusion or of consistency.
-pub(super) const PROOF: Wanted = Wanted { accept: "text/plain", limit: MAX_PROOF };
+pub(super) const PROOF: Resource = Resource { accept: "text/plain", limit: MAX_PROOF };
 
 pub(super) struct Source {
     agent: ureq::Agent,
     url: String,
-    wanted: Wanted,
+    wanted: Resource,
     /// The last answer that was found good, and its entity tag.
     good: Option<(Vec<u8>, Option<String>)>,
     max_age: u64,
@@ -59,7 +59,7 @@ pub(super) enum Answer {
 }
 
 impl Source {
-    pub(super) fn new(url: &str, tls: Option<TlsConfig>, wanted: Wanted) -> Result<Self, String> {
+    pub(super) fn new(url: &str, tls: Option<TlsConfig>, wanted: Resource) -> Result<Self, String> {
         let uri: Uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
         let host = uri.host().unwrap_or_default();
         let is_here = is_loopback(host);
@@ -123,7 +123,7 @@ impl Source {
 
     /// Asks another URL of the same server: its answer, or none when it says that there is no such
     /// thing.
-    pub(super) fn ask(&self, url: &str, wanted: Wanted) -> Result<Option<Vec<u8>>, String> {
+    pub(super) fn ask(&self, url: &str, wanted: Resource) -> Result<Option<Vec<u8>>, String> {
         let failed = |error: ureq::Error| format!("{url}: {error}");
         let request = self.agent.get(url).header(header::ACCEPT, wanted.accept);
         let mut response = request.call().map_err(failed)?;
