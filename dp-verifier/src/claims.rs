@@ -129,21 +129,24 @@ impl Rules {
     }
 
     pub(crate) fn issuer(&self, iss: Option<&str>) -> Result<(), VerifyError> {
-        let told = match iss {
+        let actual = match iss {
             Some(iss) if iss == self.issuer => return Ok(()),
             Some(iss) => format!("issued by {}", quoted(iss)),
             None => "names no issuer".to_owned(),
         };
-        Err(VerifyError::new(IssuerWrong, format!("{told}, not by {}", quoted(&self.issuer))))
+        Err(VerifyError::new(IssuerWrong, format!("{actual}, not by {}", quoted(&self.issuer))))
     }
 
     fn audience(&self, aud: Option<&str>) -> Result<(), VerifyError> {
-        let told = match aud {
+        let actual = match aud {
             Some(aud) if aud == self.audience => return Ok(()),
             Some(aud) => format!("meant for {}", quoted(aud)),
             None => "names no single audience".to_owned(),
         };
-        Err(VerifyError::new(AudienceWrong, format!("{told}, not for {}", quoted(&self.audience))))
+        Err(VerifyError::new(
+            AudienceWrong,
+            format!("{actual}, not for {}", quoted(&self.audience)),
+        ))
     }
 
     /// The rules of time: valid from `nbf` on and until just before `exp` (RFC 7519 §4.1.4, §4.1.5),

@@ -218,7 +218,7 @@ impl LogBook {
 
     /// Counts a request to the log, and what came of the round that it was part of.
     #[cfg(feature = "fetch")]
-    pub(crate) fn tell(&self, requests: u64, outcome: Result<bool, String>) {
+    pub(crate) fn record_requests(&self, requests: u64, outcome: Result<bool, String>) {
         let now = self.now();
         let mut entries = self.entries();
         entries.requests = entries.requests.saturating_add(requests);

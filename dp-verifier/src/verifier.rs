@@ -72,7 +72,7 @@ impl Verifier {
     /// believed: tokens are then judged at the time when that one was issued, so that setting the
     /// clock back revives nothing. The license is then in the state
     /// [`ClockAnomaly`](LicenseState::ClockAnomaly), or refused with `clock_anomaly` when the
-    /// builder was told [`strict_clock`](VerifierBuilder::strict_clock).
+    /// builder was reported [`strict_clock`](VerifierBuilder::strict_clock).
     ///
     /// The status of a token is what the newest status list says that is at hand. A list that says
     /// that the token does not hold is believed however old it is; without one that is recent, the
@@ -141,9 +141,9 @@ impl Verifier {
     }
 
     fn time(&self) -> CheckTime {
-        let told = self.inner.lists.clock.now();
-        let now = self.inner.lists.floor.corrected(told);
-        let behind = (now != told).then(|| now.saturating_sub(told));
+        let reported = self.inner.lists.clock.now();
+        let now = self.inner.lists.floor.corrected(reported);
+        let behind = (now != reported).then(|| now.saturating_sub(reported));
         CheckTime { now, behind, is_strict: self.inner.is_strict }
     }
 

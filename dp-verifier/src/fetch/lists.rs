@@ -56,7 +56,7 @@ impl ListFetcher {
                 true => slot.first_request.end(),
                 false => state.work.wanted.push(Arc::clone(slot)),
             }
-            self.shared.tell();
+            self.shared.notify();
         }
     }
 }
@@ -141,7 +141,7 @@ impl Fetcher {
             // Every list was asked for since the demand was heard.
             if state.met < self.heard {
                 state.met = self.heard;
-                shared.tell();
+                shared.notify();
             }
             state = shared.wait(state, next.map(|(_, left)| left));
         }

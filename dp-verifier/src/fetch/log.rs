@@ -83,7 +83,7 @@ impl LogFetcher {
         self.log.note(jti, ProofLookup::Pending(Arc::clone(&asked)));
         let is_young = self.log.now().saturating_sub(issued_at) < YOUNG;
         state.work.wanted.push_back(Wanted { jti, is_young, asked });
-        self.shared.tell();
+        self.shared.notify();
     }
 }
 
@@ -158,12 +158,12 @@ impl Fetcher {
                 Job::Checkpoint(demand) => {
                     let outcome = self.check(&log);
                     let next = if outcome.is_ok() { self.source.max_age() } else { self.cooldown };
-                    log.tell(1, outcome.map(|()| true).map_err(Refusal::into_text));
+                    log.record_requests(1, outcome.map(|()| true).map_err(Refusal::into_text));
                     let now = Instant::now();
                     due = now.checked_add(next).unwrap_or(now);
                     let mut state = self.shared.state();
                     state.met = state.met.max(demand);
-                    self.shared.tell();
+                    self.shared.notify();
                 }
             }
         }
@@ -192,21 +192,21 @@ impl Fetcher {
         let Wanted { jti, is_young, ref asked } = *wanted;
         let mut outcome = self.proof(log, jti);
         if is_young && matches!(&outcome, Err(Refusal::Refused(e)) if e.code() == NotLogged) {
-            log.tell(1, Ok(false));
+            log.record_requests(1, Ok(false));
             std::thread::sleep(MOMENT);
             outcome = self.proof(log, jti);
         }
         let failure = match outcome {
             Ok(()) => None,
             Err(Refusal::Failed(why)) => {
-                log.tell(1, Err(why));
+                log.record_requests(1, Err(why));
                 let detail = "the issuer's log could not be asked for the proof";
                 Some(VerifyError::new(ProofMissing, detail))
             }
             Err(Refusal::Refused(error)) => Some(error),
         };
         match failure {
-            None => log.tell(1, Ok(false)),
+            None => log.record_requests(1, Ok(false)),
             Some(error) => {
                 let failed = &mut self.shared.state().work.failed;
                 let now = Instant::now();
@@ -280,13 +280,13 @@ impl Fetcher {
     ) -> Result<(), Refusal> {
         let shown = if std::ptr::eq(seen, short) { long } else { short };
         let contradicted = |code: ErrorCode| {
-            let told = log.update(|kept, key, now| match kept.newest(key) {
+            let outcome = log.update(|kept, key, now| match kept.newest(key) {
                 Some(_) => Err(kept.contradicted(code, seen, shown, now)),
                 // What was seen was moved aside meanwhile.
                 None => Ok(()),
             });
-            let anew = || Refusal::Failed("the state file has begun anew with the log".to_owned());
-            told.err().map_or_else(anew, Refusal::Refused)
+            let reset = || Refusal::Failed("the state file has begun anew with the log".to_owned());
+            outcome.err().map_or_else(reset, Refusal::Refused)
         };
         let proof = if short.size() == long.size() || short.size() == 0 {
             String::new()

@@ -26,7 +26,7 @@ impl<Work> Shared<Work> {
     }
 
     /// Tells whoever waits that the state has changed.
-    pub(super) fn tell(&self) {
+    pub(super) fn notify(&self) {
         self.changed.notify_all();
     }
 
@@ -50,7 +50,7 @@ impl<Work> Shared<Work> {
         let mut state = self.state();
         state.demanded = state.demanded.saturating_add(1);
         let demand = state.demanded;
-        self.tell();
+        self.notify();
         let is_early = |state: &mut State<Work>| state.met < demand && !state.is_over;
         drop(self.changed.wait_while(state, is_early));
     }
@@ -58,7 +58,7 @@ impl<Work> Shared<Work> {
     /// Nothing is to be done any more, or nobody is there to do it.
     pub(super) fn end(&self) {
         self.state().is_over = true;
-        self.tell();
+        self.notify();
     }
 }
 

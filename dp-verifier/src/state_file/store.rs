@@ -87,7 +87,7 @@ impl StateStore {
         let (mut on_disk, mut _lock) = (None, None);
         if let Some(path) = &self.path {
             _lock = Some(lock(path).map_err(unwritable)?);
-            let loaded = load(path).inspect_err(|why| self.tell(Some(why.clone())));
+            let loaded = load(path).inspect_err(|why| self.set_last_error(Some(why.clone())));
             on_disk = loaded.map_err(unwritable)?;
             let begun = next.former.len();
             next.merge(on_disk.clone().unwrap_or_default());
@@ -101,7 +101,7 @@ impl StateStore {
         if let Some(path) = &self.path {
             let is_written = on_disk.as_ref() == Some(&next);
             let saved = if is_written { Ok(()) } else { save(path, &next) };
-            self.tell(saved.clone().err());
+            self.set_last_error(saved.clone().err());
             saved.map_err(unwritable)?;
         }
         *record = next;
@@ -113,7 +113,7 @@ impl StateStore {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    fn tell(&self, error: Option<String>) {
+    fn set_last_error(&self, error: Option<String>) {
         *self.last_error.lock().unwrap_or_else(PoisonError::into_inner) = error;
     }
 

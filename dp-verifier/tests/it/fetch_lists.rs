@@ -170,8 +170,8 @@ fn without_the_control_plane_the_last_list_serves_until_it_is_too_old() {
     let plane = ControlPlane::start();
     plane.publish(NOW, 0);
     let clock = Arc::new(AtomicI64::new(NOW));
-    let told = Arc::clone(&clock);
-    let verifier = plane.builder().clock(move || told.load(Relaxed)).build().unwrap();
+    let time = Arc::clone(&clock);
+    let verifier = plane.builder().clock(move || time.load(Relaxed)).build().unwrap();
     let rules = [("allow", Ok(Valid)), ("degrade", Ok(Stale)), ("block", Err(StatusStale))];
     let tokens = rules.map(|(rule, stale)| (plane.token(rule), stale));
     wait_for(verifier.refresh_status(&tokens[0].0));

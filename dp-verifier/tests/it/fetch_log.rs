@@ -231,8 +231,11 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
     // Now it has forgotten its last entry, and the way to it.
     plane.publish(&old, &[]);
     plane.server.answer_at(&consistency(old.size(), seen.size()), answer("404 Not Found", "", ""));
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("log_rolled_back: the log has 6 entries, and 7 were seen"), "{told}");
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(
+        outcome.starts_with("log_rolled_back: the log has 6 entries, and 7 were seen"),
+        "{outcome}"
+    );
     let anomaly = verifier.log_health().unwrap().anomaly.unwrap();
     assert_eq!((anomaly.code, anomaly.seen), (LogRolledBack, seen));
     assert_eq!(anomaly.shown.text(), old.checkpoint());
@@ -247,8 +250,8 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
     let mut fork = old.clone();
     (0..4).for_each(|_| fork.add("other"));
     plane.publish(&fork, &[plane.log.size()]);
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("split_view: "), "{told}");
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(outcome.starts_with("split_view: "), "{outcome}");
     plane.log.add("noise");
     plane.publish(&plane.log, &[plane.log.size() - 1]);
     assert!(verifier.refresh_log().is_err());
@@ -266,13 +269,13 @@ fn a_verifier_that_runs_begins_anew_when_its_operator_says_so() {
     let mut fork = plane.log.clone();
     fork.tree = Log::of(9).tree;
     plane.publish(&fork, &[plane.log.size()]);
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("split_view: "), "{told}");
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(outcome.starts_with("split_view: "), "{outcome}");
 
     accept_log(&state, "restored").unwrap();
-    // It learns of that where it would have told once more of what it saw.
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.contains("begun anew"), "{told}");
+    // It learns of that where it would have outcome once more of what it saw.
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(outcome.contains("begun anew"), "{outcome}");
     verifier.refresh_log().unwrap();
     let health = verifier.log_health().unwrap();
     assert_eq!((health.checkpoint.unwrap().text(), health.anomaly), (&*fork.checkpoint(), None));

@@ -459,15 +459,15 @@ fn a_log_that_contradicts_itself_is_told_kept_and_not_believed() {
         let honest = log.issue(&other_token);
         assert_refused(verifier.verify_with_proof(&other_token, &log.proof(honest)), ProofInvalid);
     }
-    // An operator who knows why begins anew.
+    // An operator who knows why begins again.
     let kept = std::fs::read_to_string(&state).unwrap();
     accept_log(&state, "restored").unwrap();
-    let anew = verifier(&log);
-    assert_eq!(anew.log_health().unwrap().anomaly, None);
-    assert_refused(anew.verify(&token()), ProofMissing);
-    let license = anew.verify_with_proof(&token(), &proof).unwrap();
+    let again = verifier(&log);
+    assert_eq!(again.log_health().unwrap().anomaly, None);
+    assert_refused(again.verify(&token()), ProofMissing);
+    let license = again.verify_with_proof(&token(), &proof).unwrap();
     assert_eq!(license.state(), LicenseState::Valid);
-    drop(anew);
+    drop(again);
     write_private(&state, kept);
     // Another log key is another log.
     let another = Log::new();

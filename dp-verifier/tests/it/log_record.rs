@@ -1,4 +1,4 @@
-//! What an operator sees of the log that a state file keeps, and beginning anew.
+//! What an operator sees of the log that a state file keeps, and beginning again.
 
 use std::path::Path;
 
@@ -67,19 +67,19 @@ fn an_operator_begins_anew_and_keeps_the_evidence() {
     drop(running);
     let record = log_record(&state).unwrap();
     assert_eq!((record.checkpoint, record.former), (Some(fork.checkpoint()), accepted.former));
-    let anew = verifier(&fork, &state);
-    assert_eq!(anew.verify(&other).unwrap().state(), LicenseState::Valid);
-    assert_refused(anew.verify(&token()), ProofMissing);
-    drop(anew);
+    let again = verifier(&fork, &state);
+    assert_eq!(again.verify(&other).unwrap().state(), LicenseState::Valid);
+    assert_refused(again.verify(&token()), ProofMissing);
+    drop(again);
 
     // What it began anew with is held to as before.
     let mut third = seen_log;
     third.add("other");
     let (other, checkpoint) = (file(1, &fork), file(2, &third));
-    let anew = verifier(&fork, &state);
-    anew.import(&other).unwrap();
-    assert_not_taken(anew.import(&checkpoint), SplitView);
-    drop(anew);
+    let again = verifier(&fork, &state);
+    again.import(&other).unwrap();
+    assert_not_taken(again.import(&checkpoint), SplitView);
+    drop(again);
     accept_log(&state, "again").unwrap();
     let reasons: Vec<_> =
         log_record(&state).unwrap().former.into_iter().map(|former| former.because).collect();

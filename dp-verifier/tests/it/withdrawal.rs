@@ -275,12 +275,12 @@ fn operator_begins_anew_and_keeps_the_log_and_the_evidence() {
     let record = state_record(&state).unwrap();
     assert_eq!((record.file, record.former), (None, after.former));
     // The data plane begins anew, and what the log has proved is proved.
-    let anew = start();
-    assert_eq!(anew.verify(&token).err().map(|error| error.code()), Some(Suspended));
-    anew.import_status_list(&b.list(&list_claims(NOW + 1, 0))).unwrap();
-    assert_eq!(anew.verify(&token).unwrap().log_index(), Some(3));
-    anew.import(&a.file(&file_claims(1, &[a, b]))).unwrap();
-    let report = anew.usage_report([].into()).unwrap();
+    let again = start();
+    assert_eq!(again.verify(&token).err().map(|error| error.code()), Some(Suspended));
+    again.import_status_list(&b.list(&list_claims(NOW + 1, 0))).unwrap();
+    assert_eq!(again.verify(&token).unwrap().log_index(), Some(3));
+    again.import(&a.file(&file_claims(1, &[a, b]))).unwrap();
+    let report = again.usage_report([].into()).unwrap();
     assert!(report.contains("\"sequence\": 2"), "{report}");
 }
 
