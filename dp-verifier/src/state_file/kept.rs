@@ -121,7 +121,7 @@ impl KeptState {
     }
 
     /// Forgets everything but the log and the reports, and moves it aside.
-    pub(super) fn begin_anew(&mut self, until: i64, because: &str) {
+    pub(super) fn reset(&mut self, until: i64, because: &str) {
         let before = std::mem::take(self);
         *self = Self {
             report: before.report,

@@ -149,7 +149,7 @@ pub fn reset_state(state: &Path, because: &str) -> Result<StateRecord, String> {
     }
     let store = StateStore::open(state, i64::MIN)
         .map_err(|why| format!("the state file {} {why}", state.display()))?;
-    let reset = store.reset(|record| record.begin_anew(SystemClock.now(), because));
+    let reset = store.reset(|record| record.reset(SystemClock.now(), because));
     reset.map_err(|error| format!("{}: {}", state.display(), error.detail()))?;
     Ok(StateRecord::of(&store.kept()))
 }
