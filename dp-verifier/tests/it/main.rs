@@ -39,6 +39,7 @@ mod reports;
 mod server;
 mod state;
 mod state_file;
+mod state_file_format;
 mod status_lists;
 mod support;
 mod withdrawal;
