@@ -33,6 +33,7 @@ mod bundle;
 mod claims;
 mod jwk;
 mod license_file;
+mod license_token;
 mod open_enum;
 mod problem;
 mod status_list;
@@ -48,6 +49,10 @@ pub use claims::{
 };
 pub use jwk::{Jwk, JwkSet};
 pub use license_file::{LICENSE_FILE_TYP, LicenseFileClaims, SIGNING_KEY_TYP, SigningKeyClaims};
+pub use license_token::{
+    LICENSE_TOKEN_ALG, LICENSE_TOKEN_ENV, LICENSE_TOKEN_HEADER, LICENSE_TOKEN_MAX_BYTES,
+    LICENSE_TOKEN_TYP,
+};
 pub use problem::{Problem, ProblemCode};
 pub use status_list::{
     EncodedStatusList, EntryBits, LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, STATUS_LIST_DRAFT,
@@ -62,20 +67,3 @@ pub use whoami::{
     WhoAmIGroup, WhoAmIMembershipV1, WhoAmIOrganizationV2, WhoAmIResponseV1, WhoAmIResponseV2,
     WhoAmIRoleV1, WhoAmIRoleV2, WhoAmIUserV1, WhoAmIUserV2, WhoAmIWorkspaceV2,
 };
-
-/// The `typ` of a license token's header (explicit typing, RFC 8725 §3.11).
-pub const LICENSE_TOKEN_TYP: &str = "license+jwt";
-
-/// The `alg` of a license token's header: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
-pub const LICENSE_TOKEN_ALG: &str = "RS256";
-
-/// The HTTP header in which a data plane receives a license token.
-pub const LICENSE_TOKEN_HEADER: &str = "X-License-Token";
-
-/// The environment variable from which a data plane takes a license token when no header has one.
-pub const LICENSE_TOKEN_ENV: &str = "LICENSE_TOKEN";
-
-/// The largest license token that an issuer may hand out, in bytes of the compact form.
-///
-/// Common servers cut a request's header buffer at 8 KiB; this leaves room for the other headers.
-pub const LICENSE_TOKEN_MAX_BYTES: usize = 6 * 1024;

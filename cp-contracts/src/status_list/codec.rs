@@ -9,7 +9,8 @@ use flate2::write::ZlibEncoder;
 use flate2::{Compression, Decompress, FlushDecompress, Status};
 use serde_json::Map;
 
-use super::{EncodedStatusList, EntryBits, TokenStatus};
+use super::claims::EncodedStatusList;
+use super::entries::{EntryBits, StatusListError, TokenStatus};
 
 /// The statuses of many tokens, an entry each, packed into bytes: the entry at `idx` has the bits
 /// from `idx * bits` on, counted from the least significant bit of the first byte (§4.1).
@@ -166,42 +167,3 @@ impl fmt::Debug for StatusList {
         f.debug_struct("StatusList").field("bits", &self.bits).field("entries", &entries).finish()
     }
 }
-
-/// Why something is not a status list, or cannot stand in one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StatusListError {
-    /// An entry can have 1, 2, 4 or 8 bits.
-    Bits,
-    /// The index is beyond the end.
-    Index,
-    /// The status needs more bits than an entry has.
-    Value,
-    /// `lst` is not canonical base64url without padding.
-    Encoding,
-    /// It is not a whole ZLIB stream, or its checksum is wrong.
-    Compression,
-    /// Something follows the ZLIB stream.
-    Trailing,
-    /// There is more in it than the reader takes.
-    Size {
-        /// How much it takes, in bytes.
-        max_bytes: usize,
-    },
-}
-
-impl fmt::Display for StatusListError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bits => f.write_str("an entry has 1, 2, 4 or 8 bits"),
-            Self::Index => f.write_str("the index is beyond the end of the list"),
-            Self::Value => f.write_str("the status needs more bits than an entry has"),
-            Self::Encoding => f.write_str("lst is not base64url in its canonical form"),
-            Self::Compression => f.write_str("lst is not a whole ZLIB stream"),
-            Self::Trailing => f.write_str("lst goes on after its ZLIB stream"),
-            Self::Size { max_bytes } => write!(f, "lst holds more than {max_bytes} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for StatusListError {}
