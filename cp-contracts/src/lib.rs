@@ -1,21 +1,23 @@
-//! What the control plane and its data planes agree on.
+//! The contract between a license control plane and its data planes.
 //!
-//! The control plane signs [`DeploymentLicenseClaims`] into a license token, hands it out in a
-//! [`LicenseBundleResponse`], answers who a person is with a [`WhoAmIResponseV1`] or
-//! [`WhoAmIResponseV2`], takes licenses back in [`StatusListClaims`], and refuses with a [`Problem`].
-//! Where there is no network, a [`LicenseFileClaims`] goes one way and a [`UsageReport`] the other.
-//! This crate is types and their encodings only: no I/O, no cryptography, no clock. To check a token,
+//! The control plane signs [`DeploymentLicenseClaims`] into a license token and returns it in a
+//! [`LicenseBundleResponse`]. It resolves an identity to a person with a [`WhoAmIResponseV1`] or
+//! [`WhoAmIResponseV2`], revokes and suspends licenses in [`StatusListClaims`], and reports errors as a
+//! [`Problem`]. Without a network, a file of [`LicenseFileClaims`] goes to the data plane and a
+//! [`UsageReport`] comes back.
+//!
+//! This crate has types and their encodings only: no I/O, no cryptography, no clock. To check a token,
 //! use `dp-verifier`.
 //!
 //! # Rules of the contract
 //!
 //! - Import from the crate root. There is no other path.
-//! - Within a major version everything is additive: members appear, none change or go away.
-//! - A reader keeps what it does not know. Every object has `extra`, which holds the members that
-//!   this version does not name and writes them back; every enumeration has an `Other` value.
+//! - Within a major version, versions only add members. They change and remove none.
+//! - A reader keeps unknown members. Every object has `extra`, which stores the members that this
+//!   version does not name and writes them back. Every enumeration has an `Other` value.
 //! - `null` and an absent member mean the same wherever a member is optional.
-//! - Construct types with all their fields, so that the compiler shows an issuer what a new version
-//!   added; match with `..`.
+//! - Construct types with all their fields, so that the compiler shows an issuer the members of a new
+//!   version; match with `..`.
 //!
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;

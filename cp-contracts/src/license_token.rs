@@ -1,4 +1,4 @@
-//! How a license token is carried.
+//! The constants of license tokens: type, algorithm, header, environment variable and size.
 
 /// The `typ` of a license token's header (explicit typing, RFC 8725 §3.11).
 pub const LICENSE_TOKEN_TYP: &str = "license+jwt";
@@ -9,10 +9,10 @@ pub const LICENSE_TOKEN_ALG: &str = "RS256";
 /// The HTTP header in which a data plane receives a license token.
 pub const LICENSE_TOKEN_HEADER: &str = "X-License-Token";
 
-/// The environment variable from which a data plane takes a license token when no header has one.
+/// The environment variable with the license token for requests without a license header.
 pub const LICENSE_TOKEN_ENV: &str = "LICENSE_TOKEN";
 
-/// The largest license token that an issuer may hand out, in bytes of the compact form.
+/// The maximum size of a license token, in bytes of the compact form.
 ///
-/// Common servers cut a request's header buffer at 8 KiB; this leaves room for the other headers.
+/// Common servers limit the headers of a request to 8 KiB. This limit leaves room for other headers.
 pub const LICENSE_TOKEN_MAX_BYTES: usize = 6 * 1024;

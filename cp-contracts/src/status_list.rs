@@ -1,7 +1,7 @@
-//! Status lists: which of the tokens that an issuer has handed out it has taken back.
+//! Status lists: the revoked and suspended tokens of an issuer.
 //!
-//! The form is that of [`STATUS_LIST_DRAFT`], of which this contract uses a part: the JWT form, with
-//! `exp` and `ttl` always present.
+//! The format is that of [`STATUS_LIST_DRAFT`]. This contract uses its JWT form, with `exp` and `ttl`
+//! always present.
 
 mod claims;
 mod codec;

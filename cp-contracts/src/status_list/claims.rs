@@ -5,33 +5,33 @@ use serde_json::{Map, Value};
 
 use super::entries::EntryBits;
 
-/// The version of the specification that section numbers in this crate refer to.
+/// The version of the specification to which section numbers in this crate refer.
 pub const STATUS_LIST_DRAFT: &str = "draft-ietf-oauth-status-list-21";
 
 /// The `typ` of a status list token's header.
 pub const STATUS_LIST_TYP: &str = "statuslist+jwt";
 
-/// The media type under which a status list token is asked for and served.
+/// The media type of a status list token over HTTP.
 pub const STATUS_LIST_MEDIA_TYPE: &str = "application/statuslist+jwt";
 
-/// How many bits an entry of a list of license tokens has.
+/// The number of bits of an entry in a list of license tokens.
 pub const LICENSE_LIST_BITS: EntryBits = EntryBits::Two;
 
-/// How many entries a list of license tokens has; those that stand for no token are valid.
+/// The number of entries in a list of license tokens. Entries without a token are valid.
 pub const LICENSE_LIST_ENTRIES: u64 = 65_536;
 
-/// The payload of a status list token, a JWT (RFC 7519) signed like a license token, whose header
-/// has `typ` [`STATUS_LIST_TYP`] (§5.1).
+/// The payload of a status list token: a JWT (RFC 7519), signed like a license token, with the `typ`
+/// [`STATUS_LIST_TYP`] (§5.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusListClaims {
-    /// The list's URL, which is the `uri` in the tokens that it is about.
+    /// The URL of the list, which is the `uri` in its tokens.
     pub sub: String,
-    /// When this statement was made, in seconds since 1970-01-01T00:00:00Z.
+    /// When the list was issued, in seconds since 1970-01-01T00:00:00Z.
     pub iat: i64,
-    /// From when on it says nothing any more, in seconds since 1970-01-01T00:00:00Z.
+    /// When the list expires, in seconds since 1970-01-01T00:00:00Z.
     pub exp: i64,
-    /// For how many seconds a copy may be used before a newer one is asked for; more than 0.
+    /// The time for which a copy is fresh, in seconds; more than 0.
     pub ttl: i64,
     /// The statuses.
     pub status_list: EncodedStatusList,
@@ -40,11 +40,11 @@ pub struct StatusListClaims {
     pub extra: Map<String, Value>,
 }
 
-/// The statuses of many tokens in a few bytes (§4.2); [`StatusList`](crate::StatusList) reads and writes it.
+/// The compressed statuses of many tokens (§4.2). `StatusList` encodes and decodes them.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct EncodedStatusList {
-    /// How many bits an entry has.
+    /// The number of bits of an entry.
     pub bits: EntryBits,
     /// The entries: base64url without padding, of ZLIB (RFC 1950), of the packed bytes.
     pub lst: String,
@@ -53,7 +53,7 @@ pub struct EncodedStatusList {
     pub extra: Map<String, Value>,
 }
 
-/// The answer of `GET /api/v1/status-lists`: where all lists are (§9.3).
+/// The response to `GET /api/v1/status-lists`: the URLs of all lists (§9.3).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusListAggregation {

@@ -4,13 +4,13 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// How many bits an entry has: 1, 2, 4 or 8, written as that number. No other divides a byte.
+/// The number of bits of an entry, written as a number: 1, 2, 4 or 8, the divisors of a byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "u8", into = "u8")]
 pub enum EntryBits {
     /// Valid or invalid.
     One,
-    /// All statuses that have a name.
+    /// All named statuses.
     Two,
     /// 16 statuses.
     Four,
@@ -51,22 +51,22 @@ impl schemars::JsonSchema for EntryBits {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": "integer",
-            "description": "How many bits an entry of a status list has.",
+            "description": "The number of bits of an entry in a status list.",
             "enum": [1, 2, 4, 8],
         })
     }
 }
 
-/// What a list says of one token (§7.1).
+/// The status of one token (§7.1).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum TokenStatus {
-    /// 0: the token is as good as it says itself.
+    /// 0: the token is valid, within its own term.
     Valid,
-    /// 1: the token was revoked, for good.
+    /// 1: the token is permanently revoked.
     Invalid,
-    /// 2: the token is not valid now and may be again.
+    /// 2: the token is temporarily invalid.
     Suspended,
-    /// 3 to 255: a status that this contract gives no meaning. It is not valid.
+    /// 3 to 255: a status without a meaning in this contract. The token is not valid.
     Other(u8),
 }
 
@@ -92,25 +92,25 @@ impl From<TokenStatus> for u8 {
     }
 }
 
-/// Why something is not a status list, or cannot stand in one.
+/// The reason why a value is not a status list, or not an entry of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatusListError {
-    /// An entry can have 1, 2, 4 or 8 bits.
+    /// The number of bits of an entry is not 1, 2, 4 or 8.
     Bits,
-    /// The index is beyond the end.
+    /// The index is beyond the end of the list.
     Index,
     /// The status needs more bits than an entry has.
     Value,
     /// `lst` is not canonical base64url without padding.
     Encoding,
-    /// It is not a whole ZLIB stream, or its checksum is wrong.
+    /// `lst` is not a complete ZLIB stream, or its checksum is wrong.
     Compression,
-    /// Something follows the ZLIB stream.
+    /// Bytes follow the ZLIB stream.
     Trailing,
-    /// There is more in it than the reader takes.
+    /// The decompressed list exceeds the reader's limit.
     Size {
-        /// How much it takes, in bytes.
+        /// The limit, in bytes.
         max_bytes: usize,
     },
 }
@@ -118,13 +118,15 @@ pub enum StatusListError {
 impl fmt::Display for StatusListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Bits => f.write_str("an entry has 1, 2, 4 or 8 bits"),
+            Self::Bits => f.write_str("bits must be 1, 2, 4 or 8"),
             Self::Index => f.write_str("the index is beyond the end of the list"),
             Self::Value => f.write_str("the status needs more bits than an entry has"),
-            Self::Encoding => f.write_str("lst is not base64url in its canonical form"),
-            Self::Compression => f.write_str("lst is not a whole ZLIB stream"),
-            Self::Trailing => f.write_str("lst goes on after its ZLIB stream"),
-            Self::Size { max_bytes } => write!(f, "lst holds more than {max_bytes} bytes"),
+            Self::Encoding => f.write_str("lst is not canonical base64url"),
+            Self::Compression => f.write_str("lst is not a complete ZLIB stream"),
+            Self::Trailing => f.write_str("lst has bytes after its ZLIB stream"),
+            Self::Size { max_bytes } => {
+                write!(f, "lst decompresses to more than {max_bytes} bytes")
+            }
         }
     }
 }
