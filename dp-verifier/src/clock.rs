@@ -1,10 +1,10 @@
-//! What time it is.
+//! Clocks.
 
-/// Tells the time, so that an app or a test can decide it.
+/// A source of the current time, which an app or a test can replace.
 ///
 /// Every `Fn() -> i64` is a clock.
 pub trait Clock: Send + Sync + 'static {
-    /// Seconds since 1970-01-01T00:00:00Z.
+    /// Returns the current time, in seconds since 1970-01-01T00:00:00Z.
     fn now(&self) -> i64;
 }
 
@@ -22,7 +22,7 @@ impl Clock for SystemClock {
     fn now(&self) -> i64 {
         #[expect(clippy::disallowed_methods, reason = "the one place where time comes from")]
         let now = std::time::SystemTime::now();
-        // A clock before 1970 is wrong anyway; at 0 every license is not yet valid.
+        // A clock before 1970 is wrong; at 0 no license is valid yet.
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
     }

@@ -1,8 +1,8 @@
-//! What a token is known by without giving it away.
+//! Fingerprints of tokens.
 
-/// Which token a license was read from, without giving it away.
+/// The key ID and the hash of a license's token. They identify the token without revealing it.
 pub(crate) struct TokenFingerprint {
     pub(crate) kid: Box<str>,
-    /// Of its bytes, in lower-case hex.
+    /// The SHA-256 of the token's bytes, in lower-case hex.
     pub(crate) sha256: Box<str>,
 }

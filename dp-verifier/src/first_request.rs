@@ -1,4 +1,4 @@
-//! Waiting until something has been asked for once: a list, or a proof.
+//! The first request for a status list or a proof, and the tasks that wait for it.
 
 #[cfg(feature = "fetch")]
 use std::sync::atomic::Ordering::Release;
@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Acquire};
 use std::sync::{Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 
-/// How far the first request for a list has come.
+/// The progress of the first request for a document.
 #[derive(Default)]
 pub(crate) struct FirstRequest {
     is_wanted: AtomicBool,
@@ -15,13 +15,13 @@ pub(crate) struct FirstRequest {
 }
 
 impl FirstRequest {
-    /// Claims the first request. Only one caller is told `true`.
+    /// Claims the first request. Returns `true` to exactly one caller.
     #[cfg(feature = "fetch")]
     pub(crate) fn claim(&self) -> bool {
         !self.is_wanted.swap(true, Release)
     }
 
-    /// The first request has ended, well or not.
+    /// Records the end of the first request, and wakes the waiting tasks. The outcome does not matter.
     #[cfg(feature = "fetch")]
     pub(crate) fn end(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -29,13 +29,13 @@ impl FirstRequest {
         waiting.drain(..).for_each(Waker::wake);
     }
 
-    /// Whether it is under way.
+    /// Returns whether the request is running.
     pub(crate) fn is_pending(&self) -> bool {
         self.is_wanted.load(Acquire) && !self.is_over.load(Acquire)
     }
 
     pub(crate) fn poll(&self, context: &Context<'_>) -> Poll<()> {
-        // Under the lock, so that no end is missed between looking and waiting.
+        // The lock closes the gap between the check and the registration of the waker.
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
         if !self.is_pending() {
             return Poll::Ready(());

@@ -1,4 +1,4 @@
-//! The issuer's keys: key sets, those that were withdrawn, and the keys in use.
+//! The issuer's keys: key sets, withdrawn keys, and the keys in use.
 
 mod current;
 mod key_id;

@@ -1,55 +1,56 @@
-//! How a license stands.
+//! The states of a license.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-/// How a genuine license stands.
+/// The state of a genuine license.
 ///
-/// Several of these can hold at once. Then what refuses the license is told before what does not,
-/// and of either kind the **last in this order**, which is the order of `Ord`: a revoked license is
-/// `Revoked` whether or not it has expired as well. [`Expired`](Self::Expired),
-/// [`NotYetValid`](Self::NotYetValid), [`Suspended`](Self::Suspended) and [`Revoked`](Self::Revoked)
-/// always refuse, [`Stale`](Self::Stale) does when the token says `on_stale: block`, and
-/// [`ClockAnomaly`](Self::ClockAnomaly) when the verifier was told
+/// Several states can hold at once. A state that refuses the license then wins over one that does not.
+/// Among states of the same kind, the **last in this order** wins, which is the order of `Ord`: a
+/// revoked license is `Revoked` even if it has also expired.
+///
+/// [`Expired`](Self::Expired), [`NotYetValid`](Self::NotYetValid), [`Suspended`](Self::Suspended) and
+/// [`Revoked`](Self::Revoked) always refuse. [`Stale`](Self::Stale) refuses when the token says
+/// `on_stale: block`, and [`ClockAnomaly`](Self::ClockAnomaly) refuses with
 /// [`strict_clock`](crate::VerifierBuilder::strict_clock).
 ///
-/// A [`LicenseContext`](crate::LicenseContext) is never handed out in a state that refuses; those
-/// are told by [`VerifyError::state`](crate::VerifyError::state), and by
+/// A [`LicenseContext`](crate::LicenseContext) never has a state that refuses. Such a state is returned
+/// by [`VerifyError::state`](crate::VerifyError::state), and by
 /// [`Verifier::state_of`](crate::Verifier::state_of) for a license that was admitted earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum LicenseState {
-    /// Good for longer than the [expiring period](crate::VerifierBuilder::expiring_period).
+    /// Valid for longer than the [expiring period](crate::VerifierBuilder::expiring_period).
     Valid,
-    /// Good, and ends within the [expiring period](crate::VerifierBuilder::expiring_period): time to
-    /// ask for a new token. The second that is exactly the period before `exp` belongs to it.
+    /// Valid, and ends within the [expiring period](crate::VerifierBuilder::expiring_period): time to
+    /// ask for a new token. The state begins in the second that is exactly the period before `exp`.
     Expiring,
-    /// Expired, from the second `exp` on, and still admitted because the token itself grants
-    /// `enforcement.grace_seconds`, of which 90 days count at most. It is refused from
-    /// [`grace_until`](crate::LicenseContext::grace_until) plus the leeway on.
+    /// Expired, from the second `exp` on, and still admitted: the token grants
+    /// `enforcement.grace_seconds`, of which at most 90 days count. The verifier refuses the license
+    /// from [`grace_until`](crate::LicenseContext::grace_until) plus the leeway on.
     Grace,
-    /// No status list says that the license still holds and is young enough for the token's
-    /// `enforcement.status_max_age`, and its `on_stale` is not `allow`.
+    /// The verifier has no status list that is recent enough for the token's
+    /// `enforcement.status_max_age`, and `on_stale` is not `allow`.
     Stale,
-    /// The issuer's log contradicts what this verifier has seen of it: it is shorter, or it has
-    /// another history. See [`Verifier::log_health`](crate::Verifier::log_health).
+    /// The issuer's log contradicts what this verifier has seen before: it is shorter, or it has another
+    /// history. See [`Verifier::log_health`](crate::Verifier::log_health).
     LogAnomaly,
-    /// The machine's clock is more than 5 minutes behind the latest document that was ever verified,
-    /// so the license was judged at the time when that one was issued.
+    /// The machine's clock is more than 5 minutes behind the issue time of the latest verified document.
+    /// The verifier judged the license at that issue time instead.
     ClockAnomaly,
-    /// Over, and its grace as well.
+    /// Expired, and any grace period has ended.
     Expired,
-    /// Its time has not begun.
+    /// Not valid yet.
     NotYetValid,
-    /// A status list says that the license does not hold for now.
+    /// Suspended by a status list.
     Suspended,
-    /// A status list says that the token was taken back for good.
+    /// Permanently revoked by a status list.
     Revoked,
 }
 
 impl LicenseState {
-    /// Every state, in their order.
+    /// All states, in order.
     pub const ALL: &'static [Self] = &[
         Self::Valid,
         Self::Expiring,
@@ -63,7 +64,7 @@ impl LicenseState {
         Self::Revoked,
     ];
 
-    /// The state as it stands in logs and metrics.
+    /// Returns the state as logs and metrics spell it.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {

@@ -1,18 +1,18 @@
 //! How much of a metric a license includes.
 
-/// How much of something a license includes.
+/// The amount of a metric that a license includes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Limit {
-    /// As much as one likes. Only a license that says so is unlimited.
+    /// No limit. Only an explicit `null` or -1 in the license is unlimited.
     Unlimited,
     /// At most this many.
     AtMost(u64),
-    /// None: the license does not mention it, or not as a number.
+    /// Nothing: the license does not name the metric, or not as a number.
     NotIncluded,
 }
 
 impl Limit {
-    /// Whether one more is included when `used` are in use.
+    /// Returns whether one more is included when `used` are in use.
     ///
     /// ```
     /// use dp_verifier::Limit;
@@ -31,7 +31,7 @@ impl Limit {
         }
     }
 
-    /// A declared number: -1 and `null` say "unlimited"; other negative numbers say nothing.
+    /// Reads a declared number: -1 and `null` mean unlimited, other negative numbers mean nothing.
     pub(crate) fn declared(number: Option<i64>) -> Self {
         match number {
             None | Some(-1) => Self::Unlimited,

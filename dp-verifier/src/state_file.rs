@@ -1,10 +1,10 @@
-//! What a data plane must not forget, in a file.
+//! The state file: what a data plane must remember over restarts.
 //!
 //! # Design
 //!
-//! Everything here only ever grows: times, the lists' dates, the numbers of files and reports. So two
-//! processes that share the file, such as an app and `dp-verify` beside it, lose nothing: before a
-//! write, what the file says meanwhile is merged in, under a lock.
+//! All values only grow: times, the dates of lists, the numbers of files and reports. So two processes
+//! can share the file, such as an app and `dp-verify`. Before a write, a process merges the current
+//! content of the file into its own state, under a lock.
 
 mod files;
 mod kept;

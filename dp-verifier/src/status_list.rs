@@ -1,15 +1,14 @@
-//! Status lists: what the issuer has taken back.
+//! Status lists: the licenses that the issuer has revoked or suspended.
 //!
 //! # Design
 //!
-//! Each list has a slot, made when a genuine token first refers to it, and every license that was
-//! verified holds its slot. So a check that finds its license in the cache reads the newest list
-//! behind one pointer, and a revocation is seen in the moment in which the list arrives.
+//! Each list has a slot, which is created when a genuine token first refers to the list. Every verified
+//! license holds its slot. So a check of a cached license reads the newest list behind one pointer, and a
+//! revocation takes effect as soon as the list arrives.
 //!
-//! A list that says that a token does *not* hold is believed however old it is, until a newer list
-//! says otherwise: keeping a data plane from the network must not bring anything back to life. Only
-//! "valid" grows old, and ends with the key that has signed it. Of two lists of the same second, what
-//! either has taken back is taken back.
+//! Revoked and suspended statuses count at any age, until a newer list changes them: a data plane without
+//! a network must not restore a license. Only the status "valid" ages, and it ends with the key that
+//! signed the list. Of two lists of the same second, an entry has the stricter status of both.
 
 mod refresh;
 mod slot;
@@ -37,8 +36,7 @@ use crate::status_list_token::StatusListToken;
 use crate::time_floor::TimeFloor;
 use crate::{Clock, KeySet, VerifyError};
 
-/// Everything that lists are judged by, and the lists. The verifier and the thread that fetches
-/// them share it.
+/// The status lists, and everything needed to judge them. The verifier and the fetching thread share it.
 pub(crate) struct StatusLists {
     pub(crate) rules: Rules,
     pub(crate) keys: Arc<Keys>,
@@ -62,14 +60,15 @@ impl StatusLists {
         lists
     }
 
-    /// Holds a list that was kept. It was good then; who vouches for it now is judged when it is used.
+    /// Holds a list from the state file. It was valid when it was stored. Its signature is checked against
+    /// the current keys when the list is used.
     fn hold_kept(&self, uri: &str, list: &KeptList) {
         if let (Ok(document), Some(slot)) = (list.read(), self.slot(uri)) {
             slot.hold(&Arc::new(document), &Arc::default(), false);
         }
     }
 
-    /// The slot of a list; none when there are too many.
+    /// Returns the slot of a list, or `None` when there are too many lists.
     pub(crate) fn slot(&self, uri: &str) -> Option<Arc<Slot>> {
         if let Some(slot) = self.slots.load().get(uri) {
             return Some(Arc::clone(slot));
@@ -84,7 +83,7 @@ impl StatusLists {
         self.slots.load().get(uri).cloned()
     }
 
-    /// Every list that is held, and when the one was made that its URL shows, when that is older.
+    /// Returns every held list, and the issue time of the published list if that one is older.
     pub(crate) fn documents(&self) -> Vec<(Arc<StatusListToken>, Option<i64>)> {
         let slots = self.slots.load();
         let held =
@@ -92,20 +91,19 @@ impl StatusLists {
         held.collect()
     }
 
-    /// Reads a list that these keys vouch for.
+    /// Reads a list that one of these keys has signed.
     pub(crate) fn open(&self, text: &str, keys: &KeySet) -> Result<StatusListToken, VerifyError> {
         let document = StatusListToken::open(text, |kid| {
             keys.find(kid).ok_or_else(|| {
                 let code = if keys.is_empty() { KeysUnavailable } else { KidUnknown };
-                VerifyError::new(code, format!("no key {} is known", quoted(kid)))
+                VerifyError::new(code, format!("the key {} is not known", quoted(kid)))
             })
         })?;
         self.rules.own("sub", &document.uri)?;
         Ok(document)
     }
 
-    /// Takes a list into use, unless a newer one is in use, and remembers it over restarts. Nothing
-    /// has changed when that fails.
+    /// Imports a list and stores it, unless a newer one is in use. A failure changes nothing.
     pub(crate) fn take(&self, text: &str) -> Result<Arc<StatusListToken>, VerifyError> {
         let news = self.judge(text)?;
         self.remember(&news)?;
@@ -113,8 +111,8 @@ impl StatusLists {
         Ok(news.document)
     }
 
-    /// Takes the list of this slot, which was fetched. A revocation takes effect even when the disk
-    /// is full; the memory tells of that.
+    /// Imports the fetched list of this slot. A revocation takes effect even when the disk is full; the
+    /// state store reports that error.
     #[cfg(feature = "fetch")]
     pub(crate) fn take_fetched(&self, text: &str, slot: &Slot) -> Result<(), VerifyError> {
         let news = self.judge(text)?;
@@ -139,7 +137,7 @@ impl StatusLists {
         let now = self.floor.corrected(self.clock.now());
         self.rules.issued(document.iat, now)?;
         let slot = self.slot(&document.uri).ok_or_else(too_many)?;
-        // One that is older may have expired: that it is older says more.
+        // An older list may also have expired. `replayed` is the more useful refusal.
         let is_older = slot.document().is_some_and(|held| held.iat > document.iat);
         if !is_older {
             document.current(now, self.rules.leeway)?;
@@ -151,7 +149,7 @@ impl StatusLists {
         let StatusListToken { uri, iat, .. } = &**document;
         self.floor.store().update(|record| {
             match record.lists.get(uri) {
-                // Another process may have taken it.
+                // Another process may have imported a newer list.
                 Some(kept) if kept.iat > *iat => self.hold_kept(uri, kept),
                 _ => {
                     KeptList::of(document).keep_in(&mut record.lists, uri);
@@ -168,33 +166,36 @@ impl StatusLists {
         self.floor.raise(document.iat);
     }
 
-    /// Takes a list that came with a license file, which is remembered together with it.
+    /// Holds the list of a license file, which is stored together with the file.
     pub(crate) fn hold(&self, document: &Arc<StatusListToken>, keys: &Arc<KeySet>) {
         if let Some(slot) = self.slot(&document.uri) {
             self.floor.raise(document.iat);
-            let is_vouched_for = document.is_by(keys);
-            slot.hold(document, keys, is_vouched_for);
+            let is_signed = document.is_by(keys);
+            slot.hold(document, keys, is_signed);
         }
     }
 }
 
-/// A list that was found good, its place, and the keys that vouch for it.
+/// A valid list, its slot, and the keys that verified it.
 struct News {
     document: Arc<StatusListToken>,
     slot: Arc<Slot>,
     keys: Arc<KeySet>,
 }
 
-/// That a list is older than the one that is held, in words.
+/// Explains that a list is older than the held one.
 pub(crate) fn older(uri: &str, iat: i64, held: i64) -> String {
     let [iat, held] = [iat, held].map(|at| rfc3339(at).unwrap_or_else(|| at.to_string()));
     format!(
-        "the status list {} of {iat} is older than the one of {held} that is held: the issuer's clock \
-         may have been set back, and what it has taken back since is not known here",
+        "the status list {} of {iat} is older than the held list of {held}: the issuer's clock may have \
+         been set back, and later revocations are not known here",
         quoted(uri)
     )
 }
 
 pub(crate) fn too_many() -> VerifyError {
-    VerifyError::new(ClaimsInvalid, format!("there are {MAX_LISTS} other status lists already"))
+    VerifyError::new(
+        ClaimsInvalid,
+        format!("the verifier already has {MAX_LISTS} other status lists"),
+    )
 }

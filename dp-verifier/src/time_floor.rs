@@ -1,4 +1,4 @@
-//! What time it must be at least.
+//! The time floor: a lower bound of the current time.
 
 mod writer;
 
@@ -9,14 +9,14 @@ use std::sync::atomic::Ordering::Relaxed;
 use self::writer::FloorWriter;
 use crate::state_file::StateStore;
 
-/// By how many seconds a clock may be behind the evidence before it is not believed.
+/// The time by which a clock may be behind the floor, in seconds.
 const TOLERANCE: i64 = 300;
 
-/// The latest time that an issuer has testified to by signing something at it.
+/// The latest issue time of a verified document.
 ///
-/// Setting a clock back must not bring expired licenses to life. The floor is what was signed and
-/// not what this clock once said: a clock that was wrong for a moment, far in the future, would
-/// otherwise end every license for good.
+/// A clock that was set back must not revive expired licenses. The floor comes from signed documents and
+/// not from this machine's clock: a clock that was once far in the future would otherwise end every
+/// license permanently.
 pub(crate) struct TimeFloor {
     store: Arc<StateStore>,
     writer: Option<FloorWriter>,
@@ -27,14 +27,14 @@ impl TimeFloor {
         Self { store: Arc::new(StateStore::in_memory(seconds)), writer: None }
     }
 
-    /// At least this, and what a file remembers; from now on kept in it.
+    /// Creates a floor that a state file keeps. It starts at the greater of `seconds` and the file's floor.
     pub(crate) fn kept_in(path: &Path, seconds: i64) -> Result<Self, String> {
         let store = Arc::new(StateStore::open(path, seconds)?);
         let writer = Some(FloorWriter::start(Arc::clone(&store))?);
         Ok(Self { store, writer })
     }
 
-    /// What else is remembered.
+    /// Returns the state, which has the floor.
     pub(crate) fn store(&self) -> &StateStore {
         &self.store
     }
@@ -52,12 +52,12 @@ impl TimeFloor {
         }
     }
 
-    /// Whether a clock says a time that cannot be.
+    /// Returns whether the time of a clock is impossible.
     pub(crate) fn refutes(&self, now: i64) -> bool {
         now.saturating_add(TOLERANCE) < self.seconds()
     }
 
-    /// The time of a clock, or the floor when that cannot be.
+    /// Returns the time of a clock, or the floor when that time is impossible.
     pub(crate) fn corrected(&self, now: i64) -> i64 {
         if self.refutes(now) { self.seconds() } else { now }
     }

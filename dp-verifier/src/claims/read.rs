@@ -1,4 +1,4 @@
-//! The documents of the contract, read strictly.
+//! Strict parsing of the contract's documents.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use cp_contracts::{
@@ -99,7 +99,9 @@ impl<'a> Read<'a> for EntryBits {
     }
 }
 
-/// Reads a string and what it stands for.
+/// Reads types that are written as strings.
+///
+/// `from_text! { Name: "must be …", parse; }` implements `Read` for `Name`.
 macro_rules! from_text {
     ($($name:ty: $what:literal, $parse:expr;)+) => {$(
         impl<'a> Read<'a> for $name {
@@ -113,7 +115,7 @@ macro_rules! from_text {
 }
 
 from_text! {
-    // The other forms that the uuid crate reads, such as `urn:uuid:…`, are not in the contract.
+    // The uuid crate reads other forms too, such as `urn:uuid:…`. The contract does not allow them.
     Uuid: "must be a hyphenated UUID",
         |text| (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
     Version: "must be a semantic version", |text| text.parse().ok();
@@ -122,7 +124,7 @@ from_text! {
     OnStale: "must be an enforcement", |text| Some(text.into());
 }
 
-/// RFC 3339, or the same without an offset, as issuers of contract 1.x wrote UTC.
+/// Parses RFC 3339, also without an offset: issuers of contract 1.x wrote UTC in that form.
 fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Some(at.to_utc());

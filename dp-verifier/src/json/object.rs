@@ -1,6 +1,6 @@
-//! Objects whose members are known.
+//! Objects with known members.
 
-/// Reads an object of the contract: every known member once and of its type, unknown members kept in
+/// Reads an object of the contract: every known member once and with its type. Unknown members go to
 /// `extra`.
 ///
 /// `object!(Name { field = "member" })` implements [`Read`](super::Read) for `Name`.

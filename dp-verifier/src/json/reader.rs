@@ -1,17 +1,18 @@
-//! Reading a JSON text from its beginning to its end.
+//! The reader of one JSON text.
 
 use std::borrow::Cow;
 
-/// How many objects and arrays may be open at once.
+/// The maximum nesting of objects and arrays.
 const MAX_DEPTH: usize = 64;
 
-/// Why a text is not what was asked for, and where.
+/// The reason why a text does not have the expected form, and the place.
 ///
-/// Two pointers, so that results fit into registers: this type is in all of them and occurs seldom.
+/// The type has the size of two pointers, so that results fit into registers: every result contains it,
+/// and few results use it.
 #[derive(Debug)]
 pub(crate) struct Fault {
     what: &'static &'static str,
-    /// The members that lead to the place, outermost first, joined by dots; none at the top.
+    /// The members that lead to the place, outermost first, joined by dots. `None` at the top.
     #[expect(clippy::box_collection, reason = "one word instead of three")]
     path: Option<Box<String>>,
 }
@@ -21,7 +22,7 @@ impl Fault {
         Self { what, path: None }
     }
 
-    /// The same fault, seen from the object that has `member`.
+    /// Prefixes the place with a member of the enclosing object.
     #[cold]
     pub(crate) fn within(self, member: &str) -> Self {
         let path = match self.path {
@@ -43,25 +44,25 @@ impl std::fmt::Display for Fault {
 
 pub(super) type Result<T, E = Fault> = std::result::Result<T, E>;
 
-/// Something that can be read from JSON.
+/// A type that can be read from JSON.
 pub(crate) trait Read<'a>: Sized {
     /// Reads one value.
     fn read(reader: &mut Reader<'a>) -> Result<Self>;
 
-    /// What an absent member means; `None` when the member is required.
+    /// Returns the value of an absent member, or `None` when the member is required.
     fn absent() -> Option<Self> {
         None
     }
 }
 
-/// Reads a whole document of one value.
+/// Reads a document of one value.
 pub(crate) fn document<'a, T: Read<'a>>(bytes: &'a [u8]) -> Result<T> {
     let text = std::str::from_utf8(bytes).map_err(|_| Fault::new(&"is not UTF-8"))?;
     let mut reader = Reader { rest: text, room: MAX_DEPTH };
     let value = T::read(&mut reader)?;
     match reader.peek() {
         None => Ok(value),
-        Some(_) => Err(Fault::new(&"goes on after its end")),
+        Some(_) => Err(Fault::new(&"has text after its end")),
     }
 }
 
@@ -72,7 +73,7 @@ pub(crate) struct Reader<'a> {
 }
 
 impl<'a> Reader<'a> {
-    /// The next byte that is not white space.
+    /// Returns the next byte that is not white space.
     pub(super) fn peek(&mut self) -> Option<u8> {
         let first = *self.rest.as_bytes().first()?;
         if !is_space(first) {
@@ -82,7 +83,7 @@ impl<'a> Reader<'a> {
         self.rest.as_bytes().first().copied()
     }
 
-    /// Takes the next byte that is not white space when it is `byte`, which is ASCII.
+    /// Consumes the next byte that is not white space if it is `byte`, which is ASCII.
     fn take(&mut self, byte: u8) -> bool {
         let found = self.peek() == Some(byte);
         if found {
@@ -103,7 +104,7 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    /// Takes `null` when it comes next.
+    /// Consumes `null` if it comes next.
     pub(crate) fn null(&mut self) -> Result<bool> {
         let found = self.peek() == Some(b'n');
         if found {
@@ -112,9 +113,9 @@ impl<'a> Reader<'a> {
         Ok(found)
     }
 
-    /// Reads an object, calling `member` at the value of each of its members.
+    /// Reads an object, and calls `member` at the value of each member.
     ///
-    /// It is for `member` to see that names are unique, since it keeps what was read.
+    /// `member` stores the values, so it also checks that names are unique.
     pub(crate) fn object(
         &mut self,
         mut member: impl FnMut(&mut Self, Cow<'a, str>) -> Result<()>,
@@ -175,12 +176,12 @@ impl<'a> Reader<'a> {
         self.room = self.room.saturating_add(1);
     }
 
-    /// Whether a string comes next.
+    /// Returns whether a string comes next.
     pub(crate) fn at_string(&mut self) -> bool {
         self.peek() == Some(b'"')
     }
 
-    /// Reads a string, borrowing it from the text when it has no escapes.
+    /// Reads a string. A string without escapes is borrowed from the text.
     pub(crate) fn string(&mut self) -> Result<Cow<'a, str>> {
         if !self.take(b'"') {
             return Err(Fault::new(&"must be a string"));
@@ -199,7 +200,7 @@ impl<'a> Reader<'a> {
         Ok(Cow::Owned(text))
     }
 
-    /// Takes the characters up to the next quote or backslash, and that.
+    /// Consumes the characters up to the next quote or backslash, and that character.
     fn plain(&mut self) -> Result<(&'a str, u8)> {
         let is_end = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..=0x1f);
         let length = self.rest.as_bytes().iter().position(is_end).ok_or(NOT_JSON)?;
@@ -215,7 +216,7 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Takes what follows a backslash.
+    /// Consumes an escape sequence after its backslash.
     fn escape(&mut self) -> Result<char> {
         let character = match self.rest.as_bytes().first() {
             Some(b'"') => '"',
@@ -233,7 +234,7 @@ impl<'a> Reader<'a> {
         Ok(character)
     }
 
-    /// Takes `uXXXX`, or with a backslash between, two of them that are one character.
+    /// Consumes `uXXXX`, or the two parts of a surrogate pair.
     fn unicode(&mut self) -> Result<char> {
         let first = self.code_unit("u")?;
         let is_first_of_two = (0xD800..0xDC00).contains(&first);
@@ -246,14 +247,14 @@ impl<'a> Reader<'a> {
 
     fn code_unit(&mut self, prefix: &str) -> Result<u16> {
         self.literal(prefix)?;
-        // `from_str_radix` would also take a sign.
+        // `from_str_radix` would also accept a sign.
         let is_hex = |digits: &&str| digits.bytes().all(|byte| byte.is_ascii_hexdigit());
         let digits = self.rest.get(..4).filter(is_hex).ok_or(NOT_JSON)?;
         self.skip(4);
         u16::from_str_radix(digits, 16).map_err(|_| NOT_JSON)
     }
 
-    /// Takes the text of a number (RFC 8259 §6), and whether it is written as an integer.
+    /// Consumes a number (RFC 8259 §6). Returns its text, and whether it is written as an integer.
     pub(super) fn number(&mut self) -> Result<(&'a str, bool)> {
         self.peek();
         let part = |byte: &u8| matches!(byte, b'0'..=b'9' | b'+' | b'-' | b'.' | b'e' | b'E');
@@ -295,7 +296,7 @@ fn is_space(byte: u8) -> bool {
     matches!(byte, b' ' | b'\n' | b'\r' | b'\t')
 }
 
-/// What follows the first character, when that is one of these, which are ASCII.
+/// Returns the text after its first character if that is one of `any`, which are ASCII.
 fn after<'a>(text: &'a str, any: &[u8]) -> Option<&'a str> {
     let is_first = text.as_bytes().first().is_some_and(|first| any.contains(first));
     if is_first { text.get(1..) } else { None }

@@ -9,25 +9,25 @@ use super::withdrawn::Withdrawn;
 use crate::error::quoted;
 use crate::{ErrorCode, VerifyError};
 
-/// The keys in use. Readers take them without waiting while they are replaced.
+/// The keys in use. Readers never wait for a replacement.
 pub(crate) struct Keys {
     current: ArcSwap<Snapshot>,
-    /// What there is when nothing is withdrawn. Held while the current ones are replaced.
+    /// The keys before withdrawn ones are removed. The lock is held during a replacement.
     whole: Mutex<Arc<KeySet>>,
 }
 
-/// A key set, and until when it may be used.
+/// A key set, and the end of its use.
 #[derive(Debug)]
 pub(crate) struct Snapshot {
-    /// Without those that were withdrawn.
+    /// The keys that are not withdrawn.
     pub(crate) keys: Arc<KeySet>,
     pub(crate) withdrawn: Arc<Withdrawn>,
-    /// The last second, since 1970; `i64::MAX` for keys that were given rather than fetched.
+    /// The last second of use, since 1970. `i64::MAX` for keys that are not fetched.
     pub(crate) good_until: i64,
 }
 
 impl Keys {
-    /// Starts with keys that are good until this second, and what was withdrawn before.
+    /// Starts with keys that are usable until `good_until`, and with earlier withdrawals.
     pub(crate) fn new(keys: KeySet, good_until: i64, withdrawn: Withdrawn) -> Self {
         let (whole, withdrawn) = (Arc::new(keys), Arc::new(withdrawn));
         let keys = Arc::new(whole.without(&withdrawn));
@@ -39,7 +39,7 @@ impl Keys {
         self.current.load()
     }
 
-    /// Puts other keys into use.
+    /// Replaces the keys in use.
     pub(crate) fn replace(&self, keys: KeySet, good_until: i64) {
         let mut whole = self.whole();
         *whole = Arc::new(keys);
@@ -47,7 +47,7 @@ impl Keys {
         self.put(&whole, withdrawn, good_until);
     }
 
-    /// The same keys are good for longer. What was verified by them need not be verified again.
+    /// Extends the use of the same keys. The cache stays valid.
     #[cfg(feature = "fetch")]
     pub(crate) fn renew(&self, good_until: i64) {
         let _whole = self.whole();
@@ -56,7 +56,7 @@ impl Keys {
         self.current.store(Arc::new(Snapshot { keys, withdrawn, good_until }));
     }
 
-    /// From now on these are withdrawn.
+    /// Withdraws keys.
     pub(crate) fn withdraw(&self, withdrawn: Withdrawn) {
         let whole = self.whole();
         let now = self.load();
@@ -71,13 +71,13 @@ impl Keys {
     }
 
     fn whole(&self) -> MutexGuard<'_, Arc<KeySet>> {
-        // It is replaced in one step.
+        // A replacement is one step, so a panic cannot leave it half done.
         self.whole.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Snapshot {
-    /// Why there is no key of this name.
+    /// Returns the refusal for a `kid` without a usable key.
     pub(crate) fn refusal(&self, kid: &str) -> VerifyError {
         self.withdrawn.refusal(kid).unwrap_or_else(|| {
             let detail = format!("no key {} is known", quoted(kid));

@@ -1,4 +1,4 @@
-//! Key sets: which keys of a JWKS (RFC 7517) may verify license tokens.
+//! Key sets: the keys of a JWKS (RFC 7517) that may verify license tokens.
 
 use std::collections::{HashMap, HashSet};
 use std::fmt;
@@ -13,29 +13,29 @@ use crate::base64url::decode;
 use crate::crypto::{PublicKey, sha256};
 use crate::json::{Fault, document};
 
-/// The largest key set that is read, in bytes.
+/// The maximum size of a key set, in bytes.
 pub(crate) const MAX_SET: usize = 64 * 1024;
 
-/// The most keys in a set.
+/// The maximum number of keys in a set.
 const MAX_KEYS: usize = 32;
 
-/// The longest name of a key, in bytes.
+/// The maximum length of a `kid`, in bytes.
 const MAX_KID: usize = 128;
 
 /// The members of private and symmetric keys (RFC 7518 §6.3.2, §6.4.1).
 const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
-/// A key set that was found good as a whole.
+/// A key set that was accepted as a whole.
 ///
-/// Keys that are not for RS256 signatures are left out, as RFC 7517 §5 asks. A set that names a key
-/// twice, shows private or symmetric material, or has a broken or weak RSA key is refused entirely:
-/// whoever publishes such a set has lost control of it.
+/// The set omits keys that are not for RS256 signatures, as RFC 7517 §5 requires. A set is refused as a
+/// whole when it names a key twice, contains private or symmetric material, or has a broken or weak RSA
+/// key: the publisher of such a set has lost control of it.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: HashMap<String, Arc<SigningKey>>,
 }
 
-/// A key that may verify what an issuer has signed.
+/// A key that may verify an issuer's signatures.
 #[derive(Debug)]
 pub(crate) struct SigningKey {
     pub(crate) key: PublicKey,
@@ -47,7 +47,7 @@ impl KeySet {
     ///
     /// # Errors
     ///
-    /// [`KeySetError`] says why the set is refused.
+    /// Returns [`KeySetError`] when the set is refused.
     pub fn from_json(text: &[u8]) -> Result<Self, KeySetError> {
         if text.len() > MAX_SET {
             return Err(KeySetError::of_set(format!("has more than {MAX_SET} bytes")));
@@ -57,7 +57,7 @@ impl KeySet {
         Self::of(&set)
     }
 
-    /// Judges a key set that was read strictly.
+    /// Validates a key set that was parsed strictly.
     pub(crate) fn of(set: &Map<String, Value>) -> Result<Self, KeySetError> {
         let Some(Value::Array(entries)) = set.get("keys") else {
             return Err(KeySetError::of_set("has no array `keys`".to_owned()));
@@ -80,54 +80,54 @@ impl KeySet {
         Ok(Self { keys })
     }
 
-    /// How many keys may verify license tokens.
+    /// Returns the number of keys that may verify license tokens.
     #[must_use]
     pub fn len(&self) -> usize {
         self.keys.len()
     }
 
-    /// Whether no key may verify license tokens.
+    /// Returns whether no key may verify license tokens.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.keys.is_empty()
     }
 
-    /// The key of exactly this name. There is no trying of other keys.
+    /// Returns the key with exactly this `kid`. The verifier never tries other keys.
     pub(crate) fn find(&self, kid: &str) -> Option<&SigningKey> {
         self.keys.get(kid).map(|key| &**key)
     }
 
-    /// The key of this name alone, if there is one.
+    /// Returns a set of only the key with this `kid`, or an empty set.
     pub(crate) fn only(&self, kid: &str) -> Self {
         let key = self.keys.get(kid).map(|key| (kid.to_owned(), Arc::clone(key)));
         Self { keys: key.into_iter().collect() }
     }
 
-    /// Every key, with its name.
+    /// Iterates over the keys: `kid` and identity.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &KeyId)> {
         self.keys.iter().map(|(kid, key)| (kid.as_str(), &key.id))
     }
 
-    /// Whether this key is in the set, under whatever name.
+    /// Returns whether a key is in the set, under any `kid`.
     pub(crate) fn has(&self, id: &KeyId) -> bool {
         self.keys.values().any(|key| key.id == *id)
     }
 
-    /// These keys but those that were withdrawn.
+    /// Returns this set without the withdrawn keys.
     pub(crate) fn without(&self, withdrawn: &Withdrawn) -> Self {
         let trusted = self.keys.iter().filter(|(_, key)| !withdrawn.has(&key.id));
         Self { keys: trusted.map(|(kid, key)| (kid.clone(), Arc::clone(key))).collect() }
     }
 
-    /// These keys and those of another set; of two of the same name, the one that is here.
+    /// Returns the union with another set. This set wins when both have the same `kid`.
     pub(crate) fn with(&self, others: &Self) -> Self {
         let mut keys = others.keys.clone();
         keys.extend(self.keys.iter().map(|(kid, key)| (kid.clone(), Arc::clone(key))));
         Self { keys }
     }
 
-    /// Adds the key that a JWK is, unless there is one of its name or it was withdrawn. A key for
-    /// something else is left out.
+    /// Adds the key of a JWK, unless its `kid` is in use or the key was withdrawn. Keys for other purposes
+    /// are ignored.
     pub(crate) fn add(
         &mut self,
         jwk: &Map<String, Value>,
@@ -140,7 +140,7 @@ impl KeySet {
     }
 }
 
-/// Why a text is no key set. What was not JSON at all came from somewhere else.
+/// Returns the reason why a text is not a key set. A text that is not JSON probably has another source.
 fn refusal(text: &[u8], fault: &Fault) -> String {
     let first = text.iter().find(|octet| !octet.is_ascii_whitespace());
     match (first, serde_json::from_slice::<IgnoredAny>(text)) {
@@ -151,11 +151,11 @@ fn refusal(text: &[u8], fault: &Fault) -> String {
     }
 }
 
-/// The key that a JWK is, `None` when it is for something else.
+/// Reads the key of a JWK. Returns `None` when it is for another purpose.
 fn signing_key(jwk: &Map<String, Value>) -> Result<Option<(String, SigningKey)>, &'static str> {
     let kty = jwk.get("kty").and_then(Value::as_str);
     if kty == Some("oct") || SECRET.iter().any(|name| jwk.contains_key(*name)) {
-        return Err("shows private or symmetric material");
+        return Err("contains private or symmetric material");
     }
     if kty != Some("RSA") {
         return Ok(None);
@@ -187,7 +187,7 @@ fn signing_key(jwk: &Map<String, Value>) -> Result<Option<(String, SigningKey)>,
     Ok(Some((kid.to_owned(), SigningKey { key, id })))
 }
 
-/// Whether an RSA public key may be used, from its big-endian octets.
+/// Checks whether an RSA public key may be used, from its big-endian octets.
 fn judge(n: &[u8], e: &[u8]) -> Result<(), &'static str> {
     let is_minimal = |octets: &[u8]| octets.first().is_some_and(|first| *first != 0);
     if !is_minimal(n) || !is_minimal(e) {
@@ -210,8 +210,8 @@ fn judge(n: &[u8], e: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Whether a modulus has the fingerprint of CVE-2017-15361: modulo every small prime it lies in the
-/// group that 65537 generates, which for a sound key happens once in about 2^27.
+/// Returns whether a modulus has the fingerprint of CVE-2017-15361: modulo every small prime it is in
+/// the group that 65537 generates. A sound key has this fingerprint once in about 2^27.
 fn is_roca(n: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,
@@ -230,10 +230,10 @@ fn is_roca(n: &[u8]) -> bool {
     })
 }
 
-/// Why a key set is refused.
+/// The reason for the refusal of a key set.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeySetError {
-    /// The position of the key in the set; none when the fault is the set's own.
+    /// The position of the key in the set. `None` when the fault concerns the whole set.
     key: Option<usize>,
     what: String,
 }

@@ -6,7 +6,7 @@ use super::key_id::KeyId;
 use crate::error::quoted;
 use crate::{ErrorCode, VerifyError};
 
-/// The keys that were withdrawn: what they were called, and the number of the file.
+/// The withdrawn keys: for each its `kid`, and the number of the license file that withdrew it.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(crate) struct Withdrawn(HashMap<KeyId, (String, i64)>);
 
@@ -21,7 +21,7 @@ impl Withdrawn {
         self.0.contains_key(id)
     }
 
-    /// Why no key of this name is found, when one of this name was withdrawn.
+    /// Returns the refusal for a `kid` if its key was withdrawn.
     pub(crate) fn refusal(&self, kid: &str) -> Option<VerifyError> {
         let (_, seq) = self.0.values().find(|(name, _)| name == kid)?;
         let detail = format!("key {} was withdrawn by license file {seq}", quoted(kid));

@@ -1,4 +1,4 @@
-//! What is kept of license files and usage reports.
+//! License files and usage reports in the state file.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
@@ -6,17 +6,18 @@ use uuid::Uuid;
 
 use crate::crypto::sha256_hex;
 
+/// The newest imported license file.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptFile {
     pub(crate) license_id: Uuid,
     pub(crate) deployment_id: Uuid,
     pub(crate) seq: i64,
-    /// When the first file that was taken was made: from then on usage is to be reported.
+    /// The issue time of the first imported file, which is the start of the first usage report.
     pub(crate) since: i64,
-    /// Of its bytes.
+    /// The hash of the file's bytes.
     pub(crate) sha256: String,
-    /// Of the bytes of the newest file with a token, which an app goes on being started with.
+    /// The hash of the newest file with a token. An app may still start with that file.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) bundle_sha256: Option<String>,
     pub(crate) jwks: Map<String, Value>,
@@ -25,19 +26,20 @@ pub(crate) struct KeptFile {
 }
 
 impl KeptFile {
-    /// Whether a file with this hash is the newest one, or the newest with a token.
+    /// Returns whether a file with this hash is the newest file, or the newest file with a token.
     pub(crate) fn is(&self, sha256: &str) -> bool {
         self.sha256 == sha256 || self.bundle_sha256.as_deref() == Some(sha256)
     }
 }
 
+/// The last usage report.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptReport {
     pub(crate) sequence: i64,
-    /// Of its bytes.
+    /// The hash of the report's bytes.
     pub(crate) sha256: String,
-    /// The end of the time that it is about.
+    /// The end of the reported time.
     pub(crate) until: i64,
 }
 

@@ -1,4 +1,4 @@
-//! Everything that is kept, and what two processes know together.
+//! The content of the state file, and the merge of two contents.
 
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
@@ -13,16 +13,16 @@ use crate::dates::is_date;
 use crate::tlog::LogKey;
 use crate::{ErrorCode, VerifyError};
 
-/// What is remembered.
+/// The content of the state file.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptState {
     /// In seconds since 1970, like all times here.
     pub(crate) time_floor: i64,
-    /// By URL, the newest list.
+    /// The newest status lists, by URL.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) lists: BTreeMap<String, KeptList>,
-    /// What license files have said of keys.
+    /// The keys of license files.
     #[serde(default, skip_serializing_if = "KeptKeys::is_empty")]
     pub(crate) keys: KeptKeys,
     /// The newest license file.
@@ -34,19 +34,19 @@ pub(crate) struct KeptState {
     /// The issuer's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) log: Option<KeptLog>,
-    /// What was kept of it, or of another log, before the verifier began anew.
+    /// The logs before the operator accepted a log, or before another log key.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) former_logs: Vec<FormerLog>,
-    /// What was kept of everything else before the verifier began anew.
+    /// The contents before the operator reset the state, without logs and reports.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) former: Vec<FormerState>,
 }
 
-/// What was kept before the verifier began anew.
+/// The content before the operator reset the state.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct FormerState {
-    /// When it began anew, in seconds since 1970.
+    /// The time of the reset, in seconds since 1970.
     pub(super) until: i64,
     pub(super) because: String,
     pub(super) time_floor: i64,
@@ -59,10 +59,10 @@ pub(crate) struct FormerState {
 }
 
 impl KeptState {
-    /// What either knows.
+    /// Merges the content that another process has written.
     pub(super) fn merge(&mut self, other: Self) {
         match self.former.len().cmp(&other.former.len()) {
-            // Who has begun anew more often knows more.
+            // The content with more resets is the newer one.
             Ordering::Less => {
                 self.time_floor = other.time_floor;
                 (self.lists, self.keys, self.file) = (other.lists, other.keys, other.file);
@@ -80,7 +80,7 @@ impl KeptState {
             self.report = Some(report);
         }
         match self.former_logs.len().cmp(&other.former_logs.len()) {
-            // Likewise.
+            // The same holds for logs.
             Ordering::Less => (self.log, self.former_logs) = (other.log, other.former_logs),
             Ordering::Greater => {}
             Ordering::Equal => match (&mut self.log, other.log) {
@@ -111,6 +111,7 @@ impl KeptState {
         }
     }
 
+    /// Returns whether all values are within their bounds.
     pub(super) fn is_plausible(&self) -> bool {
         is_date(self.time_floor)
             && self.lists.len() <= MAX_LISTS
@@ -120,7 +121,7 @@ impl KeptState {
             && self.report.as_ref().is_none_or(|report| report.sequence >= 1)
     }
 
-    /// Forgets everything but the log and the reports, and moves it aside.
+    /// Moves everything but the log and the reports to `former`.
     pub(super) fn reset(&mut self, until: i64, because: &str) {
         let before = std::mem::take(self);
         *self = Self {
@@ -140,14 +141,14 @@ impl KeptState {
         });
     }
 
-    /// The key of the issuer's log that an earlier run was given; none when none was.
+    /// Returns the log key of an earlier run, or `None`.
     pub(crate) fn log_key(&self) -> Option<&str> {
         let former = || self.former_logs.last().map(|former| former.log.vkey());
         self.log.as_ref().map(KeptLog::vkey).or_else(former)
     }
 
-    /// Fails when this log key was replaced by another one since the operator last began anew. A key
-    /// that was replaced may have been stolen: an old setting must not bring it back.
+    /// Fails when another log key has replaced this one since the operator last accepted a log. A replaced
+    /// key may have been stolen, so an old setting must not bring it back.
     pub(crate) fn not_replaced(&self, key: &LogKey) -> Result<(), VerifyError> {
         let since = self
             .former_logs
@@ -160,8 +161,8 @@ impl KeptState {
             None => Ok(()),
             Some((_, by)) => {
                 let detail = format!(
-                    "the log key was replaced by {by} in the state file: give the verifier that one, \
-                     or begin anew with `log accept`"
+                    "the state file says that {by} replaced this log key: configure the new key, or run \
+                     `dp-verify log accept` to accept the old one"
                 );
                 Err(VerifyError::new(ErrorCode::ProofInvalid, detail))
             }

@@ -1,18 +1,17 @@
-//! Which keys are trusted, and which never again.
+//! The keys of license files: trusted ones, and permanently withdrawn ones.
 //!
 //! # Design
 //!
-//! A license file brings the whole key set of its issuer, so a key that it leaves out was withdrawn:
-//! replaced, or stolen. A withdrawal outlives everything that knows less: a key set file of before
-//! that an operator goes on giving, an older license file, an endorsement that the key once got, a
-//! copy of the published set in some cache, a server that was restored from a backup. So it is kept
-//! by the key itself and not by its name, and only beginning anew with the state file ends it.
+//! A license file has the whole key set of its issuer. So a key that the file omits was withdrawn: it
+//! was replaced, or stolen. A withdrawal overrides every source with older information: an older key set
+//! file, an older license file, an earlier endorsement of the key, a cached copy of the published set,
+//! and a server that was restored from a backup. So the state file stores the withdrawal by the key
+//! itself and not by its `kid`. Only a reset of the state ends it.
 //!
-//! A key set that was merely given has no date. A key that is in it and in no file so far may be
-//! newer than the file that leaves it out. It is not trusted from then on either, but the first
-//! later file that has it is believed, because no file has withdrawn it before. Key sets from a URL
-//! have neither a number nor a date, and replicas may lag: they withdraw nothing for good, and what
-//! a file has withdrawn is left out of them.
+//! A configured key set has no date. Its keys that no file has had so far may be newer than a file that
+//! omits them. Such a key is withdrawn too, but a later file that has it restores it, because no file
+//! had the key before. Key sets from a URL have neither a number nor a date, and replicas may lag. So
+//! they withdraw no key permanently, and the verifier removes withdrawn keys from them.
 
 use std::collections::BTreeMap;
 
@@ -23,22 +22,22 @@ use crate::KeySet;
 use crate::crypto::hex;
 use crate::keys::{KeyId, Withdrawn, read_id};
 
-/// What license files have said of one key.
+/// The history of one key in license files.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptKey {
     pub(crate) kid: String,
-    /// The number of the first file that had it, or that was signed by it; none when it was only
-    /// given.
+    /// The number of the first file that had the key, or that the key signed. `None` for a key that was
+    /// only configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first: Option<i64>,
-    /// The number of the newest file that left it out.
+    /// The number of the newest file that omitted the key.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     left_out: Option<i64>,
 }
 
 impl KeptKey {
-    /// The file that withdrew it.
+    /// Returns the number of the file that withdrew the key.
     pub(crate) fn withdrawn_by(&self) -> Option<i64> {
         self.left_out.filter(|left_out| self.first.is_none_or(|first| first <= *left_out))
     }
@@ -49,18 +48,18 @@ impl KeptKey {
     }
 }
 
-/// The keys of a license file, and those that it may leave out.
+/// The keys of a license file, and the keys that it may omit.
 pub(crate) struct FileKeys<'a> {
     /// The number of the file.
     pub(crate) seq: i64,
     pub(crate) keys: &'a KeySet,
-    /// The keys that led to the file.
+    /// The keys that verified the file.
     pub(crate) led_by: &'a KeySet,
-    /// The keys that the verifier was given otherwise.
+    /// The configured keys.
     pub(crate) given: Option<&'a KeySet>,
 }
 
-/// What license files have said of keys, by the key's id in hex.
+/// The histories of keys in license files, by the key's identity in hex.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub(crate) struct KeptKeys(BTreeMap<String, KeptKey>);
@@ -74,7 +73,7 @@ impl KeptKeys {
         self.0.values()
     }
 
-    /// What either knows. The order does not matter.
+    /// Merges the histories of another process. The order does not matter.
     pub(crate) fn merge(&mut self, other: Self) {
         for (id, key) in other.0 {
             match self.0.get_mut(&id) {
@@ -84,11 +83,11 @@ impl KeptKeys {
         }
     }
 
-    /// Takes note of a file, which comes after `before`. It has some keys and leaves out all others:
-    /// what files before had, the `given` ones, and those that led to it.
+    /// Records a file, which comes after `before`. The file omits all keys that it does not have: those
+    /// of earlier files, the configured ones, and those that verified it.
     pub(crate) fn take(&mut self, before: Option<&KeptFile>, file: &FileKeys<'_>) {
         let FileKeys { seq, keys, led_by, given } = *file;
-        // A set that was read once can be read again.
+        // This set was valid when it was stored.
         let former = before.and_then(|file| Some((file.seq, KeySet::of(&file.jwks).ok()?)));
         for (seq, keys) in former.iter().map(|(seq, keys)| (*seq, keys)).chain([(seq, keys)]) {
             keys.iter().for_each(|(kid, id)| self.add(kid, id, Some(seq), None));
@@ -116,13 +115,13 @@ impl KeptKeys {
     pub(crate) fn withdrawn(&self) -> Withdrawn {
         let withdrawn = self.0.iter().filter_map(|(id, key)| {
             let seq = key.withdrawn_by()?;
-            // What is no id was refused when the file was read.
+            // `is_plausible` has checked the identities.
             Some((read_id(id)?, (key.kid.clone(), seq)))
         });
         withdrawn.collect()
     }
 
-    /// Whether every id is one.
+    /// Returns whether every identity is well-formed.
     pub(crate) fn is_plausible(&self) -> bool {
         self.0.keys().all(|id| read_id(id).is_some_and(|read| hex(&read) == *id))
     }

@@ -1,4 +1,4 @@
-//! What is kept of status lists.
+//! Status lists in the state file.
 
 use std::collections::BTreeMap;
 
@@ -9,18 +9,19 @@ use crate::VerifyError;
 use crate::crypto::sha256_hex;
 use crate::status_list_token::StatusListToken;
 
-/// How many lists of an issuer are held. A data plane needs one, or a few after years.
+/// The maximum number of status lists. A data plane needs one, or a few after years.
 pub(crate) const MAX_LISTS: usize = 64;
 
-/// Larger status lists are not kept aside in full, in bytes.
+/// The maximum size of a former status list that is kept in full, in bytes.
 const MAX_LIST: usize = 64 * 1024;
 
+/// The newest status list of a URL.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptList {
     pub(crate) iat: i64,
     token: String,
-    /// What this list and others of the same second have taken back; none when there was no other.
+    /// The statuses of this list merged with other lists of the same second. `None` without others.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     merged: Option<EncodedStatusList>,
 }
@@ -31,13 +32,13 @@ impl KeptList {
         Self { iat: document.iat, token: document.text.as_ref().to_owned(), merged }
     }
 
-    /// The list, which was found genuine when it was kept.
+    /// Reads the list, whose signature was checked before it was stored.
     pub(crate) fn read(&self) -> Result<StatusListToken, VerifyError> {
         StatusListToken::read(&self.token, self.merged.as_ref())
     }
 
-    /// Keeps it unless a newer one is kept; of two of the same second, what either has taken back.
-    /// Returns whether it is not older.
+    /// Stores this list unless a newer one is stored, and merges two lists of the same second. Returns
+    /// `false` when this list is older.
     pub(crate) fn keep_in(self, lists: &mut BTreeMap<String, Self>, uri: &str) -> bool {
         let kept = match lists.get(uri) {
             Some(kept) if kept.iat > self.iat => return false,
@@ -54,13 +55,14 @@ impl KeptList {
     }
 }
 
+/// A status list from before a reset.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct FormerList {
     pub(super) iat: i64,
-    /// Of its bytes.
+    /// The hash of the token's bytes.
     sha256: String,
-    /// None when it is long.
+    /// `None` for a long token.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     token: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Reading and writing the file.
+//! Reading and writing of the state file.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::files::Lock;
 use crate::json::document;
 use crate::{VerifyError, files};
 
-/// Larger files are none of ours, in bytes.
+/// The maximum size of the file, in bytes.
 const MAX_FILE: usize = 16 * 1024 * 1024;
 
 pub(crate) struct StateStore {
-    /// What nothing is older than; written with whatever is written next.
+    /// The time floor. The next write includes it.
     pub(crate) floor: AtomicI64,
     path: Option<PathBuf>,
     record: Mutex<KeptState>,
@@ -26,13 +26,13 @@ pub(crate) struct StateStore {
 }
 
 impl StateStore {
-    /// A memory that ends with the process.
+    /// Creates a state without a file, which ends with the process.
     pub(crate) fn in_memory(floor: i64) -> Self {
         let record = Mutex::new(KeptState::default());
         Self { floor: AtomicI64::new(floor), path: None, record, last_error: Mutex::new(None) }
     }
 
-    /// What the file remembers; makes the file, so that a place that cannot be written is noticed.
+    /// Reads the file, or creates it. A directory that is not writable is an error here already.
     pub(crate) fn open(path: &Path, floor: i64) -> Result<Self, String> {
         let _lock = lock(path)?;
         let record = load(path)?.unwrap_or_default();
@@ -48,8 +48,8 @@ impl StateStore {
         self.locked().clone()
     }
 
-    /// Changes what is remembered, and writes it. Nothing has changed when that fails, or when
-    /// `change` refuses.
+    /// Changes the state and writes it. The state is unchanged when the write fails, or when `change`
+    /// refuses.
     pub(crate) fn update<T>(
         &self,
         change: impl FnOnce(&mut KeptState) -> Result<T, VerifyError>,
@@ -57,8 +57,7 @@ impl StateStore {
         self.change(&mut self.locked(), change)
     }
 
-    /// Changes what is remembered, also when it cannot be written; [`last_error`](Self::last_error)
-    /// tells of that.
+    /// Changes the state even if the write fails. [`last_error`](Self::last_error) reports that failure.
     pub(crate) fn note<T>(&self, change: impl Fn(&mut KeptState) -> T) -> T {
         let mut record = self.locked();
         match self.change(&mut record, |record| Ok(change(record))) {
@@ -67,7 +66,7 @@ impl StateStore {
         }
     }
 
-    /// Begins anew: also the time may be earlier afterwards.
+    /// Changes the state in a way that may also lower the time floor.
     pub(super) fn reset(&self, change: impl FnOnce(&mut KeptState)) -> Result<(), VerifyError> {
         let mut record = self.locked();
         self.change(&mut record, |record| {
@@ -92,7 +91,7 @@ impl StateStore {
             let begun = next.former.len();
             next.merge(on_disk.clone().unwrap_or_default());
             if next.former.len() > begun {
-                // The operator has begun anew with the file: what this process knew is no floor.
+                // The operator has reset the state, so the floor of this process is void.
                 self.floor.store(next.time_floor, Relaxed);
             }
         }
@@ -108,7 +107,7 @@ impl StateStore {
         Ok(changed)
     }
 
-    /// Why the file could not be written the last time.
+    /// Returns the error of the last write, or `None`.
     pub(crate) fn last_error(&self) -> Option<String> {
         self.last_error.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
@@ -118,12 +117,12 @@ impl StateStore {
     }
 
     fn locked(&self) -> MutexGuard<'_, KeptState> {
-        // A change is made to a copy, so a panic leaves nothing half done.
+        // Changes are made to a copy, so a panic leaves nothing half done.
         self.record.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Reads the file; none when there is none.
+/// Reads the file. Returns `None` when there is no file.
 pub(crate) fn load(path: &Path) -> Result<Option<KeptState>, String> {
     let text = match files::read(path, MAX_FILE) {
         Ok(text) => text,
@@ -131,17 +130,16 @@ pub(crate) fn load(path: &Path) -> Result<Option<KeptState>, String> {
         Err(error) => return Err(format!("cannot be read: {error}")),
     };
     if files::is_open_to_others(path).map_err(|error| format!("cannot be read: {error}"))? {
-        return Err(
-            "is open to others than its owner: chmod 600 it, if nobody has changed it".to_owned()
-        );
+        return Err("is open to users other than its owner: check its content, then run chmod 600"
+            .to_owned());
     }
     let record = document::<Map<String, Value>>(files::trimmed_bytes(&text))
         .ok()
         .filter(|_| text.len() <= MAX_FILE)
         .and_then(|members| serde_json::from_value(Value::Object(members)).ok())
         .filter(KeptState::is_plausible);
-    let refusal = "is damaged, of a later version, or not a state file; without it the verifier \
-        starts with no memory of the time and of what was taken back: remove it if that is right";
+    let refusal = "is damaged, from a later version, or not a state file. Restore it, or remove it: the \
+        verifier then starts without the time, revocations and withdrawn keys";
     record.map(Some).ok_or_else(|| refusal.to_owned())
 }
 
@@ -153,7 +151,7 @@ fn save(path: &Path, record: &KeptState) -> Result<(), String> {
     let failed = |error: io::Error| format!("cannot be written: {error}");
     let text = serde_json::to_vec(record).map_err(|error| failed(error.into()))?;
     if text.len() > MAX_FILE {
-        return Err(format!("would have more than {MAX_FILE} bytes"));
+        return Err(format!("would exceed {MAX_FILE} bytes"));
     }
     files::replace(path, &text).map_err(failed)
 }

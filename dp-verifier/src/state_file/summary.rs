@@ -1,12 +1,12 @@
-//! What a state file keeps, for its operator; and beginning anew with it.
+//! The operator's view of the state file, and its reset.
 //!
 //! # Design
 //!
-//! What the state file remembers only ever grows, so one bad document can spoil it for good: a file
-//! with a number out of the blue, a date of a clock that was years ahead, a key set that left out the
-//! wrong key. Removing the file would be a way out, and would lose the log and the reports with it. So
-//! its operator may begin anew with the rest, and says why. What was kept is moved aside with the
-//! reason, never deleted, and the number of times is what other processes go by.
+//! The values in the state file only grow, so one wrong document can spoil it permanently: a file with a
+//! wrong number, a date of a clock that was years ahead, a key set without the wrong key. The removal of
+//! the file would also remove the log and the reports. So the operator can reset everything else, with a
+//! reason. The former content moves aside with the reason and is never deleted. Other processes compare
+//! the number of resets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -20,34 +20,34 @@ use super::keys::KeptKeys;
 use super::store::{StateStore, load};
 use crate::{Clock, SystemClock};
 
-/// What a [state file](crate::VerifierBuilder::state_path) keeps of time, keys, status lists and
-/// license files. What it keeps of the log is a [`LogRecord`](crate::LogRecord).
+/// The content of a [state file](crate::VerifierBuilder::state_path): time, keys, status lists and
+/// license files. The log is a [`LogRecord`](crate::LogRecord).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StateRecord {
-    /// The time that nothing is older than, in seconds since 1970-01-01T00:00:00Z.
+    /// The time floor, in seconds since 1970-01-01T00:00:00Z.
     pub time_floor: i64,
-    /// The newest license file; none when none was taken.
+    /// The newest license file. `None` before the first import.
     pub file: Option<FileRecord>,
     /// The keys that license files have withdrawn.
     pub withdrawn_keys: Vec<WithdrawnKey>,
-    /// By URL, when the newest status list was made, in seconds since 1970-01-01T00:00:00Z.
+    /// The issue time of the newest status list, by URL, in seconds since 1970-01-01T00:00:00Z.
     pub status_lists: BTreeMap<String, i64>,
-    /// The number of the last usage report; none when none was made.
+    /// The number of the last usage report. `None` before the first one.
     pub report: Option<i64>,
-    /// What was kept before the verifier began anew, the oldest first.
+    /// The contents before each reset, the oldest first.
     pub former: Vec<FormerStateRecord>,
 }
 
-/// The newest license file that was taken.
+/// The newest imported license file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FileRecord {
-    /// Its number.
+    /// The number of the file.
     pub seq: i64,
     /// The license.
     pub license_id: Uuid,
-    /// The deployment that runs under it.
+    /// The deployment.
     pub deployment_id: Uuid,
 }
 
@@ -55,27 +55,27 @@ pub struct FileRecord {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct WithdrawnKey {
-    /// What it was called.
+    /// The key ID.
     pub kid: String,
-    /// The number of the newest file that left it out.
+    /// The number of the newest file that omitted the key.
     pub by_file: i64,
 }
 
-/// What was kept before the verifier began anew.
+/// The content of the state file before a reset.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FormerStateRecord {
-    /// When it began anew, in seconds since 1970-01-01T00:00:00Z.
+    /// The time of the reset, in seconds since 1970-01-01T00:00:00Z.
     pub until: i64,
-    /// Why, in the words of the one who let it.
+    /// The operator's reason.
     pub because: String,
-    /// The time that nothing was older than, in seconds since 1970-01-01T00:00:00Z.
+    /// The time floor, in seconds since 1970-01-01T00:00:00Z.
     pub time_floor: i64,
     /// The newest license file.
     pub file: Option<FileRecord>,
     /// The keys that license files had withdrawn.
     pub withdrawn_keys: Vec<WithdrawnKey>,
-    /// By URL, when the newest status list was made, in seconds since 1970-01-01T00:00:00Z.
+    /// The issue time of the newest status list, by URL, in seconds since 1970-01-01T00:00:00Z.
     pub status_lists: BTreeMap<String, i64>,
 }
 
@@ -115,31 +115,31 @@ impl StateRecord {
     }
 }
 
-/// What a [state file](crate::VerifierBuilder::state_path) keeps besides the log. The file is only
-/// read.
+/// Returns the content of a [state file](crate::VerifierBuilder::state_path), except the log. Does not
+/// change the file.
 ///
 /// # Errors
 ///
-/// Says why the file cannot be read.
+/// Returns the reason when the file cannot be read.
 pub fn state_record(state: &Path) -> Result<StateRecord, String> {
     let record = load(state).map_err(|why| format!("the state file {} {why}", state.display()))?;
     let missing = || format!("there is no state file {}", state.display());
     record.as_ref().map(StateRecord::of).ok_or_else(missing)
 }
 
-/// Lets the verifiers of a [state file](crate::VerifierBuilder::state_path) begin anew with times,
-/// keys, status lists and license files, because a document that they have taken was wrong: its number
-/// locks out later ones, its date is ahead, or it left out a key that was not withdrawn. The log, the
-/// proofs of tokens and the numbers of usage reports stay. What was kept is moved aside with the
+/// Resets times, keys, status lists and license files in a
+/// [state file](crate::VerifierBuilder::state_path), after a wrong document was imported: its number locks
+/// out later documents, its date is in the future, or it omits a key that was not withdrawn. The log, the
+/// proofs of tokens and the numbers of usage reports stay. The former content moves aside with the
 /// reason.
 ///
-/// From then on the data plane knows as little as after its first installation: give it the newest
-/// license file or key set at once. An app that runs on the file keeps in memory what it had taken;
-/// start it anew.
+/// After the reset the data plane knows as little as after its installation. Import the newest license
+/// file or key set at once. Restart an app that uses the file, because its memory still has the former
+/// content.
 ///
 /// # Errors
 ///
-/// Says why not: no reason is given, or the file cannot be read or written.
+/// Returns the reason when `because` is empty, or when the file cannot be read or written.
 pub fn reset_state(state: &Path, because: &str) -> Result<StateRecord, String> {
     if because.trim().is_empty() {
         return Err("the reason is missing".to_owned());

@@ -8,11 +8,11 @@ use std::task::{Context, Poll, ready};
 use super::slot::Slot;
 use crate::first_request::FirstRequest;
 
-/// What [`Verifier::refresh_status`](crate::Verifier::refresh_status) returns.
+/// The future of [`Verifier::refresh_status`](crate::Verifier::refresh_status).
 #[must_use = "nothing waits unless this is awaited"]
 pub struct StatusRefresh {
     pub(crate) slot: Option<Arc<Slot>>,
-    /// The proof that the token is in the log.
+    /// The request for the proof that the token is in the log.
     pub(crate) proof: Option<Arc<FirstRequest>>,
 }
 

@@ -1,4 +1,4 @@
-//! One status list of the issuer, and what it says of a token.
+//! One status list of the issuer, and the status of a token in it.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -10,37 +10,36 @@ use crate::KeySet;
 use crate::first_request::FirstRequest;
 use crate::status_list_token::StatusListToken;
 
-/// What is known of one list.
+/// The place of one list.
 pub(crate) struct Slot {
     #[cfg(feature = "fetch")]
     pub(crate) uri: String,
     held: ArcSwapOption<Held>,
-    /// When the list was made that the URL shows, when it is older than the one that is held; else
-    /// [`NOT_OLDER`].
+    /// The issue time of the published list if that one is older than the held list, else [`NOT_OLDER`].
     pub(super) older_published: AtomicI64,
     pub(crate) first_request: FirstRequest,
 }
 
 pub(super) const NOT_OLDER: i64 = i64::MIN;
 
-/// The newest genuine list, and whether these keys vouch for it.
+/// The newest genuine list, and whether these keys verify it.
 struct Held {
     document: Arc<StatusListToken>,
     keys: Arc<KeySet>,
-    is_vouched_for: bool,
+    is_signed: bool,
 }
 
-/// What a slot says about one token.
+/// The status of one token in a slot.
 pub(crate) enum ListedStatus {
-    /// A list has a status for it.
+    /// The list has a status.
     Known {
         status: TokenStatus,
-        /// When that was said, in seconds since 1970.
+        /// The issue time of the list, in seconds since 1970.
         iat: i64,
-        /// From when on the list says nothing any more.
+        /// When the list expires.
         exp: i64,
     },
-    /// There is nothing to go by, and why.
+    /// The status is not known, for this reason.
     Unknown(&'static str),
 }
 
@@ -57,19 +56,22 @@ impl Slot {
         }
     }
 
-    /// What the newest list says of the token with this index, when these keys vouch for it.
+    /// Returns the status of the token with this index in the newest list. The status "valid" counts only
+    /// if these keys verify the list.
     pub(crate) fn listed_status(&self, idx: u64, keys: &Arc<KeySet>) -> ListedStatus {
         let held = self.held.load();
-        let Some(held) = &*held else { return ListedStatus::Unknown("no status list is at hand") };
-        // The keys seldom change. When they do, the list is judged by them once.
-        let is_vouched_for = match Arc::ptr_eq(&held.keys, keys) {
-            true => held.is_vouched_for,
+        let Some(held) = &*held else {
+            return ListedStatus::Unknown("there is no status list yet");
+        };
+        // The keys seldom change. After a change, the signature is checked once.
+        let is_signed = match Arc::ptr_eq(&held.keys, keys) {
+            true => held.is_signed,
             false => self.judge_again(held, keys),
         };
         let StatusListToken { list, iat, exp, .. } = &*held.document;
         match list.status(idx) {
-            // It was genuine when it was taken. Withdrawing its key brings nothing back.
-            Some(TokenStatus::Valid) if !is_vouched_for => ListedStatus::Unknown(
+            // The list was genuine when it was imported. The withdrawal of its key restores no license.
+            Some(TokenStatus::Valid) if !is_signed => ListedStatus::Unknown(
                 "the status list is signed by a key that is not known any more",
             ),
             Some(status) => ListedStatus::Known { status, iat: *iat, exp: *exp },
@@ -78,21 +80,20 @@ impl Slot {
     }
 
     fn judge_again(&self, held: &Arc<Held>, keys: &Arc<KeySet>) -> bool {
-        let is_vouched_for = held.document.is_by(keys);
+        let is_signed = held.document.is_by(keys);
         let judged =
-            Held { document: Arc::clone(&held.document), keys: Arc::clone(keys), is_vouched_for };
-        // Unless a newer list has come meanwhile.
+            Held { document: Arc::clone(&held.document), keys: Arc::clone(keys), is_signed };
+        // A newer list that has arrived meanwhile stays.
         self.held.compare_and_swap(held, Some(Arc::new(judged)));
-        is_vouched_for
+        is_signed
     }
 
-    /// Holds a list, unless a newer one is held; of two of the same second, what either has taken
-    /// back.
+    /// Holds a list unless a newer one is held, and merges two lists of the same second.
     pub(super) fn hold(
         &self,
         document: &Arc<StatusListToken>,
         keys: &Arc<KeySet>,
-        is_vouched_for: bool,
+        is_signed: bool,
     ) {
         self.held.rcu(|held| {
             let document = match held {
@@ -102,16 +103,16 @@ impl Slot {
                 }
                 _ => Arc::clone(document),
             };
-            Some(Arc::new(Held { document, keys: Arc::clone(keys), is_vouched_for }))
+            Some(Arc::new(Held { document, keys: Arc::clone(keys), is_signed }))
         });
     }
 
-    /// When the list was made that the URL shows, when it is older than the one that is held.
+    /// Returns the issue time of the published list if that one is older than the held list.
     pub(super) fn older_published(&self) -> Option<i64> {
         Some(self.older_published.load(Relaxed)).filter(|iat| *iat != NOT_OLDER)
     }
 
-    /// The newest list.
+    /// Returns the newest list.
     pub(crate) fn document(&self) -> Option<Arc<StatusListToken>> {
         self.held.load().as_ref().map(|held| Arc::clone(&held.document))
     }

@@ -1,10 +1,10 @@
-//! Writing the time floor.
+//! The thread that writes the time floor.
 //!
 //! # Design
 //!
-//! A thread writes it, because flushing a file takes milliseconds and a check takes microseconds.
-//! The thread is parked but for one write per minute by which the floor rises; raising the floor
-//! costs one comparison more, and waking the thread when a write is due.
+//! A thread writes the floor because a flush of a file takes milliseconds and a check takes microseconds.
+//! The thread writes at most once per minute of rise, and is parked otherwise. A check compares one
+//! number, and wakes the thread when a write is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -15,10 +15,10 @@ use std::thread::{self, JoinHandle};
 
 use crate::state_file::StateStore;
 
-/// By how many seconds the floor rises before it is written again.
+/// The rise of the floor between two writes, in seconds.
 const STRIDE: i64 = 60;
 
-/// The owner's end of the thread. Dropping it writes what is not written yet, and ends the thread.
+/// The owner's end of the thread. Dropping it writes the floor, and ends the thread.
 pub(super) struct FloorWriter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
@@ -26,13 +26,13 @@ pub(super) struct FloorWriter {
 
 struct Shared {
     store: Arc<StateStore>,
-    /// The floor that is worth the next write.
+    /// The floor at which the next write is due.
     due: AtomicI64,
     is_over: AtomicBool,
 }
 
 impl FloorWriter {
-    /// Starts the thread for a memory whose floor is written already.
+    /// Starts the thread for a state whose floor is already written.
     pub(super) fn start(store: Arc<StateStore>) -> Result<Self, String> {
         let written = store.floor.load(Relaxed);
         let shared = Arc::new(Shared {
@@ -48,7 +48,7 @@ impl FloorWriter {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Tells that the floor has risen to `floor`.
+    /// Wakes the thread if a write is due at this floor.
     pub(super) fn note(&self, floor: i64) {
         if floor >= self.shared.due.load(Relaxed)
             && let Some(thread) = &self.thread
@@ -67,7 +67,7 @@ impl Shared {
                 if self.store.update(|_| Ok(())).is_ok() {
                     written = floor;
                 }
-                // A failure waits for the next minute too: a full disk is not helped by haste.
+                // A failed write also waits for the next minute: haste does not help a full disk.
                 self.due.store(floor.saturating_add(STRIDE), Relaxed);
             }
             if is_over {
@@ -83,7 +83,7 @@ impl Drop for FloorWriter {
         self.shared.is_over.store(true, Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A thread that panicked has nothing more to write.
+            // A thread that panicked writes no more.
             drop(thread.join());
         }
     }

@@ -1,4 +1,4 @@
-//! How a log contradicts itself.
+//! Contradictions of a log, with the evidence.
 
 use serde::Serialize;
 
@@ -6,17 +6,17 @@ use super::note::Checkpoint;
 use crate::ErrorCode::{self, LogRolledBack};
 use crate::VerifyError;
 
-/// How a log contradicts itself, with the evidence: two texts that it has signed.
+/// The contradiction of a log, with the evidence: two checkpoints that the log has signed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogAnomaly {
     /// `log_rolled_back` or `split_view`.
     pub code: ErrorCode,
-    /// When it was noticed, in seconds since 1970-01-01T00:00:00Z.
+    /// When the verifier noticed it, in seconds since 1970-01-01T00:00:00Z.
     pub at: i64,
-    /// What was seen before.
+    /// The checkpoint that the verifier had seen before.
     pub seen: Checkpoint,
-    /// What was shown then.
+    /// The contradicting checkpoint.
     pub shown: Checkpoint,
 }
 
@@ -24,25 +24,25 @@ impl LogAnomaly {
     pub(crate) fn error(&self) -> VerifyError {
         let (seen, shown) = (self.seen.size(), self.shown.size());
         let detail = match self.code {
-            LogRolledBack => format!("the log has {shown} entries, and {seen} were seen before"),
+            LogRolledBack => format!("the log has {shown} entries, but it had {seen} before"),
             _ => format!(
-                "the log of {shown} entries does not agree with the one of {seen} that was seen before"
+                "the log with {shown} entries contradicts the log with {seen} entries that was seen before"
             ),
         };
         VerifyError::new(self.code, detail)
     }
 }
 
-/// Two texts that a log has signed and that do not go together.
+/// The evidence of a contradiction: the texts of two checkpoints that the log has signed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LogEvidence {
     /// `log_rolled_back` or `split_view`.
     pub code: ErrorCode,
-    /// When it was noticed, in seconds since 1970-01-01T00:00:00Z.
+    /// When the verifier noticed it, in seconds since 1970-01-01T00:00:00Z.
     pub at: i64,
-    /// What was seen before.
+    /// The checkpoint that the verifier had seen before.
     pub seen: String,
-    /// What was shown then.
+    /// The contradicting checkpoint.
     pub shown: String,
 }
