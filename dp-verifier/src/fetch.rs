@@ -1,13 +1,12 @@
-//! Keys from a URL, refreshed by a thread of its own; the status lists that tokens refer to; and the
-//! issuer's log.
+//! The fetching of keys, status lists and the issuer's log, each by a thread.
 //!
 //! # Design
 //!
-//! A thread and a blocking client, not tokio: they serve synchronous and asynchronous hosts alike,
-//! and one thread is single flight by construction. Checking a token only ever reads the current
-//! snapshot; an unknown `kid` asks for a refresh and is refused meanwhile, because a token must not
-//! decide that a request waits for the network. Issuers publish a key long before it signs, so a
-//! genuine token meets that case only after an outage.
+//! Each thread has a blocking client and does not use tokio. So synchronous and asynchronous hosts work
+//! alike, and one thread never sends two requests at once. The check of a token only reads the current
+//! snapshot. An unknown `kid` triggers a refresh, and its token is refused meanwhile: a token must not make
+//! a request wait for the network. Issuers publish a key long before it signs, so a genuine token meets
+//! this case only after an outage.
 
 mod error;
 mod keys;
@@ -34,15 +33,15 @@ use crate::keys::{Keys, Withdrawn};
 use crate::log::LogBook;
 use crate::status_list::StatusLists;
 
-/// What is fetched for a verifier.
+/// The fetching threads of a verifier.
 pub(crate) struct Fetching {
     pub(crate) keys: Arc<Refresher>,
     pub(crate) lists: ListFetcher,
-    /// None when the verifier was given no log key.
+    /// `None` without a log key.
     pub(crate) log: Option<LogFetcher>,
 }
 
-/// Keys that are being fetched, before there is a verifier that has lists.
+/// The fetching thread of keys, before the verifier and its lists exist.
 pub(crate) struct Started {
     pub(crate) keys: Arc<Keys>,
     refresher: Refresher,
@@ -51,7 +50,7 @@ pub(crate) struct Started {
 }
 
 impl Started {
-    /// Has the status lists and the log fetched as well.
+    /// Starts the threads of the status lists and the log.
     pub(crate) fn with(
         self,
         lists: &Arc<StatusLists>,
@@ -66,7 +65,7 @@ impl Started {
     }
 }
 
-/// Starts to fetch keys. Returns when there are keys, or when the first request has failed.
+/// Starts the thread of the keys. Returns when there are keys, or when the first request has failed.
 pub(crate) fn start(
     url: &str,
     settings: FetchSettings,

@@ -1,8 +1,8 @@
-//! Why something could not be fetched.
+//! The error of a failed fetch.
 
 use std::fmt;
 
-/// Why keys could not be fetched.
+/// The reason why keys, status lists or the log could not be fetched.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct FetchError(pub(crate) String);
 

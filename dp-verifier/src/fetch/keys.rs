@@ -1,4 +1,4 @@
-//! The issuer's keys from their URL, by a thread of their own.
+//! The thread that fetches the issuer's keys.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,19 +13,19 @@ use super::store::{self, Stored};
 use crate::keys::{Keys, Withdrawn};
 use crate::{Clock, KeySet};
 
-/// How many unknown key names are remembered as having been asked for.
+/// The maximum number of unknown key IDs that have triggered a refresh.
 const MAX_UNKNOWN: usize = 1_000;
 
-/// How a verifier's fetched keys are doing, for health checks and metrics.
+/// The health of a verifier's fetched keys, for health checks and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeysHealth {
-    /// When the set in use was last known to be the issuer's, in seconds since 1970; none when
-    /// there has never been one.
+    /// When the set in use was last confirmed by the issuer, in seconds since 1970. `None` before the first
+    /// set.
     pub fetched_at: Option<i64>,
-    /// Why the last attempt to fetch it failed; none when it succeeded.
+    /// The error of the last fetch, or `None` when it succeeded.
     pub last_error: Option<String>,
-    /// How many requests were made.
+    /// The number of requests.
     pub attempts: u64,
 }
 
@@ -44,12 +44,11 @@ impl Refresher {
         self.shared.refresh_now()
     }
 
-    /// Asks for a refresh because something names a key that is not in the set; what, is told so
-    /// that it asks once.
+    /// Triggers a refresh for an unknown key ID, once for each ID.
     pub(crate) fn report_unknown(&self, kid: &str) {
         let mut state = self.shared.state();
-        // A name that was asked for in vain is not asked for again until the set changes. When the
-        // memory is full of names, somebody is guessing, and regular refreshes have to do.
+        // An ID triggers no second refresh until the set changes. When the set of IDs is full, a client is
+        // guessing, and the regular refreshes must suffice.
         if state.unknown.len() < MAX_UNKNOWN && state.unknown.insert(kid.to_owned()) {
             state.is_wanted = true;
             self.shared.changed.notify_all();
@@ -74,7 +73,7 @@ struct Shared {
 
 struct State {
     health: KeysHealth,
-    /// Key names that caused a refresh since the set last changed.
+    /// The key IDs that triggered a refresh since the last change of the set.
     unknown: HashSet<String>,
     /// Whether a refresh is due as soon as the cooldown allows it.
     is_wanted: bool,
@@ -124,7 +123,7 @@ pub(super) fn start(
 
 impl Shared {
     fn state(&self) -> MutexGuard<'_, State> {
-        // Nothing that holds the lock leaves the state half changed.
+        // No holder of the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,7 +145,7 @@ impl Shared {
         }
     }
 
-    /// Takes an answer into use. Fails without effect when the set is refused.
+    /// Uses the keys of a response. Fails without effect when the set is refused.
     fn adopt(&self, source: &mut Source, answer: Answer) -> Result<(), String> {
         let fetched_at = self.clock.now();
         let keys = match answer {
@@ -165,7 +164,7 @@ impl Shared {
         }
     }
 
-    /// Uses these keys, or the same as before, from now on.
+    /// Uses these keys, or the same keys as before.
     fn use_from(&self, keys: Option<KeySet>, fetched_at: i64) {
         let good_until = fetched_at.saturating_add(self.settings.max_stale);
         match keys {
@@ -175,7 +174,7 @@ impl Shared {
         self.state().health.fetched_at = Some(fetched_at);
     }
 
-    /// Takes the stored set into use, when there is a good one.
+    /// Uses the stored set if it is valid. Returns whether it is.
     fn restore(&self, source: &mut Source) -> bool {
         let Some(path) = &self.settings.store else { return false };
         let restored = store::load(path).and_then(|stored: Option<Stored>| {
@@ -185,7 +184,7 @@ impl Shared {
             let body = stored.jwks.into_bytes();
             let keys = KeySet::from_json(&body).map_err(|error| error.to_string())?;
             source.remember(body, stored.etag);
-            // A time in the future would keep the set in use for longer than allowed.
+            // A time in the future would extend the use of the set.
             self.use_from(Some(keys), stored.fetched_at.min(self.clock.now()));
             Ok(true)
         });
@@ -195,7 +194,7 @@ impl Shared {
         })
     }
 
-    /// Waits until the next request is due. Returns false when there shall be none.
+    /// Waits until the next request is due. Returns `false` when the thread must end.
     fn wait(&self, mut state: MutexGuard<'_, State>, next: Duration) -> bool {
         let ended = Instant::now();
         loop {
@@ -219,7 +218,7 @@ impl Shared {
     fn refresh_now(&self) -> Result<(), FetchError> {
         let mut state = self.state();
         state.is_demanded = true;
-        // A request that is under way may have been answered before now.
+        // The response to a running request may be older than this call.
         let seen = state.health.attempts.saturating_add(u64::from(state.is_fetching));
         drop(state);
         self.changed.notify_all();
@@ -230,7 +229,7 @@ impl Shared {
     /// Waits until more than `seen` requests have ended.
     fn wait_for_attempt(&self, seen: u64) {
         let state = self.state();
-        // The requests end by themselves; the bound is for a thread that died.
+        // Requests end by themselves. The bound is for a thread that died.
         let bound = source::TIMEOUT.saturating_mul(3);
         let is_early = |state: &mut State| state.health.attempts <= seen;
         drop(self.changed.wait_timeout_while(state, bound, is_early));

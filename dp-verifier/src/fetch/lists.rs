@@ -1,8 +1,8 @@
-//! Status lists from their URLs, by a thread of their own.
+//! The thread that fetches status lists.
 //!
-//! The thread learns of a list from a token whose signature holds and that names a URL of the
-//! issuer; nothing else opens a connection. One thread, so one request at a time, and for each list
-//! one per `ttl`, or per cooldown while it fails.
+//! The thread fetches a list once a genuine token names its URL, which must be the issuer's. Nothing else
+//! opens a connection. The thread sends one request at a time, and for each list one per `ttl`, or one per
+//! cooldown while the list fails.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ use super::source::{Answer, STATUS_LIST, Source};
 use crate::ErrorCode::KidUnknown;
 use crate::status_list::{Slot, StatusLists};
 
-/// The bounds of the time between two requests for a list, whatever its `ttl` says, in seconds.
+/// The bounds of the time between two requests for a list, for any `ttl`, in seconds.
 const TTL: std::ops::RangeInclusive<u64> = 1..=86_400;
 
 /// The verifier's end of the thread.
@@ -38,17 +38,17 @@ impl ListFetcher {
         Ok(Self { shared })
     }
 
-    /// Asks for all lists now and waits for the outcome.
+    /// Fetches all lists now and waits for the outcome.
     pub(crate) fn refresh_now(&self) {
         self.shared.demand();
     }
 
-    /// Why the last request for a list failed; none when it succeeded for each.
+    /// Returns the error of the last requests, or `None` when all succeeded.
     pub(crate) fn last_error(&self) -> Option<String> {
         self.shared.state().work.errors.first().cloned()
     }
 
-    /// From now on fetches a list, when that is not done already.
+    /// Starts to fetch a list, once.
     pub(crate) fn want(&self, slot: &Arc<Slot>) {
         if slot.first_request.claim() {
             let mut state = self.shared.state();
@@ -63,21 +63,21 @@ impl ListFetcher {
 
 #[derive(Default)]
 struct Work {
-    /// Lists that the thread has not heard of yet.
+    /// Lists that are new to the thread.
     wanted: Vec<Arc<Slot>>,
-    /// What the last request for each list failed for.
+    /// The errors of the last requests.
     errors: Vec<String>,
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct Fetcher {
     shared: Arc<Shared<Work>>,
-    /// Not held, so that a verifier that is dropped leaves its state file at once.
+    /// A weak reference, so that a dropped verifier releases its state file at once.
     lists: Weak<StatusLists>,
     keys: Arc<Refresher>,
     tls: Option<TlsConfig>,
     cooldown: Duration,
-    /// How many of the demands it has set about.
+    /// The number of demands that the thread has begun to meet.
     heard: u64,
     jobs: Vec<Job>,
 }
@@ -114,7 +114,7 @@ impl Fetcher {
         }
     }
 
-    /// Waits until a list is due; none when the verifier is gone.
+    /// Waits until a list is due. Returns `None` when the verifier was dropped.
     fn next_due(&mut self) -> Option<usize> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state();
@@ -138,7 +138,7 @@ impl Fetcher {
             {
                 return Some(index);
             }
-            // Every list was asked for since the demand was heard.
+            // Every list was requested since the demand.
             if state.met < self.heard {
                 state.met = self.heard;
                 shared.notify();
@@ -147,7 +147,7 @@ impl Fetcher {
         }
     }
 
-    /// Asks for one list and takes it into use.
+    /// Fetches one list and imports it.
     fn fetch(&self, job: &mut Job) -> Result<(), String> {
         let source = job.source.as_mut().map_err(|why| format!("{}: {why}", job.slot.uri))?;
         match source.fetch()? {
@@ -170,7 +170,7 @@ impl Fetcher {
     }
 }
 
-/// Whoever waits for a list shall not wait for a thread that is gone.
+/// Wakes all tasks that wait for a list, also when the thread ends by a panic.
 impl Drop for Fetcher {
     fn drop(&mut self) {
         self.shared.end();

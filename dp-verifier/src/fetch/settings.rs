@@ -1,17 +1,17 @@
-//! How keys are fetched.
+//! The settings of the fetching threads.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 #[derive(Clone)]
 pub(crate) struct FetchSettings {
-    /// Where the last good set is kept over restarts.
+    /// The file that keeps the last valid set over restarts.
     pub(crate) store: Option<PathBuf>,
-    /// The PEM file of the only authorities to trust; none for the public ones.
+    /// The PEM file of the only trusted authorities. `None` for the public ones.
     pub(crate) ca: Option<PathBuf>,
-    /// For how many seconds after its fetch a set may be used.
+    /// The maximum age of a fetched set, in seconds.
     pub(crate) max_stale: i64,
-    /// How soon after a fetch an unknown key or a failure may cause the next.
+    /// The minimum time between a fetch and the next one for an unknown key or after a failure.
     pub(crate) cooldown: Duration,
 }
 

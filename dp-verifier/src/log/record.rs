@@ -1,10 +1,10 @@
-//! What a state file keeps of the issuer's log, for its operator; and beginning anew.
+//! The operator's view of the issuer's log, and its acceptance after a contradiction.
 //!
 //! # Design
 //!
-//! A log that has shown two histories stays suspect for good: no command of the log's own, and no
-//! passing of time, may make a verifier forget that. Only the operator does, who has asked the vendor,
-//! says why, and keeps the evidence: what was kept is moved aside, never deleted.
+//! A log that has shown two histories stays suspect permanently. Neither the log nor the passing of time
+//! clears it. Only the operator does, with a reason, after a question to the vendor. The evidence moves
+//! aside and is never deleted.
 
 use std::path::Path;
 
@@ -14,37 +14,37 @@ use crate::state_file::{FormerLog, KeptLog, KeptState, StateStore, load};
 use crate::tlog::LogEvidence;
 use crate::{Clock, ErrorCode, SystemClock, VerifyError};
 
-/// What a [state file](crate::VerifierBuilder::state_path) keeps of the issuer's log.
+/// The issuer's log in a [state file](crate::VerifierBuilder::state_path).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct LogRecord {
-    /// The verifier key of the log; none when nothing is kept of any.
+    /// The verifier key of the log. `None` when the file has no log.
     pub key: Option<String>,
-    /// How many entries the newest checkpoint that was seen tells of.
+    /// The number of entries in the newest seen checkpoint.
     pub size: Option<u64>,
-    /// The newest checkpoint that was seen, a signed text.
+    /// The newest seen checkpoint, a signed text.
     pub checkpoint: Option<String>,
-    /// Of how many tokens the proof is kept.
+    /// The number of stored proofs.
     pub proofs: usize,
-    /// How the log contradicts what was seen of it.
+    /// The contradiction of the log.
     pub anomaly: Option<LogEvidence>,
-    /// What was kept before the verifier began anew, the oldest first.
+    /// The earlier logs, the oldest first.
     pub former: Vec<FormerLogRecord>,
 }
 
-/// What was kept of a log before the verifier began anew.
+/// A log from before the operator accepted a log, or from before another log key.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct FormerLogRecord {
-    /// When it began anew, in seconds since 1970-01-01T00:00:00Z.
+    /// The time of that change, in seconds since 1970-01-01T00:00:00Z.
     pub until: i64,
-    /// Why, in the words of the one who let it.
+    /// The operator's reason, or the new log key.
     pub because: String,
     /// The verifier key of the log.
     pub key: String,
     /// The newest checkpoint that was seen until then.
     pub checkpoint: Option<String>,
-    /// How it contradicted what was seen of it.
+    /// The contradiction of the log.
     pub anomaly: Option<LogEvidence>,
 }
 
@@ -69,12 +69,12 @@ impl LogRecord {
     }
 }
 
-/// What a [state file](crate::VerifierBuilder::state_path) keeps of the issuer's log. The file is only
-/// read.
+/// Returns the issuer's log in a [state file](crate::VerifierBuilder::state_path). Does not change the
+/// file.
 ///
 /// # Errors
 ///
-/// Says why the file cannot be read.
+/// Returns the reason when the file cannot be read.
 pub fn log_record(state: &Path) -> Result<LogRecord, String> {
     let record = load(state).map_err(|why| format!("the state file {} {why}", state.display()))?;
     record.as_ref().map(LogRecord::of).ok_or_else(|| missing(state))
@@ -84,14 +84,14 @@ fn missing(state: &Path) -> String {
     format!("there is no state file {}", state.display())
 }
 
-/// Lets the verifiers of a [state file](crate::VerifierBuilder::state_path) begin anew with the issuer's
-/// log, because its operator has found out why it contradicts what was seen: they take what it shows
-/// next. What was kept is moved aside with the reason. A verifier that runs on the file follows when
-/// it next writes there.
+/// Accepts the issuer's log in a [state file](crate::VerifierBuilder::state_path) after the operator has
+/// clarified a contradiction: the verifiers then follow the log from its next checkpoint. The stored log
+/// moves aside with the reason. A running verifier follows at its next write to the file.
 ///
 /// # Errors
 ///
-/// Says why not: no reason is given, nothing is kept of a log, or the file cannot be read or written.
+/// Returns the reason when `because` is empty, when the file has no log, or when the file cannot be read
+/// or written.
 pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
     if because.trim().is_empty() {
         return Err("the reason is missing".to_owned());
@@ -104,7 +104,7 @@ pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
     let now = SystemClock.now().max(store.kept().time_floor);
     let accepted = store.update(|record| {
         let log = record.log.take();
-        let nothing = || VerifyError::new(ErrorCode::StateUnwritable, "keeps nothing of a log");
+        let nothing = || VerifyError::new(ErrorCode::StateUnwritable, "the state file has no log");
         record.former_logs.push(FormerLog::of(log.ok_or_else(nothing)?, now, because));
         Ok(LogRecord::of(record))
     });

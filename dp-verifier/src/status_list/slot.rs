@@ -71,9 +71,9 @@ impl Slot {
         let StatusListToken { list, iat, exp, .. } = &*held.document;
         match list.status(idx) {
             // The list was genuine when it was imported. The withdrawal of its key restores no license.
-            Some(TokenStatus::Valid) if !is_signed => ListedStatus::Unknown(
-                "the status list is signed by a key that is not known any more",
-            ),
+            Some(TokenStatus::Valid) if !is_signed => {
+                ListedStatus::Unknown("the key that signed the status list is no longer known")
+            }
             Some(status) => ListedStatus::Known { status, iat: *iat, exp: *exp },
             None => ListedStatus::Unknown("the status list has no entry for this token"),
         }

@@ -1,4 +1,4 @@
-//! The issuer's log, as a verifier shows it.
+//! The verifier's functions for the issuer's log.
 
 use std::sync::Arc;
 
@@ -8,21 +8,21 @@ use crate::state_file::Consistency;
 use crate::{LicenseContext, Verifier, VerifyError};
 
 impl Verifier {
-    /// Checks a token that comes with a proof that it is in the issuer's log: the text of a
-    /// `c2sp.org/tlog-proof@v1`. The proof is remembered, over restarts when there is a state file.
+    /// Checks a token with a proof that it is in the issuer's log: the text of a
+    /// `c2sp.org/tlog-proof@v1`. The verifier keeps the proof, and a state file keeps it over restarts.
     ///
     /// # Errors
     ///
-    /// As [`verify`](Self::verify); `proof_invalid` when the proof is not by the
-    /// [log's key](crate::VerifierBuilder::log_key), does not hold, or is not about this token;
-    /// `split_view` when it leads to another history of the log than was seen before.
+    /// Returns the errors of [`verify`](Self::verify). Returns `proof_invalid` when the proof is not signed by
+    /// the [log key](crate::VerifierBuilder::log_key), does not hold, or is for another token. Returns
+    /// `split_view` when the proof leads to another history of the log than the seen one.
     pub fn verify_with_proof(
         &self,
         token: &str,
         proof: &str,
     ) -> Result<LicenseContext, VerifyError> {
         let Some(log) = self.log() else {
-            return Err(VerifyError::new(ProofInvalid, "the verifier was given no log key"));
+            return Err(VerifyError::new(ProofInvalid, "the verifier has no log key"));
         };
         let license = self.genuine_license(token)?;
         let proof = log.key.proof(proof)?;
@@ -31,7 +31,7 @@ impl Verifier {
         self.verify(token)
     }
 
-    /// How the issuer's log is doing; none when the verifier was given no log key.
+    /// Returns the health of the issuer's log, or `None` without a log key.
     #[must_use]
     pub fn log_health(&self) -> Option<LogHealth> {
         self.log().map(|log| log.health())

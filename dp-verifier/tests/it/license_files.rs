@@ -149,12 +149,12 @@ fn an_older_or_repeated_file_is_refused() {
     let verifier = verifier();
     let file = |seq: i64| KEY.file(&bundle_claims(seq, &KEY));
     verifier.import(&file(5)).unwrap();
-    for (seq, words) in [(4, "it is file 4, and file 5 was taken"), (1, "it is file 1")] {
+    for (seq, words) in [(4, "this is file 4, and file 5 is already"), (1, "this is file 1")] {
         let refused = assert_not_taken(verifier.import(&file(seq)), Replayed);
         assert!(refused.contains(words), "{refused}");
     }
     let refused = assert_not_taken(verifier.import(&file(5)), Replayed);
-    assert!(refused.contains("file 5 was taken already"), "{refused}");
+    assert!(refused.contains("file 5 is already imported"), "{refused}");
     let other_five = KEY.file(&with(bundle_claims(5, &KEY), "later", json!(1)));
     assert_not_taken(verifier.import(&other_five), Replayed);
     verifier.import(&file(9)).unwrap();

@@ -310,7 +310,7 @@ fn log_keys_are_read_strictly() {
     }
     let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwks(r#"{"keys":[]}"#);
     let refused = builder.require_inclusion().build().unwrap_err();
-    assert_eq!(refused.to_string(), "the log key is needed to require inclusion");
+    assert_eq!(refused.to_string(), "the log key is required for require_inclusion");
 }
 
 #[test]

@@ -224,7 +224,7 @@ fn number_that_would_lock_out_later_files_is_refused() {
             true => drop(taken.unwrap()),
             false => {
                 let words = assert_not_taken(taken, ClaimsInvalid);
-                assert!(words.contains(&format!("seq is {seq}")), "{words}");
+                assert!(words.contains(&format!("(got {seq})")), "{words}");
                 verifier.import(&numbered(before.unwrap_or(0) + 1, NOW)).unwrap();
             }
         }

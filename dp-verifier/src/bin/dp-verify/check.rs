@@ -13,11 +13,10 @@ use crate::commands::Options;
 use crate::input::{log_key, trimmed};
 use crate::outcome::{Accepted, Checked, Refusal};
 
-/// A verifier, or why there is none. Then every token is refused for that reason, so that there is a
-/// result for each all the same.
+/// A verifier, or the refusal of every token without one. So every token has a result.
 pub(crate) type Keys = Result<Verifier, Refusal>;
 
-/// Fails when the command line cannot be used.
+/// Builds the verifier of the options. Fails when an option is unusable.
 pub(crate) fn verifier(
     options: &Options,
     bundle: Option<&Path>,
@@ -63,7 +62,7 @@ pub(crate) fn verifier(
     Ok(match builder.build() {
         Ok(verifier) => match verifier.keys_health() {
             Some(health) if health.fetched_at.is_none() => {
-                let why = health.last_error.unwrap_or_else(|| "there are no keys".to_owned());
+                let why = health.last_error.unwrap_or_else(|| "the issuer has no keys".to_owned());
                 Ok(Err(unavailable(why)))
             }
             _ => Ok(Ok(verifier)),
@@ -80,13 +79,14 @@ pub(crate) fn verifier(
 
 pub(crate) fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[u8]) -> Checked {
     let verifier = keys.as_ref().map_err(Refusal::clone)?;
-    // Text that is no UTF-8 is no token either. An empty text would count as a missing one.
+    // Bytes that are not UTF-8 are no token. U+FFFD stands for them, because an empty text counts as a
+    // missing token.
     let token = std::str::from_utf8(line).map_or("\u{fffd}", trimmed);
     if verifier.keys_health().is_some() {
         wait_for(verifier.refresh_status(token));
     }
     if let Some(proof) = proof {
-        // What it says of the times is not asked for; a proof that does not hold is.
+        // Only a refusal of the proof matters here. The check below judges the state.
         match verifier.verify_with_proof(token, proof) {
             Err(error) if error.state().is_none() => return Err(error.into()),
             _ => {}
@@ -103,7 +103,7 @@ pub(crate) fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[
     }
 }
 
-/// Waits on this thread.
+/// Waits for a future on this thread.
 fn wait_for(future: impl Future<Output = ()>) {
     struct Unpark(Thread);
     impl Wake for Unpark {

@@ -1,5 +1,4 @@
-//! Checks license tokens from the command line, and takes and makes the files of a data plane without
-//! a network: one JSON result each.
+//! The command `dp-verify`: checks license tokens, and handles the files of a data plane without a network.
 
 mod args;
 mod check;
@@ -36,7 +35,7 @@ fn main() -> ExitCode {
     }
 }
 
-/// Does what is asked for. Returns the exit status; fails when the command line cannot be used.
+/// Runs a task. Returns the exit status. Fails when the command line, the keys or a file are unusable.
 fn run(task: Task, options: &Options) -> Result<u8, String> {
     let result = match task {
         Task::Token(_) | Task::Lines | Task::Bundle(_) | Task::Import(_) => {
@@ -108,14 +107,14 @@ fn in_writing(error: io::Error) -> String {
     error.to_string()
 }
 
-/// Makes the next usage report.
+/// Writes the next usage report.
 fn report(state: &Path, output: &Path, counters: Vec<(String, Number)>) -> Result<u8, String> {
     let failed = |error: io::Error| format!("{}: {error}", output.display());
-    // Before the report is made and has used up its number.
+    // The file comes first, because the report uses up a number.
     let mut file = OpenOptions::new().write(true).create_new(true).open(output).map_err(failed)?;
     let made = usage_report(state, counters.into_iter().collect());
     let text = made.map_err(|error| {
-        // There is nothing in it.
+        // The file is empty.
         drop(fs::remove_file(output));
         error.to_string()
     })?;

@@ -1,4 +1,4 @@
-//! What comes of a token or a file.
+//! The result for a token or a file.
 
 use dp_verifier::{
     ErrorCode, ImportError, ImportedFile, LicenseContext, LogProof, LogRecord, StateRecord,
