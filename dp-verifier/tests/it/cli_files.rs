@@ -115,7 +115,7 @@ fn a_token_is_checked_with_its_proof() {
 }
 
 #[test]
-fn an_operator_sees_the_evidence_and_begins_anew() {
+fn log_accept_shows_and_keeps_the_evidence() {
     let machine = Machine::new();
     let state = machine.path("state.json");
     let state = ["--state", state.to_str().unwrap(), "--explain"];
@@ -148,7 +148,7 @@ fn an_operator_sees_the_evidence_and_begins_anew() {
 }
 
 #[test]
-fn an_operator_begins_anew_with_everything_but_the_log() {
+fn state_reset_forgets_all_but_the_log() {
     let machine = Machine::new();
     let state = machine.path("state.json");
     let state = ["--state", state.to_str().unwrap(), "--explain"];
@@ -180,7 +180,7 @@ fn an_operator_begins_anew_with_everything_but_the_log() {
 }
 
 #[test]
-fn a_log_key_is_insisted_on_without_being_asked_to() {
+fn known_log_key_requires_proofs_by_default() {
     let machine = Machine::new();
     let mut log = Log::of(3);
     let index = log.issue(&token());
@@ -346,7 +346,7 @@ fn usage_is_reported_by_file() {
 }
 
 #[test]
-fn words_that_make_no_sense_are_refused() {
+fn unusable_command_lines_are_refused() {
     let machine = Machine::new();
     let file = machine.file("license.lic", &bundle());
     let base = ["--issuer", ISSUER, "--audience", AUDIENCE];

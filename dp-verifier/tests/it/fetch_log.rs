@@ -87,7 +87,7 @@ fn a_proof_is_fetched_once_and_the_first_request_may_wait_for_it() {
 }
 
 #[test]
-fn nobody_waits_for_a_forged_token_and_many_ask_once() {
+fn forged_token_is_not_requested_and_a_genuine_one_once() {
     let plane = ControlPlane::start(3, 0);
     let verifier = plane.builder().build().unwrap();
     for _ in 0..1_000 {
@@ -219,7 +219,7 @@ fn a_log_that_grows_is_well_and_an_old_copy_of_it_too() {
 }
 
 #[test]
-fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
+fn restored_backup_is_reported_until_the_log_is_complete() {
     let mut plane = ControlPlane::start(3, 2);
     let old = plane.log.clone();
     plane.log.add("noise");
@@ -239,7 +239,7 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
     let anomaly = verifier.log_health().unwrap().anomaly.unwrap();
     assert_eq!((anomaly.code, anomaly.seen), (LogRolledBack, seen));
     assert_eq!(anomaly.shown.text(), old.checkpoint());
-    // What was proved goes on, and tells.
+    // A proved token stays admitted, and its state reports the anomaly.
     assert_eq!(verifier.verify(&plane.token).unwrap().state(), LicenseState::LogAnomaly);
     // The newer database is found and put back.
     plane.log.add("noise");
@@ -259,7 +259,7 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
 }
 
 #[test]
-fn a_verifier_that_runs_begins_anew_when_its_operator_says_so() {
+fn running_verifier_follows_an_accepted_log() {
     let plane = ControlPlane::start(3, 2);
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");

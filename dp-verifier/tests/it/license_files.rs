@@ -75,7 +75,7 @@ fn token() -> String {
 }
 
 #[test]
-fn an_imported_file_tells_what_is_in_it() {
+fn imported_file_returns_its_content() {
     let verifier = verifier();
     let taken = verifier.import(&KEY.file(&bundle_claims(7, &KEY))).unwrap();
     assert_eq!(
@@ -253,7 +253,7 @@ fn a_file_that_is_not_the_issuer_s_changes_nothing() {
 }
 
 #[test]
-fn v11_a_bundle_file_that_cannot_be_read_is_told_in_words() {
+fn v11_unreadable_bundle_file_has_a_reason() {
     for text in [&b"\xff"[..], b"{}", b""] {
         let refused = start(builder(), text).unwrap_err().to_string();
         assert!(refused.contains("license.lic"), "{refused}");
@@ -317,7 +317,7 @@ mod rotations {
         for (chain, code) in [
             (vec![a.clone(), c.clone()], KidUnknown),
             (vec![c.clone(), b.clone(), a.clone()], KidUnknown),
-            // By a key that nobody knows: it leads nowhere.
+            // Signed by an unknown key: it leads nowhere.
             (vec![OTHER_KEY.endorse(&KEYS[0]), b.clone(), c.clone()], KidUnknown),
             // By keys that call themselves like known ones.
             (vec![impostor.endorse(&KEYS[0]), b.clone(), c.clone()], SignatureInvalid),

@@ -385,7 +385,7 @@ fn a_license_needs_the_proof_of_exactly_its_token() {
     let health = verifier.log_health().unwrap();
     assert_eq!((health.checkpoint.unwrap().size(), health.anomaly), (5, None));
 
-    // Signed by a genuine key, but nobody has logged it: another text, another key, another id.
+    // Signed by a genuine key, but not in the log: another text, another key, another id.
     let mut other = claims();
     other["license"]["seat_cap"] = json!(9_999);
     for forged in [KEY.token(&other), OTHER_KEY.token(&claims())] {
@@ -424,7 +424,7 @@ fn a_proof_heals_no_token() {
 }
 
 #[test]
-fn a_log_that_contradicts_itself_is_told_kept_and_not_believed() {
+fn contradicting_log_is_reported_stored_and_refused() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
     let mut log = Log::of(3);
@@ -445,7 +445,7 @@ fn a_log_that_contradicts_itself_is_told_kept_and_not_believed() {
     let forked = fork.proof(forked);
     assert_refused(first.verify_with_proof(&other_token, &forked), SplitView);
     drop(first);
-    // Over a restart: what was proved goes on, in a state that tells; what was not is refused.
+    // After a restart: a proved token stays admitted, in its own state; others are refused.
     for _ in 0..2 {
         let verifier = verifier(&log);
         let license = verifier.verify(&token()).unwrap();

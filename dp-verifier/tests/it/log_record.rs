@@ -30,7 +30,7 @@ pub(crate) fn split(log: &mut Log, state: &Path) -> (Verifier, Log, String) {
 }
 
 #[test]
-fn an_operator_begins_anew_and_keeps_the_evidence() {
+fn accept_log_keeps_the_evidence() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
     assert!(log_record(&state).unwrap_err().contains("there is no state file"));
@@ -72,7 +72,7 @@ fn an_operator_begins_anew_and_keeps_the_evidence() {
     assert_refused(again.verify(&token()), ProofMissing);
     drop(again);
 
-    // What it began anew with is held to as before.
+    // The accepted log must stay consistent, too.
     let mut third = seen_log;
     third.add("other");
     let (other, checkpoint) = (file(1, &fork), file(2, &third));

@@ -1,4 +1,4 @@
-//! Of several states that hold, which is told: every combination, against a model.
+//! The state that wins when several hold: every combination, against a model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};

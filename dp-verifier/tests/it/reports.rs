@@ -59,7 +59,7 @@ fn each_report_continues_the_one_before() {
 }
 
 #[test]
-fn a_report_that_makes_no_sense_uses_up_no_number() {
+fn refused_report_uses_up_no_number() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
     let absent = usage_report(&state, BTreeMap::new()).unwrap_err();

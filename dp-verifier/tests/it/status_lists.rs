@@ -60,7 +60,7 @@ fn a_license_that_is_remembered_ends_and_revives_with_the_list() {
         assert_eq!(verifier.status_lists(), [taken]);
         let actual = verifier.verify(&token).map(|license| license.state());
         assert_eq!(actual.clone().map_err(|refused| refused.code()), outcome);
-        // A license that an app holds on to tells the same.
+        // A license that an app still holds has the same state.
         if let Ok(held) = held {
             let state = verifier.state_of(&held);
             let expected = actual.unwrap_or_else(|refused| refused.state().unwrap());
