@@ -15,7 +15,8 @@ pub struct LicenseBundleResponse {
     pub license_id: Uuid,
     /// The bundle's id, which is the token's `jti`.
     pub jti: Uuid,
-    /// The license token: a compact JWS (RFC 7515 §7.1). It is a credential; no other response has it.
+    /// The license token: a compact JWS (RFC 7515 §7.1). It is a credential; no other response has
+    /// it.
     pub token: String,
     /// The `kid` of the key that signed the token.
     pub key_id: String,
@@ -27,7 +28,8 @@ pub struct LicenseBundleResponse {
     pub expires_at: DateTime<Utc>,
     /// The token's claims, decoded, for people and logs. A data plane reads them from the token.
     pub payload: DeploymentLicenseClaims,
-    /// SHA-256 of the token's bytes, in lower-case hex: it identifies the token without revealing it.
+    /// SHA-256 of the token's bytes, in lower-case hex: it identifies the token without revealing
+    /// it.
     pub bundle_hash: String,
     /// Members that this version does not name.
     #[serde(flatten)]

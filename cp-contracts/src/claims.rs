@@ -72,7 +72,8 @@ pub struct LicenseBodyClaims {
     pub subscription: SubscriptionClaims,
     /// The price tier.
     pub plan: PlanClaims,
-    /// The plan's declared limits, by metric. `null` is unlimited. An absent metric is not included.
+    /// The plan's declared limits, by metric. `null` is unlimited. An absent metric is not
+    /// included.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Option<i64>>,
     /// Members that this version does not name.

@@ -4,8 +4,8 @@ use serde::{Deserialize, Serialize};
 
 /// The body of `/.well-known/jwks.json` (RFC 7517 §5), as an issuer writes it.
 ///
-/// Data planes do not parse key sets with this type. They pass the bytes to `dp-verifier`, which also
-/// validates the keys.
+/// Data planes do not parse key sets with this type. They pass the bytes to `dp-verifier`, which
+/// also validates the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JwkSet {
@@ -37,8 +37,8 @@ pub struct Jwk {
 impl Jwk {
     /// Creates the key that verifies license tokens whose header names `kid`.
     ///
-    /// `n` and `e` are base64url without padding of the minimal big-endian octets. This function does
-    /// not check them.
+    /// `n` and `e` are base64url without padding of the minimal big-endian octets. This function
+    /// does not check them.
     #[must_use]
     pub fn rs256(kid: impl Into<String>, n: impl Into<String>, e: impl Into<String>) -> Self {
         Self {

@@ -2,12 +2,12 @@
 //!
 //! The control plane signs [`DeploymentLicenseClaims`] into a license token and returns it in a
 //! [`LicenseBundleResponse`]. It resolves an identity to a person with a [`WhoAmIResponseV1`] or
-//! [`WhoAmIResponseV2`], revokes and suspends licenses in [`StatusListClaims`], and reports errors as a
-//! [`Problem`]. Without a network, a file of [`LicenseFileClaims`] goes to the data plane and a
-//! [`UsageReport`] comes back.
+//! [`WhoAmIResponseV2`], revokes and suspends licenses in [`StatusListClaims`], and reports errors
+//! as a [`Problem`]. Without a network, a file of [`LicenseFileClaims`] goes to the data plane and
+//! a [`UsageReport`] comes back.
 //!
-//! This crate has types and their encodings only: no I/O, no cryptography, no clock. To check a token,
-//! use `dp-verifier`.
+//! This crate has types and their encodings only: no I/O, no cryptography, no clock. To check a
+//! token, use `dp-verifier`.
 //!
 //! # Rules of the contract
 //!
@@ -16,8 +16,8 @@
 //! - A reader keeps unknown members. Every object has `extra`, which stores the members that this
 //!   version does not name and writes them back. Every enumeration has an `Other` value.
 //! - `null` and an absent member mean the same wherever a member is optional.
-//! - Construct types with all their fields, so that the compiler shows an issuer the members of a new
-//!   version; match with `..`.
+//! - Construct types with all their fields, so that the compiler shows an issuer the members of a
+//!   new version; match with `..`.
 //!
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;

@@ -14,5 +14,6 @@ pub const LICENSE_TOKEN_ENV: &str = "LICENSE_TOKEN";
 
 /// The maximum size of a license token, in bytes of the compact form.
 ///
-/// Common servers limit the headers of a request to 8 KiB. This limit leaves room for other headers.
+/// Common servers limit the headers of a request to 8 KiB. This limit leaves room for other
+/// headers.
 pub const LICENSE_TOKEN_MAX_BYTES: usize = 6 * 1024;

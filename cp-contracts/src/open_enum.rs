@@ -2,7 +2,8 @@
 
 /// Declares an enumeration of strings that keeps unknown values in `Other`.
 ///
-/// `open_enum! { Name { Variant = "text", } }` defines `Name` with its conversions and serde traits.
+/// `open_enum! { Name { Variant = "text", } }` defines `Name` with its conversions and serde
+/// traits.
 macro_rules! open_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])+ $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*

@@ -35,8 +35,8 @@ macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal, $title:literal;)+) => {
         /// The reason for a refusal: a closed list that only minor versions of this crate extend.
         ///
-        /// A code that this version does not know becomes [`ProblemCode::Other`]. Readers then rely on
-        /// the HTTP status.
+        /// A code that this version does not know becomes [`ProblemCode::Other`]. Readers then rely
+        /// on the HTTP status.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ProblemCode {

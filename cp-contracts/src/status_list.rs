@@ -1,7 +1,7 @@
 //! Status lists: the revoked and suspended tokens of an issuer.
 //!
-//! The format is that of [`STATUS_LIST_DRAFT`]. This contract uses its JWT form, with `exp` and `ttl`
-//! always present.
+//! The format is that of [`STATUS_LIST_DRAFT`]. This contract uses its JWT form, with `exp` and
+//! `ttl` always present.
 
 mod claims;
 mod codec;

@@ -11,8 +11,8 @@ use uuid::Uuid;
 /// A usage report: a JSON file that an operator carries from a data plane to the control plane.
 ///
 /// A data plane has no key, so the file is not signed. [`sequence`](Self::sequence) and
-/// [`previous`](Self::previous) reveal missing, repeated and exchanged reports. Parsing refuses negative
-/// counters and a sequence below 1.
+/// [`previous`](Self::previous) reveal missing, repeated and exchanged reports. Parsing refuses
+/// negative counters and a sequence below 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UsageReport {

@@ -27,9 +27,10 @@ impl ContractVersion {
     /// Selects the version for a reader, from the value of its
     /// [`Contracts-Version`](CONTRACTS_VERSION_HEADER) header.
     ///
-    /// The value is a semver requirement in Cargo's notation: `2`, `2.4.0` and `^2` all mean "2.x, at
-    /// least this version"; `>=1, <3` and `*` are ranges. The newest supported major version with a
-    /// released version that satisfies the requirement wins. A reader without the header gets 1.x.
+    /// The value is a semver requirement in Cargo's notation: `2`, `2.4.0` and `^2` all mean "2.x,
+    /// at least this version"; `>=1, <3` and `*` are ranges. The newest supported major version
+    /// with a released version that satisfies the requirement wins. A reader without the header
+    /// gets 1.x.
     ///
     /// ```
     /// use cp_contracts::ContractVersion::{self, V1, V2};
@@ -43,8 +44,8 @@ impl ContractVersion {
     ///
     /// # Errors
     ///
-    /// Returns [`UnsupportedContract`] when no supported version satisfies the requirement, or when the
-    /// value is not a requirement. An HTTP server responds with 406.
+    /// Returns [`UnsupportedContract`] when no supported version satisfies the requirement, or when
+    /// the value is not a requirement. An HTTP server responds with 406.
     pub fn negotiate(requested: Option<&str>) -> Result<Self, UnsupportedContract> {
         let Some(requested) = requested else { return Ok(Self::V1) };
         let supported = VersionReq::parse(requested)
@@ -71,8 +72,8 @@ impl ContractVersion {
 
     /// Returns whether a released version of this major version satisfies the requirement.
     ///
-    /// The smallest version in a range is the first of the major version, a bound of the range, or the
-    /// successor of an exclusive bound. So this function needs no list of releases.
+    /// The smallest version in a range is the first of the major version, a bound of the range, or
+    /// the successor of an exclusive bound. So this function needs no list of releases.
     fn satisfies(self, wanted: &VersionReq) -> bool {
         let bounds = wanted.comparators.iter().flat_map(|c| {
             let (minor, patch) = (c.minor.unwrap_or(0), c.patch.unwrap_or(0));

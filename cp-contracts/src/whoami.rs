@@ -1,8 +1,8 @@
 //! The identity of a logged-in person: the responses of `GET /api/v1/users/whoami`.
 //!
 //! Readers of contract 1.x get [`WhoAmIResponseV1`], readers of 2.x get [`WhoAmIResponseV2`]; see
-//! [`ContractVersion`](crate::ContractVersion). These types write absent optional members as `null`, as
-//! the published form does.
+//! [`ContractVersion`](crate::ContractVersion). These types write absent optional members as
+//! `null`, as the published form does.
 
 use std::collections::BTreeMap;
 

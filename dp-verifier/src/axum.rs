@@ -18,13 +18,15 @@ use crate::files::trimmed;
 use crate::verifier::Attempt;
 use crate::{LicenseContext, NotEntitled, StatusRefresh, Verifier, VerifyError};
 
-/// A layer that admits requests with a valid license token, and refuses others with a problem document.
+/// A layer that admits requests with a valid license token, and refuses others with a problem
+/// document.
 ///
-/// The layer reads the token from the first of these sources that has one: the `X-License-Token` header,
-/// `Authorization: Bearer` if [that is allowed](Self::or_authorization), the `LICENSE_TOKEN` environment
-/// variable, and the verifier's [bundled token](Verifier::bundled_token). A request whose token refers to
-/// a new status list [waits](Verifier::refresh_status) for that list. Handlers get the license as an
-/// argument of the type [`LicenseContext`].
+/// The layer reads the token from the first of these sources that has one: the `X-License-Token`
+/// header, `Authorization: Bearer` if [that is allowed](Self::or_authorization), the
+/// `LICENSE_TOKEN` environment variable, and the verifier's [bundled
+/// token](Verifier::bundled_token). A request whose token refers to a new status list
+/// [waits](Verifier::refresh_status) for that list. Handlers get the license as an argument of the
+/// type [`LicenseContext`].
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -49,8 +51,8 @@ pub struct LicenseLayer {
 }
 
 impl LicenseLayer {
-    /// Creates a layer, and reads `LICENSE_TOKEN` once. White space around the token is trimmed. An empty
-    /// variable counts as absent.
+    /// Creates a layer, and reads `LICENSE_TOKEN` once. White space around the token is trimmed. An
+    /// empty variable counts as absent.
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the documented place of the variable")]
@@ -59,7 +61,8 @@ impl LicenseLayer {
         layer.or_token(fallback.as_deref())
     }
 
-    /// Uses this token, trimmed, for requests without one, instead of that of the environment variable.
+    /// Uses this token, trimmed, for requests without one, instead of that of the environment
+    /// variable.
     #[must_use]
     pub fn or_token(mut self, token: Option<&str>) -> Self {
         let token = token.map(trimmed).filter(|token| !token.is_empty());
@@ -67,8 +70,8 @@ impl LicenseLayer {
         self
     }
 
-    /// Also reads the token from `Authorization: Bearer …`, for data planes that do not use that header for
-    /// their own users.
+    /// Also reads the token from `Authorization: Bearer …`, for data planes that do not use that
+    /// header for their own users.
     #[must_use]
     pub fn or_authorization(mut self) -> Self {
         self.takes_authorization = true;
@@ -303,8 +306,8 @@ impl<S: Sync> FromRequestParts<S> for LicenseContext {
     }
 }
 
-/// The rejection of a handler that extracts a license on a route without a [`LicenseLayer`]: a mistake in
-/// the app, with status 500.
+/// The rejection of a handler that extracts a license on a route without a [`LicenseLayer`]: a
+/// mistake in the app, with status 500.
 #[derive(Clone, Copy, Debug)]
 pub struct NoLicenseLayer;
 
@@ -334,7 +337,8 @@ impl IntoResponse for VerifyError {
     }
 }
 
-/// Returns a problem document (RFC 9457) with status 403 and the refusal's [code](NotEntitled::code).
+/// Returns a problem document (RFC 9457) with status 403 and the refusal's
+/// [code](NotEntitled::code).
 impl IntoResponse for NotEntitled {
     fn into_response(self) -> Response {
         let title = match &self {

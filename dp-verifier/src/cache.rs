@@ -2,16 +2,18 @@
 //!
 //! # Design
 //!
-//! A data plane sees the same few tokens with every request. The cache finds an entry by a keyed hash of
-//! the token's last bytes, which are signature and differ between any two tokens. It then compares the
-//! *whole* token: caches keyed by a part of the token have returned the claims of other people. The cache
-//! keeps only successes, so only holders of genuine tokens can displace an entry.
+//! A data plane sees the same few tokens with every request. The cache finds an entry by a keyed
+//! hash of the token's last bytes, which are signature and differ between any two tokens. It then
+//! compares the *whole* token: caches keyed by a part of the token have returned the claims of
+//! other people. The cache keeps only successes, so only holders of genuine tokens can displace an
+//! entry.
 //!
-//! A hit allocates nothing and takes no lock. The times and the status are judged again, and the key set
-//! must be the one that verified the token. So a cached token ends exactly when an uncached one does.
+//! A hit allocates nothing and takes no lock. The times and the status are judged again, and the
+//! key set must be the one that verified the token. So a cached token ends exactly when an uncached
+//! one does.
 //!
-//! The table is set-associative, like a processor's cache, because its size is then fixed: it needs no
-//! list of uses and no sweeps.
+//! The table is set-associative, like a processor's cache, because its size is then fixed: it needs
+//! no list of uses and no sweeps.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -62,7 +64,8 @@ pub struct CacheStats {
 }
 
 impl Cache {
-    /// Creates a cache of at most this many tokens, rounded up to a multiple of 4. Returns `None` for 0.
+    /// Creates a cache of at most this many tokens, rounded up to a multiple of 4. Returns `None`
+    /// for 0.
     pub(crate) fn new(entries: usize) -> Option<Self> {
         let buckets: Box<[_]> = (0..entries.div_ceil(WAYS))
             .map(|_| ArcSwap::from_pointee([const { None }; WAYS]))

@@ -14,7 +14,8 @@ use crate::error::quoted;
 use crate::json::{Fault, document};
 use crate::{LicenseState, VerifyError};
 
-/// The maximum grace period of any token, in seconds: 90 days. Only `exp` can make a license last longer.
+/// The maximum grace period of any token, in seconds: 90 days. Only `exp` can make a license last
+/// longer.
 pub(crate) const MAX_GRACE: i64 = 90 * 86_400;
 
 /// The rules for acceptable claims.
@@ -66,8 +67,8 @@ impl Times {
 impl Rules {
     /// Reads the payload of a token, and checks the rules that do not depend on the time.
     ///
-    /// The order of refusals is fixed: JSON, issuer, audience, contract, everything else. `now`, in seconds
-    /// since 1970, matters only for payloads that are no license of this contract.
+    /// The order of refusals is fixed: JSON, issuer, audience, contract, everything else. `now`, in
+    /// seconds since 1970, matters only for payloads that are no license of this contract.
     pub(crate) fn read(
         &self,
         payload: &[u8],
@@ -148,8 +149,8 @@ impl Rules {
         ))
     }
 
-    /// Checks the times: a token is valid from `nbf` until just before `exp` (RFC 7519 §4.1.4, §4.1.5),
-    /// and then for the grace period that it grants.
+    /// Checks the times: a token is valid from `nbf` until just before `exp` (RFC 7519 §4.1.4,
+    /// §4.1.5), and then for the grace period that it grants.
     pub(crate) fn times(&self, times: &Times, now: i64) -> Result<(), VerifyError> {
         let Times { iat, nbf, exp, .. } = *times;
         // Dates are bounded, so only a clock can be near the limits of i64.

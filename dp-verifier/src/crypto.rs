@@ -17,8 +17,8 @@ mod backend {
         }
 
         pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-            // ring also refuses a signature whose length is not that of the modulus, and one that is not
-            // below the modulus.
+            // ring also refuses a signature whose length is not that of the modulus, and one that
+            // is not below the modulus.
             self.0.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
         }
     }

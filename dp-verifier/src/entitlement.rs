@@ -6,8 +6,8 @@ use crate::{LicenseState, Limit};
 
 /// The reason why a genuine license does not entitle to an operation.
 ///
-/// An app can return this error as it is. With the feature `axum` it is a problem document with status
-/// 403.
+/// An app can return this error as it is. With the feature `axum` it is a problem document with
+/// status 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotEntitled {

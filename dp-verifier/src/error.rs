@@ -4,8 +4,8 @@ use std::{borrow::Cow, fmt};
 
 /// The refusal of a token: a stable [code](ErrorCode) and a sentence about this case.
 ///
-/// The sentence is safe for logs. It never contains the token or its signature. Values that it quotes
-/// from the token are escaped and cut at 64 characters.
+/// The sentence is safe for logs. It never contains the token or its signature. Values that it
+/// quotes from the token are escaped and cut at 64 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyError {
     code: ErrorCode,
@@ -97,8 +97,9 @@ macro_rules! codes {
                 }
             }
 
-            /// Returns the HTTP status for the response of a data plane: 401 without a usable token,
-            /// 403 for a genuine token that does not entitle, 503 when the token cannot be judged.
+            /// Returns the HTTP status for the response of a data plane: 401 without a usable
+            /// token, 403 for a genuine token that does not entitle, 503 when the token cannot be
+            /// judged.
             #[must_use]
             pub fn http_status(self) -> u16 {
                 match self {
@@ -175,7 +176,8 @@ codes! {
     /// The verifier has no usable keys.
     KeysUnavailable = "keys_unavailable", 503,
         "Let the data plane reach the control plane's key set, or give it a key set or bundle file.";
-    /// The clock is behind the time of a verified document, and the verifier requires a correct clock.
+    /// The clock is behind the time of a verified document, and the verifier requires a correct
+    /// clock.
     ClockAnomaly = "clock_anomaly", 503,
         "Set this machine's clock, and make sure that it keeps the time over restarts.";
     /// The status list or license file is not newer than an imported one.

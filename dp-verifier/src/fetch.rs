@@ -2,11 +2,11 @@
 //!
 //! # Design
 //!
-//! Each thread has a blocking client and does not use tokio. So synchronous and asynchronous hosts work
-//! alike, and one thread never sends two requests at once. The check of a token only reads the current
-//! snapshot. An unknown `kid` triggers a refresh, and its token is refused meanwhile: a token must not make
-//! a request wait for the network. Issuers publish a key long before it signs, so a genuine token meets
-//! this case only after an outage.
+//! Each thread has a blocking client and does not use tokio. So synchronous and asynchronous hosts
+//! work alike, and one thread never sends two requests at once. The check of a token only reads the
+//! current snapshot. An unknown `kid` triggers a refresh, and its token is refused meanwhile: a
+//! token must not make a request wait for the network. Issuers publish a key long before it signs,
+//! so a genuine token meets this case only after an outage.
 
 mod error;
 mod keys;
@@ -65,7 +65,8 @@ impl Started {
     }
 }
 
-/// Starts the thread of the keys. Returns when there are keys, or when the first request has failed.
+/// Starts the thread of the keys. Returns when there are keys, or when the first request has
+/// failed.
 pub(crate) fn start(
     url: &str,
     settings: FetchSettings,

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Reads at most `limit` bytes of a file, and one byte more if the file is larger. The caller checks the
-/// length.
+/// Reads at most `limit` bytes of a file, and one byte more if the file is larger. The caller
+/// checks the length.
 pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
@@ -15,8 +15,8 @@ pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Trims what editors, shells and mail programs add around a text: white space, line ends and the byte
-/// order mark of UTF-8. The inside of the text is unchanged.
+/// Trims what editors, shells and mail programs add around a text: white space, line ends and the
+/// byte order mark of UTF-8. The inside of the text is unchanged.
 pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
@@ -32,7 +32,8 @@ pub(crate) fn note(text: &str) -> String {
     if text.is_empty() { text } else { text + "\n" }
 }
 
-/// Returns whether users other than the owner may read or write a file. Always `false` outside Unix.
+/// Returns whether users other than the owner may read or write a file. Always `false` outside
+/// Unix.
 pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     let is_open = fs::metadata(path)
@@ -44,12 +45,12 @@ pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
 
 /// A lock that one process holds while it reads, changes and replaces a file.
 ///
-/// It is the operating system's lock on an empty file beside that file. The empty file stays there. The
-/// system releases the lock when the process ends, even after a crash.
+/// It is the operating system's lock on an empty file beside that file. The empty file stays there.
+/// The system releases the lock when the process ends, even after a crash.
 ///
 /// Rejected: a lock file whose existence is the lock. A crash leaves such a file behind, so it must
-/// expire. Two processes can then remove it, the second one removes the first one's new lock, and both
-/// hold the lock. A slow process has the same effect as a crash.
+/// expire. Two processes can then remove it, the second one removes the first one's new lock, and
+/// both hold the lock. A slow process has the same effect as a crash.
 pub(crate) struct Lock {
     _file: File,
 }
@@ -87,8 +88,8 @@ pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
     path.with_file_name(name)
 }
 
-/// Replaces a file atomically: after a crash there is the old file or the new one. Only the owner may
-/// read and write it.
+/// Replaces a file atomically: after a crash there is the old file or the new one. Only the owner
+/// may read and write it.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     // The name is unique to this thread of this process.
     let new = beside(path, &format!(".{}.{:?}.new", std::process::id(), thread::current().id()));

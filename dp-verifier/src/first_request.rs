@@ -21,7 +21,8 @@ impl FirstRequest {
         !self.is_wanted.swap(true, Release)
     }
 
-    /// Records the end of the first request, and wakes the waiting tasks. The outcome does not matter.
+    /// Records the end of the first request, and wakes the waiting tasks. The outcome does not
+    /// matter.
     #[cfg(feature = "fetch")]
     pub(crate) fn end(&self) {
         let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);

@@ -31,12 +31,13 @@ pub struct ImportedFile {
     pub deployment_id: Uuid,
     /// When the file was issued, in seconds since 1970-01-01T00:00:00Z.
     pub issued_at: i64,
-    /// Whether the file has a license token, which is now the [bundled](Verifier::bundled_token) one.
+    /// Whether the file has a license token, which is now the [bundled](Verifier::bundled_token)
+    /// one.
     pub has_token: bool,
     /// The status list of the file, if it has one.
     pub status_list: Option<StatusListInfo>,
-    /// Whether the verifier holds a newer status list and ignores that of the file: the issuer's clock may
-    /// have been set back.
+    /// Whether the verifier holds a newer status list and ignores that of the file: the issuer's
+    /// clock may have been set back.
     #[serde(skip_serializing_if = "is_false")]
     pub holds_newer_list: bool,
 }
@@ -58,9 +59,9 @@ pub struct StatusListInfo {
     pub expires_at: i64,
     /// The time between two requests for the list, in seconds, if there is a network.
     pub ttl: i64,
-    /// The issue time of the list that the URL serves now, if that is older than this one, in seconds since
-    /// 1970-01-01T00:00:00Z. The verifier keeps this list. The issuer's clock may have been set back, and
-    /// later revocations are not known here.
+    /// The issue time of the list that the URL serves now, if that is older than this one, in
+    /// seconds since 1970-01-01T00:00:00Z. The verifier keeps this list. The issuer's clock may
+    /// have been set back, and later revocations are not known here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_published: Option<i64>,
 }
@@ -93,19 +94,19 @@ pub(crate) enum FileOrigin {
 }
 
 impl Verifier {
-    /// Imports a license file: a new token, or only the newest keys and status list for the token in use.
-    /// The verifier then judges all licenses by it. Writes the state file if there is one.
+    /// Imports a license file: a new token, or only the newest keys and status list for the token
+    /// in use. The verifier then judges all licenses by it. Writes the state file if there is one.
     ///
     /// # Errors
     ///
-    /// Returns [`ImportError`] when the file is refused. The verifier is then unchanged. The codes are
-    /// those of tokens, and: `kid_unknown` when no trusted key leads to the signer, `key_withdrawn` when an
-    /// earlier file has withdrawn the signer, `replayed` when the file is not newer than the newest imported
-    /// file, `other_license`, and `state_unwritable`.
+    /// Returns [`ImportError`] when the file is refused. The verifier is then unchanged. The codes
+    /// are those of tokens, and: `kid_unknown` when no trusted key leads to the signer,
+    /// `key_withdrawn` when an earlier file has withdrawn the signer, `replayed` when the file is
+    /// not newer than the newest imported file, `other_license`, and `state_unwritable`.
     ///
-    /// With a [log key](crate::VerifierBuilder::log_key), the log's checkpoint and proof in the file are
-    /// checked too. A token without a proof is then refused with `proof_missing`, unless the app
-    /// [allows it](crate::VerifierBuilder::allow_unlogged).
+    /// With a [log key](crate::VerifierBuilder::log_key), the log's checkpoint and proof in the
+    /// file are checked too. A token without a proof is then refused with `proof_missing`, unless
+    /// the app [allows it](crate::VerifierBuilder::allow_unlogged).
     pub fn import(&self, file: &str) -> Result<ImportedFile, ImportError> {
         self.take_file(file, None, FileOrigin::Imported).map_err(ImportError)
     }
@@ -114,8 +115,8 @@ impl Verifier {
     ///
     /// # Errors
     ///
-    /// Returns [`ImportError`] when the list is refused. The verifier is then unchanged. The code is
-    /// `replayed` when a newer list was imported, and `expired` when the list has expired.
+    /// Returns [`ImportError`] when the list is refused. The verifier is then unchanged. The code
+    /// is `replayed` when a newer list was imported, and `expired` when the list has expired.
     pub fn import_status_list(&self, list: &str) -> Result<StatusListInfo, ImportError> {
         let taken = self.inner().lists.take(trimmed(list)).map_err(ImportError)?;
         Ok(StatusListInfo::of(&taken))
@@ -218,7 +219,8 @@ impl Verifier {
         })
     }
 
-    /// Reads the status list of a file. The list may have expired, because revocations count at any age.
+    /// Reads the status list of a file. The list may have expired, because revocations count at any
+    /// age.
     fn list_of(
         &self,
         file: &LicenseFile,
@@ -259,8 +261,8 @@ impl Verifier {
         Ok(())
     }
 
-    /// Checks that a file's token is genuine and for the license of the file. Returns the identity of the
-    /// token.
+    /// Checks that a file's token is genuine and for the license of the file. Returns the identity
+    /// of the token.
     fn belongs(
         &self,
         token: &str,

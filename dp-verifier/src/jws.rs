@@ -23,8 +23,8 @@ pub(crate) const MAX_TOKEN: usize = 16 * 1024;
 /// The maximum length of the header segment, in bytes of base64url.
 const MAX_HEADER: usize = 1024;
 
-/// Header members that change the meaning of a signature or the source of its key. Issuers never write
-/// them, and a reader that honoured one could be misled (RFC 8725 §3.10).
+/// Header members that change the meaning of a signature or the source of its key. Issuers never
+/// write them, and a reader that honoured one could be misled (RFC 8725 §3.10).
 const FORBIDDEN: [&str; 11] =
     ["crit", "b64", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc", "cty"];
 
@@ -53,8 +53,8 @@ impl Kind {
 
 /// Checks everything about a token that does not depend on its claims. Returns the payload.
 ///
-/// The order is fixed: size, shape, header, `alg`, `typ`, forbidden members, `kid`, key, signature. The
-/// function calls `key_of` only after all previous checks.
+/// The order is fixed: size, shape, header, `alg`, `typ`, forbidden members, `kid`, key, signature.
+/// The function calls `key_of` only after all previous checks.
 pub(crate) fn open<'k>(
     token: &str,
     kind: Kind,

@@ -24,14 +24,15 @@
 //!
 //! # Checks
 //!
-//! The verifier refuses a token with a stable [`ErrorCode`] unless it passes these checks, in this order:
+//! The verifier refuses a token with a stable [`ErrorCode`] unless it passes these checks, in this
+//! order:
 //!
 //! 1. the size, and three segments of canonical base64url;
 //! 2. a strict JSON header with `alg` RS256, `typ` `license+jwt`, a `kid`, and no member that could
 //!    redirect a reader;
 //! 3. the signature, by exactly the key that `kid` names;
-//! 4. strict JSON claims with the configured issuer and audience, a supported contract, valid times, and
-//!    the right type of every known member; unknown members are kept;
+//! 4. strict JSON claims with the configured issuer and audience, a supported contract, valid
+//!    times, and the right type of every known member; unknown members are kept;
 //! 5. the entry in the issuer's status list, which can revoke or suspend the token.
 //!
 //! Every admitted license is in one [`LicenseState`].

@@ -21,9 +21,9 @@ use crate::{KeySet, LicenseState, Limit, LogProof, NotEntitled, VerifyError};
 
 /// A verified license.
 ///
-/// Only a [`Verifier`](crate::Verifier) creates this type, so a value proves that a token was checked. A
-/// clone copies a pointer. The value does not contain the token. Its `Debug` and `Serialize` forms are
-/// safe for logs if the vendor's claims are.
+/// Only a [`Verifier`](crate::Verifier) creates this type, so a value proves that a token was
+/// checked. A clone copies a pointer. The value does not contain the token. Its `Debug` and
+/// `Serialize` forms are safe for logs if the vendor's claims are.
 ///
 /// ```compile_fail
 /// let forged = dp_verifier::LicenseContext { claims: Default::default() };
@@ -96,7 +96,8 @@ impl LicenseContext {
         self.state
     }
 
-    /// Requires one of these states. States that later versions add are refused until an app names them.
+    /// Requires one of these states. States that later versions add are refused until an app names
+    /// them.
     ///
     /// # Errors
     ///
@@ -156,8 +157,9 @@ impl LicenseContext {
 
     /// Returns the limit of a metric, such as `max_workspaces`.
     ///
-    /// The license's declared limits decide. A metric without a declared limit may be an integer feature.
-    /// In both, -1 and `null` mean unlimited. A metric that is declared nowhere is not included.
+    /// The license's declared limits decide. A metric without a declared limit may be an integer
+    /// feature. In both, -1 and `null` mean unlimited. A metric that is declared nowhere is not
+    /// included.
     #[must_use]
     pub fn limit(&self, metric: &str) -> Limit {
         if let Some(limit) = self.license().limits.get(metric) {
@@ -217,7 +219,8 @@ impl LicenseContext {
         self.claims().jti
     }
 
-    /// Returns the index of the token's entry in the issuer's log, or `None` without a checked proof.
+    /// Returns the index of the token's entry in the issuer's log, or `None` without a checked
+    /// proof.
     #[must_use]
     pub fn log_index(&self) -> Option<u64> {
         self.verified.log_index.get().copied()
@@ -229,16 +232,16 @@ impl LicenseContext {
         self.claims().exp
     }
 
-    /// Returns how long the token is valid after `now`, which is in seconds since 1970-01-01T00:00:00Z.
-    /// Zero for an expired token.
+    /// Returns how long the token is valid after `now`, which is in seconds since
+    /// 1970-01-01T00:00:00Z. Zero for an expired token.
     #[must_use]
     pub fn expires_in(&self, now: i64) -> Duration {
         let left = u64::try_from(self.claims().exp.saturating_sub(now)).unwrap_or_default();
         Duration::from_secs(left)
     }
 
-    /// Returns the end of the grace period, in seconds since 1970-01-01T00:00:00Z: as the token grants,
-    /// and at most 90 days after its expiry. Without a grace period it is
+    /// Returns the end of the grace period, in seconds since 1970-01-01T00:00:00Z: as the token
+    /// grants, and at most 90 days after its expiry. Without a grace period it is
     /// [`expires_at`](Self::expires_at).
     #[must_use]
     pub fn grace_until(&self) -> i64 {
@@ -270,8 +273,8 @@ impl fmt::Debug for LicenseContext {
     }
 }
 
-/// Serializes the license's members, with `state`, `token_id`, `issuer`, `audience` and, in RFC 3339,
-/// `issued_at`, `not_before` and `expires_at`.
+/// Serializes the license's members, with `state`, `token_id`, `issuer`, `audience` and, in RFC
+/// 3339, `issued_at`, `not_before` and `expires_at`.
 impl Serialize for LicenseContext {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]

@@ -2,11 +2,11 @@
 //!
 //! # Design
 //!
-//! A file brings the keys that sign licenses. So a key that is already trusted must have signed the file:
-//! a configured key, or a key of the file before. An issuer may rotate its keys several times between two
-//! files, so each key endorses its successor. The verifier follows endorsements from a trusted key. It
-//! skips others, because a file has the endorsements of all keys and a data plane need not know the
-//! first. Endorsements by or of a withdrawn key do not count.
+//! A file brings the keys that sign licenses. So a key that is already trusted must have signed the
+//! file: a configured key, or a key of the file before. An issuer may rotate its keys several times
+//! between two files, so each key endorses its successor. The verifier follows endorsements from a
+//! trusted key. It skips others, because a file has the endorsements of all keys and a data plane
+//! need not know the first. Endorsements by or of a withdrawn key do not count.
 
 use semver::Version;
 use serde_json::{Map, Value};
@@ -28,12 +28,12 @@ use crate::{KeySet, VerifyError};
 /// The maximum number of endorsements in a file. With a new key every 90 days they cover 15 years.
 const MAX_CHAIN: usize = 64;
 
-/// The maximum lead of a file's number over the greater of two values: the number of the file before, and
-/// the file's date in seconds since 1970.
+/// The maximum lead of a file's number over the greater of two values: the number of the file
+/// before, and the file's date in seconds since 1970.
 ///
-/// Without a bound, one file with the highest number would lock out every later one. Issuers count their
-/// files from 1, or number them by the second, so no number is far above its second. The bound is a day
-/// of seconds, because an issuer's clock may have been set back by that much.
+/// Without a bound, one file with the highest number would lock out every later one. Issuers count
+/// their files from 1, or number them by the second, so no number is far above its second. The
+/// bound is a day of seconds, because an issuer's clock may have been set back by that much.
 const MAX_LEAD: i64 = 86_400;
 
 /// A file with a checked signature.
@@ -93,8 +93,8 @@ struct Endorsement {
 object!(Endorsement { iss = "iss", iat = "iat", jwk = "jwk" });
 
 impl LicenseFile {
-    /// Reads a file that is signed by a trusted key, or by a key that these endorse. Without trusted keys,
-    /// the signer must be a key of the file.
+    /// Reads a file that is signed by a trusted key, or by a key that these endorse. Without
+    /// trusted keys, the signer must be a key of the file.
     pub(crate) fn open(
         text: &str,
         trusted: Option<&Snapshot>,

@@ -6,38 +6,39 @@ use serde::{Serialize, Serializer};
 
 /// The state of a genuine license.
 ///
-/// Several states can hold at once. A state that refuses the license then wins over one that does not.
-/// Among states of the same kind, the **last in this order** wins, which is the order of `Ord`: a
-/// revoked license is `Revoked` even if it has also expired.
+/// Several states can hold at once. A state that refuses the license then wins over one that does
+/// not. Among states of the same kind, the **last in this order** wins, which is the order of
+/// `Ord`: a revoked license is `Revoked` even if it has also expired.
 ///
-/// [`Expired`](Self::Expired), [`NotYetValid`](Self::NotYetValid), [`Suspended`](Self::Suspended) and
-/// [`Revoked`](Self::Revoked) always refuse. [`Stale`](Self::Stale) refuses when the token says
+/// [`Expired`](Self::Expired), [`NotYetValid`](Self::NotYetValid), [`Suspended`](Self::Suspended)
+/// and [`Revoked`](Self::Revoked) always refuse. [`Stale`](Self::Stale) refuses when the token says
 /// `on_stale: block`, and [`ClockAnomaly`](Self::ClockAnomaly) refuses with
 /// [`strict_clock`](crate::VerifierBuilder::strict_clock).
 ///
-/// A [`LicenseContext`](crate::LicenseContext) never has a state that refuses. Such a state is returned
-/// by [`VerifyError::state`](crate::VerifyError::state), and by
+/// A [`LicenseContext`](crate::LicenseContext) never has a state that refuses. Such a state is
+/// returned by [`VerifyError::state`](crate::VerifyError::state), and by
 /// [`Verifier::state_of`](crate::Verifier::state_of) for a license that was admitted earlier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum LicenseState {
     /// Valid for longer than the [expiring period](crate::VerifierBuilder::expiring_period).
     Valid,
-    /// Valid, and ends within the [expiring period](crate::VerifierBuilder::expiring_period): time to
-    /// ask for a new token. The state begins in the second that is exactly the period before `exp`.
+    /// Valid, and ends within the [expiring period](crate::VerifierBuilder::expiring_period): time
+    /// to ask for a new token. The state begins in the second that is exactly the period before
+    /// `exp`.
     Expiring,
     /// Expired, from the second `exp` on, and still admitted: the token grants
-    /// `enforcement.grace_seconds`, of which at most 90 days count. The verifier refuses the license
-    /// from [`grace_until`](crate::LicenseContext::grace_until) plus the leeway on.
+    /// `enforcement.grace_seconds`, of which at most 90 days count. The verifier refuses the
+    /// license from [`grace_until`](crate::LicenseContext::grace_until) plus the leeway on.
     Grace,
     /// The verifier has no status list that is recent enough for the token's
     /// `enforcement.status_max_age`, and `on_stale` is not `allow`.
     Stale,
-    /// The issuer's log contradicts what this verifier has seen before: it is shorter, or it has another
-    /// history. See [`Verifier::log_health`](crate::Verifier::log_health).
+    /// The issuer's log contradicts what this verifier has seen before: it is shorter, or it has
+    /// another history. See [`Verifier::log_health`](crate::Verifier::log_health).
     LogAnomaly,
-    /// The machine's clock is more than 5 minutes behind the issue time of the latest verified document.
-    /// The verifier judged the license at that issue time instead.
+    /// The machine's clock is more than 5 minutes behind the issue time of the latest verified
+    /// document. The verifier judged the license at that issue time instead.
     ClockAnomaly,
     /// Expired, and any grace period has ended.
     Expired,

@@ -1,18 +1,20 @@
-//! The issuer's log: proofs that it contains a license token, and checks that its history never changes.
+//! The issuer's log: proofs that it contains a license token, and checks that its history never
+//! changes.
 //!
 //! # Design
 //!
-//! A stolen signing key produces tokens that look genuine. An issuer with a log publishes each token that
-//! it signs there, and a verifier that requires the proof accepts only published tokens. The verifier
-//! keeps:
+//! A stolen signing key produces tokens that look genuine. An issuer with a log publishes each
+//! token that it signs there, and a verifier that requires the proof accepts only published tokens.
+//! The verifier keeps:
 //!
-//! - the proof of each token, found by `jti` and compared with the key and the hash of *this* token;
-//! - the newest checkpoint ever seen. So it notices over restarts when the log is shorter than before, or
-//!   has another history. A license with a proof stays valid, in a state of its own: a restored backup at
-//!   the vendor must not end every data plane at once. New licenses are refused.
+//! - the proof of each token, found by `jti` and compared with the key and the hash of *this*
+//!   token;
+//! - the newest checkpoint ever seen. So it notices over restarts when the log is shorter than
+//!   before, or has another history. A license with a proof stays valid, in a state of its own: a
+//!   restored backup at the vendor must not end every data plane at once. New licenses are refused.
 //!
-//! Parsing and hashing are in this crate, in 300 lines. The crates for these formats would add a second
-//! Ed25519, SHA-256 and base64 to every data plane.
+//! Parsing and hashing are in this crate, in 300 lines. The crates for these formats would add a
+//! second Ed25519, SHA-256 and base64 to every data plane.
 
 mod record;
 
@@ -30,8 +32,8 @@ use crate::status_list::StatusLists;
 use crate::tlog::{Checkpoint, LogAnomaly, LogKey, LogProof};
 use crate::{LicenseContext, VerifyError};
 
-/// The maximum number of tokens with a held lookup. A data plane has one token or a few. Beyond this
-/// number, the verifier looks up the oldest tokens again.
+/// The maximum number of tokens with a held lookup. A data plane has one token or a few. Beyond
+/// this number, the verifier looks up the oldest tokens again.
 const MAX_ENTRIES: usize = 1_000;
 
 /// The state of the log. The verifier and the fetching thread share it.
@@ -74,8 +76,8 @@ pub struct LogHealth {
     pub checkpoint: Option<Checkpoint>,
     /// The contradiction of the log, with the evidence.
     pub anomaly: Option<LogAnomaly>,
-    /// When the log last proved that it extends the seen history, in seconds since 1970. `None` without a
-    /// network, or before the first proof.
+    /// When the log last proved that it extends the seen history, in seconds since 1970. `None`
+    /// without a network, or before the first proof.
     pub checked_at: Option<i64>,
     /// The error of the last request, or `None` when it succeeded.
     pub last_error: Option<String>,
@@ -147,7 +149,8 @@ impl LogBook {
         Ok(())
     }
 
-    /// Records a checkpoint that came without a network. It may have a proof that it extends another one.
+    /// Records a checkpoint that came without a network. It may have a proof that it extends
+    /// another one.
     pub(crate) fn see(
         &self,
         shown: &Checkpoint,
@@ -159,8 +162,8 @@ impl LogBook {
         })
     }
 
-    /// Changes the stored log. The change takes effect even when the disk is full; the state store reports
-    /// that error.
+    /// Changes the stored log. The change takes effect even when the disk is full; the state store
+    /// reports that error.
     pub(crate) fn update(
         &self,
         change: impl Fn(&mut KeptLog, &LogKey, i64) -> Result<(), VerifyError>,

@@ -15,14 +15,15 @@ use crate::{Clock, SystemClock, Verifier, VerifyError};
 impl Verifier {
     /// Creates the next usage report of the deployment of the [license files](Self::import).
     ///
-    /// `counters` is the usage of each metric since the previous report, or since the first license file
-    /// was issued; 0 or more. The text is a complete file. Write it unchanged: the next report contains its
-    /// hash. Each call creates a report with a new number, which the state file stores.
+    /// `counters` is the usage of each metric since the previous report, or since the first license
+    /// file was issued; 0 or more. The text is a complete file. Write it unchanged: the next report
+    /// contains its hash. Each call creates a report with a new number, which the state file
+    /// stores.
     ///
     /// # Errors
     ///
-    /// Returns [`ReportError`] when a counter is negative, when no license file was imported, or when the
-    /// state file cannot be written.
+    /// Returns [`ReportError`] when a counter is negative, when no license file was imported, or
+    /// when the state file cannot be written.
     pub fn usage_report(&self, counters: BTreeMap<String, Number>) -> Result<String, ReportError> {
         let lists = &self.inner().lists;
         next(lists.floor.store(), lists.floor.corrected(lists.clock.now()), counters)

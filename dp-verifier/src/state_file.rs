@@ -2,9 +2,9 @@
 //!
 //! # Design
 //!
-//! All values only grow: times, the dates of lists, the numbers of files and reports. So two processes
-//! can share the file, such as an app and `dp-verify`. Before a write, a process merges the current
-//! content of the file into its own state, under a lock.
+//! All values only grow: times, the dates of lists, the numbers of files and reports. So two
+//! processes can share the file, such as an app and `dp-verify`. Before a write, a process merges
+//! the current content of the file into its own state, under a lock.
 
 mod files;
 mod kept;

@@ -2,13 +2,14 @@
 //!
 //! # Design
 //!
-//! Each list has a slot, which is created when a genuine token first refers to the list. Every verified
-//! license holds its slot. So a check of a cached license reads the newest list behind one pointer, and a
-//! revocation takes effect as soon as the list arrives.
+//! Each list has a slot, which is created when a genuine token first refers to the list. Every
+//! verified license holds its slot. So a check of a cached license reads the newest list behind one
+//! pointer, and a revocation takes effect as soon as the list arrives.
 //!
-//! Revoked and suspended statuses count at any age, until a newer list changes them: a data plane without
-//! a network must not restore a license. Only the status "valid" ages, and it ends with the key that
-//! signed the list. Of two lists of the same second, an entry has the stricter status of both.
+//! Revoked and suspended statuses count at any age, until a newer list changes them: a data plane
+//! without a network must not restore a license. Only the status "valid" ages, and it ends with the
+//! key that signed the list. Of two lists of the same second, an entry has the stricter status of
+//! both.
 
 mod refresh;
 mod slot;
@@ -36,7 +37,8 @@ use crate::status_list_token::StatusListToken;
 use crate::time_floor::TimeFloor;
 use crate::{Clock, KeySet, VerifyError};
 
-/// The status lists, and everything needed to judge them. The verifier and the fetching thread share it.
+/// The status lists, and everything needed to judge them. The verifier and the fetching thread
+/// share it.
 pub(crate) struct StatusLists {
     pub(crate) rules: Rules,
     pub(crate) keys: Arc<Keys>,
@@ -60,8 +62,8 @@ impl StatusLists {
         lists
     }
 
-    /// Holds a list from the state file. It was valid when it was stored. Its signature is checked against
-    /// the current keys when the list is used.
+    /// Holds a list from the state file. It was valid when it was stored. Its signature is checked
+    /// against the current keys when the list is used.
     fn hold_kept(&self, uri: &str, list: &KeptList) {
         if let (Ok(document), Some(slot)) = (list.read(), self.slot(uri)) {
             slot.hold(&Arc::new(document), &Arc::default(), false);
@@ -111,8 +113,8 @@ impl StatusLists {
         Ok(news.document)
     }
 
-    /// Imports the fetched list of this slot. A revocation takes effect even when the disk is full; the
-    /// state store reports that error.
+    /// Imports the fetched list of this slot. A revocation takes effect even when the disk is full;
+    /// the state store reports that error.
     #[cfg(feature = "fetch")]
     pub(crate) fn take_fetched(&self, text: &str, slot: &Slot) -> Result<(), VerifyError> {
         let news = self.judge(text)?;

@@ -41,8 +41,8 @@ impl StatusListToken {
         Self::from_payload(text, &jws::open(text, Kind::STATUS_LIST, key_of)?)
     }
 
-    /// Reads a list whose signature was checked earlier, with the statuses of other lists of the same
-    /// second.
+    /// Reads a list whose signature was checked earlier, with the statuses of other lists of the
+    /// same second.
     pub(crate) fn read(
         text: &str,
         merged: Option<&EncodedStatusList>,
@@ -54,8 +54,8 @@ impl StatusListToken {
         Ok(Self { list, is_merged: true, ..document })
     }
 
-    /// Merges another list of the same second. The order of the two lists is not known, so each entry gets
-    /// the stricter status.
+    /// Merges another list of the same second. The order of the two lists is not known, so each
+    /// entry gets the stricter status.
     pub(crate) fn stricter(self, other: &Self) -> Self {
         if self.list == other.list {
             return Self { is_merged: self.is_merged && other.is_merged, ..self };
@@ -104,7 +104,8 @@ impl StatusListToken {
     }
 }
 
-/// Returns the strictness of a status. Unnamed statuses are not valid, and revoked is the strictest.
+/// Returns the strictness of a status. Unnamed statuses are not valid, and revoked is the
+/// strictest.
 fn rank(status: &TokenStatus) -> (u8, u8) {
     match status {
         TokenStatus::Valid => (0, 0),

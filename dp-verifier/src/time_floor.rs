@@ -14,9 +14,9 @@ const TOLERANCE: i64 = 300;
 
 /// The latest issue time of a verified document.
 ///
-/// A clock that was set back must not revive expired licenses. The floor comes from signed documents and
-/// not from this machine's clock: a clock that was once far in the future would otherwise end every
-/// license permanently.
+/// A clock that was set back must not revive expired licenses. The floor comes from signed
+/// documents and not from this machine's clock: a clock that was once far in the future would
+/// otherwise end every license permanently.
 pub(crate) struct TimeFloor {
     store: Arc<StateStore>,
     writer: Option<FloorWriter>,
@@ -27,7 +27,8 @@ impl TimeFloor {
         Self { store: Arc::new(StateStore::in_memory(seconds)), writer: None }
     }
 
-    /// Creates a floor that a state file keeps. It starts at the greater of `seconds` and the file's floor.
+    /// Creates a floor that a state file keeps. It starts at the greater of `seconds` and the
+    /// file's floor.
     pub(crate) fn kept_in(path: &Path, seconds: i64) -> Result<Self, String> {
         let store = Arc::new(StateStore::open(path, seconds)?);
         let writer = Some(FloorWriter::start(Arc::clone(&store))?);

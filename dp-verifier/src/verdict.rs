@@ -118,8 +118,8 @@ fn taken_back(status: TokenStatus) -> VerifyError {
 }
 
 impl VerifyError {
-    /// Returns the state of the license whose token was refused, or `None` when the token is not a genuine
-    /// license.
+    /// Returns the state of the license whose token was refused, or `None` when the token is not a
+    /// genuine license.
     #[must_use]
     pub fn state(&self) -> Option<LicenseState> {
         match self.code() {

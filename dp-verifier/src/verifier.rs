@@ -28,8 +28,8 @@ use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
 
 /// A verifier of license tokens of one issuer for one audience.
 ///
-/// Create it once, when the data plane starts, and share it: a clone copies a pointer, and any number of
-/// threads may use it. The check of a token does no I/O and never blocks.
+/// Create it once, when the data plane starts, and share it: a clone copies a pointer, and any
+/// number of threads may use it. The check of a token does no I/O and never blocks.
 ///
 /// ```
 /// use dp_verifier::{ErrorCode, Verifier};
@@ -54,8 +54,8 @@ pub(crate) struct Inner {
     pub(crate) log: Option<Arc<LogBook>>,
     /// Whether an impossible time of the clock refuses every token.
     is_strict: bool,
-    /// The configured keys. License files add their keys, and withdraw the keys that they omit. `None` when
-    /// keys are fetched: then files add no keys.
+    /// The configured keys. License files add their keys, and withdraw the keys that they omit.
+    /// `None` when keys are fetched: then files add no keys.
     pub(crate) pinned: Option<KeySet>,
     pub(crate) bundled_token: ArcSwapOption<String>,
     /// The lock of an import, so that imports run one at a time.
@@ -68,25 +68,27 @@ pub(crate) struct Inner {
 impl Verifier {
     /// Checks a token now.
     ///
-    /// A clock that is more than 5 minutes behind the issue time of the latest verified document is wrong.
-    /// The verifier then judges tokens at that issue time, so that a clock that was set back revives no
-    /// license. The license is in the state [`ClockAnomaly`](LicenseState::ClockAnomaly), or refused with
-    /// `clock_anomaly` if [`strict_clock`](crate::VerifierBuilder::strict_clock) is set.
+    /// A clock that is more than 5 minutes behind the issue time of the latest verified document is
+    /// wrong. The verifier then judges tokens at that issue time, so that a clock that was set back
+    /// revives no license. The license is in the state
+    /// [`ClockAnomaly`](LicenseState::ClockAnomaly), or refused with `clock_anomaly` if
+    /// [`strict_clock`](crate::VerifierBuilder::strict_clock) is set.
     ///
-    /// The newest status list decides the status of the token. Revoked and suspended statuses count at any
-    /// age of the list. Without a recent list, the token's own `enforcement` decides.
+    /// The newest status list decides the status of the token. Revoked and suspended statuses count
+    /// at any age of the list. Without a recent list, the token's own `enforcement` decides.
     ///
     /// # Errors
     ///
-    /// Returns [`VerifyError`] when the token is refused; its [code](VerifyError::code) is stable. The
-    /// checks run in a fixed order, and the first failure decides: size, shape, header, key, signature, and
-    /// only then the claims. When several states refuse a genuine license, the code is that of the last
-    /// [state](LicenseState) in their order.
+    /// Returns [`VerifyError`] when the token is refused; its [code](VerifyError::code) is stable.
+    /// The checks run in a fixed order, and the first failure decides: size, shape, header, key,
+    /// signature, and only then the claims. When several states refuse a genuine license, the code
+    /// is that of the last [state](LicenseState) in their order.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
         self.decide(token, self.time())
     }
 
-    /// Checks a token at the time `now`, in seconds since 1970-01-01T00:00:00Z, and ignores the clock.
+    /// Checks a token at the time `now`, in seconds since 1970-01-01T00:00:00Z, and ignores the
+    /// clock.
     ///
     /// # Errors
     ///
@@ -95,8 +97,9 @@ impl Verifier {
         self.decide(token, CheckTime::at(now))
     }
 
-    /// Returns the current state of a license that was admitted earlier: it may have ended or been revoked,
-    /// and the key that signed its token may have been withdrawn. Does no I/O and never blocks.
+    /// Returns the current state of a license that was admitted earlier: it may have ended or been
+    /// revoked, and the key that signed its token may have been withdrawn. Does no I/O and never
+    /// blocks.
     #[must_use]
     pub fn state_of(&self, license: &LicenseContext) -> LicenseState {
         let snapshot = self.inner.lists.keys.load();
@@ -107,13 +110,14 @@ impl Verifier {
         Verdict::of(license, rules, keys, self.time(), self.is_log_suspect()).state
     }
 
-    /// Waits for the first request for a token's status list: at most 5 seconds, and 5 seconds more for each
-    /// other new list. Resolves at once after that request, without a network, and for a token that is not
-    /// genuine. Needs no particular executor.
+    /// Waits for the first request for a token's status list: at most 5 seconds, and 5 seconds more
+    /// for each other new list. Resolves at once after that request, without a network, and for a
+    /// token that is not genuine. Needs no particular executor.
     ///
-    /// The first token that refers to a list makes the verifier fetch it. Until the list arrives, the token
-    /// is stale, and refused if it says `on_stale: block`. An app that awaits this function before
-    /// [`verify`](Self::verify) avoids that refusal. [`LicenseLayer`](crate::LicenseLayer) does so.
+    /// The first token that refers to a list makes the verifier fetch it. Until the list arrives,
+    /// the token is stale, and refused if it says `on_stale: block`. An app that awaits this
+    /// function before [`verify`](Self::verify) avoids that refusal.
+    /// [`LicenseLayer`](crate::LicenseLayer) does so.
     pub fn refresh_status(&self, token: &str) -> StatusRefresh {
         let genuine = self.genuine(token, self.time().now).ok();
         genuine.map_or(StatusRefresh { slot: None, proof: None }, |genuine| {
@@ -253,32 +257,32 @@ impl Verifier {
         })
     }
 
-    /// Returns the time floor: the issue time of the latest verified token, status list or license file, in
-    /// seconds since 1970.
+    /// Returns the time floor: the issue time of the latest verified token, status list or license
+    /// file, in seconds since 1970.
     ///
-    /// [`state_path`](crate::VerifierBuilder::state_path) keeps it over restarts. An app may also store it
-    /// and pass it to [`time_floor`](crate::VerifierBuilder::time_floor).
+    /// [`state_path`](crate::VerifierBuilder::state_path) keeps it over restarts. An app may also
+    /// store it and pass it to [`time_floor`](crate::VerifierBuilder::time_floor).
     #[must_use]
     pub fn time_floor(&self) -> i64 {
         self.inner.lists.floor.seconds()
     }
 
-    /// Returns whether the clock is more than 5 minutes behind the [time floor](Self::time_floor): it was
-    /// set back, or has lost its time.
+    /// Returns whether the clock is more than 5 minutes behind the [time floor](Self::time_floor):
+    /// it was set back, or has lost its time.
     #[must_use]
     pub fn clock_is_behind(&self) -> bool {
         self.inner.lists.floor.refutes(self.inner.lists.clock.now())
     }
 
-    /// Returns the error of the last write to the [state file](crate::VerifierBuilder::state_path), or
-    /// `None`.
+    /// Returns the error of the last write to the [state file](crate::VerifierBuilder::state_path),
+    /// or `None`.
     #[must_use]
     pub fn state_error(&self) -> Option<String> {
         self.inner.lists.floor.store().last_error()
     }
 
-    /// Returns the token of the newest license file with a token: the
-    /// [bundle file](crate::VerifierBuilder::bundle_file) or an [imported](Self::import) file. The token is
+    /// Returns the token of the newest license file with a token: the [bundle
+    /// file](crate::VerifierBuilder::bundle_file) or an [imported](Self::import) file. The token is
     /// genuine and may have expired. Returns `None` when there is no such file.
     #[must_use]
     pub fn bundled_token(&self) -> Option<Arc<String>> {
@@ -291,8 +295,8 @@ impl Verifier {
         self.inner.cache.as_ref().map(Cache::stats)
     }
 
-    /// Replaces the keys, for an app that fetches them itself. Keys that a license file has withdrawn are
-    /// not used.
+    /// Replaces the keys, for an app that fetches them itself. Keys that a license file has
+    /// withdrawn are not used.
     pub fn replace_keys(&self, keys: KeySet) {
         self.inner.lists.keys.replace(keys, i64::MAX);
     }
@@ -342,8 +346,8 @@ pub(crate) enum Attempt {
     Pending(StatusRefresh),
 }
 
-/// Checks a payload before it is signed: everything that [`Verifier::verify`] checks in the claims, at
-/// `now` in seconds since 1970-01-01T00:00:00Z, without leeway and without a grace period.
+/// Checks a payload before it is signed: everything that [`Verifier::verify`] checks in the claims,
+/// at `now` in seconds since 1970-01-01T00:00:00Z, without leeway and without a grace period.
 ///
 /// Issuers call this function, so that verifiers refuse no genuine token.
 ///

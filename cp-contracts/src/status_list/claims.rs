@@ -20,8 +20,8 @@ pub const LICENSE_LIST_BITS: EntryBits = EntryBits::Two;
 /// The number of entries in a list of license tokens. Entries without a token are valid.
 pub const LICENSE_LIST_ENTRIES: u64 = 65_536;
 
-/// The payload of a status list token: a JWT (RFC 7519), signed like a license token, with the `typ`
-/// [`STATUS_LIST_TYP`] (§5.1).
+/// The payload of a status list token: a JWT (RFC 7519), signed like a license token, with the
+/// `typ` [`STATUS_LIST_TYP`] (§5.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusListClaims {

@@ -71,8 +71,8 @@ impl StatusList {
     ///
     /// # Errors
     ///
-    /// Returns [`StatusListError::Index`] beyond the end, and [`StatusListError::Value`] when the status
-    /// needs more bits than an entry has. The list is then unchanged.
+    /// Returns [`StatusListError::Index`] beyond the end, and [`StatusListError::Value`] when the
+    /// status needs more bits than an entry has. The list is then unchanged.
     pub fn set(&mut self, idx: u64, status: TokenStatus) -> Result<(), StatusListError> {
         let (value, mask) = (u8::from(status), mask(self.bits));
         if value > mask {
@@ -102,13 +102,13 @@ impl StatusList {
 
     /// Decodes the value of `lst`.
     ///
-    /// One kilobyte of ZLIB can decompress to a megabyte of zeros. This function never holds more than
-    /// `max_bytes` bytes of packed entries.
+    /// One kilobyte of ZLIB can decompress to a megabyte of zeros. This function never holds more
+    /// than `max_bytes` bytes of packed entries.
     ///
     /// # Errors
     ///
-    /// Returns [`StatusListError`] when the text is not canonical base64url, when it is not exactly one
-    /// complete ZLIB stream with a correct checksum, or when it exceeds `max_bytes`.
+    /// Returns [`StatusListError`] when the text is not canonical base64url, when it is not exactly
+    /// one complete ZLIB stream with a correct checksum, or when it exceeds `max_bytes`.
     pub fn decode(bits: EntryBits, lst: &str, max_bytes: usize) -> Result<Self, StatusListError> {
         let stream = URL_SAFE_NO_PAD.decode(lst).map_err(|_| StatusListError::Encoding)?;
         Ok(Self { bits, bytes: inflate(&stream, max_bytes)? })

@@ -20,8 +20,8 @@ const MAX_UNKNOWN: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeysHealth {
-    /// When the set in use was last confirmed by the issuer, in seconds since 1970. `None` before the first
-    /// set.
+    /// When the set in use was last confirmed by the issuer, in seconds since 1970. `None` before
+    /// the first set.
     pub fetched_at: Option<i64>,
     /// The error of the last fetch, or `None` when it succeeded.
     pub last_error: Option<String>,
@@ -47,8 +47,8 @@ impl Refresher {
     /// Triggers a refresh for an unknown key ID, once for each ID.
     pub(crate) fn report_unknown(&self, kid: &str) {
         let mut state = self.shared.state();
-        // An ID triggers no second refresh until the set changes. When the set of IDs is full, a client is
-        // guessing, and the regular refreshes must suffice.
+        // An ID triggers no second refresh until the set changes. When the set of IDs is full, a
+        // client is guessing, and the regular refreshes must suffice.
         if state.unknown.len() < MAX_UNKNOWN && state.unknown.insert(kid.to_owned()) {
             state.is_wanted = true;
             self.shared.changed.notify_all();

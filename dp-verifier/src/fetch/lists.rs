@@ -1,8 +1,8 @@
 //! The thread that fetches status lists.
 //!
-//! The thread fetches a list once a genuine token names its URL, which must be the issuer's. Nothing else
-//! opens a connection. The thread sends one request at a time, and for each list one per `ttl`, or one per
-//! cooldown while the list fails.
+//! The thread fetches a list once a genuine token names its URL, which must be the issuer's.
+//! Nothing else opens a connection. The thread sends one request at a time, and for each list one
+//! per `ttl`, or one per cooldown while the list fails.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};

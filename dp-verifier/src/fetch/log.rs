@@ -1,8 +1,8 @@
 //! The thread that fetches proofs of tokens, and checks that the issuer's log only grows.
 //!
-//! The thread fetches the proof of a genuine token. Nothing else opens a connection. The thread sends one
-//! request at a time: once for each token, again after the cooldown while there is no proof, and for the
-//! checkpoint when its copy is no longer fresh.
+//! The thread fetches the proof of a genuine token. Nothing else opens a connection. The thread
+//! sends one request at a time: once for each token, again after the cooldown while there is no
+//! proof, and for the checkpoint when its copy is no longer fresh.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -23,8 +23,8 @@ use crate::{ErrorCode, VerifyError};
 /// The maximum number of waiting tokens. Each is genuine, so there are never many.
 const MAX_WANTED: usize = 1_000;
 
-/// The age up to which a token may not be in the log yet, in seconds: a log is written in batches. The
-/// thread asks again after [`MOMENT`], and then every [`YOUNG_PAUSE`].
+/// The age up to which a token may not be in the log yet, in seconds: a log is written in batches.
+/// The thread asks again after [`MOMENT`], and then every [`YOUNG_PAUSE`].
 const YOUNG: i64 = 60;
 const MOMENT: Duration = Duration::from_millis(300);
 const YOUNG_PAUSE: Duration = Duration::from_secs(1);
@@ -57,7 +57,8 @@ impl LogFetcher {
         self.shared.demand();
     }
 
-    /// Requests the proof of a genuine token, unless it is known, requested, or was refused recently.
+    /// Requests the proof of a genuine token, unless it is known, requested, or was refused
+    /// recently.
     pub(crate) fn want(&self, jti: Uuid, issued_at: i64) {
         if !self.log.is_required {
             return;
@@ -270,7 +271,8 @@ impl Fetcher {
         Ok(Consistency::Proved)
     }
 
-    /// Requests the proof that `long` extends `short`. `seen` is the one of them that was seen before.
+    /// Requests the proof that `long` extends `short`. `seen` is the one of them that was seen
+    /// before.
     fn extends(
         &self,
         log: &LogBook,

@@ -1,5 +1,5 @@
-//! The state that a verifier shares with a fetching thread: the thread's work, and demands to do all of it
-//! now.
+//! The state that a verifier shares with a fetching thread: the thread's work, and demands to do
+//! all of it now.
 
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};

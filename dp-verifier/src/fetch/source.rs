@@ -123,8 +123,8 @@ impl Source {
         Ok(answer)
     }
 
-    /// Requests another URL of the same server. Returns `None` when the server says that the resource does
-    /// not exist.
+    /// Requests another URL of the same server. Returns `None` when the server says that the
+    /// resource does not exist.
     pub(super) fn ask(&self, url: &str, wanted: Resource) -> Result<Option<Vec<u8>>, String> {
         let failed = |error: ureq::Error| format!("{url}: {error}");
         let request = self.agent.get(url).header(header::ACCEPT, wanted.accept);

@@ -1,7 +1,7 @@
 //! Objects with known members.
 
-/// Reads an object of the contract: every known member once and with its type. Unknown members go to
-/// `extra`.
+/// Reads an object of the contract: every known member once and with its type. Unknown members go
+/// to `extra`.
 ///
 /// `object!(Name { field = "member" })` implements [`Read`](super::Read) for `Name`.
 macro_rules! object {

@@ -7,8 +7,8 @@ const MAX_DEPTH: usize = 64;
 
 /// The reason why a text does not have the expected form, and the place.
 ///
-/// The type has the size of two pointers, so that results fit into registers: every result contains it,
-/// and few results use it.
+/// The type has the size of two pointers, so that results fit into registers: every result contains
+/// it, and few results use it.
 #[derive(Debug)]
 pub(crate) struct Fault {
     what: &'static &'static str,

@@ -1,7 +1,7 @@
 //! The identity of a key.
 
-/// The identity of a key, independent of its `kid`: the SHA-256 of its modulus. A signer for a modulus
-/// can sign for every exponent.
+/// The identity of a key, independent of its `kid`: the SHA-256 of its modulus. A signer for a
+/// modulus can sign for every exponent.
 pub(crate) type KeyId = [u8; 32];
 
 /// Parses an identity from hex.

@@ -27,9 +27,9 @@ const SECRET: [&str; 8] = ["d", "p", "q", "dp", "dq", "qi", "oth", "k"];
 
 /// A key set that was accepted as a whole.
 ///
-/// The set omits keys that are not for RS256 signatures, as RFC 7517 §5 requires. A set is refused as a
-/// whole when it names a key twice, contains private or symmetric material, or has a broken or weak RSA
-/// key: the publisher of such a set has lost control of it.
+/// The set omits keys that are not for RS256 signatures, as RFC 7517 §5 requires. A set is refused
+/// as a whole when it names a key twice, contains private or symmetric material, or has a broken or
+/// weak RSA key: the publisher of such a set has lost control of it.
 #[derive(Clone, Debug, Default)]
 pub struct KeySet {
     keys: HashMap<String, Arc<SigningKey>>,
@@ -126,8 +126,8 @@ impl KeySet {
         Self { keys }
     }
 
-    /// Adds the key of a JWK, unless its `kid` is in use or the key was withdrawn. Keys for other purposes
-    /// are ignored.
+    /// Adds the key of a JWK, unless its `kid` is in use or the key was withdrawn. Keys for other
+    /// purposes are ignored.
     pub(crate) fn add(
         &mut self,
         jwk: &Map<String, Value>,
@@ -140,7 +140,8 @@ impl KeySet {
     }
 }
 
-/// Returns the reason why a text is not a key set. A text that is not JSON probably has another source.
+/// Returns the reason why a text is not a key set. A text that is not JSON probably has another
+/// source.
 fn refusal(text: &[u8], fault: &Fault) -> String {
     let first = text.iter().find(|octet| !octet.is_ascii_whitespace());
     match (first, serde_json::from_slice::<IgnoredAny>(text)) {
@@ -210,8 +211,8 @@ fn judge(n: &[u8], e: &[u8]) -> Result<(), &'static str> {
     Ok(())
 }
 
-/// Returns whether a modulus has the fingerprint of CVE-2017-15361: modulo every small prime it is in
-/// the group that 65537 generates. A sound key has this fingerprint once in about 2^27.
+/// Returns whether a modulus has the fingerprint of CVE-2017-15361: modulo every small prime it is
+/// in the group that 65537 generates. A sound key has this fingerprint once in about 2^27.
 fn is_roca(n: &[u8]) -> bool {
     const PRIMES: [u32; 38] = [
         3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53, 59, 61, 67, 71, 73, 79, 83, 89,

@@ -2,9 +2,9 @@
 //!
 //! # Design
 //!
-//! A log that has shown two histories stays suspect permanently. Neither the log nor the passing of time
-//! clears it. Only the operator does, with a reason, after a question to the vendor. The evidence moves
-//! aside and is never deleted.
+//! A log that has shown two histories stays suspect permanently. Neither the log nor the passing of
+//! time clears it. Only the operator does, with a reason, after a question to the vendor. The
+//! evidence moves aside and is never deleted.
 
 use std::path::Path;
 
@@ -69,8 +69,8 @@ impl LogRecord {
     }
 }
 
-/// Returns the issuer's log in a [state file](crate::VerifierBuilder::state_path). Does not change the
-/// file.
+/// Returns the issuer's log in a [state file](crate::VerifierBuilder::state_path). Does not change
+/// the file.
 ///
 /// # Errors
 ///
@@ -84,14 +84,15 @@ fn missing(state: &Path) -> String {
     format!("there is no state file {}", state.display())
 }
 
-/// Accepts the issuer's log in a [state file](crate::VerifierBuilder::state_path) after the operator has
-/// clarified a contradiction: the verifiers then follow the log from its next checkpoint. The stored log
-/// moves aside with the reason. A running verifier follows at its next write to the file.
+/// Accepts the issuer's log in a [state file](crate::VerifierBuilder::state_path) after the
+/// operator has clarified a contradiction: the verifiers then follow the log from its next
+/// checkpoint. The stored log moves aside with the reason. A running verifier follows at its next
+/// write to the file.
 ///
 /// # Errors
 ///
-/// Returns the reason when `because` is empty, when the file has no log, or when the file cannot be read
-/// or written.
+/// Returns the reason when `because` is empty, when the file has no log, or when the file cannot be
+/// read or written.
 pub fn accept_log(state: &Path, because: &str) -> Result<LogRecord, String> {
     if because.trim().is_empty() {
         return Err("the reason is missing".to_owned());

@@ -147,8 +147,8 @@ impl KeptState {
         self.log.as_ref().map(KeptLog::vkey).or_else(former)
     }
 
-    /// Fails when another log key has replaced this one since the operator last accepted a log. A replaced
-    /// key may have been stolen, so an old setting must not bring it back.
+    /// Fails when another log key has replaced this one since the operator last accepted a log. A
+    /// replaced key may have been stolen, so an old setting must not bring it back.
     pub(crate) fn not_replaced(&self, key: &LogKey) -> Result<(), VerifyError> {
         let since = self
             .former_logs

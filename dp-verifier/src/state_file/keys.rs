@@ -2,16 +2,16 @@
 //!
 //! # Design
 //!
-//! A license file has the whole key set of its issuer. So a key that the file omits was withdrawn: it
-//! was replaced, or stolen. A withdrawal overrides every source with older information: an older key set
-//! file, an older license file, an earlier endorsement of the key, a cached copy of the published set,
-//! and a server that was restored from a backup. So the state file stores the withdrawal by the key
-//! itself and not by its `kid`. Only a reset of the state ends it.
+//! A license file has the whole key set of its issuer. So a key that the file omits was withdrawn:
+//! it was replaced, or stolen. A withdrawal overrides every source with older information: an older
+//! key set file, an older license file, an earlier endorsement of the key, a cached copy of the
+//! published set, and a server that was restored from a backup. So the state file stores the
+//! withdrawal by the key itself and not by its `kid`. Only a reset of the state ends it.
 //!
-//! A configured key set has no date. Its keys that no file has had so far may be newer than a file that
-//! omits them. Such a key is withdrawn too, but a later file that has it restores it, because no file
-//! had the key before. Key sets from a URL have neither a number nor a date, and replicas may lag. So
-//! they withdraw no key permanently, and the verifier removes withdrawn keys from them.
+//! A configured key set has no date. Its keys that no file has had so far may be newer than a file
+//! that omits them. Such a key is withdrawn too, but a later file that has it restores it, because
+//! no file had the key before. Key sets from a URL have neither a number nor a date, and replicas
+//! may lag. So they withdraw no key permanently, and the verifier removes withdrawn keys from them.
 
 use std::collections::BTreeMap;
 
@@ -27,8 +27,8 @@ use crate::keys::{KeyId, Withdrawn, read_id};
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptKey {
     pub(crate) kid: String,
-    /// The number of the first file that had the key, or that the key signed. `None` for a key that was
-    /// only configured.
+    /// The number of the first file that had the key, or that the key signed. `None` for a key that
+    /// was only configured.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     first: Option<i64>,
     /// The number of the newest file that omitted the key.
@@ -83,8 +83,8 @@ impl KeptKeys {
         }
     }
 
-    /// Records a file, which comes after `before`. The file omits all keys that it does not have: those
-    /// of earlier files, the configured ones, and those that verified it.
+    /// Records a file, which comes after `before`. The file omits all keys that it does not have:
+    /// those of earlier files, the configured ones, and those that verified it.
     pub(crate) fn take(&mut self, before: Option<&KeptFile>, file: &FileKeys<'_>) {
         let FileKeys { seq, keys, led_by, given } = *file;
         // This set was valid when it was stored.

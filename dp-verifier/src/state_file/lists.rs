@@ -37,8 +37,8 @@ impl KeptList {
         StatusListToken::read(&self.token, self.merged.as_ref())
     }
 
-    /// Stores this list unless a newer one is stored, and merges two lists of the same second. Returns
-    /// `false` when this list is older.
+    /// Stores this list unless a newer one is stored, and merges two lists of the same second.
+    /// Returns `false` when this list is older.
     pub(crate) fn keep_in(self, lists: &mut BTreeMap<String, Self>, uri: &str) -> bool {
         let kept = match lists.get(uri) {
             Some(kept) if kept.iat > self.iat => return false,

@@ -175,8 +175,8 @@ impl KeptLog {
         })
     }
 
-    /// Stores a proof. Refuses a proof that leads to another history than the seen one, and stores that
-    /// evidence.
+    /// Stores a proof. Refuses a proof that leads to another history than the seen one, and stores
+    /// that evidence.
     pub(crate) fn admit(
         &mut self,
         key: &LogKey,
@@ -197,9 +197,9 @@ impl KeptLog {
         Ok(())
     }
 
-    /// Returns the relation of a checkpoint that came without a network to the newest one. The proof that
-    /// came along has the size of the shorter checkpoint after `old`, and lines of hashes (C2SP
-    /// tlog-witness).
+    /// Returns the relation of a checkpoint that came without a network to the newest one. The
+    /// proof that came along has the size of the shorter checkpoint after `old`, and lines of
+    /// hashes (C2SP tlog-witness).
     pub(crate) fn relation(
         &mut self,
         key: &LogKey,
@@ -292,8 +292,8 @@ pub(crate) struct FormerLog {
 }
 
 impl FormerLog {
-    /// Creates a former log, without proofs: each is valid only with the checkpoint in it, so proofs are no
-    /// evidence.
+    /// Creates a former log, without proofs: each is valid only with the checkpoint in it, so
+    /// proofs are no evidence.
     pub(crate) fn of(log: KeptLog, until: i64, because: impl Into<String>) -> Self {
         let (because, log) = (because.into(), log.without_proofs());
         Self { until, because, log, replaced_by: None }

@@ -48,8 +48,8 @@ impl StateStore {
         self.locked().clone()
     }
 
-    /// Changes the state and writes it. The state is unchanged when the write fails, or when `change`
-    /// refuses.
+    /// Changes the state and writes it. The state is unchanged when the write fails, or when
+    /// `change` refuses.
     pub(crate) fn update<T>(
         &self,
         change: impl FnOnce(&mut KeptState) -> Result<T, VerifyError>,
@@ -57,7 +57,8 @@ impl StateStore {
         self.change(&mut self.locked(), change)
     }
 
-    /// Changes the state even if the write fails. [`last_error`](Self::last_error) reports that failure.
+    /// Changes the state even if the write fails. [`last_error`](Self::last_error) reports that
+    /// failure.
     pub(crate) fn note<T>(&self, change: impl Fn(&mut KeptState) -> T) -> T {
         let mut record = self.locked();
         match self.change(&mut record, |record| Ok(change(record))) {

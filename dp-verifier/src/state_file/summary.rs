@@ -2,11 +2,11 @@
 //!
 //! # Design
 //!
-//! The values in the state file only grow, so one wrong document can spoil it permanently: a file with a
-//! wrong number, a date of a clock that was years ahead, a key set without the wrong key. The removal of
-//! the file would also remove the log and the reports. So the operator can reset everything else, with a
-//! reason. The former content moves aside with the reason and is never deleted. Other processes compare
-//! the number of resets.
+//! The values in the state file only grow, so one wrong document can spoil it permanently: a file
+//! with a wrong number, a date of a clock that was years ahead, a key set without the wrong key.
+//! The removal of the file would also remove the log and the reports. So the operator can reset
+//! everything else, with a reason. The former content moves aside with the reason and is never
+//! deleted. Other processes compare the number of resets.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -115,8 +115,8 @@ impl StateRecord {
     }
 }
 
-/// Returns the content of a [state file](crate::VerifierBuilder::state_path), except the log. Does not
-/// change the file.
+/// Returns the content of a [state file](crate::VerifierBuilder::state_path), except the log. Does
+/// not change the file.
 ///
 /// # Errors
 ///
@@ -127,15 +127,15 @@ pub fn state_record(state: &Path) -> Result<StateRecord, String> {
     record.as_ref().map(StateRecord::of).ok_or_else(missing)
 }
 
-/// Resets times, keys, status lists and license files in a
-/// [state file](crate::VerifierBuilder::state_path), after a wrong document was imported: its number locks
-/// out later documents, its date is in the future, or it omits a key that was not withdrawn. The log, the
-/// proofs of tokens and the numbers of usage reports stay. The former content moves aside with the
-/// reason.
+/// Resets times, keys, status lists and license files in a [state
+/// file](crate::VerifierBuilder::state_path), after a wrong document was imported: its number locks
+/// out later documents, its date is in the future, or it omits a key that was not withdrawn. The
+/// log, the proofs of tokens and the numbers of usage reports stay. The former content moves aside
+/// with the reason.
 ///
-/// After the reset the data plane knows as little as after its installation. Import the newest license
-/// file or key set at once. Restart an app that uses the file, because its memory still has the former
-/// content.
+/// After the reset the data plane knows as little as after its installation. Import the newest
+/// license file or key set at once. Restart an app that uses the file, because its memory still has
+/// the former content.
 ///
 /// # Errors
 ///

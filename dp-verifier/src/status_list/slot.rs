@@ -15,7 +15,8 @@ pub(crate) struct Slot {
     #[cfg(feature = "fetch")]
     pub(crate) uri: String,
     held: ArcSwapOption<Held>,
-    /// The issue time of the published list if that one is older than the held list, else [`NOT_OLDER`].
+    /// The issue time of the published list if that one is older than the held list, else
+    /// [`NOT_OLDER`].
     pub(super) older_published: AtomicI64,
     pub(crate) first_request: FirstRequest,
 }
@@ -56,8 +57,8 @@ impl Slot {
         }
     }
 
-    /// Returns the status of the token with this index in the newest list. The status "valid" counts only
-    /// if these keys verify the list.
+    /// Returns the status of the token with this index in the newest list. The status "valid"
+    /// counts only if these keys verify the list.
     pub(crate) fn listed_status(&self, idx: u64, keys: &Arc<KeySet>) -> ListedStatus {
         let held = self.held.load();
         let Some(held) = &*held else {
@@ -70,7 +71,8 @@ impl Slot {
         };
         let StatusListToken { list, iat, exp, .. } = &*held.document;
         match list.status(idx) {
-            // The list was genuine when it was imported. The withdrawal of its key restores no license.
+            // The list was genuine when it was imported. The withdrawal of its key restores no
+            // license.
             Some(TokenStatus::Valid) if !is_signed => {
                 ListedStatus::Unknown("the key that signed the status list is no longer known")
             }

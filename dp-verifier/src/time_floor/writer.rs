@@ -2,9 +2,9 @@
 //!
 //! # Design
 //!
-//! A thread writes the floor because a flush of a file takes milliseconds and a check takes microseconds.
-//! The thread writes at most once per minute of rise, and is parked otherwise. A check compares one
-//! number, and wakes the thread when a write is due.
+//! A thread writes the floor because a flush of a file takes milliseconds and a check takes
+//! microseconds. The thread writes at most once per minute of rise, and is parked otherwise. A
+//! check compares one number, and wakes the thread when a write is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{

@@ -179,11 +179,12 @@ impl Checkpoint {
         &self.root
     }
 
-    /// Returns whether a proof of consistency (RFC 6962 §2.1.2) shows that the log of a newer checkpoint
-    /// begins with all entries of this one. The proof has one base64 hash per line, as the issuer's
-    /// `/api/v1/log/consistency` returns it. Returns `None` for a malformed proof.
+    /// Returns whether a proof of consistency (RFC 6962 §2.1.2) shows that the log of a newer
+    /// checkpoint begins with all entries of this one. The proof has one base64 hash per line, as
+    /// the issuer's `/api/v1/log/consistency` returns it. Returns `None` for a malformed proof.
     ///
-    /// `Some(false)` means that the log has shown two histories, or that the proof is for other sizes.
+    /// `Some(false)` means that the log has shown two histories, or that the proof is for other
+    /// sizes.
     #[must_use]
     pub fn is_extended_by(&self, newer: &Self, proof: &str) -> Option<bool> {
         let path = match proof {
@@ -200,7 +201,8 @@ impl Checkpoint {
         Some(extends((self.size, &self.root), (newer.size, &newer.root), &path))
     }
 
-    /// Returns the signed text, as evidence or for comparison with the checkpoints of other verifiers.
+    /// Returns the signed text, as evidence or for comparison with the checkpoints of other
+    /// verifiers.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

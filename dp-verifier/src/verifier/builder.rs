@@ -91,23 +91,24 @@ impl VerifierBuilder {
         self
     }
 
-    /// Uses the token, keys and status list of a license file with a token, of at most 512 KiB, as the
-    /// control plane exports it for a data plane without a network. [`build`](Self::build) reads it.
+    /// Uses the token, keys and status list of a license file with a token, of at most 512 KiB, as
+    /// the control plane exports it for a data plane without a network. [`build`](Self::build)
+    /// reads it.
     ///
     /// The signer must be one of these keys: a configured key ([`jwks`](Self::jwks),
-    /// [`jwks_file`](Self::jwks_file)), a key of an earlier file in the [state file](Self::state_path), or a
-    /// key that one of those endorses. Without any of these keys, the file is **trusted on first use**,
-    /// because the operator has installed it. Then guard it like a key set file. Its keys are used together
-    /// with the configured ones.
+    /// [`jwks_file`](Self::jwks_file)), a key of an earlier file in the [state
+    /// file](Self::state_path), or a key that one of those endorses. Without any of these keys, the
+    /// file is **trusted on first use**, because the operator has installed it. Then guard it like
+    /// a key set file. Its keys are used together with the configured ones.
     ///
-    /// With a key set URL, the fetched keys check the file, and the file brings no keys. When no key could be
-    /// fetched, only the file of the last start is accepted.
+    /// With a key set URL, the fetched keys check the file, and the file brings no keys. When no
+    /// key could be fetched, only the file of the last start is accepted.
     ///
-    /// With a state file, a file that is older than an imported one is refused. The file of the last start
-    /// stays valid, and newer files may be [imported](Verifier::import) in between.
+    /// With a state file, a file that is older than an imported one is refused. The file of the
+    /// last start stays valid, and newer files may be [imported](Verifier::import) in between.
     ///
-    /// The proof that the token is in the [log](Self::log_key) is in the file, or in a second file whose name
-    /// has the suffix `.tlog-proof`.
+    /// The proof that the token is in the [log](Self::log_key) is in the file, or in a second file
+    /// whose name has the suffix `.tlog-proof`.
     pub fn bundle_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.bundle = Some(path.into());
         self
@@ -123,8 +124,8 @@ impl VerifierBuilder {
         &mut self.fetch
     }
 
-    /// Sets the allowed difference between the clocks of issuer and data plane, in seconds: 0 to 300, 60 by
-    /// default.
+    /// Sets the allowed difference between the clocks of issuer and data plane, in seconds: 0 to
+    /// 300, 60 by default.
     pub fn leeway(mut self, seconds: u32) -> Self {
         self.leeway = Some(i64::from(seconds));
         self
@@ -139,56 +140,59 @@ impl VerifierBuilder {
     /// Keeps the state of the verifier in a file, over restarts:
     ///
     /// - the [time floor](Verifier::time_floor), which reveals a clock that was set back meanwhile;
-    /// - the newest status lists, and the number and keys of the newest license file, so that older ones are
-    ///   refused;
+    /// - the newest status lists, and the number and keys of the newest license file, so that older
+    ///   ones are refused;
     /// - the keys that files have withdrawn;
     /// - the number of the last usage report.
     ///
-    /// The file is JSON, readable by its owner only, and replaced atomically. A file that other users may
-    /// read or write is refused, and so is a damaged one. [`build`](Self::build) creates the file, so a
-    /// directory that is not writable is an error at once. A thread writes the time floor, at most once per
-    /// minute of rise and when the verifier is dropped, so no check waits for a write.
-    /// [`Verifier::state_error`] reports failures. Give each data plane its own file.
+    /// The file is JSON, readable by its owner only, and replaced atomically. A file that other
+    /// users may read or write is refused, and so is a damaged one. [`build`](Self::build) creates
+    /// the file, so a directory that is not writable is an error at once. A thread writes the time
+    /// floor, at most once per minute of rise and when the verifier is dropped, so no check waits
+    /// for a write. [`Verifier::state_error`] reports failures. Give each data plane its own file.
     pub fn state_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_path = Some(path.into());
         self
     }
 
     /// Refuses every token with `clock_anomaly` while the clock is more than 5 minutes behind the
-    /// [time floor](Verifier::time_floor). Without this setting, only the license's state reports it.
+    /// [time floor](Verifier::time_floor). Without this setting, only the license's state reports
+    /// it.
     pub fn strict_clock(mut self) -> Self {
         self.strict_clock = true;
         self
     }
 
     /// Sets the time before its end for which a license is in the state
-    /// [`Expiring`](crate::LicenseState::Expiring): 14 days by default. A token with a shorter lifetime is in
-    /// that state from its first day.
+    /// [`Expiring`](crate::LicenseState::Expiring): 14 days by default. A token with a shorter
+    /// lifetime is in that state from its first day.
     pub fn expiring_period(mut self, period: Duration) -> Self {
         self.expiring = Some(period);
         self
     }
 
-    /// Sets the size of the cache of valid tokens: 1,024 tokens by default, which need about 5 MB; 0 disables
-    /// the cache.
+    /// Sets the size of the cache of valid tokens: 1,024 tokens by default, which need about 5 MB;
+    /// 0 disables the cache.
     ///
-    /// The times of a cached token are judged again at each check, and a cached token ends with its key.
+    /// The times of a cached token are judged again at each check, and a cached token ends with its
+    /// key.
     pub fn cache(mut self, tokens: usize) -> Self {
         self.cache = Some(tokens);
         self
     }
 
-    /// Sets the public key of the issuer's log, as `GET /api/v1/log/key` and `cp-server audit key` return it:
-    /// `<origin>+<key id>+<base64>`. The key must come from a trusted source, such as the app's own
-    /// configuration.
+    /// Sets the public key of the issuer's log, as `GET /api/v1/log/key` and `cp-server audit key`
+    /// return it: `<origin>+<key id>+<base64>`. The key must come from a trusted source, such as
+    /// the app's own configuration.
     ///
-    /// Every license then needs a [proof](Self::require_inclusion) that it is in the log, unless the app
-    /// [admits others too](Self::allow_unlogged). The [state file](Self::state_path) keeps the newest seen
-    /// checkpoint and the key: a verifier with that file and without this setting uses the stored key.
+    /// Every license then needs a [proof](Self::require_inclusion) that it is in the log, unless
+    /// the app [admits others too](Self::allow_unlogged). The [state file](Self::state_path) keeps
+    /// the newest seen checkpoint and the key: a verifier with that file and without this setting
+    /// uses the stored key.
     ///
     /// With a key set URL, the verifier queries the log at the issuer's `/api/v1/log`. The state
-    /// [`LogAnomaly`](crate::LicenseState::LogAnomaly) and [`Verifier::log_health`] report a log that is
-    /// shorter than before or has another history.
+    /// [`LogAnomaly`](crate::LicenseState::LogAnomaly) and [`Verifier::log_health`] report a log
+    /// that is shorter than before or has another history.
     pub fn log_key(mut self, vkey: impl Into<String>) -> Self {
         self.log_key = Some(vkey.into());
         self
@@ -196,19 +200,20 @@ impl VerifierBuilder {
 
     /// Requires a log key: [`build`](Self::build) fails when none is known.
     ///
-    /// Whenever a [log key](Self::log_key) is known, from the settings or the
-    /// [state file](Self::state_path), only licenses with a proof that their token is in the issuer's log are
-    /// admitted. So a stolen signing key creates no license.
+    /// Whenever a [log key](Self::log_key) is known, from the settings or the [state
+    /// file](Self::state_path), only licenses with a proof that their token is in the issuer's log
+    /// are admitted. So a stolen signing key creates no license.
     ///
-    /// The proof comes with a license file or [`Verifier::verify_with_proof`]. With a key set URL, it is
-    /// fetched once for each token. Until then the token is refused with `proof_missing`.
+    /// The proof comes with a license file or [`Verifier::verify_with_proof`]. With a key set URL,
+    /// it is fetched once for each token. Until then the token is refused with `proof_missing`.
     pub fn require_inclusion(mut self) -> Self {
         self.requires_inclusion = Some(true);
         self
     }
 
-    /// Also admits licenses without a proof although the [log key](Self::log_key) is known. A stolen signing
-    /// key can then create licenses. Existing proofs are still checked, and the log is still watched.
+    /// Also admits licenses without a proof although the [log key](Self::log_key) is known. A
+    /// stolen signing key can then create licenses. Existing proofs are still checked, and the log
+    /// is still watched.
     pub fn allow_unlogged(mut self) -> Self {
         self.requires_inclusion = Some(false);
         self
@@ -224,8 +229,8 @@ impl VerifierBuilder {
     ///
     /// # Errors
     ///
-    /// Returns [`BuildError`] when a required setting is missing or a setting cannot be used. An unreachable
-    /// key set URL is not an error.
+    /// Returns [`BuildError`] when a required setting is missing or a setting cannot be used. An
+    /// unreachable key set URL is not an error.
     pub fn build(self) -> Result<Verifier, BuildError> {
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         let issuer = filled(self.issuer).ok_or(BuildError::IssuerMissing)?;

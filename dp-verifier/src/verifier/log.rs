@@ -9,13 +9,15 @@ use crate::{LicenseContext, Verifier, VerifyError};
 
 impl Verifier {
     /// Checks a token with a proof that it is in the issuer's log: the text of a
-    /// `c2sp.org/tlog-proof@v1`. The verifier keeps the proof, and a state file keeps it over restarts.
+    /// `c2sp.org/tlog-proof@v1`. The verifier keeps the proof, and a state file keeps it over
+    /// restarts.
     ///
     /// # Errors
     ///
-    /// Returns the errors of [`verify`](Self::verify). Returns `proof_invalid` when the proof is not signed by
-    /// the [log key](crate::VerifierBuilder::log_key), does not hold, or is for another token. Returns
-    /// `split_view` when the proof leads to another history of the log than the seen one.
+    /// Returns the errors of [`verify`](Self::verify). Returns `proof_invalid` when the proof is
+    /// not signed by the [log key](crate::VerifierBuilder::log_key), does not hold, or is for
+    /// another token. Returns `split_view` when the proof leads to another history of the log than
+    /// the seen one.
     pub fn verify_with_proof(
         &self,
         token: &str,

@@ -1,16 +1,17 @@
-//! The import graph of a crate: the files, and the names that one file uses and another file defines.
+//! The import graph of a crate: the files, and the names that one file uses and another file
+//! defines.
 //!
 //! # Design
 //!
-//! An edge leads from a file to the file that *defines* a name, through any number of re-exports: what
-//! counts is the code behind the name. So `use crate::Name` is an edge to the file behind the `pub use` in
-//! `lib.rs`. A `pub use` is itself an edge, so a facade is above the files that it re-exports. `mod child;`
-//! is no edge, and items under `#[cfg(test)]` have none.
+//! An edge leads from a file to the file that *defines* a name, through any number of re-exports:
+//! what counts is the code behind the name. So `use crate::Name` is an edge to the file behind the
+//! `pub use` in `lib.rs`. A `pub use` is itself an edge, so a facade is above the files that it
+//! re-exports. `mod child;` is no edge, and items under `#[cfg(test)]` have none.
 //!
-//! The engine parses the sources and does not search them for words: it reads grouped imports as the
-//! compiler does, and ignores comments and strings. In the tokens of macros it finds paths. It has no type
-//! inference, so a method call is no edge, and a cycle through method calls alone stays unseen. A name that
-//! a macro has created counts as defined in the file of its module.
+//! The engine parses the sources and does not search them for words: it reads grouped imports as
+//! the compiler does, and ignores comments and strings. In the tokens of macros it finds paths. It
+//! has no type inference, so a method call is no edge, and a cycle through method calls alone stays
+//! unseen. A name that a macro has created counts as defined in the file of its module.
 
 mod modules;
 mod paths;

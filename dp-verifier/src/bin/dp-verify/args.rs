@@ -35,8 +35,8 @@ pub(crate) enum Task {
     Report { state: PathBuf, output: PathBuf, counters: Vec<(String, Number)> },
 }
 
-/// Reads the command line of this process. Exits when clap refuses it; fails when its parts do not fit
-/// together.
+/// Reads the command line of this process. Exits when clap refuses it; fails when its parts do not
+/// fit together.
 pub(crate) fn read() -> Result<(Task, Options), String> {
     let matches = commands().get_matches();
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());

@@ -79,8 +79,8 @@ pub(crate) fn verifier(
 
 pub(crate) fn check(keys: &Keys, now: Option<i64>, proof: Option<&str>, line: &[u8]) -> Checked {
     let verifier = keys.as_ref().map_err(Refusal::clone)?;
-    // Bytes that are not UTF-8 are no token. U+FFFD stands for them, because an empty text counts as a
-    // missing token.
+    // Bytes that are not UTF-8 are no token. U+FFFD stands for them, because an empty text counts
+    // as a missing token.
     let token = std::str::from_utf8(line).map_or("\u{fffd}", trimmed);
     if verifier.keys_health().is_some() {
         wait_for(verifier.refresh_status(token));

@@ -260,8 +260,8 @@ const REPORT: &str = "\
 Example:
   dp-verify report --state state.json --counter api_calls=120 --counter hours=1.5 -o report.json";
 
-/// The commands, each with the options that matter for it in its help. It accepts the others too, so
-/// that one set of options fits all commands.
+/// The commands, each with the options that matter for it in its help. It accepts the others too,
+/// so that one set of options fits all commands.
 pub(crate) fn commands() -> clap::Command {
     let line = CommandLine::command();
     let global = line.get_arguments().filter(|option| option.is_global_set());

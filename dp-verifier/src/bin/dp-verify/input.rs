@@ -15,8 +15,8 @@ pub(crate) fn read_proof(path: &Path) -> Result<String, String> {
     Ok(format!("{}\n", trimmed(&text).replace("\r\n", "\n")))
 }
 
-/// Trims the white space and the byte order mark that editors, shells and mail programs add. The verifier
-/// itself is strict.
+/// Trims the white space and the byte order mark that editors, shells and mail programs add. The
+/// verifier itself is strict.
 pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }

@@ -8,8 +8,8 @@ use crate::input::trimmed;
 use crate::outcome::Checked;
 use crate::output::print;
 
-/// The maximum length of a line, a little above the verifier's limit. Longer lines are cut, so that no input
-/// fills the memory.
+/// The maximum length of a line, a little above the verifier's limit. Longer lines are cut, so that
+/// no input fills the memory.
 const MAX_LINE: usize = 17 * 1024;
 
 /// The size of the input buffer, in bytes: enough lines for all processors.
@@ -43,9 +43,9 @@ pub(crate) fn check_lines(
     }
 }
 
-/// Empty lines that may be the last ones. Editors leave empty lines at the end of a file, so these do not
-/// count. Every other empty line is a missing token. An input of empty lines only is a missing token too: an
-/// unset variable must not pass as valid.
+/// Empty lines that may be the last ones. Editors leave empty lines at the end of a file, so these
+/// do not count. Every other empty line is a missing token. An input of empty lines only is a
+/// missing token too: an unset variable must not pass as valid.
 #[derive(Default)]
 struct Blanks {
     held: usize,
@@ -137,7 +137,8 @@ fn check_batch(batch: &[Vec<u8>], check: &(impl Fn(&[u8]) -> Checked + Sync)) ->
     })
 }
 
-/// Reads a line, and later lines that have already arrived. So a slow writer sees each result at once.
+/// Reads a line, and later lines that have already arrived. So a slow writer sees each result at
+/// once.
 fn read_batch(input: &mut BufReader<impl Read>) -> io::Result<Vec<Vec<u8>>> {
     let mut batch = Vec::new();
     while let Some(line) = read_line(input)? {
@@ -149,8 +150,8 @@ fn read_batch(input: &mut BufReader<impl Read>) -> io::Result<Vec<Vec<u8>>> {
     Ok(batch)
 }
 
-/// Reads a line without its `\n`. Returns `None` at the end. The rest of an overlong line is dropped: the
-/// verifier refuses its beginning for its length.
+/// Reads a line without its `\n`. Returns `None` at the end. The rest of an overlong line is
+/// dropped: the verifier refuses its beginning for its length.
 fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut is_begun = false;

@@ -1,4 +1,5 @@
-//! The command `dp-verify`: checks license tokens, and handles the files of a data plane without a network.
+//! The command `dp-verify`: checks license tokens, and handles the files of a data plane without a
+//! network.
 
 mod args;
 mod check;
@@ -35,7 +36,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Runs a task. Returns the exit status. Fails when the command line, the keys or a file are unusable.
+/// Runs a task. Returns the exit status. Fails when the command line, the keys or a file are
+/// unusable.
 fn run(task: Task, options: &Options) -> Result<u8, String> {
     let result = match task {
         Task::Token(_) | Task::Lines | Task::Bundle(_) | Task::Import(_) => {

@@ -145,7 +145,8 @@ impl Crates {
     }
 
     fn follow(&self, module: usize, path: &[String], seen: &mut Seen) -> Option<Target> {
-        // An import of a name may have the same path as the name: `use name;` imports something else.
+        // An import of a name may have the same path as the name: `use name;` imports something
+        // else.
         let step = (module, path.to_vec());
         if !seen.insert(step.clone()) {
             return None;

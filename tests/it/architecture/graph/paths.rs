@@ -32,8 +32,8 @@ impl Reader<'_> {
         self.found.push((from, to, line, path.join("::")));
     }
 
-    /// Records a path outside of imports. A path of one name needs no edge: the name is local, or its import
-    /// is an edge already.
+    /// Records a path outside of imports. A path of one name needs no edge: the name is local, or
+    /// its import is an edge already.
     fn path(&mut self, path: &[Ident]) {
         if path.len() > 1
             && let Some(target) = self.resolve(path)
