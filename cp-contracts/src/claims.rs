@@ -10,17 +10,17 @@ use uuid::Uuid;
 
 use crate::{open_enum::open_enum, timestamp};
 
-/// The payload of a license token: who may run what, until when.
+/// The payload of a license token: the customer, the deployment, its entitlement and the term.
 ///
 /// The token is a JWT (RFC 7519) signed with [`LICENSE_TOKEN_ALG`](crate::LICENSE_TOKEN_ALG), whose
-/// header has `typ` [`LICENSE_TOKEN_TYP`](crate::LICENSE_TOKEN_TYP) and a `kid`. Reading this type
-/// does not check anything: only a verified token is a license.
+/// header has `typ` [`LICENSE_TOKEN_TYP`](crate::LICENSE_TOKEN_TYP) and a `kid`. Parsing this type
+/// checks nothing: only a verified token is a license.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct DeploymentLicenseClaims {
-    /// Who issued the token: the control plane's base URL (RFC 7519 §4.1.1).
+    /// The issuer: the control plane's base URL (RFC 7519 §4.1.1).
     pub iss: String,
-    /// For whom: one string, the audience that the data plane is configured with (RFC 7519 §4.1.3).
+    /// The audience that the data plane is configured with: one string (RFC 7519 §4.1.3).
     pub aud: String,
     /// The deployment's id; the same as `license.deployment.id`.
     pub sub: Uuid,
@@ -28,25 +28,25 @@ pub struct DeploymentLicenseClaims {
     pub jti: Uuid,
     /// When the token was issued, in seconds since 1970-01-01T00:00:00Z.
     pub iat: i64,
-    /// From when on it is valid, in seconds since 1970-01-01T00:00:00Z; inclusive.
+    /// The start of validity, in seconds since 1970-01-01T00:00:00Z; inclusive.
     pub nbf: i64,
-    /// From when on it is no longer valid, in seconds since 1970-01-01T00:00:00Z; exclusive.
+    /// The end of validity, in seconds since 1970-01-01T00:00:00Z; exclusive.
     pub exp: i64,
-    /// What the token entitles to.
+    /// The license.
     pub license: LicenseBodyClaims,
-    /// Where the token's revocation status is found.
+    /// The location of the token's revocation status.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status: Option<StatusClaim>,
-    /// What a data plane does without a fresh status, and after expiry.
+    /// The rules for a stale status and for the time after expiry.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub enforcement: Option<Enforcement>,
     /// The control plane's base URL, for data planes that call it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cp_base_url: Option<String>,
-    /// Where the data plane asks who a person is (`whoami`).
+    /// The URL at which the data plane resolves an identity to a person (`whoami`).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rbac_endpoint: Option<String>,
-    /// The version of this contract that the issuer wrote; absent in tokens before 2.5.
+    /// The version of the contract of these claims; absent in tokens before 2.5.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub contract: Option<Version>,
     /// Members that this version does not name.
@@ -60,19 +60,20 @@ pub struct DeploymentLicenseClaims {
 pub struct LicenseBodyClaims {
     /// The license's id; the same for all its bundles.
     pub license_id: Uuid,
-    /// How many people may use the deployment; 0 or more.
+    /// The maximum number of people who use the deployment; 0 or more.
     pub seat_cap: i64,
     /// The effective features: any JSON values, by name.
     pub features: Map<String, Value>,
     /// The customer.
     pub organization: OrganizationClaims,
-    /// The data plane that the license is for.
+    /// The licensed data plane.
     pub deployment: DeploymentClaims,
-    /// The contract that the license belongs to.
+    /// The subscription that the license belongs to.
     pub subscription: SubscriptionClaims,
     /// The price tier.
     pub plan: PlanClaims,
-    /// The plan's declared limits, by metric. `null` is unlimited; an absent metric is not included.
+    /// The plan's declared limits, by metric. `null` is unlimited. An absent metric is not
+    /// included.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub limits: BTreeMap<String, Option<i64>>,
     /// The metrics that are unlimited, by name. A language that reads an absent member and `null` alike
@@ -112,10 +113,10 @@ pub struct DeploymentClaims {
     pub id: Uuid,
     /// Its name, unique in its organization.
     pub name: String,
-    /// Where it runs.
+    /// The kind of place where it runs.
     #[serde(rename = "type")]
     pub kind: DeploymentType,
-    /// The region it runs in, in the vendor's words.
+    /// The region where it runs, as the vendor names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
     /// The base URL of its own API.
@@ -129,9 +130,9 @@ pub struct DeploymentClaims {
 }
 
 open_enum! {
-    /// Where a deployment runs.
+    /// The kind of place where a deployment runs.
     DeploymentType {
-        /// At the vendor's, as a service.
+        /// Operated by the vendor, as a service.
         Cloud = "cloud",
         /// On the customer's machines.
         Onprem = "onprem",
@@ -148,13 +149,13 @@ pub struct SubscriptionClaims {
     pub id: Uuid,
     /// Its status when the token was issued, such as `active` or `trialing`.
     pub status: String,
-    /// How many people it pays for.
+    /// The number of seats that the customer pays for.
     pub seat_cap: i64,
     /// When it began.
     #[serde(default, deserialize_with = "timestamp::optional")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub starts_at: Option<DateTime<Utc>>,
-    /// When it ends; open-ended when absent.
+    /// When it ends. A subscription without this member is open-ended.
     #[serde(default, deserialize_with = "timestamp::optional")]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ends_at: Option<DateTime<Utc>>,
@@ -178,17 +179,17 @@ pub struct PlanClaims {
     pub code: String,
     /// Its display name.
     pub name: String,
-    /// What it offers, in a sentence.
+    /// A description in one sentence.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
-    /// The features it gives before subscription and license overlay them.
+    /// The plan's features, before the subscription and the license override them.
     pub default_features: Map<String, Value>,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// Where the token's status is found (draft-ietf-oauth-status-list §6.1).
+/// The location of the token's status (draft-ietf-oauth-status-list §6.1).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct StatusClaim {
@@ -205,22 +206,22 @@ pub struct StatusClaim {
 pub struct StatusListRef {
     /// The entry's position in the list, from 0.
     pub idx: u64,
-    /// The URL of the list, and its `sub`.
+    /// The URL of the list, which is its `sub`.
     pub uri: String,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// What a data plane does when it cannot know better.
+/// The rules for a data plane without current information.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Enforcement {
-    /// How old a status list may be, in seconds.
+    /// The maximum age of a status list, in seconds.
     pub status_max_age: i64,
-    /// What to do when no status list is young enough.
+    /// The action when no status list is recent enough.
     pub on_stale: OnStale,
-    /// For how long after `exp` the license still works, in seconds.
+    /// The time after `exp` for which the license still works, in seconds.
     pub grace_seconds: i64,
     /// Members that this version does not name.
     #[serde(flatten)]
@@ -228,13 +229,13 @@ pub struct Enforcement {
 }
 
 open_enum! {
-    /// What a data plane does with a license whose status it could not refresh in time.
+    /// The action for a license whose status could not be refreshed in time.
     OnStale {
-        /// Go on as if it were valid.
+        /// Admit the license as valid.
         Allow = "allow",
-        /// Go on, and say so in the license's state.
+        /// Admit the license in the state `stale`.
         Degrade = "degrade",
-        /// Refuse.
+        /// Refuse the license.
         Block = "block",
     }
 }

@@ -1,11 +1,11 @@
-//! The public keys of an issuer, as it publishes them.
+//! The published public keys of an issuer.
 
 use serde::{Deserialize, Serialize};
 
-/// The answer of `/.well-known/jwks.json` (RFC 7517 §5), for an issuer to write.
+/// The body of `/.well-known/jwks.json` (RFC 7517 §5), as an issuer writes it.
 ///
-/// A data plane does not read key sets with this type but gives the bytes to `dp-verifier`, which
-/// also judges the keys.
+/// Data planes do not parse key sets with this type. They pass the bytes to `dp-verifier`, which
+/// also validates the keys.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct JwkSet {
@@ -15,8 +15,7 @@ pub struct JwkSet {
 
 /// One RSA public key (RFC 7518 §6.3.1).
 ///
-/// There is no `extra` here, on purpose: a private member such as `d` must have no way to travel in
-/// a type that is published.
+/// This type has no `extra`, so that a private member such as `d` can never be published with it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Jwk {
@@ -26,20 +25,20 @@ pub struct Jwk {
     pub n: String,
     /// The public exponent: big-endian, minimal, base64url without padding; `AQAB` is 65537.
     pub e: String,
-    /// The only algorithm that the key is for: `RS256`.
+    /// The only algorithm of the key: `RS256`.
     pub alg: String,
-    /// What the key is for: `sig`.
+    /// The use of the key: `sig`.
     #[serde(rename = "use")]
     pub usage: String,
-    /// The key's name: its RFC 7638 SHA-256 thumbprint.
+    /// The key ID: the RFC 7638 SHA-256 thumbprint.
     pub kid: String,
 }
 
 impl Jwk {
-    /// The key that verifies license tokens whose header names `kid`.
+    /// Creates the key that verifies license tokens whose header names `kid`.
     ///
-    /// `n` and `e` are base64url without padding of the minimal big-endian octets; nothing is
-    /// checked here.
+    /// `n` and `e` are base64url without padding of the minimal big-endian octets. This function
+    /// does not check them.
     #[must_use]
     pub fn rs256(kid: impl Into<String>, n: impl Into<String>, e: impl Into<String>) -> Self {
         Self {
@@ -52,7 +51,7 @@ impl Jwk {
         }
     }
 
-    /// The text whose SHA-256, in base64url without padding, is the key's thumbprint
+    /// Returns the text whose SHA-256, in base64url without padding, is the key's thumbprint
     /// (RFC 7638 §3.1).
     ///
     /// ```

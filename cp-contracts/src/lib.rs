@@ -1,21 +1,23 @@
-//! What the control plane and its data planes agree on.
+//! The contract between a license control plane and its data planes.
 //!
-//! The control plane signs [`DeploymentLicenseClaims`] into a license token, hands it out in a
-//! [`LicenseBundleResponse`], answers who a person is with a [`WhoAmIResponseV1`] or
-//! [`WhoAmIResponseV2`], takes licenses back in [`StatusListClaims`], and refuses with a [`Problem`].
-//! Where there is no network, a [`LicenseFileClaims`] goes one way and a [`UsageReport`] the other.
-//! This crate is types and their encodings only: no I/O, no cryptography, no clock. To check a token,
-//! use `dp-verifier`.
+//! The control plane signs [`DeploymentLicenseClaims`] into a license token and returns it in a
+//! [`LicenseBundleResponse`]. It resolves an identity to a person with a [`WhoAmIResponseV1`] or
+//! [`WhoAmIResponseV2`], revokes and suspends licenses in [`StatusListClaims`], and reports errors
+//! as a [`Problem`]. Without a network, a file of [`LicenseFileClaims`] goes to the data plane and
+//! a [`UsageReport`] comes back.
+//!
+//! This crate has types and their encodings only: no I/O, no cryptography, no clock. To check a
+//! token, use `dp-verifier`.
 //!
 //! # Rules of the contract
 //!
 //! - Import from the crate root. There is no other path.
-//! - Within a major version everything is additive: members appear, none change or go away.
-//! - A reader keeps what it does not know. Every object has `extra`, which holds the members that
-//!   this version does not name and writes them back; every enumeration has an `Other` value.
+//! - Within a major version, versions only add members. They change and remove none.
+//! - A reader keeps unknown members. Every object has `extra`, which stores the members that this
+//!   version does not name and writes them back. Every enumeration has an `Other` value.
 //! - `null` and an absent member mean the same wherever a member is optional.
-//! - Construct types with all their fields, so that the compiler shows an issuer what a new version
-//!   added; match with `..`.
+//! - Construct types with all their fields, so that the compiler shows an issuer the members of a
+//!   new version; match with `..`.
 //!
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;
@@ -33,6 +35,7 @@ mod bundle;
 mod claims;
 mod jwk;
 mod license_file;
+mod license_token;
 mod open_enum;
 mod problem;
 mod status_list;
@@ -48,6 +51,10 @@ pub use claims::{
 };
 pub use jwk::{Jwk, JwkSet};
 pub use license_file::{LICENSE_FILE_TYP, LicenseFileClaims, SIGNING_KEY_TYP, SigningKeyClaims};
+pub use license_token::{
+    LICENSE_TOKEN_ALG, LICENSE_TOKEN_ENV, LICENSE_TOKEN_HEADER, LICENSE_TOKEN_MAX_BYTES,
+    LICENSE_TOKEN_TYP,
+};
 pub use problem::{Problem, ProblemCode};
 pub use status_list::{
     EncodedStatusList, EntryBits, LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, STATUS_LIST_DRAFT,
@@ -62,20 +69,3 @@ pub use whoami::{
     WhoAmIGroup, WhoAmIMembershipV1, WhoAmIOrganizationV2, WhoAmIResponseV1, WhoAmIResponseV2,
     WhoAmIRoleV1, WhoAmIRoleV2, WhoAmIUserV1, WhoAmIUserV2, WhoAmIWorkspaceV2,
 };
-
-/// The `typ` of a license token's header (explicit typing, RFC 8725 §3.11).
-pub const LICENSE_TOKEN_TYP: &str = "license+jwt";
-
-/// The `alg` of a license token's header: RSASSA-PKCS1-v1_5 with SHA-256 (RFC 7518 §3.3).
-pub const LICENSE_TOKEN_ALG: &str = "RS256";
-
-/// The HTTP header in which a data plane receives a license token.
-pub const LICENSE_TOKEN_HEADER: &str = "X-License-Token";
-
-/// The environment variable from which a data plane takes a license token when no header has one.
-pub const LICENSE_TOKEN_ENV: &str = "LICENSE_TOKEN";
-
-/// The largest license token that an issuer may hand out, in bytes of the compact form.
-///
-/// Common servers cut a request's header buffer at 8 KiB; this leaves room for the other headers.
-pub const LICENSE_TOKEN_MAX_BYTES: usize = 6 * 1024;

@@ -1,6 +1,9 @@
-//! Enumerations that a reader may meet with values of a later version.
+//! Enumerations that stay readable when a later version adds values.
 
-/// Declares an enumeration of strings that keeps values it does not know, in `Other`.
+/// Declares an enumeration of strings that keeps unknown values in `Other`.
+///
+/// `open_enum! { Name { Variant = "text", } }` defines `Name` with its conversions and serde
+/// traits.
 macro_rules! open_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$doc:meta])+ $variant:ident = $text:literal,)+ }) => {
         $(#[$meta])*
@@ -13,10 +16,10 @@ macro_rules! open_enum {
         }
 
         impl $name {
-            /// Every value of this version.
+            /// All values of this version.
             pub const ALL: &'static [Self] = &[$(Self::$variant,)+];
 
-            /// The value as it stands in the document.
+            /// Returns the value as the document spells it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {

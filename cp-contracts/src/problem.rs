@@ -5,22 +5,22 @@ use std::borrow::Cow;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-/// The body of every refusal of the control plane: `application/problem+json` (RFC 9457).
+/// The body of every error response of the control plane: `application/problem+json` (RFC 9457).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
     /// A URI reference that names the kind of problem: `/problems/<code>`.
     #[serde(rename = "type")]
     pub kind: String,
-    /// The kind of problem in a few words; the same for every problem of that code.
+    /// A short description of the kind of problem, fixed for each code.
     pub title: String,
     /// The HTTP status, 400 to 599.
     pub status: u16,
-    /// What happened this time, and what to do about it.
+    /// The explanation of this occurrence, and what to do about it.
     pub detail: String,
-    /// The machine-readable code. Match on this, never on the texts.
+    /// The machine-readable code. Match on this member, never on the texts.
     pub code: ProblemCode,
-    /// The request field that was refused, such as `seat_cap`.
+    /// The refused field of the request, such as `seat_cap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
     /// The request's id, as in the `X-Request-Id` header and the server's log.
@@ -33,10 +33,10 @@ pub struct Problem {
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal, $title:literal;)+) => {
-        /// Why a request was refused: a closed list, extended only by minor versions of this crate.
+        /// The reason for a refusal: a closed list that only minor versions of this crate extend.
         ///
-        /// A reader that meets a code it does not know gets [`ProblemCode::Other`] and should go by
-        /// the HTTP status.
+        /// A code that this version does not know becomes [`ProblemCode::Other`]. Readers then rely
+        /// on the HTTP status.
         #[derive(Clone, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ProblemCode {
@@ -46,10 +46,10 @@ macro_rules! codes {
         }
 
         impl ProblemCode {
-            /// Every code of this version.
+            /// All codes of this version.
             pub const ALL: &'static [ProblemCode] = &[$(ProblemCode::$name,)+];
 
-            /// The code as it stands in the document.
+            /// Returns the code as the document spells it.
             #[must_use]
             pub fn as_str(&self) -> &str {
                 match self {
@@ -58,7 +58,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The HTTP status that goes with the code; 500 for an unknown one.
+            /// Returns the HTTP status of the code, or 500 for an unknown code.
             #[must_use]
             pub fn status(&self) -> u16 {
                 match self {
@@ -67,7 +67,7 @@ macro_rules! codes {
                 }
             }
 
-            /// The title that goes with the code.
+            /// Returns the title of the code.
             #[must_use]
             pub fn title(&self) -> &'static str {
                 match self {
@@ -91,24 +91,24 @@ macro_rules! codes {
 codes! {
     /// The request is not well-formed: JSON syntax, query string, header.
     BadRequest = "bad_request", 400, "The request is not well-formed";
-    /// No credential, or one that is not valid.
+    /// The request has no credential, or an invalid one.
     Unauthenticated = "unauthenticated", 401, "A valid credential is needed";
-    /// The caller sees the thing but may not do this with it.
-    Forbidden = "forbidden", 403, "The caller may not do this here";
-    /// There is no such thing, or the caller may not know of it.
-    NotFound = "not_found", 404, "There is no such thing here";
-    /// whoami: nobody is linked to this provider and subject.
-    IdentityUnknown = "identity_unknown", 404, "Nobody is linked to this identity";
+    /// The object is visible to the caller, but the caller lacks the permission.
+    Forbidden = "forbidden", 403, "The caller lacks the permission";
+    /// The object does not exist, or it is not visible to the caller.
+    NotFound = "not_found", 404, "The object was not found";
+    /// whoami: no user is linked to this provider and subject.
+    IdentityUnknown = "identity_unknown", 404, "No user is linked to this identity";
     /// No usage limit is set for this scope, metric, unit, window and period.
     LimitNotSet = "limit_not_set", 404, "No such limit is set";
-    /// The path exists, the method does not; see `Allow`.
-    MethodNotAllowed = "method_not_allowed", 405, "This path does not take this method";
-    /// None of the answer's versions or forms is acceptable to the caller.
-    NotAcceptable = "not_acceptable", 406, "No acceptable form of the answer exists";
+    /// The path exists, but not with this method; see `Allow`.
+    MethodNotAllowed = "method_not_allowed", 405, "The path does not support this method";
+    /// The response exists in no version or form that the caller accepts.
+    NotAcceptable = "not_acceptable", 406, "No acceptable form of the response exists";
     /// The request took too long.
     Timeout = "timeout", 408, "The request took too long";
-    /// The state of the thing does not allow this.
-    Conflict = "conflict", 409, "The state of the thing does not allow this";
+    /// The current state of the object does not allow the operation.
+    Conflict = "conflict", 409, "The current state does not allow this";
     /// The slug is in use.
     SlugTaken = "slug_taken", 409, "The slug is in use";
     /// The external id is in use.
@@ -127,21 +127,21 @@ codes! {
     AlreadyMember = "already_member", 409, "Already a member";
     /// The owner can only be changed by a transfer of ownership.
     OwnerProtected = "owner_protected", 409, "The owner is protected";
-    /// An invitation of this address is pending already.
-    InvitationPending = "invitation_pending", 409, "The address is invited already";
-    /// The invitation was accepted, revoked or is over.
-    InvitationClosed = "invitation_closed", 409, "The invitation is not open any more";
-    /// Ownership is granted by a transfer, not by a role.
+    /// An invitation of this address is already pending.
+    InvitationPending = "invitation_pending", 409, "The address is already invited";
+    /// The invitation was accepted or revoked, or it has expired.
+    InvitationClosed = "invitation_closed", 409, "The invitation is closed";
+    /// A role cannot grant ownership; only a transfer can.
     UseTransferOwnership = "use_transfer_ownership", 409, "Ownership is transferred, not granted";
-    /// The thing is used by others.
-    InUse = "in_use", 409, "The thing is in use";
-    /// Seeded by the system, not to be changed.
+    /// Other objects use this one.
+    InUse = "in_use", 409, "The object is in use";
+    /// The system created the object, and callers cannot change it.
     SystemProtected = "system_protected", 409, "System objects cannot be changed";
     /// The organization still has projects or live licenses.
     OrganizationNotEmpty = "organization_not_empty", 409, "The organization is not empty";
-    /// The status cannot change that way.
+    /// The status cannot change to the requested one.
     StatusChangeRefused = "status_change_refused", 409, "The status cannot change that way";
-    /// The organization has a live subscription already.
+    /// The organization already has a live subscription.
     SubscriptionExists = "subscription_exists", 409, "The organization has a live subscription";
     /// A live license exists for this deployment and subscription.
     LicenseExists = "license_exists", 409, "A live license exists";
@@ -149,45 +149,45 @@ codes! {
     OrganizationSuspended = "organization_suspended", 409, "The organization is suspended";
     /// The deployment is not active.
     DeploymentInactive = "deployment_inactive", 409, "The deployment is not active";
-    /// The subscription does not entitle to anything now.
+    /// The subscription grants no entitlement now.
     SubscriptionInactive = "subscription_inactive", 409, "The subscription is not active";
-    /// The license is revoked, for ever.
+    /// The license is permanently revoked.
     LicenseRevoked = "license_revoked", 409, "The license is revoked";
     /// The license is suspended.
     LicenseSuspended = "license_suspended", 409, "The license is suspended";
-    /// The license is over.
+    /// The license has expired.
     LicenseExpired = "license_expired", 409, "The license has expired";
-    /// The license has not begun.
+    /// The term of the license has not begun.
     LicenseNotYetValid = "license_not_yet_valid", 409, "The license is not valid yet";
-    /// A key may not sign before data planes can know it.
-    KeyNotYetPropagated = "key_not_yet_propagated", 409, "The key is not published long enough";
-    /// A usage report came before, or is older than one that did.
-    ReportReplayed = "report_replayed", 409, "The report was taken in before";
+    /// The key has not been published long enough to sign: data planes may not know it yet.
+    KeyNotYetPropagated = "key_not_yet_propagated", 409, "The key was published too recently";
+    /// The usage report, or a later one, was already imported.
+    ReportReplayed = "report_replayed", 409, "The report was already imported";
     /// The first request of this idempotency key is still running.
     IdempotencyInProgress = "idempotency_in_progress", 409, "The first request is still running";
-    /// `If-Match` names another version of the thing.
-    PreconditionFailed = "precondition_failed", 412, "The thing has changed";
+    /// `If-Match` names another version of the object.
+    PreconditionFailed = "precondition_failed", 412, "The object has changed";
     /// The body is too large.
     TooLarge = "too_large", 413, "The request body is too large";
     /// The request target is too long.
     UriTooLong = "uri_too_long", 414, "The request target is too long";
-    /// The body's media type is not taken.
+    /// The media type of the body is not supported.
     UnsupportedMediaType = "unsupported_media_type", 415, "The media type is not supported";
-    /// A field's value is refused; `field` names it.
+    /// The value of a field is not acceptable; `field` names the field.
     Invalid = "invalid", 422, "A value is not acceptable";
-    /// There is no role of that code or id here.
-    RoleUnknown = "role_unknown", 422, "There is no such role here";
-    /// A group cannot be below itself.
+    /// No role with this code or id exists in this scope.
+    RoleUnknown = "role_unknown", 422, "The role does not exist here";
+    /// A group cannot be its own descendant.
     GroupCycle = "group_cycle", 422, "A group cannot be below itself";
-    /// The metric is counted from its things and cannot be adjusted.
+    /// The metric is counted from existing objects and cannot be adjusted.
     QuotaIsCounted = "quota_is_counted", 422, "The metric is counted, not adjusted";
-    /// The license token would be too large for a header.
+    /// The license token would exceed the size of a header.
     TokenTooLarge = "token_too_large", 422, "The license token would be too large";
-    /// The idempotency key was used for another request.
+    /// The idempotency key belongs to another request.
     IdempotencyKeyReused = "idempotency_key_reused", 422, "The idempotency key was used before";
-    /// The private key cannot be used for signing.
+    /// The private key is not usable for signing.
     KeyRefused = "key_refused", 422, "The signing key is refused";
-    /// Too many requests in this time.
+    /// The caller sent too many requests.
     RateLimited = "rate_limited", 429, "Too many requests";
     /// The quota is used up.
     QuotaExceeded = "quota_exceeded", 429, "The quota is used up";
@@ -195,10 +195,10 @@ codes! {
     LimitExceeded = "limit_exceeded", 429, "The usage limit is reached";
     /// The request's header block is too large.
     HeadersTooLarge = "headers_too_large", 431, "The request headers are too large";
-    /// A fault of the server, logged under the request's id.
+    /// The server failed; its log has the cause under the request's id.
     Internal = "internal", 500, "The server failed";
-    /// The server cannot do this right now; see `Retry-After`.
-    Unavailable = "unavailable", 503, "The server cannot do this right now";
+    /// The server is temporarily unable to handle the request; see `Retry-After`.
+    Unavailable = "unavailable", 503, "The server is temporarily unavailable";
 }
 
 impl Serialize for ProblemCode {

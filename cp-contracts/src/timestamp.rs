@@ -1,8 +1,8 @@
-//! Reading of optional timestamps: RFC 3339, and the form without an offset.
+//! Parsing of optional timestamps: RFC 3339, and the form without an offset.
 //!
-//! Issuers of contract 1.x wrote UTC times without saying so (`2026-01-31T00:00:00`), and the
-//! published Python readers accept that. These members inform and never decide, so neither do we
-//! refuse them. Writing is always RFC 3339 in UTC.
+//! Issuers of contract 1.x wrote UTC times without an offset (`2026-01-31T00:00:00`), and the
+//! published Python readers accept that form. These members are informative, so this crate accepts
+//! it too. It always writes RFC 3339 in UTC.
 
 use std::borrow::Cow;
 

@@ -1,4 +1,4 @@
-//! What a data plane without a network tells its vendor.
+//! Usage reports of data planes without a network.
 
 use std::collections::BTreeMap;
 
@@ -8,51 +8,51 @@ use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::{Map, Number, Value};
 use uuid::Uuid;
 
-/// A usage report: a JSON file that is carried from a data plane to the control plane.
+/// A usage report: a JSON file that an operator carries from a data plane to the control plane.
 ///
-/// A data plane has no key, so the file is not signed. That none is missing, repeated or exchanged
-/// shows in [`sequence`](Self::sequence) and [`previous`](Self::previous). Reading refuses a number
-/// that must not be negative and is.
+/// A data plane has no key, so the file is not signed. [`sequence`](Self::sequence) and
+/// [`previous`](Self::previous) reveal missing, repeated and exchanged reports. Parsing refuses
+/// negative counters and a sequence below 1.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct UsageReport {
-    /// Tells the file from others.
+    /// The kind of document.
     pub kind: UsageReportKind,
-    /// The deployment that reports.
+    /// The reporting deployment.
     pub deployment_id: Uuid,
-    /// The license that it runs under.
+    /// The deployment's license.
     pub license_id: Uuid,
-    /// The report's number among those of the deployment: the first is 1, the next one more.
+    /// The number of the report within its deployment: 1 for the first, then one more each time.
     #[serde(deserialize_with = "ordinal")]
     #[cfg_attr(feature = "schema", schemars(range(min = 1)))]
     pub sequence: i64,
-    /// SHA-256 of the bytes of the report before, in lower-case hex; absent in the first.
+    /// SHA-256 of the bytes of the previous report, in lower-case hex; absent in the first.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub previous: Option<String>,
-    /// From when on the counters count; inclusive.
+    /// The start of the reported time; inclusive.
     pub since: DateTime<Utc>,
-    /// Until when they count; exclusive.
+    /// The end of the reported time; exclusive.
     pub until: DateTime<Utc>,
-    /// How much of each metric was used in that time, in the metric's unit; 0 or more.
+    /// The usage in that time, by metric, in the metric's unit; 0 or more.
     #[serde(deserialize_with = "counters")]
     pub counters: BTreeMap<String, Number>,
-    /// The `seq` of the last license file that the data plane took.
+    /// The `seq` of the last license file that the data plane imported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_seq: Option<i64>,
-    /// The `iat` of the status list that it judges by, in seconds since 1970-01-01T00:00:00Z.
+    /// The `iat` of the data plane's status list, in seconds since 1970-01-01T00:00:00Z.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub status_list_iat: Option<i64>,
-    /// The last checkpoint of the log that it has seen: an opaque text.
+    /// The last checkpoint of the log that the data plane has seen: an opaque text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub checkpoint: Option<String>,
-    /// The version of this contract that the data plane wrote.
+    /// The version of the contract of this report.
     pub contract: Version,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// The one value of [`UsageReport::kind`], `usage_report`.
+/// The only value of [`UsageReport::kind`]: `usage_report`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]

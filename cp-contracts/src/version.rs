@@ -1,4 +1,4 @@
-//! Versions of this contract, and how a reader asks for one.
+//! Versions of this contract, and their negotiation.
 
 use std::fmt;
 
@@ -7,29 +7,30 @@ use semver::{Version, VersionReq};
 /// The version of the contract that this crate writes: the crate's own version.
 pub const CONTRACT_VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The request header in which a reader says which versions it understands.
+/// The request header that names the versions a reader understands.
 pub const CONTRACTS_VERSION_HEADER: &str = "Contracts-Version";
 
 /// A supported major version of the contract. The order is the order of publication.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum ContractVersion {
-    /// 1.x: the answer of readers that do not ask.
+    /// 1.x: the version for readers that name none.
     V1,
     /// 2.x.
     V2,
 }
 
 impl ContractVersion {
-    /// Every supported major version, oldest first.
+    /// All supported major versions, oldest first.
     pub const ALL: &'static [Self] = &[Self::V1, Self::V2];
 
-    /// Decides which answer a reader gets, from the value of its
+    /// Selects the version for a reader, from the value of its
     /// [`Contracts-Version`](CONTRACTS_VERSION_HEADER) header.
     ///
     /// The value is a semver requirement in Cargo's notation: `2`, `2.4.0` and `^2` all mean "2.x,
-    /// at least this"; `>=1, <3` and `*` are ranges. The newest supported major version in which
-    /// some released version satisfies it wins; a reader that sends nothing gets 1.x.
+    /// at least this version"; `>=1, <3` and `*` are ranges. The newest supported major version
+    /// with a released version that satisfies the requirement wins. A reader without the header
+    /// gets 1.x.
     ///
     /// ```
     /// use cp_contracts::ContractVersion::{self, V1, V2};
@@ -43,8 +44,8 @@ impl ContractVersion {
     ///
     /// # Errors
     ///
-    /// [`UnsupportedContract`] when no supported version satisfies the requirement, or when it is
-    /// not a requirement at all. An HTTP server answers 406.
+    /// Returns [`UnsupportedContract`] when no supported version satisfies the requirement, or when
+    /// the value is not a requirement. An HTTP server responds with 406.
     pub fn negotiate(requested: Option<&str>) -> Result<Self, UnsupportedContract> {
         let Some(requested) = requested else { return Ok(Self::V1) };
         let supported = VersionReq::parse(requested)
@@ -54,13 +55,13 @@ impl ContractVersion {
             .ok_or_else(|| UnsupportedContract { requested: requested.chars().take(64).collect() })
     }
 
-    /// The major version of a `contract` claim, when it is a supported one.
+    /// Returns the major version of a `contract` claim, or `None` when it is not supported.
     #[must_use]
     pub fn of(version: &Version) -> Option<Self> {
         Self::ALL.iter().copied().find(|supported| supported.major() == version.major)
     }
 
-    /// The major version number.
+    /// Returns the major version number.
     #[must_use]
     pub fn major(self) -> u64 {
         match self {
@@ -69,10 +70,10 @@ impl ContractVersion {
         }
     }
 
-    /// Whether a released version of this major satisfies the requirement.
+    /// Returns whether a released version of this major version satisfies the requirement.
     ///
-    /// The smallest version that satisfies a range is the major's first one, a bound of the range,
-    /// or the successor of an exclusive bound, so no list of releases has to be kept.
+    /// The smallest version in a range is the first of the major version, a bound of the range, or
+    /// the successor of an exclusive bound. So this function needs no list of releases.
     fn satisfies(self, wanted: &VersionReq) -> bool {
         let bounds = wanted.comparators.iter().flat_map(|c| {
             let (minor, patch) = (c.minor.unwrap_or(0), c.patch.unwrap_or(0));
@@ -85,7 +86,7 @@ impl ContractVersion {
             .any(|v| v.major == self.major() && self.released(&v) && wanted.matches(&v))
     }
 
-    /// Whether readers may rely on this version existing: 1.x is closed, 2.x goes up to this crate.
+    /// Returns whether this version exists: 1.x is closed, and 2.x ends at this crate's version.
     fn released(self, version: &Version) -> bool {
         match self {
             Self::V1 => true,
@@ -100,14 +101,14 @@ impl fmt::Display for ContractVersion {
     }
 }
 
-/// No supported version of the contract satisfies what the reader asked for.
+/// The error of a reader that requires an unsupported version of the contract.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UnsupportedContract {
     requested: String,
 }
 
 impl UnsupportedContract {
-    /// What was asked for, cut at 64 characters.
+    /// Returns the requirement, cut at 64 characters.
     #[must_use]
     pub fn requested(&self) -> &str {
         &self.requested

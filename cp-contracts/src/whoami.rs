@@ -1,8 +1,8 @@
-//! Who a logged-in person is: the answers of `GET /api/v1/users/whoami`.
+//! The identity of a logged-in person: the responses of `GET /api/v1/users/whoami`.
 //!
-//! Contract 1.x readers get [`WhoAmIResponseV1`], 2.x readers [`WhoAmIResponseV2`]; see
-//! [`ContractVersion`](crate::ContractVersion). Optional members are written as `null` here, as the
-//! published form has them.
+//! Readers of contract 1.x get [`WhoAmIResponseV1`], readers of 2.x get [`WhoAmIResponseV2`]; see
+//! [`ContractVersion`](crate::ContractVersion). These types write absent optional members as
+//! `null`, as the published form does.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-/// The answer of contract 1.x.
+/// The response of contract 1.x.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhoAmIResponseV1 {
@@ -34,14 +34,14 @@ pub struct WhoAmIUserV1 {
     /// The user's name.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// Whether the user may log in at all. When false, there are no memberships.
+    /// Whether the user may log in. A user who may not has no memberships here.
     pub is_active: bool,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// The person's place in one workspace, in contract 1.x.
+/// The person's membership in one workspace, in contract 1.x.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhoAmIMembershipV1 {
@@ -53,7 +53,7 @@ pub struct WhoAmIMembershipV1 {
     pub workspace_slug: String,
     /// The organization that owns the workspace.
     pub organization_id: Uuid,
-    /// `ACTIVE`, `INVITED` or `SUSPENDED`: upper case in this answer alone, its published form.
+    /// `ACTIVE`, `INVITED` or `SUSPENDED`. Only this response uses upper case, as published.
     pub status: String,
     /// The role held there.
     pub role: WhoAmIRoleV1,
@@ -72,32 +72,32 @@ pub struct WhoAmIRoleV1 {
     pub code: String,
     /// Its display name.
     pub name: String,
-    /// What it allows, in a sentence.
+    /// A description in one sentence.
     #[serde(default)]
     pub description: Option<String>,
-    /// Whether it was seeded by the system.
+    /// Whether the system defines the role.
     pub is_system: bool,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
 
-/// The answer of contract 2.x.
+/// The response of contract 2.x.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhoAmIResponseV2 {
     /// The person.
     pub user: WhoAmIUserV2,
-    /// Whether the person may do everything on the platform.
+    /// Whether the person has all permissions on the platform.
     #[serde(default)]
     pub superadmin: bool,
-    /// The workspaces that the person belongs to, with what may be done in each.
+    /// The workspaces that the person belongs to, with the permissions in each.
     #[serde(default)]
     pub workspaces: Vec<WhoAmIWorkspaceV2>,
-    /// The organizations that the person administers; says nothing about their workspaces' contents.
+    /// The organizations that the person administers. This grants nothing inside their workspaces.
     #[serde(default)]
     pub organizations: Vec<WhoAmIOrganizationV2>,
-    /// By workspace id, a number that grows whenever an answer about that workspace may change.
+    /// By workspace id, a number that grows whenever the response for that workspace may change.
     #[serde(default)]
     pub rbac_revision: BTreeMap<Uuid, i64>,
     /// Members that this version does not name.
@@ -116,9 +116,9 @@ pub struct WhoAmIUserV2 {
     /// The user's name.
     #[serde(default)]
     pub display_name: Option<String>,
-    /// Whether the user may log in at all. When false, nothing is granted.
+    /// Whether the user may log in. A user who may not has no permissions here.
     pub is_active: bool,
-    /// Whether the user may do everything on the platform.
+    /// Whether the user has all permissions on the platform.
     #[serde(default)]
     pub is_superadmin: bool,
     /// Members that this version does not name.
@@ -126,7 +126,7 @@ pub struct WhoAmIUserV2 {
     pub extra: Map<String, Value>,
 }
 
-/// The person's place in one workspace, in contract 2.x.
+/// The person's membership in one workspace, in contract 2.x.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhoAmIWorkspaceV2 {
@@ -144,13 +144,13 @@ pub struct WhoAmIWorkspaceV2 {
     pub status: String,
     /// The role held there.
     pub role: WhoAmIRoleV2,
-    /// What may be done there.
+    /// The permissions there.
     #[serde(default)]
     pub permissions: Vec<String>,
     /// The groups that the person belongs to there.
     #[serde(default)]
     pub groups: Vec<WhoAmIGroup>,
-    /// Grows whenever an answer about this workspace may change.
+    /// A number that grows whenever the response for this workspace may change.
     #[serde(default = "first_revision")]
     pub rbac_revision: i64,
     /// Members that this version does not name.
@@ -158,7 +158,7 @@ pub struct WhoAmIWorkspaceV2 {
     pub extra: Map<String, Value>,
 }
 
-/// The person's place in the administration of one organization, in contract 2.x (since 2.4).
+/// The person's role in the administration of one organization, in contract 2.x (since 2.4).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct WhoAmIOrganizationV2 {
@@ -172,7 +172,7 @@ pub struct WhoAmIOrganizationV2 {
     pub status: String,
     /// The role held there.
     pub role: WhoAmIRoleV2,
-    /// What may be done there.
+    /// The permissions there.
     #[serde(default)]
     pub permissions: Vec<String>,
     /// Members that this version does not name.
@@ -206,7 +206,7 @@ pub struct WhoAmIGroup {
     pub extra: Map<String, Value>,
 }
 
-/// What a reader assumes when an older answer has no revision.
+/// The revision of an older response that has none.
 fn first_revision() -> i64 {
     1
 }

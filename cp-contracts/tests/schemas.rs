@@ -1,6 +1,6 @@
 //! The committed JSON Schemas are those of the types.
 //!
-//! `UPDATE_SCHEMAS=1 cargo test -p cp-contracts --all-features --test schemas` writes them anew.
+//! `UPDATE_SCHEMAS=1 cargo test -p cp-contracts --all-features --test schemas` rewrites them.
 
 use std::{collections::BTreeMap, fs, path::Path};
 

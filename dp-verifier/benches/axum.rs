@@ -52,7 +52,7 @@ fn licensed(jwks: String, cache: usize) -> Router {
     Router::new().route("/", get(whose)).layer(LicenseLayer::new(verifier.unwrap()))
 }
 
-/// Sends requests with a license of about 2 KB to an app that is told the issuer's keys.
+/// Sends requests with a license of about 2 KB to an app with the issuer's keys.
 fn measure(bencher: Bencher<'_, '_>, app: impl FnOnce(String) -> Router) {
     let (token, jwks) = license();
     let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,4 +1,4 @@
-//! For axum: a layer that admits requests with a license, and an extractor of that license.
+//! The integration with axum: a layer that admits requests with a license, and an extractor.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -18,12 +18,15 @@ use crate::files::trimmed;
 use crate::verifier::Attempt;
 use crate::{LicenseContext, NotEntitled, StatusRefresh, Verifier, VerifyError};
 
-/// Admits requests that have a valid license token, and refuses all others with a problem document.
+/// A layer that admits requests with a valid license token, and refuses others with a problem
+/// document.
 ///
-/// The token is taken from the `X-License-Token` header, else from `Authorization: Bearer` when
-/// [that is allowed](Self::or_authorization), else it is the one of the `LICENSE_TOKEN` environment
-/// variable, else the verifier's [bundled](Verifier::bundled_token) one. A request whose token refers
-/// to a status list that was never asked for [waits](Verifier::refresh_status) for it. Handlers take the license as an argument of the type [`LicenseContext`].
+/// The layer reads the token from the first of these sources that has one: the `X-License-Token`
+/// header, `Authorization: Bearer` if [that is allowed](Self::or_authorization), the
+/// `LICENSE_TOKEN` environment variable, and the verifier's [bundled
+/// token](Verifier::bundled_token). A request whose token refers to a new status list
+/// [waits](Verifier::refresh_status) for that list. Handlers get the license as an argument of the
+/// type [`LicenseContext`].
 ///
 /// ```no_run
 /// use axum::{Router, routing::get};
@@ -48,8 +51,8 @@ pub struct LicenseLayer {
 }
 
 impl LicenseLayer {
-    /// A layer that reads `LICENSE_TOKEN` once, now. White space around the token is trimmed, and an
-    /// empty variable is none.
+    /// Creates a layer, and reads `LICENSE_TOKEN` once. White space around the token is trimmed. An
+    /// empty variable counts as absent.
     #[must_use]
     pub fn new(verifier: Verifier) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the documented place of the variable")]
@@ -58,8 +61,8 @@ impl LicenseLayer {
         layer.or_token(fallback.as_deref())
     }
 
-    /// Takes this token when a request has none, instead of that of the environment variable, and
-    /// trims it likewise.
+    /// Uses this token, trimmed, for requests without one, instead of that of the environment
+    /// variable.
     #[must_use]
     pub fn or_token(mut self, token: Option<&str>) -> Self {
         let token = token.map(trimmed).filter(|token| !token.is_empty());
@@ -67,7 +70,7 @@ impl LicenseLayer {
         self
     }
 
-    /// Takes the token from `Authorization: Bearer …` too, for data planes that do not use that
+    /// Also reads the token from `Authorization: Bearer …`, for data planes that do not use that
     /// header for their own users.
     #[must_use]
     pub fn or_authorization(mut self) -> Self {
@@ -95,13 +98,13 @@ impl LicenseLayer {
         };
         Ok(match token.or(self.fallback.as_deref()) {
             Some(token) => then(token),
-            // No token at all is refused as `token_missing`.
+            // An empty token is refused as `token_missing`.
             None => then(self.verifier.bundled_token().as_ref().map_or("", |token| token)),
         })
     }
 }
 
-/// The value of a header that may occur once.
+/// Returns the value of a header that may occur once.
 fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, VerifyError> {
     let mut values = headers.get_all(name).iter();
     let malformed = |detail| VerifyError::new(TokenMalformed, detail);
@@ -115,7 +118,7 @@ fn single<'h>(headers: &'h HeaderMap, name: &str) -> Result<Option<&'h str>, Ver
     }
 }
 
-/// The token of `Authorization: Bearer` (RFC 6750 §2.1); none for another scheme.
+/// Returns the token of `Authorization: Bearer` (RFC 6750 §2.1), or `None` for another scheme.
 fn bearer(headers: &HeaderMap) -> Result<Option<&str>, VerifyError> {
     let credentials = single(headers, header::AUTHORIZATION.as_str())?;
     Ok(credentials.and_then(|credentials| {
@@ -132,15 +135,15 @@ impl<S> Layer<S> for LicenseLayer {
     }
 }
 
-/// Refuses requests whose license does not have a feature switched on. Belongs below a
-/// [`LicenseLayer`]: on a route or router that is part of the one that has the license layer.
+/// A layer that refuses requests whose license does not enable a feature. It must be inside a
+/// [`LicenseLayer`]: on a route or router within the one that has the license layer.
 #[derive(Clone, Debug)]
 pub struct FeatureLayer {
     name: Arc<str>,
 }
 
 impl FeatureLayer {
-    /// A layer that insists on this feature.
+    /// Creates a layer that requires this feature.
     #[must_use]
     pub fn new(name: &str) -> Self {
         Self { name: name.into() }
@@ -168,7 +171,7 @@ enum Guard {
     Feature(Arc<str>),
 }
 
-/// Leaves the license with a request that is admitted; else returns the refusal.
+/// Adds the license to an admitted request, or returns the refusal.
 fn refusal<B>(
     request: &mut Request<B>,
     decision: Result<LicenseContext, VerifyError>,
@@ -200,7 +203,7 @@ where
             Guard::License(layer) => match layer.attempt(request.headers()) {
                 Attempt::Decided(decision) => refusal(&mut request, decision),
                 Attempt::Pending(refresh) => {
-                    // The service that was polled ready is the one to call later.
+                    // The later call must go to the service that was polled ready.
                     let unready = self.inner.clone();
                     let service = std::mem::replace(&mut self.inner, unready);
                     let held = Some(Held { service, layer: layer.clone(), request });
@@ -230,7 +233,7 @@ struct Held<S, B> {
 }
 
 pin_project_lite::pin_project! {
-    /// The response of a service behind a layer of this crate, or its refusal.
+    /// The response of a service behind a layer of this crate, or the layer's refusal.
     pub struct LicenseFuture<S, B>
     where
         S: Service<Request<B>>,
@@ -273,7 +276,7 @@ where
                     let Some(Held { mut service, layer, mut request }) = held.take() else {
                         return Poll::Pending;
                     };
-                    // Decided now, whatever came of asking: nobody waits twice.
+                    // The decision falls now, after any outcome: a request waits only once.
                     let decision = layer.license(request.headers());
                     match refusal(&mut request, decision) {
                         None => State::Admitted { response: service.call(request) },
@@ -283,7 +286,7 @@ where
                 Projected::Admitted { response } => {
                     return response.poll(context).map_ok(IntoResponse::into_response);
                 }
-                // A future that is polled after its end may do as it likes, except panic here.
+                // A future that is polled after its end may do anything; this one does not panic.
                 Projected::Refused { refusal } => match refusal.take() {
                     Some(refusal) => return Poll::Ready(Ok(refusal)),
                     None => return Poll::Pending,
@@ -294,7 +297,7 @@ where
     }
 }
 
-/// The license that [`LicenseLayer`] has verified for this request.
+/// Extracts the license that [`LicenseLayer`] has verified for this request.
 impl<S: Sync> FromRequestParts<S> for LicenseContext {
     type Rejection = NoLicenseLayer;
 
@@ -303,30 +306,30 @@ impl<S: Sync> FromRequestParts<S> for LicenseContext {
     }
 }
 
-/// A handler wants a license where no [`LicenseLayer`] verifies one: a mistake in the app, answered
-/// with 500.
+/// The rejection of a handler that extracts a license on a route without a [`LicenseLayer`]: a
+/// mistake in the app, with status 500.
 #[derive(Clone, Copy, Debug)]
 pub struct NoLicenseLayer;
 
 impl IntoResponse for NoLicenseLayer {
     fn into_response(self) -> Response {
-        let detail = "this route has no license layer: a mistake in the application";
+        let detail = "This route has no license layer. This is a mistake in the application.";
         problem(500, "internal", "The server failed", detail.to_owned())
     }
 }
 
-/// A problem document (RFC 9457) with the refusal's code.
+/// Returns a problem document (RFC 9457) with the refusal's code.
 impl IntoResponse for VerifyError {
     fn into_response(self) -> Response {
         let code = self.code();
         let title = match code.http_status() {
-            401 => "A valid license token is needed",
-            403 => "The license does not entitle to this now",
-            _ => "The license cannot be judged right now",
+            401 => "A valid license token is required",
+            403 => "The license does not allow this now",
+            _ => "The license cannot be judged now",
         };
         let mut response = problem(code.http_status(), code.as_str(), title, self.to_string());
         if response.status() == StatusCode::UNAUTHORIZED {
-            // RFC 9110 §15.5.2 asks for a challenge; there is no registered scheme for licenses.
+            // RFC 9110 §15.5.2 requires a challenge; there is no registered scheme for licenses.
             let challenge = HeaderValue::from_static("License");
             response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
         }
@@ -334,11 +337,12 @@ impl IntoResponse for VerifyError {
     }
 }
 
-/// A problem document (RFC 9457) with status 403 and the refusal's [code](NotEntitled::code).
+/// Returns a problem document (RFC 9457) with status 403 and the refusal's
+/// [code](NotEntitled::code).
 impl IntoResponse for NotEntitled {
     fn into_response(self) -> Response {
         let title = match &self {
-            Self::State { .. } => "The license does not entitle to this now",
+            Self::State { .. } => "The license does not allow this now",
             _ => "The license does not include this",
         };
         problem(403, self.code(), title, self.to_string())

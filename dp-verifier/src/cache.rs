@@ -1,16 +1,19 @@
-//! Tokens that were found good a moment ago.
+//! The cache of verified tokens.
 //!
 //! # Design
 //!
-//! A data plane sees the same few tokens with every request. An entry is found by a keyed hash of
-//! the token's last bytes, which are signature and differ between any two tokens, and taken only
-//! when the *whole* token is equal: caches keyed by a part of the token have handed out other
-//! people's claims. Only successes are kept, so nobody without a genuine token can displace one. A
-//! hit allocates nothing and takes no lock; the times and the status are judged again and the key set
-//! must be the one that verified, so that a cached token ends exactly when an uncached one does.
+//! A data plane sees the same few tokens with every request. The cache finds an entry by a keyed
+//! hash of the token's last bytes, which are signature and differ between any two tokens. It then
+//! compares the *whole* token: caches keyed by a part of the token have returned the claims of
+//! other people. The cache keeps only successes, so only holders of genuine tokens can displace an
+//! entry.
 //!
-//! The table is set-associative, like a processor's cache, because its bound is then its shape: no
-//! list of uses to maintain, no sweeping.
+//! A hit allocates nothing and takes no lock. The times and the status are judged again, and the
+//! key set must be the one that verified the token. So a cached token ends exactly when an uncached
+//! one does.
+//!
+//! The table is set-associative, like a processor's cache, because its size is then fixed: it needs
+//! no list of uses and no sweeps.
 
 use std::collections::hash_map::RandomState;
 use std::hash::BuildHasher;
@@ -21,10 +24,10 @@ use arc_swap::ArcSwap;
 
 use crate::{KeySet, LicenseContext};
 
-/// How many tokens with the same hash bits may be kept side by side.
+/// The number of tokens with the same hash bits that fit side by side.
 const WAYS: usize = 4;
 
-/// How much of a token's end is hashed, in bytes.
+/// The length of the hashed end of a token, in bytes.
 const TAIL: usize = 32;
 
 pub(crate) struct Cache {
@@ -34,7 +37,7 @@ pub(crate) struct Cache {
     misses: AtomicU64,
 }
 
-/// Newest first.
+/// Entries with the same hash bits, the newest first.
 type Bucket = [Option<Arc<Entry>>; WAYS];
 
 struct Entry {
@@ -50,18 +53,19 @@ impl Entry {
     }
 }
 
-/// How often a verifier found a token in its cache.
+/// The hits and misses of a verifier's cache.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CacheStats {
-    /// Tokens that were found.
+    /// The number of tokens in the cache.
     pub hits: u64,
-    /// Tokens that were not found and had to be verified, whatever came of it.
+    /// The number of tokens that were not in the cache and were verified, with any outcome.
     pub misses: u64,
 }
 
 impl Cache {
-    /// A cache of at most this many tokens, rounded up to a multiple of 4; none for 0.
+    /// Creates a cache of at most this many tokens, rounded up to a multiple of 4. Returns `None`
+    /// for 0.
     pub(crate) fn new(entries: usize) -> Option<Self> {
         let buckets: Box<[_]> = (0..entries.div_ceil(WAYS))
             .map(|_| ArcSwap::from_pointee([const { None }; WAYS]))
@@ -70,7 +74,7 @@ impl Cache {
         (entries > 0).then(|| Self { buckets, hasher: RandomState::new(), hits, misses })
     }
 
-    /// The license of a token that these keys have verified, to be judged anew.
+    /// Returns the license of a token that these keys have verified. The caller judges it again.
     pub(crate) fn find(&self, token: &str, keys: &Arc<KeySet>) -> Option<LicenseContext> {
         let found = self.place(token).and_then(|(hash, bucket)| {
             let bucket = bucket.load();
@@ -82,7 +86,7 @@ impl Cache {
         found
     }
 
-    /// Keeps a token that these keys have just verified.
+    /// Stores a token that these keys have just verified.
     pub(crate) fn keep(&self, token: &str, keys: &Arc<KeySet>, license: &LicenseContext) {
         let Some((hash, bucket)) = self.place(token) else { return };
         let entry = Arc::new(Entry {
@@ -106,7 +110,7 @@ impl Cache {
         CacheStats { hits: self.hits.load(Relaxed), misses: self.misses.load(Relaxed) }
     }
 
-    /// Where a token is kept; none for a text that is too short to be one.
+    /// Returns the place of a token, or `None` for a text that is too short for a token.
     fn place(&self, token: &str) -> Option<(u64, &ArcSwap<Bucket>)> {
         let tail: &[u8; TAIL] = token.as_bytes().last_chunk()?;
         let hash = self.hasher.hash_one(tail);

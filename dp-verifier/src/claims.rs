@@ -1,4 +1,4 @@
-//! The claims of a license token: reading them strictly, and the rules they must satisfy.
+//! The claims of a license token, and the rules that they must satisfy.
 
 mod read;
 
@@ -6,36 +6,28 @@ use cp_contracts::{ContractVersion, DeploymentLicenseClaims};
 use semver::Version;
 use serde_json::{Map, Value};
 
-pub(crate) use self::read::object;
 use crate::ErrorCode::{
     AudienceWrong, ClaimsInvalid, ContractUnsupported, Expired, IssuerWrong, NotYetValid,
 };
+use crate::dates::is_date;
 use crate::error::quoted;
 use crate::json::{Fault, document};
 use crate::{LicenseState, VerifyError};
 
-/// The last second of the year 9999, in seconds since 1970: no date is later.
-pub(crate) const MAX_DATE: i64 = 253_402_300_799;
-
-/// Whether a number of seconds since 1970 is a date.
-pub(crate) fn is_date(seconds: i64) -> bool {
-    (0..=MAX_DATE).contains(&seconds)
-}
-
-/// The longest grace that is granted, whatever a token says, in seconds: 90 days. A license that
-/// never ends shall be one that says so in its `exp`.
+/// The maximum grace period of any token, in seconds: 90 days. Only `exp` can make a license last
+/// longer.
 pub(crate) const MAX_GRACE: i64 = 90 * 86_400;
 
-/// What the claims of an acceptable token say.
+/// The rules for acceptable claims.
 #[derive(Clone, Debug)]
 pub(crate) struct Rules {
     pub(crate) issuer: String,
     pub(crate) audience: String,
-    /// By how many seconds the clocks of issuer and data plane may differ.
+    /// The allowed difference between the clocks of issuer and data plane, in seconds.
     pub(crate) leeway: i64,
-    /// For how many seconds after `exp` a token may let itself be used, at most.
+    /// The maximum grace period after `exp`, in seconds.
     pub(crate) max_grace: i64,
-    /// For how many seconds before `exp` a license is expiring.
+    /// The time before `exp` for which a license is expiring, in seconds.
     pub(crate) expiring: i64,
 }
 
@@ -45,7 +37,7 @@ pub(crate) struct Times {
     iat: i64,
     nbf: i64,
     exp: i64,
-    /// What the token says, which may be any number.
+    /// The grace period in the token, which may be any number.
     grace: i64,
 }
 
@@ -55,7 +47,7 @@ impl Times {
         Self { iat: claims.iat, nbf: claims.nbf, exp: claims.exp, grace }
     }
 
-    /// When the token ends together with its grace: it is over in that second.
+    /// Returns the end of the grace period; exclusive.
     pub(crate) fn end(&self, max_grace: i64) -> i64 {
         self.exp.saturating_add(self.grace.clamp(0, max_grace))
     }
@@ -73,10 +65,10 @@ impl Times {
 }
 
 impl Rules {
-    /// Reads the payload of a token: everything that must hold at any time.
+    /// Reads the payload of a token, and checks the rules that do not depend on the time.
     ///
     /// The order of refusals is fixed: JSON, issuer, audience, contract, everything else. `now`, in
-    /// seconds since 1970, matters only for what is no license of this contract.
+    /// seconds since 1970, matters only for payloads that are no license of this contract.
     pub(crate) fn read(
         &self,
         payload: &[u8],
@@ -92,11 +84,11 @@ impl Rules {
         Ok(claims)
     }
 
-    /// How a license stands whose times hold.
+    /// Returns the state of a license that is within its term and grace period.
     pub(crate) fn state(&self, claims: &DeploymentLicenseClaims, now: i64) -> LicenseState {
         let times = Times::of(claims);
-        // The leeway admits a token without grace for a moment longer. That is no grace: by the
-        // issuer's clock its time may not be over.
+        // The leeway admits a token without grace a little longer. That is no grace period: by the
+        // issuer's clock the token may not have expired.
         let has_grace = times.end(self.max_grace) > times.exp;
         if has_grace && now >= times.exp {
             LicenseState::Grace
@@ -107,10 +99,10 @@ impl Rules {
         }
     }
 
-    /// Why a payload that is not a license is refused.
+    /// Returns the refusal of a payload that is not a license.
     ///
-    /// A token of another issuer or a later contract may well have another shape. Saying
-    /// `claims_invalid` of those would send the reader the wrong way.
+    /// A token of another issuer or of a later contract can have another shape. The code
+    /// `claims_invalid` would mislead the operator in these cases.
     fn first_refusal(&self, payload: &[u8], fault: &Fault, now: i64) -> VerifyError {
         let invalid = |fault: &Fault| VerifyError::new(ClaimsInvalid, format!("claims: {fault}"));
         let claims: Map<String, Value> = match document(payload) {
@@ -137,28 +129,31 @@ impl Rules {
     }
 
     pub(crate) fn issuer(&self, iss: Option<&str>) -> Result<(), VerifyError> {
-        let told = match iss {
+        let actual = match iss {
             Some(iss) if iss == self.issuer => return Ok(()),
             Some(iss) => format!("issued by {}", quoted(iss)),
             None => "names no issuer".to_owned(),
         };
-        Err(VerifyError::new(IssuerWrong, format!("{told}, not by {}", quoted(&self.issuer))))
+        Err(VerifyError::new(IssuerWrong, format!("{actual}, not by {}", quoted(&self.issuer))))
     }
 
     fn audience(&self, aud: Option<&str>) -> Result<(), VerifyError> {
-        let told = match aud {
+        let actual = match aud {
             Some(aud) if aud == self.audience => return Ok(()),
             Some(aud) => format!("meant for {}", quoted(aud)),
             None => "names no single audience".to_owned(),
         };
-        Err(VerifyError::new(AudienceWrong, format!("{told}, not for {}", quoted(&self.audience))))
+        Err(VerifyError::new(
+            AudienceWrong,
+            format!("{actual}, not for {}", quoted(&self.audience)),
+        ))
     }
 
-    /// The rules of time: valid from `nbf` on and until just before `exp` (RFC 7519 §4.1.4, §4.1.5),
-    /// and then for the grace that the token itself grants.
+    /// Checks the times: a token is valid from `nbf` until just before `exp` (RFC 7519 §4.1.4,
+    /// §4.1.5), and then for the grace period that it grants.
     pub(crate) fn times(&self, times: &Times, now: i64) -> Result<(), VerifyError> {
         let Times { iat, nbf, exp, .. } = *times;
-        // Dates are bounded above, so only a clock can come near the ends of i64.
+        // Dates are bounded, so only a clock can be near the limits of i64.
         if now >= times.end(self.max_grace).saturating_add(self.leeway) {
             return Err(VerifyError::new(
                 Expired,
@@ -175,7 +170,7 @@ impl Rules {
         self.issued(iat, now)
     }
 
-    /// Nothing is issued in the future.
+    /// Refuses documents that were issued in the future.
     pub(crate) fn issued(&self, iat: i64, now: i64) -> Result<(), VerifyError> {
         if iat <= now.saturating_add(self.leeway) {
             return Ok(());
@@ -194,7 +189,7 @@ impl Rules {
         }
     }
 
-    /// Whether a URL is the issuer's own. What a token says must never lead a data plane elsewhere.
+    /// Checks that a URL is the issuer's. A token must never lead a data plane to another server.
     pub(crate) fn own(&self, member: &str, url: &str) -> Result<(), VerifyError> {
         let issuer = self.issuer.strip_suffix('/').unwrap_or(&self.issuer);
         if url.strip_prefix(issuer).is_some_and(|path| path.starts_with('/')) {

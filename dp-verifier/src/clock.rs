@@ -1,19 +1,10 @@
-//! What time it is, and what time it must be at least.
+//! Clocks.
 
-mod kept;
-
-use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::Ordering::Relaxed;
-
-use self::kept::Keeper;
-use crate::memory::Memory;
-
-/// Tells the time, so that an app or a test can decide it.
+/// A source of the current time, which an app or a test can replace.
 ///
 /// Every `Fn() -> i64` is a clock.
 pub trait Clock: Send + Sync + 'static {
-    /// Seconds since 1970-01-01T00:00:00Z.
+    /// Returns the current time, in seconds since 1970-01-01T00:00:00Z.
     fn now(&self) -> i64;
 }
 
@@ -31,62 +22,8 @@ impl Clock for SystemClock {
     fn now(&self) -> i64 {
         #[expect(clippy::disallowed_methods, reason = "the one place where time comes from")]
         let now = std::time::SystemTime::now();
-        // A clock before 1970 is wrong anyway; at 0 every license is not yet valid.
+        // A clock before 1970 is wrong; at 0 no license is valid yet.
         let since = now.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since.as_secs()).unwrap_or(i64::MAX)
-    }
-}
-
-/// By how many seconds a clock may be behind the evidence before it is not believed.
-const TOLERANCE: i64 = 300;
-
-/// The latest time that an issuer has testified to by signing something at it.
-///
-/// Setting a clock back must not bring expired licenses to life. The floor is what was signed and
-/// not what this clock once said: a clock that was wrong for a moment, far in the future, would
-/// otherwise end every license for good.
-pub(crate) struct TimeFloor {
-    memory: Arc<Memory>,
-    keeper: Option<Keeper>,
-}
-
-impl TimeFloor {
-    pub(crate) fn new(seconds: i64) -> Self {
-        Self { memory: Arc::new(Memory::passing(seconds)), keeper: None }
-    }
-
-    /// At least this, and what a file remembers; from now on kept in it.
-    pub(crate) fn kept_in(path: &Path, seconds: i64) -> Result<Self, String> {
-        let memory = Arc::new(Memory::open(path, seconds)?);
-        let keeper = Some(Keeper::start(Arc::clone(&memory))?);
-        Ok(Self { memory, keeper })
-    }
-
-    /// What else is remembered.
-    pub(crate) fn memory(&self) -> &Memory {
-        &self.memory
-    }
-
-    pub(crate) fn seconds(&self) -> i64 {
-        self.memory.floor.load(Relaxed)
-    }
-
-    pub(crate) fn raise(&self, issued_at: i64) {
-        let before = self.memory.floor.fetch_max(issued_at, Relaxed);
-        if issued_at > before
-            && let Some(keeper) = &self.keeper
-        {
-            keeper.note(issued_at);
-        }
-    }
-
-    /// Whether a clock says a time that cannot be.
-    pub(crate) fn refutes(&self, now: i64) -> bool {
-        now.saturating_add(TOLERANCE) < self.seconds()
-    }
-
-    /// The time of a clock, or the floor when that cannot be.
-    pub(crate) fn corrected(&self, now: i64) -> i64 {
-        if self.refutes(now) { self.seconds() } else { now }
     }
 }

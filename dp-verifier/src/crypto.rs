@@ -1,4 +1,4 @@
-//! RSASSA-PKCS1-v1_5 with SHA-256, Ed25519, and SHA-256: the one place that knows the cryptographic
+//! RSASSA-PKCS1-v1_5 with SHA-256, Ed25519 and SHA-256. Only this file depends on the cryptographic
 //! backend.
 
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
@@ -11,19 +11,20 @@ mod backend {
     pub(crate) struct PublicKey(RsaPublicKeyComponents<Vec<u8>>);
 
     impl PublicKey {
-        /// `None` when the backend does not take the key.
+        /// Creates a key. Returns `None` when the backend refuses it.
         pub(crate) fn new(n: Vec<u8>, e: Vec<u8>) -> Option<Self> {
             Some(Self(RsaPublicKeyComponents { n, e }))
         }
 
         pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-            // ring also refuses a signature that is not as long as the modulus, or not below it.
+            // ring also refuses a signature whose length is not that of the modulus, and one that
+            // is not below the modulus.
             self.0.verify(&RSA_PKCS1_2048_8192_SHA256, message, signature).is_ok()
         }
     }
 }
 
-// Both may be on, since any crate of a build can turn a feature on. Then the faster one is used.
+// Any crate of a build can enable a feature, so both may be enabled. The faster backend then wins.
 #[cfg(feature = "aws-lc-rs")]
 mod backend {
     pub(super) use aws_lc_rs::digest;
@@ -36,7 +37,7 @@ mod backend {
     pub(crate) struct PublicKey(ParsedPublicKey);
 
     impl PublicKey {
-        /// `None` when the backend does not take the key.
+        /// Creates a key. Returns `None` when the backend refuses it.
         pub(crate) fn new(n: Vec<u8>, e: Vec<u8>) -> Option<Self> {
             let key = RsaPublicKeyComponents { n, e };
             key.to_parsed_public_key(&RSA_PKCS1_2048_8192_SHA256).ok().map(Self)
@@ -50,26 +51,26 @@ mod backend {
 
 pub(crate) use backend::PublicKey;
 
-/// Whether an Ed25519 signature (RFC 8032) over this message is by this key.
+/// Returns whether an Ed25519 signature (RFC 8032) over this message is by this key.
 pub(crate) fn ed25519_verifies(key: &[u8; 32], message: &[u8], signature: &[u8]) -> bool {
     let key = backend::UnparsedPublicKey::new(&backend::ED25519, key);
     key.verify(message, signature).is_ok()
 }
 
-/// SHA-256 of some bytes after others.
+/// Returns the SHA-256 of the concatenated parts.
 pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     let mut context = backend::digest::Context::new(&backend::digest::SHA256);
     parts.iter().for_each(|part| context.update(part));
-    // It has 32 bytes: the name says so.
+    // SHA-256 has 32 bytes.
     context.finish().as_ref().try_into().unwrap_or_default()
 }
 
-/// SHA-256 in lower-case hex.
+/// Returns the SHA-256 in lower-case hex.
 pub(crate) fn sha256_hex(bytes: &[u8]) -> String {
     hex(&sha256(&[bytes]))
 }
 
-/// Bytes in lower-case hex.
+/// Formats bytes in lower-case hex.
 pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
@@ -102,7 +103,7 @@ mod tests {
             let key = PublicKey::new(unsigned(&group.key.n), unsigned(&group.key.e)).unwrap();
             for test in group.tests {
                 let accepted = key.verifies(&test.msg, &test.sig);
-                // The acceptable ones leave out a NULL that RFC 8017 §9.2 requires.
+                // The vectors called acceptable omit a NULL that RFC 8017 §9.2 requires.
                 assert_eq!(
                     accepted,
                     test.result == TestResult::Valid,

@@ -1,36 +1,37 @@
-//! What a genuine license does not entitle to.
+//! The errors of missing entitlements.
 
 use std::fmt;
 
 use crate::{LicenseState, Limit};
 
-/// Why something is refused to the holder of a genuine license.
+/// The reason why a genuine license does not entitle to an operation.
 ///
-/// An app can return it as it is: with the feature `axum` it is a problem document with status 403.
+/// An app can return this error as it is. With the feature `axum` it is a problem document with
+/// status 403.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum NotEntitled {
-    /// A feature is not switched on.
+    /// The license does not enable the feature.
     Feature {
-        /// The feature.
+        /// The name of the feature.
         name: String,
     },
-    /// The license is in a state in which the app does not do this.
+    /// The state of the license does not allow the operation.
     State {
-        /// The license's state.
+        /// The state.
         state: LicenseState,
     },
-    /// As much of a metric is in use as is included.
+    /// The limit of a metric is reached.
     Limit {
-        /// The metric.
+        /// The name of the metric.
         metric: String,
-        /// How much of it is included.
+        /// The limit.
         limit: Limit,
     },
 }
 
 impl NotEntitled {
-    /// The code as it stands in logs, metrics and problem documents.
+    /// Returns the code as logs, metrics and problem documents spell it.
     #[must_use]
     pub fn code(&self) -> &'static str {
         match self {
@@ -48,7 +49,10 @@ impl fmt::Display for NotEntitled {
                 write!(f, "the license does not include the feature {name:?}")
             }
             Self::State { state } => {
-                write!(f, "the license is in the state {state}, which does not suffice for this")
+                write!(
+                    f,
+                    "the license is in the state {state}, which does not allow this operation"
+                )
             }
             Self::Limit { metric, limit: Limit::AtMost(limit) } => {
                 write!(f, "the license includes {limit} of {metric:?}, and all are in use")

@@ -1,11 +1,11 @@
-//! Why a token or another signed document was refused.
+//! The errors of refused tokens and other signed documents.
 
 use std::{borrow::Cow, fmt};
 
-/// A refused token: a stable [code](ErrorCode) and a sentence about this case.
+/// The refusal of a token: a stable [code](ErrorCode) and a sentence about this case.
 ///
-/// The sentence never contains the token or its signature, and cuts every value that it quotes
-/// from the token at 64 characters, escaped, so that it may be logged and shown.
+/// The sentence is safe for logs. It never contains the token or its signature. Values that it
+/// quotes from the token are escaped and cut at 64 characters.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VerifyError {
     code: ErrorCode,
@@ -17,18 +17,18 @@ impl VerifyError {
         Self { code, detail: detail.into() }
     }
 
-    /// The same refusal, of a document that stands in another one as `member`.
+    /// Returns the same refusal for a document that is the `member` of another document.
     pub(crate) fn within(self, member: &str) -> Self {
         Self::new(self.code, format!("{member}: {}", self.detail))
     }
 
-    /// The kind of refusal. Match on this, never on the texts.
+    /// Returns the kind of refusal. Match on this code, never on the texts.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         self.code
     }
 
-    /// What is wrong with this token.
+    /// Returns the reason for the refusal of this token.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.detail
@@ -43,25 +43,25 @@ impl fmt::Display for VerifyError {
 
 impl std::error::Error for VerifyError {}
 
-/// Text from a token as it may stand in a message: escaped, and cut at 64 characters.
+/// Quotes a text from a token for a message: escaped, and cut at 64 characters.
 pub(crate) fn quoted(text: &str) -> String {
     let cut = text.chars().nth(64).is_some();
     let shown: String = text.chars().take(64).collect();
     format!("\"{}\"{}", shown.escape_debug(), if cut { "…" } else { "" })
 }
 
-/// A status list or license file that was not taken. Nothing has changed.
+/// The refusal of a status list or license file. The verifier is unchanged.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ImportError(pub(crate) VerifyError);
 
 impl ImportError {
-    /// The kind of refusal. Match on this, never on the texts.
+    /// Returns the kind of refusal. Match on this code, never on the texts.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         self.0.code
     }
 
-    /// What is wrong with this document.
+    /// Returns the reason for the refusal of this document.
     #[must_use]
     pub fn detail(&self) -> &str {
         &self.0.detail
@@ -78,7 +78,7 @@ impl std::error::Error for ImportError {}
 
 macro_rules! codes {
     ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $status:literal, $advice:literal;)+) => {
-        /// The kinds of refusal: a closed list, extended only by minor versions of this crate.
+        /// The kinds of refusal: a closed list that only minor versions of this crate extend.
         #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
         #[non_exhaustive]
         pub enum ErrorCode {
@@ -86,10 +86,10 @@ macro_rules! codes {
         }
 
         impl ErrorCode {
-            /// Every code.
+            /// All codes.
             pub const ALL: &'static [Self] = &[$(Self::$name,)+];
 
-            /// The code as it stands in logs, metrics and problem documents.
+            /// Returns the code as logs, metrics and problem documents spell it.
             #[must_use]
             pub fn as_str(self) -> &'static str {
                 match self {
@@ -97,8 +97,9 @@ macro_rules! codes {
                 }
             }
 
-            /// The HTTP status with which a data plane answers: 401 without a usable token, 403
-            /// with a genuine one that does not entitle, 503 when it cannot be judged.
+            /// Returns the HTTP status for the response of a data plane: 401 without a usable
+            /// token, 403 for a genuine token that does not entitle, 503 when the token cannot be
+            /// judged.
             #[must_use]
             pub fn http_status(self) -> u16 {
                 match self {
@@ -106,7 +107,7 @@ macro_rules! codes {
                 }
             }
 
-            /// What the operator of the data plane can do about it, in a sentence or two.
+            /// Returns advice for the operator of the data plane, in one or two sentences.
             #[must_use]
             pub fn advice(self) -> &'static str {
                 match self {
@@ -118,7 +119,7 @@ macro_rules! codes {
 }
 
 codes! {
-    /// There is no token.
+    /// The request has no token.
     TokenMissing = "token_missing", 401,
         "Put the license token into the X-License-Token header or the LICENSE_TOKEN variable.";
     /// The text is not a compact JWS in canonical form, or its header is not acceptable.
@@ -126,82 +127,83 @@ codes! {
         "Copy the token again, in full and without spaces, quotes, line breaks or a Bearer prefix.";
     /// The token, or its header, exceeds the size limit.
     TokenTooLarge = "token_too_large", 401,
-        "This cannot be a license token; issuers keep them under 6 KiB. Check what is being sent.";
+        "This is not a license token: issuers keep them under 6 KiB. Check what the client sends.";
     /// The header's `alg` is not `RS256`.
     AlgNotAllowed = "alg_not_allowed", 401,
         "License tokens are signed with RS256 only. Ask where the token comes from.";
     /// The header names no key.
     KidMissing = "kid_missing", 401,
         "License tokens name their signing key in `kid`. Ask where the token comes from.";
-    /// No key of that name is known.
+    /// The key is not known.
     KidUnknown = "kid_unknown", 401,
-        "Refresh the key set from the control plane; if the key is still unknown, the token comes from another issuer or its key was withdrawn: ask for a new token.";
-    /// The key of that name was withdrawn by a license file that was taken.
+        "Refresh the key set from the control plane. If the key is still unknown, the token comes from another issuer or its key was withdrawn: ask for a new token.";
+    /// An imported license file has withdrawn the key.
     KeyWithdrawn = "key_withdrawn", 401,
-        "The vendor has withdrawn the key that signed this. Ask for a new token or license file, and take the newest license file first.";
-    /// The signature was not made by the named key over this text.
+        "The vendor has withdrawn the key that signed this document. Import the newest license file, and ask for a new token or license file.";
+    /// The signature is not by the named key over this text.
     SignatureInvalid = "signature_invalid", 401,
-        "The token was altered or is not genuine. Copy it again from its source; if that does not help, ask for a new one.";
+        "The token was altered or is not genuine. Copy it again from its source. If that does not help, ask for a new one.";
     /// The header's `typ` is not `license+jwt`.
     TypWrong = "typ_wrong", 401,
         "This is another kind of token, perhaps an access token. Use the license token.";
-    /// The token was issued by someone else.
+    /// The issuer of the token is not the configured one.
     IssuerWrong = "issuer_wrong", 401,
         "Set the issuer to the control plane's base URL exactly, or use a token from that control plane.";
-    /// The token is meant for someone else.
+    /// The audience of the token is not the configured one.
     AudienceWrong = "audience_wrong", 401,
-        "Set the audience to the one the token is issued for, or ask for a token with your audience.";
-    /// The token's time is over.
+        "Set the audience to that of the token, or ask for a token with your audience.";
+    /// The token has expired.
     Expired = "expired", 403,
-        "Ask for a new license token; if it should still be valid, check this machine's clock.";
-    /// The token's time has not begun, or it claims to be issued in the future.
+        "Ask for a new license token. If it should still be valid, check this machine's clock.";
+    /// The token is not valid yet, or it was issued in the future.
     NotYetValid = "not_yet_valid", 403,
-        "Wait until the license begins; if it should be valid already, check this machine's clock.";
+        "Wait until the license begins. If it should be valid already, check this machine's clock.";
     /// The signed claims are not those of a license.
     ClaimsInvalid = "claims_invalid", 401,
-        "The issuer signed something that is not a document of this contract. Report it to the vendor.";
-    /// The claims are of a major version of the contract that this verifier does not know.
+        "The issuer signed a document that does not follow the contract. Report it to the vendor.";
+    /// This verifier does not support the major version of the contract of the claims.
     ContractUnsupported = "contract_unsupported", 401,
         "Update the data plane to a version that knows this contract.";
-    /// The token was revoked.
+    /// The license or its token was revoked.
     Revoked = "revoked", 403,
         "The vendor has revoked this license. Ask the vendor.";
     /// The license is suspended.
     Suspended = "suspended", 403,
         "The vendor has suspended this license. Ask the vendor.";
-    /// Whether the token was revoked cannot be told any more, and the license does not allow that.
+    /// The status of the token is out of date, and the license requires a current one.
     StatusStale = "status_stale", 403,
         "Let the data plane reach the control plane, or import a fresh status list.";
-    /// There are no usable keys to judge the token by.
+    /// The verifier has no usable keys.
     KeysUnavailable = "keys_unavailable", 503,
         "Let the data plane reach the control plane's key set, or give it a key set or bundle file.";
-    /// The clock is behind what an issuer has testified to, and the verifier insists on a right one.
+    /// The clock is behind the time of a verified document, and the verifier requires a correct
+    /// clock.
     ClockAnomaly = "clock_anomaly", 503,
-        "Set this machine's clock, and see that it keeps the time over restarts.";
-    /// A status list or license file is older than one that was taken, or the same again.
+        "Set this machine's clock, and make sure that it keeps the time over restarts.";
+    /// The status list or license file is not newer than an imported one.
     Replayed = "replayed", 403,
-        "Use the newest file; if this is the newest, it was taken already and nothing needs to be done.";
-    /// A license file belongs to another license or deployment than the one before.
+        "Use the newest file. If this is the newest file, it is already imported, and there is nothing to do.";
+    /// The license file is for another license or deployment than the imported ones.
     OtherLicense = "other_license", 403,
-        "Use the file that was made for this deployment, or give each deployment its own state file.";
-    /// What was to be remembered could not be written to the state file.
+        "Use the file of this deployment, or give each deployment its own state file.";
+    /// The state file could not be written.
     StateUnwritable = "state_unwritable", 503,
-        "See that the state file's directory exists, can be written and has room.";
-    /// There is no proof at hand that the token is in the issuer's log, and the verifier insists.
+        "Check that the directory of the state file exists, is writable and has space.";
+    /// The verifier requires a proof that the token is in the issuer's log, and has none.
     ProofMissing = "proof_missing", 503,
-        "Let the data plane reach the control plane's log, or use a license file that has a proof. A token that was signed a moment ago gets its proof within seconds.";
-    /// The issuer's log answers that it has no such token, and the verifier insists.
+        "Let the data plane reach the control plane's log, or use a license file with a proof. The proof of a new token exists within seconds.";
+    /// The verifier requires that the token is in the issuer's log, and the log does not have it.
     NotLogged = "not_logged", 403,
-        "The token was signed outside of the control plane, or the log has lost it. Report it to the vendor.";
-    /// A proof or checkpoint is not well-formed, not by the log's key, or not of this token.
+        "The token was signed outside the control plane, or the log has lost it. Report it to the vendor.";
+    /// A proof or checkpoint is malformed, is not signed by the log key, or is for another token.
     ProofInvalid = "proof_invalid", 403,
-        "Use the proof that belongs to this token, and the log key that the vendor publishes.";
-    /// The issuer's log is shorter than it was.
+        "Use the proof of this token, and the log key that the vendor publishes.";
+    /// The issuer's log is shorter than before.
     LogRolledBack = "log_rolled_back", 503,
-        "The control plane has lost a part of its log, perhaps by restoring a backup. Ask the vendor, and keep the evidence.";
+        "The control plane has lost a part of its log, perhaps after a restored backup. Ask the vendor, and keep the evidence.";
     /// The issuer's log has two histories.
     SplitView = "split_view", 503,
-        "The control plane has shown two different logs, which it must never do. Ask the vendor, and keep the evidence.";
+        "The control plane has shown two different logs, which must never happen. Ask the vendor, and keep the evidence.";
 }
 
 impl fmt::Display for ErrorCode {

@@ -1,4 +1,4 @@
-//! Files that are read within bounds and replaced as a whole.
+//! Files: bounded reads, atomic replacement and locks.
 
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read, Write};
@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use std::thread;
 use std::time::{Duration, Instant};
 
-/// Reads a file, and of one that has more than `limit` bytes only one byte beyond, by which the
-/// caller sees that it is too large.
+/// Reads at most `limit` bytes of a file, and one byte more if the file is larger. The caller
+/// checks the length.
 pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     let bound = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
     let mut bytes = Vec::new();
@@ -15,24 +15,25 @@ pub(crate) fn read(path: &Path, limit: usize) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// A text without what editors, shells and mail programs put around it: white space, line ends, and
-/// the byte order mark of UTF-8. What is inside is left as it is.
+/// Trims what editors, shells and mail programs add around a text: white space, line ends and the
+/// byte order mark of UTF-8. The inside of the text is unchanged.
 pub(crate) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
 
-/// The same of bytes, as far as they are UTF-8.
+/// Trims bytes in the same way if they are UTF-8.
 pub(crate) fn trimmed_bytes(bytes: &[u8]) -> &[u8] {
     std::str::from_utf8(bytes).map_or(bytes, |text| trimmed(text).as_bytes())
 }
 
-/// The lines of a signed note as they were signed: each ends with one line feed.
+/// Restores the line ends of a signed note: each line ends with one line feed.
 pub(crate) fn note(text: &str) -> String {
     let text = trimmed(text).replace("\r\n", "\n");
     if text.is_empty() { text } else { text + "\n" }
 }
 
-/// Whether others than the owner may read or write a file. Only Unix tells.
+/// Returns whether users other than the owner may read or write a file. Always `false` outside
+/// Unix.
 pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
     #[cfg(unix)]
     let is_open = fs::metadata(path)
@@ -42,21 +43,23 @@ pub(crate) fn is_open_to_others(path: &Path) -> io::Result<bool> {
     is_open
 }
 
-/// Held while a file is read, changed and replaced, so that no process undoes what another has done.
+/// A lock that one process holds while it reads, changes and replaces a file.
 ///
-/// It is the system's own lock on an empty file beside it, which stays there: the system ends the lock
-/// with the process, however that ends. (Rejected: a lock that is the file's being there. What a crash
-/// leaves has to be taken for old some time, and then two processes can remove it, the second one the
-/// first one's new lock, and both hold it; so can one that was only slow.)
+/// It is the operating system's lock on an empty file beside that file. The empty file stays there.
+/// The system releases the lock when the process ends, even after a crash.
+///
+/// Rejected: a lock file whose existence is the lock. A crash leaves such a file behind, so it must
+/// expire. Two processes can then remove it, the second one removes the first one's new lock, and
+/// both hold the lock. A slow process has the same effect as a crash.
 pub(crate) struct Lock {
     _file: File,
 }
 
 impl Lock {
-    /// How long to wait for others before giving up.
+    /// The maximum wait for another process.
     const PATIENCE: Duration = Duration::from_secs(20);
 
-    /// Waits until nobody else changes the file.
+    /// Waits for the lock.
     pub(crate) fn of(path: &Path) -> io::Result<Self> {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false);
@@ -78,17 +81,17 @@ impl Lock {
     }
 }
 
-/// A path in the same directory, whose name is longer by this.
+/// Returns a path in the same directory, with `more` appended to the name.
 pub(crate) fn beside(path: &Path, more: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(more);
     path.with_file_name(name)
 }
 
-/// Replaces a file as a whole: after a crash there is the old one or the new one. Only its owner may
-/// read and write it.
+/// Replaces a file atomically: after a crash there is the old file or the new one. Only the owner
+/// may read and write it.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    // Nobody else writes to a name that has both: a thread does one thing at a time.
+    // The name is unique to this thread of this process.
     let new = beside(path, &format!(".{}.{:?}.new", std::process::id(), thread::current().id()));
     match fs::remove_file(&new) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -129,10 +132,10 @@ mod tests {
     }
 
     #[test]
-    fn lock_left_by_a_crash_holds_nobody_up() {
+    fn lock_left_by_a_crash_is_free() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
-        // However old it is, and whatever is in it.
+        // Its age and its content do not matter.
         std::fs::write(beside(&path, ".lock"), "4711").unwrap();
         drop(Lock::of(&path).unwrap());
         drop(Lock::of(&path).unwrap());

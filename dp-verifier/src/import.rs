@@ -1,4 +1,4 @@
-//! Taking what an operator carries to a data plane: license files and status lists.
+//! The import of license files and status lists.
 
 use std::sync::{Arc, PoisonError};
 
@@ -9,69 +9,71 @@ use crate::ErrorCode::{ClaimsInvalid, KidUnknown, ProofMissing, StateUnwritable}
 use crate::crypto::sha256_hex;
 use crate::error::quoted;
 use crate::files::trimmed;
+use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind};
-use crate::license::Imprint;
+use crate::keys::Withdrawn;
 use crate::license_file::LicenseFile;
-use crate::log::{Found, Link, LogBook};
-use crate::memory::KeptList;
-use crate::status_list::{Document, older, too_many};
-use crate::trust::Withdrawn;
+use crate::log::{LogBook, ProofLookup};
+use crate::state_file::{Consistency, FileKeys, KeptList};
+use crate::status_list::{older, too_many};
+use crate::status_list_token::StatusListToken;
 use crate::{ImportError, Verifier, VerifyError};
 
-/// What a license file says that was taken.
+/// An imported license file.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct ImportedFile {
-    /// Its number among those of the license.
+    /// The number of the file within its license.
     pub seq: i64,
     /// The license.
     pub license_id: Uuid,
-    /// The deployment that runs under it.
+    /// The deployment.
     pub deployment_id: Uuid,
-    /// When it was made, in seconds since 1970-01-01T00:00:00Z.
+    /// When the file was issued, in seconds since 1970-01-01T00:00:00Z.
     pub issued_at: i64,
-    /// Whether it has a license token, which is the [bundled](Verifier::bundled_token) one now.
+    /// Whether the file has a license token, which is now the [bundled](Verifier::bundled_token)
+    /// one.
     pub has_token: bool,
-    /// Its status list; none when it has none.
+    /// The status list of the file, if it has one.
     pub status_list: Option<StatusListInfo>,
-    /// Whether a newer status list is held, so that the file's is left aside: the issuer's clock may
-    /// have been set back.
+    /// Whether the verifier holds a newer status list and ignores that of the file: the issuer's
+    /// clock may have been set back.
     #[serde(skip_serializing_if = "is_false")]
     pub holds_newer_list: bool,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde requires this signature")]
 fn is_false(value: &bool) -> bool {
     !value
 }
 
-/// What a status list says of itself.
+/// The URL and the times of a status list.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[non_exhaustive]
 pub struct StatusListInfo {
-    /// Its URL, which tokens refer to.
+    /// The URL of the list, which tokens contain.
     pub uri: String,
-    /// When it was made, in seconds since 1970-01-01T00:00:00Z.
+    /// When the list was issued, in seconds since 1970-01-01T00:00:00Z.
     pub issued_at: i64,
-    /// From when on it says nothing any more, in seconds since 1970-01-01T00:00:00Z.
+    /// When the list expires, in seconds since 1970-01-01T00:00:00Z.
     pub expires_at: i64,
-    /// After how many seconds a newer one is asked for, where there is a network.
+    /// The time between two requests for the list, in seconds, if there is a network.
     pub ttl: i64,
-    /// When the list was made that its URL shows now, when that is older than this one, which is held
-    /// all the same: the issuer's clock may have been set back, and what it has taken back since is
-    /// not known here. In seconds since 1970-01-01T00:00:00Z.
+    /// The issue time of the list that the URL serves now, if that is older than this one, in
+    /// seconds since 1970-01-01T00:00:00Z. The verifier keeps this list. The issuer's clock may
+    /// have been set back, and later revocations are not known here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub older_published: Option<i64>,
 }
 
 impl StatusListInfo {
-    fn of(document: &Document) -> Self {
-        let Document { uri, iat, exp, ttl, .. } = document;
+    fn of(document: &StatusListToken) -> Self {
+        let StatusListToken { uri, iat, exp, ttl, .. } = document;
         let uri = uri.clone();
         Self { uri, issued_at: *iat, expires_at: *exp, ttl: *ttl, older_published: None }
     }
 
-    /// What the operator should know of it, in a sentence; none when all is well.
+    /// Returns a warning for the operator, or `None`.
     #[must_use]
     pub fn warning(&self) -> Option<String> {
         let published = self.older_published?;
@@ -79,47 +81,48 @@ impl StatusListInfo {
     }
 }
 
-/// When a license file is taken.
+/// The origin of a license file.
 #[derive(Clone, Copy)]
-pub(crate) enum Occasion {
-    /// At the start, where the file is that was there at the last start.
-    Start {
-        /// Whether it may bring the only keys that there are.
+pub(crate) enum FileOrigin {
+    /// The bundle file of the settings. It may be the same file as at the last start.
+    Configured {
+        /// Whether the file may bring the only keys.
         trusts_itself: bool,
     },
-    /// Later, when only a new file makes sense.
-    Import,
+    /// A later import, which must be a new file.
+    Imported,
 }
 
 impl Verifier {
-    /// Takes a license file: a new token, or only the newest keys and status list for the one that
-    /// is in use. From then on everything is judged by it. Writes the state file when there is one.
+    /// Imports a license file: a new token, or only the newest keys and status list for the token
+    /// in use. The verifier then judges all licenses by it. Writes the state file if there is one.
     ///
     /// # Errors
     ///
-    /// [`ImportError`] says why the file was not taken; nothing has changed then. The codes are
-    /// those of tokens and `kid_unknown` when no trusted key leads to its signer, `key_withdrawn` when
-    /// an earlier file has withdrawn that, `replayed` when it
-    /// is not newer than the newest file that was taken, `other_license`, and `state_unwritable`.
-    /// With a [log key](crate::VerifierBuilder::log_key), what a file brings of the log is judged
-    /// too, and a token without a proof is refused with `proof_missing`, unless the app
-    /// [allows it](crate::VerifierBuilder::allow_unlogged).
+    /// Returns [`ImportError`] when the file is refused. The verifier is then unchanged. The codes
+    /// are those of tokens, and: `kid_unknown` when no trusted key leads to the signer,
+    /// `key_withdrawn` when an earlier file has withdrawn the signer, `replayed` when the file is
+    /// not newer than the newest imported file, `other_license`, and `state_unwritable`.
+    ///
+    /// With a [log key](crate::VerifierBuilder::log_key), the log's checkpoint and proof in the
+    /// file are checked too. A token without a proof is then refused with `proof_missing`, unless
+    /// the app [allows it](crate::VerifierBuilder::allow_unlogged).
     pub fn import(&self, file: &str) -> Result<ImportedFile, ImportError> {
-        self.take_file(file, None, Occasion::Import).map_err(ImportError)
+        self.take_file(file, None, FileOrigin::Imported).map_err(ImportError)
     }
 
-    /// Takes a status list token that came by other means than a license file or the network.
+    /// Imports a status list token that came neither in a license file nor over the network.
     ///
     /// # Errors
     ///
-    /// [`ImportError`] says why the list was not taken; nothing has changed then. It is `replayed`
-    /// when a newer one was taken, and `expired` when it says nothing any more.
+    /// Returns [`ImportError`] when the list is refused. The verifier is then unchanged. The code
+    /// is `replayed` when a newer list was imported, and `expired` when the list has expired.
     pub fn import_status_list(&self, list: &str) -> Result<StatusListInfo, ImportError> {
         let taken = self.inner().lists.take(trimmed(list)).map_err(ImportError)?;
         Ok(StatusListInfo::of(&taken))
     }
 
-    /// The status lists that licenses are judged by, the newest of each URL.
+    /// Returns the status lists in use, the newest of each URL.
     #[must_use]
     pub fn status_lists(&self) -> Vec<StatusListInfo> {
         let documents = self.inner().lists.documents();
@@ -134,33 +137,34 @@ impl Verifier {
         &self,
         text: &str,
         proof: Option<&str>,
-        occasion: Occasion,
+        origin: FileOrigin,
     ) -> Result<ImportedFile, VerifyError> {
         let inner = self.inner();
         let _one_at_a_time = inner.importing.lock().unwrap_or_else(PoisonError::into_inner);
-        // Editors, shells and mail programs put blanks, line breaks and a byte order mark around it.
+        // Editors, shells and mail programs add white space and a byte order mark around the text.
         let text = trimmed(text);
         let (lists, rules) = (&inner.lists, &inner.lists.rules);
-        let memory = lists.floor.memory();
-        // Another process may have taken a newer file, which withdrew keys.
-        memory.note(|_| ());
-        let record = memory.record();
+        let store = lists.floor.store();
+        // Another process may have imported a newer file, which withdrew keys.
+        store.note(|_| ());
+        let record = store.kept();
         lists.keys.withdraw(record.keys.withdrawn());
         let (before, seen) = (record.file, record.keys);
-        let is_known = matches!(occasion, Occasion::Start { .. })
+        let is_known = matches!(origin, FileOrigin::Configured { .. })
             && before.as_ref().is_some_and(|file| file.is(&sha256_hex(text.as_bytes())));
         let snapshot = lists.keys.load();
-        let trusts_itself = matches!(occasion, Occasion::Start { trusts_itself: true });
-        // A file that was taken before was signed by a key that may have been withdrawn meanwhile.
+        let trusts_itself = matches!(origin, FileOrigin::Configured { trusts_itself: true });
+        // The signer of an already imported file may have been withdrawn since.
         let trusted = (!is_known && !trusts_itself).then_some(&**snapshot);
         let mut file = LicenseFile::open(text, trusted, rules)?;
         let (mut kept_keys, mut is_list_held) = (seen.clone(), true);
         if !is_known {
             // Fetched keys may be newer than the file.
             let given = inner.pinned.as_ref().map(|_| &*snapshot.keys);
-            kept_keys.take(before.as_ref(), &file, given);
+            let (seq, keys, led_by) = (file.claims.seq, &file.keys, &file.led_by);
+            kept_keys.take(before.as_ref(), &FileKeys { seq, keys, led_by, given });
         }
-        // A file that was taken before is judged as it was then; its token is judged anew.
+        // An already imported file is judged as it was then. Its token is judged again later.
         let withdrawn = if is_known { Withdrawn::default() } else { kept_keys.withdrawn() };
         file.keys = file.keys.without(&withdrawn);
         let now = lists.floor.corrected(lists.clock.now());
@@ -171,19 +175,20 @@ impl Verifier {
         let token = token.map(|token| self.belongs(token, &file, list.as_deref(), &withdrawn, now));
         let token = token.transpose()?;
         if let Some(log) = &inner.log {
-            // A file that is refused afterwards has told the truth of the log all the same.
+            // The checkpoint counts even if the file is refused afterwards.
             self.take_of_log(log, &file, proof, token.as_ref())?;
         }
         if !is_known {
-            memory.update(|record| {
+            store.update(|record| {
                 file.follows(record.file.as_ref())?;
                 if record.keys != seen {
-                    let detail = "the state file has changed meanwhile: take the file again";
+                    let detail =
+                        "another process has changed the state file: import the file again";
                     return Err(VerifyError::new(StateUnwritable, detail));
                 }
                 record.keys = kept_keys;
                 record.file = Some(file.kept(record.file.take()));
-                // An older list than one that came by itself is no reason to refuse the file.
+                // The file may have an older list than one that was imported alone.
                 if let Some(list) = &list {
                     is_list_held = KeptList::of(list).keep_in(&mut record.lists, &list.uri);
                 }
@@ -214,8 +219,14 @@ impl Verifier {
         })
     }
 
-    /// The status list of a file. It may be over: what it has taken back stays so.
-    fn list_of(&self, file: &LicenseFile, text: &str, now: i64) -> Result<Document, VerifyError> {
+    /// Reads the status list of a file. The list may have expired, because revocations count at any
+    /// age.
+    fn list_of(
+        &self,
+        file: &LicenseFile,
+        text: &str,
+        now: i64,
+    ) -> Result<StatusListToken, VerifyError> {
         let lists = &self.inner().lists;
         let document = lists.open(text, &file.keys).map_err(|error| error.within("status_list"))?;
         lists.rules.issued(document.iat, now)?;
@@ -223,45 +234,45 @@ impl Verifier {
         Ok(document)
     }
 
-    /// Takes what a file brings of the issuer's log: a checkpoint, and the proof of its token.
+    /// Records the checkpoint of a file, and the proof of its token.
     fn take_of_log(
         &self,
         log: &LogBook,
         file: &LicenseFile,
         beside: Option<&str>,
-        token: Option<&(Uuid, Imprint)>,
+        token: Option<&(Uuid, TokenFingerprint)>,
     ) -> Result<(), VerifyError> {
         if let Some(text) = &file.claims.checkpoint {
             let shown = log.key.checkpoint(text)?;
             log.see(&shown, file.claims.consistency.as_deref())?;
         }
-        let Some((jti, imprint)) = token else { return Ok(()) };
+        let Some((jti, fingerprint)) = token else { return Ok(()) };
         if let Some(text) = file.claims.proof.as_deref().or(beside) {
             let proof = log.key.proof(text)?;
-            proof.is_of(*jti, imprint)?;
-            return log.take(Arc::new(proof), Link::Unknown);
+            proof.is_of(*jti, fingerprint)?;
+            return log.take(Arc::new(proof), Consistency::Unknown);
         }
-        let is_known = matches!(log.found(*jti), Some(Found::Proof(_)));
+        let is_known = matches!(log.lookup(*jti), Some(ProofLookup::Proof(_)));
         if log.is_required && !is_known && !self.asks_the_log() {
-            let detail = "the file brings no proof that its token is in the issuer's log, whose key is \
-                known: export the file again";
+            let detail = "the file has no proof of inclusion for its token, and the log key is known: \
+                export the file again";
             return Err(VerifyError::new(ProofMissing, detail));
         }
         Ok(())
     }
 
-    /// Whether a file's token is genuine and for the license that the file is about, and which token
-    /// it is.
+    /// Checks that a file's token is genuine and for the license of the file. Returns the identity
+    /// of the token.
     fn belongs(
         &self,
         token: &str,
         file: &LicenseFile,
-        list: Option<&Document>,
+        list: Option<&StatusListToken>,
         withdrawn: &Withdrawn,
         now: i64,
-    ) -> Result<(Uuid, Imprint), VerifyError> {
+    ) -> Result<(Uuid, TokenFingerprint), VerifyError> {
         let unknown = |kid: &str| {
-            let detail = || format!("the file has no key {}", quoted(kid));
+            let detail = || format!("the file does not have the key {}", quoted(kid));
             let refusal = withdrawn.refusal(kid);
             refusal.unwrap_or_else(|| VerifyError::new(KidUnknown, detail()))
         };
@@ -275,13 +286,18 @@ impl Verifier {
             .map_err(|error| error.within("token"))?;
         let refuse = |detail| Err(VerifyError::new(ClaimsInvalid, detail));
         if (claims.sub, claims.license.license_id) != (file.claims.sub, file.claims.license_id) {
-            return refuse("token: is for another deployment or license than its file");
+            return refuse("token: must be for the deployment and the license of its file");
         }
         match (list, claims.status) {
             (Some(list), Some(status)) if list.uri == status.status_list.uri => {}
-            (Some(_), _) => return refuse("status_list: is not the one that the token refers to"),
+            (Some(_), _) => {
+                return refuse("status_list: must be the list that the token refers to");
+            }
             (None, _) => {}
         }
-        Ok((claims.jti, Imprint { kid: signer, sha256: sha256_hex(token.as_bytes()).into() }))
+        Ok((
+            claims.jti,
+            TokenFingerprint { kid: signer, sha256: sha256_hex(token.as_bytes()).into() },
+        ))
     }
 }

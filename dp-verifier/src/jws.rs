@@ -1,9 +1,7 @@
-//! The signature layer: a compact JWS (RFC 7515) of exactly one kind, and a key of that name.
+//! The signature layer: a compact JWS (RFC 7515) of one kind, and the key that its header names.
 
 use std::borrow::Cow;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cp_contracts::{
     LICENSE_FILE_TYP, LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP, SIGNING_KEY_TYP, STATUS_LIST_TYP,
 };
@@ -14,27 +12,28 @@ use crate::ErrorCode::{
     TypWrong,
 };
 use crate::VerifyError;
+use crate::base64url::decode;
 use crate::error::quoted;
 use crate::json::{Fault, Read, Reader, document, keep, keep_unknown};
 use crate::keys::SigningKey;
 
-/// Longer license tokens are not looked at, in bytes. Issuers stay under 6 KiB.
+/// The maximum length of a license token, in bytes. Issuers stay under 6 KiB.
 pub(crate) const MAX_TOKEN: usize = 16 * 1024;
 
-/// The longest header segment, in bytes of base64url.
+/// The maximum length of the header segment, in bytes of base64url.
 const MAX_HEADER: usize = 1024;
 
-/// Header members that change what a signature means, or where its key comes from. None is ever in
-/// what an issuer signs, and a reader that honoured one of them could be led astray (RFC 8725 §3.10).
+/// Header members that change the meaning of a signature or the source of its key. Issuers never
+/// write them, and a reader that honoured one could be misled (RFC 8725 §3.10).
 const FORBIDDEN: [&str; 11] =
     ["crit", "b64", "jku", "jwk", "x5u", "x5c", "x5t", "x5t#S256", "zip", "enc", "cty"];
 
 /// A kind of signed document.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Kind {
-    /// The `typ` that the header must have; `None` takes every JWS, for test vectors.
+    /// The `typ` that the header must have. `None` accepts every JWS, for test vectors.
     typ: Option<&'static str>,
-    /// Longer texts are not looked at, in bytes.
+    /// The maximum length of the text, in bytes.
     pub(crate) max: usize,
 }
 
@@ -52,10 +51,10 @@ impl Kind {
     pub(crate) const ANY: Self = Self { typ: None, max: MAX_TOKEN };
 }
 
-/// Checks everything about a token that does not depend on its claims, and returns its payload.
+/// Checks everything about a token that does not depend on its claims. Returns the payload.
 ///
 /// The order is fixed: size, shape, header, `alg`, `typ`, forbidden members, `kid`, key, signature.
-/// `key_of` is asked for a key only when all before it holds.
+/// The function calls `key_of` only after all previous checks.
 pub(crate) fn open<'k>(
     token: &str,
     kind: Kind,
@@ -63,10 +62,10 @@ pub(crate) fn open<'k>(
 ) -> Result<Vec<u8>, VerifyError> {
     let malformed = |detail: &'static str| VerifyError::new(TokenMalformed, detail);
     if token.is_empty() {
-        return Err(VerifyError::new(TokenMissing, "there is no token"));
+        return Err(VerifyError::new(TokenMissing, "the token is missing"));
     }
     if token.len() > kind.max {
-        let detail = format!("it has more than {} bytes", kind.max);
+        let detail = format!("the text has more than {} bytes", kind.max);
         return Err(VerifyError::new(TokenTooLarge, detail));
     }
     let parts = token.rsplit_once('.').and_then(|(message, signature)| {
@@ -74,19 +73,19 @@ pub(crate) fn open<'k>(
         Some((message, header, payload, signature))
     });
     let Some((message, header, payload, signature)) = parts else {
-        return Err(malformed("is not three segments joined by dots"));
+        return Err(malformed("the token must be three segments joined by dots"));
     };
     let may_be_empty = kind.typ.is_none();
     if header.is_empty() || signature.is_empty() || (payload.is_empty() && !may_be_empty) {
-        return Err(malformed("has an empty segment"));
+        return Err(malformed("the token has an empty segment"));
     }
     if header.len() > MAX_HEADER {
-        let detail = format!("its header has more than {MAX_HEADER} bytes");
+        let detail = format!("the header has more than {MAX_HEADER} bytes");
         return Err(VerifyError::new(TokenTooLarge, detail));
     }
     let [header, payload, signature] = [header, payload, signature].map(decode);
     let (Some(header), Some(payload), Some(signature)) = (header, payload, signature) else {
-        return Err(malformed("is not base64url in its canonical form"));
+        return Err(malformed("the token is not canonical base64url"));
     };
     let header: Header = document(&header)
         .map_err(|fault| VerifyError::new(TokenMalformed, format!("header: {fault}")))?;
@@ -99,22 +98,17 @@ pub(crate) fn open<'k>(
     Ok(payload)
 }
 
-/// The payload of a JWS that is not checked yet: for documents that bring the keys to check them
-/// by. [`open`] must follow before anything else is done with what it says.
+/// Returns the payload of an unchecked JWS, for documents that bring the keys to check them by. The
+/// caller must call [`open`] before it uses the content.
 pub(crate) fn unchecked_payload(text: &str) -> Result<Vec<u8>, VerifyError> {
     let mut segments = text.split('.').map(decode);
     match (segments.next(), segments.next(), segments.next(), segments.next()) {
         (Some(Some(_)), Some(Some(payload)), Some(Some(_)), None) => Ok(payload),
-        _ => Err(VerifyError::new(TokenMalformed, "is not three segments of base64url")),
+        _ => Err(VerifyError::new(TokenMalformed, "the text must be three segments of base64url")),
     }
 }
 
-/// base64url without padding, white space or other spellings of the same bytes (RFC 4648 §3.5, §5).
-pub(crate) fn decode(segment: &str) -> Option<Vec<u8>> {
-    URL_SAFE_NO_PAD.decode(segment).ok()
-}
-
-/// What the header says. A member of a wrong type says nothing that we could use.
+/// The members of the header. A member of a wrong type counts as unusable.
 struct Header<'a> {
     alg: Option<Member<'a>>,
     typ: Option<Member<'a>>,
@@ -142,17 +136,16 @@ impl Header<'_> {
             (Some(_), None) => return Err(VerifyError::new(TypWrong, "typ is not a string")),
         }
         if let Some(name) = FORBIDDEN.iter().find(|name| self.others.contains_key(**name)) {
-            let detail = format!("its header has {name}, which no issuer of ours writes");
+            let detail = format!("the header has {name}, which is not allowed");
             return Err(VerifyError::new(TokenMalformed, detail));
         }
         text(&self.kid)
             .filter(|kid| !kid.is_empty())
-            .ok_or_else(|| VerifyError::new(KidMissing, "its header names no key"))
+            .ok_or_else(|| VerifyError::new(KidMissing, "the header names no key"))
     }
 }
 
-/// Compares media types: without regard to case, and `application/` may be left out (RFC 7515
-/// §4.1.9).
+/// Compares media types, ignoring case. The prefix `application/` may be absent (RFC 7515 §4.1.9).
 fn is_type(typ: &str, expected: &str) -> bool {
     const PREFIX: &str = "application/";
     let short = match typ.split_at_checked(PREFIX.len()) {

@@ -1,7 +1,7 @@
 //! Checks license tokens in a data plane: strict, fast, offline.
 //!
-//! A control plane signs a license token; a data plane checks it against the control plane's
-//! published keys, without calling it, and works with the [`LicenseContext`].
+//! A control plane signs a license token. A data plane checks the token against the control plane's
+//! published keys, without a call to the control plane, and works with the [`LicenseContext`].
 //!
 //! ```no_run
 //! use dp_verifier::{Limit, Verifier};
@@ -22,54 +22,66 @@
 //! # }
 //! ```
 //!
-//! # What is checked
+//! # Checks
 //!
-//! One token has one spelling and one meaning, or it is refused with a stable [`ErrorCode`]: size,
-//! three canonical base64url segments, a strict JSON header with `alg` RS256, `typ` `license+jwt`,
-//! a `kid` and none of the members that could redirect a reader; the signature by exactly that key;
-//! then strict JSON claims with the configured issuer and audience, a supported contract, valid
-//! times, and every known member of its type. Members that this version does not know are kept.
-//! Then its entry in the issuer's status list decides whether it was taken back. What is admitted is
-//! in one [`LicenseState`].
+//! The verifier refuses a token with a stable [`ErrorCode`] unless it passes these checks, in this
+//! order:
+//!
+//! 1. the size, and three segments of canonical base64url;
+//! 2. a strict JSON header with `alg` RS256, `typ` `license+jwt`, a `kid`, and no member that could
+//!    redirect a reader;
+//! 3. the signature, by exactly the key that `kid` names;
+//! 4. strict JSON claims with the configured issuer and audience, a supported contract, valid
+//!    times, and the right type of every known member; unknown members are kept;
+//! 5. the entry in the issuer's status list, which can revoke or suspend the token.
+//!
+//! Every admitted license is in one [`LicenseState`].
 //!
 //! # Features
 //!
 //! | feature | adds |
 //! | --- | --- |
 //! | `ring` (default) | signatures by ring |
-//! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster and needs a C compiler; wins over `ring` |
+//! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster, needs a C compiler, and wins over `ring` |
 //! | `fetch` | keys from a URL and status lists, refreshed in the background without tokio |
 //! | `axum` | [`LicenseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
 //! | `cli` | the command `dp-verify` |
 //!
-//! There is no global state and no panic: this crate is a guest in other people's processes.
+//! The crate has no global state and does not panic, because it runs inside other applications.
 #![deny(missing_docs)]
 #![forbid(unsafe_code)]
 #![cfg_attr(test, expect(clippy::indexing_slicing, reason = "a test fails by panicking"))]
 
 #[cfg(feature = "axum")]
 mod axum;
+mod base64url;
 mod cache;
 mod claims;
 mod clock;
 mod crypto;
+mod dates;
 mod entitlement;
 mod error;
 #[cfg(feature = "fetch")]
 mod fetch;
 mod files;
+mod fingerprint;
+mod first_request;
 mod import;
 mod json;
 mod jws;
 mod keys;
 mod license;
 mod license_file;
+mod license_state;
+mod limit;
 mod log;
-mod memory;
 mod report;
-mod state;
+mod state_file;
 mod status_list;
-mod trust;
+mod status_list_token;
+mod time_floor;
+mod tlog;
 mod verdict;
 mod verifier;
 
@@ -84,15 +96,15 @@ pub use error::{ErrorCode, ImportError, VerifyError};
 pub use fetch::{FetchError, KeysHealth};
 pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
-pub use license::{LicenseContext, Limit};
-pub use log::{
-    Checkpoint, FormerLogRecord, LogAnomaly, LogEvidence, LogHealth, LogKey, LogProof, LogRecord,
-    accept_log, log_record,
-};
-pub use memory::{
+pub use license::LicenseContext;
+pub use license_state::LicenseState;
+pub use limit::Limit;
+pub use log::{FormerLogRecord, LogHealth, LogRecord, accept_log, log_record};
+pub use report::{ReportError, usage_report};
+pub use state_file::{
     FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
 };
-pub use report::{ReportError, usage_report};
-pub use state::LicenseState;
 pub use status_list::StatusRefresh;
-pub use verifier::{BuildError, Verifier, VerifierBuilder, check_claims};
+pub use tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof};
+pub use verifier::builder::VerifierBuilder;
+pub use verifier::{BuildError, Verifier, check_claims};

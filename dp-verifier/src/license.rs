@@ -1,10 +1,9 @@
-//! What a verified token entitles to.
+//! Verified licenses.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use chrono::{DateTime, Utc};
 use cp_contracts::{
     DeploymentClaims, DeploymentLicenseClaims, LicenseBodyClaims, OrganizationClaims, PlanClaims,
     SubscriptionClaims,
@@ -14,15 +13,17 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use crate::claims::{MAX_GRACE, Times};
+use crate::dates::rfc3339;
+use crate::fingerprint::TokenFingerprint;
 use crate::keys::KeyId;
-use crate::status_list::{Slot, Statement};
-use crate::{KeySet, LicenseState, LogProof, NotEntitled, VerifyError};
+use crate::status_list::{ListedStatus, Slot};
+use crate::{KeySet, LicenseState, Limit, LogProof, NotEntitled, VerifyError};
 
 /// A verified license.
 ///
-/// Only a [`Verifier`](crate::Verifier) makes one, so holding it proves that a token was checked.
-/// Cloning it copies a pointer. It does not contain the token: its `Debug` and `Serialize` forms are
-/// fit for logs, except for what the vendor put into the claims.
+/// Only a [`Verifier`](crate::Verifier) creates this type, so a value proves that a token was
+/// checked. A clone copies a pointer. The value does not contain the token. Its `Debug` and
+/// `Serialize` forms are safe for logs if the vendor's claims are.
 ///
 /// ```compile_fail
 /// let forged = dp_verifier::LicenseContext { claims: Default::default() };
@@ -33,96 +34,49 @@ pub struct LicenseContext {
     state: LicenseState,
 }
 
-/// A token's claims, and where its status is found.
+/// A token's claims, and the places of its status and its proof.
 struct Verified {
     claims: DeploymentLicenseClaims,
     /// The key that has signed the token.
     signer: KeyId,
-    /// None when the token has no status, or there are too many lists.
+    /// `None` when the token has no status, or there are too many lists.
     slot: Option<Arc<Slot>>,
-    /// None when the verifier knows no log.
-    imprint: Option<Imprint>,
-    /// The number of its entry in the log, from when that is proved.
+    /// `None` when the verifier has no log key.
+    fingerprint: Option<TokenFingerprint>,
+    /// The index of the token's entry in the log, once it is proved.
     log_index: OnceLock<u64>,
 }
 
-/// Which token a license was read from, without giving it away.
-pub(crate) struct Imprint {
-    pub(crate) kid: Box<str>,
-    /// Of its bytes, in lower-case hex.
-    pub(crate) sha256: Box<str>,
-}
-
-/// How much of something a license includes.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Limit {
-    /// As much as one likes. Only a license that says so is unlimited.
-    Unlimited,
-    /// At most this many.
-    AtMost(u64),
-    /// None: the license does not mention it, or not as a number.
-    NotIncluded,
-}
-
-impl Limit {
-    /// Whether one more is included when `used` are in use.
-    ///
-    /// ```
-    /// use dp_verifier::Limit;
-    ///
-    /// assert!(Limit::AtMost(10).allows_another(9));
-    /// assert!(!Limit::AtMost(10).allows_another(10));
-    /// assert!(Limit::Unlimited.allows_another(u64::MAX));
-    /// assert!(!Limit::NotIncluded.allows_another(0));
-    /// ```
-    #[must_use]
-    pub fn allows_another(self, used: u64) -> bool {
-        match self {
-            Self::Unlimited => true,
-            Self::AtMost(limit) => used < limit,
-            Self::NotIncluded => false,
-        }
-    }
-
-    /// A declared number: -1 and `null` say "unlimited"; other negative numbers say nothing.
-    fn declared(number: Option<i64>) -> Self {
-        match number {
-            None | Some(-1) => Self::Unlimited,
-            Some(number) => u64::try_from(number).map_or(Self::NotIncluded, Self::AtMost),
-        }
-    }
-}
-
 impl LicenseContext {
-    /// A license whose state is not judged yet.
+    /// Creates a license whose state is not judged yet.
     pub(crate) fn new(
         claims: DeploymentLicenseClaims,
         signer: KeyId,
         slot: Option<Arc<Slot>>,
-        imprint: Option<Imprint>,
+        fingerprint: Option<TokenFingerprint>,
     ) -> Self {
-        let verified = Verified { claims, signer, slot, imprint, log_index: OnceLock::new() };
+        let verified = Verified { claims, signer, slot, fingerprint, log_index: OnceLock::new() };
         Self { verified: Arc::new(verified), state: LicenseState::Valid }
     }
 
-    /// Whether a proof is about this token; from then on it is proved.
+    /// Checks that a proof is for this token, and marks the token as proved.
     pub(crate) fn is_proved_by(&self, proof: &LogProof) -> Result<(), VerifyError> {
-        if let Some(imprint) = &self.verified.imprint {
-            proof.is_of(self.token_id(), imprint)?;
+        if let Some(fingerprint) = &self.verified.fingerprint {
+            proof.is_of(self.token_id(), fingerprint)?;
             self.verified.log_index.get_or_init(|| proof.index());
         }
         Ok(())
     }
 
-    /// What is known of the status of the token, whose index is `idx`.
-    pub(crate) fn statement(&self, idx: u64, keys: &Arc<KeySet>) -> Statement {
+    /// Returns the status of the token, whose index is `idx`.
+    pub(crate) fn listed_status(&self, idx: u64, keys: &Arc<KeySet>) -> ListedStatus {
         match &self.verified.slot {
-            Some(slot) => slot.statement(idx, keys),
-            None => Statement::None("there are too many status lists"),
+            Some(slot) => slot.listed_status(idx, keys),
+            None => ListedStatus::Unknown("the issuer has too many status lists"),
         }
     }
 
-    /// The key that has signed the token.
+    /// Returns the key that has signed the token.
     pub(crate) fn signer(&self) -> &KeyId {
         &self.verified.signer
     }
@@ -135,19 +89,19 @@ impl LicenseContext {
         Self { state, ..self }
     }
 
-    /// How the license stood when it was verified, for this request;
-    /// [`Verifier::state_of`](crate::Verifier::state_of) tells how it stands now.
+    /// Returns the state of the license when it was verified, for this request.
+    /// [`Verifier::state_of`](crate::Verifier::state_of) returns the current state.
     #[must_use]
     pub fn state(&self) -> LicenseState {
         self.state
     }
 
-    /// Insists on one of these states. States that later versions add are refused until an app
-    /// names them.
+    /// Requires one of these states. States that later versions add are refused until an app names
+    /// them.
     ///
     /// # Errors
     ///
-    /// [`NotEntitled`], fit to be returned to the person who asked.
+    /// Returns [`NotEntitled`], which an app can show to the person.
     ///
     /// ```
     /// # use dp_verifier::{LicenseContext, LicenseState, NotEntitled};
@@ -164,23 +118,23 @@ impl LicenseContext {
         }
     }
 
-    /// A feature's value, as the vendor set it.
+    /// Returns the value of a feature, as the vendor set it.
     #[must_use]
     pub fn feature(&self, name: &str) -> Option<&Value> {
         self.license().features.get(name)
     }
 
-    /// Whether a feature is switched on: its value is `true`, and not merely present.
+    /// Returns whether a feature is enabled: its value is `true`, not merely present.
     #[must_use]
     pub fn has_feature(&self, name: &str) -> bool {
         self.feature(name) == Some(&Value::Bool(true))
     }
 
-    /// Insists on a feature that is switched on.
+    /// Requires an enabled feature.
     ///
     /// # Errors
     ///
-    /// [`NotEntitled`], fit to be returned to the person who asked.
+    /// Returns [`NotEntitled`], which an app can show to the person.
     pub fn require_feature(&self, name: &str) -> Result<(), NotEntitled> {
         match self.has_feature(name) {
             true => Ok(()),
@@ -188,11 +142,11 @@ impl LicenseContext {
         }
     }
 
-    /// Insists that one more of a metric is included when `used` are in use.
+    /// Requires that the license includes one more of a metric when `used` are in use.
     ///
     /// # Errors
     ///
-    /// [`NotEntitled`], fit to be returned to the person who asked.
+    /// Returns [`NotEntitled`], which an app can show to the person.
     pub fn require_another(&self, metric: &str, used: u64) -> Result<(), NotEntitled> {
         let limit = self.limit(metric);
         match limit.allows_another(used) {
@@ -201,10 +155,11 @@ impl LicenseContext {
         }
     }
 
-    /// How much of a metric, such as `max_workspaces`, is included.
+    /// Returns the limit of a metric, such as `max_workspaces`.
     ///
-    /// The license's declared limits decide; a metric that is not among them may be an integer
-    /// feature. In both, -1 and `null` mean unlimited. What is declared nowhere is not included.
+    /// The license's declared limits decide. A metric without a declared limit may be an integer
+    /// feature. In both, -1 and `null` mean unlimited. A metric that is declared nowhere is not
+    /// included.
     #[must_use]
     pub fn limit(&self, metric: &str) -> Limit {
         if let Some(limit) = self.license().limits.get(metric) {
@@ -221,78 +176,79 @@ impl LicenseContext {
         }
     }
 
-    /// How many people may use the deployment.
+    /// Returns the maximum number of people who use the deployment.
     #[must_use]
     pub fn seat_cap(&self) -> u64 {
         // The verifier refuses negative caps.
         u64::try_from(self.license().seat_cap).unwrap_or_default()
     }
 
-    /// The customer.
+    /// Returns the customer.
     #[must_use]
     pub fn organization(&self) -> &OrganizationClaims {
         &self.license().organization
     }
 
-    /// The data plane that the license is for.
+    /// Returns the licensed data plane.
     #[must_use]
     pub fn deployment(&self) -> &DeploymentClaims {
         &self.license().deployment
     }
 
-    /// The contract that the license belongs to.
+    /// Returns the subscription that the license belongs to.
     #[must_use]
     pub fn subscription(&self) -> &SubscriptionClaims {
         &self.license().subscription
     }
 
-    /// The price tier.
+    /// Returns the price tier.
     #[must_use]
     pub fn plan(&self) -> &PlanClaims {
         &self.license().plan
     }
 
-    /// The license's id; the same for all its tokens.
+    /// Returns the license's id, which is the same for all its tokens.
     #[must_use]
     pub fn license_id(&self) -> Uuid {
         self.license().license_id
     }
 
-    /// The token's own id, its `jti`.
+    /// Returns the token's own id, its `jti`.
     #[must_use]
     pub fn token_id(&self) -> Uuid {
         self.claims().jti
     }
 
-    /// The number of the token's entry in the issuer's log; none unless a proof of that was checked.
+    /// Returns the index of the token's entry in the issuer's log, or `None` without a checked
+    /// proof.
     #[must_use]
     pub fn log_index(&self) -> Option<u64> {
         self.verified.log_index.get().copied()
     }
 
-    /// From when on the token is no longer valid, in seconds since 1970-01-01T00:00:00Z.
+    /// Returns when the token expires, in seconds since 1970-01-01T00:00:00Z; exclusive.
     #[must_use]
     pub fn expires_at(&self) -> i64 {
         self.claims().exp
     }
 
-    /// How long the token is valid after `now`, which is in seconds since 1970-01-01T00:00:00Z;
-    /// zero when it is over.
+    /// Returns how long the token is valid after `now`, which is in seconds since
+    /// 1970-01-01T00:00:00Z. Zero for an expired token.
     #[must_use]
     pub fn expires_in(&self, now: i64) -> Duration {
         let left = u64::try_from(self.claims().exp.saturating_sub(now)).unwrap_or_default();
         Duration::from_secs(left)
     }
 
-    /// Until when the token still works after it has expired, in seconds since
-    /// 1970-01-01T00:00:00Z: as the token itself grants, and for 90 days at most. Without such grace
-    /// it is [`expires_at`](Self::expires_at).
+    /// Returns the end of the grace period, in seconds since 1970-01-01T00:00:00Z: as the token
+    /// grants, and at most 90 days after its expiry. Without a grace period it is
+    /// [`expires_at`](Self::expires_at).
     #[must_use]
     pub fn grace_until(&self) -> i64 {
         Times::of(self.claims()).end(MAX_GRACE)
     }
 
-    /// Everything the token says.
+    /// Returns the claims of the token.
     #[must_use]
     pub fn claims(&self) -> &DeploymentLicenseClaims {
         &self.verified.claims
@@ -303,7 +259,7 @@ impl LicenseContext {
     }
 }
 
-/// Equal when the token says the same and the license stood alike.
+/// Compares claims and state.
 impl PartialEq for LicenseContext {
     fn eq(&self, other: &Self) -> bool {
         self.state == other.state && self.claims() == other.claims()
@@ -317,8 +273,8 @@ impl fmt::Debug for LicenseContext {
     }
 }
 
-/// Written as the license's members, with `state`, `token_id`, `issuer`, `audience` and, in RFC 3339,
-/// `issued_at`, `not_before` and `expires_at`.
+/// Serializes the license's members, with `state`, `token_id`, `issuer`, `audience` and, in RFC
+/// 3339, `issued_at`, `not_before` and `expires_at`.
 impl Serialize for LicenseContext {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -346,10 +302,4 @@ impl Serialize for LicenseContext {
         }
         .serialize(serializer)
     }
-}
-
-/// In RFC 3339; none when it is no date.
-pub(crate) fn rfc3339(seconds: i64) -> Option<String> {
-    let at: DateTime<Utc> = DateTime::from_timestamp(seconds, 0)?;
-    Some(at.to_rfc3339_opts(chrono::SecondsFormat::Secs, true))
 }

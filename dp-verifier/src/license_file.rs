@@ -1,13 +1,12 @@
-//! License files: a license, the keys and a status list, carried to where there is no network.
+//! License files: a license, the keys and a status list for a data plane without a network.
 //!
 //! # Design
 //!
-//! A file brings the keys that sign licenses, so it must be signed by one that is trusted already:
-//! given to the verifier, or of the file before. An issuer replaces its keys while nobody carries
-//! files, and so each key is vouched for by its predecessor. Endorsements are followed as far as
-//! they begin at a trusted key; others are passed over, since a file carries those of all keys and a
-//! data plane need not know the first. What a withdrawn key vouches for counts for nothing, and
-//! neither does what vouches for a withdrawn key.
+//! A file brings the keys that sign licenses. So a key that is already trusted must have signed the
+//! file: a configured key, or a key of the file before. An issuer may rotate its keys several times
+//! between two files, so each key endorses its successor. The verifier follows endorsements from a
+//! trusted key. It skips others, because a file has the endorsements of all keys and a data plane
+//! need not know the first. Endorsements by or of a withdrawn key do not count.
 
 use semver::Version;
 use serde_json::{Map, Value};
@@ -16,39 +15,38 @@ use uuid::Uuid;
 use crate::ErrorCode::{
     ClaimsInvalid, KeyWithdrawn, KeysUnavailable, KidUnknown, OtherLicense, Replayed, TokenTooLarge,
 };
-use crate::claims::{Rules, contract, is_date, object};
+use crate::claims::{Rules, contract};
 use crate::crypto::sha256_hex;
+use crate::dates::is_date;
 use crate::error::quoted;
-use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
+use crate::json::{document, object};
 use crate::jws::{self, Kind};
-use crate::keys::SigningKey;
-use crate::memory::KeptFile;
-use crate::trust::{Snapshot, Withdrawn};
+use crate::keys::{SigningKey, Snapshot, Withdrawn};
+use crate::state_file::KeptFile;
 use crate::{KeySet, VerifyError};
 
-/// The most endorsements in a file. At one key in 90 days they reach back 15 years.
+/// The maximum number of endorsements in a file. With a new key every 90 days they cover 15 years.
 const MAX_CHAIN: usize = 64;
 
-/// By how much the number of a file may exceed that of the file before it, and its date in seconds
-/// since 1970, whichever is more.
+/// The maximum lead of a file's number over the greater of two values: the number of the file
+/// before, and the file's date in seconds since 1970.
 ///
-/// Without a bound, one file with the highest of all numbers would lock out every later one. Issuers
-/// count their files from 1, or number them by the second after a restored backup, and so no number
-/// is ever far above the second that it was given in. The bound is a day of seconds: an issuer's clock
-/// may have been set back by that much since.
+/// Without a bound, one file with the highest number would lock out every later one. Issuers count
+/// their files from 1, or number them by the second, so no number is far above its second. The
+/// bound is a day of seconds, because an issuer's clock may have been set back by that much.
 const MAX_LEAD: i64 = 86_400;
 
-/// A file whose signature holds, and what it says.
+/// A file with a checked signature.
 pub(crate) struct LicenseFile {
     pub(crate) claims: Claims,
-    /// Its own key set.
+    /// The file's key set.
     pub(crate) keys: KeySet,
-    /// The keys that led to it: the one that signed it, and those that its endorsements are of.
+    /// The keys that verified the file: its signer, and the endorsed keys.
     pub(crate) led_by: KeySet,
     sha256: String,
 }
 
-/// `cp_contracts::LicenseFileClaims`, with every member of the key set: its judge wants to see them.
+/// `cp_contracts::LicenseFileClaims`, with every member of the key set, which its validation needs.
 pub(crate) struct Claims {
     iss: String,
     pub(crate) sub: Uuid,
@@ -95,8 +93,8 @@ struct Endorsement {
 object!(Endorsement { iss = "iss", iat = "iat", jwk = "jwk" });
 
 impl LicenseFile {
-    /// Reads a file that is signed by one of these keys, or by one that they vouch for; without
-    /// keys, by one of its own.
+    /// Reads a file that is signed by a trusted key, or by a key that these endorse. Without
+    /// trusted keys, the signer must be a key of the file.
     pub(crate) fn open(
         text: &str,
         trusted: Option<&Snapshot>,
@@ -104,11 +102,12 @@ impl LicenseFile {
     ) -> Result<Self, VerifyError> {
         let max = Kind::LICENSE_FILE.max;
         if text.len() > max {
-            return Err(VerifyError::new(TokenTooLarge, format!("it has more than {max} bytes")));
+            let detail = format!("the file has more than {max} bytes");
+            return Err(VerifyError::new(TokenTooLarge, detail));
         }
         let payload = jws::unchecked_payload(text)?;
         let invalid = |detail: String| VerifyError::new(ClaimsInvalid, detail);
-        // Read before the signature is checked, because it brings the keys to check it by.
+        // Read before the signature is checked, because the file brings the keys for that check.
         let claims: Claims =
             document(&payload).map_err(|fault| invalid(format!("claims: {fault}")))?;
         let keys = KeySet::of(&claims.jwks).map_err(|error| invalid(format!("jwks: {error}")))?;
@@ -125,12 +124,12 @@ impl LicenseFile {
         rules.issuer(Some(&claims.iss))?;
         contract(Some(&claims.contract))?;
         if claims.seq < 1 || !is_date(claims.iat) {
-            return Err(invalid("seq is below 1, or iat is not a date".to_owned()));
+            return Err(invalid("seq must be at least 1, and iat must be a date".to_owned()));
         }
         Ok(Self { claims, keys, led_by, sha256: sha256_hex(text.as_bytes()) })
     }
 
-    /// Whether it may follow what was taken before.
+    /// Checks that this file may follow the newest imported file.
     pub(crate) fn follows(&self, before: Option<&KeptFile>) -> Result<(), VerifyError> {
         let Some(before) = before else { return self.is_numbered_after(0) };
         let Claims { sub, license_id, seq, .. } = &self.claims;
@@ -139,7 +138,7 @@ impl LicenseFile {
             ("license", &before.license_id, license_id),
         ] {
             if ours != its {
-                let detail = format!("it is for the {what} {its}; files for {ours} were taken");
+                let detail = format!("the file is for the {what} {its}, not for {ours}");
                 return Err(VerifyError::new(OtherLicense, detail));
             }
         }
@@ -147,13 +146,13 @@ impl LicenseFile {
             return self.is_numbered_after(before.seq);
         }
         let detail = match self.sha256 == before.sha256 {
-            true => format!("file {seq} was taken already"),
-            false => format!("it is file {seq}, and file {} was taken already", before.seq),
+            true => format!("file {seq} is already imported"),
+            false => format!("this is file {seq}, and file {} is already imported", before.seq),
         };
         Err(VerifyError::new(Replayed, detail))
     }
 
-    /// Whether its number locks out no later file.
+    /// Checks that the number does not lock out later files.
     fn is_numbered_after(&self, before: i64) -> Result<(), VerifyError> {
         let Claims { seq, iat, .. } = &self.claims;
         let most = before.max(*iat).saturating_add(MAX_LEAD);
@@ -161,11 +160,11 @@ impl LicenseFile {
             return Ok(());
         }
         let detail =
-            format!("seq is {seq}; at its date, and after file {before}, {most} is the most");
+            format!("seq must be at most {most} at this date and after file {before} (got {seq})");
         Err(VerifyError::new(ClaimsInvalid, detail))
     }
 
-    /// What is remembered of it, after `before`.
+    /// Returns the content for the state file, after the file `before`.
     pub(crate) fn kept(&self, before: Option<KeptFile>) -> KeptFile {
         let Claims { sub, license_id, seq, iat, token, jwks, checkpoint, .. } = &self.claims;
         KeptFile {
@@ -184,7 +183,7 @@ impl LicenseFile {
     }
 }
 
-/// These keys and those that endorsements lead to, and the latter by themselves.
+/// Returns two sets: the trusted keys with the endorsed ones, and the endorsed ones alone.
 fn extended(
     trusted: &Snapshot,
     chain: &[String],
@@ -193,7 +192,7 @@ fn extended(
     let withdrawn = &trusted.withdrawn;
     let invalid = |why: &str| VerifyError::new(ClaimsInvalid, why.to_owned());
     if chain.len() > MAX_CHAIN {
-        return Err(invalid("key_chain has too many members"));
+        return Err(invalid("key_chain must have at most 64 members"));
     }
     let (mut keys, mut endorsed) = (KeySet::clone(&trusted.keys), KeySet::default());
     for (index, endorsement) in chain.iter().enumerate() {
@@ -211,7 +210,7 @@ fn extended(
             endorsed.add(&endorsement.jwk, withdrawn).map_err(invalid)
         };
         match follow() {
-            // It begins at a key that is of no concern here.
+            // This endorsement begins at a key that is not trusted here.
             Err(error) if matches!(error.code(), KidUnknown | KeyWithdrawn | KeysUnavailable) => {}
             followed => followed.map_err(|error| error.within(&format!("key_chain[{index}]")))?,
         }
@@ -229,10 +228,10 @@ fn known<'k>(
             return refusal;
         }
         if keys.is_empty() {
-            let detail = "no key of the issuer is at hand yet to judge the file by";
+            let detail = "the verifier has no key of the issuer yet to check the file";
             return VerifyError::new(KeysUnavailable, detail);
         }
-        let detail = format!("no key {} is trusted, or vouched for by one that is", quoted(kid));
+        let detail = format!("the key {} is neither trusted nor endorsed", quoted(kid));
         VerifyError::new(KidUnknown, detail)
     })
 }

@@ -1,24 +1,22 @@
-//! The issuer's log: that a license token is in it, and that it never changes what it has shown.
+//! The issuer's log: proofs that it contains a license token, and checks that its history never
+//! changes.
 //!
 //! # Design
 //!
-//! A stolen signing key makes tokens that nobody can tell from genuine ones. But an issuer puts each
-//! token that it signs into a public log, and a verifier that insists on the proof takes only what
-//! the issuer has owned up to. What is kept for that:
+//! A stolen signing key produces tokens that look genuine. An issuer with a log publishes each
+//! token that it signs there, and a verifier that requires the proof accepts only published tokens.
+//! The verifier keeps:
 //!
-//! - of each token, its proof, found by `jti` and compared with key and hash of *this* token;
-//! - the newest checkpoint ever seen, so that a log that is shorter than it was, or has another
-//!   history, is noticed over restarts. A license that was proved goes on, in a state of its own: a
-//!   restored backup at the vendor's must not end every data plane at once. New ones are refused.
+//! - the proof of each token, found by `jti` and compared with the key and the hash of *this*
+//!   token;
+//! - the newest checkpoint ever seen. So it notices over restarts when the log is shorter than
+//!   before, or has another history. A license with a proof stays valid, in a state of its own: a
+//!   restored backup at the vendor must not end every data plane at once. New licenses are refused.
 //!
-//! Parsing and hashing are our own, 300 lines: the crates for these formats bring a second Ed25519,
-//! a second SHA-256 and a second base64 into every data plane.
+//! Parsing and hashing are in this crate, in 300 lines. The crates for these formats would add a
+//! second Ed25519, SHA-256 and base64 to every data plane.
 
-mod former;
-mod kept;
-mod merkle;
-mod note;
-mod proof;
+mod record;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -26,114 +24,78 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use uuid::Uuid;
 
-pub(crate) use self::former::FormerLog;
-pub use self::former::{FormerLogRecord, LogEvidence, LogRecord, accept_log, log_record};
-pub use self::kept::LogAnomaly;
-pub(crate) use self::kept::{KeptLog, Link};
-#[cfg(feature = "fetch")]
-pub(crate) use self::note::MAX_CHECKPOINT;
-pub use self::note::{Checkpoint, LogKey};
-pub use self::proof::LogProof;
-pub(crate) use self::proof::MAX_PROOF;
-use crate::ErrorCode::{ProofInvalid, ProofMissing};
-use crate::status_list::{Asked, StatusLists};
-use crate::{LicenseContext, Verifier, VerifyError};
+pub use self::record::{FormerLogRecord, LogRecord, accept_log, log_record};
+use crate::ErrorCode::ProofMissing;
+use crate::first_request::FirstRequest;
+use crate::state_file::{Consistency, FormerLog, KeptLog};
+use crate::status_list::StatusLists;
+use crate::tlog::{Checkpoint, LogAnomaly, LogKey, LogProof};
+use crate::{LicenseContext, VerifyError};
 
-/// Of how many tokens the outcome of looking for a proof is held. A data plane has one token or a
-/// few; beyond this the oldest are looked for again.
+/// The maximum number of tokens with a held lookup. A data plane has one token or a few. Beyond
+/// this number, the verifier looks up the oldest tokens again.
 const MAX_ENTRIES: usize = 1_000;
 
-/// What is known of the log. The verifier and the thread that asks it share this.
+/// The state of the log. The verifier and the fetching thread share it.
 pub(crate) struct LogBook {
     pub(crate) key: LogKey,
     /// Whether a license without a proof is refused.
     pub(crate) is_required: bool,
     lists: Arc<StatusLists>,
     entries: Mutex<Entries>,
-    /// Whether the log contradicts what was seen; the record says how.
+    /// Whether the log contradicts what was seen. The state file has the evidence.
     is_suspect: AtomicBool,
 }
 
 #[derive(Default)]
 struct Entries {
-    of: BTreeMap<Uuid, Found>,
-    /// Why the log could not be asked the last time.
+    of: BTreeMap<Uuid, ProofLookup>,
+    /// The error of the last request.
     last_error: Option<String>,
     checked_at: Option<i64>,
     requests: u64,
 }
 
-/// What came of looking for a token's proof.
+/// The result of the lookup of a token's proof.
 #[derive(Clone)]
-pub(crate) enum Found {
+pub(crate) enum ProofLookup {
     Proof(Arc<LogProof>),
-    /// It is being asked for.
+    /// The first request is running.
     #[cfg_attr(not(feature = "fetch"), expect(dead_code))]
-    Asked(Arc<Asked>),
-    /// There is none, for now.
+    Pending(Arc<FirstRequest>),
+    /// There is no proof, for now.
     #[cfg_attr(not(feature = "fetch"), expect(dead_code))]
     Refused(VerifyError),
 }
 
-/// How the issuer's log is doing, as far as this verifier has seen, for health checks and metrics.
+/// The health of the issuer's log as this verifier sees it, for health checks and metrics.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct LogHealth {
-    /// The newest checkpoint that was seen.
+    /// The newest seen checkpoint.
     pub checkpoint: Option<Checkpoint>,
-    /// How the log contradicts what was seen of it before, with the evidence.
+    /// The contradiction of the log, with the evidence.
     pub anomaly: Option<LogAnomaly>,
-    /// When the log was last found to extend what was seen before, in seconds since 1970; none when
-    /// this verifier has no network or has not come to it.
+    /// When the log last proved that it extends the seen history, in seconds since 1970. `None`
+    /// without a network, or before the first proof.
     pub checked_at: Option<i64>,
-    /// Why the last attempt to ask the log failed; none when it succeeded.
+    /// The error of the last request, or `None` when it succeeded.
     pub last_error: Option<String>,
-    /// How many requests were made.
+    /// The number of requests.
     pub requests: u64,
 }
 
-impl Verifier {
-    /// Checks a token that comes with a proof that it is in the issuer's log: the text of a
-    /// `c2sp.org/tlog-proof@v1`. The proof is remembered, over restarts when there is a state file.
-    ///
-    /// # Errors
-    ///
-    /// As [`verify`](Self::verify); `proof_invalid` when the proof is not by the
-    /// [log's key](crate::VerifierBuilder::log_key), does not hold, or is not about this token;
-    /// `split_view` when it leads to another history of the log than was seen before.
-    pub fn verify_with_proof(
-        &self,
-        token: &str,
-        proof: &str,
-    ) -> Result<LicenseContext, VerifyError> {
-        let Some(log) = self.log() else {
-            return Err(VerifyError::new(ProofInvalid, "the verifier was given no log key"));
-        };
-        let license = self.genuine_license(token)?;
-        let proof = log.key.proof(proof)?;
-        license.is_proved_by(&proof)?;
-        log.take(Arc::new(proof), Link::Unknown)?;
-        self.verify(token)
-    }
-
-    /// How the issuer's log is doing; none when the verifier was given no log key.
-    #[must_use]
-    pub fn log_health(&self) -> Option<LogHealth> {
-        self.log().map(|log| log.health())
-    }
-}
-
 impl LogBook {
-    /// Starts with what was seen in an earlier run. Fails when that is damaged.
+    /// Starts with the log in the state file. Fails when that is damaged.
     pub(crate) fn new(
         key: LogKey,
         is_required: bool,
         lists: Arc<StatusLists>,
     ) -> Result<Self, String> {
-        let kept = lists.floor.memory().record().log;
+        let kept = lists.floor.store().kept().log;
         let kept = kept.filter(|kept| kept.is_of(&key)).unwrap_or_default();
         let proofs = kept.read(&key)?;
-        let of = proofs.into_iter().map(|(jti, proof)| (jti, Found::Proof(Arc::new(proof))));
+        let of = proofs.into_iter().map(|(jti, proof)| (jti, ProofLookup::Proof(Arc::new(proof))));
         let entries = Entries { of: of.collect(), ..Entries::default() };
         let is_suspect = AtomicBool::new(kept.anomaly(&key).is_some());
         Ok(Self { key, is_required, lists, entries: Mutex::new(entries), is_suspect })
@@ -143,68 +105,72 @@ impl LogBook {
         self.is_suspect.load(Relaxed)
     }
 
-    /// Whether a license may be admitted, as far as the log is concerned.
+    /// Checks that the log allows a license: it has a proof, or needs none.
     pub(crate) fn judge(&self, license: &LicenseContext) -> Result<(), VerifyError> {
         if license.log_index().is_some() {
             return Ok(());
         }
-        let missing = match self.found(license.token_id()) {
-            Some(Found::Proof(proof)) => match license.is_proved_by(&proof) {
+        let missing = match self.lookup(license.token_id()) {
+            Some(ProofLookup::Proof(proof)) => match license.is_proved_by(&proof) {
                 Ok(()) => return Ok(()),
                 Err(error) => error,
             },
-            Some(Found::Refused(error)) => error,
-            Some(Found::Asked(_)) => {
-                VerifyError::new(ProofMissing, "the proof that it is in the log is asked for")
+            Some(ProofLookup::Refused(error)) => error,
+            Some(ProofLookup::Pending(_)) => {
+                VerifyError::new(ProofMissing, "the request for the proof of inclusion is running")
             }
             None => VerifyError::new(
                 ProofMissing,
-                "it comes without a proof that it is in the issuer's log, whose key is known",
+                "the token has no proof of inclusion, and the log key is known",
             ),
         };
         if self.is_required { Err(missing) } else { Ok(()) }
     }
 
-    pub(crate) fn found(&self, jti: Uuid) -> Option<Found> {
+    pub(crate) fn lookup(&self, jti: Uuid) -> Option<ProofLookup> {
         self.entries().of.get(&jti).cloned()
     }
 
-    /// Takes a proof into use and remembers it, unless it contradicts what was seen.
-    pub(crate) fn take(&self, proof: Arc<LogProof>, link: Link) -> Result<(), VerifyError> {
-        if let Some(Found::Proof(held)) = proof.jti().and_then(|jti| self.found(jti))
+    /// Uses and stores a proof, unless it contradicts what was seen.
+    pub(crate) fn take(
+        &self,
+        proof: Arc<LogProof>,
+        relation: Consistency,
+    ) -> Result<(), VerifyError> {
+        if let Some(ProofLookup::Proof(held)) = proof.jti().and_then(|jti| self.lookup(jti))
             && held.text() == proof.text()
         {
             return Ok(());
         }
-        self.update(|kept, key, now| kept.admit(key, &proof, link, now))?;
+        self.update(|kept, key, now| kept.admit(key, &proof, relation, now))?;
         if let Some(jti) = proof.jti() {
-            self.note(jti, Found::Proof(proof));
+            self.note(jti, ProofLookup::Proof(proof));
         }
         Ok(())
     }
 
-    /// Takes note of a checkpoint that came without a network, perhaps with the proof that it extends
-    /// another.
+    /// Records a checkpoint that came without a network. It may have a proof that it extends
+    /// another one.
     pub(crate) fn see(
         &self,
         shown: &Checkpoint,
         consistency: Option<&str>,
     ) -> Result<(), VerifyError> {
         self.update(|kept, key, now| {
-            let link = kept.link(key, shown, consistency, now)?;
-            kept.see(key, shown, link, now)
+            let relation = kept.relation(key, shown, consistency, now)?;
+            kept.see(key, shown, relation, now)
         })
     }
 
-    /// Changes what is remembered of the log. That takes effect even when the disk is full; the
-    /// memory tells of that.
+    /// Changes the stored log. The change takes effect even when the disk is full; the state store
+    /// reports that error.
     pub(crate) fn update(
         &self,
         change: impl Fn(&mut KeptLog, &LogKey, i64) -> Result<(), VerifyError>,
     ) -> Result<(), VerifyError> {
         let now = self.now();
-        self.lists.floor.memory().note(|record| {
-            // Another process was given a newer key.
+        self.lists.floor.store().note(|record| {
+            // Another process may have a newer key.
             record.not_replaced(&self.key)?;
             let mut kept = match record.log.take() {
                 Some(kept) if kept.is_of(&self.key) => kept,
@@ -221,11 +187,11 @@ impl LogBook {
         })
     }
 
-    pub(crate) fn note(&self, jti: Uuid, found: Found) {
+    pub(crate) fn note(&self, jti: Uuid, found: ProofLookup) {
         let mut entries = self.entries();
         entries.of.insert(jti, found);
         while entries.of.len() > MAX_ENTRIES {
-            // Ids grow with time, so the first is the oldest.
+            // Token ids grow with time, so the first is the oldest.
             entries.of.pop_first();
         }
     }
@@ -234,13 +200,13 @@ impl LogBook {
         self.lists.floor.corrected(self.lists.clock.now())
     }
 
-    /// What is remembered of this log.
+    /// Returns the stored log.
     pub(crate) fn kept(&self) -> KeptLog {
-        let kept = self.lists.floor.memory().record().log;
+        let kept = self.lists.floor.store().kept().log;
         kept.filter(|kept| kept.is_of(&self.key)).unwrap_or_else(|| KeptLog::of(&self.key))
     }
 
-    fn health(&self) -> LogHealth {
+    pub(crate) fn health(&self) -> LogHealth {
         let kept = self.kept();
         let entries = self.entries();
         LogHealth {
@@ -252,9 +218,9 @@ impl LogBook {
         }
     }
 
-    /// Counts a request to the log, and what came of the round that it was part of.
+    /// Records requests and their outcome. `Ok(true)` means that the log extends the seen history.
     #[cfg(feature = "fetch")]
-    pub(crate) fn tell(&self, requests: u64, outcome: Result<bool, String>) {
+    pub(crate) fn record_requests(&self, requests: u64, outcome: Result<bool, String>) {
         let now = self.now();
         let mut entries = self.entries();
         entries.requests = entries.requests.saturating_add(requests);
@@ -265,7 +231,7 @@ impl LogBook {
     }
 
     fn entries(&self) -> MutexGuard<'_, Entries> {
-        // Nothing that holds the lock leaves it half changed.
+        // No holder of the lock leaves the entries half changed.
         self.entries.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

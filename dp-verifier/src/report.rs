@@ -1,4 +1,4 @@
-//! Usage reports: what a data plane without a network tells its vendor, by file.
+//! Usage reports: files with the usage of a data plane without a network, for its vendor.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,33 +9,33 @@ use cp_contracts::{CONTRACT_VERSION, UsageReport, UsageReportKind};
 use semver::Version;
 use serde_json::{Map, Number};
 
-use crate::memory::{KeptReport, Memory, Record};
+use crate::state_file::{KeptReport, KeptState, StateStore};
 use crate::{Clock, SystemClock, Verifier, VerifyError};
 
 impl Verifier {
-    /// Makes the next usage report of the deployment that the [license files](Self::import) are for.
+    /// Creates the next usage report of the deployment of the [license files](Self::import).
     ///
-    /// `counters` is how much of each metric was used since the report before, or since the first
-    /// license file was made; each 0 or more. The text is a whole file and to be written as it is: the next
-    /// report names its hash. Each call makes a report with a new number, which is remembered in the
-    /// state file.
+    /// `counters` is the usage of each metric since the previous report, or since the first license
+    /// file was issued; 0 or more. The text is a complete file. Write it unchanged: the next report
+    /// contains its hash. Each call creates a report with a new number, which the state file
+    /// stores.
     ///
     /// # Errors
     ///
-    /// [`ReportError`] when a counter is negative, when no license file was taken so that there is
-    /// nothing to report about, or when the state file cannot be written.
+    /// Returns [`ReportError`] when a counter is negative, when no license file was imported, or
+    /// when the state file cannot be written.
     pub fn usage_report(&self, counters: BTreeMap<String, Number>) -> Result<String, ReportError> {
         let lists = &self.inner().lists;
-        next(lists.floor.memory(), lists.floor.corrected(lists.clock.now()), counters)
+        next(lists.floor.store(), lists.floor.corrected(lists.clock.now()), counters)
     }
 }
 
-/// Makes the next usage report as [`Verifier::usage_report`] does, from the
+/// Creates the next usage report as [`Verifier::usage_report`] does, from the
 /// [state file](crate::VerifierBuilder::state_path) alone.
 ///
 /// # Errors
 ///
-/// As [`Verifier::usage_report`], and when the file cannot be read.
+/// Returns the errors of [`Verifier::usage_report`], and an error when the file cannot be read.
 pub fn usage_report(
     state: &Path,
     counters: BTreeMap<String, Number>,
@@ -43,13 +43,13 @@ pub fn usage_report(
     if !state.exists() {
         return Err(ReportError(format!("there is no state file {}", state.display())));
     }
-    let memory = Memory::open(state, i64::MIN)
+    let store = StateStore::open(state, i64::MIN)
         .map_err(|why| ReportError(format!("the state file {} {why}", state.display())))?;
-    let floor = memory.record().time_floor;
-    next(&memory, SystemClock.now().max(floor), counters)
+    let floor = store.kept().time_floor;
+    next(&store, SystemClock.now().max(floor), counters)
 }
 
-/// Why no usage report could be made.
+/// The reason why no usage report could be created.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ReportError(String);
 
@@ -62,16 +62,16 @@ impl fmt::Display for ReportError {
 impl std::error::Error for ReportError {}
 
 fn next(
-    memory: &Memory,
+    store: &StateStore,
     now: i64,
     counters: BTreeMap<String, Number>,
 ) -> Result<String, ReportError> {
     let is_negative = |number: &Number| number.as_f64().is_none_or(f64::is_sign_negative);
     if let Some((name, _)) = counters.iter().find(|(_, number)| is_negative(number)) {
-        return Err(ReportError(format!("the counter {name:?} is negative")));
+        return Err(ReportError(format!("the counter {name:?} must not be negative")));
     }
-    let written = memory.update(|record| {
-        // An error here is told below, and changes nothing.
+    let written = store.update(|record| {
+        // An error here is returned below, and changes nothing.
         let report = of(record, now, counters);
         if let Ok((text, sequence, until)) = &report {
             record.report = Some(KeptReport::of(*sequence, *until, text));
@@ -82,15 +82,15 @@ fn next(
     Ok(text)
 }
 
-/// The text of the report after what is remembered, its number, and the end of its time.
+/// Returns the text of the next report, its number, and the end of its time.
 fn of(
-    record: &Record,
+    record: &KeptState,
     now: i64,
     counters: BTreeMap<String, Number>,
 ) -> Result<(String, i64, i64), ReportError> {
     let failed = |why: &str| ReportError(why.to_owned());
     let file = record.file.as_ref().ok_or_else(|| {
-        failed("no license file was taken yet, so there is no license to report about")
+        failed("there is no license to report about: import a license file first")
     })?;
     let before = record.report.as_ref();
     let since = before.map_or(file.since, |report| report.until);

@@ -1,145 +1,44 @@
-//! Status lists: what the issuer has taken back.
+//! Status lists: the licenses that the issuer has revoked or suspended.
 //!
 //! # Design
 //!
-//! Each list has a slot, made when a genuine token first refers to it, and every license that was
-//! verified holds its slot. So a check that finds its license in the cache reads the newest list
-//! behind one pointer, and a revocation is seen in the moment in which the list arrives.
+//! Each list has a slot, which is created when a genuine token first refers to the list. Every
+//! verified license holds its slot. So a check of a cached license reads the newest list behind one
+//! pointer, and a revocation takes effect as soon as the list arrives.
 //!
-//! A list that says that a token does *not* hold is believed however old it is, until a newer list
-//! says otherwise: keeping a data plane from the network must not bring anything back to life. Only
-//! "valid" grows old, and ends with the key that has signed it. Of two lists of the same second, what
-//! either has taken back is taken back.
+//! Revoked and suspended statuses count at any age, until a newer list changes them: a data plane
+//! without a network must not restore a license. Only the status "valid" ages, and it ends with the
+//! key that signed the list. Of two lists of the same second, an entry has the stricter status of
+//! both.
 
-mod asked;
-mod document;
+mod refresh;
+mod slot;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+#[cfg(feature = "fetch")]
+use std::sync::atomic::Ordering::Relaxed;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use cp_contracts::TokenStatus;
+use arc_swap::ArcSwap;
 
-pub(crate) use self::asked::Asked;
-pub use self::asked::StatusRefresh;
-pub(crate) use self::document::Document;
+pub use self::refresh::StatusRefresh;
+#[cfg(feature = "fetch")]
+use self::slot::NOT_OLDER;
+pub(crate) use self::slot::{ListedStatus, Slot};
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::StateUnwritable;
 use crate::ErrorCode::{ClaimsInvalid, KeysUnavailable, KidUnknown, Replayed};
 use crate::claims::Rules;
-use crate::clock::TimeFloor;
+use crate::dates::rfc3339;
 use crate::error::quoted;
-use crate::license::rfc3339;
-use crate::memory::KeptList;
-use crate::trust::Keys;
+use crate::keys::Keys;
+use crate::state_file::{KeptList, MAX_LISTS};
+use crate::status_list_token::StatusListToken;
+use crate::time_floor::TimeFloor;
 use crate::{Clock, KeySet, VerifyError};
 
-/// How many lists of an issuer are held. A data plane needs one, or a few after years.
-pub(crate) const MAX_LISTS: usize = 64;
-
-/// What is known of one list.
-pub(crate) struct Slot {
-    #[cfg(feature = "fetch")]
-    pub(crate) uri: String,
-    held: ArcSwapOption<Held>,
-    /// When the list was made that the URL shows, when it is older than the one that is held; else
-    /// [`NOT_OLDER`].
-    older_published: AtomicI64,
-    pub(crate) asked: Asked,
-}
-
-const NOT_OLDER: i64 = i64::MIN;
-
-/// The newest genuine list, and whether these keys vouch for it.
-struct Held {
-    document: Arc<Document>,
-    keys: Arc<KeySet>,
-    is_vouched_for: bool,
-}
-
-/// What a slot says about one token.
-pub(crate) enum Statement {
-    /// A list has a status for it.
-    Status {
-        status: TokenStatus,
-        /// When that was said, in seconds since 1970.
-        iat: i64,
-        /// From when on the list says nothing any more.
-        exp: i64,
-    },
-    /// There is nothing to go by, and why.
-    None(&'static str),
-}
-
-impl Slot {
-    fn new(#[cfg_attr(not(feature = "fetch"), expect(unused_variables))] uri: &str) -> Self {
-        Self {
-            #[cfg(feature = "fetch")]
-            uri: uri.to_owned(),
-            held: ArcSwapOption::empty(),
-            older_published: AtomicI64::new(NOT_OLDER),
-            asked: Asked::default(),
-        }
-    }
-
-    /// What the newest list says of the token with this index, when these keys vouch for it.
-    pub(crate) fn statement(&self, idx: u64, keys: &Arc<KeySet>) -> Statement {
-        let held = self.held.load();
-        let Some(held) = &*held else { return Statement::None("no status list is at hand") };
-        // The keys seldom change. When they do, the list is judged by them once.
-        let is_vouched_for = match Arc::ptr_eq(&held.keys, keys) {
-            true => held.is_vouched_for,
-            false => self.judge_again(held, keys),
-        };
-        let Document { list, iat, exp, .. } = &*held.document;
-        match list.status(idx) {
-            // It was genuine when it was taken. Withdrawing its key brings nothing back.
-            Some(TokenStatus::Valid) if !is_vouched_for => {
-                Statement::None("the status list is signed by a key that is not known any more")
-            }
-            Some(status) => Statement::Status { status, iat: *iat, exp: *exp },
-            None => Statement::None("the status list has no entry for this token"),
-        }
-    }
-
-    fn judge_again(&self, held: &Arc<Held>, keys: &Arc<KeySet>) -> bool {
-        let is_vouched_for = held.document.is_by(keys);
-        let judged =
-            Held { document: Arc::clone(&held.document), keys: Arc::clone(keys), is_vouched_for };
-        // Unless a newer list has come meanwhile.
-        self.held.compare_and_swap(held, Some(Arc::new(judged)));
-        is_vouched_for
-    }
-
-    /// Holds a list, unless a newer one is held; of two of the same second, what either has taken
-    /// back.
-    fn hold(&self, document: &Arc<Document>, keys: &Arc<KeySet>, is_vouched_for: bool) {
-        self.held.rcu(|held| {
-            let document = match held {
-                Some(held) if held.document.iat > document.iat => return Some(Arc::clone(held)),
-                Some(held) if held.document.iat == document.iat => {
-                    Arc::new(Document::clone(document).stricter(&held.document))
-                }
-                _ => Arc::clone(document),
-            };
-            Some(Arc::new(Held { document, keys: Arc::clone(keys), is_vouched_for }))
-        });
-    }
-
-    /// When the list was made that the URL shows, when it is older than the one that is held.
-    fn older_published(&self) -> Option<i64> {
-        Some(self.older_published.load(Relaxed)).filter(|iat| *iat != NOT_OLDER)
-    }
-
-    /// The newest list.
-    pub(crate) fn document(&self) -> Option<Arc<Document>> {
-        self.held.load().as_ref().map(|held| Arc::clone(&held.document))
-    }
-}
-
-/// Everything that lists are judged by, and the lists. The verifier and the thread that fetches
-/// them share it.
+/// The status lists, and everything needed to judge them. The verifier and the fetching thread
+/// share it.
 pub(crate) struct StatusLists {
     pub(crate) rules: Rules,
     pub(crate) keys: Arc<Keys>,
@@ -158,19 +57,20 @@ impl StatusLists {
     ) -> Self {
         let slots = ArcSwap::from_pointee(BTreeMap::new());
         let lists = Self { rules, keys, clock, floor, slots };
-        let kept = lists.floor.memory().record().lists;
+        let kept = lists.floor.store().kept().lists;
         kept.iter().for_each(|(uri, list)| lists.hold_kept(uri, list));
         lists
     }
 
-    /// Holds a list that was kept. It was good then; who vouches for it now is judged when it is used.
+    /// Holds a list from the state file. It was valid when it was stored. Its signature is checked
+    /// against the current keys when the list is used.
     fn hold_kept(&self, uri: &str, list: &KeptList) {
         if let (Ok(document), Some(slot)) = (list.read(), self.slot(uri)) {
             slot.hold(&Arc::new(document), &Arc::default(), false);
         }
     }
 
-    /// The slot of a list; none when there are too many.
+    /// Returns the slot of a list, or `None` when there are too many lists.
     pub(crate) fn slot(&self, uri: &str) -> Option<Arc<Slot>> {
         if let Some(slot) = self.slots.load().get(uri) {
             return Some(Arc::clone(slot));
@@ -185,37 +85,36 @@ impl StatusLists {
         self.slots.load().get(uri).cloned()
     }
 
-    /// Every list that is held, and when the one was made that its URL shows, when that is older.
-    pub(crate) fn documents(&self) -> Vec<(Arc<Document>, Option<i64>)> {
+    /// Returns every held list, and the issue time of the published list if that one is older.
+    pub(crate) fn documents(&self) -> Vec<(Arc<StatusListToken>, Option<i64>)> {
         let slots = self.slots.load();
         let held =
             slots.values().filter_map(|slot| Some((slot.document()?, slot.older_published())));
         held.collect()
     }
 
-    /// Reads a list that these keys vouch for.
-    pub(crate) fn open(&self, text: &str, keys: &KeySet) -> Result<Document, VerifyError> {
-        let document = Document::open(text, |kid| {
+    /// Reads a list that one of these keys has signed.
+    pub(crate) fn open(&self, text: &str, keys: &KeySet) -> Result<StatusListToken, VerifyError> {
+        let document = StatusListToken::open(text, |kid| {
             keys.find(kid).ok_or_else(|| {
                 let code = if keys.is_empty() { KeysUnavailable } else { KidUnknown };
-                VerifyError::new(code, format!("no key {} is known", quoted(kid)))
+                VerifyError::new(code, format!("the key {} is not known", quoted(kid)))
             })
         })?;
         self.rules.own("sub", &document.uri)?;
         Ok(document)
     }
 
-    /// Takes a list into use, unless a newer one is in use, and remembers it over restarts. Nothing
-    /// has changed when that fails.
-    pub(crate) fn take(&self, text: &str) -> Result<Arc<Document>, VerifyError> {
+    /// Imports a list and stores it, unless a newer one is in use. A failure changes nothing.
+    pub(crate) fn take(&self, text: &str) -> Result<Arc<StatusListToken>, VerifyError> {
         let news = self.judge(text)?;
         self.remember(&news)?;
         self.put(&news);
         Ok(news.document)
     }
 
-    /// Takes the list of this slot, which was fetched. A revocation takes effect even when the disk
-    /// is full; the memory tells of that.
+    /// Imports the fetched list of this slot. A revocation takes effect even when the disk is full;
+    /// the state store reports that error.
     #[cfg(feature = "fetch")]
     pub(crate) fn take_fetched(&self, text: &str, slot: &Slot) -> Result<(), VerifyError> {
         let news = self.judge(text)?;
@@ -240,7 +139,7 @@ impl StatusLists {
         let now = self.floor.corrected(self.clock.now());
         self.rules.issued(document.iat, now)?;
         let slot = self.slot(&document.uri).ok_or_else(too_many)?;
-        // One that is older may have expired: that it is older says more.
+        // An older list may also have expired. `replayed` is the more useful refusal.
         let is_older = slot.document().is_some_and(|held| held.iat > document.iat);
         if !is_older {
             document.current(now, self.rules.leeway)?;
@@ -249,10 +148,10 @@ impl StatusLists {
     }
 
     fn remember(&self, News { document, .. }: &News) -> Result<(), VerifyError> {
-        let Document { uri, iat, .. } = &**document;
-        self.floor.memory().update(|record| {
+        let StatusListToken { uri, iat, .. } = &**document;
+        self.floor.store().update(|record| {
             match record.lists.get(uri) {
-                // Another process may have taken it.
+                // Another process may have imported a newer list.
                 Some(kept) if kept.iat > *iat => self.hold_kept(uri, kept),
                 _ => {
                     KeptList::of(document).keep_in(&mut record.lists, uri);
@@ -269,33 +168,36 @@ impl StatusLists {
         self.floor.raise(document.iat);
     }
 
-    /// Takes a list that came with a license file, which is remembered together with it.
-    pub(crate) fn hold(&self, document: &Arc<Document>, keys: &Arc<KeySet>) {
+    /// Holds the list of a license file, which is stored together with the file.
+    pub(crate) fn hold(&self, document: &Arc<StatusListToken>, keys: &Arc<KeySet>) {
         if let Some(slot) = self.slot(&document.uri) {
             self.floor.raise(document.iat);
-            let is_vouched_for = document.is_by(keys);
-            slot.hold(document, keys, is_vouched_for);
+            let is_signed = document.is_by(keys);
+            slot.hold(document, keys, is_signed);
         }
     }
 }
 
-/// A list that was found good, its place, and the keys that vouch for it.
+/// A valid list, its slot, and the keys that verified it.
 struct News {
-    document: Arc<Document>,
+    document: Arc<StatusListToken>,
     slot: Arc<Slot>,
     keys: Arc<KeySet>,
 }
 
-/// That a list is older than the one that is held, in words.
+/// Explains that a list is older than the held one.
 pub(crate) fn older(uri: &str, iat: i64, held: i64) -> String {
     let [iat, held] = [iat, held].map(|at| rfc3339(at).unwrap_or_else(|| at.to_string()));
     format!(
-        "the status list {} of {iat} is older than the one of {held} that is held: the issuer's clock \
-         may have been set back, and what it has taken back since is not known here",
+        "the status list {} of {iat} is older than the held list of {held}: the issuer's clock may have \
+         been set back, and later revocations are not known here",
         quoted(uri)
     )
 }
 
 pub(crate) fn too_many() -> VerifyError {
-    VerifyError::new(ClaimsInvalid, format!("there are {MAX_LISTS} other status lists already"))
+    VerifyError::new(
+        ClaimsInvalid,
+        format!("the verifier already has {MAX_LISTS} other status lists"),
+    )
 }

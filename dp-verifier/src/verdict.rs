@@ -1,4 +1,4 @@
-//! How a genuine license stands, from everything that bears on it.
+//! The judgement of a genuine license: its times, its status, the log and the clock.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -7,55 +7,55 @@ use cp_contracts::{OnStale, TokenStatus};
 
 use crate::ErrorCode::{ClockAnomaly, Revoked, StatusStale, Suspended};
 use crate::claims::{Rules, Times};
-use crate::status_list::Statement;
+use crate::status_list::ListedStatus;
 use crate::{ErrorCode, KeySet, LicenseContext, LicenseState, VerifyError};
 
-/// What time it is to be judged at.
+/// The time at which a license is judged.
 #[derive(Clone, Copy)]
-pub(crate) struct Moment {
+pub(crate) struct CheckTime {
     /// In seconds since 1970.
     pub(crate) now: i64,
-    /// By how many seconds the clock is behind, when it is not believed.
+    /// The seconds by which the clock is behind the time floor, if it is too far behind.
     pub(crate) behind: Option<i64>,
-    /// Whether that refuses.
+    /// Whether such a clock refuses the license.
     pub(crate) is_strict: bool,
 }
 
-impl Moment {
-    /// A time that is beyond doubt.
+impl CheckTime {
+    /// Creates a time that needs no check.
     pub(crate) fn at(now: i64) -> Self {
         Self { now, behind: None, is_strict: false }
     }
 }
 
-/// The state that is told, and the refusal if there is one.
+/// The state of a license, and the refusal if there is one.
 pub(crate) struct Verdict {
     pub(crate) state: LicenseState,
     pub(crate) refusal: Option<VerifyError>,
 }
 
 impl Verdict {
-    /// Judges a license by these keys, which have verified its token.
+    /// Judges a license. `keys` have verified its token.
     pub(crate) fn of(
         license: &LicenseContext,
         rules: &Rules,
         keys: &Arc<KeySet>,
-        moment: Moment,
+        time: CheckTime,
         is_log_suspect: bool,
     ) -> Self {
         let claims = license.claims();
         let mut verdict = Self { state: LicenseState::Valid, refusal: None };
-        match rules.times(&Times::of(claims), moment.now) {
-            Ok(()) => verdict.add(rules.state(claims, moment.now), None),
+        match rules.times(&Times::of(claims), time.now) {
+            Ok(()) => verdict.add(rules.state(claims, time.now), None),
             Err(error) => verdict.refuse(error),
         }
-        verdict.add_status(license, keys, moment.now, rules.leeway);
+        verdict.add_status(license, keys, time.now, rules.leeway);
         if is_log_suspect {
             verdict.add(LicenseState::LogAnomaly, None);
         }
-        if let Some(behind) = moment.behind {
-            let detail = || format!("this clock is {behind} s behind what was issued");
-            let refusal = moment.is_strict.then(|| VerifyError::new(ClockAnomaly, detail()));
+        if let Some(behind) = time.behind {
+            let detail = || format!("this clock is {behind} s behind the latest verified document");
+            let refusal = time.is_strict.then(|| VerifyError::new(ClockAnomaly, detail()));
             verdict.add(LicenseState::ClockAnomaly, refusal);
         }
         verdict
@@ -64,25 +64,27 @@ impl Verdict {
     fn add_status(&mut self, license: &LicenseContext, keys: &Arc<KeySet>, now: i64, leeway: i64) {
         let claims = license.claims();
         let Some(status) = &claims.status else { return };
-        let stale = match license.statement(status.status_list.idx, keys) {
-            Statement::Status { status: TokenStatus::Valid, iat, exp } => {
+        let stale = match license.listed_status(status.status_list.idx, keys) {
+            ListedStatus::Known { status: TokenStatus::Valid, iat, exp } => {
                 let age = now.saturating_sub(iat);
                 let max = claims.enforcement.as_ref().map_or(i64::MAX, |rule| rule.status_max_age);
                 if age > max {
-                    Cow::Owned(format!("its status list is {age} s old, and {max} s are allowed"))
+                    Cow::Owned(format!(
+                        "the status list is {age} s old; at most {max} s are allowed"
+                    ))
                 } else if now >= exp.saturating_add(leeway) {
-                    Cow::Borrowed("its status list has expired")
+                    Cow::Borrowed("the status list has expired")
                 } else {
                     return;
                 }
             }
-            Statement::Status { status, .. } => return self.refuse(taken_back(status)),
-            Statement::None(why) => Cow::Borrowed(why),
+            ListedStatus::Known { status, .. } => return self.refuse(taken_back(status)),
+            ListedStatus::Unknown(why) => Cow::Borrowed(why),
         };
         match claims.enforcement.as_ref().map(|rule| &rule.on_stale) {
             None | Some(OnStale::Allow) => {}
             Some(OnStale::Block) => self.refuse(VerifyError::new(StatusStale, stale)),
-            // Also what later versions add: neither ignored nor the end of a data plane.
+            // Values of later versions too: they are neither ignored nor fatal for a data plane.
             Some(_) => self.add(LicenseState::Stale, None),
         }
     }
@@ -93,7 +95,7 @@ impl Verdict {
         }
     }
 
-    /// What refuses goes before what does not, and then the later state before the earlier one.
+    /// Adds a state. Refusals win over other states, and then later states over earlier ones.
     fn add(&mut self, state: LicenseState, refusal: Option<VerifyError>) {
         if (refusal.is_some(), state) >= (self.refusal.is_some(), self.state) {
             *self = Self { state, refusal };
@@ -101,23 +103,23 @@ impl Verdict {
     }
 }
 
-/// Why a status other than valid refuses.
+/// Returns the refusal of a status other than valid.
 fn taken_back(status: TokenStatus) -> VerifyError {
     match status {
         TokenStatus::Suspended => {
-            VerifyError::new(Suspended, "its status list says that it is suspended")
+            VerifyError::new(Suspended, "the status list says that the license is suspended")
         }
-        // What this version has no name for is not valid either.
+        // A status without a name in this version is not valid either.
         TokenStatus::Other(value) => {
-            VerifyError::new(Revoked, format!("its status list says {value}, which is not valid"))
+            VerifyError::new(Revoked, format!("the status is {value}, which is not valid"))
         }
-        _ => VerifyError::new(Revoked, "its status list says that it was revoked"),
+        _ => VerifyError::new(Revoked, "the status list says that the license is revoked"),
     }
 }
 
 impl VerifyError {
-    /// How the license stands whose token is refused for this; none when the token is not that of
-    /// a license.
+    /// Returns the state of the license whose token was refused, or `None` when the token is not a
+    /// genuine license.
     #[must_use]
     pub fn state(&self) -> Option<LicenseState> {
         match self.code() {

@@ -1,7 +1,10 @@
-//! The verifier: settings, keys, and the check of one token.
+//! The verifier: the check of one token.
 
 mod build_error;
-mod builder;
+pub(crate) mod builder;
+#[cfg(feature = "fetch")]
+mod fetch;
+mod log;
 
 use std::fmt;
 use std::sync::{Arc, Mutex};
@@ -9,26 +12,24 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwapOption, Guard};
 
 pub use self::build_error::BuildError;
-pub use self::builder::VerifierBuilder;
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::KidUnknown;
 use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
 use crate::cache::Cache;
 use crate::claims::{Rules, Times};
 use crate::crypto::sha256_hex;
+use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind, MAX_TOKEN};
-use crate::keys::{KeyId, SigningKey};
-use crate::license::Imprint;
-use crate::log::{Found, LogBook};
+use crate::keys::{KeyId, SigningKey, Snapshot};
+use crate::log::{LogBook, ProofLookup};
 use crate::status_list::{StatusLists, StatusRefresh};
-use crate::trust::Snapshot;
-use crate::verdict::{Moment, Verdict};
+use crate::verdict::{CheckTime, Verdict};
 use crate::{CacheStats, KeySet, LicenseContext, LicenseState, VerifyError};
 
-/// Checks license tokens of one issuer for one audience.
+/// A verifier of license tokens of one issuer for one audience.
 ///
-/// It is made once, when the data plane starts, and shared: cloning it copies a pointer, and it may
-/// be used from any number of threads. Checking a token does no I/O and never blocks.
+/// Create it once, when the data plane starts, and share it: a clone copies a pointer, and any
+/// number of threads may use it. The check of a token does no I/O and never blocks.
 ///
 /// ```
 /// use dp_verifier::{ErrorCode, Verifier};
@@ -49,15 +50,15 @@ pub struct Verifier {
 
 pub(crate) struct Inner {
     pub(crate) lists: Arc<StatusLists>,
-    /// What is known of the issuer's log; none when the verifier was given no log key.
+    /// The issuer's log. `None` without a log key.
     pub(crate) log: Option<Arc<LogBook>>,
-    /// Whether a clock that cannot be right refuses every token.
+    /// Whether an impossible time of the clock refuses every token.
     is_strict: bool,
-    /// The keys that the app was given; license files add theirs, and withdraw what they leave out.
-    /// None when keys are fetched: then files add none.
+    /// The configured keys. License files add their keys, and withdraw the keys that they omit.
+    /// `None` when keys are fetched: then files add no keys.
     pub(crate) pinned: Option<KeySet>,
     pub(crate) bundled_token: ArcSwapOption<String>,
-    /// Held while a license file is taken, so that one is taken at a time.
+    /// The lock of an import, so that imports run one at a time.
     pub(crate) importing: Mutex<()>,
     cache: Option<Cache>,
     #[cfg(feature = "fetch")]
@@ -65,45 +66,40 @@ pub(crate) struct Inner {
 }
 
 impl Verifier {
-    /// Starts a verifier. It needs an issuer, an audience and a source of keys.
-    pub fn builder() -> VerifierBuilder {
-        VerifierBuilder::default()
-    }
-
     /// Checks a token now.
     ///
-    /// A clock that is more than 5 minutes behind the latest document that was ever verified is not
-    /// believed: tokens are then judged at the time when that one was issued, so that setting the
-    /// clock back revives nothing. The license is then in the state
-    /// [`ClockAnomaly`](LicenseState::ClockAnomaly), or refused with `clock_anomaly` when the
-    /// builder was told [`strict_clock`](VerifierBuilder::strict_clock).
+    /// A clock that is more than 5 minutes behind the issue time of the latest verified document is
+    /// wrong. The verifier then judges tokens at that issue time, so that a clock that was set back
+    /// revives no license. The license is in the state
+    /// [`ClockAnomaly`](LicenseState::ClockAnomaly), or refused with `clock_anomaly` if
+    /// [`strict_clock`](crate::VerifierBuilder::strict_clock) is set.
     ///
-    /// The status of a token is what the newest status list says that is at hand. A list that says
-    /// that the token does not hold is believed however old it is; without one that is recent, the
-    /// token's own `enforcement` decides.
+    /// The newest status list decides the status of the token. Revoked and suspended statuses count
+    /// at any age of the list. Without a recent list, the token's own `enforcement` decides.
     ///
     /// # Errors
     ///
-    /// [`VerifyError`] says why the token is refused; its [code](VerifyError::code) is stable. The
-    /// checks run in a fixed order and the first that fails decides: size, shape, header, key,
-    /// signature, and only then the claims. Of what refuses a genuine license, the code is that of
-    /// the last [state](LicenseState) in their order.
+    /// Returns [`VerifyError`] when the token is refused; its [code](VerifyError::code) is stable.
+    /// The checks run in a fixed order, and the first failure decides: size, shape, header, key,
+    /// signature, and only then the claims. When several states refuse a genuine license, the code
+    /// is that of the last [state](LicenseState) in their order.
     pub fn verify(&self, token: &str) -> Result<LicenseContext, VerifyError> {
-        self.decide(token, self.moment())
+        self.decide(token, self.time())
     }
 
-    /// Checks a token as if it were `now`, in seconds since 1970-01-01T00:00:00Z, whatever the clock
-    /// says.
+    /// Checks a token at the time `now`, in seconds since 1970-01-01T00:00:00Z, and ignores the
+    /// clock.
     ///
     /// # Errors
     ///
-    /// As [`verify`](Self::verify).
+    /// Returns the errors of [`verify`](Self::verify).
     pub fn verify_at(&self, token: &str, now: i64) -> Result<LicenseContext, VerifyError> {
-        self.decide(token, Moment::at(now))
+        self.decide(token, CheckTime::at(now))
     }
 
-    /// How a license stands now that was admitted earlier: it may have ended, or been taken back, as
-    /// may the key that signed its token. Does no I/O and never blocks.
+    /// Returns the current state of a license that was admitted earlier: it may have ended or been
+    /// revoked, and the key that signed its token may have been withdrawn. Does no I/O and never
+    /// blocks.
     #[must_use]
     pub fn state_of(&self, license: &LicenseContext) -> LicenseState {
         let snapshot = self.inner.lists.keys.load();
@@ -111,30 +107,30 @@ impl Verifier {
             return LicenseState::Revoked;
         }
         let (rules, keys) = (&self.inner.lists.rules, &snapshot.keys);
-        Verdict::of(license, rules, keys, self.moment(), self.is_log_suspect()).state
+        Verdict::of(license, rules, keys, self.time(), self.is_log_suspect()).state
     }
 
-    /// Waits until the status list that a token refers to has been asked for once: for 5 seconds at
-    /// most, and for as long again for each other list that is new. Resolves at once when that was
-    /// done, when nothing is fetched, and when the token is not genuine. Needs no particular
-    /// executor.
+    /// Waits for the first request for a token's status list: at most 5 seconds, and 5 seconds more
+    /// for each other new list. Resolves at once after that request, without a network, and for a
+    /// token that is not genuine. Needs no particular executor.
     ///
-    /// A verifier hears of a list by the first token that refers to it. Until it is there, that
-    /// token is stale, and refused if it says `on_stale: block`; an app that awaits this before it
-    /// verifies refuses nobody for that. [`LicenseLayer`](crate::LicenseLayer) does.
+    /// The first token that refers to a list makes the verifier fetch it. Until the list arrives,
+    /// the token is stale, and refused if it says `on_stale: block`. An app that awaits this
+    /// function before [`verify`](Self::verify) avoids that refusal.
+    /// [`LicenseLayer`](crate::LicenseLayer) does so.
     pub fn refresh_status(&self, token: &str) -> StatusRefresh {
-        let genuine = self.genuine(token, self.moment().now).ok();
+        let genuine = self.genuine(token, self.time().now).ok();
         genuine.map_or(StatusRefresh { slot: None, proof: None }, |genuine| {
-            self.under_way(&genuine.license)
+            self.pending(&genuine.license)
         })
     }
 
-    /// What is being asked for, for the first time, that the judgement of a license depends on.
-    fn under_way(&self, license: &LicenseContext) -> StatusRefresh {
-        let slot = license.slot().filter(|slot| slot.asked.is_under_way());
+    /// Returns the running first requests that the judgement of a license depends on.
+    fn pending(&self, license: &LicenseContext) -> StatusRefresh {
+        let slot = license.slot().filter(|slot| slot.first_request.is_pending());
         let log = self.log().filter(|log| log.is_required && license.log_index().is_none());
-        let proof = log.and_then(|log| match log.found(license.token_id()) {
-            Some(Found::Asked(asked)) if asked.is_under_way() => Some(asked),
+        let proof = log.and_then(|log| match log.lookup(license.token_id()) {
+            Some(ProofLookup::Pending(asked)) if asked.is_pending() => Some(asked),
             _ => None,
         });
         StatusRefresh { slot: slot.cloned(), proof }
@@ -144,44 +140,44 @@ impl Verifier {
         self.log().is_some_and(LogBook::is_suspect)
     }
 
-    fn moment(&self) -> Moment {
-        let told = self.inner.lists.clock.now();
-        let now = self.inner.lists.floor.corrected(told);
-        let behind = (now != told).then(|| now.saturating_sub(told));
-        Moment { now, behind, is_strict: self.inner.is_strict }
+    fn time(&self) -> CheckTime {
+        let reported = self.inner.lists.clock.now();
+        let now = self.inner.lists.floor.corrected(reported);
+        let behind = (now != reported).then(|| now.saturating_sub(reported));
+        CheckTime { now, behind, is_strict: self.inner.is_strict }
     }
 
-    /// Checks a token now, unless its status is being asked for, for the first time.
+    /// Checks a token now, unless the first request for its status is running.
     #[cfg(feature = "axum")]
     pub(crate) fn verify_or_wait(&self, token: &str) -> Attempt {
-        let moment = self.moment();
-        let genuine = match self.genuine(token, moment.now) {
+        let time = self.time();
+        let genuine = match self.genuine(token, time.now) {
             Ok(genuine) => genuine,
             Err(refused) => return Attempt::Decided(Err(refused)),
         };
-        // Looked at before the list is: a list that comes in between is not missed.
-        match self.under_way(&genuine.license) {
+        // This check comes before the judgement, so a list that arrives in between counts.
+        match self.pending(&genuine.license) {
             StatusRefresh { slot: None, proof: None } => {
-                Attempt::Decided(self.judge(token, genuine, moment))
+                Attempt::Decided(self.judge(token, genuine, time))
             }
             pending => Attempt::Pending(pending),
         }
     }
 
-    fn decide(&self, token: &str, moment: Moment) -> Result<LicenseContext, VerifyError> {
-        self.judge(token, self.genuine(token, moment.now)?, moment)
+    fn decide(&self, token: &str, time: CheckTime) -> Result<LicenseContext, VerifyError> {
+        self.judge(token, self.genuine(token, time.now)?, time)
     }
 
     fn judge(
         &self,
         token: &str,
         genuine: Genuine,
-        moment: Moment,
+        time: CheckTime,
     ) -> Result<LicenseContext, VerifyError> {
         let Genuine { license, snapshot, is_new } = genuine;
         let keys = &snapshot.keys;
         let is_suspect = self.is_log_suspect();
-        let verdict = Verdict::of(&license, &self.inner.lists.rules, keys, moment, is_suspect);
+        let verdict = Verdict::of(&license, &self.inner.lists.rules, keys, time, is_suspect);
         if let Some(refusal) = verdict.refusal {
             return Err(refusal);
         }
@@ -197,7 +193,7 @@ impl Verifier {
         Ok(license.in_state(verdict.state))
     }
 
-    /// Checks everything about a token but what time it is and whether it was taken back.
+    /// Checks everything about a token except the time and the status.
     fn genuine(&self, token: &str, now: i64) -> Result<Genuine, VerifyError> {
         let lists = &self.inner.lists;
         let snapshot = lists.keys.load();
@@ -223,12 +219,12 @@ impl Verifier {
         if let (Some(slot), Some(fetching)) = (&slot, &self.inner.fetching) {
             fetching.lists.want(slot);
         }
-        let imprint = self
+        let fingerprint = self
             .inner
             .log
             .as_ref()
-            .map(|_| Imprint { kid: name, sha256: sha256_hex(token.as_bytes()).into() });
-        let license = LicenseContext::new(claims, signer, slot, imprint);
+            .map(|_| TokenFingerprint { kid: name, sha256: sha256_hex(token.as_bytes()).into() });
+        let license = LicenseContext::new(claims, signer, slot, fingerprint);
         #[cfg(feature = "fetch")]
         if let Some(log) = self.fetching().and_then(|fetching| fetching.log.as_ref()) {
             log.want(license.token_id(), license.claims().iat);
@@ -236,9 +232,9 @@ impl Verifier {
         Ok(Genuine { license, snapshot, is_new: true })
     }
 
-    /// The license of a token that is genuine, whatever is to be said of it now.
+    /// Returns the license of a genuine token, in any state.
     pub(crate) fn genuine_license(&self, token: &str) -> Result<LicenseContext, VerifyError> {
-        self.genuine(token, self.moment().now).map(|genuine| genuine.license)
+        self.genuine(token, self.time().now).map(|genuine| genuine.license)
     }
 
     fn key<'k>(
@@ -248,7 +244,7 @@ impl Verifier {
         now: i64,
     ) -> Result<&'k SigningKey, VerifyError> {
         if now > snapshot.good_until {
-            let detail = "no key set of the issuer is at hand that is recent enough";
+            let detail = "the verifier has no recent key set of the issuer";
             return Err(VerifyError::new(KeysUnavailable, detail));
         }
         snapshot.keys.find(kid).ok_or_else(|| {
@@ -261,46 +257,46 @@ impl Verifier {
         })
     }
 
-    /// When the latest document that was verified so far was issued, in seconds since 1970: tokens,
-    /// status lists, license files.
+    /// Returns the time floor: the issue time of the latest verified token, status list or license
+    /// file, in seconds since 1970.
     ///
-    /// [`VerifierBuilder::state_path`] keeps it over restarts; an app may also do so itself and give
-    /// it to [`VerifierBuilder::time_floor`].
+    /// [`state_path`](crate::VerifierBuilder::state_path) keeps it over restarts. An app may also
+    /// store it and pass it to [`time_floor`](crate::VerifierBuilder::time_floor).
     #[must_use]
     pub fn time_floor(&self) -> i64 {
         self.inner.lists.floor.seconds()
     }
 
-    /// Whether the clock is more than 5 minutes behind the [time floor](Self::time_floor): it was
-    /// set back, or has lost its time.
+    /// Returns whether the clock is more than 5 minutes behind the [time floor](Self::time_floor):
+    /// it was set back, or has lost its time.
     #[must_use]
     pub fn clock_is_behind(&self) -> bool {
         self.inner.lists.floor.refutes(self.inner.lists.clock.now())
     }
 
-    /// Why the [state file](VerifierBuilder::state_path) could not be written the last time; none
-    /// when it could, or when there is none.
+    /// Returns the error of the last write to the [state file](crate::VerifierBuilder::state_path),
+    /// or `None`.
     #[must_use]
     pub fn state_error(&self) -> Option<String> {
-        self.inner.lists.floor.memory().last_error()
+        self.inner.lists.floor.store().last_error()
     }
 
-    /// The token of the newest license file that had one, the
-    /// [bundle file](VerifierBuilder::bundle_file) or an [imported](Self::import) one. It is
-    /// genuine, and may be over by now. None when there is no such file.
+    /// Returns the token of the newest license file with a token: the [bundle
+    /// file](crate::VerifierBuilder::bundle_file) or an [imported](Self::import) file. The token is
+    /// genuine and may have expired. Returns `None` when there is no such file.
     #[must_use]
     pub fn bundled_token(&self) -> Option<Arc<String>> {
         self.inner.bundled_token.load_full()
     }
 
-    /// How often tokens were found in the cache; none when there is no cache.
+    /// Returns the hits and misses of the cache, or `None` without a cache.
     #[must_use]
     pub fn cache_stats(&self) -> Option<CacheStats> {
         self.inner.cache.as_ref().map(Cache::stats)
     }
 
-    /// Replaces the keys, for an app that fetches them in its own way. Keys that a license file has
-    /// withdrawn are left out.
+    /// Replaces the keys, for an app that fetches them itself. Keys that a license file has
+    /// withdrawn are not used.
     pub fn replace_keys(&self, keys: KeySet) {
         self.inner.lists.keys.replace(keys, i64::MAX);
     }
@@ -309,7 +305,7 @@ impl Verifier {
         self.inner.log.as_deref()
     }
 
-    /// Whether proofs are fetched.
+    /// Returns whether proofs are fetched.
     pub(crate) fn asks_the_log(&self) -> bool {
         #[cfg(feature = "fetch")]
         let asks = self.fetching().is_some_and(|fetching| fetching.log.is_some());
@@ -334,16 +330,16 @@ impl fmt::Debug for Verifier {
     }
 }
 
-/// A token that an issuer has signed, and the keys by which that was found.
+/// A genuine token, and the keys that verified it.
 struct Genuine {
     license: LicenseContext,
-    /// Held without counting: threads would meet at the counter.
+    /// Held without a reference count, which threads would contend for.
     snapshot: Guard<Arc<Snapshot>>,
-    /// Whether it was not in the cache.
+    /// Whether the token was not in the cache.
     is_new: bool,
 }
 
-/// What [`Verifier::verify_or_wait`] comes to.
+/// The result of [`Verifier::verify_or_wait`].
 #[cfg(feature = "axum")]
 pub(crate) enum Attempt {
     Decided(Result<LicenseContext, VerifyError>),
@@ -351,22 +347,22 @@ pub(crate) enum Attempt {
 }
 
 /// Checks a payload before it is signed: everything that [`Verifier::verify`] checks in the claims,
-/// at `now` in seconds since 1970-01-01T00:00:00Z, without leeway and without grace.
+/// at `now` in seconds since 1970-01-01T00:00:00Z, without leeway and without a grace period.
 ///
-/// For issuers, so that no verifier ever meets a genuine token that it must refuse.
+/// Issuers call this function, so that verifiers refuse no genuine token.
 ///
 /// # Errors
 ///
-/// The error with which a verifier would refuse the token.
+/// Returns the error with which a verifier would refuse the token.
 pub fn check_claims(
     payload: &[u8],
     issuer: &str,
     audience: &str,
     now: i64,
 ) -> Result<(), VerifyError> {
-    // base64url makes 4 characters of 3 bytes; a header and the largest signature need 2,500.
+    // base64url encodes 3 bytes as 4 characters. A header and the largest signature need 2,500.
     if payload.len() > (MAX_TOKEN - 2_500) / 4 * 3 {
-        let detail = format!("a token of {} bytes of claims is too large", payload.len());
+        let detail = format!("{} bytes of claims are too large for a token", payload.len());
         return Err(VerifyError::new(TokenTooLarge, detail));
     }
     let (issuer, audience) = (issuer.to_owned(), audience.to_owned());

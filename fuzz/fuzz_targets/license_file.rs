@@ -19,8 +19,8 @@ fuzz_target!(|text: &str| {
     let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"RS256","typ":"license-file+jwt","kid":"k"}"#);
     let wrapped = format!("{header}.{}.AAAA", URL_SAFE_NO_PAD.encode(text));
     for file in [text, &wrapped] {
-        VERIFIER.import(file).expect_err("nobody has signed this");
-        VERIFIER.import_status_list(file).expect_err("nobody has signed this");
+        VERIFIER.import(file).expect_err("no issuer has signed this");
+        VERIFIER.import_status_list(file).expect_err("no issuer has signed this");
     }
     assert!(VERIFIER.status_lists().is_empty());
 });

@@ -18,6 +18,6 @@ static VERIFIER: LazyLock<Verifier> = LazyLock::new(|| {
 });
 
 fuzz_target!(|token: &str| {
-    let refused = VERIFIER.verify_at(token, 1_768_000_000).expect_err("nobody has signed this");
+    let refused = VERIFIER.verify_at(token, 1_768_000_000).expect_err("no issuer has signed this");
     assert!(refused.to_string().len() < 400);
 });

@@ -9,10 +9,11 @@ use flate2::write::ZlibEncoder;
 use flate2::{Compression, Decompress, FlushDecompress, Status};
 use serde_json::Map;
 
-use super::{EncodedStatusList, EntryBits, TokenStatus};
+use super::claims::EncodedStatusList;
+use super::entries::{EntryBits, StatusListError, TokenStatus};
 
-/// The statuses of many tokens, an entry each, packed into bytes: the entry at `idx` has the bits
-/// from `idx * bits` on, counted from the least significant bit of the first byte (§4.1).
+/// The statuses of many tokens, one entry each, packed into bytes. The entry at `idx` begins at bit
+/// `idx * bits`, counted from the least significant bit of the first byte (§4.1).
 ///
 /// ```
 /// use cp_contracts::{EntryBits, StatusList, TokenStatus};
@@ -31,34 +32,34 @@ pub struct StatusList {
     bytes: Vec<u8>,
 }
 
-/// The packed byte of an entry, and by how many bits the entry is shifted in it.
+/// The byte of an entry, and the position of the entry's lowest bit in that byte.
 struct Place {
     byte: usize,
     shift: u8,
 }
 
 impl StatusList {
-    /// A list of this many valid entries, rounded up to whole bytes.
+    /// Creates a list of valid entries. The number is rounded up to whole bytes.
     #[must_use]
     pub fn new(bits: EntryBits, entries: u64) -> Self {
         let bytes = entries.div_ceil(per_byte(bits));
-        // More than the memory holds cannot be asked for by a document, only by a program.
+        // Documents are bounded; only a program can ask for more than fits into memory.
         Self { bits, bytes: vec![0; usize::try_from(bytes).unwrap_or(usize::MAX)] }
     }
 
-    /// How many bits an entry has.
+    /// Returns the number of bits of an entry.
     #[must_use]
     pub fn bits(&self) -> EntryBits {
         self.bits
     }
 
-    /// How many entries there are.
+    /// Returns the number of entries.
     #[must_use]
     pub fn entries(&self) -> u64 {
         u64::try_from(self.bytes.len()).unwrap_or(u64::MAX).saturating_mul(per_byte(self.bits))
     }
 
-    /// The status at an index; none beyond the end.
+    /// Returns the status at an index, or `None` beyond the end.
     #[must_use]
     pub fn status(&self, idx: u64) -> Option<TokenStatus> {
         let Place { byte, shift } = self.place(idx)?;
@@ -66,12 +67,12 @@ impl StatusList {
         Some(TokenStatus::from((byte >> shift) & mask(self.bits)))
     }
 
-    /// Changes the status at an index.
+    /// Sets the status at an index.
     ///
     /// # Errors
     ///
-    /// [`StatusListError::Index`] beyond the end, [`StatusListError::Value`] when the status needs
-    /// more bits than an entry has. Then nothing changes.
+    /// Returns [`StatusListError::Index`] beyond the end, and [`StatusListError::Value`] when the
+    /// status needs more bits than an entry has. The list is then unchanged.
     pub fn set(&mut self, idx: u64, status: TokenStatus) -> Result<(), StatusListError> {
         let (value, mask) = (u8::from(status), mask(self.bits));
         if value > mask {
@@ -83,30 +84,31 @@ impl StatusList {
         Ok(())
     }
 
-    /// The value of `lst`: base64url without padding of the ZLIB stream, at the best compression.
+    /// Returns the value of `lst`: the ZLIB stream, at the best compression, in base64url without
+    /// padding.
     #[must_use]
     pub fn encode(&self) -> String {
         let mut stream = ZlibEncoder::new(Vec::new(), Compression::best());
-        // Writing into memory cannot fail; an empty text would be refused by every reader.
+        // Writing to memory cannot fail, and every reader refuses an empty text.
         let written = stream.write_all(&self.bytes).and_then(|()| stream.finish());
         URL_SAFE_NO_PAD.encode(written.unwrap_or_default())
     }
 
-    /// The `status_list` member of a status list token.
+    /// Returns the `status_list` member of a status list token.
     #[must_use]
     pub fn to_claim(&self) -> EncodedStatusList {
         EncodedStatusList { bits: self.bits, lst: self.encode(), extra: Map::new() }
     }
 
-    /// Reads the value of `lst`.
+    /// Decodes the value of `lst`.
     ///
-    /// A kilobyte of ZLIB can hold a megabyte of zeros, so that a reader must say how much it is
-    /// prepared for: no more than `max_bytes` bytes of packed entries are ever held.
+    /// One kilobyte of ZLIB can decompress to a megabyte of zeros. This function never holds more
+    /// than `max_bytes` bytes of packed entries.
     ///
     /// # Errors
     ///
-    /// [`StatusListError`]: not canonical base64url, not one whole ZLIB stream with a right checksum
-    /// and nothing after it, or more than `max_bytes`.
+    /// Returns [`StatusListError`] when the text is not canonical base64url, when it is not exactly
+    /// one complete ZLIB stream with a correct checksum, or when it exceeds `max_bytes`.
     pub fn decode(bits: EntryBits, lst: &str, max_bytes: usize) -> Result<Self, StatusListError> {
         let stream = URL_SAFE_NO_PAD.decode(lst).map_err(|_| StatusListError::Encoding)?;
         Ok(Self { bits, bytes: inflate(&stream, max_bytes)? })
@@ -128,7 +130,7 @@ fn mask(bits: EntryBits) -> u8 {
     u8::MAX >> (8 - u8::from(bits))
 }
 
-/// Reads one whole ZLIB stream of at most this many bytes of content.
+/// Decompresses one complete ZLIB stream to at most `max_bytes` bytes.
 fn inflate(mut stream: &[u8], max_bytes: usize) -> Result<Vec<u8>, StatusListError> {
     let mut inflate = Decompress::new(true);
     let (mut bytes, mut part) = (Vec::new(), [0; 4_096]);
@@ -152,56 +154,17 @@ fn inflate(mut stream: &[u8], max_bytes: usize) -> Result<Vec<u8>, StatusListErr
         match status {
             Status::StreamEnd if stream.is_empty() => return Ok(bytes),
             Status::StreamEnd => return Err(StatusListError::Trailing),
-            // It wants more than there is.
+            // The stream ends too early.
             _ if read == 0 && written == 0 => return Err(StatusListError::Compression),
             _ => {}
         }
     }
 }
 
-/// The statuses themselves are too many to be shown.
+/// Shows the size only: the statuses are too many to print.
 impl fmt::Debug for StatusList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let entries = self.entries();
         f.debug_struct("StatusList").field("bits", &self.bits).field("entries", &entries).finish()
     }
 }
-
-/// Why something is not a status list, or cannot stand in one.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum StatusListError {
-    /// An entry can have 1, 2, 4 or 8 bits.
-    Bits,
-    /// The index is beyond the end.
-    Index,
-    /// The status needs more bits than an entry has.
-    Value,
-    /// `lst` is not canonical base64url without padding.
-    Encoding,
-    /// It is not a whole ZLIB stream, or its checksum is wrong.
-    Compression,
-    /// Something follows the ZLIB stream.
-    Trailing,
-    /// There is more in it than the reader takes.
-    Size {
-        /// How much it takes, in bytes.
-        max_bytes: usize,
-    },
-}
-
-impl fmt::Display for StatusListError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Bits => f.write_str("an entry has 1, 2, 4 or 8 bits"),
-            Self::Index => f.write_str("the index is beyond the end of the list"),
-            Self::Value => f.write_str("the status needs more bits than an entry has"),
-            Self::Encoding => f.write_str("lst is not base64url in its canonical form"),
-            Self::Compression => f.write_str("lst is not a whole ZLIB stream"),
-            Self::Trailing => f.write_str("lst goes on after its ZLIB stream"),
-            Self::Size { max_bytes } => write!(f, "lst holds more than {max_bytes} bytes"),
-        }
-    }
-}
-
-impl std::error::Error for StatusListError {}

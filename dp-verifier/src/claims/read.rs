@@ -1,4 +1,4 @@
-//! The documents of the contract, read strictly.
+//! Strict parsing of the contract's documents.
 
 use chrono::{DateTime, NaiveDateTime, Utc};
 use cp_contracts::{
@@ -7,30 +7,9 @@ use cp_contracts::{
     StatusListClaims, StatusListRef, SubscriptionClaims,
 };
 use semver::Version;
-use serde_json::Map;
 use uuid::Uuid;
 
-use crate::json::{Fault, Read, Reader, found, keep, keep_unknown};
-
-/// Reads an object of the contract: from an object only, every known member once and of its type,
-/// unknown ones kept.
-macro_rules! object {
-    ($name:ident { $($field:ident = $member:literal),+ $(,)? }) => {
-        impl<'a> Read<'a> for $name {
-            fn read(reader: &mut Reader<'a>) -> Result<Self, Fault> {
-                $(let mut $field = None;)+
-                let mut extra = Map::new();
-                reader.object(|reader, name| match &*name {
-                    $($member => keep(reader, $member, &mut $field),)+
-                    _ => keep_unknown(reader, name, &mut extra),
-                })?;
-                Ok(Self { $($field: found($field, $member)?,)+ extra })
-            }
-        }
-    };
-}
-
-pub(crate) use object;
+use crate::json::{Fault, Read, Reader, object};
 
 object!(DeploymentLicenseClaims {
     iss = "iss",
@@ -121,7 +100,9 @@ impl<'a> Read<'a> for EntryBits {
     }
 }
 
-/// Reads a string and what it stands for.
+/// Reads types that are written as strings.
+///
+/// `from_text! { Name: "must be …", parse; }` implements `Read` for `Name`.
 macro_rules! from_text {
     ($($name:ty: $what:literal, $parse:expr;)+) => {$(
         impl<'a> Read<'a> for $name {
@@ -135,7 +116,7 @@ macro_rules! from_text {
 }
 
 from_text! {
-    // The other forms that the uuid crate reads, such as `urn:uuid:…`, are not in the contract.
+    // The uuid crate reads other forms too, such as `urn:uuid:…`. The contract does not allow them.
     Uuid: "must be a hyphenated UUID",
         |text| (text.len() == 36).then(|| Uuid::try_parse(text).ok()).flatten();
     Version: "must be a semantic version", |text| text.parse().ok();
@@ -144,7 +125,7 @@ from_text! {
     OnStale: "must be an enforcement", |text| Some(text.into());
 }
 
-/// RFC 3339, or the same without an offset, as issuers of contract 1.x wrote UTC.
+/// Parses RFC 3339, also without an offset: issuers of contract 1.x wrote UTC in that form.
 fn timestamp(text: &str) -> Option<DateTime<Utc>> {
     if let Ok(at) = DateTime::parse_from_rfc3339(text) {
         return Some(at.to_utc());

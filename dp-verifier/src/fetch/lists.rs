@@ -1,44 +1,22 @@
-//! Status lists from their URLs, by a thread of their own.
+//! The thread that fetches status lists.
 //!
-//! The thread learns of a list from a token whose signature holds and that names a URL of the
-//! issuer; nothing else opens a connection. One thread, so one request at a time, and for each list
-//! one per `ttl`, or per cooldown while it fails.
+//! The thread fetches a list once a genuine token names its URL, which must be the issuer's.
+//! Nothing else opens a connection. The thread sends one request at a time, and for each list one
+//! per `ttl`, or one per cooldown while the list fails.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ureq::tls::TlsConfig;
 
+use super::keys::Refresher;
 use super::shared::{Owner, Shared};
 use super::source::{Answer, STATUS_LIST, Source};
-use super::{FetchError, Refresher};
 use crate::ErrorCode::KidUnknown;
-use crate::Verifier;
 use crate::status_list::{Slot, StatusLists};
 
-/// The bounds of the time between two requests for a list, whatever its `ttl` says, in seconds.
+/// The bounds of the time between two requests for a list, for any `ttl`, in seconds.
 const TTL: std::ops::RangeInclusive<u64> = 1..=86_400;
-
-impl Verifier {
-    /// Asks for all status lists now and waits for the outcome, for seconds if need be; does nothing
-    /// when the keys do not come from a URL.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchError`] when a list could not be fetched or is refused, and the last good one stays.
-    pub fn refresh_status_lists(&self) -> Result<(), FetchError> {
-        let Some(fetching) = self.fetching() else { return Ok(()) };
-        fetching.lists.shared.demand();
-        self.status_lists_error().map_or(Ok(()), |error| Err(FetchError(error)))
-    }
-
-    /// Why the last request for a status list failed; none when it succeeded for each.
-    #[must_use]
-    pub fn status_lists_error(&self) -> Option<String> {
-        let fetching = self.fetching()?;
-        fetching.lists.shared.state().work.errors.first().cloned()
-    }
-}
 
 /// The verifier's end of the thread.
 pub(crate) struct ListFetcher {
@@ -60,36 +38,46 @@ impl ListFetcher {
         Ok(Self { shared })
     }
 
-    /// From now on fetches a list, when that is not done already.
+    /// Fetches all lists now and waits for the outcome.
+    pub(crate) fn refresh_now(&self) {
+        self.shared.demand();
+    }
+
+    /// Returns the error of the last requests, or `None` when all succeeded.
+    pub(crate) fn last_error(&self) -> Option<String> {
+        self.shared.state().work.errors.first().cloned()
+    }
+
+    /// Starts to fetch a list, once.
     pub(crate) fn want(&self, slot: &Arc<Slot>) {
-        if slot.asked.claim() {
+        if slot.first_request.claim() {
             let mut state = self.shared.state();
             match state.is_over {
-                true => slot.asked.end(),
+                true => slot.first_request.end(),
                 false => state.work.wanted.push(Arc::clone(slot)),
             }
-            self.shared.tell();
+            self.shared.notify();
         }
     }
 }
 
 #[derive(Default)]
 struct Work {
-    /// Lists that the thread has not heard of yet.
+    /// Lists that are new to the thread.
     wanted: Vec<Arc<Slot>>,
-    /// What the last request for each list failed for.
+    /// The errors of the last requests.
     errors: Vec<String>,
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct Fetcher {
     shared: Arc<Shared<Work>>,
-    /// Not held, so that a verifier that is dropped leaves its state file at once.
+    /// A weak reference, so that a dropped verifier releases its state file at once.
     lists: Weak<StatusLists>,
     keys: Arc<Refresher>,
     tls: Option<TlsConfig>,
     cooldown: Duration,
-    /// How many of the demands it has set about.
+    /// The number of demands that the thread has begun to meet.
     heard: u64,
     jobs: Vec<Job>,
 }
@@ -121,12 +109,12 @@ impl Fetcher {
             let errors = self.jobs.iter().filter_map(|job| job.error.clone()).collect();
             self.shared.state().work.errors = errors;
             if let Some(job) = self.jobs.last() {
-                job.slot.asked.end();
+                job.slot.first_request.end();
             }
         }
     }
 
-    /// Waits until a list is due; none when the verifier is gone.
+    /// Waits until a list is due. Returns `None` when the verifier was dropped.
     fn next_due(&mut self) -> Option<usize> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state();
@@ -150,16 +138,16 @@ impl Fetcher {
             {
                 return Some(index);
             }
-            // Every list was asked for since the demand was heard.
+            // Every list was requested since the demand.
             if state.met < self.heard {
                 state.met = self.heard;
-                shared.tell();
+                shared.notify();
             }
             state = shared.wait(state, next.map(|(_, left)| left));
         }
     }
 
-    /// Asks for one list and takes it into use.
+    /// Fetches one list and imports it.
     fn fetch(&self, job: &mut Job) -> Result<(), String> {
         let source = job.source.as_mut().map_err(|why| format!("{}: {why}", job.slot.uri))?;
         match source.fetch()? {
@@ -182,12 +170,12 @@ impl Fetcher {
     }
 }
 
-/// Whoever waits for a list shall not wait for a thread that is gone.
+/// Wakes all tasks that wait for a list, also when the thread ends by a panic.
 impl Drop for Fetcher {
     fn drop(&mut self) {
         self.shared.end();
         let wanted = std::mem::take(&mut self.shared.state().work.wanted);
         let slots = wanted.into_iter().chain(self.jobs.drain(..).map(|job| job.slot));
-        slots.for_each(|slot| slot.asked.end());
+        slots.for_each(|slot| slot.first_request.end());
     }
 }

@@ -1,9 +1,8 @@
-//! The issuer's log from its URLs, by a thread of its own: proofs of tokens, and that the log only
-//! ever grows.
+//! The thread that fetches proofs of tokens, and checks that the issuer's log only grows.
 //!
-//! The thread learns of a token when its signature holds; nothing else opens a connection. One
-//! thread, so one request at a time. A token is asked for once, and again after the cooldown while
-//! there is no proof of it; the checkpoint when its copy is no longer fresh.
+//! The thread fetches the proof of a genuine token. Nothing else opens a connection. The thread
+//! sends one request at a time: once for each token, again after the cooldown while there is no
+//! proof, and for the checkpoint when its copy is no longer fresh.
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Weak};
@@ -12,44 +11,23 @@ use std::time::{Duration, Instant};
 use ureq::tls::TlsConfig;
 use uuid::Uuid;
 
-use super::FetchError;
 use super::shared::{Owner, Shared};
 use super::source::{Answer, CHECKPOINT, PROOF, Source};
 use crate::ErrorCode::{LogRolledBack, NotLogged, ProofMissing, SplitView};
-use crate::log::{Checkpoint, Found, Link, LogBook, LogProof};
-use crate::status_list::Asked;
-use crate::{ErrorCode, Verifier, VerifyError};
+use crate::first_request::FirstRequest;
+use crate::log::{LogBook, ProofLookup};
+use crate::state_file::Consistency;
+use crate::tlog::{Checkpoint, LogProof};
+use crate::{ErrorCode, VerifyError};
 
-/// How many tokens may wait to be asked for. Each has a good signature, so there are never many.
+/// The maximum number of waiting tokens. Each is genuine, so there are never many.
 const MAX_WANTED: usize = 1_000;
 
-/// A token that was issued this few seconds ago may be on its way into the log: a log is written in
-/// turns. It is asked for once more after a moment, and then every second.
+/// The age up to which a token may not be in the log yet, in seconds: a log is written in batches.
+/// The thread asks again after [`MOMENT`], and then every [`YOUNG_PAUSE`].
 const YOUNG: i64 = 60;
 const MOMENT: Duration = Duration::from_millis(300);
 const YOUNG_PAUSE: Duration = Duration::from_secs(1);
-
-impl Verifier {
-    /// Asks the issuer's log now whether it extends what was seen of it, and waits for the outcome,
-    /// for seconds if need be; does nothing without a [log key](crate::VerifierBuilder::log_key) or
-    /// when the keys do not come from a URL.
-    ///
-    /// # Errors
-    ///
-    /// [`FetchError`] when the log could not be asked, or contradicts what was seen:
-    /// [`log_health`](Self::log_health) tells which.
-    pub fn refresh_log(&self) -> Result<(), FetchError> {
-        let fetcher = self.fetching().and_then(|fetching| fetching.log.as_ref());
-        let Some(fetcher) = fetcher else { return Ok(()) };
-        fetcher.shared.demand();
-        let health = self.log_health();
-        let error = health.and_then(|health| {
-            let anomaly = health.anomaly.map(|anomaly| anomaly.error().to_string());
-            anomaly.or(health.last_error)
-        });
-        error.map_or(Ok(()), |error| Err(FetchError(error)))
-    }
-}
 
 /// The verifier's end of the thread.
 pub(crate) struct LogFetcher {
@@ -74,16 +52,22 @@ impl LogFetcher {
         Ok(Self { shared, log: Arc::clone(log) })
     }
 
-    /// Asks for the proof of a genuine token, when that was not done, or some time ago in vain.
+    /// Checks the log now and waits for the outcome.
+    pub(crate) fn refresh_now(&self) {
+        self.shared.demand();
+    }
+
+    /// Requests the proof of a genuine token, unless it is known, requested, or was refused
+    /// recently.
     pub(crate) fn want(&self, jti: Uuid, issued_at: i64) {
         if !self.log.is_required {
             return;
         }
         let mut state = self.shared.state();
-        // Under the lock, so that only one caller asks.
-        match self.log.found(jti) {
-            Some(Found::Proof(_) | Found::Asked(_)) => return,
-            Some(Found::Refused(_)) => {
+        // The lock ensures that only one caller sends the request.
+        match self.log.lookup(jti) {
+            Some(ProofLookup::Proof(_) | ProofLookup::Pending(_)) => return,
+            Some(ProofLookup::Refused(_)) => {
                 let is_early = |until: &Instant| Instant::now() < *until;
                 if state.work.failed.iter().any(|(of, until)| *of == jti && is_early(until)) {
                     return;
@@ -94,52 +78,52 @@ impl LogFetcher {
         if state.is_over || state.work.wanted.len() >= MAX_WANTED {
             return;
         }
-        let asked = Arc::new(Asked::default());
+        let asked = Arc::new(FirstRequest::default());
         asked.claim();
-        self.log.note(jti, Found::Asked(Arc::clone(&asked)));
+        self.log.note(jti, ProofLookup::Pending(Arc::clone(&asked)));
         let is_young = self.log.now().saturating_sub(issued_at) < YOUNG;
         state.work.wanted.push_back(Wanted { jti, is_young, asked });
-        self.shared.tell();
+        self.shared.notify();
     }
 }
 
 #[derive(Default)]
 struct Work {
-    /// Tokens that the thread has not asked for yet.
+    /// Tokens that are new to the thread.
     wanted: VecDeque<Wanted>,
-    /// Tokens that were asked for in vain lately, and until when they are not asked for again.
+    /// Tokens without a proof, and the earliest time of their next request.
     failed: VecDeque<(Uuid, Instant)>,
 }
 
-/// A token whose proof is asked for.
+/// A token whose proof is requested.
 struct Wanted {
     jti: Uuid,
     is_young: bool,
-    asked: Arc<Asked>,
+    asked: Arc<FirstRequest>,
 }
 
-/// What the thread does next.
+/// The next work of the thread.
 enum Job {
     Proof(Wanted),
-    /// The checkpoint, which meets so many demands.
+    /// The checkpoint, for all demands up to this one.
     Checkpoint(u64),
 }
 
-/// The thread's own.
+/// The state of the thread.
 struct Fetcher {
     shared: Arc<Shared<Work>>,
-    /// Not held, so that a verifier that is dropped leaves its state file at once.
+    /// A weak reference, so that a dropped verifier releases its state file at once.
     log: Weak<LogBook>,
     base: String,
     source: Source,
     cooldown: Duration,
 }
 
-/// Why something that was shown is not taken.
+/// The reason why a response is not used.
 enum Refusal {
-    /// The log could not be asked.
+    /// The request failed.
     Failed(String),
-    /// It contradicts itself, or the answer is wrong.
+    /// The log contradicts itself, or the response is wrong.
     Refused(VerifyError),
 }
 
@@ -174,18 +158,18 @@ impl Fetcher {
                 Job::Checkpoint(demand) => {
                     let outcome = self.check(&log);
                     let next = if outcome.is_ok() { self.source.max_age() } else { self.cooldown };
-                    log.tell(1, outcome.map(|()| true).map_err(Refusal::into_text));
+                    log.record_requests(1, outcome.map(|()| true).map_err(Refusal::into_text));
                     let now = Instant::now();
                     due = now.checked_add(next).unwrap_or(now);
                     let mut state = self.shared.state();
                     state.met = state.met.max(demand);
-                    self.shared.tell();
+                    self.shared.notify();
                 }
             }
         }
     }
 
-    /// Waits until there is something to do; none when the verifier is gone.
+    /// Waits for the next work. Returns `None` when the verifier was dropped.
     fn next(&self, due: Instant) -> Option<Job> {
         let mut state = self.shared.state();
         loop {
@@ -203,26 +187,26 @@ impl Fetcher {
         }
     }
 
-    /// Looks for the proof of one token, and tells whoever waits for it.
+    /// Fetches the proof of one token, and wakes the tasks that wait for it.
     fn look_for(&self, log: &LogBook, wanted: &Wanted) {
         let Wanted { jti, is_young, ref asked } = *wanted;
         let mut outcome = self.proof(log, jti);
         if is_young && matches!(&outcome, Err(Refusal::Refused(e)) if e.code() == NotLogged) {
-            log.tell(1, Ok(false));
+            log.record_requests(1, Ok(false));
             std::thread::sleep(MOMENT);
             outcome = self.proof(log, jti);
         }
         let failure = match outcome {
             Ok(()) => None,
             Err(Refusal::Failed(why)) => {
-                log.tell(1, Err(why));
-                let detail = "the issuer's log could not be asked for the proof";
+                log.record_requests(1, Err(why));
+                let detail = "the request for the proof failed";
                 Some(VerifyError::new(ProofMissing, detail))
             }
             Err(Refusal::Refused(error)) => Some(error),
         };
         match failure {
-            None => log.tell(1, Ok(false)),
+            None => log.record_requests(1, Ok(false)),
             Some(error) => {
                 let failed = &mut self.shared.state().work.failed;
                 let now = Instant::now();
@@ -232,7 +216,7 @@ impl Fetcher {
                 }
                 let pause = if is_young { YOUNG_PAUSE.min(self.cooldown) } else { self.cooldown };
                 failed.push_back((jti, now.checked_add(pause).unwrap_or(now)));
-                log.note(jti, Found::Refused(error));
+                log.note(jti, ProofLookup::Refused(error));
             }
         }
         asked.end();
@@ -241,19 +225,20 @@ impl Fetcher {
     fn proof(&self, log: &LogBook, jti: Uuid) -> Result<(), Refusal> {
         let url = format!("{}/proof?jti={jti}", self.base);
         let Some(body) = self.source.ask(&url, PROOF)? else {
-            let detail = "the issuer's log has no token of this id";
+            let detail = "the issuer's log has no token with this id";
             return Err(VerifyError::new(NotLogged, detail).into());
         };
         let text = String::from_utf8(body).map_err(|_| format!("{url}: is not UTF-8"))?;
         let proof: LogProof = log.key.proof(&text)?;
         if proof.jti() != Some(jti) {
-            return Err(VerifyError::new(ErrorCode::ProofInvalid, "it is of another token").into());
+            let detail = "the proof is for another token";
+            return Err(VerifyError::new(ErrorCode::ProofInvalid, detail).into());
         }
-        let link = self.link(log, proof.checkpoint())?;
-        Ok(log.take(Arc::new(proof), link)?)
+        let relation = self.relation(log, proof.checkpoint())?;
+        Ok(log.take(Arc::new(proof), relation)?)
     }
 
-    /// Asks for the checkpoint, and whether it extends what was seen.
+    /// Fetches the checkpoint, and checks that it extends the seen history.
     fn check(&mut self, log: &LogBook) -> Result<(), Refusal> {
         let (text, etag) = match self.source.fetch()? {
             Answer::Unchanged => (self.source.last_good().unwrap_or_default().to_vec(), None),
@@ -261,32 +246,33 @@ impl Fetcher {
         };
         let shown = std::str::from_utf8(&text).map_err(|_| "is not UTF-8".to_owned())?;
         let shown = log.key.checkpoint(shown)?;
-        let link = self.link(log, &shown)?;
-        log.update(|kept, key, now| kept.see(key, &shown, link, now))?;
+        let relation = self.relation(log, &shown)?;
+        log.update(|kept, key, now| kept.see(key, &shown, relation, now))?;
         if etag.is_some() {
             self.source.remember(text, etag);
         }
         Ok(())
     }
 
-    /// Has the log prove that what it shows hangs together with what was seen.
-    fn link(&self, log: &LogBook, shown: &Checkpoint) -> Result<Link, Refusal> {
+    /// Requests the proof that a checkpoint is consistent with the seen history.
+    fn relation(&self, log: &LogBook, shown: &Checkpoint) -> Result<Consistency, Refusal> {
         let kept = log.kept();
-        let Some(newest) = kept.newest(&log.key) else { return Ok(Link::Proved) };
+        let Some(newest) = kept.newest(&log.key) else { return Ok(Consistency::Proved) };
         if shown.size() >= newest.size() {
             self.extends(log, &newest, shown, &newest)?;
-            // What came without a network may have passed over an older one.
+            // A checkpoint that came without a network may have skipped an unproven older one.
             if let Some(linked) = kept.linked(&log.key).filter(|linked| *linked != newest) {
                 self.extends(log, &linked, shown, &linked)?;
             }
         } else {
-            // An older copy, of a proof or a cache, or a log that has lost its end.
+            // An older copy from a proof or a cache, or a log that has lost its end.
             self.extends(log, shown, &newest, &newest)?;
         }
-        Ok(Link::Proved)
+        Ok(Consistency::Proved)
     }
 
-    /// Has the log prove that `long` extends `short`; `seen` is the one of them that was seen before.
+    /// Requests the proof that `long` extends `short`. `seen` is the one of them that was seen
+    /// before.
     fn extends(
         &self,
         log: &LogBook,
@@ -296,13 +282,14 @@ impl Fetcher {
     ) -> Result<(), Refusal> {
         let shown = if std::ptr::eq(seen, short) { long } else { short };
         let contradicted = |code: ErrorCode| {
-            let told = log.update(|kept, key, now| match kept.newest(key) {
+            let outcome = log.update(|kept, key, now| match kept.newest(key) {
                 Some(_) => Err(kept.contradicted(code, seen, shown, now)),
-                // What was seen was moved aside meanwhile.
+                // The operator has accepted the log meanwhile.
                 None => Ok(()),
             });
-            let anew = || Refusal::Failed("the state file has begun anew with the log".to_owned());
-            told.err().map_or_else(anew, Refusal::Refused)
+            let reset =
+                || Refusal::Failed("the operator has accepted the log meanwhile".to_owned());
+            outcome.err().map_or_else(reset, Refusal::Refused)
         };
         let proof = if short.size() == long.size() || short.size() == 0 {
             String::new()
@@ -310,21 +297,25 @@ impl Fetcher {
             let (from, to) = (short.size(), long.size());
             let url = format!("{}/consistency?from={from}&to={to}", self.base);
             match self.source.ask(&url, PROOF)? {
-                Some(body) => String::from_utf8(body).map_err(|_| format!("{url}: is no text"))?,
-                // It does not know what it has signed itself.
+                Some(body) => {
+                    String::from_utf8(body).map_err(|_| format!("{url}: is not UTF-8"))?
+                }
+                // The log does not know a checkpoint that it has signed.
                 None if std::ptr::eq(seen, long) => return Err(contradicted(LogRolledBack)),
-                None => return Err(Refusal::Failed(format!("{url}: there is no such range"))),
+                None => return Err(Refusal::Failed(format!("{url}: the range does not exist"))),
             }
         };
         match short.is_extended_by(long, &proof) {
             Some(true) => Ok(()),
             Some(false) => Err(contradicted(SplitView)),
-            None => Err(Refusal::Failed(format!("{}: a proof is not a list of hashes", self.base))),
+            None => {
+                Err(Refusal::Failed(format!("{}: the proof is not a list of hashes", self.base)))
+            }
         }
     }
 }
 
-/// Whoever waits for a proof shall not wait for a thread that is gone.
+/// Wakes all tasks that wait for a proof, also when the thread ends by a panic.
 impl Drop for Fetcher {
     fn drop(&mut self) {
         self.shared.end();

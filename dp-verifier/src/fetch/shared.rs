@@ -1,5 +1,5 @@
-//! What a verifier shares with a thread of its own: the thread's work, and demands to do all of it at
-//! once.
+//! The state that a verifier shares with a fetching thread: the thread's work, and demands to do
+//! all of it now.
 
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
@@ -13,7 +13,7 @@ pub(super) struct Shared<Work> {
 #[derive(Default)]
 pub(super) struct State<Work> {
     pub(super) work: Work,
-    /// How often everything was demanded at once, and how many of these demands are met.
+    /// The number of demands to do all work now, and the number of met ones.
     pub(super) demanded: u64,
     pub(super) met: u64,
     pub(super) is_over: bool,
@@ -21,16 +21,16 @@ pub(super) struct State<Work> {
 
 impl<Work> Shared<Work> {
     pub(super) fn state(&self) -> MutexGuard<'_, State<Work>> {
-        // Nothing that holds the lock leaves the state half changed.
+        // No holder of the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Tells whoever waits that the state has changed.
-    pub(super) fn tell(&self) {
+    /// Wakes all threads that wait for a change of the state.
+    pub(super) fn notify(&self) {
         self.changed.notify_all();
     }
 
-    /// Waits until the state changes, or for so long.
+    /// Waits until the state changes, or for at most this time.
     pub(super) fn wait<'s>(
         &'s self,
         state: MutexGuard<'s, State<Work>>,
@@ -45,20 +45,20 @@ impl<Work> Shared<Work> {
         }
     }
 
-    /// Has everything done now, and waits for it.
+    /// Demands all work now, and waits for it.
     pub(super) fn demand(&self) {
         let mut state = self.state();
         state.demanded = state.demanded.saturating_add(1);
         let demand = state.demanded;
-        self.tell();
+        self.notify();
         let is_early = |state: &mut State<Work>| state.met < demand && !state.is_over;
         drop(self.changed.wait_while(state, is_early));
     }
 
-    /// Nothing is to be done any more, or nobody is there to do it.
+    /// Ends the work.
     pub(super) fn end(&self) {
         self.state().is_over = true;
-        self.tell();
+        self.notify();
     }
 }
 

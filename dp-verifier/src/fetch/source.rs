@@ -1,4 +1,4 @@
-//! One URL, asked over HTTP.
+//! Requests to one URL over HTTP.
 
 use std::net::Ipv4Addr;
 use std::path::Path;
@@ -11,44 +11,44 @@ use super::store::Stored;
 use crate::files;
 use crate::jws::Kind;
 use crate::keys::MAX_SET;
-use crate::log::{MAX_CHECKPOINT, MAX_PROOF};
+use crate::tlog::{MAX_CHECKPOINT, MAX_PROOF};
 
-/// How long one request may take in all.
+/// The maximum duration of one request.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The bounds of how long an answer is taken to be fresh, whatever the server says, in seconds.
+/// The bounds of the time for which a response is fresh, for any `max-age`, in seconds.
 const MAX_AGE: std::ops::RangeInclusive<u64> = 60..=3_600;
 
-/// The largest CA file, in bytes.
+/// The maximum size of a CA file, in bytes.
 const MAX_CA: usize = 1024 * 1024;
 
-/// What an answer without `max-age` gets, in seconds.
+/// The time for which a response without `max-age` is fresh, in seconds.
 const DEFAULT_AGE: u64 = 300;
 
-/// What is asked for at a URL.
+/// A kind of resource.
 #[derive(Clone, Copy)]
-pub(super) struct Wanted {
+pub(super) struct Resource {
     accept: &'static str,
-    /// The largest answer, in bytes.
+    /// The maximum size of the response, in bytes.
     limit: usize,
 }
 
-pub(super) const KEY_SET: Wanted =
-    Wanted { accept: "application/jwk-set+json, application/json", limit: MAX_SET };
+pub(super) const KEY_SET: Resource =
+    Resource { accept: "application/jwk-set+json, application/json", limit: MAX_SET };
 
-pub(super) const STATUS_LIST: Wanted =
-    Wanted { accept: cp_contracts::STATUS_LIST_MEDIA_TYPE, limit: Kind::STATUS_LIST.max };
+pub(super) const STATUS_LIST: Resource =
+    Resource { accept: cp_contracts::STATUS_LIST_MEDIA_TYPE, limit: Kind::STATUS_LIST.max };
 
-pub(super) const CHECKPOINT: Wanted = Wanted { accept: "text/plain", limit: MAX_CHECKPOINT };
+pub(super) const CHECKPOINT: Resource = Resource { accept: "text/plain", limit: MAX_CHECKPOINT };
 
 /// A proof, of inclusion or of consistency.
-pub(super) const PROOF: Wanted = Wanted { accept: "text/plain", limit: MAX_PROOF };
+pub(super) const PROOF: Resource = Resource { accept: "text/plain", limit: MAX_PROOF };
 
 pub(super) struct Source {
     agent: ureq::Agent,
     url: String,
-    wanted: Wanted,
-    /// The last answer that was found good, and its entity tag.
+    wanted: Resource,
+    /// The last valid response, and its entity tag.
     good: Option<(Vec<u8>, Option<String>)>,
     max_age: u64,
 }
@@ -59,21 +59,23 @@ pub(super) enum Answer {
 }
 
 impl Source {
-    pub(super) fn new(url: &str, tls: Option<TlsConfig>, wanted: Wanted) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|_| "it is not a URL".to_owned())?;
+    pub(super) fn new(url: &str, tls: Option<TlsConfig>, wanted: Resource) -> Result<Self, String> {
+        let uri: Uri = url.parse().map_err(|_| "the text is not a URL".to_owned())?;
         let host = uri.host().unwrap_or_default();
         let is_here = is_loopback(host);
         match uri.scheme_str() {
-            _ if host.is_empty() => return Err("it names no host".to_owned()),
+            _ if host.is_empty() => return Err("the URL has no host".to_owned()),
             _ if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
-                return Err("it must not contain a user name or password".to_owned());
+                return Err("the URL must not contain a user name or password".to_owned());
             }
             Some("https") => {}
             Some("http") if is_here => {}
-            Some("http") => return Err("http is for this machine only: use https".to_owned()),
-            _ => return Err("it must begin with https://".to_owned()),
+            Some("http") => {
+                return Err("http is allowed on this machine only: use https".to_owned());
+            }
+            _ => return Err("the URL must begin with https://".to_owned()),
         }
-        // Redirects are not followed: what is believed is what this URL says and no other.
+        // Redirects are not followed: only this URL is trusted.
         let config = ureq::Agent::config_builder()
             .timeout_global(Some(TIMEOUT))
             .max_redirects(0)
@@ -121,9 +123,9 @@ impl Source {
         Ok(answer)
     }
 
-    /// Asks another URL of the same server: its answer, or none when it says that there is no such
-    /// thing.
-    pub(super) fn ask(&self, url: &str, wanted: Wanted) -> Result<Option<Vec<u8>>, String> {
+    /// Requests another URL of the same server. Returns `None` when the server says that the
+    /// resource does not exist.
+    pub(super) fn ask(&self, url: &str, wanted: Resource) -> Result<Option<Vec<u8>>, String> {
         let failed = |error: ureq::Error| format!("{url}: {error}");
         let request = self.agent.get(url).header(header::ACCEPT, wanted.accept);
         let mut response = request.call().map_err(failed)?;
@@ -133,7 +135,7 @@ impl Source {
                 let body = response.body_mut().with_config().limit(limit).read_to_vec();
                 body.map(Some).map_err(failed)
             }
-            // Not what a proxy says that wants a login, or that is asked too often.
+            // These statuses come from the log. 401, 403 and 429 may come from a proxy.
             StatusCode::BAD_REQUEST
             | StatusCode::NOT_FOUND
             | StatusCode::GONE
@@ -142,7 +144,7 @@ impl Source {
         }
     }
 
-    /// How long the last answer is fresh.
+    /// Returns the time for which the last response is fresh.
     pub(super) fn max_age(&self) -> Duration {
         Duration::from_secs(self.max_age)
     }
@@ -160,7 +162,7 @@ impl Source {
             url: self.url.clone(),
             fetched_at,
             etag: self.good.as_ref().and_then(|(_, etag)| etag.clone()),
-            // A good set is UTF-8.
+            // A valid set is UTF-8.
             jwks: String::from_utf8_lossy(body).into_owned(),
         }
     }
@@ -170,7 +172,7 @@ impl Source {
     }
 }
 
-/// Trusts the authorities in a PEM file and no other.
+/// Creates a TLS configuration that trusts only the authorities in a PEM file.
 pub(super) fn trusting(path: &Path) -> Result<TlsConfig, String> {
     let failed = |why: String| format!("the CA file {}: {why}", path.display());
     let pem = files::read(path, MAX_CA).map_err(|error| failed(error.to_string()))?;
@@ -181,7 +183,7 @@ pub(super) fn trusting(path: &Path) -> Result<TlsConfig, String> {
     for item in parse_pem(files::trimmed_bytes(&pem)) {
         match item {
             Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
-            Ok(_) => return Err(failed("has something else than certificates".to_owned())),
+            Ok(_) => return Err(failed("must have certificates only".to_owned())),
             Err(error) => return Err(failed(error.to_string())),
         }
     }
@@ -191,14 +193,14 @@ pub(super) fn trusting(path: &Path) -> Result<TlsConfig, String> {
     Ok(TlsConfig::builder().root_certs(RootCerts::from(certificates)).build())
 }
 
-/// Whether requests to a host stay on this machine.
+/// Returns whether requests to a host stay on this machine.
 fn is_loopback(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
         || host == "[::1]"
         || host.parse().is_ok_and(|address: Ipv4Addr| address.is_loopback())
 }
 
-/// `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1), within our bounds.
+/// Returns `max-age` of `Cache-Control` (RFC 9111 §5.2.2.1), within the bounds.
 fn max_age(headers: &HeaderMap) -> u64 {
     let control = headers.get(header::CACHE_CONTROL).and_then(|value| value.to_str().ok());
     let directives = control.unwrap_or_default().split(',').map(str::trim);

@@ -1,4 +1,4 @@
-//! The last good key set on disk.
+//! The file with the last valid key set.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -8,21 +8,21 @@ use serde::{Deserialize, Serialize};
 
 use crate::files;
 
-/// Larger files are none of ours: a set, escaped as a string, and a few words.
+/// The maximum size of the file: a set, escaped as a string, and a few members.
 const MAX_FILE: u64 = 256 * 1024;
 
-/// What is written to the file.
+/// The content of the file.
 #[derive(Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Stored {
     pub(super) url: String,
     /// In seconds since 1970.
     pub(super) fetched_at: i64,
     pub(super) etag: Option<String>,
-    /// The key set as it was fetched, to be judged again when it is read.
+    /// The key set as it was fetched. It is validated again when the file is read.
     pub(super) jwks: String,
 }
 
-/// Reads the file; none when there is none.
+/// Reads the file. Returns `None` when there is no file.
 pub(super) fn load(path: &Path) -> Result<Option<Stored>, String> {
     let failed = |error: io::Error| format!("{}: {error}", path.display());
     let file = match File::open(path) {
@@ -35,7 +35,7 @@ pub(super) fn load(path: &Path) -> Result<Option<Stored>, String> {
     serde_json::from_str(&text).map_err(|error| format!("{}: {error}", path.display()))
 }
 
-/// Replaces the file. Who can write keys into it can issue licenses.
+/// Replaces the file. A user who can write keys into it can issue licenses.
 pub(super) fn save(path: &Path, stored: &Stored) -> Result<(), String> {
     let write = || files::replace(path, &serde_json::to_vec(stored)?);
     write().map_err(|error| format!("{} cannot be written: {error}", path.display()))

@@ -1,12 +1,14 @@
-//! Why a verifier could not be made.
+//! The errors of the builder.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use super::builder::MAX_LEEWAY;
 use crate::{ImportError, KeySetError};
 
-/// Why a [`Verifier`](crate::Verifier) could not be made.
+/// The maximum leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
+pub(super) const MAX_LEEWAY: i64 = 300;
+
+/// The reason why a [`Verifier`](crate::Verifier) could not be built.
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum BuildError {
@@ -22,35 +24,35 @@ pub enum BuildError {
     KeysFile {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         error: std::io::Error,
     },
     /// The bundle file cannot be read.
     BundleFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
     /// The bundle file is refused.
     BundleRefused {
         /// The file.
         path: PathBuf,
-        /// Why.
+        /// The reason.
         error: ImportError,
     },
     /// The state file cannot be used.
     StateFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The reason.
         why: String,
     },
-    /// The log key is missing where inclusion is required, or cannot be read; says why.
+    /// The log key is missing although inclusion is required, or it cannot be read; has the reason.
     LogKey(String),
     /// The key set is refused.
     KeySet(KeySetError),
-    /// The key set URL cannot be used; says why.
+    /// The key set URL cannot be used; has the reason.
     #[cfg(feature = "fetch")]
     KeysUrl(String),
 }
@@ -58,10 +60,12 @@ pub enum BuildError {
 impl fmt::Display for BuildError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::IssuerMissing => f.write_str("an issuer is needed: the control plane's base URL"),
-            Self::AudienceMissing => f.write_str("an audience is needed"),
-            Self::KeysMissing => f.write_str("a source of keys is needed"),
-            Self::LeewayTooLong => write!(f, "the leeway may be at most {MAX_LEEWAY} seconds"),
+            Self::IssuerMissing => {
+                f.write_str("an issuer is required: the control plane's base URL")
+            }
+            Self::AudienceMissing => f.write_str("an audience is required"),
+            Self::KeysMissing => f.write_str("a source of keys is required"),
+            Self::LeewayTooLong => write!(f, "the leeway must be at most {MAX_LEEWAY} seconds"),
             Self::KeysFile { path, error } => {
                 write!(f, "the key set file {} cannot be read: {error}", path.display())
             }

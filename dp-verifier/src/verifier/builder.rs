@@ -8,23 +8,21 @@ use cp_contracts::JwkSet;
 
 use arc_swap::ArcSwapOption;
 
-use super::{BuildError, Inner, Verifier};
+use super::build_error::{BuildError, MAX_LEEWAY};
+use super::{Inner, Verifier};
 use crate::cache::Cache;
 use crate::claims::{MAX_GRACE, Rules};
-use crate::clock::TimeFloor;
 use crate::files;
-use crate::import::Occasion;
+use crate::import::FileOrigin;
 use crate::jws::Kind;
-use crate::keys::MAX_SET;
-use crate::log::{LogBook, LogKey, MAX_PROOF};
+use crate::keys::{Keys, MAX_SET};
+use crate::log::LogBook;
 use crate::status_list::StatusLists;
-use crate::trust::Keys;
+use crate::time_floor::TimeFloor;
+use crate::tlog::{LogKey, MAX_PROOF};
 use crate::{Clock, ImportError, KeySet, SystemClock};
 
-/// The longest leeway, in seconds: "no more than a few minutes" (RFC 7519 §4.1.4).
-pub(super) const MAX_LEEWAY: i64 = 300;
-
-/// How long before its end a license is `expiring` unless the app says otherwise: 14 days.
+/// The default time before its end for which a license is `expiring`: 14 days.
 const EXPIRING: Duration = Duration::from_secs(14 * 86_400);
 
 /// The settings of a [`Verifier`].
@@ -55,54 +53,62 @@ enum Source {
     Url(String),
 }
 
+impl Verifier {
+    /// Returns a builder. It requires an issuer, an audience and a source of keys.
+    pub fn builder() -> VerifierBuilder {
+        VerifierBuilder::default()
+    }
+}
+
 impl VerifierBuilder {
-    /// Who issues the tokens: the `iss` of every token must be exactly this. Required.
+    /// Sets the issuer, which must be exactly the `iss` of every token. Required.
     pub fn issuer(mut self, issuer: impl Into<String>) -> Self {
         self.issuer = Some(issuer.into());
         self
     }
 
-    /// For whom tokens are meant: the `aud` of every token must be exactly this. Required.
+    /// Sets the audience, which must be exactly the `aud` of every token. Required.
     pub fn audience(mut self, audience: impl Into<String>) -> Self {
         self.audience = Some(audience.into());
         self
     }
 
-    /// Takes the issuer's keys from the JSON text of a JWKS.
+    /// Uses the issuer's keys from the JSON text of a JWKS.
     pub fn jwks(mut self, json: impl Into<Vec<u8>>) -> Self {
         self.keys = Some(Source::Json(json.into()));
         self
     }
 
-    /// Takes the issuer's keys from a key set of the contract.
+    /// Uses the issuer's keys from a key set of the contract.
     pub fn jwk_set(self, set: &JwkSet) -> Self {
-        // Strings cannot fail to be written; an empty text would be refused by `build`.
+        // Strings always serialize, and `build` would refuse an empty text.
         self.jwks(serde_json::to_vec(set).unwrap_or_default())
     }
 
-    /// Takes the issuer's keys from a file with a JWKS, read once by [`build`](Self::build).
+    /// Uses the issuer's keys from a file with a JWKS. [`build`](Self::build) reads it once.
     pub fn jwks_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.keys = Some(Source::File(path.into()));
         self
     }
 
-    /// Takes a license file with a token, as the control plane makes it for a data plane without a
-    /// network, of at most 512 KiB, read by [`build`](Self::build): token, keys and status list.
+    /// Uses the token, keys and status list of a license file with a token, of at most 512 KiB, as
+    /// the control plane exports it for a data plane without a network. [`build`](Self::build)
+    /// reads it.
     ///
-    /// It must be signed by one of the keys that are given otherwise ([`jwks`](Self::jwks),
-    /// [`jwks_file`](Self::jwks_file)), or that came with an earlier file and are in the
-    /// [state file](Self::state_path), or by a key that one of those vouches for. When there is none
-    /// of these, the file is **trusted on first use**, because the operator has installed it: then
-    /// guard it like a key set file. Its keys are used together with the given ones. With a key set
-    /// URL, the file is judged by the fetched keys and brings none; when none could be fetched, only
-    /// the file of the last start is taken.
+    /// The signer must be one of these keys: a configured key ([`jwks`](Self::jwks),
+    /// [`jwks_file`](Self::jwks_file)), a key of an earlier file in the [state
+    /// file](Self::state_path), or a key that one of those endorses. Without any of these keys, the
+    /// file is **trusted on first use**, because the operator has installed it. Then guard it like
+    /// a key set file. Its keys are used together with the configured ones.
     ///
-    /// With a state file, a file that is older than one that was taken is refused; the one that the
-    /// app was started with before goes on being good, and newer ones may be
-    /// [imported](Verifier::import) meanwhile.
+    /// With a key set URL, the fetched keys check the file, and the file brings no keys. When no
+    /// key could be fetched, only the file of the last start is accepted.
     ///
-    /// The proof that its token is in the [log](Self::log_key) is in the file, or in a file beside it
-    /// whose name is longer by `.tlog-proof`.
+    /// With a state file, a file that is older than an imported one is refused. The file of the
+    /// last start stays valid, and newer files may be [imported](Verifier::import) in between.
+    ///
+    /// The proof that the token is in the [log](Self::log_key) is in the file, or in a second file
+    /// whose name has the suffix `.tlog-proof`.
     pub fn bundle_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.bundle = Some(path.into());
         self
@@ -118,106 +124,113 @@ impl VerifierBuilder {
         &mut self.fetch
     }
 
-    /// By how many seconds the clocks of issuer and data plane may differ: 0 to 300, 60 by default.
+    /// Sets the allowed difference between the clocks of issuer and data plane, in seconds: 0 to
+    /// 300, 60 by default.
     pub fn leeway(mut self, seconds: u32) -> Self {
         self.leeway = Some(i64::from(seconds));
         self
     }
 
-    /// What time it must be at least, in seconds since 1970: [`Verifier::time_floor`] of an earlier
-    /// run.
+    /// Sets the time floor, in seconds since 1970: [`Verifier::time_floor`] of an earlier run.
     pub fn time_floor(mut self, seconds: i64) -> Self {
         self.time_floor = Some(seconds);
         self
     }
 
-    /// Keeps in a file what must not be forgotten: the [time floor](Verifier::time_floor), so that a
-    /// clock that was set back while the data plane was down is noticed; the newest status lists
-    /// and the number and keys of the newest license file, so that older ones are refused; the keys
-    /// that files have withdrawn; and the number of the last usage report.
+    /// Keeps the state of the verifier in a file, over restarts:
     ///
-    /// The file is JSON, readable by its owner only and replaced as a whole; one that others may
-    /// read or write is refused, and so is one that is damaged. [`build`](Self::build) makes it, so
-    /// that a place that cannot be written is noticed at once. Later the time floor is written by a
-    /// thread of its own, so no check waits for it, at most once per minute by which it rises and
-    /// when the verifier is dropped; failures are told by [`Verifier::state_error`]. Give each data
-    /// plane its own.
+    /// - the [time floor](Verifier::time_floor), which reveals a clock that was set back meanwhile;
+    /// - the newest status lists, and the number and keys of the newest license file, so that older
+    ///   ones are refused;
+    /// - the keys that files have withdrawn;
+    /// - the number of the last usage report.
+    ///
+    /// The file is JSON, readable by its owner only, and replaced atomically. A file that other
+    /// users may read or write is refused, and so is a damaged one. [`build`](Self::build) creates
+    /// the file, so a directory that is not writable is an error at once. A thread writes the time
+    /// floor, at most once per minute of rise and when the verifier is dropped, so no check waits
+    /// for a write. [`Verifier::state_error`] reports failures. Give each data plane its own file.
     pub fn state_path(mut self, path: impl Into<PathBuf>) -> Self {
         self.state_path = Some(path.into());
         self
     }
 
     /// Refuses every token with `clock_anomaly` while the clock is more than 5 minutes behind the
-    /// [time floor](Verifier::time_floor), instead of only telling it in the license's state.
+    /// [time floor](Verifier::time_floor). Without this setting, only the license's state reports
+    /// it.
     pub fn strict_clock(mut self) -> Self {
         self.strict_clock = true;
         self
     }
 
-    /// How long before its end a license is in the state
-    /// [`Expiring`](crate::LicenseState::Expiring): 14 days by default. A token that lives no longer
-    /// than that is so from its first day.
+    /// Sets the time before its end for which a license is in the state
+    /// [`Expiring`](crate::LicenseState::Expiring): 14 days by default. A token with a shorter
+    /// lifetime is in that state from its first day.
     pub fn expiring_period(mut self, period: Duration) -> Self {
         self.expiring = Some(period);
         self
     }
 
-    /// How many good tokens to remember, so that seeing one again costs next to nothing: 1,024 by
-    /// default, which takes about 5 MB when it is full of usual tokens; 0 switches it off.
+    /// Sets the size of the cache of valid tokens: 1,024 tokens by default, which need about 5 MB;
+    /// 0 disables the cache.
     ///
-    /// A remembered token is judged by its times again and ends with its key.
+    /// The times of a cached token are judged again at each check, and a cached token ends with its
+    /// key.
     pub fn cache(mut self, tokens: usize) -> Self {
         self.cache = Some(tokens);
         self
     }
 
-    /// The public key of the issuer's log, as its `GET /api/v1/log/key` and `cp-server audit key`
-    /// tell it: `<origin>+<key id>+<base64>`. It must come by a way that is trusted, such as the
-    /// app's own configuration.
+    /// Sets the public key of the issuer's log, as `GET /api/v1/log/key` and `cp-server audit key`
+    /// return it: `<origin>+<key id>+<base64>`. The key must come from a trusted source, such as
+    /// the app's own configuration.
     ///
-    /// From then on every license must be [proved](Self::require_inclusion) to be in the log, unless
-    /// the app [admits others too](Self::allow_unlogged). The newest checkpoint that was seen is
-    /// remembered, in the [state file](Self::state_path) when there is one, and the key as well: a
-    /// verifier that is made with that file and without this setting goes on with the key. With a key set URL, the log is asked at the issuer's `/api/v1/log`, and a log that is
-    /// shorter than before or has another history is told by the state
-    /// [`LogAnomaly`](crate::LicenseState::LogAnomaly) and [`Verifier::log_health`].
+    /// Every license then needs a [proof](Self::require_inclusion) that it is in the log, unless
+    /// the app [admits others too](Self::allow_unlogged). The [state file](Self::state_path) keeps
+    /// the newest seen checkpoint and the key: a verifier with that file and without this setting
+    /// uses the stored key.
+    ///
+    /// With a key set URL, the verifier queries the log at the issuer's `/api/v1/log`. The state
+    /// [`LogAnomaly`](crate::LicenseState::LogAnomaly) and [`Verifier::log_health`] report a log
+    /// that is shorter than before or has another history.
     pub fn log_key(mut self, vkey: impl Into<String>) -> Self {
         self.log_key = Some(vkey.into());
         self
     }
 
-    /// Admits only licenses whose token is proved to be in the issuer's log, so that a stolen signing
-    /// key makes no license. That is so whenever a [log key](Self::log_key) is known, given or from
-    /// the [state file](Self::state_path); with this setting, [`build`](Self::build) fails when none
-    /// is.
+    /// Requires a log key: [`build`](Self::build) fails when none is known.
     ///
-    /// The proof comes with a license file or [`Verifier::verify_with_proof`]; with a key set URL, it
-    /// is fetched once for each token. Until it is there, the token is refused with `proof_missing`.
+    /// Whenever a [log key](Self::log_key) is known, from the settings or the [state
+    /// file](Self::state_path), only licenses with a proof that their token is in the issuer's log
+    /// are admitted. So a stolen signing key creates no license.
+    ///
+    /// The proof comes with a license file or [`Verifier::verify_with_proof`]. With a key set URL,
+    /// it is fetched once for each token. Until then the token is refused with `proof_missing`.
     pub fn require_inclusion(mut self) -> Self {
         self.requires_inclusion = Some(true);
         self
     }
 
-    /// Admits licenses also without the proof that their token is in the issuer's log, although the
-    /// [log key](Self::log_key) is known: whoever steals a signing key can then make licenses. Proofs
-    /// that come all the same are checked, and the log is watched as before.
+    /// Also admits licenses without a proof although the [log key](Self::log_key) is known. A
+    /// stolen signing key can then create licenses. Existing proofs are still checked, and the log
+    /// is still watched.
     pub fn allow_unlogged(mut self) -> Self {
         self.requires_inclusion = Some(false);
         self
     }
 
-    /// Takes the time from elsewhere than the machine's clock.
+    /// Uses another clock than the machine's.
     pub fn clock(mut self, clock: impl Clock) -> Self {
         self.clock = Some(Arc::new(clock));
         self
     }
 
-    /// Makes the verifier.
+    /// Builds the verifier.
     ///
     /// # Errors
     ///
-    /// [`BuildError`] when a required setting is missing or a setting cannot be used. With a key set
-    /// URL that cannot be reached, the verifier is made all the same.
+    /// Returns [`BuildError`] when a required setting is missing or a setting cannot be used. An
+    /// unreachable key set URL is not an error.
     pub fn build(self) -> Result<Verifier, BuildError> {
         let filled = |text: Option<String>| text.filter(|text| !text.is_empty());
         let issuer = filled(self.issuer).ok_or(BuildError::IssuerMissing)?;
@@ -233,8 +246,8 @@ impl VerifierBuilder {
             Some(path) => TimeFloor::kept_in(path, floor)
                 .map_err(|why| BuildError::StateFile { path: path.clone(), why })?,
         };
-        let record = floor.memory().record();
-        // Forgetting a setting must not be a way around the log.
+        let record = floor.store().kept();
+        // A forgotten setting must not bypass the log.
         let log_key = self.log_key.as_deref().or_else(|| record.log_key());
         let log_key = log_key.map(str::parse).transpose().map_err(BuildError::LogKey)?;
         let log_key: Option<LogKey> = log_key;
@@ -242,12 +255,13 @@ impl VerifierBuilder {
         unreplaced.map_err(|error| BuildError::LogKey(error.detail().to_owned()))?;
         let requires_inclusion = self.requires_inclusion.unwrap_or(log_key.is_some());
         if requires_inclusion && log_key.is_none() {
-            return Err(BuildError::LogKey("is needed to require inclusion".to_owned()));
+            return Err(BuildError::LogKey("is required for require_inclusion".to_owned()));
         }
         let withdrawn = record.keys.withdrawn();
         let kept = record.file.map(|file| KeySet::of(&file.jwks)).transpose();
         let kept = kept.map_err(BuildError::KeySet)?;
-        let bundle = Occasion::Start { trusts_itself: self.keys.is_none() && kept.is_none() };
+        let bundle =
+            FileOrigin::Configured { trusts_itself: self.keys.is_none() && kept.is_none() };
         #[cfg(feature = "fetch")]
         let mut fetched = None;
         let pinned = match self.keys {
@@ -263,12 +277,9 @@ impl VerifierBuilder {
             },
             #[cfg(feature = "fetch")]
             Some(Source::Url(url)) => {
-                fetched = Some(crate::fetch::start(
-                    &url,
-                    self.fetch,
-                    Arc::clone(&clock),
-                    withdrawn.clone(),
-                )?);
+                let clock = Arc::clone(&clock);
+                let started = crate::fetch::start(&url, self.fetch, clock, withdrawn.clone());
+                fetched = Some(started.map_err(BuildError::KeysUrl)?);
                 None
             }
         };
@@ -288,7 +299,9 @@ impl VerifierBuilder {
         })?;
         let log = log.map(Arc::new);
         #[cfg(feature = "fetch")]
-        let fetching = fetched.map(|fetched| fetched.with(&lists, log.as_ref())).transpose()?;
+        let fetching = fetched.map(|fetched| fetched.with(&lists, log.as_ref())).transpose();
+        #[cfg(feature = "fetch")]
+        let fetching = fetching.map_err(BuildError::KeysUrl)?;
         let verifier = Verifier {
             inner: Arc::new(Inner {
                 lists,

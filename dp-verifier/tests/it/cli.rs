@@ -186,10 +186,10 @@ fn every_state_has_words() {
     let mut late = claims_with("/exp", json!(NOW - 100));
     late["enforcement"]["grace_seconds"] = json!(86_400);
     assert!(words(&[&KEY.token(&claims())]).starts_with("Valid. Enterprise for acme-prod of Acme"));
-    assert!(words(&[&KEY.token(&late)]).starts_with("Expired and in its time of grace"));
+    assert!(words(&[&KEY.token(&late)]).starts_with("Expired and in its grace period"));
     let soon = claims_with("/exp", json!(NOW + 100));
     assert!(words(&[&KEY.token(&soon)]).starts_with("Valid, but expires soon"));
     let stale = KEY.token(&claims_on_stale("degrade"));
-    assert!(words(&[&stale]).starts_with("Valid, as far as can be told without"));
+    assert!(words(&[&stale]).starts_with("Valid, but there is no recent status list"));
     assert!(words(&["x"]).starts_with("Refused (token_malformed)"));
 }

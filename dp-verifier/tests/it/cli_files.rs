@@ -115,7 +115,7 @@ fn a_token_is_checked_with_its_proof() {
 }
 
 #[test]
-fn an_operator_sees_the_evidence_and_begins_anew() {
+fn log_accept_shows_and_keeps_the_evidence() {
     let machine = Machine::new();
     let state = machine.path("state.json");
     let state = ["--state", state.to_str().unwrap(), "--explain"];
@@ -132,20 +132,23 @@ fn an_operator_sees_the_evidence_and_begins_anew() {
     assert_eq!(kept["anomaly"]["code"], "split_view");
     assert_eq!(kept["anomaly"]["seen"], log.checkpoint());
     assert_eq!(kept["anomaly"]["shown"], fork.checkpoint());
-    assert!(words.contains("4 entries") && words.contains("`log accept`"), "{words}");
+    assert!(words.contains("4 entries") && words.contains("`dp-verify log accept`"), "{words}");
     for bad in [&["log", "accept"][..], &["log", "forget"], &["--because", "x", "log"]] {
         assert_eq!(run(bad).0, Some(2), "{bad:?}");
     }
     let (code, line, words) = run(&["--because", "the vendor restored it", "log", "accept"]);
     assert_eq!((code, &line["log"]["anomaly"]), (Some(0), &Value::Null), "{words}");
-    assert!(words.contains("Begun anew") && words.contains("the vendor restored it"), "{words}");
+    assert!(
+        words.contains("An earlier log") && words.contains("the vendor restored it"),
+        "{words}"
+    );
     let (code, again, _) = run(&["log"]);
     assert_eq!((code, &again), (Some(0), &line));
     assert_eq!(again["log"]["former"][0]["anomaly"], kept["anomaly"]);
 }
 
 #[test]
-fn an_operator_begins_anew_with_everything_but_the_log() {
+fn state_reset_forgets_all_but_the_log() {
     let machine = Machine::new();
     let state = machine.path("state.json");
     let state = ["--state", state.to_str().unwrap(), "--explain"];
@@ -171,13 +174,13 @@ fn an_operator_begins_anew_with_everything_but_the_log() {
     let (code, line, words) = run(&["--because", "file 7 was wrong", "state", "reset"]);
     assert_eq!((code, &line["state"]["file"]), (Some(0), &Value::Null), "{words}");
     assert_eq!(line["state"]["former"][0]["because"], "file 7 was wrong");
-    assert!(words.contains("Begun anew") && words.contains("file 7 was wrong"), "{words}");
+    assert!(words.contains("Reset at") && words.contains("file 7 was wrong"), "{words}");
     assert_eq!(run(&["state"]).1, line);
     assert_eq!(given(&[&token]).0, Some(0));
 }
 
 #[test]
-fn a_log_key_is_insisted_on_without_being_asked_to() {
+fn known_log_key_requires_proofs_by_default() {
     let machine = Machine::new();
     let mut log = Log::of(3);
     let index = log.issue(&token());
@@ -222,15 +225,17 @@ fn a_license_is_suspended_and_revoked_by_files() {
     let second = machine.file("second.lic", &refresh(2, 2));
     let (code, line, words) = machine.run(&["import", &second]);
     assert_eq!((code, &line["ok"], &line["file"]["seq"]), (Some(0), &json!(true), &json!(2)));
-    assert!(words.starts_with("File 2 is taken. No new license token, new keys, a status list."));
+    assert!(
+        words.starts_with("File 2 is imported. No new license token, new keys, a status list.")
+    );
     let (code, line, words) = machine.run(&["bundle", &bundle]);
     assert_eq!((code, &line["code"]), (Some(1), &json!("suspended")));
     assert!(words.contains("The vendor has suspended this license."), "{words}");
     // Neither the same file nor an older one, nor an older list by itself, undoes that.
     let older = machine.file("older.lic", &refresh(1, 0));
     for (arguments, detail) in [
-        (vec!["import", &second], "file 2 was taken already"),
-        (vec!["import", &older], "it is file 1, and file 2 was taken already"),
+        (vec!["import", &second], "file 2 is already imported"),
+        (vec!["import", &older], "this is file 1, and file 2 is already imported"),
     ] {
         let (code, line, words) = machine.run(&arguments);
         assert_eq!((code, &line["code"]), (Some(1), &json!("replayed")));
@@ -341,7 +346,7 @@ fn usage_is_reported_by_file() {
 }
 
 #[test]
-fn words_that_make_no_sense_are_refused() {
+fn unusable_command_lines_are_refused() {
     let machine = Machine::new();
     let file = machine.file("license.lic", &bundle());
     let base = ["--issuer", ISSUER, "--audience", AUDIENCE];

@@ -68,7 +68,7 @@ fn v14_a_clock_that_was_ahead_for_a_moment_harms_nothing() {
 }
 
 #[test]
-fn v14_an_unbelievable_clock_is_told_and_in_strict_mode_fatal() {
+fn v14_impossible_clock_is_reported_and_refused_in_strict_mode() {
     let clock = Arc::new(AtomicI64::new(10_000));
     let lenient = builder(&clock).time_floor(9_000).build().unwrap();
     let strict = builder(&clock).time_floor(9_000).strict_clock().build().unwrap();
@@ -122,7 +122,7 @@ fn v14_the_floor_is_kept_in_a_file() {
 }
 
 #[test]
-fn v14_a_file_that_cannot_be_used_is_told_at_the_start() {
+fn v14_unusable_state_file_is_an_error_of_build() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("clock.json");
     let clock = Arc::new(AtomicI64::new(10_000));

@@ -170,8 +170,8 @@ fn without_the_control_plane_the_last_list_serves_until_it_is_too_old() {
     let plane = ControlPlane::start();
     plane.publish(NOW, 0);
     let clock = Arc::new(AtomicI64::new(NOW));
-    let told = Arc::clone(&clock);
-    let verifier = plane.builder().clock(move || told.load(Relaxed)).build().unwrap();
+    let time = Arc::clone(&clock);
+    let verifier = plane.builder().clock(move || time.load(Relaxed)).build().unwrap();
     let rules = [("allow", Ok(Valid)), ("degrade", Ok(Stale)), ("block", Err(StatusStale))];
     let tokens = rules.map(|(rule, stale)| (plane.token(rule), stale));
     wait_for(verifier.refresh_status(&tokens[0].0));
@@ -222,7 +222,7 @@ fn a_bad_answer_never_replaces_a_good_list() {
         (ok(&KEY.list(&other_list)), "not the list's URL"),
         (ok(&KEY.list(&no_ttl)), "ttl"),
         (ok(&KEY.list(&plane.list(NOW - 101, 0))), "replayed"),
-        (ok(&KEY.list(&plane.list(NOW - 86_460, 0))), "older than the one"),
+        (ok(&KEY.list(&plane.list(NOW - 86_460, 0))), "older than the held list"),
         (ok(&KEY.list(&over)), "expired"),
         (ok(&KEY.list(&plane.list(NOW + 61, 0))), "not_yet_valid"),
         (ok(&OTHER_KEY.list(&plane.list(NOW - 50, 0))), "kid_unknown"),
@@ -254,10 +254,7 @@ fn published_list_that_is_older_than_the_held_one_is_reported() {
     for iat in [NOW - 3_700, NOW - 86_400 - 3_700] {
         plane.publish(iat, 2);
         let error = verifier.refresh_status_lists().unwrap_err().to_string();
-        assert!(
-            error.contains("older than the one of 2026-01-09T23:05:00Z that is held"),
-            "{error}"
-        );
+        assert!(error.contains("older than the held list of 2026-01-09T23:05:00Z"), "{error}");
         assert_eq!(outcome(&verifier, &token), Ok(Valid));
         let held = verifier.status_lists().remove(0);
         assert_eq!((held.issued_at, held.older_published), (NOW - 100, Some(iat)));
@@ -298,7 +295,7 @@ fn command_warns_of_a_published_list_that_is_older() {
     let (line, words) = run();
     assert_eq!(line["license"]["state"], "valid");
     let warning = line["warnings"][0].as_str().unwrap();
-    assert!(warning.contains("is older than the one of 2026-01-09T23:05:00Z"), "{warning}");
+    assert!(warning.contains("is older than the held list of 2026-01-09T23:05:00Z"), "{warning}");
     assert!(words.contains("Warning: the status list"), "{words}");
 }
 

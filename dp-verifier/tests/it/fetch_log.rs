@@ -87,7 +87,7 @@ fn a_proof_is_fetched_once_and_the_first_request_may_wait_for_it() {
 }
 
 #[test]
-fn nobody_waits_for_a_forged_token_and_many_ask_once() {
+fn forged_token_is_not_requested_and_a_genuine_one_once() {
     let plane = ControlPlane::start(3, 0);
     let verifier = plane.builder().build().unwrap();
     for _ in 0..1_000 {
@@ -219,7 +219,7 @@ fn a_log_that_grows_is_well_and_an_old_copy_of_it_too() {
 }
 
 #[test]
-fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
+fn restored_backup_is_reported_until_the_log_is_complete() {
     let mut plane = ControlPlane::start(3, 2);
     let old = plane.log.clone();
     plane.log.add("noise");
@@ -231,12 +231,15 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
     // Now it has forgotten its last entry, and the way to it.
     plane.publish(&old, &[]);
     plane.server.answer_at(&consistency(old.size(), seen.size()), answer("404 Not Found", "", ""));
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("log_rolled_back: the log has 6 entries, and 7 were seen"), "{told}");
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(
+        outcome.starts_with("log_rolled_back: the log has 6 entries, but it had 7 before"),
+        "{outcome}"
+    );
     let anomaly = verifier.log_health().unwrap().anomaly.unwrap();
     assert_eq!((anomaly.code, anomaly.seen), (LogRolledBack, seen));
     assert_eq!(anomaly.shown.text(), old.checkpoint());
-    // What was proved goes on, and tells.
+    // A proved token stays admitted, and its state reports the anomaly.
     assert_eq!(verifier.verify(&plane.token).unwrap().state(), LicenseState::LogAnomaly);
     // The newer database is found and put back.
     plane.log.add("noise");
@@ -247,8 +250,8 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
     let mut fork = old.clone();
     (0..4).for_each(|_| fork.add("other"));
     plane.publish(&fork, &[plane.log.size()]);
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("split_view: "), "{told}");
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(outcome.starts_with("split_view: "), "{outcome}");
     plane.log.add("noise");
     plane.publish(&plane.log, &[plane.log.size() - 1]);
     assert!(verifier.refresh_log().is_err());
@@ -256,7 +259,7 @@ fn a_restored_backup_is_told_and_forgiven_when_the_log_is_whole_again() {
 }
 
 #[test]
-fn a_verifier_that_runs_begins_anew_when_its_operator_says_so() {
+fn running_verifier_follows_an_accepted_log() {
     let plane = ControlPlane::start(3, 2);
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
@@ -266,13 +269,13 @@ fn a_verifier_that_runs_begins_anew_when_its_operator_says_so() {
     let mut fork = plane.log.clone();
     fork.tree = Log::of(9).tree;
     plane.publish(&fork, &[plane.log.size()]);
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("split_view: "), "{told}");
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(outcome.starts_with("split_view: "), "{outcome}");
 
     accept_log(&state, "restored").unwrap();
-    // It learns of that where it would have told once more of what it saw.
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.contains("begun anew"), "{told}");
+    // It learns of that where it would have outcome once more of what it saw.
+    let outcome = verifier.refresh_log().unwrap_err().to_string();
+    assert!(outcome.contains("has accepted the log"), "{outcome}");
     verifier.refresh_log().unwrap();
     let health = verifier.log_health().unwrap();
     assert_eq!((health.checkpoint.unwrap().text(), health.anomaly), (&*fork.checkpoint(), None));

@@ -1,4 +1,4 @@
-//! V1–V6: what can be told before the claims.
+//! V1–V6: the checks before the claims.
 
 use dp_verifier::ErrorCode::{
     AlgNotAllowed, KidMissing, KidUnknown, SignatureInvalid, TokenMalformed, TokenMissing,
@@ -131,7 +131,7 @@ fn v03_the_first_check_that_fails_decides() {
         (KidMissing, with_header(json!({ "alg": "RS256", "typ": "license+jwt" }))),
         (KidUnknown, with_header(json!({ "alg": "RS256", "typ": "license+jwt", "kid": "?" }))),
         (SignatureInvalid, format!("{header}.{payload}.{no_signature}")),
-        // The payload is no JSON, and nobody looks as long as the signature does not hold.
+        // The payload is no JSON, and is not read before the signature holds.
         (SignatureInvalid, format!("{header}.AAAA.{no_signature}")),
     ];
     for (code, token) in cases {

@@ -160,7 +160,7 @@ fn v11_a_refusal_says_which_key_and_why() {
     let refused = load(json!([OTHER_KEY.jwk(), jwk_with("d", json!("AQAB"))])).unwrap_err();
     assert_eq!(
         refused.to_string(),
-        "the key set is refused: keys[1] shows private or symmetric material"
+        "the key set is refused: keys[1] contains private or symmetric material"
     );
 }
 

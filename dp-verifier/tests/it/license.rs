@@ -1,4 +1,4 @@
-//! V17 and what a license tells.
+//! V17, and the functions of a license.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn an_absent_limit_is_never_unlimited() {
 }
 
 #[test]
-fn a_license_tells_whose_it_is_and_for_how_long() {
+fn license_returns_its_parties_and_term() {
     let license = license();
     assert_eq!(license.organization().slug, "acme");
     assert_eq!(license.deployment().name, "acme-prod");

@@ -75,7 +75,7 @@ fn token() -> String {
 }
 
 #[test]
-fn an_imported_file_tells_what_is_in_it() {
+fn imported_file_returns_its_content() {
     let verifier = verifier();
     let taken = verifier.import(&KEY.file(&bundle_claims(7, &KEY))).unwrap();
     assert_eq!(
@@ -149,12 +149,12 @@ fn an_older_or_repeated_file_is_refused() {
     let verifier = verifier();
     let file = |seq: i64| KEY.file(&bundle_claims(seq, &KEY));
     verifier.import(&file(5)).unwrap();
-    for (seq, words) in [(4, "it is file 4, and file 5 was taken"), (1, "it is file 1")] {
+    for (seq, words) in [(4, "this is file 4, and file 5 is already"), (1, "this is file 1")] {
         let refused = assert_not_taken(verifier.import(&file(seq)), Replayed);
         assert!(refused.contains(words), "{refused}");
     }
     let refused = assert_not_taken(verifier.import(&file(5)), Replayed);
-    assert!(refused.contains("file 5 was taken already"), "{refused}");
+    assert!(refused.contains("file 5 is already imported"), "{refused}");
     let other_five = KEY.file(&with(bundle_claims(5, &KEY), "later", json!(1)));
     assert_not_taken(verifier.import(&other_five), Replayed);
     verifier.import(&file(9)).unwrap();
@@ -253,7 +253,7 @@ fn a_file_that_is_not_the_issuer_s_changes_nothing() {
 }
 
 #[test]
-fn v11_a_bundle_file_that_cannot_be_read_is_told_in_words() {
+fn v11_unreadable_bundle_file_has_a_reason() {
     for text in [&b"\xff"[..], b"{}", b""] {
         let refused = start(builder(), text).unwrap_err().to_string();
         assert!(refused.contains("license.lic"), "{refused}");
@@ -317,7 +317,7 @@ mod rotations {
         for (chain, code) in [
             (vec![a.clone(), c.clone()], KidUnknown),
             (vec![c.clone(), b.clone(), a.clone()], KidUnknown),
-            // By a key that nobody knows: it leads nowhere.
+            // Signed by an unknown key: it leads nowhere.
             (vec![OTHER_KEY.endorse(&KEYS[0]), b.clone(), c.clone()], KidUnknown),
             // By keys that call themselves like known ones.
             (vec![impostor.endorse(&KEYS[0]), b.clone(), c.clone()], SignatureInvalid),

@@ -310,7 +310,7 @@ fn log_keys_are_read_strictly() {
     }
     let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwks(r#"{"keys":[]}"#);
     let refused = builder.require_inclusion().build().unwrap_err();
-    assert_eq!(refused.to_string(), "the log key is needed to require inclusion");
+    assert_eq!(refused.to_string(), "the log key is required for require_inclusion");
 }
 
 #[test]
@@ -385,7 +385,7 @@ fn a_license_needs_the_proof_of_exactly_its_token() {
     let health = verifier.log_health().unwrap();
     assert_eq!((health.checkpoint.unwrap().size(), health.anomaly), (5, None));
 
-    // Signed by a genuine key, but nobody has logged it: another text, another key, another id.
+    // Signed by a genuine key, but not in the log: another text, another key, another id.
     let mut other = claims();
     other["license"]["seat_cap"] = json!(9_999);
     for forged in [KEY.token(&other), OTHER_KEY.token(&claims())] {
@@ -424,7 +424,7 @@ fn a_proof_heals_no_token() {
 }
 
 #[test]
-fn a_log_that_contradicts_itself_is_told_kept_and_not_believed() {
+fn contradicting_log_is_reported_stored_and_refused() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
     let mut log = Log::of(3);
@@ -445,7 +445,7 @@ fn a_log_that_contradicts_itself_is_told_kept_and_not_believed() {
     let forked = fork.proof(forked);
     assert_refused(first.verify_with_proof(&other_token, &forked), SplitView);
     drop(first);
-    // Over a restart: what was proved goes on, in a state that tells; what was not is refused.
+    // After a restart: a proved token stays admitted, in its own state; others are refused.
     for _ in 0..2 {
         let verifier = verifier(&log);
         let license = verifier.verify(&token()).unwrap();
@@ -459,15 +459,15 @@ fn a_log_that_contradicts_itself_is_told_kept_and_not_believed() {
         let honest = log.issue(&other_token);
         assert_refused(verifier.verify_with_proof(&other_token, &log.proof(honest)), ProofInvalid);
     }
-    // An operator who knows why begins anew.
+    // An operator who knows why begins again.
     let kept = std::fs::read_to_string(&state).unwrap();
     accept_log(&state, "restored").unwrap();
-    let anew = verifier(&log);
-    assert_eq!(anew.log_health().unwrap().anomaly, None);
-    assert_refused(anew.verify(&token()), ProofMissing);
-    let license = anew.verify_with_proof(&token(), &proof).unwrap();
+    let again = verifier(&log);
+    assert_eq!(again.log_health().unwrap().anomaly, None);
+    assert_refused(again.verify(&token()), ProofMissing);
+    let license = again.verify_with_proof(&token(), &proof).unwrap();
     assert_eq!(license.state(), LicenseState::Valid);
-    drop(anew);
+    drop(again);
     write_private(&state, kept);
     // Another log key is another log.
     let another = Log::new();

@@ -37,7 +37,7 @@ fn grown(log: &Log, entry: &str, times: usize) -> Log {
 }
 
 #[test]
-fn another_history_is_told_by_the_next_file() {
+fn another_history_in_the_next_file_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::of(4);
     let later = grown(&log, "noise", 3);
@@ -45,7 +45,7 @@ fn another_history_is_told_by_the_next_file() {
     let verifier = verifier(&log, &dir.path().join("state.json"));
     verifier.import(&file(1, &log, None)).unwrap();
     verifier.import(&file(2, &later, from(&later, 4))).unwrap();
-    // The same log, told of twice.
+    // The same log, reported twice.
     verifier.import(&file(3, &later, from(&later, 7))).unwrap();
     assert_not_taken(verifier.import(&file(4, &fork, from(&fork, 7))), SplitView);
     let anomaly = verifier.log_health().unwrap().anomaly.unwrap();
@@ -63,7 +63,7 @@ fn what_proves_nothing_is_no_evidence() {
     let last = grown(&later, "noise", 3);
     let verifier = verifier(&log, &dir.path().join("state.json"));
     verifier.import(&file(1, &later, None)).unwrap();
-    // From what was told of before; garbage; an older file, which tells of less than was seen.
+    // From an earlier report; garbage; an older file, whose checkpoint is older than the seen one.
     for (seq, (log, consistency)) in (2..).zip([
         (&last, from(&last, 4)),
         (&last, Some("old 10\nx\n".to_owned())),

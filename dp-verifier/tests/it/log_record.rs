@@ -1,4 +1,4 @@
-//! What an operator sees of the log that a state file keeps, and beginning anew.
+//! What an operator sees of the log that a state file keeps, and beginning again.
 
 use std::path::Path;
 
@@ -30,7 +30,7 @@ pub(crate) fn split(log: &mut Log, state: &Path) -> (Verifier, Log, String) {
 }
 
 #[test]
-fn an_operator_begins_anew_and_keeps_the_evidence() {
+fn accept_log_keeps_the_evidence() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
     assert!(log_record(&state).unwrap_err().contains("there is no state file"));
@@ -39,7 +39,7 @@ fn an_operator_begins_anew_and_keeps_the_evidence() {
     drop(verifier(&log, &state));
     let nothing = log_record(&state).unwrap();
     assert_eq!((nothing.key, nothing.checkpoint), (None, None));
-    assert!(accept_log(&state, "why not").unwrap_err().contains("keeps nothing of a log"));
+    assert!(accept_log(&state, "why not").unwrap_err().contains("has no log"));
 
     let (running, fork, other) = split(&mut log, &state);
     let before = std::fs::read(&state).unwrap();
@@ -67,19 +67,19 @@ fn an_operator_begins_anew_and_keeps_the_evidence() {
     drop(running);
     let record = log_record(&state).unwrap();
     assert_eq!((record.checkpoint, record.former), (Some(fork.checkpoint()), accepted.former));
-    let anew = verifier(&fork, &state);
-    assert_eq!(anew.verify(&other).unwrap().state(), LicenseState::Valid);
-    assert_refused(anew.verify(&token()), ProofMissing);
-    drop(anew);
+    let again = verifier(&fork, &state);
+    assert_eq!(again.verify(&other).unwrap().state(), LicenseState::Valid);
+    assert_refused(again.verify(&token()), ProofMissing);
+    drop(again);
 
-    // What it began anew with is held to as before.
+    // The accepted log must stay consistent, too.
     let mut third = seen_log;
     third.add("other");
     let (other, checkpoint) = (file(1, &fork), file(2, &third));
-    let anew = verifier(&fork, &state);
-    anew.import(&other).unwrap();
-    assert_not_taken(anew.import(&checkpoint), SplitView);
-    drop(anew);
+    let again = verifier(&fork, &state);
+    again.import(&other).unwrap();
+    assert_not_taken(again.import(&checkpoint), SplitView);
+    drop(again);
     accept_log(&state, "again").unwrap();
     let reasons: Vec<_> =
         log_record(&state).unwrap().former.into_iter().map(|former| former.because).collect();
@@ -118,7 +118,7 @@ fn what_was_seen_under_another_key_is_moved_aside() {
         builder(&log).jwks(jwks).state_path(&state).build()
     };
     let refused = old().unwrap_err().to_string();
-    assert!(refused.contains(&format!("replaced by {}", another.vkey())), "{refused}");
+    assert!(refused.contains(&format!("{} replaced", another.vkey())), "{refused}");
     accept_log(&state, "the old key is the right one").unwrap();
     old().unwrap().import(&file(1, &log)).unwrap();
     assert_eq!(log_record(&state).unwrap().key, Some(log.vkey()));

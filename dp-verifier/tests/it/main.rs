@@ -13,6 +13,8 @@ mod claims;
 #[cfg(feature = "cli")]
 mod cli;
 #[cfg(feature = "cli")]
+mod cli_commands;
+#[cfg(feature = "cli")]
 mod cli_files;
 mod clock;
 mod codes;
@@ -37,6 +39,7 @@ mod reports;
 mod server;
 mod state;
 mod state_file;
+mod state_file_format;
 mod status_lists;
 mod support;
 mod withdrawal;

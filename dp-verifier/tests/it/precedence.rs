@@ -1,4 +1,4 @@
-//! Of several states that hold, which is told: every combination, against a model.
+//! The state that wins when several hold: every combination, against a model.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
@@ -79,10 +79,10 @@ impl Case {
             .max_by_key(|(is_fatal, state)| (*is_fatal, ORDER.iter().position(|s| s == state)))
             .unwrap();
         let clock = Arc::new(AtomicI64::new(NBF));
-        let told = Arc::clone(&clock);
+        let time = Arc::clone(&clock);
         let jwks = json!({ "keys": [KEY.jwk()] }).to_string();
         let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwks(jwks);
-        let builder = builder.clock(move || told.load(Relaxed));
+        let builder = builder.clock(move || time.load(Relaxed));
         let builder = if self.is_strict { builder.strict_clock() } else { builder };
         let verifier = builder.build().unwrap();
         // Admitted when it was good, and held since.

@@ -6,7 +6,7 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-/// A server that answers every request in the same way until it is told otherwise.
+/// A server that sends the same response to every request until a test changes it.
 pub(crate) struct Server {
     address: SocketAddr,
     shared: Arc<Shared>,

@@ -105,7 +105,7 @@ fn grace_is_90_days_at_most() {
 }
 
 #[test]
-fn a_license_tells_until_when_it_works() {
+fn license_returns_its_end() {
     let verifier = verifier(&json!({ "keys": [KEY.jwk()] }));
     for (enforcement, expected) in
         [(Value::Null, 0), (grace(-5), 0), (grace(7), 7), (grace(i64::MAX), 90 * DAY)]

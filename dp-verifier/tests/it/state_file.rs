@@ -119,7 +119,7 @@ fn a_refresh_outlives_a_restart_with_the_older_bundle() {
     let first = disk.with_file(&bundle(1, 0)).unwrap();
     first.verify(&first.bundled_token().unwrap()).unwrap();
     first.import(&refresh(2, 2)).unwrap();
-    // The app is still told to start with the file that has the token.
+    // The app still starts with the file that has the token.
     let restarted = disk.with_file(&bundle(1, 0)).unwrap();
     assert_refused(restarted.verify(&restarted.bundled_token().unwrap()), Suspended);
     assert_not_taken(restarted.import(&refresh(2, 2)), Replayed);
@@ -213,7 +213,7 @@ fn what_cannot_be_kept_is_not_taken() {
     let verifier = disk.with_keys();
     let before = fs::read(disk.state()).unwrap();
     let list = KEY.list(&list_claims(NOW, 1));
-    // Somebody has damaged it meanwhile: evidence is kept.
+    // The file was damaged meanwhile: it is kept as evidence.
     write_private(&disk.state(), "{");
     let words = assert_not_taken(verifier.import(&refresh(1, 1)), StateUnwritable);
     assert!(words.contains("damaged"), "{words}");

@@ -58,12 +58,12 @@ fn a_license_that_is_remembered_ends_and_revives_with_the_list() {
         let taken = verifier.import_status_list(&list).unwrap();
         assert_eq!((taken.uri.as_str(), taken.issued_at), (LIST, NOW - 100 + after));
         assert_eq!(verifier.status_lists(), [taken]);
-        let told = verifier.verify(&token).map(|license| license.state());
-        assert_eq!(told.clone().map_err(|refused| refused.code()), outcome);
-        // A license that an app holds on to tells the same.
+        let actual = verifier.verify(&token).map(|license| license.state());
+        assert_eq!(actual.clone().map_err(|refused| refused.code()), outcome);
+        // A license that an app still holds has the same state.
         if let Ok(held) = held {
             let state = verifier.state_of(&held);
-            let expected = told.unwrap_or_else(|refused| refused.state().unwrap());
+            let expected = actual.unwrap_or_else(|refused| refused.state().unwrap());
             assert_eq!(state, expected);
         }
     }
@@ -214,9 +214,13 @@ fn without_a_recent_list_the_token_s_own_rule_decides() {
             clock.store(NOW + passed, Relaxed);
             // Twice, for the cache.
             for _ in 0..2 {
-                let told = verifier.verify(&token).map(|license| license.state());
-                let told = told.map_err(|refused| refused.code());
-                assert_eq!(told, if is_known { Ok(Valid) } else { otherwise }, "{rule:?} {passed}");
+                let actual = verifier.verify(&token).map(|license| license.state());
+                let actual = actual.map_err(|refused| refused.code());
+                assert_eq!(
+                    actual,
+                    if is_known { Ok(Valid) } else { otherwise },
+                    "{rule:?} {passed}"
+                );
             }
         }
     }
@@ -231,8 +235,8 @@ fn a_status_max_age_of_nothing_is_never_met() {
     {
         let mut claims = claims_on_stale("block");
         claims["enforcement"]["status_max_age"] = json!(max_age);
-        let told = verifier.verify(&KEY.token(&claims)).map(|license| license.state());
-        assert_eq!(told.map_err(|refused| refused.code()), expected, "{max_age}");
+        let actual = verifier.verify(&KEY.token(&claims)).map(|license| license.state());
+        assert_eq!(actual.map_err(|refused| refused.code()), expected, "{max_age}");
     }
 }
 

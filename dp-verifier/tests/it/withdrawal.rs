@@ -224,7 +224,7 @@ fn number_that_would_lock_out_later_files_is_refused() {
             true => drop(taken.unwrap()),
             false => {
                 let words = assert_not_taken(taken, ClaimsInvalid);
-                assert!(words.contains(&format!("seq is {seq}")), "{words}");
+                assert!(words.contains(&format!("(got {seq})")), "{words}");
                 verifier.import(&numbered(before.unwrap_or(0) + 1, NOW)).unwrap();
             }
         }
@@ -232,7 +232,7 @@ fn number_that_would_lock_out_later_files_is_refused() {
 }
 
 #[test]
-fn operator_begins_anew_and_keeps_the_log_and_the_evidence() {
+fn reset_state_keeps_the_log_and_the_former_content() {
     let [a, b, ..] = &*KEYS;
     let disk = Disk::new();
     let state = disk.state();
@@ -274,18 +274,18 @@ fn operator_begins_anew_and_keeps_the_log_and_the_evidence() {
     drop(verifier);
     let record = state_record(&state).unwrap();
     assert_eq!((record.file, record.former), (None, after.former));
-    // The data plane begins anew, and what the log has proved is proved.
-    let anew = start();
-    assert_eq!(anew.verify(&token).err().map(|error| error.code()), Some(Suspended));
-    anew.import_status_list(&b.list(&list_claims(NOW + 1, 0))).unwrap();
-    assert_eq!(anew.verify(&token).unwrap().log_index(), Some(3));
-    anew.import(&a.file(&file_claims(1, &[a, b]))).unwrap();
-    let report = anew.usage_report([].into()).unwrap();
+    // The data plane restarts, and proved tokens stay proved.
+    let again = start();
+    assert_eq!(again.verify(&token).err().map(|error| error.code()), Some(Suspended));
+    again.import_status_list(&b.list(&list_claims(NOW + 1, 0))).unwrap();
+    assert_eq!(again.verify(&token).unwrap().log_index(), Some(3));
+    again.import(&a.file(&file_claims(1, &[a, b]))).unwrap();
+    let report = again.usage_report([].into()).unwrap();
     assert!(report.contains("\"sequence\": 2"), "{report}");
 }
 
 #[test]
-fn log_key_that_was_known_once_is_insisted_on() {
+fn known_log_key_stays_required() {
     let mut log = Log::of(3);
     let token = crate::log::token();
     let index = log.issue(&token);
@@ -296,7 +296,7 @@ fn log_key_that_was_known_once_is_insisted_on() {
     verifier.verify_with_proof(&token, &log.proof(index)).unwrap();
     drop(verifier);
     let other = KEY.token(&claims_with("/jti", json!("018f2a00-0000-7000-8000-00000000ffff")));
-    // Without the setting, and after the operator has begun anew with the log or with the rest.
+    // Without the setting, and after `log accept` or `state reset`.
     for begin_anew in [
         (|_| ()) as fn(&PathBuf),
         |state| drop(dp_verifier::accept_log(state, "moved").unwrap()),

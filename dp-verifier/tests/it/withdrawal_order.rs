@@ -73,7 +73,7 @@ proptest! {
             [0, 1].map(|i| if rank(now[i]) > rank(before[i]) { now[i] } else { before[i] })
         };
         for step in steps {
-            let told = match step {
+            let outcome = match step {
                 Step::Restart { pin } => {
                     let mut pin = chosen(pin);
                     pin.push(&KEY);
@@ -115,12 +115,12 @@ proptest! {
                     taken.then_some((second, statuses))
                 }
             };
-            lists = match (lists, told) {
+            lists = match (lists, outcome) {
                 (Some((before, held)), Some((second, now))) if before == second => {
                     Some((second, strict(held, now)))
                 }
                 (Some((before, held)), Some((second, _))) if before > second => Some((before, held)),
-                (_, Some(told)) => Some(told),
+                (_, Some(outcome)) => Some(outcome),
                 (lists, None) => lists,
             };
             for key in KEYS.iter().filter(|key| gone.contains(key.kid)) {
@@ -129,9 +129,9 @@ proptest! {
             if let Some((_, statuses)) = lists {
                 for (idx, status) in (IDX..).zip(statuses) {
                     let token = KEY.token(&claims_with("/status/status_list/idx", json!(idx)));
-                    let told = verifier.verify(&token).map(|license| license.state());
+                    let outcome = verifier.verify(&token).map(|license| license.state());
                     let wanted = [Ok(Valid), Err(Revoked), Err(Suspended)][usize::from(status)];
-                    prop_assert_eq!(told.map_err(|error| error.code()), wanted);
+                    prop_assert_eq!(outcome.map_err(|error| error.code()), wanted);
                 }
             }
         }

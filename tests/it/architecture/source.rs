@@ -5,8 +5,13 @@ use super::sources;
 /// The floors of the house, lowest first: each may look down, never up.
 const FLOORS: [&str; 6] = ["kernel", "tenancy", "identity", "licensing", "metering", "lifecycle"];
 
-/// The longest file that still tells one story.
-const LINES: usize = 450;
+/// The maximum number of lines in a file, by folder.
+const LINES: [(&str, usize); 4] = [
+    ("cp-server/src", 450),
+    ("cp-contracts/src", 400),
+    ("dp-verifier/src", 400),
+    ("tests/it", 450),
+];
 
 #[test]
 fn imports_go_downward_only() {
@@ -90,12 +95,12 @@ fn module_of(file: &str) -> String {
 #[test]
 fn no_file_is_longer_than_a_story() {
     let mut long = Vec::new();
-    for folder in ["cp-server/src", "cp-contracts/src", "dp-verifier/src", "tests/it"] {
+    for (folder, most) in LINES {
         for (file, text) in sources(folder) {
-            // Tests at the end of a file tell another story.
+            // Unit tests at the end of a file do not count.
             let story = text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(&text);
             let lines = story.lines().count();
-            if lines > LINES {
+            if lines > most {
                 long.push(format!("{folder}/{file}: {lines} lines"));
             }
         }

@@ -1,22 +1,24 @@
-//! Many tokens, one per line.
+//! The check of many tokens, one per line.
 
 use std::io::{self, BufRead, BufReader, IsTerminal, Read, Write};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::output::print;
-use super::{Checked, trimmed};
+use crate::input::trimmed;
+use crate::outcome::Checked;
+use crate::output::print;
 
-/// Lines are cut a little above the verifier's limit, so that no input fills the memory.
+/// The maximum length of a line, a little above the verifier's limit. Longer lines are cut, so that
+/// no input fills the memory.
 const MAX_LINE: usize = 17 * 1024;
 
-/// How much of the input is read ahead, in bytes: enough lines to keep all processors busy.
+/// The size of the input buffer, in bytes: enough lines for all processors.
 const INPUT_BUFFER: usize = 1024 * 1024;
 
-/// How many lines are checked together, spread over the processors.
+/// The maximum number of lines in a batch, which all processors share.
 const MAX_BATCH: usize = 4_096;
 
-/// Checks every line of the input. Returns whether all tokens are valid.
+/// Checks each line of the input. Returns whether all tokens are valid.
 pub(crate) fn check_lines(
     input: impl Read,
     output: &mut impl Write,
@@ -41,9 +43,9 @@ pub(crate) fn check_lines(
     }
 }
 
-/// Empty lines that were read and may be the last ones. Editors leave some at the end of a file; all
-/// others stand for a token that is missing, above all when there is nothing else: a variable that is
-/// not set must not pass for valid.
+/// Empty lines that may be the last ones. Editors leave empty lines at the end of a file, so these
+/// do not count. Every other empty line is a missing token. An input of empty lines only is a
+/// missing token too: an unset variable must not pass as valid.
 #[derive(Default)]
 struct Blanks {
     held: usize,
@@ -51,7 +53,7 @@ struct Blanks {
 }
 
 impl Blanks {
-    /// The lines of a batch and the empty ones before, without those at its end.
+    /// Returns the held empty lines and the lines of a batch, without the empty lines at its end.
     fn hold_back(&mut self, batch: Vec<Vec<u8>>) -> Vec<Vec<u8>> {
         let mut lines = Vec::with_capacity(batch.len());
         for line in batch {
@@ -75,7 +77,7 @@ impl Blanks {
     }
 }
 
-/// A line on the terminal that tells how far it has come.
+/// A line on the terminal that shows the progress.
 struct Progress {
     is_shown: bool,
     checked: usize,
@@ -85,7 +87,7 @@ struct Progress {
 }
 
 impl Progress {
-    /// Shown only on a terminal where nothing else is written.
+    /// The line is shown only on a terminal without other output.
     fn start(explain: bool) -> Self {
         let is_shown = !explain && io::stderr().is_terminal() && !io::stdout().is_terminal();
         let now = Instant::now();
@@ -117,10 +119,10 @@ impl std::fmt::Display for Progress {
     }
 }
 
-/// Checks lines on all processors, and keeps their order.
+/// Checks lines on all processors. The order stays.
 fn check_batch(batch: &[Vec<u8>], check: &(impl Fn(&[u8]) -> Checked + Sync)) -> Vec<Checked> {
     let workers = thread::available_parallelism().map_or(1, |workers| workers.get());
-    // Below this, starting threads costs more than it saves.
+    // With fewer lines per thread, the start of a thread costs more than it saves.
     let share = batch.len().div_ceil(workers).max(32);
     thread::scope(|scope| {
         let shares = batch.chunks(share).map(|lines| {
@@ -135,8 +137,8 @@ fn check_batch(batch: &[Vec<u8>], check: &(impl Fn(&[u8]) -> Checked + Sync)) ->
     })
 }
 
-/// Reads a line, and those after it that have arrived already, so that a slow writer sees each
-/// result at once.
+/// Reads a line, and later lines that have already arrived. So a slow writer sees each result at
+/// once.
 fn read_batch(input: &mut BufReader<impl Read>) -> io::Result<Vec<Vec<u8>>> {
     let mut batch = Vec::new();
     while let Some(line) = read_line(input)? {
@@ -148,8 +150,8 @@ fn read_batch(input: &mut BufReader<impl Read>) -> io::Result<Vec<Vec<u8>>> {
     Ok(batch)
 }
 
-/// Reads up to the next `\n`, which alone is taken off; `None` at the end. The rest of an overlong
-/// line is dropped: its beginning is refused for its length.
+/// Reads a line without its `\n`. Returns `None` at the end. The rest of an overlong line is
+/// dropped: the verifier refuses its beginning for its length.
 fn read_line(input: &mut impl BufRead) -> io::Result<Option<Vec<u8>>> {
     let mut line = Vec::new();
     let mut is_begun = false;

@@ -1,4 +1,4 @@
-//! What is printed: one line of JSON for each result, and words.
+//! The output: one line of JSON for each result, and an explanation in words.
 
 use std::io::{self, Write};
 
@@ -7,7 +7,7 @@ use dp_verifier::{
 };
 use serde::Serialize;
 
-use super::{Accepted, Checked, Refusal};
+use crate::outcome::{Accepted, Checked, Refusal};
 
 /// One line of output.
 #[derive(Serialize)]
@@ -59,7 +59,7 @@ impl<'a> From<&'a Checked> for Record<'a> {
     }
 }
 
-/// Prints one result per line. Returns whether all are valid.
+/// Prints one result per line. Returns whether all results are good.
 pub(crate) fn print(
     output: &mut impl Write,
     results: impl IntoIterator<Item = Checked>,
@@ -88,11 +88,11 @@ fn in_words(result: &Checked) -> String {
         Ok(Accepted::File(file)) => {
             let what = if file.has_token { "A new license token" } else { "No new license token" };
             let list = match file.status_list {
-                Some(_) if file.holds_newer_list => "a status list older than the one that is held",
+                Some(_) if file.holds_newer_list => "a status list that is older than the held one",
                 Some(_) => "a status list",
                 None => "no status list",
             };
-            return format!("File {} is taken. {what}, new keys, {list}.", file.seq);
+            return format!("File {} is imported. {what}, new keys, {list}.", file.seq);
         }
         Ok(Accepted::Proof(proof)) => {
             return format!(
@@ -112,13 +112,13 @@ fn in_words(result: &Checked) -> String {
     let state = match license.state() {
         LicenseState::Valid => "Valid",
         LicenseState::Expiring => "Valid, but expires soon: ask for a new license token",
-        LicenseState::Grace => "Expired and in its time of grace: ask for a new license token now",
+        LicenseState::Grace => "Expired and in its grace period: ask for a new license token now",
         LicenseState::Stale => {
-            "Valid, as far as can be told without a recent status list: let this machine reach the \
-             control plane, or import a license file"
+            "Valid, but there is no recent status list: let this machine reach the control plane, or \
+             import a license file"
         }
         LicenseState::LogAnomaly => {
-            "Valid, but the issuer's log contradicts what was seen of it: ask the vendor, and keep the \
+            "Valid, but the issuer's log contradicts its seen history: ask the vendor, and keep the \
              state file"
         }
         LicenseState::ClockAnomaly => "Valid, but this machine's clock is behind: set it",
@@ -141,29 +141,29 @@ fn warned(warnings: &[String]) -> String {
 fn of_state(state: &StateRecord) -> String {
     let file = match &state.file {
         Some(file) => format!("File {} is the newest.", file.seq),
-        None => "No license file was taken.".to_owned(),
+        None => "No license file is imported.".to_owned(),
     };
     let keys = match state.withdrawn_keys.len() {
         0 => String::new(),
         count => format!(" {count} keys are withdrawn."),
     };
-    state.former.iter().fold(format!("{file}{keys}"), |said, former| {
-        format!("{said} Begun anew at {}: {}.", former.until, former.because)
+    state.former.iter().fold(format!("{file}{keys}"), |text, former| {
+        format!("{text} Reset at {}: {}.", former.until, former.because)
     })
 }
 
 fn of_log(log: &LogRecord) -> String {
     let kept = match (log.size, &log.anomaly) {
-        (None, _) => "Nothing is kept of a log.".to_owned(),
+        (None, _) => "The state file has no log.".to_owned(),
         (Some(size), None) => format!("The log had {size} entries when it was last seen."),
         (Some(size), Some(anomaly)) => format!(
-            "The log had {size} entries when it was last seen, and contradicts that ({}). {} Once the \
-             vendor has explained it, `log accept` begins anew.",
+            "The log had {size} entries when it was last seen, and now contradicts that ({}). {} After \
+             the vendor's explanation, accept the log with `dp-verify log accept`.",
             anomaly.code,
             anomaly.code.advice(),
         ),
     };
-    log.former.iter().fold(kept, |said, former| {
-        format!("{said} Begun anew at {}: {}.", former.until, former.because)
+    log.former.iter().fold(kept, |text, former| {
+        format!("{text} An earlier log was in use until {}: {}.", former.until, former.because)
     })
 }

@@ -1,10 +1,10 @@
-//! Writing the time floor.
+//! The thread that writes the time floor.
 //!
 //! # Design
 //!
-//! A thread writes it, because flushing a file takes milliseconds and a check takes microseconds.
-//! The thread is parked but for one write per minute by which the floor rises; raising the floor
-//! costs one comparison more, and waking the thread when a write is due.
+//! A thread writes the floor because a flush of a file takes milliseconds and a check takes
+//! microseconds. The thread writes at most once per minute of rise, and is parked otherwise. A
+//! check compares one number, and wakes the thread when a write is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{
@@ -13,30 +13,30 @@ use std::sync::atomic::{
 };
 use std::thread::{self, JoinHandle};
 
-use crate::memory::Memory;
+use crate::state_file::StateStore;
 
-/// By how many seconds the floor rises before it is written again.
+/// The rise of the floor between two writes, in seconds.
 const STRIDE: i64 = 60;
 
-/// The owner's end of the thread. Dropping it writes what is not written yet, and ends the thread.
-pub(super) struct Keeper {
+/// The owner's end of the thread. Dropping it writes the floor, and ends the thread.
+pub(super) struct FloorWriter {
     shared: Arc<Shared>,
     thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
-    memory: Arc<Memory>,
-    /// The floor that is worth the next write.
+    store: Arc<StateStore>,
+    /// The floor at which the next write is due.
     due: AtomicI64,
     is_over: AtomicBool,
 }
 
-impl Keeper {
-    /// Starts the thread for a memory whose floor is written already.
-    pub(super) fn start(memory: Arc<Memory>) -> Result<Self, String> {
-        let written = memory.floor.load(Relaxed);
+impl FloorWriter {
+    /// Starts the thread for a state whose floor is already written.
+    pub(super) fn start(store: Arc<StateStore>) -> Result<Self, String> {
+        let written = store.floor.load(Relaxed);
         let shared = Arc::new(Shared {
-            memory,
+            store,
             due: AtomicI64::new(written.saturating_add(STRIDE)),
             is_over: AtomicBool::new(false),
         });
@@ -48,7 +48,7 @@ impl Keeper {
         Ok(Self { shared, thread: Some(thread) })
     }
 
-    /// Tells that the floor has risen to `floor`.
+    /// Wakes the thread if a write is due at this floor.
     pub(super) fn note(&self, floor: i64) {
         if floor >= self.shared.due.load(Relaxed)
             && let Some(thread) = &self.thread
@@ -62,12 +62,12 @@ impl Shared {
     fn run(&self, mut written: i64) {
         loop {
             let is_over = self.is_over.load(Acquire);
-            let floor = self.memory.floor.load(Relaxed);
+            let floor = self.store.floor.load(Relaxed);
             if floor >= self.due.load(Relaxed) || (is_over && floor > written) {
-                if self.memory.update(|_| Ok(())).is_ok() {
+                if self.store.update(|_| Ok(())).is_ok() {
                     written = floor;
                 }
-                // A failure waits for the next minute too: a full disk is not helped by haste.
+                // A failed write also waits for the next minute: haste does not help a full disk.
                 self.due.store(floor.saturating_add(STRIDE), Relaxed);
             }
             if is_over {
@@ -78,12 +78,12 @@ impl Shared {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for FloorWriter {
     fn drop(&mut self) {
         self.shared.is_over.store(true, Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // A thread that panicked has nothing more to write.
+            // A thread that panicked writes no more.
             drop(thread.join());
         }
     }
@@ -94,8 +94,8 @@ mod tests {
     use std::sync::Arc;
     use std::sync::atomic::Ordering::Relaxed;
 
-    use super::{Keeper, STRIDE};
-    use crate::memory::Memory;
+    use super::{FloorWriter, STRIDE};
+    use crate::state_file::StateStore;
 
     #[test]
     fn v14_a_write_is_due_once_per_minute_of_advance() {
@@ -103,21 +103,21 @@ mod tests {
         let path = dir.path().join("state");
         let written = || std::fs::read_to_string(&path).unwrap();
         let state = |floor: i64| format!("{{\"time_floor\":{floor}}}");
-        let memory = Arc::new(Memory::open(&path, 1_000).unwrap());
-        let keeper = Keeper::start(Arc::clone(&memory)).unwrap();
+        let store = Arc::new(StateStore::open(&path, 1_000).unwrap());
+        let writer = FloorWriter::start(Arc::clone(&store)).unwrap();
         assert_eq!(written(), state(1_000));
-        memory.floor.store(1_000 + STRIDE - 1, Relaxed);
-        keeper.note(1_000 + STRIDE - 1);
-        assert_eq!(keeper.shared.due.load(Relaxed), 1_000 + STRIDE);
+        store.floor.store(1_000 + STRIDE - 1, Relaxed);
+        writer.note(1_000 + STRIDE - 1);
+        assert_eq!(writer.shared.due.load(Relaxed), 1_000 + STRIDE);
         assert_eq!(written(), state(1_000));
-        memory.floor.store(1_000 + STRIDE, Relaxed);
-        keeper.note(1_000 + STRIDE);
-        while keeper.shared.due.load(Relaxed) == 1_000 + STRIDE {
+        store.floor.store(1_000 + STRIDE, Relaxed);
+        writer.note(1_000 + STRIDE);
+        while writer.shared.due.load(Relaxed) == 1_000 + STRIDE {
             std::thread::yield_now();
         }
         assert_eq!(written(), state(1_000 + STRIDE));
-        memory.floor.store(1_000 + STRIDE + 1, Relaxed);
-        drop(keeper);
+        store.floor.store(1_000 + STRIDE + 1, Relaxed);
+        drop(writer);
         assert_eq!(written(), state(1_000 + STRIDE + 1));
     }
 }

@@ -1,13 +1,13 @@
-//! What can be read from JSON: plain types, and free-form values.
+//! Values that can be read from JSON: plain types and free-form values.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
 use serde_json::{Map, Number, Value};
 
-use super::{Fault, NOT_JSON, Read, Reader, Result};
+use super::reader::{Fault, NOT_JSON, Read, Reader, Result};
 
-/// Keeps the value of a member, unless the name was there before.
+/// Stores the value of a known member. Fails when the name occurs twice.
 pub(crate) fn keep<'a, T: Read<'a>>(
     reader: &mut Reader<'a>,
     member: &str,
@@ -20,7 +20,7 @@ pub(crate) fn keep<'a, T: Read<'a>>(
     }
 }
 
-/// The value of a member after its object was read.
+/// Returns the value of a member after its object was read.
 pub(crate) fn found<'a, T: Read<'a>>(slot: Option<T>, member: &str) -> Result<T> {
     slot.or_else(T::absent).ok_or_else(|| Fault::new(&"is missing").within(member))
 }
@@ -65,7 +65,7 @@ impl<'a> Read<'a> for Map<String, Value> {
     }
 }
 
-/// Keeps a member that the contract does not name.
+/// Stores a member that the contract does not name.
 pub(crate) fn keep_unknown<'a>(
     reader: &mut Reader<'a>,
     name: Cow<'a, str>,
@@ -121,7 +121,9 @@ impl<'a, T: Read<'a>> Read<'a> for Option<T> {
     }
 }
 
-/// Integers are read from integers only: `1.0` and `1e0` are other spellings of no integer.
+/// Reads integers. `1.0` and `1e0` are not spellings of an integer.
+///
+/// `integers!(i64 u64)` implements `Read` for both types.
 macro_rules! integers {
     ($($int:ty)+) => {$(
         impl<'a> Read<'a> for $int {

@@ -1,67 +1,40 @@
-//! What is remembered of a log over restarts.
+//! The issuer's log in the state file.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::note::decimal;
-use super::{Checkpoint, LogEvidence, LogKey, LogProof};
 use crate::ErrorCode::{self, LogRolledBack, SplitView};
 use crate::VerifyError;
+use crate::tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof, decimal};
 
-/// How many proofs are kept, and how many bytes of them: those of the newest entries.
+/// The maximum number of proofs, and of their bytes. The proofs of the newest entries stay.
 const MAX_PROOFS: usize = 64;
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// What is known of how a checkpoint and the newest one that was seen hang together.
+/// The proven relation between a checkpoint and the newest seen one.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
-    /// Nothing: it came without a network.
+pub(crate) enum Consistency {
+    /// No relation is proven: the checkpoint came without a network.
     Unknown,
-    /// The log has proved that the longer one extends the shorter one.
+    /// The log has proved that the longer checkpoint extends the shorter one.
     Proved,
 }
 
-/// How a log contradicts itself, with the evidence: two texts that it has signed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct LogAnomaly {
-    /// `log_rolled_back` or `split_view`.
-    pub code: ErrorCode,
-    /// When it was noticed, in seconds since 1970-01-01T00:00:00Z.
-    pub at: i64,
-    /// What was seen before.
-    pub seen: Checkpoint,
-    /// What was shown then.
-    pub shown: Checkpoint,
-}
-
-impl LogAnomaly {
-    pub(crate) fn error(&self) -> VerifyError {
-        let (seen, shown) = (self.seen.size(), self.shown.size());
-        let detail = match self.code {
-            LogRolledBack => format!("the log has {shown} entries, and {seen} were seen before"),
-            _ => format!(
-                "the log of {shown} entries does not agree with the one of {seen} that was seen before"
-            ),
-        };
-        VerifyError::new(self.code, detail)
-    }
-}
-
+/// The newest checkpoint of the log, the proofs of tokens, and a contradiction.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct KeptLog {
-    /// Whose it is: the verifier key.
+    /// The verifier key of the log.
     key: String,
-    /// The newest checkpoint that was seen, its size and its text.
+    /// The newest seen checkpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     newest: Option<Seen>,
-    /// The newest one that is known to extend all before it.
+    /// The newest checkpoint that is proven to extend all earlier ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     linked: Option<Seen>,
-    /// By `jti`.
+    /// The proofs, by `jti`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     proofs: BTreeMap<Uuid, KeptProof>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -104,33 +77,33 @@ impl KeptAnomaly {
 }
 
 impl KeptLog {
-    pub(super) fn of(key: &LogKey) -> Self {
+    pub(crate) fn of(key: &LogKey) -> Self {
         Self { key: key.to_string(), ..Self::default() }
     }
 
-    pub(super) fn is_of(&self, key: &LogKey) -> bool {
+    pub(crate) fn is_of(&self, key: &LogKey) -> bool {
         self.key == key.to_string()
     }
 
-    pub(super) fn vkey(&self) -> &str {
+    pub(crate) fn vkey(&self) -> &str {
         &self.key
     }
 
-    /// The newest checkpoint that was seen, its size and its text.
-    pub(super) fn checkpoint(&self) -> Option<(u64, &str)> {
+    /// Returns the size and the text of the newest seen checkpoint.
+    pub(crate) fn checkpoint(&self) -> Option<(u64, &str)> {
         self.newest.as_ref().map(|seen| (seen.size, &*seen.checkpoint))
     }
 
-    pub(super) fn proofs(&self) -> usize {
+    pub(crate) fn proofs(&self) -> usize {
         self.proofs.len()
     }
 
-    pub(super) fn without_proofs(self) -> Self {
+    pub(crate) fn without_proofs(self) -> Self {
         Self { proofs: BTreeMap::new(), ..self }
     }
 
-    /// What shows that the log contradicts itself, as it was kept.
-    pub(super) fn evidence(&self) -> Option<LogEvidence> {
+    /// Returns the stored evidence of a contradiction.
+    pub(crate) fn evidence(&self) -> Option<LogEvidence> {
         self.anomaly.as_ref().map(|kept| LogEvidence {
             code: kept.code(),
             at: kept.at,
@@ -139,7 +112,7 @@ impl KeptLog {
         })
     }
 
-    /// What either knows. Of another log's, what is ours stays.
+    /// Merges the log of another process. A log with another key changes nothing.
     pub(crate) fn merge(&mut self, other: Self) {
         if self.key != other.key {
             return;
@@ -162,20 +135,20 @@ impl KeptLog {
         self.drop_oldest();
     }
 
-    /// The proofs, when everything is as it was written.
-    pub(super) fn read(&self, key: &LogKey) -> Result<Vec<(Uuid, LogProof)>, String> {
+    /// Returns the proofs. Fails when a stored text is damaged.
+    pub(crate) fn read(&self, key: &LogKey) -> Result<Vec<(Uuid, LogProof)>, String> {
         let damaged = |error: VerifyError| format!("is damaged: {}", error.detail());
         for seen in [&self.newest, &self.linked].into_iter().flatten() {
             let checkpoint = key.checkpoint(&seen.checkpoint).map_err(damaged)?;
             if checkpoint.size() != seen.size {
-                return Err("is damaged: a checkpoint is of another size".to_owned());
+                return Err("is damaged: a checkpoint has another size".to_owned());
             }
         }
         let proofs = self.proofs.iter().map(|(jti, kept)| {
             let proof = key.proof(&kept.proof).map_err(damaged)?;
             match proof.jti() == Some(*jti) {
                 true => Ok((*jti, proof)),
-                false => Err("is damaged: a proof is of another token".to_owned()),
+                false => Err("is damaged: a proof is for another token".to_owned()),
             }
         });
         proofs.collect()
@@ -185,13 +158,13 @@ impl KeptLog {
         key.checkpoint(&self.newest.as_ref()?.checkpoint).ok()
     }
 
-    /// The newest one that is known to extend all before it.
+    /// Returns the newest checkpoint that is proven to extend all earlier ones.
     #[cfg(feature = "fetch")]
     pub(crate) fn linked(&self, key: &LogKey) -> Option<Checkpoint> {
         key.checkpoint(&self.linked.as_ref()?.checkpoint).ok()
     }
 
-    /// How the log contradicts itself.
+    /// Returns the contradiction of the log, if there is one.
     pub(crate) fn anomaly(&self, key: &LogKey) -> Option<LogAnomaly> {
         let kept = self.anomaly.as_ref()?;
         Some(LogAnomaly {
@@ -202,16 +175,17 @@ impl KeptLog {
         })
     }
 
-    /// Takes a proof. Refuses when it leads to another history than was seen, which is remembered.
+    /// Stores a proof. Refuses a proof that leads to another history than the seen one, and stores
+    /// that evidence.
     pub(crate) fn admit(
         &mut self,
         key: &LogKey,
         proof: &LogProof,
-        link: Link,
+        relation: Consistency,
         now: i64,
     ) -> Result<(), VerifyError> {
-        self.see(key, proof.checkpoint(), link, now)?;
-        // Whatever a log that contradicts itself vouches for from now on is not believed.
+        self.see(key, proof.checkpoint(), relation, now)?;
+        // New proofs of a log that contradicts itself do not count.
         if let Some(anomaly) = self.anomaly(key) {
             return Err(anomaly.error());
         }
@@ -223,35 +197,38 @@ impl KeptLog {
         Ok(())
     }
 
-    /// How a checkpoint that came without a network hangs together with the newest one, by the proof
-    /// that came along: `old`, the size of the shorter one, and its lines (C2SP tlog-witness).
-    pub(super) fn link(
+    /// Returns the relation of a checkpoint that came without a network to the newest one. The
+    /// proof that came along has the size of the shorter checkpoint after `old`, and lines of
+    /// hashes (C2SP tlog-witness).
+    pub(crate) fn relation(
         &mut self,
         key: &LogKey,
         shown: &Checkpoint,
         consistency: Option<&str>,
         now: i64,
-    ) -> Result<Link, VerifyError> {
+    ) -> Result<Consistency, VerifyError> {
         let proof = consistency.and_then(|text| text.strip_prefix("old ")?.split_once('\n'));
         let newest = self.newest(key);
-        let (Some((old, path)), Some(newest)) = (proof, newest) else { return Ok(Link::Unknown) };
-        // The data plane may have seen more since it told of that one.
+        let (Some((old, path)), Some(newest)) = (proof, newest) else {
+            return Ok(Consistency::Unknown);
+        };
+        // The data plane may have seen a newer checkpoint since the reported one.
         if decimal(old) != Some(newest.size()) || shown.size() < newest.size() {
-            return Ok(Link::Unknown);
+            return Ok(Consistency::Unknown);
         }
         match newest.is_extended_by(shown, path) {
             Some(false) => Err(self.contradicted(SplitView, &newest, shown, now)),
-            Some(true) if self.linked == self.newest => Ok(Link::Proved),
-            _ => Ok(Link::Unknown),
+            Some(true) if self.linked == self.newest => Ok(Consistency::Proved),
+            _ => Ok(Consistency::Unknown),
         }
     }
 
-    /// Takes note of a checkpoint.
+    /// Records a checkpoint.
     pub(crate) fn see(
         &mut self,
         key: &LogKey,
         shown: &Checkpoint,
-        link: Link,
+        relation: Consistency,
         now: i64,
     ) -> Result<(), VerifyError> {
         let Some(newest) = self.newest(key) else {
@@ -265,15 +242,15 @@ impl KeptLog {
         if shown.size() > newest.size() {
             self.newest = Some(Seen::of(shown));
         }
-        if link == Link::Proved && shown.size() >= newest.size() {
+        if relation == Consistency::Proved && shown.size() >= newest.size() {
             self.linked = self.newest.clone();
-            // The log is whole again: what was missing has come back.
+            // The missing entries are back, so the log is complete.
             self.anomaly.take_if(|anomaly| !anomaly.is_split);
         }
         Ok(())
     }
 
-    /// Keeps the evidence; of a split view the first.
+    /// Stores the evidence of a contradiction. The first split view stays.
     pub(crate) fn contradicted(
         &mut self,
         code: ErrorCode,
@@ -298,5 +275,33 @@ impl KeptLog {
             let Some(oldest) = oldest.map(|(jti, _)| *jti) else { return };
             self.proofs.remove(&oldest);
         }
+    }
+}
+
+/// A log from before the operator accepted a log, or from before another log key.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FormerLog {
+    /// The time of that change, in seconds since 1970.
+    pub(crate) until: i64,
+    pub(crate) because: String,
+    pub(crate) log: KeptLog,
+    /// The verifier key that replaced the log's own. `None` when the operator accepted a log.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) replaced_by: Option<String>,
+}
+
+impl FormerLog {
+    /// Creates a former log, without proofs: each is valid only with the checkpoint in it, so
+    /// proofs are no evidence.
+    pub(crate) fn of(log: KeptLog, until: i64, because: impl Into<String>) -> Self {
+        let (because, log) = (because.into(), log.without_proofs());
+        Self { until, because, log, replaced_by: None }
+    }
+
+    /// Creates a former log whose key was replaced.
+    pub(crate) fn replaced(log: KeptLog, until: i64, by: &LogKey) -> Self {
+        let because = format!("the log key {by} replaced the key of this log");
+        Self { replaced_by: Some(by.to_string()), ..Self::of(log, until, because) }
     }
 }

@@ -1,14 +1,14 @@
-//! The Merkle tree of RFC 6962 §2.1: what a proof must come to.
+//! The Merkle tree of RFC 6962 §2.1: the root that a proof leads to.
 
 use crate::crypto::sha256;
 
 /// A node of the tree.
 pub(crate) type Hash = [u8; 32];
 
-/// The most nodes in a proof: no tree is deeper.
+/// The maximum number of nodes in a proof, which is the maximum depth of a tree.
 pub(crate) const MAX_PATH: usize = 63;
 
-/// The hash of an entry.
+/// Returns the hash of an entry.
 pub(crate) fn leaf_hash(entry: &[u8]) -> Hash {
     sha256(&[&[0], entry])
 }
@@ -17,8 +17,8 @@ fn node(left: &Hash, right: &Hash) -> Hash {
     sha256(&[&[1], left, right])
 }
 
-/// The root of a tree of `size` entries that has this entry at `index`, as its path tells it (RFC
-/// 9162 §2.1.3.2); none when that cannot be its path.
+/// Computes the root of a tree of `size` entries from the entry at `index` and its path (RFC 9162
+/// §2.1.3.2). Returns `None` when the path does not fit the tree.
 pub(crate) fn root_of(entry: Hash, index: u64, size: u64, path: &[Hash]) -> Option<Hash> {
     let mut last = size.checked_sub(1).filter(|last| index <= *last)?;
     let mut at = index;
@@ -39,7 +39,8 @@ pub(crate) fn root_of(entry: Hash, index: u64, size: u64, path: &[Hash]) -> Opti
     (last == 0).then_some(hash)
 }
 
-/// Whether a tree begins with all of an older one, as this proof tells (RFC 9162 §2.1.4.2).
+/// Returns whether a proof shows that a tree begins with all entries of an older one (RFC 9162
+/// §2.1.4.2).
 pub(crate) fn extends(old: (u64, &Hash), new: (u64, &Hash), path: &[Hash]) -> bool {
     let ((old_size, old_root), (new_size, new_root)) = (old, new);
     if old_size == new_size {
@@ -52,12 +53,12 @@ pub(crate) fn extends(old: (u64, &Hash), new: (u64, &Hash), path: &[Hash]) -> bo
     grown(old, new, path) == Some((*old_root, *new_root))
 }
 
-/// The roots of both trees, as the proof tells them.
+/// Computes the roots of both trees from a consistency proof.
 fn grown(old: (u64, &Hash), new: (u64, &Hash), path: &[Hash]) -> Option<(Hash, Hash)> {
     let mut at = old.0.checked_sub(1)?;
     let mut last = new.0.checked_sub(1).filter(|last| at < *last)?;
     let mut path = path.iter();
-    // A tree of 2^k entries is a node of every longer one, and its own root stands for that.
+    // A tree of 2^k entries is a node of every longer tree, so its root replaces the first hash.
     let first = if old.0.is_power_of_two() { old.1 } else { path.next()? };
     while at & 1 == 1 {
         at >>= 1;
@@ -81,7 +82,7 @@ fn grown(old: (u64, &Hash), new: (u64, &Hash), path: &[Hash]) -> Option<(Hash, H
     (last == 0).then_some((old_hash, new_hash))
 }
 
-/// Levels at which the rightmost node has no sibling are passed over.
+/// Skips the levels at which the rightmost node has no sibling.
 fn up_to_the_right(at: &mut u64, last: &mut u64) {
     while *at & 1 == 0 && *at != 0 {
         *at >>= 1;

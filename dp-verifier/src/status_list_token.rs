@@ -1,26 +1,25 @@
-//! One status list token.
+//! Status list tokens.
 
 use std::sync::Arc;
 
 use cp_contracts::{EncodedStatusList, EntryBits, StatusList, StatusListClaims, TokenStatus};
 
 use crate::ErrorCode::{ClaimsInvalid, Expired};
-use crate::claims::is_date;
+use crate::dates::is_date;
 use crate::json::document;
 use crate::jws::{self, Kind};
 use crate::keys::SigningKey;
 use crate::{KeySet, VerifyError};
 
-/// The most bytes that the entries of a list may take: 16 times as many as a list of license tokens
-/// has.
+/// The maximum size of the entries of a list, in bytes: 16 times that of a list of license tokens.
 const MAX_BYTES: usize = 256 * 1024;
 
-/// The longest time, in seconds, for which a list may ask not to be asked for: 31 days.
+/// The maximum `ttl` of a list, in seconds: 31 days.
 const MAX_TTL: i64 = 31 * 86_400;
 
-/// A status list token that was read.
+/// A parsed status list token.
 #[derive(Clone)]
-pub(crate) struct Document {
+pub(crate) struct StatusListToken {
     pub(crate) text: Arc<str>,
     pub(crate) uri: String,
     /// In seconds since 1970, like `exp`.
@@ -29,12 +28,12 @@ pub(crate) struct Document {
     /// In seconds.
     pub(crate) ttl: i64,
     pub(crate) list: StatusList,
-    /// Whether `list` is not only what the text says, but also what others of the same second do.
+    /// Whether `list` also has the statuses of other lists of the same second.
     pub(crate) is_merged: bool,
 }
 
-impl Document {
-    /// Reads a list whose signature is by a key that `key_of` knows.
+impl StatusListToken {
+    /// Reads a list that a key of `key_of` has signed.
     pub(crate) fn open<'k>(
         text: &str,
         key_of: impl FnOnce(&str) -> Result<&'k SigningKey, VerifyError>,
@@ -42,8 +41,8 @@ impl Document {
         Self::from_payload(text, &jws::open(text, Kind::STATUS_LIST, key_of)?)
     }
 
-    /// Reads a list that was found genuine earlier, with what others of the same second have taken
-    /// back.
+    /// Reads a list whose signature was checked earlier, with the statuses of other lists of the
+    /// same second.
     pub(crate) fn read(
         text: &str,
         merged: Option<&EncodedStatusList>,
@@ -55,8 +54,8 @@ impl Document {
         Ok(Self { list, is_merged: true, ..document })
     }
 
-    /// This list, with what another one of the same second has taken back: which of them was made
-    /// later is not known, and nothing that was taken back may come back by that.
+    /// Merges another list of the same second. The order of the two lists is not known, so each
+    /// entry gets the stricter status.
     pub(crate) fn stricter(self, other: &Self) -> Self {
         if self.list == other.list {
             return Self { is_merged: self.is_merged && other.is_merged, ..self };
@@ -67,7 +66,7 @@ impl Document {
         let mut list = StatusList::new(bits.unwrap_or(EntryBits::Eight), entries);
         for idx in 0..entries {
             let status = lists.iter().filter_map(|list| list.status(idx)).max_by_key(rank);
-            // It has the entries and the bits of the larger one.
+            // The new list has the entries and the bits of the larger list.
             let _fits = list.set(idx, status.unwrap_or(TokenStatus::Valid));
         }
         Self { is_merged: list != self.list || self.is_merged, list, ..self }
@@ -79,17 +78,17 @@ impl Document {
             document(payload).map_err(|fault| invalid(format!("claims: {fault}")))?;
         let StatusListClaims { sub: uri, iat, exp, ttl, status_list, .. } = claims;
         if !is_date(iat) || !is_date(exp) || exp <= iat {
-            return Err(invalid("iat and exp are not two dates in this order".to_owned()));
+            return Err(invalid("iat and exp must be dates, and exp must be later".to_owned()));
         }
         if !(1..=MAX_TTL).contains(&ttl) {
-            return Err(invalid(format!("ttl is {ttl}, not 1 to {MAX_TTL} seconds")));
+            return Err(invalid(format!("ttl must be 1 to {MAX_TTL} seconds (got {ttl})")));
         }
         let list = StatusList::decode(status_list.bits, &status_list.lst, MAX_BYTES)
             .map_err(|error| invalid(format!("status_list: {error}")))?;
         Ok(Self { text: text.into(), uri, iat, exp, ttl, list, is_merged: false })
     }
 
-    /// Whether it is not over yet.
+    /// Fails when the list has expired.
     pub(crate) fn current(&self, now: i64, leeway: i64) -> Result<(), VerifyError> {
         if now < self.exp.saturating_add(leeway) {
             return Ok(());
@@ -98,14 +97,15 @@ impl Document {
         Err(VerifyError::new(Expired, format!("the status list expired {ago} s ago")))
     }
 
-    /// Whether one of these keys has signed it.
+    /// Returns whether one of these keys has signed the list.
     pub(crate) fn is_by(&self, keys: &KeySet) -> bool {
         let unknown = || VerifyError::new(crate::ErrorCode::KidUnknown, "");
         jws::open(&self.text, Kind::STATUS_LIST, |kid| keys.find(kid).ok_or_else(unknown)).is_ok()
     }
 }
 
-/// How strict a status is. What has no name is not valid, and nothing is stricter than revoked.
+/// Returns the strictness of a status. Unnamed statuses are not valid, and revoked is the
+/// strictest.
 fn rank(status: &TokenStatus) -> (u8, u8) {
     match status {
         TokenStatus::Valid => (0, 0),

@@ -12,16 +12,16 @@ use crate::ErrorCode::ProofInvalid;
 use crate::VerifyError;
 use crate::crypto::{ed25519_verifies, hex, sha256};
 
-/// The largest checkpoint, in bytes: 16 signatures of the post-quantum kind.
+/// The maximum size of a checkpoint, in bytes: room for 16 post-quantum signatures.
 pub(crate) const MAX_CHECKPOINT: usize = 64 * 1024;
 
-/// The most signatures on a checkpoint, the log's own and those of witnesses.
+/// The maximum number of signatures on a checkpoint: the log's and those of witnesses.
 const MAX_SIGNATURES: usize = 32;
 
 /// The signature type of Ed25519.
 const ED25519: u8 = 1;
 
-/// The public key of an issuer's log, as it stands in a verifier key:
+/// The public key of an issuer's log, in the form of a verifier key:
 /// `<origin>+<key id>+<key in base64>` (C2SP signed-note).
 ///
 /// ```
@@ -38,7 +38,7 @@ pub struct LogKey {
 }
 
 impl LogKey {
-    /// Whose log it is: the first line of every checkpoint.
+    /// Returns the origin of the log, which is the first line of every checkpoint.
     #[must_use]
     pub fn origin(&self) -> &str {
         &self.origin
@@ -48,7 +48,7 @@ impl LogKey {
     ///
     /// # Errors
     ///
-    /// `proof_invalid` when it is not well-formed, or not signed by this key.
+    /// Returns `proof_invalid` when the checkpoint is malformed or not signed by this key.
     pub fn checkpoint(&self, text: &str) -> Result<Checkpoint, VerifyError> {
         if text.len() > MAX_CHECKPOINT {
             return Err(refused("has more than 64 KiB"));
@@ -64,14 +64,14 @@ impl LogKey {
         }
         let size = lines.next().and_then(decimal).ok_or(refused("has no tree size"))?;
         let root = lines.next().and_then(hash).ok_or(refused("has no root hash"))?;
-        // What follows are extensions, which must not be empty and mean nothing here.
+        // Extensions follow. They must not be empty, and this verifier ignores them.
         if lines.any(str::is_empty) {
             return Err(refused("has an empty line"));
         }
         Ok(Checkpoint { text: text.into(), size, root })
     }
 
-    /// Whether a text is signed by this key; what others signed besides is of no concern.
+    /// Checks that a text is signed by this key. Signatures of other keys are ignored.
     fn signed(&self, body: &str, signatures: &str) -> Result<(), VerifyError> {
         let lines = signatures.strip_suffix('\n').ok_or(refused("does not end with a line"))?;
         let mut is_signed = false;
@@ -88,7 +88,7 @@ impl LogKey {
                 return Err(refused("has a broken signature"));
             }
             if name == &*self.origin && id == self.id {
-                // The text that is signed ends with a line break.
+                // The signed text ends with a line break.
                 let body = format!("{body}\n");
                 if !ed25519_verifies(&self.key, body.as_bytes(), signature) {
                     return Err(refused("is not signed by the log's key"));
@@ -140,26 +140,25 @@ impl fmt::Debug for LogKey {
     }
 }
 
-/// Names of keys have neither white space nor a plus.
+/// Returns whether a text is the name of a key: without white space and without a plus.
 fn is_name(name: &str) -> bool {
     !name.is_empty() && !name.contains(|c: char| c.is_whitespace() || c == '+')
 }
 
-/// A number without leading zeroes, below 2^63.
-pub(super) fn decimal(text: &str) -> Option<u64> {
+/// Parses a number without leading zeroes, below 2^63.
+pub(crate) fn decimal(text: &str) -> Option<u64> {
     let is_short = text == "0" || !text.starts_with('0');
     let is_decimal = is_short && text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|number| is_decimal && i64::try_from(*number).is_ok())
 }
 
-/// A hash in the one base64 that it has.
+/// Parses a hash in canonical base64.
 pub(super) fn hash(text: &str) -> Option<Hash> {
-    // Asked first, so that a long line costs nothing.
+    // The length comes first, so that a long line costs nothing.
     (text.len() == 44).then(|| STANDARD.decode(text).ok()?.try_into().ok()).flatten()
 }
 
-/// What a log says of itself at one moment, signed by it: how many entries it has, and the root of
-/// their Merkle tree.
+/// The signed state of a log at one time: the number of entries, and the root of their Merkle tree.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Checkpoint {
     text: Arc<str>,
@@ -168,30 +167,31 @@ pub struct Checkpoint {
 }
 
 impl Checkpoint {
-    /// How many entries the log has.
+    /// Returns the number of entries.
     #[must_use]
     pub fn size(&self) -> u64 {
         self.size
     }
 
-    /// The root of the tree.
+    /// Returns the root of the tree.
     #[must_use]
     pub fn root(&self) -> &[u8; 32] {
         &self.root
     }
 
-    /// Whether a newer checkpoint is of a log that begins with all of this one's entries, as a proof
-    /// of consistency tells (RFC 6962 §2.1.2): one base64 hash per line, as the issuer's
-    /// `/api/v1/log/consistency` answers. None when that is not well-formed.
+    /// Returns whether a proof of consistency (RFC 6962 §2.1.2) shows that the log of a newer
+    /// checkpoint begins with all entries of this one. The proof has one base64 hash per line, as
+    /// the issuer's `/api/v1/log/consistency` returns it. Returns `None` for a malformed proof.
     ///
-    /// When this is false, the log has shown two histories, or the proof is of other sizes.
+    /// `Some(false)` means that the log has shown two histories, or that the proof is for other
+    /// sizes.
     #[must_use]
     pub fn is_extended_by(&self, newer: &Self, proof: &str) -> Option<bool> {
         let path = match proof {
             "" => Vec::new(),
             proof => {
                 let lines = proof.strip_suffix('\n')?.split('\n');
-                // It may have one more than a proof of inclusion.
+                // A proof of consistency may have one hash more than a proof of inclusion.
                 if lines.clone().count() > MAX_PATH.saturating_add(1) {
                     return None;
                 }
@@ -201,7 +201,8 @@ impl Checkpoint {
         Some(extends((self.size, &self.root), (newer.size, &newer.root), &path))
     }
 
-    /// The signed text, to be kept as evidence or compared with what others were shown.
+    /// Returns the signed text, as evidence or for comparison with the checkpoints of other
+    /// verifiers.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text

@@ -1,4 +1,4 @@
-//! Proofs that an entry is in the log (C2SP tlog-proof), and the entry of a license token.
+//! Proofs of inclusion (C2SP tlog-proof), and the log entry of a license token.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -7,24 +7,22 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::merkle::{MAX_PATH, leaf_hash, root_of};
-use super::note::{MAX_CHECKPOINT, decimal, hash};
-use super::{Checkpoint, LogKey};
+use super::note::{Checkpoint, LogKey, MAX_CHECKPOINT, decimal, hash};
 use crate::ErrorCode::ProofInvalid;
 use crate::VerifyError;
-use crate::claims::object;
-use crate::json::{Fault, Read, Reader, document, found, keep, keep_unknown};
-use crate::license::Imprint;
+use crate::fingerprint::TokenFingerprint;
+use crate::json::{document, object};
 
-/// The largest proof, in bytes: entry, path and checkpoint.
+/// The maximum size of a proof, in bytes: entry, path and checkpoint.
 pub(crate) const MAX_PROOF: usize = MAX_CHECKPOINT + 16 * 1024;
 
-/// The largest entry, in bytes of base64.
+/// The maximum size of an entry, in bytes of base64.
 const MAX_EXTRA: usize = 8 * 1024;
 
-/// The version of entries that is understood.
+/// The supported version of entries.
 const ENTRY_VERSION: u64 = 1;
 
-/// An entry that is in a log whose checkpoint is signed.
+/// A proof that an entry is in a log, up to the log's signed checkpoint.
 #[derive(Clone, Debug)]
 pub struct LogProof {
     text: Box<str>,
@@ -32,7 +30,7 @@ pub struct LogProof {
     checkpoint: Checkpoint,
 }
 
-/// An entry of the log. It says what was done to what, and of a license token which it is.
+/// An entry of the log: an action, and for a license token its identity.
 #[derive(Clone, Debug)]
 struct Entry {
     v: u64,
@@ -61,11 +59,11 @@ fn refused(why: &str) -> VerifyError {
 }
 
 impl LogKey {
-    /// Reads a proof: its entry is in the tree whose root this log has signed.
+    /// Reads and checks a proof that an entry is in the tree whose root this log has signed.
     ///
     /// # Errors
     ///
-    /// `proof_invalid` when it is not well-formed, or does not hold.
+    /// Returns `proof_invalid` when the proof is malformed or does not hold.
     pub fn proof(&self, text: &str) -> Result<LogProof, VerifyError> {
         if text.len() > MAX_PROOF {
             return Err(refused("has more than 80 KiB"));
@@ -79,13 +77,13 @@ impl LogKey {
         let bytes = extra
             .filter(|extra| extra.len() <= MAX_EXTRA)
             .and_then(|extra| STANDARD.decode(extra).ok())
-            .ok_or(refused("brings no entry, or none of at most 6 KiB"))?;
+            .ok_or(refused("has no entry of at most 6 KiB"))?;
         let index = lines.next().and_then(|line| line.strip_prefix("index "));
         let index = index.and_then(decimal).ok_or(refused("has no index"))?;
         let mut path = Vec::new();
         for line in lines {
             if path.len() >= MAX_PATH {
-                return Err(refused("is longer than any tree is deep"));
+                return Err(refused("has more than 63 hashes"));
             }
             path.push(hash(line).ok_or(refused("has a line that is not a hash"))?);
         }
@@ -93,17 +91,17 @@ impl LogKey {
         if root_of(leaf_hash(&bytes), index, checkpoint.size(), &path) != Some(*checkpoint.root()) {
             return Err(refused("does not lead to the root of the checkpoint"));
         }
-        // Nobody vouches for what the entry says before this line.
+        // Before this line the entry is unproven, so nothing reads it.
         let entry: Entry =
             document(&bytes).map_err(|fault| refused(&format!("has an entry that {fault}")))?;
         if entry.v != ENTRY_VERSION || entry.seq != index {
-            return Err(refused("has an entry of another version or another place"));
+            return Err(refused("has an entry with another version or index"));
         }
         Ok(LogProof { text: text.into(), entry, checkpoint })
     }
 }
 
-/// Written as what the entry says, and the checkpoint's `tree_size` and `root` in base64.
+/// Serializes the members of the entry, and the checkpoint's `tree_size` and `root` in base64.
 impl Serialize for LogProof {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         #[derive(Serialize)]
@@ -133,50 +131,50 @@ impl Serialize for LogProof {
 }
 
 impl LogProof {
-    /// The number of the entry in the log; the first is 0.
+    /// Returns the index of the entry in the log. The first is 0.
     #[must_use]
     pub fn index(&self) -> u64 {
         self.entry.seq
     }
 
-    /// When it was done, RFC 3339.
+    /// Returns the time of the action, in RFC 3339.
     #[must_use]
     pub fn at(&self) -> &str {
         &self.entry.at
     }
 
-    /// What was done.
+    /// Returns the action.
     #[must_use]
     pub fn action(&self) -> &str {
         &self.entry.action
     }
 
-    /// The `jti` of the license token; none when the entry is about something else.
+    /// Returns the `jti` of the license token, or `None` when the entry is not for a token.
     #[must_use]
     pub fn jti(&self) -> Option<Uuid> {
         self.entry.jti
     }
 
-    /// The checkpoint that the proof leads to.
+    /// Returns the checkpoint that the proof leads to.
     #[must_use]
     pub fn checkpoint(&self) -> &Checkpoint {
         &self.checkpoint
     }
 
-    /// The proof, as it was read.
+    /// Returns the text of the proof.
     #[must_use]
     pub fn text(&self) -> &str {
         &self.text
     }
 
-    /// Whether it is about exactly this token.
-    pub(crate) fn is_of(&self, jti: Uuid, token: &Imprint) -> Result<(), VerifyError> {
+    /// Checks that the proof is for exactly this token.
+    pub(crate) fn is_of(&self, jti: Uuid, token: &TokenFingerprint) -> Result<(), VerifyError> {
         let Entry { jti: entry_jti, kid, token_sha256, .. } = &self.entry;
         if *entry_jti != Some(jti) {
-            return Err(refused("is of another token"));
+            return Err(refused("is for another token"));
         }
         if (kid.as_deref(), token_sha256.as_deref()) != (Some(&*token.kid), Some(&*token.sha256)) {
-            return Err(refused("is of a token of the same id that is not this one"));
+            return Err(refused("is for another token with the same id"));
         }
         Ok(())
     }
