@@ -2,9 +2,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::sources;
 
-/// The floors of the house, lowest first: each may look down, never up.
-const FLOORS: [&str; 6] = ["kernel", "tenancy", "identity", "licensing", "metering", "lifecycle"];
-
 /// The maximum number of lines in a file, by folder.
 const LINES: [(&str, usize); 4] = [
     ("cp-server/src", 450),
@@ -12,44 +9,6 @@ const LINES: [(&str, usize); 4] = [
     ("dp-verifier/src", 400),
     ("tests/it", 450),
 ];
-
-#[test]
-fn imports_go_downward_only() {
-    let floor_of = |name: &str| FLOORS.iter().position(|floor| *floor == name);
-    let mut upward = Vec::new();
-    for (file, text) in sources("cp-server/src") {
-        let Some(own) = floor_of(file.split(['/', '.']).next().unwrap()) else { continue };
-        for path in paths_in(&text) {
-            let above = match floor_of(&path) {
-                Some(other) => other > own,
-                // The library itself and the audit trail stand beside the kernel; the shell may
-                // be used by nobody below it.
-                None => ["cli", "config", "quickstart", "client", "telemetry"].contains(&&*path),
-            };
-            if above {
-                upward.push(format!("{file} uses crate::{path}"));
-            }
-        }
-    }
-    assert!(upward.is_empty(), "{upward:#?}");
-}
-
-/// The first segments after `crate::`, in grouped imports too.
-fn paths_in(text: &str) -> BTreeSet<String> {
-    let mut found = BTreeSet::new();
-    for rest in text.split("crate::").skip(1) {
-        let group = rest.strip_prefix('{').map(|inner| inner.split('}').next().unwrap_or(inner));
-        for path in group.unwrap_or(rest).split(',').take(if group.is_some() { 99 } else { 1 }) {
-            let name: String = path
-                .trim()
-                .chars()
-                .take_while(|c| c.is_ascii_alphanumeric() || *c == '_')
-                .collect();
-            found.insert(name);
-        }
-    }
-    found
-}
 
 #[test]
 fn each_table_is_written_by_one_module() {
