@@ -19,7 +19,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::bundles;
+use super::bundles::rows as bundles;
 use super::issuance::{self, Facts, NewBundle, Signed};
 use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};

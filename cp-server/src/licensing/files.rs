@@ -11,11 +11,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, json};
 
+use super::bundles::rows as bundles;
 use super::issuance::{self, Signed};
 use super::keys::signer::compact;
 use super::licenses::file_numbers;
 use super::status_lists::{self, signing};
-use super::{bundles, usage_reports};
+use super::usage_reports;
 use crate::audit::Log;
 use crate::audit::proofs::Inclusion;
 use crate::audit::{checkpoints, proofs};

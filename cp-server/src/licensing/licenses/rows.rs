@@ -6,7 +6,7 @@ use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::LicenseId;
 use crate::licensing::entitlement::{License, LicenseRow};
-use crate::licensing::issuance::Signed;
+use crate::licensing::issuance::signed_bundle::Signed;
 
 /// The license as it stands now.
 pub async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
