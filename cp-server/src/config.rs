@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use chrono::TimeDelta;
-use clap::{Args, ValueEnum};
+use clap::Args;
 
 use crate::audit;
 use crate::audit::erase::Retention;
@@ -29,6 +29,7 @@ use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
 use crate::licensing::status_lists::StatusSettings;
 use crate::lifecycle::DeletionRetention;
+use crate::telemetry::LogFormat;
 use crate::{Settings, licensing};
 
 pub use database::DatabaseUrl;
@@ -192,12 +193,6 @@ pub struct Config {
 
     #[command(flatten)]
     pub network: Network,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub enum LogFormat {
-    Text,
-    Json,
 }
 
 /// A secret setting; clap needs it to be shareable.
