@@ -23,10 +23,7 @@ use super::limits::{HEADER_BUFFER, Surface};
 use super::pace::Pace;
 use super::pulse::{Pulse, Verdict};
 use super::tls::Tls;
-use super::wire::{Wire, Words};
-use super::{refusal_of_the_parser, router};
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use super::wire::Wire;
 use crate::kernel::caller::Peer;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::rates::Holder;
@@ -40,26 +37,18 @@ const STREAMS: u32 = 128;
 const UNDONE: usize = 2 * STREAMS as usize;
 
 /// Serves until the signal to end, then lets requests in flight finish.
-pub async fn serve(
-    app: App,
+pub(super) async fn serve(
+    service: Router,
+    surface: Surface,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let surface = Surface::of(&app).clone();
     let total = u32::try_from(surface.connections).unwrap_or(u32::MAX);
     let rooms = Arc::new(Semaphore::new(surface.connections));
     let seats = Seats::default();
     let (ending, told) = watch::channel(false);
-    let words = app.clone();
-    let serving = Serving {
-        service: router(&app),
-        http: http(&surface),
-        surface: Arc::new(surface),
-        words: Arc::new(move |status| refusal_of_the_parser(&words, status)),
-        told,
-        tls,
-    };
+    let serving = Serving { service, http: http(&surface), surface: Arc::new(surface), told, tls };
     tokio::pin!(end);
     loop {
         let room = rooms.clone().acquire_owned();
@@ -121,7 +110,6 @@ struct Serving {
     service: Router,
     http: auto::Builder<TokioExecutor>,
     surface: Arc<Surface>,
-    words: Words,
     told: watch::Receiver<bool>,
     tls: Option<Arc<Tls>>,
 }
@@ -153,7 +141,7 @@ impl Serving {
             undone: Arc::new(Semaphore::new(UNDONE)),
         };
         let service = TowerToHyperService::new(Telling { inner: self.service, from });
-        let wire = Wire::new(stream, Pace::new(&self.surface), self.words, pulse.clone());
+        let wire = Wire::new(stream, Pace::new(&self.surface), pulse.clone());
         let connection = self.http.serve_connection(TokioIo::new(wire), service);
         tokio::pin!(connection);
         let mut ticks = interval(self.surface.header_time.min(self.surface.write_time) / 4);
@@ -163,8 +151,13 @@ impl Serving {
         }
         loop {
             tokio::select! {
-                // A client that goes away is its own business.
-                _ = &mut connection => return,
+                ended = &mut connection => {
+                    // A client that went away, or whose request the HTTP parser refused.
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %peer.ip(), %error, "a connection failed");
+                    }
+                    return;
+                }
                 _ = self.told.changed(), if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();

@@ -40,6 +40,8 @@ const FLOOD: usize = 100;
 pub(super) struct Pulse {
     began: Instant,
     asked: AtomicBool,
+    /// Whether bytes were received since the last request began or was answered.
+    unparsed: AtomicBool,
     refused: AtomicBool,
     /// Refusals of an address that is over its rate.
     over_rate: AtomicUsize,
@@ -87,6 +89,7 @@ impl Pulse {
         Arc::new(Self {
             began,
             asked: AtomicBool::new(false),
+            unparsed: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             over_rate: AtomicUsize::new(0),
             flooded: Notify::new(),
@@ -96,8 +99,20 @@ impl Pulse {
         })
     }
 
+    /// A request begins.
     pub(super) fn asked(&self) {
         self.asked.store(true, Ordering::Relaxed);
+        self.unparsed.store(false, Ordering::Relaxed);
+    }
+
+    /// A request is answered, and its body was read.
+    pub(super) fn answered(&self) {
+        self.unparsed.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes arrive.
+    pub(super) fn received(&self) {
+        self.unparsed.store(true, Ordering::Relaxed);
     }
 
     /// The client may be sending still what nobody wants.
@@ -117,7 +132,15 @@ impl Pulse {
         if self.over_rate.load(Ordering::Relaxed) > 0 {
             return Some(Patience { bytes: FLOOD_READ, time: self.flood_time });
         }
-        self.refused.load(Ordering::Relaxed).then_some(WITH_ANYBODY)
+        let refused = self.refused.load(Ordering::Relaxed) || self.refused_by_the_parser();
+        refused.then_some(WITH_ANYBODY)
+    }
+
+    /// Whether the connection, which ends now, ends because of bytes that became no request. Over
+    /// HTTP/2 other frames than requests arrive all the time.
+    fn refused_by_the_parser(&self) -> bool {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unparsed.load(Ordering::Relaxed) && !streams.multiplexed
     }
 
     /// How long to keep it waiting, once there is a flood.
