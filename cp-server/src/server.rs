@@ -10,7 +10,7 @@ mod headers;
 pub mod limits;
 mod pace;
 pub mod proxies;
-mod pulse;
+mod stalls;
 pub mod tls;
 mod wire;
 

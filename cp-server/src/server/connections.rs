@@ -21,7 +21,7 @@ use tower::Service;
 
 use super::limits::{HEADER_BUFFER, Surface};
 use super::pace::Pace;
-use super::pulse::{Pulse, Verdict};
+use super::stalls::{Pulse, Verdict};
 use super::tls::Tls;
 use super::wire::Wire;
 use crate::kernel::caller::Peer;

@@ -10,7 +10,7 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::pace::Pace;
-use super::pulse::Pulse;
+use super::stalls::Pulse;
 
 pub(super) struct Wire<S> {
     inner: S,
