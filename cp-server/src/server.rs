@@ -7,12 +7,12 @@
 mod connections;
 mod docs;
 mod headers;
+mod io;
 pub mod limits;
 mod pace;
 pub mod proxies;
 mod stalls;
 pub mod tls;
-mod wire;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;

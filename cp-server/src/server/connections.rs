@@ -19,11 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{interval, sleep, timeout};
 use tower::Service;
 
+use super::io::Wire;
 use super::limits::{HEADER_BUFFER, Surface};
 use super::pace::Pace;
 use super::stalls::{Pulse, Verdict};
 use super::tls::Tls;
-use super::wire::Wire;
 use crate::kernel::caller::Peer;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::rates::Holder;
