@@ -41,9 +41,10 @@ use crate::licensing::status_lists::StatusLists;
 use crate::server::limits::Surface;
 use crate::telemetry;
 
-use connections::{Beat, IsTls};
+use connections::IsTls;
 use docs::docs;
 use limits::framework_refusal;
+use stalls::ConnectionState;
 use tls::Tls;
 
 crate::routes! { server:
@@ -94,9 +95,9 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let desk = Desk::default();
     request.extensions_mut().insert(desk.clone());
     let (peer, is_https) = origin(&app, &mut request);
-    let pulse = request.extensions_mut().remove::<Beat>();
-    let multiplexed = pulse.as_ref().filter(|_| request.version() == Version::HTTP_2);
-    let stream = multiplexed.map(|pulse| pulse.0.stream());
+    let state = request.extensions_mut().remove::<Arc<ConnectionState>>();
+    let multiplexed = state.as_ref().filter(|_| request.version() == Version::HTTP_2);
+    let stream = multiplexed.map(|state| state.stream());
     let version = request.version();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -141,12 +142,12 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         // The command line calls operations in its own process; nobody reads along.
         tracing::debug!(%method, path, status, micros, request_id = id, "call");
     }
-    if let Some(pulse) = &pulse {
-        pulse.0.answered();
+    if let Some(state) = &state {
+        state.answered();
     }
-    match pulse {
-        Some(pulse) if is_over_rate => pulse.0.refused_as_over_rate(),
-        Some(pulse) if status >= 400 => pulse.0.refused(),
+    match state {
+        Some(state) if is_over_rate => state.refused_as_over_rate(),
+        Some(state) if status >= 400 => state.refused(),
         _ => {}
     }
     match stream {

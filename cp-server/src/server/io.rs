@@ -10,20 +10,20 @@ use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::pace::Pace;
-use super::stalls::Pulse;
+use super::stalls::ConnectionState;
 
-pub(super) struct Wire<S> {
+pub(super) struct ConnectionIo<S> {
     inner: S,
     pace: Pace,
     /// Runs while the client takes nothing: since when, and until when.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
     lingering: Option<(Pin<Box<Sleep>>, usize)>,
 }
 
-impl<S> Wire<S> {
-    pub(super) fn new(inner: S, pace: Pace, pulse: Arc<Pulse>) -> Self {
-        Self { inner, pace, stalled: None, pulse, lingering: None }
+impl<S> ConnectionIo<S> {
+    pub(super) fn new(inner: S, pace: Pace, state: Arc<ConnectionState>) -> Self {
+        Self { inner, pace, stalled: None, state, lingering: None }
     }
 
     /// Fails a write that has been waiting for too long. `bytes` are those that it has written.
@@ -48,7 +48,7 @@ impl<S> Wire<S> {
     }
 }
 
-impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
+impl<S: AsyncRead + Unpin> AsyncRead for ConnectionIo<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -57,13 +57,13 @@ impl<S: AsyncRead + Unpin> AsyncRead for Wire<S> {
         let before = into.filled().len();
         let read = Pin::new(&mut self.inner).poll_read(cx, into);
         if into.filled().len() > before {
-            self.pulse.received();
+            self.state.received();
         }
         read
     }
 }
 
-impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for ConnectionIo<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -96,7 +96,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Wire<S> {
             let shutdown = Pin::new(&mut self.inner).poll_shutdown(cx);
             ready!(self.patiently(cx, shutdown, |()| 0))?;
         }
-        let Some(patience) = self.pulse.patience() else { return Poll::Ready(Ok(())) };
+        let Some(patience) = self.state.patience() else { return Poll::Ready(Ok(())) };
         let this = &mut *self;
         let (until, read) =
             this.lingering.get_or_insert_with(|| (Box::pin(sleep(patience.time)), 0));

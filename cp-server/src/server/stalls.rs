@@ -1,8 +1,8 @@
-//! What a connection is doing: whether it ever asked for anything, and whether it takes what it
-//! asked for.
+//! The state of a connection: whether its client ever asked for anything, and whether the client takes
+//! what it asked for.
 //!
-//! Over HTTP/1.1 the parser and the wire see that by themselves. Over HTTP/2 a client may keep its
-//! connection lively and never open the window of a stream; each answer's body is looked after.
+//! Over HTTP/1.1 the parser and `io.rs` detect a client that stalls. Over HTTP/2 a client may keep its
+//! connection busy and never open the window of a stream, so the body of each answer is watched.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,7 +37,7 @@ const FLOOD_READ: usize = 16 * 1024;
 /// closed with the first of them.
 const FLOOD: usize = 100;
 
-pub(super) struct Pulse {
+pub(super) struct ConnectionState {
     began: Instant,
     asked: AtomicBool,
     /// Whether bytes were received since the last request began or was answered.
@@ -82,7 +82,7 @@ pub(super) enum Verdict {
     Breaks,
 }
 
-impl Pulse {
+impl ConnectionState {
     pub(super) fn new(surface: &Surface) -> Arc<Self> {
         let began = Instant::now();
         let streams = Streams { open: Vec::new(), last_open: began, multiplexed: false };
@@ -156,7 +156,7 @@ impl Pulse {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.multiplexed = true;
         streams.open.push(Arc::downgrade(&waiting));
-        Stream { pulse: self.clone(), waiting, sent: 0 }
+        Stream { state: self.clone(), waiting, sent: 0 }
     }
 
     fn age(&self) -> u64 {
@@ -191,7 +191,7 @@ impl Pulse {
 
 /// One request of an HTTP/2 connection, and its answer.
 pub(super) struct Stream {
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
     waiting: Arc<Waiting>,
     /// Bytes that the reader is being waited for to take.
     sent: usize,
@@ -207,7 +207,7 @@ impl Stream {
     /// The reader took what there was, and has so many more bytes to take; `None` while this server
     /// has nothing for it.
     fn waits(&mut self, bytes: Option<usize>) {
-        let now = self.pulse.age();
+        let now = self.state.age();
         let since = self.waiting.since.swap(bytes.map_or(0, |_| now), Ordering::Relaxed);
         if since > 0 {
             let waited = Duration::from_millis(now.saturating_sub(since));
