@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::bundles::rows as bundles;
-use super::issuance::{self, Facts, NewBundle, Signed};
+use super::issuance::{self, LicenseFacts, NewBundle, Signed};
 use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
 use crate::kernel::app::{App, Effect, Part};
@@ -210,14 +210,14 @@ impl Issuance {
         ids.iter().copied().zip(join_all(signing).await).collect()
     }
 
-    fn reaches(&self, facts: &Facts) -> bool {
+    fn reaches(&self, facts: &LicenseFacts) -> bool {
         self.reach.organization().is_none_or(|own| own == facts.organization_id)
     }
 
     async fn make(
         &self,
         known: Option<LicenseBundleResponse>,
-        facts: Option<Facts>,
+        facts: Option<LicenseFacts>,
     ) -> Result<Made> {
         if let Some(bundle) = known {
             return Ok(Made::Known(Box::new(bundle)));
@@ -232,7 +232,7 @@ impl Issuance {
         &self,
         cx: &mut Cx<()>,
         ids: &[LicenseId],
-    ) -> Result<(HashMap<LicenseId, LicenseBundleResponse>, HashMap<LicenseId, Facts>)> {
+    ) -> Result<(HashMap<LicenseId, LicenseBundleResponse>, HashMap<LicenseId, LicenseFacts>)> {
         let mut known = HashMap::new();
         for id in ids {
             let Some(once) = &self.once else { break };

@@ -46,7 +46,7 @@ impl Part for TokenSettings {}
 
 /// Everything that an issuance is decided and made from.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Facts {
+pub struct LicenseFacts {
     pub license_id: LicenseId,
     license_seat_cap: Option<i64>,
     license_allow_more_seats: bool,
@@ -76,13 +76,13 @@ pub struct Facts {
     limits: Quantities,
 }
 
-pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<Facts> {
+pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<LicenseFacts> {
     let found = facts_of(cx, &[id]).await?.pop();
     found.ok_or_else(|| Error::not_found("license"))
 }
 
 /// The facts of those of the licenses that exist, in one statement.
-pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>> {
+pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<LicenseFacts>> {
     let sql = "SELECT l.id AS license_id, l.status AS license_status,
                       l.seat_cap AS license_seat_cap,
                       l.allow_more_seats AS license_allow_more_seats,
@@ -113,7 +113,12 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>
 }
 
 /// Makes the token on a signing thread.
-pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) -> Result<Signed> {
+pub async fn sign(
+    app: &App,
+    now: DateTime<Utc>,
+    facts: LicenseFacts,
+    new: &NewBundle,
+) -> Result<Signed> {
     facts.terms.covered_at(now).map_err(refused)?;
     let entry = StatusLists::of(app).take(app).await?;
     let (on, new) = (app.clone(), new.clone());
@@ -124,7 +129,7 @@ pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) 
 pub fn make(
     app: &App,
     now: DateTime<Utc>,
-    facts: &Facts,
+    facts: &LicenseFacts,
     new: &NewBundle,
     entry: StatusListRef,
 ) -> Result<Signed> {
@@ -182,7 +187,7 @@ fn refused(cause: Cause) -> Error {
 /// The token's end: what was asked for, within what the license and the subscription still cover.
 fn expiry(
     app: &App,
-    facts: &Facts,
+    facts: &LicenseFacts,
     issued_at: DateTime<Utc>,
     ttl: Option<Ttl>,
 ) -> Result<DateTime<Utc>> {
@@ -208,13 +213,13 @@ fn expiry(
 }
 
 /// Until when license, subscription and trial cover a token, to the whole second.
-fn covered_until(facts: &Facts) -> Option<DateTime<Utc>> {
+fn covered_until(facts: &LicenseFacts) -> Option<DateTime<Utc>> {
     facts.terms.until().map(|end| end.trunc_subsecs(0))
 }
 
 fn claims(
     app: &App,
-    facts: &Facts,
+    facts: &LicenseFacts,
     jti: BundleId,
     issued_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,
