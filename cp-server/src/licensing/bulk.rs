@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
 use super::bundles::rows as bundles;
-use super::issuance::{self, LicenseFacts, NewBundle, Signed};
+use super::issuance::{self, LicenseFacts, NewBundle, SignedBundle};
 use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
 use crate::kernel::app::{App, Effect, Part};
@@ -144,13 +144,13 @@ struct Issuance {
 type Tried = (LicenseId, Result<Made>);
 
 enum Made {
-    New(Box<Signed>),
+    New(Box<SignedBundle>),
     /// By an earlier request with the same `Idempotency-Key`.
     Known(Box<LicenseBundleResponse>),
 }
 
 impl Made {
-    fn signed(&self) -> Option<&Signed> {
+    fn signed(&self) -> Option<&SignedBundle> {
         match self {
             Self::New(signed) => Some(signed),
             Self::Known(_) => None,
@@ -272,7 +272,7 @@ impl Issuance {
         Ok(made)
     }
 
-    async fn write(&self, ready: &[&Signed]) -> Result<()> {
+    async fn write(&self, ready: &[&SignedBundle]) -> Result<()> {
         if ready.is_empty() {
             return Ok(());
         }

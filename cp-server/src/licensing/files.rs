@@ -12,7 +12,7 @@ use serde::Serialize;
 use serde_json::{Map, json};
 
 use super::bundles::rows as bundles;
-use super::issuance::{self, Signed};
+use super::issuance::{self, SignedBundle};
 use super::keys::signer::compact;
 use super::licenses::file_numbers;
 use super::status_lists::{self, signing};
@@ -97,7 +97,7 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
 /// The text of the file with a new bundle's token, and the proof that it is in the log.
 pub async fn of_bundle(
     cx: &mut Cx,
-    signed: &Signed,
+    signed: &SignedBundle,
     seq: i64,
     included: Option<Inclusion>,
 ) -> Result<String> {

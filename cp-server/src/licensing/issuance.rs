@@ -15,7 +15,7 @@ use cp_contracts::{
 use serde_json::{Map, Value, json};
 
 pub use self::request::{Form, NewBundle, Ttl};
-pub use self::signed_bundle::Signed;
+pub use self::signed_bundle::SignedBundle;
 use super::coverage::{Cause, Terms};
 use super::deployments::DeploymentType;
 use super::enforcement::{self, EnforcementSettings};
@@ -118,7 +118,7 @@ pub async fn sign(
     now: DateTime<Utc>,
     facts: LicenseFacts,
     new: &NewBundle,
-) -> Result<Signed> {
+) -> Result<SignedBundle> {
     facts.terms.covered_at(now).map_err(refused)?;
     let entry = StatusLists::of(app).take(app).await?;
     let (on, new) = (app.clone(), new.clone());
@@ -132,7 +132,7 @@ pub fn make(
     facts: &LicenseFacts,
     new: &NewBundle,
     entry: StatusListRef,
-) -> Result<Signed> {
+) -> Result<SignedBundle> {
     // Tokens count in whole seconds; rounding down never promises more.
     let issued_at = now.trunc_subsecs(0);
     let expires_at = expiry(app, facts, issued_at, new.ttl_seconds)?;
@@ -157,7 +157,7 @@ pub fn make(
     let token =
         signer::compact(signer.as_ref(), LICENSE_TOKEN_TYP, &payload).map_err(Error::internal)?;
     let bundle_hash = hex(&sha256(token.as_bytes()));
-    Ok(Signed {
+    Ok(SignedBundle {
         license: facts.license_id,
         organization: facts.organization_id,
         license_revision: facts.license_revision,

@@ -11,7 +11,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{BundleId, LicenseId, OrganizationId, StatusListId};
-use crate::licensing::issuance::signed_bundle::Signed;
+use crate::licensing::issuance::signed_bundle::SignedBundle;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::store as keys;
 use crate::licensing::licenses::rows as licenses;
@@ -68,7 +68,7 @@ impl Resource for LicenseBundleResponse {
 }
 
 /// Writes the bundles' rows, if everything is still as it was when the tokens were signed.
-pub async fn store<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
+pub async fn store<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     let mut read: Vec<_> =
         signed.iter().map(|s| (s.organization, s.organization_revision)).collect();
     read.sort_unstable();
@@ -105,7 +105,7 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
 
 /// Only the active key's tokens are stored: one that was rotated or compromised since is replaced,
 /// and the operation starts over.
-async fn hold_keys<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
+async fn hold_keys<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     let kids: BTreeSet<&str> = signed.iter().map(|s| &*s.response.key_id).collect();
     for kid in kids {
         if !keys::hold(&mut cx.tx, kid).await? {

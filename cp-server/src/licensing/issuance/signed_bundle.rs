@@ -8,7 +8,7 @@ use crate::audit::Issued;
 use crate::kernel::ids::{LicenseId, OrganizationId};
 
 /// A token, before its row is written.
-pub struct Signed {
+pub struct SignedBundle {
     pub response: LicenseBundleResponse,
     pub license: LicenseId,
     pub organization: OrganizationId,
@@ -20,7 +20,7 @@ pub struct Signed {
     pub file_seq: i64,
 }
 
-impl Signed {
+impl SignedBundle {
     /// What the log's leaf tells of it.
     pub fn issued(&self) -> Issued {
         Issued {
