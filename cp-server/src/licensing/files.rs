@@ -120,7 +120,7 @@ pub async fn of_bundle(
 struct Subject {
     license: LicenseId,
     deployment: DeploymentId,
-    list: signing::Signed,
+    list: signing::SignedList,
     seq: i64,
 }
 

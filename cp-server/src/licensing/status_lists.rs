@@ -32,7 +32,7 @@ use self::entries::Entries;
 pub use self::rows::place;
 use self::rows::{LEEWAY, uri};
 pub use self::settings::StatusSettings;
-use self::signing::{BURST, MOST_AHEAD, Signed, State, Use};
+use self::signing::{BURST, MOST_AHEAD, SignedList, State, Use};
 use crate::kernel::answer::Document;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
@@ -193,7 +193,7 @@ impl StatusLists {
             };
             let listed = match newest {
                 None => known.cloned(),
-                Some(Signed { iat, token, .. }) => {
+                Some(SignedList { iat, token, .. }) => {
                     let document = Document::new(STATUS_LIST_MEDIA_TYPE, &cache(app), token);
                     Some(Arc::new(Listed { iat, since, signed: own, document }))
                 }
@@ -264,7 +264,7 @@ async fn sign_all(
     app: &App,
     due: &[StatusListId],
     now: DateTime<Utc>,
-) -> Result<HashMap<StatusListId, Signed>> {
+) -> Result<HashMap<StatusListId, SignedList>> {
     let mut all = HashMap::new();
     if due.is_empty() {
         return Ok(all);
