@@ -2,7 +2,7 @@
 //! them all.
 
 pub mod export;
-pub mod moving;
+pub mod move_project;
 
 use chrono::{SecondsFormat, TimeDelta};
 use cp_contracts::ProblemCode;
