@@ -25,7 +25,7 @@ use cp_server::kernel::db::Db;
 use cp_server::kernel::endpoint::Cx;
 use cp_server::kernel::ids::LicenseId;
 use cp_server::kernel::secret::Kek;
-use cp_server::licensing::issuance::{self, Facts, NewBundle};
+use cp_server::licensing::issuance::{self, LicenseFacts, NewBundle};
 use cp_server::licensing::keys::signer::{LocalKey, Signer};
 use cp_server::licensing::status_lists::StatusLists;
 use cp_server::{App, Settings, licensing, server};
@@ -130,7 +130,7 @@ impl World {
         Self { app, client, token: token.expose().to_owned(), license }
     }
 
-    async fn facts(&self) -> (Facts, DateTime<Utc>) {
+    async fn facts(&self) -> (LicenseFacts, DateTime<Utc>) {
         let mut cx = Cx::outside(&self.app, Caller::system("bench"), (), self.app.db.read());
         let facts = issuance::facts(&mut cx, self.license).await.unwrap();
         (facts, cx.now)

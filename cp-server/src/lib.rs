@@ -142,7 +142,7 @@ pub fn operations() -> Routes {
     let mut r = Routes::default();
     tenancy::organizations::routes(&mut r);
     lifecycle::routes(&mut r);
-    lifecycle::moving::routes(&mut r);
+    lifecycle::move_project::routes(&mut r);
     lifecycle::export::routes(&mut r);
     tenancy::quotas::routes(&mut r);
     tenancy::workspaces::routes(&mut r);

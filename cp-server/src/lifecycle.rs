@@ -2,7 +2,7 @@
 //! them all.
 
 pub mod export;
-pub mod moving;
+pub mod move_project;
 
 use chrono::{SecondsFormat, TimeDelta};
 use cp_contracts::ProblemCode;
@@ -184,7 +184,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         return Err(error.with("licenses", live).with("projects", projects));
     }
     // What refers to others goes first.
-    bundles::purge(cx).await?;
+    bundles::rows::purge(cx).await?;
     licenses::rows::purge(cx).await?;
     subscriptions::rows::purge(cx).await?;
     service_tokens::purge(cx).await?;

@@ -7,12 +7,12 @@
 mod connections;
 mod docs;
 mod headers;
+mod io;
 pub mod limits;
 mod pace;
 pub mod proxies;
-mod pulse;
+mod stalls;
 pub mod tls;
-mod wire;
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
@@ -25,6 +25,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt;
+use tokio::net::TcpListener;
 
 use crate::kernel::answer::{Document, Documents};
 use crate::kernel::app::App;
@@ -40,10 +41,11 @@ use crate::licensing::status_lists::StatusLists;
 use crate::server::limits::Surface;
 use crate::telemetry;
 
-pub use connections::serve;
-use connections::{Beat, IsTls};
+use connections::IsTls;
 use docs::docs;
 use limits::framework_refusal;
+use stalls::ConnectionState;
+use tls::Tls;
 
 crate::routes! { server:
     /// Whether the process lives; never looks at the database.
@@ -59,6 +61,17 @@ crate::routes! { server:
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// Serves the whole service until the signal to end, then lets requests in flight finish.
+pub async fn serve(
+    app: App,
+    listener: TcpListener,
+    tls: Option<Arc<Tls>>,
+    end: impl Future<Output = ()>,
+) -> anyhow::Result<()> {
+    let surface = Surface::of(&app).clone();
+    connections::serve(router(&app), surface, listener, tls, end).await
+}
 
 /// The whole service, as the network and the tests call it.
 pub fn router(app: &App) -> Router {
@@ -82,9 +95,9 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let desk = Desk::default();
     request.extensions_mut().insert(desk.clone());
     let (peer, is_https) = origin(&app, &mut request);
-    let pulse = request.extensions_mut().remove::<Beat>();
-    let multiplexed = pulse.as_ref().filter(|_| request.version() == Version::HTTP_2);
-    let stream = multiplexed.map(|pulse| pulse.0.stream());
+    let state = request.extensions_mut().remove::<Arc<ConnectionState>>();
+    let multiplexed = state.as_ref().filter(|_| request.version() == Version::HTTP_2);
+    let stream = multiplexed.map(|state| state.stream());
     let version = request.version();
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
@@ -129,9 +142,12 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         // The command line calls operations in its own process; nobody reads along.
         tracing::debug!(%method, path, status, micros, request_id = id, "call");
     }
-    match pulse {
-        Some(pulse) if is_over_rate => pulse.0.refused_as_over_rate(),
-        Some(pulse) if status >= 400 => pulse.0.refused(),
+    if let Some(state) = &state {
+        state.answered();
+    }
+    match state {
+        Some(state) if is_over_rate => state.refused_as_over_rate(),
+        Some(state) if status >= 400 => state.refused(),
         _ => {}
     }
     match stream {
@@ -202,34 +218,6 @@ fn as_problem(response: Response, id: &str) -> Response {
         .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
     parts.headers.remove(header::CONTENT_LENGTH);
     Response::from_parts(parts, Body::from(text))
-}
-
-/// What the HTTP parser refuses before there is a request, as the bytes of an answer.
-fn refusal_of_the_parser(app: &App, status: u16) -> Vec<u8> {
-    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
-    let id = app.random.uuid(app.clock.now()).to_string();
-    let mut document = framework_refusal(status).document();
-    document.request_id = Some(id.clone());
-    let body = serde_json::to_vec(&document).unwrap_or_default();
-    let mut told = HeaderMap::new();
-    headers::secure(&mut told, app.settings.base_url.starts_with("https:"));
-    let told: String = told
-        .iter()
-        .filter_map(|(name, value)| Some(format!("{name}: {}\r\n", value.to_str().ok()?)))
-        .collect();
-    let labels = [
-        ("method", "other".to_owned()),
-        ("path", "unmatched".into()),
-        ("status", status.as_str().into()),
-    ];
-    metrics::counter!("cp_http_requests_total", &labels).increment(1);
-    tracing::info!(status = status.as_u16(), request_id = id, "refused by the parser");
-    let head = format!(
-        "HTTP/1.1 {status}\r\ncontent-type: application/problem+json\r\ncontent-length: {}\r\n\
-         connection: close\r\n{REQUEST_ID}: {id}\r\n{told}\r\n",
-        body.len()
-    );
-    [head.into_bytes(), body].concat()
 }
 
 async fn healthz(_: Raw) -> Result<Response> {

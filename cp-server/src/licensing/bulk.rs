@@ -19,8 +19,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use super::bundles;
-use super::issuance::{self, Facts, NewBundle, Signed};
+use super::bundles::rows as bundles;
+use super::issuance::{self, LicenseFacts, NewBundle, SignedBundle};
 use crate::audit::{self, Entry};
 use crate::kernel::answer::{Created, Output};
 use crate::kernel::app::{App, Effect, Part};
@@ -143,13 +143,13 @@ struct Issuance {
 type Tried = (LicenseId, Result<Made>);
 
 enum Made {
-    New(Box<Signed>),
+    New(Box<SignedBundle>),
     /// By an earlier request with the same `Idempotency-Key`.
     Known(Box<LicenseBundleResponse>),
 }
 
 impl Made {
-    fn signed(&self) -> Option<&Signed> {
+    fn signed(&self) -> Option<&SignedBundle> {
         match self {
             Self::New(signed) => Some(signed),
             Self::Known(_) => None,
@@ -209,14 +209,14 @@ impl Issuance {
         ids.iter().copied().zip(join_all(signing).await).collect()
     }
 
-    fn reaches(&self, facts: &Facts) -> bool {
+    fn reaches(&self, facts: &LicenseFacts) -> bool {
         self.reach.organization().is_none_or(|own| own == facts.organization_id)
     }
 
     async fn make(
         &self,
         known: Option<LicenseBundleResponse>,
-        facts: Option<Facts>,
+        facts: Option<LicenseFacts>,
     ) -> Result<Made> {
         if let Some(bundle) = known {
             return Ok(Made::Known(Box::new(bundle)));
@@ -231,7 +231,7 @@ impl Issuance {
         &self,
         cx: &mut Cx<()>,
         ids: &[LicenseId],
-    ) -> Result<(HashMap<LicenseId, LicenseBundleResponse>, HashMap<LicenseId, Facts>)> {
+    ) -> Result<(HashMap<LicenseId, LicenseBundleResponse>, HashMap<LicenseId, LicenseFacts>)> {
         let mut known = HashMap::new();
         for id in ids {
             let Some(once) = &self.once else { break };
@@ -271,7 +271,7 @@ impl Issuance {
         Ok(made)
     }
 
-    async fn write(&self, ready: &[&Signed]) -> Result<()> {
+    async fn write(&self, ready: &[&SignedBundle]) -> Result<()> {
         if ready.is_empty() {
             return Ok(());
         }

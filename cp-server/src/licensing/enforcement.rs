@@ -4,21 +4,9 @@ use chrono::TimeDelta;
 use cp_contracts::Enforcement;
 use serde_json::Map;
 
-use super::issuance::{Form, NewBundle};
-
+pub use super::issuance::request::OnStale;
+use super::issuance::request::{Form, NewBundle};
 use crate::kernel::app::Part;
-
-crate::text_enum! {
-    /// What a data plane does with a license whose status it could not refresh in time.
-    OnStale {
-        /// Go on as if it were valid.
-        Allow = "allow",
-        /// Go on, and say so in the license's state.
-        Degrade = "degrade",
-        /// Refuse.
-        Block = "block",
-    }
-}
 
 /// What tokens ask of data planes unless their request says otherwise.
 #[derive(Clone, Debug)]

@@ -11,11 +11,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, json};
 
-use super::issuance::{self, Signed};
+use super::bundles::rows as bundles;
+use super::issuance::{self, SignedBundle};
 use super::keys::signer::compact;
 use super::licenses::file_numbers;
 use super::status_lists::{self, signing};
-use super::{bundles, usage_reports};
+use super::usage_reports;
 use crate::audit::Log;
 use crate::audit::proofs::Inclusion;
 use crate::audit::{checkpoints, proofs};
@@ -79,8 +80,9 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     let list = signing::for_file(&cx.app, &mut tx, list, cx.now).await?;
     tx.commit().await?;
     let subject = Subject { license: id, deployment, list, seq };
-    let told = Told { token: None, checkpoint: Some(checkpoint), consistency, proof: None };
-    let text = sign(cx, subject, told).await?;
+    let contents =
+        FileContents { token: None, checkpoint: Some(checkpoint), consistency, proof: None };
+    let text = sign(cx, subject, contents).await?;
     cx.begin().await?;
     file_numbers::keep(cx, id, last, seq).await?;
     cx.trail.after = Some(json!({"license_id": id, "seq": seq, "issued_at": cx.now}));
@@ -96,7 +98,7 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
 /// The text of the file with a new bundle's token, and the proof that it is in the log.
 pub async fn of_bundle(
     cx: &mut Cx,
-    signed: &Signed,
+    signed: &SignedBundle,
     seq: i64,
     included: Option<Inclusion>,
 ) -> Result<String> {
@@ -111,28 +113,29 @@ pub async fn of_bundle(
         Some(checkpoint) => consistency(&cx.app, &mut cx.tx, deployment, checkpoint).await?,
         None => None,
     };
-    let told = Told { token: Some(bundle.token.clone()), checkpoint, consistency, proof };
-    sign(cx, subject, told).await
+    let contents =
+        FileContents { token: Some(bundle.token.clone()), checkpoint, consistency, proof };
+    sign(cx, subject, contents).await
 }
 
 /// What a file is about.
 struct Subject {
     license: LicenseId,
     deployment: DeploymentId,
-    list: signing::Signed,
+    list: signing::SignedList,
     seq: i64,
 }
 
-/// What it tells besides the keys and the list.
-struct Told {
+/// The contents of a file besides the keys and the list.
+struct FileContents {
     token: Option<String>,
     checkpoint: Option<String>,
     consistency: Option<String>,
     proof: Option<String>,
 }
 
-/// That the log of a checkpoint begins with the one that the data plane has told of: it has no other
-/// way to ask. Nothing when it has not told of any, or not of this log's.
+/// The proof that the log of a checkpoint begins with the log that the data plane reported last: the data
+/// plane has no other way to ask. `None` without a report, and for a checkpoint of another log.
 async fn consistency(
     app: &App,
     tx: &mut Conn,
@@ -142,16 +145,16 @@ async fn consistency(
     let seen = usage_reports::checkpoint_seen(tx, deployment).await?;
     let key = Log::of(app).key(app, tx).await?;
     let seen = seen.and_then(|seen| key.read_kept(&seen).ok());
-    let told = key.read(checkpoint).map_err(Error::internal)?;
-    let Some(seen) = seen.filter(|seen| seen.size <= told.size) else { return Ok(None) };
-    let path = proofs::consistency(tx, seen.size, told.size).await?;
+    let current = key.read(checkpoint).map_err(Error::internal)?;
+    let Some(seen) = seen.filter(|seen| seen.size <= current.size) else { return Ok(None) };
+    let path = proofs::consistency(tx, seen.size, current.size).await?;
     let lines: String = path.iter().map(|hash| format!("{hash}\n")).collect();
     Ok(Some(format!("old {}\n{lines}", seen.size)))
 }
 
 /// Signs a file with the keys of this replica, which the caller has read again: a file that lacks a key
 /// of an earlier one withdraws it.
-async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
+async fn sign(cx: &mut Cx, subject: Subject, contents: FileContents) -> Result<String> {
     let app = &cx.app;
     let list = subject.list;
     let claims = LicenseFileClaims {
@@ -161,13 +164,13 @@ async fn sign(cx: &mut Cx, subject: Subject, told: Told) -> Result<String> {
         seq: subject.seq,
         // Its list may be ahead of a clock that was set back, and a file is not older than its list.
         iat: cx.now.timestamp().max(list.iat),
-        token: told.token,
+        token: contents.token,
         jwks: Keyring::of(app).published(),
         status_list: Some(list.token),
         key_chain: Keyring::of(app).chain(),
-        checkpoint: told.checkpoint,
-        consistency: told.consistency,
-        proof: told.proof,
+        checkpoint: contents.checkpoint,
+        consistency: contents.consistency,
+        proof: contents.proof,
         contract: CONTRACT_VERSION.parse().map_err(Error::internal)?,
         extra: Map::new(),
     };

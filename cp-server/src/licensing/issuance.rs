@@ -1,7 +1,10 @@
 //! Issuance: from everything that is known about a license to its signed token.
 //!
 //! Read everything in one statement, apply the rules, build the claims, check them as a data plane
-//! will, sign. Nothing here writes: what was signed is stored by `bundles.rs`.
+//! will, sign. Nothing here writes: `bundles/rows.rs` stores what was signed.
+
+pub mod request;
+pub mod signed_bundle;
 
 use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use cp_contracts::{
@@ -9,28 +12,25 @@ use cp_contracts::{
     LICENSE_TOKEN_MAX_BYTES, LICENSE_TOKEN_TYP, LicenseBodyClaims, LicenseBundleResponse,
     OrganizationClaims, PlanClaims, ProblemCode, StatusClaim, StatusListRef, SubscriptionClaims,
 };
-use schemars::JsonSchema;
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
+pub use self::request::{Form, NewBundle, Ttl};
+pub use self::signed_bundle::SignedBundle;
 use super::coverage::{Cause, Terms};
 use super::deployments::DeploymentType;
-use super::enforcement::{self, OnStale};
+use super::enforcement::{self, EnforcementSettings};
 use super::entitlement;
 use super::keys::signer;
-use crate::audit::Issued;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId};
-use crate::kernel::json::Between;
 use crate::kernel::query::Query;
 use crate::kernel::record::{Object, Quantities};
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::table::BASE;
 use crate::kernel::text::Name;
-use crate::licensing::enforcement::EnforcementSettings;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;
 use crate::licensing::status_lists::StatusLists;
@@ -44,54 +44,9 @@ pub struct TokenSettings {
 
 impl Part for TokenSettings {}
 
-/// From an hour to ten years.
-pub type Ttl = Between<3600, 315_360_000>;
-
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewBundle {
-    /// At most until the end of license, subscription and trial, with the license's days of grace. 30
-    /// days, or the server's setting, when absent.
-    pub ttl_seconds: Option<Ttl>,
-    /// The server's setting when absent.
-    pub audience: Option<Name>,
-    /// How old a status list may be before the data plane does what `on_stale` says, in seconds;
-    /// the server's setting when absent, and 100 days in a file.
-    pub status_max_age_seconds: Option<Between<60, 315_360_000>>,
-    /// What a data plane does without a status list that is young enough; the server's setting when
-    /// absent.
-    pub on_stale: Option<OnStale>,
-    /// For how long after its end the token still works, in seconds, but never longer than the
-    /// license is covered; the server's setting when absent.
-    pub grace_seconds: Option<Between<0, 7_776_000>>,
-    /// `token` when absent.
-    pub form: Option<Form>,
-    /// Whether the answer has the proof that the token's issuance is in the log, as `proof`: a text
-    /// (C2SP tlog-proof). A file always has it.
-    pub proof: Option<Proof>,
-}
-
-crate::text_enum! {
-    /// Whether an answer proves what it tells of.
-    Proof {
-        /// It waits until the log has it.
-        Wait = "wait",
-    }
-}
-
-crate::text_enum! {
-    /// What a bundle is for.
-    Form {
-        /// The token alone, for a data plane that can fetch keys and status lists.
-        Token = "token",
-        /// Also a file for a data plane that cannot.
-        File = "file",
-    }
-}
-
 /// Everything that an issuance is decided and made from.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Facts {
+pub struct LicenseFacts {
     pub license_id: LicenseId,
     license_seat_cap: Option<i64>,
     license_allow_more_seats: bool,
@@ -121,13 +76,13 @@ pub struct Facts {
     limits: Quantities,
 }
 
-pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<Facts> {
+pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<LicenseFacts> {
     let found = facts_of(cx, &[id]).await?.pop();
     found.ok_or_else(|| Error::not_found("license"))
 }
 
 /// The facts of those of the licenses that exist, in one statement.
-pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>> {
+pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<LicenseFacts>> {
     let sql = "SELECT l.id AS license_id, l.status AS license_status,
                       l.seat_cap AS license_seat_cap,
                       l.allow_more_seats AS license_allow_more_seats,
@@ -157,43 +112,13 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Facts>
     Ok(query.all().await?)
 }
 
-/// A token, before its row is written.
-pub struct Signed {
-    pub response: LicenseBundleResponse,
-    pub license: LicenseId,
-    pub organization: OrganizationId,
-    pub license_revision: i64,
-    pub organization_revision: i64,
-    /// The token's end with its grace.
-    pub over_at: DateTime<Utc>,
-    /// Of the last file that was made of the license.
-    pub file_seq: i64,
-}
-
-impl Signed {
-    /// What the log's leaf tells of it.
-    pub fn issued(&self) -> Issued {
-        Issued {
-            jti: self.response.jti,
-            kid: self.response.key_id.clone(),
-            token_sha256: self.response.bundle_hash.clone(),
-        }
-    }
-
-    /// What the audit event keeps: everything but the token.
-    pub fn record(&self) -> Value {
-        let bundle = &self.response;
-        json!({
-            "license_id": bundle.license_id, "jti": bundle.jti, "key_id": bundle.key_id,
-            "bundle_hash": bundle.bundle_hash, "audience": bundle.payload.aud,
-            "issued_at": bundle.issued_at, "expires_at": bundle.expires_at,
-            "token": {"masked": true},
-        })
-    }
-}
-
 /// Makes the token on a signing thread.
-pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) -> Result<Signed> {
+pub async fn sign(
+    app: &App,
+    now: DateTime<Utc>,
+    facts: LicenseFacts,
+    new: &NewBundle,
+) -> Result<SignedBundle> {
     facts.terms.covered_at(now).map_err(refused)?;
     let entry = StatusLists::of(app).take(app).await?;
     let (on, new) = (app.clone(), new.clone());
@@ -204,10 +129,10 @@ pub async fn sign(app: &App, now: DateTime<Utc>, facts: Facts, new: &NewBundle) 
 pub fn make(
     app: &App,
     now: DateTime<Utc>,
-    facts: &Facts,
+    facts: &LicenseFacts,
     new: &NewBundle,
     entry: StatusListRef,
-) -> Result<Signed> {
+) -> Result<SignedBundle> {
     // Tokens count in whole seconds; rounding down never promises more.
     let issued_at = now.trunc_subsecs(0);
     let expires_at = expiry(app, facts, issued_at, new.ttl_seconds)?;
@@ -232,7 +157,7 @@ pub fn make(
     let token =
         signer::compact(signer.as_ref(), LICENSE_TOKEN_TYP, &payload).map_err(Error::internal)?;
     let bundle_hash = hex(&sha256(token.as_bytes()));
-    Ok(Signed {
+    Ok(SignedBundle {
         license: facts.license_id,
         organization: facts.organization_id,
         license_revision: facts.license_revision,
@@ -262,7 +187,7 @@ fn refused(cause: Cause) -> Error {
 /// The token's end: what was asked for, within what the license and the subscription still cover.
 fn expiry(
     app: &App,
-    facts: &Facts,
+    facts: &LicenseFacts,
     issued_at: DateTime<Utc>,
     ttl: Option<Ttl>,
 ) -> Result<DateTime<Utc>> {
@@ -288,13 +213,13 @@ fn expiry(
 }
 
 /// Until when license, subscription and trial cover a token, to the whole second.
-fn covered_until(facts: &Facts) -> Option<DateTime<Utc>> {
+fn covered_until(facts: &LicenseFacts) -> Option<DateTime<Utc>> {
     facts.terms.until().map(|end| end.trunc_subsecs(0))
 }
 
 fn claims(
     app: &App,
-    facts: &Facts,
+    facts: &LicenseFacts,
     jti: BundleId,
     issued_at: DateTime<Utc>,
     expires_at: DateTime<Utc>,

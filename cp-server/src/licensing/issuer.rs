@@ -11,7 +11,7 @@
 use anyhow::{Context, bail};
 use serde_json::json;
 
-use super::status_lists::LEEWAY;
+use super::status_lists::rows::LEEWAY;
 use crate::App;
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::{Conn, Db};

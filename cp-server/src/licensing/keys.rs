@@ -5,21 +5,26 @@ pub mod keyring;
 mod pem;
 pub mod rekey;
 pub mod rotation;
+mod settings;
 pub mod signer;
 pub mod start;
+mod state;
 pub mod store;
 
 use std::collections::BTreeMap;
 
 use axum::response::Response;
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use cp_contracts::{LICENSE_TOKEN_ALG, ProblemCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use self::settings::KeySettings;
 use self::signer::{LocalKey, Signer};
+pub use self::state::KeyState;
 use self::store::{Beginning, KeyRow};
-use super::{bundles, licenses};
+use super::bundles::rows as bundles;
+use super::licenses::rows as licenses;
 use crate::kernel::answer::{Created, Resource};
 use crate::kernel::app::Part;
 use crate::kernel::caller::Scope;
@@ -72,59 +77,6 @@ pub mod well_known {
     crate::routes! { well_known:
         /// The public keys that license tokens are verified with (RFC 7517).
         GET "/.well-known/jwks.json" Public => jwks, root;
-    }
-}
-
-/// How signing keys live.
-#[derive(Clone, Debug)]
-pub struct KeySettings {
-    /// The size of new keys.
-    pub bits: u32,
-    /// Seconds that a data plane may use its copy of the JWKS before it asks again.
-    pub jwks_max_age: u32,
-    /// The age at which a key is followed by the next one; never when absent.
-    pub rotate_after: Option<TimeDelta>,
-}
-
-impl Part for KeySettings {}
-
-impl Default for KeySettings {
-    fn default() -> Self {
-        Self { bits: 2048, jwks_max_age: 300, rotate_after: Some(TimeDelta::days(90)) }
-    }
-}
-
-impl KeySettings {
-    /// How long it takes until every copy of the JWKS has a key that is published now: caches keep
-    /// one for its maximum age and may use it for as long again while they fetch the next; a minute
-    /// is for replicas and clocks.
-    pub fn propagation(&self) -> TimeDelta {
-        TimeDelta::seconds(i64::from(self.jwks_max_age) * 2 + 60)
-    }
-}
-
-crate::text_enum! {
-    /// Where a key is in its life.
-    KeyState {
-        /// It exists and is not published.
-        Staged = "staged",
-        /// In the JWKS; it may not sign yet.
-        Published = "published",
-        /// It signs; there is exactly one.
-        Active = "active",
-        /// In the JWKS until the last token that it signed has expired.
-        Retiring = "retiring",
-        /// Out of use.
-        Retired = "retired",
-        /// Out at once: its tokens are not to be trusted.
-        Compromised = "compromised",
-    }
-}
-
-impl KeyState {
-    /// Whether it is in the JWKS.
-    pub fn is_public(self) -> bool {
-        matches!(self, Self::Published | Self::Active | Self::Retiring)
     }
 }
 
@@ -348,7 +300,7 @@ async fn detailed(cx: &mut Cx<Scope>, row: KeyRow) -> Result<SigningKey> {
         live_bundles: counts.live,
         revoked_bundles: counts.revoked,
         last_expires_at: counts.last_expires_at,
-        licenses_to_reissue: licenses::rows::count_signed_by(cx, &row.kid).await?,
+        licenses_to_reissue: licenses::count_signed_by(cx, &row.kid).await?,
     };
     Ok(SigningKey { signed: Some(signed), ..SigningKey::of(row, KeySettings::of(&cx.app)) })
 }

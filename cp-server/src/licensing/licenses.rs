@@ -10,9 +10,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::rows::{load, stored};
-use super::bundles;
+use super::bundles::rows as bundles;
 use super::coverage::marks::{self, Changed};
 use super::entitlement::{License, LicenseRow, LicenseStatus};
+use super::statuses::Why;
 use super::subscriptions::rows as subscriptions;
 use crate::kernel::answer::Created;
 use crate::kernel::caller::Scope;
@@ -95,12 +96,6 @@ pub struct LicensePatch {
     #[serde(default)]
     valid_until: Patch<Moment>,
     grace_days: Option<GraceDays>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Why {
-    pub reason: Option<Prose>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -7,6 +7,8 @@
 //! over, and the others publish what it signed.
 
 mod entries;
+pub mod rows;
+mod settings;
 pub mod signing;
 
 use std::collections::HashMap;
@@ -27,16 +29,17 @@ use tokio::sync::Mutex;
 use tokio::time::timeout;
 
 use self::entries::Entries;
-use self::signing::{BURST, MOST_AHEAD, Signed, State, Use};
+pub use self::rows::place;
+use self::rows::{LEEWAY, uri};
+pub use self::settings::StatusSettings;
+use self::signing::{BURST, MOST_AHEAD, SignedList, State, Use};
 use crate::kernel::answer::Document;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::StatusListId;
-use crate::kernel::query::Value;
-use crate::kernel::table::{BASE, Raw};
+use crate::kernel::table::Raw;
 
 crate::routes! { status_lists:
     /// Lists the status lists: their aggregation (draft-ietf-oauth-status-list, section 9.3).
@@ -45,32 +48,11 @@ crate::routes! { status_lists:
     GET "/status-lists/{id}" Public => read, raw;
 }
 
-/// How the lists are published.
-#[derive(Clone, Debug)]
-pub struct StatusSettings {
-    /// How long a data plane uses its copy before it asks again: also within which time it learns
-    /// of a revocation.
-    pub ttl: TimeDelta,
-    /// After how long a published list says nothing any more.
-    pub lifetime: TimeDelta,
-}
-
-impl Part for StatusSettings {}
-
-impl Default for StatusSettings {
-    fn default() -> Self {
-        Self { ttl: TimeDelta::seconds(300), lifetime: TimeDelta::days(7) }
-    }
-}
-
 /// How long a request waits for the database.
 const PATIENCE: Duration = Duration::from_secs(1);
 
 /// From when on a list that is ahead of the clock is reported.
 const CLOCK_BEHIND: TimeDelta = TimeDelta::minutes(1);
-
-/// A token is looked at for a little longer than it is valid: clocks differ.
-pub const LEEWAY: TimeDelta = TimeDelta::minutes(10);
 
 async fn list(raw: Raw) -> Result<Response> {
     let lists = StatusLists::of(&raw.app).current(&raw.app).await;
@@ -211,7 +193,7 @@ impl StatusLists {
             };
             let listed = match newest {
                 None => known.cloned(),
-                Some(Signed { iat, token, .. }) => {
+                Some(SignedList { iat, token, .. }) => {
                     let document = Document::new(STATUS_LIST_MEDIA_TYPE, &cache(app), token);
                     Some(Arc::new(Listed { iat, since, signed: own, document }))
                 }
@@ -282,7 +264,7 @@ async fn sign_all(
     app: &App,
     due: &[StatusListId],
     now: DateTime<Utc>,
-) -> Result<HashMap<StatusListId, Signed>> {
+) -> Result<HashMap<StatusListId, SignedList>> {
     let mut all = HashMap::new();
     if due.is_empty() {
         return Ok(all);
@@ -307,62 +289,10 @@ async fn sign_all(
     Ok(all)
 }
 
-fn uri(app: &App, id: StatusListId) -> String {
-    format!("{}{BASE}/status-lists/{id}", app.settings.base_url)
-}
-
-/// The list and the entry that a reference of ours names.
-pub fn place(entry: &StatusListRef) -> Option<(StatusListId, i64)> {
-    let id = entry.uri.rsplit('/').next()?.parse().ok()?;
-    Some((id, i64::try_from(entry.idx).ok()?))
-}
-
 /// Copies on the way add little to the time within which a data plane learns of a revocation.
 fn cache(app: &App) -> String {
     let seconds = StatusSettings::of(app).ttl.num_seconds() / 10;
     format!("public, max-age={seconds}, stale-if-error=86400")
-}
-
-/// Whose bundles have changed.
-#[derive(Clone, Copy)]
-pub enum Of<T> {
-    Bundle(T),
-    License(T),
-    Organization(T),
-    Key(T),
-}
-
-/// Says that the lists with these bundles are to be signed anew; in the transaction of the change.
-pub async fn touch<G, T>(cx: &mut Cx<G>, of: Of<T>) -> Result<()>
-where
-    T: for<'q> Value<'q>,
-{
-    let (column, value) = match of {
-        Of::Bundle(id) => (" AND id = ?", id),
-        Of::License(id) => (" AND license_id = ?", id),
-        Of::Organization(id) => (" AND organization_id = ?", id),
-        Of::Key(kid) => (" AND key_id = ?", kid),
-    };
-    let sql = "SELECT DISTINCT status_list_id FROM bundles
-               WHERE status_list_id IS NOT NULL AND over_at > $1";
-    let query = cx.tx.q(sql).bind(cx.now - LEEWAY).and(column, value);
-    let lists: Vec<(StatusListId,)> = query.sql(" ORDER BY status_list_id").all().await?;
-    // One by one and in order, so that two changes never wait for each other.
-    for (id,) in lists {
-        let sql = "UPDATE status_lists SET version = version + 1 WHERE id = $1";
-        cx.tx.q(sql).bind(id).exec().await?;
-    }
-    Ok(())
-}
-
-/// Keeps the entries of the organization's bundles revoked when the bundles themselves are purged.
-pub async fn revoke_for_ever(cx: &mut Cx) -> Result<()> {
-    touch(cx, Of::Organization(cx.org)).await?;
-    let sql = "INSERT INTO status_revocations (status_list_id, status_idx, over_at)
-               SELECT status_list_id, status_idx, over_at FROM bundles
-               WHERE organization_id = $1 AND over_at > $2 AND status_list_id IS NOT NULL";
-    cx.tx.q(sql).bind(cx.org).bind(cx.now - LEEWAY).exec().await?;
-    Ok(())
 }
 
 /// Retires lists that say nothing about any living token. The newest one still gives out entries.

@@ -1,4 +1,9 @@
-//! The statuses that decide whether a license is covered.
+//! The statuses that decide whether a license is covered, and the reason of a change of status.
+
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use crate::kernel::text::Prose;
 
 crate::text_enum! { LicenseStatus {
     Active = "active",
@@ -41,4 +46,10 @@ impl SubscriptionStatus {
     pub fn is_live(self) -> bool {
         !matches!(self, Self::Canceled | Self::Expired)
     }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Why {
+    pub reason: Option<Prose>,
 }

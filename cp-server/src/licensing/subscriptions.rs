@@ -1,7 +1,7 @@
 //! Subscriptions: an organization's contract for a plan.
 
-mod beginning;
 pub mod billing;
+mod default_subscription;
 pub mod rows;
 
 use chrono::{DateTime, Utc};
@@ -24,7 +24,7 @@ use crate::kernel::record::Object;
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
 use crate::tenancy::{organizations, quotas};
 
-pub use self::beginning::begin;
+pub use self::default_subscription::begin;
 use self::rows::{Subscription, at_plan_code, load, named};
 pub use super::statuses::SubscriptionStatus;
 
@@ -145,7 +145,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         None => SubscriptionStatus::Active,
     });
     if status.is_live() {
-        beginning::give_way(cx).await?;
+        default_subscription::give_way(cx).await?;
     }
     let id = SubscriptionId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO subscriptions

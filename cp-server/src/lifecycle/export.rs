@@ -35,7 +35,7 @@ use crate::kernel::place::Org;
 use crate::kernel::query::Rows;
 use crate::kernel::record::Record;
 use crate::kernel::shares::Shares;
-use crate::licensing::bundles::Bundle;
+use crate::licensing::bundles::rows::Bundle;
 use crate::licensing::deployments::Deployment;
 use crate::licensing::entitlement::{License, LicenseRow};
 use crate::licensing::subscriptions::billing::BillingAccount;

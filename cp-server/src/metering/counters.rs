@@ -12,11 +12,15 @@
 //!
 //! The row of a series is taken first, in one order by everybody: who has it has its counters too.
 
+mod buckets;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use self::buckets::{DAY, EVER, HOUR, Interval};
+use self::buckets::{INSTANT, SIZES, spans};
 use super::quantity::Quantity;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -24,18 +28,6 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{OrganizationId, ProjectId, UsageSeriesId};
 use crate::kernel::query::Query;
 
-const INSTANT: i64 = 1;
-const SECOND: i64 = 1_000_000;
-const MINUTE: i64 = 60 * SECOND;
-pub const HOUR: i64 = 60 * MINUTE;
-pub const DAY: i64 = 24 * HOUR;
-/// A grain that all of time fits into.
-pub const EVER: i64 = i64::MAX;
-
-/// The sizes of buckets, in microseconds; each is a multiple of the one before.
-const SIZES: [i64; 5] = [INSTANT, SECOND, MINUTE, HOUR, DAY];
-/// The year 10000, a midnight: nothing is observed so late.
-const END: i64 = 253_402_300_800 * SECOND;
 /// The most that a series counts, in units. A batch adds no more than as much again, so that
 /// neither the sum of both nor that of any of its buckets comes near 2^63.
 const MOST: i64 = 1_000_000_000_000_000_000;
@@ -56,26 +48,6 @@ impl Scope {
     /// The project, if it is one's.
     fn project(self, organization: OrganizationId) -> Option<ProjectId> {
         (self.0 != organization.0).then_some(ProjectId(self.0))
-    }
-}
-
-/// A stretch of time with both its ends; open where there is none.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
-pub struct Interval {
-    pub since: Option<DateTime<Utc>>,
-    pub until: Option<DateTime<Utc>>,
-}
-
-impl Interval {
-    pub fn contains(&self, at: DateTime<Utc>) -> bool {
-        self.since.is_none_or(|since| since <= at) && self.until.is_none_or(|until| at <= until)
-    }
-
-    /// In microseconds since 1970, without its end.
-    fn micros(&self) -> (i64, i64) {
-        let since = self.since.map_or(0, |at| at.timestamp_micros().max(0));
-        let until = self.until.map_or(END, |at| (at.timestamp_micros() + 1).clamp(0, END));
-        (since, until.max(since))
     }
 }
 
@@ -230,38 +202,6 @@ fn narrowed<'c>(
         .and_some(" AND s.unit = ?", series.map(|(_, unit)| unit))
 }
 
-/// Buckets of one size, from the first to before the last.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
-    size: i64,
-    since: i64,
-    until: i64,
-}
-
-/// The fewest buckets that make up a stretch of time, none larger than the grain.
-fn spans((mut since, mut until): (i64, i64), grain: i64) -> Vec<Span> {
-    let mut spans = Vec::new();
-    let mut add = |size, since, until| {
-        if since < until {
-            spans.push(Span { size, since, until });
-        }
-    };
-    for (n, size) in SIZES.into_iter().enumerate() {
-        let larger = SIZES.get(n + 1).copied().filter(|larger| *larger <= grain);
-        // Where whole buckets of the next size begin and end.
-        let inner =
-            larger.map(|larger| ((since + larger - 1) / larger * larger, until / larger * larger));
-        let Some((first, last)) = inner.filter(|(first, last)| first < last) else {
-            add(size, since, until);
-            break;
-        };
-        add(size, since, first);
-        add(size, last, until);
-        (since, until) = (first, last);
-    }
-    spans
-}
-
 /// Counts events; what they count towards is held until the end of the transaction.
 pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
     type Buckets = BTreeMap<(i64, i64), Sum>;
@@ -388,68 +328,4 @@ pub async fn forget_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
 pub async fn purge(cx: &mut Cx) -> Result<()> {
     cx.tx.q("DELETE FROM usage_series WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn whole(size: i64, since: i64, until: i64) -> Span {
-        Span { size, since, until }
-    }
-
-    #[test]
-    fn a_window_is_its_days_and_what_is_left_at_both_ends() {
-        assert_eq!(spans((0, 3 * DAY), EVER), [whole(DAY, 0, 3 * DAY)]);
-        assert_eq!(spans((5, 5), EVER), []);
-        assert_eq!(spans((5, 6), EVER), [whole(INSTANT, 5, 6)]);
-        let end = 2 * DAY + 2 * HOUR + MINUTE + 1;
-        assert_eq!(
-            spans((DAY - 1, end), EVER),
-            [
-                whole(INSTANT, DAY - 1, DAY),
-                whole(INSTANT, end - 1, end),
-                whole(MINUTE, end - 1 - MINUTE, end - 1),
-                whole(HOUR, 2 * DAY, 2 * DAY + 2 * HOUR),
-                whole(DAY, DAY, 2 * DAY),
-            ]
-        );
-        assert_eq!(spans((0, DAY), HOUR), [whole(HOUR, 0, DAY)]);
-        assert_eq!(Interval::default().micros(), (0, END));
-        assert_eq!(END % DAY, 0);
-    }
-
-    proptest! {
-        /// Every instant of a window is in exactly one bucket, and no bucket sticks out.
-        #[test]
-        fn spans_make_up_the_window(
-            since in 0..3 * DAY,
-            length in 0..40 * DAY,
-            probe in 0..44 * DAY,
-            grain in prop::sample::select(vec![HOUR, DAY, EVER]),
-        ) {
-            let (since, until) = (since, since + length);
-            let spans = spans((since, until), grain);
-            for at in [probe, since, until, since - 1, until - 1] {
-                let times = spans
-                    .iter()
-                    .filter(|span| {
-                        let bucket = at - at.rem_euclid(span.size);
-                        (span.since..span.until).contains(&bucket)
-                    })
-                    .count();
-                prop_assert_eq!(times, usize::from((since..until).contains(&at)), "{}", at);
-            }
-            for span in &spans {
-                prop_assert!(span.since % span.size == 0 && span.until % span.size == 0);
-                prop_assert!(span.since >= since && span.until <= until);
-                prop_assert!(span.size <= grain);
-                // What makes it flat: at most two of the next size, except of the largest.
-                let next = SIZES.iter().find(|size| **size > span.size && **size <= grain);
-                prop_assert!(next.is_none_or(|next| span.until - span.since < 2 * next));
-            }
-        }
-    }
 }

@@ -1,6 +1,7 @@
 //! Limits: how much of a metric an organization, or one of its projects, may use in a window.
 
 mod enforcement;
+mod row;
 pub mod windows;
 
 use chrono::{DateTime, Utc};
@@ -9,10 +10,11 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::enforcement::Enforced;
+pub use self::row::{Enforcement, Limit};
 use self::windows::{Period, Window};
-use super::counters::{self, Interval, Scope};
+use super::counters::{self, Interval};
 use super::quantity::Quantity;
-use crate::kernel::answer::{NoContent, Put, Resource};
+use crate::kernel::answer::{NoContent, Put};
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
@@ -42,48 +44,6 @@ crate::routes! { limits:
     GET "/organizations/{org}/limits/check" LimitsRead => check;
     /// Reads a limit.
     GET "/limits/{id}" LimitsRead => read;
-}
-
-crate::text_enum! {
-    /// Whether a limit refuses what goes beyond it, and whether usage lets itself be refused.
-    Enforcement { Observe = "observe", Enforce = "enforce" }
-}
-
-crate::record! {
-    /// How much of a metric may be used in a window of time.
-    Limit in usage_limits {
-        id: LimitId,
-        organization_id: OrganizationId,
-        /// Of the whole organization when null.
-        project_id: Option<ProjectId>,
-        metric: String,
-        unit: String,
-        window: Window = "usage_limits.window_kind",
-        period: Period,
-        /// Null is unlimited.
-        quantity: Option<Quantity>,
-        enforcement: Enforcement,
-        created_at: DateTime<Utc>,
-        updated_at: DateTime<Utc>,
-    }
-}
-
-impl Limit {
-    fn scope(&self) -> Scope {
-        Scope::of(self.organization_id, self.project_id)
-    }
-
-    fn series(&self) -> (&str, &str) {
-        (&self.metric, &self.unit)
-    }
-}
-
-impl Resource for Limit {
-    const NOUN: &'static str = "limit";
-    const PATH: &'static str = "limits";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

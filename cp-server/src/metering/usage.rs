@@ -1,5 +1,6 @@
 //! Usage: events that tell how much of a metric was used, and what they add up to.
 
+mod event;
 mod recording;
 
 use axum::http::StatusCode;
@@ -8,12 +9,12 @@ use cp_contracts::Problem;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use self::event::{NewUsageEvent, UsageEvent};
 pub use self::recording::{Batch, Outcome};
 use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scope};
-use super::limits::Enforcement;
 use super::quantity::Quantity;
 use crate::kernel::admission;
-use crate::kernel::answer::{Answer, Output, Put, Resource};
+use crate::kernel::answer::{Answer, Output, Put};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, OrganizationId, ProjectId, UsageEventId};
@@ -21,8 +22,6 @@ use crate::kernel::json::{self, Moment};
 use crate::kernel::operation::Input;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
-use crate::kernel::record::Object;
-use crate::kernel::text::{ExternalId, Name};
 
 crate::routes! { usage:
     /// Lists the organization's usage events, newest first.
@@ -41,61 +40,6 @@ crate::routes! { usage:
     GET "/organizations/{org}/usage/summary" UsageRead => summary;
     /// Reads a usage event.
     GET "/usage/{id}" UsageRead => read;
-}
-
-crate::record! {
-    /// So much of a metric was used.
-    UsageEvent in usage_events {
-        id: UsageEventId,
-        organization_id: OrganizationId,
-        /// Null for the organization's own; a project that was deleted is in `dims`.
-        project_id: Option<ProjectId>,
-        deployment_id: Option<DeploymentId>,
-        run_id: Option<String>,
-        metric: String,
-        unit: String,
-        quantity: Quantity,
-        dims: Object,
-        metadata: Object,
-        idempotency_key: Option<String>,
-        /// When it was used.
-        observed_at: DateTime<Utc>,
-        /// When this was told.
-        recorded_at: DateTime<Utc>,
-    }
-}
-
-impl Resource for UsageEvent {
-    const NOUN: &'static str = "usage event";
-    const PATH: &'static str = "usage";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewUsageEvent {
-    pub metric: Name,
-    /// At most six decimal places; kept and summed exactly.
-    pub quantity: Quantity,
-    /// `count` when absent.
-    pub unit: Option<Name>,
-    pub project_id: Option<ProjectId>,
-    pub run_id: Option<ExternalId>,
-    /// Of a deployment's own token, that deployment.
-    pub deployment_id: Option<DeploymentId>,
-    /// What else tells this usage from other usage.
-    #[serde(default)]
-    pub dims: Object,
-    /// Now, when absent. Up to five minutes ahead of the server's clock counts as now; more is refused.
-    pub observed_at: Option<Moment>,
-    /// Recorded once in the organization.
-    pub idempotency_key: Option<ExternalId>,
-    #[serde(default)]
-    pub metadata: Object,
-    /// `observe` when absent.
-    pub mode: Option<Enforcement>,
 }
 
 /// One event, or many.

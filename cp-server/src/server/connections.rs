@@ -19,14 +19,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::time::{interval, sleep, timeout};
 use tower::Service;
 
+use super::io::ConnectionIo;
 use super::limits::{HEADER_BUFFER, Surface};
 use super::pace::Pace;
-use super::pulse::{Pulse, Verdict};
+use super::stalls::{ConnectionState, Verdict};
 use super::tls::Tls;
-use super::wire::{Wire, Words};
-use super::{refusal_of_the_parser, router};
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
 use crate::kernel::caller::Peer;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::rates::Holder;
@@ -40,26 +37,18 @@ const STREAMS: u32 = 128;
 const UNDONE: usize = 2 * STREAMS as usize;
 
 /// Serves until the signal to end, then lets requests in flight finish.
-pub async fn serve(
-    app: App,
+pub(super) async fn serve(
+    service: Router,
+    surface: Surface,
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
     end: impl Future<Output = ()>,
 ) -> anyhow::Result<()> {
-    let surface = Surface::of(&app).clone();
     let total = u32::try_from(surface.connections).unwrap_or(u32::MAX);
     let rooms = Arc::new(Semaphore::new(surface.connections));
     let seats = Seats::default();
     let (ending, told) = watch::channel(false);
-    let words = app.clone();
-    let serving = Serving {
-        service: router(&app),
-        http: http(&surface),
-        surface: Arc::new(surface),
-        words: Arc::new(move |status| refusal_of_the_parser(&words, status)),
-        told,
-        tls,
-    };
+    let serving = Serving { service, http: http(&surface), surface: Arc::new(surface), told, tls };
     tokio::pin!(end);
     loop {
         let room = rooms.clone().acquire_owned();
@@ -121,7 +110,6 @@ struct Serving {
     service: Router,
     http: auto::Builder<TokioExecutor>,
     surface: Arc<Surface>,
-    words: Words,
     told: watch::Receiver<bool>,
     tls: Option<Arc<Tls>>,
 }
@@ -143,18 +131,18 @@ impl Serving {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let pulse = Pulse::new(&self.surface);
+        let state = ConnectionState::new(&self.surface);
         let is_proxy = self.surface.proxies.trusts(peer.ip());
         let from = From {
             peer: Peer(peer.ip()),
             is_tls: IsTls(is_tls),
-            pulse: Beat(pulse.clone()),
+            state: state.clone(),
             place,
             undone: Arc::new(Semaphore::new(UNDONE)),
         };
-        let service = TowerToHyperService::new(Telling { inner: self.service, from });
-        let wire = Wire::new(stream, Pace::new(&self.surface), self.words, pulse.clone());
-        let connection = self.http.serve_connection(TokioIo::new(wire), service);
+        let service = TowerToHyperService::new(WithOrigin { inner: self.service, from });
+        let io = ConnectionIo::new(stream, Pace::new(&self.surface), state.clone());
+        let connection = self.http.serve_connection(TokioIo::new(io), service);
         tokio::pin!(connection);
         let mut ticks = interval(self.surface.header_time.min(self.surface.write_time) / 4);
         let mut is_ending = *self.told.borrow();
@@ -163,18 +151,23 @@ impl Serving {
         }
         loop {
             tokio::select! {
-                // A client that goes away is its own business.
-                _ = &mut connection => return,
+                ended = &mut connection => {
+                    // A client that went away, or whose request the HTTP parser refused.
+                    if let Err(error) = ended {
+                        tracing::debug!(peer = %peer.ip(), %error, "a connection failed");
+                    }
+                    return;
+                }
                 _ = self.told.changed(), if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
                 // Of a proxy's many clients, one floods.
-                time = pulse.flooded(), if !is_proxy => {
+                time = state.flooded(), if !is_proxy => {
                     // Meanwhile nothing of it is read.
                     return sleep(time).await;
                 }
-                _ = ticks.tick() => match pulse.verdict(&self.surface) {
+                _ = ticks.tick() => match state.verdict(&self.surface) {
                     Verdict::Goes => {}
                     Verdict::Ends => connection.as_mut().graceful_shutdown(),
                     Verdict::Breaks => return,
@@ -232,15 +225,11 @@ impl Drop for Seat {
 #[derive(Clone, Copy)]
 pub(super) struct IsTls(pub(super) bool);
 
-/// The connection that a request came on.
-#[derive(Clone)]
-pub(super) struct Beat(pub(super) Arc<Pulse>);
-
 #[derive(Clone)]
 struct From {
     peer: Peer,
     is_tls: IsTls,
-    pulse: Beat,
+    state: Arc<ConnectionState>,
     place: Arc<Place>,
     undone: Arc<Semaphore>,
 }
@@ -262,12 +251,12 @@ pub(super) fn check(request: &Request) -> Result<()> {
 
 /// Tells the service where a request comes from.
 #[derive(Clone)]
-struct Telling {
+struct WithOrigin {
     inner: Router,
     from: From,
 }
 
-impl<B> Service<axum::http::Request<B>> for Telling
+impl<B> Service<axum::http::Request<B>> for WithOrigin
 where
     B: axum::body::HttpBody<Data = axum::body::Bytes> + Send + 'static,
     B::Error: Into<axum::BoxError>,
@@ -285,11 +274,11 @@ where
 
     fn call(&mut self, request: axum::http::Request<B>) -> Self::Future {
         let mut request = request.map(Body::new);
-        let From { peer, is_tls, pulse, place, undone } = self.from.clone();
-        pulse.0.asked();
+        let From { peer, is_tls, state, place, undone } = self.from.clone();
+        state.asked();
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(is_tls);
-        request.extensions_mut().insert(pulse);
+        request.extensions_mut().insert(state);
         // Without one, the request is refused: see [`check`].
         let permit = undone.try_acquire_owned().ok();
         request.extensions_mut().insert(Held(Arc::new((place, permit))));

@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod groups;
+mod isolation;
 pub mod organizations;
 pub mod projects;
 pub mod quotas;

@@ -11,26 +11,27 @@
 //! transaction: on PostgreSQL two statements that count at the same time would both find room.
 //! A gauge, such as the storage, is held here and moved by one conditional statement.
 
+mod grants;
 pub mod metrics;
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Datelike, Months, NaiveTime, Utc};
+use chrono::{DateTime, Months, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use self::grants::month_of;
+pub use self::grants::{QuotaSource, grant, seed};
 pub use self::metrics::Metric;
 use self::metrics::{Bound, Kind};
 use crate::kernel::answer::NoContent;
-use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::OrganizationId;
 use crate::kernel::json::Between;
 use crate::kernel::place::Org;
-use crate::kernel::record::Quantities;
 
 crate::routes! { quotas:
     /// Lists the organization's quotas, how much of each is used, and where each limit comes from.
@@ -51,23 +52,6 @@ crate::routes! { quotas:
 crate::text_enum! {
     /// Whether going above the limit is refused or only noted.
     Mode { Enforce = "enforce", Observe = "observe" }
-}
-
-crate::text_enum! {
-    /// What decides a quota's limit.
-    QuotaSource {
-        /// The plan of the subscription.
-        Plan = "plan",
-        /// The subscription's seats: the plan leaves `members` out.
-        SeatCap = "seat_cap",
-        /// The server's default: the organization has no plan.
-        Default = "default",
-        /// The vendor, for this organization.
-        Override = "override",
-        /// Nothing: the plan leaves the metric out, so this server does not limit it. License tokens
-        /// do not include it.
-        None = "none",
-    }
 }
 
 /// The quotas of an organization, by metric.
@@ -349,64 +333,7 @@ async fn rows(
         .await?)
 }
 
-/// Copies the limits of the organization's plan, and keeps what is held and what is overridden.
-pub async fn grant<G>(
-    cx: &mut Cx<G>,
-    organization: OrganizationId,
-    limits: &Quantities,
-    seat_cap: i64,
-) -> Result<()> {
-    let granted = |metric: &Metric| match limits.get(metric.as_str()) {
-        Some(limit) => (*limit, QuotaSource::Plan),
-        None if *metric == Metric::Members => (Some(seat_cap), QuotaSource::SeatCap),
-        None => (None, QuotaSource::None),
-    };
-    let since = month_of(cx.now);
-    let sql =
-        "INSERT INTO quotas (organization_id, metric, quantity, source, granted, granted_from,
-                                   held, held_since) VALUES ";
-    let insert = cx.tx.q(sql).rows(Metric::ALL, |query, metric| {
-        let (limit, source) = granted(metric);
-        let query = query.bind(organization).bind(*metric).bind(limit).bind(source);
-        query.bind(limit).bind(source).bind(0_i64).bind(since)
-    });
-    let insert = insert.sql(
-        " ON CONFLICT (organization_id, metric) DO UPDATE
-          SET granted = excluded.granted, granted_from = excluded.granted_from,
-              quantity = CASE WHEN quotas.source = 'override' THEN quotas.quantity
-                              ELSE excluded.quantity END,
-              source = CASE WHEN quotas.source = 'override' THEN quotas.source
-                            ELSE excluded.source END",
-    );
-    insert.exec().await?;
-    Ok(())
-}
-
-/// The quotas of organizations that have no plan, and of metrics that came with a later version.
-pub async fn seed(app: &App) -> Result<()> {
-    let mut tx = app.db.begin().await?;
-    for metric in Metric::ALL {
-        let sql = "INSERT INTO quotas (organization_id, metric, quantity, source, granted,
-                                       granted_from, held, held_since)
-                   SELECT o.id, $1, $2, $3, $2, $3, 0, $4 FROM organizations o
-                   WHERE NOT EXISTS (SELECT 1 FROM quotas q
-                                     WHERE q.organization_id = o.id AND q.metric = $1)
-                   ON CONFLICT DO NOTHING";
-        let since = month_of(app.clock.now());
-        let insert = tx.q(sql).bind(*metric).bind(metric.least()).bind(QuotaSource::Default);
-        insert.bind(since).exec().await?;
-    }
-    tx.commit().await?;
-    Ok(())
-}
-
 pub async fn purge(cx: &mut Cx) -> Result<()> {
     cx.tx.q("DELETE FROM quotas WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
-}
-
-/// The beginning of the month, in UTC.
-fn month_of(now: DateTime<Utc>) -> DateTime<Utc> {
-    let first = now.date_naive().with_day(1).unwrap_or(now.date_naive());
-    first.and_time(NaiveTime::MIN).and_utc()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use super::workspaces::Isolation;
+use super::isolation::Isolation;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::json::unquoted;
 

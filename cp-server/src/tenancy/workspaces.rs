@@ -5,6 +5,7 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+pub use super::isolation::Isolation;
 use super::organizations;
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::caller::Permission;
@@ -35,7 +36,6 @@ crate::routes! { workspaces:
 crate::text_enum! { WorkspaceType {
     Prod = "prod", Demo = "demo", Trial = "trial", Sandbox = "sandbox",
 } }
-crate::text_enum! { Isolation { Strict = "strict", Standard = "standard", Relaxed = "relaxed" } }
 crate::text_enum! { WorkspaceStatus { Active = "active", Archived = "archived" } }
 
 crate::record! {

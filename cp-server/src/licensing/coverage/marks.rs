@@ -16,7 +16,7 @@ use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
 use crate::kernel::query::Query;
-use crate::licensing::status_lists::{self, LEEWAY, Of};
+use crate::licensing::status_lists::rows::{self as status_lists, LEEWAY, Of};
 
 /// Whose coverage may have changed.
 #[derive(Clone, Copy, Debug)]

@@ -10,14 +10,14 @@ use axum::http::HeaderMap;
 use axum::response::Response;
 use cp_contracts::{Jwk, JwkSet};
 
-use super::KeyState;
+use super::settings::KeySettings;
 use super::signer::Signer;
+use super::state::KeyState;
 use super::store::{self, KeyRow};
 use crate::kernel::answer::Document;
 use crate::kernel::app::App;
 use crate::kernel::app::{Part, PartFuture};
 use crate::kernel::error::{Error, Result};
-use crate::licensing::keys::KeySettings;
 
 const MEDIA_TYPE: &str = "application/jwk-set+json";
 

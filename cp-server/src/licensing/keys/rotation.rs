@@ -10,16 +10,17 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde_json::json;
 
+use super::settings::KeySettings;
 use super::signer::{LocalKey, Signer};
+use super::state::KeyState;
 use super::store::{self, Beginning, KeyRow};
-use super::{KeySettings, KeyState};
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::kek;
-use crate::licensing::bundles;
+use crate::licensing::bundles::rows as bundles;
 
 /// A verifier's clock may be behind by so much, and still has a token of a retired key for valid.
 const LEEWAY: TimeDelta = TimeDelta::minutes(5);

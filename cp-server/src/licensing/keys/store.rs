@@ -4,8 +4,8 @@ use anyhow::Context;
 use chrono::{DateTime, Utc};
 use cp_contracts::{Jwk, LICENSE_TOKEN_ALG, SIGNING_KEY_TYP, SigningKeyClaims};
 
-use super::KeyState;
 use super::signer::{LocalKey, Signer, compact};
+use super::state::KeyState;
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};

@@ -6,7 +6,7 @@ use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::LicenseId;
 use crate::licensing::entitlement::{License, LicenseRow};
-use crate::licensing::issuance::Signed;
+use crate::licensing::issuance::signed_bundle::SignedBundle;
 
 /// The license as it stands now.
 pub async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
@@ -21,11 +21,11 @@ pub async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
 }
 
 /// Notes the last bundles, if the licenses are still what was signed.
-pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&Signed]) -> Result<()> {
+pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     let sql = "UPDATE licenses SET key_id = noted.column3, bundle_hash = noted.column4
                FROM (VALUES ";
     // A license that was signed several times keeps the last.
-    let last: HashMap<LicenseId, &Signed> = signed.iter().map(|s| (s.license, *s)).collect();
+    let last: HashMap<LicenseId, &SignedBundle> = signed.iter().map(|s| (s.license, *s)).collect();
     let update = cx.tx.q(sql).rows(last.values(), |query, signed| {
         let bundle = &signed.response;
         query

@@ -11,7 +11,7 @@ use cp_contracts::{LICENSE_LIST_ENTRIES, StatusListRef};
 use serde_json::Map;
 use tokio::sync::Mutex;
 
-use super::uri;
+use super::rows::uri;
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::StatusListId;

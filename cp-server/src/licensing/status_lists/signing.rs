@@ -19,13 +19,13 @@ use cp_contracts::{
 };
 use serde_json::Map;
 
-use super::{LEEWAY, uri};
+use super::rows::{LEEWAY, uri};
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::ids::StatusListId;
-use crate::licensing::bundles::BundleStatus;
+use crate::licensing::bundles::rows::BundleStatus;
 use crate::licensing::keys::KeyState;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;
@@ -56,7 +56,7 @@ impl Use {
 
 /// A signed list as it is stored.
 #[derive(Clone, Debug)]
-pub struct Signed {
+pub struct SignedList {
     pub version: i64,
     pub kid: String,
     pub iat: i64,
@@ -200,7 +200,7 @@ pub async fn sign(
     content: Content,
     now: DateTime<Utc>,
     lifetime: TimeDelta,
-) -> Result<Signed> {
+) -> Result<SignedList> {
     let on = app.clone();
     SignerPool::of(app).run(move || make(&on, &content, now, lifetime)).await
 }
@@ -210,7 +210,7 @@ fn make(
     content: &Content,
     signed_at: DateTime<Utc>,
     lifetime: TimeDelta,
-) -> Result<Signed> {
+) -> Result<SignedList> {
     let mut list = StatusList::new(LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES);
     for (idx, status) in &content.marked {
         let status = match status {
@@ -233,11 +233,11 @@ fn make(
     let signer = Keyring::of(app).active()?;
     let token = compact(signer.as_ref(), STATUS_LIST_TYP, &payload).map_err(Error::internal)?;
     let kid = signer.jwk().kid.clone();
-    Ok(Signed { version: content.version, kid, iat: content.iat, signed_at, token })
+    Ok(SignedList { version: content.version, kid, iat: content.iat, signed_at, token })
 }
 
 /// Stores a token, unless a newer one is stored.
-pub async fn keep(tx: &mut Conn, id: StatusListId, what: Use, signed: &Signed) -> Result<()> {
+pub async fn keep(tx: &mut Conn, id: StatusListId, what: Use, signed: &SignedList) -> Result<()> {
     let sql = "INSERT INTO status_list_tokens
                (status_list_id, purpose, version, kid, iat, signed_at, token)
                VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -259,12 +259,12 @@ pub async fn keep(tx: &mut Conn, id: StatusListId, what: Use, signed: &Signed) -
 }
 
 /// The newest token that is stored for a use.
-pub async fn newest(tx: &mut Conn, id: StatusListId, what: Use) -> Result<Option<Signed>> {
+pub async fn newest(tx: &mut Conn, id: StatusListId, what: Use) -> Result<Option<SignedList>> {
     let sql = "SELECT version, kid, iat, signed_at, token FROM status_list_tokens
                WHERE status_list_id = $1 AND purpose = $2";
     let found: Option<(i64, String, i64, DateTime<Utc>, String)> =
         tx.q(sql).bind(id).bind(what.name()).opt().await?;
-    Ok(found.map(|(version, kid, iat, signed_at, token)| Signed {
+    Ok(found.map(|(version, kid, iat, signed_at, token)| SignedList {
         version,
         kid,
         iat,
@@ -283,7 +283,7 @@ pub async fn for_file(
     tx: &mut Conn,
     id: StatusListId,
     now: DateTime<Utc>,
-) -> Result<Signed> {
+) -> Result<SignedList> {
     let state = states(tx, Use::File, Some(id)).await?.pop();
     if state.is_some_and(|state| state.is_sound(app, state.known_since(now), now))
         && let Some(signed) = newest(tx, id, Use::File).await?

@@ -17,8 +17,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 
+use super::row::{Enforcement, Limit};
 use super::windows::Window;
-use super::{Enforcement, Limit};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
 use crate::metering::counters::{self, Interval, Tally};

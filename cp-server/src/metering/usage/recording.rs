@@ -11,7 +11,7 @@ use std::hash::Hash;
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 
-use super::{NewUsageEvent, UsageEvent};
+use super::event::{NewUsageEvent, UsageEvent};
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};

@@ -1,4 +1,5 @@
-//! What an organization begins with: a subscription that somebody chose, or one that gives way.
+//! The subscription that an organization begins with: one that the caller chose, or a default one that
+//! gives way to the next.
 
 use super::rows::{Subscription, at_plan_code};
 use crate::kernel::endpoint::Cx;

@@ -1,8 +1,8 @@
-//! What a connection is doing: whether it ever asked for anything, and whether it takes what it
-//! asked for.
+//! The state of a connection: whether its client ever asked for anything, and whether the client takes
+//! what it asked for.
 //!
-//! Over HTTP/1.1 the parser and the wire see that by themselves. Over HTTP/2 a client may keep its
-//! connection lively and never open the window of a stream; each answer's body is looked after.
+//! Over HTTP/1.1 the parser and `io.rs` detect a client that stalls. Over HTTP/2 a client may keep its
+//! connection busy and never open the window of a stream, so the body of each answer is watched.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -37,9 +37,11 @@ const FLOOD_READ: usize = 16 * 1024;
 /// closed with the first of them.
 const FLOOD: usize = 100;
 
-pub(super) struct Pulse {
+pub(super) struct ConnectionState {
     began: Instant,
     asked: AtomicBool,
+    /// Whether bytes were received since the last request began or was answered.
+    unparsed: AtomicBool,
     refused: AtomicBool,
     /// Refusals of an address that is over its rate.
     over_rate: AtomicUsize,
@@ -80,13 +82,14 @@ pub(super) enum Verdict {
     Breaks,
 }
 
-impl Pulse {
+impl ConnectionState {
     pub(super) fn new(surface: &Surface) -> Arc<Self> {
         let began = Instant::now();
         let streams = Streams { open: Vec::new(), last_open: began, multiplexed: false };
         Arc::new(Self {
             began,
             asked: AtomicBool::new(false),
+            unparsed: AtomicBool::new(false),
             refused: AtomicBool::new(false),
             over_rate: AtomicUsize::new(0),
             flooded: Notify::new(),
@@ -96,8 +99,20 @@ impl Pulse {
         })
     }
 
+    /// A request begins.
     pub(super) fn asked(&self) {
         self.asked.store(true, Ordering::Relaxed);
+        self.unparsed.store(false, Ordering::Relaxed);
+    }
+
+    /// A request is answered, and its body was read.
+    pub(super) fn answered(&self) {
+        self.unparsed.store(false, Ordering::Relaxed);
+    }
+
+    /// Bytes arrive.
+    pub(super) fn received(&self) {
+        self.unparsed.store(true, Ordering::Relaxed);
     }
 
     /// The client may be sending still what nobody wants.
@@ -117,7 +132,15 @@ impl Pulse {
         if self.over_rate.load(Ordering::Relaxed) > 0 {
             return Some(Patience { bytes: FLOOD_READ, time: self.flood_time });
         }
-        self.refused.load(Ordering::Relaxed).then_some(WITH_ANYBODY)
+        let refused = self.refused.load(Ordering::Relaxed) || self.refused_by_the_parser();
+        refused.then_some(WITH_ANYBODY)
+    }
+
+    /// Whether the connection, which ends now, ends because of bytes that became no request. Over
+    /// HTTP/2 other frames than requests arrive all the time.
+    fn refused_by_the_parser(&self) -> bool {
+        let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
+        self.unparsed.load(Ordering::Relaxed) && !streams.multiplexed
     }
 
     /// How long to keep it waiting, once there is a flood.
@@ -133,7 +156,7 @@ impl Pulse {
         let mut streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         streams.multiplexed = true;
         streams.open.push(Arc::downgrade(&waiting));
-        Stream { pulse: self.clone(), waiting, sent: 0 }
+        Stream { state: self.clone(), waiting, sent: 0 }
     }
 
     fn age(&self) -> u64 {
@@ -168,7 +191,7 @@ impl Pulse {
 
 /// One request of an HTTP/2 connection, and its answer.
 pub(super) struct Stream {
-    pulse: Arc<Pulse>,
+    state: Arc<ConnectionState>,
     waiting: Arc<Waiting>,
     /// Bytes that the reader is being waited for to take.
     sent: usize,
@@ -184,7 +207,7 @@ impl Stream {
     /// The reader took what there was, and has so many more bytes to take; `None` while this server
     /// has nothing for it.
     fn waits(&mut self, bytes: Option<usize>) {
-        let now = self.pulse.age();
+        let now = self.state.age();
         let since = self.waiting.since.swap(bytes.map_or(0, |_| now), Ordering::Relaxed);
         if since > 0 {
             let waited = Duration::from_millis(now.saturating_sub(since));

@@ -1,4 +1,4 @@
-//! Moving a project to another organization, or ending it, crosses the slices, too.
+//! Moves a project to another organization, or ends it, in all slices.
 
 use schemars::JsonSchema;
 use serde::Deserialize;

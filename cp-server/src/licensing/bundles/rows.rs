@@ -1,0 +1,184 @@
+//! Bundles: their rows.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use cp_contracts::LicenseBundleResponse;
+
+use crate::kernel::answer::Resource;
+use crate::kernel::app::Part;
+use crate::kernel::db::Conn;
+use crate::kernel::endpoint::Cx;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::ids::{BundleId, LicenseId, OrganizationId, StatusListId};
+use crate::licensing::issuance::signed_bundle::SignedBundle;
+use crate::licensing::keys::keyring::Keyring;
+use crate::licensing::keys::store as keys;
+use crate::licensing::licenses::rows as licenses;
+use crate::licensing::status_lists::rows::{self as status_lists, Of};
+use crate::tenancy::organizations;
+
+crate::text_enum! { BundleStatus {
+    Valid = "valid", Suspended = "suspended", Revoked = "revoked",
+} }
+
+crate::record! {
+    /// A signed token of a license, without its text.
+    Bundle in bundles {
+        /// The token's `jti`.
+        id: BundleId,
+        organization_id: OrganizationId,
+        license_id: LicenseId,
+        /// The signing key's `kid`.
+        key_id: String,
+        audience: String,
+        /// SHA-256 of the token, hexadecimal.
+        bundle_hash: String,
+        /// Suspended while the license is not covered.
+        status: BundleStatus,
+        status_reason: Option<String>,
+        issued_at: DateTime<Utc>,
+        expires_at: DateTime<Utc>,
+        revoked_at: Option<DateTime<Utc>>,
+        #[serde(skip)]
+        covered_from: Option<DateTime<Utc>>,
+        #[serde(skip)]
+        covered_until: Option<DateTime<Utc>>,
+    }
+}
+
+impl Bundle {
+    /// The bundle as it stands at this instant: what its status list says.
+    pub fn at(mut self, now: DateTime<Utc>) -> Self {
+        let is_covered = self.covered_from.is_none_or(|from| from <= now)
+            && self.covered_until.is_none_or(|until| now < until);
+        if self.status == BundleStatus::Valid && !is_covered {
+            self.status = BundleStatus::Suspended;
+        }
+        self
+    }
+}
+
+impl Resource for LicenseBundleResponse {
+    const NOUN: &'static str = "bundle";
+    const PATH: &'static str = "bundles";
+    fn name(&self) -> String {
+        self.jti.to_string()
+    }
+}
+
+/// Writes the bundles' rows, if everything is still as it was when the tokens were signed.
+pub async fn store<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
+    let mut read: Vec<_> =
+        signed.iter().map(|s| (s.organization, s.organization_revision)).collect();
+    read.sort_unstable();
+    read.dedup();
+    for (organization, revision) in read {
+        organizations::hold(cx, organization, revision).await?;
+    }
+    hold_keys(cx, signed).await?;
+    licenses::note_bundles(cx, signed).await?;
+    let sql = "INSERT INTO bundles
+               (id, organization_id, license_id, key_id, audience, bundle_hash, status, issued_at,
+                expires_at, over_at, status_list_id, status_idx) VALUES ";
+    let insert = cx.tx.q(sql).rows(signed, |query, signed| {
+        let bundle = &signed.response;
+        let entry =
+            bundle.payload.status.as_ref().and_then(|s| status_lists::place(&s.status_list));
+        query
+            .bind(BundleId(bundle.jti))
+            .bind(signed.organization)
+            .bind(signed.license)
+            .bind(&*bundle.key_id)
+            .bind(&*bundle.payload.aud)
+            .bind(&*bundle.bundle_hash)
+            .bind(BundleStatus::Valid)
+            .bind(bundle.issued_at)
+            .bind(bundle.expires_at)
+            .bind(signed.over_at)
+            .bind(entry.map(|(list, _)| list))
+            .bind(entry.map(|(_, idx)| idx))
+    });
+    insert.exec().await?;
+    Ok(())
+}
+
+/// Only the active key's tokens are stored: one that was rotated or compromised since is replaced,
+/// and the operation starts over.
+async fn hold_keys<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
+    let kids: BTreeSet<&str> = signed.iter().map(|s| &*s.response.key_id).collect();
+    for kid in kids {
+        if !keys::hold(&mut cx.tx, kid).await? {
+            Keyring::of(&cx.app).refresh(&cx.app).await.map_err(Error::internal)?;
+            return Err(Error::stale());
+        }
+    }
+    Ok(())
+}
+
+/// Live bundles of a license are suspended with it.
+pub async fn suspend_all(cx: &mut Cx, license: LicenseId) -> Result<()> {
+    let sql = "UPDATE bundles SET status = 'suspended' WHERE license_id = $1 AND status = 'valid'";
+    cx.tx.q(sql).bind(license).exec().await?;
+    status_lists::touch(cx, Of::License(license)).await
+}
+
+pub async fn reinstate_all(cx: &mut Cx, license: LicenseId) -> Result<()> {
+    let sql = "UPDATE bundles SET status = 'valid' WHERE license_id = $1 AND status = 'suspended'";
+    cx.tx.q(sql).bind(license).exec().await?;
+    status_lists::touch(cx, Of::License(license)).await
+}
+
+pub async fn revoke_all(cx: &mut Cx, license: LicenseId, reason: &'static str) -> Result<()> {
+    let sql = "UPDATE bundles SET status = 'revoked', status_reason = $2, revoked_at = $3
+               WHERE license_id = $1 AND status <> 'revoked'";
+    cx.tx.q(sql).bind(license).bind(reason).bind(cx.now).exec().await?;
+    status_lists::touch(cx, Of::License(license)).await
+}
+
+/// Revokes everything that a compromised key signed; answers how many bundles were live.
+pub async fn revoke_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<u64> {
+    let sql = "UPDATE bundles
+               SET status = 'revoked', status_reason = 'the signing key was compromised',
+                   revoked_at = $2
+               WHERE key_id = $1 AND status <> 'revoked' AND over_at > $2";
+    let revoked = cx.tx.q(sql).bind(kid).bind(cx.now).exec().await?;
+    status_lists::touch(cx, Of::Key(kid)).await?;
+    Ok(revoked)
+}
+
+/// Until when somebody may accept a token that the key signed.
+pub async fn last_signed_by(tx: &mut Conn, kid: &str) -> Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT MAX(over_at) FROM bundles WHERE key_id = $1 AND status <> 'revoked'";
+    Ok(tx.q(sql).bind(kid).value::<Option<DateTime<Utc>>>().await?.flatten())
+}
+
+/// What became of the bundles that a key signed.
+#[derive(sqlx::FromRow)]
+pub struct Counts {
+    pub live: i64,
+    pub revoked: i64,
+    pub last_expires_at: Option<DateTime<Utc>>,
+}
+
+pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<Counts> {
+    let sql = "SELECT COUNT(CASE WHEN status <> 'revoked' AND expires_at > $2 THEN 1 END) AS live,
+                      COUNT(CASE WHEN status = 'revoked' THEN 1 END) AS revoked,
+                      MAX(expires_at) AS last_expires_at
+               FROM bundles WHERE key_id = $1";
+    Ok(cx.tx.q(sql).bind(kid).bind(cx.now).one().await?)
+}
+
+/// The list with the license's newest entry.
+pub async fn newest_list(cx: &mut Cx, license: LicenseId) -> Result<Option<StatusListId>> {
+    let sql = "SELECT status_list_id FROM bundles
+               WHERE license_id = $1 AND organization_id = $2 AND status_list_id IS NOT NULL
+               ORDER BY id DESC LIMIT 1";
+    Ok(cx.tx.q(sql).bind(license).bind(cx.org).value().await?)
+}
+
+pub async fn purge(cx: &mut Cx) -> Result<()> {
+    status_lists::revoke_for_ever(cx).await?;
+    cx.tx.q("DELETE FROM bundles WHERE organization_id = $1").bind(cx.org).exec().await?;
+    Ok(())
+}
