@@ -42,6 +42,15 @@ pub struct Place {
     pub random: Random,
 }
 
+/// Is called with how many rows are done, and how many there are.
+pub type Progress<'p> = &'p (dyn Fn(u64, u64) + Sync);
+
+/// For callers that show none.
+pub const SILENT: Progress<'static> = &|_, _| {};
+
+/// Rows between two calls of a [`Progress`].
+const PROGRESS_EVERY: u64 = 1000;
+
 /// A backup that was made.
 pub struct Made {
     pub path: PathBuf,
@@ -52,13 +61,18 @@ pub struct Made {
 
 /// Makes a backup: into a file that must not exist, or under a name of its own into a folder, in
 /// which then the newest `keep` remain.
-pub async fn make(place: &Place, out: &Path, keep: usize) -> anyhow::Result<Made> {
+pub async fn make(
+    place: &Place,
+    out: &Path,
+    keep: usize,
+    progress: Progress<'_>,
+) -> anyhow::Result<Made> {
     let now = place.clock.now();
     let is_folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/');
     let path = if is_folder { folder_name(out, now)? } else { out.to_owned() };
     ensure!(!path.exists(), "{} exists; a backup never replaces one", path.display());
     let draft = beside(&path, ".draft");
-    let manifest = write(place, &draft, now).await;
+    let manifest = write(place, &draft, now, progress).await;
     let manifest = match manifest {
         Ok(manifest) => manifest,
         Err(error) => {
@@ -76,13 +90,18 @@ pub async fn make(place: &Place, out: &Path, keep: usize) -> anyhow::Result<Made
     Ok(Made { path, manifest, dropped })
 }
 
-async fn write(place: &Place, draft: &Path, now: DateTime<Utc>) -> anyhow::Result<Manifest> {
+async fn write(
+    place: &Place,
+    draft: &Path,
+    now: DateTime<Utc>,
+    progress: Progress<'_>,
+) -> anyhow::Result<Manifest> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600);
     let file = options.open(draft).with_context(|| {
         format!("cannot create {}; is another backup running?", draft.display())
     })?;
-    let mut conn = place.db.snapshot().await?;
+    let mut conn = place.db.bulk_snapshot().await?;
     let product = concat!("cp-server ", env!("CARGO_PKG_VERSION")).to_owned();
     let mut manifest = Manifest::new(product, now, place.db.name());
     manifest.schema = tables::migrated(&mut conn).await?;
@@ -97,9 +116,20 @@ async fn write(place: &Place, draft: &Path, now: DateTime<Utc>) -> anyhow::Resul
     manifest.kek_check = STANDARD.encode(check);
     manifest.log = log_head(&mut conn, &manifest.schema).await?;
     let mut writer = Writer::new(file, manifest)?;
-    for table in tables::all(&mut conn).await? {
-        writer.begin(&table)?;
-        tables::read(&mut conn, &table, |cells| writer.row(&cells)).await?;
+    let (tables, mut all, mut done) = (tables::all(&mut conn).await?, 0, 0);
+    for table in &tables {
+        all += tables::count(&mut conn, &table.name).await?;
+    }
+    for table in &tables {
+        writer.begin(table)?;
+        let row = |cells: Vec<_>| {
+            done += 1;
+            if done % PROGRESS_EVERY == 0 {
+                progress(done, all);
+            }
+            writer.row(&cells)
+        };
+        tables::read(&mut conn, table, row).await?;
     }
     let manifest = writer.finish(&place.kek, &place.random)?;
     // What cannot be read back is no backup.

@@ -19,7 +19,7 @@ pub enum LogFormat {
 
 /// Sends log lines to standard error; standard output is for what a command prints.
 pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(filter)?;
+    let filter = EnvFilter::try_new(quiet(filter))?;
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
@@ -31,6 +31,16 @@ pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     // Somebody who embeds the library may have set up logging first; theirs is kept.
     let _ = set;
     Ok(())
+}
+
+/// The filter without the driver's own lines: those of slow statements have the whole text of a
+/// statement, and PostgreSQL's notices tell what is there already. A filter that names `sqlx` has
+/// them.
+fn quiet(filter: &str) -> String {
+    match filter.contains("sqlx") {
+        true => filter.to_owned(),
+        false => format!("{filter},sqlx::query=error,sqlx::postgres::notice=error"),
+    }
 }
 
 /// The process's metrics in the Prometheus text format.

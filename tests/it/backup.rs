@@ -32,11 +32,13 @@ fn place(world: &World) -> Place {
 }
 
 async fn make(world: &World, folder: &TempDir) -> Made {
-    backup::make(&place(world), &folder.path().join("a.cpbackup"), 30).await.unwrap()
+    backup::make(&place(world), &folder.path().join("a.cpbackup"), 30, backup::SILENT)
+        .await
+        .unwrap()
 }
 
 async fn restore_to(hand: &ManualClock, path: &Path, url: &str) -> anyhow::Result<Restored> {
-    restore::restore(path, &kek(), &Clock::following(hand), url, false).await
+    restore::restore(path, &kek(), &Clock::following(hand), url, false, backup::SILENT).await
 }
 
 /// Every row of every table, in an order that both databases have.
@@ -317,7 +319,7 @@ on_both! {
         let mut made = Vec::new();
         for round in 0..5 {
             world.pass(TimeDelta::seconds(1));
-            let new = backup::make(&place(&world), &backups, 3).await.unwrap();
+            let new = backup::make(&place(&world), &backups, 3, backup::SILENT).await.unwrap();
             assert_eq!(new.dropped.len(), usize::from(round >= 3));
             made.push(new.path);
         }
@@ -326,7 +328,7 @@ on_both! {
         expected.extend(["a.cpbackup".to_owned(), "control-plane-notes.txt".to_owned()]);
         expected.sort();
         assert_eq!(files(&backups), expected);
-        let error = backup::make(&place(&world), &made[4], 3).await.err().unwrap().to_string();
+        let error = backup::make(&place(&world), &made[4], 3, backup::SILENT).await.err().unwrap().to_string();
         assert!(error.contains("exists"), "{error}");
     }
 }
@@ -381,7 +383,9 @@ async fn s20_a_file_that_is_there_is_set_aside() {
     let mut tx = server.begin().await.unwrap();
     tx.q("UPDATE users SET display_name = 'Changed'").exec().await.unwrap();
     tx.commit().await.unwrap();
-    let replace = async || restore::restore(&made.path, &kek(), &Clock::system(), &url, true).await;
+    let replace = async || {
+        restore::restore(&made.path, &kek(), &Clock::system(), &url, true, backup::SILENT).await
+    };
     let error = replace().await.err().unwrap().to_string();
     assert!(error.contains("in use; stop the server first"), "{error}");
     // As after a crash: the last change is in the write-ahead log alone.
@@ -422,7 +426,8 @@ async fn s20_an_older_schema_is_brought_along() {
     let authority = app(old.db.clone(), clock.clone(), 1);
     cp_server::kernel::kek::check(&authority).await.unwrap();
     let place = Place { db: old.db.clone(), kek: kek(), clock, random: Random::seeded(9) };
-    let made = backup::make(&place, &folder.path().join("old.cpbackup"), 1).await.unwrap();
+    let made =
+        backup::make(&place, &folder.path().join("old.cpbackup"), 1, backup::SILENT).await.unwrap();
     assert_eq!(made.manifest.schema, versions);
     let mut targets = vec![format!("sqlite:{}", folder.path().join("new.db").display())];
     let empty = Database::postgres(None).await;

@@ -10,8 +10,10 @@
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
 use std::path::Path;
+use std::sync::mpsc;
+use std::thread::JoinHandle;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use aws_lc_rs::digest::{self, SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -33,6 +35,10 @@ const HEAD: usize = 16 * 1024;
 const PURPOSE: &str = "backup manifest";
 /// How many rows are handed on together.
 const BATCH: usize = 500;
+/// How many bytes of lines are compressed together.
+const PART: usize = 256 * 1024;
+/// How many parts or batches one thread is ahead of the other.
+const PARTS: usize = 4;
 /// The longest line; a row of the largest JSON documents is far below it.
 const MAX_LINE: u64 = 64 << 20;
 
@@ -126,9 +132,11 @@ impl Manifest {
     }
 }
 
-/// Writes an archive into an empty file.
+/// Writes an archive into an empty file. Another thread compresses what this one has put into lines.
 pub struct Writer {
-    rows: GzEncoder<Hashing>,
+    lines: Vec<u8>,
+    to_file: mpsc::SyncSender<Vec<u8>>,
+    compressing: JoinHandle<std::io::Result<Hashing>>,
     manifest: Manifest,
 }
 
@@ -157,8 +165,16 @@ impl Writer {
         let mut file = BufWriter::new(file);
         file.write_all(&[b' '; HEAD])?;
         let hashing = Hashing { file, hash: digest::Context::new(&SHA256), bytes: 0 };
-        // Most of a row is sealed or random: more effort costs time and saves nothing.
-        Ok(Self { rows: GzEncoder::new(hashing, Compression::fast()), manifest })
+        let (to_file, lines) = mpsc::sync_channel::<Vec<u8>>(PARTS);
+        let compressing = std::thread::spawn(move || {
+            // Most of a row is sealed or random: more effort costs time and saves nothing.
+            let mut rows = GzEncoder::new(hashing, Compression::fast());
+            for part in lines {
+                rows.write_all(&part)?;
+            }
+            rows.finish()
+        });
+        Ok(Self { lines: Vec::with_capacity(PART), to_file, compressing, manifest })
     }
 
     pub fn begin(&mut self, table: &Table) -> anyhow::Result<()> {
@@ -175,14 +191,23 @@ impl Writer {
     }
 
     fn line(&mut self, value: &impl Serialize) -> anyhow::Result<()> {
-        serde_json::to_writer(&mut self.rows, value)?;
-        Ok(self.rows.write_all(b"\n")?)
+        serde_json::to_writer(&mut self.lines, value)?;
+        self.lines.push(b'\n');
+        if self.lines.len() >= PART {
+            let part = std::mem::replace(&mut self.lines, Vec::with_capacity(PART));
+            // The other thread has ended only if it failed, which `finish` reports.
+            let _ = self.to_file.send(part);
+        }
+        Ok(())
     }
 
     /// Writes the manifest; the file is on the disk then.
     pub fn finish(self, kek: &Kek, random: &Random) -> anyhow::Result<Manifest> {
-        let Self { rows, mut manifest } = self;
-        let Hashing { file, hash, bytes } = rows.finish()?;
+        let Self { lines, to_file, compressing, mut manifest } = self;
+        let _ = to_file.send(lines);
+        drop(to_file);
+        let compressed = compressing.join().map_err(|_| anyhow!("the compression panicked"))?;
+        let Hashing { file, hash, bytes } = compressed?;
         manifest.contents_bytes = bytes;
         manifest.contents_sha256 = hex(hash.finish().as_ref());
         let sealed = kek.seal(random, PURPOSE, &manifest.digest()?);
@@ -249,42 +274,62 @@ impl Archive {
         self.each(async |_, _| Ok(())).await
     }
 
-    /// Hands on every table with its rows, some at a time; a table without rows once.
+    /// Hands on every table with its rows, some at a time; a table without rows once. Another thread
+    /// reads ahead.
     pub async fn each(
         &mut self,
         mut then: impl AsyncFnMut(&TableHead, &[Vec<Cell>]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
-        let mut lines = BufReader::new(MultiGzDecoder::new(BufReader::new(&self.file)));
-        let mut line = Vec::new();
-        let mut next = async |line: &mut Vec<u8>| -> anyhow::Result<bool> {
-            line.clear();
-            let length = (&mut lines).take(MAX_LINE).read_until(b'\n', line)?;
-            ensure!(length == 0 || line.ends_with(b"\n"), "the backup ends in the middle of a row");
-            Ok(length > 0)
-        };
-        for table in &self.manifest.tables {
-            ensure!(next(&mut line).await?, "the backup ends before {}", table.name);
-            let begun: Begin = serde_json::from_slice(&line).context("a table's line")?;
-            ensure!(begun.table == table.name, "{} is where {} should be", begun.table, table.name);
-            let mut left = table.rows;
-            loop {
-                let mut rows = Vec::new();
-                while left > 0 && rows.len() < BATCH {
-                    ensure!(next(&mut line).await?, "the backup ends within {}", table.name);
-                    let cells: Vec<Cell> = serde_json::from_slice(&line)
-                        .with_context(|| format!("a row of {}", table.name))?;
-                    ensure!(cells.len() == table.columns.len(), "{}: a broken row", table.name);
-                    rows.push(cells);
-                    left -= 1;
-                }
-                then(table, &rows).await?;
-                if left == 0 {
-                    break;
-                }
+        let (file, tables) = (self.file.try_clone()?, self.manifest.tables.clone());
+        let (give, mut batches) = tokio::sync::mpsc::channel(PARTS);
+        let reading = std::thread::spawn(move || read_batches(&file, &tables, &give));
+        while let Some((at, rows)) = batches.recv().await {
+            let rows: Vec<Vec<Cell>> = rows;
+            then(&self.manifest.tables[at], &rows).await?;
+        }
+        reading.join().map_err(|_| anyhow!("the reader of the backup panicked"))?
+    }
+}
+
+/// Sends the rows of each table, with its place among the tables.
+fn read_batches(
+    file: &File,
+    tables: &[TableHead],
+    give: &tokio::sync::mpsc::Sender<(usize, Vec<Vec<Cell>>)>,
+) -> anyhow::Result<()> {
+    let mut lines = BufReader::with_capacity(1 << 20, MultiGzDecoder::new(BufReader::new(file)));
+    let mut line = Vec::new();
+    let mut next = |line: &mut Vec<u8>| -> anyhow::Result<bool> {
+        line.clear();
+        let length = (&mut lines).take(MAX_LINE).read_until(b'\n', line)?;
+        ensure!(length == 0 || line.ends_with(b"\n"), "the backup ends in the middle of a row");
+        Ok(length > 0)
+    };
+    for (at, table) in tables.iter().enumerate() {
+        ensure!(next(&mut line)?, "the backup ends before {}", table.name);
+        let begun: Begin = serde_json::from_slice(&line).context("a table's line")?;
+        ensure!(begun.table == table.name, "{} is where {} should be", begun.table, table.name);
+        let mut left = table.rows;
+        loop {
+            let mut rows = Vec::new();
+            while left > 0 && rows.len() < BATCH {
+                ensure!(next(&mut line)?, "the backup ends within {}", table.name);
+                let cells: Vec<Cell> = serde_json::from_slice(&line)
+                    .with_context(|| format!("a row of {}", table.name))?;
+                ensure!(cells.len() == table.columns.len(), "{}: a broken row", table.name);
+                rows.push(cells);
+                left -= 1;
+            }
+            // Nobody takes them any more when writing them failed, which is reported there.
+            if give.blocking_send((at, rows)).is_err() {
+                return Ok(());
+            }
+            if left == 0 {
+                break;
             }
         }
-        ensure!(!next(&mut line).await?, "the backup has more rows than its manifest says");
-        Ok(())
     }
+    ensure!(!next(&mut line)?, "the backup has more rows than its manifest says");
+    Ok(())
 }

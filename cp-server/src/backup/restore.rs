@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteSynchronous;
 
 use super::archive::{Archive, Manifest, TableHead};
 use super::continuation::continue_after_restore;
-use super::sync_folder;
+use super::{Progress, sync_folder};
 use crate::audit;
 use crate::audit::high_water::SUFFIX;
 use crate::kernel::clock::Clock;
@@ -57,14 +57,15 @@ pub async fn restore(
     clock: &Clock,
     database_url: &str,
     is_replacing: bool,
+    progress: Progress<'_>,
 ) -> anyhow::Result<Restored> {
     let archive = verified(path, kek, database_url).await?;
     match database_url.strip_prefix("sqlite:") {
         Some(file) => {
             let file = PathBuf::from(file.trim_start_matches("//"));
-            into_file(archive, kek, clock, &file, is_replacing).await
+            into_file(archive, kek, clock, &file, is_replacing, progress).await
         }
-        None => into_postgres(archive, kek, clock, database_url, is_replacing).await,
+        None => into_postgres(archive, kek, clock, database_url, is_replacing, progress).await,
     }
 }
 
@@ -74,6 +75,7 @@ async fn into_file(
     clock: &Clock,
     file: &Path,
     is_replacing: bool,
+    progress: Progress<'_>,
 ) -> anyhow::Result<Restored> {
     let is_taken = held_alone(file).await?;
     ensure!(
@@ -87,7 +89,7 @@ async fn into_file(
     remove(&draft)?;
     let mut options = OpenOptions::new();
     options.write(true).create_new(true).mode(0o600).open(&draft)?;
-    let filled = fill_file(&mut archive, kek, clock, &draft).await;
+    let filled = fill_file(&mut archive, kek, clock, &draft, progress).await;
     if let Err(error) = filled {
         remove(&draft)?;
         return Err(error);
@@ -133,6 +135,7 @@ async fn fill_file(
     kek: &Kek,
     clock: &Clock,
     draft: &Path,
+    progress: Progress<'_>,
 ) -> anyhow::Result<()> {
     let db = Db::open_sqlite(draft, SqliteSynchronous::Full).await?;
     db.migrate_some(&archive.manifest.schema).await?;
@@ -140,7 +143,7 @@ async fn fill_file(
     let known = tables::all(&mut db.snapshot().await?).await?;
     let mut conn = write.pool().acquire().await?;
     let mut filling = Filling::sqlite(&mut conn).await?;
-    fill(archive, &known, &mut filling).await?;
+    fill(archive, &known, &mut filling, progress).await?;
     filling.finish().await?;
     drop(conn);
     finish(archive, kek, &db, 0).await?;
@@ -155,6 +158,7 @@ async fn into_postgres(
     clock: &Clock,
     database_url: &str,
     is_replacing: bool,
+    progress: Progress<'_>,
 ) -> anyhow::Result<Restored> {
     ensure!(
         !is_replacing,
@@ -174,7 +178,7 @@ async fn into_postgres(
     let known = tables::all(&mut db.snapshot().await?).await?;
     let mut conn = connect_postgres(database_url).await?;
     let mut filling = Filling::postgres(&mut conn).await?;
-    fill(&mut archive, &known, &mut filling).await?;
+    fill(&mut archive, &known, &mut filling, progress).await?;
     // From the commit on there are rows: no server starts on them before the rest is done.
     filling.mark_as_restoring().await?;
     filling.finish().await?;
@@ -190,16 +194,21 @@ async fn fill(
     archive: &mut Archive,
     known: &[Table],
     filling: &mut Filling<'_>,
+    progress: Progress<'_>,
 ) -> anyhow::Result<()> {
     for table in known {
         let is_there = archive.manifest.tables.iter().any(|head| head.name == table.name);
         ensure!(is_there, "the backup has no table {}", table.name);
         filling.clear(table).await?;
     }
+    let (all, mut done) = (archive.manifest.rows(), 0);
     archive
         .each(async |head, rows: &[Vec<Cell>]| {
             let table = ordered(known, head)?;
-            filling.write(&table, rows).await
+            filling.write(&table, rows).await?;
+            done += u64::try_from(rows.len())?;
+            progress(done, all);
+            Ok(())
         })
         .await
 }

@@ -1,7 +1,7 @@
 //! `cp-server audit …`
 
 use std::collections::{BTreeMap, HashSet};
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -9,6 +9,7 @@ use anyhow::{Context, bail};
 use clap::{Args, Subcommand};
 use serde_json::{Map, Value, json};
 
+use super::progress;
 use super::target::{Target, object_of, open, say};
 use crate::audit::Log;
 use crate::audit::rotation::{self, Change};
@@ -192,16 +193,10 @@ async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyh
             Some(evidence.key.read_kept(&text).with_context(name)?)
         }
     };
-    let bar = std::io::stderr().is_terminal();
-    let verified = verify(evidence, since.as_ref(), full, |done, all| {
-        if bar {
-            eprint!("\r{done} of {all} events");
-        }
-    });
-    let verified = verified.await;
-    if bar {
-        eprintln!();
-    }
+    let bar = progress::events();
+    let shown = |done, all| progress::show(&bar, done, all);
+    let verified = verify(evidence, since.as_ref(), full, shown).await;
+    bar.finish_and_clear();
     match verified {
         Ok(report) => {
             let of = match report.from {

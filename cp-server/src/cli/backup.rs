@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use anyhow::ensure;
 use clap::Args;
 
+use super::progress;
 use super::target::say;
 use crate::backup::archive::Manifest;
 use crate::backup::continuation::{self, CONTINUED, RETURNED};
@@ -58,7 +59,10 @@ pub(super) struct Restore {
 
 pub(super) async fn run(config: &Config, backup: Backup) -> anyhow::Result<()> {
     let place = config.place().await?;
-    let made = backup::make(&place, &backup.out, backup.keep.into()).await;
+    let bar = progress::rows();
+    let shown = |done, all| progress::show(&bar, done, all);
+    let made = backup::make(&place, &backup.out, backup.keep.into(), &shown).await;
+    bar.finish_and_clear();
     place.db.close().await;
     let made = made?;
     say(&format!("{} has {}.", made.path.display(), told(&made.manifest)))?;
@@ -76,7 +80,11 @@ pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Res
         return say(&format!("{} is good: {}.", file.display(), told(&manifest)));
     }
     let clock = Clock::system();
-    let restored = restore::restore(&file, &kek, &clock, &url, wanted.replace).await?;
+    let bar = progress::rows();
+    let shown = |done, all| progress::show(&bar, done, all);
+    let restored = restore::restore(&file, &kek, &clock, &url, wanted.replace, &shown).await;
+    bar.finish_and_clear();
+    let restored = restored?;
     say(&format!("Restored {}.", told(&restored.manifest)))?;
     if let Some(path) = &restored.set_aside {
         say(&format!("The database that was there is {} now.", path.display()))?;

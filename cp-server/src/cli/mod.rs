@@ -7,6 +7,7 @@ mod clock;
 mod keys;
 mod license;
 mod org;
+mod progress;
 mod refusal;
 mod target;
 mod token;

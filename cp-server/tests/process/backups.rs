@@ -125,3 +125,32 @@ fn s20_a_backup_that_finds_no_room_leaves_nothing() {
     assert!(!made.status.success() && said.contains("No space left"), "{said}");
     assert_eq!(std::fs::read_dir(&small).unwrap().count(), 0);
 }
+
+#[test]
+fn progress_is_shown_on_a_terminal_and_nowhere_else() {
+    let folder = folder();
+    assert!(command(folder.path()).arg("migrate").status().unwrap().success());
+    let steps: [&[&str]; 3] = [
+        &["backup", "--out", "a.cpbackup"],
+        &["restore", "--replace", "a.cpbackup"],
+        &["audit", "verify"],
+    ];
+    for arguments in steps {
+        let output = command(folder.path()).args(arguments).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        assert!(output.status.success() && said.is_empty(), "{arguments:?}: {said}");
+    }
+    let script = ["/usr/bin/script", "/bin/script"].into_iter().find(|p| Path::new(p).exists());
+    let binary = env!("CARGO_BIN_EXE_cp-server");
+    let output = Command::new(script.expect("the tests need `script` of util-linux"))
+        .args(["-qec", &format!("{binary} restore --replace a.cpbackup"), "/dev/null"])
+        .current_dir(folder.path())
+        .env_clear()
+        .env("TERM", "xterm")
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && said.contains(" rows, "), "{said}");
+    assert!(said.contains("Restored "), "{said}");
+    assert!(!said.contains("INSERT") && !said.contains("SELECT"), "{said}");
+}

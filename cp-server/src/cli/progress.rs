@@ -1,0 +1,26 @@
+//! Progress bars on a terminal; nothing where standard error is a pipe or a file.
+
+use indicatif::{ProgressBar, ProgressStyle};
+
+pub(super) fn rows() -> ProgressBar {
+    bar("rows")
+}
+
+pub(super) fn events() -> ProgressBar {
+    bar("events")
+}
+
+fn bar(things: &'static str) -> ProgressBar {
+    // It draws on standard error, and only on a terminal.
+    let bar = ProgressBar::no_length();
+    let look = "{wide_bar} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left";
+    if let Ok(style) = ProgressStyle::with_template(look) {
+        bar.set_style(style);
+    }
+    bar.with_message(things)
+}
+
+pub(super) fn show(bar: &ProgressBar, done: u64, all: u64) {
+    bar.set_length(all);
+    bar.set_position(done);
+}
