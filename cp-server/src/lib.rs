@@ -156,7 +156,7 @@ pub fn operations() -> Routes {
     identity::roles::routes(&mut r);
     identity::memberships::routes(&mut r);
     identity::memberships::of_groups::routes(&mut r);
-    identity::memberships::of_people::routes(&mut r);
+    identity::memberships::person_organizations::routes(&mut r);
     identity::access::routes(&mut r);
     identity::project_grants::routes(&mut r);
     identity::invitations::routes(&mut r);

@@ -1,7 +1,7 @@
 //! Memberships: a person × a scope × a role × a status.
 
 pub mod of_groups;
-pub mod of_people;
+pub mod person_organizations;
 mod row;
 mod seats;
 
