@@ -155,7 +155,7 @@ pub fn operations() -> Routes {
     identity::me::routes(&mut r);
     identity::roles::routes(&mut r);
     identity::memberships::routes(&mut r);
-    identity::memberships::of_groups::routes(&mut r);
+    identity::memberships::group_members::routes(&mut r);
     identity::memberships::person_organizations::routes(&mut r);
     identity::access::routes(&mut r);
     identity::project_grants::routes(&mut r);

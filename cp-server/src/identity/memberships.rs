@@ -1,6 +1,6 @@
 //! Memberships: a person × a scope × a role × a status.
 
-pub mod of_groups;
+pub mod group_members;
 pub mod person_organizations;
 mod row;
 mod seats;
