@@ -157,7 +157,7 @@ pub fn operations() -> Routes {
     identity::memberships::routes(&mut r);
     identity::memberships::group_members::routes(&mut r);
     identity::memberships::person_organizations::routes(&mut r);
-    identity::access::routes(&mut r);
+    identity::workspace_access::routes(&mut r);
     identity::project_grants::routes(&mut r);
     identity::invitations::routes(&mut r);
     identity::providers::routes(&mut r);

@@ -1,6 +1,5 @@
 //! Who people and machines are, and what they may do.
 
-pub mod access;
 pub mod bootstrap;
 pub mod credentials;
 pub mod escalation;
@@ -18,3 +17,4 @@ pub mod service_tokens;
 pub mod sessions;
 pub mod users;
 pub mod whoami;
+pub mod workspace_access;
