@@ -12,8 +12,8 @@ use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::grants;
 use super::memberships::At;
+use super::role_grants;
 use super::service_tokens;
 use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges};
 use crate::kernel::db::Conn;
@@ -52,7 +52,7 @@ pub async fn of_seat(
     }
     let mut granted = vec![
         Granted { on, privileges: role, field: "role" },
-        Granted { on, privileges: grants::privileges_of(extra, 0), field: "permissions" },
+        Granted { on, privileges: role_grants::privileges_of(extra, 0), field: "permissions" },
     ];
     let At::Group(group) = at else { return Ok(granted) };
     let sql = "SELECT p.project_id, r.permissions FROM project_grants p
@@ -61,7 +61,7 @@ pub async fn of_seat(
     let projects = tx.q(sql).bind(organization).bind(group);
     for (project, codes) in projects.all::<(ProjectId, Codes)>().await? {
         // The rank of a project's role orders roles of projects only.
-        let privileges = grants::privileges_of(codes.iter(), 0);
+        let privileges = role_grants::privileges_of(codes.iter(), 0);
         granted.push(Granted { on: On::Project(project), privileges, field: "group" });
     }
     Ok(granted)
@@ -96,7 +96,7 @@ pub async fn refuse_more(
 /// Refuses to make a caller of the user, who may hold more: a link of an identity, a new address or
 /// an activation lets somebody act with everything that the user has.
 pub async fn refuse_becoming(caller: &Caller, tx: &mut Conn, user: UserId) -> Result<()> {
-    for grant in grants::of_every_seat(tx, user).await? {
+    for grant in role_grants::of_every_seat(tx, user).await? {
         let given = Privileges {
             permissions: grant.permissions,
             codes: grant.codes.to_vec(),
@@ -183,10 +183,10 @@ impl Inviter {
                 return Ok(Caller::anonymous());
             };
             is_superadmin |= flag;
-            held = grants::of_person(tx, user, self.organization, &self.products).await?;
+            held = role_grants::of_person(tx, user, self.organization, &self.products).await?;
         }
         if let Some(organization) = self.roles_in {
-            held.extend(grants::of_roles(tx, organization, &self.roles).await?);
+            held.extend(role_grants::of_roles(tx, organization, &self.roles).await?);
         }
         if is_superadmin && authority == Authority::Platform {
             held.push(Grant::new(Domain::Platform, Privileges::all(), "SUPERADMIN"));

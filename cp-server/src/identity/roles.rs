@@ -6,8 +6,8 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::grants::privileges_of;
 use super::invitations;
+use super::role_grants::privileges_of;
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::caller::{Anywhere, Privileges, Scope};
 use crate::kernel::clock::after;

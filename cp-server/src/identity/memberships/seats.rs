@@ -10,7 +10,7 @@ use super::{
     refuse_granting_ownership,
 };
 use crate::identity::escalation::{self, Inviter};
-use crate::identity::grants::privileges_of;
+use crate::identity::role_grants::privileges_of;
 use crate::identity::roles::{self, Role, RoleScope};
 use crate::identity::users;
 use crate::kernel::caller::{Permission, Scope};

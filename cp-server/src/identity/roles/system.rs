@@ -3,7 +3,7 @@
 use uuid::Uuid;
 
 use super::RoleScope;
-use crate::identity::grants::{permissions_of, privileges_of};
+use crate::identity::role_grants::{permissions_of, privileges_of};
 use crate::kernel::app::App;
 use crate::kernel::error::Result;
 use crate::kernel::ids::RoleId;
