@@ -20,7 +20,7 @@ use self::fetch::FetchSettings;
 use self::issuers::{Provider, refused};
 use self::key_sets::{KeySet, Mismatch};
 use self::tokens::Token;
-use super::people::{self, Login};
+use super::login_caller::{self, Login};
 use super::sessions::SessionSettings;
 use crate::identity::oidc::discovery::Discoveries;
 use crate::kernel::app::App;
@@ -79,7 +79,7 @@ impl BearerTokens {
         }
         let login = login(app, text, now).await?;
         let until = login.expires_at.min(now + REMEMBERED);
-        let caller = people::caller(app, login).await?;
+        let caller = login_caller::caller(app, login).await?;
         self.known.keep(hash, caller.clone(), generation, until);
         Ok(Some(caller))
     }

@@ -21,8 +21,8 @@ use cp_contracts::ProblemCode;
 use serde_json::{Value, json};
 
 use self::cookies::Cookie;
+use super::login_caller::{self, Login};
 use super::oidc::issuers::Provider;
-use super::people::{self, Login};
 use crate::audit::{self, Entry};
 use crate::identity::oidc::IdentitySettings;
 use crate::kernel::app::Part;
@@ -84,7 +84,7 @@ async fn callback(raw: Raw) -> Result<Response> {
     let expires_at = now + IdentitySettings::of(&app).session.ttl;
     let login = Login { expires_at, ..done.login };
     // Whom nobody knows here begins no session.
-    let caller = people::caller(&app, login.clone()).await?;
+    let caller = login_caller::caller(&app, login.clone()).await?;
     let cookie = Cookie::session(&app)?;
     let secret = cookies::text(app.random.bytes::<32>());
     let tx = app.db.begin_for(caller.share()).await?;
@@ -241,7 +241,7 @@ impl Sessions {
         let login: Login = serde_json::from_value(serde_json::Value::clone(&session.login))
             .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
         let login = Login { issuer: session.issuer.clone(), ..login };
-        let caller = match people::caller(app, login).await {
+        let caller = match login_caller::caller(app, login).await {
             Ok(caller) => caller,
             Err(refusal) => {
                 // Who may do nothing here any more logs in again when that has changed.

@@ -1,6 +1,6 @@
 //! Who vouches for whom: each authority for its own, and none for another's.
 
-use cp_server::identity::people::Login;
+use cp_server::identity::login_caller::Login;
 use serde_json::{Value, json};
 
 use crate::world::{Client, World, on_both};

@@ -1,4 +1,4 @@
-//! People: what a login makes of a caller.
+//! The caller that a login stands for, with the grants of this instant.
 
 use std::sync::Arc;
 
