@@ -24,8 +24,8 @@ pub mod tenancy;
 use chrono::TimeDelta;
 
 use audit::erase::Retention;
-use identity::oidc::IdentitySettings;
 use identity::oidc::discovery::Discoveries;
+use identity::settings::IdentitySettings;
 use kernel::admission::Rates;
 pub use kernel::app::App;
 use kernel::app::{Foundation, SharedSettings};

@@ -11,10 +11,9 @@ use ureq::tls::{PemItem, parse_pem};
 use zeroize::Zeroizing;
 
 use super::{Hidden, boolean, hidden, secret_file, span};
-use crate::identity::oidc::IdentitySettings;
 use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
-use crate::identity::oidc::issuers::Provider;
-use crate::identity::sessions::SessionSettings;
+use crate::identity::oidc::provider::Provider;
+use crate::identity::settings::{IdentitySettings, SessionSettings};
 use crate::kernel::text::named;
 use crate::kernel::{files, json as strict};
 
@@ -232,7 +231,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::identity::providers::ProviderType;
+    use crate::identity::oidc::presets::ProviderType;
 
     #[derive(Parser)]
     struct Line {

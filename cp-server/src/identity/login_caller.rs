@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::first_logins::{self, VerifiedIdentity};
 use super::role_grants;
 use crate::audit;
-use crate::identity::oidc::IdentitySettings;
+use crate::identity::settings::IdentitySettings;
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges, Scope};

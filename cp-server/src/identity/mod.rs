@@ -15,6 +15,7 @@ pub mod role_grants;
 pub mod roles;
 pub mod service_tokens;
 pub mod sessions;
+pub mod settings;
 pub mod users;
 pub mod whoami;
 pub mod workspace_access;

@@ -22,9 +22,9 @@ use serde_json::{Value, json};
 
 use self::cookies::Cookie;
 use super::login_caller::{self, Login};
-use super::oidc::issuers::Provider;
+use super::oidc::provider::Provider;
+use super::settings::IdentitySettings;
 use crate::audit::{self, Entry};
-use crate::identity::oidc::IdentitySettings;
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Authenticate, Caller, CallerFuture, CallerKind, LoggedIn, Scope};
@@ -52,20 +52,6 @@ crate::routes! { sessions:
     POST "/logout" Public => logout, raw, strict;
     /// Ends all sessions of the person whose session's cookie is sent.
     POST "/logout/everywhere" Public => logout_everywhere, raw, strict;
-}
-
-/// How long sessions last.
-#[derive(Clone, Debug)]
-pub struct SessionSettings {
-    pub ttl: TimeDelta,
-    /// Without a request.
-    pub idle: TimeDelta,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self { ttl: TimeDelta::hours(12), idle: TimeDelta::hours(1) }
-    }
 }
 
 /// `last_seen_at` is noted to within this time: it must not cost a write per request.

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::first_logins::{self, VerifiedIdentity};
 use super::memberships::{AcceptedAs, MembershipStatus};
 use super::roles::{RoleScope, union};
-use crate::identity::oidc::IdentitySettings;
+use crate::identity::settings::IdentitySettings;
 use crate::kernel::answer::Rendered;
 use crate::kernel::app::Part;
 use crate::kernel::caller::{Anywhere, Scope};

@@ -301,7 +301,7 @@ on_both! {
         let at = |org: &str, key: &str| format!("/organizations/{org}/identity-providers/{key}");
         let (_, server) = world.server(|settings| {
             let own = json!({"type": "oidc", "issuer": "https://id.example", "audience": "api"});
-            let own = cp_server::identity::oidc::issuers::Provider::of_platform(
+            let own = cp_server::identity::oidc::provider::Provider::of_platform(
                 "platform", serde_json::from_value(own).unwrap(),
             );
             settings.identity.providers = vec![own.unwrap()];
