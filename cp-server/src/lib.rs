@@ -88,7 +88,7 @@ pub fn app(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -
         kek,
         settings: settings.shared,
         credentials: vec![
-            Box::new(identity::credentials::ServiceTokens::default()),
+            Box::new(identity::service_tokens::authentication::ServiceTokens::default()),
             Box::new(identity::oidc::BearerTokens::default()),
             Box::new(identity::sessions::Sessions::default()),
         ],

@@ -1,10 +1,10 @@
 //! Who people and machines are, and what they may do.
 
 pub mod bootstrap;
-pub mod credentials;
 pub mod escalation;
 pub mod first_logins;
 pub mod invitations;
+pub mod inviter;
 pub mod login_caller;
 pub mod me;
 pub mod memberships;

@@ -13,7 +13,8 @@ use serde::Deserialize;
 
 use super::oidc::presets::{ClaimMap, ProviderType, texts};
 use super::oidc::provider::Provider;
-use super::roles;
+use super::roles::row::load_system;
+use super::roles::system::OWNER;
 use super::settings::IdentitySettings;
 use crate::kernel::answer::{NoContent, Put};
 use crate::kernel::app::Part;
@@ -167,7 +168,7 @@ fn check_maps(new: &NewProvider) -> Result<()> {
 /// Refuses a caller that holds less than an owner: whoever says where people log in can be any of
 /// them, in any role.
 async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
-    let owner = roles::load_system(cx, roles::OWNER).await?.privileges();
+    let owner = load_system(cx, OWNER).await?.privileges();
     let here = Location::Organization(cx.org);
     cx.caller.refuse_giving(&owner, here, "key").map_err(|error| match error.code() {
         ProblemCode::Forbidden => {

@@ -2,7 +2,7 @@
 
 use uuid::Uuid;
 
-use super::RoleScope;
+use super::row::RoleScope;
 use crate::identity::role_grants::{permissions_of, privileges_of};
 use crate::kernel::app::App;
 use crate::kernel::error::Result;
