@@ -24,8 +24,8 @@ pub mod tenancy;
 use chrono::TimeDelta;
 
 use audit::erase::Retention;
-use identity::oidc::IdentitySettings;
 use identity::oidc::discovery::Discoveries;
+use identity::settings::IdentitySettings;
 pub use kernel::app::App;
 use kernel::app::{Foundation, SharedSettings};
 use kernel::clock::{Clock, Random};
@@ -88,7 +88,7 @@ pub fn app(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -
         kek,
         settings: settings.shared,
         credentials: vec![
-            Box::new(identity::credentials::ServiceTokens::default()),
+            Box::new(identity::service_tokens::authentication::ServiceTokens::default()),
             Box::new(identity::oidc::BearerTokens::default()),
             Box::new(identity::sessions::Sessions::default()),
         ],
@@ -155,9 +155,9 @@ pub fn operations() -> Routes {
     identity::me::routes(&mut r);
     identity::roles::routes(&mut r);
     identity::memberships::routes(&mut r);
-    identity::memberships::of_groups::routes(&mut r);
-    identity::memberships::of_people::routes(&mut r);
-    identity::access::routes(&mut r);
+    identity::memberships::group_members::routes(&mut r);
+    identity::memberships::person_organizations::routes(&mut r);
+    identity::workspace_access::routes(&mut r);
     identity::project_grants::routes(&mut r);
     identity::invitations::routes(&mut r);
     identity::providers::routes(&mut r);

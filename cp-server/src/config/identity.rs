@@ -12,10 +12,9 @@ use zeroize::Zeroizing;
 
 use super::secret_file::secret_file;
 use super::values::{Hidden, boolean, hidden, span};
-use crate::identity::oidc::IdentitySettings;
 use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
-use crate::identity::oidc::issuers::Provider;
-use crate::identity::sessions::SessionSettings;
+use crate::identity::oidc::provider::Provider;
+use crate::identity::settings::{IdentitySettings, SessionSettings};
 use crate::kernel::text::named;
 use crate::kernel::{files, json as strict};
 
@@ -233,7 +232,7 @@ mod tests {
     use clap::Parser;
 
     use super::*;
-    use crate::identity::providers::ProviderType;
+    use crate::identity::oidc::presets::ProviderType;
 
     #[derive(Parser)]
     struct Line {

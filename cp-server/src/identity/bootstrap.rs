@@ -14,8 +14,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use zeroize::Zeroizing;
 
-use super::credentials::{bootstrap_id, compose, id_of};
-use super::service_tokens::{Row, insert};
+use super::service_tokens::rows::{Row, insert};
+use super::service_tokens::text::{bootstrap_id, compose, id_of};
 use crate::kernel::app::App;
 use crate::kernel::caller::Scope;
 use crate::kernel::db::Conn;

@@ -6,20 +6,17 @@
 //! there. An offer that is taken later keeps its [`Inviter`]; what it gives is checked again, with
 //! the inviter's grants of that instant, so that a person who left has planted nothing.
 
-use std::sync::Arc;
-
 use cp_contracts::ProblemCode;
-use serde::{Deserialize, Serialize};
-use uuid::Uuid;
 
-use super::grants;
-use super::memberships::At;
-use super::service_tokens;
-use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges};
+use super::inviter::Inviter;
+use super::memberships::row::At;
+use super::role_grants;
+use crate::kernel::app::App;
+use crate::kernel::caller::{Caller, Privileges};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, ProjectId, TokenId, UserId};
-use crate::kernel::policy::{Domain, Grant, Location};
+use crate::kernel::ids::{OrganizationId, ProjectId, UserId};
+use crate::kernel::policy::{Domain, Location};
 use crate::kernel::record::Codes;
 
 /// Where a grant is given.
@@ -52,7 +49,7 @@ pub async fn of_seat(
     }
     let mut granted = vec![
         Granted { on, privileges: role, field: "role" },
-        Granted { on, privileges: grants::privileges_of(extra, 0), field: "permissions" },
+        Granted { on, privileges: role_grants::privileges_of(extra, 0), field: "permissions" },
     ];
     let At::Group(group) = at else { return Ok(granted) };
     let sql = "SELECT p.project_id, r.permissions FROM project_grants p
@@ -61,7 +58,7 @@ pub async fn of_seat(
     let projects = tx.q(sql).bind(organization).bind(group);
     for (project, codes) in projects.all::<(ProjectId, Codes)>().await? {
         // The rank of a project's role orders roles of projects only.
-        let privileges = grants::privileges_of(codes.iter(), 0);
+        let privileges = role_grants::privileges_of(codes.iter(), 0);
         granted.push(Granted { on: On::Project(project), privileges, field: "group" });
     }
     Ok(granted)
@@ -96,7 +93,7 @@ pub async fn refuse_more(
 /// Refuses to make a caller of the user, who may hold more: a link of an identity, a new address or
 /// an activation lets somebody act with everything that the user has.
 pub async fn refuse_becoming(caller: &Caller, tx: &mut Conn, user: UserId) -> Result<()> {
-    for grant in grants::of_every_seat(tx, user).await? {
+    for grant in role_grants::of_every_seat(tx, user).await? {
         let given = Privileges {
             permissions: grant.permissions,
             codes: grant.codes.to_vec(),
@@ -129,92 +126,10 @@ pub fn refuse_but_superadmin(caller: &Caller) -> Result<()> {
     })
 }
 
-/// Who made an offer that is taken later: what a login or a token says, without its grants.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Inviter {
-    kind: CallerKind,
-    id: Uuid,
-    user: Option<UserId>,
-    /// The organization that vouched for the login; none for the platform.
-    organization: Option<OrganizationId>,
-    /// What the provider vouched for.
-    #[serde(default)]
-    roles: Vec<String>,
-    roles_in: Option<OrganizationId>,
-    #[serde(default)]
-    products: Vec<String>,
-    #[serde(default)]
-    is_superadmin: bool,
-}
-
-impl Inviter {
-    pub fn of(caller: &Caller) -> Self {
-        let login = caller.login.as_deref();
-        Self {
-            kind: caller.kind,
-            id: caller.id,
-            user: caller.user,
-            organization: caller.authority().organization(),
-            roles: login.map(|login| login.roles.clone()).unwrap_or_default(),
-            roles_in: login.and_then(|login| login.roles_in),
-            products: login.map(|login| login.products.clone()).unwrap_or_default(),
-            is_superadmin: login.is_some_and(|login| login.is_superadmin),
-        }
-    }
-
-    /// The inviter as a caller, with the grants of this instant.
-    pub async fn caller(&self, app: &crate::kernel::app::App, tx: &mut Conn) -> Result<Caller> {
-        match self.kind {
-            CallerKind::System => Ok(Caller::system("invitation")),
-            CallerKind::ServiceToken => service_tokens::caller_of(app, tx, TokenId(self.id)).await,
-            CallerKind::Anonymous => Ok(Caller::anonymous()),
-            CallerKind::Person => self.person(tx).await,
-        }
-    }
-
-    async fn person(&self, tx: &mut Conn) -> Result<Caller> {
-        let mut held: Vec<Grant> = Vec::new();
-        let authority = Authority::from(self.organization);
-        let mut is_superadmin = self.is_superadmin;
-        if let Some(user) = self.user {
-            let sql = "SELECT is_superadmin FROM users WHERE id = $1 AND is_active";
-            // Who is not active any more holds nothing, whatever a provider says.
-            let Some(flag) = tx.q(sql).bind(user).value::<bool>().await? else {
-                return Ok(Caller::anonymous());
-            };
-            is_superadmin |= flag;
-            held = grants::of_person(tx, user, self.organization, &self.products).await?;
-        }
-        if let Some(organization) = self.roles_in {
-            held.extend(grants::of_roles(tx, organization, &self.roles).await?);
-        }
-        if is_superadmin && authority == Authority::Platform {
-            held.push(Grant::new(Domain::Platform, Privileges::all(), "SUPERADMIN"));
-        }
-        let login = LoggedIn {
-            provider: String::new(),
-            issuer: String::new(),
-            authority,
-            roles: self.roles.clone(),
-            roles_in: self.roles_in,
-            products: self.products.clone(),
-            is_superadmin: self.is_superadmin,
-        };
-        Ok(Caller {
-            kind: CallerKind::Person,
-            id: self.id,
-            user: self.user,
-            grants: held.into(),
-            login: Some(Arc::new(login)),
-            ..Caller::anonymous()
-        })
-    }
-}
-
 /// Refuses an offer whose inviter no longer holds what it gives. An offer without an inviter is of a
 /// version that kept none.
 pub async fn refuse_lapsed(
-    app: &crate::kernel::app::App,
+    app: &App,
     tx: &mut Conn,
     organization: OrganizationId,
     inviter: Option<&Inviter>,

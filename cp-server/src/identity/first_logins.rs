@@ -14,7 +14,7 @@ use cp_contracts::ProblemCode;
 
 use super::invitations;
 use super::memberships::{self, AcceptedAs};
-use super::users::{self, Link};
+use super::users::rows::{self as users, Link};
 use crate::kernel::caller::{Authority, Scope};
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;

@@ -6,31 +6,33 @@
 //! inviter at both times.
 
 mod acceptance;
+mod row;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
-use uuid::Uuid;
 
-use super::escalation::{self, Granted, Inviter};
-use super::memberships::{self, At, MembershipRole};
-use super::roles::{self, Role, RoleScope};
+use super::escalation;
+use super::inviter::Inviter;
+use super::memberships;
+use super::roles::row::{self as roles, Role, RoleScope};
 use crate::kernel::answer::{Created, NoContent, Resource};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{InvitationId, OrganizationId, ProjectId, RoleId, UserId, WorkspaceId};
+use crate::kernel::ids::{InvitationId, ProjectId, RoleId, WorkspaceId};
 use crate::kernel::json::Between;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
-use crate::kernel::record::Record;
-use crate::kernel::secret::{Secret, ShownOnce, hex, sha256};
+use crate::kernel::secret::{ShownOnce, hex, sha256};
 use crate::kernel::text::{Email, Prose};
 
-use acceptance::accept;
+use acceptance::{accept, granted};
 pub use acceptance::{is_open, take_all};
+pub use row::{Invitation, InvitationRow};
+use row::{InvitationStatus, closed};
 
 crate::routes! { invitations:
     /// Lists the organization's invitations.
@@ -49,27 +51,6 @@ crate::routes! { invitations:
     /// is known. That user, and a caller that is logged in, must have the invited address. A caller
     /// whose identity is not linked yet is linked if its provider says that the address is verified.
     POST "/invitations/accept" Public => accept, late, grants;
-}
-
-crate::text_enum! { InvitationStatus {
-    Pending = "pending", Accepted = "accepted", Revoked = "revoked", Expired = "expired",
-} }
-
-/// A seat that is offered to an e-mail address.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Invitation {
-    id: InvitationId,
-    organization_id: OrganizationId,
-    email: String,
-    role: MembershipRole,
-    /// The workspace that the person joins as well.
-    workspace_id: Option<WorkspaceId>,
-    message: Option<Prose>,
-    status: InvitationStatus,
-    expires_at: DateTime<Utc>,
-    accepted_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
 }
 
 /// An invitation with its token.
@@ -118,14 +99,6 @@ pub struct NewInvitation {
 pub struct Resending {
     /// 168 when absent: a week.
     expires_in_hours: Option<Hours>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Acceptance {
-    token: Secret<String>,
-    /// Who accepts; found or made by the invited address when absent.
-    user_id: Option<UserId>,
 }
 
 const PREFIX: &str = "cpin_";
@@ -251,32 +224,6 @@ async fn refuse_offer(cx: &mut Cx, role: &Role, workspace: Option<WorkspaceId>) 
     escalation::refuse_more(&cx.caller, &mut cx.tx, cx.org, granted).await
 }
 
-/// What an acceptance gives.
-async fn granted<G>(
-    cx: &mut Cx<G>,
-    organization: OrganizationId,
-    role: &Role,
-    workspace: Option<WorkspaceId>,
-) -> Result<Vec<Granted>> {
-    let (at, privileges) = (At::Organization, role.privileges());
-    let mut granted = escalation::of_seat(&mut cx.tx, organization, at, privileges, &[]).await?;
-    if let Some(workspace) = workspace {
-        let (at, role) = (At::Workspace(workspace), role_in_workspace(cx, role.rank).await?);
-        let privileges = role.privileges();
-        let of_workspace = escalation::of_seat(&mut cx.tx, organization, at, privileges, &[]);
-        let of_workspace = of_workspace.await?.into_iter();
-        granted.extend(of_workspace.map(|one| Granted { field: "workspace_id", ..one }));
-    }
-    Ok(granted)
-}
-
-/// The system's workspace role of this rank; no person becomes the owner of one by invitation.
-async fn role_in_workspace<G>(cx: &mut Cx<G>, rank: i64) -> Result<Role> {
-    let tail = "WHERE organization_id IS NULL AND scope = 'workspace' AND rank <= $1
-                ORDER BY rank DESC";
-    Ok(cx.tx.select(tail).bind(rank.clamp(1, 3)).one().await?)
-}
-
 /// Ends the memory of closed invitations to a role, so that it can be deleted.
 pub async fn forget_closed<G>(cx: &mut Cx<G>, role: RoleId) -> Result<()> {
     let sql = "DELETE FROM invitations WHERE role_id = $1 AND status <> 'pending'";
@@ -310,70 +257,7 @@ fn end(now: DateTime<Utc>, hours: Option<Hours>) -> DateTime<Utc> {
     now + TimeDelta::hours(hours.unwrap_or(WEEK).0)
 }
 
-fn closed(status: InvitationStatus) -> Error {
-    let detail = format!("The invitation is {status}; only a pending one can be used.");
-    Error::new(ProblemCode::InvitationClosed, detail).with("invitation_status", status.as_str())
-}
-
 async fn load(cx: &mut Cx, id: InvitationId) -> Result<InvitationRow> {
     let found = cx.tx.select("WHERE invitations.id = $1 AND invitations.organization_id = $2");
     Ok(found.bind(id).bind(cx.org).one().await?)
-}
-
-/// An invitation as it is stored.
-#[derive(sqlx::FromRow)]
-pub struct InvitationRow {
-    id: InvitationId,
-    organization_id: OrganizationId,
-    email: String,
-    role_id: RoleId,
-    role_code: String,
-    role_name: String,
-    role_rank: i64,
-    workspace_id: Option<WorkspaceId>,
-    message: Option<Prose>,
-    status: InvitationStatus,
-    expires_at: DateTime<Utc>,
-    accepted_at: Option<DateTime<Utc>>,
-    token_hash: Vec<u8>,
-    inviter: Option<Json<Inviter>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-impl Record for InvitationRow {
-    const TABLE: &'static str = "invitations JOIN roles ON roles.id = invitations.role_id";
-    const COLUMNS: &'static str = "invitations.id, invitations.organization_id, invitations.email,
-        invitations.role_id, roles.code AS role_code, roles.name AS role_name,
-        roles.rank AS role_rank, invitations.workspace_id, invitations.message,
-        invitations.status, invitations.expires_at, invitations.accepted_at,
-        invitations.token_hash, invitations.inviter,
-        invitations.created_at, invitations.updated_at";
-    const KEY: &'static str = "invitations.id";
-    fn key(&self) -> Uuid {
-        self.id.0
-    }
-}
-
-impl InvitationRow {
-    /// As it is at this instant: a term ends by itself.
-    pub fn at(self, now: DateTime<Utc>) -> Invitation {
-        let over = self.status == InvitationStatus::Pending && self.expires_at <= now;
-        let status = if over { InvitationStatus::Expired } else { self.status };
-        let (id, code) = (self.role_id, self.role_code);
-        let role = MembershipRole { id, code, name: self.role_name, rank: self.role_rank };
-        Invitation {
-            id: self.id,
-            organization_id: self.organization_id,
-            email: self.email,
-            role,
-            workspace_id: self.workspace_id,
-            message: self.message,
-            status,
-            expires_at: self.expires_at,
-            accepted_at: self.accepted_at,
-            created_at: self.created_at,
-            updated_at: self.updated_at,
-        }
-    }
 }

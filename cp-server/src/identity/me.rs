@@ -5,9 +5,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::memberships::{MembershipRole, MembershipStatus};
-use super::roles::RoleScope;
-
+use super::memberships::row::{MembershipRole, MembershipStatus};
+use super::roles::row::RoleScope;
 use crate::kernel::caller::{Anywhere, CallerKind, Scope};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;

@@ -1,37 +1,38 @@
 //! Memberships: a person × a scope × a role × a status.
 
-pub mod of_groups;
-pub mod of_people;
-mod row;
+pub mod group_members;
+pub mod person_organizations;
+pub mod row;
 mod seats;
 
-use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sqlx::types::Json;
 
-use super::escalation::Inviter;
-use super::roles::{self, RoleScope};
-use crate::kernel::answer::{Created, NoContent, Resource};
+use super::inviter::Inviter;
+use super::roles::row::{self as roles, RoleScope};
+use super::roles::system::{ADMIN, OWNER};
+use super::users::rows as users;
+use crate::kernel::answer::{Created, NoContent};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::ids::{MembershipId, OrganizationId, UserId, WorkspaceId};
 use crate::kernel::page::{List, Page};
-use crate::kernel::place::{OrOwn, Org, Own, Personal};
+use crate::kernel::place::{OrOwn, Org, Own};
 use crate::kernel::query::Rows;
 use crate::kernel::record::Codes;
 use crate::kernel::text::{Email, PermissionCode};
 use crate::tenancy::{organizations, workspaces};
 
-pub use row::MembershipRow;
+pub use row::{AcceptedAs, At, Membership, MembershipRole, MembershipRow, MembershipStatus};
 pub(super) use seats::already;
 pub use seats::{
-    At, Seat, accept_offers, bump_user, is_member, leave_project, purge, purge_user, refuse_owner,
+    Seat, accept_offers, bump_user, is_member, leave_project, purge, purge_user, refuse_owner,
     seat_owner, take,
 };
-use seats::{accept_offer, join, leave, refuse_seat};
+use seats::{accept_offer, first_status, leave, owner_protected, refuse_outsider, refuse_seat};
 
 crate::routes! { memberships:
     /// Lists the organization's members.
@@ -57,70 +58,6 @@ crate::routes! { memberships:
     POST "/memberships/{id}/accept" Any => accept, grants;
     /// Makes an active member the owner; the owner before becomes an admin.
     POST "/organizations/{org}/transfer-ownership" OrgDelete => transfer_ownership, grants;
-}
-
-crate::text_enum! {
-    MembershipStatus { Invited = "invited", Active = "active", Suspended = "suspended" }
-}
-
-crate::text_enum! {
-    /// How a seat was taken.
-    AcceptedAs {
-        /// The person took it, logged in.
-        Person = "person",
-        /// The holder of the invitation's token took it, without a login.
-        Token = "token",
-        /// The person's first login took it.
-        FirstLogin = "first_login",
-        /// The platform seated the person.
-        Vendor = "vendor",
-        /// The person was a member of the organization already.
-        Member = "member",
-    }
-}
-
-/// A person's place in an organization or workspace.
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct Membership {
-    id: MembershipId,
-    organization_id: OrganizationId,
-    scope: RoleScope,
-    workspace_id: Option<WorkspaceId>,
-    group_id: Option<GroupId>,
-    user_id: UserId,
-    email: String,
-    role: MembershipRole,
-    status: MembershipStatus,
-    /// What this member may do beyond the role.
-    permissions: Vec<String>,
-    /// The role's permissions and the extra ones.
-    effective_permissions: Vec<String>,
-    /// When the person took the seat; null while it is offered.
-    accepted_at: Option<DateTime<Utc>>,
-    created_at: DateTime<Utc>,
-    updated_at: DateTime<Utc>,
-}
-
-#[derive(Debug, Serialize, JsonSchema)]
-pub struct MembershipRole {
-    pub(super) id: RoleId,
-    pub(super) code: String,
-    pub(super) name: String,
-    pub(super) rank: i64,
-}
-
-impl Personal for MembershipId {
-    // Who is suspended neither accepts nor leaves.
-    const PERSON: &'static str =
-        "SELECT user_id FROM memberships WHERE id = $1 AND status <> 'suspended'";
-}
-
-impl Resource for Membership {
-    const NOUN: &'static str = "membership";
-    const PATH: &'static str = "memberships";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -193,13 +130,37 @@ async fn create_in_workspace(
     join(cx, At::Workspace(id), new).await.map(Created)
 }
 
+async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
+    let user = match (new.user_id, &new.email) {
+        (Some(id), None) => users::load(cx, id).await?,
+        (None, Some(email)) => users::by_email(cx, email).await?,
+        _ => {
+            let detail = "Name the person by either `user_id` or `email`.";
+            return Err(Error::invalid("user_id", detail));
+        }
+    };
+    let role = roles::resolve(cx, cx.org, at.scope(), &new.role).await?;
+    refuse_granting_ownership(&role.code)?;
+    let extra = codes(new.permissions)?;
+    refuse_seat(cx, at, &role, &extra).await?;
+    if at != At::Organization {
+        refuse_outsider(cx, user.id).await?;
+    }
+    let (status, accepted) = first_status(cx, user.id, new.status).await?;
+    let inviter = Some(Inviter::of(&cx.caller));
+    let seat = Seat { user: user.id, at, role: role.id, status, accepted, inviter };
+    let id = take(cx, cx.org, seat, extra).await?;
+    workspaces::bump(cx, cx.org, at.workspace()).await?;
+    Ok(load(cx, id).await?.into())
+}
+
 async fn read(cx: &mut Cx, id: MembershipId) -> Result<Membership> {
     Ok(load(cx, id).await?.into())
 }
 
 async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result<Membership> {
     let before = load(cx, id).await?;
-    if before.role_code == roles::OWNER && (patch.role.is_some() || patch.status.is_some()) {
+    if before.role_code == OWNER && (patch.role.is_some() || patch.status.is_some()) {
         return Err(owner_protected("cannot change owner role or status"));
     }
     refuse_touching(cx, &before).await?;
@@ -261,7 +222,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
 
 async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent> {
     let before = load(cx, id).await?;
-    if before.role_code == roles::OWNER {
+    if before.role_code == OWNER {
         return Err(owner_protected("cannot remove owner"));
     }
     if !cx.caller.is_user_in(before.user_id, cx.org) {
@@ -301,9 +262,9 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
         let detail = "user_id: only an active member can become the owner; member not found.";
         return Err(Error::new(ProblemCode::NotFound, detail).at("user_id"));
     };
-    let owner = roles::resolve(cx, cx.org, RoleScope::Organization, roles::OWNER).await?;
+    let owner = roles::resolve(cx, cx.org, RoleScope::Organization, OWNER).await?;
     refuse_seat(cx, At::Organization, &owner, &[]).await?;
-    let admin = roles::resolve(cx, cx.org, RoleScope::Organization, roles::ADMIN).await?;
+    let admin = roles::resolve(cx, cx.org, RoleScope::Organization, ADMIN).await?;
     // The owner is one column of the organization; the roles follow it.
     let sql = "UPDATE memberships SET role_id = $3, updated_at = $4
                WHERE organization_id = $1 AND role_id = $2 AND scope = 'organization'";
@@ -319,7 +280,7 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
 }
 
 pub(super) fn refuse_granting_ownership(code: &str) -> Result<()> {
-    if code != roles::OWNER {
+    if code != OWNER {
         return Ok(());
     }
     let detail = "Ownership is transferred: POST /organizations/{org}/transfer-ownership.";
@@ -337,11 +298,6 @@ async fn refuse_touching(cx: &mut Cx, seat: &MembershipRow) -> Result<()> {
         }
         _ => error,
     })
-}
-
-fn owner_protected(what: &str) -> Error {
-    let detail = format!("{what}: transfer the ownership to another member first.");
-    Error::new(ProblemCode::OwnerProtected, detail)
 }
 
 fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {

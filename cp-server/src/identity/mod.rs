@@ -1,20 +1,21 @@
 //! Who people and machines are, and what they may do.
 
-pub mod access;
 pub mod bootstrap;
-pub mod credentials;
 pub mod escalation;
 pub mod first_logins;
-pub mod grants;
 pub mod invitations;
+pub mod inviter;
+pub mod login_caller;
 pub mod me;
 pub mod memberships;
 pub mod oidc;
-pub mod people;
 pub mod project_grants;
 pub mod providers;
+pub mod role_grants;
 pub mod roles;
 pub mod service_tokens;
 pub mod sessions;
+pub mod settings;
 pub mod users;
 pub mod whoami;
+pub mod workspace_access;

@@ -11,35 +11,24 @@ pub mod fetch;
 pub mod issuers;
 pub mod key_sets;
 pub mod presets;
+pub mod provider;
 pub mod tokens;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
-use self::fetch::FetchSettings;
-use self::issuers::{Provider, refused};
+use self::discovery::Discoveries;
+use self::issuers::refused;
 use self::key_sets::{KeySet, Mismatch};
+use self::provider::Provider;
 use self::tokens::Token;
-use super::people::{self, Login};
-use super::sessions::SessionSettings;
-use crate::identity::oidc::discovery::Discoveries;
+use super::login_caller::{self, Login};
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Authenticate, CallerFuture};
 use crate::kernel::caller::Caller;
 use crate::kernel::error::Result;
 use crate::kernel::memory::Memory;
 use crate::kernel::secret::sha256;
-
-/// How people log in.
-#[derive(Clone, Debug, Default)]
-pub struct IdentitySettings {
-    /// The identity providers of the platform.
-    pub providers: Vec<Provider>,
-    pub fetch: FetchSettings,
-    pub session: SessionSettings,
-}
-
-impl Part for IdentitySettings {}
 
 /// The bearer tokens of people, as the kernel knows them.
 ///
@@ -79,7 +68,7 @@ impl BearerTokens {
         }
         let login = login(app, text, now).await?;
         let until = login.expires_at.min(now + REMEMBERED);
-        let caller = people::caller(app, login).await?;
+        let caller = login_caller::caller(app, login).await?;
         self.known.keep(hash, caller.clone(), generation, until);
         Ok(Some(caller))
     }

@@ -6,9 +6,9 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::escalation::{self, Granted, On};
-use super::grants::privileges_of;
-use super::memberships::MembershipRole;
-use super::roles::{self, Role, RoleScope};
+use super::memberships::row::MembershipRole;
+use super::role_grants::privileges_of;
+use super::roles::row::{self as roles, Role, RoleScope};
 use crate::kernel::answer::{NoContent, Put, Resource};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};

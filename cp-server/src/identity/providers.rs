@@ -4,33 +4,35 @@
 //! A client secret is written and never told: it lies sealed under the key-encryption key, bound to
 //! its row, and no answer, audit event or export reads the column; they read whether there is one.
 
-use anyhow::Context;
-use chrono::{DateTime, Utc};
+mod client_secrets;
+pub mod row;
+
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value};
 
-use super::oidc::issuers::Provider;
-use super::oidc::presets::{ClaimMap, texts};
-use super::roles;
-use crate::identity::oidc::IdentitySettings;
-use crate::kernel::answer::{NoContent, Put, Resource};
-use crate::kernel::app::App;
+use super::oidc::presets::{ClaimMap, ProviderType, texts};
+use super::oidc::provider::Provider;
+use super::roles::row::load_system;
+use super::roles::system::OWNER;
+use super::settings::IdentitySettings;
+use crate::kernel::answer::{NoContent, Put};
 use crate::kernel::app::Part;
 use crate::kernel::clock::after;
-use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, ProviderId};
+use crate::kernel::ids::ProviderId;
 use crate::kernel::json::Patch;
-use crate::kernel::kek;
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::Org;
 use crate::kernel::policy::Location;
 use crate::kernel::record::{Object, Texts};
-use crate::kernel::secret::{Kek, Masked, Secret};
-use crate::kernel::text::{Domain, ExternalId, HttpUrl, Locator, ProviderKey, path_segment};
+use crate::kernel::text::{Domain, ExternalId, ProviderKey};
+
+pub use client_secrets::{client_secret, reseal};
+use client_secrets::{refuse_another_issuers_secret, seal};
+pub use row::IdentityProvider;
+use row::{NOUN, NewProvider, ProviderStatus};
 
 crate::routes! { providers:
     /// Lists the organization's identity providers, by key.
@@ -46,91 +48,10 @@ crate::routes! { providers:
     DELETE "/organizations/{org}/identity-providers/{key}" ProvidersWrite => delete;
 }
 
-crate::text_enum! { ProviderType {
-    Saml = "saml",
-    Oidc = "oidc",
-    Zitadel = "zitadel",
-    Auth0 = "auth0",
-    Google = "google",
-    Microsoft = "microsoft",
-    Okta = "okta",
-} }
-crate::text_enum! { ProviderStatus { Active = "active", Disabled = "disabled" } }
-
-crate::record! {
-    /// Where people log in.
-    IdentityProvider in identity_providers {
-        id: ProviderId,
-        organization_id: OrganizationId,
-        key: String,
-        #[serde(rename = "type")]
-        kind: ProviderType = "identity_providers.type",
-        issuer: String,
-        audience: Option<String>,
-        jwks_uri: Option<String>,
-        sso_url: Option<String>,
-        client_id: Option<String>,
-        client_secret: Masked = "identity_providers.client_secret IS NOT NULL",
-        /// Where the certificate is kept.
-        certificate_ref: Option<String>,
-        /// People with such an address log in here.
-        email_domains: Texts,
-        /// Which of its claims tells what.
-        claim_map: Object,
-        /// Which role a role of the provider stands for.
-        role_map: Object,
-        status: ProviderStatus,
-        /// Whether the platform lets it have the issuer and audience of another organization.
-        shares_issuer: bool,
-        metadata: Object,
-        created_at: DateTime<Utc>,
-        updated_at: DateTime<Utc>,
-    }
-}
-
-const NOUN: &str = "identity provider";
-
-impl Resource for IdentityProvider {
-    const NOUN: &'static str = NOUN;
-    const PATH: &'static str = "organizations";
-    fn name(&self) -> String {
-        format!("{}/identity-providers/{}", self.organization_id, path_segment(&self.key))
-    }
-}
-
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderFilter {
     status: Option<ProviderStatus>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewProvider {
-    pub(super) r#type: ProviderType,
-    pub(super) issuer: HttpUrl,
-    pub(super) audience: Option<ExternalId>,
-    pub(super) jwks_uri: Option<HttpUrl>,
-    sso_url: Option<HttpUrl>,
-    pub(super) client_id: Option<ExternalId>,
-    /// Write-only: 1 to 4,096 characters. Absent leaves it, null removes it.
-    #[serde(default)]
-    pub(super) client_secret: Patch<Secret<String>>,
-    certificate_ref: Option<Locator>,
-    #[serde(default)]
-    email_domains: Vec<Domain>,
-    #[serde(default)]
-    pub(super) claim_map: Map<String, Value>,
-    #[serde(default)]
-    pub(super) role_map: Map<String, Value>,
-    #[serde(default = "active")]
-    status: ProviderStatus,
-    #[serde(default)]
-    metadata: Map<String, Value>,
-}
-
-fn active() -> ProviderStatus {
-    ProviderStatus::Active
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<ProviderFilter>) -> Result<Page<IdentityProvider>> {
@@ -247,7 +168,7 @@ fn check_maps(new: &NewProvider) -> Result<()> {
 /// Refuses a caller that holds less than an owner: whoever says where people log in can be any of
 /// them, in any role.
 async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
-    let owner = roles::load_system(cx, roles::OWNER).await?.privileges();
+    let owner = load_system(cx, OWNER).await?.privileges();
     let here = Location::Organization(cx.org);
     cx.caller.refuse_giving(&owner, here, "key").map_err(|error| match error.code() {
         ProblemCode::Forbidden => {
@@ -327,78 +248,6 @@ fn domains(given: Vec<Domain>) -> Vec<String> {
         }
     }
     domains
-}
-
-/// The longest client secret, in bytes.
-const SECRET: usize = 4096;
-
-/// Refuses to keep a client secret for another issuer: logins would send it there.
-fn refuse_another_issuers_secret(
-    new: &NewProvider,
-    before: Option<&IdentityProvider>,
-) -> Result<()> {
-    let Some(before) = before else { return Ok(()) };
-    let keeps = matches!(new.client_secret, Patch::Keep) && before.client_secret.is_set();
-    if !keeps || before.issuer == new.issuer.as_str() {
-        return Ok(());
-    }
-    let detail = "`client_secret` is required when `issuer` changes, because the stored one belongs \
-                  to the former issuer. Send the new one, or null for none.";
-    Err(Error::invalid("client_secret", detail))
-}
-
-async fn seal(
-    cx: &mut Cx,
-    id: ProviderId,
-    secret: &Patch<Secret<String>>,
-) -> Result<Option<Vec<u8>>> {
-    let Patch::Set(secret) = secret else { return Ok(None) };
-    let plain = secret.expose().as_bytes();
-    if !(1..=SECRET).contains(&plain.len()) {
-        let detail = format!("client_secret: it takes 1 to {SECRET} bytes");
-        return Err(Error::invalid("client_secret", detail));
-    }
-    let app = cx.app.clone();
-    kek::hold(&app, &mut cx.tx).await?;
-    Ok(Some(app.kek.seal(&app.random, &purpose(cx.org, id), plain)))
-}
-
-/// What the seal is bound to, so that one row's secret cannot pass for another's.
-fn purpose(organization: OrganizationId, id: ProviderId) -> String {
-    format!("identity provider {organization} {id} client_secret v1")
-}
-
-/// The client secret of a provider, to show it to the provider.
-pub async fn client_secret(
-    app: &App,
-    organization: OrganizationId,
-    id: ProviderId,
-) -> Result<Option<Secret<String>>> {
-    let sql = "SELECT client_secret FROM identity_providers
-               WHERE id = $1 AND client_secret IS NOT NULL";
-    let sealed: Option<Vec<u8>> = app.db.read().q(sql).bind(id).value().await?;
-    let Some(sealed) = sealed else { return Ok(None) };
-    let closed = || Error::internal(anyhow::anyhow!("client_secret of {id} does not open"));
-    let plain = app.kek.open(&purpose(organization, id), &sealed).ok_or_else(closed)?;
-    let plain = String::from_utf8(plain.to_vec()).map_err(Error::internal)?;
-    Ok(Some(Secret::new(plain)))
-}
-
-/// Seals every client secret anew.
-pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
-    let sql = "SELECT organization_id, id, client_secret FROM identity_providers
-               WHERE client_secret IS NOT NULL ORDER BY id";
-    let rows: Vec<(OrganizationId, ProviderId, Vec<u8>)> = tx.q(sql).all().await?;
-    for (organization, id, sealed) in rows {
-        let purpose = purpose(organization, id);
-        let sealed = app
-            .kek
-            .reseal(new, &app.random, &purpose, &sealed)
-            .with_context(|| format!("identity_providers.client_secret of {id} does not open"))?;
-        let sql = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
-        tx.q(sql).bind(id).bind(sealed).exec().await?;
-    }
-    Ok(())
 }
 
 pub async fn purge(cx: &mut Cx) -> Result<()> {

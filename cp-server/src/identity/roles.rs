@@ -1,14 +1,16 @@
 //! Roles: named sets of permissions. System roles are the same everywhere; an organization adds
 //! its own.
 
-use chrono::{DateTime, Utc};
+pub mod row;
+pub mod system;
+
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::grants::privileges_of;
 use super::invitations;
-use crate::kernel::answer::{Created, NoContent, Resource};
+use super::role_grants::privileges_of;
+use crate::kernel::answer::{Created, NoContent};
 use crate::kernel::caller::{Anywhere, Privileges, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
@@ -20,12 +22,11 @@ use crate::kernel::place::{AnyOwner, Org};
 use crate::kernel::policy::Location;
 use crate::kernel::query::Rows;
 use crate::kernel::record::Codes;
-use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode, named};
+use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};
 use crate::tenancy::workspaces;
 
-mod system;
-
-pub use system::{ADMIN, OWNER, VIEWER, is_code_of_system, of_system, rank_of, seed};
+pub use row::{Role, RoleScope};
+pub use system::{of_system, seed};
 
 crate::routes! { roles:
     /// Lists the system roles.
@@ -40,51 +41,6 @@ crate::routes! { roles:
     PATCH "/roles/{id}" RolesWrite => update, grants;
     /// Deletes a role that nobody has.
     DELETE "/roles/{id}" RolesWrite => delete;
-}
-
-crate::text_enum! {
-    /// What a role can be held on.
-    RoleScope {
-        Platform = "platform",
-        Organization = "organization",
-        Workspace = "workspace",
-        Project = "project",
-        Group = "group",
-    }
-}
-
-crate::record! {
-    /// A named set of permissions.
-    Role in roles {
-        id: RoleId,
-        /// Null for a system role.
-        organization_id: Option<OrganizationId>,
-        code: String,
-        name: String,
-        description: Option<Prose>,
-        scope: RoleScope,
-        /// Higher ranks are above lower ones.
-        rank: i64,
-        permissions: Codes,
-        is_system: bool,
-        created_at: DateTime<Utc>,
-        updated_at: DateTime<Utc>,
-    }
-}
-
-impl Role {
-    /// What the role gives to its holder.
-    pub fn privileges(&self) -> Privileges {
-        privileges_of(self.permissions.iter(), self.rank)
-    }
-}
-
-impl Resource for Role {
-    const NOUN: &'static str = "role";
-    const PATH: &'static str = "roles";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -252,47 +208,6 @@ fn refuse_giving<G>(cx: &Cx<G>, organization: OrganizationId, given: &Privileges
     cx.caller.refuse_giving(given, Location::Organization(organization), "permissions")
 }
 
-/// The role that a membership names, by code (short forms too) or id.
-///
-/// A role of another organization does not exist here.
-pub async fn resolve(
-    cx: &mut Cx,
-    organization: OrganizationId,
-    scope: RoleScope,
-    name: &str,
-) -> Result<Role> {
-    let unknown = || {
-        let detail = format!("role: there is no {scope} role {} here; invalid role.", named(name));
-        Error::new(ProblemCode::RoleUnknown, detail).at("role")
-    };
-    let code = name.to_uppercase();
-    let long = format!("{}_{code}", scope.as_str().to_uppercase());
-    let query = cx
-        .tx
-        .select("WHERE (organization_id IS NULL OR organization_id = $1) AND scope = $2")
-        .bind(organization)
-        .bind(scope);
-    let query = match name.parse::<RoleId>() {
-        Ok(id) => query.and(" AND id = ?", id),
-        Err(_) => query.and(" AND (code = ? OR", code).and(" code = ?)", long),
-    };
-    let found: Vec<Role> = query.all().await?;
-    // An organization's own ADMIN comes before the short form of a system role.
-    let own = found.iter().position(|role| !role.is_system);
-    found.into_iter().nth(own.unwrap_or(0)).ok_or_else(unknown)
-}
-
-/// A role that every installation has.
-pub async fn load_system<G>(cx: &mut Cx<G>, code: &'static str) -> Result<Role> {
-    let found =
-        cx.tx.select("WHERE organization_id IS NULL AND code = $1").bind(code).opt().await?;
-    found.ok_or_else(|| Error::internal(anyhow::anyhow!("the system roles are not seeded")))
-}
-
-pub async fn load<G>(cx: &mut Cx<G>, id: RoleId) -> Result<Role> {
-    Ok(cx.tx.select("WHERE id = $1").bind(id).one().await?)
-}
-
 pub async fn purge(cx: &mut Cx) -> Result<()> {
     cx.tx.q("DELETE FROM roles WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
@@ -303,15 +218,4 @@ fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {
     codes.sort();
     codes.dedup();
     Codes::bounded("permissions", codes)
-}
-
-/// The role's permissions, then the extra ones that it lacks.
-pub fn union(role: &[String], extra: &[String]) -> Vec<String> {
-    let mut all = role.to_vec();
-    for code in extra {
-        if !all.contains(code) {
-            all.push(code.clone());
-        }
-    }
-    all
 }

@@ -1,8 +1,8 @@
 //! Service tokens: the credentials of machines.
-//!
-//! A token reads `cpat_<id>_<secret>_<checksum>`: the id finds the row, the secret (256 random
-//! bits) is kept as its SHA-256 only, and the checksum lets a secret scanner, and this server,
-//! tell junk without a look-up. All parts are hexadecimal.
+
+pub mod authentication;
+pub mod rows;
+pub mod text;
 
 use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
@@ -10,23 +10,23 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::credentials::compose;
-use super::roles;
+use super::roles::system::is_code_of_system;
 use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::app::App;
 use crate::kernel::caller::{Caller, CallerKind, Permission, Permissions, Privileges, Scope};
-use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
+use crate::kernel::ids::{DeploymentId, TokenId};
 use crate::kernel::json::{Between, Moment};
 use crate::kernel::page::{List, Page};
 use crate::kernel::place::{AnyOwner, Org, Platform};
 use crate::kernel::policy::Location;
 use crate::kernel::query::Rows;
-use crate::kernel::record::Codes;
 use crate::kernel::secret::{ShownOnce, sha256};
 use crate::kernel::text::Name;
+
+pub use rows::ServiceToken;
+use rows::{Row, held, insert};
+use text::compose;
 
 crate::routes! { service_tokens:
     /// Lists the service tokens of the platform and of all organizations.
@@ -50,25 +50,6 @@ crate::routes! { service_tokens:
 /// What a deployment's token may do at most.
 pub const DATA_PLANE: &[Permission] =
     &[Permission::UsersWhoami, Permission::UsageWrite, Permission::LimitsRead];
-
-crate::record! {
-    /// A machine's credential, without its secret.
-    ServiceToken in service_tokens {
-        id: TokenId,
-        /// Null for a token of the platform.
-        organization_id: Option<OrganizationId>,
-        deployment_id: Option<DeploymentId>,
-        name: String,
-        permissions: Codes,
-        expires_at: Option<DateTime<Utc>>,
-        last_used_at: Option<DateTime<Utc>>,
-        revoked_at: Option<DateTime<Utc>>,
-        /// The user or the service token that created it; null where that is not known.
-        created_by: Option<Uuid>,
-        created_at: DateTime<Utc>,
-        updated_at: DateTime<Utc>,
-    }
-}
 
 /// A new token, whose text is shown this once.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -300,98 +281,8 @@ pub async fn purge(cx: &mut Cx) -> Result<()> {
 
 /// What a token holds: permissions of this server, and codes of data planes that system roles have.
 fn privileges(codes: &[String]) -> Result<Privileges> {
-    let own = codes.iter().map(String::as_str).filter(|code| !roles::is_code_of_system(code));
+    let own = codes.iter().map(String::as_str).filter(|code| !is_code_of_system(code));
     Permissions::parse(own)
         .map_err(|e| Error::invalid("permissions", format!("`permissions`: {e}")))?;
     Ok(held(codes))
-}
-
-/// The privileges of a token with these codes. Codes imply nothing: a token does what it says.
-pub fn held(codes: &[String]) -> Privileges {
-    let permissions = Permissions::known(codes.iter().map(String::as_str));
-    let held = Privileges { permissions, codes: codes.to_vec(), rank: 0 };
-    Privileges { rank: roles::rank_of(&held), ..held }
-}
-
-/// A token as a caller, for what it offered before. One that ended holds nothing.
-pub async fn caller_of(app: &App, tx: &mut Conn, id: TokenId) -> Result<Caller> {
-    let token: Option<ServiceToken> =
-        tx.select("WHERE id = $1 AND revoked_at IS NULL").bind(id).opt().await?;
-    let now = app.clock.now();
-    let Some(token) = token.filter(|token| token.expires_at.is_none_or(|at| at > now)) else {
-        return Ok(Caller::anonymous());
-    };
-    let scope = scope_of(token.organization_id, token.deployment_id);
-    Ok(Caller::machine(id.0, token.name, scope, held(&token.permissions)))
-}
-
-/// How far a token reaches.
-pub fn scope_of(organization: Option<OrganizationId>, deployment: Option<DeploymentId>) -> Scope {
-    match (organization, deployment) {
-        (None, _) => Scope::Platform,
-        (Some(organization_id), None) => Scope::Organization { organization_id },
-        (Some(organization_id), Some(deployment_id)) => {
-            Scope::Deployment { organization_id, deployment_id }
-        }
-    }
-}
-
-/// What stands in the row of a new token.
-pub(super) struct Row {
-    pub(super) id: TokenId,
-    pub(super) scope: Scope,
-    pub(super) name: String,
-    pub(super) codes: Codes,
-    pub(super) expires_at: Option<DateTime<Utc>>,
-    pub(super) created_by: Option<Uuid>,
-}
-
-pub(super) async fn insert(
-    tx: &mut Conn,
-    now: DateTime<Utc>,
-    row: Row,
-    text: &str,
-) -> Result<ServiceToken> {
-    let deployment = match row.scope {
-        Scope::Deployment { deployment_id, .. } => Some(deployment_id),
-        _ => None,
-    };
-    let sql = "INSERT INTO service_tokens
-               (id, organization_id, deployment_id, name, permissions, secret_hash, expires_at,
-                created_by, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
-    let insert = tx
-        .returning(sql)
-        .bind(row.id)
-        .bind(row.scope.organization())
-        .bind(deployment)
-        .bind(row.name)
-        .bind(row.codes)
-        .bind(sha256(text.as_bytes()).to_vec())
-        .bind(row.expires_at)
-        .bind(row.created_by)
-        .bind(now);
-    Ok(insert.one().await?)
-}
-
-/// `last_used_at` is noted to within this time: it must not cost a write per request.
-const USE_NOTED_EVERY: TimeDelta = TimeDelta::minutes(5);
-
-/// Notes, now and then and behind the request's back, that the token is in use.
-pub fn note_use(app: &App, id: TokenId, last: Option<DateTime<Utc>>, now: DateTime<Utc>) {
-    if last.is_some_and(|at| now - at < USE_NOTED_EVERY) {
-        return;
-    }
-    let app = app.clone();
-    tokio::spawn(async move {
-        let noted = async {
-            let mut tx = app.db.begin().await?;
-            let sql = "UPDATE service_tokens SET last_used_at = $2 WHERE id = $1";
-            tx.q(sql).bind(id).bind(now).exec().await?;
-            tx.commit().await
-        };
-        if let Err(error) = noted.await {
-            tracing::debug!(%error, %id, "the use of a service token was not noted");
-        }
-    });
 }

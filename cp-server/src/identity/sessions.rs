@@ -21,10 +21,10 @@ use cp_contracts::ProblemCode;
 use serde_json::{Value, json};
 
 use self::cookies::Cookie;
-use super::oidc::issuers::Provider;
-use super::people::{self, Login};
+use super::login_caller::{self, Login};
+use super::oidc::provider::Provider;
+use super::settings::IdentitySettings;
 use crate::audit::{self, Entry};
-use crate::identity::oidc::IdentitySettings;
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Authenticate, CallerFuture, Effect};
 use crate::kernel::caller::{Caller, CallerKind, LoggedIn, Scope};
@@ -54,20 +54,6 @@ crate::routes! { sessions:
     POST "/logout/everywhere" Public => logout_everywhere, raw, strict;
 }
 
-/// How long sessions last.
-#[derive(Clone, Debug)]
-pub struct SessionSettings {
-    pub ttl: TimeDelta,
-    /// Without a request.
-    pub idle: TimeDelta,
-}
-
-impl Default for SessionSettings {
-    fn default() -> Self {
-        Self { ttl: TimeDelta::hours(12), idle: TimeDelta::hours(1) }
-    }
-}
-
 /// `last_seen_at` is noted to within this time: it must not cost a write per request.
 const SEEN_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
 /// How long an ended session is kept: longer than a login may take, so that its state is used once.
@@ -84,7 +70,7 @@ async fn callback(raw: Raw) -> Result<Response> {
     let expires_at = now + IdentitySettings::of(&app).session.ttl;
     let login = Login { expires_at, ..done.login };
     // Whom nobody knows here begins no session.
-    let caller = people::caller(&app, login.clone()).await?;
+    let caller = login_caller::caller(&app, login.clone()).await?;
     let cookie = Cookie::session(&app)?;
     let secret = cookies::text(app.random.bytes::<32>());
     let tx = app.db.begin_for(caller.share()).await?;
@@ -241,7 +227,7 @@ impl Sessions {
         let login: Login = serde_json::from_value(serde_json::Value::clone(&session.login))
             .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
         let login = Login { issuer: session.issuer.clone(), ..login };
-        let caller = match people::caller(app, login).await {
+        let caller = match login_caller::caller(app, login).await {
             Ok(caller) => caller,
             Err(refusal) => {
                 // Who may do nothing here any more logs in again when that has changed.

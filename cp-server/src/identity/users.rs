@@ -1,23 +1,26 @@
 //! Users, and the identities at which their providers know them.
 
-use chrono::{DateTime, Utc};
+pub mod rows;
+
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kernel::answer::{Created, NoContent, Put, Resource};
-use crate::kernel::caller::{Authority, Scope};
+use super::escalation::{refuse_becoming, refuse_but_superadmin};
+use super::memberships;
+use crate::kernel::answer::{Created, NoContent, Put};
+use crate::kernel::caller::Scope;
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{AuthAccountId, OrganizationId, UserId};
 use crate::kernel::json::Patch;
 use crate::kernel::page::{List, NoFilter, Page};
-use crate::kernel::place::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::place::{OnPlatform, Platform};
 use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};
 
-use super::escalation::{refuse_becoming, refuse_but_superadmin};
-use super::memberships;
+pub use rows::{AuthAccount, by_email, load};
+use rows::{Link, User, insert_link};
 
 crate::routes! { users:
     /// Lists the users.
@@ -36,65 +39,6 @@ crate::routes! { users:
     POST "/users/{id}/auth-accounts" UsersWrite => link, grants;
     /// Unlinks an identity.
     DELETE "/auth-accounts/{id}" UsersWrite => unlink;
-}
-
-crate::record! {
-    /// A person.
-    User in users {
-        id: UserId,
-        email: String,
-        display_name: Option<Name>,
-        is_active: bool,
-        is_superadmin: bool,
-        external_id: Option<ExternalId>,
-        created_at: DateTime<Utc>,
-        updated_at: DateTime<Utc>,
-    }
-}
-
-crate::record! {
-    /// A person's identity at one provider.
-    AuthAccount in auth_accounts {
-        id: AuthAccountId,
-        user_id: UserId,
-        provider: String,
-        subject: String,
-        idp_tenant: Option<String>,
-        /// Who vouches for the link: null is the platform. A link of an organization counts for that
-        /// organization's grants only.
-        vouched_by: Option<OrganizationId> = "auth_accounts.organization_id",
-        created_at: DateTime<Utc>,
-    }
-}
-
-impl Resource for User {
-    const NOUN: &'static str = "user";
-    const PATH: &'static str = "users";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
-}
-
-impl Resource for AuthAccount {
-    const NOUN: &'static str = "auth account";
-    const PATH: &'static str = "auth-accounts";
-    fn name(&self) -> String {
-        self.id.to_string()
-    }
-}
-
-impl User {
-    /// The address as it is compared.
-    fn email_key(&self) -> String {
-        self.email.to_lowercase()
-    }
-}
-
-impl PlatformKey for UserId {
-    const NOUN: &'static str = "user";
-}
-impl PlatformKey for AuthAccountId {
-    const NOUN: &'static str = "auth account";
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -305,69 +249,6 @@ async fn unlink(
     refuse_changing(cx, &user, false).await?;
     cx.tx.q("DELETE FROM auth_accounts WHERE id = $1").bind(id).exec().await?;
     Ok(NoContent)
-}
-
-pub async fn load<G>(cx: &mut Cx<G>, id: UserId) -> Result<User> {
-    let found = cx.tx.select("WHERE id = $1").bind(id).opt().await?;
-    found.ok_or_else(|| Error::not_found("user"))
-}
-
-/// The user with this address, made if there is none.
-pub async fn by_email<G>(cx: &mut Cx<G>, email: &Email) -> Result<User> {
-    let sql = "INSERT INTO users
-               (id, email, email_key, is_active, is_superadmin, created_at, updated_at)
-               VALUES ($1, $2, $3, TRUE, FALSE, $4, $4)
-               ON CONFLICT (email_key) DO UPDATE SET email_key = excluded.email_key";
-    let id = UserId::new(&cx.app.random, cx.now);
-    let query = cx.tx.returning(sql).bind(id).bind(email).bind(email.key()).bind(cx.now);
-    Ok(query.one().await?)
-}
-
-/// An identity that an authority links to a user.
-pub struct Link {
-    pub user: UserId,
-    pub authority: Authority,
-    pub provider: String,
-    pub subject: String,
-    pub idp_tenant: Option<String>,
-}
-
-pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
-    let sql = "INSERT INTO auth_accounts
-               (id, user_id, provider, subject, idp_tenant, organization_id, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    let insert = cx
-        .tx
-        .returning(sql)
-        .bind(AuthAccountId::new(&cx.app.random, cx.now))
-        .bind(link.user)
-        .bind(link.provider)
-        .bind(link.subject)
-        .bind(link.idp_tenant)
-        .bind(link.authority.organization())
-        .bind(cx.now);
-    let taken = || {
-        let detail = "`subject` is linked to a user already.";
-        Error::new(ProblemCode::AuthAccountTaken, detail).at("subject")
-    };
-    insert
-        .one()
-        .await
-        .on_conflict("auth_accounts_provider_subject", taken)
-        .on_conflict("auth_accounts_organization_provider_subject", taken)
-        .on_conflict("reference", || Error::not_found("organization").at("vouched_by"))
-}
-
-/// Ends the links that the organization vouches for: what it said of the person's logins.
-pub async fn unlink_from(cx: &mut Cx, user: UserId) -> Result<()> {
-    let sql = "DELETE FROM auth_accounts WHERE organization_id = $1 AND user_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(user).exec().await?;
-    Ok(())
-}
-
-pub async fn has_auth_account<G>(cx: &mut Cx<G>, user: UserId) -> Result<bool> {
-    let sql = "SELECT EXISTS (SELECT 1 FROM auth_accounts WHERE user_id = $1)";
-    Ok(cx.tx.q(sql).bind(user).value().await?.unwrap_or(false))
 }
 
 fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {

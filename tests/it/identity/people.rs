@@ -1,6 +1,6 @@
 //! What a login makes of a caller.
 
-use cp_server::identity::people::Login;
+use cp_server::identity::login_caller::Login;
 use serde_json::json;
 
 use crate::world::{Client, World, on_both};

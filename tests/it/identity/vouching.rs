@@ -1,6 +1,6 @@
 //! Who vouches for whom: each authority for its own, and none for another's.
 
-use cp_server::identity::people::Login;
+use cp_server::identity::login_caller::Login;
 use serde_json::{Value, json};
 
 use crate::world::{Client, World, on_both};
@@ -301,7 +301,7 @@ on_both! {
         let at = |org: &str, key: &str| format!("/organizations/{org}/identity-providers/{key}");
         let (_, server) = world.server(|settings| {
             let own = json!({"type": "oidc", "issuer": "https://id.example", "audience": "api"});
-            let own = cp_server::identity::oidc::issuers::Provider::of_platform(
+            let own = cp_server::identity::oidc::provider::Provider::of_platform(
                 "platform", serde_json::from_value(own).unwrap(),
             );
             settings.identity.providers = vec![own.unwrap()];

@@ -7,7 +7,7 @@ use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, Method, Request};
 use axum::response::{IntoResponse, Response};
 use cp_server::App;
-use cp_server::identity::people::{self, Login};
+use cp_server::identity::login_caller::{self, Login};
 use cp_server::kernel::caller::Peer;
 use cp_server::kernel::table::BASE;
 use serde_json::{Value, json};
@@ -103,7 +103,7 @@ impl Client {
             request.headers_mut().insert(name, value.parse().unwrap());
         }
         if let Some((app, login)) = &self.login {
-            match people::caller(app, login.clone()).await {
+            match login_caller::caller(app, login.clone()).await {
                 Ok(caller) => request.extensions_mut().insert(caller),
                 Err(refusal) => return refusal.into_response(),
             };

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
 use chrono::{DateTime, TimeDelta, Utc};
-use cp_server::identity::people::Login;
+use cp_server::identity::login_caller::Login;
 use cp_server::kernel::app::Part;
 use cp_server::kernel::caller::Permission;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};

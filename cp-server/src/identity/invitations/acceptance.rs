@@ -2,12 +2,14 @@
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
+use schemars::JsonSchema;
+use serde::Deserialize;
 
-use super::{Acceptance, InvitationRow, InvitationStatus, closed, granted, role_in_workspace};
-use crate::identity::escalation;
+use super::row::{InvitationRow, InvitationStatus, closed};
+use crate::identity::escalation::{self, Granted};
 use crate::identity::memberships::{self, AcceptedAs, At, Membership, MembershipStatus, Seat};
-use crate::identity::roles;
-use crate::identity::users::{self, User};
+use crate::identity::roles::row::{self as roles, Role};
+use crate::identity::users::rows::{self as users, User};
 use crate::kernel::answer::Created;
 use crate::kernel::authentication;
 use crate::kernel::caller::{CallerKind, Scope};
@@ -15,12 +17,20 @@ use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{MembershipId, OrganizationId};
+use crate::kernel::ids::{MembershipId, OrganizationId, UserId, WorkspaceId};
 use crate::kernel::place::Open;
 use crate::kernel::record::Codes;
-use crate::kernel::secret::sha256;
+use crate::kernel::secret::{Secret, sha256};
 use crate::kernel::text::Email;
 use crate::tenancy::workspaces;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Acceptance {
+    token: Secret<String>,
+    /// Who accepts; found or made by the invited address when absent.
+    user_id: Option<UserId>,
+}
 
 pub(super) async fn accept(
     cx: &mut Cx<Scope>,
@@ -109,6 +119,32 @@ async fn take(cx: &mut Cx<Scope>, found: InvitationRow, how: AcceptedAs) -> Resu
     }
     workspaces::bump(cx, organization, None).await?;
     Ok(id)
+}
+
+/// What an acceptance gives.
+pub(super) async fn granted<G>(
+    cx: &mut Cx<G>,
+    organization: OrganizationId,
+    role: &Role,
+    workspace: Option<WorkspaceId>,
+) -> Result<Vec<Granted>> {
+    let (at, privileges) = (At::Organization, role.privileges());
+    let mut granted = escalation::of_seat(&mut cx.tx, organization, at, privileges, &[]).await?;
+    if let Some(workspace) = workspace {
+        let (at, role) = (At::Workspace(workspace), role_in_workspace(cx, role.rank).await?);
+        let privileges = role.privileges();
+        let of_workspace = escalation::of_seat(&mut cx.tx, organization, at, privileges, &[]);
+        let of_workspace = of_workspace.await?.into_iter();
+        granted.extend(of_workspace.map(|one| Granted { field: "workspace_id", ..one }));
+    }
+    Ok(granted)
+}
+
+/// The system's workspace role of this rank; no person becomes the owner of one by invitation.
+async fn role_in_workspace<G>(cx: &mut Cx<G>, rank: i64) -> Result<Role> {
+    let tail = "WHERE organization_id IS NULL AND scope = 'workspace' AND rank <= $1
+                ORDER BY rank DESC";
+    Ok(cx.tx.select(tail).bind(rank.clamp(1, 3)).one().await?)
 }
 
 /// Takes the seats of the open invitations to an address: the person's first login accepts them. One

@@ -1,14 +1,103 @@
 //! Memberships as they are stored, with their roles and their persons.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
-use super::{AcceptedAs, At, Membership, MembershipRole, MembershipStatus};
-use crate::identity::escalation::Inviter;
-use crate::identity::roles::{self, RoleScope};
+use crate::identity::inviter::Inviter;
+use crate::identity::roles::row::{RoleScope, union};
+use crate::kernel::answer::Resource;
 use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::place::Personal;
 use crate::kernel::record::{Codes, Record};
+
+/// Where a seat is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    Organization,
+    Workspace(WorkspaceId),
+    Group(GroupId),
+}
+
+impl At {
+    pub fn scope(self) -> RoleScope {
+        match self {
+            Self::Organization => RoleScope::Organization,
+            Self::Workspace(_) => RoleScope::Workspace,
+            Self::Group(_) => RoleScope::Group,
+        }
+    }
+
+    pub fn workspace(self) -> Option<WorkspaceId> {
+        if let Self::Workspace(id) = self { Some(id) } else { None }
+    }
+}
+
+crate::text_enum! {
+    MembershipStatus { Invited = "invited", Active = "active", Suspended = "suspended" }
+}
+
+crate::text_enum! {
+    /// How a seat was taken.
+    AcceptedAs {
+        /// The person took it, logged in.
+        Person = "person",
+        /// The holder of the invitation's token took it, without a login.
+        Token = "token",
+        /// The person's first login took it.
+        FirstLogin = "first_login",
+        /// The platform seated the person.
+        Vendor = "vendor",
+        /// The person was a member of the organization already.
+        Member = "member",
+    }
+}
+
+/// A person's place in an organization or workspace.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Membership {
+    id: MembershipId,
+    organization_id: OrganizationId,
+    scope: RoleScope,
+    workspace_id: Option<WorkspaceId>,
+    group_id: Option<GroupId>,
+    user_id: UserId,
+    email: String,
+    role: MembershipRole,
+    status: MembershipStatus,
+    /// What this member may do beyond the role.
+    permissions: Vec<String>,
+    /// The role's permissions and the extra ones.
+    effective_permissions: Vec<String>,
+    /// When the person took the seat; null while it is offered.
+    accepted_at: Option<DateTime<Utc>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct MembershipRole {
+    pub(in crate::identity) id: RoleId,
+    pub(in crate::identity) code: String,
+    pub(in crate::identity) name: String,
+    pub(in crate::identity) rank: i64,
+}
+
+impl Personal for MembershipId {
+    // Who is suspended neither accepts nor leaves.
+    const PERSON: &'static str =
+        "SELECT user_id FROM memberships WHERE id = $1 AND status <> 'suspended'";
+}
+
+impl Resource for Membership {
+    const NOUN: &'static str = "membership";
+    const PATH: &'static str = "memberships";
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
 
 /// A membership with its role and its person: one statement, never one per member.
 #[derive(sqlx::FromRow)]
@@ -62,7 +151,7 @@ impl MembershipRow {
 
 impl From<MembershipRow> for Membership {
     fn from(row: MembershipRow) -> Self {
-        let effective_permissions = roles::union(&row.role_permissions, &row.permissions);
+        let effective_permissions = union(&row.role_permissions, &row.permissions);
         Self {
             id: row.id,
             organization_id: row.organization_id,

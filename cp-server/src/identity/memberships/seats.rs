@@ -1,51 +1,26 @@
 //! Taking and leaving seats: the rules that hold however somebody becomes a member.
 
 use cp_contracts::ProblemCode;
-
 use serde_json::json;
 use sqlx::types::Json;
 
-use super::{
-    AcceptedAs, MembershipRow, MembershipStatus, NewMembership, codes, load,
-    refuse_granting_ownership,
-};
-use crate::identity::escalation::{self, Inviter};
-use crate::identity::grants::privileges_of;
-use crate::identity::roles::{self, Role, RoleScope};
-use crate::identity::users;
+use super::row::{AcceptedAs, At, MembershipRow, MembershipStatus};
+use crate::identity::escalation;
+use crate::identity::inviter::Inviter;
+use crate::identity::role_grants::privileges_of;
+use crate::identity::roles::row::{Role, load_system};
+use crate::identity::roles::system::OWNER;
+use crate::identity::users::rows as users;
 use crate::kernel::caller::{Permission, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::ids::{
-    GroupId, InvitationId, MembershipId, OrganizationId, ProjectId, RoleId, TokenId, UserId,
-    WorkspaceId,
+    InvitationId, MembershipId, OrganizationId, ProjectId, RoleId, TokenId, UserId,
 };
 use crate::kernel::record::Codes;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
-
-/// Where a seat is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum At {
-    Organization,
-    Workspace(WorkspaceId),
-    Group(GroupId),
-}
-
-impl At {
-    pub fn scope(self) -> RoleScope {
-        match self {
-            Self::Organization => RoleScope::Organization,
-            Self::Workspace(_) => RoleScope::Workspace,
-            Self::Group(_) => RoleScope::Group,
-        }
-    }
-
-    pub fn workspace(self) -> Option<WorkspaceId> {
-        if let Self::Workspace(id) = self { Some(id) } else { None }
-    }
-}
 
 /// A seat that somebody takes.
 #[derive(Clone)]
@@ -58,30 +33,6 @@ pub struct Seat {
     pub accepted: Option<AcceptedAs>,
     /// Who offers it.
     pub inviter: Option<Inviter>,
-}
-
-pub(super) async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<super::Membership> {
-    let user = match (new.user_id, &new.email) {
-        (Some(id), None) => users::load(cx, id).await?,
-        (None, Some(email)) => users::by_email(cx, email).await?,
-        _ => {
-            let detail = "Name the person by either `user_id` or `email`.";
-            return Err(Error::invalid("user_id", detail));
-        }
-    };
-    let role = roles::resolve(cx, cx.org, at.scope(), &new.role).await?;
-    refuse_granting_ownership(&role.code)?;
-    let extra = codes(new.permissions)?;
-    refuse_seat(cx, at, &role, &extra).await?;
-    if at != At::Organization {
-        refuse_outsider(cx, user.id).await?;
-    }
-    let (status, accepted) = first_status(cx, user.id, new.status).await?;
-    let inviter = Some(Inviter::of(&cx.caller));
-    let seat = Seat { user: user.id, at, role: role.id, status, accepted, inviter };
-    let id = take(cx, cx.org, seat, extra).await?;
-    workspaces::bump(cx, cx.org, at.workspace()).await?;
-    Ok(load(cx, id).await?.into())
 }
 
 /// Refuses a seat that gives what the caller does not hold there.
@@ -218,7 +169,7 @@ pub async fn seat_owner(
     organization: OrganizationId,
     user: UserId,
 ) -> Result<()> {
-    let role = roles::load_system(cx, roles::OWNER).await?.id;
+    let role = load_system(cx, OWNER).await?.id;
     let (status, accepted) = (MembershipStatus::Active, Some(AcceptedAs::Vendor));
     let seat = Seat { user, at: At::Organization, role, status, accepted, inviter: None };
     take(cx, organization, seat, Codes::default()).await?;
@@ -309,7 +260,12 @@ pub async fn refuse_owner<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
     if owned == 0 {
         return Ok(());
     }
-    Err(super::owner_protected("cannot remove owner").with("organizations", owned))
+    Err(owner_protected("cannot remove owner").with("organizations", owned))
+}
+
+pub(super) fn owner_protected(what: &str) -> Error {
+    let detail = format!("{what}: transfer the ownership to another member first.");
+    Error::new(ProblemCode::OwnerProtected, detail)
 }
 
 pub async fn purge_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {

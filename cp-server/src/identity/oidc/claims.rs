@@ -2,9 +2,8 @@
 
 use serde_json::{Map, Value};
 
-use super::issuers::Provider;
-use super::presets::{ClaimMap, is_registered, texts};
-use crate::identity::providers::ProviderType;
+use super::presets::{ClaimMap, ProviderType, is_registered, texts};
+use super::provider::Provider;
 use crate::kernel::text::{Name, Subject};
 
 /// What the claims say.

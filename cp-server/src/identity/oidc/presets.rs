@@ -2,7 +2,15 @@
 
 use serde_json::{Map, Value};
 
-use crate::identity::providers::ProviderType;
+crate::text_enum! { ProviderType {
+    Saml = "saml",
+    Oidc = "oidc",
+    Zitadel = "zitadel",
+    Auth0 = "auth0",
+    Google = "google",
+    Microsoft = "microsoft",
+    Okta = "okta",
+} }
 
 /// Which claims tell what: lists of names, of which the first that is there counts, or, for roles
 /// and scopes, all of them. A name that begins with `/` is a JSON pointer (RFC 6901).

@@ -2,8 +2,8 @@
 
 use uuid::Uuid;
 
-use super::RoleScope;
-use crate::identity::grants::{permissions_of, privileges_of};
+use super::row::RoleScope;
+use crate::identity::role_grants::{permissions_of, privileges_of};
 use crate::kernel::app::App;
 use crate::kernel::error::Result;
 use crate::kernel::ids::RoleId;

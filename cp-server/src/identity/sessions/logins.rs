@@ -20,12 +20,12 @@ use url::Url;
 use url::form_urlencoded::{self, byte_serialize};
 
 use super::cookies::{self, Cookie, base_url};
-use crate::identity::oidc::discovery::Discoveries;
-use crate::identity::oidc::discovery::Discovery;
-use crate::identity::oidc::issuers::{self, Provider};
+use crate::identity::login_caller::Login;
+use crate::identity::oidc::discovery::{Discoveries, Discovery};
+use crate::identity::oidc::issuers;
+use crate::identity::oidc::provider::Provider;
 use crate::identity::oidc::tokens::{Token, quoted};
 use crate::identity::oidc::{check_signature, fetch::Fetched, vouched};
-use crate::identity::people::Login;
 use crate::identity::providers;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;

@@ -1,7 +1,7 @@
 //! What tokens say, in our words: the claims alone.
 
 use cp_server::identity::oidc::claims::{Context, read};
-use cp_server::identity::oidc::issuers::Provider;
+use cp_server::identity::oidc::provider::Provider;
 use serde_json::{Value, json};
 
 fn provider(over: Value) -> Provider {

@@ -5,9 +5,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use super::{MembershipRole, MembershipStatus};
-use crate::identity::roles::union;
-use crate::identity::users;
+use super::row::{MembershipRole, MembershipStatus};
+use crate::identity::roles::row::union;
+use crate::identity::users::rows as users;
 use crate::kernel::caller::Scope;
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;

@@ -1,4 +1,4 @@
-//! People: what a login makes of a caller.
+//! The caller that a login stands for, with the grants of this instant.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::first_logins::{self, VerifiedIdentity};
-use super::grants;
+use super::role_grants;
 use crate::audit;
-use crate::identity::oidc::IdentitySettings;
+use crate::identity::settings::IdentitySettings;
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Effect};
 use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges, Scope};
@@ -80,13 +80,13 @@ pub async fn caller(app: &App, login: Login) -> Result<Caller> {
             return Err(Error::new(ProblemCode::Forbidden, "This user is not active."));
         }
         Some(person) => {
-            grants::of_person(&mut tx, person.id, login.organization, &login.products).await?
+            role_grants::of_person(&mut tx, person.id, login.organization, &login.products).await?
         }
         None => Vec::new(),
     };
     let roles_in = vouched_for(&mut tx, &login).await?;
     if let Some(organization) = roles_in {
-        held.extend(grants::of_roles(&mut tx, organization, &login.roles).await?);
+        held.extend(role_grants::of_roles(&mut tx, organization, &login.roles).await?);
     }
     if is_superadmin {
         held.insert(0, Grant::new(Domain::Platform, Privileges::all(), "SUPERADMIN"));

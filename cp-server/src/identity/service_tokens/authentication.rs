@@ -1,43 +1,16 @@
-//! Credentials: what the text of a service token says, and whom it stands for.
+//! Authentication of service tokens: the caller that the text of a token stands for.
 
 use chrono::{DateTime, TimeDelta, Utc};
-use uuid::Uuid;
 
-use super::service_tokens;
+use super::rows::{held, note_use, scope_of};
+use super::text::{PREFIX, bootstrap_id, id_of};
 use crate::kernel::app::{App, Authenticate, CallerFuture};
 use crate::kernel::caller::Caller;
 use crate::kernel::error::Result;
 use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
 use crate::kernel::memory::Memory;
 use crate::kernel::record::Codes;
-use crate::kernel::secret::{ShownOnce, equal, hex, sha256};
-
-const PREFIX: &str = "cpat_";
-
-pub fn compose(id: TokenId, secret: &[u8; 32]) -> ShownOnce {
-    let stem = format!("{PREFIX}{}_{}", id.0.simple(), hex(secret));
-    let sum = checksum(&stem);
-    ShownOnce::new(format!("{stem}_{sum}"))
-}
-
-fn checksum(stem: &str) -> String {
-    hex(&sha256(stem.as_bytes())[..4])
-}
-
-/// The row that a token's text belongs to; `None` for a text that no server made.
-pub fn id_of(text: &str) -> Option<TokenId> {
-    let (stem, sum) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
-    let (id, _) = stem.split_once('_')?;
-    let valid = checksum(&format!("{PREFIX}{stem}")) == sum;
-    valid.then(|| Uuid::try_parse(id).ok()).flatten().map(TokenId)
-}
-
-/// The operator's own bootstrap token, whose text has no id in it.
-pub fn bootstrap_id(text: &str) -> TokenId {
-    let mut bytes = [0; 16];
-    bytes.copy_from_slice(&sha256(text.as_bytes())[16..]);
-    TokenId(Uuid::new_v8(bytes))
-}
+use crate::kernel::secret::{equal, sha256};
 
 /// The credentials of this slice, as the kernel knows them.
 ///
@@ -52,6 +25,7 @@ pub struct ServiceTokens {
 }
 
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
+
 impl Authenticate for ServiceTokens {
     fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a> {
         Box::pin(self.find(app, credential))
@@ -102,7 +76,7 @@ impl ServiceTokens {
         if ends.is_some_and(|ends| ends <= now) {
             return Ok(None);
         }
-        service_tokens::note_use(app, stored.id, stored.last_used_at, now);
+        note_use(app, stored.id, stored.last_used_at, now);
         let caller = Caller { ends_at: ends, ..stored.into_caller() };
         let until = ends.map_or(now + REMEMBERED, |ends| ends.min(now + REMEMBERED));
         self.known.keep(hash, caller.clone(), generation, until);
@@ -112,29 +86,7 @@ impl ServiceTokens {
 
 impl Stored {
     fn into_caller(self) -> Caller {
-        let scope = service_tokens::scope_of(self.organization_id, self.deployment_id);
-        Caller::machine(self.id.0, self.name, scope, service_tokens::held(&self.permissions))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::kernel::clock::Random;
-
-    #[test]
-    fn s03_a_token_names_its_row_and_carries_a_checksum() {
-        let id = TokenId(Uuid::from_u128(7));
-        let text = compose(id, &Random::seeded(3).bytes());
-        let text = text.expose();
-        assert!(text.starts_with("cpat_00000000000000000000000000000007_"));
-        assert_eq!(text.len(), 5 + 32 + 1 + 64 + 1 + 8);
-        assert_eq!(id_of(text), Some(id));
-        for (at, byte) in text.bytes().enumerate() {
-            let other = if byte == b'0' { '1' } else { '0' };
-            let mut bent = text.to_owned();
-            bent.replace_range(at..=at, &other.to_string());
-            assert_eq!(id_of(&bent), None, "character {at} was changed");
-        }
+        let scope = scope_of(self.organization_id, self.deployment_id);
+        Caller::machine(self.id.0, self.name, scope, held(&self.permissions))
     }
 }

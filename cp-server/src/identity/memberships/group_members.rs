@@ -6,9 +6,10 @@ use serde::Deserialize;
 
 use super::seats::{first_status, refuse_outsider, refuse_seat};
 use super::{At, Membership, MembershipFilter, Seat, is_member, load, page, refuse_touching, take};
-use crate::identity::escalation::Inviter;
-use crate::identity::roles::{self, RoleScope};
-use crate::identity::users;
+use crate::identity::inviter::Inviter;
+use crate::identity::roles::row::{self as roles, RoleScope};
+use crate::identity::roles::system::VIEWER;
+use crate::identity::users::rows as users;
 use crate::kernel::answer::{NoContent, Put};
 use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
@@ -65,7 +66,7 @@ async fn put_member(
     let inviter = Some(Inviter::of(&cx.caller));
     let seat = Seat { user, at: At::Group(group), role: role.id, status, accepted, inviter };
     if !is_member(cx, cx.org, user).await? {
-        let viewer = roles::load_system(cx, roles::VIEWER).await?;
+        let viewer = roles::load_system(cx, VIEWER).await?;
         refuse_seat(cx, At::Organization, &viewer, &[]).await?;
         let seat = Seat { at: At::Organization, role: viewer.id, ..seat.clone() };
         take(cx, cx.org, seat, Codes::default()).await.map_err(|error| match error.code() {

@@ -1,0 +1,97 @@
+//! The inviter of an offer that is taken later.
+
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+use super::role_grants;
+use super::service_tokens::rows::caller_of;
+use crate::kernel::app::App;
+use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges};
+use crate::kernel::db::Conn;
+use crate::kernel::error::Result;
+use crate::kernel::ids::{OrganizationId, TokenId, UserId};
+use crate::kernel::policy::{Domain, Grant};
+
+/// Who made an offer that is taken later: what a login or a token says, without its grants.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Inviter {
+    kind: CallerKind,
+    id: Uuid,
+    user: Option<UserId>,
+    /// The organization that vouched for the login; none for the platform.
+    organization: Option<OrganizationId>,
+    /// What the provider vouched for.
+    #[serde(default)]
+    roles: Vec<String>,
+    roles_in: Option<OrganizationId>,
+    #[serde(default)]
+    products: Vec<String>,
+    #[serde(default)]
+    is_superadmin: bool,
+}
+
+impl Inviter {
+    pub fn of(caller: &Caller) -> Self {
+        let login = caller.login.as_deref();
+        Self {
+            kind: caller.kind,
+            id: caller.id,
+            user: caller.user,
+            organization: caller.authority().organization(),
+            roles: login.map(|login| login.roles.clone()).unwrap_or_default(),
+            roles_in: login.and_then(|login| login.roles_in),
+            products: login.map(|login| login.products.clone()).unwrap_or_default(),
+            is_superadmin: login.is_some_and(|login| login.is_superadmin),
+        }
+    }
+
+    /// The inviter as a caller, with the grants of this instant.
+    pub async fn caller(&self, app: &App, tx: &mut Conn) -> Result<Caller> {
+        match self.kind {
+            CallerKind::System => Ok(Caller::system("invitation")),
+            CallerKind::ServiceToken => caller_of(app, tx, TokenId(self.id)).await,
+            CallerKind::Anonymous => Ok(Caller::anonymous()),
+            CallerKind::Person => self.person(tx).await,
+        }
+    }
+
+    async fn person(&self, tx: &mut Conn) -> Result<Caller> {
+        let mut held: Vec<Grant> = Vec::new();
+        let authority = Authority::from(self.organization);
+        let mut is_superadmin = self.is_superadmin;
+        if let Some(user) = self.user {
+            let sql = "SELECT is_superadmin FROM users WHERE id = $1 AND is_active";
+            // Who is not active any more holds nothing, whatever a provider says.
+            let Some(flag) = tx.q(sql).bind(user).value::<bool>().await? else {
+                return Ok(Caller::anonymous());
+            };
+            is_superadmin |= flag;
+            held = role_grants::of_person(tx, user, self.organization, &self.products).await?;
+        }
+        if let Some(organization) = self.roles_in {
+            held.extend(role_grants::of_roles(tx, organization, &self.roles).await?);
+        }
+        if is_superadmin && authority == Authority::Platform {
+            held.push(Grant::new(Domain::Platform, Privileges::all(), "SUPERADMIN"));
+        }
+        let login = LoggedIn {
+            provider: String::new(),
+            issuer: String::new(),
+            authority,
+            roles: self.roles.clone(),
+            roles_in: self.roles_in,
+            products: self.products.clone(),
+            is_superadmin: self.is_superadmin,
+        };
+        Ok(Caller {
+            kind: CallerKind::Person,
+            id: self.id,
+            user: self.user,
+            grants: held.into(),
+            login: Some(Arc::new(login)),
+            ..Caller::anonymous()
+        })
+    }
+}

@@ -1,0 +1,87 @@
+//! A trusted identity provider, of the platform or of an organization.
+
+use serde_json::{Map, Value};
+
+use super::discovery::Source;
+use super::fetch::ChosenBy;
+use super::presets::{ClaimMap, ProviderType};
+use crate::identity::providers::row::NewProvider;
+use crate::kernel::ids::{OrganizationId, ProviderId};
+use crate::kernel::json::Patch;
+use crate::kernel::secret::Secret;
+use crate::kernel::text::ProviderKey;
+
+/// A trusted identity provider.
+#[derive(Clone, Debug)]
+pub struct Provider {
+    /// As it stands in `auth_accounts.provider`.
+    pub key: String,
+    /// Whose own it is; `None` for one of the platform.
+    pub organization: Option<OrganizationId>,
+    /// Its row, when it is an organization's.
+    pub id: Option<ProviderId>,
+    pub kind: ProviderType,
+    /// Compared exactly with `iss`.
+    pub issuer: String,
+    pub audience: Option<String>,
+    pub jwks_uri: Option<String>,
+    pub client_id: Option<String>,
+    /// Of one of the platform; an organization's lies sealed in its row.
+    pub client_secret: Option<Secret<String>>,
+    pub claim_map: ClaimMap,
+    pub role_map: Map<String, Value>,
+}
+
+impl Provider {
+    /// One of the platform, from the operator's settings.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn of_platform(key: &str, new: NewProvider) -> Result<Self, String> {
+        let key: ProviderKey = key.parse().map_err(|e| format!("key: {e}"))?;
+        if new.r#type == ProviderType::Saml {
+            return Err("type: a SAML provider is an organization's own".into());
+        }
+        let claim_map =
+            ClaimMap::checked(new.r#type, &new.claim_map).map_err(|unfit| unfit.to_string())?;
+        let client_secret = match new.client_secret {
+            Patch::Set(secret) => Some(secret),
+            Patch::Keep | Patch::Clear => None,
+        };
+        Ok(Self {
+            key: key.into_string(),
+            organization: None,
+            id: None,
+            kind: new.r#type,
+            issuer: new.issuer.into_string(),
+            audience: new.audience.map(|a| a.into_string()),
+            jwks_uri: new.jwks_uri.map(|u| u.into_string()),
+            client_id: new.client_id.map(|c| c.into_string()),
+            client_secret,
+            claim_map,
+            role_map: new.role_map,
+        })
+    }
+
+    pub fn source(&self) -> Source {
+        Source {
+            issuer: self.issuer.clone(),
+            jwks_uri: self.jwks_uri.clone(),
+            chosen_by: self.chosen_by(),
+        }
+    }
+
+    pub fn chosen_by(&self) -> ChosenBy {
+        if self.organization.is_some() { ChosenBy::Organization } else { ChosenBy::Operator }
+    }
+
+    /// The audience that access tokens for this server have.
+    pub fn expected_audience(&self) -> Option<&str> {
+        self.audience.as_deref().or(self.client_id.as_deref())
+    }
+
+    /// Zitadel: the project whose roles count.
+    pub fn project(&self) -> Option<&str> {
+        self.claim_map.project_id.as_deref().or(self.audience.as_deref())
+    }
+}
