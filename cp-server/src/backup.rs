@@ -9,6 +9,7 @@
 pub mod archive;
 pub mod continuation;
 pub mod restore;
+pub mod tables;
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,8 +25,8 @@ use crate::audit;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::{Conn, Db};
 use crate::kernel::files::beside;
+use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
-use crate::kernel::{kek, tables};
 
 /// How the names of backups in a folder begin and end; nothing else there is ever deleted.
 const BEGIN: &str = "control-plane-";

@@ -23,9 +23,9 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
+use super::tables::{Cell, Table};
 use crate::kernel::clock::Random;
 use crate::kernel::secret::{Kek, hex, sha256};
-use crate::kernel::tables::{Cell, Table};
 
 /// The version of this format.
 const FORMAT: u32 = 1;

@@ -10,6 +10,7 @@ use sqlx::sqlite::SqliteSynchronous;
 
 use super::archive::{Archive, Manifest, TableHead};
 use super::continuation::continue_after_restore;
+use super::tables::{self, Cell, Filling, Table};
 use super::{Progress, sync_folder};
 use crate::audit;
 use crate::audit::high_water::SUFFIX;
@@ -18,7 +19,6 @@ use crate::kernel::db::{Conn, Db, connect_postgres};
 use crate::kernel::files::{self, beside};
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
-use crate::kernel::tables::{self, Cell, Filling, Table};
 
 /// What was restored.
 pub struct Restored {

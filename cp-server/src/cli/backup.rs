@@ -9,10 +9,10 @@ use super::progress;
 use super::target::say;
 use crate::backup::archive::Manifest;
 use crate::backup::continuation::{self, CONTINUED, RETURNED};
+use crate::backup::tables;
 use crate::backup::{self, restore};
 use crate::config::Config;
 use crate::kernel::clock::Clock;
-use crate::kernel::tables;
 
 pub(super) const BACKUP_EXAMPLES: &str = "Examples:
   cp-server backup                                 into the folder backups, of which 30 are kept

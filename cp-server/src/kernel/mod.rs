@@ -38,6 +38,5 @@ pub mod record;
 pub mod secret;
 pub mod shares;
 pub mod table;
-pub mod tables;
 pub mod text;
 pub mod wal;

@@ -87,10 +87,11 @@ fn time_and_randomness_are_arguments() {
 fn one_module_knows_the_database() {
     let mut found = Vec::new();
     for (file, text) in sources("cp-server/src") {
-        let known = ["db.rs", "query.rs", "error.rs", "tables.rs"];
+        let known = ["db.rs", "query.rs", "error.rs"];
         let known = file
             .strip_prefix("kernel/")
-            .is_some_and(|file| file.starts_with("db/") || known.contains(&file));
+            .is_some_and(|file| file.starts_with("db/") || known.contains(&file))
+            || file.starts_with("backup/tables");
         if !known && ["sqlx::query", "SqlitePool", "PgPool"].iter().any(|name| text.contains(name))
         {
             found.push(file);

@@ -13,7 +13,8 @@
 use anyhow::{Context, bail};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConnection};
 
-use super::{Cell, Table};
+use super::cells::Cell;
+use super::table::Table;
 use crate::kernel::installation::MARK_AS_RESTORING;
 
 /// How many values go into one statement, at most; SQLite takes some thirty thousand.

@@ -13,6 +13,7 @@
 
 mod cells;
 mod filling;
+mod table;
 
 use std::path::Path;
 use std::time::Duration;
@@ -25,28 +26,15 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, TypeInfo, ValueRef};
 use uuid::Uuid;
 
-use super::db::Conn;
-use super::secret::hex;
+use crate::kernel::db::Conn;
+use crate::kernel::secret::hex;
 
 pub use self::cells::Cell;
 pub use self::filling::Filling;
+pub use self::table::{Column, Table};
 
 /// The table in which sqlx keeps what was migrated.
 const MIGRATIONS: &str = "_sqlx_migrations";
-
-/// A table and its columns, in their order.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Table {
-    pub name: String,
-    pub columns: Vec<Column>,
-}
-
-#[derive(Clone, Debug, PartialEq)]
-pub struct Column {
-    pub name: String,
-    /// PostgreSQL's own name of the type; nothing on SQLite, whose values tell.
-    kind: String,
-}
 
 /// Every table of the schema but that of the migrations, by name.
 pub async fn all(conn: &mut Conn) -> anyhow::Result<Vec<Table>> {
