@@ -13,9 +13,9 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tower::ServiceExt;
 
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::App;
-use crate::kernel::caller::Caller;
-use crate::kernel::table::Line;
+use crate::kernel::http::routes::Line;
 use crate::kernel::text::{path_segment, quoted};
 
 /// Where operations are called.

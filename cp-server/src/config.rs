@@ -26,7 +26,7 @@ use crate::kernel::app::{App, base_path};
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::Db;
 use crate::kernel::secret::Kek;
-use crate::kernel::{files, kek, readonly, wal};
+use crate::kernel::{db::readonly, db::wal, files, kek};
 use crate::licensing::enforcement::{EnforcementSettings, OnStale};
 use crate::licensing::issuance::TokenSettings;
 use crate::licensing::issuer;

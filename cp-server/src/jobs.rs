@@ -11,7 +11,7 @@ use crate::audit::{erase, integrator};
 use crate::identity::sessions;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
-use crate::kernel::idempotency;
+use crate::kernel::http::idempotency;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;

@@ -26,13 +26,13 @@ use chrono::TimeDelta;
 use audit::erase::Retention;
 use identity::oidc::discovery::Discoveries;
 use identity::settings::IdentitySettings;
+use kernel::access::rate_limits::Rates;
 pub use kernel::app::App;
 use kernel::app::{Foundation, SharedSettings};
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
-use kernel::rate_limits::Rates;
+use kernel::http::routes::{Operations, Routes};
 use kernel::secret::Kek;
-use kernel::table::{Operations, Routes};
 use licensing::bulk::BulkIssuances;
 use licensing::enforcement::EnforcementSettings;
 use licensing::issuance::TokenSettings;
@@ -127,7 +127,7 @@ pub async fn migrate(app: &App) -> anyhow::Result<()> {
 
 /// What an installation needs on an up-to-date schema: the right key, the system's own rows.
 pub async fn seed(app: &App) -> anyhow::Result<()> {
-    kernel::installation::check_whole(&app.db).await?;
+    kernel::db::installation::check_whole(&app.db).await?;
     kernel::kek::check(app).await?;
     audit::high_water::check(app).await?;
     audit::integrator::begin(app).await?;

@@ -13,13 +13,13 @@ use serde_json::{Map, Value};
 use crate::identity::{
     invitations, memberships, project_grants, providers, roles, service_tokens, sessions, users,
 };
-use crate::kernel::answer::{Created, NoContent};
+use crate::kernel::access::caller::{Permission, Scope};
+use crate::kernel::access::ids::UserId;
+use crate::kernel::access::place::{Org, Platform};
 use crate::kernel::app::Part;
-use crate::kernel::caller::{Permission, Scope};
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::UserId;
-use crate::kernel::place::{Org, Platform};
+use crate::kernel::http::answer::{Created, NoContent};
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};

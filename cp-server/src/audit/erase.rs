@@ -12,17 +12,17 @@ use serde_json::json;
 
 use super::integrator;
 use super::ranges::Ranges;
-use crate::kernel::answer::{Created, Resource};
+use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::access::ids::{AuditEventId, UserId};
+use crate::kernel::access::place::Platform;
 use crate::kernel::app::{App, Part};
-use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::cx::Cx;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{AuditEventId, UserId};
+use crate::kernel::http::answer::{Created, Resource};
+use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::leaf::ERASED;
 use crate::kernel::journal::store;
 use crate::kernel::journal::store::Erasable;
-use crate::kernel::place::Platform;
 use crate::kernel::text::Prose;
 
 crate::routes! { audit:

@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use crate::kernel::access::ids::AuditEventId;
 use crate::kernel::error::Error;
-use crate::kernel::ids::AuditEventId;
 
 /// The first thing that is not as it was.
 #[derive(Debug)]

@@ -13,9 +13,9 @@ use zeroize::Zeroizing;
 
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
+use crate::kernel::http::routes::BASE;
 use crate::kernel::secret::Kek;
-use crate::kernel::table::BASE;
-use crate::kernel::{installation, kek};
+use crate::kernel::{db::installation, kek};
 
 const KEY: &str = "log key";
 /// The key before, for as long as it signs too.

@@ -10,11 +10,11 @@ use uuid::Uuid;
 
 use super::{checkpoints, proofs};
 use crate::audit::Log;
-use crate::kernel::answer::Document;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::http::answer::Document;
+use crate::kernel::http::routes::Raw;
 use crate::kernel::journal::store;
-use crate::kernel::table::Raw;
 
 crate::routes! { log:
     /// The log's newest checkpoint: a signed note (C2SP tlog-checkpoint).

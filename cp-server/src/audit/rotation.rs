@@ -12,10 +12,10 @@ use serde_json::json;
 use super::key::{self, Signed};
 use super::{checkpoints, high_water, integrator};
 use crate::audit::Log;
+use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
-use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::cx::Cx;
+use crate::kernel::http::cx::Cx;
 
 /// What the log's key becomes.
 #[derive(Clone, Copy, Debug)]

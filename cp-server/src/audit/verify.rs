@@ -18,10 +18,10 @@ use super::ranges::Ranges;
 use super::replay::{self, Replay};
 use super::stored_hashes::root_at;
 use crate::audit::Log;
+use crate::kernel::access::ids::{AuditEventId, BundleId};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::Error;
-use crate::kernel::ids::{AuditEventId, BundleId};
 use crate::kernel::journal::store;
 use crate::kernel::journal::tree::Tree;
 

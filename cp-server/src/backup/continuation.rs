@@ -12,7 +12,7 @@ use chrono::{DateTime, Utc};
 use super::Place;
 use crate::identity::sessions;
 use crate::kernel::db::Db;
-use crate::kernel::{installation, kek};
+use crate::kernel::{db::installation, kek};
 use crate::licensing::licenses::file_numbers;
 use crate::licensing::status_lists;
 

@@ -13,7 +13,7 @@ use crate::client;
 use crate::config::Config;
 use crate::kernel::clock::Random;
 use crate::kernel::files;
-use crate::kernel::json::unquoted;
+use crate::kernel::http::json::unquoted;
 
 #[derive(Subcommand)]
 pub(super) enum License {

@@ -31,7 +31,7 @@ use self::target::{Target, say, show};
 use crate::client;
 use crate::config::{Config, Purpose, unknown_variables};
 use crate::identity::bootstrap::First;
-use crate::kernel::{openapi, panics};
+use crate::kernel::{http::openapi, panics};
 use crate::server::tls::Tls;
 use crate::{App, jobs, quickstart, server, telemetry};
 

@@ -16,7 +16,7 @@ use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
 use crate::identity::oidc::provider::Provider;
 use crate::identity::settings::{IdentitySettings, SessionSettings};
 use crate::kernel::text::named;
-use crate::kernel::{files, json as strict};
+use crate::kernel::{files, http::json as strict};
 
 /// How people log in.
 #[derive(Args, Clone, Debug)]

@@ -9,9 +9,9 @@ use clap::{ArgAction, Args};
 
 use super::values::{boolean, span};
 use crate::Settings;
+use crate::kernel::access::buckets::Limit;
+use crate::kernel::access::rate_limits::Rates;
 use crate::kernel::app::SharedSettings;
-use crate::kernel::rate_limits::Rates;
-use crate::kernel::rates::Limit;
 use crate::server::limits::Surface;
 use crate::server::proxies::Proxies;
 use crate::server::tls::Tls;

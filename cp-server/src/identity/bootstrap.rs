@@ -16,13 +16,13 @@ use zeroize::Zeroizing;
 
 use super::service_tokens::rows::{Row, insert};
 use super::service_tokens::text::{bootstrap_id, compose, id_of};
+use crate::kernel::access::caller::Scope;
+use crate::kernel::access::ids::TokenId;
 use crate::kernel::app::App;
-use crate::kernel::caller::Scope;
 use crate::kernel::db::Conn;
+use crate::kernel::db::installation::set_first;
+use crate::kernel::db::record::Codes;
 use crate::kernel::files;
-use crate::kernel::ids::TokenId;
-use crate::kernel::installation::set_first;
-use crate::kernel::record::Codes;
 use crate::kernel::secret::ShownOnce;
 
 /// Where the first token comes from, or goes to.

@@ -11,13 +11,13 @@ use cp_contracts::ProblemCode;
 use super::inviter::Inviter;
 use super::memberships::row::At;
 use super::role_grants;
+use crate::kernel::access::caller::{Caller, Privileges};
+use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
+use crate::kernel::access::policy::{Domain, Location};
 use crate::kernel::app::App;
-use crate::kernel::caller::{Caller, Privileges};
 use crate::kernel::db::Conn;
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, ProjectId, UserId};
-use crate::kernel::policy::{Domain, Location};
-use crate::kernel::record::Codes;
 
 /// Where a grant is given.
 #[derive(Clone, Copy, Debug)]

@@ -15,11 +15,11 @@ use cp_contracts::ProblemCode;
 use super::invitations;
 use super::memberships::{self, AcceptedAs};
 use super::users::rows::{self as users, Link};
-use crate::kernel::caller::{Authority, Scope};
+use crate::kernel::access::caller::{Authority, Scope};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, UserId};
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::Email;
 
 /// An identity whose provider says that the address is verified.

@@ -7,12 +7,12 @@ use uuid::Uuid;
 
 use super::role_grants;
 use super::service_tokens::rows::caller_of;
+use crate::kernel::access::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges};
+use crate::kernel::access::ids::{OrganizationId, TokenId, UserId};
+use crate::kernel::access::policy::{Domain, Grant};
 use crate::kernel::app::App;
-use crate::kernel::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges};
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
-use crate::kernel::ids::{OrganizationId, TokenId, UserId};
-use crate::kernel::policy::{Domain, Grant};
 
 /// Who made an offer that is taken later: what a login or a token says, without its grants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

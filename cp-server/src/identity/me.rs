@@ -7,14 +7,16 @@ use uuid::Uuid;
 
 use super::memberships::row::{MembershipRole, MembershipStatus};
 use super::roles::row::RoleScope;
-use crate::kernel::caller::{Anywhere, CallerKind, Scope};
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::caller::{Anywhere, CallerKind, Scope};
+use crate::kernel::access::ids::{
+    GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId,
+};
+use crate::kernel::access::permissions::Permissions;
+use crate::kernel::access::policy::{Domain, Grant};
+use crate::kernel::db::record::Record;
 use crate::kernel::error::Result;
-use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
-use crate::kernel::page::{List, NoFilter, Page};
-use crate::kernel::permissions::Permissions;
-use crate::kernel::policy::{Domain, Grant};
-use crate::kernel::record::Record;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::page::{List, NoFilter, Page};
 
 crate::routes! { me:
     /// Tells who the caller is, what it may do, and by which of its grants.

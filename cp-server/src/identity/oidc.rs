@@ -23,11 +23,11 @@ use self::key_sets::{KeySet, Mismatch};
 use self::provider::Provider;
 use self::tokens::Token;
 use super::login_caller::{self, Login};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Authenticate, CallerFuture};
-use crate::kernel::caller::Caller;
+use crate::kernel::cache::Cache;
 use crate::kernel::error::Result;
-use crate::kernel::memory::Memory;
 use crate::kernel::secret::sha256;
 
 /// The bearer tokens of people, as the kernel knows them.
@@ -38,7 +38,7 @@ use crate::kernel::secret::sha256;
 /// sees it when the time is over.
 #[derive(Default)]
 pub struct BearerTokens {
-    known: Memory<[u8; 32], Caller>,
+    known: Cache<[u8; 32], Caller>,
 }
 
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);

@@ -10,18 +10,18 @@ use serde::Deserialize;
 
 use super::invitations;
 use super::role_grants::privileges_of;
-use crate::kernel::answer::{Created, NoContent};
-use crate::kernel::caller::{Anywhere, Privileges, Scope};
+use crate::kernel::access::caller::{Anywhere, Privileges, Scope};
+use crate::kernel::access::ids::{OrganizationId, RoleId};
+use crate::kernel::access::place::{AnyOwner, Org};
+use crate::kernel::access::policy::Location;
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::query::Rows;
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, RoleId};
-use crate::kernel::json::{Between, Patch};
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::{AnyOwner, Org};
-use crate::kernel::policy::Location;
-use crate::kernel::query::Rows;
-use crate::kernel::record::Codes;
+use crate::kernel::http::answer::{Created, NoContent};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::{Between, Patch};
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};
 use crate::tenancy::workspaces;
 

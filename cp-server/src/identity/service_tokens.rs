@@ -11,16 +11,18 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::roles::system::is_code_of_system;
-use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::{Caller, CallerKind, Permission, Permissions, Privileges, Scope};
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::caller::{
+    Caller, CallerKind, Permission, Permissions, Privileges, Scope,
+};
+use crate::kernel::access::ids::{DeploymentId, TokenId};
+use crate::kernel::access::place::{AnyOwner, Org, Platform};
+use crate::kernel::access::policy::Location;
+use crate::kernel::db::query::Rows;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{DeploymentId, TokenId};
-use crate::kernel::json::{Between, Moment};
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::{AnyOwner, Org, Platform};
-use crate::kernel::policy::Location;
-use crate::kernel::query::Rows;
+use crate::kernel::http::answer::{Created, NoContent, Resource};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::{Between, Moment};
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::secret::{ShownOnce, sha256};
 use crate::kernel::text::Name;
 

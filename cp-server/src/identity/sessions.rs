@@ -25,18 +25,18 @@ use super::login_caller::{self, Login};
 use super::oidc::provider::Provider;
 use super::settings::IdentitySettings;
 use crate::audit::{self, Entry};
+use crate::kernel::access::caller::{Caller, CallerKind, LoggedIn, Scope};
+use crate::kernel::access::ids::{OrganizationId, SessionId, UserId};
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Authenticate, CallerFuture, Effect};
-use crate::kernel::caller::{Caller, CallerKind, LoggedIn, Scope};
+use crate::kernel::cache::Cache;
 use crate::kernel::completion;
+use crate::kernel::db::record::Any;
 use crate::kernel::db::{Conn, Share};
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, SessionId, UserId};
-use crate::kernel::memory::Memory;
-use crate::kernel::record::Any;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::routes::Raw;
 use crate::kernel::secret::sha256;
-use crate::kernel::table::Raw;
 
 crate::routes! { sessions:
     /// Sends a browser to the identity provider to log in, and then back to `return_to`.
@@ -189,7 +189,7 @@ async fn commit(
 #[derive(Default)]
 pub struct Sessions {
     /// By the hash of the cookie's secret.
-    known: Memory<[u8; 32], Caller>,
+    known: Cache<[u8; 32], Caller>,
 }
 
 /// How long a change that another replica made may go unseen.

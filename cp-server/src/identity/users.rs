@@ -8,15 +8,15 @@ use serde::Deserialize;
 
 use super::escalation::{refuse_becoming, refuse_but_superadmin};
 use super::memberships;
-use crate::kernel::answer::{Created, NoContent, Put};
-use crate::kernel::caller::Scope;
+use crate::kernel::access::caller::Scope;
+use crate::kernel::access::ids::{AuthAccountId, OrganizationId, UserId};
+use crate::kernel::access::place::{OnPlatform, Platform};
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{AuthAccountId, OrganizationId, UserId};
-use crate::kernel::json::Patch;
-use crate::kernel::page::{List, NoFilter, Page};
-use crate::kernel::place::{OnPlatform, Platform};
+use crate::kernel::http::answer::{Created, NoContent, Put};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Patch;
+use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};
 
 pub use rows::{AuthAccount, by_email, load};

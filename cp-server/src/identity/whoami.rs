@@ -13,14 +13,14 @@ use super::first_logins::{self, VerifiedIdentity};
 use super::memberships::row::{AcceptedAs, MembershipStatus};
 use super::roles::row::{RoleScope, union};
 use crate::identity::settings::IdentitySettings;
-use crate::kernel::answer::Rendered;
+use crate::kernel::access::caller::{Anywhere, Scope};
+use crate::kernel::access::ids::{GroupId, OrganizationId, RoleId, UserId, WorkspaceId};
 use crate::kernel::app::Part;
-use crate::kernel::caller::{Anywhere, Scope};
-use crate::kernel::endpoint::Cx;
+use crate::kernel::cache::Cache;
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{GroupId, OrganizationId, RoleId, UserId, WorkspaceId};
-use crate::kernel::memory::Memory;
-use crate::kernel::record::Codes;
+use crate::kernel::http::answer::Rendered;
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Email, ProviderKey, Subject};
 
 crate::routes! { users:
@@ -57,7 +57,7 @@ const REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
 /// Answers that are remembered, by what they depend on.
 #[derive(Default)]
-pub struct Identities(Memory<Asked, Rendered<WhoAmI>>);
+pub struct Identities(Cache<Asked, Rendered<WhoAmI>>);
 
 impl Part for Identities {}
 

@@ -3,9 +3,9 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::ids::{UserId, WorkspaceId};
 use crate::kernel::error::Result;
-use crate::kernel::ids::{UserId, WorkspaceId};
+use crate::kernel::http::endpoint::Cx;
 use crate::tenancy::workspaces::Isolation;
 
 crate::routes! { workspaces:

@@ -14,17 +14,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::request::Parts;
 
-use super::caller::Caller;
-use super::clock::{Clock, Random};
-use super::completion::to_the_end;
-use super::db::{Conn, Db};
-pub use super::effect::Effect;
-use super::error::Result;
-use super::ids::OrganizationId;
-use super::installation::Trial;
-use super::memory::Generation;
-use super::rate_limits::{Gate, Rates, Standing};
-use super::secret::Kek;
+use crate::kernel::access::caller::Caller;
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::rate_limits::{Gate, Rates, Standing};
+use crate::kernel::cache::Generation;
+use crate::kernel::clock::{Clock, Random};
+use crate::kernel::completion::to_the_end;
+use crate::kernel::db::installation::Trial;
+use crate::kernel::db::{Conn, Db};
+pub use crate::kernel::effect::Effect;
+use crate::kernel::error::Result;
+use crate::kernel::secret::Kek;
 
 /// What outlives a request; cheap to clone.
 #[derive(Clone)]

@@ -5,7 +5,7 @@
 //! that is right. A change would end at a place that its client chose: done or not done, known to no
 //! caller, and announced to none of this replica's caches. A change therefore runs in a task of its
 //! own, and the request only waits for it. The request's [`Deadline`] bounds it. The commit and its
-//! announcement ([`App::commit`](super::app::App::commit)) are one such task again: the deadline passes
+//! announcement ([`App::commit`](crate::kernel::app::App::commit)) are one such task again: the deadline passes
 //! before or after both. The request's parts stay with the work, and with them the connection's place in
 //! the limits: clients that reset their connections do not get around them.
 
@@ -17,8 +17,8 @@ use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
 use tracing::Instrument;
 
-use super::error::{Error, Result};
-use super::panics;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::panics;
 
 /// Runs the work in a task of its own. A panic ends the work, and is an error.
 pub async fn to_the_end<T, F>(work: F) -> Result<T>

@@ -8,10 +8,15 @@
 
 pub(super) mod failures;
 mod hosts;
+pub mod installation;
 mod migrations;
 mod postgres;
+pub mod query;
 mod queue;
+pub mod readonly;
+pub mod record;
 pub mod values;
+pub mod wal;
 pub(super) mod writer;
 
 use std::path::{Path, PathBuf};

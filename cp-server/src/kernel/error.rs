@@ -8,8 +8,8 @@ use cp_contracts::{Problem, ProblemCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::db::failures::{InDoubt, constraint_of};
-use super::db::writer::cause;
+use crate::kernel::db::failures::{InDoubt, constraint_of};
+use crate::kernel::db::writer::cause;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 
-use super::clock::Random;
+use crate::kernel::clock::Random;
 
 /// Creates an empty file with mode 0600, and its folder with 0700, unless it is there.
 pub fn create_private(path: &Path) -> anyhow::Result<()> {

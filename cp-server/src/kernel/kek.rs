@@ -2,11 +2,11 @@
 
 use anyhow::bail;
 
-use super::db::{Conn, Db};
-use super::error::{Error, Result};
-use super::installation;
-use super::secret::Kek;
 use crate::kernel::app::App;
+use crate::kernel::db::installation;
+use crate::kernel::db::{Conn, Db};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::secret::Kek;
 
 /// The value that only the key-encryption key of this database opens.
 pub const CHECK: &str = "kek check";

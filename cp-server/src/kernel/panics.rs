@@ -11,7 +11,7 @@ use std::backtrace::{Backtrace, BacktraceStatus};
 use std::cell::RefCell;
 use std::panic::set_hook;
 
-use super::error::Error;
+use crate::kernel::error::Error;
 
 thread_local! {
     /// Where the last panic of this thread was, until somebody catches it.

@@ -9,8 +9,8 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::{Zeroize, Zeroizing};
 
-use super::clock::Random;
-use super::files;
+use crate::kernel::clock::Random;
+use crate::kernel::files;
 
 /// A value that no `Debug`, log line or answer can show; wiped from memory when dropped.
 pub struct Secret<T: Zeroize>(Zeroizing<T>);

@@ -192,10 +192,10 @@ impl Email {
 
 impl Slug {
     /// The chosen slug, or one made from the name.
-    pub fn or_from(chosen: Option<Self>, name: &Name) -> super::error::Result<Self> {
+    pub fn or_from(chosen: Option<Self>, name: &Name) -> crate::kernel::error::Result<Self> {
         chosen.or_else(|| Self::from_name(name.as_str())).ok_or_else(|| {
             let detail = "slug: none can be made from this name; give one";
-            super::error::Error::invalid("slug", detail)
+            crate::kernel::error::Error::invalid("slug", detail)
         })
     }
 
@@ -221,8 +221,8 @@ impl Slug {
         Self(stem.trim_end_matches('-').to_owned() + &number)
     }
 
-    pub fn random(random: &super::clock::Random) -> Self {
-        Self(format!("org-{}", super::secret::hex(&random.bytes::<6>())))
+    pub fn random(random: &crate::kernel::clock::Random) -> Self {
+        Self(format!("org-{}", crate::kernel::secret::hex(&random.bytes::<6>())))
     }
 }
 

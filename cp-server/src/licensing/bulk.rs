@@ -22,17 +22,17 @@ use tokio::sync::mpsc;
 use super::bundles::rows as bundles;
 use super::issuance::{self, LicenseFacts, NewBundle, SignedBundle};
 use crate::audit::{self, Entry};
-use crate::kernel::answer::{Created, Output};
+use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::access::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::access::shares::Shares;
 use crate::kernel::app::{App, Effect, Part};
-use crate::kernel::caller::{Caller, Scope};
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::{BODY_LIMIT, Cx, read_body};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::idempotency::Once;
-use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
-use crate::kernel::json;
-use crate::kernel::shares::Shares;
-use crate::kernel::table::Raw;
+use crate::kernel::http::answer::{Created, Output};
+use crate::kernel::http::endpoint::{BODY_LIMIT, Cx, read_body};
+use crate::kernel::http::idempotency::Once;
+use crate::kernel::http::json;
+use crate::kernel::http::routes::Raw;
 use crate::kernel::text::{KeyId, Name};
 
 crate::routes! { bundles:

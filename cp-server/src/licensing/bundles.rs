@@ -16,12 +16,12 @@ use super::licenses::file_numbers;
 use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
 use crate::audit::{self, proofs};
-use crate::kernel::answer::Created;
+use crate::kernel::access::ids::{BundleId, LicenseId};
 use crate::kernel::app::Part;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{BundleId, LicenseId};
-use crate::kernel::page::{List, Page};
+use crate::kernel::http::answer::Created;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::Prose;
 use crate::licensing::keys::keyring::Keyring;
 

@@ -11,10 +11,10 @@ use serde_json::json;
 
 use super::licenses::file_numbers;
 use super::status_lists;
+use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::app::App;
-use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::Result;
+use crate::kernel::http::endpoint::Cx;
 
 /// Takes what is ahead of the clock back to it: how many status lists were.
 pub async fn accept(app: &App, reason: &str) -> Result<u64> {

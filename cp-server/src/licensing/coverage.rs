@@ -14,7 +14,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::statuses::{DeploymentStatus, LicenseStatus, SubscriptionStatus};
-use crate::kernel::json::Moment;
+use crate::kernel::http::json::Moment;
 use crate::tenancy::organizations::OrganizationStatus;
 
 crate::text_enum! {

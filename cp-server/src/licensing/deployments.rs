@@ -7,14 +7,14 @@ use serde::Deserialize;
 
 use super::coverage::marks::{self, Changed};
 use crate::identity::service_tokens;
-use crate::kernel::answer::{Created, NoContent, Resource};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
+use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{DeploymentId, OrganizationId};
-use crate::kernel::json::Patch;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::http::answer::{Created, NoContent, Resource};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Patch;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, HttpUrl, Name};
 use crate::tenancy::organizations;
 

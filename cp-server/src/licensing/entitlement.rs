@@ -9,9 +9,9 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::coverage::{Coverage, Terms};
-use crate::kernel::answer::Resource;
-use crate::kernel::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
-use crate::kernel::record::{Object, Record};
+use crate::kernel::access::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::db::record::{Object, Record};
+use crate::kernel::http::answer::Resource;
 
 pub use super::statuses::LicenseStatus;
 

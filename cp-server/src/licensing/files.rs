@@ -20,13 +20,13 @@ use super::usage_reports;
 use crate::audit::Log;
 use crate::audit::proofs::Inclusion;
 use crate::audit::{checkpoints, proofs};
-use crate::kernel::answer::{Created, Resource};
+use crate::kernel::access::ids::{DeploymentId, LicenseId};
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{DeploymentId, LicenseId};
+use crate::kernel::http::answer::{Created, Resource};
+use crate::kernel::http::endpoint::Cx;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;
 

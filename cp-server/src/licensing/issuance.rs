@@ -21,15 +21,17 @@ use super::deployments::DeploymentType;
 use super::enforcement::{self, EnforcementSettings};
 use super::entitlement;
 use super::keys::signer;
+use crate::kernel::access::ids::{
+    BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId,
+};
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::query::Query;
+use crate::kernel::db::record::{Object, Quantities};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId};
-use crate::kernel::query::Query;
-use crate::kernel::record::{Object, Quantities};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::routes::BASE;
 use crate::kernel::secret::{hex, sha256};
-use crate::kernel::table::BASE;
 use crate::kernel::text::Name;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;

@@ -13,10 +13,10 @@ use serde_json::json;
 
 use super::status_lists::rows::LEEWAY;
 use crate::App;
-use crate::kernel::caller::{Caller, Scope};
+use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::db::installation;
 use crate::kernel::db::{Conn, Db};
-use crate::kernel::endpoint::Cx;
-use crate::kernel::installation;
+use crate::kernel::http::endpoint::Cx;
 
 const NAME: &str = "issuer";
 

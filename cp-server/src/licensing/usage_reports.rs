@@ -6,14 +6,14 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::deployments;
-use crate::kernel::answer::Resource;
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, UsageReportId};
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::record::Any;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{DeploymentId, OrganizationId, UsageReportId};
-use crate::kernel::json;
-use crate::kernel::page::{List, NoFilter, Page};
-use crate::kernel::record::Any;
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json;
+use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::secret::{hex, sha256};
 
 crate::routes! { usage_reports:
@@ -105,7 +105,7 @@ pub async fn take_in(
 async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
     // A bundle tells where the license was used, also when it has been transferred since.
     let sql = "SELECT 1 FROM licenses WHERE id = $1 AND organization_id = $2";
-    let license = crate::kernel::ids::LicenseId(report.license_id);
+    let license = crate::kernel::access::ids::LicenseId(report.license_id);
     if cx.tx.q(sql).bind(license).bind(cx.org).value::<i32>().await?.is_some() {
         return Ok(());
     }

@@ -4,12 +4,12 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use crate::identity::{invitations, memberships, project_grants};
-use crate::kernel::answer::NoContent;
-use crate::kernel::caller::Permission;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::caller::Permission;
+use crate::kernel::access::ids::ProjectId;
+use crate::kernel::access::place::{Org, Place};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::ProjectId;
-use crate::kernel::place::{Org, Place};
+use crate::kernel::http::answer::NoContent;
+use crate::kernel::http::endpoint::Cx;
 use crate::metering::usage;
 use crate::tenancy::projects::{self, Project};
 use crate::tenancy::{artifacts, organizations, workspaces};

@@ -22,11 +22,11 @@ use uuid::Uuid;
 pub use self::buckets::{DAY, EVER, HOUR, Interval};
 use self::buckets::{INSTANT, SIZES, spans};
 use super::quantity::Quantity;
+use crate::kernel::access::ids::{OrganizationId, ProjectId, UsageSeriesId};
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::query::Query;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, ProjectId, UsageSeriesId};
-use crate::kernel::query::Query;
+use crate::kernel::http::endpoint::Cx;
 
 /// The most that a series counts, in units. A batch adds no more than as much again, so that
 /// neither the sum of both nor that of any of its buckets comes near 2^63.

@@ -14,15 +14,15 @@ pub use self::row::{Enforcement, Limit};
 use self::windows::{Period, Window};
 use super::counters::{self, Interval};
 use super::quantity::Quantity;
-use crate::kernel::answer::{NoContent, Put};
+use crate::kernel::access::ids::{LimitId, OrganizationId, ProjectId};
+use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{LimitId, OrganizationId, ProjectId};
-use crate::kernel::json::Moment;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::http::answer::{NoContent, Put};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Moment;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::Name;
 
 crate::routes! { limits:

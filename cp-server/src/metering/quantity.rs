@@ -268,11 +268,12 @@ mod tests {
             quantity: Quantity,
         }
         let text = r#"{"quantity":999999999999999.123457}"#;
-        let body: Body = crate::kernel::json::read(text.as_bytes()).unwrap();
+        let body: Body = crate::kernel::http::json::read(text.as_bytes()).unwrap();
         assert_eq!(serde_json::to_string(&body).unwrap(), text);
         for bad in ["\"1\"", "null", "true", "[]", "-1"] {
-            let refused =
-                crate::kernel::json::read::<Body>(format!(r#"{{"quantity":{bad}}}"#).as_bytes());
+            let refused = crate::kernel::http::json::read::<Body>(
+                format!(r#"{{"quantity":{bad}}}"#).as_bytes(),
+            );
             let problem = refused.err().unwrap().document();
             assert_eq!(problem.field.as_deref(), Some("quantity"), "{problem:?}");
         }

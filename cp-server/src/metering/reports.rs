@@ -6,12 +6,12 @@ use serde_json::json;
 
 use super::quantity::Quantity;
 use super::usage::{Batch, NewUsageEvent, Outcome};
-use crate::kernel::answer::Created;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::ids::DeploymentId;
+use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::DeploymentId;
-use crate::kernel::json::{CLOCK_SKEW, Moment};
-use crate::kernel::record::Object;
+use crate::kernel::http::answer::Created;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::{CLOCK_SKEW, Moment};
 use crate::kernel::text::{Name, quoted};
 use crate::licensing::usage_reports::{self, ReportFile, UsageReport};
 

@@ -13,15 +13,15 @@ pub use self::event::{NewUsageEvent, UsageEvent};
 pub use self::recording::{Batch, Outcome};
 use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scope};
 use super::quantity::Quantity;
-use crate::kernel::admission;
-use crate::kernel::answer::{Answer, Output, Put};
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::admission;
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId, UsageEventId};
+use crate::kernel::access::place::Org;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{DeploymentId, OrganizationId, ProjectId, UsageEventId};
-use crate::kernel::json::{self, Moment};
-use crate::kernel::operation::Input;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::http::answer::{Answer, Output, Put};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::{self, Moment};
+use crate::kernel::http::operation::Input;
+use crate::kernel::http::page::{List, Page};
 
 crate::routes! { usage:
     /// Lists the organization's usage events, newest first.

@@ -24,9 +24,9 @@ use super::limits::{HEADER_BUFFER, Surface};
 use super::pace::Pace;
 use super::stalls::{ConnectionState, Verdict};
 use super::tls::Tls;
-use crate::kernel::caller::Peer;
+use crate::kernel::access::buckets::Holder;
+use crate::kernel::access::caller::Peer;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::rates::Holder;
 
 /// What requests in flight get after the signal to end.
 const GRACE: Duration = Duration::from_secs(10);

@@ -5,11 +5,11 @@ use std::fmt::Write;
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
 
-use crate::kernel::answer::{Document, Documents};
 use crate::kernel::app::Part;
 use crate::kernel::error::Result;
-use crate::kernel::table::Raw;
-use crate::kernel::table::{Line, Operations};
+use crate::kernel::http::answer::{Document, Documents};
+use crate::kernel::http::routes::Raw;
+use crate::kernel::http::routes::{Line, Operations};
 
 pub(super) async fn docs(raw: Raw) -> Result<Response> {
     static PAGES: Documents = Documents::new();

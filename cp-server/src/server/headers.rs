@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::kernel::app::{App, Part};
-use crate::kernel::table::BASE;
-use crate::kernel::table::Operations;
+use crate::kernel::http::routes::BASE;
+use crate::kernel::http::routes::Operations;
 
 /// What web pages of any origin may read: signed or public documents, without a credential.
 const SHARED: [&str; 3] = ["/.well-known/jwks.json", "/status-lists", "/log/"];

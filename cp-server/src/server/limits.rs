@@ -7,8 +7,8 @@ use axum::http::{HeaderMap, HeaderName, StatusCode, Version, header};
 use cp_contracts::ProblemCode;
 
 use super::proxies::Proxies;
+use crate::kernel::access::caller::Peer;
 use crate::kernel::app::Part;
-use crate::kernel::caller::Peer;
 use crate::kernel::error::{Error, Result};
 
 pub const URI_LIMIT: usize = 8 * 1024;

@@ -6,15 +6,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::quotas::{self, Metric, Mode};
-use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::Permission;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::caller::Permission;
+use crate::kernel::access::ids::{ArtifactId, OrganizationId, ProjectId};
+use crate::kernel::access::place::Among;
+use crate::kernel::db::record::Object;
 use crate::kernel::error::Result;
-use crate::kernel::ids::{ArtifactId, OrganizationId, ProjectId};
-use crate::kernel::json::Between;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::Among;
-use crate::kernel::record::Object;
+use crate::kernel::http::answer::{Created, NoContent, Resource};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Between;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Prose, Reference};
 
 crate::routes! { artifacts:

@@ -8,16 +8,16 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::settings;
-use crate::kernel::answer::Resource;
-use crate::kernel::caller::Scope;
+use crate::kernel::access::caller::Scope;
+use crate::kernel::access::ids::{OrganizationId, UserId, WorkspaceId};
+use crate::kernel::access::place::{Org, Platform};
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, UserId, WorkspaceId};
-use crate::kernel::json::Patch;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::{Org, Platform};
-use crate::kernel::record::Object;
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Patch;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Domain, ExternalId, Name, Slug};
 
 crate::routes! { organizations:

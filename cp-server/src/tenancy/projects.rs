@@ -9,16 +9,16 @@ use serde_json::{Map, Value};
 use super::quotas::{self, Metric};
 use super::settings::overlay;
 use super::{artifacts, organizations, workspaces};
-use crate::kernel::answer::{Created, Resource};
-use crate::kernel::caller::Permission;
+use crate::kernel::access::caller::Permission;
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
+use crate::kernel::access::place::{Among, Org};
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, ProjectId};
-use crate::kernel::json::Patch;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::{Among, Org};
-use crate::kernel::record::Object;
+use crate::kernel::http::answer::{Created, Resource};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Patch;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Name, Prose, Reference, Slug};
 
 crate::routes! { projects:

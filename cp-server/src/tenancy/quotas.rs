@@ -25,13 +25,13 @@ use self::grants::month_of;
 pub use self::grants::{QuotaSource, grant, seed};
 pub use self::metrics::Metric;
 use self::metrics::{Bound, Kind};
-use crate::kernel::answer::NoContent;
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::place::Org;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::OrganizationId;
-use crate::kernel::json::Between;
-use crate::kernel::place::Org;
+use crate::kernel::http::answer::NoContent;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Between;
 
 crate::routes! { quotas:
     /// Lists the organization's quotas, how much of each is used, and where each limit comes from.

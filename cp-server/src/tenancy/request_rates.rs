@@ -11,11 +11,11 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::quotas::Metric;
 
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::rate_limits::Standing;
 use crate::kernel::app::{Admit, AdmitFuture, App};
+use crate::kernel::cache::Cache;
 use crate::kernel::error::Result;
-use crate::kernel::ids::OrganizationId;
-use crate::kernel::memory::Memory;
-use crate::kernel::rate_limits::Standing;
 
 const WINDOW: u32 = 60;
 /// Windows that are kept; those that are over go when there are more.
@@ -24,7 +24,7 @@ const AT_MOST: usize = 10_000;
 #[derive(Default)]
 pub struct RequestRates {
     windows: Mutex<HashMap<OrganizationId, Window>>,
-    limits: Memory<OrganizationId, Option<i64>>,
+    limits: Cache<OrganizationId, Option<i64>>,
 }
 
 struct Window {

@@ -8,14 +8,14 @@ use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-use crate::kernel::answer::{NoContent, Put, Resource};
+use crate::kernel::access::ids::{OrganizationId, ProjectId, SecretRefId};
+use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{OrganizationId, ProjectId, SecretRefId};
-use crate::kernel::json::Moment;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::Org;
+use crate::kernel::http::answer::{NoContent, Put, Resource};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Moment;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Locator, Name, SecretName, path_segment};
 
 crate::routes! { secret_refs:

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::isolation::Isolation;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::json::unquoted;
+use crate::kernel::http::json::unquoted;
 
 /// The members whose shape is known. A member of another name may hold anything.
 #[derive(Deserialize)]

@@ -7,15 +7,15 @@ use serde::{Deserialize, Serialize};
 
 pub use super::isolation::Isolation;
 use super::organizations;
-use crate::kernel::answer::{Created, NoContent, Resource};
-use crate::kernel::caller::Permission;
+use crate::kernel::access::caller::Permission;
+use crate::kernel::access::ids::{OrganizationId, ProjectId, WorkspaceId};
+use crate::kernel::access::place::{Among, Org};
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, ProjectId, WorkspaceId};
-use crate::kernel::json::Patch;
-use crate::kernel::page::{List, Page};
-use crate::kernel::place::{Among, Org};
+use crate::kernel::http::answer::{Created, NoContent, Resource};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Patch;
+use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Name, Prose, Slug};
 
 crate::routes! { workspaces:

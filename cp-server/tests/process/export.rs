@@ -2,8 +2,8 @@
 
 use std::io::{BufRead, BufReader};
 
+use cp_server::kernel::access::ids::OrganizationId;
 use cp_server::kernel::db::Db;
-use cp_server::kernel::ids::OrganizationId;
 use serde_json::json;
 
 use crate::server::{Server, TOKEN, folder};

@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use cp_server::kernel::openapi;
+use cp_server::kernel::http::openapi;
 use serde_json::{Value, json};
 
 use super::is_current;
 
 fn document() -> Value {
-    cp_server::kernel::openapi::document(&cp_server::operations().table, "")
+    cp_server::kernel::http::openapi::document(&cp_server::operations().table, "")
 }
 
 /// The members of a schema, wherever it leads, that are instants and no `Moment`.

@@ -3,12 +3,12 @@
 use std::fmt::Write;
 
 use cp_server::identity::roles::{self, RoleScope};
-use cp_server::kernel::caller::{Caller, CallerKind, Scope};
-use cp_server::kernel::ids::{DeploymentId, OrganizationId};
-use cp_server::kernel::permissions::{Permission, Permissions, Privileges};
-use cp_server::kernel::place::Reach;
-use cp_server::kernel::policy::{Area, AreaKind, Domain, Grant, Location, Verdict, decide};
-use cp_server::kernel::table::Line;
+use cp_server::kernel::access::caller::{Caller, CallerKind, Scope};
+use cp_server::kernel::access::ids::{DeploymentId, OrganizationId};
+use cp_server::kernel::access::permissions::{Permission, Permissions, Privileges};
+use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::policy::{Area, AreaKind, Domain, Grant, Location, Verdict, decide};
+use cp_server::kernel::http::routes::Line;
 use uuid::Uuid;
 
 use super::is_current;
@@ -19,7 +19,7 @@ const AREA: Uuid = Uuid::from_u128(2);
 const INTRODUCTION: &str = "\
 # Who may do what
 
-Every line of the API, and who may use it, as the server itself decides it (`kernel/policy.rs`).
+Every line of the API, and who may use it, as the server itself decides it (`kernel/access/policy.rs`).
 This page is made by a test, which fails when anybody's power has changed:
 `UPDATE=1 cargo test -p tests policy` writes it anew.
 

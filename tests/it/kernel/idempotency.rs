@@ -77,7 +77,7 @@ on_both! {
         keyed.post(world.org("/deployments"), body("two")).await.expect(201);
         keyed.post(world.org("/deployments"), body("two")).await.expect(201);
         world.pass(TimeDelta::hours(24));
-        assert_eq!(cp_server::kernel::idempotency::purge(&world.app).await.unwrap(), 1);
+        assert_eq!(cp_server::kernel::http::idempotency::purge(&world.app).await.unwrap(), 1);
     }
 
     s15_a_refused_request_may_be_sent_again(world) {

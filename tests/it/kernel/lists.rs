@@ -1,5 +1,5 @@
 use chrono::TimeDelta;
-use cp_server::kernel::openapi;
+use cp_server::kernel::http::openapi;
 use serde_json::{Value, json};
 
 use crate::world::{World, on_both};
@@ -113,7 +113,7 @@ on_both! {
 }
 
 /// Every line that answers with pages.
-fn lists() -> impl Iterator<Item = cp_server::kernel::table::Line> {
+fn lists() -> impl Iterator<Item = cp_server::kernel::http::routes::Line> {
     cp_server::operations().table.into_iter().filter(|line| {
         let input = line.shapes(&mut openapi::schemas()).input;
         let members = input.as_ref().and_then(|input| input.get("properties"));

@@ -3,8 +3,8 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
-use cp_server::kernel::rate_limits::Rates;
-use cp_server::kernel::rates::Rate;
+use cp_server::kernel::access::buckets::Rate;
+use cp_server::kernel::access::rate_limits::Rates;
 use cp_server::server::limits::Surface;
 use cp_server::{Settings, server};
 use serde_json::{Value, json};

@@ -3,8 +3,8 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::Settings;
-use cp_server::kernel::rate_limits::Rates;
-use cp_server::kernel::rates::Rate;
+use cp_server::kernel::access::buckets::Rate;
+use cp_server::kernel::access::rate_limits::Rates;
 use serde_json::json;
 
 use crate::world::issuer::Issuer;

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use cp_server::Settings;
-use cp_server::kernel::rate_limits::Rates;
-use cp_server::kernel::rates::Rate;
+use cp_server::kernel::access::buckets::Rate;
+use cp_server::kernel::access::rate_limits::Rates;
 use cp_server::server::limits::Surface;
 use h2::client::SendRequest;
 use http::Request;

@@ -2,9 +2,9 @@
 
 use axum::http::Method;
 use chrono::TimeDelta;
-use cp_server::kernel::caller::Permission;
-use cp_server::kernel::place::Reach;
-use cp_server::kernel::table::Line;
+use cp_server::kernel::access::caller::Permission;
+use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::http::routes::Line;
 use serde_json::json;
 
 use super::examples::{NOBODY, example};

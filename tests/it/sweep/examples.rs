@@ -1,7 +1,7 @@
 //! For every line of the table, a request that succeeds in the world.
 
 use axum::http::Method;
-use cp_server::kernel::table::Line;
+use cp_server::kernel::http::routes::Line;
 use serde_json::{Value, json};
 
 use crate::world::{World, usage_report};

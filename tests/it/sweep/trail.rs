@@ -2,10 +2,10 @@
 
 use axum::http::Method;
 use chrono::TimeDelta;
-use cp_server::kernel::caller::Permission;
-use cp_server::kernel::openapi;
-use cp_server::kernel::place::Reach;
-use cp_server::kernel::table::Line;
+use cp_server::kernel::access::caller::Permission;
+use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::http::openapi;
+use cp_server::kernel::http::routes::Line;
 use serde_json::{Value, json};
 
 use super::authorization::right_caller;

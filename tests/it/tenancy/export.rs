@@ -1,7 +1,7 @@
 use axum::body::{Body, BodyDataStream};
 use axum::http::Request;
 use chrono::TimeDelta;
-use cp_server::kernel::record::Object;
+use cp_server::kernel::db::record::Object;
 use cp_server::lifecycle::export;
 use futures_util::StreamExt;
 use serde_json::{Map, Value, json};

@@ -8,8 +8,8 @@ use axum::http::{HeaderMap, Method, Request};
 use axum::response::{IntoResponse, Response};
 use cp_server::App;
 use cp_server::identity::login_caller::{self, Login};
-use cp_server::kernel::caller::Peer;
-use cp_server::kernel::table::BASE;
+use cp_server::kernel::access::caller::Peer;
+use cp_server::kernel::http::routes::BASE;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

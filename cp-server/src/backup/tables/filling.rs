@@ -15,7 +15,7 @@ use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConn
 
 use super::cells::Cell;
 use super::table::Table;
-use crate::kernel::installation::MARK_AS_RESTORING;
+use crate::kernel::db::installation::MARK_AS_RESTORING;
 
 /// How many values go into one statement, at most; SQLite takes some thirty thousand.
 const PLACES: usize = 8_000;

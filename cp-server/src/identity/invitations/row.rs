@@ -9,9 +9,9 @@ use uuid::Uuid;
 
 use crate::identity::inviter::Inviter;
 use crate::identity::memberships::row::MembershipRole;
+use crate::kernel::access::ids::{InvitationId, OrganizationId, RoleId, WorkspaceId};
+use crate::kernel::db::record::Record;
 use crate::kernel::error::Error;
-use crate::kernel::ids::{InvitationId, OrganizationId, RoleId, WorkspaceId};
-use crate::kernel::record::Record;
 use crate::kernel::text::Prose;
 
 crate::text_enum! { InvitationStatus {

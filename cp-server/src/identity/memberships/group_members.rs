@@ -10,12 +10,12 @@ use crate::identity::inviter::Inviter;
 use crate::identity::roles::row::{self as roles, RoleScope};
 use crate::identity::roles::system::VIEWER;
 use crate::identity::users::rows as users;
-use crate::kernel::answer::{NoContent, Put};
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::ids::{GroupId, MembershipId, UserId};
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{GroupId, MembershipId, UserId};
-use crate::kernel::page::{List, Page};
-use crate::kernel::record::Codes;
+use crate::kernel::http::answer::{NoContent, Put};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::page::{List, Page};
 use crate::tenancy::workspaces;
 
 crate::routes! { groups:

@@ -8,10 +8,12 @@ use uuid::Uuid;
 
 use crate::identity::inviter::Inviter;
 use crate::identity::roles::row::{RoleScope, union};
-use crate::kernel::answer::Resource;
-use crate::kernel::ids::{GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId};
-use crate::kernel::place::Personal;
-use crate::kernel::record::{Codes, Record};
+use crate::kernel::access::ids::{
+    GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId,
+};
+use crate::kernel::access::place::Personal;
+use crate::kernel::db::record::{Codes, Record};
+use crate::kernel::http::answer::Resource;
 
 /// Where a seat is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

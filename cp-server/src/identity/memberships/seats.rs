@@ -11,14 +11,14 @@ use crate::identity::role_grants::privileges_of;
 use crate::identity::roles::row::{Role, load_system};
 use crate::identity::roles::system::OWNER;
 use crate::identity::users::rows as users;
-use crate::kernel::caller::{Permission, Scope};
-use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
-use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{
+use crate::kernel::access::caller::{Permission, Scope};
+use crate::kernel::access::ids::{
     InvitationId, MembershipId, OrganizationId, ProjectId, RoleId, TokenId, UserId,
 };
-use crate::kernel::record::Codes;
+use crate::kernel::clock::after;
+use crate::kernel::db::record::Codes;
+use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::http::endpoint::Cx;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
 

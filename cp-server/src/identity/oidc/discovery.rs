@@ -20,7 +20,7 @@ use super::fetch::{ChosenBy, FetchSettings, Fetcher};
 use super::key_sets::KeySet;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::json;
+use crate::kernel::http::json;
 
 /// How soon an issuer that answered is asked again because of an unknown key.
 const COOLDOWN: TimeDelta = TimeDelta::seconds(30);

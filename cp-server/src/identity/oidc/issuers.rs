@@ -10,12 +10,12 @@ use super::presets::{ClaimMap, ProviderType};
 use super::provider::Provider;
 use super::tokens::{Refusal, Token, quoted};
 use crate::identity::settings::IdentitySettings;
+use crate::kernel::access::ids::{OrganizationId, ProviderId};
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
+use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, ProviderId};
-use crate::kernel::record::Object;
 
 /// An audience that is looked for at most in so many of a token's.
 const AUDIENCES: usize = 32;

@@ -17,7 +17,7 @@ use aws_lc_rs::signature::{
 use serde_json::{Map, Value};
 
 use super::tokens::{decode, quoted};
-use crate::kernel::json;
+use crate::kernel::http::json;
 
 /// The most usable keys of a set. The others are skipped.
 const KEYS: usize = 100;

@@ -6,8 +6,8 @@ use super::discovery::Source;
 use super::fetch::ChosenBy;
 use super::presets::{ClaimMap, ProviderType};
 use crate::identity::providers::row::NewProvider;
-use crate::kernel::ids::{OrganizationId, ProviderId};
-use crate::kernel::json::Patch;
+use crate::kernel::access::ids::{OrganizationId, ProviderId};
+use crate::kernel::http::json::Patch;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::ProviderKey;
 

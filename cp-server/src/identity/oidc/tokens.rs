@@ -11,7 +11,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::{Map, Value};
 
 use super::presets::texts;
-use crate::kernel::json;
+use crate::kernel::http::json;
 
 /// Longer tokens are not looked at, in bytes.
 const LONGEST: usize = 16 * 1024;

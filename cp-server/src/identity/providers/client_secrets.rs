@@ -3,12 +3,12 @@
 use anyhow::Context;
 
 use super::row::{IdentityProvider, NewProvider};
+use crate::kernel::access::ids::{OrganizationId, ProviderId};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, ProviderId};
-use crate::kernel::json::Patch;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::Patch;
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, Secret};
 

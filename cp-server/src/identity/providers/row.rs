@@ -6,10 +6,10 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::identity::oidc::presets::ProviderType;
-use crate::kernel::answer::Resource;
-use crate::kernel::ids::{OrganizationId, ProviderId};
-use crate::kernel::json::Patch;
-use crate::kernel::record::{Object, Texts};
+use crate::kernel::access::ids::{OrganizationId, ProviderId};
+use crate::kernel::db::record::{Object, Texts};
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::json::Patch;
 use crate::kernel::secret::{Masked, Secret};
 use crate::kernel::text::{Domain, ExternalId, HttpUrl, Locator, path_segment};
 

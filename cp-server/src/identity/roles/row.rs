@@ -4,12 +4,12 @@ use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
 use crate::identity::role_grants::privileges_of;
-use crate::kernel::answer::Resource;
-use crate::kernel::caller::Privileges;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::caller::Privileges;
+use crate::kernel::access::ids::{OrganizationId, RoleId};
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, RoleId};
-use crate::kernel::record::Codes;
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Prose, named};
 
 crate::text_enum! {

@@ -4,11 +4,11 @@ use uuid::Uuid;
 
 use super::row::RoleScope;
 use crate::identity::role_grants::{permissions_of, privileges_of};
+use crate::kernel::access::ids::RoleId;
+use crate::kernel::access::permissions::{Permissions, Privileges};
 use crate::kernel::app::App;
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;
-use crate::kernel::ids::RoleId;
-use crate::kernel::permissions::{Permissions, Privileges};
-use crate::kernel::record::Codes;
 use crate::kernel::secret::sha256;
 
 /// A role that every installation has.

@@ -4,12 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::rows::{held, note_use, scope_of};
 use super::text::{PREFIX, bootstrap_id, id_of};
+use crate::kernel::access::caller::Caller;
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, TokenId};
 use crate::kernel::app::{App, Authenticate, CallerFuture};
-use crate::kernel::caller::Caller;
+use crate::kernel::cache::Cache;
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;
-use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
-use crate::kernel::memory::Memory;
-use crate::kernel::record::Codes;
 use crate::kernel::secret::{equal, sha256};
 
 /// The credentials of this slice, as the kernel knows them.
@@ -21,7 +21,7 @@ use crate::kernel::secret::{equal, sha256};
 #[derive(Default)]
 pub struct ServiceTokens {
     /// By the hash of the token's text.
-    known: Memory<[u8; 32], Caller>,
+    known: Cache<[u8; 32], Caller>,
 }
 
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);

@@ -4,12 +4,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
 use crate::identity::roles::system::rank_of;
+use crate::kernel::access::caller::{Caller, Permissions, Privileges, Scope};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, TokenId};
 use crate::kernel::app::App;
-use crate::kernel::caller::{Caller, Permissions, Privileges, Scope};
 use crate::kernel::db::Conn;
+use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;
-use crate::kernel::ids::{DeploymentId, OrganizationId, TokenId};
-use crate::kernel::record::Codes;
 use crate::kernel::secret::sha256;
 
 crate::record! {

@@ -27,13 +27,13 @@ use crate::identity::oidc::provider::Provider;
 use crate::identity::oidc::tokens::{Token, quoted};
 use crate::identity::oidc::{check_signature, fetch::Fetched, vouched};
 use crate::identity::providers;
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::OrganizationId;
-use crate::kernel::json;
+use crate::kernel::http::json;
+use crate::kernel::http::routes::BASE;
 use crate::kernel::secret::{Secret, equal, sha256};
-use crate::kernel::table::BASE;
 
 /// How long somebody may take to log in at the provider.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);

@@ -3,12 +3,12 @@
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
-use crate::kernel::answer::Resource;
-use crate::kernel::caller::Authority;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::caller::Authority;
+use crate::kernel::access::ids::{AuthAccountId, OrganizationId, UserId};
+use crate::kernel::access::place::PlatformKey;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{AuthAccountId, OrganizationId, UserId};
-use crate::kernel::place::PlatformKey;
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Email, ExternalId, Name};
 
 crate::record! {

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::kernel::ids::OrganizationId;
+use crate::kernel::access::ids::OrganizationId;
 
 /// What an operation adds to its event; the kernel fills in the rest.
 #[derive(Debug, Default)]

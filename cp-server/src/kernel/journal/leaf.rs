@@ -8,8 +8,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
 
 use super::canonical::{self, Text};
-use crate::kernel::caller::CallerKind;
-use crate::kernel::ids::{AuditEventId, OrganizationId, ProjectId};
+use crate::kernel::access::caller::CallerKind;
+use crate::kernel::access::ids::{AuditEventId, OrganizationId, ProjectId};
 use crate::kernel::secret::{hex, sha256};
 
 crate::text_enum! {

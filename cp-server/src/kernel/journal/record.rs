@@ -7,10 +7,10 @@ use super::canonical::Text;
 use super::draft::{Issued, Trail};
 use super::leaf::{Event, Facts, Source};
 use super::store;
-use crate::kernel::caller::{LoggedIn, Peer, RequestId};
-use crate::kernel::cx::Cx;
+use crate::kernel::access::caller::{LoggedIn, Peer, RequestId};
+use crate::kernel::access::ids::{AuditEventId, OrganizationId};
 use crate::kernel::error::Result;
-use crate::kernel::ids::{AuditEventId, OrganizationId};
+use crate::kernel::http::cx::Cx;
 
 /// What is recorded.
 pub struct Entry<'a> {

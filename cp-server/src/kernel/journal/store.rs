@@ -11,11 +11,11 @@ use uuid::Uuid;
 use super::canonical::Text;
 use super::leaf::{Event, Facts, SALT_LEN, Source};
 use super::tree::{Tree, hash_of};
-use crate::kernel::caller::CallerKind;
+use crate::kernel::access::caller::CallerKind;
+use crate::kernel::access::ids::AuditEventId;
 use crate::kernel::clock::Random;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::AuditEventId;
 
 /// What one statement takes.
 const CHUNK: usize = 500;

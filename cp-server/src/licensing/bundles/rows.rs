@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use cp_contracts::LicenseBundleResponse;
 
-use crate::kernel::answer::Resource;
+use crate::kernel::access::ids::{BundleId, LicenseId, OrganizationId, StatusListId};
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{BundleId, LicenseId, OrganizationId, StatusListId};
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::endpoint::Cx;
 use crate::licensing::issuance::signed_bundle::SignedBundle;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::store as keys;

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kernel::json::Between;
+use crate::kernel::http::json::Between;
 use crate::kernel::text::Name;
 
 /// From an hour to ten years.

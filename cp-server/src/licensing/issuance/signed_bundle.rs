@@ -5,7 +5,7 @@ use cp_contracts::LicenseBundleResponse;
 use serde_json::{Value, json};
 
 use crate::audit::Issued;
-use crate::kernel::ids::{LicenseId, OrganizationId};
+use crate::kernel::access::ids::{LicenseId, OrganizationId};
 
 /// A token, before its row is written.
 pub struct SignedBundle {

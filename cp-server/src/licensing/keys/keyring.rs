@@ -14,10 +14,10 @@ use super::settings::KeySettings;
 use super::signer::Signer;
 use super::state::KeyState;
 use super::store::{self, KeyRow};
-use crate::kernel::answer::Document;
 use crate::kernel::app::App;
 use crate::kernel::app::{Part, PartFuture};
 use crate::kernel::error::{Error, Result};
+use crate::kernel::http::answer::Document;
 
 const MEDIA_TYPE: &str = "application/jwk-set+json";
 

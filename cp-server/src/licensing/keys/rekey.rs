@@ -7,7 +7,7 @@ use crate::audit;
 use crate::identity::providers;
 use crate::kernel::app::App;
 use crate::kernel::secret::Kek;
-use crate::kernel::{idempotency, kek};
+use crate::kernel::{http::idempotency, kek};
 
 /// Seals everything under another key-encryption key, in one transaction: either all of it or
 /// nothing.

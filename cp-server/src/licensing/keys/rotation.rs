@@ -14,11 +14,11 @@ use super::settings::KeySettings;
 use super::signer::{LocalKey, Signer};
 use super::state::KeyState;
 use super::store::{self, Beginning, KeyRow};
+use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::app::Part;
 use crate::kernel::app::{App, Effect};
-use crate::kernel::caller::{Caller, Scope};
-use crate::kernel::endpoint::Cx;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::kek;
 use crate::licensing::bundles::rows as bundles;
 

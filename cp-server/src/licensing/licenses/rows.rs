@@ -2,9 +2,9 @@
 
 use std::collections::HashMap;
 
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::ids::LicenseId;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::LicenseId;
+use crate::kernel::http::endpoint::Cx;
 use crate::licensing::entitlement::{License, LicenseRow};
 use crate::licensing::issuance::signed_bundle::SignedBundle;
 

@@ -3,9 +3,9 @@
 use cp_contracts::ProblemCode;
 use serde::Serialize;
 
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::ids::{LicenseId, SubscriptionId};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{LicenseId, SubscriptionId};
+use crate::kernel::http::endpoint::Cx;
 
 /// What becomes of licenses whose own seats are above those of their subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::kernel::answer::Resource;
+use crate::kernel::access::ids::PlanId;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::record::{Object, Quantities, Record};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::PlanId;
-use crate::kernel::record::{Object, Quantities, Record};
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Prose, quoted};
 use crate::tenancy::quotas::Metric;
 use crate::tenancy::quotas::metrics::{Bound, BoundPatch, OWN_PREFIX};

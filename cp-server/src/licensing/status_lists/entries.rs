@@ -12,9 +12,9 @@ use serde_json::Map;
 use tokio::sync::Mutex;
 
 use super::rows::uri;
+use crate::kernel::access::ids::StatusListId;
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::StatusListId;
 use crate::kernel::secret::sha256;
 
 /// The entries that this process may give out.

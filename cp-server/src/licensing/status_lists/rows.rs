@@ -4,12 +4,12 @@
 use chrono::TimeDelta;
 use cp_contracts::StatusListRef;
 
+use crate::kernel::access::ids::StatusListId;
 use crate::kernel::app::App;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::query::Value;
 use crate::kernel::error::Result;
-use crate::kernel::ids::StatusListId;
-use crate::kernel::query::Value;
-use crate::kernel::table::BASE;
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::routes::BASE;
 
 /// A token is looked at for a little longer than it is valid: clocks differ.
 pub const LEEWAY: TimeDelta = TimeDelta::minutes(10);

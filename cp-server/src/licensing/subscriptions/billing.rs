@@ -11,13 +11,13 @@ use uuid::Uuid;
 
 use super::rows::named;
 use crate::audit::{self, Entry};
+use crate::kernel::access::ids::{OrganizationId, PlanId, SubscriptionId};
+use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, PlanId, SubscriptionId};
-use crate::kernel::place::Org;
-use crate::kernel::record::{Object, Record};
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::text::{ExternalId, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};

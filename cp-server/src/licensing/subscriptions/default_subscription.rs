@@ -2,10 +2,10 @@
 //! gives way to the next.
 
 use super::rows::{Subscription, at_plan_code};
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::ids::{OrganizationId, SubscriptionId};
+use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{OrganizationId, SubscriptionId};
-use crate::kernel::record::Object;
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::PlanCode;
 use crate::licensing::plans;
 use crate::tenancy::quotas;

@@ -6,12 +6,12 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::kernel::answer::Resource;
+use crate::kernel::access::ids::{LicenseId, OrganizationId, PlanId, SubscriptionId};
 use crate::kernel::clock::after;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::ids::{LicenseId, OrganizationId, PlanId, SubscriptionId};
-use crate::kernel::record::{Object, Record};
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Currency, Email, ExternalId};
 use crate::licensing::licenses::seats;
 use crate::licensing::plans::versions::Plan;

@@ -3,8 +3,8 @@
 use chrono::{DateTime, Utc};
 
 use super::windows::{Period, Window};
-use crate::kernel::answer::Resource;
-use crate::kernel::ids::{LimitId, OrganizationId, ProjectId};
+use crate::kernel::access::ids::{LimitId, OrganizationId, ProjectId};
+use crate::kernel::http::answer::Resource;
 use crate::metering::counters::Scope;
 use crate::metering::quantity::Quantity;
 

@@ -4,10 +4,10 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kernel::answer::Resource;
-use crate::kernel::ids::{DeploymentId, OrganizationId, ProjectId, UsageEventId};
-use crate::kernel::json::Moment;
-use crate::kernel::record::Object;
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId, UsageEventId};
+use crate::kernel::db::record::Object;
+use crate::kernel::http::answer::Resource;
+use crate::kernel::http::json::Moment;
 use crate::kernel::text::{ExternalId, Name};
 use crate::metering::limits::Enforcement;
 use crate::metering::quantity::Quantity;

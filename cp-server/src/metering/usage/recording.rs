@@ -12,12 +12,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 
 use super::event::{NewUsageEvent, UsageEvent};
-use crate::kernel::caller::Scope;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::access::caller::Scope;
+use crate::kernel::access::ids::{DeploymentId, ProjectId, UsageEventId};
+use crate::kernel::db::query::{Row, Value};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::ids::{DeploymentId, ProjectId, UsageEventId};
-use crate::kernel::json::CLOCK_SKEW;
-use crate::kernel::query::{Row, Value};
+use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::json::CLOCK_SKEW;
 use crate::kernel::text::{ExternalId, Name};
 use crate::metering::counters::{self, Tally};
 use crate::metering::limits::{Enforced, Enforcement};

@@ -3,11 +3,11 @@
 use chrono::{DateTime, Datelike, NaiveTime, Utc};
 
 use super::metrics::Metric;
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
-use crate::kernel::endpoint::Cx;
+use crate::kernel::db::record::Quantities;
 use crate::kernel::error::Result;
-use crate::kernel::ids::OrganizationId;
-use crate::kernel::record::Quantities;
+use crate::kernel::http::endpoint::Cx;
 
 crate::text_enum! {
     /// What decides a quota's limit.

@@ -3,10 +3,10 @@
 use axum::http::{Method, StatusCode};
 use schemars::{Schema, SchemaGenerator};
 
-use super::areas::AreaKind;
-use super::effect::Effect;
-use super::permissions::Permission;
-use super::place::Reach;
+use crate::kernel::access::areas::AreaKind;
+use crate::kernel::access::permissions::Permission;
+use crate::kernel::access::place::Reach;
+use crate::kernel::effect::Effect;
 
 /// The largest request body, in bytes, unless an input says otherwise.
 pub const BODY_LIMIT: usize = 256 * 1024;
@@ -27,7 +27,7 @@ pub struct Line {
     pub reach: Reach,
     /// In which areas of an organization its place can lie.
     pub areas: &'static [AreaKind],
-    pub(super) shapes: fn(&mut SchemaGenerator, bool) -> Shapes,
+    pub(in crate::kernel) shapes: fn(&mut SchemaGenerator, bool) -> Shapes,
     pub status: StatusCode,
     /// Another status of success.
     pub also: Option<StatusCode>,
@@ -77,7 +77,7 @@ impl Line {
     }
 
     /// Whether a request runs to its end when its client is gone.
-    pub(super) fn completes(&self) -> bool {
+    pub(in crate::kernel) fn completes(&self) -> bool {
         !self.reads() || self.may_write
     }
 
@@ -86,7 +86,7 @@ impl Line {
         matches!(self.method, Method::GET | Method::DELETE)
     }
 
-    pub(super) fn new(
+    pub(in crate::kernel) fn new(
         name: &'static str,
         doc: &'static str,
         method: Method,

@@ -13,8 +13,8 @@ use serde::Serialize;
 use serde_json::Value;
 use tokio::sync::mpsc::Receiver;
 
-use super::error::{Error, Result};
-use super::secret::{ShownOnce, hex, sha256};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::secret::{ShownOnce, hex, sha256};
 
 /// An answer on its way to the wire, the audit event and the idempotency store.
 #[derive(Debug)]
@@ -74,7 +74,7 @@ impl<T: Resource> Output for Created<T> {
     fn answer(self) -> Result<Answer> {
         let name = self.0.name();
         let mut answer = json_answer(StatusCode::CREATED, &self.0)?;
-        answer.location = Some(format!("{}/{}/{name}", super::line::BASE, T::PATH));
+        answer.location = Some(format!("{}/{}/{name}", crate::kernel::http::line::BASE, T::PATH));
         answer.made = Some((T::NOUN, name));
         Ok(answer)
     }

@@ -5,9 +5,9 @@ use schemars::generate::SchemaSettings;
 use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
-use super::caller::Permission;
-use super::line::{BASE, Line, Shapes};
-use super::place::Reach;
+use crate::kernel::access::caller::Permission;
+use crate::kernel::access::place::Reach;
+use crate::kernel::http::line::{BASE, Line, Shapes};
 
 /// Makes the schemas of the document, which stand in it once each.
 pub fn schemas() -> SchemaGenerator {

@@ -12,8 +12,8 @@ use serde::de::{
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::error::{Error, Result};
-use super::text::named;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::text::named;
 
 /// Nesting that no honest request needs more of.
 const DEPTH: usize = 64;

@@ -14,7 +14,7 @@ use anyhow::Context;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{ConnectOptions, Connection};
 
-use super::files::beside;
+use crate::kernel::files::beside;
 
 /// Brings what was committed onto the disk.
 ///

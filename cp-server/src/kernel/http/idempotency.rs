@@ -17,12 +17,12 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 
-use super::answer::Answer;
-use super::caller::Caller;
-use super::db::Conn;
-use super::error::{Error, Result};
-use super::secret::{Kek, hex, sha256};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::answer::Answer;
+use crate::kernel::secret::{Kek, hex, sha256};
 
 const KEPT: TimeDelta = TimeDelta::hours(24);
 

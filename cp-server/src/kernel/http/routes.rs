@@ -12,18 +12,18 @@ use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 
-use super::admission;
-use super::answer::Output;
-use super::app::{App, Part};
-use super::caller::{Caller, Permission, Scope};
-use super::completion::{Deadline, to_the_end};
-use super::effect::Effect;
-use super::endpoint::{read_again, serve};
-use super::error::Result;
-pub use super::line::{BASE, Line, Shapes};
-use super::operation::{Args, Op};
-use super::place::{Place, Reach};
-use super::reading::{Reader, Readers};
+use crate::kernel::access::admission;
+use crate::kernel::access::caller::{Caller, Permission, Scope};
+use crate::kernel::access::place::{Place, Reach};
+use crate::kernel::app::{App, Part};
+use crate::kernel::completion::{Deadline, to_the_end};
+use crate::kernel::effect::Effect;
+use crate::kernel::error::Result;
+use crate::kernel::http::answer::Output;
+use crate::kernel::http::endpoint::{read_again, serve};
+pub use crate::kernel::http::line::{BASE, Line, Shapes};
+use crate::kernel::http::operation::{Args, Op};
+use crate::kernel::http::reading::{Reader, Readers};
 
 /// Declares a slice's lines: `pub fn routes(&mut Routes)`.
 ///
@@ -48,13 +48,13 @@ macro_rules! routes {
         $(#[doc = $doc:literal])+
         $method:ident $path:literal $permission:ident => $op:ident $(, $mode:ident)*;
     )+) => {
-        pub fn routes(r: &mut $crate::kernel::table::Routes) {
+        pub fn routes(r: &mut $crate::kernel::http::routes::Routes) {
             $($crate::routes!(@serve r.line(
                 concat!(stringify!($slice), ".", stringify!($op)),
                 concat!($($doc, "\n"),+),
                 axum::http::Method::$method,
                 $path,
-                $crate::kernel::caller::Permission::$permission,
+                $crate::kernel::access::caller::Permission::$permission,
             ), $op $(, $mode)*);)+
         }
     };

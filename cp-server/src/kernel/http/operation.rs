@@ -5,11 +5,11 @@ use std::future::Future;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use super::cx::Cx;
-use super::error::Result;
-use super::json;
-use super::line;
-use super::place::Place;
+use crate::kernel::access::place::Place;
+use crate::kernel::error::Result;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json;
+use crate::kernel::http::line;
 
 /// An operation: `async fn(&mut Cx, Place[, Input]) -> Result<Output>`.
 pub trait Op<'a, A: Args, R>: Copy + Send + Sync + 'static {

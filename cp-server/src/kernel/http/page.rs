@@ -8,12 +8,12 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use uuid::Uuid;
 
-use super::error::{Error, Result};
-use super::json;
-use super::operation::Input;
-use super::query::Rows;
-use super::record::Record;
-use super::secret::sha256;
+use crate::kernel::db::query::Rows;
+use crate::kernel::db::record::Record;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::json;
+use crate::kernel::http::operation::Input;
+use crate::kernel::secret::sha256;
 
 pub const DEFAULT_LIMIT: i64 = 50;
 pub const MOST: i64 = 500;

@@ -5,8 +5,8 @@ use std::fmt::Display;
 
 use serde::de::DeserializeOwned;
 
-use super::areas::AreaKind;
-use super::db::values::Value;
+use crate::kernel::access::areas::AreaKind;
+use crate::kernel::db::values::Value;
 
 /// An identifier whose row belongs to one organization.
 pub trait Owned:
@@ -16,7 +16,7 @@ pub trait Owned:
     const NOUN: &'static str;
     /// What is said to be missing.
     const MISSING: &'static str = Self::NOUN;
-    /// Finds the organization that owns the row, as [`super::caller::Owner`]; no row for one of the
+    /// Finds the organization that owns the row, as [`crate::kernel::access::caller::Owner`]; no row for one of the
     /// platform.
     const OWNER: &'static str;
     /// The areas of its organization that the row lies in, if there are such.
@@ -27,7 +27,7 @@ pub trait Owned:
 #[derive(Clone, Copy, Debug)]
 pub struct Within {
     pub kinds: &'static [AreaKind],
-    /// Yields [`super::policy::Area`]s of the row `$1`. The row's own table has another name in it,
+    /// Yields [`crate::kernel::access::policy::Area`]s of the row `$1`. The row's own table has another name in it,
     /// since `$1` may be a column of that.
     pub sql: &'static str,
 }
@@ -66,7 +66,7 @@ macro_rules! ids {
         pub struct $name(pub uuid::Uuid);
 
         impl $name {
-            pub fn new(random: &super::clock::Random, now: chrono::DateTime<chrono::Utc>) -> Self {
+            pub fn new(random: &crate::kernel::clock::Random, now: chrono::DateTime<chrono::Utc>) -> Self {
                 Self(random.uuid(now))
             }
         }

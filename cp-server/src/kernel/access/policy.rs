@@ -9,9 +9,9 @@
 
 use std::sync::Arc;
 
-pub use super::areas::{Area, AreaKind};
-use super::ids::OrganizationId;
-use super::permissions::{Permission, Permissions, Privileges};
+pub use crate::kernel::access::areas::{Area, AreaKind};
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
 
 /// Where a grant counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -2,12 +2,12 @@
 
 use axum::http::request::Parts;
 
-use super::app::App;
-use super::caller::{Caller, CallerKind, Scope};
-use super::error::{Error, Result};
-use super::permissions::Permission;
-use super::place::Org;
-use super::policy::{Domain, Grant};
+use crate::kernel::access::caller::{Caller, CallerKind, Scope};
+use crate::kernel::access::permissions::Permission;
+use crate::kernel::access::place::Org;
+use crate::kernel::access::policy::{Domain, Grant};
+use crate::kernel::app::App;
+use crate::kernel::error::{Error, Result};
 
 /// The caller that a request's credential stands for.
 pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
@@ -44,7 +44,11 @@ pub const ORGANIZATION_HINT: &str = "x-organization-id";
 
 /// A superadmin or a service token may act as if held to one organization. A person's hint is not
 /// looked at: their grants tell where they may act.
-pub(super) async fn narrowed(app: &App, mut caller: Caller, parts: &Parts) -> Result<Caller> {
+pub(in crate::kernel) async fn narrowed(
+    app: &App,
+    mut caller: Caller,
+    parts: &Parts,
+) -> Result<Caller> {
     let Some(hint) = parts.headers.get(ORGANIZATION_HINT) else { return Ok(caller) };
     if caller.kind != CallerKind::ServiceToken && !caller.is_of_platform() {
         return Ok(caller);

@@ -17,27 +17,27 @@
 //! organization but the caller's only one, so that nobody uses up a share from outside.
 //!
 //! The kernel does not know what an organization's quota is or where it is kept: a slice does, as
-//! [`Admit`](super::app::Admit). Header fields: draft-ietf-httpapi-ratelimit-headers-10.
+//! [`Admit`](crate::kernel::app::Admit). Header fields: draft-ietf-httpapi-ratelimit-headers-10.
 
 use axum::http::Method;
 use axum::http::request::Parts;
 use chrono::TimeDelta;
 use cp_contracts::ProblemCode;
 
-use super::app::App;
-use super::authentication;
-use super::caller::{Caller, Peer, Permission, Scope};
-use super::error::{Error, Result};
-use super::ids::OrganizationId;
-use super::line::Line;
-use super::rate_limits::{Desk, Standing};
-use super::rates::{Full, Holder};
+use crate::kernel::access::authentication;
+use crate::kernel::access::buckets::{Full, Holder};
+use crate::kernel::access::caller::{Caller, Peer, Permission, Scope};
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::rate_limits::{Desk, Standing};
+use crate::kernel::app::App;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::line::Line;
 
 /// For how long a credential that was good is not taken for a guess.
 const TRUSTED: TimeDelta = TimeDelta::minutes(10);
 
 /// Who sends the request, if they are let in.
-pub(super) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Caller> {
+pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Caller> {
     let now = app.clock.now();
     let holder = match parts.extensions.get::<Peer>() {
         Some(peer) if app.settings.rate_limits => Holder::from(peer.0),
@@ -116,7 +116,7 @@ fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
 
 /// Charges the request to the organization that it acts on: `named` finds the one that the path
 /// names, if the caller has several.
-pub(super) async fn charge(
+pub(in crate::kernel) async fn charge(
     app: &App,
     caller: &Caller,
     parts: &Parts,

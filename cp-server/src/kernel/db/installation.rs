@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use chrono::{DateTime, Utc};
 use tokio::sync::Mutex;
 
-use super::clock::Clock;
-use super::completion::to_the_end;
-use super::db::{Conn, Db};
-use super::error::{Error, Result};
+use crate::kernel::clock::Clock;
+use crate::kernel::completion::to_the_end;
+use crate::kernel::db::{Conn, Db};
+use crate::kernel::error::{Error, Result};
 
 /// How many bytes a trial writes into a file: more than a change does. A smaller one might fit into
 /// what a change that failed for want of room has left allocated.

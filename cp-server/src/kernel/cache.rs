@@ -30,7 +30,7 @@ impl Generation {
 
 /// Answers by what was asked.
 #[derive(Debug)]
-pub struct Memory<K, V>(Mutex<HashMap<K, Entry<V>>>);
+pub struct Cache<K, V>(Mutex<HashMap<K, Entry<V>>>);
 
 #[derive(Debug)]
 struct Entry<V> {
@@ -39,13 +39,13 @@ struct Entry<V> {
     until: DateTime<Utc>,
 }
 
-impl<K, V> Default for Memory<K, V> {
+impl<K, V> Default for Cache<K, V> {
     fn default() -> Self {
         Self(Mutex::new(HashMap::new()))
     }
 }
 
-impl<K: Eq + Hash, V: Clone> Memory<K, V> {
+impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub fn recall(&self, key: &K, generation: u64, now: DateTime<Utc>) -> Option<V> {
         let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let entry = entries.get(key)?;
@@ -68,7 +68,7 @@ mod tests {
 
     #[test]
     fn a_commit_and_a_second_make_it_forget() {
-        let (memory, generation) = (Memory::default(), Generation::default());
+        let (memory, generation) = (Cache::default(), Generation::default());
         let now = DateTime::UNIX_EPOCH;
         let until = now + chrono::TimeDelta::seconds(1);
         let before = generation.now();

@@ -10,11 +10,11 @@ use sqlx::{
     TypeInfo, ValueRef,
 };
 
-use super::areas::Area;
-pub use super::db::values::{Row, Value};
-use super::db::{Conn, Statements};
-use super::ids::Owned;
-use super::record::Record;
+use crate::kernel::access::areas::Area;
+use crate::kernel::access::ids::Owned;
+use crate::kernel::db::record::Record;
+pub use crate::kernel::db::values::{Row, Value};
+use crate::kernel::db::{Conn, Statements};
 use sqlx::Row as _;
 
 /// A statement in the making.
@@ -26,7 +26,7 @@ pub struct Query<'c> {
     refused: Option<sqlx::error::BoxDynError>,
 }
 
-pub(super) enum Text {
+pub(in crate::kernel) enum Text {
     Static(&'static str),
     Built(String),
 }
@@ -42,7 +42,7 @@ enum Found {
 }
 
 impl<'c> Query<'c> {
-    pub(super) fn new(conn: &'c mut Conn, text: Text) -> Self {
+    pub(in crate::kernel) fn new(conn: &'c mut Conn, text: Text) -> Self {
         let args = if conn.is_sqlite() {
             Args::Sqlite(SqliteArguments::default())
         } else {
@@ -296,7 +296,10 @@ impl Found {
 }
 
 /// A query whose rows are records.
-pub struct Rows<'c, R>(pub(super) Query<'c>, pub(super) PhantomData<fn() -> R>);
+pub struct Rows<'c, R>(
+    pub(in crate::kernel) Query<'c>,
+    pub(in crate::kernel) PhantomData<fn() -> R>,
+);
 
 impl<'c, R: Row + 'c> Rows<'c, R> {
     /// The rows as they come: they are never in memory together.

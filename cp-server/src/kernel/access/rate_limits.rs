@@ -1,6 +1,6 @@
 //! Rate limits: the buckets of one replica, and what the answers report of them.
 //!
-//! [`admission`](super::admission) decides which bucket a request is charged to.
+//! [`admission`](crate::kernel::access::admission) decides which bucket a request is charged to.
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -10,10 +10,10 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::ids::OrganizationId;
-use super::memory::Memory;
-use super::permissions::Permission;
-use super::rates::{Buckets, Full, Holder, Limit, Rate};
+use crate::kernel::access::buckets::{Buckets, Full, Holder, Limit, Rate};
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::permissions::Permission;
+use crate::kernel::cache::Cache;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STANDING: HeaderName = HeaderName::from_static("ratelimit");
@@ -52,15 +52,15 @@ impl Default for Rates {
 
 /// The buckets of one replica.
 pub struct Gate {
-    pub(super) strangers: Buckets<Holder>,
-    pub(super) attempts: Buckets<Holder>,
-    pub(super) credential: Buckets<Uuid>,
-    pub(super) organization: Buckets<OrganizationId>,
+    pub(in crate::kernel) strangers: Buckets<Holder>,
+    pub(in crate::kernel) attempts: Buckets<Holder>,
+    pub(in crate::kernel) credential: Buckets<Uuid>,
+    pub(in crate::kernel) organization: Buckets<OrganizationId>,
     signing: Buckets<Uuid>,
     keys: Buckets<Uuid>,
     tokens: Buckets<Uuid>,
     /// Credentials that were good, by a hash that nobody outside can foretell.
-    pub(super) good: Memory<u64, ()>,
+    pub(in crate::kernel) good: Cache<u64, ()>,
     /// Attempts whose credentials are being checked: by address and credential, how many.
     checking: Mutex<HashMap<(Holder, u64), usize>>,
     hasher: RandomState,
@@ -76,7 +76,7 @@ impl Gate {
             signing: Buckets::new(rates.signing),
             keys: Buckets::new(rates.keys),
             tokens: Buckets::new(rates.tokens),
-            good: Memory::default(),
+            good: Cache::default(),
             checking: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -84,7 +84,7 @@ impl Gate {
 
     /// Counts an attempt. The same credential at the same time is one attempt: a client that has just
     /// been given it may send many requests at once.
-    pub(super) fn attempt(
+    pub(in crate::kernel) fn attempt(
         &self,
         holder: Holder,
         credential: u64,
@@ -101,14 +101,17 @@ impl Gate {
     }
 
     /// What the request's own credential is remembered by; `None` when it has none.
-    pub(super) fn credential(&self, headers: &HeaderMap) -> Option<u64> {
+    pub(in crate::kernel) fn credential(&self, headers: &HeaderMap) -> Option<u64> {
         let of = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         let both: [Vec<&[u8]>; 2] = [of(header::AUTHORIZATION), of(header::COOKIE)];
         both.iter().any(|values| !values.is_empty()).then(|| self.hasher.hash_one(&both))
     }
 
     /// The stricter bucket that a line is in.
-    pub(super) fn strict(&self, permission: Permission) -> Option<(&'static str, &Buckets<Uuid>)> {
+    pub(in crate::kernel) fn strict(
+        &self,
+        permission: Permission,
+    ) -> Option<(&'static str, &Buckets<Uuid>)> {
         match permission {
             Permission::LicensesIssue => Some(("signing", &self.signing)),
             Permission::KeysWrite => Some(("keys", &self.keys)),
@@ -119,7 +122,7 @@ impl Gate {
 }
 
 /// An attempt whose credential is being checked.
-pub(super) struct Attempt<'g> {
+pub(in crate::kernel) struct Attempt<'g> {
     gate: &'g Gate,
     key: (Holder, u64),
     is_counted: bool,
@@ -127,14 +130,14 @@ pub(super) struct Attempt<'g> {
 
 impl Attempt<'_> {
     /// The credential is good.
-    pub(super) fn succeeded(self) {
+    pub(in crate::kernel) fn succeeded(self) {
         if self.is_counted {
             self.gate.attempts.give_back(self.key.0);
         }
     }
 
     /// The answer is another one than success.
-    pub(super) fn failed(self, now: DateTime<Utc>) -> Result<(), Full> {
+    pub(in crate::kernel) fn failed(self, now: DateTime<Utc>) -> Result<(), Full> {
         if self.is_counted { Ok(()) } else { self.gate.attempts.take(self.key.0, now) }
     }
 }
@@ -171,7 +174,7 @@ pub struct Desk(Arc<Mutex<Option<Standing>>>);
 
 impl Desk {
     /// The last one laid is the one that decided.
-    pub(super) fn lay(&self, standing: Standing) {
+    pub(in crate::kernel) fn lay(&self, standing: Standing) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
     }
 

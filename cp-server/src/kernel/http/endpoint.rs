@@ -11,7 +11,7 @@
 //!   the writer (signing). What it read before may have changed by then: its write says so in its
 //!   condition and answers [`Error::stale`], which starts the whole operation over.
 //! - A change runs to its end when its client is gone, bounded by the request's deadline (see
-//!   [`completion`](super::completion)). So does a read that may write, whose line says so.
+//!   [`completion`](crate::kernel::completion)). So does a read that may write, whose line says so.
 //! - An operation is a plain function. It never commits and never sees HTTP, so that the CLI, jobs
 //!   and tests can call what the network calls.
 
@@ -24,29 +24,29 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use cp_contracts::ProblemCode;
 
-use super::admission;
-use super::answer::{Output, etag, has_tag};
-use super::app::App;
-use super::caller::{Caller, Permission};
-use super::completion::{Deadline, to_the_end};
-pub use super::cx::Cx;
-use super::db::Conn;
-use super::error::{Error, Result};
-use super::idempotency::Once;
-use super::journal::draft::Trail;
-use super::journal::record::record;
-use super::json;
-pub use super::line::BODY_LIMIT;
-use super::line::Line;
-use super::operation::{Args, Op, Source};
-use super::place::{Ground, Place};
-use super::reading::{Reader, Readers, Reading};
+use crate::kernel::access::admission;
+use crate::kernel::access::caller::{Caller, Permission};
+use crate::kernel::access::place::{Ground, Place};
+use crate::kernel::app::App;
+use crate::kernel::completion::{Deadline, to_the_end};
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::answer::{Output, etag, has_tag};
+pub use crate::kernel::http::cx::Cx;
+use crate::kernel::http::idempotency::Once;
+use crate::kernel::http::json;
+pub use crate::kernel::http::line::BODY_LIMIT;
+use crate::kernel::http::line::Line;
+use crate::kernel::http::operation::{Args, Op, Source};
+use crate::kernel::http::reading::{Reader, Readers, Reading};
+use crate::kernel::journal::draft::Trail;
+use crate::kernel::journal::record::record;
 
 /// How often an operation starts over when others were faster.
 const ATTEMPTS: u32 = 5;
 
 /// Serves one line: as often as it takes when others are faster.
-pub(super) async fn serve<A: Args, R: Output>(
+pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     line: Arc<Line>,
     op: impl for<'a> Op<'a, A, R>,
     readers: Readers,
@@ -194,7 +194,7 @@ fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
 }
 
 /// Runs a GET line inside another operation's transaction.
-pub(super) async fn read_again<A: Args, R: Output>(
+pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     op: impl for<'a> Op<'a, A, R>,
     reading: Reading<'_>,
 ) -> (Conn, Result<Option<Bytes>>) {

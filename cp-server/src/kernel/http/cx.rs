@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::http::request::Parts;
 use chrono::{DateTime, Utc};
 
-use super::app::App;
-use super::caller::Caller;
-use super::db::Conn;
-use super::error::{Error, Result};
-use super::ids::OrganizationId;
-use super::journal::draft::Trail;
+use crate::kernel::access::caller::Caller;
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::app::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::journal::draft::Trail;
 
 /// What an operation works with.
 pub struct Cx<G = OrganizationId> {
@@ -24,7 +24,7 @@ pub struct Cx<G = OrganizationId> {
     pub parts: Arc<Parts>,
     pub trail: Trail,
     /// Whether this runs to its end when its client is gone: only then may it begin a write.
-    pub(super) completes: bool,
+    pub(in crate::kernel) completes: bool,
 }
 
 impl<G> Cx<G> {

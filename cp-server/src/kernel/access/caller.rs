@@ -9,11 +9,11 @@ use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use super::db::{Conn, Share};
-use super::error::{Error, Result};
-use super::ids::{DeploymentId, OrganizationId, Owned, UserId};
-pub use super::permissions::{Permission, Permissions, Privileges};
-use super::policy::{self, Area, Domain, Grant, Location, Verdict};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, Owned, UserId};
+pub use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
+use crate::kernel::access::policy::{self, Area, Domain, Grant, Location, Verdict};
+use crate::kernel::db::{Conn, Share};
+use crate::kernel::error::{Error, Result};
 
 /// How far a caller reaches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]

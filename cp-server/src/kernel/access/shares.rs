@@ -8,9 +8,9 @@
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::caller::Caller;
-use super::error::{Error, Result};
-use super::ids::OrganizationId;
+use crate::kernel::access::caller::Caller;
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::error::{Error, Result};
 
 /// Seconds after which a caller without a place asks again.
 const RETRY_AFTER: u32 = 10;
@@ -100,7 +100,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::kernel::caller::{Privileges, Scope};
+    use crate::kernel::access::caller::{Privileges, Scope};
 
     #[test]
     fn an_organization_has_its_share_and_leaves_the_platform_its_own() {

@@ -9,11 +9,11 @@ use schemars::{Schema, json_schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::caller::{Anywhere, Caller, Owner, Permission, Scope};
-use super::db::Conn;
-use super::error::{Error, Result};
-use super::ids::{OrganizationId, Owned, UserId};
-use super::policy::{AreaKind, Location};
+use crate::kernel::access::caller::{Anywhere, Caller, Owner, Permission, Scope};
+use crate::kernel::access::ids::{OrganizationId, Owned, UserId};
+use crate::kernel::access::policy::{AreaKind, Location};
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
 
 /// A path's identifiers, in their order.
 pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
@@ -248,7 +248,7 @@ impl Org {
         Self(text)
     }
 
-    pub(super) async fn find(&self, tx: &mut Conn) -> Result<Option<Owner>> {
+    pub(in crate::kernel) async fn find(&self, tx: &mut Conn) -> Result<Option<Owner>> {
         let by_slug =
             "SELECT id, status = 'suspended' AS suspended FROM organizations WHERE slug = $1";
         let query = match self.0.parse::<OrganizationId>() {
@@ -290,7 +290,7 @@ impl Place for Org {
 /// `GET /organizations/{org}/projects`: those rows of an organization that the caller may read, all
 /// of them or what lies in its areas. The operation lists them with [`Rows::within`].
 ///
-/// [`Rows::within`]: super::query::Rows::within
+/// [`Rows::within`]: crate::kernel::db::query::Rows::within
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent, bound = "")]
 pub struct Among<T> {

@@ -2,10 +2,10 @@
 
 use uuid::Uuid;
 
-use super::error::{Error, Result};
+use crate::kernel::error::{Error, Result};
 
 /// A row of one table.
-pub trait Record: super::db::values::Row {
+pub trait Record: crate::kernel::db::values::Row {
     const TABLE: &'static str;
     /// Every column that the struct reads. Never `*`: a replica that prepared `SELECT *` fails
     /// once a migration adds a column.
@@ -29,7 +29,7 @@ macro_rules! record {
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema, serde::Serialize, sqlx::FromRow)]
         pub struct $name { $(#[$m0])* pub $first: $t0, $($(#[$m])* pub $field: $type,)* }
-        impl $crate::kernel::record::Record for $name {
+        impl $crate::kernel::db::record::Record for $name {
             const TABLE: &'static str = stringify!($table);
             const COLUMNS: &'static str = concat!(
                 stringify!($table), ".", stringify!($first)

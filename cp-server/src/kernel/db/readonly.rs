@@ -7,8 +7,8 @@ use anyhow::{Context, ensure};
 use sqlx::sqlite::{SqliteConnectOptions, SqliteLockingMode};
 use sqlx::{ConnectOptions, SqliteConnection};
 
-use super::db::{Conn, begin_snapshot, connect_postgres};
-use super::files::beside;
+use crate::kernel::db::{Conn, begin_snapshot, connect_postgres};
+use crate::kernel::files::beside;
 
 /// How long others are waited for.
 const PATIENCE: Duration = Duration::from_secs(5);

@@ -1,0 +1,13 @@
+//! Who calls, what the caller may do, and how often.
+
+pub mod admission;
+pub mod areas;
+pub mod authentication;
+pub mod buckets;
+pub mod caller;
+pub mod ids;
+pub mod permissions;
+pub mod place;
+pub mod policy;
+pub mod rate_limits;
+pub mod shares;

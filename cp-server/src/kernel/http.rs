@@ -1,0 +1,13 @@
+//! Requests, operations and answers: the table of operations and the eight steps of each.
+
+pub mod answer;
+pub mod cx;
+pub mod endpoint;
+pub mod idempotency;
+pub mod json;
+pub mod line;
+pub mod openapi;
+pub mod operation;
+pub mod page;
+mod reading;
+pub mod routes;

@@ -1,0 +1,30 @@
+//! Reading a resource inside another operation's transaction.
+
+use std::collections::HashMap;
+use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
+
+use axum::body::Bytes;
+use axum::http::request::Parts;
+use chrono::{DateTime, Utc};
+
+use crate::kernel::access::caller::Caller;
+use crate::kernel::app::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::Result;
+
+pub(in crate::kernel) type Readers = Arc<OnceLock<HashMap<&'static str, Reader>>>;
+
+/// Runs the GET line of a path inside another operation's transaction: what `If-Match` is
+/// compared with, and what the audit event keeps as the state before.
+pub(in crate::kernel) type Reader = Arc<dyn for<'a> Fn(Reading<'a>) -> Read<'a> + Send + Sync>;
+pub(in crate::kernel) type Read<'a> =
+    Pin<Box<dyn Future<Output = (Conn, Result<Option<Bytes>>)> + Send + 'a>>;
+
+pub(in crate::kernel) struct Reading<'a> {
+    pub(in crate::kernel) app: &'a App,
+    pub(in crate::kernel) caller: &'a Caller,
+    pub(in crate::kernel) parts: &'a Arc<Parts>,
+    pub(in crate::kernel) tx: Conn,
+    pub(in crate::kernel) now: DateTime<Utc>,
+}
