@@ -18,7 +18,7 @@ use super::ranges::Ranges;
 use super::replay::{self, Replay};
 use super::stored_hashes::root_at;
 use crate::audit::Log;
-use crate::kernel::access::ids::{AuditEventId, BundleId};
+use crate::kernel::access::ids::AuditEventId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::Error;
@@ -190,7 +190,7 @@ async fn check_bundles(tx: &mut Conn) -> Verified<u64> {
                FROM bundles LEFT JOIN audit_events e ON e.jti = bundles.id
                WHERE e.jti IS NULL OR e.kid <> bundles.key_id OR e.token_sha256 <> bundles.bundle_hash
                ORDER BY bundles.id LIMIT 1";
-    let odd: Option<(BundleId, Option<i64>, bool)> = tx.q(sql).opt().await?;
+    let odd: Option<(uuid::Uuid, Option<i64>, bool)> = tx.q(sql).opt().await?;
     if let Some((id, seq, is_told)) = odd {
         let what = match is_told {
             true => format!("bundle {id} has another key or token than its event tells"),

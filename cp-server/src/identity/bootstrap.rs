@@ -16,8 +16,8 @@ use zeroize::Zeroizing;
 
 use super::service_tokens::rows::{Row, insert};
 use super::service_tokens::text::{bootstrap_id, compose, id_of};
+use crate::identity::ids::TokenId;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::TokenId;
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::db::installation::set_first;

@@ -18,7 +18,8 @@ use super::escalation;
 use super::inviter::Inviter;
 use super::memberships;
 use super::roles::row::{self as roles, Role, RoleScope};
-use crate::kernel::access::ids::{InvitationId, ProjectId, RoleId, WorkspaceId};
+use crate::identity::ids::{InvitationId, RoleId};
+use crate::kernel::access::ids::ProjectId;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -28,6 +29,7 @@ use crate::kernel::http::json::Between;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::secret::{ShownOnce, hex, sha256};
 use crate::kernel::text::{Email, Prose};
+use crate::tenancy::ids::WorkspaceId;
 
 use acceptance::{accept, granted};
 pub use acceptance::{is_open, take_all};

@@ -7,8 +7,9 @@ use uuid::Uuid;
 
 use super::role_grants;
 use super::service_tokens::rows::caller_of;
+use crate::identity::ids::TokenId;
 use crate::kernel::access::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges};
-use crate::kernel::access::ids::{OrganizationId, TokenId, UserId};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::policy::{Domain, Grant};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;

@@ -7,16 +7,16 @@ use uuid::Uuid;
 
 use super::memberships::row::{MembershipRole, MembershipStatus};
 use super::roles::row::RoleScope;
+use crate::identity::ids::{MembershipId, RoleId};
 use crate::kernel::access::caller::{Anywhere, CallerKind, Scope};
-use crate::kernel::access::ids::{
-    GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId,
-};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::permissions::Permissions;
 use crate::kernel::access::policy::{Domain, Grant};
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Result;
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
+use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 crate::routes! { me:
     /// Tells who the caller is, what it may do, and by which of its grants.

@@ -14,7 +14,8 @@ use super::inviter::Inviter;
 use super::roles::row::{self as roles, RoleScope};
 use super::roles::system::{ADMIN, OWNER};
 use super::users::rows as users;
-use crate::kernel::access::ids::{MembershipId, OrganizationId, UserId, WorkspaceId};
+use crate::identity::ids::MembershipId;
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::{OrOwn, Org, Own};
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
@@ -24,6 +25,7 @@ use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Email, PermissionCode};
+use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::{organizations, workspaces};
 
 pub use row::{AcceptedAs, At, Membership, MembershipRole, MembershipRow, MembershipStatus};

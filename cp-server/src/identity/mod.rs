@@ -3,6 +3,7 @@
 pub mod bootstrap;
 pub mod escalation;
 pub mod first_logins;
+pub mod ids;
 pub mod invitations;
 pub mod inviter;
 pub mod login_caller;

@@ -9,12 +9,14 @@ use super::escalation::{self, Granted, On};
 use super::memberships::row::MembershipRole;
 use super::role_grants::privileges_of;
 use super::roles::row::{self as roles, Role, RoleScope};
-use crate::kernel::access::ids::{GroupId, ProjectId, RoleId};
+use crate::identity::ids::RoleId;
+use crate::kernel::access::ids::ProjectId;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put, Resource};
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
+use crate::tenancy::ids::GroupId;
 use crate::tenancy::organizations;
 
 crate::routes! { projects:

@@ -16,7 +16,7 @@ use super::oidc::provider::Provider;
 use super::roles::row::load_system;
 use super::roles::system::OWNER;
 use super::settings::IdentitySettings;
-use crate::kernel::access::ids::ProviderId;
+use crate::identity::ids::ProviderId;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::policy::Location;
 use crate::kernel::app::Part;

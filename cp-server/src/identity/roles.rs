@@ -10,8 +10,9 @@ use serde::Deserialize;
 
 use super::invitations;
 use super::role_grants::privileges_of;
+use crate::identity::ids::RoleId;
 use crate::kernel::access::caller::{Anywhere, Privileges, Scope};
-use crate::kernel::access::ids::{OrganizationId, RoleId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::{AnyOwner, Org};
 use crate::kernel::access::policy::Location;
 use crate::kernel::clock::after;

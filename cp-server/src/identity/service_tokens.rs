@@ -11,10 +11,11 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use super::roles::system::is_code_of_system;
+use crate::identity::ids::TokenId;
 use crate::kernel::access::caller::{
     Caller, CallerKind, Permission, Permissions, Privileges, Scope,
 };
-use crate::kernel::access::ids::{DeploymentId, TokenId};
+use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::access::place::{AnyOwner, Org, Platform};
 use crate::kernel::access::policy::Location;
 use crate::kernel::db::query::Rows;

@@ -8,8 +8,9 @@ use serde::Deserialize;
 
 use super::escalation::{refuse_becoming, refuse_but_superadmin};
 use super::memberships;
+use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::{AuthAccountId, OrganizationId, UserId};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::{OnPlatform, Platform};
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};

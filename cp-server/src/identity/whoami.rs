@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 use super::first_logins::{self, VerifiedIdentity};
 use super::memberships::row::{AcceptedAs, MembershipStatus};
 use super::roles::row::{RoleScope, union};
+use crate::identity::ids::RoleId;
 use crate::identity::settings::IdentitySettings;
 use crate::kernel::access::caller::{Anywhere, Scope};
-use crate::kernel::access::ids::{GroupId, OrganizationId, RoleId, UserId, WorkspaceId};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::app::Part;
 use crate::kernel::cache::Cache;
 use crate::kernel::db::record::Codes;
@@ -22,6 +23,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Rendered;
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Email, ProviderKey, Subject};
+use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 crate::routes! { users:
     /// Tells who a person is, by identity provider and subject.

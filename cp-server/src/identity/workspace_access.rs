@@ -3,9 +3,10 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::access::ids::{UserId, WorkspaceId};
+use crate::kernel::access::ids::UserId;
 use crate::kernel::error::Result;
 use crate::kernel::http::endpoint::Cx;
+use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::workspaces::Isolation;
 
 crate::routes! { workspaces:

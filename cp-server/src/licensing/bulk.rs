@@ -23,7 +23,7 @@ use super::bundles::rows as bundles;
 use super::issuance::{self, LicenseFacts, NewBundle, SignedBundle};
 use crate::audit::{self, Entry};
 use crate::kernel::access::caller::{Caller, Scope};
-use crate::kernel::access::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::access::shares::Shares;
 use crate::kernel::app::{App, Effect, Part};
 use crate::kernel::db::Conn;
@@ -34,6 +34,7 @@ use crate::kernel::http::idempotency::Once;
 use crate::kernel::http::json;
 use crate::kernel::http::routes::Raw;
 use crate::kernel::text::{KeyId, Name};
+use crate::licensing::ids::{LicenseId, SubscriptionId};
 
 crate::routes! { bundles:
     /// Signs many licenses and streams a line of NDJSON for each: its bundle, or the problem.

@@ -16,13 +16,13 @@ use super::licenses::file_numbers;
 use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
 use crate::audit::{self, proofs};
-use crate::kernel::access::ids::{BundleId, LicenseId};
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::Prose;
+use crate::licensing::ids::{BundleId, LicenseId};
 use crate::licensing::keys::keyring::Keyring;
 
 crate::routes! { bundles:

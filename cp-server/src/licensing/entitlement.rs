@@ -9,9 +9,10 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::coverage::{Coverage, Terms};
-use crate::kernel::access::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::http::answer::Resource;
+use crate::licensing::ids::{LicenseId, SubscriptionId};
 
 pub use super::statuses::LicenseStatus;
 

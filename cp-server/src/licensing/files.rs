@@ -20,13 +20,14 @@ use super::usage_reports;
 use crate::audit::Log;
 use crate::audit::proofs::Inclusion;
 use crate::audit::{checkpoints, proofs};
-use crate::kernel::access::ids::{DeploymentId, LicenseId};
+use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::endpoint::Cx;
+use crate::licensing::ids::LicenseId;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;
 

@@ -21,9 +21,7 @@ use super::deployments::DeploymentType;
 use super::enforcement::{self, EnforcementSettings};
 use super::entitlement;
 use super::keys::signer;
-use crate::kernel::access::ids::{
-    BundleId, DeploymentId, LicenseId, OrganizationId, SubscriptionId,
-};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::query::Query;
@@ -33,6 +31,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::routes::BASE;
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::text::Name;
+use crate::licensing::ids::{BundleId, LicenseId, SubscriptionId};
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;
 use crate::licensing::status_lists::StatusLists;

@@ -16,7 +16,7 @@ use super::entitlement::{License, LicenseRow, LicenseStatus};
 use super::statuses::Why;
 use super::subscriptions::rows as subscriptions;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::{DeploymentId, LicenseId, SubscriptionId};
+use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::access::place::{Org, Platform};
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
@@ -27,6 +27,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::Prose;
+use crate::licensing::ids::{LicenseId, SubscriptionId};
 use crate::tenancy::organizations::OrganizationStatus;
 
 crate::routes! { licenses:

@@ -8,6 +8,7 @@ pub mod deployments;
 pub mod enforcement;
 pub mod entitlement;
 pub mod files;
+pub mod ids;
 pub mod issuance;
 pub mod issuer;
 pub mod keys;

@@ -16,7 +16,7 @@ pub use self::versions::{Change, Plan};
 use self::versions::{Version, insert_version};
 use super::subscriptions::rows as subscriptions;
 use crate::kernel::access::caller::{Anywhere, Caller, Permission, Scope};
-use crate::kernel::access::ids::{LicenseId, OrganizationId, PlanId, SubscriptionId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::{OnPlatform, Platform, PlatformKey, Shared};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities};
@@ -26,6 +26,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::{Between, Patch, SeatCap};
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::text::{Name, PlanCode, Prose};
+use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::tenancy::quotas::metrics::{Bound, BoundPatch};
 
 crate::routes! { plans:

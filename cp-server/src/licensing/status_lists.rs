@@ -33,13 +33,13 @@ pub use self::rows::place;
 use self::rows::{LEEWAY, uri};
 pub use self::settings::StatusSettings;
 use self::signing::{BURST, MOST_AHEAD, SignedList, State, Use};
-use crate::kernel::access::ids::StatusListId;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Document;
 use crate::kernel::http::routes::Raw;
+use crate::licensing::ids::StatusListId;
 
 crate::routes! { status_lists:
     /// Lists the status lists: their aggregation (draft-ietf-oauth-status-list, section 9.3).

@@ -12,7 +12,6 @@ use serde::Deserialize;
 use super::coverage::marks::{self, Changed};
 use super::licenses::seats::{self, OwnSeats};
 use super::plans::{self, Plan};
-use crate::kernel::access::ids::SubscriptionId;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
@@ -22,6 +21,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
+use crate::licensing::ids::SubscriptionId;
 use crate::tenancy::{organizations, quotas};
 
 pub use self::default_subscription::begin;

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::deployments;
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, UsageReportId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Any;
 use crate::kernel::error::{Error, Result};
@@ -15,6 +15,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::secret::{hex, sha256};
+use crate::licensing::ids::UsageReportId;
 
 crate::routes! { usage_reports:
     /// Lists the reports of a deployment, newest first.
@@ -105,7 +106,7 @@ pub async fn take_in(
 async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
     // A bundle tells where the license was used, also when it has been transferred since.
     let sql = "SELECT 1 FROM licenses WHERE id = $1 AND organization_id = $2";
-    let license = crate::kernel::access::ids::LicenseId(report.license_id);
+    let license = crate::licensing::ids::LicenseId(report.license_id);
     if cx.tx.q(sql).bind(license).bind(cx.org).value::<i32>().await?.is_some() {
         return Ok(());
     }

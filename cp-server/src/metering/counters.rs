@@ -22,11 +22,12 @@ use uuid::Uuid;
 pub use self::buckets::{DAY, EVER, HOUR, Interval};
 use self::buckets::{INSTANT, SIZES, spans};
 use super::quantity::Quantity;
-use crate::kernel::access::ids::{OrganizationId, ProjectId, UsageSeriesId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Query;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::endpoint::Cx;
+use crate::metering::ids::UsageSeriesId;
 
 /// The most that a series counts, in units. A batch adds no more than as much again, so that
 /// neither the sum of both nor that of any of its buckets comes near 2^63.

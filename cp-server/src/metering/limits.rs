@@ -14,7 +14,7 @@ pub use self::row::{Enforcement, Limit};
 use self::windows::{Period, Window};
 use super::counters::{self, Interval};
 use super::quantity::Quantity;
-use crate::kernel::access::ids::{LimitId, OrganizationId, ProjectId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
@@ -24,6 +24,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::Moment;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::Name;
+use crate::metering::ids::LimitId;
 
 crate::routes! { limits:
     /// Lists the organization's usage limits, newest first.

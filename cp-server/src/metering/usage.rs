@@ -14,7 +14,7 @@ pub use self::recording::{Batch, Outcome};
 use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scope};
 use super::quantity::Quantity;
 use crate::kernel::access::admission;
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId, UsageEventId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Answer, Output, Put};
@@ -22,6 +22,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::{self, Moment};
 use crate::kernel::http::operation::Input;
 use crate::kernel::http::page::{List, Page};
+use crate::metering::ids::UsageEventId;
 
 crate::routes! { usage:
     /// Lists the organization's usage events, newest first.

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::quotas::{self, Metric, Mode};
 use crate::kernel::access::caller::Permission;
-use crate::kernel::access::ids::{ArtifactId, OrganizationId, ProjectId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Among;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::Result;
@@ -16,6 +16,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Prose, Reference};
+use crate::tenancy::ids::ArtifactId;
 
 crate::routes! { artifacts:
     /// Lists the organization's artifacts.

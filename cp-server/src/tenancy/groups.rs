@@ -6,8 +6,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::organizations;
+use crate::above;
 use crate::kernel::access::caller::Permission;
-use crate::kernel::access::ids::{GroupId, OrganizationId, above};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::{Among, Org};
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -16,6 +17,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Label, Name, Prose, Slug};
+use crate::tenancy::ids::GroupId;
 
 crate::routes! { groups:
     /// Lists the organization's groups; `parent=none` lists the roots.

@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod groups;
+pub mod ids;
 mod isolation;
 pub mod organizations;
 pub mod projects;

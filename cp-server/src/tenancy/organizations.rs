@@ -9,7 +9,7 @@ use serde_json::{Map, Value};
 
 use super::settings;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::{OrganizationId, UserId, WorkspaceId};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::{Org, Platform};
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
@@ -19,6 +19,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Domain, ExternalId, Name, Slug};
+use crate::tenancy::ids::WorkspaceId;
 
 crate::routes! { organizations:
     /// Lists the organizations.

@@ -8,7 +8,7 @@ use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
 
-use crate::kernel::access::ids::{OrganizationId, ProjectId, SecretRefId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -17,6 +17,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::Moment;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Locator, Name, SecretName, path_segment};
+use crate::tenancy::ids::SecretRefId;
 
 crate::routes! { secret_refs:
     /// Lists the organization's references to secrets, by name.

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 pub use super::isolation::Isolation;
 use super::organizations;
 use crate::kernel::access::caller::Permission;
-use crate::kernel::access::ids::{OrganizationId, ProjectId, WorkspaceId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::{Among, Org};
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, Result};
@@ -17,6 +17,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Name, Prose, Slug};
+use crate::tenancy::ids::WorkspaceId;
 
 crate::routes! { workspaces:
     /// Lists the organization's workspaces.

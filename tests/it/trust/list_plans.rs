@@ -1,8 +1,8 @@
 //! What the signing of a status list reads: the bundles that are marked, and not all of the list's.
 
 use chrono::TimeDelta;
-use cp_server::kernel::access::ids::StatusListId;
 use cp_server::kernel::db::{Conn, Db};
+use cp_server::licensing::ids::StatusListId;
 use cp_server::licensing::status_lists::signing::{MARKED, STATES};
 
 use crate::world::{World, now, on_both};

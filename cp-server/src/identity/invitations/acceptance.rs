@@ -7,12 +7,13 @@ use serde::Deserialize;
 
 use super::row::{InvitationRow, InvitationStatus, closed};
 use crate::identity::escalation::{self, Granted};
+use crate::identity::ids::MembershipId;
 use crate::identity::memberships::{self, AcceptedAs, At, Membership, MembershipStatus, Seat};
 use crate::identity::roles::row::{self as roles, Role};
 use crate::identity::users::rows::{self as users, User};
 use crate::kernel::access::authentication;
 use crate::kernel::access::caller::{CallerKind, Scope};
-use crate::kernel::access::ids::{MembershipId, OrganizationId, UserId, WorkspaceId};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::Open;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
@@ -22,6 +23,7 @@ use crate::kernel::http::answer::Created;
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::secret::{Secret, sha256};
 use crate::kernel::text::Email;
+use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::workspaces;
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -7,12 +7,14 @@ use serde::Serialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::identity::ids::{InvitationId, RoleId};
 use crate::identity::inviter::Inviter;
 use crate::identity::memberships::row::MembershipRole;
-use crate::kernel::access::ids::{InvitationId, OrganizationId, RoleId, WorkspaceId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Error;
 use crate::kernel::text::Prose;
+use crate::tenancy::ids::WorkspaceId;
 
 crate::text_enum! { InvitationStatus {
     Pending = "pending", Accepted = "accepted", Revoked = "revoked", Expired = "expired",

@@ -6,16 +6,18 @@ use serde::Deserialize;
 
 use super::seats::{first_status, refuse_outsider, refuse_seat};
 use super::{At, Membership, MembershipFilter, Seat, is_member, load, page, refuse_touching, take};
+use crate::identity::ids::MembershipId;
 use crate::identity::inviter::Inviter;
 use crate::identity::roles::row::{self as roles, RoleScope};
 use crate::identity::roles::system::VIEWER;
 use crate::identity::users::rows as users;
-use crate::kernel::access::ids::{GroupId, MembershipId, UserId};
+use crate::kernel::access::ids::UserId;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::page::{List, Page};
+use crate::tenancy::ids::GroupId;
 use crate::tenancy::workspaces;
 
 crate::routes! { groups:

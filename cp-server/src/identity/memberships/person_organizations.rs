@@ -6,10 +6,11 @@ use serde::Serialize;
 use uuid::Uuid;
 
 use super::row::{MembershipRole, MembershipStatus};
+use crate::identity::ids::{MembershipId, RoleId};
 use crate::identity::roles::row::union;
 use crate::identity::users::rows as users;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::{MembershipId, OrganizationId, RoleId, UserId};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::OnPlatform;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::error::Result;

@@ -6,14 +6,14 @@ use serde::Serialize;
 use sqlx::types::Json;
 use uuid::Uuid;
 
+use crate::identity::ids::{MembershipId, RoleId};
 use crate::identity::inviter::Inviter;
 use crate::identity::roles::row::{RoleScope, union};
-use crate::kernel::access::ids::{
-    GroupId, MembershipId, OrganizationId, RoleId, UserId, WorkspaceId,
-};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::Personal;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::http::answer::Resource;
+use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 /// Where a seat is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

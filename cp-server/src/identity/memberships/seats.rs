@@ -6,15 +6,14 @@ use sqlx::types::Json;
 
 use super::row::{AcceptedAs, At, MembershipRow, MembershipStatus};
 use crate::identity::escalation;
+use crate::identity::ids::{InvitationId, MembershipId, RoleId, TokenId};
 use crate::identity::inviter::Inviter;
 use crate::identity::role_grants::privileges_of;
 use crate::identity::roles::row::{Role, load_system};
 use crate::identity::roles::system::OWNER;
 use crate::identity::users::rows as users;
 use crate::kernel::access::caller::{Permission, Scope};
-use crate::kernel::access::ids::{
-    InvitationId, MembershipId, OrganizationId, ProjectId, RoleId, TokenId, UserId,
-};
+use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, OnConflict, Result};

@@ -3,7 +3,8 @@
 use anyhow::Context;
 
 use super::row::{IdentityProvider, NewProvider};
-use crate::kernel::access::ids::{OrganizationId, ProviderId};
+use crate::identity::ids::ProviderId;
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};

@@ -5,8 +5,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use crate::identity::ids::ProviderId;
 use crate::identity::oidc::presets::ProviderType;
-use crate::kernel::access::ids::{OrganizationId, ProviderId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::{Object, Texts};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::json::Patch;

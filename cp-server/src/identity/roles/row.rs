@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
+use crate::identity::ids::RoleId;
 use crate::identity::role_grants::privileges_of;
 use crate::kernel::access::caller::Privileges;
-use crate::kernel::access::ids::{OrganizationId, RoleId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;

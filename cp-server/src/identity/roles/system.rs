@@ -3,8 +3,8 @@
 use uuid::Uuid;
 
 use super::row::RoleScope;
+use crate::identity::ids::RoleId;
 use crate::identity::role_grants::{permissions_of, privileges_of};
-use crate::kernel::access::ids::RoleId;
 use crate::kernel::access::permissions::{Permissions, Privileges};
 use crate::kernel::app::App;
 use crate::kernel::db::record::Codes;

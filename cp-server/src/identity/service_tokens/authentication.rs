@@ -4,8 +4,9 @@ use chrono::{DateTime, TimeDelta, Utc};
 
 use super::rows::{held, note_use, scope_of};
 use super::text::{PREFIX, bootstrap_id, id_of};
+use crate::identity::ids::TokenId;
 use crate::kernel::access::caller::Caller;
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, TokenId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::{App, Authenticate, CallerFuture};
 use crate::kernel::cache::Cache;
 use crate::kernel::db::record::Codes;

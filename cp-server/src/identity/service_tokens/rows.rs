@@ -3,9 +3,10 @@
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
 
+use crate::identity::ids::TokenId;
 use crate::identity::roles::system::rank_of;
 use crate::kernel::access::caller::{Caller, Permissions, Privileges, Scope};
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, TokenId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Codes;

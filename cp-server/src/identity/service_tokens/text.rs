@@ -5,7 +5,7 @@
 
 use uuid::Uuid;
 
-use crate::kernel::access::ids::TokenId;
+use crate::identity::ids::TokenId;
 use crate::kernel::secret::{ShownOnce, hex, sha256};
 
 pub(super) const PREFIX: &str = "cpat_";

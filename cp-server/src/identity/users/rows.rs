@@ -3,8 +3,9 @@
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 
+use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Authority;
-use crate::kernel::access::ids::{AuthAccountId, OrganizationId, UserId};
+use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::PlatformKey;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;

@@ -1,5 +1,7 @@
 //! Identifiers: one type per table, a plain UUID on the wire, so that a swapped argument does not
 //! compile.
+//!
+//! Slices declare their own with [`ids!`](crate::ids). Here are those of callers and the journal.
 
 use std::fmt::Display;
 
@@ -33,6 +35,7 @@ pub struct Within {
 }
 
 /// A statement over `above`: the group of the id `$group`, and those that it is in.
+#[macro_export]
 macro_rules! above {
     ($group:literal, $statement:literal) => {
         concat!(
@@ -44,14 +47,14 @@ macro_rules! above {
         )
     };
 }
-pub(crate) use above;
 
+#[macro_export]
 macro_rules! ids {
     (@missing) => {};
     (@missing $missing:literal) => { const MISSING: &'static str = $missing; };
     (@within) => {};
     (@within $kinds:expr, $sql:expr) => {
-        const WITHIN: Option<Within> = Some(Within { kinds: $kinds, sql: $sql });
+        const WITHIN: Option<$crate::kernel::access::ids::Within> = Some($crate::kernel::access::ids::Within { kinds: $kinds, sql: $sql });
     };
     ($($name:ident, $noun:literal
         $(of $table:ident . $owner:ident $(as $missing:literal)? $(in $kinds:expr, $sql:expr)?)?;
@@ -66,7 +69,7 @@ macro_rules! ids {
         pub struct $name(pub uuid::Uuid);
 
         impl $name {
-            pub fn new(random: &crate::kernel::clock::Random, now: chrono::DateTime<chrono::Utc>) -> Self {
+            pub fn new(random: &$crate::kernel::clock::Random, now: chrono::DateTime<chrono::Utc>) -> Self {
                 Self(random.uuid(now))
             }
         }
@@ -92,53 +95,23 @@ macro_rules! ids {
                 schemars::json_schema!({"type": "string", "format": "uuid"})
             }
         }
-        $(impl Owned for $name {
+        $(impl $crate::kernel::access::ids::Owned for $name {
             const NOUN: &'static str = $noun;
             const OWNER: &'static str = concat!(
                 "SELECT id, status = 'suspended' AS suspended FROM organizations WHERE id = (SELECT ",
                 stringify!($owner), " FROM ", stringify!($table), " WHERE id = $1)",
             );
-            ids!(@missing $($missing)?);
-            ids!(@within $($kinds, $sql)?);
+            $crate::ids!(@missing $($missing)?);
+            $crate::ids!(@within $($kinds, $sql)?);
         })?
     )+};
 }
 
-ids! {
+crate::ids! {
     OrganizationId, "organization" of organizations.id;
-    WorkspaceId, "workspace" of workspaces.organization_id in &[AreaKind::Workspace, AreaKind::Project],
-        "SELECT 'workspace' AS kind, w.id FROM workspaces w WHERE w.id = $1
-         UNION ALL SELECT 'project', w.project_id FROM workspaces w
-                   WHERE w.id = $1 AND w.project_id IS NOT NULL";
     UserId, "user";
-    AuthAccountId, "auth account";
-    RoleId, "role" of roles.organization_id;
-    MembershipId, "membership" of memberships.organization_id as "member"
-        in &[AreaKind::Workspace, AreaKind::Group],
-        above!("(SELECT m.group_id FROM memberships m WHERE m.id = $1)",
-               "SELECT 'group' AS kind, id FROM above
-                UNION ALL SELECT 'workspace', m.workspace_id FROM memberships m
-                          WHERE m.id = $1 AND m.workspace_id IS NOT NULL");
-    InvitationId, "invitation" of invitations.organization_id;
-    GroupId, "group" of groups.organization_id in &[AreaKind::Group],
-        above!("$1", "SELECT 'group' AS kind, id FROM above");
     ProjectId, "project" of projects.organization_id in &[AreaKind::Project],
         "SELECT 'project' AS kind, p.id FROM projects p WHERE p.id = $1";
-    ArtifactId, "artifact" of artifacts.organization_id in &[AreaKind::Project],
-        "SELECT 'project' AS kind, a.project_id AS id FROM artifacts a WHERE a.id = $1";
-    PlanId, "plan";
-    SubscriptionId, "subscription" of subscriptions.organization_id;
     DeploymentId, "deployment" of deployments.organization_id;
-    LicenseId, "license" of licenses.organization_id;
-    BundleId, "bundle" of bundles.organization_id;
-    StatusListId, "status list";
-    UsageReportId, "usage report" of usage_reports.organization_id;
-    UsageEventId, "usage event" of usage_events.organization_id;
-    UsageSeriesId, "usage series";
-    LimitId, "limit" of usage_limits.organization_id;
-    TokenId, "service token" of service_tokens.organization_id;
     AuditEventId, "audit event";
-    ProviderId, "identity provider";
-    SecretRefId, "secret reference";
-    SessionId, "session";
 }

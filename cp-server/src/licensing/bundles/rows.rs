@@ -5,12 +5,13 @@ use std::collections::BTreeSet;
 use chrono::{DateTime, Utc};
 use cp_contracts::LicenseBundleResponse;
 
-use crate::kernel::access::ids::{BundleId, LicenseId, OrganizationId, StatusListId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::endpoint::Cx;
+use crate::licensing::ids::{BundleId, LicenseId, StatusListId};
 use crate::licensing::issuance::signed_bundle::SignedBundle;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::store as keys;

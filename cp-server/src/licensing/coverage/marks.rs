@@ -12,10 +12,11 @@ use std::collections::BTreeMap;
 use chrono::{DateTime, Utc};
 
 use super::{Marks, Terms};
-use crate::kernel::access::ids::{DeploymentId, LicenseId, OrganizationId, SubscriptionId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::query::Query;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::endpoint::Cx;
+use crate::licensing::ids::{LicenseId, SubscriptionId};
 use crate::licensing::status_lists::rows::{self as status_lists, LEEWAY, Of};
 
 /// Whose coverage may have changed.

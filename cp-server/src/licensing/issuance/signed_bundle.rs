@@ -5,7 +5,8 @@ use cp_contracts::LicenseBundleResponse;
 use serde_json::{Value, json};
 
 use crate::audit::Issued;
-use crate::kernel::access::ids::{LicenseId, OrganizationId};
+use crate::kernel::access::ids::OrganizationId;
+use crate::licensing::ids::LicenseId;
 
 /// A token, before its row is written.
 pub struct SignedBundle {

@@ -9,10 +9,10 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 
-use crate::kernel::access::ids::LicenseId;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::endpoint::Cx;
+use crate::licensing::ids::LicenseId;
 
 /// The number after `last`.
 pub fn next(last: i64, now: DateTime<Utc>) -> i64 {

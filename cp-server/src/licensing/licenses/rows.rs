@@ -2,10 +2,10 @@
 
 use std::collections::HashMap;
 
-use crate::kernel::access::ids::LicenseId;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::endpoint::Cx;
 use crate::licensing::entitlement::{License, LicenseRow};
+use crate::licensing::ids::LicenseId;
 use crate::licensing::issuance::signed_bundle::SignedBundle;
 
 /// The license as it stands now.

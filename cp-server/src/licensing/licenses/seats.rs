@@ -3,9 +3,9 @@
 use cp_contracts::ProblemCode;
 use serde::Serialize;
 
-use crate::kernel::access::ids::{LicenseId, SubscriptionId};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::endpoint::Cx;
+use crate::licensing::ids::{LicenseId, SubscriptionId};
 
 /// What becomes of licenses whose own seats are above those of their subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

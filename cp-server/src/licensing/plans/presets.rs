@@ -6,11 +6,11 @@ use chrono::{DateTime, Utc};
 use serde_json::{Value, json};
 
 use super::versions::{Version, insert_version};
-use crate::kernel::access::ids::PlanId;
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities};
 use crate::kernel::error::Result;
+use crate::licensing::ids::PlanId;
 use crate::tenancy::quotas::Metric;
 
 /// Creates the preset plans in a new installation; later starts leave plans as they are.

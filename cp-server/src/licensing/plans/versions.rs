@@ -8,13 +8,13 @@ use serde::Serialize;
 use serde_json::{Map, Value, json};
 use uuid::Uuid;
 
-use crate::kernel::access::ids::PlanId;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities, Record};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Prose, quoted};
+use crate::licensing::ids::PlanId;
 use crate::tenancy::quotas::Metric;
 use crate::tenancy::quotas::metrics::{Bound, BoundPatch, OWN_PREFIX};
 

@@ -12,10 +12,10 @@ use serde_json::Map;
 use tokio::sync::Mutex;
 
 use super::rows::uri;
-use crate::kernel::access::ids::StatusListId;
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
+use crate::licensing::ids::StatusListId;
 
 /// The entries that this process may give out.
 #[derive(Default)]

@@ -4,12 +4,12 @@
 use chrono::TimeDelta;
 use cp_contracts::StatusListRef;
 
-use crate::kernel::access::ids::StatusListId;
 use crate::kernel::app::App;
 use crate::kernel::db::query::Value;
 use crate::kernel::error::Result;
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::routes::BASE;
+use crate::licensing::ids::StatusListId;
 
 /// A token is looked at for a little longer than it is valid: clocks differ.
 pub const LEEWAY: TimeDelta = TimeDelta::minutes(10);

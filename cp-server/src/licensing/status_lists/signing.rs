@@ -20,12 +20,12 @@ use cp_contracts::{
 use serde_json::Map;
 
 use super::rows::{LEEWAY, uri};
-use crate::kernel::access::ids::StatusListId;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::licensing::bundles::rows::BundleStatus;
+use crate::licensing::ids::StatusListId;
 use crate::licensing::keys::KeyState;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;

@@ -11,7 +11,7 @@ use uuid::Uuid;
 
 use super::rows::named;
 use crate::audit::{self, Entry};
-use crate::kernel::access::ids::{OrganizationId, PlanId, SubscriptionId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
@@ -21,6 +21,7 @@ use crate::kernel::http::endpoint::Cx;
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::text::{ExternalId, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
+use crate::licensing::ids::{PlanId, SubscriptionId};
 use crate::licensing::plans::{self, Plan};
 use crate::licensing::statuses::SubscriptionStatus;
 use crate::tenancy::{organizations, quotas};

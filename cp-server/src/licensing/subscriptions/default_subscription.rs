@@ -2,11 +2,12 @@
 //! gives way to the next.
 
 use super::rows::{Subscription, at_plan_code};
-use crate::kernel::access::ids::{OrganizationId, SubscriptionId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::PlanCode;
+use crate::licensing::ids::SubscriptionId;
 use crate::licensing::plans;
 use crate::tenancy::quotas;
 

@@ -6,13 +6,14 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
-use crate::kernel::access::ids::{LicenseId, OrganizationId, PlanId, SubscriptionId};
+use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::text::{Currency, Email, ExternalId};
+use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::licensing::licenses::seats;
 use crate::licensing::plans::versions::Plan;
 use crate::licensing::statuses::SubscriptionStatus;

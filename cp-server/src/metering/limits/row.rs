@@ -3,9 +3,10 @@
 use chrono::{DateTime, Utc};
 
 use super::windows::{Period, Window};
-use crate::kernel::access::ids::{LimitId, OrganizationId, ProjectId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::http::answer::Resource;
 use crate::metering::counters::Scope;
+use crate::metering::ids::LimitId;
 use crate::metering::quantity::Quantity;
 
 crate::text_enum! {

@@ -4,11 +4,12 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId, UsageEventId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
 use crate::kernel::db::record::Object;
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::json::Moment;
 use crate::kernel::text::{ExternalId, Name};
+use crate::metering::ids::UsageEventId;
 use crate::metering::limits::Enforcement;
 use crate::metering::quantity::Quantity;
 

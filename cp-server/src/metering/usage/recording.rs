@@ -13,13 +13,14 @@ use cp_contracts::ProblemCode;
 
 use super::event::{NewUsageEvent, UsageEvent};
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::{DeploymentId, ProjectId, UsageEventId};
+use crate::kernel::access::ids::{DeploymentId, ProjectId};
 use crate::kernel::db::query::{Row, Value};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::endpoint::Cx;
 use crate::kernel::http::json::CLOCK_SKEW;
 use crate::kernel::text::{ExternalId, Name};
 use crate::metering::counters::{self, Tally};
+use crate::metering::ids::UsageEventId;
 use crate::metering::limits::{Enforced, Enforcement};
 
 /// Rows of one statement: one of each length is prepared, so there must not be a thousand.

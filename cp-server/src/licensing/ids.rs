@@ -1,0 +1,10 @@
+//! Identifiers from plans to bundles.
+
+crate::ids! {
+    PlanId, "plan";
+    SubscriptionId, "subscription" of subscriptions.organization_id;
+    LicenseId, "license" of licenses.organization_id;
+    BundleId, "bundle" of bundles.organization_id;
+    StatusListId, "status list";
+    UsageReportId, "usage report" of usage_reports.organization_id;
+}
