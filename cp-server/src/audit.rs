@@ -35,7 +35,8 @@ use tokio::sync::{Mutex, Notify};
 
 use crate::kernel::access::caller::{CallerKind, Scope};
 use crate::kernel::access::ids::{AuditEventId, OrganizationId, ProjectId};
-use crate::kernel::access::place::{OnPlatform, Org, Platform, PlatformKey};
+use crate::kernel::access::place::Org;
+use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;

@@ -15,7 +15,8 @@ use crate::identity::{
 };
 use crate::kernel::access::caller::{Permission, Scope};
 use crate::kernel::access::ids::UserId;
-use crate::kernel::access::place::{Org, Platform};
+use crate::kernel::access::place::Org;
+use crate::kernel::access::platform::Platform;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent};

@@ -12,7 +12,8 @@ use serde_json::{Map, Value, json};
 use zeroize::Zeroizing;
 
 use crate::client::{Client, pretty};
-use crate::config::{Config, Purpose};
+use crate::config::Config;
+use crate::config::installation::Purpose;
 use crate::identity::bootstrap::First;
 use crate::kernel::app::App;
 use crate::kernel::app::Part;

@@ -14,7 +14,7 @@ use super::integrator;
 use super::ranges::Ranges;
 use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::access::ids::{AuditEventId, UserId};
-use crate::kernel::access::place::Platform;
+use crate::kernel::access::platform::Platform;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};

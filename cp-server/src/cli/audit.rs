@@ -15,7 +15,8 @@ use crate::audit::Log;
 use crate::audit::rotation::{self, Change};
 use crate::audit::verify::{Stopped, verify};
 use crate::client::Client;
-use crate::config::{Config, Purpose};
+use crate::config::Config;
+use crate::config::installation::Purpose;
 use crate::kernel::app::{App, Part};
 
 #[derive(Subcommand)]

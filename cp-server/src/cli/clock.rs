@@ -3,7 +3,8 @@
 use clap::Subcommand;
 
 use super::target::say;
-use crate::config::{Config, Purpose};
+use crate::config::Config;
+use crate::config::installation::Purpose;
 use crate::licensing::clock;
 
 #[derive(Subcommand)]

@@ -7,7 +7,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Map, json};
 
 use super::target::{Target, object_of, say, show};
-use crate::config::{Config, Purpose};
+use crate::config::Config;
+use crate::config::installation::Purpose;
 use crate::kernel::app::Part;
 use crate::licensing;
 use crate::licensing::keys::keyring::Keyring;

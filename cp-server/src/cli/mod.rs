@@ -29,7 +29,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use self::target::{Target, say, show};
 use crate::client;
-use crate::config::{Config, Purpose, unknown_variables};
+use crate::config::installation::Purpose;
+use crate::config::{Config, unknown_variables};
 use crate::identity::bootstrap::First;
 use crate::kernel::{http::openapi, panics};
 use crate::server::tls::Tls;

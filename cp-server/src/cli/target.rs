@@ -8,7 +8,8 @@ use serde_json::{Map, Value};
 
 use super::variables;
 use crate::client::{self, Client};
-use crate::config::{Config, Hidden, Purpose};
+use crate::config::installation::Purpose;
+use crate::config::{Config, Hidden};
 use crate::kernel::secret::Secret;
 
 /// Which server a command is for.

@@ -16,7 +16,8 @@ use crate::kernel::access::caller::{
     Caller, CallerKind, Permission, Permissions, Privileges, Scope,
 };
 use crate::kernel::access::ids::DeploymentId;
-use crate::kernel::access::place::{AnyOwner, Org, Platform};
+use crate::kernel::access::place::Org;
+use crate::kernel::access::platform::{AnyOwner, Platform};
 use crate::kernel::access::policy::Location;
 use crate::kernel::db::query::Rows;
 use crate::kernel::error::{Error, Result};

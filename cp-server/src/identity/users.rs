@@ -11,7 +11,7 @@ use super::memberships;
 use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::place::{OnPlatform, Platform};
+use crate::kernel::access::platform::{OnPlatform, Platform};
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent, Put};

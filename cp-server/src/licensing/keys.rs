@@ -26,7 +26,7 @@ use self::store::{Beginning, KeyRow};
 use super::bundles::rows as bundles;
 use super::licenses::rows as licenses;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::place::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};

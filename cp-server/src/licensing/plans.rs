@@ -17,7 +17,7 @@ use self::versions::{Version, insert_version};
 use super::subscriptions::rows as subscriptions;
 use crate::kernel::access::caller::{Anywhere, Caller, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::place::{OnPlatform, Platform, PlatformKey, Shared};
+use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey, Shared};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities};
 use crate::kernel::error::{Error, OnConflict, Result};

@@ -8,6 +8,7 @@
 //!
 //! Secrets cannot get in: no record reads the column of one.
 
+mod shape;
 mod writer;
 
 use chrono::{DateTime, Utc};
@@ -15,7 +16,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 use tokio::sync::mpsc;
 
-use writer::{Broken, Form, Kept, Writer, sections, shape, with};
+use writer::{Broken, Form, Kept, Writer, sections, with};
 
 use crate::audit::AuditEvent;
 use crate::identity::invitations::{Invitation, InvitationRow};

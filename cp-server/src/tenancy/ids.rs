@@ -2,6 +2,20 @@
 
 use crate::kernel::access::areas::AreaKind;
 
+/// A statement over `above`: the group of the id `$group`, and those that it is in.
+#[macro_export]
+macro_rules! above {
+    ($group:literal, $statement:literal) => {
+        concat!(
+            "WITH RECURSIVE above (id, parent_id) AS (
+                 SELECT g.id, g.parent_id FROM groups g WHERE g.id = ",
+            $group,
+            "    UNION SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id) ",
+            $statement
+        )
+    };
+}
+
 crate::ids! {
     WorkspaceId, "workspace" of workspaces.organization_id in &[AreaKind::Workspace, AreaKind::Project],
         "SELECT 'workspace' AS kind, w.id FROM workspaces w WHERE w.id = $1

@@ -7,7 +7,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use cp_server::App;
 use cp_server::kernel::access::caller::Scope;
-use cp_server::kernel::access::place::Open;
+use cp_server::kernel::access::platform::Open;
 use cp_server::kernel::error::{Error, Result};
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::endpoint::Cx;

@@ -14,7 +14,7 @@ use crate::identity::users::rows::{self as users, User};
 use crate::kernel::access::authentication;
 use crate::kernel::access::caller::{CallerKind, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::place::Open;
+use crate::kernel::access::platform::Open;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Codes;

@@ -11,7 +11,7 @@ use crate::identity::roles::row::union;
 use crate::identity::users::rows as users;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::place::OnPlatform;
+use crate::kernel::access::platform::OnPlatform;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::error::Result;
 use crate::kernel::http::endpoint::Cx;

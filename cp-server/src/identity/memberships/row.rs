@@ -10,7 +10,7 @@ use crate::identity::ids::{MembershipId, RoleId};
 use crate::identity::inviter::Inviter;
 use crate::identity::roles::row::{RoleScope, union};
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::place::Personal;
+use crate::kernel::access::personal::Personal;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::http::answer::Resource;
 use crate::tenancy::ids::{GroupId, WorkspaceId};

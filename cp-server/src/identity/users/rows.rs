@@ -6,7 +6,7 @@ use cp_contracts::ProblemCode;
 use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Authority;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::place::PlatformKey;
+use crate::kernel::access::platform::PlatformKey;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::endpoint::Cx;

@@ -34,20 +34,6 @@ pub struct Within {
     pub sql: &'static str,
 }
 
-/// A statement over `above`: the group of the id `$group`, and those that it is in.
-#[macro_export]
-macro_rules! above {
-    ($group:literal, $statement:literal) => {
-        concat!(
-            "WITH RECURSIVE above (id, parent_id) AS (
-                 SELECT g.id, g.parent_id FROM groups g WHERE g.id = ",
-            $group,
-            "    UNION SELECT g.id, g.parent_id FROM groups g JOIN above a ON g.id = a.parent_id) ",
-            $statement
-        )
-    };
-}
-
 #[macro_export]
 macro_rules! ids {
     (@missing) => {};

@@ -4,13 +4,12 @@ use std::fmt::Display;
 use std::future::Future;
 use std::marker::PhantomData;
 
-use cp_contracts::ProblemCode;
 use schemars::{Schema, json_schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use crate::kernel::access::caller::{Anywhere, Caller, Owner, Permission, Scope};
-use crate::kernel::access::ids::{OrganizationId, Owned, UserId};
+use crate::kernel::access::caller::{Caller, Owner, Permission, Scope};
+use crate::kernel::access::ids::{OrganizationId, Owned};
 use crate::kernel::access::policy::{AreaKind, Location};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
@@ -114,94 +113,6 @@ impl<T: Owned> Place for T {
     fn noun() -> &'static str {
         T::MISSING
     }
-}
-
-/// A row of an organization that is about one person, such as a membership.
-pub trait Personal: Owned {
-    /// Finds the person's user ID by the row's ID `$1`.
-    const PERSON: &'static str;
-}
-
-/// Resolves the row's organization if the row is about the calling person. What vouches for the
-/// person must count in that organization.
-async fn own<T: Personal>(
-    row: T,
-    caller: &Caller,
-    tx: &mut Conn,
-) -> Result<Option<OrganizationId>> {
-    let Some(user) = caller.user else { return Ok(None) };
-    // One statement, whether the row is another person's or missing.
-    let person: Option<UserId> = tx.q(T::PERSON).bind(row).value().await?;
-    if person != Some(user) {
-        return Ok(None);
-    }
-    let owner: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
-    Ok(owner.map(|owner| owner.id).filter(|owner| caller.is_user_in(user, *owner)))
-}
-
-macro_rules! personal {
-    ($($(#[doc = $doc:literal])+ $name:ident, $reach:expr, $areas:expr, $else:expr;)+) => {$(
-        $(#[doc = $doc])+
-        #[derive(Clone, Copy, Debug, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name<T>(pub T);
-
-        impl<T: Personal> Place for $name<T> {
-            type Ground = OrganizationId;
-            const REACH: Reach = $reach;
-            const AREAS: &'static [AreaKind] = $areas;
-
-            async fn authorize(
-                &self,
-                caller: &Caller,
-                tx: &mut Conn,
-                permission: Permission,
-            ) -> Result<OrganizationId> {
-                if let Some(organization) = own(self.0, caller, tx).await? {
-                    return Ok(organization);
-                }
-                $else(self.0, caller, tx, permission).await
-            }
-            async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
-                self.0.owner(tx).await
-            }
-            fn target(&self, ground: Self::Ground) -> (&'static str, String) {
-                self.0.target(ground)
-            }
-            fn parameters() -> Vec<Schema> {
-                T::parameters()
-            }
-            fn noun() -> &'static str {
-                T::noun()
-            }
-        }
-    )+};
-}
-
-personal! {
-    /// `DELETE /memberships/{id}`: a row that its person may act on, beside callers with the
-    /// permission.
-    OrOwn, Reach::Organization, T::AREAS, permitted;
-    /// `POST /memberships/{id}/accept`: a row that only its person may act on.
-    Own, Reach::Own, &[], missing;
-}
-
-async fn permitted<T: Personal>(
-    row: T,
-    caller: &Caller,
-    tx: &mut Conn,
-    permission: Permission,
-) -> Result<OrganizationId> {
-    caller.in_organization(tx, row, permission).await
-}
-
-async fn missing<T: Personal>(
-    _: T,
-    _: &Caller,
-    _: &mut Conn,
-    _: Permission,
-) -> Result<OrganizationId> {
-    Err(Error::not_found(T::MISSING))
 }
 
 /// `/groups/{id}/members/{user}`, `/organizations/{org}/quotas/{metric}`: something in a place's
@@ -329,122 +240,4 @@ impl<T: Owned> Place for Among<T> {
     fn noun() -> &'static str {
         Org::noun()
     }
-}
-
-/// `/plans`: the platform, which no organization owns.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Platform;
-
-impl Place for Platform {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Platform;
-
-    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
-        caller.on_platform(p)?;
-        Ok(Scope::Platform)
-    }
-}
-
-/// What may stand in a platform path.
-pub trait PlatformKey {
-    const NOUN: &'static str;
-}
-
-impl Place for Anywhere {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Anywhere;
-
-    async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
-        caller.reach(p)
-    }
-}
-
-/// `/roles/{id}`: a row of an organization, or of the platform for everyone.
-#[derive(Clone, Copy, Debug, Deserialize)]
-#[serde(transparent)]
-pub struct AnyOwner<T>(pub T);
-
-impl<T: Owned> Place for AnyOwner<T> {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Anywhere;
-
-    async fn authorize(&self, caller: &Caller, tx: &mut Conn, p: Permission) -> Result<Scope> {
-        // First of all, so that a foreign row and a missing one are refused alike.
-        let reach = caller.reach(p)?;
-        match caller.in_organization(tx, self.0, p).await {
-            Ok(organization_id) => Ok(Scope::Organization { organization_id }),
-            // The operation tells a row of the platform from none.
-            Err(error) if *error.code() == ProblemCode::NotFound => Ok(reach),
-            Err(error) => Err(error),
-        }
-    }
-    async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
-        self.0.owner(tx).await
-    }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
-        (T::NOUN, self.0.to_string())
-    }
-    fn parameters() -> Vec<Schema> {
-        vec![json_schema!({"type": "string", "format": "uuid"})]
-    }
-    fn noun() -> &'static str {
-        T::MISSING
-    }
-}
-
-/// `/invitations/accept`: open to all; the credential is in the body.
-#[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Open;
-
-impl Place for Open {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Public;
-
-    async fn authorize(&self, _: &Caller, _: &mut Conn, _: Permission) -> Result<Scope> {
-        Ok(Scope::Platform)
-    }
-}
-
-/// A row below one of the two places that no organization owns, by its id or its code: who may go
-/// there is the place's decision.
-macro_rules! rows_of {
-    ($($(#[doc = $doc:literal])+ $name:ident of $place:ident;)+) => {$(
-        $(#[doc = $doc])+
-        #[derive(Clone, Copy, Debug, Deserialize)]
-        #[serde(transparent)]
-        pub struct $name<T>(pub T);
-
-        impl<T> Place for $name<T>
-        where
-            T: Clone + DeserializeOwned + Display + PlatformKey + Send + Sync + 'static,
-        {
-            type Ground = Scope;
-            const REACH: Reach = $place::REACH;
-
-            async fn authorize(
-                &self,
-                caller: &Caller,
-                tx: &mut Conn,
-                permission: Permission,
-            ) -> Result<Scope> {
-                $place.authorize(caller, tx, permission).await
-            }
-            fn target(&self, _: Self::Ground) -> (&'static str, String) {
-                (T::NOUN, self.0.to_string())
-            }
-            fn parameters() -> Vec<Schema> {
-                vec![json_schema!({"type": "string"})]
-            }
-            fn noun() -> &'static str {
-                T::NOUN
-            }
-        }
-    )+};
-}
-
-rows_of! {
-    /// `/users/{id}`: a row of the platform.
-    OnPlatform of Platform;
-    /// `/plans/{code}`: something that callers of every reach may read.
-    Shared of Anywhere;
 }

@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
+/// The most members of a group: its first member waits for the last.
+pub(super) const MOST: usize = 64;
+/// For how long a group may always grow.
+pub(super) const GROWTH: Duration = Duration::from_millis(25);
+
 /// What takes turns: an organization, a caller of the platform, or the server's own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Share(Uuid);

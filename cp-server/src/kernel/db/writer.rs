@@ -33,12 +33,7 @@ use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{timeout, timeout_at};
 
-use super::queue::{Next, Queue, SHORT, Share};
-
-/// The most members of a group: its first member waits for the last.
-const MOST: usize = 64;
-/// For how long a group may always grow.
-const GROWTH: Duration = Duration::from_millis(25);
+use super::queue::{GROWTH, MOST, Next, Queue, SHORT, Share};
 
 #[derive(Clone)]
 pub struct Writer(Arc<Shared>);

@@ -104,25 +104,6 @@ macro_rules! sections {
 }
 pub(super) use sections;
 
-/// What a member of the JSON document is.
-pub(super) mod shape {
-    use schemars::Schema;
-    use serde_json::{Value, json};
-
-    pub(in super::super) fn one(item: &Schema) -> Value {
-        json!({"anyOf": [item, {"type": "null"}]})
-    }
-
-    pub(in super::super) fn many(item: &Schema) -> Value {
-        json!({"type": "array", "items": item})
-    }
-
-    pub(in super::super) fn tree(item: &Schema, keeping: &str, kept: &Schema) -> Value {
-        let with = json!({"type": "object", "properties": {keeping: many(kept)}});
-        json!({"type": "array", "items": {"allOf": [item, with]}})
-    }
-}
-
 /// Something in the keeping of a record that it is joined to.
 pub(super) trait Kept: Row + Serialize {
     const TABLE: &'static str;

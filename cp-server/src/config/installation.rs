@@ -1,0 +1,238 @@
+//! Opening an installation by its settings.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use anyhow::Context;
+use chrono::TimeDelta;
+
+use super::Config;
+use super::secret_file::secret_file;
+use crate::audit;
+use crate::audit::erase::Retention;
+use crate::audit::verify::Evidence;
+use crate::backup::Place;
+use crate::backup::tables;
+use crate::kernel::app::{App, base_path};
+use crate::kernel::clock::{Clock, Random};
+use crate::kernel::db::Db;
+use crate::kernel::db::{readonly, wal};
+use crate::kernel::secret::Kek;
+use crate::kernel::{files, kek};
+use crate::licensing::enforcement::EnforcementSettings;
+use crate::licensing::issuance::TokenSettings;
+use crate::licensing::issuer;
+use crate::licensing::keys::KeySettings;
+use crate::licensing::keys::rekey::rekey;
+use crate::licensing::status_lists::StatusSettings;
+use crate::lifecycle::DeletionRetention;
+use crate::{Settings, licensing};
+
+/// What an installation is opened for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Purpose {
+    /// To serve, or to show how that is done.
+    Serving {
+        /// Whether the issuer may be another one than before.
+        accept_new_issuer: bool,
+    },
+    /// To set up an installation, or to change it.
+    SettingUp,
+    /// To call operations: of an installation that is there.
+    Calling,
+}
+
+impl Config {
+    /// Opens the database and brings the installation up to date.
+    pub async fn open(&self, purpose: Purpose) -> anyhow::Result<App> {
+        let app = self.connect(purpose).await?;
+        crate::seed(&app).await?;
+        if let Purpose::Serving { accept_new_issuer } = purpose {
+            issuer::check(&app, accept_new_issuer).await?;
+        }
+        let passphrase = self.signing_key_passphrase()?;
+        let import = self.signing_private_key_path.as_deref();
+        licensing::keys::start::prepare(&app, import, passphrase.as_ref())
+            .await
+            .context("CP_SIGNING_PRIVATE_KEY_PATH or the stored signing key")?;
+        Ok(app)
+    }
+
+    /// The path of the base URL.
+    pub fn base_path(&self) -> &str {
+        base_path(&self.base_url)
+    }
+
+    fn settings(&self) -> anyhow::Result<Settings> {
+        let standard = Settings::new(self.base_url.clone(), self.audience.clone());
+        let settings = Settings {
+            tokens: TokenSettings { ttl: self.bundle_ttl, ..standard.tokens },
+            keys: KeySettings {
+                bits: self.signing_key_bits,
+                jwks_max_age: self.jwks_max_age,
+                rotate_after: self.key_rotation,
+            },
+            status: StatusSettings {
+                ttl: self.status_ttl,
+                lifetime: self.status_max_age.max(TimeDelta::days(7)),
+            },
+            enforcement: EnforcementSettings {
+                status_max_age: self.status_max_age,
+                on_stale: self.on_stale,
+                grace: self.token_grace,
+            },
+            audit_retention: Retention(
+                self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
+            ),
+            deletion_retention: DeletionRetention(self.deletion_retention),
+            identity: self.identity.settings()?,
+            ..standard
+        };
+        Ok(self.network.over(settings))
+    }
+
+    /// Changes the key-encryption key: seals everything in the database under the new one.
+    ///
+    /// A key of the operator's is read from the file. Otherwise one is made in the keys folder, as
+    /// `kek.new` until the database has it, so that an interrupted change is finished by the next
+    /// start; the old one stays as `kek.old` for the backups that need it.
+    pub async fn rekey(&self, file: Option<&Path>) -> anyhow::Result<String> {
+        let app = self.connect(Purpose::Calling).await?;
+        kek::check(&app).await?;
+        let random = Random::system();
+        let done = match file {
+            Some(path) => {
+                let new = Kek::from_setting(&secret_file(path)?)?;
+                rekey(&app, &new).await?;
+                format!(
+                    "Everything is sealed under the key of {} now: give it to the servers, with \
+                     CP_KEY_ENCRYPTION_KEY_FILE, and start them.",
+                    path.display()
+                )
+            }
+            None => {
+                anyhow::ensure!(
+                    self.key_encryption_key.is_none() && self.key_encryption_key_file.is_none(),
+                    "the key-encryption key comes from CP_KEY_ENCRYPTION_KEY; make a new one with \
+                     `openssl rand -base64 32` in a file and name it with --new-key-file"
+                );
+                let new = Kek::from_file(&self.new_kek_file(), true, &random)?;
+                rekey(&app, &new).await?;
+                self.finish_rekey(&app.db, &random).await?;
+                format!(
+                    "Everything is sealed under a new key in {}; the old one is beside it as \
+                     kek.old, for backups that were made before. Start the servers again.",
+                    self.kek_file().display()
+                )
+            }
+        };
+        app.db.close().await;
+        Ok(done)
+    }
+
+    /// Puts the new key-encryption key into its place when the database is sealed under it.
+    async fn finish_rekey(&self, db: &Db, random: &Random) -> anyhow::Result<()> {
+        let (now, next) = (self.kek_file(), self.new_kek_file());
+        if !next.exists() || !now.exists() {
+            return Ok(());
+        }
+        let new = Kek::from_file(&next, false, random)?;
+        if kek::is_known(db).await? && kek::opens(db, &new).await? {
+            std::fs::rename(&now, self.keys_dir.join("kek.old"))?;
+            std::fs::rename(&next, &now)?;
+        }
+        Ok(())
+    }
+
+    fn kek_file(&self) -> PathBuf {
+        self.keys_dir.join("kek")
+    }
+
+    fn new_kek_file(&self) -> PathBuf {
+        self.keys_dir.join("kek.new")
+    }
+
+    /// The database as it is, which a backup must not bring up to date, and its key-encryption key.
+    pub async fn place(&self) -> anyhow::Result<Place> {
+        let (kek, url) = (self.existing_kek()?, self.database_url()?);
+        if let Some(file) = url.file() {
+            anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
+        }
+        let db = Db::open_with(&url, self.database_pool)
+            .await
+            .context("CP_DATABASE_URL: cannot be opened")?;
+        Ok(Place { db, kek, clock: Clock::system(), random: Random::system() })
+    }
+
+    /// What the log can be verified by. The database is only read.
+    pub async fn evidence(&self) -> anyhow::Result<Evidence> {
+        let kek = self.existing_kek()?;
+        let mut tx = readonly::snapshot(&self.database_url()?).await.context("CP_DATABASE_URL")?;
+        let key = audit::key::load(&kek, &mut tx).await?;
+        Ok(Evidence { tx, key: Arc::new(key) })
+    }
+
+    /// The key-encryption key that there is: one that was made now would open nothing.
+    pub fn existing_kek(&self) -> anyhow::Result<Kek> {
+        match self.given_kek()? {
+            Some(kek) => Ok(kek),
+            None => Kek::from_file(&self.kek_file(), false, &Random::system()),
+        }
+    }
+
+    fn given_kek(&self) -> anyhow::Result<Option<Kek>> {
+        Ok(match (&self.key_encryption_key_file, &self.key_encryption_key) {
+            (Some(path), _) => {
+                let text = secret_file(path).context("CP_KEY_ENCRYPTION_KEY_FILE")?;
+                Some(Kek::from_setting(&text)?)
+            }
+            (None, Some(text)) => Some(Kek::from_setting(text)?),
+            (None, None) => None,
+        })
+    }
+
+    async fn connect(&self, purpose: Purpose) -> anyhow::Result<App> {
+        // What is given is looked at before anything is made.
+        let mut settings = self.settings()?;
+        let (given, url) = (self.given_kek()?, self.database_url()?);
+        self.own_bootstrap_token()?;
+        self.signing_key_passphrase()?;
+        if let Some(file) = url.file() {
+            let is_there = std::fs::metadata(file).is_ok_and(|file| file.len() > 0);
+            anyhow::ensure!(is_there || purpose != Purpose::Calling, no_database(file.display()));
+            files::check_writable(file).context("CP_DATABASE_URL")?;
+            wal::settle(file).await.context("CP_DATABASE_URL")?;
+        }
+        let db = Db::open_with(&url, self.database_pool).await.context(
+            "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
+             postgres://USER:PASSWORD@HOST/DATABASE",
+        )?;
+        if purpose == Purpose::Calling {
+            let versions = tables::migrated(&mut db.snapshot().await?).await?;
+            anyhow::ensure!(!versions.is_empty(), no_database("installation in it"));
+        }
+        db.migrate().await.context("CP_DATABASE_URL: the schema cannot be brought up to date")?;
+        let random = Random::system();
+        let kek = match given {
+            Some(kek) => kek,
+            None => {
+                self.finish_rekey(&db, &random).await?;
+                let is_first_start = purpose != Purpose::Calling && !kek::is_known(&db).await?;
+                Kek::from_file(&self.kek_file(), is_first_start, &random)?
+            }
+        };
+        if !matches!(purpose, Purpose::Serving { .. })
+            && let Some(stored) = issuer::stored(&db).await?
+        {
+            settings.shared.base_url = stored;
+        }
+        Ok(crate::app(db, Clock::system(), random, kek, settings))
+    }
+}
+
+fn no_database(what: impl std::fmt::Display) -> String {
+    format!(
+        "CP_DATABASE_URL: there is no {what}. Start a server first, with `cp-server serve`, or name a \
+         running one with --url and --token (CP_URL, CP_TOKEN)"
+    )
+}
