@@ -1,6 +1,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::sources;
+use super::{root, sources};
 
 /// The maximum number of lines in a file, by folder.
 const LINES: [(&str, usize); 4] = [
@@ -134,4 +134,35 @@ fn one_module_knows_the_database() {
         }
     }
     assert!(found.is_empty(), "{found:#?}");
+}
+
+#[test]
+fn each_dependency_is_used() {
+    let mut unused = Vec::new();
+    for package in ["cp-contracts", "cp-server", "dp-verifier", "tests"] {
+        let manifest = std::fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
+        let folders = ["src", "tests", "benches", "examples", "it"];
+        let folders = folders.map(|folder| format!("{package}/{folder}"));
+        let folders = folders.iter().filter(|folder| root().join(folder).is_dir());
+        let code: String =
+            folders.flat_map(|folder| sources(folder)).map(|(_, text)| text).collect();
+        let mut is_list = false;
+        for line in manifest.lines() {
+            if line.starts_with('[') {
+                is_list = line.ends_with("dependencies]");
+                continue;
+            }
+            let name = line.split(['.', ' ', '=']).next().unwrap();
+            if is_list && !name.is_empty() && !name.starts_with('#') {
+                let word = name.replace('-', "_");
+                let is_used = code.contains(&format!("{word}::"))
+                    || code.contains(&format!("use {word}"))
+                    || code.contains(&format!("{word}!"));
+                if !is_used {
+                    unused.push(format!("{package}: {name}"));
+                }
+            }
+        }
+    }
+    assert!(unused.is_empty(), "{unused:#?}");
 }
