@@ -148,6 +148,7 @@ fn command_lines_that_do_not_fit_together_are_refused() {
         (&["--state", "s", "report"], "`report` requires -o"),
         (&["report", "-o", "f"], "`report` requires --state"),
         (&["-o", "f", "report", "-o", "g", "--state", "s"], "-o is given twice"),
+        (&["--state", "s", "log", "--state=t"], "--state is given twice"),
         (&["--because", "x", "state"], "--because is an option of"),
         (&["--because", "x", "t"], "--because is an option of"),
         (&["--counter", "a=1", "t"], "--counter and -o are options of `report`"),

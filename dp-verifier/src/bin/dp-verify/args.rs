@@ -1,5 +1,6 @@
 //! The command line, and what it asks for.
 
+use std::env;
 use std::ffi::OsString;
 use std::path::PathBuf;
 
@@ -38,6 +39,9 @@ pub(crate) enum Task {
 /// Reads the command line of this process. Exits when clap refuses it; fails when its parts do not
 /// fit together.
 pub(crate) fn read() -> Result<(Task, Options), String> {
+    if let Some(option) = repeated_option() {
+        return Err(format!("{option} is given twice"));
+    }
     let matches = commands().get_matches();
     let line = CommandLine::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let CommandLine { command, token, options, early } = line;
@@ -54,6 +58,23 @@ pub(crate) fn read() -> Result<(Task, Options), String> {
         return Err("--issuer and --audience are required: every token must name them".to_owned());
     }
     Ok((task, options))
+}
+
+/// Returns an option of all commands that stands before a command and after it. clap would use the
+/// last one without a word.
+fn repeated_option() -> Option<String> {
+    let given: Vec<_> = env::args_os().skip(1).take_while(|argument| argument != "--").collect();
+    let line = commands();
+    let options = line.get_arguments().filter(|option| option.is_global_set());
+    let mut options = options.filter_map(|option| Some(format!("--{}", option.get_long()?)));
+    options.find(|option| {
+        let with_value = format!("{option}=");
+        let is_option = |argument: &&OsString| {
+            let argument = argument.to_string_lossy();
+            argument == *option || argument.starts_with(&with_value)
+        };
+        given.iter().filter(is_option).count() > 1
+    })
 }
 
 fn task(

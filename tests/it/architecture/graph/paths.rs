@@ -97,7 +97,8 @@ impl Reader<'_> {
             }
             // `x.y` is no path. `$x` is a parameter of the macro, but `$crate` is this crate.
             let is_parameter = start > 0 && is(start - 1, '$') && path[0] != "crate";
-            if !(is_parameter || start > 0 && is(start - 1, '.')) {
+            let is_field = start > 0 && is(start - 1, '.');
+            if !is_parameter && !is_field {
                 self.path(&path);
                 self.called(&path, is(index, '!'));
             }
