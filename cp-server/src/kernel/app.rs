@@ -92,8 +92,8 @@ pub trait Part: Any + Send + Sync {
     /// Follows a commit of this replica.
     fn committed(&self) {}
 
-    /// Follows a commit of this replica, before its answer is sent, unless the change is
-    /// [`Effect::Harmless`]: reads again what other requests rely on.
+    /// Follows a commit with [`Effect::Parts`], before its answer is sent: reads again what other requests
+    /// rely on.
     fn changed<'a>(&'a self, _app: &'a App) -> PartFuture<'a> {
         Box::pin(std::future::ready(()))
     }
@@ -200,8 +200,10 @@ impl App {
             return;
         }
         self.rights.advance();
-        for part in &self.parts {
-            part.changed(self).await;
+        if effect == Effect::Parts {
+            for part in &self.parts {
+                part.changed(self).await;
+            }
         }
     }
 

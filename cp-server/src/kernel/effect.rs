@@ -3,9 +3,11 @@
 /// What a committed change makes old on its replica.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Effect {
-    /// Everything that callers' rights, quotas and keys rest on.
+    /// What callers' rights and quotas rest on.
     #[default]
     Rights,
+    /// That, and what parts hold of the database, such as keys: they read it again.
+    Parts,
     /// Nothing of that.
     Harmless,
 }

@@ -49,25 +49,25 @@ crate::routes! { keys:
     /// Generates a signing key, or imports one, and publishes it.
     ///
     /// It may sign once every data plane has had the time to fetch it; `not_before` tells when.
-    POST "/signing/keys" KeysWrite => create, late;
+    POST "/signing/keys" KeysWrite => create, late, reloads;
     /// Reads about a signing key, and about the tokens that it signed.
     GET "/signing/keys/{kid}" KeysRead => read;
     /// Publishes a staged key.
-    POST "/signing/keys/{kid}/publish" KeysWrite => publish;
+    POST "/signing/keys/{kid}/publish" KeysWrite => publish, reloads;
     /// Makes a key sign; the one that signed until now retires when its tokens have expired.
     ///
     /// Refused with 409 `key_not_yet_propagated` while data planes may not have fetched the key,
     /// unless `emergency` and a `reason` are given.
-    POST "/signing/keys/{kid}/activate" KeysWrite => activate;
+    POST "/signing/keys/{kid}/activate" KeysWrite => activate, reloads;
     /// Takes a key out of use that has nothing left to verify.
-    POST "/signing/keys/{kid}/retire" KeysWrite => retire;
+    POST "/signing/keys/{kid}/retire" KeysWrite => retire, reloads;
     /// Takes a leaked key out at once, revokes every token that it signed, and lets its successor
     /// sign.
     ///
     /// `POST /licenses/bundles` with `{"filter": {"key_id": …}}` issues the licenses anew.
-    POST "/signing/keys/{kid}/compromise" KeysWrite => compromise, late;
+    POST "/signing/keys/{kid}/compromise" KeysWrite => compromise, late, reloads;
     /// Lets the successor sign, and publishes the next one.
-    POST "/signing/rotate" KeysWrite => rotate, late;
+    POST "/signing/rotate" KeysWrite => rotate, late, reloads;
 }
 
 /// The same document where RFC 8615 has it.

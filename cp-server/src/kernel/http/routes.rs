@@ -32,7 +32,8 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
 /// (raw, and outside [`BASE`]), and, after either, `redirect` (it sends a browser on) and `strict` (see
 /// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the
-/// plan's quota of requests. `harmless` says that its changes invalidate no cache of rights.
+/// plan's quota of requests. `harmless` says that its changes invalidate no cache of rights, and
+/// `reloads` that parts read the database again.
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
@@ -146,6 +147,13 @@ impl Adding<'_> {
     #[must_use]
     pub fn harmless(mut self) -> Self {
         self.line.effect = Effect::Harmless;
+        self
+    }
+
+    /// Its changes alter what parts hold of the database: they read it again before the answer is sent.
+    #[must_use]
+    pub fn reloads(mut self) -> Self {
+        self.line.effect = Effect::Parts;
         self
     }
 

@@ -206,7 +206,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
         cx.trail.after = Some(json!({"kid": kid, "state": state}));
         crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
     }
-    app.commit(cx.tx, Effect::Rights).await?;
+    app.commit(cx.tx, Effect::Parts).await?;
     Ok(())
 }
 
