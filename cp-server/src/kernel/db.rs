@@ -39,6 +39,10 @@ pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::Share;
 use self::writer::{Turn, Writer};
 
+/// The part of a log filter that leaves out the driver's lines with the whole text of a statement, and
+/// PostgreSQL's notices of what exists already.
+pub const WITHOUT_STATEMENTS: &str = "sqlx::query=error,sqlx::postgres::notice=error";
+
 #[derive(Clone, Debug)]
 pub enum Db {
     Sqlite { read: SqlitePool, write: Writer },

@@ -125,9 +125,7 @@ fn one_module_knows_the_database() {
         let known = file
             .strip_prefix("kernel/")
             .is_some_and(|file| file.starts_with("db/") || known.contains(&file))
-            || file.starts_with("backup/tables")
-            // It names the driver's log target.
-            || file == "telemetry.rs";
+            || file.starts_with("backup/tables");
         if !known && ["sqlx::query", "SqlitePool", "PgPool"].iter().any(|name| text.contains(name))
         {
             found.push(file);
