@@ -6,6 +6,7 @@ use rustix::process::Signal;
 use serde_json::{Value, json};
 
 use super::server::{Server, TOKEN, command, folder, refusal};
+use super::tls::until;
 
 #[test]
 fn s21_requests_in_flight_finish_and_the_process_ends_well() {
@@ -51,8 +52,11 @@ fn the_quickstart_tells_what_works() {
     for _ in 0..2 {
         let mut quickstart = command(folder.path());
         let server = Server::run(quickstart.env("CP_LISTEN", free.to_string()).arg("quickstart"));
-        let said = server.said.lock().unwrap().clone();
         let base = format!("http://{free}");
+        // Its last words: what it prints and what it logs are read by two threads.
+        let is_printed = || server.said.lock().unwrap().contains("Stop with Ctrl-C");
+        until(is_printed, "the end of what it prints");
+        let said = server.said.lock().unwrap().clone();
         let told: Vec<&str> =
             said.split_whitespace().filter_map(|word| word.strip_prefix(&base)).collect();
         assert_eq!(told.len(), 6, "{said}");

@@ -56,7 +56,7 @@ fn a_service_without_a_certificate_goes_on_when_it_is_asked_to_reload() {
 
 /// Waits for what happens soon; how soon is the machine's to say.
 #[track_caller]
-fn until(happened: impl Fn() -> bool, what: &str) {
+pub fn until(happened: impl Fn() -> bool, what: &str) {
     let deadline = Instant::now() + Duration::from_secs(120);
     while !happened() {
         assert!(Instant::now() < deadline, "it waited in vain for {what}");
