@@ -10,6 +10,7 @@ use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
 use crate::config::LogFormat;
+use crate::kernel::db::WITHOUT_STATEMENTS;
 
 /// Sends log lines to standard error; standard output is for what a command prints.
 pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
@@ -27,14 +28,10 @@ pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// The filter without the driver's own lines: those of slow statements have the whole text of a
-/// statement, and PostgreSQL's notices tell what is there already. A filter that names `sqlx` has
-/// them.
+/// The filter without the driver's own lines. One that asks for details, or names the driver, has them.
 fn quiet(filter: &str) -> String {
-    match filter.contains("sqlx") {
-        true => filter.to_owned(),
-        false => format!("{filter},sqlx::query=error,sqlx::postgres::notice=error"),
-    }
+    let has_details = ["sqlx", "debug", "trace"].iter().any(|part| filter.contains(part));
+    if has_details { filter.to_owned() } else { format!("{filter},{WITHOUT_STATEMENTS}") }
 }
 
 /// The process's metrics in the Prometheus text format.

@@ -39,6 +39,10 @@ pub enum Db {
     Postgres(PgDatabase),
 }
 
+/// What a log filter says to leave out the driver's lines that have the whole text of a statement, such
+/// as a slow one, and PostgreSQL's notices of what is there already.
+pub const WITHOUT_STATEMENTS: &str = "sqlx::query=error,sqlx::postgres::notice=error";
+
 /// How long a request waits for a connection before it is told to come back.
 const PATIENCE: Duration = Duration::from_secs(5);
 
