@@ -58,10 +58,13 @@ impl Server {
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     let address = line.split("address=").nth(1);
-                    if let Some(address) = address.and_then(|text| text.split(' ').next()) {
-                        let _ = tell.send(address.parse().unwrap());
-                    }
+                    let address = address.and_then(|text| text.split(' ').next());
+                    let address = address.map(|text| text.parse().unwrap());
+                    // First what was said: who learns the address may look at it at once.
                     said.lock().unwrap().push_str(&(line + "\n"));
+                    if let Some(address) = address {
+                        let _ = tell.send(address);
+                    }
                 }
             });
         }
