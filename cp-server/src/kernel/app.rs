@@ -81,7 +81,7 @@ pub trait Part: Any + Send + Sync {
     /// The part of this type.
     ///
     /// # Panics
-    /// When the composition does not add it: a fault of the program, which each start finds.
+    /// When the composition in `lib.rs` does not add it: a fault of the program.
     fn of(app: &App) -> &Self
     where
         Self: Sized,

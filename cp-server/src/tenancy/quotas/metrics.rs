@@ -95,18 +95,18 @@ pub enum BoundPatch {
 const UNLIMITED: &str = "unlimited";
 const NOT_INCLUDED: &str = "not_included";
 
-/// Reads a bound; `accepts_removal` admits [`NOT_INCLUDED`].
-struct Reader {
-    accepts_removal: bool,
+/// Reads a bound, or [`NOT_INCLUDED`] in a PATCH.
+struct Reader;
+
+fn refused<E: de::Error>() -> E {
+    E::custom("must be a whole number of at least 0, \"unlimited\" or null")
 }
 
-impl Reader {
-    fn number<E: de::Error>(n: Option<i64>) -> Result<BoundPatch, E> {
-        match n {
-            Some(-1) => Ok(BoundPatch::Set(Bound(None))),
-            Some(n @ 0..) => Ok(BoundPatch::Set(Bound(Some(n)))),
-            _ => Err(E::custom("must be a whole number of at least 0, \"unlimited\" or null")),
-        }
+fn number<E: de::Error>(n: i64) -> Result<BoundPatch, E> {
+    match n {
+        -1 => Ok(BoundPatch::Set(Bound(None))),
+        0.. => Ok(BoundPatch::Set(Bound(Some(n)))),
+        _ => Err(refused()),
     }
 }
 
@@ -119,31 +119,31 @@ impl Visitor<'_> for Reader {
         Ok(BoundPatch::Set(Bound(None)))
     }
     fn visit_i64<E: de::Error>(self, n: i64) -> Result<BoundPatch, E> {
-        Self::number(Some(n))
+        number(n)
     }
     fn visit_u64<E: de::Error>(self, n: u64) -> Result<BoundPatch, E> {
-        Self::number(i64::try_from(n).ok())
+        number(i64::try_from(n).map_err(|_| refused())?)
     }
     fn visit_str<E: de::Error>(self, word: &str) -> Result<BoundPatch, E> {
         match word {
             UNLIMITED => Ok(BoundPatch::Set(Bound(None))),
-            NOT_INCLUDED if self.accepts_removal => Ok(BoundPatch::NotIncluded),
-            _ => Self::number(None),
+            NOT_INCLUDED => Ok(BoundPatch::NotIncluded),
+            _ => Err(refused()),
         }
     }
 }
 
 impl<'de> Deserialize<'de> for BoundPatch {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader { accepts_removal: true })
+        deserializer.deserialize_any(Reader)
     }
 }
 
 impl<'de> Deserialize<'de> for Bound {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        match deserializer.deserialize_any(Reader { accepts_removal: false })? {
+        match BoundPatch::deserialize(deserializer)? {
             BoundPatch::Set(bound) => Ok(bound),
-            BoundPatch::NotIncluded => Ok(Self(None)),
+            BoundPatch::NotIncluded => Err(refused()),
         }
     }
 }
