@@ -11,16 +11,14 @@
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
-use cp_server::audit::Log;
-use cp_server::audit::{Source, checkpoints, integrator, stored_hashes, verify};
+use cp_server::audit::{Log, checkpoints, integrator, stored_hashes, verify};
 use cp_server::kernel::access::caller::CallerKind;
 use cp_server::kernel::access::ids::AuditEventId;
 use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, Random};
-use cp_server::kernel::db::Db;
-use cp_server::kernel::db::readonly;
+use cp_server::kernel::db::{Db, readonly};
 use cp_server::kernel::journal::canonical::Text;
-use cp_server::kernel::journal::leaf::{Event, Facts};
+use cp_server::kernel::journal::leaf::{Event, Facts, Source};
 use cp_server::kernel::journal::store;
 use cp_server::kernel::secret::{Kek, sha256};
 use cp_server::{App, Settings};

@@ -22,7 +22,7 @@ use cp_server::kernel::access::caller::Caller;
 use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::Db;
-use cp_server::kernel::http::endpoint::Cx;
+use cp_server::kernel::http::cx::Cx;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::ids::LicenseId;
 use cp_server::licensing::issuance::{self, LicenseFacts, NewBundle};

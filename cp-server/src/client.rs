@@ -15,7 +15,7 @@ use tower::ServiceExt;
 
 use crate::kernel::access::caller::Caller;
 use crate::kernel::app::App;
-use crate::kernel::http::routes::Line;
+use crate::kernel::http::line::Line;
 use crate::kernel::text::{path_segment, quoted};
 
 /// Where operations are called.

@@ -9,8 +9,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{erase, integrator};
 use crate::identity::sessions;
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::http::idempotency;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;

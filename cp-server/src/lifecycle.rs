@@ -20,7 +20,7 @@ use crate::kernel::access::platform::Platform;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};

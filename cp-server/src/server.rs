@@ -29,8 +29,7 @@ use tokio::net::TcpListener;
 
 use crate::kernel::access::caller::{Peer, RequestId};
 use crate::kernel::access::rate_limits::Desk;
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Document, Documents};

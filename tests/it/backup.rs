@@ -5,10 +5,9 @@ use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
 use cp_server::backup::archive::{Archive, Manifest};
-use cp_server::backup::continuation;
 use cp_server::backup::restore::{self, Restored};
 use cp_server::backup::tables::{self, Cell};
-use cp_server::backup::{self, Made, Place};
+use cp_server::backup::{self, Made, Place, continuation};
 use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;

@@ -21,6 +21,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::leaf::ERASED;
+use crate::kernel::journal::record;
 use crate::kernel::journal::store;
 use crate::kernel::journal::store::Erasable;
 use crate::kernel::text::Prose;
@@ -149,7 +150,7 @@ pub async fn expire(app: &App) -> anyhow::Result<()> {
         let (places, count) = take_content(&mut cx, &mut events).await?;
         cx.trail.after = Some(json!({"events": count, "older_than": oldest}));
         let target = (ERASED, places.to_string());
-        super::record(&mut cx, "audit.expire", None, target).await?;
+        record::record(&mut cx, "audit.expire", None, target).await?;
         cx.tx.commit().await?;
         if is_complete {
             return Ok(());

@@ -9,8 +9,7 @@ use std::time::Duration;
 
 use super::{checkpoints, key};
 use crate::audit::Log;
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::store;

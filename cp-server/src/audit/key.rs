@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
-use crate::kernel::http::routes::BASE;
+use crate::kernel::http::line::BASE;
 use crate::kernel::secret::Kek;
 use crate::kernel::{db::installation, kek};
 

@@ -13,9 +13,9 @@ use super::key::{self, Signed};
 use super::{checkpoints, high_water, integrator};
 use crate::audit::Log;
 use crate::kernel::access::caller::{Caller, Scope};
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
 
 /// What the log's key becomes.
 #[derive(Clone, Copy, Debug)]
@@ -53,7 +53,7 @@ pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow
     cx.trail.before = Some(json!({"key": before.verifier()}));
     cx.trail.after = Some(json!({"key": now.verifier()}));
     cx.trail.reason = reason;
-    super::record(&mut cx, action, None, ("log key", String::new())).await?;
+    record::record(&mut cx, action, None, ("log key", String::new())).await?;
     integrator::place_now(&mut cx.tx).await?;
     let signed = checkpoints::in_transaction(app, &mut cx.tx).await?;
     cx.tx.commit().await?;

@@ -7,8 +7,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::kernel::http::line::Line;
 use crate::kernel::http::openapi;
-use crate::kernel::http::routes::Line;
 
 /// The JSON types that a value may have.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -9,8 +9,7 @@ use super::progress;
 use super::target::say;
 use crate::backup::archive::Manifest;
 use crate::backup::continuation::{self, CONTINUED, RETURNED};
-use crate::backup::tables;
-use crate::backup::{self, restore};
+use crate::backup::{self, restore, tables};
 use crate::config::Config;
 use crate::kernel::clock::Clock;
 

@@ -19,7 +19,7 @@ use crate::kernel::access::caller::{Authority, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::Email;
 
 /// An identity whose provider says that the address is verified.

@@ -10,17 +10,17 @@ use uuid::Uuid;
 
 use super::first_logins::{self, VerifiedIdentity};
 use super::role_grants;
-use crate::audit;
 use crate::identity::settings::IdentitySettings;
 use crate::kernel::access::caller::{Authority, Caller, CallerKind, LoggedIn, Privileges, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::permissions::Permissions;
 use crate::kernel::access::policy::{Domain, Grant};
-use crate::kernel::app::Part;
-use crate::kernel::app::{App, Effect};
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
 use crate::kernel::secret::sha256;
 use crate::kernel::text::Email;
 
@@ -194,7 +194,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
     let Some(user) = linked else { return Ok(false) };
     cx.trail.after = Some(json!({"provider": login.provider, "subject": login.subject}));
     let target = ("user", user.to_string());
-    audit::record(&mut cx, FIRST_LOGIN, login.organization, target).await?;
+    record::record(&mut cx, FIRST_LOGIN, login.organization, target).await?;
     app.commit(cx.tx, Effect::Rights).await?;
     Ok(true)
 }

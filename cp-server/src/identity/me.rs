@@ -14,7 +14,7 @@ use crate::kernel::access::permissions::Permissions;
 use crate::kernel::access::policy::{Domain, Grant};
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Result;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 

@@ -23,7 +23,7 @@ use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Email, PermissionCode};
 use crate::tenancy::ids::WorkspaceId;

@@ -14,7 +14,7 @@ use crate::kernel::access::ids::ProjectId;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put, Resource};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::tenancy::ids::GroupId;
 use crate::tenancy::organizations;

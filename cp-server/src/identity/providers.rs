@@ -24,7 +24,7 @@ use crate::kernel::clock::after;
 use crate::kernel::db::record::{Object, Texts};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Domain, ExternalId, ProviderKey};

@@ -5,9 +5,10 @@
 //! finer ones. A code lets do what it says, and what `IMPLIED` adds to it. What is bought
 //! (subscriptions, licenses, limits, billing) is implied by nothing: the vendor decides it.
 
+use crate::kernel::access::areas::{Area, AreaKind};
 use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
-use crate::kernel::access::policy::{Area, AreaKind, Domain, Grant};
+use crate::kernel::access::policy::{Domain, Grant};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;

@@ -21,7 +21,7 @@ use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Patch};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};

@@ -22,7 +22,7 @@ use crate::kernel::access::policy::Location;
 use crate::kernel::db::query::Rows;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Moment};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::secret::{ShownOnce, sha256};

@@ -24,19 +24,20 @@ use self::cookies::Cookie;
 use super::login_caller::{self, Login};
 use super::oidc::provider::Provider;
 use super::settings::IdentitySettings;
-use crate::audit::{self, Entry};
 use crate::identity::ids::SessionId;
 use crate::kernel::access::caller::{Caller, CallerKind, LoggedIn, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::app::Part;
-use crate::kernel::app::{App, Authenticate, CallerFuture, Effect};
+use crate::kernel::app::{App, Authenticate, CallerFuture, Part};
 use crate::kernel::cache::Cache;
 use crate::kernel::completion;
 use crate::kernel::db::record::Any;
 use crate::kernel::db::{Conn, Share};
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::routes::Raw;
+use crate::kernel::journal::record;
+use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::sha256;
 
 crate::routes! { sessions:
@@ -182,7 +183,7 @@ async fn commit(
     cx.parts = Arc::new(parts);
     let (before, reason, after, issued) = (None, None, Some(after), None);
     let entry = Entry { action, organization, target, before, after, reason, issued };
-    audit::append(&mut cx, vec![entry]).await?;
+    record::append(&mut cx, vec![entry]).await?;
     cx.app.commit(cx.tx, Effect::Rights).await
 }
 

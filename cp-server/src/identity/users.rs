@@ -15,7 +15,7 @@ use crate::kernel::access::platform::{OnPlatform, Platform};
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent, Put};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};

@@ -21,7 +21,7 @@ use crate::kernel::cache::Cache;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Rendered;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Email, ProviderKey, Subject};
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::kernel::access::ids::UserId;
 use crate::kernel::error::Result;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::workspaces::Isolation;
 

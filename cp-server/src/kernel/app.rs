@@ -22,7 +22,7 @@ use crate::kernel::clock::{Clock, Random};
 use crate::kernel::completion::to_the_end;
 use crate::kernel::db::installation::Trial;
 use crate::kernel::db::{Conn, Db};
-pub use crate::kernel::effect::Effect;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 use crate::kernel::secret::Kek;
 

@@ -1,10 +1,9 @@
 //! What a change invalidates.
 
 /// What a committed change makes old on its replica.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
     /// What callers' rights and quotas rest on.
-    #[default]
     Rights,
     /// That, and what parts hold of the database, such as keys: they read it again.
     Parts,

@@ -3,8 +3,7 @@
 use anyhow::bail;
 
 use crate::kernel::app::App;
-use crate::kernel::db::installation;
-use crate::kernel::db::{Conn, Db};
+use crate::kernel::db::{Conn, Db, installation};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::Kek;
 

@@ -21,18 +21,22 @@ use tokio::sync::mpsc;
 
 use super::bundles::rows as bundles;
 use super::issuance::{self, LicenseFacts, NewBundle, SignedBundle};
-use crate::audit::{self, Entry};
 use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::access::shares::Shares;
-use crate::kernel::app::{App, Effect, Part};
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Output};
-use crate::kernel::http::endpoint::{BODY_LIMIT, Cx, read_body};
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::endpoint::read_body;
 use crate::kernel::http::idempotency::Once;
 use crate::kernel::http::json;
+use crate::kernel::http::line::BODY_LIMIT;
 use crate::kernel::http::routes::Raw;
+use crate::kernel::journal::record;
+use crate::kernel::journal::record::Entry;
 use crate::kernel::text::{KeyId, Name};
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 
@@ -287,7 +291,7 @@ impl Issuance {
             reason: None,
             issued: Some(signed.issued()),
         });
-        audit::append(&mut cx, entries.collect()).await?;
+        record::append(&mut cx, entries.collect()).await?;
         if let Some(once) = &self.once {
             for signed in ready {
                 let answer = Created(signed.response.clone()).answer()?;

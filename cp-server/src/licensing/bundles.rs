@@ -15,12 +15,13 @@ use super::issuance::{self, Form, NewBundle};
 use super::licenses::file_numbers;
 use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
-use crate::audit::{self, proofs};
+use crate::audit::proofs;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::journal::record;
 use crate::kernel::text::Prose;
 use crate::licensing::ids::{BundleId, LicenseId};
 use crate::licensing::keys::keyring::Keyring;
@@ -86,7 +87,7 @@ async fn issue(
     if is_file || new.proof.is_some() {
         // What proves the event comes after it; all of it leaves once it is committed.
         let jti = signed.response.jti;
-        audit::record(cx, "bundles.issue", Some(cx.org), ("bundle", jti.to_string())).await?;
+        record::record(cx, "bundles.issue", Some(cx.org), ("bundle", jti.to_string())).await?;
         cx.trail.is_written = true;
         let included = proofs::in_transaction(&cx.app, &mut cx.tx, jti).await?;
         let extra = &mut signed.response.extra;

@@ -14,7 +14,8 @@ use super::status_lists;
 use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::app::App;
 use crate::kernel::error::Result;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
 
 /// Takes what is ahead of the clock back to it: how many status lists were.
 pub async fn accept(app: &App, reason: &str) -> Result<u64> {
@@ -25,7 +26,7 @@ pub async fn accept(app: &App, reason: &str) -> Result<u64> {
     file_numbers::take_back(&mut cx.tx, now).await?;
     cx.trail.reason = Some(reason.to_owned());
     cx.trail.after = Some(json!({"clock": now, "status_lists": lists}));
-    crate::audit::record(&mut cx, "clock.accept", None, ("clock", String::new())).await?;
+    record::record(&mut cx, "clock.accept", None, ("clock", String::new())).await?;
     cx.tx.commit().await?;
     Ok(lists)
 }

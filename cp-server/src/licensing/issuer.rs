@@ -14,9 +14,10 @@ use serde_json::json;
 use super::status_lists::rows::LEEWAY;
 use crate::App;
 use crate::kernel::access::caller::{Caller, Scope};
-use crate::kernel::db::installation;
-use crate::kernel::db::{Conn, Db};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::db::{Conn, Db, installation};
+use crate::kernel::effect::Effect;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
 
 const NAME: &str = "issuer";
 
@@ -58,8 +59,8 @@ pub async fn check(app: &App, is_accepted: bool) -> anyhow::Result<()> {
     installation::replace(&mut cx.tx, NAME, own.as_bytes()).await?;
     cx.trail.before = Some(json!({"issuer": stored}));
     cx.trail.after = Some(json!({"issuer": own, "live_bundles": live}));
-    crate::audit::record(&mut cx, "issuer.accept", None, ("issuer", String::new())).await?;
-    cx.tx.commit().await?;
+    record::record(&mut cx, "issuer.accept", None, ("issuer", String::new())).await?;
+    app.commit(cx.tx, Effect::Rights).await?;
     tracing::warn!(before = stored, issuer = own, live_bundles = live, "the issuer was changed");
     Ok(())
 }

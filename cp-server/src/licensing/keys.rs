@@ -30,7 +30,7 @@ use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{NoFilter, Page};
 use crate::kernel::http::routes::Raw;
 use crate::kernel::kek;

@@ -22,7 +22,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Patch, SeatCap};
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::text::{Name, PlanCode, Prose};

@@ -17,7 +17,7 @@ use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};

@@ -11,7 +11,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::db::record::Any;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::secret::{hex, sha256};

@@ -34,7 +34,7 @@ use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{StreamOf, Streamed};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Moment;
 use crate::licensing::bundles::rows::Bundle;
 use crate::licensing::deployments::Deployment;

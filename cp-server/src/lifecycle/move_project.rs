@@ -9,7 +9,7 @@ use crate::kernel::access::ids::ProjectId;
 use crate::kernel::access::place::{Org, Place};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::NoContent;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::metering::usage;
 use crate::tenancy::projects::{self, Project};
 use crate::tenancy::{artifacts, organizations, workspaces};

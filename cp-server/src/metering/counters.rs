@@ -26,7 +26,7 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Query;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::metering::ids::UsageSeriesId;
 
 /// The most that a series counts, in units. A batch adds no more than as much again, so that

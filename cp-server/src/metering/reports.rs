@@ -10,7 +10,7 @@ use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{CLOCK_SKEW, Moment};
 use crate::kernel::text::{Name, quoted};
 use crate::licensing::usage_reports::{self, ReportFile, UsageReport};

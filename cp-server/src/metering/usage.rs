@@ -18,7 +18,7 @@ use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Answer, Output, Put};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{self, Moment};
 use crate::kernel::http::operation::Input;
 use crate::kernel::http::page::{List, Page};

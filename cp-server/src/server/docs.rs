@@ -8,8 +8,8 @@ use axum::response::Response;
 use crate::kernel::app::Part;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Document, Documents};
-use crate::kernel::http::routes::Raw;
-use crate::kernel::http::routes::{Line, Operations};
+use crate::kernel::http::line::Line;
+use crate::kernel::http::routes::{Operations, Raw};
 
 pub(super) async fn docs(raw: Raw) -> Result<Response> {
     static PAGES: Documents = Documents::new();

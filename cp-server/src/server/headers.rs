@@ -8,7 +8,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
 use crate::kernel::app::{App, Part};
-use crate::kernel::http::routes::BASE;
+use crate::kernel::http::line::BASE;
 use crate::kernel::http::routes::Operations;
 
 /// What web pages of any origin may read: signed or public documents, without a credential.

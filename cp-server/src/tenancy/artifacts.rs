@@ -12,7 +12,7 @@ use crate::kernel::access::place::Among;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, NoContent, Resource};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{Prose, Reference};

@@ -16,7 +16,7 @@ use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, Resource};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Name, Prose, Reference, Slug};

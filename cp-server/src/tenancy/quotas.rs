@@ -30,7 +30,7 @@ use crate::kernel::access::place::Org;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::NoContent;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 
 crate::routes! { quotas:

@@ -13,7 +13,7 @@ use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put, Resource};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Moment;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Locator, Name, SecretName, path_segment};

@@ -13,7 +13,7 @@ use crate::kernel::access::place::{Among, Org};
 use crate::kernel::clock::after;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Name, Prose, Slug};

@@ -3,12 +3,13 @@
 use std::fmt::Write;
 
 use cp_server::identity::roles::{self, RoleScope};
+use cp_server::kernel::access::areas::{Area, AreaKind};
 use cp_server::kernel::access::caller::{Caller, CallerKind, Scope};
 use cp_server::kernel::access::ids::{DeploymentId, OrganizationId};
 use cp_server::kernel::access::permissions::{Permission, Permissions, Privileges};
 use cp_server::kernel::access::place::Reach;
-use cp_server::kernel::access::policy::{Area, AreaKind, Domain, Grant, Location, Verdict, decide};
-use cp_server::kernel::http::routes::Line;
+use cp_server::kernel::access::policy::{Domain, Grant, Location, Verdict, decide};
+use cp_server::kernel::http::line::Line;
 use uuid::Uuid;
 
 use super::is_current;

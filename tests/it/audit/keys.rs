@@ -1,10 +1,9 @@
 //! The log's key, and another one that follows it.
 
-use cp_server::audit::Log;
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::rotation::{Change, change};
 use cp_server::audit::verify::{Evidence, verify};
-use cp_server::audit::{checkpoints, key};
+use cp_server::audit::{Log, checkpoints, key};
 use cp_server::kernel::app::Part;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::keys::rekey::rekey;

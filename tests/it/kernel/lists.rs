@@ -113,7 +113,7 @@ on_both! {
 }
 
 /// Every line that answers with pages.
-fn lists() -> impl Iterator<Item = cp_server::kernel::http::routes::Line> {
+fn lists() -> impl Iterator<Item = cp_server::kernel::http::line::Line> {
     cp_server::operations().table.into_iter().filter(|line| {
         let input = line.shapes(&mut openapi::schemas()).input;
         let members = input.as_ref().and_then(|input| input.get("properties"));

@@ -1,7 +1,7 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
 use cp_server::Settings;
-use cp_server::kernel::http::endpoint::BODY_LIMIT;
+use cp_server::kernel::http::line::BODY_LIMIT;
 use serde_json::json;
 
 use crate::sweep::examples::example;

@@ -1,8 +1,8 @@
 //! What a client may send, and what it may not decide.
 
 use axum::http::Method;
+use cp_server::kernel::http::line::Line;
 use cp_server::kernel::http::openapi;
-use cp_server::kernel::http::routes::Line;
 use serde_json::{Value, json};
 
 use crate::sweep::examples::example;

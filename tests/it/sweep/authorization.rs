@@ -4,7 +4,7 @@ use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::access::caller::Permission;
 use cp_server::kernel::access::place::Reach;
-use cp_server::kernel::http::routes::Line;
+use cp_server::kernel::http::line::Line;
 use serde_json::json;
 
 use super::examples::{NOBODY, example};

@@ -2,10 +2,10 @@
 //! outside of what a path names finds out nothing, whatever kind of caller it is.
 
 use axum::http::Method;
+use cp_server::kernel::access::areas::AreaKind;
 use cp_server::kernel::access::caller::Permission;
 use cp_server::kernel::access::place::Reach;
-use cp_server::kernel::access::policy::AreaKind;
-use cp_server::kernel::http::routes::Line;
+use cp_server::kernel::http::line::Line;
 use serde_json::{Value, json};
 
 use crate::world::{Answer, Client, World, count_statements, on_both, statements_so_far};

@@ -1,8 +1,8 @@
 //! No caller grants more than it holds: every line that grants, by every path to it.
 
 use axum::http::Method;
+use cp_server::kernel::http::line::Line;
 use cp_server::kernel::http::openapi;
-use cp_server::kernel::http::routes::Line;
 use serde_json::{Value, json};
 
 use crate::world::{Client, World, on_both};

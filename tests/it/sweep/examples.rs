@@ -1,7 +1,7 @@
 //! For every line of the table, a request that succeeds in the world.
 
 use axum::http::Method;
-use cp_server::kernel::http::routes::Line;
+use cp_server::kernel::http::line::Line;
 use serde_json::{Value, json};
 
 use crate::world::{World, usage_report};

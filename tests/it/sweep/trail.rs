@@ -4,8 +4,8 @@ use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::access::caller::Permission;
 use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::http::line::Line;
 use cp_server::kernel::http::openapi;
-use cp_server::kernel::http::routes::Line;
 use serde_json::{Value, json};
 
 use super::authorization::right_caller;

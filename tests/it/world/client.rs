@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use cp_server::App;
 use cp_server::identity::login_caller::{self, Login};
 use cp_server::kernel::access::caller::Peer;
-use cp_server::kernel::http::routes::BASE;
+use cp_server::kernel::http::line::BASE;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 

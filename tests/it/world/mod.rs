@@ -18,7 +18,7 @@ use cp_server::kernel::access::caller::Permission;
 use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
-use cp_server::kernel::db::query::Row;
+use cp_server::kernel::db::values::Row;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::keys::keyring::Keyring;
 use cp_server::{App, Settings, audit, licensing, server};

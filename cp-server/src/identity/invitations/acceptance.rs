@@ -20,7 +20,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::secret::{Secret, sha256};
 use crate::kernel::text::Email;
 use crate::tenancy::ids::WorkspaceId;

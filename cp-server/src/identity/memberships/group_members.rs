@@ -15,7 +15,7 @@ use crate::kernel::access::ids::UserId;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::tenancy::ids::GroupId;
 use crate::tenancy::workspaces;

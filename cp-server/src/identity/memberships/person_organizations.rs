@@ -14,7 +14,7 @@ use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::platform::OnPlatform;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::error::Result;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::text::ExternalId;
 use crate::tenancy::organizations::OrganizationStatus;

@@ -17,7 +17,7 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, OnConflict, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
 

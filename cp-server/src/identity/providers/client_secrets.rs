@@ -8,7 +8,7 @@ use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, Secret};

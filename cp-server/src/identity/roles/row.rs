@@ -10,7 +10,7 @@ use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Prose, named};
 
 crate::text_enum! {

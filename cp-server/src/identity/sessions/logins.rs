@@ -22,17 +22,15 @@ use url::form_urlencoded::{self, byte_serialize};
 use super::cookies::{self, Cookie, base_url};
 use crate::identity::login_caller::Login;
 use crate::identity::oidc::discovery::{Discoveries, Discovery};
-use crate::identity::oidc::issuers;
 use crate::identity::oidc::provider::Provider;
 use crate::identity::oidc::tokens::{Token, quoted};
-use crate::identity::oidc::{check_signature, fetch::Fetched, vouched};
+use crate::identity::oidc::{check_signature, fetch::Fetched, issuers, vouched};
 use crate::identity::providers;
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json;
-use crate::kernel::http::routes::BASE;
+use crate::kernel::http::line::BASE;
 use crate::kernel::secret::{Secret, equal, sha256};
 
 /// How long somebody may take to log in at the provider.

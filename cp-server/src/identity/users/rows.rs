@@ -9,7 +9,7 @@ use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::platform::PlatformKey;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Email, ExternalId, Name};
 
 crate::record! {

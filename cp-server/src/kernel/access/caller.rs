@@ -9,9 +9,10 @@ use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::kernel::access::areas::Area;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, Owned, UserId};
 pub use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
-use crate::kernel::access::policy::{self, Area, Domain, Grant, Location, Verdict};
+use crate::kernel::access::policy::{self, Domain, Grant, Location, Verdict};
 use crate::kernel::db::{Conn, Share};
 use crate::kernel::error::{Error, Result};
 

@@ -29,7 +29,7 @@ pub trait Owned:
 #[derive(Clone, Copy, Debug)]
 pub struct Within {
     pub kinds: &'static [AreaKind],
-    /// Yields [`crate::kernel::access::policy::Area`]s of the row `$1`. The row's own table has another name in it,
+    /// Yields [`crate::kernel::access::areas::Area`]s of the row `$1`. The row's own table has another name in it,
     /// since `$1` may be a column of that.
     pub sql: &'static str,
 }

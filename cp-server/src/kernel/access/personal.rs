@@ -1,9 +1,9 @@
 //! Places that are a person's own rows.
 
+use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::{Caller, Owner, Permission};
 use crate::kernel::access::ids::{OrganizationId, Owned, UserId};
 use crate::kernel::access::place::{Place, Reach};
-use crate::kernel::access::policy::AreaKind;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use schemars::Schema;

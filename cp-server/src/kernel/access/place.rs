@@ -8,9 +8,10 @@ use schemars::{Schema, json_schema};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
+use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::{Caller, Owner, Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, Owned};
-use crate::kernel::access::policy::{AreaKind, Location};
+use crate::kernel::access::policy::Location;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 

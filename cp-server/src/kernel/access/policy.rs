@@ -9,7 +9,7 @@
 
 use std::sync::Arc;
 
-pub use crate::kernel::access::areas::{Area, AreaKind};
+use crate::kernel::access::areas::Area;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
 
@@ -150,6 +150,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::kernel::access::areas::AreaKind;
 
     const ORGS: [OrganizationId; 2] =
         [OrganizationId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2))];

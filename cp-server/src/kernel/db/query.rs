@@ -13,7 +13,7 @@ use sqlx::{
 use crate::kernel::access::areas::Area;
 use crate::kernel::access::ids::Owned;
 use crate::kernel::db::record::Record;
-pub use crate::kernel::db::values::{Row, Value};
+use crate::kernel::db::values::{Row, Value};
 use crate::kernel::db::{Conn, Statements};
 use sqlx::Row as _;
 

@@ -8,8 +8,7 @@ use serde::de::DeserializeOwned;
 use crate::kernel::access::place::Place;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::json;
-use crate::kernel::http::line;
+use crate::kernel::http::{json, line};
 
 /// An operation: `async fn(&mut Cx, Place[, Input]) -> Result<Output>`.
 pub trait Op<'a, A: Args, R>: Copy + Send + Sync + 'static {

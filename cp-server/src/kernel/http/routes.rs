@@ -21,7 +21,7 @@ use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::Output;
 use crate::kernel::http::endpoint::{read_again, serve};
-pub use crate::kernel::http::line::{BASE, Line, Shapes};
+use crate::kernel::http::line::{Line, Shapes};
 use crate::kernel::http::operation::{Args, Op};
 use crate::kernel::http::reading::{Reader, Readers};
 
@@ -30,7 +30,7 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
 /// audit events and metrics use. After the function a line may say how it is served: `late`,
 /// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
-/// (raw, and outside [`BASE`]), and, after either, `redirect` (it sends a browser on) and `strict` (see
+/// (raw, and outside [`BASE`](crate::kernel::http::line::BASE)), and, after either, `redirect` (it sends a browser on) and `strict` (see
 /// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the
 /// plan's quota of requests. `harmless` says that its changes invalidate no cache of rights, and
 /// `reloads` that parts read the database again.

@@ -10,7 +10,7 @@ use crate::kernel::app::Part;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{BundleId, LicenseId, StatusListId};
 use crate::licensing::issuance::signed_bundle::SignedBundle;
 use crate::licensing::keys::keyring::Keyring;

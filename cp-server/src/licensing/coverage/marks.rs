@@ -15,7 +15,7 @@ use super::{Marks, Terms};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::query::Query;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 use crate::licensing::status_lists::rows::{self as status_lists, LEEWAY, Of};
 

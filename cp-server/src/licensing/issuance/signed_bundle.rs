@@ -4,8 +4,8 @@ use chrono::{DateTime, Utc};
 use cp_contracts::LicenseBundleResponse;
 use serde_json::{Value, json};
 
-use crate::audit::Issued;
 use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::journal::draft::Issued;
 use crate::licensing::ids::LicenseId;
 
 /// A token, before its row is written.

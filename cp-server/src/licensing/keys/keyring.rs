@@ -14,8 +14,7 @@ use super::settings::KeySettings;
 use super::signer::Signer;
 use super::state::KeyState;
 use super::store::{self, KeyRow};
-use crate::kernel::app::App;
-use crate::kernel::app::{Part, PartFuture};
+use crate::kernel::app::{App, Part, PartFuture};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Document;
 

@@ -15,10 +15,11 @@ use super::signer::{LocalKey, Signer};
 use super::state::KeyState;
 use super::store::{self, Beginning, KeyRow};
 use crate::kernel::access::caller::{Caller, Scope};
-use crate::kernel::app::Part;
-use crate::kernel::app::{App, Effect};
+use crate::kernel::app::{App, Part};
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
 use crate::kernel::kek;
 use crate::licensing::bundles::rows as bundles;
 
@@ -204,7 +205,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
         };
         let state = store::find(&mut cx.tx, &kid).await?.state;
         cx.trail.after = Some(json!({"kid": kid, "state": state}));
-        crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
+        record::record(&mut cx, action, None, ("signing key", kid)).await?;
     }
     app.commit(cx.tx, Effect::Parts).await?;
     Ok(())

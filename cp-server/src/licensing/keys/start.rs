@@ -11,10 +11,10 @@ use super::signer::{LocalKey, Signer};
 use super::store::{self, Beginning};
 use super::{KeyState, import, rotation};
 use crate::kernel::access::caller::{Caller, Scope};
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
 use crate::kernel::secret::Secret;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::keyring::Keyring;
@@ -119,7 +119,7 @@ async fn record(
     let mut cx = Cx::outside(app, Caller::system("server"), Scope::Platform, tx);
     let kid = after["kid"].as_str().unwrap_or_default().to_owned();
     cx.trail.after = Some(after);
-    crate::audit::record(&mut cx, action, None, ("signing key", kid)).await?;
+    record::record(&mut cx, action, None, ("signing key", kid)).await?;
     cx.tx.commit().await?;
     Ok(())
 }

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::licensing::entitlement::{License, LicenseRow};
 use crate::licensing::ids::LicenseId;
 use crate::licensing::issuance::signed_bundle::SignedBundle;

@@ -4,7 +4,7 @@ use cp_contracts::ProblemCode;
 use serde::Serialize;
 
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 
 /// What becomes of licenses whose own seats are above those of their subscription.

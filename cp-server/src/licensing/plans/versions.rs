@@ -12,7 +12,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities, Record};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Prose, quoted};
 use crate::licensing::ids::PlanId;
 use crate::tenancy::quotas::Metric;

@@ -5,10 +5,10 @@ use chrono::TimeDelta;
 use cp_contracts::StatusListRef;
 
 use crate::kernel::app::App;
-use crate::kernel::db::query::Value;
+use crate::kernel::db::values::Value;
 use crate::kernel::error::Result;
-use crate::kernel::http::endpoint::Cx;
-use crate::kernel::http::routes::BASE;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::line::BASE;
 use crate::licensing::ids::StatusListId;
 
 /// A token is looked at for a little longer than it is valid: clocks differ.

@@ -20,16 +20,14 @@ use cp_contracts::{
 use serde_json::Map;
 
 use super::rows::{LEEWAY, uri};
-use crate::kernel::app::App;
-use crate::kernel::app::Part;
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::licensing::bundles::rows::BundleStatus;
 use crate::licensing::ids::StatusListId;
 use crate::licensing::keys::KeyState;
 use crate::licensing::keys::keyring::Keyring;
-use crate::licensing::keys::signer::SignerPool;
-use crate::licensing::keys::signer::compact;
+use crate::licensing::keys::signer::{SignerPool, compact};
 use crate::licensing::status_lists::StatusSettings;
 
 /// How far ahead of the clock many changes within a second may bring a list. Data planes' clocks

@@ -10,14 +10,15 @@ use serde_json::json;
 use uuid::Uuid;
 
 use super::rows::named;
-use crate::audit::{self, Entry};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
+use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::text::{ExternalId, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
@@ -189,7 +190,7 @@ async fn plan_of(cx: &mut Cx, text: &str) -> Result<Plan> {
         reason: Some("the billing account of an organization names it".to_owned()),
         issued: None,
     };
-    audit::append(cx, vec![entry]).await?;
+    record::append(cx, vec![entry]).await?;
     Ok(made)
 }
 

@@ -5,7 +5,7 @@ use super::rows::{Subscription, at_plan_code};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::PlanCode;
 use crate::licensing::ids::SubscriptionId;
 use crate::licensing::plans;

@@ -11,7 +11,7 @@ use crate::kernel::clock::after;
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Currency, Email, ExternalId};
 use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::licensing::licenses::seats;

@@ -12,8 +12,9 @@ use tokio::sync::mpsc::Sender;
 use uuid::Uuid;
 
 use crate::kernel::db::Conn;
-use crate::kernel::db::query::{Row, Rows};
+use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
+use crate::kernel::db::values::Row;
 use crate::kernel::error::Error;
 
 /// The lines of an export: a member's name and how it is read.

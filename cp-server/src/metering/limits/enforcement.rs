@@ -20,7 +20,7 @@ use cp_contracts::ProblemCode;
 use super::row::{Enforcement, Limit};
 use super::windows::Window;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 use crate::metering::counters::{self, Interval, Tally};
 use crate::metering::quantity::Quantity;
 

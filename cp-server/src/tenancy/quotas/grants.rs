@@ -7,7 +7,7 @@ use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
 use crate::kernel::db::record::Quantities;
 use crate::kernel::error::Result;
-use crate::kernel::http::endpoint::Cx;
+use crate::kernel::http::cx::Cx;
 
 crate::text_enum! {
     /// What decides a quota's limit.
