@@ -41,6 +41,7 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::{Any, Object};
+use crate::kernel::declaration::{Declaration, Export, Purge};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
@@ -50,18 +51,38 @@ use crate::kernel::journal::canonical::Text;
 use crate::kernel::journal::leaf::Source;
 use crate::kernel::journal::record::event;
 use crate::kernel::journal::store;
+use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, Name};
 use key::{LogKey, Signed};
 
-crate::routes! { audit:
+crate::permissions! {
+    /// Read audit events.
+    AUDIT_READ = "audit:read", implied by ["org:write"];
+    /// Record audit events of one's own.
+    AUDIT_WRITE = "audit:write";
+    /// Erase the content of audit events.
+    AUDIT_ERASE = "audit:erase";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "audit_events",
+    "audit event",
+    Export::Section(
+        Section::many::<AuditEvent>("audit_events").during("occurred_at").order("occurred_at, id"),
+    ),
+)
+.permissions(PERMISSIONS)
+.purge(Purge::Stay("the log keeps what happened to an organization that is no more"));
+
+crate::routes! { audit declares DECLARATION:
     /// Lists the audit events of the whole platform, newest first.
-    GET "/audit" AuditRead => list_all;
+    GET "/audit" AUDIT_READ => list_all;
     /// Reads an audit event.
-    GET "/audit/{id}" AuditRead => read;
+    GET "/audit/{id}" AUDIT_READ => read;
     /// Lists the organization's audit events, newest first.
-    GET "/organizations/{org}/audit" AuditRead => list;
+    GET "/organizations/{org}/audit" AUDIT_READ => list;
     /// Records an event that the caller tells of; its source is `caller`.
-    POST "/organizations/{org}/audit" AuditWrite => tell, harmless;
+    POST "/organizations/{org}/audit" AUDIT_WRITE => record, harmless;
 }
 
 crate::record! {
@@ -186,7 +207,7 @@ fn narrowed<'c>(query: Rows<'c, AuditEvent>, filter: &AuditFilter) -> Rows<'c, A
         .and_some(" AND occurred_at <= ?", filter.until.map(|at| at.0))
 }
 
-async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
+async fn record(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
     if let Some(project) = told.project_id {
         let sql = "SELECT 1 FROM projects WHERE id = $1 AND organization_id = $2";
         let found: Option<i32> = cx.tx.q(sql).bind(project).bind(cx.org).value().await?;

@@ -139,8 +139,8 @@ impl Example {
         let seat = json!({"id": workspace["id"], "user_id": user, "role": "admin"});
         ensure(
             client,
-            ("memberships.list_of_workspace", json!({"id": workspace["id"], "user_id": user})),
-            ("memberships.create_in_workspace", seat),
+            ("workspaces.list_members", json!({"id": workspace["id"], "user_id": user})),
+            ("workspaces.add_member", seat),
         )
         .await?;
         let subscription = ensure(
@@ -199,7 +199,7 @@ async fn day_token(config: &Config, client: &Client, app: &App) -> anyhow::Resul
     }
     let expires_at = app.clock.now() + Duration::from_secs(86_400);
     let new = json!({"name": "quickstart", "permissions": ["*"], "expires_at": expires_at});
-    let made = client.call("service_tokens.create", args(new)).await?;
+    let made = client.call("service_tokens.create_for_platform", args(new)).await?;
     let token = made["token"].as_str().context("the answer has a token")?;
     files::replace_private(&path, format!("{token}\n").as_bytes())?;
     Ok(from_file(&path))

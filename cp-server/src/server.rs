@@ -48,15 +48,15 @@ use tls::Tls;
 
 crate::routes! { server:
     /// Whether the process lives; never looks at the database.
-    GET "/healthz" Public => healthz, root;
+    GET "/healthz" PUBLIC => healthz, root;
     /// Whether the server can do its work: the database, the signing key, and not ending.
-    GET "/readyz" Public => readyz, root;
+    GET "/readyz" PUBLIC => readyz, root;
     /// Metrics in the Prometheus text format.
-    GET "/metrics" Public => metrics, root;
+    GET "/metrics" PUBLIC => metrics, root;
     /// The OpenAPI 3.1 document of this API.
-    GET "/openapi.json" Public => openapi_document, raw;
+    GET "/openapi.json" PUBLIC => openapi_document as "server.openapi", raw;
     /// The API's documentation for people.
-    GET "/docs" Public => docs, root;
+    GET "/docs" PUBLIC => docs, root;
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -74,7 +74,7 @@ pub async fn serve(
 
 /// The whole service, as the network and the tests call it.
 pub fn router(app: &App) -> Router {
-    around(app, Operations::of(app).0())
+    around(app, Operations::of(app).build())
 }
 
 /// The same around another table.
@@ -242,7 +242,7 @@ async fn openapi_document(raw: Raw) -> Result<Response> {
     static TEXTS: Documents = Documents::new();
     let base_path = raw.app.settings.base_path();
     let text = TEXTS.at(base_path, || {
-        let document = openapi::document(&Operations::of(&raw.app).0().table, base_path);
+        let document = openapi::document(&Operations::of(&raw.app).build().table, base_path);
         let text = serde_json::to_vec(&document).unwrap_or_default();
         Document::new("application/json", "public, max-age=300", text)
     });

@@ -17,11 +17,11 @@ use crate::kernel::access::ids::{AuditEventId, UserId};
 use crate::kernel::access::platform::Platform;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::leaf::ERASED;
-use crate::kernel::journal::record;
 use crate::kernel::journal::store;
 use crate::kernel::journal::store::Erasable;
 use crate::kernel::text::Prose;
@@ -32,7 +32,7 @@ crate::routes! { audit:
     /// What stays of each is what the log's leaf tells: what was done, when, and to which thing by its
     /// id. Proofs go on to verify. At most 5,000 events are erased at once; ask again until
     /// `is_complete`.
-    POST "/audit/erasures" AuditErase => erase, late;
+    POST "/audit/erasures" AUDIT_ERASE => erase, late;
 }
 
 const AT_MOST: usize = 5000;
@@ -137,8 +137,7 @@ async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Erasable>> {
 pub async fn expire(app: &App) -> anyhow::Result<()> {
     let Some(retention) = Retention::of(app).0 else { return Ok(()) };
     loop {
-        let tx = app.db.begin().await?;
-        let mut cx = Cx::outside(app, Caller::system("retention"), Scope::Platform, tx);
+        let mut cx = app.change(Caller::system("retention")).await?;
         let oldest = cx.now.checked_sub_signed(retention).context("CP_AUDIT_RETENTION_DAYS")?;
         integrator::place_now(&mut cx.tx).await?;
         let mut events = older_than(&mut cx.tx, oldest).await?;
@@ -150,8 +149,7 @@ pub async fn expire(app: &App) -> anyhow::Result<()> {
         let (places, count) = take_content(&mut cx, &mut events).await?;
         cx.trail.after = Some(json!({"events": count, "older_than": oldest}));
         let target = (ERASED, places.to_string());
-        record::record(&mut cx, "audit.expire", None, target).await?;
-        cx.tx.commit().await?;
+        cx.finish("audit.expire", None, target, Effect::Harmless).await?;
         if is_complete {
             return Ok(());
         }

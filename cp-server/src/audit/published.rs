@@ -18,17 +18,17 @@ use crate::kernel::journal::store;
 
 crate::routes! { log:
     /// The log's newest checkpoint: a signed note (C2SP tlog-checkpoint).
-    GET "/log/checkpoint" Public => checkpoint, raw;
+    GET "/log/checkpoint" PUBLIC => checkpoint, raw;
     /// The key that verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
-    GET "/log/key" Public => key, raw;
+    GET "/log/key" PUBLIC => key, raw;
     /// The proof that the issuance of a bundle is in the log, `?jti=`: a text (C2SP tlog-proof)
     /// whose `extra` is the leaf.
-    GET "/log/proof" Public => proof, raw;
+    GET "/log/proof" PUBLIC => proof, raw;
     /// The proof that the log of `?to=` leaves begins with the log of `?from=` (RFC 6962, section
     /// 2.1.2): a hash in base64 per line; none when they are the same, or `from` is 0.
-    GET "/log/consistency" Public => consistency, raw;
+    GET "/log/consistency" PUBLIC => consistency, raw;
     /// A tile of hashes, `<L>/<N>[.p/<W>]`, or of leaves, `entries/<N>[.p/<W>]` (C2SP tlog-tiles).
-    GET "/log/tile/{*path}" Public => tile, raw;
+    GET "/log/tile/{*path}" PUBLIC => tile, raw;
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -12,9 +12,9 @@ use serde_json::json;
 use super::key::{self, Signed};
 use super::{checkpoints, high_water, integrator};
 use crate::audit::Log;
-use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::{App, Part};
-use crate::kernel::http::cx::Cx;
+use crate::kernel::effect::Effect;
 use crate::kernel::journal::record;
 
 /// What the log's key becomes.
@@ -28,8 +28,7 @@ pub enum Change {
 
 /// Changes the log's key, and gives the first checkpoint that is signed from then on.
 pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow::Result<Signed> {
-    let tx = app.db.begin().await?;
-    let mut cx = Cx::outside(app, Caller::system("cli"), Scope::Platform, tx);
+    let mut cx = app.change(Caller::system("cli")).await?;
     // No checkpoint is signed meanwhile, and what the last one vouches for is looked at before.
     integrator::place_now(&mut cx.tx).await?;
     checkpoints::in_transaction(app, &mut cx.tx).await?;
@@ -56,7 +55,7 @@ pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow
     record::record(&mut cx, action, None, ("log key", String::new())).await?;
     integrator::place_now(&mut cx.tx).await?;
     let signed = checkpoints::in_transaction(app, &mut cx.tx).await?;
-    cx.tx.commit().await?;
+    cx.commit(Effect::Rights).await?;
     high_water::keep(app, &signed).await;
     Ok(signed)
 }

@@ -168,8 +168,10 @@ mod tests {
         let right =
             json!({"id": "7", "seat_cap": 5, "features": {"a": [1]}, "subscription_id": "1"});
         assert_eq!(made, right);
-        let made =
-            read("service_tokens.create", &[("permissions", "[\"org:read\"]"), ("name", "[1]")]);
+        let made = read(
+            "service_tokens.create_for_platform",
+            &[("permissions", "[\"org:read\"]"), ("name", "[1]")],
+        );
         assert_eq!(made, json!({"permissions": ["org:read"], "name": "[1]"}));
         // What does not fit is sent as it is, so that the answer names the member.
         assert_eq!(read("licenses.create", &[("seat_cap", "five")]), json!({"seat_cap": "five"}));

@@ -81,9 +81,9 @@ pub(super) async fn run(config: &Config, token: Token) -> anyhow::Result<()> {
     match token {
         Token::Create { name, permissions, expires_at, reach, target } => {
             let (operation, path) = reach.choose([
+                "service_tokens.create_for_platform",
                 "service_tokens.create",
-                "service_tokens.create_in_organization",
-                "service_tokens.create_in_deployment",
+                "service_tokens.create_for_deployment",
             ]);
             let permissions = (!permissions.is_empty()).then_some(permissions);
             let mut args = object_of(path);
@@ -96,7 +96,7 @@ pub(super) async fn run(config: &Config, token: Token) -> anyhow::Result<()> {
             let (operation, path) = reach.choose([
                 "service_tokens.list_all",
                 "service_tokens.list",
-                "service_tokens.list_of_deployment",
+                "service_tokens.list_for_deployment",
             ]);
             let mut args = object_of(path);
             args.extend(object_of(json!({"active": active.then_some(true)})));

@@ -87,7 +87,7 @@ pub(super) async fn run(config: &Config, usage: Usage) -> anyhow::Result<()> {
                 "org": org, "since": since, "until": until, "project": project,
                 "group_by": group_by,
             });
-            show(config, &target, "usage.summary", object_of(args)).await
+            show(config, &target, "usage.summarize", object_of(args)).await
         }
     }
 }

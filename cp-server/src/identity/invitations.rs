@@ -19,15 +19,17 @@ use super::inviter::Inviter;
 use super::memberships;
 use super::roles::row::{self as roles, Role, RoleScope};
 use crate::identity::ids::{InvitationId, RoleId};
-use crate::kernel::access::ids::ProjectId;
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::secret::{ShownOnce, hex, sha256};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Email, Prose};
 use crate::tenancy::ids::WorkspaceId;
 
@@ -36,23 +38,30 @@ pub use acceptance::{is_open, take_all};
 pub use row::{Invitation, InvitationRow};
 use row::{InvitationStatus, closed};
 
-crate::routes! { invitations:
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "invitations",
+    "invitation",
+    Export::Section(Section::many_shown::<InvitationRow>("invitations")),
+)
+.before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
+
+crate::routes! { invitations declares DECLARATION:
     /// Lists the organization's invitations.
-    GET "/organizations/{org}/invitations" MembersRead => list;
+    GET "/organizations/{org}/invitations" MEMBERS_READ => list;
     /// Invites an e-mail address; the token is in this answer only.
-    POST "/organizations/{org}/invitations" MembersWrite => create, grants;
+    POST "/organizations/{org}/invitations" MEMBERS_WRITE => create, grants;
     /// Reads an invitation.
-    GET "/invitations/{id}" MembersRead => read;
+    GET "/invitations/{id}" MEMBERS_READ => read;
     /// Makes a new token and a new term; the token before is void.
-    POST "/invitations/{id}/resend" MembersWrite => resend, grants;
+    POST "/invitations/{id}/resend" MEMBERS_WRITE => resend, grants;
     /// Revokes an invitation that is still open.
-    DELETE "/invitations/{id}" MembersWrite => revoke;
+    DELETE "/invitations/{id}" MEMBERS_WRITE => revoke;
     /// Takes the seat that the token offers.
     ///
     /// The token is the credential, and no other is required. `user_id` says who accepts, when that
     /// is known. That user, and a caller that is logged in, must have the invited address. A caller
     /// whose identity is not linked yet is linked if its provider says that the address is verified.
-    POST "/invitations/accept" Public => accept, late, grants;
+    POST "/invitations/accept" PUBLIC => accept, late, grants;
 }
 
 /// An invitation with its token.
@@ -233,17 +242,16 @@ pub async fn forget_closed<G>(cx: &mut Cx<G>, role: RoleId) -> Result<()> {
     Ok(())
 }
 
-/// The workspaces of a project go: what is offered is a seat in the organization alone.
-pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+/// Offers a seat in the organization alone where the workspace moves away with its project. With a
+/// project that ends, the foreign key deletes the invitation.
+async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationId>) -> Result<()> {
+    if to.is_none() {
+        return Ok(());
+    }
     let sql = "UPDATE invitations SET workspace_id = NULL
                WHERE organization_id = $1
                  AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
     cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM invitations WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
 }
 

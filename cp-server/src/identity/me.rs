@@ -20,12 +20,12 @@ use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 crate::routes! { me:
     /// Tells who the caller is, what it may do, and by which of its grants.
-    GET "/me" Any => read;
+    GET "/me" ANY => read;
     /// Lists the caller's own memberships, the offered ones included.
     ///
     /// `POST /memberships/{id}/accept` takes an offered seat; `DELETE /memberships/{id}` declines or
     /// leaves it.
-    GET "/me/memberships" Any => list_memberships;
+    GET "/me/memberships" ANY => list_memberships;
 }
 
 /// The caller, as authorization sees it.

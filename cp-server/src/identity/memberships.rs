@@ -7,7 +7,7 @@ mod seats;
 
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
 use super::inviter::Inviter;
@@ -21,46 +21,95 @@ use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Codes;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::{Child, Section};
 use crate::kernel::text::{Email, PermissionCode};
+use crate::tenancy::groups::Group;
 use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::{organizations, workspaces};
 
 pub use row::{AcceptedAs, At, Membership, MembershipRole, MembershipRow, MembershipStatus};
 pub(super) use seats::already;
 pub use seats::{
-    Seat, accept_offers, bump_user, is_member, leave_project, purge, purge_user, refuse_owner,
-    seat_owner, take,
+    Seat, accept_offers, bump_user, is_member, purge_user, refuse_owner, seat_owner, take,
 };
-use seats::{accept_offer, first_status, leave, owner_protected, refuse_outsider, refuse_seat};
+use seats::{
+    accept_offer, first_status, leave, leave_project, owner_protected, refuse_outsider, refuse_seat,
+};
 
-crate::routes! { memberships:
+crate::permissions! {
+    /// Read memberships.
+    MEMBERS_READ = "members:read",
+        held by ["ORGANIZATION_VIEWER", "WORKSPACE_VIEWER", "GROUP_ADMIN"];
+    /// Create and change memberships.
+    MEMBERS_WRITE = "members:write",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "GROUP_ADMIN"];
+    /// End memberships.
+    MEMBERS_DELETE = "members:delete",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "GROUP_ADMIN"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "memberships",
+    "membership",
+    Export::Sections(&[
+        Section::many_shown::<MembershipRow>("memberships")
+            .condition("AND memberships.scope <> 'group'"),
+        Section::tree::<Group, GroupMember>("groups")
+            .order("groups.slug, groups.id, memberships.id"),
+    ]),
+)
+.permissions(PERMISSIONS)
+.before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
+
+/// A member of a group, in the export.
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+struct GroupMember {
+    user_id: UserId,
+    email: String,
+    /// The role's code.
+    role: String,
+    status: MembershipStatus,
+}
+
+impl Child for GroupMember {
+    const MEMBER: &'static str = "members";
+    const FROM: &'static str = "groups LEFT JOIN memberships ON memberships.group_id = groups.id
+        LEFT JOIN users ON users.id = memberships.user_id
+        LEFT JOIN roles ON roles.id = memberships.role_id";
+    const COLUMNS: &'static str =
+        "memberships.user_id, users.email, roles.code AS role, memberships.status";
+    const PRESENT: &'static str = "user_id";
+}
+
+crate::routes! { memberships declares DECLARATION:
     /// Lists the organization's members.
-    GET "/organizations/{org}/memberships" MembersRead => list;
+    GET "/organizations/{org}/memberships" MEMBERS_READ => list;
     /// Makes a person a member of the organization.
-    POST "/organizations/{org}/memberships" MembersWrite => create, grants;
+    POST "/organizations/{org}/memberships" MEMBERS_WRITE => create, grants;
     /// Lists the workspace's members.
-    GET "/workspaces/{id}/memberships" MembersRead => list_of_workspace;
+    GET "/workspaces/{id}/memberships" MEMBERS_READ => list_in_workspace as "workspaces.list_members";
     /// Makes a person a member of the workspace.
-    POST "/workspaces/{id}/memberships" MembersWrite => create_in_workspace, grants;
+    POST "/workspaces/{id}/memberships" MEMBERS_WRITE => create_in_workspace as "workspaces.add_member", grants;
     /// Reads a membership.
-    GET "/memberships/{id}" MembersRead => read;
+    GET "/memberships/{id}" MEMBERS_READ => read;
     /// Changes a member's role, status or extra permissions.
-    PATCH "/memberships/{id}" MembersWrite => update, grants;
+    PATCH "/memberships/{id}" MEMBERS_WRITE => update, grants;
     /// Ends a membership; one of the organization with all that the person has below it.
     ///
     /// A person may end their own: an offered seat is declined, a taken one is left. The audit event
     /// lists the service tokens and open invitations that the person created.
-    DELETE "/memberships/{id}" MembersDelete => delete;
+    DELETE "/memberships/{id}" MEMBERS_DELETE => delete;
     /// Takes a seat that is offered to the caller, and with it all seats below it.
     ///
     /// What the seat gives must still be held by whoever offered it.
-    POST "/memberships/{id}/accept" Any => accept, grants;
+    POST "/memberships/{id}/accept" ANY => accept, grants;
     /// Makes an active member the owner; the owner before becomes an admin.
-    POST "/organizations/{org}/transfer-ownership" OrgDelete => transfer_ownership, grants;
+    POST "/organizations/{org}/transfer-ownership" ORG_DELETE => transfer_ownership as "organizations.transfer_ownership", grants;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -108,7 +157,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<MembershipFilter>) -> Result<Page<
     page(query, list).await
 }
 
-async fn list_of_workspace(
+async fn list_in_workspace(
     cx: &mut Cx,
     id: WorkspaceId,
     list: List<MembershipFilter>,

@@ -12,20 +12,49 @@ use super::roles::row::{self as roles, Role, RoleScope};
 use crate::identity::ids::RoleId;
 use crate::kernel::access::ids::ProjectId;
 use crate::kernel::db::record::Record;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
+use crate::kernel::section::{Child, Section};
 use crate::tenancy::ids::GroupId;
 use crate::tenancy::organizations;
+use crate::tenancy::projects::Project;
 
-crate::routes! { projects:
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "project_grants",
+    "grant",
+    Export::Section(
+        Section::tree::<Project, Team>("projects").order("projects.slug, project_grants.group_id"),
+    ),
+)
+.before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
+
+/// A team that has a role on a project, in the export.
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+struct Team {
+    group_id: GroupId,
+    /// The role's code.
+    role: String,
+}
+
+impl Child for Team {
+    const MEMBER: &'static str = "groups";
+    const FROM: &'static str = "projects
+        LEFT JOIN project_grants ON project_grants.project_id = projects.id
+        LEFT JOIN roles ON roles.id = project_grants.role_id";
+    const COLUMNS: &'static str = "project_grants.group_id, roles.code AS role";
+    const PRESENT: &'static str = "group_id";
+}
+
+crate::routes! { projects declares DECLARATION:
     /// Lists the teams that have a role on the project.
-    GET "/projects/{id}/groups" ProjectsRead => list_groups;
+    GET "/projects/{id}/groups" PROJECTS_READ => list_groups;
     /// Grants a team a role on the project, or changes it.
-    PUT "/projects/{id}/groups/{group_id}" ProjectsWrite => grant, grants;
+    PUT "/projects/{id}/groups/{group_id}" PROJECTS_WRITE => grant, grants;
     /// Takes a team's role on the project away.
-    DELETE "/projects/{id}/groups/{group_id}" ProjectsWrite => withdraw;
+    DELETE "/projects/{id}/groups/{group_id}" PROJECTS_WRITE => withdraw;
 }
 
 /// A team's role on a project.
@@ -129,14 +158,9 @@ async fn find(cx: &mut Cx, project: ProjectId, group: GroupId) -> Result<Option<
 }
 
 /// Ends every grant on a project that goes to another organization: its teams stay behind.
-pub async fn purge_of(cx: &mut Cx, project: ProjectId) -> Result<()> {
+async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM project_grants WHERE organization_id = $1 AND project_id = $2";
     cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM project_grants WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
 }
 

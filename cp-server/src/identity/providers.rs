@@ -22,11 +22,13 @@ use crate::kernel::access::policy::Location;
 use crate::kernel::app::Part;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::{Object, Texts};
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Domain, ExternalId, ProviderKey};
 
 pub use client_secrets::{client_secret, reseal};
@@ -34,18 +36,33 @@ use client_secrets::{refuse_another_issuers_secret, seal};
 pub use row::IdentityProvider;
 use row::{NOUN, NewProvider, ProviderStatus};
 
-crate::routes! { providers:
+crate::permissions! {
+    /// Read the identity providers.
+    PROVIDERS_READ = "providers:read", implied by ["settings:read"];
+    /// Set and delete identity providers. Only owners hold it: an identity provider decides who a
+    /// caller is.
+    PROVIDERS_WRITE = "providers:write", implied by ["org:delete"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "identity_providers",
+    NOUN,
+    Export::Section(Section::many::<IdentityProvider>("identity_providers").order("key")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { providers declares DECLARATION:
     /// Lists the organization's identity providers, by key.
-    GET "/organizations/{org}/identity-providers" ProvidersRead => list;
+    GET "/organizations/{org}/identity-providers" PROVIDERS_READ => list;
     /// Reads an identity provider; its client secret is masked.
-    GET "/organizations/{org}/identity-providers/{key}" ProvidersRead => read;
+    GET "/organizations/{org}/identity-providers/{key}" PROVIDERS_READ => read;
     /// Sets an identity provider: makes it, or replaces all of it.
     ///
     /// What is absent is empty afterwards, except `client_secret`: absent it stays, and null removes it. A
     /// change of `issuer` requires one of the two. The key is percent-encoded in the path.
-    PUT "/organizations/{org}/identity-providers/{key}" ProvidersWrite => put, grants;
+    PUT "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => put, grants;
     /// Deletes an identity provider.
-    DELETE "/organizations/{org}/identity-providers/{key}" ProvidersWrite => delete;
+    DELETE "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => delete;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -248,10 +265,4 @@ fn domains(given: Vec<Domain>) -> Vec<String> {
         }
     }
     domains
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    let sql = "DELETE FROM identity_providers WHERE organization_id = $1";
-    cx.tx.q(sql).bind(cx.org).exec().await?;
-    Ok(())
 }

@@ -19,30 +19,46 @@ use crate::kernel::access::policy::Location;
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Codes;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Patch};
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};
 use crate::tenancy::workspaces;
 
 pub use row::{Role, RoleScope};
 pub use system::{of_system, seed};
 
-crate::routes! { roles:
+crate::permissions! {
+    /// Read roles.
+    ROLES_READ = "roles:read", implied by ["org:read"];
+    /// Create and change custom roles.
+    ROLES_WRITE = "roles:write", implied by ["settings:write"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "roles",
+    "role",
+    Export::Section(Section::many::<Role>("roles").order("code")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { roles declares DECLARATION:
     /// Lists the system roles.
-    GET "/roles" Any => list_system;
+    GET "/roles" ANY => list_system;
     /// Lists the organization's own roles.
-    GET "/organizations/{org}/roles" RolesRead => list;
+    GET "/organizations/{org}/roles" ROLES_READ => list;
     /// Creates a role of the organization.
-    POST "/organizations/{org}/roles" RolesWrite => create, grants;
+    POST "/organizations/{org}/roles" ROLES_WRITE => create, grants;
     /// Reads a role.
-    GET "/roles/{id}" RolesRead => read;
+    GET "/roles/{id}" ROLES_READ => read;
     /// Changes a role of an organization.
-    PATCH "/roles/{id}" RolesWrite => update, grants;
+    PATCH "/roles/{id}" ROLES_WRITE => update, grants;
     /// Deletes a role that nobody has.
-    DELETE "/roles/{id}" RolesWrite => delete;
+    DELETE "/roles/{id}" ROLES_WRITE => delete;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -208,11 +224,6 @@ async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<No
 /// Refuses a role that gives what the caller does not hold in the organization.
 fn refuse_giving<G>(cx: &Cx<G>, organization: OrganizationId, given: &Privileges) -> Result<()> {
     cx.caller.refuse_giving(given, Location::Organization(organization), "permissions")
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM roles WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }
 
 fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {

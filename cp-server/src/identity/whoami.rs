@@ -32,7 +32,7 @@ crate::routes! { users:
     /// sees that organization's members only, and what it links counts in that organization only.
     /// Send `email` only when the provider says that it is verified: an unknown subject with an
     /// invited address is linked to it, once.
-    GET "/users/whoami" UsersWhoami => whoami, may_write, unmetered;
+    GET "/users/whoami" USERS_WHOAMI => whoami, may_write, unmetered;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

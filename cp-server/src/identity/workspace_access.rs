@@ -14,7 +14,7 @@ crate::routes! { workspaces:
     ///
     /// An active membership of the workspace lets in. Else one of the organization does: of at
     /// least a member's rank, of any rank when the isolation is relaxed, of none when it is strict.
-    GET "/workspaces/{id}/access" UsersWhoami => access;
+    GET "/workspaces/{id}/access" USERS_WHOAMI => check_access;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,7 +52,7 @@ struct Facts {
     rank: Option<i64>,
 }
 
-async fn access(cx: &mut Cx, id: WorkspaceId, asked: Asked) -> Result<Access> {
+async fn check_access(cx: &mut Cx, id: WorkspaceId, asked: Asked) -> Result<Access> {
     let sql = "SELECT COALESCE(NULLIF(w.isolation, 'inherited'),
                                o.settings ->> 'isolation_level', 'standard') AS isolation,
                       EXISTS (SELECT 1 FROM users u WHERE u.id = $3 AND u.is_active) AS is_active,

@@ -15,6 +15,7 @@ pub mod query;
 mod queue;
 pub mod readonly;
 pub mod record;
+pub mod references;
 pub mod values;
 pub mod wal;
 pub(super) mod writer;

@@ -10,6 +10,7 @@ use serde_json::{Map, Value};
 
 use crate::kernel::db::failures::{InDoubt, constraint_of};
 use crate::kernel::db::writer::cause;
+use crate::kernel::taken::taken;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -205,8 +206,10 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Database(refusal) if refusal.is_unique_violation() => {
                 let name = constraint_of(refusal.as_ref());
-                let mut conflict =
-                    Self::new(ProblemCode::Conflict, "Another object has the same value.");
+                let mut conflict = match taken(&name) {
+                    Some(taken) => Self::new(taken.code, taken.detail).at(taken.field),
+                    None => Self::new(ProblemCode::Conflict, "Another object has the same value."),
+                };
                 conflict.0.constraint = Some(name);
                 conflict
             }

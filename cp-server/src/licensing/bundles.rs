@@ -17,28 +17,37 @@ use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
 use crate::audit::proofs;
 use crate::kernel::app::Part;
+use crate::kernel::declaration::{Declaration, Export, Purge};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::journal::record;
+use crate::kernel::section::Section;
 use crate::kernel::text::Prose;
 use crate::licensing::ids::{BundleId, LicenseId};
 use crate::licensing::keys::keyring::Keyring;
 
-crate::routes! { bundles:
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "bundles",
+    "bundle",
+    Export::Section(Section::many::<Bundle>("bundles")),
+)
+.purge(Purge::After(|cx| Box::pin(status_lists::revoke_for_ever(cx))));
+
+crate::routes! { bundles declares DECLARATION:
     /// Lists the license's bundles; a token is shown once, when it is issued.
-    GET "/licenses/{id}/bundles" LicensesRead => list;
+    GET "/licenses/{id}/bundles" LICENSES_READ => list;
     /// Signs the license and returns its bundle.
     ///
     /// With `form=file` the answer's `file` is what a data plane without a network reads: the token,
     /// the keys, the status list and the proof that the token is in the log in one signed file, whose
     /// number `seq` grows with each. With `proof=wait` the answer itself has the `proof`.
-    POST "/licenses/{id}/bundles" LicensesIssue => issue, late, harmless;
+    POST "/licenses/{id}/bundles" LICENSES_ISSUE => issue, late, harmless;
     /// Reads about a bundle.
-    GET "/bundles/{jti}" LicensesRead => read;
+    GET "/bundles/{jti}" LICENSES_READ => read;
     /// Revokes a bundle, for ever.
-    POST "/bundles/{jti}/revoke" LicensesWrite => revoke, harmless;
+    POST "/bundles/{jti}/revoke" LICENSES_WRITE => revoke, harmless;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -28,6 +28,7 @@ use super::licenses::rows as licenses;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
 use crate::kernel::app::Part;
+use crate::kernel::declaration::Declaration;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
@@ -38,36 +39,46 @@ use crate::kernel::secret::Secret;
 use crate::kernel::text::{KeyId, Prose};
 use crate::licensing::keys::keyring::Keyring;
 
-crate::routes! { keys:
+crate::permissions! {
+    /// Read about the signing keys.
+    KEYS_READ = "keys:read";
+    /// Create, import, rotate and retire signing keys.
+    KEYS_WRITE = "keys:write", bounded by Keys;
+}
+
+pub static DECLARATION: Declaration =
+    Declaration::of_platform("signing_keys", "signing key").permissions(PERMISSIONS);
+
+crate::routes! { keys declares DECLARATION:
     /// The public keys that license tokens are verified with (RFC 7517).
-    GET "/.well-known/jwks.json" Public => jwks, raw;
+    GET "/.well-known/jwks.json" PUBLIC => jwks, raw;
     /// Tells about signing: the active key, the algorithm, how long the JWKS may be cached, when
     /// the next rotation is due.
-    GET "/signing/info" KeysRead => info;
+    GET "/signing/info" KEYS_READ => info;
     /// Lists the signing keys, newest first; never anything private.
-    GET "/signing/keys" KeysRead => list;
+    GET "/signing/keys" KEYS_READ => list;
     /// Generates a signing key, or imports one, and publishes it.
     ///
     /// It may sign once every data plane has had the time to fetch it; `not_before` tells when.
-    POST "/signing/keys" KeysWrite => create, late, reloads;
+    POST "/signing/keys" KEYS_WRITE => create, late, reloads;
     /// Reads about a signing key, and about the tokens that it signed.
-    GET "/signing/keys/{kid}" KeysRead => read;
+    GET "/signing/keys/{kid}" KEYS_READ => read;
     /// Publishes a staged key.
-    POST "/signing/keys/{kid}/publish" KeysWrite => publish, reloads;
+    POST "/signing/keys/{kid}/publish" KEYS_WRITE => publish, reloads;
     /// Makes a key sign; the one that signed until now retires when its tokens have expired.
     ///
     /// Refused with 409 `key_not_yet_propagated` while data planes may not have fetched the key,
     /// unless `emergency` and a `reason` are given.
-    POST "/signing/keys/{kid}/activate" KeysWrite => activate, reloads;
+    POST "/signing/keys/{kid}/activate" KEYS_WRITE => activate, reloads;
     /// Takes a key out of use that has nothing left to verify.
-    POST "/signing/keys/{kid}/retire" KeysWrite => retire, reloads;
+    POST "/signing/keys/{kid}/retire" KEYS_WRITE => retire, reloads;
     /// Takes a leaked key out at once, revokes every token that it signed, and lets its successor
     /// sign.
     ///
     /// `POST /licenses/bundles` with `{"filter": {"key_id": …}}` issues the licenses anew.
-    POST "/signing/keys/{kid}/compromise" KeysWrite => compromise, late, reloads;
+    POST "/signing/keys/{kid}/compromise" KEYS_WRITE => compromise, late, reloads;
     /// Lets the successor sign, and publishes the next one.
-    POST "/signing/rotate" KeysWrite => rotate, late, reloads;
+    POST "/signing/rotate" KEYS_WRITE => rotate, late, reloads;
 }
 
 /// The same document where RFC 8615 has it.
@@ -76,7 +87,7 @@ pub mod well_known {
 
     crate::routes! { well_known:
         /// The public keys that license tokens are verified with (RFC 7517).
-        GET "/.well-known/jwks.json" Public => jwks, root;
+        GET "/.well-known/jwks.json" PUBLIC => jwks, root;
     }
 }
 

@@ -20,6 +20,7 @@ use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey, Shared};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities};
+use crate::kernel::declaration::Declaration;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
@@ -29,26 +30,36 @@ use crate::kernel::text::{Name, PlanCode, Prose};
 use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::tenancy::quotas::metrics::{Bound, BoundPatch};
 
-crate::routes! { plans:
+crate::permissions! {
+    /// Read plans.
+    PLANS_READ = "plans:read", implied by ["org:read"];
+    /// Create and change plans.
+    PLANS_WRITE = "plans:write";
+}
+
+pub static DECLARATION: Declaration =
+    Declaration::of_platform("plans", "plan").permissions(PERMISSIONS);
+
+crate::routes! { plans declares DECLARATION:
     /// Lists the plans in their newest versions; private ones for platform callers only.
-    GET "/plans" Any => list;
+    GET "/plans" ANY => list;
     /// Creates a plan.
-    POST "/plans" PlansWrite => create;
+    POST "/plans" PLANS_WRITE => create;
     /// Reads the newest version of a plan.
-    GET "/plans/{code}" Any => read;
+    GET "/plans/{code}" ANY => read;
     /// Creates a new version of a plan; the answer lists what changes.
     ///
     /// `limits` and `default_features` are merged member by member. Subscriptions keep their version
     /// until they are migrated.
-    PATCH "/plans/{code}" PlansWrite => update;
+    PATCH "/plans/{code}" PLANS_WRITE => update;
     /// Deletes a plan that no subscription is on.
-    DELETE "/plans/{code}" PlansWrite => delete;
+    DELETE "/plans/{code}" PLANS_WRITE => delete;
     /// Lists the versions of a plan.
-    GET "/plans/{code}/versions" Any => versions;
+    GET "/plans/{code}/versions" ANY => list_versions;
     /// Moves subscriptions to the newest version of the plan.
     ///
     /// The answer lists them, and what changes for each; with `dry_run: true` nothing is moved.
-    POST "/plans/{code}/migrate" PlansWrite => migrate;
+    POST "/plans/{code}/migrate" PLANS_WRITE => migrate;
 }
 
 impl PlatformKey for PlanCode {
@@ -215,7 +226,7 @@ async fn delete(cx: &mut Cx<Scope>, OnPlatform(code): OnPlatform<PlanCode>) -> R
     }
 }
 
-async fn versions(
+async fn list_versions(
     cx: &mut Cx<Scope>,
     Shared(code): Shared<PlanCode>,
     _: NoFilter,
@@ -284,5 +295,5 @@ fn visible(plan: Plan, to: &Caller) -> Result<Plan> {
 /// Who changes a plan sees it, too.
 fn sees_private(caller: &Caller) -> bool {
     let may = |permission| caller.on_platform(permission).is_ok();
-    may(Permission::PlansRead) || may(Permission::PlansWrite)
+    may(Permission::PLANS_READ) || may(Permission::PLANS_WRITE)
 }

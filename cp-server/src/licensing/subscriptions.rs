@@ -15,11 +15,13 @@ use super::plans::{self, Plan};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
 use crate::licensing::ids::SubscriptionId;
 use crate::tenancy::{organizations, quotas};
@@ -28,15 +30,29 @@ pub use self::default_subscription::begin;
 use self::rows::{Subscription, at_plan_code, load, named};
 pub use super::statuses::SubscriptionStatus;
 
-crate::routes! { subscriptions:
+crate::permissions! {
+    /// Read subscriptions.
+    SUBSCRIPTIONS_READ = "subscriptions:read", implied by ["org:read"];
+    /// Create and change subscriptions.
+    SUBSCRIPTIONS_WRITE = "subscriptions:write";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "subscriptions",
+    "subscription",
+    Export::Sections(&[Section::many::<Subscription>("subscriptions"), billing::SECTION]),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { subscriptions declares DECLARATION:
     /// Lists the organization's subscriptions.
-    GET "/organizations/{org}/subscriptions" SubscriptionsRead => list;
+    GET "/organizations/{org}/subscriptions" SUBSCRIPTIONS_READ => list;
     /// Subscribes the organization to the newest version of a plan.
     ///
     /// The plan that nobody chose, which an organization begins with, gives way to it.
-    POST "/organizations/{org}/subscriptions" SubscriptionsWrite => create;
+    POST "/organizations/{org}/subscriptions" SUBSCRIPTIONS_WRITE => create;
     /// Reads a subscription.
-    GET "/subscriptions/{id}" SubscriptionsRead => read;
+    GET "/subscriptions/{id}" SUBSCRIPTIONS_READ => read;
     /// Changes a subscription; a `plan_code` moves it to that plan's newest version.
     ///
     /// Seats that came from the plan follow the new plan. If they fall below the `seat_cap` of a license,
@@ -46,9 +62,9 @@ crate::routes! { subscriptions:
     ///
     /// Tokens are suspended while the subscription covers none of its licenses: when it is paused,
     /// canceled or expired, and from its end or the trial's end on, with the license's days of grace.
-    PATCH "/subscriptions/{id}" SubscriptionsWrite => update;
+    PATCH "/subscriptions/{id}" SUBSCRIPTIONS_WRITE => update;
     /// Cancels a subscription, now or at a later instant; from then on its tokens are suspended.
-    POST "/subscriptions/{id}/cancel" SubscriptionsWrite => cancel;
+    POST "/subscriptions/{id}/cancel" SUBSCRIPTIONS_WRITE => cancel;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -9,19 +9,30 @@ use super::deployments;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Any;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::secret::{hex, sha256};
-use crate::licensing::ids::UsageReportId;
+use crate::kernel::section::Section;
 
-crate::routes! { usage_reports:
+crate::ids! {
+    UsageReportId, "usage report" of usage_reports.organization_id;
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "usage_reports",
+    "usage report",
+    Export::Section(Section::many::<UsageReport>("usage_reports")),
+);
+
+crate::routes! { usage_reports declares DECLARATION:
     /// Lists the reports of a deployment, newest first.
-    GET "/deployments/{id}/usage-reports" DeploymentsRead => list;
+    GET "/deployments/{id}/usage-reports" DEPLOYMENTS_READ => list;
     /// Reads a report.
-    GET "/usage-reports/{id}" DeploymentsRead => read;
+    GET "/usage-reports/{id}" DEPLOYMENTS_READ => read;
 }
 
 crate::record! {
@@ -112,11 +123,6 @@ async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result
     }
     let detail = format!("file: there is no license {license} for deployment {id}");
     Err(Error::invalid("file", detail))
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM usage_reports WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }
 
 /// Each report once, and each the continuation of the one before, as far as that one is here.

@@ -320,13 +320,8 @@ fn too_much(metric: &str) -> Error {
 }
 
 /// A project's own counters end with it; the organization's stay.
-pub async fn forget_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM usage_series WHERE organization_id = $1 AND scope = $2";
     cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM usage_series WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
 }

@@ -18,33 +18,52 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Moment;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::Name;
 use crate::metering::ids::LimitId;
 
-crate::routes! { limits:
+crate::permissions! {
+    /// Read usage limits and check them.
+    LIMITS_READ = "limits:read", implied by ["org:read"];
+    /// Set and remove usage limits.
+    LIMITS_WRITE = "limits:write";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "usage_limits",
+    "limit",
+    Export::Section(Section::many::<Limit>("usage_limits").order(
+        "CASE WHEN project_id IS NULL THEN 0 ELSE 1 END, project_id, metric, unit, window_kind,
+         period",
+    )),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { limits declares DECLARATION:
     /// Lists the organization's usage limits, newest first.
-    GET "/organizations/{org}/limits" LimitsRead => list;
+    GET "/organizations/{org}/limits" LIMITS_READ => list;
     /// Sets a limit: of its scope, metric, unit, window and period there is one.
     ///
     /// A gauge looks at all time, whatever its period. An `enforce` limit refuses usage that is
     /// recorded with `mode: enforce`; an `observe` limit only tells.
-    PUT "/organizations/{org}/limits" LimitsWrite => put;
+    PUT "/organizations/{org}/limits" LIMITS_WRITE => put;
     /// Removes a limit.
-    DELETE "/organizations/{org}/limits" LimitsWrite => delete;
+    DELETE "/organizations/{org}/limits" LIMITS_WRITE => delete;
     /// Tells how much of a limit is used.
     ///
     /// A rolling window ends at `until` (now), a calendar window is the one that `until` is in and
     /// goes on to its end unless `until` is given; `since` overrides where it begins. Both ends are
     /// included. With `project` only that project's usage counts, towards that project's own
     /// limit; without, the whole organization's.
-    GET "/organizations/{org}/limits/check" LimitsRead => check;
+    GET "/organizations/{org}/limits/check" LIMITS_READ => check;
     /// Reads a limit.
-    GET "/limits/{id}" LimitsRead => read;
+    GET "/limits/{id}" LIMITS_READ => read;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -271,9 +290,4 @@ async fn find(
 
 fn not_set() -> Error {
     Error::new(ProblemCode::LimitNotSet, "No limit is set for this scope, metric, unit and window.")
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM usage_limits WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }

@@ -18,7 +18,7 @@ pub(super) async fn docs(raw: Raw) -> Result<Response> {
         Document::new(
             "text/html; charset=utf-8",
             "public, max-age=300",
-            page(&Operations::of(&raw.app).0().table, base),
+            page(&Operations::of(&raw.app).build().table, base),
         )
     };
     let mut response = PAGES.at(base, text).render(&raw.parts.headers);

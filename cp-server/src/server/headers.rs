@@ -41,7 +41,7 @@ pub(super) fn allowed(app: &App, pattern: &str) -> Option<HeaderValue> {
     static METHODS: OnceLock<HashMap<String, HeaderValue>> = OnceLock::new();
     let methods = METHODS.get_or_init(|| {
         let mut methods: HashMap<String, String> = HashMap::new();
-        for line in Operations::of(app).0().table {
+        for line in Operations::of(app).build().table {
             let told = methods.entry(line.full_path()).or_default();
             told.push_str(if line.reads() { "GET,HEAD" } else { line.method.as_str() });
             told.push(',');

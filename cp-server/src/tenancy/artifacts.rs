@@ -6,27 +6,54 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::quotas::{self, Metric, Mode};
+use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Among;
 use crate::kernel::db::record::Object;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Prose, Reference};
-use crate::tenancy::ids::ArtifactId;
 
-crate::routes! { artifacts:
+crate::ids! {
+    ArtifactId, "artifact" of artifacts.organization_id in &[AreaKind::Project],
+        "SELECT 'project' AS kind, a.project_id AS id FROM artifacts a WHERE a.id = $1";
+}
+
+crate::permissions! {
+    /// Read artifacts.
+    ARTIFACTS_READ = "artifacts:read",
+        held by ["ORGANIZATION_VIEWER", "WORKSPACE_VIEWER", "PROJECT_VIEWER"];
+    /// Create artifacts.
+    ARTIFACTS_WRITE = "artifacts:write",
+        held by ["ORGANIZATION_MEMBER", "WORKSPACE_MEMBER", "PROJECT_MEMBER"];
+    /// Delete artifacts.
+    ARTIFACTS_DELETE = "artifacts:delete",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "PROJECT_ADMIN"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "artifacts",
+    "artifact",
+    Export::Section(Section::many::<Artifact>("artifacts")),
+)
+.permissions(PERMISSIONS)
+.before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
+
+crate::routes! { artifacts declares DECLARATION:
     /// Lists the organization's artifacts.
-    GET "/organizations/{org}/artifacts" ArtifactsRead => list;
+    GET "/organizations/{org}/artifacts" ARTIFACTS_READ => list;
     /// Records an artifact; its size counts against the storage quota.
-    POST "/projects/{id}/artifacts" ArtifactsWrite => create, harmless;
+    POST "/projects/{id}/artifacts" ARTIFACTS_WRITE => create, harmless;
     /// Reads an artifact.
-    GET "/artifacts/{id}" ArtifactsRead => read;
+    GET "/artifacts/{id}" ARTIFACTS_READ => read;
     /// Deletes an artifact and gives its storage back.
-    DELETE "/artifacts/{id}" ArtifactsDelete => delete, harmless;
+    DELETE "/artifacts/{id}" ARTIFACTS_DELETE => delete, harmless;
 }
 
 crate::record! {
@@ -83,7 +110,7 @@ async fn list(
     _: Among<ArtifactId>,
     list: List<ArtifactFilter>,
 ) -> Result<Page<Artifact>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::ArtifactsRead));
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::ARTIFACTS_READ));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
@@ -146,19 +173,17 @@ async fn delete(cx: &mut Cx, id: ArtifactId) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-/// Deletes the artifacts of a project and gives their storage back.
-pub async fn purge_of(cx: &mut Cx, project: ProjectId) -> Result<()> {
-    let size = size_of(cx, project).await?;
-    let sql = "DELETE FROM artifacts WHERE organization_id = $1 AND project_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    quotas::shift(cx, cx.org, Metric::StorageBytes, -size, Mode::Enforce).await
-}
-
-/// The storage of a project moves with it.
-pub async fn give(cx: &mut Cx, project: ProjectId, to: OrganizationId) -> Result<()> {
+/// Gives the storage of a project back: its artifacts end with it, or are stored in another
+/// organization.
+async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationId>) -> Result<()> {
     let size = size_of(cx, project).await?;
     quotas::shift(cx, cx.org, Metric::StorageBytes, -size, Mode::Enforce).await?;
-    quotas::shift(cx, to, Metric::StorageBytes, size, Mode::Enforce).await
+    if let Some(to) = to {
+        return quotas::shift(cx, to, Metric::StorageBytes, size, Mode::Enforce).await;
+    }
+    let sql = "DELETE FROM artifacts WHERE organization_id = $1 AND project_id = $2";
+    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
+    Ok(())
 }
 
 /// What the project holds; nothing is added or taken away until the end of the transaction.
@@ -167,9 +192,4 @@ async fn size_of(cx: &mut Cx, project: ProjectId) -> Result<i64> {
     let sql = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM artifacts
                WHERE organization_id = $1 AND project_id = $2";
     Ok(cx.tx.q(sql).bind(cx.org).bind(project).value().await?.unwrap_or(0))
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM artifacts WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }

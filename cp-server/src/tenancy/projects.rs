@@ -1,35 +1,52 @@
 //! Projects: the units of work of an organization.
 
 use chrono::{DateTime, Utc};
-use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::organizations;
 use super::quotas::{self, Metric};
 use super::settings::overlay;
-use super::{artifacts, organizations, workspaces};
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::{Among, Org};
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
-use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Name, Prose, Reference, Slug};
 
-crate::routes! { projects:
+crate::permissions! {
+    /// Read projects.
+    PROJECTS_READ = "projects:read",
+        held by ["ORGANIZATION_VIEWER", "WORKSPACE_VIEWER", "PROJECT_VIEWER"];
+    /// Create, change and move projects, and grant teams roles on them.
+    PROJECTS_WRITE = "projects:write",
+        held by ["ORGANIZATION_MEMBER", "WORKSPACE_MEMBER", "PROJECT_MEMBER"];
+    /// Delete projects.
+    PROJECTS_DELETE = "projects:delete",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "PROJECT_ADMIN"];
+}
+
+/// The export lists projects with their teams, whose table is `project_grants`.
+pub static DECLARATION: Declaration =
+    Declaration::of_organization("projects", "project", Export::Within("project_grants"))
+        .permissions(PERMISSIONS);
+
+crate::routes! { projects declares DECLARATION:
     /// Lists the organization's projects.
-    GET "/organizations/{org}/projects" ProjectsRead => list;
+    GET "/organizations/{org}/projects" PROJECTS_READ => list;
     /// Creates a project; it counts against the quota.
-    POST "/organizations/{org}/projects" ProjectsWrite => create;
+    POST "/organizations/{org}/projects" PROJECTS_WRITE => create;
     /// Reads a project.
-    GET "/projects/{id}" ProjectsRead => read;
+    GET "/projects/{id}" PROJECTS_READ => read;
     /// Changes a project. `metadata` is merged member by member; null deletes one.
-    PATCH "/projects/{id}" ProjectsWrite => update;
+    PATCH "/projects/{id}" PROJECTS_WRITE => update;
 }
 
 crate::text_enum! { WorkspaceMode {
@@ -118,7 +135,7 @@ async fn list(
     _: Among<ProjectId>,
     list: List<ProjectFilter>,
 ) -> Result<Page<Project>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::ProjectsRead));
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::PROJECTS_READ));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
@@ -156,7 +173,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>
         .bind(new.external_id)
         .bind(metadata)
         .bind(cx.now);
-    match named(insert.opt().await)? {
+    match insert.opt().await? {
         Some(project) => Ok(Created(project)),
         None => Err(quotas::exceeded(cx, cx.org, Metric::Projects, 1).await),
     }
@@ -191,13 +208,11 @@ async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Proje
         .bind(patch.external_id.over(before.external_id))
         .bind(metadata)
         .bind(after(before.updated_at, cx.now));
-    named(update.one().await)
+    Ok(update.one().await?)
 }
 
 /// Ends the project, and what is in its keeping on this floor.
 pub async fn end(cx: &mut Cx, id: ProjectId) -> Result<()> {
-    artifacts::purge_of(cx, id).await?;
-    workspaces::purge_of(cx, id).await?;
     let sql = "DELETE FROM projects WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
     organizations::touch(cx, cx.org).await
@@ -226,24 +241,8 @@ pub async fn give(cx: &mut Cx, id: ProjectId, to: OrganizationId) -> Result<Proj
                       FROM quotas q WHERE q.organization_id = $3 AND q.metric = 'projects')";
     let at = after(before.updated_at, cx.now);
     let update = cx.tx.returning(sql).bind(id).bind(cx.org).bind(to).bind(at);
-    match named(update.opt().await).map_err(workspaces::named)? {
+    match update.opt().await? {
         Some(project) => Ok(project),
         None => Err(quotas::exceeded(cx, to, Metric::Projects, 1).await),
     }
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM projects WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
-fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
-    done.on_conflict("projects_slug", || {
-        let detail = "slug: another project of the organization has it.";
-        Error::new(ProblemCode::SlugTaken, detail).at("slug")
-    })
-    .on_conflict("projects_external_id", || {
-        let detail = "external_id: another project of the organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-    })
 }

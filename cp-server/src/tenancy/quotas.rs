@@ -28,25 +28,39 @@ use self::metrics::{Bound, Kind};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
 use crate::kernel::db::Conn;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::NoContent;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
+use crate::kernel::section::ExportRequest;
 
-crate::routes! { quotas:
+crate::permissions! {
+    /// Adjust the gauges of quotas.
+    QUOTAS_WRITE = "quotas:write";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "quotas",
+    "quota",
+    Export::Section(crate::listed!("quotas", QuotaOfMetric, exported)),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { quotas declares DECLARATION:
     /// Lists the organization's quotas, how much of each is used, and where each limit comes from.
-    GET "/organizations/{org}/quotas" OrgRead => list;
+    GET "/organizations/{org}/quotas" ORG_READ => list;
     /// Checks whether an amount would fit; exactly full still fits.
-    GET "/organizations/{org}/quotas/{metric}/check" OrgRead => check;
+    GET "/organizations/{org}/quotas/{metric}/check" ORG_READ => check;
     /// Moves a gauge by a difference; it never falls below 0.
     ///
     /// Above the limit it is refused, unless `mode` is `observe`. What is counted from rows
     /// (projects, members) cannot be adjusted.
-    POST "/organizations/{org}/quotas/{metric}/adjust" QuotasWrite => adjust, harmless;
+    POST "/organizations/{org}/quotas/{metric}/adjust" QUOTAS_WRITE => adjust, harmless;
     /// Overrides the limit of a metric for this organization, whatever its plan says.
-    PUT "/organizations/{org}/quotas/{metric}" SubscriptionsWrite => put;
+    PUT "/organizations/{org}/quotas/{metric}" SUBSCRIPTIONS_WRITE => put;
     /// Removes an override: the plan decides again.
-    DELETE "/organizations/{org}/quotas/{metric}" SubscriptionsWrite => delete;
+    DELETE "/organizations/{org}/quotas/{metric}" SUBSCRIPTIONS_WRITE => delete;
 }
 
 crate::text_enum! {
@@ -297,8 +311,12 @@ impl Row {
     }
 }
 
+async fn exported(tx: &mut Conn, request: &ExportRequest) -> Result<Vec<QuotaOfMetric>> {
+    all(tx, request.organization, request.now).await
+}
+
 /// All quotas of the organization and their use.
-pub async fn all(
+async fn all(
     tx: &mut Conn,
     organization_id: OrganizationId,
     now: DateTime<Utc>,
@@ -331,9 +349,4 @@ async fn rows(
         .sql(" ORDER BY metric")
         .all()
         .await?)
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM quotas WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }

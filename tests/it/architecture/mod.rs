@@ -1,6 +1,7 @@
 //! Rules of the house that no compiler knows, read off the sources and the migrated databases.
 
 mod cycles;
+mod declarations;
 mod graph;
 mod openapi;
 mod policy;

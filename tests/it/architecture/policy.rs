@@ -93,13 +93,14 @@ fn power(caller: &Caller, line: &Line) -> &'static str {
 }
 
 fn page() -> String {
+    crate::world::operations().published();
     let callers = callers();
     let mut page = INTRODUCTION.to_owned();
     let heads: Vec<&str> = callers.iter().map(|(name, _)| name.as_str()).collect();
     let _ = writeln!(page, "| operation | needs | {} |", heads.join(" | "));
     let _ = writeln!(page, "|{}", " --- |".repeat(heads.len() + 2));
     for line in cp_server::operations().table {
-        if line.permission == Permission::Public {
+        if line.permission == Permission::PUBLIC {
             continue;
         }
         let cells: Vec<&str> = callers.iter().map(|(_, caller)| power(caller, &line)).collect();
@@ -125,19 +126,20 @@ fn the_committed_matrix_is_current() {
 #[test]
 fn no_role_of_an_organization_reaches_what_is_bought() {
     let vendors = [
-        Permission::OrgCreate,
-        Permission::UsersWrite,
-        Permission::PlansWrite,
-        Permission::SubscriptionsWrite,
-        Permission::LicensesWrite,
-        Permission::LicensesIssue,
-        Permission::KeysWrite,
-        Permission::LimitsWrite,
-        Permission::QuotasWrite,
-        Permission::BillingWrite,
-        Permission::UsageWrite,
-        Permission::AuditWrite,
+        Permission::ORG_CREATE,
+        Permission::USERS_WRITE,
+        Permission::PLANS_WRITE,
+        Permission::SUBSCRIPTIONS_WRITE,
+        Permission::LICENSES_WRITE,
+        Permission::LICENSES_ISSUE,
+        Permission::KEYS_WRITE,
+        Permission::LIMITS_WRITE,
+        Permission::QUOTAS_WRITE,
+        Permission::BILLING_WRITE,
+        Permission::USAGE_WRITE,
+        Permission::AUDIT_WRITE,
     ];
+    crate::world::operations().published();
     for (code, scope, permissions) in roles::of_system() {
         for permission in vendors {
             let holds = permissions.contains(permission);

@@ -24,17 +24,17 @@ use crate::world::{World, on_both};
 
 cp_server::routes! { leaving:
     /// Changes something, in a while.
-    POST "/leaving" Public => change, unaudited;
+    POST "/leaving" PUBLIC => change, unaudited;
     /// The same, with a transaction of its own.
-    POST "/leaving/late" Public => change_late, late, unaudited;
+    POST "/leaving/late" PUBLIC => change_late, late, unaudited;
     /// The same, answering for itself.
-    POST "/leaving/raw" Public => change_raw, raw;
+    POST "/leaving/raw" PUBLIC => change_raw, raw;
     /// Finds something to change.
-    GET "/leaving/may-write" Public => change_late, may_write, unaudited;
+    GET "/leaving/may-write" PUBLIC => change_late, may_write, unaudited;
     /// Finds something to change, and its line does not say so.
-    GET "/leaving/undeclared" Public => change_late, unaudited;
+    GET "/leaving/undeclared" PUBLIC => change_late, unaudited;
     /// Reads, and waits for nothing that ever comes.
-    GET "/leaving/reads" Public => read;
+    GET "/leaving/reads" PUBLIC => read;
 }
 
 /// Requests that reached their operation, and those whose operation was not ended by its client.

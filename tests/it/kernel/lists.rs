@@ -114,7 +114,7 @@ on_both! {
 
 /// Every line that answers with pages.
 fn lists() -> impl Iterator<Item = cp_server::kernel::http::line::Line> {
-    cp_server::operations().table.into_iter().filter(|line| {
+    crate::world::operations().table.into_iter().filter(|line| {
         let input = line.shapes(&mut openapi::schemas()).input;
         let members = input.as_ref().and_then(|input| input.get("properties"));
         line.reads() && members.is_some_and(|members| members.get("cursor").is_some())

@@ -75,7 +75,7 @@ on_both! {
         assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
         answer.refused(405, "method_not_allowed");
         world.root().call(Method::GET, "/api/v1/nothing", None).await.refused(404, "not_found");
-        for line in cp_server::operations().table {
+        for line in crate::world::operations().table {
             if line.method != Method::GET || line.name == "server.metrics" {
                 continue;
             }
@@ -107,7 +107,7 @@ on_both! {
 
     s12_options_tells_the_methods_and_lets_pages_read_public_documents(world) {
         let mut seen = std::collections::BTreeSet::new();
-        for line in cp_server::operations().table {
+        for line in crate::world::operations().table {
             let path = world.path_of(&line);
             if !seen.insert(path.clone()) {
                 continue;

@@ -108,8 +108,8 @@ on_both! {
     }
 
     s12_no_value_of_any_member_makes_the_server_fail(world) {
-        let document = openapi::document(&cp_server::operations().table, "");
-        for line in cp_server::operations().table {
+        let document = openapi::document(&crate::world::operations().table, "");
+        for line in crate::world::operations().table {
             for member in members(&line, &document) {
                 for value in nasty() {
                     let path = world.path_of(&line);
@@ -141,7 +141,7 @@ on_both! {
             "01900000-0000-7000-8000-00000000000G",
             "{01900000-0000-7000-8000-000000000000}", "urn:uuid:01900000-0000-7000-8000-000000000000",
         ];
-        for line in cp_server::operations().table {
+        for line in crate::world::operations().table {
             if !line.path.contains('{') {
                 continue;
             }
@@ -167,7 +167,7 @@ on_both! {
             "bundle_hash", "is_system", "status_reason", "plan_version", "last_seen_at",
             "secret_hash", "effective",
         ];
-        for line in cp_server::operations().table {
+        for line in crate::world::operations().table {
             if !matches!(line.method, Method::POST | Method::PATCH) || line.shapes(&mut openapi::schemas()).input.is_none() {
                 continue;
             }

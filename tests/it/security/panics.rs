@@ -22,9 +22,9 @@ use crate::world::{ROOT, on_both};
 
 cp_server::routes! { traps:
     /// Changes something, and panics over what it was sent.
-    POST "/traps" Public => spring;
+    POST "/traps" PUBLIC => spring;
     /// The same, before it began anything.
-    POST "/traps/early" Public => spring_early, late;
+    POST "/traps/early" PUBLIC => spring_early, late;
 }
 
 const CANARY: &str = "canary-of-a-panic";

@@ -29,12 +29,15 @@ const PUBLIC: [&str; 19] = [
     "server.healthz",
     "server.readyz",
     "server.metrics",
-    "server.openapi_document",
+    "server.openapi",
     "server.docs",
 ];
 
 fn guarded() -> impl Iterator<Item = Line> {
-    cp_server::operations().table.into_iter().filter(|line| line.permission != Permission::Public)
+    crate::world::operations()
+        .table
+        .into_iter()
+        .filter(|line| line.permission != Permission::PUBLIC)
 }
 
 async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
@@ -44,17 +47,17 @@ async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
 
 #[test]
 fn s01_exactly_these_lines_are_public() {
-    let table = cp_server::operations().table;
-    let open = |line: &&Line| line.permission == Permission::Public || line.reach == Reach::Public;
+    let table = crate::world::operations().table;
+    let open = |line: &&Line| line.permission == Permission::PUBLIC || line.reach == Reach::Public;
     let names: Vec<&str> = table.iter().filter(open).map(|line| line.name).collect();
     assert_eq!(names, PUBLIC);
 }
 
 on_both! {
     s01_public_lines_look_at_no_credential(world) {
-        for line in cp_server::operations().table {
+        for line in crate::world::operations().table {
             // What sends a browser on has tests of its own.
-            if line.permission == Permission::Public && !line.status.is_redirection() {
+            if line.permission == Permission::PUBLIC && !line.status.is_redirection() {
                 let example = example(&world, &line);
                 // A logout is a page's; it does not look at credentials either.
                 let junk = world.by("junk").with("sec-fetch-site", "same-origin");
@@ -134,7 +137,7 @@ on_both! {
 
     s01_a_line_needs_its_permission(world) {
         let reach = world.org("");
-        for line in guarded().filter(|line| line.permission != Permission::Any) {
+        for line in guarded().filter(|line| line.permission != Permission::ANY) {
             let others = everything();
             let others: Vec<&str> =
                 others.into_iter().filter(|code| *code != line.permission.as_str()).collect();
@@ -153,26 +156,26 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
     }
     let codes = match line.permission {
         // The world's plan is a private one.
-        Permission::Any if line.path.starts_with("/plans/") => vec!["plans:read"],
-        Permission::Any => vec![],
+        Permission::ANY if line.path.starts_with("/plans/") => vec!["plans:read"],
+        Permission::ANY => vec![],
         // Nobody passes on more than they hold, nor changes who holds more.
-        Permission::TokensWrite
-        | Permission::MembersWrite
-        | Permission::MembersDelete
-        | Permission::RolesWrite => everything(),
+        Permission::TOKENS_WRITE
+        | Permission::MEMBERS_WRITE
+        | Permission::MEMBERS_DELETE
+        | Permission::ROLES_WRITE => everything(),
         // An heir gets all that an owner holds.
-        _ if line.name == "memberships.transfer_ownership" => everything(),
+        _ if line.name == "organizations.transfer_ownership" => everything(),
         // A link lets somebody act as the user.
         _ if line.name == "users.link" => everything(),
         // Whoever sets a provider can be any member.
-        Permission::ProvidersWrite => everything(),
+        Permission::PROVIDERS_WRITE => everything(),
         _ if ["projects.grant", "projects.withdraw"].contains(&line.name) => everything(),
-        _ if line.name == "projects.move_to" => vec!["projects:delete", "projects:write"],
+        _ if line.name == "projects.move" => vec!["projects:delete", "projects:write"],
         permission => vec![permission.as_str()],
     };
     let on_platform = line.reach == Reach::Platform || line.path.starts_with("/plans/{code}")
         // Another organization is where it goes.
-        || line.name == "projects.move_to";
+        || line.name == "projects.move";
     let reach = if on_platform { String::new() } else { world.org("") };
     world.by(&world.new_token(&reach, &codes).await)
 }

@@ -15,10 +15,10 @@ const SVEN: &str = "auth0|sven-acme";
 
 /// The lines whose path names something of an organization.
 fn lines() -> impl Iterator<Item = Line> {
-    cp_server::operations()
+    crate::world::operations()
         .table
         .into_iter()
-        .filter(|line| line.permission != Permission::Public && line.reach == Reach::Organization)
+        .filter(|line| line.permission != Permission::PUBLIC && line.reach == Reach::Organization)
 }
 
 /// Whether the path is that of the organization itself: who is anywhere in it knows that it exists.
@@ -161,7 +161,7 @@ on_both! {
         let own = world.by(&world.acme.token);
         for line in lines() {
             let answer = ask(&own, &line, &world.path_of(&line)).await;
-            let stopped = line.permission.changes() && line.permission != Permission::UsageWrite;
+            let stopped = line.permission.changes() && line.permission != Permission::USAGE_WRITE;
             let refused = answer.status == 409 && answer.json()["code"] == "organization_suspended";
             assert_eq!(refused, stopped, "{}: {}", line.name, answer.text());
         }

@@ -13,7 +13,10 @@ use super::examples::example;
 use crate::world::{World, on_both};
 
 fn lines() -> impl Iterator<Item = Line> {
-    cp_server::operations().table.into_iter().filter(|line| line.permission != Permission::Public)
+    crate::world::operations()
+        .table
+        .into_iter()
+        .filter(|line| line.permission != Permission::PUBLIC)
 }
 
 /// One line, done once by somebody who may do just that, and what is left of it.
@@ -53,7 +56,7 @@ async fn leaves_one_event(world: &World, line: &Line) {
     let expected = match line.name {
         "bundles.issue_many" => "bundles.issue",
         // What the caller tells of.
-        "audit.tell" => "deploy.done",
+        "audit.record" => "deploy.done",
         name => name,
     };
     assert_eq!(action, expected);

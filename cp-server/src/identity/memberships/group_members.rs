@@ -22,14 +22,14 @@ use crate::tenancy::workspaces;
 
 crate::routes! { groups:
     /// Lists the group's members.
-    GET "/groups/{id}/members" MembersRead => list_members;
+    GET "/groups/{id}/members" MEMBERS_READ => list_members;
     /// Makes a person a member of the group, or changes the member's role.
     ///
     /// Somebody who is not in the organization becomes a viewer of it, which counts against its
     /// quota.
-    PUT "/groups/{id}/members/{user_id}" MembersWrite => put_member, grants;
+    PUT "/groups/{id}/members/{user_id}" MEMBERS_WRITE => put_member, grants;
     /// Takes a person out of the group; the organization keeps its member.
-    DELETE "/groups/{id}/members/{user_id}" MembersDelete => remove_member;
+    DELETE "/groups/{id}/members/{user_id}" MEMBERS_DELETE => remove_member;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -21,7 +21,7 @@ use crate::tenancy::organizations::OrganizationStatus;
 
 crate::routes! { users:
     /// Lists the person's organizations, with the role in each.
-    GET "/users/{id}/organizations" UsersRead => list_organizations;
+    GET "/users/{id}/organizations" USERS_READ => list_organizations;
 }
 
 /// An organization, as one of its members sees it.

@@ -43,7 +43,7 @@ pub(super) async fn refuse_seat(cx: &mut Cx, at: At, role: &Role, extra: &[Strin
 
 /// Who is in charge of a part of the organization brings in its members, and nobody else.
 pub(super) async fn refuse_outsider(cx: &mut Cx, user: UserId) -> Result<()> {
-    let throughout = cx.caller.may_throughout(cx.org, Permission::MembersWrite);
+    let throughout = cx.caller.may_throughout(cx.org, Permission::MEMBERS_WRITE);
     if throughout || is_member(cx, cx.org, user).await? {
         return Ok(());
     }
@@ -273,15 +273,10 @@ pub async fn purge_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
 }
 
 /// Ends the memberships of a project's workspaces.
-pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+pub(super) async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM memberships
                WHERE organization_id = $1
                  AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
     cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM memberships WHERE organization_id = $1").bind(cx.org).exec().await?;
     Ok(())
 }

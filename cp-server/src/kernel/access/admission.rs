@@ -42,14 +42,14 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
     let holder = match parts.extensions.get::<Peer>() {
         Some(peer) if app.settings.rate_limits => Holder::from(peer.0),
         // The command line calls operations in its own process; nobody stands at the gate.
-        _ if line.permission == Permission::Public => return Ok(Caller::anonymous()),
+        _ if line.permission == Permission::PUBLIC => return Ok(Caller::anonymous()),
         _ => {
             let caller = authentication::authenticate(app, parts).await?;
             return authentication::narrowed(app, caller, parts).await;
         }
     };
     let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
-    if line.permission == Permission::Public {
+    if line.permission == Permission::PUBLIC {
         app.gate.strangers.take(holder, now).map_err(refuse("address"))?;
         if line.method != Method::GET || line.strict {
             app.gate.attempts.take(holder, now).map_err(refuse("attempts"))?;
@@ -85,7 +85,9 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
         }
     };
     app.gate.credential.take(caller.id, now).map_err(refuse("credential"))?;
-    if let Some((metric, buckets)) = app.gate.strict(line.permission) {
+    if let Some((metric, buckets)) =
+        line.permission.details().rate.map(|rate| app.gate.strict(rate))
+    {
         buckets.take(caller.id, now).map_err(refuse(metric))?;
     }
     authentication::narrowed(app, caller, parts).await

@@ -244,7 +244,7 @@ impl Caller {
     /// Whether the suspension of an organization stops this: its own people and tokens change
     /// nothing then, but what a data plane used is still counted.
     fn is_stopped(&self, permission: Permission) -> bool {
-        !self.is_of_platform() && permission.changes() && permission != Permission::UsageWrite
+        !self.is_of_platform() && !permission.details().kept
     }
 
     /// Whether the caller may use `permission` on the platform itself.
@@ -259,7 +259,7 @@ impl Caller {
     /// Where the caller may use the permission, for lines that answer by the caller's own reach:
     /// the platform, or the first organization that lets it.
     pub fn reach(&self, permission: Permission) -> Result<Scope> {
-        if permission == Permission::Any {
+        if permission == Permission::ANY {
             return Ok(self.scope);
         }
         // What somebody may do in a workspace says nothing of its organization.

@@ -12,11 +12,22 @@ use uuid::Uuid;
 
 use crate::kernel::access::buckets::{Buckets, Full, Holder, Limit, Rate};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::permissions::Permission;
 use crate::kernel::cache::Cache;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STANDING: HeaderName = HeaderName::from_static("ratelimit");
+
+/// A stricter rate of one credential, which a permission is bounded by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StrictRate {
+    /// Requests that sign.
+    Signing,
+    /// Requests that create, rotate or end signing keys.
+    Keys,
+    /// Requests that create, rotate or end credentials.
+    Tokens,
+}
+
 /// What is admitted, on each replica; `None` is not bounded.
 #[derive(Clone, Debug)]
 pub struct Rates {
@@ -108,15 +119,11 @@ impl Gate {
     }
 
     /// The stricter bucket that a line is in.
-    pub(in crate::kernel) fn strict(
-        &self,
-        permission: Permission,
-    ) -> Option<(&'static str, &Buckets<Uuid>)> {
-        match permission {
-            Permission::LicensesIssue => Some(("signing", &self.signing)),
-            Permission::KeysWrite => Some(("keys", &self.keys)),
-            Permission::TokensWrite => Some(("tokens", &self.tokens)),
-            _ => None,
+    pub(in crate::kernel) fn strict(&self, rate: StrictRate) -> (&'static str, &Buckets<Uuid>) {
+        match rate {
+            StrictRate::Signing => ("signing", &self.signing),
+            StrictRate::Keys => ("keys", &self.keys),
+            StrictRate::Tokens => ("tokens", &self.tokens),
         }
     }
 }

@@ -201,7 +201,7 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     let prepared = async {
         let place: A::Place = place_of(parts).await?;
         // The line that asked has authorized already, for more than reading.
-        let org = place.authorize(&Caller::system("kernel"), &mut tx, Permission::Any).await?;
+        let org = place.authorize(&Caller::system("kernel"), &mut tx, Permission::ANY).await?;
         Ok((org, A::read(place, Source::Query(""))?))
     };
     let (org, args) = match prepared.await {

@@ -105,7 +105,7 @@ fn may_forbid(line: &Line) -> bool {
 
 /// Whether it looks at a credential: a token, or a cookie of a browser's.
 fn is_guarded(line: &Line) -> bool {
-    line.permission != Permission::Public || line.strict || line.status.is_redirection()
+    line.permission != Permission::PUBLIC || line.strict || line.status.is_redirection()
 }
 
 fn is_of_the_api(line: &Line) -> bool {
@@ -151,7 +151,7 @@ fn operation(line: &Line, shapes: Shapes) -> Value {
     if !description.is_empty() {
         operation["description"] = description.join("\n").into();
     }
-    if line.reach == Reach::Public || line.permission == Permission::Public {
+    if line.reach == Reach::Public || line.permission == Permission::PUBLIC {
         operation["security"] = json!([]);
     }
     if line.reads() {

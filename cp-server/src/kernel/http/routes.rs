@@ -17,6 +17,7 @@ use crate::kernel::access::caller::{Caller, Permission, Scope};
 use crate::kernel::access::place::{Place, Reach};
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Deadline, to_the_end};
+use crate::kernel::declaration::{self, Declaration};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::Output;
@@ -25,10 +26,10 @@ use crate::kernel::http::line::{Line, Shapes};
 use crate::kernel::http::operation::{Args, Op};
 use crate::kernel::http::reading::{Reader, Readers};
 
-/// Declares a slice's lines: `pub fn routes(&mut Routes)`.
+/// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables.
 ///
-/// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
-/// audit events and metrics use. After the function a line may say how it is served: `late`,
+/// The doc comment's first line is the summary, and `<slice>.<function>`, or what stands after `as`,
+/// the name that clients, audit events and metrics use. After the function a line may say how it is served: `late`,
 /// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
 /// (raw, and outside [`BASE`](crate::kernel::http::line::BASE)), and, after either, `redirect` (it sends a browser on) and `strict` (see
 /// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the
@@ -45,13 +46,16 @@ macro_rules! routes {
     (@serve $line:expr, $op:ident, root, strict) => { $line.root().strict().raw($op) };
     (@serve $line:expr, $op:ident, root) => { $line.root().raw($op) };
     (@serve $line:expr, $op:ident $(, $mode:ident)*) => { $line$(.$mode())*.json($op) };
-    ($slice:ident: $(
+    (@name $slice:ident $op:ident) => { concat!(stringify!($slice), ".", stringify!($op)) };
+    (@name $slice:ident $op:ident $name:literal) => { $name };
+    ($slice:ident $(declares $($declaration:ident),+)?: $(
         $(#[doc = $doc:literal])+
-        $method:ident $path:literal $permission:ident => $op:ident $(, $mode:ident)*;
+        $method:ident $path:literal $permission:ident => $op:ident $(as $name:literal)? $(, $mode:ident)*;
     )+) => {
         pub fn routes(r: &mut $crate::kernel::http::routes::Routes) {
+            $($(r.declare(&$declaration);)+)?
             $($crate::routes!(@serve r.line(
-                concat!(stringify!($slice), ".", stringify!($op)),
+                $crate::routes!(@name $slice $op $($name)?),
                 concat!($($doc, "\n"),+),
                 axum::http::Method::$method,
                 $path,
@@ -65,6 +69,8 @@ macro_rules! routes {
 #[derive(Default)]
 pub struct Routes {
     pub table: Vec<Line>,
+    /// The tables of the slices.
+    pub declarations: Vec<&'static Declaration>,
     router: Router<App>,
     readers: HashMap<&'static str, Reader>,
     /// The same map for the handlers, which are made before it is complete.
@@ -73,9 +79,23 @@ pub struct Routes {
 
 /// The function that builds the table of operations: the composition adds it, and `server` reads it.
 #[derive(Clone, Copy)]
-pub struct Operations(pub fn() -> Routes);
+pub struct Operations(fn() -> Routes);
 
 impl Part for Operations {}
+
+impl Operations {
+    /// Publishes what the slices declare: an application looks it up from its first moment.
+    pub fn new(build: fn() -> Routes) -> Self {
+        if !declaration::is_published() {
+            build().published();
+        }
+        Self(build)
+    }
+
+    pub fn build(&self) -> Routes {
+        (self.0)()
+    }
+}
 
 impl Routes {
     /// Begins a line; called by `routes!` alone.
@@ -88,6 +108,17 @@ impl Routes {
         permission: Permission,
     ) -> Adding<'_> {
         Adding { line: Line::new(name, doc, method, path, permission), routes: self }
+    }
+
+    /// Adds the declaration of a table.
+    pub fn declare(&mut self, declaration: &'static Declaration) {
+        self.declarations.push(declaration);
+    }
+
+    /// Publishes the declarations to the parts of the kernel that look them up.
+    pub fn published(self) -> Self {
+        declaration::publish(&self.declarations);
+        self
     }
 
     pub fn into_router(self, app: App) -> Router {
@@ -209,7 +240,7 @@ impl Adding<'_> {
         let permission = self.line.permission;
         let shared = Arc::new(self.line.clone());
         self.line.reach =
-            if permission == Permission::Public { Reach::Public } else { Reach::Anywhere };
+            if permission == Permission::PUBLIC { Reach::Public } else { Reach::Anywhere };
         let handler = move |State(app): State<App>, request: Request| {
             let shared = shared.clone();
             async move {
@@ -217,7 +248,7 @@ impl Adding<'_> {
                 let answer = async {
                     let caller = admission::enter(&app, &parts, &shared).await?;
                     let reach = match permission {
-                        Permission::Public => Scope::Platform,
+                        Permission::PUBLIC => Scope::Platform,
                         _ => caller.reach(permission)?,
                     };
                     let named = async || Ok(reach.organization());

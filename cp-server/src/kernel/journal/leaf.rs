@@ -77,6 +77,7 @@ impl Facts {
         match self.source {
             Source::Caller => {
                 let organization = self.organization_id.map(|id| id.to_string());
+                // A word of the leaf's format, not the operation's name: every log has it.
                 ("audit.tell", "organization", organization.unwrap_or_default())
             }
             Source::Server => {

@@ -177,9 +177,3 @@ pub async fn newest_list(cx: &mut Cx, license: LicenseId) -> Result<Option<Statu
                ORDER BY id DESC LIMIT 1";
     Ok(cx.tx.q(sql).bind(license).bind(cx.org).value().await?)
 }
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    status_lists::revoke_for_ever(cx).await?;
-    cx.tx.q("DELETE FROM bundles WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}

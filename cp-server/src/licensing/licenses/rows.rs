@@ -54,8 +54,3 @@ pub async fn count_live(cx: &mut Cx) -> Result<i64> {
                  AND (over_at IS NULL OR over_at > $2)";
     Ok(cx.tx.q(sql).bind(cx.org).bind(cx.now).value().await?.unwrap_or(0))
 }
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM licenses WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}

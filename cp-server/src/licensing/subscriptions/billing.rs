@@ -20,6 +20,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::record;
 use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::{hex, sha256};
+use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::ids::{PlanId, SubscriptionId};
@@ -27,14 +28,28 @@ use crate::licensing::plans::{self, Plan};
 use crate::licensing::statuses::SubscriptionStatus;
 use crate::tenancy::{organizations, quotas};
 
+crate::permissions! {
+    /// Read the billing account.
+    BILLING_READ = "billing:read", held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN"];
+    /// Set the billing account. Not `billing:manage`, which an organization's owner has: a caller
+    /// that sets the plan sets what is paid for.
+    BILLING_WRITE = "billing:write";
+}
+
+/// The account of the live subscription, or of the last one.
+pub(super) const SECTION: Section = Section::one::<BillingAccount>("billing_account").order(
+    "CASE WHEN subscriptions.status IN ('canceled', 'expired') THEN 1 ELSE 0 END,
+     subscriptions.id DESC LIMIT 1",
+);
+
 crate::routes! { billing_account:
     /// Reads the organization's billing account.
-    GET "/organizations/{org}/billing-account" BillingRead => read;
+    GET "/organizations/{org}/billing-account" BILLING_READ => read;
     /// Sets the organization's billing account: replaces all of it.
     ///
     /// It pins the newest version of the plan and sets the status outright. A plan that there is
     /// not is made, as a private one that grants nothing until the vendor says what.
-    PUT "/organizations/{org}/billing-account" BillingWrite => put;
+    PUT "/organizations/{org}/billing-account" BILLING_WRITE => put;
 }
 
 /// What an organization pays for.

@@ -122,11 +122,6 @@ pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM subscriptions WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
 /// The refusal of a plan that does not exist, at its field.
 pub fn at_plan_code(error: Error) -> Error {
     match error.code() {
@@ -142,9 +137,5 @@ pub fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
     done.on_conflict("subscriptions_organization_id", || {
         let detail = "The organization has a live subscription; change or cancel that one.";
         Error::new(ProblemCode::SubscriptionExists, detail)
-    })
-    .on_conflict("subscriptions_external_id", || {
-        let detail = "external_id: another subscription of the organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
     })
 }
