@@ -36,7 +36,7 @@ use tokio::sync::{Mutex, Notify};
 use crate::kernel::access::caller::{CallerKind, Scope};
 use crate::kernel::access::ids::{AuditEventId, OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::access::platform::{Platform, PlatformId, PlatformRow};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
@@ -128,7 +128,7 @@ crate::record! {
     }
 }
 
-impl PlatformKey for AuditEventId {
+impl PlatformId for AuditEventId {
     const NOUN: &'static str = "audit event";
 }
 
@@ -186,13 +186,13 @@ async fn list_all(
     list.page(narrowed(query, &list.filter)).await
 }
 
-async fn read(cx: &mut Cx<Scope>, id: OnPlatform<AuditEventId>) -> Result<AuditEvent> {
+async fn read(cx: &mut Cx<Scope>, id: PlatformRow<AuditEventId>) -> Result<AuditEvent> {
     let found = cx.tx.select("WHERE id = $1").bind(id.0).opt().await?;
     found.ok_or_else(|| Error::not_found("audit event"))
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<AuditFilter>) -> Result<Page<AuditEvent>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
@@ -210,12 +210,12 @@ fn narrowed<'c>(query: Rows<'c, AuditEvent>, filter: &AuditFilter) -> Rows<'c, A
 async fn record(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
     if let Some(project) = told.project_id {
         let sql = "SELECT 1 FROM projects WHERE id = $1 AND organization_id = $2";
-        let found: Option<i32> = cx.tx.q(sql).bind(project).bind(cx.org).value().await?;
+        let found: Option<i32> = cx.tx.q(sql).bind(project).bind(cx.at).value().await?;
         found.ok_or_else(|| {
             Error::new(ProblemCode::NotFound, "project not found").at("project_id")
         })?;
     }
-    let mut event = event(cx, told.action.as_str(), Some(cx.org));
+    let mut event = event(cx, told.action.as_str(), Some(cx.at));
     event.facts.source = Source::Caller;
     event.facts.target_type = told.target_type.into_string();
     event.facts.target_id = told.target_id.map_or_else(String::new, ExternalId::into_string);

@@ -71,23 +71,23 @@ pub struct NewNote {
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<NoFilter>) -> Result<Page<Note>> {
-    list.page(cx.tx.select("WHERE organization_id = $1").bind(cx.org)).await
+    list.page(cx.tx.select("WHERE organization_id = $1").bind(cx.at)).await
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewNote) -> Result<Created<Note>> {
     let sql = "INSERT INTO notes (id, organization_id, name, created_at) VALUES ($1, $2, $3, $4)";
     let id = NoteId::new(&cx.app.random, cx.now);
-    let insert = cx.tx.returning(sql).bind(id).bind(cx.org).bind(new.name).bind(cx.now);
+    let insert = cx.tx.returning(sql).bind(id).bind(cx.at).bind(new.name).bind(cx.now);
     Ok(Created(insert.one().await?))
 }
 
 async fn read(cx: &mut Cx, id: NoteId) -> Result<Note> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
 async fn delete(cx: &mut Cx, id: NoteId) -> Result<NoContent> {
     let sql = "DELETE FROM notes WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     Ok(NoContent)
 }

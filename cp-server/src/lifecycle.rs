@@ -141,7 +141,7 @@ async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organiz
     let before = organizations::load(cx).await?.status;
     let organization = organizations::update(cx, patch).await?;
     if organization.status != before {
-        marks::update(cx, cx.org, Changed::Organization).await?;
+        marks::update(cx, cx.at, Changed::Organization).await?;
     }
     Ok(organization)
 }
@@ -152,7 +152,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         let is_own = !cx.caller.is_of_platform() && !cx.caller.is_narrowed;
         let until = cx.now.checked_add_signed(DeletionRetention::of(&cx.app).0);
         let suspended = organizations::suspend(cx, until.filter(|_| is_own)).await?;
-        marks::update(cx, cx.org, Changed::Organization).await?;
+        marks::update(cx, cx.at, Changed::Organization).await?;
         cx.trail.after = serde_json::to_value(suspended).ok();
         return Ok(NoContent);
     }

@@ -28,7 +28,7 @@ use futures_util::FutureExt;
 use tokio::net::TcpListener;
 
 use crate::kernel::access::caller::{Peer, RequestId};
-use crate::kernel::access::rate_limits::Desk;
+use crate::kernel::access::rate_limits::LimitHeader;
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
@@ -91,7 +91,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let started = Instant::now();
     let id = request_id(&app, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let desk = Desk::default();
+    let desk = LimitHeader::default();
     request.extensions_mut().insert(desk.clone());
     let (peer, is_https) = origin(&app, &mut request);
     let state = request.extensions_mut().remove::<Arc<ConnectionState>>();

@@ -32,7 +32,7 @@ crate::routes! { audit:
     /// What stays of each is what the log's leaf tells: what was done, when, and to which thing by its
     /// id. Proofs go on to verify. At most 5,000 events are erased at once; ask again until
     /// `is_complete`.
-    POST "/audit/erasures" AUDIT_ERASE => erase, late;
+    POST "/audit/erasures" AUDIT_ERASE => erase, own_transaction;
 }
 
 const AT_MOST: usize = 5000;

@@ -19,7 +19,7 @@ pub(super) enum Token {
         #[arg(long)]
         expires_at: Option<String>,
         #[command(flatten)]
-        reach: Reach,
+        scope: TokenScope,
         #[command(flatten)]
         target: Target,
     },
@@ -29,7 +29,7 @@ pub(super) enum Token {
         #[arg(long)]
         active: bool,
         #[command(flatten)]
-        reach: Reach,
+        scope: TokenScope,
         #[command(flatten)]
         target: Target,
     },
@@ -54,7 +54,7 @@ pub(super) enum Token {
 
 /// What a token is held to; the platform when nothing is named.
 #[derive(Args)]
-pub(super) struct Reach {
+pub(super) struct TokenScope {
     /// An organization's id or slug.
     #[arg(long, conflicts_with = "deployment")]
     organization: Option<String>,
@@ -63,7 +63,7 @@ pub(super) struct Reach {
     deployment: Option<String>,
 }
 
-impl Reach {
+impl TokenScope {
     /// The one of three operations that is meant, with its path.
     fn choose(
         self,
@@ -79,8 +79,8 @@ impl Reach {
 
 pub(super) async fn run(config: &Config, token: Token) -> anyhow::Result<()> {
     match token {
-        Token::Create { name, permissions, expires_at, reach, target } => {
-            let (operation, path) = reach.choose([
+        Token::Create { name, permissions, expires_at, scope, target } => {
+            let (operation, path) = scope.choose([
                 "service_tokens.create_for_platform",
                 "service_tokens.create",
                 "service_tokens.create_for_deployment",
@@ -92,8 +92,8 @@ pub(super) async fn run(config: &Config, token: Token) -> anyhow::Result<()> {
             })));
             show(config, &target, operation, args).await
         }
-        Token::List { active, reach, target } => {
-            let (operation, path) = reach.choose([
+        Token::List { active, scope, target } => {
+            let (operation, path) = scope.choose([
                 "service_tokens.list_all",
                 "service_tokens.list",
                 "service_tokens.list_for_deployment",

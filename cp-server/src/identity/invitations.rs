@@ -61,7 +61,7 @@ crate::routes! { invitations declares DECLARATION:
     /// The token is the credential, and no other is required. `user_id` says who accepts, when that
     /// is known. That user, and a caller that is logged in, must have the invited address. A caller
     /// whose identity is not linked yet is linked if its provider says that the address is verified.
-    POST "/invitations/accept" PUBLIC => accept, late, grants;
+    POST "/invitations/accept" PUBLIC => accept, own_transaction, grants;
 }
 
 /// An invitation with its token.
@@ -120,7 +120,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
     let query = cx
         .tx
         .select("WHERE invitations.organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND email_key = ?", filter.email.as_ref().map(|e| e.to_lowercase()));
     // Nothing writes that one has expired until its address is invited again.
     let query = match filter.status {
@@ -138,20 +138,20 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<NewlyInvited>> {
-    let role = roles::resolve(cx, cx.org, RoleScope::Organization, &new.role).await?;
+    let role = roles::resolve(cx, cx.at, RoleScope::Organization, &new.role).await?;
     memberships::refuse_granting_ownership(&role.code)?;
     refuse_offer(cx, &role, new.workspace_id).await?;
     let email_key = new.email.key();
     let sql = "SELECT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                               WHERE m.organization_id = $1 AND m.scope = 'organization'
                                 AND u.email_key = $2)";
-    if cx.tx.q(sql).bind(cx.org).bind(&email_key).value().await?.unwrap_or(false) {
+    if cx.tx.q(sql).bind(cx.at).bind(&email_key).value().await?.unwrap_or(false) {
         return Err(memberships::already());
     }
     let sql = "UPDATE invitations SET status = 'expired', updated_at = $3
                WHERE organization_id = $1 AND email_key = $2 AND status = 'pending'
                  AND expires_at <= $3";
-    cx.tx.q(sql).bind(cx.org).bind(&email_key).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(&email_key).bind(cx.now).exec().await?;
     let id = InvitationId::new(&cx.app.random, cx.now);
     let token = new_token(cx);
     let sql = "INSERT INTO invitations
@@ -162,7 +162,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<Newly
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.email)
         .bind(email_key)
         .bind(role.id)
@@ -204,7 +204,7 @@ async fn resend(cx: &mut Cx, id: InvitationId, resending: Resending) -> Result<N
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(hash(&token))
         .bind(end(cx.now, resending.expires_in_hours))
         .bind(after(before.updated_at, cx.now))
@@ -223,7 +223,7 @@ async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
     let sql = "UPDATE invitations SET status = 'revoked', updated_at = $3
                WHERE id = $1 AND organization_id = $2 AND status = 'pending'";
     let at = after(before.updated_at, cx.now);
-    match cx.tx.q(sql).bind(id).bind(cx.org).bind(at).exec().await? {
+    match cx.tx.q(sql).bind(id).bind(cx.at).bind(at).exec().await? {
         0 => Err(closed(before.status)),
         _ => Ok(NoContent),
     }
@@ -231,8 +231,8 @@ async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
 
 /// Refuses an offer of what the caller does not hold, the seat in the workspace included.
 async fn refuse_offer(cx: &mut Cx, role: &Role, workspace: Option<WorkspaceId>) -> Result<()> {
-    let granted = granted(cx, cx.org, role, workspace).await?;
-    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.org, granted).await
+    let granted = granted(cx, cx.at, role, workspace).await?;
+    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.at, granted).await
 }
 
 /// Ends the memory of closed invitations to a role, so that it can be deleted.
@@ -251,7 +251,7 @@ async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationI
     let sql = "UPDATE invitations SET workspace_id = NULL
                WHERE organization_id = $1
                  AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
 }
 
@@ -269,5 +269,5 @@ fn end(now: DateTime<Utc>, hours: Option<Hours>) -> DateTime<Utc> {
 
 async fn load(cx: &mut Cx, id: InvitationId) -> Result<InvitationRow> {
     let found = cx.tx.select("WHERE invitations.id = $1 AND invitations.organization_id = $2");
-    Ok(found.bind(id).bind(cx.org).one().await?)
+    Ok(found.bind(id).bind(cx.at).one().await?)
 }

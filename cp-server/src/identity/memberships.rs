@@ -153,7 +153,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<MembershipFilter>) -> Result<Page<
     let query = cx
         .tx
         .select("WHERE memberships.organization_id = $1 AND memberships.scope = 'organization'")
-        .bind(cx.org);
+        .bind(cx.at);
     page(query, list).await
 }
 
@@ -166,7 +166,7 @@ async fn list_in_workspace(
         .tx
         .select("WHERE memberships.workspace_id = $1 AND memberships.organization_id = $2")
         .bind(id)
-        .bind(cx.org);
+        .bind(cx.at);
     page(query, list).await
 }
 
@@ -191,7 +191,7 @@ async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
             return Err(Error::invalid("user_id", detail));
         }
     };
-    let role = roles::resolve(cx, cx.org, at.scope(), &new.role).await?;
+    let role = roles::resolve(cx, cx.at, at.scope(), &new.role).await?;
     refuse_granting_ownership(&role.code)?;
     let extra = codes(new.permissions)?;
     refuse_seat(cx, at, &role, &extra).await?;
@@ -201,8 +201,8 @@ async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
     let (status, accepted) = first_status(cx, user.id, new.status).await?;
     let inviter = Some(Inviter::of(&cx.caller));
     let seat = Seat { user: user.id, at, role: role.id, status, accepted, inviter };
-    let id = take(cx, cx.org, seat, extra).await?;
-    workspaces::bump(cx, cx.org, at.workspace()).await?;
+    let id = take(cx, cx.at, seat, extra).await?;
+    workspaces::bump(cx, cx.at, at.workspace()).await?;
     Ok(load(cx, id).await?.into())
 }
 
@@ -218,7 +218,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     refuse_touching(cx, &before).await?;
     let role = match patch.role {
         Some(name) => {
-            let role = roles::resolve(cx, cx.org, before.scope, &name).await?;
+            let role = roles::resolve(cx, cx.at, before.scope, &name).await?;
             refuse_granting_ownership(&role.code)?;
             role
         }
@@ -255,7 +255,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(role.id)
         .bind(status)
         .bind(extra)
@@ -268,7 +268,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     if update.exec().await? == 0 {
         return Err(Error::stale());
     }
-    workspaces::bump(cx, cx.org, before.workspace_id).await?;
+    workspaces::bump(cx, cx.at, before.workspace_id).await?;
     Ok(load(cx, id).await?.into())
 }
 
@@ -277,17 +277,17 @@ async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent
     if before.role_code == OWNER {
         return Err(owner_protected("cannot remove owner"));
     }
-    if !cx.caller.is_user_in(before.user_id, cx.org) {
+    if !cx.caller.is_user_in(before.user_id, cx.at) {
         refuse_touching(cx, &before).await?;
     }
     let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2 AND role_id = $3";
-    if cx.tx.q(sql).bind(id).bind(cx.org).bind(before.role_id).exec().await? == 0 {
+    if cx.tx.q(sql).bind(id).bind(cx.at).bind(before.role_id).exec().await? == 0 {
         return Err(Error::stale());
     }
     if before.scope == RoleScope::Organization {
         leave(cx, before.user_id).await?;
     }
-    workspaces::bump(cx, cx.org, before.workspace_id).await?;
+    workspaces::bump(cx, cx.at, before.workspace_id).await?;
     Ok(NoContent)
 }
 
@@ -298,7 +298,7 @@ async fn accept(cx: &mut Cx, Own(id): Own<MembershipId>) -> Result<Membership> {
     }
     accept_offer(cx, &offer, AcceptedAs::Person).await?;
     if offer.scope == RoleScope::Organization {
-        accept_offers(cx, cx.org, offer.user_id, AcceptedAs::Person).await?;
+        accept_offers(cx, cx.at, offer.user_id, AcceptedAs::Person).await?;
     }
     Ok(load(cx, id).await?.into())
 }
@@ -309,25 +309,25 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
     let sql = "SELECT id FROM memberships
                WHERE organization_id = $1 AND user_id = $2
                  AND scope = 'organization' AND status = 'active'";
-    let heir: Option<MembershipId> = cx.tx.q(sql).bind(cx.org).bind(new.user_id).value().await?;
+    let heir: Option<MembershipId> = cx.tx.q(sql).bind(cx.at).bind(new.user_id).value().await?;
     let Some(heir) = heir else {
         let detail = "user_id: only an active member can become the owner; member not found.";
         return Err(Error::new(ProblemCode::NotFound, detail).at("user_id"));
     };
-    let owner = roles::resolve(cx, cx.org, RoleScope::Organization, OWNER).await?;
+    let owner = roles::resolve(cx, cx.at, RoleScope::Organization, OWNER).await?;
     refuse_seat(cx, At::Organization, &owner, &[]).await?;
-    let admin = roles::resolve(cx, cx.org, RoleScope::Organization, ADMIN).await?;
+    let admin = roles::resolve(cx, cx.at, RoleScope::Organization, ADMIN).await?;
     // The owner is one column of the organization; the roles follow it.
     let sql = "UPDATE memberships SET role_id = $3, updated_at = $4
                WHERE organization_id = $1 AND role_id = $2 AND scope = 'organization'";
-    cx.tx.q(sql).bind(cx.org).bind(owner.id).bind(admin.id).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(owner.id).bind(admin.id).bind(cx.now).exec().await?;
     let sql = "UPDATE memberships SET role_id = $2, updated_at = $3
                WHERE id = $1 AND status = 'active'";
     if cx.tx.q(sql).bind(heir).bind(owner.id).bind(cx.now).exec().await? == 0 {
         return Err(Error::stale());
     }
     organizations::set_owner(cx, new.user_id).await?;
-    workspaces::bump(cx, cx.org, None).await?;
+    workspaces::bump(cx, cx.at, None).await?;
     Ok(load(cx, heir).await?.into())
 }
 
@@ -359,7 +359,7 @@ fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {
 
 async fn load(cx: &mut Cx, id: MembershipId) -> Result<MembershipRow> {
     let found = cx.tx.select("WHERE memberships.id = $1 AND memberships.organization_id = $2");
-    Ok(found.bind(id).bind(cx.org).one().await?)
+    Ok(found.bind(id).bind(cx.at).one().await?)
 }
 
 /// One membership, for what is not held to its organization by a path.

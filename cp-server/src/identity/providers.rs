@@ -75,7 +75,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<ProviderFilter>) -> Result<Page<Id
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND status = ?", list.filter.status);
     list.page_by(query, "identity_providers.key", |found: &IdentityProvider| &found.key).await
 }
@@ -121,7 +121,7 @@ async fn put(
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(&key)
         .bind(new.r#type)
         .bind(new.issuer)
@@ -151,7 +151,7 @@ async fn put(
 
 async fn delete(cx: &mut Cx, (_, key): (Org, String)) -> Result<NoContent> {
     let sql = "DELETE FROM identity_providers WHERE organization_id = $1 AND key = $2";
-    if cx.tx.q(sql).bind(cx.org).bind(&*key).exec().await? == 0 {
+    if cx.tx.q(sql).bind(cx.at).bind(&*key).exec().await? == 0 {
         return Err(Error::not_found(NOUN));
     }
     cx.trail.target = Some((NOUN, key));
@@ -163,7 +163,7 @@ async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
     if key.contains('\0') {
         return Ok(None);
     }
-    let found = cx.tx.select("WHERE organization_id = $1 AND key = $2").bind(cx.org).bind(key);
+    let found = cx.tx.select("WHERE organization_id = $1 AND key = $2").bind(cx.at).bind(key);
     Ok(found.opt().await?)
 }
 
@@ -186,7 +186,7 @@ fn check_maps(new: &NewProvider) -> Result<()> {
 /// them, in any role.
 async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
     let owner = load_system(cx, OWNER).await?.privileges();
-    let here = Location::Organization(cx.org);
+    let here = Location::Organization(cx.at);
     cx.caller.refuse_giving(&owner, here, "key").map_err(|error| match error.code() {
         ProblemCode::Forbidden => {
             let detail = "Only a caller that holds all permissions of an owner can say where people \
@@ -237,7 +237,7 @@ async fn is_shared(
                                 AND status = 'active' AND type <> 'saml'
                                 AND NOT (organization_id = $3 AND key = $4))";
     let query = cx.tx.q(sql).bind(&new.issuer).bind(audience(new).unwrap_or_default());
-    let is_taken: Option<bool> = query.bind(cx.org).bind(key).value().await?;
+    let is_taken: Option<bool> = query.bind(cx.at).bind(key).value().await?;
     let is_used = new.status == ProviderStatus::Active && new.r#type != ProviderType::Saml;
     match is_used && is_taken.unwrap_or(false) {
         true if !is_allowed => Err(issuer_taken()),

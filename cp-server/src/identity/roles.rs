@@ -11,10 +11,10 @@ use serde::Deserialize;
 use super::invitations;
 use super::role_grants::privileges_of;
 use crate::identity::ids::RoleId;
-use crate::kernel::access::caller::{Anywhere, Privileges, Scope};
+use crate::kernel::access::caller::{CallerScope, Privileges, Scope};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::AnyOwner;
+use crate::kernel::access::platform::OrgOrPlatform;
 use crate::kernel::access::policy::Location;
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
@@ -97,7 +97,7 @@ fn lowest() -> Between<0, 100> {
 
 async fn list_system(
     cx: &mut Cx<Scope>,
-    _: Anywhere,
+    _: CallerScope,
     list: List<RoleFilter>,
 ) -> Result<Page<Role>> {
     let query = cx.tx.select("WHERE organization_id IS NULL");
@@ -105,7 +105,7 @@ async fn list_system(
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<RoleFilter>) -> Result<Page<Role>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
@@ -124,7 +124,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
     }
     let permissions = codes(new.permissions)?;
     let given = privileges_of(permissions.iter(), new.rank.0);
-    refuse_giving(cx, cx.org, &given)?;
+    refuse_giving(cx, cx.at, &given)?;
     let sql = "INSERT INTO roles
                (id, organization_id, code, name, description, scope, rank, permissions, is_system,
                 created_at, updated_at)
@@ -133,7 +133,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
         .tx
         .returning(sql)
         .bind(RoleId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.code)
         .bind(new.name)
         .bind(new.description)
@@ -147,7 +147,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
 /// System roles belong to everyone; others only to their organization.
 async fn visible(cx: &mut Cx<Scope>, id: RoleId) -> Result<Role> {
     let query = cx.tx.select("WHERE id = $1").bind(id);
-    let role: Option<Role> = match cx.org.organization() {
+    let role: Option<Role> = match cx.at.organization() {
         None => query.opt().await?,
         Some(own) => {
             query.and(" AND (organization_id IS NULL OR organization_id = ?)", own).opt().await?
@@ -171,13 +171,13 @@ async fn changeable(cx: &mut Cx<Scope>, id: RoleId) -> Result<(Role, Organizatio
     }
 }
 
-async fn read(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<Role> {
+async fn read(cx: &mut Cx<Scope>, OrgOrPlatform(id): OrgOrPlatform<RoleId>) -> Result<Role> {
     visible(cx, id).await
 }
 
 async fn update(
     cx: &mut Cx<Scope>,
-    AnyOwner(id): AnyOwner<RoleId>,
+    OrgOrPlatform(id): OrgOrPlatform<RoleId>,
     patch: RolePatch,
 ) -> Result<Role> {
     let (before, organization) = changeable(cx, id).await?;
@@ -205,7 +205,7 @@ async fn update(
     Ok(role)
 }
 
-async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<NoContent> {
+async fn delete(cx: &mut Cx<Scope>, OrgOrPlatform(id): OrgOrPlatform<RoleId>) -> Result<NoContent> {
     let (before, organization) = changeable(cx, id).await?;
     refuse_giving(cx, organization, &before.privileges())?;
     invitations::forget_closed(cx, id).await?;

@@ -17,7 +17,7 @@ use crate::kernel::access::caller::{
 };
 use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::{AnyOwner, Platform};
+use crate::kernel::access::platform::{OrgOrPlatform, Platform};
 use crate::kernel::access::policy::Location;
 use crate::kernel::db::query::Rows;
 use crate::kernel::declaration::{Declaration, Export};
@@ -142,7 +142,7 @@ async fn list_all(
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<TokenFilter>) -> Result<Page<ServiceToken>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
@@ -152,7 +152,7 @@ async fn list_for_deployment(
     list: List<TokenFilter>,
 ) -> Result<Page<ServiceToken>> {
     let query = cx.tx.select("WHERE deployment_id = $1 AND organization_id = $2");
-    let query = query.bind(id).bind(cx.org);
+    let query = query.bind(id).bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
@@ -171,7 +171,7 @@ async fn create_for_platform(
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewToken) -> Result<Created<IssuedToken>> {
-    let scope = Scope::Organization { organization_id: cx.org };
+    let scope = Scope::Organization { organization_id: cx.at };
     issue(cx, scope, new).await
 }
 
@@ -188,7 +188,7 @@ async fn create_for_deployment(
         let detail = format!("permissions: a deployment's token holds at most {:?}", most.codes());
         return Err(Error::invalid("permissions", detail));
     }
-    let scope = Scope::Deployment { organization_id: cx.org, deployment_id: id };
+    let scope = Scope::Deployment { organization_id: cx.at, deployment_id: id };
     issue(cx, scope, NewToken { name: new.name, permissions, expires_at: new.expires_at }).await
 }
 
@@ -236,7 +236,7 @@ fn no_later_than_parent(
 
 async fn rotate(
     cx: &mut Cx<Scope>,
-    AnyOwner(id): AnyOwner<TokenId>,
+    OrgOrPlatform(id): OrgOrPlatform<TokenId>,
     rotation: Rotation,
 ) -> Result<IssuedToken> {
     let before = visible(cx, id).await?;
@@ -269,7 +269,10 @@ async fn rotate(
     Ok(IssuedToken { token: text, service_token: update.one().await? })
 }
 
-async fn revoke(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<TokenId>) -> Result<NoContent> {
+async fn revoke(
+    cx: &mut Cx<Scope>,
+    OrgOrPlatform(id): OrgOrPlatform<TokenId>,
+) -> Result<NoContent> {
     let before = visible(cx, id).await?;
     cx.trail.before = serde_json::to_value(before).ok();
     let sql = "UPDATE service_tokens SET revoked_at = COALESCE(revoked_at, $2), updated_at = $2
@@ -280,7 +283,7 @@ async fn revoke(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<TokenId>) -> Result<N
 
 async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
     let query = cx.tx.select("WHERE id = $1").bind(id);
-    let query = query.and_some(" AND organization_id = ?", cx.org.organization());
+    let query = query.and_some(" AND organization_id = ?", cx.at.organization());
     let found: Option<ServiceToken> = query.opt().await?;
     let found = found.ok_or_else(|| Error::not_found("service token"))?;
     cx.trail.organization = found.organization_id;
@@ -290,7 +293,7 @@ async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
 /// A deployment's tokens end with it.
 pub async fn purge_deployment(cx: &mut Cx, id: DeploymentId) -> Result<()> {
     let sql = "DELETE FROM service_tokens WHERE deployment_id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     Ok(())
 }
 

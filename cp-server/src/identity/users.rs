@@ -11,7 +11,7 @@ use super::memberships;
 use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::platform::{OnPlatform, Platform};
+use crate::kernel::access::platform::{Platform, PlatformRow};
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
@@ -158,13 +158,13 @@ async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<Use
     Ok(Put::Known(user))
 }
 
-async fn read(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<User> {
+async fn read(cx: &mut Cx<Scope>, PlatformRow(id): PlatformRow<UserId>) -> Result<User> {
     load(cx, id).await
 }
 
 async fn update(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<UserId>,
+    PlatformRow(id): PlatformRow<UserId>,
     patch: UserPatch,
 ) -> Result<User> {
     let found: Option<User> = cx.tx.select("WHERE id = $1").bind(id).locked().opt().await?;
@@ -221,7 +221,7 @@ async fn keep_a_superadmin(cx: &mut Cx<Scope>, but: UserId) -> Result<()> {
     Err(Error::new(ProblemCode::SystemProtected, detail))
 }
 
-async fn delete(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<NoContent> {
+async fn delete(cx: &mut Cx<Scope>, PlatformRow(id): PlatformRow<UserId>) -> Result<NoContent> {
     let user = load(cx, id).await?;
     refuse_changing(cx, &user, false).await?;
     keep_a_superadmin(cx, id).await?;
@@ -237,7 +237,7 @@ async fn delete(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Resul
 
 async fn list_auth_accounts(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<UserId>,
+    PlatformRow(id): PlatformRow<UserId>,
     list: List<NoFilter>,
 ) -> Result<Page<AuthAccount>> {
     load(cx, id).await?;
@@ -246,7 +246,7 @@ async fn list_auth_accounts(
 
 async fn link(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<UserId>,
+    PlatformRow(id): PlatformRow<UserId>,
     new: NewAuthAccount,
 ) -> Result<Created<AuthAccount>> {
     let user = load(cx, id).await?;
@@ -263,7 +263,7 @@ async fn link(
 
 async fn unlink(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<AuthAccountId>,
+    PlatformRow(id): PlatformRow<AuthAccountId>,
 ) -> Result<NoContent> {
     let found: Option<AuthAccount> = cx.tx.select("WHERE id = $1").bind(id).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("auth account"))?;

@@ -64,7 +64,7 @@ async fn check_access(cx: &mut Cx, id: WorkspaceId, asked: Asked) -> Result<Acce
                          AND m.scope = 'organization' AND m.status = 'active') AS rank
                FROM workspaces w JOIN organizations o ON o.id = w.organization_id
                WHERE w.id = $1 AND w.organization_id = $2";
-    let facts: Facts = cx.tx.q(sql).bind(id).bind(cx.org).bind(asked.user).one().await?;
+    let facts: Facts = cx.tx.q(sql).bind(id).bind(cx.at).bind(asked.user).one().await?;
     let via = facts.is_active.then(|| via(facts.isolation, facts.in_workspace, facts.rank));
     let via = via.flatten();
     let (workspace_id, user_id, isolation) = (id, asked.user, facts.isolation);

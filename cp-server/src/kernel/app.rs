@@ -16,7 +16,7 @@ use axum::http::request::Parts;
 
 use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::rate_limits::{Gate, Rates, Standing};
+use crate::kernel::access::rate_limits::{LimitStatus, RateLimits, Rates};
 use crate::kernel::cache::Generation;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::completion::to_the_end;
@@ -39,7 +39,7 @@ pub struct State {
     pub settings: SharedSettings,
     pub credentials: Vec<Box<dyn Authenticate>>,
     pub admission: Box<dyn Admit>,
-    pub gate: Gate,
+    pub rate_limits: RateLimits,
     /// Advances with every commit of this replica.
     pub commits: Generation,
     /// Advances with every commit of this replica that may change who a caller is or what it may do.
@@ -129,7 +129,7 @@ pub trait Admit: Send + Sync {
     ) -> AdmitFuture<'a>;
 }
 
-pub type AdmitFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Standing>>> + Send + 'a>>;
+pub type AdmitFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<LimitStatus>>> + Send + 'a>>;
 
 /// An application before its parts are in it.
 pub struct Foundation {
@@ -148,7 +148,7 @@ impl App {
         let types = parts.iter().map(|part| (&**part as &dyn Any).type_id());
         let places = types.enumerate().map(|(n, part)| (part, n)).collect();
         Self(Arc::new(State {
-            gate: Gate::new(&on.settings.rates),
+            rate_limits: RateLimits::new(&on.settings.rates),
             db: on.db,
             clock: on.clock,
             random: on.random,

@@ -192,19 +192,19 @@ impl Db {
         }
     }
 
-    /// What [`Self::settled`] is told: how things stand before a transaction is begun.
-    pub fn standing(&self) -> u64 {
+    /// A marker to take before a transaction, for [`Self::wait_until_durable`].
+    pub fn durability_mark(&self) -> u64 {
         match self {
             Self::Sqlite { write, .. } => write.lost(),
             Self::Postgres(_) => 0,
         }
     }
 
-    /// Returns when all that a transaction saw, which ended without a commit of its own, is durable:
-    /// what it answers may rest on what others wrote. PostgreSQL shows nobody what is not committed.
-    pub async fn settled(&self, standing: u64) -> sqlx::Result<()> {
+    /// Waits until everything that a transaction read, which ended without a commit, is durable:
+    /// its answer may rest on the writes of others. PostgreSQL shows only committed rows.
+    pub async fn wait_until_durable(&self, mark: u64) -> sqlx::Result<()> {
         match self {
-            Self::Sqlite { write, .. } => write.settled(standing).await,
+            Self::Sqlite { write, .. } => write.wait_until_durable(mark).await,
             Self::Postgres(_) => Ok(()),
         }
     }

@@ -43,7 +43,7 @@ crate::routes! { bundles declares DECLARATION:
     /// With `form=file` the answer's `file` is what a data plane without a network reads: the token,
     /// the keys, the status list and the proof that the token is in the log in one signed file, whose
     /// number `seq` grows with each. With `proof=wait` the answer itself has the `proof`.
-    POST "/licenses/{id}/bundles" LICENSES_ISSUE => issue, late, harmless;
+    POST "/licenses/{id}/bundles" LICENSES_ISSUE => issue, own_transaction, harmless;
     /// Reads about a bundle.
     GET "/bundles/{jti}" LICENSES_READ => read;
     /// Revokes a bundle, for ever.
@@ -57,8 +57,7 @@ pub struct BundleFilter {
 }
 
 async fn list(cx: &mut Cx, id: LicenseId, list: List<BundleFilter>) -> Result<Page<Bundle>> {
-    let query =
-        cx.tx.select("WHERE license_id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let query = cx.tx.select("WHERE license_id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let query = match list.filter.status {
         None => query,
         Some(BundleStatus::Revoked) => query.sql(" AND status = 'revoked'"),
@@ -96,7 +95,7 @@ async fn issue(
     if is_file || new.proof.is_some() {
         // What proves the event comes after it; all of it leaves once it is committed.
         let jti = signed.response.jti;
-        record::record(cx, "bundles.issue", Some(cx.org), ("bundle", jti.to_string())).await?;
+        record::record(cx, "bundles.issue", Some(cx.at), ("bundle", jti.to_string())).await?;
         cx.trail.is_written = true;
         let included = proofs::in_transaction(&cx.app, &mut cx.tx, jti).await?;
         let extra = &mut signed.response.extra;
@@ -113,7 +112,7 @@ async fn issue(
 }
 
 async fn read(cx: &mut Cx, id: BundleId) -> Result<Bundle> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let bundle: Bundle = found.one().await?;
     Ok(bundle.at(cx.now))
 }
@@ -124,7 +123,7 @@ async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
     let sql = "UPDATE bundles
                SET status = 'revoked', status_reason = $3, revoked_at = $4
                WHERE id = $1 AND organization_id = $2 AND status <> 'revoked'";
-    cx.tx.q(sql).bind(id).bind(cx.org).bind(reason).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).bind(reason).bind(cx.now).exec().await?;
     status_lists::touch(cx, Of::Bundle(id)).await?;
     read(cx, id).await
 }

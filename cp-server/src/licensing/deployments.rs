@@ -118,7 +118,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<DeploymentFilter>) -> Result<Page<
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND type = ?", filter.r#type)
         .and_some(" AND name = ?", filter.name.as_deref())
@@ -135,7 +135,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deplo
         .tx
         .returning(sql)
         .bind(DeploymentId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.name)
         .bind(new.r#type)
         .bind(new.region)
@@ -146,12 +146,12 @@ async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deplo
 }
 
 async fn read(cx: &mut Cx, id: DeploymentId) -> Result<Deployment> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
 async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result<Deployment> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Deployment = found.locked().one().await?;
     let sql = "UPDATE deployments
                SET name = COALESCE($3, name), type = COALESCE($4, type), region = $5,
@@ -162,7 +162,7 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.r#type)
         .bind(patch.region.over(before.region))
@@ -171,9 +171,9 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
         .bind(patch.external_id.over(before.external_id))
         .bind(after(before.updated_at, cx.now));
     let deployment: Deployment = update.one().await?;
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     if deployment.status != before.status {
-        marks::update(cx, cx.org, Changed::Deployment(id)).await?;
+        marks::update(cx, cx.at, Changed::Deployment(id)).await?;
     }
     Ok(deployment)
 }
@@ -181,13 +181,13 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
 async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
     service_tokens::purge_deployment(cx, id).await?;
     let sql = "DELETE FROM deployments WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     Ok(NoContent)
 }
 
 /// Notes that the deployment gave a sign of life; holds its row until the end of the transaction.
 pub async fn seen(cx: &mut Cx, id: DeploymentId) -> Result<()> {
     let sql = "UPDATE deployments SET last_seen_at = $3 WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now).exec().await?;
     Ok(())
 }

@@ -26,7 +26,7 @@ use self::store::{Beginning, KeyRow};
 use super::bundles::rows as bundles;
 use super::licenses::rows as licenses;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::access::platform::{Platform, PlatformId, PlatformRow};
 use crate::kernel::app::Part;
 use crate::kernel::declaration::Declaration;
 use crate::kernel::error::{Error, Result};
@@ -60,7 +60,7 @@ crate::routes! { keys declares DECLARATION:
     /// Generates a signing key, or imports one, and publishes it.
     ///
     /// It may sign once every data plane has had the time to fetch it; `not_before` tells when.
-    POST "/signing/keys" KEYS_WRITE => create, late, reloads;
+    POST "/signing/keys" KEYS_WRITE => create, own_transaction, reloads;
     /// Reads about a signing key, and about the tokens that it signed.
     GET "/signing/keys/{kid}" KEYS_READ => read;
     /// Publishes a staged key.
@@ -76,9 +76,9 @@ crate::routes! { keys declares DECLARATION:
     /// sign.
     ///
     /// `POST /licenses/bundles` with `{"filter": {"key_id": …}}` issues the licenses anew.
-    POST "/signing/keys/{kid}/compromise" KEYS_WRITE => compromise, late, reloads;
+    POST "/signing/keys/{kid}/compromise" KEYS_WRITE => compromise, own_transaction, reloads;
     /// Lets the successor sign, and publishes the next one.
-    POST "/signing/rotate" KEYS_WRITE => rotate, late, reloads;
+    POST "/signing/rotate" KEYS_WRITE => rotate, own_transaction, reloads;
 }
 
 /// The same document where RFC 8615 has it.
@@ -154,7 +154,7 @@ impl Resource for SigningKey {
     }
 }
 
-impl PlatformKey for KeyId {
+impl PlatformId for KeyId {
     const NOUN: &'static str = "signing key";
 }
 
@@ -300,7 +300,7 @@ async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
     Ok(key)
 }
 
-async fn read(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Result<SigningKey> {
+async fn read(cx: &mut Cx<Scope>, PlatformRow(kid): PlatformRow<KeyId>) -> Result<SigningKey> {
     let row = store::find(&mut cx.tx, kid.as_str()).await?;
     detailed(cx, row).await
 }
@@ -316,7 +316,7 @@ async fn detailed(cx: &mut Cx<Scope>, row: KeyRow) -> Result<SigningKey> {
     Ok(SigningKey { signed: Some(signed), ..SigningKey::of(row, KeySettings::of(&cx.app)) })
 }
 
-async fn publish(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Result<SigningKey> {
+async fn publish(cx: &mut Cx<Scope>, PlatformRow(kid): PlatformRow<KeyId>) -> Result<SigningKey> {
     kek::hold(&cx.app, &mut cx.tx).await?;
     let key = store::find(&mut cx.tx, kid.as_str()).await?;
     match key.state {
@@ -332,7 +332,7 @@ async fn publish(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Resu
 
 async fn activate(
     cx: &mut Cx<Scope>,
-    OnPlatform(kid): OnPlatform<KeyId>,
+    PlatformRow(kid): PlatformRow<KeyId>,
     how: Activation,
 ) -> Result<SigningKey> {
     let emergency = how.emergency(cx)?;
@@ -342,7 +342,7 @@ async fn activate(
 
 async fn retire(
     cx: &mut Cx<Scope>,
-    OnPlatform(kid): OnPlatform<KeyId>,
+    PlatformRow(kid): PlatformRow<KeyId>,
     why: Retirement,
 ) -> Result<SigningKey> {
     cx.trail.reason = why.reason.map(Prose::into_string);
@@ -353,7 +353,7 @@ async fn retire(
 
 async fn compromise(
     cx: &mut Cx<Scope>,
-    OnPlatform(kid): OnPlatform<KeyId>,
+    PlatformRow(kid): PlatformRow<KeyId>,
     what: Compromise,
 ) -> Result<SigningKey> {
     let before = store::find(&mut cx.tx, kid.as_str()).await?;

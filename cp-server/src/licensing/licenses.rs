@@ -147,7 +147,7 @@ async fn list_all(
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<LicenseFilter>) -> Result<Page<License>> {
-    let query = cx.tx.select("WHERE licenses.organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE licenses.organization_id = $1").bind(cx.at);
     page(query, list, cx.now).await
 }
 
@@ -178,7 +178,7 @@ async fn create(
     deployment: DeploymentId,
     new: NewLicense,
 ) -> Result<Created<License>> {
-    marks::hold(cx, cx.org).await?;
+    marks::hold(cx, cx.at).await?;
     let subscription = subscriptions::load(cx, new.subscription_id).await?;
     let seat_cap = new.seat_cap.map(|cap| cap.0);
     check_seats(seat_cap, subscription.seat_cap, new.allow_more_seats)?;
@@ -195,7 +195,7 @@ async fn create(
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(deployment)
         .bind(subscription.id)
         .bind(seat_cap)
@@ -234,7 +234,7 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(seat_cap)
         .bind(patch.features.unwrap_or(before.features))
@@ -290,7 +290,7 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(valid_until)
         .bind(after(before.updated_at, cx.now));
@@ -310,7 +310,7 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(transfer.deployment_id)
         .bind(after(before.updated_at, cx.now));
@@ -338,7 +338,7 @@ async fn set_status(
         .tx
         .q(sql)
         .bind(before.id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(status)
         .bind(reason)
@@ -349,13 +349,13 @@ async fn set_status(
 
 /// The license after a change of it, whose coverage is written with it.
 async fn written_and_marked(cx: &mut Cx, id: LicenseId) -> Result<License> {
-    marks::update(cx, cx.org, Changed::License(id)).await?;
+    marks::update(cx, cx.at, Changed::License(id)).await?;
     load(cx, id).await
 }
 
 /// The license before a change of it.
 async fn held(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
-    marks::hold(cx, cx.org).await?;
+    marks::hold(cx, cx.at).await?;
     stored(cx, id).await
 }
 

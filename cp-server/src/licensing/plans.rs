@@ -15,9 +15,9 @@ pub use self::presets::seed;
 pub use self::versions::{Change, Plan};
 use self::versions::{Version, insert_version};
 use super::subscriptions::rows as subscriptions;
-use crate::kernel::access::caller::{Anywhere, Caller, Permission, Scope};
+use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey, Shared};
+use crate::kernel::access::platform::{ForAll, Platform, PlatformId, PlatformRow};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities};
 use crate::kernel::declaration::Declaration;
@@ -62,7 +62,7 @@ crate::routes! { plans declares DECLARATION:
     POST "/plans/{code}/migrate" PLANS_WRITE => migrate;
 }
 
-impl PlatformKey for PlanCode {
+impl PlatformId for PlanCode {
     const NOUN: &'static str = "plan";
 }
 
@@ -142,7 +142,7 @@ fn yes() -> bool {
     true
 }
 
-async fn list(cx: &mut Cx<Scope>, _: Anywhere, list: List<NoFilter>) -> Result<Page<Plan>> {
+async fn list(cx: &mut Cx<Scope>, _: CallerScope, list: List<NoFilter>) -> Result<Page<Plan>> {
     let query = cx
         .tx
         .select("WHERE plan_versions.version = plans.version AND plans.alias_of IS NULL")
@@ -173,14 +173,14 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
     newest(cx, new.code.as_str()).await.map(Created)
 }
 
-async fn read(cx: &mut Cx<Scope>, Shared(code): Shared<PlanCode>) -> Result<Plan> {
+async fn read(cx: &mut Cx<Scope>, ForAll(code): ForAll<PlanCode>) -> Result<Plan> {
     let plan = newest(cx, code.as_str()).await?;
     visible(plan, &cx.caller)
 }
 
 async fn update(
     cx: &mut Cx<Scope>,
-    OnPlatform(code): OnPlatform<PlanCode>,
+    PlatformRow(code): PlatformRow<PlanCode>,
     patch: PlanPatch,
 ) -> Result<PlanChange> {
     let before = newest(cx, code.as_str()).await?;
@@ -218,7 +218,7 @@ fn added<'a>(
     set.map(|(metric, _)| metric.as_str()).filter(|metric| !before.contains_key(*metric))
 }
 
-async fn delete(cx: &mut Cx<Scope>, OnPlatform(code): OnPlatform<PlanCode>) -> Result<NoContent> {
+async fn delete(cx: &mut Cx<Scope>, PlatformRow(code): PlatformRow<PlanCode>) -> Result<NoContent> {
     // Subscriptions refer to the versions, so the database itself refuses.
     match cx.tx.q("DELETE FROM plans WHERE code = $1").bind(&code).exec().await? {
         0 => Err(Error::not_found("plan")),
@@ -228,7 +228,7 @@ async fn delete(cx: &mut Cx<Scope>, OnPlatform(code): OnPlatform<PlanCode>) -> R
 
 async fn list_versions(
     cx: &mut Cx<Scope>,
-    Shared(code): Shared<PlanCode>,
+    ForAll(code): ForAll<PlanCode>,
     _: NoFilter,
 ) -> Result<Page<Plan>> {
     let plan = visible(newest(cx, code.as_str()).await?, &cx.caller)?;
@@ -239,7 +239,7 @@ async fn list_versions(
 
 async fn migrate(
     cx: &mut Cx<Scope>,
-    OnPlatform(code): OnPlatform<PlanCode>,
+    PlatformRow(code): PlatformRow<PlanCode>,
     migration: Migration,
 ) -> Result<Migrated> {
     let plan = newest(cx, code.as_str()).await?;

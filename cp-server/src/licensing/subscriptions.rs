@@ -144,7 +144,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<SubscriptionFilter>) -> Result<Pag
     let query = cx
         .tx
         .select("WHERE subscriptions.organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND subscriptions.status = ?", filter.status)
         .and_some(" AND subscriptions.external_id = ?", filter.external_id.as_deref());
     list.page(query).await
@@ -175,7 +175,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(plan.id)
         .bind(plan.version)
         .bind(status)
@@ -193,9 +193,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(cx.now);
     named(insert.exec().await)?;
     if status.is_live() {
-        quotas::grant(cx, cx.org, &plan.limits, seat_cap).await?;
+        quotas::grant(cx, cx.at, &plan.limits, seat_cap).await?;
     }
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     load(cx, id).await.map(Created)
 }
 
@@ -249,7 +249,7 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(plan.id)
         .bind(plan.version)
         .bind(status)
@@ -274,10 +274,10 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         seats::settle(cx, id, seat_cap, own_seats).await?;
     }
     if status.is_live() {
-        quotas::grant(cx, cx.org, &plan.limits, seat_cap).await?;
+        quotas::grant(cx, cx.at, &plan.limits, seat_cap).await?;
     }
-    organizations::touch(cx, cx.org).await?;
-    marks::update(cx, cx.org, Changed::Subscription(id)).await?;
+    organizations::touch(cx, cx.at).await?;
+    marks::update(cx, cx.at, Changed::Subscription(id)).await?;
     load(cx, id).await
 }
 
@@ -306,7 +306,7 @@ async fn cancel(
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(status)
         .bind(cx.now)
         .bind(ends_at)
@@ -315,8 +315,8 @@ async fn cancel(
     if update.exec().await? == 0 {
         return Err(Error::stale());
     }
-    organizations::touch(cx, cx.org).await?;
-    marks::update(cx, cx.org, Changed::Subscription(id)).await?;
+    organizations::touch(cx, cx.at).await?;
+    marks::update(cx, cx.at, Changed::Subscription(id)).await?;
     load(cx, id).await
 }
 

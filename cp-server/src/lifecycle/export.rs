@@ -87,14 +87,14 @@ async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>>
                       `Accept: application/x-ndjson`";
         return Err(Error::invalid("include", detail));
     }
-    let place = <Exports as app::Part>::of(&cx.app).0.take(&cx.caller, Some(cx.org))?;
+    let place = <Exports as app::Part>::of(&cx.app).0.take(&cx.caller, Some(cx.at))?;
     cx.release();
     let mut tx = cx.app.db.snapshot().await?;
     // The first statement begins the state that is read; until then the organization may go.
     let found: Option<i32> =
-        tx.q("SELECT 1 FROM organizations WHERE id = $1").bind(cx.org).value().await?;
+        tx.q("SELECT 1 FROM organizations WHERE id = $1").bind(cx.at).value().await?;
     found.ok_or_else(|| Error::not_found("organization"))?;
-    let request = ExportRequest { organization: cx.org, now: cx.now, window };
+    let request = ExportRequest { organization: cx.at, now: cx.now, window };
     let (chunks, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut out = Writer::new(form, chunks);

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use super::purge::before_project;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::ProjectId;
-use crate::kernel::access::place::{Org, Place};
+use crate::kernel::access::place::{Org, PathTarget};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::NoContent;
 use crate::kernel::http::cx::Cx;
@@ -43,11 +43,11 @@ async fn move_to(cx: &mut Cx, id: ProjectId, to: Move) -> Result<Project> {
     let to = Org::named(to.organization);
     let to = to.authorize(&caller, &mut cx.tx, Permission::PROJECTS_WRITE).await;
     let to = to.map_err(|error| error.at("organization"))?;
-    if to == cx.org {
+    if to == cx.at {
         return Err(Error::invalid("organization", "organization: the project is there already"));
     }
     // Always the lesser id first: two moves in opposite directions do not wait for each other.
-    for organization in [to.min(cx.org), to.max(cx.org)] {
+    for organization in [to.min(cx.at), to.max(cx.at)] {
         organizations::touch(cx, organization).await?;
     }
     before_project(cx, id, Some(to)).await?;

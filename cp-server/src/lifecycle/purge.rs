@@ -15,7 +15,7 @@ pub(super) async fn purge(cx: &mut Cx) -> Result<()> {
             Purge::Rows => {}
         }
         let delete = cx.tx.q("DELETE FROM ").sql(table).sql(" WHERE ").sql(tenant.owner);
-        delete.sql(" = $1").bind(cx.org).exec().await?;
+        delete.sql(" = $1").bind(cx.at).exec().await?;
     }
     Ok(())
 }

@@ -67,7 +67,7 @@ crate::routes! { usage declares DECLARATION, SERIES:
     /// `observed_at` in the future) stops none of the others. An array with an event that is not well-formed is refused as a whole.
     /// An array has at most 100 combinations of metric, unit and project, and 200 different hours of
     /// `observed_at`. Recording leaves no audit event.
-    POST "/organizations/{org}/usage" USAGE_WRITE => record, late, unaudited;
+    POST "/organizations/{org}/usage" USAGE_WRITE => record, own_transaction, unaudited;
     /// Adds up usage by metric and unit, from `since` to `until`, both included.
     GET "/organizations/{org}/usage/summary" USAGE_READ => summary as "usage.summarize";
     /// Reads a usage event.
@@ -224,7 +224,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<UsageFilter>) -> Result<Page<Usage
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND metric = ?", filter.metric.as_deref())
         .and_some(" AND unit = ?", filter.unit.as_deref())
         .and_some(" AND project_id = ?", filter.project)
@@ -236,7 +236,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<UsageFilter>) -> Result<Page<Usage
 }
 
 async fn read(cx: &mut Cx, id: UsageEventId) -> Result<UsageEvent> {
-    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org).one().await?)
+    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at).one().await?)
 }
 
 async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
@@ -251,7 +251,7 @@ async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
         &cx.app,
         &cx.caller,
         &cx.parts,
-        cx.org,
+        cx.at,
         batch.count().saturating_sub(1),
     )
     .await?;
@@ -308,10 +308,10 @@ pub async fn summarize(
         GroupBy::Hour => HOUR,
     };
     let every_scope = group_by == GroupBy::Project && project.is_none();
-    let scope = Some(Scope::of(cx.org, project)).filter(|_| !every_scope);
+    let scope = Some(Scope::of(cx.at, project)).filter(|_| !every_scope);
     let limit = MOST_ITEMS as i64 + 1;
     let question = Question { scope, series: None, interval, grain, limit };
-    let parts = counters::ask(&mut cx.tx, cx.org, question).await?;
+    let parts = counters::ask(&mut cx.tx, cx.at, question).await?;
     if parts.len() > MOST_ITEMS {
         let detail = format!("since: more than {MOST_ITEMS} items; ask for a shorter time");
         return Err(Error::invalid("since", detail));
@@ -326,7 +326,7 @@ pub async fn summarize(
         starts_at: DateTime::from_timestamp_micros(part.starts_at).filter(|_| grain != EVER),
     });
     let (since, until) = (interval.since, interval.until);
-    let (organization_id, items) = (cx.org, items.collect());
+    let (organization_id, items) = (cx.at, items.collect());
     Ok(UsageSummary { organization_id, project_id: project, since, until, items })
 }
 
@@ -356,6 +356,6 @@ async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
                 dims = jsonb_set(dims, '{project_id}', to_jsonb($3))
          WHERE project_id = $1 AND organization_id = $2",
     );
-    forget.bind(project).bind(cx.org).bind(project.to_string()).exec().await?;
+    forget.bind(project).bind(cx.at).bind(project.to_string()).exec().await?;
     Ok(())
 }

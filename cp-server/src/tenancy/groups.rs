@@ -9,7 +9,7 @@ use super::organizations;
 use crate::above;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::place::{Among, Org};
+use crate::kernel::access::place::{Org, OrgList};
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -110,9 +110,9 @@ pub struct GroupPatch {
     external_id: Patch<ExternalId>,
 }
 
-async fn list(cx: &mut Cx, _: Among<GroupId>, list: List<GroupFilter>) -> Result<Page<Group>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::GROUPS_READ));
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org).within::<GroupId>(areas);
+async fn list(cx: &mut Cx, _: OrgList<GroupId>, list: List<GroupFilter>) -> Result<Page<Group>> {
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::GROUPS_READ));
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at).within::<GroupId>(areas);
     let query = match filter.parent.as_deref() {
         None => query,
         Some("none") => query.sql(" AND parent_id IS NULL"),
@@ -140,7 +140,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
         .tx
         .returning(sql)
         .bind(GroupId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.parent_id)
         .bind(new.product.as_ref().map_or("", Label::as_str))
         .bind(new.name)
@@ -158,7 +158,7 @@ async fn refuse_leaving(cx: &mut Cx, parent: Option<GroupId>) -> Result<()> {
         let found = cx.caller.in_organization(&mut cx.tx, parent, permission).await;
         return found.map(drop).map_err(|error| error.at("parent_id"));
     }
-    if cx.caller.may_throughout(cx.org, permission) {
+    if cx.caller.may_throughout(cx.at, permission) {
         return Ok(());
     }
     let detail =
@@ -172,7 +172,7 @@ async fn read(cx: &mut Cx, id: GroupId) -> Result<Group> {
 
 async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
     // Two moves that are right one by one can make a circle together: they take turns.
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     let before = load(cx, id).await?;
     let parent = patch.parent_id.over(before.parent_id);
     if parent != before.parent_id {
@@ -190,7 +190,7 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.slug)
         .bind(parent)
@@ -206,14 +206,14 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
 
 async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
     let sql = "DELETE FROM groups WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     // What its members had through it is over.
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     Ok(NoContent)
 }
 
 async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 

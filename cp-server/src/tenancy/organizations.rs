@@ -145,7 +145,7 @@ async fn read(cx: &mut Cx, _: Org) -> Result<Organization> {
 }
 
 pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organization> {
-    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
+    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.at).locked().one().await?;
     let merged = before.settings.changed("settings", |own| settings::merge(own, patch.settings))?;
     settings::check(&merged)?;
     let metadata =
@@ -160,7 +160,7 @@ pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organizatio
     let update = cx
         .tx
         .returning(sql)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name.map_or(before.name, Name::into_string))
         .bind(patch.slug.map_or(before.slug, Slug::into_string))
         .bind(patch.status.unwrap_or(before.status))
@@ -174,7 +174,7 @@ pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organizatio
 
 /// The organization of the operation.
 pub async fn load(cx: &mut Cx) -> Result<Organization> {
-    Ok(cx.tx.select("WHERE id = $1").bind(cx.org).one().await?)
+    Ok(cx.tx.select("WHERE id = $1").bind(cx.at).one().await?)
 }
 
 /// What a new organization starts with.
@@ -265,14 +265,14 @@ pub async fn set_owner(cx: &mut Cx, user: UserId) -> Result<()> {
     let at = lock(cx).await?;
     let sql = "UPDATE organizations
                SET owner_user_id = $2, revision = revision + 1, updated_at = $3 WHERE id = $1";
-    cx.tx.q(sql).bind(cx.org).bind(user).bind(at).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(user).bind(at).exec().await?;
     Ok(())
 }
 
 /// Holds the organization until the end of the transaction, and tells when a change of it is:
 /// always later than the one before.
 pub async fn lock(cx: &mut Cx) -> Result<DateTime<Utc>> {
-    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
+    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.at).locked().one().await?;
     Ok(after(before.updated_at, cx.now))
 }
 
@@ -284,7 +284,7 @@ pub async fn set_default_workspace(
 ) -> Result<()> {
     let sql = "UPDATE organizations SET default_workspace_id = $2
                WHERE id = $1 AND (default_workspace_id IS NULL OR NOT $3)";
-    cx.tx.q(sql).bind(cx.org).bind(workspace).bind(only_first).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(workspace).bind(only_first).exec().await?;
     Ok(())
 }
 
@@ -292,7 +292,7 @@ pub async fn set_default_workspace(
 pub async fn forget_default_workspace(cx: &mut Cx, workspace: WorkspaceId) -> Result<()> {
     let sql = "UPDATE organizations SET default_workspace_id = NULL
                WHERE id = $1 AND default_workspace_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(workspace).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(workspace).exec().await?;
     Ok(())
 }
 
@@ -303,5 +303,5 @@ pub async fn suspend(cx: &mut Cx, retained_until: Option<DateTime<Utc>>) -> Resu
                SET status = 'suspended', revision = revision + 1, updated_at = $2,
                    retained_until = COALESCE(retained_until, $3)
                WHERE id = $1";
-    Ok(cx.tx.returning(sql).bind(cx.org).bind(at).bind(retained_until).one().await?)
+    Ok(cx.tx.returning(sql).bind(cx.at).bind(at).bind(retained_until).one().await?)
 }

@@ -10,7 +10,7 @@ use super::quotas::{self, Metric};
 use super::settings::overlay;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
-use crate::kernel::access::place::{Among, Org};
+use crate::kernel::access::place::{Org, OrgList};
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
@@ -132,14 +132,14 @@ pub struct ProjectPatch {
 
 async fn list(
     cx: &mut Cx,
-    _: Among<ProjectId>,
+    _: OrgList<ProjectId>,
     list: List<ProjectFilter>,
 ) -> Result<Page<Project>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::PROJECTS_READ));
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::PROJECTS_READ));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .within::<ProjectId>(areas)
         .and_some(" AND slug = ?", filter.slug.as_deref())
         .and_some(" AND external_id = ?", filter.external_id.as_deref());
@@ -149,7 +149,7 @@ async fn list(
 async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>> {
     let slug = Slug::or_from(new.slug, &new.name)?;
     let metadata = Object::default().changed("metadata", |own| overlay(own, new.metadata))?;
-    quotas::hold(cx, cx.org, Metric::Projects).await?;
+    quotas::hold(cx, cx.at, Metric::Projects).await?;
     let sql = "INSERT INTO projects
                (id, organization_id, name, slug, description, repo_url, default_branch, local_path,
                 workspace_mode, git_mode, external_id, metadata, created_at, updated_at)
@@ -161,7 +161,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>
         .tx
         .returning(sql)
         .bind(ProjectId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.name)
         .bind(slug)
         .bind(new.description)
@@ -175,7 +175,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>
         .bind(cx.now);
     match insert.opt().await? {
         Some(project) => Ok(Created(project)),
-        None => Err(quotas::exceeded(cx, cx.org, Metric::Projects, 1).await),
+        None => Err(quotas::exceeded(cx, cx.at, Metric::Projects, 1).await),
     }
 }
 
@@ -184,7 +184,7 @@ async fn read(cx: &mut Cx, id: ProjectId) -> Result<Project> {
 }
 
 async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Project> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Project = found.locked().one().await?;
     let metadata = before.metadata.changed("metadata", |own| overlay(own, patch.metadata))?;
     let sql = "UPDATE projects
@@ -196,7 +196,7 @@ async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Proje
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.slug)
         .bind(patch.description.over(before.description))
@@ -214,19 +214,19 @@ async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Proje
 /// Ends the project, and what is in its keeping on this floor.
 pub async fn end(cx: &mut Cx, id: ProjectId) -> Result<()> {
     let sql = "DELETE FROM projects WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
-    organizations::touch(cx, cx.org).await
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
+    organizations::touch(cx, cx.at).await
 }
 
 pub async fn load(cx: &mut Cx, id: ProjectId) -> Result<Project> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
 /// How many the organization has.
 pub async fn count(cx: &mut Cx) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM projects WHERE organization_id = $1";
-    Ok(cx.tx.q(sql).bind(cx.org).value().await?.unwrap_or(0))
+    Ok(cx.tx.q(sql).bind(cx.at).value().await?.unwrap_or(0))
 }
 
 /// Gives the project to another organization, if its quota has room; what is the project's own
@@ -240,7 +240,7 @@ pub async fn give(cx: &mut Cx, id: ProjectId, to: OrganizationId) -> Result<Proj
                              (SELECT COUNT(*) FROM projects p WHERE p.organization_id = $3)
                       FROM quotas q WHERE q.organization_id = $3 AND q.metric = 'projects')";
     let at = after(before.updated_at, cx.now);
-    let update = cx.tx.returning(sql).bind(id).bind(cx.org).bind(to).bind(at);
+    let update = cx.tx.returning(sql).bind(id).bind(cx.at).bind(to).bind(at);
     match update.opt().await? {
         Some(project) => Ok(project),
         None => Err(quotas::exceeded(cx, to, Metric::Projects, 1).await),

@@ -136,17 +136,17 @@ fn one() -> Between<0, MOST> {
 }
 
 async fn list(cx: &mut Cx, _: Org) -> Result<Quotas> {
-    let found = rows(&mut cx.tx, cx.org, None, cx.now).await?;
+    let found = rows(&mut cx.tx, cx.at, None, cx.now).await?;
     let quotas = found.into_iter().map(|row| (row.metric.as_str(), row.quota())).collect();
-    Ok(Quotas { organization_id: cx.org, quotas })
+    Ok(Quotas { organization_id: cx.at, quotas })
 }
 
 async fn check(cx: &mut Cx, (_, metric): (Org, String), asked: Asked) -> Result<Check> {
     let metric = parse(&metric)?;
-    let quota = of(cx, cx.org, metric).await?;
+    let quota = of(cx, cx.at, metric).await?;
     let requested = asked.amount.0;
     let allowed = quota.limit.is_none_or(|limit| quota.used.saturating_add(requested) <= limit);
-    let of = QuotaOfMetric { organization_id: cx.org, metric, quota };
+    let of = QuotaOfMetric { organization_id: cx.at, metric, quota };
     Ok(Check { allowed, requested, of })
 }
 
@@ -164,9 +164,9 @@ async fn adjust(
         return Err(Error::new(ProblemCode::QuotaIsCounted, detail).with("metric", metric.as_str()));
     }
     let mode = adjustment.mode.unwrap_or(Mode::Enforce);
-    shift(cx, cx.org, metric, adjustment.delta.0, mode).await?;
-    let quota = of(cx, cx.org, metric).await?;
-    Ok(QuotaOfMetric { organization_id: cx.org, metric, quota })
+    shift(cx, cx.at, metric, adjustment.delta.0, mode).await?;
+    let quota = of(cx, cx.at, metric).await?;
+    Ok(QuotaOfMetric { organization_id: cx.at, metric, quota })
 }
 
 async fn put(cx: &mut Cx, (_, metric): (Org, String), new: Override) -> Result<QuotaOfMetric> {
@@ -174,8 +174,8 @@ async fn put(cx: &mut Cx, (_, metric): (Org, String), new: Override) -> Result<Q
     let sql = "UPDATE quotas SET quantity = $3, source = 'override'
                WHERE organization_id = $1 AND metric = $2";
     change(cx, metric, sql, Some(new.quantity)).await?;
-    let quota = of(cx, cx.org, metric).await?;
-    Ok(QuotaOfMetric { organization_id: cx.org, metric, quota })
+    let quota = of(cx, cx.at, metric).await?;
+    Ok(QuotaOfMetric { organization_id: cx.at, metric, quota })
 }
 
 async fn delete(cx: &mut Cx, (_, metric): (Org, String)) -> Result<NoContent> {
@@ -192,11 +192,11 @@ async fn change(
     sql: &'static str,
     quantity: Option<Bound>,
 ) -> Result<()> {
-    hold(cx, cx.org, metric).await?;
-    let quota = of(cx, cx.org, metric).await?;
-    let before = QuotaOfMetric { organization_id: cx.org, metric, quota };
+    hold(cx, cx.at, metric).await?;
+    let quota = of(cx, cx.at, metric).await?;
+    let before = QuotaOfMetric { organization_id: cx.at, metric, quota };
     cx.trail.before = serde_json::to_value(before).ok();
-    let update = cx.tx.q(sql).bind(cx.org).bind(metric);
+    let update = cx.tx.q(sql).bind(cx.at).bind(metric);
     let update = match quantity {
         Some(Bound(quantity)) => update.bind(quantity),
         None => update,

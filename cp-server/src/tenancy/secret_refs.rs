@@ -141,7 +141,7 @@ pub struct Which {
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<SecretRefFilter>) -> Result<Page<SecretRef>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     let query = match list.filter.project {
         None => query,
         Some(Whose(None)) => query.sql(" AND project_id IS NULL"),
@@ -176,7 +176,7 @@ async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(project)
         .bind(&name)
         .bind(new.provider)
@@ -201,7 +201,7 @@ async fn delete(cx: &mut Cx, (_, name): (Org, String), which: Which) -> Result<N
     cx.trail.target = Some((NOUN, name));
     cx.trail.before = serde_json::to_value(&before).ok();
     let sql = "DELETE FROM secret_refs WHERE id = $1 AND organization_id = $2";
-    match cx.tx.q(sql).bind(before.id).bind(cx.org).exec().await? {
+    match cx.tx.q(sql).bind(before.id).bind(cx.at).exec().await? {
         0 => Err(Error::not_found(NOUN)),
         _ => Ok(NoContent),
     }
@@ -212,7 +212,7 @@ async fn find(cx: &mut Cx, project: Option<ProjectId>, name: &str) -> Result<Opt
     if name.contains('\0') {
         return Ok(None);
     }
-    let query = cx.tx.select("WHERE organization_id = $1 AND name = $2").bind(cx.org).bind(name);
+    let query = cx.tx.select("WHERE organization_id = $1 AND name = $2").bind(cx.at).bind(name);
     let query = match project {
         Some(project) => query.and(" AND project_id = ?", project),
         None => query.sql(" AND project_id IS NULL"),

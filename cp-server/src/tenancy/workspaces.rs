@@ -9,7 +9,7 @@ pub use super::isolation::Isolation;
 use super::organizations;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
-use crate::kernel::access::place::{Among, Org};
+use crate::kernel::access::place::{Org, OrgList};
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
@@ -148,14 +148,14 @@ const INHERITED: &str = "inherited";
 
 async fn list(
     cx: &mut Cx,
-    _: Among<WorkspaceId>,
+    _: OrgList<WorkspaceId>,
     list: List<WorkspaceFilter>,
 ) -> Result<Page<Workspace>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::WORKSPACES_READ));
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::WORKSPACES_READ));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .within::<WorkspaceId>(areas)
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND type = ?", filter.r#type)
@@ -176,7 +176,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewWorkspace) -> Result<Created<Worksp
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.name)
         .bind(slug)
         .bind(new.r#type)
@@ -195,7 +195,7 @@ async fn read(cx: &mut Cx, id: WorkspaceId) -> Result<Workspace> {
 }
 
 async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<Workspace> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Workspace = found.locked().one().await?;
     if patch.is_default == Some(false) && before.is_default {
         let detail = "is_default: make another workspace the default instead.";
@@ -216,7 +216,7 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.slug)
         .bind(patch.r#type)
@@ -241,7 +241,7 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
 /// project then count in it.
 async fn refuse_joining(cx: &mut Cx, project: Option<ProjectId>) -> Result<()> {
     let permission = Permission::WORKSPACES_WRITE;
-    let Some(project) = project.filter(|_| !cx.caller.may_throughout(cx.org, permission)) else {
+    let Some(project) = project.filter(|_| !cx.caller.may_throughout(cx.at, permission)) else {
         return Ok(());
     };
     let found = cx.caller.in_organization(&mut cx.tx, project, permission).await;
@@ -254,24 +254,24 @@ async fn delete(cx: &mut Cx, id: WorkspaceId) -> Result<NoContent> {
                AND (NOT EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = $1)
                     OR NOT EXISTS (SELECT 1 FROM workspaces w
                                    WHERE w.organization_id = $2 AND w.id <> $1))";
-    if cx.tx.q(sql).bind(id).bind(cx.org).exec().await? == 0 {
+    if cx.tx.q(sql).bind(id).bind(cx.at).exec().await? == 0 {
         let detail = "It is the default workspace; make another one the default first.";
         return Err(Error::new(ProblemCode::InUse, detail));
     }
     organizations::forget_default_workspace(cx, id).await?;
     // Its memberships went with it.
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     Ok(NoContent)
 }
 
 async fn rbac_revision(cx: &mut Cx, id: WorkspaceId) -> Result<RbacRevision> {
     let sql = "SELECT rbac_revision AS revision, rbac_updated_at AS updated_at
                FROM workspaces WHERE id = $1 AND organization_id = $2";
-    Ok(cx.tx.q(sql).bind(id).bind(cx.org).one().await?)
+    Ok(cx.tx.q(sql).bind(id).bind(cx.at).one().await?)
 }
 
 async fn load(cx: &mut Cx, id: WorkspaceId) -> Result<Workspace> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
@@ -295,7 +295,7 @@ async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationI
         return Ok(());
     }
     let sql = "DELETE FROM workspaces WHERE organization_id = $1 AND project_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
 }
 
@@ -304,13 +304,13 @@ async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationI
 async fn leave_default(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "SELECT w.id FROM workspaces w JOIN organizations o ON o.default_workspace_id = w.id
                WHERE w.organization_id = $1 AND w.project_id = $2";
-    let default: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.org).bind(project).value().await?;
+    let default: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.at).bind(project).value().await?;
     let Some(default) = default else { return Ok(()) };
     organizations::forget_default_workspace(cx, default).await?;
     let sql = "SELECT id FROM workspaces
                WHERE organization_id = $1 AND (project_id IS NULL OR project_id <> $2)
                ORDER BY id LIMIT 1";
-    let next: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.org).bind(project).value().await?;
+    let next: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.at).bind(project).value().await?;
     match next {
         Some(next) => organizations::set_default_workspace(cx, next, true).await,
         None => Ok(()),

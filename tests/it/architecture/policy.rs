@@ -7,7 +7,7 @@ use cp_server::kernel::access::areas::{Area, AreaKind};
 use cp_server::kernel::access::caller::{Caller, CallerKind, Scope};
 use cp_server::kernel::access::ids::{DeploymentId, OrganizationId};
 use cp_server::kernel::access::permissions::{Permission, Permissions, Privileges};
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::access::policy::{Domain, Grant, Location, Verdict, decide};
 use cp_server::kernel::http::line::Line;
 use uuid::Uuid;
@@ -76,13 +76,13 @@ fn power(caller: &Caller, line: &Line) -> &'static str {
             .iter()
             .any(|grant| matches!(grant.on, Domain::Area(_, area) if area.kind == kind))
     };
-    match line.reach {
-        Reach::Public => "",
-        Reach::Platform if may(Location::Platform) => "all",
-        Reach::Anywhere if caller.reach(line.permission).is_ok() => "all",
-        Reach::Own if caller.kind == CallerKind::Person => "own",
-        Reach::Organization if may(Location::Within(OWN, &[])) => "all",
-        Reach::Organization => {
+    match line.exposure {
+        Exposure::Public => "",
+        Exposure::Platform if may(Location::Platform) => "all",
+        Exposure::Anywhere if caller.widest_scope(line.permission).is_ok() => "all",
+        Exposure::Own if caller.kind == CallerKind::Person => "own",
+        Exposure::Organization if may(Location::Within(OWN, &[])) => "all",
+        Exposure::Organization => {
             let areas: Vec<Area> =
                 line.areas.iter().map(|kind| Area { kind: *kind, id: AREA }).collect();
             let concerned = line.areas.iter().any(|kind| of_the_caller(*kind));

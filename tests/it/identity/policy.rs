@@ -185,7 +185,7 @@ on_both! {
 
     nobody_makes_somebody_who_holds_more(world) {
         let role = json!({
-            "code": "DESK", "name": "Desk", "scope": "organization",
+            "code": "DESK", "name": "LimitHeader", "scope": "organization",
             "permissions": ["org:read", "members:read", "members:write", "roles:write"],
         });
         world.post(world.org("/roles"), role).await.expect(201);

@@ -26,7 +26,7 @@ cp_server::routes! { leaving:
     /// Changes something, in a while.
     POST "/leaving" PUBLIC => change, unaudited;
     /// The same, with a transaction of its own.
-    POST "/leaving/late" PUBLIC => change_late, late, unaudited;
+    POST "/leaving/late" PUBLIC => change_late, own_transaction, unaudited;
     /// The same, answering for itself.
     POST "/leaving/raw" PUBLIC => change_raw, raw;
     /// Finds something to change.

@@ -24,7 +24,7 @@ cp_server::routes! { traps:
     /// Changes something, and panics over what it was sent.
     POST "/traps" PUBLIC => spring;
     /// The same, before it began anything.
-    POST "/traps/early" PUBLIC => spring_early, late;
+    POST "/traps/early" PUBLIC => spring_early, own_transaction;
 }
 
 const CANARY: &str = "canary-of-a-panic";

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::access::caller::Permission;
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use serde_json::json;
 
@@ -48,7 +48,8 @@ async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
 #[test]
 fn s01_exactly_these_lines_are_public() {
     let table = crate::world::operations().table;
-    let open = |line: &&Line| line.permission == Permission::PUBLIC || line.reach == Reach::Public;
+    let open =
+        |line: &&Line| line.permission == Permission::PUBLIC || line.exposure == Exposure::Public;
     let names: Vec<&str> = table.iter().filter(open).map(|line| line.name).collect();
     assert_eq!(names, PUBLIC);
 }
@@ -107,10 +108,10 @@ on_both! {
         let mut seen = 0;
         for line in guarded() {
             let path = world.path_of(&line);
-            let one_of_an_organization = match line.reach {
-                Reach::Organization | Reach::Own => true,
-                Reach::Anywhere => path != world.path_to_nobody(&line),
-                Reach::Platform | Reach::Public => false,
+            let one_of_an_organization = match line.exposure {
+                Exposure::Organization | Exposure::Own => true,
+                Exposure::Anywhere => path != world.path_to_nobody(&line),
+                Exposure::Platform | Exposure::Public => false,
             };
             if !one_of_an_organization {
                 continue;
@@ -129,7 +130,7 @@ on_both! {
     }
 
     s02_an_organizations_token_is_nobody_on_the_platform(world) {
-        for line in guarded().filter(|line| line.reach == Reach::Platform) {
+        for line in guarded().filter(|line| line.exposure == Exposure::Platform) {
             let answer = ask(&world.by(&world.acme.token), &line, &world.path_of(&line)).await;
             answer.refused(403, "forbidden");
         }
@@ -141,7 +142,7 @@ on_both! {
             let others = everything();
             let others: Vec<&str> =
                 others.into_iter().filter(|code| *code != line.permission.as_str()).collect();
-            let reach = if line.reach == Reach::Platform { "" } else { &reach };
+            let reach = if line.exposure == Exposure::Platform { "" } else { &reach };
             let caller = world.by(&world.new_token(reach, &others).await);
             let problem = ask(&caller, &line, &world.path_of(&line)).await.refused(403, "forbidden");
             assert_eq!(problem["permission"], line.permission.as_str(), "{}", line.name);
@@ -151,7 +152,7 @@ on_both! {
 
 /// Somebody who holds what the line asks for, and nothing else.
 pub async fn right_caller(world: &World, line: &Line) -> Client {
-    if line.reach == Reach::Own {
+    if line.exposure == Exposure::Own {
         return world.person("auth0|mats-acme");
     }
     let codes = match line.permission {
@@ -173,7 +174,7 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
         _ if line.name == "projects.move" => vec!["projects:delete", "projects:write"],
         permission => vec![permission.as_str()],
     };
-    let on_platform = line.reach == Reach::Platform || line.path.starts_with("/plans/{code}")
+    let on_platform = line.exposure == Exposure::Platform || line.path.starts_with("/plans/{code}")
         // Another organization is where it goes.
         || line.name == "projects.move";
     let reach = if on_platform { String::new() } else { world.org("") };

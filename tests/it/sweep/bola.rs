@@ -4,7 +4,7 @@
 use axum::http::Method;
 use cp_server::kernel::access::areas::AreaKind;
 use cp_server::kernel::access::caller::Permission;
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use serde_json::{Value, json};
 
@@ -15,10 +15,9 @@ const SVEN: &str = "auth0|sven-acme";
 
 /// The lines whose path names something of an organization.
 fn lines() -> impl Iterator<Item = Line> {
-    crate::world::operations()
-        .table
-        .into_iter()
-        .filter(|line| line.permission != Permission::PUBLIC && line.reach == Reach::Organization)
+    crate::world::operations().table.into_iter().filter(|line| {
+        line.permission != Permission::PUBLIC && line.exposure == Exposure::Organization
+    })
 }
 
 /// Whether the path is that of the organization itself: who is anywhere in it knows that it exists.

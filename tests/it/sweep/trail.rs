@@ -3,7 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::access::caller::Permission;
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use cp_server::kernel::http::openapi;
 use serde_json::{Value, json};
@@ -61,7 +61,7 @@ async fn leaves_one_event(world: &World, line: &Line) {
     };
     assert_eq!(action, expected);
     let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
-    if line.reach == Reach::Organization || line.name == "organizations.create" {
+    if line.exposure == Exposure::Organization || line.name == "organizations.create" {
         assert!(event["organization_id"].is_string(), "{} belongs to nobody: {event}", line.name);
     }
     if line.method == Method::DELETE && line.path.ends_with('}') && line.name != "users.unlink" {

@@ -20,7 +20,7 @@
 //!   told so.
 //! - A member that rolls back ends its group: the rest is committed at once.
 //! - A member sees what earlier members wrote, and may refuse because of it. Its refusal holds only
-//!   once that is on the disk: [`Writer::settled`].
+//!   once that is on the disk: [`Writer::wait_until_durable`].
 //! - A group takes no more turns than were waiting when its first member was done, and stops growing
 //!   when that takes longer than a commit. A share whose last turn took longer than a commit waits
 //!   for the group's.
@@ -103,14 +103,14 @@ impl Writer {
         given.map_err(|_| sqlx::Error::PoolClosed)?
     }
 
-    /// How many groups were lost: for [`Self::settled`], before a transaction is begun.
+    /// How many groups were lost: for [`Self::wait_until_durable`], before a transaction is begun.
     pub(super) fn lost(&self) -> u64 {
         self.0.state().lost
     }
 
     /// Returns when all that a transaction saw, which has ended, is on the disk. Fails when it may
     /// have seen something that never came there.
-    pub(super) async fn settled(&self, lost: u64) -> sqlx::Result<()> {
+    pub(super) async fn wait_until_durable(&self, lost: u64) -> sqlx::Result<()> {
         let settled = {
             let mut state = self.0.state();
             let (tell, told) = oneshot::channel();

@@ -16,8 +16,8 @@ use crate::kernel::journal::draft::Trail;
 pub struct Cx<G = OrganizationId> {
     pub app: App,
     pub caller: Caller,
-    /// What authorization settled on: an organization, or the caller's reach.
-    pub org: G,
+    /// Where the operation acts, as authorization found it: an organization, or a wider scope.
+    pub at: G,
     pub tx: Conn,
     /// The one instant of this operation.
     pub now: DateTime<Utc>,
@@ -29,12 +29,12 @@ pub struct Cx<G = OrganizationId> {
 
 impl<G> Cx<G> {
     /// For work that no request of the table asked for: the CLI, the start, streams.
-    pub fn outside(app: &App, caller: Caller, org: G, tx: Conn) -> Self {
+    pub fn outside(app: &App, caller: Caller, at: G, tx: Conn) -> Self {
         let (parts, ()) = axum::http::Request::new(()).into_parts();
         Self {
             app: app.clone(),
             caller,
-            org,
+            at,
             tx,
             now: app.clock.now(),
             parts: Arc::new(parts),
@@ -48,7 +48,7 @@ impl<G> Cx<G> {
         self.tx = self.app.db.read();
     }
 
-    /// Begins the transaction of a `late` line, or of a read that found something to write.
+    /// Begins the transaction of a `own_transaction` line, or of a read that found something to write.
     pub async fn begin(&mut self) -> Result<()> {
         if !self.completes {
             let why = anyhow::anyhow!("a read began a write: its line does not say `may_write`");

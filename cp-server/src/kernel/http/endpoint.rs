@@ -7,7 +7,7 @@
 //! # Design
 //! - Authentication and the reading of the body come before the transaction: a stranger or a slow
 //!   client never holds SQLite's one writer.
-//! - A `late` line begins its transaction itself, with [`Cx::begin`], after work that must not hold
+//! - A `own_transaction` line begins its transaction itself, with [`Cx::begin`], after work that must not hold
 //!   the writer (signing). What it read before may have changed by then: its write says so in its
 //!   condition and answers [`Error::stale`], which starts the whole operation over.
 //! - A change runs to its end when its client is gone, bounded by the request's deadline (see
@@ -26,7 +26,7 @@ use cp_contracts::ProblemCode;
 
 use crate::kernel::access::admission;
 use crate::kernel::access::caller::{Caller, Permission};
-use crate::kernel::access::place::{Ground, Place};
+use crate::kernel::access::place::{Authorized, PathTarget};
 use crate::kernel::app::App;
 use crate::kernel::completion::{Deadline, to_the_end};
 use crate::kernel::db::Conn;
@@ -57,10 +57,10 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     let parts = Arc::new(parts);
     // Before the body is read and a transaction begins: what is refused holds up no other tenant.
     let named = async || {
-        let Ok(place) = place_of::<A::Place>(&parts).await else { return Ok(None) };
+        let Ok(place) = place_of::<A::PathTarget>(&parts).await else { return Ok(None) };
         let owner = place.owner(&mut app.db.read()).await?;
         // What names no organization acts on the one in which the caller may do it.
-        Ok(owner.or_else(|| caller.reach(line.permission).ok()?.organization()))
+        Ok(owner.or_else(|| caller.widest_scope(line.permission).ok()?.organization()))
     };
     admission::charge(&app, &caller, &parts, &line, named).await?;
     let body =
@@ -86,12 +86,12 @@ async fn run<A: Args, R: Output>(
 ) -> Result<Response> {
     let mut attempts = 1;
     loop {
-        let standing = app.db.standing();
+        let mark = app.db.durability_mark();
         let done = attempt(&line, op, &readers, &app, &caller, &parts, &body).await;
         let Err(error) = done else { return done };
         if line.completes() && *error.code() != ProblemCode::Unavailable {
             // It may rest on what others wrote a moment ago.
-            app.db.settled(standing).await?;
+            app.db.wait_until_durable(mark).await?;
         }
         if !error.is_retryable() || attempts == ATTEMPTS {
             return Err(error);
@@ -110,15 +110,15 @@ async fn attempt<A: Args, R: Output>(
     body: &Bytes,
 ) -> Result<Response> {
     let now = app.clock.now();
-    let reads = line.reads() || line.late;
-    let standing = app.db.standing();
+    let reads = line.reads() || line.own_transaction;
+    let mark = app.db.durability_mark();
     let mut tx = match reads {
         true => app.db.read(),
         false => app.db.begin_for(caller.share()).await?,
     };
 
-    let place: A::Place = place_of(parts).await?;
-    let org = place.authorize(caller, &mut tx, line.permission).await?;
+    let place: A::PathTarget = place_of(parts).await?;
+    let at = place.authorize(caller, &mut tx, line.permission).await?;
 
     let once = Once::of(parts, caller, body)?;
     if let Some(once) = &once
@@ -127,7 +127,7 @@ async fn attempt<A: Args, R: Output>(
         let mut response = answer.render(app.settings.base_path(), &parts.method, &parts.headers);
         response.headers_mut().insert("idempotent-replayed", true_value());
         drop(tx);
-        app.db.settled(standing).await?;
+        app.db.wait_until_durable(mark).await?;
         return Ok(response);
     }
 
@@ -144,7 +144,7 @@ async fn attempt<A: Args, R: Output>(
         trail.before = before.and_then(|before| serde_json::from_slice(&before).ok());
     }
 
-    let target = place.target(org);
+    let target = place.target(at);
     let source = if line.in_query() {
         Source::Query(parts.uri.query().unwrap_or_default())
     } else {
@@ -153,14 +153,14 @@ async fn attempt<A: Args, R: Output>(
     let args = A::read(place, source)?;
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let completes = line.completes();
-    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes };
+    let mut cx = Cx { app, caller, at, tx, now, parts, trail, completes };
     let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
 
     if cx.tx.writes() {
         let target = answer.made.clone().unwrap_or(target);
         if line.audited {
             cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
-            record(&mut cx, line.name, org.organization(), target).await?;
+            record(&mut cx, line.name, at.organization(), target).await?;
         }
         if let Some(once) = &once {
             once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
@@ -181,7 +181,7 @@ async fn attempt<A: Args, R: Output>(
 /// as `/licenses/{id}/revoke`, that of the thing it acts on.
 fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
     let names_itself = is_put(line) && line.path.ends_with('}');
-    if line.reads() || line.late || R::MAKES && !names_itself {
+    if line.reads() || line.own_transaction || R::MAKES && !names_itself {
         return None;
     }
     let readers = readers.get()?;
@@ -199,18 +199,18 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
 ) -> (Conn, Result<Option<Bytes>>) {
     let Reading { app, caller, parts, mut tx, now } = reading;
     let prepared = async {
-        let place: A::Place = place_of(parts).await?;
+        let place: A::PathTarget = place_of(parts).await?;
         // The line that asked has authorized already, for more than reading.
-        let org = place.authorize(&Caller::system("kernel"), &mut tx, Permission::ANY).await?;
-        Ok((org, A::read(place, Source::Query(""))?))
+        let at = place.authorize(&Caller::system("kernel"), &mut tx, Permission::ANY).await?;
+        Ok((at, A::read(place, Source::Query(""))?))
     };
-    let (org, args) = match prepared.await {
+    let (at, args) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let (trail, completes) = (Trail::default(), false);
-    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes };
+    let mut cx = Cx { app, caller, at, tx, now, parts, trail, completes };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }
@@ -231,7 +231,7 @@ fn check_if_match(parts: &Parts, before: Option<&[u8]>) -> Result<()> {
     Err(Error::new(ProblemCode::PreconditionFailed, detail).with("current", current))
 }
 
-async fn place_of<P: Place>(parts: &Arc<Parts>) -> Result<P> {
+async fn place_of<P: PathTarget>(parts: &Arc<Parts>) -> Result<P> {
     let mut parts = Parts::clone(parts);
     // An id that does not parse is one that nobody has.
     let place = Path::<P>::from_request_parts(&mut parts, &()).await;

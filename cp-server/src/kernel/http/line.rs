@@ -5,7 +5,7 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::permissions::Permission;
-use crate::kernel::access::place::Reach;
+use crate::kernel::access::place::Exposure;
 use crate::kernel::effect::Effect;
 
 /// The largest request body, in bytes, unless an input says otherwise.
@@ -24,7 +24,7 @@ pub struct Line {
     /// Below [`BASE`], unless the line is at the root.
     pub path: &'static str,
     pub permission: Permission,
-    pub reach: Reach,
+    pub exposure: Exposure,
     /// In which areas of an organization its place can lie.
     pub areas: &'static [AreaKind],
     pub(in crate::kernel) shapes: fn(&mut SchemaGenerator, bool) -> Shapes,
@@ -33,7 +33,7 @@ pub struct Line {
     pub also: Option<StatusCode>,
     /// A raw line renders its own answer, which need not be JSON.
     pub raw: bool,
-    pub late: bool,
+    pub own_transaction: bool,
     pub root: bool,
     /// Whether a change leaves an audit event, and answers that are remembered are forgotten.
     pub audited: bool,
@@ -99,13 +99,13 @@ impl Line {
             method,
             path,
             permission,
-            reach: Reach::Public,
+            exposure: Exposure::Public,
             areas: &[],
             shapes: |_, _| Shapes::default(),
             status: StatusCode::OK,
             also: None,
             raw: false,
-            late: false,
+            own_transaction: false,
             root: false,
             audited: true,
             grants: false,

@@ -6,7 +6,7 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::kernel::access::caller::Permission;
-use crate::kernel::access::place::Reach;
+use crate::kernel::access::place::Exposure;
 use crate::kernel::http::line::{BASE, Line, Shapes};
 
 /// Makes the schemas of the document, which stand in it once each.
@@ -151,7 +151,7 @@ fn operation(line: &Line, shapes: Shapes) -> Value {
     if !description.is_empty() {
         operation["description"] = description.join("\n").into();
     }
-    if line.reach == Reach::Public || line.permission == Permission::PUBLIC {
+    if line.exposure == Exposure::Public || line.permission == Permission::PUBLIC {
         operation["security"] = json!([]);
     }
     if line.reads() {

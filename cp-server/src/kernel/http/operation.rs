@@ -5,12 +5,12 @@ use std::future::Future;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use crate::kernel::access::place::Place;
+use crate::kernel::access::place::PathTarget;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::{json, line};
 
-/// An operation: `async fn(&mut Cx, Place[, Input]) -> Result<Output>`.
+/// An operation: `async fn(&mut Cx, PathTarget[, Input]) -> Result<Output>`.
 pub trait Op<'a, A: Args, R>: Copy + Send + Sync + 'static {
     type Answer: Future<Output = Result<R>> + Send + 'a;
     fn run(self, cx: &'a mut Cx<GroundOf<A>>, args: A) -> Self::Answer;
@@ -18,37 +18,37 @@ pub trait Op<'a, A: Args, R>: Copy + Send + Sync + 'static {
 
 impl<'a, F, X, P, R> Op<'a, (P,), R> for F
 where
-    P: Place,
-    F: Fn(&'a mut Cx<P::Ground>, P) -> X + Copy + Send + Sync + 'static,
+    P: PathTarget,
+    F: Fn(&'a mut Cx<P::Authorized>, P) -> X + Copy + Send + Sync + 'static,
     X: Future<Output = Result<R>> + Send + 'a,
 {
     type Answer = X;
-    fn run(self, cx: &'a mut Cx<P::Ground>, (place,): (P,)) -> X {
+    fn run(self, cx: &'a mut Cx<P::Authorized>, (place,): (P,)) -> X {
         self(cx, place)
     }
 }
 
 impl<'a, F, X, P, I, R> Op<'a, (P, I), R> for F
 where
-    P: Place,
+    P: PathTarget,
     I: Input,
-    F: Fn(&'a mut Cx<P::Ground>, P, I) -> X + Copy + Send + Sync + 'static,
+    F: Fn(&'a mut Cx<P::Authorized>, P, I) -> X + Copy + Send + Sync + 'static,
     X: Future<Output = Result<R>> + Send + 'a,
 {
     type Answer = X;
-    fn run(self, cx: &'a mut Cx<P::Ground>, (place, input): (P, I)) -> X {
+    fn run(self, cx: &'a mut Cx<P::Authorized>, (place, input): (P, I)) -> X {
         self(cx, place, input)
     }
 }
 
-pub type GroundOf<A> = <<A as Args>::Place as Place>::Ground;
+pub type GroundOf<A> = <<A as Args>::PathTarget as PathTarget>::Authorized;
 
 /// What an operation takes besides its context.
 pub trait Args: Sized + Send + 'static {
-    type Place: Place;
+    type PathTarget: PathTarget;
     const BODY_LIMIT: usize = line::BODY_LIMIT;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema>;
-    fn read(place: Self::Place, source: Source<'_>) -> Result<Self>;
+    fn read(place: Self::PathTarget, source: Source<'_>) -> Result<Self>;
 }
 
 /// Where an input is read from.
@@ -57,8 +57,8 @@ pub enum Source<'r> {
     Body(&'r [u8]),
 }
 
-impl<P: Place> Args for (P,) {
-    type Place = P;
+impl<P: PathTarget> Args for (P,) {
+    type PathTarget = P;
     fn schema(_: &mut SchemaGenerator, _: bool) -> Option<Schema> {
         None
     }
@@ -67,8 +67,8 @@ impl<P: Place> Args for (P,) {
     }
 }
 
-impl<P: Place, I: Input> Args for (P, I) {
-    type Place = P;
+impl<P: PathTarget, I: Input> Args for (P, I) {
+    type PathTarget = P;
     const BODY_LIMIT: usize = I::BODY_LIMIT;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema> {
         Some(I::schema(generator, in_query))

@@ -14,7 +14,7 @@ use axum::routing::{MethodFilter, on};
 
 use crate::kernel::access::admission;
 use crate::kernel::access::caller::{Caller, Permission, Scope};
-use crate::kernel::access::place::{Place, Reach};
+use crate::kernel::access::place::{Exposure, PathTarget};
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Deadline, to_the_end};
 use crate::kernel::declaration::{self, Declaration};
@@ -29,7 +29,7 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables.
 ///
 /// The doc comment's first line is the summary, and `<slice>.<function>`, or what stands after `as`,
-/// the name that clients, audit events and metrics use. After the function a line may say how it is served: `late`,
+/// the name that clients, audit events and metrics use. After the function a line may say how it is served: `own_transaction`,
 /// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
 /// (raw, and outside [`BASE`](crate::kernel::http::line::BASE)), and, after either, `redirect` (it sends a browser on) and `strict` (see
 /// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the
@@ -136,8 +136,8 @@ pub struct Adding<'r> {
 
 impl Adding<'_> {
     #[must_use]
-    pub fn late(mut self) -> Self {
-        self.line.late = true;
+    pub fn own_transaction(mut self) -> Self {
+        self.line.own_transaction = true;
         self
     }
 
@@ -205,10 +205,10 @@ impl Adding<'_> {
     pub fn json<A: Args, R: Output>(mut self, op: impl for<'a> Op<'a, A, R>) {
         let Self { routes, .. } = self;
         let line = &mut self.line;
-        line.reach = A::Place::REACH;
-        line.areas = A::Place::AREAS;
+        line.exposure = A::PathTarget::EXPOSURE;
+        line.areas = A::PathTarget::AREAS;
         line.shapes = |schemas, in_query| Shapes {
-            parameters: A::Place::parameters(),
+            parameters: A::PathTarget::parameters(),
             input: A::schema(schemas, in_query),
             output: R::schema(schemas),
         };
@@ -239,22 +239,22 @@ impl Adding<'_> {
         self.line.raw = true;
         let permission = self.line.permission;
         let shared = Arc::new(self.line.clone());
-        self.line.reach =
-            if permission == Permission::PUBLIC { Reach::Public } else { Reach::Anywhere };
+        self.line.exposure =
+            if permission == Permission::PUBLIC { Exposure::Public } else { Exposure::Anywhere };
         let handler = move |State(app): State<App>, request: Request| {
             let shared = shared.clone();
             async move {
                 let (parts, body) = request.into_parts();
                 let answer = async {
                     let caller = admission::enter(&app, &parts, &shared).await?;
-                    let reach = match permission {
+                    let scope = match permission {
                         Permission::PUBLIC => Scope::Platform,
-                        _ => caller.reach(permission)?,
+                        _ => caller.widest_scope(permission)?,
                     };
-                    let named = async || Ok(reach.organization());
+                    let named = async || Ok(scope.organization());
                     admission::charge(&app, &caller, &parts, &shared, named).await?;
                     let deadline = Deadline::of(&parts);
-                    let answer = op(Raw { app, caller, reach, parts, body });
+                    let answer = op(Raw { app, caller, scope, parts, body });
                     if shared.completes() {
                         to_the_end(deadline.bounds(answer)).await
                     } else {
@@ -276,7 +276,7 @@ pub struct Raw {
     pub app: App,
     pub caller: Caller,
     /// Where the caller may do this.
-    pub reach: Scope,
+    pub scope: Scope,
     pub parts: Parts,
     pub body: axum::body::Body,
 }

@@ -104,7 +104,7 @@ async fn read(cx: &mut Cx, _: Org) -> Result<BillingAccount> {
 }
 
 async fn load(cx: &mut Cx) -> Result<BillingAccount> {
-    let found = find(&mut cx.tx, cx.org).await?;
+    let found = find(&mut cx.tx, cx.at).await?;
     found.ok_or_else(|| Error::not_found("billing account"))
 }
 
@@ -121,7 +121,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
     let plan = plan_of(cx, new.plan.as_str()).await?;
     let live = new.status.is_live();
     let ended = (new.status == SubscriptionStatus::Canceled).then_some(cx.now);
-    match find(&mut cx.tx, cx.org).await? {
+    match find(&mut cx.tx, cx.at).await? {
         Some(before) => {
             // Seats that were agreed on stay, as long as the plan does.
             let seats = plan.seat_cap.filter(|_| plan.id != before.plan_id);
@@ -139,7 +139,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
                 .tx
                 .q(sql)
                 .bind(before.subscription_id)
-                .bind(cx.org)
+                .bind(cx.at)
                 .bind(plan.id)
                 .bind(plan.version)
                 .bind(seats.unwrap_or(before.seat_cap))
@@ -166,7 +166,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
                 .tx
                 .q(sql)
                 .bind(SubscriptionId::new(&cx.app.random, cx.now))
-                .bind(cx.org)
+                .bind(cx.at)
                 .bind(plan.id)
                 .bind(plan.version)
                 .bind(new.status)
@@ -183,10 +183,10 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
     }
     let account = load(cx).await?;
     if live {
-        quotas::grant(cx, cx.org, &plan.limits, account.seat_cap).await?;
+        quotas::grant(cx, cx.at, &plan.limits, account.seat_cap).await?;
     }
-    organizations::touch(cx, cx.org).await?;
-    marks::update(cx, cx.org, Changed::Subscription(account.subscription_id)).await?;
+    organizations::touch(cx, cx.at).await?;
+    marks::update(cx, cx.at, Changed::Subscription(account.subscription_id)).await?;
     Ok(account)
 }
 

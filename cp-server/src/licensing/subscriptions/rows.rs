@@ -82,7 +82,7 @@ impl Resource for Subscription {
 
 pub async fn load(cx: &mut Cx, id: SubscriptionId) -> Result<Subscription> {
     let tail = "WHERE subscriptions.id = $1 AND subscriptions.organization_id = $2";
-    let found = cx.tx.select(tail).bind(id).bind(cx.org).opt().await?;
+    let found = cx.tx.select(tail).bind(id).bind(cx.at).opt().await?;
     found.ok_or_else(|| Error::not_found("subscription"))
 }
 
