@@ -50,7 +50,7 @@ impl app::Part for Exports {}
 const AHEAD: usize = 4;
 
 /// The sections of all slices, in the order of the composition.
-fn sections() -> impl Iterator<Item = &'static Section> {
+pub fn sections() -> impl Iterator<Item = &'static Section> {
     let of = |one: &'static Declaration| match &one.tenant.as_ref()?.export {
         Exported::Section(section) => Some(std::slice::from_ref(section)),
         Exported::Sections(sections) => Some(*sections),

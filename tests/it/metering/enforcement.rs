@@ -53,7 +53,7 @@ on_both! {
         world.put(world.org("/limits"), limit).await.expect(201);
         record(&world, asking(8, "2026-01-01T12:00:00Z")).await;
         let late = asking(3, "2026-01-01T06:00:00Z");
-        world.post(world.org("/usage"), own_transaction).await.refused(429, "limit_exceeded");
+        world.post(world.org("/usage"), late).await.refused(429, "limit_exceeded");
         // A day that is over has its own window.
         record(&world, asking(3, "2025-12-31T06:00:00Z")).await;
         // What a batch adds is in its way, too.

@@ -7,7 +7,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use cp_server::App;
 use cp_server::kernel::access::caller::Scope;
-use cp_server::kernel::access::platform::Open;
+use cp_server::kernel::access::platform::PublicPath;
 use cp_server::kernel::error::{Error, Result};
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
@@ -29,12 +29,12 @@ cp_server::routes! { traps:
 
 const CANARY: &str = "canary-of-a-panic";
 
-async fn spring(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn spring(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     cx.tx.q("UPDATE organizations SET name = 'sprung'").exec().await?;
-    spring_early(cx, Open).await
+    spring_early(cx, PublicPath).await
 }
 
-async fn spring_early(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn spring_early(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     let sent = cx.parts.headers["x-sent"].to_str().unwrap_or_default();
     panic!("what to do with {sent}?")
 }
