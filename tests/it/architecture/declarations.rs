@@ -31,53 +31,54 @@ async fn tables(world: &World, sql: [&'static str; 2], value: &str) -> BTreeSet<
     rows.into_iter().map(|(table,)| table).collect()
 }
 
-on_both! {
-    declarations_name_each_table_of_an_organization(world) {
-        let declared: BTreeSet<String> = declaration::all()
-            .iter()
-            .filter(|one| one.tenant.as_ref().is_some_and(|tenant| tenant.owner != "id"))
-            .map(|one| one.table.to_owned())
-            .collect();
-        let there = tables(&world, WITH, "organization_id").await;
-        assert!(there.len() >= 20, "{there:?}");
-        assert_eq!(declared, there, "declare the table in its slice");
-    }
+#[on_both]
+async fn declarations_name_each_table_of_an_organization(world: World) {
+    let declared: BTreeSet<String> = declaration::all()
+        .iter()
+        .filter(|one| one.tenant.as_ref().is_some_and(|tenant| tenant.owner != "id"))
+        .map(|one| one.table.to_owned())
+        .collect();
+    let there = tables(&world, WITH, "organization_id").await;
+    assert!(there.len() >= 20, "{there:?}");
+    assert_eq!(declared, there, "declare the table in its slice");
+}
 
-    declarations_say_what_a_project_does_to_its_rows(world) {
-        let following = tables(&world, FOLLOWING, "CASCADE").await;
-        for table in tables(&world, WITH, "project_id").await {
-            let Some(one) = declaration::all().iter().find(|one| one.table == table) else {
-                continue;
-            };
-            let Some(tenant) = &one.tenant else { continue };
-            let is_handled = matches!(tenant.project, OfProject::Before(_));
-            // Audit events keep the project that they name.
-            let stays = matches!(tenant.purge, declaration::Purge::Stay(_));
-            assert!(
-                is_handled || stays || following.contains(&table),
-                "{table} has a project, and neither a hook nor a foreign key that cascades"
-            );
-        }
+#[on_both]
+async fn declarations_say_what_a_project_does_to_its_rows(world: World) {
+    let following = tables(&world, FOLLOWING, "CASCADE").await;
+    for table in tables(&world, WITH, "project_id").await {
+        let Some(one) = declaration::all().iter().find(|one| one.table == table) else {
+            continue;
+        };
+        let Some(tenant) = &one.tenant else { continue };
+        let is_handled = matches!(tenant.project, OfProject::Before(_));
+        // Audit events keep the project that they name.
+        let stays = matches!(tenant.purge, declaration::Purge::Stay(_));
+        assert!(
+            is_handled || stays || following.contains(&table),
+            "{table} has a project, and neither a hook nor a foreign key that cascades"
+        );
     }
+}
 
-    declarations_export_each_table_or_give_a_reason(world) {
-        drop(world);
-        let all = declaration::all();
-        let mut names = BTreeSet::new();
-        for one in all {
-            match one.tenant.as_ref().map(|tenant| &tenant.export) {
-                Some(Export::Section(section)) => assert!(names.insert(section.name)),
-                Some(Export::Sections(sections)) => {
-                    sections.iter().for_each(|section| assert!(names.insert(section.name)));
-                }
-                Some(Export::Within(other)) => {
-                    let other = all.iter().find(|all| all.table == *other).unwrap();
-                    let export = &other.tenant.as_ref().unwrap().export;
-                    assert!(matches!(export, Export::Sections(_) | Export::Section(_)));
-                }
-                Some(Export::LeftOut(reason)) => assert!(reason.len() > 20, "{reason}"),
-                None => {}
+#[on_both]
+async fn declarations_export_each_table_or_give_a_reason(world: World) {
+    drop(world);
+    let all = declaration::all();
+    let mut names = BTreeSet::new();
+    for one in all {
+        match one.tenant.as_ref().map(|tenant| &tenant.export) {
+            Some(Export::Section(section)) => assert!(names.insert(section.name)),
+            Some(Export::Sections(sections)) => {
+                sections.iter().for_each(|section| assert!(names.insert(section.name)));
             }
+            Some(Export::Within(other)) => {
+                let other = all.iter().find(|all| all.table == *other).unwrap();
+                let export = &other.tenant.as_ref().unwrap().export;
+                assert!(matches!(export, Export::Sections(_) | Export::Section(_)));
+            }
+            Some(Export::LeftOut(reason)) => assert!(reason.len() > 20, "{reason}"),
+            None => {}
         }
     }
 }
