@@ -31,6 +31,8 @@ fn place(world: &World) -> Place {
 }
 
 async fn make(world: &World, folder: &TempDir) -> Made {
+    // A backup is restored into the product's schema.
+    world.drop_example().await;
     backup::make(&place(world), &folder.path().join("a.cpbackup"), 30, backup::SILENT)
         .await
         .unwrap()

@@ -59,16 +59,15 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     Export::Sections(&[
         Section::many_shown::<MembershipRow>("memberships")
             .condition("AND memberships.scope <> 'group'"),
-        Section::tree::<Group, GroupMember>("groups")
-            .order("groups.slug, groups.id, memberships.id"),
+        Section::tree::<Group, GroupSeat>("groups").order("groups.slug, groups.id, memberships.id"),
     ]),
 )
 .permissions(PERMISSIONS)
 .before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
 
-/// A member of a group, in the export.
+/// A member of a group.
 #[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
-struct GroupMember {
+struct GroupSeat {
     user_id: UserId,
     email: String,
     /// The role's code.
@@ -76,7 +75,7 @@ struct GroupMember {
     status: MembershipStatus,
 }
 
-impl Child for GroupMember {
+impl Child for GroupSeat {
     const MEMBER: &'static str = "members";
     const FROM: &'static str = "groups LEFT JOIN memberships ON memberships.group_id = groups.id
         LEFT JOIN users ON users.id = memberships.user_id

@@ -26,20 +26,21 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     "project_grants",
     "grant",
     Export::Section(
-        Section::tree::<Project, Team>("projects").order("projects.slug, project_grants.group_id"),
+        Section::tree::<Project, ProjectTeam>("projects")
+            .order("projects.slug, project_grants.group_id"),
     ),
 )
 .before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
 
-/// A team that has a role on a project, in the export.
+/// A team that has a role on a project.
 #[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
-struct Team {
+struct ProjectTeam {
     group_id: GroupId,
     /// The role's code.
     role: String,
 }
 
-impl Child for Team {
+impl Child for ProjectTeam {
     const MEMBER: &'static str = "groups";
     const FROM: &'static str = "projects
         LEFT JOIN project_grants ON project_grants.project_id = projects.id

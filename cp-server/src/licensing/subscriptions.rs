@@ -35,6 +35,11 @@ crate::permissions! {
     SUBSCRIPTIONS_READ = "subscriptions:read", implied by ["org:read"];
     /// Create and change subscriptions.
     SUBSCRIPTIONS_WRITE = "subscriptions:write";
+    /// Read the billing account.
+    BILLING_READ = "billing:read", held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN"];
+    /// Set the billing account. Not `billing:manage`, which an organization's owner has: a caller
+    /// that sets the plan sets what is paid for.
+    BILLING_WRITE = "billing:write";
 }
 
 pub static DECLARATION: Declaration = Declaration::of_organization(

@@ -90,7 +90,7 @@ fn an_ordinary_resource_is_one_file_a_migration_a_test_and_two_lines() {
     let mut places = BTreeSet::new();
     for folder in ["cp-server/src", "tests/it"] {
         for (file, text) in sources(folder) {
-            let names = ["notes", "NoteId", "NewNote", "pub mod example", "example::routes"];
+            let names = ["notes", "NoteId", "NewNote", "pub mod example;", "example::routes"];
             if names.iter().any(|name| text.contains(name)) {
                 places.insert(format!("{folder}/{file}"));
             }

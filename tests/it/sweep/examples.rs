@@ -161,6 +161,6 @@ pub fn example(world: &World, line: &Line) -> Example {
         "limits.put" => body(json!({"metric": "calls", "quantity": 200})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
         _ if line.method == Method::PATCH => body(json!({"name": "Renamed"})),
-        _ => body(sample(line)),
+        _ => body(sample(line, "another")),
     }
 }

@@ -130,7 +130,8 @@ impl World {
             let collection = line.path.strip_prefix("/organizations/{org}/").unwrap_or_default();
             let is_ordinary = line.method == Method::POST && line.name.ends_with(".create");
             if is_ordinary && !collection.is_empty() && self.own(collection, false).is_none() {
-                let made = self.make(&format!("{org}/{collection}"), sample(&line)).await;
+                let made =
+                    self.make(&format!("{org}/{collection}"), sample(&line, "example")).await;
                 t.others.insert(collection.to_owned(), id(&made));
             }
         }

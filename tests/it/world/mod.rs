@@ -200,6 +200,11 @@ impl World {
         tx.commit().await.unwrap();
     }
 
+    /// Removes the table of the example: what remains is the product's schema.
+    pub async fn drop_example(&self) {
+        self.exec("DROP TABLE IF EXISTS notes").await;
+    }
+
     fn over(database: Database, start: DateTime<Utc>, seed: u64) -> Self {
         let (clock, hand) = Clock::manual(start);
         let app = app(database.db.clone(), clock, seed);

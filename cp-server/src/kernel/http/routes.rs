@@ -116,8 +116,22 @@ impl Routes {
     }
 
     /// Publishes the declarations to the parts of the kernel that look them up.
+    ///
+    /// # Panics
+    /// When a line requires a permission that no slice declares: no caller could hold it.
     pub fn published(self) -> Self {
         declaration::publish(&self.declarations);
+        let known = Permission::all();
+        for line in &self.table {
+            let is_known = line.permission == Permission::PUBLIC
+                || line.permission == Permission::ANY
+                || known.contains(&line.permission);
+            assert!(
+                is_known,
+                "{} requires {:?}, which no slice declares",
+                line.name, line.permission
+            );
+        }
         self
     }
 

@@ -28,14 +28,6 @@ use crate::licensing::plans::{self, Plan};
 use crate::licensing::statuses::SubscriptionStatus;
 use crate::tenancy::{organizations, quotas};
 
-crate::permissions! {
-    /// Read the billing account.
-    BILLING_READ = "billing:read", held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN"];
-    /// Set the billing account. Not `billing:manage`, which an organization's owner has: a caller
-    /// that sets the plan sets what is paid for.
-    BILLING_WRITE = "billing:write";
-}
-
 /// The account of the live subscription, or of the last one.
 pub(super) const SECTION: Section = Section::one::<BillingAccount>("billing_account").order(
     "CASE WHEN subscriptions.status IN ('canceled', 'expired') THEN 1 ELSE 0 END,

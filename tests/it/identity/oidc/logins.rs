@@ -6,7 +6,7 @@ use chrono::TimeDelta;
 use futures_util::future::join_all;
 use serde_json::{Value, json};
 
-use super::browser::{Browser, LOGIN, SESSION, console, follow_again};
+use super::browser::{Browser, LOGIN, console, follow_again};
 use super::mats;
 use crate::world::issuer::{Alg, CLIENT, CLIENT_SECRET, Fault, Issuer};
 use crate::world::{Answer, World, on_both};

@@ -1,8 +1,7 @@
 //! People at the console: the session that a login begins.
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::browser::{Browser, SESSION, console};
 use super::mats;
