@@ -96,7 +96,7 @@ on_both! {
                         (SELECT value FROM installation WHERE name = 'log key before')
                     WHERE name = 'log key'").await;
         let error = key::load(&world.app.kek, &mut world.app.db.read()).await.err().unwrap();
-        assert!(error.to_string().contains("log key does not open"), "{error}");
+        assert!(error.to_string().contains("log key cannot be opened"), "{error}");
     }
 
     log_key_of_an_earlier_version_opens_and_is_bound_to_its_row_at_the_start(world) {

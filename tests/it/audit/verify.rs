@@ -74,7 +74,7 @@ async fn signed(world: &World) -> Signed {
 }
 
 const CONTENT: &str = "its content was edited";
-const LEAF: &str = "what its leaf tells was edited";
+const LEAF: &str = "the content of its leaf was edited";
 
 on_both! {
     a_sound_log_is_told_to_be_sound(world) {
@@ -109,7 +109,7 @@ on_both! {
             ("UPDATE audit_events SET request_id = 'r' WHERE seq = 20", CONTENT),
             ("UPDATE audit_events SET ip = '::1' WHERE seq = 20", CONTENT),
             ("UPDATE audit_events SET salt = commitment WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET salt = NULL WHERE seq = 20", "it tells something"),
+            ("UPDATE audit_events SET salt = NULL WHERE seq = 20", "was not erased"),
             ("UPDATE audit_events SET actor_kind = 'nobody' WHERE seq = 20", "cannot be read"),
             ("UPDATE audit_events SET at = (SELECT MAX(at) FROM audit_events) WHERE seq = 20", LEAF),
             ("UPDATE audit_events SET source = 'caller' WHERE seq = 20", LEAF),
@@ -157,7 +157,7 @@ on_both! {
         world.exec("UPDATE audit_events SET seq = 20 WHERE seq = 21").await;
         world.exec("UPDATE audit_events SET seq = 21 WHERE seq = -1").await;
         let told = found(&world).await;
-        assert!(told.starts_with("seq 20") && told.contains("which has place 21 now"), "{told}");
+        assert!(told.starts_with("seq 20") && told.contains("now at position 21"), "{told}");
     }
 
     s19_an_inserted_event_is_found(world) {
@@ -203,7 +203,7 @@ on_both! {
         put_back(&world).await;
         if world.app.db.writes_alone() {
             let told = found(&world).await;
-            assert!(told.contains("rolled back") && told.contains("-head tells"), "{told}");
+            assert!(told.contains("rolled back") && told.contains("-head covers"), "{told}");
             forget_head(&world).await;
         }
         run(&world, None, false).await.unwrap();
