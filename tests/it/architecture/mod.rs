@@ -7,6 +7,7 @@ mod policy;
 mod schema;
 mod source;
 mod upgrade;
+mod words;
 
 use std::path::{Path, PathBuf};
 
