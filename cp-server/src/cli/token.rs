@@ -8,14 +8,14 @@ use crate::config::Config;
 
 #[derive(Subcommand)]
 pub(super) enum Token {
-    /// Create a service token; it is printed once.
+    /// Create a service token. It is printed once.
     Create {
         name: String,
-        /// Such as licenses:issue; `*` for all. May be repeated; a deployment's token has what a
-        /// data plane needs when it is left out.
+        /// A permission such as licenses:issue; `*` for all. May be repeated. By default, the token
+        /// of a deployment has the permissions that a data plane needs.
         #[arg(long = "permission", required_unless_present = "deployment")]
         permissions: Vec<String>,
-        /// Until when it works, such as 2027-01-31T00:00:00Z; for ever when absent.
+        /// The expiry, such as 2027-01-31T00:00:00Z. By default, the token does not expire.
         #[arg(long)]
         expires_at: Option<String>,
         #[command(flatten)]
@@ -25,7 +25,7 @@ pub(super) enum Token {
     },
     /// List service tokens.
     List {
-        /// Only those that still work.
+        /// List only tokens that are still valid.
         #[arg(long)]
         active: bool,
         #[command(flatten)]
@@ -33,10 +33,10 @@ pub(super) enum Token {
         #[command(flatten)]
         target: Target,
     },
-    /// Replace a token's secret; the new one is printed once.
+    /// Replace the secret of a token. The new one is printed once.
     Rotate {
         id: String,
-        /// For how many seconds more the old one works.
+        /// How many seconds the old secret remains valid.
         #[arg(long, default_value_t = 0)]
         overlap_seconds: u32,
         #[command(flatten)]
@@ -48,23 +48,23 @@ pub(super) enum Token {
         #[command(flatten)]
         target: Target,
     },
-    /// Tell who a token is, what it may do, and by what.
+    /// Show the identity of a token, its permissions, and their origin.
     Whoami(Target),
 }
 
-/// What a token is held to; the platform when nothing is named.
+/// The restriction of a token; the platform by default.
 #[derive(Args)]
 pub(super) struct TokenScope {
-    /// An organization's id or slug.
+    /// The ID or slug of an organization.
     #[arg(long, conflicts_with = "deployment")]
     organization: Option<String>,
-    /// A deployment's id.
+    /// The ID of a deployment.
     #[arg(long)]
     deployment: Option<String>,
 }
 
 impl TokenScope {
-    /// The one of three operations that is meant, with its path.
+    /// Returns the operation for this restriction, and its path parameters.
     fn choose(
         self,
         [all, org, deployment]: [&'static str; 3],

@@ -8,6 +8,7 @@ mod policy;
 mod schema;
 mod source;
 mod upgrade;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -191,6 +191,6 @@ async fn a_commit_whose_answer_was_lost_is_in_doubt() {
     is_cut.store(true, Ordering::SeqCst);
     let error = Error::from(tx.commit().await.unwrap_err());
     assert_eq!(error.document().status, 503);
-    assert!(error.detail().contains("it was made, or it was not"), "{error}");
+    assert!(error.detail().contains("may or may not have been made"), "{error}");
     assert_eq!(names(&mut database.db.read()).await, ["made"]);
 }

@@ -1,4 +1,4 @@
-//! Operations: plain functions, and what they take.
+//! Operations: plain functions, and their inputs.
 
 use std::future::Future;
 
@@ -43,7 +43,7 @@ where
 
 pub type GroundOf<A> = <<A as Args>::PathTarget as PathTarget>::Authorized;
 
-/// What an operation takes besides its context.
+/// The arguments of an operation after its context.
 pub trait Args: Sized + Send + 'static {
     type PathTarget: PathTarget;
     const BODY_LIMIT: usize = line::BODY_LIMIT;
@@ -51,7 +51,7 @@ pub trait Args: Sized + Send + 'static {
     fn read(place: Self::PathTarget, source: Source<'_>) -> Result<Self>;
 }
 
-/// Where an input is read from.
+/// The source of an input.
 pub enum Source<'r> {
     Query(&'r str),
     Body(&'r [u8]),
@@ -79,7 +79,7 @@ impl<P: PathTarget, I: Input> Args for (P, I) {
                 let pairs = url::form_urlencoded::parse(query.as_bytes());
                 I::from_query(pairs.into_owned().collect())?
             }
-            // Nothing said is nothing chosen.
+            // An empty body is an object without members.
             Source::Body(b"") => I::from_body(b"{}")?,
             Source::Body(body) => I::from_body(body)?,
         };
@@ -87,14 +87,15 @@ impl<P: PathTarget, I: Input> Args for (P, I) {
     }
 }
 
-/// What a request carries: the query string of GET and DELETE, the body of the others, to which
-/// their query string adds members.
+/// The input of a request: the query string of GET and DELETE, the body of other methods. Their
+/// query string adds members to the body.
 pub trait Input: Sized + Send + 'static {
     /// The largest body, in bytes.
     const BODY_LIMIT: usize = line::BODY_LIMIT;
     fn from_query(pairs: Vec<(String, String)>) -> Result<Self>;
     fn from_body(body: &[u8]) -> Result<Self>;
-    /// A query is described member by member, so its schema is never a reference.
+    /// Returns the schema. A query is described member by member, so its schema is never a
+    /// reference.
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Schema;
 }
 

@@ -1,5 +1,5 @@
-//! The table of operations: one line each, from which come the router, the OpenAPI document, the
-//! authorization and the tests that walk it.
+//! The table of operations. Each line yields its route, its OpenAPI operation, its authorization
+//! and its tests.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -28,13 +28,15 @@ use crate::kernel::http::reading::{Reader, Readers};
 
 /// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables.
 ///
-/// The doc comment's first line is the summary, and `<slice>.<function>`, or what stands after `as`,
-/// the name that clients, audit events and metrics use. After the function a line may say how it is served: `own_transaction`,
-/// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
-/// (raw, and outside [`BASE`](crate::kernel::http::line::BASE)), and, after either, `redirect` (it sends a browser on) and `strict` (see
-/// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the
-/// plan's quota of requests. `harmless` says that its changes invalidate no cache of rights, and
-/// `reloads` that parts read the database again.
+/// The first line of the doc comment is the summary. `<slice>.<function>`, or the string after `as`, is the
+/// name that clients, audit events and metrics use. Modes after the function state how the line is served: `own_transaction`,
+/// `unaudited`, `grants` (see [`Line::grants`]), `raw` or `root`. A `raw` line renders its own
+/// response, such as a stream. A `root` line is raw and outside
+/// [`BASE`](crate::kernel::http::line::BASE). After either of these, `redirect` sends a browser
+/// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
+/// `may_write`. `unmetered` exempts the line from the plan's request quota. Changes of a `harmless`
+/// line invalidate no cache of rights. After a change of a `reloads` line, parts read the database
+/// again.
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
@@ -65,7 +67,7 @@ macro_rules! routes {
     };
 }
 
-/// The table in the making.
+/// The table under construction.
 #[derive(Default)]
 pub struct Routes {
     pub table: Vec<Line>,
@@ -73,11 +75,12 @@ pub struct Routes {
     pub declarations: Vec<&'static Declaration>,
     router: Router<App>,
     readers: HashMap<&'static str, Reader>,
-    /// The same map for the handlers, which are made before it is complete.
+    /// The same map for the handlers, which exist before it is complete.
     complete: Readers,
 }
 
-/// The function that builds the table of operations: the composition adds it, and `server` reads it.
+/// The function that builds the table of operations: the composition adds it, and `server` calls
+/// it.
 #[derive(Clone, Copy)]
 pub struct Operations(fn() -> Routes);
 
@@ -98,7 +101,7 @@ impl Operations {
 }
 
 impl Routes {
-    /// Begins a line; called by `routes!` alone.
+    /// Begins a line; only `routes!` calls this.
     pub fn line(
         &mut self,
         name: &'static str,
@@ -136,13 +139,13 @@ impl Routes {
     }
 
     pub fn into_router(self, app: App) -> Router {
-        // Set here once: nobody else holds the cell before the router serves.
+        // The only writer: the cell is not shared before the router serves.
         let _ = self.complete.set(self.readers);
         self.router.with_state(app)
     }
 }
 
-/// A line that is being added.
+/// A line under construction.
 pub struct Adding<'r> {
     routes: &'r mut Routes,
     line: Line,
@@ -155,15 +158,15 @@ impl Adding<'_> {
         self
     }
 
-    /// It records what happened elsewhere, and grants nobody anything: an event each would say
-    /// the same twice.
+    /// Exempts the line from auditing. It records what happened elsewhere and grants nothing: an
+    /// event for each record would duplicate it.
     #[must_use]
     pub fn unaudited(mut self) -> Self {
         self.line.audited = false;
         self
     }
 
-    /// It gives somebody permissions.
+    /// Marks a line that grants permissions.
     #[must_use]
     pub fn grants(mut self) -> Self {
         self.line.grants = true;
@@ -188,21 +191,24 @@ impl Adding<'_> {
         self
     }
 
-    /// Its changes alter nothing that callers' rights, quotas and keys rest on: caches of these stay.
+    /// Marks a line whose changes affect no rights, quotas or keys of callers: their caches stay
+    /// valid.
     #[must_use]
     pub fn harmless(mut self) -> Self {
         self.line.effect = Effect::Harmless;
         self
     }
 
-    /// Its changes alter what parts hold of the database: they read it again before the answer is sent.
+    /// Marks a line whose changes affect state that parts loaded: they reload it before the
+    /// response is sent.
     #[must_use]
     pub fn reloads(mut self) -> Self {
         self.line.effect = Effect::Parts;
         self
     }
 
-    /// Data planes ask for it on behalf of the vendor's own product.
+    /// Exempts the line from the request quota: data planes call it on behalf of the vendor's own
+    /// product.
     #[must_use]
     pub fn unmetered(mut self) -> Self {
         self.line.metered = false;
@@ -215,7 +221,7 @@ impl Adding<'_> {
         self
     }
 
-    /// An operation with the eight steps.
+    /// Adds an operation with the eight steps.
     pub fn json<A: Args, R: Output>(mut self, op: impl for<'a> Op<'a, A, R>) {
         let Self { routes, .. } = self;
         let line = &mut self.line;
@@ -244,7 +250,7 @@ impl Adding<'_> {
             .route(&self.line.full_path(), on(filter(&self.line.method), handler));
     }
 
-    /// An operation that answers for itself.
+    /// Adds an operation that renders its own response.
     pub fn raw<F, X>(mut self, op: F)
     where
         F: Fn(Raw) -> X + Copy + Send + Sync + 'static,
@@ -285,11 +291,11 @@ impl Adding<'_> {
     }
 }
 
-/// What a raw line gets.
+/// The input of a raw line.
 pub struct Raw {
     pub app: App,
     pub caller: Caller,
-    /// Where the caller may do this.
+    /// The scope in which the caller holds the permission.
     pub scope: Scope,
     pub parts: Parts,
     pub body: axum::body::Body,
