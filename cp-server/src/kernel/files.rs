@@ -165,7 +165,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s09_a_private_file_is_0600_and_a_loose_one_is_refused() {
+    fn a_private_file_is_0600_and_a_loose_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/kek");
         let random = Random::seeded(9);

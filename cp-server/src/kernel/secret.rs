@@ -261,7 +261,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s08_what_was_sealed_opens_only_whole_under_its_key_and_purpose() {
+    fn what_was_sealed_opens_only_whole_under_its_key_and_purpose() {
         let random = Random::seeded(8);
         let kek = Kek::new(&[7; 32]).unwrap();
         let sealed = kek.seal(&random, "signing key a", b"private");
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn s10_secrets_do_not_show() {
+    fn secrets_do_not_show() {
         assert_eq!(format!("{:?}", Secret::new("canary".to_owned())), "[secret]");
         let once = ShownOnce::new("canary".into());
         assert_eq!(format!("{once:?}"), "[shown once]");

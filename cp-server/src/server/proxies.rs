@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn s13_only_trusted_proxies_are_believed() {
+    fn only_trusted_proxies_are_believed() {
         for (peer, headers, expected) in [
             ("203.0.113.9", vec![(FOR, "198.51.100.1")], "203.0.113.9"),
             ("203.0.113.9", vec![(FORWARDED, "for=198.51.100.1")], "203.0.113.9"),

@@ -137,7 +137,7 @@ fn one_module_knows_the_database() {
 #[test]
 fn each_dependency_is_used() {
     let mut unused = Vec::new();
-    for package in ["cp-contracts", "cp-server", "dp-verifier", "tests"] {
+    for package in ["cp-contracts", "cp-server", "dp-verifier", "tests", "tests/macros"] {
         let manifest = std::fs::read_to_string(root().join(package).join("Cargo.toml")).unwrap();
         let folders = ["src", "tests", "benches", "examples", "it"];
         let folders = folders.map(|folder| format!("{package}/{folder}"));

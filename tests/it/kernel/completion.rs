@@ -116,47 +116,48 @@ async fn changed(world: &World, name: &str) -> bool {
     count == Some(1)
 }
 
-on_both! {
-    a_change_whose_client_is_gone_runs_to_its_end(world) {
-        let lines = [
-            (Method::POST, "/leaving"),
-            (Method::POST, "/leaving/late"),
-            (Method::POST, "/leaving/raw"),
-            (Method::GET, "/leaving/may-write"),
-        ];
-        let mut most = 0;
-        for (method, path) in lines {
-            for polls in 0..25 {
-                let name = format!("{}{path} {polls}", world.app.db.name());
-                leaves(&world.app, method.clone(), path, &name, polls).await;
-                // Not begun, or done: begun and not done there is not.
-                let begun = Instant::now();
-                while STARTED.lock().unwrap().contains(&name) && !changed(&world, &name).await {
-                    assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
-                    tokio::task::yield_now().await;
-                }
-                most += usize::from(changed(&world, &name).await);
-            }
-        }
-        assert!(most > 4 * 10, "{most} changes began");
-    }
-
-    a_read_whose_client_is_gone_ends(world) {
-        let name = format!("{} read", world.app.db.name());
-        {
-            let mut request = pin!(call(&world.app, Method::GET, "/leaving/reads", &name));
-            while !READING.lock().unwrap().contains(&name) {
-                assert!((&mut request).now_or_never().is_none());
+#[on_both]
+async fn a_change_whose_client_is_gone_runs_to_its_end(world: World) {
+    let lines = [
+        (Method::POST, "/leaving"),
+        (Method::POST, "/leaving/late"),
+        (Method::POST, "/leaving/raw"),
+        (Method::GET, "/leaving/may-write"),
+    ];
+    let mut most = 0;
+    for (method, path) in lines {
+        for polls in 0..25 {
+            let name = format!("{}{path} {polls}", world.app.db.name());
+            leaves(&world.app, method.clone(), path, &name, polls).await;
+            // Not begun, or done: begun and not done there is not.
+            let begun = Instant::now();
+            while STARTED.lock().unwrap().contains(&name) && !changed(&world, &name).await {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
                 tokio::task::yield_now().await;
             }
+            most += usize::from(changed(&world, &name).await);
         }
-        assert!(!READING.lock().unwrap().contains(&name));
     }
+    assert!(most > 4 * 10, "{most} changes began");
+}
 
-    a_read_that_does_not_say_that_it_may_write_cannot(world) {
-        let name = format!("{} undeclared", world.app.db.name());
-        let answer = call(&world.app, Method::GET, "/leaving/undeclared", &name).await;
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(!changed(&world, &name).await);
+#[on_both]
+async fn a_read_whose_client_is_gone_ends(world: World) {
+    let name = format!("{} read", world.app.db.name());
+    {
+        let mut request = pin!(call(&world.app, Method::GET, "/leaving/reads", &name));
+        while !READING.lock().unwrap().contains(&name) {
+            assert!((&mut request).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
     }
+    assert!(!READING.lock().unwrap().contains(&name));
+}
+
+#[on_both]
+async fn a_read_that_does_not_say_that_it_may_write_cannot(world: World) {
+    let name = format!("{} undeclared", world.app.db.name());
+    let answer = call(&world.app, Method::GET, "/leaving/undeclared", &name).await;
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!changed(&world, &name).await);
 }

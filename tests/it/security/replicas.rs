@@ -32,7 +32,7 @@ async fn together(db: &Db) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn s22_replicas_that_start_together_agree_on_an_empty_database() {
+async fn replicas_that_start_together_agree_on_an_empty_database() {
     if let Some(database) = Database::postgres(None).await {
         together(&database.db).await;
     }

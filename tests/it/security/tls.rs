@@ -114,7 +114,7 @@ async fn https_is_served_and_a_new_certificate_taken_without_a_restart() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_a_handshake_that_does_not_come_is_not_waited_for() {
+async fn a_handshake_that_does_not_come_is_not_waited_for() {
     let world = World::on_sqlite().await;
     let folder = tempfile::tempdir().unwrap();
     write(folder.path());
@@ -133,7 +133,7 @@ async fn s11_a_handshake_that_does_not_come_is_not_waited_for() {
 }
 
 #[test]
-fn s09_a_wrong_pair_is_refused_in_plain_words() {
+fn a_wrong_pair_is_refused_in_plain_words() {
     let folder = tempfile::tempdir().unwrap();
     let refusal = || format!("{:#}", open(folder.path()).err().unwrap());
     assert!(refusal().contains("CP_TLS_CERT"), "{}", refusal());

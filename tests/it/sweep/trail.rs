@@ -76,13 +76,13 @@ async fn leaves_one_event(world: &World, line: &Line) {
 }
 
 #[test]
-fn i16_all_that_leaves_no_event_is_the_recording_of_usage() {
+fn all_that_leaves_no_event_is_the_recording_of_usage() {
     let silent = lines().filter(|line| !line.audited).map(|line| line.name);
     assert_eq!(silent.collect::<Vec<_>>(), ["usage.record"]);
 }
 
 #[tokio::test]
-async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_sqlite() {
+async fn every_line_lets_the_right_caller_in_and_leaves_one_event_on_sqlite() {
     let reading = World::on_sqlite().await;
     for line in lines() {
         match line.reads() {
@@ -93,7 +93,7 @@ async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_sql
 }
 
 #[tokio::test]
-async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_postgres() {
+async fn every_line_lets_the_right_caller_in_and_leaves_one_event_on_postgres() {
     let Some(reading) = World::on_postgres().await else { return };
     for line in lines() {
         match if line.reads() { None } else { World::on_postgres().await } {
@@ -103,44 +103,45 @@ async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_pos
     }
 }
 
-on_both! {
-    i16_a_refusal_leaves_no_event(world) {
-        let before = world.count_events().await;
-        for line in lines().filter(|line| !line.reads()) {
-            let unknown = json!({"no_such_member": 1});
-            let path = if line.shapes(&mut openapi::schemas()).input.is_some() || line.raw {
-                world.path_of(&line) + if line.method == Method::DELETE { "?no_such=1" } else { "" }
-            } else {
-                world.path_to_nobody(&line)
-            };
-            let answer = world.root().call(line.method.clone(), &path, Some(unknown)).await;
-            assert!(matches!(answer.status, 404 | 422), "{}: {}", line.name, answer.text());
-        }
-        assert_eq!(world.count_events().await, before);
+#[on_both]
+async fn a_refusal_leaves_no_event(world: World) {
+    let before = world.count_events().await;
+    for line in lines().filter(|line| !line.reads()) {
+        let unknown = json!({"no_such_member": 1});
+        let path = if line.shapes(&mut openapi::schemas()).input.is_some() || line.raw {
+            world.path_of(&line) + if line.method == Method::DELETE { "?no_such=1" } else { "" }
+        } else {
+            world.path_to_nobody(&line)
+        };
+        let answer = world.root().call(line.method.clone(), &path, Some(unknown)).await;
+        assert!(matches!(answer.status, 404 | 422), "{}: {}", line.name, answer.text());
     }
+    assert_eq!(world.count_events().await, before);
+}
 
-    i16_a_change_whose_event_cannot_be_written_does_not_happen(world) {
-        world.exec("ALTER TABLE audit_events RENAME TO lost").await;
-        let body = json!({"name": "Initech", "slug": "initech"});
-        world.post("/organizations", body).await.refused(500, "internal");
-        let bundles = format!("/licenses/{}/bundles", world.acme.license);
-        let answer = world.post(&bundles, json!({})).await;
-        assert!(!answer.text().contains("eyJhbGciOi"), "a token left without its event");
-        answer.refused(500, "internal");
-        world.get("/organizations/initech").await.refused(404, "not_found");
-        world.exec("ALTER TABLE lost RENAME TO audit_events").await;
-        let listed = world.get(&bundles).await.expect(200);
-        assert_eq!(listed["items"].as_array().unwrap().len(), 1);
-    }
+#[on_both]
+async fn a_change_whose_event_cannot_be_written_does_not_happen(world: World) {
+    world.exec("ALTER TABLE audit_events RENAME TO lost").await;
+    let body = json!({"name": "Initech", "slug": "initech"});
+    world.post("/organizations", body).await.refused(500, "internal");
+    let bundles = format!("/licenses/{}/bundles", world.acme.license);
+    let answer = world.post(&bundles, json!({})).await;
+    assert!(!answer.text().contains("eyJhbGciOi"), "a token left without its event");
+    answer.refused(500, "internal");
+    world.get("/organizations/initech").await.refused(404, "not_found");
+    world.exec("ALTER TABLE lost RENAME TO audit_events").await;
+    let listed = world.get(&bundles).await.expect(200);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+}
 
-    i16_a_bulk_issuance_leaves_one_event_per_license(world) {
-        let deployment = world.acme.spare_deployment.as_str();
-        let body = json!({"subscription_id": world.acme.subscription});
-        let second = world.post(format!("/deployments/{deployment}/licenses"), body).await;
-        let second = second.expect(201)["id"].clone();
-        let before = world.count_events().await;
-        let ids = json!({"ids": [world.acme.license, second, world.globex.license]});
-        world.post("/licenses/bundles", ids).await;
-        assert_eq!(world.count_events().await - before, 3);
-    }
+#[on_both]
+async fn a_bulk_issuance_leaves_one_event_per_license(world: World) {
+    let deployment = world.acme.spare_deployment.as_str();
+    let body = json!({"subscription_id": world.acme.subscription});
+    let second = world.post(format!("/deployments/{deployment}/licenses"), body).await;
+    let second = second.expect(201)["id"].clone();
+    let before = world.count_events().await;
+    let ids = json!({"ids": [world.acme.license, second, world.globex.license]});
+    world.post("/licenses/bundles", ids).await;
+    assert_eq!(world.count_events().await - before, 3);
 }

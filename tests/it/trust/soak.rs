@@ -127,7 +127,7 @@ async fn soak(world: World) {
 }
 
 #[tokio::test]
-async fn i11_i12_no_good_token_is_refused_over_a_hundred_rotations() {
+async fn no_good_token_is_refused_over_a_hundred_rotations() {
     // Three servers share a PostgreSQL; one file has one server.
     if let Some(world) = World::on_postgres().await {
         soak(world).await;

@@ -28,6 +28,7 @@ pub use build::usage_report;
 pub use client::{Answer, Client};
 pub use names::Names;
 pub use statements::{count_statements, statements_so_far};
+pub use tests_macros::on_both;
 
 use database::{Database, Template};
 
@@ -36,32 +37,6 @@ pub const ROOT: &str = "root-token-of-the-tests";
 pub const ISSUER: &str = "https://cp.example";
 pub const AUDIENCE: &str = "data-plane";
 pub const KEK: [u8; 32] = [7; 32];
-
-/// Declares a test that runs on both databases: `name::sqlite` and `name::postgres`.
-macro_rules! on_both {
-    ($($(#[doc = $doc:literal])* $name:ident($world:ident) $body:block)+) => {$(
-        $(#[doc = $doc])*
-        mod $name {
-            #[allow(clippy::allow_attributes, unused_imports, reason = "a body may need none")]
-            use super::*;
-
-            async fn body($world: $crate::world::World) $body
-
-            #[tokio::test]
-            async fn sqlite() {
-                body($crate::world::World::on_sqlite().await).await;
-            }
-
-            #[tokio::test]
-            async fn postgres() {
-                if let Some(world) = $crate::world::World::on_postgres().await {
-                    body(world).await;
-                }
-            }
-        }
-    )+};
-}
-pub(crate) use on_both;
 
 /// An organization with one of everything, and a spare where a test may delete it.
 #[derive(Clone, Debug, Default)]

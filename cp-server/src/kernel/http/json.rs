@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn s12_json_is_read_strictly() {
+    fn json_is_read_strictly() {
         let body: Body = read(br#"{"seat_cap": 5, "features": {"a": [1, {}]}}"#).unwrap();
         assert_eq!((body.seat_cap.0, body.features.len()), (5, 1));
         for bad in
