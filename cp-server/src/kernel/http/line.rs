@@ -24,7 +24,7 @@ pub struct Line {
     /// The path below [`BASE`], unless the line is at the root.
     pub path: &'static str,
     pub permission: Permission,
-    pub reach: TokenScope,
+    pub exposure: Exposure,
     /// The kinds of areas of an organization that the path's target may be in.
     pub areas: &'static [AreaKind],
     pub(in crate::kernel) shapes: fn(&mut SchemaGenerator, bool) -> Shapes,
