@@ -313,10 +313,10 @@ async fn a_role_brings_its_permissions_and_a_member_may_have_more(world: World) 
     let extra = json!(["org:read", "projects:delete"]);
     let anna = store.add_member_with("t", "anna", "viewer", extra.clone()).await.unwrap();
     assert_eq!(anna["permissions"], extra, "as they were given");
-    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 7);
+    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 8);
     let anna = store.update_member_role("t", "anna", "admin").await.unwrap();
     assert_eq!(anna["permissions"], extra);
-    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 17);
+    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 19);
     refuses(store.update_member_role("t", "anna", "boss").await, "invalid role");
     refuses(store.update_member_role("t", "nobody", "admin").await, "member not found");
 }
