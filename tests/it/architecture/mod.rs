@@ -2,8 +2,10 @@
 
 mod cycles;
 mod declarations;
+mod documents;
 mod graph;
 mod openapi;
+mod plain_words;
 mod policy;
 mod schema;
 mod source;
@@ -17,7 +19,7 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
 }
 
-/// Asserts that a committed file is what is derived now; with `UPDATE=1` it is written anew.
+/// Asserts that a committed file is what is derived now; with `UPDATE=1` it is written.
 fn is_current(path: &str, current: &str, test: &str) {
     let path = root().join(path);
     if std::env::var_os("UPDATE").is_some() {
@@ -27,7 +29,7 @@ fn is_current(path: &str, current: &str, test: &str) {
     let committed = std::fs::read_to_string(&path).unwrap_or_default();
     assert!(
         committed == current,
-        "{} is not what the code says; run UPDATE=1 cargo test -p tests {test}",
+        "{} is not what the code says; run UPDATE=1 cargo test -p tests --test it -- {test}",
         path.display()
     );
 }

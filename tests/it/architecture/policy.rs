@@ -1,4 +1,4 @@
-//! Who may do what, as one page that changes with anybody's power.
+//! Who may do what, as one page that changes with the rights of any caller.
 
 use std::fmt::Write;
 
@@ -20,20 +20,33 @@ const AREA: Uuid = Uuid::from_u128(2);
 const INTRODUCTION: &str = "\
 # Who may do what
 
-Every line of the API, and who may use it, as the server itself decides it (`kernel/access/policy.rs`).
-This page is made by a test, which fails when anybody's power has changed:
-`UPDATE=1 cargo test -p tests policy` writes it anew.
+Every operation, and the roles that may use it, as the server itself decides it (`kernel/access/policy.rs`).
+A test generates this page, and fails when the rights of a role have changed:
+`UPDATE=1 cargo test -p tests --test it -- the_committed` writes it.
+
+| role | in short |
+| --- | --- |
+| superadmin | everything on the platform |
+| organization owner | reads everything in the organization; changes people, groups, projects, workspaces, roles and logins |
+| organization admin | like the owner, without deletion, export, ownership and logins |
+| organization member | reads the organization; creates projects and artifacts |
+| organization viewer | reads the organization |
+| workspace, project, group roles | the same in one workspace, project or group |
+| deployment's token | what a data plane needs: whoami, usage, limits |
+
+Only the vendor changes deployments, subscriptions, licenses, usage, limits and billing.
+
+The cells mean:
 
 - **all**: on the whole platform, or in the whole organization of the role.
-- **own**: on what lies in the caller's own workspace, project, or group with the groups below it;
-  of an organization's lists, that part.
-- empty: not at all. What a caller cannot see reads like something that does not exist (404);
-  what it sees and may not touch is 403.
+- **own**: on objects in the caller's own workspace, project, or group with the groups below it. Lists of the
+  organization show that part.
+- empty: not at all. An object that the caller cannot see looks as if it did not exist (404). On one that it sees, it gets
+  a 403.
 
-A service token may do what its permissions say, where it is held to: the platform, or one
-organization. A deployment's token has at most the permissions of the last column. Custom roles and
-extra permissions of a member add up; nobody gives away more than they hold. In a suspended
-organization its own callers change nothing. Public lines need no credential and stand in no row.
+A service token has the permissions that it names, on the platform or in one organization. A deployment's token has at most
+the permissions of the last column. Custom roles and extra permissions of a member add up. No caller grants more than it
+holds. Callers of a suspended organization change nothing. Public operations need no credential and have no row.
 
 ";
 
@@ -67,7 +80,7 @@ fn person((code, scope, permissions): (&str, RoleScope, Permissions)) -> (String
     (code.to_lowercase().replace('_', " "), Caller { kind, grants, ..Caller::anonymous() })
 }
 
-/// What the caller may do with the line: `all`, `own` or nothing.
+/// The caller's rights on the line: `all`, `own` or none.
 fn power(caller: &Caller, line: &Line) -> &'static str {
     let may = |at| decide(&caller.grants, at, line.permission) == Verdict::Allowed;
     let of_the_caller = |kind| {
@@ -116,10 +129,10 @@ fn page() -> String {
     page
 }
 
-/// `UPDATE=1 cargo test -p tests policy` writes it anew.
+/// `UPDATE=1 cargo test -p tests --test it -- the_committed` writes it.
 #[test]
 fn the_committed_matrix_is_current() {
-    is_current("docs/policy.md", &page(), "policy");
+    is_current("docs/policy.md", &page(), "the_committed");
 }
 
 /// What only the vendor decides, whatever the roles of an organization become.
