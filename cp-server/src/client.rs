@@ -123,7 +123,7 @@ pub fn pretty(json: &[u8]) -> anyhow::Result<String> {
 
 /// Returns the line of the table with this name.
 pub fn line(name: &str) -> anyhow::Result<Line> {
-    let table = crate::operations().table;
+    let table = crate::operations().published().table;
     let found = table.iter().find(|line| line.name == name).cloned();
     found.with_context(|| {
         let near: Vec<&str> = table

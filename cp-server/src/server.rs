@@ -6,6 +6,7 @@
 
 mod connections;
 mod docs;
+pub mod examples;
 mod headers;
 mod io;
 pub mod limits;
@@ -48,15 +49,20 @@ use tls::Tls;
 
 crate::routes! { server:
     /// Checks that the process is alive; never accesses the database.
-    GET "/healthz" PUBLIC => healthz, root;
+    GET "/healthz" PUBLIC => healthz, root
+        returns "text/plain";
     /// Checks that the server is ready: the database, the signing key, and no shutdown.
-    GET "/readyz" PUBLIC => readyz, root;
+    GET "/readyz" PUBLIC => readyz, root
+        returns "text/plain";
     /// Returns metrics in the Prometheus text format.
-    GET "/metrics" PUBLIC => metrics, root;
+    GET "/metrics" PUBLIC => metrics, root
+        returns "text/plain";
     /// Returns the OpenAPI 3.1 document of this API.
-    GET "/openapi.json" PUBLIC => openapi_document as "server.openapi", raw;
+    GET "/openapi.json" PUBLIC => openapi_document as "server.openapi", raw
+        returns "application/json";
     /// Returns the API documentation for people.
-    GET "/docs" PUBLIC => docs, root;
+    GET "/docs" PUBLIC => docs, root
+        returns "text/html";
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -241,9 +247,13 @@ async fn metrics(_: Raw) -> Result<Response> {
 
 async fn openapi_document(raw: Raw) -> Result<Response> {
     static TEXTS: Documents = Documents::new();
-    let base_path = raw.app.settings.base_path();
-    let text = TEXTS.at(base_path, || {
-        let document = openapi::document(&Operations::of(&raw.app).build().table, base_path);
+    let base_url = &*raw.app.settings.base_url;
+    let text = TEXTS.at(base_url, || {
+        let document = openapi::document(
+            &Operations::of(&raw.app).build().table,
+            base_url,
+            &examples::EXAMPLES,
+        );
         let text = serde_json::to_vec(&document).unwrap_or_default();
         Document::new("application/json", "public, max-age=300", text)
     });

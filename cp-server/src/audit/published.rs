@@ -18,19 +18,24 @@ use crate::kernel::journal::store;
 
 crate::routes! { log:
     /// Returns the log's newest checkpoint: a signed note (C2SP tlog-checkpoint).
-    GET "/log/checkpoint" PUBLIC => checkpoint, raw;
+    GET "/log/checkpoint" PUBLIC => checkpoint, raw
+        returns "text/plain";
     /// Returns the key that verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
-    GET "/log/key" PUBLIC => key, raw;
+    GET "/log/key" PUBLIC => key, raw
+        returns "text/plain";
     /// Returns the proof that the issuance of a bundle, `?jti=`, is in the log (C2SP tlog-proof).
     /// Its `extra` is the leaf.
-    GET "/log/proof" PUBLIC => proof, raw;
+    GET "/log/proof" PUBLIC => proof, raw
+        returns "text/plain";
     /// Returns the proof that the log of `?to=` leaves begins with the log of `?from=` (RFC 6962,
     /// section 2.1.2): one hash in base64 per line. The proof is empty when both sizes are equal or
     /// `from` is 0.
-    GET "/log/consistency" PUBLIC => consistency, raw;
+    GET "/log/consistency" PUBLIC => consistency, raw
+        returns "text/plain";
     /// Returns a tile of hashes, `<L>/<N>[.p/<W>]`, or of leaves, `entries/<N>[.p/<W>]` (C2SP
     /// tlog-tiles).
-    GET "/log/tile/{*path}" PUBLIC => tile, raw;
+    GET "/log/tile/{*path}" PUBLIC => tile, raw
+        returns "application/octet-stream";
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";

@@ -33,6 +33,7 @@ use crate::config::installation::Purpose;
 use crate::config::{Config, unknown_variables};
 use crate::identity::bootstrap::First;
 use crate::kernel::{http::openapi, panics};
+use crate::server::examples;
 use crate::server::tls::Tls;
 use crate::{App, jobs, quickstart, server, telemetry};
 
@@ -218,7 +219,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             show(config, &call.target, &call.operation, args).await
         }
         Command::Operations => {
-            for line in crate::operations().table {
+            for line in crate::operations().published().table {
                 let summary = line.doc.trim().lines().next().unwrap_or_default();
                 say(&format!(
                     "{:<34} {:<6} {:<48} {summary}",
@@ -230,8 +231,9 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Openapi => say(&serde_json::to_string_pretty(&openapi::document(
-            &crate::operations().table,
-            config.base_path(),
+            &crate::operations().published().table,
+            &config.base_url,
+            &examples::EXAMPLES,
         ))?),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -58,9 +58,11 @@ crate::routes! { sessions declares DECLARATION:
     GET "/login/callback" PUBLIC => callback, raw, redirect, may_write, strict;
     /// Ends the session whose cookie is sent. `logout_url` is where the browser is logged out at
     /// the provider, too.
-    POST "/logout" PUBLIC => logout, raw, strict;
+    POST "/logout" PUBLIC => logout, raw, strict
+        returns "application/json";
     /// Ends all sessions of the person whose session's cookie is sent.
-    POST "/logout/everywhere" PUBLIC => logout_everywhere, raw, strict;
+    POST "/logout/everywhere" PUBLIC => logout_everywhere, raw, strict
+        returns "application/json";
 }
 
 /// `last_seen_at` is noted to within this time: it must not cost a write per request.

@@ -150,7 +150,7 @@ impl schemars::JsonSchema for Masked {
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
-            "type": ["object", "null"], "properties": {"masked": {"const": true}},
+            "type": ["object", "null"], "properties": {"masked": {"type": "boolean"}},
             "description": "Whether a secret is set. The secret itself is never returned.",
         })
     }

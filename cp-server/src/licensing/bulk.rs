@@ -46,7 +46,8 @@ crate::routes! { bundles:
     /// The body names them by `ids` (at most 1,000) or by a `filter`; `ttl_seconds` and `audience`
     /// are those of a single issuance. Each bundle leaves its own audit event. Sent again with the
     /// same `Idempotency-Key`, it goes on where it was cut off: what was issued is told again.
-    POST "/licenses/bundles" LICENSES_ISSUE => issue_many, raw;
+    POST "/licenses/bundles" LICENSES_ISSUE => issue_many, raw
+        returns "application/x-ndjson";
 }
 
 /// The places of bulk issuances, which hold a connection for long.

@@ -51,7 +51,8 @@ pub static DECLARATION: Declaration =
 
 crate::routes! { keys declares DECLARATION:
     /// The public keys that license tokens are verified with (RFC 7517).
-    GET "/.well-known/jwks.json" PUBLIC => jwks, raw;
+    GET "/.well-known/jwks.json" PUBLIC => jwks, raw
+        returns "application/jwk-set+json";
     /// Tells about signing: the active key, the algorithm, how long the JWKS may be cached, when
     /// the next rotation is due.
     GET "/signing/info" KEYS_READ => info;
@@ -87,7 +88,8 @@ pub mod well_known {
 
     crate::routes! { well_known:
         /// The public keys that license tokens are verified with (RFC 7517).
-        GET "/.well-known/jwks.json" PUBLIC => jwks, root;
+        GET "/.well-known/jwks.json" PUBLIC => jwks, root
+        returns "application/jwk-set+json";
     }
 }
 

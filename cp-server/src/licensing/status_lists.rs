@@ -42,9 +42,11 @@ use crate::licensing::ids::StatusListId;
 
 crate::routes! { status_lists:
     /// Lists the status lists: their aggregation (draft-ietf-oauth-status-list, section 9.3).
-    GET "/status-lists" PUBLIC => list, raw;
+    GET "/status-lists" PUBLIC => list, raw
+        returns "application/json";
     /// A status list token: which bundles are revoked or suspended.
-    GET "/status-lists/{id}" PUBLIC => read, raw;
+    GET "/status-lists/{id}" PUBLIC => read, raw
+        returns "application/statuslist+jwt";
 }
 
 /// How long a request waits for the database.

@@ -1,67 +1,56 @@
-//! The API documentation for people.
+//! The API documentation for people: one page, from the OpenAPI document.
+//!
+//! # Design
+//! The page has no script and loads nothing. Search is a form that this server answers, with the
+//! operations that contain all words.
 
-use std::fmt::Write;
+mod page;
 
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
+use serde::Deserialize;
 
 use crate::kernel::app::Part;
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Document, Documents};
-use crate::kernel::http::line::Line;
+use crate::kernel::http::openapi;
 use crate::kernel::http::routes::{Operations, Raw};
+use crate::server::examples::EXAMPLES;
+
+const MEDIA_TYPE: &str = "text/html; charset=utf-8";
+const POLICY: &str =
+    "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'";
+/// The maximum length of a search, in bytes.
+const SEARCH: usize = 200;
+
+#[derive(Deserialize)]
+struct Search {
+    q: Option<String>,
+}
 
 pub(super) async fn docs(raw: Raw) -> Result<Response> {
     static PAGES: Documents = Documents::new();
-    let base = raw.app.settings.base_path();
-    let text = || {
-        Document::new(
-            "text/html; charset=utf-8",
-            "public, max-age=300",
-            page(&Operations::of(&raw.app).build().table, base),
-        )
-    };
-    let mut response = PAGES.at(base, text).render(&raw.parts.headers);
-    let policy = "default-src 'none'; style-src 'unsafe-inline'; frame-ancestors 'none'";
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(policy));
-    Ok(response)
-}
-
-/// Renders the table as a page that needs no script and no third party.
-fn page(table: &[Line], base: &str) -> String {
-    // The path goes into a quoted attribute and may contain HTML syntax.
-    let base = base.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
-    let mut page = format!(
-        "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
-         content=\"width=device-width\"><title>License authority API</title><style>\
-         body{{font:16px/1.5 system-ui;max-width:60rem;margin:2rem auto;padding:0 1rem}}\
-         code{{font-size:.9em}}td{{padding:.2rem 1rem .2rem 0;vertical-align:top}}\
-         b{{display:inline-block;min-width:4rem}}</style>\
-         <h1>License authority API</h1><p>Base <code>{base}/api/v1</code>; the machine-readable form is \
-         <a href=\"{base}/api/v1/openapi.json\">openapi.json</a>. Send \
-         <code>Authorization: Bearer &lt;token&gt;</code>; refusals are \
-         <code>application/problem+json</code> (RFC 9457).</p>",
-    );
-    let mut slice = "";
-    for line in table {
-        let name = line.name.split('.').next().unwrap_or_default();
-        if name != slice {
-            let end = if slice.is_empty() { "" } else { "</table>" };
-            let _ = write!(page, "{end}<h2>{}</h2><table>", name.replace('_', " "));
-            slice = name;
-        }
-        let doc =
-            line.doc.trim().replace('&', "&amp;").replace('<', "&lt;").replace("\n\n", "<br>");
-        let _ = write!(
-            page,
-            "<tr><td><code><b>{}</b>{}</code><td>{doc}<br><small>{} · requires {}</small>",
-            line.method,
-            line.full_path(),
-            line.name,
-            line.permission.as_str()
-        );
+    let settings = &raw.app.settings;
+    let query = raw.parts.uri.query().unwrap_or_default();
+    let search: Search = serde_urlencoded::from_str(query)
+        .map_err(|_| Error::invalid("q", "`q` must be a list of words."))?;
+    let words = search.q.unwrap_or_default();
+    if words.len() > SEARCH {
+        let detail = format!("`q` must be at most {SEARCH} bytes (got {}).", words.len());
+        return Err(Error::invalid("q", detail));
     }
-    page + "</table>"
+    let render = |words: &str, cache| {
+        let table = Operations::of(&raw.app).build().table;
+        let document = openapi::document(&table, &settings.base_url, &EXAMPLES);
+        Document::new(MEDIA_TYPE, cache, page::render(&document, settings.base_path(), words))
+    };
+    let mut response = if words.trim().is_empty() {
+        let page = PAGES.at(&settings.base_url, || render("", "public, max-age=300"));
+        page.render(&raw.parts.headers)
+    } else {
+        render(&words, "no-store").render(&raw.parts.headers)
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));
+    Ok(response)
 }

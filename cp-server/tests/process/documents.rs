@@ -3,12 +3,14 @@
 use std::path::Path;
 
 use cp_server::kernel::http::openapi;
+use cp_server::server::examples::EXAMPLES;
 
 /// `UPDATE=1 cargo test -p cp-server --test process -- the_committed` writes it again.
 #[test]
 fn the_committed_document_is_current() {
     let table = cp_server::operations().published().table;
-    let mut current = serde_json::to_string_pretty(&openapi::document(&table, "")).unwrap();
+    let mut current =
+        serde_json::to_string_pretty(&openapi::document(&table, "", &EXAMPLES)).unwrap();
     current.push('\n');
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
     if std::env::var_os("UPDATE").is_some() {

@@ -1,10 +1,15 @@
 use std::collections::BTreeSet;
 
 use cp_server::kernel::http::openapi;
+use cp_server::server::examples::EXAMPLES;
 use serde_json::{Value, json};
 
 fn document() -> Value {
-    cp_server::kernel::http::openapi::document(&cp_server::operations().table, "")
+    cp_server::kernel::http::openapi::document(
+        &cp_server::operations().published().table,
+        "",
+        &EXAMPLES,
+    )
 }
 
 /// The members of a schema, wherever it leads, that are instants and no `Moment`.

@@ -3,6 +3,7 @@
 
 mod authorization;
 mod bola;
+mod documented;
 mod escalation;
 pub mod examples;
 mod trail;

@@ -47,6 +47,8 @@ pub struct Line {
     /// Whether requests count towards the plan's request quota.
     pub metered: bool,
     /// The caches that a change invalidates.
+    /// The media type of a raw line's answer; `None` for one without a body.
+    pub media_type: Option<&'static str>,
     pub effect: Effect,
     /// The largest body, in bytes.
     pub body_limit: usize,
@@ -112,6 +114,7 @@ impl Line {
             may_write: false,
             strict: false,
             metered: true,
+            media_type: None,
             effect: Effect::Rights,
             body_limit: BODY_LIMIT,
         }

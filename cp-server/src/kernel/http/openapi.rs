@@ -16,21 +16,24 @@ pub fn schemas() -> SchemaGenerator {
     settings.into_generator()
 }
 
-/// Returns the document of a server below this path.
-pub fn document(table: &[Line], base_path: &str) -> Value {
+/// Returns the document of a server with this base URL.
+///
+/// `examples` has the request and the answer of operations, by their names.
+pub fn document(table: &[Line], base_url: &str, examples: &Value) -> Value {
     let mut schemas = schemas();
     let mut paths = Map::new();
     for line in table {
         // A `{*rest}` matches the rest of a path; OpenAPI has no notation for it.
         let path = paths.entry(line.full_path().replace("{*", "{")).or_insert_with(|| json!({}));
-        path[line.method.as_str().to_lowercase()] = operation(line, line.shapes(&mut schemas));
+        path[line.method.as_str().to_lowercase()] =
+            operation(line, line.shapes(&mut schemas), &examples[line.name]);
     }
     let problem = schemas.subschema_for::<Problem>();
     let codes: Vec<Value> = ProblemCode::ALL
         .iter()
         .map(|code| json!({"code": code.as_str(), "status": code.status(), "title": code.title()}))
         .collect();
-    json!({
+    let mut document = json!({
         "openapi": "3.1.0",
         "info": {
             "title": "License authority",
@@ -39,8 +42,8 @@ pub fn document(table: &[Line], base_path: &str) -> Value {
                 subscriptions and deployments, and mints license tokens.",
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
-        "servers": [{"url": if base_path.is_empty() { "/" } else { base_path }}],
-        "security": [{"bearer": []}],
+        "servers": [{"url": if base_url.is_empty() { "/" } else { base_url }}],
+        "security": [{"serviceToken": []}, {"accessToken": []}, {"session": []}],
         "tags": tags(table),
         "paths": paths,
         "components": {
@@ -52,11 +55,47 @@ pub fn document(table: &[Line], base_path: &str) -> Value {
                 }))
             }).collect::<Map<_, _>>(),
             "securitySchemes": {
-                "bearer": {"type": "http", "scheme": "bearer", "description": "A service token."},
+                "serviceToken": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "cpat_…",
+                    "description": "A service token: the credential of a machine.",
+                },
+                "accessToken": {
+                    "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
+                    "description": "A person's access token from a trusted identity provider.",
+                },
+                "session": {
+                    "type": "apiKey", "in": "cookie", "name": "__Host-cp_session",
+                    "description": "The cookie of a person's session, which begins at `/login`.",
+                },
             },
         },
         "x-problem-codes": codes,
-    })
+    });
+    without_boolean_schemas(&mut document);
+    document
+}
+
+/// Replaces the schema `true` by `{}`, and drops it where it is the default: generators of clients
+/// read no boolean schemas.
+fn without_boolean_schemas(value: &mut Value) {
+    match value {
+        Value::Object(members) => {
+            if members.get("additionalProperties") == Some(&Value::Bool(true)) {
+                members.remove("additionalProperties");
+            }
+            if let Some(Value::Object(properties)) = members.get_mut("properties") {
+                for schema in properties.values_mut().filter(|schema| **schema == true) {
+                    *schema = json!({});
+                }
+            }
+            if members.get("items") == Some(&Value::Bool(true)) {
+                members.insert("items".into(), json!({}));
+            }
+            members.values_mut().for_each(without_boolean_schemas);
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_boolean_schemas),
+        _ => {}
+    }
 }
 
 /// A refusal, and the lines that may return it. All are problem documents (RFC 9457).
@@ -135,7 +174,7 @@ fn slice_of(line: &Line) -> &'static str {
     line.name.split_once('.').map_or(line.name, |(slice, _)| slice)
 }
 
-fn operation(line: &Line, shapes: Shapes) -> Value {
+fn operation(line: &Line, shapes: Shapes, example: &Value) -> Value {
     let (summary, description) = line.doc.trim().split_once('\n').unwrap_or((line.doc.trim(), ""));
     let mut parameters = path_parameters(line, &shapes.parameters);
     let mut operation = json!({
@@ -181,6 +220,14 @@ fn operation(line: &Line, shapes: Shapes) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
+    for (member, holder) in
+        [("request", "/requestBody"), ("answer", &*format!("/responses/{}", line.status.as_str()))]
+    {
+        let content = operation.pointer_mut(&format!("{holder}/content/application~1json"));
+        if let (Some(content), Some(example)) = (content, example.get(member)) {
+            content["example"] = example.clone();
+        }
+    }
     operation
 }
 
@@ -190,7 +237,15 @@ fn success(line: &Line, output: Option<&Schema>) -> Value {
             "description": "Success.",
             "content": {"application/json": {"schema": schema}},
         }),
-        None if line.raw => json!({"description": "Success.", "content": {"*/*": {}}}),
+        None if line.media_type.is_some() => {
+            let media_type = line.media_type.unwrap_or_default();
+            let schema = match media_type {
+                "application/json" | "application/jwk-set+json" => json!({"type": "object"}),
+                "application/octet-stream" => json!({"type": "string", "format": "binary"}),
+                _ => json!({"type": "string"}),
+            };
+            json!({"description": "Success.", "content": {media_type: {"schema": schema}}})
+        }
         None => json!({"description": "Success, without a body."}),
     }
 }

@@ -52,7 +52,8 @@ macro_rules! routes {
     (@name $slice:ident $op:ident $name:literal) => { $name };
     ($slice:ident $(declares $($declaration:ident),+)?: $(
         $(#[doc = $doc:literal])+
-        $method:ident $path:literal $permission:ident => $op:ident $(as $name:literal)? $(, $mode:ident)*;
+        $method:ident $path:literal $permission:ident => $op:ident $(as $name:literal)? $(, $mode:ident)*
+        $(returns $media_type:literal)?;
     )+) => {
         pub fn routes(r: &mut $crate::kernel::http::routes::Routes) {
             $($(r.declare(&$declaration);)+)?
@@ -62,7 +63,7 @@ macro_rules! routes {
                 axum::http::Method::$method,
                 $path,
                 $crate::kernel::access::caller::Permission::$permission,
-            ), $op $(, $mode)*);)+
+            )$(.returns($media_type))?, $op $(, $mode)*);)+
         }
     };
 }
@@ -212,6 +213,12 @@ impl Adding<'_> {
     #[must_use]
     pub fn unmetered(mut self) -> Self {
         self.line.metered = false;
+        self
+    }
+
+    #[must_use]
+    pub fn returns(mut self, media_type: &'static str) -> Self {
+        self.line.media_type = Some(media_type);
         self
     }
 

@@ -1,0 +1,267 @@
+//! The page: a section for each resource, an entry for each operation.
+
+use std::fmt::Write;
+
+use serde_json::{Map, Value};
+
+const STYLE: &str = include_str!("../docs.css");
+/// How deep the fields of objects are listed.
+const DEPTH: usize = 3;
+
+/// Text with the characters of HTML's syntax escaped.
+fn escaped(text: &str) -> String {
+    let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    text.replace('"', "&quot;")
+}
+
+/// Escaped text in which `code` is marked.
+fn marked(text: &str) -> String {
+    let mut html = String::new();
+    for (n, part) in escaped(text).split('`').enumerate() {
+        if n % 2 == 1 {
+            let _ = write!(html, "<code>{part}</code>");
+        } else {
+            html.push_str(part);
+        }
+    }
+    html
+}
+
+struct Operation<'d> {
+    method: String,
+    path: &'d str,
+    value: &'d Value,
+}
+
+impl Operation<'_> {
+    fn text(&self, member: &str) -> &str {
+        self.value[member].as_str().unwrap_or_default()
+    }
+
+    fn tag(&self) -> &str {
+        self.value["tags"][0].as_str().unwrap_or_default()
+    }
+}
+
+/// Renders the operations of the document that contain all words of the search.
+pub(super) fn render(document: &Value, base: &str, search: &str) -> String {
+    let mut tags: Vec<(&str, Vec<Operation<'_>>)> = Vec::new();
+    for tag in document["tags"].as_array().into_iter().flatten() {
+        tags.push((tag["name"].as_str().unwrap_or_default(), Vec::new()));
+    }
+    for (path, operations) in members(&document["paths"]) {
+        for (method, value) in members(operations) {
+            let operation = Operation { method: method.to_uppercase(), path, value };
+            if let Some((_, found)) = tags.iter_mut().find(|(tag, _)| *tag == operation.tag())
+                && contains(&operation, search)
+            {
+                found.push(operation);
+            }
+        }
+    }
+    tags.retain(|(_, found)| !found.is_empty());
+    let mut page = head(base, search, &tags);
+    for (tag, operations) in &tags {
+        let _ = write!(page, "<h2 id=\"{tag}\">{}</h2>", title(tag));
+        for operation in operations {
+            entry(&mut page, document, operation, !search.is_empty());
+        }
+    }
+    if tags.is_empty() {
+        page.push_str("<p>No operation contains these words.</p>");
+    }
+    page + "</main></html>\n"
+}
+
+fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
+    value.as_object().into_iter().flat_map(Map::iter)
+}
+
+fn title(tag: &str) -> String {
+    let words = tag.replace('_', " ");
+    let mut letters = words.chars();
+    let first = letters.next().map(|first| first.to_ascii_uppercase());
+    first.into_iter().chain(letters).collect()
+}
+
+/// Whether the operation's name, path, words and fields contain all words of the search.
+fn contains(operation: &Operation<'_>, search: &str) -> bool {
+    let all = format!("{} {} {}", operation.method, operation.path, operation.value).to_lowercase();
+    search.to_lowercase().split_whitespace().all(|word| all.contains(word))
+}
+
+fn head(base: &str, search: &str, tags: &[(&str, Vec<Operation<'_>>)]) -> String {
+    let (base, search) = (escaped(base), escaped(search));
+    let mut page = format!(
+        "<!doctype html><html lang=en><meta charset=utf-8>\
+         <meta name=viewport content=\"width=device-width, initial-scale=1\">\
+         <title>API of the license authority</title><style>{STYLE}</style>\
+         <nav aria-label=Resources><strong>License authority</strong>\
+         <form action=\"{base}/docs\"><input name=q type=search maxlength=200 value=\"{search}\" \
+         placeholder=\"Search operations\" aria-label=\"Search operations\"></form><ul>"
+    );
+    for (tag, operations) in tags {
+        let (title, count) = (title(tag), operations.len());
+        let _ = write!(page, "<li><a href=\"#{tag}\">{title}<span>{count}</span></a></li>");
+    }
+    let _ = write!(
+        page,
+        "</ul></nav><main><h1>API</h1><p>All paths begin with <code>{base}/api/v1</code> unless \
+         they are written in full. The machine-readable form is \
+         <a href=\"{base}/api/v1/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p><p>Send \
+         <code>Authorization: Bearer TOKEN</code> with a service token or a person's access token. \
+         Refusals are problem documents (RFC 9457) with a <code>code</code>.</p>"
+    );
+    page
+}
+
+fn entry(page: &mut String, document: &Value, operation: &Operation<'_>, is_open: bool) {
+    let (name, method) = (operation.text("operationId"), &operation.method);
+    let path = operation.path.strip_prefix("/api/v1").unwrap_or(operation.path);
+    let _ = write!(
+        page,
+        "<details id=\"{name}\"{}><summary><b class={}>{method}</b><code>{}</code>\
+         <span>{}</span></summary><div class=in>",
+        if is_open { " open" } else { "" },
+        method.to_lowercase(),
+        escaped(path),
+        marked(operation.text("summary")),
+    );
+    for paragraph in operation.text("description").split("\n\n").filter(|text| !text.is_empty()) {
+        let _ = write!(page, "<p>{}</p>", marked(paragraph));
+    }
+    let _ = write!(
+        page,
+        "<div class=facts><span>Operation <a href=\"#{name}\"><code>{name}</code></a></span>\
+         <span>Permission <code>{}</code></span></div>",
+        escaped(operation.text("x-permission"))
+    );
+    let parameters = operation.value["parameters"].as_array().map(Vec::as_slice);
+    let parameters = parameters.unwrap_or_default();
+    if !parameters.is_empty() {
+        page.push_str("<h3>Parameters</h3>");
+        table(page, |rows| {
+            for one in parameters {
+                let place = one["in"].as_str().unwrap_or_default();
+                let kind = format!("{place}, {}", kind_of(document, &one["schema"]));
+                let words = one["description"].as_str().or(one["schema"]["description"].as_str());
+                row(rows, &one["name"], &kind, one["required"] == true, words.unwrap_or_default());
+            }
+        });
+    }
+    content(page, document, "Request", &operation.value["requestBody"]);
+    for (status, response) in members(&operation.value["responses"]) {
+        if status.starts_with('2') {
+            content(page, document, &format!("Response {status}"), response);
+        }
+    }
+    let refusals: Vec<&str> = members(&operation.value["responses"])
+        .filter(|(_, response)| response.get("$ref").is_some())
+        .map(|(status, _)| status.as_str())
+        .collect();
+    let _ = write!(page, "<p class=quiet>Refusals: {}.</p></div></details>", refusals.join(", "));
+}
+
+/// The fields of a request or a response, and its example.
+fn content(page: &mut String, document: &Value, heading: &str, holder: &Value) {
+    for (media_type, content) in members(&holder["content"]) {
+        let schema = &content["schema"];
+        let kind = kind_of(document, schema);
+        let _ = write!(
+            page,
+            "<h3>{heading} · <code>{}</code> · {}</h3>",
+            escaped(media_type),
+            escaped(&kind)
+        );
+        let mut rows = String::new();
+        fields(&mut rows, document, schema, "", DEPTH);
+        if !rows.is_empty() {
+            table(page, |all| all.push_str(&rows));
+        }
+        if let Some(example) = content.get("example") {
+            let text = serde_json::to_string_pretty(example).unwrap_or_default();
+            let _ = write!(page, "<h3>Example</h3><pre>{}</pre>", escaped(&text));
+        }
+    }
+}
+
+fn table(page: &mut String, rows: impl FnOnce(&mut String)) {
+    page.push_str("<div class=scroll><table><tr><th>Field<th>Type<th>Meaning</tr>");
+    rows(page);
+    page.push_str("</table></div>");
+}
+
+fn row(rows: &mut String, name: &Value, kind: &str, is_required: bool, words: &str) {
+    let _ = write!(
+        rows,
+        "<tr><td><code>{}</code>{}<td>{}<td>{}</tr>",
+        escaped(name.as_str().unwrap_or_default()),
+        if is_required { " <em>required</em>" } else { "" },
+        escaped(kind),
+        marked(words)
+    );
+}
+
+/// The schema behind a reference.
+fn resolved<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
+    let schema = match schema["anyOf"].as_array().map(Vec::as_slice) {
+        Some([one, _]) if one.get("$ref").is_some() => one,
+        _ => schema,
+    };
+    let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
+    reference.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
+}
+
+fn fields(rows: &mut String, document: &Value, schema: &Value, prefix: &str, depth: usize) {
+    let schema = resolved(document, schema);
+    let required = schema["required"].as_array();
+    for (name, field) in members(&schema["properties"]) {
+        let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
+        let path = format!("{prefix}{name}");
+        let inner = resolved(document, field);
+        let words = field["description"].as_str().or(inner["description"].as_str());
+        let kind = kind_of(document, field);
+        row(rows, &path.as_str().into(), &kind, is_required, words.unwrap_or_default());
+        if depth > 1 {
+            let (items, mark) = match inner.get("items") {
+                Some(items) => (items, "[]"),
+                None => (inner, ""),
+            };
+            fields(rows, document, items, &format!("{path}{mark}."), depth - 1);
+        }
+    }
+}
+
+/// The type of a schema in words: `string (uuid)`, `list of Group`, `free or pro`.
+fn kind_of(document: &Value, schema: &Value) -> String {
+    if schema["type"] == "array" {
+        return format!("list of {}", kind_of(document, &schema["items"]));
+    }
+    if let Some(options) = schema["anyOf"].as_array() {
+        let options: Vec<String> = options.iter().map(|one| kind_of(document, one)).collect();
+        return options.join(" or ");
+    }
+    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
+        let inner = resolved(document, schema);
+        return if inner.get("enum").is_some() {
+            kind_of(document, inner)
+        } else {
+            name.to_owned()
+        };
+    }
+    if let Some(options) = schema["enum"].as_array() {
+        let options: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
+        return options.join(" or ");
+    }
+    let kinds = match &schema["type"] {
+        Value::String(kind) => kind.clone(),
+        Value::Array(kinds) => {
+            kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
+        }
+        _ => "any".to_owned(),
+    };
+    match schema["format"].as_str() {
+        Some(format) => format!("{kinds} ({format})"),
+        None => kinds,
+    }
+}
