@@ -1,6 +1,7 @@
 //! Rules of the house that no compiler knows, read off the sources and the migrated databases.
 
 mod cycles;
+mod declarations;
 mod documents;
 mod graph;
 mod openapi;
@@ -9,6 +10,7 @@ mod policy;
 mod schema;
 mod source;
 mod upgrade;
+mod words;
 
 use std::path::{Path, PathBuf};
 

@@ -53,21 +53,20 @@ async fn plan(world: &World, statement: &str, binds: usize, list: StatusListId) 
     lines.into_iter().filter(|line| line.contains(" bundles")).collect()
 }
 
-on_both! {
-    signing_a_list_reads_its_marks_and_not_its_bundles(world) {
-        let list = world.acme.status_list.parse::<uuid::Uuid>().unwrap();
-        let mut tx = world.app.db.begin().await.unwrap();
-        fill(&mut tx, &world.acme.bundle).await;
-        tx.commit().await.unwrap();
-        let mut tx = world.app.db.begin().await.unwrap();
-        tx.q("ANALYZE bundles").exec().await.unwrap();
-        tx.commit().await.unwrap();
-        for (statement, binds, parts) in [(MARKED, 3, 3), (STATES, 1, 2)] {
-            let found = plan(&world, statement, binds, StatusListId(list)).await;
-            assert_eq!(found.len(), parts, "{found:#?}");
-            for line in &found {
-                assert!(OF_MARKS.iter().any(|index| line.contains(index)), "{line} of {found:#?}");
-            }
+#[on_both]
+async fn signing_a_list_reads_its_marks_and_not_its_bundles(world: World) {
+    let list = world.acme.status_list.parse::<uuid::Uuid>().unwrap();
+    let mut tx = world.app.db.begin().await.unwrap();
+    fill(&mut tx, &world.acme.bundle).await;
+    tx.commit().await.unwrap();
+    let mut tx = world.app.db.begin().await.unwrap();
+    tx.q("ANALYZE bundles").exec().await.unwrap();
+    tx.commit().await.unwrap();
+    for (statement, binds, parts) in [(MARKED, 3, 3), (STATES, 1, 2)] {
+        let found = plan(&world, statement, binds, StatusListId(list)).await;
+        assert_eq!(found.len(), parts, "{found:#?}");
+        for line in &found {
+            assert!(OF_MARKS.iter().any(|index| line.contains(index)), "{line} of {found:#?}");
         }
     }
 }
