@@ -225,3 +225,23 @@ async fn send(world: &World, method: Method, path: &str, body: String) -> Answer
     let request = request.header("content-type", "application/json");
     world.by(ROOT).send(request.body(Body::from(body)).unwrap()).await
 }
+
+#[on_both]
+async fn docs_search_lists_the_operations_that_contain_all_words(world: World) {
+    let page = async |query: &str| {
+        let path = format!("/docs{query}");
+        world.anyone().call(axum::http::Method::GET, &path, None).await
+    };
+    let all = page("").await.text();
+    for line in cp_server::operations().table {
+        assert!(all.contains(&format!("<details id=\"{}\"", line.name)), "{}", line.name);
+    }
+    let found = page("?q=TRANSFER+license").await.text();
+    assert!(found.contains("<details id=\"licenses.transfer\" open"));
+    assert!(!found.contains("<details id=\"plans.list\""));
+    let nothing = page("?q=%3Cscript%3E+zzz").await.text();
+    assert!(nothing.contains("No operation contains these words."));
+    assert!(!nothing.contains("<script"), "a search is text");
+    let long = format!("?q={}", "x".repeat(201));
+    page(&long).await.invalid("q");
+}

@@ -5,8 +5,11 @@ use std::fmt::Write;
 use serde_json::{Map, Value};
 
 const STYLE: &str = include_str!("../docs.css");
-/// How deep the fields of objects are listed.
-const DEPTH: usize = 3;
+/// How deep the fields of a request are listed. Only requests can omit fields: their required ones
+/// are marked, but for the deepest.
+const REQUEST_DEPTH: usize = 4;
+/// How deep the fields of a response are listed: the example shows the rest.
+const RESPONSE_DEPTH: usize = 1;
 
 /// Text with the characters of HTML's syntax escaped.
 fn escaped(text: &str) -> String {
@@ -149,10 +152,10 @@ fn entry(page: &mut String, document: &Value, operation: &Operation<'_>, is_open
             }
         });
     }
-    content(page, document, "Request", &operation.value["requestBody"]);
+    content(page, document, "Request", &operation.value["requestBody"], REQUEST_DEPTH);
     for (status, response) in members(&operation.value["responses"]) {
         if status.starts_with('2') {
-            content(page, document, &format!("Response {status}"), response);
+            content(page, document, &format!("Response {status}"), response, RESPONSE_DEPTH);
         }
     }
     let refusals: Vec<&str> = members(&operation.value["responses"])
@@ -163,7 +166,7 @@ fn entry(page: &mut String, document: &Value, operation: &Operation<'_>, is_open
 }
 
 /// The fields of a request or a response, and its example.
-fn content(page: &mut String, document: &Value, heading: &str, holder: &Value) {
+fn content(page: &mut String, document: &Value, heading: &str, holder: &Value, depth: usize) {
     for (media_type, content) in members(&holder["content"]) {
         let schema = &content["schema"];
         let kind = kind_of(document, schema);
@@ -174,7 +177,7 @@ fn content(page: &mut String, document: &Value, heading: &str, holder: &Value) {
             escaped(&kind)
         );
         let mut rows = String::new();
-        fields(&mut rows, document, schema, "", DEPTH);
+        fields(&mut rows, document, schema, "", depth);
         if !rows.is_empty() {
             table(page, |all| all.push_str(&rows));
         }
@@ -214,7 +217,7 @@ fn resolved<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
 
 fn fields(rows: &mut String, document: &Value, schema: &Value, prefix: &str, depth: usize) {
     let schema = resolved(document, schema);
-    let required = schema["required"].as_array();
+    let required = schema["required"].as_array().filter(|_| depth > 1);
     for (name, field) in members(&schema["properties"]) {
         let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
         let path = format!("{prefix}{name}");
