@@ -115,6 +115,6 @@ fn servers_behind_a_transaction_pooler_work_without_a_setting() {
         said
     };
     assert!(run(&["audit", "verify"]).contains("The log is sound"));
-    assert!(run(&["backup", "--out", "pooled.cpbackup"]).contains(" has "));
+    assert!(run(&["backup", "--out", "pooled.cpbackup"]).contains(" rows in "));
     assert!(run(&["call", "organizations.list", "slug=org-0-0"]).contains("Org 0-0"));
 }
