@@ -3,14 +3,16 @@
 //! # Design
 //! An answer is good for as long as nothing was committed on this replica: a commit moves the
 //! generation on before its own answer is sent, so that whoever made a change never reads around
-//! it. What another replica, or the command line, commits is seen when `KEPT` is over.
+//! it. What another replica, or the command line, commits is seen when the entry ends.
+//!
+//! quick_cache bounds the memory. It knows no generation, and no clock that is an argument: both are
+//! compared here.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use quick_cache::sync;
 
 const AT_MOST: usize = 10_000;
 
@@ -28,37 +30,32 @@ impl Generation {
     }
 }
 
-/// Answers by what was asked.
+/// Answers by what was asked. A full cache forgets first what is seldom asked for.
 #[derive(Debug)]
-pub struct Cache<K, V>(Mutex<HashMap<K, Entry<V>>>);
+pub struct Cache<K, V>(sync::Cache<K, Entry<V>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<V> {
     value: V,
     generation: u64,
     until: DateTime<Utc>,
 }
 
-impl<K, V> Default for Cache<K, V> {
+impl<K: Eq + Hash, V: Clone> Default for Cache<K, V> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self(sync::Cache::new(AT_MOST))
     }
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub fn recall(&self, key: &K, generation: u64, now: DateTime<Utc>) -> Option<V> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get(key)?;
-        (entry.generation == generation && now < entry.until).then(|| entry.value.clone())
+        let entry = self.0.get(key)?;
+        (entry.generation == generation && now < entry.until).then_some(entry.value)
     }
 
     /// `generation` is the one that was read *before* the answer was looked up.
     pub fn keep(&self, key: K, value: V, generation: u64, until: DateTime<Utc>) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= AT_MOST {
-            entries.clear();
-        }
-        entries.insert(key, Entry { value, generation, until });
+        self.0.insert(key, Entry { value, generation, until });
     }
 }
 
@@ -81,5 +78,17 @@ mod tests {
         // Looked up before the commit and kept after it: not good either.
         memory.keep("anna", 1, before, until);
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
+    }
+
+    #[test]
+    fn full_cache_keeps_what_is_asked_for() {
+        let (memory, now) = (Cache::default(), DateTime::UNIX_EPOCH);
+        let until = now + chrono::TimeDelta::seconds(1);
+        memory.keep(0, "often", 0, until);
+        for key in 1..100_000 {
+            memory.keep(key, "once", 0, until);
+            assert_eq!(memory.recall(&0, 0, now), Some("often"));
+        }
+        assert!(memory.0.len() <= AT_MOST, "{}", memory.0.len());
     }
 }

@@ -7,6 +7,9 @@
 //! known, and a million addresses cost what a hundred thousand do: the oldest are forgotten, which
 //! is to their advantage and to nobody else's harm.
 //!
+//! A cache in its place (quick_cache, moka) forgets a new key before an old one that was used twice:
+//! amid a flood of addresses, a new key would find its bucket full again.
+//!
 //! Each replica counts for itself: N replicas admit at most N times a rate.
 
 use std::collections::HashMap;
