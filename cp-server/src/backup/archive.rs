@@ -1,11 +1,12 @@
-//! The file: a manifest that says what is in it, and the rows.
+//! The backup file: a manifest of its contents, and the rows.
 //!
 //! # Design
-//! The first 16 KiB are the manifest, one JSON object and blanks up to a line break, so that `head -1`
-//! shows it. Then comes a gzip stream of lines: `{"table": …}`, and an array for each of its rows. The
-//! manifest has the hash and the length of that stream, and is itself sealed under the
-//! key-encryption key: whoever does not have that key can neither change an archive nor make one up.
-//! What was sealed in the database stays so; the key-encryption key is in no backup.
+//!
+//! The first 16 KiB are the manifest: one JSON object, padded with blanks up to a line break, so
+//! that `head -1` shows it. A gzip stream of lines follows: `{"table": …}`, then one array per row.
+//! The manifest contains the hash and the length of that stream, and is sealed under the
+//! key-encryption key. An archive cannot be changed or forged without that key. Values that are
+//! sealed in the database stay sealed; no backup contains the key-encryption key.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -29,39 +30,39 @@ use crate::kernel::secret::{Kek, hex, sha256};
 
 /// The version of this format.
 const FORMAT: u32 = 1;
-/// How many bytes the manifest takes.
+/// The size of the manifest in bytes.
 const HEAD: usize = 16 * 1024;
-/// What the seal of a manifest is bound to.
+/// The purpose of a manifest's seal.
 const PURPOSE: &str = "backup manifest";
-/// How many rows are handed on together.
+/// The number of rows per batch.
 const BATCH: usize = 500;
-/// How many bytes of lines are compressed together.
+/// The number of bytes that are compressed together.
 const PART: usize = 256 * 1024;
-/// How many parts or batches one thread is ahead of the other.
+/// The number of parts or batches that one thread may be ahead of the other.
 const PARTS: usize = 4;
-/// The longest line; a row of the largest JSON documents is far below it.
+/// The longest line; a row with the largest JSON documents is much shorter.
 const MAX_LINE: u64 = 64 << 20;
 
-/// What an archive says of itself.
+/// The manifest of an archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
     /// `cp-server` and its version.
     pub product: String,
     pub created_at: DateTime<Utc>,
-    /// Which database it is of: `sqlite` or `postgresql`.
+    /// The kind of database: `sqlite` or `postgresql`.
     pub database: String,
     /// The migrations that the database had.
     pub schema: Vec<i64>,
-    /// The log's head, when there is one: up to here its events are in the archive.
+    /// The head of the log, if it has begun. The archive contains all events up to it.
     pub log: Option<LogHead>,
     pub tables: Vec<TableHead>,
-    /// The check value of the key-encryption key, which only that key opens.
+    /// The check value of the key-encryption key; only that key opens it.
     pub kek_check: String,
-    /// Of the rows, compressed as they are.
+    /// The length of the compressed rows.
     pub contents_bytes: u64,
     pub contents_sha256: String,
-    /// Everything above, sealed under the key-encryption key.
+    /// The digest of all members above, sealed under the key-encryption key.
     #[serde(default)]
     pub seal: String,
 }
@@ -71,7 +72,7 @@ pub struct LogHead {
     pub size: u64,
     /// Hex.
     pub root: String,
-    /// The last one that was signed, which may be of a smaller tree.
+    /// The last signed checkpoint; its tree may be smaller.
     pub checkpoint: Option<String>,
 }
 
@@ -113,26 +114,26 @@ impl Manifest {
         Ok(sha256(&serde_json::to_vec(&unsealed)?))
     }
 
-    /// Whether it was made under this key-encryption key, and is as it was made.
+    /// Checks that the manifest was sealed under this key-encryption key and is unchanged.
     pub fn check_seal(&self, kek: &Kek, check: &str) -> anyhow::Result<()> {
         let value = STANDARD.decode(&self.kek_check)?;
         if kek.open(check, &value).is_none() {
             bail!(
-                "the key-encryption key is not the one of this backup; put the one that the backup \
-                 was made under into CP_KEY_ENCRYPTION_KEY or the file kek in CP_KEYS_DIR (after \
-                 `keys rekey` it is beside it, as kek.old)"
+                "this is not the key-encryption key of this backup; provide the key that was in use \
+                 when the backup was created, in CP_KEY_ENCRYPTION_KEY or in the file kek in \
+                 CP_KEYS_DIR (after `keys rekey`, it is beside that file, as kek.old)"
             );
         }
         let sealed = kek.open(PURPOSE, &STANDARD.decode(&self.seal)?);
         ensure!(
             sealed.is_some_and(|digest| *digest == self.digest().unwrap_or_default()),
-            "the manifest was changed after the backup was made"
+            "the manifest was changed after the backup was created"
         );
         Ok(())
     }
 }
 
-/// Writes an archive into an empty file. Another thread compresses what this one has put into lines.
+/// Writes an archive into an empty file. A second thread compresses the lines.
 pub struct Writer {
     lines: Vec<u8>,
     to_file: mpsc::SyncSender<Vec<u8>>,
@@ -140,7 +141,7 @@ pub struct Writer {
     manifest: Manifest,
 }
 
-/// Hashes and counts what it passes on.
+/// A writer that hashes and counts the bytes that it passes on.
 struct Hashing {
     file: BufWriter<File>,
     hash: digest::Context,
@@ -167,7 +168,7 @@ impl Writer {
         let hashing = Hashing { file, hash: digest::Context::new(&SHA256), bytes: 0 };
         let (to_file, lines) = mpsc::sync_channel::<Vec<u8>>(PARTS);
         let compressing = std::thread::spawn(move || {
-            // Most of a row is sealed or random: more effort costs time and saves nothing.
+            // Most of a row is sealed or random: better compression costs time and saves nothing.
             let mut rows = GzEncoder::new(hashing, Compression::fast());
             for part in lines {
                 rows.write_all(&part)?;
@@ -195,13 +196,13 @@ impl Writer {
         self.lines.push(b'\n');
         if self.lines.len() >= PART {
             let part = std::mem::replace(&mut self.lines, Vec::with_capacity(PART));
-            // The other thread has ended only if it failed, which `finish` reports.
+            // The other thread ends early only on a failure, which `finish` reports.
             let _ = self.to_file.send(part);
         }
         Ok(())
     }
 
-    /// Writes the manifest; the file is on the disk then.
+    /// Writes the manifest and syncs the file.
     pub fn finish(self, kek: &Kek, random: &Random) -> anyhow::Result<Manifest> {
         let Self { lines, to_file, compressing, mut manifest } = self;
         let _ = to_file.send(lines);
@@ -224,7 +225,7 @@ impl Writer {
     }
 }
 
-/// An archive whose manifest was read.
+/// An archive whose manifest has been read.
 pub struct Archive {
     file: File,
     pub manifest: Manifest,
@@ -241,15 +242,15 @@ impl Archive {
         let format = manifest["format"].as_u64();
         ensure!(
             format == Some(FORMAT.into()),
-            "{} has format {}; this version knows {FORMAT}: use a newer one",
+            "{} has format {}, but this version reads format {FORMAT}: use a newer version",
             path.display(),
             format.map_or_else(|| "none".to_owned(), |format| format.to_string())
         );
         Ok(Self { file, manifest: serde_json::from_value(manifest).with_context(not_one)? })
     }
 
-    /// Whether the rows are as they were written: their hash, their number, and that each can be
-    /// read. Nothing is believed before this.
+    /// Checks the hash and the number of the rows, and that each row can be read. Callers trust
+    /// nothing before this check.
     pub async fn check(&mut self) -> anyhow::Result<()> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let mut hash = digest::Context::new(&SHA256);
@@ -268,22 +269,22 @@ impl Archive {
         let Manifest { contents_bytes, contents_sha256, .. } = &self.manifest;
         ensure!(
             bytes == *contents_bytes && hex(hash.finish().as_ref()) == *contents_sha256,
-            "the backup is damaged: its {bytes} bytes of rows are not the {contents_bytes} that \
-             were written"
+            "the backup is damaged: it has {bytes} bytes of rows that differ from the \
+             {contents_bytes} that were written"
         );
         self.each(async |_, _| Ok(())).await
     }
 
-    /// Hands on every table with its rows, some at a time; a table without rows once. Another thread
-    /// reads ahead.
+    /// Passes every table with its rows to `then`, in batches; a table without rows once. A second
+    /// thread reads ahead.
     pub async fn each(
         &mut self,
         mut then: impl AsyncFnMut(&TableHead, &[Vec<Cell>]) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let (file, tables) = (self.file.try_clone()?, self.manifest.tables.clone());
-        let (give, mut batches) = tokio::sync::mpsc::channel(PARTS);
-        let reading = std::thread::spawn(move || read_batches(&file, &tables, &give));
+        let (sender, mut batches) = tokio::sync::mpsc::channel(PARTS);
+        let reading = std::thread::spawn(move || read_batches(&file, &tables, &sender));
         while let Some((at, rows)) = batches.recv().await {
             let rows: Vec<Vec<Cell>> = rows;
             then(&self.manifest.tables[at], &rows).await?;
@@ -292,11 +293,11 @@ impl Archive {
     }
 }
 
-/// Sends the rows of each table, with its place among the tables.
+/// Sends the rows of each table, with the table's index.
 fn read_batches(
     file: &File,
     tables: &[TableHead],
-    give: &tokio::sync::mpsc::Sender<(usize, Vec<Vec<Cell>>)>,
+    sender: &tokio::sync::mpsc::Sender<(usize, Vec<Vec<Cell>>)>,
 ) -> anyhow::Result<()> {
     let mut lines = BufReader::with_capacity(1 << 20, MultiGzDecoder::new(BufReader::new(file)));
     let mut line = Vec::new();
@@ -309,7 +310,12 @@ fn read_batches(
     for (at, table) in tables.iter().enumerate() {
         ensure!(next(&mut line)?, "the backup ends before {}", table.name);
         let begun: Begin = serde_json::from_slice(&line).context("a table's line")?;
-        ensure!(begun.table == table.name, "{} is where {} should be", begun.table, table.name);
+        ensure!(
+            begun.table == table.name,
+            "found the table {} where {} should be",
+            begun.table,
+            table.name
+        );
         let mut left = table.rows;
         loop {
             let mut rows = Vec::new();
@@ -317,12 +323,16 @@ fn read_batches(
                 ensure!(next(&mut line)?, "the backup ends within {}", table.name);
                 let cells: Vec<Cell> = serde_json::from_slice(&line)
                     .with_context(|| format!("a row of {}", table.name))?;
-                ensure!(cells.len() == table.columns.len(), "{}: a broken row", table.name);
+                ensure!(
+                    cells.len() == table.columns.len(),
+                    "a row of {} has the wrong number of columns",
+                    table.name
+                );
                 rows.push(cells);
                 left -= 1;
             }
-            // Nobody takes them any more when writing them failed, which is reported there.
-            if give.blocking_send((at, rows)).is_err() {
+            // The receiver is gone if writing the rows failed; the writer reports that.
+            if sender.blocking_send((at, rows)).is_err() {
                 return Ok(());
             }
             if left == 0 {

@@ -1,12 +1,12 @@
-//! Answers that are remembered for a moment.
+//! A short-lived cache of answers.
 //!
 //! # Design
-//! An answer is good for as long as nothing was committed on this replica: a commit moves the
-//! generation on before its own answer is sent, so that whoever made a change never reads around
-//! it. What another replica, or the command line, commits is seen when the entry ends.
+//! An answer is valid while nothing was committed on this replica. A commit advances the generation
+//! before its own response is sent, so a caller never reads a state from before its own change.
+//! Commits of other replicas and of the command line become visible when an entry expires.
 //!
-//! quick_cache bounds the memory. It knows no generation, and no clock that is an argument: both are
-//! compared here.
+//! quick_cache bounds the memory. It compares neither generations nor the injected clock, so this
+//! file does.
 
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -16,7 +16,7 @@ use quick_cache::sync;
 
 const AT_MOST: usize = 10_000;
 
-/// Counts what was committed here.
+/// Counts the commits of this replica.
 #[derive(Debug, Default)]
 pub struct Generation(AtomicU64);
 
@@ -30,7 +30,7 @@ impl Generation {
     }
 }
 
-/// Answers by what was asked. A full cache forgets first what is seldom asked for.
+/// Answers by request. A full cache drops the answers that are seldom requested.
 #[derive(Debug)]
 pub struct Cache<K, V>(sync::Cache<K, Entry<V>>);
 
@@ -53,7 +53,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         (entry.generation == generation && now < entry.until).then_some(entry.value)
     }
 
-    /// `generation` is the one that was read *before* the answer was looked up.
+    /// Keeps an answer. Callers read `generation` *before* they look up the answer.
     pub fn keep(&self, key: K, value: V, generation: u64, until: DateTime<Utc>) {
         self.0.insert(key, Entry { value, generation, until });
     }
@@ -64,7 +64,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_and_a_second_make_it_forget() {
+    fn entry_expires_with_a_commit_or_after_a_second() {
         let (memory, generation) = (Cache::default(), Generation::default());
         let now = DateTime::UNIX_EPOCH;
         let until = now + chrono::TimeDelta::seconds(1);
@@ -75,13 +75,13 @@ mod tests {
         assert_eq!(memory.recall(&"anna", generation.now(), until), None);
         generation.advance();
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
-        // Looked up before the commit and kept after it: not good either.
+        // The answer was looked up before the commit and kept after it: it must not be used either.
         memory.keep("anna", 1, before, until);
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
     }
 
     #[test]
-    fn full_cache_keeps_what_is_asked_for() {
+    fn full_cache_keeps_requested_entries() {
         let (memory, now) = (Cache::default(), DateTime::UNIX_EPOCH);
         let until = now + chrono::TimeDelta::seconds(1);
         memory.keep(0, "often", 0, until);

@@ -92,7 +92,7 @@ fn an_empty_machine_needs_the_backup_and_the_key() {
         (output.status.success(), String::from_utf8(said).unwrap())
     };
     let (done, said) = with(other);
-    assert!(!done && said.contains("not the one of this backup"), "{said}");
+    assert!(!done && said.contains("not the key-encryption key of this backup"), "{said}");
     assert!(!empty.path().join("data").exists(), "nothing was made by a restore that was refused");
     let (done, said) = with(KEK);
     assert!(done, "{said}");

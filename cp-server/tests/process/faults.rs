@@ -193,7 +193,7 @@ fn a_disk_that_does_not_take_what_was_written_is_not_built_upon() {
     let mut again = command(folder.path());
     again.env("LD_PRELOAD", &disk.library).env("DISK", &disk.folder);
     let told = refusal(again.env("CP_DATABASE_URL", database(folder.path())));
-    assert!(told.contains("cannot be brought onto the disk"), "{told}");
+    assert!(told.contains("cannot be written to the disk"), "{told}");
     disk.recovers("no-fsync");
     let server = disk.server(folder.path());
     assert_eq!(user(&server, "first"), (201, made));

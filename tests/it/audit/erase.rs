@@ -119,7 +119,14 @@ async fn content_is_kept_for_as_long_as_the_setting_says(world: World) {
             ..Settings::new(ISSUER, AUDIENCE)
         };
         let (clock, kek) = (Clock::following(&world.clock), Kek::new(&KEK).unwrap());
-        cp_server::app(world.app.db.clone(), clock, Random::seeded(9), kek, settings)
+        cp_server::app_with(
+            crate::world::operations,
+            world.app.db.clone(),
+            clock,
+            Random::seeded(9),
+            kek,
+            settings,
+        )
     };
     erase::expire(&keeping(2)).await.unwrap();
     let all = world.count_events().await;

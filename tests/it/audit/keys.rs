@@ -104,7 +104,7 @@ async fn log_key_in_the_row_of_the_one_before_does_not_open(world: World) {
         )
         .await;
     let error = key::load(&world.app.kek, &mut world.app.db.read()).await.err().unwrap();
-    assert!(error.to_string().contains("log key does not open"), "{error}");
+    assert!(error.to_string().contains("log key cannot be opened"), "{error}");
 }
 
 #[on_both]

@@ -74,7 +74,7 @@ async fn signed(world: &World) -> Signed {
 }
 
 const CONTENT: &str = "its content was edited";
-const LEAF: &str = "what its leaf tells was edited";
+const LEAF: &str = "the content of its leaf was edited";
 
 #[on_both]
 async fn a_sound_log_is_told_to_be_sound(world: World) {
@@ -113,7 +113,7 @@ async fn every_edit_of_a_row_is_found_and_named(world: World) {
         ("UPDATE audit_events SET request_id = 'r' WHERE seq = 20", CONTENT),
         ("UPDATE audit_events SET ip = '::1' WHERE seq = 20", CONTENT),
         ("UPDATE audit_events SET salt = commitment WHERE seq = 20", CONTENT),
-        ("UPDATE audit_events SET salt = NULL WHERE seq = 20", "it tells something"),
+        ("UPDATE audit_events SET salt = NULL WHERE seq = 20", "was not erased"),
         ("UPDATE audit_events SET actor_kind = 'nobody' WHERE seq = 20", "cannot be read"),
         ("UPDATE audit_events SET at = (SELECT MAX(at) FROM audit_events) WHERE seq = 20", LEAF),
         ("UPDATE audit_events SET source = 'caller' WHERE seq = 20", LEAF),
@@ -173,7 +173,7 @@ async fn a_swapped_pair_is_found(world: World) {
     world.exec("UPDATE audit_events SET seq = 20 WHERE seq = 21").await;
     world.exec("UPDATE audit_events SET seq = 21 WHERE seq = -1").await;
     let told = found(&world).await;
-    assert!(told.starts_with("seq 20") && told.contains("which has place 21 now"), "{told}");
+    assert!(told.starts_with("seq 20") && told.contains("now at position 21"), "{told}");
 }
 
 #[on_both]
@@ -226,7 +226,7 @@ async fn an_older_copy_is_found_by_a_checkpoint_that_was_kept(world: World) {
     put_back(&world).await;
     if world.app.db.writes_alone() {
         let told = found(&world).await;
-        assert!(told.contains("rolled back") && told.contains("-head tells"), "{told}");
+        assert!(told.contains("rolled back") && told.contains("-head covers"), "{told}");
         forget_head(&world).await;
     }
     run(&world, None, false).await.unwrap();

@@ -191,7 +191,7 @@ async fn a_team_brings_its_role_on_a_project(world: World) {
 #[on_both]
 async fn nobody_makes_somebody_who_holds_more(world: World) {
     let role = json!({
-        "code": "DESK", "name": "Desk", "scope": "organization",
+        "code": "DESK", "name": "LimitHeader", "scope": "organization",
         "permissions": ["org:read", "members:read", "members:write", "roles:write"],
     });
     world.post(world.org("/roles"), role).await.expect(201);

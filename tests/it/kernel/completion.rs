@@ -10,7 +10,7 @@ use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
 use cp_server::App;
 use cp_server::kernel::access::caller::Scope;
-use cp_server::kernel::access::platform::Open;
+use cp_server::kernel::access::platform::PublicPath;
 use cp_server::kernel::error::Result;
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
@@ -24,17 +24,17 @@ use crate::world::{World, on_both};
 
 cp_server::routes! { leaving:
     /// Changes something, in a while.
-    POST "/leaving" Public => change, unaudited;
+    POST "/leaving" PUBLIC => change, unaudited;
     /// The same, with a transaction of its own.
-    POST "/leaving/late" Public => change_late, late, unaudited;
+    POST "/leaving/late" PUBLIC => change_late, own_transaction, unaudited;
     /// The same, answering for itself.
-    POST "/leaving/raw" Public => change_raw, raw;
+    POST "/leaving/raw" PUBLIC => change_raw, raw;
     /// Finds something to change.
-    GET "/leaving/may-write" Public => change_late, may_write, unaudited;
+    GET "/leaving/may-write" PUBLIC => change_late, may_write, unaudited;
     /// Finds something to change, and its line does not say so.
-    GET "/leaving/undeclared" Public => change_late, unaudited;
+    GET "/leaving/undeclared" PUBLIC => change_late, unaudited;
     /// Reads, and waits for nothing that ever comes.
-    GET "/leaving/reads" Public => read;
+    GET "/leaving/reads" PUBLIC => read;
 }
 
 /// Requests that reached their operation, and those whose operation was not ended by its client.
@@ -54,7 +54,7 @@ async fn in_a_while(name: &str) {
 
 const CHANGE: &str = "INSERT INTO installation (name, value) VALUES ($1, $2)";
 
-async fn change(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn change(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     let name = name(&cx.parts);
     in_a_while(&name).await;
     cx.tx.q(CHANGE).bind(&*name).bind(&b"x"[..]).exec().await?;
@@ -62,7 +62,7 @@ async fn change(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-async fn change_late(cx: &mut Cx<Scope>, open: Open) -> Result<NoContent> {
+async fn change_late(cx: &mut Cx<Scope>, open: PublicPath) -> Result<NoContent> {
     in_a_while(&name(&cx.parts)).await;
     cx.begin().await?;
     change(cx, open).await
@@ -78,7 +78,7 @@ async fn change_raw(raw: Raw) -> Result<Response> {
     Ok(Response::default())
 }
 
-async fn read(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn read(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     struct Reading(String);
     impl Drop for Reading {
         fn drop(&mut self) {

@@ -119,7 +119,7 @@ async fn a_cursor_continues_only_the_list_that_gave_it_out(world: World) {
 
 /// Every line that answers with pages.
 fn lists() -> impl Iterator<Item = cp_server::kernel::http::line::Line> {
-    cp_server::operations().table.into_iter().filter(|line| {
+    crate::world::operations().table.into_iter().filter(|line| {
         let input = line.shapes(&mut openapi::schemas()).input;
         let members = input.as_ref().and_then(|input| input.get("properties"));
         line.reads() && members.is_some_and(|members| members.get("cursor").is_some())

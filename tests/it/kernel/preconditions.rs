@@ -5,7 +5,7 @@ use crate::world::{World, on_both};
 
 #[on_both]
 async fn an_update_of_something_that_changed_is_refused(world: World) {
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().table {
         if line.method != Method::PATCH {
             continue;
         }

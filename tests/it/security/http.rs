@@ -90,7 +90,7 @@ async fn an_unknown_method_is_405_and_head_is_get_without_a_body(world: World) {
     assert!(allow.contains("GET") && allow.contains("POST"), "{allow}");
     answer.refused(405, "method_not_allowed");
     world.root().call(Method::GET, "/api/v1/nothing", None).await.refused(404, "not_found");
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().table {
         if line.method != Method::GET || line.name == "server.metrics" {
             continue;
         }
@@ -124,7 +124,7 @@ async fn a_body_is_sent_as_it_is_and_a_header_once(world: World) {
 #[on_both]
 async fn options_tells_the_methods_and_lets_pages_read_public_documents(world: World) {
     let mut seen = std::collections::BTreeSet::new();
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().table {
         let path = world.path_of(&line);
         if !seen.insert(path.clone()) {
             continue;

@@ -116,8 +116,8 @@ async fn stored_json_is_measured_after_merging(world: World) {
 
 #[on_both]
 async fn no_value_of_any_member_makes_the_server_fail(world: World) {
-    let document = openapi::document(&cp_server::operations().table, "");
-    for line in cp_server::operations().table {
+    let document = openapi::document(&crate::world::operations().table, "");
+    for line in crate::world::operations().table {
         for member in members(&line, &document) {
             for value in nasty() {
                 let path = world.path_of(&line);
@@ -159,7 +159,7 @@ async fn no_path_makes_the_server_fail(world: World) {
         "{01900000-0000-7000-8000-000000000000}",
         "urn:uuid:01900000-0000-7000-8000-000000000000",
     ];
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().table {
         if !line.path.contains('{') {
             continue;
         }
@@ -191,7 +191,7 @@ async fn what_the_server_decides_cannot_be_sent(world: World) {
         "secret_hash",
         "effective",
     ];
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().table {
         if !matches!(line.method, Method::POST | Method::PATCH)
             || line.shapes(&mut openapi::schemas()).input.is_none()
         {

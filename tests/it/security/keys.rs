@@ -58,7 +58,14 @@ async fn another_key_encryption_key_refuses_to_start(world: World) {
     let (clock, _) = Clock::manual(now());
     let settings = Settings::new(ISSUER, AUDIENCE);
     let kek = Kek::new(&[8; 32]).unwrap();
-    let other = cp_server::app(world.app.db.clone(), clock, Random::seeded(9), kek, settings);
+    let other = cp_server::app_with(
+        crate::world::operations,
+        world.app.db.clone(),
+        clock,
+        Random::seeded(9),
+        kek,
+        settings,
+    );
     let error = format!("{:#}", cp_server::migrate(&other).await.unwrap_err());
     assert!(error.contains("CP_KEY_ENCRYPTION_KEY"), "{error}");
     let error = format!("{:#}", Keyring::of(&other).refresh(&other).await.unwrap_err());

@@ -7,7 +7,7 @@ use axum::http::{Request, StatusCode};
 use axum::response::Response;
 use cp_server::App;
 use cp_server::kernel::access::caller::Scope;
-use cp_server::kernel::access::platform::Open;
+use cp_server::kernel::access::platform::PublicPath;
 use cp_server::kernel::error::{Error, Result};
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
@@ -22,19 +22,19 @@ use crate::world::{ROOT, World, on_both};
 
 cp_server::routes! { traps:
     /// Changes something, and panics over what it was sent.
-    POST "/traps" Public => spring;
+    POST "/traps" PUBLIC => spring;
     /// The same, before it began anything.
-    POST "/traps/early" Public => spring_early, late;
+    POST "/traps/early" PUBLIC => spring_early, own_transaction;
 }
 
 const CANARY: &str = "canary-of-a-panic";
 
-async fn spring(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn spring(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     cx.tx.q("UPDATE organizations SET name = 'sprung'").exec().await?;
-    spring_early(cx, Open).await
+    spring_early(cx, PublicPath).await
 }
 
-async fn spring_early(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn spring_early(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     let sent = cx.parts.headers["x-sent"].to_str().unwrap_or_default();
     panic!("what to do with {sent}?")
 }

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::world::{Client, World, on_both};
 
 fn granting() -> impl Iterator<Item = Line> {
-    cp_server::operations().table.into_iter().filter(|line| line.grants)
+    crate::world::operations().table.into_iter().filter(|line| line.grants)
 }
 
 /// Requests that give more than the line's own permission: a role, a permission of this server, a
@@ -48,7 +48,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             bodies.extend([json!({"permissions": []}), json!({"rank": 100}), json!({"name": "x"})]);
             bodies
         }
-        "memberships.create" | "memberships.create_in_workspace" => {
+        "memberships.create" | "workspaces.add_member" => {
             let seat = json!({"user_id": acme.stranger, "role": "viewer"});
             let least = if line.name == "memberships.create" { own } else { "GUEST" };
             let mut bodies = each(&with(&seat, json!({"role": least})));
@@ -60,7 +60,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             bodies.extend([json!({"role": "viewer"}), json!({"status": "suspended"})]);
             bodies
         }
-        "memberships.transfer_ownership" => vec![json!({"user_id": acme.user})],
+        "organizations.transfer_ownership" => vec![json!({"user_id": acme.user})],
         "groups.put_member" => vec![json!({}), json!({"role": "admin"})],
         "projects.grant" => vec![json!({}), json!({"role": "admin"})],
         "invitations.create" => vec![
@@ -73,7 +73,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             json!({"type": "oidc", "issuer": "https://login.example", "audience": "a"}),
             json!({"type": "saml", "issuer": "https://x.example", "role_map": {"a": own}}),
         ],
-        "service_tokens.create" | "service_tokens.create_in_organization" => {
+        "service_tokens.create_for_platform" | "service_tokens.create" => {
             let mut bodies = each(&json!({"name": "t", "permissions": []}));
             // Codes that this server does not know are refused before.
             bodies.retain(|body| {
@@ -81,7 +81,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             });
             bodies
         }
-        "service_tokens.create_in_deployment" => vec![json!({"name": "t"})],
+        "service_tokens.create_for_deployment" => vec![json!({"name": "t"})],
         "service_tokens.rotate" => vec![json!({})],
         // What is offered is compared with the inviter: see the tests below.
         "memberships.accept" | "invitations.accept" => Vec::new(),
@@ -109,7 +109,7 @@ async fn person(world: &World, role: &str, permission: &str) -> Client {
 fn lines_that_take_a_role_or_permissions_say_that_they_grant() {
     let telling = ["role", "permissions", "is_superadmin", "role_map", "rank", "subject"];
     let mut schemas = openapi::schemas();
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().table {
         if !matches!(line.method, Method::POST | Method::PUT | Method::PATCH) || line.raw {
             continue;
         }

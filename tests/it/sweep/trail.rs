@@ -3,7 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::access::caller::Permission;
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use cp_server::kernel::http::openapi;
 use serde_json::{Value, json};
@@ -13,7 +13,10 @@ use super::examples::example;
 use crate::world::{World, on_both};
 
 fn lines() -> impl Iterator<Item = Line> {
-    cp_server::operations().table.into_iter().filter(|line| line.permission != Permission::Public)
+    crate::world::operations()
+        .table
+        .into_iter()
+        .filter(|line| line.permission != Permission::PUBLIC)
 }
 
 /// One line, done once by somebody who may do just that, and what is left of it.
@@ -53,12 +56,12 @@ async fn leaves_one_event(world: &World, line: &Line) {
     let expected = match line.name {
         "bundles.issue_many" => "bundles.issue",
         // What the caller tells of.
-        "audit.tell" => "deploy.done",
+        "audit.record" => "deploy.done",
         name => name,
     };
     assert_eq!(action, expected);
     let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
-    if line.reach == Reach::Organization || line.name == "organizations.create" {
+    if line.exposure == Exposure::Organization || line.name == "organizations.create" {
         assert!(event["organization_id"].is_string(), "{} belongs to nobody: {event}", line.name);
     }
     if line.method == Method::DELETE && line.path.ends_with('}') && line.name != "users.unlink" {

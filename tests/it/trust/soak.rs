@@ -53,7 +53,14 @@ async fn soak(world: World) {
         let clock = Clock::following(&world.clock);
         let kek = Kek::new(&KEK).unwrap();
         let random = Random::seeded(seed);
-        let app = cp_server::app(world.app.db.clone(), clock, random, kek, settings());
+        let app = cp_server::app_with(
+            crate::world::operations,
+            world.app.db.clone(),
+            clock,
+            random,
+            kek,
+            settings(),
+        );
         Keyring::of(&app).refresh(&app).await.unwrap();
         let client = Client::new(server::router(&app)).token(ROOT);
         replicas.push(Replica { app, client });

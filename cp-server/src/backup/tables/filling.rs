@@ -1,14 +1,15 @@
 //! Filling a database with whole tables.
 //!
 //! # Design
-//! Rows come in the order of their tables' names, so what refers to other tables is set aside first.
-//! So are indexes: one that is built of all rows at the end costs a fraction of one that grows with each.
-//! SQLite takes many rows in one statement, which is prepared once for each table. PostgreSQL takes
-//! them by `COPY`, which parses no statement and binds no value.
+//!
+//! Rows come in the order of their tables' names, so references to other tables are set aside
+//! first. So are indexes: building one over all rows at the end costs a fraction of maintaining it
+//! row by row. SQLite gets many rows in one statement, which is prepared once per table. PostgreSQL
+//! gets them by `COPY`, which parses no statement and binds no value.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "what tables there are is known at run time, and each database tells in its own way"
+    reason = "the tables are known only at run time, and each database lists them in its own way"
 )]
 
 use anyhow::{Context, bail};
@@ -18,10 +19,10 @@ use super::cells::Cell;
 use super::table::Table;
 use crate::kernel::db::installation::MARK_AS_RESTORING;
 
-/// How many values go into one statement, at most; SQLite takes some thirty thousand.
+/// The maximum number of values in one statement; SQLite accepts some thirty thousand.
 const PLACES: usize = 8_000;
 
-/// A database that is being filled: nothing refuses a row before all are there.
+/// A database that is being filled: nothing refuses a row before all rows are written.
 pub enum Filling<'c> {
     Sqlite {
         conn: &'c mut SqliteConnection,
@@ -37,10 +38,10 @@ pub enum Filling<'c> {
 }
 
 impl<'c> Filling<'c> {
-    /// Sets aside what would refuse rows that come in any order.
+    /// Sets aside what would refuse rows in arbitrary order.
     pub async fn sqlite(conn: &'c mut SqliteConnection) -> anyhow::Result<Self> {
-        // The file is nobody's yet: what is written is synced once, at the end. Rows come in no index's
-        // order, so pages stay in memory.
+        // No other process uses the file yet: one sync at the end is enough. Rows come in no
+        // index's order, so pages stay in memory.
         let begin = "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF;
                      PRAGMA cache_size = -262144; BEGIN EXCLUSIVE";
         sqlx::raw_sql(begin).execute(&mut *conn).await?;
@@ -49,7 +50,7 @@ impl<'c> Filling<'c> {
         Ok(Self::Sqlite { conn, indexes, triggers })
     }
 
-    /// The same, in one transaction: what refers to other tables is made anew at the end.
+    /// Does the same in one transaction; references to other tables are created again at the end.
     pub async fn postgres(conn: &'c mut PgConnection) -> anyhow::Result<Self> {
         let mut tx = conn.begin().await?;
         let sql = "SELECT c.relname::text, k.conname::text, pg_get_constraintdef(k.oid)
@@ -71,7 +72,7 @@ impl<'c> Filling<'c> {
             run_pg(&mut tx, format!("ALTER TABLE \"{table}\" DROP CONSTRAINT \"{name}\"")).await?;
             keys.push(format!("ALTER TABLE \"{table}\" ADD CONSTRAINT \"{name}\" {definition}"));
         }
-        // Those that are no constraint's, now that no key refers to them.
+        // The indexes that belong to no constraint, now that no key refers to them.
         let sql = "SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
                    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
                    JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -87,7 +88,7 @@ impl<'c> Filling<'c> {
         Ok(Self::Postgres { tx, tables, indexes, keys })
     }
 
-    /// Takes out the rows that the migrations have put in.
+    /// Deletes the rows that the migrations inserted.
     pub async fn clear(&mut self, table: &Table) -> anyhow::Result<()> {
         let sql = format!("DELETE FROM \"{}\"", table.name);
         match self {
@@ -96,10 +97,10 @@ impl<'c> Filling<'c> {
         }
     }
 
-    /// Marks the database as one whose restore has not come to its end.
+    /// Marks the database as one whose restore is not finished.
     pub async fn mark_as_restoring(&mut self) -> anyhow::Result<()> {
         match self {
-            // Its file takes its place when all is done.
+            // The draft file replaces the database file when all is done.
             Self::Sqlite { .. } => Ok(()),
             Self::Postgres { tx, .. } => run_pg(tx, MARK_AS_RESTORING.to_owned()).await,
         }
@@ -117,7 +118,7 @@ impl<'c> Filling<'c> {
         written.with_context(|| table.name.clone())
     }
 
-    /// Puts back what was set aside, which looks at every row, and commits.
+    /// Restores what was set aside, which checks every row, and commits.
     pub async fn finish(self) -> anyhow::Result<()> {
         match self {
             Self::Sqlite { conn, indexes, triggers } => {
@@ -128,22 +129,22 @@ impl<'c> Filling<'c> {
                 let orphan: Option<String> =
                     sqlx::query_scalar(sql).fetch_optional(&mut *conn).await?;
                 if let Some(table) = orphan {
-                    bail!("{table}: a row refers to one that is not there");
+                    bail!("{table}: a row refers to a missing row");
                 }
                 for trigger in triggers {
                     run(conn, trigger).await?;
                 }
                 let end = "COMMIT; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL";
                 sqlx::raw_sql(end).execute(&mut *conn).await?;
-                // Without what `integrity_check` adds: that each index, which was built a moment ago of
-                // these rows, has them.
+                // The additional check of `integrity_check` is left out: it compares rows with
+                // their indexes, and these indexes were just built from these rows.
                 let sql = "SELECT quick_check FROM pragma_quick_check";
                 let sound: String = sqlx::query_scalar(sql).fetch_one(conn).await?;
-                anyhow::ensure!(sound == "ok", "the database that was made is not sound: {sound}");
+                anyhow::ensure!(sound == "ok", "the restored database is not sound: {sound}");
             }
             Self::Postgres { mut tx, tables, indexes, keys } => {
-                for made_again in indexes.into_iter().chain(keys) {
-                    run_pg(&mut tx, made_again).await?;
+                for definition in indexes.into_iter().chain(keys) {
+                    run_pg(&mut tx, definition).await?;
                 }
                 for table in tables {
                     run_pg(&mut tx, format!("ALTER TABLE \"{table}\" ENABLE TRIGGER USER")).await?;
@@ -155,16 +156,17 @@ impl<'c> Filling<'c> {
     }
 }
 
-/// Drops what is of this kind in the schema: how it is made again. The index of a primary key stays.
+/// Drops all objects of this kind and returns the statements that create them again. The index of a
+/// primary key stays.
 async fn set_aside(conn: &mut SqliteConnection, kind: &'static str) -> anyhow::Result<Vec<String>> {
     let sql = "SELECT name, sql FROM sqlite_master WHERE type = $1 AND sql IS NOT NULL";
     let found: Vec<(String, String)> = sqlx::query_as(sql).bind(kind).fetch_all(&mut *conn).await?;
-    let mut made_by = Vec::new();
+    let mut statements = Vec::new();
     for (name, sql) in found {
         run(conn, format!("DROP {kind} \"{name}\"")).await?;
-        made_by.push(sql);
+        statements.push(sql);
     }
-    Ok(made_by)
+    Ok(statements)
 }
 
 async fn insert(
@@ -175,7 +177,7 @@ async fn insert(
     let width = table.columns.len().max(1);
     let names = names(table);
     for part in rows.chunks((PLACES / width).max(1)) {
-        // Places without numbers: SQLite finds a number by walking over all of them.
+        // Placeholders without numbers: SQLite finds a number by a linear search over all of them.
         let row = format!("({})", vec!["?"; width].join(", "));
         let places = vec![&*row; part.len()].join(", ");
         let sql = format!("INSERT INTO \"{}\" ({names}) VALUES {places}", table.name);
@@ -188,7 +190,7 @@ async fn insert(
                 Cell::Blob(bytes) => query.bind(bytes.clone()),
             };
         }
-        // The statement of a full part is used again by the next one.
+        // The next part reuses the statement of a full part.
         query.execute(&mut *conn).await?;
     }
     Ok(())

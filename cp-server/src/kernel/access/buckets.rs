@@ -7,8 +7,8 @@
 //! known, and a million addresses cost what a hundred thousand do: the oldest are forgotten, which
 //! is to their advantage and to nobody else's harm.
 //!
-//! A cache in its place (quick_cache, moka) forgets a new key before an old one that was used twice:
-//! amid a flood of addresses, a new key would find its bucket full again.
+//! Rejected: a cache crate (quick_cache, moka). It drops a new key before an old key that was used
+//! twice, so in a flood of addresses a new key would get a full bucket again.
 //!
 //! Each replica counts for itself: N replicas admit at most N times a rate.
 

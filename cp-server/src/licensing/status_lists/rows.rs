@@ -59,10 +59,10 @@ where
 
 /// Keeps the entries of the organization's bundles revoked when the bundles themselves are purged.
 pub async fn revoke_for_ever(cx: &mut Cx) -> Result<()> {
-    touch(cx, Of::Organization(cx.org)).await?;
+    touch(cx, Of::Organization(cx.at)).await?;
     let sql = "INSERT INTO status_revocations (status_list_id, status_idx, over_at)
                SELECT status_list_id, status_idx, over_at FROM bundles
                WHERE organization_id = $1 AND over_at > $2 AND status_list_id IS NOT NULL";
-    cx.tx.q(sql).bind(cx.org).bind(cx.now - LEEWAY).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(cx.now - LEEWAY).exec().await?;
     Ok(())
 }
