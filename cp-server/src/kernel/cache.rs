@@ -1,17 +1,18 @@
 //! A short-lived cache of answers.
 //!
 //! # Design
-//!
 //! An answer is valid while nothing was committed on this replica. A commit advances the generation
 //! before its own response is sent, so a caller never reads a state from before its own change.
 //! Commits of other replicas and of the command line become visible when an entry expires.
+//!
+//! quick_cache bounds the memory. It compares neither generations nor the injected clock, so this
+//! file does.
 
-use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use chrono::{DateTime, Utc};
+use quick_cache::sync;
 
 const AT_MOST: usize = 10_000;
 
@@ -29,37 +30,32 @@ impl Generation {
     }
 }
 
-/// Answers by request.
+/// Answers by request. A full cache drops the answers that are seldom requested.
 #[derive(Debug)]
-pub struct Cache<K, V>(Mutex<HashMap<K, Entry<V>>>);
+pub struct Cache<K, V>(sync::Cache<K, Entry<V>>);
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Entry<V> {
     value: V,
     generation: u64,
     until: DateTime<Utc>,
 }
 
-impl<K, V> Default for Cache<K, V> {
+impl<K: Eq + Hash, V: Clone> Default for Cache<K, V> {
     fn default() -> Self {
-        Self(Mutex::new(HashMap::new()))
+        Self(sync::Cache::new(AT_MOST))
     }
 }
 
 impl<K: Eq + Hash, V: Clone> Cache<K, V> {
     pub fn recall(&self, key: &K, generation: u64, now: DateTime<Utc>) -> Option<V> {
-        let entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let entry = entries.get(key)?;
-        (entry.generation == generation && now < entry.until).then(|| entry.value.clone())
+        let entry = self.0.get(key)?;
+        (entry.generation == generation && now < entry.until).then_some(entry.value)
     }
 
     /// Keeps an answer. Callers read `generation` *before* they look up the answer.
     pub fn keep(&self, key: K, value: V, generation: u64, until: DateTime<Utc>) {
-        let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if entries.len() >= AT_MOST {
-            entries.clear();
-        }
-        entries.insert(key, Entry { value, generation, until });
+        self.0.insert(key, Entry { value, generation, until });
     }
 }
 
@@ -82,5 +78,17 @@ mod tests {
         // The answer was looked up before the commit and kept after it: it must not be used either.
         memory.keep("anna", 1, before, until);
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
+    }
+
+    #[test]
+    fn full_cache_keeps_requested_entries() {
+        let (memory, now) = (Cache::default(), DateTime::UNIX_EPOCH);
+        let until = now + chrono::TimeDelta::seconds(1);
+        memory.keep(0, "often", 0, until);
+        for key in 1..100_000 {
+            memory.keep(key, "once", 0, until);
+            assert_eq!(memory.recall(&0, 0, now), Some("often"));
+        }
+        assert!(memory.0.len() <= AT_MOST, "{}", memory.0.len());
     }
 }

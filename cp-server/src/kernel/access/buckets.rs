@@ -7,6 +7,9 @@
 //! known, and a million addresses cost what a hundred thousand do: the oldest are forgotten, which
 //! is to their advantage and to nobody else's harm.
 //!
+//! Rejected: a cache crate (quick_cache, moka). It drops a new key before an old key that was used
+//! twice, so in a flood of addresses a new key would get a full bucket again.
+//!
 //! Each replica counts for itself: N replicas admit at most N times a rate.
 
 use std::collections::HashMap;
