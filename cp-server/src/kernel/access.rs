@@ -1,4 +1,4 @@
-//! Who calls, what the caller may do, and how often.
+//! Callers, their permissions and their rate limits.
 
 pub mod admission;
 pub mod areas;

@@ -1,10 +1,10 @@
-//! Changes that no request asks for: those of jobs, the command line and logins.
+//! Changes without a request: those of jobs, the command line and logins.
 //!
 //! # Design
-//! A change leaves its audit event in its own transaction, and this replica's caches follow its
-//! commit. The table of operations does both for its lines; everything else goes through here, so no
-//! slice commits a change by hand. Rejected: one function that takes the work as a closure, because
-//! the futures of such closures cannot be sent to other threads.
+//! A change writes its audit event in its own transaction, and this replica's caches follow its
+//! commit. The table of operations does both for its lines. All other changes use these functions,
+//! so no slice commits a change by hand. Rejected: one function that accepts the work as a closure,
+//! because the futures of such closures cannot be sent to other threads.
 
 use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::access::ids::OrganizationId;

@@ -1,10 +1,10 @@
-//! What a slice declares of each of its tables.
+//! The declarations of a slice's tables.
 //!
 //! # Design
-//! A slice says once, at its head, what its rows are called, which permissions act on them, and what
-//! becomes of them when their organization is purged or exported, or their project ends or moves.
-//! `lifecycle` walks the declarations in the order of the foreign keys, so no list of tables is kept
-//! by hand. A test fails for a table of an organization that no slice declares.
+//! A slice declares each table once, at its head: the noun of its rows and the permissions that act
+//! on them. It also declares what happens to the rows on purge and export, and when a project ends
+//! or moves. `lifecycle` walks the declarations in the order of the foreign keys, so no list of
+//! tables is kept by hand. A test fails for a table of an organization that no slice declares.
 
 use std::sync::OnceLock;
 
@@ -20,14 +20,14 @@ use crate::kernel::taken::{self, Noun};
 /// The declaration of one table.
 pub struct Declaration {
     pub table: &'static str,
-    /// What one row is called in messages.
+    /// The noun of one row in messages.
     pub noun: &'static str,
     pub permissions: &'static [Permission],
     /// For a table whose rows belong to organizations.
     pub tenant: Option<Tenant>,
 }
 
-/// What becomes of an organization's rows.
+/// The handling of an organization's rows.
 pub struct Tenant {
     /// The column of the organization.
     pub owner: &'static str,
@@ -36,25 +36,25 @@ pub struct Tenant {
     pub export: Export,
 }
 
-/// What a purge of the organization does with its rows.
+/// The handling of the rows by a purge of the organization.
 pub enum Purge {
-    /// It deletes them.
+    /// The purge deletes them.
     Rows,
-    /// It runs this first, and deletes them then.
+    /// The purge runs this first, and then deletes them.
     After(Hook),
-    /// It leaves them, for this reason.
+    /// The purge leaves them, for this reason.
     Stay(&'static str),
 }
 
-/// What happens to rows when their project ends, or moves to another organization.
+/// The handling of rows when their project ends, or moves to another organization.
 pub enum OfProject {
     /// The foreign keys decide: the rows end and move with it.
     Follow,
-    /// This runs before.
+    /// This runs before the project ends or moves.
     Before(ProjectHook),
 }
 
-/// Where an organization's export has its rows.
+/// The place of the rows in an organization's export.
 pub enum Export {
     /// In a section of their own.
     Section(Section),
@@ -62,22 +62,22 @@ pub enum Export {
     Sections(&'static [Section]),
     /// In the section of another table.
     Within(&'static str),
-    /// Nowhere, for this reason.
+    /// Left out, for this reason.
     LeftOut(&'static str),
 }
 
 pub type Hook = for<'a> fn(&'a mut Cx) -> BoxFuture<'a, Result<()>>;
-/// Gets the project, and the organization that it moves to; none when it ends.
+/// Receives the project and its new organization; `None` when the project ends.
 pub type ProjectHook =
     for<'a> fn(&'a mut Cx, ProjectId, Option<OrganizationId>) -> BoxFuture<'a, Result<()>>;
 
 impl Declaration {
-    /// Rows of the platform.
+    /// Declares rows of the platform.
     pub const fn of_platform(table: &'static str, noun: &'static str) -> Self {
         Self { table, noun, permissions: &[], tenant: None }
     }
 
-    /// Rows of organizations, which a purge deletes.
+    /// Declares rows of organizations, which a purge deletes.
     pub const fn of_organization(table: &'static str, noun: &'static str, export: Export) -> Self {
         let tenant = Tenant {
             owner: "organization_id",
@@ -88,13 +88,13 @@ impl Declaration {
         Self { table, noun, permissions: &[], tenant: Some(tenant) }
     }
 
-    /// The permissions that act on the rows.
+    /// Sets the permissions that act on the rows.
     #[must_use]
     pub const fn permissions(self, permissions: &'static [Permission]) -> Self {
         Self { permissions, ..self }
     }
 
-    /// Another column of the organization than `organization_id`.
+    /// Sets another column of the organization than `organization_id`.
     #[must_use]
     pub const fn owner(mut self, owner: &'static str) -> Self {
         if let Some(tenant) = &mut self.tenant {
@@ -103,7 +103,7 @@ impl Declaration {
         self
     }
 
-    /// What a purge of the organization does with the rows.
+    /// Sets the handling of the rows by a purge of the organization.
     #[must_use]
     pub const fn purge(mut self, purge: Purge) -> Self {
         if let Some(tenant) = &mut self.tenant {
@@ -112,7 +112,7 @@ impl Declaration {
         self
     }
 
-    /// Runs before the rows' project ends or moves.
+    /// Sets a hook that runs before the rows' project ends or moves.
     #[must_use]
     pub const fn before_project(mut self, hook: ProjectHook) -> Self {
         if let Some(tenant) = &mut self.tenant {
@@ -139,10 +139,10 @@ pub(in crate::kernel) fn publish(declarations: &[&'static Declaration]) {
     });
 }
 
-/// The declarations of all slices, in the order of the composition.
+/// Returns the declarations of all slices, in the order of the composition.
 ///
 /// # Panics
-/// Before the composition has published them.
+/// Panics before the composition has published them.
 pub fn all() -> &'static [&'static Declaration] {
     PUBLISHED.get().expect("the composition publishes the declarations first")
 }

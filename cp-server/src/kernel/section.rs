@@ -1,9 +1,9 @@
 //! Sections of an organization's export: one member of the document each.
 //!
 //! # Design
-//! A slice declares its section where it declares its table, from the record that its own lists
-//! answer with. A section is streamed row by row into a channel of few places, so memory does not
-//! grow with the organization. No record reads the column of a secret, so none is exported.
+//! A slice declares its section with its table, from the record of its own lists. A section is
+//! streamed row by row into a small channel, so memory does not grow with the organization. No
+//! record reads the column of a secret, so no secret is exported.
 
 mod shape;
 mod writer;
@@ -27,17 +27,18 @@ pub use self::writer::{Broken, Child, Form, WithChild, Writer};
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Window {
-    /// Usage and audit events at or after this instant.
+    /// Exports usage and audit events from this instant on (inclusive). All from the first when
+    /// absent.
     pub since: Option<Moment>,
-    /// Usage and audit events at or before this instant.
+    /// Exports usage and audit events up to this instant (inclusive). All up to now when absent.
     pub until: Option<Moment>,
-    /// What is exported only on request, and line by line only.
+    /// Additional content, which is exported only on request and only as NDJSON.
     pub include: Option<Include>,
 }
 
 crate::text_enum! {
     Include {
-        /// The single events behind the sums.
+        /// The single usage events behind the sums.
         UsageEvents = "usage_events",
     }
 }
@@ -63,7 +64,7 @@ pub struct Section {
     /// A further condition.
     condition: &'static str,
     order: &'static str,
-    /// The column that `since` and `until` narrow.
+    /// The column that `since` and `until` filter.
     during: Option<&'static str>,
     /// Whether it is exported only when the request includes it.
     include: Option<Include>,
@@ -74,7 +75,7 @@ pub struct Section {
 type Write =
     for<'a> fn(&'a Section, &'a mut Conn, &'a ExportRequest, &'a mut Writer) -> Written<'a>;
 pub type Written<'a> = BoxFuture<'a, Result<(), Broken>>;
-/// Reads what a section lists, where that is no record.
+/// Reads the items of a section that is not made of records.
 pub type Reader<T> = for<'a> fn(&'a mut Conn, &'a ExportRequest) -> BoxFuture<'a, Result<Vec<T>>>;
 
 impl Section {
@@ -95,7 +96,7 @@ impl Section {
         }
     }
 
-    /// A list of records, as their own lists answer them.
+    /// Declares a list of records, in the form of their own lists.
     pub const fn many<R>(name: &'static str) -> Self
     where
         R: Record + Serialize + JsonSchema + Send + Sync,
@@ -103,14 +104,14 @@ impl Section {
         Self::new(name, many::<R>, |schemas| shape::many(&schemas.subschema_for::<R>()))
     }
 
-    /// A list of records in their exported form.
+    /// Declares a list of records in their exported form.
     pub const fn many_shown<R: Exported>(name: &'static str) -> Self {
         let schema =
             |schemas: &mut SchemaGenerator| shape::many(&schemas.subschema_for::<R::Shown>());
         Self::new(name, many_shown::<R>, schema)
     }
 
-    /// The first of the records, or null.
+    /// Declares the first of the records, or null.
     pub const fn one<R>(name: &'static str) -> Self
     where
         R: Record + Serialize + JsonSchema + Send + Sync,
@@ -118,8 +119,8 @@ impl Section {
         Self::new(name, one::<R>, |schemas| shape::one(&schemas.subschema_for::<R>()))
     }
 
-    /// A list of records, each with a list of its children, from a join in which the rows of one
-    /// record are neighbors.
+    /// Declares a list of records, each with a list of its children. The join returns the rows of
+    /// one record next to each other.
     pub const fn tree<R, C>(name: &'static str) -> Self
     where
         R: Record + Serialize + JsonSchema + Send + Sync,
@@ -138,25 +139,25 @@ impl Section {
         Self { owner, ..self }
     }
 
-    /// A further condition: `AND …`.
+    /// Sets a further condition: `AND …`.
     #[must_use]
     pub const fn condition(self, condition: &'static str) -> Self {
         Self { condition, ..self }
     }
 
-    /// Another order than by id.
+    /// Sets another order than by ID.
     #[must_use]
     pub const fn order(self, order: &'static str) -> Self {
         Self { order, ..self }
     }
 
-    /// `since` and `until` narrow the rows by this column.
+    /// Sets the column that `since` and `until` filter.
     #[must_use]
     pub const fn during(self, column: &'static str) -> Self {
         Self { during: Some(column), ..self }
     }
 
-    /// Exported only when the request includes it.
+    /// Exports the section only when the request includes it.
     #[must_use]
     pub const fn only_with(self, include: Include) -> Self {
         Self { include: Some(include), ..self }
@@ -178,7 +179,7 @@ impl Section {
         (self.write)(self, tx, request, out).await
     }
 
-    /// The section's rows of the organization.
+    /// Returns the query of the section's rows of the organization.
     fn rows<'c, R: Record>(&self, tx: &'c mut Conn, request: &ExportRequest) -> Rows<'c, R> {
         self.narrowed(tx.select("WHERE "), R::TABLE, R::KEY, request)
     }
@@ -206,7 +207,7 @@ impl Section {
     }
 }
 
-/// What a function reads, as a section: `listed!(UsageTotal, totals)`.
+/// Declares a section from a function's result: `listed!(UsageTotal, totals)`.
 #[macro_export]
 macro_rules! listed {
     ($name:literal, $item:ty, $read:path) => {
@@ -234,7 +235,7 @@ impl Section {
     }
 }
 
-/// The schema of a list.
+/// Returns the schema of a list.
 pub fn list_of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     shape::many(&schemas.subschema_for::<T>())
 }

@@ -1,20 +1,20 @@
-//! The wording of a violated unique index, for every table.
+//! The message for a violated unique index, for every table.
 //!
 //! # Design
-//! A unique index is named after its table and columns: `projects_slug`. The table's noun, which its
-//! slice declares, and the column make the sentence, so an ordinary resource writes none. A slice
-//! that knows more says it with [`OnConflict`](crate::kernel::error::OnConflict).
+//! A unique index is named after its table and columns: `projects_slug`. The message consists of
+//! the column and the table's noun, which its slice declares, so an ordinary resource writes none.
+//! A slice that knows more uses [`OnConflict`](crate::kernel::error::OnConflict).
 
 use std::sync::OnceLock;
 
 use cp_contracts::ProblemCode;
 
-/// What one row of a table is called.
+/// The noun of one row of a table.
 #[derive(Clone, Copy, Debug)]
 pub struct Noun {
     pub table: &'static str,
     pub noun: &'static str,
-    /// Whether the rows belong to organizations, and a value is unique within one.
+    /// Whether the rows belong to organizations, so that a value is unique within one.
     pub is_of_organization: bool,
 }
 
@@ -36,7 +36,7 @@ const FIELDS: &[(&str, &str, ProblemCode)] = &[
     ("email_domain", "email_domain", ProblemCode::EmailDomainTaken),
 ];
 
-/// What a request tried to use a second time.
+/// A value that another object already has.
 pub(in crate::kernel) struct Taken {
     pub code: ProblemCode,
     pub field: &'static str,

@@ -1,4 +1,4 @@
-//! Artifacts: what the runs of a project left behind. Their sizes are held by the storage quota.
+//! Artifacts: the files of a project's runs. The storage quota limits their sizes.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -52,12 +52,12 @@ crate::routes! { artifacts declares DECLARATION:
     POST "/projects/{id}/artifacts" ARTIFACTS_WRITE => create, harmless;
     /// Reads an artifact.
     GET "/artifacts/{id}" ARTIFACTS_READ => read;
-    /// Deletes an artifact and gives its storage back.
+    /// Deletes an artifact and returns its storage to the quota.
     DELETE "/artifacts/{id}" ARTIFACTS_DELETE => delete, harmless;
 }
 
 crate::record! {
-    /// What a step of a run left behind.
+    /// An artifact of a step of a run.
     Artifact in artifacts {
         id: ArtifactId,
         organization_id: OrganizationId,
@@ -85,22 +85,32 @@ impl Resource for Artifact {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ArtifactFilter {
+    /// Returns the artifacts of this project only.
     project: Option<ProjectId>,
+    /// Returns the artifacts of this run only: an exact match of `run_id`.
     run: Option<String>,
+    /// Returns the artifacts of this step only: an exact match of `step_id`.
     step: Option<String>,
+    /// Returns the artifacts of this type only: an exact match.
     r#type: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewArtifact {
+    /// The run that created the artifact, in the caller's own words.
     run_id: Reference,
+    /// The step of the run, in the caller's own words.
     step_id: Reference,
+    /// The type of the artifact, in the caller's own words, such as `report`.
     r#type: Reference,
+    /// The path at which the caller stores the artifact.
     path: Prose,
-    /// 0 when absent.
+    /// The size in bytes, from 0 to 2^53; 0 when absent. It counts against the storage quota.
     size_bytes: Option<Between<0, { 1 << 53 }>>,
+    /// The media type, such as `text/html`.
     mime_type: Option<Reference>,
+    /// Additional members of the caller's own; empty when absent.
     #[serde(default)]
     metadata: Map<String, Value>,
 }
@@ -166,15 +176,15 @@ async fn read(cx: &mut Cx, id: ArtifactId) -> Result<Artifact> {
 }
 
 async fn delete(cx: &mut Cx, id: ArtifactId) -> Result<NoContent> {
-    // The row that is gone tells its size: of two who delete it, one gives the storage back.
+    // The deleted row returns the size: of two concurrent requests, only one reduces the storage.
     let sql = "DELETE FROM artifacts WHERE id = $1 AND organization_id = $2";
     let gone: Artifact = cx.tx.returning(sql).bind(id).bind(cx.at).one().await?;
     quotas::shift(cx, cx.at, Metric::StorageBytes, -gone.size_bytes, Mode::Enforce).await?;
     Ok(NoContent)
 }
 
-/// Gives the storage of a project back: its artifacts end with it, or are stored in another
-/// organization.
+/// Returns the storage of a project to the quota: its artifacts end with the project, or move to
+/// another organization.
 async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationId>) -> Result<()> {
     let size = size_of(cx, project).await?;
     quotas::shift(cx, cx.at, Metric::StorageBytes, -size, Mode::Enforce).await?;
@@ -186,7 +196,7 @@ async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationI
     Ok(())
 }
 
-/// What the project holds; nothing is added or taken away until the end of the transaction.
+/// Returns the size of the project's artifacts, and locks it until the end of the transaction.
 async fn size_of(cx: &mut Cx, project: ProjectId) -> Result<i64> {
     quotas::hold(cx, cx.at, Metric::StorageBytes).await?;
     let sql = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM artifacts

@@ -35,24 +35,24 @@ pub static DECLARATION: Declaration =
 crate::routes! { groups declares DECLARATION:
     /// Lists the organization's groups; `parent=none` lists the roots.
     GET "/organizations/{org}/groups" GROUPS_READ => list;
-    /// Creates a group, below another one when it has a parent.
+    /// Creates a group, below another group when it has a parent.
     POST "/organizations/{org}/groups" GROUPS_WRITE => create;
     /// Reads a group.
     GET "/groups/{id}" GROUPS_READ => read;
-    /// Changes a group; a new `parent_id` moves it with all that is below it.
+    /// Changes a group; a new `parent_id` moves it with everything below it.
     PATCH "/groups/{id}" GROUPS_WRITE => update;
-    /// Deletes a group with its members' places and its grants; not while groups are below it.
+    /// Deletes a group with its memberships and grants; refused while groups are below it.
     DELETE "/groups/{id}" GROUPS_WRITE => delete;
 }
 
 crate::record! {
-    /// Some people of an organization.
+    /// A group of people in an organization.
     Group in groups {
         id: GroupId,
         organization_id: OrganizationId,
         /// Null for a root.
         parent_id: Option<GroupId>,
-        /// Narrows what the group is for; empty for all of it.
+        /// The product label that the group is for; empty for all products.
         product: Label,
         name: String,
         /// Unique among the groups of the same parent and product.
@@ -75,37 +75,49 @@ impl Resource for Group {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupFilter {
+    /// Returns the groups with this product label only: an exact match.
     product: Option<String>,
-    /// A group's id, or `none`.
+    /// Returns the children of this group only, by its ID. `none` returns the roots.
     parent: Option<String>,
+    /// Returns the groups with this slug only.
     slug: Option<String>,
+    /// Returns the group with this external ID only.
     external_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewGroup {
+    /// The display name.
     name: Name,
-    /// Made from the name when absent.
+    /// Unique among the groups of the same parent and product. Derived from the name when absent.
     slug: Option<Slug>,
+    /// The group above this one; a root when absent.
     parent_id: Option<GroupId>,
-    /// Empty when absent.
+    /// The product label that the group is for; empty (all products) when absent.
     product: Option<Label>,
+    /// A longer text for people.
     description: Option<Prose>,
+    /// The caller's own reference, unique in the organization.
     external_id: Option<ExternalId>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupPatch {
+    /// The new display name.
     name: Option<Name>,
+    /// The new slug, unique among the groups of the same parent and product.
     slug: Option<Slug>,
-    /// Null makes it a root.
+    /// The new group above this one. Null makes the group a root.
     #[serde(default)]
     parent_id: Patch<GroupId>,
+    /// The new product label; empty for all products.
     product: Option<Label>,
+    /// The new text for people. Null removes it.
     #[serde(default)]
     description: Patch<Prose>,
+    /// The new reference of the caller's own. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
 }
@@ -118,7 +130,7 @@ async fn list(cx: &mut Cx, _: OrgList<GroupId>, list: List<GroupFilter>) -> Resu
         Some("none") => query.sql(" AND parent_id IS NULL"),
         Some(id) => {
             let id: GroupId = id.parse().map_err(|_| {
-                Error::invalid("parent", "parent: it takes a group's id, or none for the roots")
+                Error::invalid("parent", "`parent` must be a group's ID, or none for the roots.")
             })?;
             query.and(" AND parent_id = ?", id)
         }
@@ -151,7 +163,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
     named(insert.one().await).map_err(at_parent).map(Created)
 }
 
-/// A group goes only where the caller may change groups too.
+/// Refuses to move a group to a place where the caller may not change groups.
 async fn refuse_leaving(cx: &mut Cx, parent: Option<GroupId>) -> Result<()> {
     let permission = Permission::GROUPS_WRITE;
     if let Some(parent) = parent {
@@ -162,7 +174,7 @@ async fn refuse_leaving(cx: &mut Cx, parent: Option<GroupId>) -> Result<()> {
         return Ok(());
     }
     let detail =
-        "parent_id: only who may change all groups of the organization makes a root of one.";
+        "`parent_id` can be null only for callers that may change all groups of the organization.";
     Err(Error::new(ProblemCode::Forbidden, detail).at("parent_id"))
 }
 
@@ -171,7 +183,8 @@ async fn read(cx: &mut Cx, id: GroupId) -> Result<Group> {
 }
 
 async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
-    // Two moves that are right one by one can make a circle together: they take turns.
+    // Two concurrent moves that are valid alone can create a cycle together, so they are
+    // serialized.
     organizations::touch(cx, cx.at).await?;
     let before = load(cx, id).await?;
     let parent = patch.parent_id.over(before.parent_id);
@@ -199,7 +212,7 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
         .bind(patch.external_id.over(before.external_id))
         .bind(after(before.updated_at, cx.now));
     named(update.opt().await).map_err(at_parent)?.ok_or_else(|| {
-        let detail = "parent_id: it is the group itself, or below it.";
+        let detail = "`parent_id` must not be the group itself or a group below it.";
         Error::new(ProblemCode::GroupCycle, detail).at("parent_id")
     })
 }
@@ -207,7 +220,7 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
 async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
     let sql = "DELETE FROM groups WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
-    // What its members had through it is over.
+    // The members lose the grants that they had through the group.
     organizations::touch(cx, cx.at).await?;
     Ok(NoContent)
 }
@@ -217,11 +230,11 @@ async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {
     Ok(found.one().await?)
 }
 
-/// The only thing that a group refers to is its parent.
+/// A group refers to its parent only.
 fn at_parent(error: Error) -> Error {
     match error.code() {
         ProblemCode::NotFound => {
-            Error::new(ProblemCode::NotFound, "parent_id: group not found").at("parent_id")
+            Error::new(ProblemCode::NotFound, "`parent_id`: group not found").at("parent_id")
         }
         _ => error,
     }

@@ -1,8 +1,8 @@
-//! Identifiers of what an organization is made of.
+//! Identifiers of the parts of an organization.
 
 use crate::kernel::access::areas::AreaKind;
 
-/// A statement over `above`: the group of the id `$group`, and those that it is in.
+/// A statement over `above`: the group with the ID `$group`, and the groups above it.
 #[macro_export]
 macro_rules! above {
     ($group:literal, $statement:literal) => {

@@ -1,3 +1,4 @@
-//! Isolation: how strictly a workspace is separated from the others of its organization.
+//! Isolation: the strictness of a workspace's separation from the other workspaces of its
+//! organization.
 
 crate::text_enum! { Isolation { Strict = "strict", Standard = "standard", Relaxed = "relaxed" } }

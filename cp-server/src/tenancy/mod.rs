@@ -1,4 +1,4 @@
-//! The customers, and the environments that they work in.
+//! The customers and their environments.
 
 pub mod artifacts;
 pub mod groups;

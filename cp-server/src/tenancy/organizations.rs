@@ -1,5 +1,5 @@
-//! Organizations: the tenants. What creates and ends one crosses every slice and lives in
-//! `lifecycle.rs`; here is the row itself.
+//! Organizations: the tenants. Creation and deletion cross all slices and are in `lifecycle.rs`;
+//! this file has the row itself.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
@@ -33,7 +33,7 @@ crate::permissions! {
     ORG_WRITE = "org:write", held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN"];
     /// Delete an organization: suspend it, or on the platform purge it.
     ORG_DELETE = "org:delete", held by ["ORGANIZATION_OWNER", "WORKSPACE_OWNER"];
-    /// Export everything that an organization has. Only owners hold it: an export is all of the data.
+    /// Export all data of an organization. Only owners hold it: an export is all of the data.
     ORG_EXPORT = "org:export", implied by ["org:delete"], kept in suspension;
 }
 
@@ -57,12 +57,12 @@ crate::text_enum! {
 }
 
 crate::record! {
-    /// A customer: the tenant that everything else belongs to.
+    /// A customer: the tenant that owns everything else.
     Organization in organizations {
         id: OrganizationId,
         name: String,
         slug: String,
-        /// While suspended nothing is issued or renewed; reads still work.
+        /// While the organization is suspended, nothing is issued or renewed; reads still work.
         status: OrganizationStatus,
         external_id: Option<ExternalId>,
         email_domain: Option<Domain>,
@@ -72,7 +72,7 @@ crate::record! {
         metadata: Object,
         /// Grows with every change that can affect an authorization or entitlement answer.
         revision: i64,
-        /// Until when it is kept with everything it has, once its own people deleted it.
+        /// The end of the retention after the organization's own people deleted it.
         retained_until: Option<DateTime<Utc>>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
@@ -90,30 +90,42 @@ impl Resource for Organization {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrganizationFilter {
+    /// Returns the organizations with this status only.
     status: Option<OrganizationStatus>,
+    /// Returns the organization with this slug only.
     slug: Option<String>,
+    /// Returns the organization with this external ID only.
     external_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OrganizationPatch {
+    /// The new display name.
     name: Option<Name>,
+    /// The new slug, unique among all organizations.
     slug: Option<Slug>,
+    /// The new status. Only callers of the platform may set it.
     status: Option<OrganizationStatus>,
+    /// The caller's own reference, unique among all organizations. Null removes it. Only callers of
+    /// the platform may set it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
+    /// The e-mail domain of the organization's people, unique among all organizations. Null removes
+    /// it. Only callers of the platform may set it.
     #[serde(default)]
     email_domain: Patch<Domain>,
+    /// Settings to merge, one level deep; null removes a member. Absent members stay.
     #[serde(default)]
     settings: Map<String, Value>,
+    /// Metadata to merge member by member; null removes a member. Absent members stay.
     #[serde(default)]
     metadata: Map<String, Value>,
 }
 
 impl OrganizationPatch {
-    /// What of the patch is the vendor's to say: whether the organization is served, and by which
-    /// names others find it.
+    /// Returns the first field of the patch that only the vendor may set: the status, and the names
+    /// by which others find the organization.
     pub fn of_the_vendor(&self) -> Option<&'static str> {
         [
             (self.status.is_some(), "status"),
@@ -172,12 +184,12 @@ pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organizatio
     Ok(update.one().await?)
 }
 
-/// The organization of the operation.
+/// Returns the organization of the operation.
 pub async fn load(cx: &mut Cx) -> Result<Organization> {
     Ok(cx.tx.select("WHERE id = $1").bind(cx.at).one().await?)
 }
 
-/// What a new organization starts with.
+/// The initial values of an organization.
 pub struct NewOrganization {
     pub name: Name,
     pub slug: Option<Slug>,
@@ -188,7 +200,7 @@ pub struct NewOrganization {
     pub metadata: Map<String, Value>,
 }
 
-/// How many numbers are tried behind a slug that was made from a name.
+/// The number of suffixes that are tried behind a slug that was derived from a name.
 const SLUG_ATTEMPTS: u32 = 50;
 
 pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organization> {
@@ -221,13 +233,13 @@ pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organiza
         .bind(metadata)
         .bind(cx.now);
     insert.one().await.map_err(Error::from).map_err(|error| match error.code() {
-        // Somebody else took it since it was free: the next one will do as well.
+        // Another request took the slug since: try the next one.
         ProblemCode::SlugTaken if !chosen => Error::stale(),
         _ => error,
     })
 }
 
-/// A slug made from the name that is not taken at this moment; the unique index has the last word.
+/// Returns a slug derived from the name that is free now; the unique index decides.
 async fn free_slug(cx: &mut Cx<Scope>, name: &Name) -> Result<Slug> {
     let Some(stem) = Slug::from_name(name.as_str()) else {
         return Ok(Slug::random(&cx.app.random));
@@ -242,14 +254,14 @@ async fn free_slug(cx: &mut Cx<Scope>, name: &Name) -> Result<Slug> {
     Ok(Slug::random(&cx.app.random))
 }
 
-/// Notes that who may do what, or what is entitled to, has changed.
+/// Increases the revision, because the rights or entitlements of the organization changed.
 pub async fn touch<G>(cx: &mut Cx<G>, id: OrganizationId) -> Result<()> {
     let sql = "UPDATE organizations SET revision = revision + 1 WHERE id = $1";
     cx.tx.q(sql).bind(id).exec().await?;
     Ok(())
 }
 
-/// Holds the organization at the revision that was read, until the end of the transaction.
+/// Locks the organization at the revision that was read, until the end of the transaction.
 pub async fn hold<G>(cx: &mut Cx<G>, id: OrganizationId, revision: i64) -> Result<()> {
     let held = cx.tx.q2(
         "SELECT 1 FROM organizations WHERE id = $1 AND revision = $2",
@@ -269,14 +281,15 @@ pub async fn set_owner(cx: &mut Cx, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Holds the organization until the end of the transaction, and tells when a change of it is:
-/// always later than the one before.
+/// Locks the organization until the end of the transaction, and returns the instant of its change.
+/// The instant is always later than that of the change before.
 pub async fn lock(cx: &mut Cx) -> Result<DateTime<Utc>> {
     let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.at).locked().one().await?;
     Ok(after(before.updated_at, cx.now))
 }
 
-/// Makes the workspace the default, or the first one to be it. One statement: there is one column.
+/// Sets the default workspace, also the first one. One statement suffices: the default is one
+/// column.
 pub async fn set_default_workspace(
     cx: &mut Cx,
     workspace: WorkspaceId,
@@ -288,7 +301,7 @@ pub async fn set_default_workspace(
     Ok(())
 }
 
-/// The last workspace is gone.
+/// Clears the default workspace: the last workspace was deleted.
 pub async fn forget_default_workspace(cx: &mut Cx, workspace: WorkspaceId) -> Result<()> {
     let sql = "UPDATE organizations SET default_workspace_id = NULL
                WHERE id = $1 AND default_workspace_id = $2";
@@ -296,7 +309,7 @@ pub async fn forget_default_workspace(cx: &mut Cx, workspace: WorkspaceId) -> Re
     Ok(())
 }
 
-/// Suspends the organization. One that is retained already is so for no longer.
+/// Suspends the organization. This ends the retention of a deleted one.
 pub async fn suspend(cx: &mut Cx, retained_until: Option<DateTime<Utc>>) -> Result<Organization> {
     let at = lock(cx).await?;
     let sql = "UPDATE organizations

@@ -41,11 +41,11 @@ pub static DECLARATION: Declaration =
 crate::routes! { projects declares DECLARATION:
     /// Lists the organization's projects.
     GET "/organizations/{org}/projects" PROJECTS_READ => list;
-    /// Creates a project; it counts against the quota.
+    /// Creates a project, which counts against the quota.
     POST "/organizations/{org}/projects" PROJECTS_WRITE => create;
     /// Reads a project.
     GET "/projects/{id}" PROJECTS_READ => read;
-    /// Changes a project. `metadata` is merged member by member; null deletes one.
+    /// Changes a project. `metadata` is merged member by member; null removes a member.
     PATCH "/projects/{id}" PROJECTS_WRITE => update;
 }
 
@@ -55,7 +55,7 @@ crate::text_enum! { WorkspaceMode {
 crate::text_enum! { GitMode { Hidden = "hidden", Basic = "basic", Advanced = "advanced" } }
 
 crate::record! {
-    /// A unit of work.
+    /// A project: a unit of work.
     Project in projects {
         id: ProjectId,
         organization_id: OrganizationId,
@@ -85,24 +85,34 @@ impl Resource for Project {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectFilter {
+    /// Returns the project with this slug only.
     slug: Option<String>,
+    /// Returns the project with this external ID only.
     external_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewProject {
+    /// The display name.
     name: Name,
-    /// Made from the name when absent.
+    /// Unique in the organization. Derived from the name when absent.
     slug: Option<Slug>,
+    /// A longer text for people.
     description: Option<Prose>,
-    /// Where the code is: a URL, or what git takes for one.
+    /// The location of the code: a URL, or another address that git accepts.
     repo_url: Option<Reference>,
+    /// The branch that a checkout uses.
     default_branch: Option<Reference>,
+    /// The path of the code on the caller's machine.
     local_path: Option<Prose>,
+    /// The way in which the code gets into a workspace.
     workspace_mode: Option<WorkspaceMode>,
+    /// The git functions that the caller's product shows.
     git_mode: Option<GitMode>,
+    /// The caller's own reference, unique in the organization.
     external_id: Option<ExternalId>,
+    /// Additional members of the caller's own; empty when absent.
     #[serde(default)]
     metadata: Map<String, Value>,
 }
@@ -110,22 +120,32 @@ pub struct NewProject {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProjectPatch {
+    /// The new display name.
     name: Option<Name>,
+    /// The new slug, unique in the organization.
     slug: Option<Slug>,
+    /// The new text for people. Null removes it.
     #[serde(default)]
     description: Patch<Prose>,
+    /// The new location of the code: a URL, or another address that git accepts. Null removes it.
     #[serde(default)]
     repo_url: Patch<Reference>,
+    /// The new branch that a checkout uses. Null removes it.
     #[serde(default)]
     default_branch: Patch<Reference>,
+    /// The new path of the code on the caller's machine. Null removes it.
     #[serde(default)]
     local_path: Patch<Prose>,
+    /// The new way in which the code gets into a workspace. Null removes it.
     #[serde(default)]
     workspace_mode: Patch<WorkspaceMode>,
+    /// The new git functions that the caller's product shows. Null removes them.
     #[serde(default)]
     git_mode: Patch<GitMode>,
+    /// The new reference of the caller's own. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
+    /// Metadata to merge member by member; null removes a member. Absent members stay.
     #[serde(default)]
     metadata: Map<String, Value>,
 }
@@ -211,7 +231,7 @@ async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Proje
     Ok(update.one().await?)
 }
 
-/// Ends the project, and what is in its keeping on this floor.
+/// Ends the project, and its rows in this slice.
 pub async fn end(cx: &mut Cx, id: ProjectId) -> Result<()> {
     let sql = "DELETE FROM projects WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
@@ -223,14 +243,14 @@ pub async fn load(cx: &mut Cx, id: ProjectId) -> Result<Project> {
     Ok(found.one().await?)
 }
 
-/// How many the organization has.
+/// Returns the number of the organization's projects.
 pub async fn count(cx: &mut Cx) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM projects WHERE organization_id = $1";
     Ok(cx.tx.q(sql).bind(cx.at).value().await?.unwrap_or(0))
 }
 
-/// Gives the project to another organization, if its quota has room; what is the project's own
-/// follows by its keys.
+/// Moves the project to another organization, if its quota has room. The foreign keys move the
+/// project's own rows.
 pub async fn give(cx: &mut Cx, id: ProjectId, to: OrganizationId) -> Result<Project> {
     let before = load(cx, id).await?;
     quotas::hold(cx, to, Metric::Projects).await?;

@@ -1,15 +1,16 @@
-//! Quotas: how much an organization may have of each metric.
+//! Quotas: the limit and use of each metric of an organization.
 //!
 //! # Design
-//! A limit is copied from the plan. A metric that the plan leaves out is not limited here, and not
-//! included in the license token: each side does without a number that nobody agreed on. `members`
-//! follows the subscription's seats where the plan leaves it out. The vendor may override a limit
-//! for one organization; `from` says which of these decided.
+//! A limit is copied from the plan. This server does not limit a metric that the plan leaves out,
+//! and the license token does not include it. So neither side works with a number outside the
+//! contract. `members` follows the subscription's seats if the plan leaves it out. The vendor may
+//! override a limit for one organization; `from` names the source of the limit.
 //!
-//! Projects and members are counted from their rows, in the statement that makes one more, so that
-//! no counter can drift. Before it, [`hold`] takes the row of the quota until the end of the
-//! transaction: on PostgreSQL two statements that count at the same time would both find room.
-//! A gauge, such as the storage, is held here and moved by one conditional statement.
+//! Projects and members are counted from their rows, in the statement that creates one more, so
+//! that no counter can drift. Before that statement, [`hold`] locks the quota's row until the end
+//! of the transaction. On PostgreSQL, two statements that count at the same time would otherwise
+//! both find room. A gauge, such as the storage, is a column here, which one conditional statement
+//! changes.
 
 mod grants;
 pub mod metrics;
@@ -48,23 +49,23 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS);
 
 crate::routes! { quotas declares DECLARATION:
-    /// Lists the organization's quotas, how much of each is used, and where each limit comes from.
+    /// Lists the organization's quotas, with the use and the source of each limit.
     GET "/organizations/{org}/quotas" ORG_READ => list;
-    /// Checks whether an amount would fit; exactly full still fits.
+    /// Checks whether an amount would fit; an exactly full quota still fits.
     GET "/organizations/{org}/quotas/{metric}/check" ORG_READ => check;
-    /// Moves a gauge by a difference; it never falls below 0.
+    /// Changes a gauge by a difference; it never falls below 0.
     ///
-    /// Above the limit it is refused, unless `mode` is `observe`. What is counted from rows
-    /// (projects, members) cannot be adjusted.
+    /// A change above the limit is refused, unless `mode` is `observe`. Metrics that are counted
+    /// from rows (projects, members) cannot be adjusted.
     POST "/organizations/{org}/quotas/{metric}/adjust" QUOTAS_WRITE => adjust, harmless;
     /// Overrides the limit of a metric for this organization, whatever its plan says.
     PUT "/organizations/{org}/quotas/{metric}" SUBSCRIPTIONS_WRITE => put;
-    /// Removes an override: the plan decides again.
+    /// Removes an override, so that the plan decides again.
     DELETE "/organizations/{org}/quotas/{metric}" SUBSCRIPTIONS_WRITE => delete;
 }
 
 crate::text_enum! {
-    /// Whether going above the limit is refused or only noted.
+    /// Whether a change above the limit is refused or only recorded.
     Mode { Enforce = "enforce", Observe = "observe" }
 }
 
@@ -75,7 +76,7 @@ pub struct Quotas {
     quotas: BTreeMap<&'static str, Quota>,
 }
 
-/// How much there may be, and how much there is.
+/// The limit and use of a metric.
 #[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
 pub struct Quota {
     /// Null is unlimited.
@@ -96,7 +97,7 @@ pub struct QuotaOfMetric {
     quota: Quota,
 }
 
-/// Whether an amount would fit.
+/// Whether an amount fits.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Check {
     allowed: bool,
@@ -105,13 +106,13 @@ pub struct Check {
     of: QuotaOfMetric,
 }
 
-/// More than anything is counted in: sums of two stay within 64 bits.
+/// Larger than every real quantity; the sum of two still fits into 64 bits.
 const MOST: i64 = 1 << 53;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
-    /// 1 when absent.
+    /// The amount to check, in the unit of the metric; 1 when absent.
     #[serde(default = "one")]
     amount: Between<0, MOST>,
 }
@@ -119,15 +120,16 @@ pub struct Asked {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Adjustment {
+    /// The difference, in the unit of the metric. A negative one reduces the use, at most to 0.
     delta: Between<{ -MOST }, MOST>,
-    /// `enforce` when absent.
+    /// `enforce` refuses a change above the limit; `observe` records it. `enforce` when absent.
     mode: Option<Mode>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Override {
-    /// The most that the organization may have; `"unlimited"`, `null` and `-1` mean no limit.
+    /// The limit, a whole number of at least 0; `"unlimited"`, `null` and `-1` mean no limit.
     quantity: Bound,
 }
 
@@ -158,8 +160,10 @@ async fn adjust(
     let metric = parse(&metric)?;
     if !matches!(metric.kind(), Kind::Gauge | Kind::Monthly) {
         let detail = match metric.kind() {
-            Kind::Counted => format!("{metric} are counted: make or delete one instead."),
-            _ => format!("{metric} bounds each single thing: nothing of it is held."),
+            Kind::Counted => {
+                format!("The use of {metric} is counted. Create or delete a resource instead.")
+            }
+            _ => format!("{metric} limits each single resource, so its use cannot be adjusted."),
         };
         return Err(Error::new(ProblemCode::QuotaIsCounted, detail).with("metric", metric.as_str()));
     }
@@ -185,7 +189,7 @@ async fn delete(cx: &mut Cx, (_, metric): (Org, String)) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-/// Changes the limit of a metric, with the quota before it in the audit event.
+/// Changes the limit of a metric, with the old quota in the audit event.
 async fn change(
     cx: &mut Cx,
     metric: Metric,
@@ -209,7 +213,7 @@ fn parse(metric: &str) -> Result<Metric> {
     metric.parse().map_err(|_| Error::not_found("quota"))
 }
 
-/// Moves a gauge; refused when that is above the limit and `mode` enforces it.
+/// Changes a gauge. A change above the limit is refused if `mode` enforces it.
 pub async fn shift<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -218,7 +222,7 @@ pub async fn shift<G>(
     mode: Mode,
 ) -> Result<()> {
     let (month, monthly) = (month_of(cx.now), metric.kind() == Kind::Monthly);
-    // What was held of a month before is over with it.
+    // The use of an earlier month does not count.
     let sql = "UPDATE quotas
                SET held = CASE WHEN $4 AND held_since < $5 THEN CASE WHEN $3 < 0 THEN 0 ELSE $3 END
                                WHEN held + $3 < 0 THEN 0
@@ -244,7 +248,7 @@ pub async fn shift<G>(
     }
 }
 
-/// Keeps others from counting the metric until the end of the transaction.
+/// Locks the metric against concurrent counts until the end of the transaction.
 pub async fn hold<G>(cx: &mut Cx<G>, organization: OrganizationId, metric: Metric) -> Result<()> {
     let held = cx.tx.q2(
         "SELECT 1 FROM quotas WHERE organization_id = $1 AND metric = $2",
@@ -254,7 +258,7 @@ pub async fn hold<G>(cx: &mut Cx<G>, organization: OrganizationId, metric: Metri
     Ok(())
 }
 
-/// The refusal of something for which there was no room.
+/// Returns the refusal of a request beyond the quota.
 pub async fn exceeded<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -269,7 +273,7 @@ pub async fn exceeded<G>(
     refusal(organization, metric, quota, requested).with("resets_at", resets_at)
 }
 
-/// A refusal in words and numbers.
+/// Returns the refusal, with its numbers.
 pub fn refusal(
     organization: OrganizationId,
     metric: Metric,
@@ -279,7 +283,7 @@ pub fn refusal(
     let (noun, limit, used) = (metric.noun(), quota.limit, quota.used);
     let most = limit.map_or_else(|| "unlimited".to_owned(), |limit| limit.to_string());
     let detail =
-        format!("{noun} quota exceeded: {used} of {most} in use, and {requested} more asked for.");
+        format!("{noun} quota exceeded: {used} of {most} used, {requested} more requested.");
     Error::new(ProblemCode::QuotaExceeded, detail)
         .with("metric", metric.as_str())
         .with("organization_id", organization.to_string())
@@ -288,7 +292,7 @@ pub fn refusal(
         .with("requested", requested)
 }
 
-/// One quota and its use.
+/// Returns one quota with its use.
 pub async fn of<G>(cx: &mut Cx<G>, organization: OrganizationId, metric: Metric) -> Result<Quota> {
     let found = rows(&mut cx.tx, organization, Some(metric), cx.now).await?;
     let row = found.into_iter().next().ok_or_else(|| Error::not_found("quota"))?;
@@ -315,7 +319,7 @@ async fn exported(tx: &mut Conn, request: &ExportRequest) -> Result<Vec<QuotaOfM
     all(tx, request.organization, request.now).await
 }
 
-/// All quotas of the organization and their use.
+/// Returns all quotas of the organization with their use.
 async fn all(
     tx: &mut Conn,
     organization_id: OrganizationId,

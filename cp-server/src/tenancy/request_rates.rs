@@ -1,8 +1,8 @@
-//! How many requests an organization makes in a minute, against its quota.
+//! Request rates: the requests of an organization per minute, against its quota.
 //!
 //! # Design
-//! Counted in memory, by each replica for itself: a counter in the database would make a write of
-//! every read. The window begins with its first request and ends a minute later.
+//! Each replica counts in memory for itself: a counter in the database would turn every read into a
+//! write. A window begins with its first request and ends a minute later.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -18,7 +18,7 @@ use crate::kernel::cache::Cache;
 use crate::kernel::error::Result;
 
 const WINDOW: u32 = 60;
-/// Windows that are kept; those that are over go when there are more.
+/// The number of windows in memory; beyond it, ended windows are dropped.
 const AT_MOST: usize = 10_000;
 
 #[derive(Default)]
@@ -69,14 +69,14 @@ impl RequestRates {
         let sql = "SELECT quantity FROM quotas WHERE organization_id = $1 AND metric = $2";
         let mut tx = app.db.read();
         let found = tx.q(sql).bind(organization).bind(Metric::RequestsPerMinute).value().await?;
-        // An organization that was purged since is refused by what follows.
+        // The next steps refuse an organization that was purged since.
         let limit = found.unwrap_or(Some(Metric::RequestsPerMinute.least()));
         let until = now + TimeDelta::seconds(WINDOW.into());
         self.limits.keep(organization, limit, generation, until);
         Ok(limit)
     }
 
-    /// Counts as many requests, or none where there is room for none.
+    /// Counts these requests, or none of them if there is no room for all.
     fn count(
         &self,
         organization: OrganizationId,
@@ -103,7 +103,7 @@ impl RequestRates {
             limit,
             window: WINDOW,
             remaining: room.then_some(limit - window.used),
-            // Rounded up: whoever waits that long finds the window new.
+            // Rounded up, so that a caller that waits this long finds a new window.
             resets_in: u32::try_from((millis + 999) / 1000).unwrap_or(WINDOW),
         }
     }
@@ -116,7 +116,7 @@ mod tests {
     use super::*;
 
     proptest! {
-        /// Whatever the pauses are: a window admits as many as the limit, and the next one again.
+        /// For all pauses: a window admits as many as the limit, and the next one again.
         #[test]
         fn no_window_admits_more_than_its_limit(
             limit in 0_i64..20,

@@ -1,6 +1,7 @@
-//! References to secrets: where a secret is kept, and never the secret itself.
+//! References to secrets: the location of a secret, and never the secret itself.
 //!
-//! A value that is sent along is an unknown field, refused by its name before anything is stored.
+//! A secret value in a request is an unknown field, so it is refused by name before anything is
+//! stored.
 
 use std::str::FromStr;
 
@@ -25,7 +26,7 @@ crate::ids! {
 }
 
 crate::permissions! {
-    /// Read where secrets are kept.
+    /// Read references to secrets.
     SECRETS_READ = "secrets:read", implied by ["settings:read"];
     /// Set and delete references to secrets.
     SECRETS_WRITE = "secrets:write", implied by ["settings:write"];
@@ -41,23 +42,23 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 crate::routes! { secret_refs declares DECLARATION:
     /// Lists the organization's references to secrets, by name.
     GET "/organizations/{org}/secret-refs" SECRETS_READ => list;
-    /// Sets a reference of the organization, or of one project: makes it, or replaces all of it.
+    /// Sets a reference of the organization, or of one project: creates it, or replaces all of it.
     PUT "/organizations/{org}/secret-refs/{name}" SECRETS_WRITE => put;
     /// Deletes a reference of the organization, or of one project.
     DELETE "/organizations/{org}/secret-refs/{name}" SECRETS_WRITE => delete;
 }
 
 crate::record! {
-    /// Where a secret is kept.
+    /// The location of a secret.
     SecretRef in secret_refs {
         id: SecretRefId,
         organization_id: OrganizationId,
-        /// Null is the whole organization.
+        /// Null for the whole organization.
         project_id: Option<ProjectId>,
         name: String,
-        /// Who keeps it, such as `vault`.
+        /// The system that stores the secret, such as `vault`.
         provider: String,
-        /// Under what the provider keeps it.
+        /// The name of the secret in that system.
         #[serde(rename = "ref")]
         locator: String = "secret_refs.ref",
         created_by: Option<String>,
@@ -81,7 +82,7 @@ impl Resource for SecretRef {
     }
 }
 
-/// Whose a reference is: `none` is the whole organization's.
+/// The owner of a reference: a project, or `none` for the whole organization.
 #[derive(Clone, Copy, Debug)]
 pub struct Whose(Option<ProjectId>);
 
@@ -90,7 +91,9 @@ impl FromStr for Whose {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text {
             "none" => Ok(Self(None)),
-            text => text.parse().map(|id| Self(Some(id))).map_err(|_| "is neither none nor an id"),
+            text => {
+                text.parse().map(|id| Self(Some(id))).map_err(|_| "must be a project's ID, or none")
+            }
         }
     }
 }
@@ -110,33 +113,37 @@ impl JsonSchema for Whose {
         "Whose".into()
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
-        schemars::json_schema!({"type": "string", "description": "A project's id, or `none`."})
+        schemars::json_schema!({"type": "string", "description": "A project's ID, or `none`."})
     }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SecretRefFilter {
-    /// All of them when absent; `none` for those of the whole organization only.
+    /// Returns the references of this project only; `none` returns those of the whole organization.
+    /// All of them when absent.
     project: Option<Whose>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSecretRef {
+    /// The system that stores the secret, such as `vault`.
     provider: Name,
+    /// The name of the secret in that system; never the secret itself.
     r#ref: Locator,
-    /// Who made it, in the caller's own words.
+    /// The creator of the secret, in the caller's own words.
     created_by: Option<ExternalId>,
+    /// The last rotation of the secret.
     rotated_at: Option<Moment>,
-    /// Of which project; of the whole organization when absent or `none`.
+    /// The project of the reference; the whole organization when absent or `none`.
     project: Option<Whose>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Which {
-    /// Of which project; of the whole organization when absent or `none`.
+    /// The project of the reference; the whole organization when absent or `none`.
     project: Option<Whose>,
 }
 
@@ -152,7 +159,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<SecretRefFilter>) -> Result<Page<S
 
 async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result<Put<SecretRef>> {
     let name: SecretName =
-        name.parse().map_err(|e| Error::invalid("name", format!("name: {e}")))?;
+        name.parse().map_err(|e| Error::invalid("name", format!("`name` {e}.")))?;
     cx.trail.target = Some((NOUN, name.to_string()));
     let Whose(project) = new.project.unwrap_or(Whose(None));
     let before = find(cx, project, name.as_str()).await?;
@@ -184,7 +191,7 @@ async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result
         .bind(new.created_by)
         .bind(new.rotated_at.map(|at| at.0))
         .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)));
-    // Somebody else made or deleted it since it was looked for.
+    // Another request created or deleted it since the look-up.
     let written = write
         .opt()
         .await
@@ -208,7 +215,7 @@ async fn delete(cx: &mut Cx, (_, name): (Org, String), which: Which) -> Result<N
 }
 
 async fn find(cx: &mut Cx, project: Option<ProjectId>, name: &str) -> Result<Option<SecretRef>> {
-    // No name that was taken holds a U+0000, which PostgreSQL would not even look for.
+    // No stored name contains a U+0000, which PostgreSQL refuses in a parameter.
     if name.contains('\0') {
         return Ok(None);
     }

@@ -1,4 +1,4 @@
-//! The settings of an organization: any members, of which some have a known shape.
+//! The settings of an organization: any members, some of which have a fixed shape.
 
 use std::collections::BTreeMap;
 
@@ -9,7 +9,7 @@ use super::isolation::Isolation;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json::refusal::{BODY, Refusal};
 
-/// The members whose shape is known. A member of another name may hold anything.
+/// The members with a fixed shape. A member of another name may hold any value.
 #[derive(Deserialize)]
 #[expect(dead_code, reason = "reading them is the check")]
 struct Known {
@@ -28,7 +28,7 @@ struct Security {
     session_timeout_minutes: Option<u32>,
 }
 
-/// Refuses settings of which a known member has not its shape.
+/// Refuses settings in which a known member has another shape.
 pub(super) fn check(settings: &Map<String, Value>) -> Result<()> {
     let read: Result<Known, _> = serde_path_to_error::deserialize(Value::Object(settings.clone()));
     match read {
@@ -41,7 +41,7 @@ pub(super) fn check(settings: &Map<String, Value>) -> Result<()> {
     }
 }
 
-/// Settings are merged one level deep, and their `features` member by member.
+/// Merges settings one level deep, and their `features` member by member.
 pub(super) fn merge(settings: &mut Map<String, Value>, mut patch: Map<String, Value>) {
     if let (Some(Value::Object(features)), Some(Value::Object(before))) =
         (patch.get("features"), settings.get_mut("features"))
@@ -49,13 +49,13 @@ pub(super) fn merge(settings: &mut Map<String, Value>, mut patch: Map<String, Va
         overlay(before, features.clone());
         patch.remove("features");
     } else if let Some(Value::Object(features)) = patch.get_mut("features") {
-        // Deleting what is not there yet leaves nothing behind.
+        // Removing a missing member has no effect.
         features.retain(|_, value| !value.is_null());
     }
     overlay(settings, patch);
 }
 
-/// Sets members; null deletes one.
+/// Sets members; null removes one.
 pub(super) fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
     for (name, value) in patch {
         if value.is_null() {

@@ -43,11 +43,13 @@ crate::routes! { workspaces declares DECLARATION:
     POST "/organizations/{org}/workspaces" WORKSPACES_WRITE => create;
     /// Reads a workspace.
     GET "/workspaces/{id}" WORKSPACES_READ => read;
-    /// Changes a workspace. `is_default: true` takes the place of the default before.
+    /// Changes a workspace. `is_default: true` replaces the default before.
     PATCH "/workspaces/{id}" WORKSPACES_WRITE => update;
-    /// Deletes a workspace and its memberships; the default one only when it is the last.
+    /// Deletes a workspace and its memberships. The default workspace can be deleted only if it is
+    /// the last.
     DELETE "/workspaces/{id}" WORKSPACES_WRITE => delete;
-    /// Tells whether cached answers about this workspace are still good.
+    /// Returns the authorization revision of a workspace, which shows whether cached answers are
+    /// current.
     GET "/workspaces/{id}/rbac-revision" USERS_WHOAMI => rbac_revision;
 }
 
@@ -67,7 +69,7 @@ crate::record! {
         #[serde(rename = "type")]
         kind: WorkspaceType = "workspaces.type",
         is_default: bool = "EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = workspaces.id)",
-        /// Its own, or the organization's `isolation_level`.
+        /// The workspace's own isolation, or the organization's `isolation_level`.
         isolation: Isolation = "COALESCE(NULLIF(workspaces.isolation, 'inherited'), (SELECT o.settings ->> 'isolation_level' FROM organizations o WHERE o.id = workspaces.organization_id), 'standard')",
         path: Option<Prose>,
         status: WorkspaceStatus,
@@ -89,26 +91,38 @@ impl Resource for Workspace {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkspaceFilter {
+    /// Returns the workspaces with this status only.
     status: Option<WorkspaceStatus>,
+    /// Returns the workspaces of this type only.
     r#type: Option<WorkspaceType>,
+    /// Returns the workspaces of this project only.
     project: Option<ProjectId>,
+    /// Returns the workspace with this slug only.
     slug: Option<String>,
+    /// Returns the workspace with this external ID only.
     external_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewWorkspace {
+    /// The display name.
     name: Name,
-    /// Made from the name when absent.
+    /// Unique in the organization. Derived from the name when absent.
     slug: Option<Slug>,
+    /// The type of the environment; `prod` when absent.
     #[serde(default = "prod")]
     r#type: WorkspaceType,
-    /// That of the organization's settings when absent.
+    /// The isolation; the `isolation_level` of the organization's settings when absent.
     isolation: Option<Isolation>,
+    /// The project of the workspace; the whole organization when absent.
     project_id: Option<ProjectId>,
+    /// The path of the workspace, in the caller's own words.
     path: Option<Prose>,
+    /// The caller's own reference, unique in the organization.
     external_id: Option<ExternalId>,
+    /// Whether the workspace becomes the default; false when absent. The first workspace is always
+    /// the default.
     #[serde(default)]
     is_default: bool,
 }
@@ -116,23 +130,31 @@ pub struct NewWorkspace {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct WorkspacePatch {
+    /// The new display name.
     name: Option<Name>,
+    /// The new slug, unique in the organization.
     slug: Option<Slug>,
+    /// The new type of the environment.
     r#type: Option<WorkspaceType>,
-    /// Null goes back to that of the organization's settings.
+    /// The new isolation. Null restores the `isolation_level` of the organization's settings.
     #[serde(default)]
     isolation: Patch<Isolation>,
+    /// The new project of the workspace. Null removes it from its project.
     #[serde(default)]
     project_id: Patch<ProjectId>,
+    /// The new path of the workspace, in the caller's own words. Null removes it.
     #[serde(default)]
     path: Patch<Prose>,
+    /// The new status.
     status: Option<WorkspaceStatus>,
+    /// The new reference of the caller's own. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
+    /// `true` makes the workspace the default. `false` is refused for the default workspace.
     is_default: Option<bool>,
 }
 
-/// Which version of the authorization facts of a workspace holds.
+/// The authorization revision of a workspace.
 #[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct RbacRevision {
     revision: i64,
@@ -143,7 +165,7 @@ fn prod() -> WorkspaceType {
     WorkspaceType::Prod
 }
 
-/// What is kept of a workspace that has no isolation of its own.
+/// The stored value of a workspace without an isolation of its own.
 const INHERITED: &str = "inherited";
 
 async fn list(
@@ -198,7 +220,7 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
     let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Workspace = found.locked().one().await?;
     if patch.is_default == Some(false) && before.is_default {
-        let detail = "is_default: make another workspace the default instead.";
+        let detail = "`is_default` cannot be unset. Set it on another workspace instead.";
         return Err(Error::invalid("is_default", detail));
     }
     let project = patch.project_id.over(before.project_id);
@@ -237,8 +259,8 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
     load(cx, id).await
 }
 
-/// A workspace goes only into a project where the caller may change workspaces, too: the roles on the
-/// project then count in it.
+/// Refuses to move a workspace into a project in which the caller may not change workspaces: the
+/// roles on the project then count in the workspace.
 async fn refuse_joining(cx: &mut Cx, project: Option<ProjectId>) -> Result<()> {
     let permission = Permission::WORKSPACES_WRITE;
     let Some(project) = project.filter(|_| !cx.caller.may_throughout(cx.at, permission)) else {
@@ -249,17 +271,18 @@ async fn refuse_joining(cx: &mut Cx, project: Option<ProjectId>) -> Result<()> {
 }
 
 async fn delete(cx: &mut Cx, id: WorkspaceId) -> Result<NoContent> {
-    // The condition holds the rule: a default may go only when nothing else is left.
+    // The condition enforces the rule: a default can be deleted only if no other workspace is left.
     let sql = "DELETE FROM workspaces WHERE id = $1 AND organization_id = $2
                AND (NOT EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = $1)
                     OR NOT EXISTS (SELECT 1 FROM workspaces w
                                    WHERE w.organization_id = $2 AND w.id <> $1))";
     if cx.tx.q(sql).bind(id).bind(cx.at).exec().await? == 0 {
-        let detail = "It is the default workspace; make another one the default first.";
+        let detail =
+            "The default workspace can be deleted only last. Make another one the default first.";
         return Err(Error::new(ProblemCode::InUse, detail));
     }
     organizations::forget_default_workspace(cx, id).await?;
-    // Its memberships went with it.
+    // Its memberships were deleted with it.
     organizations::touch(cx, cx.at).await?;
     Ok(NoContent)
 }
@@ -275,7 +298,7 @@ async fn load(cx: &mut Cx, id: WorkspaceId) -> Result<Workspace> {
     Ok(found.one().await?)
 }
 
-/// Notes that who may do what here has changed: in one workspace, or in all of the organization.
+/// Increases the authorization revision: of one workspace, or of all in the organization.
 pub async fn bump<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -299,8 +322,8 @@ async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationI
     Ok(())
 }
 
-/// The workspaces of a project go: the organization's default is none of them any more, but the
-/// oldest of the others, if there is one.
+/// Moves the organization's default away from a project whose workspaces leave: the oldest of the
+/// other workspaces becomes the default, if there is one.
 async fn leave_default(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "SELECT w.id FROM workspaces w JOIN organizations o ON o.default_workspace_id = w.id
                WHERE w.organization_id = $1 AND w.project_id = $2";
@@ -317,11 +340,11 @@ async fn leave_default(cx: &mut Cx, project: ProjectId) -> Result<()> {
     }
 }
 
-/// The only row that a workspace refers to, besides its organization, is its project.
+/// Besides its organization, a workspace refers only to its project.
 fn at_project(error: sqlx::Error) -> Error {
     match Error::from(error) {
         error if *error.code() == ProblemCode::NotFound => {
-            Error::new(ProblemCode::NotFound, "project_id: project not found").at("project_id")
+            Error::new(ProblemCode::NotFound, "`project_id`: project not found").at("project_id")
         }
         error => error,
     }

@@ -67,7 +67,7 @@ async fn a_group_is_never_below_itself(world: World) {
     let problem = problem.refused(404, "not_found");
     assert_eq!(
         (&problem["field"], &problem["detail"]),
-        (&json!("parent_id"), &json!("parent_id: group not found"))
+        (&json!("parent_id"), &json!("`parent_id`: group not found"))
     );
     let body = json!({"name": "New", "parent_id": world.globex.group});
     world.post(world.org("/groups"), body).await.refused(404, "not_found");

@@ -52,7 +52,7 @@ async fn projects_made_at_once_never_pass_their_quota(world: World) {
     assert_eq!(answers.iter().filter(|answer| answer.status == 201).count(), 3);
     let refused = answers.into_iter().find(|answer| answer.status != 201).unwrap();
     let problem = refused.refused(429, "quota_exceeded");
-    assert_eq!(problem["detail"], "project quota exceeded: 3 of 3 in use, and 1 more asked for.");
+    assert_eq!(problem["detail"], "project quota exceeded: 3 of 3 used, 1 more requested.");
     let listed = world.get("/organizations/initech/projects").await.expect(200);
     assert_eq!(listed["items"].as_array().unwrap().len(), 3);
     let path = format!("/projects/{}", listed["items"][0]["id"].as_str().unwrap());

@@ -237,7 +237,7 @@ async fn members_never_pass_their_quota(world: World) {
     world.post(members, seat("peter")).await.expect(201);
     let third = world.post(members, seat("michael")).await.expect(201);
     let problem = world.post(members, seat("samir")).await.refused(429, "quota_exceeded");
-    assert_eq!(problem["detail"], "member quota exceeded: 3 of 3 in use, and 1 more asked for.");
+    assert_eq!(problem["detail"], "member quota exceeded: 3 of 3 used, 1 more requested.");
     assert_eq!(problem["metric"], "members");
     world.post(members, seat("peter")).await.refused(409, "already_member");
     let third = format!("/memberships/{}", third["id"].as_str().unwrap());

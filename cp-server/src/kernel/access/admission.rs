@@ -1,23 +1,25 @@
-//! Admission: who gets in, how often, and what is told to whoever does not.
+//! Admission: authentication, rate limits, and the refusals of both.
 //!
 //! # Design
-//! Strangers are held by their address, the known by their credential. What a stranger sends is
-//! refused *before* the database is asked anything: a flood of made-up tokens costs a look into a
-//! map. A credential that was good a moment ago passes, whatever its neighbours at the same address
+//! Rates of strangers count by address, and rates of known callers count by credential. A stranger
+//! over its rate is refused *before* any query: a flood of invented tokens costs one look-up in a
+//! map. A credential that was valid a moment ago passes, whatever other callers at the same address
 //! do.
 //!
-//! An attempt is counted before its credential is checked, so that many at once cannot all pass, and
-//! returned when the credential is good. Every other outcome stays counted: refused, forbidden,
-//! unavailable, or a client that went away.
+//! An attempt is counted before its credential is checked, so that concurrent attempts cannot all
+//! pass. A valid credential returns the attempt. Every other outcome stays counted: refused,
+//! forbidden, unavailable, or a client that disconnected.
 //!
-//! A request is charged to the organization that it acts on, in two ways: to the server's own rate,
-//! which no plan changes, and to the plan's quota of requests. Only the organization's own callers are
-//! charged: the platform's people and tokens have the rates of their credentials and can use up
-//! no tenant's share, nor a tenant theirs. A request for what the caller cannot see is charged to no
-//! organization but the caller's only one, so that nobody uses up a share from outside.
+//! A request is charged to the organization that it acts on, in two ways. The server's own rate is
+//! the same for every plan; the quota of requests is the plan's. Only the organization's own
+//! callers are charged. The platform's people and tokens have the rates of their credentials, so
+//! they cannot use up a tenant's share, nor a tenant theirs. A request for an object that the
+//! caller cannot see is charged to the caller's only organization, if it has just one. So no caller
+//! uses up a share from outside.
 //!
-//! The kernel does not know what an organization's quota is or where it is kept: a slice does, as
-//! [`Admit`](crate::kernel::app::Admit). Header fields: draft-ietf-httpapi-ratelimit-headers-10.
+//! A slice knows the quota of an organization and where it is stored, as
+//! [`Admit`](crate::kernel::app::Admit); the kernel does not. Header fields:
+//! draft-ietf-httpapi-ratelimit-headers-10.
 
 use axum::http::Method;
 use axum::http::request::Parts;
@@ -33,10 +35,10 @@ use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::line::Line;
 
-/// For how long a credential that was good is not taken for a guess.
+/// The time for which a credential that was valid does not count as a guess.
 const TRUSTED: TimeDelta = TimeDelta::minutes(10);
 
-/// Who sends the request, if they are let in.
+/// The caller of an admitted request.
 pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Caller> {
     let now = app.clock.now();
     let holder = match parts.extensions.get::<Peer>() {
@@ -62,7 +64,7 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
     };
     let caller = match app.rate_limits.good.recall(&credential, 0, now) {
         Some(()) => match authentication::authenticate(app, parts).await {
-            // It ended. What else may befall one that was good is no guess.
+            // It has ended. A later failure of a credential that was valid is not a guess.
             Err(error) if *error.code() == ProblemCode::Unauthenticated => {
                 app.rate_limits.attempts.take(holder, now).map_err(refuse("attempts"))?;
                 return Err(error);
@@ -111,14 +113,15 @@ fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
         _ => "this credential",
     };
     let detail = format!(
-        "Too many requests of {whose} ({metric}): {} a minute are taken, {} at once; wait {wait} s.",
+        "Too many requests of {whose} ({metric}): at most {} per minute and {} at once. Wait \
+         {wait} s.",
         rate.per_minute, rate.burst
     );
     Error::rate_limited(detail, wait).with("metric", metric).with("limit", rate.burst)
 }
 
-/// Charges the request to the organization that it acts on: `named` finds the one that the path
-/// names, if the caller has several.
+/// Charges the request to the organization that it acts on. `named` finds the organization that the
+/// path names, if the caller has several.
 pub(in crate::kernel) async fn charge(
     app: &App,
     caller: &Caller,
@@ -131,7 +134,7 @@ pub(in crate::kernel) async fn charge(
     }
     let own = caller.organizations();
     let organization = match own.len() {
-        // Whatever it names: it can act on no other.
+        // The path does not matter: the caller can act on no other organization.
         0 | 1 => own.first().copied(),
         _ => named().await?.filter(|organization| own.contains(organization)),
     };
@@ -147,8 +150,9 @@ pub(in crate::kernel) async fn charge(
     judge(parts, organization, status)
 }
 
-/// Charges an organization for what a request of one of its own callers carries, beside the request
-/// itself: an array of a thousand events is a thousand requests. A deployment's token is not charged.
+/// Charges an organization for the content of a request of its own callers, in addition to the
+/// request itself. An array of a thousand events counts as a thousand requests. A deployment's
+/// token is not charged.
 pub async fn charge_content(
     app: &App,
     caller: &Caller,
@@ -168,7 +172,7 @@ pub async fn charge_content(
     }
 }
 
-/// Lays the status out, and refuses the request that found no room.
+/// Stores the status for the answer's headers, and refuses a request beyond the quota.
 fn judge(parts: &Parts, organization: OrganizationId, status: LimitStatus) -> Result<()> {
     if let Some(header) = parts.extensions.get::<LimitHeader>() {
         header.set(status);
@@ -177,7 +181,7 @@ fn judge(parts: &Parts, organization: OrganizationId, status: LimitStatus) -> Re
     if remaining.is_some() {
         return Ok(());
     }
-    let detail = format!("request quota exceeded: {limit} of {limit} made; wait {resets_in} s.");
+    let detail = format!("Request quota exceeded: {limit} of {limit} used. Wait {resets_in} s.");
     Err(Error::rate_limited(detail, resets_in)
         .with("metric", metric)
         .with("organization_id", organization.to_string())

@@ -1,4 +1,4 @@
-//! Areas: what is inside an organization and has grants of its own.
+//! Areas: the parts of an organization that have grants of their own.
 
 use schemars::JsonSchema;
 use serde::Serialize;

@@ -1,4 +1,4 @@
-//! Authentication: the caller that a request's credential stands for.
+//! Authentication: resolves a request's credential to its caller.
 
 use axum::http::request::Parts;
 
@@ -9,7 +9,7 @@ use crate::kernel::access::policy::{Domain, Grant};
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 
-/// The caller that a request's credential stands for.
+/// Returns the caller of the request's credential.
 pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
     // The CLI calls operations in its own process and vouches for itself.
     if let Some(caller) = parts.extensions.get::<Caller>() {
@@ -39,11 +39,11 @@ pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
     Err(Error::unauthenticated("The token is not valid: unknown, expired or revoked."))
 }
 
-/// The header by which a caller narrows itself to one organization, named by its id or slug.
+/// The header by which a caller narrows itself to one organization, named by its ID or slug.
 pub const ORGANIZATION_HINT: &str = "x-organization-id";
 
-/// A superadmin or a service token may act as if held to one organization. A person's hint is not
-/// looked at: their grants tell where they may act.
+/// Restricts a superadmin or a service token to the organization that the header names. A person's
+/// header is ignored: the person's grants decide where the person may act.
 pub(in crate::kernel) async fn narrowed(
     app: &App,
     mut caller: Caller,

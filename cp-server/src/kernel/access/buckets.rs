@@ -1,11 +1,11 @@
-//! How fast somebody may go: buckets that fill evenly, kept in memory that does not grow.
+//! Token buckets: rates that refill evenly, in memory of a fixed size.
 //!
 //! # Design
-//! The generic cell rate algorithm keeps one instant for each key: when its bucket is full again.
-//! Keys live in two generations. A key that is used moves into the young one; when that is as large
-//! as it may be, it becomes the old one, and the old one is gone. Whoever goes on sending stays
-//! known, and a million addresses cost what a hundred thousand do: the oldest are forgotten, which
-//! is to their advantage and to nobody else's harm.
+//! The generic cell rate algorithm keeps one instant for each key: the instant at which its bucket
+//! is full again. Keys live in two generations, and a used key moves into the young one. When the
+//! young generation is full, it replaces the old one, whose keys are dropped. An active key is
+//! never dropped, and a million addresses cost as much as a hundred thousand. A dropped key has a
+//! full bucket again, which harms no other key.
 //!
 //! Rejected: a cache crate (quick_cache, moka). It drops a new key before an old key that was used
 //! twice, so in a flood of addresses a new key would get a full bucket again.
@@ -21,18 +21,18 @@ use std::sync::{Mutex, PoisonError};
 use anyhow::{Context, bail};
 use chrono::{DateTime, Utc};
 
-/// Keys of one generation; there are two.
+/// The number of keys of one generation; there are two.
 const AT_MOST: usize = 100_000;
 const MINUTE: i64 = 60_000_000;
 
-/// So many in a minute, and so many at once after a pause.
+/// The number of requests per minute, and the number at once after a pause.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     pub per_minute: u32,
     pub burst: u32,
 }
 
-/// A rate, or none.
+/// A rate; `None` is unlimited.
 pub type Limit = Option<Rate>;
 
 impl Rate {
@@ -40,12 +40,12 @@ impl Rate {
         Self { per_minute, burst }
     }
 
-    /// Microseconds from one to the next.
+    /// Returns the microseconds between two requests at this rate.
     fn pause(self) -> i64 {
         (MINUTE / i64::from(self.per_minute)).max(1)
     }
 
-    /// Seconds in which an empty bucket is full again.
+    /// Returns the seconds in which an empty bucket becomes full.
     pub fn window(self) -> u32 {
         seconds(self.pause() * i64::from(self.burst))
     }
@@ -60,10 +60,10 @@ impl FromStr for Rate {
             Some((minute.parse().ok()?, burst.parse().ok()?))
         };
         let (per_minute, burst) =
-            read().context("it takes PER_MINUTE:BURST, such as 600:100, or off")?;
+            read().context("must be PER_MINUTE:BURST, such as 600:100, or off")?;
         let sound = 1..=6_000_000;
         if !sound.contains(&per_minute) || !sound.contains(&burst) {
-            bail!("both numbers are from 1 to 6000000");
+            bail!("both numbers must be between 1 and 6000000");
         }
         Ok(Self { per_minute, burst })
     }
@@ -82,7 +82,7 @@ struct Kept<K> {
     old: HashMap<K, i64>,
 }
 
-/// There is no room, and for how long: seconds, rounded up.
+/// The refusal by an empty bucket, with the seconds to wait, rounded up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Full {
     pub rate: Rate,
@@ -94,12 +94,12 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
         Self { limit, kept: Mutex::new(Kept { young: HashMap::new(), old: HashMap::new() }) }
     }
 
-    /// Takes one, if there is room.
+    /// Takes one request from the bucket, if there is room.
     pub fn take(&self, key: K, now: DateTime<Utc>) -> Result<(), Full> {
         self.ask(key, now, true)
     }
 
-    /// Returns one that was taken.
+    /// Returns a request that was taken.
     pub fn give_back(&self, key: K) {
         let Some(rate) = self.limit else { return };
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -108,7 +108,7 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
         }
     }
 
-    /// Whether one could be taken.
+    /// Checks whether the bucket has room for one request.
     pub fn room(&self, key: K, now: DateTime<Utc>) -> Result<(), Full> {
         self.ask(key, now, false)
     }
@@ -120,7 +120,7 @@ impl<K: Eq + Hash + Copy> Buckets<K> {
         let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let mut full_again = kept.find(&key).unwrap_or(now).max(now);
         if full_again > now + deep {
-            // A clock that was set back must not leave anybody waiting for it to catch up.
+            // A clock that was set back must not make a caller wait until it catches up.
             full_again = now + deep;
             kept.keep(key, full_again);
         }
@@ -158,15 +158,15 @@ fn seconds(micros: i64) -> u32 {
     u32::try_from((micros + 999_999) / 1_000_000).unwrap_or(u32::MAX).max(1)
 }
 
-/// What one holder of an address is known by: the address itself, or an IPv6 network of 64 bits,
-/// which is what a single customer is given (RFC 6177).
+/// The key of an address's holder: the IPv4 address itself, or an IPv6 network of 64 bits, which is
+/// the network of a single customer (RFC 6177).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Holder(u64);
 
 impl From<IpAddr> for Holder {
     fn from(address: IpAddr) -> Self {
         match address.to_canonical() {
-            // Below `::/8`, which is nobody's network.
+            // Below `::/8`, which is assigned to no network.
             IpAddr::V4(v4) => Self(0xffff_0000_0000 | u64::from(v4.to_bits())),
             IpAddr::V6(v6) => Self(u64::try_from(v6.to_bits() >> 64).unwrap_or(0)),
         }
@@ -199,7 +199,7 @@ mod tests {
             assert_eq!(buckets.take(1, at(60_000)), Ok(()), "a pause fills it, and no further");
         }
         assert!(buckets.take(1, at(60_000)).is_err());
-        // The clock is set back by a minute: what was there is there.
+        // The clock is set back by a minute: the content of the bucket stays.
         assert!(buckets.take(1, at(0)).is_err());
         assert_eq!(buckets.take(1, at(1000)), Ok(()));
     }
@@ -214,7 +214,7 @@ mod tests {
         buckets.give_back(1);
         assert_eq!(buckets.take(1, at(0)), Ok(()));
         assert!(buckets.take(1, at(0)).is_err());
-        // Returned late, when the bucket is full: it holds its burst still.
+        // Returned late, when the bucket is full: the bucket still holds no more than its burst.
         buckets.give_back(1);
         for _ in 0..2 {
             assert_eq!(buckets.take(1, at(60_000)), Ok(()));
@@ -253,7 +253,7 @@ mod tests {
     }
 
     proptest! {
-        /// Whatever the pauses: never more than the burst and what came back since.
+        /// For all pauses: never more than the burst and the refill since.
         #[test]
         fn no_span_admits_more_than_its_share(
             per_minute in 1_u32..6000, burst in 1_u32..50,

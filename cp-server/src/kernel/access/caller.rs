@@ -1,4 +1,4 @@
-//! Who is calling: an identity, and the grants that it comes with.
+//! Callers: an identity and its grants.
 
 use std::collections::BTreeSet;
 use std::net::IpAddr;
@@ -16,7 +16,7 @@ use crate::kernel::access::policy::{self, Domain, Grant, Location, Verdict};
 use crate::kernel::db::{Conn, Share};
 use crate::kernel::error::{Error, Result};
 
-/// How far a caller reaches.
+/// The widest scope of a caller.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 pub enum Scope {
@@ -26,7 +26,7 @@ pub enum Scope {
 }
 
 impl Scope {
-    /// The organization that the caller is held to.
+    /// Returns the organization that the caller is restricted to.
     pub fn organization(self) -> Option<OrganizationId> {
         match self {
             Self::Platform => None,
@@ -38,7 +38,7 @@ impl Scope {
 }
 
 crate::text_enum! {
-    /// What a caller is.
+    /// The kind of a caller.
     CallerKind {
         Anonymous = "anonymous",
         ServiceToken = "service_token",
@@ -48,10 +48,10 @@ crate::text_enum! {
     }
 }
 
-/// Who vouches for a login or a link of an identity to a user.
+/// The authority that vouches for a login, or for a link of an identity to a user.
 ///
-/// An organization vouches for its own only: what it says counts for its own grants, and never for
-/// another organization or the platform.
+/// An organization vouches only for its own people. Its statements count for its own grants, and
+/// never for another organization or the platform.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Authority {
     Platform,
@@ -59,7 +59,7 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// The organization, if it is one.
+    /// Returns the organization, if the authority is one.
     pub fn organization(self) -> Option<OrganizationId> {
         match self {
             Self::Platform => None,
@@ -67,7 +67,7 @@ impl Authority {
         }
     }
 
-    /// Whether what it says counts in the organization.
+    /// Returns whether the authority's statements count in the organization.
     pub fn counts_in(self, organization: OrganizationId) -> bool {
         self.organization().is_none_or(|own| own == organization)
     }
@@ -83,34 +83,35 @@ impl From<Option<OrganizationId>> for Authority {
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub kind: CallerKind,
-    /// What rates, idempotency keys and sessions count by: of a person, the pair of the user and the
-    /// authority that vouches for the login.
+    /// The ID by which rates, idempotency keys and sessions count. For a person it stands for the
+    /// pair of the user and the authority that vouches for the login.
     pub id: Uuid,
     pub name: String,
     pub user: Option<UserId>,
-    /// What the credential is held to; for a person, the first place of their grants.
+    /// The scope that the credential is restricted to; for a person, the scope of their first
+    /// grant.
     pub scope: Scope,
     pub grants: Arc<[Grant]>,
-    /// How a person logged in.
+    /// The login of a person.
     pub login: Option<Arc<LoggedIn>>,
-    /// When the credential ends; what a machine creates ends no later.
+    /// The end of the credential; what a machine creates ends no later.
     pub ends_at: Option<DateTime<Utc>>,
     /// Whether a platform caller restricted itself to one organization, for this request.
     pub is_narrowed: bool,
 }
 
-/// What a person's provider said that has a meaning here.
+/// The statements of a person's provider that this server uses.
 #[derive(Debug)]
 pub struct LoggedIn {
     pub provider: String,
     pub issuer: String,
     pub authority: Authority,
-    /// The roles that the provider vouches for, and where they count.
+    /// The roles that the provider vouches for, and the organization in which they count.
     pub roles: Vec<String>,
     pub roles_in: Option<OrganizationId>,
     /// Whether the provider vouches for a superadmin.
     pub is_superadmin: bool,
-    /// The product labels that the person is narrowed to; none means all.
+    /// The product labels that the person is restricted to; empty means all.
     pub products: Vec<String>,
 }
 
@@ -129,15 +130,16 @@ impl Caller {
         }
     }
 
-    /// Whoever can open the database and the keys needs no token.
+    /// Returns the caller of the operator: a process that can open the database and the keys needs
+    /// no token.
     pub fn system(name: &str) -> Self {
         let by = CallerKind::System.as_str();
         let grants = Arc::new([Grant::new(Domain::Platform, Privileges::all(), by)]);
         Self { kind: CallerKind::System, name: name.into(), grants, ..Self::anonymous() }
     }
 
-    /// Whose turn it is where requests wait for each other: that of the organization the caller is
-    /// restricted to. Callers of the platform each have their own.
+    /// Returns the share of the caller where requests wait for each other. An organization's
+    /// callers have one share together; each caller of the platform has its own.
     pub fn share(&self) -> Share {
         match (self.kind, self.scope.organization()) {
             (CallerKind::System, _) => Share::SERVER,
@@ -146,14 +148,14 @@ impl Caller {
         }
     }
 
-    /// A machine: one set of permissions where its token is held to.
+    /// Creates the caller of a machine: one set of permissions in the scope of its token.
     pub fn machine(id: Uuid, name: String, scope: Scope, held: Privileges) -> Self {
         let on = scope.organization().map_or(Domain::Platform, Domain::Organization);
         let grants = Arc::new([Grant::new(on, held, CallerKind::ServiceToken.as_str())]);
         Self { kind: CallerKind::ServiceToken, id, name, scope, grants, ..Self::anonymous() }
     }
 
-    /// Who vouches for what the caller says: an organization for its own tokens and logins.
+    /// Returns the authority of the caller: an organization for its own tokens and logins.
     pub fn authority(&self) -> Authority {
         match &self.login {
             Some(login) => login.authority,
@@ -162,20 +164,21 @@ impl Caller {
         }
     }
 
-    /// Whether the caller is this user, by an authority that counts in the organization.
+    /// Returns whether the caller is this user, by an authority that counts in the organization.
     pub fn is_user_in(&self, user: UserId, organization: OrganizationId) -> bool {
         self.user == Some(user) && self.authority().counts_in(organization)
     }
 
-    /// Who acts, as audit events name it: the user, not the pair of the user and the authority.
+    /// Returns the ID of the actor in audit events: the user, not the pair of the user and the
+    /// authority.
     pub fn actor_id(&self) -> Uuid {
         self.user.map_or(self.id, |user| user.0)
     }
 
-    /// The organization that owns `row`, if the caller may use `permission` on it.
+    /// Returns the organization that owns `row`, if the caller may use `permission` on it.
     ///
-    /// A row that the caller can't see is *not found*, exactly like one that does not exist; one
-    /// that it sees but may not touch is *forbidden*.
+    /// A row that the caller cannot see is *not found*, exactly like a missing row. A row that the
+    /// caller sees, but lacks the permission for, is *forbidden*.
     pub async fn in_organization<T: Owned>(
         &self,
         tx: &mut Conn,
@@ -188,7 +191,7 @@ impl Caller {
         self.decide(owner, Location::Within(owner.id, &areas), T::MISSING, permission)
     }
 
-    /// The areas that a row lies in, if they can matter to the caller.
+    /// Returns the areas that contain the row, if they can matter to the caller.
     async fn areas_of<T: Owned>(
         &self,
         tx: &mut Conn,
@@ -203,7 +206,7 @@ impl Caller {
         }
     }
 
-    /// The decision on what lies in an organization.
+    /// Decides on an object of an organization.
     pub fn decide(
         &self,
         owner: Owner,
@@ -215,20 +218,21 @@ impl Caller {
             Verdict::Hidden => Err(Error::not_found(noun)),
             Verdict::Forbidden => Err(forbidden(permission, "here")),
             Verdict::Allowed if owner.suspended && self.is_stopped(permission) => {
-                let detail = "The organization is suspended: what it has can be read, not changed.";
+                let detail = "The organization is suspended: its data can be read but not changed.";
                 Err(Error::new(ProblemCode::OrganizationSuspended, detail))
             }
             Verdict::Allowed => Ok(owner.id),
         }
     }
 
-    /// Whether the caller may do this in all of the organization, not in an area of it only.
+    /// Returns whether the caller may do this in the whole organization, not only in an area of it.
     pub fn may_throughout(&self, organization: OrganizationId, permission: Permission) -> bool {
         let whole = Location::Organization(organization);
         policy::decide(&self.grants, whole, permission) == Verdict::Allowed
     }
 
-    /// The areas of the organization in which the caller may do this; `None` when it may throughout.
+    /// Returns the areas of the organization in which the caller may do this; `None` for the whole
+    /// organization.
     pub fn areas(&self, organization: OrganizationId, permission: Permission) -> Option<Vec<Area>> {
         if self.may_throughout(organization, permission) {
             return None;
@@ -241,13 +245,13 @@ impl Caller {
         Some(areas.collect())
     }
 
-    /// Whether the suspension of an organization stops this: its own people and tokens change
-    /// nothing then, but what a data plane used is still counted.
+    /// Returns whether the organization's suspension stops this: its own people and tokens cannot
+    /// change anything then. The usage of a data plane still counts.
     fn is_stopped(&self, permission: Permission) -> bool {
         !self.is_of_platform() && !permission.details().kept
     }
 
-    /// Whether the caller may use `permission` on the platform itself.
+    /// Checks that the caller may use `permission` on the platform itself.
     pub fn on_platform(&self, permission: Permission) -> Result<()> {
         match policy::decide(&self.grants, Location::Platform, permission) {
             Verdict::Allowed => Ok(()),
@@ -256,19 +260,19 @@ impl Caller {
         }
     }
 
-    /// Where the caller may use the permission, for lines that answer by the caller's own scope:
-    /// the platform, or the first organization that lets it.
+    /// Returns the widest scope in which the caller may use the permission: the platform, or the
+    /// first organization that permits it. For lines that answer by the caller's own scope.
     pub fn widest_scope(&self, permission: Permission) -> Result<Scope> {
         if permission == Permission::ANY {
             return Ok(self.scope);
         }
-        // What somebody may do in a workspace says nothing of its organization.
+        // A permission in a workspace does not extend to its organization.
         let mut holding = self.grants.iter().filter(|grant| {
             !matches!(grant.on, Domain::Area(..)) && grant.permissions.contains(permission)
         });
         let first = holding.clone().next().ok_or_else(|| forbidden(permission, "here"))?;
         Ok(match first.on.organization() {
-            // A machine's is narrower still: its deployment.
+            // A machine's scope is narrower still: its deployment.
             _ if self.kind != CallerKind::Person => self.scope,
             Some(organization_id) if !holding.any(|grant| grant.on == Domain::Platform) => {
                 Scope::Organization { organization_id }
@@ -277,7 +281,7 @@ impl Caller {
         })
     }
 
-    /// The organizations in which the caller holds anything.
+    /// Returns the organizations in which the caller has grants.
     pub fn organizations(&self) -> BTreeSet<OrganizationId> {
         self.grants.iter().filter_map(|grant| grant.on.organization()).collect()
     }
@@ -286,7 +290,7 @@ impl Caller {
         self.grants.iter().any(|grant| grant.on == Domain::Platform)
     }
 
-    /// Refuses to give what the caller does not hold on the row.
+    /// Refuses to grant privileges that the caller does not hold on the row.
     pub async fn refuse_giving_on<T: Owned>(
         &self,
         tx: &mut Conn,
@@ -299,7 +303,7 @@ impl Caller {
         self.refuse_giving(given, Location::Within(owner, &areas), field)
     }
 
-    /// Refuses to give what the caller does not hold at the location.
+    /// Refuses to grant privileges that the caller does not hold at the location.
     pub fn refuse_giving(
         &self,
         given: &Privileges,
@@ -310,7 +314,7 @@ impl Caller {
         let lacking = held.lacking(given);
         if !lacking.is_empty() {
             let detail = format!(
-                "`{field}` gives permissions that the caller does not hold here: {}. A caller \
+                "`{field}` grants permissions that the caller does not hold here: {}. A caller \
                  grants only what it holds.",
                 lacking.join(", ")
             );
@@ -342,11 +346,11 @@ fn forbidden(permission: Permission, place: &str) -> Error {
     Error::new(ProblemCode::Forbidden, detail).with("permission", code)
 }
 
-/// Where the caller's own scope decides: an answer to `GET /me`.
+/// A path without a target of its own: the caller's own scope decides, as in `GET /me`.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct CallerScope;
 
-/// The request's id: the caller's `X-Request-Id` if it is a sound one, else a new one.
+/// The request's ID: the caller's `X-Request-Id` if it is valid, else a new one.
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 

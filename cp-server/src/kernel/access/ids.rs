@@ -1,7 +1,8 @@
 //! Identifiers: one type per table, a plain UUID on the wire, so that a swapped argument does not
 //! compile.
 //!
-//! Slices declare their own with [`ids!`](crate::ids). Here are those of callers and the journal.
+//! Slices declare their own with [`ids!`](crate::ids). This file has those of callers and the
+//! journal.
 
 use std::fmt::Display;
 
@@ -14,23 +15,23 @@ use crate::kernel::db::values::Value;
 pub trait Owned:
     Copy + DeserializeOwned + Display + Send + Sync + for<'q> Value<'q> + 'static
 {
-    /// What the thing is called in messages and audit events.
+    /// The noun in messages and audit events.
     const NOUN: &'static str;
-    /// What is said to be missing.
+    /// The noun in the message about a missing row.
     const MISSING: &'static str = Self::NOUN;
-    /// Finds the organization that owns the row, as [`crate::kernel::access::caller::Owner`]; no row for one of the
-    /// platform.
+    /// Finds the organization that owns the row, as [`crate::kernel::access::caller::Owner`]. A row
+    /// of the platform yields no row.
     const OWNER: &'static str;
-    /// The areas of its organization that the row lies in, if there are such.
+    /// The query of the areas that contain the row, if there are any.
     const WITHIN: Option<Within> = None;
 }
 
-/// How the areas that a row lies in are found.
+/// The query of the areas that contain a row.
 #[derive(Clone, Copy, Debug)]
 pub struct Within {
     pub kinds: &'static [AreaKind],
-    /// Yields [`crate::kernel::access::areas::Area`]s of the row `$1`. The row's own table has another name in it,
-    /// since `$1` may be a column of that.
+    /// Yields the [`crate::kernel::access::areas::Area`]s of the row `$1`. The query uses an alias
+    /// for the row's own table, because `$1` may be a column of that table.
     pub sql: &'static str,
 }
 
@@ -45,7 +46,7 @@ macro_rules! ids {
     ($($name:ident, $noun:literal
         $(of $table:ident . $owner:ident $(as $missing:literal)? $(in $kinds:expr, $sql:expr)?)?;
     )+) => {$(
-        #[doc = concat!("The id of one ", $noun, ".")]
+        #[doc = concat!("The ID of one ", $noun, ".")]
         #[derive(
             Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::Type, serde::Serialize,
             serde::Deserialize,

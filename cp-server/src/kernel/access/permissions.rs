@@ -1,17 +1,17 @@
-//! Permissions: what a line of the table requires, and what roles and tokens hold.
+//! Permissions: the requirements of the table's lines, and the content of roles and tokens.
 //!
 //! # Design
-//! Each slice declares the permissions of its own resources with [`permissions!`](crate::permissions),
-//! and says there which system roles hold them. The composition publishes all of them once, before
-//! an application exists. Rejected: a list of all permissions in the kernel, which every new
-//! resource edits.
+//! Each slice declares the permissions of its own resources with
+//! [`permissions!`](crate::permissions), and the system roles that hold them. The composition
+//! publishes all of them once, before an application exists. Rejected: a list of all permissions in
+//! the kernel, which every new resource edits.
 
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 
 use crate::kernel::access::rate_limits::StrictRate;
 
-/// What a slice declares of a permission.
+/// The declaration of a permission by its slice.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Declared {
     pub code: &'static str,
@@ -21,20 +21,21 @@ pub struct Declared {
     pub implied_by: &'static [&'static str],
     /// The stricter rate that bounds its requests.
     pub rate: Option<StrictRate>,
-    /// Whether a suspended organization's own callers keep it.
+    /// Whether the callers of a suspended organization keep it.
     pub kept: bool,
 }
 
-/// A permission: what a line of the table requires, and a caller holds.
+/// A permission: a line of the table requires it, and a caller holds it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Permission(&'static Declared);
 
 /// Declares permissions as constants of [`Permission`], and `PERMISSIONS`, the list of them.
 ///
-/// `held by` names the lowest system role of each family that holds the permission; `implied by`
-/// names codes whose holders have it, too. Without either, only callers have it to which the
-/// platform gives it. `bounded by` names a stricter rate. `kept in suspension` leaves the permission to the
-/// callers of a suspended organization; those that end with `:read` are kept always.
+/// `held by` names the lowest system role of each family that holds the permission. `implied by`
+/// names codes whose holders have it, too. Without either, only callers to which the platform
+/// grants the permission hold it. `bounded by` names a stricter rate. `kept in suspension` leaves
+/// the permission to the callers of a suspended organization. They always keep permissions that end
+/// with `:read`.
 #[macro_export]
 macro_rules! permissions {
     ($(
@@ -65,7 +66,7 @@ macro_rules! permissions {
     (@kept $code:literal $kept:ident) => { true };
 }
 
-/// Whether the code is that of a permission to read.
+/// Returns whether the code is a permission to read.
 pub const fn reads(code: &str) -> bool {
     let (code, verb) = (code.as_bytes(), b":read");
     let mut at = 0;
@@ -85,7 +86,7 @@ const fn of_the_kernel(code: &'static str) -> Declared {
 impl Permission {
     /// No credential is required.
     pub const PUBLIC: Self = Self(&of_the_kernel("public"));
-    /// Any credential is enough.
+    /// Any credential is sufficient.
     pub const ANY: Self = Self(&of_the_kernel("any"));
 
     pub const fn declared(declared: &'static Declared) -> Self {
@@ -100,15 +101,15 @@ impl Permission {
         self.0
     }
 
-    /// Every declared permission, by code.
+    /// Returns every declared permission, by code.
     ///
     /// # Panics
-    /// Before the composition has published the declarations.
+    /// Panics before the composition has published the declarations.
     pub fn all() -> &'static [Self] {
         PUBLISHED.get().expect("the composition publishes the permissions first")
     }
 
-    /// The place of the permission among all.
+    /// Returns the position of the permission among all permissions.
     fn bit(self) -> Option<usize> {
         Self::all().binary_search(&self).ok()
     }
@@ -120,7 +121,7 @@ static PUBLISHED: OnceLock<Vec<Permission>> = OnceLock::new();
 /// Publishes the permissions of all slices; later calls change nothing.
 ///
 /// # Panics
-/// When two slices declare the same code, or a set has no room for one more.
+/// Panics if two slices declare the same code, or a set has no room for one more.
 pub(in crate::kernel) fn publish(permissions: impl FnOnce() -> Vec<Permission>) {
     PUBLISHED.get_or_init(|| {
         let mut all = permissions();
@@ -150,7 +151,7 @@ impl std::str::FromStr for Permission {
         let found = Self::all().binary_search_by(|one| one.as_str().cmp(code));
         found.map(|at| Self::all()[at]).map_err(|_| {
             let known: Vec<&str> = Self::all().iter().map(|p| p.as_str()).collect();
-            format!("one is not a permission; these are: *, {}", known.join(", "))
+            format!("has an unknown permission; allowed: *, {}", known.join(", "))
         })
     }
 }
@@ -179,12 +180,12 @@ impl Permissions {
         Self(self.0 & other.0)
     }
 
-    /// Those that the other set lacks.
+    /// Returns the permissions that the other set lacks.
     pub fn without(self, other: Self) -> Self {
         Self(self.0 & !other.0)
     }
 
-    /// From codes; `*` stands for all of them.
+    /// Parses codes; `*` stands for all of them.
     pub fn parse<'a>(codes: impl IntoIterator<Item = &'a str>) -> Result<Self, String> {
         codes.into_iter().try_fold(Self::NONE, |set, code| match code {
             "*" => Ok(Self::ALL),
@@ -192,8 +193,8 @@ impl Permissions {
         })
     }
 
-    /// Those of the codes that this version knows: a permission that a newer replica gave grants
-    /// nothing here.
+    /// Returns the permissions of the codes that this version knows. A permission that only a newer
+    /// version knows grants nothing here.
     pub fn known<'a>(codes: impl IntoIterator<Item = &'a str>) -> Self {
         codes.into_iter().filter_map(|code| Self::parse([code]).ok()).fold(Self::NONE, Self::union)
     }
@@ -202,21 +203,21 @@ impl Permissions {
         Permission::all().iter().filter(|p| self.contains(**p)).map(|p| p.as_str()).collect()
     }
 
-    /// Whether every permission of this server is in the set.
+    /// Returns whether the set has every permission of this server.
     pub fn is_all(self) -> bool {
         Permission::all().iter().all(|permission| self.contains(*permission))
     }
 }
 
-/// What a role, a token or a set of codes gives to its holder.
+/// The privileges that a role, a token or a set of codes grants to its holder.
 ///
 /// # Design
 /// Data planes have permission codes of their own, which this server stores and does not interpret.
-/// A caller that may add members could otherwise give away a data plane's `runs:delete` without
-/// holding it. So the codes are compared as strings, beside the permissions of this server.
+/// A caller that may add members could otherwise grant a data plane's `runs:delete` without holding
+/// it. So this server compares the codes as strings, in addition to its own permissions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Privileges {
-    /// What they permit at this server, implied permissions included.
+    /// The permissions at this server, implied ones included.
     pub permissions: Permissions,
     /// The codes as they are written, those of data planes included.
     pub codes: Vec<String>,
@@ -225,12 +226,12 @@ pub struct Privileges {
 }
 
 impl Privileges {
-    /// The privileges that no other privileges exceed.
+    /// Returns the privileges that no other privileges exceed.
     pub fn all() -> Self {
         Self { permissions: Permissions::ALL, codes: vec!["*".into()], rank: i64::MAX }
     }
 
-    /// The codes of `given` that these privileges do not cover, each once.
+    /// Returns the codes of `given` that these privileges do not cover, each once.
     ///
     /// A code of this server is covered by its permission, held or implied. Another code is covered
     /// by itself, by a wildcard, or by all permissions of this server.
@@ -251,7 +252,7 @@ impl Privileges {
     }
 }
 
-/// Whether a held code covers a wanted one: it is the same, or a wildcard above it.
+/// Returns whether a held code covers a wanted one: it is the same, or a wildcard above it.
 ///
 /// `*`, `*:*` and `*.*` cover every code; `runs:*` covers `runs:read` and `runs:*`.
 fn covers(held: &str, wanted: &str) -> bool {
@@ -282,7 +283,7 @@ mod tests {
             (&["run*"], &["runs:read"], &["runs:read"]),
             (&["*"], &["*.*", "runs:delete", "org:create"], &[]),
             (&["members:write"], &["members:write", "*.*"], &["*.*"]),
-            // A wildcard is a word of the data planes: it permits nothing here.
+            // A wildcard belongs to the data planes: it permits nothing here.
             (&["members:*"], &["members:write"], &["members:write"]),
             (&["data.sales.*"], &["data.sales.query", "data.query"], &["data.query"]),
         ] {

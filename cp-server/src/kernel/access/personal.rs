@@ -1,4 +1,4 @@
-//! Places that are a person's own rows.
+//! Path targets that are a person's own rows.
 
 use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::{Caller, Owner, Permission};
@@ -15,15 +15,15 @@ pub trait Personal: Owned {
     const PERSON: &'static str;
 }
 
-/// Resolves the row's organization if the row is about the calling person. What vouches for the
-/// person must count in that organization.
+/// Resolves the row's organization if the row is about the calling person. The authority that
+/// vouches for the person must count in that organization.
 async fn own<T: Personal>(
     row: T,
     caller: &Caller,
     tx: &mut Conn,
 ) -> Result<Option<OrganizationId>> {
     let Some(user) = caller.user else { return Ok(None) };
-    // One statement, whether the row is another person's or missing.
+    // One statement covers both refusals: the row of another person, and a missing row.
     let person: Option<UserId> = tx.q(T::PERSON).bind(row).value().await?;
     if person != Some(user) {
         return Ok(None);

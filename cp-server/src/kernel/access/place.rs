@@ -1,4 +1,4 @@
-//! Where an operation acts: what its path identifies, and what authorization makes of it.
+//! Path targets: the object that a path identifies, and the result of its authorization.
 
 use std::fmt::Display;
 use std::future::Future;
@@ -15,12 +15,12 @@ use crate::kernel::access::policy::Location;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 
-/// A path's identifiers, in their order.
+/// The identifiers of a path, in their order.
 pub trait PathTarget: Clone + DeserializeOwned + Send + Sync + 'static {
-    /// What authorization yields: the organization, the platform, the caller's own scope.
+    /// The result of authorization: the organization, the platform, or the caller's own scope.
     type Authorized: Authorized;
     const EXPOSURE: Exposure;
-    /// In which areas of an organization it can lie.
+    /// The kinds of areas that can contain the target.
     const AREAS: &'static [AreaKind] = &[];
 
     fn authorize(
@@ -30,44 +30,44 @@ pub trait PathTarget: Clone + DeserializeOwned + Send + Sync + 'static {
         permission: Permission,
     ) -> impl Future<Output = Result<Self::Authorized>> + Send;
 
-    /// The organization that owns what the path identifies, whether or not the caller can see it.
-    /// `None` when the path identifies none.
+    /// Returns the organization that owns the target, whether or not the caller can see it. `None`
+    /// when the path identifies no object of an organization.
     fn owner(&self, _: &mut Conn) -> impl Future<Output = Result<Option<OrganizationId>>> + Send {
         std::future::ready(Ok(None))
     }
 
-    /// How the audit trail names it, when the answer does not: type and id.
+    /// Returns the type and ID for the audit event of an answer that names no object.
     fn target(&self, _: Self::Authorized) -> (&'static str, String) {
         ("platform", "platform".into())
     }
 
-    /// The schemas of the path's parameters; a path without identifiers has none.
+    /// Returns the schemas of the path's parameters; a path without identifiers has none.
     fn parameters() -> Vec<Schema> {
         Vec::new()
     }
 
-    /// What a path that does not even parse is missing.
+    /// Returns the noun in the refusal of a path whose identifier cannot be parsed.
     fn noun() -> &'static str {
         "page"
     }
 }
 
-/// How a line's place is protected; the authorization sweep walks it.
+/// The protection of a line's target; the authorization sweep covers each of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Exposure {
-    /// Open to all: no credential is looked at.
+    /// Open to all: the server ignores credentials.
     Public,
-    /// The caller's own scope decides what is answered.
+    /// The caller's own scope decides the content of the answer.
     Anywhere,
     /// Platform callers only.
     Platform,
-    /// The organization that owns what the path names; foreign and missing look the same.
+    /// The organization that owns the target; foreign and missing targets look the same.
     Organization,
     /// The person whose row the path names, and no other caller.
     Own,
 }
 
-/// What authorization yields.
+/// The result of authorization.
 pub trait Authorized: Copy + Send + Sync + 'static {
     fn organization(self) -> Option<OrganizationId>;
 }
@@ -116,9 +116,9 @@ impl<T: Owned> PathTarget for T {
     }
 }
 
-/// `/groups/{id}/members/{user}`, `/organizations/{org}/quotas/{metric}`: something in a place's
-/// keeping. Only the first identifier decides; the second one is held by a composite key or a
-/// condition of the statement.
+/// `/groups/{id}/members/{user}`, `/organizations/{org}/quotas/{metric}`: an object below a path
+/// target. Only the first identifier decides. A composite key or a condition of the statement
+/// restricts the second one.
 impl<P: PathTarget, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> PathTarget
     for (P, U)
 {
@@ -150,14 +150,14 @@ impl<P: PathTarget, U: Clone + DeserializeOwned + Display + Send + Sync + 'stati
     }
 }
 
-/// `/organizations/{org}/…`: an organization, by its id or its slug. The operation works on
+/// `/organizations/{org}/…`: an organization, by its ID or its slug. The operation works on
 /// `cx.at`, which authorization found.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Org(String);
 
 impl Org {
-    /// One that a body names.
+    /// Creates the target for an organization that a body names.
     pub fn named(text: String) -> Self {
         Self(text)
     }
@@ -194,15 +194,15 @@ impl PathTarget for Org {
         (Self::noun(), organization.to_string())
     }
     fn parameters() -> Vec<Schema> {
-        vec![json_schema!({"type": "string", "description": "The organization's id or slug."})]
+        vec![json_schema!({"type": "string", "description": "The organization's ID or slug."})]
     }
     fn noun() -> &'static str {
         "organization"
     }
 }
 
-/// `GET /organizations/{org}/projects`: those rows of an organization that the caller may read, all
-/// of them or what lies in its areas. The operation lists them with [`Rows::within`].
+/// `GET /organizations/{org}/projects`: the rows of an organization that the caller may read, in
+/// the whole organization or in the caller's areas. The operation lists them with [`Rows::within`].
 ///
 /// [`Rows::within`]: crate::kernel::db::query::Rows::within
 #[derive(Clone, Debug, Deserialize)]

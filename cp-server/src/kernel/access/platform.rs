@@ -1,4 +1,4 @@
-//! Places of the platform, and those that are open to all.
+//! Path targets of the platform, and those that are open to all.
 
 use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, Owned};
@@ -25,7 +25,7 @@ impl PathTarget for Platform {
     }
 }
 
-/// What may stand in a platform path.
+/// An identifier in a platform path.
 pub trait PlatformId {
     const NOUN: &'static str;
 }
@@ -39,7 +39,7 @@ impl PathTarget for CallerScope {
     }
 }
 
-/// `/roles/{id}`: a row of an organization, or of the platform for everyone.
+/// `/roles/{id}`: a row of an organization, or a row of the platform that all callers may read.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct OrgOrPlatform<T>(pub T);
@@ -49,11 +49,11 @@ impl<T: Owned> PathTarget for OrgOrPlatform<T> {
     const EXPOSURE: Exposure = Exposure::Anywhere;
 
     async fn authorize(&self, caller: &Caller, tx: &mut Conn, p: Permission) -> Result<Scope> {
-        // First of all, so that a foreign row and a missing one are refused alike.
+        // This check comes first, so that a foreign row and a missing one are refused alike.
         let widest = caller.widest_scope(p)?;
         match caller.in_organization(tx, self.0, p).await {
             Ok(organization_id) => Ok(Scope::Organization { organization_id }),
-            // The operation tells a row of the platform from none.
+            // The operation distinguishes a row of the platform from a missing one.
             Err(error) if *error.code() == ProblemCode::NotFound => Ok(widest),
             Err(error) => Err(error),
         }
@@ -85,8 +85,8 @@ impl PathTarget for PublicPath {
     }
 }
 
-/// A row below one of the two places that no organization owns, by its id or its code: who may go
-/// there is the place's decision.
+/// A row that no organization owns, by its ID or its code. Its parent target decides which callers
+/// may access the row.
 macro_rules! rows_of {
     ($($(#[doc = $doc:literal])+ $name:ident of $place:ident;)+) => {$(
         $(#[doc = $doc])+
@@ -125,6 +125,6 @@ macro_rules! rows_of {
 rows_of! {
     /// `/users/{id}`: a row of the platform.
     PlatformRow of Platform;
-    /// `/plans/{code}`: something that callers of every scope may read.
+    /// `/plans/{code}`: a row that callers of every scope may read.
     ForAll of CallerScope;
 }

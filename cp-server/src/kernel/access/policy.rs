@@ -1,11 +1,11 @@
-//! The one decision: what a caller may do where, and by which of its grants.
+//! The one decision: whether the caller's grants permit an operation at a location.
 //!
 //! # Design
 //! A grant is a set of permissions on a domain: the platform, an organization, or an area inside
-//! one (a workspace, a project, a group with everything below it). Whatever a credential is, it
-//! comes to a list of grants, and [`decide`] looks at nothing else. What no grant covers is hidden:
-//! it reads like something that does not exist. What is covered, without the permission, is
-//! forbidden. The matrix of all roles and lines is committed as `docs/policy.md`.
+//! one (a workspace, a project, or a group with everything below it). Every credential resolves to
+//! a list of grants, and [`decide`] uses nothing else. A location that no grant covers is hidden:
+//! it reads like a missing object. A covered location without the permission is forbidden. The
+//! matrix of all roles and lines is committed as `docs/policy.md`.
 
 use std::sync::Arc;
 
@@ -13,7 +13,7 @@ use crate::kernel::access::areas::Area;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
 
-/// Where a grant counts.
+/// The domain in which a grant counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Domain {
     Platform,
@@ -22,7 +22,7 @@ pub enum Domain {
 }
 
 impl Domain {
-    /// The organization that the domain is, or lies in.
+    /// Returns the organization of the domain, or the organization that contains it.
     pub fn organization(self) -> Option<OrganizationId> {
         match self {
             Self::Platform => None,
@@ -42,11 +42,11 @@ impl Domain {
 pub struct Grant {
     pub on: Domain,
     pub permissions: Permissions,
-    /// The codes that it came from, those of data planes included.
+    /// The codes that the grant came from, those of data planes included.
     pub codes: Arc<[String]>,
     /// The rank of its role.
     pub rank: i64,
-    /// What gives it: `service token`, `superadmin`, or a role's code.
+    /// The source of the grant: `service token`, `superadmin`, or a role's code.
     pub by: Arc<str>,
 }
 
@@ -56,7 +56,7 @@ impl Grant {
         Self { on, permissions, codes: codes.into(), rank, by: by.into() }
     }
 
-    /// The grant, within these permissions only.
+    /// Returns the grant, restricted to these permissions.
     pub fn narrowed(mut self, most: Permissions) -> Self {
         let is_within =
             |code: &&String| code.parse().is_ok_and(|permission| most.contains(permission));
@@ -66,14 +66,14 @@ impl Grant {
     }
 }
 
-/// Where an operation acts.
+/// The location of an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Location<'a> {
     /// The platform, which no organization owns.
     Platform,
-    /// An organization: whoever is anywhere in it knows that it exists.
+    /// An organization: every caller with a grant in it knows that it exists.
     Organization(OrganizationId),
-    /// Something that an organization owns, and the areas that it lies in.
+    /// An object of an organization, with the areas that contain it.
     Within(OrganizationId, &'a [Area]),
 }
 
@@ -101,17 +101,17 @@ impl Domain {
     }
 }
 
-/// What was decided.
+/// The result of the decision.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
     Allowed,
-    /// The caller can see it, and may not do this to it.
+    /// The caller can see the object, but may not do this to it.
     Forbidden,
-    /// The caller cannot tell it from what does not exist.
+    /// The caller cannot distinguish the object from a missing one.
     Hidden,
 }
 
-/// The decision.
+/// Decides whether the grants permit the operation at the location.
 pub fn decide(grants: &[Grant], location: Location<'_>, permission: Permission) -> Verdict {
     if held(grants, location).contains(permission)
         || permission == Permission::ANY && grants.iter().any(|grant| grant.on.covers(location))
@@ -124,13 +124,13 @@ pub fn decide(grants: &[Grant], location: Location<'_>, permission: Permission) 
     }
 }
 
-/// All that the grants let do at a location.
+/// Returns all permissions of the grants at a location.
 pub fn held(grants: &[Grant], location: Location<'_>) -> Permissions {
     let covering = grants.iter().filter(|grant| grant.on.covers(location));
     covering.fold(Permissions::NONE, |held, grant| held.union(grant.permissions))
 }
 
-/// All that the grants let pass on at a location.
+/// Returns all privileges that the grants can pass on at a location.
 pub fn privileges(grants: &[Grant], location: Location<'_>) -> Privileges {
     let mut held = Privileges::default();
     for grant in grants.iter().filter(|grant| grant.on.covers(location)) {
@@ -193,7 +193,7 @@ mod tests {
             let here = Location::Within(ORGS[0], &areas);
             let near: Vec<Grant> = grants.iter().filter(|g| g.on.covers(here)).cloned().collect();
             prop_assert_eq!(decide(&grants, here, permission), decide(&near, here, permission));
-            // What is allowed is allowed by one grant alone.
+            // One grant alone must allow it.
             let by_one = near.iter().any(|g| g.permissions.contains(permission));
             let allowed = decide(&grants, here, permission) == Verdict::Allowed;
             prop_assert_eq!(allowed, by_one);

@@ -1,4 +1,4 @@
-//! Rate limits: the buckets of one replica, and what the answers report of them.
+//! Rate limits: the buckets of one replica, and the headers that report them.
 //!
 //! [`admission`](crate::kernel::access::admission) decides which bucket a request is charged to.
 
@@ -17,7 +17,7 @@ use crate::kernel::cache::Cache;
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATUS: HeaderName = HeaderName::from_static("ratelimit");
 
-/// A stricter rate of one credential, which a permission is bounded by.
+/// A stricter rate of one credential, which bounds the requests of a permission.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum StrictRate {
     /// Requests that sign.
@@ -28,12 +28,12 @@ pub enum StrictRate {
     Tokens,
 }
 
-/// What is admitted, on each replica; `None` is not bounded.
+/// The admitted rates of each replica; `None` is unlimited.
 #[derive(Clone, Debug)]
 pub struct Rates {
     /// Requests without a credential, by address.
     pub strangers: Limit,
-    /// Credentials that are not good, and what only a guesser repeats: by address.
+    /// Credentials that are not valid, and other requests that only a guesser repeats: by address.
     pub attempts: Limit,
     /// Requests of one credential.
     pub credential: Limit,
@@ -41,9 +41,9 @@ pub struct Rates {
     pub organization: Limit,
     /// Requests of one credential that sign.
     pub signing: Limit,
-    /// Requests of one credential that make, rotate or end signing keys.
+    /// Requests of one credential that create, rotate or end signing keys.
     pub keys: Limit,
-    /// Requests of one credential that make, rotate or end credentials.
+    /// Requests of one credential that create, rotate or end credentials.
     pub tokens: Limit,
 }
 
@@ -70,9 +70,9 @@ pub struct RateLimits {
     signing: Buckets<Uuid>,
     keys: Buckets<Uuid>,
     tokens: Buckets<Uuid>,
-    /// Credentials that were good, by a hash that nobody outside can foretell.
+    /// Credentials that were valid, by a hash that outsiders cannot predict.
     pub(in crate::kernel) good: Cache<u64, ()>,
-    /// Attempts whose credentials are being checked: by address and credential, how many.
+    /// Attempts whose credentials are being checked: the number by address and credential.
     checking: Mutex<HashMap<(Holder, u64), usize>>,
     hasher: RandomState,
 }
@@ -93,8 +93,8 @@ impl RateLimits {
         }
     }
 
-    /// Counts an attempt. The same credential at the same time is one attempt: a client that has just
-    /// been given it may send many requests at once.
+    /// Counts an attempt. Concurrent requests with the same credential are one attempt: a client
+    /// with a new credential may send many requests at once.
     pub(in crate::kernel) fn attempt(
         &self,
         holder: Holder,
@@ -111,14 +111,14 @@ impl RateLimits {
         Ok(Attempt { limits: self, key, is_counted: others == 0 })
     }
 
-    /// What the request's own credential is remembered by; `None` when it has none.
+    /// Returns the hash of the request's own credential; `None` without one.
     pub(in crate::kernel) fn credential(&self, headers: &HeaderMap) -> Option<u64> {
         let of = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         let both: [Vec<&[u8]>; 2] = [of(header::AUTHORIZATION), of(header::COOKIE)];
         both.iter().any(|values| !values.is_empty()).then(|| self.hasher.hash_one(&both))
     }
 
-    /// The stricter bucket that a line is in.
+    /// Returns the stricter bucket of a line.
     pub(in crate::kernel) fn strict(&self, rate: StrictRate) -> (&'static str, &Buckets<Uuid>) {
         match rate {
             StrictRate::Signing => ("signing", &self.signing),
@@ -136,14 +136,14 @@ pub(in crate::kernel) struct Attempt<'g> {
 }
 
 impl Attempt<'_> {
-    /// The credential is good.
+    /// Ends the attempt: the credential is valid.
     pub(in crate::kernel) fn succeeded(self) {
         if self.is_counted {
             self.limits.attempts.give_back(self.key.0);
         }
     }
 
-    /// The answer is another one than success.
+    /// Keeps the attempt counted: the answer is not a success.
     pub(in crate::kernel) fn failed(self, now: DateTime<Utc>) -> Result<(), Full> {
         if self.is_counted { Ok(()) } else { self.limits.attempts.take(self.key.0, now) }
     }
@@ -161,31 +161,31 @@ impl Drop for Attempt<'_> {
     }
 }
 
-/// Where somebody stands in their window.
+/// The state of a caller's window.
 #[derive(Clone, Copy, Debug)]
 pub struct LimitStatus {
-    /// What is counted.
+    /// The counted metric.
     pub metric: &'static str,
     pub limit: i64,
     /// The window's length, in seconds.
     pub window: u32,
     /// `None` when there was no room for this request.
     pub remaining: Option<i64>,
-    /// Seconds until the window begins anew.
+    /// Seconds until the next window begins.
     pub resets_in: u32,
 }
 
-/// What the outermost layer lays out for the status that authentication finds.
+/// The slot in which authentication stores the status for the outermost layer.
 #[derive(Clone, Debug, Default)]
 pub struct LimitHeader(Arc<Mutex<Option<LimitStatus>>>);
 
 impl LimitHeader {
-    /// The last one laid is the one that decided.
+    /// Stores a status. The last one decides.
     pub(in crate::kernel) fn set(&self, status: LimitStatus) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
-    /// Whether an address was refused, not somebody who is known.
+    /// Returns whether an address was refused, not a known caller.
     pub fn refused_a_stranger(&self) -> bool {
         let status = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stranger =
@@ -193,7 +193,7 @@ impl LimitHeader {
         status.is_some_and(stranger)
     }
 
-    /// Tells the status in the answer's headers.
+    /// Writes the status into the answer's headers.
     pub fn tell(&self, headers: &mut HeaderMap) {
         let status = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(LimitStatus { metric, limit, window, remaining, resets_in }) = status else {

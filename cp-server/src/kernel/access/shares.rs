@@ -1,9 +1,9 @@
-//! Shares of what a replica does few of at the same time, such as exports.
+//! Shares of work that a replica runs in small numbers, such as exports.
 //!
 //! # Design
-//! A slow reader keeps what it was given, so each organization has a share that it cannot exceed, and
-//! the organizations together leave the platform's own places alone. Rejected: one semaphore for all,
-//! which one owner with four slow connections kept for itself.
+//! A slow reader keeps its place, so each organization has a share that it cannot exceed. The
+//! organizations together leave the platform's own places free. Rejected: one semaphore for all,
+//! which one owner with four slow connections held alone.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -12,7 +12,7 @@ use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::error::{Error, Result};
 
-/// Seconds after which a caller without a place asks again.
+/// The seconds after which a refused caller retries.
 const RETRY_AFTER: u32 = 10;
 
 /// The places of one kind of work.
@@ -21,16 +21,16 @@ pub struct Shares(Arc<Kind>);
 
 #[derive(Debug)]
 struct Kind {
-    /// In the plural, as a message says it.
+    /// The plural noun in messages.
     what: &'static str,
-    /// Places of all organizations together, and again as many of the platform.
+    /// The places of all organizations together; the platform has the same number.
     most: usize,
     /// Places of one organization.
     each: usize,
     taken: Mutex<HashMap<Owner, usize>>,
 }
 
-/// Whose place it is.
+/// The owner of a place.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Owner {
     Platform,
@@ -49,10 +49,10 @@ impl Shares {
         Self(Arc::new(Kind { what, most, each, taken: Mutex::default() }))
     }
 
-    /// Takes a place for work of the caller on this organization.
+    /// Takes a place for the caller's work on this organization.
     ///
     /// # Errors
-    /// 429 when the organization has all of its own, 503 when there is none.
+    /// 429 when the organization uses all of its places; 503 when no place is free.
     pub fn take(&self, caller: &Caller, organization: Option<OrganizationId>) -> Result<Share> {
         let owner = match organization {
             Some(organization) if !caller.is_of_platform() && !caller.is_narrowed => {

@@ -1,4 +1,4 @@
-//! What a member of the JSON document is.
+//! The schemas of the members of a JSON export.
 
 use schemars::Schema;
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! How an export is written: JSON or NDJSON, chunk by chunk.
+//! The writer of an export: JSON or NDJSON, chunk by chunk.
 
 use std::time::Duration;
 
@@ -16,18 +16,18 @@ use crate::kernel::db::record::Record;
 use crate::kernel::db::values::Row;
 use crate::kernel::error::Error;
 
-/// A row that is listed with its parent, which it is joined to.
+/// A child row, which is listed in its parent.
 pub trait Child: Row + Serialize + Send + Sync {
     /// The parent's member that lists its children.
     const MEMBER: &'static str;
-    /// The join, from the parent's table.
+    /// The join from the parent's table.
     const FROM: &'static str;
     const COLUMNS: &'static str;
-    /// The column, by its name in the answer, that is null where a parent has no child.
+    /// The column, by its name in the answer, that is null for a parent without children.
     const PRESENT: &'static str;
 }
 
-/// A record, and one of its children.
+/// A record and one of its children.
 pub struct WithChild<R, C>(R, Option<C>);
 
 impl<'r, D: sqlx::Row, R, C> FromRow<'r, D> for WithChild<R, C>
@@ -43,9 +43,10 @@ where
     }
 }
 
-/// How large a chunk becomes before it is sent.
+/// The size at which a chunk is sent, in bytes.
 const CHUNK: usize = 64 * 1024;
-/// How long a reader may take for a chunk: an old state of the database is not child for ever.
+/// The longest wait for the reader of a chunk: an export must not read an old state of the database
+/// permanently.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ pub enum Form {
 }
 
 impl Form {
-    /// NDJSON for whoever says so; JSON for everybody else.
+    /// Returns NDJSON if the request accepts it by name, else JSON.
     pub fn of(request: &HeaderMap) -> Self {
         let accepted =
             request.get_all(header::ACCEPT).iter().filter_map(|value| value.to_str().ok());
@@ -74,9 +75,9 @@ impl Form {
     }
 }
 
-/// Why an export ended early.
+/// The reason why an export ended early.
 pub enum Broken {
-    /// Its reader went away.
+    /// The reader disconnected.
     Left,
     Failed(Error),
 }
@@ -93,7 +94,7 @@ impl From<sqlx::Error> for Broken {
     }
 }
 
-/// Writes members, or lines of them, into a channel of few places.
+/// Writes members, or lines, into a small channel.
 pub struct Writer {
     form: Form,
     chunks: Sender<std::io::Result<Bytes>>,
@@ -113,7 +114,7 @@ impl Writer {
         Self { form, chunks, chunk: Vec::new(), is_open: false }
     }
 
-    /// A member that is the first of the rows, or null.
+    /// Writes the first of the rows, or null.
     pub async fn one<R: Record + Serialize>(
         &mut self,
         name: &'static str,
@@ -124,7 +125,7 @@ impl Writer {
         self.flush(CHUNK).await
     }
 
-    /// A member that is a list of all the rows.
+    /// Writes a list of all the rows.
     pub async fn many<R: Record, T: Serialize>(
         &mut self,
         name: &'static str,
@@ -142,7 +143,7 @@ impl Writer {
         Ok(())
     }
 
-    /// A member that is a list which is there already.
+    /// Writes a list of items that are already in memory.
     pub async fn all<T: Serialize>(
         &mut self,
         name: &'static str,
@@ -174,7 +175,7 @@ impl Writer {
         self.flush(CHUNK).await
     }
 
-    /// A member that is a list of records, each with a list of what is in its keeping.
+    /// Writes a list of records, each with a list of its children.
     pub async fn tree<R: Record + Serialize, C: Child>(
         &mut self,
         name: &'static str,
@@ -199,7 +200,7 @@ impl Writer {
                     Form::Json => {}
                 }
                 self.value(&record)?;
-                // The record's last brace gives way to one more member.
+                // One more member replaces the record's last brace.
                 self.chunk.pop();
                 self.text(&format!(",\"{}\":[", C::MEMBER));
                 (current, is_first) = (Some(record.key()), true);
@@ -218,7 +219,7 @@ impl Writer {
         Ok(())
     }
 
-    /// The last member, which tells that nothing is missing.
+    /// Writes the last member, which proves that the export is complete.
     pub async fn end(&mut self, now: DateTime<Utc>) -> Result<(), Broken> {
         self.member("exported_at", &now)?;
         if self.form == Form::Json {
@@ -227,7 +228,7 @@ impl Writer {
         self.flush(0).await
     }
 
-    /// Breaks the connection: a part must not pass for the whole.
+    /// Breaks the connection, so that a reader cannot mistake a partial export for a complete one.
     pub async fn fail(&self) {
         let error = std::io::Error::other("the export could not be finished");
         let _ = tokio::time::timeout(PATIENCE, self.chunks.send(Err(error))).await;
@@ -252,7 +253,7 @@ impl Writer {
         self.text(&format!("{before}\"{name}\":"));
     }
 
-    /// In JSON a list has a beginning and an end; each line of NDJSON stands for itself.
+    /// In JSON a list has a beginning and an end; each line of NDJSON is complete.
     fn open_list(&mut self, name: &'static str) {
         if self.form == Form::Json {
             self.name(name);
@@ -281,7 +282,7 @@ impl Writer {
             .map_err(|error| Broken::Failed(Error::internal(error)))
     }
 
-    /// Sends what there is, once it is more than `least`.
+    /// Sends the buffered bytes, if they are more than `least`.
     async fn flush(&mut self, least: usize) -> Result<(), Broken> {
         if self.chunk.len() <= least {
             return Ok(());
@@ -290,7 +291,10 @@ impl Writer {
         match tokio::time::timeout(PATIENCE, self.chunks.send(Ok(chunk))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(_)) => Err(Broken::Left),
-            Err(_) => Err(Broken::Failed(Error::unavailable("The reader takes no more.", 0))),
+            Err(_) => {
+                let detail = "The reader of the export is too slow. Retry the export.";
+                Err(Broken::Failed(Error::unavailable(detail, 0)))
+            }
         }
     }
 }

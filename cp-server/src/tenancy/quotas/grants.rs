@@ -1,4 +1,4 @@
-//! Quotas: where the limit of each metric comes from.
+//! Grants of quotas: the source of each metric's limit.
 
 use chrono::{DateTime, Datelike, NaiveTime, Utc};
 
@@ -10,23 +10,23 @@ use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 
 crate::text_enum! {
-    /// What decides a quota's limit.
+    /// The source of a quota's limit.
     QuotaSource {
         /// The plan of the subscription.
         Plan = "plan",
-        /// The subscription's seats: the plan leaves `members` out.
+        /// The subscription's seats, because the plan leaves `members` out.
         SeatCap = "seat_cap",
-        /// The server's default: the organization has no plan.
+        /// The server's default, because the organization has no plan.
         Default = "default",
-        /// The vendor, for this organization.
+        /// The vendor's override for this organization.
         Override = "override",
-        /// Nothing: the plan leaves the metric out, so this server does not limit it. License tokens
-        /// do not include it.
+        /// No source: the plan leaves the metric out, so this server does not limit it. License
+        /// tokens do not include it.
         None = "none",
     }
 }
 
-/// Copies the limits of the organization's plan, and keeps what is held and what is overridden.
+/// Copies the limits of the organization's plan. Uses and overrides stay.
 pub async fn grant<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -59,7 +59,7 @@ pub async fn grant<G>(
     Ok(())
 }
 
-/// The quotas of organizations that have no plan, and of metrics that came with a later version.
+/// Creates the quotas of organizations without a plan, and those of metrics of a later version.
 pub async fn seed(app: &App) -> Result<()> {
     let mut tx = app.db.begin().await?;
     for metric in Metric::ALL {
@@ -77,7 +77,7 @@ pub async fn seed(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// The beginning of the month, in UTC.
+/// Returns the beginning of the month, in UTC.
 pub(super) fn month_of(now: DateTime<Utc>) -> DateTime<Utc> {
     let first = now.date_naive().with_day(1).unwrap_or(now.date_naive());
     first.and_time(NaiveTime::MIN).and_utc()

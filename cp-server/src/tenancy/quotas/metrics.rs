@@ -1,4 +1,4 @@
-//! Metrics: what plans and quotas count, how each is counted, and the values that they accept.
+//! Metrics: the quantities of plans and quotas, the way each is counted, and the accepted values.
 
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -19,7 +19,7 @@ crate::text_enum! {
     }
 }
 
-/// How the use of a metric is known.
+/// The way in which the use of a metric is counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// Counted from the rows of the resource.
@@ -28,11 +28,11 @@ pub enum Kind {
     Gauge,
     /// Held until the month (UTC) ends.
     Monthly,
-    /// A bound of each single resource: nothing is used up.
+    /// A limit of each single resource, without a use.
     Bound,
 }
 
-/// Metrics of the vendor's own begin with this prefix.
+/// The prefix of the vendor's own metrics.
 pub const OWN_PREFIX: &str = "x_";
 
 impl Metric {
@@ -49,7 +49,7 @@ impl Metric {
         }
     }
 
-    /// The limit of an organization that has no plan.
+    /// Returns the limit of an organization without a plan.
     pub fn least(self) -> i64 {
         match self {
             Self::Projects | Self::Members => 3,
