@@ -311,6 +311,6 @@ pub async fn purge_deployment(cx: &mut Cx, id: DeploymentId) -> Result<()> {
 fn privileges(codes: &[String]) -> Result<Privileges> {
     let own = codes.iter().map(String::as_str).filter(|code| !is_code_of_system(code));
     Permissions::parse(own)
-        .map_err(|e| Error::invalid("permissions", format!("`permissions`: {e}")))?;
+        .map_err(|e| Error::invalid("permissions", format!("`permissions` {e}.")))?;
     Ok(held(codes))
 }

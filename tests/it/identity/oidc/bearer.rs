@@ -173,7 +173,7 @@ async fn an_opaque_token_gets_a_hint(world: World) {
     let (_, client) = trusting(&world, &issuer);
     for opaque in ["VjQr5k3bZ2", "ya29.a0AfH6", "eyJhbGciOiJkaXIifQ..iv.text.tag"] {
         let told = reason(me(&client, opaque).await);
-        assert!(told.contains("have the provider issue JWT access tokens"), "{told}");
+        assert!(told.contains("configure the provider to issue JWTs"), "{told}");
     }
     assert_eq!(issuer.asked_for_keys(), 0);
 }

@@ -155,7 +155,7 @@ async fn hostile_documents_are_refused_with_a_reason(world: World) {
         (Fault::KeysAt("file:///etc/passwd".into()), "is not an https URL"),
         (Fault::KeysAt(format!("http://user@{}", &issuer.url[7..])), "must not contain a user"),
         (Fault::KeysAt("nonsense".into()), "is not a URL"),
-        (Fault::KeysAt(format!("https://{}", "x".repeat(2048))), "a URL of 2056 bytes"),
+        (Fault::KeysAt(format!("https://{}", "x".repeat(2048))), "the URL has 2056 bytes"),
         (Fault::Keys(json!([])), "it has no keys"),
         (Fault::Keys(json!({"keys": [symmetric]})), "\"s\" is published with its secret half"),
         (Fault::Keys(with("d", json!("AA"))), "is published with its secret half"),

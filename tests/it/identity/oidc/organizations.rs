@@ -95,7 +95,7 @@ async fn an_organizations_keys_are_its_own_affair(world: World) {
     assert!(told.contains("has no key"), "{told}");
     // Where only globex has the issuer, it is good for globex.
     let problem = me(&world.anyone(), &forged).await.refused(403, "forbidden");
-    assert!(problem["detail"].as_str().unwrap().contains("No user here is linked"));
+    assert!(problem["detail"].as_str().unwrap().contains("No user is linked"));
     let own = json!({"sub": "auth0|mats-globex"});
     let own = evil.key().sign(json!({}), &issuer.claims(own));
     let found = me(&world.anyone(), &own).await.expect(200);
