@@ -1,13 +1,13 @@
-//! The first credential: the operator's own token, or one that the first start makes.
+//! The first credential: the operator's own token, or a token that the first start creates.
 //!
 //! # Design
-//! A token that the server makes is shown on a terminal, or written into a file that only the server's
-//! user reads. It never goes into a log: logs are kept, copied and read by more people than may hold a
-//! token with all permissions.
+//! A created token is shown on a terminal, or written into a file that only the server's user can
+//! read. It never goes into a log: more people read, copy and keep logs than may hold a token with
+//! all permissions.
 //!
-//! The file is written before its token is committed, in the transaction that decides which of several
-//! replicas makes one. A crash in between leaves a file whose token does not work yet; the next start
-//! takes the token from the file, so that the file is right once the server serves.
+//! The server writes the file before it commits the token, in the transaction that decides which of
+//! several replicas creates one. A crash in between leaves a file whose token does not work yet.
+//! The next start uses the token in the file, so the file is correct when the server serves.
 
 use std::path::{Path, PathBuf};
 
@@ -25,25 +25,24 @@ use crate::kernel::db::record::Codes;
 use crate::kernel::files;
 use crate::kernel::secret::ShownOnce;
 
-/// Where the first token comes from, or goes to.
+/// The source or the destination of the first token.
 #[derive(Clone, Copy)]
 pub enum Handover<'a> {
-    /// The operator has one.
+    /// The operator has a token.
     Own(&'a str),
-    /// The caller shows it.
+    /// The caller shows the created token.
     Shown,
-    /// It is written into this file, which only the server's user reads.
+    /// The created token is written into this file, which only the server's user can read.
     File(&'a Path),
 }
 
-/// The first token, which was made now.
+/// The first token, which was created now.
 pub enum First {
     Shown(ShownOnce),
     File(PathBuf),
 }
 
-/// Makes sure that there is a token of the platform: the operator's own (kept if it is there), or a
-/// new one when none works.
+/// Ensures that the platform has a token: the operator's own, or a new one when none works.
 pub async fn bootstrap(app: &App, handover: Handover<'_>) -> anyhow::Result<Option<First>> {
     let mut tx = app.db.begin().await?;
     let (id, text) = match handover {
@@ -57,7 +56,7 @@ pub async fn bootstrap(app: &App, handover: Handover<'_>) -> anyhow::Result<Opti
             if working > 0 || !set_first(&mut tx, &format!("bootstrap token {ever}"), &[]).await? {
                 return Ok(None);
             }
-            // From here on no other replica makes one, until this transaction ends.
+            // From here on no other replica creates a token, until this transaction ends.
             match handover {
                 Handover::File(path) => in_file(app, &mut tx, path).await?,
                 _ => generated(app),
@@ -91,26 +90,26 @@ async fn is_known(tx: &mut Conn, id: TokenId) -> anyhow::Result<bool> {
     Ok(tx.q(sql).bind(id).value().await?.unwrap_or(false))
 }
 
-/// The token in the file: a new one, or the one that a start left there that did not get further.
+/// Returns the token in the file: a new one, or the one that an interrupted start left there.
 async fn in_file(app: &App, tx: &mut Conn, path: &Path) -> anyhow::Result<(TokenId, ShownOnce)> {
     let advice = "set CP_BOOTSTRAP_TOKEN_FILE to a file with a token of your own";
     if path.exists() {
         let found = Zeroizing::new(files::read_private(path)?);
         let text = std::str::from_utf8(&found).unwrap_or_default().trim();
         let Some(id) = id_of(text) else {
-            bail!("{} is not a token of this server: remove it, or {advice}", path.display());
+            bail!("{} is not a token of this server; remove the file, or {advice}", path.display());
         };
         if !is_known(tx, id).await? {
             return Ok((id, ShownOnce::new(text.to_owned())));
         }
-        // It was used, and works no more.
+        // The token was used and revoked.
         std::fs::remove_file(path).with_context(|| format!("cannot delete {}", path.display()))?;
     }
     let (id, text) = generated(app);
     let line = Zeroizing::new(format!("{}\n", text.expose()));
     let written = files::write_private(path, line.as_bytes(), &app.random);
     written.with_context(|| {
-        format!("the first service token cannot be written: make the folder writable, or {advice}")
+        format!("cannot write the first service token; make the folder writable, or {advice}")
     })?;
     Ok((id, text))
 }

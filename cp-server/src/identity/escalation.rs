@@ -1,10 +1,11 @@
 //! Privilege escalation: no caller grants more than it holds.
 //!
 //! # Design
-//! Every way to a grant (a seat, a role, an invitation, a group, a project, a link of an identity)
-//! says what it gives as [`Granted`], and [`refuse_more`] compares it with what the caller holds
-//! there. An offer that is taken later keeps its [`Inviter`]; what it gives is checked again, with
-//! the inviter's grants of that instant, so that a person who left has planted nothing.
+//! Every change that grants something (a seat, a role, an invitation, a group, a project, a link of
+//! an identity) declares it as [`Granted`]. [`refuse_more`] compares it with what the caller holds
+//! there. An offer that is accepted later stores its [`Inviter`]. Acceptance checks the offer
+//! again, with the inviter's grants of that instant, so a person who left cannot grant anything
+//! later.
 
 use cp_contracts::ProblemCode;
 
@@ -19,14 +20,14 @@ use crate::kernel::db::Conn;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 
-/// Where a grant is given.
+/// The scope of a grant.
 #[derive(Clone, Copy, Debug)]
 pub enum On {
     Seat(At),
     Project(ProjectId),
 }
 
-/// What a change gives to somebody, and the field that says so.
+/// The privileges that a change grants, and the request field that names them.
 #[derive(Debug)]
 pub struct Granted {
     pub on: On,
@@ -34,7 +35,8 @@ pub struct Granted {
     pub field: &'static str,
 }
 
-/// What a seat gives: its role, what it has beyond the role, and the projects of its group.
+/// Returns the privileges of a seat: its role, its extra permissions, and the projects of its
+/// group.
 pub async fn of_seat(
     tx: &mut Conn,
     organization: OrganizationId,
@@ -64,7 +66,7 @@ pub async fn of_seat(
     Ok(granted)
 }
 
-/// Refuses what the caller does not hold where it is granted.
+/// Refuses privileges that the caller does not hold where they are granted.
 pub async fn refuse_more(
     caller: &Caller,
     tx: &mut Conn,
@@ -90,8 +92,8 @@ pub async fn refuse_more(
     Ok(())
 }
 
-/// Refuses to make a caller of the user, who may hold more: a link of an identity, a new address or
-/// an activation lets somebody act with everything that the user has.
+/// Refuses to let a caller act as a user that holds more. A link of an identity, a new address or
+/// an activation gives access to everything that the user holds.
 pub async fn refuse_becoming(caller: &Caller, tx: &mut Conn, user: UserId) -> Result<()> {
     for grant in role_grants::of_every_seat(tx, user).await? {
         let given = Privileges {
@@ -121,13 +123,13 @@ pub async fn refuse_becoming(caller: &Caller, tx: &mut Conn, user: UserId) -> Re
 pub fn refuse_but_superadmin(caller: &Caller) -> Result<()> {
     caller.refuse_giving(&Privileges::all(), Location::Platform, "is_superadmin").map_err(|_| {
         let detail =
-            "Only a superadmin can create, link, rename, reactivate or delete a superadmin.";
+            "Only superadmins can create, link, rename, reactivate or delete a superadmin.";
         Error::new(ProblemCode::Forbidden, detail).at("is_superadmin")
     })
 }
 
-/// Refuses an offer whose inviter no longer holds what it gives. An offer without an inviter is of a
-/// version that kept none.
+/// Refuses an offer whose inviter no longer holds what it grants. An offer without an inviter is
+/// from a version that stored none.
 pub async fn refuse_lapsed(
     app: &App,
     tx: &mut Conn,
@@ -139,8 +141,8 @@ pub async fn refuse_lapsed(
     let caller = inviter.caller(app, tx).await?;
     refuse_more(&caller, tx, organization, granted).await.map_err(|error| match error.code() {
         ProblemCode::Forbidden => {
-            let detail = "The person or token that made this offer no longer holds what it gives. Ask \
-                          an admin of the organization for a new invitation.";
+            let detail = "The person or token that made this offer no longer holds what it grants. \
+                          Ask an admin of the organization for a new invitation.";
             Error::new(ProblemCode::Forbidden, detail)
         }
         _ => error,

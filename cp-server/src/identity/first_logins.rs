@@ -1,13 +1,13 @@
-//! First logins: an identity is linked to the invited person whose verified address it has.
+//! First logins: link an identity to the invited person with its verified address.
 //!
 //! # Design
-//! An authority vouches only for its own. The platform's providers vouch for any address; an
-//! organization's provider, and its tokens, vouch for the people whom that organization invited, and
-//! the link counts for that organization's grants only. A person is linked once by each authority,
-//! and a superadmin by none: an e-mail address must not be worth the platform.
+//! An authority vouches only for its own people. The platform's providers vouch for any address. An
+//! organization's provider, and its tokens, vouch for the people whom that organization invited.
+//! Such a link counts for that organization's grants only. Each authority links a person once. No
+//! authority links a superadmin: an e-mail address must not give access to the platform.
 //!
-//! A first login accepts what was offered to a person whom nobody knew before. A person who has a
-//! login accepts offers explicitly, so that no organization binds a person of another one.
+//! A first login accepts the offers to a person without a login. A person who has a login accepts
+//! offers explicitly, so that no organization binds a person of another one.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
@@ -22,7 +22,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::text::Email;
 
-/// An identity whose provider says that the address is verified.
+/// An identity whose provider has verified the address.
 pub struct VerifiedIdentity<'a> {
     pub authority: Authority,
     pub provider: &'a str,
@@ -30,7 +30,7 @@ pub struct VerifiedIdentity<'a> {
     pub email: &'a Email,
 }
 
-/// What decides whether the identity may be linked to the person of its address.
+/// The facts that decide whether the identity may be linked to the person with its address.
 #[derive(sqlx::FromRow)]
 struct Candidate {
     id: UserId,
@@ -38,9 +38,10 @@ struct Candidate {
     is_superadmin: bool,
     /// Whether this authority has linked the person before.
     is_linked: bool,
-    /// Whether another authority has.
+    /// Whether another authority has linked the person before.
     is_linked_elsewhere: bool,
-    /// Whether the authority's organization, or any for the platform, offered a seat or seated.
+    /// Whether the authority's organization offered a seat or seated the person; for the platform,
+    /// any organization.
     is_offered: bool,
     /// Whether the person has taken a seat of the authority's organization.
     is_seated: bool,
@@ -49,20 +50,20 @@ struct Candidate {
 }
 
 impl Candidate {
-    /// Whether the person has no login and, for an organization, no seat in another one.
+    /// Returns whether the person has no login and, for an organization, no seat in another one.
     fn is_new(&self) -> bool {
         !self.is_linked_elsewhere && !self.is_elsewhere
     }
 
-    /// An organization does not bind a person of others: it links its own people, and those who have
-    /// taken a seat of its.
+    /// Returns whether the authority may link the person. An organization links its own people, and
+    /// those who have taken one of its seats; it does not bind people of others.
     fn may_be_linked_by(&self, authority: Authority) -> bool {
         let vouches = authority == Authority::Platform || self.is_new() || self.is_seated;
         self.is_active && !self.is_superadmin && !self.is_linked && vouches
     }
 }
 
-/// Whether a link is worth a transaction: strangers do not queue for the writer.
+/// Returns whether a link is worth a transaction: strangers do not queue for the writer.
 pub async fn is_due(
     tx: &mut Conn,
     identity: &VerifiedIdentity<'_>,
@@ -75,8 +76,8 @@ pub async fn is_due(
     Ok(may_be_linked && (is_offered || is_invited(tx, identity, now).await?))
 }
 
-/// Links the identity to the invited person, and accepts what is offered to a person without any
-/// login. `None` when nothing is offered, or when the authority may not vouch for the person.
+/// Links the identity to the invited person, and accepts the offers to a person without any login.
+/// `None` when nothing is offered, or when the authority may not vouch for the person.
 pub async fn link(cx: &mut Cx<Scope>, identity: &VerifiedIdentity<'_>) -> Result<Option<UserId>> {
     let candidate = find(&mut cx.tx, identity).await?;
     let is_offered = candidate.as_ref().is_some_and(|candidate| candidate.is_offered);
@@ -97,7 +98,7 @@ pub async fn link(cx: &mut Cx<Scope>, identity: &VerifiedIdentity<'_>) -> Result
         idp_tenant: None,
     };
     users::insert_link(cx, link).await.map_err(|error| match error.code() {
-        // Two first logins at once: the other one linked it.
+        // Two concurrent first logins: the other one linked the identity.
         ProblemCode::AuthAccountTaken => Error::stale(),
         _ => error,
     })?;
@@ -108,7 +109,7 @@ pub async fn link(cx: &mut Cx<Scope>, identity: &VerifiedIdentity<'_>) -> Result
     Ok(Some(user))
 }
 
-/// Takes every seat that is offered to a new person by the organizations that the authority counts in.
+/// Takes every seat that organizations of the authority offer to a new person.
 async fn accept_all(
     cx: &mut Cx<Scope>,
     identity: &VerifiedIdentity<'_>,

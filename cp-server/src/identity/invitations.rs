@@ -1,9 +1,9 @@
-//! Invitations: seats that are offered to an e-mail address, and taken with a token.
+//! Invitations: seats that are offered to an e-mail address and taken with a token.
 //!
-//! The token is 32 random bytes, shown once; its hash is kept. A holder of the token has read the
-//! mail of the address, so accepting requires no login, and refuses a login of another person. The
-//! seat counts when it is taken, not when it is offered. What it gives is checked against the
-//! inviter at both times.
+//! The token is 32 random bytes and is shown once; the server stores its hash. A holder of the
+//! token has read the mail of the address, so acceptance requires no login. It refuses a login of
+//! another person. The seat counts against the quota when it is taken, not when it is offered. What
+//! it grants is checked against the inviter at both times.
 
 mod acceptance;
 mod row;
@@ -48,19 +48,20 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 crate::routes! { invitations declares DECLARATION:
     /// Lists the organization's invitations.
     GET "/organizations/{org}/invitations" MEMBERS_READ => list;
-    /// Invites an e-mail address; the token is in this answer only.
+    /// Invites an e-mail address; only this answer contains the token.
     POST "/organizations/{org}/invitations" MEMBERS_WRITE => create, grants;
     /// Reads an invitation.
     GET "/invitations/{id}" MEMBERS_READ => read;
-    /// Makes a new token and a new term; the token before is void.
+    /// Creates a new token with a new term; the token before becomes invalid.
     POST "/invitations/{id}/resend" MEMBERS_WRITE => resend, grants;
     /// Revokes an invitation that is still open.
     DELETE "/invitations/{id}" MEMBERS_WRITE => revoke;
-    /// Takes the seat that the token offers.
+    /// Accepts an invitation: takes the seat that the token offers.
     ///
-    /// The token is the credential, and no other is required. `user_id` says who accepts, when that
-    /// is known. That user, and a caller that is logged in, must have the invited address. A caller
-    /// whose identity is not linked yet is linked if its provider says that the address is verified.
+    /// The token is the credential, and no other is required. `user_id` names the person who
+    /// accepts, if it is known. That user, and a caller that is logged in, must have the invited
+    /// address. A caller whose identity is not linked yet is linked if its provider has verified
+    /// the address.
     POST "/invitations/accept" PUBLIC => accept, own_transaction, grants;
 }
 
@@ -83,8 +84,9 @@ impl Resource for NewlyInvited {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct InvitationFilter {
+    /// Returns the invitations with this status only.
     status: Option<InvitationStatus>,
-    /// Compared without regard to case.
+    /// Returns the invitations of this e-mail address only; upper and lower case are equal.
     email: Option<String>,
 }
 
@@ -93,22 +95,23 @@ type Hours = Between<1, 8760>;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewInvitation {
+    /// The e-mail address to invite.
     email: Email,
-    /// A role of the organization, by id, code or short form; never the owner's.
+    /// A role of the organization, by ID, code or short form; never the owner's.
     role: String,
-    /// A workspace to join as well, with the role there that is nearest in rank.
+    /// A workspace to join as well, with the workspace role that is nearest in rank.
     #[serde(alias = "workspace")]
     workspace_id: Option<WorkspaceId>,
-    /// For the invited person.
+    /// A message to the invited person.
     message: Option<Prose>,
-    /// 168 when absent: a week.
+    /// The hours until the invitation expires; 168 (a week) when absent.
     expires_in_hours: Option<Hours>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Resending {
-    /// 168 when absent: a week.
+    /// The hours until the invitation expires again; 168 (a week) when absent.
     expires_in_hours: Option<Hours>,
 }
 
@@ -122,7 +125,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
         .select("WHERE invitations.organization_id = $1")
         .bind(cx.at)
         .and_some(" AND email_key = ?", filter.email.as_ref().map(|e| e.to_lowercase()));
-    // Nothing writes that one has expired until its address is invited again.
+    // The row of an expired invitation stays `pending` until its address is invited again.
     let query = match filter.status {
         None => query,
         Some(InvitationStatus::Pending) => {
@@ -176,12 +179,12 @@ async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<Newly
         .exec()
         .await
         .on_conflict("invitations_email_key", || {
-            let detail = "email: an invitation of this address is pending; resend or revoke it.";
+            let detail = "`email` has a pending invitation. Resend or revoke that invitation.";
             Error::new(ProblemCode::InvitationPending, detail).at("email")
         })
         .on_conflict("reference", || match new.workspace_id {
             Some(_) => Error::not_found("workspace").at("workspace_id"),
-            // The role was there a moment ago.
+            // The role was deleted since the look-up.
             None => Error::stale(),
         })?;
     let invitation = load(cx, id).await?.at(cx.now);
@@ -229,21 +232,22 @@ async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
     }
 }
 
-/// Refuses an offer of what the caller does not hold, the seat in the workspace included.
+/// Refuses an offer of privileges that the caller does not hold, the seat in the workspace
+/// included.
 async fn refuse_offer(cx: &mut Cx, role: &Role, workspace: Option<WorkspaceId>) -> Result<()> {
     let granted = granted(cx, cx.at, role, workspace).await?;
     escalation::refuse_more(&cx.caller, &mut cx.tx, cx.at, granted).await
 }
 
-/// Ends the memory of closed invitations to a role, so that it can be deleted.
+/// Deletes closed invitations to a role, so that the role can be deleted.
 pub async fn forget_closed<G>(cx: &mut Cx<G>, role: RoleId) -> Result<()> {
     let sql = "DELETE FROM invitations WHERE role_id = $1 AND status <> 'pending'";
     cx.tx.q(sql).bind(role).exec().await?;
     Ok(())
 }
 
-/// Offers a seat in the organization alone where the workspace moves away with its project. With a
-/// project that ends, the foreign key deletes the invitation.
+/// Restricts an invitation to the organization when its workspace moves away with the project. When
+/// a project ends, the foreign key deletes the invitation.
 async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationId>) -> Result<()> {
     if to.is_none() {
         return Ok(());

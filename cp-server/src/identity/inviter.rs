@@ -1,4 +1,4 @@
-//! The inviter of an offer that is taken later.
+//! The inviter of an offer that is accepted later.
 
 use std::sync::Arc;
 
@@ -15,15 +15,15 @@ use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
 
-/// Who made an offer that is taken later: what a login or a token says, without its grants.
+/// The inviter of an offer, as their login or token describes them, without grants.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Inviter {
     kind: CallerKind,
     id: Uuid,
     user: Option<UserId>,
-    /// The organization that vouched for the login; none for the platform.
+    /// The organization that vouched for the login; `None` for the platform.
     organization: Option<OrganizationId>,
-    /// What the provider vouched for.
+    /// The roles that the provider vouched for.
     #[serde(default)]
     roles: Vec<String>,
     roles_in: Option<OrganizationId>,
@@ -48,7 +48,7 @@ impl Inviter {
         }
     }
 
-    /// The inviter as a caller, with the grants of this instant.
+    /// Returns the inviter as a caller, with the grants of this instant.
     pub async fn caller(&self, app: &App, tx: &mut Conn) -> Result<Caller> {
         match self.kind {
             CallerKind::System => Ok(Caller::system("invitation")),
@@ -64,7 +64,7 @@ impl Inviter {
         let mut is_superadmin = self.is_superadmin;
         if let Some(user) = self.user {
             let sql = "SELECT is_superadmin FROM users WHERE id = $1 AND is_active";
-            // Who is not active any more holds nothing, whatever a provider says.
+            // A person who is not active holds nothing, whatever a provider vouches for.
             let Some(flag) = tx.q(sql).bind(user).value::<bool>().await? else {
                 return Ok(Caller::anonymous());
             };

@@ -1,4 +1,4 @@
-//! The caller that a login stands for, with the grants of this instant.
+//! The caller of a login, with the grants of this instant.
 
 use std::sync::Arc;
 
@@ -22,44 +22,45 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
 use crate::kernel::text::Email;
 
-/// What an identity provider vouches for about the person who logged in.
+/// The statements of an identity provider about the person who logged in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Login {
-    /// The provider's key, as it stands in `auth_accounts.provider`.
+    /// The provider's key, as in `auth_accounts.provider`.
     pub provider: String,
-    /// Empty in a session of a version that did not keep it.
+    /// Empty in a session of a version that did not store it.
     #[serde(default)]
     pub issuer: String,
-    /// Who it is there: compared exactly.
+    /// The person's identifier at the provider, compared exactly.
     pub subject: String,
-    /// Whose own provider it is; `None` for one of the platform. Logins of an organization's own
-    /// provider never reach beyond it: its admins decide what that provider says.
+    /// The organization that owns the provider; `None` for one of the platform. Logins of an
+    /// organization's own provider never count outside it: its admins decide what that provider
+    /// states.
     pub organization: Option<OrganizationId>,
     /// The organization that the token names (its ID or external ID), not yet looked up.
     pub account: Option<String>,
-    /// The codes of roles, in our words.
+    /// The codes of roles, as this server names them.
     pub roles: Vec<String>,
     pub scopes: Vec<String>,
-    /// The product labels that the person is narrowed to; none means all.
+    /// The product labels that the person is restricted to; empty means all.
     pub products: Vec<String>,
-    /// Never true but for an issuer that is trusted to say so.
+    /// True only for an issuer that is trusted to vouch for superadmins.
     pub is_superadmin: bool,
     pub name: Option<String>,
-    /// The person's address, if the provider says that it is verified.
+    /// The person's address, if the provider has verified it.
     #[serde(default)]
     pub email: Option<String>,
-    /// When the credential is over.
+    /// The end of the credential.
     pub expires_at: DateTime<Utc>,
 }
 
 impl Login {
-    /// Who vouches for the person.
+    /// Returns the authority that vouches for the person.
     pub fn authority(&self) -> Authority {
         self.organization.into()
     }
 }
 
-/// The caller that a login stands for, with the grants of this instant.
+/// Returns the caller of a login, with the grants of this instant.
 ///
 /// # Errors
 /// 403 when no user is linked to the identity, or the person may not act.
@@ -92,7 +93,7 @@ pub async fn caller(app: &App, login: Login) -> Result<Caller> {
     if let Some(most) = narrowed(&login.scopes) {
         held = held.into_iter().map(|grant| grant.narrowed(most)).collect();
     }
-    // A stranger to this installation: linked to no user, and with no role that means anything.
+    // A stranger to this installation: linked to no user, and without a known role.
     if person.is_none() && held.is_empty() {
         return Err(unlinked(&login));
     }
@@ -130,11 +131,11 @@ struct Person {
     is_superadmin: bool,
 }
 
-/// The user who is linked to the identity.
+/// Finds the user that is linked to the identity.
 ///
 /// A login at a provider of the platform finds the platform's links only. An organization's own
-/// provider knows its members only, and no superadmin; a link of the platform counts there unless its
-/// key is that of a provider of the platform.
+/// provider finds its members only, and no superadmin. A link of the platform counts there unless
+/// its key is that of a provider of the platform.
 async fn find(app: &App, tx: &mut Conn, login: &Login) -> Result<Option<Person>> {
     let sql = "SELECT u.id, u.email, u.is_active, u.is_superadmin
                FROM auth_accounts a JOIN users u ON u.id = a.user_id
@@ -154,7 +155,7 @@ async fn find(app: &App, tx: &mut Conn, login: &Login) -> Result<Option<Person>>
 }
 
 /// Links the identity to the person whom an organization invited by its verified address, in a
-/// transaction of its own; false when there is no such person.
+/// transaction of its own. Returns false when there is no such person.
 async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
     let email = login.email.as_ref().and_then(|email| email.parse::<Email>().ok());
     let Some(email) = email else { return Ok(false) };
@@ -184,7 +185,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
     };
     let mut cx = app.change(caller).await?;
     let linked = match first_logins::link(&mut cx, &identity).await {
-        // Another request of the same person was first.
+        // Another request of the same person linked it first.
         Err(error) if error.is_retryable() => return Ok(true),
         linked => linked?,
     };
@@ -198,8 +199,9 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
 /// The action of the audit event of a first login.
 const FIRST_LOGIN: &str = "users.first_login";
 
-/// The organization in which the provider's roles count: its own, or the one that the token names by
-/// its ID or by the external ID that the platform set. A slug is the organization's own choice.
+/// Returns the organization in which the provider's roles count. It is the provider's own
+/// organization, or the one that the token names by its ID or by the external ID that the platform
+/// set. A slug does not count, because the organization itself chooses it.
 async fn vouched_for(tx: &mut Conn, login: &Login) -> Result<Option<OrganizationId>> {
     if login.roles.is_empty() || login.organization.is_some() {
         return Ok(login.organization);
@@ -211,25 +213,25 @@ async fn vouched_for(tx: &mut Conn, login: &Login) -> Result<Option<Organization
     Ok(tx.q(sql).bind(id).bind(account).value().await?)
 }
 
-/// The permissions that a token's scopes narrow it to; none of them is a permission of ours in most
-/// tokens (`openid email`), which narrows nothing.
+/// Returns the permissions that a token's scopes restrict it to. Most tokens have none of this
+/// server's permissions as a scope (`openid email`), so they are not restricted.
 fn narrowed(scopes: &[String]) -> Option<Permissions> {
     let ours = scopes.iter().filter_map(|scope| Permissions::parse([scope.as_str()]).ok());
     ours.reduce(Permissions::union)
 }
 
-/// Where somebody is at home who has no power over the platform.
+/// Returns the first organization of a person without rights on the platform.
 fn first(held: &[Grant]) -> Option<OrganizationId> {
     match held.first() {
         Some(Grant { on: Domain::Platform, .. }) => None,
         Some(grant) => grant.on.organization(),
-        // With no grant at all, nothing may read as the platform's.
+        // A caller without any grant must never count as one of the platform.
         None => Some(OrganizationId(Uuid::nil())),
     }
 }
 
-/// What rates, idempotency keys and events count the caller by: the user and the authority that
-/// vouches for the login, or the identity of somebody whom only the provider knows.
+/// Returns the ID by which rates, idempotency keys and events count the caller. It stands for the
+/// user and the authority that vouches for the login, or for an identity that is not linked.
 fn principal(login: &Login, user: Option<UserId>) -> Uuid {
     let authority = login.organization.map_or_else(String::new, |own| own.to_string());
     let text = match (user, login.organization) {
@@ -245,7 +247,7 @@ fn principal(login: &Login, user: Option<UserId>) -> Uuid {
 
 fn unlinked(login: &Login) -> Error {
     let detail = format!(
-        "No user here is linked to this login: have an admin link provider {:?}, subject {:?} with \
+        "No user is linked to this login. Ask an admin to link provider {:?}, subject {:?} with \
          POST /users/{{id}}/auth-accounts.",
         login.provider, login.subject
     );

@@ -1,4 +1,4 @@
-//! me: who the caller itself is, what it may do, and why.
+//! me: the identity of the caller, its permissions and their sources.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -19,12 +19,12 @@ use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 crate::routes! { me:
-    /// Tells who the caller is, what it may do, and by which of its grants.
+    /// Returns the caller's identity, permissions and grants.
     GET "/me" ANY => read;
     /// Lists the caller's own memberships, the offered ones included.
     ///
-    /// `POST /memberships/{id}/accept` takes an offered seat; `DELETE /memberships/{id}` declines or
-    /// leaves it.
+    /// `POST /memberships/{id}/accept` takes an offered seat; `DELETE /memberships/{id}` declines
+    /// or leaves it.
     GET "/me/memberships" ANY => list_memberships;
 }
 
@@ -34,25 +34,26 @@ pub struct Me {
     kind: CallerKind,
     id: Uuid,
     name: String,
-    /// The person, when the caller is one.
+    /// The person, if the caller is one.
     user_id: Option<UserId>,
-    /// The provider that the person logged in at.
+    /// The provider at which the person logged in.
     provider: Option<String>,
-    /// The organization whose own provider that is; null for a provider of the platform.
+    /// The organization that owns that provider; null for a provider of the platform.
     vouched_by: Option<OrganizationId>,
-    /// The organization that the caller is held to, or a person's first; null on the platform.
+    /// The organization that the caller is restricted to, or a person's first; null on the
+    /// platform.
     organization_id: Option<OrganizationId>,
     /// The codes of a person's roles; a token has permissions only.
     roles: Vec<String>,
-    /// The product labels that the caller is narrowed to; none means all.
+    /// The product labels that the caller is restricted to; empty means all.
     products: Vec<String>,
-    /// What the caller may do somewhere; `grants` tells where.
+    /// The caller's permissions anywhere; `grants` shows where each one counts.
     permissions: Vec<&'static str>,
-    /// Each grant counts where it says, and nowhere else.
+    /// The caller's grants; each one counts in its own part only.
     grants: Vec<Held>,
 }
 
-/// Permissions on a part of the platform, and what gives them.
+/// Permissions on a part of the platform, with their source.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Held {
     /// `platform`, `organization`, or an area of one: `workspace`, `project`, or `group` with all
@@ -119,7 +120,7 @@ async fn list_memberships(
     _: CallerScope,
     list: List<NoFilter>,
 ) -> Result<Page<OwnMembership>> {
-    // A machine is no user.
+    // A machine is not a user, so it has no memberships.
     let user = cx.caller.user.unwrap_or(UserId(Uuid::nil()));
     let authority = cx.caller.authority().organization();
     let query = cx

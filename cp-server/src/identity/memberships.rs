@@ -33,13 +33,13 @@ use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::{organizations, workspaces};
 
 pub use row::{AcceptedAs, At, Membership, MembershipRole, MembershipRow, MembershipStatus};
-pub(super) use seats::already;
 pub use seats::{
     Seat, accept_offers, bump_user, is_member, purge_user, refuse_owner, seat_owner, take,
 };
 use seats::{
     accept_offer, first_status, leave, leave_project, owner_protected, refuse_outsider, refuse_seat,
 };
+pub(super) use seats::{already, refuse_granting_ownership};
 
 crate::permissions! {
     /// Read memberships.
@@ -88,48 +88,51 @@ impl Child for GroupSeat {
 crate::routes! { memberships declares DECLARATION:
     /// Lists the organization's members.
     GET "/organizations/{org}/memberships" MEMBERS_READ => list;
-    /// Makes a person a member of the organization.
+    /// Adds a person to the organization as a member.
     POST "/organizations/{org}/memberships" MEMBERS_WRITE => create, grants;
     /// Lists the workspace's members.
     GET "/workspaces/{id}/memberships" MEMBERS_READ => list_in_workspace as "workspaces.list_members";
-    /// Makes a person a member of the workspace.
+    /// Adds a person to the workspace as a member.
     POST "/workspaces/{id}/memberships" MEMBERS_WRITE => create_in_workspace as "workspaces.add_member", grants;
     /// Reads a membership.
     GET "/memberships/{id}" MEMBERS_READ => read;
     /// Changes a member's role, status or extra permissions.
     PATCH "/memberships/{id}" MEMBERS_WRITE => update, grants;
-    /// Ends a membership; one of the organization with all that the person has below it.
+    /// Ends a membership; one of the organization ends with all memberships below it.
     ///
-    /// A person may end their own: an offered seat is declined, a taken one is left. The audit event
-    /// lists the service tokens and open invitations that the person created.
+    /// A person may end their own: an offered seat is declined, a taken one is left. The audit
+    /// event lists the service tokens and open invitations that the person created.
     DELETE "/memberships/{id}" MEMBERS_DELETE => delete;
-    /// Takes a seat that is offered to the caller, and with it all seats below it.
+    /// Accepts a seat that is offered to the caller, and all seats below it.
     ///
-    /// What the seat gives must still be held by whoever offered it.
+    /// The inviter must still hold what the seat grants.
     POST "/memberships/{id}/accept" ANY => accept, grants;
-    /// Makes an active member the owner; the owner before becomes an admin.
+    /// Transfers the ownership to an active member; the owner before becomes an admin.
     POST "/organizations/{org}/transfer-ownership" ORG_DELETE => transfer_ownership as "organizations.transfer_ownership", grants;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MembershipFilter {
+    /// Returns the memberships with this status only.
     status: Option<MembershipStatus>,
+    /// Returns the memberships of this person only.
     user_id: Option<UserId>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewMembership {
-    /// Who: this, or `email`.
+    /// The person, by ID. Either this or `email` is required.
     user_id: Option<UserId>,
-    /// A person whom nobody has met yet is created.
+    /// The person, by e-mail address; created if there is none.
     email: Option<Email>,
-    /// A role's id, its code (`ORGANIZATION_ADMIN`), or its short form here (`admin`).
+    /// A role's ID, its code (`ORGANIZATION_ADMIN`), or its short form here (`admin`).
     role: String,
-    /// `invited` when absent, until the person accepts; `active` for a member of the organization.
-    /// The platform may set `active` for a person.
+    /// When absent, `active` for a member of the organization, else `invited`. Only callers of the
+    /// platform may set `active` for another person.
     status: Option<MembershipStatus>,
+    /// Permission codes beyond those of the role; none when absent.
     #[serde(default)]
     permissions: Vec<PermissionCode>,
 }
@@ -137,14 +140,18 @@ pub struct NewMembership {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct MembershipPatch {
+    /// The new role: its ID, code or short form.
     role: Option<String>,
+    /// The new status. Before the person accepts, only the platform may set `active`.
     status: Option<MembershipStatus>,
+    /// The new permission codes beyond those of the role. They replace the ones before.
     permissions: Option<Vec<PermissionCode>>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOwner {
+    /// The new owner, who must be an active member.
     user_id: UserId,
 }
 
@@ -186,7 +193,7 @@ async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
         (Some(id), None) => users::load(cx, id).await?,
         (None, Some(email)) => users::by_email(cx, email).await?,
         _ => {
-            let detail = "Name the person by either `user_id` or `email`.";
+            let detail = "Exactly one of `user_id` and `email` is required.";
             return Err(Error::invalid("user_id", detail));
         }
     };
@@ -212,7 +219,7 @@ async fn read(cx: &mut Cx, id: MembershipId) -> Result<Membership> {
 async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result<Membership> {
     let before = load(cx, id).await?;
     if before.role_code == OWNER && (patch.role.is_some() || patch.status.is_some()) {
-        return Err(owner_protected("cannot change owner role or status"));
+        return Err(owner_protected("Cannot change owner role or status"));
     }
     refuse_touching(cx, &before).await?;
     let role = match patch.role {
@@ -233,7 +240,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         MembershipStatus::Suspended => None,
         MembershipStatus::Active if cx.caller.is_of_platform() => Some(AcceptedAs::Vendor),
         MembershipStatus::Active => {
-            let detail = "`status` cannot be `active` yet: the person has not accepted the seat.";
+            let detail = "`status` cannot be `active` before the person accepts the seat.";
             return Err(Error::new(ProblemCode::StatusChangeRefused, detail).at("status"));
         }
     };
@@ -245,7 +252,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
                SET role_id = $3, status = $4, permissions = $5, updated_at = $6, accepted_at = $8,
                    accepted_as = $9, inviter = $10
                WHERE id = $1 AND organization_id = $2 AND role_id = $7";
-    // The offer is now that of whoever changed it last.
+    // The last person who changed an offer is its inviter.
     let inviter = match status {
         MembershipStatus::Invited => Some(Json(Inviter::of(&cx.caller))),
         _ => before.inviter,
@@ -263,7 +270,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         .bind(accepted_at)
         .bind(accepted)
         .bind(inviter);
-    // Somebody else changed the role since: it may be the owner's now.
+    // Another request changed the role since: it may be the owner's now.
     if update.exec().await? == 0 {
         return Err(Error::stale());
     }
@@ -274,7 +281,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
 async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent> {
     let before = load(cx, id).await?;
     if before.role_code == OWNER {
-        return Err(owner_protected("cannot remove owner"));
+        return Err(owner_protected("Cannot remove owner"));
     }
     if !cx.caller.is_user_in(before.user_id, cx.at) {
         refuse_touching(cx, &before).await?;
@@ -303,14 +310,15 @@ async fn accept(cx: &mut Cx, Own(id): Own<MembershipId>) -> Result<Membership> {
 }
 
 async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Membership> {
-    // First of all, because it holds the organization: of two transfers one sees the other's end.
+    // This comes first, because it locks the organization: of two transfers, one waits for the
+    // other.
     organizations::lock(cx).await?;
     let sql = "SELECT id FROM memberships
                WHERE organization_id = $1 AND user_id = $2
                  AND scope = 'organization' AND status = 'active'";
     let heir: Option<MembershipId> = cx.tx.q(sql).bind(cx.at).bind(new.user_id).value().await?;
     let Some(heir) = heir else {
-        let detail = "user_id: only an active member can become the owner; member not found.";
+        let detail = "`user_id` must be an active member of the organization: member not found.";
         return Err(Error::new(ProblemCode::NotFound, detail).at("user_id"));
     };
     let owner = roles::resolve(cx, cx.at, RoleScope::Organization, OWNER).await?;
@@ -328,14 +336,6 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
     organizations::set_owner(cx, new.user_id).await?;
     workspaces::bump(cx, cx.at, None).await?;
     Ok(load(cx, heir).await?.into())
-}
-
-pub(super) fn refuse_granting_ownership(code: &str) -> Result<()> {
-    if code != OWNER {
-        return Ok(());
-    }
-    let detail = "Ownership is transferred: POST /organizations/{org}/transfer-ownership.";
-    Err(Error::new(ProblemCode::UseTransferOwnership, detail).at("role"))
 }
 
 /// Refuses to change or end the seat of a member that holds more than the caller.
@@ -361,7 +361,7 @@ async fn load(cx: &mut Cx, id: MembershipId) -> Result<MembershipRow> {
     Ok(found.bind(id).bind(cx.at).one().await?)
 }
 
-/// One membership, for what is not held to its organization by a path.
+/// Returns one membership, for paths that do not restrict it to its organization.
 pub(super) async fn of_organization<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -372,7 +372,7 @@ pub(super) async fn of_organization<G>(
     Ok(row.into())
 }
 
-/// The person's seat in the organization.
+/// Returns the person's seat in the organization.
 pub(super) async fn of_person<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,

@@ -1,4 +1,4 @@
-//! Who people and machines are, and what they may do.
+//! The identities of people and machines, and their rights.
 
 pub mod bootstrap;
 pub mod escalation;

@@ -1,9 +1,10 @@
-//! Logins of people: the access tokens of the identity providers that are trusted here.
+//! Logins of people: the access tokens of trusted identity providers.
 //!
 //! # Design
-//! A token is verified with the keys that its issuer publishes, and never by asking the issuer
-//! about it. What it says about the person is put into our words by the provider's claim map; who
-//! that is here, and what they may do, is the database's to say, and no claim can add to it.
+//! A token is verified with the keys that its issuer publishes, and never by a request about the
+//! token itself. The provider's claim map translates the token's statements about the person into
+//! this server's terms. The database decides which user that is and what the user may do; no claim
+//! can add to it.
 
 pub mod claims;
 pub mod discovery;
@@ -29,12 +30,12 @@ use crate::kernel::cache::Cache;
 use crate::kernel::error::Result;
 use crate::kernel::secret::sha256;
 
-/// The bearer tokens of people, as the kernel knows them.
+/// The bearer tokens of people, as the kernel uses them.
 ///
 /// # Design
-/// Who was let in is remembered for `REMEMBERED`, by the hash of the token. What may end a login
-/// (a person, a membership, a provider) is forgotten at once where it was changed; another replica
-/// sees it when the time is over.
+/// An admitted caller is cached for `REMEMBERED`, by the hash of the token. A change that may end a
+/// login (a person, a membership, a provider) clears the cache of its replica at once. Other
+/// replicas see the change when the time ends.
 #[derive(Default)]
 pub struct BearerTokens {
     known: Cache<[u8; 32], Caller>,
@@ -55,9 +56,9 @@ impl BearerTokens {
         }
         if !Token::is_like(text) {
             return Err(refused(
-                "it is unknown, expired or revoked, or an opaque token of an identity provider, \
-                 which cannot be checked here: have the provider issue JWT access tokens for this \
-                 server's audience",
+                "it is unknown, expired or revoked, or an opaque token of an identity provider. \
+                 Opaque tokens cannot be verified here; configure the provider to issue JWTs for \
+                 this server's audience",
             ));
         }
         let (hash, now) = (sha256(text.as_bytes()), app.clock.now());
@@ -73,7 +74,7 @@ impl BearerTokens {
     }
 }
 
-/// What an access token vouches for.
+/// Returns the statements that an access token vouches for.
 async fn login(app: &App, text: &str, now: DateTime<Utc>) -> Result<Login> {
     let token = Token::read(text).map_err(refused)?;
     token.check_is_access_token().map_err(refused)?;
@@ -83,7 +84,7 @@ async fn login(app: &App, text: &str, now: DateTime<Utc>) -> Result<Login> {
     vouched(&provider, &token.claims, expires_at)
 }
 
-/// Whether the token is signed by the provider.
+/// Checks that the provider signed the token.
 pub async fn check_signature(
     app: &App,
     provider: &Provider,
@@ -95,7 +96,7 @@ pub async fn check_signature(
         |keys: &KeySet| keys.verify(kid, &token.alg, token.message.as_bytes(), &token.signature);
     let keys = Discoveries::of(app).keys(&source, kid, &token.alg, now).await?;
     let verified = match verify(&keys) {
-        // The issuer may have changed the key and kept its name.
+        // The issuer may have changed the key under the same key ID.
         Err(Mismatch::Signature) => match Discoveries::of(app).newer(&source, &keys, now).await {
             Some(newer) => verify(&newer),
             None => Err(Mismatch::Signature),
@@ -105,7 +106,7 @@ pub async fn check_signature(
     verified.map_err(|mismatch| refused(mismatch.to_string()))
 }
 
-/// What verified claims of the provider vouch for.
+/// Returns the statements that verified claims of the provider vouch for.
 pub fn vouched(
     provider: &Provider,
     claims: &Map<String, Value>,

@@ -1,4 +1,4 @@
-//! Grants: what a team may do on a project.
+//! Project grants: the role of a team on a project.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -52,9 +52,9 @@ impl Child for ProjectTeam {
 crate::routes! { projects declares DECLARATION:
     /// Lists the teams that have a role on the project.
     GET "/projects/{id}/groups" PROJECTS_READ => list_groups;
-    /// Grants a team a role on the project, or changes it.
+    /// Grants a team a role on the project, or changes the role.
     PUT "/projects/{id}/groups/{group_id}" PROJECTS_WRITE => grant, grants;
-    /// Takes a team's role on the project away.
+    /// Removes a team's role on the project.
     DELETE "/projects/{id}/groups/{group_id}" PROJECTS_WRITE => withdraw;
 }
 
@@ -81,7 +81,7 @@ impl Resource for ProjectGrant {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Granting {
-    /// A role of projects, by id, code or short form; `viewer` when absent.
+    /// A role of projects, by ID, code or short form; `viewer` when absent.
     role: Option<String>,
 }
 
@@ -122,7 +122,7 @@ async fn grant(
                ON CONFLICT (project_id, group_id) DO UPDATE
                SET role_id = excluded.role_id, updated_at = excluded.updated_at";
     let upsert = cx.tx.q(sql).bind(cx.at).bind(project).bind(group).bind(role).bind(cx.now);
-    // The project was found by the path, so what is missing is the group.
+    // The path has found the project, so the missing object is the group.
     upsert.exec().await.map_err(|error| match Error::from(error) {
         error if *error.code() == cp_contracts::ProblemCode::NotFound => Error::not_found("group"),
         error => error,
@@ -144,8 +144,8 @@ async fn withdraw(cx: &mut Cx, (project, group): (ProjectId, GroupId)) -> Result
     Ok(NoContent)
 }
 
-/// Refuses a role on the project that gives what the caller does not hold there. Its rank orders roles
-/// of projects only.
+/// Refuses a role on the project that grants what the caller does not hold there. Its rank orders
+/// roles of projects only.
 async fn refuse_grant(cx: &mut Cx, project: ProjectId, role: &Role) -> Result<()> {
     let privileges = privileges_of(role.permissions.iter(), 0);
     let granted = vec![Granted { on: On::Project(project), privileges, field: "role" }];
@@ -158,7 +158,7 @@ async fn find(cx: &mut Cx, project: ProjectId, group: GroupId) -> Result<Option<
     Ok(cx.tx.select(tail).bind(cx.at).bind(project).bind(group).opt().await?)
 }
 
-/// Ends every grant on a project that goes to another organization: its teams stay behind.
+/// Ends every grant on a project that moves to another organization, because its teams stay behind.
 async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM project_grants WHERE organization_id = $1 AND project_id = $2";
     cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;

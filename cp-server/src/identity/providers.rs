@@ -1,8 +1,8 @@
-//! Identity providers: where an organization's people log in.
+//! Identity providers: the places at which an organization's people log in.
 //!
 //! # Design
-//! A client secret is written and never told: it lies sealed under the key-encryption key, bound to
-//! its row, and no answer, audit event or export reads the column; they read whether there is one.
+//! A client secret is write-only. It is sealed under the key-encryption key, bound to its row. No
+//! answer, audit event or export reads the column; they only read whether a secret exists.
 
 mod client_secrets;
 pub mod row;
@@ -56,10 +56,10 @@ crate::routes! { providers declares DECLARATION:
     GET "/organizations/{org}/identity-providers" PROVIDERS_READ => list;
     /// Reads an identity provider; its client secret is masked.
     GET "/organizations/{org}/identity-providers/{key}" PROVIDERS_READ => read;
-    /// Sets an identity provider: makes it, or replaces all of it.
+    /// Sets an identity provider: creates it, or replaces all of it.
     ///
-    /// What is absent is empty afterwards, except `client_secret`: absent it stays, and null removes it. A
-    /// change of `issuer` requires one of the two. The key is percent-encoded in the path.
+    /// An absent field becomes empty, except `client_secret`: an absent one stays, and null removes
+    /// it. A change of `issuer` requires `client_secret`. The key is percent-encoded in the path.
     PUT "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => put, grants;
     /// Deletes an identity provider.
     DELETE "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => delete;
@@ -68,6 +68,7 @@ crate::routes! { providers declares DECLARATION:
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ProviderFilter {
+    /// Returns the identity providers with this status only.
     status: Option<ProviderStatus>,
 }
 
@@ -89,7 +90,7 @@ async fn put(
     (_, key): (Org, String),
     new: NewProvider,
 ) -> Result<Put<IdentityProvider>> {
-    let key: ProviderKey = key.parse().map_err(|e| Error::invalid("key", format!("key: {e}")))?;
+    let key: ProviderKey = key.parse().map_err(|e| Error::invalid("key", format!("`key` {e}.")))?;
     check_maps(&new)?;
     refuse_impersonation(cx).await?;
     cx.trail.target = Some((NOUN, key.to_string()));
@@ -139,7 +140,7 @@ async fn put(
         .bind(Object::bounded("metadata", new.metadata)?)
         .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)))
         .bind(is_shared);
-    // Somebody else made or deleted it since it was looked for.
+    // Another request created or deleted it since the look-up.
     let written = write
         .opt()
         .await
@@ -159,7 +160,7 @@ async fn delete(cx: &mut Cx, (_, key): (Org, String)) -> Result<NoContent> {
 }
 
 async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
-    // No key that was taken holds a U+0000, which PostgreSQL would not even look for.
+    // No stored key contains a U+0000, which PostgreSQL refuses in a parameter.
     if key.contains('\0') {
         return Ok(None);
     }
@@ -167,7 +168,7 @@ async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
     Ok(found.opt().await?)
 }
 
-/// What is read at every login is of the shape that is read then. Claim maps may say more.
+/// Checks the shape of the members that every login reads. Claim maps may have others.
 fn check_maps(new: &NewProvider) -> Result<()> {
     ClaimMap::checked(new.r#type, &new.claim_map).map_err(|unfit| {
         Error::invalid(format!("claim_map.{}", unfit.member), unfit.to_string())
@@ -182,22 +183,22 @@ fn check_maps(new: &NewProvider) -> Result<()> {
     }
 }
 
-/// Refuses a caller that holds less than an owner: whoever says where people log in can be any of
-/// them, in any role.
+/// Refuses a caller that holds less than an owner. A caller that chooses the identity provider can
+/// log in as any person, in any role.
 async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
     let owner = load_system(cx, OWNER).await?.privileges();
     let here = Location::Organization(cx.at);
     cx.caller.refuse_giving(&owner, here, "key").map_err(|error| match error.code() {
         ProblemCode::Forbidden => {
-            let detail = "Only a caller that holds all permissions of an owner can say where people \
-                          log in.";
+            let detail = "Only callers that hold all permissions of an owner can set or delete \
+                          identity providers.";
             Error::new(ProblemCode::Forbidden, detail)
         }
         _ => error,
     })
 }
 
-/// Refuses a key, or an issuer with its audience, of a provider of the platform. A key that the
+/// Refuses the key, or the issuer with the audience, of a provider of the platform. A key that the
 /// organization had before the platform stays.
 fn refuse_platforms(
     cx: &Cx,
@@ -207,7 +208,7 @@ fn refuse_platforms(
 ) -> Result<()> {
     let platform = &IdentitySettings::of(&cx.app).providers;
     if before.is_none() && platform.iter().any(|own| own.key == key.as_str()) {
-        let detail = format!("`key` {key} is that of a provider of the platform. Use another key.");
+        let detail = format!("`key` {key} is used by a provider of the platform. Use another key.");
         return Err(Error::conflict(detail).at("key"));
     }
     let is_same = |own: &Provider| {
@@ -216,11 +217,11 @@ fn refuse_platforms(
     if platform.iter().any(is_same) { Err(issuer_taken()) } else { Ok(()) }
 }
 
-/// Whether the provider shares its issuer and audience with another one: the platform may set it up
-/// so, and what it allowed stays for as long as both stay the same.
+/// Returns whether the provider shares its issuer and audience with another one. The platform may
+/// allow this, and its permission stays as long as both stay the same.
 ///
 /// # Errors
-/// 409 where they are in use, and the platform has not allowed it.
+/// 409 when they are in use, and the platform has not allowed it.
 async fn is_shared(
     cx: &mut Cx,
     key: &ProviderKey,
@@ -245,7 +246,7 @@ async fn is_shared(
     }
 }
 
-/// The audience that the provider's access tokens have.
+/// Returns the audience of the provider's access tokens.
 fn audience(new: &NewProvider) -> Option<&str> {
     new.audience.as_ref().or(new.client_id.as_ref()).map(ExternalId::as_str)
 }
@@ -256,7 +257,7 @@ fn issuer_taken() -> Error {
     Error::conflict(detail).at("issuer")
 }
 
-/// Each domain once, in the order in which they were given.
+/// Returns each domain once, in the given order.
 fn domains(given: Vec<Domain>) -> Vec<String> {
     let mut domains: Vec<String> = Vec::new();
     for domain in given.into_iter().map(Domain::into_string) {

@@ -1,9 +1,10 @@
-//! Grants: what the roles of a person let do here, and where.
+//! Grants: the permissions of a person's roles at this server, with their scopes.
 //!
 //! # Design
-//! A role's codes are the words of the data planes (`org:write`, `settings:read`); this API asks for
-//! finer ones. A code permits what it says, and each permission that is declared as implied by it. What
-//! is bought (subscriptions, licenses, limits, billing) is implied by no code: the vendor decides it.
+//! A role's codes are those of the data planes (`org:write`, `settings:read`); this API requires
+//! finer ones. A code grants its own permission, and each permission that is declared as implied by
+//! it. No code implies what an organization buys (subscriptions, licenses, limits, billing): the
+//! vendor decides it.
 
 use crate::kernel::access::areas::{Area, AreaKind};
 use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
@@ -14,7 +15,7 @@ use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
-/// What codes let do here. Codes of the data planes' own let do nothing.
+/// Returns the permissions of codes at this server. Codes of the data planes' own grant none.
 pub fn permissions_of<'a>(codes: impl IntoIterator<Item = &'a str>) -> Permissions {
     codes.into_iter().fold(Permissions::NONE, |all, code| {
         let own = Permissions::known([code]);
@@ -24,21 +25,21 @@ pub fn permissions_of<'a>(codes: impl IntoIterator<Item = &'a str>) -> Permissio
     })
 }
 
-/// What codes give to whoever holds them by a role of this rank.
+/// Returns the privileges of codes in a role of this rank.
 pub fn privileges_of<'a>(codes: impl IntoIterator<Item = &'a String>, rank: i64) -> Privileges {
     let codes: Vec<String> = codes.into_iter().cloned().collect();
     let permissions = permissions_of(codes.iter().map(String::as_str));
     Privileges { permissions, codes, rank }
 }
 
-/// A membership of a person, or a role on a project that a team of theirs has.
+/// A membership of a person, or the role of one of their teams on a project.
 #[derive(sqlx::FromRow)]
 struct Seat {
     organization_id: OrganizationId,
     workspace_id: Option<WorkspaceId>,
     group_id: Option<GroupId>,
     project_id: Option<ProjectId>,
-    /// The label of the group, which a login may be narrowed to.
+    /// The product label of the group. A login may be restricted to some labels.
     product: Option<String>,
     role_code: String,
     role_rank: i64,
@@ -46,9 +47,9 @@ struct Seat {
     extra: Option<Codes>,
 }
 
-/// What the person's active memberships, and the grants to their teams, let do.
+/// Returns the grants of the person's active memberships and of their teams' roles on projects.
 ///
-/// `products` narrows the groups that count; none counts all.
+/// `products` restricts the groups that count; empty counts all.
 pub async fn of_person(
     tx: &mut Conn,
     user: UserId,
@@ -64,7 +65,8 @@ pub async fn of_person(
     })
 }
 
-/// What the person's memberships let do, those included that are not active (yet).
+/// Returns the grants of all of the person's memberships, including those that are not active
+/// (yet).
 pub async fn of_every_seat(tx: &mut Conn, user: UserId) -> Result<Vec<Grant>> {
     Ok(seats(tx, user, None, true).await?.into_iter().map(Seat::into_grant).collect())
 }
@@ -113,7 +115,7 @@ impl Seat {
     }
 }
 
-/// What roles that a provider vouches for let do in an organization.
+/// Returns the grants in an organization of roles that a provider vouches for.
 pub async fn of_roles(
     tx: &mut Conn,
     organization: OrganizationId,
@@ -125,7 +127,7 @@ pub async fn of_roles(
                    WHERE (organization_id IS NULL OR organization_id = $1)
                      AND scope = 'organization' AND code = $2";
         let role: Option<(i64, Codes)> = tx.q(sql).bind(organization).bind(code).opt().await?;
-        // A role of the provider that means nothing here.
+        // A role of the provider that this server does not know.
         let Some((rank, codes)) = role else { continue };
         let on = Domain::Organization(organization);
         let given = privileges_of(codes.iter(), rank);

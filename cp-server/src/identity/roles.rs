@@ -1,5 +1,5 @@
-//! Roles: named sets of permissions. System roles are the same everywhere; an organization adds
-//! its own.
+//! Roles: named sets of permissions. System roles are the same everywhere; an organization adds its
+//! own.
 
 pub mod row;
 pub mod system;
@@ -57,26 +57,35 @@ crate::routes! { roles declares DECLARATION:
     GET "/roles/{id}" ROLES_READ => read;
     /// Changes a role of an organization.
     PATCH "/roles/{id}" ROLES_WRITE => update, grants;
-    /// Deletes a role that nobody has.
+    /// Deletes a role without members.
     DELETE "/roles/{id}" ROLES_WRITE => delete;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RoleFilter {
+    /// Returns the roles with this code only.
     code: Option<String>,
+    /// Returns the roles of this scope only.
     scope: Option<RoleScope>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewRole {
+    /// The code, unique in the organization and different from those of system roles.
     code: RoleCode,
+    /// The display name.
     name: Name,
+    /// A description, up to 4,000 characters.
     description: Option<Prose>,
+    /// The scope at which the role can be held.
     scope: RoleScope,
+    /// The rank, from 0 to 100; 0 when absent. Higher ranks are above lower ones, and callers grant
+    /// at most their own rank.
     #[serde(default = "lowest")]
     rank: Between<0, 100>,
+    /// The permission codes of the role; none when absent.
     #[serde(default)]
     permissions: Vec<PermissionCode>,
 }
@@ -84,10 +93,14 @@ pub struct NewRole {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RolePatch {
+    /// The new display name.
     name: Option<Name>,
+    /// The new description, up to 4,000 characters. Null removes it.
     #[serde(default)]
     description: Patch<Prose>,
+    /// The new rank, from 0 to 100; at most the caller's own.
     rank: Option<Between<0, 100>>,
+    /// The new permission codes. They replace the ones before.
     permissions: Option<Vec<PermissionCode>>,
 }
 
@@ -115,10 +128,10 @@ fn narrowed<'c>(query: Rows<'c, Role>, filter: &RoleFilter) -> Rows<'c, Role> {
 
 async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
     let taken = || {
-        let detail = "code: a role of this code exists already.";
+        let detail = "`code` is already used by another role.";
         Error::new(ProblemCode::CodeTaken, detail).at("code")
     };
-    // A system role's code is never shadowed, whoever is first.
+    // A system role's code is never shadowed, whatever the order of requests.
     if of_system().any(|(code, ..)| code == new.code.as_str()) {
         return Err(taken());
     }
@@ -144,7 +157,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
     insert.one().await.on_conflict("roles_code", taken).map(Created)
 }
 
-/// System roles belong to everyone; others only to their organization.
+/// Returns a role that the organization may see: a system role, or one of its own.
 async fn visible(cx: &mut Cx<Scope>, id: RoleId) -> Result<Role> {
     let query = cx.tx.select("WHERE id = $1").bind(id);
     let role: Option<Role> = match cx.at.organization() {
@@ -156,7 +169,7 @@ async fn visible(cx: &mut Cx<Scope>, id: RoleId) -> Result<Role> {
     role.ok_or_else(|| Error::not_found("role"))
 }
 
-/// The role, if it may be changed.
+/// Returns the role, if it may be changed.
 async fn changeable(cx: &mut Cx<Scope>, id: RoleId) -> Result<(Role, OrganizationId)> {
     let role = visible(cx, id).await?;
     match role.organization_id {
@@ -181,7 +194,8 @@ async fn update(
     patch: RolePatch,
 ) -> Result<Role> {
     let (before, organization) = changeable(cx, id).await?;
-    // What the role gives before matters, too: a caller neither adds nor takes what it does not hold.
+    // The role's permissions before matter, too: a caller neither adds nor removes what it does not
+    // hold.
     refuse_giving(cx, organization, &before.privileges())?;
     let permissions = patch.permissions.map(codes).transpose()?;
     let rank = patch.rank.map_or(before.rank, |rank| rank.0);
@@ -209,7 +223,7 @@ async fn delete(cx: &mut Cx<Scope>, OrgOrPlatform(id): OrgOrPlatform<RoleId>) ->
     let (before, organization) = changeable(cx, id).await?;
     refuse_giving(cx, organization, &before.privileges())?;
     invitations::forget_closed(cx, id).await?;
-    // The condition holds the rule; counting afterwards only makes the message.
+    // The condition enforces the rule; the count afterwards is only for the message.
     let sql = "DELETE FROM roles WHERE id = $1 AND organization_id IS NOT NULL
                AND NOT EXISTS (SELECT 1 FROM memberships WHERE role_id = $1)";
     if cx.tx.q(sql).bind(id).exec().await? == 1 {
@@ -217,11 +231,11 @@ async fn delete(cx: &mut Cx<Scope>, OrgOrPlatform(id): OrgOrPlatform<RoleId>) ->
     }
     let sql = "SELECT COUNT(*) FROM memberships WHERE role_id = $1";
     let count: i64 = cx.tx.q(sql).bind(id).value().await?.unwrap_or(0);
-    let detail = format!("{count} memberships have this role; give them another one first.");
+    let detail = format!("{count} memberships have this role. Change their role first.");
     Err(Error::new(ProblemCode::InUse, detail).with("count", count))
 }
 
-/// Refuses a role that gives what the caller does not hold in the organization.
+/// Refuses a role that grants what the caller does not hold in the organization.
 fn refuse_giving<G>(cx: &Cx<G>, organization: OrganizationId, given: &Privileges) -> Result<()> {
     cx.caller.refuse_giving(given, Location::Organization(organization), "permissions")
 }

@@ -55,23 +55,23 @@ crate::routes! { service_tokens declares DECLARATION:
     POST "/service-tokens" TOKENS_WRITE => create_for_platform, grants;
     /// Lists the organization's service tokens.
     GET "/organizations/{org}/service-tokens" TOKENS_READ => list;
-    /// Creates a service token that is held to the organization.
+    /// Creates a service token that is restricted to the organization.
     POST "/organizations/{org}/service-tokens" TOKENS_WRITE => create, grants;
     /// Lists the deployment's service tokens.
     GET "/deployments/{id}/service-tokens" TOKENS_READ => list_for_deployment;
-    /// Creates a service token for the deployment: it can do what a data plane needs.
+    /// Creates a service token for the deployment, with the permissions of a data plane.
     POST "/deployments/{id}/service-tokens" TOKENS_WRITE => create_for_deployment, grants;
-    /// Replaces the token's secret. The one before is taken for `overlap_seconds` more.
+    /// Replaces the token's secret. The old secret works for `overlap_seconds` more.
     POST "/service-tokens/{id}/rotate" TOKENS_WRITE => rotate, grants;
     /// Revokes a service token.
     DELETE "/service-tokens/{id}" TOKENS_WRITE => revoke;
 }
 
-/// What a deployment's token may do at most.
+/// The permissions that a deployment's token can hold at most.
 pub const DATA_PLANE: &[Permission] =
     &[Permission::USERS_WHOAMI, Permission::USAGE_WRITE, Permission::LIMITS_READ];
 
-/// A new token, whose text is shown this once.
+/// A new token. Only this answer shows its secret.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct IssuedToken {
     token: ShownOnce,
@@ -96,34 +96,40 @@ impl Resource for IssuedToken {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TokenFilter {
-    /// True for those that still work, false for revoked ones.
+    /// True returns the tokens that still work; false returns revoked ones. Both when absent.
     active: Option<bool>,
-    /// The user or the service token that created them.
+    /// Returns the tokens that this user or service token created.
     created_by: Option<Uuid>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewToken {
+    /// The display name.
     name: Name,
-    /// Codes such as `licenses:issue`; `*` for all.
+    /// The codes that the token holds, such as `licenses:issue`; `*` for all.
     permissions: Vec<String>,
+    /// The end of the token: in the future, and at most the end of the caller's own token. When
+    /// absent, the caller's own token decides.
     expires_at: Option<Moment>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDeploymentToken {
+    /// The display name.
     name: Name,
-    /// What a data plane needs, when absent.
+    /// The codes that the token holds; all that a data plane needs when absent.
     permissions: Option<Vec<String>>,
+    /// The end of the token: in the future, and at most the end of the caller's own token. When
+    /// absent, the caller's own token decides.
     expires_at: Option<Moment>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Rotation {
-    /// 0 to 7 days; 0 when absent.
+    /// The seconds for which the old secret still works, from 0 to 604,800 (7 days); 0 when absent.
     #[serde(default = "at_once")]
     overlap_seconds: Between<0, 604_800>,
 }
@@ -185,7 +191,10 @@ async fn create_for_deployment(
     let most = DATA_PLANE.iter().fold(Permissions::NONE, |set, p| set.with(*p));
     let wanted = privileges(&permissions)?.permissions;
     if wanted.without(most) != Permissions::NONE {
-        let detail = format!("permissions: a deployment's token holds at most {:?}", most.codes());
+        let detail = format!(
+            "`permissions` must be among those of a deployment's token: {:?}.",
+            most.codes()
+        );
         return Err(Error::invalid("permissions", detail));
     }
     let scope = Scope::Deployment { organization_id: cx.at, deployment_id: id };
@@ -215,9 +224,9 @@ async fn issue<G>(cx: &mut Cx<G>, scope: Scope, new: NewToken) -> Result<Created
     Ok(Created(IssuedToken { token: text, service_token }))
 }
 
-/// When a token ends that the caller creates: no later than the token that creates it.
+/// Returns the end of a token that the caller creates: no later than that of the caller's token.
 ///
-/// A person's login ends within hours and says nothing of the machines that the person sets up.
+/// A person's login ends within hours, and does not limit the machines that the person sets up.
 fn no_later_than_parent(
     caller: &Caller,
     expires_at: Option<DateTime<Utc>>,
@@ -243,7 +252,7 @@ async fn rotate(
     if before.revoked_at.is_some() {
         return Err(Error::new(ProblemCode::Conflict, "The token is revoked; create a new one."));
     }
-    // A new secret is the token itself.
+    // A new secret has the full power of the token.
     let location = before.organization_id.map_or(Location::Platform, Location::Organization);
     cx.caller.refuse_giving(&privileges(&before.permissions)?, location, "permissions")?;
     let is_own = cx.caller.kind == CallerKind::ServiceToken && cx.caller.id == id.0;
@@ -290,17 +299,18 @@ async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
     Ok(found)
 }
 
-/// A deployment's tokens end with it.
+/// Deletes a deployment's tokens, which end with it.
 pub async fn purge_deployment(cx: &mut Cx, id: DeploymentId) -> Result<()> {
     let sql = "DELETE FROM service_tokens WHERE deployment_id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     Ok(())
 }
 
-/// What a token holds: permissions of this server, and codes of data planes that system roles have.
+/// Returns the privileges of a token: permissions of this server, and codes of data planes that
+/// system roles have.
 fn privileges(codes: &[String]) -> Result<Privileges> {
     let own = codes.iter().map(String::as_str).filter(|code| !is_code_of_system(code));
     Permissions::parse(own)
-        .map_err(|e| Error::invalid("permissions", format!("`permissions`: {e}")))?;
+        .map_err(|e| Error::invalid("permissions", format!("`permissions` {e}.")))?;
     Ok(held(codes))
 }

@@ -1,12 +1,12 @@
-//! Sessions: people who logged in at the console.
+//! Sessions: the logins of people at the console.
 //!
 //! # Design
-//! A browser is sent to the identity provider and comes back with a code (OpenID Connect, the
-//! authorization-code flow with PKCE); what the provider then vouches for begins a session. The
-//! browser holds 256 random bits in a cookie that no script sees and no other site sends with a
-//! change; their hash is a row here. A session says who somebody is, and nothing else: what they
-//! may do is looked up at every request, so that it ends with the person, the membership or the
-//! provider that it came from.
+//! A browser is sent to the identity provider and returns with a code (OpenID Connect, the
+//! authorization-code flow with PKCE). The provider's statements about the person then begin a
+//! session. The browser stores 256 random bits in a cookie that no script can read. No other site
+//! can send it with a change. A row here contains the hash. A session identifies a person, and
+//! nothing else: the person's permissions are looked up at every request. So a session ends with
+//! its person, membership or provider.
 
 mod cookies;
 mod logins;
@@ -44,30 +44,31 @@ use crate::kernel::secret::sha256;
 pub static DECLARATION: Declaration = Declaration::of_organization(
     "sessions",
     "session",
-    Export::LeftOut("a session is the login of a person, and ends by itself"),
+    Export::LeftOut("a session is the login of a person and ends by itself"),
 );
 
 crate::routes! { sessions declares DECLARATION:
     /// Sends a browser to the identity provider to log in, and then back to `return_to`.
     ///
-    /// `provider` is the key of one of the platform's providers; with `organization` (an id or a
-    /// slug), of one of its own. It may be absent where there is only one. `return_to` is a path
-    /// here, such as `/console`; `/` when absent.
+    /// `provider` is the key of one of the platform's providers; with `organization` (an ID or a
+    /// slug), of one of its own. It may be absent if there is only one. `return_to` is a path of
+    /// this server, such as `/console`; `/` when absent.
     GET "/login" PUBLIC => login, raw, redirect;
-    /// Takes a browser back from the identity provider and begins its session.
+    /// Receives a browser from the identity provider and begins its session.
     GET "/login/callback" PUBLIC => callback, raw, redirect, may_write, strict;
-    /// Ends the session whose cookie is sent. `logout_url` is where the browser is logged out at
-    /// the provider, too.
+    /// Ends the session of the cookie. `logout_url` is the URL that logs the browser out at the
+    /// provider, too.
     POST "/logout" PUBLIC => logout, raw, strict
         returns "application/json";
-    /// Ends all sessions of the person whose session's cookie is sent.
+    /// Ends all sessions of the person of the cookie's session.
     POST "/logout/everywhere" PUBLIC => logout_everywhere, raw, strict
         returns "application/json";
 }
 
-/// `last_seen_at` is noted to within this time: it must not cost a write per request.
+/// The accuracy of `last_seen_at`: it must not cost a write per request.
 const SEEN_NOTED_EVERY: TimeDelta = TimeDelta::minutes(1);
-/// How long an ended session is kept: longer than a login may take, so that its state is used once.
+/// The time for which an ended session is kept. It is longer than a login may take, so that a
+/// login's state is used only once.
 const ENDED_KEPT: TimeDelta = TimeDelta::hours(1);
 
 async fn login(raw: Raw) -> Result<Response> {
@@ -80,13 +81,13 @@ async fn callback(raw: Raw) -> Result<Response> {
     let now = app.clock.now();
     let expires_at = now + IdentitySettings::of(&app).session.ttl;
     let login = Login { expires_at, ..done.login };
-    // Whom nobody knows here begins no session.
+    // A person without a linked user begins no session.
     let caller = login_caller::caller(&app, login.clone()).await?;
     let cookie = Cookie::session(&app)?;
     let secret = cookies::text(app.random.bytes::<32>());
     let tx = app.db.begin_for(caller.share()).await?;
     let mut cx = Cx::outside(&app, caller, Scope::Platform, tx);
-    // A session of before does not outlive a new login in the same browser.
+    // A new login ends the earlier session of the same browser.
     if let Some(before) = cookie.find(&parts.headers)? {
         end(&mut cx.tx, now, &before).await?;
     }
@@ -111,11 +112,11 @@ async fn callback(raw: Raw) -> Result<Response> {
         .bind(now)
         .bind(expires_at);
     insert.exec().await.on_conflict("sessions_state_hash", || {
-        Error::unauthenticated("This login was finished already; begin a new one at /login.")
+        Error::unauthenticated("This login has already been completed. Log in again at /login.")
     })?;
-    let told = json!({"provider": login.provider, "subject": login.subject});
+    let claimed = json!({"provider": login.provider, "subject": login.subject});
     let event = ("sessions.login", ("session", id.to_string()));
-    commit(cx, parts, login.organization, event, told).await?;
+    commit(cx, parts, login.organization, event, claimed).await?;
     let headers = [
         (header::LOCATION, done.return_to),
         (header::SET_COOKIE, cookie.set(&secret, IdentitySettings::of(&app).session.ttl)),
@@ -147,7 +148,7 @@ async fn log_out(raw: Raw, everywhere: bool) -> Result<Response> {
         let caller = session.as_caller();
         let tx = app.db.begin_for(caller.share()).await?;
         let mut cx = Cx::outside(&app, caller, Scope::Platform, tx);
-        // An organization's login ends that organization's sessions; a login of the platform, which
+        // An organization's login ends that organization's sessions. A login of the platform, which
         // vouches for the person, ends all.
         let sql = "UPDATE sessions SET ended_at = $1
                    WHERE ended_at IS NULL
@@ -181,7 +182,7 @@ async fn log_out(raw: Raw, everywhere: bool) -> Result<Response> {
     Ok(response)
 }
 
-/// Commits, with the one event that tells of it.
+/// Commits with one event, which reports all changes.
 async fn commit(
     mut cx: Cx<Scope>,
     parts: Parts,
@@ -196,14 +197,14 @@ async fn commit(
     cx.commit(Effect::Rights).await
 }
 
-/// The sessions, as the kernel knows them.
+/// The sessions, as the kernel uses them.
 #[derive(Default)]
 pub struct Sessions {
     /// By the hash of the cookie's secret.
     known: Cache<[u8; 32], Caller>,
 }
 
-/// How long a change that another replica made may go unseen.
+/// The longest time until a change on another replica is visible.
 const REMEMBERED: TimeDelta = TimeDelta::seconds(3);
 
 impl Authenticate for Sessions {
@@ -241,7 +242,7 @@ impl Sessions {
         let caller = match login_caller::caller(app, login).await {
             Ok(caller) => caller,
             Err(refusal) => {
-                // Who may do nothing here any more logs in again when that has changed.
+                // A person without any rights here logs in again after they have changed.
                 if *refusal.code() == ProblemCode::Forbidden {
                     note(app, share, now, &secret, true).await?;
                 }
@@ -257,7 +258,7 @@ impl Sessions {
     }
 }
 
-/// A session, and what it came from.
+/// A session with its origin.
 #[derive(sqlx::FromRow)]
 struct Session {
     id: SessionId,
@@ -274,7 +275,7 @@ struct Session {
 }
 
 impl Session {
-    /// The person, for the audit event of their own leaving.
+    /// Returns the person as a caller, for the audit event of their own logout.
     fn as_caller(&self) -> Caller {
         let login = LoggedIn {
             provider: self.provider.clone(),
@@ -296,7 +297,7 @@ impl Session {
     }
 }
 
-/// The session of a cookie, unless it or its provider is over.
+/// Returns the session of a cookie, unless the session or its provider has ended.
 async fn live(
     app: &App,
     tx: &mut Conn,
@@ -323,7 +324,7 @@ async fn live(
     }))
 }
 
-/// Notes that the session is in use, or that it is over.
+/// Records the use of the session, or its end.
 async fn note(
     app: &App,
     share: Share,
@@ -353,10 +354,10 @@ async fn end(tx: &mut Conn, now: DateTime<Utc>, secret: &str) -> Result<()> {
 }
 
 fn over() -> Error {
-    Error::unauthenticated("The session is over; log in again at /login.")
+    Error::unauthenticated("The session has ended. Log in again at /login.")
 }
 
-/// Forgets the sessions that nobody can use.
+/// Deletes the sessions that have ended.
 pub async fn forget(app: &App) -> Result<u64> {
     let now = app.clock.now();
     let mut tx = app.db.begin().await?;

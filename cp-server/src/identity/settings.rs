@@ -1,4 +1,4 @@
-//! The settings of logins: which providers are trusted, and how long sessions last.
+//! The settings of logins: the trusted providers and the lifetime of sessions.
 
 use chrono::TimeDelta;
 
@@ -6,7 +6,7 @@ use super::oidc::fetch::FetchSettings;
 use super::oidc::provider::Provider;
 use crate::kernel::app::Part;
 
-/// How people log in.
+/// The settings of logins.
 #[derive(Clone, Debug, Default)]
 pub struct IdentitySettings {
     /// The identity providers of the platform.
@@ -17,11 +17,11 @@ pub struct IdentitySettings {
 
 impl Part for IdentitySettings {}
 
-/// How long sessions last.
+/// The lifetime of sessions.
 #[derive(Clone, Debug)]
 pub struct SessionSettings {
     pub ttl: TimeDelta,
-    /// Without a request.
+    /// The longest time without a request.
     pub idle: TimeDelta,
 }
 

@@ -1,4 +1,4 @@
-//! Users, and the identities at which their providers know them.
+//! Users and their identities at providers.
 
 pub mod rows;
 
@@ -30,7 +30,7 @@ crate::permissions! {
     USERS_READ = "users:read";
     /// Create, change and delete people and link their identities.
     USERS_WRITE = "users:write";
-    /// Ask who a logged-in person is.
+    /// Resolve the identity of a logged-in person.
     USERS_WHOAMI = "users:whoami", kept in suspension;
 }
 
@@ -66,32 +66,43 @@ crate::routes! { users declares DECLARATION, LINKS:
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserFilter {
-    /// Compared without regard to case.
+    /// Returns the user with this e-mail address only; upper and lower case are equal.
     email: Option<String>,
+    /// Returns the user with this external ID only.
     external_id: Option<String>,
+    /// Returns only users that are active, or only those that are not.
     is_active: Option<bool>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUser {
+    /// The e-mail address, which identifies the user to change.
     email: Email,
+    /// The display name.
     display_name: Option<Name>,
-    /// True when absent.
+    /// Whether the user may act; true when absent.
     is_active: Option<bool>,
-    /// False when absent.
+    /// Whether the user has all permissions of the platform; false when absent. Only superadmins
+    /// may set it.
     is_superadmin: Option<bool>,
+    /// The caller's own reference, unique among all users.
     external_id: Option<ExternalId>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserPatch {
+    /// The new e-mail address.
     email: Option<Email>,
+    /// The new display name. Null removes it.
     #[serde(default)]
     display_name: Patch<Name>,
+    /// Whether the user may act.
     is_active: Option<bool>,
+    /// Whether the user has all permissions of the platform. Only superadmins may set it.
     is_superadmin: Option<bool>,
+    /// The new reference of the caller's own. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
 }
@@ -99,10 +110,14 @@ pub struct UserPatch {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewAuthAccount {
+    /// The key of the identity provider.
     provider: ProviderKey,
+    /// The person's identifier at the provider, compared exactly.
     subject: Subject,
+    /// The tenant of the provider, for the caller's information.
     idp_tenant: Option<Name>,
-    /// The organization for whose grants alone the link counts; absent for the platform's own link.
+    /// The organization for whose grants alone the link counts. When absent, the platform vouches
+    /// for the link.
     vouched_by: Option<OrganizationId>,
 }
 
@@ -201,7 +216,7 @@ async fn update(
     Ok(user)
 }
 
-/// Refuses to change a superadmin, and to let somebody act as a user who holds more than the caller.
+/// Refuses to change a superadmin, and to let a caller act as a user that holds more.
 async fn refuse_changing(cx: &mut Cx<Scope>, user: &User, lets_act: bool) -> Result<()> {
     if user.is_superadmin {
         return refuse_but_superadmin(&cx.caller);
@@ -209,15 +224,16 @@ async fn refuse_changing(cx: &mut Cx<Scope>, user: &User, lets_act: bool) -> Res
     if lets_act { refuse_becoming(&cx.caller, &mut cx.tx, user.id).await } else { Ok(()) }
 }
 
-/// The last active superadmin stays one.
+/// Refuses to change the last active superadmin.
 async fn keep_a_superadmin(cx: &mut Cx<Scope>, but: UserId) -> Result<()> {
-    // Held in one order: of two who demote each other, one waits and then finds itself the last.
+    // Locked in one order: of two superadmins who demote each other, one waits and then is the
+    // last.
     let all = cx.tx.select("WHERE is_superadmin AND is_active ORDER BY id").locked();
     let all: Vec<User> = all.all().await?;
     if all.len() > 1 || all.iter().all(|user| user.id != but) {
         return Ok(());
     }
-    let detail = "This is the last active superadmin: make another one first.";
+    let detail = "This user is the last active superadmin. Create another one first.";
     Err(Error::new(ProblemCode::SystemProtected, detail))
 }
 

@@ -1,4 +1,4 @@
-//! whoami: who a logged-in person is, asked by data planes.
+//! whoami: the identity of a logged-in person, for data planes.
 
 use chrono::TimeDelta;
 use cp_contracts::{
@@ -26,27 +26,29 @@ use crate::kernel::text::{Email, ProviderKey, Subject};
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 crate::routes! { users:
-    /// Tells who a person is, by identity provider and subject.
+    /// Returns a person, by identity provider and subject.
     ///
-    /// `Contracts-Version: 2` asks for the 2.x form; the default is 1.x. An organization's token
-    /// sees that organization's members only, and what it links counts in that organization only.
-    /// Send `email` only when the provider says that it is verified: an unknown subject with an
-    /// invited address is linked to it, once.
+    /// `Contracts-Version: 2` requests the 2.x form; the default is 1.x. An organization's token
+    /// sees that organization's members only, and its links count in that organization only. Send
+    /// `email` only if the provider has verified it: an unknown subject with an invited address is
+    /// linked to it, once.
     GET "/users/whoami" USERS_WHOAMI => whoami, may_write, unmetered;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Identity {
+    /// The key of the identity provider.
     provider: ProviderKey,
+    /// The person's identifier at the provider, compared exactly.
     subject: Subject,
-    /// The person's verified address, for a first login. One that is no address is not looked at.
+    /// The person's verified address, for a first login. An invalid address is ignored.
     email: Option<String>,
-    /// False when the provider has not verified the address: then it is not looked at.
+    /// False if the provider has not verified the address, which is then ignored. True when absent.
     email_verified: Option<bool>,
 }
 
-/// The answer in the form of the contract that was asked for.
+/// The answer in the form of the requested contract.
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum WhoAmI {
@@ -54,16 +56,16 @@ pub enum WhoAmI {
     V1(WhoAmIResponseV1),
 }
 
-/// How long a change that was made elsewhere may go unseen.
+/// The longest time until a change elsewhere is visible.
 const REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
-/// Answers that are remembered, by what they depend on.
+/// Cached answers, by the inputs that they depend on.
 #[derive(Default)]
 pub struct Identities(Cache<Asked, Rendered<WhoAmI>>);
 
 impl Part for Identities {}
 
-/// The identity, the organization that the caller is held to, and the form of the answer.
+/// The identity, the organization that the caller is restricted to, and the form of the answer.
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Asked(ProviderKey, Subject, Option<OrganizationId>, ContractVersion);
 
@@ -88,7 +90,7 @@ async fn whoami(
         ContractVersion::V1 => WhoAmI::V1(v1(&rows, person)),
         _ => WhoAmI::V2(v2(&rows, person)),
     })?;
-    // What this transaction wrote is not committed yet: nobody else may hear of it.
+    // This transaction is not committed yet, so its answer must not be cached for other callers.
     if !cx.tx.writes() {
         Identities::of(&cx.app).0.keep(asked, answer.clone(), generation, cx.now + REMEMBERED);
     }
@@ -113,7 +115,7 @@ fn contract(cx: &Cx<Scope>) -> Result<ContractVersion> {
     })
 }
 
-/// The person, and one membership of theirs: a row of the one statement that answers whoami.
+/// The person, with one of their memberships: a row of the one statement that answers whoami.
 #[derive(Clone, Debug, sqlx::FromRow)]
 struct Fact {
     /// The organization that vouches for the link; null for the platform.
@@ -123,7 +125,7 @@ struct Fact {
     display_name: Option<String>,
     is_active: bool,
     is_superadmin: bool,
-    /// Null, with what follows, in the one row of a person without memberships.
+    /// Null, like the fields below, in the one row of a person without memberships.
     scope: Option<RoleScope>,
     status: Option<MembershipStatus>,
     extra: Option<Codes>,
@@ -145,11 +147,11 @@ struct Fact {
     rbac_revision: Option<i64>,
 }
 
-/// What is known of the person in the caller's reach.
+/// Returns the rows of the person that are visible to the caller.
 ///
-/// A caller of the platform sees whom the platform links. An organization's token sees its own
-/// members, as far as they have taken their seats: linked by the platform or by the organization.
-/// Who has the last word on an identity depends on whose provider it is.
+/// A caller of the platform sees people whom the platform links. An organization's token sees its
+/// own members with taken seats, linked by the platform or by the organization. If both link the
+/// identity, the owner of its provider decides.
 async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
     let sql = "SELECT a.organization_id AS linked_by,
                       u.id AS user_id, u.email, u.display_name, u.is_active, u.is_superadmin,
@@ -179,7 +181,7 @@ async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
     if held_to.is_none() {
         return Ok(rows);
     }
-    // An organization vouches for no superadmin.
+    // An organization cannot vouch for a superadmin.
     let is_vouched = |row: &Fact| row.linked_by.is_none() || !row.is_superadmin;
     let is_seat = |row: &Fact| row.status.is_some_and(|status| status != MembershipStatus::Invited);
     rows.retain(|row| is_seat(row) && is_vouched(row));
@@ -190,15 +192,16 @@ async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
         let is_of_platform = keys.iter().any(|one| one.key == identity.provider.as_str());
         rows.retain(|row| row.linked_by.is_none() == is_of_platform);
     }
-    // Whoever only holds an invitation's token shows nothing of a person who has a login elsewhere.
+    // A caller with only an invitation's token must not learn the name of a person who has a login
+    // elsewhere.
     if rows.iter().any(|row| row.accepted_as == Some(AcceptedAs::Token)) {
         rows.iter_mut().for_each(|row| row.display_name = None);
     }
     Ok(rows)
 }
 
-/// First login: links the identity to the person whom an organization invited by the same verified
-/// address, if the caller may vouch for it.
+/// Links the identity to the person whom an organization invited by the same verified address, if
+/// the caller may vouch for it (first login).
 async fn link(cx: &mut Cx<Scope>, identity: &Identity) -> Result<bool> {
     let email = identity.email.as_ref().filter(|_| identity.email_verified != Some(false));
     let Some(email) = email.and_then(|email| email.parse::<Email>().ok()) else {
@@ -217,7 +220,7 @@ async fn link(cx: &mut Cx<Scope>, identity: &Identity) -> Result<bool> {
     Ok(first_logins::link(cx, &verified).await?.is_some())
 }
 
-/// An inactive person's memberships are told of, and grant nothing.
+/// Returns the person's grants. An inactive person's memberships are listed, but grant nothing.
 fn grants(fact: &Fact) -> Vec<String> {
     let active = fact.is_active && fact.status == Some(MembershipStatus::Active);
     match (&fact.role_permissions, &fact.extra) {
@@ -226,7 +229,7 @@ fn grants(fact: &Fact) -> Vec<String> {
     }
 }
 
-/// The groups of the person in the organization.
+/// Returns the groups of the person in the organization.
 fn groups_in(rows: &[Fact], organization: OrganizationId) -> Vec<WhoAmIGroup> {
     let of_it = rows.iter().filter(|fact| fact.organization_id == Some(organization));
     let active = of_it.filter(|fact| fact.status == Some(MembershipStatus::Active));
@@ -244,7 +247,7 @@ fn v1(rows: &[Fact], person: &Fact) -> WhoAmIResponseV1 {
             workspace_name: fact.workspace_name.clone()?,
             workspace_slug: fact.workspace_slug.clone()?,
             organization_id: fact.organization_id?.0,
-            // Upper-case in this one answer: its published form.
+            // This answer alone is in upper case: its published form.
             status: fact.status?.as_str().to_uppercase(),
             role: WhoAmIRoleV1 {
                 id: fact.role_id?.0,
@@ -265,7 +268,8 @@ fn v1(rows: &[Fact], person: &Fact) -> WhoAmIResponseV1 {
             is_active: person.is_active,
             extra: Default::default(),
         },
-        // An inactive person has no membership that could be read as a right.
+        // The answer omits an inactive person's memberships, because readers could mistake them for
+        // rights.
         memberships: rows.iter().filter(|fact| fact.is_active).filter_map(membership).collect(),
         extra: Default::default(),
     }

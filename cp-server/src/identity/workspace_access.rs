@@ -1,4 +1,4 @@
-//! Whether a person may enter a workspace.
+//! The access of a person to a workspace.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,32 +10,34 @@ use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::workspaces::Isolation;
 
 crate::routes! { workspaces:
-    /// Tells whether a person may enter the workspace, and by what.
+    /// Checks whether a person may enter the workspace, and returns the reason.
     ///
-    /// An active membership of the workspace lets in. Else one of the organization does: of at
-    /// least a member's rank, of any rank when the isolation is relaxed, of none when it is strict.
+    /// An active membership of the workspace grants access, else one of the organization. It must
+    /// have at least a member's rank; any rank when the isolation is relaxed, and none suffices
+    /// when it is strict.
     GET "/workspaces/{id}/access" USERS_WHOAMI => check_access;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Asked {
+    /// The person to check.
     user: UserId,
 }
 
 crate::text_enum! {
-    /// By what a person may enter.
+    /// The membership that grants access.
     Via {
         WorkspaceMembership = "workspace_membership",
         OrganizationMembership = "organization_membership",
     }
 }
 
-/// Whether a person may enter, and by what.
+/// Whether a person may enter, with the reason.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Access {
     allowed: bool,
-    /// Null when not allowed.
+    /// The membership that grants access; null when access is not allowed.
     via: Option<Via>,
     workspace_id: WorkspaceId,
     user_id: UserId,
@@ -48,7 +50,7 @@ struct Facts {
     isolation: Isolation,
     is_active: bool,
     in_workspace: bool,
-    /// Of the person's role in the organization.
+    /// The rank of the person's role in the organization.
     rank: Option<i64>,
 }
 

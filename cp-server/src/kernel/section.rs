@@ -75,7 +75,7 @@ pub struct Section {
 type Write =
     for<'a> fn(&'a Section, &'a mut Conn, &'a ExportRequest, &'a mut Writer) -> Written<'a>;
 pub type Written<'a> = BoxFuture<'a, Result<(), Broken>>;
-/// Reads the items of a section that is not made of records.
+/// Reads the items of a section without a record.
 pub type Reader<T> = for<'a> fn(&'a mut Conn, &'a ExportRequest) -> BoxFuture<'a, Result<Vec<T>>>;
 
 impl Section {

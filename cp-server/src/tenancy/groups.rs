@@ -96,7 +96,7 @@ pub struct NewGroup {
     parent_id: Option<GroupId>,
     /// The product label that the group is for; empty (all products) when absent.
     product: Option<Label>,
-    /// A longer text for people.
+    /// A description, up to 4,000 characters.
     description: Option<Prose>,
     /// The caller's own reference, unique in the organization.
     external_id: Option<ExternalId>,
@@ -114,7 +114,7 @@ pub struct GroupPatch {
     parent_id: Patch<GroupId>,
     /// The new product label; empty for all products.
     product: Option<Label>,
-    /// The new text for people. Null removes it.
+    /// The new description, up to 4,000 characters. Null removes it.
     #[serde(default)]
     description: Patch<Prose>,
     /// The new reference of the caller's own. Null removes it.
@@ -230,7 +230,7 @@ async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {
     Ok(found.one().await?)
 }
 
-/// A group refers to its parent only.
+/// Names `parent_id` in the error of a missing reference: a group refers to its parent only.
 fn at_parent(error: Error) -> Error {
     match error.code() {
         ProblemCode::NotFound => {

@@ -98,7 +98,7 @@ pub struct NewProject {
     name: Name,
     /// Unique in the organization. Derived from the name when absent.
     slug: Option<Slug>,
-    /// A longer text for people.
+    /// A description, up to 4,000 characters.
     description: Option<Prose>,
     /// The location of the code: a URL, or another address that git accepts.
     repo_url: Option<Reference>,
@@ -124,7 +124,7 @@ pub struct ProjectPatch {
     name: Option<Name>,
     /// The new slug, unique in the organization.
     slug: Option<Slug>,
-    /// The new text for people. Null removes it.
+    /// The new description, up to 4,000 characters. Null removes it.
     #[serde(default)]
     description: Patch<Prose>,
     /// The new location of the code: a URL, or another address that git accepts. Null removes it.

@@ -150,7 +150,7 @@ pub struct WorkspacePatch {
     /// The new reference of the caller's own. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
-    /// `true` makes the workspace the default. `false` is refused for the default workspace.
+    /// `true` turns the workspace into the default. `false` is refused for the default workspace.
     is_default: Option<bool>,
 }
 

@@ -28,18 +28,22 @@ const DIALECT: [&str; 18] = [
 
 /// The parts of `cp-server/src` whose words are finished; the list only grows. An entry names a file,
 /// or a folder with the file of the same name.
-const FINISHED: [&str; 25] = [
+const FINISHED: [&str; 31] = [
     "audit",
     "backup",
     "cli",
     "client",
     "config",
+    "identity",
     "jobs",
+    "kernel/access",
     "kernel/app",
     "kernel/cache",
+    "kernel/change",
     "kernel/clock",
     "kernel/completion",
     "kernel/db",
+    "kernel/declaration",
     "kernel/effect",
     "kernel/error",
     "kernel/files",
@@ -48,16 +52,18 @@ const FINISHED: [&str; 25] = [
     "kernel/kek",
     "kernel/panics",
     "kernel/secret",
+    "kernel/section",
+    "kernel/taken",
     "kernel/text",
     "main",
     "quickstart",
     "server",
     "telemetry",
-    "tenancy/isolation",
+    "tenancy",
 ];
 
 /// The maximum number of dialect words in the comments of all of `cp-server/src`. It only shrinks.
-const IN_COMMENTS: usize = 400;
+const IN_COMMENTS: usize = 55;
 
 fn is_finished(file: &str) -> bool {
     let file = file.trim_end_matches(".rs").trim_end_matches("/mod");

@@ -84,7 +84,7 @@ async fn who_is_logged_in_accepts_for_themselves_and_nobody_else(world: World) {
     let as_person = async |who: &Client| who.post("/invitations/accept", token.clone()).await;
     let [sven, mats] = ["auth0|sven", "auth0|mats-acme"].map(|subject| world.person(subject));
     let problem = as_person(&mats).await.refused(403, "forbidden");
-    assert!(problem["detail"].as_str().unwrap().contains("log out"), "{problem}");
+    assert!(problem["detail"].as_str().unwrap().contains("Log out"), "{problem}");
     // Saying that they are the other one does not help, nor does being an owner or unknown.
     let mut claimed = token.clone();
     claimed["user_id"] = json!(world.acme.stranger);

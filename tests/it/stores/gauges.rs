@@ -274,7 +274,7 @@ async fn a_gauge_is_never_below_zero_and_above_its_limit_only_when_observed(worl
     assert_eq!(store.counted("storage_bytes", 2 * GIB).await, 2 * GIB);
     assert_eq!(store.counted("storage_bytes", -GIB).await, GIB);
     assert_eq!(store.counted("storage_bytes", -10 * GIB).await, 0);
-    refuses(store.count("artifacts_per_run", 1, "enforce").await, "each single thing");
+    refuses(store.count("artifacts_per_run", 1, "enforce").await, "each single resource");
     refuses(store.count("wishes", 1, "enforce").await, "quota not found");
 }
 

@@ -29,8 +29,9 @@ use crate::tenancy::workspaces;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Acceptance {
+    /// The token of the invitation. It is the credential of this request.
     token: Secret<String>,
-    /// Who accepts; found or made by the invited address when absent.
+    /// The person who accepts. When absent, found or created by the invited address.
     user_id: Option<UserId>,
 }
 
@@ -39,7 +40,7 @@ pub(super) async fn accept(
     _: PublicPath,
     acceptance: Acceptance,
 ) -> Result<Created<Membership>> {
-    // Before the transaction: an identity provider may have to be asked.
+    // Before the transaction, because this may send a request to an identity provider.
     match authentication::authenticate(&cx.app, &cx.parts).await {
         Ok(caller) => cx.caller = caller,
         Err(nobody) if *nobody.code() == ProblemCode::Unauthenticated => {}
@@ -64,12 +65,12 @@ pub(super) async fn accept(
         Some(id) => Some(users::load(cx, id).await?).filter(has_address),
         None => None,
     };
-    // A mail that was forwarded, or a link that was opened in somebody else's browser. An
-    // organization's login says nothing of another organization's invitations.
+    // The mail was forwarded, or the link was opened in another person's browser. An organization's
+    // login does not count for another organization's invitations.
     let may_accept = |user: &User| cx.caller.is_user_in(user.id, organization);
     if is_person && !user.as_ref().is_some_and(may_accept) {
-        let detail = "The invitation is for another e-mail address than that of the person who is \
-                      logged in: log out, and accept it as the invited person.";
+        let detail = "The invitation is for another e-mail address than that of the logged-in \
+                      person. Log out, and accept it as the invited person.";
         return Err(Error::new(ProblemCode::Forbidden, detail));
     }
     // The first login of this person, or an earlier click, has accepted it already.
@@ -80,17 +81,18 @@ pub(super) async fn accept(
     {
         return Ok(Created(seat));
     }
-    // The token alone is known to the reader of the address, and to the inviter.
+    // Only the reader of the address and the inviter know the token.
     let how = if is_person { AcceptedAs::Person } else { AcceptedAs::Token };
     let id = take(cx, found, how).await?;
     memberships::of_organization(cx, organization, id).await.map(Created)
 }
 
-/// Takes the seat of an open invitation for the person of its address, who is created if there is
-/// none: once, and only while the inviter holds what it gives.
+/// Takes the seat of an open invitation for the person with its address, creating the person if
+/// there is none. It succeeds once, and only while the inviter holds what it grants.
 async fn take(cx: &mut Cx<Scope>, found: InvitationRow, how: AcceptedAs) -> Result<MembershipId> {
     let organization = found.organization_id;
-    // Taken first: of two who accept at once, one waits here and finds it closed.
+    // The invitation is closed first: of two concurrent acceptances, one waits here and finds it
+    // closed.
     let sql = "UPDATE invitations SET status = 'accepted', accepted_at = $3, updated_at = $4
                WHERE id = $1 AND token_hash = $2 AND status = 'pending' AND expires_at > $3";
     let at = after(found.updated_at, cx.now);
@@ -104,10 +106,13 @@ async fn take(cx: &mut Cx<Scope>, found: InvitationRow, how: AcceptedAs) -> Resu
     let app = cx.app.clone();
     escalation::refuse_lapsed(&app, &mut cx.tx, organization, inviter, granted).await?;
     let email: Email = found.email.parse().map_err(|_| {
-        Error::internal(anyhow::anyhow!("invitations.email of {} is no address", found.id))
+        Error::internal(anyhow::anyhow!(
+            "invitations.email of {} is not an e-mail address",
+            found.id
+        ))
     })?;
     let user = users::by_email(cx, &email).await?.id;
-    // Of a person without a login there is nothing that the organization could find out.
+    // A person without a login has no data that the organization could learn from this answer.
     let is_new = how == AcceptedAs::Token && !users::has_auth_account(cx, user).await?;
     let accepted = Some(if is_new { AcceptedAs::FirstLogin } else { how });
     let (status, inviter) = (MembershipStatus::Active, found.inviter.map(|inviter| inviter.0));
@@ -123,7 +128,7 @@ async fn take(cx: &mut Cx<Scope>, found: InvitationRow, how: AcceptedAs) -> Resu
     Ok(id)
 }
 
-/// What an acceptance gives.
+/// Returns the privileges that an acceptance grants.
 pub(super) async fn granted<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -142,15 +147,15 @@ pub(super) async fn granted<G>(
     Ok(granted)
 }
 
-/// The system's workspace role of this rank; no person becomes the owner of one by invitation.
+/// Returns the system's workspace role of this rank; an invitation never creates an owner.
 async fn role_in_workspace<G>(cx: &mut Cx<G>, rank: i64) -> Result<Role> {
     let tail = "WHERE organization_id IS NULL AND scope = 'workspace' AND rank <= $1
                 ORDER BY rank DESC";
     Ok(cx.tx.select(tail).bind(rank.clamp(1, 3)).one().await?)
 }
 
-/// Takes the seats of the open invitations to an address: the person's first login accepts them. One
-/// that has lapsed, or for which the quota has no room, stays open.
+/// Takes the seats of the open invitations to an address, at the person's first login. An
+/// invitation that has lapsed, or for which the quota has no room, stays open.
 pub async fn take_all(
     cx: &mut Cx<Scope>,
     email_key: &str,
@@ -170,7 +175,7 @@ pub async fn take_all(
     Ok(())
 }
 
-/// Whether the address has an open invitation, of this organization or of any.
+/// Returns whether the address has an open invitation, of this organization or of any.
 pub async fn is_open(
     tx: &mut Conn,
     email_key: &str,

@@ -81,7 +81,7 @@ impl Exported for InvitationRow {
 }
 
 impl InvitationRow {
-    /// As it is at this instant: a term ends by itself.
+    /// Returns the invitation as of this instant: it expires by time, without a write.
     pub fn at(self, now: DateTime<Utc>) -> Invitation {
         let over = self.status == InvitationStatus::Pending && self.expires_at <= now;
         let status = if over { InvitationStatus::Expired } else { self.status };

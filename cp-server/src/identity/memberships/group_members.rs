@@ -1,4 +1,4 @@
-//! The members of a group. Whoever joins one is a member of the organization too.
+//! The members of a group; each is a member of the organization too.
 
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
@@ -23,19 +23,18 @@ use crate::tenancy::workspaces;
 crate::routes! { groups:
     /// Lists the group's members.
     GET "/groups/{id}/members" MEMBERS_READ => list_members;
-    /// Makes a person a member of the group, or changes the member's role.
+    /// Adds a person to the group, or changes the member's role.
     ///
-    /// Somebody who is not in the organization becomes a viewer of it, which counts against its
-    /// quota.
+    /// A person outside the organization becomes a viewer of it, which counts against its quota.
     PUT "/groups/{id}/members/{user_id}" MEMBERS_WRITE => put_member, grants;
-    /// Takes a person out of the group; the organization keeps its member.
+    /// Removes a person from the group; the person stays a member of the organization.
     DELETE "/groups/{id}/members/{user_id}" MEMBERS_DELETE => remove_member;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct GroupMember {
-    /// A role of groups, by id, code or short form; `member` when absent.
+    /// A role of groups, by ID, code or short form; `member` when absent.
     role: Option<String>,
 }
 
@@ -72,7 +71,7 @@ async fn put_member(
         refuse_seat(cx, At::Organization, &viewer, &[]).await?;
         let seat = Seat { at: At::Organization, role: viewer.id, ..seat.clone() };
         take(cx, cx.at, seat, Codes::default()).await.map_err(|error| match error.code() {
-            // Made a member by somebody else in this moment.
+            // Another request added the person at the same moment.
             ProblemCode::AlreadyMember => Error::stale(),
             _ => error,
         })?;

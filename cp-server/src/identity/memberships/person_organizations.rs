@@ -1,4 +1,4 @@
-//! Where a person is a member, seen from the person.
+//! The organizations of a person.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -24,7 +24,7 @@ crate::routes! { users:
     GET "/users/{id}/organizations" USERS_READ => list_organizations;
 }
 
-/// An organization, as one of its members sees it.
+/// An organization of a person, with the person's membership.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct OrganizationOfUser {
     id: OrganizationId,
@@ -40,7 +40,7 @@ pub struct OrganizationOfUser {
 pub struct MembershipOfUser {
     id: MembershipId,
     status: MembershipStatus,
-    /// What this member may do beyond the role.
+    /// The member's permissions beyond the role.
     permissions: Vec<String>,
     /// The role's permissions and the extra ones.
     effective_permissions: Vec<String>,

@@ -1,4 +1,4 @@
-//! Memberships as they are stored, with their roles and their persons.
+//! Memberships as they are stored, with their roles and persons.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -16,7 +16,7 @@ use crate::kernel::http::answer::Resource;
 use crate::kernel::section::Exported;
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
-/// Where a seat is.
+/// The place of a seat.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum At {
     Organization,
@@ -43,9 +43,9 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// How a seat was taken.
+    /// The way in which a seat was taken.
     AcceptedAs {
-        /// The person took it, logged in.
+        /// The person took it while logged in.
         Person = "person",
         /// The holder of the invitation's token took it, without a login.
         Token = "token",
@@ -58,7 +58,7 @@ crate::text_enum! {
     }
 }
 
-/// A person's place in an organization or workspace.
+/// A person's seat in an organization or workspace.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Membership {
     id: MembershipId,
@@ -70,11 +70,11 @@ pub struct Membership {
     email: String,
     role: MembershipRole,
     status: MembershipStatus,
-    /// What this member may do beyond the role.
+    /// The member's permissions beyond the role.
     permissions: Vec<String>,
     /// The role's permissions and the extra ones.
     effective_permissions: Vec<String>,
-    /// When the person took the seat; null while it is offered.
+    /// The instant at which the person took the seat; null while it is offered.
     accepted_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -89,7 +89,7 @@ pub struct MembershipRole {
 }
 
 impl Personal for MembershipId {
-    // Who is suspended neither accepts nor leaves.
+    // A suspended member can neither accept nor leave.
     const PERSON: &'static str =
         "SELECT user_id FROM memberships WHERE id = $1 AND status <> 'suspended'";
 }

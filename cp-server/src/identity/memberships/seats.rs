@@ -1,4 +1,4 @@
-//! Taking and leaving seats: the rules that hold however somebody becomes a member.
+//! Seats: the rules for taking and leaving one, for every kind of membership.
 
 use cp_contracts::ProblemCode;
 use serde_json::json;
@@ -21,41 +21,43 @@ use crate::kernel::http::cx::Cx;
 use crate::tenancy::quotas::{self, Metric};
 use crate::tenancy::workspaces;
 
-/// A seat that somebody takes.
+/// A seat for a person.
 #[derive(Clone)]
 pub struct Seat {
     pub user: UserId,
     pub at: At,
     pub role: RoleId,
     pub status: MembershipStatus,
-    /// How it was taken; `None` while it is only offered.
+    /// The way in which it was taken; `None` while it is only offered.
     pub accepted: Option<AcceptedAs>,
-    /// Who offers it.
+    /// The caller that offers it.
     pub inviter: Option<Inviter>,
 }
 
-/// Refuses a seat that gives what the caller does not hold there.
+/// Refuses a seat that grants what the caller does not hold there.
 pub(super) async fn refuse_seat(cx: &mut Cx, at: At, role: &Role, extra: &[String]) -> Result<()> {
     let (caller, tx, org) = (&cx.caller, &mut cx.tx, cx.at);
     let granted = escalation::of_seat(tx, org, at, role.privileges(), extra).await?;
     escalation::refuse_more(caller, tx, org, granted).await
 }
 
-/// Who is in charge of a part of the organization brings in its members, and nobody else.
+/// Refuses to seat an outsider by a caller in charge of only a part of the organization. Such a
+/// caller may seat only members of the organization.
 pub(super) async fn refuse_outsider(cx: &mut Cx, user: UserId) -> Result<()> {
     let throughout = cx.caller.may_throughout(cx.at, Permission::MEMBERS_WRITE);
     if throughout || is_member(cx, cx.at, user).await? {
         return Ok(());
     }
-    let detail = "Only a member of the organization can be taken in here; have one of its admins \
-                  invite the person first.";
+    let detail = "Only members of the organization can be added here. Ask an admin of the \
+                  organization to invite the person first.";
     Err(Error::new(ProblemCode::Forbidden, detail))
 }
 
-/// The status that a new seat begins with, and how it was accepted.
+/// Returns the first status of a new seat, and the way in which it was accepted.
 ///
-/// A person takes a seat, and no organization binds one: it is `invited` until the person accepts,
-/// unless the person is in the organization already. The platform may seat for the person.
+/// A person takes a seat, and no organization binds a person. The seat is `invited` until the
+/// person accepts, unless the person is in the organization already. The platform may seat a person
+/// itself.
 pub(super) async fn first_status(
     cx: &mut Cx,
     user: UserId,
@@ -84,7 +86,7 @@ pub(super) async fn first_status(
     Ok((status, accepted))
 }
 
-/// Whether the person has taken a seat in the organization.
+/// Returns whether the person has taken a seat in the organization.
 async fn is_active(cx: &mut Cx, organization: OrganizationId, user: UserId) -> Result<bool> {
     let sql = "SELECT EXISTS (SELECT 1 FROM memberships
                               WHERE organization_id = $1 AND user_id = $2
@@ -92,7 +94,7 @@ async fn is_active(cx: &mut Cx, organization: OrganizationId, user: UserId) -> R
     Ok(cx.tx.q(sql).bind(organization).bind(user).value().await?.unwrap_or(false))
 }
 
-/// Takes a seat. One of the organization counts against its quota, in this statement.
+/// Takes a seat. One of the organization counts against its quota, in the same statement.
 pub async fn take<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -140,7 +142,7 @@ pub async fn take<G>(
     if taken == 1 {
         return Ok(id);
     }
-    // Who is there already asks for no seat, however full it is.
+    // An existing member needs no further seat, so a full quota does not matter.
     if is_member(cx, organization, seat.user).await? {
         return Err(already());
     }
@@ -148,7 +150,7 @@ pub async fn take<G>(
 }
 
 pub(in crate::identity) fn already() -> Error {
-    let detail = "The person is already a member here; change the membership instead.";
+    let detail = "The person is already a member here. Change the membership instead.";
     Error::new(ProblemCode::AlreadyMember, detail)
 }
 
@@ -162,7 +164,7 @@ pub async fn is_member<G>(
     Ok(cx.tx.q(sql).bind(organization).bind(user).value().await?.unwrap_or(false))
 }
 
-/// The first owner, in the transaction that makes the organization.
+/// Seats the first owner, in the transaction that creates the organization.
 pub async fn seat_owner(
     cx: &mut Cx<Scope>,
     organization: OrganizationId,
@@ -175,8 +177,8 @@ pub async fn seat_owner(
     Ok(())
 }
 
-/// Takes the seats that are offered to the person in the organization. An offer whose inviter no
-/// longer holds what it gives is left as it is.
+/// Takes the seats that the organization offers to the person. An offer whose inviter no longer
+/// holds what it grants stays open.
 pub async fn accept_offers<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -197,7 +199,7 @@ pub async fn accept_offers<G>(
     Ok(taken)
 }
 
-/// Takes one offered seat, if its inviter still holds what it gives.
+/// Takes one offered seat, if its inviter still holds what it grants.
 pub(super) async fn accept_offer<G>(
     cx: &mut Cx<G>,
     offer: &MembershipRow,
@@ -214,15 +216,15 @@ pub(super) async fn accept_offer<G>(
                WHERE id = $1 AND status = 'invited' AND role_id = $5";
     let at = after(offer.updated_at, cx.now);
     let update = cx.tx.q(sql).bind(offer.id).bind(cx.now).bind(how).bind(at).bind(offer.role_id);
-    // The offer was withdrawn or changed since it was read.
+    // The offer was withdrawn or changed since the look-up.
     if update.exec().await? == 0 {
         return Err(Error::stale());
     }
     workspaces::bump(cx, organization, offer.workspace_id).await
 }
 
-/// Ends what a person has in the organization that they leave, and lists in the audit event what
-/// they created and leave behind.
+/// Ends the memberships of a person who leaves the organization. The audit event lists the tokens
+/// and invitations that the person created.
 pub(super) async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
     let sql = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2";
     cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
@@ -242,9 +244,11 @@ pub(super) async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// Notes in every organization of the person that answers about them have changed.
+/// Increases the revision of every organization of the person, because answers about the person
+/// change.
 pub async fn bump_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
-    let sql = "SELECT DISTINCT organization_id FROM memberships WHERE user_id = $1";
+    let sql = "SELECT DISTINCT organization_id FROM memberships WHERE user_id = $1
+               ORDER BY organization_id";
     let organizations: Vec<(OrganizationId,)> = cx.tx.q(sql).bind(user).all().await?;
     for (organization,) in organizations {
         workspaces::bump(cx, organization, None).await?;
@@ -252,19 +256,27 @@ pub async fn bump_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
     Ok(())
 }
 
-/// An owner leaves by a transfer only.
+/// Refuses to remove an owner, who can leave only after a transfer.
 pub async fn refuse_owner<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
     let sql = "SELECT COUNT(*) FROM organizations WHERE owner_user_id = $1";
     let owned: i64 = cx.tx.q(sql).bind(user).value().await?.unwrap_or(0);
     if owned == 0 {
         return Ok(());
     }
-    Err(owner_protected("cannot remove owner").with("organizations", owned))
+    Err(owner_protected("Cannot remove owner").with("organizations", owned))
 }
 
 pub(super) fn owner_protected(what: &str) -> Error {
-    let detail = format!("{what}: transfer the ownership to another member first.");
+    let detail = format!("{what}. Transfer the ownership to another member first.");
     Error::new(ProblemCode::OwnerProtected, detail)
+}
+
+pub(in crate::identity) fn refuse_granting_ownership(code: &str) -> Result<()> {
+    if code != OWNER {
+        return Ok(());
+    }
+    let detail = "`role` cannot be the owner's. Use POST /organizations/{org}/transfer-ownership.";
+    Err(Error::new(ProblemCode::UseTransferOwnership, detail).at("role"))
 }
 
 pub async fn purge_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {

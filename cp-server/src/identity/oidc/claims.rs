@@ -1,4 +1,4 @@
-//! What a verified token's claims say about the person, in our words.
+//! The statements of a verified token's claims about the person, in this server's terms.
 
 use serde_json::{Map, Value};
 
@@ -6,24 +6,24 @@ use super::presets::{ClaimMap, ProviderType, is_registered, texts};
 use super::provider::Provider;
 use crate::kernel::text::{Name, Subject};
 
-/// What the claims say.
+/// The statements of the claims.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Context {
     pub subject: String,
-    /// The organization that is named, not yet looked up.
+    /// The organization that the token names, not yet looked up.
     pub account: Option<String>,
     pub roles: Vec<String>,
     pub scopes: Vec<String>,
     pub products: Vec<String>,
     pub is_superadmin: bool,
     pub name: Option<String>,
-    /// The person's address, if the provider says that it is verified.
+    /// The person's address, if the provider has verified it.
     pub email: Option<String>,
 }
 
 type Claims = Map<String, Value>;
 
-/// Zitadel's role maps: of the application's own project, and of a project by its id.
+/// Zitadel's role maps: of the application's own project, and of a project by its ID.
 const PROJECT_ROLES: &str = "urn:zitadel:iam:org:project:roles";
 const PROJECT: &str = "urn:zitadel:iam:org:project:";
 const ZITADEL_ORGANIZATIONS: [&str; 2] =
@@ -32,12 +32,12 @@ const ZITADEL_ORGANIZATIONS: [&str; 2] =
 /// Reads the claims of a provider's token.
 ///
 /// # Errors
-/// When they name nobody.
+/// Fails if the claims name no person.
 pub fn read(provider: &Provider, claims: &Claims) -> Result<Context, String> {
     let map = &provider.claim_map;
     let subject = first(claims, &map.subject).unwrap_or_default();
     if subject.parse::<Subject>().is_err() {
-        return Err(format!("it names nobody in {}", map.subject.join(" or ")));
+        return Err(format!("it has no subject in {}", map.subject.join(" or ")));
     }
     let raw = raw_roles(provider, claims);
     Ok(Context {
@@ -47,7 +47,7 @@ pub fn read(provider: &Provider, claims: &Claims) -> Result<Context, String> {
         roles: our_roles(provider, &raw),
         scopes: all(claims, &map.scopes, |text| text.split_whitespace()),
         products: products(claims, &map.products),
-        // Its own name for the person is shown to others: what is no name here is absent.
+        // Other people see the provider's name for the person, so an invalid name counts as absent.
         name: first(claims, &map.name)
             .filter(|name| name.parse::<Name>().is_ok())
             .map(str::to_owned),
@@ -55,7 +55,7 @@ pub fn read(provider: &Provider, claims: &Claims) -> Result<Context, String> {
     })
 }
 
-/// The address that the provider says it has verified (OpenID Connect Core 1.0, section 5.1).
+/// Returns the address if the provider has verified it (OpenID Connect Core 1.0, section 5.1).
 fn verified_email<'c>(claims: &'c Claims, map: &ClaimMap) -> Option<&'c str> {
     let says_so = |name: &String| match find(claims, name) {
         Some(Value::Bool(is_verified)) => *is_verified,
@@ -67,7 +67,7 @@ fn verified_email<'c>(claims: &'c Claims, map: &ClaimMap) -> Option<&'c str> {
     first(claims, &map.email).filter(|_| map.email_verified.iter().any(says_so))
 }
 
-/// The organization that the claims name.
+/// Returns the organization that the claims name.
 pub fn account<'c>(claims: &'c Claims, map: &ClaimMap) -> Option<&'c str> {
     map.organization.iter().filter(|name| !is_registered(name)).find_map(|name| {
         let text = find(claims, name)?.as_str()?;
@@ -75,8 +75,8 @@ pub fn account<'c>(claims: &'c Claims, map: &ClaimMap) -> Option<&'c str> {
     })
 }
 
-/// Nobody but the operator's own providers makes a super administrator, whatever an organization's
-/// claims or claim map say.
+/// Returns whether the claims vouch for a superadmin. Only the operator's own providers can do so,
+/// whatever an organization's claims or claim map contain.
 fn is_superadmin(provider: &Provider, claims: &Claims, raw: &[String]) -> bool {
     let map = &provider.claim_map;
     provider.organization.is_none()
@@ -84,7 +84,7 @@ fn is_superadmin(provider: &Provider, claims: &Claims, raw: &[String]) -> bool {
             || raw.iter().any(|role| map.superadmin_roles.contains(role)))
 }
 
-/// The roles as the provider calls them, each once.
+/// Returns the roles with the provider's names, each once.
 fn raw_roles(provider: &Provider, claims: &Claims) -> Vec<String> {
     let mut roles = all(claims, &provider.claim_map.roles, std::iter::once);
     let mut add = |role: &String| {
@@ -101,7 +101,8 @@ fn raw_roles(provider: &Provider, claims: &Claims) -> Vec<String> {
                 }
             }
         }
-        // Auth0 takes own claims only with a URL before their name: our API's identifier.
+        // Auth0 accepts custom claims only with a URL before their name: the identifier of this
+        // API.
         ProviderType::Auth0 => {
             let audience = provider.audience.as_deref().unwrap_or_default();
             let name = format!("{}/roles", audience.trim_end_matches('/'));
@@ -112,11 +113,12 @@ fn raw_roles(provider: &Provider, claims: &Claims) -> Vec<String> {
     roles
 }
 
-/// Whether a claim is a role map of the project that is ours: a token may have other projects'.
+/// Returns whether a claim is a role map of the configured project: a token may have those of other
+/// projects.
 fn of_our_project(provider: &Provider, claims: &Claims, name: &str) -> bool {
     let project = provider.project();
     if name == PROJECT_ROLES {
-        // The project is that of the application that asked for the token.
+        // The project is that of the application that requested the token.
         let asked = ["azp", "client_id"].map(|name| claims.get(name).and_then(Value::as_str));
         let audience = claims.get("aud").and_then(texts).unwrap_or_default();
         let says_nothing = asked == [None, None] && audience.is_empty();
@@ -132,7 +134,8 @@ fn of_our_project(provider: &Provider, claims: &Claims, name: &str) -> bool {
     project == Some(id)
 }
 
-/// The organization at Zitadel in which roles count: the one that is set, else the token's own.
+/// Returns the organization at Zitadel in which roles count: the configured one, else the token's
+/// own.
 fn zitadel_organization<'c>(provider: &'c Provider, claims: &'c Claims) -> Option<&'c str> {
     let set = provider.claim_map.organization_id.as_deref();
     set.or_else(|| {
@@ -140,8 +143,8 @@ fn zitadel_organization<'c>(provider: &'c Provider, claims: &'c Claims) -> Optio
     })
 }
 
-/// The roles of a map `{role: {organization: domain}}`, or of a list of such maps, that are granted
-/// in the organization.
+/// Returns the roles of a map `{role: {organization: domain}}`, or of a list of such maps, that are
+/// granted in the organization.
 fn granted<'c>(
     value: &'c Value,
     organization: Option<&'c str>,
@@ -157,7 +160,7 @@ fn granted<'c>(
     })
 }
 
-/// Roles in our words: without the prefix, and with what the role map makes of them.
+/// Translates roles to this server's codes: removes the prefix, and applies the role map.
 fn our_roles(provider: &Provider, raw: &[String]) -> Vec<String> {
     let mut ours: Vec<String> = Vec::new();
     for role in raw {
@@ -172,18 +175,18 @@ fn our_roles(provider: &Provider, raw: &[String]) -> Vec<String> {
     ours
 }
 
-/// The first claim that is there; it may be empty, which is no restriction.
+/// Returns the first claim that exists; an empty one means no restriction.
 fn products(claims: &Claims, names: &[String]) -> Vec<String> {
     names.iter().find_map(|name| texts(find(claims, name)?)).unwrap_or_default()
 }
 
-/// The first of the claims that is a text with something in it.
+/// Returns the first of the claims that is a non-empty string.
 fn first<'c>(claims: &'c Claims, names: &[String]) -> Option<&'c str> {
     let text = |name: &String| find(claims, name)?.as_str().filter(|text| !text.is_empty());
     names.iter().find_map(text)
 }
 
-/// The texts of all of the claims, cut into parts, each once.
+/// Returns the strings of all claims, split into parts, each once.
 fn all<'c, I: Iterator<Item = &'c str>>(
     claims: &'c Claims,
     names: &[String],

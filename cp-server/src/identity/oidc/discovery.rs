@@ -1,14 +1,14 @@
-//! What an issuer publishes about itself and its keys, remembered.
+//! The published metadata and keys of issuers, cached.
 //!
 //! # Design
-//! Keys change without notice, and an issuer may be down: a token that names an unknown key makes
-//! this server ask again, once per `COOLDOWN` however many such tokens come, and keys that are
-//! known keep working for `STALE` when the issuer cannot be asked. One request asks; those that
-//! come meanwhile wait for it, or go on with the keys that they know. A signature that does not hold
-//! makes this server ask again within the same `COOLDOWN`: a key may change and keep its name.
+//! Keys change without notice, and an issuer may be down. A token with an unknown key causes a
+//! request to its issuer, at most once per `COOLDOWN`. Known keys stay valid for `STALE` when the
+//! issuer does not answer. One request runs at a time; concurrent callers wait for it, or continue
+//! with the known keys. A signature that does not match causes a request within the same
+//! `COOLDOWN`, because a key may change under the same key ID.
 //!
-//! The metadata are another party's document: what this server does not need does not stop it, and
-//! an optional member that is `null`, or of another type, counts as absent.
+//! The metadata are another party's document. Members that this server does not use cannot cause a
+//! refusal. An optional member that is `null`, or of another type, counts as absent.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -22,24 +22,24 @@ use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json;
 
-/// How soon an issuer that answered is asked again because of an unknown key.
+/// The shortest interval between requests because of an unknown key, after an answer.
 const COOLDOWN: TimeDelta = TimeDelta::seconds(30);
-/// How soon one that did not answer is asked again.
+/// The shortest interval between requests after a failure.
 const COOLDOWN_AFTER_FAILURE: TimeDelta = TimeDelta::seconds(5);
-/// How long a copy is used: what the answer says, within these bounds.
+/// The lifetime of a copy: that of the answer, within these bounds.
 const LEAST_AGE: i64 = 60;
 const USUAL_AGE: i64 = 600;
 const MOST_AGE: i64 = 3600;
-/// How long a copy is used when the issuer cannot be asked.
+/// The lifetime of a copy when the issuer does not answer.
 const STALE: TimeDelta = TimeDelta::hours(24);
-/// The most issuers that are remembered.
+/// The largest number of cached issuers.
 const ISSUERS: usize = 1000;
 
-/// Where documents come from; two providers that agree on it share them.
+/// The source of documents. Two providers with the same source share the cache.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Source {
     pub issuer: String,
-    /// In place of what the issuer says.
+    /// The operator's key set, which replaces that of the metadata.
     pub jwks_uri: Option<String>,
     pub chosen_by: ChosenBy,
 }
@@ -79,7 +79,7 @@ impl Discovery {
     }
 }
 
-/// The documents of all issuers.
+/// The cached documents of all issuers.
 pub struct Discoveries {
     pub fetcher: Fetcher,
     known: Mutex<HashMap<Source, Arc<Known>>>,
@@ -87,11 +87,11 @@ pub struct Discoveries {
 
 impl Part for Discoveries {}
 
-/// What is known of one issuer.
+/// The cache of one issuer.
 #[derive(Default)]
 struct Known {
     state: Mutex<State>,
-    /// Held by the one who asks.
+    /// The lock of the one request that runs.
     asking: tokio::sync::Mutex<()>,
 }
 
@@ -100,9 +100,9 @@ struct State {
     discovery: Option<Copy<Discovery>>,
     keys: Option<Copy<KeySet>>,
     asked_at: Option<DateTime<Utc>>,
-    /// Why the last time brought nothing.
+    /// The reason of the last failure.
     failure: Option<String>,
-    /// When the metadata did not come, and why.
+    /// The instant and reason of the last failure to read the metadata.
     undiscovered: Option<(DateTime<Utc>, String)>,
     used_at: Option<DateTime<Utc>>,
 }
@@ -142,10 +142,10 @@ impl Discoveries {
         Self { fetcher: Fetcher::new(settings), known: Mutex::default() }
     }
 
-    /// The keys to verify a token by that names this one, or none: the set has it, unless its issuer
-    /// does not.
+    /// Returns the keys to verify a token with this key ID or without one. The set contains the
+    /// key, unless the issuer lacks it.
     ///
-    /// # Errors
+    /// 503 when the issuer does not answer and no cached keys help.
     /// 503 when the issuer cannot be asked and nothing that is known helps.
     pub async fn keys(
         &self,
@@ -183,7 +183,8 @@ impl Discoveries {
         }
     }
 
-    /// The keys that the issuer publishes now, if they are others than these and it may be asked.
+    /// Returns the keys that the issuer publishes now, if they differ from these and a request is
+    /// allowed.
     pub async fn newer(
         &self,
         source: &Source,
@@ -197,7 +198,7 @@ impl Discoveries {
         };
         if newer().is_none() && known.state().may_ask(now) {
             let guard = known.asking.lock().await;
-            // The one before may have asked.
+            // The request before may have fetched them.
             if newer().is_none() && known.state().may_ask(now) {
                 self.refresh(source, &known, now).await;
             }
@@ -206,10 +207,10 @@ impl Discoveries {
         newer()
     }
 
-    /// The issuer's metadata.
+    /// Returns the issuer's metadata.
     ///
     /// # Errors
-    /// 503 when the issuer cannot be asked and has not been for long.
+    /// 503 when the issuer does not answer and the cached copy is too old.
     pub async fn discovery(&self, source: &Source, now: DateTime<Utc>) -> Result<Arc<Discovery>> {
         let known = self.known(source, now);
         let fresh = |state: State| {
@@ -240,7 +241,7 @@ impl Discoveries {
         known
     }
 
-    /// Asks for the keys, and remembers what came of it.
+    /// Fetches the keys and caches the result.
     async fn refresh(&self, source: &Source, known: &Known, now: DateTime<Utc>) {
         let asked = self.ask(source, known, now).await;
         known.change(|state| {
@@ -248,7 +249,11 @@ impl Discoveries {
             match asked {
                 Ok(keys) => (state.keys, state.failure) = (Some(keys), None),
                 Err(failure) => {
-                    tracing::warn!(issuer = source.issuer, failure, "keys were not refreshed");
+                    tracing::warn!(
+                        issuer = source.issuer,
+                        failure,
+                        "keys of an issuer were not refreshed"
+                    );
                     state.failure = Some(failure);
                 }
             }
@@ -270,11 +275,11 @@ impl Discoveries {
             .ok_or("its metadata have no jwks_uri")?,
         };
         let fetched = self.fetcher.get(&url, source.chosen_by).await?;
-        let keys = KeySet::read(&fetched.body).map_err(|e| format!("{url} is not taken: {e}"))?;
+        let keys = KeySet::read(&fetched.body).map_err(|e| format!("{url} is not valid: {e}"))?;
         Ok(Copy::new(keys, now, fetched.max_age))
     }
 
-    /// Asks for the metadata; an older copy does when the issuer is down.
+    /// Fetches the metadata. An older copy replaces them when the issuer does not answer.
     async fn discover(
         &self,
         source: &Source,
@@ -285,7 +290,7 @@ impl Discoveries {
             let older = known.state().discovery.filter(|copy| copy.is_usable(now));
             older.map(|copy| copy.document).ok_or(failure)
         };
-        // Whoever begins logins, or sends tokens, does not make it ask all the time.
+        // Frequent logins or tokens must not cause a request each.
         if let Some((at, failure)) = known.state().undiscovered
             && (now - at).abs() < COOLDOWN_AFTER_FAILURE
         {
@@ -296,10 +301,10 @@ impl Discoveries {
         let asked = async {
             let fetched = self.fetcher.get(&url, source.chosen_by).await?;
             let document =
-                Discovery::read(&fetched.body).map_err(|e| format!("{url} is not taken: {e}"))?;
+                Discovery::read(&fetched.body).map_err(|e| format!("{url} is not valid: {e}"))?;
             if document.issuer != source.issuer {
                 let own = super::tokens::quoted(&document.issuer);
-                return Err(format!("{url} is not taken: it says that its issuer is {own}"));
+                return Err(format!("{url} is not valid: its issuer is {own}"));
             }
             Ok(Copy::new(document, now, fetched.max_age))
         };
@@ -340,14 +345,15 @@ impl State {
 
     fn may_ask(&self, now: DateTime<Utc>) -> bool {
         let wait = if self.failure.is_some() { COOLDOWN_AFTER_FAILURE } else { COOLDOWN };
-        // A clock that was set back must not silence it.
+        // A clock that was set back must not block requests to the issuer.
         self.asked_at.is_none_or(|at| (now - at).abs() >= wait)
     }
 }
 
 fn unreachable_issuer(issuer: &str, failure: Option<String>) -> Error {
-    let failure = failure.unwrap_or_else(|| "its keys are not known yet".into());
-    let detail = format!("The identity provider {issuer} cannot be asked for its keys: {failure}.");
+    let failure = failure.unwrap_or_else(|| "its keys are not cached yet".into());
+    let detail =
+        format!("The keys of the identity provider {issuer} cannot be fetched: {failure}.");
     let wait = COOLDOWN_AFTER_FAILURE.num_seconds();
     Error::unavailable(detail, u32::try_from(wait).unwrap_or(5))
 }

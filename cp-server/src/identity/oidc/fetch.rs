@@ -1,10 +1,10 @@
-//! Asking an identity provider: bounded in size and time, and never led anywhere else.
+//! Requests to identity providers: limited in size, time and destination.
 //!
 //! # Design
-//! An organization's admin chooses the address that this server then asks, so a request is held to
-//! what no stranger may misuse: https only, no redirects, no proxy, and no address of the machine
-//! or the network that the server stands in. The name is resolved once, and the connection goes to
-//! the addresses that were looked at: a name that changes its mind between the two gains nothing.
+//! An organization's admin chooses the address of these requests, so strangers must not be able to
+//! misuse them. They use https only, no redirects and no proxy. They reach no address of this
+//! server's machine or network. The name is resolved once, and the connection uses the checked
+//! addresses, so a name that changes in between gains nothing.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
@@ -22,19 +22,19 @@ use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 const LARGEST: u64 = 64 * 1024;
 /// The longest URL, in bytes.
 const LONGEST_URL: usize = 2048;
-/// Requests that run at once: each holds a thread for as long as its provider is slow.
+/// The number of concurrent requests: each holds a thread as long as its provider is slow.
 const AT_ONCE: usize = 16;
 
-/// Where this server may ask.
+/// The permitted destinations of requests.
 #[derive(Clone, Debug)]
 pub struct FetchSettings {
-    /// Hosts that an organization's provider may have although their addresses are private.
+    /// Hosts with private addresses that an organization's provider may have.
     pub allowed_hosts: Vec<String>,
-    /// Whether providers may be on this machine, and over plain http: for development and tests.
+    /// Whether providers may be on this machine and use plain http: for development and tests.
     pub allow_loopback: bool,
-    /// The certificate authorities to trust in place of the web's.
+    /// The certificate authorities to trust, instead of the public ones.
     pub authorities: Option<Arc<Vec<Certificate<'static>>>>,
-    /// How long an answer may take, from the look-up of the name to its last byte.
+    /// The longest time for an answer, from the look-up of the name to its last byte.
     pub timeout: Duration,
 }
 
@@ -49,16 +49,16 @@ impl Default for FetchSettings {
     }
 }
 
-/// Who chose the address.
+/// The person who chose the address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ChosenBy {
     /// The operator, who may name any host.
     Operator,
-    /// An organization's admin, who may not look around in here.
+    /// An organization's admin, who must not reach this server's network.
     Organization,
 }
 
-/// What was answered.
+/// The answer of a provider.
 #[derive(Debug)]
 pub struct Fetched {
     pub status: StatusCode,
@@ -67,12 +67,12 @@ pub struct Fetched {
     pub max_age: Option<i64>,
 }
 
-/// Asks identity providers.
+/// The client for requests to identity providers.
 pub struct Fetcher {
     settings: FetchSettings,
-    /// For addresses that the operator chose, and for those that organizations chose.
+    /// The agents for addresses that the operator chose, and for those that organizations chose.
     agents: [ureq::Agent; 2],
-    /// For each of them: slow providers of organizations hold nobody else up.
+    /// One limit for each agent, so that slow providers of organizations delay no others.
     rooms: [Arc<Semaphore>; 2],
 }
 
@@ -107,7 +107,7 @@ impl Fetcher {
         }
     }
 
-    /// Reads a document; anything but 200 is a failure, told in words for an operator.
+    /// Fetches a document. Another status than 200 is a failure, described for an operator.
     pub async fn get(&self, url: &str, chosen_by: ChosenBy) -> Result<Fetched, String> {
         let agent = self.agent(url, chosen_by)?;
         let request = Request::get(url).header(header::ACCEPT, "application/json").body(());
@@ -122,7 +122,7 @@ impl Fetcher {
         }
     }
 
-    /// Sends a form; the answer's status is the caller's to judge.
+    /// Sends a form and returns the answer with any status.
     pub async fn post(
         &self,
         url: &str,
@@ -141,24 +141,24 @@ impl Fetcher {
         self.run(url, chosen_by, move || agent.run(request)).await
     }
 
-    /// The agent to ask with, if the URL may be asked at all.
+    /// Returns the agent for the URL, if a request to it is allowed.
     fn agent(&self, url: &str, chosen_by: ChosenBy) -> Result<ureq::Agent, String> {
         self.check(url)?;
         Ok(self.agents[chosen_by as usize].clone())
     }
 
-    /// Whether a URL is one that this server asks, or sends people to.
+    /// Checks that this server may send requests, or people, to the URL.
     ///
     /// # Errors
-    /// Why it is not.
+    /// The reason of the refusal.
     pub fn check(&self, url: &str) -> Result<(), String> {
         if url.len() > LONGEST_URL || url.chars().any(char::is_control) {
-            return Err(format!("a URL of {} bytes, or with control characters", url.len()));
+            return Err(format!("the URL has {} bytes, or contains control characters", url.len()));
         }
-        let parsed = url::Url::parse(url).map_err(|_| "a text that is not a URL".to_owned())?;
+        let parsed = url::Url::parse(url).map_err(|_| "the value is not a URL".to_owned())?;
         let host = parsed.host_str().unwrap_or_default();
         if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(format!("{host}: a URL with a user in it is not asked"));
+            return Err(format!("{host}: the URL must not contain a user or password"));
         }
         let plain = parsed.scheme() == "http" && self.settings.allow_loopback && is_loopback(host);
         if parsed.scheme() != "https" && !plain {
@@ -177,7 +177,7 @@ impl Fetcher {
         let waiting =
             tokio::time::timeout(timeout, self.rooms[chosen_by as usize].clone().acquire_owned());
         let Ok(Ok(room)) = waiting.await else {
-            return Err(format!("{url} was not asked: too many providers are slow"));
+            return Err(format!("{url} was not requested: too many providers are slow"));
         };
         let asked = spawn_blocking(move || {
             let _room = room;
@@ -209,7 +209,7 @@ fn is_loopback(host: &str) -> bool {
     host == "localhost" || bare.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
-/// Resolves a name, and refuses addresses that may not be asked.
+/// A resolver that refuses addresses outside the permitted destinations.
 #[derive(Debug)]
 struct CheckedResolver {
     inner: DefaultResolver,
@@ -235,17 +235,17 @@ impl Resolver for CheckedResolver {
         let may = |ip: IpAddr| {
             is_public(ip) || self.settings.allow_loopback && ip.to_canonical().is_loopback()
         };
-        // One bad address among good ones is a trick, too.
+        // One private address among public ones is an attack, too.
         if found.iter().all(|address| may(address.ip())) {
             return Ok(found);
         }
-        let refusal = "its address is not a public one; an operator can allow the host with \
+        let refusal = "its address is not public; an operator can allow the host with \
                        CP_OIDC_ALLOWED_HOSTS";
         Err(ureq::Error::Other(refusal.into()))
     }
 }
 
-/// Whether an address is one of the public internet (IANA's special-purpose registries).
+/// Returns whether an address is on the public internet (IANA's special-purpose registries).
 fn is_public(ip: IpAddr) -> bool {
     match ip.to_canonical() {
         IpAddr::V4(ip) => is_public_v4(ip),
@@ -262,7 +262,7 @@ fn is_public_v4(ip: Ipv4Addr) -> bool {
         || ip.is_documentation()
         || ip.is_multicast()
         || a >= 240
-        // Shared address space, protocol assignments, benchmarks, the 6to4 relays of old.
+        // Shared address space, protocol assignments, benchmarks, and the former 6to4 relays.
         || a == 100 && (64..128).contains(&b)
         || a == 192 && b == 0 && c == 0
         || a == 198 && (18..20).contains(&b)
@@ -276,12 +276,12 @@ fn is_public_v6(ip: Ipv6Addr) -> bool {
         is_public_v4(Ipv4Addr::new(p, q, r, s))
     };
     match (a, b) {
-        // Translated and tunnelled addresses lead to the one inside them.
+        // Translated and tunnelled addresses lead to the address inside them.
         (0x64, 0xff9b) => ip.segments()[2] == 0 && inner(y, z),
         (0x2002, high) => inner(high, ip.segments()[2]),
         // Teredo, benchmarks, ORCHID and the like; documentation.
         (0x2001, b) if b < 0x200 || b == 0xdb8 => false,
-        // All that is given out is in 2000::/3; documentation again at its end.
+        // All assigned addresses are in 2000::/3; documentation again at its end.
         _ => (0x2000..0x4000).contains(&a) && a != 0x3fff,
     }
 }

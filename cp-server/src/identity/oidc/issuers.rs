@@ -1,4 +1,4 @@
-//! Which identity providers are trusted, and which of them a token is of.
+//! Trusted identity providers, and the selection of the provider of a token.
 //!
 //! Those of the platform are the operator's settings; each organization has its own, as rows.
 
@@ -17,10 +17,10 @@ use crate::kernel::db::Conn;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 
-/// An audience that is looked for at most in so many of a token's.
+/// The largest number of a token's audiences that are looked up.
 const AUDIENCES: usize = 32;
 
-/// An organization's own provider, and what its tokens may call the organization.
+/// An organization's own provider, and the names of the organization in its tokens.
 #[derive(sqlx::FromRow)]
 pub(super) struct Row {
     id: ProviderId,
@@ -43,17 +43,18 @@ pub(super) const ROWS: &str = "SELECT p.id, p.organization_id, p.key, p.type AS 
     WHERE p.status = 'active' AND p.type <> 'saml'";
 
 impl Row {
-    /// What does not fit was refused when it was set; what is older means the standard names.
+    /// Returns the claim map. An invalid one is from an older version and means the standard names.
     fn claim_map(&self) -> ClaimMap {
         ClaimMap::new(self.kind, &self.claim_map)
             .or_else(|_| ClaimMap::new(self.kind, &Map::new()))
             .unwrap_or_default()
     }
 
-    /// Whether the claims name this organization, by its ID or the external ID that the platform set.
+    /// Returns whether the claims name this organization, by its ID or the external ID that the
+    /// platform set.
     ///
-    /// Each organization's claim map decides about that organization only: none makes a token of
-    /// another's ambiguous.
+    /// Each organization's claim map decides about that organization only, so it cannot make
+    /// another organization's tokens ambiguous.
     fn is_named_by(&self, claims: &Map<String, Value>) -> bool {
         let map = self.claim_map();
         account(claims, &map).is_some_and(|name| {
@@ -78,11 +79,11 @@ impl Row {
     }
 }
 
-/// The provider that a token is of, by its issuer, its audience and, where the platform lets
-/// organizations share both, the organization that it names.
+/// Returns the provider of a token, by its issuer and audience. Where the platform lets
+/// organizations share both, the organization that the token names decides.
 ///
-/// The operator's own providers come first: no organization can take their tokens, or make them
-/// ambiguous, by naming the same issuer.
+/// The operator's own providers come first: an organization with the same issuer cannot take over
+/// their tokens, or make them ambiguous.
 pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
     let issuer = token.issuer().ok_or_else(|| refused("it names no issuer (iss)"))?;
     let audiences = token.audiences();
@@ -113,15 +114,15 @@ pub async fn of_token(app: &App, token: &Token<'_>) -> Result<Provider> {
     match rows.pop() {
         Some(row) if rows.is_empty() => Ok(row.provider()),
         found if is_shared || found.is_some() => Err(refused(
-            "several organizations have this issuer and audience, and it does not say which is \
-             meant",
+            "several organizations have this issuer and audience, and it does not name the \
+             organization",
         )),
         _ => Err(unknown(app, issuer, &audiences, is_known).await?),
     }
 }
 
-/// Of providers that share an issuer and an audience, the one whose organization the person is in, as
-/// the platform or that organization links the subject: of several the first that was set up.
+/// Returns the provider of the person's organization, of those that share an issuer and an
+/// audience. The platform or that organization must link the subject. Of several, the oldest counts.
 async fn of_member(tx: &mut Conn, rows: Vec<Row>, subject: Option<&str>) -> Result<Vec<Row>> {
     let sql = "SELECT m.organization_id, a.provider FROM auth_accounts a
                JOIN memberships m ON m.user_id = a.user_id
@@ -133,7 +134,7 @@ async fn of_member(tx: &mut Conn, rows: Vec<Row>, subject: Option<&str>) -> Resu
     Ok(rows.into_iter().find(is_member).into_iter().collect())
 }
 
-/// Whether the operator trusts the issuer, and the provider that has one of the audiences.
+/// Returns whether the operator trusts the issuer, and the provider with one of the audiences.
 fn of_platform<'a>(
     app: &'a App,
     issuer: &str,
@@ -154,18 +155,18 @@ async fn unknown(app: &App, issuer: &str, audiences: &[String], is_known: bool) 
         let own = audiences.iter().map(|one| quoted(one)).collect::<Vec<_>>().join(", ");
         refused(format!("its audience (aud) {own} is not that of the identity provider here"))
     } else {
-        let detail = "is not trusted here: set up an identity provider with exactly this issuer";
+        let detail = "is not trusted here. Set up an identity provider with exactly this issuer";
         refused(format!("its issuer {} {detail}", quoted(issuer)))
     })
 }
 
-/// A token that is not taken: 401, with the reason.
+/// Returns the refusal of a token: 401, with the reason.
 pub fn refused(why: impl Into<Refusal>) -> Error {
     let detail = format!("The token is not valid: {}.", why.into());
     Error::new(ProblemCode::Unauthenticated, detail)
 }
 
-/// The provider that somebody logs in with: the one of this key, or the only one.
+/// Returns the provider for a login: the one with this key, or the only one.
 pub async fn for_login(
     app: &App,
     organization: Option<&str>,
@@ -189,13 +190,16 @@ pub async fn for_login(
     }
     if found.len() > 1 {
         let keys: Vec<&str> = found.iter().map(|provider| &*provider.key).collect();
-        let detail = format!("provider: say with which one: {}", keys.join(", "));
+        let detail = format!(
+            "`provider` is required, because there are several. Allowed: {}.",
+            keys.join(", ")
+        );
         return Err(Error::invalid("provider", detail));
     }
     found.pop().ok_or_else(missing)
 }
 
-/// The provider of this key, if it is still there.
+/// Returns the provider with this key, if it still exists.
 pub async fn by_key(
     app: &App,
     organization: Option<OrganizationId>,

@@ -3,12 +3,17 @@
 //! # Design
 //! The set is another party's document. Its syntax is read strictly, but an entry that this server
 //! cannot use is skipped (RFC 7517, section 5): an issuer may publish keys for other readers. A
+<<<<<<< HEAD
 //! `null` member counts as absent. A set of which nothing is usable is refused, so that a broken
 //! document does not replace a good copy.
 //!
 //! Rejected: jsonwebtoken 11. It has no ES512 and no `Ed25519` (RFC 9864), its keys pin no curve, and
 //! it accepts a malformed key until a signature is checked. With it for the other algorithms, this
 //! file is as long as without.
+=======
+//! `null` member counts as absent. A set without usable keys is refused, so that a broken document
+//! does not replace a good copy.
+>>>>>>> words-people
 
 use std::fmt;
 
@@ -23,26 +28,26 @@ use serde_json::{Map, Value};
 use super::tokens::{decode, quoted};
 use crate::kernel::http::json;
 
-/// The most usable keys of a set. The others are skipped.
+/// The largest number of usable keys of a set. The others are skipped.
 const KEYS: usize = 100;
-/// The most keys that share a `kid` and an algorithm, each of which a signature is tried with.
+/// The largest number of keys that share a `kid` and an algorithm. A signature is tried with each.
 const SAME_KID: usize = 4;
 
-/// An issuer's keys, as of one moment.
+/// An issuer's keys at one instant.
 #[derive(Debug)]
 pub struct KeySet {
     keys: Vec<Key>,
-    /// The names of the entries that are not usable, and why.
+    /// The key IDs of the skipped entries, with the reasons.
     skipped: Vec<(Option<String>, Unusable)>,
 }
 
 #[derive(Debug)]
 struct Key {
     kid: Option<String>,
-    /// The one algorithm that the key is for, if its set says so.
+    /// The only algorithm of the key, if its set names one.
     alg: Option<String>,
     material: Material,
-    /// The numbers of the key, by which two entries of one key are known.
+    /// The numbers of the key, which identify two entries of one key.
     numbers: Vec<Vec<u8>>,
 }
 
@@ -53,10 +58,10 @@ enum Material {
     Other(ParsedPublicKey, &'static [&'static str]),
 }
 
-/// Why an entry is not usable.
+/// The reason why an entry is skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Unusable {
-    /// It is for another use, or of a kind that this server does not verify with.
+    /// It has another use, or a kind that this server does not verify with.
     ForOthers,
     NotAnObject,
     Secret,
@@ -64,12 +69,12 @@ enum Unusable {
     TooMany,
 }
 
-/// Why a signature does not hold.
+/// The reason why a signature does not match.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Mismatch {
     /// No key of the set is for it.
     NoKey(String),
-    /// A key of the set is for it, and did not make it.
+    /// A key of the set is for it, but did not create it.
     Signature,
 }
 
@@ -77,13 +82,13 @@ impl KeySet {
     /// Reads a set. Entries that are not usable are skipped.
     ///
     /// # Errors
-    /// What makes the whole set unfit: it is not strict JSON, it has no keys, or some of its entries
-    /// are broken and none is usable.
+    /// Fails if the set is not strict JSON, has no keys, or has no usable key although some entries
+    /// are broken.
     pub fn read(text: &[u8]) -> Result<Self, String> {
-        let document = json::strict(text).map_err(|e| format!("it is not acceptable JSON: {e}"))?;
+        let document = json::strict(text).map_err(|e| format!("it is not valid JSON: {e}"))?;
         let entries = document.get("keys").and_then(Value::as_array).ok_or("it has no keys")?;
         let mut set = Self { keys: Vec::new(), skipped: Vec::new() };
-        // Keys whose private half is public, with which anybody signs.
+        // Keys whose private half is public, with which every reader can sign.
         let mut leaked = Vec::new();
         for entry in entries {
             match entry.as_object().ok_or(Unusable::NotAnObject).and_then(Key::read) {
@@ -110,17 +115,17 @@ impl KeySet {
         }
     }
 
-    /// Whether a key of the set is for this token: the one of its `kid`, or any without one.
+    /// Returns whether a key of the set is for this token: the one of its `kid`, or any without
+    /// one.
     pub fn has(&self, kid: Option<&str>, alg: &str) -> bool {
         self.candidates(kid, alg).next().is_some()
     }
 
-    /// Whether the signature is by a key of this name and algorithm, over this message. A token
-    /// without a `kid` is verified by the only key of its algorithm (OpenID Connect Core 1.0, section
-    /// 10.1).
+    /// Checks that a key with this ID and algorithm signed the message. A token without a `kid` is
+    /// verified by the only key of its algorithm (OpenID Connect Core 1.0, section 10.1).
     ///
     /// # Errors
-    /// Why it is not.
+    /// The reason of the refusal.
     pub fn verify(
         &self,
         kid: Option<&str>,
@@ -136,7 +141,7 @@ impl KeySet {
                 return Err(Mismatch::NoKey(detail));
             }
             (None, [_, _, ..]) => {
-                let detail = "its header names no key (kid), and its issuer has several";
+                let detail = "its header has no kid, and its issuer has several keys";
                 return Err(Mismatch::NoKey(detail.into()));
             }
             _ => {}
@@ -156,11 +161,11 @@ impl KeySet {
         })
     }
 
-    /// Why no key of this name is for the algorithm.
+    /// Returns the reason why no key with this ID is for the algorithm.
     fn missing(&self, kid: &str, alg: &str) -> String {
         let is_called = |name: &Option<String>| name.as_deref() == Some(kid);
         if self.keys.iter().any(|key| is_called(&key.kid)) {
-            return format!("its key {} is not one for {}", quoted(kid), quoted(alg));
+            return format!("its key {} is not for {}", quoted(kid), quoted(alg));
         }
         match self.skipped.iter().find(|(name, _)| is_called(name)) {
             Some((_, why)) => format!("its issuer's key {} {why}", quoted(kid)),
@@ -170,7 +175,7 @@ impl KeySet {
 }
 
 impl Key {
-    /// Reads an entry, and whether its private half is in it.
+    /// Reads an entry, and whether it contains its private half.
     fn read(jwk: &Map<String, Value>) -> Result<(Self, bool), Unusable> {
         let member = |name: &str| jwk.get(name).filter(|value| !value.is_null());
         let text = |name: &str| match member(name) {
@@ -224,7 +229,7 @@ impl Key {
             _ => return Err(Unusable::ForOthers),
         };
         let alg = text("alg")?.map(str::to_owned);
-        // A key for encryption, say.
+        // A key for encryption, for example.
         if alg.as_deref().is_some_and(|alg| !material.fits(alg)) {
             return Err(Unusable::ForOthers);
         }
@@ -249,7 +254,7 @@ impl PartialEq for Key {
 }
 
 impl Material {
-    /// Whether keys of this kind sign with the algorithm.
+    /// Returns whether keys of this kind sign with the algorithm.
     fn fits(&self, alg: &str) -> bool {
         match self {
             Self::Rsa(_) => rsa(alg).is_some(),
@@ -265,7 +270,7 @@ impl fmt::Display for Unusable {
             Self::NotAnObject => "is not an object",
             Self::Secret => "is published with its secret half",
             Self::Malformed => "is malformed",
-            Self::TooMany => "is beyond the first 100",
+            Self::TooMany => "is not among the first 100",
         })
     }
 }
@@ -274,7 +279,7 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoKey(detail) => f.write_str(detail),
-            Self::Signature => f.write_str("its signature is not by its issuer's key"),
+            Self::Signature => f.write_str("its signature does not match its issuer's key"),
         }
     }
 }
@@ -295,8 +300,8 @@ fn rsa(alg: &str) -> Option<&'static aws_lc_rs::signature::RsaParameters> {
     })
 }
 
-/// 2048 to 8192 bits, odd, with an odd exponent from 65537 up to four bytes (RFC 7518, section
-/// 6.3.1, in minimal octets).
+/// Checks for 2048 to 8192 bits, odd, with an odd exponent from 65537 up to four bytes (RFC 7518,
+/// section 6.3.1, in minimal octets).
 fn check_rsa(n: &[u8], e: &[u8]) -> Option<()> {
     let is_minimal = |bytes: &[u8]| bytes.first().is_some_and(|first| *first != 0);
     let bits = n.len() * 8 - usize::try_from(n.first()?.leading_zeros()).ok()?;
@@ -311,7 +316,7 @@ fn check_rsa(n: &[u8], e: &[u8]) -> Option<()> {
     fits.then_some(())
 }
 
-/// A point of a curve, uncompressed; it is looked whether it is on it.
+/// Reads an uncompressed point, and checks that it is on its curve.
 fn curve(
     algorithm: &'static dyn VerificationAlgorithm,
     names: &'static [&'static str],

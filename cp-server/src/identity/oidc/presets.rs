@@ -1,4 +1,4 @@
-//! What each kind of provider calls things, unless its claim map says otherwise.
+//! The names of claims for each kind of provider, unless its claim map replaces them.
 
 use serde_json::{Map, Value};
 
@@ -12,8 +12,8 @@ crate::text_enum! { ProviderType {
     Okta = "okta",
 } }
 
-/// Which claims tell what: lists of names, of which the first that is there counts, or, for roles
-/// and scopes, all of them. A name that begins with `/` is a JSON pointer (RFC 6901).
+/// The claims with each piece of information, as lists of names. The first existing one counts; of
+/// roles and scopes all count. A name that begins with `/` is a JSON pointer (RFC 6901).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ClaimMap {
     pub subject: Vec<String>,
@@ -27,21 +27,21 @@ pub struct ClaimMap {
     pub email: Vec<String>,
     /// Claims of which one is `true` when the provider has verified the address.
     pub email_verified: Vec<String>,
-    /// Claims that are `true` for a super administrator.
+    /// Claims that are `true` for a superadmin.
     pub superadmin: Vec<String>,
-    /// Roles that make one.
+    /// Roles that stand for a superadmin.
     pub superadmin_roles: Vec<String>,
-    /// What our roles begin with there; other roles are none of ours.
+    /// The prefix of this server's roles at the provider; roles without it are ignored.
     pub role_prefix: String,
     /// Zitadel: the project whose roles count.
     pub project_id: Option<String>,
     /// Zitadel: the organization there in which roles count.
     pub organization_id: Option<String>,
-    /// What a login at the console asks for, besides `openid`.
+    /// The scopes that a login at the console requests, besides `openid`.
     pub login_scopes: Vec<String>,
 }
 
-/// The names that a claim map knows. Others are kept and mean nothing here.
+/// The members of a claim map that this server reads. It stores others and ignores them.
 pub const NAMES: [&str; 14] = [
     "subject",
     "organization",
@@ -59,7 +59,7 @@ pub const NAMES: [&str; 14] = [
     "login_scopes",
 ];
 
-/// A member of a claim map that does not fit.
+/// An invalid member of a claim map.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Unfit {
     pub member: &'static str,
@@ -73,10 +73,10 @@ impl std::fmt::Display for Unfit {
 }
 
 impl ClaimMap {
-    /// The standard names of the kind, with those that are given in their place.
+    /// Reads a claim map: the standard names of the kind, where the map has no others.
     ///
     /// # Errors
-    /// The member that does not fit.
+    /// The invalid member.
     pub fn new(kind: ProviderType, given: &Map<String, Value>) -> Result<Self, Unfit> {
         let mut map = Self::of(kind);
         for name in NAMES {
@@ -111,14 +111,14 @@ impl ClaimMap {
         Ok(map)
     }
 
-    /// What [`Self::new`] reads, unless a registered claim is to name the organization.
+    /// Reads a claim map like [`Self::new`], and refuses a registered claim as the organization.
     ///
     /// # Errors
-    /// The member that does not fit.
+    /// The invalid member.
     pub fn checked(kind: ProviderType, given: &Map<String, Value>) -> Result<Self, Unfit> {
         let map = Self::new(kind, given)?;
         if map.organization.iter().any(|name| is_registered(name)) {
-            let rule = "must not be a registered claim, which names no organization";
+            let rule = "must not be a registered claim, which has another meaning";
             return Err(Unfit { member: "organization", rule });
         }
         Ok(map)
@@ -161,14 +161,14 @@ impl ClaimMap {
                 ]),
                 ..general
             },
-            // What Auth0 calls permissions are an API's scopes, given by role.
+            // At Auth0, `permissions` are the scopes of an API, given by role.
             ProviderType::Auth0 => Self {
                 organization: list(&["org_id", "account_id", "organization_id"]),
                 scopes: list(&["scope", "permissions"]),
                 ..general
             },
-            // `sub` is another one for each application; `oid` is the person's.
-            // Its optional claim says whether the tenant owns the address's domain.
+            // `sub` differs for each application; `oid` identifies the person.
+            // Its optional claim states whether the tenant owns the address's domain.
             ProviderType::Microsoft => Self {
                 subject: list(&["oid", "sub"]),
                 email_verified: list(&["email_verified", "xms_edov"]),
@@ -184,9 +184,9 @@ impl ClaimMap {
     }
 }
 
-/// Whether a claim map's name is, or leads into, a claim that says something else in every token
-/// (RFC 7519, section 4.1; RFC 9068, section 2.2; OpenID Connect Core 1.0, section 2): it names no
-/// organization.
+/// Returns whether a claim map's name is, or leads into, a claim with another meaning in every
+/// token. Such a claim names no organization (RFC 7519, section 4.1; RFC 9068, section 2.2; OpenID
+/// Connect Core 1.0, section 2).
 pub fn is_registered(name: &str) -> bool {
     let pointer = name.strip_prefix('/').map(|rest| rest.split('/').next().unwrap_or_default());
     REGISTERED.contains(&pointer.unwrap_or(name))
@@ -213,7 +213,7 @@ const REGISTERED: [&str; 18] = [
     "cnf",
 ];
 
-/// A text, or a list of texts.
+/// Returns a string, or a list of strings, as a list.
 pub fn texts(value: &Value) -> Option<Vec<String>> {
     match value {
         Value::String(text) => Some(vec![text.clone()]),

@@ -15,11 +15,11 @@ use crate::kernel::text::ProviderKey;
 /// A trusted identity provider.
 #[derive(Clone, Debug)]
 pub struct Provider {
-    /// As it stands in `auth_accounts.provider`.
+    /// The key, as in `auth_accounts.provider`.
     pub key: String,
-    /// Whose own it is; `None` for one of the platform.
+    /// The organization that owns it; `None` for one of the platform.
     pub organization: Option<OrganizationId>,
-    /// Its row, when it is an organization's.
+    /// The ID of its row, if an organization owns it.
     pub id: Option<ProviderId>,
     pub kind: ProviderType,
     /// Compared exactly with `iss`.
@@ -27,21 +27,21 @@ pub struct Provider {
     pub audience: Option<String>,
     pub jwks_uri: Option<String>,
     pub client_id: Option<String>,
-    /// Of one of the platform; an organization's lies sealed in its row.
+    /// The secret of a platform's provider; an organization's is sealed in its row.
     pub client_secret: Option<Secret<String>>,
     pub claim_map: ClaimMap,
     pub role_map: Map<String, Value>,
 }
 
 impl Provider {
-    /// One of the platform, from the operator's settings.
+    /// Creates a provider of the platform, from the operator's settings.
     ///
     /// # Errors
-    /// What does not fit.
+    /// The invalid setting.
     pub fn of_platform(key: &str, new: NewProvider) -> Result<Self, String> {
-        let key: ProviderKey = key.parse().map_err(|e| format!("key: {e}"))?;
+        let key: ProviderKey = key.parse().map_err(|e| format!("`key` {e}"))?;
         if new.r#type == ProviderType::Saml {
-            return Err("type: a SAML provider is an organization's own".into());
+            return Err("`type` must not be saml: only organizations have SAML providers".into());
         }
         let claim_map =
             ClaimMap::checked(new.r#type, &new.claim_map).map_err(|unfit| unfit.to_string())?;
@@ -76,12 +76,12 @@ impl Provider {
         if self.organization.is_some() { ChosenBy::Organization } else { ChosenBy::Operator }
     }
 
-    /// The audience that access tokens for this server have.
+    /// Returns the audience of access tokens for this server.
     pub fn expected_audience(&self) -> Option<&str> {
         self.audience.as_deref().or(self.client_id.as_deref())
     }
 
-    /// Zitadel: the project whose roles count.
+    /// Returns the Zitadel project whose roles count.
     pub fn project(&self) -> Option<&str> {
         self.claim_map.project_id.as_deref().or(self.audience.as_deref())
     }

@@ -16,7 +16,7 @@ use crate::kernel::secret::{Kek, Secret};
 /// The longest client secret, in bytes.
 const SECRET: usize = 4096;
 
-/// Refuses to keep a client secret for another issuer: logins would send it there.
+/// Refuses to keep a client secret when the issuer changes: logins would send it to the new issuer.
 pub(super) fn refuse_another_issuers_secret(
     new: &NewProvider,
     before: Option<&IdentityProvider>,
@@ -39,7 +39,7 @@ pub(super) async fn seal(
     let Patch::Set(secret) = secret else { return Ok(None) };
     let plain = secret.expose().as_bytes();
     if !(1..=SECRET).contains(&plain.len()) {
-        let detail = format!("client_secret: it takes 1 to {SECRET} bytes");
+        let detail = format!("`client_secret` must have 1 to {SECRET} bytes.");
         return Err(Error::invalid("client_secret", detail));
     }
     let app = cx.app.clone();
@@ -47,12 +47,12 @@ pub(super) async fn seal(
     Ok(Some(app.kek.seal(&app.random, &purpose(cx.at, id), plain)))
 }
 
-/// What the seal is bound to, so that one row's secret cannot pass for another's.
+/// Returns the context of the seal, so that the secret of one row cannot be used in another.
 fn purpose(organization: OrganizationId, id: ProviderId) -> String {
     format!("identity provider {organization} {id} client_secret v1")
 }
 
-/// The client secret of a provider, to show it to the provider.
+/// Returns the client secret of a provider, for requests to the provider.
 pub async fn client_secret(
     app: &App,
     organization: OrganizationId,
@@ -68,7 +68,7 @@ pub async fn client_secret(
     Ok(Some(Secret::new(plain)))
 }
 
-/// Seals every client secret anew.
+/// Seals every client secret under the new key.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     let sql = "SELECT organization_id, id, client_secret FROM identity_providers
                WHERE client_secret IS NOT NULL ORDER BY id";

@@ -1,4 +1,4 @@
-//! Roles as they are stored, and how they are found.
+//! Roles as they are stored, and their look-up.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
@@ -14,7 +14,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Prose, named};
 
 crate::text_enum! {
-    /// What a role can be held on.
+    /// The scope at which a role can be held.
     RoleScope {
         Platform = "platform",
         Organization = "organization",
@@ -44,7 +44,7 @@ crate::record! {
 }
 
 impl Role {
-    /// What the role gives to its holder.
+    /// Returns the privileges that the role grants to its holder.
     pub fn privileges(&self) -> Privileges {
         privileges_of(self.permissions.iter(), self.rank)
     }
@@ -58,7 +58,7 @@ impl Resource for Role {
     }
 }
 
-/// The role that a membership names, by code (short forms too) or id.
+/// Returns the role that a membership names, by code (short forms too) or ID.
 ///
 /// A role of another organization does not exist here.
 pub async fn resolve(
@@ -68,7 +68,8 @@ pub async fn resolve(
     name: &str,
 ) -> Result<Role> {
     let unknown = || {
-        let detail = format!("role: there is no {scope} role {} here; invalid role.", named(name));
+        let detail =
+            format!("`role` must name a role of this {scope}: {} is an invalid role.", named(name));
         Error::new(ProblemCode::RoleUnknown, detail).at("role")
     };
     let code = name.to_uppercase();
@@ -88,7 +89,7 @@ pub async fn resolve(
     found.into_iter().nth(own.unwrap_or(0)).ok_or_else(unknown)
 }
 
-/// A role that every installation has.
+/// Returns a role that every installation has.
 pub async fn load_system<G>(cx: &mut Cx<G>, code: &'static str) -> Result<Role> {
     let found =
         cx.tx.select("WHERE organization_id IS NULL AND code = $1").bind(code).opt().await?;
@@ -99,7 +100,7 @@ pub async fn load<G>(cx: &mut Cx<G>, id: RoleId) -> Result<Role> {
     Ok(cx.tx.select("WHERE id = $1").bind(id).one().await?)
 }
 
-/// The role's permissions, then the extra ones that it lacks.
+/// Returns the role's permissions, followed by the extra ones that the role lacks.
 pub fn union(role: &[String], extra: &[String]) -> Vec<String> {
     let mut all = role.to_vec();
     for code in extra {

@@ -1,4 +1,4 @@
-//! The system roles: the same in every installation, with the same ids.
+//! The system roles: the same in every installation, with the same IDs.
 
 use uuid::Uuid;
 
@@ -40,8 +40,8 @@ const MEMBERS: &[&str] = &["runs:read", "runs:write", "settings:read"];
 const VIEWERS: &[&str] = &["runs:read", "settings:read"];
 
 impl SystemRole {
-    /// The role's codes: of data planes, and of the permissions that are declared as held by it or by
-    /// a lower role of its family.
+    /// Returns the role's codes: those of data planes, and the permissions that are declared as
+    /// held by it or by a lower role of its family.
     fn codes(&self) -> Vec<String> {
         if self.scope == RoleScope::Platform {
             return vec!["*".to_owned()];
@@ -60,20 +60,20 @@ impl SystemRole {
     }
 }
 
-/// The system roles' codes, where they are held, and what they let do here.
+/// Returns the system roles' codes with their scopes and permissions.
 pub fn of_system() -> impl Iterator<Item = (&'static str, RoleScope, Permissions)> {
     SYSTEM.iter().map(|role| {
         (role.code, role.scope, permissions_of(role.codes().iter().map(String::as_str)))
     })
 }
 
-/// The codes of data planes that system roles have.
+/// Returns whether a system role has this code of data planes.
 pub fn is_code_of_system(code: &str) -> bool {
     SYSTEM.iter().any(|role| role.of_data_planes.contains(&code))
 }
 
-/// The rank of what a token holds: that of the highest system role of organizations whose codes it
-/// holds, all of them.
+/// Returns the rank of a token's codes: that of the highest organization role whose codes the token
+/// holds completely.
 pub fn rank_of(held: &Privileges) -> i64 {
     let of_organization = SYSTEM.iter().filter(|role| role.scope == RoleScope::Organization);
     let given = |role: &SystemRole| privileges_of(&role.codes(), role.rank);
@@ -81,7 +81,7 @@ pub fn rank_of(held: &Privileges) -> i64 {
     covered.map(|role| role.rank).max().unwrap_or(0)
 }
 
-/// Least first: lists are newest first, and ids follow this order.
+/// Lowest first: lists are newest first, and IDs follow this order.
 #[rustfmt::skip]
 const SYSTEM: &[SystemRole] = &[
     SystemRole { code: "GROUP_MEMBER", name: "Group member", scope: RoleScope::Group, rank: 2, of_data_planes: &[] },
@@ -100,7 +100,7 @@ const SYSTEM: &[SystemRole] = &[
     SystemRole { code: "SUPERADMIN", name: "Superadmin", scope: RoleScope::Platform, rank: 5, of_data_planes: &[] },
 ];
 
-/// Brings the system roles up to date; every start does it, on every replica.
+/// Updates the system roles; every start does it, on every replica.
 pub async fn seed(app: &App) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
@@ -121,8 +121,8 @@ pub async fn seed(app: &App) -> Result<()> {
             .bind(now)
             .exec()
             .await?;
-        // An upsert would watch one of the two unique indexes, and trip over the other when
-        // replicas start together.
+        // An upsert would handle a conflict in only one of the two unique indexes, and fail on the
+        // other when replicas start together.
         let sql = "UPDATE roles SET name = $2, rank = $3, permissions = $4, updated_at = $5
                    WHERE id = $1 AND (name <> $2 OR rank <> $3 OR permissions <> $4)";
         tx.q(sql)
@@ -138,7 +138,8 @@ pub async fn seed(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// The same id in every installation: a UUIDv8 (RFC 9562, section 5.8) of the order and the code.
+/// Returns the same ID in every installation: a UUIDv8 (RFC 9562, section 5.8) of the order and the
+/// code.
 fn system_id(order: usize, code: &str) -> RoleId {
     let hash = sha256(code.as_bytes());
     let mut bytes = [0; 16];

@@ -1,4 +1,4 @@
-//! Authentication of service tokens: the caller that the text of a token stands for.
+//! Authentication of service tokens: finds the caller of a token.
 
 use chrono::{DateTime, TimeDelta, Utc};
 
@@ -13,15 +13,14 @@ use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;
 use crate::kernel::secret::{equal, sha256};
 
-/// The credentials of this slice, as the kernel knows them.
+/// The credentials of this slice, as the kernel uses them.
 ///
-/// # Design
-/// Answers are remembered for `REMEMBERED`, so that a busy data plane does not cost a look-up
-/// per request. A change on this replica forgets them at once; another replica's change is
-/// effective when they are over.
+/// Callers are cached for `REMEMBERED`, so that a busy data plane does not cost a look-up per
+/// request. A change on this replica clears the cache at once. A change on another replica is
+/// effective when the time ends.
 #[derive(Default)]
 pub struct ServiceTokens {
-    /// By the hash of the token's text.
+    /// By the hash of the token.
     known: Cache<[u8; 32], Caller>,
 }
 
@@ -51,7 +50,8 @@ impl ServiceTokens {
     async fn find(&self, app: &App, text: &str) -> Result<Option<Caller>> {
         let id = match text.starts_with(PREFIX) {
             true => id_of(text),
-            // A JWT is a person's; anything else may be the operator's own bootstrap token.
+            // A JWT belongs to a person; any other string may be the operator's own bootstrap
+            // token.
             false if text.contains('.') => None,
             false => Some(bootstrap_id(text)),
         };

@@ -1,4 +1,4 @@
-//! Service tokens as they are stored, and what they hold.
+//! Service tokens as they are stored, with their privileges.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use uuid::Uuid;
@@ -25,21 +25,21 @@ crate::record! {
         expires_at: Option<DateTime<Utc>>,
         last_used_at: Option<DateTime<Utc>>,
         revoked_at: Option<DateTime<Utc>>,
-        /// The user or the service token that created it; null where that is not known.
+        /// The user or the service token that created it; null if unknown.
         created_by: Option<Uuid>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
     }
 }
 
-/// The privileges of a token with these codes. Codes imply nothing: a token does what it says.
+/// Returns the privileges of a token with these codes. Codes imply no others.
 pub fn held(codes: &[String]) -> Privileges {
     let permissions = Permissions::known(codes.iter().map(String::as_str));
     let held = Privileges { permissions, codes: codes.to_vec(), rank: 0 };
     Privileges { rank: rank_of(&held), ..held }
 }
 
-/// A token as a caller, for what it offered before. One that ended holds nothing.
+/// Returns the caller of a token that made an offer before. A token that has ended holds nothing.
 pub async fn caller_of(app: &App, tx: &mut Conn, id: TokenId) -> Result<Caller> {
     let token: Option<ServiceToken> =
         tx.select("WHERE id = $1 AND revoked_at IS NULL").bind(id).opt().await?;
@@ -51,7 +51,7 @@ pub async fn caller_of(app: &App, tx: &mut Conn, id: TokenId) -> Result<Caller> 
     Ok(Caller::machine(id.0, token.name, scope, held(&token.permissions)))
 }
 
-/// How far a token reaches.
+/// Returns the scope of a token.
 pub fn scope_of(organization: Option<OrganizationId>, deployment: Option<DeploymentId>) -> Scope {
     match (organization, deployment) {
         (None, _) => Scope::Platform,
@@ -62,7 +62,7 @@ pub fn scope_of(organization: Option<OrganizationId>, deployment: Option<Deploym
     }
 }
 
-/// What stands in the row of a new token.
+/// The row of a new token.
 pub(in crate::identity) struct Row {
     pub(in crate::identity) id: TokenId,
     pub(in crate::identity) scope: Scope,
@@ -100,10 +100,10 @@ pub(in crate::identity) async fn insert(
     Ok(insert.one().await?)
 }
 
-/// `last_used_at` is noted to within this time: it must not cost a write per request.
+/// The accuracy of `last_used_at`: it must not cost a write per request.
 const USE_NOTED_EVERY: TimeDelta = TimeDelta::minutes(5);
 
-/// Notes, now and then and behind the request's back, that the token is in use.
+/// Records the use of the token at intervals, independently of the request.
 pub fn note_use(app: &App, id: TokenId, last: Option<DateTime<Utc>>, now: DateTime<Utc>) {
     if last.is_some_and(|at| now - at < USE_NOTED_EVERY) {
         return;

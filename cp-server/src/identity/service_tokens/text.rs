@@ -1,7 +1,7 @@
-//! The text of a service token: `cpat_<id>_<secret>_<checksum>`, all parts hexadecimal.
+//! The format of a service token: `cpat_<id>_<secret>_<checksum>`, all parts hexadecimal.
 //!
-//! The id finds the row, the secret (256 random bits) is kept as its SHA-256 only, and the checksum
-//! lets a secret scanner, and this server, tell junk without a look-up.
+//! The ID finds the row. Only the SHA-256 of the secret (256 random bits) is stored. The checksum
+//! lets a secret scanner, and this server, refuse invalid tokens without a look-up.
 
 use uuid::Uuid;
 
@@ -20,7 +20,7 @@ fn checksum(stem: &str) -> String {
     hex(&sha256(stem.as_bytes())[..4])
 }
 
-/// The row that a token's text belongs to; `None` for a text that no server made.
+/// Returns the ID of a token's row; `None` for a string that no server issued.
 pub fn id_of(text: &str) -> Option<TokenId> {
     let (stem, sum) = text.strip_prefix(PREFIX)?.rsplit_once('_')?;
     let (id, _) = stem.split_once('_')?;
@@ -28,7 +28,7 @@ pub fn id_of(text: &str) -> Option<TokenId> {
     valid.then(|| Uuid::try_parse(id).ok()).flatten().map(TokenId)
 }
 
-/// The operator's own bootstrap token, whose text has no id in it.
+/// Returns the ID of the operator's own bootstrap token, which does not contain one.
 pub fn bootstrap_id(text: &str) -> TokenId {
     let mut bytes = [0; 16];
     bytes.copy_from_slice(&sha256(text.as_bytes())[16..]);

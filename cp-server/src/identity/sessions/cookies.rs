@@ -1,8 +1,8 @@
-//! Cookies: what a browser keeps for us, and from which sites it may send it.
+//! Cookies: the values that a browser stores for this server, and the sites that may send them.
 //!
 //! # Design
-//! `__Host-` binds a cookie to this host and to https (RFC 6265bis, section 4.1.3.2). A server on
-//! plain http has that prefix for no cookie, and logs nobody in but on the loopback interface.
+//! `__Host-` binds a cookie to this host and to https (RFC 6265bis, section 4.1.3.2). Over plain
+//! http the prefix cannot be used; logins are then allowed on the loopback interface only.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method, header};
@@ -15,19 +15,19 @@ use url::Url;
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 
-/// One of our cookies, by its name.
+/// A cookie of this server, by its name.
 pub(super) struct Cookie {
     name: String,
     is_secure: bool,
 }
 
 impl Cookie {
-    /// The session's secret.
+    /// Returns the cookie of a session's secret.
     pub(super) fn session(app: &App) -> Result<Self> {
         Self::new(app, "cp_session")
     }
 
-    /// What a login that has begun remembers.
+    /// Returns the cookie of a login in progress.
     pub(super) fn login(app: &App) -> Result<Self> {
         Self::new(app, "cp_login")
     }
@@ -39,7 +39,7 @@ impl Cookie {
         Ok(Self { name: format!("{prefix}{name}"), is_secure })
     }
 
-    /// Its value in a request; two of them are a trick.
+    /// Returns its value in a request; two of them are an attack.
     pub(super) fn find(&self, headers: &HeaderMap) -> Result<Option<String>> {
         let texts = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
         let pairs = texts.flat_map(|text| text.split(';')).filter_map(|pair| pair.split_once('='));
@@ -55,7 +55,7 @@ impl Cookie {
         let secure = if self.is_secure { "; Secure" } else { "" };
         let text =
             format!("{name}={value}; Path=/; Max-Age={seconds}{secure}; HttpOnly; SameSite=Lax");
-        // Our values are base64url.
+        // The values of this server are base64url.
         HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static(""))
     }
 
@@ -72,9 +72,9 @@ pub(super) fn base_url(app: &App) -> Result<Url> {
     Url::parse(&app.settings.base_url).map_err(Error::internal)
 }
 
-/// Refuses a change that another site makes a browser send (S5): what a cookie vouches for must
-/// come from a page of our own. Browsers say where a request comes from, and no script can say it
-/// for them.
+/// Refuses a change that another site makes a browser send (S5): the request with a cookie must
+/// come from a page of this server. Browsers state the origin of a request, and no script can forge
+/// it.
 pub(super) fn refuse_other_sites(app: &App, parts: &Parts) -> Result<()> {
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());

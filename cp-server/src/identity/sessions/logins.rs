@@ -1,11 +1,11 @@
-//! The way to the identity provider and back: the authorization-code flow (OpenID Connect Core 1.0,
-//! section 3.1) with PKCE (RFC 7636, S256).
+//! Logins at an identity provider: the authorization-code flow (OpenID Connect Core 1.0, section
+//! 3.1) with PKCE (RFC 7636, S256).
 //!
 //! # Design
-//! What a login remembers on its way (state, nonce, verifier) travels sealed in the browser's own
-//! cookie: any replica can take it back, and a stranger who begins logins writes nothing. The
-//! cookie also binds the answer to the browser that asked, so that nobody can be logged in as
-//! somebody else by a link.
+//! The state of a login in progress (state, nonce, verifier) is sealed in the browser's own cookie.
+//! So any replica can complete the login, and a stranger who begins logins writes nothing. The
+//! cookie also binds the answer to the browser that began the login, so that a link cannot log a
+//! person in as another one.
 
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -33,14 +33,14 @@ use crate::kernel::http::json;
 use crate::kernel::http::line::BASE;
 use crate::kernel::secret::{Secret, equal, sha256};
 
-/// How long somebody may take to log in at the provider.
+/// The longest time for a login at the provider.
 const PATIENCE: TimeDelta = TimeDelta::minutes(10);
-/// What the seal of a login on its way is bound to.
+/// The context of the seal of a login in progress.
 const PURPOSE: &str = "login on its way v1";
 /// The longest path to return to.
 const LONGEST_PATH: usize = 2048;
 
-/// A login on its way.
+/// A login in progress.
 #[derive(Serialize, Deserialize)]
 struct OnItsWay {
     state: String,
@@ -48,13 +48,13 @@ struct OnItsWay {
     verifier: String,
     provider: String,
     organization: Option<OrganizationId>,
-    /// The organization's provider may be another one by the time of the answer.
+    /// The organization's provider may have another issuer by the time of the answer.
     issuer: String,
     return_to: String,
     until: DateTime<Utc>,
 }
 
-/// A login that is done.
+/// A completed login.
 pub(super) struct Done {
     pub(super) login: Login,
     pub(super) provider: Provider,
@@ -76,7 +76,7 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Response> {
     let base = base_url(app)?;
     let on_loopback = ["localhost", "127.0.0.1", "[::1]"].contains(&base.host_str().unwrap_or(""));
     if base.scheme() != "https" && !on_loopback {
-        return Err(Error::conflict("Nobody logs in over plain http: CP_BASE_URL must be https."));
+        return Err(Error::conflict("Logins require HTTPS. Set CP_BASE_URL to an https URL."));
     }
     let (provider, organization) = (asked.provider.as_deref(), asked.organization.as_deref());
     let provider = issuers::for_login(app, organization, provider).await?;
@@ -116,7 +116,7 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Response> {
     Ok((StatusCode::SEE_OTHER, headers).into_response())
 }
 
-/// What the provider sends the browser back with.
+/// The parameters of the provider's answer.
 #[derive(Deserialize)]
 struct Answer {
     state: Option<String>,
@@ -129,24 +129,25 @@ pub(super) async fn finish(app: &App, parts: &Parts) -> Result<Done> {
     let now = app.clock.now();
     let sealed = Cookie::login(app)?.find(&parts.headers)?;
     let on_its_way = sealed.and_then(|sealed| open(app, &sealed)).filter(|way| now < way.until);
-    let again = "This login took too long, or was begun in another browser; begin again at /login.";
+    let again = "This login took too long, or another browser began it. Log in again at /login.";
     let way = on_its_way.ok_or_else(|| Error::unauthenticated(again))?;
     let answer: Answer = json::read_query(&pairs(parts))?;
     let state = answer.state.unwrap_or_default();
     if !equal(state.as_bytes(), way.state.as_bytes()) {
         return Err(Error::unauthenticated(again));
     }
-    let gone = || Error::unauthenticated("The identity provider was changed meanwhile; try again.");
+    let gone =
+        || Error::unauthenticated("The identity provider has changed. Log in again at /login.");
     let provider = issuers::by_key(app, way.organization, &way.provider).await?;
     let provider = provider.filter(|one| one.issuer == way.issuer).ok_or_else(gone)?;
     let discovery = discovery(app, &provider).await?;
-    // An answer of another issuer would hand its code to this one (RFC 9207).
+    // Without this check, an answer of another issuer would send its code to this one (RFC 9207).
     let names_issuer = discovery.authorization_response_iss_parameter_supported;
     if answer.iss.as_deref().map_or(names_issuer, |iss| iss != provider.issuer) {
-        return Err(failed("the answer is not of the identity provider that was asked (iss)"));
+        return Err(failed("the answer is not from the requested identity provider (iss)"));
     }
     if let Some(error) = &answer.error {
-        return Err(failed(&format!("the identity provider says {}", quoted(error))));
+        return Err(failed(&format!("the identity provider answered {}", quoted(error))));
     }
     let code = answer.code.ok_or_else(|| failed("the answer has no code"))?;
     let id_token = exchange(app, &provider, &discovery, &code, &way.verifier).await?;
@@ -155,7 +156,7 @@ pub(super) async fn finish(app: &App, parts: &Parts) -> Result<Done> {
     Ok(Done { login, provider, state: way.state, return_to })
 }
 
-/// Changes the code for an ID token.
+/// Exchanges the code for an ID token.
 async fn exchange(
     app: &App,
     provider: &Provider,
@@ -175,7 +176,7 @@ async fn exchange(
     let fetcher = &Discoveries::of(app).fetcher;
     let asked = fetcher.post(endpoint, provider.chosen_by(), form, authorization).await;
     let Fetched { status, body, .. } = asked.map_err(|failure| {
-        Error::unavailable(format!("The identity provider cannot be asked: {failure}."), 5)
+        Error::unavailable(format!("The identity provider cannot be reached: {failure}."), 5)
     })?;
     let answer = json::strict(&body).unwrap_or_default();
     let text = |name: &str| answer.get(name).and_then(Value::as_str);
@@ -184,10 +185,10 @@ async fn exchange(
         return Err(failed(&format!("the identity provider refused the code: {error}")));
     }
     let id_token = text("id_token").map(str::to_owned);
-    id_token.ok_or_else(|| failed("the identity provider gave no ID token"))
+    id_token.ok_or_else(|| failed("the identity provider returned no ID token"))
 }
 
-/// The form, and the header by which the client shows who it is (RFC 6749, section 2.3.1).
+/// Returns the form and the header that authenticate the client (RFC 6749, section 2.3.1).
 fn authenticated(
     client_id: &str,
     secret: Option<Secret<String>>,
@@ -197,7 +198,7 @@ fn authenticated(
     let mut text = form_urlencoded::Serializer::new(String::new());
     text.extend_pairs(form);
     let methods = &discovery.token_endpoint_auth_methods_supported;
-    // Basic is what a provider takes that does not say (RFC 8414, section 2).
+    // Basic is the method of a provider that names none (RFC 8414, section 2).
     let takes_basic = methods.is_empty() || methods.iter().any(|one| one == "client_secret_basic");
     let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
     match secret {
@@ -215,7 +216,7 @@ fn authenticated(
     (text.finish(), None)
 }
 
-/// What the ID token vouches for.
+/// Returns the statements that the ID token vouches for.
 async fn verified(
     app: &App,
     provider: &Provider,
@@ -226,7 +227,7 @@ async fn verified(
     let refused = |why: String| failed(&format!("the ID token is not valid: {why}"));
     let token = Token::read(id_token).map_err(refused)?;
     if token.issuer() != Some(&provider.issuer) {
-        return Err(refused("it is of another issuer (iss)".into()));
+        return Err(refused("it is from another issuer (iss)".into()));
     }
     check_signature(app, provider, &token, now).await?;
     token.check_is_id_token(client_id(provider)?, nonce).map_err(refused)?;
@@ -234,7 +235,8 @@ async fn verified(
     vouched(provider, &token.claims, expires_at)
 }
 
-/// Where the provider ends its own session (OpenID Connect RP-Initiated Logout 1.0), if it says.
+/// Returns the URL at which the provider ends its own session (OpenID Connect RP-Initiated Logout
+/// 1.0), if it publishes one.
 pub(super) async fn logout_url(
     app: &App,
     organization: Option<OrganizationId>,
@@ -264,16 +266,16 @@ fn endpoint<'d>(
 ) -> Result<&'d str> {
     let unfit = |why: &str| {
         let issuer = &provider.issuer;
-        Error::unavailable(format!("The {name} endpoint of {issuer} is unfit: {why}."), 5)
+        Error::unavailable(format!("The {name} endpoint of {issuer} cannot be used: {why}."), 5)
     };
-    let url = url.as_deref().ok_or_else(|| unfit("it names none"))?;
+    let url = url.as_deref().ok_or_else(|| unfit("its metadata contain none"))?;
     Discoveries::of(app).fetcher.check(url).map_err(|why| unfit(&why))?;
     Ok(url)
 }
 
 fn client_id(provider: &Provider) -> Result<&str> {
     provider.client_id.as_deref().ok_or_else(|| {
-        let detail = "Nobody logs in with this identity provider here: it has no client_id.";
+        let detail = "This identity provider has no client_id. Set one to allow logins with it.";
         Error::conflict(detail)
     })
 }
@@ -299,10 +301,11 @@ fn pairs(parts: &Parts) -> Vec<(String, String)> {
     form_urlencoded::parse(query.as_bytes()).into_owned().collect()
 }
 
-/// A path of this server, with its query; anything that a browser would take elsewhere is refused.
+/// Returns a path of this server, with its query. Any other value that leads a browser elsewhere is
+/// refused.
 fn local_path(app: &App, text: &str) -> Result<String> {
     let refused = || {
-        let detail = "return_to: it takes a path of this server, such as /console";
+        let detail = "`return_to` must be a path of this server, such as /console.";
         Error::invalid("return_to", detail)
     };
     let is_plain = text.len() <= LONGEST_PATH
@@ -310,19 +313,19 @@ fn local_path(app: &App, text: &str) -> Result<String> {
         && !text.starts_with("//")
         && text.chars().all(|c| c.is_ascii_graphic() && c != '\\');
     let base = base_url(app)?;
-    // Below the path of the base URL: a page of this server names it with that path, or without.
+    // A page of this server names a path with the path of the base URL, or without.
     let (prefix, given) = (app.settings.base_path(), text.split(['?', '#']).next());
     let is_below = given.and_then(|path| path.strip_prefix(prefix));
     let is_below = is_below.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'));
     let text = if is_below { text.to_owned() } else { format!("{prefix}{text}") };
     let url = base.join(&text).ok().filter(|url| is_plain && url.origin() == base.origin());
     let url = url.ok_or_else(refused)?;
-    // As it was parsed: nobody reads it otherwise. An empty segment at its start would be a host.
+    // The parsed form is the one that browsers use. An empty segment at its start would be a host.
     let path = &url[url::Position::BeforePath..];
     if path.starts_with("//") { Err(refused()) } else { Ok(path.to_owned()) }
 }
 
-/// A login that did not come to its end.
+/// Returns the refusal of a login that failed.
 fn failed(why: &str) -> Error {
     Error::new(ProblemCode::Unauthenticated, format!("The login failed: {why}."))
 }

@@ -1,4 +1,4 @@
-//! Users and their identities as they are stored, and how they are found and linked.
+//! Users and their identities as they are stored, with their look-up and links.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
@@ -34,8 +34,8 @@ crate::record! {
         provider: String,
         subject: String,
         idp_tenant: Option<String>,
-        /// Who vouches for the link: null is the platform. A link of an organization counts for that
-        /// organization's grants only.
+        /// The authority that vouches for the link: null for the platform. A link of an
+        /// organization counts for that organization's grants only.
         vouched_by: Option<OrganizationId> = "auth_accounts.organization_id",
         created_at: DateTime<Utc>,
     }
@@ -58,7 +58,7 @@ impl Resource for AuthAccount {
 }
 
 impl User {
-    /// The address as it is compared.
+    /// Returns the address in the form that is compared.
     pub(super) fn email_key(&self) -> String {
         self.email.to_lowercase()
     }
@@ -76,7 +76,7 @@ pub async fn load<G>(cx: &mut Cx<G>, id: UserId) -> Result<User> {
     found.ok_or_else(|| Error::not_found("user"))
 }
 
-/// The user with this address, made if there is none.
+/// Returns the user with this address, creating it if there is none.
 pub async fn by_email<G>(cx: &mut Cx<G>, email: &Email) -> Result<User> {
     let sql = "INSERT INTO users
                (id, email, email_key, is_active, is_superadmin, created_at, updated_at)
@@ -111,7 +111,7 @@ pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
         .bind(link.authority.organization())
         .bind(cx.now);
     let taken = || {
-        let detail = "`subject` is linked to a user already.";
+        let detail = "`subject` is already linked to a user.";
         Error::new(ProblemCode::AuthAccountTaken, detail).at("subject")
     };
     insert
@@ -122,7 +122,7 @@ pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
         .on_conflict("reference", || Error::not_found("organization").at("vouched_by"))
 }
 
-/// Ends the links that the organization vouches for: what it said of the person's logins.
+/// Deletes the links that the organization vouches for.
 pub async fn unlink_from(cx: &mut Cx, user: UserId) -> Result<()> {
     let sql = "DELETE FROM auth_accounts WHERE organization_id = $1 AND user_id = $2";
     cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;

@@ -38,7 +38,7 @@ use crate::kernel::http::line::Line;
 /// The time for which a credential that was valid does not count as a guess.
 const TRUSTED: TimeDelta = TimeDelta::minutes(10);
 
-/// The caller of an admitted request.
+/// Authenticates the request within the rate limits, and returns its caller.
 pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Caller> {
     let now = app.clock.now();
     let holder = match parts.extensions.get::<Peer>() {

@@ -151,7 +151,7 @@ impl std::str::FromStr for Permission {
         let found = Self::all().binary_search_by(|one| one.as_str().cmp(code));
         found.map(|at| Self::all()[at]).map_err(|_| {
             let known: Vec<&str> = Self::all().iter().map(|p| p.as_str()).collect();
-            format!("has an unknown permission; allowed: *, {}", known.join(", "))
+            format!("must contain only these permissions: *, {}", known.join(", "))
         })
     }
 }

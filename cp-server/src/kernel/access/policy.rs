@@ -2,10 +2,10 @@
 //!
 //! # Design
 //! A grant is a set of permissions on a domain: the platform, an organization, or an area inside
-//! one (a workspace, a project, or a group with everything below it). Every credential resolves to
-//! a list of grants, and [`decide`] uses nothing else. A location that no grant covers is hidden:
-//! it reads like a missing object. A covered location without the permission is forbidden. The
-//! matrix of all roles and lines is committed as `docs/policy.md`.
+//! an organization. An area is a workspace, a project, or a group with everything below it. Every
+//! credential resolves to a list of grants, and [`decide`] uses nothing else. A location that no
+//! grant covers is hidden: it reads like a missing object. A covered location without the
+//! permission is forbidden. The matrix of all roles and lines is committed as `docs/policy.md`.
 
 use std::sync::Arc;
 

@@ -86,17 +86,17 @@ async fn a_provider_that_says_no_or_something_else_begins_no_session(world: Worl
     failed(browser.go(&(without("iss") + "&iss=https://evil.example")).await, "(iss)");
     failed(browser.go(&without("code")).await, "has no code");
     let denied = without("code") + "&error=access_denied";
-    failed(browser.go(&denied).await, "the identity provider says \"access_denied\"");
+    failed(browser.go(&denied).await, "the identity provider answered \"access_denied\"");
     for (claims, why) in [
         (json!({"nonce": "other"}), "its nonce is not that of this login"),
         (json!({"aud": "another"}), "its audience is not the client"),
-        (json!({"aud": [CLIENT, "another"]}), "made for another client (azp)"),
-        (json!({"aud": [CLIENT, "another"], "azp": "another"}), "made for another client"),
-        (json!({"azp": "another"}), "made for another client"),
-        (json!({"iss": "https://evil.example"}), "it is of another issuer"),
-        (json!({"exp": 1}), "it is over"),
+        (json!({"aud": [CLIENT, "another"]}), "issued to another client (azp)"),
+        (json!({"aud": [CLIENT, "another"], "azp": "another"}), "issued to another client"),
+        (json!({"azp": "another"}), "issued to another client"),
+        (json!({"iss": "https://evil.example"}), "it is from another issuer"),
+        (json!({"exp": 1}), "it has expired"),
         (json!({"events": {}}), "it is a logout token"),
-        (json!({"sub": ""}), "it names nobody"),
+        (json!({"sub": ""}), "it has no subject"),
     ] {
         issuer.log_in_as(mats(claims.clone()));
         failed(browser.log_in("").await, why);
@@ -105,7 +105,7 @@ async fn a_provider_that_says_no_or_something_else_begins_no_session(world: Worl
     assert_eq!(browser.log_in("").await.status, 303);
     issuer.log_in_as(json!({"sub": "auth0|nobody"}));
     let problem = Browser::new(&browser.client).log_in("").await.refused(403, "forbidden");
-    assert!(problem["detail"].as_str().unwrap().contains("No user here is linked"));
+    assert!(problem["detail"].as_str().unwrap().contains("No user is linked"));
     let kept: i64 = world.value("SELECT COUNT(*) FROM sessions").await;
     assert_eq!(kept, 1);
     issuer.fault(Fault::WrongIssuer);
