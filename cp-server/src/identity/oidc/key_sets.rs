@@ -3,17 +3,12 @@
 //! # Design
 //! The set is another party's document. Its syntax is read strictly, but an entry that this server
 //! cannot use is skipped (RFC 7517, section 5): an issuer may publish keys for other readers. A
-<<<<<<< HEAD
-//! `null` member counts as absent. A set of which nothing is usable is refused, so that a broken
-//! document does not replace a good copy.
+//! `null` member counts as absent. A set without usable keys is refused, so that a broken document
+//! does not replace a good copy.
 //!
 //! Rejected: jsonwebtoken 11. It has no ES512 and no `Ed25519` (RFC 9864), its keys pin no curve, and
 //! it accepts a malformed key until a signature is checked. With it for the other algorithms, this
 //! file is as long as without.
-=======
-//! `null` member counts as absent. A set without usable keys is refused, so that a broken document
-//! does not replace a good copy.
->>>>>>> words-people
 
 use std::fmt;
 

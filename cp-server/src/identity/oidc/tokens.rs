@@ -1,18 +1,12 @@
 //! The token itself: one spelling, one meaning, and a signature by a key of its issuer.
 //!
 //! # Design
-<<<<<<< HEAD
-//! The order is fixed: size, shape, header, algorithm, type, key, signature, claims (RFC 8725). Of
-//! the payload only `iss`, `aud`, `sub` and the organization's name are looked at before the signature
-//! holds, and only to choose among providers that are trusted already.
-//!
-//! Rejected: jsonwebtoken 11. It accepts duplicate claims, ignores `crit` and compares `exp` and
-//! `nbf` with the system clock instead of the clock of the server.
-=======
 //! The order is fixed: size, shape, header, algorithm, type, key, signature, claims (RFC 8725).
 //! Before the signature is verified, only `iss`, `aud`, `sub` and the organization's name are read
 //! from the payload. They serve only to choose among trusted providers.
->>>>>>> words-people
+//!
+//! Rejected: jsonwebtoken 11. It accepts duplicate claims, ignores `crit` and compares `exp` and
+//! `nbf` with the system clock instead of the clock of the server.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
