@@ -28,12 +28,13 @@ const DIALECT: [&str; 18] = [
 
 /// The parts of `cp-server/src` whose words are finished; the list only grows. An entry names a file,
 /// or a folder with the file of the same name.
-const FINISHED: [&str; 25] = [
+const FINISHED: [&str; 30] = [
     "audit",
     "backup",
     "cli",
     "client",
     "config",
+    "example",
     "jobs",
     "kernel/app",
     "kernel/cache",
@@ -49,7 +50,11 @@ const FINISHED: [&str; 25] = [
     "kernel/panics",
     "kernel/secret",
     "kernel/text",
+    "lib",
+    "licensing",
+    "lifecycle",
     "main",
+    "metering",
     "quickstart",
     "server",
     "telemetry",
