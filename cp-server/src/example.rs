@@ -1,9 +1,9 @@
-//! A resource to copy: the notes of an organization. The product does not serve it; its tests do.
+//! An example resource to copy: the notes of an organization. Only the tests serve it.
 //!
-//! This file, one migration in two folders, one test file, the module's line and the routes' line are
-//! all of it. From the declarations come the identifier's owner, the permissions and the system
-//! roles that hold them, what a purge and an export do, and the wording of a taken name; from the
-//! routes come authorization, audit, OpenAPI, the command line and the sweeps of the tests.
+//! It consists of this file, one migration in two folders, one test file, the module's line and the
+//! routes' line. The declarations determine the ID's owner, the permissions and their system roles,
+//! purge and export, and the message for a taken name. The routes determine authorization, audit,
+//! OpenAPI, the command line and the sweeps of the tests.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -66,7 +66,7 @@ impl Resource for Note {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewNote {
-    /// Unique within the organization.
+    /// The note's name, unique within the organization.
     name: Name,
 }
 

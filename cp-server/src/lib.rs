@@ -1,9 +1,10 @@
 //! The license authority: a library that the binary, the tests and the benchmarks share.
 //!
-//! The map: every request passes the [`kernel`]; each resource is one file of a slice
-//! ([`tenancy`], [`identity`], [`licensing`], [`metering`]), read top to bottom; [`lifecycle`] is what
-//! crosses all slices. Imports go downward only, in this order; [`audit`], [`backup`] and the shell
-//! ([`server`], [`config`], [`cli`]) are above them. This file composes them, and nothing imports it.
+//! Every request passes the [`kernel`]. Each resource is one file of a slice ([`tenancy`],
+//! [`identity`], [`licensing`], [`metering`]), read from top to bottom. [`lifecycle`] has the
+//! operations that cross all slices. Imports go downward only, in this order; [`audit`], [`backup`]
+//! and the shell ([`server`], [`config`], [`cli`]) are above them. This file composes them, and no
+//! file imports it.
 
 pub mod audit;
 pub mod backup;
@@ -53,17 +54,17 @@ pub struct Settings {
     pub keys: KeySettings,
     pub status: StatusSettings,
     pub enforcement: EnforcementSettings,
-    /// Where people log in.
+    /// The identity providers at which people log in.
     pub identity: IdentitySettings,
     pub surface: Surface,
-    /// For how long the content of audit events is kept.
+    /// How long the content of audit events is kept.
     pub audit_retention: Retention,
-    /// For how long an organization is kept that its own people deleted.
+    /// How long an organization is kept after a deletion by its own callers.
     pub deletion_retention: DeletionRetention,
 }
 
 impl Settings {
-    /// With the standard values.
+    /// Returns the default settings.
     pub fn new(base_url: impl Into<String>, audience: impl Into<String>) -> Self {
         let base_url = base_url.into();
         Self {
@@ -80,12 +81,13 @@ impl Settings {
     }
 }
 
-/// The application with all its parts.
+/// Builds the application with all its parts.
 pub fn app(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -> App {
     app_with(operations, db, clock, random, kek, settings)
 }
 
-/// The application with another table of operations: the product's, and what the caller adds.
+/// Builds the application with another table of operations: the product's, and the caller's
+/// additions.
 pub fn app_with(
     operations: fn() -> Routes,
     db: Db,
@@ -138,7 +140,8 @@ pub async fn migrate(app: &App) -> anyhow::Result<()> {
     seed(app).await
 }
 
-/// What an installation needs on an up-to-date schema: the right key, the system's own rows.
+/// Prepares an installation whose schema is up to date: checks the key and adds the system's own
+/// rows.
 pub async fn seed(app: &App) -> anyhow::Result<()> {
     kernel::db::installation::check_whole(&app.db).await?;
     kernel::kek::check(app).await?;
@@ -150,7 +153,7 @@ pub async fn seed(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Every operation of the product, one line each.
+/// Returns every operation of the product.
 pub fn operations() -> Routes {
     let mut r = Routes::default();
     tenancy::organizations::routes(&mut r);

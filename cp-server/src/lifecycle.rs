@@ -1,5 +1,5 @@
-//! The life of an organization: what makes and ends one crosses every slice, so it lives above
-//! them all.
+//! The creation, change and end of organizations. These operations cross every slice, so this
+//! module is above all slices.
 
 pub mod export;
 pub mod move_project;
@@ -31,45 +31,53 @@ crate::routes! { organizations:
     POST "/organizations" ORG_CREATE => create;
     /// Changes an organization.
     ///
-    /// `settings` are merged one level deep, `features` member by member; null deletes a member.
+    /// `settings` are merged one level deep. `features` are merged member by member; null deletes a
+    /// member.
     PATCH "/organizations/{org}" ORG_WRITE => update;
-    /// Deletes an organization: suspends it, or purges it with everything it has.
+    /// Deletes an organization: suspends it, or purges it with everything in it.
     ///
-    /// What its own people delete is suspended and kept until `retained_until`, as long as the
-    /// platform's setting says; the platform can make it active again. `mode=purge` requires
-    /// `org:delete` on the platform and `confirm` with the exact name, and `force=true` while the
-    /// organization is retained or has projects or live licenses. Audit events stay.
+    /// A deletion by the organization's own callers suspends it until `retained_until`; a setting
+    /// of the platform determines that time. The platform can make the organization active again.
+    ///
+    /// `mode=purge` requires `org:delete` on the platform, and `confirm` with the exact name. It
+    /// also requires `force=true` while the organization is retained or has projects or live
+    /// licenses. Audit events stay.
     DELETE "/organizations/{org}" ORG_DELETE => delete;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewOrganization {
+    /// The display name, 1 to 255 characters.
     name: Name,
-    /// Made from the name when absent.
+    /// Derived from the name when absent.
     slug: Option<Slug>,
-    /// The owner: a user's id or e-mail address.
+    /// The owner: a user's ID or e-mail address. Not allowed together with `owner_user_id`.
     owner: Option<String>,
-    /// The owner, by id.
+    /// The owner's user ID.
     owner_user_id: Option<UserId>,
-    /// `free` when absent; then the first subscription that is made takes its place.
+    /// The plan's code. `free` when absent; the first subscription then replaces that default.
     plan_code: Option<PlanCode>,
+    /// The caller's own reference, unique among organizations.
     external_id: Option<ExternalId>,
+    /// The domain of the organization's e-mail addresses, such as `example.com`.
     email_domain: Option<Domain>,
+    /// The organization's settings, as an object. Empty when absent.
     #[serde(default)]
     settings: Map<String, Value>,
+    /// The caller's own data, as an object. Empty when absent.
     #[serde(default)]
     metadata: Map<String, Value>,
 }
 
-/// For how long an organization is kept that its own people deleted.
+/// How long an organization is kept after a deletion by its own callers.
 #[derive(Clone, Copy, Debug)]
 pub struct DeletionRetention(pub TimeDelta);
 
 impl Part for DeletionRetention {}
 
 crate::text_enum! {
-    /// How an organization ends.
+    /// The way an organization ends.
     DeleteMode { Suspend = "suspend", Purge = "purge" }
 }
 
@@ -78,8 +86,10 @@ crate::text_enum! {
 pub struct Deletion {
     /// `suspend` when absent.
     mode: Option<DeleteMode>,
-    /// The organization's exact name.
+    /// The organization's exact name; required by `mode=purge`.
     confirm: Option<String>,
+    /// Whether to purge an organization that is retained, or has projects or live licenses. False
+    /// when absent.
     force: Option<bool>,
 }
 
@@ -115,7 +125,7 @@ async fn owner(
     let id = match (id, name) {
         (None, None) => return Ok(None),
         (Some(_), Some(_)) => {
-            let detail = "owner: name the owner by either owner or owner_user_id";
+            let detail = "`owner` and `owner_user_id` must not be sent together. Send one of them.";
             return Err(Error::invalid("owner", detail));
         }
         (Some(id), None) => id,
@@ -123,7 +133,7 @@ async fn owner(
             Ok(id) => id,
             Err(_) => {
                 let email: Email =
-                    name.parse().map_err(|e| Error::invalid("owner", format!("owner: {e}")))?;
+                    name.parse().map_err(|e| Error::invalid("owner", format!("`owner` {e}.")))?;
                 users::by_email(cx, &email).await?.id
             }
         },
@@ -135,7 +145,7 @@ async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organiz
     if !cx.caller.is_of_platform()
         && let Some(field) = patch.of_the_vendor()
     {
-        let detail = format!("{field}: only the platform's own callers change it.");
+        let detail = format!("`{field}` can be changed by callers of the platform only.");
         return Err(Error::new(ProblemCode::Forbidden, detail).at(field));
     }
     let before = organizations::load(cx).await?.status;
@@ -156,10 +166,10 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         cx.trail.after = serde_json::to_value(suspended).ok();
         return Ok(NoContent);
     }
-    // What goes is the vendor's, too: usage, subscriptions and the licenses that were issued.
+    // A purge also deletes what belongs to the vendor: usage, subscriptions and issued licenses.
     cx.caller.on_platform(Permission::ORG_DELETE)?;
     if deletion.confirm.as_deref() != Some(organization.name.as_str()) {
-        let detail = "confirm: give the organization's exact name to purge it for ever";
+        let detail = "`confirm` must be the organization's exact name. A purge is permanent.";
         return Err(Error::invalid("confirm", detail));
     }
     if let Some(until) = organization.retained_until
@@ -176,8 +186,8 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
     let (live, projects) = (licenses::rows::count_live(cx).await?, projects::count(cx).await?);
     if live + projects > 0 && deletion.force != Some(true) {
         let detail = format!(
-            "{live} licenses are live, and there are {projects} projects; say force=true to purge \
-             them too."
+            "The organization has {live} live licenses and {projects} projects. Send force=true to \
+             purge them too."
         );
         let error = Error::new(ProblemCode::OrganizationNotEmpty, detail);
         return Err(error.with("licenses", live).with("projects", projects));

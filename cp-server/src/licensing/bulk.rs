@@ -1,8 +1,8 @@
-//! Bulk issuance: many licenses in one request, a line of NDJSON for each.
+//! Bulk issuance: one request for many licenses, with one line of NDJSON for each.
 //!
-//! Tokens are signed in parallel and their rows written some hundred at a time: one commit, and
-//! one wait for the disk, for all of them. A license that is refused, or that changed in between,
-//! gets its own line with the problem; the others go on.
+//! Tokens are signed in parallel, and some hundred rows are written at a time: one commit, and one
+//! wait for the disk, for all of them. A license that is refused, or that changed in between, has
+//! its own line with the problem. The other licenses continue.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -43,14 +43,15 @@ use crate::licensing::ids::{LicenseId, SubscriptionId};
 crate::routes! { bundles:
     /// Signs many licenses and streams a line of NDJSON for each: its bundle, or the problem.
     ///
-    /// The body names them by `ids` (at most 1,000) or by a `filter`; `ttl_seconds` and `audience`
-    /// are those of a single issuance. Each bundle leaves its own audit event. Sent again with the
-    /// same `Idempotency-Key`, it goes on where it was cut off: what was issued is told again.
+    /// The body names the licenses by `ids` or by `filter`. `ttl_seconds` and `audience` are those
+    /// of a single issuance. Each bundle leaves its own audit event. An interrupted request
+    /// continues when it is sent again with the same `Idempotency-Key`: the answer repeats the
+    /// bundles that were issued before.
     POST "/licenses/bundles" LICENSES_ISSUE => issue_many, raw
         returns "application/x-ndjson";
 }
 
-/// The places of bulk issuances, which hold a connection for long.
+/// The limit on concurrent bulk issuances, each of which holds a connection for long.
 pub struct BulkIssuances(Shares);
 
 impl Default for BulkIssuances {
@@ -61,26 +62,34 @@ impl Default for BulkIssuances {
 
 impl Part for BulkIssuances {}
 
-/// Licenses that are signed and committed together.
+/// The number of licenses that are signed and committed together.
 const CHUNK: usize = 200;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Many {
+    /// The licenses, at most 1,000. Not allowed together with `filter`.
     ids: Option<Vec<LicenseId>>,
+    /// The active licenses that match all members. Not allowed together with `ids`.
     filter: Option<ManyFilter>,
+    /// The tokens' lifetime in seconds, from one hour to ten years. The server's setting when
+    /// absent.
     ttl_seconds: Option<issuance::Ttl>,
+    /// The tokens' audience. The server's setting when absent.
     audience: Option<Name>,
 }
 
-/// Active licenses, narrowed.
+/// A filter of active licenses; all members must match.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ManyFilter {
+    /// Only licenses of this organization.
     organization: Option<OrganizationId>,
+    /// Only licenses of this deployment.
     deployment: Option<DeploymentId>,
+    /// Only licenses under this subscription.
     subscription: Option<SubscriptionId>,
-    /// The `kid` of the key that signed their last token: what a compromised key leaves to do.
+    /// Only licenses whose last token this key (`kid`) signed, for example after a compromise.
     key_id: Option<KeyId>,
 }
 
@@ -103,7 +112,10 @@ async fn issue_many(raw: Raw) -> Result<Response> {
     let ids = match (many.ids, many.filter) {
         (Some(ids), None) => ids,
         (None, Some(filter)) => matching(&raw.app, raw.scope, &filter).await?,
-        _ => return Err(Error::invalid("ids", "ids: name the licenses by either ids or filter")),
+        _ => {
+            let detail = "`ids` or `filter` must name the licenses. Send exactly one of them.";
+            return Err(Error::invalid("ids", detail));
+        }
     };
     let place = BulkIssuances::of(&raw.app).0.take(&raw.caller, raw.scope.organization())?;
     let once = Once::of(&raw.parts, &raw.caller, &body)?;
@@ -119,7 +131,7 @@ async fn issue_many(raw: Raw) -> Result<Response> {
     Ok(([(header::CONTENT_TYPE, "application/x-ndjson")], body).into_response())
 }
 
-/// The licenses that a filter names, as far as the caller reaches.
+/// Returns the licenses that a filter names, within the caller's scope.
 async fn matching(app: &App, scope: Scope, filter: &ManyFilter) -> Result<Vec<LicenseId>> {
     let mut tx = app.db.read();
     let query = tx
@@ -145,12 +157,12 @@ struct Issuance {
     once: Option<Once>,
 }
 
-/// A license, and its token or why it gets none.
+/// A license with its token, or with the reason for none.
 type Tried = (LicenseId, Result<Made>);
 
 enum Made {
     New(Box<SignedBundle>),
-    /// By an earlier request with the same `Idempotency-Key`.
+    /// Issued by an earlier request with the same `Idempotency-Key`.
     Known(Box<LicenseBundleResponse>),
 }
 
@@ -171,7 +183,7 @@ impl Made {
 }
 
 impl Issuance {
-    /// Signs a chunk while the one before is written.
+    /// Signs each chunk while the previous one is written.
     async fn run(self, ids: Vec<LicenseId>, lines: mpsc::Sender<Bytes>) {
         let (signed, mut to_store) = mpsc::channel::<Vec<Tried>>(1);
         let signing = self.clone();
@@ -186,7 +198,7 @@ impl Issuance {
             for line in self.store(chunk).await {
                 let Ok(mut text) = serde_json::to_vec(&line) else { return };
                 text.push(b'\n');
-                // The receiver went away: what is committed stays, the rest is not begun.
+                // The receiver is gone: committed bundles stay, and no further chunk begins.
                 if lines.send(text.into()).await.is_err() {
                     return;
                 }
@@ -194,7 +206,7 @@ impl Issuance {
         }
     }
 
-    /// Reads everything in one statement, and signs on all signing threads.
+    /// Reads the facts of a chunk in one statement, and signs on all signing threads.
     async fn sign(&self, ids: &[LicenseId]) -> Vec<Tried> {
         let mut cx = self.cx(self.app.db.read());
         let (mut known, found) = match self.read(&mut cx, ids).await {
@@ -208,7 +220,7 @@ impl Issuance {
         drop(cx);
         let mut signing = Vec::new();
         for id in ids {
-            // A foreign license reads like a missing one.
+            // A license outside of the caller's scope looks like a missing one.
             let facts = found.get(id).filter(|facts| self.reaches(facts)).cloned();
             signing.push(self.make(known.remove(id), facts));
         }
@@ -232,7 +244,7 @@ impl Issuance {
         Ok(Made::New(Box::new(signed)))
     }
 
-    /// The bundles that were made before, and the facts that others are made from.
+    /// Returns the bundles of earlier requests, and the facts for the others.
     async fn read(
         &self,
         cx: &mut Cx<()>,
@@ -250,7 +262,8 @@ impl Issuance {
         Ok((known, facts.into_iter().map(|facts| (facts.license_id, facts)).collect()))
     }
 
-    /// Writes a chunk in one transaction; if something changed meanwhile, one by one.
+    /// Writes a chunk in one transaction. If something has changed meanwhile, writes the bundles
+    /// one by one.
     async fn store(&self, chunk: Vec<Tried>) -> Vec<Line> {
         let made = chunk.iter().filter_map(|(_, tried)| tried.as_ref().ok()?.signed());
         let stored = self.write(&made.collect::<Vec<_>>()).await.is_ok();

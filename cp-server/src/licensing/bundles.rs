@@ -1,7 +1,7 @@
 //! Bundles: signed tokens of a license.
 //!
-//! A token is signed first (`issuance.rs`), and only then is the writer taken: its row is written
-//! onto exactly the revisions that were read, and nothing leaves before it is durable.
+//! The server signs a token (`issuance.rs`) before it begins to write. The write checks that the
+//! revisions of the read are unchanged, and the answer leaves after the row is durable.
 
 pub mod rows;
 
@@ -36,23 +36,26 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .purge(Purge::After(|cx| Box::pin(status_lists::revoke_for_ever(cx))));
 
 crate::routes! { bundles declares DECLARATION:
-    /// Lists the license's bundles; a token is shown once, when it is issued.
+    /// Lists the license's bundles, without their tokens. A token is visible only in the answer to
+    /// its issuance.
     GET "/licenses/{id}/bundles" LICENSES_READ => list;
     /// Signs the license and returns its bundle.
     ///
-    /// With `form=file` the answer's `file` is what a data plane without a network reads: the token,
-    /// the keys, the status list and the proof that the token is in the log in one signed file, whose
-    /// number `seq` grows with each. With `proof=wait` the answer itself has the `proof`.
+    /// With `form=file` the answer contains `file`, one signed file for a data plane without a
+    /// network. It contains the token, the keys, the status list and the proof that the token is in
+    /// the log. Its number `seq` grows with each file of the license. With `proof=wait` the answer
+    /// itself contains `proof`.
     POST "/licenses/{id}/bundles" LICENSES_ISSUE => issue, own_transaction, harmless;
-    /// Reads about a bundle.
+    /// Returns a bundle, without its token.
     GET "/bundles/{jti}" LICENSES_READ => read;
-    /// Revokes a bundle, for ever.
+    /// Revokes a bundle permanently.
     POST "/bundles/{jti}/revoke" LICENSES_WRITE => revoke, harmless;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BundleFilter {
+    /// Only bundles with this status.
     status: Option<BundleStatus>,
 }
 
@@ -77,7 +80,7 @@ async fn issue(
     new: NewBundle,
 ) -> Result<Created<LicenseBundleResponse>> {
     let facts = issuance::facts(cx, id).await?;
-    // There are few readers, and a signature takes as long as ten reads.
+    // Connections for reading are scarce, and a signature takes as long as ten reads.
     cx.release();
     let is_file = new.form == Some(Form::File);
     if is_file {
@@ -93,7 +96,8 @@ async fn issue(
     cx.trail.after = Some(signed.record());
     cx.trail.issued = Some(signed.issued());
     if is_file || new.proof.is_some() {
-        // What proves the event comes after it; all of it leaves once it is committed.
+        // The proof comes after its event in the same transaction; the answer leaves after the
+        // commit.
         let jti = signed.response.jti;
         record::record(cx, "bundles.issue", Some(cx.at), ("bundle", jti.to_string())).await?;
         cx.trail.is_written = true;

@@ -1,10 +1,11 @@
-//! A clock that was wrong: what the operator decides about numbers that are ahead of it.
+//! The operator's decision about numbers that are ahead of a wrong clock.
 //!
 //! # Design
-//! Status lists and license files are numbered by the clock, and data planes take nothing that is older
-//! than what they have. A clock that was set back is no harm within a day. Beyond that the server cannot
-//! know whether the clock is wrong now or was wrong before, and only in the second case the numbers may
-//! go back: data planes whose clocks were right have refused what came from the future.
+//! Status lists and license files are numbered by the clock, and data planes accept nothing older
+//! than their own. A clock that was set back by at most a day does no harm. Beyond that, the server
+//! cannot distinguish a clock that is wrong now from one that was wrong before. Only in the second
+//! case may the numbers go back: data planes with correct clocks have refused documents from the
+//! future.
 
 use chrono::{DateTime, Utc};
 use serde_json::json;
@@ -16,7 +17,7 @@ use crate::kernel::app::App;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 
-/// Takes what is ahead of the clock back to it: how many status lists were.
+/// Resets numbers that are ahead of the clock. Returns the number of status lists among them.
 pub async fn accept(app: &App, reason: &str) -> Result<u64> {
     let mut cx = app.change(Caller::system("cli")).await?;
     let now: DateTime<Utc> = cx.now;

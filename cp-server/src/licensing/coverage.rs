@@ -1,10 +1,10 @@
 //! Coverage: whether a license is covered, why not, and until when.
 //!
 //! # Design
-//! One pure function over the organization, the deployment, the subscription and the license decides.
-//! Issuance, the end of a token, status lists and every `status` in an answer use it. It lists what
-//! ends coverage, each with the time in which it does; every answer is derived from that list. So a
-//! token that was issued is suspended exactly when another one would be refused.
+//! One pure function of the organization, the deployment, the subscription and the license decides.
+//! Issuance, the end of a token, status lists and every `status` in an answer use it. The function
+//! lists the causes that end coverage, each with the time in which it applies. Every answer is
+//! derived from that list. So an issued token is suspended exactly when a new one would be refused.
 
 pub mod marks;
 
@@ -18,7 +18,7 @@ use crate::kernel::http::json::Moment;
 use crate::tenancy::organizations::OrganizationStatus;
 
 crate::text_enum! {
-    /// Why a license is not covered.
+    /// The cause for which a license is not covered.
     Cause {
         OrganizationSuspended = "organization_suspended",
         DeploymentInactive = "deployment_inactive",
@@ -46,7 +46,7 @@ pub struct Coverage {
     pub until: Option<DateTime<Utc>>,
 }
 
-/// What coverage is decided from.
+/// The facts that determine coverage.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Terms {
     pub organization_status: OrganizationStatus,
@@ -69,8 +69,7 @@ enum When {
     From(DateTime<Utc>),
 }
 
-/// What a license's tokens carry of its coverage: a token is suspended before `from`, and from `until`
-/// on.
+/// The marks of a license's tokens: a token is suspended before `from`, and again from `until`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Marks {
     pub from: Option<DateTime<Utc>>,
@@ -78,7 +77,8 @@ pub struct Marks {
 }
 
 impl Terms {
-    /// Until when the license is covered at `now`, `None` without an end; or why it is not covered.
+    /// Returns the end of the coverage at `now`, `None` without an end; or the cause for which the
+    /// license is not covered.
     pub fn covered_at(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Cause> {
         let applies = |when| match when {
             When::Always => true,
@@ -96,7 +96,7 @@ impl Terms {
         Coverage { covered: reason.is_none(), reason, until: self.until() }
     }
 
-    /// The earliest end of license, subscription and trial, with the days of grace.
+    /// Returns the earliest end of license, subscription and trial, with the days of grace.
     pub fn until(&self) -> Option<DateTime<Utc>> {
         let ends = self.causes().into_iter().filter_map(|(_, when)| match when {
             When::From(end) => Some(end),
@@ -112,18 +112,18 @@ impl Terms {
             When::Always | When::From(_) => None,
         });
         let is_blocked = causes.iter().any(|(_, when)| matches!(when, When::Always));
-        // An instant that has passed by every clock, also by one that was set back.
+        // An instant in the past of every clock, also of a clock that was set back.
         let blocked = is_blocked.then_some(DateTime::UNIX_EPOCH);
         Marks { from: begins.max(), until: blocked.or_else(|| self.until()) }
     }
 
-    /// What ends coverage and when, in the order in which refusals are reported.
+    /// Returns the causes that end coverage and their times, in the order of refusals.
     fn causes(&self) -> Vec<(Cause, When)> {
         let stopped = match self.subscription_status {
             SubscriptionStatus::Paused => Some(Cause::SubscriptionPaused),
             SubscriptionStatus::Canceled => Some(Cause::SubscriptionCanceled),
             SubscriptionStatus::Expired => Some(Cause::SubscriptionExpired),
-            // A customer who is late with a payment keeps working.
+            // A license stays covered when a payment is late.
             SubscriptionStatus::Trialing
             | SubscriptionStatus::Active
             | SubscriptionStatus::PastDue => None,
@@ -157,18 +157,18 @@ impl Terms {
 }
 
 impl Cause {
-    /// The refusal of an issuance.
+    /// Returns the refusal of an issuance.
     pub fn problem(self) -> (ProblemCode, &'static str) {
         match self {
             Self::OrganizationSuspended => (
                 ProblemCode::OrganizationSuspended,
-                "The organization is suspended: nothing is issued or renewed.",
+                "The organization is suspended. Activate it to issue or renew licenses.",
             ),
             Self::DeploymentInactive => {
                 (ProblemCode::DeploymentInactive, "The deployment is not active.")
             }
             Self::SubscriptionPaused => {
-                (ProblemCode::SubscriptionInactive, "The subscription is paused.")
+                (ProblemCode::SubscriptionInactive, "The subscription is paused. Resume it first.")
             }
             Self::SubscriptionCanceled => {
                 (ProblemCode::SubscriptionInactive, "The subscription is canceled.")
@@ -178,34 +178,35 @@ impl Cause {
             }
             Self::SubscriptionNotBegun => (
                 ProblemCode::SubscriptionInactive,
-                "The subscription has not begun: see its `starts_at`.",
+                "The subscription has not begun. See its `starts_at`.",
             ),
             Self::SubscriptionEnded => (
                 ProblemCode::SubscriptionInactive,
-                "The subscription has ended: see its `ends_at`.",
+                "The subscription has ended. See its `ends_at`.",
             ),
             Self::TrialEnded => (
                 ProblemCode::SubscriptionInactive,
-                "The trial has ended: see the subscription's `trial_ends_at`.",
+                "The trial has ended. See the subscription's `trial_ends_at`.",
             ),
             Self::LicenseRevoked => (
                 ProblemCode::LicenseRevoked,
                 "The license is revoked. Revocation is permanent; create a new license.",
             ),
             Self::LicenseSuspended => {
-                (ProblemCode::LicenseSuspended, "The license is suspended; reinstate it first.")
+                (ProblemCode::LicenseSuspended, "The license is suspended. Reinstate it first.")
             }
             Self::LicenseExpired => {
-                (ProblemCode::LicenseExpired, "The license has expired; renew it first.")
+                (ProblemCode::LicenseExpired, "The license has expired. Renew it first.")
             }
-            Self::LicenseNotYetValid => {
-                (ProblemCode::LicenseNotYetValid, "The license is not valid yet.")
-            }
+            Self::LicenseNotYetValid => (
+                ProblemCode::LicenseNotYetValid,
+                "The license is not valid yet. See its `valid_from`.",
+            ),
         }
     }
 }
 
-/// An end with the days of grace, at most the last instant of the year 9999.
+/// Returns an end with the days of grace, at most the last instant of the year 9999.
 fn with_grace(end: DateTime<Utc>, grace_days: i64) -> DateTime<Utc> {
     let over = end.checked_add_signed(TimeDelta::days(grace_days));
     over.unwrap_or(Moment::MAX).min(Moment::MAX)
@@ -256,7 +257,7 @@ mod tests {
     }
 
     proptest! {
-        /// The answer is the conjunction of what each level says, written down plainly.
+        /// The answer is the conjunction of the rules of each level, written down plainly.
         #[test]
         fn each_level_decides(terms in terms(), at in -150_i64..350) {
             let now = hour(at);
@@ -279,7 +280,7 @@ mod tests {
             prop_assert_eq!(terms.coverage_at(now).covered, covered);
         }
 
-        /// A token is marked at the instants at which another one would be refused, and at no others.
+        /// A token is marked at the instants at which a new one would be refused, and at no others.
         #[test]
         fn marks_say_what_coverage_says(terms in terms(), at in -150_i64..350) {
             let (now, marks) = (hour(at), terms.marks());
@@ -288,7 +289,7 @@ mod tests {
             prop_assert_eq!(terms.covered_at(now).is_err(), is_marked);
         }
 
-        /// What is covered until an instant is covered right before it, and not at it.
+        /// A license is covered right before the end of its coverage, and not at that instant.
         #[test]
         fn coverage_holds_until_its_end(terms in terms(), at in -150_i64..350) {
             if let Ok(Some(until)) = terms.covered_at(hour(at)) {
@@ -298,7 +299,7 @@ mod tests {
             }
         }
 
-        /// An end that comes nearer never extends coverage.
+        /// An earlier end never extends coverage.
         #[test]
         fn a_nearer_end_covers_no_longer(terms in terms(), end in -100_i64..200) {
             let mut nearer = terms.clone();

@@ -1,4 +1,4 @@
-//! Deployments: the data-plane instances that licenses are for.
+//! Deployments: the data-plane installations that licenses are for.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -38,11 +38,11 @@ crate::routes! { deployments declares DECLARATION:
     GET "/organizations/{org}/deployments" DEPLOYMENTS_READ => list;
     /// Creates a deployment.
     POST "/organizations/{org}/deployments" DEPLOYMENTS_WRITE => create;
-    /// Reads a deployment.
+    /// Returns a deployment.
     GET "/deployments/{id}" DEPLOYMENTS_READ => read;
-    /// Changes a deployment. The tokens of one that is not active are suspended until it is active again.
+    /// Changes a deployment. Its tokens are suspended while it is not active.
     PATCH "/deployments/{id}" DEPLOYMENTS_WRITE => update;
-    /// Deletes a deployment that was never licensed; retire others with PATCH.
+    /// Deletes a deployment that never had a license. Retire others with PATCH.
     DELETE "/deployments/{id}" DEPLOYMENTS_WRITE => delete;
 }
 
@@ -50,7 +50,7 @@ crate::text_enum! { DeploymentType { Cloud = "cloud", Onprem = "onprem", Demo = 
 pub use super::statuses::DeploymentStatus;
 
 crate::record! {
-    /// One data-plane instance.
+    /// One data-plane installation.
     Deployment in deployments {
         id: DeploymentId,
         organization_id: OrganizationId,
@@ -78,33 +78,48 @@ impl Resource for Deployment {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentFilter {
+    /// Only deployments with this status.
     status: Option<DeploymentStatus>,
+    /// Only deployments of this type.
     r#type: Option<DeploymentType>,
+    /// Only deployments with exactly this name.
     name: Option<String>,
+    /// Only the deployment with this `external_id`.
     external_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewDeployment {
+    /// The display name, 1 to 255 characters.
     name: Name,
+    /// The kind of installation. `cloud` when absent.
     #[serde(default = "cloud")]
     r#type: DeploymentType,
+    /// The region in which the deployment runs, 1 to 255 characters.
     region: Option<Name>,
+    /// The base URL of the deployment's API.
     api_base_url: Option<HttpUrl>,
+    /// The caller's own reference, unique within the organization.
     external_id: Option<ExternalId>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct DeploymentPatch {
+    /// The display name, 1 to 255 characters.
     name: Option<Name>,
+    /// The kind of installation.
     r#type: Option<DeploymentType>,
+    /// The region in which the deployment runs. Null removes it.
     #[serde(default)]
     region: Patch<Name>,
+    /// The base URL of the deployment's API. Null removes it.
     #[serde(default)]
     api_base_url: Patch<HttpUrl>,
+    /// The status. Tokens of a deployment that is not `active` are suspended.
     status: Option<DeploymentStatus>,
+    /// The caller's own reference, unique within the organization. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
 }
@@ -185,7 +200,8 @@ async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-/// Notes that the deployment gave a sign of life; holds its row until the end of the transaction.
+/// Stores the instant of the deployment's last contact. Locks its row until the end of the
+/// transaction.
 pub async fn seen(cx: &mut Cx, id: DeploymentId) -> Result<()> {
     let sql = "UPDATE deployments SET last_seen_at = $3 WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now).exec().await?;

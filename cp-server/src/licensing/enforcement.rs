@@ -1,4 +1,4 @@
-//! Enforcement: what a token asks of a data plane that cannot know better.
+//! Enforcement: the rules in a token for a data plane whose status list is old.
 
 use chrono::TimeDelta;
 use cp_contracts::Enforcement;
@@ -8,7 +8,7 @@ pub use super::issuance::request::OnStale;
 use super::issuance::request::{Form, NewBundle};
 use crate::kernel::app::Part;
 
-/// What tokens ask of data planes unless their request says otherwise.
+/// The default rules in tokens.
 #[derive(Clone, Debug)]
 pub struct EnforcementSettings {
     pub status_max_age: TimeDelta,
@@ -28,11 +28,11 @@ impl Default for EnforcementSettings {
     }
 }
 
-/// How old the status list of a data plane without a network may be: a quarter, and some days for
-/// whoever carries the next file.
+/// The default maximum age of the status list in a file, in seconds: a quarter, and some days to
+/// carry the next file.
 const FILE_STATUS_MAX_AGE: i64 = 100 * 86_400;
 
-/// What the token asks of the data plane. Its grace ends when the license is no longer `covered`.
+/// Returns the rules in the token. Their grace ends when the license is no longer `covered`.
 pub fn of_token(
     settings: &EnforcementSettings,
     new: &NewBundle,

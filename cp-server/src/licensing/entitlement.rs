@@ -1,4 +1,4 @@
-//! Entitlement: what a license effectively grants, and which level each value comes from.
+//! Entitlement: the effective values of a license, and the level that each value comes from.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::licensing::ids::{LicenseId, SubscriptionId};
 pub use super::statuses::LicenseStatus;
 
 crate::text_enum! {
-    /// Which level an effective value comes from.
+    /// The level that an effective value comes from.
     FeatureSource { Plan = "plan", Subscription = "subscription", License = "license" }
 }
 
@@ -29,24 +29,24 @@ pub struct License {
     pub organization_id: OrganizationId,
     pub deployment_id: DeploymentId,
     pub subscription_id: SubscriptionId,
-    /// The license's own, and `expired` once it, its subscription or the trial has ended and the days
-    /// of grace have passed. `coverage` also has what suspends its tokens from outside.
+    /// The stored status; `expired` once the license, its subscription or the trial has ended and
+    /// the days of grace have passed. `coverage` also contains causes outside of the license.
     pub status: LicenseStatus,
     pub status_reason: Option<String>,
     /// Whether tokens are issued and valid.
     pub coverage: Coverage,
-    /// Its own; null when it has the subscription's.
+    /// The license's own seats; null when it has the subscription's.
     pub seat_cap: Option<i64>,
-    /// Whether its own seats count beyond those of the subscription.
+    /// Whether the license's own seats may be above those of the subscription.
     pub allow_more_seats: bool,
-    /// Laid over the plan's and the subscription's.
+    /// Feature values that replace those of the plan and of the subscription.
     pub features: Object,
     pub valid_from: DateTime<Utc>,
-    /// The end; the days of grace come after it. Null when the subscription has none either.
+    /// The end; the days of grace follow it. Null when the subscription has no end either.
     pub valid_until: Option<DateTime<Utc>>,
     pub grace_days: i64,
     pub effective: Effective,
-    /// The signing key of the last bundle.
+    /// The ID of the key that signed the last bundle.
     pub key_id: Option<String>,
     /// SHA-256 of the last bundle's token, hexadecimal.
     pub bundle_hash: Option<String>,
@@ -55,7 +55,7 @@ pub struct License {
     pub updated_at: DateTime<Utc>,
 }
 
-/// What the license grants, and where each value comes from.
+/// The effective values of the license, each with its source.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Effective {
     pub seat_cap: Explained<i64>,
@@ -77,7 +77,7 @@ impl Resource for License {
     }
 }
 
-/// A license with the levels that its effective values come from: one statement.
+/// A license with the levels of its effective values, read in one statement.
 #[derive(sqlx::FromRow)]
 pub struct LicenseRow {
     pub id: LicenseId,
@@ -134,7 +134,7 @@ impl Exported for LicenseRow {
 }
 
 impl LicenseRow {
-    /// The license as it stands at this instant.
+    /// Returns the license as of this instant.
     pub fn at(self, now: DateTime<Utc>) -> License {
         let expired = self.terms.until().is_some_and(|end| end <= now);
         let status = match self.terms.license_status {
@@ -167,7 +167,7 @@ impl LicenseRow {
     }
 }
 
-/// The license's own seats, within those of the subscription unless more are allowed.
+/// Returns the license's own seats, limited to those of the subscription unless more are allowed.
 pub fn seats(own: Option<i64>, allow_more: bool, subscribed: i64) -> Explained<i64> {
     match own {
         Some(value) if value <= subscribed || allow_more => {
@@ -177,7 +177,7 @@ pub fn seats(own: Option<i64>, allow_more: bool, subscribed: i64) -> Explained<i
     }
 }
 
-/// The plan's features, overlaid by the subscription's, overlaid by the license's.
+/// Overlays the plan's features with the subscription's, then with the license's.
 pub fn overlay(
     plan: &Map<String, Value>,
     subscription: &Map<String, Value>,

@@ -1,9 +1,8 @@
-//! License files: what a data plane without a network gets by hand.
+//! License files, for data planes without a network.
 //!
-//! One signed file holds the token, the keys, the status list and the proof that the token is in the
-//! log, or, to refresh what is there, the
-//! keys and the list alone. Its number grows with every file of the license: a data plane takes no
-//! older one ([`file_numbers`]).
+//! One signed file contains the token, the keys, the status list and the proof that the token is in
+//! the log. A refresh file contains the keys and the list only. The file's number grows with every
+//! file of the license, and a data plane accepts no older file ([`file_numbers`]).
 
 use chrono::{DateTime, Utc};
 use cp_contracts::{CONTRACT_VERSION, LICENSE_FILE_TYP, LicenseFileClaims};
@@ -31,9 +30,9 @@ use crate::licensing::keys::signer::SignerPool;
 
 crate::routes! { licenses:
     /// Signs a refresh file: the keys and the status list for a data plane without a network that
-    /// has its token already.
+    /// already has its token.
     ///
-    /// Also of a license that is suspended or revoked: the file brings the news.
+    /// A suspended or revoked license has refresh files too: the file carries that status.
     POST "/licenses/{id}/refresh" LICENSES_ISSUE => refresh, own_transaction, harmless;
 }
 
@@ -42,11 +41,11 @@ crate::routes! { licenses:
 pub struct LicenseFile {
     license_id: LicenseId,
     deployment_id: DeploymentId,
-    /// The number of the file, which grows with every one: a data plane takes none that is older than
-    /// the last that it took.
+    /// The number of the file, which grows with every file of the license. A data plane refuses a
+    /// file that is older than its last one.
     seq: i64,
     issued_at: DateTime<Utc>,
-    /// The file's text: one signed line.
+    /// The file: one signed line.
     file: String,
 }
 
@@ -62,19 +61,19 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     let facts = issuance::facts(cx, id).await?;
     let list = bundles::newest_list(cx, id).await?.ok_or_else(|| {
         Error::conflict(
-            "The license has no bundle whose status could be told; issue one with form=file.",
+            "The license has no bundle with a status list entry. Issue one with form=file first.",
         )
     })?;
     let (last, deployment) = (facts.file_seq, facts.deployment_id);
     let seq = file_numbers::next(last, cx.now);
-    // There are few readers, and what follows takes its own.
+    // Connections for reading are scarce, and the following code takes its own.
     cx.release();
     Keyring::of(&cx.app).refresh(&cx.app).await.map_err(Error::internal)?;
     let checkpoint = checkpoints::current(&cx.app).await?.note;
     let mut tx = cx.app.db.read();
     let consistency = consistency(&cx.app, &mut tx, deployment, &checkpoint).await?;
     drop(tx);
-    // Before the file's own transaction, which is as short as it can be.
+    // Before the file's own transaction, to keep that transaction short.
     let mut tx = cx.app.db.begin().await?;
     let list = signing::for_file(&cx.app, &mut tx, list, cx.now).await?;
     tx.commit().await?;
@@ -94,7 +93,7 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     }))
 }
 
-/// The text of the file with a new bundle's token, and the proof that it is in the log.
+/// Returns the file with a new bundle's token, and the proof that the token is in the log.
 pub async fn of_bundle(
     cx: &mut Cx,
     signed: &SignedBundle,
@@ -117,7 +116,7 @@ pub async fn of_bundle(
     sign(cx, subject, contents).await
 }
 
-/// What a file is about.
+/// The license and the deployment of a file.
 struct Subject {
     license: LicenseId,
     deployment: DeploymentId,
@@ -133,8 +132,9 @@ struct FileContents {
     proof: Option<String>,
 }
 
-/// The proof that the log of a checkpoint begins with the log that the data plane reported last: the data
-/// plane has no other way to ask. `None` without a report, and for a checkpoint of another log.
+/// Returns the proof that the log of a checkpoint begins with the log that the data plane reported
+/// last; the data plane cannot fetch it. `None` without a report, and for a checkpoint of another
+/// log.
 async fn consistency(
     app: &App,
     tx: &mut Conn,
@@ -151,8 +151,8 @@ async fn consistency(
     Ok(Some(format!("old {}\n{lines}", seen.size)))
 }
 
-/// Signs a file with the keys of this replica, which the caller has read again: a file that lacks a key
-/// of an earlier one withdraws it.
+/// Signs a file with the keys of this replica, which the caller has refreshed: a file that lacks a
+/// key of an earlier file withdraws that key.
 async fn sign(cx: &mut Cx, subject: Subject, contents: FileContents) -> Result<String> {
     let app = &cx.app;
     let list = subject.list;
@@ -161,7 +161,8 @@ async fn sign(cx: &mut Cx, subject: Subject, contents: FileContents) -> Result<S
         sub: subject.deployment.0,
         license_id: subject.license.0,
         seq: subject.seq,
-        // Its list may be ahead of a clock that was set back, and a file is not older than its list.
+        // The list may be ahead of a clock that was set back, and a file is not older than its
+        // list.
         iat: cx.now.timestamp().max(list.iat),
         token: contents.token,
         jwks: Keyring::of(app).published(),

@@ -1,4 +1,4 @@
-//! Identifiers from plans to bundles.
+//! The IDs of plans, subscriptions, deployments, licenses, bundles and status lists.
 
 crate::ids! {
     PlanId, "plan";

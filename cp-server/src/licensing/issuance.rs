@@ -1,7 +1,8 @@
-//! Issuance: from everything that is known about a license to its signed token.
+//! Issuance: the way from the facts of a license to its signed token.
 //!
-//! Read everything in one statement, apply the rules, build the claims, check them as a data plane
-//! will, sign. Nothing here writes: `bundles/rows.rs` stores what was signed.
+//! An issuance reads all facts in one statement, applies the rules, builds the claims, checks them
+//! as a data plane does, and signs them. This file writes nothing; `bundles/rows.rs` stores signed
+//! bundles.
 
 pub mod request;
 pub mod signed_bundle;
@@ -35,7 +36,7 @@ use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;
 use crate::licensing::status_lists::StatusLists;
 
-/// What tokens have unless a request says otherwise.
+/// The default properties of tokens.
 #[derive(Clone, Debug)]
 pub struct TokenSettings {
     pub audience: String,
@@ -44,7 +45,7 @@ pub struct TokenSettings {
 
 impl Part for TokenSettings {}
 
-/// Everything that an issuance is decided and made from.
+/// The facts that an issuance needs.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct LicenseFacts {
     pub license_id: LicenseId,
@@ -81,7 +82,7 @@ pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<LicenseFacts> {
     found.ok_or_else(|| Error::not_found("license"))
 }
 
-/// The facts of those of the licenses that exist, in one statement.
+/// Returns the facts of the licenses that exist, in one statement.
 pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<LicenseFacts>> {
     let sql = "SELECT l.id AS license_id, l.status AS license_status,
                       l.seat_cap AS license_seat_cap,
@@ -112,7 +113,7 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Licens
     Ok(query.all().await?)
 }
 
-/// Makes the token on a signing thread.
+/// Builds and signs the token on a signing thread.
 pub async fn sign(
     app: &App,
     now: DateTime<Utc>,
@@ -133,7 +134,7 @@ pub fn make(
     new: &NewBundle,
     entry: StatusListRef,
 ) -> Result<SignedBundle> {
-    // Tokens count in whole seconds; rounding down never promises more.
+    // Tokens have whole seconds. Rounding down never extends a token.
     let issued_at = now.trunc_subsecs(0);
     let expires_at = expiry(app, facts, issued_at, new.ttl_seconds)?;
     let jti = BundleId::new(&app.random, now);
@@ -146,12 +147,10 @@ pub fn make(
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
     let signer = Keyring::of(app).active()?;
     check_size(&claims, signer::token_len(signer.jwk(), payload.len()))?;
-    // A claims object that data planes would refuse is never signed. Every other member was
-    // checked when it was written; features are whatever the vendor likes.
+    // Claims that data planes would refuse are never signed. The other members were checked when
+    // they were written; features are free.
     dp_verifier::check_claims(&payload, &claims.iss, &claims.aud, issued_at.timestamp()).map_err(
-        |e| {
-            Error::invalid("features", format!("features: data planes would refuse the token: {e}"))
-        },
+        |e| Error::invalid("features", format!("`features` would be refused by data planes: {e}.")),
     )?;
     let key_id = signer.jwk().kid.clone();
     let token =
@@ -184,7 +183,8 @@ fn refused(cause: Cause) -> Error {
     Error::new(code, detail)
 }
 
-/// The token's end: what was asked for, within what the license and the subscription still cover.
+/// Returns the token's end: the requested one, within the coverage of the license and the
+/// subscription.
 fn expiry(
     app: &App,
     facts: &LicenseFacts,
@@ -204,7 +204,7 @@ fn expiry(
             Err(Error::invalid("ttl_seconds", detail).with("max_ttl_seconds", most))
         }
         Some(end) if end <= issued_at => {
-            let detail = "The license ends within this second; renew it first.";
+            let detail = "The license ends within this second. Renew it first.";
             Err(Error::new(ProblemCode::LicenseExpired, detail))
         }
         Some(end) => Ok(expires_at.min(end)),
@@ -212,7 +212,7 @@ fn expiry(
     }
 }
 
-/// Until when license, subscription and trial cover a token, to the whole second.
+/// Returns the end of the coverage by license, subscription and trial, in whole seconds.
 fn covered_until(facts: &LicenseFacts) -> Option<DateTime<Utc>> {
     facts.terms.until().map(|end| end.trunc_subsecs(0))
 }
@@ -302,8 +302,7 @@ fn claims(
     }
 }
 
-/// Header buffers end at 8 KiB: a token that would not get through is refused, with the members
-/// that make it large.
+/// Refuses a token that does not fit into a header buffer of 8 KiB, with its largest members.
 fn check_size(claims: &DeploymentLicenseClaims, size: usize) -> Result<()> {
     if size <= LICENSE_TOKEN_MAX_BYTES {
         return Ok(());
@@ -327,8 +326,8 @@ fn check_size(claims: &DeploymentLicenseClaims, size: usize) -> Result<()> {
     let largest: Vec<Value> =
         members.iter().map(|(bytes, name)| json!({"member": name, "bytes": bytes})).collect();
     let detail = format!(
-        "The token would have {size} bytes, and {LICENSE_TOKEN_MAX_BYTES} fit into a header; \
-         make the largest members smaller."
+        "The token must have at most {LICENSE_TOKEN_MAX_BYTES} bytes to fit into a header (got \
+         {size}). Reduce the largest members."
     );
     Err(Error::new(ProblemCode::TokenTooLarge, detail).with("largest_members", largest))
 }

@@ -2,11 +2,13 @@
 //!
 //! # Design
 //! The base URL is a setting, and also the issuer of every token, status list and JWKS. A setting
-//! changes by accident: a variable that a new host lacks falls back to its default. Data planes are
-//! configured with one issuer and refuse tokens of another one, so such a change stops customers days
-//! later. The first server that serves stores its issuer, and a server with another one refuses to
-//! start unless the operator says that the change is meant. Commands that do not serve use the stored
-//! one. A backup contains it.
+//! may change by accident: a new host without the variable falls back to the default. Data planes
+//! are configured with one issuer and refuse tokens of another one, so such a change stops
+//! customers days later.
+//!
+//! The first server that serves stores its issuer. A server with another issuer refuses to start
+//! unless the operator accepts the change. Commands that do not serve use the stored issuer. A
+//! backup contains it.
 
 use anyhow::{Context, bail};
 use serde_json::json;
@@ -19,22 +21,22 @@ use crate::kernel::effect::Effect;
 
 const NAME: &str = "issuer";
 
-/// The issuer of the installation; `None` until a server has served.
+/// Returns the issuer of the installation; `None` until a server has served.
 pub async fn stored(db: &Db) -> anyhow::Result<Option<String>> {
     read(&mut db.read()).await
 }
 
-/// Stores this server's issuer where none is stored.
+/// Stores this server's issuer if none is stored.
 ///
 /// # Errors
-/// When another one is stored, unless `is_accepted`.
+/// Fails when another issuer is stored, unless `is_accepted`.
 pub async fn check(app: &App, is_accepted: bool) -> anyhow::Result<()> {
     let own = &*app.settings.base_url;
     let mut cx = app.change(Caller::system("cli")).await?;
     if installation::set_first(&mut cx.tx, NAME, own.as_bytes()).await? {
         return Ok(cx.commit(Effect::Harmless).await?);
     }
-    // Of replicas that start together, one changes it.
+    // When replicas start together, one of them changes it.
     installation::hold(&mut cx.tx, NAME).await?;
     let stored = read(&mut cx.tx).await?.context("the issuer is stored")?;
     if stored == own {
@@ -62,6 +64,6 @@ pub async fn check(app: &App, is_accepted: bool) -> anyhow::Result<()> {
 
 async fn read(conn: &mut Conn) -> anyhow::Result<Option<String>> {
     let stored = installation::value(conn, NAME).await?;
-    let text = |bytes| String::from_utf8(bytes).context("installation.issuer is not text");
+    let text = |bytes| String::from_utf8(bytes).context("installation.issuer is not UTF-8");
     stored.map(text).transpose()
 }

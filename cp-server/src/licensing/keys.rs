@@ -1,4 +1,4 @@
-//! Signing keys: kept sealed in the database, published as the JWKS.
+//! Signing keys: sealed in the database, and published as the JWKS.
 
 pub mod import;
 pub mod keyring;
@@ -40,7 +40,7 @@ use crate::kernel::text::{KeyId, Prose};
 use crate::licensing::keys::keyring::Keyring;
 
 crate::permissions! {
-    /// Read about the signing keys.
+    /// Read signing keys.
     KEYS_READ = "keys:read";
     /// Create, import, rotate and retire signing keys.
     KEYS_WRITE = "keys:write", bounded by Keys;
@@ -50,50 +50,50 @@ pub static DECLARATION: Declaration =
     Declaration::of_platform("signing_keys", "signing key").permissions(PERMISSIONS);
 
 crate::routes! { keys declares DECLARATION:
-    /// The public keys that license tokens are verified with (RFC 7517).
+    /// Returns the public keys that verify license tokens (RFC 7517).
     GET "/.well-known/jwks.json" PUBLIC => jwks, raw
         returns "application/jwk-set+json";
-    /// Tells about signing: the active key, the algorithm, how long the JWKS may be cached, when
-    /// the next rotation is due.
+    /// Returns the state of signing: the active key, the algorithm, the maximum age of the JWKS,
+    /// and the next rotation.
     GET "/signing/info" KEYS_READ => info;
-    /// Lists the signing keys, newest first; never anything private.
+    /// Lists the signing keys without their private halves, newest first.
     GET "/signing/keys" KEYS_READ => list;
     /// Generates a signing key, or imports one, and publishes it.
     ///
-    /// It may sign once every data plane has had the time to fetch it; `not_before` tells when.
+    /// The key may sign once every data plane has had time to fetch it, from `not_before`.
     POST "/signing/keys" KEYS_WRITE => create, own_transaction, reloads;
-    /// Reads about a signing key, and about the tokens that it signed.
+    /// Returns a signing key and a summary of the tokens that it signed.
     GET "/signing/keys/{kid}" KEYS_READ => read;
     /// Publishes a staged key.
     POST "/signing/keys/{kid}/publish" KEYS_WRITE => publish, reloads;
-    /// Makes a key sign; the one that signed until now retires when its tokens have expired.
+    /// Activates a key. The previous active key retires when its tokens have expired.
     ///
-    /// Refused with 409 `key_not_yet_propagated` while data planes may not have fetched the key,
-    /// unless `emergency` and a `reason` are given.
+    /// The request is refused with 409 `key_not_yet_propagated` while data planes may not have
+    /// fetched the key. `emergency` with a `reason` overrides the refusal.
     POST "/signing/keys/{kid}/activate" KEYS_WRITE => activate, reloads;
-    /// Takes a key out of use that has nothing left to verify.
+    /// Retires a key that no live token needs.
     POST "/signing/keys/{kid}/retire" KEYS_WRITE => retire, reloads;
-    /// Takes a leaked key out at once, revokes every token that it signed, and lets its successor
-    /// sign.
+    /// Marks a leaked key as compromised: removes it from the JWKS at once, revokes every token
+    /// that it signed, and activates its successor.
     ///
-    /// `POST /licenses/bundles` with `{"filter": {"key_id": …}}` issues the licenses anew.
+    /// `POST /licenses/bundles` with `{"filter": {"key_id": …}}` issues the licenses again.
     POST "/signing/keys/{kid}/compromise" KEYS_WRITE => compromise, own_transaction, reloads;
-    /// Lets the successor sign, and publishes the next one.
+    /// Activates the successor of the active key, and publishes the next key.
     POST "/signing/rotate" KEYS_WRITE => rotate, own_transaction, reloads;
 }
 
-/// The same document where RFC 8615 has it.
+/// The same document at its RFC 8615 path.
 pub mod well_known {
     use super::jwks;
 
     crate::routes! { well_known:
-        /// The public keys that license tokens are verified with (RFC 7517).
+        /// Returns the public keys that verify license tokens (RFC 7517).
         GET "/.well-known/jwks.json" PUBLIC => jwks, root
         returns "application/jwk-set+json";
     }
 }
 
-/// A signing key's public half and life.
+/// The public half and the state of a signing key.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SigningKey {
     /// The RFC 7638 thumbprint of the public key.
@@ -101,30 +101,31 @@ pub struct SigningKey {
     state: KeyState,
     algorithm: String,
     bits: i64,
-    /// Why it is in its state.
+    /// The reason for the key's state.
     reason: Option<String>,
     created_at: DateTime<Utc>,
     published_at: Option<DateTime<Utc>>,
-    /// From when on it may sign without an emergency.
+    /// The instant from which the key may sign without an emergency.
     not_before: Option<DateTime<Utc>>,
-    /// When it signs by itself.
+    /// The instant at which the key becomes active automatically.
     activate_at: Option<DateTime<Utc>>,
     activated_at: Option<DateTime<Utc>>,
     retired_at: Option<DateTime<Utc>>,
-    /// What it signed; absent in lists.
+    /// A summary of the signed tokens; absent in lists.
     #[serde(skip_serializing_if = "Option::is_none")]
     signed: Option<SignedBy>,
 }
 
-/// What a key signed: the progress of its retirement, or of the replacement of its tokens.
+/// The tokens of a key: the progress of its retirement, or of the replacement of its tokens.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SignedBy {
-    /// Tokens that are neither expired nor revoked.
+    /// The number of tokens that are neither expired nor revoked.
     live_bundles: i64,
     revoked_bundles: i64,
-    /// When the last of its tokens expires.
+    /// The instant at which the last of the key's tokens expires.
     last_expires_at: Option<DateTime<Utc>>,
-    /// Active licenses whose last token it signed, and which therefore need a new one.
+    /// The number of active licenses whose last token this key signed, and which therefore need a
+    /// new one.
     licenses_to_reissue: i64,
 }
 
@@ -160,30 +161,33 @@ impl PlatformId for KeyId {
     const NOUN: &'static str = "signing key";
 }
 
-/// How tokens are signed now.
+/// The current state of signing.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct SigningInfo {
     issuer: String,
-    /// The `kid` of the key that signs.
+    /// The `kid` of the active key.
     active_kid: String,
     algorithm: String,
     jwks_uri: String,
     jwks_max_age_seconds: u32,
-    /// When the successor signs; never when absent.
+    /// The instant at which the successor becomes active; absent without automatic rotation.
     next_rotation_at: Option<DateTime<Utc>>,
-    /// How many keys are in each state.
+    /// The number of keys in each state.
     keys: BTreeMap<String, i64>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewKey {
-    /// 2048, 3072 or 4096; the server's setting when absent. Not for an import.
+    /// The size in bits: 2048, 3072 or 4096. The server's setting when absent. Not allowed with
+    /// `pem`.
     bits: Option<u32>,
-    /// An RSA private key to import: PKCS#1 or PKCS#8 PEM, the latter also encrypted.
+    /// An RSA private key to import: PEM of PKCS#1, or of PKCS#8, which may be encrypted. A new key
+    /// is generated when absent.
     pem: Option<Secret<String>>,
+    /// The passphrase of an encrypted `pem`.
     passphrase: Option<Secret<String>>,
-    /// `false` keeps the key staged.
+    /// Whether the key is published. `false` keeps it staged.
     #[serde(default = "yes")]
     publish: bool,
 }
@@ -195,14 +199,15 @@ fn yes() -> bool {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Activation {
-    /// Do not wait until data planes have fetched the key; needs a reason.
+    /// Whether to activate the key before data planes have fetched it. Requires `reason`.
     #[serde(default)]
     emergency: bool,
+    /// The reason for the audit event, at most 4,000 characters. Required by `emergency`.
     reason: Option<Prose>,
 }
 
 impl Activation {
-    /// The reason of an emergency.
+    /// Returns the reason of an emergency.
     fn emergency<'a>(&'a self, cx: &mut Cx<Scope>) -> Result<Option<&'a str>> {
         let reason = self.reason.as_ref().map(Prose::as_str);
         cx.trail.reason = reason.map(str::to_owned);
@@ -210,7 +215,7 @@ impl Activation {
             (false, _) => Ok(None),
             (true, Some(reason)) if !reason.trim().is_empty() => Ok(Some(reason)),
             (true, _) => {
-                let detail = "reason: an emergency needs one; the audit trail keeps it";
+                let detail = "`reason` is required by `emergency`. The audit log keeps it.";
                 Err(Error::invalid("reason", detail))
             }
         }
@@ -220,13 +225,14 @@ impl Activation {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Retirement {
+    /// The reason for the audit event, at most 4,000 characters.
     reason: Option<Prose>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Compromise {
-    /// What happened; the audit trail keeps it.
+    /// A description of the incident for the audit event, at most 4,000 characters.
     reason: Prose,
 }
 
@@ -274,8 +280,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewKey) -> Result<Created<
     let beginning = Beginning::in_state(state);
     if !store::insert(&cx.app, &mut cx.tx, cx.now, &key, beginning).await? {
         let known = store::find(&mut cx.tx, &kid).await?;
-        let detail =
-            format!("The key is known here already, and {}; no key comes twice.", known.state);
+        let detail = format!("The key exists already; it is {}. Import another key.", known.state);
         return Err(Error::conflict(detail));
     }
     let row = store::find(&mut cx.tx, &kid).await?;
@@ -286,16 +291,18 @@ async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
     let Some(pem) = &new.pem else {
         let bits = new.bits.unwrap_or(KeySettings::of(&cx.app).bits);
         if !matches!(bits, 2048 | 3072 | 4096) {
-            return Err(Error::invalid("bits", "bits: it takes 2048, 3072 or 4096"));
+            let detail = format!("`bits` must be 2048, 3072 or 4096 (got {bits}).");
+            return Err(Error::invalid("bits", detail));
         }
         cx.release();
         return LocalKey::generated(bits).await.map_err(Error::internal);
     };
     if new.bits.is_some() {
-        return Err(Error::invalid("bits", "bits: an imported key has its own size"));
+        let detail = "`bits` must be absent with `pem`: an imported key has its own size.";
+        return Err(Error::invalid("bits", detail));
     }
     let refused = |error: anyhow::Error| {
-        Error::new(ProblemCode::KeyRefused, format!("pem: {error:#}")).at("pem")
+        Error::new(ProblemCode::KeyRefused, format!("`pem` is refused: {error:#}.")).at("pem")
     };
     let key = import::read_pem(pem.expose(), new.passphrase.as_ref()).map_err(refused)?;
     cx.release();
@@ -326,7 +333,10 @@ async fn publish(cx: &mut Cx<Scope>, PlatformRow(kid): PlatformRow<KeyId>) -> Re
             store::advance(&mut cx.tx, cx.now, &key, KeyState::Published, None).await?;
         }
         state if state.is_public() => {}
-        state => return Err(Error::conflict(format!("The key is {state}, for ever."))),
+        state => {
+            let detail = format!("The key is {state}. Such a key cannot be published again.");
+            return Err(Error::conflict(detail));
+        }
     }
     let row = store::find(&mut cx.tx, kid.as_str()).await?;
     detailed(cx, row).await
@@ -377,7 +387,7 @@ async fn rotate(cx: &mut Cx<Scope>, _: Platform, how: Activation) -> Result<Sign
     detailed(cx, row).await
 }
 
-/// A new key, made while no connection is held.
+/// Generates a key while no connection is held.
 async fn spare(cx: &mut Cx<Scope>) -> Result<LocalKey> {
     cx.release();
     LocalKey::generated(KeySettings::of(&cx.app).bits).await.map_err(Error::internal)

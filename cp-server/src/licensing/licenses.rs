@@ -5,12 +5,13 @@ pub mod rows;
 pub mod seats;
 mod term;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::rows::{load, stored};
+use self::seats::check_seats;
 use self::term::check_end;
 use super::bundles::rows as bundles;
 use super::coverage::marks::{self, Changed};
@@ -58,7 +59,7 @@ crate::routes! { licenses declares DECLARATION:
     GET "/organizations/{org}/licenses" LICENSES_READ => list;
     /// Licenses a deployment under one of its organization's subscriptions.
     POST "/deployments/{id}/licenses" LICENSES_WRITE => create, harmless;
-    /// Reads a license, with what it effectively grants and where each value comes from.
+    /// Returns a license with its effective values and their sources.
     GET "/licenses/{id}" LICENSES_READ => read;
     /// Changes a license.
     PATCH "/licenses/{id}" LICENSES_WRITE => update, harmless;
@@ -66,9 +67,9 @@ crate::routes! { licenses declares DECLARATION:
     POST "/licenses/{id}/suspend" LICENSES_WRITE => suspend, harmless;
     /// Reinstates a suspended license.
     POST "/licenses/{id}/reinstate" LICENSES_WRITE => reinstate, harmless;
-    /// Revokes a license and its bundles, for ever.
+    /// Revokes a license and its bundles permanently.
     POST "/licenses/{id}/revoke" LICENSES_WRITE => revoke, harmless;
-    /// Gives a license a later end.
+    /// Extends a license to a later end.
     POST "/licenses/{id}/renew" LICENSES_WRITE => renew, harmless;
     /// Moves a license to another deployment of the organization; its bundles are revoked.
     POST "/licenses/{id}/transfer" LICENSES_WRITE => transfer, harmless;
@@ -77,29 +78,37 @@ crate::routes! { licenses declares DECLARATION:
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LicenseFilter {
+    /// Only licenses with this status.
     status: Option<LicenseStatus>,
+    /// Only licenses of this deployment.
     deployment: Option<DeploymentId>,
+    /// Only licenses under this subscription.
     subscription: Option<SubscriptionId>,
 }
 
-/// 0 to 10 years of grace.
+/// The days of grace: 0 to 10 years.
 type GraceDays = Between<0, 3660>;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLicense {
+    /// The subscription of the deployment's organization.
     subscription_id: SubscriptionId,
+    /// The license's own seats, at least 1. The subscription's seats when absent.
     seat_cap: Option<SeatCap>,
-    /// Whether the license keeps seats beyond those of its subscription; required when `seat_cap` is
-    /// above them.
+    /// Whether the license may have more seats than its subscription. Required when `seat_cap` is
+    /// above the subscription's. False when absent.
     #[serde(default)]
     allow_more_seats: bool,
+    /// Feature values that replace those of the plan and of the subscription, as an object of at
+    /// most 64 KiB.
     #[serde(default)]
     features: Object,
-    /// Now when absent.
+    /// The instant from which the license is valid. Now when absent.
     valid_from: Option<Moment>,
-    /// The subscription's end when absent, and never later.
+    /// The license's end, at most the subscription's end. The subscription's end when absent.
     valid_until: Option<Moment>,
+    /// The days of grace after the end, 0 to 3660. 0 when absent.
     #[serde(default = "no_grace")]
     grace_days: GraceDays,
 }
@@ -107,29 +116,36 @@ pub struct NewLicense {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LicensePatch {
+    /// The license's own seats, at least 1. Null returns to the subscription's seats.
     #[serde(default)]
     seat_cap: Patch<SeatCap>,
-    /// Whether the license keeps seats beyond those of its subscription; required when `seat_cap` is
-    /// above them.
+    /// Whether the license may have more seats than its subscription. Required when `seat_cap` is
+    /// above the subscription's.
     allow_more_seats: Option<bool>,
-    /// Replaces all of them.
+    /// Feature values that replace all of the license's own, as an object of at most 64 KiB.
     features: Option<Object>,
+    /// The instant from which the license is valid.
     valid_from: Option<Moment>,
+    /// The license's end, at most the subscription's end. Null removes it.
     #[serde(default)]
     valid_until: Patch<Moment>,
+    /// The days of grace after the end, 0 to 3660.
     grace_days: Option<GraceDays>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Renewal {
+    /// The new end, in the future and at most the subscription's end.
     valid_until: Moment,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Transfer {
+    /// The new deployment, of the same organization.
     deployment_id: DeploymentId,
+    /// The reason for the audit event, at most 4,000 characters.
     reason: Option<Prose>,
 }
 
@@ -274,12 +290,14 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     if before.terms.organization_status == OrganizationStatus::Suspended {
-        let detail = "The organization is suspended: nothing is issued or renewed.";
+        let detail = "The organization is suspended. Activate it to issue or renew licenses.";
         return Err(Error::new(ProblemCode::OrganizationSuspended, detail));
     }
     let valid_until = renewal.valid_until.0;
     if valid_until <= cx.now {
-        return Err(Error::invalid("valid_until", "valid_until: it is in the past"));
+        let now = cx.now.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let detail = format!("`valid_until` must be later than now, {now}.");
+        return Err(Error::invalid("valid_until", detail));
     }
     let terms = &before.terms;
     check_end(terms.valid_from, Some(valid_until), terms.subscription_ends_at)?;
@@ -302,7 +320,7 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     cx.trail.reason = transfer.reason.map(Prose::into_string);
-    // A deployment of another organization is refused by the composite foreign key.
+    // The composite foreign key refuses a deployment of another organization.
     let sql = "UPDATE licenses
                SET deployment_id = $4, revision = revision + 1, updated_at = $5
                WHERE id = $1 AND organization_id = $2 AND revision = $3";
@@ -322,8 +340,7 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
     written_and_marked(cx, id).await
 }
 
-/// Comes before what is done to the bundles: it holds the license's row, so that an issuance at the
-/// same time is either seen by it or fails.
+/// Sets the status, and locks the license's row: a concurrent issuance is visible to it, or fails.
 async fn set_status(
     cx: &mut Cx,
     before: &LicenseRow,
@@ -347,19 +364,19 @@ async fn set_status(
     written_and_marked(cx, before.id).await
 }
 
-/// The license after a change of it, whose coverage is written with it.
+/// Returns the license after a change, and writes its coverage.
 async fn written_and_marked(cx: &mut Cx, id: LicenseId) -> Result<License> {
     marks::update(cx, cx.at, Changed::License(id)).await?;
     load(cx, id).await
 }
 
-/// The license before a change of it.
+/// Locks the license's row and returns the license before a change.
 async fn held(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
     marks::hold(cx, cx.at).await?;
     stored(cx, id).await
 }
 
-/// A statement that was conditional on the revision that was read.
+/// Reports a statement that found another revision than the one that was read.
 fn written<E: Into<Error>>(rows: Result<u64, E>) -> Result<()> {
     match rows.map_err(Into::into)? {
         0 => Err(Error::stale()),
@@ -371,26 +388,13 @@ fn refuse_revoked(license: &LicenseRow) -> Result<()> {
     if license.terms.license_status != LicenseStatus::Revoked {
         return Ok(());
     }
-    let detail = "A revoked license stays revoked; create a new one.";
+    let detail = "The license is revoked. Revocation is permanent; create a new license.";
     Err(Error::new(ProblemCode::LicenseRevoked, detail))
-}
-
-fn check_seats(own: Option<i64>, subscribed: i64, allowed: bool) -> Result<()> {
-    match own {
-        Some(own) if own > subscribed && !allowed => {
-            let detail = format!(
-                "`seat_cap` must be at most the subscription's {subscribed} (got {own}). Send \
-                 `allow_more_seats: true` to permit more."
-            );
-            Err(Error::invalid("seat_cap", detail))
-        }
-        _ => Ok(()),
-    }
 }
 
 fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
     done.on_conflict("licenses_deployment_id_subscription_id", || {
-        let detail = "The deployment has a live license under this subscription already.";
+        let detail = "The deployment already has a live license under this subscription.";
         Error::new(ProblemCode::LicenseExists, detail)
     })
 }

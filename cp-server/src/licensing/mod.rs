@@ -1,4 +1,4 @@
-//! From the price list to the signed token.
+//! Licensing: plans, subscriptions, deployments, licenses, bundles, status lists and signing keys.
 
 pub mod bulk;
 pub mod bundles;

@@ -1,5 +1,5 @@
-//! Plans: the price tiers. Editing one makes a new version; subscriptions stay on theirs until
-//! they are migrated.
+//! Plans: the price tiers. A change of a plan creates a new version. Subscriptions keep their
+//! version until they are migrated.
 
 mod presets;
 pub mod versions;
@@ -41,24 +41,26 @@ pub static DECLARATION: Declaration =
     Declaration::of_platform("plans", "plan").permissions(PERMISSIONS);
 
 crate::routes! { plans declares DECLARATION:
-    /// Lists the plans in their newest versions; private ones for platform callers only.
+    /// Lists the plans in their newest versions. Private plans are visible only to platform callers
+    /// that may read or change plans.
     GET "/plans" ANY => list;
     /// Creates a plan.
     POST "/plans" PLANS_WRITE => create;
-    /// Reads the newest version of a plan.
+    /// Returns the newest version of a plan.
     GET "/plans/{code}" ANY => read;
-    /// Creates a new version of a plan; the answer lists what changes.
+    /// Creates a new version of a plan. The answer lists the changes.
     ///
-    /// `limits` and `default_features` are merged member by member. Subscriptions keep their version
-    /// until they are migrated.
+    /// `limits` and `default_features` are merged member by member. Subscriptions keep their
+    /// version until they are migrated.
     PATCH "/plans/{code}" PLANS_WRITE => update;
-    /// Deletes a plan that no subscription is on.
+    /// Deletes a plan that has no subscriptions.
     DELETE "/plans/{code}" PLANS_WRITE => delete;
     /// Lists the versions of a plan.
     GET "/plans/{code}/versions" ANY => list_versions;
     /// Moves subscriptions to the newest version of the plan.
     ///
-    /// The answer lists them, and what changes for each; with `dry_run: true` nothing is moved.
+    /// The answer lists the subscriptions and the changes for each. With `dry_run: true` it moves
+    /// none.
     POST "/plans/{code}/migrate" PLANS_WRITE => migrate;
 }
 
@@ -69,56 +71,67 @@ impl PlatformId for PlanCode {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewPlan {
+    /// The plan's code: a letter a-z, then up to 63 of a-z, 0-9, `_` and `-`.
     code: PlanCode,
+    /// The display name, 1 to 255 characters.
     name: Name,
+    /// A description, at most 4,000 characters.
     description: Option<Prose>,
+    /// Whether all callers see the plan. True when absent. Private plans are visible only to
+    /// platform callers that may read or change plans.
     #[serde(default = "yes")]
     is_public: bool,
+    /// The feature values of the plan's licenses, as an object of at most 64 KiB.
     #[serde(default)]
     default_features: Object,
-    /// By metric: a number, or `"unlimited"` (also `null` and `-1`). Metrics of the vendor's own begin
-    /// with `x_`. What is absent is not included in license tokens.
+    /// The limits by metric: a number, or `"unlimited"` (also `null` and `-1`). The vendor's own
+    /// metrics begin with `x_`. An absent metric is not included in license tokens.
     #[serde(default)]
     limits: BTreeMap<String, Bound>,
+    /// The default seats of subscriptions, at least 1. When absent, subscriptions set their own.
     seat_cap: Option<SeatCap>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct PlanPatch {
+    /// The display name, 1 to 255 characters.
     name: Option<Name>,
+    /// A description, at most 4,000 characters. Null removes it.
     #[serde(default)]
     description: Patch<Prose>,
+    /// Whether all callers see the plan.
     is_public: Option<bool>,
-    /// Merged by name: null removes a feature, and what is absent stays.
+    /// Feature values by name. Null removes a feature; absent features stay.
     #[serde(default)]
     default_features: Map<String, Value>,
-    /// Merged by metric: a number or `"unlimited"` sets a limit, `"not_included"` removes it, and what
-    /// is absent stays.
+    /// The changed limits by metric: a number or `"unlimited"` sets a limit, `"not_included"`
+    /// removes it. Absent metrics stay.
     #[serde(default)]
     limits: BTreeMap<String, BoundPatch>,
+    /// The default seats of subscriptions, at least 1. Null removes them.
     #[serde(default)]
     seat_cap: Patch<SeatCap>,
 }
 
-/// The new version of a plan, and what differs from the one before.
+/// The new version of a plan, and its differences from the previous one.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct PlanChange {
     #[serde(flatten)]
     plan: Plan,
-    /// By feature, `limits.` and a metric, or `seat_cap`.
+    /// The changes by feature, by `limits.` and a metric, or by `seat_cap`.
     changes: BTreeMap<String, Change>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Migration {
-    /// Only report what would change.
+    /// Whether to report the changes without making them. False when absent.
     #[serde(default)]
     dry_run: bool,
 }
 
-/// What a migration did, or would do.
+/// The changes of a migration, or those that it would make.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Migrated {
     code: String,
@@ -132,9 +145,10 @@ pub struct MigratedSubscription {
     subscription_id: SubscriptionId,
     organization_id: OrganizationId,
     from_version: i64,
-    /// By feature, `limits.` and a metric, or `seat_cap`.
+    /// The changes by feature, by `limits.` and a metric, or by `seat_cap`.
     changes: BTreeMap<String, Change>,
-    /// Licenses with a `seat_cap` of their own above the new one; their next tokens have the new one.
+    /// Licenses with a `seat_cap` of their own above the new one. Their next tokens have the new
+    /// one.
     capped_licenses: Vec<LicenseId>,
 }
 
@@ -157,7 +171,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
                VALUES ($1, $2, 1, $3, $3)";
     let insert = cx.tx.q(sql).bind(id).bind(&new.code).bind(cx.now);
     insert.exec().await.on_conflict("plans_code", || {
-        let detail = "code: a plan of this code exists; PATCH it to make a new version.";
+        let detail = "`code` is used by another plan. PATCH that plan to create a new version.";
         Error::new(ProblemCode::CodeTaken, detail).at("code")
     })?;
     let version = Version {
@@ -209,7 +223,7 @@ async fn update(
     Ok(PlanChange { plan, changes })
 }
 
-/// The metrics that a PATCH names and the plan does not have yet.
+/// Returns the metrics that a PATCH adds to the plan.
 fn added<'a>(
     patch: &'a BTreeMap<String, BoundPatch>,
     before: &'a Quantities,
@@ -261,7 +275,8 @@ async fn migrate(
     Ok(Migrated { code, version, dry_run, subscriptions: moved })
 }
 
-/// The newest version of the plan of this code, or of the plan that the code is an alias of.
+/// Returns the newest version of the plan with this code, or of the plan that the code is an alias
+/// of.
 pub async fn newest<G>(cx: &mut Cx<G>, code: &str) -> Result<Plan> {
     let tail = "WHERE plan_versions.version = plans.version
                   AND plans.id = (SELECT COALESCE(alias_of, id) FROM plans WHERE code = $1)";
@@ -269,13 +284,13 @@ pub async fn newest<G>(cx: &mut Cx<G>, code: &str) -> Result<Plan> {
     plan.ok_or_else(|| Error::not_found("plan"))
 }
 
-/// The version that a subscription is pinned to.
+/// Returns the version that a subscription is pinned to.
 pub async fn at_version(tx: &mut Conn, id: PlanId, version: i64) -> Result<Plan> {
     let tail = "WHERE plans.id = $1 AND plan_versions.version = $2";
     Ok(tx.select(tail).bind(id).bind(version).one().await?)
 }
 
-/// Makes a private plan that grants nothing yet; `None` if there is one of this code.
+/// Creates a private plan that grants nothing yet. Returns `None` if the code exists.
 pub async fn private<G>(cx: &mut Cx<G>, code: &PlanCode, name: &str) -> Result<Option<Plan>> {
     let id = PlanId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO plans (id, code, version, created_at, updated_at)
@@ -292,7 +307,7 @@ fn visible(plan: Plan, to: &Caller) -> Result<Plan> {
     if plan.is_public || sees_private(to) { Ok(plan) } else { Err(Error::not_found("plan")) }
 }
 
-/// Who changes a plan sees it, too.
+/// Returns whether the caller sees private plans. A caller that may change plans sees them too.
 fn sees_private(caller: &Caller) -> bool {
     let may = |permission| caller.on_platform(permission).is_ok();
     may(Permission::PLANS_READ) || may(Permission::PLANS_WRITE)

@@ -1,10 +1,10 @@
-//! Status lists: which bundles were suspended or revoked, for data planes that never ask.
+//! Status lists: the suspended and revoked bundles, for data planes that verify offline.
 //!
 //! # Design
-//! What a list says is computed from the bundles: from their own status, and from the marks that
-//! coverage leaves on them (`coverage/marks.rs`), at the instant at which it is signed. Whoever changes those touches the lists concerned, in the same transaction; within a
-//! second a replica signs what was touched anew, and everything else when half of its time to live is
-//! over, and the others publish what it signed.
+//! The content of a list is computed when it is signed, from the bundles' own status and the marks
+//! of coverage (`coverage/marks.rs`). A change of either touches its lists in the same transaction.
+//! Within a second one replica signs the touched lists again. It signs the other lists when half of
+//! their time to live has passed. The other replicas publish the same tokens.
 
 mod entries;
 pub mod rows;
@@ -44,15 +44,15 @@ crate::routes! { status_lists:
     /// Lists the status lists: their aggregation (draft-ietf-oauth-status-list, section 9.3).
     GET "/status-lists" PUBLIC => list, raw
         returns "application/json";
-    /// A status list token: which bundles are revoked or suspended.
+    /// Returns a status list token, with the revoked and suspended bundles.
     GET "/status-lists/{id}" PUBLIC => read, raw
         returns "application/statuslist+jwt";
 }
 
-/// How long a request waits for the database.
+/// The maximum time that a request waits for the database.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// From when on a list that is ahead of the clock is reported.
+/// The lead of a list over the clock from which it is reported.
 const CLOCK_BEHIND: TimeDelta = TimeDelta::minutes(1);
 
 async fn list(raw: Raw) -> Result<Response> {
@@ -67,21 +67,21 @@ async fn read(raw: Raw) -> Result<Response> {
     Ok(open_to_all(found.document.render(&raw.parts.headers)))
 }
 
-/// A script in any page may read it (section 11.1 of the draft asks for it).
+/// Allows scripts of any page to read the answer (section 11.1 of the draft recommends it).
 fn open_to_all(response: Response) -> Response {
     let any = [("access-control-allow-origin", HeaderValue::from_static("*"))];
     (any, response).into_response()
 }
 
-/// The lists in this process's memory, signed; and the entries that it may give out.
+/// The signed lists in this process's memory, and the entries that the process has reserved.
 #[derive(Default)]
 pub struct StatusLists {
     published: ArcSwap<Published>,
-    /// One refresh at a time.
+    /// Allows one refresh at a time.
     refreshing: Arc<Mutex<()>>,
-    /// One more than the generation that the last refresh saw; 0 before the first.
+    /// The generation of the last refresh plus one; 0 before the first.
     refreshed: AtomicU64,
-    /// By how many seconds the newest list is ahead of this replica's clock.
+    /// The number of seconds by which the newest list is ahead of this replica's clock.
     ahead: AtomicI64,
     entries: Entries,
 }
@@ -96,20 +96,20 @@ struct Published {
 
 struct Listed {
     iat: i64,
-    /// From when on it is published here, by this replica's clock.
+    /// The instant of the first publication here, by this replica's clock.
     since: DateTime<Utc>,
-    /// When this replica signed the list last.
+    /// The instant at which this replica last signed the list.
     signed: Option<DateTime<Utc>>,
     document: Document,
 }
 
 impl StatusLists {
-    /// As of the last commit on this replica.
+    /// Returns the lists as of the last commit on this replica.
     async fn current(&self, app: &App) -> Arc<Published> {
         if self.refreshed.load(Ordering::Acquire) != app.commits.now() + 1
             && let Err(error) = self.look(app, false).await
         {
-            // The database is down, most likely: what is known is still signed and good.
+            // The database is probably down. The lists in memory are signed and still valid.
             tracing::warn!(%error, "status lists are served from memory");
         }
         self.published.load_full()
@@ -119,19 +119,19 @@ impl StatusLists {
         if let Some(found) = self.current(app).await.lists.get(&id) {
             return Ok(found.clone());
         }
-        // Another replica may have begun it within this second.
+        // Another replica may have created the list within this second.
         self.look(app, true).await?;
         let found = self.published.load().lists.get(&id).cloned();
         found.ok_or_else(|| Error::not_found("status list"))
     }
 
-    /// A list as it is published.
+    /// Returns a list as it is published.
     pub async fn token(&self, app: &App, id: StatusListId) -> Result<Bytes> {
         Ok(self.find(app, id).await?.document.body())
     }
 
-    /// A refresh that nobody waits long for: anybody may ask for a list. It goes on in a task of its
-    /// own, because it writes: a client that goes away interrupts none of it.
+    /// Refreshes the lists, with a short wait, because any client may request a list. The refresh
+    /// writes, so it runs in its own task: a client that disconnects does not interrupt it.
     async fn look(&self, app: &App, again: bool) -> Result<()> {
         let late = |_| Error::unavailable("The status lists cannot be read now.", 5);
         let alone = timeout(PATIENCE, self.refreshing.clone().lock_owned()).await.map_err(late)?;
@@ -147,7 +147,7 @@ impl StatusLists {
         timeout(PATIENCE, refresh).await.map_err(late)?.map_err(Error::internal)?
     }
 
-    /// Signs what has changed, and what has not been signed for half of its time to live.
+    /// Signs the lists that have changed, and those whose time to live is half over.
     pub async fn refresh(&self, app: &App) -> Result<()> {
         let _alone = self.refreshing.lock().await;
         self.refresh_alone(app).await
@@ -160,7 +160,7 @@ impl StatusLists {
         let before = self.published.load_full();
         let since = |state: &State| match before.lists.get(&state.id) {
             Some(known) if Some(known.iat) == state.iat => known.since,
-            // Another replica signed it since the last look.
+            // Another replica has signed the list since the last refresh.
             Some(_) => now,
             None => state.known_since(now),
         };
@@ -171,14 +171,14 @@ impl StatusLists {
                 && state.ahead(now) < MOST_AHEAD
         };
         let mut due: Vec<StatusListId> = states.iter().filter(is_due).map(|s| s.id).collect();
-        // In the order in which changes touch them, so that neither waits for the other.
+        // In the order in which changes touch them, to avoid deadlocks.
         due.sort();
         let mut signed = sign_all(app, &due, now).await?;
         let mut lists = HashMap::new();
         for state in &states {
             let known = before.lists.get(&state.id);
             let newest = match signed.remove(&state.id) {
-                // What is known may be newer than what could be stored.
+                // The list in memory may be newer than the stored one.
                 None if known.is_some_and(|known| {
                     Some(known.iat) >= state.iat && known.iat <= state.last_iat
                 }) =>
@@ -210,7 +210,7 @@ impl StatusLists {
         Ok(())
     }
 
-    /// Reports a clock that was set back, once each time.
+    /// Reports a clock that was set back, once per change of its level.
     fn watch_clock(&self, states: &[State], now: DateTime<Utc>) {
         let ahead = states.iter().map(|state| state.ahead(now)).max().unwrap_or_default();
         let seconds = ahead.num_seconds();
@@ -227,21 +227,21 @@ impl StatusLists {
             (_, 0) => tracing::info!("the clock has passed the newest status list again"),
             (_, 1) => tracing::warn!(
                 seconds,
-                "the clock is behind the newest status list, and may have been set back; lists \
-                 continue from the newest one. Set the clock"
+                "the clock is behind the newest status list and may have been set back; lists continue \
+                 from the newest one; set the clock"
             ),
             _ => tracing::error!(
                 seconds,
-                "the clock is more than a day behind the newest status list: no list is signed. Set \
-                 the clock; if it is right, run `cp-server clock accept`"
+                "the clock is more than a day behind the newest status list, and no list is signed; set \
+                 the clock, or run `cp-server clock accept` if it is right"
             ),
         }
     }
 
-    /// What readiness says of the clock.
+    /// Returns the warning about the clock for the readiness check.
     ///
     /// # Errors
-    /// When no list can be signed.
+    /// Fails when no list can be signed.
     pub fn check_clock(&self) -> Result<Option<String>> {
         let seconds = self.ahead.load(Ordering::Relaxed);
         let ahead = TimeDelta::seconds(seconds);
@@ -249,18 +249,20 @@ impl StatusLists {
             return Err(signing::too_far_ahead());
         }
         Ok((ahead > CLOCK_BEHIND).then(|| {
-            format!("The clock is {seconds} seconds behind the newest status list; set it.\n")
+            format!(
+                "The clock is {seconds} seconds behind the newest status list. Set the clock.\n"
+            )
         }))
     }
 
-    /// An entry that nobody else gets.
+    /// Returns an entry that no other token has.
     pub async fn take(&self, app: &App) -> Result<StatusListRef> {
         self.entries.take(app).await
     }
 }
 
-/// Signs these lists. What they say is read in one transaction, and their signatures are made outside
-/// of any.
+/// Signs these lists. One transaction reads their contents; the signatures are computed outside of
+/// it.
 async fn sign_all(
     app: &App,
     due: &[StatusListId],
@@ -290,13 +292,13 @@ async fn sign_all(
     Ok(all)
 }
 
-/// Copies on the way add little to the time within which a data plane learns of a revocation.
+/// Returns the cache policy. Caches add little to the time until a data plane sees a revocation.
 fn cache(app: &App) -> String {
     let seconds = StatusSettings::of(app).ttl.num_seconds() / 10;
     format!("public, max-age={seconds}, stale-if-error=86400")
 }
 
-/// Retires lists that say nothing about any living token. The newest one still gives out entries.
+/// Retires lists without a live token. The newest list stays, because it still has free entries.
 pub async fn retire(app: &App) -> anyhow::Result<()> {
     let now = app.clock.now();
     let over = "SELECT id FROM status_lists
@@ -327,8 +329,8 @@ pub async fn retire(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// After a restore: no list gives out an entry that may have been given out since the backup, and no
-/// list is older than one that was signed since.
+/// Prepares the lists after a restore. No list issues an entry that may have been issued since the
+/// backup, and no list is older than one that was signed since.
 pub async fn continue_after_restore(tx: &mut Conn, now: DateTime<Utc>) -> Result<()> {
     let sql = "UPDATE status_lists
                SET allocated = $1, last_iat = CASE WHEN last_iat < $2 THEN $2 ELSE last_iat END";
@@ -338,7 +340,8 @@ pub async fn continue_after_restore(tx: &mut Conn, now: DateTime<Utc>) -> Result
     Ok(())
 }
 
-/// Takes lists that are ahead of the clock back to it, because the clock was wrong before: how many.
+/// Resets lists that are ahead of the clock to the clock, because the clock was wrong before.
+/// Returns their number.
 pub async fn take_back(tx: &mut Conn, now: DateTime<Utc>) -> Result<u64> {
     let sql = "DELETE FROM status_list_tokens WHERE iat > $1";
     tx.q(sql).bind(now.timestamp()).exec().await?;

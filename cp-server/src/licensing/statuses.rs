@@ -1,4 +1,4 @@
-//! The statuses that decide whether a license is covered, and the reason of a change of status.
+//! The statuses that determine coverage, and the reason of a change of status.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -9,8 +9,8 @@ crate::text_enum! { LicenseStatus {
     Active = "active",
     Suspended = "suspended",
     Revoked = "revoked",
-    /// Computed, never stored: the license, its subscription or the trial has ended, and the days of
-    /// grace have passed.
+    /// Computed, never stored: the license, its subscription or the trial has ended, and the days
+    /// of grace have passed.
     Expired = "expired",
 } }
 
@@ -28,7 +28,7 @@ crate::text_enum! { DeploymentStatus {
 } }
 
 impl SubscriptionStatus {
-    /// Every legal change of status.
+    /// Returns whether a change to this status is allowed.
     pub fn may_become(self, next: Self) -> bool {
         use SubscriptionStatus::{Active, Canceled, Expired, PastDue, Paused, Trialing};
         match self {
@@ -36,13 +36,13 @@ impl SubscriptionStatus {
             Active => matches!(next, PastDue | Paused | Canceled | Expired),
             PastDue => matches!(next, Active | Paused | Canceled | Expired),
             Paused => matches!(next, Active | PastDue | Canceled | Expired),
-            // A customer who comes back takes up the contract again.
+            // A returning customer continues the contract.
             Canceled => matches!(next, Active | Expired),
             Expired => matches!(next, Active),
         }
     }
 
-    /// Whether it is the one subscription that an organization has.
+    /// Returns whether the subscription counts as the organization's only live one.
     pub fn is_live(self) -> bool {
         !matches!(self, Self::Canceled | Self::Expired)
     }
@@ -51,5 +51,6 @@ impl SubscriptionStatus {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Why {
+    /// The reason for the audit event, at most 4,000 characters.
     pub reason: Option<Prose>,
 }

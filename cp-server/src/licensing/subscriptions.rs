@@ -4,7 +4,7 @@ pub mod billing;
 mod default_subscription;
 pub mod rows;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -54,49 +54,60 @@ crate::routes! { subscriptions declares DECLARATION:
     GET "/organizations/{org}/subscriptions" SUBSCRIPTIONS_READ => list;
     /// Subscribes the organization to the newest version of a plan.
     ///
-    /// The plan that nobody chose, which an organization begins with, gives way to it.
+    /// It replaces the default subscription of an organization that was created without a plan.
     POST "/organizations/{org}/subscriptions" SUBSCRIPTIONS_WRITE => create;
-    /// Reads a subscription.
+    /// Returns a subscription.
     GET "/subscriptions/{id}" SUBSCRIPTIONS_READ => read;
-    /// Changes a subscription; a `plan_code` moves it to that plan's newest version.
+    /// Changes a subscription. A `plan_code` moves it to that plan's newest version.
     ///
-    /// Seats that came from the plan follow the new plan. If they fall below the `seat_cap` of a license,
-    /// the change is refused with these licenses (409 `in_use`), unless `allow_more_seats` or
-    /// `lower_licenses` is true. A `seat_cap` in the request is not refused: the next tokens of such
-    /// licenses have the subscription's seats.
+    /// Seats that came from the plan change with the plan. If they fall below the `seat_cap` of a
+    /// license, the change is refused with these licenses (409 `in_use`), unless `allow_more_seats`
+    /// or `lower_licenses` is true. A request with a `seat_cap` is not refused: the next tokens of
+    /// such licenses have the subscription's seats.
     ///
-    /// Tokens are suspended while the subscription covers none of its licenses: when it is paused,
-    /// canceled or expired, and from its end or the trial's end on, with the license's days of grace.
+    /// Tokens are suspended while the subscription is paused, canceled or expired. They are also
+    /// suspended after its end or the trial's end and the license's days of grace.
     PATCH "/subscriptions/{id}" SUBSCRIPTIONS_WRITE => update;
-    /// Cancels a subscription, now or at a later instant; from then on its tokens are suspended.
+    /// Cancels a subscription, now or at a later instant. Its tokens are suspended from then on.
     POST "/subscriptions/{id}/cancel" SUBSCRIPTIONS_WRITE => cancel;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionFilter {
+    /// Only subscriptions with this status.
     status: Option<SubscriptionStatus>,
+    /// Only the subscription with this `external_id`.
     external_id: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewSubscription {
+    /// The plan's code. The subscription is pinned to the plan's newest version.
     plan_code: PlanCode,
-    /// Trialing when `trial_ends_at` is given and this is absent, else active.
+    /// The status. When absent, `trialing` with `trial_ends_at`, otherwise `active`.
     status: Option<SubscriptionStatus>,
-    /// The plan's when absent; it then follows the plan.
+    /// The seats, at least 1. When absent, the plan's; they then change with the plan.
     seat_cap: Option<SeatCap>,
+    /// Feature values that replace those of the plan, as an object of at most 64 KiB.
     #[serde(default)]
     feature_overrides: Object,
-    /// Now when absent.
+    /// The beginning. Now when absent.
     starts_at: Option<Moment>,
+    /// The end, later than `starts_at`. Without an end when absent.
     ends_at: Option<Moment>,
+    /// The end of the trial, at most `ends_at`.
     trial_ends_at: Option<Moment>,
+    /// The caller's own reference, unique within the organization.
     external_id: Option<ExternalId>,
+    /// The customer's ID in the billing system.
     billing_customer_id: Option<ExternalId>,
+    /// The e-mail address for invoices.
     billing_email: Option<Email>,
+    /// The currency of the amounts, an ISO 4217 code such as `EUR`.
     currency: Option<Currency>,
+    /// The amount of the next invoice in cents, at least 0.
     next_invoice_amount: Option<Cents>,
 }
 
@@ -105,32 +116,42 @@ type Cents = Between<0, { i64::MAX }>;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubscriptionPatch {
+    /// The code of the new plan. The subscription moves to the plan's newest version.
     plan_code: Option<PlanCode>,
+    /// The new status; some changes are refused.
     status: Option<SubscriptionStatus>,
-    /// Null returns to the plan's seats.
+    /// The seats, at least 1. Null returns to the plan's seats.
     #[serde(default)]
     seat_cap: Patch<SeatCap>,
-    /// Licenses whose own `seat_cap` is above the new one keep it.
+    /// Whether licenses with a `seat_cap` above the new one keep theirs. False when absent.
     #[serde(default)]
     allow_more_seats: bool,
-    /// Licenses whose own `seat_cap` is above the new one get the new one.
+    /// Whether licenses with a `seat_cap` above the new one get the new one. False when absent.
     #[serde(default)]
     lower_licenses: bool,
-    /// Replaces all of them.
+    /// Feature values that replace all of the subscription's own, as an object of at most 64 KiB.
     feature_overrides: Option<Object>,
+    /// The beginning.
     starts_at: Option<Moment>,
+    /// The end, later than `starts_at`. Null removes it.
     #[serde(default)]
     ends_at: Patch<Moment>,
+    /// The end of the trial, at most `ends_at`. Null removes it.
     #[serde(default)]
     trial_ends_at: Patch<Moment>,
+    /// The caller's own reference, unique within the organization. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
+    /// The customer's ID in the billing system. Null removes it.
     #[serde(default)]
     billing_customer_id: Patch<ExternalId>,
+    /// The e-mail address for invoices. Null removes it.
     #[serde(default)]
     billing_email: Patch<Email>,
+    /// The currency of the amounts, an ISO 4217 code such as `EUR`. Null removes it.
     #[serde(default)]
     currency: Patch<Currency>,
+    /// The amount of the next invoice in cents, at least 0. Null removes it.
     #[serde(default)]
     next_invoice_amount: Patch<Cents>,
 }
@@ -138,9 +159,9 @@ pub struct SubscriptionPatch {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Cancellation {
-    /// Until when the customer keeps what was paid for; at once when absent.
+    /// The instant until which the customer keeps the paid time. Now when absent.
     at: Option<Moment>,
-    /// For the audit event.
+    /// The reason for the audit event, at most 4,000 characters.
     reason: Option<Prose>,
 }
 
@@ -218,7 +239,7 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
     };
     let (seat_cap, seats_from_plan) = match patch.seat_cap {
         Patch::Keep if !before.seats_from_plan => (before.seat_cap, false),
-        // The version that the subscription is pinned to stays, and so do its seats.
+        // The pinned version of the plan stays, and so do the seats.
         Patch::Keep if patch.plan_code.is_none() => (before.seat_cap, true),
         Patch::Keep | Patch::Clear => seats_of(None, &plan)?,
         Patch::Set(cap) => seats_of(Some(cap), &plan)?,
@@ -295,9 +316,11 @@ async fn cancel(
     let before = load(cx, id).await?;
     let at = cancellation.at.map_or(cx.now, |at| at.0);
     if at < before.starts_at {
-        return Err(Error::invalid("at", "at: the subscription has not begun by then"));
+        let start = before.starts_at.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let detail = format!("`at` must not be before the subscription's `starts_at`, {start}.");
+        return Err(Error::invalid("at", detail));
     }
-    // A later end keeps what was paid for; the status changes when it is there.
+    // A later end keeps the paid time; the status changes at that end.
     let (status, ends_at) = if at > cx.now {
         (before.status, Some(before.ends_at.map_or(at, |end| end.min(at))))
     } else {
@@ -325,7 +348,7 @@ async fn cancel(
     load(cx, id).await
 }
 
-/// The seats of a subscription, and whether they are the plan's.
+/// Returns the seats of a subscription, and whether they come from the plan.
 fn seats_of(own: Option<SeatCap>, plan: &Plan) -> Result<(i64, bool)> {
     match (own, plan.seat_cap) {
         (Some(own), _) => Ok((own.0, false)),
@@ -341,7 +364,7 @@ fn check_change(before: SubscriptionStatus, next: SubscriptionStatus) -> Result<
     if before == next || before.may_become(next) {
         return Ok(());
     }
-    let detail = format!("status: a subscription that is {before} cannot become {next}.");
+    let detail = format!("`status` cannot change from {before} to {next}.");
     Err(Error::new(ProblemCode::StatusChangeRefused, detail).at("status"))
 }
 
@@ -351,12 +374,13 @@ fn check_window(
     trial_ends_at: Option<DateTime<Utc>>,
 ) -> Result<()> {
     if ends_at.is_some_and(|end| end <= starts_at) {
-        return Err(Error::invalid("ends_at", "ends_at: it must be later than starts_at"));
+        return Err(Error::invalid("ends_at", "`ends_at` must be later than `starts_at`."));
     }
     if let (Some(trial), Some(end)) = (trial_ends_at, ends_at)
         && trial > end
     {
-        return Err(Error::invalid("trial_ends_at", "trial_ends_at: it is later than ends_at"));
+        let detail = "`trial_ends_at` must be at most `ends_at`.";
+        return Err(Error::invalid("trial_ends_at", detail));
     }
     Ok(())
 }

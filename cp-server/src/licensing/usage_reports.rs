@@ -1,4 +1,4 @@
-//! Usage reports: what a data plane without a network has counted, as its file was carried in.
+//! Usage reports: the counters of a data plane without a network, imported from a file.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::{ProblemCode, UsageReport as Report};
@@ -29,23 +29,23 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 );
 
 crate::routes! { usage_reports declares DECLARATION:
-    /// Lists the reports of a deployment, newest first.
+    /// Lists the usage reports of a deployment, newest first.
     GET "/deployments/{id}/usage-reports" DEPLOYMENTS_READ => list;
-    /// Reads a report.
+    /// Returns a usage report.
     GET "/usage-reports/{id}" DEPLOYMENTS_READ => read;
 }
 
 crate::record! {
-    /// A usage report that was taken in.
+    /// An imported usage report.
     UsageReport in usage_reports {
         id: UsageReportId,
         organization_id: OrganizationId,
         deployment_id: DeploymentId,
-        /// Grows with every report of the deployment.
+        /// The number of the report, which grows with every report of the deployment.
         sequence: i64,
         /// SHA-256 of the file, hexadecimal.
         report_hash: String,
-        /// What the file says.
+        /// The content of the file.
         report: Any,
         received_at: DateTime<Utc>,
     }
@@ -62,11 +62,11 @@ impl Resource for UsageReport {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ReportFile {
-    /// The file's text, byte for byte.
+    /// The content of the report file, byte for byte.
     file: String,
 }
 
-/// The checkpoint of the log that a deployment has told of last.
+/// Returns the log checkpoint that a deployment reported last.
 pub async fn checkpoint_seen(tx: &mut Conn, id: DeploymentId) -> Result<Option<String>> {
     let tail = "WHERE deployment_id = $1 ORDER BY sequence DESC LIMIT 1";
     let last: Option<UsageReport> = tx.select(tail).bind(id).opt().await?;
@@ -82,19 +82,22 @@ async fn read(cx: &mut Cx, id: UsageReportId) -> Result<UsageReport> {
     Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at).one().await?)
 }
 
-/// Takes in a report, each once and in order; what it counted is for those who meter.
+/// Imports a report: each once, and in order. The caller records its counters as usage.
 pub async fn take_in(
     cx: &mut Cx,
     id: DeploymentId,
     file: ReportFile,
 ) -> Result<(UsageReport, Report)> {
-    let refused = |error: Error| Error::invalid("file", format!("file: {}", error.detail()));
+    let refused = |error: Error| Error::invalid("file", format!("`file`: {}", error.detail()));
     let report: Report = json::read(file.file.as_bytes()).map_err(refused)?;
     if report.deployment_id != id.0 {
-        let detail = format!("file: it is a report of deployment {}", report.deployment_id);
+        let detail = format!(
+            "`file` must be a report of deployment {id} (got one of {}).",
+            report.deployment_id
+        );
         return Err(Error::invalid("file", detail));
     }
-    // Holds the deployment's row: two files come one after the other.
+    // Locks the deployment's row, so that two files are imported one after the other.
     deployments::seen(cx, id).await?;
     check_license(cx, id, &report).await?;
     check_order(cx, id, &report).await?;
@@ -115,17 +118,17 @@ pub async fn take_in(
 }
 
 async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
-    // A bundle tells where the license was used, also when it has been transferred since.
+    // The license may have been transferred since; the report names the license of the usage.
     let sql = "SELECT 1 FROM licenses WHERE id = $1 AND organization_id = $2";
     let license = crate::licensing::ids::LicenseId(report.license_id);
     if cx.tx.q(sql).bind(license).bind(cx.at).value::<i32>().await?.is_some() {
         return Ok(());
     }
-    let detail = format!("file: there is no license {license} for deployment {id}");
+    let detail = format!("`file` names license {license}, which the organization does not have.");
     Err(Error::invalid("file", detail))
 }
 
-/// Each report once, and each the continuation of the one before, as far as that one is here.
+/// Refuses a repeated report, and one that does not continue the previous report.
 async fn check_order(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
     let sql = "SELECT sequence, report_hash FROM usage_reports
                WHERE deployment_id = $1 AND organization_id = $2 ORDER BY sequence DESC LIMIT 1";
@@ -133,15 +136,18 @@ async fn check_order(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<(
     let Some((last, hash)) = last else { return Ok(()) };
     if report.sequence <= last {
         let detail = format!(
-            "The report has sequence {}, and {last} was taken in already: it is old or a repetition.",
+            "The report must have a sequence above {last}, the last imported one (got {}). It is old or a \
+             repetition.",
             report.sequence
         );
         let error = Error::new(ProblemCode::ReportReplayed, detail);
         return Err(error.with("last_sequence", last));
     }
-    if report.sequence == last + 1 && report.previous.as_deref().is_some_and(|told| told != hash) {
-        let detail = "The report does not continue the last one that was taken in: one of the two \
-                      is not what the data plane wrote.";
+    if report.sequence == last + 1
+        && report.previous.as_deref().is_some_and(|claimed| claimed != hash)
+    {
+        let detail = "The report does not continue the last imported one: one of the two is not what \
+                      the data plane wrote.";
         return Err(Error::conflict(detail));
     }
     Ok(())

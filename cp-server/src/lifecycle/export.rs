@@ -1,10 +1,10 @@
-//! Everything that an organization has, in one document.
+//! The export of an organization: all of its data in one document.
 //!
 //! # Design
-//! The document is one state of the database: all sections are read in one transaction. It is
-//! written while it is read, row by row, into a channel of few places; a slow reader makes the
-//! database wait. The slices declare the sections with their tables; the order is that of the
-//! composition, with the organization first.
+//! The document is one state of the database: one transaction reads all sections. The server writes
+//! the document row by row while it reads, into a channel of a few chunks. A slow reader makes the
+//! database wait. The slices declare the sections with their tables. The sections follow the order
+//! of the composition, with the organization first.
 
 use chrono::{DateTime, Utc};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -21,13 +21,15 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::section::{Broken, ExportRequest, Form, Section, Window, Writer};
 
 crate::routes! { organizations:
-    /// Exports everything that the organization has, without secrets and tokens.
+    /// Exports all data of the organization, without secrets and tokens.
     ///
-    /// `Accept: application/x-ndjson` gets the same line by line: `{"kind", "data"}`, the kind
-    /// being the member's name in the JSON document. The last line is `exported_at`; without it the
-    /// export is not complete. An organization exports itself once at a time. `since` and `until`, both
-    /// inclusive, narrow usage and audit events. Single usage events are in it with
-    /// `include=usage_events`, line by line only.
+    /// With `Accept: application/x-ndjson` each line of the export is a JSON object with `kind` and
+    /// `data`. `kind` is the member's name in the JSON document. The last line is `exported_at`; an
+    /// export without it is incomplete.
+    ///
+    /// An organization has at most one export at a time. `since` and `until`, both inclusive,
+    /// narrow usage and audit events. `include=usage_events` adds single usage events; it requires
+    /// the form with one object per line.
     GET "/organizations/{org}/export" ORG_EXPORT => export;
 }
 
@@ -35,7 +37,7 @@ crate::routes! { organizations:
 #[derive(Debug)]
 pub struct Export;
 
-/// The places of exports, which hold a state of the database for long.
+/// The limit on concurrent exports, each of which holds a state of the database for long.
 pub struct Exports(Shares);
 
 impl Default for Exports {
@@ -46,10 +48,10 @@ impl Default for Exports {
 
 impl app::Part for Exports {}
 
-/// Chunks that wait for a slow reader.
+/// The number of chunks that may wait for a slow reader.
 const AHEAD: usize = 4;
 
-/// The sections of all slices, in the order of the composition.
+/// Returns the sections of all slices, in the order of the composition.
 pub fn sections() -> impl Iterator<Item = &'static Section> {
     let of = |one: &'static Declaration| match &one.tenant.as_ref()?.export {
         Exported::Section(section) => Some(std::slice::from_ref(section)),
@@ -83,14 +85,14 @@ async fn write(mut tx: Conn, request: &ExportRequest, out: &mut Writer) -> Resul
 async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>> {
     let form = Form::of(&cx.parts.headers);
     if window.include.is_some() && form == Form::Json {
-        let detail = "include: usage events are exported line by line; send \
-                      `Accept: application/x-ndjson`";
+        let detail = "`include` requires `Accept: application/x-ndjson`: usage events are exported \
+                      line by line only.";
         return Err(Error::invalid("include", detail));
     }
     let place = <Exports as app::Part>::of(&cx.app).0.take(&cx.caller, Some(cx.at))?;
     cx.release();
     let mut tx = cx.app.db.snapshot().await?;
-    // The first statement begins the state that is read; until then the organization may go.
+    // The first statement fixes the state that is read. The organization may be deleted before it.
     let found: Option<i32> =
         tx.q("SELECT 1 FROM organizations WHERE id = $1").bind(cx.at).value().await?;
     found.ok_or_else(|| Error::not_found("organization"))?;
@@ -101,7 +103,7 @@ async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>>
         let done = write(tx, &request, &mut out).await;
         drop(place);
         if let Err(Broken::Failed(error)) = done {
-            tracing::warn!(%error, organization = %request.organization, "an export was not finished");
+            tracing::warn!(%error, organization = %request.organization, "an export failed");
             out.fail().await;
         }
     });

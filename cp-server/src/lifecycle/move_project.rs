@@ -1,4 +1,4 @@
-//! Moves a project to another organization, or ends it, in all slices.
+//! The move of a project to another organization, and its deletion, in all slices.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -16,19 +16,20 @@ use crate::tenancy::projects::{self, Project};
 crate::routes! { projects:
     /// Deletes a project with its workspaces, artifacts, grants and usage limits.
     ///
-    /// Its usage stays the organization's, with the project's id in `dims`. Audit events stay.
+    /// Its usage stays with the organization, with the project's ID in `dims`. Audit events stay.
     DELETE "/projects/{id}" PROJECTS_DELETE => delete;
-    /// Moves a project to another organization, if its quotas have room.
+    /// Moves a project to another organization, if that organization's quotas allow it.
     ///
-    /// Its workspaces, artifacts and usage limits come along; who has a place in them, and its teams,
-    /// do not. Its usage stays where it was used. Here it is gone, so it takes what deleting it takes.
+    /// The project's workspaces, artifacts and usage limits move with it. Its grants, its
+    /// workspaces' members and its teams do not. Its usage stays with the old organization. The
+    /// project is gone from there, so a move requires the permission to delete it.
     POST "/projects/{id}/move" PROJECTS_DELETE => move_to as "projects.move";
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Move {
-    /// The id or slug of an organization in which the caller may write projects too.
+    /// The ID or slug of the target organization. The caller needs `projects:write` there too.
     organization: String,
 }
 
@@ -44,9 +45,10 @@ async fn move_to(cx: &mut Cx, id: ProjectId, to: Move) -> Result<Project> {
     let to = to.authorize(&caller, &mut cx.tx, Permission::PROJECTS_WRITE).await;
     let to = to.map_err(|error| error.at("organization"))?;
     if to == cx.at {
-        return Err(Error::invalid("organization", "organization: the project is there already"));
+        let detail = "`organization` must be another organization. The project is in this one.";
+        return Err(Error::invalid("organization", detail));
     }
-    // Always the lesser id first: two moves in opposite directions do not wait for each other.
+    // Always the lesser ID first, so that two moves in opposite directions do not deadlock.
     for organization in [to.min(cx.at), to.max(cx.at)] {
         organizations::touch(cx, organization).await?;
     }

@@ -1,4 +1,4 @@
-//! What ends with an organization or a project: every declared table, referring ones first.
+//! The purge of an organization or a project: every declared table, referring tables first.
 
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::db::references::referring_first;
@@ -6,7 +6,7 @@ use crate::kernel::declaration::{self, Declaration, OfProject, Purge, Tenant};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 
-/// Deletes all rows of the organization, and the organization.
+/// Deletes all rows of the organization, then the organization.
 pub(super) async fn purge(cx: &mut Cx) -> Result<()> {
     for (table, tenant) in of_tenants(cx).await? {
         match tenant.purge {
@@ -20,7 +20,7 @@ pub(super) async fn purge(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
-/// Prepares all tables for the end of a project, or for its move to another organization.
+/// Prepares all tables for the deletion of a project, or for its move to another organization.
 pub(super) async fn before_project(
     cx: &mut Cx,
     project: ProjectId,
@@ -34,7 +34,7 @@ pub(super) async fn before_project(
     Ok(())
 }
 
-/// The tables of organizations, each before those that it refers to.
+/// Returns the tables of organizations, each before the tables that it refers to.
 async fn of_tenants(cx: &mut Cx) -> Result<Vec<(&'static str, &'static Tenant)>> {
     let order = referring_first(&mut cx.tx).await?;
     let place = |one: &Declaration| order.iter().position(|table| table == one.table);

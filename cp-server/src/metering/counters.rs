@@ -1,16 +1,17 @@
-//! Counters: sums by time, so that no question about usage looks at its events.
+//! Counters: sums by time, which answer every question about usage without reading its events.
 //!
 //! # Design
-//! An event is added to a bucket of every size, from its very microsecond to the day, and to the
-//! total of its series. A window is then the days that lie wholly in it, the hours that are left
-//! at both ends, the minutes at the ends of those, and so on down to single instants: exact, and a
-//! few hundred rows at most beside its days, however many events there were. Smallest are the
-//! instants, and not the events themselves, because a whole batch may share one.
+//! An event is added to one bucket of every size, from its microsecond to its day, and to the total
+//! of its series. The sum of a window adds the days that lie wholly in it, then the hours left at
+//! both ends, then minutes, down to single instants. The sum is exact. It reads a few hundred rows
+//! at most besides the window's days, whatever the number of events. The smallest buckets are
+//! instants, not events, because a whole batch may share one instant.
 //!
-//! What has a project is counted twice, for the project and for the organization, so that a
-//! question about the organization costs no more the more projects it has.
+//! An event of a project is counted twice: for the project and for the organization. So a sum of
+//! the organization costs the same, whatever its number of projects.
 //!
-//! The row of a series is taken first, in one order by everybody: who has it has its counters too.
+//! Every transaction locks the rows of the series first, in one order. The lock covers the counters
+//! of the series.
 
 mod buckets;
 
@@ -29,15 +30,16 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::metering::ids::UsageSeriesId;
 
-/// The most that a series counts, in units. A batch adds no more than as much again, so that
-/// neither the sum of both nor that of any of its buckets comes near 2^63.
+/// The maximum total of a series, in units. A batch adds at most as much again, so that no sum of a
+/// series or of its buckets comes near 2^63.
 const MOST: i64 = 1_000_000_000_000_000_000;
-/// Series of an organization, those of its projects included.
+/// The maximum number of series of an organization, those of its projects included.
 const MOST_SERIES: i64 = 10_000;
-/// Rows of one statement: one of each length is prepared, so there must not be a thousand.
+/// The maximum number of rows of one statement. One statement of each length is prepared, so the
+/// number is small.
 const CHUNK: usize = 100;
 
-/// Whose usage is counted together.
+/// The organization or project whose usage is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Scope(Uuid);
 
@@ -46,13 +48,13 @@ impl Scope {
         Self(project.map_or(organization.0, |project| project.0))
     }
 
-    /// The project, if it is one's.
+    /// Returns the project, if the scope is a project.
     fn project(self, organization: OrganizationId) -> Option<ProjectId> {
         (self.0 != organization.0).then_some(ProjectId(self.0))
     }
 }
 
-/// One event, as far as it counts.
+/// The counted part of one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Tally<'a> {
     pub project: Option<ProjectId>,
@@ -62,7 +64,7 @@ pub struct Tally<'a> {
     pub at: DateTime<Utc>,
 }
 
-/// How many events, and what they add up to.
+/// A number of events, and the sum of their quantities.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Sum {
     pub events: i64,
@@ -75,7 +77,7 @@ impl Sum {
         self.quantity += quantity;
     }
 
-    /// What is in this sum and in none of the others.
+    /// Subtracts the other sums from this sum.
     pub fn without<'s>(self, others: impl Iterator<Item = &'s Self>) -> Self {
         others.fold(self, |left, other| Self {
             events: left.events - other.events,
@@ -84,7 +86,7 @@ impl Sum {
     }
 }
 
-/// What one series came to in one stretch of the grain.
+/// The sum of one series in one stretch of the grain.
 #[derive(Clone, Debug)]
 pub struct Part {
     pub project: Option<ProjectId>,
@@ -94,21 +96,21 @@ pub struct Part {
     pub sum: Sum,
 }
 
-/// What is asked for.
+/// A question for sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// All scopes of the organization when there is none.
+    /// The scope; `None` for all scopes of the organization.
     pub scope: Option<Scope>,
-    /// Metric and unit.
+    /// The metric and the unit.
     pub series: Option<(&'a str, &'a str)>,
     pub interval: Interval,
-    /// How finely to tell it: [`HOUR`], [`DAY`] or [`EVER`].
+    /// The length of the stretches that are summed separately: [`HOUR`], [`DAY`] or [`EVER`].
     pub grain: i64,
-    /// Parts, at most.
+    /// The maximum number of parts.
     pub limit: i64,
 }
 
-/// What a metric came to.
+/// Returns the sum of a metric.
 pub async fn sum(
     tx: &mut Conn,
     organization: OrganizationId,
@@ -122,7 +124,7 @@ pub async fn sum(
     Ok(parts.first().map(|part| part.sum).unwrap_or_default())
 }
 
-/// When a metric was used first.
+/// Returns the instant of the first usage of a metric.
 pub async fn first(
     tx: &mut Conn,
     organization: OrganizationId,
@@ -142,7 +144,7 @@ pub async fn first(
 
 type PartRow = (Uuid, String, String, i64, i64, i64, i64);
 
-/// The parts, by metric, unit and time.
+/// Returns the parts, sorted by metric, unit and time.
 pub async fn ask(
     tx: &mut Conn,
     organization: OrganizationId,
@@ -151,7 +153,7 @@ pub async fn ask(
     let Question { interval, grain, limit, .. } = question;
     let narrowed = |query| narrowed(query, organization, question);
     let query = if interval == Interval::default() && grain == EVER {
-        // All of it: the totals.
+        // All time is the totals.
         narrowed(tx.q("SELECT scope, metric, unit, CAST(0 AS BIGINT), events, units, micros
                        FROM usage_series s WHERE TRUE"))
     } else {
@@ -165,8 +167,9 @@ pub async fn ask(
             grain,
         );
         for (n, span) in spans.into_iter().enumerate() {
-            // A branch for each: from a join with a table of spans PostgreSQL cannot tell how few
-            // rows these are, and reads them all. SQLite takes the series first, as it is told.
+            // One branch per span: with a join on a table of spans, PostgreSQL cannot estimate how
+            // few rows these are, and reads them all. CROSS JOIN makes SQLite read the series
+            // first.
             query = query
                 .sql(if n == 0 { "" } else { " UNION ALL " })
                 .sql(
@@ -203,10 +206,10 @@ fn narrowed<'c>(
         .and_some(" AND s.unit = ?", series.map(|(_, unit)| unit))
 }
 
-/// Counts events; what they count towards is held until the end of the transaction.
+/// Counts events. The rows of their series are locked until the end of the transaction.
 pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
     type Buckets = BTreeMap<(i64, i64), Sum>;
-    // Sorted, so that everybody takes the series in one order.
+    // Sorted, so that all transactions lock the series in one order.
     let mut series: BTreeMap<(Scope, &str, &str), (Sum, Buckets)> = BTreeMap::new();
     for tally in tallies {
         let whole = Scope::of(cx.at, None);
@@ -256,8 +259,8 @@ pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
 
 type SeriesKey<'a> = (Scope, &'a str, &'a str);
 
-/// Adds to the totals of series, and answers whether there are new ones among them; one that would
-/// count beyond [`MOST`] is left as it is and not answered.
+/// Adds to the totals of series. Returns their IDs, and whether any of them is new. A series whose
+/// total would exceed [`MOST`] is left unchanged and is not in the result.
 async fn add_to_series<'a>(
     cx: &mut Cx,
     totals: impl Iterator<Item = (SeriesKey<'a>, Sum)> + Clone,
@@ -294,8 +297,8 @@ async fn add_to_series<'a>(
     Ok((totals.filter_map(|(key, _)| id_of(key)).collect(), is_new))
 }
 
-/// Refuses new series beyond what an organization may have. The row of the organization is held, so
-/// that two recordings do not both find the last place.
+/// Refuses new series beyond the maximum of an organization. It locks the organization's row, so
+/// that two transactions do not both add the last allowed series.
 async fn refuse_many_series(cx: &mut Cx) -> Result<()> {
     let hold = cx.tx.q2(
         "SELECT id FROM organizations WHERE id = $1",
@@ -315,11 +318,11 @@ async fn refuse_many_series(cx: &mut Cx) -> Result<()> {
 }
 
 fn too_much(metric: &str) -> Error {
-    let detail = format!("quantity: {metric} would add up to more than {MOST}");
+    let detail = format!("`quantity` must keep the total of metric {metric} at most {MOST}.");
     Error::invalid("quantity", detail)
 }
 
-/// A project's own counters end with it; the organization's stay.
+/// Deletes a project's own counters; the organization's stay.
 pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM usage_series WHERE organization_id = $1 AND scope = $2";
     cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;

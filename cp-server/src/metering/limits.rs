@@ -4,7 +4,7 @@ mod enforcement;
 mod row;
 pub mod windows;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -48,101 +48,112 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 crate::routes! { limits declares DECLARATION:
     /// Lists the organization's usage limits, newest first.
     GET "/organizations/{org}/limits" LIMITS_READ => list;
-    /// Sets a limit: of its scope, metric, unit, window and period there is one.
+    /// Sets a usage limit. There is one limit per scope, metric, unit, window and period.
     ///
-    /// A gauge looks at all time, whatever its period. An `enforce` limit refuses usage that is
-    /// recorded with `mode: enforce`; an `observe` limit only tells.
+    /// A `gauge` limit sums all time, whatever its period. An `enforce` limit refuses usage that is
+    /// recorded with `mode: enforce`. An `observe` limit refuses nothing; its state is visible
+    /// through the check.
     PUT "/organizations/{org}/limits" LIMITS_WRITE => put;
     /// Removes a limit.
     DELETE "/organizations/{org}/limits" LIMITS_WRITE => delete;
-    /// Tells how much of a limit is used.
+    /// Returns how much of a limit is used.
     ///
-    /// A rolling window ends at `until` (now), a calendar window is the one that `until` is in and
-    /// goes on to its end unless `until` is given; `since` overrides where it begins. Both ends are
-    /// included. With `project` only that project's usage counts, towards that project's own
-    /// limit; without, the whole organization's.
+    /// A rolling window ends at `until`, or now. A calendar window is the one that contains
+    /// `until`, or now; it ends at its own end unless `until` is sent. `since` replaces the
+    /// window's beginning. Both ends are inclusive. With `project` the check sums that project's
+    /// usage for that project's own limit. Otherwise it sums the usage of the whole organization.
     GET "/organizations/{org}/limits/check" LIMITS_READ => check;
-    /// Reads a limit.
+    /// Returns a usage limit.
     GET "/limits/{id}" LIMITS_READ => read;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitFilter {
+    /// Only limits of this project.
     project: Option<ProjectId>,
+    /// Only limits of this metric.
     metric: Option<String>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLimit {
+    /// The metric, 1 to 255 characters.
     metric: Name,
-    /// `count` when absent.
+    /// The unit of the quantity. `count` when absent.
     unit: Option<Name>,
-    /// `rolling` when absent.
+    /// The kind of window. `rolling` when absent.
     window: Option<Window>,
-    /// `monthly` when absent.
+    /// The length of the window. `monthly` when absent.
     period: Option<Period>,
-    /// Null is unlimited, and has to be said.
-    #[serde(deserialize_with = "said")]
+    /// The maximum quantity, at least 0. Null is unlimited; the field is required.
+    #[serde(deserialize_with = "required")]
     #[schemars(required)]
     quantity: Option<Quantity>,
-    /// The whole organization's when absent.
+    /// The project whose usage is limited. When absent, the limit is that of the whole
+    /// organization.
     project_id: Option<ProjectId>,
-    /// `observe` when absent.
+    /// Whether the limit refuses usage. `observe` when absent.
     enforcement: Option<Enforcement>,
 }
 
-fn said<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
+fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
     Option::deserialize(deserializer)
 }
 
-/// Which limit is removed.
+/// The limit to remove.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Removal {
+    /// The metric of the limit.
     metric: Name,
-    /// `count` when absent.
+    /// The unit. `count` when absent.
     unit: Option<Name>,
-    /// `rolling` when absent.
+    /// The kind of window. `rolling` when absent.
     window: Option<Window>,
-    /// `monthly` when absent.
+    /// The length of the window. `monthly` when absent.
     period: Option<Period>,
-    /// The whole organization's when absent.
+    /// The project of the limit. When absent, the limit of the whole organization is removed.
     project: Option<ProjectId>,
 }
 
-/// Which limit is looked at, and when.
+/// The limit to check, and the interval.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Check {
+    /// The metric of the limit.
     metric: Name,
-    /// `count` when absent.
+    /// The unit. `count` when absent.
     unit: Option<Name>,
-    /// `rolling` when absent.
+    /// The kind of window. `rolling` when absent.
     window: Option<Window>,
-    /// `monthly` when absent.
+    /// The length of the window. `monthly` when absent.
     period: Option<Period>,
-    /// The whole organization's when absent; never in place of a project's.
+    /// The project whose own limit is checked. When absent, the limit of the whole organization is
+    /// checked.
     project: Option<ProjectId>,
+    /// The first instant of the sum. The window's beginning when absent.
     since: Option<Moment>,
+    /// The last instant of the sum. When absent, now for a rolling window, and the window's end for
+    /// a calendar window.
     until: Option<Moment>,
 }
 
-/// A limit, and what is used of it.
+/// A limit and its usage.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LimitUse {
     #[serde(flatten)]
     limit: Limit,
     used: Quantity,
-    /// At least 0; null is unlimited.
+    /// The quantity that is left, at least 0. Null is unlimited.
     remaining: Option<Quantity>,
-    /// Whether more is used than the limit; exactly full is not.
+    /// Whether the usage is more than the limit. Usage equal to the limit is not.
     exceeded: bool,
     interval: LimitInterval,
 }
 
-/// A stretch of time; both ends are included, and null is open.
+/// A stretch of time. Both ends are inclusive; null is open.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct LimitInterval {
     since: Option<DateTime<Utc>>,
@@ -155,7 +166,7 @@ impl From<Interval> for LimitInterval {
     }
 }
 
-/// What there is one limit of.
+/// The properties that identify a limit.
 struct Key {
     project: Option<ProjectId>,
     metric: String,
@@ -225,7 +236,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
         .bind(enforcement)
         .bind(cx.now);
     let made = insert.one().await;
-    // Somebody else set it since it was not found: it is there now.
+    // Another request has set the limit since this one searched for it; start over.
     made.on_conflict("usage_limits_key", Error::stale)
         .on_conflict("usage_limits_project_id_key", Error::stale)
         .on_conflict("reference", || Error::not_found("project").at("project_id"))
@@ -251,7 +262,9 @@ async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
     if let (Some(since), Some(until)) = (interval.since, interval.until)
         && since > until
     {
-        return Err(Error::invalid("since", format!("since: is after the window's end, {until}")));
+        let until = until.to_rfc3339_opts(SecondsFormat::Secs, true);
+        let detail = format!("`since` must be at most the window's end, {until}.");
+        return Err(Error::invalid("since", detail));
     }
     let used = counters::sum(&mut cx.tx, cx.at, limit.scope(), limit.series(), interval).await?;
     let used = used.quantity;

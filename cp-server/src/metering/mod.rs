@@ -1,4 +1,4 @@
-//! What is used, how much of it, and how much may be.
+//! Metering: usage, its sums and its limits.
 
 pub mod counters;
 pub mod ids;

@@ -1,10 +1,10 @@
-//! Quantities: decimals of at least 0 with at most six places, exact wherever they go.
+//! Quantities: decimals of at least 0 with at most six places, always exact.
 //!
 //! # Design
-//! Binary fractions do not add up: ten times 0.1 is not 1. A quantity is a whole number of
-//! millionths, read from the digits of the JSON number and written as digits again. Events keep
-//! the digits as text; sums are kept as two integers, whole units and millionths, because one
-//! 64-bit number of millionths would end at 9.2 terabytes.
+//! Sums of binary fractions are not exact: ten times 0.1 is not 1. A quantity is a whole number of
+//! millionths. The server reads it from the digits of the JSON number and writes it as digits.
+//! Events store the digits as a string. Sums are stored as two integers, whole units and
+//! millionths: one 64-bit number of millionths would end at 9.2 terabytes.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -15,10 +15,10 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de, ser};
 use serde_json::value::RawValue;
 
-/// Places behind the point.
+/// The number of decimal places.
 const PLACES: i64 = 6;
 const UNIT: i128 = 1_000_000;
-/// The largest quantity that is said at once, in units.
+/// The largest quantity of one event or limit, in units.
 const MOST: i128 = 1_000_000_000_000_000;
 
 /// A quantity, in millionths.
@@ -26,29 +26,30 @@ const MOST: i128 = 1_000_000_000_000_000;
 pub struct Quantity(i128);
 
 impl Quantity {
-    /// Whole units, and millionths on top of them; as summed, these may be more than a unit.
+    /// Builds a quantity from whole units and millionths. As sums, the millionths may be more than
+    /// a unit.
     pub fn from_parts(units: i64, micros: i64) -> Self {
         Self(i128::from(units) * UNIT + i128::from(micros))
     }
 
-    /// Whole units and the millionths that are left.
+    /// Returns the whole units and the remaining millionths.
     pub fn parts(self) -> (i64, i64) {
         let part = |n: i128| i64::try_from(n).expect("sums are kept below 2^63 units");
         (part(self.0 / UNIT), part(self.0 % UNIT))
     }
 
-    /// What is left of it after `other`, at least 0.
+    /// Subtracts `other`; the result is at least 0.
     pub fn less(self, other: Self) -> Self {
         Self((self.0 - other.0).max(0))
     }
 
-    /// Reads the digits of a JSON number; what is finer than a millionth is cut off.
+    /// Reads the digits of a JSON number and drops digits beyond a millionth.
     pub fn cut(number: &str) -> Result<Self, String> {
         Self::read(number, false)
     }
 
     fn read(number: &str, exactly: bool) -> Result<Self, String> {
-        let refused = || "is not a decimal number such as 1.5".to_owned();
+        let refused = || "must be a decimal number such as 1.5".to_owned();
         let (mantissa, exponent) = match number.split_once(['e', 'E']) {
             Some((mantissa, exponent)) => (mantissa, exponent.parse().map_err(|_| refused())?),
             None => (number, 0_i64),
@@ -60,16 +61,16 @@ impl Quantity {
             return Err(refused());
         }
         let digits = digits.trim_start_matches('0');
-        // Where the digits end, counted from the sixth place behind the point.
+        // The position of the last digit, counted from the sixth decimal place.
         let length = |text: &str| i64::try_from(text.len()).unwrap_or(i64::MAX);
         let shift = exponent.saturating_sub(length(fraction)).saturating_add(PLACES);
         if digits.is_empty() {
             return Ok(Self(0));
         }
         if negative {
-            return Err(format!("is {number}; it takes at least 0"));
+            return Err(format!("must be at least 0 (got {number})"));
         }
-        let too_large = || format!("is {number}; it takes at most {MOST}");
+        let too_large = || format!("must be at most {MOST} (got {number})");
         let micros = if shift >= 0 {
             if length(digits).saturating_add(shift) > 22 {
                 return Err(too_large());
@@ -80,7 +81,7 @@ impl Quantity {
             let cut = usize::try_from(-shift).unwrap_or(usize::MAX).min(digits.len());
             let (kept, finer) = digits.split_at(digits.len() - cut);
             if exactly && finer.bytes().any(|b| b != b'0') {
-                return Err(format!("is {number}; it takes at most {PLACES} decimal places"));
+                return Err(format!("must have at most {PLACES} decimal places (got {number})"));
             }
             format!("0{kept}")
         };
@@ -128,13 +129,13 @@ impl Sub for Quantity {
 
 impl<'de> Deserialize<'de> for Quantity {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The digits as they were sent: a float would have lost some already.
+        // The digits as the caller sent them: a float would have lost some of them.
         let text = Box::<RawValue>::deserialize(deserializer)?;
         match text.get() {
             number if number.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
                 number.parse().map_err(de::Error::custom)
             }
-            _ => Err(de::Error::custom("is not a number")),
+            _ => Err(de::Error::custom("must be a number")),
         }
     }
 }
@@ -160,7 +161,7 @@ impl JsonSchema for Quantity {
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({
             "type": "number", "minimum": 0,
-            "description": "A decimal with at most six places; kept and summed exactly.",
+            "description": "A decimal with at most six decimal places, stored and summed exactly.",
         })
     }
 }
@@ -232,16 +233,19 @@ mod tests {
     #[test]
     fn what_does_not_fit_is_refused_in_words() {
         for (text, words) in [
-            ("-1", "is -1; it takes at least 0"),
-            ("0.0000001", "is 0.0000001; it takes at most 6 decimal places"),
-            ("1e-7", "is 1e-7; it takes at most 6 decimal places"),
-            ("1e-99999999999999999", "is 1e-99999999999999999; it takes at most 6 decimal places"),
+            ("-1", "must be at least 0 (got -1)"),
+            ("0.0000001", "must have at most 6 decimal places (got 0.0000001)"),
+            ("1e-7", "must have at most 6 decimal places (got 1e-7)"),
+            (
+                "1e-99999999999999999",
+                "must have at most 6 decimal places (got 1e-99999999999999999)",
+            ),
             (
                 "1000000000000000.000001",
-                "is 1000000000000000.000001; it takes at most 1000000000000000",
+                "must be at most 1000000000000000 (got 1000000000000000.000001)",
             ),
-            ("1e16", "is 1e16; it takes at most 1000000000000000"),
-            ("1e99999999999", "is 1e99999999999; it takes at most 1000000000000000"),
+            ("1e16", "must be at most 1000000000000000 (got 1e16)"),
+            ("1e99999999999", "must be at most 1000000000000000 (got 1e99999999999)"),
         ] {
             assert_eq!(read(text).unwrap_err(), words, "{text}");
         }

@@ -1,4 +1,4 @@
-//! What a data plane without a network has counted becomes usage when its report is taken in.
+//! The import of usage reports: the counters of a data plane without a network become usage.
 
 use chrono::TimeDelta;
 use cp_contracts::UsageReport as Report;
@@ -16,29 +16,29 @@ use crate::kernel::text::{Name, quoted};
 use crate::licensing::usage_reports::{self, ReportFile, UsageReport};
 
 crate::routes! { usage_reports:
-    /// Takes in a report file of a data plane without a network; each once, and in order.
+    /// Imports a report file of a data plane without a network. Each report is imported once, in
+    /// order.
     ///
     /// Its counters become usage events of the deployment, observed at the report's last instant.
     POST "/deployments/{id}/usage-reports" DEPLOYMENTS_WRITE => import;
 }
 
-/// Counters of one report: each is a series of its own, which others wait for.
+/// The maximum number of counters of one report. Each counter is its own series, whose lock delays
+/// other recordings.
 const MOST_COUNTERS: usize = 1000;
 
 async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Created<UsageReport>> {
     let (row, report) = usage_reports::take_in(cx, id, file).await?;
-    let refused = |what: String| Error::invalid("file", format!("file: {what}"));
+    let refused = |rule: String| Error::invalid("file", format!("`file` {rule}"));
     if report.counters.len() > MOST_COUNTERS {
         let count = report.counters.len();
-        return Err(refused(format!(
-            "it must have at most {MOST_COUNTERS} counters (got {count})."
-        )));
+        return Err(refused(format!("must have at most {MOST_COUNTERS} counters (got {count}).")));
     }
     if report.until > cx.now + CLOCK_SKEW {
         let ahead = CLOCK_SKEW.num_minutes();
         return Err(refused(format!(
-            "`until` must be at most {ahead} minutes ahead of the server's clock. Correct the clock of \
-             the data plane."
+            "must have an `until` at most {ahead} minutes ahead of the server's clock. Correct the \
+             clock of the data plane."
         )));
     }
     let events = events_of(&row, &report).map_err(refused)?;
@@ -51,17 +51,17 @@ async fn import(cx: &mut Cx, id: DeploymentId, file: ReportFile) -> Result<Creat
 }
 
 fn events_of(row: &UsageReport, report: &Report) -> Result<Vec<NewUsageEvent>, String> {
-    // The end of a report is the first instant that it does not tell of.
+    // The end of a report is the first instant after its usage.
     let last = (report.until - TimeDelta::microseconds(1)).max(report.since);
-    let last = Moment::new(last).map_err(|e| format!("until {e}"))?;
+    let last = Moment::new(last).map_err(|e| format!("has an invalid `until`: it {e}."))?;
     let dims = json!({"usage_report_id": row.id, "license_id": report.license_id});
     let dims = Object::bounded("dims", dims.as_object().cloned().unwrap_or_default());
-    let dims = dims.map_err(|error| error.detail().to_owned())?;
+    let dims = dims.map_err(|error| format!("does not fit: {}", error.detail()))?;
     let event = |(metric, number): (&String, &serde_json::Number)| {
-        let named = |e: String| format!("counter {}: {e}", quoted(metric));
+        let named = |e: String| format!("has an invalid counter {}: it {e}.", quoted(metric));
         Ok(NewUsageEvent {
             metric: metric.parse::<Name>().map_err(named)?,
-            // A file cannot be corrected here; a data plane's own sums may end in float noise.
+            // A file cannot be corrected here, and the sums of a data plane may end in float noise.
             quantity: Quantity::cut(&number.to_string()).map_err(named)?,
             unit: None,
             project_id: None,

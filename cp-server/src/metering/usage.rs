@@ -1,4 +1,4 @@
-//! Usage: events that tell how much of a metric was used, and what they add up to.
+//! Usage: events, each with the used quantity of a metric, and their sums.
 
 mod event;
 mod recording;
@@ -47,7 +47,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS)
 .before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
 
-/// The series that events are summed in.
+/// The series in which events are summed.
 pub static SERIES: Declaration = Declaration::of_organization(
     "usage_series",
     "usage series",
@@ -60,21 +60,24 @@ crate::routes! { usage declares DECLARATION, SERIES:
     GET "/organizations/{org}/usage" USAGE_READ => list;
     /// Records usage: one event, or an array of up to 1,000.
     ///
-    /// An event whose `idempotency_key` was recorded before, of the same deployment and with the same
-    /// content, is not recorded again: 200 with the event of then. Another content is refused: 409. With `mode: enforce` one that would go beyond a limit is refused, 429; with
-    /// `observe` it is recorded in any case. Events of an array are recorded together and answered
-    /// one by one, each with a status: what is refused (429, 404 for an unknown project, or 422 for an
-    /// `observed_at` in the future) stops none of the others. An array with an event that is not well-formed is refused as a whole.
-    /// An array has at most 100 combinations of metric, unit and project, and 200 different hours of
-    /// `observed_at`. Recording leaves no audit event.
+    /// An event may have an `idempotency_key`. When the deployment already used that key for the
+    /// same content, the server records nothing and returns the recorded event with 200. Another
+    /// content is refused with 409. With `mode: enforce` an event that would exceed a limit is
+    /// refused with 429; with `observe` it is always recorded.
+    ///
+    /// The events of an array are recorded together. The answer has one item with a status per
+    /// event. A refused event does not stop the others: 429, 404 for an unknown project or
+    /// deployment, or 422 for an `observed_at` in the future. An array with a malformed event is
+    /// refused as a whole. An array has at most 100 combinations of metric, unit and project, and
+    /// at most 200 different hours of `observed_at`. Recordings leave no audit event.
     POST "/organizations/{org}/usage" USAGE_WRITE => record, own_transaction, unaudited;
-    /// Adds up usage by metric and unit, from `since` to `until`, both included.
+    /// Sums usage by metric and unit, from `since` to `until`, both inclusive.
     GET "/organizations/{org}/usage/summary" USAGE_READ => summary as "usage.summarize";
-    /// Reads a usage event.
+    /// Returns a usage event.
     GET "/usage/{id}" USAGE_READ => read;
 }
 
-/// One event, or many.
+/// One event, or an array of events.
 #[derive(Debug)]
 pub enum OneOrMany {
     One(Box<NewUsageEvent>),
@@ -82,11 +85,11 @@ pub enum OneOrMany {
 }
 
 impl Input for OneOrMany {
-    /// A thousand events of a kilobyte.
+    /// One thousand events of one kilobyte.
     const BODY_LIMIT: usize = 1024 * 1024;
 
     fn from_query(_: Vec<(String, String)>) -> Result<Self> {
-        Err(Error::bad_request("Usage is recorded with a body."))
+        Err(Error::bad_request("The body must be a usage event or an array of them."))
     }
     fn from_body(body: &[u8]) -> Result<Self> {
         if body.trim_ascii_start().starts_with(b"[") {
@@ -102,20 +105,20 @@ impl Input for OneOrMany {
     }
 }
 
-/// What became of the events of an array, in its order.
+/// The outcomes of the events of an array, in the array's order.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RecordedUsage {
     recorded: usize,
-    /// Recorded by an earlier request.
+    /// The number of events that an earlier request recorded.
     replayed: usize,
     refused: usize,
     items: Vec<RecordedItem>,
 }
 
-/// What became of one event of an array.
+/// The outcome of one event of an array.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct RecordedItem {
-    /// 201 recorded, 200 recorded before; else that of the problem.
+    /// 201 for recorded, 200 for recorded before; otherwise the status of the problem.
     status: u16,
     #[serde(skip_serializing_if = "Option::is_none")]
     event: Option<UsageEvent>,
@@ -123,7 +126,7 @@ pub struct RecordedItem {
     problem: Option<Problem>,
 }
 
-/// What a recording answers.
+/// The answer to a recording.
 pub enum Recorded {
     One(Box<Put<UsageEvent>>),
     Many(RecordedUsage),
@@ -161,10 +164,15 @@ impl Output for Recorded {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UsageFilter {
+    /// Only events of this metric.
     metric: Option<String>,
+    /// Only events in this unit.
     unit: Option<String>,
+    /// Only events of this project.
     project: Option<ProjectId>,
+    /// Only events of this deployment.
     deployment: Option<DeploymentId>,
+    /// Only events with this `run_id`.
     run: Option<String>,
     /// Observed at this instant or later.
     since: Option<Moment>,
@@ -173,31 +181,31 @@ pub struct UsageFilter {
 }
 
 crate::text_enum! {
-    /// What a summary tells apart, besides metric and unit.
+    /// The property by which a summary splits its sums, besides metric and unit.
     GroupBy { Metric = "metric", Project = "project", Day = "day", Hour = "hour" }
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SummaryFilter {
-    /// From this instant on; from the beginning when absent.
+    /// The first instant of the sum. Without a beginning when absent.
     since: Option<Moment>,
-    /// Up to this instant, included; without an end when absent.
+    /// The last instant of the sum, inclusive. Without an end when absent.
     until: Option<Moment>,
-    /// This project's usage only.
+    /// Only usage of this project.
     project: Option<ProjectId>,
     /// `metric` when absent; `day` and `hour` are UTC.
     group_by: Option<GroupBy>,
 }
 
-/// What usage came to.
+/// The sums of usage.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct UsageSummary {
     organization_id: OrganizationId,
     project_id: Option<ProjectId>,
     since: Option<DateTime<Utc>>,
     until: Option<DateTime<Utc>>,
-    /// By metric and unit.
+    /// The sums, sorted by metric and unit.
     items: Vec<SummaryItem>,
 }
 
@@ -206,17 +214,17 @@ pub struct SummaryItem {
     metric: String,
     unit: String,
     quantity: Quantity,
-    /// How many events that are.
+    /// The number of events in the sum.
     events: i64,
     /// With `group_by=project`: null for usage outside of projects.
     #[serde(skip_serializing_if = "Option::is_none")]
     project_id: Option<Option<ProjectId>>,
-    /// With `group_by=day` or `hour`: the first instant of it.
+    /// With `group_by=day` or `hour`: the first instant of that day or hour.
     #[serde(skip_serializing_if = "Option::is_none")]
     starts_at: Option<DateTime<Utc>>,
 }
 
-/// Items of a summary, at most.
+/// The maximum number of items of a summary.
 const MOST_ITEMS: usize = 10_000;
 
 async fn list(cx: &mut Cx, _: Org, list: List<UsageFilter>) -> Result<Page<UsageEvent>> {
@@ -240,7 +248,8 @@ async fn read(cx: &mut Cx, id: UsageEventId) -> Result<UsageEvent> {
 }
 
 async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
-    // Only then is the transaction begun: a thousand events take a while, and SQLite has one writer.
+    // The transaction begins after this work: a thousand events take a while, and SQLite has one
+    // writer.
     let (events, is_one) = match events {
         OneOrMany::One(event) => (vec![*event], true),
         OneOrMany::Many(events) => (events, false),
@@ -295,7 +304,7 @@ async fn summary(cx: &mut Cx, _: Org, filter: SummaryFilter) -> Result<UsageSumm
     summarize(cx, interval, filter.project, filter.group_by.unwrap_or(GroupBy::Metric)).await
 }
 
-/// What usage came to in an interval.
+/// Returns the sums of usage in an interval.
 pub async fn summarize(
     cx: &mut Cx,
     interval: Interval,
@@ -313,7 +322,8 @@ pub async fn summarize(
     let question = Question { scope, series: None, interval, grain, limit };
     let parts = counters::ask(&mut cx.tx, cx.at, question).await?;
     if parts.len() > MOST_ITEMS {
-        let detail = format!("since: more than {MOST_ITEMS} items; ask for a shorter time");
+        let detail =
+            format!("`since` to `until` has more than {MOST_ITEMS} sums. Request a shorter time.");
         return Err(Error::invalid("since", detail));
     }
     let parts = if every_scope { outside_of_projects(parts) } else { parts };
@@ -330,7 +340,7 @@ pub async fn summarize(
     Ok(UsageSummary { organization_id, project_id: project, since, until, items })
 }
 
-/// Turns what the organization came to into what is left of it without its projects.
+/// Subtracts the usage of projects from the usage of the whole organization.
 fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
     let mut told = Vec::new();
     for series in parts.chunk_by(|a, b| (&a.metric, &a.unit) == (&b.metric, &b.unit)) {
@@ -346,7 +356,8 @@ fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
     told
 }
 
-/// A project ends, or moves away: its usage stays where it was used, and tells of it in `dims`.
+/// Detaches the usage of a project that is deleted or moved. The usage stays with the organization,
+/// and its `dims` name the project.
 async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let forget = cx.tx.q2(
         "UPDATE usage_events SET project_id = NULL,

@@ -23,7 +23,8 @@ async fn what_would_go_beyond_a_limit_is_refused_and_not_recorded(world: World) 
         json!({
             "type": "/problems/limit_exceeded", "title": "The usage limit is reached",
             "status": 429, "code": "limit_exceeded",
-            "detail": "9.5 count of m are used of 10 daily (rolling); 0.6 more would be too much.",
+            "detail": "The limit of 10 count of m (daily, rolling) is exceeded: 9.5 are used, and 0.6 more \
+                       were requested.",
             "metric": "m", "unit": "count", "scope": "organization", "project_id": null,
             "window": "rolling", "period": "daily", "limit": 10, "used": 9.5, "requested": 0.6,
             "resets_at": "2026-01-02T22:00:00.000001Z",

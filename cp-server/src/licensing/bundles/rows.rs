@@ -1,4 +1,4 @@
-//! Bundles: their rows.
+//! The rows of bundles.
 
 use std::collections::BTreeSet;
 
@@ -24,7 +24,7 @@ crate::text_enum! { BundleStatus {
 } }
 
 crate::record! {
-    /// A signed token of a license, without its text.
+    /// A signed token of a license, without the token itself.
     Bundle in bundles {
         /// The token's `jti`.
         id: BundleId,
@@ -49,7 +49,7 @@ crate::record! {
 }
 
 impl Bundle {
-    /// The bundle as it stands at this instant: what its status list says.
+    /// Returns the bundle as of this instant, with the status that its status list reports.
     pub fn at(mut self, now: DateTime<Utc>) -> Self {
         let is_covered = self.covered_from.is_none_or(|from| from <= now)
             && self.covered_until.is_none_or(|until| now < until);
@@ -68,7 +68,7 @@ impl Resource for LicenseBundleResponse {
     }
 }
 
-/// Writes the bundles' rows, if everything is still as it was when the tokens were signed.
+/// Writes the bundles' rows, if nothing has changed since the tokens were signed.
 pub async fn store<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     let mut read: Vec<_> =
         signed.iter().map(|s| (s.organization, s.organization_revision)).collect();
@@ -104,8 +104,8 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     Ok(())
 }
 
-/// Only the active key's tokens are stored: one that was rotated or compromised since is replaced,
-/// and the operation starts over.
+/// Locks the keys that signed the bundles. Only tokens of the active key are stored. When the key
+/// was rotated or compromised since, the operation starts over.
 async fn hold_keys<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     let kids: BTreeSet<&str> = signed.iter().map(|s| &*s.response.key_id).collect();
     for kid in kids {
@@ -117,7 +117,7 @@ async fn hold_keys<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     Ok(())
 }
 
-/// Live bundles of a license are suspended with it.
+/// Suspends the live bundles of a license.
 pub async fn suspend_all(cx: &mut Cx, license: LicenseId) -> Result<()> {
     let sql = "UPDATE bundles SET status = 'suspended' WHERE license_id = $1 AND status = 'valid'";
     cx.tx.q(sql).bind(license).exec().await?;
@@ -137,7 +137,7 @@ pub async fn revoke_all(cx: &mut Cx, license: LicenseId, reason: &'static str) -
     status_lists::touch(cx, Of::License(license)).await
 }
 
-/// Revokes everything that a compromised key signed; answers how many bundles were live.
+/// Revokes all tokens that a compromised key signed. Returns how many were live.
 pub async fn revoke_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<u64> {
     let sql = "UPDATE bundles
                SET status = 'revoked', status_reason = 'the signing key was compromised',
@@ -148,13 +148,13 @@ pub async fn revoke_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<u64> {
     Ok(revoked)
 }
 
-/// Until when somebody may accept a token that the key signed.
+/// Returns the instant until which a verifier may accept a token that the key signed.
 pub async fn last_signed_by(tx: &mut Conn, kid: &str) -> Result<Option<DateTime<Utc>>> {
     let sql = "SELECT MAX(over_at) FROM bundles WHERE key_id = $1 AND status <> 'revoked'";
     Ok(tx.q(sql).bind(kid).value::<Option<DateTime<Utc>>>().await?.flatten())
 }
 
-/// What became of the bundles that a key signed.
+/// The outcomes of the bundles that a key signed.
 #[derive(sqlx::FromRow)]
 pub struct Counts {
     pub live: i64,
@@ -170,7 +170,7 @@ pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<Counts> {
     Ok(cx.tx.q(sql).bind(kid).bind(cx.now).one().await?)
 }
 
-/// The list with the license's newest entry.
+/// Returns the list with the license's newest entry.
 pub async fn newest_list(cx: &mut Cx, license: LicenseId) -> Result<Option<StatusListId>> {
     let sql = "SELECT status_list_id FROM bundles
                WHERE license_id = $1 AND organization_id = $2 AND status_list_id IS NOT NULL

@@ -1,11 +1,11 @@
-//! What coverage leaves in the rows: the end of each license, and the marks of its live tokens.
+//! The stored results of coverage: the end of each license, and the marks of its live tokens.
 //!
 //! # Design
-//! Status lists are signed again and again, and each reads only what is marked. So a change of an
-//! organization, a deployment, a subscription or a license writes the marks of the tokens that it
-//! concerns, in its transaction. Marks are instants: as time passes, a list changes without a write.
-//! They are written apart from a bundle's own status, so that a return to active restores exactly what
-//! was valid.
+//! Each status list is signed periodically, and reads only marked bundles. So a change of an
+//! organization, a deployment, a subscription or a license also writes the marks of its tokens, in
+//! the same transaction. Marks are instants, so a list changes over time without a write. They are
+//! separate from a bundle's own status, so that a return to active restores exactly the valid
+//! bundles.
 
 use std::collections::BTreeMap;
 
@@ -19,7 +19,7 @@ use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 use crate::licensing::status_lists::rows::{self as status_lists, LEEWAY, Of};
 
-/// Whose coverage may have changed.
+/// The object whose coverage may have changed.
 #[derive(Clone, Copy, Debug)]
 pub enum Changed {
     Organization,
@@ -35,12 +35,12 @@ struct Row {
     terms: Terms,
 }
 
-/// Licenses that are written in one statement.
+/// The maximum number of licenses in one statement.
 const CHUNK: usize = 500;
 
-/// Holds the organization's coverage as it is read until the end of the transaction: two changes at the
-/// same time write marks one after the other. An operation that does not change the organization's row
-/// calls it before it changes a license.
+/// Locks the organization's coverage until the end of the transaction, so that two concurrent
+/// changes write marks one after the other. An operation that does not change the organization's
+/// row calls it before it changes a license.
 pub async fn hold<G>(cx: &mut Cx<G>, organization: OrganizationId) -> Result<()> {
     let held = cx.tx.q2(
         "SELECT 1 FROM organizations WHERE id = $1",
@@ -50,7 +50,7 @@ pub async fn hold<G>(cx: &mut Cx<G>, organization: OrganizationId) -> Result<()>
     held.map(|_| ()).ok_or_else(|| Error::not_found("organization"))
 }
 
-/// Writes what coverage says after a change, and touches the lists that say something else now.
+/// Writes the coverage after a change, and touches the lists whose content changes.
 pub async fn update<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -100,7 +100,7 @@ async fn read<G>(
         .and_some(" AND l.deployment_id = ?", deployment)
         .and_some(" AND l.subscription_id = ?", subscription)
         .and_some(" AND l.id = ?", license);
-    // In order, so that two changes never wait for each other.
+    // In order, so that two changes do not deadlock.
     Ok(query.sql(" ORDER BY l.id").all().await?)
 }
 
@@ -114,8 +114,8 @@ async fn write_end<G>(
     Ok(())
 }
 
-/// Marks the live tokens of the licenses: how many changed. A token that begins after `from`, or ends
-/// before `until`, has no use for it.
+/// Marks the live tokens of the licenses. Returns how many changed. A token that begins after
+/// `from`, or ends before `until`, needs no mark.
 async fn mark<G>(cx: &mut Cx<G>, marks: Marks, licenses: &[LicenseId]) -> Result<u64> {
     let sql = "UPDATE bundles
                SET covered_from = CASE WHEN issued_at < $1 THEN $1 END,

@@ -1,4 +1,4 @@
-//! Issuance: what a request for a bundle says.
+//! The request for a bundle.
 
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -6,59 +6,58 @@ use serde::Deserialize;
 use crate::kernel::http::json::Between;
 use crate::kernel::text::Name;
 
-/// From an hour to ten years.
+/// A token's lifetime in seconds, from one hour to ten years.
 pub type Ttl = Between<3600, 315_360_000>;
 
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBundle {
-    /// At most until the end of license, subscription and trial, with the license's days of grace. 30
-    /// days, or the server's setting, when absent.
+    /// The token's lifetime in seconds, at most until the end of license, subscription and trial
+    /// with the license's days of grace. The server's setting (30 days by default) when absent.
     pub ttl_seconds: Option<Ttl>,
-    /// The server's setting when absent.
+    /// The token's audience. The server's setting when absent.
     pub audience: Option<Name>,
-    /// How old a status list may be before the data plane does what `on_stale` says, in seconds;
-    /// the server's setting when absent, and 100 days in a file.
+    /// The maximum age of a status list in seconds; the data plane applies `on_stale` after it. The
+    /// server's setting when absent; 100 days in a file.
     pub status_max_age_seconds: Option<Between<60, 315_360_000>>,
-    /// What a data plane does without a status list that is young enough; the server's setting when
-    /// absent.
+    /// The data plane's behavior when its status list is too old. The server's setting when absent.
     pub on_stale: Option<OnStale>,
-    /// For how long after its end the token still works, in seconds, but never longer than the
-    /// license is covered; the server's setting when absent.
+    /// The time in seconds for which the token still works after its end, but never longer than the
+    /// license is covered. The server's setting when absent.
     pub grace_seconds: Option<Between<0, 7_776_000>>,
-    /// `token` when absent.
+    /// The form of the answer. `token` when absent.
     pub form: Option<Form>,
-    /// Whether the answer has the proof that the token's issuance is in the log, as `proof`: a text
-    /// (C2SP tlog-proof). A file always has it.
+    /// Whether the answer contains `proof`, the proof that the token's issuance is in the log: a
+    /// string (C2SP tlog-proof). A file always contains it.
     pub proof: Option<Proof>,
 }
 
 crate::text_enum! {
-    /// Whether an answer proves what it tells of.
+    /// Whether an answer contains a proof of its event.
     Proof {
-        /// It waits until the log has it.
+        /// The answer waits until the log contains the event.
         Wait = "wait",
     }
 }
 
 crate::text_enum! {
-    /// What a bundle is for.
+    /// The purpose of a bundle.
     Form {
         /// The token alone, for a data plane that can fetch keys and status lists.
         Token = "token",
-        /// Also a file for a data plane that cannot.
+        /// Also a file, for a data plane without a network.
         File = "file",
     }
 }
 
 crate::text_enum! {
-    /// What a data plane does with a license whose status it could not refresh in time.
+    /// A data plane's behavior for a license whose status it could not refresh in time.
     OnStale {
-        /// Go on as if it were valid.
+        /// Treat the license as valid.
         Allow = "allow",
-        /// Go on, and say so in the license's state.
+        /// Treat the license as valid, and report the old status in the license's state.
         Degrade = "degrade",
-        /// Refuse.
+        /// Refuse the license.
         Block = "block",
     }
 }

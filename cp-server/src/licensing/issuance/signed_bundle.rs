@@ -1,4 +1,4 @@
-//! Issuance: a signed bundle whose row is not written yet.
+//! A signed bundle whose row is not written yet.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::LicenseBundleResponse;
@@ -8,21 +8,21 @@ use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::journal::draft::Issued;
 use crate::licensing::ids::LicenseId;
 
-/// A token, before its row is written.
+/// A signed token before its row is written.
 pub struct SignedBundle {
     pub response: LicenseBundleResponse,
     pub license: LicenseId,
     pub organization: OrganizationId,
     pub license_revision: i64,
     pub organization_revision: i64,
-    /// The token's end with its grace.
+    /// The token's end, including its grace.
     pub over_at: DateTime<Utc>,
-    /// Of the last file that was made of the license.
+    /// The number of the license's last file.
     pub file_seq: i64,
 }
 
 impl SignedBundle {
-    /// What the log's leaf tells of it.
+    /// Returns the content of the token's leaf in the log.
     pub fn issued(&self) -> Issued {
         Issued {
             jti: self.response.jti,
@@ -31,7 +31,7 @@ impl SignedBundle {
         }
     }
 
-    /// What the audit event keeps: everything but the token.
+    /// Returns the content of the audit event: everything except the token.
     pub fn record(&self) -> Value {
         let bundle = &self.response;
         json!({

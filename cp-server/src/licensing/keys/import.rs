@@ -1,9 +1,9 @@
-//! Imported signing keys: what a PEM file may hold, and every refusal in words that help.
+//! The import of signing keys: the accepted PEM files, and the refusals.
 //!
-//! No refusal quotes the file or a parser: a file that lost its line breaks is a label and a private
-//! key in one line.
+//! No refusal quotes the file or a parser's message: a file that lost its line breaks is a label
+//! and a private key in one line.
 //!
-//! `rsa` parses and checks the numbers; it never signs or decrypts (RUSTSEC-2023-0071).
+//! `rsa` parses and checks the numbers. It never signs or decrypts (RUSTSEC-2023-0071).
 
 use anyhow::{anyhow, bail};
 use rsa::pkcs1::DecodeRsaPrivateKey;
@@ -16,7 +16,7 @@ use super::pem;
 use super::signer::LocalKey;
 use crate::kernel::secret::Secret;
 
-/// Reads one RSA private key: PKCS#1 or PKCS#8, the latter also encrypted.
+/// Reads one RSA private key: PEM of PKCS#1, or of PKCS#8, which may be encrypted.
 pub fn read_pem(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<LocalKey> {
     let key = parse(&pem::strict(text), passphrase)?;
     check(&key)?;
@@ -31,9 +31,9 @@ fn parse(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<RsaP
         .filter_map(|line| line.trim().strip_prefix("-----BEGIN ")?.strip_suffix("-----"))
         .collect();
     let label = match labels[..] {
-        [] => bail!("there is no PEM block in the file (`-----BEGIN PRIVATE KEY-----`)"),
+        [] => bail!("the file has no PEM block (`-----BEGIN PRIVATE KEY-----`)"),
         [label] => label,
-        _ => bail!("there are {} PEM blocks in the file; a signing key stands alone", labels.len()),
+        _ => bail!("the file has {} PEM blocks; a file must contain one key only", labels.len()),
     };
     match label {
         "RSA PRIVATE KEY" if text.contains("Proc-Type:") => bail!(
@@ -61,22 +61,22 @@ fn parse(text: &str, passphrase: Option<&Secret<String>>) -> anyhow::Result<RsaP
                 .map_err(|_| anyhow!("the passphrase does not open the key, or the key is broken"))
         }
         "PUBLIC KEY" | "RSA PUBLIC KEY" => {
-            bail!("it is a public key; signing needs the private one")
+            bail!("the file is a public key; signing requires the private key")
         }
-        "CERTIFICATE" => bail!("it is a certificate; signing needs the private key"),
-        "EC PRIVATE KEY" => bail!("it is an EC key; RS256 needs an RSA key"),
+        "CERTIFICATE" => bail!("the file is a certificate; signing requires the private key"),
+        "EC PRIVATE KEY" => bail!("the file is an EC key; RS256 requires an RSA key"),
         other => match KINDS.iter().find(|(label, _)| *label == other) {
-            Some((_, kind)) => bail!("it is {kind}; signing needs an RSA private key"),
+            Some((_, kind)) => bail!("the file is {kind}; signing requires an RSA private key"),
             None if other.contains("-----") => bail!(
-                "the PEM block is in one line: its line breaks were lost, in a variable or a form. \
-                 The lines between BEGIN and END have 64 characters"
+                "the PEM block has lost its line breaks, in a variable or a form; the lines between \
+                 BEGIN and END must have 64 characters"
             ),
-            None => bail!("it is a PEM block of another kind; signing needs an RSA private key"),
+            None => bail!("the PEM block is of another kind; signing requires an RSA private key"),
         },
     }
 }
 
-/// What else PEM files hold, by their labels.
+/// Other contents of PEM files, by their labels.
 const KINDS: [(&str, &str); 7] = [
     ("OPENSSH PRIVATE KEY", "a key of OpenSSH (convert it with `ssh-keygen -p -m PEM -f FILE`)"),
     ("DSA PRIVATE KEY", "a DSA key"),
@@ -87,27 +87,30 @@ const KINDS: [(&str, &str); 7] = [
     ("PGP PRIVATE KEY BLOCK", "an OpenPGP key"),
 ];
 
-/// What a sound signing key is: the checks of Boulder's `goodkey`, for a key of our own.
+/// Checks that a signing key is sound: the checks of Boulder's `goodkey`, for this server's own
+/// key.
 fn check(key: &RsaPrivateKey) -> anyhow::Result<()> {
     let bits = key.n().bits();
     if !(2048..=8192).contains(&bits) {
-        bail!("the key has {bits} bits; it takes 2048 to 8192");
+        bail!("the key must have 2048 to 8192 bits (got {bits} bits)");
     }
     if *key.e() != BigUint::from(65537u32) {
-        // A longer one may be another of the key's numbers in the wrong place.
+        // A longer exponent may be a private number in the wrong place.
         match key.e().bits() {
-            ..=32 => bail!("the public exponent is {}; it takes 65537", key.e()),
-            bits => bail!("the public exponent has {bits} bits; it takes 65537"),
+            ..=32 => bail!("the public exponent is {}; it must be 65537", key.e()),
+            bits => bail!("the public exponent has {bits} bits; it must be 65537"),
         }
     }
     if !bits.is_multiple_of(8) {
-        bail!("the modulus has {bits} bits, which is no whole number of bytes");
+        bail!("the modulus has {bits} bits; it must have whole bytes");
     }
     if let Some(factor) = small_factor(key.n()) {
-        bail!("the modulus can be divided by {factor}");
+        bail!("the modulus is divisible by {factor}");
     }
     key.validate().map_err(|_| anyhow!("the numbers of the key do not belong together"))?;
-    let [p, q] = key.primes() else { bail!("the key has {} primes, not 2", key.primes().len()) };
+    let [p, q] = key.primes() else {
+        bail!("the key must have 2 primes (got {})", key.primes().len())
+    };
     if close(p, q) {
         bail!("the two primes are so close that the key can be factored");
     }
@@ -121,8 +124,8 @@ fn small_factor(n: &BigUint) -> Option<u32> {
     })
 }
 
-/// Fermat's method factors `n = pq` within about `(p - q)² / 8√n` rounds; below 2¹⁰⁰ rounds of
-/// distance it is within reach of a patient attacker, so half of the bits must differ.
+/// Returns whether Fermat's method can factor `n = pq`: it needs about `(p - q)² / 8√n` rounds.
+/// Below 2¹⁰⁰ rounds a patient attacker may succeed, so half of the bits must differ.
 fn close(p: &BigUint, q: &BigUint) -> bool {
     let distance = if p > q { p - q } else { q - p };
     distance.bits() + 100 < p.bits()
@@ -136,7 +139,7 @@ mod tests {
     use super::*;
     use crate::licensing::keys::signer::Signer;
 
-    /// Made by aws-lc: `rsa` takes seconds for it in a debug build.
+    /// Generated by aws-lc: `rsa` takes seconds for it in a debug build.
     fn key() -> RsaPrivateKey {
         RsaPrivateKey::from_pkcs8_der(&LocalKey::generate(2048).unwrap().to_pkcs8().unwrap())
             .unwrap()
@@ -155,7 +158,7 @@ mod tests {
     fn refusal(text: &str, passphrase: Option<&str>) -> String {
         let passphrase = passphrase.map(|p| Secret::new(p.to_owned()));
         match read_pem(text, passphrase.as_ref()) {
-            Ok(_) => panic!("it was taken"),
+            Ok(_) => panic!("the key was accepted"),
             Err(error) => format!("{error:#}"),
         }
     }

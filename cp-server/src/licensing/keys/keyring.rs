@@ -1,5 +1,5 @@
-//! The keys in this process's memory: tokens are signed and the JWKS is served without asking the
-//! database, and also while it is down.
+//! The keys in this process's memory: the server signs tokens and serves the JWKS without the
+//! database, also while it is down.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ const MEDIA_TYPE: &str = "application/jwk-set+json";
 pub struct Keyring(ArcSwap<Loaded>);
 
 impl Part for Keyring {
-    /// The keys may have changed; other replicas follow when they read them next.
+    /// Reads the keys again after a change; other replicas follow with their next read.
     fn changed<'a>(&'a self, app: &'a App) -> PartFuture<'a> {
         Box::pin(async move {
             if let Err(error) = self.refresh(app).await {
@@ -38,7 +38,7 @@ struct Loaded {
     active: Option<Arc<dyn Signer>>,
     keys: JwkSet,
     jwks: Document,
-    /// The endorsements that lead from older keys to the published ones, oldest first.
+    /// The endorsements from older keys to the published ones, oldest first.
     chain: Vec<String>,
     states: HashMap<String, KeyState>,
 }
@@ -56,7 +56,7 @@ impl Default for Loaded {
     }
 }
 
-/// How many rotations a data plane may miss and still follow: some two years of them.
+/// The maximum number of rotations that a data plane may miss: about two years of them.
 const CHAIN: usize = 8;
 
 impl Keyring {
@@ -66,7 +66,7 @@ impl Keyring {
         signer.ok_or_else(|| Error::unavailable("There is no active signing key.", 60))
     }
 
-    /// The JWKS as it is published.
+    /// Returns the JWKS as it is published.
     pub fn jwks(&self) -> Bytes {
         self.0.load().jwks.body()
     }
@@ -75,7 +75,7 @@ impl Keyring {
         self.0.load().keys.clone()
     }
 
-    /// Where a key is in its life; nothing of one that another replica made a moment ago.
+    /// Returns the state of a key; `None` for a key that another replica has just created.
     pub fn state_of(&self, kid: &str) -> Option<KeyState> {
         self.0.load().states.get(kid).copied()
     }
@@ -116,7 +116,7 @@ impl Keyring {
     }
 }
 
-/// What a compromised key vouches for counts for nothing.
+/// Returns the endorsements, without those of compromised keys.
 fn chain(rows: &[KeyRow]) -> Vec<String> {
     let is_sound =
         |kid: &str| rows.iter().any(|row| row.kid == kid && row.state != KeyState::Compromised);

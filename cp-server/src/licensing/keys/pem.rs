@@ -1,19 +1,19 @@
-//! PEM as OpenSSL reads it, and as the parser wants it.
+//! PEM as OpenSSL reads it, in the form that the parser accepts.
 //!
 //! # Design
-//! The parser is strict about RFC 7468. Editors and other tools add a byte order mark, blanks at the
-//! ends of lines, blank lines, comments around the block, or one long line. Those are edges, which the
-//! reader drops; the key itself is checked as strictly as before.
+//! The parser is strict about RFC 7468. Editors and other tools add a byte order mark, blanks at
+//! the ends of lines, blank lines, comments around the block, or one long line. The reader removes
+//! these additions. The key itself is checked as strictly as before.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use zeroize::Zeroizing;
 
-/// The bytes of a line in PEM.
+/// The number of bytes of a line in PEM.
 const WIDTH: usize = 64;
 
-/// The only block of the file in its strict form. A file without a whole block, and a block with
-/// headers, stay as they are: the parser refuses them in words of its own.
+/// Returns the only block of the file in its strict form. A file without a whole block, and a block
+/// with headers, stay unchanged: the parser refuses them with its own messages.
 pub(super) fn strict(text: &str) -> Zeroizing<String> {
     let as_it_is = || Zeroizing::new(text.to_owned());
     let mut lines = text
@@ -28,7 +28,7 @@ pub(super) fn strict(text: &str) -> Zeroizing<String> {
             _ => return as_it_is(),
         }
     };
-    // Several blocks are for the caller to refuse.
+    // The caller refuses several blocks.
     if lines.any(|line| line.starts_with("-----BEGIN ")) {
         return as_it_is();
     }
@@ -50,13 +50,13 @@ pub(super) fn strict(text: &str) -> Zeroizing<String> {
     strict
 }
 
-/// Whether the bytes are a DER structure, which is not text.
+/// Returns whether the bytes are a DER structure.
 pub(super) fn is_der(bytes: &[u8]) -> bool {
     matches!(bytes, [0x30, 0x80..=0x84, ..])
 }
 
-/// Whether a strict block is encrypted with 3DES: `pbeWithSHAAnd3-KeyTripleDES-CBC` and its form with
-/// two keys (RFC 7292, appendix C), or `DES-EDE3-CBC` (RFC 8018, appendix B.2.2).
+/// Returns whether a strict block is encrypted with 3DES: `pbeWithSHAAnd3-KeyTripleDES-CBC` and its
+/// form with two keys (RFC 7292, appendix C), or `DES-EDE3-CBC` (RFC 8018, appendix B.2.2).
 pub(super) fn is_triple_des(text: &str) -> bool {
     const PBE: [u8; 9] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x0c, 0x01];
     const CBC: [u8; 8] = [0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x03, 0x07];

@@ -1,4 +1,4 @@
-//! The change of the key-encryption key: it seals what several slices keep.
+//! The change of the key-encryption key, which seals data of several slices.
 
 use anyhow::Context;
 
@@ -9,8 +9,7 @@ use crate::kernel::app::App;
 use crate::kernel::secret::Kek;
 use crate::kernel::{http::idempotency, kek};
 
-/// Seals everything under another key-encryption key, in one transaction: either all of it or
-/// nothing.
+/// Seals all data with another key-encryption key in one transaction.
 pub async fn rekey(app: &App, new: &Kek) -> anyhow::Result<()> {
     let mut tx = app.db.begin().await?;
     kek::hold(app, &mut tx).await.context("the key-encryption key was not changed")?;

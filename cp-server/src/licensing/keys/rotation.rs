@@ -1,12 +1,12 @@
-//! The life of a key: how it comes to sign, and how it ends.
+//! The life of a key: activation, rotation, retirement and compromise.
 //!
 //! # Design
-//! A key signs only after every data plane has had the time to fetch it, so a successor is always
-//! published ahead; then neither a rotation nor an emergency has to wait. Everything happens in a
-//! transaction under one lock, and a unique index holds that one key is active: any number of
-//! replicas and operators may rotate at once.
+//! A key signs only after every data plane has had time to fetch it. So a successor is always
+//! published ahead, and neither a rotation nor an emergency waits. Every change is in a transaction
+//! under one lock, and a unique index allows one active key. So any number of replicas and
+//! operators may rotate at once.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde_json::json;
 
@@ -23,15 +23,16 @@ use crate::kernel::journal::record;
 use crate::kernel::kek;
 use crate::licensing::bundles::rows as bundles;
 
-/// A verifier's clock may be behind by so much, and still has a token of a retired key for valid.
+/// The maximum by which a verifier's clock may be behind; the verifier then still accepts tokens of
+/// a retired key.
 const LEEWAY: TimeDelta = TimeDelta::minutes(5);
 
-/// From when on the key may sign without an emergency.
+/// Returns the instant from which the key may sign without an emergency.
 pub fn not_before(settings: &KeySettings, key: &KeyRow) -> Option<DateTime<Utc>> {
     key.published_at.map(|at| at + settings.propagation())
 }
 
-/// Makes the key sign. The one that signed until now stays published for the tokens that it signed.
+/// Activates the key. The previous active key stays published for its tokens.
 pub async fn activate(cx: &mut Cx<Scope>, kid: &str, emergency: Option<&str>) -> Result<KeyRow> {
     kek::hold(&cx.app, &mut cx.tx).await?;
     let key = store::find(&mut cx.tx, kid).await?;
@@ -41,20 +42,21 @@ pub async fn activate(cx: &mut Cx<Scope>, kid: &str, emergency: Option<&str>) ->
         (KeyState::Published, Some(at)) if at <= cx.now || emergency.is_some() => {}
         (KeyState::Staged, _) if emergency.is_some() => {}
         (KeyState::Published, Some(at)) => {
+            let from = at.to_rfc3339_opts(SecondsFormat::Secs, true);
             let detail = format!(
-                "Data planes may not have fetched the key yet: it may sign from {at} on. If \
-                 refused tokens are the lesser evil, say `emergency: true` and a reason."
+                "Data planes may not have fetched the key yet. It may sign from {from}. If refused \
+                 tokens are acceptable, send `emergency: true` and a reason."
             );
             let error = Error::new(ProblemCode::KeyNotYetPropagated, detail);
             return Err(error.with("not_before", at));
         }
         (KeyState::Staged, _) | (KeyState::Published, None) => {
-            let detail = "The key is not published; publish it first, so that data planes have the \
-                          time to fetch it.";
+            let detail = "The key is not published. Publish it first, so that data planes have time to \
+                          fetch it.";
             return Err(Error::new(ProblemCode::KeyNotYetPropagated, detail));
         }
         (state @ (KeyState::Retiring | KeyState::Retired | KeyState::Compromised), _) => {
-            let detail = format!("The key is {state}, and such a key never signs again.");
+            let detail = format!("The key is {state}. Such a key cannot sign again.");
             return Err(Error::conflict(detail));
         }
     }
@@ -62,7 +64,7 @@ pub async fn activate(cx: &mut Cx<Scope>, kid: &str, emergency: Option<&str>) ->
     store::find(&mut cx.tx, kid).await
 }
 
-/// The key that signs hands over to the next one.
+/// Replaces the active key by the next one.
 async fn succeed(cx: &mut Cx<Scope>, next: &KeyRow, reason: Option<&str>) -> Result<()> {
     if let Some(active) = store::active(&mut cx.tx).await? {
         store::advance(&mut cx.tx, cx.now, &active, KeyState::Retiring, None).await?;
@@ -70,14 +72,14 @@ async fn succeed(cx: &mut Cx<Scope>, next: &KeyRow, reason: Option<&str>) -> Res
     store::advance(&mut cx.tx, cx.now, next, KeyState::Active, reason).await
 }
 
-/// The oldest key that waits to sign.
+/// Returns the oldest published key that is not active yet.
 async fn successor(cx: &mut Cx<Scope>) -> Result<Option<KeyRow>> {
     let keys = store::all(&mut cx.tx).await?;
     Ok(keys.into_iter().find(|key| key.state == KeyState::Published))
 }
 
-/// Makes the successor of the key that was `seen` to sign the active one, and publishes its own
-/// successor: of many who ask at once, one rotates.
+/// Activates the successor of the key that the caller has `seen` active, and publishes the next
+/// successor. Of many concurrent calls, one rotates.
 pub async fn rotate(
     cx: &mut Cx<Scope>,
     seen: Option<&str>,
@@ -87,11 +89,11 @@ pub async fn rotate(
     kek::hold(&cx.app, &mut cx.tx).await?;
     let active = store::active(&mut cx.tx).await?.map(|key| key.kid);
     if active.as_deref() != seen {
-        return Err(Error::conflict("Somebody else rotated the keys in this moment."));
+        return Err(Error::conflict("Another caller has just rotated the keys. Read them again."));
     }
     let Some(next) = successor(cx).await? else {
-        let detail = "No key is published that could sign next; one is made within a minute while \
-                      the server runs, or make one now with `keys generate`.";
+        let detail = "No published key can sign next. A running server publishes one within a \
+                      minute; or create one now with `keys generate`.";
         return Err(Error::conflict(detail));
     };
     let active = activate(cx, &next.kid, emergency).await?;
@@ -99,7 +101,7 @@ pub async fn rotate(
     Ok(active)
 }
 
-/// Publishes a new key unless one waits already.
+/// Publishes a new key unless a successor exists.
 async fn publish_spare(cx: &mut Cx<Scope>, spare: &LocalKey) -> Result<bool> {
     if successor(cx).await?.is_some() {
         return Ok(false);
@@ -108,15 +110,17 @@ async fn publish_spare(cx: &mut Cx<Scope>, spare: &LocalKey) -> Result<bool> {
     store::insert(&cx.app, &mut cx.tx, cx.now, spare, beginning).await
 }
 
-/// Takes a key out of use that has nothing left to verify.
+/// Retires a key that no live token needs.
 pub async fn retire(cx: &mut Cx<Scope>, kid: &str, reason: Option<&str>) -> Result<KeyRow> {
     kek::hold(&cx.app, &mut cx.tx).await?;
     let key = store::find(&mut cx.tx, kid).await?;
     match key.state {
         KeyState::Retired => return Ok(key),
-        KeyState::Compromised => return Err(Error::conflict("The key is compromised, and out.")),
+        KeyState::Compromised => {
+            return Err(Error::conflict("The key is compromised. It cannot be used or retired."));
+        }
         KeyState::Active => {
-            let detail = "The key signs; rotate first, then it retires by itself.";
+            let detail = "The key is active. Rotate first; the key then retires automatically.";
             return Err(Error::conflict(detail));
         }
         KeyState::Staged | KeyState::Published | KeyState::Retiring => {}
@@ -124,9 +128,10 @@ pub async fn retire(cx: &mut Cx<Scope>, kid: &str, reason: Option<&str>) -> Resu
     if let Some(last) = bundles::last_signed_by(&mut cx.tx, kid).await?
         && last + LEEWAY > cx.now
     {
+        let until = last.to_rfc3339_opts(SecondsFormat::Secs, true);
         let detail = format!(
-            "Tokens that the key signed are valid until {last}; it retires by itself then. If they \
-             must not be trusted, mark it compromised."
+            "Tokens of the key are valid until {until}; the key retires automatically then. If \
+             verifiers must not trust them, mark the key as compromised."
         );
         return Err(Error::conflict(detail).with("last_expires_at", last));
     }
@@ -134,8 +139,8 @@ pub async fn retire(cx: &mut Cx<Scope>, kid: &str, reason: Option<&str>) -> Resu
     store::find(&mut cx.tx, kid).await
 }
 
-/// Takes a key out at once, and revokes every token that it signed. When it was the one that signs,
-/// its successor signs from now on; the spare does where there is none.
+/// Marks a key as compromised and revokes every token that it signed. If the key was active, its
+/// successor becomes active, or the spare if there is no successor.
 pub async fn compromise(
     cx: &mut Cx<Scope>,
     kid: &str,
@@ -164,7 +169,7 @@ pub async fn compromise(
     bundles::revoke_signed_by(cx, kid).await
 }
 
-/// What the clock asks for.
+/// A step that is due by the clock.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Step {
     Retire(String),
@@ -173,20 +178,21 @@ enum Step {
     Rotate,
 }
 
-/// Does what is due by the clock; every replica may ask, the lock and the states decide.
+/// Does the steps that are due by the clock. Every replica may call it: the lock and the states
+/// decide.
 pub async fn tick(app: &App) -> anyhow::Result<()> {
     let due = due(app).await?;
     if due.is_empty() {
         return Ok(());
     }
-    // Before the lock: it takes a while.
+    // Before the lock, because a key needs some time.
     let spare = match due.contains(&Step::Publish) {
         true => Some(LocalKey::generated(KeySettings::of(app).bits).await?),
         false => None,
     };
     let mut cx = app.change(Caller::system("key rotation")).await?;
     kek::hold(app, &mut cx.tx).await?;
-    // Under the lock: what another replica did meanwhile is not due any more.
+    // Under the lock: a step that another replica has done meanwhile is no longer due.
     for step in steps(&mut cx).await? {
         let (action, kid) = match step {
             Step::Retire(kid) => ("keys.retire", retire(&mut cx, &kid, None).await?.kid),
@@ -221,7 +227,7 @@ async fn steps(cx: &mut Cx<Scope>) -> Result<Vec<Step>> {
     let mut steps = Vec::new();
     for key in keys.iter().filter(|key| key.state == KeyState::Retiring) {
         let last = bundles::last_signed_by(&mut cx.tx, &key.kid).await?;
-        // A status list that it signed is in use until data planes fetch the next one.
+        // A status list that the key signed is in use until data planes fetch the next one.
         let replaced = key.updated_at + settings.propagation();
         if last.is_none_or(|last| last + LEEWAY <= now) && replaced <= now {
             steps.push(Step::Retire(key.kid.clone()));

@@ -4,14 +4,14 @@ use chrono::TimeDelta;
 
 use crate::kernel::app::Part;
 
-/// How signing keys live.
+/// The settings of signing keys.
 #[derive(Clone, Debug)]
 pub struct KeySettings {
-    /// The size of new keys.
+    /// The size of new keys in bits.
     pub bits: u32,
-    /// Seconds that a data plane may use its copy of the JWKS before it asks again.
+    /// The time in seconds for which a data plane may use its copy of the JWKS.
     pub jwks_max_age: u32,
-    /// The age at which a key is followed by the next one; never when absent.
+    /// The age at which a key is replaced by the next one; `None` for no automatic rotation.
     pub rotate_after: Option<TimeDelta>,
 }
 
@@ -24,9 +24,9 @@ impl Default for KeySettings {
 }
 
 impl KeySettings {
-    /// How long it takes until every copy of the JWKS has a key that is published now: caches keep
-    /// one for its maximum age and may use it for as long again while they fetch the next; a minute
-    /// is for replicas and clocks.
+    /// Returns the time until every copy of the JWKS contains a key that is published now. Caches
+    /// keep a copy for its maximum age, and may use it for as long again while they fetch the next.
+    /// A minute is added for replicas and clocks.
     pub fn propagation(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.jwks_max_age) * 2 + 60)
     }

@@ -2,8 +2,8 @@
 //!
 //! # Design
 //! A signature costs a quarter of a millisecond of CPU. On the request threads it would delay every
-//! other answer, and on tokio's blocking pool it would queue behind file and DNS work, so signing
-//! has threads of its own, one per core, behind a queue whose bound is the back-pressure.
+//! other answer, and on tokio's blocking pool it would queue behind file and DNS work. So signing
+//! has its own threads, one per core, behind a bounded queue that provides back-pressure.
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -25,9 +25,9 @@ use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
 
-/// Signs with one key. Behind it may stand a key in memory, a KMS or a PKCS#11 token.
+/// Signs with one key: a key in memory, a KMS or a PKCS#11 token.
 pub trait Signer: Send + Sync {
-    /// RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2.1) over the message.
+    /// Computes RSASSA-PKCS1-v1_5 with SHA-256 (RFC 8017, section 8.2.1) over the message.
     fn sign(&self, message: &[u8]) -> anyhow::Result<Vec<u8>>;
     fn jwk(&self) -> &Jwk;
 }
@@ -44,18 +44,19 @@ impl LocalKey {
             2048 => KeySize::Rsa2048,
             3072 => KeySize::Rsa3072,
             4096 => KeySize::Rsa4096,
-            other => bail!("keys are made with 2048, 3072 or 4096 bits, not {other}"),
+            other => bail!("the size of a key must be 2048, 3072 or 4096 bits (got {other})"),
         };
         Self::new(KeyPair::generate(size).context("the key could not be generated")?)
     }
 
-    /// The same away from the request threads: it takes from a tenth of a second to some seconds.
+    /// Generates a key outside of the request threads, which takes from a tenth of a second to some
+    /// seconds.
     pub async fn generated(bits: u32) -> anyhow::Result<Self> {
         let made = tokio::task::spawn_blocking(move || Self::generate(bits)).await;
-        made.map_err(|_| anyhow::anyhow!("the thread that made the key panicked"))?
+        made.map_err(|_| anyhow::anyhow!("the thread that generated the key panicked"))?
     }
 
-    /// From PKCS#8 DER, whose numbers aws-lc checks against each other.
+    /// Reads PKCS#8 DER, whose numbers aws-lc checks against each other.
     pub fn from_pkcs8(der: &[u8]) -> anyhow::Result<Self> {
         let pair = KeyPair::from_pkcs8(der);
         Self::new(pair.map_err(|e| anyhow::anyhow!("the key is not usable: {e}"))?)
@@ -72,17 +73,17 @@ impl LocalKey {
         Ok(key)
     }
 
-    /// Refuses what a data plane would refuse to load, and what another library cannot verify by
-    /// the published half alone.
+    /// Refuses a key that a data plane cannot load, or whose signatures another library cannot
+    /// verify with the public half.
     fn self_test(&self) -> anyhow::Result<()> {
         let set = cp_contracts::JwkSet { keys: vec![self.jwk.clone()] };
         dp_verifier::KeySet::from_json(&serde_json::to_vec(&set)?)
-            .map_err(|e| anyhow::anyhow!("data planes would refuse it: {e}"))?;
+            .map_err(|e| anyhow::anyhow!("data planes would refuse the key: {e}"))?;
         let (n, e) = self.modulus_and_exponent();
         let message = b"self-test";
         ring::signature::RsaPublicKeyComponents { n, e }
             .verify(&ring::signature::RSA_PKCS1_2048_8192_SHA256, message, &self.sign(message)?)
-            .map_err(|_| anyhow::anyhow!("its signature does not verify"))
+            .map_err(|_| anyhow::anyhow!("the key's signature does not verify"))
     }
 
     pub fn to_pkcs8(&self) -> anyhow::Result<Zeroizing<Vec<u8>>> {
@@ -117,7 +118,7 @@ impl Signer for LocalKey {
     }
 }
 
-/// Signs claims: their JWS compact serialization (RFC 7515, section 7.1).
+/// Signs claims and returns their JWS compact serialization (RFC 7515, section 7.1).
 pub fn compact(signer: &dyn Signer, typ: &str, claims: &[u8]) -> anyhow::Result<String> {
     let mut token = URL_SAFE_NO_PAD.encode(header(typ, signer.jwk()));
     token.push('.');
@@ -128,14 +129,15 @@ pub fn compact(signer: &dyn Signer, typ: &str, claims: &[u8]) -> anyhow::Result<
     Ok(token)
 }
 
-/// How long the license token of such claims will be: the signature is as long as the modulus.
+/// Returns the length of the license token with such claims: the signature is as long as the
+/// modulus.
 pub fn token_len(jwk: &Jwk, claims: usize) -> usize {
     let encoded = |bytes: usize| (bytes * 4).div_ceil(3);
     encoded(header(LICENSE_TOKEN_TYP, jwk).len()) + encoded(claims) + jwk.n.len() + 2
 }
 
-/// Exactly these three members, and never another one. The kid is base64url and the rest
-/// constant: nothing here needs escaping.
+/// Returns the header with exactly these three members. The kid is base64url and the rest constant,
+/// so nothing needs escaping.
 fn header(typ: &str, jwk: &Jwk) -> String {
     let kid = &jwk.kid;
     format!(r#"{{"alg":"{LICENSE_TOKEN_ALG}","typ":"{typ}","kid":"{kid}"}}"#)
@@ -150,7 +152,7 @@ pub struct SignerPool {
 
 impl Part for SignerPool {}
 
-/// Signatures that may wait, per thread: about half a second of work.
+/// The maximum number of waiting signatures per thread: about half a second of work.
 const QUEUED: usize = 1024;
 
 impl SignerPool {
@@ -168,23 +170,23 @@ impl SignerPool {
         Self { queue }
     }
 
-    /// Does the work on a signing thread; refuses with 503 when too much waits already.
+    /// Runs the work on a signing thread. Refuses with 503 when too much work waits already.
     pub async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> Result<T> + Send + 'static,
     ) -> Result<T> {
         let (done, result) = oneshot::channel();
         let job: Job = Box::new(move || {
-            // Whoever asked may have gone away.
+            // The caller may be gone.
             let _ = done.send(work());
         });
         match self.queue.try_send(job) {
             Ok(()) => {}
             Err(TrySendError::Full(_)) => {
-                return Err(Error::unavailable("Too many signatures are waiting.", 1));
+                return Err(Error::unavailable("Too many signatures are waiting. Try again.", 1));
             }
             Err(TrySendError::Disconnected(_)) => {
-                return Err(Error::internal(anyhow::anyhow!("the signing threads are gone")));
+                return Err(Error::internal(anyhow::anyhow!("the signing threads have ended")));
             }
         }
         result.await.map_err(Error::internal)?
@@ -195,7 +197,7 @@ fn work(jobs: &Mutex<Receiver<Job>>) {
     loop {
         let job = jobs.lock().unwrap_or_else(PoisonError::into_inner).recv();
         match job {
-            // A panic ends its job and not the thread, which others wait for.
+            // A panic ends its job, and not the thread that other jobs wait for.
             Ok(job) => drop(catch_unwind(AssertUnwindSafe(job))),
             // The pool is dropped: the process ends.
             Err(_) => return,

@@ -1,9 +1,9 @@
-//! What the operator does at the machine: the first key, and keys from files.
+//! The operator's local commands: the first key, and keys from files.
 
 use std::path::Path;
 
 use anyhow::Context;
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, SecondsFormat, Utc};
 use serde_json::json;
 
 use super::pem;
@@ -17,8 +17,8 @@ use crate::kernel::secret::Secret;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::keyring::Keyring;
 
-/// Makes sure that there is an active key, the imported one where there was none before, and that
-/// its successor is published.
+/// Ensures that an active key exists and that its successor is published. The imported key becomes
+/// active when no key is.
 pub async fn prepare(
     app: &App,
     file: Option<&Path>,
@@ -28,7 +28,8 @@ pub async fn prepare(
         let imported = import_file(app, path, passphrase).await?;
         if let Some(at) = imported.activate_at {
             let kid = imported.kid;
-            tracing::info!(kid, %at, "the imported key is published, and signs from then on");
+            let at = at.to_rfc3339_opts(SecondsFormat::Secs, true);
+            tracing::info!(kid, %at, "the imported key is published, and signs from that instant");
         }
     }
     let mut tx = app.db.read();
@@ -36,22 +37,22 @@ pub async fn prepare(
     drop(tx);
     if active.is_none() {
         let key = LocalKey::generated(KeySettings::of(app).bits).await?;
-        // Of several replicas that start together, one makes it.
+        // When replicas start together, one of them creates the key.
         begin_with(app, &key, Beginning::in_state(KeyState::Active), "keys.create").await?;
     }
     rotation::tick(app).await?;
     Keyring::of(app).refresh(app).await
 }
 
-/// What became of a key from a file.
+/// The result of the import of a key.
 pub struct Imported {
     pub kid: String,
-    /// When it signs by itself; it does so already when absent.
+    /// The instant at which the key becomes active automatically; `None` if it is active.
     pub activate_at: Option<DateTime<Utc>>,
 }
 
-/// Imports a PEM file. The first key of an installation signs at once; any other is published, and
-/// signs when every data plane has had the time to fetch it.
+/// Imports a PEM file. The first key of an installation becomes active at once. Any other key is
+/// published, and becomes active when every data plane has had time to fetch it.
 pub async fn import_file(
     app: &App,
     path: &Path,
@@ -61,13 +62,13 @@ pub async fn import_file(
     let text = crate::kernel::files::read_private(path).with_context(refused)?;
     let is_der = pem::is_der(&text);
     let text = String::from_utf8(text).map_err(|error| {
-        // The error has the file's bytes, which nobody sees and nobody wipes.
+        // The error contains the file's bytes, which must be wiped.
         drop(zeroize::Zeroizing::new(error.into_bytes()));
         let why = match is_der {
             true => {
                 "it is DER; convert it with `openssl pkey -inform DER -in OLD.der -out NEW.pem`"
             }
-            false => "it is not text",
+            false => "it is not UTF-8 text",
         };
         anyhow::anyhow!("{}: {why}", refused())
     })?;
@@ -80,7 +81,7 @@ pub async fn import_file(
     if let Some(row) = known.iter().find(|row| row.kid == kid) {
         anyhow::ensure!(
             matches!(row.state, KeyState::Active | KeyState::Published),
-            "{}: it is known here already, and {}; a key never comes back",
+            "{}: the key exists already; it is {}, and a key cannot be imported twice",
             refused(),
             row.state
         );

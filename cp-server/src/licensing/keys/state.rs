@@ -1,25 +1,25 @@
 //! The states of a signing key.
 
 crate::text_enum! {
-    /// Where a key is in its life.
+    /// The state of a signing key.
     KeyState {
-        /// It exists and is not published.
+        /// The key exists and is not published.
         Staged = "staged",
-        /// In the JWKS; it may not sign yet.
+        /// In the JWKS; the key may not sign yet.
         Published = "published",
-        /// It signs; there is exactly one.
+        /// The key signs; exactly one key is active.
         Active = "active",
-        /// In the JWKS until the last token that it signed has expired.
+        /// In the JWKS until the last token of the key has expired.
         Retiring = "retiring",
         /// Out of use.
         Retired = "retired",
-        /// Out at once: its tokens are not to be trusted.
+        /// Removed from the JWKS at once; verifiers must not trust its tokens.
         Compromised = "compromised",
     }
 }
 
 impl KeyState {
-    /// Whether it is in the JWKS.
+    /// Returns whether the key is in the JWKS.
     pub fn is_public(self) -> bool {
         matches!(self, Self::Published | Self::Active | Self::Retiring)
     }

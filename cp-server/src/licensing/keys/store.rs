@@ -53,12 +53,12 @@ impl KeyRow {
     }
 }
 
-/// What the seal is bound to, so that one key's row cannot pass for another's.
+/// Returns the purpose that the seal is bound to, so that one key's row cannot replace another's.
 pub fn purpose(kid: &str) -> String {
     format!("signing key {kid} v1")
 }
 
-/// All keys, oldest first.
+/// Returns all keys, oldest first.
 pub async fn all(tx: &mut Conn) -> Result<Vec<KeyRow>> {
     let sql = "SELECT kid, state, algorithm, bits, modulus, exponent, sealed, reason, endorsement,
                       endorsed_by, created_at, published_at, activate_at, activated_at, retired_at,
@@ -76,7 +76,7 @@ pub async fn active(tx: &mut Conn) -> Result<Option<KeyRow>> {
     Ok(all(tx).await?.into_iter().find(|row| row.state == KeyState::Active))
 }
 
-/// What a new key begins as.
+/// The first state of a new key.
 pub struct Beginning {
     pub state: KeyState,
     pub activate_at: Option<DateTime<Utc>>,
@@ -90,8 +90,8 @@ impl Beginning {
 }
 
 /// Writes a new key, under the lock of [`kek::hold`]: its private half sealed, and its public half
-/// signed by the key that is active now. `false` when it was known already, in whatever state: a
-/// kid is never used twice.
+/// signed by the active key. Returns `false` when the key is known in any state: a kid is never
+/// used twice.
 pub async fn insert(
     app: &App,
     tx: &mut Conn,
@@ -134,8 +134,8 @@ pub async fn insert(
     Ok(insert.exec().await? == 1)
 }
 
-/// The active key says that the other one is the issuer's, too: what a data plane that was cut off
-/// during several rotations follows from the key that it knows.
+/// Signs the active key's statement that the other key is the issuer's too. A data plane that
+/// missed several rotations follows these statements from its own key.
 fn endorse(app: &App, by: &KeyRow, now: DateTime<Utc>, jwk: &Jwk) -> Result<String> {
     let claims = SigningKeyClaims {
         iss: app.settings.base_url.clone(),
@@ -148,7 +148,7 @@ fn endorse(app: &App, by: &KeyRow, now: DateTime<Utc>, jwk: &Jwk) -> Result<Stri
     compact(&signer, SIGNING_KEY_TYP, &payload).map_err(Error::internal)
 }
 
-/// Moves a key on, if it is still in the state that was read.
+/// Moves a key to another state, if its state has not changed since it was read.
 pub async fn advance(
     tx: &mut Conn,
     now: DateTime<Utc>,
@@ -179,8 +179,8 @@ pub async fn advance(
     }
 }
 
-/// Keeps the key from being taken out of use until the end of the transaction, in which something
-/// that it signed is stored. A key that signs no longer makes the caller start over.
+/// Keeps the key in use until the end of the transaction, which stores something that the key
+/// signed. If the key no longer signs, the caller starts over.
 pub async fn hold(tx: &mut Conn, kid: &str) -> Result<bool> {
     let held = tx.q2(
         "SELECT 1 FROM signing_keys WHERE kid = $1 AND state = 'active'",
@@ -189,7 +189,7 @@ pub async fn hold(tx: &mut Conn, kid: &str) -> Result<bool> {
     Ok(held.bind(kid).value::<i32>().await?.is_some())
 }
 
-/// Seals every key anew.
+/// Seals every key with the new key-encryption key.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     for row in all(tx).await? {
         let sealed = app.kek.reseal(new, &app.random, &purpose(&row.kid), &row.sealed);

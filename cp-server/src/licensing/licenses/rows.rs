@@ -1,4 +1,4 @@
-//! Licenses: their rows.
+//! The rows of licenses.
 
 use std::collections::HashMap;
 
@@ -8,23 +8,23 @@ use crate::licensing::entitlement::{License, LicenseRow};
 use crate::licensing::ids::LicenseId;
 use crate::licensing::issuance::signed_bundle::SignedBundle;
 
-/// The license as it stands now.
+/// Returns the license as of now.
 pub async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
     Ok(stored(cx, id).await?.at(cx.now))
 }
 
-/// The license as it is stored.
+/// Returns the license as it is stored.
 pub async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
     let found = cx.tx.select("WHERE licenses.id = $1 AND licenses.organization_id = $2");
     let found: Option<LicenseRow> = found.bind(id).bind(cx.at).opt().await?;
     found.ok_or_else(|| Error::not_found("license"))
 }
 
-/// Notes the last bundles, if the licenses are still what was signed.
+/// Stores the last bundle of each license, if the license has not changed since the signature.
 pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     let sql = "UPDATE licenses SET key_id = noted.column3, bundle_hash = noted.column4
                FROM (VALUES ";
-    // A license that was signed several times keeps the last.
+    // A license that was signed several times keeps the last bundle.
     let last: HashMap<LicenseId, &SignedBundle> = signed.iter().map(|s| (s.license, *s)).collect();
     let update = cx.tx.q(sql).rows(last.values(), |query, signed| {
         let bundle = &signed.response;
@@ -40,14 +40,14 @@ pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result
     if usize::try_from(noted) == Ok(last.len()) { Ok(()) } else { Err(Error::stale()) }
 }
 
-/// Active licenses whose last token the key signed.
+/// Returns the number of active licenses whose last token the key signed.
 pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM licenses
                WHERE key_id = $1 AND status = 'active' AND (over_at IS NULL OR over_at > $2)";
     Ok(cx.tx.q(sql).bind(kid).bind(cx.now).value().await?.unwrap_or(0))
 }
 
-/// Licenses that still grant something, or may again.
+/// Returns the number of licenses that grant something, or may do so again.
 pub async fn count_live(cx: &mut Cx) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM licenses
                WHERE organization_id = $1 AND status <> 'revoked'

@@ -1,4 +1,4 @@
-//! Seats of licenses beside those of their subscription.
+//! The seats of licenses in relation to those of their subscription.
 
 use cp_contracts::ProblemCode;
 use serde::Serialize;
@@ -7,16 +7,16 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 
-/// What becomes of licenses whose own seats are above those of their subscription.
+/// The treatment of licenses whose own seats are above those of their subscription.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum OwnSeats {
-    /// The change of the subscription is refused.
+    /// Refuses the change of the subscription.
     Refuse,
-    /// Their tokens have the subscription's seats.
+    /// Issues their tokens with the subscription's seats.
     Cap,
-    /// They keep their own.
+    /// Keeps their own seats.
     Allow,
-    /// Their own become the subscription's.
+    /// Lowers their own seats to the subscription's.
     Lower,
 }
 
@@ -27,10 +27,24 @@ pub struct AboveCap {
     pub seat_cap: i64,
 }
 
-/// Licenses that a refusal or an answer names.
+/// Refuses own seats above those of the subscription, unless more are allowed.
+pub(super) fn check_seats(own: Option<i64>, subscribed: i64, allowed: bool) -> Result<()> {
+    match own {
+        Some(own) if own > subscribed && !allowed => {
+            let detail = format!(
+                "`seat_cap` must be at most the subscription's {subscribed} (got {own}). Send \
+                 `allow_more_seats: true` to permit more."
+            );
+            Err(Error::invalid("seat_cap", detail))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The maximum number of licenses that a refusal or an answer names.
 const MOST_NAMED: i64 = 500;
 
-/// The licenses of the subscription whose own seats are above the cap, and not allowed to be.
+/// Returns the licenses of the subscription whose own seats are above the cap and not permitted.
 pub async fn above<G>(
     cx: &mut Cx<G>,
     subscription: SubscriptionId,
@@ -43,10 +57,10 @@ pub async fn above<G>(
     Ok(cx.tx.q(sql).bind(subscription).bind(cap).bind(MOST_NAMED).all().await?)
 }
 
-/// Settles the licenses of a subscription whose seats became fewer.
+/// Adapts the licenses of a subscription whose seats were reduced.
 ///
 /// # Errors
-/// 409 `in_use` with the licenses, when they are to be refused.
+/// Fails with 409 `in_use` and the licenses, when the change is to be refused.
 pub async fn settle(
     cx: &mut Cx,
     subscription: SubscriptionId,
@@ -76,8 +90,9 @@ pub async fn settle(
 
 fn refusal(cap: i64, above: Vec<AboveCap>) -> Error {
     let detail = format!(
-        "The plan has {cap} seats, and licenses have a `seat_cap` above that ({}). Send `lower_licenses: true` to \
-         lower them, `allow_more_seats: true` to keep them, or a `seat_cap`.",
+        "The plan has {cap} seats, and licenses have a `seat_cap` above that ({}). Send \
+         `lower_licenses: true` to lower them, `allow_more_seats: true` to keep them, or a \
+         `seat_cap`.",
         above.len()
     );
     Error::new(ProblemCode::InUse, detail)

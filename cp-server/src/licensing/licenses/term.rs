@@ -4,7 +4,7 @@ use chrono::{DateTime, SecondsFormat, Utc};
 
 use crate::kernel::error::{Error, Result};
 
-/// Refuses a term that ends before it begins, or after the subscription.
+/// Refuses a term that ends before its beginning, or after the subscription.
 pub(super) fn check_end(
     valid_from: DateTime<Utc>,
     valid_until: Option<DateTime<Utc>>,

@@ -1,4 +1,4 @@
-//! The plans that a new installation begins with.
+//! The plans of a new installation.
 
 use std::collections::BTreeMap;
 
@@ -13,7 +13,7 @@ use crate::kernel::error::Result;
 use crate::licensing::ids::PlanId;
 use crate::tenancy::quotas::Metric;
 
-/// Creates the preset plans in a new installation; later starts leave plans as they are.
+/// Creates the preset plans in a new installation. Later starts do not change plans.
 pub async fn seed(app: &App) -> Result<()> {
     let mut tx = app.db.begin().await?;
     if tx.q("SELECT EXISTS (SELECT 1 FROM plans)").value().await?.unwrap_or(false) {
@@ -48,7 +48,7 @@ pub async fn seed(app: &App) -> Result<()> {
     Ok(())
 }
 
-/// Inserts a preset plan. Of replicas that start together, the one that inserts the first plan
+/// Inserts a preset plan. When replicas start together, only the one that inserts the first plan
 /// continues.
 async fn insert_seed(
     tx: &mut Conn,

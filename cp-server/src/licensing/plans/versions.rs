@@ -1,4 +1,4 @@
-//! Versions of plans: their rows, how a change makes the next one, and what differs.
+//! The versions of plans: their rows, the creation of the next version, and the differences.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,11 +26,11 @@ pub struct Plan {
     pub version: i64,
     pub name: String,
     pub description: Option<Prose>,
-    /// Private plans are seen by platform callers only who may read or change plans.
+    /// Private plans are visible only to platform callers that may read or change plans.
     pub is_public: bool,
     pub default_features: Object,
-    /// By metric; null is unlimited. An absent metric is not included in license tokens, and not
-    /// limited by this server.
+    /// The limits by metric; null is unlimited. An absent metric is not included in license tokens,
+    /// and this server does not limit it.
     pub limits: Quantities,
     pub seat_cap: Option<i64>,
     pub created_at: DateTime<Utc>,
@@ -94,12 +94,12 @@ pub(super) async fn insert_version(
     Ok(())
 }
 
-/// The limits of a new plan.
+/// Returns the limits of a new plan.
 pub(super) fn limits_of(limits: BTreeMap<String, Bound>) -> Result<Quantities> {
     Quantities::bounded("limits", limits.into_iter().map(|(name, n)| (name, n.0)).collect())
 }
 
-/// The limits after a PATCH: each named metric is set or removed, the others stay.
+/// Returns the limits after a PATCH: each named metric is set or removed, the others stay.
 pub(super) fn limits_after(
     before: Quantities,
     patch: BTreeMap<String, BoundPatch>,
@@ -114,7 +114,8 @@ pub(super) fn limits_after(
     Quantities::bounded("limits", limits)
 }
 
-/// The features after a PATCH: each named feature is set, or removed by null; the others stay.
+/// Returns the features after a PATCH: null removes a named feature, any other value sets it, and
+/// the others stay.
 pub(super) fn features_after(before: Object, patch: Map<String, Value>) -> Result<Object> {
     before.changed("default_features", |features| {
         for (name, value) in patch {
@@ -126,13 +127,13 @@ pub(super) fn features_after(before: Object, patch: Map<String, Value>) -> Resul
     })
 }
 
-/// Refuses metrics that nothing in this installation knows: a misspelt limit would limit nothing.
+/// Refuses metrics that are unknown in this installation: a misspelt limit would have no effect.
 ///
-/// Known are the server's own metrics, the vendor's with [`OWN_PREFIX`], and those of any plan or
+/// The server's own metrics are known, the vendor's with [`OWN_PREFIX`], and those of any plan or
 /// usage limit.
 ///
 /// # Errors
-/// 422 at `limits`, with the known metrics.
+/// Fails with 422 at `limits`, with the known metrics.
 pub(super) async fn refuse_unknown_metrics<G>(
     cx: &mut Cx<G>,
     metrics: impl Iterator<Item = &str>,
@@ -165,10 +166,10 @@ pub(super) async fn refuse_unknown_metrics<G>(
     Err(Error::invalid("limits", detail).with("known_metrics", names))
 }
 
-/// Metrics of plans and limits that a refusal names.
+/// The maximum number of metrics that a refusal names.
 const MOST_NAMED: usize = 50;
 
-/// A value before and after; absent where there is none, because null is a value too.
+/// A value before and after a change. A missing value is absent, because null is a value too.
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
 pub struct Change {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -177,7 +178,8 @@ pub struct Change {
     after: Option<Value>,
 }
 
-/// What differs between two versions: features by name, `limits.` and a metric, and `seat_cap`.
+/// Returns the differences of two versions: features by name, `limits.` and a metric, and
+/// `seat_cap`.
 pub(super) fn changes(before: &Plan, after: &Plan) -> BTreeMap<String, Change> {
     let facts = |plan: &Plan| {
         let limits = plan.limits.iter().map(|(name, n)| (format!("limits.{name}"), json!(n)));

@@ -1,8 +1,8 @@
-//! The entries of the lists: each token has one, and no two tokens ever the same.
+//! The entries of the lists: each token has its own entry.
 //!
 //! # Design
-//! Entries are given out in blocks, from the memory of a process: an issuance has its entry before it
-//! signs, and does not write for it.
+//! The process reserves entries in blocks and keeps them in memory. So an issuance has its entry
+//! before it signs, and needs no write for it.
 
 use std::sync::PoisonError;
 
@@ -17,16 +17,16 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
 use crate::licensing::ids::StatusListId;
 
-/// The entries that this process may give out.
+/// The entries that this process has reserved.
 #[derive(Default)]
 pub(super) struct Entries {
     block: std::sync::Mutex<Option<Block>>,
-    /// One reservation of the next block at a time.
+    /// Allows one reservation of the next block at a time.
     reserving: Mutex<()>,
 }
 
 impl Entries {
-    /// An entry that nobody else gets.
+    /// Returns an entry that no other token has.
     pub(super) async fn take(&self, app: &App) -> Result<StatusListRef> {
         let now = app.clock.now();
         if let Some(entry) = self.take_known(app, now) {
@@ -34,7 +34,7 @@ impl Entries {
         }
         let _alone = self.reserving.lock().await;
         loop {
-            // Whoever reserved before may have left some.
+            // The previous holder of the lock may have reserved enough entries.
             if let Some(entry) = self.take_known(app, now) {
                 return Ok(entry);
             }
@@ -44,7 +44,7 @@ impl Entries {
         }
     }
 
-    /// An entry of the block that is here already.
+    /// Returns an entry of the block in memory.
     fn take_known(&self, app: &App, now: DateTime<Utc>) -> Option<StatusListRef> {
         self.with_block(|block| {
             let block = block.as_mut().filter(|block| block.is_usable(now))?;
@@ -59,22 +59,22 @@ impl Entries {
     }
 }
 
-/// Entries that were given out to this process. Those that it does not use stay unused.
+/// Reserved entries. Entries that the process does not use stay unused.
 struct Block {
     list: StatusListId,
     shuffle: Vec<u8>,
     size: i64,
     next: u32,
-    /// One more than the last.
+    /// One more than the last entry.
     end: u32,
     until: DateTime<Utc>,
 }
 
-/// A process that issues much takes many at once; the command line takes one.
+/// The size of a block: the server reserves many entries at once, the command line one.
 const BLOCK: i64 = 256;
 
 impl Block {
-    /// An old block is dropped: its list must not retire under it.
+    /// Drops an old block, so that its list does not retire while entries are left.
     fn is_usable(&self, now: DateTime<Utc>) -> bool {
         self.next < self.end && now < self.until
     }
@@ -107,8 +107,8 @@ async fn reserve(app: &App, size: i64, now: DateTime<Utc>) -> Result<Block> {
     Ok(Block { list, shuffle, size, next, end, until: now + TimeDelta::hours(1) })
 }
 
-/// Where the n-th entry stands in its list: a permutation of all 65,536 (a balanced Feistel network
-/// of eight rounds over two bytes), so that the order of issuance cannot be read off.
+/// Returns the position of the n-th entry: a permutation of all 65,536 (a balanced Feistel network
+/// of eight rounds over two bytes). So positions do not reveal the order of issuance.
 fn shuffled(key: &[u8], n: u16) -> u16 {
     let [mut left, mut right] = n.to_be_bytes();
     for round in 0..8 {

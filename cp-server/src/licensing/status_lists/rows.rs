@@ -1,5 +1,5 @@
-//! The rows of status lists, as other slices use them: which list and entry a token has, and which
-//! lists a change concerns.
+//! The rows of status lists for other slices: the list and the entry of a token, and the lists that
+//! a change concerns.
 
 use chrono::TimeDelta;
 use cp_contracts::StatusListRef;
@@ -11,21 +11,21 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::line::BASE;
 use crate::licensing::ids::StatusListId;
 
-/// A token is looked at for a little longer than it is valid: clocks differ.
+/// The time for which a token is in its list after its end, because clocks differ.
 pub const LEEWAY: TimeDelta = TimeDelta::minutes(10);
 
-/// The address of a list.
+/// Returns the address of a list.
 pub fn uri(app: &App, id: StatusListId) -> String {
     format!("{}{BASE}/status-lists/{id}", app.settings.base_url)
 }
 
-/// The list and the entry that a reference of ours names.
+/// Returns the list and the entry that a reference of this server names.
 pub fn place(entry: &StatusListRef) -> Option<(StatusListId, i64)> {
     let id = entry.uri.rsplit('/').next()?.parse().ok()?;
     Some((id, i64::try_from(entry.idx).ok()?))
 }
 
-/// Whose bundles have changed.
+/// The object whose bundles have changed.
 #[derive(Clone, Copy)]
 pub enum Of<T> {
     Bundle(T),
@@ -34,7 +34,7 @@ pub enum Of<T> {
     Key(T),
 }
 
-/// Says that the lists with these bundles are to be signed anew; in the transaction of the change.
+/// Marks the lists with these bundles for a new signature, in the transaction of the change.
 pub async fn touch<G, T>(cx: &mut Cx<G>, of: Of<T>) -> Result<()>
 where
     T: for<'q> Value<'q>,
@@ -49,7 +49,7 @@ where
                WHERE status_list_id IS NOT NULL AND over_at > $1";
     let query = cx.tx.q(sql).bind(cx.now - LEEWAY).and(column, value);
     let lists: Vec<(StatusListId,)> = query.sql(" ORDER BY status_list_id").all().await?;
-    // One by one and in order, so that two changes never wait for each other.
+    // One by one and in order, so that two changes do not deadlock.
     for (id,) in lists {
         let sql = "UPDATE status_lists SET version = version + 1 WHERE id = $1";
         cx.tx.q(sql).bind(id).exec().await?;

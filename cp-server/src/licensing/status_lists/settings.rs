@@ -4,13 +4,13 @@ use chrono::TimeDelta;
 
 use crate::kernel::app::Part;
 
-/// How the lists are published.
+/// The publication of the lists.
 #[derive(Clone, Debug)]
 pub struct StatusSettings {
-    /// How long a data plane uses its copy before it asks again: also within which time it learns
-    /// of a revocation.
+    /// How long a data plane uses its copy before it fetches the list again. A revocation reaches
+    /// the data plane within that time.
     pub ttl: TimeDelta,
-    /// After how long a published list says nothing any more.
+    /// How long a published list is valid.
     pub lifetime: TimeDelta,
 }
 

@@ -1,16 +1,17 @@
-//! The signing of a list: when it is from, what it says, and the token that says so.
+//! The signing of a list: its `iat`, its content and its token.
 //!
 //! # Design
-//! A data plane takes no list that is older than the one it has. So the `iat` of a list is allocated in
-//! the list's row, where it strictly increases, in the transaction that reads what the list says: two
-//! different lists never have the same `iat`, and a later `iat` never has older content, on any number
-//! of replicas and across restarts. The row's lock keeps changes of the list out in between.
+//! A data plane accepts no list that is older than its own. So the `iat` of a list is allocated in
+//! the list's row, where it strictly increases, in the transaction that reads the list's content.
+//! Two different lists never have the same `iat`, and a later `iat` never has older content, on any
+//! number of replicas and across restarts. The row's lock prevents changes of the list in between.
 //!
-//! The clock proposes the `iat`. A clock that was set back proposes one that data planes have passed, and
-//! the row continues from its last one. A day is the most that it continues ahead of the clock: beyond
-//! that, either the clock or the last `iat` is wrong by so much that an operator decides which.
+//! The clock proposes the `iat`. When the clock was set back, its proposal is older than the list
+//! of the data planes, and the row continues from its last `iat`. It continues at most a day ahead
+//! of the clock. Beyond that, either the clock or the last `iat` is wrong, and an operator decides
+//! which.
 //!
-//! The signed token is stored, so that all replicas publish the same bytes and one of them signs.
+//! The signed token is stored, so that one replica signs and all replicas publish the same bytes.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::{
@@ -30,13 +31,13 @@ use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::{SignerPool, compact};
 use crate::licensing::status_lists::StatusSettings;
 
-/// How far ahead of the clock many changes within a second may bring a list. Data planes' clocks
-/// differ by as much: they admit a minute by default.
+/// The maximum by which many changes within a second may move a list ahead of the clock. It is
+/// within the tolerance of data planes, which is a minute by default.
 pub const BURST: TimeDelta = TimeDelta::seconds(30);
-/// How far ahead of the clock a list may be when the clock was set back.
+/// The maximum by which a list may be ahead of a clock that was set back.
 pub const MOST_AHEAD: TimeDelta = TimeDelta::days(1);
 
-/// What a list is signed for. Each use has its own lifetime.
+/// The use of a signed list. Each use has its own lifetime.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Use {
     Published,
@@ -62,7 +63,7 @@ pub struct SignedList {
     pub token: String,
 }
 
-/// A list, and what is known of its newest token.
+/// A list, and the state of its newest token.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct State {
     pub id: StatusListId,
@@ -77,9 +78,9 @@ pub struct State {
     begins_at: Option<DateTime<Utc>>,
 }
 
-/// What is known of the newest token of each list. It reads one entry of an index for the next end of
-/// coverage, and one for the next begin: a list is looked at every second. With `MIN`, PostgreSQL reads
-/// each bundle whose coverage ends some day.
+/// The state of the newest token of each list. The statement reads one index entry for the next end
+/// of coverage, and one for the next begin, because each list is checked every second. With `MIN`,
+/// PostgreSQL reads each bundle whose coverage has an end.
 pub const STATES: &str =
     "SELECT l.id, l.version, l.last_iat, t.version AS signed_version, t.kid, t.iat,
             t.signed_at,
@@ -93,25 +94,26 @@ pub const STATES: &str =
      LEFT JOIN status_list_tokens t ON t.status_list_id = l.id AND t.purpose = $1
      WHERE l.retired_at IS NULL";
 
-/// The lists that are in use, oldest first, or one of them.
+/// Returns the lists in use, oldest first, or one of them.
 pub async fn states(tx: &mut Conn, what: Use, id: Option<StatusListId>) -> Result<Vec<State>> {
     let query = tx.q(STATES).bind(what.name()).and_some(" AND l.id = ?", id);
     Ok(query.sql(" ORDER BY l.created_at, l.id").all().await?)
 }
 
 impl State {
-    /// From when on the stored token is known, to a process that did not see it begin. Its own clock
-    /// may not be that of the server that signed it.
+    /// Returns the instant since which the stored token is known, for a process that did not sign
+    /// it. The clock of the signing server may differ from this one.
     pub fn known_since(&self, now: DateTime<Utc>) -> DateTime<Utc> {
         self.signed_at.map_or(now, |at| at.min(now))
     }
 
-    /// Whether the stored token says what the list says, by a key that is in use, and is not older
-    /// than half of the time to live.
+    /// Returns whether the stored token has the list's content, a key in use, and at most half of
+    /// its time to live behind it.
     fn is_sound(&self, app: &App, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         let Some(kid) = &self.kid else { return false };
         let age = now - since;
-        // A key that this replica does not know yet, or that does not sign here yet, is a newer one.
+        // A key that this replica does not know yet, or that does not sign here yet, is a newer
+        // one.
         let is_over = matches!(
             Keyring::of(app).state_of(kid),
             Some(KeyState::Retiring | KeyState::Retired | KeyState::Compromised)
@@ -122,16 +124,17 @@ impl State {
             && (-BURST..StatusSettings::of(app).ttl / 2).contains(&age)
     }
 
-    /// The same, and no data plane has a newer one from a file.
+    /// Returns whether the token is sound and no data plane has a newer one from a file.
     pub fn is_current(&self, app: &App, since: DateTime<Utc>, now: DateTime<Utc>) -> bool {
         self.iat == Some(self.last_iat) && self.is_sound(app, since, now)
     }
 
-    /// Whether it may be signed at this moment: as often as it changes where that does not bring it far
-    /// ahead of the clock, and else so seldom that it does not run away from the clock.
+    /// Returns whether the list may be signed now. A list near the clock is signed with every
+    /// change; a list ahead of the clock is signed rarely, so that it does not advance further.
     ///
-    /// Replicas whose clocks agree sign once a second together. One whose clock differs from the
-    /// signer's cannot tell when that was, and goes by when it signed the list itself.
+    /// Replicas with equal clocks together sign once a second. A replica whose clock differs from
+    /// the signer's cannot determine the age of the token; it uses the instant of its own last
+    /// signature.
     pub fn may_sign(&self, app: &App, own: Option<DateTime<Utc>>, now: DateTime<Utc>) -> bool {
         if self.last_iat < (now + BURST).timestamp() {
             return true;
@@ -143,13 +146,13 @@ impl State {
         own.is_none_or(|at| now < at || now - at >= TimeDelta::seconds(10))
     }
 
-    /// By how much the list is ahead of the clock.
+    /// Returns by how much the list is ahead of the clock.
     pub fn ahead(&self, now: DateTime<Utc>) -> TimeDelta {
         TimeDelta::seconds(self.last_iat.saturating_sub(now.timestamp()).max(0))
     }
 }
 
-/// What a list says at one instant.
+/// The content of a list at one instant.
 pub struct Content {
     id: StatusListId,
     version: i64,
@@ -157,8 +160,8 @@ pub struct Content {
     marked: Vec<(i64, BundleStatus)>,
 }
 
-/// The entries that a list says something about. Each part of the statement has an index of its own,
-/// which has only bundles that are marked.
+/// The entries that are not valid. Each part of the statement has its own index, which has only
+/// marked bundles.
 pub const MARKED: &str = "SELECT status_idx, status FROM bundles
      WHERE status_list_id = $1 AND status <> 'valid' AND over_at > $2
      UNION ALL
@@ -171,8 +174,8 @@ pub const MARKED: &str = "SELECT status_idx, status FROM bundles
      SELECT status_idx, 'revoked' FROM status_revocations
      WHERE status_list_id = $1 AND over_at > $2";
 
-/// Allocates an `iat`, and reads what the list says, in a transaction that writes. The list's row is
-/// held until that ends.
+/// Allocates an `iat` and reads the list's content, in a transaction that writes. The transaction
+/// locks the list's row until its end.
 pub async fn content(tx: &mut Conn, id: StatusListId, now: DateTime<Utc>) -> Result<Content> {
     let sql = "UPDATE status_lists
                SET last_iat = CASE WHEN last_iat < $2 THEN $2 ELSE last_iat + 1 END
@@ -187,12 +190,12 @@ pub async fn content(tx: &mut Conn, id: StatusListId, now: DateTime<Utc>) -> Res
 }
 
 pub fn too_far_ahead() -> Error {
-    let detail = "The server's clock is more than a day behind its newest status list. Set the clock; \
-                  if the clock is right, run `cp-server clock accept`.";
+    let detail = "The server's clock is more than a day behind its newest status list. Set the clock. \
+                  If the clock is right, run `cp-server clock accept`.";
     Error::unavailable(detail, 60)
 }
 
-/// Signs it, on a signing thread.
+/// Signs the content on a signing thread.
 pub async fn sign(
     app: &App,
     content: Content,
@@ -256,7 +259,7 @@ pub async fn keep(tx: &mut Conn, id: StatusListId, what: Use, signed: &SignedLis
     Ok(())
 }
 
-/// The newest token that is stored for a use.
+/// Returns the newest stored token for a use.
 pub async fn newest(tx: &mut Conn, id: StatusListId, what: Use) -> Result<Option<SignedList>> {
     let sql = "SELECT version, kid, iat, signed_at, token FROM status_list_tokens
                WHERE status_list_id = $1 AND purpose = $2";
@@ -271,11 +274,11 @@ pub async fn newest(tx: &mut Conn, id: StatusListId, what: Use) -> Result<Option
     }))
 }
 
-/// For how long the list in a file says something; the token says how old it may be.
+/// The validity of the list in a file. The license token sets the list's maximum age.
 const IN_A_FILE: TimeDelta = TimeDelta::days(366);
 
-/// The list for a license file, in a transaction that writes: the one that was signed for the last file
-/// while it still says the same, and a new one otherwise.
+/// Returns the list for a license file, in a transaction that writes. It is the list of the last
+/// file while its content is unchanged, and a new one otherwise.
 pub async fn for_file(
     app: &App,
     tx: &mut Conn,

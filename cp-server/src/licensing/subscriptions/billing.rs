@@ -1,7 +1,7 @@
 //! The billing account: the organization's subscription as the billing system sees it.
 //!
-//! The billing system's word is final: it sets a status outright, also one that no change of a
-//! subscription leads to, and may name a plan that nobody has made yet.
+//! The billing system decides: it sets a status directly, also one that no change of a subscription
+//! allows. It may name a plan that does not exist yet.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -35,23 +35,23 @@ pub(super) const SECTION: Section = Section::one::<BillingAccount>("billing_acco
 );
 
 crate::routes! { billing_account:
-    /// Reads the organization's billing account.
+    /// Returns the organization's billing account.
     GET "/organizations/{org}/billing-account" BILLING_READ => read;
-    /// Sets the organization's billing account: replaces all of it.
+    /// Replaces the organization's billing account.
     ///
-    /// It pins the newest version of the plan and sets the status outright. A plan that there is
-    /// not is made, as a private one that grants nothing until the vendor says what.
+    /// The request pins the newest version of the plan and sets the status directly. A missing plan
+    /// is created as a private plan that grants nothing until the vendor changes it.
     PUT "/organizations/{org}/billing-account" BILLING_WRITE => put;
 }
 
-/// What an organization pays for.
+/// The subscription that an organization pays for.
 #[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct BillingAccount {
     organization_id: OrganizationId,
     subscription_id: SubscriptionId,
-    /// The plan, as the billing system named it.
+    /// The plan's name in the billing system.
     plan: String,
-    /// The plan's code here.
+    /// The plan's code on this server.
     plan_code: String,
     plan_version: i64,
     #[serde(skip)]
@@ -80,9 +80,12 @@ impl Record for BillingAccount {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewBillingAccount {
-    /// A plan's code in any case, or whatever else the billing system calls it.
+    /// A plan's code in upper or lower case, or the billing system's own name for it, 1 to 255
+    /// characters.
     plan: ExternalId,
+    /// The customer's ID in the billing system.
     billing_customer_id: Option<ExternalId>,
+    /// The subscription's status. `active` when absent.
     #[serde(default = "active")]
     status: SubscriptionStatus,
 }
@@ -100,7 +103,7 @@ async fn load(cx: &mut Cx) -> Result<BillingAccount> {
     found.ok_or_else(|| Error::not_found("billing account"))
 }
 
-/// The subscription that is live, or the last one that was.
+/// Returns the live subscription, or the last one.
 pub async fn find(tx: &mut Conn, organization: OrganizationId) -> Result<Option<BillingAccount>> {
     let tail = "WHERE subscriptions.organization_id = $1
                 ORDER BY CASE WHEN subscriptions.status IN ('canceled', 'expired') THEN 1 ELSE 0 END,
@@ -115,7 +118,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
     let ended = (new.status == SubscriptionStatus::Canceled).then_some(cx.now);
     match find(&mut cx.tx, cx.at).await? {
         Some(before) => {
-            // Seats that were agreed on stay, as long as the plan does.
+            // Agreed seats stay while the plan stays.
             let seats = plan.seat_cap.filter(|_| plan.id != before.plan_id);
             let sql = "UPDATE subscriptions
                        SET plan_id = $3, plan_version = $4, seat_cap = $5,
@@ -162,7 +165,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
                 .bind(plan.id)
                 .bind(plan.version)
                 .bind(new.status)
-                // A plan that says nothing of seats leaves the least that a contract has.
+                // A plan without seats gets the minimum of a contract.
                 .bind(plan.seat_cap.unwrap_or(1))
                 .bind(plan.seat_cap.is_some())
                 .bind(Object::default())
@@ -182,7 +185,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
     Ok(account)
 }
 
-/// The plan that the billing system names, made if there is none.
+/// Returns the plan that the billing system names. Creates it if it does not exist.
 async fn plan_of(cx: &mut Cx, text: &str) -> Result<Plan> {
     let code = code_of(text);
     let Some(made) = plans::private(cx, &code, text).await? else {
@@ -194,15 +197,15 @@ async fn plan_of(cx: &mut Cx, text: &str) -> Result<Plan> {
         target: ("plan", made.code.clone()),
         before: None,
         after: Some(json!(made)),
-        reason: Some("the billing account of an organization names it".to_owned()),
+        reason: Some("created for the billing account of an organization".to_owned()),
         issued: None,
     };
     record::append(cx, vec![entry]).await?;
     Ok(made)
 }
 
-/// The code of a plan of this name: the name itself where it can be one, else what is legible of
-/// it, with its hash, so that no two names share a plan.
+/// Returns the code of a plan of this name: the name itself if it is a valid code. Otherwise the
+/// code is the legible part of the name with a hash, so that no two names share a plan.
 fn code_of(text: &str) -> PlanCode {
     let derived = || {
         let legible = Slug::from_name(text).map(Slug::into_string).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The subscription that an organization begins with: one that the caller chose, or a default one that
-//! gives way to the next.
+//! The first subscription of an organization: the caller's choice, or a default one that the next
+//! subscription replaces.
 
 use super::rows::{Subscription, at_plan_code};
 use crate::kernel::access::ids::OrganizationId;
@@ -11,11 +11,11 @@ use crate::licensing::ids::SubscriptionId;
 use crate::licensing::plans;
 use crate::tenancy::quotas;
 
-/// The plan of an organization for which nobody chose one.
+/// The plan of an organization that was created without one.
 const BEGINNING: &str = "free";
 
-/// What the organization began with, because nobody chose a plan, ends when somebody does; once a
-/// license stands on it, it is a contract like any other.
+/// Deletes the default subscription when a plan is chosen. A default subscription with a license
+/// stays, like any other contract.
 pub(super) async fn give_way(cx: &mut Cx) -> Result<()> {
     let tail = "WHERE subscriptions.organization_id = $1 AND subscriptions.by_default
                   AND NOT EXISTS (SELECT 1 FROM licenses l
@@ -27,7 +27,7 @@ pub(super) async fn give_way(cx: &mut Cx) -> Result<()> {
     Ok(())
 }
 
-/// The subscription and the quotas that a new organization begins with.
+/// Creates the subscription and the quotas of a new organization.
 pub async fn begin<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
@@ -37,7 +37,7 @@ pub async fn begin<G>(
     let plan = plans::newest(cx, code).await.map_err(at_plan_code)?;
     let seat_cap = plan.seat_cap.ok_or_else(|| {
         let detail = format!(
-            "`plan_code` names plan `{}`, which sets no `seat_cap`. Give the plan one, or create the \
+            "`plan_code` names plan `{}`, which sets no `seat_cap`. Set it in the plan, or create the \
              organization with another plan and subscribe it to this one with a `seat_cap`.",
             plan.code
         );

@@ -1,4 +1,4 @@
-//! Subscriptions: their rows, and how they move to another version of their plan.
+//! The rows of subscriptions, and their move to another version of their plan.
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
@@ -31,9 +31,9 @@ pub struct Subscription {
     pub plan_version: i64,
     pub status: SubscriptionStatus,
     pub seat_cap: i64,
-    /// Whether the seats are the plan's, and follow another plan.
+    /// Whether the seats come from the plan and change with it.
     pub seats_from_plan: bool,
-    /// Laid over the plan's features.
+    /// Feature values that replace those of the plan.
     pub feature_overrides: Object,
     pub starts_at: DateTime<Utc>,
     pub ends_at: Option<DateTime<Utc>>,
@@ -43,14 +43,15 @@ pub struct Subscription {
     pub billing_customer_id: Option<ExternalId>,
     pub billing_email: Option<Email>,
     pub currency: Option<Currency>,
-    /// In cents.
+    /// The amount of the next invoice in cents.
     pub next_invoice_amount: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
 
 impl Subscription {
-    /// The seats after a move to this version of its plan: the plan's, where they came from it.
+    /// Returns the seats after a move to this version of the plan: the plan's, if they came from
+    /// the plan.
     fn seats_on(&self, plan: &Plan) -> i64 {
         plan.seat_cap.filter(|_| self.seats_from_plan).unwrap_or(self.seat_cap)
     }
@@ -86,7 +87,7 @@ pub async fn load(cx: &mut Cx, id: SubscriptionId) -> Result<Subscription> {
     found.ok_or_else(|| Error::not_found("subscription"))
 }
 
-/// The subscriptions that are pinned to an older version of the plan.
+/// Returns the subscriptions that are pinned to an older version of the plan.
 pub async fn behind<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<Vec<Subscription>> {
     let tail = "WHERE subscriptions.plan_id = $1 AND subscriptions.plan_version < $2
                   AND subscriptions.status NOT IN ('canceled', 'expired')
@@ -94,7 +95,7 @@ pub async fn behind<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<Vec<Subscription>>
     Ok(cx.tx.select(tail).bind(plan.id).bind(plan.version).all().await?)
 }
 
-/// The licenses that a move to this version of the plan would leave with fewer seats than their own.
+/// Returns the licenses whose own seats are above the seats of this version of the plan.
 pub async fn capped_by<G>(
     cx: &mut Cx<G>,
     pinned: &Subscription,
@@ -108,7 +109,7 @@ pub async fn capped_by<G>(
     Ok(above.into_iter().map(|license| license.license_id).collect())
 }
 
-/// Moves them all to this version.
+/// Moves all subscriptions of the plan to this version.
 pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
     for pinned in behind(cx, plan).await? {
         let sql = "UPDATE subscriptions SET plan_version = $2, seat_cap = $3, updated_at = $4
@@ -122,20 +123,21 @@ pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-/// The refusal of a plan that does not exist, at its field.
+/// Reports a plan that does not exist at `plan_code`.
 pub fn at_plan_code(error: Error) -> Error {
     match error.code() {
         ProblemCode::NotFound => {
-            Error::new(ProblemCode::NotFound, "plan_code: plan not found").at("plan_code")
+            let detail = "`plan_code` must be the code of a plan: plan not found.";
+            Error::new(ProblemCode::NotFound, detail).at("plan_code")
         }
         _ => error,
     }
 }
 
-/// Names the index that refused a row.
+/// Reports the conflict with the live subscription.
 pub fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
     done.on_conflict("subscriptions_organization_id", || {
-        let detail = "The organization has a live subscription; change or cancel that one.";
+        let detail = "The organization has a live subscription. Change it or cancel it.";
         Error::new(ProblemCode::SubscriptionExists, detail)
     })
 }

@@ -1,4 +1,4 @@
-//! Buckets: the sizes of counters, and the fewest buckets that make up a stretch of time.
+//! Buckets: the sizes of counters, and the division of a stretch of time into the fewest buckets.
 
 use chrono::{DateTime, Utc};
 
@@ -7,15 +7,15 @@ const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 pub const HOUR: i64 = 60 * MINUTE;
 pub const DAY: i64 = 24 * HOUR;
-/// A grain that all of time fits into.
+/// A grain that contains all time.
 pub const EVER: i64 = i64::MAX;
 
-/// The sizes of buckets, in microseconds; each is a multiple of the one before.
+/// The sizes of buckets, in microseconds; each is a multiple of the previous one.
 pub(super) const SIZES: [i64; 5] = [INSTANT, SECOND, MINUTE, HOUR, DAY];
-/// The year 10000, a midnight: nothing is observed so late.
+/// The midnight that begins the year 10000, after every possible observation.
 const END: i64 = 253_402_300_800 * SECOND;
 
-/// A stretch of time with both its ends; open where there is none.
+/// A stretch of time. Both ends are inclusive; `None` is open.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Interval {
     pub since: Option<DateTime<Utc>>,
@@ -27,7 +27,7 @@ impl Interval {
         self.since.is_none_or(|since| since <= at) && self.until.is_none_or(|until| at <= until)
     }
 
-    /// In microseconds since 1970, without its end.
+    /// Returns the interval in microseconds since 1970, with an exclusive end.
     pub(super) fn micros(&self) -> (i64, i64) {
         let since = self.since.map_or(0, |at| at.timestamp_micros().max(0));
         let until = self.until.map_or(END, |at| (at.timestamp_micros() + 1).clamp(0, END));
@@ -43,7 +43,7 @@ pub(super) struct Span {
     pub(super) until: i64,
 }
 
-/// The fewest buckets that make up a stretch of time, none larger than the grain.
+/// Returns the fewest buckets that cover a stretch of time exactly, none larger than the grain.
 pub(super) fn spans((mut since, mut until): (i64, i64), grain: i64) -> Vec<Span> {
     let mut spans = Vec::new();
     let mut add = |size, since, until| {
@@ -53,7 +53,7 @@ pub(super) fn spans((mut since, mut until): (i64, i64), grain: i64) -> Vec<Span>
     };
     for (n, size) in SIZES.into_iter().enumerate() {
         let larger = SIZES.get(n + 1).copied().filter(|larger| *larger <= grain);
-        // Where whole buckets of the next size begin and end.
+        // The beginning and the end of the whole buckets of the next size.
         let inner =
             larger.map(|larger| ((since + larger - 1) / larger * larger, until / larger * larger));
         let Some((first, last)) = inner.filter(|(first, last)| first < last) else {
@@ -99,7 +99,7 @@ mod tests {
     }
 
     proptest! {
-        /// Every instant of a window is in exactly one bucket, and no bucket sticks out.
+        /// Every instant of a window is in exactly one bucket, and no bucket exceeds the window.
         #[test]
         fn spans_make_up_the_window(
             since in 0..3 * DAY,
@@ -123,7 +123,8 @@ mod tests {
                 prop_assert!(span.since % span.size == 0 && span.until % span.size == 0);
                 prop_assert!(span.since >= since && span.until <= until);
                 prop_assert!(span.size <= grain);
-                // What makes it flat: at most two of the next size, except of the largest.
+                // The bound on the number of rows: fewer than two of the next size, except of the
+                // largest.
                 let next = SIZES.iter().find(|size| **size > span.size && **size <= grain);
                 prop_assert!(next.is_none_or(|next| span.until - span.since < 2 * next));
             }

@@ -1,16 +1,16 @@
-//! Enforcement: usage that asks first is refused when it would go beyond a limit.
+//! Enforcement: usage with `mode: enforce` is refused when it would exceed a limit.
 //!
 //! # Design
-//! The decision is made in the recording transaction, while it holds the rows of the limits: of
-//! two recordings that both would find room, the second one sees the first one's usage.
+//! The decision is part of the recording transaction, which holds the rows of the limits. So of two
+//! recordings that would both fit, the second one sees the usage of the first one.
 //!
-//! A rolling limit is asked for the window that ends with the event, and for the one that ends
-//! now if the event is in it: a late event counts now, too.
+//! A rolling limit is checked for the window that ends with the event. It is also checked for the
+//! window that ends now, if the event is in it: a late event counts now, too.
 //!
-//! What a recording asks is bounded, because others wait for it. Each window is summed once, before
-//! the first event is decided. A limit with room for the whole recording in all of its windows
-//! together refuses none of its events, and costs one sum. Only the windows of the other limits are
-//! looked at one by one, and of those there are at most [`MOST_WINDOWS`].
+//! The work of a recording is bounded, because other recordings wait for it. Each window is summed
+//! once, before the first event is decided. A limit whose windows together have room for the whole
+//! recording refuses none of its events, and costs one sum. Only the windows of the other limits
+//! are checked one by one, and there are at most [`MOST_WINDOWS`] of them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
@@ -24,13 +24,13 @@ use crate::kernel::http::cx::Cx;
 use crate::metering::counters::{self, Interval, Tally};
 use crate::metering::quantity::Quantity;
 
-/// Windows of limits without room for all of a recording. A single event has fewer: there are 30
-/// limits at most that apply to it, with two windows each.
+/// The maximum number of windows of limits without room for the whole recording. A single event has
+/// fewer: at most 30 limits apply to it, with two windows each.
 const MOST_WINDOWS: usize = 200;
-/// So few windows are summed one by one at once.
+/// The maximum number of windows that are summed one by one without the sum of all of them first.
 const FEW: usize = 2;
 
-/// The limits that a recording has to keep to, held until its end.
+/// The limits that apply to a recording, locked until its end.
 pub struct Enforced {
     limits: Vec<Held>,
     now: DateTime<Utc>,
@@ -39,18 +39,18 @@ pub struct Enforced {
 struct Held {
     limit: Limit,
     most: Quantity,
-    /// What is used in each window that is asked for, with what this recording has added.
+    /// The usage of each checked window, including the events of this recording.
     used: HashMap<Interval, Quantity>,
-    /// When there is room again, as far as it was looked up.
+    /// The instants at which windows have room again, as far as they were looked up.
     resets: HashMap<Interval, Option<DateTime<Utc>>>,
 }
 
 impl Enforced {
-    /// Holds the limits of the events that ask, in one order. `events` are all of the recording,
-    /// each with whether it asks.
+    /// Locks the limits of the events with `mode: enforce`, in one order. `events` are all events
+    /// of the recording, each with whether it has that mode.
     ///
     /// # Errors
-    /// 422 when too many windows would have to be looked at.
+    /// Fails with 422 when too many windows would be checked.
     pub async fn hold(cx: &mut Cx, events: &[(Tally<'_>, bool)]) -> Result<Self> {
         let asking = || events.iter().filter(|(_, asks)| *asks).map(|(event, _)| event);
         let metrics: BTreeSet<&str> = asking().map(|event| event.metric).collect();
@@ -96,7 +96,7 @@ impl Enforced {
         Ok(held)
     }
 
-    /// Takes the event in, or refuses it if it asks to be refused.
+    /// Admits the event, or refuses it if it has `mode: enforce` and exceeds a limit.
     pub async fn admit(&mut self, cx: &mut Cx, event: Tally<'_>, asks: bool) -> Result<()> {
         for held in self.limits.iter_mut().filter(|_| asks) {
             if !applies(&held.limit, &event) {
@@ -128,10 +128,11 @@ impl Held {
         }
         let scope = if limit.project_id.is_some() { "project" } else { "organization" };
         let detail = format!(
-            "{} {} of {} are used of {most} {} ({}); {} more would be too much.",
-            used, limit.unit, limit.metric, limit.period, limit.window, event.quantity
+            "The limit of {most} {} of {} ({}, {}) is exceeded: {used} are used, and {} more were \
+             requested.",
+            limit.unit, limit.metric, limit.period, limit.window, event.quantity
         );
-        // What alone is too much will be so at any time.
+        // A quantity above the whole limit never fits.
         let resets_at = match (event.quantity > most, self.resets.get(&interval)) {
             (true, _) => None,
             (false, Some(known)) => *known,
@@ -155,7 +156,8 @@ impl Held {
     }
 }
 
-/// The windows in which the event counts: its own, and the current one if it is in it.
+/// Returns the windows in which the event counts: its own, and the current one if it contains the
+/// event.
 fn windows(
     limit: &Limit,
     event: &Tally<'_>,
@@ -167,7 +169,7 @@ fn windows(
     std::iter::once(own).chain(current)
 }
 
-/// Whether all events fit into the limit even if all of its windows were one.
+/// Returns whether all events would fit if all windows of the limit were one.
 async fn has_room_for_all(
     cx: &mut Cx,
     limit: &Limit,
@@ -179,7 +181,7 @@ async fn has_room_for_all(
         return Ok(false);
     }
     let whole = Interval {
-        // None is less than any: a window without a beginning has all before it.
+        // `None` is the smallest: a window without a beginning includes all earlier time.
         since: windows.iter().map(|window| window.since).min().flatten(),
         until: match windows.iter().any(|window| window.until.is_none()) {
             true => None,
@@ -198,7 +200,8 @@ fn applies(limit: &Limit, event: &Tally<'_>) -> bool {
         && limit.project_id.is_none_or(|project| event.project == Some(project))
 }
 
-/// When there is room again, at the earliest: never for a gauge, whose usage does not pass.
+/// Returns the earliest instant with room again. A gauge has none, because its usage does not
+/// expire.
 async fn resets_at(
     cx: &mut Cx,
     limit: &Limit,

@@ -1,4 +1,4 @@
-//! Limits: their rows.
+//! The rows of limits.
 
 use chrono::{DateTime, Utc};
 
@@ -10,22 +10,22 @@ use crate::metering::ids::LimitId;
 use crate::metering::quantity::Quantity;
 
 crate::text_enum! {
-    /// Whether a limit refuses what goes beyond it, and whether usage lets itself be refused.
+    /// Whether a limit refuses usage that exceeds it, and whether usage accepts such a refusal.
     Enforcement { Observe = "observe", Enforce = "enforce" }
 }
 
 crate::record! {
-    /// How much of a metric may be used in a window of time.
+    /// The maximum usage of a metric in a window of time.
     Limit in usage_limits {
         id: LimitId,
         organization_id: OrganizationId,
-        /// Of the whole organization when null.
+        /// Null for the whole organization.
         project_id: Option<ProjectId>,
         metric: String,
         unit: String,
         window: Window = "usage_limits.window_kind",
         period: Period,
-        /// Null is unlimited.
+        /// The maximum quantity; null is unlimited.
         quantity: Option<Quantity>,
         enforcement: Enforcement,
         created_at: DateTime<Utc>,

@@ -1,15 +1,15 @@
-//! Windows: which stretch of time a limit looks at, and when it looks at another one.
+//! Windows: the stretch of time whose usage a limit sums.
 
 use chrono::{DateTime, Datelike, Days, Months, NaiveDate, NaiveTime, TimeDelta, Utc};
 
 use crate::metering::counters::Interval;
 
 crate::text_enum! {
-    /// Which stretch of time a limit looks at.
+    /// The kind of stretch of time whose usage a limit sums.
     Window {
         /// The period that ends now, both ends included.
         Rolling = "rolling",
-        /// The day, ISO week, month, quarter or year that now is in, UTC.
+        /// The day, ISO week, month, quarter or year that contains now, in UTC.
         Calendar = "calendar",
         /// All time.
         Gauge = "gauge",
@@ -17,7 +17,7 @@ crate::text_enum! {
 }
 
 crate::text_enum! {
-    /// How long a window is; a rolling month is 30 days, a quarter 90, a year 365.
+    /// The length of a window. A rolling month is 30 days, a quarter 90 days, a year 365 days.
     Period {
         Daily = "daily",
         Weekly = "weekly",
@@ -28,7 +28,7 @@ crate::text_enum! {
 }
 
 impl Window {
-    /// The window that `at` is in; a rolling one ends with it.
+    /// Returns the window that contains `at`; a rolling window ends with it.
     pub fn at(self, period: Period, at: DateTime<Utc>) -> Interval {
         match self {
             Self::Rolling => Interval {
@@ -55,7 +55,7 @@ impl Period {
         })
     }
 
-    /// The first instant of the period that `at` is in.
+    /// Returns the first instant of the period that contains `at`.
     pub fn start(self, at: DateTime<Utc>) -> DateTime<Utc> {
         let day = at.date_naive();
         let first = match self {
@@ -67,11 +67,11 @@ impl Period {
             Self::Quarterly => NaiveDate::from_ymd_opt(day.year(), day.month0() / 3 * 3 + 1, 1),
             Self::Yearly => NaiveDate::from_ymd_opt(day.year(), 1, 1),
         };
-        // Years 1970 to 9999 lie far from where dates end.
+        // The years 1970 to 9999 are far from the last date.
         first.unwrap_or(day).and_time(NaiveTime::MIN).and_utc()
     }
 
-    /// The first instant of the period after it.
+    /// Returns the first instant of the next period.
     pub fn next(self, at: DateTime<Utc>) -> DateTime<Utc> {
         let start = self.start(at);
         let months = |n| start.checked_add_months(Months::new(n)).unwrap_or(start);
@@ -104,10 +104,14 @@ mod tests {
             (Period::Yearly, "2028-01-01T00:00:00Z", "2029-01-01T00:00:00Z"),
         ] {
             assert_eq!((period.start(leap), period.next(leap)), (at(start), at(next)), "{period}");
-            assert_eq!(period.start(at(start)), at(start), "the first instant is in it");
-            assert_eq!(period.start(at(next)), at(next), "and the next one's is not");
+            assert_eq!(period.start(at(start)), at(start), "a period contains its first instant");
+            assert_eq!(
+                period.start(at(next)),
+                at(next),
+                "a period does not contain the next one's"
+            );
         }
-        // 1 January 2027 is a Friday: its week is one of the year before.
+        // 1 January 2027 is a Friday: its week began in the previous year.
         assert_eq!(Period::Weekly.start(at("2027-01-01T00:00:00Z")), at("2026-12-28T00:00:00Z"));
         let interval = Window::Calendar.at(Period::Quarterly, at("2026-12-31T12:00:00Z"));
         assert_eq!(interval.since, Some(at("2026-10-01T00:00:00Z")));

@@ -1,4 +1,4 @@
-//! Usage: an event, as it is sent and as it is stored.
+//! The usage event, as it is sent and as it is stored.
 
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
@@ -14,11 +14,11 @@ use crate::metering::limits::Enforcement;
 use crate::metering::quantity::Quantity;
 
 crate::record! {
-    /// So much of a metric was used.
+    /// A used quantity of a metric.
     UsageEvent in usage_events {
         id: UsageEventId,
         organization_id: OrganizationId,
-        /// Null for the organization's own; a project that was deleted is in `dims`.
+        /// Null for the organization's own usage. `dims` names a project that was deleted.
         project_id: Option<ProjectId>,
         deployment_id: Option<DeploymentId>,
         run_id: Option<String>,
@@ -28,9 +28,9 @@ crate::record! {
         dims: Object,
         metadata: Object,
         idempotency_key: Option<String>,
-        /// When it was used.
+        /// The instant of the usage.
         observed_at: DateTime<Utc>,
-        /// When this was told.
+        /// The instant of the recording.
         recorded_at: DateTime<Utc>,
     }
 }
@@ -46,24 +46,30 @@ impl Resource for UsageEvent {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewUsageEvent {
+    /// The metric, 1 to 255 characters.
     pub metric: Name,
-    /// At most six decimal places; kept and summed exactly.
+    /// The used quantity, at least 0, with at most six decimal places; stored and summed exactly.
     pub quantity: Quantity,
-    /// `count` when absent.
+    /// The unit of the quantity. `count` when absent.
     pub unit: Option<Name>,
+    /// The project of the usage. When absent, the usage is the organization's own.
     pub project_id: Option<ProjectId>,
+    /// The caller's own reference to a run, for filters.
     pub run_id: Option<ExternalId>,
-    /// Of a deployment's own token, that deployment.
+    /// The deployment of the usage. With a deployment's own token, always that deployment.
     pub deployment_id: Option<DeploymentId>,
-    /// What else tells this usage from other usage.
+    /// Dimensions that describe this usage, as an object of at most 64 KiB.
     #[serde(default)]
     pub dims: Object,
-    /// Now, when absent. Up to five minutes ahead of the server's clock counts as now; more is refused.
+    /// The instant of the usage. Now when absent. An instant up to five minutes ahead of the
+    /// server's clock counts as now; a later one is refused.
     pub observed_at: Option<Moment>,
-    /// Recorded once in the organization.
+    /// A key for safe retries: an event whose key the deployment already used is not recorded
+    /// again.
     pub idempotency_key: Option<ExternalId>,
+    /// The caller's own data, as an object of at most 64 KiB. Empty when absent.
     #[serde(default)]
     pub metadata: Object,
-    /// `observe` when absent.
+    /// Whether a limit may refuse the event. `observe` when absent.
     pub mode: Option<Enforcement>,
 }

@@ -1,9 +1,9 @@
-//! Recording: events go in together, each once, and are counted in the same transaction.
+//! The recording of usage: one transaction writes all events, each once, and counts them.
 //!
 //! # Design
-//! Events are written first: what their keys collide with was recorded before, and whoever records
-//! the same key at this moment waits. Only then are the limits held, because holding them is what
-//! others wait for most. What a limit refuses is taken out again before it was counted.
+//! Events are written first. An event whose key is taken was recorded before; a concurrent
+//! recording of the same key waits here. The limits are locked only after that, because other
+//! recordings wait for them. A refused event is deleted again before it is counted.
 
 use std::collections::{HashMap, HashSet};
 use std::hash::Hash;
@@ -23,18 +23,19 @@ use crate::metering::counters::{self, Tally};
 use crate::metering::ids::UsageEventId;
 use crate::metering::limits::{Enforced, Enforcement};
 
-/// Rows of one statement: one of each length is prepared, so there must not be a thousand.
+/// The maximum number of rows of one statement. One statement of each length is prepared, so the
+/// number is small.
 const CHUNK: usize = 100;
-/// Combinations of metric, unit and project in one array.
+/// The maximum number of combinations of metric, unit and project in one array.
 const MOST_SERIES: usize = 100;
-/// Hours of `observed_at` in one array: a week of hourly sums fits.
+/// The maximum number of hours of `observed_at` in one array; a week of hourly sums fits.
 const MOST_HOURS: usize = 200;
 
-/// What became of an event.
+/// The outcome of an event.
 #[derive(Debug)]
 pub enum Outcome {
     New(UsageEvent),
-    /// It was recorded before.
+    /// An earlier request recorded it.
     Known(UsageEvent),
     Refused(Error),
 }
@@ -49,12 +50,12 @@ impl Outcome {
     }
 }
 
-/// An event on its way.
+/// An event during its recording.
 struct Item {
     event: UsageEvent,
-    /// Whether it asks to be refused when it goes beyond a limit.
+    /// Whether the event has `mode: enforce`.
     asks: bool,
-    /// When it was observed, as the caller reports it.
+    /// The instant of the usage, as the caller reports it.
     dated: Option<DateTime<Utc>>,
     fate: Fate,
 }
@@ -63,7 +64,7 @@ enum Fate {
     Open,
     Known,
     Refused(Error),
-    /// It has the key of an earlier one of the same request.
+    /// The event has the key of an earlier event of the same request.
     Twin(usize),
 }
 
@@ -78,13 +79,14 @@ impl Item {
         }
     }
 
-    /// What the event is recorded once by: its deployment's key, or the organization's.
+    /// Returns the key under which the event is recorded once, within its deployment or the
+    /// organization.
     fn key(&self) -> Option<Key> {
         let key = self.event.idempotency_key.clone()?;
         Some((self.event.deployment_id, key))
     }
 
-    /// Whether the event, sent again, says the same as the recorded one.
+    /// Returns whether the event has the same content as the recorded one.
     fn repeats(&self, recorded: &UsageEvent) -> bool {
         let event = &self.event;
         (event.project_id, &event.run_id) == (recorded.project_id, &recorded.run_id)
@@ -99,7 +101,8 @@ impl Item {
     }
 }
 
-/// Whether the recorded event was reported with this instant, which counted as now if it was ahead.
+/// Returns whether the recorded event was reported with this instant; an instant ahead counted as
+/// now.
 fn is_of(reported: DateTime<Utc>, recorded: &UsageEvent) -> bool {
     let recorded_at = recorded.recorded_at;
     let counted_as_now = recorded.observed_at == recorded_at
@@ -109,14 +112,15 @@ fn is_of(reported: DateTime<Utc>, recorded: &UsageEvent) -> bool {
 
 type Key = (Option<DeploymentId>, String);
 
-/// Another event has the key, of the same deployment.
+/// Returns the refusal of a key that another event of the same deployment has.
 fn key_reused() -> Error {
-    let detail = "`idempotency_key` was used for an event with another content. Use a new key, or send \
-                  the same event.";
+    let detail = "`idempotency_key` belongs to a recorded event with another content. Use a new key, \
+                  or send the same event.";
     Error::conflict(detail).at("idempotency_key")
 }
 
-/// Events that are ready to be recorded. All that needs no database is done before the transaction.
+/// Events that are ready to be recorded. All work that needs no database is done before the
+/// transaction.
 pub struct Batch(Vec<Item>);
 
 impl Batch {
@@ -133,11 +137,11 @@ impl Batch {
         self.0.len()
     }
 
-    /// Refuses what would hold the writer for long: each series and each hour has counters of its
-    /// own.
+    /// Refuses an array that would occupy the writer for long: each series and each hour has its
+    /// own counters.
     ///
     /// # Errors
-    /// 422 naming `metric` or `observed_at`.
+    /// Fails with 422 naming `metric` or `observed_at`.
     pub fn refuse_scattered(&self) -> Result<()> {
         let tallies = || self.0.iter().map(Item::tally);
         let series: HashSet<_> =
@@ -163,7 +167,7 @@ impl Batch {
         Ok(())
     }
 
-    /// Records the events in the open transaction; what became of each is answered in their order.
+    /// Records the events in the open transaction. Returns their outcomes in their order.
     pub async fn record(self, cx: &mut Cx) -> Result<Vec<Outcome>> {
         let mut items = self.0;
         refuse_unknown(cx, &mut items).await?;
@@ -176,13 +180,13 @@ impl Batch {
 }
 
 fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
-    // A microsecond apart, so that they sort in the order in which they were sent.
+    // The IDs are a microsecond apart, so that they sort in the order of the array.
     let place = i64::try_from(n).unwrap_or(0);
     let id = UsageEventId::new(&cx.app.random, cx.now + TimeDelta::microseconds(place));
     let deployment_id = match cx.caller.scope {
         Scope::Deployment { deployment_id: own, .. } => {
             if new.deployment_id.is_some_and(|named| named != own) {
-                let detail = "deployment_id: a deployment's token records its own usage only.";
+                let detail = "`deployment_id` must be the deployment of the token.";
                 return Err(Error::new(ProblemCode::Forbidden, detail).at("deployment_id"));
             }
             Some(own)
@@ -193,7 +197,7 @@ fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
     let (observed_at, fate) = match new.observed_at.map(|at| at.happened("observed_at", cx.now)) {
         None => (cx.now, Fate::Open),
         Some(Ok(at)) => (at, Fate::Open),
-        // It stops none of the other events, and is counted nowhere.
+        // A refused event does not stop the others, and is not counted.
         Some(Err(error)) => (cx.now, Fate::Refused(error)),
     };
     let event = UsageEvent {
@@ -231,7 +235,7 @@ fn mark_twins(items: &mut [Item]) {
     }
 }
 
-/// Refuses what names a project or a deployment that the organization does not have.
+/// Refuses events that name a project or a deployment that is not in the organization.
 async fn refuse_unknown(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
     let projects: HashSet<ProjectId> =
         open(items).filter_map(|item| item.event.project_id).collect();
@@ -252,7 +256,7 @@ async fn refuse_unknown(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
     Ok(())
 }
 
-/// Those of the ids that the statement does not find.
+/// Returns the IDs that the statement does not find.
 async fn missing<T>(cx: &mut Cx, sql: &'static str, mut ids: HashSet<T>) -> Result<HashSet<T>>
 where
     T: Copy + Eq + Hash + for<'q> Value<'q>,
@@ -267,7 +271,7 @@ where
     Ok(ids)
 }
 
-/// Writes what is open; what was recorded before is marked so.
+/// Writes the open events, and marks those that were recorded before.
 async fn insert(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
     let new: Vec<&UsageEvent> = open(items).map(|item| &item.event).collect();
     let mut inserted = 0;
@@ -362,7 +366,7 @@ fn outcomes(items: Vec<Item>) -> Vec<Outcome> {
             Fate::Twin(first) => match &outcomes[first] {
                 Outcome::New(event) | Outcome::Known(event) => Outcome::Known(event.clone()),
                 Outcome::Refused(error) => {
-                    let detail = "The event with the same idempotency_key before it was refused.";
+                    let detail = "An earlier event of this array with the same `idempotency_key` was refused.";
                     Outcome::Refused(Error::new(error.code().clone(), detail))
                 }
             },

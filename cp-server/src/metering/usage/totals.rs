@@ -15,11 +15,11 @@ pub(super) struct UsageTotal {
     metric: String,
     unit: String,
     quantity: Quantity,
-    /// The number of its events.
+    /// The number of events.
     events: i64,
 }
 
-/// Reads the sums by metric and unit from the counters, however many events there are.
+/// Reads the sums by metric and unit from the counters, independent of the number of events.
 pub(super) async fn totals(tx: &mut Conn, request: &ExportRequest) -> Result<Vec<UsageTotal>> {
     let window = &request.window;
     let interval =
