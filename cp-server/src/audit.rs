@@ -54,7 +54,7 @@ use crate::kernel::journal::record::event;
 use crate::kernel::journal::store;
 use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, Name};
-use key::{LogKey, Signed};
+use key::{LogKey, SignedCheckpoint};
 
 crate::permissions! {
     /// Read audit events.
@@ -227,7 +227,7 @@ async fn record(cx: &mut Cx, _: Org, reported: CallerEvent) -> Result<Created<Au
     event.metadata = Some(Text::of(&Value::Object(reported.metadata.into_inner())));
     let id = event.facts.id;
     store::insert(&mut cx.tx, &cx.app.random, vec![event]).await?;
-    cx.trail.is_written = true;
+    cx.audit.is_written = true;
     Ok(Created(cx.tx.select("WHERE id = $1").bind(id).one().await?))
 }
 
@@ -236,7 +236,7 @@ async fn record(cx: &mut Cx, _: Org, reported: CallerEvent) -> Result<Created<Au
 pub struct Log {
     key: Mutex<Option<Arc<LogKey>>>,
     /// The last checkpoint that this replica served.
-    current: Mutex<Option<Signed>>,
+    current: Mutex<Option<SignedCheckpoint>>,
     /// Signals that this replica committed something.
     woken: Notify,
 }

@@ -37,7 +37,7 @@ const END: &str = ".cpbackup";
 const LOG: i64 = 13;
 
 /// The installation to back up or restore.
-pub struct Place {
+pub struct BackupSource {
     pub db: Db,
     pub kek: Kek,
     pub clock: Clock,
@@ -64,7 +64,7 @@ pub struct Made {
 /// Creates a backup: in a file that must not exist, or in a folder under a generated name. In a
 /// folder, the newest `keep` backups remain.
 pub async fn make(
-    place: &Place,
+    place: &BackupSource,
     out: &Path,
     keep: usize,
     progress: Progress<'_>,
@@ -93,7 +93,7 @@ pub async fn make(
 }
 
 async fn write(
-    place: &Place,
+    place: &BackupSource,
     draft: &Path,
     now: DateTime<Utc>,
     progress: Progress<'_>,

@@ -113,7 +113,7 @@ async fn create(
     if let Some(owner) = owner {
         memberships::seat_owner(cx, organization.id, owner).await?;
     }
-    cx.trail.organization = Some(organization.id);
+    cx.audit.organization = Some(organization.id);
     Ok(Created(organization))
 }
 
@@ -163,7 +163,7 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         let until = cx.now.checked_add_signed(DeletionRetention::of(&cx.app).0);
         let suspended = organizations::suspend(cx, until.filter(|_| is_own)).await?;
         marks::update(cx, cx.at, Changed::Organization).await?;
-        cx.trail.after = serde_json::to_value(suspended).ok();
+        cx.audit.after = serde_json::to_value(suspended).ok();
         return Ok(NoContent);
     }
     // A purge also deletes what belongs to the vendor: usage, subscriptions and issued licenses.

@@ -9,7 +9,7 @@ use chrono::TimeDelta;
 use cp_server::backup::archive::{Archive, Manifest};
 use cp_server::backup::restore::{self, Restored};
 use cp_server::backup::tables::{self, Cell};
-use cp_server::backup::{self, Made, Place};
+use cp_server::backup::{self, BackupSource, Made};
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::secret::Kek;
@@ -25,9 +25,9 @@ fn kek() -> Kek {
     Kek::new(&KEK).unwrap()
 }
 
-fn place(world: &World) -> Place {
+fn place(world: &World) -> BackupSource {
     let clock = Clock::following(&world.clock);
-    Place { db: world.app.db.clone(), kek: kek(), clock, random: Random::seeded(9) }
+    BackupSource { db: world.app.db.clone(), kek: kek(), clock, random: Random::seeded(9) }
 }
 
 async fn make(world: &World, folder: &TempDir) -> Made {
@@ -371,7 +371,7 @@ async fn an_older_schema_is_brought_along() {
     let (clock, hand) = Clock::manual(crate::world::now());
     let authority = app(old.db.clone(), clock.clone(), 1);
     cp_server::kernel::kek::check(&authority).await.unwrap();
-    let place = Place { db: old.db.clone(), kek: kek(), clock, random: Random::seeded(9) };
+    let place = BackupSource { db: old.db.clone(), kek: kek(), clock, random: Random::seeded(9) };
     let made =
         backup::make(&place, &folder.path().join("old.cpbackup"), 1, backup::SILENT).await.unwrap();
     assert_eq!(made.manifest.schema, versions);

@@ -5,7 +5,7 @@
 //! signed before. A history that was rewritten in the database gets no signature.
 
 use super::high_water;
-use super::key::{LogKey, Signed};
+use super::key::{LogKey, SignedCheckpoint};
 use super::stored_hashes::root_at;
 use crate::audit::Log;
 use crate::kernel::app::{App, Part};
@@ -15,7 +15,7 @@ use crate::kernel::journal::store;
 use crate::kernel::journal::tree::Tree;
 
 /// Returns the newest checkpoint of the committed tree.
-pub async fn current(app: &App) -> Result<Signed> {
+pub async fn current(app: &App) -> Result<SignedCheckpoint> {
     let mut known = Log::of(app).current.lock().await;
     let read = async {
         let mut tx = app.db.read();
@@ -49,7 +49,7 @@ pub async fn current(app: &App) -> Result<Signed> {
     }
 }
 
-async fn sign_and_keep(app: &App) -> Result<Signed> {
+async fn sign_and_keep(app: &App) -> Result<SignedCheckpoint> {
     let mut tx = app.db.begin().await?;
     let signed = in_transaction(app, &mut tx).await?;
     tx.commit().await?;
@@ -59,7 +59,7 @@ async fn sign_and_keep(app: &App) -> Result<Signed> {
 
 /// Returns the checkpoint of the tree as this transaction sees it. Callers publish it after their
 /// commit.
-pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<Signed> {
+pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<SignedCheckpoint> {
     let key = Log::of(app).key(app, tx).await?;
     let tree = store::tree(tx).await?;
     let last = store::checkpoint(tx).await?;
@@ -75,7 +75,7 @@ pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<Signed> {
     sign(&key, tx, &tree).await
 }
 
-async fn sign(key: &LogKey, tx: &mut Conn, tree: &Tree) -> Result<Signed> {
+async fn sign(key: &LogKey, tx: &mut Conn, tree: &Tree) -> Result<SignedCheckpoint> {
     let stored = root_at(tx, tree.size).await?;
     if stored != tree.root() {
         let cause = "log_tree.peaks and log_hashes hold different trees; see `audit verify`";
@@ -87,7 +87,7 @@ async fn sign(key: &LogKey, tx: &mut Conn, tree: &Tree) -> Result<Signed> {
 }
 
 /// Checks that the tree still begins with the last signed tree.
-async fn check(tx: &mut Conn, tree: &Tree, last: &Signed) -> Result<()> {
+async fn check(tx: &mut Conn, tree: &Tree, last: &SignedCheckpoint) -> Result<()> {
     let refused = |what: String| Err(Error::internal(anyhow::anyhow!(what)));
     if last.size > tree.size {
         return refused(format!(

@@ -90,9 +90,9 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
     let is_complete = events.len() <= AT_MOST;
     events.truncate(AT_MOST);
     let (places, count) = take_content(cx, &mut events).await?;
-    cx.trail.reason = asked.reason.map(Prose::into_string);
-    cx.trail.target = Some((ERASED, places.to_string()));
-    cx.trail.after = Some(json!({"events": count}));
+    cx.audit.reason = asked.reason.map(Prose::into_string);
+    cx.audit.target = Some((ERASED, places.to_string()));
+    cx.audit.after = Some(json!({"events": count}));
     Ok(Created(Erasure { events: count, is_complete }))
 }
 
@@ -151,7 +151,7 @@ pub async fn expire(app: &App) -> anyhow::Result<()> {
             return Ok(());
         }
         let (places, count) = take_content(&mut cx, &mut events).await?;
-        cx.trail.after = Some(json!({"events": count, "older_than": oldest}));
+        cx.audit.after = Some(json!({"events": count, "older_than": oldest}));
         let target = (ERASED, places.to_string());
         cx.finish("audit.expire", None, target, Effect::Harmless).await?;
         if is_complete {

@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 
-use super::key::{self, LogKey, Signed};
+use super::key::{self, LogKey, SignedCheckpoint};
 use super::stored_hashes::root_at;
 use crate::audit::Log;
 use crate::kernel::app::{App, Part};
@@ -27,7 +27,7 @@ use crate::kernel::journal::store;
 pub const SUFFIX: &str = "-head";
 
 /// Writes a checkpoint of a committed tree to the file.
-pub async fn keep(app: &App, signed: &Signed) {
+pub async fn keep(app: &App, signed: &SignedCheckpoint) {
     let kept = async {
         let path = path(&mut app.db.read()).await?;
         path.map_or(Ok(()), |path| files::replace_private(&path, signed.note.as_bytes()))
@@ -42,7 +42,10 @@ pub async fn keep(app: &App, signed: &Signed) {
 /// # Errors
 ///
 /// Fails when the checkpoint is of another log.
-pub async fn kept(tx: &mut Conn, key: &LogKey) -> anyhow::Result<Option<(PathBuf, Signed)>> {
+pub async fn kept(
+    tx: &mut Conn,
+    key: &LogKey,
+) -> anyhow::Result<Option<(PathBuf, SignedCheckpoint)>> {
     let Some((path, text)) = read(tx).await? else { return Ok(None) };
     let signed = key
         .read_kept(&text)

@@ -47,7 +47,7 @@ struct Pair {
 
 /// A checkpoint that the log's key signed.
 #[derive(Clone, Debug)]
-pub struct Signed {
+pub struct SignedCheckpoint {
     pub size: u64,
     pub root: Hash,
     /// The signed note (C2SP tlog-checkpoint).
@@ -80,21 +80,21 @@ impl LogKey {
         self.pairs.len() > 1
     }
 
-    pub fn sign(&self, size: u64, root: Hash) -> anyhow::Result<Signed> {
+    pub fn sign(&self, size: u64, root: Hash) -> anyhow::Result<SignedCheckpoint> {
         let text = format!("{}\n{size}\n{root}\n", self.origin);
         let mut note = Note::new(text.as_bytes(), &[])?;
         let signers: Vec<_> = self.pairs.iter().map(|pair| &pair.signer as &dyn Signer).collect();
         note.add_sigs(&signers)?;
-        Ok(Signed { size, root, note: String::from_utf8(note.to_bytes())? })
+        Ok(SignedCheckpoint { size, root, note: String::from_utf8(note.to_bytes())? })
     }
 
     /// Reads a checkpoint that a key signed which still signs: the current one or the previous one.
-    pub fn read(&self, note: &str) -> anyhow::Result<Signed> {
+    pub fn read(&self, note: &str) -> anyhow::Result<SignedCheckpoint> {
         self.read_by(note, self.pairs.iter().map(|pair| &*pair.verifier))
     }
 
     /// Reads a checkpoint that was kept elsewhere. Any key of this log may have signed it.
-    pub fn read_kept(&self, note: &str) -> anyhow::Result<Signed> {
+    pub fn read_kept(&self, note: &str) -> anyhow::Result<SignedCheckpoint> {
         let known = self.known.iter().flat_map(|known| known.lines());
         let known = known.filter_map(|line| line.strip_suffix(RETIRED));
         self.read_by(note, self.pairs.iter().map(|pair| &*pair.verifier).chain(known))
@@ -104,7 +104,7 @@ impl LogKey {
         &self,
         note: &str,
         keys: impl Iterator<Item = &'a str>,
-    ) -> anyhow::Result<Signed> {
+    ) -> anyhow::Result<SignedCheckpoint> {
         let parsed = Note::from_bytes(note.as_bytes()).context("this is not a signed note")?;
         let mut verifiers: Vec<Box<dyn Verifier>> = Vec::new();
         for key in keys {
@@ -117,7 +117,11 @@ impl LogKey {
             checkpoint.origin() == self.origin,
             "this checkpoint belongs to another log"
         );
-        Ok(Signed { size: checkpoint.size(), root: *checkpoint.hash(), note: note.to_owned() })
+        Ok(SignedCheckpoint {
+            size: checkpoint.size(),
+            root: *checkpoint.hash(),
+            note: note.to_owned(),
+        })
     }
 }
 

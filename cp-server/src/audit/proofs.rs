@@ -8,7 +8,7 @@ use base64::engine::general_purpose::STANDARD;
 use tlog_tiles::{Hash, prove_record, prove_tree};
 use uuid::Uuid;
 
-use super::key::Signed;
+use super::key::SignedCheckpoint;
 use super::stored_hashes::proven;
 use super::{checkpoints, integrator};
 use crate::kernel::app::App;
@@ -43,7 +43,11 @@ pub async fn in_transaction(app: &App, tx: &mut Conn, jti: Uuid) -> Result<Optio
     inclusion(tx, jti, signed).await
 }
 
-async fn inclusion(tx: &mut Conn, jti: Uuid, signed: Signed) -> Result<Option<Inclusion>> {
+async fn inclusion(
+    tx: &mut Conn,
+    jti: Uuid,
+    signed: SignedCheckpoint,
+) -> Result<Option<Inclusion>> {
     let found = store::issue_of(tx, jti).await?;
     let (facts, seq) = found.ok_or_else(|| Error::not_found("bundle in the log"))?;
     let Some(seq) = seq else { return Ok(None) };

@@ -8,7 +8,7 @@ use tokio::sync::mpsc::Sender;
 
 use super::Source;
 use super::finding::{Verified, found};
-use super::key::Signed;
+use super::key::SignedCheckpoint;
 use super::ranges::Ranges;
 use crate::kernel::db::Conn;
 use crate::kernel::journal::leaf::{ERASED, Event};
@@ -165,7 +165,7 @@ async fn read_some(tx: &mut Conn, from: u64, to: u64) -> sqlx::Result<Vec<Option
 pub(super) struct Replay<'a> {
     pub(super) tree: Tree,
     /// The checkpoints that the tree must match at their sizes.
-    pub(super) anchors: Vec<(String, &'a Signed)>,
+    pub(super) anchors: Vec<(String, &'a SignedCheckpoint)>,
     /// The positions of events without content, and the positions that erasures name.
     pub(super) erased: Ranges,
     pub(super) declared: Ranges,

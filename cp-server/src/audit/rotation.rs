@@ -11,7 +11,7 @@
 use anyhow::ensure;
 use serde_json::json;
 
-use super::key::{self, Signed};
+use super::key::{self, SignedCheckpoint};
 use super::{checkpoints, high_water, integrator};
 use crate::audit::Log;
 use crate::kernel::access::caller::Caller;
@@ -29,7 +29,11 @@ pub enum Change {
 }
 
 /// Changes the log's key and returns the first checkpoint that is signed afterwards.
-pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow::Result<Signed> {
+pub async fn change(
+    app: &App,
+    change: Change,
+    reason: Option<String>,
+) -> anyhow::Result<SignedCheckpoint> {
     let mut cx = app.change(Caller::system("cli")).await?;
     // The tree's lock keeps other checkpoints out; the last one is checked before the change.
     integrator::place_now(&mut cx.tx).await?;
@@ -54,9 +58,9 @@ pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow
         }
     };
     let now = Log::of(app).key(app, &mut cx.tx).await?;
-    cx.trail.before = Some(json!({"key": before.verifier()}));
-    cx.trail.after = Some(json!({"key": now.verifier()}));
-    cx.trail.reason = reason;
+    cx.audit.before = Some(json!({"key": before.verifier()}));
+    cx.audit.after = Some(json!({"key": now.verifier()}));
+    cx.audit.reason = reason;
     record::record(&mut cx, action, None, ("log key", String::new())).await?;
     integrator::place_now(&mut cx.tx).await?;
     let signed = checkpoints::in_transaction(app, &mut cx.tx).await?;

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use super::finding::found;
 pub use super::finding::{Finding, Stopped, Verified};
 use super::high_water;
-use super::key::{LogKey, Signed};
+use super::key::{LogKey, SignedCheckpoint};
 use super::ranges::Ranges;
 use super::replay::{self, Replay};
 use super::stored_hashes::root_at;
@@ -63,7 +63,7 @@ impl Evidence {
 /// Replays the log. With a kept checkpoint, `since`, replays only later events, unless `full`.
 pub async fn verify(
     evidence: Evidence,
-    since: Option<&Signed>,
+    since: Option<&SignedCheckpoint>,
     full: bool,
     mut progress: impl FnMut(u64, u64),
 ) -> Verified<Report> {
@@ -125,7 +125,7 @@ pub async fn verify(
 }
 
 /// Returns the checkpoint in the database, if the log's key signed it.
-async fn last_signed(tx: &mut Conn, key: &LogKey) -> Verified<Option<Signed>> {
+async fn last_signed(tx: &mut Conn, key: &LogKey) -> Verified<Option<SignedCheckpoint>> {
     let Some((size, note)) = store::checkpoint(tx).await? else { return Ok(None) };
     match key.read(&note) {
         Ok(signed) if signed.size == size => Ok(Some(signed)),
@@ -134,7 +134,7 @@ async fn last_signed(tx: &mut Conn, key: &LogKey) -> Verified<Option<Signed>> {
     }
 }
 
-fn check_rollback(signed: &Signed, size: u64, name: &str) -> Verified<()> {
+fn check_rollback(signed: &SignedCheckpoint, size: u64, name: &str) -> Verified<()> {
     if signed.size <= size {
         return Ok(());
     }
@@ -147,7 +147,7 @@ fn check_rollback(signed: &Signed, size: u64, name: &str) -> Verified<()> {
 }
 
 /// Returns the tree of a checkpoint, computed from the stored hashes.
-async fn tree_at(tx: &mut Conn, signed: &Signed) -> Verified<Tree> {
+async fn tree_at(tx: &mut Conn, signed: &SignedCheckpoint) -> Verified<Tree> {
     let other = "the log does not begin with the events of the checkpoint that was kept";
     if root_at(tx, signed.size).await? != signed.root {
         return found(None, None, other);

@@ -11,7 +11,7 @@
 use anyhow::ensure;
 use chrono::{DateTime, Utc};
 
-use super::Place;
+use super::BackupSource;
 use crate::identity::sessions;
 use crate::kernel::db::Db;
 use crate::kernel::{db::installation, kek};
@@ -45,7 +45,7 @@ pub async fn continue_after_restore(db: &Db, now: DateTime<Utc>) -> anyhow::Resu
 
 /// Does the same for a database that was restored by other means: a dump, a snapshot, a copied
 /// file.
-pub async fn of_copy(place: &Place) -> anyhow::Result<()> {
+pub async fn of_copy(place: &BackupSource) -> anyhow::Result<()> {
     ensure!(
         kek::is_known(&place.db).await? && kek::opens(&place.db, &place.kek).await?,
         "this is not the key-encryption key of this database, or no server was ever started on it"

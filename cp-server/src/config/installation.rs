@@ -11,7 +11,7 @@ use super::secret_file::secret_file;
 use crate::audit;
 use crate::audit::erase::Retention;
 use crate::audit::verify::Evidence;
-use crate::backup::{Place, tables};
+use crate::backup::{BackupSource, tables};
 use crate::kernel::app::{App, base_path};
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::{Db, readonly, wal};
@@ -151,7 +151,7 @@ impl Config {
     }
 
     /// Opens the database without migrating it, as a backup requires, and the key-encryption key.
-    pub async fn place(&self) -> anyhow::Result<Place> {
+    pub async fn place(&self) -> anyhow::Result<BackupSource> {
         let (kek, url) = (self.existing_kek()?, self.database_url()?);
         if let Some(file) = url.file() {
             anyhow::ensure!(file.exists(), "CP_DATABASE_URL: there is no {}", file.display());
@@ -159,7 +159,7 @@ impl Config {
         let db = Db::open_with(&url, self.database_pool)
             .await
             .context("CP_DATABASE_URL: the database cannot be opened")?;
-        Ok(Place { db, kek, clock: Clock::system(), random: Random::system() })
+        Ok(BackupSource { db, kek, clock: Clock::system(), random: Random::system() })
     }
 
     /// Opens the evidence for a verification of the log, read-only.

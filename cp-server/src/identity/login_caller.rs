@@ -190,7 +190,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
         linked => linked?,
     };
     let Some(user) = linked else { return Ok(false) };
-    cx.trail.after = Some(json!({"provider": login.provider, "subject": login.subject}));
+    cx.audit.after = Some(json!({"provider": login.provider, "subject": login.subject}));
     let target = ("user", user.to_string());
     cx.finish(FIRST_LOGIN, login.organization, target, Effect::Rights).await?;
     Ok(true)

@@ -136,7 +136,7 @@ async fn withdraw(cx: &mut Cx, (project, group): (ProjectId, GroupId)) -> Result
     let found = find(cx, project, group).await?.ok_or_else(|| Error::not_found("group"))?;
     let role = roles::load(cx, found.role_id).await?;
     refuse_grant(cx, project, &role).await?;
-    cx.trail.before = serde_json::to_value(ProjectGrant::from(found)).ok();
+    cx.audit.before = serde_json::to_value(ProjectGrant::from(found)).ok();
     let sql = "DELETE FROM project_grants
                WHERE organization_id = $1 AND project_id = $2 AND group_id = $3";
     cx.tx.q(sql).bind(cx.at).bind(project).bind(group).exec().await?;

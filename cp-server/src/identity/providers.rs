@@ -93,7 +93,7 @@ async fn put(
     let key: ProviderKey = key.parse().map_err(|e| Error::invalid("key", format!("`key` {e}.")))?;
     check_maps(&new)?;
     refuse_impersonation(cx).await?;
-    cx.trail.target = Some((NOUN, key.to_string()));
+    cx.audit.target = Some((NOUN, key.to_string()));
     let before = find(cx, key.as_str()).await?;
     refuse_platforms(cx, &key, &new, before.as_ref())?;
     let is_shared = is_shared(cx, &key, &new, before.as_ref()).await?;
@@ -155,7 +155,7 @@ async fn delete(cx: &mut Cx, (_, key): (Org, String)) -> Result<NoContent> {
     if cx.tx.q(sql).bind(cx.at).bind(&*key).exec().await? == 0 {
         return Err(Error::not_found(NOUN));
     }
-    cx.trail.target = Some((NOUN, key));
+    cx.audit.target = Some((NOUN, key));
     Ok(NoContent)
 }
 

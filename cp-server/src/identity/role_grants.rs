@@ -34,7 +34,7 @@ pub fn privileges_of<'a>(codes: impl IntoIterator<Item = &'a String>, rank: i64)
 
 /// A membership of a person, or the role of one of their teams on a project.
 #[derive(sqlx::FromRow)]
-struct Seat {
+struct Holding {
     organization_id: OrganizationId,
     workspace_id: Option<WorkspaceId>,
     group_id: Option<GroupId>,
@@ -57,18 +57,18 @@ pub async fn of_person(
     products: &[String],
 ) -> Result<Vec<Grant>> {
     seats(tx, user, organization, false).await.map(|seats| {
-        let counts = |seat: &Seat| {
+        let counts = |seat: &Holding| {
             let label = seat.product.as_deref().unwrap_or_default();
             label.is_empty() || products.is_empty() || products.iter().any(|p| p == label)
         };
-        seats.into_iter().filter(counts).map(Seat::into_grant).collect()
+        seats.into_iter().filter(counts).map(Holding::into_grant).collect()
     })
 }
 
 /// Returns the grants of all of the person's memberships, including those that are not active
 /// (yet).
 pub async fn of_every_seat(tx: &mut Conn, user: UserId) -> Result<Vec<Grant>> {
-    Ok(seats(tx, user, None, true).await?.into_iter().map(Seat::into_grant).collect())
+    Ok(seats(tx, user, None, true).await?.into_iter().map(Holding::into_grant).collect())
 }
 
 async fn seats(
@@ -76,7 +76,7 @@ async fn seats(
     user: UserId,
     organization: Option<OrganizationId>,
     with_inactive: bool,
-) -> Result<Vec<Seat>> {
+) -> Result<Vec<Holding>> {
     let sql = "SELECT m.organization_id, m.workspace_id, m.group_id, NULL AS project_id, g.product,
                       r.code AS role_code, r.rank AS role_rank,
                       r.permissions AS role_permissions,
@@ -100,7 +100,7 @@ async fn seats(
     Ok(query.bind(with_inactive).all().await?)
 }
 
-impl Seat {
+impl Holding {
     fn into_grant(self) -> Grant {
         let area = self
             .workspace_id

@@ -174,7 +174,7 @@ async fn changeable(cx: &mut Cx<Scope>, id: RoleId) -> Result<(Role, Organizatio
     let role = visible(cx, id).await?;
     match role.organization_id {
         Some(organization) => {
-            cx.trail.organization = Some(organization);
+            cx.audit.organization = Some(organization);
             Ok((role, organization))
         }
         None => Err(Error::new(

@@ -283,7 +283,7 @@ async fn revoke(
     OrgOrPlatform(id): OrgOrPlatform<TokenId>,
 ) -> Result<NoContent> {
     let before = visible(cx, id).await?;
-    cx.trail.before = serde_json::to_value(before).ok();
+    cx.audit.before = serde_json::to_value(before).ok();
     let sql = "UPDATE service_tokens SET revoked_at = COALESCE(revoked_at, $2), updated_at = $2
                WHERE id = $1";
     cx.tx.q(sql).bind(id).bind(cx.now).exec().await?;
@@ -295,7 +295,7 @@ async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
     let query = query.and_some(" AND organization_id = ?", cx.at.organization());
     let found: Option<ServiceToken> = query.opt().await?;
     let found = found.ok_or_else(|| Error::not_found("service token"))?;
-    cx.trail.organization = found.organization_id;
+    cx.audit.organization = found.organization_id;
     Ok(found)
 }
 

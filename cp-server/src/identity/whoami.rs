@@ -61,13 +61,13 @@ const REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
 /// Cached answers, by the inputs that they depend on.
 #[derive(Default)]
-pub struct Identities(Cache<Asked, Rendered<WhoAmI>>);
+pub struct Identities(Cache<IdentityQuestion, Rendered<WhoAmI>>);
 
 impl Part for Identities {}
 
 /// The identity, the organization that the caller is restricted to, and the form of the answer.
 #[derive(Debug, PartialEq, Eq, Hash)]
-pub struct Asked(ProviderKey, Subject, Option<OrganizationId>, ContractVersion);
+pub struct IdentityQuestion(ProviderKey, Subject, Option<OrganizationId>, ContractVersion);
 
 async fn whoami(
     cx: &mut Cx<Scope>,
@@ -76,7 +76,7 @@ async fn whoami(
 ) -> Result<Rendered<WhoAmI>> {
     let (version, held_to) = (contract(cx)?, cx.at.organization());
     let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
-    let asked = Asked(provider, subject, held_to, version);
+    let asked = IdentityQuestion(provider, subject, held_to, version);
     let generation = cx.app.commits.now();
     if let Some(known) = Identities::of(&cx.app).0.recall(&asked, generation, cx.now) {
         return Ok(known);

@@ -20,7 +20,7 @@ crate::routes! { workspaces:
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct AccessQuestion {
     /// The person to check.
     user: UserId,
 }
@@ -54,7 +54,7 @@ struct Facts {
     rank: Option<i64>,
 }
 
-async fn check_access(cx: &mut Cx, id: WorkspaceId, asked: Asked) -> Result<Access> {
+async fn check_access(cx: &mut Cx, id: WorkspaceId, asked: AccessQuestion) -> Result<Access> {
     let sql = "SELECT COALESCE(NULLIF(w.isolation, 'inherited'),
                                o.settings ->> 'isolation_level', 'standard') AS isolation,
                       EXISTS (SELECT 1 FROM users u WHERE u.id = $3 AND u.is_active) AS is_active,

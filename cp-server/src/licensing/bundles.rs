@@ -93,14 +93,14 @@ async fn issue(
     if is_file {
         file_numbers::keep(cx, id, signed.file_seq, seq).await?;
     }
-    cx.trail.after = Some(signed.record());
-    cx.trail.issued = Some(signed.issued());
+    cx.audit.after = Some(signed.record());
+    cx.audit.issued = Some(signed.issued());
     if is_file || new.proof.is_some() {
         // The proof comes after its event in the same transaction; the answer leaves after the
         // commit.
         let jti = signed.response.jti;
         record::record(cx, "bundles.issue", Some(cx.at), ("bundle", jti.to_string())).await?;
-        cx.trail.is_written = true;
+        cx.audit.is_written = true;
         let included = proofs::in_transaction(&cx.app, &mut cx.tx, jti).await?;
         let extra = &mut signed.response.extra;
         if let Some(included) = &included {
@@ -123,7 +123,7 @@ async fn read(cx: &mut Cx, id: BundleId) -> Result<Bundle> {
 
 async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
     let reason = why.reason.map(Prose::into_string);
-    cx.trail.reason.clone_from(&reason);
+    cx.audit.reason.clone_from(&reason);
     let sql = "UPDATE bundles
                SET status = 'revoked', status_reason = $3, revoked_at = $4
                WHERE id = $1 AND organization_id = $2 AND status <> 'revoked'";

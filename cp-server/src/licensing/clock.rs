@@ -23,8 +23,8 @@ pub async fn accept(app: &App, reason: &str) -> Result<u64> {
     let now: DateTime<Utc> = cx.now;
     let lists = status_lists::take_back(&mut cx.tx, now).await?;
     file_numbers::take_back(&mut cx.tx, now).await?;
-    cx.trail.reason = Some(reason.to_owned());
-    cx.trail.after = Some(json!({"clock": now, "status_lists": lists}));
+    cx.audit.reason = Some(reason.to_owned());
+    cx.audit.after = Some(json!({"clock": now, "status_lists": lists}));
     cx.finish("clock.accept", None, ("clock", String::new()), Effect::Rights).await?;
     Ok(lists)
 }

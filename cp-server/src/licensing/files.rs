@@ -83,7 +83,7 @@ async fn refresh(cx: &mut Cx, id: LicenseId) -> Result<Created<LicenseFile>> {
     let text = sign(cx, subject, contents).await?;
     cx.begin().await?;
     file_numbers::keep(cx, id, last, seq).await?;
-    cx.trail.after = Some(json!({"license_id": id, "seq": seq, "issued_at": cx.now}));
+    cx.audit.after = Some(json!({"license_id": id, "seq": seq, "issued_at": cx.now}));
     Ok(Created(LicenseFile {
         license_id: id,
         deployment_id: deployment,

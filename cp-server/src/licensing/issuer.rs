@@ -55,8 +55,8 @@ pub async fn check(app: &App, is_accepted: bool) -> anyhow::Result<()> {
         );
     }
     installation::replace(&mut cx.tx, NAME, own.as_bytes()).await?;
-    cx.trail.before = Some(json!({"issuer": stored}));
-    cx.trail.after = Some(json!({"issuer": own, "live_bundles": live}));
+    cx.audit.before = Some(json!({"issuer": stored}));
+    cx.audit.after = Some(json!({"issuer": own, "live_bundles": live}));
     cx.finish("issuer.accept", None, ("issuer", String::new()), Effect::Rights).await?;
     tracing::warn!(before = stored, issuer = own, live_bundles = live, "the issuer was changed");
     Ok(())

@@ -22,7 +22,7 @@ use serde::{Deserialize, Serialize};
 pub use self::settings::KeySettings;
 use self::signer::{LocalKey, Signer};
 pub use self::state::KeyState;
-use self::store::{Beginning, KeyRow};
+use self::store::{InitialState, KeyRow};
 use super::bundles::rows as bundles;
 use super::licenses::rows as licenses;
 use crate::kernel::access::caller::Scope;
@@ -210,7 +210,7 @@ impl Activation {
     /// Returns the reason of an emergency.
     fn emergency<'a>(&'a self, cx: &mut Cx<Scope>) -> Result<Option<&'a str>> {
         let reason = self.reason.as_ref().map(Prose::as_str);
-        cx.trail.reason = reason.map(str::to_owned);
+        cx.audit.reason = reason.map(str::to_owned);
         match (self.emergency, reason) {
             (false, _) => Ok(None),
             (true, Some(reason)) if !reason.trim().is_empty() => Ok(Some(reason)),
@@ -277,8 +277,8 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewKey) -> Result<Created<
     let kid = key.jwk().kid.clone();
     cx.begin().await?;
     let state = if new.publish { KeyState::Published } else { KeyState::Staged };
-    let beginning = Beginning::in_state(state);
-    if !store::insert(&cx.app, &mut cx.tx, cx.now, &key, beginning).await? {
+    let initial = InitialState::in_state(state);
+    if !store::insert(&cx.app, &mut cx.tx, cx.now, &key, initial).await? {
         let known = store::find(&mut cx.tx, &kid).await?;
         let detail = format!("The key exists already; it is {}. Import another key.", known.state);
         return Err(Error::conflict(detail));
@@ -357,8 +357,8 @@ async fn retire(
     PlatformRow(kid): PlatformRow<KeyId>,
     why: Retirement,
 ) -> Result<SigningKey> {
-    cx.trail.reason = why.reason.map(Prose::into_string);
-    let reason = cx.trail.reason.clone();
+    cx.audit.reason = why.reason.map(Prose::into_string);
+    let reason = cx.audit.reason.clone();
     let row = rotation::retire(cx, kid.as_str(), reason.as_deref()).await?;
     detailed(cx, row).await
 }
@@ -369,10 +369,10 @@ async fn compromise(
     what: Compromise,
 ) -> Result<SigningKey> {
     let before = store::find(&mut cx.tx, kid.as_str()).await?;
-    cx.trail.before = serde_json::to_value(detailed(cx, before).await?).ok();
+    cx.audit.before = serde_json::to_value(detailed(cx, before).await?).ok();
     let spare = spare(cx).await?;
     cx.begin().await?;
-    cx.trail.reason = Some(what.reason.as_str().to_owned());
+    cx.audit.reason = Some(what.reason.as_str().to_owned());
     rotation::compromise(cx, kid.as_str(), what.reason.as_str(), &spare).await?;
     let row = store::find(&mut cx.tx, kid.as_str()).await?;
     detailed(cx, row).await

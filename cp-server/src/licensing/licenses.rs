@@ -319,7 +319,7 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
 async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<License> {
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
-    cx.trail.reason = transfer.reason.map(Prose::into_string);
+    cx.audit.reason = transfer.reason.map(Prose::into_string);
     // The composite foreign key refuses a deployment of another organization.
     let sql = "UPDATE licenses
                SET deployment_id = $4, revision = revision + 1, updated_at = $5
@@ -347,7 +347,7 @@ async fn set_status(
     status: LicenseStatus,
     reason: Option<Prose>,
 ) -> Result<License> {
-    cx.trail.reason = reason.as_ref().map(|reason| reason.as_str().to_owned());
+    cx.audit.reason = reason.as_ref().map(|reason| reason.as_str().to_owned());
     let sql = "UPDATE licenses
                SET status = $4, status_reason = $5, revision = revision + 1, updated_at = $6
                WHERE id = $1 AND organization_id = $2 AND revision = $3";

@@ -312,7 +312,7 @@ async fn cancel(
     id: SubscriptionId,
     cancellation: Cancellation,
 ) -> Result<Subscription> {
-    cx.trail.reason = cancellation.reason.map(Prose::into_string);
+    cx.audit.reason = cancellation.reason.map(Prose::into_string);
     let before = load(cx, id).await?;
     let at = cancellation.at.map_or(cx.now, |at| at.0);
     if at < before.starts_at {

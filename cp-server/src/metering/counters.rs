@@ -41,9 +41,9 @@ const CHUNK: usize = 100;
 
 /// The organization or project whose usage is summed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Scope(Uuid);
+pub struct UsageScope(Uuid);
 
-impl Scope {
+impl UsageScope {
     pub fn of(organization: OrganizationId, project: Option<ProjectId>) -> Self {
         Self(project.map_or(organization.0, |project| project.0))
     }
@@ -100,7 +100,7 @@ pub struct Part {
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
     /// The scope; `None` for all scopes of the organization.
-    pub scope: Option<Scope>,
+    pub scope: Option<UsageScope>,
     /// The metric and the unit.
     pub series: Option<(&'a str, &'a str)>,
     pub interval: Interval,
@@ -114,7 +114,7 @@ pub struct Question<'a> {
 pub async fn sum(
     tx: &mut Conn,
     organization: OrganizationId,
-    scope: Scope,
+    scope: UsageScope,
     series: (&str, &str),
     interval: Interval,
 ) -> Result<Sum> {
@@ -128,7 +128,7 @@ pub async fn sum(
 pub async fn first(
     tx: &mut Conn,
     organization: OrganizationId,
-    scope: Scope,
+    scope: UsageScope,
     (metric, unit): (&str, &str),
     interval: Interval,
 ) -> Result<Option<DateTime<Utc>>> {
@@ -185,7 +185,7 @@ pub async fn ask(
     };
     let rows: Vec<PartRow> = query.and(" ORDER BY 2, 3, 4, 1 LIMIT ?", limit).all().await?;
     let part = |(scope, metric, unit, starts_at, events, units, micros)| Part {
-        project: Scope(scope).project(organization),
+        project: UsageScope(scope).project(organization),
         metric,
         unit,
         starts_at,
@@ -210,10 +210,10 @@ fn narrowed<'c>(
 pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
     type Buckets = BTreeMap<(i64, i64), Sum>;
     // Sorted, so that all transactions lock the series in one order.
-    let mut series: BTreeMap<(Scope, &str, &str), (Sum, Buckets)> = BTreeMap::new();
+    let mut series: BTreeMap<(UsageScope, &str, &str), (Sum, Buckets)> = BTreeMap::new();
     for tally in tallies {
-        let whole = Scope::of(cx.at, None);
-        let project = tally.project.map(|project| Scope::of(cx.at, Some(project)));
+        let whole = UsageScope::of(cx.at, None);
+        let project = tally.project.map(|project| UsageScope::of(cx.at, Some(project)));
         for scope in std::iter::once(whole).chain(project) {
             let (total, buckets) = series.entry((scope, tally.metric, tally.unit)).or_default();
             total.add(tally.quantity);
@@ -257,7 +257,7 @@ pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
     Ok(())
 }
 
-type SeriesKey<'a> = (Scope, &'a str, &'a str);
+type SeriesKey<'a> = (UsageScope, &'a str, &'a str);
 
 /// Adds to the totals of series. Returns their IDs, and whether any of them is new. A series whose
 /// total would exceed [`MOST`] is left unchanged and is not in the result.
@@ -286,9 +286,9 @@ async fn add_to_series<'a>(
         .sql(" RETURNING id, scope, metric, unit");
     let rows: Vec<(UsageSeriesId, Uuid, String, String)> = insert.all().await?;
     let is_new = rows.iter().any(|(id, ..)| with_ids.iter().any(|(new, _)| new == id));
-    let found: BTreeMap<(Scope, String, String), UsageSeriesId> = rows
+    let found: BTreeMap<(UsageScope, String, String), UsageSeriesId> = rows
         .into_iter()
-        .map(|(id, scope, metric, unit)| ((Scope(scope), metric, unit), id))
+        .map(|(id, scope, metric, unit)| ((UsageScope(scope), metric, unit), id))
         .collect();
     let id_of = |(scope, metric, unit): SeriesKey<'a>| {
         let id = *found.get(&(scope, metric.to_owned(), unit.to_owned()))?;

@@ -211,7 +211,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
     let key = Key::new(new.metric, new.unit, new.window, new.period, new.project_id);
     let enforcement = new.enforcement.unwrap_or(Enforcement::Observe);
     if let Some(before) = find(&mut cx.tx, cx.at, &key, true).await? {
-        cx.trail.before = serde_json::to_value(&before).ok();
+        cx.audit.before = serde_json::to_value(&before).ok();
         let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5
                    WHERE id = $1 AND organization_id = $2";
         let update = cx.tx.returning(sql).bind(before.id).bind(cx.at).bind(new.quantity);
@@ -248,7 +248,7 @@ async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
     let limit = find(&mut cx.tx, cx.at, &key, true).await?.ok_or_else(not_set)?;
     let sql = "DELETE FROM usage_limits WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(limit.id).bind(cx.at).exec().await?;
-    cx.trail.before = serde_json::to_value(limit).ok();
+    cx.audit.before = serde_json::to_value(limit).ok();
     Ok(NoContent)
 }
 

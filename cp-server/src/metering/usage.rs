@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 pub use self::event::{NewUsageEvent, UsageEvent};
 pub use self::recording::{Batch, Outcome};
 use self::totals::{UsageTotal, totals};
-use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scope};
+use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, UsageScope};
 use super::quantity::Quantity;
 use crate::kernel::access::admission;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
@@ -317,7 +317,7 @@ pub async fn summarize(
         GroupBy::Hour => HOUR,
     };
     let every_scope = group_by == GroupBy::Project && project.is_none();
-    let scope = Some(Scope::of(cx.at, project)).filter(|_| !every_scope);
+    let scope = Some(UsageScope::of(cx.at, project)).filter(|_| !every_scope);
     let limit = MOST_ITEMS as i64 + 1;
     let question = Question { scope, series: None, interval, grain, limit };
     let parts = counters::ask(&mut cx.tx, cx.at, question).await?;

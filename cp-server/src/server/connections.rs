@@ -46,7 +46,7 @@ pub(super) async fn serve(
 ) -> anyhow::Result<()> {
     let total = u32::try_from(surface.connections).unwrap_or(u32::MAX);
     let rooms = Arc::new(Semaphore::new(surface.connections));
-    let seats = Seats::default();
+    let seats = AddressSlots::default();
     let (ending, stopping) = watch::channel(false);
     let serving =
         Serving { service, http: http(&surface), surface: Arc::new(surface), stopping, tls };
@@ -72,7 +72,7 @@ pub(super) async fn serve(
             continue;
         };
         let serving = serving.clone();
-        let place = Arc::new(Place { _seat: seat, _room: room });
+        let place = Arc::new(ConnectionSlot { _seat: seat, _room: room });
         tokio::spawn(serving.connection(stream, peer, place));
     }
     drop(listener);
@@ -116,7 +116,7 @@ struct Serving {
 }
 
 impl Serving {
-    async fn connection(self, stream: TcpStream, peer: SocketAddr, place: Arc<Place>) {
+    async fn connection(self, stream: TcpStream, peer: SocketAddr, place: Arc<ConnectionSlot>) {
         let _ = stream.set_nodelay(true);
         match self.tls.clone() {
             None => self.drive(stream, peer, false, place).await,
@@ -128,8 +128,13 @@ impl Serving {
         }
     }
 
-    async fn drive<S>(mut self, stream: S, peer: SocketAddr, is_tls: bool, place: Arc<Place>)
-    where
+    async fn drive<S>(
+        mut self,
+        stream: S,
+        peer: SocketAddr,
+        is_tls: bool,
+        place: Arc<ConnectionSlot>,
+    ) where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
         let state = ConnectionState::new(&self.surface);
@@ -180,20 +185,20 @@ impl Serving {
 
 /// The share of the server's limits that a connection holds until it and all its requests are
 /// finished.
-struct Place {
-    _seat: Seat,
+struct ConnectionSlot {
+    _seat: AddressSlot,
     _room: OwnedSemaphorePermit,
 }
 
 /// Open connections by address.
 #[derive(Clone, Default)]
-struct Seats(Arc<Mutex<HashMap<Holder, usize>>>);
+struct AddressSlots(Arc<Mutex<HashMap<Holder, usize>>>);
 
-struct Seat(Seats, Option<Holder>);
+struct AddressSlot(AddressSlots, Option<Holder>);
 
-impl Seats {
+impl AddressSlots {
     /// Returns `None` when the address has reached its limit.
-    fn take(&self, address: IpAddr, surface: &Surface) -> Option<Seat> {
+    fn take(&self, address: IpAddr, surface: &Surface) -> Option<AddressSlot> {
         // A proxy carries many clients.
         let holder = (!surface.proxies.trusts(address)).then(|| Holder::from(address));
         if let Some(holder) = holder {
@@ -205,11 +210,11 @@ impl Seats {
             *seats += 1;
         }
         metrics::gauge!("cp_http_connections").increment(1);
-        Some(Seat(self.clone(), holder))
+        Some(AddressSlot(self.clone(), holder))
     }
 }
 
-impl Drop for Seat {
+impl Drop for AddressSlot {
     fn drop(&mut self) {
         metrics::gauge!("cp_http_connections").decrement(1);
         let Some(holder) = self.1 else { return };
@@ -232,14 +237,14 @@ struct From {
     peer: Peer,
     is_tls: IsTls,
     state: Arc<ConnectionState>,
-    place: Arc<Place>,
+    place: Arc<ConnectionSlot>,
     undone: Arc<Semaphore>,
 }
 
 /// The share of its connection that a request holds until it is finished, even when its client is
 /// gone.
 #[derive(Clone)]
-struct Held(Arc<(Arc<Place>, Option<OwnedSemaphorePermit>)>);
+struct Held(Arc<(Arc<ConnectionSlot>, Option<OwnedSemaphorePermit>)>);
 
 /// Refuses a request of a connection with too many unfinished requests.
 pub(super) fn check(request: &Request) -> Result<()> {

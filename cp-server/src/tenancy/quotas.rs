@@ -111,7 +111,7 @@ const MOST: i64 = 1 << 53;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Asked {
+pub struct QuotaQuestion {
     /// The amount to check, in the unit of the metric; 1 when absent.
     #[serde(default = "one")]
     amount: Between<0, MOST>,
@@ -143,7 +143,7 @@ async fn list(cx: &mut Cx, _: Org) -> Result<Quotas> {
     Ok(Quotas { organization_id: cx.at, quotas })
 }
 
-async fn check(cx: &mut Cx, (_, metric): (Org, String), asked: Asked) -> Result<Check> {
+async fn check(cx: &mut Cx, (_, metric): (Org, String), asked: QuotaQuestion) -> Result<Check> {
     let metric = parse(&metric)?;
     let quota = of(cx, cx.at, metric).await?;
     let requested = asked.amount.0;
@@ -199,7 +199,7 @@ async fn change(
     hold(cx, cx.at, metric).await?;
     let quota = of(cx, cx.at, metric).await?;
     let before = QuotaOfMetric { organization_id: cx.at, metric, quota };
-    cx.trail.before = serde_json::to_value(before).ok();
+    cx.audit.before = serde_json::to_value(before).ok();
     let update = cx.tx.q(sql).bind(cx.at).bind(metric);
     let update = match quantity {
         Some(Bound(quantity)) => update.bind(quantity),

@@ -160,10 +160,10 @@ async fn list(cx: &mut Cx, _: Org, list: List<SecretRefFilter>) -> Result<Page<S
 async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result<Put<SecretRef>> {
     let name: SecretName =
         name.parse().map_err(|e| Error::invalid("name", format!("`name` {e}.")))?;
-    cx.trail.target = Some((NOUN, name.to_string()));
+    cx.audit.target = Some((NOUN, name.to_string()));
     let Whose(project) = new.project.unwrap_or(Whose(None));
     let before = find(cx, project, name.as_str()).await?;
-    cx.trail.before = before.as_ref().and_then(|before| serde_json::to_value(before).ok());
+    cx.audit.before = before.as_ref().and_then(|before| serde_json::to_value(before).ok());
     let id = match &before {
         Some(reference) => reference.id,
         None => SecretRefId::new(&cx.app.random, cx.now),
@@ -205,8 +205,8 @@ async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result
 async fn delete(cx: &mut Cx, (_, name): (Org, String), which: Which) -> Result<NoContent> {
     let Whose(project) = which.project.unwrap_or(Whose(None));
     let before = find(cx, project, &name).await?.ok_or_else(|| Error::not_found(NOUN))?;
-    cx.trail.target = Some((NOUN, name));
-    cx.trail.before = serde_json::to_value(&before).ok();
+    cx.audit.target = Some((NOUN, name));
+    cx.audit.before = serde_json::to_value(&before).ok();
     let sql = "DELETE FROM secret_refs WHERE id = $1 AND organization_id = $2";
     match cx.tx.q(sql).bind(before.id).bind(cx.at).exec().await? {
         0 => Err(Error::not_found(NOUN)),

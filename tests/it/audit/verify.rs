@@ -1,7 +1,7 @@
 use cp_server::audit::Log;
 use cp_server::audit::high_water::SUFFIX;
 use cp_server::audit::integrator::integrate;
-use cp_server::audit::key::Signed;
+use cp_server::audit::key::SignedCheckpoint;
 use cp_server::audit::verify::{Evidence, Finding, Report, Stopped, verify};
 use cp_server::kernel::app::Part;
 use cp_server::kernel::journal::leaf::Event;
@@ -13,7 +13,11 @@ use uuid::Uuid;
 use super::{checkpoint, unlock};
 use crate::world::{World, on_both};
 
-async fn run(world: &World, since: Option<&Signed>, full: bool) -> Result<Report, Finding> {
+async fn run(
+    world: &World,
+    since: Option<&SignedCheckpoint>,
+    full: bool,
+) -> Result<Report, Finding> {
     match verify(Evidence::of(&world.app).await.unwrap(), since, full, |_, _| {}).await {
         Ok(report) => Ok(report),
         Err(Stopped::Found(finding)) => Err(finding),
@@ -66,7 +70,7 @@ async fn put_back(world: &World) {
     }
 }
 
-async fn signed(world: &World) -> Signed {
+async fn signed(world: &World) -> SignedCheckpoint {
     integrate(&world.app).await.unwrap();
     let note = checkpoint(world).await;
     let key = Log::of(&world.app).key(&world.app, &mut world.app.db.read()).await.unwrap();

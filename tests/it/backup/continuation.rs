@@ -1,6 +1,6 @@
 //! A database that came back continues past what data planes remember.
 
-use cp_server::backup::{Place, continuation};
+use cp_server::backup::{BackupSource, continuation};
 use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::Clock;
 use cp_server::kernel::db::Db;
@@ -67,7 +67,7 @@ async fn copied_database_continues_when_the_operator_says_so(world: World) {
     let (app, replica) = world.replica().await;
     replica.token(crate::world::ROOT).post(&bundles, json!({})).await.expect(201);
     StatusLists::of(&app).refresh(&app).await.unwrap();
-    let other = Place { kek: Kek::new(&[8; 32]).unwrap(), ..place(&world) };
+    let other = BackupSource { kek: Kek::new(&[8; 32]).unwrap(), ..place(&world) };
     let error = continuation::of_copy(&other).await.unwrap_err().to_string();
     assert!(error.contains("key-encryption key"), "{error}");
 }

@@ -52,7 +52,7 @@ pub(super) async fn accept(
         cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("invitation"))?;
     let (organization, key) = (found.organization_id, found.email.to_lowercase());
-    cx.trail.organization = Some(organization);
+    cx.audit.organization = Some(organization);
     let has_address = |user: &User| user.email.to_lowercase() == key;
     if let Some(id) = acceptance.user_id
         && !has_address(&users::load(cx, id).await?)

@@ -100,7 +100,7 @@ async fn remove_member(cx: &mut Cx, (group, user): (GroupId, UserId)) -> Result<
     if !cx.caller.is_user_in(user, cx.at) {
         refuse_touching(cx, &before).await?;
     }
-    cx.trail.before = serde_json::to_value(Membership::from(before)).ok();
+    cx.audit.before = serde_json::to_value(Membership::from(before)).ok();
     let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(found).bind(cx.at).exec().await?;
     workspaces::bump(cx, cx.at, None).await?;

@@ -240,7 +240,7 @@ pub(super) async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
     let tokens: Vec<_> = tokens.into_iter().map(|(id,)| id).collect();
     let invitations: Vec<_> = invitations.into_iter().map(|(id,)| id).collect();
     let left_behind = json!({"service_tokens": tokens, "invitations": invitations});
-    cx.trail.after = Some(json!({"left_behind": left_behind}));
+    cx.audit.after = Some(json!({"left_behind": left_behind}));
     Ok(())
 }
 

@@ -10,7 +10,7 @@ use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::journal::draft::Trail;
+use crate::kernel::journal::draft::AuditDraft;
 
 /// The context of an operation.
 pub struct Cx<G = OrganizationId> {
@@ -22,7 +22,7 @@ pub struct Cx<G = OrganizationId> {
     /// The instant of this operation.
     pub now: DateTime<Utc>,
     pub parts: Arc<Parts>,
-    pub trail: Trail,
+    pub audit: AuditDraft,
     /// Whether the operation completes when its client disconnects: only then may it begin a write.
     pub(in crate::kernel) completes: bool,
 }
@@ -38,7 +38,7 @@ impl<G> Cx<G> {
             tx,
             now: app.clock.now(),
             parts: Arc::new(parts),
-            trail: Trail::default(),
+            audit: AuditDraft::default(),
             completes: true,
         }
     }

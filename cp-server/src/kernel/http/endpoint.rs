@@ -38,7 +38,7 @@ use crate::kernel::http::json;
 use crate::kernel::http::line::Line;
 use crate::kernel::http::operation::{Args, Op, Source};
 use crate::kernel::http::reading::{Reader, Readers, Reading};
-use crate::kernel::journal::draft::Trail;
+use crate::kernel::journal::draft::AuditDraft;
 use crate::kernel::journal::record::record;
 
 /// The maximum number of attempts of an operation when other requests are faster.
@@ -132,7 +132,7 @@ async fn attempt<A: Args, R: Output>(
         return Ok(response);
     }
 
-    let mut trail = Trail::default();
+    let mut audit = AuditDraft::default();
     if let Some(reader) = reader_before::<R>(line, readers) {
         let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
         tx = conn;
@@ -142,7 +142,7 @@ async fn attempt<A: Args, R: Output>(
             before => before?,
         };
         check_if_match(parts, before.as_deref())?;
-        trail.before = before.and_then(|before| serde_json::from_slice(&before).ok());
+        audit.before = before.and_then(|before| serde_json::from_slice(&before).ok());
     }
 
     let target = place.target(at);
@@ -154,13 +154,13 @@ async fn attempt<A: Args, R: Output>(
     let args = A::read(place, source)?;
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let completes = line.completes();
-    let mut cx = Cx { app, caller, at, tx, now, parts, trail, completes };
+    let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes };
     let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
 
     if cx.tx.writes() {
         let target = answer.made.clone().unwrap_or(target);
         if line.audited {
-            cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
+            cx.audit.after = cx.audit.after.take().or_else(|| answer.after.clone());
             record(&mut cx, line.name, at.organization(), target).await?;
         }
         if let Some(once) = &once {
@@ -210,8 +210,8 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let (trail, completes) = (Trail::default(), false);
-    let mut cx = Cx { app, caller, at, tx, now, parts, trail, completes };
+    let (audit, completes) = (AuditDraft::default(), false);
+    let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }

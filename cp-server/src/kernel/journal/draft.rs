@@ -6,7 +6,7 @@ use crate::kernel::access::ids::OrganizationId;
 
 /// The part of an event that an operation supplies; the kernel fills in the rest.
 #[derive(Debug, Default)]
-pub struct Trail {
+pub struct AuditDraft {
     pub before: Option<Value>,
     pub after: Option<Value>,
     /// The organization of the event, when the path does not name one.

@@ -30,7 +30,7 @@ pub const ERASED: &str = "audit events";
 
 /// The columns that a leaf is computed from.
 #[derive(Clone, Debug, sqlx::FromRow)]
-pub struct Facts {
+pub struct LeafFacts {
     pub id: AuditEventId,
     pub at: DateTime<Utc>,
     pub source: Source,
@@ -48,7 +48,7 @@ pub struct Facts {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Event {
     #[sqlx(flatten)]
-    pub facts: Facts,
+    pub facts: LeafFacts,
     pub occurred_at: Option<DateTime<Utc>>,
     pub actor_kind: CallerKind,
     pub actor_id: Uuid,
@@ -68,7 +68,7 @@ pub struct Event {
     pub erased_at: Option<DateTime<Utc>>,
 }
 
-impl Facts {
+impl LeafFacts {
     pub const COLUMNS: &'static str = "id, at, source, organization_id, action, target_type, \
          target_id, commitment, jti, kid, token_sha256";
 

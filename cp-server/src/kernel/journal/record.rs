@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 
 use super::abridged;
 use super::canonical::Text;
-use super::draft::{Issued, Trail};
-use super::leaf::{Event, Facts, Source};
+use super::draft::{AuditDraft, Issued};
+use super::leaf::{Event, LeafFacts, Source};
 use super::store;
 use crate::kernel::access::caller::{LoggedIn, Peer, RequestId};
 use crate::kernel::access::ids::{AuditEventId, OrganizationId};
@@ -31,13 +31,13 @@ pub async fn record<G>(
     organization: Option<OrganizationId>,
     target: (&'static str, String),
 ) -> Result<()> {
-    let trail = std::mem::take(&mut cx.trail);
-    if trail.is_written {
+    let audit = std::mem::take(&mut cx.audit);
+    if audit.is_written {
         return Ok(());
     }
-    let Trail { before, after, reason, issued, .. } = trail;
-    let organization = trail.organization.or(organization);
-    let target = trail.target.unwrap_or(target);
+    let AuditDraft { before, after, reason, issued, .. } = audit;
+    let organization = audit.organization.or(organization);
+    let target = audit.target.unwrap_or(target);
     append(cx, vec![Entry { action, organization, target, before, after, reason, issued }]).await
 }
 
@@ -65,7 +65,7 @@ pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
 pub fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId>) -> Event {
     let (request_id, ip) = trace_of(cx);
     Event {
-        facts: Facts {
+        facts: LeafFacts {
             id: AuditEventId::new(&cx.app.random, cx.now),
             at: cx.now,
             source: Source::Server,

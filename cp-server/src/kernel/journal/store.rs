@@ -9,7 +9,7 @@ use tlog_tiles::{Hash, record_hash};
 use uuid::Uuid;
 
 use super::canonical::Text;
-use super::leaf::{Event, Facts, SALT_LEN, Source};
+use super::leaf::{Event, LeafFacts, SALT_LEN, Source};
 use super::tree::{Tree, hash_of};
 use crate::kernel::access::caller::CallerKind;
 use crate::kernel::access::ids::AuditEventId;
@@ -88,7 +88,8 @@ pub async fn insert(tx: &mut Conn, random: &Random, mut events: Vec<Event>) -> R
 pub async fn place(tx: &mut Conn, tree: Tree, at_most: usize) -> Result<(Tree, usize)> {
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
     let waiting = "audit_events WHERE seq IS NULL AND commitment IS NOT NULL ORDER BY id LIMIT $1";
-    let events: Vec<Facts> = tx.select_from(Facts::COLUMNS, waiting).bind(limit).all().await?;
+    let events: Vec<LeafFacts> =
+        tx.select_from(LeafFacts::COLUMNS, waiting).bind(limit).all().await?;
     let mut growth = Growth::of(tree);
     let mut placed = Vec::new();
     for facts in &events {
@@ -144,7 +145,7 @@ pub async fn commit(tx: &mut Conn, random: &Random, event: &Event) -> Result<()>
 }
 
 /// Removes an event's content and salt; its leaf stays.
-pub async fn erase(tx: &mut Conn, facts: &Facts, now: DateTime<Utc>) -> Result<()> {
+pub async fn erase(tx: &mut Conn, facts: &LeafFacts, now: DateTime<Utc>) -> Result<()> {
     let (action, kind, id) = facts.published();
     let sql = "UPDATE audit_events
                SET salt = NULL, erased_at = $2, occurred_at = at, actor_kind = $3, actor_id = $4,
@@ -202,7 +203,7 @@ impl Growth {
     }
 
     /// Appends the event's leaf and returns its position.
-    fn append(&mut self, facts: &Facts) -> Result<i64> {
+    fn append(&mut self, facts: &LeafFacts) -> Result<i64> {
         let seq = i64::try_from(self.tree.size).map_err(Error::internal)?;
         let (first, hashes) = self.tree.append(record_hash(&facts.leaf(seq)));
         let first = i64::try_from(first).map_err(Error::internal)?;
@@ -267,15 +268,15 @@ pub async fn hashes_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Opt
 }
 
 /// Returns the events of the leaves from `from` to `to`, excluding `to`.
-pub async fn facts_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Facts>> {
+pub async fn facts_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<LeafFacts>> {
     let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     let sql = "audit_events WHERE seq >= $1 AND seq < $2 ORDER BY seq";
-    let query = tx.select_from(Facts::COLUMNS, sql);
+    let query = tx.select_from(LeafFacts::COLUMNS, sql);
     Ok(query.bind(bound(from)).bind(bound(to)).all().await?)
 }
 
 /// Returns the event that issued a bundle, and its position if it has one.
-pub async fn issue_of(tx: &mut Conn, jti: Uuid) -> Result<Option<(Facts, Option<i64>)>> {
+pub async fn issue_of(tx: &mut Conn, jti: Uuid) -> Result<Option<(LeafFacts, Option<i64>)>> {
     let found: Option<Event> =
         tx.select_from(Event::COLUMNS, "audit_events WHERE jti = $1").bind(jti).opt().await?;
     Ok(found.map(|event| (event.facts, event.seq)))
@@ -285,7 +286,7 @@ pub async fn issue_of(tx: &mut Conn, jti: Uuid) -> Result<Option<(Facts, Option<
 #[derive(sqlx::FromRow)]
 pub struct Erasable {
     #[sqlx(flatten)]
-    pub facts: Facts,
+    pub facts: LeafFacts,
     pub seq: Option<i64>,
     pub has_content: bool,
 }

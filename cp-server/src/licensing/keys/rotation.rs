@@ -13,7 +13,7 @@ use serde_json::json;
 use super::settings::KeySettings;
 use super::signer::{LocalKey, Signer};
 use super::state::KeyState;
-use super::store::{self, Beginning, KeyRow};
+use super::store::{self, InitialState, KeyRow};
 use crate::kernel::access::caller::{Caller, Scope};
 use crate::kernel::app::{App, Part};
 use crate::kernel::effect::Effect;
@@ -106,8 +106,8 @@ async fn publish_spare(cx: &mut Cx<Scope>, spare: &LocalKey) -> Result<bool> {
     if successor(cx).await?.is_some() {
         return Ok(false);
     }
-    let beginning = Beginning::in_state(KeyState::Published);
-    store::insert(&cx.app, &mut cx.tx, cx.now, spare, beginning).await
+    let initial = InitialState::in_state(KeyState::Published);
+    store::insert(&cx.app, &mut cx.tx, cx.now, spare, initial).await
 }
 
 /// Retires a key that no live token needs.
@@ -158,11 +158,11 @@ pub async fn compromise(
         match successor(cx).await? {
             Some(next) => store::advance(&mut cx.tx, cx.now, &next, KeyState::Active, why).await?,
             None => {
-                let beginning = Beginning {
+                let initial = InitialState {
                     reason: why.map(str::to_owned),
-                    ..Beginning::in_state(KeyState::Active)
+                    ..InitialState::in_state(KeyState::Active)
                 };
-                store::insert(&cx.app, &mut cx.tx, cx.now, spare, beginning).await?;
+                store::insert(&cx.app, &mut cx.tx, cx.now, spare, initial).await?;
             }
         }
     }
@@ -209,7 +209,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
             },
         };
         let state = store::find(&mut cx.tx, &kid).await?.state;
-        cx.trail.after = Some(json!({"kid": kid, "state": state}));
+        cx.audit.after = Some(json!({"kid": kid, "state": state}));
         record::record(&mut cx, action, None, ("signing key", kid)).await?;
     }
     cx.commit(Effect::Parts).await?;

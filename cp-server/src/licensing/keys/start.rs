@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::pem;
 use super::signer::{LocalKey, Signer};
-use super::store::{self, Beginning};
+use super::store::{self, InitialState};
 use super::{KeyState, import, rotation};
 use crate::kernel::access::caller::Caller;
 use crate::kernel::app::{App, Part};
@@ -38,7 +38,7 @@ pub async fn prepare(
     if active.is_none() {
         let key = LocalKey::generated(KeySettings::of(app).bits).await?;
         // When replicas start together, one of them creates the key.
-        begin_with(app, &key, Beginning::in_state(KeyState::Active), "keys.create").await?;
+        insert_key(app, &key, InitialState::in_state(KeyState::Active), "keys.create").await?;
     }
     rotation::tick(app).await?;
     Keyring::of(app).refresh(app).await
@@ -90,21 +90,21 @@ pub async fn import_file(
     let is_first = !known.iter().any(|row| row.state == KeyState::Active);
     let activate_at = (!is_first).then(|| app.clock.now() + KeySettings::of(app).propagation());
     let state = if is_first { KeyState::Active } else { KeyState::Published };
-    begin_with(app, &key, Beginning { state, activate_at, reason: None }, "keys.import").await?;
+    insert_key(app, &key, InitialState { state, activate_at, reason: None }, "keys.import").await?;
     Keyring::of(app).refresh(app).await?;
     Ok(Imported { kid, activate_at })
 }
 
-async fn begin_with(
+async fn insert_key(
     app: &App,
     key: &LocalKey,
-    beginning: Beginning,
+    initial: InitialState,
     action: &'static str,
 ) -> anyhow::Result<()> {
-    let (mut cx, state) = (app.change(Caller::system("server")).await?, beginning.state);
-    if store::insert(app, &mut cx.tx, cx.now, key, beginning).await? {
+    let (mut cx, state) = (app.change(Caller::system("server")).await?, initial.state);
+    if store::insert(app, &mut cx.tx, cx.now, key, initial).await? {
         let kid = key.jwk().kid.clone();
-        cx.trail.after = Some(json!({"kid": kid, "state": state}));
+        cx.audit.after = Some(json!({"kid": kid, "state": state}));
         cx.finish(action, None, ("signing key", kid), Effect::Parts).await?;
     }
     Ok(())

@@ -77,13 +77,13 @@ pub async fn active(tx: &mut Conn) -> Result<Option<KeyRow>> {
 }
 
 /// The first state of a new key.
-pub struct Beginning {
+pub struct InitialState {
     pub state: KeyState,
     pub activate_at: Option<DateTime<Utc>>,
     pub reason: Option<String>,
 }
 
-impl Beginning {
+impl InitialState {
     pub fn in_state(state: KeyState) -> Self {
         Self { state, activate_at: None, reason: None }
     }
@@ -97,7 +97,7 @@ pub async fn insert(
     tx: &mut Conn,
     now: DateTime<Utc>,
     key: &LocalKey,
-    beginning: Beginning,
+    initial: InitialState,
 ) -> Result<bool> {
     kek::hold(app, tx).await?;
     let kid = &key.jwk().kid;
@@ -109,7 +109,7 @@ pub async fn insert(
         None => None,
         Some(row) => Some(endorse(app, row, now, key.jwk())?),
     };
-    let (state, at) = (beginning.state, Some(now));
+    let (state, at) = (initial.state, Some(now));
     let sql = "INSERT INTO signing_keys
                (kid, state, algorithm, bits, modulus, exponent, sealed, reason, endorsement,
                 endorsed_by, created_at, published_at, activate_at, activated_at, updated_at)
@@ -124,12 +124,12 @@ pub async fn insert(
         .bind(modulus)
         .bind(exponent)
         .bind(sealed)
-        .bind(beginning.reason)
+        .bind(initial.reason)
         .bind(endorsement)
         .bind(endorser.map(|row| row.kid))
         .bind(now)
         .bind(at.filter(|_| state != KeyState::Staged))
-        .bind(beginning.activate_at)
+        .bind(initial.activate_at)
         .bind(at.filter(|_| state == KeyState::Active));
     Ok(insert.exec().await? == 1)
 }

@@ -22,7 +22,7 @@ pub(super) async fn give_way(cx: &mut Cx) -> Result<()> {
                                   WHERE l.subscription_id = subscriptions.id)";
     let found: Option<Subscription> = cx.tx.select(tail).bind(cx.at).opt().await?;
     let Some(given) = found else { return Ok(()) };
-    cx.trail.before = serde_json::to_value(&given).ok();
+    cx.audit.before = serde_json::to_value(&given).ok();
     cx.tx.q("DELETE FROM subscriptions WHERE id = $1").bind(given.id).exec().await?;
     Ok(())
 }

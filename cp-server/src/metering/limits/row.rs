@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use super::windows::{Period, Window};
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::http::answer::Resource;
-use crate::metering::counters::Scope;
+use crate::metering::counters::UsageScope;
 use crate::metering::ids::LimitId;
 use crate::metering::quantity::Quantity;
 
@@ -34,8 +34,8 @@ crate::record! {
 }
 
 impl Limit {
-    pub(super) fn scope(&self) -> Scope {
-        Scope::of(self.organization_id, self.project_id)
+    pub(super) fn scope(&self) -> UsageScope {
+        UsageScope::of(self.organization_id, self.project_id)
     }
 
     pub(super) fn series(&self) -> (&str, &str) {
