@@ -18,7 +18,7 @@ use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, Random};
 use cp_server::kernel::db::{Db, readonly};
 use cp_server::kernel::journal::canonical::Text;
-use cp_server::kernel::journal::leaf::{Event, Facts, Source};
+use cp_server::kernel::journal::leaf::{Event, LeafFacts, Source};
 use cp_server::kernel::journal::store;
 use cp_server::kernel::secret::{Kek, sha256};
 use cp_server::{App, Settings};
@@ -136,7 +136,7 @@ fn event(app: &App, at: DateTime<Utc>) -> Event {
         })
     };
     Event {
-        facts: Facts {
+        facts: LeafFacts {
             id,
             at,
             source: Source::Server,
