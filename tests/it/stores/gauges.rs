@@ -168,7 +168,7 @@ async fn a_project_moves_where_there_is_room(world: World) {
     }
     refuses(store.move_project(&project, "u").await, "project quota");
     refuses(store.move_project(&project, "nope").await, "organization not found");
-    refuses(store.move_project(&project, "t").await, "already");
+    refuses(store.move_project(&project, "t").await, "in this one");
     refuses(store.move_project(NOBODY, "u").await, "project not found");
     assert_eq!(store.used("projects").await, 1);
     let gone = id(&store.projects("u").await[0]);
