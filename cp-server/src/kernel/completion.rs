@@ -8,6 +8,9 @@
 //! announcement ([`App::commit`](crate::kernel::app::App::commit)) are one such task again: the deadline passes
 //! before or after both. The request's parts stay with the work, and with them the connection's place in
 //! the limits: clients that reset their connections do not get around them.
+//!
+//! A change that still waits for SQLite's writer has not begun. It ends with its [`Client`]. Otherwise a
+//! flood of abandoned changes would hold up each client of the same share that waits for its answer.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -15,6 +18,7 @@ use std::time::{Duration, Instant};
 use axum::http::request::Parts;
 use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::kernel::error::{Error, Result};
@@ -33,6 +37,45 @@ where
     };
     let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|ended| Err(Error::internal(ended)))
+}
+
+/// The client of a change. It may go away before the change begins.
+#[derive(Clone)]
+pub(in crate::kernel) struct Client(Option<watch::Receiver<()>>);
+
+/// A client that waits for its answer, until this is dropped.
+pub(in crate::kernel) struct Waiting {
+    _sender: watch::Sender<()>,
+}
+
+impl Client {
+    pub(in crate::kernel) fn new() -> (Self, Waiting) {
+        let (sender, receiver) = watch::channel(());
+        (Self(Some(receiver)), Waiting { _sender: sender })
+    }
+
+    /// For work that began, and for work that no client asked for.
+    pub(in crate::kernel) fn that_stays() -> Self {
+        Self(None)
+    }
+
+    /// Begins the transaction of a change, unless the client goes away first.
+    pub(in crate::kernel) async fn begins<T>(
+        mut self,
+        begin: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T> {
+        let gone = async {
+            match &mut self.0 {
+                Some(waiting) => while waiting.changed().await.is_ok() {},
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = gone => Err(Error::unavailable("The client went away before its change began.", 1)),
+            begun = begin => Ok(begun?),
+        }
+    }
 }
 
 /// Until when a request's answer must begin.

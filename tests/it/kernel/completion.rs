@@ -63,7 +63,10 @@ async fn change(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
 }
 
 async fn change_late(cx: &mut Cx<Scope>, open: Open) -> Result<NoContent> {
-    in_a_while(&name(&cx.parts)).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    // Until here it has not begun.
     cx.begin().await?;
     change(cx, open).await
 }
@@ -158,5 +161,33 @@ on_both! {
         let answer = call(&world.app, Method::GET, "/leaving/undeclared", &name).await;
         assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert!(!changed(&world, &name).await);
+    }
+}
+
+/// On SQLite each change waits for its turn of the one writer. The turns of those that were abandoned are
+/// left out.
+#[tokio::test]
+async fn a_change_that_waits_for_the_writer_ends_with_its_client() {
+    let world = World::on_sqlite().await;
+    let lines = [
+        (Method::POST, "/leaving"),
+        (Method::POST, "/leaving/late"),
+        (Method::GET, "/leaving/may-write"),
+    ];
+    let held = world.app.db.begin().await.unwrap();
+    for (method, path) in &lines {
+        leaves(&world.app, method.clone(), path, &format!("waiting {path}"), 50).await;
+    }
+    let stays = tokio::spawn(call(&world.app, Method::POST, "/leaving", "waiting and staying"));
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    assert_eq!(stays.await.unwrap().status(), StatusCode::NO_CONTENT);
+    // Whoever waited before that change had a turn before it.
+    for (_, path) in lines {
+        let name = format!("waiting {path}");
+        assert!(!STARTED.lock().unwrap().contains(&name), "{path}");
+        assert!(!changed(&world, &name).await, "{path}");
     }
 }

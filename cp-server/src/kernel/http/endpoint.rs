@@ -28,7 +28,7 @@ use crate::kernel::access::admission;
 use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::access::place::{Ground, Place};
 use crate::kernel::app::App;
-use crate::kernel::completion::{Deadline, to_the_end};
+use crate::kernel::completion::{Client, Deadline, to_the_end};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Output, etag, has_tag};
@@ -69,112 +69,127 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         Some(query) if !line.in_query() => json::with_query(body, query)?,
         _ => body,
     };
-    let deadline = Deadline::of(&parts);
-    let completes = line.completes();
-    let work = run(line, op, readers, app, caller, parts, body);
+    let (deadline, completes) = (Deadline::of(&parts), line.completes());
+    let (client, _waiting) = Client::new();
+    // PostgreSQL's driver closes a connection whose statement is abandoned. A new one costs more than a
+    // change that no client waits for.
+    let client = if app.db.writes_alone() { client } else { Client::that_stays() };
+    let work = Asked { line, readers, app, caller, parts, body }.run(op, client);
     if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
 }
 
-async fn run<A: Args, R: Output>(
+/// A request that was admitted.
+struct Asked {
     line: Arc<Line>,
-    op: impl for<'a> Op<'a, A, R>,
     readers: Readers,
     app: App,
     caller: Caller,
     parts: Arc<Parts>,
     body: Bytes,
-) -> Result<Response> {
-    let mut attempts = 1;
-    loop {
-        let standing = app.db.standing();
-        let done = attempt(&line, op, &readers, &app, &caller, &parts, &body).await;
-        let Err(error) = done else { return done };
-        if line.completes() && *error.code() != ProblemCode::Unavailable {
-            // It may rest on what others wrote a moment ago.
-            app.db.settled(standing).await?;
-        }
-        if !error.is_retryable() || attempts == ATTEMPTS {
-            return Err(error);
-        }
-        attempts += 1;
-    }
 }
 
-async fn attempt<A: Args, R: Output>(
-    line: &Line,
-    op: impl for<'a> Op<'a, A, R>,
-    readers: &Readers,
-    app: &App,
-    caller: &Caller,
-    parts: &Arc<Parts>,
-    body: &Bytes,
-) -> Result<Response> {
-    let now = app.clock.now();
-    let reads = line.reads() || line.late;
-    let standing = app.db.standing();
-    let mut tx = match reads {
-        true => app.db.read(),
-        false => app.db.begin_for(caller.share()).await?,
-    };
-
-    let place: A::Place = place_of(parts).await?;
-    let org = place.authorize(caller, &mut tx, line.permission).await?;
-
-    let once = Once::of(parts, caller, body)?;
-    if let Some(once) = &once
-        && let Some(answer) = once.find(app, &mut tx, now).await?
-    {
-        let mut response = answer.render(app.settings.base_path(), &parts.method, &parts.headers);
-        response.headers_mut().insert("idempotent-replayed", true_value());
-        drop(tx);
-        app.db.settled(standing).await?;
-        return Ok(response);
+impl Asked {
+    async fn run<A: Args, R: Output>(
+        self,
+        op: impl for<'a> Op<'a, A, R>,
+        mut client: Client,
+    ) -> Result<Response> {
+        let mut attempts = 1;
+        loop {
+            let standing = self.app.db.standing();
+            let done = self.attempt(op, client).await;
+            // An earlier attempt of a `late` line may have committed something.
+            client = Client::that_stays();
+            let Err(error) = done else { return done };
+            if self.line.completes() && *error.code() != ProblemCode::Unavailable {
+                // It may rest on what others wrote a moment ago.
+                self.app.db.settled(standing).await?;
+            }
+            if !error.is_retryable() || attempts == ATTEMPTS {
+                return Err(error);
+            }
+            attempts += 1;
+        }
     }
 
-    let mut trail = Trail::default();
-    if let Some(reader) = reader_before::<R>(line, readers) {
-        let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
-        tx = conn;
-        let before = match before {
-            // Nothing is there yet: it is made now.
-            Err(error) if is_put(line) && *error.code() == ProblemCode::NotFound => None,
-            before => before?,
+    async fn attempt<A: Args, R: Output>(
+        &self,
+        op: impl for<'a> Op<'a, A, R>,
+        client: Client,
+    ) -> Result<Response> {
+        let Self { line, readers, app, caller, parts, body } = self;
+        let now = app.clock.now();
+        let reads = line.reads() || line.late;
+        let standing = app.db.standing();
+        let (mut tx, client) = match reads {
+            true => (app.db.read(), client),
+            false => {
+                let begin = app.db.begin_for(caller.share());
+                (client.begins(begin).await?, Client::that_stays())
+            }
         };
-        check_if_match(parts, before.as_deref())?;
-        trail.before = before.and_then(|before| serde_json::from_slice(&before).ok());
-    }
 
-    let target = place.target(org);
-    let source = if line.in_query() {
-        Source::Query(parts.uri.query().unwrap_or_default())
-    } else {
-        Source::Body(body)
-    };
-    let args = A::read(place, source)?;
-    let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let completes = line.completes();
-    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes };
-    let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
+        let place: A::Place = place_of(parts).await?;
+        let org = place.authorize(caller, &mut tx, line.permission).await?;
 
-    if cx.tx.writes() {
-        let target = answer.made.clone().unwrap_or(target);
-        if line.audited {
-            cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
-            record(&mut cx, line.name, org.organization(), target).await?;
+        let once = Once::of(parts, caller, body)?;
+        if let Some(once) = &once
+            && let Some(answer) = once.find(app, &mut tx, now).await?
+        {
+            let mut response =
+                answer.render(app.settings.base_path(), &parts.method, &parts.headers);
+            response.headers_mut().insert("idempotent-replayed", true_value());
+            drop(tx);
+            app.db.settled(standing).await?;
+            return Ok(response);
         }
-        if let Some(once) = &once {
-            once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
+
+        let mut trail = Trail::default();
+        if let Some(reader) = reader_before::<R>(line, readers) {
+            let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
+            tx = conn;
+            let before = match before {
+                // Nothing is there yet: it is made now.
+                Err(error) if is_put(line) && *error.code() == ProblemCode::NotFound => None,
+                before => before?,
+            };
+            check_if_match(parts, before.as_deref())?;
+            trail.before = before.and_then(|before| serde_json::from_slice(&before).ok());
         }
-    } else if !line.reads() {
-        return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
+
+        let target = place.target(org);
+        let source = if line.in_query() {
+            Source::Query(parts.uri.query().unwrap_or_default())
+        } else {
+            Source::Body(body)
+        };
+        let args = A::read(place, source)?;
+        let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
+        let completes = line.completes();
+        let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes, client };
+        let answer =
+            op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
+
+        if cx.tx.writes() {
+            let target = answer.made.clone().unwrap_or(target);
+            if line.audited {
+                cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
+                record(&mut cx, line.name, org.organization(), target).await?;
+            }
+            if let Some(once) = &once {
+                once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
+            }
+        } else if !line.reads() {
+            return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
+        }
+        if cx.tx.writes() && line.audited {
+            cx.app.commit(cx.tx, line.effect).await?;
+        } else {
+            cx.tx.commit().await?;
+        }
+        let base_path = cx.app.settings.base_path();
+        Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
     }
-    if cx.tx.writes() && line.audited {
-        cx.app.commit(cx.tx, line.effect).await?;
-    } else {
-        cx.tx.commit().await?;
-    }
-    let base_path = cx.app.settings.base_path();
-    Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
 }
 
 /// The GET line whose answer is the state before: that of the path itself, or, for an action such
@@ -209,8 +224,8 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let (trail, completes) = (Trail::default(), false);
-    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes };
+    let (trail, completes, client) = (Trail::default(), false, Client::that_stays());
+    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes, client };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }
