@@ -1,10 +1,11 @@
 //! Backups: what comes back is what was there, on either database, and nothing else is taken for one.
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
-use cp_server::backup::archive::{Archive, Manifest};
+use cp_server::backup::archive::{Archive, Manifest, Writer};
 use cp_server::backup::restore::{self, Restored};
 use cp_server::backup::tables::{self, Cell};
 use cp_server::backup::{self, Made, Place, continuation};
@@ -231,11 +232,11 @@ on_both! {
         let mut archive = Archive::open(&made.path).unwrap();
         let mut seen: BTreeMap<String, u64> = BTreeMap::new();
         let mut issued = 0;
-        archive.each(async |table, rows| {
-            *seen.entry(table.name.clone()).or_default() += rows.len() as u64;
+        archive.each(async |table, batch| {
+            *seen.entry(table.name.clone()).or_default() += batch.len() as u64;
             let action = table.columns.iter().position(|column| column == "action");
             if let (Some(action), "audit_events") = (action, &*table.name) {
-                issued += rows.iter().filter(|row| row[action] == Cell::Text("bundles.issue".into())).count();
+                issued += batch.rows().filter(|row| row[action] == Cell::Text("bundles.issue".into())).count();
             }
             Ok(())
         }).await.unwrap();
@@ -284,14 +285,36 @@ on_both! {
         assert_eq!(left, ["a.cpbackup", "broken"], "nothing was made");
     }
 
+    /// Each row is read while it is restored: nothing takes the place of a database before all are.
+    s20_a_row_that_cannot_be_read_is_not_restored(world) {
+        let folder = tempfile::tempdir().unwrap();
+        let manifest = make(&world, &folder).await.manifest;
+        let broken = folder.path().join("broken");
+        let tables = tables::all(&mut world.app.db.snapshot().await.unwrap()).await.unwrap();
+        let empty = Manifest { tables: Vec::new(), ..manifest };
+        let mut writer = Writer::new(File::create(&broken).unwrap(), empty).unwrap();
+        for table in &tables {
+            writer.begin(table).unwrap();
+            if table.name == "installation" {
+                writer.row(&[Cell::Text("too few".into())]).unwrap();
+            }
+        }
+        writer.finish(&kek(), &Random::seeded(9)).unwrap();
+        let url = format!("sqlite:{}", folder.path().join("never.db").display());
+        let error = restore_to(&world.clock, &broken, &url).await.err().unwrap();
+        assert!(format!("{error:#}").contains("a row of installation"), "{error:#}");
+        restore::check(&broken, &kek(), &url).await.unwrap_err();
+        assert_eq!(files(folder.path()), ["a.cpbackup", "broken"], "nothing was made");
+    }
+
     /// Neither the key-encryption key nor what it seals is told.
     s20_i10_a_backup_has_no_key_in_the_clear(world) {
         let folder = tempfile::tempdir().unwrap();
         let made = make(&world, &folder).await;
         let mut archive = Archive::open(&made.path).unwrap();
         let mut sealed = 0;
-        archive.each(async |table, rows| {
-            for cell in rows.iter().flatten() {
+        archive.each(async |table, batch| {
+            for cell in batch.rows().flatten() {
                 if let Cell::Blob(bytes) = cell {
                     assert!(!bytes.windows(32).any(|part| part == KEK), "{}", table.name);
                     // A PKCS#8 document begins like this, and an RSA key is one.

@@ -23,7 +23,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Cell, Table};
+use super::tables::{Batch, Cell, Table};
 use crate::kernel::clock::Random;
 use crate::kernel::secret::{Kek, hex, sha256};
 
@@ -33,8 +33,6 @@ const FORMAT: u32 = 1;
 const HEAD: usize = 16 * 1024;
 /// What the seal of a manifest is bound to.
 const PURPOSE: &str = "backup manifest";
-/// How many rows are handed on together.
-const BATCH: usize = 500;
 /// How many bytes of lines are compressed together.
 const PART: usize = 256 * 1024;
 /// How many parts or batches one thread is ahead of the other.
@@ -248,9 +246,14 @@ impl Archive {
         Ok(Self { file, manifest: serde_json::from_value(manifest).with_context(not_one)? })
     }
 
-    /// Whether the rows are as they were written: their hash, their number, and that each can be
-    /// read. Nothing is believed before this.
+    /// Whether the rows are as they were written: their hash, their number, and that each can be read.
     pub async fn check(&mut self) -> anyhow::Result<()> {
+        self.check_hash()?;
+        self.each(async |_, _| Ok(())).await
+    }
+
+    /// Whether the rows are the bytes that were written. No row is believed before this.
+    pub fn check_hash(&mut self) -> anyhow::Result<()> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let mut hash = digest::Context::new(&SHA256);
         let mut rest = BufReader::with_capacity(1 << 20, &self.file);
@@ -271,32 +274,65 @@ impl Archive {
             "the backup is damaged: its {bytes} bytes of rows are not the {contents_bytes} that \
              were written"
         );
-        self.each(async |_, _| Ok(())).await
+        Ok(())
     }
 
-    /// Hands on every table with its rows, some at a time; a table without rows once. Another thread
-    /// reads ahead.
+    /// Passes on the rows of every table, some at a time.
     pub async fn each(
         &mut self,
-        mut then: impl AsyncFnMut(&TableHead, &[Vec<Cell>]) -> anyhow::Result<()>,
+        mut then: impl AsyncFnMut(&TableHead, Batch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        let mut rows = self.rows()?;
+        for (at, table) in self.manifest.tables.iter().enumerate() {
+            while let Some(batch) = rows.next(at).await {
+                then(table, batch).await?;
+            }
+        }
+        rows.finish()
+    }
+
+    /// Begins to read the rows. Another thread reads ahead.
+    pub fn rows(&mut self) -> anyhow::Result<Rows> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let (file, tables) = (self.file.try_clone()?, self.manifest.tables.clone());
-        let (give, mut batches) = tokio::sync::mpsc::channel(PARTS);
+        let (give, batches) = tokio::sync::mpsc::channel(PARTS);
         let reading = std::thread::spawn(move || read_batches(&file, &tables, &give));
-        while let Some((at, rows)) = batches.recv().await {
-            let rows: Vec<Vec<Cell>> = rows;
-            then(&self.manifest.tables[at], &rows).await?;
+        Ok(Rows { batches, ahead: None, reading })
+    }
+}
+
+/// The rows of an archive, table by table.
+pub struct Rows {
+    /// Each with the place of its table.
+    batches: tokio::sync::mpsc::Receiver<(usize, Batch)>,
+    ahead: Option<(usize, Batch)>,
+    reading: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Rows {
+    /// The next rows of the table at this place. `None` after the last ones, and where reading failed,
+    /// which [`Self::finish`] reports.
+    pub async fn next(&mut self, at: usize) -> Option<Batch> {
+        if self.ahead.is_none() {
+            self.ahead = self.batches.recv().await;
         }
+        let (_, batch) = self.ahead.take_if(|(of, _)| *of == at)?;
+        Some(batch)
+    }
+
+    /// Whether all rows were read.
+    pub fn finish(self) -> anyhow::Result<()> {
+        let Self { batches, reading, .. } = self;
+        drop(batches);
         reading.join().map_err(|_| anyhow!("the reader of the backup panicked"))?
     }
 }
 
-/// Sends the rows of each table, with its place among the tables.
+/// Sends the rows of each table.
 fn read_batches(
     file: &File,
     tables: &[TableHead],
-    give: &tokio::sync::mpsc::Sender<(usize, Vec<Vec<Cell>>)>,
+    give: &tokio::sync::mpsc::Sender<(usize, Batch)>,
 ) -> anyhow::Result<()> {
     let mut lines = BufReader::with_capacity(1 << 20, MultiGzDecoder::new(BufReader::new(file)));
     let mut line = Vec::new();
@@ -310,23 +346,17 @@ fn read_batches(
         ensure!(next(&mut line)?, "the backup ends before {}", table.name);
         let begun: Begin = serde_json::from_slice(&line).context("a table's line")?;
         ensure!(begun.table == table.name, "{} is where {} should be", begun.table, table.name);
-        let mut left = table.rows;
-        loop {
-            let mut rows = Vec::new();
-            while left > 0 && rows.len() < BATCH {
+        let (mut left, width) = (table.rows, table.columns.len());
+        while left > 0 {
+            let mut batch = Batch::new(width);
+            while left > 0 && !batch.is_full() {
                 ensure!(next(&mut line)?, "the backup ends within {}", table.name);
-                let cells: Vec<Cell> = serde_json::from_slice(&line)
-                    .with_context(|| format!("a row of {}", table.name))?;
-                ensure!(cells.len() == table.columns.len(), "{}: a broken row", table.name);
-                rows.push(cells);
+                batch.read(&line).with_context(|| format!("a row of {}", table.name))?;
                 left -= 1;
             }
-            // Nobody takes them any more when writing them failed, which is reported there.
-            if give.blocking_send((at, rows)).is_err() {
+            // No caller takes them any more when writing them failed, which is reported there.
+            if give.blocking_send((at, batch)).is_err() {
                 return Ok(());
-            }
-            if left == 0 {
-                break;
             }
         }
     }

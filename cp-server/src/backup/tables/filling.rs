@@ -4,27 +4,33 @@
 //! Rows come in the order of their tables' names, so what refers to other tables is set aside first.
 //! So are indexes: one that is built of all rows at the end costs a fraction of one that grows with each.
 //! SQLite takes many rows in one statement, which is prepared once for each table. PostgreSQL takes
-//! them by `COPY`, which parses no statement and binds no value.
+//! them by one `COPY` for each table: sqlx sends a `COPY` in two parts, and the second one waits for
+//! the acknowledgement of the first one, which the other side delays by 40 ms.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "what tables there are is known at run time, and each database tells in its own way"
 )]
 
-use anyhow::{Context, bail};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConnection};
+use std::path::Path;
 
+use anyhow::{Context, bail, ensure};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Sqlite,
+    SqliteConnection,
+};
+
+use super::batch::Batch;
 use super::cells::Cell;
+use super::copying;
 use super::table::Table;
 use crate::kernel::db::installation::MARK_AS_RESTORING;
-
-/// How many values go into one statement, at most; SQLite takes some thirty thousand.
-const PLACES: usize = 8_000;
 
 /// A database that is being filled: nothing refuses a row before all are there.
 pub enum Filling<'c> {
     Sqlite {
-        conn: &'c mut SqliteConnection,
+        conn: SqliteConnection,
         indexes: Vec<String>,
         triggers: Vec<String>,
     },
@@ -33,31 +39,36 @@ pub enum Filling<'c> {
         tables: Vec<String>,
         indexes: Vec<String>,
         keys: Vec<String>,
+        references: Vec<String>,
     },
 }
 
 impl<'c> Filling<'c> {
-    /// Sets aside what would refuse rows that come in any order.
-    pub async fn sqlite(conn: &'c mut SqliteConnection) -> anyhow::Result<Self> {
-        // The file is nobody's yet: what is written is synced once, at the end. Rows come in no index's
-        // order, so pages stay in memory.
-        let begin = "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF;
-                     PRAGMA cache_size = -262144; BEGIN EXCLUSIVE";
-        sqlx::raw_sql(begin).execute(&mut *conn).await?;
-        let indexes = set_aside(conn, "index").await?;
-        let triggers = set_aside(conn, "trigger").await?;
+    /// Opens a file that has the schema and no reader, and sets aside what would refuse rows that come in
+    /// any order.
+    pub async fn sqlite(file: &Path) -> anyhow::Result<Self> {
+        // No caller reads the file before it is complete: without a journal, each page is written once, and
+        // all are synced at the end. Rows come in no index's order, so pages stay in memory.
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .journal_mode(SqliteJournalMode::Off)
+            .synchronous(SqliteSynchronous::Off)
+            .foreign_keys(false)
+            .pragma("cache_size", "-262144");
+        let mut conn = options.connect().await?;
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut conn).await?;
+        ensure!(mode == "off", "{} is open elsewhere", file.display());
+        sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut conn).await?;
+        let indexes = set_aside(&mut conn, "index").await?;
+        let triggers = set_aside(&mut conn, "trigger").await?;
         Ok(Self::Sqlite { conn, indexes, triggers })
     }
 
     /// The same, in one transaction: what refers to other tables is made anew at the end.
     pub async fn postgres(conn: &'c mut PgConnection) -> anyhow::Result<Self> {
         let mut tx = conn.begin().await?;
-        let sql = "SELECT c.relname::text, k.conname::text, pg_get_constraintdef(k.oid)
-                   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-                   JOIN pg_namespace n ON n.oid = c.relnamespace
-                   WHERE n.nspname = current_schema() AND k.contype = 'f'";
-        let found: Vec<(String, String, String)> =
-            sqlx::query_as(sql).persistent(false).fetch_all(&mut *tx).await?;
+        // Indexes are built, and references are checked, in memory.
+        run_pg(&mut tx, "SET LOCAL maintenance_work_mem = '256MB'".to_owned()).await?;
         let sql = "SELECT table_name::text FROM information_schema.tables
                    WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'
                        AND table_name <> '_sqlx_migrations'";
@@ -66,12 +77,9 @@ impl<'c> Filling<'c> {
         for table in &tables {
             run_pg(&mut tx, format!("ALTER TABLE \"{table}\" DISABLE TRIGGER USER")).await?;
         }
-        let mut keys = Vec::new();
-        for (table, name, definition) in found {
-            run_pg(&mut tx, format!("ALTER TABLE \"{table}\" DROP CONSTRAINT \"{name}\"")).await?;
-            keys.push(format!("ALTER TABLE \"{table}\" ADD CONSTRAINT \"{name}\" {definition}"));
-        }
-        // Those that are no constraint's, now that no key refers to them.
+        let references = drop_constraints(&mut tx, &["f"]).await?;
+        let keys = drop_constraints(&mut tx, &["p", "u"]).await?;
+        // Those that are no constraint's.
         let sql = "SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
                    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
                    JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -84,7 +92,7 @@ impl<'c> Filling<'c> {
             run_pg(&mut tx, format!("DROP INDEX {name}")).await?;
             indexes.push(definition);
         }
-        Ok(Self::Postgres { tx, tables, indexes, keys })
+        Ok(Self::Postgres { tx, tables, indexes, keys, references })
     }
 
     /// Takes out the rows that the migrations have put in.
@@ -105,14 +113,15 @@ impl<'c> Filling<'c> {
         }
     }
 
-    /// Writes rows whose cells are in the order of these columns.
-    pub async fn write(&mut self, table: &Table, rows: &[Vec<Cell>]) -> anyhow::Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    /// Writes the rows of a table, whose cells are in the order of these columns.
+    pub async fn write(
+        &mut self,
+        table: &Table,
+        next: impl AsyncFnMut() -> Option<Batch>,
+    ) -> anyhow::Result<()> {
         let written = match self {
-            Self::Sqlite { conn, .. } => insert(conn, table, rows).await,
-            Self::Postgres { tx, .. } => copy(tx, table, rows).await,
+            Self::Sqlite { conn, .. } => insert(conn, table, next).await,
+            Self::Postgres { tx, .. } => copy(tx, table, next).await,
         };
         written.with_context(|| table.name.clone())
     }
@@ -120,29 +129,29 @@ impl<'c> Filling<'c> {
     /// Puts back what was set aside, which looks at every row, and commits.
     pub async fn finish(self) -> anyhow::Result<()> {
         match self {
-            Self::Sqlite { conn, indexes, triggers } => {
+            Self::Sqlite { mut conn, indexes, triggers } => {
                 for index in indexes {
-                    run(conn, index).await?;
+                    run(&mut conn, index).await?;
                 }
                 let sql = "SELECT \"table\" FROM pragma_foreign_key_check LIMIT 1";
                 let orphan: Option<String> =
-                    sqlx::query_scalar(sql).fetch_optional(&mut *conn).await?;
+                    sqlx::query_scalar(sql).fetch_optional(&mut conn).await?;
                 if let Some(table) = orphan {
                     bail!("{table}: a row refers to one that is not there");
                 }
                 for trigger in triggers {
-                    run(conn, trigger).await?;
+                    run(&mut conn, trigger).await?;
                 }
-                let end = "COMMIT; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL";
-                sqlx::raw_sql(end).execute(&mut *conn).await?;
+                run(&mut conn, "COMMIT".to_owned()).await?;
                 // Without what `integrity_check` adds: that each index, which was built a moment ago of
                 // these rows, has them.
                 let sql = "SELECT quick_check FROM pragma_quick_check";
-                let sound: String = sqlx::query_scalar(sql).fetch_one(conn).await?;
-                anyhow::ensure!(sound == "ok", "the database that was made is not sound: {sound}");
+                let sound: String = sqlx::query_scalar(sql).fetch_one(&mut conn).await?;
+                ensure!(sound == "ok", "the database that was made is not sound: {sound}");
+                conn.close().await?;
             }
-            Self::Postgres { mut tx, tables, indexes, keys } => {
-                for made_again in indexes.into_iter().chain(keys) {
+            Self::Postgres { mut tx, tables, indexes, keys, references } => {
+                for made_again in keys.into_iter().chain(indexes).chain(references) {
                     run_pg(&mut tx, made_again).await?;
                 }
                 for table in tables {
@@ -167,47 +176,75 @@ async fn set_aside(conn: &mut SqliteConnection, kind: &'static str) -> anyhow::R
     Ok(made_by)
 }
 
+/// Drops the constraints of these types: how each is made again.
+async fn drop_constraints(conn: &mut PgConnection, kinds: &[&str]) -> anyhow::Result<Vec<String>> {
+    let sql = "SELECT c.relname::text, k.conname::text, pg_get_constraintdef(k.oid)
+               FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = current_schema() AND k.contype::text = ANY($1)
+                   AND c.relname <> '_sqlx_migrations'";
+    let query = sqlx::query_as(sql).bind(kinds).persistent(false);
+    let found: Vec<(String, String, String)> = query.fetch_all(&mut *conn).await?;
+    let mut made_by = Vec::new();
+    for (table, name, definition) in found {
+        run_pg(conn, format!("ALTER TABLE \"{table}\" DROP CONSTRAINT \"{name}\"")).await?;
+        made_by.push(format!("ALTER TABLE \"{table}\" ADD CONSTRAINT \"{name}\" {definition}"));
+    }
+    Ok(made_by)
+}
+
 async fn insert(
     conn: &mut SqliteConnection,
     table: &Table,
-    rows: &[Vec<Cell>],
+    mut next: impl AsyncFnMut() -> Option<Batch>,
 ) -> anyhow::Result<()> {
-    let width = table.columns.len().max(1);
     let names = names(table);
-    for part in rows.chunks((PLACES / width).max(1)) {
-        // Places without numbers: SQLite finds a number by walking over all of them.
-        let row = format!("({})", vec!["?"; width].join(", "));
-        let places = vec![&*row; part.len()].join(", ");
+    // Places without numbers: SQLite finds a number by walking over all of them.
+    let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
+    while let Some(batch) = next().await {
+        let places = vec![&*row; batch.len()].join(", ");
         let sql = format!("INSERT INTO \"{}\" ({names}) VALUES {places}", table.name);
-        let mut query = sqlx::query::<Sqlite>(AssertSqlSafe(sql));
-        for cell in part.iter().flatten() {
-            query = match cell {
-                Cell::Null => query.bind(None::<i64>),
-                Cell::Integer(value) => query.bind(*value),
-                Cell::Text(text) => query.bind(text.clone()),
-                Cell::Blob(bytes) => query.bind(bytes.clone()),
+        let cells = batch.into_cells();
+        let mut values = SqliteArguments::default();
+        values.reserve(cells.len(), 0);
+        for cell in cells {
+            let added = match cell {
+                Cell::Null => values.add(None::<i64>),
+                Cell::Integer(value) => values.add(value),
+                Cell::Text(text) => values.add(text),
+                Cell::Blob(bytes) => values.add(bytes),
             };
+            added.map_err(|error| anyhow::anyhow!(error))?;
         }
-        // The statement of a full part is used again by the next one.
-        query.execute(&mut *conn).await?;
+        // The statement of a full batch is used again by the next one.
+        sqlx::query_with::<Sqlite, _>(AssertSqlSafe(sql), values).execute(&mut *conn).await?;
     }
     Ok(())
 }
 
-async fn copy(conn: &mut PgConnection, table: &Table, rows: &[Vec<Cell>]) -> anyhow::Result<()> {
-    let mut text = String::new();
-    for row in rows {
-        for (n, (column, cell)) in table.columns.iter().zip(row).enumerate() {
-            if n > 0 {
-                text.push('\t');
-            }
-            column.copied(cell, &mut text)?;
-        }
-        text.push('\n');
-    }
-    let sql = format!("COPY \"{}\" ({}) FROM STDIN", table.name, names(table));
+async fn copy(
+    conn: &mut PgConnection,
+    table: &Table,
+    mut next: impl AsyncFnMut() -> Option<Batch>,
+) -> anyhow::Result<()> {
+    let Some(mut batch) = next().await else { return Ok(()) };
+    let columns = names(table);
+    let sql = format!("COPY \"{}\" ({columns}) FROM STDIN (FORMAT binary)", table.name);
     let mut copying = conn.copy_in_raw(&sql).await?;
-    copying.send(text.into_bytes()).await?;
+    let mut bytes = copying::HEADER.to_vec();
+    loop {
+        for row in batch.rows() {
+            copying::row(&table.columns, row, &mut bytes)?;
+        }
+        let following = next().await;
+        if following.is_none() {
+            bytes.extend(copying::TRAILER);
+        }
+        copying.send(&*bytes).await?;
+        bytes.clear();
+        let Some(following) = following else { break };
+        batch = following;
+    }
     copying.finish().await?;
     Ok(())
 }
