@@ -22,7 +22,7 @@
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;
 //!
-//! let text = include_str!("../golden/2.7.0/license_claims.json");
+//! let text = include_str!("../golden/2.8.0/license_claims.json");
 //! let claims: DeploymentLicenseClaims = serde_json::from_str(text)?;
 //! assert_eq!(claims.license.plan.code, "enterprise");
 //! assert_eq!(claims.license.features["alerts_enabled"], true);
@@ -55,7 +55,7 @@ pub use license_token::{
     LICENSE_TOKEN_ALG, LICENSE_TOKEN_ENV, LICENSE_TOKEN_HEADER, LICENSE_TOKEN_MAX_BYTES,
     LICENSE_TOKEN_TYP,
 };
-pub use problem::{Problem, ProblemCode};
+pub use problem::{FieldError, Problem, ProblemCode};
 pub use status_list::{
     EncodedStatusList, EntryBits, LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, STATUS_LIST_DRAFT,
     STATUS_LIST_MEDIA_TYPE, STATUS_LIST_TYP, StatusList, StatusListAggregation, StatusListClaims,

@@ -23,10 +23,27 @@ pub struct Problem {
     /// The refused field of the request, such as `seat_cap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub field: Option<String>,
+    /// The refused fields, when a request has several. The first one is also in `field` and `detail`.
+    /// Since 2.8.0.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<FieldError>,
     /// The request's id, as in the `X-Request-Id` header and the server's log.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
     /// Members that some codes add, such as `limit` and `used` of `quota_exceeded`.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The refusal of one field of a request. Since 2.8.0.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct FieldError {
+    /// The path of the field, such as `filter.key_id`.
+    pub field: String,
+    /// The explanation, and what to do about it.
+    pub detail: String,
+    /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }

@@ -17,7 +17,7 @@ macro_rules! schemas {
 
 schemas! {
     DeploymentClaims DeploymentLicenseClaims DeploymentType EncodedStatusList Enforcement EntryBits
-    Jwk JwkSet LicenseBodyClaims LicenseBundleResponse LicenseFileClaims OnStale OrganizationClaims
+    FieldError Jwk JwkSet LicenseBodyClaims LicenseBundleResponse LicenseFileClaims OnStale OrganizationClaims
     PlanClaims Problem ProblemCode SigningKeyClaims StatusClaim StatusListAggregation
     StatusListClaims StatusListRef SubscriptionClaims UsageReport UsageReportKind WhoAmIGroup
     WhoAmIMembershipV1 WhoAmIOrganizationV2 WhoAmIResponseV1 WhoAmIResponseV2 WhoAmIRoleV1

@@ -163,7 +163,7 @@ async fn fill(client: &Client) -> LicenseId {
         let new = json!({"org": org["id"], "name": format!("Workspace {n}")});
         let workspace = call("workspaces.create", new).await;
         let seat = json!({"id": workspace["id"], "user_id": user, "role": "admin"});
-        call("memberships.create_in_workspace", seat).await;
+        call("workspaces.add_member", seat).await;
     }
     let new = json!({"org": org["id"], "plan_code": "team"});
     let subscription = call("subscriptions.create", new).await;

@@ -1,14 +1,15 @@
 //! Audit events: every change leaves exactly one, written in its own transaction.
 //!
-//! Events are never changed or deleted, not even with their organization; they refer to things by
-//! text, so that no foreign key can take them along. Callers may record events of their own beside
-//! them; `source` tells whose word an event is, so that nobody can forge one of the server's.
+//! The server never changes or deletes an event, not even together with its organization. Events
+//! refer to things by strings: a foreign key would delete them with their target. Callers may
+//! record their own events as well. `source` names the author of an event, so that no caller can
+//! forge an event of the server.
 //!
-//! The kernel writes them (`kernel/journal`). They are the leaves of a Merkle tree, the log:
-//! `integrator.rs` gives events their places, `checkpoints.rs`
-//! and `proofs.rs` make what is signed and shown, `published.rs` serves it, `high_water.rs` keeps it
-//! beside the database's file, `rotation.rs` gives the log another key, `verify.rs` and `replay.rs`
-//! replay the whole, and `erase.rs` takes the content of events away and leaves the tree as it is.
+//! The kernel writes events (`kernel/journal`). They are the leaves of a Merkle tree, the log:
+//! `integrator.rs` assigns their positions, `checkpoints.rs` signs the tree, `proofs.rs` proves its
+//! leaves, `published.rs` serves it. `high_water.rs` keeps its newest checkpoint beside the
+//! database file, `rotation.rs` replaces the log's key, `verify.rs` and `replay.rs` replay
+//! everything. `erase.rs` removes the content of events and leaves the tree unchanged.
 
 pub mod checkpoints;
 pub mod erase;
@@ -36,11 +37,12 @@ use tokio::sync::{Mutex, Notify};
 use crate::kernel::access::caller::{CallerKind, Scope};
 use crate::kernel::access::ids::{AuditEventId, OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::access::platform::{Platform, PlatformId, PlatformRow};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::{Any, Object};
+use crate::kernel::declaration::{Declaration, Export, Purge};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
@@ -50,64 +52,85 @@ use crate::kernel::journal::canonical::Text;
 use crate::kernel::journal::leaf::Source;
 use crate::kernel::journal::record::event;
 use crate::kernel::journal::store;
+use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, Name};
 use key::{LogKey, Signed};
 
-crate::routes! { audit:
+crate::permissions! {
+    /// Read audit events.
+    AUDIT_READ = "audit:read", implied by ["org:write"];
+    /// Record audit events of one's own.
+    AUDIT_WRITE = "audit:write";
+    /// Erase the content of audit events.
+    AUDIT_ERASE = "audit:erase";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "audit_events",
+    "audit event",
+    Export::Section(
+        Section::many::<AuditEvent>("audit_events").during("occurred_at").order("occurred_at, id"),
+    ),
+)
+.permissions(PERMISSIONS)
+.purge(Purge::Stay("the log keeps what happened to an organization that is no more"));
+
+crate::routes! { audit declares DECLARATION:
     /// Lists the audit events of the whole platform, newest first.
-    GET "/audit" AuditRead => list_all;
+    GET "/audit" AUDIT_READ => list_all;
     /// Reads an audit event.
-    GET "/audit/{id}" AuditRead => read;
+    GET "/audit/{id}" AUDIT_READ => read;
     /// Lists the organization's audit events, newest first.
-    GET "/organizations/{org}/audit" AuditRead => list;
-    /// Records an event that the caller tells of; its source is `caller`.
-    POST "/organizations/{org}/audit" AuditWrite => tell, harmless;
+    GET "/organizations/{org}/audit" AUDIT_READ => list;
+    /// Records an event that the caller reports. Its source is `caller`.
+    POST "/organizations/{org}/audit" AUDIT_WRITE => record, harmless;
 }
 
 crate::record! {
-    /// One change: who did what to which thing, when, and how it looked before and after.
+    /// A change: who did what to which thing, when, and its state before and after.
     AuditEvent in audit_events {
         id: AuditEventId,
-        /// Its place in the log, counted from 0; null until it has one, within a moment.
+        /// The position in the log, counted from 0; null until the log has the event, usually
+        /// within a second.
         seq: Option<i64>,
-        /// When it was recorded.
+        /// When the server recorded the event.
         at: DateTime<Utc>,
-        /// When it happened: for the server's own events, the same instant.
+        /// When the event happened. For the server's own events, this is the same instant.
         occurred_at: DateTime<Utc>,
         source: Source,
         organization_id: Option<OrganizationId>,
         actor_kind: CallerKind,
-        /// The user's or the service token's id.
+        /// The ID of the user or service token.
         actor_id: uuid::Uuid,
         actor_name: String,
-        /// Who vouched for a person's login: the provider, its issuer, and the organization whose own
-        /// provider it is. Null for other actors.
+        /// The identity provider that vouched for a person's login, its issuer, and the
+        /// organization that owns the provider. Null for other actors.
         vouched_by: Option<Object>,
-        /// Who did it, in the words of the caller that tells of it.
+        /// The person or program that acted, as the caller reports it.
         actor: Option<String>,
         /// The operation, such as `licenses.revoke`.
         action: String,
         target_type: String,
         target_id: Option<String> = "NULLIF(audit_events.target_id, '')",
         project_id: Option<ProjectId>,
-        /// The thing as it was; null when it is new. Secrets are masked. With `$whole`, the digest
-        /// of the state, it has only the members that changed.
+        /// The state before; null when the thing is new. Secrets are masked. When `$whole`, the
+        /// digest of the whole state, is present, only the changed members are included.
         before: Any,
-        /// The thing as it is now; null when it is gone. Secrets are masked. `$whole` as in
+        /// The state after; null when the thing was removed. Secrets are masked. `$whole` as in
         /// `before`.
         after: Any,
-        /// What the caller tells besides.
+        /// Additional data that the caller reports.
         metadata: Option<Object>,
-        /// Why, in the words of the one who did it.
+        /// The reason, in the words of the caller.
         reason: Option<String>,
         request_id: Option<String>,
         ip: Option<String>,
-        /// When its content was erased; what is left is what the log's leaf tells.
+        /// When the content was erased. The remaining members are those in the log's leaf.
         erased_at: Option<DateTime<Utc>>,
     }
 }
 
-impl PlatformKey for AuditEventId {
+impl PlatformId for AuditEventId {
     const NOUN: &'static str = "audit event";
 }
 
@@ -125,9 +148,9 @@ impl Resource for AuditEvent {
 pub struct AuditFilter {
     /// The operation, such as `licenses.revoke`.
     action: Option<String>,
-    /// The actor's id.
+    /// The actor's ID.
     actor: Option<uuid::Uuid>,
-    /// The target's id.
+    /// The target's ID.
     target: Option<String>,
     source: Option<Source>,
     project: Option<ProjectId>,
@@ -135,23 +158,23 @@ pub struct AuditFilter {
     since: Option<json::Moment>,
     /// Events that happened at or before this instant.
     until: Option<json::Moment>,
-    /// Platform-wide only: events of this organization, purged ones included.
+    /// Platform list only: events of this organization, also after its purge.
     organization: Option<OrganizationId>,
 }
 
-/// What a caller tells of.
+/// An event that a caller reports.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct Told {
+pub struct CallerEvent {
     action: Name,
     target_type: Name,
     target_id: Option<ExternalId>,
     project_id: Option<ProjectId>,
-    /// Who did it; the caller itself is kept in any case.
+    /// The person or program that acted. The server also records the caller itself.
     actor: Option<ExternalId>,
     #[serde(default)]
     metadata: Object,
-    /// Now when absent.
+    /// When it happened; defaults to now.
     occurred_at: Option<json::Moment>,
 }
 
@@ -165,13 +188,13 @@ async fn list_all(
     list.page(narrowed(query, &list.filter)).await
 }
 
-async fn read(cx: &mut Cx<Scope>, id: OnPlatform<AuditEventId>) -> Result<AuditEvent> {
+async fn read(cx: &mut Cx<Scope>, id: PlatformRow<AuditEventId>) -> Result<AuditEvent> {
     let found = cx.tx.select("WHERE id = $1").bind(id.0).opt().await?;
     found.ok_or_else(|| Error::not_found("audit event"))
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<AuditFilter>) -> Result<Page<AuditEvent>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
@@ -186,35 +209,35 @@ fn narrowed<'c>(query: Rows<'c, AuditEvent>, filter: &AuditFilter) -> Rows<'c, A
         .and_some(" AND occurred_at <= ?", filter.until.map(|at| at.0))
 }
 
-async fn tell(cx: &mut Cx, _: Org, told: Told) -> Result<Created<AuditEvent>> {
-    if let Some(project) = told.project_id {
+async fn record(cx: &mut Cx, _: Org, reported: CallerEvent) -> Result<Created<AuditEvent>> {
+    if let Some(project) = reported.project_id {
         let sql = "SELECT 1 FROM projects WHERE id = $1 AND organization_id = $2";
-        let found: Option<i32> = cx.tx.q(sql).bind(project).bind(cx.org).value().await?;
+        let found: Option<i32> = cx.tx.q(sql).bind(project).bind(cx.at).value().await?;
         found.ok_or_else(|| {
             Error::new(ProblemCode::NotFound, "project not found").at("project_id")
         })?;
     }
-    let mut event = event(cx, told.action.as_str(), Some(cx.org));
+    let mut event = event(cx, reported.action.as_str(), Some(cx.at));
     event.facts.source = Source::Caller;
-    event.facts.target_type = told.target_type.into_string();
-    event.facts.target_id = told.target_id.map_or_else(String::new, ExternalId::into_string);
-    event.occurred_at = Some(told.occurred_at.map_or(cx.now, |at| at.0));
-    event.actor = told.actor.map(ExternalId::into_string);
-    event.project_id = told.project_id;
-    event.metadata = Some(Text::of(&Value::Object(told.metadata.into_inner())));
+    event.facts.target_type = reported.target_type.into_string();
+    event.facts.target_id = reported.target_id.map_or_else(String::new, ExternalId::into_string);
+    event.occurred_at = Some(reported.occurred_at.map_or(cx.now, |at| at.0));
+    event.actor = reported.actor.map(ExternalId::into_string);
+    event.project_id = reported.project_id;
+    event.metadata = Some(Text::of(&Value::Object(reported.metadata.into_inner())));
     let id = event.facts.id;
     store::insert(&mut cx.tx, &cx.app.random, vec![event]).await?;
     cx.trail.is_written = true;
     Ok(Created(cx.tx.select("WHERE id = $1").bind(id).one().await?))
 }
 
-/// What a replica knows of the log.
+/// The log's state in this replica.
 #[derive(Default)]
 pub struct Log {
     key: Mutex<Option<Arc<LogKey>>>,
-    /// The last checkpoint that was served here.
+    /// The last checkpoint that this replica served.
     current: Mutex<Option<Signed>>,
-    /// Something was committed here.
+    /// Signals that this replica committed something.
     woken: Notify,
 }
 
@@ -225,9 +248,11 @@ impl Part for Log {
 }
 
 impl Log {
-    /// The log's key, as this transaction sees it: whichever replica changes it, all follow.
+    /// Returns the log's key as this transaction sees it. Every replica follows when one changes
+    /// the key.
     pub async fn key(&self, app: &App, tx: &mut Conn) -> Result<Arc<LogKey>> {
-        // Nobody waits for the lock with a connection that whoever has the lock waits for.
+        // Do not hold the database connection while waiting for the lock: its owner may need that
+        // connection.
         let kept = self.key.lock().await.clone();
         if let Some(key) = kept
             && key::is_current(tx, &key).await.map_err(Error::internal)?
@@ -239,7 +264,7 @@ impl Log {
         Ok(loaded)
     }
 
-    /// There may be events that wait for their places.
+    /// Reports that events may be waiting for their positions.
     pub fn wake(&self) {
         self.woken.notify_one();
     }
@@ -249,7 +274,7 @@ impl Log {
 pub struct Head {
     pub size: u64,
     pub root: [u8; 32],
-    /// The last that was signed; it may be of a smaller tree.
+    /// The last signed checkpoint; its tree may be smaller.
     pub checkpoint: Option<String>,
 }
 

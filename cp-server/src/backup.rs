@@ -1,10 +1,11 @@
-//! Backups: everything that the database has, of one moment, in one file.
+//! Backups: the whole database at one moment, in one file.
 //!
 //! # Design
-//! Rows and not pages: one format for both databases, so that an installation can move from a file to
-//! PostgreSQL by way of its backup, and so that what comes back has passed every constraint of the
-//! schema. It is read in one snapshot, on a connection of its own, while the servers go on. Retention
-//! comes after success, never before.
+//!
+//! A backup contains rows, not pages. One format serves both databases, so an installation can move
+//! from a file to PostgreSQL through its backup. Restored rows have passed every constraint of the
+//! schema. A backup reads one snapshot on its own connection while the servers continue. Old
+//! backups are deleted after success, never before.
 
 pub mod archive;
 pub mod continuation;
@@ -28,14 +29,14 @@ use crate::kernel::files::beside;
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
 
-/// How the names of backups in a folder begin and end; nothing else there is ever deleted.
+/// The prefix and suffix of backup names in a folder. Other files there are never deleted.
 const BEGIN: &str = "control-plane-";
 const END: &str = ".cpbackup";
 
-/// The migration that brought the log.
+/// The migration that added the log.
 const LOG: i64 = 13;
 
-/// Which installation is backed up or restored, and by what.
+/// The installation to back up or restore.
 pub struct Place {
     pub db: Db,
     pub kek: Kek,
@@ -43,25 +44,25 @@ pub struct Place {
     pub random: Random,
 }
 
-/// Is called with how many rows are done, and how many there are.
+/// A callback that receives the number of finished rows and of all rows.
 pub type Progress<'p> = &'p (dyn Fn(u64, u64) + Sync);
 
-/// For callers that show none.
+/// The callback of callers that show no progress.
 pub const SILENT: Progress<'static> = &|_, _| {};
 
-/// Rows between two calls of a [`Progress`].
+/// The number of rows between two calls of a [`Progress`].
 const PROGRESS_EVERY: u64 = 1000;
 
-/// A backup that was made.
+/// A finished backup.
 pub struct Made {
     pub path: PathBuf,
     pub manifest: Manifest,
-    /// Older ones that were deleted.
+    /// The paths of older backups that were deleted.
     pub dropped: Vec<PathBuf>,
 }
 
-/// Makes a backup: into a file that must not exist, or under a name of its own into a folder, in
-/// which then the newest `keep` remain.
+/// Creates a backup: in a file that must not exist, or in a folder under a generated name. In a
+/// folder, the newest `keep` backups remain.
 pub async fn make(
     place: &Place,
     out: &Path,
@@ -71,21 +72,21 @@ pub async fn make(
     let now = place.clock.now();
     let is_folder = out.is_dir() || out.as_os_str().to_string_lossy().ends_with('/');
     let path = if is_folder { folder_name(out, now)? } else { out.to_owned() };
-    ensure!(!path.exists(), "{} exists; a backup never replaces one", path.display());
+    ensure!(!path.exists(), "{} exists; a backup never replaces a file", path.display());
     let draft = beside(&path, ".draft");
     let manifest = write(place, &draft, now, progress).await;
     let manifest = match manifest {
         Ok(manifest) => manifest,
         Err(error) => {
-            // It may be what fills the disk.
+            // The draft may be the file that fills the disk.
             let _ = fs::remove_file(&draft);
             return Err(error);
         }
     };
-    // A hard link fails when the name is taken, which a rename would overwrite.
+    // A hard link fails when the name exists; a rename would overwrite the file.
     let linked = fs::hard_link(&draft, &path);
     fs::remove_file(&draft)?;
-    linked.with_context(|| format!("cannot make {}", path.display()))?;
+    linked.with_context(|| format!("cannot create {}", path.display()))?;
     sync_folder(&path)?;
     let dropped = if is_folder { drop_oldest(out, &path, keep)? } else { Vec::new() };
     Ok(Made { path, manifest, dropped })
@@ -112,7 +113,7 @@ async fn write(
     };
     ensure!(
         place.kek.open(kek::CHECK, &check).is_some(),
-        "the key-encryption key is not the one of this database; a backup is sealed under it"
+        "this is not the key-encryption key of this database; a backup is sealed under that key"
     );
     manifest.kek_check = STANDARD.encode(check);
     manifest.log = log_head(&mut conn, &manifest.schema).await?;
@@ -133,14 +134,14 @@ async fn write(
         tables::read(&mut conn, table, row).await?;
     }
     let manifest = writer.finish(&place.kek, &place.random)?;
-    // What cannot be read back is no backup.
+    // A backup that cannot be read back is useless, so read it back.
     let mut archive = Archive::open(draft)?;
     archive.manifest.check_seal(&place.kek, kek::CHECK)?;
     archive.check().await?;
     Ok(manifest)
 }
 
-/// The log's head; none for a schema that is older than the log.
+/// Returns the head of the log; `None` for a schema from before the log.
 async fn log_head(conn: &mut Conn, schema: &[i64]) -> anyhow::Result<Option<LogHead>> {
     if !schema.contains(&LOG) {
         return Ok(None);
@@ -173,7 +174,7 @@ fn drop_oldest(folder: &Path, new: &Path, keep: usize) -> anyhow::Result<Vec<Pat
             found.push(path);
         }
     }
-    // The names tell the times.
+    // The names contain the times.
     found.sort();
     found.truncate((found.len() + 1).saturating_sub(keep.max(1)));
     for path in &found {
@@ -182,7 +183,7 @@ fn drop_oldest(folder: &Path, new: &Path, keep: usize) -> anyhow::Result<Vec<Pat
     Ok(found)
 }
 
-/// From here on a name in the folder survives a power cut.
+/// Syncs the folder, so that the name survives a power cut.
 fn sync_folder(path: &Path) -> anyhow::Result<()> {
     let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));

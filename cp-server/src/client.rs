@@ -1,4 +1,4 @@
-//! How the command line calls operations: in its own process on the database, or over HTTP.
+//! Calls of operations by the command line: in its own process on the database, or over HTTP.
 
 use std::io::Read;
 
@@ -18,15 +18,16 @@ use crate::kernel::app::App;
 use crate::kernel::http::line::Line;
 use crate::kernel::text::{path_segment, quoted};
 
-/// Where operations are called.
+/// The place where operations run.
 pub enum Client {
-    /// On the database of this machine: whoever can open it and the keys needs no token.
+    /// The database of this machine. No token is required: the caller can open the database and the
+    /// keys.
     Local { app: App, router: Box<Router> },
-    /// On a running server.
+    /// A running server.
     Remote { url: String, token: String },
 }
 
-/// What was answered.
+/// The response of a call.
 pub struct Reply {
     pub status: u16,
     pub body: Vec<u8>,
@@ -37,14 +38,14 @@ impl Client {
         Self::Local { router: Box::new(crate::server::router(&app)), app }
     }
 
-    /// Calls an operation by its name; arguments that its path does not take go into the query
-    /// string of a read, and into the body of a change.
+    /// Calls an operation by name. Arguments that are not in its path become the query string of a
+    /// read, or the body of a change.
     pub async fn call(&self, name: &str, args: Map<String, Value>) -> anyhow::Result<Value> {
         let text = self.answer(name, args).await?;
         Ok(if text.is_empty() { Value::Null } else { serde_json::from_slice(&text)? })
     }
 
-    /// The answer's text, as it was sent.
+    /// Returns the body of the response, unchanged.
     pub async fn answer(&self, name: &str, args: Map<String, Value>) -> anyhow::Result<Vec<u8>> {
         let reply = self.request(&line(name)?, args).await?;
         if reply.status < 400 {
@@ -52,7 +53,7 @@ impl Client {
         }
         match serde_json::from_slice::<Problem>(&reply.body) {
             Ok(problem) => bail!("{} ({}): {}", problem.code, problem.status, problem.detail),
-            // Not ours: a proxy, or another server.
+            // Another program answered: a proxy, or another server.
             Err(_) => bail!("{}: {}", reply.status, quoted(&String::from_utf8_lossy(&reply.body))),
         }
     }
@@ -63,7 +64,7 @@ impl Client {
         Ok(Reply { status, body })
     }
 
-    /// Calls an operation and hands over the answer's body as it arrives.
+    /// Calls an operation and passes on the body of the response as it arrives.
     pub async fn stream(
         &self,
         line: &Line,
@@ -112,7 +113,7 @@ impl Client {
     }
 }
 
-/// JSON for people: indented, and in the order in which it was sent.
+/// Indents JSON for people, and keeps the order of its members.
 pub fn pretty(json: &[u8]) -> anyhow::Result<String> {
     let mut text = Vec::new();
     let mut reader = serde_json::Deserializer::from_slice(json);
@@ -120,7 +121,7 @@ pub fn pretty(json: &[u8]) -> anyhow::Result<String> {
     Ok(String::from_utf8(text)?)
 }
 
-/// The line of the table that has this name.
+/// Returns the line of the table with this name.
 pub fn line(name: &str) -> anyhow::Result<Line> {
     let table = crate::operations().table;
     let found = table.iter().find(|line| line.name == name).cloned();
@@ -132,7 +133,7 @@ pub fn line(name: &str) -> anyhow::Result<Line> {
             .collect();
         match near.is_empty() {
             true => "there is no such operation; `cp-server operations` lists them".to_owned(),
-            false => format!("there is no such operation; near it: {}", near.join(", ")),
+            false => format!("there is no such operation; similar ones: {}", near.join(", ")),
         }
     })
 }
@@ -146,9 +147,9 @@ fn fill_path(line: &Line, args: &mut Map<String, Value>) -> anyhow::Result<Strin
             continue;
         };
         let (name, is_rest) = (name.trim_start_matches('*'), name.starts_with('*'));
-        let value = args
-            .remove(name)
-            .with_context(|| format!("{} needs {name}=…: its path is {}", line.name, line.path))?;
+        let value = args.remove(name).with_context(|| {
+            format!("{} requires {name}=…: its path is {}", line.name, line.path)
+        })?;
         match (plain(&value), is_rest) {
             (rest, true) => path.push_str(&rest),
             (part, false) => path.push_str(&path_segment(&part)),
@@ -172,7 +173,7 @@ fn plain(value: &Value) -> String {
     value.as_str().map_or_else(|| value.to_string(), str::to_owned)
 }
 
-/// The URL without a user, a password and a query, which may hold a credential.
+/// Returns the URL without user, password and query, which may contain a credential.
 fn plain_url(url: &str) -> String {
     let parsed = url::Url::parse(url);
     parsed.map_or_else(

@@ -1,4 +1,4 @@
-//! The settings: each is a flag and a variable, and its doc comment is the reference.
+//! The settings: each is a flag and a variable, and its doc comment is its reference.
 
 mod database;
 pub mod identity;
@@ -26,13 +26,13 @@ pub use unknown::unknown_variables;
 pub use values::{Hidden, Rotation};
 use values::{audience, base_url, hidden, key_bits, listen, log_filter, rotation, span};
 
-/// How the server is set up. Every setting is a flag or an environment variable; a secret may also
-/// stand in a file that its `…_FILE` variable names.
+/// The settings of a server. Each is a flag or an environment variable. A secret may also be in a
+/// file that its `…_FILE` variable names.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Settings")]
 pub struct Config {
-    /// Where to listen: address and port, such as 127.0.0.1:8801 or localhost:8801. `:8801` is that
-    /// port of every address.
+    /// The address and port to listen on, such as 127.0.0.1:8801 or localhost:8801. `:8801` listens
+    /// on that port of every address.
     #[arg(long, env = "CP_LISTEN", default_value = "127.0.0.1:8801", value_parser = listen, global = true)]
     pub listen: SocketAddr,
 
@@ -47,17 +47,17 @@ pub struct Config {
     )]
     pub database_url: DatabaseUrl,
 
-    /// A file with the database's URL, in place of CP_DATABASE_URL: it may hold a password.
+    /// A file with the database URL, which may contain a password; replaces CP_DATABASE_URL.
     #[arg(long, env = "CP_DATABASE_URL_FILE", global = true, conflicts_with = "database_url")]
     pub database_url_file: Option<PathBuf>,
 
-    /// The most connections to the database that this server opens: 2 to 1000. Four for each core,
-    /// and at least eight, when absent; SQLite opens one for each core, and one to write.
+    /// The maximum number of database connections of this server: 2 to 1000. The default is four
+    /// per core, and at least eight. SQLite uses one per core and one for writing.
     #[arg(long, env = "CP_DATABASE_POOL", value_parser = clap::value_parser!(u32).range(2..=1000), global = true)]
     pub database_pool: Option<u32>,
 
-    /// The URL under which the world reaches this server, with the path that a
-    /// proxy strips; also the issuer (`iss`) of its tokens.
+    /// The public URL of this server, including a path that a proxy strips. It is also the issuer
+    /// (`iss`) of its tokens.
     #[arg(
         long,
         env = "CP_BASE_URL",
@@ -67,7 +67,7 @@ pub struct Config {
     )]
     pub base_url: String,
 
-    /// Whether that is a setting of the operator's, and not the default.
+    /// Whether the operator set the base URL, instead of the default.
     #[arg(skip)]
     pub base_url_is_given: bool,
 
@@ -75,9 +75,9 @@ pub struct Config {
     #[arg(long, env = "CP_AUDIENCE", default_value = "data-plane", value_parser = audience, global = true)]
     pub audience: String,
 
-    /// The first service token, of at least 16 characters. Without it the first start makes one: it
-    /// prints the token on a terminal, and otherwise writes it to the file `bootstrap-token` in the
-    /// keys folder.
+    /// The first service token, at least 16 characters. Without it, the first start generates one.
+    /// It prints the token on a terminal; otherwise it writes it to the file `bootstrap-token` in
+    /// the keys folder.
     #[arg(long, env = "CP_BOOTSTRAP_TOKEN", hide_env_values = true, value_parser = bootstrap, global = true)]
     pub bootstrap_token: Option<Hidden>,
 
@@ -94,8 +94,8 @@ pub struct Config {
     #[arg(long, env = "CP_KEYS_DIR", default_value = "keys", global = true)]
     pub keys_dir: PathBuf,
 
-    /// The key-encryption key: base64 of 32 bytes. Without it the file `kek` in the keys folder is
-    /// used, and created by the first start.
+    /// The key-encryption key: base64 of 32 bytes. By default, the file `kek` in the keys folder,
+    /// which the first start creates.
     #[arg(long, env = "CP_KEY_ENCRYPTION_KEY", hide_env_values = true, value_parser = hidden, global = true)]
     pub key_encryption_key: Option<Hidden>,
 
@@ -112,7 +112,7 @@ pub struct Config {
     #[arg(long, env = "CP_SIGNING_PRIVATE_KEY_PATH", global = true)]
     pub signing_private_key_path: Option<PathBuf>,
 
-    /// The passphrase of that file, if it is encrypted.
+    /// The passphrase of that file, if the file is encrypted.
     #[arg(long, env = "CP_SIGNING_KEY_PASSPHRASE", hide_env_values = true, value_parser = hidden, global = true)]
     pub signing_key_passphrase: Option<Hidden>,
 
@@ -129,55 +129,54 @@ pub struct Config {
     #[arg(long, env = "CP_SIGNING_KEY_BITS", default_value = "2048", value_parser = key_bits, global = true)]
     pub signing_key_bits: u32,
 
-    /// After which time a signing key is followed by the next one: 1d to 3650d, or never.
+    /// The age at which a signing key is replaced: 1d to 3650d, or never.
     #[arg(long, env = "CP_KEY_ROTATION", default_value = "90d", value_parser = rotation, global = true)]
     pub key_rotation: Rotation,
 
-    /// Seconds that a data plane may use its copy of the JWKS: 60 to 3600. A new key waits for
-    /// twice as long before it signs.
+    /// How many seconds a data plane may cache the JWKS: 60 to 3600. A new key signs after twice
+    /// this time.
     #[arg(long, env = "CP_JWKS_MAX_AGE", default_value_t = 300, value_parser = clap::value_parser!(u32).range(60..=3600), global = true)]
     pub jwks_max_age: u32,
 
-    /// How long a data plane uses its copy of a status list, and so learns of a revocation: 1m to
-    /// 1d.
+    /// How long a data plane may cache a status list, and so the delay of a revocation: 1m to 1d.
     #[arg(long, env = "CP_STATUS_TTL", default_value = "5m", value_parser = |t: &str| span(t, "1m", "1d"), global = true)]
     pub status_ttl: TimeDelta,
 
-    /// How old a data plane's status list may be before it does what CP_ON_STALE says: 1m to 3650d.
+    /// The age of a status list at which a data plane applies CP_ON_STALE: 1m to 3650d.
     #[arg(long, env = "CP_STATUS_MAX_AGE", default_value = "7d", value_parser = |t: &str| span(t, "1m", "3650d"), global = true)]
     pub status_max_age: TimeDelta,
 
-    /// What a data plane does without a status list that is young enough: allow, degrade or block.
+    /// The behavior of a data plane whose status list is too old: allow, degrade or block.
     #[arg(long, env = "CP_ON_STALE", default_value = "degrade", global = true)]
     pub on_stale: OnStale,
 
-    /// For how long after its end a license token still works: 0s to 90d, but never longer than the
-    /// license is covered.
+    /// How long an expired license token is still accepted: 0s to 90d, but not after the end of the
+    /// license.
     #[arg(long, env = "CP_TOKEN_GRACE", default_value = "0s", value_parser = |t: &str| span(t, "0s", "90d"), global = true)]
     pub token_grace: TimeDelta,
 
-    /// How long a license token is valid unless its request says otherwise: 1h to 3650d.
+    /// The lifetime of a license token, unless its request sets one: 1h to 3650d.
     #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]
     pub bundle_ttl: TimeDelta,
 
-    /// For how many days the content of audit events is kept, at least 1; for ever when absent. What
-    /// the log's leaves tell of them stays in any case.
+    /// How many days the content of audit events is kept, at least 1. By default, it is kept
+    /// permanently. The log's leaves are always kept.
     #[arg(long, env = "CP_AUDIT_RETENTION_DAYS", value_parser = clap::value_parser!(u32).range(1..=36_500), global = true)]
     pub audit_retention_days: Option<u32>,
 
-    /// For how long an organization that its own people deleted is kept suspended, with its usage
-    /// and subscriptions, before the platform may purge it without force: 0s to 3650d.
+    /// How long an organization that its own people deleted is kept suspended: 0s to 3650d. Until
+    /// then, the platform can purge it, with its usage and subscriptions, only with force.
     #[arg(long, env = "CP_DELETION_RETENTION", default_value = "90d", value_parser = |t: &str| span(t, "0s", "3650d"), global = true)]
     pub deletion_retention: TimeDelta,
 
     #[command(flatten)]
     pub identity: identity::IdentityConfig,
 
-    /// What is logged: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
+    /// The log level: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
     #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]
     pub log: String,
 
-    /// How log lines look.
+    /// The format of log lines.
     #[arg(long, env = "CP_LOG_FORMAT", default_value = "text", ignore_case = true, global = true)]
     pub log_format: LogFormat,
 

@@ -1,4 +1,4 @@
-//! What runs by the clock. Every job may run on every replica at once: its statements decide.
+//! Periodic jobs. Every job may run on every replica at once: its statements resolve conflicts.
 
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
@@ -16,16 +16,16 @@ use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;
 use crate::licensing::status_lists::StatusLists;
 
-/// How soon a key that another replica changed is known here.
+/// The maximum delay until this replica knows a key that another replica changed.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
 const ROTATION_EVERY: Duration = Duration::from_secs(60);
-/// How soon a suspension or revocation is published.
+/// The maximum delay until a suspension or revocation is published.
 const STATUS_EVERY: Duration = Duration::from_secs(1);
-/// How soon the log's growth is signed, whether or not anybody asks for it.
+/// The maximum delay until new leaves of the log are signed, even without a request.
 const LOG_EVERY: Duration = Duration::from_secs(1);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
-/// The running jobs; they end when this is dropped.
+/// The running jobs; dropping this value ends them.
 pub struct Jobs(Vec<JoinHandle<()>>);
 
 impl Drop for Jobs {
@@ -64,8 +64,8 @@ async fn every(period: Duration, app: App, job: impl AsyncFn(&App) -> anyhow::Re
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        // A database that is down comes back, and a fault may be of the moment: the next tick tries
-        // again.
+        // The database may be down for some time, and a failure may be transient: the next tick
+        // tries again.
         match AssertUnwindSafe(job(&app)).catch_unwind().await {
             Ok(Ok(())) => {}
             Ok(Err(error)) => tracing::warn!(%error, "a job did not finish"),

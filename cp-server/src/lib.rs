@@ -10,6 +10,7 @@ pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod example;
 pub mod identity;
 pub mod jobs;
 pub mod kernel;
@@ -81,6 +82,18 @@ impl Settings {
 
 /// The application with all its parts.
 pub fn app(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -> App {
+    app_with(operations, db, clock, random, kek, settings)
+}
+
+/// The application with another table of operations: the product's, and what the caller adds.
+pub fn app_with(
+    operations: fn() -> Routes,
+    db: Db,
+    clock: Clock,
+    random: Random,
+    kek: Kek,
+    settings: Settings,
+) -> App {
     let on = Foundation {
         db,
         clock,
@@ -98,7 +111,7 @@ pub fn app(db: Db, clock: Clock, random: Random, kek: Kek, settings: Settings) -
     App::new(
         on,
         vec![
-            Box::new(Operations(operations)),
+            Box::new(Operations::new(operations)),
             Box::new(settings.tokens),
             Box::new(settings.keys),
             Box::new(settings.status),

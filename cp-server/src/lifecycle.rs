@@ -3,6 +3,7 @@
 
 pub mod export;
 pub mod move_project;
+mod purge;
 
 use chrono::{SecondsFormat, TimeDelta};
 use cp_contracts::ProblemCode;
@@ -10,9 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::identity::{
-    invitations, memberships, project_grants, providers, roles, service_tokens, sessions, users,
-};
+use crate::identity::{memberships, users};
 use crate::kernel::access::caller::{Permission, Scope};
 use crate::kernel::access::ids::UserId;
 use crate::kernel::access::place::Org;
@@ -23,25 +22,24 @@ use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
-use crate::licensing::{bundles, deployments, licenses, subscriptions, usage_reports};
-use crate::metering::{limits, usage};
+use crate::licensing::{licenses, subscriptions};
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
-use crate::tenancy::{artifacts, groups, projects, quotas, secret_refs, workspaces};
+use crate::tenancy::projects;
 
 crate::routes! { organizations:
     /// Creates an organization with its subscription and quotas, and its owner when one is named.
-    POST "/organizations" OrgCreate => create;
+    POST "/organizations" ORG_CREATE => create;
     /// Changes an organization.
     ///
     /// `settings` are merged one level deep, `features` member by member; null deletes a member.
-    PATCH "/organizations/{org}" OrgWrite => update;
+    PATCH "/organizations/{org}" ORG_WRITE => update;
     /// Deletes an organization: suspends it, or purges it with everything it has.
     ///
     /// What its own people delete is suspended and kept until `retained_until`, as long as the
     /// platform's setting says; the platform can make it active again. `mode=purge` requires
     /// `org:delete` on the platform and `confirm` with the exact name, and `force=true` while the
     /// organization is retained or has projects or live licenses. Audit events stay.
-    DELETE "/organizations/{org}" OrgDelete => delete;
+    DELETE "/organizations/{org}" ORG_DELETE => delete;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -143,7 +141,7 @@ async fn update(cx: &mut Cx, _: Org, patch: OrganizationPatch) -> Result<Organiz
     let before = organizations::load(cx).await?.status;
     let organization = organizations::update(cx, patch).await?;
     if organization.status != before {
-        marks::update(cx, cx.org, Changed::Organization).await?;
+        marks::update(cx, cx.at, Changed::Organization).await?;
     }
     Ok(organization)
 }
@@ -154,12 +152,12 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         let is_own = !cx.caller.is_of_platform() && !cx.caller.is_narrowed;
         let until = cx.now.checked_add_signed(DeletionRetention::of(&cx.app).0);
         let suspended = organizations::suspend(cx, until.filter(|_| is_own)).await?;
-        marks::update(cx, cx.org, Changed::Organization).await?;
+        marks::update(cx, cx.at, Changed::Organization).await?;
         cx.trail.after = serde_json::to_value(suspended).ok();
         return Ok(NoContent);
     }
     // What goes is the vendor's, too: usage, subscriptions and the licenses that were issued.
-    cx.caller.on_platform(Permission::OrgDelete)?;
+    cx.caller.on_platform(Permission::ORG_DELETE)?;
     if deletion.confirm.as_deref() != Some(organization.name.as_str()) {
         let detail = "confirm: give the organization's exact name to purge it for ever";
         return Err(Error::invalid("confirm", detail));
@@ -184,27 +182,6 @@ async fn delete(cx: &mut Cx, _: Org, deletion: Deletion) -> Result<NoContent> {
         let error = Error::new(ProblemCode::OrganizationNotEmpty, detail);
         return Err(error.with("licenses", live).with("projects", projects));
     }
-    // What refers to others goes first.
-    bundles::rows::purge(cx).await?;
-    licenses::rows::purge(cx).await?;
-    subscriptions::rows::purge(cx).await?;
-    service_tokens::purge(cx).await?;
-    limits::purge(cx).await?;
-    usage::purge(cx).await?;
-    usage_reports::purge(cx).await?;
-    deployments::purge(cx).await?;
-    invitations::purge(cx).await?;
-    project_grants::purge(cx).await?;
-    artifacts::purge(cx).await?;
-    sessions::purge(cx).await?;
-    providers::purge(cx).await?;
-    secret_refs::purge(cx).await?;
-    memberships::purge(cx).await?;
-    roles::purge(cx).await?;
-    workspaces::purge(cx).await?;
-    projects::purge(cx).await?;
-    groups::purge(cx).await?;
-    quotas::purge(cx).await?;
-    organizations::purge(cx).await?;
+    purge::purge(cx).await?;
     Ok(NoContent)
 }

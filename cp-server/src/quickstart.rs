@@ -1,5 +1,5 @@
-//! `cp-server quickstart`: the main job on an empty machine, from nothing to a license that a data
-//! plane accepts with this server out of reach.
+//! `cp-server quickstart`: from an empty machine to a license that a data plane accepts without
+//! access to this server.
 
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -25,10 +25,11 @@ const PERSON: &str = "anna@example.com";
 const PROVIDER: &str = "auth0";
 const SUBJECT: &str = "auth0|anna";
 
-/// The settings, with the base URL of the address where the server listens, unless one is given.
+/// Returns the settings, with a base URL derived from the listen address, unless one is given.
 ///
 /// # Errors
-/// When that address has no port yet: the base URL is the issuer of tokens, which outlive the process.
+/// Fails when that address has no fixed port: the base URL is the issuer of tokens, which outlive
+/// the process.
 pub fn settings(config: &Config, is_serving: bool) -> anyhow::Result<Config> {
     let mut config = config.clone();
     let (ip, port) = (config.listen.ip(), config.listen.port());
@@ -53,7 +54,8 @@ pub fn settings(config: &Config, is_serving: bool) -> anyhow::Result<Config> {
     Ok(config)
 }
 
-/// Makes the example (or finds it again), mints and verifies; the caller serves next.
+/// Creates the example, or finds that of an earlier run, mints a license and verifies it. The
+/// caller serves afterwards.
 pub async fn run(config: &Config) -> anyhow::Result<()> {
     let app = config.open(Purpose::Serving { accept_new_issuer: false }).await?;
     let client = Client::local(app.clone());
@@ -65,7 +67,7 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     let whoami = client
         .answer("users.whoami", args(json!({"provider": PROVIDER, "subject": SUBJECT})))
         .await?;
-    // Last, so that a run that fails before has not made a token that nobody saw.
+    // Last, so that a run that fails earlier has not created a token that is never shown.
     let token = match config.first_token(&app).await? {
         Some(First::Shown(token)) => token.expose().to_owned(),
         Some(First::File(path)) => from_file(&path),
@@ -77,13 +79,13 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
     };
     client.close().await;
 
-    // From here on the database is closed: the license stands on its own.
+    // From here on the database is closed: the license verifies without it.
     let text = bundle["token"].as_str().context("the bundle has a token")?;
     let license = verify(config, &jwks, &list, text)?;
     print(config, &example, &token, text, &license, &whoami)
 }
 
-/// The list that tells whether the bundle was taken back, as a data plane fetches it.
+/// Returns the status list of the bundle, as a data plane fetches it.
 async fn status_list(app: &App, bundle: &Value) -> anyhow::Result<String> {
     let entry: StatusListRef =
         serde_json::from_value(bundle["payload"]["status"]["status_list"].clone())?;
@@ -102,7 +104,7 @@ fn verify(config: &Config, jwks: &[u8], list: &str, token: &str) -> anyhow::Resu
     verifier.verify(token).map_err(|e| anyhow::anyhow!("the license was refused: {e}"))
 }
 
-/// The example organization, and what its license needs.
+/// The example organization and its license.
 struct Example {
     organization: String,
     deployment: String,
@@ -139,8 +141,8 @@ impl Example {
         let seat = json!({"id": workspace["id"], "user_id": user, "role": "admin"});
         ensure(
             client,
-            ("memberships.list_of_workspace", json!({"id": workspace["id"], "user_id": user})),
-            ("memberships.create_in_workspace", seat),
+            ("workspaces.list_members", json!({"id": workspace["id"], "user_id": user})),
+            ("workspaces.add_member", seat),
         )
         .await?;
         let subscription = ensure(
@@ -176,7 +178,7 @@ impl Example {
     }
 }
 
-/// The first thing that the list has, or a new one: a second run finds its data again.
+/// Returns the first item of the list, or creates one: a second run finds its data again.
 async fn ensure(
     client: &Client,
     (list, filter): (&str, Value),
@@ -189,7 +191,8 @@ async fn ensure(
     }
 }
 
-/// The token of an earlier run, where it is in a file and works; else one for a day.
+/// Returns the token of an earlier run if its file exists and the token is still valid; otherwise
+/// creates one for a day.
 async fn day_token(config: &Config, client: &Client, app: &App) -> anyhow::Result<String> {
     let path = config.keys_dir.join("quickstart-token");
     for path in [config.keys_dir.join("bootstrap-token"), path.clone()] {
@@ -199,13 +202,13 @@ async fn day_token(config: &Config, client: &Client, app: &App) -> anyhow::Resul
     }
     let expires_at = app.clock.now() + Duration::from_secs(86_400);
     let new = json!({"name": "quickstart", "permissions": ["*"], "expires_at": expires_at});
-    let made = client.call("service_tokens.create", args(new)).await?;
+    let made = client.call("service_tokens.create_for_platform", args(new)).await?;
     let token = made["token"].as_str().context("the answer has a token")?;
     files::replace_private(&path, format!("{token}\n").as_bytes())?;
     Ok(from_file(&path))
 }
 
-/// Whether a file has a token that works for an hour yet.
+/// Whether the file contains a token that is valid for at least another hour.
 async fn works(app: &App, path: &Path) -> anyhow::Result<bool> {
     if !path.exists() {
         return Ok(false);
@@ -221,7 +224,7 @@ async fn works(app: &App, path: &Path) -> anyhow::Result<bool> {
     Ok(false)
 }
 
-/// What a shell reads a token from a file with.
+/// Returns the shell expression that reads a token from a file.
 fn from_file(path: &Path) -> String {
     format!("\"$(cat {})\"", path.display())
 }
@@ -241,15 +244,15 @@ fn print(
     license: &LicenseContext,
     whoami: &[u8],
 ) -> anyhow::Result<()> {
-    // From this machine, whatever the world calls it.
+    // Addresses of this machine, independent of the public name.
     let scheme = if config.network.tls_cert.is_some() { "https" } else { "http" };
     let (base, org) = (format!("{scheme}://{}", config.listen), &example.organization);
     println!("License token (X-License-Token), signed and stored:\n\n{license_token}\n");
-    println!("What a data plane reads from it, verified with the database closed:\n");
+    println!("The license as a data plane reads it, verified with the database closed:\n");
     println!("{}\n", serde_json::to_string_pretty(license)?);
-    println!("Who {SUBJECT} at {PROVIDER} is (whoami):\n");
+    println!("The identity of {SUBJECT} at {PROVIDER} (whoami):\n");
     println!("{}\n", pretty(whoami)?);
-    println!("Try, in another terminal; a token is shown once, and on a terminal only:\n");
+    println!("Try in another terminal (a token is shown once, and only on a terminal):\n");
     println!("  export CP_TOKEN={token}");
     println!("  curl -s {base}/.well-known/jwks.json");
     println!("  curl -s -H \"Authorization: Bearer $CP_TOKEN\" {base}/api/v1/organizations/{org}");
@@ -267,6 +270,6 @@ fn print(
          {base}/api/v1/deployments/{}",
         example.deployment
     );
-    println!("\nThe API is described at {base}/docs\nStop with Ctrl-C.\n");
+    println!("\nThe API documentation is at {base}/docs\nStop with Ctrl-C.\n");
     Ok(())
 }

@@ -1,8 +1,8 @@
-//! The HTTP server: what surrounds the table of operations.
+//! The HTTP server around the table of operations.
 //!
-//! One layer gives every request its id, the limits on its line, headers and time, a problem document
-//! for whatever the framework refuses by itself, security headers, its log line and its metrics; below
-//! it is the table.
+//! One layer handles every request: its ID, the limits on its line, headers and time, security
+//! headers, its log line and its metrics. It also renders refusals of the framework as problem
+//! documents. Below the layer is the table.
 
 mod connections;
 mod docs;
@@ -28,7 +28,7 @@ use futures_util::FutureExt;
 use tokio::net::TcpListener;
 
 use crate::kernel::access::caller::{Peer, RequestId};
-use crate::kernel::access::rate_limits::Desk;
+use crate::kernel::access::rate_limits::LimitHeader;
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
@@ -47,21 +47,21 @@ use stalls::ConnectionState;
 use tls::Tls;
 
 crate::routes! { server:
-    /// Whether the process lives; never looks at the database.
-    GET "/healthz" Public => healthz, root;
-    /// Whether the server can do its work: the database, the signing key, and not ending.
-    GET "/readyz" Public => readyz, root;
-    /// Metrics in the Prometheus text format.
-    GET "/metrics" Public => metrics, root;
-    /// The OpenAPI 3.1 document of this API.
-    GET "/openapi.json" Public => openapi_document, raw;
-    /// The API's documentation for people.
-    GET "/docs" Public => docs, root;
+    /// Checks that the process is alive; never accesses the database.
+    GET "/healthz" PUBLIC => healthz, root;
+    /// Checks that the server is ready: the database, the signing key, and no shutdown.
+    GET "/readyz" PUBLIC => readyz, root;
+    /// Returns metrics in the Prometheus text format.
+    GET "/metrics" PUBLIC => metrics, root;
+    /// Returns the OpenAPI 3.1 document of this API.
+    GET "/openapi.json" PUBLIC => openapi_document as "server.openapi", raw;
+    /// Returns the API documentation for people.
+    GET "/docs" PUBLIC => docs, root;
 }
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
-/// Serves the whole service until the signal to end, then lets requests in flight finish.
+/// Serves until the signal to end, then waits for requests in flight.
 pub async fn serve(
     app: App,
     listener: TcpListener,
@@ -72,26 +72,26 @@ pub async fn serve(
     connections::serve(router(&app), surface, listener, tls, end).await
 }
 
-/// The whole service, as the network and the tests call it.
+/// Builds the whole service, for the network and for tests.
 pub fn router(app: &App) -> Router {
-    around(app, Operations::of(app).0())
+    around(app, Operations::of(app).build())
 }
 
-/// The same around another table.
+/// Builds the same service around another table.
 pub fn around(app: &App, table: Routes) -> Router {
     let _ = telemetry::metrics();
     table
         .into_router(app.clone())
-        // One layer, not one per concern: each layer costs every request a boxed future.
+        // One layer, not one per concern: each layer adds a boxed future to every request.
         .layer(from_fn_with_state(app.clone(), surround))
 }
 
-/// What every request and every answer has in common.
+/// Handles the common parts of every request and response.
 async fn surround(State(app): State<App>, mut request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = request_id(&app, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let desk = Desk::default();
+    let desk = LimitHeader::default();
     request.extensions_mut().insert(desk.clone());
     let (peer, is_https) = origin(&app, &mut request);
     let state = request.extensions_mut().remove::<Arc<ConnectionState>>();
@@ -101,7 +101,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let method = request.method().clone();
     let path = request.uri().path().to_owned();
     let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
-    // Scanners must not make a label of every path that they try.
+    // Scanners must not create a label for every path that they try.
     let label = matched.unwrap_or_else(|| "unmatched".into());
     let time = Surface::of(&app).request_time;
     let deadline = Deadline { at: started + time, seconds: time.as_secs() };
@@ -110,7 +110,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         Ok(()) => answer(request, next, deadline).await,
         Err(refusal) => refusal.into_response(),
     };
-    // The router refuses what no line takes, which OPTIONS is for every path.
+    // The router refuses methods without a line, which includes OPTIONS on every path.
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         if method == Method::OPTIONS {
             response = headers::options(&path);
@@ -122,7 +122,8 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let mut response = as_problem(response, &id);
     headers::secure(response.headers_mut(), is_https);
     desk.tell(response.headers_mut());
-    // Whoever sends a thousand requests at once, without waiting for an answer, is heard once.
+    // A client that sends a thousand requests at once, without waiting for responses, is refused
+    // once.
     let is_over_rate = desk.refused_a_stranger();
     if version <= Version::HTTP_11 && is_over_rate {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -138,7 +139,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     } else if let Some(peer) = peer {
         tracing::info!(%method, path, status, micros, request_id = id, peer = %peer.0, "request");
     } else {
-        // The command line calls operations in its own process; nobody reads along.
+        // The command line calls operations in its own process, without a log reader.
         tracing::debug!(%method, path, status, micros, request_id = id, "call");
     }
     if let Some(state) = &state {
@@ -155,8 +156,8 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     }
 }
 
-/// Where the request comes from, which from here on is what it says it is; and whether its client
-/// spoke to us, or to a proxy of ours, over TLS.
+/// Replaces the peer by the client's address. Also returns whether the client's connection, to this
+/// server or to a trusted proxy, uses TLS.
 fn origin(app: &App, request: &mut Request) -> (Option<Peer>, bool) {
     let is_tls = request.extensions().get::<IsTls>().is_some_and(|tls| tls.0);
     let ours = app.settings.base_url.starts_with("https:");
@@ -170,7 +171,7 @@ fn origin(app: &App, request: &mut Request) -> (Option<Peer>, bool) {
     (Some(peer), is_https)
 }
 
-/// A label of a method; whoever makes up methods must not make labels.
+/// Returns the label of a method; invented methods must not create labels.
 fn named(method: &Method) -> String {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
     let name = method.as_str();
@@ -189,7 +190,7 @@ fn request_id(app: &App, headers: &HeaderMap) -> String {
     }
 }
 
-/// The answer of the table, within the time limit; a panic is an answer, too.
+/// Runs the table within the time limit. A panic becomes a response, too.
 async fn answer(request: Request, next: Next, deadline: Deadline) -> Response {
     let answer = AssertUnwindSafe(next.run(request)).catch_unwind();
     match tokio::time::timeout_at(deadline.at.into(), answer).await {
@@ -199,7 +200,7 @@ async fn answer(request: Request, next: Next, deadline: Deadline) -> Response {
     }
 }
 
-/// Gives refusals their request id, and turns those of the framework into problem documents.
+/// Adds the request ID to refusals, and renders those of the framework as problem documents.
 fn as_problem(response: Response, id: &str) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
@@ -225,7 +226,7 @@ async fn healthz(_: Raw) -> Result<Response> {
 
 async fn readyz(raw: Raw) -> Result<Response> {
     if raw.app.is_stopping() {
-        return Err(Error::unavailable("The server is ending.", 5));
+        return Err(Error::unavailable("The server is shutting down.", 5));
     }
     Keyring::of(&raw.app).active()?;
     raw.app.try_write().await?;
@@ -242,7 +243,7 @@ async fn openapi_document(raw: Raw) -> Result<Response> {
     static TEXTS: Documents = Documents::new();
     let base_path = raw.app.settings.base_path();
     let text = TEXTS.at(base_path, || {
-        let document = openapi::document(&Operations::of(&raw.app).0().table, base_path);
+        let document = openapi::document(&Operations::of(&raw.app).build().table, base_path);
         let text = serde_json::to_vec(&document).unwrap_or_default();
         Document::new("application/json", "public, max-age=300", text)
     });

@@ -1,4 +1,4 @@
-//! Logs and metrics: what the operator sees of a running server.
+//! Logs and metrics of a running server.
 
 use clap::ValueEnum;
 use std::io::IsTerminal;
@@ -12,14 +12,14 @@ use tracing_subscriber::EnvFilter;
 
 use crate::kernel::db::WITHOUT_STATEMENTS;
 
-/// The form of log lines.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum LogFormat {
     Text,
     Json,
 }
 
-/// Sends log lines to standard error; standard output is for what a command prints.
+/// Sends log lines to standard error; standard output carries the output of commands.
 pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(quiet(filter))?;
     let lines = tracing_subscriber::fmt()
@@ -30,19 +30,19 @@ pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
         LogFormat::Text => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
     };
-    // Somebody who embeds the library may have set up logging first; theirs is kept.
+    // A program that embeds the library may have set up logging first; its setup stays.
     let _ = set;
     Ok(())
 }
 
-/// The filter without the driver's own lines. A filter that asks for details, or names the driver, has
-/// them.
+/// Adds a filter for the driver's own lines, unless the filter requests details or names the
+/// driver.
 fn quiet(filter: &str) -> String {
     let has_details = ["sqlx", "debug", "trace"].iter().any(|part| filter.contains(part));
     if has_details { filter.to_owned() } else { format!("{filter},{WITHOUT_STATEMENTS}") }
 }
 
-/// The process's metrics in the Prometheus text format.
+/// Returns the process's metrics in the Prometheus text format.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -56,16 +56,16 @@ pub fn metrics() -> &'static PrometheusHandle {
     })
 }
 
-/// After how many answers their times are added up.
+/// The number of responses after which their durations are aggregated.
 const ADDED_UP_EVERY: u64 = 4096;
 
-/// Counts an answer, and the time it took.
+/// Counts a response and its duration.
 pub fn answered(method: String, path: String, status: StatusCode, elapsed: Duration) {
     static ANSWERED: AtomicU64 = AtomicU64::new(0);
     let labels = [("method", method), ("path", path), ("status", status.as_str().to_owned())];
     metrics::counter!("cp_http_requests_total", &labels).increment(1);
     metrics::histogram!("cp_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
-    // The exporter keeps each time until it is asked for its text, and nobody may ever ask.
+    // The exporter keeps each duration until a scrape, and no scrape may ever come.
     if ANSWERED.fetch_add(1, Ordering::Relaxed) % ADDED_UP_EVERY == ADDED_UP_EVERY - 1 {
         metrics().run_upkeep();
     }

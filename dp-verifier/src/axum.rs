@@ -357,6 +357,7 @@ fn problem(status: u16, code: &'static str, title: &str, detail: String) -> Resp
         detail,
         code: ProblemCode::from(std::borrow::Cow::Borrowed(code)),
         field: None,
+        errors: Vec::new(),
         request_id: None,
         extra: Map::new(),
     };

@@ -223,7 +223,7 @@ mod tests {
     use super::quoted;
 
     #[test]
-    fn v16_quoted_text_is_escaped_and_cut() {
+    fn quoted_text_is_escaped_and_cut() {
         assert_eq!(quoted("a\n\"\u{1b}[31m"), r#""a\n\"\u{1b}[31m""#);
         assert_eq!(quoted(&"k".repeat(65)), format!("\"{}\"…", "k".repeat(64)));
         assert_eq!(quoted(&"k".repeat(64)), format!("\"{}\"", "k".repeat(64)));

@@ -1,5 +1,7 @@
 //! Backups: what comes back is what was there, on either database, and nothing else is taken for one.
 
+mod continuation;
+
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -8,12 +10,10 @@ use chrono::TimeDelta;
 use cp_server::backup::archive::{Archive, Manifest, Writer};
 use cp_server::backup::restore::{self, Restored};
 use cp_server::backup::tables::{self, Cell};
-use cp_server::backup::{self, Made, Place, continuation};
-use cp_server::kernel::app::Part;
+use cp_server::backup::{self, Made, Place};
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::secret::Kek;
-use cp_server::licensing::status_lists::StatusLists;
 use cp_server::server;
 use dp_verifier::Verifier;
 use serde_json::{Value, json};
@@ -32,6 +32,8 @@ fn place(world: &World) -> Place {
 }
 
 async fn make(world: &World, folder: &TempDir) -> Made {
+    // A backup is restored into the product's schema.
+    world.drop_example().await;
     backup::make(&place(world), &folder.path().join("a.cpbackup"), 30, backup::SILENT)
         .await
         .unwrap()
@@ -89,231 +91,177 @@ async fn worked(world: &World) -> Value {
     bundle
 }
 
-on_both! {
-    /// Into an empty machine of either kind: every row is the same, old licenses verify against the
-    /// restored keys, and the authority goes on.
-    s20_what_comes_back_is_what_was_there(world) {
-        let folder = tempfile::tempdir().unwrap();
-        let bundle = worked(&world).await;
-        let made = make(&world, &folder).await;
-        let before = rows(&world.app.db).await;
-        let size: i64 = world.value("SELECT size FROM log_tree").await;
-        assert_eq!(made.manifest.log.as_ref().map(|log| log.size as i64), Some(size));
-        assert!(size > 0 || matches!(world.app.db, Db::Postgres(_)));
-        let count: usize = before.values().map(Vec::len).sum();
-        assert_eq!(made.manifest.rows(), count as u64);
-        let jwks = world.anyone().get("/.well-known/jwks.json").await.text();
-        let file = format!("sqlite:{}", folder.path().join("restored.db").display());
-        let mut targets = vec![file];
-        let empty = Database::postgres(None).await;
-        targets.extend(empty.as_ref().map(|database| database.url.clone()));
-        for url in targets {
-            restore_to(&world.clock, &made.path, &url).await.unwrap();
-            let db = Db::open(&url).await.unwrap();
-            let after = rows(&db).await;
-            for (table, rows) in &before {
-                match &**table {
-                    // What data planes remember goes on, and does not come back.
-                    "status_lists" | "status_list_tokens" | "sessions" => {}
-                    "licenses" => assert_eq!(after[table].len(), rows.len()),
-                    _ => assert_eq!(&after[table], rows, "{table} of {url}"),
-                }
-            }
-            let app = app(db, Clock::following(&world.clock), 7);
-            cp_server::licensing::keys::start::prepare(&app, None, None).await.unwrap();
-            let client = Client::new(server::router(&app)).token(crate::world::ROOT);
-            let restored = client.get("/.well-known/jwks.json").await.text();
-            assert_eq!(restored, jwks);
-            let token = bundle["token"].as_str().unwrap();
-            assert!(verifies(&restored, token, world.clock.now().timestamp()));
-            let known = client.get(format!("/bundles/{}", bundle["jti"].as_str().unwrap())).await;
-            assert_eq!(known.expect(200)["bundle_hash"], bundle["bundle_hash"]);
-            let bundles = format!("/licenses/{}/bundles", world.acme.license);
-            client.post(&bundles, json!({})).await.expect(201);
-            // What refuses rows is back: a foreign key, and a unique index.
-            let mut tx = app.db.begin().await.unwrap();
-            let sql = "UPDATE deployments SET organization_id = $1";
-            assert!(tx.q(sql).bind(uuid::Uuid::from_u128(1)).exec().await.is_err());
-            drop(tx);
-            let mut conn = app.db.snapshot().await.unwrap();
-            let ours = tables::all(&mut world.app.db.snapshot().await.unwrap()).await.unwrap();
-            let names = |tables: &[tables::Table]| -> Vec<String> {
-                tables.iter().map(|table| table.name.clone()).collect()
-            };
-            assert_eq!(names(&tables::all(&mut conn).await.unwrap()), names(&ours));
-            assert_eq!(objects(&app.db).await, objects_like(&app.db, &world).await, "{url}");
-            drop(conn);
-            // A second one finds it taken.
-            let error = restore_to(&world.clock, &made.path, &url).await.err().unwrap().to_string();
-            assert!(
-                ["has an installation", "has tables", "in use"].iter().any(|e| error.contains(e)),
-                "{error}"
-            );
-            app.db.close().await;
-        }
-    }
-
-    /// What was given out since the backup is given out to no other token, list or file.
-    restored_database_continues_past_what_data_planes_remember(world) {
-        let folder = tempfile::tempdir().unwrap();
-        let root = world.root();
-        let bundles = format!("/licenses/{}/bundles", world.acme.license);
-        let refresh = format!("/licenses/{}/refresh", world.acme.license);
-        let entry = |bundle: &Value| bundle["payload"]["status"]["status_list"].to_string();
-        let old = root.post(&bundles, json!({})).await.expect(201);
-        let made = make(&world, &folder).await;
-        let mut since = Vec::new();
-        let mut file = Value::Null;
-        for _ in 0..20 {
-            since.push(entry(&root.post(&bundles, json!({})).await.expect(201)));
-            file = root.post(&refresh, json!({})).await.expect(201);
-        }
-        let iat = async |client: &Client| {
-            let uri = old["payload"]["status"]["status_list"]["uri"].as_str().unwrap();
-            let path = uri.strip_prefix(ISSUER).unwrap();
-            let list = client.call(axum::http::Method::GET, path, None).await.text();
-            crate::trust::parts(&list).1["iat"].as_i64().unwrap()
-        };
-        let last = iat(&world.anyone()).await;
-
-        let url = match &world.app.db {
-            Db::Sqlite { .. } => format!("sqlite:{}", folder.path().join("restored.db").display()),
-            Db::Postgres(_) => Database::postgres(None).await.unwrap().url,
-        };
+/// Into an empty machine of either kind: every row is the same, old licenses verify against the
+/// restored keys, and the authority goes on.
+#[on_both]
+async fn what_comes_back_is_what_was_there(world: World) {
+    let folder = tempfile::tempdir().unwrap();
+    let bundle = worked(&world).await;
+    let made = make(&world, &folder).await;
+    let before = rows(&world.app.db).await;
+    let size: i64 = world.value("SELECT size FROM log_tree").await;
+    assert_eq!(made.manifest.log.as_ref().map(|log| log.size as i64), Some(size));
+    assert!(size > 0 || matches!(world.app.db, Db::Postgres(_)));
+    let count: usize = before.values().map(Vec::len).sum();
+    assert_eq!(made.manifest.rows(), count as u64);
+    let jwks = world.anyone().get("/.well-known/jwks.json").await.text();
+    let file = format!("sqlite:{}", folder.path().join("restored.db").display());
+    let mut targets = vec![file];
+    let empty = Database::postgres(None).await;
+    targets.extend(empty.as_ref().map(|database| database.url.clone()));
+    for url in targets {
         restore_to(&world.clock, &made.path, &url).await.unwrap();
-        let app = app(Db::open(&url).await.unwrap(), Clock::following(&world.clock), 7);
-        cp_server::seed(&app).await.unwrap();
+        let db = Db::open(&url).await.unwrap();
+        let after = rows(&db).await;
+        for (table, rows) in &before {
+            match &**table {
+                // What data planes remember goes on, and does not come back.
+                "status_lists" | "status_list_tokens" | "sessions" => {}
+                "licenses" => assert_eq!(after[table].len(), rows.len()),
+                _ => assert_eq!(&after[table], rows, "{table} of {url}"),
+            }
+        }
+        let app = app(db, Clock::following(&world.clock), 7);
         cp_server::licensing::keys::start::prepare(&app, None, None).await.unwrap();
         let client = Client::new(server::router(&app)).token(crate::world::ROOT);
-        for _ in 0..20 {
-            let new = client.post(&bundles, json!({})).await.expect(201);
-            assert!(!since.contains(&entry(&new)), "an entry is given out twice");
-        }
-        let next = client.post(&refresh, json!({})).await.expect(201);
-        assert!(next["seq"].as_i64() > file["seq"].as_i64(), "{}", next["seq"]);
-        assert!(iat(&client).await > last);
+        let restored = client.get("/.well-known/jwks.json").await.text();
+        assert_eq!(restored, jwks);
+        let token = bundle["token"].as_str().unwrap();
+        assert!(verifies(&restored, token, world.clock.now().timestamp()));
+        let known = client.get(format!("/bundles/{}", bundle["jti"].as_str().unwrap())).await;
+        assert_eq!(known.expect(200)["bundle_hash"], bundle["bundle_hash"]);
+        let bundles = format!("/licenses/{}/bundles", world.acme.license);
+        client.post(&bundles, json!({})).await.expect(201);
+        // What refuses rows is back: a foreign key, and a unique index.
+        let mut tx = app.db.begin().await.unwrap();
+        let sql = "UPDATE deployments SET organization_id = $1";
+        assert!(tx.q(sql).bind(uuid::Uuid::from_u128(1)).exec().await.is_err());
+        drop(tx);
+        let mut conn = app.db.snapshot().await.unwrap();
+        let ours = tables::all(&mut world.app.db.snapshot().await.unwrap()).await.unwrap();
+        let names = |tables: &[tables::Table]| -> Vec<String> {
+            tables.iter().map(|table| table.name.clone()).collect()
+        };
+        assert_eq!(names(&tables::all(&mut conn).await.unwrap()), names(&ours));
+        assert_eq!(objects(&app.db).await, objects_like(&app.db, &world).await, "{url}");
+        drop(conn);
+        // A second one finds it taken.
+        let error = restore_to(&world.clock, &made.path, &url).await.err().unwrap().to_string();
+        assert!(
+            ["contains an installation", "has tables", "in use"].iter().any(|e| error.contains(e)),
+            "{error}"
+        );
         app.db.close().await;
     }
+}
 
-    /// A dump or a snapshot was put back: the operator says so.
-    copied_database_continues_when_the_operator_says_so(world) {
-        let bundles = format!("/licenses/{}/bundles", world.acme.license);
-        world.post(&bundles, json!({})).await.expect(201);
-        continuation::of_copy(&place(&world)).await.unwrap();
-        let open: i64 = world.value("SELECT COUNT(*) FROM status_lists WHERE allocated < 65536").await;
-        assert_eq!(open, 0);
-        let (app, replica) = world.replica().await;
-        replica.token(crate::world::ROOT).post(&bundles, json!({})).await.expect(201);
-        StatusLists::of(&app).refresh(&app).await.unwrap();
-        let other = Place { kek: Kek::new(&[8; 32]).unwrap(), ..place(&world) };
-        let error = continuation::of_copy(&other).await.unwrap_err().to_string();
-        assert!(error.contains("key-encryption key"), "{error}");
-    }
-
-    /// A restore that was interrupted leaves rows, and no server starts on them.
-    database_whose_restore_was_interrupted_refuses_to_start(world) {
-        world.exec("INSERT INTO installation (name, value)
-                    SELECT 'restoring', value FROM installation WHERE name = 'log origin'").await;
-        let (app, _) = world.replica().await;
-        let error = cp_server::seed(&app).await.unwrap_err().to_string();
-        assert!(error.contains("was interrupted"), "{error}");
-    }
-
-    s20_a_backup_is_of_one_moment_while_others_write(world) {
-        let folder = tempfile::tempdir().unwrap();
-        let bundles = format!("/licenses/{}/bundles", world.acme.license);
-        let root = world.root();
-        let writing = async {
-            for _ in 0..40 {
-                root.post(&bundles, json!({})).await.expect(201);
-            }
-        };
-        let (made, ()) = tokio::join!(make(&world, &folder), writing);
-        let mut archive = Archive::open(&made.path).unwrap();
-        let mut seen: BTreeMap<String, u64> = BTreeMap::new();
-        let mut issued = 0;
-        archive.each(async |table, batch| {
+#[on_both]
+async fn a_backup_is_of_one_moment_while_others_write(world: World) {
+    let folder = tempfile::tempdir().unwrap();
+    let bundles = format!("/licenses/{}/bundles", world.acme.license);
+    let root = world.root();
+    let writing = async {
+        for _ in 0..40 {
+            root.post(&bundles, json!({})).await.expect(201);
+        }
+    };
+    let (made, ()) = tokio::join!(make(&world, &folder), writing);
+    let mut archive = Archive::open(&made.path).unwrap();
+    let mut seen: BTreeMap<String, u64> = BTreeMap::new();
+    let mut issued = 0;
+    archive
+        .each(async |table, batch| {
             *seen.entry(table.name.clone()).or_default() += batch.len() as u64;
             let action = table.columns.iter().position(|column| column == "action");
             if let (Some(action), "audit_events") = (action, &*table.name) {
-                issued += batch.rows().filter(|row| row[action] == Cell::Text("bundles.issue".into())).count();
+                issued += batch
+                    .rows()
+                    .filter(|row| row[action] == Cell::Text("bundles.issue".into()))
+                    .count();
             }
             Ok(())
-        }).await.unwrap();
-        assert_eq!(seen["bundles"], issued as u64, "a bundle and its event are of one transaction");
-    }
+        })
+        .await
+        .unwrap();
+    assert_eq!(seen["bundles"], issued as u64, "a bundle and its event are of one transaction");
+}
 
-    s20_what_was_changed_is_no_backup(world) {
-        let folder = tempfile::tempdir().unwrap();
-        let made = make(&world, &folder).await;
-        let good = std::fs::read(&made.path).unwrap();
-        let broken = folder.path().join("broken");
-        let url = format!("sqlite:{}", folder.path().join("never.db").display());
-        let mut manifest: Manifest = serde_json::from_slice(&good[..16 * 1024]).unwrap();
-        let with_manifest = |manifest: &Manifest| {
-            let mut bytes = serde_json::to_vec(manifest).unwrap();
-            bytes.resize(16 * 1024 - 1, b' ');
-            bytes.push(b'\n');
-            [&bytes, &good[16 * 1024..]].concat()
-        };
-        let mut flipped = good.clone();
-        let middle = flipped.len() / 2 + 8 * 1024;
-        flipped[middle] ^= 1;
-        let mut cases = vec![
-            (Vec::new(), "not a backup"),
-            (b"SQLite format 3\0".repeat(2_000), "not a backup"),
-            (good[..good.len() - 1].to_vec(), "damaged"),
-            ([&good[..], b"x"].concat(), "damaged"),
-            (flipped, "damaged"),
-        ];
-        manifest.tables[0].rows += 1;
-        cases.push((with_manifest(&manifest), "was changed"));
-        manifest.tables[0].rows -= 1;
-        cases.push((with_manifest(&Manifest { format: 2, ..manifest.clone() }), "format 2"));
-        let schema = [&manifest.schema[..], &[9_999]].concat();
-        cases.push((with_manifest(&Manifest { schema, ..manifest.clone() }), "newer schema"));
-        for (bytes, words) in cases {
-            std::fs::write(&broken, bytes).unwrap();
-            let error = format!("{:#}", restore_to(&world.clock, &broken, &url).await.err().unwrap());
-            assert!(error.contains(words), "{words}: {error}");
+#[on_both]
+async fn what_was_changed_is_no_backup(world: World) {
+    let folder = tempfile::tempdir().unwrap();
+    let made = make(&world, &folder).await;
+    let good = std::fs::read(&made.path).unwrap();
+    let broken = folder.path().join("broken");
+    let url = format!("sqlite:{}", folder.path().join("never.db").display());
+    let mut manifest: Manifest = serde_json::from_slice(&good[..16 * 1024]).unwrap();
+    let with_manifest = |manifest: &Manifest| {
+        let mut bytes = serde_json::to_vec(manifest).unwrap();
+        bytes.resize(16 * 1024 - 1, b' ');
+        bytes.push(b'\n');
+        [&bytes, &good[16 * 1024..]].concat()
+    };
+    let mut flipped = good.clone();
+    let middle = flipped.len() / 2 + 8 * 1024;
+    flipped[middle] ^= 1;
+    let mut cases = vec![
+        (Vec::new(), "not a backup"),
+        (b"SQLite format 3\0".repeat(2_000), "not a backup"),
+        (good[..good.len() - 1].to_vec(), "damaged"),
+        ([&good[..], b"x"].concat(), "damaged"),
+        (flipped, "damaged"),
+    ];
+    manifest.tables[0].rows += 1;
+    cases.push((with_manifest(&manifest), "was changed"));
+    manifest.tables[0].rows -= 1;
+    cases.push((with_manifest(&Manifest { format: 2, ..manifest.clone() }), "format 2"));
+    let schema = [&manifest.schema[..], &[9_999]].concat();
+    cases.push((with_manifest(&Manifest { schema, ..manifest.clone() }), "newer schema"));
+    for (bytes, words) in cases {
+        std::fs::write(&broken, bytes).unwrap();
+        let error = format!("{:#}", restore_to(&world.clock, &broken, &url).await.err().unwrap());
+        assert!(error.contains(words), "{words}: {error}");
+    }
+    let other = Kek::new(&[8; 32]).unwrap();
+    let error = restore::check(&made.path, &other, &url).await.unwrap_err().to_string();
+    assert!(error.contains("not the key-encryption key of this backup"), "{error}");
+    restore::check(&made.path, &kek(), &url).await.unwrap();
+    let left: Vec<_> = files(folder.path());
+    assert_eq!(left, ["a.cpbackup", "broken"], "nothing was made");
+}
+
+/// A restore reads each row once, while it writes. A row that cannot be read leaves no file behind.
+#[on_both]
+async fn a_row_that_cannot_be_read_is_not_restored(world: World) {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = make(&world, &folder).await.manifest;
+    let broken = folder.path().join("broken");
+    let tables = tables::all(&mut world.app.db.snapshot().await.unwrap()).await.unwrap();
+    let empty = Manifest { tables: Vec::new(), ..manifest };
+    let mut writer = Writer::new(File::create(&broken).unwrap(), empty).unwrap();
+    for table in &tables {
+        writer.begin(table).unwrap();
+        if table.name == "installation" {
+            writer.row(&[Cell::Text("too few".into())]).unwrap();
         }
-        let other = Kek::new(&[8; 32]).unwrap();
-        let error = restore::check(&made.path, &other, &url).await.unwrap_err().to_string();
-        assert!(error.contains("key-encryption key is not the one of this backup"), "{error}");
-        restore::check(&made.path, &kek(), &url).await.unwrap();
-        let left: Vec<_> = files(folder.path());
-        assert_eq!(left, ["a.cpbackup", "broken"], "nothing was made");
     }
+    writer.finish(&kek(), &Random::seeded(9)).unwrap();
+    let url = format!("sqlite:{}", folder.path().join("never.db").display());
+    let error = restore_to(&world.clock, &broken, &url).await.err().unwrap();
+    assert!(format!("{error:#}").contains("a row of installation"), "{error:#}");
+    let error = restore::check(&broken, &kek(), &url).await.unwrap_err();
+    assert!(format!("{error:#}").contains("a row of installation"), "{error:#}");
+    assert_eq!(files(folder.path()), ["a.cpbackup", "broken"], "nothing was made");
+}
 
-    /// Each row is read while it is restored: nothing takes the place of a database before all are.
-    s20_a_row_that_cannot_be_read_is_not_restored(world) {
-        let folder = tempfile::tempdir().unwrap();
-        let manifest = make(&world, &folder).await.manifest;
-        let broken = folder.path().join("broken");
-        let tables = tables::all(&mut world.app.db.snapshot().await.unwrap()).await.unwrap();
-        let empty = Manifest { tables: Vec::new(), ..manifest };
-        let mut writer = Writer::new(File::create(&broken).unwrap(), empty).unwrap();
-        for table in &tables {
-            writer.begin(table).unwrap();
-            if table.name == "installation" {
-                writer.row(&[Cell::Text("too few".into())]).unwrap();
-            }
-        }
-        writer.finish(&kek(), &Random::seeded(9)).unwrap();
-        let url = format!("sqlite:{}", folder.path().join("never.db").display());
-        let error = restore_to(&world.clock, &broken, &url).await.err().unwrap();
-        assert!(format!("{error:#}").contains("a row of installation"), "{error:#}");
-        restore::check(&broken, &kek(), &url).await.unwrap_err();
-        assert_eq!(files(folder.path()), ["a.cpbackup", "broken"], "nothing was made");
-    }
-
-    /// Neither the key-encryption key nor what it seals is told.
-    s20_i10_a_backup_has_no_key_in_the_clear(world) {
-        let folder = tempfile::tempdir().unwrap();
-        let made = make(&world, &folder).await;
-        let mut archive = Archive::open(&made.path).unwrap();
-        let mut sealed = 0;
-        archive.each(async |table, batch| {
+/// Neither the key-encryption key nor what it seals is told.
+#[on_both]
+async fn a_backup_has_no_key_in_the_clear(world: World) {
+    let folder = tempfile::tempdir().unwrap();
+    let made = make(&world, &folder).await;
+    let mut archive = Archive::open(&made.path).unwrap();
+    let mut sealed = 0;
+    archive
+        .each(async |table, batch| {
             for cell in batch.rows().flatten() {
                 if let Cell::Blob(bytes) = cell {
                     assert!(!bytes.windows(32).any(|part| part == KEK), "{}", table.name);
@@ -323,34 +271,37 @@ on_both! {
                 }
             }
             Ok(())
-        }).await.unwrap();
-        assert!(sealed > 0);
-        use std::os::unix::fs::PermissionsExt;
-        let mode = std::fs::metadata(&made.path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
-    }
+        })
+        .await
+        .unwrap();
+    assert!(sealed > 0);
+    use std::os::unix::fs::PermissionsExt;
+    let mode = std::fs::metadata(&made.path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+}
 
-    s20_a_folder_keeps_the_newest_and_nothing_else_is_deleted(world) {
-        let folder = tempfile::tempdir().unwrap();
-        let backups = folder.path().join("deep/backups");
-        std::fs::create_dir_all(&backups).unwrap();
-        std::fs::write(backups.join("control-plane-notes.txt"), "mine").unwrap();
-        std::fs::write(backups.join("a.cpbackup"), "mine").unwrap();
-        let mut made = Vec::new();
-        for round in 0..5 {
-            world.pass(TimeDelta::seconds(1));
-            let new = backup::make(&place(&world), &backups, 3, backup::SILENT).await.unwrap();
-            assert_eq!(new.dropped.len(), usize::from(round >= 3));
-            made.push(new.path);
-        }
-        let mut expected: Vec<String> =
-            made[2..].iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect();
-        expected.extend(["a.cpbackup".to_owned(), "control-plane-notes.txt".to_owned()]);
-        expected.sort();
-        assert_eq!(files(&backups), expected);
-        let error = backup::make(&place(&world), &made[4], 3, backup::SILENT).await.err().unwrap().to_string();
-        assert!(error.contains("exists"), "{error}");
+#[on_both]
+async fn a_folder_keeps_the_newest_and_nothing_else_is_deleted(world: World) {
+    let folder = tempfile::tempdir().unwrap();
+    let backups = folder.path().join("deep/backups");
+    std::fs::create_dir_all(&backups).unwrap();
+    std::fs::write(backups.join("control-plane-notes.txt"), "mine").unwrap();
+    std::fs::write(backups.join("a.cpbackup"), "mine").unwrap();
+    let mut made = Vec::new();
+    for round in 0..5 {
+        world.pass(TimeDelta::seconds(1));
+        let new = backup::make(&place(&world), &backups, 3, backup::SILENT).await.unwrap();
+        assert_eq!(new.dropped.len(), usize::from(round >= 3));
+        made.push(new.path);
     }
+    let mut expected: Vec<String> =
+        made[2..].iter().map(|p| p.file_name().unwrap().to_str().unwrap().to_owned()).collect();
+    expected.extend(["a.cpbackup".to_owned(), "control-plane-notes.txt".to_owned()]);
+    expected.sort();
+    assert_eq!(files(&backups), expected);
+    let error =
+        backup::make(&place(&world), &made[4], 3, backup::SILENT).await.err().unwrap().to_string();
+    assert!(error.contains("exists"), "{error}");
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -392,7 +343,7 @@ async fn objects_like(db: &Db, _: &World) -> Vec<String> {
 
 /// A file that is there is kept beside, and one that a server has open is left alone.
 #[tokio::test]
-async fn s20_a_file_that_is_there_is_set_aside() {
+async fn a_file_that_is_there_is_set_aside() {
     let world = World::on_sqlite().await;
     let folder = tempfile::tempdir().unwrap();
     let made = make(&world, &folder).await;
@@ -437,7 +388,7 @@ async fn s20_a_file_that_is_there_is_set_aside() {
 
 /// A backup of an older version goes into its own schema, and from there the usual way.
 #[tokio::test]
-async fn s20_an_older_schema_is_brought_along() {
+async fn an_older_schema_is_brought_along() {
     let folder = tempfile::tempdir().unwrap();
     let old = Database::sqlite(None).await;
     let versions: Vec<i64> = Db::migrations(&old.url).into_iter().filter(|v| *v <= 5).collect();

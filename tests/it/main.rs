@@ -6,6 +6,7 @@
 mod architecture;
 mod audit;
 mod backup;
+mod example;
 mod identity;
 mod kernel;
 mod licensing;

@@ -1,8 +1,8 @@
-//! Checkpoints: what the log's key vouches for.
+//! Checkpoints: trees that the log's key signed.
 //!
-//! One is signed when somebody asks for it and the tree has grown since, not with every change. Before
-//! the key signs a tree, the server looks whether it still holds the tree that was signed before: a
-//! history that was written anew in the database gets no signature.
+//! The server signs one on request, if the tree has grown since the last one, and not with every
+//! change. Before the key signs, the server checks that the tree still begins with the tree that it
+//! signed before. A history that was rewritten in the database gets no signature.
 
 use super::high_water;
 use super::key::{LogKey, Signed};
@@ -14,7 +14,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::store;
 use crate::kernel::journal::tree::Tree;
 
-/// The newest checkpoint of the tree as it is committed.
+/// Returns the newest checkpoint of the committed tree.
 pub async fn current(app: &App) -> Result<Signed> {
     let mut known = Log::of(app).current.lock().await;
     let read = async {
@@ -39,7 +39,7 @@ pub async fn current(app: &App) -> Result<Signed> {
             *known = Some(signed.clone());
             Ok(signed)
         }
-        // The database cannot be written or reached: what was signed is still true.
+        // The database cannot be written or reached: the last checkpoint is still true.
         (Some(Err(error)), Some(known)) if error.document().status == 503 => {
             tracing::warn!(%error, "the last checkpoint is served from memory");
             Ok(known.clone())
@@ -57,13 +57,14 @@ async fn sign_and_keep(app: &App) -> Result<Signed> {
     Ok(signed)
 }
 
-/// The checkpoint of the tree as this transaction sees it, for what leaves once it is committed.
+/// Returns the checkpoint of the tree as this transaction sees it. Callers publish it after their
+/// commit.
 pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<Signed> {
     let key = Log::of(app).key(app, tx).await?;
     let tree = store::tree(tx).await?;
     let last = store::checkpoint(tx).await?;
     let last = last.map(|(_, note)| key.read(&note)).transpose().map_err(|error| {
-        Error::internal(error.context("log_checkpoints.note is not what the log's key signed"))
+        Error::internal(error.context("log_checkpoints.note is not signed by the log's key"))
     })?;
     if let Some(last) = last {
         check(tx, &tree, &last).await?;
@@ -77,7 +78,7 @@ pub async fn in_transaction(app: &App, tx: &mut Conn) -> Result<Signed> {
 async fn sign(key: &LogKey, tx: &mut Conn, tree: &Tree) -> Result<Signed> {
     let stored = root_at(tx, tree.size).await?;
     if stored != tree.root() {
-        let cause = "log_tree.peaks and log_hashes tell of different trees; see `audit verify`";
+        let cause = "log_tree.peaks and log_hashes hold different trees; see `audit verify`";
         return Err(Error::internal(anyhow::anyhow!(cause)));
     }
     let signed = key.sign(tree.size, stored).map_err(Error::internal)?;
@@ -85,7 +86,7 @@ async fn sign(key: &LogKey, tx: &mut Conn, tree: &Tree) -> Result<Signed> {
     Ok(signed)
 }
 
-/// Whether the tree still begins with what was signed before.
+/// Checks that the tree still begins with the last signed tree.
 async fn check(tx: &mut Conn, tree: &Tree, last: &Signed) -> Result<()> {
     let refused = |what: String| Err(Error::internal(anyhow::anyhow!(what)));
     if last.size > tree.size {
@@ -96,7 +97,7 @@ async fn check(tx: &mut Conn, tree: &Tree, last: &Signed) -> Result<()> {
     }
     if root_at(tx, last.size).await? != last.root {
         return refused(format!(
-            "the log was written anew: its first {} leaves are not those that were signed; see \
+            "the log was rewritten: its first {} leaves are not those that were signed; see \
              `audit verify`",
             last.size
         ));

@@ -1,8 +1,9 @@
-//! Erasure: the content of events goes, their leaves stay.
+//! Erasure: removes the content of events and keeps their leaves.
 //!
-//! What an event tells of people goes with its salt, so that its commitment tells nothing either.
-//! The leaf, the tree and every proof stay as they are. An erasure is an event itself, whose leaf
-//! names the places: content that is gone without one is found by verification.
+//! An erasure removes an event's personal content and its salt, so that its commitment reveals
+//! nothing either. The leaf, the tree and every proof stay unchanged. An erasure is itself an event
+//! whose leaf names the erased positions. Verification reports content that is missing without such
+//! an event.
 
 use anyhow::Context;
 use chrono::TimeDelta;
@@ -17,22 +18,22 @@ use crate::kernel::access::ids::{AuditEventId, UserId};
 use crate::kernel::access::platform::Platform;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::leaf::ERASED;
-use crate::kernel::journal::record;
 use crate::kernel::journal::store;
 use crate::kernel::journal::store::Erasable;
 use crate::kernel::text::Prose;
 
 crate::routes! { audit:
-    /// Erases the content of audit events: those that tell of a person, or single ones.
+    /// Erases the content of audit events: those that concern a person, or single ones.
     ///
-    /// What stays of each is what the log's leaf tells: what was done, when, and to which thing by its
-    /// id. Proofs go on to verify. At most 5,000 events are erased at once; ask again until
-    /// `is_complete`.
-    POST "/audit/erasures" AuditErase => erase, late;
+    /// The members in the log's leaf remain: the action, the time, and the target's ID. Proofs
+    /// still verify. One request erases at most 5,000 events; repeat it until `is_complete` is
+    /// true.
+    POST "/audit/erasures" AUDIT_ERASE => erase, own_transaction;
 }
 
 const AT_MOST: usize = 5000;
@@ -40,22 +41,22 @@ const AT_MOST: usize = 5000;
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewErasure {
-    /// Everything that this person did or that names them, by their id or e-mail address.
+    /// All events that this person caused or that name them, by ID or e-mail address.
     user: Option<UserId>,
-    /// These events.
+    /// The IDs of single events.
     #[serde(default)]
     #[schemars(length(max = 5000))]
     events: Vec<AuditEventId>,
-    /// Why; it is kept.
+    /// The reason; the server records it.
     reason: Option<Prose>,
 }
 
-/// What was erased.
+/// The result of an erasure.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Erasure {
-    /// How many events.
+    /// The number of erased events.
     events: usize,
-    /// Whether nothing is left of what was asked for.
+    /// Whether all requested events are erased.
     is_complete: bool,
 }
 
@@ -69,15 +70,17 @@ impl Resource for Erasure {
 
 async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Created<Erasure>> {
     if asked.user.is_some() != asked.events.is_empty() {
-        return Err(Error::invalid("user", "user: name either a user or events"));
+        return Err(Error::invalid("user", "Either `user` or `events` is required, not both."));
     }
     if asked.events.len() > AT_MOST {
-        return Err(Error::invalid("events", format!("events: it takes at most {AT_MOST}")));
+        let count = asked.events.len();
+        let detail = format!("`events` must have at most {AT_MOST} entries (got {count}).");
+        return Err(Error::invalid("events", detail));
     }
     cx.begin().await?;
     integrator::place_now(&mut cx.tx).await?;
     let mut events = match asked.user {
-        Some(user) => that_tell_of(&mut cx.tx, user).await?,
+        Some(user) => that_concern(&mut cx.tx, user).await?,
         None => store::erasable(&mut cx.tx, &asked.events).await?,
     };
     let missing = asked.events.len().saturating_sub(events.len());
@@ -93,7 +96,7 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
     Ok(Created(Erasure { events: count, is_complete }))
 }
 
-/// Takes away what there is still to take: where, and how many.
+/// Erases the events that still have content. Returns their positions and their number.
 async fn take_content<G>(cx: &mut Cx<G>, events: &mut Vec<Erasable>) -> Result<(Ranges, usize)> {
     events.retain(|event| event.has_content && event.seq.is_some());
     events.sort_by_key(|event| event.seq);
@@ -107,8 +110,9 @@ async fn take_content<G>(cx: &mut Cx<G>, events: &mut Vec<Erasable>) -> Result<(
     Ok((places, events.len()))
 }
 
-/// The events that a person did, or whose content names them; one more than are erased at once.
-async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Erasable>> {
+/// Returns the events that a person caused or that name them: at most one more than one request
+/// erases.
+async fn that_concern(tx: &mut Conn, user: UserId) -> Result<Vec<Erasable>> {
     let sql = "SELECT email_key FROM users WHERE id = $1";
     let email: Option<String> = tx.q(sql).bind(user).value().await?;
     let pattern = |text: &str| {
@@ -126,19 +130,18 @@ async fn that_tell_of(tx: &mut Conn, user: UserId) -> Result<Vec<Erasable>> {
     let sql = "(SELECT *, LOWER(target_id || ' ' || actor_name || ' ' || COALESCE(actor, '') || ' '
                     || COALESCE(reason, '') || ' ' || CAST(before AS TEXT) || ' '
                     || CAST(after AS TEXT) || ' ' || COALESCE(CAST(metadata AS TEXT), '')) AS words
-                FROM audit_events WHERE salt IS NOT NULL) AS told
+                FROM audit_events WHERE salt IS NOT NULL) AS searched
                WHERE actor_id = $1 OR words LIKE $2 ESCAPE '!' OR words LIKE $3 ESCAPE '!'
                ORDER BY seq LIMIT 5001";
     let query = tx.select_from::<Erasable>(Erasable::COLUMNS, sql);
     Ok(query.bind(user).bind(id).bind(email).all().await?)
 }
 
-/// Erases what is older than the setting says.
+/// Erases the events that are older than the setting allows.
 pub async fn expire(app: &App) -> anyhow::Result<()> {
     let Some(retention) = Retention::of(app).0 else { return Ok(()) };
     loop {
-        let tx = app.db.begin().await?;
-        let mut cx = Cx::outside(app, Caller::system("retention"), Scope::Platform, tx);
+        let mut cx = app.change(Caller::system("retention")).await?;
         let oldest = cx.now.checked_sub_signed(retention).context("CP_AUDIT_RETENTION_DAYS")?;
         integrator::place_now(&mut cx.tx).await?;
         let mut events = older_than(&mut cx.tx, oldest).await?;
@@ -150,8 +153,7 @@ pub async fn expire(app: &App) -> anyhow::Result<()> {
         let (places, count) = take_content(&mut cx, &mut events).await?;
         cx.trail.after = Some(json!({"events": count, "older_than": oldest}));
         let target = (ERASED, places.to_string());
-        record::record(&mut cx, "audit.expire", None, target).await?;
-        cx.tx.commit().await?;
+        cx.finish("audit.expire", None, target, Effect::Harmless).await?;
         if is_complete {
             return Ok(());
         }
@@ -164,7 +166,7 @@ async fn older_than(tx: &mut Conn, oldest: chrono::DateTime<chrono::Utc>) -> Res
     Ok(tx.select_from::<Erasable>(Erasable::COLUMNS, sql).bind(oldest).all().await?)
 }
 
-/// For how long the content of events is kept; for ever when `None`.
+/// How long the server keeps the content of events; permanently when `None`.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Retention(pub Option<TimeDelta>);
 

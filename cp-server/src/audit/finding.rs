@@ -1,11 +1,11 @@
-//! What verification finds.
+//! The findings of verification.
 
 use std::fmt;
 
 use crate::kernel::access::ids::AuditEventId;
 use crate::kernel::error::Error;
 
-/// The first thing that is not as it was.
+/// The first difference between the stored log and the replay.
 #[derive(Debug)]
 pub struct Finding {
     /// The event's place in the log.
@@ -25,7 +25,7 @@ impl fmt::Display for Finding {
     }
 }
 
-/// Why verification ended before its end.
+/// Why verification stopped early.
 #[derive(Debug)]
 pub enum Stopped {
     Found(Finding),

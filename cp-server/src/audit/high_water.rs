@@ -1,12 +1,13 @@
-//! How far the log had come, in a file beside that of SQLite: its newest checkpoint.
+//! The high-water mark of the log: its newest checkpoint, in a file beside the SQLite file.
 //!
 //! # Design
-//! A database that has lost its end is sound in itself: the write-ahead log was removed, or an older
-//! copy took its place. A server that went on with it would sign another history for places that
-//! the world has seen, and no data plane that saw them would ever believe this log again. So it does not
-//! start, while what is missing may still be put back. Nothing tells somebody who can write into the
-//! folder from the operator: only a checkpoint that is kept elsewhere does. PostgreSQL keeps its files where
-//! no such mishap reaches them.
+//!
+//! A database that has lost its end is consistent in itself: the write-ahead log was removed, or an
+//! older copy replaced the file. A server that continued with it would sign a second history for
+//! positions that the world has seen. No data plane that saw them would ever trust this log again.
+//! So the server refuses to start while the missing part may still be restored. This check cannot
+//! distinguish the operator from an attacker who can write to the directory: only a checkpoint kept
+//! elsewhere can. PostgreSQL keeps its files where such accidents do not reach them.
 
 use std::fs;
 use std::io::ErrorKind;
@@ -22,10 +23,10 @@ use crate::kernel::db::Conn;
 use crate::kernel::files;
 use crate::kernel::journal::store;
 
-/// The file's name is that of the database, and this.
+/// The suffix of the file name, after the name of the database file.
 pub const SUFFIX: &str = "-head";
 
-/// Keeps a checkpoint, whose tree is committed.
+/// Writes a checkpoint of a committed tree to the file.
 pub async fn keep(app: &App, signed: &Signed) {
     let kept = async {
         let path = path(&mut app.db.read()).await?;
@@ -36,30 +37,32 @@ pub async fn keep(app: &App, signed: &Signed) {
     }
 }
 
-/// The checkpoint that was kept beside this database, if there is one.
+/// Returns the checkpoint in the file beside this database, if the file exists.
 ///
 /// # Errors
-/// When it is one of another log.
+///
+/// Fails when the checkpoint is of another log.
 pub async fn kept(tx: &mut Conn, key: &LogKey) -> anyhow::Result<Option<(PathBuf, Signed)>> {
     let Some((path, text)) = read(tx).await? else { return Ok(None) };
-    let signed =
-        key.read_kept(&text).with_context(|| format!("{} is of another log", path.display()))?;
+    let signed = key
+        .read_kept(&text)
+        .with_context(|| format!("{} belongs to another log", path.display()))?;
     Ok(Some((path, signed)))
 }
 
-/// Refuses to go on with a database that lost its end.
+/// Refuses to start with a database that lost its end.
 pub async fn check(app: &App) -> anyhow::Result<()> {
     let mut tx = app.db.read();
     let Some((path, _)) = read(&mut tx).await? else { return Ok(()) };
     let advice = format!(
-        "Put back what is missing: the -wal file that was beside it, or the newer copy. If it is to be \
-         this one, remove {} and run `cp-server restore --already`: data planes that saw more of the log \
-         will report it",
+        "Restore what is missing: the -wal file that was beside it, or the newer copy. To continue \
+         with this one, remove {} and run `cp-server restore --already`: data planes that saw more \
+         of the log will report it",
         path.display()
     );
     ensure!(
         key::is_made(&mut tx).await?,
-        "the database is empty, and its log was signed here before. {advice}"
+        "the database is empty, but a log was signed here before. {advice}"
     );
     let key = Log::of(app).key(app, &mut tx).await?;
     let head = kept(&mut tx, &key).await.with_context(|| advice.clone())?;
@@ -75,14 +78,15 @@ pub async fn check(app: &App) -> anyhow::Result<()> {
     }
     ensure!(
         root_at(&mut tx, head.size).await? == head.root,
-        "the database is another one: its log does not begin with the {} events that were signed. \
+        "this is another database: its log does not begin with the {} events that were signed. \
          {advice}",
         head.size
     );
     Ok(())
 }
 
-/// The file's text, unless it was never written whole: a power cut may have left nothing in it.
+/// Reads the file. Returns `None` for a file without an end of line: a power cut may have left it
+/// empty.
 async fn read(tx: &mut Conn) -> anyhow::Result<Option<(PathBuf, String)>> {
     let Some(path) = path(tx).await? else { return Ok(None) };
     match fs::read_to_string(&path) {

@@ -1,9 +1,9 @@
-//! How events get their places in the tree where transactions commit in another order than they
-//! begin.
+//! The integrator: assigns events their positions in the tree, because PostgreSQL transactions
+//! commit in another order than they begin.
 //!
-//! Events wait in their table. One replica at a time holds the tree's row and gives places to all
-//! that are committed; when it dies, the database lets the row go, nothing was changed, and any other
-//! replica goes on. Nothing is remembered outside of the database.
+//! Events wait in their table. One replica at a time locks the tree's row and assigns positions to
+//! all committed events. When that replica dies, the database releases the row, nothing was
+//! changed, and another replica continues. No state exists outside the database.
 
 use std::time::Duration;
 
@@ -14,14 +14,14 @@ use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::store;
 
-/// Events that get their places in one transaction.
+/// The maximum number of events that one transaction places.
 const BATCH: usize = 1000;
-/// How soon an event of a replica that died has its place, at the latest.
+/// The maximum delay until an event of a dead replica gets its position.
 const AT_THE_LATEST: Duration = Duration::from_millis(100);
-/// How soon the tree as it is has a signature in the database.
+/// The interval at which the current tree gets a signature in the database.
 const SIGNED_EVERY: Duration = Duration::from_secs(1);
 
-/// Goes on for ever, on every replica.
+/// Runs until the process ends, on every replica.
 pub async fn run(app: App) {
     loop {
         let _ = tokio::time::timeout(AT_THE_LATEST, Log::of(&app).woken.notified()).await;
@@ -32,13 +32,13 @@ pub async fn run(app: App) {
     }
 }
 
-/// Has the tree signed as it grows, so that what was signed lies in the database.
+/// Signs the tree as it grows, so that the database holds a recent signature.
 pub async fn sign(app: &App) -> anyhow::Result<()> {
     checkpoints::current(app).await?;
     Ok(())
 }
 
-/// Gives places to all events that wait, unless another replica does so at the moment: how many.
+/// Places all waiting events, unless another replica is doing so. Returns their number.
 pub async fn integrate(app: &App) -> Result<usize> {
     let mut placed = 0;
     if app.db.writes_alone() {
@@ -46,7 +46,7 @@ pub async fn integrate(app: &App) -> Result<usize> {
     }
     while store::is_waiting(&mut app.db.read()).await? {
         let mut tx = app.db.begin().await?;
-        // A host that vanished without a word must not keep the row until TCP notices.
+        // A host that vanished silently must not keep the row until TCP notices.
         let limit = "SET LOCAL idle_in_transaction_session_timeout = '5s'";
         tx.q(limit).exec().await?;
         let Some(tree) = store::hold(&mut tx, false).await? else { break };
@@ -60,8 +60,8 @@ pub async fn integrate(app: &App) -> Result<usize> {
     Ok(placed)
 }
 
-/// Gives this transaction's own events their places, and those that wait before them. It keeps
-/// every other integrator waiting until it ends.
+/// Places the events of this transaction and all events that wait before them. All other
+/// integrators wait until this transaction ends.
 pub async fn place_now(tx: &mut Conn) -> Result<()> {
     if tx.writes_alone() {
         return Ok(());
@@ -77,8 +77,8 @@ pub async fn place_now(tx: &mut Conn) -> Result<()> {
     Ok(())
 }
 
-/// Begins the log: events that were written before there was one get their commitments and places,
-/// and the log gets its key. Of several replicas that start together, one does so.
+/// Begins the log: events from before the log get their commitments and positions, and the log gets
+/// its key. When several replicas start together, one of them does this.
 pub async fn begin(app: &App) -> anyhow::Result<()> {
     if key::is_made(&mut app.db.read()).await? {
         return key::bind(app).await;

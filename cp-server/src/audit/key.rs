@@ -1,7 +1,8 @@
 //! The log's own key: Ed25519 (RFC 8032), sealed under the key-encryption key.
 //!
-//! It signs checkpoints and nothing else. Its name is the log's origin: where the log was first
-//! served. The name lasts as long as the log; the key may be followed by another ([`rotation`](super::rotation)).
+//! It signs checkpoints and nothing else. Its name is the origin of the log: the address at which
+//! the log was first served. The name lasts as long as the log; another key may replace the key
+//! ([`rotation`](super::rotation)).
 
 use anyhow::Context;
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -18,23 +19,24 @@ use crate::kernel::secret::Kek;
 use crate::kernel::{db::installation, kek};
 
 const KEY: &str = "log key";
-/// The key before, for as long as it signs too.
+/// The previous key, while it still signs.
 const BEFORE: &str = "log key before";
-/// The public keys of a log that has had more than one, a line each, the newest last.
+/// The public keys of a log that has had more than one: one per line, the newest last.
 const KEYS: &str = "log keys";
 const ORIGIN: &str = "log origin";
-/// What stands behind a public key that signs no more.
+/// The suffix of a public key that no longer signs.
 const RETIRED: &str = " retired";
-/// What the seal of a log's key was bound to before it was bound to its row.
+/// The purpose that sealed every log key in earlier versions, before each seal was bound to its
+/// row.
 const BEFORE_ROWS: &str = "log key v1";
-/// What stands before an Ed25519 key in a note's texts (C2SP signed-note).
+/// The type byte of an Ed25519 key in a signed note (C2SP signed-note).
 const ED25519: u8 = 1;
 
 pub struct LogKey {
     origin: String,
-    /// What signs: the key, and the one before it for a time.
+    /// The signing keys: the current key, and for some time also the previous one.
     pairs: Vec<Pair>,
-    /// What the database says of the keys.
+    /// The stored list of public keys.
     known: Option<String>,
 }
 
@@ -54,7 +56,7 @@ pub struct Signed {
 
 impl Pair {
     /// # Errors
-    /// When the origin is no name of a key: empty, or with blanks or a `+`.
+    /// Fails when the origin is not a valid key name: empty, or with blanks or a `+`.
     fn new(origin: &str, seed: &[u8]) -> anyhow::Result<Self> {
         let pair = Ed25519KeyPair::from_seed_unchecked(seed)?;
         let encoded = |key: &[u8]| Zeroizing::new(STANDARD.encode([&[ED25519], key].concat()));
@@ -62,14 +64,14 @@ impl Pair {
         let id = key_id(origin, &[&[ED25519], public].concat());
         let text = Zeroizing::new(format!("PRIVATE+KEY+{origin}+{id:08x}+{}", *encoded(seed)));
         let signer = StandardSigner::new(&text)
-            .with_context(|| format!("{origin:?} cannot name the log's key"))?;
+            .with_context(|| format!("{origin:?} is not a valid name for the log's key"))?;
         let verifier = format!("{origin}+{id:08x}+{}", *encoded(public));
         Ok(Self { signer, verifier })
     }
 }
 
 impl LogKey {
-    /// What verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
+    /// Returns the key that verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
     pub fn verifier(&self) -> &str {
         self.pairs.first().map_or("", |pair| &pair.verifier)
     }
@@ -86,12 +88,12 @@ impl LogKey {
         Ok(Signed { size, root, note: String::from_utf8(note.to_bytes())? })
     }
 
-    /// Reads a checkpoint that the log's key signed, or the one before it that still does.
+    /// Reads a checkpoint that a key signed which still signs: the current one or the previous one.
     pub fn read(&self, note: &str) -> anyhow::Result<Signed> {
         self.read_by(note, self.pairs.iter().map(|pair| &*pair.verifier))
     }
 
-    /// Reads a checkpoint that was kept, which any key of this log may have signed.
+    /// Reads a checkpoint that was kept elsewhere. Any key of this log may have signed it.
     pub fn read_kept(&self, note: &str) -> anyhow::Result<Signed> {
         let known = self.known.iter().flat_map(|known| known.lines());
         let known = known.filter_map(|line| line.strip_suffix(RETIRED));
@@ -103,20 +105,23 @@ impl LogKey {
         note: &str,
         keys: impl Iterator<Item = &'a str>,
     ) -> anyhow::Result<Signed> {
-        let parsed = Note::from_bytes(note.as_bytes()).context("it is no signed note")?;
+        let parsed = Note::from_bytes(note.as_bytes()).context("this is not a signed note")?;
         let mut verifiers: Vec<Box<dyn Verifier>> = Vec::new();
         for key in keys {
             verifiers.push(Box::new(StandardVerifier::new(key).context("the log's own key")?));
         }
         parsed.verify(&VerifierList::new(verifiers)).context("the log's key did not sign it")?;
         let checkpoint = Checkpoint::from_bytes(parsed.text())
-            .map_err(|_| anyhow::anyhow!("it is no checkpoint"))?;
-        anyhow::ensure!(checkpoint.origin() == self.origin, "it is another log's checkpoint");
+            .map_err(|_| anyhow::anyhow!("this is not a checkpoint"))?;
+        anyhow::ensure!(
+            checkpoint.origin() == self.origin,
+            "this checkpoint belongs to another log"
+        );
         Ok(Signed { size: checkpoint.size(), root: *checkpoint.hash(), note: note.to_owned() })
     }
 }
 
-/// Makes the key where there is none. The caller holds the tree.
+/// Creates the key if none exists. The caller holds the tree.
 pub async fn make(app: &App, tx: &mut Conn) -> anyhow::Result<()> {
     kek::hold(app, tx).await?;
     // The log's address without the scheme, as C2SP tlog-tiles recommends.
@@ -130,27 +135,27 @@ pub async fn make(app: &App, tx: &mut Conn) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// A new key, and what verifies it.
+/// Generates a key. Returns its seed and its verifier.
 fn generate(app: &App, origin: &str) -> anyhow::Result<(Zeroizing<[u8; 32]>, String)> {
     let seed = Zeroizing::new(app.random.bytes::<32>());
     let pair = Pair::new(origin, seed.as_slice())?;
     Ok((seed, pair.verifier))
 }
 
-/// What the seal of a key is bound to: its row, so that the key before does not pass for the key,
-/// and the log, so that another log's does not.
+/// The purpose of a seal. It binds a key to its row, so that the previous key cannot replace the
+/// current one. It also binds the key to its log, so that the key of another log cannot.
 fn purpose(row: &str, origin: &str) -> String {
     format!("{row} of {origin} v2")
 }
 
-/// A key as it is stored. Keys of earlier versions open by the purpose that all of them had.
+/// Opens a stored key. Keys of earlier versions open with the purpose that they all shared.
 fn open(kek: &Kek, row: &str, origin: &str, sealed: &[u8]) -> anyhow::Result<Zeroizing<Vec<u8>>> {
     let opened = kek.open(&purpose(row, origin), sealed);
     let opened = opened.or_else(|| kek.open(BEFORE_ROWS, sealed));
-    opened.with_context(|| format!("installation: the {row} does not open; see `audit verify`"))
+    opened.with_context(|| format!("installation: the {row} cannot be opened; see `audit verify`"))
 }
 
-/// Puts a new key into the place of the log's, which becomes the one before.
+/// Replaces the log's key with a new one; the replaced key becomes the previous key.
 pub(super) async fn follow(app: &App, tx: &mut Conn, key: &LogKey) -> anyhow::Result<()> {
     kek::hold(app, tx).await?;
     let before = installation::value(tx, KEY).await?.context("the log has not begun")?;
@@ -164,7 +169,7 @@ pub(super) async fn follow(app: &App, tx: &mut Conn, key: &LogKey) -> anyhow::Re
     keep_known(tx, format!("{known}{verifier}\n")).await
 }
 
-/// From here on the key before signs no more.
+/// Ends the signatures of the previous key.
 pub(super) async fn retire_before(tx: &mut Conn, key: &LogKey) -> anyhow::Result<()> {
     installation::remove(tx, BEFORE).await?;
     let lines = key.known.iter().flat_map(|known| known.lines());
@@ -180,7 +185,7 @@ async fn keep_known(tx: &mut Conn, known: String) -> anyhow::Result<()> {
     Ok(installation::replace(tx, KEYS, known.as_bytes()).await?)
 }
 
-/// Whether the keys are still those that were loaded.
+/// Checks whether the stored keys are still those that were loaded.
 pub(super) async fn is_current(tx: &mut Conn, key: &LogKey) -> anyhow::Result<bool> {
     Ok(known(tx).await? == key.known)
 }
@@ -211,7 +216,7 @@ async fn origin(tx: &mut Conn) -> anyhow::Result<String> {
     Ok(String::from_utf8(origin)?)
 }
 
-/// Seals the keys again: under another key-encryption key, or under the same one.
+/// Seals the keys again, under another key-encryption key or under the same one.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     if !is_made(tx).await? {
         return Ok(());
@@ -226,7 +231,7 @@ pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Binds keys of earlier versions to their rows.
+/// Binds the keys of earlier versions to their rows.
 pub async fn bind(app: &App) -> anyhow::Result<()> {
     let mut tx = app.db.read();
     let mut is_bound = true;

@@ -1,5 +1,5 @@
-//! Proofs that a leaf is in the tree, and that a tree begins with an older one: some twenty hashes
-//! for a million leaves.
+//! Proofs that a leaf is in the tree, and that a tree begins with an older one. A proof has some
+//! twenty hashes for a million leaves.
 
 use std::fmt::Write;
 
@@ -19,23 +19,24 @@ use crate::kernel::journal::store;
 /// The first line of a proof (C2SP tlog-proof).
 const FORMAT: &str = "c2sp.org/tlog-proof@v1";
 
-/// What proves that a bundle's issuance is in the log.
+/// The proof that a bundle's issuance is in the log.
 pub struct Inclusion {
-    /// The proof's text; its checkpoint is in it.
+    /// The encoded proof, which contains its checkpoint.
     pub proof: String,
     pub checkpoint: String,
 }
 
-/// The proof of a bundle's issuance. `None` while it waits for its place in the tree.
+/// Returns the proof of a bundle's issuance; `None` while the event waits for its position.
 pub async fn of_bundle(app: &App, jti: Uuid) -> Result<Option<Inclusion>> {
     let signed = checkpoints::current(app).await?;
     inclusion(&mut app.db.read(), jti, signed).await
 }
 
-/// The proof of what this transaction issues, for an answer that leaves once it is committed.
+/// Returns the proof of an issuance in this transaction, for a response that is sent after the
+/// commit.
 ///
-/// The event gets its place here and now, together with all that wait before it. `None` when too
-/// many do.
+/// The event gets its position immediately, together with all events that wait before it. Returns
+/// `None` when too many events wait.
 pub async fn in_transaction(app: &App, tx: &mut Conn, jti: Uuid) -> Result<Option<Inclusion>> {
     integrator::place_now(tx).await?;
     let signed = checkpoints::in_transaction(app, tx).await?;
@@ -61,7 +62,8 @@ async fn inclusion(tx: &mut Conn, jti: Uuid, signed: Signed) -> Result<Option<In
     Ok(Some(Inclusion { proof, checkpoint: signed.note }))
 }
 
-/// The proof that the tree of `to` leaves begins with that of `from` (RFC 6962, section 2.1.2).
+/// Returns the proof that the tree of `to` leaves begins with that of `from` (RFC 6962, section
+/// 2.1.2).
 pub async fn consistency(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Hash>> {
     if from == 0 || from == to {
         return Ok(Vec::new());

@@ -1,4 +1,4 @@
-//! The log as it is published (C2SP tlog-tiles): for anybody, and for caches in between.
+//! The published log (C2SP tlog-tiles), for everyone and for caches in between.
 
 use std::str::FromStr;
 
@@ -17,24 +17,26 @@ use crate::kernel::http::routes::Raw;
 use crate::kernel::journal::store;
 
 crate::routes! { log:
-    /// The log's newest checkpoint: a signed note (C2SP tlog-checkpoint).
-    GET "/log/checkpoint" Public => checkpoint, raw;
-    /// The key that verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
-    GET "/log/key" Public => key, raw;
-    /// The proof that the issuance of a bundle is in the log, `?jti=`: a text (C2SP tlog-proof)
-    /// whose `extra` is the leaf.
-    GET "/log/proof" Public => proof, raw;
-    /// The proof that the log of `?to=` leaves begins with the log of `?from=` (RFC 6962, section
-    /// 2.1.2): a hash in base64 per line; none when they are the same, or `from` is 0.
-    GET "/log/consistency" Public => consistency, raw;
-    /// A tile of hashes, `<L>/<N>[.p/<W>]`, or of leaves, `entries/<N>[.p/<W>]` (C2SP tlog-tiles).
-    GET "/log/tile/{*path}" Public => tile, raw;
+    /// Returns the log's newest checkpoint: a signed note (C2SP tlog-checkpoint).
+    GET "/log/checkpoint" PUBLIC => checkpoint, raw;
+    /// Returns the key that verifies the log's checkpoints (C2SP signed-note): `name+hash+base64`.
+    GET "/log/key" PUBLIC => key, raw;
+    /// Returns the proof that the issuance of a bundle, `?jti=`, is in the log (C2SP tlog-proof).
+    /// Its `extra` is the leaf.
+    GET "/log/proof" PUBLIC => proof, raw;
+    /// Returns the proof that the log of `?to=` leaves begins with the log of `?from=` (RFC 6962,
+    /// section 2.1.2): one hash in base64 per line. The proof is empty when both sizes are equal or
+    /// `from` is 0.
+    GET "/log/consistency" PUBLIC => consistency, raw;
+    /// Returns a tile of hashes, `<L>/<N>[.p/<W>]`, or of leaves, `entries/<N>[.p/<W>]` (C2SP
+    /// tlog-tiles).
+    GET "/log/tile/{*path}" PUBLIC => tile, raw;
 }
 
 const TEXT: &str = "text/plain; charset=utf-8";
-/// What never changes.
-const FOR_EVER: &str = "public, max-age=31536000, immutable";
-/// The height of a tile: it has 256 hashes.
+/// The cache policy of immutable documents.
+const IMMUTABLE: &str = "public, max-age=31536000, immutable";
+/// The height of a tile: a tile has 256 hashes.
 const HEIGHT: u8 = 8;
 const WIDTH: u64 = 1 << HEIGHT;
 
@@ -53,7 +55,7 @@ async fn proof(raw: Raw) -> Result<Response> {
     let jti: Uuid = argument(&raw, "jti")?;
     let included = proofs::of_bundle(&raw.app, jti).await?;
     let included = included.ok_or_else(|| {
-        let detail = "The bundle is issued, and waits for its place in the log; ask again soon.";
+        let detail = "The bundle is issued but not in the log yet; ask again soon.";
         Error::new(ProblemCode::NotFound, detail)
     })?;
     let document = Document::new(TEXT, "public, max-age=300", included.proof);
@@ -65,12 +67,13 @@ async fn consistency(raw: Raw) -> Result<Response> {
     let mut tx = raw.app.db.read();
     let size = store::tree(&mut tx).await?.size;
     if from > to || to > size {
-        let detail = format!("The log has {size} leaves: it takes from <= to <= {size}.");
+        let detail =
+            format!("`from` and `to` must satisfy from <= to <= {size}, the size of the log.");
         return Err(Error::new(ProblemCode::NotFound, detail).with("size", size));
     }
     let path = proofs::consistency(&mut tx, from, to).await?;
     let text: String = path.iter().map(|hash| format!("{hash}\n")).collect();
-    Ok(publish(&raw.parts.headers, Document::new(TEXT, FOR_EVER, text)))
+    Ok(publish(&raw.parts.headers, Document::new(TEXT, IMMUTABLE, text)))
 }
 
 async fn tile(raw: Raw) -> Result<Response> {
@@ -79,7 +82,7 @@ async fn tile(raw: Raw) -> Result<Response> {
     let Named { level, n, width } = path.parse().map_err(|()| missing())?;
     let mut tx = raw.app.db.read();
     let size = store::tree(&mut tx).await?.size;
-    // How many hashes the tree has on the tile's level, and before the tile's end.
+    // The number of hashes on the tile's level of the tree, and the end of the tile.
     let height = level.unwrap_or(0).checked_mul(u32::from(HEIGHT)).ok_or_else(missing)?;
     let on_level = size.checked_shr(height).unwrap_or(0);
     let first = n.checked_mul(WIDTH).ok_or_else(missing)?;
@@ -105,11 +108,11 @@ async fn tile(raw: Raw) -> Result<Response> {
             indexes.iter().flat_map(|idx| hashes[idx].0).collect()
         }
     };
-    let document = Document::new("application/octet-stream", FOR_EVER, bytes);
+    let document = Document::new("application/octet-stream", IMMUTABLE, bytes);
     Ok(publish(&raw.parts.headers, document))
 }
 
-/// A tile by its path.
+/// A tile, parsed from its path.
 struct Named {
     /// `None` for the leaves themselves.
     level: Option<u32>,
@@ -122,8 +125,8 @@ impl FromStr for Named {
 
     fn from_str(path: &str) -> Result<Self, ()> {
         let (level, rest) = path.split_once('/').ok_or(())?;
-        // The crate's own form has the height in it, and calls entries data; it takes no numbers
-        // that are out of their range.
+        // The crate's own form contains the height and calls entries data. It panics on numbers out
+        // of range, so check them first.
         let (named, level) = match level {
             "entries" => ("data", 0),
             level => (level, level.parse::<u8>().map_err(drop)?),
@@ -146,11 +149,15 @@ fn publish(request: &HeaderMap, document: Document) -> Response {
     response.into_response()
 }
 
-/// A member of the query string, which has to be there.
+/// Returns the value of a required member of the query string.
 fn argument<T: FromStr>(raw: &Raw, name: &'static str) -> Result<T> {
     let query = raw.parts.uri.query().unwrap_or_default().as_bytes();
     let mut found = url::form_urlencoded::parse(query).filter(|(key, _)| key == name);
     let value = found.next().filter(|_| found.next().is_none());
     let value = value.and_then(|(_, value)| value.parse().ok());
-    value.ok_or_else(|| Error::bad_request(format!("It takes one ?{name}=, and a sound one.")))
+    value.ok_or_else(|| {
+        Error::bad_request(format!(
+            "`{name}` is required once in the query string, with a valid value."
+        ))
+    })
 }

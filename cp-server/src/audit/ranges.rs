@@ -1,13 +1,14 @@
-//! Places in the log, in ranges: what an erasure takes away, and what verification finds gone.
+//! Ranges of positions in the log: those that an erasure removes, and those that verification finds
+//! missing.
 
 use std::fmt;
 
-/// Places in the log, both ends included, such as `3-9,12`.
+/// Positions in the log, both ends included, such as `3-9,12`.
 #[derive(Debug, Default)]
 pub(super) struct Ranges(Vec<(u64, u64)>);
 
 impl Ranges {
-    /// Adds places; those that come after the last ones join them.
+    /// Adds positions. Positions that follow the last range extend it.
     pub(super) fn add(&mut self, first: u64, last: u64) {
         match self.0.last_mut() {
             Some((_, end)) if *end + 1 == first => *end = last,
@@ -28,7 +29,7 @@ impl Ranges {
         self.0.iter().map(|(first, last)| last - first + 1).sum()
     }
 
-    /// The first place here that the others do not have.
+    /// Returns the first position that the others do not contain.
     pub(super) fn first_outside(&self, others: &Self) -> Option<u64> {
         let mut others: Vec<_> = others.0.clone();
         others.sort_unstable();
@@ -75,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_erased_has_to_be_declared() {
+    fn undeclared_erasure_is_found() {
         for (erased, declared, first) in [
             ("", "", None),
             ("3", "", Some(3)),

@@ -1,6 +1,6 @@
-//! The replay: from events their leaves, from leaves the hashes, from those the root.
+//! The replay: computes leaves from events, hashes from leaves, and the root from hashes.
 //!
-//! Rows are read ahead by a task of its own, while those before them are hashed.
+//! A separate task reads rows ahead while this one hashes the rows before them.
 
 use futures_util::StreamExt;
 use tlog_tiles::{Hash, record_hash, split_stored_hash_index, stored_hash_count};
@@ -15,14 +15,14 @@ use crate::kernel::journal::leaf::{ERASED, Event};
 use crate::kernel::journal::store;
 use crate::kernel::journal::tree::Tree;
 
-/// Events that are read together, at most.
+/// The maximum number of events per batch.
 const BATCH: u64 = 1000;
-/// A batch ends with the event with which its events are larger than this, in bytes.
+/// The size in bytes after which a batch ends. The event that exceeds it is the last of the batch.
 const BATCH_BYTES: usize = 4 * 1024 * 1024;
-/// Batches that wait to be hashed.
+/// The number of batches that may wait to be hashed.
 pub(super) const AHEAD: usize = 2;
 
-/// Reads everything from one place up to another, excluded. Gives the connection back.
+/// Reads the positions `from` to `to`, excluding `to`. Returns the connection.
 pub(super) async fn read(
     mut tx: Conn,
     mut from: u64,
@@ -41,11 +41,11 @@ pub(super) async fn read(
     tx
 }
 
-/// What is stored of some places of the log, in their order.
+/// The stored rows of consecutive positions of the log.
 pub(super) struct Batch {
     from: u64,
     events: Vec<Option<Event>>,
-    /// The hashes that came about with them, from the first index on.
+    /// The hashes that these events added, from index `first` on.
     first: u64,
     hashes: Vec<Option<Hash>>,
 }
@@ -71,7 +71,7 @@ impl Batch {
         *self.hashes.get(index(self.first, idx)?)?
     }
 
-    /// Why an event's leaf is not the one whose hash is stored.
+    /// Explains why the hash of an event's leaf differs from the stored hash.
     fn why_not(&self, seq: u64, event: &Event, idx: u64) -> String {
         let Some(stored) = self.hash(idx) else {
             return format!("log_hashes idx {idx} is missing: the hash of its leaf");
@@ -83,19 +83,19 @@ impl Batch {
         });
         if let Some((at, other)) = other {
             return format!(
-                "another event has its place: event {}, which has place {at} now, belongs here \
+                "another event has this position: event {}, now at position {at}, belongs here \
                  (swapped, or moved by an inserted row)",
                 other.facts.id
             );
         }
         if let Some(salt) = &event.salt {
-            let mut told = event.clone();
-            told.facts.commitment = Some(event.canonical().commit(salt).to_vec());
-            if leaf_of(&told, seq) == stored {
+            let mut recomputed = event.clone();
+            recomputed.facts.commitment = Some(event.canonical().commit(salt).to_vec());
+            if leaf_of(&recomputed, seq) == stored {
                 return "its commitment was edited".into();
             }
         }
-        // The hash above the leaf tells whether it is the leaf's own that was edited.
+        // The hash above the leaf shows whether the leaf's own hash was edited.
         let pair = [seq & !1, seq | 1].map(|at| Some(leaf_of(self.event(at)?, at)));
         if let [Some(left), Some(right)] = pair {
             let above = tlog_tiles::stored_hash_index(1, seq / 2);
@@ -103,8 +103,8 @@ impl Batch {
                 return format!("log_hashes idx {idx}, the hash of its leaf, was edited");
             }
         }
-        "what its leaf tells was edited, or it is another event: action, time, target, bundle and \
-         commitment do not give the hash that is stored"
+        "the content of its leaf was edited, or this is another event: action, time, target, bundle \
+         and commitment do not hash to the stored value"
             .into()
     }
 }
@@ -117,8 +117,8 @@ fn leaf_of(event: &Event, seq: u64) -> Hash {
     record_hash(&event.facts.leaf(i64::try_from(seq).unwrap_or(i64::MAX)))
 }
 
-/// The events at these places, or at the first of them if those are large; none where there is no
-/// row.
+/// Returns the events at these positions, or only the first of them if they are large; `None` for a
+/// missing row.
 async fn read_events(tx: &mut Conn, from: u64, to: u64) -> Verified<Vec<Option<Event>>> {
     let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     match read_some(tx, from, to).await {
@@ -129,11 +129,12 @@ async fn read_events(tx: &mut Conn, from: u64, to: u64) -> Verified<Vec<Option<E
                 if let Err(sqlx::Error::ColumnDecode { index, source }) =
                     query.bind(bound(seq)).opt().await
                 {
-                    let what = format!("it was edited: its {index} cannot be read ({source})");
+                    let what =
+                        format!("the event was edited: its {index} cannot be read ({source})");
                     return found(Some(seq), None, what);
                 }
             }
-            found(None, None, format!("an event from place {from} on cannot be read"))
+            found(None, None, format!("an event at position {from} or later cannot be read"))
         }
         Err(error) => Err(error.into()),
     }
@@ -163,9 +164,9 @@ async fn read_some(tx: &mut Conn, from: u64, to: u64) -> sqlx::Result<Vec<Option
 
 pub(super) struct Replay<'a> {
     pub(super) tree: Tree,
-    /// Checkpoints, which the tree has to meet at their sizes.
+    /// The checkpoints that the tree must match at their sizes.
     pub(super) anchors: Vec<(String, &'a Signed)>,
-    /// Events without content, and those that erasures name.
+    /// The positions of events without content, and the positions that erasures name.
     pub(super) erased: Ranges,
     pub(super) declared: Ranges,
 }
@@ -191,12 +192,12 @@ impl Replay<'_> {
         match &event.salt {
             Some(salt) => {
                 if !event.is_committed(salt) {
-                    let what = "its content was edited: it is not what its commitment tells";
+                    let what = "its content was edited: it does not match its commitment";
                     return found(Some(seq), id, what);
                 }
             }
             None if !event.is_blank() || event.erased_at.is_none() => {
-                return found(Some(seq), id, "its content is gone, and it tells something");
+                return found(Some(seq), id, "its salt is missing, but the event was not erased");
             }
             None => self.erased.add(seq, seq),
         }
@@ -204,8 +205,8 @@ impl Replay<'_> {
             if batch.hash(idx) != Some(hash) {
                 let (level, n) = split_stored_hash_index(idx);
                 let what = format!(
-                    "log_hashes idx {idx} (level {level}, number {n}) is missing or edited: it is \
-                     not the hash of what is below it"
+                    "log_hashes idx {idx} (level {level}, number {n}) is missing or edited: it \
+                     does not match the hashes below it"
                 );
                 return found(Some(seq), id, what);
             }
@@ -216,8 +217,8 @@ impl Replay<'_> {
         for (name, anchor) in &self.anchors {
             if anchor.size == self.tree.size && anchor.root != self.tree.root() {
                 let what = format!(
-                    "root mismatch: up to here the log is not the one of {name}; it was written \
-                     anew"
+                    "root mismatch: up to here the log differs from that of {name}; it was \
+                     rewritten"
                 );
                 return found(Some(seq), id, what);
             }

@@ -1,10 +1,12 @@
-//! A new key for the log.
+//! Replacement of the log's key.
 //!
 //! # Design
-//! Whoever watches the log, or insists on its proofs, knows it by its key. So when another key follows, both
-//! sign for a time: data planes and monitors are given the new key one by one, and each believes the one
-//! that it has. Then the one before is retired. One that leaked is retired at once; who does not have
-//! the new one by then takes nothing new of the log until it is given. The tree goes on as it is.
+//!
+//! Monitors of the log, and verifiers that insist on its proofs, know it by its key. So when
+//! another key follows, both keys sign for some time. Data planes and monitors receive the new key
+//! one by one, and each trusts the key that it has. Then the operator retires the previous key. A
+//! leaked key is retired immediately: verifiers without the new key then accept nothing new from
+//! the log until they receive it. The tree continues unchanged.
 
 use anyhow::ensure;
 use serde_json::json;
@@ -12,25 +14,24 @@ use serde_json::json;
 use super::key::{self, Signed};
 use super::{checkpoints, high_water, integrator};
 use crate::audit::Log;
-use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::{App, Part};
-use crate::kernel::http::cx::Cx;
+use crate::kernel::effect::Effect;
 use crate::kernel::journal::record;
 
-/// What the log's key becomes.
+/// A change of the log's key.
 #[derive(Clone, Copy, Debug)]
 pub enum Change {
-    /// Another key follows, and signs together with the one before.
+    /// Creates another key, which signs together with the previous one.
     Follow,
-    /// The one before signs no more.
+    /// Ends the signatures of the previous key.
     Retire,
 }
 
-/// Changes the log's key, and gives the first checkpoint that is signed from then on.
+/// Changes the log's key and returns the first checkpoint that is signed afterwards.
 pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow::Result<Signed> {
-    let tx = app.db.begin().await?;
-    let mut cx = Cx::outside(app, Caller::system("cli"), Scope::Platform, tx);
-    // No checkpoint is signed meanwhile, and what the last one vouches for is looked at before.
+    let mut cx = app.change(Caller::system("cli")).await?;
+    // The tree's lock keeps other checkpoints out; the last one is checked before the change.
     integrator::place_now(&mut cx.tx).await?;
     checkpoints::in_transaction(app, &mut cx.tx).await?;
     let before = Log::of(app).key(app, &mut cx.tx).await?;
@@ -38,13 +39,16 @@ pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow
         Change::Follow => {
             ensure!(
                 !before.has_one_before(),
-                "the key before still signs: retire it first, with `audit key retire`"
+                "the previous key still signs: retire it first with `audit key retire`"
             );
             key::follow(app, &mut cx.tx, &before).await?;
             "log.rotate_key"
         }
         Change::Retire => {
-            ensure!(before.has_one_before(), "only the log's key itself signs");
+            ensure!(
+                before.has_one_before(),
+                "no previous key to retire: only the log's key itself signs"
+            );
             key::retire_before(&mut cx.tx, &before).await?;
             "log.retire_key"
         }
@@ -56,7 +60,7 @@ pub async fn change(app: &App, change: Change, reason: Option<String>) -> anyhow
     record::record(&mut cx, action, None, ("log key", String::new())).await?;
     integrator::place_now(&mut cx.tx).await?;
     let signed = checkpoints::in_transaction(app, &mut cx.tx).await?;
-    cx.tx.commit().await?;
+    cx.commit(Effect::Rights).await?;
     high_water::keep(app, &signed).await;
     Ok(signed)
 }

@@ -9,13 +9,13 @@ use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::store;
 
-/// The root of the first so many leaves, by the stored hashes.
+/// Returns the root of the first `size` leaves, computed from the stored hashes.
 pub async fn root_at(tx: &mut Conn, size: u64) -> Result<Hash> {
     proven(tx, |hashes| tree_hash(size, hashes)).await
 }
 
-/// Runs what computes with stored hashes: once to learn which, and once with them. What computes
-/// knows nothing of databases, and they are all read together.
+/// Runs a computation on stored hashes twice: once to learn the indexes, once with the hashes. The
+/// computation does not depend on a database, and one query reads all hashes.
 pub async fn proven<T>(
     tx: &mut Conn,
     compute: impl Fn(&Hashes) -> Result<T, tlog_tiles::Error> + Send,
@@ -27,7 +27,7 @@ pub async fn proven<T>(
     compute(&hashes).map_err(|e| Error::internal(anyhow::anyhow!(e)))
 }
 
-/// Hashes that are known, and those that were asked for.
+/// Known hashes, and the indexes that a computation requested.
 #[derive(Default)]
 pub struct Hashes {
     known: HashMap<u64, Hash>,

@@ -1,9 +1,9 @@
-//! Verification: the database is replayed, event by event, up to the signed checkpoint.
+//! Verification: replays the database, event by event, up to the signed checkpoint.
 //!
-//! From its content and salt comes each event's commitment, from that its leaf, from the leaves the
-//! hashes, from those the root, which the log's key signed. The first row that is not as it was
-//! is named, with what is wrong with it. A whole database that was put back to an older state is sound in
-//! itself: only a checkpoint that was kept elsewhere tells (`since`).
+//! Each event's content and salt yield its commitment, commitments yield leaves, leaves yield
+//! hashes, and hashes yield the root that the log's key signed. Verification names the first row
+//! that differs, and the difference. A whole database that was replaced by an older copy is
+//! consistent in itself. Only a checkpoint that was kept elsewhere (`since`) reveals that.
 
 use std::sync::Arc;
 
@@ -25,19 +25,19 @@ use crate::kernel::error::Error;
 use crate::kernel::journal::store;
 use crate::kernel::journal::tree::Tree;
 
-/// What a checkpoint is called that the caller has kept.
+/// The name of the checkpoint that the caller kept.
 const KEPT: &str = "the checkpoint that was kept";
 
-/// What was verified.
+/// The result of a verification.
 #[derive(Debug)]
 pub struct Report {
     /// Events in the log.
     pub size: u64,
-    /// From which place on they were replayed.
+    /// The position from which events were replayed.
     pub from: u64,
-    /// How many of those have no content any more.
+    /// The number of replayed events without content.
     pub erased: u64,
-    /// Events that wait for their places.
+    /// The number of events that wait for their positions.
     pub waiting: u64,
     pub bundles: u64,
     pub root: Hash,
@@ -45,7 +45,8 @@ pub struct Report {
     pub signed: Option<u64>,
 }
 
-/// What the log is verified by: one state of the database, and the key that signed its checkpoints.
+/// The input of a verification: one snapshot of the database, and the key that signed its
+/// checkpoints.
 pub struct Evidence {
     pub tx: Conn,
     pub key: Arc<LogKey>,
@@ -59,7 +60,7 @@ impl Evidence {
     }
 }
 
-/// Replays the log. With a checkpoint that was kept, `since`, only what came after it, unless `full`.
+/// Replays the log. With a kept checkpoint, `since`, replays only later events, unless `full`.
 pub async fn verify(
     evidence: Evidence,
     since: Option<&Signed>,
@@ -99,13 +100,17 @@ pub async fn verify(
     let mut tx = reader.await.map_err(|error| Stopped::Failed(error.into()))?;
     let waiting = check_rest(&mut tx, tree.size).await?;
     if replay.tree.root() != tree.root() {
-        return found(None, None, "log_tree.peaks is not what the events give: root mismatch");
+        return found(None, None, "log_tree.peaks does not match the events: root mismatch");
     }
     for (name, anchor) in &replay.anchors {
         check_rollback(anchor, tree.size, name)?;
     }
     if let Some(seq) = replay.erased.first_outside(&replay.declared) {
-        return found(Some(seq), None, "its content is gone, and no erasure in the log says so");
+        return found(
+            Some(seq),
+            None,
+            "its content is missing, and no erasure in the log names it",
+        );
     }
     let bundles = check_bundles(&mut tx).await?;
     Ok(Report {
@@ -119,7 +124,7 @@ pub async fn verify(
     })
 }
 
-/// The checkpoint in the database, if the log's key signed it.
+/// Returns the checkpoint in the database, if the log's key signed it.
 async fn last_signed(tx: &mut Conn, key: &LogKey) -> Verified<Option<Signed>> {
     let Some((size, note)) = store::checkpoint(tx).await? else { return Ok(None) };
     match key.read(&note) {
@@ -135,13 +140,13 @@ fn check_rollback(signed: &Signed, size: u64, name: &str) -> Verified<()> {
     }
     let lost = signed.size - size;
     let what = format!(
-        "rolled back: {name} tells of {} events, and the log has {size}; the last {lost} are gone",
+        "rolled back: {name} covers {} events, but the log has {size}; the last {lost} are gone",
         signed.size
     );
     found(None, None, what)
 }
 
-/// The tree that a checkpoint tells of, by the stored hashes.
+/// Returns the tree of a checkpoint, computed from the stored hashes.
 async fn tree_at(tx: &mut Conn, signed: &Signed) -> Verified<Tree> {
     let other = "the log does not begin with the events of the checkpoint that was kept";
     if root_at(tx, signed.size).await? != signed.root {
@@ -154,13 +159,15 @@ async fn tree_at(tx: &mut Conn, signed: &Signed) -> Verified<Tree> {
     Tree::read(size, &peaks).map_err(Stopped::Failed)
 }
 
-/// What is in the tables beside the log: how many events wait for their places.
+/// Checks the tables for rows outside the log. Returns the number of events that wait for their
+/// positions.
 async fn check_rest(tx: &mut Conn, size: u64) -> Verified<u64> {
     let bound = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
     let sql = "SELECT id, seq FROM audit_events WHERE seq >= $1 OR seq < 0 ORDER BY seq LIMIT 1";
     let beyond: Option<(AuditEventId, i64)> = tx.q(sql).bind(bound(size)).opt().await?;
     if let Some((id, seq)) = beyond {
-        let what = format!("it was inserted: the log has {size} events and no place {seq}");
+        let what =
+            format!("the event was inserted: the log has {size} events and no position {seq}");
         return found(u64::try_from(seq).ok(), Some(id), what);
     }
     let sql = "SELECT MIN(idx) FROM log_hashes WHERE idx >= $1 OR idx < 0";
@@ -168,7 +175,7 @@ async fn check_rest(tx: &mut Conn, size: u64) -> Verified<u64> {
     if let Some(idx) = more.flatten() {
         let (_, leaf) = split_stored_hash_index(u64::try_from(idx).unwrap_or(0));
         let what = format!(
-            "log_hashes has idx {idx}, and log_tree tells of {size} events: the newest were removed"
+            "log_hashes has idx {idx}, but log_tree covers {size} events: the newest were removed"
         );
         return found(Some(leaf.max(size)), None, what);
     }
@@ -177,24 +184,24 @@ async fn check_rest(tx: &mut Conn, size: u64) -> Verified<u64> {
         "SELECT id FROM audit_events WHERE commitment IS NULL ORDER BY id LIMIT 1",
     );
     if let Some(id) = inserted.value::<AuditEventId>().await? {
-        return found(None, Some(id), "it was inserted: it is not in the log");
+        return found(None, Some(id), "the event was inserted: it is not in the log");
     }
     let waiting =
         tx.q("SELECT COUNT(*) FROM audit_events WHERE seq IS NULL").value::<i64>().await?;
     Ok(waiting.and_then(|n| u64::try_from(n).ok()).unwrap_or(0))
 }
 
-/// Every bundle has a leaf, of its key and its token: how many.
+/// Checks that every bundle has a leaf with its key and its token. Returns the number of bundles.
 async fn check_bundles(tx: &mut Conn) -> Verified<u64> {
-    let sql = "SELECT bundles.id, e.seq, e.jti IS NOT NULL AS is_told
+    let sql = "SELECT bundles.id, e.seq, e.jti IS NOT NULL AS is_logged
                FROM bundles LEFT JOIN audit_events e ON e.jti = bundles.id
                WHERE e.jti IS NULL OR e.kid <> bundles.key_id OR e.token_sha256 <> bundles.bundle_hash
                ORDER BY bundles.id LIMIT 1";
     let odd: Option<(uuid::Uuid, Option<i64>, bool)> = tx.q(sql).opt().await?;
-    if let Some((id, seq, is_told)) = odd {
-        let what = match is_told {
-            true => format!("bundle {id} has another key or token than its event tells"),
-            false => format!("bundle {id} is not in the log: nobody issued it through this server"),
+    if let Some((id, seq, is_logged)) = odd {
+        let what = match is_logged {
+            true => format!("bundle {id} has another key or token than its event"),
+            false => format!("bundle {id} is not in the log: this server did not issue it"),
         };
         return found(seq.and_then(|seq| u64::try_from(seq).ok()), None, what);
     }

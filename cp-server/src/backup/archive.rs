@@ -1,11 +1,12 @@
-//! The file: a manifest that says what is in it, and the rows.
+//! The backup file: a manifest of its contents, and the rows.
 //!
 //! # Design
-//! The first 16 KiB are the manifest, one JSON object and blanks up to a line break, so that `head -1`
-//! shows it. Then comes a gzip stream of lines: `{"table": …}`, and an array for each of its rows. The
-//! manifest has the hash and the length of that stream, and is itself sealed under the
-//! key-encryption key: whoever does not have that key can neither change an archive nor make one up.
-//! What was sealed in the database stays so; the key-encryption key is in no backup.
+//!
+//! The first 16 KiB are the manifest: one JSON object, padded with blanks up to a line break, so
+//! that `head -1` shows it. A gzip stream of lines follows: `{"table": …}`, then one array per row.
+//! The manifest contains the hash and the length of that stream, and is sealed under the
+//! key-encryption key. An archive cannot be changed or forged without that key. Values that are
+//! sealed in the database stay sealed; no backup contains the key-encryption key.
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, BufWriter, Read, Seek, SeekFrom, Write};
@@ -29,37 +30,37 @@ use crate::kernel::secret::{Kek, hex, sha256};
 
 /// The version of this format.
 const FORMAT: u32 = 1;
-/// How many bytes the manifest takes.
+/// The size of the manifest in bytes.
 const HEAD: usize = 16 * 1024;
-/// What the seal of a manifest is bound to.
+/// The purpose of a manifest's seal.
 const PURPOSE: &str = "backup manifest";
-/// How many bytes of lines are compressed together.
+/// The number of bytes that are compressed together.
 const PART: usize = 256 * 1024;
-/// How many parts or batches one thread is ahead of the other.
+/// The number of parts or batches that one thread may be ahead of the other.
 const PARTS: usize = 4;
-/// The longest line; a row of the largest JSON documents is far below it.
+/// The longest line; a row with the largest JSON documents is much shorter.
 const MAX_LINE: u64 = 64 << 20;
 
-/// What an archive says of itself.
+/// The manifest of an archive.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Manifest {
     pub format: u32,
     /// `cp-server` and its version.
     pub product: String,
     pub created_at: DateTime<Utc>,
-    /// Which database it is of: `sqlite` or `postgresql`.
+    /// The kind of database: `sqlite` or `postgresql`.
     pub database: String,
     /// The migrations that the database had.
     pub schema: Vec<i64>,
-    /// The log's head, when there is one: up to here its events are in the archive.
+    /// The head of the log, if it has begun. The archive contains all events up to it.
     pub log: Option<LogHead>,
     pub tables: Vec<TableHead>,
-    /// The check value of the key-encryption key, which only that key opens.
+    /// The check value of the key-encryption key; only that key opens it.
     pub kek_check: String,
-    /// Of the rows, compressed as they are.
+    /// The length of the compressed rows.
     pub contents_bytes: u64,
     pub contents_sha256: String,
-    /// Everything above, sealed under the key-encryption key.
+    /// The digest of all members above, sealed under the key-encryption key.
     #[serde(default)]
     pub seal: String,
 }
@@ -69,7 +70,7 @@ pub struct LogHead {
     pub size: u64,
     /// Hex.
     pub root: String,
-    /// The last one that was signed, which may be of a smaller tree.
+    /// The last signed checkpoint; its tree may be smaller.
     pub checkpoint: Option<String>,
 }
 
@@ -111,26 +112,26 @@ impl Manifest {
         Ok(sha256(&serde_json::to_vec(&unsealed)?))
     }
 
-    /// Whether it was made under this key-encryption key, and is as it was made.
+    /// Checks that the manifest was sealed under this key-encryption key and is unchanged.
     pub fn check_seal(&self, kek: &Kek, check: &str) -> anyhow::Result<()> {
         let value = STANDARD.decode(&self.kek_check)?;
         if kek.open(check, &value).is_none() {
             bail!(
-                "the key-encryption key is not the one of this backup; put the one that the backup \
-                 was made under into CP_KEY_ENCRYPTION_KEY or the file kek in CP_KEYS_DIR (after \
-                 `keys rekey` it is beside it, as kek.old)"
+                "this is not the key-encryption key of this backup; provide the key that was in use \
+                 when the backup was created, in CP_KEY_ENCRYPTION_KEY or in the file kek in \
+                 CP_KEYS_DIR (after `keys rekey`, it is beside that file, as kek.old)"
             );
         }
         let sealed = kek.open(PURPOSE, &STANDARD.decode(&self.seal)?);
         ensure!(
             sealed.is_some_and(|digest| *digest == self.digest().unwrap_or_default()),
-            "the manifest was changed after the backup was made"
+            "the manifest was changed after the backup was created"
         );
         Ok(())
     }
 }
 
-/// Writes an archive into an empty file. Another thread compresses what this one has put into lines.
+/// Writes an archive into an empty file. A second thread compresses the lines.
 pub struct Writer {
     lines: Vec<u8>,
     to_file: mpsc::SyncSender<Vec<u8>>,
@@ -138,7 +139,7 @@ pub struct Writer {
     manifest: Manifest,
 }
 
-/// Hashes and counts what it passes on.
+/// A writer that hashes and counts the bytes that it passes on.
 struct Hashing {
     file: BufWriter<File>,
     hash: digest::Context,
@@ -165,7 +166,7 @@ impl Writer {
         let hashing = Hashing { file, hash: digest::Context::new(&SHA256), bytes: 0 };
         let (to_file, lines) = mpsc::sync_channel::<Vec<u8>>(PARTS);
         let compressing = std::thread::spawn(move || {
-            // Most of a row is sealed or random: more effort costs time and saves nothing.
+            // Most of a row is sealed or random: better compression costs time and saves nothing.
             let mut rows = GzEncoder::new(hashing, Compression::fast());
             for part in lines {
                 rows.write_all(&part)?;
@@ -193,13 +194,13 @@ impl Writer {
         self.lines.push(b'\n');
         if self.lines.len() >= PART {
             let part = std::mem::replace(&mut self.lines, Vec::with_capacity(PART));
-            // The other thread has ended only if it failed, which `finish` reports.
+            // The other thread ends early only on a failure, which `finish` reports.
             let _ = self.to_file.send(part);
         }
         Ok(())
     }
 
-    /// Writes the manifest; the file is on the disk then.
+    /// Writes the manifest and syncs the file.
     pub fn finish(self, kek: &Kek, random: &Random) -> anyhow::Result<Manifest> {
         let Self { lines, to_file, compressing, mut manifest } = self;
         let _ = to_file.send(lines);
@@ -222,7 +223,7 @@ impl Writer {
     }
 }
 
-/// An archive whose manifest was read.
+/// An archive whose manifest has been read.
 pub struct Archive {
     file: File,
     pub manifest: Manifest,
@@ -239,20 +240,20 @@ impl Archive {
         let format = manifest["format"].as_u64();
         ensure!(
             format == Some(FORMAT.into()),
-            "{} has format {}; this version knows {FORMAT}: use a newer one",
+            "{} has format {}, but this version reads format {FORMAT}: use a newer version",
             path.display(),
             format.map_or_else(|| "none".to_owned(), |format| format.to_string())
         );
         Ok(Self { file, manifest: serde_json::from_value(manifest).with_context(not_one)? })
     }
 
-    /// Whether the rows are as they were written: their hash, their number, and that each can be read.
+    /// Checks the hash and the number of the rows, and that each row can be read.
     pub async fn check(&mut self) -> anyhow::Result<()> {
         self.check_hash()?;
         self.each(async |_, _| Ok(())).await
     }
 
-    /// Whether the rows are the bytes that were written. No row is believed before this.
+    /// Checks that the rows are the bytes that were written. Callers trust no row before this check.
     pub fn check_hash(&mut self) -> anyhow::Result<()> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let mut hash = digest::Context::new(&SHA256);
@@ -271,13 +272,13 @@ impl Archive {
         let Manifest { contents_bytes, contents_sha256, .. } = &self.manifest;
         ensure!(
             bytes == *contents_bytes && hex(hash.finish().as_ref()) == *contents_sha256,
-            "the backup is damaged: its {bytes} bytes of rows are not the {contents_bytes} that \
-             were written"
+            "the backup is damaged: it has {bytes} bytes of rows that differ from the \
+             {contents_bytes} that were written"
         );
         Ok(())
     }
 
-    /// Passes on the rows of every table, some at a time.
+    /// Passes the rows of every table to `then`, in batches.
     pub async fn each(
         &mut self,
         mut then: impl AsyncFnMut(&TableHead, Batch) -> anyhow::Result<()>,
@@ -291,36 +292,36 @@ impl Archive {
         rows.finish()
     }
 
-    /// Begins to read the rows. Another thread reads ahead.
+    /// Begins to read the rows. A second thread reads ahead.
     pub fn rows(&mut self) -> anyhow::Result<Rows> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let (file, tables) = (self.file.try_clone()?, self.manifest.tables.clone());
-        let (give, batches) = tokio::sync::mpsc::channel(PARTS);
-        let reading = std::thread::spawn(move || read_batches(&file, &tables, &give));
+        let (sender, batches) = tokio::sync::mpsc::channel(PARTS);
+        let reading = std::thread::spawn(move || read_batches(&file, &tables, &sender));
         Ok(Rows { batches, ahead: None, reading })
     }
 }
 
 /// The rows of an archive, table by table.
 pub struct Rows {
-    /// Each with the place of its table.
+    /// Batches with the index of their table.
     batches: tokio::sync::mpsc::Receiver<(usize, Batch)>,
     ahead: Option<(usize, Batch)>,
     reading: JoinHandle<anyhow::Result<()>>,
 }
 
 impl Rows {
-    /// The next rows of the table at this place. `None` after the last ones, and where reading failed,
-    /// which [`Self::finish`] reports.
-    pub async fn next(&mut self, at: usize) -> Option<Batch> {
+    /// Returns the next rows of the table with this index. Returns `None` after its last row, and after a
+    /// failure, which [`Self::finish`] reports.
+    pub async fn next(&mut self, table: usize) -> Option<Batch> {
         if self.ahead.is_none() {
             self.ahead = self.batches.recv().await;
         }
-        let (_, batch) = self.ahead.take_if(|(of, _)| *of == at)?;
+        let (_, batch) = self.ahead.take_if(|(of, _)| *of == table)?;
         Some(batch)
     }
 
-    /// Whether all rows were read.
+    /// Checks that all rows were read.
     pub fn finish(self) -> anyhow::Result<()> {
         let Self { batches, reading, .. } = self;
         drop(batches);
@@ -328,11 +329,11 @@ impl Rows {
     }
 }
 
-/// Sends the rows of each table.
+/// Sends the rows of each table, with the table's index.
 fn read_batches(
     file: &File,
     tables: &[TableHead],
-    give: &tokio::sync::mpsc::Sender<(usize, Batch)>,
+    sender: &tokio::sync::mpsc::Sender<(usize, Batch)>,
 ) -> anyhow::Result<()> {
     let mut lines = BufReader::with_capacity(1 << 20, MultiGzDecoder::new(BufReader::new(file)));
     let mut line = Vec::new();
@@ -345,17 +346,22 @@ fn read_batches(
     for (at, table) in tables.iter().enumerate() {
         ensure!(next(&mut line)?, "the backup ends before {}", table.name);
         let begun: Begin = serde_json::from_slice(&line).context("a table's line")?;
-        ensure!(begun.table == table.name, "{} is where {} should be", begun.table, table.name);
-        let (mut left, width) = (table.rows, table.columns.len());
+        ensure!(
+            begun.table == table.name,
+            "found the table {} where {} should be",
+            begun.table,
+            table.name
+        );
+        let mut left = table.rows;
         while left > 0 {
-            let mut batch = Batch::new(width);
+            let mut batch = Batch::new(table.columns.len());
             while left > 0 && !batch.is_full() {
                 ensure!(next(&mut line)?, "the backup ends within {}", table.name);
                 batch.read(&line).with_context(|| format!("a row of {}", table.name))?;
                 left -= 1;
             }
-            // No caller takes them any more when writing them failed, which is reported there.
-            if give.blocking_send((at, batch)).is_err() {
+            // The receiver is gone if writing the rows failed; the writer reports that.
+            if sender.blocking_send((at, batch)).is_err() {
                 return Ok(());
             }
         }

@@ -1,4 +1,4 @@
-//! Putting a backup back: everything is verified before anything is replaced.
+//! Restoring a backup: everything is verified before anything is replaced.
 
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
@@ -20,10 +20,10 @@ use crate::kernel::files::{self, beside};
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
 
-/// What was restored.
+/// The result of a restore.
 pub struct Restored {
     pub manifest: Manifest,
-    /// Where the database that was there before is now.
+    /// The new path of the database that was there before.
     pub set_aside: Option<PathBuf>,
 }
 
@@ -35,14 +35,14 @@ pub async fn check(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result
     Ok(archive.manifest)
 }
 
-/// Opens a backup that is as it was written. Whether each row can be read shows when it is.
+/// Opens a backup, and checks everything but its rows. Each row is checked when it is read.
 fn verified(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<Archive> {
     let mut archive = Archive::open(path)?;
     let known = Db::migrations(database_url);
     let manifest = &archive.manifest;
     if let Some(newer) = manifest.schema.iter().find(|version| !known.contains(version)) {
         bail!(
-            "the backup is of a newer schema ({newer}; this version knows up to {}): use {} or newer",
+            "the backup has a newer schema ({newer}; this version knows up to {}): use {} or newer",
             known.last().copied().unwrap_or_default(),
             manifest.product
         );
@@ -52,8 +52,8 @@ fn verified(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<Archiv
     Ok(archive)
 }
 
-/// Restores a backup into the database of this URL, which must be empty; an SQLite file that is not
-/// may be set aside instead.
+/// Restores a backup into the database at this URL. The database must be empty; an SQLite file that
+/// is not empty may be set aside instead.
 pub async fn restore(
     path: &Path,
     kek: &Kek,
@@ -83,10 +83,10 @@ async fn into_file(
     let is_taken = held_alone(file).await?;
     ensure!(
         !is_taken || is_replacing,
-        "{} has an installation; with --replace it is kept beside the restored one",
+        "{} contains an installation; with --replace it is kept beside the restored one",
         file.display()
     );
-    // Beside its place, so that taking that is one rename.
+    // The draft is in the same folder, so that one rename replaces the file.
     let draft = beside(file, ".restoring");
     files::create_private(&draft)?;
     remove(&draft)?;
@@ -101,35 +101,36 @@ async fn into_file(
     let now = clock.now().format("%Y%m%dT%H%M%S%.6fZ");
     let aside = beside(file, &format!(".before-{now}"));
     let set_aside = if file.exists() {
-        // Again, because making the file took a while.
+        // Check again, because filling the draft took a while.
         held_alone(file).await?;
-        // It stays in its place too until the rename below, which is one step.
-        fs::hard_link(file, &aside).with_context(|| format!("cannot make {}", aside.display()))?;
+        // The file also keeps its own name until the rename below, which is one step.
+        fs::hard_link(file, &aside)
+            .with_context(|| format!("cannot create {}", aside.display()))?;
         Some(aside.clone())
     } else {
         None
     };
-    // It tells how far the log had come that was there, not the one that is restored.
+    // The high-water mark belongs to the replaced database, not to the restored one.
     let head = fs::rename(beside(file, SUFFIX), beside(&aside, SUFFIX));
     if let Err(error) = head
         && error.kind() != std::io::ErrorKind::NotFound
     {
         return Err(error).with_context(|| format!("cannot set aside {}", file.display()));
     }
-    fs::rename(&draft, file).with_context(|| format!("cannot make {}", file.display()))?;
+    fs::rename(&draft, file).with_context(|| format!("cannot create {}", file.display()))?;
     sync_folder(file)?;
     Ok(Restored { manifest: archive.manifest, set_aside })
 }
 
-/// Whether the file has an installation. Refuses when somebody else has it open: a server would go on
-/// writing into what is set aside.
+/// Returns whether the file contains an installation. Refuses when another process has it open: a
+/// server would continue to write into the file that is set aside.
 async fn held_alone(file: &Path) -> anyhow::Result<bool> {
     if !file.exists() || fs::metadata(file)?.len() == 0 {
         return Ok(false);
     }
     let is_alone = tables::is_alone(file).await?;
     ensure!(is_alone, "{} is in use; stop the server first", file.display());
-    // What is damaged is kept as well: it may be all that there is.
+    // A damaged file is kept as well: it may be all that is left.
     Ok(true)
 }
 
@@ -166,15 +167,16 @@ async fn into_postgres(
 ) -> anyhow::Result<Restored> {
     ensure!(
         !is_replacing,
-        "--replace is for SQLite files; make a new PostgreSQL database, restore into it, and give \
-         the servers its CP_DATABASE_URL"
+        "--replace is for SQLite files; create a new PostgreSQL database, restore into it, and set \
+         CP_DATABASE_URL of the servers to its URL"
     );
-    let db = Db::open(database_url).await.context("CP_DATABASE_URL: cannot be opened")?;
+    let db =
+        Db::open(database_url).await.context("CP_DATABASE_URL: the database cannot be opened")?;
     let mut conn = db.snapshot().await?;
     if !tables::migrated(&mut conn).await?.is_empty() || !tables::all(&mut conn).await?.is_empty() {
         bail!(
-            "CP_DATABASE_URL: the database has tables; make a new one (`createdb`), restore into it, \
-             and give the servers its URL"
+            "CP_DATABASE_URL: the database has tables; create a new one (`createdb`), restore into \
+             it, and set CP_DATABASE_URL of the servers to its URL"
         );
     }
     drop(conn);
@@ -183,7 +185,7 @@ async fn into_postgres(
     let mut conn = connect_postgres(database_url).await?;
     let mut filling = Filling::postgres(&mut conn).await?;
     fill(&mut archive, &known, &mut filling, progress).await?;
-    // From the commit on there are rows: no server starts on them before the rest is done.
+    // The commit publishes rows: no server may start on them before the rest is done.
     filling.mark_as_restoring().await?;
     filling.finish().await?;
     conn.close().await?;
@@ -193,7 +195,7 @@ async fn into_postgres(
     Ok(Restored { manifest: archive.manifest, set_aside: None })
 }
 
-/// Writes every row.
+/// Writes all rows of the archive.
 async fn fill(
     archive: &mut Archive,
     known: &[Table],
@@ -219,20 +221,20 @@ async fn fill(
     rows.finish()
 }
 
-/// The table with its columns in the order of the archive's rows.
+/// Returns the table with its columns in the order of the archive's rows.
 fn ordered(known: &[Table], head: &TableHead) -> anyhow::Result<Table> {
     let found = known.iter().find(|table| table.name == head.name);
-    let table = found.with_context(|| format!("{} is no table of this schema", head.name))?;
+    let table = found.with_context(|| format!("the schema has no table {}", head.name))?;
     let columns = head.columns.iter().map(|name| {
         let column = table.columns.iter().find(|column| column.name == *name).cloned();
-        column.with_context(|| format!("{}.{name} is no column of this schema", head.name))
+        column.with_context(|| format!("the schema has no column {}.{name}", head.name))
     });
     let columns = columns.collect::<anyhow::Result<Vec<_>>>()?;
     ensure!(columns.len() == table.columns.len(), "{}: columns are missing", head.name);
     Ok(Table { name: head.name.clone(), columns })
 }
 
-/// Counts what is there, besides the marks that the restore has made, and brings the schema up to date.
+/// Counts the rows, except the marks that the restore itself writes, and migrates the schema.
 async fn finish(archive: &Archive, kek: &Kek, db: &Db, marks: u64) -> anyhow::Result<()> {
     let mut conn = db.snapshot().await?;
     for head in &archive.manifest.tables {
@@ -240,7 +242,7 @@ async fn finish(archive: &Archive, kek: &Kek, db: &Db, marks: u64) -> anyhow::Re
         let rows = tables::count(&mut conn, &head.name).await?.saturating_sub(own);
         ensure!(
             rows == head.rows,
-            "{}: {rows} rows are there, and {} were backed up",
+            "{}: {rows} rows were restored, but {} were backed up",
             head.name,
             head.rows
         );
@@ -249,15 +251,15 @@ async fn finish(archive: &Archive, kek: &Kek, db: &Db, marks: u64) -> anyhow::Re
         let found = audit::head(&mut conn).await?;
         ensure!(
             (found.size, hex(&found.root)) == (head.size, head.root.clone()),
-            "the log that was restored is not the one that was backed up"
+            "the restored log differs from the log that was backed up"
         );
     }
     end(conn).await;
-    ensure!(kek::opens(db, kek).await?, "the restored check value does not open");
+    ensure!(kek::opens(db, kek).await?, "the restored check value cannot be opened");
     db.migrate().await.context("the schema cannot be brought up to date")
 }
 
-/// A snapshot that is only dropped may still be open when the file is closed.
+/// Closes a snapshot. A snapshot that is only dropped may still be open when the file is closed.
 async fn end(conn: Conn) {
     match conn {
         Conn::SqliteAlone(conn) => drop(conn.close().await),
@@ -266,7 +268,7 @@ async fn end(conn: Conn) {
     }
 }
 
-/// Removes a file of ours, and what SQLite keeps beside it.
+/// Removes a draft file of this process, and the files that SQLite keeps beside it.
 fn remove(draft: &Path) -> anyhow::Result<()> {
     for path in [draft.to_owned(), beside(draft, "-wal"), beside(draft, "-shm")] {
         match fs::remove_file(&path) {

@@ -1,14 +1,15 @@
-//! Whole tables, whatever is in them: read off the one database and written into the other.
+//! Whole tables of any content: read from one database and written into the other.
 //!
 //! # Design
-//! A value is told as SQLite stores it: an integer, a text or bytes. PostgreSQL has more types and
-//! names them in its catalog, so its side translates: a UUID is its 16 bytes, a time the text that
-//! sqlx writes into SQLite, JSON its text, a boolean 0 or 1. So whatever is read off either database
-//! can be written into either. A type that this does not know is refused by name, not guessed.
+//!
+//! A value has the form in which SQLite stores it: an integer, a string or bytes. PostgreSQL has
+//! more types and names them in its catalog, so its side translates. A UUID becomes its 16 bytes, a
+//! time the string that sqlx writes into SQLite, JSON its encoding, a boolean 0 or 1. So rows from
+//! either database can be written into either. An unknown type is refused by name, not guessed.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "what tables there are is known at run time, and each database tells in its own way"
+    reason = "the tables are known only at run time, and each database lists them in its own way"
 )]
 
 mod batch;
@@ -34,10 +35,10 @@ pub use self::cells::Cell;
 pub use self::filling::Filling;
 pub use self::table::{Column, Table};
 
-/// The table in which sqlx keeps what was migrated.
+/// The table in which sqlx records migrations.
 const MIGRATIONS: &str = "_sqlx_migrations";
 
-/// Every table of the schema but that of the migrations, by name.
+/// Lists every table of the schema by name, except that of the migrations.
 pub async fn all(conn: &mut Conn) -> anyhow::Result<Vec<Table>> {
     let names: Vec<(String,)> = conn
         .q2(
@@ -70,7 +71,7 @@ pub async fn all(conn: &mut Conn) -> anyhow::Result<Vec<Table>> {
     Ok(tables)
 }
 
-/// The versions of the migrations that the database has.
+/// Returns the versions of the migrations that the database has.
 pub async fn migrated(conn: &mut Conn) -> anyhow::Result<Vec<i64>> {
     let is_there: Option<i64> = conn
         .q2(
@@ -96,12 +97,12 @@ pub async fn count(conn: &mut Conn, table: &str) -> anyhow::Result<u64> {
         Conn::PostgresAlone(conn) => {
             sqlx::query_scalar(sql).persistent(false).fetch_one(conn).await?
         }
-        _ => bail!("whole tables are read off a connection of their own"),
+        _ => bail!("whole tables are read on a dedicated connection"),
     };
     Ok(rows.unsigned_abs())
 }
 
-/// Reads every row of a table, one after the other, off a connection of its own.
+/// Reads every row of a table, one after the other, on a dedicated connection.
 pub async fn read(
     conn: &mut Conn,
     table: &Table,
@@ -133,7 +134,7 @@ pub async fn read(
                 each(cells.collect::<anyhow::Result<_>>()?)?;
             }
         }
-        _ => bail!("whole tables are read off a connection of their own"),
+        _ => bail!("whole tables are read on a dedicated connection"),
     }
     Ok(())
 }
@@ -148,12 +149,12 @@ fn of_sqlite(row: &SqliteRow, at: usize) -> anyhow::Result<Cell> {
         "INTEGER" => Cell::Integer(row.try_get_unchecked(at)?),
         "TEXT" => Cell::Text(row.try_get_unchecked::<&str, _>(at)?.into()),
         "BLOB" => Cell::Blob(row.try_get_unchecked(at)?),
-        other => bail!("is stored as {other}, which no backup knows"),
+        other => bail!("is stored as {other}, which backups do not support"),
     })
 }
 
 impl Column {
-    /// How PostgreSQL is asked for it.
+    /// Returns the SQL that selects the column on PostgreSQL.
     fn selected(&self) -> anyhow::Result<String> {
         let name = format!("\"{}\"", self.name);
         Ok(match &*self.kind {
@@ -162,7 +163,7 @@ impl Column {
             "bool" => format!("{name}::int::bigint"),
             "int2" | "int4" | "int8" => format!("{name}::bigint"),
             "text" | "varchar" | "json" | "jsonb" => format!("{name}::text"),
-            other => bail!("{}: is a {other}, which no backup knows", self.name),
+            other => bail!("{} has the type {other}, which backups do not support", self.name),
         })
     }
 
@@ -173,7 +174,7 @@ impl Column {
             }
             "timestamptz" => {
                 let at: Option<DateTime<Utc>> = row.try_get(at)?;
-                // As sqlx writes it, because SQLite compares times as texts.
+                // In the form of sqlx, because SQLite compares times as strings.
                 let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, false);
                 at.map(text).map_or(Cell::Null, |text| Cell::Text(text.into()))
             }
@@ -187,7 +188,8 @@ impl Column {
     }
 }
 
-/// Whether nobody else has an SQLite file open. What its write-ahead log has is in the file then.
+/// Checks that no other process has an SQLite file open. Afterwards the file contains its
+/// write-ahead log.
 pub async fn is_alone(file: &Path) -> anyhow::Result<bool> {
     let options = SqliteConnectOptions::new().filename(file);
     let mut conn = options
@@ -195,7 +197,7 @@ pub async fn is_alone(file: &Path) -> anyhow::Result<bool> {
         .connect()
         .await
         .with_context(|| format!("{} cannot be opened", file.display()))?;
-    // Only who is alone may leave the mode that has such a log.
+    // Only the sole connection may leave the WAL mode.
     let left: Result<String, _> =
         sqlx::query_scalar("PRAGMA journal_mode = DELETE").fetch_one(&mut conn).await;
     drop(conn.close().await);

@@ -1,9 +1,10 @@
-//! The arguments of `call`, whose types are those of the operation's schema.
+//! The arguments of `call`, typed by the operation's schema.
 //!
 //! # Design
-//! The value of an argument is a string. Its looks say nothing about its type: a subject of digits, a
-//! name `true` and a version `1.10` are strings. The schema of the member knows the type. Only where
-//! no schema states one, such as in metadata, a value that is JSON counts as JSON.
+//!
+//! The value of an argument is a string, and its form does not reveal its type. A subject of
+//! digits, a name `true` and a version `1.10` are strings. The schema of the member states the
+//! type. Only where no schema states one, such as in metadata, a value that is JSON counts as JSON.
 
 use serde_json::{Map, Value};
 
@@ -50,8 +51,8 @@ impl Types {
     }
 }
 
-/// The arguments with the types of the operation's members. A string that does not fit stays a
-/// string, which the operation refuses by the member's name.
+/// Converts the arguments to the types of the operation's members. A value that does not fit stays
+/// a string, which the operation refuses by the member's name.
 pub(super) fn typed(line: &Line, pairs: Vec<(String, String)>) -> Map<String, Value> {
     let mut generator = openapi::schemas();
     let input = line.shapes(&mut generator).input.map(Value::from);
@@ -95,7 +96,7 @@ impl Schemas {
         name.and_then(|name| self.0.get(name)).unwrap_or(schema)
     }
 
-    /// The types of a member of an object; `None` when the object has no such member.
+    /// Returns the types of a member of an object; `None` when the object has no such member.
     fn member(&self, object: &Value, name: &str) -> Option<Types> {
         let object = self.resolved(object);
         if let Some(member) = object.get("properties").and_then(|members| members.get(name)) {
@@ -168,10 +169,12 @@ mod tests {
         let right =
             json!({"id": "7", "seat_cap": 5, "features": {"a": [1]}, "subscription_id": "1"});
         assert_eq!(made, right);
-        let made =
-            read("service_tokens.create", &[("permissions", "[\"org:read\"]"), ("name", "[1]")]);
+        let made = read(
+            "service_tokens.create_for_platform",
+            &[("permissions", "[\"org:read\"]"), ("name", "[1]")],
+        );
         assert_eq!(made, json!({"permissions": ["org:read"], "name": "[1]"}));
-        // What does not fit is sent as it is, so that the answer names the member.
+        // A value that does not fit is sent unchanged, so that the refusal names the member.
         assert_eq!(read("licenses.create", &[("seat_cap", "five")]), json!({"seat_cap": "five"}));
         assert_eq!(read("licenses.create", &[("seat", "5")]), json!({"seat": "5"}));
     }

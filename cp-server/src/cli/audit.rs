@@ -21,18 +21,18 @@ use crate::kernel::app::{App, Part};
 
 #[derive(Subcommand)]
 pub(super) enum Audit {
-    /// Replay the log of this machine's database, which is only read, and name the first event that is
-    /// not as it was.
+    /// Replay the log in this machine's database, read-only, and report the first event that was
+    /// changed.
     Verify {
-        /// A checkpoint that was kept elsewhere: the log has to go on from there. Only what came
-        /// after it is replayed.
+        /// A checkpoint that was kept elsewhere. The log must continue from it. Only later events
+        /// are replayed.
         #[arg(long)]
         since: Option<PathBuf>,
-        /// Replay everything, also what came before the checkpoint.
+        /// Replay everything, including events before the checkpoint.
         #[arg(long)]
         full: bool,
     },
-    /// Print the log's newest checkpoint: keep it elsewhere, for `verify --since`.
+    /// Print the log's newest checkpoint. Keep it elsewhere, for `verify --since`.
     Checkpoint(Target),
     /// Print the key that verifies the log's checkpoints, or change it in this machine's database.
     #[command(args_conflicts_with_subcommands = true)]
@@ -42,19 +42,19 @@ pub(super) enum Audit {
         #[command(flatten)]
         target: Target,
     },
-    /// Print audit events, the newest first, a line of JSON each.
+    /// Print audit events as JSON, one per line, the newest first.
     Export {
         #[command(flatten)]
         filter: Filter,
         #[command(flatten)]
         target: Target,
     },
-    /// Print the newest audit events, a line each.
+    /// Print the newest audit events, one per line.
     Tail {
-        /// How many.
+        /// The number of events.
         #[arg(long, short = 'n', default_value_t = 10)]
         lines: u16,
-        /// Go on with those to come.
+        /// Continue with new events.
         #[arg(long, short)]
         follow: bool,
         #[command(flatten)]
@@ -62,21 +62,21 @@ pub(super) enum Audit {
         #[command(flatten)]
         target: Target,
     },
-    /// Show an audit event with what it changed.
+    /// Show an audit event and the members that it changed.
     Show {
         id: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Erase what audit events tell; what the log's leaves tell stays, and proofs verify.
+    /// Erase the content of audit events. Their leaves stay in the log, and proofs still verify.
     Erase {
-        /// Everything that this person did or that names them.
+        /// All events that this person caused or that name them.
         #[arg(long, required_unless_present = "events", conflicts_with = "events")]
         user: Option<String>,
-        /// An event's id. May be repeated.
+        /// The ID of an event. May be repeated.
         #[arg(long = "event")]
         events: Vec<String>,
-        /// Why; it is kept.
+        /// The reason; the audit log records it.
         #[arg(long)]
         reason: Option<String>,
         #[command(flatten)]
@@ -86,39 +86,39 @@ pub(super) enum Audit {
 
 #[derive(Subcommand)]
 pub(super) enum KeyChange {
-    /// Make another key; the one before signs too until it is retired.
+    /// Create another key. The previous key also signs until it is retired.
     Rotate {
-        /// Why; it is kept.
+        /// The reason; the audit log records it.
         #[arg(long)]
         reason: Option<String>,
     },
-    /// Have the key before sign no more: every data plane has the new one, or it leaked.
+    /// Retire the previous key, when every data plane has the new one, or when it leaked.
     Retire {
-        /// Why; it is kept.
+        /// The reason; the audit log records it.
         #[arg(long)]
         reason: Option<String>,
     },
 }
 
-/// Which events.
+/// A filter of events.
 #[derive(Args)]
 pub(super) struct Filter {
-    /// Of this organization (id or slug).
+    /// Events of this organization (ID or slug).
     #[arg(long)]
     org: Option<String>,
-    /// Such as licenses.revoke.
+    /// Events of this operation, such as licenses.revoke.
     #[arg(long)]
     action: Option<String>,
-    /// By this user or service token (id).
+    /// Events of this user or service token (ID).
     #[arg(long)]
     actor: Option<String>,
-    /// About this thing (id).
+    /// Events about this target (ID).
     #[arg(long)]
     about: Option<String>,
-    /// From this instant on.
+    /// Events that happened at or after this instant, such as 2026-01-31T12:00:00Z.
     #[arg(long)]
     since: Option<String>,
-    /// Up to this instant, included.
+    /// Events that happened at or before this instant.
     #[arg(long)]
     until: Option<String>,
 }
@@ -165,7 +165,7 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
             let client = open(config, &target).await?;
             let event = client.call("audit.read", object_of(json!({"id": id}))).await;
             client.close().await;
-            say(&told(&event?))
+            say(&shown(&event?))
         }
         Audit::Erase { user, events, reason, target } => {
             let client = open(config, &target).await?;
@@ -219,7 +219,7 @@ async fn run_verify(config: &Config, since: Option<PathBuf>, full: bool) -> anyh
     }
 }
 
-/// A text as it is published.
+/// Prints a published document.
 async fn print(config: &Config, target: &Target, name: &str) -> anyhow::Result<()> {
     let client = open(config, target).await?;
     let text = client.answer(name, Map::new()).await;
@@ -266,7 +266,7 @@ async fn tail(client: &Client, filter: &Filter, lines: u16, follow: bool) -> any
         if !follow {
             return Ok(());
         }
-        // What was on the last page is enough to know where to go on.
+        // The events of the last page are enough to recognize new ones.
         seen = ids;
         most = 500;
         tokio::time::sleep(Duration::from_secs(1)).await;
@@ -289,8 +289,8 @@ fn line(event: &Value) -> String {
     )
 }
 
-/// The event, and line by line what it changed.
-fn told(event: &Value) -> String {
+/// Renders the event, and its changes line by line.
+fn shown(event: &Value) -> String {
     let mut text = line(event);
     for name in [
         "id",
@@ -325,7 +325,7 @@ fn told(event: &Value) -> String {
     text
 }
 
-/// The leaves of a value by their paths.
+/// Collects the leaves of a value by their paths.
 fn flatten(path: &str, value: &Value, into: &mut BTreeMap<String, String>) {
     match value {
         Value::Object(members) if !members.is_empty() => {

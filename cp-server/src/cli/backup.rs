@@ -14,11 +14,11 @@ use crate::config::Config;
 use crate::kernel::clock::Clock;
 
 pub(super) const BACKUP_EXAMPLES: &str = "Examples:
-  cp-server backup                                 into the folder backups, of which 30 are kept
+  cp-server backup                                 into the folder backups, which keeps the newest 30
   cp-server backup --out /mnt/backups/ --keep 90
   cp-server backup --out before-upgrade.cpbackup
 
-The key-encryption key is not in a backup, and without it a backup opens nothing: keep a copy of it
+A backup does not contain the key-encryption key, and is useless without it: keep a copy of the key
 somewhere else.";
 
 pub(super) const RESTORE_EXAMPLES: &str = "Examples:
@@ -31,10 +31,11 @@ A backup of either database can be restored into either.";
 
 #[derive(Args)]
 pub(super) struct Backup {
-    /// A file, which must not exist, or a folder (which ends in / if it does not exist).
+    /// A file that must not exist, or a folder. The name of a folder that does not exist must end
+    /// in /.
     #[arg(long, default_value = "backups/")]
     out: PathBuf,
-    /// How many backups stay in the folder, the new one among them.
+    /// The number of backups that stay in the folder, including the new one.
     #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u16).range(1..))]
     keep: u16,
 }
@@ -44,14 +45,14 @@ pub(super) struct Restore {
     /// The backup.
     #[arg(required_unless_present = "already")]
     file: Option<PathBuf>,
-    /// Only verify the backup; no database is touched.
+    /// Only verify the backup; do not touch any database.
     #[arg(long)]
     check: bool,
-    /// Set the SQLite file that is there aside instead of refusing.
+    /// Set an existing SQLite file aside instead of refusing.
     #[arg(long, conflicts_with = "check")]
     replace: bool,
-    /// The database was put back by other means, such as a dump, a snapshot or a copied file: only
-    /// continue its numbers beyond what was given out since. Stop the servers first.
+    /// The database was restored by other means, such as a dump, a snapshot or a copied file: only
+    /// continue its numbers past those issued since. Stop the servers first.
     #[arg(long, conflicts_with_all = ["file", "check", "replace"])]
     already: bool,
 }
@@ -64,7 +65,7 @@ pub(super) async fn run(config: &Config, backup: Backup) -> anyhow::Result<()> {
     bar.finish_and_clear();
     place.db.close().await;
     let made = made?;
-    say(&format!("{} has {}.", made.path.display(), told(&made.manifest)))?;
+    say(&format!("{} contains {}.", made.path.display(), summary(&made.manifest)))?;
     for path in &made.dropped {
         say(&format!("{} was deleted.", path.display()))?;
     }
@@ -76,7 +77,7 @@ pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Res
     let (kek, url) = (config.existing_kek()?, config.database_url()?);
     if wanted.check {
         let manifest = restore::check(&file, &kek, &url).await?;
-        return say(&format!("{} is good: {}.", file.display(), told(&manifest)));
+        return say(&format!("{} is good: {}.", file.display(), summary(&manifest)));
     }
     let clock = Clock::system();
     let bar = progress::rows();
@@ -84,22 +85,22 @@ pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Res
     let restored = restore::restore(&file, &kek, &clock, &url, wanted.replace, &shown).await;
     bar.finish_and_clear();
     let restored = restored?;
-    say(&format!("Restored {}.", told(&restored.manifest)))?;
+    say(&format!("Restored {}.", summary(&restored.manifest)))?;
     if let Some(path) = &restored.set_aside {
-        say(&format!("The database that was there is {} now.", path.display()))?;
+        say(&format!("The previous database is now {}.", path.display()))?;
     }
     say(CONTINUED)?;
     say(&format!(
         "What happened after {} is not in this database:\n{RETURNED}\n\
-         - Licenses issued since then verify only if their key is in the restored JWKS; issue them anew.\n\
-         - Verifiers and monitors that saw a newer checkpoint of the log report log_rolled_back or\n  \
-           split_view, rightly. Tell them.\n\
+         - Licenses issued since then verify only if their key is in the restored JWKS; issue them again.\n\
+         - Verifiers and monitors that saw a newer checkpoint of the log correctly report log_rolled_back\n  \
+         or split_view. Inform their operators.\n\
          Then start the server.",
         restored.manifest.created_at.to_rfc3339()
     ))
 }
 
-/// For a database that was put back by other means than a backup of this product.
+/// Continues a database that was restored by other means than a backup of this product.
 async fn run_already(config: &Config) -> anyhow::Result<()> {
     if let Some(file) = config.database_url()?.file() {
         ensure!(!file.exists() || tables::is_alone(file).await?, "stop the server first");
@@ -112,11 +113,11 @@ async fn run_already(config: &Config) -> anyhow::Result<()> {
     say(&format!("What happened since the copy was made is not in this database:\n{RETURNED}"))
 }
 
-fn told(manifest: &Manifest) -> String {
+fn summary(manifest: &Manifest) -> String {
     let log = manifest.log.as_ref();
     let log = log.map(|log| format!(", the log up to entry {}", log.size)).unwrap_or_default();
     format!(
-        "{} rows in {} tables of {} ({}), made {}{log}",
+        "{} rows in {} tables of {} ({}), created {}{log}",
         manifest.rows(),
         manifest.tables.len(),
         manifest.product,

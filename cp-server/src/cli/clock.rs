@@ -9,10 +9,10 @@ use crate::licensing::clock;
 
 #[derive(Subcommand)]
 pub(super) enum Clock {
-    /// Continue status lists and license files from this machine's clock, because the clock was ahead
-    /// before. Without it the server signs no list while the newest one is more than a day ahead.
+    /// Continue status lists and license files from this machine's clock, which was ahead before.
+    /// Otherwise the server signs no list while the newest one is more than a day ahead.
     Accept {
-        /// What happened; the audit trail keeps it.
+        /// The reason; the audit log records it.
         #[arg(long)]
         reason: String,
     },
@@ -25,7 +25,7 @@ pub(super) async fn run(config: &Config, clock: Clock) -> anyhow::Result<()> {
     let now = app.clock.now();
     app.db.close().await;
     say(&format!(
-        "{} status lists continue from {}. A data plane that has taken one from the time ahead keeps \
+        "{} status lists continue from {}. A data plane that received one from the time ahead keeps \
          it until then.",
         done?,
         now.to_rfc3339()

@@ -17,15 +17,15 @@ use crate::licensing::keys::keyring::Keyring;
 pub(super) enum Keys {
     /// List the signing keys.
     List(Target),
-    /// Tell how tokens are signed now, and when the next rotation is due.
+    /// Show the signing configuration, and when the next rotation is due.
     Info(Target),
-    /// Tell about a key and the tokens that it signed.
+    /// Show a key and the number of tokens that it signed.
     Show {
         kid: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Make a key and publish it; it signs after a rotation.
+    /// Create a key and publish it. It signs after a rotation.
     Generate {
         /// 2048, 3072 or 4096.
         #[arg(long)]
@@ -33,10 +33,10 @@ pub(super) enum Keys {
         #[command(flatten)]
         target: Target,
     },
-    /// Import a PEM file. The first key signs at once; any other is published, and signs by itself
-    /// once data planes have had the time to fetch it.
+    /// Import a PEM file. The first key signs at once; any other key is published, and signs after
+    /// data planes have had time to fetch it.
     Import { file: PathBuf },
-    /// Make a published key sign.
+    /// Activate a published key, so that it signs.
     Activate {
         kid: String,
         #[command(flatten)]
@@ -44,23 +44,23 @@ pub(super) enum Keys {
         #[command(flatten)]
         target: Target,
     },
-    /// Let the successor sign, and publish the next one.
+    /// Activate the successor key, and publish the next one.
     Rotate {
         #[command(flatten)]
         emergency: Emergency,
         #[command(flatten)]
         target: Target,
     },
-    /// Take a key out of use that has nothing left to verify.
+    /// Retire a key whose tokens have all expired.
     Retire {
         kid: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Take a leaked key out at once: its successor signs, its tokens are revoked.
+    /// Withdraw a leaked key at once: its successor signs, and its tokens are revoked.
     Compromise {
         kid: String,
-        /// What happened; the audit trail keeps it.
+        /// The reason; the audit log records it.
         #[arg(long)]
         reason: String,
         #[command(flatten)]
@@ -68,8 +68,8 @@ pub(super) enum Keys {
     },
     /// Seal everything in the database under another key-encryption key. Stop the servers first.
     Rekey {
-        /// A file with the new key, base64 of 32 bytes; without it a new one is made in the keys
-        /// folder.
+        /// A file with the new key, base64 of 32 bytes. By default, a new key is created in the
+        /// keys folder.
         #[arg(long)]
         new_key_file: Option<PathBuf>,
     },
@@ -82,7 +82,7 @@ pub(super) struct Emergency {
     /// Do not wait until data planes have fetched the key.
     #[arg(long, requires = "reason")]
     emergency: bool,
-    /// Why; the audit trail keeps it.
+    /// The reason; the audit log records it.
     #[arg(long)]
     reason: Option<String>,
 }
@@ -134,7 +134,7 @@ async fn import(config: &Config, file: PathBuf) -> anyhow::Result<()> {
     match imported.activate_at {
         None => say(&format!("{} is the active signing key.", imported.kid)),
         Some(at) => say(&format!(
-            "{} is published, and signs from {at} on: data planes need the time to fetch it.",
+            "{} is published, and signs from {at}: data planes need this time to fetch it.",
             imported.kid
         )),
     }

@@ -13,24 +13,24 @@ use crate::client;
 use crate::config::Config;
 use crate::kernel::clock::Random;
 use crate::kernel::files;
-use crate::kernel::http::json::unquoted;
+use crate::kernel::http::json::refusal::{BODY, Refusal};
 
 #[derive(Subcommand)]
 pub(super) enum License {
-    /// Sign a license and print its bundle; with --all, every active license, a line each.
+    /// Sign a license and print its bundle; with --all, every active license, one per line.
     Issue {
         #[arg(required_unless_present = "all")]
         id: Option<String>,
-        /// Every active license.
+        /// Sign every active license.
         #[arg(long, conflicts_with = "id")]
         all: bool,
-        /// With --all: of this organization (id) only.
+        /// With --all: only licenses of this organization (ID).
         #[arg(long, requires = "all")]
         organization: Option<String>,
-        /// With --all: those whose last token this key signed; what a leaked key leaves to do.
+        /// With --all: only licenses whose last token this key signed, such as a leaked key.
         #[arg(long, requires = "all")]
         key_id: Option<String>,
-        /// Seconds that the token is valid.
+        /// The lifetime of the token in seconds.
         #[arg(long)]
         ttl: Option<i64>,
         #[arg(long)]
@@ -38,37 +38,38 @@ pub(super) enum License {
         #[command(flatten)]
         target: Target,
     },
-    /// Show a license with what it effectively grants.
+    /// Show a license and its effective features and limits.
     Show {
         id: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Sign a license and write the file that a data plane without a network reads: its token, the
-    /// keys and the status list.
+    /// Sign a license and write a license file for a data plane without a network. The file
+    /// contains the token, the keys and the status list.
     Export {
-        /// Seconds that the token is valid.
+        /// The lifetime of the token in seconds.
         #[arg(long)]
         ttl: Option<i64>,
         #[arg(long)]
         audience: Option<String>,
         id: String,
-        /// The file; standard output when absent.
+        /// The output file; standard output by default.
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
         target: Target,
     },
-    /// Write a refresh file for a data plane that has its token: the keys and the status list.
+    /// Write a refresh file for a data plane that has a token. The file contains the keys and the
+    /// status list.
     Refresh {
         id: String,
-        /// The file; standard output when absent.
+        /// The output file; standard output by default.
         #[arg(long, short)]
         output: Option<PathBuf>,
         #[command(flatten)]
         target: Target,
     },
-    /// Take in the usage report of a data plane without a network.
+    /// Import the usage report of a data plane without a network.
     ImportReport {
         file: PathBuf,
         #[command(flatten)]
@@ -90,7 +91,7 @@ pub(super) enum License {
         #[command(flatten)]
         target: Target,
     },
-    /// Revoke a license and its bundles, for ever.
+    /// Revoke a license and its bundles permanently.
     Revoke {
         id: String,
         #[arg(long)]
@@ -139,8 +140,11 @@ pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()>
         License::ImportReport { file, target } => {
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("the report {} cannot be read", file.display()))?;
-            let report: UsageReport = serde_json::from_str(&text).map_err(|error| {
-                let why = unquoted(&error.to_string());
+            let mut reader = serde_json::Deserializer::from_str(&text);
+            let report: Result<UsageReport, _> = serde_path_to_error::deserialize(&mut reader);
+            let report = report.map_err(|error| {
+                let path = error.path().to_string();
+                let why = Refusal::of(BODY, &path, &error.into_inner().to_string()).detail;
                 anyhow::anyhow!("{} is not a usage report: {why}", file.display())
             })?;
             let args = object_of(json!({"id": report.deployment_id, "file": text}));
@@ -149,7 +153,7 @@ pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()>
     }
 }
 
-/// Asks for a license file, and writes it where it is wanted.
+/// Requests a license file and writes it to `output`.
 async fn write_file(
     config: &Config,
     target: &Target,
@@ -157,15 +161,15 @@ async fn write_file(
     args: Map<String, Value>,
     output: Option<PathBuf>,
 ) -> anyhow::Result<()> {
-    // Before a number is used up for a file that has no place.
+    // Check first: a refused file must not use up a file number.
     if let Some(path) = output.as_deref().filter(|path| path.exists()) {
-        bail!("{} is there already; files are not written over", path.display());
+        bail!("{} exists; choose another file: files are not overwritten", path.display());
     }
     let client = open(config, target).await?;
     let answer = client.call(operation, args).await;
     client.close().await;
     let answer = answer?;
-    let text = answer["file"].as_str().context("the server answered without a file")?;
+    let text = answer["file"].as_str().context("the server's response contains no file")?;
     match output {
         None => say(text),
         Some(path) => {
@@ -175,7 +179,7 @@ async fn write_file(
     }
 }
 
-/// Issues many, prints each line as it comes, and counts on a terminal meanwhile.
+/// Issues many bundles, prints each line as it arrives, and counts them on a terminal.
 async fn issue_all(
     config: &Config,
     target: &Target,
@@ -189,7 +193,7 @@ async fn issue_all(
     progress.end(status?)
 }
 
-/// What a stream of NDJSON results has brought so far.
+/// The state of a stream of NDJSON results.
 #[derive(Default)]
 struct Progress {
     rest: Vec<u8>,

@@ -57,8 +57,8 @@ const EXAMPLES: &str = "Examples:
   cp-server call licenses.list org=acme-corp status=active
   CP_DATABASE_URL=postgres://cp@db/cp CP_BASE_URL=https://licenses.example.com cp-server serve
 
-Commands other than serve and quickstart work on the database of this machine, or, with --url and
---token (CP_URL, CP_TOKEN), on a running server.";
+Commands other than serve and quickstart use the database of this machine, or, with --url and
+--token (CP_URL, CP_TOKEN), a running server.";
 
 const CALL_EXAMPLES: &str = "Examples:
   cp-server call organizations.list limit=5
@@ -68,31 +68,31 @@ const CALL_EXAMPLES: &str = "Examples:
   cp-server call licenses.suspend id=LICENSE_ID --data '{\"reason\": \"late\"}'
   cp-server call audit.list org=acme action=licenses.suspend --url https://licenses.example.com
 
-`cp-server operations` lists what can be called.";
+`cp-server operations` lists all operations.";
 
 #[derive(Subcommand)]
 enum Command {
     /// Serve the API.
     Serve {
-        /// Accept that CP_BASE_URL, the issuer of the tokens, is another one than before.
+        /// Accept that CP_BASE_URL, the issuer of the tokens, has changed.
         #[arg(long)]
         accept_new_issuer: bool,
     },
-    /// Bring the database's schema up to date.
+    /// Migrate the database schema.
     Migrate,
-    /// Make an example, mint a license, verify it offline, then serve.
+    /// Create an example organization, mint a license, verify it offline, then serve.
     Quickstart {
-        /// Do everything but serve.
+        /// Do everything except serve.
         #[arg(long)]
         no_serve: bool,
     },
-    /// Write everything that the database has into one file, while the servers go on.
+    /// Write the whole database into one file while the servers run.
     #[command(after_help = backup::BACKUP_EXAMPLES)]
     Backup(backup::Backup),
-    /// Put a backup back into an empty database.
+    /// Restore a backup into an empty database.
     #[command(after_help = backup::RESTORE_EXAMPLES)]
     Restore(backup::Restore),
-    /// Make, import, rotate and retire signing keys.
+    /// Create, import, rotate and retire signing keys.
     #[command(subcommand)]
     Keys(keys::Keys),
     /// Create, list, rotate and revoke service tokens.
@@ -104,22 +104,22 @@ enum Command {
     /// Add and list the members of an organization.
     #[command(subcommand)]
     Member(org::Member),
-    /// Record usage and add it up.
+    /// Record and sum up usage.
     #[command(subcommand)]
     Usage(usage::Usage),
     /// Issue, show, export and revoke licenses.
     #[command(subcommand)]
     License(license::License),
-    /// Verify, read and erase the log of what was done.
+    /// Verify, read and erase the audit log.
     #[command(subcommand)]
     Audit(audit::Audit),
-    /// Decide about a clock that was wrong.
+    /// Correct the state after a wrong clock.
     #[command(subcommand)]
     Clock(clock::Clock),
     /// Call any operation: `cp-server call licenses.revoke id=… reason=…`.
     #[command(after_help = CALL_EXAMPLES)]
     Call(Call),
-    /// List the operations that `call` knows.
+    /// List the operations for `call`.
     Operations,
     /// Print the OpenAPI document.
     Openapi,
@@ -131,11 +131,11 @@ enum Command {
 struct Call {
     /// The operation, such as licenses.revoke.
     operation: String,
-    /// name=value pairs for the path, the query string or the body. The operation's schema states
-    /// the type of a value; lists and objects are JSON.
+    /// name=value pairs for the path, the query string or the body. The operation's schema
+    /// determines the type of a value; lists and objects are JSON.
     #[arg(value_parser = pair)]
     args: Vec<(String, String)>,
-    /// The body as JSON, such as '{"external_id": null}'; pairs are added to it.
+    /// The body as JSON, such as '{"external_id": null}'. Pairs are added to it.
     #[arg(long, short, value_parser = object)]
     data: Option<Map<String, Value>>,
     #[command(flatten)]
@@ -172,12 +172,12 @@ pub fn main() -> ExitCode {
 async fn run(cli: Cli) -> anyhow::Result<()> {
     let config = &cli.config;
     telemetry::log(&config.log, config.log_format)?;
-    panics::tell();
+    panics::install_hook();
     match cli.command {
         Command::Serve { accept_new_issuer } => {
             harden();
             warn(config);
-            // What is given is looked at before anything is made.
+            // Check the certificate before anything is created.
             let tls = config.network.tls()?;
             let app = config.open(Purpose::Serving { accept_new_issuer }).await?;
             prepare_token(config, &app).await?;
@@ -194,7 +194,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             let config = quickstart::settings(config, !no_serve)?;
             warn(&config);
             let tls = config.network.tls()?;
-            // Before anything is made: an address that is taken ends it here.
+            // Bind before anything is created, so that an address in use ends the command here.
             let listener = if no_serve { None } else { Some(bind(config.listen).await?) };
             quickstart::run(&config).await?;
             let Some(listener) = listener else { return Ok(()) };
@@ -241,7 +241,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
     }
 }
 
-/// Logs once what the operator probably did not mean.
+/// Logs settings that the operator probably did not intend.
 fn warn(config: &Config) {
     let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
     for warning in config.warnings().into_iter().chain(unknown_variables(&Cli::command(), names)) {
@@ -258,12 +258,12 @@ async fn bind(address: SocketAddr) -> anyhow::Result<TcpListener> {
     })
 }
 
-/// Makes sure that there is a service token, and tells where a new one is.
+/// Ensures that a service token exists, and reports where a new one is.
 async fn prepare_token(config: &Config, app: &App) -> anyhow::Result<()> {
     match config.first_token(app).await? {
         Some(First::Shown(token)) => {
             println!(
-                "The first service token, which is not shown again:\n\n  {}\n",
+                "The first service token, which is shown only once:\n\n  {}\n",
                 token.expose()
             );
         }
@@ -286,10 +286,10 @@ async fn serve(
     listener: TcpListener,
     tls: Option<Arc<Tls>>,
 ) -> anyhow::Result<()> {
-    // Before the server says that it serves: whoever reads that may stop it the next moment.
+    // Before the server logs that it serves: a reader of that line may stop it immediately.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
-    // A terminal that goes away ends what ran in it; a service is asked to read its files again.
+    // A terminal that closes ends its programs; a service is asked to reload its files.
     let reloads = tls.is_some() || !std::io::stderr().is_terminal();
     let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
     let running = jobs::start(&app);
@@ -298,7 +298,7 @@ async fn serve(
     let stopping = app.clone();
     let end = async move {
         tokio::select! { _ = terminate.recv() => {}, _ = interrupt.recv() => {} }
-        // Readiness says no from this moment; what was accepted before is answered.
+        // Readiness fails from now on; accepted requests are still answered.
         stopping.stop();
     };
     room_for(config.network.max_connections);
@@ -310,7 +310,7 @@ async fn serve(
     Ok(())
 }
 
-/// Reads again, when asked to, what can be read again.
+/// Reloads the certificate when asked to.
 async fn reload(tls: Option<Arc<Tls>>, hangup: Option<Signal>) {
     let Some(mut hangup) = hangup else { return std::future::pending().await };
     match tls {
@@ -322,28 +322,28 @@ async fn reload(tls: Option<Arc<Tls>>, hangup: Option<Signal>) {
         }
         None => {
             while hangup.recv().await.is_some() {
-                tracing::info!("SIGHUP: there is no certificate to read again");
+                tracing::info!("SIGHUP: no certificate is configured, so none is reloaded");
             }
         }
     }
 }
 
-/// Keys in memory do not go into core dumps, and other processes of the user do not read them.
+/// Keeps keys in memory out of core dumps and unreadable to other processes of the user.
 fn harden() {
     use rustix::process::{DumpableBehavior, Resource, Rlimit, set_dumpable_behavior, setrlimit};
     let none = Rlimit { current: Some(0), maximum: Some(0) };
     let limited = setrlimit(Resource::Core, none).is_ok();
     let hidden = set_dumpable_behavior(DumpableBehavior::NotDumpable).is_ok();
     if !(limited && hidden) {
-        tracing::warn!("the process could not be kept from leaving core dumps");
+        tracing::warn!("core dumps of this process could not be disabled");
     }
 }
 
-/// A connection is a file: the process may have as many as it is set up to serve, if the system
-/// lets it.
+/// Raises the limit of open files to the number of connections that the server is configured to
+/// serve, as far as the system allows.
 fn room_for(connections: u32) {
     use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    // Besides connections: the database, logs, certificates.
+    // Other files: the database, logs, certificates.
     let wanted = u64::from(connections) + 128;
     let now = getrlimit(Resource::Nofile);
     if now.current.is_none_or(|current| current >= wanted) {
@@ -352,15 +352,15 @@ fn room_for(connections: u32) {
     let current = now.maximum.map_or(wanted, |most| most.min(wanted));
     let raised = setrlimit(Resource::Nofile, Rlimit { current: Some(current), ..now });
     if raised.is_err() || current < wanted {
-        tracing::warn!(wanted, current, "CP_MAX_CONNECTIONS is more than the limit of open files");
+        tracing::warn!(wanted, current, "CP_MAX_CONNECTIONS exceeds the limit of open files");
     }
 }
 
 fn pair(text: &str) -> anyhow::Result<(String, String)> {
-    let (name, value) = text.split_once('=').context("it takes name=value")?;
+    let (name, value) = text.split_once('=').context("must be name=value")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 fn object(text: &str) -> anyhow::Result<Map<String, Value>> {
-    serde_json::from_str(text).context("it takes a JSON object, such as '{\"name\": \"Acme\"}'")
+    serde_json::from_str(text).context("must be a JSON object, such as '{\"name\": \"Acme\"}'")
 }

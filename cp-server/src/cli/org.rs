@@ -11,13 +11,13 @@ pub(super) enum Org {
     /// Create an organization with its subscription, its quotas and its owner.
     Create {
         name: String,
-        /// Made from the name when absent.
+        /// By default, derived from the name.
         #[arg(long)]
         slug: Option<String>,
-        /// The owner: a user's id or e-mail address.
+        /// The owner: the ID or e-mail address of a user.
         #[arg(long)]
         owner: Option<String>,
-        /// The plan; free when absent.
+        /// The plan; free by default.
         #[arg(long)]
         plan: Option<String>,
         #[command(flatten)]
@@ -25,18 +25,18 @@ pub(super) enum Org {
     },
     /// Show an organization.
     Show {
-        /// Its id or slug.
+        /// The ID or slug of the organization.
         org: String,
         #[command(flatten)]
         target: Target,
     },
-    /// Show the quotas of an organization, or whether so much more of one would fit.
+    /// Show the quotas of an organization, or check whether an amount of one metric fits.
     Quota {
-        /// Its id or slug.
+        /// The ID or slug of the organization.
         org: String,
-        /// Such as members or storage_bytes.
+        /// The metric, such as members or storage_bytes.
         metric: Option<String>,
-        /// How much more.
+        /// The additional amount to check.
         #[arg(long, requires = "metric")]
         amount: Option<i64>,
         #[command(flatten)]
@@ -46,13 +46,13 @@ pub(super) enum Org {
 
 #[derive(Subcommand)]
 pub(super) enum Member {
-    /// Make a person a member of an organization.
+    /// Add a person to an organization.
     Add {
-        /// The organization's id or slug.
+        /// The ID or slug of the organization.
         org: String,
-        /// Whoever nobody has met yet is made.
+        /// An unknown address creates a user.
         email: String,
-        /// Such as admin, member or viewer, or a role of the organization's own.
+        /// The role: admin, member, viewer, or a role of the organization.
         #[arg(long, default_value = "member")]
         role: String,
         /// A permission beyond the role. May be repeated.
@@ -63,9 +63,9 @@ pub(super) enum Member {
     },
     /// List the members of an organization.
     List {
-        /// The organization's id or slug.
+        /// The ID or slug of the organization.
         org: String,
-        /// active, invited or suspended.
+        /// The status: active, invited or suspended.
         #[arg(long)]
         status: Option<String>,
         #[command(flatten)]

@@ -1,4 +1,4 @@
-//! Progress bars on a terminal; nothing where standard error is a pipe or a file.
+//! Progress bars on a terminal; silent where standard error is a pipe or a file.
 
 use indicatif::{ProgressBar, ProgressStyle};
 
@@ -11,7 +11,7 @@ pub(super) fn events() -> ProgressBar {
 }
 
 fn bar(things: &'static str) -> ProgressBar {
-    // It draws on standard error, and only on a terminal.
+    // indicatif draws on standard error, and only on a terminal.
     let bar = ProgressBar::no_length();
     let look = "{wide_bar} {human_pos} of {human_len} {msg}, {per_sec}, {eta} left";
     if let Ok(style) = ProgressStyle::with_template(look) {

@@ -1,9 +1,9 @@
 //! The refusal of a wrong command line.
 //!
 //! # Design
-//! clap quotes what it could not parse. A value may be a secret, and an argument too many may be one
-//! whose flag was forgotten, so refusals are rendered here: they name the argument, the rule and an
-//! example, and quote nothing but the names of flags.
+//! clap quotes values that it cannot parse. A value may be a secret, and an unexpected argument may
+//! be a secret whose flag is missing. So this module renders refusals: they name the argument, the
+//! rule and an example, and quote only the names of flags.
 
 use std::process::ExitCode;
 
@@ -12,7 +12,7 @@ use clap::{Arg, Command};
 
 use crate::kernel::text::named;
 
-/// Says what is wrong with the command line.
+/// Prints the error in the command line.
 pub(super) fn refuse(error: &clap::Error, command: &Command) -> ExitCode {
     match error.kind() {
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
@@ -21,21 +21,21 @@ pub(super) fn refuse(error: &clap::Error, command: &Command) -> ExitCode {
         ErrorKind::UnknownArgument | ErrorKind::TooManyValues | ErrorKind::InvalidSubcommand => {
             eprintln!("{}", unknown(error));
         }
-        // The others name arguments and quote no value; help and version are among them.
+        // Other errors name arguments and quote no value; help and version are among them.
         _ => drop(error.print()),
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
 }
 
-/// A value that does not fit. A setting is named by its variable too, with a right example.
+/// Renders an invalid value. A setting is also named by its variable, with a valid example.
 fn value(error: &clap::Error, command: &Command) -> String {
     let argument = text(error, ContextKind::InvalidArg).unwrap_or_default();
     let known = match error.get(ContextKind::ValidValue) {
-        Some(ContextValue::Strings(known)) => Some(format!("it takes one of {}", known.join(", "))),
+        Some(ContextValue::Strings(known)) => Some(format!("must be one of {}", known.join(", "))),
         _ => None,
     };
     let cause = std::error::Error::source(error).map(ToString::to_string).or(known);
-    let cause = cause.unwrap_or_else(|| "it needs a value".to_owned());
+    let cause = cause.unwrap_or_else(|| "a value is required".to_owned());
     let flag = argument.split(' ').next().unwrap_or_default().trim_start_matches("--");
     let setting = command.get_arguments().find(|a| a.get_long() == Some(flag));
     let variable = setting.and_then(Arg::get_env).map(|v| v.to_string_lossy().into_owned());
@@ -49,17 +49,17 @@ fn value(error: &clap::Error, command: &Command) -> String {
     }
 }
 
-/// An argument or a command that there is not.
+/// Renders an unknown argument or command.
 fn unknown(error: &clap::Error) -> String {
     let given = text(error, ContextKind::InvalidArg).unwrap_or_default();
     let flag = given.split('=').next().filter(|flag| flag.starts_with("--"));
     let what = match (error.kind(), flag) {
         (ErrorKind::InvalidSubcommand, _) => "there is no such command".to_owned(),
         (_, Some(flag)) => match &*named(flag) {
-            name if name.starts_with('`') => format!("there is no argument {name} here"),
-            _ => "there is an argument too many".to_owned(),
+            name if name.starts_with('`') => format!("there is no argument {name}"),
+            _ => "there are too many arguments".to_owned(),
         },
-        _ => "there is an argument too many".to_owned(),
+        _ => "there are too many arguments".to_owned(),
     };
     let near = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand];
     let near = near.iter().find_map(|kind| text(error, *kind));
@@ -89,7 +89,7 @@ mod tests {
 
     fn refusal(line: &[&str]) -> String {
         let line = ["cp-server"].iter().chain(line);
-        let Err(error) = Cli::try_parse_from(line) else { panic!("it was taken") };
+        let Err(error) = Cli::try_parse_from(line) else { panic!("it was accepted") };
         match error.kind() {
             ErrorKind::ValueValidation | ErrorKind::InvalidValue => value(&error, &Cli::command()),
             ErrorKind::UnknownArgument

@@ -1,4 +1,4 @@
-//! The server that a command is for: a running one, or the database of this machine.
+//! The target of a command: a running server, or the database of this machine.
 
 use std::io::Write;
 
@@ -12,31 +12,31 @@ use crate::config::installation::Purpose;
 use crate::config::{Config, Hidden};
 use crate::kernel::secret::Secret;
 
-/// Which server a command is for.
+/// The target of a command.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Server")]
 pub(super) struct Target {
-    /// A running server; without it the command works on the database of this machine.
+    /// The URL of a running server. By default, the command uses the database of this machine.
     #[arg(long, env = "CP_URL", requires = "token", value_parser = address)]
     pub(super) url: Option<String>,
-    /// A service token for that server.
+    /// A service token of that server.
     #[arg(long, env = "CP_TOKEN", hide_env_values = true, value_parser = secret)]
     pub(super) token: Option<Hidden>,
 }
 
-/// The client of the target: a running server, or the database of this machine.
+/// Opens a client of the target.
 pub(super) async fn open(config: &Config, target: &Target) -> anyhow::Result<Client> {
     match (&target.url, &target.token) {
         (Some(url), Some(token)) => {
             let url = url.trim_end_matches('/').to_owned();
             Ok(Client::Remote { url, token: token.expose().clone() })
         }
-        (Some(_), None) => bail!("--url needs --token (or CP_TOKEN)"),
+        (Some(_), None) => bail!("--url requires --token (or CP_TOKEN)"),
         (None, _) => Ok(Client::local(config.open(Purpose::Calling).await?)),
     }
 }
 
-/// Calls an operation and prints its answer.
+/// Calls an operation and prints the response.
 pub(super) async fn show(
     config: &Config,
     target: &Target,
@@ -53,7 +53,7 @@ pub(super) async fn show(
     }
 }
 
-/// Prints a line; a reader that went away (`| head`) is no failure.
+/// Prints a line. A closed pipe (`| head`) is not an error.
 pub(super) fn say(text: &str) -> anyhow::Result<()> {
     match writeln!(std::io::stdout(), "{text}") {
         Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => std::process::exit(0),
@@ -69,7 +69,7 @@ fn address(text: &str) -> Result<String, std::convert::Infallible> {
     Ok(variables::trimmed(text).to_owned())
 }
 
-/// The members of an object that are not null.
+/// Returns the members of an object that are not null.
 pub(super) fn object_of(value: Value) -> Map<String, Value> {
     match value {
         Value::Object(members) => members.into_iter().filter(|(_, v)| !v.is_null()).collect(),

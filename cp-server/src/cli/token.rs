@@ -8,35 +8,35 @@ use crate::config::Config;
 
 #[derive(Subcommand)]
 pub(super) enum Token {
-    /// Create a service token; it is printed once.
+    /// Create a service token. It is printed once.
     Create {
         name: String,
-        /// Such as licenses:issue; `*` for all. May be repeated; a deployment's token has what a
-        /// data plane needs when it is left out.
+        /// A permission such as licenses:issue; `*` for all. May be repeated. By default, the token
+        /// of a deployment has the permissions that a data plane needs.
         #[arg(long = "permission", required_unless_present = "deployment")]
         permissions: Vec<String>,
-        /// Until when it works, such as 2027-01-31T00:00:00Z; for ever when absent.
+        /// The expiry, such as 2027-01-31T00:00:00Z. By default, the token does not expire.
         #[arg(long)]
         expires_at: Option<String>,
         #[command(flatten)]
-        reach: Reach,
+        scope: TokenScope,
         #[command(flatten)]
         target: Target,
     },
     /// List service tokens.
     List {
-        /// Only those that still work.
+        /// List only tokens that are still valid.
         #[arg(long)]
         active: bool,
         #[command(flatten)]
-        reach: Reach,
+        scope: TokenScope,
         #[command(flatten)]
         target: Target,
     },
-    /// Replace a token's secret; the new one is printed once.
+    /// Replace the secret of a token. The new one is printed once.
     Rotate {
         id: String,
-        /// For how many seconds more the old one works.
+        /// How many seconds the old secret remains valid.
         #[arg(long, default_value_t = 0)]
         overlap_seconds: u32,
         #[command(flatten)]
@@ -48,23 +48,23 @@ pub(super) enum Token {
         #[command(flatten)]
         target: Target,
     },
-    /// Tell who a token is, what it may do, and by what.
+    /// Show the identity of a token, its permissions, and their origin.
     Whoami(Target),
 }
 
-/// What a token is held to; the platform when nothing is named.
+/// The restriction of a token; the platform by default.
 #[derive(Args)]
-pub(super) struct Reach {
-    /// An organization's id or slug.
+pub(super) struct TokenScope {
+    /// The ID or slug of an organization.
     #[arg(long, conflicts_with = "deployment")]
     organization: Option<String>,
-    /// A deployment's id.
+    /// The ID of a deployment.
     #[arg(long)]
     deployment: Option<String>,
 }
 
-impl Reach {
-    /// The one of three operations that is meant, with its path.
+impl TokenScope {
+    /// Returns the operation for this restriction, and its path parameters.
     fn choose(
         self,
         [all, org, deployment]: [&'static str; 3],
@@ -79,11 +79,11 @@ impl Reach {
 
 pub(super) async fn run(config: &Config, token: Token) -> anyhow::Result<()> {
     match token {
-        Token::Create { name, permissions, expires_at, reach, target } => {
-            let (operation, path) = reach.choose([
+        Token::Create { name, permissions, expires_at, scope, target } => {
+            let (operation, path) = scope.choose([
+                "service_tokens.create_for_platform",
                 "service_tokens.create",
-                "service_tokens.create_in_organization",
-                "service_tokens.create_in_deployment",
+                "service_tokens.create_for_deployment",
             ]);
             let permissions = (!permissions.is_empty()).then_some(permissions);
             let mut args = object_of(path);
@@ -92,11 +92,11 @@ pub(super) async fn run(config: &Config, token: Token) -> anyhow::Result<()> {
             })));
             show(config, &target, operation, args).await
         }
-        Token::List { active, reach, target } => {
-            let (operation, path) = reach.choose([
+        Token::List { active, scope, target } => {
+            let (operation, path) = scope.choose([
                 "service_tokens.list_all",
                 "service_tokens.list",
-                "service_tokens.list_of_deployment",
+                "service_tokens.list_for_deployment",
             ]);
             let mut args = object_of(path);
             args.extend(object_of(json!({"active": active.then_some(true)})));

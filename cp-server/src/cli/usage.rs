@@ -8,51 +8,51 @@ use crate::config::Config;
 
 #[derive(Subcommand)]
 pub(super) enum Usage {
-    /// Record that so much of a metric was used.
+    /// Record the usage of a metric.
     Record {
-        /// The organization's id or slug.
+        /// The ID or slug of the organization.
         org: String,
         metric: String,
         /// A decimal of at least 0, such as 1.5.
         quantity: Number,
-        /// count when absent.
+        /// The unit; count by default.
         #[arg(long)]
         unit: Option<String>,
-        /// The project's id.
+        /// The ID of the project.
         #[arg(long)]
         project: Option<String>,
-        /// The run's id, in the caller's own words.
+        /// The ID of the run, chosen by the caller.
         #[arg(long)]
         run: Option<String>,
-        /// The deployment's id.
+        /// The ID of the deployment.
         #[arg(long)]
         deployment: Option<String>,
-        /// When it was used, such as 2026-01-31T12:00:00Z; now when absent.
+        /// When the usage happened, such as 2026-01-31T12:00:00Z; now by default.
         #[arg(long)]
         at: Option<String>,
         /// Usage with the same key is recorded once.
         #[arg(long)]
         key: Option<String>,
-        /// Refuse it when it would go beyond a limit.
+        /// Refuse usage that would exceed a limit.
         #[arg(long)]
         enforce: bool,
         #[command(flatten)]
         target: Target,
     },
-    /// Add up usage by metric and unit.
+    /// Sum up usage by metric and unit.
     Summary {
-        /// The organization's id or slug.
+        /// The ID or slug of the organization.
         org: String,
-        /// From this instant on.
+        /// Usage at or after this instant, such as 2026-01-31T12:00:00Z.
         #[arg(long)]
         since: Option<String>,
-        /// Up to this instant, included.
+        /// Usage at or before this instant.
         #[arg(long)]
         until: Option<String>,
-        /// This project's usage only.
+        /// Only usage of this project.
         #[arg(long)]
         project: Option<String>,
-        /// project, day or hour.
+        /// The grouping: project, day or hour.
         #[arg(long)]
         group_by: Option<String>,
         #[command(flatten)]
@@ -87,7 +87,7 @@ pub(super) async fn run(config: &Config, usage: Usage) -> anyhow::Result<()> {
                 "org": org, "since": since, "until": until, "project": project,
                 "group_by": group_by,
             });
-            show(config, &target, "usage.summary", object_of(args)).await
+            show(config, &target, "usage.summarize", object_of(args)).await
         }
     }
 }

@@ -1,17 +1,18 @@
-//! The edges of environment variables.
+//! Whitespace around environment variables, and empty variables.
 //!
 //! # Design
-//! A compose file sets a variable to nothing, and a file that a shell reads ends with a line break.
-//! So a variable loses blanks, line ends and a byte order mark around its value, and an empty one
-//! counts as absent. Secrets are the exception: an empty secret is a mistake, which is refused, and a
-//! passphrase may end with a blank.
+//!
+//! A compose file sets a variable to an empty value, and a file that a shell reads ends with a line
+//! break. So blanks, line ends and a byte order mark around a value are removed, and an empty
+//! variable counts as absent. Secrets are the exception: an empty secret is a mistake and is
+//! refused, and a passphrase may end with a blank.
 
 use std::ffi::OsString;
 
 use clap::builder::{OsStr, Resettable};
 use clap::{Arg, Command};
 
-/// The command and its command line, as if each variable was set as it is meant.
+/// Returns the command and its command line with corrected variables.
 pub(super) fn read(command: Command, line: Vec<OsString>) -> (Command, Vec<OsString>) {
     with(command, line, |name| std::env::var_os(name))
 }
@@ -21,7 +22,7 @@ fn with(
     mut line: Vec<OsString>,
     variable: impl Fn(&std::ffi::OsStr) -> Option<OsString> + Copy,
 ) -> (Command, Vec<OsString>) {
-    // clap has read the variables. A value that is not as it is meant becomes a flag.
+    // clap has read the variables. A corrected value becomes a flag.
     let mut flags = Vec::new();
     for arg in command.get_arguments() {
         let (Some(meant), Some(flag)) = (meant(arg, variable), arg.get_long()) else { continue };
@@ -42,7 +43,8 @@ fn with(
     (command.mut_subcommands(|command| without_empty(command, variable)), line)
 }
 
-/// Of commands of their own: an empty variable is absent, and the settings trim what they read.
+/// Corrects the arguments of subcommands: an empty variable is absent, and the settings trim their
+/// own values.
 fn without_empty(
     command: Command,
     variable: impl Fn(&std::ffi::OsStr) -> Option<OsString> + Copy,
@@ -58,7 +60,7 @@ fn without_empty(
     command.mut_subcommands(|command| without_empty(command, variable))
 }
 
-/// The meant value of a setting's variable, where it is another than the one that is set.
+/// Returns the corrected value of a setting's variable, if it differs from the given one.
 fn meant(arg: &Arg, variable: impl Fn(&std::ffi::OsStr) -> Option<OsString>) -> Option<String> {
     if arg.is_hide_env_values_set() {
         return None;
@@ -68,7 +70,7 @@ fn meant(arg: &Arg, variable: impl Fn(&std::ffi::OsStr) -> Option<OsString>) -> 
     (meant.is_empty() || meant != text).then(|| meant.to_owned())
 }
 
-/// A value without blanks, line ends and a byte order mark around it.
+/// Removes blanks, line ends and a byte order mark around a value.
 pub(super) fn trimmed(text: &str) -> &str {
     text.trim_matches(|c: char| c.is_whitespace() || c == '\u{feff}')
 }
@@ -108,6 +110,6 @@ mod tests {
         assert_eq!(line, ["cp-server", "--base-url=https://a.example", "--audience=a b", "serve"]);
         let (_, line) = settled(set, &["cp-server", "--base-url", "https://b.example", "serve"]);
         let right = ["cp-server", "--audience=a b", "--base-url", "https://b.example", "serve"];
-        assert_eq!(line, right, "a flag is stronger");
+        assert_eq!(line, right, "a flag overrides a variable");
     }
 }

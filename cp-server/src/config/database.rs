@@ -1,4 +1,4 @@
-//! Where the database is.
+//! The location of the database.
 
 use std::ops::Deref;
 use std::path::Path;
@@ -8,7 +8,7 @@ use url::Url;
 
 use crate::kernel::db::{postgres_hosts, split_hosts};
 
-/// Where the database is; it may hold a password, so it does not show.
+/// The location of the database. It may contain a password, so `Debug` hides it.
 #[derive(Clone)]
 pub struct DatabaseUrl(String);
 
@@ -20,7 +20,7 @@ impl Deref for DatabaseUrl {
 }
 
 impl DatabaseUrl {
-    /// The file, if it is one.
+    /// Returns the path of an SQLite file; `None` for PostgreSQL.
     pub fn file(&self) -> Option<&Path> {
         let file = self.0.strip_prefix("sqlite:")?;
         Some(Path::new(file.trim_start_matches("//")))
@@ -37,10 +37,10 @@ pub(super) fn read(text: &str) -> anyhow::Result<DatabaseUrl> {
     let text = text.trim();
     let known = ["sqlite:", "postgres://", "postgresql://"];
     if !known.iter().any(|scheme| text.starts_with(scheme) && text.len() > scheme.len()) {
-        bail!("it takes sqlite:data/control-plane.db or postgres://USER:PASSWORD@HOST/DATABASE");
+        bail!("must be sqlite:data/control-plane.db or postgres://USER:PASSWORD@HOST/DATABASE");
     }
     if text.starts_with("sqlite:") && (text.contains(":memory:") || text.contains('?')) {
-        bail!("it takes a file without options, such as sqlite:data/control-plane.db");
+        bail!("must be a file without options, such as sqlite:data/control-plane.db");
     }
     if !text.starts_with("sqlite:") {
         for url in split_hosts(text) {
@@ -51,7 +51,7 @@ pub(super) fn read(text: &str) -> anyhow::Result<DatabaseUrl> {
     Ok(DatabaseUrl(text.to_owned()))
 }
 
-/// Parameters of a PostgreSQL URL. The driver logs any other one, with its value.
+/// The supported parameters of a PostgreSQL URL. The driver would log any other one with its value.
 const PARAMETERS: [&str; 18] = [
     "sslmode",
     "ssl-mode",
@@ -73,11 +73,11 @@ const PARAMETERS: [&str; 18] = [
     "options",
 ];
 
-/// Refuses what the driver, or the database, would quote: a password with a `/`, `?`, `#` or `@`
-/// that was not percent-encoded ends up in the port, the database's name or a parameter.
+/// Refuses values that the driver or the database would quote. A password with a `/`, `?`, `#` or
+/// `@` that is not percent-encoded ends up in the port, the database name or a parameter.
 fn check_quotes(text: &str) -> anyhow::Result<()> {
-    let encode = "percent-encode what is special in the user and the password";
-    let Ok(url) = Url::parse(text) else { bail!("it is not a URL; {encode}") };
+    let encode = "percent-encode special characters in the user and the password";
+    let Ok(url) = Url::parse(text) else { bail!("must be a URL; {encode}") };
     ensure!(
         url.fragment().is_none() && !url.path().contains('@'),
         "a `#` or `@` is misplaced; {encode}"
@@ -87,7 +87,7 @@ fn check_quotes(text: &str) -> anyhow::Result<()> {
             || name.strip_prefix("options[").is_some_and(|rest| rest.ends_with(']'));
         ensure!(
             is_known && !value.contains('@'),
-            "it has a parameter that is not one of {}, or a value with an `@`; {encode}",
+            "parameters must be among {}, without an `@` in a value; {encode}",
             PARAMETERS.join(", ")
         );
     }

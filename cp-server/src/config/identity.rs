@@ -1,4 +1,4 @@
-//! The settings of logins: which identity providers are trusted, and how they are asked.
+//! The settings of logins: trusted identity providers, and the connections to them.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,23 +18,23 @@ use crate::identity::settings::{IdentitySettings, SessionSettings};
 use crate::kernel::text::named;
 use crate::kernel::{files, http::json as strict};
 
-/// How people log in.
+/// The settings of logins.
 #[derive(Args, Clone, Debug)]
 pub struct IdentityConfig {
-    /// A JSON file with the identity providers of the platform: a list of objects as an
-    /// organization's PUT has them, each with its `key`.
+    /// A JSON file with the identity providers of the platform: a list of objects as in an
+    /// organization's PUT, each with its `key`.
     #[arg(long, env = "CP_IDENTITY_PROVIDERS", global = true)]
     pub identity_providers: Option<PathBuf>,
 
-    /// In place of the file, for one provider: its issuer, exactly as in its tokens' `iss`.
+    /// The issuer of a single provider, instead of the file; exactly as in the `iss` of its tokens.
     #[arg(long, env = "CP_OIDC_ISSUER", global = true)]
     pub oidc_issuer: Option<String>,
 
-    /// The audience (`aud`) that its access tokens for this server have.
+    /// The audience (`aud`) of its access tokens for this server.
     #[arg(long, env = "CP_OIDC_AUDIENCE", global = true)]
     pub oidc_audience: Option<String>,
 
-    /// Its key: what stands as `provider` in auth accounts.
+    /// Its key, which is the `provider` of auth accounts.
     #[arg(long, env = "CP_OIDC_PROVIDER", default_value = "oidc", global = true)]
     pub oidc_provider: String,
 
@@ -42,15 +42,15 @@ pub struct IdentityConfig {
     #[arg(long, env = "CP_OIDC_TYPE", default_value = "oidc", global = true)]
     pub oidc_type: String,
 
-    /// The client that logs people in at the console.
+    /// The client that logs people in to the console.
     #[arg(long, env = "CP_OIDC_CLIENT_ID", global = true)]
     pub oidc_client_id: Option<String>,
 
-    /// Its secret; a public client has none.
+    /// The client's secret; a public client has none.
     #[arg(long, env = "CP_OIDC_CLIENT_SECRET", hide_env_values = true, value_parser = hidden, global = true)]
     pub oidc_client_secret: Option<Hidden>,
 
-    /// A file with its secret.
+    /// A file with the client's secret.
     #[arg(
         long,
         env = "CP_OIDC_CLIENT_SECRET_FILE",
@@ -59,45 +59,45 @@ pub struct IdentityConfig {
     )]
     pub oidc_client_secret_file: Option<PathBuf>,
 
-    /// Hosts, separated by commas, that an organization's provider may have although their
-    /// addresses are private.
+    /// Hosts, separated by commas, that an organization's provider may use although their addresses
+    /// are private.
     #[arg(long, env = "CP_OIDC_ALLOWED_HOSTS", value_delimiter = ',', global = true)]
     pub oidc_allowed_hosts: Vec<String>,
 
-    /// Whether providers may be on this machine, over plain http: for development.
+    /// Whether providers may use plain http on this machine: for development.
     #[arg(long, env = "CP_OIDC_ALLOW_LOOPBACK", default_value_t = false, action = ArgAction::Set, value_parser = boolean, global = true)]
     pub oidc_allow_loopback: bool,
 
-    /// A PEM file with the certificate authorities that providers' certificates are checked by, in
-    /// place of the web's.
+    /// A PEM file with certificate authorities that replace the public ones for connections to
+    /// providers.
     #[arg(long, env = "CP_OIDC_CA_FILE", global = true)]
     pub oidc_ca_file: Option<PathBuf>,
 
-    /// After which time a person logs in again at the console: 15m to 30d.
+    /// The age at which a console session ends: 15m to 30d.
     #[arg(long, env = "CP_SESSION_TTL", default_value = "12h", value_parser = |t: &str| span(t, "15m", "30d"), global = true)]
     pub session_ttl: TimeDelta,
 
-    /// After which time without a request: 5m to 30d.
+    /// The idle time after which a console session ends: 5m to 30d.
     #[arg(long, env = "CP_SESSION_IDLE", default_value = "1h", value_parser = |t: &str| span(t, "5m", "30d"), global = true)]
     pub session_idle: TimeDelta,
 
-    /// A Zitadel in place of CP_OIDC_ISSUER; its key is zitadel.
+    /// The issuer of a Zitadel, instead of CP_OIDC_ISSUER. Its key is zitadel.
     #[arg(long, env = "ZITADEL_ISSUER", global = true)]
     pub zitadel_issuer: Option<String>,
 
-    /// The same under its other name.
+    /// Another name of ZITADEL_ISSUER.
     #[arg(long, env = "ZITADEL_ISSUER_URL", global = true)]
     pub zitadel_issuer_url: Option<String>,
 
-    /// False lets it rest although its issuer is set.
+    /// False disables the Zitadel although its issuer is set.
     #[arg(long, env = "ZITADEL_ENABLED", default_value_t = true, action = ArgAction::Set, value_parser = boolean, global = true)]
     pub zitadel_enabled: bool,
 
-    /// The id of the Zitadel project whose tokens and roles count.
+    /// The ID of the Zitadel project whose tokens and roles are accepted.
     #[arg(long, env = "ZITADEL_AUDIENCE", global = true)]
     pub zitadel_audience: Option<String>,
 
-    /// Where its keys are, in place of what it says itself.
+    /// The URL of its keys, instead of the one that it publishes.
     #[arg(long, env = "ZITADEL_JWKS_URI", global = true)]
     pub zitadel_jwks_uri: Option<String>,
 
@@ -105,13 +105,14 @@ pub struct IdentityConfig {
     #[arg(long, env = "ZITADEL_ACCOUNT_ID_CLAIMS", value_delimiter = ',', global = true)]
     pub zitadel_account_id_claims: Vec<String>,
 
-    /// The roles that make a super administrator, separated by commas; super_admin when absent.
+    /// The roles that make a person a super administrator, separated by commas; super_admin by
+    /// default.
     #[arg(long, env = "ZITADEL_SUPER_ADMIN_ROLES", value_delimiter = ',', global = true)]
     pub zitadel_super_admin_roles: Vec<String>,
 }
 
 impl IdentityConfig {
-    /// What the settings say, checked.
+    /// Checks the settings and returns them.
     pub fn settings(&self) -> anyhow::Result<IdentitySettings> {
         let authorities = self.oidc_ca_file.as_deref().map(authorities).transpose()?;
         let fetch = FetchSettings {
@@ -126,7 +127,7 @@ impl IdentityConfig {
             let about = || format!("the identity provider {:?}", provider.key);
             ensure!(
                 provider.expected_audience().is_some(),
-                "{} has no audience: whatever its issuer signs, for whomever, would be taken here",
+                "{} needs an audience: otherwise any token of this issuer would be accepted",
                 about()
             );
             fetcher.check(&provider.issuer).map_err(anyhow::Error::msg).with_context(about)?;
@@ -136,7 +137,11 @@ impl IdentityConfig {
                         && other.expected_audience() == provider.expected_audience()
             };
             if let Some(other) = providers.iter().take(n).find(is_twin) {
-                bail!("{} has the key, or issuer and audience, of {:?}", about(), other.key);
+                bail!(
+                    "{} has the same key, or the same issuer and audience, as {:?}",
+                    about(),
+                    other.key
+                );
             }
         }
         let session = SessionSettings { ttl: self.session_ttl, idle: self.session_idle };
@@ -154,8 +159,8 @@ impl IdentityConfig {
                 "type": self.oidc_type, "issuer": issuer, "audience": self.oidc_audience,
                 "client_id": self.oidc_client_id,
             });
-            let mut provider =
-                provider(&self.oidc_provider, body).context("CP_OIDC_ISSUER and its like")?;
+            let mut provider = provider(&self.oidc_provider, body)
+                .context("CP_OIDC_ISSUER and related settings")?;
             provider.client_secret = match &self.oidc_client_secret_file {
                 Some(path) => Some(secret_file(path).context("CP_OIDC_CLIENT_SECRET_FILE")?),
                 None => self.oidc_client_secret.as_deref().cloned(),
@@ -177,7 +182,8 @@ impl IdentityConfig {
                 "type": "zitadel", "issuer": issuer, "audience": self.zitadel_audience,
                 "jwks_uri": self.zitadel_jwks_uri, "claim_map": claim_map,
             });
-            providers.push(provider("zitadel", body).context("ZITADEL_ISSUER and its like")?);
+            providers
+                .push(provider("zitadel", body).context("ZITADEL_ISSUER and related settings")?);
         }
         Ok(providers)
     }
@@ -187,10 +193,10 @@ fn from_file(path: &Path) -> anyhow::Result<Vec<Provider>> {
     let has_secret = |text: &[u8]| {
         items(text).is_some_and(|items| items.iter().any(|i| i.contains_key("client_secret")))
     };
-    let text = files::read_if(path, has_secret).context("it holds a client secret")?;
+    let text = files::read_if(path, has_secret).context("the file contains a client secret")?;
     let text = Zeroizing::new(text);
     let items = items(text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&text))
-        .context("it is not a JSON list of objects")?;
+        .context("must be a JSON list of objects")?;
     let read = |mut item: Map<String, Value>| {
         let key = item.remove("key");
         let key = key.as_ref().and_then(Value::as_str).context("a provider has no key")?;
@@ -205,7 +211,7 @@ fn items(text: &[u8]) -> Option<Vec<Map<String, Value>>> {
 }
 
 fn provider(key: &str, body: Value) -> anyhow::Result<Provider> {
-    // By the reader of requests, whose refusals quote no value.
+    // The parser of requests quotes no value in its refusals.
     let body = Zeroizing::new(serde_json::to_vec(&body)?);
     let new = strict::read(&body).map_err(|refusal| anyhow::anyhow!("{}", refusal.detail()))?;
     Provider::of_platform(key, new).map_err(anyhow::Error::msg)
@@ -216,12 +222,12 @@ fn authorities(path: &Path) -> anyhow::Result<Arc<Vec<ureq::tls::Certificate<'st
     let pem = std::fs::read(path).with_context(about)?;
     let mut found = Vec::new();
     for item in parse_pem(&pem) {
-        let item = item.map_err(|_| anyhow::anyhow!("{}: it is not PEM", about()))?;
+        let item = item.map_err(|_| anyhow::anyhow!("{}: must be PEM", about()))?;
         if let PemItem::Certificate(certificate) = item {
             found.push(certificate);
         }
     }
-    ensure!(!found.is_empty(), "{}: it holds no certificate", about());
+    ensure!(!found.is_empty(), "{}: contains no certificate", about());
     Ok(Arc::new(found))
 }
 
@@ -246,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn one_provider_is_named_by_settings_alone() {
+    fn single_provider_comes_from_settings() {
         let found = settings(&[
             "--oidc-issuer=https://t.auth0.com/",
             "--oidc-audience=https://api.example",
@@ -276,15 +282,15 @@ mod tests {
     }
 
     #[test]
-    fn what_would_let_strangers_in_is_refused_at_the_start() {
+    fn unsafe_provider_is_refused_at_the_start() {
         for (line, why) in [
-            (&["--oidc-issuer=https://id.example"][..], "has no audience"),
+            (&["--oidc-issuer=https://id.example"][..], "needs an audience"),
             (&["--oidc-issuer=http://id.example", "--oidc-audience=a"], "is not an https URL"),
             (&["--oidc-issuer=http://127.0.0.1:1", "--oidc-audience=a"], "is not an https URL"),
             (&["--oidc-issuer=nonsense", "--oidc-audience=a"], "issuer"),
             (
                 &["--oidc-issuer=https://x.example", "--oidc-audience=a", "--oidc-type=ldap"],
-                "is not one of",
+                "must be one of",
             ),
             (&["--oidc-issuer=https://x.example", "--oidc-audience=a", "--oidc-type=saml"], "SAML"),
             (
@@ -294,9 +300,9 @@ mod tests {
                     "--zitadel-issuer=https://x.example",
                     "--zitadel-audience=a",
                 ],
-                "has the key, or issuer and audience, of",
+                "has the same key, or the same issuer and audience, as",
             ),
-            (&["--oidc-ca-file=/dev/null"], "it holds no certificate"),
+            (&["--oidc-ca-file=/dev/null"], "contains no certificate"),
         ] {
             let error = settings(line).unwrap_err();
             assert!(error.contains(why), "{line:?}: {error}");
@@ -306,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn several_providers_stand_in_a_file() {
+    fn several_providers_come_from_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("providers.json");
         let line = format!("--identity-providers={}", path.display());
@@ -324,16 +330,16 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
         let error = settings(&[&line]).unwrap_err();
         assert!(
-            error.contains("it holds a client secret") && error.contains("chmod 600"),
+            error.contains("the file contains a client secret") && error.contains("chmod 600"),
             "{error}"
         );
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         assert!(settings(&[&line]).is_ok());
 
         for (name, value, why) in [
-            ("isuer", json!("x"), "unknown field `isuer`"),
+            ("isuer", json!("x"), "Unknown field `isuer`"),
             ("key", json!(1), "a provider has no key"),
-            ("key", json!("a b"), "is not a provider key"),
+            ("key", json!("a b"), "must be a provider key"),
             ("claim_map", json!({"roles": 1}), "claim_map.roles"),
             ("key", json!("one"), "has the key"),
         ] {

@@ -1,4 +1,4 @@
-//! Opening an installation by its settings.
+//! Opens an installation by its settings.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -26,22 +26,22 @@ use crate::licensing::status_lists::StatusSettings;
 use crate::lifecycle::DeletionRetention;
 use crate::{Settings, licensing};
 
-/// What an installation is opened for.
+/// The purpose for which an installation is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Purpose {
-    /// To serve, or to show how that is done.
+    /// To serve, or to demonstrate that.
     Serving {
-        /// Whether the issuer may be another one than before.
+        /// Whether the issuer may have changed.
         accept_new_issuer: bool,
     },
     /// To set up an installation, or to change it.
     SettingUp,
-    /// To call operations: of an installation that is there.
+    /// To call operations of an existing installation.
     Calling,
 }
 
 impl Config {
-    /// Opens the database and brings the installation up to date.
+    /// Opens the database and migrates the installation.
     pub async fn open(&self, purpose: Purpose) -> anyhow::Result<App> {
         let app = self.connect(purpose).await?;
         crate::seed(&app).await?;
@@ -56,7 +56,7 @@ impl Config {
         Ok(app)
     }
 
-    /// The path of the base URL.
+    /// Returns the path of the base URL.
     pub fn base_path(&self) -> &str {
         base_path(&self.base_url)
     }
@@ -89,11 +89,11 @@ impl Config {
         Ok(self.network.over(settings))
     }
 
-    /// Changes the key-encryption key: seals everything in the database under the new one.
+    /// Replaces the key-encryption key: seals everything in the database under the new one.
     ///
-    /// A key of the operator's is read from the file. Otherwise one is made in the keys folder, as
-    /// `kek.new` until the database has it, so that an interrupted change is finished by the next
-    /// start; the old one stays as `kek.old` for the backups that need it.
+    /// A given key is read from the file. Otherwise a new one is created in the keys folder. It is
+    /// named `kek.new` until the database is sealed under it, so that the next start finishes an
+    /// interrupted change. The old key stays as `kek.old`, for the backups that need it.
     pub async fn rekey(&self, file: Option<&Path>) -> anyhow::Result<String> {
         let app = self.connect(Purpose::Calling).await?;
         kek::check(&app).await?;
@@ -103,23 +103,23 @@ impl Config {
                 let new = Kek::from_setting(&secret_file(path)?)?;
                 rekey(&app, &new).await?;
                 format!(
-                    "Everything is sealed under the key of {} now: give it to the servers, with \
-                     CP_KEY_ENCRYPTION_KEY_FILE, and start them.",
+                    "Everything is now sealed under the key of {}: set CP_KEY_ENCRYPTION_KEY_FILE of the \
+                     servers to it, and start them.",
                     path.display()
                 )
             }
             None => {
                 anyhow::ensure!(
                     self.key_encryption_key.is_none() && self.key_encryption_key_file.is_none(),
-                    "the key-encryption key comes from CP_KEY_ENCRYPTION_KEY; make a new one with \
-                     `openssl rand -base64 32` in a file and name it with --new-key-file"
+                    "the key-encryption key comes from CP_KEY_ENCRYPTION_KEY; create a new one in a file \
+                     with `openssl rand -base64 32` and pass it as --new-key-file"
                 );
                 let new = Kek::from_file(&self.new_kek_file(), true, &random)?;
                 rekey(&app, &new).await?;
                 self.finish_rekey(&app.db, &random).await?;
                 format!(
-                    "Everything is sealed under a new key in {}; the old one is beside it as \
-                     kek.old, for backups that were made before. Start the servers again.",
+                    "Everything is now sealed under a new key in {}; the old one is beside it as \
+                     kek.old, for earlier backups. Start the servers again.",
                     self.kek_file().display()
                 )
             }
@@ -128,7 +128,7 @@ impl Config {
         Ok(done)
     }
 
-    /// Puts the new key-encryption key into its place when the database is sealed under it.
+    /// Moves the new key-encryption key into place if the database is sealed under it.
     async fn finish_rekey(&self, db: &Db, random: &Random) -> anyhow::Result<()> {
         let (now, next) = (self.kek_file(), self.new_kek_file());
         if !next.exists() || !now.exists() {
@@ -150,7 +150,7 @@ impl Config {
         self.keys_dir.join("kek.new")
     }
 
-    /// The database as it is, which a backup must not bring up to date, and its key-encryption key.
+    /// Opens the database without migrating it, as a backup requires, and the key-encryption key.
     pub async fn place(&self) -> anyhow::Result<Place> {
         let (kek, url) = (self.existing_kek()?, self.database_url()?);
         if let Some(file) = url.file() {
@@ -158,11 +158,11 @@ impl Config {
         }
         let db = Db::open_with(&url, self.database_pool)
             .await
-            .context("CP_DATABASE_URL: cannot be opened")?;
+            .context("CP_DATABASE_URL: the database cannot be opened")?;
         Ok(Place { db, kek, clock: Clock::system(), random: Random::system() })
     }
 
-    /// What the log can be verified by. The database is only read.
+    /// Opens the evidence for a verification of the log, read-only.
     pub async fn evidence(&self) -> anyhow::Result<Evidence> {
         let kek = self.existing_kek()?;
         let mut tx = readonly::snapshot(&self.database_url()?).await.context("CP_DATABASE_URL")?;
@@ -170,7 +170,7 @@ impl Config {
         Ok(Evidence { tx, key: Arc::new(key) })
     }
 
-    /// The key-encryption key that there is: one that was made now would open nothing.
+    /// Returns the existing key-encryption key: a new one could not open anything.
     pub fn existing_kek(&self) -> anyhow::Result<Kek> {
         match self.given_kek()? {
             Some(kek) => Ok(kek),
@@ -190,7 +190,7 @@ impl Config {
     }
 
     async fn connect(&self, purpose: Purpose) -> anyhow::Result<App> {
-        // What is given is looked at before anything is made.
+        // Check the settings before anything is created.
         let mut settings = self.settings()?;
         let (given, url) = (self.given_kek()?, self.database_url()?);
         self.own_bootstrap_token()?;
@@ -202,14 +202,14 @@ impl Config {
             wal::settle(file).await.context("CP_DATABASE_URL")?;
         }
         let db = Db::open_with(&url, self.database_pool).await.context(
-            "CP_DATABASE_URL: the database cannot be opened; give sqlite:PATH or \
+            "CP_DATABASE_URL: the database cannot be opened; use sqlite:PATH or \
              postgres://USER:PASSWORD@HOST/DATABASE",
         )?;
         if purpose == Purpose::Calling {
             let versions = tables::migrated(&mut db.snapshot().await?).await?;
             anyhow::ensure!(!versions.is_empty(), no_database("installation in it"));
         }
-        db.migrate().await.context("CP_DATABASE_URL: the schema cannot be brought up to date")?;
+        db.migrate().await.context("CP_DATABASE_URL: the schema cannot be migrated")?;
         let random = Random::system();
         let kek = match given {
             Some(kek) => kek,

@@ -9,19 +9,21 @@ use super::values::Hidden;
 use crate::kernel::files;
 use crate::kernel::secret::Secret;
 
-/// A secret in a file that only its owner can read, without a byte order mark and line breaks at its
-/// end.
+/// Reads a secret from a file that only its owner can read, without a byte order mark and trailing
+/// line breaks.
 pub(super) fn secret_file(path: &Path) -> anyhow::Result<Secret<String>> {
     let bytes = zeroize::Zeroizing::new(files::read_private(path)?);
     let text = std::str::from_utf8(&bytes).ok();
-    let text = text.with_context(|| format!("{} is not text", path.display()))?;
+    let text = text.with_context(|| format!("{} must be UTF-8 text", path.display()))?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 pub(super) fn bootstrap(text: &str) -> anyhow::Result<Hidden> {
     if text.len() < 16 || !text.bytes().all(|b| b.is_ascii_graphic()) {
-        bail!("it has fewer than 16 characters, or blanks; make one with `openssl rand -hex 32`");
+        bail!(
+            "must have at least 16 characters and no blanks; create one with `openssl rand -hex 32`"
+        );
     }
     Ok(Arc::new(Secret::new(text.to_owned())))
 }

@@ -1,4 +1,4 @@
-//! The settings that are secrets, each of which may be in a file of its own.
+//! The secret settings, each of which may be in its own file.
 
 use std::io::IsTerminal;
 
@@ -12,14 +12,14 @@ use crate::kernel::app::App;
 use crate::kernel::secret::Secret;
 
 impl Config {
-    /// Where the database is.
+    /// Returns the location of the database.
     pub fn database_url(&self) -> anyhow::Result<DatabaseUrl> {
         let Some(path) = &self.database_url_file else { return Ok(self.database_url.clone()) };
         let read = secret_file(path).and_then(|text| database::read(text.expose().trim()));
         read.with_context(|| format!("CP_DATABASE_URL_FILE: {}", path.display()))
     }
 
-    /// The passphrase of a signing key that is imported.
+    /// Returns the passphrase of an imported signing key.
     pub fn signing_key_passphrase(&self) -> anyhow::Result<Option<Secret<String>>> {
         match &self.signing_key_passphrase_file {
             Some(path) => secret_file(path).context("CP_SIGNING_KEY_PASSPHRASE_FILE").map(Some),
@@ -27,7 +27,7 @@ impl Config {
         }
     }
 
-    /// The operator's own first token, if there is one.
+    /// Returns the first token that the operator chose, if any.
     pub(super) fn own_bootstrap_token(&self) -> anyhow::Result<Option<Hidden>> {
         match &self.bootstrap_token_file {
             Some(path) => secret_file(path)
@@ -38,7 +38,7 @@ impl Config {
         }
     }
 
-    /// Makes sure that there is a service token. A new one is shown on a terminal and nowhere else.
+    /// Ensures that a service token exists. Only a terminal shows a new one.
     pub async fn first_token(&self, app: &App) -> anyhow::Result<Option<First>> {
         let (own, file) = (self.own_bootstrap_token()?, self.keys_dir.join("bootstrap-token"));
         let handover = match &own {

@@ -1,11 +1,11 @@
-//! Variables of the environment that look like settings and are none.
+//! Environment variables that look like settings but are not.
 
 use clap::Command;
 
-/// How alike two names are where one is meant by the other: from 0 to 1.
+/// The minimum similarity of a name to a suggested one, from 0 to 1.
 const ALIKE: f64 = 0.85;
 
-/// The warnings about variables of the environment that look like settings and are none.
+/// Returns the warnings about environment variables that look like settings but are not.
 pub fn unknown_variables(command: &Command, names: impl Iterator<Item = String>) -> Vec<String> {
     let known = variables(command);
     let mut unknown: Vec<String> = names
@@ -31,7 +31,7 @@ fn variables(command: &Command) -> Vec<String> {
     own.chain(command.get_subcommands().flat_map(variables)).collect()
 }
 
-/// What Kubernetes puts into a pod about a service whose name begins with `cp-`.
+/// Whether Kubernetes sets this variable in a pod, for a service whose name begins with `cp-`.
 fn is_kubernetes(name: &str) -> bool {
     ["_SERVICE_HOST", "_SERVICE_PORT", "_PORT"].iter().any(|end| name.ends_with(end))
         || ["_SERVICE_PORT_", "_TCP"].iter().any(|part| name.contains(part))

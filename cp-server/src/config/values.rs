@@ -1,4 +1,5 @@
-//! How the texts of settings are read: what they mean, and why one is refused.
+//! Parsers of setting values. A parser's message is a predicate that follows the name of the
+//! setting.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::kernel::secret::Secret;
 /// A secret setting; clap needs it to be shareable.
 pub type Hidden = Arc<Secret<String>>;
 
-/// When keys are rotated; never when `None`.
+/// The age at which keys are rotated; never when `None`.
 pub type Rotation = Option<TimeDelta>;
 
 pub(super) fn hidden(text: &str) -> Result<Hidden, std::convert::Infallible> {
@@ -22,7 +23,7 @@ pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
     let text = text.trim();
     let example = "such as https://licenses.example.com";
     let url =
-        url::Url::parse(text).with_context(|| format!("it takes an absolute URL {example}"))?;
+        url::Url::parse(text).with_context(|| format!("must be an absolute URL {example}"))?;
     let plain = matches!(url.scheme(), "http" | "https")
         && url.has_host()
         && url.query().is_none()
@@ -30,12 +31,12 @@ pub(super) fn base_url(text: &str) -> anyhow::Result<String> {
         && url.username().is_empty()
         && url.password().is_none();
     if !plain {
-        bail!("it takes an http or https URL without a user, query or fragment, {example}");
+        bail!("must be an http or https URL without a user, query or fragment, {example}");
     }
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// An address and port. Names are not looked up: they may change while the server runs.
+/// Parses an address and port. Names are not resolved: they may change while the server runs.
 pub(super) fn listen(text: &str) -> anyhow::Result<SocketAddr> {
     let text = text.trim();
     let address = match text.rsplit_once(':') {
@@ -43,7 +44,7 @@ pub(super) fn listen(text: &str) -> anyhow::Result<SocketAddr> {
         Some((host, port)) if host.eq_ignore_ascii_case("localhost") => format!("127.0.0.1:{port}"),
         _ => text.to_owned(),
     };
-    let example = "it takes an address and a port, such as 0.0.0.0:8801, localhost:8801 or :8801";
+    let example = "must be an address and a port, such as 0.0.0.0:8801, localhost:8801 or :8801";
     address.parse().map_err(|_| anyhow::anyhow!(example))
 }
 
@@ -51,14 +52,14 @@ pub(super) fn boolean(text: &str) -> anyhow::Result<bool> {
     match &*text.trim().to_ascii_lowercase() {
         "true" | "1" | "yes" | "on" => Ok(true),
         "false" | "0" | "no" | "off" => Ok(false),
-        _ => bail!("it takes one of true, false, 1, 0, yes, no, on, off"),
+        _ => bail!("must be one of true, false, 1, 0, yes, no, on, off"),
     }
 }
 
 pub(super) fn audience(text: &str) -> anyhow::Result<String> {
     let text = text.trim();
     if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
-        bail!("it takes 1 to 255 printable characters, such as data-plane");
+        bail!("must be 1 to 255 printable characters, such as data-plane");
     }
     Ok(text.to_owned())
 }
@@ -66,11 +67,11 @@ pub(super) fn audience(text: &str) -> anyhow::Result<String> {
 pub(super) fn key_bits(text: &str) -> anyhow::Result<u32> {
     match text.parse() {
         Ok(bits @ (2048 | 3072 | 4096)) => Ok(bits),
-        _ => bail!("it takes 2048, 3072 or 4096"),
+        _ => bail!("must be 2048, 3072 or 4096"),
     }
 }
 
-// clap takes a bare `Option` for a setting that may be absent.
+// clap treats a bare `Option` as a setting that may be absent.
 pub(super) fn rotation(text: &str) -> anyhow::Result<Rotation> {
     match text {
         "never" => Ok(None),
@@ -83,7 +84,7 @@ pub(super) fn span(text: &str, least: &str, most: &str) -> anyhow::Result<TimeDe
         (seconds(least).unwrap_or(0)..=seconds(most).unwrap_or(i64::MAX)).contains(total)
     });
     total.map(TimeDelta::seconds).with_context(|| {
-        format!("it takes a whole number with s, m, h or d, from {least} to {most}")
+        format!("must be a whole number with s, m, h or d, from {least} to {most}")
     })
 }
 
@@ -100,15 +101,15 @@ fn seconds(text: &str) -> Option<i64> {
 
 pub(super) fn log_filter(text: &str) -> anyhow::Result<String> {
     const LEVELS: [&str; 6] = ["error", "warn", "info", "debug", "trace", "off"];
-    // A bare word that is no level is a target for the filter, which then silences the others.
+    // A bare word that is not a level is a target of the filter, which then silences all others.
     let is_level = |word: &str| LEVELS.contains(&&*word.trim().to_ascii_lowercase());
     let is_bare =
         |part: &&str| !part.trim().is_empty() && !part.contains(['=', '[', ']', '{', '}']);
     if text.split(',').filter(is_bare).any(|word| !is_level(word)) {
-        bail!("it takes {}, or a filter such as info,sqlx=debug", LEVELS.join(", "));
+        bail!("must be {}, or a filter such as info,sqlx=debug", LEVELS.join(", "));
     }
     tracing_subscriber::EnvFilter::try_new(text)
-        .map_err(|_| anyhow::anyhow!("it takes a filter such as info or info,sqlx=debug"))?;
+        .map_err(|_| anyhow::anyhow!("must be a filter such as info or info,sqlx=debug"))?;
     Ok(text.to_owned())
 }
 
@@ -126,7 +127,7 @@ mod tests {
         }
         for text in ["", "2", "y", "wahr", "truefalse"] {
             let error = boolean(text).unwrap_err().to_string();
-            assert_eq!(error, "it takes one of true, false, 1, 0, yes, no, on, off", "{text}");
+            assert_eq!(error, "must be one of true, false, 1, 0, yes, no, on, off", "{text}");
         }
     }
 

@@ -1,5 +1,5 @@
-//! What an operator probably did not mean: settings that are right by themselves, and do not fit
-//! together or are not known.
+//! Warnings about settings that are probably unintended: valid by themselves, but inconsistent or
+//! unknown.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -8,14 +8,14 @@ use url::{Host, Url};
 use super::Config;
 
 impl Config {
-    /// The warnings about these settings, for a server that begins to serve.
+    /// Returns the warnings about these settings, for a server that starts to serve.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
         let Ok(base) = Url::parse(&self.base_url) else { return warnings };
         let is_loopback = is_loopback(&base);
         if base.scheme() == "http" && !is_loopback {
             warnings.push(format!(
-                "CP_BASE_URL is {}: tokens and credentials travel unencrypted, and people cannot log \
+                "CP_BASE_URL is {}: tokens and credentials are sent unencrypted, and people cannot log \
                  in. Use an https URL",
                 self.base_url
             ));
@@ -28,19 +28,19 @@ impl Config {
     }
 }
 
-/// A base URL that leads nowhere, or elsewhere, without a proxy in between.
+/// Warns about a base URL that leads nowhere, or elsewhere, without a proxy in between.
 fn mismatch(listen: SocketAddr, base: &Url, is_loopback: bool) -> Option<String> {
     let (base_host, port) = (base.host_str()?, base.port_or_known_default()?);
     if listen.ip().is_loopback() && !is_loopback {
         return Some(format!(
-            "CP_LISTEN is {listen}, which only this machine reaches, and CP_BASE_URL names \
+            "CP_LISTEN is {listen}, which only this machine reaches, but CP_BASE_URL names \
              {base_host}. Listen on 0.0.0.0, or name the proxy in CP_TRUSTED_PROXIES"
         ));
     }
     let is_elsewhere = is_loopback && listen.port() != 0 && listen.port() != port;
     is_elsewhere.then(|| {
         format!(
-            "CP_LISTEN has port {}, and CP_BASE_URL has port {port}: links and issuer lead to \
+            "CP_LISTEN has port {}, but CP_BASE_URL has port {port}: links and issuer lead to \
              another port. Change either, or name the proxy in CP_TRUSTED_PROXIES",
             listen.port()
         )

@@ -19,15 +19,17 @@ use super::inviter::Inviter;
 use super::memberships;
 use super::roles::row::{self as roles, Role, RoleScope};
 use crate::identity::ids::{InvitationId, RoleId};
-use crate::kernel::access::ids::ProjectId;
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::secret::{ShownOnce, hex, sha256};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Email, Prose};
 use crate::tenancy::ids::WorkspaceId;
 
@@ -36,23 +38,30 @@ pub use acceptance::{is_open, take_all};
 pub use row::{Invitation, InvitationRow};
 use row::{InvitationStatus, closed};
 
-crate::routes! { invitations:
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "invitations",
+    "invitation",
+    Export::Section(Section::many_shown::<InvitationRow>("invitations")),
+)
+.before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
+
+crate::routes! { invitations declares DECLARATION:
     /// Lists the organization's invitations.
-    GET "/organizations/{org}/invitations" MembersRead => list;
+    GET "/organizations/{org}/invitations" MEMBERS_READ => list;
     /// Invites an e-mail address; the token is in this answer only.
-    POST "/organizations/{org}/invitations" MembersWrite => create, grants;
+    POST "/organizations/{org}/invitations" MEMBERS_WRITE => create, grants;
     /// Reads an invitation.
-    GET "/invitations/{id}" MembersRead => read;
+    GET "/invitations/{id}" MEMBERS_READ => read;
     /// Makes a new token and a new term; the token before is void.
-    POST "/invitations/{id}/resend" MembersWrite => resend, grants;
+    POST "/invitations/{id}/resend" MEMBERS_WRITE => resend, grants;
     /// Revokes an invitation that is still open.
-    DELETE "/invitations/{id}" MembersWrite => revoke;
+    DELETE "/invitations/{id}" MEMBERS_WRITE => revoke;
     /// Takes the seat that the token offers.
     ///
     /// The token is the credential, and no other is required. `user_id` says who accepts, when that
     /// is known. That user, and a caller that is logged in, must have the invited address. A caller
     /// whose identity is not linked yet is linked if its provider says that the address is verified.
-    POST "/invitations/accept" Public => accept, late, grants;
+    POST "/invitations/accept" PUBLIC => accept, own_transaction, grants;
 }
 
 /// An invitation with its token.
@@ -111,7 +120,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
     let query = cx
         .tx
         .select("WHERE invitations.organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND email_key = ?", filter.email.as_ref().map(|e| e.to_lowercase()));
     // Nothing writes that one has expired until its address is invited again.
     let query = match filter.status {
@@ -129,20 +138,20 @@ async fn list(cx: &mut Cx, _: Org, list: List<InvitationFilter>) -> Result<Page<
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<NewlyInvited>> {
-    let role = roles::resolve(cx, cx.org, RoleScope::Organization, &new.role).await?;
+    let role = roles::resolve(cx, cx.at, RoleScope::Organization, &new.role).await?;
     memberships::refuse_granting_ownership(&role.code)?;
     refuse_offer(cx, &role, new.workspace_id).await?;
     let email_key = new.email.key();
     let sql = "SELECT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                               WHERE m.organization_id = $1 AND m.scope = 'organization'
                                 AND u.email_key = $2)";
-    if cx.tx.q(sql).bind(cx.org).bind(&email_key).value().await?.unwrap_or(false) {
+    if cx.tx.q(sql).bind(cx.at).bind(&email_key).value().await?.unwrap_or(false) {
         return Err(memberships::already());
     }
     let sql = "UPDATE invitations SET status = 'expired', updated_at = $3
                WHERE organization_id = $1 AND email_key = $2 AND status = 'pending'
                  AND expires_at <= $3";
-    cx.tx.q(sql).bind(cx.org).bind(&email_key).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(&email_key).bind(cx.now).exec().await?;
     let id = InvitationId::new(&cx.app.random, cx.now);
     let token = new_token(cx);
     let sql = "INSERT INTO invitations
@@ -153,7 +162,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<Newly
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.email)
         .bind(email_key)
         .bind(role.id)
@@ -195,7 +204,7 @@ async fn resend(cx: &mut Cx, id: InvitationId, resending: Resending) -> Result<N
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(hash(&token))
         .bind(end(cx.now, resending.expires_in_hours))
         .bind(after(before.updated_at, cx.now))
@@ -214,7 +223,7 @@ async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
     let sql = "UPDATE invitations SET status = 'revoked', updated_at = $3
                WHERE id = $1 AND organization_id = $2 AND status = 'pending'";
     let at = after(before.updated_at, cx.now);
-    match cx.tx.q(sql).bind(id).bind(cx.org).bind(at).exec().await? {
+    match cx.tx.q(sql).bind(id).bind(cx.at).bind(at).exec().await? {
         0 => Err(closed(before.status)),
         _ => Ok(NoContent),
     }
@@ -222,8 +231,8 @@ async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
 
 /// Refuses an offer of what the caller does not hold, the seat in the workspace included.
 async fn refuse_offer(cx: &mut Cx, role: &Role, workspace: Option<WorkspaceId>) -> Result<()> {
-    let granted = granted(cx, cx.org, role, workspace).await?;
-    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.org, granted).await
+    let granted = granted(cx, cx.at, role, workspace).await?;
+    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.at, granted).await
 }
 
 /// Ends the memory of closed invitations to a role, so that it can be deleted.
@@ -233,17 +242,16 @@ pub async fn forget_closed<G>(cx: &mut Cx<G>, role: RoleId) -> Result<()> {
     Ok(())
 }
 
-/// The workspaces of a project go: what is offered is a seat in the organization alone.
-pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+/// Offers a seat in the organization alone where the workspace moves away with its project. With a
+/// project that ends, the foreign key deletes the invitation.
+async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationId>) -> Result<()> {
+    if to.is_none() {
+        return Ok(());
+    }
     let sql = "UPDATE invitations SET workspace_id = NULL
                WHERE organization_id = $1
                  AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM invitations WHERE organization_id = $1").bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
 }
 
@@ -261,5 +269,5 @@ fn end(now: DateTime<Utc>, hours: Option<Hours>) -> DateTime<Utc> {
 
 async fn load(cx: &mut Cx, id: InvitationId) -> Result<InvitationRow> {
     let found = cx.tx.select("WHERE invitations.id = $1 AND invitations.organization_id = $2");
-    Ok(found.bind(id).bind(cx.org).one().await?)
+    Ok(found.bind(id).bind(cx.at).one().await?)
 }

@@ -19,8 +19,6 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::cx::Cx;
-use crate::kernel::journal::record;
 use crate::kernel::secret::sha256;
 use crate::kernel::text::Email;
 
@@ -184,8 +182,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
         })),
         ..Caller::anonymous()
     };
-    let tx = app.db.begin_for(caller.share()).await?;
-    let mut cx = Cx::outside(app, caller, Scope::Platform, tx);
+    let mut cx = app.change(caller).await?;
     let linked = match first_logins::link(&mut cx, &identity).await {
         // Another request of the same person was first.
         Err(error) if error.is_retryable() => return Ok(true),
@@ -194,8 +191,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
     let Some(user) = linked else { return Ok(false) };
     cx.trail.after = Some(json!({"provider": login.provider, "subject": login.subject}));
     let target = ("user", user.to_string());
-    record::record(&mut cx, FIRST_LOGIN, login.organization, target).await?;
-    app.commit(cx.tx, Effect::Rights).await?;
+    cx.finish(FIRST_LOGIN, login.organization, target, Effect::Rights).await?;
     Ok(true)
 }
 

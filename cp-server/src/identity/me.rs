@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::memberships::row::{MembershipRole, MembershipStatus};
 use super::roles::row::RoleScope;
 use crate::identity::ids::{MembershipId, RoleId};
-use crate::kernel::access::caller::{Anywhere, CallerKind, Scope};
+use crate::kernel::access::caller::{CallerKind, CallerScope, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::permissions::Permissions;
 use crate::kernel::access::policy::{Domain, Grant};
@@ -20,12 +20,12 @@ use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 crate::routes! { me:
     /// Tells who the caller is, what it may do, and by which of its grants.
-    GET "/me" Any => read;
+    GET "/me" ANY => read;
     /// Lists the caller's own memberships, the offered ones included.
     ///
     /// `POST /memberships/{id}/accept` takes an offered seat; `DELETE /memberships/{id}` declines or
     /// leaves it.
-    GET "/me/memberships" Any => list_memberships;
+    GET "/me/memberships" ANY => list_memberships;
 }
 
 /// The caller, as authorization sees it.
@@ -66,7 +66,7 @@ struct Held {
     permissions: Vec<&'static str>,
 }
 
-async fn read(cx: &mut Cx<Scope>, _: Anywhere) -> Result<Me> {
+async fn read(cx: &mut Cx<Scope>, _: CallerScope) -> Result<Me> {
     let caller = &cx.caller;
     let is_person = caller.kind == CallerKind::Person;
     let mut roles: Vec<String> = Vec::new();
@@ -84,7 +84,7 @@ async fn read(cx: &mut Cx<Scope>, _: Anywhere) -> Result<Me> {
         user_id: caller.user,
         provider: login.map(|login| login.provider.clone()),
         vouched_by: login.and_then(|login| login.authority.organization()),
-        organization_id: cx.org.organization(),
+        organization_id: cx.at.organization(),
         roles,
         products: login.map(|login| login.products.clone()).unwrap_or_default(),
         permissions: anywhere.codes(),
@@ -116,7 +116,7 @@ pub struct OwnOrganization {
 
 async fn list_memberships(
     cx: &mut Cx<Scope>,
-    _: Anywhere,
+    _: CallerScope,
     list: List<NoFilter>,
 ) -> Result<Page<OwnMembership>> {
     // A machine is no user.

@@ -7,7 +7,7 @@ mod seats;
 
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
 use super::inviter::Inviter;
@@ -21,46 +21,94 @@ use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Codes;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::{Child, Section};
 use crate::kernel::text::{Email, PermissionCode};
+use crate::tenancy::groups::Group;
 use crate::tenancy::ids::WorkspaceId;
 use crate::tenancy::{organizations, workspaces};
 
 pub use row::{AcceptedAs, At, Membership, MembershipRole, MembershipRow, MembershipStatus};
 pub(super) use seats::already;
 pub use seats::{
-    Seat, accept_offers, bump_user, is_member, leave_project, purge, purge_user, refuse_owner,
-    seat_owner, take,
+    Seat, accept_offers, bump_user, is_member, purge_user, refuse_owner, seat_owner, take,
 };
-use seats::{accept_offer, first_status, leave, owner_protected, refuse_outsider, refuse_seat};
+use seats::{
+    accept_offer, first_status, leave, leave_project, owner_protected, refuse_outsider, refuse_seat,
+};
 
-crate::routes! { memberships:
+crate::permissions! {
+    /// Read memberships.
+    MEMBERS_READ = "members:read",
+        held by ["ORGANIZATION_VIEWER", "WORKSPACE_VIEWER", "GROUP_ADMIN"];
+    /// Create and change memberships.
+    MEMBERS_WRITE = "members:write",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "GROUP_ADMIN"];
+    /// End memberships.
+    MEMBERS_DELETE = "members:delete",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "GROUP_ADMIN"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "memberships",
+    "membership",
+    Export::Sections(&[
+        Section::many_shown::<MembershipRow>("memberships")
+            .condition("AND memberships.scope <> 'group'"),
+        Section::tree::<Group, GroupSeat>("groups").order("groups.slug, groups.id, memberships.id"),
+    ]),
+)
+.permissions(PERMISSIONS)
+.before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
+
+/// A member of a group.
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+struct GroupSeat {
+    user_id: UserId,
+    email: String,
+    /// The role's code.
+    role: String,
+    status: MembershipStatus,
+}
+
+impl Child for GroupSeat {
+    const MEMBER: &'static str = "members";
+    const FROM: &'static str = "groups LEFT JOIN memberships ON memberships.group_id = groups.id
+        LEFT JOIN users ON users.id = memberships.user_id
+        LEFT JOIN roles ON roles.id = memberships.role_id";
+    const COLUMNS: &'static str =
+        "memberships.user_id, users.email, roles.code AS role, memberships.status";
+    const PRESENT: &'static str = "user_id";
+}
+
+crate::routes! { memberships declares DECLARATION:
     /// Lists the organization's members.
-    GET "/organizations/{org}/memberships" MembersRead => list;
+    GET "/organizations/{org}/memberships" MEMBERS_READ => list;
     /// Makes a person a member of the organization.
-    POST "/organizations/{org}/memberships" MembersWrite => create, grants;
+    POST "/organizations/{org}/memberships" MEMBERS_WRITE => create, grants;
     /// Lists the workspace's members.
-    GET "/workspaces/{id}/memberships" MembersRead => list_of_workspace;
+    GET "/workspaces/{id}/memberships" MEMBERS_READ => list_in_workspace as "workspaces.list_members";
     /// Makes a person a member of the workspace.
-    POST "/workspaces/{id}/memberships" MembersWrite => create_in_workspace, grants;
+    POST "/workspaces/{id}/memberships" MEMBERS_WRITE => create_in_workspace as "workspaces.add_member", grants;
     /// Reads a membership.
-    GET "/memberships/{id}" MembersRead => read;
+    GET "/memberships/{id}" MEMBERS_READ => read;
     /// Changes a member's role, status or extra permissions.
-    PATCH "/memberships/{id}" MembersWrite => update, grants;
+    PATCH "/memberships/{id}" MEMBERS_WRITE => update, grants;
     /// Ends a membership; one of the organization with all that the person has below it.
     ///
     /// A person may end their own: an offered seat is declined, a taken one is left. The audit event
     /// lists the service tokens and open invitations that the person created.
-    DELETE "/memberships/{id}" MembersDelete => delete;
+    DELETE "/memberships/{id}" MEMBERS_DELETE => delete;
     /// Takes a seat that is offered to the caller, and with it all seats below it.
     ///
     /// What the seat gives must still be held by whoever offered it.
-    POST "/memberships/{id}/accept" Any => accept, grants;
+    POST "/memberships/{id}/accept" ANY => accept, grants;
     /// Makes an active member the owner; the owner before becomes an admin.
-    POST "/organizations/{org}/transfer-ownership" OrgDelete => transfer_ownership, grants;
+    POST "/organizations/{org}/transfer-ownership" ORG_DELETE => transfer_ownership as "organizations.transfer_ownership", grants;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -104,11 +152,11 @@ async fn list(cx: &mut Cx, _: Org, list: List<MembershipFilter>) -> Result<Page<
     let query = cx
         .tx
         .select("WHERE memberships.organization_id = $1 AND memberships.scope = 'organization'")
-        .bind(cx.org);
+        .bind(cx.at);
     page(query, list).await
 }
 
-async fn list_of_workspace(
+async fn list_in_workspace(
     cx: &mut Cx,
     id: WorkspaceId,
     list: List<MembershipFilter>,
@@ -117,7 +165,7 @@ async fn list_of_workspace(
         .tx
         .select("WHERE memberships.workspace_id = $1 AND memberships.organization_id = $2")
         .bind(id)
-        .bind(cx.org);
+        .bind(cx.at);
     page(query, list).await
 }
 
@@ -142,7 +190,7 @@ async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
             return Err(Error::invalid("user_id", detail));
         }
     };
-    let role = roles::resolve(cx, cx.org, at.scope(), &new.role).await?;
+    let role = roles::resolve(cx, cx.at, at.scope(), &new.role).await?;
     refuse_granting_ownership(&role.code)?;
     let extra = codes(new.permissions)?;
     refuse_seat(cx, at, &role, &extra).await?;
@@ -152,8 +200,8 @@ async fn join(cx: &mut Cx, at: At, new: NewMembership) -> Result<Membership> {
     let (status, accepted) = first_status(cx, user.id, new.status).await?;
     let inviter = Some(Inviter::of(&cx.caller));
     let seat = Seat { user: user.id, at, role: role.id, status, accepted, inviter };
-    let id = take(cx, cx.org, seat, extra).await?;
-    workspaces::bump(cx, cx.org, at.workspace()).await?;
+    let id = take(cx, cx.at, seat, extra).await?;
+    workspaces::bump(cx, cx.at, at.workspace()).await?;
     Ok(load(cx, id).await?.into())
 }
 
@@ -169,7 +217,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     refuse_touching(cx, &before).await?;
     let role = match patch.role {
         Some(name) => {
-            let role = roles::resolve(cx, cx.org, before.scope, &name).await?;
+            let role = roles::resolve(cx, cx.at, before.scope, &name).await?;
             refuse_granting_ownership(&role.code)?;
             role
         }
@@ -206,7 +254,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(role.id)
         .bind(status)
         .bind(extra)
@@ -219,7 +267,7 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     if update.exec().await? == 0 {
         return Err(Error::stale());
     }
-    workspaces::bump(cx, cx.org, before.workspace_id).await?;
+    workspaces::bump(cx, cx.at, before.workspace_id).await?;
     Ok(load(cx, id).await?.into())
 }
 
@@ -228,17 +276,17 @@ async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent
     if before.role_code == OWNER {
         return Err(owner_protected("cannot remove owner"));
     }
-    if !cx.caller.is_user_in(before.user_id, cx.org) {
+    if !cx.caller.is_user_in(before.user_id, cx.at) {
         refuse_touching(cx, &before).await?;
     }
     let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2 AND role_id = $3";
-    if cx.tx.q(sql).bind(id).bind(cx.org).bind(before.role_id).exec().await? == 0 {
+    if cx.tx.q(sql).bind(id).bind(cx.at).bind(before.role_id).exec().await? == 0 {
         return Err(Error::stale());
     }
     if before.scope == RoleScope::Organization {
         leave(cx, before.user_id).await?;
     }
-    workspaces::bump(cx, cx.org, before.workspace_id).await?;
+    workspaces::bump(cx, cx.at, before.workspace_id).await?;
     Ok(NoContent)
 }
 
@@ -249,7 +297,7 @@ async fn accept(cx: &mut Cx, Own(id): Own<MembershipId>) -> Result<Membership> {
     }
     accept_offer(cx, &offer, AcceptedAs::Person).await?;
     if offer.scope == RoleScope::Organization {
-        accept_offers(cx, cx.org, offer.user_id, AcceptedAs::Person).await?;
+        accept_offers(cx, cx.at, offer.user_id, AcceptedAs::Person).await?;
     }
     Ok(load(cx, id).await?.into())
 }
@@ -260,25 +308,25 @@ async fn transfer_ownership(cx: &mut Cx, _: Org, new: NewOwner) -> Result<Member
     let sql = "SELECT id FROM memberships
                WHERE organization_id = $1 AND user_id = $2
                  AND scope = 'organization' AND status = 'active'";
-    let heir: Option<MembershipId> = cx.tx.q(sql).bind(cx.org).bind(new.user_id).value().await?;
+    let heir: Option<MembershipId> = cx.tx.q(sql).bind(cx.at).bind(new.user_id).value().await?;
     let Some(heir) = heir else {
         let detail = "user_id: only an active member can become the owner; member not found.";
         return Err(Error::new(ProblemCode::NotFound, detail).at("user_id"));
     };
-    let owner = roles::resolve(cx, cx.org, RoleScope::Organization, OWNER).await?;
+    let owner = roles::resolve(cx, cx.at, RoleScope::Organization, OWNER).await?;
     refuse_seat(cx, At::Organization, &owner, &[]).await?;
-    let admin = roles::resolve(cx, cx.org, RoleScope::Organization, ADMIN).await?;
+    let admin = roles::resolve(cx, cx.at, RoleScope::Organization, ADMIN).await?;
     // The owner is one column of the organization; the roles follow it.
     let sql = "UPDATE memberships SET role_id = $3, updated_at = $4
                WHERE organization_id = $1 AND role_id = $2 AND scope = 'organization'";
-    cx.tx.q(sql).bind(cx.org).bind(owner.id).bind(admin.id).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(owner.id).bind(admin.id).bind(cx.now).exec().await?;
     let sql = "UPDATE memberships SET role_id = $2, updated_at = $3
                WHERE id = $1 AND status = 'active'";
     if cx.tx.q(sql).bind(heir).bind(owner.id).bind(cx.now).exec().await? == 0 {
         return Err(Error::stale());
     }
     organizations::set_owner(cx, new.user_id).await?;
-    workspaces::bump(cx, cx.org, None).await?;
+    workspaces::bump(cx, cx.at, None).await?;
     Ok(load(cx, heir).await?.into())
 }
 
@@ -310,7 +358,7 @@ fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {
 
 async fn load(cx: &mut Cx, id: MembershipId) -> Result<MembershipRow> {
     let found = cx.tx.select("WHERE memberships.id = $1 AND memberships.organization_id = $2");
-    Ok(found.bind(id).bind(cx.org).one().await?)
+    Ok(found.bind(id).bind(cx.at).one().await?)
 }
 
 /// One membership, for what is not held to its organization by a path.

@@ -12,20 +12,50 @@ use super::roles::row::{self as roles, Role, RoleScope};
 use crate::identity::ids::RoleId;
 use crate::kernel::access::ids::ProjectId;
 use crate::kernel::db::record::Record;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
+use crate::kernel::section::{Child, Section};
 use crate::tenancy::ids::GroupId;
 use crate::tenancy::organizations;
+use crate::tenancy::projects::Project;
 
-crate::routes! { projects:
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "project_grants",
+    "grant",
+    Export::Section(
+        Section::tree::<Project, ProjectTeam>("projects")
+            .order("projects.slug, project_grants.group_id"),
+    ),
+)
+.before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
+
+/// A team that has a role on a project.
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
+struct ProjectTeam {
+    group_id: GroupId,
+    /// The role's code.
+    role: String,
+}
+
+impl Child for ProjectTeam {
+    const MEMBER: &'static str = "groups";
+    const FROM: &'static str = "projects
+        LEFT JOIN project_grants ON project_grants.project_id = projects.id
+        LEFT JOIN roles ON roles.id = project_grants.role_id";
+    const COLUMNS: &'static str = "project_grants.group_id, roles.code AS role";
+    const PRESENT: &'static str = "group_id";
+}
+
+crate::routes! { projects declares DECLARATION:
     /// Lists the teams that have a role on the project.
-    GET "/projects/{id}/groups" ProjectsRead => list_groups;
+    GET "/projects/{id}/groups" PROJECTS_READ => list_groups;
     /// Grants a team a role on the project, or changes it.
-    PUT "/projects/{id}/groups/{group_id}" ProjectsWrite => grant, grants;
+    PUT "/projects/{id}/groups/{group_id}" PROJECTS_WRITE => grant, grants;
     /// Takes a team's role on the project away.
-    DELETE "/projects/{id}/groups/{group_id}" ProjectsWrite => withdraw;
+    DELETE "/projects/{id}/groups/{group_id}" PROJECTS_WRITE => withdraw;
 }
 
 /// A team's role on a project.
@@ -66,7 +96,7 @@ async fn list_groups(
         .tx
         .select("WHERE project_grants.project_id = $1 AND project_grants.organization_id = $2")
         .bind(id)
-        .bind(cx.org);
+        .bind(cx.at);
     let page: Page<Row> = list.page(query).await?;
     Ok(page.map(ProjectGrant::from))
 }
@@ -77,7 +107,7 @@ async fn grant(
     granting: Granting,
 ) -> Result<Put<ProjectGrant>> {
     let name = granting.role.as_deref().unwrap_or(VIEWER);
-    let role = roles::resolve(cx, cx.org, RoleScope::Project, name).await?;
+    let role = roles::resolve(cx, cx.at, RoleScope::Project, name).await?;
     refuse_grant(cx, project, &role).await?;
     let role = role.id;
     let known = find(cx, project, group).await?;
@@ -91,13 +121,13 @@ async fn grant(
                VALUES ($1, $2, $3, $4, $5, $5)
                ON CONFLICT (project_id, group_id) DO UPDATE
                SET role_id = excluded.role_id, updated_at = excluded.updated_at";
-    let upsert = cx.tx.q(sql).bind(cx.org).bind(project).bind(group).bind(role).bind(cx.now);
+    let upsert = cx.tx.q(sql).bind(cx.at).bind(project).bind(group).bind(role).bind(cx.now);
     // The project was found by the path, so what is missing is the group.
     upsert.exec().await.map_err(|error| match Error::from(error) {
         error if *error.code() == cp_contracts::ProblemCode::NotFound => Error::not_found("group"),
         error => error,
     })?;
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     let granted = find(cx, project, group).await?.ok_or_else(Error::stale)?.into();
     Ok(if known { Put::Known(granted) } else { Put::New(granted) })
 }
@@ -109,8 +139,8 @@ async fn withdraw(cx: &mut Cx, (project, group): (ProjectId, GroupId)) -> Result
     cx.trail.before = serde_json::to_value(ProjectGrant::from(found)).ok();
     let sql = "DELETE FROM project_grants
                WHERE organization_id = $1 AND project_id = $2 AND group_id = $3";
-    cx.tx.q(sql).bind(cx.org).bind(project).bind(group).exec().await?;
-    organizations::touch(cx, cx.org).await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).bind(group).exec().await?;
+    organizations::touch(cx, cx.at).await?;
     Ok(NoContent)
 }
 
@@ -119,24 +149,19 @@ async fn withdraw(cx: &mut Cx, (project, group): (ProjectId, GroupId)) -> Result
 async fn refuse_grant(cx: &mut Cx, project: ProjectId, role: &Role) -> Result<()> {
     let privileges = privileges_of(role.permissions.iter(), 0);
     let granted = vec![Granted { on: On::Project(project), privileges, field: "role" }];
-    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.org, granted).await
+    escalation::refuse_more(&cx.caller, &mut cx.tx, cx.at, granted).await
 }
 
 async fn find(cx: &mut Cx, project: ProjectId, group: GroupId) -> Result<Option<Row>> {
     let tail = "WHERE project_grants.organization_id = $1 AND project_grants.project_id = $2
                   AND project_grants.group_id = $3";
-    Ok(cx.tx.select(tail).bind(cx.org).bind(project).bind(group).opt().await?)
+    Ok(cx.tx.select(tail).bind(cx.at).bind(project).bind(group).opt().await?)
 }
 
 /// Ends every grant on a project that goes to another organization: its teams stay behind.
-pub async fn purge_of(cx: &mut Cx, project: ProjectId) -> Result<()> {
+async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM project_grants WHERE organization_id = $1 AND project_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM project_grants WHERE organization_id = $1").bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
 }
 

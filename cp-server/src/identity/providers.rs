@@ -22,11 +22,13 @@ use crate::kernel::access::policy::Location;
 use crate::kernel::app::Part;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::{Object, Texts};
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Domain, ExternalId, ProviderKey};
 
 pub use client_secrets::{client_secret, reseal};
@@ -34,18 +36,33 @@ use client_secrets::{refuse_another_issuers_secret, seal};
 pub use row::IdentityProvider;
 use row::{NOUN, NewProvider, ProviderStatus};
 
-crate::routes! { providers:
+crate::permissions! {
+    /// Read the identity providers.
+    PROVIDERS_READ = "providers:read", implied by ["settings:read"];
+    /// Set and delete identity providers. Only owners hold it: an identity provider decides who a
+    /// caller is.
+    PROVIDERS_WRITE = "providers:write", implied by ["org:delete"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "identity_providers",
+    NOUN,
+    Export::Section(Section::many::<IdentityProvider>("identity_providers").order("key")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { providers declares DECLARATION:
     /// Lists the organization's identity providers, by key.
-    GET "/organizations/{org}/identity-providers" ProvidersRead => list;
+    GET "/organizations/{org}/identity-providers" PROVIDERS_READ => list;
     /// Reads an identity provider; its client secret is masked.
-    GET "/organizations/{org}/identity-providers/{key}" ProvidersRead => read;
+    GET "/organizations/{org}/identity-providers/{key}" PROVIDERS_READ => read;
     /// Sets an identity provider: makes it, or replaces all of it.
     ///
     /// What is absent is empty afterwards, except `client_secret`: absent it stays, and null removes it. A
     /// change of `issuer` requires one of the two. The key is percent-encoded in the path.
-    PUT "/organizations/{org}/identity-providers/{key}" ProvidersWrite => put, grants;
+    PUT "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => put, grants;
     /// Deletes an identity provider.
-    DELETE "/organizations/{org}/identity-providers/{key}" ProvidersWrite => delete;
+    DELETE "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => delete;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -58,7 +75,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<ProviderFilter>) -> Result<Page<Id
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND status = ?", list.filter.status);
     list.page_by(query, "identity_providers.key", |found: &IdentityProvider| &found.key).await
 }
@@ -104,7 +121,7 @@ async fn put(
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(&key)
         .bind(new.r#type)
         .bind(new.issuer)
@@ -134,7 +151,7 @@ async fn put(
 
 async fn delete(cx: &mut Cx, (_, key): (Org, String)) -> Result<NoContent> {
     let sql = "DELETE FROM identity_providers WHERE organization_id = $1 AND key = $2";
-    if cx.tx.q(sql).bind(cx.org).bind(&*key).exec().await? == 0 {
+    if cx.tx.q(sql).bind(cx.at).bind(&*key).exec().await? == 0 {
         return Err(Error::not_found(NOUN));
     }
     cx.trail.target = Some((NOUN, key));
@@ -146,7 +163,7 @@ async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
     if key.contains('\0') {
         return Ok(None);
     }
-    let found = cx.tx.select("WHERE organization_id = $1 AND key = $2").bind(cx.org).bind(key);
+    let found = cx.tx.select("WHERE organization_id = $1 AND key = $2").bind(cx.at).bind(key);
     Ok(found.opt().await?)
 }
 
@@ -169,7 +186,7 @@ fn check_maps(new: &NewProvider) -> Result<()> {
 /// them, in any role.
 async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
     let owner = load_system(cx, OWNER).await?.privileges();
-    let here = Location::Organization(cx.org);
+    let here = Location::Organization(cx.at);
     cx.caller.refuse_giving(&owner, here, "key").map_err(|error| match error.code() {
         ProblemCode::Forbidden => {
             let detail = "Only a caller that holds all permissions of an owner can say where people \
@@ -220,7 +237,7 @@ async fn is_shared(
                                 AND status = 'active' AND type <> 'saml'
                                 AND NOT (organization_id = $3 AND key = $4))";
     let query = cx.tx.q(sql).bind(&new.issuer).bind(audience(new).unwrap_or_default());
-    let is_taken: Option<bool> = query.bind(cx.org).bind(key).value().await?;
+    let is_taken: Option<bool> = query.bind(cx.at).bind(key).value().await?;
     let is_used = new.status == ProviderStatus::Active && new.r#type != ProviderType::Saml;
     match is_used && is_taken.unwrap_or(false) {
         true if !is_allowed => Err(issuer_taken()),
@@ -248,10 +265,4 @@ fn domains(given: Vec<Domain>) -> Vec<String> {
         }
     }
     domains
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    let sql = "DELETE FROM identity_providers WHERE organization_id = $1";
-    cx.tx.q(sql).bind(cx.org).exec().await?;
-    Ok(())
 }

@@ -2,8 +2,8 @@
 //!
 //! # Design
 //! A role's codes are the words of the data planes (`org:write`, `settings:read`); this API asks for
-//! finer ones. A code lets do what it says, and what `IMPLIED` adds to it. What is bought
-//! (subscriptions, licenses, limits, billing) is implied by nothing: the vendor decides it.
+//! finer ones. A code permits what it says, and each permission that is declared as implied by it. What
+//! is bought (subscriptions, licenses, limits, billing) is implied by no code: the vendor decides it.
 
 use crate::kernel::access::areas::{Area, AreaKind};
 use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
@@ -14,40 +14,13 @@ use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
-use Permission::*;
-
-/// What a code lets do besides what it says.
-const IMPLIED: &[(&str, &[Permission])] = &[
-    (
-        "org:read",
-        &[
-            WorkspacesRead,
-            GroupsRead,
-            RolesRead,
-            PlansRead,
-            SubscriptionsRead,
-            DeploymentsRead,
-            LicensesRead,
-            UsageRead,
-            LimitsRead,
-        ],
-    ),
-    ("org:write", &[WorkspacesWrite, GroupsWrite, AuditRead]),
-    // Whoever says where people log in can be any of them, and whoever takes the data has it all:
-    // an owner's alone.
-    ("org:delete", &[ProvidersWrite, OrgExport]),
-    ("members:read", &[GroupsRead]),
-    ("settings:read", &[ProvidersRead, SecretsRead]),
-    ("settings:write", &[RolesWrite, SecretsWrite, TokensRead, TokensWrite]),
-];
-
 /// What codes let do here. Codes of the data planes' own let do nothing.
 pub fn permissions_of<'a>(codes: impl IntoIterator<Item = &'a str>) -> Permissions {
     codes.into_iter().fold(Permissions::NONE, |all, code| {
         let own = Permissions::known([code]);
-        let implied = IMPLIED.iter().filter(|(by, _)| *by == code);
-        let implied = implied.flat_map(|(_, more)| *more).fold(own, |set, one| set.with(*one));
-        all.union(implied)
+        let implied =
+            Permission::all().iter().filter(|one| one.details().implied_by.contains(&code));
+        all.union(implied.fold(own, |set, one| set.with(*one)))
     })
 }
 

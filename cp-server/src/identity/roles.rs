@@ -11,38 +11,54 @@ use serde::Deserialize;
 use super::invitations;
 use super::role_grants::privileges_of;
 use crate::identity::ids::RoleId;
-use crate::kernel::access::caller::{Anywhere, Privileges, Scope};
+use crate::kernel::access::caller::{CallerScope, Privileges, Scope};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::AnyOwner;
+use crate::kernel::access::platform::OrgOrPlatform;
 use crate::kernel::access::policy::Location;
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Codes;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Patch};
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Name, PermissionCode, Prose, RoleCode};
 use crate::tenancy::workspaces;
 
 pub use row::{Role, RoleScope};
 pub use system::{of_system, seed};
 
-crate::routes! { roles:
+crate::permissions! {
+    /// Read roles.
+    ROLES_READ = "roles:read", implied by ["org:read"];
+    /// Create and change custom roles.
+    ROLES_WRITE = "roles:write", implied by ["settings:write"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "roles",
+    "role",
+    Export::Section(Section::many::<Role>("roles").order("code")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { roles declares DECLARATION:
     /// Lists the system roles.
-    GET "/roles" Any => list_system;
+    GET "/roles" ANY => list_system;
     /// Lists the organization's own roles.
-    GET "/organizations/{org}/roles" RolesRead => list;
+    GET "/organizations/{org}/roles" ROLES_READ => list;
     /// Creates a role of the organization.
-    POST "/organizations/{org}/roles" RolesWrite => create, grants;
+    POST "/organizations/{org}/roles" ROLES_WRITE => create, grants;
     /// Reads a role.
-    GET "/roles/{id}" RolesRead => read;
+    GET "/roles/{id}" ROLES_READ => read;
     /// Changes a role of an organization.
-    PATCH "/roles/{id}" RolesWrite => update, grants;
+    PATCH "/roles/{id}" ROLES_WRITE => update, grants;
     /// Deletes a role that nobody has.
-    DELETE "/roles/{id}" RolesWrite => delete;
+    DELETE "/roles/{id}" ROLES_WRITE => delete;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -81,7 +97,7 @@ fn lowest() -> Between<0, 100> {
 
 async fn list_system(
     cx: &mut Cx<Scope>,
-    _: Anywhere,
+    _: CallerScope,
     list: List<RoleFilter>,
 ) -> Result<Page<Role>> {
     let query = cx.tx.select("WHERE organization_id IS NULL");
@@ -89,7 +105,7 @@ async fn list_system(
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<RoleFilter>) -> Result<Page<Role>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
@@ -108,7 +124,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
     }
     let permissions = codes(new.permissions)?;
     let given = privileges_of(permissions.iter(), new.rank.0);
-    refuse_giving(cx, cx.org, &given)?;
+    refuse_giving(cx, cx.at, &given)?;
     let sql = "INSERT INTO roles
                (id, organization_id, code, name, description, scope, rank, permissions, is_system,
                 created_at, updated_at)
@@ -117,7 +133,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
         .tx
         .returning(sql)
         .bind(RoleId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.code)
         .bind(new.name)
         .bind(new.description)
@@ -131,7 +147,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewRole) -> Result<Created<Role>> {
 /// System roles belong to everyone; others only to their organization.
 async fn visible(cx: &mut Cx<Scope>, id: RoleId) -> Result<Role> {
     let query = cx.tx.select("WHERE id = $1").bind(id);
-    let role: Option<Role> = match cx.org.organization() {
+    let role: Option<Role> = match cx.at.organization() {
         None => query.opt().await?,
         Some(own) => {
             query.and(" AND (organization_id IS NULL OR organization_id = ?)", own).opt().await?
@@ -155,13 +171,13 @@ async fn changeable(cx: &mut Cx<Scope>, id: RoleId) -> Result<(Role, Organizatio
     }
 }
 
-async fn read(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<Role> {
+async fn read(cx: &mut Cx<Scope>, OrgOrPlatform(id): OrgOrPlatform<RoleId>) -> Result<Role> {
     visible(cx, id).await
 }
 
 async fn update(
     cx: &mut Cx<Scope>,
-    AnyOwner(id): AnyOwner<RoleId>,
+    OrgOrPlatform(id): OrgOrPlatform<RoleId>,
     patch: RolePatch,
 ) -> Result<Role> {
     let (before, organization) = changeable(cx, id).await?;
@@ -189,7 +205,7 @@ async fn update(
     Ok(role)
 }
 
-async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<NoContent> {
+async fn delete(cx: &mut Cx<Scope>, OrgOrPlatform(id): OrgOrPlatform<RoleId>) -> Result<NoContent> {
     let (before, organization) = changeable(cx, id).await?;
     refuse_giving(cx, organization, &before.privileges())?;
     invitations::forget_closed(cx, id).await?;
@@ -208,11 +224,6 @@ async fn delete(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<RoleId>) -> Result<No
 /// Refuses a role that gives what the caller does not hold in the organization.
 fn refuse_giving<G>(cx: &Cx<G>, organization: OrganizationId, given: &Privileges) -> Result<()> {
     cx.caller.refuse_giving(given, Location::Organization(organization), "permissions")
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM roles WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }
 
 fn codes(permissions: Vec<PermissionCode>) -> Result<Codes> {

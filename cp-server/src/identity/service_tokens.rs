@@ -17,43 +17,59 @@ use crate::kernel::access::caller::{
 };
 use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::{AnyOwner, Platform};
+use crate::kernel::access::platform::{OrgOrPlatform, Platform};
 use crate::kernel::access::policy::Location;
 use crate::kernel::db::query::Rows;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Moment};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::secret::{ShownOnce, sha256};
+use crate::kernel::section::Section;
 use crate::kernel::text::Name;
 
 pub use rows::ServiceToken;
 use rows::{Row, held, insert};
 use text::compose;
 
-crate::routes! { service_tokens:
+crate::permissions! {
+    /// Create and revoke service tokens.
+    TOKENS_WRITE = "tokens:write", implied by ["settings:write"], bounded by Tokens;
+    /// Read about service tokens.
+    TOKENS_READ = "tokens:read", implied by ["settings:write"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "service_tokens",
+    "service token",
+    Export::Section(Section::many::<ServiceToken>("service_tokens")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { service_tokens declares DECLARATION:
     /// Lists the service tokens of the platform and of all organizations.
-    GET "/service-tokens" TokensRead => list_all;
+    GET "/service-tokens" TOKENS_READ => list_all;
     /// Creates a service token of the platform.
-    POST "/service-tokens" TokensWrite => create, grants;
+    POST "/service-tokens" TOKENS_WRITE => create_for_platform, grants;
     /// Lists the organization's service tokens.
-    GET "/organizations/{org}/service-tokens" TokensRead => list;
+    GET "/organizations/{org}/service-tokens" TOKENS_READ => list;
     /// Creates a service token that is held to the organization.
-    POST "/organizations/{org}/service-tokens" TokensWrite => create_in_organization, grants;
+    POST "/organizations/{org}/service-tokens" TOKENS_WRITE => create, grants;
     /// Lists the deployment's service tokens.
-    GET "/deployments/{id}/service-tokens" TokensRead => list_of_deployment;
+    GET "/deployments/{id}/service-tokens" TOKENS_READ => list_for_deployment;
     /// Creates a service token for the deployment: it can do what a data plane needs.
-    POST "/deployments/{id}/service-tokens" TokensWrite => create_in_deployment, grants;
+    POST "/deployments/{id}/service-tokens" TOKENS_WRITE => create_for_deployment, grants;
     /// Replaces the token's secret. The one before is taken for `overlap_seconds` more.
-    POST "/service-tokens/{id}/rotate" TokensWrite => rotate, grants;
+    POST "/service-tokens/{id}/rotate" TOKENS_WRITE => rotate, grants;
     /// Revokes a service token.
-    DELETE "/service-tokens/{id}" TokensWrite => revoke;
+    DELETE "/service-tokens/{id}" TOKENS_WRITE => revoke;
 }
 
 /// What a deployment's token may do at most.
 pub const DATA_PLANE: &[Permission] =
-    &[Permission::UsersWhoami, Permission::UsageWrite, Permission::LimitsRead];
+    &[Permission::USERS_WHOAMI, Permission::USAGE_WRITE, Permission::LIMITS_READ];
 
 /// A new token, whose text is shown this once.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -126,17 +142,17 @@ async fn list_all(
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<TokenFilter>) -> Result<Page<ServiceToken>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
-async fn list_of_deployment(
+async fn list_for_deployment(
     cx: &mut Cx,
     id: DeploymentId,
     list: List<TokenFilter>,
 ) -> Result<Page<ServiceToken>> {
     let query = cx.tx.select("WHERE deployment_id = $1 AND organization_id = $2");
-    let query = query.bind(id).bind(cx.org);
+    let query = query.bind(id).bind(cx.at);
     list.page(narrowed(query, &list.filter)).await
 }
 
@@ -146,20 +162,20 @@ fn narrowed<'c>(query: Rows<'c, ServiceToken>, filter: &TokenFilter) -> Rows<'c,
         .and_some(" AND created_by = ?", filter.created_by)
 }
 
-async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewToken) -> Result<Created<IssuedToken>> {
+async fn create_for_platform(
+    cx: &mut Cx<Scope>,
+    _: Platform,
+    new: NewToken,
+) -> Result<Created<IssuedToken>> {
     issue(cx, Scope::Platform, new).await
 }
 
-async fn create_in_organization(
-    cx: &mut Cx,
-    _: Org,
-    new: NewToken,
-) -> Result<Created<IssuedToken>> {
-    let scope = Scope::Organization { organization_id: cx.org };
+async fn create(cx: &mut Cx, _: Org, new: NewToken) -> Result<Created<IssuedToken>> {
+    let scope = Scope::Organization { organization_id: cx.at };
     issue(cx, scope, new).await
 }
 
-async fn create_in_deployment(
+async fn create_for_deployment(
     cx: &mut Cx,
     id: DeploymentId,
     new: NewDeploymentToken,
@@ -172,7 +188,7 @@ async fn create_in_deployment(
         let detail = format!("permissions: a deployment's token holds at most {:?}", most.codes());
         return Err(Error::invalid("permissions", detail));
     }
-    let scope = Scope::Deployment { organization_id: cx.org, deployment_id: id };
+    let scope = Scope::Deployment { organization_id: cx.at, deployment_id: id };
     issue(cx, scope, NewToken { name: new.name, permissions, expires_at: new.expires_at }).await
 }
 
@@ -220,7 +236,7 @@ fn no_later_than_parent(
 
 async fn rotate(
     cx: &mut Cx<Scope>,
-    AnyOwner(id): AnyOwner<TokenId>,
+    OrgOrPlatform(id): OrgOrPlatform<TokenId>,
     rotation: Rotation,
 ) -> Result<IssuedToken> {
     let before = visible(cx, id).await?;
@@ -253,7 +269,10 @@ async fn rotate(
     Ok(IssuedToken { token: text, service_token: update.one().await? })
 }
 
-async fn revoke(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<TokenId>) -> Result<NoContent> {
+async fn revoke(
+    cx: &mut Cx<Scope>,
+    OrgOrPlatform(id): OrgOrPlatform<TokenId>,
+) -> Result<NoContent> {
     let before = visible(cx, id).await?;
     cx.trail.before = serde_json::to_value(before).ok();
     let sql = "UPDATE service_tokens SET revoked_at = COALESCE(revoked_at, $2), updated_at = $2
@@ -264,7 +283,7 @@ async fn revoke(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<TokenId>) -> Result<N
 
 async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
     let query = cx.tx.select("WHERE id = $1").bind(id);
-    let query = query.and_some(" AND organization_id = ?", cx.org.organization());
+    let query = query.and_some(" AND organization_id = ?", cx.at.organization());
     let found: Option<ServiceToken> = query.opt().await?;
     let found = found.ok_or_else(|| Error::not_found("service token"))?;
     cx.trail.organization = found.organization_id;
@@ -274,12 +293,7 @@ async fn visible(cx: &mut Cx<Scope>, id: TokenId) -> Result<ServiceToken> {
 /// A deployment's tokens end with it.
 pub async fn purge_deployment(cx: &mut Cx, id: DeploymentId) -> Result<()> {
     let sql = "DELETE FROM service_tokens WHERE deployment_id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM service_tokens WHERE organization_id = $1").bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     Ok(())
 }
 

@@ -32,6 +32,7 @@ use crate::kernel::cache::Cache;
 use crate::kernel::completion;
 use crate::kernel::db::record::Any;
 use crate::kernel::db::{Conn, Share};
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::cx::Cx;
@@ -40,20 +41,26 @@ use crate::kernel::journal::record;
 use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::sha256;
 
-crate::routes! { sessions:
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "sessions",
+    "session",
+    Export::LeftOut("a session is the login of a person, and ends by itself"),
+);
+
+crate::routes! { sessions declares DECLARATION:
     /// Sends a browser to the identity provider to log in, and then back to `return_to`.
     ///
     /// `provider` is the key of one of the platform's providers; with `organization` (an id or a
     /// slug), of one of its own. It may be absent where there is only one. `return_to` is a path
     /// here, such as `/console`; `/` when absent.
-    GET "/login" Public => login, raw, redirect;
+    GET "/login" PUBLIC => login, raw, redirect;
     /// Takes a browser back from the identity provider and begins its session.
-    GET "/login/callback" Public => callback, raw, redirect, may_write, strict;
+    GET "/login/callback" PUBLIC => callback, raw, redirect, may_write, strict;
     /// Ends the session whose cookie is sent. `logout_url` is where the browser is logged out at
     /// the provider, too.
-    POST "/logout" Public => logout, raw, strict;
+    POST "/logout" PUBLIC => logout, raw, strict;
     /// Ends all sessions of the person whose session's cookie is sent.
-    POST "/logout/everywhere" Public => logout_everywhere, raw, strict;
+    POST "/logout/everywhere" PUBLIC => logout_everywhere, raw, strict;
 }
 
 /// `last_seen_at` is noted to within this time: it must not cost a write per request.
@@ -184,7 +191,7 @@ async fn commit(
     let (before, reason, after, issued) = (None, None, Some(after), None);
     let entry = Entry { action, organization, target, before, after, reason, issued };
     record::append(&mut cx, vec![entry]).await?;
-    cx.app.commit(cx.tx, Effect::Rights).await
+    cx.commit(Effect::Rights).await
 }
 
 /// The sessions, as the kernel knows them.
@@ -360,9 +367,4 @@ pub async fn forget(app: &App) -> Result<u64> {
 /// Ends every session.
 pub async fn end_all(tx: &mut Conn) -> Result<u64> {
     Ok(tx.q("DELETE FROM sessions").exec().await?)
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM sessions WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }

@@ -11,35 +11,56 @@ use super::memberships;
 use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::platform::{OnPlatform, Platform};
+use crate::kernel::access::platform::{Platform, PlatformRow};
 use crate::kernel::clock::after;
-use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, NoFilter, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};
 
 pub use rows::{AuthAccount, by_email, load};
 use rows::{Link, User, insert_link};
 
-crate::routes! { users:
+crate::permissions! {
+    /// Read people and their identities.
+    USERS_READ = "users:read";
+    /// Create, change and delete people and link their identities.
+    USERS_WRITE = "users:write";
+    /// Ask who a logged-in person is.
+    USERS_WHOAMI = "users:whoami", kept in suspension;
+}
+
+pub static DECLARATION: Declaration =
+    Declaration::of_platform("users", "user").permissions(PERMISSIONS);
+
+/// Links that an organization vouches for.
+pub static LINKS: Declaration = Declaration::of_organization(
+    "auth_accounts",
+    "auth account",
+    Export::Section(Section::many::<AuthAccount>("identity_links")),
+);
+
+crate::routes! { users declares DECLARATION, LINKS:
     /// Lists the users.
-    GET "/users" UsersRead => list;
+    GET "/users" USERS_READ => list;
     /// Creates a user, or changes the one with this e-mail address.
-    POST "/users" UsersWrite => upsert, grants;
+    POST "/users" USERS_WRITE => upsert, grants;
     /// Reads a user.
-    GET "/users/{id}" UsersRead => read;
+    GET "/users/{id}" USERS_READ => read;
     /// Changes a user.
-    PATCH "/users/{id}" UsersWrite => update, grants;
+    PATCH "/users/{id}" USERS_WRITE => update, grants;
     /// Deletes a user with their identities and memberships. Audit events stay.
-    DELETE "/users/{id}" UsersWrite => delete;
+    DELETE "/users/{id}" USERS_WRITE => delete;
     /// Lists the user's identities.
-    GET "/users/{id}/auth-accounts" UsersRead => list_auth_accounts;
+    GET "/users/{id}/auth-accounts" USERS_READ => list_auth_accounts;
     /// Links an identity to the user.
-    POST "/users/{id}/auth-accounts" UsersWrite => link, grants;
+    POST "/users/{id}/auth-accounts" USERS_WRITE => link, grants;
     /// Unlinks an identity.
-    DELETE "/auth-accounts/{id}" UsersWrite => unlink;
+    DELETE "/auth-accounts/{id}" USERS_WRITE => unlink;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -129,7 +150,7 @@ async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<Use
         .bind(new.is_superadmin)
         .bind(new.external_id)
         .bind(cx.now);
-    let user: User = named(upsert.one().await)?;
+    let user: User = upsert.one().await?;
     if user.id == id {
         return Ok(Put::New(user));
     }
@@ -137,13 +158,13 @@ async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<Use
     Ok(Put::Known(user))
 }
 
-async fn read(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<User> {
+async fn read(cx: &mut Cx<Scope>, PlatformRow(id): PlatformRow<UserId>) -> Result<User> {
     load(cx, id).await
 }
 
 async fn update(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<UserId>,
+    PlatformRow(id): PlatformRow<UserId>,
     patch: UserPatch,
 ) -> Result<User> {
     let found: Option<User> = cx.tx.select("WHERE id = $1").bind(id).locked().opt().await?;
@@ -175,7 +196,7 @@ async fn update(
         .bind(patch.is_superadmin)
         .bind(external_id)
         .bind(after(before.updated_at, cx.now));
-    let user = named(update.one().await)?;
+    let user: User = update.one().await?;
     memberships::bump_user(cx, id).await?;
     Ok(user)
 }
@@ -200,7 +221,7 @@ async fn keep_a_superadmin(cx: &mut Cx<Scope>, but: UserId) -> Result<()> {
     Err(Error::new(ProblemCode::SystemProtected, detail))
 }
 
-async fn delete(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Result<NoContent> {
+async fn delete(cx: &mut Cx<Scope>, PlatformRow(id): PlatformRow<UserId>) -> Result<NoContent> {
     let user = load(cx, id).await?;
     refuse_changing(cx, &user, false).await?;
     keep_a_superadmin(cx, id).await?;
@@ -216,7 +237,7 @@ async fn delete(cx: &mut Cx<Scope>, OnPlatform(id): OnPlatform<UserId>) -> Resul
 
 async fn list_auth_accounts(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<UserId>,
+    PlatformRow(id): PlatformRow<UserId>,
     list: List<NoFilter>,
 ) -> Result<Page<AuthAccount>> {
     load(cx, id).await?;
@@ -225,7 +246,7 @@ async fn list_auth_accounts(
 
 async fn link(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<UserId>,
+    PlatformRow(id): PlatformRow<UserId>,
     new: NewAuthAccount,
 ) -> Result<Created<AuthAccount>> {
     let user = load(cx, id).await?;
@@ -242,7 +263,7 @@ async fn link(
 
 async fn unlink(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<AuthAccountId>,
+    PlatformRow(id): PlatformRow<AuthAccountId>,
 ) -> Result<NoContent> {
     let found: Option<AuthAccount> = cx.tx.select("WHERE id = $1").bind(id).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("auth account"))?;
@@ -250,15 +271,4 @@ async fn unlink(
     refuse_changing(cx, &user, false).await?;
     cx.tx.q("DELETE FROM auth_accounts WHERE id = $1").bind(id).exec().await?;
     Ok(NoContent)
-}
-
-fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
-    done.on_conflict("users_email_key", || {
-        let detail = "email: another user has this address.";
-        Error::new(ProblemCode::EmailTaken, detail).at("email")
-    })
-    .on_conflict("users_external_id", || {
-        let detail = "external_id: another user has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-    })
 }

@@ -14,7 +14,7 @@ use super::memberships::row::{AcceptedAs, MembershipStatus};
 use super::roles::row::{RoleScope, union};
 use crate::identity::ids::RoleId;
 use crate::identity::settings::IdentitySettings;
-use crate::kernel::access::caller::{Anywhere, Scope};
+use crate::kernel::access::caller::{CallerScope, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::app::Part;
 use crate::kernel::cache::Cache;
@@ -32,7 +32,7 @@ crate::routes! { users:
     /// sees that organization's members only, and what it links counts in that organization only.
     /// Send `email` only when the provider says that it is verified: an unknown subject with an
     /// invited address is linked to it, once.
-    GET "/users/whoami" UsersWhoami => whoami, may_write, unmetered;
+    GET "/users/whoami" USERS_WHOAMI => whoami, may_write, unmetered;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -67,8 +67,12 @@ impl Part for Identities {}
 #[derive(Debug, PartialEq, Eq, Hash)]
 pub struct Asked(ProviderKey, Subject, Option<OrganizationId>, ContractVersion);
 
-async fn whoami(cx: &mut Cx<Scope>, _: Anywhere, identity: Identity) -> Result<Rendered<WhoAmI>> {
-    let (version, held_to) = (contract(cx)?, cx.org.organization());
+async fn whoami(
+    cx: &mut Cx<Scope>,
+    _: CallerScope,
+    identity: Identity,
+) -> Result<Rendered<WhoAmI>> {
+    let (version, held_to) = (contract(cx)?, cx.at.organization());
     let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
     let asked = Asked(provider, subject, held_to, version);
     let generation = cx.app.commits.now();
@@ -169,7 +173,7 @@ async fn facts(cx: &mut Cx<Scope>, identity: &Identity) -> Result<Vec<Fact>> {
                WHERE a.provider = $1 AND a.subject = $2
                  AND (a.organization_id IS NULL OR a.organization_id = $4)
                ORDER BY m.id";
-    let held_to = cx.org.organization();
+    let held_to = cx.at.organization();
     let query = cx.tx.q(sql).bind(&identity.provider).bind(&identity.subject);
     let mut rows: Vec<Fact> = query.bind(held_to.is_none()).bind(held_to).all().await?;
     if held_to.is_none() {
@@ -201,7 +205,7 @@ async fn link(cx: &mut Cx<Scope>, identity: &Identity) -> Result<bool> {
         return Ok(false);
     };
     let verified = VerifiedIdentity {
-        authority: cx.org.organization().into(),
+        authority: cx.at.organization().into(),
         provider: identity.provider.as_str(),
         subject: identity.subject.as_str(),
         email: &email,

@@ -14,7 +14,7 @@ crate::routes! { workspaces:
     ///
     /// An active membership of the workspace lets in. Else one of the organization does: of at
     /// least a member's rank, of any rank when the isolation is relaxed, of none when it is strict.
-    GET "/workspaces/{id}/access" UsersWhoami => access;
+    GET "/workspaces/{id}/access" USERS_WHOAMI => check_access;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -52,7 +52,7 @@ struct Facts {
     rank: Option<i64>,
 }
 
-async fn access(cx: &mut Cx, id: WorkspaceId, asked: Asked) -> Result<Access> {
+async fn check_access(cx: &mut Cx, id: WorkspaceId, asked: Asked) -> Result<Access> {
     let sql = "SELECT COALESCE(NULLIF(w.isolation, 'inherited'),
                                o.settings ->> 'isolation_level', 'standard') AS isolation,
                       EXISTS (SELECT 1 FROM users u WHERE u.id = $3 AND u.is_active) AS is_active,
@@ -64,7 +64,7 @@ async fn access(cx: &mut Cx, id: WorkspaceId, asked: Asked) -> Result<Access> {
                          AND m.scope = 'organization' AND m.status = 'active') AS rank
                FROM workspaces w JOIN organizations o ON o.id = w.organization_id
                WHERE w.id = $1 AND w.organization_id = $2";
-    let facts: Facts = cx.tx.q(sql).bind(id).bind(cx.org).bind(asked.user).one().await?;
+    let facts: Facts = cx.tx.q(sql).bind(id).bind(cx.at).bind(asked.user).one().await?;
     let via = facts.is_active.then(|| via(facts.isolation, facts.in_workspace, facts.rank));
     let via = via.flatten();
     let (workspace_id, user_id, isolation) = (id, asked.user, facts.isolation);

@@ -1,9 +1,11 @@
-//! The application: what outlives a request, and the parts that slices add to it.
+//! The application: the state that outlives requests, and the parts that slices add to it.
 //!
 //! # Design
-//! The kernel's own members are fields. What a slice keeps between requests (a key ring, a cache, its
-//! settings) is a [`Part`]: the slice declares it, `lib.rs` adds it, and `Keyring::of(&app)` finds it.
-//! Rejected: a type parameter on every signature, and one struct that imports every slice.
+//!
+//! The kernel's own members are fields. The state that a slice keeps between requests (a key ring,
+//! a cache, its settings) is a [`Part`]. The slice declares it, `lib.rs` adds it, and
+//! `Keyring::of(&app)` finds it. Rejected: a type parameter on every signature, and one struct that
+//! imports every slice.
 
 use std::any::{Any, TypeId, type_name};
 use std::collections::HashMap;
@@ -16,7 +18,7 @@ use axum::http::request::Parts;
 
 use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::rate_limits::{Gate, Rates, Standing};
+use crate::kernel::access::rate_limits::{LimitStatus, RateLimits, Rates};
 use crate::kernel::cache::Generation;
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::completion::to_the_end;
@@ -26,11 +28,11 @@ use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 use crate::kernel::secret::Kek;
 
-/// What outlives a request; cheap to clone.
+/// The state that outlives requests; cheap to clone.
 #[derive(Clone)]
 pub struct App(Arc<State>);
 
-/// What the kernel itself keeps.
+/// The state of the kernel itself.
 pub struct State {
     pub db: Db,
     pub clock: Clock,
@@ -39,49 +41,50 @@ pub struct State {
     pub settings: SharedSettings,
     pub credentials: Vec<Box<dyn Authenticate>>,
     pub admission: Box<dyn Admit>,
-    pub gate: Gate,
+    pub rate_limits: RateLimits,
     /// Advances with every commit of this replica.
     pub commits: Generation,
-    /// Advances with every commit of this replica that may change who a caller is or what it may do.
+    /// Advances with every commit of this replica that may change who a caller is or which
+    /// permissions it has.
     pub rights: Generation,
-    /// Whether the database accepts changes: what readiness rests on.
+    /// The last trial write, which readiness depends on.
     trial: Trial,
     parts: Vec<Box<dyn Part>>,
     places: HashMap<TypeId, usize>,
-    /// Set once the process is asked to end: readiness says so before anything closes.
+    /// Set when the process is asked to stop. Readiness fails before anything closes.
     stopping: AtomicBool,
 }
 
 /// The settings that the kernel and every slice read.
 #[derive(Clone, Debug)]
 pub struct SharedSettings {
-    /// The issuer, and what every published URL begins with; without a slash at its end.
+    /// The issuer, which is also the prefix of every published URL; without a trailing slash.
     pub base_url: String,
-    /// Whether requests are limited at all.
+    /// Whether request rates are limited.
     pub rate_limits: bool,
     pub rates: Rates,
 }
 
 impl SharedSettings {
-    /// The path of the base URL.
+    /// Returns the path of the base URL.
     pub fn base_path(&self) -> &str {
         base_path(&self.base_url)
     }
 }
 
-/// The path of a base URL, with which each link of this server begins: a proxy strips it. Empty at
-/// the root of a host.
+/// Returns the path of a base URL, the prefix of each link of this server: a proxy strips it. Empty
+/// at the root of a host.
 pub fn base_path(base_url: &str) -> &str {
     let host = base_url.split_once("://").map_or("", |(_, rest)| rest);
     host.find('/').map_or("", |at| host[at..].trim_end_matches('/'))
 }
 
-/// What a slice keeps between requests.
+/// The state that a slice keeps between requests.
 pub trait Part: Any + Send + Sync {
-    /// The part of this type.
+    /// Returns the part of this type.
     ///
     /// # Panics
-    /// When the composition in `lib.rs` does not add it: a fault of the program.
+    /// Panics when the composition in `lib.rs` does not add the part: a bug.
     fn of(app: &App) -> &Self
     where
         Self: Sized,
@@ -89,11 +92,11 @@ pub trait Part: Any + Send + Sync {
         app.part()
     }
 
-    /// Follows a commit of this replica.
+    /// Reacts to a commit of this replica.
     fn committed(&self) {}
 
-    /// Follows a commit with [`Effect::Parts`], before its answer is sent: reads again what other requests
-    /// rely on.
+    /// Reacts to a commit with [`Effect::Parts`] before its response is sent: reloads state that
+    /// other requests rely on.
     fn changed<'a>(&'a self, _app: &'a App) -> PartFuture<'a> {
         Box::pin(std::future::ready(()))
     }
@@ -101,13 +104,13 @@ pub trait Part: Any + Send + Sync {
 
 pub type PartFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Resolves a bearer credential; `None` when it is of another kind.
+/// Resolves a bearer credential; `None` for a credential of another kind.
 ///
-/// The kernel does not know which kinds of credentials exist: the slices that keep them do.
+/// The kernel does not know the kinds of credentials: the slices that store them do.
 pub trait Authenticate: Send + Sync {
     fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a>;
 
-    /// Resolves what a request carries elsewhere than in its `Authorization` header: a cookie.
+    /// Resolves a credential outside the `Authorization` header: a cookie.
     fn of_request<'a>(&'a self, _: &'a App, _: &'a Parts) -> CallerFuture<'a> {
         Box::pin(std::future::ready(Ok(None)))
     }
@@ -115,12 +118,13 @@ pub trait Authenticate: Send + Sync {
 
 pub type CallerFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Caller>>> + Send + 'a>>;
 
-/// Counts a request, and says where the organization stands; `None` when nothing bounds it.
+/// Counts a request and returns the state of the organization's limit; `None` when no limit
+/// applies.
 pub trait Admit: Send + Sync {
     fn admit<'a>(&'a self, app: &'a App, organization: OrganizationId) -> AdmitFuture<'a>;
 
-    /// Counts what an admitted request carries: as many requests more. Where there is room for one
-    /// of them, all are admitted, and what is left of the window admits none.
+    /// Counts `more` requests that an admitted request carries. If there is room for one of them,
+    /// all are admitted; the next request then exceeds the limit.
     fn charge<'a>(
         &'a self,
         app: &'a App,
@@ -129,16 +133,16 @@ pub trait Admit: Send + Sync {
     ) -> AdmitFuture<'a>;
 }
 
-pub type AdmitFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<Standing>>> + Send + 'a>>;
+pub type AdmitFuture<'a> = Pin<Box<dyn Future<Output = Result<Option<LimitStatus>>> + Send + 'a>>;
 
-/// An application before its parts are in it.
+/// The components of an application without its parts.
 pub struct Foundation {
     pub db: Db,
     pub clock: Clock,
     pub random: Random,
     pub kek: Kek,
     pub settings: SharedSettings,
-    /// In the order in which they are asked.
+    /// In the order in which they are tried.
     pub credentials: Vec<Box<dyn Authenticate>>,
     pub admission: Box<dyn Admit>,
 }
@@ -148,7 +152,7 @@ impl App {
         let types = parts.iter().map(|part| (&**part as &dyn Any).type_id());
         let places = types.enumerate().map(|(n, part)| (part, n)).collect();
         Self(Arc::new(State {
-            gate: Gate::new(&on.settings.rates),
+            rate_limits: RateLimits::new(&on.settings.rates),
             db: on.db,
             clock: on.clock,
             random: on.random,
@@ -168,10 +172,10 @@ impl App {
     fn part<T: Part>(&self) -> &T {
         let part = self.places.get(&TypeId::of::<T>()).and_then(|n| self.parts.get(*n));
         let part = part.and_then(|part| (&**part as &dyn Any).downcast_ref());
-        part.unwrap_or_else(|| panic!("the composition adds no {}", type_name::<T>()))
+        part.unwrap_or_else(|| panic!("the composition does not add {}", type_name::<T>()))
     }
 
-    /// Commits what an operation changed, and announces it on this replica: both, or neither.
+    /// Commits the changes of an operation and announces them on this replica: both, or neither.
     pub async fn commit(&self, tx: Conn, effect: Effect) -> Result<()> {
         let app = self.clone();
         to_the_end(async move {
@@ -182,10 +186,10 @@ impl App {
         .await
     }
 
-    /// Whether the database accepts changes.
+    /// Checks that the database accepts changes.
     ///
     /// # Errors
-    /// 503 when it does not.
+    /// Fails with 503 when it does not.
     pub async fn try_write(&self) -> Result<()> {
         self.trial.write(&self.db, &self.clock).await
     }

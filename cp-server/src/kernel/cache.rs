@@ -1,9 +1,10 @@
-//! Answers that are remembered for a moment.
+//! A short-lived cache of answers.
 //!
 //! # Design
-//! An answer is good for as long as nothing was committed on this replica: a commit moves the
-//! generation on before its own answer is sent, so that whoever made a change never reads around
-//! it. What another replica, or the command line, commits is seen when `KEPT` is over.
+//!
+//! An answer is valid while nothing was committed on this replica. A commit advances the generation
+//! before its own response is sent, so a caller never reads a state from before its own change.
+//! Commits of other replicas and of the command line become visible when an entry expires.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -14,7 +15,7 @@ use chrono::{DateTime, Utc};
 
 const AT_MOST: usize = 10_000;
 
-/// Counts what was committed here.
+/// Counts the commits of this replica.
 #[derive(Debug, Default)]
 pub struct Generation(AtomicU64);
 
@@ -28,7 +29,7 @@ impl Generation {
     }
 }
 
-/// Answers by what was asked.
+/// Answers by request.
 #[derive(Debug)]
 pub struct Cache<K, V>(Mutex<HashMap<K, Entry<V>>>);
 
@@ -52,7 +53,7 @@ impl<K: Eq + Hash, V: Clone> Cache<K, V> {
         (entry.generation == generation && now < entry.until).then(|| entry.value.clone())
     }
 
-    /// `generation` is the one that was read *before* the answer was looked up.
+    /// Keeps an answer. Callers read `generation` *before* they look up the answer.
     pub fn keep(&self, key: K, value: V, generation: u64, until: DateTime<Utc>) {
         let mut entries = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if entries.len() >= AT_MOST {
@@ -67,7 +68,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_commit_and_a_second_make_it_forget() {
+    fn entry_expires_with_a_commit_or_after_a_second() {
         let (memory, generation) = (Cache::default(), Generation::default());
         let now = DateTime::UNIX_EPOCH;
         let until = now + chrono::TimeDelta::seconds(1);
@@ -78,7 +79,7 @@ mod tests {
         assert_eq!(memory.recall(&"anna", generation.now(), until), None);
         generation.advance();
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
-        // Looked up before the commit and kept after it: not good either.
+        // The answer was looked up before the commit and kept after it: it must not be used either.
         memory.keep("anna", 1, before, until);
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
     }

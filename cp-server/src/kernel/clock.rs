@@ -1,4 +1,4 @@
-//! The time and the randomness: arguments everywhere, made here alone.
+//! Time and randomness: they are arguments everywhere, and only this file creates them.
 
 use std::sync::{Arc, Mutex};
 
@@ -7,24 +7,24 @@ use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
 use uuid::Uuid;
 
-/// Tells the time, cut to microseconds: the finest that both databases keep.
+/// Reads the time, truncated to microseconds: the finest resolution that both databases keep.
 #[derive(Clone)]
 pub struct Clock(Arc<dyn Fn() -> DateTime<Utc> + Send + Sync>);
 
 impl Clock {
-    /// The machine's clock.
+    /// Returns the machine's clock.
     pub fn system() -> Self {
         #[expect(clippy::disallowed_methods, reason = "this is where the clock is injected")]
         Self(Arc::new(|| Utc::now().trunc_subsecs(6)))
     }
 
-    /// A clock that moves only when its [`ManualClock`] is told to.
+    /// Returns a clock that moves only when its [`ManualClock`] moves.
     pub fn manual(start: DateTime<Utc>) -> (Self, ManualClock) {
         let hand = ManualClock(Arc::new(Mutex::new(start.trunc_subsecs(6))));
         (Self::following(&hand), hand)
     }
 
-    /// Another clock on the same hand.
+    /// Returns another clock that follows the same manual clock.
     pub fn following(hand: &ManualClock) -> Self {
         let hand = hand.clone();
         Self(Arc::new(move || hand.now()))
@@ -35,12 +35,12 @@ impl Clock {
     }
 }
 
-/// The instant of a change: now, and always later than the change before.
+/// Returns the instant of a change: now, but always later than the change before.
 pub fn after(before: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
     now.max(before + TimeDelta::microseconds(1))
 }
 
-/// The hand that moves a manual clock.
+/// Moves a manual clock.
 #[derive(Clone)]
 pub struct ManualClock(Arc<Mutex<DateTime<Utc>>>);
 
@@ -54,23 +54,23 @@ impl ManualClock {
     }
 }
 
-/// The source of ids, secrets, nonces and salts.
+/// The source of IDs, secrets, nonces and salts.
 #[derive(Clone)]
 pub struct Random(Arc<Fill>);
 
 type Fill = dyn Fn(&mut [u8]) + Send + Sync;
 
 impl Random {
-    /// The operating system's generator.
+    /// Returns the operating system's generator.
     pub fn system() -> Self {
         let source = SystemRandom::new();
         Self(Arc::new(move |bytes| {
-            // A machine without entropy must not hand out licenses: nothing sensible follows.
+            // Without entropy, a server must not issue licenses: no recovery is possible.
             source.fill(bytes).expect("the operating system's random generator works");
         }))
     }
 
-    /// A foretellable source for tests: SHA-256 of the seed and a counter.
+    /// Returns a predictable source for tests: SHA-256 of the seed and a counter.
     pub fn seeded(seed: u64) -> Self {
         let counter = std::sync::atomic::AtomicU64::new(0);
         Self(Arc::new(move |bytes| {
@@ -89,8 +89,8 @@ impl Random {
         bytes
     }
 
-    /// A UUIDv7 whose `rand_a` holds the microseconds (RFC 9562, section 6.2, method 3), so that
-    /// ids sort by time more finely than a millisecond and a list can page by id alone.
+    /// Returns a UUIDv7 whose `rand_a` contains the microseconds (RFC 9562, section 6.2, method 3).
+    /// IDs sort by time more finely than a millisecond, so a list can page by ID alone.
     pub fn uuid(&self, now: DateTime<Utc>) -> Uuid {
         let millis = u64::try_from(now.timestamp_millis()).unwrap_or(0);
         let fraction = u64::from(now.timestamp_subsec_micros() % 1000) * 4096 / 1000;

@@ -1,16 +1,17 @@
-//! Work that runs to its end when its client is gone.
+//! Work that completes even when its client disconnects.
 //!
 //! # Design
-//! The server drops the future of a request when the client disconnects, at any await. For a read
-//! that is right. A change would end at a place that its client chose: done or not done, known to no
-//! caller, and announced to none of this replica's caches. A change therefore runs in a task of its
-//! own, and the request only waits for it. The request's [`Deadline`] bounds it. The commit and its
-//! announcement ([`App::commit`](crate::kernel::app::App::commit)) are one such task again: the deadline passes
-//! before or after both. The request's parts stay with the work, and with them the connection's place in
-//! the limits: clients that reset their connections do not get around them.
 //!
-//! A change that still waits for SQLite's writer has not begun. It ends with its [`Client`]. Otherwise a
-//! flood of abandoned changes would hold up each client of the same share that waits for its answer.
+//! The server drops the future of a request when the client disconnects, at any await. For a read
+//! that is right. A change would end at a point that its client chose: done or not, unknown to
+//! every caller, and not announced to this replica's caches. So a change runs in its own task, and
+//! the request only waits for it. The request's [`Deadline`] bounds the task. The commit and its
+//! announcement ([`App::commit`](crate::kernel::app::App::commit)) run in another such task: the
+//! deadline passes before or after both. The task holds the request's parts, and with them the
+//! connection's slot in the limits: clients that reset their connections do not escape the limits.
+//!
+//! A change that still waits for SQLite's writer has not begun. It ends with its [`Client`]. Otherwise
+//! a flood of abandoned changes would delay every client of the same share that waits for its response.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -24,7 +25,7 @@ use tracing::Instrument;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::panics;
 
-/// Runs the work in a task of its own. A panic ends the work, and is an error.
+/// Runs the work in its own task. A panic ends the work and becomes an error.
 pub async fn to_the_end<T, F>(work: F) -> Result<T>
 where
     T: Send + 'static,
@@ -32,18 +33,18 @@ where
 {
     let work = async move {
         let done = AssertUnwindSafe(work).catch_unwind().await;
-        // Here, and not where it is waited for: the thread knows where its panic was.
+        // Catch the panic in the task: only this thread knows its location.
         done.unwrap_or_else(|panic| Err(panics::caught(&*panic)))
     };
     let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|ended| Err(Error::internal(ended)))
 }
 
-/// The client of a change. It may go away before the change begins.
+/// The client of a change, which may disconnect before the change begins.
 #[derive(Clone)]
 pub(in crate::kernel) struct Client(Option<watch::Receiver<()>>);
 
-/// A client that waits for its answer, until this is dropped.
+/// Dropped when the client disconnects.
 pub(in crate::kernel) struct Waiting {
     _sender: watch::Sender<()>,
 }
@@ -54,12 +55,12 @@ impl Client {
         (Self(Some(receiver)), Waiting { _sender: sender })
     }
 
-    /// For work that began, and for work that no client asked for.
+    /// For work that has begun, and for work without a client.
     pub(in crate::kernel) fn that_stays() -> Self {
         Self(None)
     }
 
-    /// Begins the transaction of a change, unless the client goes away first.
+    /// Begins the transaction of a change, unless the client disconnects first.
     pub(in crate::kernel) async fn begins<T>(
         mut self,
         begin: impl Future<Output = sqlx::Result<T>>,
@@ -72,30 +73,32 @@ impl Client {
         };
         tokio::select! {
             biased;
-            () = gone => Err(Error::unavailable("The client went away before its change began.", 1)),
+            () = gone => {
+                Err(Error::unavailable("The client disconnected before its change began.", 1))
+            }
             begun = begin => Ok(begun?),
         }
     }
 }
 
-/// Until when a request's answer must begin.
+/// The latest time at which the response of a request must begin.
 #[derive(Clone, Copy, Debug)]
 pub struct Deadline {
     pub at: Instant,
-    /// The time that the request had, in seconds.
+    /// The time that the request had in total, in seconds.
     pub seconds: u64,
 }
 
 impl Deadline {
-    /// The request's deadline; the standard time from now on where nothing set one.
+    /// Returns the request's deadline; by default, the standard time from now.
     pub(super) fn of(parts: &Parts) -> Self {
         let seconds = 30;
         let standard = || Self { at: Instant::now() + Duration::from_secs(seconds), seconds };
         parts.extensions.get().copied().unwrap_or_else(standard)
     }
 
-    /// Drops the work at the deadline. A transaction that is open then is rolled back; a commit that
-    /// has begun is completed and announced.
+    /// Drops the work at the deadline. An open transaction is rolled back; a commit that has begun
+    /// is completed and announced.
     pub(super) async fn bounds<T>(self, work: impl Future<Output = Result<T>>) -> Result<T> {
         let done = tokio::time::timeout_at(self.at.into(), work).await;
         done.unwrap_or_else(|_| Err(self.passed()))
@@ -103,8 +106,8 @@ impl Deadline {
 
     pub fn passed(self) -> Error {
         let detail = format!(
-            "The request took longer than {} seconds; a change was either made or not: ask, or \
-             repeat it with its Idempotency-Key.",
+            "The request took longer than {} seconds. The change may or may not have been made: \
+             read the state, or repeat the request with its Idempotency-Key.",
             self.seconds
         );
         Error::new(ProblemCode::Timeout, detail)

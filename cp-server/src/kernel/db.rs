@@ -1,10 +1,11 @@
-//! One SQL text over SQLite and PostgreSQL: the only place that knows which.
+//! One SQL text for SQLite and PostgreSQL: the only module that knows the backend.
 //!
 //! # Design
-//! A statement is written once, with `$1`, and bound value by value into the live driver's own
-//! arguments, so that UUIDs, times and JSON keep their native types on both. `sqlx::Any` was
-//! rejected because it knows no such types, a trait with two implementations because it doubles
-//! every statement, and an ORM because SQL is the shorter language.
+//!
+//! A statement is written once, with `$1`. Values are bound one by one into the driver's own
+//! arguments, so that UUIDs, times and JSON keep their native types on both databases. Rejected:
+//! `sqlx::Any`, which has no such types; a trait with two implementations, which doubles every
+//! statement; an ORM, because SQL is shorter.
 
 pub(super) mod failures;
 mod hosts;
@@ -15,6 +16,7 @@ pub mod query;
 mod queue;
 pub mod readonly;
 pub mod record;
+pub mod references;
 pub mod values;
 pub mod wal;
 pub(super) mod writer;
@@ -39,8 +41,8 @@ pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
 pub use self::queue::Share;
 use self::writer::{Turn, Writer};
 
-/// The part of a log filter that leaves out the driver's lines with the whole text of a statement, and
-/// PostgreSQL's notices of what exists already.
+/// The part of a log filter that suppresses the driver's lines with whole statements, and
+/// PostgreSQL's notices about existing objects.
 pub const WITHOUT_STATEMENTS: &str = "sqlx::query=error,sqlx::postgres::notice=error";
 
 #[derive(Clone, Debug)]
@@ -55,23 +57,23 @@ impl Db {
         Self::open_with(url, None).await
     }
 
-    /// The same with the most connections that it opens.
+    /// Does the same with a maximum number of connections.
     pub async fn open_with(url: &str, pool: Option<u32>) -> anyhow::Result<Self> {
         if url.starts_with("postgres:") || url.starts_with("postgresql:") {
             return Ok(Self::Postgres(PgDatabase::open(url, pool).await?));
         }
         let Some(path) = url.strip_prefix("sqlite:") else {
-            anyhow::bail!("it is neither sqlite:PATH nor postgres://USER@HOST/DATABASE");
+            anyhow::bail!("must be sqlite:PATH or postgres://USER@HOST/DATABASE");
         };
         let path = PathBuf::from(path.trim_start_matches("//"));
         super::files::create_private(&path)?;
-        // The writer's connection is one of them.
+        // The writer's connection counts as one.
         let readers = pool.map(|most| most.saturating_sub(1).max(1));
         Self::open_file(&path, SqliteSynchronous::Full, readers).await
     }
 
-    /// `synchronous` is `Full` wherever licenses are kept: one that was handed out must survive a
-    /// power cut. Tests, whose data nobody keeps, choose less.
+    /// Opens an SQLite file. `synchronous` must be `Full` where licenses are kept: an issued
+    /// license must survive a power cut. Tests, whose data may be lost, use a lower level.
     pub async fn open_sqlite(path: &Path, synchronous: SqliteSynchronous) -> anyhow::Result<Self> {
         Self::open_file(path, synchronous, None).await
     }
@@ -91,17 +93,17 @@ impl Db {
             .pragma("trusted_schema", "OFF")
             .pragma("cell_size_check", "ON")
             .pragma("secure_delete", "ON");
-        // A file does not hang up: its connections need no proof of life, and no successors.
+        // A file does not disconnect: its connections need no liveness check and no replacement.
         let pool = || {
             let options = SqlitePoolOptions::new().acquire_timeout(PATIENCE);
             options.test_before_acquire(false).idle_timeout(None).max_lifetime(None)
         };
-        // One writer: SQLite has one write lock, and waiting in our queue is fair where its busy
+        // One writer: SQLite has one write lock. The queue of `writer` is fair; SQLite's busy
         // handler is not.
         let write = pool()
             .max_connections(1)
-            // SQLite rolls back by itself when the disk is full. sqlx goes on to believe that a
-            // transaction is open, for ever: such a connection is of no use any more.
+            // SQLite rolls back by itself when the disk is full. sqlx then believes permanently
+            // that a transaction is open: such a connection is unusable.
             .before_acquire(|conn, _| {
                 let is_usable = !conn.is_in_transaction();
                 Box::pin(async move { Ok(is_usable) })
@@ -110,8 +112,8 @@ impl Db {
             .await?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let read = pool()
-            // One is always there: where the last goes, the next reads the write-ahead log anew, and
-            // finds in it what a failed sync has left (see `wal`).
+            // At least one connection stays open. When the last one closes, the next one reads the
+            // write-ahead log again, including the remains of a failed sync (see `wal`).
             .min_connections(1)
             .max_connections(readers.unwrap_or(u32::try_from(cores).unwrap_or(2).max(2)))
             .connect_lazy_with(options.read_only(true));
@@ -120,7 +122,7 @@ impl Db {
         Ok(db)
     }
 
-    /// SQLite ignores a pragma that it cannot honour, so what was set is read back.
+    /// Reads the pragmas back: SQLite ignores a pragma that it cannot honour.
     async fn check_pragmas(&self, synchronous: SqliteSynchronous) -> anyhow::Result<()> {
         let mut conn = self.begin().await?;
         let level = match synchronous {
@@ -137,7 +139,7 @@ impl Db {
             conn.q("SELECT foreign_keys FROM pragma_foreign_keys").value().await?;
         if journal.as_deref() != Some("wal") || found != Some(level) || keys != Some(1) {
             anyhow::bail!(
-                "the SQLite file does not take journal_mode=WAL, synchronous={level} and \
+                "the SQLite file does not accept journal_mode=WAL, synchronous={level} and \
                  foreign_keys=ON (found {journal:?}, {found:?}, {keys:?}); is it on a network \
                  file system?"
             );
@@ -145,19 +147,19 @@ impl Db {
         Ok(())
     }
 
-    /// A connection to read from, taken at the first statement: an answer that is known already
-    /// costs none.
+    /// Returns a connection for reading, acquired at the first statement: a cached answer costs no
+    /// connection.
     pub fn read(&self) -> Conn {
         Conn::Idle(self.clone())
     }
 
-    /// A connection of its own that reads one state of the database, for as long as it is kept. It
-    /// is none of the pool's: a slow reader takes nobody's place.
+    /// Returns a separate connection that reads one state of the database for as long as it is
+    /// kept. It does not belong to the pool: a slow reader blocks no other.
     pub async fn snapshot(&self) -> sqlx::Result<Conn> {
         match self {
             Self::Sqlite { read, .. } => {
                 let mut conn = Conn::SqliteAlone(read.acquire().await?.detach());
-                // Nobody ends it: the connection is closed instead.
+                // No statement ends this transaction: the connection is closed instead.
                 conn.q("BEGIN").exec().await?;
                 Ok(conn)
             }
@@ -165,8 +167,8 @@ impl Db {
         }
     }
 
-    /// The same for whole tables: on SQLite rows come by the thousand, which takes fewer turns of the two
-    /// threads that pass them on.
+    /// Does the same for whole tables. On SQLite, rows are passed in thousands, which needs fewer
+    /// switches between the two threads.
     pub async fn bulk_snapshot(&self) -> sqlx::Result<Conn> {
         let Self::Sqlite { read, .. } = self else { return self.snapshot().await };
         let options = read.connect_options().as_ref().clone().row_buffer_size(1000);
@@ -175,12 +177,13 @@ impl Db {
         Ok(conn)
     }
 
-    /// A transaction to write in, for the server's own work; dropped without `commit`, it rolls back.
+    /// Begins a write transaction for the server's own work. Dropped without `commit`, it rolls
+    /// back.
     pub async fn begin(&self) -> sqlx::Result<Conn> {
         self.begin_for(Share::SERVER).await
     }
 
-    /// A transaction to write in. On SQLite, shares take turns where several wait for the writer.
+    /// Begins a write transaction. On SQLite, shares take turns when several wait for the writer.
     pub async fn begin_for(&self, share: Share) -> sqlx::Result<Conn> {
         match self {
             Self::Postgres(database) => {
@@ -191,24 +194,25 @@ impl Db {
         }
     }
 
-    /// What [`Self::settled`] is told: how things stand before a transaction is begun.
-    pub fn standing(&self) -> u64 {
+    /// Returns a mark to pass to [`Self::wait_until_durable`]. Callers read it before they begin a
+    /// transaction.
+    pub fn durability_mark(&self) -> u64 {
         match self {
             Self::Sqlite { write, .. } => write.lost(),
             Self::Postgres(_) => 0,
         }
     }
 
-    /// Returns when all that a transaction saw, which ended without a commit of its own, is durable:
-    /// what it answers may rest on what others wrote. PostgreSQL shows nobody what is not committed.
-    pub async fn settled(&self, standing: u64) -> sqlx::Result<()> {
+    /// Waits until everything that a finished transaction read is durable. A refusal may depend on
+    /// writes of other transactions. PostgreSQL shows only committed rows.
+    pub async fn wait_until_durable(&self, mark: u64) -> sqlx::Result<()> {
         match self {
-            Self::Sqlite { write, .. } => write.settled(standing).await,
+            Self::Sqlite { write, .. } => write.wait_until_durable(mark).await,
             Self::Postgres(_) => Ok(()),
         }
     }
 
-    /// Closes every connection; on SQLite the write-ahead log is folded into the file.
+    /// Closes every connection. On SQLite, the write-ahead log is folded into the file.
     pub async fn close(&self) {
         match self {
             Self::Sqlite { read, write } => {
@@ -216,7 +220,7 @@ impl Db {
                 if let Ok(mut conn) = write.pool().acquire().await {
                     let checkpoint = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");
                     if let Err(error) = checkpoint.execute(&mut *conn).await {
-                        tracing::warn!(%error, "the write-ahead log was left for the next start");
+                        tracing::warn!(%error, "the write-ahead log remains for the next start");
                     }
                 }
                 write.pool().close().await;
@@ -225,7 +229,7 @@ impl Db {
         }
     }
 
-    /// Whether transactions that write come one after the other.
+    /// Whether write transactions run one after the other.
     pub fn writes_alone(&self) -> bool {
         matches!(self, Self::Sqlite { .. })
     }
@@ -244,9 +248,9 @@ pub enum Conn {
     Idle(Db),
     Sqlite(PoolConnection<Sqlite>),
     SqliteTx(Turn),
-    /// With a session of its own.
+    /// A connection with its own session.
     Postgres(PoolConnection<Postgres>),
-    /// Behind a pooler, where only a transaction keeps its session.
+    /// A connection behind a pooler, where only a transaction keeps its session.
     PostgresRead(Transaction<'static, Postgres>),
     PostgresTx(Transaction<'static, Postgres>, Statements),
     SqliteAlone(SqliteConnection),
@@ -254,12 +258,12 @@ pub enum Conn {
 }
 
 impl Conn {
-    /// Whether this is a transaction that can write.
+    /// Whether this is a write transaction.
     pub fn writes(&self) -> bool {
         matches!(self, Self::SqliteTx(_) | Self::PostgresTx(..))
     }
 
-    /// Commits. A commit that has begun runs to its end, also when this future is dropped.
+    /// Commits. A commit that has begun completes even when this future is dropped.
     pub async fn commit(self) -> sqlx::Result<()> {
         match self {
             Self::SqliteTx(tx) => tx.commit().await,
@@ -275,7 +279,7 @@ impl Conn {
         }
     }
 
-    /// Whether transactions that write come one after the other.
+    /// Whether write transactions run one after the other.
     pub fn writes_alone(&self) -> bool {
         self.is_sqlite()
     }

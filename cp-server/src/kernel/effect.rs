@@ -1,12 +1,12 @@
-//! What a change invalidates.
+//! The caches that a change invalidates.
 
-/// What a committed change makes old on its replica.
+/// The state of this replica that a committed change invalidates.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Effect {
-    /// What callers' rights and quotas rest on.
+    /// The rights and quotas of callers.
     Rights,
-    /// That, and what parts hold of the database, such as keys: they read it again.
+    /// The same, and the state that parts loaded from the database, such as keys: parts reload it.
     Parts,
-    /// Nothing of that.
+    /// None.
     Harmless,
 }

@@ -1,19 +1,20 @@
-//! One error for every operation, and its rendering as a problem document (RFC 9457).
+//! The error of every operation, and its rendering as a problem document (RFC 9457).
 
 use std::borrow::Cow;
 
 use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use cp_contracts::{Problem, ProblemCode};
+use cp_contracts::{FieldError, Problem, ProblemCode};
 use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::kernel::db::failures::{InDoubt, constraint_of};
 use crate::kernel::db::writer::cause;
+use crate::kernel::taken::taken;
 
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
-/// Why an operation did not happen, in words for the one who asked.
+/// The reason why an operation failed, worded for its caller.
 #[derive(Debug)]
 pub struct Error(Box<Inner>);
 
@@ -22,16 +23,17 @@ struct Inner {
     code: ProblemCode,
     detail: Cow<'static, str>,
     field: Option<Cow<'static, str>>,
+    errors: Vec<FieldError>,
     extra: Map<String, Value>,
     retry_after: Option<u32>,
-    /// What the log tells and the answer does not.
+    /// The cause, which the log contains and the response does not.
     cause: Option<anyhow::Error>,
     constraint: Option<String>,
-    /// Others were faster: the operation may start over.
+    /// Whether the operation may start over, because another request was faster.
     retryable: bool,
 }
 
-/// What a violated foreign key is called; SQLite does not name it.
+/// The name of a violated foreign key; SQLite does not report its own name.
 const REFERENCE: &str = "reference";
 
 impl Error {
@@ -40,6 +42,7 @@ impl Error {
             code,
             detail: detail.into(),
             field: None,
+            errors: Vec::new(),
             extra: Map::new(),
             retry_after: None,
             cause: None,
@@ -48,22 +51,24 @@ impl Error {
         }))
     }
 
-    /// What the operation read has changed before it wrote: start over.
+    /// Returns the error of an operation whose input changed before its write: the operation starts
+    /// over.
     pub fn stale() -> Self {
         let mut error = Self::new(
             ProblemCode::Conflict,
-            "Others changed the same thing at the same time, again and again; try once more.",
+            "Other requests repeatedly changed the same object at the same time; try again.",
         );
         error.0.retryable = true;
         error
     }
 
-    /// The state of the thing does not allow it.
+    /// Returns the error for a state that does not allow the operation.
     pub fn conflict(detail: impl Into<Cow<'static, str>>) -> Self {
         Self::new(ProblemCode::Conflict, detail)
     }
 
-    /// Also for what the caller may not know of: both read the same.
+    /// Returns the error for a missing object. An object that the caller may not see reads the
+    /// same.
     pub fn not_found(noun: &str) -> Self {
         Self::new(ProblemCode::NotFound, format!("{noun} not found"))
     }
@@ -84,7 +89,7 @@ impl Error {
     }
 
     pub fn internal(cause: impl Into<anyhow::Error>) -> Self {
-        let detail = "The server failed; its log tells why, under this request's id.";
+        let detail = "The server failed. Its log contains the cause under this request's ID.";
         let mut error = Self::new(ProblemCode::Internal, detail);
         error.0.cause = Some(cause.into());
         error
@@ -112,15 +117,21 @@ impl Error {
         error
     }
 
-    /// Names the field that is at fault.
+    /// Names the invalid field.
     pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.0.field = Some(field.into());
         self
     }
 
+    /// Adds the refusals of all fields of a request, of which the first is this error.
+    pub fn with_errors(mut self, errors: Vec<FieldError>) -> Self {
+        self.0.errors = errors;
+        self
+    }
+
     /// Adds a member to the problem document.
     pub fn with(mut self, name: &str, value: impl Serialize) -> Self {
-        // Only a map whose keys are no texts could fail, and no problem has one.
+        // Only a map with keys that are not strings could fail, and no problem has one.
         let value = serde_json::to_value(value).unwrap_or_default();
         self.0.extra.insert(name.to_owned(), value);
         self
@@ -142,16 +153,16 @@ impl Error {
         self.0.retryable
     }
 
-    /// A reference that stands in the way of a deletion is use, not absence.
+    /// Turns a reference that prevents a deletion into `in_use`: it is use, not absence.
     pub fn of(self, method: &Method) -> Self {
         if *method == Method::DELETE && self.constraint() == Some(REFERENCE) {
-            let detail = "Other objects refer to it; delete or move them first.";
+            let detail = "Other objects refer to this object; delete or move them first.";
             return Self::new(ProblemCode::InUse, detail);
         }
         self
     }
 
-    /// The index whose uniqueness was violated, if that is what happened.
+    /// Returns the unique index that was violated, if any.
     pub fn constraint(&self) -> Option<&str> {
         self.0.constraint.as_deref()
     }
@@ -164,6 +175,7 @@ impl Error {
             detail: self.0.detail.clone().into_owned(),
             code: self.0.code.clone(),
             field: self.0.field.clone().map(Cow::into_owned),
+            errors: self.0.errors.clone(),
             request_id: None,
             extra: self.0.extra.clone(),
         }
@@ -182,16 +194,17 @@ impl std::fmt::Display for Error {
 
 impl std::error::Error for Error {}
 
-/// No database text leaks: what is a fact of the domain gets domain words, the rest goes to the log.
+/// Database messages never leak: constraint violations get words of the domain, and the log gets
+/// the rest.
 impl From<sqlx::Error> for Error {
     fn from(error: sqlx::Error) -> Self {
         match cause(&error) {
-            // Authorization saw it a moment ago; somebody else deleted it since.
+            // Authorization saw the object just before; another request deleted it since.
             sqlx::Error::RowNotFound => Self::not_found("object"),
             sqlx::Error::Io(lost) if lost.get_ref().is_some_and(|inner| inner.is::<InDoubt>()) => {
                 Self::unavailable_because(
-                    "The connection to the database was lost while the change was committed: it was \
-                     made, or it was not. Repeat it with its Idempotency-Key, or read what is there.",
+                    "The connection to the database was lost during the commit: the change may or may \
+                     not have been made. Repeat the request with its Idempotency-Key, or read the state.",
                     5,
                     error,
                 )
@@ -205,15 +218,17 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Database(refusal) if refusal.is_unique_violation() => {
                 let name = constraint_of(refusal.as_ref());
-                let mut conflict =
-                    Self::new(ProblemCode::Conflict, "Another object has the same value.");
+                let mut conflict = match taken(&name) {
+                    Some(taken) => Self::new(taken.code, taken.detail).at(taken.field),
+                    None => Self::new(ProblemCode::Conflict, "Another object has the same value."),
+                };
                 conflict.0.constraint = Some(name);
                 conflict
             }
             sqlx::Error::Database(refusal) if refusal.is_foreign_key_violation() => {
                 let mut missing = Self::new(
                     ProblemCode::NotFound,
-                    "Something that the request refers to does not exist here.",
+                    "An object that the request refers to does not exist.",
                 );
                 missing.0.constraint = Some(REFERENCE.to_owned());
                 missing
@@ -226,8 +241,8 @@ impl From<sqlx::Error> for Error {
             }
             sqlx::Error::Database(refusal) if is_in_doubt(refusal.as_ref()) => {
                 Self::unavailable_because(
-                    "The disk did not confirm the change, which counts as not done; only a crash \
-                     right now could still bring it about. Repeat it with its Idempotency-Key.",
+                    "The disk did not confirm the change, which counts as not made; only a crash \
+                     right now could still restore it. Repeat the request with its Idempotency-Key.",
                     30,
                     error,
                 )
@@ -251,20 +266,21 @@ impl From<sqlx::Error> for Error {
     }
 }
 
-/// A grant was taken, the database is read-only, or a trigger says no: an operator has to act, and the
-/// request may be sent again then.
+/// Whether a privilege was revoked, the database is read-only, or a trigger refused: an operator
+/// must act, and the request may be repeated afterwards.
 fn is_forbidden(refusal: &dyn sqlx::error::DatabaseError) -> bool {
     // SQLite: CONSTRAINT_TRIGGER. PostgreSQL: insufficient privilege, read-only transaction, RAISE.
     matches!(refusal.code().as_deref(), Some("1811" | "42501" | "25006" | "P0001"))
 }
 
-/// A sync failed: what was written may be on the disk all the same.
+/// Whether a sync failed: the written data may be on the disk nevertheless.
 fn is_in_doubt(refusal: &dyn sqlx::error::DatabaseError) -> bool {
     // SQLite: IOERR_FSYNC.
     refusal.code().as_deref() == Some("1034")
 }
 
-/// Disk full, read-only or locked away: the next attempt may succeed once an operator acted.
+/// Whether the disk is full, read-only or locked: the next attempt may succeed after an operator
+/// acts.
 fn is_full(refusal: &dyn sqlx::error::DatabaseError) -> bool {
     // SQLite: BUSY 5, READONLY 8, IOERR 10, FULL 13, CANTOPEN 14, in the low byte of the extended
     // code. PostgreSQL: classes 53 (insufficient resources), 57P (operator intervention).
@@ -277,7 +293,7 @@ fn is_full(refusal: &dyn sqlx::error::DatabaseError) -> bool {
     }
 }
 
-/// Turns a violated unique index into the domain's own words.
+/// Replaces the violation of a unique index by an error in words of the domain.
 pub trait OnConflict<T> {
     fn on_conflict(self, index: &str, refusal: impl FnOnce() -> Error) -> Result<T>;
 }
@@ -306,7 +322,7 @@ impl IntoResponse for Error {
         if let Some(seconds) = self.0.retry_after {
             headers.insert(header::RETRY_AFTER, seconds.into());
         }
-        // The outermost layer adds the request's id and writes the log line.
+        // The outermost layer adds the request's ID and writes the log line.
         response.extensions_mut().insert(std::sync::Arc::new(self));
         response
     }

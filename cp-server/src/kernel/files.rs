@@ -1,4 +1,4 @@
-//! Private files: created 0600 from the first byte, refused when others can read them.
+//! Private files: created with mode 0600 from the first byte, refused when others can read them.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{Read, Write};
@@ -9,7 +9,7 @@ use anyhow::Context;
 
 use crate::kernel::clock::Random;
 
-/// Creates an empty file with mode 0600, and its folder with 0700, unless it is there.
+/// Creates an empty file with mode 0600, and its folder with 0700, unless it exists.
 pub fn create_private(path: &Path) -> anyhow::Result<()> {
     create_folder(path)?;
     match OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
@@ -21,9 +21,9 @@ pub fn create_private(path: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// Writes a file that must not exist yet: a temporary one, mode 0600, synced, then renamed.
+/// Writes a file that must not exist yet: a draft with mode 0600, synced, then linked.
 ///
-/// The draft's name is its own, so that what a crash left behind is in the way of no later start.
+/// The draft has a random name, so that the remains of a crash do not block a later start.
 pub fn write_private(path: &Path, bytes: &[u8], random: &Random) -> anyhow::Result<()> {
     create_folder(path)?;
     let doing = || format!("cannot write {}", path.display());
@@ -35,7 +35,7 @@ pub fn write_private(path: &Path, bytes: &[u8], random: &Random) -> anyhow::Resu
         .open(&draft)
         .with_context(|| format!("cannot create {}", draft.display()))?;
     let written = file.write_all(bytes).and_then(|()| file.sync_all());
-    // A hard link fails when the name is taken, which a rename would overwrite.
+    // A hard link fails when the name exists; a rename would overwrite the file.
     let linked = written.and_then(|()| fs::hard_link(&draft, path));
     fs::remove_file(&draft).with_context(doing)?;
     linked.with_context(doing)?;
@@ -45,11 +45,11 @@ pub fn write_private(path: &Path, bytes: &[u8], random: &Random) -> anyhow::Resu
     Ok(())
 }
 
-/// Replaces a file, mode 0600, as a whole: whoever reads it finds the old one or the new one. What a
-/// power cut leaves of it is not promised.
+/// Replaces a file as a whole, with mode 0600: readers find the old one or the new one. The content
+/// after a power cut is not guaranteed.
 pub fn replace_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let doing = || format!("cannot write {}", path.display());
-    // Several processes may do so at once.
+    // Several processes may write at once.
     let draft = beside(path, &format!(".{}.draft", std::process::id()));
     let mut options = OpenOptions::new();
     let mut file = options
@@ -63,7 +63,7 @@ pub fn replace_private(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     fs::rename(&draft, path).with_context(doing)
 }
 
-/// Refuses a file that cannot be written, or beside which nothing can.
+/// Refuses a file that cannot be written, or a folder that is not writable.
 pub fn check_writable(path: &Path) -> anyhow::Result<()> {
     let folder = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
     let file = match OpenOptions::new().write(true).open(path) {
@@ -71,20 +71,20 @@ pub fn check_writable(path: &Path) -> anyhow::Result<()> {
         _ => Ok(()),
     };
     let beside = match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
-        // It is made, unless the folder that it would be in says no.
+        // The folder is created, unless its parent refuses.
         Err(rustix::io::Errno::NOENT) | Ok(()) => Ok(()),
         Err(error) => Err(error.into()),
     };
     file.and(beside).with_context(|| {
         format!(
-            "{} cannot be written; the file and its folder have to be writable, because the \
+            "{} cannot be written; the file and its folder must be writable, because the \
              write-ahead log is kept beside it. Nothing was changed",
             path.display()
         )
     })
 }
 
-/// A path in the same folder, whose name is longer by this.
+/// Returns a path in the same folder, with a suffix added to the file name.
 pub fn beside(path: &Path, more: &str) -> PathBuf {
     let mut name = path.file_name().unwrap_or_default().to_owned();
     name.push(more);
@@ -93,14 +93,14 @@ pub fn beside(path: &Path, more: &str) -> PathBuf {
 
 /// Reads a file that only its owner may read.
 ///
-/// The file that is checked is the one that was opened: its name may be another's a moment later.
+/// The check uses the opened file: its name may refer to another file a moment later.
 pub fn read_private(path: &Path) -> anyhow::Result<Vec<u8>> {
     let mut file = open(path)?;
     check_private(path, &file)?;
     read(path, &mut file)
 }
 
-/// Reads a file, which only its owner may read if what is in it is private.
+/// Reads a file. Only its owner may read it if its content is private.
 pub fn read_if(path: &Path, is_private: impl FnOnce(&[u8]) -> bool) -> anyhow::Result<Vec<u8>> {
     let mut file = open(path)?;
     let bytes = read(path, &mut file)?;
@@ -140,8 +140,9 @@ fn check_private(path: &Path, file: &File) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Whether it is a credential that systemd handed over (systemd.exec(5), `LoadCredential=`): it may
-/// belong to root, and its group bits be those of an access list that names this process's user.
+/// Whether systemd passed this credential (systemd.exec(5), `LoadCredential=`). Such a file may
+/// belong to root, and its group bits may be those of an access list that names this process's
+/// user.
 fn is_handed_over(path: &Path) -> bool {
     std::env::var_os("CREDENTIALS_DIRECTORY").is_some_and(|folder| path.starts_with(folder))
 }
@@ -165,7 +166,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s09_a_private_file_is_0600_and_a_loose_one_is_refused() {
+    fn a_private_file_is_0600_and_a_loose_one_is_refused() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("deep/kek");
         let random = Random::seeded(9);

@@ -1,4 +1,4 @@
-//! Requests, operations and answers: the table of operations and the eight steps of each.
+//! Requests, operations and responses: the table of operations and the eight steps of each.
 
 pub mod answer;
 pub mod cx;

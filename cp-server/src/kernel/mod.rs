@@ -3,9 +3,11 @@
 pub mod access;
 pub mod app;
 pub mod cache;
+pub mod change;
 pub mod clock;
 pub mod completion;
 pub mod db;
+pub mod declaration;
 pub mod effect;
 pub mod error;
 pub mod files;
@@ -14,4 +16,6 @@ pub mod journal;
 pub mod kek;
 pub mod panics;
 pub mod secret;
+pub mod section;
+pub mod taken;
 pub mod text;

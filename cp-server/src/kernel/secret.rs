@@ -12,7 +12,7 @@ use zeroize::{Zeroize, Zeroizing};
 use crate::kernel::clock::Random;
 use crate::kernel::files;
 
-/// A value that no `Debug`, log line or answer can show; wiped from memory when dropped.
+/// A value that no `Debug`, log line or response shows; wiped from memory when dropped.
 pub struct Secret<T: Zeroize>(Zeroizing<T>);
 
 impl<T: Zeroize> Secret<T> {
@@ -20,7 +20,7 @@ impl<T: Zeroize> Secret<T> {
         Self(Zeroizing::new(value))
     }
 
-    /// The value itself: every use of this word is a place to look at.
+    /// Returns the value itself. Review every use of this method.
     pub fn expose(&self) -> &T {
         &self.0
     }
@@ -45,11 +45,11 @@ impl std::str::FromStr for Secret<String> {
     }
 }
 
-/// What a request brings is kept as a secret from the first moment.
+/// A secret in a request is a `Secret` from the first moment.
 impl<'de, T: Zeroize + serde::Deserialize<'de>> serde::Deserialize<'de> for Secret<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The reader's own words would tell what it found instead.
-        let refused = |_| serde::de::Error::custom("is not of the kind that a secret is");
+        // The parser's own message would quote the value.
+        let refused = |_| serde::de::Error::custom("must be a string");
         T::deserialize(deserializer).map(Self::new).map_err(refused)
     }
 }
@@ -66,10 +66,10 @@ impl schemars::JsonSchema for Secret<String> {
     }
 }
 
-/// A secret that its receiver sees in one answer and never again.
+/// A secret that its receiver sees in one response and never again.
 ///
-/// Serialized anywhere else (audit events, logs) it reads `{"masked": true}`: the safe form is the
-/// default, and only [`ShownOnce::while_shown`], which renders the answer, lifts it.
+/// Everywhere else (audit events, logs) it serializes as `{"masked": true}`. The safe form is the
+/// default; only [`ShownOnce::while_shown`], which renders the response, changes that.
 #[derive(Clone)]
 pub struct ShownOnce(Zeroizing<String>);
 
@@ -86,7 +86,7 @@ impl ShownOnce {
         &self.0
     }
 
-    /// Runs a serialization in which the secret is written out.
+    /// Runs a serialization that includes the secret.
     pub fn while_shown<R>(render: impl FnOnce() -> R) -> R {
         SHOWN.set(true);
         let rendered = render();
@@ -119,17 +119,17 @@ impl schemars::JsonSchema for ShownOnce {
         "ShownOnce".into()
     }
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        schemars::json_schema!({"type": "string", "description": "Shown in this answer only."})
+        schemars::json_schema!({"type": "string", "description": "Shown in this response only."})
     }
 }
 
-/// Whether there is a secret, which is all that an answer tells: `{"masked": true}`, or null.
+/// Whether a secret is set, which is all that a response shows: `{"masked": true}`, or null.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Masked(bool);
 
 impl Masked {
-    /// Whether there is a secret.
+    /// Whether a secret is set.
     pub fn is_set(&self) -> bool {
         self.0
     }
@@ -151,7 +151,7 @@ impl schemars::JsonSchema for Masked {
     fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
         schemars::json_schema!({
             "type": ["object", "null"], "properties": {"masked": {"const": true}},
-            "description": "Whether there is one; the secret itself is never told.",
+            "description": "Whether a secret is set. The secret itself is never returned.",
         })
     }
 }
@@ -166,15 +166,16 @@ pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Compares in constant time.
+/// Compares two byte strings in constant time.
 pub fn equal(a: &[u8], b: &[u8]) -> bool {
     constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
-/// The key-encryption key: seals what the database keeps and nobody may read there.
+/// The key-encryption key: seals the secrets that the database stores.
 ///
 /// The form is `nonce || ciphertext || tag` of AES-256-GCM (NIST SP 800-38D) with a random 96-bit
-/// nonce; the associated data says what the secret is, so that one row's cannot pass for another's.
+/// nonce. The associated data names the purpose, so that the secret of one row cannot replace that
+/// of another.
 pub struct Kek(LessSafeKey);
 
 impl Kek {
@@ -182,25 +183,25 @@ impl Kek {
 
     pub fn new(key: &[u8]) -> anyhow::Result<Self> {
         let key = UnboundKey::new(&AES_256_GCM, key)
-            .map_err(|_| anyhow::anyhow!("a key-encryption key has {} bytes", Self::LEN))?;
+            .map_err(|_| anyhow::anyhow!("a key-encryption key must have {} bytes", Self::LEN))?;
         Ok(Self(LessSafeKey::new(key)))
     }
 
-    /// From a setting: base64 of 32 bytes.
+    /// Reads a setting: base64 of 32 bytes.
     pub fn from_setting(text: &Secret<String>) -> anyhow::Result<Self> {
         Self::decode(text.expose().as_bytes()).context(
-            "CP_KEY_ENCRYPTION_KEY is not base64 of 32 bytes; make one with \
+            "CP_KEY_ENCRYPTION_KEY must be base64 of 32 bytes; create one with \
              `openssl rand -base64 32`",
         )
     }
 
-    /// From the file, which a first start creates. A database that knows its key gets no other
-    /// one: a file made then would only mislead.
+    /// Reads the file, which a first start creates. A database with a check value gets no new key:
+    /// a new file would only mislead.
     pub fn from_file(file: &Path, is_first_start: bool, random: &Random) -> anyhow::Result<Self> {
         if !file.exists() {
             anyhow::ensure!(
                 is_first_start,
-                "the key-encryption key is missing: this database was made with one, which should \
+                "the key-encryption key is missing: this database was created with a key that should \
                  be in {} or in CP_KEY_ENCRYPTION_KEY. Nothing was changed.",
                 file.display()
             );
@@ -210,12 +211,12 @@ impl Kek {
         }
         let text = Zeroizing::new(files::read_private(file)?);
         Self::decode(&text)
-            .with_context(|| format!("{} does not hold base64 of 32 bytes", file.display()))
+            .with_context(|| format!("{} must contain base64 of 32 bytes", file.display()))
     }
 
     fn decode(text: &[u8]) -> anyhow::Result<Self> {
-        // What the decoder says quotes a character of the key.
-        let key = STANDARD.decode(text.trim_ascii()).ok().context("it is not base64")?;
+        // The decoder's message quotes a character of the key.
+        let key = STANDARD.decode(text.trim_ascii()).ok().context("not base64")?;
         let key = Zeroizing::new(key);
         Self::new(&key)
     }
@@ -230,11 +231,11 @@ impl Kek {
                 Aad::from(purpose),
                 sealed.as_mut_slice(),
             )
-            .expect("AES-GCM takes any text shorter than 64 GiB");
+            .expect("AES-GCM accepts any plaintext shorter than 64 GiB");
         [&nonce, sealed.as_slice(), tag.as_ref()].concat()
     }
 
-    /// `None` when the key is another one, or the text was tampered with or moved.
+    /// Opens a sealed secret; `None` for another key, or when the secret was changed or moved.
     pub fn open(&self, purpose: &str, sealed: &[u8]) -> Option<Zeroizing<Vec<u8>>> {
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
@@ -243,7 +244,7 @@ impl Kek {
         Some(Zeroizing::new(plain.to_vec()))
     }
 
-    /// The same secret under another key.
+    /// Seals the same secret under another key.
     pub fn reseal(
         &self,
         new: &Self,
@@ -261,7 +262,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn s08_what_was_sealed_opens_only_whole_under_its_key_and_purpose() {
+    fn what_was_sealed_opens_only_whole_under_its_key_and_purpose() {
         let random = Random::seeded(8);
         let kek = Kek::new(&[7; 32]).unwrap();
         let sealed = kek.seal(&random, "signing key a", b"private");
@@ -277,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn s10_secrets_do_not_show() {
+    fn secrets_do_not_show() {
         assert_eq!(format!("{:?}", Secret::new("canary".to_owned())), "[secret]");
         let once = ShownOnce::new("canary".into());
         assert_eq!(format!("{once:?}"), "[shown once]");

@@ -1,11 +1,13 @@
-//! Texts that were checked when they were read: an operation never meets a bad one.
+//! Checked strings: the parser validates them, so an operation never receives an invalid one.
 
 use std::borrow::Cow;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 
-/// Declares a checked text: its rule, its schema, and that both databases take it.
+/// Declares a type of checked strings: its rule, its schema, and its column type for both
+/// databases. A rule's message is a predicate, such as `must be an e-mail address`: the reader puts
+/// the field before it.
 macro_rules! texts {
     ($($(#[doc = $doc:literal])+ $name:ident, $rule:expr, $schema:tt;)+) => {$(
         $(#[doc = $doc])+
@@ -57,30 +59,33 @@ macro_rules! texts {
 }
 
 texts! {
-    /// A display name: 1 to 255 characters, none of them a control character or an invisible one that
-    /// changes how other text is read, some not blank.
+    /// A display name: 1 to 255 characters. It contains no control characters, no invisible
+    /// characters that change how other text is read, and at least one visible character.
     Name, |text| printable(text, 255).and_then(not_blank),
-        {"type": "string", "minLength": 1, "maxLength": 255};
-    /// A longer text for people: up to 4,000 characters; line breaks are fine, other control
+        {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["Acme Corp"]};
+    /// A longer text for people: up to 4,000 characters. Line breaks are allowed, other control
     /// characters and invisible ones are not.
     Prose, |text| {
         if text.chars().count() > 4000 {
-            return Err("has more than 4000 characters".into());
+            return Err("must have at most 4000 characters".into());
         }
         without_hidden(text, &['\n', '\r', '\t', '\u{2028}', '\u{2029}'])
-    }, {"type": "string", "maxLength": 4000};
+    }, {"type": "string", "maxLength": 4000, "examples": ["Requested by the customer."]};
     /// The caller's own reference: 1 to 255 printable characters.
-    ExternalId, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
-    /// A label that narrows something, such as a product; empty for all of it.
+    ExternalId, |text| printable(text, 255),
+        {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["crm-4711"]};
+    /// A label that narrows something, such as a product; empty for all products.
     Label, |text| {
         if text.is_empty() { Ok(text.into()) } else { printable(text, 255) }
-    }, {"type": "string", "maxLength": 255};
-    /// The caller's own name of a thing that is kept elsewhere: 1 to 255 printable characters.
-    Reference, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
-    /// A part of a path: lower-case letters and digits, with hyphens inside; never UUID-shaped.
+    }, {"type": "string", "maxLength": 255, "examples": ["console"]};
+    /// The caller's own name for an object that is kept elsewhere: 1 to 255 printable characters.
+    Reference, |text| printable(text, 255),
+        {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["run-42"]};
+    /// A path segment: lower-case letters and digits, with hyphens inside; never the form of a
+    /// UUID.
     Slug, |text| {
         if uuid::Uuid::try_parse(text).is_ok() {
-            return Err("looks like an id; choose a slug that does not".into());
+            return Err("must not have the form of a UUID".into());
         }
         let inner = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit();
         let fits = (1..=64).contains(&text.len())
@@ -88,25 +93,29 @@ texts! {
             && text.starts_with(inner)
             && text.ends_with(inner);
         if fits { Ok(text.into()) } else {
-            Err("is not a slug: 1 to 64 of a-z, 0-9 and hyphens, with a letter or digit at both \
+            Err("must be a slug: 1 to 64 of a-z, 0-9 and hyphens, with a letter or digit at both \
                  ends, such as \"acme-corp\"".into())
         }
-    }, {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$"};
-    /// An e-mail address as the HTML living standard defines a valid one.
+    },
+        {"type": "string", "pattern": "^[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?$",
+         "examples": ["acme-corp"]};
+    /// An e-mail address in the sense of the HTML living standard.
     Email, |text| {
         if is_email(text) { Ok(text.into()) } else {
-            Err("is not an e-mail address such as anna@example.com".into())
+            Err("must be an e-mail address such as anna@example.com".into())
         }
-    }, {"type": "string", "format": "email", "minLength": 3, "maxLength": 254};
-    /// A DNS domain, lower-cased.
+    },
+        {"type": "string", "format": "email", "minLength": 3, "maxLength": 254,
+         "examples": ["anna@example.com"]};
+    /// A DNS domain in lower case.
     Domain, |text| {
         let domain = text.to_ascii_lowercase();
         if domain.len() <= 253 && domain.contains('.') && domain.split('.').all(is_label) {
             Ok(Cow::Owned(domain))
         } else {
-            Err("is not a domain such as example.com".into())
+            Err("must be a domain such as example.com".into())
         }
-    }, {"type": "string", "minLength": 3, "maxLength": 253};
+    }, {"type": "string", "minLength": 3, "maxLength": 253, "examples": ["example.com"]};
     /// An absolute http or https URL.
     HttpUrl, |text| match url::Url::parse(text) {
         Ok(url) if matches!(url.scheme(), "http" | "https") && url.has_host()
@@ -114,8 +123,10 @@ texts! {
         {
             Ok(text.into())
         }
-        _ => Err("is not an absolute http or https URL such as https://dp.example.com".into()),
-    }, {"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://", "maxLength": 2048};
+        _ => Err("must be an absolute http or https URL such as https://dp.example.com".into()),
+    },
+        {"type": "string", "format": "uri", "pattern": "^[Hh][Tt][Tt][Pp][Ss]?://", "maxLength": 2048,
+         "examples": ["https://dp.example.com"]};
     /// A plan's code.
     PlanCode, |text| {
         let mut rest = text.chars();
@@ -123,9 +134,9 @@ texts! {
             && text.len() <= 64
             && rest.all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || matches!(c, '_' | '-'));
         if fits { Ok(text.into()) } else {
-            Err("is not a plan code: a letter, then up to 63 of a-z, 0-9, _ and -".into())
+            Err("must be a plan code: one of a-z, then up to 63 of a-z, 0-9, _ and -".into())
         }
-    }, {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$"};
+    }, {"type": "string", "pattern": "^[a-z][a-z0-9_-]{0,63}$", "examples": ["team"]};
     /// A role's code.
     RoleCode, |text| {
         let mut rest = text.chars();
@@ -133,73 +144,78 @@ texts! {
             && (2..=64).contains(&text.len())
             && rest.all(|c| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_');
         if fits { Ok(text.into()) } else {
-            Err("is not a role code: a letter, then 1 to 63 of A-Z, 0-9 and _".into())
+            Err("must be a role code: one of A-Z, then 1 to 63 of A-Z, 0-9 and _".into())
         }
-    }, {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{1,63}$"};
+    }, {"type": "string", "pattern": "^[A-Z][A-Z0-9_]{1,63}$", "examples": ["BILLING_ADMIN"]};
     /// A permission of a role, such as `projects:read` or `data_sources.sales.query`.
     PermissionCode, |text| {
         let fits = (1..=128).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ':' | '*'));
         if fits { Ok(text.into()) } else {
-            Err("is not a permission: 1 to 128 of letters, digits and _ - . : *".into())
+            Err("must be a permission: 1 to 128 of letters, digits and _ - . : *".into())
         }
-    }, {"type": "string", "pattern": "^[A-Za-z0-9_.:*-]{1,128}$"};
-    /// The key of an identity provider: `auth0`, `zitadel`, or a registered one's.
+    }, {"type": "string", "pattern": "^[A-Za-z0-9_.:*-]{1,128}$", "examples": ["projects:read"]};
+    /// The key of an identity provider: `auth0`, `zitadel`, or that of a registered one.
     ProviderKey, |text| {
         let fits = (1..=128).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c));
         if fits { Ok(text.into()) } else {
-            Err("is not a provider key: 1 to 128 of letters, digits and . _ : / -".into())
+            Err("must be a provider key: 1 to 128 of letters, digits and . _ : / -".into())
         }
-    }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"};
-    /// Where something is kept, in the keeper's own words, such as `vault://kv/app#token`.
-    Locator, |text| printable(text, 2048), {"type": "string", "minLength": 1, "maxLength": 2048};
+    }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$", "examples": ["auth0"]};
+    /// The location of a secret, in the syntax of its store, such as `vault://kv/app#token`.
+    Locator, |text| printable(text, 2048),
+        {"type": "string", "minLength": 1, "maxLength": 2048, "examples": ["vault://kv/app#token"]};
     /// The name of a reference to a secret.
     SecretName, |text| {
         let fits = (1..=128).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c));
         if fits { Ok(text.into()) } else {
-            Err("is not a name of a secret: 1 to 128 of letters, digits and . _ : / -".into())
+            Err("must be the name of a secret: 1 to 128 of letters, digits and . _ : / -".into())
         }
-    }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$"};
-    /// The id of a signing key: base64url.
+    },
+        {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$",
+         "examples": ["database/password"]};
+    /// The ID of a signing key: base64url.
     KeyId, |text| {
         let fits = (1..=128).contains(&text.len())
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "-._~".contains(c));
         if fits { Ok(text.into()) } else {
-            Err("is not a key id: 1 to 128 of letters, digits and - . _ ~".into())
+            Err("must be a key ID: 1 to 128 of letters, digits and - . _ ~".into())
         }
-    }, {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$"};
-    /// Who somebody is at an identity provider: compared exactly, never trimmed or folded.
-    Subject, |text| printable(text, 255), {"type": "string", "minLength": 1, "maxLength": 255};
-    /// A currency, ISO 4217.
+    }, {"type": "string", "pattern": "^[A-Za-z0-9._~-]{1,128}$", "examples": ["2026-01"]};
+    /// The subject of a person at an identity provider: compared exactly, never trimmed or folded.
+    Subject, |text| printable(text, 255),
+        {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["auth0|anna"]};
+    /// A currency (ISO 4217).
     Currency, |text| {
         let code = text.to_ascii_uppercase();
         if code.len() == 3 && code.chars().all(|c| c.is_ascii_uppercase()) {
             Ok(Cow::Owned(code))
         } else {
-            Err("is not an ISO 4217 currency code such as EUR".into())
+            Err("must be an ISO 4217 currency code such as EUR".into())
         }
-    }, {"type": "string", "pattern": "^[A-Za-z]{3}$"};
+    }, {"type": "string", "pattern": "^[A-Za-z]{3}$", "examples": ["EUR"]};
 }
 
 impl Email {
-    /// What uniqueness is decided by.
+    /// Returns the form that decides uniqueness.
     pub fn key(&self) -> String {
         self.0.to_lowercase()
     }
 }
 
 impl Slug {
-    /// The chosen slug, or one made from the name.
+    /// Returns the chosen slug, or one derived from the name.
     pub fn or_from(chosen: Option<Self>, name: &Name) -> crate::kernel::error::Result<Self> {
         chosen.or_else(|| Self::from_name(name.as_str())).ok_or_else(|| {
-            let detail = "slug: none can be made from this name; give one";
+            let detail = "`slug` is required: none can be derived from this name.";
             crate::kernel::error::Error::invalid("slug", detail)
         })
     }
 
-    /// A slug made from a name: transliterated, cut to fit; `None` when nothing of it is left.
+    /// Derives a slug from a name: transliterated and cut to length; `None` when no character is
+    /// left.
     pub fn from_name(name: &str) -> Option<Self> {
         let mut slug = String::new();
         for c in deunicode::deunicode(name).chars() {
@@ -209,12 +225,12 @@ impl Slug {
                 slug.push('-');
             }
         }
-        // Room is left for the `-123` of a name that is taken.
+        // Leave room for the `-123` of a name that is taken.
         slug.truncate(56);
         slug.trim_end_matches('-').parse().ok()
     }
 
-    /// The slug with a number behind it.
+    /// Returns the slug with a number appended.
     pub fn numbered(&self, n: u32) -> Self {
         let number = format!("-{n}");
         let stem = &self.0[..self.0.len().min(64 - number.len())];
@@ -226,25 +242,25 @@ impl Slug {
     }
 }
 
-/// A text as one segment of a path (RFC 3986, section 3.3).
+/// Encodes a string as one segment of a path (RFC 3986, section 3.3).
 pub fn path_segment(text: &str) -> String {
-    // A form has `+` for a blank; a path has it for itself.
+    // A form encodes a blank as `+`; in a path, `+` stands for itself.
     let parts = url::form_urlencoded::byte_serialize(text.as_bytes());
     parts.map(|part| if part == "+" { "%20" } else { part }).collect()
 }
 
-/// A text of the caller's as a message shows it: quoted, and cut after 64 characters.
+/// Quotes a caller's string for a message, cut after 64 characters.
 ///
-/// Only for what is no secret by its meaning. What could not be parsed is not shown at all, because
-/// it may be a secret in the wrong place.
+/// Only for values that are not secret by their meaning. Messages never quote a value that could
+/// not be parsed, because it may be a secret in the wrong place.
 pub fn quoted(text: &str) -> String {
     let cut = if text.chars().nth(64).is_some() { "…" } else { "" };
     let shown: String = text.chars().take(64).collect();
     format!("\"{}\"{cut}", shown.escape_debug())
 }
 
-/// The caller's name of a member or parameter that is not known: itself when it looks like a name,
-/// and its length when it may be anything else.
+/// Quotes the name of an unknown member or parameter if it has the form of a name. Otherwise
+/// returns only its length, because it may be any value.
 pub fn named(name: &str) -> String {
     let is_name = (1..=40).contains(&name.len())
         && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'));
@@ -257,7 +273,7 @@ pub fn named(name: &str) -> String {
 fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {
     let length = text.chars().count();
     if length == 0 || length > most {
-        return Err(format!("has {length} characters; it takes 1 to {most}"));
+        return Err(format!("must have 1 to {most} characters (got {length})"));
     }
     without_hidden(text, &[])
 }
@@ -265,23 +281,23 @@ fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {
 fn without_hidden<'t>(text: &'t str, allowed: &[char]) -> Result<Cow<'t, str>, String> {
     match text.chars().find(|c| is_hidden(*c) && !allowed.contains(c)) {
         Some(c) if c.is_control() => {
-            Err(format!("contains the control character U+{:04X}", u32::from(c)))
+            Err(format!("must not contain the control character U+{:04X}", u32::from(c)))
         }
-        Some(c) => Err(format!("contains the invisible character U+{:04X}", u32::from(c))),
+        Some(c) => Err(format!("must not contain the invisible character U+{:04X}", u32::from(c))),
         None => Ok(text.into()),
     }
 }
 
-/// Whether a character changes how the text around it is read, and has no place in a text of one
-/// line: a control character, a line separator, an override or isolate of the direction (UAX #9), a
-/// zero-width space, or a byte order mark. Joiners and direction marks are part of scripts and
-/// emoji, and allowed.
+/// Whether a character changes how the text around it is read, and is refused in a single-line
+/// string. These are control characters, line separators, overrides and isolates of the direction
+/// (UAX #9), the zero-width space and the byte order mark. Joiners and direction marks belong to
+/// scripts and emoji, and are allowed.
 pub fn is_hidden(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{200b}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
-/// Whether a reader sees nothing of the character: of a text that has no other, nobody sees one.
+/// Whether the character is invisible: a string of only such characters looks empty.
 fn is_blank(c: char) -> bool {
     c.is_whitespace()
         || matches!(c,
@@ -292,7 +308,7 @@ fn is_blank(c: char) -> bool {
 }
 
 fn not_blank(text: Cow<'_, str>) -> Result<Cow<'_, str>, String> {
-    if text.chars().all(is_blank) { Err("is blank".into()) } else { Ok(text) }
+    if text.chars().all(is_blank) { Err("must not be blank".into()) } else { Ok(text) }
 }
 
 /// <https://html.spec.whatwg.org/multipage/input.html#valid-e-mail-address>, with the length that
@@ -305,7 +321,7 @@ fn is_email(text: &str) -> bool {
         && domain.split('.').all(is_label)
 }
 
-/// A DNS label: letters, digits and inner hyphens, at most 63.
+/// A DNS label: letters, digits and inner hyphens, at most 63 characters.
 fn is_label(label: &str) -> bool {
     let bytes = label.as_bytes();
     (1..=63).contains(&bytes.len())
@@ -319,7 +335,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn slugs_are_made_from_names() {
+    fn slugs_are_derived_from_names() {
         let made = |name| Slug::from_name(name).map(Slug::into_string);
         assert_eq!(made("Acme Corp").as_deref(), Some("acme-corp"));
         assert_eq!(made("  Müller & Söhne GmbH ").as_deref(), Some("muller-sohne-gmbh"));
@@ -362,7 +378,7 @@ mod tests {
         }
         assert!("one\r\n\ttwo\u{2028}three".parse::<Prose>().is_ok());
         for blank in [" ", "\u{200d}", "\u{a0}\u{200c}", "\u{3164}", "\u{2800}", "\u{2060}"] {
-            assert_eq!(blank.parse::<Name>().unwrap_err(), "is blank", "{blank:?}");
+            assert_eq!(blank.parse::<Name>().unwrap_err(), "must not be blank", "{blank:?}");
         }
     }
 

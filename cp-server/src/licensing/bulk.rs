@@ -46,7 +46,7 @@ crate::routes! { bundles:
     /// The body names them by `ids` (at most 1,000) or by a `filter`; `ttl_seconds` and `audience`
     /// are those of a single issuance. Each bundle leaves its own audit event. Sent again with the
     /// same `Idempotency-Key`, it goes on where it was cut off: what was issued is told again.
-    POST "/licenses/bundles" LicensesIssue => issue_many, raw;
+    POST "/licenses/bundles" LICENSES_ISSUE => issue_many, raw;
 }
 
 /// The places of bulk issuances, which hold a connection for long.
@@ -101,13 +101,13 @@ async fn issue_many(raw: Raw) -> Result<Response> {
     };
     let ids = match (many.ids, many.filter) {
         (Some(ids), None) => ids,
-        (None, Some(filter)) => matching(&raw.app, raw.reach, &filter).await?,
+        (None, Some(filter)) => matching(&raw.app, raw.scope, &filter).await?,
         _ => return Err(Error::invalid("ids", "ids: name the licenses by either ids or filter")),
     };
-    let place = BulkIssuances::of(&raw.app).0.take(&raw.caller, raw.reach.organization())?;
+    let place = BulkIssuances::of(&raw.app).0.take(&raw.caller, raw.scope.organization())?;
     let once = Once::of(&raw.parts, &raw.caller, &body)?;
-    let (app, caller, reach, parts) = (raw.app, raw.caller, raw.reach, Arc::new(raw.parts));
-    let issuance = Issuance { app, caller, reach, parts, bundle, once };
+    let (app, caller, scope, parts) = (raw.app, raw.caller, raw.scope, Arc::new(raw.parts));
+    let issuance = Issuance { app, caller, scope, parts, bundle, once };
     let (lines, mut answer) = mpsc::channel::<Bytes>(CHUNK);
     tokio::spawn(async move {
         let _place = place;
@@ -119,11 +119,11 @@ async fn issue_many(raw: Raw) -> Result<Response> {
 }
 
 /// The licenses that a filter names, as far as the caller reaches.
-async fn matching(app: &App, reach: Scope, filter: &ManyFilter) -> Result<Vec<LicenseId>> {
+async fn matching(app: &App, scope: Scope, filter: &ManyFilter) -> Result<Vec<LicenseId>> {
     let mut tx = app.db.read();
     let query = tx
         .q("SELECT id FROM licenses WHERE status = 'active'")
-        .and_some(" AND organization_id = ?", reach.organization())
+        .and_some(" AND organization_id = ?", scope.organization())
         .and_some(" AND organization_id = ?", filter.organization)
         .and_some(" AND deployment_id = ?", filter.deployment)
         .and_some(" AND subscription_id = ?", filter.subscription)
@@ -138,7 +138,7 @@ async fn matching(app: &App, reach: Scope, filter: &ManyFilter) -> Result<Vec<Li
 struct Issuance {
     app: App,
     caller: Caller,
-    reach: Scope,
+    scope: Scope,
     parts: Arc<Parts>,
     bundle: NewBundle,
     once: Option<Once>,
@@ -215,7 +215,7 @@ impl Issuance {
     }
 
     fn reaches(&self, facts: &LicenseFacts) -> bool {
-        self.reach.organization().is_none_or(|own| own == facts.organization_id)
+        self.scope.organization().is_none_or(|own| own == facts.organization_id)
     }
 
     async fn make(
@@ -299,7 +299,7 @@ impl Issuance {
                 part.keep(&self.app, &mut cx.tx, cx.now, &answer).await?;
             }
         }
-        self.app.commit(cx.tx, Effect::Harmless).await
+        cx.commit(Effect::Harmless).await
     }
 
     fn cx(&self, tx: Conn) -> Cx<()> {

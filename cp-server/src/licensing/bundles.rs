@@ -17,28 +17,37 @@ use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
 use crate::audit::proofs;
 use crate::kernel::app::Part;
+use crate::kernel::declaration::{Declaration, Export, Purge};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::journal::record;
+use crate::kernel::section::Section;
 use crate::kernel::text::Prose;
 use crate::licensing::ids::{BundleId, LicenseId};
 use crate::licensing::keys::keyring::Keyring;
 
-crate::routes! { bundles:
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "bundles",
+    "bundle",
+    Export::Section(Section::many::<Bundle>("bundles")),
+)
+.purge(Purge::After(|cx| Box::pin(status_lists::revoke_for_ever(cx))));
+
+crate::routes! { bundles declares DECLARATION:
     /// Lists the license's bundles; a token is shown once, when it is issued.
-    GET "/licenses/{id}/bundles" LicensesRead => list;
+    GET "/licenses/{id}/bundles" LICENSES_READ => list;
     /// Signs the license and returns its bundle.
     ///
     /// With `form=file` the answer's `file` is what a data plane without a network reads: the token,
     /// the keys, the status list and the proof that the token is in the log in one signed file, whose
     /// number `seq` grows with each. With `proof=wait` the answer itself has the `proof`.
-    POST "/licenses/{id}/bundles" LicensesIssue => issue, late, harmless;
+    POST "/licenses/{id}/bundles" LICENSES_ISSUE => issue, own_transaction, harmless;
     /// Reads about a bundle.
-    GET "/bundles/{jti}" LicensesRead => read;
+    GET "/bundles/{jti}" LICENSES_READ => read;
     /// Revokes a bundle, for ever.
-    POST "/bundles/{jti}/revoke" LicensesWrite => revoke, harmless;
+    POST "/bundles/{jti}/revoke" LICENSES_WRITE => revoke, harmless;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -48,8 +57,7 @@ pub struct BundleFilter {
 }
 
 async fn list(cx: &mut Cx, id: LicenseId, list: List<BundleFilter>) -> Result<Page<Bundle>> {
-    let query =
-        cx.tx.select("WHERE license_id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let query = cx.tx.select("WHERE license_id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let query = match list.filter.status {
         None => query,
         Some(BundleStatus::Revoked) => query.sql(" AND status = 'revoked'"),
@@ -87,7 +95,7 @@ async fn issue(
     if is_file || new.proof.is_some() {
         // What proves the event comes after it; all of it leaves once it is committed.
         let jti = signed.response.jti;
-        record::record(cx, "bundles.issue", Some(cx.org), ("bundle", jti.to_string())).await?;
+        record::record(cx, "bundles.issue", Some(cx.at), ("bundle", jti.to_string())).await?;
         cx.trail.is_written = true;
         let included = proofs::in_transaction(&cx.app, &mut cx.tx, jti).await?;
         let extra = &mut signed.response.extra;
@@ -104,7 +112,7 @@ async fn issue(
 }
 
 async fn read(cx: &mut Cx, id: BundleId) -> Result<Bundle> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let bundle: Bundle = found.one().await?;
     Ok(bundle.at(cx.now))
 }
@@ -115,7 +123,7 @@ async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
     let sql = "UPDATE bundles
                SET status = 'revoked', status_reason = $3, revoked_at = $4
                WHERE id = $1 AND organization_id = $2 AND status <> 'revoked'";
-    cx.tx.q(sql).bind(id).bind(cx.org).bind(reason).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).bind(reason).bind(cx.now).exec().await?;
     status_lists::touch(cx, Of::Bundle(id)).await?;
     read(cx, id).await
 }

@@ -11,22 +11,19 @@ use serde_json::json;
 
 use super::licenses::file_numbers;
 use super::status_lists;
-use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::App;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
-use crate::kernel::http::cx::Cx;
-use crate::kernel::journal::record;
 
 /// Takes what is ahead of the clock back to it: how many status lists were.
 pub async fn accept(app: &App, reason: &str) -> Result<u64> {
-    let tx = app.db.begin().await?;
-    let mut cx = Cx::outside(app, Caller::system("cli"), Scope::Platform, tx);
+    let mut cx = app.change(Caller::system("cli")).await?;
     let now: DateTime<Utc> = cx.now;
     let lists = status_lists::take_back(&mut cx.tx, now).await?;
     file_numbers::take_back(&mut cx.tx, now).await?;
     cx.trail.reason = Some(reason.to_owned());
     cx.trail.after = Some(json!({"clock": now, "status_lists": lists}));
-    record::record(&mut cx, "clock.accept", None, ("clock", String::new())).await?;
-    cx.tx.commit().await?;
+    cx.finish("clock.accept", None, ("clock", String::new()), Effect::Rights).await?;
     Ok(lists)
 }

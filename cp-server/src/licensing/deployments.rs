@@ -1,7 +1,6 @@
 //! Deployments: the data-plane instances that licenses are for.
 
 use chrono::{DateTime, Utc};
-use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -10,25 +9,41 @@ use crate::identity::service_tokens;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
-use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, HttpUrl, Name};
 use crate::tenancy::organizations;
 
-crate::routes! { deployments:
+crate::permissions! {
+    /// Read deployments.
+    DEPLOYMENTS_READ = "deployments:read", implied by ["org:read"];
+    /// Create and change deployments.
+    DEPLOYMENTS_WRITE = "deployments:write";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "deployments",
+    "deployment",
+    Export::Section(Section::many::<Deployment>("deployments")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { deployments declares DECLARATION:
     /// Lists the organization's deployments.
-    GET "/organizations/{org}/deployments" DeploymentsRead => list;
+    GET "/organizations/{org}/deployments" DEPLOYMENTS_READ => list;
     /// Creates a deployment.
-    POST "/organizations/{org}/deployments" DeploymentsWrite => create;
+    POST "/organizations/{org}/deployments" DEPLOYMENTS_WRITE => create;
     /// Reads a deployment.
-    GET "/deployments/{id}" DeploymentsRead => read;
+    GET "/deployments/{id}" DEPLOYMENTS_READ => read;
     /// Changes a deployment. The tokens of one that is not active are suspended until it is active again.
-    PATCH "/deployments/{id}" DeploymentsWrite => update;
+    PATCH "/deployments/{id}" DEPLOYMENTS_WRITE => update;
     /// Deletes a deployment that was never licensed; retire others with PATCH.
-    DELETE "/deployments/{id}" DeploymentsWrite => delete;
+    DELETE "/deployments/{id}" DEPLOYMENTS_WRITE => delete;
 }
 
 crate::text_enum! { DeploymentType { Cloud = "cloud", Onprem = "onprem", Demo = "demo" } }
@@ -103,7 +118,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<DeploymentFilter>) -> Result<Page<
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND type = ?", filter.r#type)
         .and_some(" AND name = ?", filter.name.as_deref())
@@ -120,23 +135,23 @@ async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deplo
         .tx
         .returning(sql)
         .bind(DeploymentId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.name)
         .bind(new.r#type)
         .bind(new.region)
         .bind(new.api_base_url)
         .bind(new.external_id)
         .bind(cx.now);
-    named(insert.one().await).map(Created)
+    Ok(Created(insert.one().await?))
 }
 
 async fn read(cx: &mut Cx, id: DeploymentId) -> Result<Deployment> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
 async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result<Deployment> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Deployment = found.locked().one().await?;
     let sql = "UPDATE deployments
                SET name = COALESCE($3, name), type = COALESCE($4, type), region = $5,
@@ -147,7 +162,7 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.r#type)
         .bind(patch.region.over(before.region))
@@ -155,10 +170,10 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
         .bind(patch.status)
         .bind(patch.external_id.over(before.external_id))
         .bind(after(before.updated_at, cx.now));
-    let deployment: Deployment = named(update.one().await)?;
-    organizations::touch(cx, cx.org).await?;
+    let deployment: Deployment = update.one().await?;
+    organizations::touch(cx, cx.at).await?;
     if deployment.status != before.status {
-        marks::update(cx, cx.org, Changed::Deployment(id)).await?;
+        marks::update(cx, cx.at, Changed::Deployment(id)).await?;
     }
     Ok(deployment)
 }
@@ -166,29 +181,13 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
 async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
     service_tokens::purge_deployment(cx, id).await?;
     let sql = "DELETE FROM deployments WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     Ok(NoContent)
 }
 
 /// Notes that the deployment gave a sign of life; holds its row until the end of the transaction.
 pub async fn seen(cx: &mut Cx, id: DeploymentId) -> Result<()> {
     let sql = "UPDATE deployments SET last_seen_at = $3 WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).bind(cx.now).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now).exec().await?;
     Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM deployments WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
-fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
-    done.on_conflict("deployments_name", || {
-        let detail = "name: another deployment of the organization has it.";
-        Error::new(ProblemCode::NameTaken, detail).at("name")
-    })
-    .on_conflict("deployments_external_id", || {
-        let detail = "external_id: another deployment of the organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-    })
 }

@@ -12,6 +12,7 @@ use super::coverage::{Coverage, Terms};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::http::answer::Resource;
+use crate::kernel::section::Exported;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 
 pub use super::statuses::LicenseStatus;
@@ -122,6 +123,13 @@ impl Record for LicenseRow {
     const KEY: &'static str = "licenses.id";
     fn key(&self) -> Uuid {
         self.id.0
+    }
+}
+
+impl Exported for LicenseRow {
+    type Shown = License;
+    fn shown(self, now: DateTime<Utc>) -> License {
+        self.at(now)
     }
 }
 

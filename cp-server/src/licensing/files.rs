@@ -34,7 +34,7 @@ crate::routes! { licenses:
     /// has its token already.
     ///
     /// Also of a license that is suspended or revoked: the file brings the news.
-    POST "/licenses/{id}/refresh" LicensesIssue => refresh, late, harmless;
+    POST "/licenses/{id}/refresh" LICENSES_ISSUE => refresh, own_transaction, harmless;
 }
 
 /// A file of a license.

@@ -6,5 +6,4 @@ crate::ids! {
     LicenseId, "license" of licenses.organization_id;
     BundleId, "bundle" of bundles.organization_id;
     StatusListId, "status list";
-    UsageReportId, "usage report" of usage_reports.organization_id;
 }

@@ -13,11 +13,9 @@ use serde_json::json;
 
 use super::status_lists::rows::LEEWAY;
 use crate::App;
-use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::db::{Conn, Db, installation};
 use crate::kernel::effect::Effect;
-use crate::kernel::http::cx::Cx;
-use crate::kernel::journal::record;
 
 const NAME: &str = "issuer";
 
@@ -32,11 +30,9 @@ pub async fn stored(db: &Db) -> anyhow::Result<Option<String>> {
 /// When another one is stored, unless `is_accepted`.
 pub async fn check(app: &App, is_accepted: bool) -> anyhow::Result<()> {
     let own = &*app.settings.base_url;
-    let tx = app.db.begin().await?;
-    let mut cx = Cx::outside(app, Caller::system("cli"), Scope::Platform, tx);
+    let mut cx = app.change(Caller::system("cli")).await?;
     if installation::set_first(&mut cx.tx, NAME, own.as_bytes()).await? {
-        cx.tx.commit().await?;
-        return Ok(());
+        return Ok(cx.commit(Effect::Harmless).await?);
     }
     // Of replicas that start together, one changes it.
     installation::hold(&mut cx.tx, NAME).await?;
@@ -59,8 +55,7 @@ pub async fn check(app: &App, is_accepted: bool) -> anyhow::Result<()> {
     installation::replace(&mut cx.tx, NAME, own.as_bytes()).await?;
     cx.trail.before = Some(json!({"issuer": stored}));
     cx.trail.after = Some(json!({"issuer": own, "live_bundles": live}));
-    record::record(&mut cx, "issuer.accept", None, ("issuer", String::new())).await?;
-    app.commit(cx.tx, Effect::Rights).await?;
+    cx.finish("issuer.accept", None, ("issuer", String::new()), Effect::Rights).await?;
     tracing::warn!(before = stored, issuer = own, live_bundles = live, "the issuer was changed");
     Ok(())
 }

@@ -26,8 +26,9 @@ use self::store::{Beginning, KeyRow};
 use super::bundles::rows as bundles;
 use super::licenses::rows as licenses;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey};
+use crate::kernel::access::platform::{Platform, PlatformId, PlatformRow};
 use crate::kernel::app::Part;
+use crate::kernel::declaration::Declaration;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
@@ -38,36 +39,46 @@ use crate::kernel::secret::Secret;
 use crate::kernel::text::{KeyId, Prose};
 use crate::licensing::keys::keyring::Keyring;
 
-crate::routes! { keys:
+crate::permissions! {
+    /// Read about the signing keys.
+    KEYS_READ = "keys:read";
+    /// Create, import, rotate and retire signing keys.
+    KEYS_WRITE = "keys:write", bounded by Keys;
+}
+
+pub static DECLARATION: Declaration =
+    Declaration::of_platform("signing_keys", "signing key").permissions(PERMISSIONS);
+
+crate::routes! { keys declares DECLARATION:
     /// The public keys that license tokens are verified with (RFC 7517).
-    GET "/.well-known/jwks.json" Public => jwks, raw;
+    GET "/.well-known/jwks.json" PUBLIC => jwks, raw;
     /// Tells about signing: the active key, the algorithm, how long the JWKS may be cached, when
     /// the next rotation is due.
-    GET "/signing/info" KeysRead => info;
+    GET "/signing/info" KEYS_READ => info;
     /// Lists the signing keys, newest first; never anything private.
-    GET "/signing/keys" KeysRead => list;
+    GET "/signing/keys" KEYS_READ => list;
     /// Generates a signing key, or imports one, and publishes it.
     ///
     /// It may sign once every data plane has had the time to fetch it; `not_before` tells when.
-    POST "/signing/keys" KeysWrite => create, late, reloads;
+    POST "/signing/keys" KEYS_WRITE => create, own_transaction, reloads;
     /// Reads about a signing key, and about the tokens that it signed.
-    GET "/signing/keys/{kid}" KeysRead => read;
+    GET "/signing/keys/{kid}" KEYS_READ => read;
     /// Publishes a staged key.
-    POST "/signing/keys/{kid}/publish" KeysWrite => publish, reloads;
+    POST "/signing/keys/{kid}/publish" KEYS_WRITE => publish, reloads;
     /// Makes a key sign; the one that signed until now retires when its tokens have expired.
     ///
     /// Refused with 409 `key_not_yet_propagated` while data planes may not have fetched the key,
     /// unless `emergency` and a `reason` are given.
-    POST "/signing/keys/{kid}/activate" KeysWrite => activate, reloads;
+    POST "/signing/keys/{kid}/activate" KEYS_WRITE => activate, reloads;
     /// Takes a key out of use that has nothing left to verify.
-    POST "/signing/keys/{kid}/retire" KeysWrite => retire, reloads;
+    POST "/signing/keys/{kid}/retire" KEYS_WRITE => retire, reloads;
     /// Takes a leaked key out at once, revokes every token that it signed, and lets its successor
     /// sign.
     ///
     /// `POST /licenses/bundles` with `{"filter": {"key_id": …}}` issues the licenses anew.
-    POST "/signing/keys/{kid}/compromise" KeysWrite => compromise, late, reloads;
+    POST "/signing/keys/{kid}/compromise" KEYS_WRITE => compromise, own_transaction, reloads;
     /// Lets the successor sign, and publishes the next one.
-    POST "/signing/rotate" KeysWrite => rotate, late, reloads;
+    POST "/signing/rotate" KEYS_WRITE => rotate, own_transaction, reloads;
 }
 
 /// The same document where RFC 8615 has it.
@@ -76,7 +87,7 @@ pub mod well_known {
 
     crate::routes! { well_known:
         /// The public keys that license tokens are verified with (RFC 7517).
-        GET "/.well-known/jwks.json" Public => jwks, root;
+        GET "/.well-known/jwks.json" PUBLIC => jwks, root;
     }
 }
 
@@ -143,7 +154,7 @@ impl Resource for SigningKey {
     }
 }
 
-impl PlatformKey for KeyId {
+impl PlatformId for KeyId {
     const NOUN: &'static str = "signing key";
 }
 
@@ -289,7 +300,7 @@ async fn make(cx: &mut Cx<Scope>, new: &NewKey) -> Result<LocalKey> {
     Ok(key)
 }
 
-async fn read(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Result<SigningKey> {
+async fn read(cx: &mut Cx<Scope>, PlatformRow(kid): PlatformRow<KeyId>) -> Result<SigningKey> {
     let row = store::find(&mut cx.tx, kid.as_str()).await?;
     detailed(cx, row).await
 }
@@ -305,7 +316,7 @@ async fn detailed(cx: &mut Cx<Scope>, row: KeyRow) -> Result<SigningKey> {
     Ok(SigningKey { signed: Some(signed), ..SigningKey::of(row, KeySettings::of(&cx.app)) })
 }
 
-async fn publish(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Result<SigningKey> {
+async fn publish(cx: &mut Cx<Scope>, PlatformRow(kid): PlatformRow<KeyId>) -> Result<SigningKey> {
     kek::hold(&cx.app, &mut cx.tx).await?;
     let key = store::find(&mut cx.tx, kid.as_str()).await?;
     match key.state {
@@ -321,7 +332,7 @@ async fn publish(cx: &mut Cx<Scope>, OnPlatform(kid): OnPlatform<KeyId>) -> Resu
 
 async fn activate(
     cx: &mut Cx<Scope>,
-    OnPlatform(kid): OnPlatform<KeyId>,
+    PlatformRow(kid): PlatformRow<KeyId>,
     how: Activation,
 ) -> Result<SigningKey> {
     let emergency = how.emergency(cx)?;
@@ -331,7 +342,7 @@ async fn activate(
 
 async fn retire(
     cx: &mut Cx<Scope>,
-    OnPlatform(kid): OnPlatform<KeyId>,
+    PlatformRow(kid): PlatformRow<KeyId>,
     why: Retirement,
 ) -> Result<SigningKey> {
     cx.trail.reason = why.reason.map(Prose::into_string);
@@ -342,7 +353,7 @@ async fn retire(
 
 async fn compromise(
     cx: &mut Cx<Scope>,
-    OnPlatform(kid): OnPlatform<KeyId>,
+    PlatformRow(kid): PlatformRow<KeyId>,
     what: Compromise,
 ) -> Result<SigningKey> {
     let before = store::find(&mut cx.tx, kid.as_str()).await?;

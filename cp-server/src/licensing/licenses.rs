@@ -3,6 +3,7 @@
 pub mod file_numbers;
 pub mod rows;
 pub mod seats;
+mod term;
 
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
@@ -10,6 +11,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::rows::{load, stored};
+use self::term::check_end;
 use super::bundles::rows as bundles;
 use super::coverage::marks::{self, Changed};
 use super::entitlement::{License, LicenseRow, LicenseStatus};
@@ -22,36 +24,54 @@ use crate::kernel::access::platform::Platform;
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Object;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::Prose;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 use crate::tenancy::organizations::OrganizationStatus;
 
-crate::routes! { licenses:
+crate::permissions! {
+    /// Read licenses and their bundles.
+    LICENSES_READ = "licenses:read", implied by ["org:read"];
+    /// Create, change, suspend and revoke licenses.
+    LICENSES_WRITE = "licenses:write";
+    /// Sign license tokens.
+    LICENSES_ISSUE = "licenses:issue", bounded by Signing;
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "licenses",
+    "license",
+    Export::Section(Section::many_shown::<LicenseRow>("licenses")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { licenses declares DECLARATION:
     /// Lists the licenses of all organizations.
-    GET "/licenses" LicensesRead => list_all;
+    GET "/licenses" LICENSES_READ => list_all;
     /// Lists the organization's licenses.
-    GET "/organizations/{org}/licenses" LicensesRead => list;
+    GET "/organizations/{org}/licenses" LICENSES_READ => list;
     /// Licenses a deployment under one of its organization's subscriptions.
-    POST "/deployments/{id}/licenses" LicensesWrite => create, harmless;
+    POST "/deployments/{id}/licenses" LICENSES_WRITE => create, harmless;
     /// Reads a license, with what it effectively grants and where each value comes from.
-    GET "/licenses/{id}" LicensesRead => read;
+    GET "/licenses/{id}" LICENSES_READ => read;
     /// Changes a license.
-    PATCH "/licenses/{id}" LicensesWrite => update, harmless;
+    PATCH "/licenses/{id}" LICENSES_WRITE => update, harmless;
     /// Suspends a license until it is reinstated.
-    POST "/licenses/{id}/suspend" LicensesWrite => suspend, harmless;
+    POST "/licenses/{id}/suspend" LICENSES_WRITE => suspend, harmless;
     /// Reinstates a suspended license.
-    POST "/licenses/{id}/reinstate" LicensesWrite => reinstate, harmless;
+    POST "/licenses/{id}/reinstate" LICENSES_WRITE => reinstate, harmless;
     /// Revokes a license and its bundles, for ever.
-    POST "/licenses/{id}/revoke" LicensesWrite => revoke, harmless;
+    POST "/licenses/{id}/revoke" LICENSES_WRITE => revoke, harmless;
     /// Gives a license a later end.
-    POST "/licenses/{id}/renew" LicensesWrite => renew, harmless;
+    POST "/licenses/{id}/renew" LICENSES_WRITE => renew, harmless;
     /// Moves a license to another deployment of the organization; its bundles are revoked.
-    POST "/licenses/{id}/transfer" LicensesWrite => transfer, harmless;
+    POST "/licenses/{id}/transfer" LICENSES_WRITE => transfer, harmless;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -127,7 +147,7 @@ async fn list_all(
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<LicenseFilter>) -> Result<Page<License>> {
-    let query = cx.tx.select("WHERE licenses.organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE licenses.organization_id = $1").bind(cx.at);
     page(query, list, cx.now).await
 }
 
@@ -158,7 +178,7 @@ async fn create(
     deployment: DeploymentId,
     new: NewLicense,
 ) -> Result<Created<License>> {
-    marks::hold(cx, cx.org).await?;
+    marks::hold(cx, cx.at).await?;
     let subscription = subscriptions::load(cx, new.subscription_id).await?;
     let seat_cap = new.seat_cap.map(|cap| cap.0);
     check_seats(seat_cap, subscription.seat_cap, new.allow_more_seats)?;
@@ -175,7 +195,7 @@ async fn create(
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(deployment)
         .bind(subscription.id)
         .bind(seat_cap)
@@ -214,7 +234,7 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(seat_cap)
         .bind(patch.features.unwrap_or(before.features))
@@ -270,7 +290,7 @@ async fn renew(cx: &mut Cx, id: LicenseId, renewal: Renewal) -> Result<License> 
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(valid_until)
         .bind(after(before.updated_at, cx.now));
@@ -290,7 +310,7 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(transfer.deployment_id)
         .bind(after(before.updated_at, cx.now));
@@ -318,7 +338,7 @@ async fn set_status(
         .tx
         .q(sql)
         .bind(before.id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(before.revision)
         .bind(status)
         .bind(reason)
@@ -329,13 +349,13 @@ async fn set_status(
 
 /// The license after a change of it, whose coverage is written with it.
 async fn written_and_marked(cx: &mut Cx, id: LicenseId) -> Result<License> {
-    marks::update(cx, cx.org, Changed::License(id)).await?;
+    marks::update(cx, cx.at, Changed::License(id)).await?;
     load(cx, id).await
 }
 
 /// The license before a change of it.
 async fn held(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
-    marks::hold(cx, cx.org).await?;
+    marks::hold(cx, cx.at).await?;
     stored(cx, id).await
 }
 
@@ -366,30 +386,6 @@ fn check_seats(own: Option<i64>, subscribed: i64, allowed: bool) -> Result<()> {
         }
         _ => Ok(()),
     }
-}
-
-fn check_end(
-    valid_from: DateTime<Utc>,
-    valid_until: Option<DateTime<Utc>>,
-    subscription_ends_at: Option<DateTime<Utc>>,
-) -> Result<()> {
-    let Some(end) = valid_until else {
-        return match subscription_ends_at {
-            None => Ok(()),
-            Some(last) => Err(Error::invalid(
-                "valid_until",
-                format!("valid_until: the subscription ends on {last}, so the license must too"),
-            )),
-        };
-    };
-    if end <= valid_from {
-        return Err(Error::invalid("valid_until", "valid_until: it must be later than valid_from"));
-    }
-    if let Some(last) = subscription_ends_at.filter(|last| end > *last) {
-        let detail = format!("valid_until: it is later than the subscription's end, {last}");
-        return Err(Error::invalid("valid_until", detail));
-    }
-    Ok(())
 }
 
 fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {

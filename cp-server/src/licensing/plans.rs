@@ -15,11 +15,12 @@ pub use self::presets::seed;
 pub use self::versions::{Change, Plan};
 use self::versions::{Version, insert_version};
 use super::subscriptions::rows as subscriptions;
-use crate::kernel::access::caller::{Anywhere, Caller, Permission, Scope};
+use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::platform::{OnPlatform, Platform, PlatformKey, Shared};
+use crate::kernel::access::platform::{ForAll, Platform, PlatformId, PlatformRow};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::{Object, Quantities};
+use crate::kernel::declaration::Declaration;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
@@ -29,29 +30,39 @@ use crate::kernel::text::{Name, PlanCode, Prose};
 use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::tenancy::quotas::metrics::{Bound, BoundPatch};
 
-crate::routes! { plans:
+crate::permissions! {
+    /// Read plans.
+    PLANS_READ = "plans:read", implied by ["org:read"];
+    /// Create and change plans.
+    PLANS_WRITE = "plans:write";
+}
+
+pub static DECLARATION: Declaration =
+    Declaration::of_platform("plans", "plan").permissions(PERMISSIONS);
+
+crate::routes! { plans declares DECLARATION:
     /// Lists the plans in their newest versions; private ones for platform callers only.
-    GET "/plans" Any => list;
+    GET "/plans" ANY => list;
     /// Creates a plan.
-    POST "/plans" PlansWrite => create;
+    POST "/plans" PLANS_WRITE => create;
     /// Reads the newest version of a plan.
-    GET "/plans/{code}" Any => read;
+    GET "/plans/{code}" ANY => read;
     /// Creates a new version of a plan; the answer lists what changes.
     ///
     /// `limits` and `default_features` are merged member by member. Subscriptions keep their version
     /// until they are migrated.
-    PATCH "/plans/{code}" PlansWrite => update;
+    PATCH "/plans/{code}" PLANS_WRITE => update;
     /// Deletes a plan that no subscription is on.
-    DELETE "/plans/{code}" PlansWrite => delete;
+    DELETE "/plans/{code}" PLANS_WRITE => delete;
     /// Lists the versions of a plan.
-    GET "/plans/{code}/versions" Any => versions;
+    GET "/plans/{code}/versions" ANY => list_versions;
     /// Moves subscriptions to the newest version of the plan.
     ///
     /// The answer lists them, and what changes for each; with `dry_run: true` nothing is moved.
-    POST "/plans/{code}/migrate" PlansWrite => migrate;
+    POST "/plans/{code}/migrate" PLANS_WRITE => migrate;
 }
 
-impl PlatformKey for PlanCode {
+impl PlatformId for PlanCode {
     const NOUN: &'static str = "plan";
 }
 
@@ -131,7 +142,7 @@ fn yes() -> bool {
     true
 }
 
-async fn list(cx: &mut Cx<Scope>, _: Anywhere, list: List<NoFilter>) -> Result<Page<Plan>> {
+async fn list(cx: &mut Cx<Scope>, _: CallerScope, list: List<NoFilter>) -> Result<Page<Plan>> {
     let query = cx
         .tx
         .select("WHERE plan_versions.version = plans.version AND plans.alias_of IS NULL")
@@ -162,14 +173,14 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
     newest(cx, new.code.as_str()).await.map(Created)
 }
 
-async fn read(cx: &mut Cx<Scope>, Shared(code): Shared<PlanCode>) -> Result<Plan> {
+async fn read(cx: &mut Cx<Scope>, ForAll(code): ForAll<PlanCode>) -> Result<Plan> {
     let plan = newest(cx, code.as_str()).await?;
     visible(plan, &cx.caller)
 }
 
 async fn update(
     cx: &mut Cx<Scope>,
-    OnPlatform(code): OnPlatform<PlanCode>,
+    PlatformRow(code): PlatformRow<PlanCode>,
     patch: PlanPatch,
 ) -> Result<PlanChange> {
     let before = newest(cx, code.as_str()).await?;
@@ -207,7 +218,7 @@ fn added<'a>(
     set.map(|(metric, _)| metric.as_str()).filter(|metric| !before.contains_key(*metric))
 }
 
-async fn delete(cx: &mut Cx<Scope>, OnPlatform(code): OnPlatform<PlanCode>) -> Result<NoContent> {
+async fn delete(cx: &mut Cx<Scope>, PlatformRow(code): PlatformRow<PlanCode>) -> Result<NoContent> {
     // Subscriptions refer to the versions, so the database itself refuses.
     match cx.tx.q("DELETE FROM plans WHERE code = $1").bind(&code).exec().await? {
         0 => Err(Error::not_found("plan")),
@@ -215,9 +226,9 @@ async fn delete(cx: &mut Cx<Scope>, OnPlatform(code): OnPlatform<PlanCode>) -> R
     }
 }
 
-async fn versions(
+async fn list_versions(
     cx: &mut Cx<Scope>,
-    Shared(code): Shared<PlanCode>,
+    ForAll(code): ForAll<PlanCode>,
     _: NoFilter,
 ) -> Result<Page<Plan>> {
     let plan = visible(newest(cx, code.as_str()).await?, &cx.caller)?;
@@ -228,7 +239,7 @@ async fn versions(
 
 async fn migrate(
     cx: &mut Cx<Scope>,
-    OnPlatform(code): OnPlatform<PlanCode>,
+    PlatformRow(code): PlatformRow<PlanCode>,
     migration: Migration,
 ) -> Result<Migrated> {
     let plan = newest(cx, code.as_str()).await?;
@@ -284,5 +295,5 @@ fn visible(plan: Plan, to: &Caller) -> Result<Plan> {
 /// Who changes a plan sees it, too.
 fn sees_private(caller: &Caller) -> bool {
     let may = |permission| caller.on_platform(permission).is_ok();
-    may(Permission::PlansRead) || may(Permission::PlansWrite)
+    may(Permission::PLANS_READ) || may(Permission::PLANS_WRITE)
 }

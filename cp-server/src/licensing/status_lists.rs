@@ -42,9 +42,9 @@ use crate::licensing::ids::StatusListId;
 
 crate::routes! { status_lists:
     /// Lists the status lists: their aggregation (draft-ietf-oauth-status-list, section 9.3).
-    GET "/status-lists" Public => list, raw;
+    GET "/status-lists" PUBLIC => list, raw;
     /// A status list token: which bundles are revoked or suspended.
-    GET "/status-lists/{id}" Public => read, raw;
+    GET "/status-lists/{id}" PUBLIC => read, raw;
 }
 
 /// How long a request waits for the database.

@@ -15,11 +15,13 @@ use super::plans::{self, Plan};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
 use crate::licensing::ids::SubscriptionId;
 use crate::tenancy::{organizations, quotas};
@@ -28,15 +30,34 @@ pub use self::default_subscription::begin;
 use self::rows::{Subscription, at_plan_code, load, named};
 pub use super::statuses::SubscriptionStatus;
 
-crate::routes! { subscriptions:
+crate::permissions! {
+    /// Read subscriptions.
+    SUBSCRIPTIONS_READ = "subscriptions:read", implied by ["org:read"];
+    /// Create and change subscriptions.
+    SUBSCRIPTIONS_WRITE = "subscriptions:write";
+    /// Read the billing account.
+    BILLING_READ = "billing:read", held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN"];
+    /// Set the billing account. Not `billing:manage`, which an organization's owner has: a caller
+    /// that sets the plan sets what is paid for.
+    BILLING_WRITE = "billing:write";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "subscriptions",
+    "subscription",
+    Export::Sections(&[Section::many::<Subscription>("subscriptions"), billing::SECTION]),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { subscriptions declares DECLARATION:
     /// Lists the organization's subscriptions.
-    GET "/organizations/{org}/subscriptions" SubscriptionsRead => list;
+    GET "/organizations/{org}/subscriptions" SUBSCRIPTIONS_READ => list;
     /// Subscribes the organization to the newest version of a plan.
     ///
     /// The plan that nobody chose, which an organization begins with, gives way to it.
-    POST "/organizations/{org}/subscriptions" SubscriptionsWrite => create;
+    POST "/organizations/{org}/subscriptions" SUBSCRIPTIONS_WRITE => create;
     /// Reads a subscription.
-    GET "/subscriptions/{id}" SubscriptionsRead => read;
+    GET "/subscriptions/{id}" SUBSCRIPTIONS_READ => read;
     /// Changes a subscription; a `plan_code` moves it to that plan's newest version.
     ///
     /// Seats that came from the plan follow the new plan. If they fall below the `seat_cap` of a license,
@@ -46,9 +67,9 @@ crate::routes! { subscriptions:
     ///
     /// Tokens are suspended while the subscription covers none of its licenses: when it is paused,
     /// canceled or expired, and from its end or the trial's end on, with the license's days of grace.
-    PATCH "/subscriptions/{id}" SubscriptionsWrite => update;
+    PATCH "/subscriptions/{id}" SUBSCRIPTIONS_WRITE => update;
     /// Cancels a subscription, now or at a later instant; from then on its tokens are suspended.
-    POST "/subscriptions/{id}/cancel" SubscriptionsWrite => cancel;
+    POST "/subscriptions/{id}/cancel" SUBSCRIPTIONS_WRITE => cancel;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -128,7 +149,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<SubscriptionFilter>) -> Result<Pag
     let query = cx
         .tx
         .select("WHERE subscriptions.organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND subscriptions.status = ?", filter.status)
         .and_some(" AND subscriptions.external_id = ?", filter.external_id.as_deref());
     list.page(query).await
@@ -159,7 +180,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(plan.id)
         .bind(plan.version)
         .bind(status)
@@ -177,9 +198,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(cx.now);
     named(insert.exec().await)?;
     if status.is_live() {
-        quotas::grant(cx, cx.org, &plan.limits, seat_cap).await?;
+        quotas::grant(cx, cx.at, &plan.limits, seat_cap).await?;
     }
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     load(cx, id).await.map(Created)
 }
 
@@ -233,7 +254,7 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(plan.id)
         .bind(plan.version)
         .bind(status)
@@ -258,10 +279,10 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         seats::settle(cx, id, seat_cap, own_seats).await?;
     }
     if status.is_live() {
-        quotas::grant(cx, cx.org, &plan.limits, seat_cap).await?;
+        quotas::grant(cx, cx.at, &plan.limits, seat_cap).await?;
     }
-    organizations::touch(cx, cx.org).await?;
-    marks::update(cx, cx.org, Changed::Subscription(id)).await?;
+    organizations::touch(cx, cx.at).await?;
+    marks::update(cx, cx.at, Changed::Subscription(id)).await?;
     load(cx, id).await
 }
 
@@ -290,7 +311,7 @@ async fn cancel(
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(status)
         .bind(cx.now)
         .bind(ends_at)
@@ -299,8 +320,8 @@ async fn cancel(
     if update.exec().await? == 0 {
         return Err(Error::stale());
     }
-    organizations::touch(cx, cx.org).await?;
-    marks::update(cx, cx.org, Changed::Subscription(id)).await?;
+    organizations::touch(cx, cx.at).await?;
+    marks::update(cx, cx.at, Changed::Subscription(id)).await?;
     load(cx, id).await
 }
 

@@ -9,19 +9,30 @@ use super::deployments;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Any;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::secret::{hex, sha256};
-use crate::licensing::ids::UsageReportId;
+use crate::kernel::section::Section;
 
-crate::routes! { usage_reports:
+crate::ids! {
+    UsageReportId, "usage report" of usage_reports.organization_id;
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "usage_reports",
+    "usage report",
+    Export::Section(Section::many::<UsageReport>("usage_reports")),
+);
+
+crate::routes! { usage_reports declares DECLARATION:
     /// Lists the reports of a deployment, newest first.
-    GET "/deployments/{id}/usage-reports" DeploymentsRead => list;
+    GET "/deployments/{id}/usage-reports" DEPLOYMENTS_READ => list;
     /// Reads a report.
-    GET "/usage-reports/{id}" DeploymentsRead => read;
+    GET "/usage-reports/{id}" DEPLOYMENTS_READ => read;
 }
 
 crate::record! {
@@ -64,11 +75,11 @@ pub async fn checkpoint_seen(tx: &mut Conn, id: DeploymentId) -> Result<Option<S
 
 async fn list(cx: &mut Cx, id: DeploymentId, list: List<NoFilter>) -> Result<Page<UsageReport>> {
     let query = cx.tx.select("WHERE deployment_id = $1 AND organization_id = $2");
-    list.page(query.bind(id).bind(cx.org)).await
+    list.page(query.bind(id).bind(cx.at)).await
 }
 
 async fn read(cx: &mut Cx, id: UsageReportId) -> Result<UsageReport> {
-    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org).one().await?)
+    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at).one().await?)
 }
 
 /// Takes in a report, each once and in order; what it counted is for those who meter.
@@ -94,7 +105,7 @@ pub async fn take_in(
         .tx
         .returning(sql)
         .bind(UsageReportId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(id)
         .bind(report.sequence)
         .bind(hex(&sha256(file.file.as_bytes())))
@@ -107,23 +118,18 @@ async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result
     // A bundle tells where the license was used, also when it has been transferred since.
     let sql = "SELECT 1 FROM licenses WHERE id = $1 AND organization_id = $2";
     let license = crate::licensing::ids::LicenseId(report.license_id);
-    if cx.tx.q(sql).bind(license).bind(cx.org).value::<i32>().await?.is_some() {
+    if cx.tx.q(sql).bind(license).bind(cx.at).value::<i32>().await?.is_some() {
         return Ok(());
     }
     let detail = format!("file: there is no license {license} for deployment {id}");
     Err(Error::invalid("file", detail))
 }
 
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM usage_reports WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
 /// Each report once, and each the continuation of the one before, as far as that one is here.
 async fn check_order(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
     let sql = "SELECT sequence, report_hash FROM usage_reports
                WHERE deployment_id = $1 AND organization_id = $2 ORDER BY sequence DESC LIMIT 1";
-    let last: Option<(i64, String)> = cx.tx.q(sql).bind(id).bind(cx.org).opt().await?;
+    let last: Option<(i64, String)> = cx.tx.q(sql).bind(id).bind(cx.at).opt().await?;
     let Some((last, hash)) = last else { return Ok(()) };
     if report.sequence <= last {
         let detail = format!(

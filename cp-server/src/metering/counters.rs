@@ -209,8 +209,8 @@ pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
     // Sorted, so that everybody takes the series in one order.
     let mut series: BTreeMap<(Scope, &str, &str), (Sum, Buckets)> = BTreeMap::new();
     for tally in tallies {
-        let whole = Scope::of(cx.org, None);
-        let project = tally.project.map(|project| Scope::of(cx.org, Some(project)));
+        let whole = Scope::of(cx.at, None);
+        let project = tally.project.map(|project| Scope::of(cx.at, Some(project)));
         for scope in std::iter::once(whole).chain(project) {
             let (total, buckets) = series.entry((scope, tally.metric, tally.unit)).or_default();
             total.add(tally.quantity);
@@ -264,7 +264,7 @@ async fn add_to_series<'a>(
 ) -> Result<(BTreeMap<SeriesKey<'a>, UsageSeriesId>, bool)> {
     let sql = "INSERT INTO usage_series
                (id, organization_id, scope, metric, unit, events, units, micros) VALUES ";
-    let (org, random, now) = (cx.org, cx.app.random.clone(), cx.now);
+    let (org, random, now) = (cx.at, cx.app.random.clone(), cx.now);
     let with_ids: Vec<_> =
         totals.clone().map(|total| (UsageSeriesId::new(&random, now), total)).collect();
     let insert = cx.tx.q(sql).rows(&with_ids, |query, (id, ((scope, metric, unit), sum))| {
@@ -301,9 +301,9 @@ async fn refuse_many_series(cx: &mut Cx) -> Result<()> {
         "SELECT id FROM organizations WHERE id = $1",
         "SELECT id FROM organizations WHERE id = $1 FOR NO KEY UPDATE",
     );
-    hold.bind(cx.org).exec().await?;
+    hold.bind(cx.at).exec().await?;
     let sql = "SELECT COUNT(*) FROM usage_series WHERE organization_id = $1";
-    let count: Option<i64> = cx.tx.q(sql).bind(cx.org).value().await?;
+    let count: Option<i64> = cx.tx.q(sql).bind(cx.at).value().await?;
     if count.unwrap_or_default() <= MOST_SERIES {
         return Ok(());
     }
@@ -320,13 +320,8 @@ fn too_much(metric: &str) -> Error {
 }
 
 /// A project's own counters end with it; the organization's stay.
-pub async fn forget_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM usage_series WHERE organization_id = $1 AND scope = $2";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM usage_series WHERE organization_id = $1").bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
 }

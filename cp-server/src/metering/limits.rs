@@ -18,33 +18,52 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Moment;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::Name;
 use crate::metering::ids::LimitId;
 
-crate::routes! { limits:
+crate::permissions! {
+    /// Read usage limits and check them.
+    LIMITS_READ = "limits:read", implied by ["org:read"];
+    /// Set and remove usage limits.
+    LIMITS_WRITE = "limits:write";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "usage_limits",
+    "limit",
+    Export::Section(Section::many::<Limit>("usage_limits").order(
+        "CASE WHEN project_id IS NULL THEN 0 ELSE 1 END, project_id, metric, unit, window_kind,
+         period",
+    )),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { limits declares DECLARATION:
     /// Lists the organization's usage limits, newest first.
-    GET "/organizations/{org}/limits" LimitsRead => list;
+    GET "/organizations/{org}/limits" LIMITS_READ => list;
     /// Sets a limit: of its scope, metric, unit, window and period there is one.
     ///
     /// A gauge looks at all time, whatever its period. An `enforce` limit refuses usage that is
     /// recorded with `mode: enforce`; an `observe` limit only tells.
-    PUT "/organizations/{org}/limits" LimitsWrite => put;
+    PUT "/organizations/{org}/limits" LIMITS_WRITE => put;
     /// Removes a limit.
-    DELETE "/organizations/{org}/limits" LimitsWrite => delete;
+    DELETE "/organizations/{org}/limits" LIMITS_WRITE => delete;
     /// Tells how much of a limit is used.
     ///
     /// A rolling window ends at `until` (now), a calendar window is the one that `until` is in and
     /// goes on to its end unless `until` is given; `since` overrides where it begins. Both ends are
     /// included. With `project` only that project's usage counts, towards that project's own
     /// limit; without, the whole organization's.
-    GET "/organizations/{org}/limits/check" LimitsRead => check;
+    GET "/organizations/{org}/limits/check" LIMITS_READ => check;
     /// Reads a limit.
-    GET "/limits/{id}" LimitsRead => read;
+    GET "/limits/{id}" LIMITS_READ => read;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -167,24 +186,24 @@ async fn list(cx: &mut Cx, _: Org, list: List<LimitFilter>) -> Result<Page<Limit
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND project_id = ?", list.filter.project)
         .and_some(" AND metric = ?", list.filter.metric.as_deref());
     list.page(query).await
 }
 
 async fn read(cx: &mut Cx, id: LimitId) -> Result<Limit> {
-    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org).one().await?)
+    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at).one().await?)
 }
 
 async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
     let key = Key::new(new.metric, new.unit, new.window, new.period, new.project_id);
     let enforcement = new.enforcement.unwrap_or(Enforcement::Observe);
-    if let Some(before) = find(&mut cx.tx, cx.org, &key, true).await? {
+    if let Some(before) = find(&mut cx.tx, cx.at, &key, true).await? {
         cx.trail.before = serde_json::to_value(&before).ok();
         let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5
                    WHERE id = $1 AND organization_id = $2";
-        let update = cx.tx.returning(sql).bind(before.id).bind(cx.org).bind(new.quantity);
+        let update = cx.tx.returning(sql).bind(before.id).bind(cx.at).bind(new.quantity);
         let update = update.bind(enforcement).bind(after(before.updated_at, cx.now));
         return Ok(Put::Known(update.one().await?));
     }
@@ -196,7 +215,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
         .tx
         .returning(sql)
         .bind(LimitId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(key.project)
         .bind(key.metric)
         .bind(key.unit)
@@ -215,16 +234,16 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
 
 async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
     let key = Key::new(which.metric, which.unit, which.window, which.period, which.project);
-    let limit = find(&mut cx.tx, cx.org, &key, true).await?.ok_or_else(not_set)?;
+    let limit = find(&mut cx.tx, cx.at, &key, true).await?.ok_or_else(not_set)?;
     let sql = "DELETE FROM usage_limits WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(limit.id).bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(limit.id).bind(cx.at).exec().await?;
     cx.trail.before = serde_json::to_value(limit).ok();
     Ok(NoContent)
 }
 
 async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
     let key = Key::new(check.metric, check.unit, check.window, check.period, check.project);
-    let limit = find(&mut cx.tx, cx.org, &key, false).await?.ok_or_else(not_set)?;
+    let limit = find(&mut cx.tx, cx.at, &key, false).await?.ok_or_else(not_set)?;
     let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
     let mut interval = limit.window.at(limit.period, until.unwrap_or(cx.now));
     interval.since = since.or(interval.since);
@@ -234,7 +253,7 @@ async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
     {
         return Err(Error::invalid("since", format!("since: is after the window's end, {until}")));
     }
-    let used = counters::sum(&mut cx.tx, cx.org, limit.scope(), limit.series(), interval).await?;
+    let used = counters::sum(&mut cx.tx, cx.at, limit.scope(), limit.series(), interval).await?;
     let used = used.quantity;
     Ok(LimitUse {
         used,
@@ -271,9 +290,4 @@ async fn find(
 
 fn not_set() -> Error {
     Error::new(ProblemCode::LimitNotSet, "No limit is set for this scope, metric, unit and window.")
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM usage_limits WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }

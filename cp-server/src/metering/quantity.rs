@@ -263,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_number_keeps_its_digits_from_request_to_answer() {
-        #[derive(Deserialize, Serialize)]
+        #[derive(Deserialize, JsonSchema, Serialize)]
         struct Body {
             quantity: Quantity,
         }

@@ -19,7 +19,7 @@ crate::routes! { usage_reports:
     /// Takes in a report file of a data plane without a network; each once, and in order.
     ///
     /// Its counters become usage events of the deployment, observed at the report's last instant.
-    POST "/deployments/{id}/usage-reports" DeploymentsWrite => import;
+    POST "/deployments/{id}/usage-reports" DEPLOYMENTS_WRITE => import;
 }
 
 /// Counters of one report: each is a series of its own, which others wait for.

@@ -2,6 +2,7 @@
 
 mod event;
 mod recording;
+mod totals;
 
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -11,22 +12,52 @@ use serde::{Deserialize, Serialize};
 
 pub use self::event::{NewUsageEvent, UsageEvent};
 pub use self::recording::{Batch, Outcome};
+use self::totals::{UsageTotal, totals};
 use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scope};
 use super::quantity::Quantity;
 use crate::kernel::access::admission;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Answer, Output, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{self, Moment};
 use crate::kernel::http::operation::Input;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::{Include, Section};
 use crate::metering::ids::UsageEventId;
 
-crate::routes! { usage:
+crate::permissions! {
+    /// Read usage and its sums.
+    USAGE_READ = "usage:read", implied by ["org:read"];
+    /// Record usage.
+    USAGE_WRITE = "usage:write", kept in suspension;
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "usage_events",
+    "usage event",
+    Export::Section(
+        Section::many::<UsageEvent>("usage_events")
+            .during("observed_at")
+            .only_with(Include::UsageEvents),
+    ),
+)
+.permissions(PERMISSIONS)
+.before_project(|cx, project, _| Box::pin(leave_project(cx, project)));
+
+/// The series that events are summed in.
+pub static SERIES: Declaration = Declaration::of_organization(
+    "usage_series",
+    "usage series",
+    Export::Section(crate::listed!("usage", UsageTotal, totals)),
+)
+.before_project(|cx, project, _| Box::pin(counters::leave_project(cx, project)));
+
+crate::routes! { usage declares DECLARATION, SERIES:
     /// Lists the organization's usage events, newest first.
-    GET "/organizations/{org}/usage" UsageRead => list;
+    GET "/organizations/{org}/usage" USAGE_READ => list;
     /// Records usage: one event, or an array of up to 1,000.
     ///
     /// An event whose `idempotency_key` was recorded before, of the same deployment and with the same
@@ -36,11 +67,11 @@ crate::routes! { usage:
     /// `observed_at` in the future) stops none of the others. An array with an event that is not well-formed is refused as a whole.
     /// An array has at most 100 combinations of metric, unit and project, and 200 different hours of
     /// `observed_at`. Recording leaves no audit event.
-    POST "/organizations/{org}/usage" UsageWrite => record, late, unaudited;
+    POST "/organizations/{org}/usage" USAGE_WRITE => record, own_transaction, unaudited;
     /// Adds up usage by metric and unit, from `since` to `until`, both included.
-    GET "/organizations/{org}/usage/summary" UsageRead => summary;
+    GET "/organizations/{org}/usage/summary" USAGE_READ => summary as "usage.summarize";
     /// Reads a usage event.
-    GET "/usage/{id}" UsageRead => read;
+    GET "/usage/{id}" USAGE_READ => read;
 }
 
 /// One event, or many.
@@ -193,7 +224,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<UsageFilter>) -> Result<Page<Usage
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .and_some(" AND metric = ?", filter.metric.as_deref())
         .and_some(" AND unit = ?", filter.unit.as_deref())
         .and_some(" AND project_id = ?", filter.project)
@@ -205,7 +236,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<UsageFilter>) -> Result<Page<Usage
 }
 
 async fn read(cx: &mut Cx, id: UsageEventId) -> Result<UsageEvent> {
-    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org).one().await?)
+    Ok(cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at).one().await?)
 }
 
 async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
@@ -220,7 +251,7 @@ async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
         &cx.app,
         &cx.caller,
         &cx.parts,
-        cx.org,
+        cx.at,
         batch.count().saturating_sub(1),
     )
     .await?;
@@ -277,10 +308,10 @@ pub async fn summarize(
         GroupBy::Hour => HOUR,
     };
     let every_scope = group_by == GroupBy::Project && project.is_none();
-    let scope = Some(Scope::of(cx.org, project)).filter(|_| !every_scope);
+    let scope = Some(Scope::of(cx.at, project)).filter(|_| !every_scope);
     let limit = MOST_ITEMS as i64 + 1;
     let question = Question { scope, series: None, interval, grain, limit };
-    let parts = counters::ask(&mut cx.tx, cx.org, question).await?;
+    let parts = counters::ask(&mut cx.tx, cx.at, question).await?;
     if parts.len() > MOST_ITEMS {
         let detail = format!("since: more than {MOST_ITEMS} items; ask for a shorter time");
         return Err(Error::invalid("since", detail));
@@ -295,7 +326,7 @@ pub async fn summarize(
         starts_at: DateTime::from_timestamp_micros(part.starts_at).filter(|_| grain != EVER),
     });
     let (since, until) = (interval.since, interval.until);
-    let (organization_id, items) = (cx.org, items.collect());
+    let (organization_id, items) = (cx.at, items.collect());
     Ok(UsageSummary { organization_id, project_id: project, since, until, items })
 }
 
@@ -316,7 +347,7 @@ fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
 }
 
 /// A project ends, or moves away: its usage stays where it was used, and tells of it in `dims`.
-pub async fn forget_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let forget = cx.tx.q2(
         "UPDATE usage_events SET project_id = NULL,
                 dims = json_set(dims, '$.project_id', $3)
@@ -325,11 +356,6 @@ pub async fn forget_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
                 dims = jsonb_set(dims, '{project_id}', to_jsonb($3))
          WHERE project_id = $1 AND organization_id = $2",
     );
-    forget.bind(project).bind(cx.org).bind(project.to_string()).exec().await?;
-    counters::forget_project(cx, project).await
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM usage_events WHERE organization_id = $1").bind(cx.org).exec().await?;
-    counters::purge(cx).await
+    forget.bind(project).bind(cx.at).bind(project.to_string()).exec().await?;
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Connections: how many there are, what becomes of slow ones, and how they end.
+//! Connections: their limits, their timeouts, and their end.
 
 use std::collections::HashMap;
 use std::convert::Infallible;
@@ -28,15 +28,15 @@ use crate::kernel::access::buckets::Holder;
 use crate::kernel::access::caller::Peer;
 use crate::kernel::error::{Error, Result};
 
-/// What requests in flight get after the signal to end.
+/// How long requests in flight may run after the signal to end.
 const GRACE: Duration = Duration::from_secs(10);
-/// Streams of one connection (HTTP/2) at the same time.
+/// The maximum number of concurrent streams of an HTTP/2 connection.
 const STREAMS: u32 = 128;
-/// Requests of one connection that are not done. A change outlives its stream: a client that opens
-/// and resets streams gets no further than this.
+/// The maximum number of unfinished requests of a connection. A change outlives its stream, so
+/// resetting streams does not circumvent this limit.
 const UNDONE: usize = 2 * STREAMS as usize;
 
-/// Serves until the signal to end, then lets requests in flight finish.
+/// Serves until the signal to end, then waits for requests in flight.
 pub(super) async fn serve(
     service: Router,
     surface: Surface,
@@ -47,8 +47,9 @@ pub(super) async fn serve(
     let total = u32::try_from(surface.connections).unwrap_or(u32::MAX);
     let rooms = Arc::new(Semaphore::new(surface.connections));
     let seats = Seats::default();
-    let (ending, told) = watch::channel(false);
-    let serving = Serving { service, http: http(&surface), surface: Arc::new(surface), told, tls };
+    let (ending, stopping) = watch::channel(false);
+    let serving =
+        Serving { service, http: http(&surface), surface: Arc::new(surface), stopping, tls };
     tokio::pin!(end);
     loop {
         let room = rooms.clone().acquire_owned();
@@ -57,7 +58,7 @@ pub(super) async fn serve(
             accepted = async { (room.await, listener.accept().await) } => match accepted {
                 (Ok(room), Ok((stream, peer))) => (stream, peer, room),
                 (_, Err(error)) => {
-                    // Out of file descriptors, most likely: waiting frees some.
+                    // Most likely no file descriptor is free: waiting frees some.
                     tracing::warn!(%error, "a connection was not accepted");
                     sleep(Duration::from_millis(50)).await;
                     continue;
@@ -67,7 +68,7 @@ pub(super) async fn serve(
         };
         let Some(seat) = seats.take(peer.ip(), &serving.surface) else {
             metrics::counter!("cp_http_connections_refused_total").increment(1);
-            tracing::debug!(peer = %peer.ip(), "too many connections of this address");
+            tracing::debug!(peer = %peer.ip(), "too many connections from this address");
             continue;
         };
         let serving = serving.clone();
@@ -94,7 +95,7 @@ fn http(surface: &Surface) -> auto::Builder<TokioExecutor> {
         .keep_alive_interval(surface.write_time)
         .keep_alive_timeout(surface.header_time)
         .max_concurrent_streams(STREAMS)
-        // Streams that are opened and reset at once (CVE-2023-44487) end the connection.
+        // Streams that are opened and immediately reset (CVE-2023-44487) end the connection.
         .max_pending_accept_reset_streams(20)
         .max_local_error_reset_streams(128)
         .initial_stream_window_size(256 * 1024)
@@ -104,13 +105,13 @@ fn http(surface: &Surface) -> auto::Builder<TokioExecutor> {
     http
 }
 
-/// What every connection needs.
+/// The state that every connection needs.
 #[derive(Clone)]
 struct Serving {
     service: Router,
     http: auto::Builder<TokioExecutor>,
     surface: Arc<Surface>,
-    told: watch::Receiver<bool>,
+    stopping: watch::Receiver<bool>,
     tls: Option<Arc<Tls>>,
 }
 
@@ -145,26 +146,26 @@ impl Serving {
         let connection = self.http.serve_connection(TokioIo::new(io), service);
         tokio::pin!(connection);
         let mut ticks = interval(self.surface.header_time.min(self.surface.write_time) / 4);
-        let mut is_ending = *self.told.borrow();
+        let mut is_ending = *self.stopping.borrow();
         if is_ending {
             connection.as_mut().graceful_shutdown();
         }
         loop {
             tokio::select! {
                 ended = &mut connection => {
-                    // A client that went away, or whose request the HTTP parser refused.
+                    // The client disconnected, or the HTTP parser refused its request.
                     if let Err(error) = ended {
                         tracing::debug!(peer = %peer.ip(), %error, "a connection failed");
                     }
                     return;
                 }
-                _ = self.told.changed(), if !is_ending => {
+                _ = self.stopping.changed(), if !is_ending => {
                     is_ending = true;
                     connection.as_mut().graceful_shutdown();
                 }
-                // Of a proxy's many clients, one floods.
+                // A proxy is exempt: only one of its many clients floods.
                 time = state.flooded(), if !is_proxy => {
-                    // Meanwhile nothing of it is read.
+                    // Meanwhile nothing is read from the connection.
                     return sleep(time).await;
                 }
                 _ = ticks.tick() => match state.verdict(&self.surface) {
@@ -177,7 +178,8 @@ impl Serving {
     }
 }
 
-/// What a connection takes of the server, until it and each of its requests are done.
+/// The share of the server's limits that a connection holds until it and all its requests are
+/// finished.
 struct Place {
     _seat: Seat,
     _room: OwnedSemaphorePermit,
@@ -190,9 +192,9 @@ struct Seats(Arc<Mutex<HashMap<Holder, usize>>>);
 struct Seat(Seats, Option<Holder>);
 
 impl Seats {
-    /// `None` when the address has as many as it may have.
+    /// Returns `None` when the address has reached its limit.
     fn take(&self, address: IpAddr, surface: &Surface) -> Option<Seat> {
-        // Behind a proxy there are many.
+        // A proxy carries many clients.
         let holder = (!surface.proxies.trusts(address)).then(|| Holder::from(address));
         if let Some(holder) = holder {
             let mut taken = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -234,22 +236,24 @@ struct From {
     undone: Arc<Semaphore>,
 }
 
-/// What a request holds of its connection until it is done, also when its client is gone.
+/// The share of its connection that a request holds until it is finished, even when its client is
+/// gone.
 #[derive(Clone)]
 struct Held(Arc<(Arc<Place>, Option<OwnedSemaphorePermit>)>);
 
-/// Refuses a request of a connection that has too many undone ones.
+/// Refuses a request of a connection with too many unfinished requests.
 pub(super) fn check(request: &Request) -> Result<()> {
     match request.extensions().get::<Held>() {
         Some(Held(held)) if held.1.is_none() => {
-            let detail = "Too many requests of this connection are not done yet.";
+            let detail =
+                "Too many requests of this connection are unfinished; wait for their responses.";
             Err(Error::unavailable(detail, 1))
         }
         _ => Ok(()),
     }
 }
 
-/// Tells the service where a request comes from.
+/// A service that adds the origin of each request.
 #[derive(Clone)]
 struct WithOrigin {
     inner: Router,
@@ -279,7 +283,7 @@ where
         request.extensions_mut().insert(peer);
         request.extensions_mut().insert(is_tls);
         request.extensions_mut().insert(state);
-        // Without one, the request is refused: see [`check`].
+        // Without a permit, the request is refused: see [`check`].
         let permit = undone.try_acquire_owned().ok();
         request.extensions_mut().insert(Held(Arc::new((place, permit))));
         self.inner.call(request)

@@ -1,4 +1,4 @@
-//! The API's documentation for people.
+//! The API documentation for people.
 
 use std::fmt::Write;
 
@@ -18,7 +18,7 @@ pub(super) async fn docs(raw: Raw) -> Result<Response> {
         Document::new(
             "text/html; charset=utf-8",
             "public, max-age=300",
-            page(&Operations::of(&raw.app).0().table, base),
+            page(&Operations::of(&raw.app).build().table, base),
         )
     };
     let mut response = PAGES.at(base, text).render(&raw.parts.headers);
@@ -29,9 +29,9 @@ pub(super) async fn docs(raw: Raw) -> Result<Response> {
     Ok(response)
 }
 
-/// The table as a page: readable without a script or a third party.
+/// Renders the table as a page that needs no script and no third party.
 fn page(table: &[Line], base: &str) -> String {
-    // A path goes into an attribute in quotes: it may have what HTML reads.
+    // The path goes into a quoted attribute and may contain HTML syntax.
     let base = base.replace('&', "&amp;").replace('<', "&lt;").replace('"', "&quot;");
     let mut page = format!(
         "<!doctype html><html lang=en><meta charset=utf-8><meta name=viewport \
@@ -56,7 +56,7 @@ fn page(table: &[Line], base: &str) -> String {
             line.doc.trim().replace('&', "&amp;").replace('<', "&lt;").replace("\n\n", "<br>");
         let _ = write!(
             page,
-            "<tr><td><code><b>{}</b>{}</code><td>{doc}<br><small>{} · needs {}</small>",
+            "<tr><td><code><b>{}</b>{}</code><td>{doc}<br><small>{} · requires {}</small>",
             line.method,
             line.full_path(),
             line.name,

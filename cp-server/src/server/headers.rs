@@ -1,4 +1,4 @@
-//! The headers that every answer has, and what OPTIONS is told.
+//! The headers of every response, and the response to OPTIONS.
 
 use std::collections::HashMap;
 use std::sync::OnceLock;
@@ -11,7 +11,7 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::http::line::BASE;
 use crate::kernel::http::routes::Operations;
 
-/// What web pages of any origin may read: signed or public documents, without a credential.
+/// Paths that web pages of any origin may read: signed or public documents, without a credential.
 const SHARED: [&str; 3] = ["/.well-known/jwks.json", "/status-lists", "/log/"];
 
 pub(super) fn secure(headers: &mut HeaderMap, is_https: bool) {
@@ -36,24 +36,24 @@ pub(super) fn secure(headers: &mut HeaderMap, is_https: bool) {
     }
 }
 
-/// What a path of the table takes, for `Allow`: its lines, HEAD where there is GET, and OPTIONS.
+/// Returns the `Allow` header of a path: the methods of its lines, HEAD for GET, and OPTIONS.
 pub(super) fn allowed(app: &App, pattern: &str) -> Option<HeaderValue> {
     static METHODS: OnceLock<HashMap<String, HeaderValue>> = OnceLock::new();
     let methods = METHODS.get_or_init(|| {
         let mut methods: HashMap<String, String> = HashMap::new();
-        for line in Operations::of(app).0().table {
-            let told = methods.entry(line.full_path()).or_default();
-            told.push_str(if line.reads() { "GET,HEAD" } else { line.method.as_str() });
-            told.push(',');
+        for line in Operations::of(app).build().table {
+            let names = methods.entry(line.full_path()).or_default();
+            names.push_str(if line.reads() { "GET,HEAD" } else { line.method.as_str() });
+            names.push(',');
         }
-        let value = |told| HeaderValue::try_from(told + "OPTIONS").ok();
-        methods.into_iter().filter_map(|(path, told)| Some((path, value(told)?))).collect()
+        let value = |names| HeaderValue::try_from(names + "OPTIONS").ok();
+        methods.into_iter().filter_map(|(path, names)| Some((path, value(names)?))).collect()
     });
     methods.get(pattern).cloned()
 }
 
-/// The answer to OPTIONS, besides `Allow`: what a browser's preflight asks for (Fetch, section
-/// 3.2.2) where everybody may read.
+/// Returns the response to OPTIONS without `Allow`: the headers of a browser's preflight (Fetch,
+/// section 3.2.2) for public paths.
 pub(super) fn options(path: &str) -> Response {
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::NO_CONTENT;

@@ -1,5 +1,5 @@
-//! The bytes of a connection: a client that takes nothing of an answer, or too little, is let go, and
-//! the rest of what a refused client sends is read before its connection is closed.
+//! The bytes of a connection. A client that stalls or reads too slowly is disconnected. The rest of
+//! a refused request is read before its connection is closed.
 
 use std::io::{self, IoSlice};
 use std::pin::Pin;
@@ -15,7 +15,7 @@ use super::stalls::ConnectionState;
 pub(super) struct ConnectionIo<S> {
     inner: S,
     pace: Pace,
-    /// Runs while the client takes nothing: since when, and until when.
+    /// The start and the end of the current stall.
     stalled: Option<(Instant, Pin<Box<Sleep>>)>,
     state: Arc<ConnectionState>,
     lingering: Option<(Pin<Box<Sleep>>, usize)>,
@@ -26,7 +26,7 @@ impl<S> ConnectionIo<S> {
         Self { inner, pace, stalled: None, state, lingering: None }
     }
 
-    /// Fails a write that has been waiting for too long. `bytes` are those that it has written.
+    /// Fails a write that has waited too long. `bytes` returns the number of written bytes.
     fn patiently<T: Copy>(
         &mut self,
         cx: &mut Context<'_>,

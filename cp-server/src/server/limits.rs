@@ -1,4 +1,4 @@
-//! What a request may weigh and how long it may take, before anybody looks at what it asks for.
+//! Limits on the size and the duration of a request, checked before its content.
 
 use std::time::Duration;
 
@@ -13,25 +13,26 @@ use crate::kernel::error::{Error, Result};
 
 pub const URI_LIMIT: usize = 8 * 1024;
 pub const HEADER_LIMIT: usize = 32 * 1024;
-/// What the parser takes, which is more: between the two, the refusal is ours and has words.
+/// The parser's limit, which is higher: between the two limits, the response is a problem document.
 pub const HEADER_BUFFER: usize = 64 * 1024;
 
-/// How much of the server one network may take.
+/// The share of the server that one network may use.
 #[derive(Clone, Debug)]
 pub struct Surface {
-    /// Open connections.
+    /// The maximum number of open connections.
     pub connections: usize,
-    /// Open connections of one address (IPv6: of one /64); trusted proxies are not counted.
+    /// The maximum per address (IPv6: per /64); trusted proxies are not counted.
     pub connections_per_address: usize,
-    /// For a TLS handshake, and for the head of a request; also how long a connection may be idle.
+    /// The timeout of a TLS handshake, of a request head, and of an idle connection.
     pub header_time: Duration,
-    /// For a request, its body included, until its answer begins.
+    /// The timeout of a request, including its body, until its response begins.
     pub request_time: Duration,
-    /// For which a client may take nothing of its answer.
+    /// How long a client may stall while it receives a response.
     pub write_time: Duration,
-    /// Bytes a second that a client must take of an answer, on average over twice `write_time`.
+    /// The minimum rate in bytes per second at which a client must receive a response, averaged
+    /// over twice `write_time`.
     pub write_rate: u32,
-    /// Who may say on whose behalf a request comes.
+    /// The proxies whose forwarding headers are trusted.
     pub proxies: Proxies,
 }
 
@@ -51,37 +52,38 @@ impl Default for Surface {
     }
 }
 
-/// Whether the request line and the headers are such that the request is looked at.
+/// Checks the request line and the headers against their limits.
 pub(super) fn check(request: &Request) -> Result<()> {
     let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
     if target > URI_LIMIT {
-        let detail = format!("The request target has {target} bytes; it takes {URI_LIMIT}.");
+        let detail =
+            format!("The request target must have at most {URI_LIMIT} bytes (got {target}).");
         return Err(Error::new(ProblemCode::UriTooLong, detail));
     }
     let headers = request.headers();
     let size: usize =
         headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if size > HEADER_LIMIT {
-        let detail = format!("The headers have {size} bytes; it takes {HEADER_LIMIT}.");
+        let detail = format!("The headers must have at most {HEADER_LIMIT} bytes (got {size}).");
         return Err(Error::new(ProblemCode::HeadersTooLarge, detail));
     }
     for name in [header::CONTENT_TYPE, header::AUTHORIZATION, header::CONTENT_ENCODING] {
         if count(headers, &name) > 1 {
-            let detail = format!("The header {name} is given more than once.");
+            let detail = format!("The header `{name}` must be sent at most once.");
             return Err(Error::bad_request(detail));
         }
     }
     let plain = |value: &header::HeaderValue| value.as_bytes().eq_ignore_ascii_case(b"identity");
     if headers.get(header::CONTENT_ENCODING).is_some_and(|value| !plain(value)) {
-        let detail = "Send the body as it is: no Content-Encoding is taken.";
+        let detail = "Send the body without a Content-Encoding; encoded bodies are not accepted.";
         return Err(Error::new(ProblemCode::UnsupportedMediaType, detail));
     }
-    // RFC 9112, section 3.2. Calls inside the process have no host to name.
+    // RFC 9112, section 3.2. Calls inside the process have no host.
     if request.extensions().get::<Peer>().is_some()
         && request.version() == Version::HTTP_11
         && count(headers, &header::HOST) != 1
     {
-        return Err(Error::bad_request("Send one header Host (RFC 9112, section 3.2)."));
+        return Err(Error::bad_request("Send exactly one Host header (RFC 9112, section 3.2)."));
     }
     Ok(())
 }
@@ -90,16 +92,19 @@ fn count(headers: &HeaderMap, name: &HeaderName) -> usize {
     headers.get_all(name).iter().count()
 }
 
-/// Words for what the framework refuses by itself.
+/// Returns the error for a refusal of the framework.
 pub(super) fn framework_refusal(status: StatusCode) -> Error {
     let code = match status {
         StatusCode::NOT_FOUND => {
-            return Error::new(ProblemCode::NotFound, "There is no such path; see /docs.");
+            return Error::new(
+                ProblemCode::NotFound,
+                "There is no such path; /docs lists all paths.",
+            );
         }
         StatusCode::METHOD_NOT_ALLOWED => {
             return Error::new(
                 ProblemCode::MethodNotAllowed,
-                "This path does not take this method; the Allow header lists those it takes.",
+                "This path does not support this method; the Allow header lists the supported ones.",
             );
         }
         StatusCode::PAYLOAD_TOO_LARGE => ProblemCode::TooLarge,

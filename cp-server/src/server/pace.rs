@@ -1,11 +1,11 @@
-//! How fast a client takes its answers, while it is waited for.
+//! The rate at which a client receives responses.
 
 use std::time::Duration;
 
 use super::limits::Surface;
 
-/// A client may take nothing for `time`, and must take `quota` bytes in every two of them that it is
-/// waited for. Time in which this server has nothing to send does not count.
+/// A client may stall for `time`, and must receive `quota` bytes within twice that time of waiting.
+/// Time in which this server has nothing to send does not count.
 #[derive(Debug)]
 pub(super) struct Pace {
     time: Duration,
@@ -26,7 +26,7 @@ impl Pace {
         }
     }
 
-    /// The client took so many bytes, after it was waited for.
+    /// Records bytes that the client received, and how long the server waited for it.
     pub(super) fn took(&mut self, bytes: usize, waited: Duration) {
         self.waited += waited;
         self.taken = self.taken.saturating_add(bytes);
@@ -35,7 +35,7 @@ impl Pace {
         }
     }
 
-    /// For how long the client may still be waited for.
+    /// Returns how long the server still waits for the client.
     pub(super) fn left(&self) -> Duration {
         (self.time * 2).saturating_sub(self.waited).min(self.time)
     }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_client_below_the_rate_uses_up_its_time_and_one_above_does_not() {
+    fn only_a_client_below_the_rate_uses_up_its_time() {
         let second = Duration::from_secs(1);
         let surface = Surface { write_time: 10 * second, write_rate: 1000, ..Surface::default() };
         let mut slow = Pace::new(&surface);
@@ -64,7 +64,7 @@ mod tests {
             fair.took(1001, second);
             assert!(fair.left() > Duration::ZERO);
         }
-        // Nothing was to be sent: nobody waited.
+        // The server had nothing to send, so it did not wait.
         fair.took(1, Duration::ZERO);
         assert!(fair.left() > Duration::ZERO);
         let mut any = Pace::new(&Surface { write_rate: 0, ..surface });

@@ -1,9 +1,9 @@
-//! On whose behalf a request comes: what proxies say, if they are ours.
+//! The client's address behind trusted proxies.
 //!
-//! Of `X-Forwarded-For` and `Forwarded` (RFC 7239) the rightmost address that is not a trusted
-//! proxy's is the client's: what stands to the left of it was written by the client. A request of
-//! anybody else is taken as it came, whatever it says. `X-Forwarded-Host` is never heeded: the
-//! server knows its own name from `CP_BASE_URL`.
+//! In `X-Forwarded-For` and `Forwarded` (RFC 7239), the client is the rightmost address that does
+//! not belong to a trusted proxy. The client itself wrote the part to its left. Headers of other
+//! peers are ignored. `X-Forwarded-Host` is always ignored: the server knows its name from
+//! `CP_BASE_URL`.
 
 use std::net::{IpAddr, SocketAddr};
 use std::str::FromStr;
@@ -29,7 +29,7 @@ impl FromStr for Proxies {
         let network = |part: &str| {
             let one = part.parse::<IpAddr>().map(IpNet::from);
             one.or_else(|_| part.parse())
-                .map_err(|_| anyhow!("it takes addresses and networks, such as 10.0.0.0/8,::1"))
+                .map_err(|_| anyhow!("must be addresses and networks, such as 10.0.0.0/8,::1"))
         };
         Ok(Self(parts.map(network).collect::<anyhow::Result<_>>()?))
     }
@@ -45,22 +45,22 @@ impl Proxies {
         self.0.iter().any(|network| network.contains(&address))
     }
 
-    /// The address that a request comes from.
+    /// Returns the address of the client.
     pub(super) fn client(&self, peer: IpAddr, headers: &HeaderMap) -> IpAddr {
         let peer = peer.to_canonical();
         if !self.trusts(peer) {
             return peer;
         }
-        let told = |name, hop: fn(&str) -> Option<&str>| {
+        let claimed = |name, hop: fn(&str) -> Option<&str>| {
             headers.contains_key(name).then(|| self.walk(peer, headers, name, hop))
         };
-        let plain = told(FOR, |hop| Some(hop));
-        let standard = told(FORWARDED, |hop| parameter(hop, "for"));
+        let plain = claimed(FOR, |hop| Some(hop));
+        let standard = claimed(FORWARDED, |hop| parameter(hop, "for"));
         match (plain, standard) {
-            // A proxy that writes one of them passes the other on as the client sent it, and
-            // nobody can tell which: neither is believed.
+            // A proxy that writes one of these headers passes on the other as the client sent it.
+            // They cannot be distinguished, so neither is trusted.
             (Some(plain), Some(standard)) if plain != standard => peer,
-            (told, other) => told.or(other).unwrap_or(peer),
+            (one, other) => one.or(other).unwrap_or(peer),
         }
     }
 
@@ -73,7 +73,7 @@ impl Proxies {
     ) -> IpAddr {
         let mut nearest = peer;
         for part in rightmost_first(headers, name) {
-            // A hop that hides its address, or garbage: what is left of it is not known either.
+            // A hop that hides its address, or garbage: everything to its left is unknown, too.
             let Some(address) = hop(part).and_then(address) else { return nearest };
             nearest = address;
             if !self.trusts(nearest) {
@@ -83,7 +83,7 @@ impl Proxies {
         nearest
     }
 
-    /// Whether the client's own connection was encrypted, as the nearest proxy says.
+    /// Returns whether the client's own connection was encrypted, according to the nearest proxy.
     pub(super) fn is_secure(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
         if !self.trusts(peer) {
             return false;
@@ -95,14 +95,14 @@ impl Proxies {
     }
 }
 
-/// The members of a list that may stand in several header lines.
+/// Returns the members of a list that may span several header lines.
 fn rightmost_first<'h>(headers: &'h HeaderMap, name: &str) -> impl Iterator<Item = &'h str> {
     let lines: Vec<&str> =
         headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default()).collect();
     lines.into_iter().rev().flat_map(|line| line.rsplit(',')).map(str::trim)
 }
 
-/// `for` of `for="[2001:db8::1]:4711";proto=https`.
+/// Returns the value of `for` in `for="[2001:db8::1]:4711";proto=https`.
 fn parameter<'h>(hop: &'h str, name: &str) -> Option<&'h str> {
     hop.split(';').find_map(|pair| {
         let (key, value) = pair.split_once('=')?;
@@ -110,7 +110,7 @@ fn parameter<'h>(hop: &'h str, name: &str) -> Option<&'h str> {
     })
 }
 
-/// An address as proxies write it: bare, in brackets, with or without a port.
+/// Parses an address in the forms that proxies write: bare, in brackets, with or without a port.
 fn address(text: &str) -> Option<IpAddr> {
     let bare = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(text);
     let found = bare.parse().ok().or_else(|| Some(text.parse::<SocketAddr>().ok()?.ip()))?;
@@ -131,14 +131,14 @@ mod tests {
     }
 
     #[test]
-    fn s13_only_trusted_proxies_are_believed() {
+    fn only_trusted_proxies_are_believed() {
         for (peer, headers, expected) in [
             ("203.0.113.9", vec![(FOR, "198.51.100.1")], "203.0.113.9"),
             ("203.0.113.9", vec![(FORWARDED, "for=198.51.100.1")], "203.0.113.9"),
             ("10.1.2.3", vec![], "10.1.2.3"),
             ("10.1.2.3", vec![(FOR, "198.51.100.1")], "198.51.100.1"),
             ("::ffff:10.1.2.3", vec![(FOR, "198.51.100.1")], "198.51.100.1"),
-            // What the client wrote itself stands on the left.
+            // The part that the client itself wrote is on the left.
             ("10.1.2.3", vec![(FOR, "127.0.0.1, 198.51.100.1")], "198.51.100.1"),
             ("10.1.2.3", vec![(FOR, "127.0.0.1, 198.51.100.1, 10.9.9.9")], "198.51.100.1"),
             (
@@ -158,7 +158,7 @@ mod tests {
                 "2001:db8::7",
             ),
             ("10.1.2.3", vec![(FORWARDED, "for=198.51.100.1, For=_hidden")], "10.1.2.3"),
-            // One was written by the proxy, the other by the client.
+            // The proxy wrote one header, the client the other.
             ("10.1.2.3", vec![(FOR, "198.51.100.1"), (FORWARDED, "for=127.0.0.1")], "10.1.2.3"),
             (
                 "10.1.2.3",
@@ -171,7 +171,7 @@ mod tests {
     }
 
     #[test]
-    fn networks_are_read_from_their_text() {
+    fn networks_are_parsed() {
         assert!("10.0.0.0/8, ::1".parse::<Proxies>().unwrap().trusts([10, 1, 1, 1].into()));
         assert!(!"".parse::<Proxies>().unwrap().trusts([127, 0, 0, 1].into()));
         for text in ["10.0.0.0/33", "proxy.example", "10.0.0", "*"] {

@@ -1,8 +1,9 @@
-//! The state of a connection: whether its client ever asked for anything, and whether the client takes
-//! what it asked for.
+//! The state of a connection: whether its client sent a request, and whether the client reads the
+//! responses.
 //!
-//! Over HTTP/1.1 the parser and `io.rs` detect a client that stalls. Over HTTP/2 a client may keep its
-//! connection busy and never open the window of a stream, so the body of each answer is watched.
+//! Over HTTP/1.1, the parser and `io.rs` detect a stalled client. Over HTTP/2, a client may keep
+//! its connection busy and never open the window of a stream, so the body of each response is
+//! watched.
 
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -18,23 +19,23 @@ use tokio::time::Instant;
 use super::limits::Surface;
 use super::pace::Pace;
 
-/// How many times `header_time` an HTTP/2 connection may be without a request.
+/// The multiple of `header_time` for which an HTTP/2 connection may have no request.
 const IDLE: u32 = 6;
 
-/// How many bytes are still read of a client that was refused, and for how long: closing at once what
-/// it goes on sending to would reset the connection, and take the answer from it.
+/// How many bytes are read from a refused client, and for how long. Closing the connection while
+/// the client sends would reset it, and the client would lose the response.
 #[derive(Clone, Copy)]
 pub(super) struct Patience {
     pub(super) bytes: usize,
     pub(super) time: Duration,
 }
 
-/// More than any body that is taken: who sends too large a one sees why it was refused.
+/// More than any accepted body: a client whose body is too large sees the reason.
 const WITH_ANYBODY: Patience = Patience { bytes: 1024 * 1024, time: Duration::from_secs(1) };
-/// What it goes on sending is what it was refused for.
+/// The client keeps sending the requests for which it was refused.
 const FLOOD_READ: usize = 16 * 1024;
-/// So many refusals of an address that is over its rate are a flood, on a connection that is not
-/// closed with the first of them.
+/// The number of refusals, on a connection that was not closed with the first, after which an
+/// address over its rate limit floods.
 const FLOOD: usize = 100;
 
 pub(super) struct ConnectionState {
@@ -43,10 +44,11 @@ pub(super) struct ConnectionState {
     /// Whether bytes were received since the last request began or was answered.
     unparsed: AtomicBool,
     refused: AtomicBool,
-    /// Refusals of an address that is over its rate.
+    /// The number of refusals because the address exceeds its rate limit.
     over_rate: AtomicUsize,
     flooded: Notify,
-    /// For which a flood is kept waiting: let go at once, it would be back at once.
+    /// How long a flooding client is delayed: if it were disconnected at once, it would reconnect
+    /// at once.
     flood_time: Duration,
     surface: Surface,
     streams: Mutex<Streams>,
@@ -58,10 +60,10 @@ struct Streams {
     multiplexed: bool,
 }
 
-/// A body, as its reader takes it.
+/// A response body, as its reader consumes it.
 struct Waiting {
-    /// Since when it waits for its reader, in milliseconds of the connection's life; 0 while it does
-    /// not.
+    /// When the wait for the reader began, in milliseconds of the connection's life; 0 without a
+    /// wait.
     since: AtomicU64,
     pace: Mutex<Pace>,
 }
@@ -72,13 +74,13 @@ impl Waiting {
     }
 }
 
-/// What becomes of a connection.
+/// The decision about a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Goes,
-    /// It has nothing to do: what may still come is answered.
+    /// The connection is idle: requests that still arrive are answered.
     Ends,
-    /// It keeps what others could use.
+    /// The connection occupies resources that others could use.
     Breaks,
 }
 
@@ -99,35 +101,35 @@ impl ConnectionState {
         })
     }
 
-    /// A request begins.
+    /// Records the start of a request.
     pub(super) fn asked(&self) {
         self.asked.store(true, Ordering::Relaxed);
         self.unparsed.store(false, Ordering::Relaxed);
     }
 
-    /// A request is answered, and its body was read.
+    /// Records a response whose request body was read.
     pub(super) fn answered(&self) {
         self.unparsed.store(false, Ordering::Relaxed);
     }
 
-    /// Bytes arrive.
+    /// Records received bytes.
     pub(super) fn received(&self) {
         self.unparsed.store(true, Ordering::Relaxed);
     }
 
-    /// The client may be sending still what nobody wants.
+    /// Records a refusal: the client may still be sending the request.
     pub(super) fn refused(&self) {
         self.refused.store(true, Ordering::Relaxed);
     }
 
-    /// The same, and its address is over its rate.
+    /// Records the same, for an address over its rate limit.
     pub(super) fn refused_as_over_rate(&self) {
         if self.over_rate.fetch_add(1, Ordering::Relaxed) + 1 == FLOOD {
             self.flooded.notify_one();
         }
     }
 
-    /// `None` while nothing was refused.
+    /// Returns how long to read on after a refusal; `None` without one.
     pub(super) fn patience(&self) -> Option<Patience> {
         if self.over_rate.load(Ordering::Relaxed) > 0 {
             return Some(Patience { bytes: FLOOD_READ, time: self.flood_time });
@@ -136,20 +138,20 @@ impl ConnectionState {
         refused.then_some(WITH_ANYBODY)
     }
 
-    /// Whether the connection, which ends now, ends because of bytes that became no request. Over
-    /// HTTP/2 other frames than requests arrive all the time.
+    /// Whether the connection ends because of bytes that did not form a request. Over HTTP/2,
+    /// frames other than requests arrive all the time.
     fn refused_by_the_parser(&self) -> bool {
         let streams = self.streams.lock().unwrap_or_else(PoisonError::into_inner);
         self.unparsed.load(Ordering::Relaxed) && !streams.multiplexed
     }
 
-    /// How long to keep it waiting, once there is a flood.
+    /// Waits for a flood. Returns how long to delay the client.
     pub(super) async fn flooded(&self) -> Duration {
         self.flooded.notified().await;
         self.flood_time
     }
 
-    /// A stream of an HTTP/2 connection begins.
+    /// Records the start of a stream of an HTTP/2 connection.
     pub(super) fn stream(self: &Arc<Self>) -> Stream {
         let pace = Mutex::new(Pace::new(&self.surface));
         let waiting = Arc::new(Waiting { since: AtomicU64::new(0), pace });
@@ -165,7 +167,7 @@ impl ConnectionState {
 
     pub(super) fn verdict(&self, surface: &Surface) -> Verdict {
         if !self.asked.load(Ordering::Relaxed) {
-            // Twice: for the protocol to be told, and for the first head.
+            // Twice: once for the protocol negotiation, and once for the first head.
             let late = self.began.elapsed() > surface.header_time * 2;
             return if late { Verdict::Breaks } else { Verdict::Goes };
         }
@@ -189,23 +191,23 @@ impl ConnectionState {
     }
 }
 
-/// One request of an HTTP/2 connection, and its answer.
+/// A request of an HTTP/2 connection, and its response.
 pub(super) struct Stream {
     state: Arc<ConnectionState>,
     waiting: Arc<Waiting>,
-    /// Bytes that the reader is being waited for to take.
+    /// The number of bytes that the reader has not consumed.
     sent: usize,
 }
 
 impl Stream {
-    /// The answer's body is there: from now on the reader may be waited for.
+    /// Watches the body of the response: from now on the reader may be waited for.
     pub(super) fn answers(mut self, body: Body) -> Body {
         self.waits(Some(0));
         Body::new(Watched { body, stream: self })
     }
 
-    /// The reader took what there was, and has so many more bytes to take; `None` while this server
-    /// has nothing for it.
+    /// Records that the reader consumed everything and has `bytes` more to consume; `None` while
+    /// the server has nothing to send.
     fn waits(&mut self, bytes: Option<usize>) {
         let now = self.state.age();
         let since = self.waiting.since.swap(bytes.map_or(0, |_| now), Ordering::Relaxed);

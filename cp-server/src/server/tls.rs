@@ -1,7 +1,7 @@
-//! TLS by the server itself: a certificate and its key from PEM files, read again when they change.
+//! TLS in the server: a certificate and its key from PEM files, reloaded when they change.
 //!
-//! The cryptography is named here and nowhere else: no process-wide default is set or asked for,
-//! so that a library of this process can have another one.
+//! Only this module names the cryptography provider. It neither sets nor uses a process-wide
+//! default, so that a library in this process can choose another one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -23,7 +23,7 @@ use zeroize::Zeroizing;
 use crate::kernel::files;
 use crate::kernel::secret::sha256;
 
-/// How soon a changed file is seen.
+/// The interval at which the files are checked.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
 
 pub struct Tls {
@@ -32,15 +32,15 @@ pub struct Tls {
     now: ArcSwap<Pair>,
 }
 
-/// A certificate chain with its key, in use.
+/// A certificate chain and its key, in use.
 struct Pair {
     config: Arc<ServerConfig>,
-    /// Hash of both files as they were read.
+    /// The hash of both files.
     read: [u8; 32],
 }
 
 impl Tls {
-    /// Reads both files; the key's may be readable to its owner only.
+    /// Reads both files. Only the owner may read the key file.
     pub fn open(cert: &Path, key: &Path) -> anyhow::Result<Self> {
         let pair = Pair::new(&Files::read(cert, key)?)?;
         Ok(Self { cert: cert.into(), key: key.into(), now: ArcSwap::from_pointee(pair) })
@@ -50,7 +50,8 @@ impl Tls {
         TlsAcceptor::from(self.now.load().config.clone()).accept(stream).await
     }
 
-    /// Reads the files again; whether they had changed. What is broken never replaces what works.
+    /// Reloads the files and returns whether they changed. A broken file never replaces a working
+    /// one.
     pub fn reload(&self) -> anyhow::Result<bool> {
         let files = Files::read(&self.cert, &self.key)?;
         if files.hash() == self.now.load().read {
@@ -60,11 +61,11 @@ impl Tls {
         Ok(true)
     }
 
-    /// Looks after the files until it is dropped; `asked` is the operator's own wish.
+    /// Watches the files until the future is dropped. `asked` is a request of the operator.
     pub async fn watch(&self, mut asked: impl AsyncFnMut()) {
         let mut ticks = interval(LOOK_EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut told = None;
+        let mut reported = None;
         loop {
             let wished = tokio::select! { _ = ticks.tick() => false, () = asked() => true };
             match self.reload() {
@@ -72,18 +73,18 @@ impl Tls {
                 Ok(false) => {}
                 Err(error) => {
                     let text = format!("{error:#}");
-                    // The same fault is not told every few seconds.
-                    if wished || told.as_ref() != Some(&text) {
+                    // The same fault is not logged every few seconds.
+                    if wished || reported.as_ref() != Some(&text) {
                         tracing::error!(
                             error = text,
-                            "TLS: the new certificate cannot be used; the one before stays"
+                            "TLS: the new certificate cannot be used; the one before stays in use"
                         );
                     }
-                    told = Some(text);
+                    reported = Some(text);
                     continue;
                 }
             }
-            told = None;
+            reported = None;
         }
     }
 }
@@ -111,15 +112,15 @@ impl Pair {
         let chain: Vec<_> = CertificateDer::pem_slice_iter(&files.cert)
             .collect::<Result<_, _>>()
             .map_err(|_| anyhow::anyhow!("CP_TLS_CERT is not PEM"))?;
-        ensure!(!chain.is_empty(), "CP_TLS_CERT holds no certificate");
+        ensure!(!chain.is_empty(), "CP_TLS_CERT contains no certificate");
         let key = PrivateKeyDer::from_pem_slice(&files.key)
-            .map_err(|_| anyhow::anyhow!("CP_TLS_KEY holds no private key in PEM"))?;
+            .map_err(|_| anyhow::anyhow!("CP_TLS_KEY contains no private key in PEM"))?;
         let provider = Arc::new(aws_lc_rs::default_provider());
         let mut config = ServerConfig::builder_with_provider(provider)
             .with_protocol_versions(&[&TLS13, &TLS12])?
             .with_no_client_auth()
             .with_single_cert(chain, key)
-            .context("CP_TLS_CERT and CP_TLS_KEY do not belong together, or cannot be used")?;
+            .context("CP_TLS_CERT and CP_TLS_KEY do not match, or cannot be used")?;
         config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
         Ok(Self { config: Arc::new(config), read: files.hash() })
     }

@@ -6,27 +6,54 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::quotas::{self, Metric, Mode};
+use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
-use crate::kernel::access::place::Among;
+use crate::kernel::access::place::OrgList;
 use crate::kernel::db::record::Object;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Prose, Reference};
-use crate::tenancy::ids::ArtifactId;
 
-crate::routes! { artifacts:
+crate::ids! {
+    ArtifactId, "artifact" of artifacts.organization_id in &[AreaKind::Project],
+        "SELECT 'project' AS kind, a.project_id AS id FROM artifacts a WHERE a.id = $1";
+}
+
+crate::permissions! {
+    /// Read artifacts.
+    ARTIFACTS_READ = "artifacts:read",
+        held by ["ORGANIZATION_VIEWER", "WORKSPACE_VIEWER", "PROJECT_VIEWER"];
+    /// Create artifacts.
+    ARTIFACTS_WRITE = "artifacts:write",
+        held by ["ORGANIZATION_MEMBER", "WORKSPACE_MEMBER", "PROJECT_MEMBER"];
+    /// Delete artifacts.
+    ARTIFACTS_DELETE = "artifacts:delete",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "PROJECT_ADMIN"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "artifacts",
+    "artifact",
+    Export::Section(Section::many::<Artifact>("artifacts")),
+)
+.permissions(PERMISSIONS)
+.before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
+
+crate::routes! { artifacts declares DECLARATION:
     /// Lists the organization's artifacts.
-    GET "/organizations/{org}/artifacts" ArtifactsRead => list;
+    GET "/organizations/{org}/artifacts" ARTIFACTS_READ => list;
     /// Records an artifact; its size counts against the storage quota.
-    POST "/projects/{id}/artifacts" ArtifactsWrite => create, harmless;
+    POST "/projects/{id}/artifacts" ARTIFACTS_WRITE => create, harmless;
     /// Reads an artifact.
-    GET "/artifacts/{id}" ArtifactsRead => read;
+    GET "/artifacts/{id}" ARTIFACTS_READ => read;
     /// Deletes an artifact and gives its storage back.
-    DELETE "/artifacts/{id}" ArtifactsDelete => delete, harmless;
+    DELETE "/artifacts/{id}" ARTIFACTS_DELETE => delete, harmless;
 }
 
 crate::record! {
@@ -80,14 +107,14 @@ pub struct NewArtifact {
 
 async fn list(
     cx: &mut Cx,
-    _: Among<ArtifactId>,
+    _: OrgList<ArtifactId>,
     list: List<ArtifactFilter>,
 ) -> Result<Page<Artifact>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::ArtifactsRead));
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::ARTIFACTS_READ));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .within::<ArtifactId>(areas)
         .and_some(" AND project_id = ?", filter.project)
         .and_some(" AND run_id = ?", filter.run.as_deref())
@@ -98,8 +125,8 @@ async fn list(
 
 async fn create(cx: &mut Cx, project: ProjectId, new: NewArtifact) -> Result<Created<Artifact>> {
     let size = new.size_bytes.map_or(0, |size| size.0);
-    quotas::shift(cx, cx.org, Metric::StorageBytes, size, Mode::Enforce).await?;
-    quotas::hold(cx, cx.org, Metric::ArtifactsPerRun).await?;
+    quotas::shift(cx, cx.at, Metric::StorageBytes, size, Mode::Enforce).await?;
+    quotas::hold(cx, cx.at, Metric::ArtifactsPerRun).await?;
     let sql = "INSERT INTO artifacts
                (id, organization_id, project_id, run_id, step_id, type, path, size_bytes,
                 mime_type, metadata, created_at)
@@ -113,7 +140,7 @@ async fn create(cx: &mut Cx, project: ProjectId, new: NewArtifact) -> Result<Cre
         .tx
         .returning(sql)
         .bind(ArtifactId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(project)
         .bind(&new.run_id)
         .bind(new.step_id)
@@ -127,49 +154,42 @@ async fn create(cx: &mut Cx, project: ProjectId, new: NewArtifact) -> Result<Cre
         return Ok(Created(artifact));
     }
     let sql = "SELECT COUNT(*) FROM artifacts WHERE organization_id = $1 AND run_id = $2";
-    let used = cx.tx.q(sql).bind(cx.org).bind(&new.run_id).value().await?.unwrap_or(0);
-    let quota = quotas::of(cx, cx.org, Metric::ArtifactsPerRun).await?;
-    Err(quotas::refusal(cx.org, Metric::ArtifactsPerRun, quotas::Quota { used, ..quota }, 1)
+    let used = cx.tx.q(sql).bind(cx.at).bind(&new.run_id).value().await?.unwrap_or(0);
+    let quota = quotas::of(cx, cx.at, Metric::ArtifactsPerRun).await?;
+    Err(quotas::refusal(cx.at, Metric::ArtifactsPerRun, quotas::Quota { used, ..quota }, 1)
         .with("run_id", new.run_id.into_string()))
 }
 
 async fn read(cx: &mut Cx, id: ArtifactId) -> Result<Artifact> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
 async fn delete(cx: &mut Cx, id: ArtifactId) -> Result<NoContent> {
     // The row that is gone tells its size: of two who delete it, one gives the storage back.
     let sql = "DELETE FROM artifacts WHERE id = $1 AND organization_id = $2";
-    let gone: Artifact = cx.tx.returning(sql).bind(id).bind(cx.org).one().await?;
-    quotas::shift(cx, cx.org, Metric::StorageBytes, -gone.size_bytes, Mode::Enforce).await?;
+    let gone: Artifact = cx.tx.returning(sql).bind(id).bind(cx.at).one().await?;
+    quotas::shift(cx, cx.at, Metric::StorageBytes, -gone.size_bytes, Mode::Enforce).await?;
     Ok(NoContent)
 }
 
-/// Deletes the artifacts of a project and gives their storage back.
-pub async fn purge_of(cx: &mut Cx, project: ProjectId) -> Result<()> {
+/// Gives the storage of a project back: its artifacts end with it, or are stored in another
+/// organization.
+async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationId>) -> Result<()> {
     let size = size_of(cx, project).await?;
+    quotas::shift(cx, cx.at, Metric::StorageBytes, -size, Mode::Enforce).await?;
+    if let Some(to) = to {
+        return quotas::shift(cx, to, Metric::StorageBytes, size, Mode::Enforce).await;
+    }
     let sql = "DELETE FROM artifacts WHERE organization_id = $1 AND project_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    quotas::shift(cx, cx.org, Metric::StorageBytes, -size, Mode::Enforce).await
-}
-
-/// The storage of a project moves with it.
-pub async fn give(cx: &mut Cx, project: ProjectId, to: OrganizationId) -> Result<()> {
-    let size = size_of(cx, project).await?;
-    quotas::shift(cx, cx.org, Metric::StorageBytes, -size, Mode::Enforce).await?;
-    quotas::shift(cx, to, Metric::StorageBytes, size, Mode::Enforce).await
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
+    Ok(())
 }
 
 /// What the project holds; nothing is added or taken away until the end of the transaction.
 async fn size_of(cx: &mut Cx, project: ProjectId) -> Result<i64> {
-    quotas::hold(cx, cx.org, Metric::StorageBytes).await?;
+    quotas::hold(cx, cx.at, Metric::StorageBytes).await?;
     let sql = "SELECT CAST(COALESCE(SUM(size_bytes), 0) AS BIGINT) FROM artifacts
                WHERE organization_id = $1 AND project_id = $2";
-    Ok(cx.tx.q(sql).bind(cx.org).bind(project).value().await?.unwrap_or(0))
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM artifacts WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
+    Ok(cx.tx.q(sql).bind(cx.at).bind(project).value().await?.unwrap_or(0))
 }

@@ -9,8 +9,9 @@ use super::organizations;
 use crate::above;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::place::{Among, Org};
+use crate::kernel::access::place::{Org, OrgList};
 use crate::kernel::clock::after;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
@@ -19,17 +20,29 @@ use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Label, Name, Prose, Slug};
 use crate::tenancy::ids::GroupId;
 
-crate::routes! { groups:
+crate::permissions! {
+    /// Read groups.
+    GROUPS_READ = "groups:read", implied by ["org:read", "members:read"];
+    /// Create, change and delete groups.
+    GROUPS_WRITE = "groups:write", implied by ["org:write"];
+}
+
+/// The export lists groups with their members, whose table is `memberships`.
+pub static DECLARATION: Declaration =
+    Declaration::of_organization("groups", "group", Export::Within("memberships"))
+        .permissions(PERMISSIONS);
+
+crate::routes! { groups declares DECLARATION:
     /// Lists the organization's groups; `parent=none` lists the roots.
-    GET "/organizations/{org}/groups" GroupsRead => list;
+    GET "/organizations/{org}/groups" GROUPS_READ => list;
     /// Creates a group, below another one when it has a parent.
-    POST "/organizations/{org}/groups" GroupsWrite => create;
+    POST "/organizations/{org}/groups" GROUPS_WRITE => create;
     /// Reads a group.
-    GET "/groups/{id}" GroupsRead => read;
+    GET "/groups/{id}" GROUPS_READ => read;
     /// Changes a group; a new `parent_id` moves it with all that is below it.
-    PATCH "/groups/{id}" GroupsWrite => update;
+    PATCH "/groups/{id}" GROUPS_WRITE => update;
     /// Deletes a group with its members' places and its grants; not while groups are below it.
-    DELETE "/groups/{id}" GroupsWrite => delete;
+    DELETE "/groups/{id}" GROUPS_WRITE => delete;
 }
 
 crate::record! {
@@ -97,9 +110,9 @@ pub struct GroupPatch {
     external_id: Patch<ExternalId>,
 }
 
-async fn list(cx: &mut Cx, _: Among<GroupId>, list: List<GroupFilter>) -> Result<Page<Group>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::GroupsRead));
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org).within::<GroupId>(areas);
+async fn list(cx: &mut Cx, _: OrgList<GroupId>, list: List<GroupFilter>) -> Result<Page<Group>> {
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::GROUPS_READ));
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at).within::<GroupId>(areas);
     let query = match filter.parent.as_deref() {
         None => query,
         Some("none") => query.sql(" AND parent_id IS NULL"),
@@ -127,7 +140,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
         .tx
         .returning(sql)
         .bind(GroupId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.parent_id)
         .bind(new.product.as_ref().map_or("", Label::as_str))
         .bind(new.name)
@@ -140,12 +153,12 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
 
 /// A group goes only where the caller may change groups too.
 async fn refuse_leaving(cx: &mut Cx, parent: Option<GroupId>) -> Result<()> {
-    let permission = Permission::GroupsWrite;
+    let permission = Permission::GROUPS_WRITE;
     if let Some(parent) = parent {
         let found = cx.caller.in_organization(&mut cx.tx, parent, permission).await;
         return found.map(drop).map_err(|error| error.at("parent_id"));
     }
-    if cx.caller.may_throughout(cx.org, permission) {
+    if cx.caller.may_throughout(cx.at, permission) {
         return Ok(());
     }
     let detail =
@@ -159,7 +172,7 @@ async fn read(cx: &mut Cx, id: GroupId) -> Result<Group> {
 
 async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
     // Two moves that are right one by one can make a circle together: they take turns.
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     let before = load(cx, id).await?;
     let parent = patch.parent_id.over(before.parent_id);
     if parent != before.parent_id {
@@ -177,7 +190,7 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.slug)
         .bind(parent)
@@ -193,20 +206,15 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
 
 async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {
     let sql = "DELETE FROM groups WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
     // What its members had through it is over.
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     Ok(NoContent)
 }
 
 async fn load(cx: &mut Cx, id: GroupId) -> Result<Group> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM groups WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }
 
 /// The only thing that a group refers to is its parent.
@@ -221,13 +229,9 @@ fn at_parent(error: Error) -> Error {
 
 fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
     let taken = || {
-        let detail = "slug: another group of the same parent and product has it.";
+        let detail = "`slug` is already used by another group of the same parent and product.";
         Error::new(ProblemCode::SlugTaken, detail).at("slug")
     };
     done.on_conflict("groups_parent_id_product_slug", taken)
         .on_conflict("groups_product_slug", taken)
-        .on_conflict("groups_external_id", || {
-            let detail = "external_id: another group of the organization has it.";
-            Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-        })
 }

@@ -23,7 +23,4 @@ crate::ids! {
                    WHERE w.id = $1 AND w.project_id IS NOT NULL";
     GroupId, "group" of groups.organization_id in &[AreaKind::Group],
         crate::above!("$1", "SELECT 'group' AS kind, id FROM above");
-    ArtifactId, "artifact" of artifacts.organization_id in &[AreaKind::Project],
-        "SELECT 'project' AS kind, a.project_id AS id FROM artifacts a WHERE a.id = $1";
-    SecretRefId, "secret reference";
 }

@@ -14,19 +14,42 @@ use crate::kernel::access::place::Org;
 use crate::kernel::access::platform::Platform;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
-use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{Domain, ExternalId, Name, Slug};
 use crate::tenancy::ids::WorkspaceId;
 
-crate::routes! { organizations:
+crate::permissions! {
+    /// Create organizations.
+    ORG_CREATE = "org:create";
+    /// Read an organization.
+    ORG_READ = "org:read", held by ["ORGANIZATION_VIEWER", "WORKSPACE_VIEWER"];
+    /// Change an organization.
+    ORG_WRITE = "org:write", held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN"];
+    /// Delete an organization: suspend it, or on the platform purge it.
+    ORG_DELETE = "org:delete", held by ["ORGANIZATION_OWNER", "WORKSPACE_OWNER"];
+    /// Export everything that an organization has. Only owners hold it: an export is all of the data.
+    ORG_EXPORT = "org:export", implied by ["org:delete"], kept in suspension;
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "organizations",
+    "organization",
+    Export::Section(Section::one::<Organization>("organization").owner("id")),
+)
+.owner("id")
+.permissions(PERMISSIONS);
+
+crate::routes! { organizations declares DECLARATION:
     /// Lists the organizations.
-    GET "/organizations" OrgRead => list;
+    GET "/organizations" ORG_READ => list;
     /// Reads an organization.
-    GET "/organizations/{org}" OrgRead => read;
+    GET "/organizations/{org}" ORG_READ => read;
 }
 
 crate::text_enum! {
@@ -122,7 +145,7 @@ async fn read(cx: &mut Cx, _: Org) -> Result<Organization> {
 }
 
 pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organization> {
-    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
+    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.at).locked().one().await?;
     let merged = before.settings.changed("settings", |own| settings::merge(own, patch.settings))?;
     settings::check(&merged)?;
     let metadata =
@@ -137,7 +160,7 @@ pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organizatio
     let update = cx
         .tx
         .returning(sql)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name.map_or(before.name, Name::into_string))
         .bind(patch.slug.map_or(before.slug, Slug::into_string))
         .bind(patch.status.unwrap_or(before.status))
@@ -146,12 +169,12 @@ pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organizatio
         .bind(merged)
         .bind(metadata)
         .bind(after(before.updated_at, cx.now));
-    named(update.one().await)
+    Ok(update.one().await?)
 }
 
 /// The organization of the operation.
 pub async fn load(cx: &mut Cx) -> Result<Organization> {
-    Ok(cx.tx.select("WHERE id = $1").bind(cx.org).one().await?)
+    Ok(cx.tx.select("WHERE id = $1").bind(cx.at).one().await?)
 }
 
 /// What a new organization starts with.
@@ -197,7 +220,7 @@ pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organiza
         .bind(merged)
         .bind(metadata)
         .bind(cx.now);
-    named(insert.one().await).map_err(|error| match error.code() {
+    insert.one().await.map_err(Error::from).map_err(|error| match error.code() {
         // Somebody else took it since it was free: the next one will do as well.
         ProblemCode::SlugTaken if !chosen => Error::stale(),
         _ => error,
@@ -242,14 +265,14 @@ pub async fn set_owner(cx: &mut Cx, user: UserId) -> Result<()> {
     let at = lock(cx).await?;
     let sql = "UPDATE organizations
                SET owner_user_id = $2, revision = revision + 1, updated_at = $3 WHERE id = $1";
-    cx.tx.q(sql).bind(cx.org).bind(user).bind(at).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(user).bind(at).exec().await?;
     Ok(())
 }
 
 /// Holds the organization until the end of the transaction, and tells when a change of it is:
 /// always later than the one before.
 pub async fn lock(cx: &mut Cx) -> Result<DateTime<Utc>> {
-    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.org).locked().one().await?;
+    let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.at).locked().one().await?;
     Ok(after(before.updated_at, cx.now))
 }
 
@@ -261,7 +284,7 @@ pub async fn set_default_workspace(
 ) -> Result<()> {
     let sql = "UPDATE organizations SET default_workspace_id = $2
                WHERE id = $1 AND (default_workspace_id IS NULL OR NOT $3)";
-    cx.tx.q(sql).bind(cx.org).bind(workspace).bind(only_first).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(workspace).bind(only_first).exec().await?;
     Ok(())
 }
 
@@ -269,7 +292,7 @@ pub async fn set_default_workspace(
 pub async fn forget_default_workspace(cx: &mut Cx, workspace: WorkspaceId) -> Result<()> {
     let sql = "UPDATE organizations SET default_workspace_id = NULL
                WHERE id = $1 AND default_workspace_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(workspace).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(workspace).exec().await?;
     Ok(())
 }
 
@@ -280,26 +303,5 @@ pub async fn suspend(cx: &mut Cx, retained_until: Option<DateTime<Utc>>) -> Resu
                SET status = 'suspended', revision = revision + 1, updated_at = $2,
                    retained_until = COALESCE(retained_until, $3)
                WHERE id = $1";
-    Ok(cx.tx.returning(sql).bind(cx.org).bind(at).bind(retained_until).one().await?)
-}
-
-/// Deletes the row, once everything that refers to it is gone.
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM organizations WHERE id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
-fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
-    done.on_conflict("organizations_slug", || {
-        let detail = "slug: another organization has it; choose another one.";
-        Error::new(ProblemCode::SlugTaken, detail).at("slug")
-    })
-    .on_conflict("organizations_external_id", || {
-        let detail = "external_id: another organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-    })
-    .on_conflict("organizations_email_domain", || {
-        let detail = "email_domain: it belongs to another organization.";
-        Error::new(ProblemCode::EmailDomainTaken, detail).at("email_domain")
-    })
+    Ok(cx.tx.returning(sql).bind(cx.at).bind(at).bind(retained_until).one().await?)
 }

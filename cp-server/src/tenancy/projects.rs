@@ -1,35 +1,52 @@
 //! Projects: the units of work of an organization.
 
 use chrono::{DateTime, Utc};
-use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::organizations;
 use super::quotas::{self, Metric};
 use super::settings::overlay;
-use super::{artifacts, organizations, workspaces};
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
-use crate::kernel::access::place::{Among, Org};
+use crate::kernel::access::place::{Org, OrgList};
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
-use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::text::{ExternalId, Name, Prose, Reference, Slug};
 
-crate::routes! { projects:
+crate::permissions! {
+    /// Read projects.
+    PROJECTS_READ = "projects:read",
+        held by ["ORGANIZATION_VIEWER", "WORKSPACE_VIEWER", "PROJECT_VIEWER"];
+    /// Create, change and move projects, and grant teams roles on them.
+    PROJECTS_WRITE = "projects:write",
+        held by ["ORGANIZATION_MEMBER", "WORKSPACE_MEMBER", "PROJECT_MEMBER"];
+    /// Delete projects.
+    PROJECTS_DELETE = "projects:delete",
+        held by ["ORGANIZATION_ADMIN", "WORKSPACE_ADMIN", "PROJECT_ADMIN"];
+}
+
+/// The export lists projects with their teams, whose table is `project_grants`.
+pub static DECLARATION: Declaration =
+    Declaration::of_organization("projects", "project", Export::Within("project_grants"))
+        .permissions(PERMISSIONS);
+
+crate::routes! { projects declares DECLARATION:
     /// Lists the organization's projects.
-    GET "/organizations/{org}/projects" ProjectsRead => list;
+    GET "/organizations/{org}/projects" PROJECTS_READ => list;
     /// Creates a project; it counts against the quota.
-    POST "/organizations/{org}/projects" ProjectsWrite => create;
+    POST "/organizations/{org}/projects" PROJECTS_WRITE => create;
     /// Reads a project.
-    GET "/projects/{id}" ProjectsRead => read;
+    GET "/projects/{id}" PROJECTS_READ => read;
     /// Changes a project. `metadata` is merged member by member; null deletes one.
-    PATCH "/projects/{id}" ProjectsWrite => update;
+    PATCH "/projects/{id}" PROJECTS_WRITE => update;
 }
 
 crate::text_enum! { WorkspaceMode {
@@ -115,14 +132,14 @@ pub struct ProjectPatch {
 
 async fn list(
     cx: &mut Cx,
-    _: Among<ProjectId>,
+    _: OrgList<ProjectId>,
     list: List<ProjectFilter>,
 ) -> Result<Page<Project>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::ProjectsRead));
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::PROJECTS_READ));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .within::<ProjectId>(areas)
         .and_some(" AND slug = ?", filter.slug.as_deref())
         .and_some(" AND external_id = ?", filter.external_id.as_deref());
@@ -132,7 +149,7 @@ async fn list(
 async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>> {
     let slug = Slug::or_from(new.slug, &new.name)?;
     let metadata = Object::default().changed("metadata", |own| overlay(own, new.metadata))?;
-    quotas::hold(cx, cx.org, Metric::Projects).await?;
+    quotas::hold(cx, cx.at, Metric::Projects).await?;
     let sql = "INSERT INTO projects
                (id, organization_id, name, slug, description, repo_url, default_branch, local_path,
                 workspace_mode, git_mode, external_id, metadata, created_at, updated_at)
@@ -144,7 +161,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>
         .tx
         .returning(sql)
         .bind(ProjectId::new(&cx.app.random, cx.now))
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.name)
         .bind(slug)
         .bind(new.description)
@@ -156,9 +173,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>
         .bind(new.external_id)
         .bind(metadata)
         .bind(cx.now);
-    match named(insert.opt().await)? {
+    match insert.opt().await? {
         Some(project) => Ok(Created(project)),
-        None => Err(quotas::exceeded(cx, cx.org, Metric::Projects, 1).await),
+        None => Err(quotas::exceeded(cx, cx.at, Metric::Projects, 1).await),
     }
 }
 
@@ -167,7 +184,7 @@ async fn read(cx: &mut Cx, id: ProjectId) -> Result<Project> {
 }
 
 async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Project> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Project = found.locked().one().await?;
     let metadata = before.metadata.changed("metadata", |own| overlay(own, patch.metadata))?;
     let sql = "UPDATE projects
@@ -179,7 +196,7 @@ async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Proje
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.slug)
         .bind(patch.description.over(before.description))
@@ -191,27 +208,25 @@ async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Proje
         .bind(patch.external_id.over(before.external_id))
         .bind(metadata)
         .bind(after(before.updated_at, cx.now));
-    named(update.one().await)
+    Ok(update.one().await?)
 }
 
 /// Ends the project, and what is in its keeping on this floor.
 pub async fn end(cx: &mut Cx, id: ProjectId) -> Result<()> {
-    artifacts::purge_of(cx, id).await?;
-    workspaces::purge_of(cx, id).await?;
     let sql = "DELETE FROM projects WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.org).exec().await?;
-    organizations::touch(cx, cx.org).await
+    cx.tx.q(sql).bind(id).bind(cx.at).exec().await?;
+    organizations::touch(cx, cx.at).await
 }
 
 pub async fn load(cx: &mut Cx, id: ProjectId) -> Result<Project> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
 /// How many the organization has.
 pub async fn count(cx: &mut Cx) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM projects WHERE organization_id = $1";
-    Ok(cx.tx.q(sql).bind(cx.org).value().await?.unwrap_or(0))
+    Ok(cx.tx.q(sql).bind(cx.at).value().await?.unwrap_or(0))
 }
 
 /// Gives the project to another organization, if its quota has room; what is the project's own
@@ -225,25 +240,9 @@ pub async fn give(cx: &mut Cx, id: ProjectId, to: OrganizationId) -> Result<Proj
                              (SELECT COUNT(*) FROM projects p WHERE p.organization_id = $3)
                       FROM quotas q WHERE q.organization_id = $3 AND q.metric = 'projects')";
     let at = after(before.updated_at, cx.now);
-    let update = cx.tx.returning(sql).bind(id).bind(cx.org).bind(to).bind(at);
-    match named(update.opt().await).map_err(workspaces::named)? {
+    let update = cx.tx.returning(sql).bind(id).bind(cx.at).bind(to).bind(at);
+    match update.opt().await? {
         Some(project) => Ok(project),
         None => Err(quotas::exceeded(cx, to, Metric::Projects, 1).await),
     }
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM projects WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
-fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
-    done.on_conflict("projects_slug", || {
-        let detail = "slug: another project of the organization has it.";
-        Error::new(ProblemCode::SlugTaken, detail).at("slug")
-    })
-    .on_conflict("projects_external_id", || {
-        let detail = "external_id: another project of the organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-    })
 }

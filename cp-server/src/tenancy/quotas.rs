@@ -28,25 +28,39 @@ use self::metrics::{Bound, Kind};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
 use crate::kernel::db::Conn;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::NoContent;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
+use crate::kernel::section::ExportRequest;
 
-crate::routes! { quotas:
+crate::permissions! {
+    /// Adjust the gauges of quotas.
+    QUOTAS_WRITE = "quotas:write";
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "quotas",
+    "quota",
+    Export::Section(crate::listed!("quotas", QuotaOfMetric, exported)),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { quotas declares DECLARATION:
     /// Lists the organization's quotas, how much of each is used, and where each limit comes from.
-    GET "/organizations/{org}/quotas" OrgRead => list;
+    GET "/organizations/{org}/quotas" ORG_READ => list;
     /// Checks whether an amount would fit; exactly full still fits.
-    GET "/organizations/{org}/quotas/{metric}/check" OrgRead => check;
+    GET "/organizations/{org}/quotas/{metric}/check" ORG_READ => check;
     /// Moves a gauge by a difference; it never falls below 0.
     ///
     /// Above the limit it is refused, unless `mode` is `observe`. What is counted from rows
     /// (projects, members) cannot be adjusted.
-    POST "/organizations/{org}/quotas/{metric}/adjust" QuotasWrite => adjust, harmless;
+    POST "/organizations/{org}/quotas/{metric}/adjust" QUOTAS_WRITE => adjust, harmless;
     /// Overrides the limit of a metric for this organization, whatever its plan says.
-    PUT "/organizations/{org}/quotas/{metric}" SubscriptionsWrite => put;
+    PUT "/organizations/{org}/quotas/{metric}" SUBSCRIPTIONS_WRITE => put;
     /// Removes an override: the plan decides again.
-    DELETE "/organizations/{org}/quotas/{metric}" SubscriptionsWrite => delete;
+    DELETE "/organizations/{org}/quotas/{metric}" SUBSCRIPTIONS_WRITE => delete;
 }
 
 crate::text_enum! {
@@ -122,17 +136,17 @@ fn one() -> Between<0, MOST> {
 }
 
 async fn list(cx: &mut Cx, _: Org) -> Result<Quotas> {
-    let found = rows(&mut cx.tx, cx.org, None, cx.now).await?;
+    let found = rows(&mut cx.tx, cx.at, None, cx.now).await?;
     let quotas = found.into_iter().map(|row| (row.metric.as_str(), row.quota())).collect();
-    Ok(Quotas { organization_id: cx.org, quotas })
+    Ok(Quotas { organization_id: cx.at, quotas })
 }
 
 async fn check(cx: &mut Cx, (_, metric): (Org, String), asked: Asked) -> Result<Check> {
     let metric = parse(&metric)?;
-    let quota = of(cx, cx.org, metric).await?;
+    let quota = of(cx, cx.at, metric).await?;
     let requested = asked.amount.0;
     let allowed = quota.limit.is_none_or(|limit| quota.used.saturating_add(requested) <= limit);
-    let of = QuotaOfMetric { organization_id: cx.org, metric, quota };
+    let of = QuotaOfMetric { organization_id: cx.at, metric, quota };
     Ok(Check { allowed, requested, of })
 }
 
@@ -150,9 +164,9 @@ async fn adjust(
         return Err(Error::new(ProblemCode::QuotaIsCounted, detail).with("metric", metric.as_str()));
     }
     let mode = adjustment.mode.unwrap_or(Mode::Enforce);
-    shift(cx, cx.org, metric, adjustment.delta.0, mode).await?;
-    let quota = of(cx, cx.org, metric).await?;
-    Ok(QuotaOfMetric { organization_id: cx.org, metric, quota })
+    shift(cx, cx.at, metric, adjustment.delta.0, mode).await?;
+    let quota = of(cx, cx.at, metric).await?;
+    Ok(QuotaOfMetric { organization_id: cx.at, metric, quota })
 }
 
 async fn put(cx: &mut Cx, (_, metric): (Org, String), new: Override) -> Result<QuotaOfMetric> {
@@ -160,8 +174,8 @@ async fn put(cx: &mut Cx, (_, metric): (Org, String), new: Override) -> Result<Q
     let sql = "UPDATE quotas SET quantity = $3, source = 'override'
                WHERE organization_id = $1 AND metric = $2";
     change(cx, metric, sql, Some(new.quantity)).await?;
-    let quota = of(cx, cx.org, metric).await?;
-    Ok(QuotaOfMetric { organization_id: cx.org, metric, quota })
+    let quota = of(cx, cx.at, metric).await?;
+    Ok(QuotaOfMetric { organization_id: cx.at, metric, quota })
 }
 
 async fn delete(cx: &mut Cx, (_, metric): (Org, String)) -> Result<NoContent> {
@@ -178,11 +192,11 @@ async fn change(
     sql: &'static str,
     quantity: Option<Bound>,
 ) -> Result<()> {
-    hold(cx, cx.org, metric).await?;
-    let quota = of(cx, cx.org, metric).await?;
-    let before = QuotaOfMetric { organization_id: cx.org, metric, quota };
+    hold(cx, cx.at, metric).await?;
+    let quota = of(cx, cx.at, metric).await?;
+    let before = QuotaOfMetric { organization_id: cx.at, metric, quota };
     cx.trail.before = serde_json::to_value(before).ok();
-    let update = cx.tx.q(sql).bind(cx.org).bind(metric);
+    let update = cx.tx.q(sql).bind(cx.at).bind(metric);
     let update = match quantity {
         Some(Bound(quantity)) => update.bind(quantity),
         None => update,
@@ -297,8 +311,12 @@ impl Row {
     }
 }
 
+async fn exported(tx: &mut Conn, request: &ExportRequest) -> Result<Vec<QuotaOfMetric>> {
+    all(tx, request.organization, request.now).await
+}
+
 /// All quotas of the organization and their use.
-pub async fn all(
+async fn all(
     tx: &mut Conn,
     organization_id: OrganizationId,
     now: DateTime<Utc>,
@@ -331,9 +349,4 @@ async fn rows(
         .sql(" ORDER BY metric")
         .all()
         .await?)
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM quotas WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }

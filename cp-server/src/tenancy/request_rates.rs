@@ -12,7 +12,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::quotas::Metric;
 
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::rate_limits::Standing;
+use crate::kernel::access::rate_limits::LimitStatus;
 use crate::kernel::app::{Admit, AdmitFuture, App};
 use crate::kernel::cache::Cache;
 use crate::kernel::error::Result;
@@ -83,7 +83,7 @@ impl RequestRates {
         limit: i64,
         requests: i64,
         now: DateTime<Utc>,
-    ) -> Standing {
+    ) -> LimitStatus {
         let mut windows = self.windows.lock().unwrap_or_else(PoisonError::into_inner);
         if windows.len() >= AT_MOST {
             windows.retain(|_, window| now < window.ends);
@@ -98,7 +98,7 @@ impl RequestRates {
             window.used = window.used.saturating_add(requests).min(limit);
         }
         let millis = (window.ends - now).num_milliseconds();
-        Standing {
+        LimitStatus {
             metric: Metric::RequestsPerMinute.as_str(),
             limit,
             window: WINDOW,

@@ -11,21 +11,40 @@ use serde::{Deserialize, Deserializer};
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Moment;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, Locator, Name, SecretName, path_segment};
-use crate::tenancy::ids::SecretRefId;
 
-crate::routes! { secret_refs:
+crate::ids! {
+    SecretRefId, "secret reference";
+}
+
+crate::permissions! {
+    /// Read where secrets are kept.
+    SECRETS_READ = "secrets:read", implied by ["settings:read"];
+    /// Set and delete references to secrets.
+    SECRETS_WRITE = "secrets:write", implied by ["settings:write"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "secret_refs",
+    "secret reference",
+    Export::Section(Section::many::<SecretRef>("secret_refs").order("name, id")),
+)
+.permissions(PERMISSIONS);
+
+crate::routes! { secret_refs declares DECLARATION:
     /// Lists the organization's references to secrets, by name.
-    GET "/organizations/{org}/secret-refs" SecretsRead => list;
+    GET "/organizations/{org}/secret-refs" SECRETS_READ => list;
     /// Sets a reference of the organization, or of one project: makes it, or replaces all of it.
-    PUT "/organizations/{org}/secret-refs/{name}" SecretsWrite => put;
+    PUT "/organizations/{org}/secret-refs/{name}" SECRETS_WRITE => put;
     /// Deletes a reference of the organization, or of one project.
-    DELETE "/organizations/{org}/secret-refs/{name}" SecretsWrite => delete;
+    DELETE "/organizations/{org}/secret-refs/{name}" SECRETS_WRITE => delete;
 }
 
 crate::record! {
@@ -122,7 +141,7 @@ pub struct Which {
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<SecretRefFilter>) -> Result<Page<SecretRef>> {
-    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.org);
+    let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
     let query = match list.filter.project {
         None => query,
         Some(Whose(None)) => query.sql(" AND project_id IS NULL"),
@@ -157,7 +176,7 @@ async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result
         .tx
         .returning(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(project)
         .bind(&name)
         .bind(new.provider)
@@ -182,7 +201,7 @@ async fn delete(cx: &mut Cx, (_, name): (Org, String), which: Which) -> Result<N
     cx.trail.target = Some((NOUN, name));
     cx.trail.before = serde_json::to_value(&before).ok();
     let sql = "DELETE FROM secret_refs WHERE id = $1 AND organization_id = $2";
-    match cx.tx.q(sql).bind(before.id).bind(cx.org).exec().await? {
+    match cx.tx.q(sql).bind(before.id).bind(cx.at).exec().await? {
         0 => Err(Error::not_found(NOUN)),
         _ => Ok(NoContent),
     }
@@ -193,15 +212,10 @@ async fn find(cx: &mut Cx, project: Option<ProjectId>, name: &str) -> Result<Opt
     if name.contains('\0') {
         return Ok(None);
     }
-    let query = cx.tx.select("WHERE organization_id = $1 AND name = $2").bind(cx.org).bind(name);
+    let query = cx.tx.select("WHERE organization_id = $1 AND name = $2").bind(cx.at).bind(name);
     let query = match project {
         Some(project) => query.and(" AND project_id = ?", project),
         None => query.sql(" AND project_id IS NULL"),
     };
     Ok(query.opt().await?)
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM secret_refs WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
 }

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::isolation::Isolation;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::json::unquoted;
+use crate::kernel::http::json::refusal::{BODY, Refusal};
 
 /// The members whose shape is known. A member of another name may hold anything.
 #[derive(Deserialize)]
@@ -35,8 +35,8 @@ pub(super) fn check(settings: &Map<String, Value>) -> Result<()> {
         Ok(_) => Ok(()),
         Err(error) => {
             let field = format!("settings.{}", error.path());
-            let why = unquoted(&error.into_inner().to_string());
-            Err(Error::invalid(field.clone(), format!("{field}: {why}")))
+            let refusal = Refusal::of(BODY, &field, &error.into_inner().to_string());
+            Err(Error::invalid(refusal.field, refusal.detail))
         }
     }
 }

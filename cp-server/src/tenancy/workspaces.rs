@@ -9,29 +9,46 @@ pub use super::isolation::Isolation;
 use super::organizations;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
-use crate::kernel::access::place::{Among, Org};
+use crate::kernel::access::place::{Org, OrgList};
 use crate::kernel::clock::after;
+use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
+use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, Name, Prose, Slug};
 use crate::tenancy::ids::WorkspaceId;
 
-crate::routes! { workspaces:
+crate::permissions! {
+    /// Read workspaces.
+    WORKSPACES_READ = "workspaces:read", implied by ["org:read"];
+    /// Create and change workspaces.
+    WORKSPACES_WRITE = "workspaces:write", implied by ["org:write"];
+}
+
+pub static DECLARATION: Declaration = Declaration::of_organization(
+    "workspaces",
+    "workspace",
+    Export::Section(Section::many::<Workspace>("workspaces").order("slug, id")),
+)
+.permissions(PERMISSIONS)
+.before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
+
+crate::routes! { workspaces declares DECLARATION:
     /// Lists the organization's workspaces.
-    GET "/organizations/{org}/workspaces" WorkspacesRead => list;
+    GET "/organizations/{org}/workspaces" WORKSPACES_READ => list;
     /// Creates a workspace; the first one becomes the default.
-    POST "/organizations/{org}/workspaces" WorkspacesWrite => create;
+    POST "/organizations/{org}/workspaces" WORKSPACES_WRITE => create;
     /// Reads a workspace.
-    GET "/workspaces/{id}" WorkspacesRead => read;
+    GET "/workspaces/{id}" WORKSPACES_READ => read;
     /// Changes a workspace. `is_default: true` takes the place of the default before.
-    PATCH "/workspaces/{id}" WorkspacesWrite => update;
+    PATCH "/workspaces/{id}" WORKSPACES_WRITE => update;
     /// Deletes a workspace and its memberships; the default one only when it is the last.
-    DELETE "/workspaces/{id}" WorkspacesWrite => delete;
+    DELETE "/workspaces/{id}" WORKSPACES_WRITE => delete;
     /// Tells whether cached answers about this workspace are still good.
-    GET "/workspaces/{id}/rbac-revision" UsersWhoami => rbac_revision;
+    GET "/workspaces/{id}/rbac-revision" USERS_WHOAMI => rbac_revision;
 }
 
 crate::text_enum! { WorkspaceType {
@@ -131,14 +148,14 @@ const INHERITED: &str = "inherited";
 
 async fn list(
     cx: &mut Cx,
-    _: Among<WorkspaceId>,
+    _: OrgList<WorkspaceId>,
     list: List<WorkspaceFilter>,
 ) -> Result<Page<Workspace>> {
-    let (filter, areas) = (&list.filter, cx.caller.areas(cx.org, Permission::WorkspacesRead));
+    let (filter, areas) = (&list.filter, cx.caller.areas(cx.at, Permission::WORKSPACES_READ));
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .within::<WorkspaceId>(areas)
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND type = ?", filter.r#type)
@@ -159,7 +176,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewWorkspace) -> Result<Created<Worksp
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(new.name)
         .bind(slug)
         .bind(new.r#type)
@@ -168,7 +185,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewWorkspace) -> Result<Created<Worksp
         .bind(new.external_id)
         .bind(new.project_id)
         .bind(cx.now);
-    insert.exec().await.map_err(Error::from).map_err(named)?;
+    insert.exec().await.map_err(at_project)?;
     organizations::set_default_workspace(cx, id, !new.is_default).await?;
     load(cx, id).await.map(Created)
 }
@@ -178,7 +195,7 @@ async fn read(cx: &mut Cx, id: WorkspaceId) -> Result<Workspace> {
 }
 
 async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<Workspace> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Workspace = found.locked().one().await?;
     if patch.is_default == Some(false) && before.is_default {
         let detail = "is_default: make another workspace the default instead.";
@@ -199,7 +216,7 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
         .tx
         .q(sql)
         .bind(id)
-        .bind(cx.org)
+        .bind(cx.at)
         .bind(patch.name)
         .bind(patch.slug)
         .bind(patch.r#type)
@@ -213,7 +230,7 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
         .bind(patch.external_id.over(before.external_id))
         .bind(after(before.updated_at, cx.now))
         .bind(project);
-    update.exec().await.map_err(Error::from).map_err(named)?;
+    update.exec().await.map_err(at_project)?;
     if patch.is_default == Some(true) {
         organizations::set_default_workspace(cx, id, false).await?;
     }
@@ -223,8 +240,8 @@ async fn update(cx: &mut Cx, id: WorkspaceId, patch: WorkspacePatch) -> Result<W
 /// A workspace goes only into a project where the caller may change workspaces, too: the roles on the
 /// project then count in it.
 async fn refuse_joining(cx: &mut Cx, project: Option<ProjectId>) -> Result<()> {
-    let permission = Permission::WorkspacesWrite;
-    let Some(project) = project.filter(|_| !cx.caller.may_throughout(cx.org, permission)) else {
+    let permission = Permission::WORKSPACES_WRITE;
+    let Some(project) = project.filter(|_| !cx.caller.may_throughout(cx.at, permission)) else {
         return Ok(());
     };
     let found = cx.caller.in_organization(&mut cx.tx, project, permission).await;
@@ -237,24 +254,24 @@ async fn delete(cx: &mut Cx, id: WorkspaceId) -> Result<NoContent> {
                AND (NOT EXISTS (SELECT 1 FROM organizations o WHERE o.default_workspace_id = $1)
                     OR NOT EXISTS (SELECT 1 FROM workspaces w
                                    WHERE w.organization_id = $2 AND w.id <> $1))";
-    if cx.tx.q(sql).bind(id).bind(cx.org).exec().await? == 0 {
+    if cx.tx.q(sql).bind(id).bind(cx.at).exec().await? == 0 {
         let detail = "It is the default workspace; make another one the default first.";
         return Err(Error::new(ProblemCode::InUse, detail));
     }
     organizations::forget_default_workspace(cx, id).await?;
     // Its memberships went with it.
-    organizations::touch(cx, cx.org).await?;
+    organizations::touch(cx, cx.at).await?;
     Ok(NoContent)
 }
 
 async fn rbac_revision(cx: &mut Cx, id: WorkspaceId) -> Result<RbacRevision> {
     let sql = "SELECT rbac_revision AS revision, rbac_updated_at AS updated_at
                FROM workspaces WHERE id = $1 AND organization_id = $2";
-    Ok(cx.tx.q(sql).bind(id).bind(cx.org).one().await?)
+    Ok(cx.tx.q(sql).bind(id).bind(cx.at).one().await?)
 }
 
 async fn load(cx: &mut Cx, id: WorkspaceId) -> Result<Workspace> {
-    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.org);
+    let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     Ok(found.one().await?)
 }
 
@@ -272,51 +289,40 @@ pub async fn bump<G>(
 }
 
 /// Deletes the workspaces of a project, with their memberships.
-pub async fn purge_of(cx: &mut Cx, project: ProjectId) -> Result<()> {
+async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationId>) -> Result<()> {
     leave_default(cx, project).await?;
+    if to.is_some() {
+        return Ok(());
+    }
     let sql = "DELETE FROM workspaces WHERE organization_id = $1 AND project_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
 }
 
 /// The workspaces of a project go: the organization's default is none of them any more, but the
 /// oldest of the others, if there is one.
-pub async fn leave_default(cx: &mut Cx, project: ProjectId) -> Result<()> {
+async fn leave_default(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "SELECT w.id FROM workspaces w JOIN organizations o ON o.default_workspace_id = w.id
                WHERE w.organization_id = $1 AND w.project_id = $2";
-    let default: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.org).bind(project).value().await?;
+    let default: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.at).bind(project).value().await?;
     let Some(default) = default else { return Ok(()) };
     organizations::forget_default_workspace(cx, default).await?;
     let sql = "SELECT id FROM workspaces
                WHERE organization_id = $1 AND (project_id IS NULL OR project_id <> $2)
                ORDER BY id LIMIT 1";
-    let next: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.org).bind(project).value().await?;
+    let next: Option<WorkspaceId> = cx.tx.q(sql).bind(cx.at).bind(project).value().await?;
     match next {
         Some(next) => organizations::set_default_workspace(cx, next, true).await,
         None => Ok(()),
     }
 }
 
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM workspaces WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
-/// A refusal of the database in the words of workspaces.
-pub fn named(error: Error) -> Error {
-    match error.constraint() {
-        Some("workspaces_slug") => {
-            let detail = "slug: another workspace of the organization has it.";
-            Error::new(ProblemCode::SlugTaken, detail).at("slug")
-        }
-        Some("workspaces_external_id") => {
-            let detail = "external_id: another workspace of the organization has it.";
-            Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
-        }
-        // The only thing that a workspace refers to, besides its organization.
-        _ if *error.code() == ProblemCode::NotFound => {
+/// The only row that a workspace refers to, besides its organization, is its project.
+fn at_project(error: sqlx::Error) -> Error {
+    match Error::from(error) {
+        error if *error.code() == ProblemCode::NotFound => {
             Error::new(ProblemCode::NotFound, "project_id: project not found").at("project_id")
         }
-        _ => error,
+        error => error,
     }
 }

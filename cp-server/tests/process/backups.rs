@@ -25,7 +25,7 @@ fn the_backup(folder: &Path) -> String {
 }
 
 #[test]
-fn s20_the_runbook_makes_a_backup_and_puts_it_back() {
+fn the_runbook_makes_a_backup_and_puts_it_back() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let bundles = server.license();
@@ -64,7 +64,7 @@ fn s20_the_runbook_makes_a_backup_and_puts_it_back() {
 }
 
 #[test]
-fn s20_an_empty_machine_needs_the_backup_and_the_key() {
+fn an_empty_machine_needs_the_backup_and_the_key() {
     let folder = folder();
     let server = Server::run(command(folder.path()).env("CP_KEY_ENCRYPTION_KEY", KEK).arg("serve"));
     let bundle = server.post(&server.license(), json!({}));
@@ -92,7 +92,7 @@ fn s20_an_empty_machine_needs_the_backup_and_the_key() {
         (output.status.success(), String::from_utf8(said).unwrap())
     };
     let (done, said) = with(other);
-    assert!(!done && said.contains("not the one of this backup"), "{said}");
+    assert!(!done && said.contains("not the key-encryption key of this backup"), "{said}");
     assert!(!empty.path().join("data").exists(), "nothing was made by a restore that was refused");
     let (done, said) = with(KEK);
     assert!(done, "{said}");
@@ -109,7 +109,7 @@ fn s20_an_empty_machine_needs_the_backup_and_the_key() {
 
 /// The file system ends in the middle of it: no half backup, and the old ones stay.
 #[test]
-fn s20_a_backup_that_finds_no_room_leaves_nothing() {
+fn a_backup_that_finds_no_room_leaves_nothing() {
     let folder = folder();
     let server = Server::start(folder.path());
     server.license();

@@ -213,14 +213,14 @@ fn rounds(mut fleet: Fleet<'_>, few: u64) {
 }
 
 #[test]
-fn s18_a_file_survives_kills_at_any_moment() {
+fn a_file_survives_kills_at_any_moment() {
     let folder = folder();
     let database = format!("sqlite:{}", folder.path().join("data/cp.db").display());
     rounds(Fleet::start(folder.path(), database, 1), 8);
 }
 
 #[test]
-fn s18_three_servers_on_postgresql_survive_kills_at_any_moment() {
+fn three_servers_on_postgresql_survive_kills_at_any_moment() {
     let Some(database) = postgres("crashes") else { return };
     let folder = folder();
     rounds(Fleet::start(folder.path(), database, 3), 5);

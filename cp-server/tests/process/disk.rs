@@ -57,7 +57,7 @@ impl Drop for Mounted {
 }
 
 #[test]
-fn s18_a_full_disk_refuses_changes_and_nothing_else() {
+fn a_full_disk_refuses_changes_and_nothing_else() {
     let folder = folder();
     let Some(disk) = Mounted::at(&folder.path().join("disk"), "8m") else { return };
     let database = format!("sqlite:{}", folder.path().join("disk/cp.db").display());

@@ -14,7 +14,7 @@ async fn run(url: &str, statements: &'static str) {
 
 /// On SQLite it is a file system that is read-only: `faults.rs`.
 #[test]
-fn s19_a_role_that_may_only_read_verifies_the_log() {
+fn a_role_that_may_only_read_verifies_the_log() {
     let Some(cluster) = super::cluster::url() else { return };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(run(&format!("{cluster}/postgres"), "CREATE DATABASE evidence"));

@@ -109,7 +109,7 @@ fn is_sound(folder: &Path, database: &str) {
 }
 
 #[test]
-fn s18_nothing_is_acknowledged_that_was_not_synced() {
+fn nothing_is_acknowledged_that_was_not_synced() {
     let folder = folder();
     let disk = Disk::under(folder.path());
     let server = disk.server(folder.path());
@@ -159,7 +159,7 @@ fn s18_nothing_is_acknowledged_that_was_not_synced() {
 }
 
 #[test]
-fn s18_what_a_failed_sync_has_left_carries_nothing_that_comes_after_it() {
+fn what_a_failed_sync_has_left_carries_nothing_that_comes_after_it() {
     let folder = folder();
     let disk = Disk::under(folder.path());
     let server = disk.server(folder.path());
@@ -183,7 +183,7 @@ fn s18_what_a_failed_sync_has_left_carries_nothing_that_comes_after_it() {
 }
 
 #[test]
-fn s18_a_disk_that_does_not_take_what_was_written_is_not_built_upon() {
+fn a_disk_that_does_not_take_what_was_written_is_not_built_upon() {
     let folder = folder();
     let disk = Disk::under(folder.path());
     let server = disk.server(folder.path());
@@ -193,14 +193,14 @@ fn s18_a_disk_that_does_not_take_what_was_written_is_not_built_upon() {
     let mut again = command(folder.path());
     again.env("LD_PRELOAD", &disk.library).env("DISK", &disk.folder);
     let told = refusal(again.env("CP_DATABASE_URL", database(folder.path())));
-    assert!(told.contains("cannot be brought onto the disk"), "{told}");
+    assert!(told.contains("cannot be written to the disk"), "{told}");
     disk.recovers("no-fsync");
     let server = disk.server(folder.path());
     assert_eq!(user(&server, "first"), (201, made));
 }
 
 #[test]
-fn s18_a_full_disk_keeps_nobody_from_reading_after_a_restart() {
+fn a_full_disk_keeps_nobody_from_reading_after_a_restart() {
     let folder = folder();
     let place = folder.path().join("mounted");
     let Some(disk) = Mounted::at(&place, "8m") else { return };
@@ -226,7 +226,7 @@ fn s18_a_full_disk_keeps_nobody_from_reading_after_a_restart() {
 }
 
 #[test]
-fn s18_a_file_that_cannot_be_written_any_more_refuses_changes_and_nothing_else() {
+fn a_file_that_cannot_be_written_any_more_refuses_changes_and_nothing_else() {
     let folder = folder();
     let disk = Disk::under(folder.path());
     let server = disk.server(folder.path());
@@ -250,7 +250,7 @@ fn s18_a_file_that_cannot_be_written_any_more_refuses_changes_and_nothing_else()
 }
 
 #[test]
-fn s18_a_read_only_file_system_refuses_the_start_and_no_verification() {
+fn a_read_only_file_system_refuses_the_start_and_no_verification() {
     let folder = folder();
     let place = folder.path().join("mounted");
     let Some(disk) = Mounted::at(&place, "16m") else { return };
@@ -298,7 +298,7 @@ fn contents(folder: &Path) -> BTreeMap<String, Vec<u8>> {
 }
 
 #[test]
-fn s18_a_database_that_lost_its_end_is_not_gone_on_with() {
+fn a_database_that_lost_its_end_is_not_gone_on_with() {
     let folder = folder();
     let (data, database) = (folder.path().join("data"), database(folder.path()));
     let run = || {

@@ -42,7 +42,7 @@ fn write(folder: &Path, text: &str) -> PathBuf {
 }
 
 #[test]
-fn i02_every_bad_key_refuses_the_start_in_plain_words() {
+fn every_bad_key_refuses_the_start_in_plain_words() {
     let (key, other) = (key(), key());
     let pkcs8 = key.to_pkcs8_der().unwrap().as_bytes().to_vec();
     let plain = pem("PRIVATE KEY", &pkcs8);

@@ -9,7 +9,7 @@ use super::server::{Server, TOKEN, command, folder, refusal};
 use super::tls::until;
 
 #[test]
-fn s21_requests_in_flight_finish_and_the_process_ends_well() {
+fn requests_in_flight_finish_and_the_process_ends_well() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let body = json!({"name": "In Flight"}).to_string();
@@ -90,7 +90,7 @@ fn quickstart_without_a_free_port_makes_nothing() {
 }
 
 #[test]
-fn i08_s15_after_a_kill_every_token_that_left_is_known() {
+fn after_a_kill_every_token_that_left_is_known() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let bundles = server.license();

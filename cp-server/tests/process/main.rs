@@ -11,6 +11,7 @@ mod cluster;
 mod commands;
 mod crash;
 mod disk;
+mod documents;
 mod evidence;
 mod export;
 mod failover;

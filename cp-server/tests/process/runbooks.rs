@@ -42,7 +42,7 @@ pub fn run(folder: &Path, server: &Server, variables: &[(&str, &str)], commands:
 }
 
 #[test]
-fn i11_the_runbook_for_a_leaked_key_does_what_it_says() {
+fn the_runbook_for_a_leaked_key_does_what_it_says() {
     let folder = folder();
     let server = Server::start(folder.path());
     let bundles = server.license();
@@ -84,7 +84,7 @@ fn i11_the_runbook_for_a_leaked_key_does_what_it_says() {
 }
 
 #[test]
-fn s19_the_runbook_for_the_log_does_what_it_says() {
+fn the_runbook_for_the_log_does_what_it_says() {
     let folder = folder();
     let server = Server::start(folder.path());
     let bundles = server.license();

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::server::{KEK, Server, TOKEN, command, folder, refusal};
 
 #[test]
-fn s09_files_that_others_can_read_refuse_the_start() {
+fn files_that_others_can_read_refuse_the_start() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     server.signal(Signal::TERM);
@@ -47,7 +47,7 @@ fn s09_files_that_others_can_read_refuse_the_start() {
 }
 
 #[test]
-fn s08_without_its_key_encryption_key_it_refuses_to_start() {
+fn without_its_key_encryption_key_it_refuses_to_start() {
     let folder = folder();
     drop(Server::start(folder.path()));
     let kek = folder.path().join("keys/kek");
@@ -64,7 +64,7 @@ fn s08_without_its_key_encryption_key_it_refuses_to_start() {
 }
 
 #[test]
-fn s08_a_change_of_the_key_encryption_key_is_all_or_nothing() {
+fn a_change_of_the_key_encryption_key_is_all_or_nothing() {
     let folder = folder();
     let mut server = Server::start(folder.path());
     let bundles = server.license();
@@ -123,7 +123,7 @@ fn spellings(key: &LocalKey) -> Vec<String> {
 }
 
 #[test]
-fn i10_no_private_number_is_written_anywhere() {
+fn no_private_number_is_written_anywhere() {
     let folder = folder();
     let key = LocalKey::generate(2048).unwrap();
     let der = STANDARD.encode(key.to_pkcs8().unwrap());
@@ -170,7 +170,7 @@ fn i10_no_private_number_is_written_anywhere() {
 }
 
 #[test]
-fn i10_s10_no_secret_is_written_anywhere() {
+fn no_secret_is_written_anywhere() {
     let folder = folder();
     let mut command = command(folder.path());
     command.arg("serve").env("CP_KEY_ENCRYPTION_KEY", KEK).env("CP_LOG", "trace");
@@ -270,7 +270,7 @@ fn over_http2(server: &Server, stranger: &str) {
 }
 
 #[test]
-fn s10_a_refused_start_tells_no_password() {
+fn a_refused_start_tells_no_password() {
     let folder = folder();
     for url in
         ["postgres://cp:canary-password@127.0.0.1:1/cp", "mysql://cp:canary-password@127.0.0.1/cp"]
@@ -283,7 +283,7 @@ fn s10_a_refused_start_tells_no_password() {
 }
 
 #[test]
-fn s10_a_panic_tells_its_place_and_not_its_words() {
+fn a_panic_tells_its_place_and_not_its_words() {
     let folder = folder();
     // Where nothing can be printed, printing panics, and says over what.
     let mut command = command(folder.path());
@@ -298,7 +298,7 @@ fn s10_a_panic_tells_its_place_and_not_its_words() {
 }
 
 #[test]
-fn s10_settings_do_not_show_their_secrets() {
+fn settings_do_not_show_their_secrets() {
     use clap::Parser;
 
     #[derive(Debug, Parser)]

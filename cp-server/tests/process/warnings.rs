@@ -18,7 +18,7 @@ fn doubtful_settings_are_logged_once_at_the_start() {
         "`CP_DATABASE_URLS` is not a setting and has no effect. Did you mean CP_DATABASE_URL?",
         "`CP_SOMETHING` is not a setting and has no effect.",
         "CP_BASE_URL is http://lic.example.com",
-        "which only this machine reaches, and CP_BASE_URL names lic.example.com",
+        "which only this machine reaches, but CP_BASE_URL names lic.example.com",
     ] {
         let count = warnings.iter().filter(|line| line.contains(part)).count();
         assert_eq!(count, 1, "{part}: {said}");

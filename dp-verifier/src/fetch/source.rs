@@ -216,7 +216,7 @@ mod tests {
     use super::{KEY_SET, Source, max_age, trusting};
 
     #[test]
-    fn v12_urls_are_https_or_of_this_machine() {
+    fn urls_are_https_or_of_this_machine() {
         for url in [
             "https://cp.example/jwks.json",
             "https://127.0.0.1:8443/",
@@ -243,7 +243,7 @@ mod tests {
     }
 
     #[test]
-    fn v12_a_ca_file_has_certificates_and_nothing_else() {
+    fn a_ca_file_has_certificates_and_nothing_else() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("ca.pem");
         assert!(trusting(&path).is_err());
@@ -259,7 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn v12_max_age_is_kept_within_bounds() {
+    fn max_age_is_kept_within_bounds() {
         let age = |control: &str| {
             max_age(
                 &[(ureq::http::header::CACHE_CONTROL, control.parse().unwrap())]

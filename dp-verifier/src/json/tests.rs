@@ -8,7 +8,7 @@ fn accepts(text: impl AsRef<[u8]>) -> bool {
 }
 
 #[test]
-fn v07_names_are_unique_at_every_depth() {
+fn names_are_unique_at_every_depth() {
     for text in [
         r#"{"a":1,"a":1}"#,
         r#"{"a":1,"\u0061":1}"#,
@@ -22,7 +22,7 @@ fn v07_names_are_unique_at_every_depth() {
 }
 
 #[test]
-fn v01_nesting_is_bounded_at_64() {
+fn nesting_is_bounded_at_64() {
     let nested = |open: &str, close: &str, n: usize| open.repeat(n) + "1" + &close.repeat(n);
     assert!(accepts(nested("[", "]", 64)));
     assert!(!accepts(nested("[", "]", 65)));
@@ -34,7 +34,7 @@ fn v01_nesting_is_bounded_at_64() {
 }
 
 #[test]
-fn v07_the_whole_text_is_utf8() {
+fn the_whole_text_is_utf8() {
     assert!(!accepts(b"{\"a\":\"\xff\"}"));
     assert!(!accepts(b"\xef\xbb\xbf{}"));
     assert!(!accepts(b"{\"a\":\"\xed\xa0\x80\"}"));

@@ -49,7 +49,7 @@ fn accepts(vector: &Vector) -> bool {
 }
 
 #[test]
-fn v05_media_types_compare_without_case_and_prefix() {
+fn media_types_compare_without_case_and_prefix() {
     for typ in ["license+jwt", "LICENSE+jwt", "application/license+jwt", "APPLICATION/license+JWT"]
     {
         assert!(is_type(typ, "license+jwt"), "{typ}");

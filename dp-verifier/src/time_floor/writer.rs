@@ -98,7 +98,7 @@ mod tests {
     use crate::state_file::StateStore;
 
     #[test]
-    fn v14_a_write_is_due_once_per_minute_of_advance() {
+    fn a_write_is_due_once_per_minute_of_advance() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("state");
         let written = || std::fs::read_to_string(&path).unwrap();

@@ -20,7 +20,7 @@ fn hits(verifier: &Verifier) -> u64 {
 }
 
 #[test]
-fn v15_a_token_is_verified_once() {
+fn a_token_is_verified_once() {
     let verifier = cached(16);
     let token = KEY.token(&claims());
     let first = verifier.verify(&token).unwrap();
@@ -32,7 +32,7 @@ fn v15_a_token_is_verified_once() {
 }
 
 #[test]
-fn v15_a_remembered_token_ends_to_the_second() {
+fn a_remembered_token_ends_to_the_second() {
     let verifier = cached(16);
     let token = KEY.token(&claims());
     let [nbf, exp] = ["nbf", "exp"].map(|name| claims()[name].as_i64().unwrap());
@@ -46,7 +46,7 @@ fn v15_a_remembered_token_ends_to_the_second() {
 }
 
 #[test]
-fn v15_a_remembered_token_ends_with_its_key() {
+fn a_remembered_token_ends_with_its_key() {
     let verifier = cached(16);
     let token = KEY.token(&claims());
     verifier.verify(&token).unwrap();
@@ -59,7 +59,7 @@ fn v15_a_remembered_token_ends_with_its_key() {
 }
 
 #[test]
-fn v15_tokens_that_share_a_part_share_nothing() {
+fn tokens_that_share_a_part_share_nothing() {
     let verifier = cached(4);
     let token = KEY.token(&claims());
     verifier.verify(&token).unwrap();
@@ -73,7 +73,7 @@ fn v15_tokens_that_share_a_part_share_nothing() {
 }
 
 #[test]
-fn v15_failures_are_not_remembered() {
+fn failures_are_not_remembered() {
     let verifier = cached(4);
     let good = KEY.token(&claims());
     verifier.verify(&good).unwrap();
@@ -87,7 +87,7 @@ fn v15_failures_are_not_remembered() {
 }
 
 #[test]
-fn v15_the_cache_is_bounded() {
+fn the_cache_is_bounded() {
     let verifier = cached(8);
     let tokens: Vec<String> =
         (0..40).map(|n| KEY.token(&claims_with("/license/seat_cap", json!(n)))).collect();
@@ -102,7 +102,7 @@ fn v15_the_cache_is_bounded() {
 }
 
 #[test]
-fn v15_threads_see_the_right_license() {
+fn threads_see_the_right_license() {
     let verifier = cached(4);
     let tokens: Vec<String> =
         (0..12).map(|n| KEY.token(&claims_with("/license/seat_cap", json!(n)))).collect();

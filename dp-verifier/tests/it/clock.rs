@@ -22,7 +22,7 @@ fn token(iat: i64, exp: i64) -> String {
 }
 
 #[test]
-fn v14_a_clock_behind_the_evidence_is_not_believed() {
+fn a_clock_behind_the_evidence_is_not_believed() {
     let clock = Arc::new(AtomicI64::new(10_000));
     let verifier = builder(&clock).build().unwrap();
     let (old, new) = (token(1_000, 5_000), token(9_000, 20_000));
@@ -46,7 +46,7 @@ fn v14_a_clock_behind_the_evidence_is_not_believed() {
 }
 
 #[test]
-fn v14_the_floor_survives_a_restart_with_the_app_s_help() {
+fn the_floor_survives_a_restart_with_the_app_s_help() {
     let clock = Arc::new(AtomicI64::new(4_000));
     let old = token(1_000, 5_000);
     builder(&clock).build().unwrap().verify(&old).unwrap();
@@ -55,7 +55,7 @@ fn v14_the_floor_survives_a_restart_with_the_app_s_help() {
 }
 
 #[test]
-fn v14_a_clock_that_was_ahead_for_a_moment_harms_nothing() {
+fn a_clock_that_was_ahead_for_a_moment_harms_nothing() {
     let clock = Arc::new(AtomicI64::new(i64::MAX));
     let verifier = builder(&clock).build().unwrap();
     let good = token(1_000, 20_000);
@@ -68,7 +68,7 @@ fn v14_a_clock_that_was_ahead_for_a_moment_harms_nothing() {
 }
 
 #[test]
-fn v14_impossible_clock_is_reported_and_refused_in_strict_mode() {
+fn impossible_clock_is_reported_and_refused_in_strict_mode() {
     let clock = Arc::new(AtomicI64::new(10_000));
     let lenient = builder(&clock).time_floor(9_000).build().unwrap();
     let strict = builder(&clock).time_floor(9_000).strict_clock().build().unwrap();
@@ -92,7 +92,7 @@ fn v14_impossible_clock_is_reported_and_refused_in_strict_mode() {
 }
 
 #[test]
-fn v14_the_floor_is_kept_in_a_file() {
+fn the_floor_is_kept_in_a_file() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("clock.json");
     let clock = Arc::new(AtomicI64::new(10_000));
@@ -122,7 +122,7 @@ fn v14_the_floor_is_kept_in_a_file() {
 }
 
 #[test]
-fn v14_unusable_state_file_is_an_error_of_build() {
+fn unusable_state_file_is_an_error_of_build() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("clock.json");
     let clock = Arc::new(AtomicI64::new(10_000));

@@ -8,7 +8,7 @@ use serde_json::json;
 use crate::support::*;
 
 #[test]
-fn v16_the_codes_are_these() {
+fn the_codes_are_these() {
     let codes: Vec<&str> = ErrorCode::ALL.iter().map(|code| code.as_str()).collect();
     let stable = "token_missing token_malformed token_too_large alg_not_allowed kid_missing \
         kid_unknown key_withdrawn signature_invalid typ_wrong issuer_wrong audience_wrong expired not_yet_valid \
@@ -26,7 +26,7 @@ fn v16_the_codes_are_these() {
 
 /// Every code, by something that is refused with it.
 #[test]
-fn v16_every_code_has_a_cause() {
+fn every_code_has_a_cause() {
     let token = |pointer: &str, value| verify_claims(&claims_with(pointer, value));
     let by_list = |claims: serde_json::Value, status| {
         let verifier = verifier(&json!({ "keys": [KEY.jwk()] }));
@@ -91,7 +91,7 @@ fn v16_every_code_has_a_cause() {
 }
 
 #[test]
-fn v16_messages_quote_little_and_escape_it() {
+fn messages_quote_little_and_escape_it() {
     let secret = "s3cr3t".repeat(100);
     let nasty = format!("\u{1b}[2J\r\n{secret}");
     let refusals = [

@@ -35,7 +35,7 @@ fn token() -> String {
 }
 
 #[test]
-fn v12_keys_are_there_when_build_returns() {
+fn keys_are_there_when_build_returns() {
     let server = Server::start(ok(&set(&[&KEY])));
     let verifier = server.verifier();
     verifier.verify(&token()).unwrap();
@@ -47,7 +47,7 @@ fn v12_keys_are_there_when_build_returns() {
 }
 
 #[test]
-fn v12_an_unchanged_set_is_not_sent_again() {
+fn an_unchanged_set_is_not_sent_again() {
     let server = Server::start(ok(&set(&[&KEY])));
     let verifier = server.verifier();
     server.answer_with(answer("304 Not Modified", "", ""));
@@ -57,7 +57,7 @@ fn v12_an_unchanged_set_is_not_sent_again() {
 }
 
 #[test]
-fn v12_a_bad_answer_never_replaces_a_good_set() {
+fn a_bad_answer_never_replaces_a_good_set() {
     let server = Server::start(ok(&set(&[&KEY])));
     let verifier = server.verifier();
     let other = Server::start(ok(&set(&[&OTHER_KEY])));
@@ -94,7 +94,7 @@ fn v12_a_bad_answer_never_replaces_a_good_set() {
 }
 
 #[test]
-fn v12_a_request_ends_after_five_seconds() {
+fn a_request_ends_after_five_seconds() {
     let server = Server::start(ok(&set(&[&KEY])));
     let verifier = server.verifier();
     server.hang();
@@ -103,7 +103,7 @@ fn v12_a_request_ends_after_five_seconds() {
 }
 
 #[test]
-fn v12_ten_thousand_unknown_keys_cause_no_request() {
+fn ten_thousand_unknown_keys_cause_no_request() {
     let server = Server::start(ok(&set(&[&KEY])));
     let verifier = server.verifier();
     for n in 0..10_000 {
@@ -116,7 +116,7 @@ fn v12_ten_thousand_unknown_keys_cause_no_request() {
 }
 
 #[test]
-fn v12_an_unknown_key_causes_a_refresh_after_the_cooldown() {
+fn an_unknown_key_causes_a_refresh_after_the_cooldown() {
     let server = Server::start(ok(&set(&[&OTHER_KEY])));
     let verifier = server.builder().jwks_cooldown(Duration::ZERO).build().unwrap();
     server.answer_with(ok(&set(&[&OTHER_KEY, &KEY])));
@@ -132,7 +132,7 @@ fn v12_an_unknown_key_causes_a_refresh_after_the_cooldown() {
 }
 
 #[test]
-fn v12_a_malformed_token_causes_no_request() {
+fn a_malformed_token_causes_no_request() {
     let server = Server::start(ok(&set(&[&KEY])));
     let verifier = server.builder().jwks_cooldown(Duration::ZERO).build().unwrap();
     for header in [json!({ "alg": "none", "kid": "?" }), json!({ "alg": "RS256", "kid": "?" })] {
@@ -145,7 +145,7 @@ fn v12_a_malformed_token_causes_no_request() {
 }
 
 #[test]
-fn v13_a_verifier_starts_without_the_control_plane() {
+fn a_verifier_starts_without_the_control_plane() {
     let server = Server::start("");
     let verifier = server.verifier();
     assert_refused(verifier.verify(&token()), KeysUnavailable);
@@ -156,7 +156,7 @@ fn v13_a_verifier_starts_without_the_control_plane() {
 }
 
 #[test]
-fn v13_a_stored_set_survives_a_restart_without_the_control_plane() {
+fn a_stored_set_survives_a_restart_without_the_control_plane() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.json");
     let server = Server::start(ok(&set(&[&KEY])));
@@ -176,7 +176,7 @@ fn v13_a_stored_set_survives_a_restart_without_the_control_plane() {
 }
 
 #[test]
-fn v13_a_damaged_store_is_reported_and_replaced() {
+fn a_damaged_store_is_reported_and_replaced() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.json");
     for damage in ["", "{", "{\"url\":1}", "\u{0}"] {
@@ -191,7 +191,7 @@ fn v13_a_damaged_store_is_reported_and_replaced() {
 }
 
 #[test]
-fn v13_keys_are_used_for_so_long_without_the_control_plane() {
+fn keys_are_used_for_so_long_without_the_control_plane() {
     static CLOCK: AtomicI64 = AtomicI64::new(NOW);
     let server = Server::start(ok(&set(&[&KEY])));
     let verifier = builder(server.url())
@@ -211,7 +211,7 @@ fn v13_keys_are_used_for_so_long_without_the_control_plane() {
 }
 
 #[test]
-fn v13_a_stored_set_ages_over_restarts() {
+fn a_stored_set_ages_over_restarts() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("keys.json");
     let server = Server::start(ok(&set(&[&KEY])));
@@ -230,7 +230,7 @@ fn v13_a_stored_set_ages_over_restarts() {
 }
 
 #[test]
-fn v12_an_unusable_url_is_refused_at_once() {
+fn an_unusable_url_is_refused_at_once() {
     let refused = builder("http://cp.example/jwks.json".to_owned()).build().unwrap_err();
     assert!(refused.to_string().contains("use https"), "{refused}");
 }

@@ -300,7 +300,7 @@ fn command_warns_of_a_published_list_that_is_older() {
 }
 
 #[test]
-fn v05_only_a_genuine_token_of_this_issuer_opens_a_connection() {
+fn only_a_genuine_token_of_this_issuer_opens_a_connection() {
     let plane = ControlPlane::start();
     plane.publish(NOW, 0);
     let elsewhere = Server::start("");

@@ -31,7 +31,7 @@ fn modulus(bits: usize) -> String {
 }
 
 #[test]
-fn v11_a_set_is_an_object_with_at_most_32_keys_in_64_kib() {
+fn a_set_is_an_object_with_at_most_32_keys_in_64_kib() {
     for text in ["", "null", "[]", "{}", r#"{"keys":{}}"#, r#"{"keys":null}"#, r#"{"keys":[1]}"#] {
         assert!(KeySet::from_json(text.as_bytes()).is_err(), "{text}");
     }
@@ -47,7 +47,7 @@ fn v11_a_set_is_an_object_with_at_most_32_keys_in_64_kib() {
 }
 
 #[test]
-fn v11_an_ambiguous_or_leaking_set_is_refused_entirely() {
+fn an_ambiguous_or_leaking_set_is_refused_entirely() {
     let twin = json!({ "kty": "EC", "crv": "P-256", "kid": "key-1" });
     assert!(load(json!([KEY.jwk(), KEY.jwk()])).is_err());
     assert!(load(json!([KEY.jwk(), twin])).is_err());
@@ -60,7 +60,7 @@ fn v11_an_ambiguous_or_leaking_set_is_refused_entirely() {
 }
 
 #[test]
-fn v11_keys_for_something_else_are_left_out() {
+fn keys_for_something_else_are_left_out() {
     for foreign in [
         json!({ "kty": "EC", "crv": "P-256", "x": "", "y": "", "kid": "ec" }),
         json!({ "kty": "OKP", "kid": 7 }),
@@ -90,7 +90,7 @@ fn v11_keys_for_something_else_are_left_out() {
 }
 
 #[test]
-fn v11_a_broken_or_weak_key_refuses_the_set() {
+fn a_broken_or_weak_key_refuses_the_set() {
     let leading_zero = base64url([vec![0], KEY.n()].concat());
     let even = base64url([&KEY.n()[..255], &[0]].concat());
     for (name, value) in [
@@ -134,7 +134,7 @@ fn v11_a_broken_or_weak_key_refuses_the_set() {
 }
 
 #[test]
-fn v11_roca_keys_are_refused() {
+fn roca_keys_are_refused() {
     // A power of 65537 lies in the group that it generates, modulo every prime. In digits of 16
     // bits, times 65537 is "plus itself, one digit further".
     let mut power = vec![1u32];
@@ -156,7 +156,7 @@ fn v11_roca_keys_are_refused() {
 }
 
 #[test]
-fn v11_a_refusal_says_which_key_and_why() {
+fn a_refusal_says_which_key_and_why() {
     let refused = load(json!([OTHER_KEY.jwk(), jwk_with("d", json!("AQAB"))])).unwrap_err();
     assert_eq!(
         refused.to_string(),

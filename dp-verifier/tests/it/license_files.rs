@@ -253,7 +253,7 @@ fn a_file_that_is_not_the_issuer_s_changes_nothing() {
 }
 
 #[test]
-fn v11_unreadable_bundle_file_has_a_reason() {
+fn unreadable_bundle_file_has_a_reason() {
     for text in [&b"\xff"[..], b"{}", b""] {
         let refused = start(builder(), text).unwrap_err().to_string();
         assert!(refused.contains("license.lic"), "{refused}");

@@ -1,12 +1,14 @@
 //! Rules of the house that no compiler knows, read off the sources and the migrated databases.
 
 mod cycles;
+mod declarations;
 mod graph;
 mod openapi;
 mod policy;
 mod schema;
 mod source;
 mod upgrade;
+mod words;
 
 use std::path::{Path, PathBuf};
 

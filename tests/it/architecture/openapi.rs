@@ -3,8 +3,6 @@ use std::collections::BTreeSet;
 use cp_server::kernel::http::openapi;
 use serde_json::{Value, json};
 
-use super::is_current;
-
 fn document() -> Value {
     cp_server::kernel::http::openapi::document(&cp_server::operations().table, "")
 }
@@ -43,13 +41,6 @@ fn every_instant_that_a_caller_sends_is_a_moment() {
         other_instants(&input, &definitions, line.name, &mut found);
     }
     assert!(found.is_empty(), "{found:#?}");
-}
-
-/// `UPDATE=1 cargo test -p tests openapi` writes it anew.
-#[test]
-fn the_committed_document_is_current() {
-    let current = serde_json::to_string_pretty(&document()).unwrap() + "\n";
-    is_current("cp-server/openapi.json", &current, "openapi");
 }
 
 #[test]

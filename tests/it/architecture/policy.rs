@@ -7,7 +7,7 @@ use cp_server::kernel::access::areas::{Area, AreaKind};
 use cp_server::kernel::access::caller::{Caller, CallerKind, Scope};
 use cp_server::kernel::access::ids::{DeploymentId, OrganizationId};
 use cp_server::kernel::access::permissions::{Permission, Permissions, Privileges};
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::access::policy::{Domain, Grant, Location, Verdict, decide};
 use cp_server::kernel::http::line::Line;
 use uuid::Uuid;
@@ -76,13 +76,13 @@ fn power(caller: &Caller, line: &Line) -> &'static str {
             .iter()
             .any(|grant| matches!(grant.on, Domain::Area(_, area) if area.kind == kind))
     };
-    match line.reach {
-        Reach::Public => "",
-        Reach::Platform if may(Location::Platform) => "all",
-        Reach::Anywhere if caller.reach(line.permission).is_ok() => "all",
-        Reach::Own if caller.kind == CallerKind::Person => "own",
-        Reach::Organization if may(Location::Within(OWN, &[])) => "all",
-        Reach::Organization => {
+    match line.exposure {
+        Exposure::Public => "",
+        Exposure::Platform if may(Location::Platform) => "all",
+        Exposure::Anywhere if caller.widest_scope(line.permission).is_ok() => "all",
+        Exposure::Own if caller.kind == CallerKind::Person => "own",
+        Exposure::Organization if may(Location::Within(OWN, &[])) => "all",
+        Exposure::Organization => {
             let areas: Vec<Area> =
                 line.areas.iter().map(|kind| Area { kind: *kind, id: AREA }).collect();
             let concerned = line.areas.iter().any(|kind| of_the_caller(*kind));
@@ -93,13 +93,14 @@ fn power(caller: &Caller, line: &Line) -> &'static str {
 }
 
 fn page() -> String {
+    crate::world::operations().published();
     let callers = callers();
     let mut page = INTRODUCTION.to_owned();
     let heads: Vec<&str> = callers.iter().map(|(name, _)| name.as_str()).collect();
     let _ = writeln!(page, "| operation | needs | {} |", heads.join(" | "));
     let _ = writeln!(page, "|{}", " --- |".repeat(heads.len() + 2));
     for line in cp_server::operations().table {
-        if line.permission == Permission::Public {
+        if line.permission == Permission::PUBLIC {
             continue;
         }
         let cells: Vec<&str> = callers.iter().map(|(_, caller)| power(caller, &line)).collect();
@@ -125,19 +126,20 @@ fn the_committed_matrix_is_current() {
 #[test]
 fn no_role_of_an_organization_reaches_what_is_bought() {
     let vendors = [
-        Permission::OrgCreate,
-        Permission::UsersWrite,
-        Permission::PlansWrite,
-        Permission::SubscriptionsWrite,
-        Permission::LicensesWrite,
-        Permission::LicensesIssue,
-        Permission::KeysWrite,
-        Permission::LimitsWrite,
-        Permission::QuotasWrite,
-        Permission::BillingWrite,
-        Permission::UsageWrite,
-        Permission::AuditWrite,
+        Permission::ORG_CREATE,
+        Permission::USERS_WRITE,
+        Permission::PLANS_WRITE,
+        Permission::SUBSCRIPTIONS_WRITE,
+        Permission::LICENSES_WRITE,
+        Permission::LICENSES_ISSUE,
+        Permission::KEYS_WRITE,
+        Permission::LIMITS_WRITE,
+        Permission::QUOTAS_WRITE,
+        Permission::BILLING_WRITE,
+        Permission::USAGE_WRITE,
+        Permission::AUDIT_WRITE,
     ];
+    crate::world::operations().published();
     for (code, scope, permissions) in roles::of_system() {
         for permission in vendors {
             let holds = permissions.contains(permission);

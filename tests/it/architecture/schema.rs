@@ -46,7 +46,7 @@ fn both_folders_have_the_same_files() {
 }
 
 #[tokio::test]
-async fn s17_sqlite_tables_are_strict() {
+async fn sqlite_tables_are_strict() {
     let world = World::on_sqlite().await;
     let sql = "SELECT COUNT(*) FROM pragma_table_list
                WHERE type = 'table' AND schema = 'main' AND NOT strict

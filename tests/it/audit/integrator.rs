@@ -15,7 +15,7 @@ async fn told(world: &World, n: usize) {
 }
 
 #[tokio::test]
-async fn i16_writers_on_several_replicas_make_one_dense_log() {
+async fn writers_on_several_replicas_make_one_dense_log() {
     let Some(world) = World::on_postgres().await else { return };
     let (second, client) = world.replica().await;
     let client = client.token(ROOT);

@@ -74,205 +74,234 @@ async fn signed(world: &World) -> Signed {
 }
 
 const CONTENT: &str = "its content was edited";
-const LEAF: &str = "what its leaf tells was edited";
+const LEAF: &str = "the content of its leaf was edited";
 
-on_both! {
-    a_sound_log_is_told_to_be_sound(world) {
-        signed(&world).await;
-        world.post(world.org("/workspaces"), json!({"name": "Later"})).await.expect(201);
-        let report = run(&world, None, false).await.unwrap();
-        let lone = world.app.db.writes_alone();
-        assert_eq!(report.waiting, u64::from(!lone));
-        assert_eq!((report.from, report.erased, report.bundles), (0, 0, 2));
-        assert_eq!(report.signed, Some(report.size - u64::from(lone)));
-        assert_eq!(i64::try_from(report.size + report.waiting).unwrap(), world.count_events().await);
-    }
+#[on_both]
+async fn a_sound_log_is_told_to_be_sound(world: World) {
+    signed(&world).await;
+    world.post(world.org("/workspaces"), json!({"name": "Later"})).await.expect(201);
+    let report = run(&world, None, false).await.unwrap();
+    let lone = world.app.db.writes_alone();
+    assert_eq!(report.waiting, u64::from(!lone));
+    assert_eq!((report.from, report.erased, report.bundles), (0, 0, 2));
+    assert_eq!(report.signed, Some(report.size - u64::from(lone)));
+    assert_eq!(i64::try_from(report.size + report.waiting).unwrap(), world.count_events().await);
+}
 
-    s19_every_edit_of_a_row_is_found_and_named(world) {
-        signed(&world).await;
-        keep(&world).await;
-        // Place 20 is that of a bundle.
-        for (edit, what) in [
-            ("UPDATE audit_events SET id = actor_id WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET organization_id = id WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET occurred_at = (SELECT MAX(at) FROM audit_events)
-              WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET actor_kind = 'person' WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET actor_id = id WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET actor_name = 'anna' WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET actor = 'anna' WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET project_id = id WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET before = after WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET after = before WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET metadata = after WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET reason = 'none' WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET request_id = 'r' WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET ip = '::1' WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET salt = commitment WHERE seq = 20", CONTENT),
-            ("UPDATE audit_events SET salt = NULL WHERE seq = 20", "it tells something"),
-            ("UPDATE audit_events SET actor_kind = 'nobody' WHERE seq = 20", "cannot be read"),
-            ("UPDATE audit_events SET at = (SELECT MAX(at) FROM audit_events) WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET source = 'caller' WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET action = 'bundles.revoke' WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET target_type = 'license' WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET target_id = '01900000-0000-7000-8000-000000000000'
-              WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET jti = id WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET kid = 'other' WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET token_sha256 = 'other' WHERE seq = 20", LEAF),
-            ("UPDATE audit_events SET commitment = salt WHERE seq = 20", "its commitment was edited"),
-            ("UPDATE audit_events SET commitment = NULL, salt = NULL WHERE seq = 20", LEAF),
-            ("DELETE FROM audit_events WHERE seq = 20", "its row was removed"),
-            ("DELETE FROM log_hashes WHERE idx = 38", "log_hashes idx 38 is missing"),
-            // 38 is the hash of leaf 20, and 41 that of the leaves 20 and 21.
-            ("UPDATE log_hashes SET hash = (SELECT hash FROM log_hashes WHERE idx = 0)
-              WHERE idx = 38", "log_hashes idx 38, the hash of its leaf, was edited"),
-        ] {
-            world.exec(edit).await;
-            let told = found(&world).await;
-            assert!(told.starts_with("seq 20") && told.contains(what), "{edit}: {told}");
-            put_back(&world).await;
-        }
-        for (edit, what) in [
-            ("UPDATE log_hashes SET hash = (SELECT hash FROM log_hashes WHERE idx = 0)
-              WHERE idx = 40", "log_hashes idx 40 (level 1, number 10) is missing or edited"),
-            ("DELETE FROM audit_events WHERE seq = (SELECT MAX(seq) FROM audit_events)",
-             "the event is missing: its row was removed"),
-            ("UPDATE log_tree SET size = size - 1", "log_tree"),
-            ("UPDATE log_checkpoints SET note = 'x'", "log_checkpoints.note"),
-            ("UPDATE log_checkpoints SET size = size - 1", "log_checkpoints.size"),
-        ] {
-            world.exec(edit).await;
-            let told = found(&world).await;
-            assert!(told.contains(what), "{edit}: {told}");
-            put_back(&world).await;
-        }
-        run(&world, None, false).await.unwrap();
-    }
-
-    s19_a_swapped_pair_is_found(world) {
-        signed(&world).await;
-        unlock(&world).await;
-        world.exec("UPDATE audit_events SET seq = -1 WHERE seq = 20").await;
-        world.exec("UPDATE audit_events SET seq = 20 WHERE seq = 21").await;
-        world.exec("UPDATE audit_events SET seq = 21 WHERE seq = -1").await;
+#[on_both]
+async fn every_edit_of_a_row_is_found_and_named(world: World) {
+    signed(&world).await;
+    keep(&world).await;
+    // Place 20 is that of a bundle.
+    for (edit, what) in [
+        ("UPDATE audit_events SET id = actor_id WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET organization_id = id WHERE seq = 20", CONTENT),
+        (
+            "UPDATE audit_events SET occurred_at = (SELECT MAX(at) FROM audit_events)
+              WHERE seq = 20",
+            CONTENT,
+        ),
+        ("UPDATE audit_events SET actor_kind = 'person' WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET actor_id = id WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET actor_name = 'anna' WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET actor = 'anna' WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET project_id = id WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET before = after WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET after = before WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET metadata = after WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET reason = 'none' WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET request_id = 'r' WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET ip = '::1' WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET salt = commitment WHERE seq = 20", CONTENT),
+        ("UPDATE audit_events SET salt = NULL WHERE seq = 20", "was not erased"),
+        ("UPDATE audit_events SET actor_kind = 'nobody' WHERE seq = 20", "cannot be read"),
+        ("UPDATE audit_events SET at = (SELECT MAX(at) FROM audit_events) WHERE seq = 20", LEAF),
+        ("UPDATE audit_events SET source = 'caller' WHERE seq = 20", LEAF),
+        ("UPDATE audit_events SET action = 'bundles.revoke' WHERE seq = 20", LEAF),
+        ("UPDATE audit_events SET target_type = 'license' WHERE seq = 20", LEAF),
+        (
+            "UPDATE audit_events SET target_id = '01900000-0000-7000-8000-000000000000'
+              WHERE seq = 20",
+            LEAF,
+        ),
+        ("UPDATE audit_events SET jti = id WHERE seq = 20", LEAF),
+        ("UPDATE audit_events SET kid = 'other' WHERE seq = 20", LEAF),
+        ("UPDATE audit_events SET token_sha256 = 'other' WHERE seq = 20", LEAF),
+        ("UPDATE audit_events SET commitment = salt WHERE seq = 20", "its commitment was edited"),
+        ("UPDATE audit_events SET commitment = NULL, salt = NULL WHERE seq = 20", LEAF),
+        ("DELETE FROM audit_events WHERE seq = 20", "its row was removed"),
+        ("DELETE FROM log_hashes WHERE idx = 38", "log_hashes idx 38 is missing"),
+        // 38 is the hash of leaf 20, and 41 that of the leaves 20 and 21.
+        (
+            "UPDATE log_hashes SET hash = (SELECT hash FROM log_hashes WHERE idx = 0)
+              WHERE idx = 38",
+            "log_hashes idx 38, the hash of its leaf, was edited",
+        ),
+    ] {
+        world.exec(edit).await;
         let told = found(&world).await;
-        assert!(told.starts_with("seq 20") && told.contains("which has place 21 now"), "{told}");
-    }
-
-    s19_an_inserted_event_is_found(world) {
-        signed(&world).await;
-        unlock(&world).await;
-        let size = run(&world, None, false).await.unwrap().size;
-        insert(&world, Some(size)).await;
-        let told = found(&world).await;
-        assert!(told.starts_with(&format!("seq {size}")) && told.contains("inserted"), "{told}");
-        world.exec("DELETE FROM audit_events WHERE seq = (SELECT MAX(seq) FROM audit_events)").await;
-        run(&world, None, false).await.unwrap();
-        insert(&world, None).await;
-        // On PostgreSQL it looks like one that waits for its place, until it has one.
-        integrate(&world.app).await.unwrap();
-        let told = found(&world).await;
-        assert!(told.contains("inserted") || told.contains(CONTENT), "{told}");
-    }
-
-    s19_a_bundle_that_nobody_issued_is_found(world) {
-        signed(&world).await;
-        world.exec("UPDATE bundles SET bundle_hash = 'x' WHERE id =
-                    (SELECT jti FROM audit_events WHERE seq = 20)").await;
-        let told = found(&world).await;
-        assert!(told.starts_with("seq 20") && told.contains("another key or token"), "{told}");
-        world.exec("UPDATE bundles SET id = license_id").await;
-        let told = found(&world).await;
-        assert!(told.contains("is not in the log"), "{told}");
-    }
-
-    s18_an_older_copy_is_found_by_a_checkpoint_that_was_kept(world) {
-        let before = signed(&world).await;
-        keep(&world).await;
-        for n in 0..3 {
-            let body = json!({"name": format!("Lost {n}")});
-            world.post(world.org("/workspaces"), body).await.expect(201);
-        }
-        let after = signed(&world).await;
-        for full in [false, true] {
-            let report = run(&world, Some(&before), full).await.unwrap();
-            assert_eq!(report.from, if full { 0 } else { before.size });
-            run(&world, Some(&after), full).await.unwrap();
-        }
+        assert!(told.starts_with("seq 20") && told.contains(what), "{edit}: {told}");
         put_back(&world).await;
-        if world.app.db.writes_alone() {
-            let told = found(&world).await;
-            assert!(told.contains("rolled back") && told.contains("-head tells"), "{told}");
-            forget_head(&world).await;
-        }
-        run(&world, None, false).await.unwrap();
-        run(&world, Some(&before), false).await.unwrap();
-        for full in [false, true] {
-            let told = run(&world, Some(&after), full).await.unwrap_err().to_string();
-            assert!(told.contains("rolled back") && told.contains("the last 3 are gone"), "{told}");
-        }
-        // It goes on from there, and is another log from then on.
-        let (app, client) = world.replica().await;
-        for n in 0..4 {
-            let body = json!({"name": format!("Else {n}")});
-            client.clone().token(crate::world::ROOT).post(world.org("/workspaces"), body).await.expect(201);
-        }
-        integrate(&app).await.unwrap();
-        run(&world, None, false).await.unwrap();
-        let told = run(&world, Some(&after), false).await.unwrap_err().to_string();
-        assert!(told.contains("does not begin with"), "{told}");
-        let told = run(&world, Some(&after), true).await.unwrap_err().to_string();
-        let place = format!("seq {}", after.size - 1);
-        assert!(told.starts_with(&place) && told.contains("root mismatch"), "{told}");
     }
-
-    s19_a_history_that_is_written_anew_does_not_meet_its_signature(world) {
-        signed(&world).await;
-        unlock(&world).await;
-        // Somebody who knows how all of it is computed, and does not have the log's key.
-        world.exec("UPDATE audit_events SET actor_name = 'anna' WHERE seq = 20").await;
-        let mut tx = world.app.db.begin().await.unwrap();
-        let edited = tx.select_from::<Event>(Event::COLUMNS, "audit_events WHERE seq = 20");
-        let edited = edited.one().await.unwrap();
-        store::commit(&mut tx, &world.app.random, &edited).await.unwrap();
-        tx.q("UPDATE audit_events SET seq = NULL").exec().await.unwrap();
-        tx.q("DELETE FROM log_hashes").exec().await.unwrap();
-        store::place(&mut tx, Tree::empty(), 10_000).await.unwrap();
-        tx.commit().await.unwrap();
+    for (edit, what) in [
+        (
+            "UPDATE log_hashes SET hash = (SELECT hash FROM log_hashes WHERE idx = 0)
+              WHERE idx = 40",
+            "log_hashes idx 40 (level 1, number 10) is missing or edited",
+        ),
+        (
+            "DELETE FROM audit_events WHERE seq = (SELECT MAX(seq) FROM audit_events)",
+            "the event is missing: its row was removed",
+        ),
+        ("UPDATE log_tree SET size = size - 1", "log_tree"),
+        ("UPDATE log_checkpoints SET note = 'x'", "log_checkpoints.note"),
+        ("UPDATE log_checkpoints SET size = size - 1", "log_checkpoints.size"),
+    ] {
+        world.exec(edit).await;
         let told = found(&world).await;
-        assert!(told.contains("root mismatch") && told.contains("log_checkpoints"), "{told}");
+        assert!(told.contains(what), "{edit}: {told}");
+        put_back(&world).await;
     }
+    run(&world, None, false).await.unwrap();
+}
 
-    s19_the_tables_of_the_log_are_append_only(world) {
-        let mut statements = vec![
-            "DELETE FROM audit_events WHERE seq = 20",
-            "UPDATE audit_events SET id = actor_id WHERE seq = 20",
-            "UPDATE audit_events SET seq = 100000 WHERE seq = 20",
-            "UPDATE audit_events SET seq = NULL WHERE seq = 20",
-            "UPDATE audit_events SET commitment = salt WHERE seq = 20",
-            "UPDATE audit_events SET salt = commitment WHERE seq = 20",
-            "UPDATE audit_events SET actor_name = 'anna' WHERE seq = 20",
-            "UPDATE audit_events SET after = before WHERE seq = 20",
-            "UPDATE audit_events SET action = 'x' WHERE seq = 20",
-            "UPDATE audit_events SET jti = id WHERE seq = 20",
-            "DELETE FROM log_hashes WHERE idx = 0",
-            "UPDATE log_hashes SET idx = -1 WHERE idx = 0",
-            "DELETE FROM log_tree",
-            "UPDATE log_tree SET size = size - 1",
-            "DELETE FROM log_checkpoints",
-            "UPDATE log_checkpoints SET size = size - 1",
-        ];
-        signed(&world).await;
-        if !world.app.db.writes_alone() {
-            statements.extend(["TRUNCATE audit_events", "TRUNCATE log_hashes"]);
-        }
-        for sql in statements {
-            let mut tx = world.app.db.begin().await.unwrap();
-            assert!(tx.q(sql).exec().await.is_err(), "{sql}");
-        }
-        run(&world, None, false).await.unwrap();
+#[on_both]
+async fn a_swapped_pair_is_found(world: World) {
+    signed(&world).await;
+    unlock(&world).await;
+    world.exec("UPDATE audit_events SET seq = -1 WHERE seq = 20").await;
+    world.exec("UPDATE audit_events SET seq = 20 WHERE seq = 21").await;
+    world.exec("UPDATE audit_events SET seq = 21 WHERE seq = -1").await;
+    let told = found(&world).await;
+    assert!(told.starts_with("seq 20") && told.contains("now at position 21"), "{told}");
+}
+
+#[on_both]
+async fn an_inserted_event_is_found(world: World) {
+    signed(&world).await;
+    unlock(&world).await;
+    let size = run(&world, None, false).await.unwrap().size;
+    insert(&world, Some(size)).await;
+    let told = found(&world).await;
+    assert!(told.starts_with(&format!("seq {size}")) && told.contains("inserted"), "{told}");
+    world.exec("DELETE FROM audit_events WHERE seq = (SELECT MAX(seq) FROM audit_events)").await;
+    run(&world, None, false).await.unwrap();
+    insert(&world, None).await;
+    // On PostgreSQL it looks like one that waits for its place, until it has one.
+    integrate(&world.app).await.unwrap();
+    let told = found(&world).await;
+    assert!(told.contains("inserted") || told.contains(CONTENT), "{told}");
+}
+
+#[on_both]
+async fn a_bundle_that_nobody_issued_is_found(world: World) {
+    signed(&world).await;
+    world
+        .exec(
+            "UPDATE bundles SET bundle_hash = 'x' WHERE id =
+                    (SELECT jti FROM audit_events WHERE seq = 20)",
+        )
+        .await;
+    let told = found(&world).await;
+    assert!(told.starts_with("seq 20") && told.contains("another key or token"), "{told}");
+    world.exec("UPDATE bundles SET id = license_id").await;
+    let told = found(&world).await;
+    assert!(told.contains("is not in the log"), "{told}");
+}
+
+#[on_both]
+async fn an_older_copy_is_found_by_a_checkpoint_that_was_kept(world: World) {
+    let before = signed(&world).await;
+    keep(&world).await;
+    for n in 0..3 {
+        let body = json!({"name": format!("Lost {n}")});
+        world.post(world.org("/workspaces"), body).await.expect(201);
     }
+    let after = signed(&world).await;
+    for full in [false, true] {
+        let report = run(&world, Some(&before), full).await.unwrap();
+        assert_eq!(report.from, if full { 0 } else { before.size });
+        run(&world, Some(&after), full).await.unwrap();
+    }
+    put_back(&world).await;
+    if world.app.db.writes_alone() {
+        let told = found(&world).await;
+        assert!(told.contains("rolled back") && told.contains("-head covers"), "{told}");
+        forget_head(&world).await;
+    }
+    run(&world, None, false).await.unwrap();
+    run(&world, Some(&before), false).await.unwrap();
+    for full in [false, true] {
+        let told = run(&world, Some(&after), full).await.unwrap_err().to_string();
+        assert!(told.contains("rolled back") && told.contains("the last 3 are gone"), "{told}");
+    }
+    // It goes on from there, and is another log from then on.
+    let (app, client) = world.replica().await;
+    for n in 0..4 {
+        let body = json!({"name": format!("Else {n}")});
+        client
+            .clone()
+            .token(crate::world::ROOT)
+            .post(world.org("/workspaces"), body)
+            .await
+            .expect(201);
+    }
+    integrate(&app).await.unwrap();
+    run(&world, None, false).await.unwrap();
+    let told = run(&world, Some(&after), false).await.unwrap_err().to_string();
+    assert!(told.contains("does not begin with"), "{told}");
+    let told = run(&world, Some(&after), true).await.unwrap_err().to_string();
+    let place = format!("seq {}", after.size - 1);
+    assert!(told.starts_with(&place) && told.contains("root mismatch"), "{told}");
+}
+
+#[on_both]
+async fn a_history_that_is_written_anew_does_not_meet_its_signature(world: World) {
+    signed(&world).await;
+    unlock(&world).await;
+    // Somebody who knows how all of it is computed, and does not have the log's key.
+    world.exec("UPDATE audit_events SET actor_name = 'anna' WHERE seq = 20").await;
+    let mut tx = world.app.db.begin().await.unwrap();
+    let edited = tx.select_from::<Event>(Event::COLUMNS, "audit_events WHERE seq = 20");
+    let edited = edited.one().await.unwrap();
+    store::commit(&mut tx, &world.app.random, &edited).await.unwrap();
+    tx.q("UPDATE audit_events SET seq = NULL").exec().await.unwrap();
+    tx.q("DELETE FROM log_hashes").exec().await.unwrap();
+    store::place(&mut tx, Tree::empty(), 10_000).await.unwrap();
+    tx.commit().await.unwrap();
+    let told = found(&world).await;
+    assert!(told.contains("root mismatch") && told.contains("log_checkpoints"), "{told}");
+}
+
+#[on_both]
+async fn the_tables_of_the_log_are_append_only(world: World) {
+    let mut statements = vec![
+        "DELETE FROM audit_events WHERE seq = 20",
+        "UPDATE audit_events SET id = actor_id WHERE seq = 20",
+        "UPDATE audit_events SET seq = 100000 WHERE seq = 20",
+        "UPDATE audit_events SET seq = NULL WHERE seq = 20",
+        "UPDATE audit_events SET commitment = salt WHERE seq = 20",
+        "UPDATE audit_events SET salt = commitment WHERE seq = 20",
+        "UPDATE audit_events SET actor_name = 'anna' WHERE seq = 20",
+        "UPDATE audit_events SET after = before WHERE seq = 20",
+        "UPDATE audit_events SET action = 'x' WHERE seq = 20",
+        "UPDATE audit_events SET jti = id WHERE seq = 20",
+        "DELETE FROM log_hashes WHERE idx = 0",
+        "UPDATE log_hashes SET idx = -1 WHERE idx = 0",
+        "DELETE FROM log_tree",
+        "UPDATE log_tree SET size = size - 1",
+        "DELETE FROM log_checkpoints",
+        "UPDATE log_checkpoints SET size = size - 1",
+    ];
+    signed(&world).await;
+    if !world.app.db.writes_alone() {
+        statements.extend(["TRUNCATE audit_events", "TRUNCATE log_hashes"]);
+    }
+    for sql in statements {
+        let mut tx = world.app.db.begin().await.unwrap();
+        assert!(tx.q(sql).exec().await.is_err(), "{sql}");
+    }
+    run(&world, None, false).await.unwrap();
 }
 
 /// Removes what stands beside the file, as somebody would who wants the older copy.

@@ -1,116 +1,122 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::world::{ROOT, on_both};
+use crate::world::{ROOT, World, on_both};
 
-on_both! {
-    an_event_tells_who_did_what_to_which_thing_and_how_it_looked(world) {
-        let by = world.root().with("x-request-id", "trace-1");
-        by.patch(world.org(""), json!({"metadata": {"k": 1}})).await.expect(200);
-        let events = world.get(world.org("/audit?limit=1")).await.expect(200);
-        let event = world.named(&events["items"][0]);
-        let mut after = event["before"].clone();
-        after["metadata"] = json!({"k": 1});
-        after["revision"] = event["after"]["revision"].clone();
-        after["updated_at"] = json!("2026-01-02T00:00:00Z");
-        assert_eq!(event["after"], after);
-        assert_eq!(
-            without(event, &["before", "after", "actor_id", "id", "seq"]),
-            json!({
-                "at": "2026-01-02T00:00:00Z", "occurred_at": "2026-01-02T00:00:00Z",
-                "source": "server", "actor": null, "vouched_by": null, "project_id": null, "metadata": null,
-                "organization_id": "<acme's org>",
-                "actor_kind": "service_token", "actor_name": "bootstrap",
-                "action": "organizations.update", "target_type": "organization",
-                "target_id": "<acme's org>", "reason": null, "request_id": "trace-1", "ip": null,
-                "erased_at": null,
-            })
-        );
-    }
+#[on_both]
+async fn an_event_tells_who_did_what_to_which_thing_and_how_it_looked(world: World) {
+    let by = world.root().with("x-request-id", "trace-1");
+    by.patch(world.org(""), json!({"metadata": {"k": 1}})).await.expect(200);
+    let events = world.get(world.org("/audit?limit=1")).await.expect(200);
+    let event = world.named(&events["items"][0]);
+    let mut after = event["before"].clone();
+    after["metadata"] = json!({"k": 1});
+    after["revision"] = event["after"]["revision"].clone();
+    after["updated_at"] = json!("2026-01-02T00:00:00Z");
+    assert_eq!(event["after"], after);
+    assert_eq!(
+        without(event, &["before", "after", "actor_id", "id", "seq"]),
+        json!({
+            "at": "2026-01-02T00:00:00Z", "occurred_at": "2026-01-02T00:00:00Z",
+            "source": "server", "actor": null, "vouched_by": null, "project_id": null, "metadata": null,
+            "organization_id": "<acme's org>",
+            "actor_kind": "service_token", "actor_name": "bootstrap",
+            "action": "organizations.update", "target_type": "organization",
+            "target_id": "<acme's org>", "reason": null, "request_id": "trace-1", "ip": null,
+            "erased_at": null,
+        })
+    );
+}
 
-    events_are_narrowed(world) {
-        let me = world.by(ROOT).get("/me").await.expect(200)["id"].clone();
-        world.pass(TimeDelta::hours(1));
-        world.by(&world.acme.token).patch(world.org(""), json!({"name": "A"})).await.expect(200);
-        world.pass(TimeDelta::hours(1));
-        world.patch(world.org(""), json!({"name": "B"})).await.expect(200);
-        let count = async |filter: String| {
-            let list = world.get(world.org(&format!("/audit?limit=500&{filter}"))).await;
-            list.expect(200)["items"].as_array().unwrap().len()
-        };
-        let updates = "action=organizations.update";
-        assert_eq!(count(updates.into()).await, 2);
-        assert_eq!(count(format!("{updates}&actor={}", me.as_str().unwrap())).await, 1);
-        assert_eq!(count(format!("{updates}&actor={}", world.acme.token_id)).await, 1);
-        assert_eq!(count(format!("{updates}&since=2026-01-02T02:00:00Z")).await, 1);
-        assert_eq!(count(format!("{updates}&until=2026-01-02T02:00:00Z")).await, 2);
-        assert_eq!(count(format!("{updates}&until=2026-01-02T01:59:59.999999Z")).await, 1);
-        assert_eq!(count(format!("target={}", world.acme.license)).await, 1);
-        world.get(world.org("/audit?since=never")).await.invalid("since");
-    }
+#[on_both]
+async fn events_are_narrowed(world: World) {
+    let me = world.by(ROOT).get("/me").await.expect(200)["id"].clone();
+    world.pass(TimeDelta::hours(1));
+    world.by(&world.acme.token).patch(world.org(""), json!({"name": "A"})).await.expect(200);
+    world.pass(TimeDelta::hours(1));
+    world.patch(world.org(""), json!({"name": "B"})).await.expect(200);
+    let count = async |filter: String| {
+        let list = world.get(world.org(&format!("/audit?limit=500&{filter}"))).await;
+        list.expect(200)["items"].as_array().unwrap().len()
+    };
+    let updates = "action=organizations.update";
+    assert_eq!(count(updates.into()).await, 2);
+    assert_eq!(count(format!("{updates}&actor={}", me.as_str().unwrap())).await, 1);
+    assert_eq!(count(format!("{updates}&actor={}", world.acme.token_id)).await, 1);
+    assert_eq!(count(format!("{updates}&since=2026-01-02T02:00:00Z")).await, 1);
+    assert_eq!(count(format!("{updates}&until=2026-01-02T02:00:00Z")).await, 2);
+    assert_eq!(count(format!("{updates}&until=2026-01-02T01:59:59.999999Z")).await, 1);
+    assert_eq!(count(format!("target={}", world.acme.license)).await, 1);
+    world.get(world.org("/audit?since=never")).await.invalid("since");
+}
 
-    an_organization_sees_its_own_events_only(world) {
-        let own = world.by(&world.acme.token);
-        let list = own.get(world.org("/audit?limit=500")).await.expect(200);
-        let items = list["items"].as_array().unwrap();
-        assert!(items.len() > 10);
-        assert!(items.iter().all(|event| event["organization_id"] == world.acme.org));
-        let foreign = world.org(&format!("/audit?organization={}", world.globex.org));
-        for event in own.get(foreign).await.expect(200)["items"].as_array().unwrap() {
-            assert_eq!(event["organization_id"], world.acme.org);
-        }
-        own.get("/audit").await.refused(403, "forbidden");
+#[on_both]
+async fn an_organization_sees_its_own_events_only(world: World) {
+    let own = world.by(&world.acme.token);
+    let list = own.get(world.org("/audit?limit=500")).await.expect(200);
+    let items = list["items"].as_array().unwrap();
+    assert!(items.len() > 10);
+    assert!(items.iter().all(|event| event["organization_id"] == world.acme.org));
+    let foreign = world.org(&format!("/audit?organization={}", world.globex.org));
+    for event in own.get(foreign).await.expect(200)["items"].as_array().unwrap() {
+        assert_eq!(event["organization_id"], world.acme.org);
     }
+    own.get("/audit").await.refused(403, "forbidden");
+}
 
-    an_event_of_a_change_to_a_role_belongs_to_its_organization(world) {
-        let role = format!("/roles/{}", world.acme.role);
-        world.patch(role, json!({"name": "Other"})).await.expect(200);
-        let list = world.get(world.org("/audit?action=roles.update")).await.expect(200);
-        assert_eq!(list["items"][0]["before"]["name"], "Analyst");
-        assert_eq!(list["items"][0]["after"]["name"], "Other");
-    }
+#[on_both]
+async fn an_event_of_a_change_to_a_role_belongs_to_its_organization(world: World) {
+    let role = format!("/roles/{}", world.acme.role);
+    world.patch(role, json!({"name": "Other"})).await.expect(200);
+    let list = world.get(world.org("/audit?action=roles.update")).await.expect(200);
+    assert_eq!(list["items"][0]["before"]["name"], "Analyst");
+    assert_eq!(list["items"][0]["after"]["name"], "Other");
+}
 
-    a_caller_tells_of_what_happened_elsewhere(world) {
-        let by = world.with_only(&["audit:write"]).await.with("x-request-id", "trace-1");
-        let body = json!({
-            "action": "runs.finish", "target_type": "run", "target_id": "r-7", "actor": "anna",
-            "metadata": {"exit": 0}, "occurred_at": "2025-12-31T23:59:59.5Z",
-        });
-        let told = by.post(world.org("/audit"), body).await.expect(201);
-        let event = world.named(&told);
-        assert_eq!(
-            without(event, &["id", "actor_id", "seq"]),
-            json!({
-                "at": "2026-01-02T00:00:00Z", "occurred_at": "2025-12-31T23:59:59.500Z",
-                "source": "caller", "organization_id": "<acme's org>",
-                "actor_kind": "service_token", "actor_name": "made by a test", "actor": "anna",
-                "vouched_by": null,
-                "action": "runs.finish", "target_type": "run", "target_id": "r-7",
-                "project_id": null, "before": null, "after": null, "metadata": {"exit": 0},
-                "reason": null, "request_id": "trace-1", "ip": null, "erased_at": null,
-            })
-        );
-        let list = world.get(world.org("/audit?source=caller")).await.expect(200);
-        assert_eq!(list["items"], json!([told]));
-        let filter = "/audit?until=2026-01-01T00:00:00Z";
-        let early = world.get(world.org(filter)).await.expect(200);
-        assert_eq!(early["items"], json!([told]), "it is found by when it happened");
-        let least = json!({"action": "licenses.revoke", "target_type": "license"});
-        let told = by.post(world.org("/audit"), least).await.expect(201);
-        assert_eq!(told["target_id"], Value::Null);
-        assert_eq!(told["source"], "caller", "nobody forges the server's own");
-        for (field, value) in [
-            ("action", json!("")), ("target_type", json!(7)), ("project_id", json!("x")),
-            ("occurred_at", json!("1969-12-31T23:59:59Z")), ("source", json!("server")),
-        ] {
-            let mut body = json!({"action": "a", "target_type": "b"});
-            body[field] = value;
-            by.post(world.org("/audit"), body).await.invalid(field);
-        }
-        let body = json!({"action": "a", "target_type": "b", "project_id": world.globex.org});
-        let problem = by.post(world.org("/audit"), body).await.refused(404, "not_found");
-        assert_eq!(problem["field"], "project_id");
+#[on_both]
+async fn a_caller_tells_of_what_happened_elsewhere(world: World) {
+    let by = world.with_only(&["audit:write"]).await.with("x-request-id", "trace-1");
+    let body = json!({
+        "action": "runs.finish", "target_type": "run", "target_id": "r-7", "actor": "anna",
+        "metadata": {"exit": 0}, "occurred_at": "2025-12-31T23:59:59.5Z",
+    });
+    let told = by.post(world.org("/audit"), body).await.expect(201);
+    let event = world.named(&told);
+    assert_eq!(
+        without(event, &["id", "actor_id", "seq"]),
+        json!({
+            "at": "2026-01-02T00:00:00Z", "occurred_at": "2025-12-31T23:59:59.500Z",
+            "source": "caller", "organization_id": "<acme's org>",
+            "actor_kind": "service_token", "actor_name": "made by a test", "actor": "anna",
+            "vouched_by": null,
+            "action": "runs.finish", "target_type": "run", "target_id": "r-7",
+            "project_id": null, "before": null, "after": null, "metadata": {"exit": 0},
+            "reason": null, "request_id": "trace-1", "ip": null, "erased_at": null,
+        })
+    );
+    let list = world.get(world.org("/audit?source=caller")).await.expect(200);
+    assert_eq!(list["items"], json!([told]));
+    let filter = "/audit?until=2026-01-01T00:00:00Z";
+    let early = world.get(world.org(filter)).await.expect(200);
+    assert_eq!(early["items"], json!([told]), "it is found by when it happened");
+    let least = json!({"action": "licenses.revoke", "target_type": "license"});
+    let told = by.post(world.org("/audit"), least).await.expect(201);
+    assert_eq!(told["target_id"], Value::Null);
+    assert_eq!(told["source"], "caller", "nobody forges the server's own");
+    for (field, value) in [
+        ("action", json!("")),
+        ("target_type", json!(7)),
+        ("project_id", json!("x")),
+        ("occurred_at", json!("1969-12-31T23:59:59Z")),
+        ("source", json!("server")),
+    ] {
+        let mut body = json!({"action": "a", "target_type": "b"});
+        body[field] = value;
+        by.post(world.org("/audit"), body).await.invalid(field);
     }
+    let body = json!({"action": "a", "target_type": "b", "project_id": world.globex.org});
+    let problem = by.post(world.org("/audit"), body).await.refused(404, "not_found");
+    assert_eq!(problem["field"], "project_id");
 }
 
 fn without(mut value: Value, names: &[&str]) -> Value {

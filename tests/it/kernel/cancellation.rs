@@ -98,12 +98,12 @@ async fn run(db: &Db, name: &str, member: Member) -> Known {
 /// Runs the members at the same time, and compares what is there with what is known of each.
 async fn check(db: &Db, case: usize, members: &[Member]) {
     let names: Vec<String> = (0..members.len()).map(|n| format!("{case}-{n}")).collect();
-    let standing = db.standing();
+    let standing = db.durability_mark();
     let running = names.iter().zip(members).map(|(name, member)| run(db, name, *member));
     let known = join_all(running).await;
     // Whatever was left behind has ended when another transaction has.
     db.begin().await.unwrap().commit().await.unwrap();
-    db.settled(standing).await.expect("no group is lost");
+    db.wait_until_durable(standing).await.expect("no group is lost");
     let mut tx = db.begin().await.unwrap();
     let sql = "SELECT name FROM installation WHERE name LIKE $1";
     let rows: Vec<(String,)> = tx.q(sql).bind(format!("{case}-%")).all().await.unwrap();

@@ -99,11 +99,11 @@ async fn what_was_seen_is_settled_when_it_is_on_the_disk() {
     let db = &database.db;
     let first = db.begin().await.unwrap();
     let refused = async {
-        let standing = db.standing();
+        let standing = db.durability_mark();
         let mut tx = db.begin().await.unwrap();
         assert_eq!(names(&mut tx).await, ["other"]);
         drop(tx);
-        db.settled(standing).await.unwrap();
+        db.wait_until_durable(standing).await.unwrap();
         names(&mut db.read()).await
     };
     let ((other, seen), first) = join(join(write(db, "other"), refused), first.commit()).await;
@@ -116,7 +116,7 @@ async fn a_lost_transaction_is_lost_for_each_of_its_members() {
     let (database, _) = database().await;
     let db = &database.db;
     let first = db.begin().await.unwrap();
-    let standing = db.standing();
+    let standing = db.durability_mark();
     let breaks = async {
         let mut tx = db.begin().await.unwrap();
         // As SQLite does by itself when the disk is full.
@@ -130,8 +130,8 @@ async fn a_lost_transaction_is_lost_for_each_of_its_members() {
     }
     after.unwrap();
     assert_eq!(names(&mut db.read()).await, ["after"]);
-    db.settled(standing).await.unwrap_err();
-    db.settled(db.standing()).await.unwrap();
+    db.wait_until_durable(standing).await.unwrap_err();
+    db.wait_until_durable(db.durability_mark()).await.unwrap();
 }
 
 #[tokio::test]
@@ -191,6 +191,6 @@ async fn a_commit_whose_answer_was_lost_is_in_doubt() {
     is_cut.store(true, Ordering::SeqCst);
     let error = Error::from(tx.commit().await.unwrap_err());
     assert_eq!(error.document().status, 503);
-    assert!(error.detail().contains("it was made, or it was not"), "{error}");
+    assert!(error.detail().contains("may or may not have been made"), "{error}");
     assert_eq!(names(&mut database.db.read()).await, ["made"]);
 }

@@ -10,7 +10,7 @@ use axum::http::{Method, Request, StatusCode};
 use axum::response::Response;
 use cp_server::App;
 use cp_server::kernel::access::caller::Scope;
-use cp_server::kernel::access::platform::Open;
+use cp_server::kernel::access::platform::PublicPath;
 use cp_server::kernel::error::Result;
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
@@ -24,17 +24,17 @@ use crate::world::{World, on_both};
 
 cp_server::routes! { leaving:
     /// Changes something, in a while.
-    POST "/leaving" Public => change, unaudited;
+    POST "/leaving" PUBLIC => change, unaudited;
     /// The same, with a transaction of its own.
-    POST "/leaving/late" Public => change_late, late, unaudited;
+    POST "/leaving/late" PUBLIC => change_late, own_transaction, unaudited;
     /// The same, answering for itself.
-    POST "/leaving/raw" Public => change_raw, raw;
+    POST "/leaving/raw" PUBLIC => change_raw, raw;
     /// Finds something to change.
-    GET "/leaving/may-write" Public => change_late, may_write, unaudited;
+    GET "/leaving/may-write" PUBLIC => change_late, may_write, unaudited;
     /// Finds something to change, and its line does not say so.
-    GET "/leaving/undeclared" Public => change_late, unaudited;
+    GET "/leaving/undeclared" PUBLIC => change_late, unaudited;
     /// Reads, and waits for nothing that ever comes.
-    GET "/leaving/reads" Public => read;
+    GET "/leaving/reads" PUBLIC => read;
 }
 
 /// Requests that reached their operation, and those whose operation was not ended by its client.
@@ -54,7 +54,7 @@ async fn in_a_while(name: &str) {
 
 const CHANGE: &str = "INSERT INTO installation (name, value) VALUES ($1, $2)";
 
-async fn change(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn change(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     let name = name(&cx.parts);
     in_a_while(&name).await;
     cx.tx.q(CHANGE).bind(&*name).bind(&b"x"[..]).exec().await?;
@@ -62,11 +62,11 @@ async fn change(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-async fn change_late(cx: &mut Cx<Scope>, open: Open) -> Result<NoContent> {
+async fn change_late(cx: &mut Cx<Scope>, open: PublicPath) -> Result<NoContent> {
     for _ in 0..20 {
         tokio::task::yield_now().await;
     }
-    // Until here it has not begun.
+    // Until here the change has not begun.
     cx.begin().await?;
     change(cx, open).await
 }
@@ -81,7 +81,7 @@ async fn change_raw(raw: Raw) -> Result<Response> {
     Ok(Response::default())
 }
 
-async fn read(cx: &mut Cx<Scope>, _: Open) -> Result<NoContent> {
+async fn read(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     struct Reading(String);
     impl Drop for Reading {
         fn drop(&mut self) {
@@ -119,53 +119,53 @@ async fn changed(world: &World, name: &str) -> bool {
     count == Some(1)
 }
 
-on_both! {
-    a_change_whose_client_is_gone_runs_to_its_end(world) {
-        let lines = [
-            (Method::POST, "/leaving"),
-            (Method::POST, "/leaving/late"),
-            (Method::POST, "/leaving/raw"),
-            (Method::GET, "/leaving/may-write"),
-        ];
-        let mut most = 0;
-        for (method, path) in lines {
-            for polls in 0..25 {
-                let name = format!("{}{path} {polls}", world.app.db.name());
-                leaves(&world.app, method.clone(), path, &name, polls).await;
-                // Not begun, or done: begun and not done there is not.
-                let begun = Instant::now();
-                while STARTED.lock().unwrap().contains(&name) && !changed(&world, &name).await {
-                    assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
-                    tokio::task::yield_now().await;
-                }
-                most += usize::from(changed(&world, &name).await);
-            }
-        }
-        assert!(most > 4 * 10, "{most} changes began");
-    }
-
-    a_read_whose_client_is_gone_ends(world) {
-        let name = format!("{} read", world.app.db.name());
-        {
-            let mut request = pin!(call(&world.app, Method::GET, "/leaving/reads", &name));
-            while !READING.lock().unwrap().contains(&name) {
-                assert!((&mut request).now_or_never().is_none());
+#[on_both]
+async fn a_change_whose_client_is_gone_runs_to_its_end(world: World) {
+    let lines = [
+        (Method::POST, "/leaving"),
+        (Method::POST, "/leaving/late"),
+        (Method::POST, "/leaving/raw"),
+        (Method::GET, "/leaving/may-write"),
+    ];
+    let mut most = 0;
+    for (method, path) in lines {
+        for polls in 0..25 {
+            let name = format!("{}{path} {polls}", world.app.db.name());
+            leaves(&world.app, method.clone(), path, &name, polls).await;
+            // Not begun, or done: begun and not done there is not.
+            let begun = Instant::now();
+            while STARTED.lock().unwrap().contains(&name) && !changed(&world, &name).await {
+                assert!(begun.elapsed() < Duration::from_secs(30), "{name}");
                 tokio::task::yield_now().await;
             }
+            most += usize::from(changed(&world, &name).await);
         }
-        assert!(!READING.lock().unwrap().contains(&name));
     }
-
-    a_read_that_does_not_say_that_it_may_write_cannot(world) {
-        let name = format!("{} undeclared", world.app.db.name());
-        let answer = call(&world.app, Method::GET, "/leaving/undeclared", &name).await;
-        assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
-        assert!(!changed(&world, &name).await);
-    }
+    assert!(most > 4 * 10, "{most} changes began");
 }
 
-/// On SQLite each change waits for its turn of the one writer. The turns of those that were abandoned are
-/// left out.
+#[on_both]
+async fn a_read_whose_client_is_gone_ends(world: World) {
+    let name = format!("{} read", world.app.db.name());
+    {
+        let mut request = pin!(call(&world.app, Method::GET, "/leaving/reads", &name));
+        while !READING.lock().unwrap().contains(&name) {
+            assert!((&mut request).now_or_never().is_none());
+            tokio::task::yield_now().await;
+        }
+    }
+    assert!(!READING.lock().unwrap().contains(&name));
+}
+
+#[on_both]
+async fn a_read_that_does_not_say_that_it_may_write_cannot(world: World) {
+    let name = format!("{} undeclared", world.app.db.name());
+    let answer = call(&world.app, Method::GET, "/leaving/undeclared", &name).await;
+    assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
+    assert!(!changed(&world, &name).await);
+}
+
+/// On SQLite each change waits for its turn of the one writer. Abandoned changes get no turn.
 #[tokio::test]
 async fn a_change_that_waits_for_the_writer_ends_with_its_client() {
     let world = World::on_sqlite().await;
@@ -178,13 +178,14 @@ async fn a_change_that_waits_for_the_writer_ends_with_its_client() {
     for (method, path) in &lines {
         leaves(&world.app, method.clone(), path, &format!("waiting {path}"), 50).await;
     }
-    let stays = tokio::spawn(call(&world.app, Method::POST, "/leaving", "waiting and staying"));
+    let stays = call(&world.app, Method::POST, "/leaving", "waiting and staying");
+    let stays = tokio::spawn(stays);
     for _ in 0..50 {
         tokio::task::yield_now().await;
     }
     drop(held);
     assert_eq!(stays.await.unwrap().status(), StatusCode::NO_CONTENT);
-    // Whoever waited before that change had a turn before it.
+    // The writer serves changes in the order of their arrival: the abandoned ones came first.
     for (_, path) in lines {
         let name = format!("waiting {path}");
         assert!(!STARTED.lock().unwrap().contains(&name), "{path}");

@@ -7,3 +7,4 @@ mod completion;
 mod idempotency;
 mod lists;
 mod preconditions;
+mod refusals;

@@ -1,48 +1,49 @@
 use axum::http::Method;
 use serde_json::json;
 
-use crate::world::on_both;
+use crate::world::{World, on_both};
 
-on_both! {
-    s16_an_update_of_something_that_changed_is_refused(world) {
-        for line in cp_server::operations().table {
-            if line.method != Method::PATCH {
-                continue;
-            }
-            let path = world.path_of(&line);
-            let body = crate::sweep::examples::example(&world, &line).body;
-            let root = world.root();
-            let tag = root.call(Method::GET, &path, None).await.header("etag").to_owned();
-            let other = root.clone().with("if-match", "\"other\"");
-            let problem = other.call(Method::PATCH, &path, body.clone()).await;
-            let problem = problem.refused(412, "precondition_failed");
-            assert_eq!(problem["current"], tag, "{}", line.name);
-            let same = root.clone().with("if-match", &tag);
-            same.call(Method::PATCH, &path, body.clone()).await.expect(200);
-            same.call(Method::PATCH, &path, body.clone()).await.refused(412, "precondition_failed");
-            for any in ["*", "\"a\", *"] {
-                let any = root.clone().with("if-match", any);
-                any.call(Method::PATCH, &path, body.clone()).await.expect(200);
-            }
+#[on_both]
+async fn an_update_of_something_that_changed_is_refused(world: World) {
+    for line in crate::world::operations().table {
+        if line.method != Method::PATCH {
+            continue;
+        }
+        let path = world.path_of(&line);
+        let body = crate::sweep::examples::example(&world, &line).body;
+        let root = world.root();
+        let tag = root.call(Method::GET, &path, None).await.header("etag").to_owned();
+        let other = root.clone().with("if-match", "\"other\"");
+        let problem = other.call(Method::PATCH, &path, body.clone()).await;
+        let problem = problem.refused(412, "precondition_failed");
+        assert_eq!(problem["current"], tag, "{}", line.name);
+        let same = root.clone().with("if-match", &tag);
+        same.call(Method::PATCH, &path, body.clone()).await.expect(200);
+        same.call(Method::PATCH, &path, body.clone()).await.refused(412, "precondition_failed");
+        for any in ["*", "\"a\", *"] {
+            let any = root.clone().with("if-match", any);
+            any.call(Method::PATCH, &path, body.clone()).await.expect(200);
         }
     }
+}
 
-    s16_a_deletion_and_an_action_heed_it_too(world) {
-        let stale = world.root().with("if-match", "\"old\"");
-        let workspace = format!("/workspaces/{}", world.acme.spare_workspace);
-        stale.delete(&workspace).await.refused(412, "precondition_failed");
-        let revoke = format!("/licenses/{}/revoke", world.acme.license);
-        stale.post(&revoke, json!({})).await.refused(412, "precondition_failed");
-        let license = world.get(format!("/licenses/{}", world.acme.license)).await;
-        let fresh = world.root().with("if-match", license.header("etag"));
-        fresh.post(&revoke, json!({})).await.expect(200);
-    }
+#[on_both]
+async fn a_deletion_and_an_action_heed_it_too(world: World) {
+    let stale = world.root().with("if-match", "\"old\"");
+    let workspace = format!("/workspaces/{}", world.acme.spare_workspace);
+    stale.delete(&workspace).await.refused(412, "precondition_failed");
+    let revoke = format!("/licenses/{}/revoke", world.acme.license);
+    stale.post(&revoke, json!({})).await.refused(412, "precondition_failed");
+    let license = world.get(format!("/licenses/{}", world.acme.license)).await;
+    let fresh = world.root().with("if-match", license.header("etag"));
+    fresh.post(&revoke, json!({})).await.expect(200);
+}
 
-    a_read_that_has_not_changed_is_304(world) {
-        for path in [world.org(""), format!("/licenses/{}", world.acme.license), "/plans".into()] {
-            let answer = world.get(&path).await;
-            let again = world.root().with("if-none-match", answer.header("etag")).get(&path).await;
-            assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
-        }
+#[on_both]
+async fn a_read_that_has_not_changed_is_304(world: World) {
+    for path in [world.org(""), format!("/licenses/{}", world.acme.license), "/plans".into()] {
+        let answer = world.get(&path).await;
+        let again = world.root().with("if-none-match", answer.header("etag")).get(&path).await;
+        assert_eq!((again.status, again.body.len()), (304, 0), "{path}");
     }
 }

@@ -126,41 +126,41 @@ impl Recorded {
     }
 }
 
-on_both! {
-    sums_are_those_of_a_naive_scan(world) {
-        world.pass(TimeDelta::days(120));
-        let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
-        let mut runner = TestRunner::new_with_rng(Config::default(), rng);
-        let mut draw = |strategy: BoxedStrategy<Vec<Event>>| strategy.new_tree(&mut runner).unwrap().current();
-        let projects = [project(&world, "apollo").await, project(&world, "gemini").await];
-        for metric in ["metric-0", "metric-1"] {
-            for of in [None, Some(&projects[0]), Some(&projects[1])] {
-                let body = json!({"metric": metric, "quantity": null, "project_id": of});
-                world.put(world.org("/limits"), body).await.expect(201);
-            }
+#[on_both]
+async fn sums_are_those_of_a_naive_scan(world: World) {
+    world.pass(TimeDelta::days(120));
+    let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
+    let mut runner = TestRunner::new_with_rng(Config::default(), rng);
+    let mut draw =
+        |strategy: BoxedStrategy<Vec<Event>>| strategy.new_tree(&mut runner).unwrap().current();
+    let projects = [project(&world, "apollo").await, project(&world, "gemini").await];
+    for metric in ["metric-0", "metric-1"] {
+        for of in [None, Some(&projects[0]), Some(&projects[1])] {
+            let body = json!({"metric": metric, "quantity": null, "project_id": of});
+            world.put(world.org("/limits"), body).await.expect(201);
         }
-        let mut recorded = Recorded { world, projects, events: Vec::new() };
-        for _ in 0..4 {
-            recorded.add(draw(prop::collection::vec(event(), 150).boxed())).await;
-            // Ends from where events are, and right beside them.
-            let ends = draw(prop::collection::vec(event(), 24).boxed());
-            let known = recorded.events.len();
-            for (n, pair) in ends.chunks(2).enumerate() {
-                let near = |event: &Event, d: i64| match n % 3 {
-                    0 => event.at,
-                    _ => recorded.events[usize::try_from(event.quantity).unwrap() % known].at + d,
-                };
-                let (a, b) = (near(&pair[0], n as i64 % 2), near(&pair[1], -(n as i64 % 2)));
-                recorded.compare(a.min(b), a.max(b), pair[0].project).await;
-            }
+    }
+    let mut recorded = Recorded { world, projects, events: Vec::new() };
+    for _ in 0..4 {
+        recorded.add(draw(prop::collection::vec(event(), 150).boxed())).await;
+        // Ends from where events are, and right beside them.
+        let ends = draw(prop::collection::vec(event(), 24).boxed());
+        let known = recorded.events.len();
+        for (n, pair) in ends.chunks(2).enumerate() {
+            let near = |event: &Event, d: i64| match n % 3 {
+                0 => event.at,
+                _ => recorded.events[usize::try_from(event.quantity).unwrap() % known].at + d,
+            };
+            let (a, b) = (near(&pair[0], n as i64 % 2), near(&pair[1], -(n as i64 % 2)));
+            recorded.compare(a.min(b), a.max(b), pair[0].project).await;
         }
-        // Without ends it is everything.
-        let all = recorded.scan(i64::MIN, i64::MAX, Some(0));
-        let path = format!("/usage/summary?project={}", recorded.projects[0]);
-        let summary = recorded.world.get(recorded.world.org(&path)).await.expect(200);
-        for item in summary["items"].as_array().unwrap() {
-            let sum = all[item["metric"].as_str().unwrap()];
-            assert_eq!((item["events"].as_i64().unwrap(), number(&item["quantity"])), sum);
-        }
+    }
+    // Without ends it is everything.
+    let all = recorded.scan(i64::MIN, i64::MAX, Some(0));
+    let path = format!("/usage/summary?project={}", recorded.projects[0]);
+    let summary = recorded.world.get(recorded.world.org(&path)).await.expect(200);
+    for item in summary["items"].as_array().unwrap() {
+        let sum = all[item["metric"].as_str().unwrap()];
+        assert_eq!((item["events"].as_i64().unwrap(), number(&item["quantity"])), sum);
     }
 }

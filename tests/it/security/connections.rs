@@ -155,7 +155,7 @@ async fn request_malformed_is_refused_with_a_status() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_a_body_that_is_too_large_is_refused_before_it_is_sent_and_while_it_is() {
+async fn a_body_that_is_too_large_is_refused_before_it_is_sent_and_while_it_is() {
     let world = World::on_sqlite().await;
     let server = serving(&world, quick(), None).await;
     let head = |framing: &str| {
@@ -174,7 +174,7 @@ async fn s11_a_body_that_is_too_large_is_refused_before_it_is_sent_and_while_it_
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_slow_clients_are_let_go() {
+async fn slow_clients_are_let_go() {
     let world = World::on_sqlite().await;
     let server = serving(&world, quick(), None).await;
     // Nothing, half a preface, half a head: closed without a word.
@@ -212,7 +212,7 @@ async fn s11_slow_clients_are_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_a_client_that_takes_nothing_of_its_answers_is_let_go() {
+async fn a_client_that_takes_nothing_of_its_answers_is_let_go() {
     let world = World::on_sqlite().await;
     let server = serving(&world, quick(), None).await;
     let socket = TcpSocket::new_v4().unwrap();
@@ -235,7 +235,7 @@ async fn s11_a_client_that_takes_nothing_of_its_answers_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s13_a_flood_is_refused_once_and_kept_waiting() {
+async fn a_flood_is_refused_once_and_kept_waiting() {
     let world = World::on_sqlite().await;
     let rates = Rates { strangers: Some(Rate::new(1, 2)), ..Rates::default() };
     let mut settings = Settings { surface: quick(), ..Settings::new(ISSUER, AUDIENCE) };
@@ -289,7 +289,7 @@ async fn a_client_that_takes_its_answers_below_the_least_rate_is_let_go() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_an_address_and_all_together_have_so_many_connections() {
+async fn an_address_and_all_together_have_so_many_connections() {
     let world = World::on_sqlite().await;
     let surface = Surface { connections: 5, connections_per_address: 3, ..Surface::default() };
     let server = serving(&world, surface.clone(), None).await;

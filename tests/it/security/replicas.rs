@@ -13,8 +13,14 @@ use crate::world::now;
 async fn start(db: Db, seed: u64) -> (Vec<u8>, bool) {
     let settings = Settings::new("https://cp.example", "data-plane");
     let (clock, _) = Clock::manual(now());
-    let app =
-        cp_server::app(db, clock, Random::seeded(seed), Kek::new(&[7; 32]).unwrap(), settings);
+    let app = cp_server::app_with(
+        crate::world::operations,
+        db,
+        clock,
+        Random::seeded(seed),
+        Kek::new(&[7; 32]).unwrap(),
+        settings,
+    );
     cp_server::migrate(&app).await.unwrap();
     licensing::keys::start::prepare(&app, None, None).await.unwrap();
     let token = bootstrap(&app, Handover::Shown).await.unwrap();
@@ -32,7 +38,7 @@ async fn together(db: &Db) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
-async fn s22_replicas_that_start_together_agree_on_an_empty_database() {
+async fn replicas_that_start_together_agree_on_an_empty_database() {
     if let Some(database) = Database::postgres(None).await {
         together(&database.db).await;
     }

@@ -1,10 +1,10 @@
 use cp_server::kernel::db::Db;
 use serde_json::json;
 
-use crate::world::on_both;
+use crate::world::{World, on_both};
 
 #[tokio::test]
-async fn s17_sqlite_survives_a_power_cut_and_checks_references() {
+async fn sqlite_survives_a_power_cut_and_checks_references() {
     let folder = tempfile::tempdir().unwrap();
     let db = Db::open(&format!("sqlite:{}/a.db", folder.path().display())).await.unwrap();
     db.migrate().await.unwrap();
@@ -23,7 +23,7 @@ async fn s17_sqlite_survives_a_power_cut_and_checks_references() {
 }
 
 #[tokio::test]
-async fn s17_a_reader_cannot_write() {
+async fn a_reader_cannot_write() {
     let world = crate::world::World::on_sqlite().await;
     let mut reader = world.app.db.read();
     let error = reader.q("DELETE FROM bundles").exec().await.unwrap_err();
@@ -32,7 +32,7 @@ async fn s17_a_reader_cannot_write() {
 
 #[cfg(unix)]
 #[tokio::test]
-async fn s09_a_database_file_that_others_can_read_is_refused() {
+async fn a_database_file_that_others_can_read_is_refused() {
     use std::os::unix::fs::PermissionsExt;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("a.db");
@@ -45,7 +45,7 @@ async fn s09_a_database_file_that_others_can_read_is_refused() {
 }
 
 #[tokio::test]
-async fn s18_a_full_database_refuses_changes_and_recovers_by_itself() {
+async fn a_full_database_refuses_changes_and_recovers_by_itself() {
     let world = crate::world::World::on_sqlite().await;
     // What a full disk is to SQLite: no page more.
     let most = async |sql: &'static str| {
@@ -77,45 +77,47 @@ async fn s18_a_full_database_refuses_changes_and_recovers_by_itself() {
     world.post("/organizations", organization(made + 1)).await.expect(201);
 }
 
-on_both! {
-    /// A grant that was taken, a trigger of somebody's: without its event no change is made, and it is
-    /// said so; what only reads goes on.
-    i16_a_log_that_cannot_be_written_refuses_changes_alone(world) {
-        let bundles = format!("/licenses/{}/bundles", world.acme.license);
-        let events = world.count_events().await;
-        let refuse = match &world.app.db {
-            Db::Sqlite { .. } => {
-                "CREATE TRIGGER no_more BEFORE INSERT ON audit_events
+/// A grant that was taken, a trigger of somebody's: without its event no change is made, and it is
+/// said so; what only reads goes on.
+#[on_both]
+async fn a_log_that_cannot_be_written_refuses_changes_alone(world: World) {
+    let bundles = format!("/licenses/{}/bundles", world.acme.license);
+    let events = world.count_events().await;
+    let refuse = match &world.app.db {
+        Db::Sqlite { .. } => {
+            "CREATE TRIGGER no_more BEFORE INSERT ON audit_events
                  BEGIN SELECT RAISE(ABORT, 'no more'); END"
-            }
-            Db::Postgres(_) => "CREATE FUNCTION no_more() RETURNS TRIGGER LANGUAGE plpgsql AS
-                 'BEGIN RAISE EXCEPTION ''no more''; END'",
-        };
-        world.exec(refuse).await;
-        if let Db::Postgres(_) = &world.app.db {
-            let sql = "CREATE TRIGGER no_more BEFORE INSERT ON audit_events
+        }
+        Db::Postgres(_) => {
+            "CREATE FUNCTION no_more() RETURNS TRIGGER LANGUAGE plpgsql AS
+                 'BEGIN RAISE EXCEPTION ''no more''; END'"
+        }
+    };
+    world.exec(refuse).await;
+    if let Db::Postgres(_) = &world.app.db {
+        let sql = "CREATE TRIGGER no_more BEFORE INSERT ON audit_events
                        FOR EACH ROW EXECUTE FUNCTION no_more()";
-            world.exec(sql).await;
-        }
-        for (path, body) in [
-            (bundles.as_str(), json!({})),
-            ("/organizations", json!({"name": "Never"})),
-        ] {
-            let problem = world.post(path, body).await.expect(503);
-            assert_eq!(
-                (&problem["code"], &problem["detail"]),
-                (&json!("unavailable"), &json!("The database refuses to write; nothing was changed.")),
-            );
-        }
-        world.get("/organizations/never").await.expect(404);
-        world.get(world.org("")).await.expect(200);
-        world.anyone().get("/.well-known/jwks.json").await.expect(200);
-        assert_eq!(world.count_events().await, events);
-        world.exec(match &world.app.db {
+        world.exec(sql).await;
+    }
+    for (path, body) in
+        [(bundles.as_str(), json!({})), ("/organizations", json!({"name": "Never"}))]
+    {
+        let problem = world.post(path, body).await.expect(503);
+        assert_eq!(
+            (&problem["code"], &problem["detail"]),
+            (&json!("unavailable"), &json!("The database refuses to write; nothing was changed.")),
+        );
+    }
+    world.get("/organizations/never").await.expect(404);
+    world.get(world.org("")).await.expect(200);
+    world.anyone().get("/.well-known/jwks.json").await.expect(200);
+    assert_eq!(world.count_events().await, events);
+    world
+        .exec(match &world.app.db {
             Db::Sqlite { .. } => "DROP TRIGGER no_more",
             Db::Postgres(_) => "DROP TRIGGER no_more ON audit_events",
-        }).await;
-        world.post(&bundles, json!({})).await.expect(201);
-        assert_eq!(world.count_events().await, events + 1);
-    }
+        })
+        .await;
+    world.post(&bundles, json!({})).await.expect(201);
+    assert_eq!(world.count_events().await, events + 1);
 }

@@ -44,7 +44,7 @@ fn quick() -> Surface {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_headers_that_are_too_large_are_a_problem_document() {
+async fn headers_that_are_too_large_are_a_problem_document() {
     let world = World::on_sqlite().await;
     let server = serving(&world, Surface::default(), None).await;
     let (mut client, _) = connect(&server, 65_535).await;
@@ -62,7 +62,7 @@ async fn s11_headers_that_are_too_large_are_a_problem_document() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_streams_that_are_opened_and_reset_end_the_connection() {
+async fn streams_that_are_opened_and_reset_end_the_connection() {
     let world = World::on_sqlite().await;
     let server = serving(&world, Surface::default(), None).await;
     let (mut client, ended) = connect(&server, 65_535).await;
@@ -81,7 +81,7 @@ async fn s11_streams_that_are_opened_and_reset_end_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s13_a_flood_on_one_connection_is_not_answered_without_end() {
+async fn a_flood_on_one_connection_is_not_answered_without_end() {
     let world = World::on_sqlite().await;
     let rates = Rates { strangers: Some(Rate::new(1, 2)), ..Rates::default() };
     let flooded = async |surface: Surface| {
@@ -108,7 +108,7 @@ async fn s13_a_flood_on_one_connection_is_not_answered_without_end() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_a_window_that_is_never_opened_ends_the_connection() {
+async fn a_window_that_is_never_opened_ends_the_connection() {
     let world = World::on_sqlite().await;
     let server = serving(&world, quick(), None).await;
     let (mut client, ended) = connect(&server, 0).await;
@@ -120,7 +120,7 @@ async fn s11_a_window_that_is_never_opened_ends_the_connection() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn s11_a_connection_without_requests_ends() {
+async fn a_connection_without_requests_ends() {
     let world = World::on_sqlite().await;
     let server = serving(&world, quick(), None).await;
     let (client, ended) = connect(&server, 65_535).await;

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::access::caller::Permission;
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use serde_json::json;
 
@@ -29,12 +29,15 @@ const PUBLIC: [&str; 19] = [
     "server.healthz",
     "server.readyz",
     "server.metrics",
-    "server.openapi_document",
+    "server.openapi",
     "server.docs",
 ];
 
 fn guarded() -> impl Iterator<Item = Line> {
-    cp_server::operations().table.into_iter().filter(|line| line.permission != Permission::Public)
+    crate::world::operations()
+        .table
+        .into_iter()
+        .filter(|line| line.permission != Permission::PUBLIC)
 }
 
 async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
@@ -43,136 +46,140 @@ async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
 }
 
 #[test]
-fn s01_exactly_these_lines_are_public() {
-    let table = cp_server::operations().table;
-    let open = |line: &&Line| line.permission == Permission::Public || line.reach == Reach::Public;
+fn exactly_these_lines_are_public() {
+    let table = crate::world::operations().table;
+    let open =
+        |line: &&Line| line.permission == Permission::PUBLIC || line.exposure == Exposure::Public;
     let names: Vec<&str> = table.iter().filter(open).map(|line| line.name).collect();
     assert_eq!(names, PUBLIC);
 }
 
-on_both! {
-    s01_public_lines_look_at_no_credential(world) {
-        for line in cp_server::operations().table {
-            // What sends a browser on has tests of its own.
-            if line.permission == Permission::Public && !line.status.is_redirection() {
-                let example = example(&world, &line);
-                // A logout is a page's; it does not look at credentials either.
-                let junk = world.by("junk").with("sec-fetch-site", "same-origin");
-                let path = world.path_of(&line) + &example.query;
-                let answer = junk.call(line.method.clone(), &path, example.body).await;
-                assert_eq!(answer.status, line.status.as_u16(), "{}: {}", line.name, answer.text());
-            }
+#[on_both]
+async fn public_lines_look_at_no_credential(world: World) {
+    for line in crate::world::operations().table {
+        // What sends a browser on has tests of its own.
+        if line.permission == Permission::PUBLIC && !line.status.is_redirection() {
+            let example = example(&world, &line);
+            // A logout is a page's; it does not look at credentials either.
+            let junk = world.by("junk").with("sec-fetch-site", "same-origin");
+            let path = world.path_of(&line) + &example.query;
+            let answer = junk.call(line.method.clone(), &path, example.body).await;
+            assert_eq!(answer.status, line.status.as_u16(), "{}: {}", line.name, answer.text());
         }
     }
+}
 
-    s01_a_line_needs_a_valid_credential(world) {
-        let expired = json!({
-            "name": "old", "permissions": everything(), "expires_at": "2026-01-02T00:00:01Z",
-        });
-        let expired = world.post("/service-tokens", expired).await.expect(201);
-        let revoked = world.new_token("", &["*"]).await;
-        let id = world.by(&revoked).get("/me").await.expect(200)["id"].clone();
-        world.delete(format!("/service-tokens/{}", id.as_str().unwrap())).await.expect(204);
-        world.pass(TimeDelta::seconds(1));
+#[on_both]
+async fn a_line_needs_a_valid_credential(world: World) {
+    let expired = json!({
+        "name": "old", "permissions": everything(), "expires_at": "2026-01-02T00:00:01Z",
+    });
+    let expired = world.post("/service-tokens", expired).await.expect(201);
+    let revoked = world.new_token("", &["*"]).await;
+    let id = world.by(&revoked).get("/me").await.expect(200)["id"].clone();
+    world.delete(format!("/service-tokens/{}", id.as_str().unwrap())).await.expect(204);
+    world.pass(TimeDelta::seconds(1));
 
-        let (anyone, acme) = (world.anyone(), &world.acme.token);
-        let bent = acme[..acme.len() - 9].to_owned() + "0" + &acme[acme.len() - 8..];
-        let strangers = [
-            ("no credential", anyone.clone()),
-            ("an expired token", world.by(expired["token"].as_str().unwrap())),
-            ("a revoked token", world.by(&revoked)),
-            ("junk", world.by("junk")),
-            ("a bent token", world.by(&bent)),
-            ("a token's id without its secret", world.by(&acme[..37])),
-            ("no token at all", world.by("")),
-            ("another scheme", anyone.clone().with("authorization", format!("Basic {acme}"))),
-            ("an unsigned JWT", world.by("eyJhbGciOiJub25lIn0.e30.")),
-        ];
-        for line in guarded() {
-            for (who, stranger) in &strangers {
-                let answer = ask(stranger, &line, &world.path_of(&line)).await;
-                assert_eq!(answer.status, 401, "{} with {who}: {}", line.name, answer.text());
-                assert_eq!(answer.header("www-authenticate"), "Bearer", "{}", line.name);
-                assert_eq!(answer.json()["code"], "unauthenticated", "{}", line.name);
-            }
+    let (anyone, acme) = (world.anyone(), &world.acme.token);
+    let bent = acme[..acme.len() - 9].to_owned() + "0" + &acme[acme.len() - 8..];
+    let strangers = [
+        ("no credential", anyone.clone()),
+        ("an expired token", world.by(expired["token"].as_str().unwrap())),
+        ("a revoked token", world.by(&revoked)),
+        ("junk", world.by("junk")),
+        ("a bent token", world.by(&bent)),
+        ("a token's id without its secret", world.by(&acme[..37])),
+        ("no token at all", world.by("")),
+        ("another scheme", anyone.clone().with("authorization", format!("Basic {acme}"))),
+        ("an unsigned JWT", world.by("eyJhbGciOiJub25lIn0.e30.")),
+    ];
+    for line in guarded() {
+        for (who, stranger) in &strangers {
+            let answer = ask(stranger, &line, &world.path_of(&line)).await;
+            assert_eq!(answer.status, 401, "{} with {who}: {}", line.name, answer.text());
+            assert_eq!(answer.header("www-authenticate"), "Bearer", "{}", line.name);
+            assert_eq!(answer.json()["code"], "unauthenticated", "{}", line.name);
         }
     }
+}
 
-    s02_foreign_and_missing_are_the_same(world) {
-        // The answers may differ in nothing, so both requests have the same id.
-        let foreign = world.by(&world.globex.token).with("x-request-id", "same");
-        let mut seen = 0;
-        for line in guarded() {
-            let path = world.path_of(&line);
-            let one_of_an_organization = match line.reach {
-                Reach::Organization | Reach::Own => true,
-                Reach::Anywhere => path != world.path_to_nobody(&line),
-                Reach::Platform | Reach::Public => false,
-            };
-            if !one_of_an_organization {
-                continue;
-            }
-            let there = ask(&foreign, &line, &path).await;
-            let missing = ask(&foreign, &line, &world.path_to_nobody(&line)).await;
-            assert_eq!(there.status, 404, "{}: {}", line.name, there.text());
-            assert_eq!(there.body, missing.body, "{}", line.name);
-            assert_eq!(there.headers, missing.headers, "{}", line.name);
-            let malformed = world.path_to_nobody(&line).replace(NOBODY, "x%20y");
-            let malformed = ask(&foreign, &line, &malformed).await;
-            assert_eq!(malformed.body, missing.body, "{}", line.name);
-            seen += 1;
+#[on_both]
+async fn foreign_and_missing_are_the_same(world: World) {
+    // The answers may differ in nothing, so both requests have the same id.
+    let foreign = world.by(&world.globex.token).with("x-request-id", "same");
+    let mut seen = 0;
+    for line in guarded() {
+        let path = world.path_of(&line);
+        let one_of_an_organization = match line.exposure {
+            Exposure::Organization | Exposure::Own => true,
+            Exposure::Anywhere => path != world.path_to_nobody(&line),
+            Exposure::Platform | Exposure::Public => false,
+        };
+        if !one_of_an_organization {
+            continue;
         }
-        assert!(seen > 40, "only {seen} lines are of an organization");
+        let there = ask(&foreign, &line, &path).await;
+        let missing = ask(&foreign, &line, &world.path_to_nobody(&line)).await;
+        assert_eq!(there.status, 404, "{}: {}", line.name, there.text());
+        assert_eq!(there.body, missing.body, "{}", line.name);
+        assert_eq!(there.headers, missing.headers, "{}", line.name);
+        let malformed = world.path_to_nobody(&line).replace(NOBODY, "x%20y");
+        let malformed = ask(&foreign, &line, &malformed).await;
+        assert_eq!(malformed.body, missing.body, "{}", line.name);
+        seen += 1;
     }
+    assert!(seen > 40, "only {seen} lines are of an organization");
+}
 
-    s02_an_organizations_token_is_nobody_on_the_platform(world) {
-        for line in guarded().filter(|line| line.reach == Reach::Platform) {
-            let answer = ask(&world.by(&world.acme.token), &line, &world.path_of(&line)).await;
-            answer.refused(403, "forbidden");
-        }
+#[on_both]
+async fn an_organizations_token_is_nobody_on_the_platform(world: World) {
+    for line in guarded().filter(|line| line.exposure == Exposure::Platform) {
+        let answer = ask(&world.by(&world.acme.token), &line, &world.path_of(&line)).await;
+        answer.refused(403, "forbidden");
     }
+}
 
-    s01_a_line_needs_its_permission(world) {
-        let reach = world.org("");
-        for line in guarded().filter(|line| line.permission != Permission::Any) {
-            let others = everything();
-            let others: Vec<&str> =
-                others.into_iter().filter(|code| *code != line.permission.as_str()).collect();
-            let reach = if line.reach == Reach::Platform { "" } else { &reach };
-            let caller = world.by(&world.new_token(reach, &others).await);
-            let problem = ask(&caller, &line, &world.path_of(&line)).await.refused(403, "forbidden");
-            assert_eq!(problem["permission"], line.permission.as_str(), "{}", line.name);
-        }
+#[on_both]
+async fn a_line_needs_its_permission(world: World) {
+    let reach = world.org("");
+    for line in guarded().filter(|line| line.permission != Permission::ANY) {
+        let others = everything();
+        let others: Vec<&str> =
+            others.into_iter().filter(|code| *code != line.permission.as_str()).collect();
+        let reach = if line.exposure == Exposure::Platform { "" } else { &reach };
+        let caller = world.by(&world.new_token(reach, &others).await);
+        let problem = ask(&caller, &line, &world.path_of(&line)).await.refused(403, "forbidden");
+        assert_eq!(problem["permission"], line.permission.as_str(), "{}", line.name);
     }
 }
 
 /// Somebody who holds what the line asks for, and nothing else.
 pub async fn right_caller(world: &World, line: &Line) -> Client {
-    if line.reach == Reach::Own {
+    if line.exposure == Exposure::Own {
         return world.person("auth0|mats-acme");
     }
     let codes = match line.permission {
         // The world's plan is a private one.
-        Permission::Any if line.path.starts_with("/plans/") => vec!["plans:read"],
-        Permission::Any => vec![],
+        Permission::ANY if line.path.starts_with("/plans/") => vec!["plans:read"],
+        Permission::ANY => vec![],
         // Nobody passes on more than they hold, nor changes who holds more.
-        Permission::TokensWrite
-        | Permission::MembersWrite
-        | Permission::MembersDelete
-        | Permission::RolesWrite => everything(),
+        Permission::TOKENS_WRITE
+        | Permission::MEMBERS_WRITE
+        | Permission::MEMBERS_DELETE
+        | Permission::ROLES_WRITE => everything(),
         // An heir gets all that an owner holds.
-        _ if line.name == "memberships.transfer_ownership" => everything(),
+        _ if line.name == "organizations.transfer_ownership" => everything(),
         // A link lets somebody act as the user.
         _ if line.name == "users.link" => everything(),
         // Whoever sets a provider can be any member.
-        Permission::ProvidersWrite => everything(),
+        Permission::PROVIDERS_WRITE => everything(),
         _ if ["projects.grant", "projects.withdraw"].contains(&line.name) => everything(),
-        _ if line.name == "projects.move_to" => vec!["projects:delete", "projects:write"],
+        _ if line.name == "projects.move" => vec!["projects:delete", "projects:write"],
         permission => vec![permission.as_str()],
     };
-    let on_platform = line.reach == Reach::Platform || line.path.starts_with("/plans/{code}")
+    let on_platform = line.exposure == Exposure::Platform || line.path.starts_with("/plans/{code}")
         // Another organization is where it goes.
-        || line.name == "projects.move_to";
+        || line.name == "projects.move";
     let reach = if on_platform { String::new() } else { world.org("") };
     world.by(&world.new_token(&reach, &codes).await)
 }

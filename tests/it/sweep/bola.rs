@@ -4,7 +4,7 @@
 use axum::http::Method;
 use cp_server::kernel::access::areas::AreaKind;
 use cp_server::kernel::access::caller::Permission;
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use serde_json::{Value, json};
 
@@ -15,10 +15,9 @@ const SVEN: &str = "auth0|sven-acme";
 
 /// The lines whose path names something of an organization.
 fn lines() -> impl Iterator<Item = Line> {
-    cp_server::operations()
-        .table
-        .into_iter()
-        .filter(|line| line.permission != Permission::Public && line.reach == Reach::Organization)
+    crate::world::operations().table.into_iter().filter(|line| {
+        line.permission != Permission::PUBLIC && line.exposure == Exposure::Organization
+    })
 }
 
 /// Whether the path is that of the organization itself: who is anywhere in it knows that it exists.
@@ -62,179 +61,211 @@ async fn membership(world: &World, user: &str) -> String {
     format!("/memberships/{}", found["items"][0]["id"].as_str().unwrap())
 }
 
-on_both! {
-    s02_another_organizations_owner_finds_nothing(world) {
-        let foreign = world.person("auth0|olga-globex");
-        for line in lines() {
-            is_hidden(&world, &foreign, &line, "the owner of another organization").await;
+#[on_both]
+async fn another_organizations_owner_finds_nothing(world: World) {
+    let foreign = world.person("auth0|olga-globex");
+    for line in lines() {
+        is_hidden(&world, &foreign, &line, "the owner of another organization").await;
+    }
+}
+
+#[on_both]
+async fn another_workspaces_owner_finds_nothing_but_the_organization(world: World) {
+    let seat = json!({"user_id": world.acme.stranger, "role": "owner"});
+    let seats = format!("/workspaces/{}/memberships", world.acme.spare_workspace);
+    world.post(seats, seat).await.expect(201);
+    let sven = world.person(SVEN);
+    let who = "the owner of another workspace";
+    for line in lines() {
+        let has_part = line.areas.contains(&AreaKind::Workspace);
+        if of_the_organization(&line) && has_part {
+            is_narrowed(&world, &sven, &line, who).await;
+        } else if of_the_organization(&line) {
+            is_forbidden(&world, &sven, &line, who).await;
+        } else if line.method != Method::DELETE || !has_part {
+            // A deletion names the spare one, which is his.
+            is_hidden(&world, &sven, &line, who).await;
         }
     }
+}
 
-    s02_another_workspaces_owner_finds_nothing_but_the_organization(world) {
-        let seat = json!({"user_id": world.acme.stranger, "role": "owner"});
-        let seats = format!("/workspaces/{}/memberships", world.acme.spare_workspace);
-        world.post(seats, seat).await.expect(201);
-        let sven = world.person(SVEN);
-        let who = "the owner of another workspace";
-        for line in lines() {
-            let has_part = line.areas.contains(&AreaKind::Workspace);
-            if of_the_organization(&line) && has_part {
+#[on_both]
+async fn a_groups_admin_finds_nothing_outside_of_its_subtree(world: World) {
+    let outside = json!({"name": "Elsewhere"});
+    let outside = world.post(world.org("/groups"), outside).await.expect(201);
+    let seat = json!({"user_id": world.acme.stranger, "role": "viewer"});
+    world.post(world.org("/memberships"), seat).await.expect(201);
+    let seat =
+        format!("/groups/{}/members/{}", outside["id"].as_str().unwrap(), world.acme.stranger);
+    world.put(seat, json!({"role": "admin"})).await.expect(201);
+    let suspended = json!({"status": "suspended"});
+    world.patch(membership(&world, &world.acme.stranger).await, suspended).await.expect(200);
+    let sven = world.person(SVEN);
+    let who = "the admin of another group";
+    for line in lines() {
+        match of_the_organization(&line) {
+            true if line.areas.contains(&AreaKind::Group) => {
                 is_narrowed(&world, &sven, &line, who).await;
-            } else if of_the_organization(&line) {
-                is_forbidden(&world, &sven, &line, who).await;
-            } else if line.method != Method::DELETE || !has_part {
-                // A deletion names the spare one, which is his.
-                is_hidden(&world, &sven, &line, who).await;
             }
+            true => is_forbidden(&world, &sven, &line, who).await,
+            false => is_hidden(&world, &sven, &line, who).await,
         }
     }
+}
 
-    s02_a_groups_admin_finds_nothing_outside_of_its_subtree(world) {
-        let outside = json!({"name": "Elsewhere"});
-        let outside = world.post(world.org("/groups"), outside).await.expect(201);
-        let seat = json!({"user_id": world.acme.stranger, "role": "viewer"});
-        world.post(world.org("/memberships"), seat).await.expect(201);
-        let seat = format!(
-            "/groups/{}/members/{}", outside["id"].as_str().unwrap(), world.acme.stranger
-        );
-        world.put(seat, json!({"role": "admin"})).await.expect(201);
-        let suspended = json!({"status": "suspended"});
-        world.patch(membership(&world, &world.acme.stranger).await, suspended).await.expect(200);
-        let sven = world.person(SVEN);
-        let who = "the admin of another group";
-        for line in lines() {
-            match of_the_organization(&line) {
-                true if line.areas.contains(&AreaKind::Group) => {
-                    is_narrowed(&world, &sven, &line, who).await;
-                }
-                true => is_forbidden(&world, &sven, &line, who).await,
-                false => is_hidden(&world, &sven, &line, who).await,
+#[on_both]
+async fn a_suspended_member_finds_nothing(world: World) {
+    let admin = world.person("auth0|mats-acme");
+    for group in [&world.acme.group, &world.acme.spare_group] {
+        let seat = format!("/groups/{group}/members/{}", world.acme.user);
+        world.delete(seat).await.expect(204);
+    }
+    let elsewhere = format!("/memberships/{}", world.acme.workspace_membership);
+    for seat in [membership(&world, &world.acme.user).await, elsewhere] {
+        world.patch(seat, json!({"status": "suspended"})).await.expect(200);
+    }
+    for line in lines() {
+        is_hidden(&world, &admin, &line, "a suspended member").await;
+    }
+}
+
+#[on_both]
+async fn a_demoted_admin_keeps_a_viewers_power(world: World) {
+    let admin = world.person("auth0|mats-acme");
+    for group in [&world.acme.group, &world.acme.spare_group] {
+        let seat = format!("/groups/{group}/members/{}", world.acme.user);
+        world.delete(seat).await.expect(204);
+    }
+    let seat = membership(&world, &world.acme.user).await;
+    world.patch(seat, json!({"role": "viewer"})).await.expect(200);
+    let me = admin.get("/me").await.expect(200);
+    let held: Vec<&str> =
+        me["permissions"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
+    let (mut kept, mut lost) = (0, 0);
+    // A person may leave: that takes no permission.
+    for line in lines().filter(|line| line.name != "memberships.delete") {
+        if held.contains(&line.permission.as_str()) {
+            assert!(line.reads(), "a viewer may {}", line.name);
+            let answer = ask(&admin, &line, &world.path_of(&line)).await;
+            assert!(
+                answer.status < 500 && answer.status != 403 && answer.status != 404,
+                "{}: {}",
+                line.name,
+                answer.text()
+            );
+            kept += 1;
+        } else {
+            is_forbidden(&world, &admin, &line, "a demoted admin").await;
+            lost += 1;
+        }
+    }
+    assert!(kept > 20 && lost > 40, "{kept} kept, {lost} lost");
+}
+
+#[on_both]
+async fn a_suspended_organization_is_changed_by_the_vendor_only(world: World) {
+    world.patch(world.org(""), json!({"status": "suspended"})).await.expect(200);
+    let own = world.by(&world.acme.token);
+    for line in lines() {
+        let answer = ask(&own, &line, &world.path_of(&line)).await;
+        let code = line.permission.as_str();
+        let kept = ["any", "org:export", "usage:write", "users:whoami"].contains(&code)
+            || code.ends_with(":read");
+        let stopped = !kept;
+        let refused = answer.status == 409 && answer.json()["code"] == "organization_suspended";
+        assert_eq!(refused, stopped, "{}: {}", line.name, answer.text());
+    }
+}
+
+#[on_both]
+async fn foreign_references_in_a_body_are_missing_ones(world: World) {
+    let own = world.by(&world.acme.token);
+    let (acme, globex) = (&world.acme, &world.globex);
+    let nobody = crate::sweep::examples::NOBODY;
+    let org = |path: &str| world.org(path);
+    let cases = [
+        (org("/groups"), json!({"name": "x", "parent_id": "ID"}), &globex.group),
+        (org("/usage"), json!({"metric": "m", "quantity": 1, "project_id": "ID"}), &globex.project),
+        (
+            org("/limits"),
+            json!({"metric": "m", "quantity": 1, "project_id": "ID"}),
+            &globex.project,
+        ),
+        (
+            org("/audit"),
+            json!({"action": "x", "target_type": "y", "project_id": "ID"}),
+            &globex.project,
+        ),
+        (org("/workspaces"), json!({"name": "x", "project_id": "ID"}), &globex.project),
+        (org("/memberships"), json!({"user_id": acme.stranger, "role": "ID"}), &globex.role),
+        (
+            org("/invitations"),
+            json!({"email": "a@b.example", "role": "viewer", "workspace_id": "ID"}),
+            &globex.workspace,
+        ),
+        (
+            format!("/deployments/{}/licenses", acme.spare_deployment),
+            json!({"subscription_id": "ID"}),
+            &globex.subscription,
+        ),
+        (
+            format!("/licenses/{}/transfer", acme.license),
+            json!({"deployment_id": "ID"}),
+            &globex.deployment,
+        ),
+    ];
+    for (path, body, foreign) in cases {
+        let send = async |id: &str| {
+            let body = serde_json::from_str(&body.to_string().replace("ID", id)).unwrap();
+            let same = own.clone().with("x-request-id", "same");
+            match path.ends_with("/limits") {
+                true => same.put(&path, body).await,
+                false => same.post(&path, body).await,
             }
-        }
+        };
+        let (there, missing) = (send(foreign).await, send(nobody).await);
+        assert!(matches!(there.status, 404 | 422), "{path}: {}", there.text());
+        let blank = |answer: &Answer, id: &str| answer.text().replace(id, "ID");
+        assert_eq!(blank(&there, foreign), blank(&missing, nobody), "{path}");
     }
+}
 
-    s02_a_suspended_member_finds_nothing(world) {
-        let admin = world.person("auth0|mats-acme");
-        for group in [&world.acme.group, &world.acme.spare_group] {
-            let seat = format!("/groups/{group}/members/{}", world.acme.user);
-            world.delete(seat).await.expect(204);
-        }
-        let elsewhere = format!("/memberships/{}", world.acme.workspace_membership);
-        for seat in [membership(&world, &world.acme.user).await, elsewhere] {
-            world.patch(seat, json!({"status": "suspended"})).await.expect(200);
-        }
-        for line in lines() {
-            is_hidden(&world, &admin, &line, "a suspended member").await;
-        }
-    }
-
-    s02_a_demoted_admin_keeps_a_viewers_power(world) {
-        let admin = world.person("auth0|mats-acme");
-        for group in [&world.acme.group, &world.acme.spare_group] {
-            let seat = format!("/groups/{group}/members/{}", world.acme.user);
-            world.delete(seat).await.expect(204);
-        }
-        let seat = membership(&world, &world.acme.user).await;
-        world.patch(seat, json!({"role": "viewer"})).await.expect(200);
-        let me = admin.get("/me").await.expect(200);
-        let held: Vec<&str> =
-            me["permissions"].as_array().unwrap().iter().filter_map(Value::as_str).collect();
-        let (mut kept, mut lost) = (0, 0);
-        // A person may leave: that takes no permission.
-        for line in lines().filter(|line| line.name != "memberships.delete") {
-            if held.contains(&line.permission.as_str()) {
-                assert!(line.reads(), "a viewer may {}", line.name);
-                let answer = ask(&admin, &line, &world.path_of(&line)).await;
-                assert!(answer.status < 500 && answer.status != 403 && answer.status != 404,
-                    "{}: {}", line.name, answer.text());
-                kept += 1;
-            } else {
-                is_forbidden(&world, &admin, &line, "a demoted admin").await;
-                lost += 1;
-            }
-        }
-        assert!(kept > 20 && lost > 40, "{kept} kept, {lost} lost");
-    }
-
-    s02_a_suspended_organization_is_changed_by_the_vendor_only(world) {
-        world.patch(world.org(""), json!({"status": "suspended"})).await.expect(200);
-        let own = world.by(&world.acme.token);
-        for line in lines() {
-            let answer = ask(&own, &line, &world.path_of(&line)).await;
-            let stopped = line.permission.changes() && line.permission != Permission::UsageWrite;
-            let refused = answer.status == 409 && answer.json()["code"] == "organization_suspended";
-            assert_eq!(refused, stopped, "{}: {}", line.name, answer.text());
+#[on_both]
+async fn filters_and_cursors_reach_no_further_than_the_path(world: World) {
+    let own = world.by(&world.acme.token);
+    let cursor = world.get("/organizations/globex/workspaces?limit=1").await.expect(200);
+    let cursor = cursor["next_cursor"].as_str().unwrap().to_owned();
+    for path in [
+        format!("/usage?project={}", world.globex.project),
+        format!("/memberships?user_id={}", world.globex.owner),
+        format!("/audit?organization={}", world.globex.org),
+        format!("/audit?target={}", world.globex.license),
+        format!("/groups?parent={}", world.globex.group),
+        format!("/workspaces?cursor={cursor}"),
+    ] {
+        let answer = own.get(world.org(&path)).await;
+        if answer.status == 200 {
+            let text = answer.text();
+            assert!(
+                !text.contains("globex") && !text.contains(&world.globex.org),
+                "{path}: {text}"
+            );
+        } else {
+            assert!(matches!(answer.status, 400 | 404 | 422), "{path}: {}", answer.text());
         }
     }
-
-    s02_foreign_references_in_a_body_are_missing_ones(world) {
-        let own = world.by(&world.acme.token);
-        let (acme, globex) = (&world.acme, &world.globex);
-        let nobody = crate::sweep::examples::NOBODY;
-        let org = |path: &str| world.org(path);
-        let cases = [
-            (org("/groups"), json!({"name": "x", "parent_id": "ID"}), &globex.group),
-            (org("/usage"), json!({"metric": "m", "quantity": 1, "project_id": "ID"}), &globex.project),
-            (org("/limits"), json!({"metric": "m", "quantity": 1, "project_id": "ID"}), &globex.project),
-            (org("/audit"), json!({"action": "x", "target_type": "y", "project_id": "ID"}), &globex.project),
-            (org("/workspaces"), json!({"name": "x", "project_id": "ID"}), &globex.project),
-            (org("/memberships"), json!({"user_id": acme.stranger, "role": "ID"}), &globex.role),
-            (org("/invitations"), json!({"email": "a@b.example", "role": "viewer", "workspace_id": "ID"}),
-                &globex.workspace),
-            (format!("/deployments/{}/licenses", acme.spare_deployment),
-                json!({"subscription_id": "ID"}), &globex.subscription),
-            (format!("/licenses/{}/transfer", acme.license), json!({"deployment_id": "ID"}),
-                &globex.deployment),
-        ];
-        for (path, body, foreign) in cases {
-            let send = async |id: &str| {
-                let body = serde_json::from_str(&body.to_string().replace("ID", id)).unwrap();
-                let same = own.clone().with("x-request-id", "same");
-                match path.ends_with("/limits") {
-                    true => same.put(&path, body).await,
-                    false => same.post(&path, body).await,
-                }
-            };
-            let (there, missing) = (send(foreign).await, send(nobody).await);
-            assert!(matches!(there.status, 404 | 422), "{path}: {}", there.text());
-            let blank = |answer: &Answer, id: &str| answer.text().replace(id, "ID");
-            assert_eq!(blank(&there, foreign), blank(&missing, nobody), "{path}");
-        }
-    }
-
-    s02_filters_and_cursors_reach_no_further_than_the_path(world) {
-        let own = world.by(&world.acme.token);
-        let cursor = world.get("/organizations/globex/workspaces?limit=1").await.expect(200);
-        let cursor = cursor["next_cursor"].as_str().unwrap().to_owned();
-        for path in [
-            format!("/usage?project={}", world.globex.project),
-            format!("/memberships?user_id={}", world.globex.owner),
-            format!("/audit?organization={}", world.globex.org),
-            format!("/audit?target={}", world.globex.license),
-            format!("/groups?parent={}", world.globex.group),
-            format!("/workspaces?cursor={cursor}"),
-        ] {
-            let answer = own.get(world.org(&path)).await;
-            if answer.status == 200 {
-                let text = answer.text();
-                assert!(!text.contains("globex") && !text.contains(&world.globex.org), "{path}: {text}");
-            } else {
-                assert!(matches!(answer.status, 400 | 404 | 422), "{path}: {}", answer.text());
-            }
-        }
-        let bulk = json!({"ids": [world.globex.license, crate::sweep::examples::NOBODY]});
-        let lines = own.post("/licenses/bundles", bulk).await;
-        let lines: Vec<Value> =
-            lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-        let told = |n: usize| (lines[n]["status"].clone(), lines[n]["code"].clone());
-        assert_eq!(told(0), told(1), "{lines:?}");
-        assert!(lines.iter().all(|line| line["token"].is_null()));
-    }
+    let bulk = json!({"ids": [world.globex.license, crate::sweep::examples::NOBODY]});
+    let lines = own.post("/licenses/bundles", bulk).await;
+    let lines: Vec<Value> =
+        lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let told = |n: usize| (lines[n]["status"].clone(), lines[n]["code"].clone());
+    assert_eq!(told(0), told(1), "{lines:?}");
+    assert!(lines.iter().all(|line| line["token"].is_null()));
 }
 
 /// The same work for both, which a clock would show if it were not.
 #[tokio::test]
-async fn s02_foreign_and_missing_cost_the_same_statements() {
+async fn foreign_and_missing_cost_the_same_statements() {
     let Some(world) = World::on_postgres().await else { return };
     count_statements();
     for (who, foreign) in [

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::world::{Client, World, on_both};
 
 fn granting() -> impl Iterator<Item = Line> {
-    cp_server::operations().table.into_iter().filter(|line| line.grants)
+    crate::world::operations().table.into_iter().filter(|line| line.grants)
 }
 
 /// Requests that give more than the line's own permission: a role, a permission of this server, a
@@ -48,7 +48,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             bodies.extend([json!({"permissions": []}), json!({"rank": 100}), json!({"name": "x"})]);
             bodies
         }
-        "memberships.create" | "memberships.create_in_workspace" => {
+        "memberships.create" | "workspaces.add_member" => {
             let seat = json!({"user_id": acme.stranger, "role": "viewer"});
             let least = if line.name == "memberships.create" { own } else { "GUEST" };
             let mut bodies = each(&with(&seat, json!({"role": least})));
@@ -60,7 +60,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             bodies.extend([json!({"role": "viewer"}), json!({"status": "suspended"})]);
             bodies
         }
-        "memberships.transfer_ownership" => vec![json!({"user_id": acme.user})],
+        "organizations.transfer_ownership" => vec![json!({"user_id": acme.user})],
         "groups.put_member" => vec![json!({}), json!({"role": "admin"})],
         "projects.grant" => vec![json!({}), json!({"role": "admin"})],
         "invitations.create" => vec![
@@ -73,7 +73,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             json!({"type": "oidc", "issuer": "https://login.example", "audience": "a"}),
             json!({"type": "saml", "issuer": "https://x.example", "role_map": {"a": own}}),
         ],
-        "service_tokens.create" | "service_tokens.create_in_organization" => {
+        "service_tokens.create_for_platform" | "service_tokens.create" => {
             let mut bodies = each(&json!({"name": "t", "permissions": []}));
             // Codes that this server does not know are refused before.
             bodies.retain(|body| {
@@ -81,7 +81,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             });
             bodies
         }
-        "service_tokens.create_in_deployment" => vec![json!({"name": "t"})],
+        "service_tokens.create_for_deployment" => vec![json!({"name": "t"})],
         "service_tokens.rotate" => vec![json!({})],
         // What is offered is compared with the inviter: see the tests below.
         "memberships.accept" | "invitations.accept" => Vec::new(),
@@ -109,7 +109,7 @@ async fn person(world: &World, role: &str, permission: &str) -> Client {
 fn lines_that_take_a_role_or_permissions_say_that_they_grant() {
     let telling = ["role", "permissions", "is_superadmin", "role_map", "rank", "subject"];
     let mut schemas = openapi::schemas();
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().table {
         if !matches!(line.method, Method::POST | Method::PUT | Method::PATCH) || line.raw {
             continue;
         }
@@ -124,96 +124,103 @@ fn lines_that_take_a_role_or_permissions_say_that_they_grant() {
     }
 }
 
-on_both! {
-    a_token_with_the_lines_permission_alone_grants_nothing(world) {
-        let boss = json!({"email": "boss@acme.example", "is_superadmin": true});
-        world.post("/users", boss).await.expect(201);
-        person(&world, "LEAST", "members:read").await;
-        let mut tried = 0;
-        for line in granting().filter(|line| !line.name.ends_with(".accept")) {
-            let reach = if line.path.starts_with("/users") || line.path == "/service-tokens" {
-                String::new()
-            } else {
-                world.org("")
-            };
-            let caller = world.by(&world.new_token(&reach, &[line.permission.as_str()]).await);
-            for body in too_much(&world, &line, "LEAST") {
-                let before = world.count_events().await;
-                let answer = caller.call(line.method.clone(), &world.path_of(&line), Some(body.clone())).await;
+#[on_both]
+async fn a_token_with_the_lines_permission_alone_grants_nothing(world: World) {
+    let boss = json!({"email": "boss@acme.example", "is_superadmin": true});
+    world.post("/users", boss).await.expect(201);
+    person(&world, "LEAST", "members:read").await;
+    let mut tried = 0;
+    for line in granting().filter(|line| !line.name.ends_with(".accept")) {
+        let reach = if line.path.starts_with("/users") || line.path == "/service-tokens" {
+            String::new()
+        } else {
+            world.org("")
+        };
+        let caller = world.by(&world.new_token(&reach, &[line.permission.as_str()]).await);
+        for body in too_much(&world, &line, "LEAST") {
+            let before = world.count_events().await;
+            let answer =
+                caller.call(line.method.clone(), &world.path_of(&line), Some(body.clone())).await;
+            assert_eq!(answer.status, 403, "{} {body}: {}", line.name, answer.text());
+            assert_eq!(world.count_events().await, before, "{} {body}", line.name);
+            tried += 1;
+        }
+    }
+    assert!(tried > 30, "{tried}");
+}
+
+#[on_both]
+async fn a_person_with_the_lines_permission_alone_grants_nothing(world: World) {
+    let codes =
+        ["members:write", "roles:write", "tokens:write", "projects:write", "providers:write"];
+    for (n, code) in codes.into_iter().enumerate() {
+        let own = format!("LEAST_{n}");
+        let caller = person(&world, &own, code).await;
+        let lines = granting().filter(|line| line.permission.as_str() == code);
+        for line in lines.filter(|line| line.path != "/service-tokens") {
+            for body in too_much(&world, &line, &own) {
+                let answer = caller
+                    .call(line.method.clone(), &world.path_of(&line), Some(body.clone()))
+                    .await;
                 assert_eq!(answer.status, 403, "{} {body}: {}", line.name, answer.text());
-                assert_eq!(world.count_events().await, before, "{} {body}", line.name);
-                tried += 1;
-            }
-        }
-        assert!(tried > 30, "{tried}");
-    }
-
-    a_person_with_the_lines_permission_alone_grants_nothing(world) {
-        let codes = ["members:write", "roles:write", "tokens:write", "projects:write", "providers:write"];
-        for (n, code) in codes.into_iter().enumerate() {
-            let own = format!("LEAST_{n}");
-            let caller = person(&world, &own, code).await;
-            let lines = granting().filter(|line| line.permission.as_str() == code);
-            for line in lines.filter(|line| line.path != "/service-tokens") {
-                for body in too_much(&world, &line, &own) {
-                    let answer = caller.call(line.method.clone(), &world.path_of(&line), Some(body.clone())).await;
-                    assert_eq!(answer.status, 403, "{} {body}: {}", line.name, answer.text());
-                }
             }
         }
     }
+}
 
-    what_is_offered_is_checked_again_when_it_is_taken(world) {
-        let mats = world.person("auth0|mats-acme");
-        let seats = world.get(world.org(&format!("/memberships?user_id={}", world.acme.user))).await;
-        let own = format!("/memberships/{}", seats.expect(200)["items"][0]["id"].as_str().unwrap());
-        let invitation = json!({"email": "a@new.example", "role": "member"});
-        let token = mats.post(world.org("/invitations"), invitation).await.expect(201);
-        let token = json!({"token": token["token"]});
-        let offer = json!({"email": "mats@globex.example", "role": "member"});
-        let offer = mats.post(world.org("/memberships"), offer).await.expect(201);
-        let accept = format!("/memberships/{}/accept", offer["id"].as_str().unwrap());
-        let guest = world.person("auth0|mats-globex");
-        // The inviter holds less, then as much again.
-        world.patch(&own, json!({"role": "viewer"})).await.expect(200);
-        world.anyone().post("/invitations/accept", token.clone()).await.refused(403, "forbidden");
-        guest.post(&accept, json!({})).await.refused(403, "forbidden");
-        world.patch(&own, json!({"role": "admin"})).await.expect(200);
-        world.anyone().post("/invitations/accept", token).await.expect(201);
-        guest.post(&accept, json!({})).await.expect(200);
-        // A token that ended has offered nothing.
-        let maker = world.new_token(&world.org(""), &crate::world::everything()).await;
-        let maker = world.by(&maker);
-        let invitation = json!({"email": "b@new.example", "role": "member"});
-        let token = maker.post(world.org("/invitations"), invitation).await.expect(201);
-        let id = maker.get("/me").await.expect(200)["id"].as_str().unwrap().to_owned();
-        world.delete(format!("/service-tokens/{id}")).await.expect(204);
-        let token = json!({"token": token["token"]});
-        world.anyone().post("/invitations/accept", token).await.refused(403, "forbidden");
-    }
+#[on_both]
+async fn what_is_offered_is_checked_again_when_it_is_taken(world: World) {
+    let mats = world.person("auth0|mats-acme");
+    let seats = world.get(world.org(&format!("/memberships?user_id={}", world.acme.user))).await;
+    let own = format!("/memberships/{}", seats.expect(200)["items"][0]["id"].as_str().unwrap());
+    let invitation = json!({"email": "a@new.example", "role": "member"});
+    let token = mats.post(world.org("/invitations"), invitation).await.expect(201);
+    let token = json!({"token": token["token"]});
+    let offer = json!({"email": "mats@globex.example", "role": "member"});
+    let offer = mats.post(world.org("/memberships"), offer).await.expect(201);
+    let accept = format!("/memberships/{}/accept", offer["id"].as_str().unwrap());
+    let guest = world.person("auth0|mats-globex");
+    // The inviter holds less, then as much again.
+    world.patch(&own, json!({"role": "viewer"})).await.expect(200);
+    world.anyone().post("/invitations/accept", token.clone()).await.refused(403, "forbidden");
+    guest.post(&accept, json!({})).await.refused(403, "forbidden");
+    world.patch(&own, json!({"role": "admin"})).await.expect(200);
+    world.anyone().post("/invitations/accept", token).await.expect(201);
+    guest.post(&accept, json!({})).await.expect(200);
+    // A token that ended has offered nothing.
+    let maker = world.new_token(&world.org(""), &crate::world::everything()).await;
+    let maker = world.by(&maker);
+    let invitation = json!({"email": "b@new.example", "role": "member"});
+    let token = maker.post(world.org("/invitations"), invitation).await.expect(201);
+    let id = maker.get("/me").await.expect(200)["id"].as_str().unwrap().to_owned();
+    world.delete(format!("/service-tokens/{id}")).await.expect(204);
+    let token = json!({"token": token["token"]});
+    world.anyone().post("/invitations/accept", token).await.refused(403, "forbidden");
+}
 
-    a_token_creates_and_rotates_none_that_ends_later(world) {
-        let soon = "2026-01-02T01:00:00Z";
-        let own = json!({
-            "name": "ci", "permissions": ["org:read", "tokens:write"], "expires_at": soon,
-        });
-        let own = world.post(world.org("/service-tokens"), own).await.expect(201);
-        let caller = world.by(own["token"].as_str().unwrap());
-        let child = json!({"name": "child", "permissions": ["org:read"]});
-        let made = caller.post(world.org("/service-tokens"), child.clone()).await.expect(201);
-        assert_eq!(made["expires_at"], soon, "it ends with its parent");
-        let mut later = child.clone();
-        later["expires_at"] = json!("2026-01-02T01:00:01Z");
-        caller.post(world.org("/service-tokens"), later).await.invalid("expires_at");
-        let endless = world.post(world.org("/service-tokens"), child).await.expect(201);
-        let rotate = |token: &Value| format!("/service-tokens/{}/rotate", token["id"].as_str().unwrap());
-        caller.post(rotate(&endless), json!({})).await.refused(403, "forbidden");
-        caller.post(rotate(&made), json!({})).await.expect(200);
-        caller.post(rotate(&own), json!({})).await.expect(200);
-        // A person's login ends sooner than what the person sets up.
-        let olga = world.person("auth0|olga-acme");
-        let child = json!({"name": "child", "permissions": ["org:read"]});
-        let made = olga.post(world.org("/service-tokens"), child).await.expect(201);
-        assert_eq!(made["expires_at"], Value::Null);
-    }
+#[on_both]
+async fn a_token_creates_and_rotates_none_that_ends_later(world: World) {
+    let soon = "2026-01-02T01:00:00Z";
+    let own = json!({
+        "name": "ci", "permissions": ["org:read", "tokens:write"], "expires_at": soon,
+    });
+    let own = world.post(world.org("/service-tokens"), own).await.expect(201);
+    let caller = world.by(own["token"].as_str().unwrap());
+    let child = json!({"name": "child", "permissions": ["org:read"]});
+    let made = caller.post(world.org("/service-tokens"), child.clone()).await.expect(201);
+    assert_eq!(made["expires_at"], soon, "it ends with its parent");
+    let mut later = child.clone();
+    later["expires_at"] = json!("2026-01-02T01:00:01Z");
+    caller.post(world.org("/service-tokens"), later).await.invalid("expires_at");
+    let endless = world.post(world.org("/service-tokens"), child).await.expect(201);
+    let rotate =
+        |token: &Value| format!("/service-tokens/{}/rotate", token["id"].as_str().unwrap());
+    caller.post(rotate(&endless), json!({})).await.refused(403, "forbidden");
+    caller.post(rotate(&made), json!({})).await.expect(200);
+    caller.post(rotate(&own), json!({})).await.expect(200);
+    // A person's login ends sooner than what the person sets up.
+    let olga = world.person("auth0|olga-acme");
+    let child = json!({"name": "child", "permissions": ["org:read"]});
+    let made = olga.post(world.org("/service-tokens"), child).await.expect(201);
+    assert_eq!(made["expires_at"], Value::Null);
 }

@@ -3,7 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::kernel::access::caller::Permission;
-use cp_server::kernel::access::place::Reach;
+use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use cp_server::kernel::http::openapi;
 use serde_json::{Value, json};
@@ -13,7 +13,10 @@ use super::examples::example;
 use crate::world::{World, on_both};
 
 fn lines() -> impl Iterator<Item = Line> {
-    cp_server::operations().table.into_iter().filter(|line| line.permission != Permission::Public)
+    crate::world::operations()
+        .table
+        .into_iter()
+        .filter(|line| line.permission != Permission::PUBLIC)
 }
 
 /// One line, done once by somebody who may do just that, and what is left of it.
@@ -53,12 +56,12 @@ async fn leaves_one_event(world: &World, line: &Line) {
     let expected = match line.name {
         "bundles.issue_many" => "bundles.issue",
         // What the caller tells of.
-        "audit.tell" => "deploy.done",
+        "audit.record" => "deploy.done",
         name => name,
     };
     assert_eq!(action, expected);
     let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
-    if line.reach == Reach::Organization || line.name == "organizations.create" {
+    if line.exposure == Exposure::Organization || line.name == "organizations.create" {
         assert!(event["organization_id"].is_string(), "{} belongs to nobody: {event}", line.name);
     }
     if line.method == Method::DELETE && line.path.ends_with('}') && line.name != "users.unlink" {
@@ -76,13 +79,13 @@ async fn leaves_one_event(world: &World, line: &Line) {
 }
 
 #[test]
-fn i16_all_that_leaves_no_event_is_the_recording_of_usage() {
+fn all_that_leaves_no_event_is_the_recording_of_usage() {
     let silent = lines().filter(|line| !line.audited).map(|line| line.name);
     assert_eq!(silent.collect::<Vec<_>>(), ["usage.record"]);
 }
 
 #[tokio::test]
-async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_sqlite() {
+async fn every_line_lets_the_right_caller_in_and_leaves_one_event_on_sqlite() {
     let reading = World::on_sqlite().await;
     for line in lines() {
         match line.reads() {
@@ -93,7 +96,7 @@ async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_sql
 }
 
 #[tokio::test]
-async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_postgres() {
+async fn every_line_lets_the_right_caller_in_and_leaves_one_event_on_postgres() {
     let Some(reading) = World::on_postgres().await else { return };
     for line in lines() {
         match if line.reads() { None } else { World::on_postgres().await } {
@@ -103,44 +106,45 @@ async fn s01_i16_every_line_lets_the_right_caller_in_and_leaves_one_event_on_pos
     }
 }
 
-on_both! {
-    i16_a_refusal_leaves_no_event(world) {
-        let before = world.count_events().await;
-        for line in lines().filter(|line| !line.reads()) {
-            let unknown = json!({"no_such_member": 1});
-            let path = if line.shapes(&mut openapi::schemas()).input.is_some() || line.raw {
-                world.path_of(&line) + if line.method == Method::DELETE { "?no_such=1" } else { "" }
-            } else {
-                world.path_to_nobody(&line)
-            };
-            let answer = world.root().call(line.method.clone(), &path, Some(unknown)).await;
-            assert!(matches!(answer.status, 404 | 422), "{}: {}", line.name, answer.text());
-        }
-        assert_eq!(world.count_events().await, before);
+#[on_both]
+async fn a_refusal_leaves_no_event(world: World) {
+    let before = world.count_events().await;
+    for line in lines().filter(|line| !line.reads()) {
+        let unknown = json!({"no_such_member": 1});
+        let path = if line.shapes(&mut openapi::schemas()).input.is_some() || line.raw {
+            world.path_of(&line) + if line.method == Method::DELETE { "?no_such=1" } else { "" }
+        } else {
+            world.path_to_nobody(&line)
+        };
+        let answer = world.root().call(line.method.clone(), &path, Some(unknown)).await;
+        assert!(matches!(answer.status, 404 | 422), "{}: {}", line.name, answer.text());
     }
+    assert_eq!(world.count_events().await, before);
+}
 
-    i16_a_change_whose_event_cannot_be_written_does_not_happen(world) {
-        world.exec("ALTER TABLE audit_events RENAME TO lost").await;
-        let body = json!({"name": "Initech", "slug": "initech"});
-        world.post("/organizations", body).await.refused(500, "internal");
-        let bundles = format!("/licenses/{}/bundles", world.acme.license);
-        let answer = world.post(&bundles, json!({})).await;
-        assert!(!answer.text().contains("eyJhbGciOi"), "a token left without its event");
-        answer.refused(500, "internal");
-        world.get("/organizations/initech").await.refused(404, "not_found");
-        world.exec("ALTER TABLE lost RENAME TO audit_events").await;
-        let listed = world.get(&bundles).await.expect(200);
-        assert_eq!(listed["items"].as_array().unwrap().len(), 1);
-    }
+#[on_both]
+async fn a_change_whose_event_cannot_be_written_does_not_happen(world: World) {
+    world.exec("ALTER TABLE audit_events RENAME TO lost").await;
+    let body = json!({"name": "Initech", "slug": "initech"});
+    world.post("/organizations", body).await.refused(500, "internal");
+    let bundles = format!("/licenses/{}/bundles", world.acme.license);
+    let answer = world.post(&bundles, json!({})).await;
+    assert!(!answer.text().contains("eyJhbGciOi"), "a token left without its event");
+    answer.refused(500, "internal");
+    world.get("/organizations/initech").await.refused(404, "not_found");
+    world.exec("ALTER TABLE lost RENAME TO audit_events").await;
+    let listed = world.get(&bundles).await.expect(200);
+    assert_eq!(listed["items"].as_array().unwrap().len(), 1);
+}
 
-    i16_a_bulk_issuance_leaves_one_event_per_license(world) {
-        let deployment = world.acme.spare_deployment.as_str();
-        let body = json!({"subscription_id": world.acme.subscription});
-        let second = world.post(format!("/deployments/{deployment}/licenses"), body).await;
-        let second = second.expect(201)["id"].clone();
-        let before = world.count_events().await;
-        let ids = json!({"ids": [world.acme.license, second, world.globex.license]});
-        world.post("/licenses/bundles", ids).await;
-        assert_eq!(world.count_events().await - before, 3);
-    }
+#[on_both]
+async fn a_bulk_issuance_leaves_one_event_per_license(world: World) {
+    let deployment = world.acme.spare_deployment.as_str();
+    let body = json!({"subscription_id": world.acme.subscription});
+    let second = world.post(format!("/deployments/{deployment}/licenses"), body).await;
+    let second = second.expect(201)["id"].clone();
+    let before = world.count_events().await;
+    let ids = json!({"ids": [world.acme.license, second, world.globex.license]});
+    world.post("/licenses/bundles", ids).await;
+    assert_eq!(world.count_events().await - before, 3);
 }

@@ -1,10 +1,11 @@
 //! Fills a template over the API: one of everything, twice.
 
+use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::identity::bootstrap::{Handover, bootstrap};
 use serde_json::{Value, json};
 
-use super::{Client, ROOT, Tenant, World, everything};
+use super::{Client, ROOT, Tenant, World, everything, operations, sample};
 
 impl World {
     /// Makes what every test finds. The clock moves between calls, so that lists have one order.
@@ -123,6 +124,17 @@ impl World {
         let tokens = format!("/deployments/{}/service-tokens", t.deployment);
         let token = self.make(&tokens, json!({"name": "data plane"})).await;
         (t.deployment_token_id, t.deployment_token) = (id(&token), text_of(&token));
+
+        // Ordinary resources follow from their lines.
+        for line in operations().table {
+            let collection = line.path.strip_prefix("/organizations/{org}/").unwrap_or_default();
+            let is_ordinary = line.method == Method::POST && line.name.ends_with(".create");
+            if is_ordinary && !collection.is_empty() && self.own(collection, false).is_none() {
+                let made =
+                    self.make(&format!("{org}/{collection}"), sample(&line, "example")).await;
+                t.others.insert(collection.to_owned(), id(&made));
+            }
+        }
         t
     }
 

@@ -7,8 +7,10 @@ mod cluster;
 pub mod database;
 pub mod issuer;
 mod names;
+mod sample;
 mod statements;
 
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use axum::Router;
@@ -19,6 +21,7 @@ use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::db::values::Row;
+use cp_server::kernel::http::routes::Routes;
 use cp_server::kernel::secret::Kek;
 use cp_server::licensing::keys::keyring::Keyring;
 use cp_server::{App, Settings, audit, licensing, server};
@@ -27,7 +30,9 @@ use tokio::sync::OnceCell;
 pub use build::usage_report;
 pub use client::{Answer, Client};
 pub use names::Names;
+pub use sample::sample;
 pub use statements::{count_statements, statements_so_far};
+pub use tests_macros::on_both;
 
 use database::{Database, Template};
 
@@ -36,32 +41,6 @@ pub const ROOT: &str = "root-token-of-the-tests";
 pub const ISSUER: &str = "https://cp.example";
 pub const AUDIENCE: &str = "data-plane";
 pub const KEK: [u8; 32] = [7; 32];
-
-/// Declares a test that runs on both databases: `name::sqlite` and `name::postgres`.
-macro_rules! on_both {
-    ($($(#[doc = $doc:literal])* $name:ident($world:ident) $body:block)+) => {$(
-        $(#[doc = $doc])*
-        mod $name {
-            #[allow(clippy::allow_attributes, unused_imports, reason = "a body may need none")]
-            use super::*;
-
-            async fn body($world: $crate::world::World) $body
-
-            #[tokio::test]
-            async fn sqlite() {
-                body($crate::world::World::on_sqlite().await).await;
-            }
-
-            #[tokio::test]
-            async fn postgres() {
-                if let Some(world) = $crate::world::World::on_postgres().await {
-                    body(world).await;
-                }
-            }
-        }
-    )+};
-}
-pub(crate) use on_both;
 
 /// An organization with one of everything, and a spare where a test may delete it.
 #[derive(Clone, Debug, Default)]
@@ -104,11 +83,13 @@ pub struct Tenant {
     pub token_id: String,
     pub deployment_token: String,
     pub deployment_token_id: String,
+    /// The ids of all that the world created from the schemas alone, by their collection.
+    pub others: BTreeMap<String, String>,
 }
 
 impl Tenant {
-    fn ids(&self) -> [(&'static str, &str); 28] {
-        [
+    fn ids(&self) -> impl Iterator<Item = (&str, &str)> {
+        let own = [
             ("org", &self.org),
             ("owner", &self.owner),
             ("user", &self.user),
@@ -137,7 +118,9 @@ impl Tenant {
             ("limit", &self.limit),
             ("token", &self.token_id),
             ("deployment token", &self.deployment_token_id),
-        ]
+        ];
+        let own = own.map(|(what, id): (&str, &String)| (what, id.as_str()));
+        own.into_iter().chain(self.others.iter().map(|(what, id)| (what.as_str(), id.as_str())))
     }
 }
 
@@ -187,6 +170,7 @@ impl World {
     async fn template(database: Database) -> Filled {
         let mut world = Self::over(database, epoch(), 1);
         cp_server::migrate(&world.app).await.unwrap();
+        world.add_example().await;
         licensing::keys::start::prepare(&world.app, None, None).await.unwrap();
         world.fill().await;
         audit::integrator::integrate(&world.app).await.unwrap();
@@ -202,6 +186,23 @@ impl World {
         world.event = filled.event.clone();
         Keyring::of(&world.app).refresh(&world.app).await.unwrap();
         world
+    }
+
+    /// Creates the table of the example, beside those of the product.
+    async fn add_example(&self) {
+        let mut tx = self.app.db.begin().await.unwrap();
+        for n in 0..2 {
+            let sqlite = include_str!("../../example/sqlite/0001_notes.sql").split(";\n").nth(n);
+            let postgres =
+                include_str!("../../example/postgres/0001_notes.sql").split(";\n").nth(n);
+            tx.q2(sqlite.unwrap(), postgres.unwrap()).exec().await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Removes the table of the example: what remains is the product's schema.
+    pub async fn drop_example(&self) {
+        self.exec("DROP TABLE IF EXISTS notes").await;
     }
 
     fn over(database: Database, start: DateTime<Utc>, seed: u64) -> Self {
@@ -323,7 +324,8 @@ impl World {
         static SEED: AtomicU64 = AtomicU64::new(100);
         let random = Random::seeded(SEED.fetch_add(1, Ordering::Relaxed));
         let (clock, kek) = (Clock::following(&self.clock), Kek::new(&KEK).unwrap());
-        let app = cp_server::app(self.app.db.clone(), clock, random, kek, settings);
+        let app =
+            cp_server::app_with(operations, self.app.db.clone(), clock, random, kek, settings);
         let client = Client::new(server::router(&app));
         (app, client)
     }
@@ -357,8 +359,22 @@ impl World {
     }
 }
 
+/// The product's operations, and those of the example.
+pub fn operations() -> Routes {
+    let mut routes = cp_server::operations();
+    cp_server::example::routes(&mut routes);
+    routes
+}
+
 pub fn app(db: Db, clock: Clock, seed: u64) -> App {
-    cp_server::app(db, clock, Random::seeded(seed), Kek::new(&KEK).unwrap(), settings())
+    cp_server::app_with(
+        operations,
+        db,
+        clock,
+        Random::seeded(seed),
+        Kek::new(&KEK).unwrap(),
+        settings(),
+    )
 }
 
 fn settings() -> Settings {
@@ -382,5 +398,5 @@ pub fn now() -> DateTime<Utc> {
 
 /// Every permission, by its code.
 pub fn everything() -> Vec<&'static str> {
-    Permission::ALL.iter().map(|permission| permission.as_str()).collect()
+    Permission::all().iter().map(|permission| permission.as_str()).collect()
 }

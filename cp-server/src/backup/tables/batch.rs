@@ -1,4 +1,4 @@
-//! Rows that are passed on together.
+//! A batch of rows.
 
 use std::fmt;
 
@@ -8,15 +8,15 @@ use serde::de::{SeqAccess, Visitor};
 
 use super::cells::Cell;
 
-/// How many cells a batch has, at most; SQLite takes some thirty thousand in one statement.
+/// The maximum number of cells in a batch; SQLite accepts some thirty thousand in one statement.
 const CELLS: usize = 8_000;
-/// How many bytes of lines a batch is read from, but for its last row; most batches have fewer.
+/// The number of bytes after which a batch is full. Most batches reach [`CELLS`] first.
 const BYTES: usize = 4 << 20;
 
 /// Rows of one table.
 pub struct Batch {
     cells: Vec<Cell>,
-    /// How many cells a row has.
+    /// The number of cells in a row.
     width: usize,
     bytes: usize,
 }
@@ -32,12 +32,12 @@ impl Batch {
         let mut deserializer = serde_json::Deserializer::from_slice(line);
         deserializer.deserialize_seq(Row(&mut self.cells))?;
         deserializer.end()?;
-        ensure!(self.cells.len() - before == self.width, "it has another number of columns");
+        ensure!(self.cells.len() - before == self.width, "it has the wrong number of columns");
         self.bytes += line.len();
         Ok(())
     }
 
-    /// Batches of short rows have equally many: SQLite's statement for them is prepared once.
+    /// Full batches of short rows have the same number of rows, so SQLite prepares one statement for them.
     pub fn is_full(&self) -> bool {
         self.cells.len() + self.width > CELLS || self.bytes > BYTES
     }
@@ -59,7 +59,7 @@ impl Batch {
     }
 }
 
-/// Reads the cells of a row behind those that are there.
+/// Appends the cells of a row.
 struct Row<'r>(&'r mut Vec<Cell>);
 
 impl<'de> Visitor<'de> for Row<'_> {

@@ -1,4 +1,4 @@
-//! One value of a row, and how a backup writes it.
+//! A value of a row, and its form in a backup.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -10,8 +10,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// One value of a row, as SQLite stores it. In JSON it is null, a number or a string, and bytes are
-/// `{"b": base64}`. A text is one allocation, which SQLite's driver takes over as it is.
+/// A value of a row, as SQLite stores it. In JSON it is null, a number or a string; bytes are
+/// `{"b": base64}`. A string is one allocation, which SQLite's driver uses as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     Null,
@@ -35,8 +35,8 @@ impl Serialize for Cell {
     }
 }
 
-/// Not derived: serde would put each value of an untagged enumeration together first, which was most
-/// of the work of a restore.
+/// Not derived: for an untagged enumeration serde first buffers each value, which dominated the
+/// time of a restore.
 impl<'de> Deserialize<'de> for Cell {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Reader)
@@ -75,7 +75,7 @@ impl<'de> Visitor<'de> for Reader {
         if map.next_key::<&str>()?.is_some() {
             return Err(de::Error::custom("bytes have one member, `b`"));
         }
-        STANDARD.decode(&*text).map(Cell::Blob).map_err(|_| de::Error::custom("it is not base64"))
+        STANDARD.decode(&*text).map(Cell::Blob).map_err(|_| de::Error::custom("`b` is not base64"))
     }
 }
 

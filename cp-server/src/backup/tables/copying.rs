@@ -1,9 +1,10 @@
-//! Rows as PostgreSQL's `COPY` takes them, in its binary format.
+//! Rows in the binary format of PostgreSQL's `COPY`.
 //!
 //! # Design
-//! Text was rejected: the server then parses each identifier, instant and number, which was half of its
-//! work for a row. The layout is that of <https://www.postgresql.org/docs/current/sql-copy.html>
-//! ("Binary Format"), and a value is what the type's receive function takes.
+//!
+//! The text format was rejected: the database then parses each identifier, instant and number, which was
+//! half of its work. <https://www.postgresql.org/docs/current/sql-copy.html> ("Binary Format") states the
+//! layout. A value is the input of its type's receive function.
 
 use anyhow::{Context, bail};
 use chrono::DateTime;
@@ -11,12 +12,12 @@ use chrono::DateTime;
 use super::cells::Cell;
 use super::table::Column;
 
-/// Before the rows: the signature, no flags, no extension.
+/// Precedes the rows: the signature, no flags, no extension.
 pub(super) const HEADER: &[u8] = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0";
-/// After the rows.
+/// Follows the rows.
 pub(super) const TRAILER: &[u8] = &(-1_i16).to_be_bytes();
 
-/// Microseconds from 1970 to 2000, where PostgreSQL's instants begin.
+/// Microseconds from 1970 to 2000, the epoch of PostgreSQL.
 const EPOCH: i64 = 946_684_800_000_000;
 
 /// Appends one row.
@@ -45,7 +46,7 @@ fn value(kind: &str, cell: &Cell, into: &mut Vec<u8>) -> anyhow::Result<()> {
         ("int4", Cell::Integer(value)) => into.extend(i32::try_from(*value)?.to_be_bytes()),
         ("int8", Cell::Integer(value)) => into.extend(value.to_be_bytes()),
         ("timestamptz", Cell::Text(text)) => {
-            let at = DateTime::parse_from_rfc3339(text).context("it is no instant")?;
+            let at = DateTime::parse_from_rfc3339(text).context("the text is not an instant")?;
             into.extend((at.timestamp_micros() - EPOCH).to_be_bytes());
         }
         ("text" | "varchar" | "json", Cell::Text(text)) => into.extend(text.as_bytes()),
@@ -55,10 +56,10 @@ fn value(kind: &str, cell: &Cell, into: &mut Vec<u8>) -> anyhow::Result<()> {
             into.extend(text.as_bytes());
         }
         // Without the value, which may be a secret.
-        (_, Cell::Null) => bail!("null is no {kind}"),
-        (_, Cell::Integer(_)) => bail!("the integer is no {kind}"),
-        (_, Cell::Text(_)) => bail!("the text is no {kind}"),
-        (_, Cell::Blob(_)) => bail!("the bytes are no {kind}"),
+        (_, Cell::Null) => bail!("null cannot become a {kind}"),
+        (_, Cell::Integer(_)) => bail!("the integer cannot become a {kind}"),
+        (_, Cell::Text(_)) => bail!("the text cannot become a {kind}"),
+        (_, Cell::Blob(_)) => bail!("the bytes cannot become a {kind}"),
     }
     Ok(())
 }

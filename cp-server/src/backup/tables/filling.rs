@@ -1,20 +1,21 @@
 //! Filling a database with whole tables.
 //!
 //! # Design
-//! Rows come in the order of their tables' names, so what refers to other tables is set aside first.
-//! So are indexes: one that is built of all rows at the end costs a fraction of one that grows with each.
-//! SQLite takes many rows in one statement, which is prepared once for each table. PostgreSQL takes
-//! them by one `COPY` for each table: sqlx sends a `COPY` in two parts, and the second one waits for
-//! the acknowledgement of the first one, which the other side delays by 40 ms.
+//!
+//! Rows come in the order of their tables' names, so references to other tables are set aside
+//! first. So are indexes: building one over all rows at the end costs a fraction of maintaining it
+//! row by row. SQLite gets many rows in one statement, which is prepared once per table. PostgreSQL
+//! gets them by one `COPY` per table. Several were rejected: sqlx sends the end of a `COPY` by itself,
+//! and TCP holds that back until the data before it is acknowledged, which takes 40 ms.
 
 #![expect(
     clippy::disallowed_methods,
-    reason = "what tables there are is known at run time, and each database tells in its own way"
+    reason = "the tables are known only at run time, and each database lists them in its own way"
 )]
 
 use std::path::Path;
 
-use anyhow::{Context, bail, ensure};
+use anyhow::{Context, anyhow, bail, ensure};
 use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
 use sqlx::{
     Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Sqlite,
@@ -27,7 +28,7 @@ use super::copying;
 use super::table::Table;
 use crate::kernel::db::installation::MARK_AS_RESTORING;
 
-/// A database that is being filled: nothing refuses a row before all are there.
+/// A database that is being filled: nothing refuses a row before all rows are written.
 pub enum Filling<'c> {
     Sqlite {
         conn: SqliteConnection,
@@ -44,11 +45,10 @@ pub enum Filling<'c> {
 }
 
 impl<'c> Filling<'c> {
-    /// Opens a file that has the schema and no reader, and sets aside what would refuse rows that come in
-    /// any order.
+    /// Opens a file that has the schema, and sets aside what would refuse rows in arbitrary order.
     pub async fn sqlite(file: &Path) -> anyhow::Result<Self> {
-        // No caller reads the file before it is complete: without a journal, each page is written once, and
-        // all are synced at the end. Rows come in no index's order, so pages stay in memory.
+        // No other process uses the file before it is complete. Without a journal, each page is written
+        // once, and one sync at the end is enough. Rows come in no index's order, so pages stay in memory.
         let options = SqliteConnectOptions::new()
             .filename(file)
             .journal_mode(SqliteJournalMode::Off)
@@ -57,14 +57,14 @@ impl<'c> Filling<'c> {
             .pragma("cache_size", "-262144");
         let mut conn = options.connect().await?;
         let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut conn).await?;
-        ensure!(mode == "off", "{} is open elsewhere", file.display());
+        ensure!(mode == "off", "{} is open in another process", file.display());
         sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut conn).await?;
         let indexes = set_aside(&mut conn, "index").await?;
         let triggers = set_aside(&mut conn, "trigger").await?;
         Ok(Self::Sqlite { conn, indexes, triggers })
     }
 
-    /// The same, in one transaction: what refers to other tables is made anew at the end.
+    /// Begins one transaction, and sets aside the same. [`Self::finish`] creates it again.
     pub async fn postgres(conn: &'c mut PgConnection) -> anyhow::Result<Self> {
         let mut tx = conn.begin().await?;
         // Indexes are built, and references are checked, in memory.
@@ -79,7 +79,7 @@ impl<'c> Filling<'c> {
         }
         let references = drop_constraints(&mut tx, &["f"]).await?;
         let keys = drop_constraints(&mut tx, &["p", "u"]).await?;
-        // Those that are no constraint's.
+        // The indexes that belong to no constraint.
         let sql = "SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
                    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
                    JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -95,7 +95,7 @@ impl<'c> Filling<'c> {
         Ok(Self::Postgres { tx, tables, indexes, keys, references })
     }
 
-    /// Takes out the rows that the migrations have put in.
+    /// Deletes the rows that the migrations inserted.
     pub async fn clear(&mut self, table: &Table) -> anyhow::Result<()> {
         let sql = format!("DELETE FROM \"{}\"", table.name);
         match self {
@@ -104,16 +104,16 @@ impl<'c> Filling<'c> {
         }
     }
 
-    /// Marks the database as one whose restore has not come to its end.
+    /// Marks the database as one whose restore is not finished.
     pub async fn mark_as_restoring(&mut self) -> anyhow::Result<()> {
         match self {
-            // Its file takes its place when all is done.
+            // The draft file replaces the database file when all is done.
             Self::Sqlite { .. } => Ok(()),
             Self::Postgres { tx, .. } => run_pg(tx, MARK_AS_RESTORING.to_owned()).await,
         }
     }
 
-    /// Writes the rows of a table, whose cells are in the order of these columns.
+    /// Writes the rows of a table, whose cells are in the order of the table's columns.
     pub async fn write(
         &mut self,
         table: &Table,
@@ -126,7 +126,7 @@ impl<'c> Filling<'c> {
         written.with_context(|| table.name.clone())
     }
 
-    /// Puts back what was set aside, which looks at every row, and commits.
+    /// Restores what was set aside, which checks every row, and commits.
     pub async fn finish(self) -> anyhow::Result<()> {
         match self {
             Self::Sqlite { mut conn, indexes, triggers } => {
@@ -137,22 +137,22 @@ impl<'c> Filling<'c> {
                 let orphan: Option<String> =
                     sqlx::query_scalar(sql).fetch_optional(&mut conn).await?;
                 if let Some(table) = orphan {
-                    bail!("{table}: a row refers to one that is not there");
+                    bail!("{table}: a row refers to a missing row");
                 }
                 for trigger in triggers {
                     run(&mut conn, trigger).await?;
                 }
                 run(&mut conn, "COMMIT".to_owned()).await?;
-                // Without what `integrity_check` adds: that each index, which was built a moment ago of
-                // these rows, has them.
+                // The additional check of `integrity_check` is left out: it compares rows with
+                // their indexes, and these indexes were just built from these rows.
                 let sql = "SELECT quick_check FROM pragma_quick_check";
                 let sound: String = sqlx::query_scalar(sql).fetch_one(&mut conn).await?;
-                ensure!(sound == "ok", "the database that was made is not sound: {sound}");
+                ensure!(sound == "ok", "the restored database is not sound: {sound}");
                 conn.close().await?;
             }
             Self::Postgres { mut tx, tables, indexes, keys, references } => {
-                for made_again in keys.into_iter().chain(indexes).chain(references) {
-                    run_pg(&mut tx, made_again).await?;
+                for definition in keys.into_iter().chain(indexes).chain(references) {
+                    run_pg(&mut tx, definition).await?;
                 }
                 for table in tables {
                     run_pg(&mut tx, format!("ALTER TABLE \"{table}\" ENABLE TRIGGER USER")).await?;
@@ -164,33 +164,34 @@ impl<'c> Filling<'c> {
     }
 }
 
-/// Drops what is of this kind in the schema: how it is made again. The index of a primary key stays.
+/// Drops all objects of this kind and returns the statements that create them again. The index of a
+/// primary key stays.
 async fn set_aside(conn: &mut SqliteConnection, kind: &'static str) -> anyhow::Result<Vec<String>> {
     let sql = "SELECT name, sql FROM sqlite_master WHERE type = $1 AND sql IS NOT NULL";
     let found: Vec<(String, String)> = sqlx::query_as(sql).bind(kind).fetch_all(&mut *conn).await?;
-    let mut made_by = Vec::new();
+    let mut statements = Vec::new();
     for (name, sql) in found {
         run(conn, format!("DROP {kind} \"{name}\"")).await?;
-        made_by.push(sql);
+        statements.push(sql);
     }
-    Ok(made_by)
+    Ok(statements)
 }
 
-/// Drops the constraints of these types: how each is made again.
-async fn drop_constraints(conn: &mut PgConnection, kinds: &[&str]) -> anyhow::Result<Vec<String>> {
+/// Drops the constraints of these types. Returns the statements that create them again.
+async fn drop_constraints(conn: &mut PgConnection, types: &[&str]) -> anyhow::Result<Vec<String>> {
     let sql = "SELECT c.relname::text, k.conname::text, pg_get_constraintdef(k.oid)
                FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
                JOIN pg_namespace n ON n.oid = c.relnamespace
                WHERE n.nspname = current_schema() AND k.contype::text = ANY($1)
                    AND c.relname <> '_sqlx_migrations'";
-    let query = sqlx::query_as(sql).bind(kinds).persistent(false);
+    let query = sqlx::query_as(sql).bind(types).persistent(false);
     let found: Vec<(String, String, String)> = query.fetch_all(&mut *conn).await?;
-    let mut made_by = Vec::new();
+    let mut statements = Vec::new();
     for (table, name, definition) in found {
         run_pg(conn, format!("ALTER TABLE \"{table}\" DROP CONSTRAINT \"{name}\"")).await?;
-        made_by.push(format!("ALTER TABLE \"{table}\" ADD CONSTRAINT \"{name}\" {definition}"));
+        statements.push(format!("ALTER TABLE \"{table}\" ADD CONSTRAINT \"{name}\" {definition}"));
     }
-    Ok(made_by)
+    Ok(statements)
 }
 
 async fn insert(
@@ -199,11 +200,11 @@ async fn insert(
     mut next: impl AsyncFnMut() -> Option<Batch>,
 ) -> anyhow::Result<()> {
     let names = names(table);
-    // Places without numbers: SQLite finds a number by walking over all of them.
+    // Placeholders without numbers: SQLite finds a number by a linear search over all of them.
     let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
     while let Some(batch) = next().await {
-        let places = vec![&*row; batch.len()].join(", ");
-        let sql = format!("INSERT INTO \"{}\" ({names}) VALUES {places}", table.name);
+        let rows = vec![&*row; batch.len()].join(", ");
+        let sql = format!("INSERT INTO \"{}\" ({names}) VALUES {rows}", table.name);
         let cells = batch.into_cells();
         let mut values = SqliteArguments::default();
         values.reserve(cells.len(), 0);
@@ -214,9 +215,9 @@ async fn insert(
                 Cell::Text(text) => values.add(text),
                 Cell::Blob(bytes) => values.add(bytes),
             };
-            added.map_err(|error| anyhow::anyhow!(error))?;
+            added.map_err(|error| anyhow!(error))?;
         }
-        // The statement of a full batch is used again by the next one.
+        // The next batch reuses the statement of a full batch.
         sqlx::query_with::<Sqlite, _>(AssertSqlSafe(sql), values).execute(&mut *conn).await?;
     }
     Ok(())

@@ -10,6 +10,6 @@ pub struct Table {
 #[derive(Clone, Debug, PartialEq)]
 pub struct Column {
     pub name: String,
-    /// PostgreSQL's own name of the type; nothing on SQLite, whose values tell.
+    /// PostgreSQL's name of the type; empty on SQLite, where each value has its own type.
     pub(super) kind: String,
 }

@@ -14,7 +14,7 @@ use crate::identity::users::rows::{self as users, User};
 use crate::kernel::access::authentication;
 use crate::kernel::access::caller::{CallerKind, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::platform::Open;
+use crate::kernel::access::platform::PublicPath;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Codes;
@@ -36,7 +36,7 @@ pub(super) struct Acceptance {
 
 pub(super) async fn accept(
     cx: &mut Cx<Scope>,
-    _: Open,
+    _: PublicPath,
     acceptance: Acceptance,
 ) -> Result<Created<Membership>> {
     // Before the transaction: an identity provider may have to be asked.

@@ -13,6 +13,7 @@ use crate::identity::memberships::row::MembershipRole;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Error;
+use crate::kernel::section::Exported;
 use crate::kernel::text::Prose;
 use crate::tenancy::ids::WorkspaceId;
 
@@ -69,6 +70,13 @@ impl Record for InvitationRow {
     const KEY: &'static str = "invitations.id";
     fn key(&self) -> Uuid {
         self.id.0
+    }
+}
+
+impl Exported for InvitationRow {
+    type Shown = Invitation;
+    fn shown(self, now: DateTime<Utc>) -> Invitation {
+        self.at(now)
     }
 }
 

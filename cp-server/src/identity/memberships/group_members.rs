@@ -22,14 +22,14 @@ use crate::tenancy::workspaces;
 
 crate::routes! { groups:
     /// Lists the group's members.
-    GET "/groups/{id}/members" MembersRead => list_members;
+    GET "/groups/{id}/members" MEMBERS_READ => list_members;
     /// Makes a person a member of the group, or changes the member's role.
     ///
     /// Somebody who is not in the organization becomes a viewer of it, which counts against its
     /// quota.
-    PUT "/groups/{id}/members/{user_id}" MembersWrite => put_member, grants;
+    PUT "/groups/{id}/members/{user_id}" MEMBERS_WRITE => put_member, grants;
     /// Takes a person out of the group; the organization keeps its member.
-    DELETE "/groups/{id}/members/{user_id}" MembersDelete => remove_member;
+    DELETE "/groups/{id}/members/{user_id}" MEMBERS_DELETE => remove_member;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -50,7 +50,7 @@ async fn list_members(
         .tx
         .select("WHERE memberships.group_id = $1 AND memberships.organization_id = $2")
         .bind(id)
-        .bind(cx.org);
+        .bind(cx.at);
     page(query, list).await
 }
 
@@ -61,17 +61,17 @@ async fn put_member(
 ) -> Result<Put<Membership>> {
     let user = users::load(cx, user).await?.id;
     let name = member.role.as_deref().unwrap_or(MEMBER);
-    let role = roles::resolve(cx, cx.org, RoleScope::Group, name).await?;
+    let role = roles::resolve(cx, cx.at, RoleScope::Group, name).await?;
     refuse_seat(cx, At::Group(group), &role, &[]).await?;
     refuse_outsider(cx, user).await?;
     let (status, accepted) = first_status(cx, user, None).await?;
     let inviter = Some(Inviter::of(&cx.caller));
     let seat = Seat { user, at: At::Group(group), role: role.id, status, accepted, inviter };
-    if !is_member(cx, cx.org, user).await? {
+    if !is_member(cx, cx.at, user).await? {
         let viewer = roles::load_system(cx, VIEWER).await?;
         refuse_seat(cx, At::Organization, &viewer, &[]).await?;
         let seat = Seat { at: At::Organization, role: viewer.id, ..seat.clone() };
-        take(cx, cx.org, seat, Codes::default()).await.map_err(|error| match error.code() {
+        take(cx, cx.at, seat, Codes::default()).await.map_err(|error| match error.code() {
             // Made a member by somebody else in this moment.
             ProblemCode::AlreadyMember => Error::stale(),
             _ => error,
@@ -86,11 +86,11 @@ async fn put_member(
             cx.tx.q(sql).bind(id).bind(role.id).bind(cx.now).exec().await?;
             id
         }
-        None => take(cx, cx.org, seat, Codes::default()).await.map_err(|error| {
+        None => take(cx, cx.at, seat, Codes::default()).await.map_err(|error| {
             if *error.code() == ProblemCode::AlreadyMember { Error::stale() } else { error }
         })?,
     };
-    workspaces::bump(cx, cx.org, None).await?;
+    workspaces::bump(cx, cx.at, None).await?;
     let membership = load(cx, membership).await?.into();
     Ok(if known.is_some() { Put::Known(membership) } else { Put::New(membership) })
 }
@@ -98,18 +98,18 @@ async fn put_member(
 async fn remove_member(cx: &mut Cx, (group, user): (GroupId, UserId)) -> Result<NoContent> {
     let found = find(cx, group, user).await?.ok_or_else(|| Error::not_found("member"))?;
     let before = load(cx, found).await?;
-    if !cx.caller.is_user_in(user, cx.org) {
+    if !cx.caller.is_user_in(user, cx.at) {
         refuse_touching(cx, &before).await?;
     }
     cx.trail.before = serde_json::to_value(Membership::from(before)).ok();
     let sql = "DELETE FROM memberships WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(found).bind(cx.org).exec().await?;
-    workspaces::bump(cx, cx.org, None).await?;
+    cx.tx.q(sql).bind(found).bind(cx.at).exec().await?;
+    workspaces::bump(cx, cx.at, None).await?;
     Ok(NoContent)
 }
 
 async fn find(cx: &mut Cx, group: GroupId, user: UserId) -> Result<Option<MembershipId>> {
     let sql = "SELECT id FROM memberships
                WHERE organization_id = $1 AND group_id = $2 AND user_id = $3";
-    Ok(cx.tx.q(sql).bind(cx.org).bind(group).bind(user).value().await?)
+    Ok(cx.tx.q(sql).bind(cx.at).bind(group).bind(user).value().await?)
 }

@@ -11,7 +11,7 @@ use crate::identity::roles::row::union;
 use crate::identity::users::rows as users;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::platform::OnPlatform;
+use crate::kernel::access::platform::PlatformRow;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
@@ -21,7 +21,7 @@ use crate::tenancy::organizations::OrganizationStatus;
 
 crate::routes! { users:
     /// Lists the person's organizations, with the role in each.
-    GET "/users/{id}/organizations" UsersRead => list_organizations;
+    GET "/users/{id}/organizations" USERS_READ => list_organizations;
 }
 
 /// An organization, as one of its members sees it.
@@ -49,7 +49,7 @@ pub struct MembershipOfUser {
 
 async fn list_organizations(
     cx: &mut Cx<Scope>,
-    OnPlatform(id): OnPlatform<UserId>,
+    PlatformRow(id): PlatformRow<UserId>,
     list: List<NoFilter>,
 ) -> Result<Page<OrganizationOfUser>> {
     users::load(cx, id).await?;

@@ -13,6 +13,7 @@ use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::personal::Personal;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::http::answer::Resource;
+use crate::kernel::section::Exported;
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 /// Where a seat is.
@@ -148,6 +149,13 @@ impl MembershipRow {
             (None, Some(group)) => At::Group(group),
             (None, None) => At::Organization,
         }
+    }
+}
+
+impl Exported for MembershipRow {
+    type Shown = Membership;
+    fn shown(self, _: DateTime<Utc>) -> Membership {
+        self.into()
     }
 }
 

@@ -36,15 +36,15 @@ pub struct Seat {
 
 /// Refuses a seat that gives what the caller does not hold there.
 pub(super) async fn refuse_seat(cx: &mut Cx, at: At, role: &Role, extra: &[String]) -> Result<()> {
-    let (caller, tx, org) = (&cx.caller, &mut cx.tx, cx.org);
+    let (caller, tx, org) = (&cx.caller, &mut cx.tx, cx.at);
     let granted = escalation::of_seat(tx, org, at, role.privileges(), extra).await?;
     escalation::refuse_more(caller, tx, org, granted).await
 }
 
 /// Who is in charge of a part of the organization brings in its members, and nobody else.
 pub(super) async fn refuse_outsider(cx: &mut Cx, user: UserId) -> Result<()> {
-    let throughout = cx.caller.may_throughout(cx.org, Permission::MembersWrite);
-    if throughout || is_member(cx, cx.org, user).await? {
+    let throughout = cx.caller.may_throughout(cx.at, Permission::MEMBERS_WRITE);
+    if throughout || is_member(cx, cx.at, user).await? {
         return Ok(());
     }
     let detail = "Only a member of the organization can be taken in here; have one of its admins \
@@ -62,7 +62,7 @@ pub(super) async fn first_status(
     asked: Option<MembershipStatus>,
 ) -> Result<(MembershipStatus, Option<AcceptedAs>)> {
     use MembershipStatus::{Active, Invited, Suspended};
-    let is_in = is_active(cx, cx.org, user).await?;
+    let is_in = is_active(cx, cx.at, user).await?;
     let for_person = cx.caller.is_of_platform();
     let status = match asked {
         Some(Active) if !for_person && !is_in => {
@@ -225,16 +225,16 @@ pub(super) async fn accept_offer<G>(
 /// they created and leave behind.
 pub(super) async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
     let sql = "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(user).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
     users::unlink_from(cx, user).await?;
     let sql = "SELECT id FROM service_tokens
                WHERE organization_id = $1 AND created_by = $2 AND revoked_at IS NULL ORDER BY id";
-    let tokens: Vec<(TokenId,)> = cx.tx.q(sql).bind(cx.org).bind(user).all().await?;
+    let tokens: Vec<(TokenId,)> = cx.tx.q(sql).bind(cx.at).bind(user).all().await?;
     let sql = "SELECT id FROM invitations
                WHERE organization_id = $1 AND status = 'pending' AND inviter ->> 'user' = $2
                ORDER BY id";
     let invitations: Vec<(InvitationId,)> =
-        cx.tx.q(sql).bind(cx.org).bind(user.to_string()).all().await?;
+        cx.tx.q(sql).bind(cx.at).bind(user.to_string()).all().await?;
     let tokens: Vec<_> = tokens.into_iter().map(|(id,)| id).collect();
     let invitations: Vec<_> = invitations.into_iter().map(|(id,)| id).collect();
     let left_behind = json!({"service_tokens": tokens, "invitations": invitations});
@@ -273,15 +273,10 @@ pub async fn purge_user<G>(cx: &mut Cx<G>, user: UserId) -> Result<()> {
 }
 
 /// Ends the memberships of a project's workspaces.
-pub async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+pub(super) async fn leave_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
     let sql = "DELETE FROM memberships
                WHERE organization_id = $1
                  AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
-    cx.tx.q(sql).bind(cx.org).bind(project).exec().await?;
-    Ok(())
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM memberships WHERE organization_id = $1").bind(cx.org).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
 }

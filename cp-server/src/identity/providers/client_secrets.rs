@@ -44,7 +44,7 @@ pub(super) async fn seal(
     }
     let app = cx.app.clone();
     kek::hold(&app, &mut cx.tx).await?;
-    Ok(Some(app.kek.seal(&app.random, &purpose(cx.org, id), plain)))
+    Ok(Some(app.kek.seal(&app.random, &purpose(cx.at, id), plain)))
 }
 
 /// What the seal is bound to, so that one row's secret cannot pass for another's.

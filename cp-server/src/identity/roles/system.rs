@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::row::RoleScope;
 use crate::identity::ids::RoleId;
 use crate::identity::role_grants::{permissions_of, privileges_of};
-use crate::kernel::access::permissions::{Permissions, Privileges};
+use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
 use crate::kernel::app::App;
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::Result;
@@ -17,85 +17,66 @@ struct SystemRole {
     name: &'static str,
     scope: RoleScope,
     rank: i64,
-    permissions: &'static [&'static str],
+    /// Codes that data planes interpret, and this server only stores.
+    of_data_planes: &'static [&'static str],
 }
 
 pub const OWNER: &str = "ORGANIZATION_OWNER";
 pub const ADMIN: &str = "ORGANIZATION_ADMIN";
 pub const VIEWER: &str = "ORGANIZATION_VIEWER";
 
-const ALL: &[&str] = &[
-    "org:read",
-    "org:write",
-    "org:delete",
-    "members:read",
-    "members:write",
-    "members:delete",
-    "projects:read",
-    "projects:write",
-    "projects:delete",
-    "runs:read",
-    "runs:write",
-    "runs:delete",
-    "artifacts:read",
-    "artifacts:write",
-    "artifacts:delete",
-    "billing:read",
+/// The codes of the data planes that the roles of organizations and workspaces hold, by level.
+const OWNERS: &[&str] = &[
     "billing:manage",
-    "settings:read",
-    "settings:write",
-];
-const ADMINS: &[&str] = &[
-    "org:read",
-    "org:write",
-    "members:read",
-    "members:write",
-    "members:delete",
-    "projects:read",
-    "projects:write",
-    "projects:delete",
-    "runs:read",
-    "runs:write",
     "runs:delete",
-    "artifacts:read",
-    "artifacts:write",
-    "artifacts:delete",
-    "billing:read",
+    "runs:read",
+    "runs:write",
     "settings:read",
     "settings:write",
 ];
-const MEMBERS: &[&str] = &[
-    "org:read",
-    "members:read",
-    "settings:read",
-    "projects:read",
-    "projects:write",
-    "runs:read",
-    "runs:write",
-    "artifacts:read",
-    "artifacts:write",
-];
-const VIEWERS: &[&str] =
-    &["org:read", "members:read", "settings:read", "projects:read", "runs:read", "artifacts:read"];
+const ADMINS: &[&str] =
+    &["runs:delete", "runs:read", "runs:write", "settings:read", "settings:write"];
+const MEMBERS: &[&str] = &["runs:read", "runs:write", "settings:read"];
+const VIEWERS: &[&str] = &["runs:read", "settings:read"];
+
+impl SystemRole {
+    /// The role's codes: of data planes, and of the permissions that are declared as held by it or by
+    /// a lower role of its family.
+    fn codes(&self) -> Vec<String> {
+        if self.scope == RoleScope::Platform {
+            return vec!["*".to_owned()];
+        }
+        let is_below = |code: &str| {
+            SYSTEM.iter().any(|other| {
+                other.code == code && other.scope == self.scope && other.rank <= self.rank
+            })
+        };
+        let holds = |one: &&Permission| one.details().held_by.iter().any(|code| is_below(code));
+        let own = Permission::all().iter().filter(holds).map(|one| one.as_str());
+        let mut codes: Vec<String> =
+            own.chain(self.of_data_planes.iter().copied()).map(str::to_owned).collect();
+        codes.sort();
+        codes
+    }
+}
 
 /// The system roles' codes, where they are held, and what they let do here.
 pub fn of_system() -> impl Iterator<Item = (&'static str, RoleScope, Permissions)> {
-    SYSTEM
-        .iter()
-        .map(|role| (role.code, role.scope, permissions_of(role.permissions.iter().copied())))
+    SYSTEM.iter().map(|role| {
+        (role.code, role.scope, permissions_of(role.codes().iter().map(String::as_str)))
+    })
 }
 
 /// The codes of data planes that system roles have.
 pub fn is_code_of_system(code: &str) -> bool {
-    SYSTEM.iter().any(|role| role.permissions.contains(&code))
+    SYSTEM.iter().any(|role| role.of_data_planes.contains(&code))
 }
 
 /// The rank of what a token holds: that of the highest system role of organizations whose codes it
 /// holds, all of them.
 pub fn rank_of(held: &Privileges) -> i64 {
     let of_organization = SYSTEM.iter().filter(|role| role.scope == RoleScope::Organization);
-    let codes = |role: &SystemRole| role.permissions.iter().map(|code| (*code).to_owned());
-    let given = |role: &SystemRole| privileges_of(&codes(role).collect::<Vec<_>>(), role.rank);
+    let given = |role: &SystemRole| privileges_of(&role.codes(), role.rank);
     let covered = of_organization.filter(|role| held.lacking(&given(role)).is_empty());
     covered.map(|role| role.rank).max().unwrap_or(0)
 }
@@ -103,20 +84,20 @@ pub fn rank_of(held: &Privileges) -> i64 {
 /// Least first: lists are newest first, and ids follow this order.
 #[rustfmt::skip]
 const SYSTEM: &[SystemRole] = &[
-    SystemRole { code: "GROUP_MEMBER", name: "Group member", scope: RoleScope::Group, rank: 2, permissions: &[] },
-    SystemRole { code: "GROUP_ADMIN", name: "Group admin", scope: RoleScope::Group, rank: 3, permissions: &["members:read", "members:write", "members:delete"] },
-    SystemRole { code: "PROJECT_VIEWER", name: "Project viewer", scope: RoleScope::Project, rank: 1, permissions: &["projects:read", "runs:read", "artifacts:read"] },
-    SystemRole { code: "PROJECT_MEMBER", name: "Project member", scope: RoleScope::Project, rank: 2, permissions: &["projects:read", "projects:write", "runs:read", "runs:write", "artifacts:read", "artifacts:write"] },
-    SystemRole { code: "PROJECT_ADMIN", name: "Project admin", scope: RoleScope::Project, rank: 3, permissions: &["projects:read", "projects:write", "projects:delete", "runs:read", "runs:write", "runs:delete", "artifacts:read", "artifacts:write", "artifacts:delete"] },
-    SystemRole { code: "WORKSPACE_VIEWER", name: "Workspace viewer", scope: RoleScope::Workspace, rank: 1, permissions: VIEWERS },
-    SystemRole { code: "WORKSPACE_MEMBER", name: "Workspace member", scope: RoleScope::Workspace, rank: 2, permissions: MEMBERS },
-    SystemRole { code: "WORKSPACE_ADMIN", name: "Workspace admin", scope: RoleScope::Workspace, rank: 3, permissions: ADMINS },
-    SystemRole { code: "WORKSPACE_OWNER", name: "Workspace owner", scope: RoleScope::Workspace, rank: 4, permissions: ALL },
-    SystemRole { code: VIEWER, name: "Viewer", scope: RoleScope::Organization, rank: 1, permissions: VIEWERS },
-    SystemRole { code: "ORGANIZATION_MEMBER", name: "Member", scope: RoleScope::Organization, rank: 2, permissions: MEMBERS },
-    SystemRole { code: ADMIN, name: "Admin", scope: RoleScope::Organization, rank: 3, permissions: ADMINS },
-    SystemRole { code: OWNER, name: "Owner", scope: RoleScope::Organization, rank: 4, permissions: ALL },
-    SystemRole { code: "SUPERADMIN", name: "Superadmin", scope: RoleScope::Platform, rank: 5, permissions: &["*"] },
+    SystemRole { code: "GROUP_MEMBER", name: "Group member", scope: RoleScope::Group, rank: 2, of_data_planes: &[] },
+    SystemRole { code: "GROUP_ADMIN", name: "Group admin", scope: RoleScope::Group, rank: 3, of_data_planes: &[] },
+    SystemRole { code: "PROJECT_VIEWER", name: "Project viewer", scope: RoleScope::Project, rank: 1, of_data_planes: &["runs:read"] },
+    SystemRole { code: "PROJECT_MEMBER", name: "Project member", scope: RoleScope::Project, rank: 2, of_data_planes: &["runs:read", "runs:write"] },
+    SystemRole { code: "PROJECT_ADMIN", name: "Project admin", scope: RoleScope::Project, rank: 3, of_data_planes: &["runs:delete", "runs:read", "runs:write"] },
+    SystemRole { code: "WORKSPACE_VIEWER", name: "Workspace viewer", scope: RoleScope::Workspace, rank: 1, of_data_planes: VIEWERS },
+    SystemRole { code: "WORKSPACE_MEMBER", name: "Workspace member", scope: RoleScope::Workspace, rank: 2, of_data_planes: MEMBERS },
+    SystemRole { code: "WORKSPACE_ADMIN", name: "Workspace admin", scope: RoleScope::Workspace, rank: 3, of_data_planes: ADMINS },
+    SystemRole { code: "WORKSPACE_OWNER", name: "Workspace owner", scope: RoleScope::Workspace, rank: 4, of_data_planes: OWNERS },
+    SystemRole { code: VIEWER, name: "Viewer", scope: RoleScope::Organization, rank: 1, of_data_planes: VIEWERS },
+    SystemRole { code: "ORGANIZATION_MEMBER", name: "Member", scope: RoleScope::Organization, rank: 2, of_data_planes: MEMBERS },
+    SystemRole { code: ADMIN, name: "Admin", scope: RoleScope::Organization, rank: 3, of_data_planes: ADMINS },
+    SystemRole { code: OWNER, name: "Owner", scope: RoleScope::Organization, rank: 4, of_data_planes: OWNERS },
+    SystemRole { code: "SUPERADMIN", name: "Superadmin", scope: RoleScope::Platform, rank: 5, of_data_planes: &[] },
 ];
 
 /// Brings the system roles up to date; every start does it, on every replica.
@@ -124,7 +105,7 @@ pub async fn seed(app: &App) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
     for (order, role) in SYSTEM.iter().enumerate() {
-        let permissions: Vec<String> = role.permissions.iter().map(|p| (*p).to_owned()).collect();
+        let permissions = role.codes();
         let sql = "INSERT INTO roles
                    (id, code, name, scope, rank, permissions, is_system, created_at, updated_at)
                    VALUES ($1, $2, $3, $4, $5, $6, TRUE, $7, $7)

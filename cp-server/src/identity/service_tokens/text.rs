@@ -41,7 +41,7 @@ mod tests {
     use crate::kernel::clock::Random;
 
     #[test]
-    fn s03_a_token_names_its_row_and_carries_a_checksum() {
+    fn a_token_names_its_row_and_carries_a_checksum() {
         let id = TokenId(Uuid::from_u128(7));
         let text = compose(id, &Random::seeded(3).bytes());
         let text = text.expose();

@@ -6,7 +6,7 @@ use cp_contracts::ProblemCode;
 use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Authority;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::platform::PlatformKey;
+use crate::kernel::access::platform::PlatformId;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
@@ -64,10 +64,10 @@ impl User {
     }
 }
 
-impl PlatformKey for UserId {
+impl PlatformId for UserId {
     const NOUN: &'static str = "user";
 }
-impl PlatformKey for AuthAccountId {
+impl PlatformId for AuthAccountId {
     const NOUN: &'static str = "auth account";
 }
 
@@ -125,7 +125,7 @@ pub async fn insert_link<G>(cx: &mut Cx<G>, link: Link) -> Result<AuthAccount> {
 /// Ends the links that the organization vouches for: what it said of the person's logins.
 pub async fn unlink_from(cx: &mut Cx, user: UserId) -> Result<()> {
     let sql = "DELETE FROM auth_accounts WHERE organization_id = $1 AND user_id = $2";
-    cx.tx.q(sql).bind(cx.org).bind(user).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
     Ok(())
 }
 

@@ -28,7 +28,7 @@ use crate::kernel::access::authentication;
 use crate::kernel::access::buckets::{Full, Holder};
 use crate::kernel::access::caller::{Caller, Peer, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::rate_limits::{Desk, Standing};
+use crate::kernel::access::rate_limits::{LimitHeader, LimitStatus};
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::line::Line;
@@ -41,40 +41,41 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
     let now = app.clock.now();
     let holder = match parts.extensions.get::<Peer>() {
         Some(peer) if app.settings.rate_limits => Holder::from(peer.0),
-        // The command line calls operations in its own process; nobody stands at the gate.
-        _ if line.permission == Permission::Public => return Ok(Caller::anonymous()),
+        // The command line calls operations in its own process; no rate applies.
+        _ if line.permission == Permission::PUBLIC => return Ok(Caller::anonymous()),
         _ => {
             let caller = authentication::authenticate(app, parts).await?;
             return authentication::narrowed(app, caller, parts).await;
         }
     };
     let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
-    if line.permission == Permission::Public {
-        app.gate.strangers.take(holder, now).map_err(refuse("address"))?;
+    if line.permission == Permission::PUBLIC {
+        app.rate_limits.strangers.take(holder, now).map_err(refuse("address"))?;
         if line.method != Method::GET || line.strict {
-            app.gate.attempts.take(holder, now).map_err(refuse("attempts"))?;
+            app.rate_limits.attempts.take(holder, now).map_err(refuse("attempts"))?;
         }
         return Ok(Caller::anonymous());
     }
-    let Some(credential) = app.gate.credential(&parts.headers) else {
-        app.gate.strangers.take(holder, now).map_err(refuse("address"))?;
+    let Some(credential) = app.rate_limits.credential(&parts.headers) else {
+        app.rate_limits.strangers.take(holder, now).map_err(refuse("address"))?;
         return authentication::authenticate(app, parts).await;
     };
-    let caller = match app.gate.good.recall(&credential, 0, now) {
+    let caller = match app.rate_limits.good.recall(&credential, 0, now) {
         Some(()) => match authentication::authenticate(app, parts).await {
             // It ended. What else may befall one that was good is no guess.
             Err(error) if *error.code() == ProblemCode::Unauthenticated => {
-                app.gate.attempts.take(holder, now).map_err(refuse("attempts"))?;
+                app.rate_limits.attempts.take(holder, now).map_err(refuse("attempts"))?;
                 return Err(error);
             }
             done => done?,
         },
         None => {
-            let attempt = app.gate.attempt(holder, credential, now).map_err(refuse("attempts"))?;
+            let attempt =
+                app.rate_limits.attempt(holder, credential, now).map_err(refuse("attempts"))?;
             match authentication::authenticate(app, parts).await {
                 Ok(caller) => {
                     attempt.succeeded();
-                    app.gate.good.keep(credential, (), 0, now + TRUSTED);
+                    app.rate_limits.good.keep(credential, (), 0, now + TRUSTED);
                     caller
                 }
                 Err(error) => {
@@ -84,8 +85,10 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
             }
         }
     };
-    app.gate.credential.take(caller.id, now).map_err(refuse("credential"))?;
-    if let Some((metric, buckets)) = app.gate.strict(line.permission) {
+    app.rate_limits.credential.take(caller.id, now).map_err(refuse("credential"))?;
+    if let Some((metric, buckets)) =
+        line.permission.details().rate.map(|rate| app.rate_limits.strict(rate))
+    {
         buckets.take(caller.id, now).map_err(refuse(metric))?;
     }
     authentication::narrowed(app, caller, parts).await
@@ -93,8 +96,8 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
 
 fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
     let Full { rate, wait } = full;
-    if let Some(desk) = parts.extensions.get::<Desk>() {
-        desk.lay(Standing {
+    if let Some(header) = parts.extensions.get::<LimitHeader>() {
+        header.set(LimitStatus {
             metric,
             limit: rate.burst.into(),
             window: rate.window(),
@@ -133,15 +136,15 @@ pub(in crate::kernel) async fn charge(
         _ => named().await?.filter(|organization| own.contains(organization)),
     };
     let Some(organization) = organization else { return Ok(()) };
-    app.gate.organization.take(organization, app.clock.now()).map_err(|full| {
+    app.rate_limits.organization.take(organization, app.clock.now()).map_err(|full| {
         let error = refusal(parts, "organization", full);
         error.with("organization_id", organization.to_string())
     })?;
     if !line.metered || matches!(caller.scope, Scope::Deployment { .. }) {
         return Ok(());
     }
-    let Some(standing) = app.admission.admit(app, organization).await? else { return Ok(()) };
-    judge(parts, organization, standing)
+    let Some(status) = app.admission.admit(app, organization).await? else { return Ok(()) };
+    judge(parts, organization, status)
 }
 
 /// Charges an organization for what a request of one of its own callers carries, beside the request
@@ -160,17 +163,17 @@ pub async fn charge_content(
     }
     let more = i64::try_from(more).unwrap_or(i64::MAX);
     match app.admission.charge(app, organization, more).await? {
-        Some(standing) => judge(parts, organization, standing),
+        Some(status) => judge(parts, organization, status),
         None => Ok(()),
     }
 }
 
-/// Lays the standing out, and refuses the request that found no room.
-fn judge(parts: &Parts, organization: OrganizationId, standing: Standing) -> Result<()> {
-    if let Some(desk) = parts.extensions.get::<Desk>() {
-        desk.lay(standing);
+/// Lays the status out, and refuses the request that found no room.
+fn judge(parts: &Parts, organization: OrganizationId, status: LimitStatus) -> Result<()> {
+    if let Some(header) = parts.extensions.get::<LimitHeader>() {
+        header.set(status);
     }
-    let Standing { metric, limit, remaining, resets_in, .. } = standing;
+    let LimitStatus { metric, limit, remaining, resets_in, .. } = status;
     if remaining.is_some() {
         return Ok(());
     }

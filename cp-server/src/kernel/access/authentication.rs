@@ -57,7 +57,7 @@ pub(in crate::kernel) async fn narrowed(
     let named = hint.to_str().map_err(|_| missing())?;
     let found = Org::named(named.to_owned()).find(&mut app.db.read()).await?;
     let own = found.ok_or_else(missing)?.id;
-    if !caller.may_throughout(own, Permission::Any) {
+    if !caller.may_throughout(own, Permission::ANY) {
         return Err(missing());
     }
     if caller.is_of_platform() {

@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn s13_a_bucket_holds_its_burst_and_fills_evenly() {
+    fn a_bucket_holds_its_burst_and_fills_evenly() {
         let buckets = Buckets::new(Some(Rate::new(60, 3)));
         for _ in 0..3 {
             assert_eq!(buckets.take(1, at(0)), Ok(()));
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn s13_a_million_addresses_cost_no_more_than_two_generations() {
+    fn a_million_addresses_cost_no_more_than_two_generations() {
         let buckets = Buckets::new(Some(Rate::new(1, 1)));
         let constant = IpAddr::from([192, 0, 2, 1]);
         assert_eq!(buckets.take(Holder::from(constant), at(0)), Ok(()));
@@ -233,7 +233,7 @@ mod tests {
     }
 
     #[test]
-    fn s13_an_ipv6_network_is_one_holder() {
+    fn an_ipv6_network_is_one_holder() {
         let holder = |text: &str| Holder::from(text.parse::<IpAddr>().unwrap());
         assert_eq!(holder("2001:db8:1:2::1"), holder("2001:db8:1:2:ffff::9"));
         assert_ne!(holder("2001:db8:1:2::1"), holder("2001:db8:1:3::1"));
@@ -252,7 +252,7 @@ mod tests {
     proptest! {
         /// Whatever the pauses: never more than the burst and what came back since.
         #[test]
-        fn s13_no_span_admits_more_than_its_share(
+        fn no_span_admits_more_than_its_share(
             per_minute in 1_u32..6000, burst in 1_u32..50,
             pauses in prop::collection::vec(0_i64..5_000, 1..300),
         ) {

@@ -244,7 +244,7 @@ impl Caller {
     /// Whether the suspension of an organization stops this: its own people and tokens change
     /// nothing then, but what a data plane used is still counted.
     fn is_stopped(&self, permission: Permission) -> bool {
-        !self.is_of_platform() && permission.changes() && permission != Permission::UsageWrite
+        !self.is_of_platform() && !permission.details().kept
     }
 
     /// Whether the caller may use `permission` on the platform itself.
@@ -256,10 +256,10 @@ impl Caller {
         }
     }
 
-    /// Where the caller may use the permission, for lines that answer by the caller's own reach:
+    /// Where the caller may use the permission, for lines that answer by the caller's own scope:
     /// the platform, or the first organization that lets it.
-    pub fn reach(&self, permission: Permission) -> Result<Scope> {
-        if permission == Permission::Any {
+    pub fn widest_scope(&self, permission: Permission) -> Result<Scope> {
+        if permission == Permission::ANY {
             return Ok(self.scope);
         }
         // What somebody may do in a workspace says nothing of its organization.
@@ -342,9 +342,9 @@ fn forbidden(permission: Permission, place: &str) -> Error {
     Error::new(ProblemCode::Forbidden, detail).with("permission", code)
 }
 
-/// Where the caller's own reach decides: an answer to `GET /me`.
+/// Where the caller's own scope decides: an answer to `GET /me`.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Anywhere;
+pub struct CallerScope;
 
 /// The request's id: the caller's `X-Request-Id` if it is a sound one, else a new one.
 #[derive(Clone, Debug)]

@@ -1,140 +1,155 @@
-//! Permissions: what a line of the table asks for, and what roles and tokens hold.
+//! Permissions: what a line of the table requires, and what roles and tokens hold.
+//!
+//! # Design
+//! Each slice declares the permissions of its own resources with [`permissions!`](crate::permissions),
+//! and says there which system roles hold them. The composition publishes all of them once, before
+//! an application exists. Rejected: a list of all permissions in the kernel, which every new
+//! resource edits.
 
-macro_rules! permissions {
-    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal;)+) => {
-        /// What a line of the table asks for, and a caller holds.
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-        pub enum Permission {
-            /// Nobody need say who they are.
-            Public,
-            /// Whoever is known may, with any credential.
-            Any,
-            $($(#[doc = $doc])+ $name,)+
-        }
-        impl Permission {
-            pub const ALL: &'static [Self] = &[$(Self::$name),+];
-            /// Whether it lets change something.
-            pub fn changes(self) -> bool {
-                let code = self.as_str();
-                ["write", "create", "delete", "issue"].iter().any(|verb| code.ends_with(verb))
-            }
-            pub const fn as_str(self) -> &'static str {
-                match self { Self::Public => "public", Self::Any => "any", $(Self::$name => $code),+ }
-            }
-        }
-    };
+use std::cmp::Ordering;
+use std::sync::OnceLock;
+
+use crate::kernel::access::rate_limits::StrictRate;
+
+/// What a slice declares of a permission.
+#[derive(Debug, PartialEq, Eq, Hash)]
+pub struct Declared {
+    pub code: &'static str,
+    /// The lowest system role of each family that holds the permission.
+    pub held_by: &'static [&'static str],
+    /// The codes that imply the permission.
+    pub implied_by: &'static [&'static str],
+    /// The stricter rate that bounds its requests.
+    pub rate: Option<StrictRate>,
+    /// Whether a suspended organization's own callers keep it.
+    pub kept: bool,
 }
 
-permissions! {
-    /// Create organizations.
-    OrgCreate = "org:create";
-    /// Read an organization.
-    OrgRead = "org:read";
-    /// Change an organization.
-    OrgWrite = "org:write";
-    /// Delete an organization: suspend it, or on the platform purge it.
-    OrgDelete = "org:delete";
-    /// Read workspaces.
-    WorkspacesRead = "workspaces:read";
-    /// Create and change workspaces.
-    WorkspacesWrite = "workspaces:write";
-    /// Read people and their identities.
-    UsersRead = "users:read";
-    /// Create, change and delete people and link their identities.
-    UsersWrite = "users:write";
-    /// Ask who a logged-in person is.
-    UsersWhoami = "users:whoami";
-    /// Read roles.
-    RolesRead = "roles:read";
-    /// Create and change custom roles.
-    RolesWrite = "roles:write";
-    /// Read memberships.
-    MembersRead = "members:read";
-    /// Create and change memberships.
-    MembersWrite = "members:write";
-    /// End memberships.
-    MembersDelete = "members:delete";
-    /// Read groups.
-    GroupsRead = "groups:read";
-    /// Create, change and delete groups.
-    GroupsWrite = "groups:write";
-    /// Read projects.
-    ProjectsRead = "projects:read";
-    /// Create, change and move projects, and grant teams roles on them.
-    ProjectsWrite = "projects:write";
-    /// Delete projects.
-    ProjectsDelete = "projects:delete";
-    /// Read artifacts.
-    ArtifactsRead = "artifacts:read";
-    /// Create artifacts.
-    ArtifactsWrite = "artifacts:write";
-    /// Delete artifacts.
-    ArtifactsDelete = "artifacts:delete";
-    /// Adjust the gauges of quotas.
-    QuotasWrite = "quotas:write";
-    /// Read plans.
-    PlansRead = "plans:read";
-    /// Create and change plans.
-    PlansWrite = "plans:write";
-    /// Read subscriptions.
-    SubscriptionsRead = "subscriptions:read";
-    /// Create and change subscriptions.
-    SubscriptionsWrite = "subscriptions:write";
-    /// Read deployments.
-    DeploymentsRead = "deployments:read";
-    /// Create and change deployments.
-    DeploymentsWrite = "deployments:write";
-    /// Read licenses and their bundles.
-    LicensesRead = "licenses:read";
-    /// Create, change, suspend and revoke licenses.
-    LicensesWrite = "licenses:write";
-    /// Sign license tokens.
-    LicensesIssue = "licenses:issue";
-    /// Read about the signing keys.
-    KeysRead = "keys:read";
-    /// Create, import, rotate and retire signing keys.
-    KeysWrite = "keys:write";
-    /// Create and revoke service tokens.
-    TokensWrite = "tokens:write";
-    /// Read about service tokens.
-    TokensRead = "tokens:read";
-    /// Read usage and its sums.
-    UsageRead = "usage:read";
-    /// Record usage.
-    UsageWrite = "usage:write";
-    /// Read usage limits and check them.
-    LimitsRead = "limits:read";
-    /// Set and remove usage limits.
-    LimitsWrite = "limits:write";
-    /// Read audit events.
-    AuditRead = "audit:read";
-    /// Record audit events of one's own.
-    AuditWrite = "audit:write";
-    /// Erase what audit events tell.
-    AuditErase = "audit:erase";
-    /// Read the identity providers.
-    ProvidersRead = "providers:read";
-    /// Set and delete identity providers.
-    ProvidersWrite = "providers:write";
-    /// Read where secrets are kept.
-    SecretsRead = "secrets:read";
-    /// Set and delete references to secrets.
-    SecretsWrite = "secrets:write";
-    /// Read the billing account.
-    BillingRead = "billing:read";
-    /// Set the billing account. Not `billing:manage`, which an organization's owner has: who sets
-    /// the plan sets what is paid for.
-    BillingWrite = "billing:write";
-    /// Export everything that an organization has.
-    OrgExport = "org:export";
+/// A permission: what a line of the table requires, and a caller holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Permission(&'static Declared);
+
+/// Declares permissions as constants of [`Permission`], and `PERMISSIONS`, the list of them.
+///
+/// `held by` names the lowest system role of each family that holds the permission; `implied by`
+/// names codes whose holders have it, too. Without either, only callers have it to which the
+/// platform gives it. `bounded by` names a stricter rate. `kept in suspension` leaves the permission to the
+/// callers of a suspended organization; those that end with `:read` are kept always.
+#[macro_export]
+macro_rules! permissions {
+    ($(
+        $(#[doc = $doc:literal])+
+        $name:ident = $code:literal
+        $(, held by [$($role:literal),+])?
+        $(, implied by [$($by:literal),+])?
+        $(, bounded by $rate:ident)?
+        $(, kept in $kept:ident)?;
+    )+) => {
+        impl $crate::kernel::access::permissions::Permission {$(
+            $(#[doc = $doc])+
+            pub const $name: Self = Self::declared(&$crate::kernel::access::permissions::Declared {
+                code: $code,
+                held_by: &[$($($role),+)?],
+                implied_by: &[$($($by),+)?],
+                rate: $crate::permissions!(@rate $($rate)?),
+                kept: $crate::permissions!(@kept $code $($kept)?),
+            });
+        )+}
+        /// The permissions that this slice declares.
+        pub const PERMISSIONS: &[$crate::kernel::access::permissions::Permission] =
+            &[$($crate::kernel::access::permissions::Permission::$name),+];
+    };
+    (@rate) => { None };
+    (@rate $rate:ident) => { Some($crate::kernel::access::rate_limits::StrictRate::$rate) };
+    (@kept $code:literal) => { $crate::kernel::access::permissions::reads($code) };
+    (@kept $code:literal $kept:ident) => { true };
+}
+
+/// Whether the code is that of a permission to read.
+pub const fn reads(code: &str) -> bool {
+    let (code, verb) = (code.as_bytes(), b":read");
+    let mut at = 0;
+    while at < verb.len() {
+        if code.len() < verb.len() || code[code.len() - verb.len() + at] != verb[at] {
+            return false;
+        }
+        at += 1;
+    }
+    true
+}
+
+const fn of_the_kernel(code: &'static str) -> Declared {
+    Declared { code, held_by: &[], implied_by: &[], rate: None, kept: true }
+}
+
+impl Permission {
+    /// No credential is required.
+    pub const PUBLIC: Self = Self(&of_the_kernel("public"));
+    /// Any credential is enough.
+    pub const ANY: Self = Self(&of_the_kernel("any"));
+
+    pub const fn declared(declared: &'static Declared) -> Self {
+        Self(declared)
+    }
+
+    pub const fn as_str(self) -> &'static str {
+        self.0.code
+    }
+
+    pub fn details(self) -> &'static Declared {
+        self.0
+    }
+
+    /// Every declared permission, by code.
+    ///
+    /// # Panics
+    /// Before the composition has published the declarations.
+    pub fn all() -> &'static [Self] {
+        PUBLISHED.get().expect("the composition publishes the permissions first")
+    }
+
+    /// The place of the permission among all.
+    fn bit(self) -> Option<usize> {
+        Self::all().binary_search(&self).ok()
+    }
+}
+
+/// The permissions of all slices, by code.
+static PUBLISHED: OnceLock<Vec<Permission>> = OnceLock::new();
+
+/// Publishes the permissions of all slices; later calls change nothing.
+///
+/// # Panics
+/// When two slices declare the same code, or a set has no room for one more.
+pub(in crate::kernel) fn publish(permissions: impl FnOnce() -> Vec<Permission>) {
+    PUBLISHED.get_or_init(|| {
+        let mut all = permissions();
+        all.sort();
+        let repeated = all.windows(2).find(|pair| pair[0] == pair[1]);
+        assert!(repeated.is_none(), "{repeated:?} is declared twice");
+        assert!(all.len() <= u128::BITS as usize, "a set has room for 128 permissions");
+        all
+    });
+}
+
+impl PartialOrd for Permission {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+impl Ord for Permission {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.0.code.cmp(other.0.code)
+    }
 }
 
 impl std::str::FromStr for Permission {
     type Err = String;
     fn from_str(code: &str) -> Result<Self, String> {
-        let found = Self::ALL.iter().find(|p| p.as_str() == code).copied();
-        found.ok_or_else(|| {
-            let known: Vec<&str> = Self::ALL.iter().map(|p| p.as_str()).collect();
+        let found = Self::all().binary_search_by(|one| one.as_str().cmp(code));
+        found.map(|at| Self::all()[at]).map_err(|_| {
+            let known: Vec<&str> = Self::all().iter().map(|p| p.as_str()).collect();
             format!("one is not a permission; these are: *, {}", known.join(", "))
         })
     }
@@ -142,14 +157,14 @@ impl std::str::FromStr for Permission {
 
 /// A set of permissions.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Permissions(u64);
+pub struct Permissions(u128);
 
 impl Permissions {
     pub const NONE: Self = Self(0);
-    pub const ALL: Self = Self(u64::MAX);
+    pub const ALL: Self = Self(u128::MAX);
 
     pub fn with(self, permission: Permission) -> Self {
-        Self(self.0 | 1 << permission as u64)
+        permission.bit().map_or(self, |bit| Self(self.0 | 1 << bit))
     }
 
     pub fn union(self, other: Self) -> Self {
@@ -157,7 +172,7 @@ impl Permissions {
     }
 
     pub fn contains(self, permission: Permission) -> bool {
-        self.0 & 1 << permission as u64 != 0
+        permission.bit().is_some_and(|bit| self.0 & 1 << bit != 0)
     }
 
     pub fn intersection(self, other: Self) -> Self {
@@ -184,12 +199,12 @@ impl Permissions {
     }
 
     pub fn codes(self) -> Vec<&'static str> {
-        Permission::ALL.iter().filter(|p| self.contains(**p)).map(|p| p.as_str()).collect()
+        Permission::all().iter().filter(|p| self.contains(**p)).map(|p| p.as_str()).collect()
     }
 
     /// Whether every permission of this server is in the set.
     pub fn is_all(self) -> bool {
-        Permission::ALL.iter().all(|permission| self.contains(*permission))
+        Permission::all().iter().all(|permission| self.contains(*permission))
     }
 }
 
@@ -258,11 +273,12 @@ mod tests {
 
     #[test]
     fn privileges_lacking_names_each_code_that_is_not_covered() {
+        crate::operations().published();
         for (held, given, lacking) in [
             (&["runs:read"][..], &["runs:read"][..], &[][..]),
             (&["runs:*"], &["runs:read", "runs:*"], &[]),
             (&["runs:read"], &["runs:*"], &["runs:*"]),
-            (&["runs:*"], &["*"], &["org:create"]),
+            (&["runs:*"], &["*"], &["artifacts:delete"]),
             (&["run*"], &["runs:read"], &["runs:read"]),
             (&["*"], &["*.*", "runs:delete", "org:create"], &[]),
             (&["members:write"], &["members:write", "*.*"], &["*.*"]),

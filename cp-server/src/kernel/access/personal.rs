@@ -3,7 +3,7 @@
 use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::{Caller, Owner, Permission};
 use crate::kernel::access::ids::{OrganizationId, Owned, UserId};
-use crate::kernel::access::place::{Place, Reach};
+use crate::kernel::access::place::{Exposure, PathTarget};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use schemars::Schema;
@@ -33,15 +33,15 @@ async fn own<T: Personal>(
 }
 
 macro_rules! personal {
-    ($($(#[doc = $doc:literal])+ $name:ident, $reach:expr, $areas:expr, $else:expr;)+) => {$(
+    ($($(#[doc = $doc:literal])+ $name:ident, $exposure:expr, $areas:expr, $else:expr;)+) => {$(
         $(#[doc = $doc])+
         #[derive(Clone, Copy, Debug, Deserialize)]
         #[serde(transparent)]
         pub struct $name<T>(pub T);
 
-        impl<T: Personal> Place for $name<T> {
-            type Ground = OrganizationId;
-            const REACH: Reach = $reach;
+        impl<T: Personal> PathTarget for $name<T> {
+            type Authorized = OrganizationId;
+            const EXPOSURE: Exposure = $exposure;
             const AREAS: &'static [AreaKind] = $areas;
 
             async fn authorize(
@@ -58,7 +58,7 @@ macro_rules! personal {
             async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
                 self.0.owner(tx).await
             }
-            fn target(&self, ground: Self::Ground) -> (&'static str, String) {
+            fn target(&self, ground: Self::Authorized) -> (&'static str, String) {
                 self.0.target(ground)
             }
             fn parameters() -> Vec<Schema> {
@@ -74,9 +74,9 @@ macro_rules! personal {
 personal! {
     /// `DELETE /memberships/{id}`: a row that its person may act on, beside callers with the
     /// permission.
-    OrOwn, Reach::Organization, T::AREAS, permitted;
+    OrOwn, Exposure::Organization, T::AREAS, permitted;
     /// `POST /memberships/{id}/accept`: a row that only its person may act on.
-    Own, Reach::Own, &[], missing;
+    Own, Exposure::Own, &[], missing;
 }
 
 async fn permitted<T: Personal>(

@@ -16,10 +16,10 @@ use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 
 /// A path's identifiers, in their order.
-pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
-    /// What authorization yields: the organization, the platform, the caller's own reach.
-    type Ground: Ground;
-    const REACH: Reach;
+pub trait PathTarget: Clone + DeserializeOwned + Send + Sync + 'static {
+    /// What authorization yields: the organization, the platform, the caller's own scope.
+    type Authorized: Authorized;
+    const EXPOSURE: Exposure;
     /// In which areas of an organization it can lie.
     const AREAS: &'static [AreaKind] = &[];
 
@@ -28,7 +28,7 @@ pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
         caller: &Caller,
         tx: &mut Conn,
         permission: Permission,
-    ) -> impl Future<Output = Result<Self::Ground>> + Send;
+    ) -> impl Future<Output = Result<Self::Authorized>> + Send;
 
     /// The organization that owns what the path identifies, whether or not the caller can see it.
     /// `None` when the path identifies none.
@@ -37,7 +37,7 @@ pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
     }
 
     /// How the audit trail names it, when the answer does not: type and id.
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+    fn target(&self, _: Self::Authorized) -> (&'static str, String) {
         ("platform", "platform".into())
     }
 
@@ -54,10 +54,10 @@ pub trait Place: Clone + DeserializeOwned + Send + Sync + 'static {
 
 /// How a line's place is protected; the authorization sweep walks it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Reach {
+pub enum Exposure {
     /// Open to all: no credential is looked at.
     Public,
-    /// The caller's own reach decides what is answered.
+    /// The caller's own scope decides what is answered.
     Anywhere,
     /// Platform callers only.
     Platform,
@@ -68,26 +68,26 @@ pub enum Reach {
 }
 
 /// What authorization yields.
-pub trait Ground: Copy + Send + Sync + 'static {
+pub trait Authorized: Copy + Send + Sync + 'static {
     fn organization(self) -> Option<OrganizationId>;
 }
 
-impl Ground for OrganizationId {
+impl Authorized for OrganizationId {
     fn organization(self) -> Option<OrganizationId> {
         Some(self)
     }
 }
 
-impl Ground for Scope {
+impl Authorized for Scope {
     fn organization(self) -> Option<OrganizationId> {
         Scope::organization(self)
     }
 }
 
 /// `/licenses/{id}`: a row of one organization.
-impl<T: Owned> Place for T {
-    type Ground = OrganizationId;
-    const REACH: Reach = Reach::Organization;
+impl<T: Owned> PathTarget for T {
+    type Authorized = OrganizationId;
+    const EXPOSURE: Exposure = Exposure::Organization;
     const AREAS: &'static [AreaKind] = match T::WITHIN {
         Some(within) => within.kinds,
         None => &[],
@@ -105,7 +105,7 @@ impl<T: Owned> Place for T {
         let owner: Option<Owner> = tx.q(T::OWNER).bind(*self).opt().await?;
         Ok(owner.map(|owner| owner.id))
     }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+    fn target(&self, _: Self::Authorized) -> (&'static str, String) {
         (T::NOUN, self.to_string())
     }
     fn parameters() -> Vec<Schema> {
@@ -119,9 +119,11 @@ impl<T: Owned> Place for T {
 /// `/groups/{id}/members/{user}`, `/organizations/{org}/quotas/{metric}`: something in a place's
 /// keeping. Only the first identifier decides; the second one is held by a composite key or a
 /// condition of the statement.
-impl<P: Place, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Place for (P, U) {
-    type Ground = P::Ground;
-    const REACH: Reach = P::REACH;
+impl<P: PathTarget, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> PathTarget
+    for (P, U)
+{
+    type Authorized = P::Authorized;
+    const EXPOSURE: Exposure = P::EXPOSURE;
     const AREAS: &'static [AreaKind] = P::AREAS;
 
     async fn authorize(
@@ -129,13 +131,13 @@ impl<P: Place, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Pl
         caller: &Caller,
         tx: &mut Conn,
         permission: Permission,
-    ) -> Result<P::Ground> {
+    ) -> Result<P::Authorized> {
         self.0.authorize(caller, tx, permission).await
     }
     async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
         self.0.owner(tx).await
     }
-    fn target(&self, ground: P::Ground) -> (&'static str, String) {
+    fn target(&self, ground: P::Authorized) -> (&'static str, String) {
         let (noun, id) = self.0.target(ground);
         (noun, format!("{id}/{}", self.1))
     }
@@ -149,7 +151,7 @@ impl<P: Place, U: Clone + DeserializeOwned + Display + Send + Sync + 'static> Pl
 }
 
 /// `/organizations/{org}/…`: an organization, by its id or its slug. The operation works on
-/// `cx.org`, which authorization found.
+/// `cx.at`, which authorization found.
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent)]
 pub struct Org(String);
@@ -172,9 +174,9 @@ impl Org {
     }
 }
 
-impl Place for Org {
-    type Ground = OrganizationId;
-    const REACH: Reach = Reach::Organization;
+impl PathTarget for Org {
+    type Authorized = OrganizationId;
+    const EXPOSURE: Exposure = Exposure::Organization;
 
     async fn authorize(
         &self,
@@ -205,15 +207,15 @@ impl Place for Org {
 /// [`Rows::within`]: crate::kernel::db::query::Rows::within
 #[derive(Clone, Debug, Deserialize)]
 #[serde(transparent, bound = "")]
-pub struct Among<T> {
+pub struct OrgList<T> {
     org: Org,
     #[serde(skip)]
     rows: PhantomData<T>,
 }
 
-impl<T: Owned> Place for Among<T> {
-    type Ground = OrganizationId;
-    const REACH: Reach = Org::REACH;
+impl<T: Owned> PathTarget for OrgList<T> {
+    type Authorized = OrganizationId;
+    const EXPOSURE: Exposure = Org::EXPOSURE;
     const AREAS: &'static [AreaKind] = T::AREAS;
 
     async fn authorize(

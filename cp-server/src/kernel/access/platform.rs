@@ -1,8 +1,8 @@
 //! Places of the platform, and those that are open to all.
 
-use crate::kernel::access::caller::{Anywhere, Caller, Permission, Scope};
+use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, Owned};
-use crate::kernel::access::place::{Place, Reach};
+use crate::kernel::access::place::{Exposure, PathTarget};
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
 use cp_contracts::ProblemCode;
@@ -15,9 +15,9 @@ use std::fmt::Display;
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Platform;
 
-impl Place for Platform {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Platform;
+impl PathTarget for Platform {
+    type Authorized = Scope;
+    const EXPOSURE: Exposure = Exposure::Platform;
 
     async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
         caller.on_platform(p)?;
@@ -26,42 +26,42 @@ impl Place for Platform {
 }
 
 /// What may stand in a platform path.
-pub trait PlatformKey {
+pub trait PlatformId {
     const NOUN: &'static str;
 }
 
-impl Place for Anywhere {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Anywhere;
+impl PathTarget for CallerScope {
+    type Authorized = Scope;
+    const EXPOSURE: Exposure = Exposure::Anywhere;
 
     async fn authorize(&self, caller: &Caller, _: &mut Conn, p: Permission) -> Result<Scope> {
-        caller.reach(p)
+        caller.widest_scope(p)
     }
 }
 
 /// `/roles/{id}`: a row of an organization, or of the platform for everyone.
 #[derive(Clone, Copy, Debug, Deserialize)]
 #[serde(transparent)]
-pub struct AnyOwner<T>(pub T);
+pub struct OrgOrPlatform<T>(pub T);
 
-impl<T: Owned> Place for AnyOwner<T> {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Anywhere;
+impl<T: Owned> PathTarget for OrgOrPlatform<T> {
+    type Authorized = Scope;
+    const EXPOSURE: Exposure = Exposure::Anywhere;
 
     async fn authorize(&self, caller: &Caller, tx: &mut Conn, p: Permission) -> Result<Scope> {
         // First of all, so that a foreign row and a missing one are refused alike.
-        let reach = caller.reach(p)?;
+        let widest = caller.widest_scope(p)?;
         match caller.in_organization(tx, self.0, p).await {
             Ok(organization_id) => Ok(Scope::Organization { organization_id }),
             // The operation tells a row of the platform from none.
-            Err(error) if *error.code() == ProblemCode::NotFound => Ok(reach),
+            Err(error) if *error.code() == ProblemCode::NotFound => Ok(widest),
             Err(error) => Err(error),
         }
     }
     async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
         self.0.owner(tx).await
     }
-    fn target(&self, _: Self::Ground) -> (&'static str, String) {
+    fn target(&self, _: Self::Authorized) -> (&'static str, String) {
         (T::NOUN, self.0.to_string())
     }
     fn parameters() -> Vec<Schema> {
@@ -74,11 +74,11 @@ impl<T: Owned> Place for AnyOwner<T> {
 
 /// `/invitations/accept`: open to all; the credential is in the body.
 #[derive(Clone, Copy, Debug, Deserialize)]
-pub struct Open;
+pub struct PublicPath;
 
-impl Place for Open {
-    type Ground = Scope;
-    const REACH: Reach = Reach::Public;
+impl PathTarget for PublicPath {
+    type Authorized = Scope;
+    const EXPOSURE: Exposure = Exposure::Public;
 
     async fn authorize(&self, _: &Caller, _: &mut Conn, _: Permission) -> Result<Scope> {
         Ok(Scope::Platform)
@@ -94,12 +94,12 @@ macro_rules! rows_of {
         #[serde(transparent)]
         pub struct $name<T>(pub T);
 
-        impl<T> Place for $name<T>
+        impl<T> PathTarget for $name<T>
         where
-            T: Clone + DeserializeOwned + Display + PlatformKey + Send + Sync + 'static,
+            T: Clone + DeserializeOwned + Display + PlatformId + Send + Sync + 'static,
         {
-            type Ground = Scope;
-            const REACH: Reach = $place::REACH;
+            type Authorized = Scope;
+            const EXPOSURE: Exposure = $place::EXPOSURE;
 
             async fn authorize(
                 &self,
@@ -109,7 +109,7 @@ macro_rules! rows_of {
             ) -> Result<Scope> {
                 $place.authorize(caller, tx, permission).await
             }
-            fn target(&self, _: Self::Ground) -> (&'static str, String) {
+            fn target(&self, _: Self::Authorized) -> (&'static str, String) {
                 (T::NOUN, self.0.to_string())
             }
             fn parameters() -> Vec<Schema> {
@@ -124,7 +124,7 @@ macro_rules! rows_of {
 
 rows_of! {
     /// `/users/{id}`: a row of the platform.
-    OnPlatform of Platform;
-    /// `/plans/{code}`: something that callers of every reach may read.
-    Shared of Anywhere;
+    PlatformRow of Platform;
+    /// `/plans/{code}`: something that callers of every scope may read.
+    ForAll of CallerScope;
 }

@@ -12,11 +12,22 @@ use uuid::Uuid;
 
 use crate::kernel::access::buckets::{Buckets, Full, Holder, Limit, Rate};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::permissions::Permission;
 use crate::kernel::cache::Cache;
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
-const STANDING: HeaderName = HeaderName::from_static("ratelimit");
+const STATUS: HeaderName = HeaderName::from_static("ratelimit");
+
+/// A stricter rate of one credential, which a permission is bounded by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum StrictRate {
+    /// Requests that sign.
+    Signing,
+    /// Requests that create, rotate or end signing keys.
+    Keys,
+    /// Requests that create, rotate or end credentials.
+    Tokens,
+}
+
 /// What is admitted, on each replica; `None` is not bounded.
 #[derive(Clone, Debug)]
 pub struct Rates {
@@ -51,7 +62,7 @@ impl Default for Rates {
 }
 
 /// The buckets of one replica.
-pub struct Gate {
+pub struct RateLimits {
     pub(in crate::kernel) strangers: Buckets<Holder>,
     pub(in crate::kernel) attempts: Buckets<Holder>,
     pub(in crate::kernel) credential: Buckets<Uuid>,
@@ -66,7 +77,7 @@ pub struct Gate {
     hasher: RandomState,
 }
 
-impl Gate {
+impl RateLimits {
     pub fn new(rates: &Rates) -> Self {
         Self {
             strangers: Buckets::new(rates.strangers),
@@ -97,7 +108,7 @@ impl Gate {
             self.attempts.take(holder, now)?;
         }
         checking.insert(key, others + 1);
-        Ok(Attempt { gate: self, key, is_counted: others == 0 })
+        Ok(Attempt { limits: self, key, is_counted: others == 0 })
     }
 
     /// What the request's own credential is remembered by; `None` when it has none.
@@ -108,22 +119,18 @@ impl Gate {
     }
 
     /// The stricter bucket that a line is in.
-    pub(in crate::kernel) fn strict(
-        &self,
-        permission: Permission,
-    ) -> Option<(&'static str, &Buckets<Uuid>)> {
-        match permission {
-            Permission::LicensesIssue => Some(("signing", &self.signing)),
-            Permission::KeysWrite => Some(("keys", &self.keys)),
-            Permission::TokensWrite => Some(("tokens", &self.tokens)),
-            _ => None,
+    pub(in crate::kernel) fn strict(&self, rate: StrictRate) -> (&'static str, &Buckets<Uuid>) {
+        match rate {
+            StrictRate::Signing => ("signing", &self.signing),
+            StrictRate::Keys => ("keys", &self.keys),
+            StrictRate::Tokens => ("tokens", &self.tokens),
         }
     }
 }
 
 /// An attempt whose credential is being checked.
 pub(in crate::kernel) struct Attempt<'g> {
-    gate: &'g Gate,
+    limits: &'g RateLimits,
     key: (Holder, u64),
     is_counted: bool,
 }
@@ -132,19 +139,19 @@ impl Attempt<'_> {
     /// The credential is good.
     pub(in crate::kernel) fn succeeded(self) {
         if self.is_counted {
-            self.gate.attempts.give_back(self.key.0);
+            self.limits.attempts.give_back(self.key.0);
         }
     }
 
     /// The answer is another one than success.
     pub(in crate::kernel) fn failed(self, now: DateTime<Utc>) -> Result<(), Full> {
-        if self.is_counted { Ok(()) } else { self.gate.attempts.take(self.key.0, now) }
+        if self.is_counted { Ok(()) } else { self.limits.attempts.take(self.key.0, now) }
     }
 }
 
 impl Drop for Attempt<'_> {
     fn drop(&mut self) {
-        let mut checking = self.gate.checking.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut checking = self.limits.checking.lock().unwrap_or_else(PoisonError::into_inner);
         match checking.get_mut(&self.key) {
             Some(others) if *others > 1 => *others -= 1,
             _ => {
@@ -156,7 +163,7 @@ impl Drop for Attempt<'_> {
 
 /// Where somebody stands in their window.
 #[derive(Clone, Copy, Debug)]
-pub struct Standing {
+pub struct LimitStatus {
     /// What is counted.
     pub metric: &'static str,
     pub limit: i64,
@@ -168,34 +175,34 @@ pub struct Standing {
     pub resets_in: u32,
 }
 
-/// What the outermost layer lays out for the standing that authentication finds.
+/// What the outermost layer lays out for the status that authentication finds.
 #[derive(Clone, Debug, Default)]
-pub struct Desk(Arc<Mutex<Option<Standing>>>);
+pub struct LimitHeader(Arc<Mutex<Option<LimitStatus>>>);
 
-impl Desk {
+impl LimitHeader {
     /// The last one laid is the one that decided.
-    pub(in crate::kernel) fn lay(&self, standing: Standing) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(standing);
+    pub(in crate::kernel) fn set(&self, status: LimitStatus) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(status);
     }
 
     /// Whether an address was refused, not somebody who is known.
     pub fn refused_a_stranger(&self) -> bool {
-        let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let status = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let stranger =
-            |s: Standing| s.remaining.is_none() && ["address", "attempts"].contains(&s.metric);
-        standing.is_some_and(stranger)
+            |s: LimitStatus| s.remaining.is_none() && ["address", "attempts"].contains(&s.metric);
+        status.is_some_and(stranger)
     }
 
-    /// Tells the standing in the answer's headers.
+    /// Tells the status in the answer's headers.
     pub fn tell(&self, headers: &mut HeaderMap) {
-        let standing = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(Standing { metric, limit, window, remaining, resets_in }) = standing else {
+        let status = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(LimitStatus { metric, limit, window, remaining, resets_in }) = status else {
             return;
         };
         let remaining = remaining.unwrap_or(0);
         for (name, value) in [
             (POLICY, format!("\"{metric}\";q={limit};w={window}")),
-            (STANDING, format!("\"{metric}\";r={remaining};t={resets_in}")),
+            (STATUS, format!("\"{metric}\";r={remaining};t={resets_in}")),
         ] {
             if let Ok(value) = HeaderValue::try_from(value) {
                 headers.insert(name, value);

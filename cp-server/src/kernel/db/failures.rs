@@ -1,22 +1,23 @@
-//! What the drivers report: a commit whose outcome is unknown, and the constraint that refused a row.
+//! Failures that the drivers report: a commit with an unknown outcome, and the constraint that
+//! refused a row.
 
-/// A connection was lost while it committed: only the database knows whether that came about.
+/// A connection was lost during a commit: only the database knows the outcome.
 #[derive(Debug)]
 pub(in crate::kernel) struct InDoubt(pub(super) std::io::Error);
 
 impl std::fmt::Display for InDoubt {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "the connection was lost in a commit: {}", self.0)
+        write!(f, "the connection was lost during a commit: {}", self.0)
     }
 }
 
 impl std::error::Error for InDoubt {}
 
-/// The constraint that refused a row, by the name of its index: `workspaces_slug`.
+/// Returns the name of the index whose constraint refused a row, such as `workspaces_slug`.
 ///
 /// PostgreSQL names the index. SQLite lists the columns (`workspaces.organization_id,
-/// workspaces.slug`) unless the index is on an expression. Indexes are therefore named after
-/// their table and columns, an `organization_id` before others left out.
+/// workspaces.slug`), unless the index is on an expression. So indexes are named after their table
+/// and columns, without an `organization_id` that precedes others.
 pub fn constraint_of(error: &dyn sqlx::error::DatabaseError) -> String {
     if let Some(name) = error.constraint() {
         return name.to_owned();

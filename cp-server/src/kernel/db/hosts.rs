@@ -1,11 +1,13 @@
-//! Several hosts of PostgreSQL, of which one accepts changes at a time: a primary and its standbys.
+//! Several PostgreSQL hosts, of which one accepts changes at a time: a primary and its standbys.
 //!
 //! # Design
-//! The driver knows one host. So a URL with several becomes the options of each, and the pool gets
-//! those of the host that accepts changes. One connection beside the pool asks that host every second
-//! whether it still does; when it does not, or does not answer, the other hosts are asked until one
-//! does. A connection of the pool is asked each time before it is used, in place of the driver's own
-//! question whether it is alive: a host that was a primary and is a standby now is left at once, and
+//!
+//! The driver supports one host. So a URL with several becomes the options of each, and the pool
+//! gets those of the host that accepts changes. One connection outside the pool asks that host
+//! every second whether it still accepts changes. When it does not, or does not answer, the other
+//! hosts are asked until one does. The pool also asks each connection before its use, instead of
+//! the driver's liveness check. So a primary that became a standby is left immediately, and no read
+//! uses it. Rejected: the first host that answers, because a standby answers, too.
 //! no read is answered from it. Rejected: the first host that answers, because a standby answers, too.
 
 use std::sync::Arc;
@@ -16,15 +18,16 @@ use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, Row};
 use tokio::time::{sleep, timeout};
 
-/// How often the host is asked that accepts changes.
+/// The interval at which the host that accepts changes is asked.
 const ASKED_EVERY: Duration = Duration::from_secs(1);
-/// How long a host is waited for.
+/// The time within which a host must answer.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(2);
-/// Between two rounds of questions while no host accepts changes.
+/// The pause between two rounds while no host accepts changes.
 const BETWEEN_ROUNDS: Duration = Duration::from_millis(100);
 
-/// The URL of each host, in order: `postgres://cp@a,b:5433/cp` has two. `target_session_attrs` goes:
-/// of several hosts the one is used that accepts changes, whatever it says.
+/// Returns the URL of each host, in order: `postgres://cp@a,b:5433/cp` has two.
+/// `target_session_attrs` is removed: of several hosts, the one that accepts changes is always
+/// used.
 pub fn split_hosts(url: &str) -> Vec<String> {
     let Some((scheme, rest)) = url.split_once("://") else { return vec![url.to_owned()] };
     let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
@@ -48,8 +51,8 @@ fn without_session_attributes(tail: &str) -> String {
     }
 }
 
-/// The first host that accepts changes, and a connection to it. The only host is not asked: a server
-/// can serve what it reads off one that accepts none.
+/// Returns the first host that accepts changes, and a connection to it. A single host is not asked:
+/// a server can serve reads from a host that accepts no changes.
 pub(super) async fn find_writable(
     hosts: &[PgConnectOptions],
 ) -> sqlx::Result<(usize, PgConnection)> {
@@ -78,7 +81,7 @@ async fn accepts_changes(conn: &mut PgConnection) -> sqlx::Result<bool> {
     Ok(row.try_get::<&str, _>(0)? == "off")
 }
 
-/// A pool that has its connections to the host that accepts changes, whichever that is.
+/// Returns a pool whose connections go to the host that currently accepts changes.
 pub(super) async fn follow(
     hosts: Vec<PgConnectOptions>,
     at: usize,
@@ -98,7 +101,7 @@ pub(super) async fn follow(
     Ok(pool)
 }
 
-/// Has the pool follow the host that accepts changes, until the pool is closed.
+/// Points the pool at the host that accepts changes, until the pool is closed.
 async fn watch(hosts: Arc<[PgConnectOptions]>, mut at: usize, pool: PgPool) {
     let mut known: Option<PgConnection> = None;
     let closed = pool.close_event();
@@ -113,14 +116,14 @@ async fn watch(hosts: Arc<[PgConnectOptions]>, mut at: usize, pool: PgPool) {
                 known = None;
                 tracing::warn!(
                     host = hosts[at].get_host(),
-                    "the database's host accepts no changes any more; the others are asked"
+                    "the database's host no longer accepts changes; asking the other hosts"
                 );
             }
             match find_writable(&hosts).await {
                 Ok((found, conn)) => {
                     if found != at {
                         let host = hosts[found].get_host();
-                        tracing::warn!(host, "another host of the database accepts changes now");
+                        tracing::warn!(host, "another database host accepts changes now");
                         pool.set_connect_options(hosts[found].clone());
                         at = found;
                     }

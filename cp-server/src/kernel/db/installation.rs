@@ -1,4 +1,4 @@
-//! Single values of the installation, each set once, by whichever replica is first.
+//! Single values of the installation. The first replica sets each of them once.
 
 use std::time::{Duration, Instant};
 
@@ -10,30 +10,31 @@ use crate::kernel::completion::to_the_end;
 use crate::kernel::db::{Conn, Db};
 use crate::kernel::error::{Error, Result};
 
-/// How many bytes a trial writes into a file: more than a change does. A smaller one might fit into
-/// what a change that failed for want of room has left allocated.
+/// The size of a trial write into a file, in bytes: more than a change needs. A smaller one might
+/// fit into space that a failed change left allocated.
 const TRIAL: usize = 64 * 1024;
 
-/// For how long the outcome of a trial answers all who ask: readiness is asked for without a
-/// credential, and a trial takes the writer and waits for the disk.
+/// How long the outcome of a trial is reused. Readiness needs no credential, and a trial occupies
+/// the writer and waits for the disk.
 const TRIAL_HOLDS: Duration = Duration::from_secs(1);
 
-/// Whether the database accepts changes, tried at most once a second for all who ask.
+/// Checks whether the database accepts changes, at most once a second for all callers.
 #[derive(Debug, Default)]
 pub struct Trial(Mutex<Option<Tried>>);
 
 #[derive(Debug)]
 struct Tried {
     at: Instant,
-    /// Why the database did not accept it.
+    /// The reason why the database refused the trial.
     refusal: Option<String>,
 }
 
 impl Trial {
-    /// Writes, unless that was tried a moment ago. Callers that ask meanwhile wait for its outcome.
+    /// Writes a trial value, unless that happened within the last second. Concurrent callers wait
+    /// for the same outcome.
     ///
     /// # Errors
-    /// 503 when the database does not accept the change.
+    /// Fails with 503 when the database does not accept the change.
     pub async fn write(&self, db: &Db, clock: &Clock) -> Result<()> {
         let mut last = self.0.lock().await;
         if let Some(tried) = &*last
@@ -51,26 +52,26 @@ impl Trial {
     }
 }
 
-/// There while a restore into the database has not come to its end.
+/// The name of a value that exists while a restore is not finished.
 pub const RESTORING: &str = "restoring";
 
-/// Marks a PostgreSQL database as one whose restore has not come to its end.
+/// Marks a PostgreSQL database as one whose restore is not finished.
 pub const MARK_AS_RESTORING: &str =
     "INSERT INTO installation (name, value) VALUES ('restoring', '')";
 
-/// Refuses a database whose restore has not come to its end.
+/// Refuses a database whose restore is not finished.
 pub async fn check_whole(db: &Db) -> anyhow::Result<()> {
     anyhow::ensure!(
         value(&mut db.read(), RESTORING).await?.is_none(),
-        "the restore into this database was interrupted: restore again, into an empty one"
+        "the restore into this database was interrupted: restore again into an empty database"
     );
     Ok(())
 }
 
-/// Writes, as a change would: fails where the database takes none. A statement that finds nothing to
-/// change would write nothing, and so not notice a disk that is full.
+/// Writes like a change, and fails where the database refuses changes. A statement that changes
+/// nothing would write nothing, and would not notice a full disk.
 async fn try_write(db: &Db, now: DateTime<Utc>) -> Result<()> {
-    // PostgreSQL's log is not on this machine, and takes a change of any size or none.
+    // PostgreSQL's log is on another machine; the size of a change does not matter there.
     let size = if matches!(db, Db::Sqlite { .. }) { TRIAL } else { 8 };
     let value = now.timestamp_micros().to_be_bytes().repeat(size / 8);
     let mut tx = db.begin().await?;
@@ -81,8 +82,8 @@ async fn try_write(db: &Db, now: DateTime<Utc>) -> Result<()> {
     Ok(())
 }
 
-/// Sets the value unless it is set: whether this caller was the first. A replica that does the same
-/// at the same time waits for this transaction's end.
+/// Sets the value unless it is set. Returns whether this caller was the first. A replica that does
+/// the same concurrently waits for the end of this transaction.
 pub async fn set_first(tx: &mut Conn, name: &str, value: &[u8]) -> sqlx::Result<bool> {
     let sql =
         "INSERT INTO installation (name, value) VALUES ($1, $2) ON CONFLICT (name) DO NOTHING";
@@ -107,8 +108,7 @@ pub async fn value(tx: &mut Conn, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
     tx.q("SELECT value FROM installation WHERE name = $1").bind(name).value().await
 }
 
-/// Holds the value until the end of the transaction: what is done under it is done by one at a
-/// time.
+/// Locks the value until the end of the transaction, so that work under it happens one at a time.
 pub async fn hold(tx: &mut Conn, name: &str) -> sqlx::Result<Option<Vec<u8>>> {
     let held = tx.q2(
         "SELECT value FROM installation WHERE name = $1",

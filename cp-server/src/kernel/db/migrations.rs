@@ -1,10 +1,11 @@
-//! The migrations, and how PostgreSQL runs them.
+//! The migrations, and their execution on PostgreSQL.
 //!
 //! # Design
-//! sqlx holds a lock of the session while it migrates, prepares statements under names, and commits
-//! after each migration. A pooler in transaction mode takes the session away in between. So one
-//! transaction has all of it: the lock, which is the one that sqlx takes, and every migration. A
-//! migration that fails leaves the schema as it was.
+//!
+//! While it migrates, sqlx holds a session lock, prepares named statements, and commits after each
+//! migration. A pooler in transaction mode changes the session in between. So one transaction
+//! contains everything: the lock, which is the same as sqlx's, and every migration. A migration
+//! that fails leaves the schema unchanged.
 
 use std::time::Duration;
 
@@ -17,19 +18,19 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use super::Db;
 
 impl Db {
-    /// Brings the schema up to date; safe to run from several replicas at once.
+    /// Migrates the schema; safe to run on several replicas at once.
     pub async fn migrate(&self) -> Result<(), MigrateError> {
         self.run(self.migrator()).await
     }
 
-    /// Brings an empty database to the schema that these versions make.
+    /// Migrates an empty database to the schema of these versions.
     pub async fn migrate_some(&self, versions: &[i64]) -> Result<(), MigrateError> {
         let mut some = self.migrator();
         some.migrations.to_mut().retain(|migration| versions.contains(&migration.version));
         self.run(some).await
     }
 
-    /// The versions of the schema that a database of this URL can have.
+    /// Returns the schema versions that this program knows for a database URL.
     pub fn migrations(url: &str) -> Vec<i64> {
         let known = if url.starts_with("sqlite:") { sqlite() } else { postgres() };
         known.iter().map(|migration| migration.version).collect()
@@ -64,7 +65,7 @@ async fn run_in_transaction(pool: &PgPool, migrator: &Migrator) -> Result<(), Mi
     Ok(tx.commit().await?)
 }
 
-/// A connection in a transaction, which has every step of the migrations.
+/// A connection in a transaction, which runs every step of the migrations.
 struct InTransaction<'c>(&'c mut PgConnection);
 
 impl InTransaction<'_> {
@@ -87,7 +88,7 @@ impl Migrate for InTransaction<'_> {
         &'e mut self,
         table: &'e str,
     ) -> BoxFuture<'e, Result<(), MigrateError>> {
-        // As sqlx makes it.
+        // The same table as sqlx creates.
         let sql = format!(
             "CREATE TABLE IF NOT EXISTS {table} (
                  version BIGINT PRIMARY KEY,
@@ -99,7 +100,7 @@ impl Migrate for InTransaction<'_> {
              )"
         );
         Box::pin(async move {
-            // PostgreSQL reports a table that is there already, which the driver logs.
+            // PostgreSQL reports an existing table, which the driver logs.
             let found = format!("SELECT to_regclass('{table}') IS NULL");
             let found = sqlx::raw_sql(AssertSqlSafe(found)).fetch_one(&mut *self.0).await?;
             if found.try_get(0)? {
@@ -145,7 +146,7 @@ impl Migrate for InTransaction<'_> {
     }
 
     fn unlock(&mut self) -> BoxFuture<'_, Result<(), MigrateError>> {
-        // The end of the transaction lets the lock go.
+        // The end of the transaction releases the lock.
         Box::pin(async { Ok(()) })
     }
 
@@ -177,11 +178,13 @@ impl Migrate for InTransaction<'_> {
         _table: &'e str,
         _migration: &'e Migration,
     ) -> BoxFuture<'e, Result<Duration, MigrateError>> {
-        Box::pin(async { Err(sqlx::Error::Protocol("no migration is reverted".into()).into()) })
+        Box::pin(async {
+            Err(sqlx::Error::Protocol("migrations cannot be reverted".into()).into())
+        })
     }
 }
 
-/// The lock of sqlx, so that a replica of an earlier version waits, too.
+/// Returns the lock key of sqlx, so that a replica of an earlier version waits, too.
 fn lock_of(database: &str) -> i64 {
     let mut crc = Crc::new();
     crc.update(database.as_bytes());

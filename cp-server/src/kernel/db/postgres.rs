@@ -1,13 +1,14 @@
-//! PostgreSQL: its hosts, and what a pooler in front of it changes.
+//! PostgreSQL: its hosts, and the effects of a pooler in front of it.
 //!
 //! # Design
-//! A pooler in transaction mode gives a connection another session for each transaction. sqlx sends
-//! a statement in two steps, each of which ends a transaction of its own: it prepares the statement,
-//! and then binds and executes it. Behind such a pooler the second step may meet another session,
-//! which has no statement of that name, or another one. So there, every statement runs between `BEGIN`
-//! and `COMMIT`, reads included, and has no name. That costs two more round trips for each read and
-//! one more for each statement, so it is done only where [`is_pooled`] finds such a pooler. Nothing
-//! else of a session is used anywhere: settings and locks end with their transaction.
+//!
+//! A pooler in transaction mode gives a connection another session for each transaction. A
+//! statement of sqlx has two steps, each in its own transaction: it is prepared, then bound and
+//! executed. Behind such a pooler the second step may run in another session, in which that name is
+//! missing or belongs to another statement. So behind a pooler, every statement runs between
+//! `BEGIN` and `COMMIT`, reads included, and has no name. That costs two more round trips per read
+//! and one more per statement, so only installations in which [`is_pooled`] finds such a pooler pay
+//! it. Nothing else depends on the session: settings and locks end with their transaction.
 
 use std::time::Duration;
 
@@ -23,10 +24,10 @@ use url::Url;
 
 use super::hosts::{self, split_hosts};
 
-/// How long a request waits for a connection before it is told to come back.
+/// How long a request waits for a connection before it fails with `Retry-After`.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Whether the statements of a connection are prepared under names, and found again by them.
+/// Whether the statements of a connection are prepared under names and reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Statements {
     Named,
@@ -35,13 +36,13 @@ pub enum Statements {
 
 /// A connection for reading.
 pub(super) enum Reading {
-    /// With a session of its own.
+    /// A connection with its own session.
     Session(PoolConnection<Postgres>),
-    /// Behind a pooler, where only a transaction keeps its session.
+    /// A connection behind a pooler, where only a transaction keeps its session.
     Transaction(Transaction<'static, Postgres>),
 }
 
-/// A pool of connections, all to the host that accepts changes.
+/// A pool of connections to the host that accepts changes.
 #[derive(Clone, Debug)]
 pub struct PgDatabase {
     pool: PgPool,
@@ -58,7 +59,7 @@ impl Deref for PgDatabase {
 impl PgDatabase {
     pub(super) async fn open(url: &str, pool: Option<u32>) -> anyhow::Result<Self> {
         let hosts = postgres_hosts(url)?;
-        // The pool would try again until its patience ends, and then not tell why.
+        // The pool would retry until its timeout, and then not report the reason.
         let (at, mut first) = timeout(PATIENCE, hosts::find_writable(&hosts)).await??;
         let options = hosts[at].clone();
         let pooled = names_no_statements(url) || {
@@ -70,7 +71,7 @@ impl PgDatabase {
         first.close().await?;
         if pooled {
             tracing::info!(
-                "the database is behind a pooler in transaction mode: statements have no names"
+                "the database is behind a pooler in transaction mode: statements are unnamed"
             );
         }
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
@@ -85,7 +86,7 @@ impl PgDatabase {
         Ok(Self { pool, statements })
     }
 
-    /// A connection to read from.
+    /// Acquires a connection for reading.
     pub(super) async fn read(&self) -> sqlx::Result<Reading> {
         Ok(match self.statements {
             Statements::Named => Reading::Session(self.pool.acquire().await?),
@@ -93,12 +94,12 @@ impl PgDatabase {
         })
     }
 
-    /// A transaction to write in.
+    /// Begins a write transaction.
     pub(super) async fn begin(&self) -> sqlx::Result<(Transaction<'static, Postgres>, Statements)> {
         Ok((self.pool.begin().await?, self.statements))
     }
 
-    /// A connection of its own that reads one state of the database.
+    /// Returns a separate connection that reads one state of the database.
     pub(super) async fn snapshot(&self) -> sqlx::Result<PgConnection> {
         begin_snapshot(self.pool.acquire().await?.detach()).await
     }
@@ -113,27 +114,27 @@ pub(in crate::kernel) async fn begin_snapshot(
     Ok(conn)
 }
 
-/// Connects to the host that accepts changes, outside of any pool.
+/// Connects to the host that accepts changes, outside any pool.
 pub(crate) async fn connect_postgres(url: &str) -> anyhow::Result<PgConnection> {
     let hosts = postgres_hosts(url)?;
     Ok(timeout(PATIENCE, hosts::find_writable(&hosts)).await??.1)
 }
 
-/// Reads a URL of PostgreSQL: the options of each of its hosts.
+/// Parses a PostgreSQL URL into the options of each host.
 ///
 /// # Errors
-/// Without the words of the parser, which quote: a password that was not percent-encoded ends up in
+/// The message does not quote the parser's: a password that is not percent-encoded may end up in
 /// any part of the URL.
 pub fn postgres_hosts(url: &str) -> anyhow::Result<Vec<PgConnectOptions>> {
     let refused = || {
         anyhow::anyhow!(
-            "it is not a URL of PostgreSQL; percent-encode what is special in the password, and \
+            "must be a PostgreSQL URL; percent-encode special characters in the password, and \
              check the port and the parameters, such as sslmode=verify-full"
         )
     };
     let options = split_hosts(url).into_iter().map(|url| {
         let options = PgConnectOptions::from_str(&url).map_err(|_| refused())?;
-        // A pooler refuses a setting of the session that it does not know. No column is a float.
+        // A pooler refuses session settings that it does not know. No column is a float.
         Ok(options.extra_float_digits(None))
     });
     let options = options.collect::<anyhow::Result<Vec<_>>>()?;
@@ -141,21 +142,21 @@ pub fn postgres_hosts(url: &str) -> anyhow::Result<Vec<PgConnectOptions>> {
     Ok(options)
 }
 
-/// Whether the URL asks for statements without names.
+/// Whether the URL requests unnamed statements.
 fn names_no_statements(url: &str) -> bool {
     let Some(Ok(url)) = split_hosts(url).first().map(|url| Url::parse(url)) else { return false };
     url.query_pairs().any(|(name, value)| name == "statement-cache-capacity" && value == "0")
 }
 
-/// How often two connections are compared: other clients of a pooler may hide it for a while.
+/// How often two connections are compared: other clients of a pooler may hide it for some time.
 const ROUNDS: usize = 16;
 
-/// Whether sessions are shared: a connection that is open all the time changes its session, or two
-/// have the same one.
+/// Whether sessions are shared: an open connection changes its session, or two connections have the
+/// same one.
 ///
-/// A pooler takes the session that was used last, or the one that was used longest ago. Two
-/// connections in turn get the same one in the first case, and one gets another one in the second;
-/// asking one of them twice makes that so for two sessions, too.
+/// A pooler assigns the most recently used session, or the least recently used one. In the first
+/// case two alternating connections get the same session. In the second case one of them gets
+/// another session; asking one of them twice ensures that for two sessions, too.
 async fn is_pooled(a: &mut PgConnection, b: &mut PgConnection) -> sqlx::Result<bool> {
     for _ in 0..ROUNDS {
         let (first, other) = (session(a).await?, session(b).await?);

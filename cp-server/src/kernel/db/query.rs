@@ -1,4 +1,4 @@
-//! A statement in the making: its text, and values bound into the live driver's own arguments.
+//! A statement under construction: its SQL, and values bound into the driver's own arguments.
 
 use std::marker::PhantomData;
 
@@ -17,7 +17,7 @@ use crate::kernel::db::values::{Row, Value};
 use crate::kernel::db::{Conn, Statements};
 use sqlx::Row as _;
 
-/// A statement in the making.
+/// A statement under construction.
 pub struct Query<'c> {
     conn: &'c mut Conn,
     text: Text,
@@ -62,14 +62,14 @@ impl<'c> Query<'c> {
         self
     }
 
-    /// Appends text in which every `?` stands for `value`.
+    /// Appends SQL in which every `?` stands for `value`.
     pub fn and<'q>(mut self, text: &'static str, value: impl Value<'q>) -> Self {
         let place = format!("${}", self.bound + 1);
         self.push(&text.replace('?', &place));
         self.bind(value)
     }
 
-    /// Appends a filter when there is something to filter by.
+    /// Appends a filter if `value` is present.
     pub fn and_some<'q, T: Value<'q>>(self, text: &'static str, value: Option<T>) -> Self {
         match value {
             Some(value) => self.and(text, value),
@@ -82,15 +82,16 @@ impl<'c> Query<'c> {
         self
     }
 
-    /// Appends `($1, $2), ($3, $4)`: a list of places for each item, bound by `bind`. For
-    /// `VALUES` of many rows; the databases take some ten thousand places in one statement.
+    /// Appends `($1, $2), ($3, $4)`: one list of placeholders per item, bound by `bind`. For
+    /// `VALUES` with many rows; the databases accept some ten thousand placeholders in one
+    /// statement.
     pub fn rows<T>(
         mut self,
         items: impl IntoIterator<Item = T>,
         bind: impl Fn(Self, T) -> Self,
     ) -> Self {
-        // SQLite finds a number that stands before or is bound by walking over all of them: in a
-        // statement of thousands that is most of the work. Without a number they count themselves.
+        // SQLite finds the index of a placeholder such as `$7` by a linear search over all of them,
+        // which dominates in statements of thousands. Placeholders without numbers avoid that.
         let is_counted = self.bound == 0 && matches!(self.args, Args::Sqlite(_));
         let place = |n| if is_counted { "?".to_owned() } else { format!("${n}") };
         for (n, item) in items.into_iter().enumerate() {
@@ -123,7 +124,7 @@ impl<'c> Query<'c> {
         Ok(self.run(1).await?.decode()?.pop())
     }
 
-    /// The only column of the only row.
+    /// Returns the only column of the only row.
     pub async fn value<T>(self) -> sqlx::Result<Option<T>>
     where
         (T,): Row,
@@ -131,7 +132,7 @@ impl<'c> Query<'c> {
         Ok(self.opt::<(T,)>().await?.map(|(value,)| value))
     }
 
-    /// How many rows it touched.
+    /// Executes the statement. Returns the number of affected rows.
     pub async fn exec(self) -> sqlx::Result<u64> {
         let (conn, text, args) = self.ready()?;
         match driver(conn, args).await? {
@@ -140,7 +141,7 @@ impl<'c> Query<'c> {
         }
     }
 
-    // Not generic: compiled once, and the one place where a driver is called for rows.
+    // Not generic: compiled once, and the only place that calls a driver for rows.
     async fn run(self, most: usize) -> sqlx::Result<Found> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
@@ -153,7 +154,7 @@ impl<'c> Query<'c> {
         })
     }
 
-    /// The rows as they come: they are never in memory together.
+    /// Streams the rows: they are never in memory together.
     async fn stream<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<T>>> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
@@ -166,7 +167,7 @@ impl<'c> Query<'c> {
         })
     }
 
-    /// The same, each with about how many bytes it has.
+    /// Does the same, and returns the approximate size of each row in bytes.
     async fn weighed<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, T)>>> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
@@ -197,7 +198,7 @@ impl<'c> Query<'c> {
     }
 }
 
-/// The live driver's connection, with the arguments that were made for it.
+/// The driver's connection, with the arguments for it.
 enum Driver<'c> {
     Sqlite(&'c mut SqliteConnection, SqliteArguments),
     Postgres(&'c mut PgConnection, PgArguments, Statements),
@@ -212,9 +213,9 @@ async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
         (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Named),
         (Conn::PostgresRead(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
         (Conn::PostgresTx(c, names), Args::Postgres(a)) => Driver::Postgres(c, a, *names),
-        // It has few statements, and few of them twice.
+        // It runs few statements, and few of them twice.
         (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
-        _ => unreachable!("arguments are made for their connection"),
+        _ => unreachable!("arguments match their connection"),
     })
 }
 
@@ -268,7 +269,7 @@ drivers! {
     pg_query pg_rows pg_exec pg_stream Postgres, PgConnection, PgArguments, PgRow;
 }
 
-/// What a column of a number, a time or nothing counts.
+/// The approximate size of a number, a time or null.
 const SMALL: usize = 8;
 
 fn lite_weight(row: &SqliteRow) -> usize {
@@ -302,12 +303,12 @@ pub struct Rows<'c, R>(
 );
 
 impl<'c, R: Row + 'c> Rows<'c, R> {
-    /// The rows as they come: they are never in memory together.
+    /// Streams the rows: they are never in memory together.
     pub async fn stream(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<R>>> {
         self.0.stream().await
     }
 
-    /// The rows as they come, each with about how many bytes it has.
+    /// Streams the rows, each with its approximate size in bytes.
     pub async fn weighed(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, R)>>> {
         self.0.weighed().await
     }
@@ -333,7 +334,7 @@ impl<'c, R: Row> Rows<'c, R> {
     pub fn sql(self, text: &'static str) -> Self {
         Rows(self.0.sql(text), PhantomData)
     }
-    /// Those that lie in one of these areas; all of them, unless there are areas to look at.
+    /// Keeps the rows in one of these areas; all rows for `None`.
     pub fn within<T: Owned>(mut self, areas: Option<Vec<Area>>) -> Self
     where
         R: Record,
@@ -347,8 +348,8 @@ impl<'c, R: Row> Rows<'c, R> {
         self.0.push(&begin);
         self.rows(areas, |query, area| query.bind(area.kind).bind(area.id)).sql("))")
     }
-    /// Keeps the rows from others until the end of the transaction. SQLite has one writer, which
-    /// is this transaction already.
+    /// Locks the rows until the end of the transaction. On SQLite, this transaction already is the
+    /// only writer.
     pub fn locked(self) -> Self {
         match self.0.args {
             Args::Sqlite(_) => self,
@@ -371,7 +372,7 @@ impl Conn {
         Query::new(self, Text::Static(sql))
     }
 
-    /// The rare statement whose text must differ.
+    /// Starts a statement whose SQL must differ between the databases.
     pub fn q2(&mut self, sqlite: &'static str, postgres: &'static str) -> Query<'_> {
         let text = if self.is_sqlite() { sqlite } else { postgres };
         self.q(text)
@@ -383,7 +384,7 @@ impl Conn {
         Rows(Query::new(self, Text::Built(sql)), PhantomData)
     }
 
-    /// `SELECT <columns> FROM <from>`: for what is read off several tables.
+    /// `SELECT <columns> FROM <from>`: for reads from several tables.
     pub fn select_from<R: Row>(&mut self, columns: &str, from: &'static str) -> Rows<'_, R> {
         let sql = format!("SELECT {columns} FROM {from}");
         Rows(Query::new(self, Text::Built(sql)), PhantomData)

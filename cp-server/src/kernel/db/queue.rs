@@ -1,25 +1,26 @@
-//! A queue that is fair per share: shares take turns, and each is served in the order of arrival.
+//! A queue that is fair per share: shares take turns, and each is served in order of arrival.
 //!
 //! # Design
-//! One queue in the order of arrival was rejected: a share with two hundred waiting requests makes
-//! the request of another share wait for all of them. Here that request waits for one.
 //!
-//! Turns are not of one length. A share that sends one long turn after the other, such as batches of
-//! usage, would make each request of another share wait for what is left of one. After a long turn a
-//! share therefore rests for twice that time while other shares are active: most of their requests
-//! find the writer idle. To divide long turns was rejected: they are transactions.
+//! Rejected: one queue in order of arrival, in which one waiting request of a share waits for two
+//! hundred requests of another. Here that request waits for one.
+//!
+//! Turns differ in length. A share that sends long turns one after the other, such as batches of
+//! usage, would delay each request of another share by part of a turn. So after a long turn, a
+//! share rests for twice that time while other shares are active. Most of their requests then find
+//! the writer idle. Rejected: splitting long turns, because they are transactions.
 
 use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-/// The most members of a group: its first member waits for the last.
+/// The maximum number of members of a group: its first member waits for the last.
 pub(super) const MOST: usize = 64;
-/// For how long a group may always grow.
+/// How long a group may always grow.
 pub(super) const GROWTH: Duration = Duration::from_millis(25);
 
-/// What takes turns: an organization, a caller of the platform, or the server's own work.
+/// The unit of fairness: an organization, a caller of the platform, or the server's own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Share(Uuid);
 
@@ -32,41 +33,41 @@ impl Share {
     }
 }
 
-/// A turn that is longer, without its commit, makes its share rest: about what a commit to a fast disk
-/// takes.
+/// The turn length, without its commit, above which a share rests: about the duration of a commit
+/// to a fast disk.
 pub(super) const SHORT: Duration = Duration::from_millis(5);
-/// How often the time of a long turn its share rests: long turns of one share take at most a third of
-/// the writer's time.
+/// The rest after a long turn, as a multiple of its length. Long turns of one share use at most a
+/// third of the writer's time.
 const REST: u32 = 2;
 const LONGEST_REST: Duration = Duration::from_secs(1);
-/// For how long a share counts as active after a turn of its own.
+/// How long a share counts as active after its turn.
 const ACTIVE: Duration = Duration::from_secs(1);
 
-/// Items that wait, by share.
+/// Waiting items, by share.
 pub(super) struct Queue<T> {
     lanes: HashMap<Share, Lane<T>>,
-    /// The shares that have items, in the order of their turns.
+    /// The shares with waiting items, in the order of their turns.
     turns: VecDeque<Share>,
     len: usize,
-    /// Until when a share rests after a long turn.
+    /// The instants until which shares rest after a long turn.
     resting: HashMap<Share, Instant>,
-    /// The share of the last turn, the server's own work aside.
+    /// The share of the last turn, except the server's own work.
     last: Option<Share>,
-    /// When the turn last went to another share.
+    /// The instant when the turn last passed to another share.
     alternated: Option<Instant>,
 }
 
 struct Lane<T> {
     items: VecDeque<T>,
-    /// How long the last turn of the share took, as long as the share has items.
+    /// The length of the share's last turn, kept while the share has items.
     cost: Duration,
 }
 
-/// What comes next.
+/// The result of [`Queue::pop`].
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Next<T> {
     Item(Share, T),
-    /// The shares that have items rest, until then.
+    /// All shares with items rest until this instant.
     Rest(Instant),
     Empty,
 }
@@ -94,8 +95,7 @@ impl<T> Queue<T> {
         self.len += 1;
     }
 
-    /// The next item for which `is_there` holds. The others are dropped; an item that is dropped uses
-    /// no turn.
+    /// Returns the next item for which `is_there` holds. Other items are dropped and use no turn.
     pub(super) fn pop(&mut self, now: Instant, is_there: impl Fn(&T) -> bool) -> Next<T> {
         while let Some(at) = self.next(now) {
             let Some(share) = self.turns.remove(at) else { break };
@@ -120,21 +120,21 @@ impl<T> Queue<T> {
         rests.min().map_or(Next::Empty, |until| Next::Rest(*until))
     }
 
-    /// The place of the first share that does not rest.
+    /// Returns the position of the first share that does not rest.
     fn next(&self, now: Instant) -> Option<usize> {
         let rests = |share| self.resting.get(share).is_some_and(|until| *until > now);
         self.turns.iter().position(|share| !rests(share))
     }
 
-    /// How long the last turn of the share that is next took.
+    /// Returns the length of the last turn of the next share.
     pub(super) fn next_cost(&self, now: Instant) -> Duration {
         let share = self.next(now).and_then(|at| self.turns.get(at));
         let lane = share.and_then(|share| self.lanes.get(share));
         lane.map_or(Duration::ZERO, |lane| lane.cost)
     }
 
-    /// Notes how long a turn of the share took, which ends now. A share that is the only active one
-    /// needs no rest, nor does the server's own work.
+    /// Records the length of a turn that ends now. The only active share needs no rest, nor does
+    /// the server's own work.
     pub(super) fn took(&mut self, share: Share, time: Duration, now: Instant) {
         if let Some(lane) = self.lanes.get_mut(&share) {
             lane.cost = time;
@@ -172,7 +172,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_with_many_items_costs_another_one_turn() {
+    fn share_with_many_items_costs_another_share_one_turn() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for n in 0..200 {
             queue.push(share(1), n);
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn an_item_that_is_not_there_uses_no_turn() {
+    fn dropped_item_uses_no_turn() {
         let (mut queue, now) = (Queue::default(), Instant::now());
         for n in [1, 3, 4] {
             queue.push(share(1), n);
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_rests_after_a_long_turn_while_others_are_active() {
+    fn share_rests_after_a_long_turn_while_others_are_active() {
         let (mut queue, mut now) = (Queue::default(), Instant::now());
         let (all, long) = (|_: &i32| true, Duration::from_millis(40));
         let mut turn = |queue: &mut Queue<i32>, of, time| {
@@ -211,7 +211,7 @@ mod tests {
             queue.took(share(of), time, now);
             now
         };
-        // Alone, it goes on.
+        // A share that is alone does not rest.
         for _ in 0..3 {
             turn(&mut queue, 1, long);
         }
@@ -224,7 +224,7 @@ mod tests {
         assert_eq!(queue.pop(ended, all), Next::Rest(ended + 2 * long));
         let rested = ended + 2 * long;
         assert_eq!(queue.pop(rested, all), Next::Item(share(1), 2));
-        // The others went away.
+        // The other shares are no longer active.
         let later = rested + 2 * ACTIVE;
         queue.took(share(1), long, later);
         queue.push(share(1), 4);

@@ -1,4 +1,4 @@
-//! A database that is looked at and not touched: what is evidence stays as it is.
+//! Read-only access to a database that is evidence and must not change.
 
 use std::path::Path;
 use std::time::Duration;
@@ -10,10 +10,10 @@ use sqlx::{ConnectOptions, SqliteConnection};
 use crate::kernel::db::{Conn, begin_snapshot, connect_postgres};
 use crate::kernel::files::beside;
 
-/// How long others are waited for.
+/// The maximum wait for other processes.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// One state of the database of this URL, which has to be there. Servers may go on meanwhile.
+/// Returns one state of the database at this URL, which must exist. Servers may continue to run.
 pub async fn snapshot(url: &str) -> anyhow::Result<Conn> {
     let Some(file) = url.strip_prefix("sqlite:") else {
         return Ok(Conn::PostgresAlone(begin_snapshot(connect_postgres(url).await?).await?));
@@ -30,11 +30,12 @@ async fn open(file: &Path) -> anyhow::Result<SqliteConnection> {
         .filename(file)
         .read_only(true)
         .busy_timeout(PATIENCE)
-        // Rows come by the thousand: fewer turns of the two threads that pass them on.
+        // Rows are passed in thousands, which needs fewer switches between the two threads.
         .row_buffer_size(1000)
         .pragma("trusted_schema", "OFF")
         .pragma("cell_size_check", "ON");
-    // Nobody has it open, and there is nothing but the file. SQLite would make its files beside it.
+    // No other process has the file open, and no other file exists. SQLite would create files
+    // beside it.
     if !beside(file, "-wal").exists() {
         return options.immutable(true).connect().await.with_context(cannot);
     }
@@ -42,7 +43,8 @@ async fn open(file: &Path) -> anyhow::Result<SqliteConnection> {
     if sqlx::raw_sql("SELECT 1 FROM sqlite_schema").execute(&mut conn).await.is_ok() {
         return Ok(conn);
     }
-    // The log cannot be indexed beside the file, where nothing can be written: by nobody else either.
+    // The directory is read-only, so SQLite cannot create its index file; no other process can
+    // write either.
     let options = options.vfs("unix-none").locking_mode(SqliteLockingMode::Exclusive);
     options.connect().await.with_context(cannot)
 }

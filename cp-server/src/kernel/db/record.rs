@@ -1,4 +1,4 @@
-//! Rows and enumerations: named once, known to both databases, to JSON and to the schemas.
+//! Rows and enumerations: declared once, for both databases, for JSON and for the schemas.
 
 use uuid::Uuid;
 
@@ -12,11 +12,11 @@ pub trait Record: crate::kernel::db::values::Row {
     const COLUMNS: &'static str;
     /// The column of [`Record::key`].
     const KEY: &'static str;
-    /// The id that lists are ordered and continued by.
+    /// The ID by which lists are ordered and continued.
     fn key(&self) -> Uuid;
 }
 
-/// Declares a struct that is a row of a table and a JSON answer. The first field is its id; a
+/// Declares a struct that is a table row and a JSON object of the API. The first field is its ID. A
 /// field may stand for an expression: `is_default: bool = "EXISTS (…)"`.
 #[macro_export]
 macro_rules! record {
@@ -44,8 +44,8 @@ macro_rules! record {
     };
 }
 
-/// Declares an enumeration that is lower-case text in JSON and in both databases, and read
-/// case-insensitively.
+/// Declares an enumeration that is a lower-case string in JSON and in both databases. Parsing
+/// ignores the case.
 #[macro_export]
 macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
@@ -69,7 +69,7 @@ macro_rules! text_enum {
                 let found = Self::ALL.iter().find(|v| v.as_str().eq_ignore_ascii_case(text));
                 found.copied().ok_or_else(|| {
                     let known: Vec<&str> = Self::ALL.iter().map(|v| v.as_str()).collect();
-                    format!("is not one of {}", known.join(", "))
+                    format!("must be one of {}", known.join(", "))
                 })
             }
         }
@@ -88,7 +88,7 @@ macro_rules! text_enum {
             fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
-            // Two slices may have words of the same name.
+            // Two slices may have enumerations of the same name.
             fn schema_id() -> std::borrow::Cow<'static, str> {
                 concat!(module_path!(), "::", stringify!($name)).into()
             }
@@ -130,14 +130,14 @@ macro_rules! text_enum {
     };
 }
 
-/// The largest JSON that is stored of what a caller writes, in bytes.
+/// The largest JSON value of a caller that is stored, in bytes.
 ///
-/// A value that a caller writes comes into a column by [`Object::bounded`] and its like, by
-/// [`Object::changed`], or by being read as the column's type, and each of them looks at the size.
-/// What is stored already is read whatever its size is.
+/// A caller's value enters a column through [`Object::bounded`] and its like, through
+/// [`Object::changed`], or by parsing the column's type. Each of them checks the size. Stored
+/// values are read whatever their size.
 pub const JSON_LIMIT: usize = 64 * 1024;
 
-/// How many bytes a value has as JSON.
+/// Returns the size of a value as JSON, in bytes.
 fn size_of(value: &impl serde::Serialize) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
@@ -150,7 +150,7 @@ fn size_of(value: &impl serde::Serialize) -> usize {
         }
     }
     let mut count = Count(0);
-    // Nothing but a map whose keys are no texts could fail, and no column holds one.
+    // Only a map with keys that are not strings could fail, and no column holds one.
     serde_json::to_writer(&mut count, value).map_or(usize::MAX, |()| count.0)
 }
 
@@ -164,7 +164,7 @@ fn refusal(field: &'static str, size: usize) -> Error {
         .with("size", size)
 }
 
-/// Declares a JSON column: its name, what it holds, and its schema.
+/// Declares a JSON column: its name, its content, and its schema.
 macro_rules! json_columns {
     ($($(#[doc = $doc:literal])+ $name:ident($inner:ty);)+) => {$(
         $(#[doc = $doc])+
@@ -174,10 +174,10 @@ macro_rules! json_columns {
         pub struct $name(sqlx::types::Json<$inner>);
 
         impl $name {
-            /// The value of this field of a request.
+            /// Checks the value of this field of a request.
             ///
             /// # Errors
-            /// 422 when it is larger than [`JSON_LIMIT`].
+            /// Fails with 422 when it is larger than [`JSON_LIMIT`].
             pub fn bounded(field: &'static str, inner: $inner) -> Result<Self> {
                 match size_of(&inner) {
                     size if size > JSON_LIMIT => Err(refusal(field, size)),
@@ -224,21 +224,22 @@ macro_rules! json_columns {
 json_columns! {
     /// An object with members of any kind.
     Object(serde_json::Map<String, serde_json::Value>);
-    /// Quantities by metric; null stands for unlimited.
+    /// Quantities by metric; null means unlimited.
     Quantities(std::collections::BTreeMap<String, Option<i64>>);
-    /// Codes of permissions.
+    /// Permission codes.
     Codes(Vec<String>);
-    /// Several texts.
+    /// Several strings.
     Texts(Vec<String>);
     /// Any JSON.
     Any(serde_json::Value);
 }
 
 impl Object {
-    /// The object after a change of this field. One that was stored before there was a limit may be
-    /// larger than it, as long as it does not grow.
+    /// Changes the object, which is a field of a request. An object from before the limit may be
+    /// larger, as long as it does not grow.
     ///
     /// # Errors
+    /// Fails with 422 when it is larger than [`JSON_LIMIT`].
     /// 422 when it is larger than [`JSON_LIMIT`].
     pub fn changed(
         self,
@@ -255,7 +256,7 @@ impl Object {
     }
 }
 
-/// Those that the server itself chose, or knows.
+/// Codes that the server itself chose or knows.
 impl From<Vec<String>> for Codes {
     fn from(codes: Vec<String>) -> Self {
         Self(sqlx::types::Json(codes))
@@ -274,24 +275,24 @@ mod tests {
     }
 
     #[test]
-    fn a_stored_object_has_a_largest_size_whichever_way_it_comes() {
+    fn object_above_the_size_limit_is_refused() {
         assert!(Object::bounded("metadata", object(JSON_LIMIT)).is_ok());
         let read = |members| serde_json::from_value::<Object>(Value::Object(members));
         assert!(read(object(JSON_LIMIT)).is_ok());
-        let told = "must be at most 65536 bytes of JSON (got 65537)";
-        assert_eq!(read(object(JSON_LIMIT + 1)).unwrap_err().to_string(), told);
+        let rule = "must be at most 65536 bytes of JSON (got 65537)";
+        assert_eq!(read(object(JSON_LIMIT + 1)).unwrap_err().to_string(), rule);
         let set = |members| move |object: &mut Map<String, Value>| *object = members;
         let changed = Object::default().changed("metadata", set(object(JSON_LIMIT + 1)));
         for refused in [changed, Object::bounded("metadata", object(JSON_LIMIT + 1))] {
             let problem = refused.unwrap_err().document();
             assert_eq!((problem.status, problem.field.as_deref()), (422, Some("metadata")));
-            assert_eq!(problem.detail, format!("`metadata` {told}."));
+            assert_eq!(problem.detail, format!("`metadata` {rule}."));
             assert_eq!(
                 (&problem.extra["limit"], &problem.extra["size"]),
                 (&json!(65536), &json!(65537))
             );
         }
-        // From before there was a limit.
+        // An object from before the limit.
         let old = Object(sqlx::types::Json(object(2 * JSON_LIMIT)));
         for (size, is_fine) in
             [(2 * JSON_LIMIT, true), (JSON_LIMIT + 1, true), (2 * JSON_LIMIT + 1, false)]

@@ -1,27 +1,25 @@
-//! SQLite's one writer, and the commits that its transactions share.
+//! SQLite's only writer, and the commits that its transactions share.
 //!
-//! A commit waits for the disk, whatever it carries. A transaction that is done while others wait
-//! for the writer therefore leaves its rows uncommitted and hands the connection on. The next one
-//! runs in a savepoint of the same transaction of SQLite, and one commit serves all of them. They
-//! are the members of a group. A member is answered after the commit, so what was acknowledged is on
-//! the disk. A commit that fails, fails for each member. A transaction that comes alone commits
-//! alone: nothing waits for company.
+//! A commit waits for the disk, whatever it contains. So a transaction that finishes while others
+//! wait for the writer leaves its rows uncommitted and passes the connection on. The next one runs
+//! in a savepoint of the same SQLite transaction, and one commit serves all of them. They are the
+//! members of a group. A member is answered after the commit, so acknowledged changes are on the
+//! disk. A failed commit fails for each member. A transaction without company commits at once.
 //!
 //! # Design
-//! - **One task owns the group.** It alone sends `BEGIN`, `SAVEPOINT`, `RELEASE`, `ROLLBACK` and
-//!   `COMMIT`, and it is never dropped between a statement and the record of it. A member borrows
+//! - **One task owns the group.** Only that task sends `BEGIN`, `SAVEPOINT`, `RELEASE`, `ROLLBACK`
+//!   and `COMMIT`. It is never dropped between a statement and its bookkeeping. A member borrows
 //!   the connection and returns it with its verdict. A future that is dropped at any point returns
 //!   the connection with the verdict "roll back", and does no more. The driver runs statements in
-//!   the order in which they were sent, so a statement that a dropped future left behind ends before
-//!   the rollback begins.
-//! - **An unknown state loses the group.** Each member, the first one included, has a savepoint with
-//!   a name of its own. Where SQLite rolled back by itself (a full disk), the name is unknown, and
-//!   `RELEASE` or `ROLLBACK TO` fails. Then nothing of the group is committed, and each member is
-//!   told so.
+//!   the order in which they were sent. So a dropped future's statement ends before the rollback
+//!   begins.
+//! - **An unknown state loses the group.** Each member, also the first one, has a savepoint with a
+//!   unique name. Where SQLite rolled back by itself (a full disk), the name is unknown, and
+//!   `RELEASE` or `ROLLBACK TO` fails. The group then commits nothing, and all members fail.
 //! - A member that rolls back ends its group: the rest is committed at once.
-//! - A member sees what earlier members wrote, and may refuse because of it. Its refusal holds only
-//!   once that is on the disk: [`Writer::settled`].
-//! - A group takes no more turns than were waiting when its first member was done, and stops growing
+//! - A member sees rows that earlier members wrote, and may refuse because of them. Its refusal is
+//!   valid only once those rows are on the disk: [`Writer::wait_until_durable`].
+//! - A group accepts no more turns than were waiting when its first member finished. It stops growing
 //!   when that takes longer than a commit. A share whose last turn took longer than a commit waits
 //!   for the group's.
 
@@ -39,11 +37,11 @@ use super::queue::{GROWTH, MOST, Next, Queue, SHORT, Share};
 pub struct Writer(Arc<Shared>);
 
 struct Shared {
-    /// Of one connection.
+    /// A pool of one connection.
     pool: SqlitePool,
     patience: Duration,
     state: Mutex<State>,
-    /// Something came into the queue.
+    /// Signals that the queue has a new item.
     arrived: Notify,
 }
 
@@ -52,30 +50,31 @@ struct State {
     queue: Queue<oneshot::Sender<sqlx::Result<Turn>>>,
     /// Whether a task serves the queue.
     is_served: bool,
-    /// Members that are done and not committed.
+    /// The number of finished members that are not committed.
     uncommitted: usize,
-    /// Callers that wait until nothing is uncommitted.
+    /// Callers that wait until no member is uncommitted.
     settling: Vec<oneshot::Sender<()>>,
-    /// How many groups were lost.
+    /// The number of lost groups.
     lost: u64,
 }
 
-/// The writer, for one transaction; dropped without `commit`, it rolls back.
+/// The writer, for one transaction. Dropped without `commit`, it rolls back.
 pub struct Turn(Option<Loan>);
 
-/// The connection, lent to a member. Only its [`Turn`] may drop it: the transaction is the group's.
+/// The connection, lent to a member. Only its [`Turn`] may drop it: the transaction belongs to the
+/// group.
 struct Loan {
     tx: Transaction<'static, Sqlite>,
     back: oneshot::Sender<Returned>,
 }
 
-/// The connection, returned by a member that asks for a commit, or for none.
+/// The connection, returned by a member that requests a commit or a rollback.
 struct Returned {
     tx: Transaction<'static, Sqlite>,
     commit: Option<Member>,
 }
 
-/// A member that is done, and waits for the commit.
+/// A finished member that waits for the commit.
 type Member = oneshot::Sender<Result<(), SharedFailure>>;
 
 impl Writer {
@@ -83,40 +82,41 @@ impl Writer {
         Self(Arc::new(Shared { pool, patience, state: Mutex::default(), arrived: Notify::new() }))
     }
 
-    /// The connection itself, for what is no transaction of this module.
+    /// Returns the connection itself, for work outside the transactions of this module.
     pub fn pool(&self) -> &SqlitePool {
         &self.0.pool
     }
 
     pub(super) async fn begin(&self, share: Share) -> sqlx::Result<Turn> {
-        let (give, given) = oneshot::channel();
+        let (sender, receiver) = oneshot::channel();
         {
             let mut state = self.0.state();
-            state.queue.push(share, give);
+            state.queue.push(share, sender);
             if !std::mem::replace(&mut state.is_served, true) {
                 let (shared, group) = (self.0.clone(), Group::default());
-                tokio::spawn(Serving { shared, group, is_over: false }.run());
+                tokio::spawn(Serving { shared, group, is_done: false }.run());
             }
         }
         self.0.arrived.notify_one();
-        let given = timeout(self.0.patience, given).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
-        given.map_err(|_| sqlx::Error::PoolClosed)?
+        let turn =
+            timeout(self.0.patience, receiver).await.map_err(|_| sqlx::Error::PoolTimedOut)?;
+        turn.map_err(|_| sqlx::Error::PoolClosed)?
     }
 
-    /// How many groups were lost: for [`Self::settled`], before a transaction is begun.
+    /// Returns the number of lost groups: for [`Self::wait_until_durable`], before a transaction begins.
     pub(super) fn lost(&self) -> u64 {
         self.0.state().lost
     }
 
-    /// Returns when all that a transaction saw, which has ended, is on the disk. Fails when it may
-    /// have seen something that never came there.
-    pub(super) async fn settled(&self, lost: u64) -> sqlx::Result<()> {
+    /// Waits until everything that a finished transaction read is on the disk. Fails when the
+    /// transaction may have read rows that were lost.
+    pub(super) async fn wait_until_durable(&self, lost: u64) -> sqlx::Result<()> {
         let settled = {
             let mut state = self.0.state();
-            let (tell, told) = oneshot::channel();
+            let (sender, receiver) = oneshot::channel();
             (state.uncommitted > 0).then(|| {
-                state.settling.push(tell);
-                told
+                state.settling.push(sender);
+                receiver
             })
         };
         if let Some(settled) = settled {
@@ -132,18 +132,18 @@ impl Shared {
     }
 }
 
-/// The transactions that share one of SQLite's.
+/// The transactions that share one SQLite transaction.
 #[derive(Default)]
 struct Group {
     tx: Option<Transaction<'static, Sqlite>>,
     members: Vec<Member>,
-    /// When its first member was done.
+    /// When the first member finished.
     since: Option<Instant>,
-    /// How many turns it takes yet.
+    /// The number of turns that the group still accepts.
     turns: usize,
-    /// How long the last commit took.
+    /// The duration of the last commit.
     commit_time: Duration,
-    /// Counts savepoints: no two have one name.
+    /// Counts savepoints, so that their names are unique.
     savepoint: u64,
 }
 
@@ -151,7 +151,7 @@ struct Group {
 struct Serving {
     shared: Arc<Shared>,
     group: Group,
-    is_over: bool,
+    is_done: bool,
 }
 
 impl Serving {
@@ -176,26 +176,26 @@ impl Serving {
             }
             let mut state = self.shared.state();
             if state.queue.is_empty() {
-                // Under the lock: the next one that waits begins another task.
+                // Under the lock: the next caller that waits starts another task.
                 state.is_served = false;
-                self.is_over = true;
+                self.is_done = true;
                 return;
             }
         }
     }
 
-    /// Lends the connection to one member, and does what it says when it returns it.
+    /// Lends the connection to one member, and follows its verdict when it returns it.
     async fn serve(&mut self, share: Share, waiting: oneshot::Sender<sqlx::Result<Turn>>) {
         let tx = match self.begin().await {
             Ok(tx) => tx,
             Err(error) => {
-                // Whoever went away does not learn of it.
+                // A caller that disconnected does not receive the error.
                 let _ = waiting.send(Err(error));
                 return;
             }
         };
         let (lent, (back, returned)) = (Instant::now(), oneshot::channel());
-        // The turn of a caller that went away is dropped, which returns the connection.
+        // The turn of a caller that disconnected is dropped, which returns the connection.
         drop(waiting.send(Ok(Turn(Some(Loan { tx, back })))));
         let returned = returned.await;
         let now = Instant::now();
@@ -208,7 +208,7 @@ impl Serving {
         }
     }
 
-    /// A savepoint in the group's transaction; without a group, in a new one.
+    /// Begins a savepoint in the group's transaction; without a group, in a new transaction.
     async fn begin(&mut self) -> sqlx::Result<Transaction<'static, Sqlite>> {
         self.group.savepoint += 1;
         if let Some(mut tx) = self.group.tx.take() {
@@ -217,14 +217,14 @@ impl Serving {
                 Err(error) => self.lose(Some(tx), error).await,
             }
         }
-        // Takes the write lock now: one taken at the first write fails with SQLITE_BUSY_SNAPSHOT,
-        // which no busy timeout waits out.
+        // Acquire the write lock now: an upgrade at the first write fails with
+        // SQLITE_BUSY_SNAPSHOT, for which no busy timeout waits.
         let mut tx = self.shared.pool.begin_with("BEGIN IMMEDIATE").await?;
         self.savepoint("SAVEPOINT", &mut tx).await?;
         Ok(tx)
     }
 
-    /// A member is done: its rows are in the group.
+    /// Adds a finished member to the group.
     async fn done(&mut self, mut tx: Transaction<'static, Sqlite>, member: Member) {
         let queued = {
             let mut state = self.shared.state();
@@ -246,7 +246,7 @@ impl Serving {
         }
     }
 
-    /// A member wants no commit: its rows go, and those of the others are committed.
+    /// Rolls back the rows of one member, and commits those of the others.
     async fn roll_back(&mut self, mut tx: Transaction<'static, Sqlite>) {
         if self.group.members.is_empty() {
             return self.lose(Some(tx), failed("rolled back")).await;
@@ -269,14 +269,15 @@ impl Serving {
         sqlx::raw_sql(AssertSqlSafe(sql)).execute(&mut **tx).await.map(drop)
     }
 
-    /// Commits what the members have written, and tells them.
+    /// Commits the rows of all members, and reports the outcome to them.
     async fn close(&mut self) {
         let Some(tx) = self.group.tx.take() else { return };
         let began = Instant::now();
         let done = tx.commit().await;
         self.group.commit_time = began.elapsed();
-        self.tell(done.map_err(|error| match &error {
-            // There is no transaction any more: not the disk's words, and no fault of a statement.
+        self.report(done.map_err(|error| match &error {
+            // No transaction is open any more: this is no message of the disk and no fault of a
+            // statement.
             sqlx::Error::Database(refusal) if refusal.code().as_deref() == Some("1") => {
                 failed(error)
             }
@@ -284,20 +285,20 @@ impl Serving {
         }));
     }
 
-    /// Commits nothing of the transaction: its state is not known, or it has no members.
+    /// Commits nothing of the transaction: its state is unknown, or it has no members.
     async fn lose(&mut self, tx: Option<Transaction<'static, Sqlite>>, why: sqlx::Error) {
         if let Some(tx) = tx
             && let Err(error) = tx.rollback().await
         {
             // SQLite rolled back by itself. The pool closes such a connection.
-            tracing::debug!(%error, "a lost transaction was not open any more");
+            tracing::debug!(%error, "a lost transaction was no longer open");
         }
         if !self.group.members.is_empty() {
-            self.tell(Err(failed(why)));
+            self.report(Err(failed(why)));
         }
     }
 
-    fn tell(&mut self, done: sqlx::Result<()>) {
+    fn report(&mut self, done: sqlx::Result<()>) {
         self.group.since = None;
         let members = std::mem::take(&mut self.group.members);
         let settling = {
@@ -308,7 +309,7 @@ impl Serving {
         };
         let done = done.map_err(|error| SharedFailure(Arc::new(error)));
         for member in members {
-            // A caller that went away does not learn of it, as with any commit.
+            // A caller that disconnected does not receive the outcome, as with any commit.
             let _ = member.send(done.clone());
         }
         for caller in settling {
@@ -318,7 +319,7 @@ impl Serving {
 }
 
 impl Group {
-    /// Whether the group is committed before the next turn, which is expected to take this long.
+    /// Whether the group is committed before the next turn, whose expected length is `next`.
     fn is_due(&mut self, next: Duration) -> bool {
         let Some(since) = self.since else { return false };
         let is_full = self.turns == 0 || self.members.len() >= MOST;
@@ -330,9 +331,10 @@ impl Group {
 }
 
 impl Drop for Serving {
-    /// Its runtime ends, or it panicked: those who wait are told, and the next one begins another task.
+    /// The runtime ends, or the task panicked: waiting callers get an error, and the next one
+    /// starts another task.
     fn drop(&mut self) {
-        if self.is_over {
+        if self.is_done {
             return;
         }
         let mut state = self.shared.state();
@@ -347,10 +349,10 @@ impl Drop for Serving {
 impl Turn {
     pub(super) async fn commit(mut self) -> sqlx::Result<()> {
         let Loan { tx, back } = self.0.take().ok_or(sqlx::Error::PoolClosed)?;
-        let (tell, told) = oneshot::channel();
-        let returned = back.send(Returned { tx, commit: Some(tell) });
+        let (sender, receiver) = oneshot::channel();
+        let returned = back.send(Returned { tx, commit: Some(sender) });
         returned.map_err(|_| sqlx::Error::PoolClosed)?;
-        told.await.map_err(failed)?.map_err(failed)
+        receiver.await.map_err(failed)?.map_err(failed)
     }
 
     pub(in crate::kernel) fn connection(&mut self) -> sqlx::Result<&mut SqliteConnection> {
@@ -361,13 +363,13 @@ impl Turn {
 impl Drop for Turn {
     fn drop(&mut self) {
         if let Some(Loan { tx, back }) = self.0.take() {
-            // Without a task that takes it, the transaction is dropped, which rolls it back.
+            // Without a task that receives it, the transaction is dropped, which rolls it back.
             let _ = back.send(Returned { tx, commit: None });
         }
     }
 }
 
-/// Why a commit failed, for each of those who shared it.
+/// The reason why a commit failed, for every member that shared it.
 #[derive(Clone, Debug)]
 struct SharedFailure(Arc<sqlx::Error>);
 
@@ -379,12 +381,12 @@ impl std::fmt::Display for SharedFailure {
 
 impl std::error::Error for SharedFailure {}
 
-/// A commit of which no more is known than that it was not done.
+/// A commit that failed for an unknown reason.
 fn failed(why: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> sqlx::Error {
     sqlx::Error::Io(std::io::Error::other(why))
 }
 
-/// The error itself, where it was shared.
+/// Returns the original error of a shared commit.
 pub(in crate::kernel) fn cause(error: &sqlx::Error) -> &sqlx::Error {
     let sqlx::Error::Io(failure) = error else { return error };
     let shared = failure.get_ref().and_then(|inner| inner.downcast_ref::<SharedFailure>());

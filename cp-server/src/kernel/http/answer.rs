@@ -1,4 +1,4 @@
-//! What an operation answers, and how it is rendered.
+//! The responses of operations, and their rendering.
 
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
@@ -16,33 +16,33 @@ use tokio::sync::mpsc::Receiver;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::{ShownOnce, hex, sha256};
 
-/// An answer on its way to the wire, the audit event and the idempotency store.
+/// A response before it is rendered, audited and stored for idempotency.
 #[derive(Debug)]
 pub struct Answer {
     pub status: StatusCode,
     pub location: Option<String>,
     pub body: Option<Bytes>,
-    /// The body's entity tag, when it is known already.
+    /// The body's entity tag, if it is already known.
     pub tag: Option<HeaderValue>,
-    /// The thing that was made, when the path does not name it: type and id.
+    /// The type and ID of a created thing, when the path does not name it.
     pub made: Option<(&'static str, String)>,
-    /// The answer as the audit event keeps it: with its secrets masked.
+    /// The response in the form of the audit event: with masked secrets.
     pub after: Option<Value>,
-    /// In place of a body: what is sent while it is made.
+    /// A body that is sent while it is produced, instead of `body`.
     pub stream: Option<Streamed>,
 }
 
-/// What an operation may answer with.
+/// A type that an operation may return.
 pub trait Output: Send + 'static {
     const STATUS: StatusCode;
     const ALSO: Option<StatusCode> = None;
-    /// Whether the operation makes something new, so that there is no state before it.
+    /// Whether the operation creates a thing, so that there is no state before it.
     const MAKES: bool = false;
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
     fn answer(self) -> Result<Answer>;
 }
 
-/// Anything that is JSON: 200.
+/// Any JSON value: 200.
 impl<T: Serialize + JsonSchema + Send + 'static> Output for T {
     const STATUS: StatusCode = StatusCode::OK;
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
@@ -53,15 +53,15 @@ impl<T: Serialize + JsonSchema + Send + 'static> Output for T {
     }
 }
 
-/// A thing with a path of its own.
+/// A thing with its own path.
 pub trait Resource: Serialize + JsonSchema + Send + 'static {
     const NOUN: &'static str;
-    /// Where it lives below the base, such as `licenses`.
+    /// The path below the base, such as `licenses`.
     const PATH: &'static str;
     fn name(&self) -> String;
 }
 
-/// A new thing: 201 with its `Location`.
+/// A created thing: 201 with its `Location`.
 #[derive(Debug)]
 pub struct Created<T>(pub T);
 
@@ -80,7 +80,7 @@ impl<T: Resource> Output for Created<T> {
     }
 }
 
-/// A thing that was new (201) or there before (200).
+/// A thing that was created (201) or existed before (200).
 #[derive(Debug)]
 pub enum Put<T> {
     New(T),
@@ -107,7 +107,7 @@ impl<T: Resource> Output for Put<T> {
     }
 }
 
-/// JSON that was rendered before: an answer that is remembered.
+/// JSON that was rendered before: a cached response.
 #[derive(Debug)]
 pub struct Rendered<T> {
     body: Bytes,
@@ -136,21 +136,21 @@ impl<T: Serialize + JsonSchema + 'static> Output for Rendered<T> {
     }
     fn answer(self) -> Result<Answer> {
         let (status, body, tag) = (StatusCode::OK, Some(self.body), Some(self.tag));
-        // A read that found something to write keeps what it answered.
+        // A read that also wrote something is audited with its response.
         let after = body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
         Ok(Answer { status, location: None, body, tag, made: None, after, stream: None })
     }
 }
 
-/// An answer of any length, which is sent while it is made: 200, without an entity tag.
+/// A response of any length, sent while it is produced: 200, without an entity tag.
 #[derive(Debug)]
 pub struct Streamed {
     pub media_type: &'static str,
-    /// Chunk by chunk; an error breaks the connection, so that a part does not pass for the whole.
+    /// The chunks. An error breaks the connection, so that a part is not mistaken for the whole.
     pub chunks: Receiver<std::io::Result<Bytes>>,
 }
 
-/// A [`Streamed`] answer and what it holds, for the schema.
+/// A [`Streamed`] response and its content type, for the schema.
 #[derive(Debug)]
 pub struct StreamOf<T>(Streamed, PhantomData<fn() -> T>);
 
@@ -179,7 +179,7 @@ impl<T: JsonSchema + 'static> Output for StreamOf<T> {
     }
 }
 
-/// Done, and nothing to say: 204.
+/// A response without a body: 204.
 #[derive(Debug)]
 pub struct NoContent;
 
@@ -203,8 +203,8 @@ fn json_answer<T: Serialize>(status: StatusCode, value: &T) -> Result<Answer> {
 }
 
 impl Answer {
-    /// Renders the answer; a read that the caller has already is 304. Its `Location` is below the path
-    /// of the base URL.
+    /// Renders the response. A read whose entity tag the caller already has is 304. The `Location`
+    /// includes the path of the base URL.
     pub fn render(self, base_path: &str, method: &Method, request: &HeaderMap) -> Response {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = self.status;
@@ -236,15 +236,15 @@ impl Answer {
     }
 }
 
-/// The strong entity tag of a representation (RFC 9110, section 8.8.3): its hash.
+/// Returns the strong entity tag of a representation (RFC 9110, section 8.8.3): its hash.
 pub fn etag(body: &[u8]) -> HeaderValue {
     let text = format!("\"{}\"", hex(&sha256(body)[..16]));
     HeaderValue::try_from(text).unwrap_or(HeaderValue::from_static("\"\""))
 }
 
-/// Whether a list of entity tags names this one, or any (`*`).
+/// Whether a list of entity tags contains this one, or any (`*`).
 ///
-/// A weak tag of ours matches too: proxies that compress weaken the tag they pass on.
+/// A weak form of the tag matches too: proxies that compress a body weaken its tag.
 pub fn has_tag(request: &HeaderMap, name: header::HeaderName, tag: &HeaderValue) -> bool {
     let tag = tag.to_str().unwrap_or_default();
     request.get_all(name).iter().filter_map(|value| value.to_str().ok()).any(|list| {
@@ -252,7 +252,7 @@ pub fn has_tag(request: &HeaderMap, name: header::HeaderName, tag: &HeaderValue)
     })
 }
 
-/// A published document: its bytes and tag are made once, and served to everybody.
+/// A published document: rendered once, and served to every caller.
 #[derive(Clone, Debug)]
 pub struct Document {
     body: Bytes,
@@ -261,7 +261,7 @@ pub struct Document {
     cache: HeaderValue,
 }
 
-/// The forms of one document, which depends on the path of the base URL. A process has one form.
+/// The renderings of a document by the path of the base URL. A process has one of them.
 #[derive(Default)]
 pub struct Documents(Mutex<BTreeMap<String, Arc<Document>>>);
 

@@ -1,4 +1,4 @@
-//! What an operation works with.
+//! The context of an operation.
 
 use std::sync::Arc;
 
@@ -13,31 +13,31 @@ use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::draft::Trail;
 
-/// What an operation works with.
+/// The context of an operation.
 pub struct Cx<G = OrganizationId> {
     pub app: App,
     pub caller: Caller,
-    /// What authorization settled on: an organization, or the caller's reach.
-    pub org: G,
+    /// The result of authorization: an organization, or the caller's scope.
+    pub at: G,
     pub tx: Conn,
-    /// The one instant of this operation.
+    /// The instant of this operation.
     pub now: DateTime<Utc>,
     pub parts: Arc<Parts>,
     pub trail: Trail,
-    /// Whether this runs to its end when its client is gone: only then may it begin a write.
+    /// Whether the operation completes when its client disconnects: only then may it begin a write.
     pub(in crate::kernel) completes: bool,
-    /// Whether the client goes away before this begins its first write.
+    /// The client, until the operation begins its first write.
     pub(in crate::kernel) client: Client,
 }
 
 impl<G> Cx<G> {
-    /// For work that no request of the table asked for: the CLI, the start, streams.
-    pub fn outside(app: &App, caller: Caller, org: G, tx: Conn) -> Self {
+    /// Creates a context outside the table of operations: for the CLI, the start, streams.
+    pub fn outside(app: &App, caller: Caller, at: G, tx: Conn) -> Self {
         let (parts, ()) = axum::http::Request::new(()).into_parts();
         Self {
             app: app.clone(),
             caller,
-            org,
+            at,
             tx,
             now: app.clock.now(),
             parts: Arc::new(parts),
@@ -47,15 +47,15 @@ impl<G> Cx<G> {
         }
     }
 
-    /// Gives the connection back while something slow runs that needs none.
+    /// Returns the connection to the pool while slow work runs without it.
     pub fn release(&mut self) {
         self.tx = self.app.db.read();
     }
 
-    /// Begins the transaction of a `late` line, or of a read that found something to write.
+    /// Begins the transaction of a `own_transaction` line, or of a read that also writes.
     pub async fn begin(&mut self) -> Result<()> {
         if !self.completes {
-            let why = anyhow::anyhow!("a read began a write: its line does not say `may_write`");
+            let why = anyhow::anyhow!("a read began a write: its line lacks `may_write`");
             return Err(Error::internal(why));
         }
         let client = std::mem::replace(&mut self.client, Client::that_stays());

@@ -1,19 +1,19 @@
-//! What every operation shares happens here, once.
+//! The common steps of every operation.
 //!
 //! A line of the table states an operation's documentation, method, path, permission and function.
-//! Serving it takes the same eight steps for all: authenticate, begin, authorize, read the input, run, audit,
-//! commit, render.
+//! Every request takes the same eight steps: authenticate, begin, authorize, read the input, run,
+//! audit, commit, render.
 //!
 //! # Design
-//! - Authentication and the reading of the body come before the transaction: a stranger or a slow
-//!   client never holds SQLite's one writer.
-//! - A `late` line begins its transaction itself, with [`Cx::begin`], after work that must not hold
-//!   the writer (signing). What it read before may have changed by then: its write says so in its
-//!   condition and answers [`Error::stale`], which starts the whole operation over.
-//! - A change runs to its end when its client is gone, bounded by the request's deadline (see
-//!   [`completion`](crate::kernel::completion)). So does a read that may write, whose line says so.
+//! - Authentication and the reading of the body precede the transaction: a stranger or a slow client
+//!   never holds SQLite's only writer.
+//! - An `own_transaction` line begins its transaction itself, with [`Cx::begin`], after work that must not hold
+//!   the writer (signing). The state that it read may have changed by then: its write is conditional
+//!   and fails with [`Error::stale`], which starts the whole operation over.
+//! - A change completes when its client disconnects, bounded by the request's deadline (see
+//!   [`completion`](crate::kernel::completion)). So does a read that may write, as its line states.
 //! - An operation is a plain function. It never commits and never sees HTTP, so that the CLI, jobs
-//!   and tests can call what the network calls.
+//!   and tests can call the same functions as the network.
 
 use std::sync::Arc;
 
@@ -26,7 +26,7 @@ use cp_contracts::ProblemCode;
 
 use crate::kernel::access::admission;
 use crate::kernel::access::caller::{Caller, Permission};
-use crate::kernel::access::place::{Ground, Place};
+use crate::kernel::access::place::{Authorized, PathTarget};
 use crate::kernel::app::App;
 use crate::kernel::completion::{Client, Deadline, to_the_end};
 use crate::kernel::db::Conn;
@@ -41,10 +41,10 @@ use crate::kernel::http::reading::{Reader, Readers, Reading};
 use crate::kernel::journal::draft::Trail;
 use crate::kernel::journal::record::record;
 
-/// How often an operation starts over when others were faster.
+/// The maximum number of attempts of an operation when other requests are faster.
 const ATTEMPTS: u32 = 5;
 
-/// Serves one line: as often as it takes when others are faster.
+/// Serves one line, and starts over when other requests were faster.
 pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     line: Arc<Line>,
     op: impl for<'a> Op<'a, A, R>,
@@ -55,12 +55,13 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     let (parts, body) = request.into_parts();
     let caller = admission::enter(&app, &parts, &line).await?;
     let parts = Arc::new(parts);
-    // Before the body is read and a transaction begins: what is refused holds up no other tenant.
+    // Before the body is read and a transaction begins: a refused request delays no other tenant.
     let named = async || {
-        let Ok(place) = place_of::<A::Place>(&parts).await else { return Ok(None) };
+        let Ok(place) = place_of::<A::PathTarget>(&parts).await else { return Ok(None) };
         let owner = place.owner(&mut app.db.read()).await?;
-        // What names no organization acts on the one in which the caller may do it.
-        Ok(owner.or_else(|| caller.reach(line.permission).ok()?.organization()))
+        // An operation without an organization in its path acts on the only one in which the caller
+        // may perform it.
+        Ok(owner.or_else(|| caller.widest_scope(line.permission).ok()?.organization()))
     };
     admission::charge(&app, &caller, &parts, &line, named).await?;
     let body =
@@ -71,15 +72,15 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     };
     let (deadline, completes) = (Deadline::of(&parts), line.completes());
     let (client, _waiting) = Client::new();
-    // PostgreSQL's driver closes a connection whose statement is abandoned. A new one costs more than a
-    // change that no client waits for.
+    // PostgreSQL's driver closes a connection whose statement is abandoned. A new connection costs more
+    // than the change.
     let client = if app.db.writes_alone() { client } else { Client::that_stays() };
-    let work = Asked { line, readers, app, caller, parts, body }.run(op, client);
+    let work = Admitted { line, readers, app, caller, parts, body }.run(op, client);
     if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
 }
 
 /// A request that was admitted.
-struct Asked {
+struct Admitted {
     line: Arc<Line>,
     readers: Readers,
     app: App,
@@ -88,7 +89,7 @@ struct Asked {
     body: Bytes,
 }
 
-impl Asked {
+impl Admitted {
     async fn run<A: Args, R: Output>(
         self,
         op: impl for<'a> Op<'a, A, R>,
@@ -96,14 +97,14 @@ impl Asked {
     ) -> Result<Response> {
         let mut attempts = 1;
         loop {
-            let standing = self.app.db.standing();
+            let mark = self.app.db.durability_mark();
             let done = self.attempt(op, client).await;
-            // An earlier attempt of a `late` line may have committed something.
+            // An earlier attempt of an `own_transaction` line may have committed something.
             client = Client::that_stays();
             let Err(error) = done else { return done };
             if self.line.completes() && *error.code() != ProblemCode::Unavailable {
-                // It may rest on what others wrote a moment ago.
-                self.app.db.settled(standing).await?;
+                // The refusal may depend on recent writes of other requests.
+                self.app.db.wait_until_durable(mark).await?;
             }
             if !error.is_retryable() || attempts == ATTEMPTS {
                 return Err(error);
@@ -119,8 +120,8 @@ impl Asked {
     ) -> Result<Response> {
         let Self { line, readers, app, caller, parts, body } = self;
         let now = app.clock.now();
-        let reads = line.reads() || line.late;
-        let standing = app.db.standing();
+        let reads = line.reads() || line.own_transaction;
+        let mark = app.db.durability_mark();
         let (mut tx, client) = match reads {
             true => (app.db.read(), client),
             false => {
@@ -129,8 +130,8 @@ impl Asked {
             }
         };
 
-        let place: A::Place = place_of(parts).await?;
-        let org = place.authorize(caller, &mut tx, line.permission).await?;
+        let place: A::PathTarget = place_of(parts).await?;
+        let at = place.authorize(caller, &mut tx, line.permission).await?;
 
         let once = Once::of(parts, caller, body)?;
         if let Some(once) = &once
@@ -140,7 +141,7 @@ impl Asked {
                 answer.render(app.settings.base_path(), &parts.method, &parts.headers);
             response.headers_mut().insert("idempotent-replayed", true_value());
             drop(tx);
-            app.db.settled(standing).await?;
+            app.db.wait_until_durable(mark).await?;
             return Ok(response);
         }
 
@@ -149,7 +150,7 @@ impl Asked {
             let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
             tx = conn;
             let before = match before {
-                // Nothing is there yet: it is made now.
+                // The thing does not exist yet: this request creates it.
                 Err(error) if is_put(line) && *error.code() == ProblemCode::NotFound => None,
                 before => before?,
             };
@@ -157,7 +158,7 @@ impl Asked {
             trail.before = before.and_then(|before| serde_json::from_slice(&before).ok());
         }
 
-        let target = place.target(org);
+        let target = place.target(at);
         let source = if line.in_query() {
             Source::Query(parts.uri.query().unwrap_or_default())
         } else {
@@ -166,7 +167,7 @@ impl Asked {
         let args = A::read(place, source)?;
         let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
         let completes = line.completes();
-        let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes, client };
+        let mut cx = Cx { app, caller, at, tx, now, parts, trail, completes, client };
         let answer =
             op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
 
@@ -174,7 +175,7 @@ impl Asked {
             let target = answer.made.clone().unwrap_or(target);
             if line.audited {
                 cx.trail.after = cx.trail.after.take().or_else(|| answer.after.clone());
-                record(&mut cx, line.name, org.organization(), target).await?;
+                record(&mut cx, line.name, at.organization(), target).await?;
             }
             if let Some(once) = &once {
                 once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
@@ -192,11 +193,11 @@ impl Asked {
     }
 }
 
-/// The GET line whose answer is the state before: that of the path itself, or, for an action such
-/// as `/licenses/{id}/revoke`, that of the thing it acts on.
+/// Returns the GET line whose response is the state before. It has the same path, or, for an action
+/// such as `/licenses/{id}/revoke`, the path of the target.
 fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
     let names_itself = is_put(line) && line.path.ends_with('}');
-    if line.reads() || line.late || R::MAKES && !names_itself {
+    if line.reads() || line.own_transaction || R::MAKES && !names_itself {
         return None;
     }
     let readers = readers.get()?;
@@ -207,25 +208,25 @@ fn reader_before<R: Output>(line: &Line, readers: &Readers) -> Option<Reader> {
     readers.get(path).cloned()
 }
 
-/// Runs a GET line inside another operation's transaction.
+/// Runs a GET line in the transaction of another operation.
 pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     op: impl for<'a> Op<'a, A, R>,
     reading: Reading<'_>,
 ) -> (Conn, Result<Option<Bytes>>) {
     let Reading { app, caller, parts, mut tx, now } = reading;
     let prepared = async {
-        let place: A::Place = place_of(parts).await?;
-        // The line that asked has authorized already, for more than reading.
-        let org = place.authorize(&Caller::system("kernel"), &mut tx, Permission::Any).await?;
-        Ok((org, A::read(place, Source::Query(""))?))
+        let place: A::PathTarget = place_of(parts).await?;
+        // The calling line has already authorized the caller, for more than reading.
+        let at = place.authorize(&Caller::system("kernel"), &mut tx, Permission::ANY).await?;
+        Ok((at, A::read(place, Source::Query(""))?))
     };
-    let (org, args) = match prepared.await {
+    let (at, args) = match prepared.await {
         Ok(prepared) => prepared,
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let (trail, completes, client) = (Trail::default(), false, Client::that_stays());
-    let mut cx = Cx { app, caller, org, tx, now, parts, trail, completes, client };
+    let mut cx = Cx { app, caller, at, tx, now, parts, trail, completes, client };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }
@@ -234,41 +235,41 @@ fn is_put(line: &Line) -> bool {
     line.method == Method::PUT
 }
 
-/// `before` is what is there, if there is anything.
+/// Checks `If-Match` against the current state, if there is one.
 fn check_if_match(parts: &Parts, before: Option<&[u8]>) -> Result<()> {
     let tag = before.map(etag);
     let matches = |tag| has_tag(&parts.headers, header::IF_MATCH, tag);
     if !parts.headers.contains_key(header::IF_MATCH) || tag.as_ref().is_some_and(matches) {
         return Ok(());
     }
-    let detail = "If-Match: it has changed since; read it again and decide anew.";
+    let detail = "The object has changed since `If-Match` was read; read it again and retry.";
     let current = tag.as_ref().and_then(|tag| tag.to_str().ok());
     Err(Error::new(ProblemCode::PreconditionFailed, detail).with("current", current))
 }
 
-async fn place_of<P: Place>(parts: &Arc<Parts>) -> Result<P> {
+async fn place_of<P: PathTarget>(parts: &Arc<Parts>) -> Result<P> {
     let mut parts = Parts::clone(parts);
-    // An id that does not parse is one that nobody has.
+    // An ID that cannot be parsed does not exist.
     let place = Path::<P>::from_request_parts(&mut parts, &()).await;
     place.map(|Path(place)| place).map_err(|_| Error::not_found(P::noun()))
 }
 
-/// The whole body, if it is JSON and not too large.
+/// Reads the whole body, if it is JSON and not too large.
 pub async fn read_body(parts: &Parts, body: axum::body::Body, limit: usize) -> Result<Bytes> {
     let too_large = || {
-        let detail = format!("The body is larger than {limit} bytes.");
+        let detail = format!("The body must have at most {limit} bytes.");
         Error::new(ProblemCode::TooLarge, detail)
     };
-    // Whoever says beforehand that it is too large need not send it.
-    let told = parts.headers.get(header::CONTENT_LENGTH).and_then(|told| told.to_str().ok());
-    if told.and_then(|told| told.parse::<usize>().ok()).is_some_and(|told| told > limit) {
+    // A client that announces too large a body need not send it.
+    let length = parts.headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    if length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > limit) {
         return Err(too_large());
     }
     let bytes = axum::body::to_bytes(body, limit).await.map_err(|error| {
         let cause = std::error::Error::source(&error);
         match cause.is_some_and(|c| c.is::<http_body_util::LengthLimitError>()) {
             true => too_large(),
-            false => Error::bad_request("The body did not arrive whole."),
+            false => Error::bad_request("The body is incomplete."),
         }
     })?;
     let json = parts.headers.get(header::CONTENT_TYPE).is_none_or(is_json);
@@ -279,7 +280,7 @@ pub async fn read_body(parts: &Parts, body: axum::body::Body, limit: usize) -> R
     Ok(bytes)
 }
 
-/// JSON, or one of its kinds (RFC 6839, section 3.1), in no other encoding than UTF-8.
+/// Whether a media type is JSON or one of its kinds (RFC 6839, section 3.1), encoded in UTF-8.
 fn is_json(media_type: &header::HeaderValue) -> bool {
     let Ok(text) = media_type.to_str() else { return false };
     let mut parts = text.split(';').map(|part| part.trim().to_ascii_lowercase());

@@ -1,15 +1,16 @@
-//! `Idempotency-Key`: the same request twice is done once.
+//! `Idempotency-Key`: a repeated request is executed once.
 //!
-//! The key belongs to its caller. The answer is stored in the transaction of the change and kept
-//! for 24 hours, sealed, because it may hold a license token or a secret that is shown once. A
-//! refused request stores nothing, so that it can be sent again with the same key.
+//! The key belongs to its caller. The response is stored in the transaction of the change and kept
+//! for 24 hours. It is sealed, because it may contain a license token or a secret that is shown
+//! once. A refused request stores nothing, so that it can be repeated with the same key.
 //!
 //! # Design
-//! The seal is bound to the caller, the key and the request, so that an answer opens in its own row
-//! only: a person who can write the database and has no key-encryption key cannot read another
-//! caller's answer by repeating an own request. An answer that does not open is refused, and not made
-//! again: something was done under this key, and doing it twice is what the caller asked to prevent.
-//! Shape and status codes: draft-ietf-httpapi-idempotency-key-header-07.
+//!
+//! The seal is bound to the caller, the key and the request, so that a response opens only in its
+//! own row. A person who can write to the database but lacks the key-encryption key cannot read
+//! another caller's response by repeating an own request. A response that cannot be opened is
+//! refused and not recomputed. The request was executed under this key, and the caller asked not to
+//! execute it twice. Shape and status codes: draft-ietf-httpapi-idempotency-key-header-07.
 
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -26,17 +27,17 @@ use crate::kernel::secret::{Kek, hex, sha256};
 
 const KEPT: TimeDelta = TimeDelta::hours(24);
 
-/// What the seal of an answer is bound to. `key` is the hash of the caller and its key.
+/// Returns the purpose of a response's seal. `key` is the hash of the caller and its key.
 fn purpose(key: &[u8], request: &[u8]) -> String {
     format!("idempotency {} {} v2", hex(key), hex(request))
 }
 
-/// A request that wants to be done once.
+/// A request that must be executed at most once.
 #[derive(Clone)]
 pub struct Once {
-    /// Hash of the caller and the key.
+    /// The hash of the caller and the key.
     key: Vec<u8>,
-    /// Hash of what is asked for.
+    /// The hash of the request.
     request: Vec<u8>,
 }
 
@@ -48,7 +49,7 @@ struct Stored {
 }
 
 impl Once {
-    /// Reads the header; `None` when there is none or the method does not change anything.
+    /// Reads the header; `None` when it is absent or the method changes nothing.
     pub fn of(parts: &Parts, caller: &Caller, body: &[u8]) -> Result<Option<Self>> {
         if !matches!(parts.method, Method::POST | Method::PUT | Method::PATCH) {
             return Ok(None);
@@ -57,7 +58,8 @@ impl Once {
         let Some(key) = headers.next() else { return Ok(None) };
         let text = key.to_str().ok().filter(|t| (1..=255).contains(&t.len()));
         let (Some(text), None) = (text, headers.next()) else {
-            let detail = "Idempotency-Key: send one, of 1 to 255 printable ASCII characters.";
+            let detail =
+                "`Idempotency-Key` must be a single value of 1 to 255 printable ASCII characters.";
             return Err(Error::bad_request(detail));
         };
         let key = [caller.kind.as_str(), &caller.id.to_string(), text].join("\n");
@@ -66,13 +68,13 @@ impl Once {
         Ok(Some(Self { key: sha256(key.as_bytes()).into(), request: sha256(&asked).into() }))
     }
 
-    /// One of the many things that the request asks for, each done once.
+    /// Returns the key of one part of the request, each of which is executed once.
     pub fn part(&self, name: &str) -> Self {
         let key = [&*self.key, name.as_bytes()].join(&b'\n');
         Self { key: sha256(&key).into(), request: self.request.clone() }
     }
 
-    /// The answer that this key got before.
+    /// Returns the response that this key got before.
     pub async fn find(
         &self,
         app: &App,
@@ -80,8 +82,8 @@ impl Once {
         now: DateTime<Utc>,
     ) -> Result<Option<Answer>> {
         if tx.writes() {
-            // A twin on another connection finishes first; it would collide with this one in
-            // whatever is unique of the thing that both make. SQLite has one writer anyway.
+            // A twin on another connection must finish first: otherwise both collide in unique
+            // values of the thing that both create. SQLite has only one writer.
             let wait =
                 tx.q2("SELECT 1 WHERE $1 IS NOT NULL", "SELECT 1 FROM pg_advisory_xact_lock($1)");
             let lock = i64::from_be_bytes(std::array::from_fn(|at| self.key[at]));
@@ -95,15 +97,18 @@ impl Once {
         if request != self.request {
             return Err(Error::new(
                 ProblemCode::IdempotencyKeyReused,
-                "This Idempotency-Key was used for another request; take a new key.",
+                "This `Idempotency-Key` was used for another request; use a new key.",
             ));
         }
         let Some(plain) = app.kek.open(&purpose(&self.key, &request), &sealed) else {
             let key = hex(&self.key);
-            tracing::error!(key, "idempotency_keys.answer is not the one that was stored here");
+            tracing::error!(
+                key,
+                "idempotency_keys.answer differs from the response that was stored"
+            );
             return Err(Error::conflict(
-                "The answer that is stored for this Idempotency-Key cannot be opened, and the \
-                 request is not repeated. Check what the first request did, then use a new key.",
+                "The stored response for this `Idempotency-Key` cannot be opened, and the request is \
+                 not repeated. Check the effect of the first request, then use a new key.",
             ));
         };
         let stored: Stored = serde_json::from_slice(&plain).map_err(Error::internal)?;
@@ -118,7 +123,7 @@ impl Once {
         }))
     }
 
-    /// Keeps the answer, in the transaction of the change.
+    /// Stores the response in the transaction of the change.
     pub async fn keep(
         &self,
         app: &App,
@@ -147,13 +152,13 @@ impl Once {
             .bind(now - KEPT)
             .exec()
             .await?;
-        // A twin on another replica was faster: starting over finds its answer.
+        // A twin on another replica was faster: starting over finds its response.
         if kept == 0 { Err(Error::stale()) } else { Ok(()) }
     }
 }
 
-/// Seals the kept answers under another key-encryption key. One that does not open is left as it is:
-/// it is refused when it is asked for, and it must not keep a leaked key in use.
+/// Seals the stored responses under another key-encryption key. A response that cannot be opened is
+/// left unchanged: a request for it is refused, and it must not keep a leaked key in use.
 pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     let sql = "SELECT caller_key, request, answer FROM idempotency_keys";
     let rows: Vec<(Vec<u8>, Vec<u8>, Vec<u8>)> = tx.q(sql).all().await?;
@@ -166,7 +171,7 @@ pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Forgets the keys that are no longer kept.
+/// Deletes the keys whose time has passed.
 pub async fn purge(app: &App) -> Result<u64> {
     let mut tx = app.db.begin().await?;
     let sql = "DELETE FROM idempotency_keys WHERE created_at <= $1";

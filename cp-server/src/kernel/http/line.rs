@@ -5,69 +5,69 @@ use schemars::{Schema, SchemaGenerator};
 
 use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::permissions::Permission;
-use crate::kernel::access::place::Reach;
+use crate::kernel::access::place::Exposure;
 use crate::kernel::effect::Effect;
 
-/// The largest request body, in bytes, unless an input says otherwise.
+/// The default limit of a request body, in bytes.
 pub const BODY_LIMIT: usize = 256 * 1024;
 
-/// Where the API lives.
+/// The path prefix of the API.
 pub const BASE: &str = "/api/v1";
 
 /// One line of the table.
 #[derive(Clone, Debug)]
 pub struct Line {
-    /// `<slice>.<function>`: operation id, audit action, metric label, CLI verb.
+    /// `<slice>.<function>`: operation ID, audit action, metric label, CLI verb.
     pub name: &'static str,
     pub doc: &'static str,
     pub method: Method,
-    /// Below [`BASE`], unless the line is at the root.
+    /// The path below [`BASE`], unless the line is at the root.
     pub path: &'static str,
     pub permission: Permission,
-    pub reach: Reach,
-    /// In which areas of an organization its place can lie.
+    pub exposure: Exposure,
+    /// The kinds of areas of an organization that the path's target may be in.
     pub areas: &'static [AreaKind],
     pub(in crate::kernel) shapes: fn(&mut SchemaGenerator, bool) -> Shapes,
     pub status: StatusCode,
-    /// Another status of success.
+    /// A second status of success.
     pub also: Option<StatusCode>,
-    /// A raw line renders its own answer, which need not be JSON.
+    /// Whether the line renders its own response, which need not be JSON.
     pub raw: bool,
-    pub late: bool,
+    pub own_transaction: bool,
     pub root: bool,
-    /// Whether a change leaves an audit event, and answers that are remembered are forgotten.
+    /// Whether a change leaves an audit event and invalidates cached responses.
     pub audited: bool,
-    /// Whether it gives somebody permissions, or lets somebody act as a user: it refuses what the
-    /// caller does not hold.
+    /// Whether the line grants permissions, or lets a caller act as a user: it refuses rights that
+    /// the caller does not hold.
     pub grants: bool,
-    /// Whether a read may find something to write: it is completed like a change then.
+    /// Whether a read may also write: then it completes like a change.
     pub may_write: bool,
-    /// Whether strangers may ask for it only as often as they may guess a credential.
+    /// Whether callers without a credential are limited as strictly as attempts to guess one.
     pub strict: bool,
-    /// Whether its requests count towards the plan's quota of requests.
+    /// Whether requests count towards the plan's request quota.
     pub metered: bool,
-    /// What a change makes old on its replica.
+    /// The caches that a change invalidates.
     pub effect: Effect,
     /// The largest body, in bytes.
     pub body_limit: usize,
 }
 
-/// The schemas of what a line takes and gives.
+/// The schemas of a line's input and output.
 #[derive(Debug, Default)]
 pub struct Shapes {
-    /// Of the path's parameters, in their order.
+    /// The schemas of the path parameters, in order.
     pub parameters: Vec<Schema>,
     pub input: Option<Schema>,
     pub output: Option<Schema>,
 }
 
 impl Line {
-    /// Made when somebody asks: a server hardly ever does, and there are many.
+    /// Builds the schemas on demand: there are many, and a server rarely needs them.
     pub fn shapes(&self, schemas: &mut SchemaGenerator) -> Shapes {
         (self.shapes)(schemas, self.in_query())
     }
 
-    /// The path with its base.
+    /// Returns the path including its base.
     pub fn full_path(&self) -> String {
         if self.root { self.path.to_owned() } else { format!("{BASE}{}", self.path) }
     }
@@ -76,12 +76,12 @@ impl Line {
         self.method == Method::GET
     }
 
-    /// Whether a request runs to its end when its client is gone.
+    /// Whether a request completes when its client disconnects.
     pub(in crate::kernel) fn completes(&self) -> bool {
         !self.reads() || self.may_write
     }
 
-    /// Whether the input is the query string; it is the body otherwise.
+    /// Whether the input is the query string; otherwise it is the body.
     pub fn in_query(&self) -> bool {
         matches!(self.method, Method::GET | Method::DELETE)
     }
@@ -99,13 +99,13 @@ impl Line {
             method,
             path,
             permission,
-            reach: Reach::Public,
+            exposure: Exposure::Public,
             areas: &[],
             shapes: |_, _| Shapes::default(),
             status: StatusCode::OK,
             also: None,
             raw: false,
-            late: false,
+            own_transaction: false,
             root: false,
             audited: true,
             grants: false,

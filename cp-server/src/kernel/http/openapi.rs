@@ -1,4 +1,4 @@
-//! The OpenAPI 3.1 document, read off the table of operations.
+//! The OpenAPI 3.1 document, generated from the table of operations.
 
 use cp_contracts::{Problem, ProblemCode};
 use schemars::generate::SchemaSettings;
@@ -6,22 +6,22 @@ use schemars::{Schema, SchemaGenerator};
 use serde_json::{Map, Value, json};
 
 use crate::kernel::access::caller::Permission;
-use crate::kernel::access::place::Reach;
+use crate::kernel::access::place::Exposure;
 use crate::kernel::http::line::{BASE, Line, Shapes};
 
-/// Makes the schemas of the document, which stand in it once each.
+/// Creates the generator of the document's schemas, each of which is included once.
 pub fn schemas() -> SchemaGenerator {
     let mut settings = SchemaSettings::draft2020_12();
     settings.definitions_path = "/components/schemas".into();
     settings.into_generator()
 }
 
-/// The document of a server below this path.
+/// Returns the document of a server below this path.
 pub fn document(table: &[Line], base_path: &str) -> Value {
     let mut schemas = schemas();
     let mut paths = Map::new();
     for line in table {
-        // A `{*rest}` takes the rest of a path; OpenAPI has no word for it.
+        // A `{*rest}` matches the rest of a path; OpenAPI has no notation for it.
         let path = paths.entry(line.full_path().replace("{*", "{")).or_insert_with(|| json!({}));
         path[line.method.as_str().to_lowercase()] = operation(line, line.shapes(&mut schemas));
     }
@@ -59,7 +59,7 @@ pub fn document(table: &[Line], base_path: &str) -> Value {
     })
 }
 
-/// A refusal, and which lines may answer with it. All are problem documents (RFC 9457).
+/// A refusal, and the lines that may return it. All are problem documents (RFC 9457).
 struct Refusal {
     status: &'static str,
     words: &'static str,
@@ -74,22 +74,26 @@ impl Refusal {
 
 const REFUSALS: [Refusal; 15] = [
     Refusal { status: "400", words: "The request is not well-formed.", of: always },
-    Refusal { status: "401", words: "A valid credential is needed.", of: is_guarded },
-    Refusal { status: "403", words: "The caller may not do this here.", of: may_forbid },
-    Refusal { status: "404", words: "There is no such thing here.", of: is_of_the_api },
-    Refusal { status: "406", words: "No acceptable form exists.", of: is_of_the_api },
+    Refusal { status: "401", words: "A valid credential is required.", of: is_guarded },
+    Refusal { status: "403", words: "The caller lacks the permission.", of: may_forbid },
+    Refusal { status: "404", words: "The object was not found.", of: is_of_the_api },
+    Refusal {
+        status: "406",
+        words: "No acceptable form of the response exists.",
+        of: is_of_the_api,
+    },
     Refusal { status: "408", words: "The request took too long.", of: always },
-    Refusal { status: "409", words: "The state of the thing does not allow this.", of: changes },
-    Refusal { status: "412", words: "The thing has changed since If-Match.", of: changes },
+    Refusal { status: "409", words: "The current state does not allow this.", of: changes },
+    Refusal { status: "412", words: "The object has changed since If-Match.", of: changes },
     Refusal { status: "413", words: "The request body is too large.", of: changes },
     Refusal { status: "414", words: "The request target is too long.", of: always },
     Refusal { status: "415", words: "The media type is not supported.", of: always },
     Refusal {
         status: "422",
-        words: "A value is not acceptable; `field` names it.",
+        words: "A value is invalid; `field` names it, and `errors` lists several.",
         of: is_of_the_api,
     },
-    Refusal { status: "429", words: "Too much; see Retry-After.", of: always },
+    Refusal { status: "429", words: "A limit was exceeded; see Retry-After.", of: always },
     Refusal { status: "431", words: "The request headers are too large.", of: always },
     Refusal { status: "503", words: "The server cannot do this now; see Retry-After.", of: always },
 ];
@@ -98,14 +102,14 @@ fn always(_: &Line) -> bool {
     true
 }
 
-/// A line that grants may refuse a caller without a credential, too.
+/// A line that grants permissions may also refuse a caller without a credential.
 fn may_forbid(line: &Line) -> bool {
     is_guarded(line) || line.grants
 }
 
-/// Whether it looks at a credential: a token, or a cookie of a browser's.
+/// Whether the line checks a credential: a token, or a browser's cookie.
 fn is_guarded(line: &Line) -> bool {
-    line.permission != Permission::Public || line.strict || line.status.is_redirection()
+    line.permission != Permission::PUBLIC || line.strict || line.status.is_redirection()
 }
 
 fn is_of_the_api(line: &Line) -> bool {
@@ -151,7 +155,7 @@ fn operation(line: &Line, shapes: Shapes) -> Value {
     if !description.is_empty() {
         operation["description"] = description.join("\n").into();
     }
-    if line.reach == Reach::Public || line.permission == Permission::Public {
+    if line.exposure == Exposure::Public || line.permission == Permission::PUBLIC {
         operation["security"] = json!([]);
     }
     if line.reads() {
@@ -169,7 +173,7 @@ fn operation(line: &Line, shapes: Shapes) -> Value {
             parameters.push(json!({
                 "name": "Idempotency-Key", "in": "header",
                 "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-                "description": "The same key with the same request is done once, within 24 hours.",
+                "description": "A request that is repeated with the same key within 24 hours is executed once.",
             }));
         }
         None => {}
@@ -183,11 +187,11 @@ fn operation(line: &Line, shapes: Shapes) -> Value {
 fn success(line: &Line, output: Option<&Schema>) -> Value {
     match output {
         Some(schema) => json!({
-            "description": "Done.",
+            "description": "Success.",
             "content": {"application/json": {"schema": schema}},
         }),
-        None if line.raw => json!({"description": "Done.", "content": {"*/*": {}}}),
-        None => json!({"description": "Done; nothing to say."}),
+        None if line.raw => json!({"description": "Success.", "content": {"*/*": {}}}),
+        None => json!({"description": "Success, without a body."}),
     }
 }
 
@@ -204,7 +208,7 @@ fn path_parameters(line: &Line, schemas: &[Schema]) -> Vec<Value> {
         .collect()
 }
 
-/// The members of a query input; GET inputs are inlined objects, never references.
+/// Returns the members of a query input; GET inputs are inlined objects, never references.
 fn query_parameters(input: &Schema) -> Vec<Value> {
     let required = |name: &str| {
         let names = input.get("required").and_then(Value::as_array);
@@ -228,7 +232,7 @@ fn query_parameters(input: &Schema) -> Vec<Value> {
         .collect()
 }
 
-/// Where the document is served.
+/// Returns the path of the document.
 pub fn path() -> String {
     format!("{BASE}/openapi.json")
 }

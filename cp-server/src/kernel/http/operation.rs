@@ -1,16 +1,16 @@
-//! Operations: plain functions, and what they take.
+//! Operations: plain functions, and their inputs.
 
 use std::future::Future;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::DeserializeOwned;
 
-use crate::kernel::access::place::Place;
+use crate::kernel::access::place::PathTarget;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::{json, line};
 
-/// An operation: `async fn(&mut Cx, Place[, Input]) -> Result<Output>`.
+/// An operation: `async fn(&mut Cx, PathTarget[, Input]) -> Result<Output>`.
 pub trait Op<'a, A: Args, R>: Copy + Send + Sync + 'static {
     type Answer: Future<Output = Result<R>> + Send + 'a;
     fn run(self, cx: &'a mut Cx<GroundOf<A>>, args: A) -> Self::Answer;
@@ -18,47 +18,47 @@ pub trait Op<'a, A: Args, R>: Copy + Send + Sync + 'static {
 
 impl<'a, F, X, P, R> Op<'a, (P,), R> for F
 where
-    P: Place,
-    F: Fn(&'a mut Cx<P::Ground>, P) -> X + Copy + Send + Sync + 'static,
+    P: PathTarget,
+    F: Fn(&'a mut Cx<P::Authorized>, P) -> X + Copy + Send + Sync + 'static,
     X: Future<Output = Result<R>> + Send + 'a,
 {
     type Answer = X;
-    fn run(self, cx: &'a mut Cx<P::Ground>, (place,): (P,)) -> X {
+    fn run(self, cx: &'a mut Cx<P::Authorized>, (place,): (P,)) -> X {
         self(cx, place)
     }
 }
 
 impl<'a, F, X, P, I, R> Op<'a, (P, I), R> for F
 where
-    P: Place,
+    P: PathTarget,
     I: Input,
-    F: Fn(&'a mut Cx<P::Ground>, P, I) -> X + Copy + Send + Sync + 'static,
+    F: Fn(&'a mut Cx<P::Authorized>, P, I) -> X + Copy + Send + Sync + 'static,
     X: Future<Output = Result<R>> + Send + 'a,
 {
     type Answer = X;
-    fn run(self, cx: &'a mut Cx<P::Ground>, (place, input): (P, I)) -> X {
+    fn run(self, cx: &'a mut Cx<P::Authorized>, (place, input): (P, I)) -> X {
         self(cx, place, input)
     }
 }
 
-pub type GroundOf<A> = <<A as Args>::Place as Place>::Ground;
+pub type GroundOf<A> = <<A as Args>::PathTarget as PathTarget>::Authorized;
 
-/// What an operation takes besides its context.
+/// The arguments of an operation after its context.
 pub trait Args: Sized + Send + 'static {
-    type Place: Place;
+    type PathTarget: PathTarget;
     const BODY_LIMIT: usize = line::BODY_LIMIT;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema>;
-    fn read(place: Self::Place, source: Source<'_>) -> Result<Self>;
+    fn read(place: Self::PathTarget, source: Source<'_>) -> Result<Self>;
 }
 
-/// Where an input is read from.
+/// The source of an input.
 pub enum Source<'r> {
     Query(&'r str),
     Body(&'r [u8]),
 }
 
-impl<P: Place> Args for (P,) {
-    type Place = P;
+impl<P: PathTarget> Args for (P,) {
+    type PathTarget = P;
     fn schema(_: &mut SchemaGenerator, _: bool) -> Option<Schema> {
         None
     }
@@ -67,8 +67,8 @@ impl<P: Place> Args for (P,) {
     }
 }
 
-impl<P: Place, I: Input> Args for (P, I) {
-    type Place = P;
+impl<P: PathTarget, I: Input> Args for (P, I) {
+    type PathTarget = P;
     const BODY_LIMIT: usize = I::BODY_LIMIT;
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Option<Schema> {
         Some(I::schema(generator, in_query))
@@ -79,7 +79,7 @@ impl<P: Place, I: Input> Args for (P, I) {
                 let pairs = url::form_urlencoded::parse(query.as_bytes());
                 I::from_query(pairs.into_owned().collect())?
             }
-            // Nothing said is nothing chosen.
+            // An empty body is an object without members.
             Source::Body(b"") => I::from_body(b"{}")?,
             Source::Body(body) => I::from_body(body)?,
         };
@@ -87,14 +87,15 @@ impl<P: Place, I: Input> Args for (P, I) {
     }
 }
 
-/// What a request carries: the query string of GET and DELETE, the body of the others, to which
-/// their query string adds members.
+/// The input of a request: the query string of GET and DELETE, the body of other methods. Their
+/// query string adds members to the body.
 pub trait Input: Sized + Send + 'static {
     /// The largest body, in bytes.
     const BODY_LIMIT: usize = line::BODY_LIMIT;
     fn from_query(pairs: Vec<(String, String)>) -> Result<Self>;
     fn from_body(body: &[u8]) -> Result<Self>;
-    /// A query is described member by member, so its schema is never a reference.
+    /// Returns the schema. A query is described member by member, so its schema is never a
+    /// reference.
     fn schema(generator: &mut SchemaGenerator, in_query: bool) -> Schema;
 }
 

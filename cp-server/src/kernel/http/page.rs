@@ -12,21 +12,21 @@ use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json;
+use crate::kernel::http::json::refusal::{self, Refusal};
 use crate::kernel::http::operation::Input;
 use crate::kernel::secret::sha256;
 
 pub const DEFAULT_LIMIT: i64 = 50;
 pub const MOST: i64 = 500;
-/// A page ends before the row with which its rows would be larger than this, in bytes. One row
-/// there always is.
+/// The size in bytes that the rows of a page must not exceed. A page has at least one row.
 const MOST_BYTES: usize = 1024 * 1024;
 
-/// One page of a list.
+/// A page of a list.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "{T}Page")]
 pub struct Page<T> {
     pub items: Vec<T>,
-    /// Ask for the next page with `?cursor=`; null on the last one.
+    /// The `?cursor=` of the next page; null on the last page.
     pub next_cursor: Option<String>,
 }
 
@@ -36,22 +36,22 @@ impl<T> Page<T> {
     }
 }
 
-/// A list that nothing narrows.
+/// The filter of a list without filters.
 #[derive(Debug, serde::Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NoFilter {}
 
-/// What a list was asked for: its filter, and which page.
+/// The input of a list: its filter, limit and cursor.
 #[derive(Debug)]
 pub struct List<F = NoFilter> {
     pub filter: F,
     limit: i64,
     after: Option<Cursor>,
-    /// Fingerprint of the filter: a cursor goes on with the list that it came from, only.
+    /// The fingerprint of the filter: a cursor continues only the list that issued it.
     list: [u8; 4],
 }
 
-/// The last item of the page before: its id, and its name in a list that goes by name.
+/// The last item of the previous page: its ID, and its name in a list that is ordered by name.
 #[derive(Debug)]
 struct Cursor {
     id: Uuid,
@@ -59,7 +59,7 @@ struct Cursor {
 }
 
 impl<F> List<F> {
-    /// Runs the query for this page. The query has a `WHERE` and must not order or limit.
+    /// Runs the query for this page. The query must have a `WHERE` and must not order or limit.
     pub async fn page<'c, R: Record + 'c>(&self, rows: Rows<'c, R>) -> Result<Page<R>> {
         let rows = match &self.after {
             Some(after) => rows.sql(" AND ").sql(R::KEY).and(" < ?", after.id),
@@ -68,7 +68,7 @@ impl<F> List<F> {
         self.cut(rows.sql(" ORDER BY ").sql(R::KEY).sql(" DESC"), |_| "").await
     }
 
-    /// The same for a list in the order of a column of texts.
+    /// Runs the query for a list that is ordered by a column of strings.
     pub async fn page_by<'c, R: Record + 'c>(
         &self,
         rows: Rows<'c, R>,
@@ -118,21 +118,24 @@ impl<F: DeserializeOwned + JsonSchema + Send + 'static> Input for List<F> {
             pairs.into_iter().partition(|(name, _)| name == "limit" || name == "cursor");
         filter.sort();
         let list = list_of(&filter);
-        let (mut limit, mut after) = (DEFAULT_LIMIT, None);
+        let (mut limit, mut after, mut refusals) = (DEFAULT_LIMIT, None, Vec::new());
         for (name, value) in page {
-            if name == "limit" {
-                limit = value.parse().ok().filter(|n| (1..=MOST).contains(n)).ok_or_else(|| {
-                    Error::invalid("limit", format!("limit: it takes 1 to {MOST}"))
-                })?;
-            } else {
-                after = Some(read_cursor(&value, list)?);
-            }
+            let read = match &*name {
+                "limit" => read_limit(&value).map(|read| limit = read),
+                _ => read_cursor(&value, list).map(|read| after = Some(read)),
+            };
+            refusals.extend(read.err());
         }
-        Ok(Self { filter: json::read_query(&filter)?, limit, after, list })
+        match json::read_pairs(refusal::LIST, &filter) {
+            Ok(filter) if refusals.is_empty() => return Ok(Self { filter, limit, after, list }),
+            Ok(_) => {}
+            Err(others) => refusals.extend(others),
+        }
+        Err(refusal::error(refusals))
     }
 
     fn from_body(_: &[u8]) -> Result<Self> {
-        Err(Error::bad_request("A list is asked for in the query string."))
+        Err(Error::bad_request("A list reads its input from the query string."))
     }
 
     fn schema(generator: &mut SchemaGenerator, _: bool) -> Schema {
@@ -144,14 +147,14 @@ impl<F: DeserializeOwned + JsonSchema + Send + 'static> Input for List<F> {
                 "limit".into(),
                 serde_json::json!({
                     "type": "integer", "minimum": 1, "maximum": MOST, "default": DEFAULT_LIMIT,
-                    "description": "Items of a page, at most: one of large items has fewer.",
+                    "description": "The maximum number of items per page; a page of large items has fewer.",
                 }),
             );
             members.insert(
                 "cursor".into(),
                 serde_json::json!({
                     "type": "string",
-                    "description": "Where to go on: the `next_cursor` of the page before.",
+                    "description": "The `next_cursor` of the previous page.",
                 }),
             );
         }
@@ -165,9 +168,20 @@ fn list_of(filter: &[(String, String)]) -> [u8; 4] {
     [hash[0], hash[1], hash[2], hash[3]]
 }
 
-fn read_cursor(text: &str, list: [u8; 4]) -> Result<Cursor> {
-    let refused =
-        || Error::invalid("cursor", "cursor: is not one that this list with this filter gave out");
+fn read_limit(text: &str) -> Result<i64, Refusal> {
+    let limit = text
+        .parse()
+        .map_err(|_| Refusal::new("limit", &format!("must be an integer between 1 and {MOST}")))?;
+    let refused = || format!("must be between 1 and {MOST} (got {limit})");
+    match limit {
+        1..=MOST => Ok(limit),
+        _ => Err(Refusal::new("limit", &refused())),
+    }
+}
+
+fn read_cursor(text: &str, list: [u8; 4]) -> Result<Cursor, Refusal> {
+    let rule = "must be the `next_cursor` of a page of this list with the same filter";
+    let refused = || Refusal::new("cursor", rule);
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| refused())?;
     let (id, rest) = bytes.split_at_checked(16).ok_or_else(refused)?;
     let name = rest.strip_prefix(&list).ok_or_else(refused)?;

@@ -1,4 +1,4 @@
-//! Reading a resource inside another operation's transaction.
+//! Reads of a resource in the transaction of another operation.
 
 use std::collections::HashMap;
 use std::pin::Pin;
@@ -15,8 +15,8 @@ use crate::kernel::error::Result;
 
 pub(in crate::kernel) type Readers = Arc<OnceLock<HashMap<&'static str, Reader>>>;
 
-/// Runs the GET line of a path inside another operation's transaction: what `If-Match` is
-/// compared with, and what the audit event keeps as the state before.
+/// Runs the GET line of a path in the transaction of another operation. `If-Match` is compared with
+/// the result, and the audit event records it as the state before.
 pub(in crate::kernel) type Reader = Arc<dyn for<'a> Fn(Reading<'a>) -> Read<'a> + Send + Sync>;
 pub(in crate::kernel) type Read<'a> =
     Pin<Box<dyn Future<Output = (Conn, Result<Option<Bytes>>)> + Send + 'a>>;

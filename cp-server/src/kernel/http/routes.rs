@@ -1,5 +1,5 @@
-//! The table of operations: one line each, from which come the router, the OpenAPI document, the
-//! authorization and the tests that walk it.
+//! The table of operations. Each line yields its route, its OpenAPI operation, its authorization
+//! and its tests.
 
 use std::collections::HashMap;
 use std::future::Future;
@@ -14,9 +14,10 @@ use axum::routing::{MethodFilter, on};
 
 use crate::kernel::access::admission;
 use crate::kernel::access::caller::{Caller, Permission, Scope};
-use crate::kernel::access::place::{Place, Reach};
+use crate::kernel::access::place::{Exposure, PathTarget};
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::{Deadline, to_the_end};
+use crate::kernel::declaration::{self, Declaration};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::Output;
@@ -25,15 +26,17 @@ use crate::kernel::http::line::{Line, Shapes};
 use crate::kernel::http::operation::{Args, Op};
 use crate::kernel::http::reading::{Reader, Readers};
 
-/// Declares a slice's lines: `pub fn routes(&mut Routes)`.
+/// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables.
 ///
-/// The doc comment's first line is the summary, and `<slice>.<function>` the name that clients,
-/// audit events and metrics use. After the function a line may say how it is served: `late`,
-/// `unaudited`, `grants` (see [`Line::grants`]), `raw` (answers for itself, such as a stream) `root`
-/// (raw, and outside [`BASE`](crate::kernel::http::line::BASE)), and, after either, `redirect` (it sends a browser on) and `strict` (see
-/// [`Line::strict`]). A GET line that may write says `may_write`. `unmetered` exempts the line from the
-/// plan's quota of requests. `harmless` says that its changes invalidate no cache of rights, and
-/// `reloads` that parts read the database again.
+/// The first line of the doc comment is the summary. `<slice>.<function>`, or the string after `as`, is the
+/// name that clients, audit events and metrics use. Modes after the function state how the line is served: `own_transaction`,
+/// `unaudited`, `grants` (see [`Line::grants`]), `raw` or `root`. A `raw` line renders its own
+/// response, such as a stream. A `root` line is raw and outside
+/// [`BASE`](crate::kernel::http::line::BASE). After either of these, `redirect` sends a browser
+/// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
+/// `may_write`. `unmetered` exempts the line from the plan's request quota. Changes of a `harmless`
+/// line invalidate no cache of rights. After a change of a `reloads` line, parts read the database
+/// again.
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
@@ -45,13 +48,16 @@ macro_rules! routes {
     (@serve $line:expr, $op:ident, root, strict) => { $line.root().strict().raw($op) };
     (@serve $line:expr, $op:ident, root) => { $line.root().raw($op) };
     (@serve $line:expr, $op:ident $(, $mode:ident)*) => { $line$(.$mode())*.json($op) };
-    ($slice:ident: $(
+    (@name $slice:ident $op:ident) => { concat!(stringify!($slice), ".", stringify!($op)) };
+    (@name $slice:ident $op:ident $name:literal) => { $name };
+    ($slice:ident $(declares $($declaration:ident),+)?: $(
         $(#[doc = $doc:literal])+
-        $method:ident $path:literal $permission:ident => $op:ident $(, $mode:ident)*;
+        $method:ident $path:literal $permission:ident => $op:ident $(as $name:literal)? $(, $mode:ident)*;
     )+) => {
         pub fn routes(r: &mut $crate::kernel::http::routes::Routes) {
+            $($(r.declare(&$declaration);)+)?
             $($crate::routes!(@serve r.line(
-                concat!(stringify!($slice), ".", stringify!($op)),
+                $crate::routes!(@name $slice $op $($name)?),
                 concat!($($doc, "\n"),+),
                 axum::http::Method::$method,
                 $path,
@@ -61,24 +67,41 @@ macro_rules! routes {
     };
 }
 
-/// The table in the making.
+/// The table under construction.
 #[derive(Default)]
 pub struct Routes {
     pub table: Vec<Line>,
+    /// The tables of the slices.
+    pub declarations: Vec<&'static Declaration>,
     router: Router<App>,
     readers: HashMap<&'static str, Reader>,
-    /// The same map for the handlers, which are made before it is complete.
+    /// The same map for the handlers, which exist before it is complete.
     complete: Readers,
 }
 
-/// The function that builds the table of operations: the composition adds it, and `server` reads it.
+/// The function that builds the table of operations: the composition adds it, and `server` calls
+/// it.
 #[derive(Clone, Copy)]
-pub struct Operations(pub fn() -> Routes);
+pub struct Operations(fn() -> Routes);
 
 impl Part for Operations {}
 
+impl Operations {
+    /// Publishes what the slices declare: an application looks it up from its first moment.
+    pub fn new(build: fn() -> Routes) -> Self {
+        if !declaration::is_published() {
+            build().published();
+        }
+        Self(build)
+    }
+
+    pub fn build(&self) -> Routes {
+        (self.0)()
+    }
+}
+
 impl Routes {
-    /// Begins a line; called by `routes!` alone.
+    /// Begins a line; only `routes!` calls this.
     pub fn line(
         &mut self,
         name: &'static str,
@@ -90,14 +113,39 @@ impl Routes {
         Adding { line: Line::new(name, doc, method, path, permission), routes: self }
     }
 
+    /// Adds the declaration of a table.
+    pub fn declare(&mut self, declaration: &'static Declaration) {
+        self.declarations.push(declaration);
+    }
+
+    /// Publishes the declarations to the parts of the kernel that look them up.
+    ///
+    /// # Panics
+    /// When a line requires a permission that no slice declares: no caller could hold it.
+    pub fn published(self) -> Self {
+        declaration::publish(&self.declarations);
+        let known = Permission::all();
+        for line in &self.table {
+            let is_known = line.permission == Permission::PUBLIC
+                || line.permission == Permission::ANY
+                || known.contains(&line.permission);
+            assert!(
+                is_known,
+                "{} requires {:?}, which no slice declares",
+                line.name, line.permission
+            );
+        }
+        self
+    }
+
     pub fn into_router(self, app: App) -> Router {
-        // Set here once: nobody else holds the cell before the router serves.
+        // The only writer: the cell is not shared before the router serves.
         let _ = self.complete.set(self.readers);
         self.router.with_state(app)
     }
 }
 
-/// A line that is being added.
+/// A line under construction.
 pub struct Adding<'r> {
     routes: &'r mut Routes,
     line: Line,
@@ -105,20 +153,20 @@ pub struct Adding<'r> {
 
 impl Adding<'_> {
     #[must_use]
-    pub fn late(mut self) -> Self {
-        self.line.late = true;
+    pub fn own_transaction(mut self) -> Self {
+        self.line.own_transaction = true;
         self
     }
 
-    /// It records what happened elsewhere, and grants nobody anything: an event each would say
-    /// the same twice.
+    /// Exempts the line from auditing. It records what happened elsewhere and grants nothing: an
+    /// event for each record would duplicate it.
     #[must_use]
     pub fn unaudited(mut self) -> Self {
         self.line.audited = false;
         self
     }
 
-    /// It gives somebody permissions.
+    /// Marks a line that grants permissions.
     #[must_use]
     pub fn grants(mut self) -> Self {
         self.line.grants = true;
@@ -143,21 +191,24 @@ impl Adding<'_> {
         self
     }
 
-    /// Its changes alter nothing that callers' rights, quotas and keys rest on: caches of these stay.
+    /// Marks a line whose changes affect no rights, quotas or keys of callers: their caches stay
+    /// valid.
     #[must_use]
     pub fn harmless(mut self) -> Self {
         self.line.effect = Effect::Harmless;
         self
     }
 
-    /// Its changes alter what parts hold of the database: they read it again before the answer is sent.
+    /// Marks a line whose changes affect state that parts loaded: they reload it before the
+    /// response is sent.
     #[must_use]
     pub fn reloads(mut self) -> Self {
         self.line.effect = Effect::Parts;
         self
     }
 
-    /// Data planes ask for it on behalf of the vendor's own product.
+    /// Exempts the line from the request quota: data planes call it on behalf of the vendor's own
+    /// product.
     #[must_use]
     pub fn unmetered(mut self) -> Self {
         self.line.metered = false;
@@ -170,14 +221,14 @@ impl Adding<'_> {
         self
     }
 
-    /// An operation with the eight steps.
+    /// Adds an operation with the eight steps.
     pub fn json<A: Args, R: Output>(mut self, op: impl for<'a> Op<'a, A, R>) {
         let Self { routes, .. } = self;
         let line = &mut self.line;
-        line.reach = A::Place::REACH;
-        line.areas = A::Place::AREAS;
+        line.exposure = A::PathTarget::EXPOSURE;
+        line.areas = A::PathTarget::AREAS;
         line.shapes = |schemas, in_query| Shapes {
-            parameters: A::Place::parameters(),
+            parameters: A::PathTarget::parameters(),
             input: A::schema(schemas, in_query),
             output: R::schema(schemas),
         };
@@ -199,7 +250,7 @@ impl Adding<'_> {
             .route(&self.line.full_path(), on(filter(&self.line.method), handler));
     }
 
-    /// An operation that answers for itself.
+    /// Adds an operation that renders its own response.
     pub fn raw<F, X>(mut self, op: F)
     where
         F: Fn(Raw) -> X + Copy + Send + Sync + 'static,
@@ -208,22 +259,22 @@ impl Adding<'_> {
         self.line.raw = true;
         let permission = self.line.permission;
         let shared = Arc::new(self.line.clone());
-        self.line.reach =
-            if permission == Permission::Public { Reach::Public } else { Reach::Anywhere };
+        self.line.exposure =
+            if permission == Permission::PUBLIC { Exposure::Public } else { Exposure::Anywhere };
         let handler = move |State(app): State<App>, request: Request| {
             let shared = shared.clone();
             async move {
                 let (parts, body) = request.into_parts();
                 let answer = async {
                     let caller = admission::enter(&app, &parts, &shared).await?;
-                    let reach = match permission {
-                        Permission::Public => Scope::Platform,
-                        _ => caller.reach(permission)?,
+                    let scope = match permission {
+                        Permission::PUBLIC => Scope::Platform,
+                        _ => caller.widest_scope(permission)?,
                     };
-                    let named = async || Ok(reach.organization());
+                    let named = async || Ok(scope.organization());
                     admission::charge(&app, &caller, &parts, &shared, named).await?;
                     let deadline = Deadline::of(&parts);
-                    let answer = op(Raw { app, caller, reach, parts, body });
+                    let answer = op(Raw { app, caller, scope, parts, body });
                     if shared.completes() {
                         to_the_end(deadline.bounds(answer)).await
                     } else {
@@ -240,12 +291,12 @@ impl Adding<'_> {
     }
 }
 
-/// What a raw line gets.
+/// The input of a raw line.
 pub struct Raw {
     pub app: App,
     pub caller: Caller,
-    /// Where the caller may do this.
-    pub reach: Scope,
+    /// The scope in which the caller holds the permission.
+    pub scope: Scope,
     pub parts: Parts,
     pub body: axum::body::Body,
 }

@@ -1,20 +1,21 @@
-//! Canonical JSON (RFC 8785): one text for one value, so that its hash means something.
+//! Canonical JSON (RFC 8785): one encoding per value, so that equal values have equal hashes.
 //!
-//! Integers keep all their digits: they come out of both databases as they went in. Beyond 2^53 that
-//! is more than RFC 8785 asks for, which knows doubles only.
+//! Integers keep all their digits: both databases return them as they were written. Beyond 2^53
+//! this goes further than RFC 8785, which knows only doubles.
 
 use serde_json::value::RawValue;
 use serde_json::{Number, Value};
 use sqlx::types::Json;
 
-/// A JSON column that keeps its text: what is committed to is stored as it is, and need not be read to
-/// be hashed again. SQLite gives that text back, PostgreSQL another one of the same value.
+/// A JSON column that keeps its canonical form. The committed bytes are stored as they are and need
+/// no parsing before they are hashed again. SQLite returns the same bytes; PostgreSQL returns
+/// another encoding of the same value.
 #[derive(Clone, Debug, sqlx::Type)]
 #[sqlx(transparent)]
 pub struct Text(Json<Box<RawValue>>);
 
 impl Text {
-    /// The value's one text.
+    /// Encodes the value canonically.
     pub fn of(value: &Value) -> Self {
         let mut text = Vec::new();
         self::value(&mut text, value);
@@ -27,11 +28,11 @@ impl Text {
     }
 
     pub fn value(&self) -> Value {
-        serde_json::from_str(self.as_str()).expect("its column takes nothing but JSON")
+        serde_json::from_str(self.as_str()).expect("its column accepts only JSON")
     }
 }
 
-/// Writes the value's one text.
+/// Writes the canonical form of the value.
 pub fn value(text: &mut Vec<u8>, value: &Value) {
     match value {
         Value::Null => text.extend_from_slice(b"null"),
@@ -53,7 +54,8 @@ pub fn value(text: &mut Vec<u8>, value: &Value) {
     }
 }
 
-/// Members go by the UTF-16 code units of their names (RFC 8785, section 3.2.3).
+/// Writes an object, with members sorted by the UTF-16 code units of their names (RFC 8785, section
+/// 3.2.3).
 pub fn object(text: &mut Vec<u8>, members: &serde_json::Map<String, Value>) {
     let mut sorted: Vec<_> = members.iter().collect();
     sorted.sort_by(|(a, _), (b, _)| a.encode_utf16().cmp(b.encode_utf16()));
@@ -69,12 +71,13 @@ pub fn object(text: &mut Vec<u8>, members: &serde_json::Map<String, Value>) {
     text.push(b'}');
 }
 
-/// The two escape the same characters the same way (RFC 8785, section 3.2.2.2).
+/// Writes a string. `serde_json` and RFC 8785 escape the same characters in the same way (section
+/// 3.2.2.2).
 pub fn string(text: &mut Vec<u8>, value: &str) {
-    serde_json::to_writer(text, value).expect("a text is written into memory");
+    serde_json::to_writer(text, value).expect("writing into memory cannot fail");
 }
 
-/// Doubles as ECMAScript writes them (RFC 8785, section 3.2.2.3).
+/// Encodes a number; doubles as ECMAScript writes them (RFC 8785, section 3.2.2.3).
 fn number(number: &Number) -> String {
     match number.as_f64() {
         Some(double) if number.is_f64() => ecmascript(double),
@@ -91,7 +94,7 @@ fn ecmascript(double: f64) -> String {
     let (mantissa, exponent) = shortest.split_once('e').unwrap_or((&shortest, "0"));
     let digits: String = mantissa.chars().filter(char::is_ascii_digit).collect();
     let count = i32::try_from(digits.len()).unwrap_or(i32::MAX);
-    // The decimal point stands behind so many digits.
+    // The number of digits before the decimal point.
     let point = exponent.parse::<i32>().unwrap_or(0) + 1;
     let zeros = |n: i32| "0".repeat(usize::try_from(n).unwrap_or(0));
     let (first, rest) = digits.split_at(1);
@@ -135,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_as_ecmascript_writes_them() {
+    fn numbers_match_the_examples_of_ecmascript() {
         // Appendix B of RFC 8785.
         for (bits, text) in [
             (0x0000_0000_0000_0001_u64, "5e-324"),

@@ -1,27 +1,27 @@
-//! What an operation adds to its audit event.
+//! The part of an audit event that an operation supplies.
 
 use serde_json::Value;
 
 use crate::kernel::access::ids::OrganizationId;
 
-/// What an operation adds to its event; the kernel fills in the rest.
+/// The part of an event that an operation supplies; the kernel fills in the rest.
 #[derive(Debug, Default)]
 pub struct Trail {
     pub before: Option<Value>,
     pub after: Option<Value>,
-    /// Whose event it is, when the path does not tell.
+    /// The organization of the event, when the path does not name one.
     pub organization: Option<OrganizationId>,
-    /// What was acted on, when the path does not name it well: type and id.
+    /// The type and ID of the target, when the path does not identify it well.
     pub target: Option<(&'static str, String)>,
-    /// Why, in the caller's words.
+    /// The reason, in the caller's words.
     pub reason: Option<String>,
-    /// The bundle that was issued, which the leaf tells.
+    /// The issued bundle, which the leaf names.
     pub issued: Option<Issued>,
-    /// The operation has written its one event itself.
+    /// Whether the operation has already written its one event itself.
     pub is_written: bool,
 }
 
-/// A bundle as its leaf names it.
+/// A bundle as a leaf names it.
 #[derive(Clone, Debug)]
 pub struct Issued {
     pub jti: uuid::Uuid,

@@ -1,8 +1,8 @@
-//! From an event to its leaf.
+//! The leaf of an event.
 //!
-//! A leaf is published, so it tells nobody's data: what was done, when, to which thing by its id, and
-//! a commitment to everything else. Whoever has the event and its salt can show that it is the one
-//! of the leaf; once both are erased, the leaf tells nothing about them.
+//! A leaf is published, so it contains no personal data: the action, the time, the target's ID, and
+//! a commitment to everything else. A holder of the event and its salt can prove that the leaf is
+//! that of the event. After both are erased, the leaf reveals nothing about them.
 
 use chrono::{DateTime, SecondsFormat, Utc};
 use uuid::Uuid;
@@ -13,21 +13,22 @@ use crate::kernel::access::ids::{AuditEventId, OrganizationId, ProjectId};
 use crate::kernel::secret::{hex, sha256};
 
 crate::text_enum! {
-    /// Whose word an event is.
+    /// The author of an event.
     Source {
-        /// The server saw the change itself: it made it.
+        /// The server itself made the change.
         Server = "server",
-        /// A caller tells of something that happened elsewhere.
+        /// A caller reports something that happened elsewhere.
         Caller = "caller",
     }
 }
 
 pub const SALT_LEN: usize = 16;
 
-/// What is erased together: ranges of places, such as `3-9,12`.
+/// The target type of an erasure. Its target ID is the ranges of erased positions, such as
+/// `3-9,12`.
 pub const ERASED: &str = "audit events";
 
-/// What a leaf is made of.
+/// The columns that a leaf is computed from.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Facts {
     pub id: AuditEventId,
@@ -43,7 +44,7 @@ pub struct Facts {
     pub token_sha256: Option<String>,
 }
 
-/// The whole event, as it is stored.
+/// A whole event, as stored.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Event {
     #[sqlx(flatten)]
@@ -52,7 +53,7 @@ pub struct Event {
     pub actor_kind: CallerKind,
     pub actor_id: Uuid,
     pub actor_name: String,
-    /// Who vouched for a person's login: provider, issuer and organization.
+    /// The identity provider that vouched for a person's login: provider, issuer and organization.
     pub vouched_by: Option<Text>,
     pub actor: Option<String>,
     pub project_id: Option<ProjectId>,
@@ -71,12 +72,13 @@ impl Facts {
     pub const COLUMNS: &'static str = "id, at, source, organization_id, action, target_type, \
          target_id, commitment, jti, kid, token_sha256";
 
-    /// What the leaf calls the operation and the thing: what the server's own events are about by
-    /// id. Words that people choose stay in the event.
-    pub fn told(&self) -> (&str, &str, String) {
+    /// Returns the action, the target type and the target ID that the leaf contains. The server's
+    /// own events name their target by ID. Words that people choose stay in the event.
+    pub fn published(&self) -> (&str, &str, String) {
         match self.source {
             Source::Caller => {
                 let organization = self.organization_id.map(|id| id.to_string());
+                // A word of the leaf's format, not the operation's name: every log has it.
                 ("audit.tell", "organization", organization.unwrap_or_default())
             }
             Source::Server => {
@@ -90,9 +92,9 @@ impl Facts {
         }
     }
 
-    /// The leaf at this place.
+    /// Encodes the leaf at this position.
     pub fn leaf(&self, seq: i64) -> Vec<u8> {
-        let (action, kind, id) = self.told();
+        let (action, kind, id) = self.published();
         let mut members = Members::default();
         members.text("action", action);
         members.text("at", &instant(self.at));
@@ -116,11 +118,11 @@ impl Facts {
     }
 }
 
-/// An id that tells nothing but what it identifies.
+/// Checks that an ID reveals nothing except what it identifies.
 fn is_public(kind: &str, id: &str) -> bool {
     match kind {
         ERASED => id.bytes().all(|b| b.is_ascii_digit() || b == b'-' || b == b','),
-        // A thumbprint of a public key.
+        // The thumbprint of a public key.
         "signing key" => true,
         _ => id.split('/').all(|part| part.len() == 36 && part.parse::<Uuid>().is_ok()),
     }
@@ -132,13 +134,12 @@ impl Event {
          actor_name, vouched_by, actor, project_id, before, after, metadata, reason, request_id, \
          ip, seq, salt, erased_at";
 
-    /// SHA-256 of the salt and the canonical text of the content, provided that the JSON in it has its
-    /// canonical text.
+    /// Returns the SHA-256 of the salt and the content. The JSON columns must be in canonical form.
     pub fn commit(&self, salt: &[u8]) -> [u8; 32] {
         sha256(&self.content(salt))
     }
 
-    /// The same event, with the canonical text of its JSON.
+    /// Returns the same event with its JSON columns in canonical form.
     pub fn canonical(&self) -> Self {
         let canonical = |text: &Text| Text::of(&text.value());
         let (before, after) = (canonical(&self.before), canonical(&self.after));
@@ -147,15 +148,15 @@ impl Event {
         Self { before, after, metadata, vouched_by, ..self.clone() }
     }
 
-    /// Whether its commitment is to this content.
+    /// Checks that the event's commitment is to this content.
     pub fn is_committed(&self, salt: &[u8]) -> bool {
         let committed = self.facts.commitment.as_deref();
         let is_of = |event: &Self| committed == Some(event.commit(salt).as_slice());
-        // What hashes to the commitment is the text that was committed to.
+        // If the stored bytes hash to the commitment, they are the bytes that were committed to.
         is_of(self) || is_of(&self.canonical())
     }
 
-    /// The salt, and everything that the event tells, what the leaf tells included.
+    /// Encodes the salt and everything that the event contains, including the members in the leaf.
     fn content(&self, salt: &[u8]) -> Vec<u8> {
         let facts = &self.facts;
         let mut text =
@@ -181,17 +182,17 @@ impl Event {
         members.text("source", facts.source.as_str());
         members.text("target_id", &facts.target_id);
         members.text("target_type", &facts.target_type);
-        // Absent, not null: events without it have the content that they had before there was one.
+        // Absent, not null: older events without this member must keep the content that they had.
         if let Some(vouched_by) = &self.vouched_by {
             members.raw("vouched_by", vouched_by.as_str());
         }
         members.end()
     }
 
-    /// Whether nothing is left in it but what the leaf tells, and whose it was.
+    /// Checks that the event contains nothing except the leaf's members and its organization.
     pub fn is_blank(&self) -> bool {
         let facts = &self.facts;
-        let (action, kind, id) = facts.told();
+        let (action, kind, id) = facts.published();
         (&*facts.action, &*facts.target_type, &*facts.target_id) == (action, kind, &*id)
             && self.occurred_at == Some(facts.at)
             && self.actor_kind == CallerKind::Anonymous
@@ -208,7 +209,7 @@ fn instant(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::Micros, true)
 }
 
-/// An object in the making; its members come in their order.
+/// An object that is being written; its members arrive in canonical order.
 struct Members(Vec<u8>);
 
 impl Default for Members {
@@ -223,7 +224,7 @@ impl Members {
         Self(text)
     }
 
-    /// A name that needs no escapes.
+    /// Writes a name, which must need no escapes.
     fn name(&mut self, name: &'static str) {
         let before: &[u8] = if self.0.last() == Some(&b'{') { b"\"" } else { b",\"" };
         self.0.extend_from_slice(before);

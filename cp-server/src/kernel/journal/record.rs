@@ -1,4 +1,4 @@
-//! Recording: the event of a change, in the transaction of the change.
+//! Recording: writes the event of a change in the transaction of the change.
 
 use serde_json::{Value, json};
 
@@ -12,7 +12,7 @@ use crate::kernel::access::ids::{AuditEventId, OrganizationId};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 
-/// What is recorded.
+/// The content of one event.
 pub struct Entry<'a> {
     pub action: &'a str,
     pub organization: Option<OrganizationId>,
@@ -23,8 +23,8 @@ pub struct Entry<'a> {
     pub issued: Option<Issued>,
 }
 
-/// Records the one event of an operation, in its transaction: a change whose event cannot be
-/// written does not happen.
+/// Records the one event of an operation in its transaction. A change whose event cannot be written
+/// does not happen.
 pub async fn record<G>(
     cx: &mut Cx<G>,
     action: &'static str,
@@ -41,7 +41,7 @@ pub async fn record<G>(
     append(cx, vec![Entry { action, organization, target, before, after, reason, issued }]).await
 }
 
-/// Appends events to the operation's transaction.
+/// Appends events in the operation's transaction.
 pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
     let mut events = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -61,7 +61,7 @@ pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
     store::insert(&mut cx.tx, &cx.app.random, events).await
 }
 
-/// An event of this operation, without a target yet.
+/// Returns an event of this operation, without a target.
 pub fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId>) -> Event {
     let (request_id, ip) = trace_of(cx);
     Event {
@@ -97,7 +97,7 @@ pub fn event<G>(cx: &Cx<G>, action: &str, organization_id: Option<OrganizationId
     }
 }
 
-/// Who vouches for a login, as the event names it.
+/// Encodes the identity provider that vouches for a login.
 fn vouched_by(login: &LoggedIn) -> Text {
     Text::of(&json!({
         "provider": login.provider,
@@ -106,7 +106,7 @@ fn vouched_by(login: &LoggedIn) -> Text {
     }))
 }
 
-/// Which request it was, and from where it came.
+/// Returns the request ID and the peer's address.
 fn trace_of<G>(cx: &Cx<G>) -> (Option<String>, Option<String>) {
     let extensions = &cx.parts.extensions;
     let request_id = extensions.get::<RequestId>().map(|id| id.0.clone());

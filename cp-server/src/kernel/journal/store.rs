@@ -17,13 +17,14 @@ use crate::kernel::clock::Random;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 
-/// What one statement takes.
+/// The maximum number of rows in one statement.
 const CHUNK: usize = 500;
 
 /// Writes new events.
 ///
-/// Where one transaction writes at a time, the event gets its place in the tree here. Otherwise it
-/// waits for the integrator, because transactions commit in another order than they begin.
+/// On SQLite, where one transaction writes at a time, the event gets its position in the tree here.
+/// On PostgreSQL it waits for the integrator, because transactions commit in another order than
+/// they begin.
 pub async fn insert(tx: &mut Conn, random: &Random, mut events: Vec<Event>) -> Result<()> {
     for event in &mut events {
         let salt = random.bytes::<SALT_LEN>();
@@ -82,8 +83,8 @@ pub async fn insert(tx: &mut Conn, random: &Random, mut events: Vec<Event>) -> R
     }
 }
 
-/// Gives events that wait their places in the tree, the oldest first, at most so many. The caller
-/// holds the tree.
+/// Assigns positions in the tree to waiting events, the oldest first, at most `at_most` of them.
+/// The caller holds the tree.
 pub async fn place(tx: &mut Conn, tree: Tree, at_most: usize) -> Result<(Tree, usize)> {
     let limit = i64::try_from(at_most).unwrap_or(i64::MAX);
     let waiting = "audit_events WHERE seq IS NULL AND commitment IS NOT NULL ORDER BY id LIMIT $1";
@@ -110,20 +111,22 @@ pub async fn is_waiting(tx: &mut Conn) -> Result<bool> {
     Ok(tx.q(sql).value::<i32>().await?.is_some())
 }
 
-/// Events that were written before there was a log.
+/// Returns events from before the log existed.
 pub async fn without_commitment(tx: &mut Conn) -> Result<Vec<Event>> {
     let sql = "audit_events WHERE commitment IS NULL ORDER BY id LIMIT 500";
     Ok(tx.select_from(Event::COLUMNS, sql).all().await?)
 }
 
-/// Commits to an event that was written before there was a log. Which bundle it tells of stands in
-/// its content.
+/// Commits to an event from before the log existed. Its content names the bundle that it issued, if
+/// any.
 pub async fn commit(tx: &mut Conn, random: &Random, event: &Event) -> Result<()> {
     let salt = random.bytes::<SALT_LEN>();
     let after = event.after.value();
-    let told = |name: &str| after.get(name).and_then(|value| value.as_str());
+    let member = |name: &str| after.get(name).and_then(|value| value.as_str());
     let issued = (event.facts.action == "bundles.issue" && event.facts.source == Source::Server)
-        .then(|| Some((told("jti")?.parse::<Uuid>().ok()?, told("key_id")?, told("bundle_hash")?)))
+        .then(|| {
+            Some((member("jti")?.parse::<Uuid>().ok()?, member("key_id")?, member("bundle_hash")?))
+        })
         .flatten();
     let sql = "UPDATE audit_events
                SET salt = $2, commitment = $3, jti = $4, kid = $5, token_sha256 = $6
@@ -140,9 +143,9 @@ pub async fn commit(tx: &mut Conn, random: &Random, event: &Event) -> Result<()>
     Ok(())
 }
 
-/// Takes an event's content and salt away; its leaf stays.
+/// Removes an event's content and salt; its leaf stays.
 pub async fn erase(tx: &mut Conn, facts: &Facts, now: DateTime<Utc>) -> Result<()> {
-    let (action, kind, id) = facts.told();
+    let (action, kind, id) = facts.published();
     let sql = "UPDATE audit_events
                SET salt = NULL, erased_at = $2, occurred_at = at, actor_kind = $3, actor_id = $4,
                    actor_name = '', vouched_by = NULL, actor = NULL, action = $5, target_type = $6, target_id = $7,
@@ -163,14 +166,14 @@ pub async fn erase(tx: &mut Conn, facts: &Facts, now: DateTime<Utc>) -> Result<(
     Ok(())
 }
 
-/// The tree as it is now.
+/// Returns the tree as this transaction sees it.
 pub async fn tree(tx: &mut Conn) -> Result<Tree> {
     let row: (i64, Vec<u8>) = tx.q("SELECT size, peaks FROM log_tree WHERE id = 1").one().await?;
     Tree::read(row.0, &row.1).map_err(Error::internal)
 }
 
-/// The tree, which nobody else changes until the end of this transaction. `None` when somebody does
-/// so at the moment, and the caller would not wait.
+/// Locks the tree until the end of this transaction and returns it. Returns `None` when another
+/// transaction holds the lock and the caller does not wait.
 pub async fn hold(tx: &mut Conn, waits: bool) -> Result<Option<Tree>> {
     let query = if waits {
         tx.q2(
@@ -187,7 +190,7 @@ pub async fn hold(tx: &mut Conn, waits: bool) -> Result<Option<Tree>> {
     row.map(|(size, peaks)| Tree::read(size, &peaks)).transpose().map_err(Error::internal)
 }
 
-/// A tree that grows, and the hashes that came about and are not stored yet.
+/// A growing tree, and its new hashes that are not stored yet.
 struct Growth {
     tree: Tree,
     new: Vec<(i64, Hash)>,
@@ -198,7 +201,7 @@ impl Growth {
         Self { tree, new: Vec::new() }
     }
 
-    /// Adds the event's leaf: its place.
+    /// Appends the event's leaf and returns its position.
     fn append(&mut self, facts: &Facts) -> Result<i64> {
         let seq = i64::try_from(self.tree.size).map_err(Error::internal)?;
         let (first, hashes) = self.tree.append(record_hash(&facts.leaf(seq)));
@@ -224,7 +227,11 @@ impl Growth {
     }
 }
 
-/// Stored hashes by their index; one that is missing is told by name.
+/// Returns stored hashes by index.
+///
+/// # Errors
+///
+/// Fails on a missing hash and names its index.
 pub async fn hashes(tx: &mut Conn, indexes: &[u64]) -> Result<HashMap<u64, Hash>> {
     let mut found = HashMap::new();
     for chunk in indexes.chunks(CHUNK) {
@@ -233,18 +240,18 @@ pub async fn hashes(tx: &mut Conn, indexes: &[u64]) -> Result<HashMap<u64, Hash>
                 chunk.iter().fold(query, |query, idx| query.bind(i64::try_from(*idx).unwrap_or(-1)))
             });
         for (idx, hash) in query.all::<(i64, Vec<u8>)>().await? {
-            let name = || format!("log_hashes.hash of idx {idx} is no hash");
+            let name = || format!("log_hashes.hash of idx {idx} is not a hash");
             let hash = hash_of(&hash).with_context(name).map_err(Error::internal)?;
             found.insert(u64::try_from(idx).unwrap_or(u64::MAX), hash);
         }
     }
     match indexes.iter().find(|idx| !found.contains_key(idx)) {
-        Some(idx) => Err(Error::internal(anyhow::anyhow!("log_hashes lacks idx {idx}"))),
+        Some(idx) => Err(Error::internal(anyhow::anyhow!("log_hashes has no idx {idx}"))),
         None => Ok(found),
     }
 }
 
-/// The hashes from one index up to another, excluded; `None` for one that is missing or no hash.
+/// Returns the hashes from `from` to `to`, excluding `to`; `None` for a missing or malformed hash.
 pub async fn hashes_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Option<Hash>>> {
     let bound = |idx: u64| i64::try_from(idx).unwrap_or(i64::MAX);
     let sql = "SELECT idx, hash FROM log_hashes WHERE idx >= $1 AND idx < $2";
@@ -259,7 +266,7 @@ pub async fn hashes_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Opt
     Ok(found)
 }
 
-/// The events of the leaves from one place up to another, excluded.
+/// Returns the events of the leaves from `from` to `to`, excluding `to`.
 pub async fn facts_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Facts>> {
     let bound = |seq: u64| i64::try_from(seq).unwrap_or(i64::MAX);
     let sql = "audit_events WHERE seq >= $1 AND seq < $2 ORDER BY seq";
@@ -267,14 +274,14 @@ pub async fn facts_between(tx: &mut Conn, from: u64, to: u64) -> Result<Vec<Fact
     Ok(query.bind(bound(from)).bind(bound(to)).all().await?)
 }
 
-/// The event that issued a bundle, and its place, if it has one already.
+/// Returns the event that issued a bundle, and its position if it has one.
 pub async fn issue_of(tx: &mut Conn, jti: Uuid) -> Result<Option<(Facts, Option<i64>)>> {
     let found: Option<Event> =
         tx.select_from(Event::COLUMNS, "audit_events WHERE jti = $1").bind(jti).opt().await?;
     Ok(found.map(|event| (event.facts, event.seq)))
 }
 
-/// An event, as far as it matters to its erasure: without its content, which may be large.
+/// The columns of an event that its erasure needs. The content, which may be large, is left out.
 #[derive(sqlx::FromRow)]
 pub struct Erasable {
     #[sqlx(flatten)]
@@ -288,7 +295,7 @@ impl Erasable {
          target_id, commitment, jti, kid, token_sha256, seq, salt IS NOT NULL AS has_content";
 }
 
-/// The events of these ids.
+/// Returns the events with these IDs.
 pub async fn erasable(tx: &mut Conn, ids: &[AuditEventId]) -> Result<Vec<Erasable>> {
     let mut found = Vec::new();
     for chunk in ids.chunks(CHUNK) {
@@ -300,14 +307,14 @@ pub async fn erasable(tx: &mut Conn, ids: &[AuditEventId]) -> Result<Vec<Erasabl
     Ok(found)
 }
 
-/// The size and the text of the last signed checkpoint.
+/// Returns the size and the note of the last signed checkpoint.
 pub async fn checkpoint(tx: &mut Conn) -> Result<Option<(u64, String)>> {
     let sql = "SELECT size, note FROM log_checkpoints WHERE id = 1";
     let row: Option<(i64, String)> = tx.q(sql).opt().await?;
     Ok(row.map(|(size, note)| (u64::try_from(size).unwrap_or(0), note)))
 }
 
-/// Keeps a checkpoint, unless another replica has signed a larger one.
+/// Stores a checkpoint, unless another replica has signed a larger one.
 pub async fn keep_checkpoint(tx: &mut Conn, size: u64, note: &str) -> Result<()> {
     let sql = "INSERT INTO log_checkpoints (id, size, note) VALUES (1, $1, $2)
                ON CONFLICT (id) DO UPDATE SET size = excluded.size, note = excluded.note

@@ -1,14 +1,14 @@
-//! The Merkle tree (RFC 6962, section 2.1), as far as an append has to know it: its size, and the
-//! roots of the complete subtrees that it consists of.
+//! The Merkle tree (RFC 6962, section 2.1), reduced to what an append needs: its size, and the
+//! roots of its complete subtrees.
 
 use anyhow::ensure;
 use tlog_tiles::{EMPTY_HASH, HASH_SIZE, Hash, node_hash, stored_hash_index};
 
-/// A tree of so many leaves.
+/// A tree with `size` leaves.
 #[derive(Clone, Debug)]
 pub struct Tree {
     pub size: u64,
-    /// The roots of its complete subtrees, the largest first: one for each bit of the size.
+    /// The roots of the complete subtrees, the largest first: one for each bit of the size.
     peaks: Vec<Hash>,
 }
 
@@ -22,7 +22,7 @@ impl Tree {
         let wanted = usize::try_from(size.count_ones())? * HASH_SIZE;
         ensure!(
             peaks.len() == wanted,
-            "log_tree.peaks has {} bytes; a tree of {size} leaves has {wanted}",
+            "log_tree.peaks has {} bytes; a tree of {size} leaves needs {wanted}",
             peaks.len()
         );
         let peaks = peaks.chunks_exact(HASH_SIZE).map(hash_of).collect::<Result<_, _>>()?;
@@ -33,7 +33,7 @@ impl Tree {
         self.peaks.iter().flat_map(|peak| peak.0).collect()
     }
 
-    /// Adds a leaf: the hashes that come about, which are stored from the first index on.
+    /// Appends a leaf. Returns the new hashes and the index at which the first one is stored.
     pub fn append(&mut self, leaf: Hash) -> (u64, Vec<Hash>) {
         let first = stored_hash_index(0, self.size);
         let (mut new, mut hash) = (vec![leaf], leaf);

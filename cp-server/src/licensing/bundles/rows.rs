@@ -175,11 +175,5 @@ pub async fn newest_list(cx: &mut Cx, license: LicenseId) -> Result<Option<Statu
     let sql = "SELECT status_list_id FROM bundles
                WHERE license_id = $1 AND organization_id = $2 AND status_list_id IS NOT NULL
                ORDER BY id DESC LIMIT 1";
-    Ok(cx.tx.q(sql).bind(license).bind(cx.org).value().await?)
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    status_lists::revoke_for_ever(cx).await?;
-    cx.tx.q("DELETE FROM bundles WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
+    Ok(cx.tx.q(sql).bind(license).bind(cx.at).value().await?)
 }

@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn i02_both_encodings_give_the_same_key_and_bad_files_are_refused() {
+    fn both_encodings_give_the_same_key_and_bad_files_are_refused() {
         let key = key();
         let pkcs8 = key.to_pkcs8_pem(LineEnding::LF).unwrap();
         let pkcs1 = key.to_pkcs1_pem(LineEnding::LF).unwrap();
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn i02_weak_keys_are_refused() {
+    fn weak_keys_are_refused() {
         let small = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 1024).unwrap();
         let small = small.to_pkcs8_pem(LineEnding::LF).unwrap();
         assert!(refusal(&small, None).contains("1024 bits"));

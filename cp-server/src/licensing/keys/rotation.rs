@@ -184,8 +184,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
         true => Some(LocalKey::generated(KeySettings::of(app).bits).await?),
         false => None,
     };
-    let tx = app.db.begin().await?;
-    let mut cx = Cx::outside(app, Caller::system("key rotation"), Scope::Platform, tx);
+    let mut cx = app.change(Caller::system("key rotation")).await?;
     kek::hold(app, &mut cx.tx).await?;
     // Under the lock: what another replica did meanwhile is not due any more.
     for step in steps(&mut cx).await? {
@@ -207,7 +206,7 @@ pub async fn tick(app: &App) -> anyhow::Result<()> {
         cx.trail.after = Some(json!({"kid": kid, "state": state}));
         record::record(&mut cx, action, None, ("signing key", kid)).await?;
     }
-    app.commit(cx.tx, Effect::Parts).await?;
+    cx.commit(Effect::Parts).await?;
     Ok(())
 }
 

@@ -208,7 +208,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn i01_the_header_has_three_members_and_the_length_is_foretold() {
+    fn the_header_has_three_members_and_the_length_is_foretold() {
         let key = LocalKey::generate(2048).unwrap();
         for claims in [&b"{}"[..], b"{\"a\":1}", b"{\"a\":12}", &[b'x'; 3001]] {
             let token = compact(&key, LICENSE_TOKEN_TYP, claims).unwrap();
@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn i04_the_kid_is_the_rfc_7638_thumbprint() {
+    fn the_kid_is_the_rfc_7638_thumbprint() {
         // RFC 7638, section 3.1.
         let n = "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw";
         let jwk = Jwk::rs256("", n, "AQAB");

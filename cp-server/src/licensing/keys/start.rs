@@ -10,11 +10,9 @@ use super::pem;
 use super::signer::{LocalKey, Signer};
 use super::store::{self, Beginning};
 use super::{KeyState, import, rotation};
-use crate::kernel::access::caller::{Caller, Scope};
+use crate::kernel::access::caller::Caller;
 use crate::kernel::app::{App, Part};
-use crate::kernel::db::Conn;
-use crate::kernel::http::cx::Cx;
-use crate::kernel::journal::record;
+use crate::kernel::effect::Effect;
 use crate::kernel::secret::Secret;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::keyring::Keyring;
@@ -102,24 +100,11 @@ async fn begin_with(
     beginning: Beginning,
     action: &'static str,
 ) -> anyhow::Result<()> {
-    let (mut tx, state) = (app.db.begin().await?, beginning.state);
-    if store::insert(app, &mut tx, app.clock.now(), key, beginning).await? {
-        record(app, tx, action, json!({"kid": key.jwk().kid, "state": state})).await?;
+    let (mut cx, state) = (app.change(Caller::system("server")).await?, beginning.state);
+    if store::insert(app, &mut cx.tx, cx.now, key, beginning).await? {
+        let kid = key.jwk().kid.clone();
+        cx.trail.after = Some(json!({"kid": kid, "state": state}));
+        cx.finish(action, None, ("signing key", kid), Effect::Parts).await?;
     }
-    Ok(())
-}
-
-/// Records what was done at the machine, and commits it.
-async fn record(
-    app: &App,
-    tx: Conn,
-    action: &'static str,
-    after: serde_json::Value,
-) -> anyhow::Result<()> {
-    let mut cx = Cx::outside(app, Caller::system("server"), Scope::Platform, tx);
-    let kid = after["kid"].as_str().unwrap_or_default().to_owned();
-    cx.trail.after = Some(after);
-    record::record(&mut cx, action, None, ("signing key", kid)).await?;
-    cx.tx.commit().await?;
     Ok(())
 }

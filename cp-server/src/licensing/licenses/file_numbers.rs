@@ -23,7 +23,7 @@ pub fn next(last: i64, now: DateTime<Utc>) -> i64 {
 pub async fn keep(cx: &mut Cx, id: LicenseId, last: i64, seq: i64) -> Result<()> {
     let sql = "UPDATE licenses SET file_seq = $3
                WHERE id = $1 AND organization_id = $2 AND file_seq = $4";
-    match cx.tx.q(sql).bind(id).bind(cx.org).bind(seq).bind(last).exec().await? {
+    match cx.tx.q(sql).bind(id).bind(cx.at).bind(seq).bind(last).exec().await? {
         1 => Ok(()),
         _ => Err(Error::stale()),
     }

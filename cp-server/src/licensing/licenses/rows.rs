@@ -16,7 +16,7 @@ pub async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
 /// The license as it is stored.
 pub async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
     let found = cx.tx.select("WHERE licenses.id = $1 AND licenses.organization_id = $2");
-    let found: Option<LicenseRow> = found.bind(id).bind(cx.org).opt().await?;
+    let found: Option<LicenseRow> = found.bind(id).bind(cx.at).opt().await?;
     found.ok_or_else(|| Error::not_found("license"))
 }
 
@@ -52,10 +52,5 @@ pub async fn count_live(cx: &mut Cx) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM licenses
                WHERE organization_id = $1 AND status <> 'revoked'
                  AND (over_at IS NULL OR over_at > $2)";
-    Ok(cx.tx.q(sql).bind(cx.org).bind(cx.now).value().await?.unwrap_or(0))
-}
-
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM licenses WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
+    Ok(cx.tx.q(sql).bind(cx.at).bind(cx.now).value().await?.unwrap_or(0))
 }

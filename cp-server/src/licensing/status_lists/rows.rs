@@ -35,8 +35,8 @@ pub enum Of<T> {
 }
 
 impl<T> Of<T> {
-    /// The statement that finds the lists with these bundles. It reads the bundles of one license, of one
-    /// organization or of one key, and none of the list's other bundles.
+    /// Returns the statement that finds the lists with these bundles. The statement reads no other bundle
+    /// of the lists.
     pub fn lists(&self) -> &'static str {
         macro_rules! lists {
             ($column:literal) => {
@@ -75,10 +75,10 @@ where
 
 /// Keeps the entries of the organization's bundles revoked when the bundles themselves are purged.
 pub async fn revoke_for_ever(cx: &mut Cx) -> Result<()> {
-    touch(cx, Of::Organization(cx.org)).await?;
+    touch(cx, Of::Organization(cx.at)).await?;
     let sql = "INSERT INTO status_revocations (status_list_id, status_idx, over_at)
                SELECT status_list_id, status_idx, over_at FROM bundles
                WHERE organization_id = $1 AND over_at > $2 AND status_list_id IS NOT NULL";
-    cx.tx.q(sql).bind(cx.org).bind(cx.now - LEEWAY).exec().await?;
+    cx.tx.q(sql).bind(cx.at).bind(cx.now - LEEWAY).exec().await?;
     Ok(())
 }

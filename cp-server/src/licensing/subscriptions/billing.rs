@@ -20,6 +20,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::record;
 use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::{hex, sha256};
+use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::ids::{PlanId, SubscriptionId};
@@ -27,14 +28,20 @@ use crate::licensing::plans::{self, Plan};
 use crate::licensing::statuses::SubscriptionStatus;
 use crate::tenancy::{organizations, quotas};
 
+/// The account of the live subscription, or of the last one.
+pub(super) const SECTION: Section = Section::one::<BillingAccount>("billing_account").order(
+    "CASE WHEN subscriptions.status IN ('canceled', 'expired') THEN 1 ELSE 0 END,
+     subscriptions.id DESC LIMIT 1",
+);
+
 crate::routes! { billing_account:
     /// Reads the organization's billing account.
-    GET "/organizations/{org}/billing-account" BillingRead => read;
+    GET "/organizations/{org}/billing-account" BILLING_READ => read;
     /// Sets the organization's billing account: replaces all of it.
     ///
     /// It pins the newest version of the plan and sets the status outright. A plan that there is
     /// not is made, as a private one that grants nothing until the vendor says what.
-    PUT "/organizations/{org}/billing-account" BillingWrite => put;
+    PUT "/organizations/{org}/billing-account" BILLING_WRITE => put;
 }
 
 /// What an organization pays for.
@@ -89,7 +96,7 @@ async fn read(cx: &mut Cx, _: Org) -> Result<BillingAccount> {
 }
 
 async fn load(cx: &mut Cx) -> Result<BillingAccount> {
-    let found = find(&mut cx.tx, cx.org).await?;
+    let found = find(&mut cx.tx, cx.at).await?;
     found.ok_or_else(|| Error::not_found("billing account"))
 }
 
@@ -106,7 +113,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
     let plan = plan_of(cx, new.plan.as_str()).await?;
     let live = new.status.is_live();
     let ended = (new.status == SubscriptionStatus::Canceled).then_some(cx.now);
-    match find(&mut cx.tx, cx.org).await? {
+    match find(&mut cx.tx, cx.at).await? {
         Some(before) => {
             // Seats that were agreed on stay, as long as the plan does.
             let seats = plan.seat_cap.filter(|_| plan.id != before.plan_id);
@@ -124,7 +131,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
                 .tx
                 .q(sql)
                 .bind(before.subscription_id)
-                .bind(cx.org)
+                .bind(cx.at)
                 .bind(plan.id)
                 .bind(plan.version)
                 .bind(seats.unwrap_or(before.seat_cap))
@@ -151,7 +158,7 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
                 .tx
                 .q(sql)
                 .bind(SubscriptionId::new(&cx.app.random, cx.now))
-                .bind(cx.org)
+                .bind(cx.at)
                 .bind(plan.id)
                 .bind(plan.version)
                 .bind(new.status)
@@ -168,10 +175,10 @@ async fn put(cx: &mut Cx, _: Org, new: NewBillingAccount) -> Result<BillingAccou
     }
     let account = load(cx).await?;
     if live {
-        quotas::grant(cx, cx.org, &plan.limits, account.seat_cap).await?;
+        quotas::grant(cx, cx.at, &plan.limits, account.seat_cap).await?;
     }
-    organizations::touch(cx, cx.org).await?;
-    marks::update(cx, cx.org, Changed::Subscription(account.subscription_id)).await?;
+    organizations::touch(cx, cx.at).await?;
+    marks::update(cx, cx.at, Changed::Subscription(account.subscription_id)).await?;
     Ok(account)
 }
 

@@ -20,7 +20,7 @@ pub(super) async fn give_way(cx: &mut Cx) -> Result<()> {
     let tail = "WHERE subscriptions.organization_id = $1 AND subscriptions.by_default
                   AND NOT EXISTS (SELECT 1 FROM licenses l
                                   WHERE l.subscription_id = subscriptions.id)";
-    let found: Option<Subscription> = cx.tx.select(tail).bind(cx.org).opt().await?;
+    let found: Option<Subscription> = cx.tx.select(tail).bind(cx.at).opt().await?;
     let Some(given) = found else { return Ok(()) };
     cx.trail.before = serde_json::to_value(&given).ok();
     cx.tx.q("DELETE FROM subscriptions WHERE id = $1").bind(given.id).exec().await?;

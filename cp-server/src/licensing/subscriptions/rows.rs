@@ -82,7 +82,7 @@ impl Resource for Subscription {
 
 pub async fn load(cx: &mut Cx, id: SubscriptionId) -> Result<Subscription> {
     let tail = "WHERE subscriptions.id = $1 AND subscriptions.organization_id = $2";
-    let found = cx.tx.select(tail).bind(id).bind(cx.org).opt().await?;
+    let found = cx.tx.select(tail).bind(id).bind(cx.at).opt().await?;
     found.ok_or_else(|| Error::not_found("subscription"))
 }
 
@@ -122,11 +122,6 @@ pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
     Ok(())
 }
 
-pub async fn purge(cx: &mut Cx) -> Result<()> {
-    cx.tx.q("DELETE FROM subscriptions WHERE organization_id = $1").bind(cx.org).exec().await?;
-    Ok(())
-}
-
 /// The refusal of a plan that does not exist, at its field.
 pub fn at_plan_code(error: Error) -> Error {
     match error.code() {
@@ -142,9 +137,5 @@ pub fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
     done.on_conflict("subscriptions_organization_id", || {
         let detail = "The organization has a live subscription; change or cancel that one.";
         Error::new(ProblemCode::SubscriptionExists, detail)
-    })
-    .on_conflict("subscriptions_external_id", || {
-        let detail = "external_id: another subscription of the organization has it.";
-        Error::new(ProblemCode::ExternalIdTaken, detail).at("external_id")
     })
 }

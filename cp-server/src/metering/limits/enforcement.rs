@@ -61,7 +61,7 @@ impl Enforced {
         let limits = cx
             .tx
             .select::<Limit>("WHERE organization_id = $1 AND enforcement = $2")
-            .bind(cx.org)
+            .bind(cx.at)
             .bind(Enforcement::Enforce)
             .sql(" AND quantity IS NOT NULL AND metric IN (VALUES ")
             .rows(metrics, |query, metric| query.bind(metric))
@@ -88,7 +88,7 @@ impl Enforced {
             let mut used = HashMap::with_capacity(windows.len());
             for interval in windows {
                 let (scope, series) = (limit.scope(), limit.series());
-                let sum = counters::sum(&mut cx.tx, cx.org, scope, series, interval).await?;
+                let sum = counters::sum(&mut cx.tx, cx.at, scope, series, interval).await?;
                 used.insert(interval, sum.quantity);
             }
             held.limits.push(Held { limit, most, used, resets: HashMap::new() });
@@ -186,7 +186,7 @@ async fn has_room_for_all(
             false => windows.iter().filter_map(|window| window.until).max(),
         },
     };
-    let before = counters::sum(&mut cx.tx, cx.org, limit.scope(), limit.series(), whole).await?;
+    let before = counters::sum(&mut cx.tx, cx.at, limit.scope(), limit.series(), whole).await?;
     let added = events.iter().filter(|(event, _)| applies(limit, event));
     let all = added.fold(before.quantity, |all, (event, _)| all + event.quantity);
     Ok(all <= most)
@@ -209,8 +209,7 @@ async fn resets_at(
         Window::Calendar => Ok(interval.until.map(|until| until + TimeDelta::microseconds(1))),
         Window::Rolling => {
             let first =
-                counters::first(&mut cx.tx, cx.org, limit.scope(), limit.series(), interval)
-                    .await?;
+                counters::first(&mut cx.tx, cx.at, limit.scope(), limit.series(), interval).await?;
             let first = first.or(interval.until);
             Ok(first.map(|at| at + limit.period.length() + TimeDelta::microseconds(1)))
         }

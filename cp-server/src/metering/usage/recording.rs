@@ -198,7 +198,7 @@ fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
     };
     let event = UsageEvent {
         id,
-        organization_id: cx.org,
+        organization_id: cx.at,
         project_id: new.project_id,
         deployment_id,
         run_id: new.run_id.map(ExternalId::into_string),
@@ -259,7 +259,7 @@ where
     (T,): Row,
 {
     if !ids.is_empty() {
-        let query = cx.tx.q(sql).bind(cx.org).rows(ids.iter(), |query, id| query.bind(*id));
+        let query = cx.tx.q(sql).bind(cx.at).rows(ids.iter(), |query, id| query.bind(*id));
         for (found,) in query.sql(")").all::<(T,)>().await? {
             ids.remove(&found);
         }
@@ -300,7 +300,7 @@ async fn insert(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
     let found = cx
         .tx
         .select::<UsageEvent>("WHERE organization_id = $1")
-        .bind(cx.org)
+        .bind(cx.at)
         .sql(" AND idempotency_key IN (VALUES ")
         .rows(keys, |query, key| query.bind(key))
         .sql(")");
@@ -344,7 +344,7 @@ async fn refuse_beyond_limits(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
     }
     let ids = refused.iter().map(|(n, _)| items[*n].event.id);
     let sql = "DELETE FROM usage_events WHERE organization_id = $1 AND id IN (VALUES ";
-    let delete = cx.tx.q(sql).bind(cx.org).rows(ids, |query, id| query.bind(id));
+    let delete = cx.tx.q(sql).bind(cx.at).rows(ids, |query, id| query.bind(id));
     delete.sql(")").exec().await?;
     for (n, error) in refused {
         items[n].fate = Fate::Refused(error);

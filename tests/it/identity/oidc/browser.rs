@@ -5,11 +5,21 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 use serde_json::json;
 
-use crate::world::issuer::{CLIENT, Issuer};
-use crate::world::{Answer, Client};
+use super::mats;
+use crate::world::issuer::{CLIENT, CLIENT_SECRET, Issuer};
+use crate::world::{Answer, Client, World};
 
 pub const SESSION: &str = "__Host-cp_session";
 pub const LOGIN: &str = "__Host-cp_login";
+
+/// A server with a console client at the issuer, and a browser in front of it.
+pub async fn console(world: &World, issuer: &Issuer) -> Browser {
+    let client = json!({"client_id": CLIENT, "client_secret": CLIENT_SECRET});
+    let provider = issuer.on_platform("auth0", client);
+    let (_, client) = world.server(|settings| settings.identity.providers = vec![provider]);
+    issuer.log_in_as(mats(json!({"name": "Mats"})));
+    Browser::new(&client)
+}
 
 /// Somebody's browser: it keeps cookies, and follows the provider's answers.
 pub struct Browser {

@@ -5,6 +5,7 @@ mod browser;
 mod claims;
 mod first_person;
 mod keys;
+mod logins;
 mod organizations;
 mod sessions;
 

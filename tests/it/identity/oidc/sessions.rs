@@ -1,430 +1,206 @@
-//! People at the console: the way to the provider and back, and the session that it begins.
-
-use std::time::{Duration, Instant};
+//! People at the console: the session that a login begins.
 
 use chrono::TimeDelta;
-use futures_util::future::join_all;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use super::browser::{Browser, LOGIN, SESSION, follow_again};
+use super::browser::{Browser, SESSION, console};
 use super::mats;
-use crate::world::issuer::{Alg, CLIENT, CLIENT_SECRET, Fault, Issuer};
-use crate::world::{Answer, World, on_both};
+use crate::world::issuer::Issuer;
+use crate::world::{World, on_both};
 
-/// A server with a console client at the issuer, and a browser in front of it.
-async fn console(world: &World, issuer: &Issuer) -> Browser {
-    let client = json!({"client_id": CLIENT, "client_secret": CLIENT_SECRET});
-    let provider = issuer.on_platform("auth0", client);
-    let (_, client) = world.server(|settings| settings.identity.providers = vec![provider]);
-    issuer.log_in_as(mats(json!({"name": "Mats"})));
-    Browser::new(&client)
+#[on_both]
+async fn a_person_logs_in_and_out_again(world: World) {
+    let issuer = Issuer::start().await;
+    let mut browser = console(&world, &issuer).await;
+    browser.me().await.refused(401, "unauthenticated");
+    let answer = browser.log_in("?return_to=/console%3Ftab=1%23top").await;
+    assert_eq!((answer.status, answer.header("location")), (303, "/console?tab=1#top"));
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), [SESSION]);
+    assert_eq!(browser.cookies[SESSION].len(), 43, "256 bits in base64url");
+    let me = browser.me().await.expect(200);
+    assert_eq!((&me["kind"], &me["name"]), (&json!("person"), &json!("Mats")));
+    assert_eq!(me["user_id"], json!(world.acme.user));
+    browser.with_cookies().get(world.org("")).await.expect(200);
+
+    let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
+    assert_eq!(
+        (&event["action"], &event["actor_id"], &event["after"]),
+        (
+            &json!("sessions.login"),
+            &json!(world.acme.user),
+            &json!({"provider": "auth0", "subject": "auth0|mats-acme"}),
+        )
+    );
+    let kept: i64 = world.value("SELECT COUNT(*) FROM sessions").await;
+    assert_eq!(kept, 1);
+    let secret = browser.cookies[SESSION].clone();
+    let goodbye = browser.post("/logout").await.expect(200);
+    assert_eq!(
+        goodbye,
+        json!({
+            "ended": 1,
+            "logout_url": format!(
+                "{}/logout?client_id=console&post_logout_redirect_uri=https%3A%2F%2Fcp.example%2F",
+                issuer.url
+            ),
+        })
+    );
+    assert!(browser.cookies.is_empty());
+    browser.cookies.insert(SESSION.into(), secret);
+    browser.me().await.refused(401, "unauthenticated");
+    let again = browser.post("/logout").await.expect(200);
+    assert_eq!(again, json!({"ended": 0, "logout_url": null}));
 }
 
-/// The reason of a login that failed.
-#[track_caller]
-fn failed(answer: Answer, why: &str) {
-    let problem = answer.refused(401, "unauthenticated");
-    let detail = problem["detail"].as_str().unwrap();
-    assert!(detail.contains(why), "{detail}");
-}
-
-on_both! {
-    s05_a_person_logs_in_and_out_again(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        browser.me().await.refused(401, "unauthenticated");
-        let answer = browser.log_in("?return_to=/console%3Ftab=1%23top").await;
-        assert_eq!((answer.status, answer.header("location")), (303, "/console?tab=1#top"));
-        assert_eq!(answer.header("cache-control"), "no-store");
-        assert_eq!(browser.cookies.keys().collect::<Vec<_>>(), [SESSION]);
-        assert_eq!(browser.cookies[SESSION].len(), 43, "256 bits in base64url");
-        let me = browser.me().await.expect(200);
-        assert_eq!((&me["kind"], &me["name"]), (&json!("person"), &json!("Mats")));
-        assert_eq!(me["user_id"], json!(world.acme.user));
-        browser.with_cookies().get(world.org("")).await.expect(200);
-
-        let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
-        assert_eq!(
-            (&event["action"], &event["actor_id"], &event["after"]),
-            (
-                &json!("sessions.login"),
-                &json!(world.acme.user),
-                &json!({"provider": "auth0", "subject": "auth0|mats-acme"}),
-            )
-        );
-        let kept: i64 = world.value("SELECT COUNT(*) FROM sessions").await;
-        assert_eq!(kept, 1);
-        let secret = browser.cookies[SESSION].clone();
-        let goodbye = browser.post("/logout").await.expect(200);
-        assert_eq!(
-            goodbye,
-            json!({
-                "ended": 1,
-                "logout_url": format!(
-                    "{}/logout?client_id=console&post_logout_redirect_uri=https%3A%2F%2Fcp.example%2F",
-                    issuer.url
-                ),
-            })
-        );
-        assert!(browser.cookies.is_empty());
-        browser.cookies.insert(SESSION.into(), secret);
-        browser.me().await.refused(401, "unauthenticated");
-        let again = browser.post("/logout").await.expect(200);
-        assert_eq!(again, json!({"ended": 0, "logout_url": null}));
-    }
-
-    clients_show_who_they_are_as_the_provider_wants_it(world) {
-        let issuer = Issuer::start().await;
-        issuer.authenticates_clients_by("client_secret_post");
-        let mut browser = console(&world, &issuer).await;
-        assert_eq!(browser.log_in("").await.header("location"), "/");
-        issuer.authenticates_clients_by("none");
-        let provider = issuer.on_platform("auth0", json!({"client_id": CLIENT}));
-        let (_, client) = world.server(|settings| settings.identity.providers = vec![provider]);
-        let mut browser = Browser::new(&client);
-        assert_eq!(browser.log_in("").await.status, 303);
-        let wrong = json!({"client_id": CLIENT, "client_secret": "canary"});
-        issuer.authenticates_clients_by("client_secret_basic");
-        let provider = issuer.on_platform("auth0", wrong);
-        let (_, client) = world.server(|settings| settings.identity.providers = vec![provider]);
-        failed(Browser::new(&client).log_in("").await, "refused the code: \"invalid_client\"");
-    }
-
-    s05_a_login_is_finished_once_and_by_the_browser_that_began_it(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        let back = browser.return_from_provider("").await;
-        let cookies = browser.cookies.clone();
-        // Somebody else's browser, which was sent the link.
-        failed(Browser::new(&browser.client).go(&back).await, "another browser");
-        let mut other = Browser::new(&browser.client);
-        other.go("/api/v1/login").await;
-        failed(other.go(&back).await, "another browser");
-        // The state, or what the cookie says, was changed.
-        failed(browser.go(&back.replace("state=", "state=A")).await, "another browser");
-        failed(browser.go("/api/v1/login/callback?code=code-1").await, "another browser");
-        let mut bent = browser.cookies[LOGIN].clone();
-        let middle = bent.len() / 2;
-        let byte = if bent.as_bytes()[middle] == b'A' { "B" } else { "A" };
-        bent.replace_range(middle..=middle, byte);
-        other.cookies.insert(LOGIN.into(), bent);
-        failed(other.go(&back).await, "another browser");
-
-        assert_eq!(browser.go(&back).await.status, 303);
-        assert!(!browser.cookies.contains_key(LOGIN), "it is used up");
-        // With its cookie kept, and even with a new code of the provider's.
-        browser.cookies = cookies;
-        failed(browser.go(&back).await, "refused the code: \"invalid_grant\"");
-        let again = follow_again(&issuer, &back).await;
-        failed(browser.go(&again).await, "invalid_grant");
-
-        // The time that somebody may take is over.
-        let back = browser.return_from_provider("").await;
-        world.pass(TimeDelta::minutes(10));
-        failed(browser.go(&back).await, "took too long");
-    }
-
-    a_provider_that_says_no_or_something_else_begins_no_session(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        let back = browser.return_from_provider("").await;
-        let (path, query) = back.split_once('?').unwrap();
-        let without = |name: &str| {
-            let pairs = query.split('&').filter(|pair| !pair.starts_with(&format!("{name}=")));
-            format!("{path}?{}", pairs.collect::<Vec<_>>().join("&"))
-        };
-        failed(browser.go(&without("iss")).await, "(iss)");
-        failed(browser.go(&(without("iss") + "&iss=https://evil.example")).await, "(iss)");
-        failed(browser.go(&without("code")).await, "has no code");
-        let denied = without("code") + "&error=access_denied";
-        failed(browser.go(&denied).await, "the identity provider says \"access_denied\"");
-        for (claims, why) in [
-            (json!({"nonce": "other"}), "its nonce is not that of this login"),
-            (json!({"aud": "another"}), "its audience is not the client"),
-            (json!({"aud": [CLIENT, "another"]}), "made for another client (azp)"),
-            (json!({"aud": [CLIENT, "another"], "azp": "another"}), "made for another client"),
-            (json!({"azp": "another"}), "made for another client"),
-            (json!({"iss": "https://evil.example"}), "it is of another issuer"),
-            (json!({"exp": 1}), "it is over"),
-            (json!({"events": {}}), "it is a logout token"),
-            (json!({"sub": ""}), "it names nobody"),
-        ] {
-            issuer.log_in_as(mats(claims.clone()));
-            failed(browser.log_in("").await, why);
-        }
-        issuer.log_in_as(mats(json!({"aud": [CLIENT, "another"], "azp": CLIENT})));
-        assert_eq!(browser.log_in("").await.status, 303);
-        issuer.log_in_as(json!({"sub": "auth0|nobody"}));
-        let problem = Browser::new(&browser.client).log_in("").await.refused(403, "forbidden");
-        assert!(problem["detail"].as_str().unwrap().contains("No user here is linked"));
-        let kept: i64 = world.value("SELECT COUNT(*) FROM sessions").await;
-        assert_eq!(kept, 1);
-        issuer.fault(Fault::WrongIssuer);
-        let other = console(&world, &issuer).await;
-        other.client.get("/login").await.refused(503, "unavailable");
-    }
-
-    s05_a_session_is_over_after_its_time_and_when_nobody_uses_it(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        browser.log_in("").await;
-        world.pass(TimeDelta::minutes(59));
-        browser.me().await.expect(200);
-        world.pass(TimeDelta::minutes(59));
-        browser.me().await.expect(200);
-        world.pass(TimeDelta::minutes(60));
-        browser.me().await.refused(401, "unauthenticated");
-        issuer.log_in_as(mats(json!({
-            "iat": (crate::world::now() + TimeDelta::hours(2)).timestamp(),
-            "exp": (crate::world::now() + TimeDelta::hours(4)).timestamp(),
-        })));
-        browser.log_in("").await;
-        for _ in 0..23 {
-            world.pass(TimeDelta::minutes(30));
-            browser.me().await.expect(200);
-        }
+#[on_both]
+async fn a_session_is_over_after_its_time_and_when_nobody_uses_it(world: World) {
+    let issuer = Issuer::start().await;
+    let mut browser = console(&world, &issuer).await;
+    browser.log_in("").await;
+    world.pass(TimeDelta::minutes(59));
+    browser.me().await.expect(200);
+    world.pass(TimeDelta::minutes(59));
+    browser.me().await.expect(200);
+    world.pass(TimeDelta::minutes(60));
+    browser.me().await.refused(401, "unauthenticated");
+    issuer.log_in_as(mats(json!({
+        "iat": (crate::world::now() + TimeDelta::hours(2)).timestamp(),
+        "exp": (crate::world::now() + TimeDelta::hours(4)).timestamp(),
+    })));
+    browser.log_in("").await;
+    for _ in 0..23 {
         world.pass(TimeDelta::minutes(30));
-        browser.me().await.refused(401, "unauthenticated");
-        let gone = cp_server::identity::sessions::forget(&world.app).await.unwrap();
-        assert_eq!(gone, 2);
-    }
-
-    s05_a_new_login_ends_the_session_before(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        browser.log_in("").await;
-        let before = browser.cookies.clone();
-        browser.log_in("").await;
-        assert_ne!(browser.cookies[SESSION], before[SESSION]);
         browser.me().await.expect(200);
-        let old = Browser { client: browser.client.clone(), cookies: before };
-        old.me().await.refused(401, "unauthenticated");
     }
+    world.pass(TimeDelta::minutes(30));
+    browser.me().await.refused(401, "unauthenticated");
+    let gone = cp_server::identity::sessions::forget(&world.app).await.unwrap();
+    assert_eq!(gone, 2);
+}
 
-    s05_a_change_with_a_cookie_comes_from_our_own_page(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        world.patch(format!("/users/{}", world.acme.user), json!({"is_superadmin": true}))
-            .await.expect(200);
-        browser.log_in("").await;
-        let client = browser.with_cookies();
-        let path = world.org("");
-        for (headers, status) in [
-            (vec![], 403),
-            (vec![("origin", "https://evil.example")], 403),
-            (vec![("origin", "null")], 403),
-            (vec![("origin", "https://cp.example.evil.example")], 403),
-            (vec![("origin", "http://cp.example")], 403),
-            (vec![("sec-fetch-site", "cross-site")], 403),
-            (vec![("sec-fetch-site", "same-site")], 403),
-            (vec![("sec-fetch-site", "none")], 403),
-            (vec![("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], 403),
-            (vec![("sec-fetch-site", "cross-site"), ("origin", "https://cp.example")], 403),
-            (vec![("origin", "https://cp.example")], 200),
-            (vec![("sec-fetch-site", "same-origin")], 200),
-            (vec![("sec-fetch-site", "same-origin"), ("origin", "https://cp.example")], 200),
-        ] {
-            let with = headers.iter().fold(client.clone(), |c, (name, value)| c.with(name, *value));
-            let answer = with.patch(&path, json!({"name": "Renamed"})).await;
-            assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());
-            if status == 403 {
-                with.post("/logout", json!({})).await.refused(403, "forbidden");
-                with.post("/logout/everywhere", json!({})).await.refused(403, "forbidden");
-            }
-            // A read changes nothing, whoever's page asks for it.
-            with.get(&path).await.expect(200);
+#[on_both]
+async fn a_new_login_ends_the_session_before(world: World) {
+    let issuer = Issuer::start().await;
+    let mut browser = console(&world, &issuer).await;
+    browser.log_in("").await;
+    let before = browser.cookies.clone();
+    browser.log_in("").await;
+    assert_ne!(browser.cookies[SESSION], before[SESSION]);
+    browser.me().await.expect(200);
+    let old = Browser { client: browser.client.clone(), cookies: before };
+    old.me().await.refused(401, "unauthenticated");
+}
+
+#[on_both]
+async fn a_change_with_a_cookie_comes_from_our_own_page(world: World) {
+    let issuer = Issuer::start().await;
+    let mut browser = console(&world, &issuer).await;
+    world
+        .patch(format!("/users/{}", world.acme.user), json!({"is_superadmin": true}))
+        .await
+        .expect(200);
+    browser.log_in("").await;
+    let client = browser.with_cookies();
+    let path = world.org("");
+    for (headers, status) in [
+        (vec![], 403),
+        (vec![("origin", "https://evil.example")], 403),
+        (vec![("origin", "null")], 403),
+        (vec![("origin", "https://cp.example.evil.example")], 403),
+        (vec![("origin", "http://cp.example")], 403),
+        (vec![("sec-fetch-site", "cross-site")], 403),
+        (vec![("sec-fetch-site", "same-site")], 403),
+        (vec![("sec-fetch-site", "none")], 403),
+        (vec![("sec-fetch-site", "same-origin"), ("origin", "https://evil.example")], 403),
+        (vec![("sec-fetch-site", "cross-site"), ("origin", "https://cp.example")], 403),
+        (vec![("origin", "https://cp.example")], 200),
+        (vec![("sec-fetch-site", "same-origin")], 200),
+        (vec![("sec-fetch-site", "same-origin"), ("origin", "https://cp.example")], 200),
+    ] {
+        let with = headers.iter().fold(client.clone(), |c, (name, value)| c.with(name, *value));
+        let answer = with.patch(&path, json!({"name": "Renamed"})).await;
+        assert_eq!(answer.status, status, "{headers:?}: {}", answer.text());
+        if status == 403 {
+            with.post("/logout", json!({})).await.refused(403, "forbidden");
+            with.post("/logout/everywhere", json!({})).await.refused(403, "forbidden");
         }
-        // Never two credentials at once.
-        let both = client.clone().token(&world.acme.token);
-        both.get("/me").await.refused(400, "bad_request");
-        both.with("sec-fetch-site", "same-origin").patch(&path, json!({"name": "x"})).await
-            .refused(400, "bad_request");
-        let twice = format!("{SESSION}=a; {SESSION}=b");
-        client.clone().with("cookie", twice).get("/me").await.refused(400, "bad_request");
-        let lookalike = format!("cp_session={}", browser.cookies[SESSION]);
-        client.with("cookie", lookalike).get("/me").await.refused(401, "unauthenticated");
+        // A read changes nothing, whoever's page asks for it.
+        with.get(&path).await.expect(200);
     }
+    // Never two credentials at once.
+    let both = client.clone().token(&world.acme.token);
+    both.get("/me").await.refused(400, "bad_request");
+    both.with("sec-fetch-site", "same-origin")
+        .patch(&path, json!({"name": "x"}))
+        .await
+        .refused(400, "bad_request");
+    let twice = format!("{SESSION}=a; {SESSION}=b");
+    client.clone().with("cookie", twice).get("/me").await.refused(400, "bad_request");
+    let lookalike = format!("cp_session={}", browser.cookies[SESSION]);
+    client.with("cookie", lookalike).get("/me").await.refused(401, "unauthenticated");
+}
 
-    s05_all_sessions_of_a_person_end_at_once(world) {
-        let issuer = Issuer::start().await;
-        let mut one = console(&world, &issuer).await;
-        let (mut two, mut three) = (Browser::new(&one.client), Browser::new(&one.client));
-        one.log_in("").await;
-        two.log_in("").await;
-        issuer.log_in_as(json!({"sub": "auth0|olga-acme"}));
-        three.log_in("").await;
-        two.me().await.expect(200);
-        world.pass(TimeDelta::milliseconds(1));
-        assert_eq!(one.post("/logout/everywhere").await.expect(200)["ended"], 2);
-        two.me().await.refused(401, "unauthenticated");
-        three.me().await.expect(200);
-        let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
-        assert_eq!(event["action"], "sessions.logout_everywhere");
-        assert_eq!(event["actor_id"], json!(world.acme.user));
+#[on_both]
+async fn all_sessions_of_a_person_end_at_once(world: World) {
+    let issuer = Issuer::start().await;
+    let mut one = console(&world, &issuer).await;
+    let (mut two, mut three) = (Browser::new(&one.client), Browser::new(&one.client));
+    one.log_in("").await;
+    two.log_in("").await;
+    issuer.log_in_as(json!({"sub": "auth0|olga-acme"}));
+    three.log_in("").await;
+    two.me().await.expect(200);
+    world.pass(TimeDelta::milliseconds(1));
+    assert_eq!(one.post("/logout/everywhere").await.expect(200)["ended"], 2);
+    two.me().await.refused(401, "unauthenticated");
+    three.me().await.expect(200);
+    let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
+    assert_eq!(event["action"], "sessions.logout_everywhere");
+    assert_eq!(event["actor_id"], json!(world.acme.user));
+}
+
+#[on_both]
+async fn a_session_ends_with_the_person_and_with_what_they_may_do(world: World) {
+    let issuer = Issuer::start().await;
+    let mut browser = console(&world, &issuer).await;
+    browser.log_in("").await;
+    let path = world.org("");
+    browser.with_cookies().get(&path).await.expect(200);
+    for id in [&world.acme.workspace_membership, &world.acme.membership] {
+        world.delete(format!("/memberships/{id}")).await.expect(204);
     }
+    // What another replica changed is seen when the memory of before is over.
+    world.pass(TimeDelta::seconds(3));
+    browser.with_cookies().get(&path).await.refused(404, "not_found");
+    let user = format!("/users/{}", world.acme.user);
+    world.patch(&user, json!({"is_active": false})).await.expect(200);
+    world.pass(TimeDelta::seconds(3));
+    browser.me().await.refused(403, "forbidden");
+    // It does not come back with the person.
+    world.patch(&user, json!({"is_active": true})).await.expect(200);
+    world.pass(TimeDelta::seconds(3));
+    browser.me().await.refused(401, "unauthenticated");
+    browser.log_in("").await;
+    browser.me().await.expect(200);
+    world.delete(&user).await.expect(204);
+    world.pass(TimeDelta::seconds(3));
+    browser.me().await.refused(401, "unauthenticated");
+}
 
-    s05_a_session_ends_with_the_person_and_with_what_they_may_do(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        browser.log_in("").await;
-        let path = world.org("");
-        browser.with_cookies().get(&path).await.expect(200);
-        for id in [&world.acme.workspace_membership, &world.acme.membership] {
-            world.delete(format!("/memberships/{id}")).await.expect(204);
-        }
-        // What another replica changed is seen when the memory of before is over.
-        world.pass(TimeDelta::seconds(3));
-        browser.with_cookies().get(&path).await.refused(404, "not_found");
-        let user = format!("/users/{}", world.acme.user);
-        world.patch(&user, json!({"is_active": false})).await.expect(200);
-        world.pass(TimeDelta::seconds(3));
-        browser.me().await.refused(403, "forbidden");
-        // It does not come back with the person.
-        world.patch(&user, json!({"is_active": true})).await.expect(200);
-        world.pass(TimeDelta::seconds(3));
-        browser.me().await.refused(401, "unauthenticated");
-        browser.log_in("").await;
-        browser.me().await.expect(200);
-        world.delete(&user).await.expect(204);
-        world.pass(TimeDelta::seconds(3));
-        browser.me().await.refused(401, "unauthenticated");
-    }
-
-    a_session_accepts_no_invitation_of_somebody_else(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        browser.log_in("").await;
-        let body = json!({"email": "nina@new.example", "role": "viewer"});
-        let invited = world.post(world.org("/invitations"), body).await.expect(201);
-        let accept = async || {
-            let page = browser.with_cookies().with("sec-fetch-site", "same-origin");
-            page.post("/invitations/accept", json!({"token": invited["token"]})).await
-        };
-        accept().await.refused(403, "forbidden");
-        // One that is over is as good as none.
-        world.pass(TimeDelta::hours(2));
-        assert_eq!(accept().await.expect(201)["email"], "nina@new.example");
-    }
-
-    s05_nobody_is_sent_to_another_site(world) {
-        let issuer = Issuer::start().await;
-        let browser = console(&world, &issuer).await;
-        for bad in [
-            "https://evil.example", "//evil.example", "/\\evil.example", "\\\\evil.example",
-            "javascript:alert(1)", "", "console", "/\t/evil.example", "/a\nb", "/%2e%2e//evil.example",
-            "/.//evil.example", "/ä",
-        ] {
-            let query: String = url::form_urlencoded::byte_serialize(bad.as_bytes()).collect();
-            browser.client.get(format!("/login?return_to={query}")).await.invalid("return_to");
-        }
-        browser.client.get("/login?return=/x").await.invalid("return");
-        browser.client.get("/login?provider=other").await.refused(404, "not_found");
-        browser.client.get("/login?organization=nobody").await.refused(404, "not_found");
-        world.anyone().get("/login").await.refused(404, "not_found");
-    }
-
-    login_ends_below_the_path_of_the_base_url(world) {
-        let issuer = Issuer::start().await;
-        issuer.log_in_as(mats(json!({"name": "Mats"})));
-        for (query, page) in [
-            ("", "/licensing/"),
-            ("?return_to=/console", "/licensing/console"),
-            ("?return_to=/licensing/console", "/licensing/console"),
-            ("?return_to=/licensing", "/licensing"),
-            ("?return_to=/licensing-other", "/licensing/licensing-other"),
-        ] {
-            let client = json!({"client_id": CLIENT, "client_secret": CLIENT_SECRET});
-            let provider = issuer.on_platform("auth0", client);
-            let (_, client) = world.server(|settings| {
-                settings.shared.base_url = "https://cp.example/licensing".into();
-                settings.identity.providers = vec![provider];
-            });
-            let mut browser = Browser::new(&client);
-            let back = browser.return_from_provider(query).await;
-            // The proxy strips the path.
-            let answer = browser.go(back.strip_prefix("/licensing").unwrap()).await;
-            assert_eq!((answer.status, answer.header("location")), (303, page), "{query}");
-        }
-    }
-
-    a_login_that_began_on_one_replica_ends_on_another(world) {
-        let issuer = Issuer::start().await;
-        let mut browser = console(&world, &issuer).await;
-        let mut other = console(&world, &issuer).await;
-        let back = browser.return_from_provider("").await;
-        other.cookies = browser.cookies.clone();
-        issuer.rotate(Alg::Es384);
-        assert_eq!(other.go(&back).await.status, 303);
-        browser.cookies = other.cookies.clone();
-        browser.me().await.expect(200);
-        other.me().await.expect(200);
-        assert_eq!(other.post("/logout").await.expect(200)["ended"], 1);
-        world.pass(TimeDelta::seconds(3));
-        browser.me().await.refused(401, "unauthenticated");
-    }
-
-    an_organizations_people_log_in_at_its_own_provider(world) {
-        let issuer = Issuer::start().await;
-        let body = issuer.body(json!({"client_id": CLIENT, "client_secret": CLIENT_SECRET}));
-        world.put(world.org("/identity-providers/auth0"), body.clone()).await.expect(201);
-        issuer.log_in_as(mats(json!({"is_super_admin": true})));
-        for name in [&world.acme.org, "acme"] {
-            let mut browser = Browser::new(&world.anyone());
-            assert_eq!(browser.log_in(&format!("?organization={name}")).await.status, 303);
-            let me = browser.me().await.expect(200);
-            assert_eq!(me["organization_id"], json!(world.acme.org));
-            browser.with_cookies().get("/organizations/globex").await.refused(404, "not_found");
-        }
-        // Somebody of another organization is nobody at this one's provider.
-        issuer.log_in_as(json!({"sub": "auth0|mats-globex"}));
-        let mut foreign = Browser::new(&world.anyone());
-        foreign.log_in("?organization=acme").await.refused(403, "forbidden");
-
-        // Without the provider there is no session of its.
-        issuer.log_in_as(mats(json!({})));
-        let mut browser = Browser::new(&world.anyone());
-        browser.log_in("?organization=acme&provider=auth0").await;
-        browser.me().await.expect(200);
-        let mut moved: Value = body;
-        moved["issuer"] = json!("https://elsewhere.example");
-        world.put(world.org("/identity-providers/auth0"), moved).await.expect(200);
-        browser.me().await.refused(401, "unauthenticated");
-        world.anyone().get("/login?organization=globex").await.refused(404, "not_found");
-    }
-
-    a_slow_provider_is_not_asked_by_everybody_who_begins_a_login(world) {
-        let issuer = Issuer::start().await;
-        issuer.fault(Fault::Slow);
-        let provider = issuer.on_platform("auth0", json!({"client_id": CLIENT}));
-        let (_, client) = world.server(|settings| {
-            settings.identity.providers = vec![provider];
-            settings.identity.fetch.timeout = Duration::from_millis(500);
-        });
-        let began = Instant::now();
-        for answer in join_all((0..100).map(|_| client.get("/login"))).await {
-            answer.refused(503, "unavailable");
-        }
-        assert!(began.elapsed() < Duration::from_secs(25), "all waited for one request");
-        issuer.fault(Fault::None);
-        client.get("/login").await.refused(503, "unavailable");
-        world.pass(TimeDelta::seconds(5));
-        assert_eq!(client.get("/login").await.status, 303);
-    }
-
-    plain_http_is_for_the_own_machine_only(world) {
-        let issuer = Issuer::start().await;
-        for (base, status) in [("http://127.0.0.1:8801", 303), ("http://cp.example", 409)] {
-            let provider = issuer.on_platform("auth0", json!({"client_id": CLIENT}));
-            let (_, client) = world.server(|settings| {
-                settings.shared.base_url = base.into();
-                settings.identity.providers = vec![provider];
-            });
-            let answer = client.get("/login").await;
-            assert_eq!(answer.status, status, "{}", answer.text());
-            if status == 303 {
-                let cookie = answer.header("set-cookie");
-                assert!(cookie.starts_with("cp_login=") && !cookie.contains("Secure"), "{cookie}");
-            }
-        }
-    }
+#[on_both]
+async fn a_session_accepts_no_invitation_of_somebody_else(world: World) {
+    let issuer = Issuer::start().await;
+    let mut browser = console(&world, &issuer).await;
+    browser.log_in("").await;
+    let body = json!({"email": "nina@new.example", "role": "viewer"});
+    let invited = world.post(world.org("/invitations"), body).await.expect(201);
+    let accept = async || {
+        let page = browser.with_cookies().with("sec-fetch-site", "same-origin");
+        page.post("/invitations/accept", json!({"token": invited["token"]})).await
+    };
+    accept().await.refused(403, "forbidden");
+    // One that is over is as good as none.
+    world.pass(TimeDelta::hours(2));
+    assert_eq!(accept().await.expect(201)["email"], "nina@new.example");
 }

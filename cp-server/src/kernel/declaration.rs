@@ -1,0 +1,152 @@
+//! What a slice declares of each of its tables.
+//!
+//! # Design
+//! A slice says once, at its head, what its rows are called, which permissions act on them, and what
+//! becomes of them when their organization is purged or exported, or their project ends or moves.
+//! `lifecycle` walks the declarations in the order of the foreign keys, so no list of tables is kept
+//! by hand. A test fails for a table of an organization that no slice declares.
+
+use std::sync::OnceLock;
+
+use futures_util::future::BoxFuture;
+
+use crate::kernel::access::ids::{OrganizationId, ProjectId};
+use crate::kernel::access::permissions::{self, Permission};
+use crate::kernel::error::Result;
+use crate::kernel::http::cx::Cx;
+use crate::kernel::section::Section;
+use crate::kernel::taken::{self, Noun};
+
+/// The declaration of one table.
+pub struct Declaration {
+    pub table: &'static str,
+    /// What one row is called in messages.
+    pub noun: &'static str,
+    pub permissions: &'static [Permission],
+    /// For a table whose rows belong to organizations.
+    pub tenant: Option<Tenant>,
+}
+
+/// What becomes of an organization's rows.
+pub struct Tenant {
+    /// The column of the organization.
+    pub owner: &'static str,
+    pub purge: Purge,
+    pub project: OfProject,
+    pub export: Export,
+}
+
+/// What a purge of the organization does with its rows.
+pub enum Purge {
+    /// It deletes them.
+    Rows,
+    /// It runs this first, and deletes them then.
+    After(Hook),
+    /// It leaves them, for this reason.
+    Stay(&'static str),
+}
+
+/// What happens to rows when their project ends, or moves to another organization.
+pub enum OfProject {
+    /// The foreign keys decide: the rows end and move with it.
+    Follow,
+    /// This runs before.
+    Before(ProjectHook),
+}
+
+/// Where an organization's export has its rows.
+pub enum Export {
+    /// In a section of their own.
+    Section(Section),
+    /// In several sections.
+    Sections(&'static [Section]),
+    /// In the section of another table.
+    Within(&'static str),
+    /// Nowhere, for this reason.
+    LeftOut(&'static str),
+}
+
+pub type Hook = for<'a> fn(&'a mut Cx) -> BoxFuture<'a, Result<()>>;
+/// Gets the project, and the organization that it moves to; none when it ends.
+pub type ProjectHook =
+    for<'a> fn(&'a mut Cx, ProjectId, Option<OrganizationId>) -> BoxFuture<'a, Result<()>>;
+
+impl Declaration {
+    /// Rows of the platform.
+    pub const fn of_platform(table: &'static str, noun: &'static str) -> Self {
+        Self { table, noun, permissions: &[], tenant: None }
+    }
+
+    /// Rows of organizations, which a purge deletes.
+    pub const fn of_organization(table: &'static str, noun: &'static str, export: Export) -> Self {
+        let tenant = Tenant {
+            owner: "organization_id",
+            purge: Purge::Rows,
+            project: OfProject::Follow,
+            export,
+        };
+        Self { table, noun, permissions: &[], tenant: Some(tenant) }
+    }
+
+    /// The permissions that act on the rows.
+    #[must_use]
+    pub const fn permissions(self, permissions: &'static [Permission]) -> Self {
+        Self { permissions, ..self }
+    }
+
+    /// Another column of the organization than `organization_id`.
+    #[must_use]
+    pub const fn owner(mut self, owner: &'static str) -> Self {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.owner = owner;
+        }
+        self
+    }
+
+    /// What a purge of the organization does with the rows.
+    #[must_use]
+    pub const fn purge(mut self, purge: Purge) -> Self {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.purge = purge;
+        }
+        self
+    }
+
+    /// Runs before the rows' project ends or moves.
+    #[must_use]
+    pub const fn before_project(mut self, hook: ProjectHook) -> Self {
+        if let Some(tenant) = &mut self.tenant {
+            tenant.project = OfProject::Before(hook);
+        }
+        self
+    }
+}
+
+/// The declarations of all slices.
+static PUBLISHED: OnceLock<Vec<&'static Declaration>> = OnceLock::new();
+
+/// Publishes the declarations of all slices; later calls change nothing.
+pub(in crate::kernel) fn publish(declarations: &[&'static Declaration]) {
+    PUBLISHED.get_or_init(|| declarations.to_vec());
+    permissions::publish(|| declarations.iter().flat_map(|one| one.permissions).copied().collect());
+    taken::publish(|| {
+        let noun = |one: &&Declaration| Noun {
+            table: one.table,
+            noun: one.noun,
+            is_of_organization: one.tenant.is_some(),
+        };
+        declarations.iter().map(noun).collect()
+    });
+}
+
+/// The declarations of all slices, in the order of the composition.
+///
+/// # Panics
+/// Before the composition has published them.
+pub fn all() -> &'static [&'static Declaration] {
+    PUBLISHED.get().expect("the composition publishes the declarations first")
+}
+
+pub(in crate::kernel) fn is_published() -> bool {
+    PUBLISHED.get().is_some()
+}

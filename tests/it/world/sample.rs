@@ -1,0 +1,40 @@
+//! Bodies of requests that follow from their schemas alone.
+
+use cp_server::kernel::http::line::Line;
+use cp_server::kernel::http::openapi;
+use serde_json::{Map, Value, json};
+
+use super::operations;
+
+/// Returns a body with the required members of the line's input; `word` is in each of its strings.
+pub fn sample(line: &Line, word: &str) -> Value {
+    let document = openapi::document(&operations().table, "");
+    let document: Value = serde_json::to_value(document).unwrap();
+    let method = line.method.as_str().to_lowercase();
+    let body = &document["paths"][line.full_path()][method]["requestBody"];
+    value_of(&document, &body["content"]["application/json"]["schema"], line.name, word)
+}
+
+fn value_of(document: &Value, schema: &Value, line: &str, word: &str) -> Value {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return value_of(document, document.pointer(&reference[1..]).unwrap(), line, word);
+    }
+    if let Some(known) = schema["enum"].as_array() {
+        return known[0].clone();
+    }
+    match schema["type"].as_str() {
+        Some("object") => {
+            let required = schema["required"].as_array().cloned().unwrap_or_default();
+            let member = |name: &Value| {
+                let name = name.as_str().unwrap();
+                (name.to_owned(), value_of(document, &schema["properties"][name], line, word))
+            };
+            Value::Object(required.iter().map(member).collect::<Map<_, _>>())
+        }
+        Some("string") => json!(word),
+        Some("integer") => json!(schema["minimum"].as_i64().unwrap_or(1).max(1)),
+        Some("boolean") => json!(false),
+        Some("array") => json!([]),
+        _ => panic!("there is no example for {line}, and its schema has {schema}: add one"),
+    }
+}
