@@ -3,10 +3,11 @@
 mod continuation;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use chrono::TimeDelta;
-use cp_server::backup::archive::{Archive, Manifest};
+use cp_server::backup::archive::{Archive, Manifest, Writer};
 use cp_server::backup::restore::{self, Restored};
 use cp_server::backup::tables::{self, Cell};
 use cp_server::backup::{self, BackupSource, Made};
@@ -169,12 +170,12 @@ async fn a_backup_is_of_one_moment_while_others_write(world: World) {
     let mut seen: BTreeMap<String, u64> = BTreeMap::new();
     let mut issued = 0;
     archive
-        .each(async |table, rows| {
-            *seen.entry(table.name.clone()).or_default() += rows.len() as u64;
+        .each(async |table, batch| {
+            *seen.entry(table.name.clone()).or_default() += batch.len() as u64;
             let action = table.columns.iter().position(|column| column == "action");
             if let (Some(action), "audit_events") = (action, &*table.name) {
-                issued += rows
-                    .iter()
+                issued += batch
+                    .rows()
                     .filter(|row| row[action] == Cell::Text("bundles.issue".into()))
                     .count();
             }
@@ -228,6 +229,30 @@ async fn what_was_changed_is_no_backup(world: World) {
     assert_eq!(left, ["a.cpbackup", "broken"], "nothing was made");
 }
 
+/// A restore reads each row once, while it writes. A row that cannot be read leaves no file behind.
+#[on_both]
+async fn a_row_that_cannot_be_read_is_not_restored(world: World) {
+    let folder = tempfile::tempdir().unwrap();
+    let manifest = make(&world, &folder).await.manifest;
+    let broken = folder.path().join("broken");
+    let tables = tables::all(&mut world.app.db.snapshot().await.unwrap()).await.unwrap();
+    let empty = Manifest { tables: Vec::new(), ..manifest };
+    let mut writer = Writer::new(File::create(&broken).unwrap(), empty).unwrap();
+    for table in &tables {
+        writer.begin(table).unwrap();
+        if table.name == "installation" {
+            writer.row(&[Cell::Text("too few".into())]).unwrap();
+        }
+    }
+    writer.finish(&kek(), &Random::seeded(9)).unwrap();
+    let url = format!("sqlite:{}", folder.path().join("never.db").display());
+    let error = restore_to(&world.clock, &broken, &url).await.err().unwrap();
+    assert!(format!("{error:#}").contains("a row of installation"), "{error:#}");
+    let error = restore::check(&broken, &kek(), &url).await.unwrap_err();
+    assert!(format!("{error:#}").contains("a row of installation"), "{error:#}");
+    assert_eq!(files(folder.path()), ["a.cpbackup", "broken"], "nothing was made");
+}
+
 /// Neither the key-encryption key nor what it seals is told.
 #[on_both]
 async fn a_backup_has_no_key_in_the_clear(world: World) {
@@ -236,8 +261,8 @@ async fn a_backup_has_no_key_in_the_clear(world: World) {
     let mut archive = Archive::open(&made.path).unwrap();
     let mut sealed = 0;
     archive
-        .each(async |table, rows| {
-            for cell in rows.iter().flatten() {
+        .each(async |table, batch| {
+            for cell in batch.rows().flatten() {
                 if let Cell::Blob(bytes) = cell {
                     assert!(!bytes.windows(32).any(|part| part == KEK), "{}", table.name);
                     // A PKCS#8 document begins like this, and an RSA key is one.

@@ -24,7 +24,7 @@ use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
 use serde::{Deserialize, Serialize};
 
-use super::tables::{Cell, Table};
+use super::tables::{Batch, Cell, Table};
 use crate::kernel::clock::Random;
 use crate::kernel::secret::{Kek, hex, sha256};
 
@@ -34,8 +34,6 @@ const FORMAT: u32 = 1;
 const HEAD: usize = 16 * 1024;
 /// The purpose of a manifest's seal.
 const PURPOSE: &str = "backup manifest";
-/// The number of rows per batch.
-const BATCH: usize = 500;
 /// The number of bytes that are compressed together.
 const PART: usize = 256 * 1024;
 /// The number of parts or batches that one thread may be ahead of the other.
@@ -249,9 +247,14 @@ impl Archive {
         Ok(Self { file, manifest: serde_json::from_value(manifest).with_context(not_one)? })
     }
 
-    /// Checks the hash and the number of the rows, and that each row can be read. Callers trust
-    /// nothing before this check.
+    /// Checks the hash and the number of the rows, and that each row can be read.
     pub async fn check(&mut self) -> anyhow::Result<()> {
+        self.check_hash()?;
+        self.each(async |_, _| Ok(())).await
+    }
+
+    /// Checks that the rows are the bytes that were written. Callers trust no row before this check.
+    pub fn check_hash(&mut self) -> anyhow::Result<()> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let mut hash = digest::Context::new(&SHA256);
         let mut rest = BufReader::with_capacity(1 << 20, &self.file);
@@ -272,23 +275,56 @@ impl Archive {
             "the backup is damaged: it has {bytes} bytes of rows that differ from the \
              {contents_bytes} that were written"
         );
-        self.each(async |_, _| Ok(())).await
+        Ok(())
     }
 
-    /// Passes every table with its rows to `then`, in batches; a table without rows once. A second
-    /// thread reads ahead.
+    /// Passes the rows of every table to `then`, in batches.
     pub async fn each(
         &mut self,
-        mut then: impl AsyncFnMut(&TableHead, &[Vec<Cell>]) -> anyhow::Result<()>,
+        mut then: impl AsyncFnMut(&TableHead, Batch) -> anyhow::Result<()>,
     ) -> anyhow::Result<()> {
+        let mut rows = self.rows()?;
+        for (at, table) in self.manifest.tables.iter().enumerate() {
+            while let Some(batch) = rows.next(at).await {
+                then(table, batch).await?;
+            }
+        }
+        rows.finish()
+    }
+
+    /// Begins to read the rows. A second thread reads ahead.
+    pub fn rows(&mut self) -> anyhow::Result<Rows> {
         self.file.seek(SeekFrom::Start(HEAD as u64))?;
         let (file, tables) = (self.file.try_clone()?, self.manifest.tables.clone());
-        let (sender, mut batches) = tokio::sync::mpsc::channel(PARTS);
+        let (sender, batches) = tokio::sync::mpsc::channel(PARTS);
         let reading = std::thread::spawn(move || read_batches(&file, &tables, &sender));
-        while let Some((at, rows)) = batches.recv().await {
-            let rows: Vec<Vec<Cell>> = rows;
-            then(&self.manifest.tables[at], &rows).await?;
+        Ok(Rows { batches, ahead: None, reading })
+    }
+}
+
+/// The rows of an archive, table by table.
+pub struct Rows {
+    /// Batches with the index of their table.
+    batches: tokio::sync::mpsc::Receiver<(usize, Batch)>,
+    ahead: Option<(usize, Batch)>,
+    reading: JoinHandle<anyhow::Result<()>>,
+}
+
+impl Rows {
+    /// Returns the next rows of the table with this index. Returns `None` after its last row, and after a
+    /// failure, which [`Self::finish`] reports.
+    pub async fn next(&mut self, table: usize) -> Option<Batch> {
+        if self.ahead.is_none() {
+            self.ahead = self.batches.recv().await;
         }
+        let (_, batch) = self.ahead.take_if(|(of, _)| *of == table)?;
+        Some(batch)
+    }
+
+    /// Checks that all rows were read.
+    pub fn finish(self) -> anyhow::Result<()> {
+        let Self { batches, reading, .. } = self;
+        drop(batches);
         reading.join().map_err(|_| anyhow!("the reader of the backup panicked"))?
     }
 }
@@ -297,7 +333,7 @@ impl Archive {
 fn read_batches(
     file: &File,
     tables: &[TableHead],
-    sender: &tokio::sync::mpsc::Sender<(usize, Vec<Vec<Cell>>)>,
+    sender: &tokio::sync::mpsc::Sender<(usize, Batch)>,
 ) -> anyhow::Result<()> {
     let mut lines = BufReader::with_capacity(1 << 20, MultiGzDecoder::new(BufReader::new(file)));
     let mut line = Vec::new();
@@ -317,26 +353,16 @@ fn read_batches(
             table.name
         );
         let mut left = table.rows;
-        loop {
-            let mut rows = Vec::new();
-            while left > 0 && rows.len() < BATCH {
+        while left > 0 {
+            let mut batch = Batch::new(table.columns.len());
+            while left > 0 && !batch.is_full() {
                 ensure!(next(&mut line)?, "the backup ends within {}", table.name);
-                let cells: Vec<Cell> = serde_json::from_slice(&line)
-                    .with_context(|| format!("a row of {}", table.name))?;
-                ensure!(
-                    cells.len() == table.columns.len(),
-                    "a row of {} has the wrong number of columns",
-                    table.name
-                );
-                rows.push(cells);
+                batch.read(&line).with_context(|| format!("a row of {}", table.name))?;
                 left -= 1;
             }
             // The receiver is gone if writing the rows failed; the writer reports that.
-            if sender.blocking_send((at, rows)).is_err() {
+            if sender.blocking_send((at, batch)).is_err() {
                 return Ok(());
-            }
-            if left == 0 {
-                break;
             }
         }
     }

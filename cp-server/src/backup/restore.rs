@@ -10,7 +10,7 @@ use sqlx::sqlite::SqliteSynchronous;
 
 use super::archive::{Archive, Manifest, TableHead};
 use super::continuation::continue_after_restore;
-use super::tables::{self, Cell, Filling, Table};
+use super::tables::{self, Filling, Table};
 use super::{Progress, sync_folder};
 use crate::audit;
 use crate::audit::high_water::SUFFIX;
@@ -30,10 +30,13 @@ pub struct Restored {
 /// Verifies a backup without touching any database: format, schema, key-encryption key, hash, and
 /// every row.
 pub async fn check(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<Manifest> {
-    Ok(verified(path, kek, database_url).await?.manifest)
+    let mut archive = verified(path, kek, database_url)?;
+    archive.check().await?;
+    Ok(archive.manifest)
 }
 
-async fn verified(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<Archive> {
+/// Opens a backup, and checks everything but its rows. Each row is checked when it is read.
+fn verified(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<Archive> {
     let mut archive = Archive::open(path)?;
     let known = Db::migrations(database_url);
     let manifest = &archive.manifest;
@@ -45,7 +48,7 @@ async fn verified(path: &Path, kek: &Kek, database_url: &str) -> anyhow::Result<
         );
     }
     manifest.check_seal(kek, kek::CHECK)?;
-    archive.check().await?;
+    archive.check_hash()?;
     Ok(archive)
 }
 
@@ -59,7 +62,7 @@ pub async fn restore(
     is_replacing: bool,
     progress: Progress<'_>,
 ) -> anyhow::Result<Restored> {
-    let archive = verified(path, kek, database_url).await?;
+    let archive = verified(path, kek, database_url)?;
     match database_url.strip_prefix("sqlite:") {
         Some(file) => {
             let file = PathBuf::from(file.trim_start_matches("//"));
@@ -140,13 +143,14 @@ async fn fill_file(
 ) -> anyhow::Result<()> {
     let db = Db::open_sqlite(draft, SqliteSynchronous::Full).await?;
     db.migrate_some(&archive.manifest.schema).await?;
-    let Db::Sqlite { write, .. } = &db else { bail!("a file is an SQLite database") };
-    let known = tables::all(&mut db.snapshot().await?).await?;
-    let mut conn = write.pool().acquire().await?;
-    let mut filling = Filling::sqlite(&mut conn).await?;
+    let mut conn = db.snapshot().await?;
+    let known = tables::all(&mut conn).await?;
+    end(conn).await;
+    db.close().await;
+    let mut filling = Filling::sqlite(draft).await?;
     fill(archive, &known, &mut filling, progress).await?;
     filling.finish().await?;
-    drop(conn);
+    let db = Db::open_sqlite(draft, SqliteSynchronous::Full).await?;
     finish(archive, kek, &db, 0).await?;
     continue_after_restore(&db, clock.now()).await?;
     db.close().await;
@@ -204,15 +208,17 @@ async fn fill(
         filling.clear(table).await?;
     }
     let (all, mut done) = (archive.manifest.rows(), 0);
-    archive
-        .each(async |head, rows: &[Vec<Cell>]| {
-            let table = ordered(known, head)?;
-            filling.write(&table, rows).await?;
-            done += u64::try_from(rows.len())?;
+    let mut rows = archive.rows()?;
+    for (at, head) in archive.manifest.tables.iter().enumerate() {
+        let next = async || {
+            let batch = rows.next(at).await?;
+            done += batch.len() as u64;
             progress(done, all);
-            Ok(())
-        })
-        .await
+            Some(batch)
+        };
+        filling.write(&ordered(known, head)?, next).await?;
+    }
+    rows.finish()
 }
 
 /// Returns the table with its columns in the order of the archive's rows.

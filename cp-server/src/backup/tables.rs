@@ -12,7 +12,9 @@
     reason = "the tables are known only at run time, and each database lists them in its own way"
 )]
 
+mod batch;
 mod cells;
+mod copying;
 mod filling;
 mod table;
 
@@ -25,11 +27,10 @@ use futures_util::StreamExt;
 use sqlx::postgres::PgRow;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteRow};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, Row, TypeInfo, ValueRef};
-use uuid::Uuid;
 
 use crate::kernel::db::Conn;
-use crate::kernel::secret::hex;
 
+pub use self::batch::Batch;
 pub use self::cells::Cell;
 pub use self::filling::Filling;
 pub use self::table::{Column, Table};
@@ -146,7 +147,7 @@ fn of_sqlite(row: &SqliteRow, at: usize) -> anyhow::Result<Cell> {
     let stored = value.type_info();
     Ok(match stored.name() {
         "INTEGER" => Cell::Integer(row.try_get_unchecked(at)?),
-        "TEXT" => Cell::Text(row.try_get_unchecked(at)?),
+        "TEXT" => Cell::Text(row.try_get_unchecked::<&str, _>(at)?.into()),
         "BLOB" => Cell::Blob(row.try_get_unchecked(at)?),
         other => bail!("is stored as {other}, which backups do not support"),
     })
@@ -175,40 +176,15 @@ impl Column {
                 let at: Option<DateTime<Utc>> = row.try_get(at)?;
                 // In the form of sqlx, because SQLite compares times as strings.
                 let text = |at: DateTime<Utc>| at.to_rfc3339_opts(SecondsFormat::AutoSi, false);
-                at.map(text).map_or(Cell::Null, Cell::Text)
+                at.map(text).map_or(Cell::Null, |text| Cell::Text(text.into()))
             }
             "bool" | "int2" | "int4" | "int8" => {
                 row.try_get::<Option<i64>, _>(at)?.map_or(Cell::Null, Cell::Integer)
             }
-            _ => row.try_get::<Option<String>, _>(at)?.map_or(Cell::Null, Cell::Text),
+            _ => row
+                .try_get::<Option<&str>, _>(at)?
+                .map_or(Cell::Null, |text| Cell::Text(text.into())),
         })
-    }
-
-    /// Writes a value in the text format of `COPY`.
-    fn copied(&self, cell: &Cell, into: &mut String) -> anyhow::Result<()> {
-        match (&*self.kind, cell) {
-            (_, Cell::Null) => into.push_str("\\N"),
-            ("uuid", cell) => into.push_str(&Uuid::from_slice(cell.bytes()?)?.to_string()),
-            ("bytea", cell) => {
-                into.push_str("\\\\x");
-                into.push_str(&hex(cell.bytes()?));
-            }
-            ("bool", Cell::Integer(value)) => into.push(if *value == 0 { 'f' } else { 't' }),
-            (_, Cell::Integer(value)) => into.push_str(&value.to_string()),
-            (_, Cell::Text(text)) => {
-                for c in text.chars() {
-                    match c {
-                        '\\' => into.push_str("\\\\"),
-                        '\n' => into.push_str("\\n"),
-                        '\r' => into.push_str("\\r"),
-                        '\t' => into.push_str("\\t"),
-                        c => into.push(c),
-                    }
-                }
-            }
-            (kind, Cell::Blob(_)) => bail!("{}: bytes cannot become a {kind}", self.name),
-        }
-        Ok(())
     }
 }
 

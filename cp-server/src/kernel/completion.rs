@@ -9,6 +9,9 @@
 //! announcement ([`App::commit`](crate::kernel::app::App::commit)) run in another such task: the
 //! deadline passes before or after both. The task holds the request's parts, and with them the
 //! connection's slot in the limits: clients that reset their connections do not escape the limits.
+//!
+//! A change that still waits for SQLite's writer has not begun. It ends with its [`Client`]. Otherwise
+//! a flood of abandoned changes would delay every client of the same share that waits for its response.
 
 use std::panic::AssertUnwindSafe;
 use std::time::{Duration, Instant};
@@ -16,6 +19,7 @@ use std::time::{Duration, Instant};
 use axum::http::request::Parts;
 use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
+use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::kernel::error::{Error, Result};
@@ -34,6 +38,47 @@ where
     };
     let done = tokio::spawn(work.in_current_span()).await;
     done.unwrap_or_else(|ended| Err(Error::internal(ended)))
+}
+
+/// The client of a change, which may disconnect before the change begins.
+#[derive(Clone)]
+pub(in crate::kernel) struct Client(Option<watch::Receiver<()>>);
+
+/// Dropped when the client disconnects.
+pub(in crate::kernel) struct Waiting {
+    _sender: watch::Sender<()>,
+}
+
+impl Client {
+    pub(in crate::kernel) fn new() -> (Self, Waiting) {
+        let (sender, receiver) = watch::channel(());
+        (Self(Some(receiver)), Waiting { _sender: sender })
+    }
+
+    /// For work that has begun, and for work without a client.
+    pub(in crate::kernel) fn that_stays() -> Self {
+        Self(None)
+    }
+
+    /// Begins the transaction of a change, unless the client disconnects first.
+    pub(in crate::kernel) async fn begins<T>(
+        mut self,
+        begin: impl Future<Output = sqlx::Result<T>>,
+    ) -> Result<T> {
+        let gone = async {
+            match &mut self.0 {
+                Some(waiting) => while waiting.changed().await.is_ok() {},
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            () = gone => {
+                Err(Error::unavailable("The client disconnected before its change began.", 1))
+            }
+            begun = begin => Ok(begun?),
+        }
+    }
 }
 
 /// The latest time at which the response of a request must begin.

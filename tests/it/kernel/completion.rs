@@ -63,7 +63,10 @@ async fn change(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
 }
 
 async fn change_late(cx: &mut Cx<Scope>, open: PublicPath) -> Result<NoContent> {
-    in_a_while(&name(&cx.parts)).await;
+    for _ in 0..20 {
+        tokio::task::yield_now().await;
+    }
+    // Until here the change has not begun.
     cx.begin().await?;
     change(cx, open).await
 }
@@ -90,7 +93,12 @@ async fn read(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
     std::future::pending().await
 }
 
-fn call(app: &App, method: Method, path: &str, name: &str) -> impl Future<Output = Response> {
+fn call(
+    app: &App,
+    method: Method,
+    path: &str,
+    name: &str,
+) -> impl Future<Output = Response> + use<> {
     let mut table = Routes::default();
     routes(&mut table);
     let request = Request::builder().method(method).uri(format!("{BASE}{path}"));
@@ -160,4 +168,32 @@ async fn a_read_that_does_not_say_that_it_may_write_cannot(world: World) {
     let answer = call(&world.app, Method::GET, "/leaving/undeclared", &name).await;
     assert_eq!(answer.status(), StatusCode::INTERNAL_SERVER_ERROR);
     assert!(!changed(&world, &name).await);
+}
+
+/// On SQLite each change waits for its turn of the one writer. Abandoned changes get no turn.
+#[tokio::test]
+async fn a_change_that_waits_for_the_writer_ends_with_its_client() {
+    let world = World::on_sqlite().await;
+    let lines = [
+        (Method::POST, "/leaving"),
+        (Method::POST, "/leaving/late"),
+        (Method::GET, "/leaving/may-write"),
+    ];
+    let held = world.app.db.begin().await.unwrap();
+    for (method, path) in &lines {
+        leaves(&world.app, method.clone(), path, &format!("waiting {path}"), 50).await;
+    }
+    let stays = call(&world.app, Method::POST, "/leaving", "waiting and staying");
+    let stays = tokio::spawn(stays);
+    for _ in 0..50 {
+        tokio::task::yield_now().await;
+    }
+    drop(held);
+    assert_eq!(stays.await.unwrap().status(), StatusCode::NO_CONTENT);
+    // The writer serves changes in the order of their arrival: the abandoned ones came first.
+    for (_, path) in lines {
+        let name = format!("waiting {path}");
+        assert!(!STARTED.lock().unwrap().contains(&name), "{path}");
+        assert!(!changed(&world, &name).await, "{path}");
+    }
 }

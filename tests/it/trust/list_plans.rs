@@ -1,8 +1,11 @@
-//! What the signing of a status list reads: the bundles that are marked, and not all of the list's.
+//! The bundles that a status list reads: signing it reads the marked ones, and touching it reads the
+//! changed ones. Neither reads all bundles of the list.
 
 use chrono::TimeDelta;
+use cp_server::kernel::db::query::Query;
 use cp_server::kernel::db::{Conn, Db};
 use cp_server::licensing::ids::StatusListId;
+use cp_server::licensing::status_lists::rows::Of;
 use cp_server::licensing::status_lists::signing::{MARKED, STATES};
 
 use crate::world::{World, now, on_both};
@@ -34,15 +37,15 @@ async fn fill(tx: &mut Conn, bundle: &str) {
 }
 
 /// The lines of the plan that say how bundles are found.
-async fn plan(world: &World, statement: &str, binds: usize, list: StatusListId) -> Vec<String> {
+async fn plan(
+    world: &World,
+    statement: &str,
+    bind: impl for<'c> FnOnce(Query<'c>) -> Query<'c>,
+) -> Vec<String> {
     let mut tx = world.app.db.begin().await.unwrap();
     let is_sqlite = matches!(world.app.db, Db::Sqlite { .. });
     let explain = if is_sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
-    let query = tx.q(Box::leak(format!("{explain} {statement}").into_boxed_str()));
-    let query = match binds {
-        1 => query.bind("published"),
-        _ => query.bind(list).bind(now()).bind(now() - TimeDelta::days(1)),
-    };
+    let query = bind(tx.q(Box::leak(format!("{explain} {statement}").into_boxed_str())));
     let lines: Vec<String> = if is_sqlite {
         let lines: Vec<(i64, i64, i64, String)> = query.all().await.unwrap();
         lines.into_iter().map(|line| line.3).collect()
@@ -53,20 +56,52 @@ async fn plan(world: &World, statement: &str, binds: usize, list: StatusListId) 
     lines.into_iter().filter(|line| line.contains(" bundles")).collect()
 }
 
-#[on_both]
-async fn signing_a_list_reads_its_marks_and_not_its_bundles(world: World) {
-    let list = world.acme.status_list.parse::<uuid::Uuid>().unwrap();
+/// Adds valid bundles to the lists of these bundles, and counts them for the planner.
+async fn fill_lists(world: &World, bundles: &[&str]) {
     let mut tx = world.app.db.begin().await.unwrap();
-    fill(&mut tx, &world.acme.bundle).await;
+    for bundle in bundles {
+        fill(&mut tx, bundle).await;
+    }
     tx.commit().await.unwrap();
     let mut tx = world.app.db.begin().await.unwrap();
     tx.q("ANALYZE bundles").exec().await.unwrap();
     tx.commit().await.unwrap();
-    for (statement, binds, parts) in [(MARKED, 3, 3), (STATES, 1, 2)] {
-        let found = plan(&world, statement, binds, StatusListId(list)).await;
+}
+
+fn id(text: &str) -> uuid::Uuid {
+    text.parse().unwrap()
+}
+
+#[on_both]
+async fn signing_a_list_reads_its_marks_and_not_its_bundles(world: World) {
+    fill_lists(&world, &[&world.acme.bundle]).await;
+    let list = StatusListId(id(&world.acme.status_list));
+    let marked =
+        plan(&world, MARKED, |query| query.bind(list).bind(now()).bind(now() - TimeDelta::days(1)));
+    let states = plan(&world, STATES, |query| query.bind("published"));
+    for (found, parts) in [(marked.await, 3), (states.await, 2)] {
         assert_eq!(found.len(), parts, "{found:#?}");
         for line in &found {
             assert!(OF_MARKS.iter().any(|index| line.contains(index)), "{line} of {found:#?}");
         }
+    }
+}
+
+#[on_both]
+async fn touching_a_list_reads_the_changed_bundles_and_not_the_others(world: World) {
+    // Acme's bundles are few among those of Globex.
+    fill_lists(&world, &[&world.globex.bundle]).await;
+    let cases = [
+        (Of::Bundle(id(&world.acme.bundle)), ["sqlite_autoindex_bundles_1", "bundles_pkey"]),
+        (Of::License(id(&world.acme.license)), ["bundles_license"; 2]),
+        (Of::Organization(id(&world.acme.org)), ["bundles_organization"; 2]),
+    ];
+    for (of, indexes) in cases {
+        let (Of::Bundle(value) | Of::License(value) | Of::Organization(value) | Of::Key(value)) =
+            of;
+        let found = plan(&world, of.lists(), |query| query.bind(now()).bind(value)).await;
+        let uses = |index| found.iter().any(|line| line.contains(index));
+        assert!(indexes.into_iter().any(uses), "{indexes:?}: {found:#?}");
+        assert!(!uses("Seq Scan"), "{found:#?}");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::borrow::Cow;
 use std::fmt;
+use std::sync::Arc;
 
-use anyhow::bail;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde::de::{MapAccess, Visitor};
@@ -11,22 +11,13 @@ use serde::ser::SerializeMap;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
 /// A value of a row, as SQLite stores it. In JSON it is null, a number or a string; bytes are
-/// `{"b": base64}`.
+/// `{"b": base64}`. A string is one allocation, which SQLite's driver uses as it is.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Cell {
     Null,
     Integer(i64),
-    Text(String),
+    Text(Arc<str>),
     Blob(Vec<u8>),
-}
-
-impl Cell {
-    pub(super) fn bytes(&self) -> anyhow::Result<&[u8]> {
-        match self {
-            Self::Blob(bytes) => Ok(bytes),
-            other => bail!("{other:?} is not bytes"),
-        }
-    }
 }
 
 impl Serialize for Cell {
@@ -74,7 +65,7 @@ impl<'de> Visitor<'de> for Reader {
     }
 
     fn visit_str<E>(self, text: &str) -> Result<Cell, E> {
-        Ok(Cell::Text(text.to_owned()))
+        Ok(Cell::Text(text.into()))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Cell, A::Error> {

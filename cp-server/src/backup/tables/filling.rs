@@ -5,27 +5,33 @@
 //! Rows come in the order of their tables' names, so references to other tables are set aside
 //! first. So are indexes: building one over all rows at the end costs a fraction of maintaining it
 //! row by row. SQLite gets many rows in one statement, which is prepared once per table. PostgreSQL
-//! gets them by `COPY`, which parses no statement and binds no value.
+//! gets them by one `COPY` per table. Several were rejected: sqlx sends the end of a `COPY` by itself,
+//! and TCP holds that back until the data before it is acknowledged, which takes 40 ms.
 
 #![expect(
     clippy::disallowed_methods,
     reason = "the tables are known only at run time, and each database lists them in its own way"
 )]
 
-use anyhow::{Context, bail};
-use sqlx::{AssertSqlSafe, Connection, PgConnection, Postgres, Sqlite, SqliteConnection};
+use std::path::Path;
 
+use anyhow::{Context, anyhow, bail, ensure};
+use sqlx::sqlite::{SqliteArguments, SqliteConnectOptions, SqliteJournalMode, SqliteSynchronous};
+use sqlx::{
+    Arguments, AssertSqlSafe, ConnectOptions, Connection, PgConnection, Postgres, Sqlite,
+    SqliteConnection,
+};
+
+use super::batch::Batch;
 use super::cells::Cell;
+use super::copying;
 use super::table::Table;
 use crate::kernel::db::installation::MARK_AS_RESTORING;
-
-/// The maximum number of values in one statement; SQLite accepts some thirty thousand.
-const PLACES: usize = 8_000;
 
 /// A database that is being filled: nothing refuses a row before all rows are written.
 pub enum Filling<'c> {
     Sqlite {
-        conn: &'c mut SqliteConnection,
+        conn: SqliteConnection,
         indexes: Vec<String>,
         triggers: Vec<String>,
     },
@@ -34,31 +40,35 @@ pub enum Filling<'c> {
         tables: Vec<String>,
         indexes: Vec<String>,
         keys: Vec<String>,
+        references: Vec<String>,
     },
 }
 
 impl<'c> Filling<'c> {
-    /// Sets aside what would refuse rows in arbitrary order.
-    pub async fn sqlite(conn: &'c mut SqliteConnection) -> anyhow::Result<Self> {
-        // No other process uses the file yet: one sync at the end is enough. Rows come in no
-        // index's order, so pages stay in memory.
-        let begin = "PRAGMA foreign_keys = OFF; PRAGMA synchronous = OFF;
-                     PRAGMA cache_size = -262144; BEGIN EXCLUSIVE";
-        sqlx::raw_sql(begin).execute(&mut *conn).await?;
-        let indexes = set_aside(conn, "index").await?;
-        let triggers = set_aside(conn, "trigger").await?;
+    /// Opens a file that has the schema, and sets aside what would refuse rows in arbitrary order.
+    pub async fn sqlite(file: &Path) -> anyhow::Result<Self> {
+        // No other process uses the file before it is complete. Without a journal, each page is written
+        // once, and one sync at the end is enough. Rows come in no index's order, so pages stay in memory.
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .journal_mode(SqliteJournalMode::Off)
+            .synchronous(SqliteSynchronous::Off)
+            .foreign_keys(false)
+            .pragma("cache_size", "-262144");
+        let mut conn = options.connect().await?;
+        let mode: String = sqlx::query_scalar("PRAGMA journal_mode").fetch_one(&mut conn).await?;
+        ensure!(mode == "off", "{} is open in another process", file.display());
+        sqlx::raw_sql("BEGIN EXCLUSIVE").execute(&mut conn).await?;
+        let indexes = set_aside(&mut conn, "index").await?;
+        let triggers = set_aside(&mut conn, "trigger").await?;
         Ok(Self::Sqlite { conn, indexes, triggers })
     }
 
-    /// Does the same in one transaction; references to other tables are created again at the end.
+    /// Begins one transaction, and sets aside the same. [`Self::finish`] creates it again.
     pub async fn postgres(conn: &'c mut PgConnection) -> anyhow::Result<Self> {
         let mut tx = conn.begin().await?;
-        let sql = "SELECT c.relname::text, k.conname::text, pg_get_constraintdef(k.oid)
-                   FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
-                   JOIN pg_namespace n ON n.oid = c.relnamespace
-                   WHERE n.nspname = current_schema() AND k.contype = 'f'";
-        let found: Vec<(String, String, String)> =
-            sqlx::query_as(sql).persistent(false).fetch_all(&mut *tx).await?;
+        // Indexes are built, and references are checked, in memory.
+        run_pg(&mut tx, "SET LOCAL maintenance_work_mem = '256MB'".to_owned()).await?;
         let sql = "SELECT table_name::text FROM information_schema.tables
                    WHERE table_schema = current_schema() AND table_type = 'BASE TABLE'
                        AND table_name <> '_sqlx_migrations'";
@@ -67,12 +77,9 @@ impl<'c> Filling<'c> {
         for table in &tables {
             run_pg(&mut tx, format!("ALTER TABLE \"{table}\" DISABLE TRIGGER USER")).await?;
         }
-        let mut keys = Vec::new();
-        for (table, name, definition) in found {
-            run_pg(&mut tx, format!("ALTER TABLE \"{table}\" DROP CONSTRAINT \"{name}\"")).await?;
-            keys.push(format!("ALTER TABLE \"{table}\" ADD CONSTRAINT \"{name}\" {definition}"));
-        }
-        // The indexes that belong to no constraint, now that no key refers to them.
+        let references = drop_constraints(&mut tx, &["f"]).await?;
+        let keys = drop_constraints(&mut tx, &["p", "u"]).await?;
+        // The indexes that belong to no constraint.
         let sql = "SELECT i.indexrelid::regclass::text, pg_get_indexdef(i.indexrelid)
                    FROM pg_index i JOIN pg_class c ON c.oid = i.indrelid
                    JOIN pg_namespace n ON n.oid = c.relnamespace
@@ -85,7 +92,7 @@ impl<'c> Filling<'c> {
             run_pg(&mut tx, format!("DROP INDEX {name}")).await?;
             indexes.push(definition);
         }
-        Ok(Self::Postgres { tx, tables, indexes, keys })
+        Ok(Self::Postgres { tx, tables, indexes, keys, references })
     }
 
     /// Deletes the rows that the migrations inserted.
@@ -106,14 +113,15 @@ impl<'c> Filling<'c> {
         }
     }
 
-    /// Writes rows whose cells are in the order of these columns.
-    pub async fn write(&mut self, table: &Table, rows: &[Vec<Cell>]) -> anyhow::Result<()> {
-        if rows.is_empty() {
-            return Ok(());
-        }
+    /// Writes the rows of a table, whose cells are in the order of the table's columns.
+    pub async fn write(
+        &mut self,
+        table: &Table,
+        next: impl AsyncFnMut() -> Option<Batch>,
+    ) -> anyhow::Result<()> {
         let written = match self {
-            Self::Sqlite { conn, .. } => insert(conn, table, rows).await,
-            Self::Postgres { tx, .. } => copy(tx, table, rows).await,
+            Self::Sqlite { conn, .. } => insert(conn, table, next).await,
+            Self::Postgres { tx, .. } => copy(tx, table, next).await,
         };
         written.with_context(|| table.name.clone())
     }
@@ -121,29 +129,29 @@ impl<'c> Filling<'c> {
     /// Restores what was set aside, which checks every row, and commits.
     pub async fn finish(self) -> anyhow::Result<()> {
         match self {
-            Self::Sqlite { conn, indexes, triggers } => {
+            Self::Sqlite { mut conn, indexes, triggers } => {
                 for index in indexes {
-                    run(conn, index).await?;
+                    run(&mut conn, index).await?;
                 }
                 let sql = "SELECT \"table\" FROM pragma_foreign_key_check LIMIT 1";
                 let orphan: Option<String> =
-                    sqlx::query_scalar(sql).fetch_optional(&mut *conn).await?;
+                    sqlx::query_scalar(sql).fetch_optional(&mut conn).await?;
                 if let Some(table) = orphan {
                     bail!("{table}: a row refers to a missing row");
                 }
                 for trigger in triggers {
-                    run(conn, trigger).await?;
+                    run(&mut conn, trigger).await?;
                 }
-                let end = "COMMIT; PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL";
-                sqlx::raw_sql(end).execute(&mut *conn).await?;
+                run(&mut conn, "COMMIT".to_owned()).await?;
                 // The additional check of `integrity_check` is left out: it compares rows with
                 // their indexes, and these indexes were just built from these rows.
                 let sql = "SELECT quick_check FROM pragma_quick_check";
-                let sound: String = sqlx::query_scalar(sql).fetch_one(conn).await?;
-                anyhow::ensure!(sound == "ok", "the restored database is not sound: {sound}");
+                let sound: String = sqlx::query_scalar(sql).fetch_one(&mut conn).await?;
+                ensure!(sound == "ok", "the restored database is not sound: {sound}");
+                conn.close().await?;
             }
-            Self::Postgres { mut tx, tables, indexes, keys } => {
-                for definition in indexes.into_iter().chain(keys) {
+            Self::Postgres { mut tx, tables, indexes, keys, references } => {
+                for definition in keys.into_iter().chain(indexes).chain(references) {
                     run_pg(&mut tx, definition).await?;
                 }
                 for table in tables {
@@ -169,47 +177,75 @@ async fn set_aside(conn: &mut SqliteConnection, kind: &'static str) -> anyhow::R
     Ok(statements)
 }
 
+/// Drops the constraints of these types. Returns the statements that create them again.
+async fn drop_constraints(conn: &mut PgConnection, types: &[&str]) -> anyhow::Result<Vec<String>> {
+    let sql = "SELECT c.relname::text, k.conname::text, pg_get_constraintdef(k.oid)
+               FROM pg_constraint k JOIN pg_class c ON c.oid = k.conrelid
+               JOIN pg_namespace n ON n.oid = c.relnamespace
+               WHERE n.nspname = current_schema() AND k.contype::text = ANY($1)
+                   AND c.relname <> '_sqlx_migrations'";
+    let query = sqlx::query_as(sql).bind(types).persistent(false);
+    let found: Vec<(String, String, String)> = query.fetch_all(&mut *conn).await?;
+    let mut statements = Vec::new();
+    for (table, name, definition) in found {
+        run_pg(conn, format!("ALTER TABLE \"{table}\" DROP CONSTRAINT \"{name}\"")).await?;
+        statements.push(format!("ALTER TABLE \"{table}\" ADD CONSTRAINT \"{name}\" {definition}"));
+    }
+    Ok(statements)
+}
+
 async fn insert(
     conn: &mut SqliteConnection,
     table: &Table,
-    rows: &[Vec<Cell>],
+    mut next: impl AsyncFnMut() -> Option<Batch>,
 ) -> anyhow::Result<()> {
-    let width = table.columns.len().max(1);
     let names = names(table);
-    for part in rows.chunks((PLACES / width).max(1)) {
-        // Placeholders without numbers: SQLite finds a number by a linear search over all of them.
-        let row = format!("({})", vec!["?"; width].join(", "));
-        let places = vec![&*row; part.len()].join(", ");
-        let sql = format!("INSERT INTO \"{}\" ({names}) VALUES {places}", table.name);
-        let mut query = sqlx::query::<Sqlite>(AssertSqlSafe(sql));
-        for cell in part.iter().flatten() {
-            query = match cell {
-                Cell::Null => query.bind(None::<i64>),
-                Cell::Integer(value) => query.bind(*value),
-                Cell::Text(text) => query.bind(text.clone()),
-                Cell::Blob(bytes) => query.bind(bytes.clone()),
+    // Placeholders without numbers: SQLite finds a number by a linear search over all of them.
+    let row = format!("({})", vec!["?"; table.columns.len()].join(", "));
+    while let Some(batch) = next().await {
+        let rows = vec![&*row; batch.len()].join(", ");
+        let sql = format!("INSERT INTO \"{}\" ({names}) VALUES {rows}", table.name);
+        let cells = batch.into_cells();
+        let mut values = SqliteArguments::default();
+        values.reserve(cells.len(), 0);
+        for cell in cells {
+            let added = match cell {
+                Cell::Null => values.add(None::<i64>),
+                Cell::Integer(value) => values.add(value),
+                Cell::Text(text) => values.add(text),
+                Cell::Blob(bytes) => values.add(bytes),
             };
+            added.map_err(|error| anyhow!(error))?;
         }
-        // The next part reuses the statement of a full part.
-        query.execute(&mut *conn).await?;
+        // The next batch reuses the statement of a full batch.
+        sqlx::query_with::<Sqlite, _>(AssertSqlSafe(sql), values).execute(&mut *conn).await?;
     }
     Ok(())
 }
 
-async fn copy(conn: &mut PgConnection, table: &Table, rows: &[Vec<Cell>]) -> anyhow::Result<()> {
-    let mut text = String::new();
-    for row in rows {
-        for (n, (column, cell)) in table.columns.iter().zip(row).enumerate() {
-            if n > 0 {
-                text.push('\t');
-            }
-            column.copied(cell, &mut text)?;
-        }
-        text.push('\n');
-    }
-    let sql = format!("COPY \"{}\" ({}) FROM STDIN", table.name, names(table));
+async fn copy(
+    conn: &mut PgConnection,
+    table: &Table,
+    mut next: impl AsyncFnMut() -> Option<Batch>,
+) -> anyhow::Result<()> {
+    let Some(mut batch) = next().await else { return Ok(()) };
+    let columns = names(table);
+    let sql = format!("COPY \"{}\" ({columns}) FROM STDIN (FORMAT binary)", table.name);
     let mut copying = conn.copy_in_raw(&sql).await?;
-    copying.send(text.into_bytes()).await?;
+    let mut bytes = copying::HEADER.to_vec();
+    loop {
+        for row in batch.rows() {
+            copying::row(&table.columns, row, &mut bytes)?;
+        }
+        let following = next().await;
+        if following.is_none() {
+            bytes.extend(copying::TRAILER);
+        }
+        copying.send(&*bytes).await?;
+        bytes.clear();
+        let Some(following) = following else { break };
+        batch = following;
+    }
     copying.finish().await?;
     Ok(())
 }

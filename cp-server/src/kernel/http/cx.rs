@@ -8,6 +8,7 @@ use chrono::{DateTime, Utc};
 use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
+use crate::kernel::completion::Client;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::draft::AuditDraft;
@@ -25,6 +26,8 @@ pub struct Cx<G = OrganizationId> {
     pub audit: AuditDraft,
     /// Whether the operation completes when its client disconnects: only then may it begin a write.
     pub(in crate::kernel) completes: bool,
+    /// The client, until the operation begins its first write.
+    pub(in crate::kernel) client: Client,
 }
 
 impl<G> Cx<G> {
@@ -40,6 +43,7 @@ impl<G> Cx<G> {
             parts: Arc::new(parts),
             audit: AuditDraft::default(),
             completes: true,
+            client: Client::that_stays(),
         }
     }
 
@@ -54,7 +58,8 @@ impl<G> Cx<G> {
             let why = anyhow::anyhow!("a read began a write: its line lacks `may_write`");
             return Err(Error::internal(why));
         }
-        self.tx = self.app.db.begin_for(self.caller.share()).await?;
+        let client = std::mem::replace(&mut self.client, Client::that_stays());
+        self.tx = client.begins(self.app.db.begin_for(self.caller.share())).await?;
         Ok(())
     }
 }

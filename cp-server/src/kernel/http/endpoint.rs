@@ -28,7 +28,7 @@ use crate::kernel::access::admission;
 use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::access::place::{Authorized, PathTarget};
 use crate::kernel::app::App;
-use crate::kernel::completion::{Deadline, to_the_end};
+use crate::kernel::completion::{Client, Deadline, to_the_end};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Output, etag, has_tag};
@@ -70,112 +70,127 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         Some(query) if !line.in_query() => json::with_query(body, query)?,
         _ => body,
     };
-    let deadline = Deadline::of(&parts);
-    let completes = line.completes();
-    let work = run(line, op, readers, app, caller, parts, body);
+    let (deadline, completes) = (Deadline::of(&parts), line.completes());
+    let (client, _waiting) = Client::new();
+    // PostgreSQL's driver closes a connection whose statement is abandoned. A new connection costs more
+    // than the change.
+    let client = if app.db.writes_alone() { client } else { Client::that_stays() };
+    let work = Admitted { line, readers, app, caller, parts, body }.run(op, client);
     if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
 }
 
-async fn run<A: Args, R: Output>(
+/// A request that was admitted.
+struct Admitted {
     line: Arc<Line>,
-    op: impl for<'a> Op<'a, A, R>,
     readers: Readers,
     app: App,
     caller: Caller,
     parts: Arc<Parts>,
     body: Bytes,
-) -> Result<Response> {
-    let mut attempts = 1;
-    loop {
-        let mark = app.db.durability_mark();
-        let done = attempt(&line, op, &readers, &app, &caller, &parts, &body).await;
-        let Err(error) = done else { return done };
-        if line.completes() && *error.code() != ProblemCode::Unavailable {
-            // The refusal may depend on recent writes of other requests.
-            app.db.wait_until_durable(mark).await?;
-        }
-        if !error.is_retryable() || attempts == ATTEMPTS {
-            return Err(error);
-        }
-        attempts += 1;
-    }
 }
 
-async fn attempt<A: Args, R: Output>(
-    line: &Line,
-    op: impl for<'a> Op<'a, A, R>,
-    readers: &Readers,
-    app: &App,
-    caller: &Caller,
-    parts: &Arc<Parts>,
-    body: &Bytes,
-) -> Result<Response> {
-    let now = app.clock.now();
-    let reads = line.reads() || line.own_transaction;
-    let mark = app.db.durability_mark();
-    let mut tx = match reads {
-        true => app.db.read(),
-        false => app.db.begin_for(caller.share()).await?,
-    };
-
-    let place: A::PathTarget = place_of(parts).await?;
-    let at = place.authorize(caller, &mut tx, line.permission).await?;
-
-    let once = Once::of(parts, caller, body)?;
-    if let Some(once) = &once
-        && let Some(answer) = once.find(app, &mut tx, now).await?
-    {
-        let mut response = answer.render(app.settings.base_path(), &parts.method, &parts.headers);
-        response.headers_mut().insert("idempotent-replayed", true_value());
-        drop(tx);
-        app.db.wait_until_durable(mark).await?;
-        return Ok(response);
+impl Admitted {
+    async fn run<A: Args, R: Output>(
+        self,
+        op: impl for<'a> Op<'a, A, R>,
+        mut client: Client,
+    ) -> Result<Response> {
+        let mut attempts = 1;
+        loop {
+            let mark = self.app.db.durability_mark();
+            let done = self.attempt(op, client).await;
+            // An earlier attempt of an `own_transaction` line may have committed something.
+            client = Client::that_stays();
+            let Err(error) = done else { return done };
+            if self.line.completes() && *error.code() != ProblemCode::Unavailable {
+                // The refusal may depend on recent writes of other requests.
+                self.app.db.wait_until_durable(mark).await?;
+            }
+            if !error.is_retryable() || attempts == ATTEMPTS {
+                return Err(error);
+            }
+            attempts += 1;
+        }
     }
 
-    let mut audit = AuditDraft::default();
-    if let Some(reader) = reader_before::<R>(line, readers) {
-        let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
-        tx = conn;
-        let before = match before {
-            // The thing does not exist yet: this request creates it.
-            Err(error) if is_put(line) && *error.code() == ProblemCode::NotFound => None,
-            before => before?,
+    async fn attempt<A: Args, R: Output>(
+        &self,
+        op: impl for<'a> Op<'a, A, R>,
+        client: Client,
+    ) -> Result<Response> {
+        let Self { line, readers, app, caller, parts, body } = self;
+        let now = app.clock.now();
+        let reads = line.reads() || line.own_transaction;
+        let mark = app.db.durability_mark();
+        let (mut tx, client) = match reads {
+            true => (app.db.read(), client),
+            false => {
+                let begin = app.db.begin_for(caller.share());
+                (client.begins(begin).await?, Client::that_stays())
+            }
         };
-        check_if_match(parts, before.as_deref())?;
-        audit.before = before.and_then(|before| serde_json::from_slice(&before).ok());
-    }
 
-    let target = place.target(at);
-    let source = if line.in_query() {
-        Source::Query(parts.uri.query().unwrap_or_default())
-    } else {
-        Source::Body(body)
-    };
-    let args = A::read(place, source)?;
-    let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let completes = line.completes();
-    let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes };
-    let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
+        let place: A::PathTarget = place_of(parts).await?;
+        let at = place.authorize(caller, &mut tx, line.permission).await?;
 
-    if cx.tx.writes() {
-        let target = answer.made.clone().unwrap_or(target);
-        if line.audited {
-            cx.audit.after = cx.audit.after.take().or_else(|| answer.after.clone());
-            record(&mut cx, line.name, at.organization(), target).await?;
+        let once = Once::of(parts, caller, body)?;
+        if let Some(once) = &once
+            && let Some(answer) = once.find(app, &mut tx, now).await?
+        {
+            let mut response =
+                answer.render(app.settings.base_path(), &parts.method, &parts.headers);
+            response.headers_mut().insert("idempotent-replayed", true_value());
+            drop(tx);
+            app.db.wait_until_durable(mark).await?;
+            return Ok(response);
         }
-        if let Some(once) = &once {
-            once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
+
+        let mut audit = AuditDraft::default();
+        if let Some(reader) = reader_before::<R>(line, readers) {
+            let (conn, before) = reader(Reading { app, caller, parts, tx, now }).await;
+            tx = conn;
+            let before = match before {
+                // The thing does not exist yet: this request creates it.
+                Err(error) if is_put(line) && *error.code() == ProblemCode::NotFound => None,
+                before => before?,
+            };
+            check_if_match(parts, before.as_deref())?;
+            audit.before = before.and_then(|before| serde_json::from_slice(&before).ok());
         }
-    } else if !line.reads() {
-        return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
+
+        let target = place.target(at);
+        let source = if line.in_query() {
+            Source::Query(parts.uri.query().unwrap_or_default())
+        } else {
+            Source::Body(body)
+        };
+        let args = A::read(place, source)?;
+        let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
+        let completes = line.completes();
+        let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes, client };
+        let answer =
+            op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
+
+        if cx.tx.writes() {
+            let target = answer.made.clone().unwrap_or(target);
+            if line.audited {
+                cx.audit.after = cx.audit.after.take().or_else(|| answer.after.clone());
+                record(&mut cx, line.name, at.organization(), target).await?;
+            }
+            if let Some(once) = &once {
+                once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
+            }
+        } else if !line.reads() {
+            return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
+        }
+        if cx.tx.writes() && line.audited {
+            cx.app.commit(cx.tx, line.effect).await?;
+        } else {
+            cx.tx.commit().await?;
+        }
+        let base_path = cx.app.settings.base_path();
+        Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
     }
-    if cx.tx.writes() && line.audited {
-        cx.app.commit(cx.tx, line.effect).await?;
-    } else {
-        cx.tx.commit().await?;
-    }
-    let base_path = cx.app.settings.base_path();
-    Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
 }
 
 /// Returns the GET line whose response is the state before. It has the same path, or, for an action
@@ -210,8 +225,8 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
         Err(error) => return (tx, Err(error)),
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
-    let (audit, completes) = (AuditDraft::default(), false);
-    let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes };
+    let (audit, completes, client) = (AuditDraft::default(), false, Client::that_stays());
+    let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes, client };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }

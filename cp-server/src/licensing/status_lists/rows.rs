@@ -34,22 +34,38 @@ pub enum Of<T> {
     Key(T),
 }
 
+impl<T> Of<T> {
+    /// Returns the statement that finds the lists with these bundles. The statement reads no other bundle
+    /// of the lists.
+    pub fn lists(&self) -> &'static str {
+        macro_rules! lists {
+            ($column:literal) => {
+                concat!(
+                    "SELECT DISTINCT status_list_id FROM bundles
+                     WHERE status_list_id IS NOT NULL AND over_at > $1 AND ",
+                    $column,
+                    " = $2 ORDER BY status_list_id"
+                )
+            };
+        }
+        match self {
+            Self::Bundle(_) => lists!("id"),
+            Self::License(_) => lists!("license_id"),
+            Self::Organization(_) => lists!("organization_id"),
+            Self::Key(_) => lists!("key_id"),
+        }
+    }
+}
+
 /// Marks the lists with these bundles for a new signature, in the transaction of the change.
 pub async fn touch<G, T>(cx: &mut Cx<G>, of: Of<T>) -> Result<()>
 where
     T: for<'q> Value<'q>,
 {
-    let (column, value) = match of {
-        Of::Bundle(id) => (" AND id = ?", id),
-        Of::License(id) => (" AND license_id = ?", id),
-        Of::Organization(id) => (" AND organization_id = ?", id),
-        Of::Key(kid) => (" AND key_id = ?", kid),
-    };
-    let sql = "SELECT DISTINCT status_list_id FROM bundles
-               WHERE status_list_id IS NOT NULL AND over_at > $1";
-    let query = cx.tx.q(sql).bind(cx.now - LEEWAY).and(column, value);
-    let lists: Vec<(StatusListId,)> = query.sql(" ORDER BY status_list_id").all().await?;
-    // One by one and in order, so that two changes do not deadlock.
+    let sql = of.lists();
+    let (Of::Bundle(value) | Of::License(value) | Of::Organization(value) | Of::Key(value)) = of;
+    let lists: Vec<(StatusListId,)> = cx.tx.q(sql).bind(cx.now - LEEWAY).bind(value).all().await?;
+    // One by one and in order, so that two changes never wait for each other.
     for (id,) in lists {
         let sql = "UPDATE status_lists SET version = version + 1 WHERE id = $1";
         cx.tx.q(sql).bind(id).exec().await?;
