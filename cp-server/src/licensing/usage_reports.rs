@@ -99,7 +99,7 @@ pub async fn take_in(
     }
     // Locks the deployment's row, so that two files are imported one after the other.
     deployments::seen(cx, id).await?;
-    check_license(cx, id, &report).await?;
+    check_license(cx, &report).await?;
     check_order(cx, id, &report).await?;
     let sql = "INSERT INTO usage_reports
                (id, organization_id, deployment_id, sequence, report_hash, report, received_at)
@@ -117,7 +117,7 @@ pub async fn take_in(
     Ok((insert.one().await?, report))
 }
 
-async fn check_license(cx: &mut Cx, id: DeploymentId, report: &Report) -> Result<()> {
+async fn check_license(cx: &mut Cx, report: &Report) -> Result<()> {
     // The license may have been transferred since; the report names the license of the usage.
     let sql = "SELECT 1 FROM licenses WHERE id = $1 AND organization_id = $2";
     let license = crate::licensing::ids::LicenseId(report.license_id);
