@@ -1,8 +1,8 @@
 //! Bulk issuance: one request for many licenses, with one line of NDJSON for each.
 //!
-//! Tokens are signed in parallel, and some hundred rows are written at a time: one commit, and one
-//! wait for the disk, for all of them. A license that is refused, or that changed in between, has
-//! its own line with the problem. The other licenses continue.
+//! Tokens are signed in parallel, and some hundred rows are written at a time, with one commit and
+//! one wait for the disk. A license that is refused, or that changed in between, has its own line
+//! with the problem. The other licenses continue.
 
 use std::collections::HashMap;
 use std::convert::Infallible;

@@ -151,7 +151,7 @@ async fn consistency(
     Ok(Some(format!("old {}\n{lines}", seen.size)))
 }
 
-/// Signs a file with the keys of this replica, which the caller has refreshed: a file that lacks a
+/// Signs a file with the keys of this replica, which the caller has refreshed. A file that lacks a
 /// key of an earlier file withdraws that key.
 async fn sign(cx: &mut Cx, subject: Subject, contents: FileContents) -> Result<String> {
     let app = &cx.app;

@@ -2,10 +2,10 @@
 //!
 //! # Design
 //! An event is added to one bucket of every size, from its microsecond to its day, and to the total
-//! of its series. The sum of a window adds the days that lie wholly in it, then the hours left at
-//! both ends, then minutes, down to single instants. The sum is exact. It reads a few hundred rows
-//! at most besides the window's days, whatever the number of events. The smallest buckets are
-//! instants, not events, because a whole batch may share one instant.
+//! of its series. The sum of a window adds the whole days in it, then the hours left at both ends,
+//! then minutes, down to single instants. The sum is exact. It reads a few hundred rows at most
+//! besides the window's days, whatever the number of events. The smallest buckets are instants, not
+//! events, because a whole batch may share one instant.
 //!
 //! An event of a project is counted twice: for the project and for the organization. So a sum of
 //! the organization costs the same, whatever its number of projects.

@@ -4,8 +4,8 @@
 //! A data plane remembers the last accepted number for years. This database may be an older copy of
 //! itself: a restored backup, a dump, a snapshot. A plain counter would then issue a number twice.
 //! So the number is the second of the file's creation, or the last number plus one: no copy of the
-//! database is behind the clock. The clock also limits the damage of a stolen signing key, because
-//! a data plane refuses a number more than a day ahead of its file's date.
+//! database is behind the clock. The clock also limits the damage of a stolen signing key: a data
+//! plane refuses a number more than a day ahead of its file's date.
 
 use chrono::{DateTime, TimeDelta, Utc};
 

@@ -130,7 +130,7 @@ impl State {
     }
 
     /// Returns whether the list may be signed now. A list near the clock is signed with every
-    /// change; a list ahead of the clock is signed rarely, so that it does not advance further.
+    /// change. A list ahead of the clock is signed rarely, so that it does not advance further.
     ///
     /// Replicas with equal clocks together sign once a second. A replica whose clock differs from
     /// the signer's cannot determine the age of the token; it uses the instant of its own last
