@@ -2,7 +2,7 @@
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use super::sources;
+use super::{root, sources};
 
 /// Words and phrases that are not plain English. `for ever` and its like may break over a line.
 const DIALECT: [&str; 18] = [
@@ -68,7 +68,7 @@ const FINISHED: [&str; 36] = [
 ];
 
 /// The maximum number of dialect words in the comments of all of `cp-server/src`. It only shrinks.
-const IN_COMMENTS: usize = 55;
+const IN_COMMENTS: usize = 20;
 
 fn is_finished(file: &str) -> bool {
     let file = file.trim_end_matches(".rs").trim_end_matches("/mod");
@@ -134,6 +134,34 @@ fn finished_messages_and_documentation_are_plain_english() {
     }
     found.sort();
     found.dedup();
+    assert!(found.is_empty(), "write plain English (CONTRIBUTING.md): {found:#?}");
+}
+
+/// A Markdown document without its code.
+fn prose(text: &str) -> String {
+    let blocks = text.split("```").step_by(2);
+    blocks.flat_map(|block| block.split('`').step_by(2)).collect::<Vec<_>>().join(" ")
+}
+
+#[test]
+fn documents_are_plain_english() {
+    let mut found = Vec::new();
+    for folder in ["", "docs"] {
+        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
+            let path = entry.unwrap().path();
+            // The descriptions of permissions, which are not finished.
+            let is_generated = path.ends_with("docs/policy.md");
+            if is_generated || path.extension().is_none_or(|extension| extension != "md") {
+                continue;
+            }
+            let text = prose(&std::fs::read_to_string(&path).unwrap());
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            // Released sections of the changelog stay as they are.
+            if name != "CHANGELOG.md" {
+                found.extend(dialect(&text).iter().map(|phrase| format!("{name}: {phrase}")));
+            }
+        }
+    }
     assert!(found.is_empty(), "write plain English (CONTRIBUTING.md): {found:#?}");
 }
 
