@@ -97,8 +97,8 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let started = Instant::now();
     let id = request_id(&app, request.headers());
     request.extensions_mut().insert(RequestId(id.clone()));
-    let desk = LimitHeader::default();
-    request.extensions_mut().insert(desk.clone());
+    let limit = LimitHeader::default();
+    request.extensions_mut().insert(limit.clone());
     let (peer, is_https) = origin(&app, &mut request);
     let state = request.extensions_mut().remove::<Arc<ConnectionState>>();
     let multiplexed = state.as_ref().filter(|_| request.version() == Version::HTTP_2);
@@ -127,10 +127,10 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     }
     let mut response = as_problem(response, &id);
     headers::secure(response.headers_mut(), is_https);
-    desk.tell(response.headers_mut());
+    limit.write(response.headers_mut());
     // A client that sends a thousand requests at once, without waiting for responses, is refused
     // once.
-    let is_over_rate = desk.refused_a_stranger();
+    let is_over_rate = limit.refused_a_stranger();
     if version <= Version::HTTP_11 && is_over_rate {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }

@@ -155,6 +155,6 @@ async fn find(tx: &mut Conn, identity: &VerifiedIdentity<'_>) -> Result<Option<C
     let organization = identity.authority.organization();
     let query = tx.q(sql).bind(identity.email.key()).bind(organization.is_none());
     // A comparison with NULL would be unknown.
-    let nobody = OrganizationId(uuid::Uuid::nil());
-    Ok(query.bind(organization.unwrap_or(nobody)).opt().await?)
+    let none = OrganizationId(uuid::Uuid::nil());
+    Ok(query.bind(organization.unwrap_or(none)).opt().await?)
 }

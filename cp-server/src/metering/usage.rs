@@ -342,7 +342,7 @@ pub async fn summarize(
 
 /// Subtracts the usage of projects from the usage of the whole organization.
 fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
-    let mut told = Vec::new();
+    let mut reported = Vec::new();
     for series in parts.chunk_by(|a, b| (&a.metric, &a.unit) == (&b.metric, &b.unit)) {
         let (projects, whole): (Vec<_>, Vec<_>) =
             series.iter().cloned().partition(|part| part.project.is_some());
@@ -350,10 +350,10 @@ fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
             let sum = part.sum.without(projects.iter().map(|project| &project.sum));
             Part { sum, ..part }
         });
-        told.extend(rest.filter(|part| part.sum.events > 0));
-        told.extend(projects);
+        reported.extend(rest.filter(|part| part.sum.events > 0));
+        reported.extend(projects);
     }
-    told
+    reported
 }
 
 /// Detaches the usage of a project that is deleted or moved. The usage stays with the organization,

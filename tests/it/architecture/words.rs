@@ -1,8 +1,9 @@
-//! The words of the project: plain English in messages, help texts and documentation.
+//! The words of the server: plain English in messages, help texts and comments. `plain_words.rs` holds
+//! those of the documents.
 
 use proc_macro2::{TokenStream, TokenTree};
 
-use super::{root, sources};
+use super::sources;
 
 /// Words and phrases that are not plain English. `for ever` and its like may break over a line.
 const DIALECT: [&str; 18] = [
@@ -25,57 +26,6 @@ const DIALECT: [&str; 18] = [
     "is over",
     "has the say",
 ];
-
-/// The parts of `cp-server/src` whose words are finished; the list only grows. An entry names a file,
-/// or a folder with the file of the same name.
-const FINISHED: [&str; 36] = [
-    "audit",
-    "backup",
-    "cli",
-    "client",
-    "config",
-    "example",
-    "identity",
-    "jobs",
-    "kernel/access",
-    "kernel/app",
-    "kernel/cache",
-    "kernel/change",
-    "kernel/clock",
-    "kernel/completion",
-    "kernel/db",
-    "kernel/declaration",
-    "kernel/effect",
-    "kernel/error",
-    "kernel/files",
-    "kernel/http",
-    "kernel/journal",
-    "kernel/kek",
-    "kernel/panics",
-    "kernel/secret",
-    "kernel/section",
-    "kernel/taken",
-    "kernel/text",
-    "lib",
-    "licensing",
-    "lifecycle",
-    "main",
-    "metering",
-    "quickstart",
-    "server",
-    "telemetry",
-    "tenancy",
-];
-
-/// The maximum number of dialect words in the comments of all of `cp-server/src`. It only shrinks.
-const IN_COMMENTS: usize = 20;
-
-fn is_finished(file: &str) -> bool {
-    let file = file.trim_end_matches(".rs").trim_end_matches("/mod");
-    FINISHED.iter().any(|part| {
-        file.strip_prefix(part).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-    })
-}
 
 /// The words of a text in lower case, with one blank between them.
 fn plain(text: &str) -> String {
@@ -120,12 +70,9 @@ fn comments(text: &str) -> String {
 }
 
 #[test]
-fn finished_messages_and_documentation_are_plain_english() {
+fn messages_and_comments_are_plain_english() {
     let mut found = Vec::new();
     for (file, text) in sources("cp-server/src") {
-        if !is_finished(&file) {
-            continue;
-        }
         let mut texts = vec![comments(&text)];
         literals(text.parse().unwrap(), &mut texts);
         for text in texts {
@@ -135,41 +82,6 @@ fn finished_messages_and_documentation_are_plain_english() {
     found.sort();
     found.dedup();
     assert!(found.is_empty(), "write plain English (CONTRIBUTING.md): {found:#?}");
-}
-
-/// A Markdown document without its code.
-fn prose(text: &str) -> String {
-    let blocks = text.split("```").step_by(2);
-    blocks.flat_map(|block| block.split('`').step_by(2)).collect::<Vec<_>>().join(" ")
-}
-
-#[test]
-fn documents_are_plain_english() {
-    let mut found = Vec::new();
-    for folder in ["", "docs"] {
-        for entry in std::fs::read_dir(root().join(folder)).unwrap() {
-            let path = entry.unwrap().path();
-            // The descriptions of permissions, which are not finished.
-            let is_generated = path.ends_with("docs/policy.md");
-            if is_generated || path.extension().is_none_or(|extension| extension != "md") {
-                continue;
-            }
-            let text = prose(&std::fs::read_to_string(&path).unwrap());
-            let name = path.file_name().unwrap().to_string_lossy().into_owned();
-            // Released sections of the changelog stay as they are.
-            if name != "CHANGELOG.md" {
-                found.extend(dialect(&text).iter().map(|phrase| format!("{name}: {phrase}")));
-            }
-        }
-    }
-    assert!(found.is_empty(), "write plain English (CONTRIBUTING.md): {found:#?}");
-}
-
-#[test]
-fn dialect_in_comments_only_shrinks() {
-    let files = sources("cp-server/src");
-    let count: usize = files.iter().map(|(_, text)| dialect(&comments(text)).len()).sum();
-    assert!(count <= IN_COMMENTS, "{count} words, at most {IN_COMMENTS}");
 }
 
 #[test]

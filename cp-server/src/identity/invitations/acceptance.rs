@@ -43,7 +43,7 @@ pub(super) async fn accept(
     // Before the transaction, because this may send a request to an identity provider.
     match authentication::authenticate(&cx.app, &cx.parts).await {
         Ok(caller) => cx.caller = caller,
-        Err(nobody) if *nobody.code() == ProblemCode::Unauthenticated => {}
+        Err(anonymous) if *anonymous.code() == ProblemCode::Unauthenticated => {}
         Err(error) => return Err(error),
     }
     cx.begin().await?;

@@ -194,7 +194,7 @@ impl LimitHeader {
     }
 
     /// Writes the status into the answer's headers.
-    pub fn tell(&self, headers: &mut HeaderMap) {
+    pub fn write(&self, headers: &mut HeaderMap) {
         let status = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(LimitStatus { metric, limit, window, remaining, resets_in }) = status else {
             return;
