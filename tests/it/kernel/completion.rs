@@ -134,7 +134,7 @@ async fn a_change_whose_client_is_gone_runs_to_its_end(world: World) {
     ];
     let mut most = 0;
     for (method, path) in lines {
-        for polls in 0..25 {
+        for polls in 0..60 {
             let name = format!("{}{path} {polls}", world.app.db.name());
             leaves(&world.app, method.clone(), path, &name, polls).await;
             // Not begun, or done: begun and not done there is not.
