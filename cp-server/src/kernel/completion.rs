@@ -10,7 +10,7 @@
 //! deadline passes before or after both. The task holds the request's parts, and with them the
 //! connection's slot in the limits: clients that reset their connections do not escape the limits.
 //!
-//! A change that still waits for SQLite's writer has not begun. It ends with its [`Client`]. Otherwise
+//! A change that still waits for SQLite's writer has not begun. It ends with its client. Otherwise
 //! a flood of abandoned changes would delay every client of the same share that waits for its response.
 
 use std::panic::AssertUnwindSafe;
