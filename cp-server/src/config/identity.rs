@@ -341,7 +341,7 @@ mod tests {
             ("key", json!(1), "a provider has no key"),
             ("key", json!("a b"), "must be a provider key"),
             ("claim_map", json!({"roles": 1}), "claim_map.roles"),
-            ("key", json!("one"), "has the key"),
+            ("key", json!("one"), "has the same key"),
         ] {
             let mut bad = two.clone();
             bad[name] = value;
