@@ -99,6 +99,9 @@ impl Declaration {
     pub const fn owner(mut self, owner: &'static str) -> Self {
         if let Some(tenant) = &mut self.tenant {
             tenant.owner = owner;
+            if let Export::Section(section) = &mut tenant.export {
+                section.owner = owner;
+            }
         }
         self
     }

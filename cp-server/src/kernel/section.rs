@@ -59,8 +59,8 @@ pub trait Exported: Record + Send {
 /// One member of the document.
 pub struct Section {
     pub name: &'static str,
-    /// The column of the organization.
-    owner: &'static str,
+    /// The column of the organization; the table's declaration sets it.
+    pub(in crate::kernel) owner: &'static str,
     /// A further condition.
     condition: &'static str,
     order: &'static str,
@@ -72,11 +72,16 @@ pub struct Section {
     schema: fn(&mut SchemaGenerator) -> Value,
 }
 
-type Write =
-    for<'a> fn(&'a Section, &'a mut Conn, &'a ExportRequest, &'a mut Writer) -> Written<'a>;
+type Write = for<'a> fn(Writing<'a>) -> Written<'a>;
 pub type Written<'a> = BoxFuture<'a, Result<(), Broken>>;
-/// Reads the items of a section without a record.
-pub type Reader<T> = for<'a> fn(&'a mut Conn, &'a ExportRequest) -> BoxFuture<'a, Result<Vec<T>>>;
+
+/// A section that is being written.
+pub struct Writing<'a> {
+    pub section: &'a Section,
+    pub tx: &'a mut Conn,
+    pub request: &'a ExportRequest,
+    pub out: &'a mut Writer,
+}
 
 impl Section {
     const fn new(
@@ -101,14 +106,12 @@ impl Section {
     where
         R: Record + Serialize + JsonSchema + Send + Sync,
     {
-        Self::new(name, many::<R>, |schemas| shape::many(&schemas.subschema_for::<R>()))
+        Self::new(name, many::<R>, list_of::<R>)
     }
 
     /// Declares a list of records in their exported form.
     pub const fn many_shown<R: Exported>(name: &'static str) -> Self {
-        let schema =
-            |schemas: &mut SchemaGenerator| shape::many(&schemas.subschema_for::<R::Shown>());
-        Self::new(name, many_shown::<R>, schema)
+        Self::new(name, many_shown::<R>, list_of::<R::Shown>)
     }
 
     /// Declares the first of the records, or null.
@@ -132,11 +135,6 @@ impl Section {
             shape::tree(&record, C::MEMBER, &schemas.subschema_for::<C>())
         };
         Self::new(name, tree::<R, C>, schema)
-    }
-
-    #[must_use]
-    pub const fn owner(self, owner: &'static str) -> Self {
-        Self { owner, ..self }
     }
 
     /// Sets a further condition: `AND …`.
@@ -163,6 +161,15 @@ impl Section {
         Self { include: Some(include), ..self }
     }
 
+    /// See [`listed!`](crate::listed).
+    pub const fn of_list(
+        name: &'static str,
+        write: Write,
+        schema: fn(&mut SchemaGenerator) -> Value,
+    ) -> Self {
+        Self::new(name, write, schema)
+    }
+
     pub fn schema(&self, schemas: &mut SchemaGenerator) -> Value {
         (self.schema)(schemas)
     }
@@ -176,7 +183,7 @@ impl Section {
         if self.include.is_some() && self.include != request.window.include {
             return Ok(());
         }
-        (self.write)(self, tx, request, out).await
+        (self.write)(Writing { section: self, tx, request, out }).await
     }
 
     /// Returns the query of the section's rows of the organization.
@@ -207,16 +214,16 @@ impl Section {
     }
 }
 
-/// Declares a section from a function's result: `listed!(UsageTotal, totals)`.
+/// Declares a section from a function's result: `listed!("usage", UsageTotal, totals)`.
 #[macro_export]
 macro_rules! listed {
     ($name:literal, $item:ty, $read:path) => {
         $crate::kernel::section::Section::of_list(
             $name,
-            |section, tx, request, out| {
+            |writing| {
                 Box::pin(async move {
-                    let items: Vec<$item> = $read(tx, request).await?;
-                    out.all(section.name, &items).await
+                    let items: Vec<$item> = $read(writing.tx, writing.request).await?;
+                    writing.out.all(writing.section.name, &items).await
                 })
             },
             |schemas| $crate::kernel::section::list_of::<$item>(schemas),
@@ -224,68 +231,35 @@ macro_rules! listed {
     };
 }
 
-impl Section {
-    /// See [`listed!`](crate::listed).
-    pub const fn of_list(
-        name: &'static str,
-        write: Write,
-        schema: fn(&mut SchemaGenerator) -> Value,
-    ) -> Self {
-        Self::new(name, write, schema)
-    }
-}
-
 /// Returns the schema of a list.
 pub fn list_of<T: JsonSchema>(schemas: &mut SchemaGenerator) -> Value {
     shape::many(&schemas.subschema_for::<T>())
 }
 
-fn many<'a, R>(
-    section: &'a Section,
-    tx: &'a mut Conn,
-    request: &'a ExportRequest,
-    out: &'a mut Writer,
-) -> Written<'a>
-where
-    R: Record + Serialize + Send + Sync,
-{
+fn many<R: Record + Serialize + Send + Sync>(writing: Writing<'_>) -> Written<'_> {
+    let Writing { section, tx, request, out } = writing;
     Box::pin(async move { out.many(section.name, section.rows::<R>(tx, request), |row| row).await })
 }
 
-fn many_shown<'a, R: Exported>(
-    section: &'a Section,
-    tx: &'a mut Conn,
-    request: &'a ExportRequest,
-    out: &'a mut Writer,
-) -> Written<'a> {
+fn many_shown<R: Exported>(writing: Writing<'_>) -> Written<'_> {
+    let Writing { section, tx, request, out } = writing;
     Box::pin(async move {
         out.many(section.name, section.rows::<R>(tx, request), |row| row.shown(request.now)).await
     })
 }
 
-fn one<'a, R>(
-    section: &'a Section,
-    tx: &'a mut Conn,
-    request: &'a ExportRequest,
-    out: &'a mut Writer,
-) -> Written<'a>
-where
-    R: Record + Serialize + Send + Sync,
-{
+fn one<R: Record + Serialize + Send + Sync>(writing: Writing<'_>) -> Written<'_> {
+    let Writing { section, tx, request, out } = writing;
     Box::pin(async move { out.one(section.name, section.rows::<R>(tx, request)).await })
 }
 
-fn tree<'a, R, C>(
-    section: &'a Section,
-    tx: &'a mut Conn,
-    request: &'a ExportRequest,
-    out: &'a mut Writer,
-) -> Written<'a>
+fn tree<R, C>(writing: Writing<'_>) -> Written<'_>
 where
     R: Record + Serialize + Send + Sync,
     C: Child,
     WithChild<R, C>: Row,
 {
+    let Writing { section, tx, request, out } = writing;
     Box::pin(async move {
         let columns = format!("{}, {}", R::COLUMNS, C::COLUMNS);
         let joined = tx.select_from(&columns, C::FROM).sql(" WHERE ");

@@ -40,7 +40,7 @@ crate::permissions! {
 pub static DECLARATION: Declaration = Declaration::of_organization(
     "organizations",
     "organization",
-    Export::Section(Section::one::<Organization>("organization").owner("id")),
+    Export::Section(Section::one::<Organization>("organization")),
 )
 .owner("id")
 .permissions(PERMISSIONS);
