@@ -1,10 +1,12 @@
 //! The system roles: the same in every installation, with the same IDs.
 
+use std::sync::LazyLock;
+
 use uuid::Uuid;
 
 use super::row::RoleScope;
 use crate::identity::ids::RoleId;
-use crate::identity::role_grants::{permissions_of, privileges_of};
+use crate::identity::role_grants::privileges_of;
 use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
 use crate::kernel::app::App;
 use crate::kernel::db::record::Codes;
@@ -39,6 +41,19 @@ const ADMINS: &[&str] =
 const MEMBERS: &[&str] = &["runs:read", "runs:write", "settings:read"];
 const VIEWERS: &[&str] = &["runs:read", "settings:read"];
 
+/// A system role with what it gives.
+struct Resolved {
+    role: &'static SystemRole,
+    given: Privileges,
+}
+
+/// Every system role with what it gives, in the order of [`SYSTEM`]. The declarations of permissions
+/// do not change, so one computation serves every credential that is read.
+static RESOLVED: LazyLock<Vec<Resolved>> = LazyLock::new(|| {
+    let given = |role: &SystemRole| privileges_of(&role.codes(), role.rank);
+    SYSTEM.iter().map(|role| Resolved { role, given: given(role) }).collect()
+});
+
 impl SystemRole {
     /// Returns the role's codes: those of data planes, and the permissions that are declared as
     /// held by it or by a lower role of its family.
@@ -62,9 +77,7 @@ impl SystemRole {
 
 /// Returns the system roles' codes with their scopes and permissions.
 pub fn of_system() -> impl Iterator<Item = (&'static str, RoleScope, Permissions)> {
-    SYSTEM.iter().map(|role| {
-        (role.code, role.scope, permissions_of(role.codes().iter().map(String::as_str)))
-    })
+    RESOLVED.iter().map(|one| (one.role.code, one.role.scope, one.given.permissions))
 }
 
 /// Returns whether a system role has this code of data planes.
@@ -75,10 +88,9 @@ pub fn is_code_of_system(code: &str) -> bool {
 /// Returns the rank of a token's codes: that of the highest organization role whose codes the token
 /// holds completely.
 pub fn rank_of(held: &Privileges) -> i64 {
-    let of_organization = SYSTEM.iter().filter(|role| role.scope == RoleScope::Organization);
-    let given = |role: &SystemRole| privileges_of(&role.codes(), role.rank);
-    let covered = of_organization.filter(|role| held.lacking(&given(role)).is_empty());
-    covered.map(|role| role.rank).max().unwrap_or(0)
+    let of_organization = RESOLVED.iter().filter(|one| one.role.scope == RoleScope::Organization);
+    let covered = of_organization.filter(|one| held.lacking(&one.given).is_empty());
+    covered.map(|one| one.role.rank).max().unwrap_or(0)
 }
 
 /// Lowest first: lists are newest first, and IDs follow this order.
@@ -104,8 +116,8 @@ const SYSTEM: &[SystemRole] = &[
 pub async fn seed(app: &App) -> Result<()> {
     let mut tx = app.db.begin().await?;
     let now = app.clock.now();
-    for (order, role) in SYSTEM.iter().enumerate() {
-        let permissions = role.codes();
+    for (order, Resolved { role, given }) in RESOLVED.iter().enumerate() {
+        let permissions = given.codes.clone();
         let sql = "INSERT INTO roles
                    (id, code, name, scope, rank, permissions, is_system, created_at, updated_at)
                    VALUES ($1, $2, $3, $4, $5, $6, TRUE, $7, $7)
