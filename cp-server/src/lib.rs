@@ -44,6 +44,7 @@ use licensing::keys::signer::SignerPool;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
+use server::api_document::ApiDocument;
 use server::limits::Surface;
 
 /// The settings of all parts.
@@ -120,6 +121,7 @@ pub fn app_with(
             Box::new(settings.enforcement),
             Box::new(settings.identity),
             Box::new(settings.surface),
+            Box::new(ApiDocument::default()),
             Box::new(settings.audit_retention),
             Box::new(settings.deletion_retention),
             Box::new(audit::Log::default()),

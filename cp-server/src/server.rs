@@ -4,6 +4,7 @@
 //! headers, its log line and its metrics. It also renders refusals of the framework as problem
 //! documents. Below the layer is the table.
 
+pub mod api_document;
 mod connections;
 mod docs;
 pub mod examples;
@@ -33,11 +34,11 @@ use crate::kernel::access::rate_limits::LimitHeader;
 use crate::kernel::app::{App, Part};
 use crate::kernel::completion::Deadline;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::answer::{Document, Documents};
 use crate::kernel::http::routes::{Operations, Raw, Routes};
-use crate::kernel::{http::openapi, panics};
+use crate::kernel::panics;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::status_lists::StatusLists;
+use crate::server::api_document::ApiDocument;
 use crate::server::limits::Surface;
 use crate::telemetry;
 
@@ -246,16 +247,5 @@ async fn metrics(_: Raw) -> Result<Response> {
 }
 
 async fn openapi_document(raw: Raw) -> Result<Response> {
-    static TEXTS: Documents = Documents::new();
-    let base_url = &*raw.app.settings.base_url;
-    let text = TEXTS.at(base_url, || {
-        let document = openapi::document(
-            &Operations::of(&raw.app).build().table,
-            base_url,
-            &examples::EXAMPLES,
-        );
-        let text = serde_json::to_vec(&document).unwrap_or_default();
-        Document::new("application/json", "public, max-age=300", text)
-    });
-    Ok(text.render(&raw.parts.headers))
+    Ok(ApiDocument::of(&raw.app).json(&raw.app).render(&raw.parts.headers))
 }

@@ -12,10 +12,9 @@ use serde::Deserialize;
 
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::answer::{Document, Documents};
-use crate::kernel::http::openapi;
-use crate::kernel::http::routes::{Operations, Raw};
-use crate::server::examples::EXAMPLES;
+use crate::kernel::http::answer::Document;
+use crate::kernel::http::routes::Raw;
+use crate::server::api_document::ApiDocument;
 
 const MEDIA_TYPE: &str = "text/html; charset=utf-8";
 const POLICY: &str =
@@ -29,8 +28,6 @@ struct Search {
 }
 
 pub(super) async fn docs(raw: Raw) -> Result<Response> {
-    static PAGES: Documents = Documents::new();
-    let settings = &raw.app.settings;
     let query = raw.parts.uri.query().unwrap_or_default();
     let search: Search = serde_urlencoded::from_str(query)
         .map_err(|_| Error::invalid("q", "`q` must be a list of words."))?;
@@ -39,16 +36,14 @@ pub(super) async fn docs(raw: Raw) -> Result<Response> {
         let detail = format!("`q` must be at most {SEARCH} bytes (got {}).", words.len());
         return Err(Error::invalid("q", detail));
     }
-    let render = |words: &str, cache| {
-        let table = Operations::of(&raw.app).build().table;
-        let document = openapi::document(&table, &settings.base_url, &EXAMPLES);
-        Document::new(MEDIA_TYPE, cache, page::render(&document, settings.base_path(), words))
-    };
+    let (app, base) = (&raw.app, raw.app.settings.base_path());
+    let api = ApiDocument::of(app);
     let mut response = if words.trim().is_empty() {
-        let page = PAGES.at(&settings.base_url, || render("", "public, max-age=300"));
+        let page = api.page(app, MEDIA_TYPE, |document| page::render(document, base, ""));
         page.render(&raw.parts.headers)
     } else {
-        render(&words, "no-store").render(&raw.parts.headers)
+        let page = page::render(api.value(app), base, &words);
+        Document::new(MEDIA_TYPE, "no-store", page).render(&raw.parts.headers)
     };
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_SECURITY_POLICY, HeaderValue::from_static(POLICY));

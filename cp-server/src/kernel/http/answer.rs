@@ -1,8 +1,6 @@
 //! The responses of operations, and their rendering.
 
-use std::collections::BTreeMap;
 use std::marker::PhantomData;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
@@ -259,22 +257,6 @@ pub struct Document {
     tag: HeaderValue,
     media_type: &'static str,
     cache: HeaderValue,
-}
-
-/// The renderings of a document by the path of the base URL. A process has one of them.
-#[derive(Default)]
-pub struct Documents(Mutex<BTreeMap<String, Arc<Document>>>);
-
-impl Documents {
-    pub const fn new() -> Self {
-        Self(Mutex::new(BTreeMap::new()))
-    }
-
-    pub fn at(&self, base_path: &str, make: impl FnOnce() -> Document) -> Arc<Document> {
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let document = known.entry(base_path.to_owned()).or_insert_with(|| Arc::new(make()));
-        document.clone()
-    }
 }
 
 impl Default for Document {
