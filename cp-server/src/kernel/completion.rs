@@ -50,9 +50,10 @@ pub(in crate::kernel) struct Waiting {
 }
 
 impl Client {
-    pub(in crate::kernel) fn new() -> (Self, Waiting) {
+    /// Returns a client, and what the request drops when the client disconnects.
+    pub(in crate::kernel) fn that_may_leave() -> (Self, Option<Waiting>) {
         let (sender, receiver) = watch::channel(());
-        (Self(Some(receiver)), Waiting { _sender: sender })
+        (Self(Some(receiver)), Some(Waiting { _sender: sender }))
     }
 
     /// For work that has begun, and for work without a client.

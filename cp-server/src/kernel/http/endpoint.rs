@@ -71,10 +71,12 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         _ => body,
     };
     let (deadline, completes) = (Deadline::of(&parts), line.completes());
-    let (client, _waiting) = Client::new();
     // PostgreSQL's driver closes a connection whose statement is abandoned. A new connection costs more
     // than the change.
-    let client = if app.db.writes_alone() { client } else { Client::that_stays() };
+    let (client, _waiting) = match completes && app.db.writes_alone() {
+        true => Client::that_may_leave(),
+        false => (Client::that_stays(), None),
+    };
     let work = Admitted { line, readers, app, caller, parts, body }.run(op, client);
     if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
 }
