@@ -315,17 +315,10 @@ impl Row {
     }
 }
 
+/// Returns all quotas of the organization with their use, for its export.
 async fn exported(tx: &mut Conn, request: &ExportRequest) -> Result<Vec<QuotaOfMetric>> {
-    all(tx, request.organization, request.now).await
-}
-
-/// Returns all quotas of the organization with their use.
-async fn all(
-    tx: &mut Conn,
-    organization_id: OrganizationId,
-    now: DateTime<Utc>,
-) -> Result<Vec<QuotaOfMetric>> {
-    let found = rows(tx, organization_id, None, now).await?;
+    let organization_id = request.organization;
+    let found = rows(tx, organization_id, None, request.now).await?;
     let of = |row: Row| QuotaOfMetric { organization_id, metric: row.metric, quota: row.quota() };
     Ok(found.into_iter().map(of).collect())
 }
