@@ -6,7 +6,7 @@ use proc_macro2::{TokenStream, TokenTree};
 use super::sources;
 
 /// Words and phrases that are not plain English. `for ever` and its like may break over a line.
-const DIALECT: [&str; 18] = [
+pub(super) const DIALECT: [&str; 18] = [
     "told",
     "tell",
     "tells",
