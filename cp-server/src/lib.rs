@@ -146,6 +146,7 @@ pub async fn migrate(app: &App) -> anyhow::Result<()> {
 /// rows.
 pub async fn seed(app: &App) -> anyhow::Result<()> {
     kernel::db::installation::check_whole(&app.db).await?;
+    app.db.record_version().await?;
     kernel::kek::check(app).await?;
     audit::high_water::check(app).await?;
     audit::integrator::begin(app).await?;

@@ -166,6 +166,7 @@ async fn list(cx: &mut Cx<Scope>, _: CallerScope, list: List<NoFilter>) -> Resul
 
 async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created<Plan>> {
     versions::refuse_unknown_metrics(cx, new.limits.keys().map(String::as_str)).await?;
+    refuse_other_name(cx, &new.code).await?;
     let id = PlanId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO plans (id, code, version, created_at, updated_at)
                VALUES ($1, $2, 1, $3, $3)";
@@ -185,6 +186,18 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
     };
     insert_version(&mut cx.tx, id, version, cx.now).await?;
     newest(cx, new.code.as_str()).await.map(Created)
+}
+
+/// Refuses a code that is another name of a preset plan. The list of plans does not show it.
+async fn refuse_other_name(cx: &mut Cx<Scope>, code: &PlanCode) -> Result<()> {
+    let sql = "SELECT code FROM plans
+               WHERE id = (SELECT alias_of FROM plans WHERE code = $1)";
+    let Some(plan) = cx.tx.q(sql).bind(code).value::<String>().await? else { return Ok(()) };
+    let detail = format!(
+        "`{}` is another name of the plan `{plan}`. PATCH `{plan}`, or choose another code.",
+        code.as_str()
+    );
+    Err(Error::new(ProblemCode::CodeTaken, detail).at("code"))
 }
 
 async fn read(cx: &mut Cx<Scope>, ForAll(code): ForAll<PlanCode>) -> Result<Plan> {

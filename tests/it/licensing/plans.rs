@@ -100,6 +100,22 @@ async fn private_plans_are_for_the_platform(world: World) {
 }
 
 #[on_both]
+async fn a_code_that_is_another_name_is_refused_with_the_plan(world: World) {
+    let body = json!({"code": "pro", "name": "Pro"});
+    let mut refused = world.post("/plans", body).await.refused(409, "code_taken");
+    refused.as_object_mut().unwrap().remove("request_id");
+    assert_eq!(
+        refused,
+        json!({
+            "type": "/problems/code_taken", "title": "The code is in use", "status": 409,
+            "code": "code_taken", "field": "code",
+            "detail": "`pro` is another name of the plan `professional`. PATCH `professional`, or \
+                       choose another code.",
+        })
+    );
+}
+
+#[on_both]
 async fn a_code_is_taken_once_and_a_used_plan_stays(world: World) {
     for code in ["team", "pro", "internal"] {
         let body = json!({"code": code, "name": "x"});
