@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
-    /// A URI reference that names the kind of problem: `/problems/<code>`.
+    /// A URI reference that names the kind of problem: `/problems/<code>` below the server's base URL. It
+    /// leads to a page about the code.
     #[serde(rename = "type")]
     pub kind: String,
     /// A short description of the kind of problem, fixed for each code.

@@ -270,6 +270,23 @@ impl Log {
     }
 }
 
+/// The progress of the log.
+pub struct Progress {
+    /// The number of entries that the newest signed checkpoint covers.
+    pub signed: u64,
+    /// The number of entries.
+    pub size: u64,
+    /// When the oldest event that waits for its position was recorded.
+    pub waiting_since: Option<DateTime<Utc>>,
+}
+
+pub async fn progress(tx: &mut Conn) -> Result<Progress> {
+    // The checkpoint first: the tree that is read after it is at least as large.
+    let signed = store::checkpoint(tx).await?.map_or(0, |(size, _)| size);
+    let size = store::tree(tx).await?.size;
+    Ok(Progress { signed, size, waiting_since: store::waiting_since(tx).await? })
+}
+
 /// The log as a transaction sees it.
 pub struct Head {
     pub size: u64,

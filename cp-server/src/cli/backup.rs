@@ -69,6 +69,9 @@ pub(super) async fn run(config: &Config, backup: Backup) -> anyhow::Result<()> {
     for path in &made.dropped {
         say(&format!("{} was deleted.", path.display()))?;
     }
+    if let Some(error) = &made.unrecorded {
+        tracing::warn!(%error, "the metrics of the servers will not show this backup");
+    }
     Ok(())
 }
 

@@ -127,7 +127,8 @@ async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
     let sql = "UPDATE bundles
                SET status = 'revoked', status_reason = $3, revoked_at = $4
                WHERE id = $1 AND organization_id = $2 AND status <> 'revoked'";
-    cx.tx.q(sql).bind(id).bind(cx.at).bind(reason).bind(cx.now).exec().await?;
+    let revoked = cx.tx.q(sql).bind(id).bind(cx.at).bind(reason).bind(cx.now).exec().await?;
+    cx.counts.add(rows::REVOKED, revoked);
     status_lists::touch(cx, Of::Bundle(id)).await?;
     read(cx, id).await
 }

@@ -252,15 +252,13 @@ async fn info(cx: &mut Cx<Scope>, _: Platform) -> Result<SigningInfo> {
     let active = keys.iter().find(|key| key.state == KeyState::Active);
     let active = active.ok_or_else(|| Error::unavailable("There is no active signing key.", 60))?;
     let (settings, base_url) = (KeySettings::of(&cx.app), &cx.app.settings.base_url);
-    let due = active.activated_at.zip(settings.rotate_after).map(|(at, age)| at + age);
-    let chosen = keys.iter().filter_map(|key| key.activate_at).min();
     Ok(SigningInfo {
         issuer: base_url.clone(),
         active_kid: active.kid.clone(),
         algorithm: LICENSE_TOKEN_ALG.to_owned(),
         jwks_uri: format!("{base_url}/api/v1/.well-known/jwks.json"),
         jwks_max_age_seconds: settings.jwks_max_age,
-        next_rotation_at: due.into_iter().chain(chosen).min(),
+        next_rotation_at: settings.next_rotation(&keys),
         keys: counts,
     })
 }

@@ -278,19 +278,20 @@ async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
     let count = |status| outcomes.iter().filter(|o| o.status() == status).count();
     let (recorded, replayed) = (count(201), count(200));
     let refused = outcomes.len() - recorded - replayed;
-    let items = outcomes.into_iter().map(RecordedItem::from).collect();
+    let base_path = cx.app.settings.base_path();
+    let items = outcomes.into_iter().map(|outcome| RecordedItem::of(outcome, base_path)).collect();
     Ok(Recorded::Many(RecordedUsage { recorded, replayed, refused, items }))
 }
 
-impl From<Outcome> for RecordedItem {
-    fn from(outcome: Outcome) -> Self {
+impl RecordedItem {
+    fn of(outcome: Outcome, base_path: &str) -> Self {
         let status = outcome.status();
         match outcome {
             Outcome::New(event) | Outcome::Known(event) => {
                 Self { status, event: Some(event), problem: None }
             }
             Outcome::Refused(error) => {
-                Self { status, event: None, problem: Some(error.document()) }
+                Self { status, event: None, problem: Some(error.document_below(base_path)) }
             }
         }
     }

@@ -10,7 +10,7 @@ use crate::kernel::http::answer::Document;
 use crate::kernel::http::openapi;
 use crate::kernel::http::routes::Operations;
 
-const CACHE: &str = "public, max-age=300";
+pub(super) const CACHE: &str = "public, max-age=300";
 
 #[derive(Default)]
 pub struct ApiDocument {

@@ -22,6 +22,7 @@ mod imports;
 mod inclusion;
 mod issuers;
 mod life;
+mod monitoring;
 mod pooler;
 mod resets;
 mod runbooks;

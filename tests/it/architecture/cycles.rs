@@ -38,9 +38,9 @@ const FLOORS: [&str; 18] = [
     "lifecycle",
     "example",
     "backup",
-    "jobs",
     "telemetry",
     "server",
+    "jobs",
     // The composition.
     "lib",
     "client",

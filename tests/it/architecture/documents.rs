@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::{Arg, Args, Command};
 use cp_contracts::ProblemCode;
 use cp_server::config::Config;
+use cp_server::telemetry::families::FAMILIES;
 
 use super::{is_current, root};
 
@@ -178,6 +179,37 @@ fn the_committed_table_of_problem_codes_is_current() {
         &with_generated("docs/errors.md", &codes_table()),
         "the_committed",
     );
+}
+
+fn metrics_table() -> String {
+    let mut table = "| family | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for family in FAMILIES {
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind) = (family.name, family.kind.name());
+        let _ = writeln!(table, "| `{name}` | {kind} | {} | {} |", labels.join(", "), family.help);
+    }
+    table
+}
+
+#[test]
+fn the_committed_table_of_metrics_is_current() {
+    is_current(
+        "docs/metrics.md",
+        &with_generated("docs/metrics.md", &metrics_table()),
+        "the_committed",
+    );
+}
+
+#[test]
+fn the_alert_rules_use_known_metrics_and_are_in_their_page() {
+    let rules = read("deploy/alerts.yml");
+    let page = read("docs/metrics.md");
+    assert!(page.contains(&format!("```yaml\n{rules}```")), "docs/metrics.md: deploy/alerts.yml");
+    assert_eq!(rules.matches("- alert:").count(), 5);
+    let names = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for name in names.filter(|name| name.starts_with("cp_") || name.starts_with("process_")) {
+        assert!(FAMILIES.iter().any(|family| family.name == name), "{name} is not a metric");
+    }
 }
 
 #[test]

@@ -38,6 +38,7 @@ impl World {
             "artifacts" => &acme.artifact,
             "invitations" => &acme.invitation,
             "plans" => "internal",
+            "problems" => "name_taken",
             "subscriptions" => &acme.subscription,
             "deployments" => pick(&acme.deployment, &acme.spare_deployment),
             "licenses" => &acme.license,

@@ -12,7 +12,7 @@ const REQUEST_DEPTH: usize = 4;
 const RESPONSE_DEPTH: usize = 1;
 
 /// Text with the characters of HTML's syntax escaped.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;")
 }
@@ -65,7 +65,11 @@ pub(super) fn render(document: &Value, base: &str, search: &str) -> String {
     tags.retain(|(_, found)| !found.is_empty());
     let mut page = head(base, search, &tags);
     for (tag, operations) in &tags {
-        let _ = write!(page, "<h2 id=\"{tag}\">{}</h2>", title(tag));
+        let mut tags = document["tags"].as_array().into_iter().flatten();
+        let about =
+            tags.find(|one| one["name"] == **tag).and_then(|one| one["description"].as_str());
+        let about = marked(about.unwrap_or_default());
+        let _ = write!(page, "<h2 id=\"{tag}\">{}</h2><p>{about}</p>", title(tag));
         for operation in operations {
             entry(&mut page, document, operation, !search.is_empty());
         }
@@ -93,16 +97,22 @@ fn contains(operation: &Operation<'_>, search: &str) -> bool {
     search.to_lowercase().split_whitespace().all(|word| all.contains(word))
 }
 
-fn head(base: &str, search: &str, tags: &[(&str, Vec<Operation<'_>>)]) -> String {
+/// The beginning of a page, up to the links of its navigation.
+pub(super) fn shell(title: &str, base: &str, search: &str) -> String {
     let (base, search) = (escaped(base), escaped(search));
-    let mut page = format!(
+    format!(
         "<!doctype html><html lang=en><meta charset=utf-8>\
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\
-         <title>API of the license authority</title><style>{STYLE}</style>\
-         <nav aria-label=Resources><strong>License authority</strong>\
+         <title>{title}</title><style>{STYLE}</style>\
+         <nav aria-label=Contents><strong>License authority</strong>\
          <form action=\"{base}/docs\"><input name=q type=search maxlength=200 value=\"{search}\" \
          placeholder=\"Search operations\" aria-label=\"Search operations\"></form><ul>"
-    );
+    )
+}
+
+fn head(base: &str, search: &str, tags: &[(&str, Vec<Operation<'_>>)]) -> String {
+    let mut page = shell("API of the license authority", base, search);
+    let base = escaped(base);
     for (tag, operations) in tags {
         let (title, count) = (title(tag), operations.len());
         let _ = write!(page, "<li><a href=\"#{tag}\">{title}<span>{count}</span></a></li>");
@@ -113,7 +123,8 @@ fn head(base: &str, search: &str, tags: &[(&str, Vec<Operation<'_>>)]) -> String
          they are written in full. The machine-readable form is \
          <a href=\"{base}/api/v1/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p><p>Send \
          <code>Authorization: Bearer TOKEN</code> with a service token or a person's access token. \
-         Refusals are problem documents (RFC 9457) with a <code>code</code>.</p>"
+         Refusals are problem documents (RFC 9457) with a <code>code</code>: see \
+         <a href=\"{base}/problems\">all problem codes</a>.</p>"
     );
     page
 }
