@@ -50,7 +50,9 @@ use monitoring::metrics;
 use stalls::ConnectionState;
 use tls::Tls;
 
-crate::routes! { server:
+crate::routes! {
+    /// Health, metrics and documentation of the server.
+    server:
     /// Checks that the process is alive; never accesses the database.
     GET "/healthz" PUBLIC => healthz, root
         returns "text/plain";

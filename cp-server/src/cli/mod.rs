@@ -231,7 +231,7 @@ async fn run(cli: Cli) -> anyhow::Result<()> {
             Ok(())
         }
         Command::Openapi => say(&serde_json::to_string_pretty(&openapi::document(
-            &crate::operations().published().table,
+            &crate::operations().published(),
             &config.base_url,
             &examples::EXAMPLES,
         ))?),

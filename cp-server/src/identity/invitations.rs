@@ -45,7 +45,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
 
-crate::routes! { invitations declares DECLARATION:
+crate::routes! {
+    /// Seats that are offered to e-mail addresses.
+    invitations declares DECLARATION:
     /// Lists the organization's invitations.
     GET "/organizations/{org}/invitations" MEMBERS_READ => list;
     /// Invites an e-mail address; only this answer contains the token.

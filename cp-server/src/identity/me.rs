@@ -18,7 +18,9 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
-crate::routes! { me:
+crate::routes! {
+    /// The caller: its identity, its grants and where each grant comes from.
+    me:
     /// Returns the caller's identity, permissions and grants.
     GET "/me" ANY => read;
     /// Lists the caller's own memberships, the offered ones included.

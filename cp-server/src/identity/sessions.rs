@@ -47,7 +47,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     Export::LeftOut("a session is the login of a person and ends by itself"),
 );
 
-crate::routes! { sessions declares DECLARATION:
+crate::routes! {
+    /// The logins of people in a browser.
+    sessions declares DECLARATION:
     /// Sends a browser to the identity provider to log in, and then back to `return_to`.
     ///
     /// `provider` is the key of one of the platform's providers; with `organization` (an ID or a

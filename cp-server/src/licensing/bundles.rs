@@ -35,7 +35,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .purge(Purge::After(|cx| Box::pin(status_lists::revoke_for_ever(cx))));
 
-crate::routes! { bundles declares DECLARATION:
+crate::routes! {
+    /// The signed tokens of licenses, which data planes verify offline.
+    bundles declares DECLARATION:
     /// Lists the license's bundles, without their tokens. A token is visible only in the answer to
     /// its issuance.
     GET "/licenses/{id}/bundles" LICENSES_READ => list;

@@ -33,7 +33,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { deployments declares DECLARATION:
+crate::routes! {
+    /// The installations of the data plane that licenses are for.
+    deployments declares DECLARATION:
     /// Lists the organization's deployments.
     GET "/organizations/{org}/deployments" DEPLOYMENTS_READ => list;
     /// Creates a deployment.

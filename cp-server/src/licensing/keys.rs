@@ -49,7 +49,9 @@ crate::permissions! {
 pub static DECLARATION: Declaration =
     Declaration::of_platform("signing_keys", "signing key").permissions(PERMISSIONS);
 
-crate::routes! { keys declares DECLARATION:
+crate::routes! {
+    /// The signing keys: their states, their rotation and the JWKS.
+    keys declares DECLARATION:
     /// Returns the public keys that verify license tokens (RFC 7517).
     GET "/.well-known/jwks.json" PUBLIC => jwks, raw
         returns "application/jwk-set+json";
@@ -86,7 +88,9 @@ crate::routes! { keys declares DECLARATION:
 pub mod well_known {
     use super::jwks;
 
-    crate::routes! { well_known:
+    crate::routes! {
+        /// The JWKS at the path of RFC 8615.
+        well_known:
         /// Returns the public keys that verify license tokens (RFC 7517).
         GET "/.well-known/jwks.json" PUBLIC => jwks, root
         returns "application/jwk-set+json";
@@ -159,6 +163,7 @@ impl Resource for SigningKey {
 
 impl PlatformId for KeyId {
     const NOUN: &'static str = "signing key";
+    const KEY: &'static str = "RFC 7638 thumbprint";
 }
 
 /// The current state of signing.

@@ -52,7 +52,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { licenses declares DECLARATION:
+crate::routes! {
+    /// The entitlements of deployments under subscriptions.
+    licenses declares DECLARATION:
     /// Lists the licenses of all organizations.
     GET "/licenses" LICENSES_READ => list_all;
     /// Lists the organization's licenses.
@@ -378,10 +380,8 @@ async fn held(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
 
 /// Reports a statement that found another revision than the one that was read.
 fn written<E: Into<Error>>(rows: Result<u64, E>) -> Result<()> {
-    match rows.map_err(Into::into)? {
-        0 => Err(Error::stale()),
-        _ => Ok(()),
-    }
+    let is_stale = rows.map_err(Into::into)? == 0;
+    if is_stale { Err(Error::stale()) } else { Ok(()) }
 }
 
 fn refuse_revoked(license: &LicenseRow) -> Result<()> {

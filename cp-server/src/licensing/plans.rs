@@ -40,7 +40,9 @@ crate::permissions! {
 pub static DECLARATION: Declaration =
     Declaration::of_platform("plans", "plan").permissions(PERMISSIONS);
 
-crate::routes! { plans declares DECLARATION:
+crate::routes! {
+    /// Price tiers with features, limits and seats, in versions.
+    plans declares DECLARATION:
     /// Lists the plans in their newest versions. Private plans are visible only to platform callers
     /// that may read or change plans.
     GET "/plans" ANY => list;
@@ -66,6 +68,7 @@ crate::routes! { plans declares DECLARATION:
 
 impl PlatformId for PlanCode {
     const NOUN: &'static str = "plan";
+    const KEY: &'static str = "code";
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

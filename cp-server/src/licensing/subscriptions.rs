@@ -49,7 +49,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { subscriptions declares DECLARATION:
+crate::routes! {
+    /// The contracts of organizations for plans.
+    subscriptions declares DECLARATION:
     /// Lists the organization's subscriptions.
     GET "/organizations/{org}/subscriptions" SUBSCRIPTIONS_READ => list;
     /// Subscribes the organization to the newest version of a plan.

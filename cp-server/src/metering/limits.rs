@@ -45,7 +45,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { limits declares DECLARATION:
+crate::routes! {
+    /// How much of a metric an organization or project may use in a window.
+    limits declares DECLARATION:
     /// Lists the organization's usage limits, newest first.
     GET "/organizations/{org}/limits" LIMITS_READ => list;
     /// Sets a usage limit. There is one limit per scope, metric, unit, window and period.

@@ -55,7 +55,9 @@ pub static SERIES: Declaration = Declaration::of_organization(
 )
 .before_project(|cx, project, _| Box::pin(counters::leave_project(cx, project)));
 
-crate::routes! { usage declares DECLARATION, SERIES:
+crate::routes! {
+    /// Events that report used quantities, and their sums.
+    usage declares DECLARATION, SERIES:
     /// Lists the organization's usage events, newest first.
     GET "/organizations/{org}/usage" USAGE_READ => list;
     /// Records usage: one event, or an array of up to 1,000.

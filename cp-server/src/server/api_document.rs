@@ -25,8 +25,8 @@ impl ApiDocument {
     /// Returns the OpenAPI document.
     pub(super) fn value(&self, app: &App) -> &Value {
         self.value.get_or_init(|| {
-            let table = Operations::of(app).build().table;
-            openapi::document(&table, &app.settings.base_url, &EXAMPLES)
+            let routes = Operations::of(app).build();
+            openapi::document(&routes, &app.settings.base_url, &EXAMPLES)
         })
     }
 

@@ -45,7 +45,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .owner("id")
 .permissions(PERMISSIONS);
 
-crate::routes! { organizations declares DECLARATION:
+crate::routes! {
+    /// The customers of the vendor: each is a tenant with its own people, plans and licenses.
+    organizations declares DECLARATION:
     /// Lists the organizations.
     GET "/organizations" ORG_READ => list;
     /// Reads an organization.

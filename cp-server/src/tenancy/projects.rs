@@ -38,7 +38,9 @@ pub static DECLARATION: Declaration =
     Declaration::of_organization("projects", "project", Export::Within("project_grants"))
         .permissions(PERMISSIONS);
 
-crate::routes! { projects declares DECLARATION:
+crate::routes! {
+    /// The units of work of an organization, and the roles that teams have on them.
+    projects declares DECLARATION:
     /// Lists the organization's projects.
     GET "/organizations/{org}/projects" PROJECTS_READ => list;
     /// Creates a project, which counts against the quota.

@@ -116,8 +116,7 @@ async fn stored_json_is_measured_after_merging(world: World) {
 
 #[on_both]
 async fn no_value_of_any_member_makes_the_server_fail(world: World) {
-    let document =
-        openapi::document(&crate::world::operations().table, "", &serde_json::Value::Null);
+    let document = openapi::document(&crate::world::operations(), "", &serde_json::Value::Null);
     for line in crate::world::operations().table {
         for member in members(&line, &document) {
             for value in nasty() {

@@ -8,7 +8,7 @@ use super::operations;
 
 /// Returns a body with the required members of the line's input; `word` is in each of its strings.
 pub fn sample(line: &Line, word: &str) -> Value {
-    let document = openapi::document(&operations().table, "", &Value::Null);
+    let document = openapi::document(&operations(), "", &Value::Null);
     let document: Value = serde_json::to_value(document).unwrap();
     let method = line.method.as_str().to_lowercase();
     let body = &document["paths"][line.full_path()][method]["requestBody"];
