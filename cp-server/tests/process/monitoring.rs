@@ -69,7 +69,8 @@ fn exercise(folder: &Path, database: Option<&str>) {
     let backup = server(&[]).arg("backup").output().unwrap();
     assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
 
-    let server = Server::run(server(&[("CP_RATE_TOKENS", "1:1")]).arg("serve"));
+    let own = [("CP_RATE_TOKENS", "1:1"), ("CP_LOG", "info,cp_server=debug")];
+    let server = Server::run(server(&own).arg("serve"));
     until(|| shapes(&scrape(&server)).len() == FAMILIES.len(), "all families");
     let declared: Shapes = FAMILIES
         .iter()
@@ -124,6 +125,9 @@ fn exercise(folder: &Path, database: Option<&str>) {
     {
         least(&format!("cp_job_runs_total{{job=\"{job}\"}}"), 1.0);
     }
+    // A notice of PostgreSQL about its table of migrations.
+    let said = server.said.lock().unwrap().clone();
+    assert!(!said.contains("already exists"), "{said}");
 }
 
 #[test]
