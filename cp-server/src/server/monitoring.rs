@@ -31,7 +31,6 @@ pub(super) async fn metrics(raw: Raw) -> Result<Response> {
 
 /// Sets the metrics of the state in memory.
 fn observe(app: &App) {
-    let _ = telemetry::metrics();
     let labels = [("version", env!("CARGO_PKG_VERSION")), ("database", app.db.name())];
     gauge!("cp_build_info", &labels).set(1.0);
     for pool in app.db.pools() {
