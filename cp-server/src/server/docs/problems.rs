@@ -44,11 +44,11 @@ pub(super) fn page(base: &str, code: &ProblemCode) -> String {
     let events = Parser::new_ext(section(code), Options::ENABLE_TABLES);
     html::push_html(&mut page, events.filter(|event| !is_link(event)));
     let base = escaped(base);
-    let _ = write!(
+    let _ = writeln!(
         page,
         "<p class=quiet><code>detail</code> explains the single refusal, and <code>request_id</code> \
          finds it in the server's log. See <a href=\"{base}/problems\">all problem codes</a> and the \
-         <a href=\"{base}/docs\">API</a>.</p></main></html>\n"
+         <a href=\"{base}/docs\">API</a>.</p></main></html>"
     );
     page
 }
