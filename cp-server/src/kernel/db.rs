@@ -8,6 +8,7 @@
 //! statement; an ORM, because SQL is shorter.
 
 pub(super) mod failures;
+pub mod filters;
 mod hosts;
 pub mod installation;
 mod migrations;

@@ -1,8 +1,12 @@
 //! Rows and enumerations: declared once, for both databases, for JSON and for the schemas.
 
+use std::collections::BTreeSet;
+
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::kernel::error::{Error, Result};
+use crate::kernel::text::Tag;
 
 /// A row of one table.
 pub trait Record: crate::kernel::db::values::Row {
@@ -240,7 +244,6 @@ impl Object {
     ///
     /// # Errors
     /// Fails with 422 when it is larger than [`JSON_LIMIT`].
-    /// 422 when it is larger than [`JSON_LIMIT`].
     pub fn changed(
         self,
         field: &'static str,
@@ -253,6 +256,62 @@ impl Object {
             size if size > JSON_LIMIT.max(before) => Err(refusal(field, size)),
             _ => Ok(Self(sqlx::types::Json(members))),
         }
+    }
+}
+
+impl Object {
+    /// Merges a field of a request into the object, one level deep: null removes a member.
+    ///
+    /// # Errors
+    /// Fails with 422 when the result is larger than [`JSON_LIMIT`].
+    pub fn merged(self, field: &'static str, patch: Map<String, Value>) -> Result<Self> {
+        self.changed(field, |members| overlay(members, patch))
+    }
+}
+
+/// Sets members; null removes one.
+pub fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        if value.is_null() {
+            object.remove(&name);
+        } else {
+            object.insert(name, value);
+        }
+    }
+}
+
+/// The tags of an object: a sorted set.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, sqlx::Type)]
+#[serde(transparent)]
+#[sqlx(transparent)]
+pub struct Tags(sqlx::types::Json<BTreeSet<Tag>>);
+
+/// The maximum number of tags of an object.
+const TAGS: usize = 50;
+
+impl<'de> serde::Deserialize<'de> for Tags {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let tags = BTreeSet::deserialize(deserializer)?;
+        match tags.len() {
+            n if n > TAGS => {
+                let rule = format!("must have at most {TAGS} different tags (got {n})");
+                Err(<D::Error as serde::de::Error>::custom(rule))
+            }
+            _ => Ok(Self(sqlx::types::Json(tags))),
+        }
+    }
+}
+
+impl schemars::JsonSchema for Tags {
+    fn inline_schema() -> bool {
+        true
+    }
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "Tags".into()
+    }
+    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
+        let tag = generator.subschema_for::<Tag>();
+        schemars::json_schema!({"type": "array", "items": tag, "maxItems": TAGS})
     }
 }
 
