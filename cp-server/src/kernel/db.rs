@@ -8,7 +8,6 @@
 //! statement; an ORM, because SQL is shorter.
 
 pub(super) mod failures;
-pub mod filters;
 mod hosts;
 pub mod installation;
 mod migrations;
@@ -18,6 +17,8 @@ mod queue;
 pub mod readonly;
 pub mod record;
 pub mod references;
+pub mod search;
+pub mod tags;
 pub mod values;
 pub mod wal;
 pub(super) mod writer;

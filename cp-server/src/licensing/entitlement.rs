@@ -10,7 +10,8 @@ use uuid::Uuid;
 
 use super::coverage::{Coverage, Terms};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
-use crate::kernel::db::record::{Object, Record, Tags};
+use crate::kernel::db::record::{Object, Record};
+use crate::kernel::db::tags::Tags;
 use crate::kernel::http::answer::Resource;
 use crate::kernel::section::Exported;
 use crate::kernel::text::Name;

@@ -1,12 +1,9 @@
 //! Rows and enumerations: declared once, for both databases, for JSON and for the schemas.
 
-use std::collections::BTreeSet;
-
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::kernel::error::{Error, Result};
-use crate::kernel::text::Tag;
 
 /// A row of one table.
 pub trait Record: crate::kernel::db::values::Row {
@@ -277,41 +274,6 @@ pub fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
         } else {
             object.insert(name, value);
         }
-    }
-}
-
-/// The tags of an object: a sorted set.
-#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, sqlx::Type)]
-#[serde(transparent)]
-#[sqlx(transparent)]
-pub struct Tags(sqlx::types::Json<BTreeSet<Tag>>);
-
-/// The maximum number of tags of an object.
-const TAGS: usize = 50;
-
-impl<'de> serde::Deserialize<'de> for Tags {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let tags = BTreeSet::deserialize(deserializer)?;
-        match tags.len() {
-            n if n > TAGS => {
-                let rule = format!("must have at most {TAGS} different tags (got {n})");
-                Err(<D::Error as serde::de::Error>::custom(rule))
-            }
-            _ => Ok(Self(sqlx::types::Json(tags))),
-        }
-    }
-}
-
-impl schemars::JsonSchema for Tags {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> std::borrow::Cow<'static, str> {
-        "Tags".into()
-    }
-    fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-        let tag = generator.subschema_for::<Tag>();
-        schemars::json_schema!({"type": "array", "items": tag, "maxItems": TAGS})
     }
 }
 

@@ -1,4 +1,4 @@
-//! Filters that lists of several resources share: a search by the beginning of a name, and a tag.
+//! Searches in lists: the beginning of a name, or a whole ID.
 
 use std::borrow::Cow;
 
@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
-use crate::kernel::text::{Reference, Tag};
+use crate::kernel::text::Reference;
 
 /// The parameter `q`: the beginning of a name, or a whole ID.
 ///
@@ -76,17 +76,6 @@ impl<R: Record> Rows<'_, R> {
             self = self.sql(" OR ").sql(id).and(" = ?", search.text.as_str());
         }
         self.sql(")")
-    }
-
-    /// Keeps the rows that have the tag in this column. Keeps all rows without a tag.
-    pub fn tagged(self, tag: Option<&Tag>, column: &'static str) -> Self {
-        let Some(tag) = tag else { return self };
-        let (before, after) = if self.is_sqlite() {
-            (" AND EXISTS (SELECT 1 FROM json_each(", ") AS tag WHERE tag.value = ?)")
-        } else {
-            (" AND ", " @> jsonb_build_array(CAST(? AS TEXT))")
-        };
-        self.sql(before).sql(column).and(after, tag.as_str())
     }
 }
 
