@@ -81,6 +81,11 @@ texts! {
     /// The caller's own name for an object that is kept elsewhere: 1 to 255 printable characters.
     Reference, |text| printable(text, 255),
         {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["run-42"]};
+    /// A tag of an object: 1 to 64 printable characters, without a comma.
+    Tag, |text| match printable(text, 64) {
+        Ok(text) if !text.contains(',') => Ok(text),
+        _ => Err("must have 1 to 64 printable characters, and no comma".into()),
+    }, {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^,]+$", "examples": ["emea"]};
     /// A path segment: lower-case letters and digits, with hyphens inside; never the form of a
     /// UUID.
     Slug, |text| {

@@ -52,7 +52,7 @@ crate::routes! {
     GET "/plans/{code}" ANY => read;
     /// Creates a new version of a plan. The answer lists the changes.
     ///
-    /// `limits` and `default_features` are merged member by member. Subscriptions keep their
+    /// `limits` and `features` are merged member by member. Subscriptions keep their
     /// version until they are migrated.
     PATCH "/plans/{code}" PLANS_WRITE => update;
     /// Deletes a plan that has no subscriptions.
@@ -84,9 +84,10 @@ pub struct NewPlan {
     /// platform callers that may read or change plans.
     #[serde(default = "yes")]
     is_public: bool,
-    /// The feature values of the plan's licenses, as an object of at most 64 KiB.
-    #[serde(default)]
-    default_features: Object,
+    /// The feature values of the plan's licenses, as an object of at most 64 KiB. Until 1.0 also
+    /// named `default_features`.
+    #[serde(default, alias = "default_features")]
+    features: Object,
     /// The limits by metric: a number, or `"unlimited"` (also `null` and `-1`). The vendor's own
     /// metrics begin with `x_`. An absent metric is not included in license tokens.
     #[serde(default)]
@@ -105,9 +106,10 @@ pub struct PlanPatch {
     description: Patch<Prose>,
     /// Whether all callers see the plan.
     is_public: Option<bool>,
-    /// Feature values by name. Null removes a feature; absent features stay.
-    #[serde(default)]
-    default_features: Map<String, Value>,
+    /// Feature values by name. Null removes a feature; absent features stay. Until 1.0 also named
+    /// `default_features`.
+    #[serde(default, alias = "default_features")]
+    features: Map<String, Value>,
     /// The changed limits by metric: a number or `"unlimited"` sets a limit, `"not_included"`
     /// removes it. Absent metrics stay.
     #[serde(default)]
@@ -183,7 +185,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
         name: new.name.into_string(),
         description: new.description,
         is_public: new.is_public,
-        default_features: new.default_features,
+        features: new.features,
         limits: versions::limits_of(new.limits)?,
         seat_cap: new.seat_cap.map(|cap| cap.0),
     };
@@ -226,10 +228,7 @@ async fn update(
         name: patch.name.map_or_else(|| before.name.clone(), Name::into_string),
         description: patch.description.over(before.description.clone()),
         is_public: patch.is_public.unwrap_or(before.is_public),
-        default_features: versions::features_after(
-            before.default_features.clone(),
-            patch.default_features,
-        )?,
+        features: before.features.clone().merged("features", patch.features)?,
         limits: versions::limits_after(before.limits.clone(), patch.limits)?,
         seat_cap: patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0),
     };

@@ -92,9 +92,10 @@ pub struct NewSubscription {
     status: Option<SubscriptionStatus>,
     /// The seats, at least 1. When absent, the plan's; they then change with the plan.
     seat_cap: Option<SeatCap>,
-    /// Feature values that replace those of the plan, as an object of at most 64 KiB.
-    #[serde(default)]
-    feature_overrides: Object,
+    /// Feature values that replace those of the plan, as an object of at most 64 KiB. Until 1.0 also
+    /// named `feature_overrides`.
+    #[serde(default, alias = "feature_overrides")]
+    features: Object,
     /// The beginning. Now when absent.
     starts_at: Option<Moment>,
     /// The end, later than `starts_at`. Without an end when absent.
@@ -132,7 +133,9 @@ pub struct SubscriptionPatch {
     #[serde(default)]
     lower_licenses: bool,
     /// Feature values that replace all of the subscription's own, as an object of at most 64 KiB.
-    feature_overrides: Option<Object>,
+    /// Until 1.0 also named `feature_overrides`.
+    #[serde(alias = "feature_overrides")]
+    features: Option<Object>,
     /// The beginning.
     starts_at: Option<Moment>,
     /// The end, later than `starts_at`. Null removes it.
@@ -209,7 +212,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(status)
         .bind(seat_cap)
         .bind(seats_from_plan)
-        .bind(new.feature_overrides)
+        .bind(new.features)
         .bind(starts_at)
         .bind(ends_at)
         .bind(trial_ends_at)
@@ -283,7 +286,7 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .bind(status)
         .bind(seat_cap)
         .bind(seats_from_plan)
-        .bind(patch.feature_overrides.unwrap_or(before.feature_overrides))
+        .bind(patch.features.unwrap_or(before.features))
         .bind(starts_at)
         .bind(ends_at)
         .bind(trial_ends_at)

@@ -1,5 +1,6 @@
 //! Rows and enumerations: declared once, for both databases, for JSON and for the schemas.
 
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::kernel::error::{Error, Result};
@@ -240,7 +241,6 @@ impl Object {
     ///
     /// # Errors
     /// Fails with 422 when it is larger than [`JSON_LIMIT`].
-    /// 422 when it is larger than [`JSON_LIMIT`].
     pub fn changed(
         self,
         field: &'static str,
@@ -252,6 +252,27 @@ impl Object {
         match size_of(&members) {
             size if size > JSON_LIMIT.max(before) => Err(refusal(field, size)),
             _ => Ok(Self(sqlx::types::Json(members))),
+        }
+    }
+}
+
+impl Object {
+    /// Merges a field of a request into the object, one level deep: null removes a member.
+    ///
+    /// # Errors
+    /// Fails with 422 when the result is larger than [`JSON_LIMIT`].
+    pub fn merged(self, field: &'static str, patch: Map<String, Value>) -> Result<Self> {
+        self.changed(field, |members| overlay(members, patch))
+    }
+}
+
+/// Sets members; null removes one.
+pub fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        if value.is_null() {
+            object.remove(&name);
+        } else {
+            object.insert(name, value);
         }
     }
 }
