@@ -13,6 +13,7 @@ mod io;
 pub mod limits;
 mod pace;
 pub mod proxies;
+pub mod schema_words;
 mod stalls;
 pub mod tls;
 

@@ -1,5 +1,7 @@
 //! Progress bars on a terminal; silent where standard error is a pipe or a file.
 
+use std::time::Duration;
+
 use indicatif::{ProgressBar, ProgressStyle};
 
 pub(super) fn rows() -> ProgressBar {
@@ -8,6 +10,13 @@ pub(super) fn rows() -> ProgressBar {
 
 pub(super) fn events() -> ProgressBar {
     bar("events")
+}
+
+/// Shows that work of unknown length continues.
+pub(super) fn waiting(message: &'static str) -> ProgressBar {
+    let bar = ProgressBar::new_spinner().with_message(message);
+    bar.enable_steady_tick(Duration::from_millis(100));
+    bar
 }
 
 fn bar(things: &'static str) -> ProgressBar {

@@ -1,0 +1,189 @@
+//! Completion for shells.
+//!
+//! # Design
+//!
+//! `cp-server completions bash` prints a small script, which calls this program with the words of
+//! the line. So completions know the operations, their fields, and the IDs of the server that
+//! CP_URL names. The database of this machine is not asked: opening it migrates its schema.
+
+use std::ffi::OsStr;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::Command;
+use clap_complete::Shell;
+use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
+use clap_complete::env::{CompleteEnv, Shells};
+use serde_json::{Map, Value, json};
+
+use super::fields::Input;
+use super::output::{id_of, key_of};
+use super::{commands, variables};
+use crate::client::{self, Client, Remote};
+use crate::config::authorities;
+use crate::kernel::http::line::Line;
+
+/// The variable that the script sets.
+const VARIABLE: &str = "CP_COMPLETE";
+/// How long a server may take to list its IDs.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The most organizations whose objects are listed.
+const ORGANIZATIONS: usize = 20;
+
+/// Completes a command line and ends the process, if a shell asks for it.
+pub(super) fn answer_shell() {
+    CompleteEnv::with_factory(|| with_operations(commands::whole())).var(VARIABLE).complete();
+}
+
+/// Returns the script of a shell.
+pub(super) fn script(shell: Shell) -> anyhow::Result<String> {
+    let shells = Shells::builtins();
+    let adapter = shells.completer(&shell.to_string()).context("the shell is not supported")?;
+    let program = std::env::current_exe()?.display().to_string();
+    let mut script = Vec::new();
+    adapter.write_registration(VARIABLE, "cp-server", "cp-server", &program, &mut script)?;
+    Ok(String::from_utf8(script)?)
+}
+
+/// Adds the operations to `call` and `operations`, and the fields of the operation in the line.
+fn with_operations(command: Command) -> Command {
+    let operations = |_: &OsStr| -> Vec<CompletionCandidate> {
+        let table = crate::operations().published().table;
+        let summary = |line: &Line| line.doc.trim().lines().next().unwrap_or_default().to_owned();
+        table
+            .iter()
+            .map(|line| CompletionCandidate::new(line.name).help(Some(summary(line).into())))
+            .collect()
+    };
+    let operations = move |current: &OsStr| matching(operations(current), current);
+    command
+        .mut_subcommand("call", |call| {
+            call.mut_arg("operation", |arg| arg.add(ArgValueCompleter::new(operations)))
+                .mut_arg("args", |arg| arg.add(ArgValueCompleter::new(pairs)))
+        })
+        .mut_subcommand("operations", |list| {
+            list.mut_arg("name", |arg| arg.add(ArgValueCompleter::new(operations)))
+        })
+}
+
+/// Completes `name=value` of `call`.
+fn pairs(current: &OsStr) -> Vec<CompletionCandidate> {
+    let words: Vec<String> =
+        std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
+    let operation = words.iter().skip_while(|word| *word != "call").nth(1);
+    let Some(line) = operation.and_then(|name| client::line(name).ok()) else { return Vec::new() };
+    let input = Input::of(&line, &Value::Null);
+    let current = current.to_string_lossy();
+    // Bash ends a word at `=`; other shells do not.
+    let index = std::env::var("_CLAP_COMPLETE_INDEX").ok().and_then(|n| n.parse::<usize>().ok());
+    let before = index.map(|index| &words[..words.len().min(index + 1)]).unwrap_or_default();
+    let (before, name) = match (current.split_once('='), before) {
+        (Some((name, _)), _) => (format!("{name}="), Some(name.to_owned())),
+        (None, [.., name, equals]) if equals == "=" => (String::new(), Some(name.clone())),
+        (None, [.., name]) if input.named(name).is_some() => (String::new(), Some(name.clone())),
+        _ => (String::new(), None),
+    };
+    let candidates: Vec<CompletionCandidate> = match name {
+        None => {
+            let is_new = |name: &str| {
+                !words.iter().any(|word| word == name || word.starts_with(&format!("{name}=")))
+            };
+            let new = input.fields.iter().filter(|field| is_new(&field.name));
+            new.map(|field| {
+                let help = format!("{} {}", field.kind, field.description);
+                CompletionCandidate::new(format!("{}=", field.name)).help(Some(help.into()))
+            })
+            .collect()
+        }
+        Some(name) => {
+            let options = input.named(&name).map(|field| field.options.clone()).unwrap_or_default();
+            let options = options.into_iter().map(CompletionCandidate::new);
+            let all = options.chain(ids(line.path, &name));
+            all.map(|candidate| candidate.add_prefix(before.clone())).collect()
+        }
+    };
+    matching(candidates, OsStr::new(&*current))
+}
+
+/// Completes the allowed values of a flag.
+pub(super) fn of(options: Vec<String>) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> {
+    move |current| matching(options.iter().map(CompletionCandidate::new).collect(), current)
+}
+
+/// Completes a positional argument of a verb: the IDs of the objects that its path names.
+pub(super) fn of_positional(
+    operation: &'static str,
+    field: &'static str,
+) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> {
+    move |current| {
+        let Ok(line) = client::line(operation) else { return Vec::new() };
+        matching(ids(line.path, field), current)
+    }
+}
+
+fn matching(candidates: Vec<CompletionCandidate>, current: &OsStr) -> Vec<CompletionCandidate> {
+    let current = current.to_string_lossy();
+    let fits = |candidate: &CompletionCandidate| {
+        candidate.get_value().to_string_lossy().starts_with(&*current)
+    };
+    candidates.into_iter().filter(fits).collect()
+}
+
+/// Returns the IDs that a parameter of a path may have; none if the server does not answer in time.
+fn ids(path: &str, parameter: &str) -> Vec<CompletionCandidate> {
+    let resource = path.split(&format!("/{{{parameter}}}")).next().filter(|before| *before != path);
+    let resource = resource.and_then(|before| before.rsplit('/').next());
+    let Some(resource) = resource.map(|resource| resource.replace('-', "_")) else {
+        return Vec::new();
+    };
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        return Vec::new();
+    };
+    let listed = runtime.block_on(async {
+        tokio::time::timeout(PATIENCE, list(&resource)).await.unwrap_or_default()
+    });
+    // A server that does not answer keeps no shell waiting.
+    runtime.shutdown_background();
+    listed
+}
+
+async fn list(resource: &str) -> Vec<CompletionCandidate> {
+    let setting = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
+    let (Some(url), Some(token)) = (setting("CP_URL"), setting("CP_TOKEN")) else {
+        return Vec::new();
+    };
+    let authorities =
+        setting("CP_CA_FILE").and_then(|path| authorities("--ca", path.as_ref()).ok());
+    let (url, token) = (variables::trimmed(&url), variables::trimmed(&token));
+    let client = Client::Remote(Remote::new(url, token, authorities));
+    let operation = |name: &str| client::line(&format!("{resource}.{name}")).ok();
+    let all = [operation("list_all"), operation("list")].into_iter().flatten();
+    let Some(line) = all.min_by_key(|line| line.path.matches('{').count()) else {
+        return Vec::new();
+    };
+    let mut items = Vec::new();
+    if line.path.contains("{org}") {
+        let organizations = page(&client, "organizations.list", Map::new()).await;
+        for organization in organizations.iter().take(ORGANIZATIONS) {
+            let args = Map::from_iter([("org".to_owned(), organization["id"].clone())]);
+            items.extend(page(&client, line.name, args).await);
+        }
+    } else {
+        items = page(&client, line.name, Map::new()).await;
+    }
+    let key = if resource == "organizations" { "slug" } else { key_of(&line) };
+    let candidate = |item: &Value| {
+        let name = item["name"].as_str().or(item["status"].as_str()).unwrap_or_default();
+        Some(CompletionCandidate::new(id_of(key, item)?).help(Some(name.to_owned().into())))
+    };
+    items.iter().filter_map(candidate).collect()
+}
+
+async fn page(client: &Client, operation: &str, mut args: Map<String, Value>) -> Vec<Value> {
+    args.insert("limit".into(), json!(100));
+    let mut answer = client.call(operation, args).await.unwrap_or_default();
+    match answer["items"].take() {
+        Value::Array(items) => items,
+        _ => Vec::new(),
+    }
+}
