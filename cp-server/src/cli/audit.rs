@@ -57,7 +57,10 @@ pub(super) enum Audit {
         filter: Filter,
     },
     /// Show an audit event and the members that it changed.
-    Show { id: String },
+    Show {
+        /// The ID of the event.
+        id: String,
+    },
     /// Erase the content of audit events. Their leaves stay in the log, and proofs still verify.
     Erase {
         /// All events that this person caused or that name them.
@@ -217,7 +220,7 @@ async fn print(config: &Config, target: &Target, name: &str) -> anyhow::Result<(
 
 async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
     let (mut cursor, mut count) = (Value::Null, 0);
-    let bar = progress::waiting("exporting");
+    let bar = progress::beside_output("exporting");
     loop {
         let (name, mut args) = filter.args();
         args.insert("limit".into(), 500.into());
@@ -226,7 +229,7 @@ async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
         }
         let mut page = client.call(name, args).await?;
         for event in page["items"].as_array().into_iter().flatten() {
-            bar.suspend(|| say(&event.to_string()))?;
+            say(&event.to_string())?;
             count += 1;
         }
         bar.set_message(format!("{count} events"));

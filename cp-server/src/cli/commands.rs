@@ -16,7 +16,7 @@ use super::{Cli, operations, verbs};
 use crate::config::Config;
 
 /// Commands of the server's machine: they have no target.
-const LOCAL: [&str; 15] = [
+const LOCAL: [&str; 16] = [
     "serve",
     "migrate",
     "quickstart",
@@ -31,7 +31,8 @@ const LOCAL: [&str; 15] = [
     "keys rekey",
     "keys export-public",
     "audit verify",
-    "audit key",
+    "audit key rotate",
+    "audit key retire",
 ];
 
 const TARGET: [&str; 4] = ["url", "token", "ca", "output"];
@@ -89,8 +90,8 @@ fn arrange(mut command: Command, path: &str, help: Help) -> Command {
         let path = format!("{path} {name}");
         command = command.mut_subcommand(name, |command| arrange(command, path.trim(), help));
     }
-    let about = command.get_about().cloned().unwrap_or_default();
     if matches!(path, "serve" | "settings") {
+        let about = command.get_about().cloned().unwrap_or_default();
         return Config::augment_args(command).about(about);
     }
     let more = match help {
@@ -103,19 +104,17 @@ fn arrange(mut command: Command, path: &str, help: Help) -> Command {
             let is_of_target = TARGET.contains(&arg.get_id().as_str());
             arg.hide(!is_of_target)
         });
-    } else if help == Help::Long && names.is_empty() && !is_local(path) {
+    } else if help == Help::Long && !command.is_subcommand_required_set() && !is_local(path) {
         // `license export` has an output of its own.
         let target = Target::augment_args(Command::new("target"));
         let new = |arg: &&Arg| command.get_arguments().all(|own| own.get_id() != arg.get_id());
         let new: Vec<Arg> = target.get_arguments().filter(new).cloned().collect();
         command = command.args(new);
     }
-    command.about(about).after_help(
-        match examples.filter(|_| help == Help::Long || path.is_empty()) {
-            Some(examples) => format!("{examples}\n\n{more}"),
-            None => more.to_owned(),
-        },
-    )
+    command.after_help(match examples.filter(|_| help == Help::Long || path.is_empty()) {
+        Some(examples) => format!("{examples}\n\n{more}"),
+        None => more.to_owned(),
+    })
 }
 
 /// Returns the words of the command that a line names.
@@ -128,5 +127,46 @@ pub(super) fn path(matches: &ArgMatches) -> String {
 
 /// Whether a command works on the server's machine only.
 pub(super) fn is_local(path: &str) -> bool {
-    LOCAL.iter().any(|local| path == *local) || path.starts_with("audit key ")
+    LOCAL.contains(&path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The most lines of a command's help: one screen.
+    const SCREEN: usize = 40;
+
+    fn check(command: &mut Command, path: &str, help: Help) -> usize {
+        let text = command.render_help().to_string();
+        if matches!(path, "serve" | "settings") {
+            assert!(text.contains("--database-url") && text.contains("CP_RATE_"), "{text}");
+            return 1;
+        }
+        assert!(text.lines().count() <= SCREEN, "{path}:\n{text}");
+        assert_eq!(text.matches("cp-server help settings").count(), 1, "{path}:\n{text}");
+        assert!(!text.contains("--database-url"), "{path}:\n{text}");
+        let is_leaf = !command.is_subcommand_required_set();
+        let shows_target = help == Help::Long && is_leaf && !is_local(path);
+        assert_eq!(text.contains("--url"), shows_target || path.is_empty() && help == Help::Long);
+        for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
+            assert!(arg.get_help().is_some(), "{path}: {} is not described", arg.get_id());
+        }
+        let below = command.get_subcommands_mut().filter(|below| below.get_name() != "help");
+        1 + below
+            .map(|below| {
+                let path = format!("{path} {}", below.get_name());
+                check(below, path.trim(), help)
+            })
+            .sum::<usize>()
+    }
+
+    #[test]
+    fn help_of_every_command_fits_on_one_screen_without_settings() {
+        for help in [Help::Short, Help::Long] {
+            let mut command = arranged(verbs::extend(Cli::command(), |_| true), help);
+            command.build();
+            assert!(check(&mut command, "", help) > 70);
+        }
+    }
 }

@@ -16,7 +16,7 @@ use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
 use clap_complete::env::{CompleteEnv, Shells};
 use serde_json::{Map, Value, json};
 
-use super::fields::Input;
+use super::fields::{Field, Input};
 use super::output::{id_of, key_of};
 use super::{commands, variables};
 use crate::client::{self, Client, Remote};
@@ -105,9 +105,13 @@ fn pairs(current: &OsStr) -> Vec<CompletionCandidate> {
     matching(candidates, OsStr::new(&*current))
 }
 
-/// Completes the allowed values of a flag.
-pub(super) fn of(options: Vec<String>) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> {
-    move |current| matching(options.iter().map(CompletionCandidate::new).collect(), current)
+/// Completes the value of a flag: an allowed value, or an ID.
+pub(super) fn of(field: &Field) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> + use<> {
+    let (name, options) = (field.name.clone(), field.options.clone());
+    move |current| {
+        let options = options.iter().map(CompletionCandidate::new);
+        matching(options.chain(ids("", &name)).collect(), current)
+    }
 }
 
 /// Completes a positional argument of a verb: the IDs of the objects that its path names.
@@ -129,13 +133,9 @@ fn matching(candidates: Vec<CompletionCandidate>, current: &OsStr) -> Vec<Comple
     candidates.into_iter().filter(fits).collect()
 }
 
-/// Returns the IDs that a parameter of a path may have; none if the server does not answer in time.
-fn ids(path: &str, parameter: &str) -> Vec<CompletionCandidate> {
-    let resource = path.split(&format!("/{{{parameter}}}")).next().filter(|before| *before != path);
-    let resource = resource.and_then(|before| before.rsplit('/').next());
-    let Some(resource) = resource.map(|resource| resource.replace('-', "_")) else {
-        return Vec::new();
-    };
+/// Returns the IDs that a field may have; none if the server does not answer in time.
+fn ids(path: &str, field: &str) -> Vec<CompletionCandidate> {
+    let Some(resource) = resource(path, field) else { return Vec::new() };
     let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
         return Vec::new();
     };
@@ -145,6 +145,15 @@ fn ids(path: &str, parameter: &str) -> Vec<CompletionCandidate> {
     // A server that does not answer keeps no shell waiting.
     runtime.shutdown_background();
     listed
+}
+
+/// Returns the resource that a field names: the one before it in the path, or that of its name.
+fn resource(path: &str, field: &str) -> Option<String> {
+    if let Some((before, _)) = path.split_once(&format!("/{{{field}}}")) {
+        return before.rsplit('/').next().map(|resource| resource.replace('-', "_"));
+    }
+    let name = field.strip_suffix("_id").or(field.strip_suffix("_code"))?;
+    Some(format!("{name}s"))
 }
 
 async fn list(resource: &str) -> Vec<CompletionCandidate> {

@@ -16,7 +16,10 @@ use crate::licensing::keys::keyring::Keyring;
 #[derive(Subcommand)]
 pub(super) enum Keys {
     /// Import a PEM file; it signs at once if it is the first key, else after a time
-    Import { file: PathBuf },
+    Import {
+        /// A PEM file with an RSA private key
+        file: PathBuf,
+    },
     /// Seal everything in the database under another key-encryption key. Stop the servers first
     Rekey {
         /// A file with the new key, base64 of 32 bytes. By default, a new key is created in the

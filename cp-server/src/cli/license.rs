@@ -160,7 +160,7 @@ struct Results {
 
 impl Results {
     fn new() -> Self {
-        let bar = progress::waiting("0 issued");
+        let bar = progress::beside_output("0 issued");
         Self { bar, rest: Vec::new(), issued: 0, refused: 0, failed: None }
     }
 
@@ -171,8 +171,7 @@ impl Results {
             let line = String::from_utf8_lossy(&line);
             let ok = serde_json::from_str(line.trim_end()).is_ok_and(|v: Value| v["ok"] == true);
             *(if ok { &mut self.issued } else { &mut self.refused }) += 1;
-            let said = self.bar.suspend(|| say(line.trim_end()));
-            self.failed = self.failed.take().or(said.err());
+            self.failed = self.failed.take().or(say(line.trim_end()).err());
             self.bar.set_message(format!("{} issued, {} refused", self.issued, self.refused));
         }
     }

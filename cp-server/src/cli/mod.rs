@@ -123,7 +123,10 @@ enum Command {
     /// Print the OpenAPI document
     Openapi,
     /// Print a shell completion script: `source <(cp-server completions bash)`
-    Completions { shell: Shell },
+    Completions {
+        /// The shell
+        shell: Shell,
+    },
     /// Settings of the server, each a flag and an environment variable
     #[command(hide = true)]
     Settings,

@@ -211,6 +211,8 @@ fn plain(text: &str) -> String {
 fn members(value: &Value) -> String {
     let mut lines = Vec::new();
     flatten("", value, &mut lines);
+    let rank = |path: &str| FIRST.iter().position(|first| *first == path).unwrap_or(FIRST.len());
+    lines.sort_by_key(|(path, _)| if path == "id" { 0 } else { 1 + rank(path) });
     let width = lines.iter().map(|(path, _)| path.chars().count()).max().unwrap_or_default();
     lines.iter().map(|(path, text)| format!("{}  {text}\n", padded(path, width))).collect()
 }

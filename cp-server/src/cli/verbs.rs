@@ -271,8 +271,7 @@ impl Verb {
                     arg.value_name(value_name(&field))
                 }
             };
-            let options = field.options.clone();
-            arg = arg.add(ArgValueCompleter::new(completion::of(options)));
+            arg = arg.add(ArgValueCompleter::new(completion::of(&field)));
         }
         if field.types.has(Types::ARRAY) || field.types.has(Types::OBJECT) {
             arg = arg.action(ArgAction::Append);
