@@ -1,6 +1,7 @@
 //! Calls of operations by the command line: in its own process on the database, or over HTTP.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -12,9 +13,8 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tower::ServiceExt;
-use ureq::tls::{RootCerts, TlsConfig};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
-use crate::config::Authorities;
 use crate::kernel::access::caller::Caller;
 use crate::kernel::app::App;
 use crate::kernel::http::line::Line;
@@ -39,7 +39,11 @@ pub struct Remote {
 
 impl Remote {
     /// `authorities` replace the public ones.
-    pub fn new(url: &str, token: &str, authorities: Option<Authorities>) -> Self {
+    pub fn new(
+        url: &str,
+        token: &str,
+        authorities: Option<Arc<Vec<Certificate<'static>>>>,
+    ) -> Self {
         let roots = authorities.map_or(RootCerts::WebPki, RootCerts::Specific);
         let agent = ureq::Agent::config_builder()
             .http_status_as_error(false)

@@ -20,7 +20,7 @@ use clap::Args;
 use crate::licensing::enforcement::OnStale;
 use crate::telemetry::LogFormat;
 
-pub use authorities::{Authorities, authorities};
+pub use authorities::authorities;
 pub use database::DatabaseUrl;
 use secret_file::bootstrap;
 pub use surface::Network;

@@ -11,8 +11,9 @@ use std::ffi::OsString;
 
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory};
 
+use super::syntax::Cli;
 use super::target::Target;
-use super::{Cli, operations, verbs};
+use super::{operations, verbs};
 use crate::config::Config;
 
 /// Commands of the server's machine: they have no target.

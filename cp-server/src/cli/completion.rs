@@ -1,73 +1,29 @@
-//! Completion for shells.
+//! The candidates of a completion: allowed values, fields of an operation, and IDs.
 //!
 //! # Design
 //!
-//! `cp-server completions bash` prints a small script, which calls this program with the words of
-//! the line. So completions know the operations, their fields, and the IDs of the server that
-//! CP_URL names. The database of this machine is not asked: opening it migrates its schema.
+//! IDs come from the server that CP_URL names. The database of this machine is not asked: opening it
+//! migrates its schema.
 
 use std::ffi::OsStr;
 use std::time::Duration;
 
-use anyhow::Context;
-use clap::Command;
-use clap_complete::Shell;
-use clap_complete::engine::{ArgValueCompleter, CompletionCandidate};
-use clap_complete::env::{CompleteEnv, Shells};
+use clap_complete::engine::CompletionCandidate;
 use serde_json::{Map, Value, json};
 
 use super::fields::{Field, Input};
 use super::output::{id_of, key_of};
-use super::{commands, variables};
+use super::variables;
 use crate::client::{self, Client, Remote};
 use crate::config::authorities;
-use crate::kernel::http::line::Line;
 
-/// The variable that the script sets.
-const VARIABLE: &str = "CP_COMPLETE";
 /// How long a server may take to list its IDs.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The most organizations whose objects are listed.
 const ORGANIZATIONS: usize = 20;
 
-/// Completes a command line and ends the process, if a shell asks for it.
-pub(super) fn answer_shell() {
-    CompleteEnv::with_factory(|| with_operations(commands::whole())).var(VARIABLE).complete();
-}
-
-/// Returns the script of a shell.
-pub(super) fn script(shell: Shell) -> anyhow::Result<String> {
-    let shells = Shells::builtins();
-    let adapter = shells.completer(&shell.to_string()).context("the shell is not supported")?;
-    let program = std::env::current_exe()?.display().to_string();
-    let mut script = Vec::new();
-    adapter.write_registration(VARIABLE, "cp-server", "cp-server", &program, &mut script)?;
-    Ok(String::from_utf8(script)?)
-}
-
-/// Adds the operations to `call` and `operations`, and the fields of the operation in the line.
-fn with_operations(command: Command) -> Command {
-    let operations = |_: &OsStr| -> Vec<CompletionCandidate> {
-        let table = crate::operations().published().table;
-        let summary = |line: &Line| line.doc.trim().lines().next().unwrap_or_default().to_owned();
-        table
-            .iter()
-            .map(|line| CompletionCandidate::new(line.name).help(Some(summary(line).into())))
-            .collect()
-    };
-    let operations = move |current: &OsStr| matching(operations(current), current);
-    command
-        .mut_subcommand("call", |call| {
-            call.mut_arg("operation", |arg| arg.add(ArgValueCompleter::new(operations)))
-                .mut_arg("args", |arg| arg.add(ArgValueCompleter::new(pairs)))
-        })
-        .mut_subcommand("operations", |list| {
-            list.mut_arg("name", |arg| arg.add(ArgValueCompleter::new(operations)))
-        })
-}
-
 /// Completes `name=value` of `call`.
-fn pairs(current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn pairs(current: &OsStr) -> Vec<CompletionCandidate> {
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
     let operation = words.iter().skip_while(|word| *word != "call").nth(1);
@@ -125,7 +81,10 @@ pub(super) fn of_positional(
     }
 }
 
-fn matching(candidates: Vec<CompletionCandidate>, current: &OsStr) -> Vec<CompletionCandidate> {
+pub(super) fn matching(
+    candidates: Vec<CompletionCandidate>,
+    current: &OsStr,
+) -> Vec<CompletionCandidate> {
     let current = current.to_string_lossy();
     let fits = |candidate: &CompletionCandidate| {
         candidate.get_value().to_string_lossy().starts_with(&*current)

@@ -9,7 +9,7 @@ use clap::CommandFactory;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
-use super::Cli;
+use super::syntax::Cli;
 use crate::config::installation::Purpose;
 use crate::config::{Config, unknown_variables};
 use crate::identity::bootstrap::First;

@@ -6,11 +6,8 @@ use std::sync::Arc;
 use anyhow::{Context, ensure};
 use ureq::tls::{Certificate, PemItem, parse_pem};
 
-/// Certificate authorities that replace the public ones.
-pub type Authorities = Arc<Vec<Certificate<'static>>>;
-
-/// Reads the authorities of a PEM file. `setting` names it in a refusal.
-pub fn authorities(setting: &str, path: &Path) -> anyhow::Result<Authorities> {
+/// Reads the authorities of a PEM file, which replace the public ones. `setting` names it in a refusal.
+pub fn authorities(setting: &str, path: &Path) -> anyhow::Result<Arc<Vec<Certificate<'static>>>> {
     let about = || format!("{setting}: {}", path.display());
     let pem = std::fs::read(path).with_context(about)?;
     let mut found = Vec::new();

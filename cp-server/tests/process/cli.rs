@@ -1,6 +1,6 @@
 //! The command line: help, output, verbs and completion.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Output};
 
 use serde_json::{Value, json};
@@ -231,9 +231,6 @@ fn completed(client: &Client, line: &str) -> Vec<String> {
 
 #[test]
 fn bash_completes_commands_operations_fields_and_ids() {
-    if !Path::new("/usr/bin/bash").exists() && !Path::new("/bin/bash").exists() {
-        return;
-    }
     let client = Client::new();
     client.run(&["org", "create", "Acme"]);
     client.run(&["org", "create", "Acorn"]);
@@ -278,4 +275,40 @@ fn server_with_a_private_authority_is_reached_with_its_certificate() {
     assert!(run(&[], Some("cert.pem")).status.success());
     let refused = String::from_utf8(run(&["--ca", "key.pem"], None).stderr).unwrap();
     assert!(refused.contains("--ca: key.pem: contains no certificate"), "{refused}");
+}
+
+#[test]
+fn list_is_a_table_on_a_terminal_and_fits_it() {
+    let client = Client::new();
+    client.run(&["org", "create", "Acme"]);
+    // `script` runs a command on a terminal of its own.
+    let on_terminal = |columns: u32| {
+        let line = format!("stty cols {columns} rows 24; cp-server org list");
+        let commands = format!("script -qec '{line}' /dev/null");
+        let said = runbooks::run(client.folder.path(), &client.server, &[], &commands);
+        let lines: Vec<String> = said.lines().map(|line| line.trim_end().to_owned()).collect();
+        assert_eq!(lines.len(), 2, "{said}");
+        lines[0].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
+    };
+    assert_eq!(on_terminal(60), ["ID", "SLUG", "NAME", "STATUS"]);
+    assert_eq!(on_terminal(50), ["ID", "SLUG"]);
+}
+
+#[test]
+fn long_work_is_silent_in_a_pipe() {
+    let folder = folder();
+    for words in [
+        &["migrate"][..],
+        &["org", "create", "Acme"],
+        &["backup", "--out", "a.cpbackup"],
+        &["restore", "--check", "a.cpbackup"],
+        &["audit", "verify"],
+        &["audit", "export"],
+        &["license", "issue", "--all"],
+        &["keys", "rekey"],
+    ] {
+        let output = command(folder.path()).args(words).output().unwrap();
+        let complained = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success() && complained.is_empty(), "{words:?}: {complained}");
+    }
 }

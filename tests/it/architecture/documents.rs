@@ -210,7 +210,7 @@ fn the_readme_is_short_and_its_settings_exist() {
         words.filter(|word| word.starts_with("CP_") && word.len() > 3).collect::<Vec<_>>()
     };
     // Variables of commands, of the tests and of the guides' own shells.
-    let others = ["CP_URL", "CP_TOKEN", "CP_CRASH_ROUNDS"];
+    let others = ["CP_URL", "CP_TOKEN", "CP_CA_FILE", "CP_CRASH_ROUNDS"];
     for page in pages()
         .iter()
         .map(String::as_str)
