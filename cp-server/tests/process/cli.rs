@@ -291,7 +291,7 @@ fn list_is_a_table_on_a_terminal_and_fits_it() {
         lines[0].split_whitespace().map(str::to_owned).collect::<Vec<_>>()
     };
     assert_eq!(on_terminal(60), ["ID", "SLUG", "NAME", "STATUS"]);
-    assert_eq!(on_terminal(50), ["ID", "SLUG"]);
+    assert_eq!(on_terminal(45), ["ID", "SLUG"]);
 }
 
 #[test]
