@@ -14,6 +14,7 @@ pub mod limits;
 pub mod monitoring;
 mod pace;
 pub mod proxies;
+pub mod schema_words;
 mod stalls;
 pub mod tls;
 

@@ -79,8 +79,10 @@ pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Res
     let Some(file) = wanted.file else { return run_already(config).await };
     let (kek, url) = (config.existing_kek()?, config.database_url()?);
     if wanted.check {
-        let manifest = restore::check(&file, &kek, &url).await?;
-        return say(&format!("{} is good: {}.", file.display(), summary(&manifest)));
+        let bar = progress::waiting("verifying the backup");
+        let manifest = restore::check(&file, &kek, &url).await;
+        bar.finish_and_clear();
+        return say(&format!("{} is good: {}.", file.display(), summary(&manifest?)));
     }
     let clock = Clock::system();
     let bar = progress::rows();

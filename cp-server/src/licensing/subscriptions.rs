@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::coverage::marks::{self, Changed};
 use super::licenses::seats::{self, OwnSeats};
-use super::plans::{self, Plan};
+use super::plans;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
@@ -27,7 +27,7 @@ use crate::licensing::ids::SubscriptionId;
 use crate::tenancy::{organizations, quotas};
 
 pub use self::default_subscription::begin;
-use self::rows::{Subscription, at_plan_code, load, named};
+use self::rows::{Subscription, at_plan_code, load, named, seats_of};
 pub use super::statuses::SubscriptionStatus;
 
 crate::permissions! {
@@ -351,18 +351,6 @@ async fn cancel(
     organizations::touch(cx, cx.at).await?;
     marks::update(cx, cx.at, Changed::Subscription(id)).await?;
     load(cx, id).await
-}
-
-/// Returns the seats of a subscription, and whether they come from the plan.
-fn seats_of(own: Option<SeatCap>, plan: &Plan) -> Result<(i64, bool)> {
-    match (own, plan.seat_cap) {
-        (Some(own), _) => Ok((own.0, false)),
-        (None, Some(of_plan)) => Ok((of_plan, true)),
-        (None, None) => {
-            let detail = format!("`seat_cap` is required: plan `{}` sets none.", plan.code);
-            Err(Error::invalid("seat_cap", detail))
-        }
-    }
 }
 
 fn check_change(before: SubscriptionStatus, next: SubscriptionStatus) -> Result<()> {

@@ -5,6 +5,7 @@
 
 mod backups;
 mod canaries;
+mod cli;
 mod clients;
 #[path = "../../../tests/it/world/cluster.rs"]
 mod cluster;

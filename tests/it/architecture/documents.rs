@@ -15,7 +15,7 @@ const SETTINGS: &str = "\
 # Settings
 
 Each setting is a flag of `cp-server serve` and an environment variable. The flag overrides the variable. A test
-generates this page from the definitions that `cp-server --help` prints.
+generates this page from the definitions that `cp-server serve --help` prints.
 
 - The server removes spaces, line ends and a byte order mark around a value. An empty variable counts as absent.
 - Secrets and `CP_DATABASE_URL` are the exception: the server refuses an empty value.
@@ -24,8 +24,8 @@ generates this page from the definitions that `cp-server --help` prints.
 - A boolean is `true`, `1`, `yes` or `on`, and `false`, `0`, `no` or `off`.
 - A rate is `PER_MINUTE:BURST`, such as `1200:300`, or `off`.
 
-Commands other than `serve` and `quickstart` also read `CP_URL` and `CP_TOKEN`: a running server and a service token
-for it. Without them a command works on the database of this machine.
+`cp-server help settings` prints the same. Client commands also read `CP_URL`, `CP_TOKEN` and `CP_CA_FILE`: see
+[cli.md](cli.md#server).
 
 See [production.md](production.md) for the settings that a new installation needs.
 ";
@@ -242,7 +242,7 @@ fn the_readme_is_short_and_its_settings_exist() {
         words.filter(|word| word.starts_with("CP_") && word.len() > 3).collect::<Vec<_>>()
     };
     // Variables of commands, of the tests and of the guides' own shells.
-    let others = ["CP_URL", "CP_TOKEN", "CP_CRASH_ROUNDS"];
+    let others = ["CP_URL", "CP_TOKEN", "CP_CA_FILE", "CP_CRASH_ROUNDS"];
     for page in pages()
         .iter()
         .map(String::as_str)

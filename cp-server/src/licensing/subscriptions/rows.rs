@@ -12,6 +12,7 @@ use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json::SeatCap;
 use crate::kernel::text::{Currency, Email, ExternalId};
 use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::licensing::licenses::seats;
@@ -158,4 +159,16 @@ pub fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
         let detail = "The organization has a live subscription. Change it or cancel it.";
         Error::new(ProblemCode::SubscriptionExists, detail)
     })
+}
+
+/// Returns the seats of a subscription, and whether they come from the plan.
+pub(super) fn seats_of(own: Option<SeatCap>, plan: &Plan) -> Result<(i64, bool)> {
+    match (own, plan.seat_cap) {
+        (Some(own), _) => Ok((own.0, false)),
+        (None, Some(of_plan)) => Ok((of_plan, true)),
+        (None, None) => {
+            let detail = format!("`seat_cap` is required: plan `{}` sets none.", plan.code);
+            Err(Error::invalid("seat_cap", detail))
+        }
+    }
 }

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::server::schema_words::{kind_of, members, resolved};
 
 const STYLE: &str = include_str!("../docs.css");
 /// How deep the fields of a request are listed. Only requests can omit fields: their required ones
@@ -78,10 +80,6 @@ pub(super) fn render(document: &Value, base: &str, search: &str) -> String {
         page.push_str("<p>No operation contains these words.</p>");
     }
     page + "</main></html>\n"
-}
-
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flat_map(Map::iter)
 }
 
 fn title(tag: &str) -> String {
@@ -216,16 +214,6 @@ fn row(rows: &mut String, name: &Value, kind: &str, is_required: bool, words: &s
     );
 }
 
-/// The schema behind a reference.
-fn resolved<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
-    let schema = match schema["anyOf"].as_array().map(Vec::as_slice) {
-        Some([one, _]) if one.get("$ref").is_some() => one,
-        _ => schema,
-    };
-    let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
-    reference.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
-}
-
 fn fields(rows: &mut String, document: &Value, schema: &Value, prefix: &str, depth: usize) {
     let schema = resolved(document, schema);
     let required = schema["required"].as_array().filter(|_| depth > 1);
@@ -243,39 +231,5 @@ fn fields(rows: &mut String, document: &Value, schema: &Value, prefix: &str, dep
             };
             fields(rows, document, items, &format!("{path}{mark}."), depth - 1);
         }
-    }
-}
-
-/// The type of a schema in words: `string (uuid)`, `list of Group`, `free or pro`.
-fn kind_of(document: &Value, schema: &Value) -> String {
-    if schema["type"] == "array" {
-        return format!("list of {}", kind_of(document, &schema["items"]));
-    }
-    if let Some(options) = schema["anyOf"].as_array() {
-        let options: Vec<String> = options.iter().map(|one| kind_of(document, one)).collect();
-        return options.join(" or ");
-    }
-    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
-        let inner = resolved(document, schema);
-        return if inner.get("enum").is_some() {
-            kind_of(document, inner)
-        } else {
-            name.to_owned()
-        };
-    }
-    if let Some(options) = schema["enum"].as_array() {
-        let options: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
-        return options.join(" or ");
-    }
-    let kinds = match &schema["type"] {
-        Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => {
-            kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
-        }
-        _ => "any".to_owned(),
-    };
-    match schema["format"].as_str() {
-        Some(format) => format!("{kinds} ({format})"),
-        None => kinds,
     }
 }
