@@ -1,7 +1,7 @@
 //! The license authority: a library that the binary, the tests and the benchmarks share.
 //!
 //! Every request passes the [`kernel`]. Each resource is one file of a slice ([`tenancy`],
-//! [`identity`], [`licensing`], [`metering`]), read from top to bottom. [`lifecycle`] has the
+//! [`identity`], [`licensing`], [`metering`], [`governance`]), read from top to bottom. [`lifecycle`] has the
 //! operations that cross all slices. Imports go downward only, in this order; [`audit`], [`backup`]
 //! and the shell ([`server`], [`config`], [`cli`]) are above them. This file composes them, and no
 //! file imports it.
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod example;
+pub mod governance;
 pub mod identity;
 pub mod jobs;
 pub mod kernel;
@@ -212,6 +213,10 @@ compose! {
     licensing::keys::well_known;
     metering::usage;
     metering::limits;
+    governance::resources;
+    governance::resources::catalogue;
+    governance::bindings;
+    governance::bindings::group_bindings;
     audit;
     audit::erase;
     audit::published;

@@ -256,6 +256,16 @@ impl Object {
     }
 }
 
+impl Object {
+    /// Returns the object without these members.
+    #[must_use]
+    pub fn without(self, names: &[&str]) -> Self {
+        let mut members = self.into_inner();
+        members.retain(|name, _| !names.contains(&&**name));
+        Self(sqlx::types::Json(members))
+    }
+}
+
 /// Codes that the server itself chose or knows.
 impl From<Vec<String>> for Codes {
     fn from(codes: Vec<String>) -> Self {
