@@ -178,6 +178,7 @@ compose! {
     tenancy::organizations;
     lifecycle;
     lifecycle::move_project;
+    lifecycle::leave_organization;
     lifecycle::export;
     tenancy::quotas;
     tenancy::workspaces;

@@ -220,7 +220,8 @@ async fn create(cx: &mut Cx, _: Org, new: NewResource) -> Result<Created<Resourc
         .await
         .on_conflict("resources_kind_key", || if is_chosen { key_taken() } else { Error::stale() })
         .on_conflict("resources_parent_id", || {
-            let detail = "`parent_id` has a listing already. An agent or connection has one listing.";
+            let detail =
+                "`parent_id` has a listing already. An agent or connection has one listing.";
             Error::conflict(detail).at("parent_id")
         })?;
     bindings::set_guardrails(cx, id, &guards).await?;

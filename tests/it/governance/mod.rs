@@ -1,4 +1,5 @@
 mod bindings;
+mod endpoints;
 mod guards;
 mod resources;
 
