@@ -129,6 +129,7 @@ pub fn app_with(
             Box::new(audit::Log::default()),
             Box::new(discoveries),
             Box::new(identity::whoami::Identities::default()),
+            Box::new(governance::effective::EffectiveAnswers::default()),
             Box::new(Keyring::default()),
             Box::new(SignerPool::start()),
             Box::new(StatusLists::default()),
@@ -204,6 +205,7 @@ compose! {
     licensing::subscriptions::billing;
     licensing::deployments;
     licensing::licenses;
+    licensing::entitlement::organization_entitlements;
     licensing::bundles;
     licensing::bulk;
     licensing::files;
@@ -218,6 +220,7 @@ compose! {
     governance::resources::catalogue;
     governance::bindings;
     governance::bindings::group_bindings;
+    governance::effective;
     audit;
     audit::erase;
     audit::published;

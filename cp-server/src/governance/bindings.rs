@@ -39,6 +39,8 @@ crate::permissions! {
     BINDINGS_READ = "bindings:read", held by ["GROUP_ADMIN"], implied by ["org:write"];
     /// Set and remove bindings.
     BINDINGS_WRITE = "bindings:write", held by ["GROUP_ADMIN"], implied by ["org:write"];
+    /// Read what may be used, and why.
+    EFFECTIVE_READ = "effective:read", implied by ["org:read"];
 }
 
 pub static DECLARATION: Declaration = Declaration::of_organization(

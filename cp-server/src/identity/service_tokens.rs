@@ -68,8 +68,12 @@ crate::routes! { service_tokens declares DECLARATION:
 }
 
 /// The permissions that a deployment's token can hold at most.
-pub const DATA_PLANE: &[Permission] =
-    &[Permission::USERS_WHOAMI, Permission::USAGE_WRITE, Permission::LIMITS_READ];
+pub const DATA_PLANE: &[Permission] = &[
+    Permission::USERS_WHOAMI,
+    Permission::USAGE_WRITE,
+    Permission::LIMITS_READ,
+    Permission::EFFECTIVE_READ,
+];
 
 /// A new token. Only this answer shows its secret.
 #[derive(Debug, Serialize, JsonSchema)]

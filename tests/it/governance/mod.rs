@@ -1,5 +1,7 @@
 mod bindings;
+mod effective;
 mod endpoints;
+mod entitlements;
 mod guards;
 mod resources;
 

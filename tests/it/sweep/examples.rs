@@ -174,6 +174,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "audit.record" => body(json!({"action": "deploy.done", "target_type": "release"})),
         "usage.record" => body(json!({"metric": "calls", "quantity": 1})),
         "limits.put" => body(json!({"metric": "calls", "quantity": 200})),
+        "entitlements.update" => body(json!({"features": {"beta": true}})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
         _ if line.method == Method::PATCH => body(json!({"name": "Renamed"})),
         _ => body(sample(line, "another")),

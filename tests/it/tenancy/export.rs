@@ -25,6 +25,7 @@ async fn an_export_is_all_that_an_organization_has(world: World) {
             "bindings",
             "bundles",
             "deployments",
+            "entitlements",
             "exported_at",
             "groups",
             "identity_links",

@@ -8,6 +8,8 @@ use crate::identity::scopes::ScopeKind;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json::read_member;
+use crate::licensing::entitlement::models::ModelName;
+use crate::licensing::entitlement::organization_entitlements::is_code;
 
 crate::text_enum! {
     /// A kind of binding.
@@ -51,10 +53,7 @@ impl BindingKind {
     /// Checks the subject of a binding of names or codes.
     pub fn refuse_subject(self, subject: &str) -> Result<()> {
         let fits = match self {
-            Self::Model => {
-                let stem = subject.strip_suffix('*').unwrap_or(subject);
-                !stem.contains('*') && subject.parse::<crate::kernel::text::Reference>().is_ok()
-            }
+            Self::Model => subject.parse::<ModelName>().is_ok(),
             Self::Feature => is_code(subject),
             _ => true,
         };
@@ -91,12 +90,6 @@ impl BindingKind {
             _ => Ok(Object::default()),
         }
     }
-}
-
-/// Returns whether the string is the code of a feature.
-pub fn is_code(text: &str) -> bool {
-    (1..=128).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"_.:-".contains(&b))
 }
 
 #[derive(Deserialize, Serialize)]
