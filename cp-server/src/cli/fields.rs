@@ -87,7 +87,7 @@ pub(super) struct Input {
 
 impl Input {
     pub(super) fn of(line: &Line, examples: &Value) -> Self {
-        let document = openapi::document(std::slice::from_ref(line), "", examples);
+        let document = openapi::of_line(line, examples);
         let method = line.method.as_str().to_lowercase();
         let operation = &document["paths"][line.full_path().replace("{*", "{")][method];
         let mut input = Self { fields: Vec::new(), others: Types::STRING, example: None };

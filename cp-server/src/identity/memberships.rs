@@ -16,14 +16,14 @@ use super::roles::system::{ADMIN, OWNER};
 use super::users::rows as users;
 use crate::identity::ids::MembershipId;
 use crate::kernel::access::ids::{OrganizationId, UserId};
-use crate::kernel::access::personal::{OrOwn, Own};
+use crate::kernel::access::personal::Own;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Codes;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::answer::{Created, NoContent};
+use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::{Child, Section};
@@ -100,11 +100,6 @@ crate::routes! {
     GET "/memberships/{id}" MEMBERS_READ => read;
     /// Changes a member's role, status or extra permissions.
     PATCH "/memberships/{id}" MEMBERS_WRITE => update, grants;
-    /// Ends a membership; one of the organization ends with all memberships below it.
-    ///
-    /// A person may end their own: an offered seat is declined, a taken one is left. The audit
-    /// event lists the service tokens and open invitations that the person created.
-    DELETE "/memberships/{id}" MEMBERS_DELETE => delete;
     /// Accepts a seat that is offered to the caller, and all seats below it.
     ///
     /// The inviter must still hold what the seat grants.
@@ -280,7 +275,8 @@ async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result
     Ok(load(cx, id).await?.into())
 }
 
-async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent> {
+/// Ends a membership. Returns the person, if the person leaves the organization by it.
+pub async fn end(cx: &mut Cx, id: MembershipId) -> Result<Option<UserId>> {
     let before = load(cx, id).await?;
     if before.role_code == OWNER {
         return Err(owner_protected("Cannot remove owner"));
@@ -292,11 +288,12 @@ async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent
     if cx.tx.q(sql).bind(id).bind(cx.at).bind(before.role_id).exec().await? == 0 {
         return Err(Error::stale());
     }
-    if before.scope == RoleScope::Organization {
-        leave(cx, before.user_id).await?;
+    let left = (before.scope == RoleScope::Organization).then_some(before.user_id);
+    if let Some(user) = left {
+        leave(cx, user).await?;
     }
     workspaces::bump(cx, cx.at, before.workspace_id).await?;
-    Ok(NoContent)
+    Ok(left)
 }
 
 async fn accept(cx: &mut Cx, Own(id): Own<MembershipId>) -> Result<Membership> {

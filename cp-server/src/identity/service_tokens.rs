@@ -70,8 +70,12 @@ crate::routes! {
 }
 
 /// The permissions that a deployment's token can hold at most.
-pub const DATA_PLANE: &[Permission] =
-    &[Permission::USERS_WHOAMI, Permission::USAGE_WRITE, Permission::LIMITS_READ];
+pub const DATA_PLANE: &[Permission] = &[
+    Permission::USERS_WHOAMI,
+    Permission::USAGE_WRITE,
+    Permission::LIMITS_READ,
+    Permission::EFFECTIVE_READ,
+];
 
 /// A new token. Only this answer shows its secret.
 #[derive(Debug, Serialize, JsonSchema)]

@@ -61,12 +61,64 @@ pub struct Terms {
     pub grace_days: i64,
 }
 
+/// The facts of a subscription that determine coverage.
+#[derive(Clone, Copy, Debug)]
+pub struct SubscriptionTerms {
+    pub status: SubscriptionStatus,
+    pub starts_at: DateTime<Utc>,
+    pub ends_at: Option<DateTime<Utc>>,
+    pub trial_ends_at: Option<DateTime<Utc>>,
+}
+
+impl SubscriptionTerms {
+    /// Returns whether the subscription alone, without days of grace, entitles at this instant.
+    pub fn entitles_at(&self, now: DateTime<Utc>) -> bool {
+        !self.causes(0).any(|(_, when)| when.applies_at(now))
+    }
+
+    /// Returns the causes of the subscription that end coverage, in the order of refusals.
+    fn causes(&self, grace_days: i64) -> impl Iterator<Item = (Cause, When)> + use<> {
+        let stopped = match self.status {
+            SubscriptionStatus::Paused => Some(Cause::SubscriptionPaused),
+            SubscriptionStatus::Canceled => Some(Cause::SubscriptionCanceled),
+            SubscriptionStatus::Expired => Some(Cause::SubscriptionExpired),
+            // A license stays covered when a payment is late.
+            SubscriptionStatus::Trialing
+            | SubscriptionStatus::Active
+            | SubscriptionStatus::PastDue => None,
+        };
+        let trial_ends_at =
+            self.trial_ends_at.filter(|_| self.status == SubscriptionStatus::Trialing);
+        let end = |cause, end: Option<DateTime<Utc>>| {
+            Some((cause, When::From(with_grace(end?, grace_days))))
+        };
+        [
+            stopped.map(|cause| (cause, When::Always)),
+            Some((Cause::SubscriptionNotBegun, When::Before(self.starts_at))),
+            end(Cause::SubscriptionEnded, self.ends_at),
+            end(Cause::TrialEnded, trial_ends_at),
+        ]
+        .into_iter()
+        .flatten()
+    }
+}
+
 /// The time in which a cause applies.
 #[derive(Clone, Copy, Debug)]
 enum When {
     Always,
     Before(DateTime<Utc>),
     From(DateTime<Utc>),
+}
+
+impl When {
+    fn applies_at(self, now: DateTime<Utc>) -> bool {
+        match self {
+            Self::Always => true,
+            Self::Before(begin) => now < begin,
+            Self::From(end) => end <= now,
+        }
+    }
 }
 
 /// The marks of a license's tokens: a token is suspended before `from`, and again from `until`.
@@ -80,12 +132,7 @@ impl Terms {
     /// Returns the end of the coverage at `now`, `None` without an end; or the cause for which the
     /// license is not covered.
     pub fn covered_at(&self, now: DateTime<Utc>) -> Result<Option<DateTime<Utc>>, Cause> {
-        let applies = |when| match when {
-            When::Always => true,
-            When::Before(begin) => now < begin,
-            When::From(end) => end <= now,
-        };
-        match self.causes().into_iter().find(|(_, when)| applies(*when)) {
+        match self.causes().into_iter().find(|(_, when)| when.applies_at(now)) {
             Some((cause, _)) => Err(cause),
             None => Ok(self.until()),
         }
@@ -119,40 +166,31 @@ impl Terms {
 
     /// Returns the causes that end coverage and their times, in the order of refusals.
     fn causes(&self) -> Vec<(Cause, When)> {
-        let stopped = match self.subscription_status {
-            SubscriptionStatus::Paused => Some(Cause::SubscriptionPaused),
-            SubscriptionStatus::Canceled => Some(Cause::SubscriptionCanceled),
-            SubscriptionStatus::Expired => Some(Cause::SubscriptionExpired),
-            // A license stays covered when a payment is late.
-            SubscriptionStatus::Trialing
-            | SubscriptionStatus::Active
-            | SubscriptionStatus::PastDue => None,
+        let subscription = SubscriptionTerms {
+            status: self.subscription_status,
+            starts_at: self.subscription_starts_at,
+            ends_at: self.subscription_ends_at,
+            trial_ends_at: self.subscription_trial_ends_at,
         };
-        let trial_ends_at = self
-            .subscription_trial_ends_at
-            .filter(|_| self.subscription_status == SubscriptionStatus::Trialing);
         let always = |cause, is_so: bool| is_so.then_some((cause, When::Always));
         let end = |cause, end: Option<DateTime<Utc>>| {
             Some((cause, When::From(with_grace(end?, self.grace_days))))
         };
-        [
+        let outside = [
             always(
                 Cause::OrganizationSuspended,
                 self.organization_status == OrganizationStatus::Suspended,
             ),
             always(Cause::DeploymentInactive, self.deployment_status != DeploymentStatus::Active),
-            stopped.map(|cause| (cause, When::Always)),
-            Some((Cause::SubscriptionNotBegun, When::Before(self.subscription_starts_at))),
-            end(Cause::SubscriptionEnded, self.subscription_ends_at),
-            end(Cause::TrialEnded, trial_ends_at),
+        ];
+        let own = [
             always(Cause::LicenseRevoked, self.license_status == LicenseStatus::Revoked),
             always(Cause::LicenseSuspended, self.license_status == LicenseStatus::Suspended),
             end(Cause::LicenseExpired, self.valid_until),
             Some((Cause::LicenseNotYetValid, When::Before(self.valid_from))),
-        ]
-        .into_iter()
-        .flatten()
-        .collect()
+        ];
+        let outside = outside.into_iter().flatten().chain(subscription.causes(self.grace_days));
+        outside.chain(own.into_iter().flatten()).collect()
     }
 }
 

@@ -1,5 +1,8 @@
 //! Entitlement: the effective values of a license, and the level that each value comes from.
 
+pub mod models;
+pub mod organization_entitlements;
+
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
@@ -21,7 +24,12 @@ pub use super::statuses::LicenseStatus;
 
 crate::text_enum! {
     /// The level that an effective value comes from.
-    FeatureSource { Plan = "plan", Subscription = "subscription", License = "license" }
+    FeatureSource {
+        Plan = "plan",
+        Subscription = "subscription",
+        Organization = "organization",
+        License = "license",
+    }
 }
 
 /// The entitlement of one deployment.
@@ -42,7 +50,7 @@ pub struct License {
     pub seat_cap: Option<i64>,
     /// Whether the license's own seats may be above those of the subscription.
     pub allow_more_seats: bool,
-    /// Feature values that replace those of the plan and of the subscription.
+    /// Feature values that replace those of the plan, the subscription and the organization.
     pub features: Object,
     pub valid_from: DateTime<Utc>,
     /// The end; the days of grace follow it. Null when the subscription has no end either.
@@ -107,6 +115,7 @@ pub struct LicenseRow {
     pub subscription_seat_cap: i64,
     pub subscription_features: Object,
     pub plan_features: Object,
+    pub organization_features: Option<Object>,
 }
 
 impl Record for LicenseRow {
@@ -115,7 +124,8 @@ impl Record for LicenseRow {
         JOIN deployments ON deployments.id = licenses.deployment_id
         JOIN subscriptions ON subscriptions.id = licenses.subscription_id
         JOIN plan_versions ON plan_versions.plan_id = subscriptions.plan_id
-                          AND plan_versions.version = subscriptions.plan_version";
+                          AND plan_versions.version = subscriptions.plan_version
+        LEFT JOIN entitlements ON entitlements.organization_id = licenses.organization_id";
     const COLUMNS: &'static str = "licenses.id, licenses.organization_id, licenses.deployment_id,
         licenses.subscription_id, licenses.name, licenses.status AS license_status,
         licenses.status_reason,
@@ -126,6 +136,7 @@ impl Record for LicenseRow {
         subscriptions.seat_cap AS subscription_seat_cap,
         subscriptions.feature_overrides AS subscription_features,
         plan_versions.default_features AS plan_features,
+        entitlements.features AS organization_features,
         organizations.status AS organization_status, deployments.status AS deployment_status,
         subscriptions.status AS subscription_status,
         subscriptions.starts_at AS subscription_starts_at,
@@ -153,7 +164,12 @@ impl LicenseRow {
             status => status,
         };
         let seat_cap = seats(self.seat_cap, self.allow_more_seats, self.subscription_seat_cap);
-        let features = overlay(&self.plan_features, &self.subscription_features, &self.features);
+        let features = overlay([
+            (FeatureSource::Plan, &self.plan_features),
+            (FeatureSource::Subscription, &self.subscription_features),
+            (FeatureSource::Organization, &self.organization_features.unwrap_or_default()),
+            (FeatureSource::License, &self.features),
+        ]);
         License {
             id: self.id,
             organization_id: self.organization_id,
@@ -191,19 +207,12 @@ pub fn seats(own: Option<i64>, allow_more: bool, subscribed: i64) -> Explained<i
     }
 }
 
-/// Overlays the plan's features with the subscription's, then with the license's.
-pub fn overlay(
-    plan: &Map<String, Value>,
-    subscription: &Map<String, Value>,
-    license: &Map<String, Value>,
+/// Overlays levels of features, the weakest first. Each value has the level that it comes from.
+pub fn overlay<const N: usize>(
+    levels: [(FeatureSource, &Map<String, Value>); N],
 ) -> BTreeMap<String, Explained<Value>> {
-    let levels = [
-        (plan, FeatureSource::Plan),
-        (subscription, FeatureSource::Subscription),
-        (license, FeatureSource::License),
-    ];
     let mut features = BTreeMap::new();
-    for (level, from) in levels {
+    for (from, level) in levels {
         for (name, value) in level {
             features.insert(name.clone(), Explained { value: value.clone(), from });
         }

@@ -20,7 +20,7 @@ pub use self::signed_bundle::SignedBundle;
 use super::coverage::{Cause, Terms};
 use super::deployments::DeploymentType;
 use super::enforcement::{self, EnforcementSettings};
-use super::entitlement;
+use super::entitlement::{self, FeatureSource};
 use super::keys::signer;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::{App, Part};
@@ -74,6 +74,7 @@ pub struct LicenseFacts {
     plan_name: String,
     plan_description: Option<String>,
     plan_features: Object,
+    organization_features: Option<Object>,
     limits: Quantities,
 }
 
@@ -102,13 +103,15 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Licens
                       s.external_id AS subscription_external_id,
                       s.feature_overrides AS subscription_features,
                       p.code AS plan_code, v.name AS plan_name, v.description AS plan_description,
-                      v.default_features AS plan_features, v.limits
+                      v.default_features AS plan_features,
+                      e.features AS organization_features, v.limits
                FROM licenses l
                JOIN organizations o ON o.id = l.organization_id
                JOIN deployments d ON d.id = l.deployment_id
                JOIN subscriptions s ON s.id = l.subscription_id
                JOIN plans p ON p.id = s.plan_id
                JOIN plan_versions v ON v.plan_id = s.plan_id AND v.version = s.plan_version
+               LEFT JOIN entitlements e ON e.organization_id = l.organization_id
                WHERE l.id IN ";
     let query = cx.tx.q(sql).rows([ids], |query, ids| ids.iter().fold(query, Query::bind));
     Ok(query.all().await?)
@@ -227,11 +230,13 @@ fn claims(
     audience: Option<&Name>,
 ) -> DeploymentLicenseClaims {
     let base = &app.settings.base_url;
-    let effective = entitlement::overlay(
-        &facts.plan_features,
-        &facts.subscription_features,
-        &facts.license_features,
-    );
+    let own = facts.organization_features.clone().unwrap_or_default();
+    let effective = entitlement::overlay([
+        (FeatureSource::Plan, &facts.plan_features),
+        (FeatureSource::Subscription, &facts.subscription_features),
+        (FeatureSource::Organization, &own),
+        (FeatureSource::License, &facts.license_features),
+    ]);
     let seats = entitlement::seats(
         facts.license_seat_cap,
         facts.license_allow_more_seats,

@@ -96,7 +96,8 @@ pub struct NewGroup {
     slug: Option<Slug>,
     /// The group above this one; a root when absent.
     parent_id: Option<GroupId>,
-    /// The product label that the group is for; empty (all products) when absent.
+    /// The product label that the group is for. It must be the parent's, unless that is empty. When
+    /// absent, it is the parent's; empty (all products) for a root.
     product: Option<Label>,
     /// A description, up to 4,000 characters.
     description: Option<Prose>,
@@ -114,7 +115,7 @@ pub struct GroupPatch {
     /// The new group above this one. Null makes the group a root.
     #[serde(default)]
     parent_id: Patch<GroupId>,
-    /// The new product label; empty for all products.
+    /// The new product label; empty for all products. It must be the parent's, unless that is empty.
     product: Option<Label>,
     /// The new description, up to 4,000 characters. Null removes it.
     #[serde(default)]
@@ -150,19 +151,54 @@ async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
                 created_at, updated_at)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     let slug = Slug::or_from(new.slug, &new.name)?;
+    let product = match new.parent_id {
+        Some(parent) => product_below(cx, parent, new.product).await?,
+        None => new.product.map(Label::into_string).unwrap_or_default(),
+    };
     let insert = cx
         .tx
         .returning(sql)
         .bind(GroupId::new(&cx.app.random, cx.now))
         .bind(cx.at)
         .bind(new.parent_id)
-        .bind(new.product.as_ref().map_or("", Label::as_str))
+        .bind(product)
         .bind(new.name)
         .bind(slug)
         .bind(new.description)
         .bind(new.external_id)
         .bind(cx.now);
     named(insert.one().await).map_err(at_parent).map(Created)
+}
+
+/// Returns the product of a new group below a parent.
+async fn product_below(cx: &mut Cx, parent: GroupId, product: Option<Label>) -> Result<String> {
+    // The parent's product must not change before the group is there.
+    organizations::touch(cx, cx.at).await?;
+    let sql = "SELECT product FROM groups WHERE id = $1 AND organization_id = $2";
+    let above: Option<String> = cx.tx.q(sql).bind(parent).bind(cx.at).value().await?;
+    // The foreign key refuses a missing parent.
+    let above = above.unwrap_or_default();
+    let product = product.map_or_else(|| above.clone(), Label::into_string);
+    if above.is_empty() || product == above { Ok(product) } else { Err(other_product()) }
+}
+
+/// Refuses a group whose product differs from that of its parent, and such groups below it.
+async fn refuse_other_products(cx: &mut Cx, group: &Group) -> Result<()> {
+    let sql = "WITH RECURSIVE tree (id, parent_id, product) AS (
+                   SELECT g.id, g.parent_id, g.product FROM groups g WHERE g.id = $1
+                   UNION ALL SELECT g.id, g.parent_id, g.product
+                             FROM groups g JOIN tree t ON g.parent_id = t.id)
+               SELECT 1 FROM tree JOIN groups p ON p.id = tree.parent_id
+               WHERE p.product <> '' AND p.product <> tree.product LIMIT 1";
+    match cx.tx.q(sql).bind(group.id).value::<i32>().await? {
+        Some(_) => Err(other_product()),
+        None => Ok(()),
+    }
+}
+
+fn other_product() -> Error {
+    let detail = "`product` of a group must be the product of its parent, unless that is empty.";
+    Error::invalid("product", detail)
 }
 
 /// Refuses to move a group to a place where the caller may not change groups.
@@ -213,10 +249,14 @@ async fn update(cx: &mut Cx, id: GroupId, patch: GroupPatch) -> Result<Group> {
         .bind(patch.description.over(before.description))
         .bind(patch.external_id.over(before.external_id))
         .bind(after(before.updated_at, cx.now));
-    named(update.opt().await).map_err(at_parent)?.ok_or_else(|| {
+    let updated: Group = named(update.opt().await).map_err(at_parent)?.ok_or_else(|| {
         let detail = "`parent_id` must not be the group itself or a group below it.";
         Error::new(ProblemCode::GroupCycle, detail).at("parent_id")
-    })
+    })?;
+    if updated.parent_id != before.parent_id || updated.product != before.product {
+        refuse_other_products(cx, &updated).await?;
+    }
+    Ok(updated)
 }
 
 async fn delete(cx: &mut Cx, id: GroupId) -> Result<NoContent> {

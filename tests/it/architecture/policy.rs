@@ -32,7 +32,7 @@ A test generates this page, and fails when the rights of a role have changed:
 | organization member | reads the organization; creates projects and artifacts |
 | organization viewer | reads the organization |
 | workspace, project, group roles | the same in one workspace, project or group |
-| deployment's token | what a data plane needs: whoami, usage, limits |
+| deployment's token | what a data plane needs: whoami, effective answers, usage, limits |
 
 Only the vendor changes deployments, subscriptions, licenses, usage, limits and billing.
 
@@ -151,6 +151,7 @@ fn no_role_of_an_organization_reaches_what_is_bought() {
         Permission::BILLING_WRITE,
         Permission::USAGE_WRITE,
         Permission::AUDIT_WRITE,
+        Permission::ENTITLEMENTS_WRITE,
     ];
     crate::world::operations().published();
     for (code, scope, permissions) in roles::of_system() {

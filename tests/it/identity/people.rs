@@ -24,7 +24,7 @@ async fn me_explains_what_a_person_may_do_and_why(world: World) {
     let me = who(&world, "auth0|olga-acme", |login| login.products = vec!["studio".into()]);
     let me = me.get("/me").await.expect(200);
     let permissions = me["permissions"].clone();
-    assert_eq!(permissions.as_array().unwrap().len(), 35, "{permissions}");
+    assert_eq!(permissions.as_array().unwrap().len(), 40, "{permissions}");
     assert_eq!(
         world.named(&me),
         json!({

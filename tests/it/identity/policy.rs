@@ -114,7 +114,7 @@ async fn a_groups_admin_acts_inside_its_subtree(world: World) {
     let foreign = seats(sales, &world.globex.user);
     sven.put(foreign, json!({})).await.refused(403, "forbidden");
     // A group that is moved away is no longer his.
-    let patch = json!({"parent_id": outside});
+    let patch = json!({"parent_id": outside, "product": "console"});
     world.patch(format!("/groups/{below}"), patch).await.expect(200);
     sven.get(format!("/groups/{below}/members")).await.refused(404, "not_found");
 }

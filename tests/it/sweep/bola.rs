@@ -183,6 +183,7 @@ async fn foreign_references_in_a_body_are_missing_ones(world: World) {
     let (acme, globex) = (&world.acme, &world.globex);
     let nobody = crate::sweep::examples::NOBODY;
     let org = |path: &str| world.org(path);
+    let binding = |kind| json!({"kind": "model", "subject": "x", "scope": format!("{kind}:ID")});
     let cases = [
         (org("/groups"), json!({"name": "x", "parent_id": "ID"}), &globex.group),
         (org("/usage"), json!({"metric": "m", "quantity": 1, "project_id": "ID"}), &globex.project),
@@ -213,12 +214,34 @@ async fn foreign_references_in_a_body_are_missing_ones(world: World) {
             json!({"deployment_id": "ID"}),
             &globex.deployment,
         ),
+        (
+            org("/resources"),
+            json!({
+                "kind": "pattern", "name": "x", "parent_id": "ID",
+                "spec": {"regex": "a", "type": "block"},
+            }),
+            &globex.others["resources"],
+        ),
+        (
+            org("/resources"),
+            json!({"kind": "agent", "name": "x", "guardrails": ["ID"]}),
+            &globex.others["resources"],
+        ),
+        (
+            org("/bindings"),
+            json!({"kind": "guardrail", "subject": "ID", "scope": "organization"}),
+            &globex.others["resources"],
+        ),
+        (org("/bindings"), binding("group"), &globex.group),
+        (org("/bindings"), binding("user"), &globex.user),
+        (org("/bindings"), binding("project"), &globex.project),
+        (org("/bindings"), binding("workspace"), &globex.workspace),
     ];
     for (path, body, foreign) in cases {
         let send = async |id: &str| {
             let body = serde_json::from_str(&body.to_string().replace("ID", id)).unwrap();
             let same = own.clone().with("x-request-id", "same");
-            match path.ends_with("/limits") {
+            match ["/limits", "/bindings"].iter().any(|set| path.ends_with(set)) {
                 true => same.put(&path, body).await,
                 false => same.post(&path, body).await,
             }
@@ -242,6 +265,8 @@ async fn filters_and_cursors_reach_no_further_than_the_path(world: World) {
         format!("/audit?target={}", world.globex.license),
         format!("/groups?parent={}", world.globex.group),
         format!("/workspaces?cursor={cursor}"),
+        format!("/resources?parent={}", world.globex.others["resources"]),
+        format!("/bindings?scope=group:{}", world.globex.group),
     ] {
         let answer = own.get(world.org(&path)).await;
         if answer.status == 200 {

@@ -22,8 +22,10 @@ async fn an_export_is_all_that_an_organization_has(world: World) {
             "artifacts",
             "audit_events",
             "billing_account",
+            "bindings",
             "bundles",
             "deployments",
+            "entitlements",
             "exported_at",
             "groups",
             "identity_links",
@@ -35,6 +37,7 @@ async fn an_export_is_all_that_an_organization_has(world: World) {
             "organization",
             "projects",
             "quotas",
+            "resources",
             "roles",
             "secret_refs",
             "service_tokens",
@@ -63,6 +66,8 @@ async fn an_export_is_all_that_an_organization_has(world: World) {
         ("artifacts", "/artifacts"),
         ("service_tokens", "/service-tokens"),
         ("usage_limits", "/limits"),
+        ("resources", "/resources"),
+        ("bindings", "/bindings"),
     ] {
         let list = world.get(world.org(path)).await.expect(200);
         assert_eq!(sorted(&export[name]), sorted(&list["items"]), "{name}");

@@ -209,3 +209,31 @@ async fn chain(world: &World) -> [String; 3] {
     }
     made.try_into().unwrap()
 }
+
+#[on_both]
+async fn group_has_the_product_of_its_parent(world: World) {
+    let path = world.org("/groups");
+    let made = async |body: Value| world.post(&path, body).await.expect(201);
+    let copilot = made(json!({"name": "Copilot", "product": "copilot"})).await;
+    let below = |name: &str| json!({"name": name, "parent_id": copilot["id"]});
+    let child = made(below("Child")).await;
+    assert_eq!(child["product"], "copilot");
+    for product in ["", "console"] {
+        let mut other = below("Other");
+        other["product"] = json!(product);
+        world.post(&path, other).await.invalid("product");
+    }
+    let of = |group: &Value| format!("/groups/{}", group["id"].as_str().unwrap());
+    world.patch(of(&child), json!({"product": "console"})).await.invalid("product");
+    world.patch(of(&copilot), json!({"product": "console"})).await.invalid("product");
+    // A root of all products admits each product below it, and moves only where they all fit.
+    let root = made(json!({"name": "Root"})).await;
+    let console = json!({"name": "Console", "parent_id": root["id"], "product": "console"});
+    made(console).await;
+    let moved = json!({"parent_id": copilot["id"], "product": "copilot"});
+    world.patch(of(&root), moved).await.invalid("product");
+    world.patch(of(&root), json!({"product": "copilot"})).await.invalid("product");
+    world.patch(of(&root), json!({"product": "console"})).await.expect(200);
+    world.patch(of(&copilot), json!({"parent_id": root["id"]})).await.invalid("product");
+    world.patch(of(&copilot), json!({"product": ""})).await.expect(200);
+}

@@ -17,18 +17,30 @@ pub fn schemas() -> SchemaGenerator {
     settings.into_generator()
 }
 
-/// Returns the document of a server with this base URL.
-///
-/// `examples` has the request and the answer of operations, by their names.
-pub fn document(routes: &Routes, base_url: &str, examples: &Value) -> Value {
-    let (table, mut schemas) = (&routes.table, schemas());
+/// Returns the part of the document that describes one operation.
+pub fn of_line(line: &Line, examples: &Value) -> Value {
+    let mut schemas = schemas();
+    let paths = paths(std::slice::from_ref(line), &mut schemas, examples);
+    json!({"paths": paths, "components": {"schemas": schemas.take_definitions(true)}})
+}
+
+fn paths(table: &[Line], schemas: &mut SchemaGenerator, examples: &Value) -> Map<String, Value> {
     let mut paths = Map::new();
     for line in table {
         // A `{*rest}` matches the rest of a path; OpenAPI has no notation for it.
         let path = paths.entry(line.full_path().replace("{*", "{")).or_insert_with(|| json!({}));
         path[line.method.as_str().to_lowercase()] =
-            operation(line, line.shapes(&mut schemas), &examples[line.name]);
+            operation(line, line.shapes(schemas), &examples[line.name]);
     }
+    paths
+}
+
+/// Returns the document of a server with this base URL.
+///
+/// `examples` has the request and the answer of operations, by their names.
+pub fn document(routes: &Routes, base_url: &str, examples: &Value) -> Value {
+    let (table, mut schemas) = (&routes.table, schemas());
+    let paths = paths(table, &mut schemas, examples);
     let problem = schemas.subschema_for::<Problem>();
     let codes: Vec<Value> = ProblemCode::ALL
         .iter()

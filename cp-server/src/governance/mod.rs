@@ -1,0 +1,7 @@
+//! The objects of an organization's products, and the people and places that may use them.
+
+pub mod bindings;
+pub mod effective;
+pub mod ids;
+mod products;
+pub mod resources;
