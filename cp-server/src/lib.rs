@@ -1,7 +1,7 @@
 //! The license authority: a library that the binary, the tests and the benchmarks share.
 //!
 //! Every request passes the [`kernel`]. Each resource is one file of a slice ([`tenancy`],
-//! [`identity`], [`licensing`], [`metering`]), read from top to bottom. [`lifecycle`] has the
+//! [`identity`], [`licensing`], [`metering`], [`governance`]), read from top to bottom. [`lifecycle`] has the
 //! operations that cross all slices. Imports go downward only, in this order; [`audit`], [`backup`]
 //! and the shell ([`server`], [`config`], [`cli`]) are above them. This file composes them, and no
 //! file imports it.
@@ -12,6 +12,7 @@ pub mod cli;
 pub mod client;
 pub mod config;
 pub mod example;
+pub mod governance;
 pub mod identity;
 pub mod jobs;
 pub mod kernel;
@@ -28,6 +29,7 @@ use chrono::TimeDelta;
 use audit::erase::Retention;
 use identity::oidc::discovery::Discoveries;
 use identity::settings::IdentitySettings;
+use kernel::access::permissions::Permissions;
 use kernel::access::rate_limits::Rates;
 pub use kernel::app::App;
 use kernel::app::{Foundation, SharedSettings};
@@ -155,50 +157,68 @@ pub async fn seed(app: &App) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Returns every operation of the product.
-pub fn operations() -> Routes {
-    let mut r = Routes::default();
-    tenancy::organizations::routes(&mut r);
-    lifecycle::routes(&mut r);
-    lifecycle::move_project::routes(&mut r);
-    lifecycle::export::routes(&mut r);
-    tenancy::quotas::routes(&mut r);
-    tenancy::workspaces::routes(&mut r);
-    tenancy::groups::routes(&mut r);
-    tenancy::projects::routes(&mut r);
-    tenancy::artifacts::routes(&mut r);
-    tenancy::secret_refs::routes(&mut r);
-    identity::users::routes(&mut r);
-    identity::whoami::routes(&mut r);
-    identity::me::routes(&mut r);
-    identity::roles::routes(&mut r);
-    identity::memberships::routes(&mut r);
-    identity::memberships::group_members::routes(&mut r);
-    identity::memberships::person_organizations::routes(&mut r);
-    identity::workspace_access::routes(&mut r);
-    identity::project_grants::routes(&mut r);
-    identity::invitations::routes(&mut r);
-    identity::providers::routes(&mut r);
-    identity::service_tokens::routes(&mut r);
-    identity::sessions::routes(&mut r);
-    licensing::plans::routes(&mut r);
-    licensing::subscriptions::routes(&mut r);
-    licensing::subscriptions::billing::routes(&mut r);
-    licensing::deployments::routes(&mut r);
-    licensing::licenses::routes(&mut r);
-    licensing::bundles::routes(&mut r);
-    licensing::bulk::routes(&mut r);
-    licensing::files::routes(&mut r);
-    licensing::status_lists::routes(&mut r);
-    licensing::usage_reports::routes(&mut r);
-    metering::reports::routes(&mut r);
-    licensing::keys::routes(&mut r);
-    licensing::keys::well_known::routes(&mut r);
-    metering::usage::routes(&mut r);
-    metering::limits::routes(&mut r);
-    audit::routes(&mut r);
-    audit::erase::routes(&mut r);
-    audit::published::routes(&mut r);
-    server::routes(&mut r);
-    r
+/// Composes the table of operations, and checks that a set has room for all permissions: one more
+/// does not compile.
+macro_rules! compose {
+    ($($($part:ident)::+;)+) => {
+        /// Returns every operation of the product.
+        pub fn operations() -> Routes {
+            let mut r = Routes::default();
+            $($($part)::+::routes(&mut r);)+
+            r
+        }
+        const _: () = assert!(
+            0 $(+ $($part)::+::DECLARED_PERMISSIONS)+ <= Permissions::CAPACITY,
+            "a set has no room for this many permissions"
+        );
+    };
+}
+
+compose! {
+    tenancy::organizations;
+    lifecycle;
+    lifecycle::move_project;
+    lifecycle::export;
+    tenancy::quotas;
+    tenancy::workspaces;
+    tenancy::groups;
+    tenancy::projects;
+    tenancy::artifacts;
+    tenancy::secret_refs;
+    identity::users;
+    identity::whoami;
+    identity::me;
+    identity::roles;
+    identity::memberships;
+    identity::memberships::group_members;
+    identity::memberships::person_organizations;
+    identity::workspace_access;
+    identity::project_grants;
+    identity::invitations;
+    identity::providers;
+    identity::service_tokens;
+    identity::sessions;
+    licensing::plans;
+    licensing::subscriptions;
+    licensing::subscriptions::billing;
+    licensing::deployments;
+    licensing::licenses;
+    licensing::bundles;
+    licensing::bulk;
+    licensing::files;
+    licensing::status_lists;
+    licensing::usage_reports;
+    metering::reports;
+    licensing::keys;
+    licensing::keys::well_known;
+    metering::usage;
+    metering::limits;
+    governance::resources;
+    governance::resources::catalogue;
+    governance::bindings;
+    governance::bindings::group_bindings;
+    audit;
+    audit::erase;
+    audit::published;
+    server;
 }

@@ -7,6 +7,7 @@ mod architecture;
 mod audit;
 mod backup;
 mod example;
+mod governance;
 mod identity;
 mod kernel;
 mod licensing;

@@ -14,6 +14,7 @@ pub mod project_grants;
 pub mod providers;
 pub mod role_grants;
 pub mod roles;
+pub mod scopes;
 pub mod service_tokens;
 pub mod sessions;
 pub mod settings;

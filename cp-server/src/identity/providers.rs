@@ -31,8 +31,8 @@ use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
 use crate::kernel::text::{Domain, ExternalId, ProviderKey};
 
-pub use client_secrets::{client_secret, reseal};
-use client_secrets::{refuse_another_issuers_secret, seal};
+pub use client_secrets::client_secret;
+use client_secrets::{CLIENT_SECRET, refuse_another_issuers_secret, seal};
 pub use row::IdentityProvider;
 use row::{NOUN, NewProvider, ProviderStatus};
 
@@ -49,6 +49,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     NOUN,
     Export::Section(Section::many::<IdentityProvider>("identity_providers").order("key")),
 )
+.seals(CLIENT_SECRET)
 .permissions(PERMISSIONS);
 
 crate::routes! { providers declares DECLARATION:

@@ -14,6 +14,7 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::permissions::{self, Permission};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
+use crate::kernel::sealed::Sealed;
 use crate::kernel::section::Section;
 use crate::kernel::taken::{self, Noun};
 
@@ -23,6 +24,8 @@ pub struct Declaration {
     /// The noun of one row in messages.
     pub noun: &'static str,
     pub permissions: &'static [Permission],
+    /// The column of the rows' secrets.
+    pub sealed: Option<Sealed>,
     /// For a table whose rows belong to organizations.
     pub tenant: Option<Tenant>,
 }
@@ -74,7 +77,7 @@ pub type ProjectHook =
 impl Declaration {
     /// Declares rows of the platform.
     pub const fn of_platform(table: &'static str, noun: &'static str) -> Self {
-        Self { table, noun, permissions: &[], tenant: None }
+        Self { table, noun, permissions: &[], sealed: None, tenant: None }
     }
 
     /// Declares rows of organizations, which a purge deletes.
@@ -85,13 +88,19 @@ impl Declaration {
             project: OfProject::Follow,
             export,
         };
-        Self { table, noun, permissions: &[], tenant: Some(tenant) }
+        Self { table, noun, permissions: &[], sealed: None, tenant: Some(tenant) }
     }
 
     /// Sets the permissions that act on the rows.
     #[must_use]
     pub const fn permissions(self, permissions: &'static [Permission]) -> Self {
         Self { permissions, ..self }
+    }
+
+    /// Sets the column of the rows' secrets, which a change of the key-encryption key reseals.
+    #[must_use]
+    pub const fn seals(self, sealed: Sealed) -> Self {
+        Self { sealed: Some(sealed), ..self }
     }
 
     /// Sets another column of the organization than `organization_id`.

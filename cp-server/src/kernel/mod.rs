@@ -15,6 +15,7 @@ pub mod http;
 pub mod journal;
 pub mod kek;
 pub mod panics;
+pub mod sealed;
 pub mod secret;
 pub mod section;
 pub mod taken;

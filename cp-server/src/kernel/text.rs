@@ -2,12 +2,10 @@
 
 use std::borrow::Cow;
 
-use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
-use serde::{Deserialize, Deserializer};
-
 /// Declares a type of checked strings: its rule, its schema, and its column type for both
 /// databases. A rule's message is a predicate, such as `must be an e-mail address`: the reader puts
 /// the field before it.
+#[macro_export]
 macro_rules! texts {
     ($($(#[doc = $doc:literal])+ $name:ident, $rule:expr, $schema:tt;)+) => {$(
         $(#[doc = $doc])+
@@ -34,25 +32,25 @@ macro_rules! texts {
         impl std::str::FromStr for $name {
             type Err = String;
             fn from_str(text: &str) -> Result<Self, String> {
-                let rule: fn(&str) -> Result<Cow<'_, str>, String> = $rule;
+                let rule: fn(&str) -> Result<std::borrow::Cow<'_, str>, String> = $rule;
                 rule(text).map(|text| Self(text.into_owned()))
             }
         }
-        impl<'de> Deserialize<'de> for $name {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = Cow::<'_, str>::deserialize(deserializer)?;
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <std::borrow::Cow<'_, str>>::deserialize(deserializer)?;
                 text.parse().map_err(serde::de::Error::custom)
             }
         }
-        impl JsonSchema for $name {
+        impl schemars::JsonSchema for $name {
             fn inline_schema() -> bool {
                 true
             }
-            fn schema_name() -> Cow<'static, str> {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
                 stringify!($name).into()
             }
-            fn json_schema(_: &mut SchemaGenerator) -> Schema {
-                json_schema!($schema)
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
             }
         }
     )+};
@@ -273,6 +271,19 @@ pub fn named(name: &str) -> String {
         return format!("`{name}`");
     }
     format!("a name of {} characters", name.chars().count())
+}
+
+/// Returns the pattern of `LIKE … ESCAPE '\\'` for lower-case strings that contain the text.
+pub fn like(text: &str) -> String {
+    let mut pattern = String::from("%");
+    for c in text.chars() {
+        if matches!(c, '%' | '_' | '\\') {
+            pattern.push('\\');
+        }
+        pattern.push(c.to_ascii_lowercase());
+    }
+    pattern.push('%');
+    pattern
 }
 
 fn printable(text: &str, most: usize) -> Result<Cow<'_, str>, String> {

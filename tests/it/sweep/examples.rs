@@ -4,7 +4,7 @@ use axum::http::Method;
 use cp_server::kernel::http::line::Line;
 use serde_json::{Value, json};
 
-use crate::world::{World, sample, usage_report};
+use crate::world::{World, operations, sample, usage_report};
 
 /// An id that nobody has.
 pub const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
@@ -83,6 +83,20 @@ pub struct Example {
     pub body: Option<Value>,
 }
 
+/// The query that names what the world has set at the path of a deletion; empty for other paths.
+fn set_before(deletion: &Line) -> String {
+    let is_set = |line: &Line| line.method == Method::PUT && line.path == deletion.path;
+    let table = operations().table;
+    let Some(put) = table.iter().find(|line| is_set(line) && !line.path.ends_with('}')) else {
+        return String::new();
+    };
+    let members = sample(put, "example");
+    let pairs = members.as_object().unwrap().iter();
+    let mut query = url::form_urlencoded::Serializer::for_suffix(String::from("?"), 1);
+    query.extend_pairs(pairs.map(|(name, value)| (name, value.as_str().unwrap())));
+    query.finish()
+}
+
 /// The body of an ordinary line follows from its schema.
 pub fn example(world: &World, line: &Line) -> Example {
     let acme = &world.acme;
@@ -95,7 +109,8 @@ pub fn example(world: &World, line: &Line) -> Example {
         "log.consistency" => query("?from=1&to=2"),
         "organizations.delete" => query("?mode=suspend"),
         "limits.check" | "limits.delete" => query("?metric=calls"),
-        _ if line.method == Method::GET || line.method == Method::DELETE => query(""),
+        _ if line.method == Method::DELETE => query(&set_before(line)),
+        _ if line.method == Method::GET => query(""),
         "sessions.logout" | "sessions.logout_everywhere" => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),
         "workspaces.create" => body(json!({"name": "Test"})),

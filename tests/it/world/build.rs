@@ -3,6 +3,7 @@
 use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::identity::bootstrap::{Handover, bootstrap};
+use cp_server::kernel::http::line::{BASE, Line};
 use serde_json::{Value, json};
 
 use super::{Client, ROOT, Tenant, World, everything, operations, sample};
@@ -16,12 +17,29 @@ impl World {
             .await;
         self.acme = self.tenant("acme").await;
         self.globex = self.tenant("globex").await;
+        self.fill_sets().await;
         let keys = self.get("/signing/keys").await.expect(200);
         let keys = keys["items"].as_array().unwrap();
         let successor = keys.iter().find(|key| key["state"] == "published").unwrap();
         self.successor = successor["kid"].as_str().unwrap().to_owned();
         let events = self.get("/audit?limit=1").await.expect(200);
         self.event = id(&events["items"][0]);
+    }
+
+    /// Sets one of each thing that its body alone identifies, where a deletion finds it.
+    async fn fill_sets(&self) {
+        let table = operations().table;
+        for line in table.iter().filter(|line| line.method == Method::PUT) {
+            let (_, collection) = line.path.rsplit_once('/').unwrap();
+            let is_deletion =
+                |other: &&Line| other.method == Method::DELETE && other.path == line.path;
+            let Some(deletion) = table.iter().find(is_deletion) else { continue };
+            if !collection.starts_with('{') && self.own(collection, false).is_none() {
+                let path = self.path_of(deletion);
+                let path = path.strip_prefix(BASE).unwrap();
+                self.set(path, sample(line, "example")).await;
+            }
+        }
     }
 
     async fn make(&self, path: &str, body: Value) -> Value {

@@ -6,7 +6,8 @@ use serde_json::{Map, Value, json};
 
 use super::operations;
 
-/// Returns a body with the required members of the line's input; `word` is in each of its strings.
+/// Returns a body with the required members of the line's input; `word` is in each of its strings
+/// without a pattern.
 pub fn sample(line: &Line, word: &str) -> Value {
     let document = openapi::document(&operations().table, "", &Value::Null);
     let document: Value = serde_json::to_value(document).unwrap();
@@ -31,6 +32,7 @@ fn value_of(document: &Value, schema: &Value, line: &str, word: &str) -> Value {
             };
             Value::Object(required.iter().map(member).collect::<Map<_, _>>())
         }
+        Some("string") if schema["pattern"].is_string() => schema["examples"][0].clone(),
         Some("string") => json!(word),
         Some("integer") => json!(schema["minimum"].as_i64().unwrap_or(1).max(1)),
         Some("boolean") => json!(false),

@@ -1,17 +1,17 @@
 //! Client secrets of identity providers, sealed in their rows.
 
-use anyhow::Context;
-
-use super::row::{IdentityProvider, NewProvider};
+use super::row::{IdentityProvider, NOUN, NewProvider};
 use crate::identity::ids::ProviderId;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
-use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
-use crate::kernel::kek;
-use crate::kernel::secret::{Kek, Secret};
+use crate::kernel::sealed::Sealed;
+use crate::kernel::secret::Secret;
+
+pub(super) const CLIENT_SECRET: Sealed =
+    Sealed { table: "identity_providers", noun: NOUN, column: "client_secret" };
 
 /// The longest client secret, in bytes.
 const SECRET: usize = 4096;
@@ -42,14 +42,7 @@ pub(super) async fn seal(
         let detail = format!("`client_secret` must have 1 to {SECRET} bytes.");
         return Err(Error::invalid("client_secret", detail));
     }
-    let app = cx.app.clone();
-    kek::hold(&app, &mut cx.tx).await?;
-    Ok(Some(app.kek.seal(&app.random, &purpose(cx.at, id), plain)))
-}
-
-/// Returns the context of the seal, so that the secret of one row cannot be used in another.
-fn purpose(organization: OrganizationId, id: ProviderId) -> String {
-    format!("identity provider {organization} {id} client_secret v1")
+    CLIENT_SECRET.seal(cx, id.0, plain).await.map(Some)
 }
 
 /// Returns the client secret of a provider, for requests to the provider.
@@ -62,25 +55,7 @@ pub async fn client_secret(
                WHERE id = $1 AND client_secret IS NOT NULL";
     let sealed: Option<Vec<u8>> = app.db.read().q(sql).bind(id).value().await?;
     let Some(sealed) = sealed else { return Ok(None) };
-    let closed = || Error::internal(anyhow::anyhow!("client_secret of {id} does not open"));
-    let plain = app.kek.open(&purpose(organization, id), &sealed).ok_or_else(closed)?;
+    let plain = CLIENT_SECRET.open(app, organization, id.0, &sealed)?;
     let plain = String::from_utf8(plain.to_vec()).map_err(Error::internal)?;
     Ok(Some(Secret::new(plain)))
-}
-
-/// Seals every client secret under the new key.
-pub async fn reseal(app: &App, tx: &mut Conn, new: &Kek) -> anyhow::Result<()> {
-    let sql = "SELECT organization_id, id, client_secret FROM identity_providers
-               WHERE client_secret IS NOT NULL ORDER BY id";
-    let rows: Vec<(OrganizationId, ProviderId, Vec<u8>)> = tx.q(sql).all().await?;
-    for (organization, id, sealed) in rows {
-        let purpose = purpose(organization, id);
-        let sealed = app
-            .kek
-            .reseal(new, &app.random, &purpose, &sealed)
-            .with_context(|| format!("identity_providers.client_secret of {id} does not open"))?;
-        let sql = "UPDATE identity_providers SET client_secret = $2 WHERE id = $1";
-        tx.q(sql).bind(id).bind(sealed).exec().await?;
-    }
-    Ok(())
 }

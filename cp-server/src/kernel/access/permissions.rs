@@ -128,7 +128,7 @@ pub(in crate::kernel) fn publish(permissions: impl FnOnce() -> Vec<Permission>) 
         all.sort();
         let repeated = all.windows(2).find(|pair| pair[0] == pair[1]);
         assert!(repeated.is_none(), "{repeated:?} is declared twice");
-        assert!(all.len() <= u128::BITS as usize, "a set has room for 128 permissions");
+        assert!(all.len() <= Permissions::CAPACITY, "a set has no room for {} of them", all.len());
         all
     });
 }
@@ -163,6 +163,8 @@ pub struct Permissions(u128);
 impl Permissions {
     pub const NONE: Self = Self(0);
     pub const ALL: Self = Self(u128::MAX);
+    /// The number of permissions for which a set has room.
+    pub const CAPACITY: usize = u128::BITS as usize;
 
     pub fn with(self, permission: Permission) -> Self {
         permission.bit().map_or(self, |bit| Self(self.0 | 1 << bit))

@@ -264,6 +264,14 @@ impl Object {
     pub fn merged(self, field: &'static str, patch: Map<String, Value>) -> Result<Self> {
         self.changed(field, |members| overlay(members, patch))
     }
+
+    /// Returns the object without these members.
+    #[must_use]
+    pub fn without(self, names: &[&str]) -> Self {
+        let mut members = self.into_inner();
+        members.retain(|name, _| !names.contains(&&**name));
+        Self(sqlx::types::Json(members))
+    }
 }
 
 /// Sets members; null removes one.

@@ -49,6 +49,18 @@ pub fn read<T: DeserializeOwned + JsonSchema>(body: &[u8]) -> Result<T> {
     Err(refusal::error(if refusals.is_empty() { vec![first] } else { refusals }))
 }
 
+/// Reads a member of a body whose form another member decides. Refusals name it by `field`.
+pub fn read_member<T: DeserializeOwned>(field: &str, member: Value) -> Result<T> {
+    serde_path_to_error::deserialize(member).map_err(|error| {
+        let path = match error.path().to_string() {
+            root if root == "." => field.to_owned(),
+            path => format!("{field}.{path}"),
+        };
+        let refusal = Refusal::of(refusal::BODY, &path, &error.into_inner().to_string());
+        refusal::error(vec![refusal])
+    })
+}
+
 /// Reads a document of another party just as strictly: a token's claims, a published key set.
 ///
 /// # Errors

@@ -55,6 +55,8 @@ macro_rules! routes {
         $method:ident $path:literal $permission:ident => $op:ident $(as $name:literal)? $(, $mode:ident)*
         $(returns $media_type:literal)?;
     )+) => {
+        /// The number of permissions that these tables declare.
+        pub const DECLARED_PERMISSIONS: usize = 0 $($(+ $declaration.permissions.len())+)?;
         pub fn routes(r: &mut $crate::kernel::http::routes::Routes) {
             $($(r.declare(&$declaration);)+)?
             $($crate::routes!(@serve r.line(

@@ -1,0 +1,6 @@
+//! Identifiers of resources and bindings.
+
+crate::ids! {
+    ResourceId, "resource" of resources.organization_id;
+    BindingId, "binding";
+}

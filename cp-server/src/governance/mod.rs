@@ -1,0 +1,6 @@
+//! The objects of an organization's products, and the people and places that may use them.
+
+pub mod bindings;
+pub mod ids;
+mod products;
+pub mod resources;
