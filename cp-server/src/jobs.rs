@@ -15,6 +15,7 @@ use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;
 use crate::licensing::status_lists::StatusLists;
+use crate::metering::budgets::renewal;
 
 /// The maximum delay until this replica knows a key that another replica changed.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
@@ -23,6 +24,8 @@ const ROTATION_EVERY: Duration = Duration::from_secs(60);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The maximum delay until new leaves of the log are signed, even without a request.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+/// The maximum delay until a budget's next cycle is open.
+const CYCLES_EVERY: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 
 /// The running jobs; dropping this value ends them.
@@ -48,12 +51,14 @@ pub fn start(app: &App) -> Jobs {
         sessions::forget(app).await?;
         status_lists::retire(app).await
     });
+    let cycles = every(CYCLES_EVERY, app.clone(), renewal::renew);
     let log = every(LOG_EVERY, app.clone(), integrator::sign);
     Jobs(vec![
         tokio::spawn(keys),
         tokio::spawn(rotation),
         tokio::spawn(status),
         tokio::spawn(purge),
+        tokio::spawn(cycles),
         tokio::spawn(log),
         tokio::spawn(integrator::run(app.clone())),
     ])
