@@ -16,6 +16,7 @@ use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;
 use crate::licensing::status_lists::StatusLists;
+use crate::metering::budgets::renewal;
 use crate::server::monitoring;
 use crate::telemetry;
 
@@ -26,6 +27,8 @@ const ROTATION_EVERY: Duration = Duration::from_secs(60);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The maximum delay until new leaves of the log are signed, even without a request.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+/// The maximum delay until a budget's next cycle is open.
+const CYCLES_EVERY: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 /// How old the metrics from the database may become.
 const METRICS_EVERY: Duration = Duration::from_secs(15);
@@ -56,6 +59,7 @@ pub fn start(app: &App) -> Jobs {
         sessions::forget(app).await?;
         status_lists::retire(app).await
     });
+    let cycles = every("budget_cycles", CYCLES_EVERY, app.clone(), renewal::renew);
     let log = every("checkpoint", LOG_EVERY, app.clone(), integrator::sign);
     let metrics = every("metrics", METRICS_EVERY, app.clone(), monitoring::refresh);
     Jobs(vec![
@@ -63,6 +67,7 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(rotation),
         tokio::spawn(status),
         tokio::spawn(purge),
+        tokio::spawn(cycles),
         tokio::spawn(log),
         tokio::spawn(metrics),
         tokio::spawn(integrator::run(app.clone())),

@@ -217,6 +217,11 @@ compose! {
     licensing::keys::well_known;
     metering::usage;
     metering::limits;
+    metering::costs;
+    metering::budgets;
+    metering::budgets::cycles;
+    metering::budgets::allocations;
+    metering::budgets::distribution;
     governance::resources;
     governance::resources::catalogue;
     governance::bindings;

@@ -69,6 +69,9 @@ texts! {
         }
         without_hidden(text, &['\n', '\r', '\t', '\u{2028}', '\u{2029}'])
     }, {"type": "string", "maxLength": 4000, "examples": ["Requested by the customer."]};
+    /// A reason: 1 to 1,000 characters.
+    Reason, |text| printable(text, 1000).and_then(not_blank),
+        {"type": "string", "minLength": 1, "maxLength": 1000, "examples": ["A launch in March."]};
     /// The caller's own reference: 1 to 255 printable characters.
     ExternalId, |text| printable(text, 255),
         {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["crm-4711"]};

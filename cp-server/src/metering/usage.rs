@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 pub use self::event::{NewUsageEvent, UsageEvent};
 pub use self::recording::{Batch, Outcome};
 use self::totals::{UsageTotal, totals};
-use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, UsageScope};
+use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scopes};
 use super::quantity::Quantity;
+use crate::identity::scopes::{ScopeKind, ScopeRef};
 use crate::kernel::access::admission;
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId, UserId};
 use crate::kernel::access::place::Org;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
@@ -27,6 +28,7 @@ use crate::kernel::http::operation::Input;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::{Include, Section};
 use crate::metering::ids::UsageEventId;
+use crate::tenancy::ids::GroupId;
 
 crate::permissions! {
     /// Read usage and its sums.
@@ -174,6 +176,12 @@ pub struct UsageFilter {
     project: Option<ProjectId>,
     /// Only events of this deployment.
     deployment: Option<DeploymentId>,
+    /// Only events of this product.
+    product: Option<String>,
+    /// Only events of this group itself, without the groups below it.
+    group: Option<GroupId>,
+    /// Only events of this person.
+    user: Option<UserId>,
     /// Only events with this `run_id`.
     run: Option<String>,
     /// Observed at this instant or later.
@@ -239,6 +247,9 @@ async fn list(cx: &mut Cx, _: Org, list: List<UsageFilter>) -> Result<Page<Usage
         .and_some(" AND unit = ?", filter.unit.as_deref())
         .and_some(" AND project_id = ?", filter.project)
         .and_some(" AND deployment_id = ?", filter.deployment)
+        .and_some(" AND product = ?", filter.product.as_deref())
+        .and_some(" AND group_id = ?", filter.group)
+        .and_some(" AND user_id = ?", filter.user)
         .and_some(" AND run_id = ?", filter.run.as_deref())
         .and_some(" AND observed_at >= ?", filter.since.map(|since| since.0))
         .and_some(" AND observed_at <= ?", filter.until.map(|until| until.0));
@@ -320,9 +331,12 @@ pub async fn summarize(
         GroupBy::Hour => HOUR,
     };
     let every_scope = group_by == GroupBy::Project && project.is_none();
-    let scope = Some(UsageScope::of(cx.at, project)).filter(|_| !every_scope);
+    let scopes = match every_scope {
+        true => Scopes::Projects,
+        false => Scopes::One(ScopeRef::project_or(project, cx.at)),
+    };
     let limit = MOST_ITEMS as i64 + 1;
-    let question = Question { scope, series: None, interval, grain, limit };
+    let question = Question { scopes, series: None, interval, grain, limit };
     let parts = counters::ask(&mut cx.tx, cx.at, question).await?;
     if parts.len() > MOST_ITEMS {
         let detail =
@@ -331,11 +345,11 @@ pub async fn summarize(
     }
     let parts = if every_scope { outside_of_projects(parts) } else { parts };
     let items = parts.into_iter().map(|part| SummaryItem {
+        project_id: (group_by == GroupBy::Project).then(|| project_of(&part)),
         metric: part.metric,
         unit: part.unit,
         quantity: part.sum.quantity,
         events: part.sum.events,
-        project_id: (group_by == GroupBy::Project).then_some(part.project),
         starts_at: DateTime::from_timestamp_micros(part.starts_at).filter(|_| grain != EVER),
     });
     let (since, until) = (interval.since, interval.until);
@@ -348,7 +362,7 @@ fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
     let mut reported = Vec::new();
     for series in parts.chunk_by(|a, b| (&a.metric, &a.unit) == (&b.metric, &b.unit)) {
         let (projects, whole): (Vec<_>, Vec<_>) =
-            series.iter().cloned().partition(|part| part.project.is_some());
+            series.iter().cloned().partition(|part| project_of(part).is_some());
         let rest = whole.into_iter().map(|part| {
             let sum = part.sum.without(projects.iter().map(|project| &project.sum));
             Part { sum, ..part }
@@ -357,6 +371,10 @@ fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
         reported.extend(projects);
     }
     reported
+}
+
+fn project_of(part: &Part) -> Option<ProjectId> {
+    part.scope.id_of(ScopeKind::Project).map(ProjectId)
 }
 
 /// Detaches the usage of a project that is deleted or moved. The usage stays with the organization,

@@ -23,6 +23,8 @@ async fn an_export_is_all_that_an_organization_has(world: World) {
             "audit_events",
             "billing_account",
             "bindings",
+            "budget_cycles",
+            "budgets",
             "bundles",
             "deployments",
             "entitlements",
