@@ -93,7 +93,8 @@ fn arrange(mut command: Command, path: &str, help: Help) -> Command {
     }
     if matches!(path, "serve" | "settings") {
         let about = command.get_about().cloned().unwrap_or_default();
-        return Config::augment_args(command).about(about);
+        let hidden = Target::augment_args(command).mut_args(hidden_target);
+        return Config::augment_args(hidden).about(about);
     }
     let more = match help {
         Help::Short => "More: --help. Settings of the server: `cp-server help settings`.",
@@ -102,20 +103,31 @@ fn arrange(mut command: Command, path: &str, help: Help) -> Command {
     let examples = command.get_after_help().map(ToString::to_string);
     if help == Help::Long && path.is_empty() {
         command = command.mut_args(|arg| {
-            let is_of_target = TARGET.contains(&arg.get_id().as_str());
+            let is_of_target = is_of_target(&arg);
             arg.hide(!is_of_target)
         });
-    } else if help == Help::Long && !command.is_subcommand_required_set() && !is_local(path) {
+    } else if help == Help::Long {
+        let is_shown = !command.is_subcommand_required_set() && !is_local(path);
         // `license export` has an output of its own.
         let target = Target::augment_args(Command::new("target"));
         let new = |arg: &&Arg| command.get_arguments().all(|own| own.get_id() != arg.get_id());
-        let new: Vec<Arg> = target.get_arguments().filter(new).cloned().collect();
+        let new = target.get_arguments().filter(new).cloned().map(|arg| arg.hide(!is_shown));
+        let new: Vec<Arg> = new.collect();
         command = command.args(new);
     }
     command.after_help(match examples.filter(|_| help == Help::Long || path.is_empty()) {
         Some(examples) => format!("{examples}\n\n{more}"),
         None => more.to_owned(),
     })
+}
+
+fn is_of_target(arg: &Arg) -> bool {
+    TARGET.contains(&arg.get_id().as_str())
+}
+
+fn hidden_target(arg: Arg) -> Arg {
+    let is_hidden = arg.is_hide_set() || is_of_target(&arg);
+    arg.hide(is_hidden)
 }
 
 /// Returns the words of the command that a line names.
@@ -149,7 +161,8 @@ mod tests {
         assert!(!text.contains("--database-url"), "{path}:\n{text}");
         let is_leaf = !command.is_subcommand_required_set();
         let shows_target = help == Help::Long && is_leaf && !is_local(path);
-        assert_eq!(text.contains("--url"), shows_target || path.is_empty() && help == Help::Long);
+        let shows_target = shows_target || path.is_empty() && help == Help::Long;
+        assert_eq!(text.contains("--url <URL>"), shows_target, "{path}:\n{text}");
         for arg in command.get_arguments().filter(|arg| !arg.is_hide_set()) {
             assert!(arg.get_help().is_some(), "{path}: {} is not described", arg.get_id());
         }

@@ -23,6 +23,7 @@ const PATIENCE: Duration = Duration::from_secs(1);
 const ORGANIZATIONS: usize = 20;
 
 /// Completes `name=value` of `call`.
+#[expect(clippy::disallowed_methods, reason = "the script sets this variable for one call")]
 pub(super) fn pairs(current: &OsStr) -> Vec<CompletionCandidate> {
     let words: Vec<String> =
         std::env::args_os().skip(1).map(|word| word.to_string_lossy().into_owned()).collect();
@@ -115,6 +116,7 @@ fn resource(path: &str, field: &str) -> Option<String> {
     Some(format!("{name}s"))
 }
 
+#[expect(clippy::disallowed_methods, reason = "a completion has no parsed command line")]
 async fn list(resource: &str) -> Vec<CompletionCandidate> {
     let setting = |name: &str| std::env::var(name).ok().filter(|text| !text.trim().is_empty());
     let (Some(url), Some(token)) = (setting("CP_URL"), setting("CP_TOKEN")) else {

@@ -80,7 +80,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::syntax::Cli;
 
     fn settled(set: &'static [(&str, &str)], line: &[&str]) -> (Command, Vec<OsString>) {
         let variable = |name: &std::ffi::OsStr| {
