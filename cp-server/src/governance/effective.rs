@@ -42,7 +42,7 @@ crate::routes! { effective:
     /// organization's own. The chain has the levels whose bindings count, nearest first. Callers
     /// without `bindings:read` in the whole organization see allowed items only. Guardrails are
     /// returned also when the organization is not active.
-    GET "/organizations/{org}/effective" EFFECTIVE_READ => read, unmetered;
+    GET "/organizations/{org}/effective" EFFECTIVE_READ => read;
 }
 
 /// The kinds of a question, separated by commas.

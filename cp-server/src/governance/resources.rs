@@ -8,23 +8,25 @@
 pub mod catalogue;
 pub mod kinds;
 pub mod row;
+mod rules;
 pub mod secrets;
 
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use self::kinds::{ResourceKind, Spec};
 use self::row::{NOUN, ResourceKey, ResourceRow, ResourceStatus, load};
+use self::rules::{free_key, refuse_parent, refuse_vendors};
 use self::secrets::{NamedSecrets, SECRET, check, seal};
-use super::bindings::kinds::BindingKind;
+use super::bindings::kinds::{BindingKind, Effect};
 use super::bindings::{self, Grant, NewGrant, Subject, refuse_unguarded};
 use super::ids::ResourceId;
 use super::products;
+use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
-use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent};
@@ -32,7 +34,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
-use crate::kernel::text::{Label, Name, Prose, Slug, like};
+use crate::kernel::text::{Label, Name, Prose, like};
 use crate::tenancy::organizations;
 
 pub use self::row::Resource;
@@ -115,7 +117,20 @@ pub struct NewResource {
     /// The IDs of an agent's guardrails, 1 to 50 of them. Required for an agent.
     guardrails: Option<Vec<ResourceId>>,
     /// The first bindings of an agent.
-    bindings: Option<Vec<NewGrant>>,
+    bindings: Option<Vec<FirstBinding>>,
+}
+
+/// A binding of a new agent.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct FirstBinding {
+    /// The scope: the organization, a group or a person.
+    scope: ScopeRef,
+    /// `allow` when absent.
+    effect: Option<Effect>,
+    /// Empty: agents have no values.
+    #[serde(default)]
+    value: Map<String, Value>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -293,85 +308,12 @@ async fn delete(cx: &mut Cx, id: ResourceId) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-/// Refuses the members that only the vendor sets, unless they stay.
-fn refuse_vendors(
-    cx: &Cx,
-    kind: ResourceKind,
-    is_public: bool,
-    was_public: bool,
-    spec: &Spec,
-    before: Option<&Object>,
-) -> Result<()> {
-    if is_public && !kind.can_be_public() {
-        let detail = "`is_public` can be true for listings and models only.";
-        return Err(Error::invalid("is_public", detail));
-    }
-    let mut changed = (is_public != was_public).then_some("is_public");
-    if let Spec::Listing(listing) = spec {
-        for (field, now) in
-            [("spec.featured", listing.featured), ("spec.verified", listing.verified)]
-        {
-            let name = field.trim_start_matches("spec.");
-            let stays = before.and_then(|before| before.get(name)) == Some(&json!(now));
-            if !stays && (before.is_some() || now) {
-                changed = changed.or(Some(field));
-            }
-        }
-    }
-    match changed {
-        Some(field) if !cx.caller.is_of_platform() => {
-            let detail = format!("`{field}` can be changed by callers of the platform only.");
-            Err(Error::new(ProblemCode::Forbidden, detail).at(field))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Checks that the kind has a parent exactly when it must, of the right kind.
-async fn refuse_parent(cx: &mut Cx, kind: ResourceKind, parent: Option<ResourceId>) -> Result<()> {
-    let kinds: Vec<&str> = kind.parents().iter().map(|kind| kind.as_str()).collect();
-    let kinds = kinds.join(" or ");
-    match (kind.parents().is_empty(), parent) {
-        (true, None) => Ok(()),
-        (true, Some(_)) => {
-            let detail = format!("`parent_id` must be absent: a {kind} has no parent.");
-            Err(Error::invalid("parent_id", detail))
-        }
-        (false, None) => {
-            let detail = format!("`parent_id` is required: the ID of the {kinds} of the {kind}.");
-            Err(Error::invalid("parent_id", detail))
-        }
-        (false, Some(parent)) => {
-            let sql = "SELECT kind FROM resources WHERE id = $1 AND organization_id = $2";
-            let found: Option<ResourceKind> = cx.tx.q(sql).bind(parent).bind(cx.at).value().await?;
-            match found {
-                Some(found) if kind.parents().contains(&found) => Ok(()),
-                _ => Err(Error::not_found(&kinds).at("parent_id")),
-            }
-        }
-    }
-}
-
-async fn first_bindings(cx: &mut Cx, new: Vec<NewGrant>) -> Result<Vec<Grant>> {
+async fn first_bindings(cx: &mut Cx, new: Vec<FirstBinding>) -> Result<Vec<Grant>> {
+    let plain =
+        |FirstBinding { scope, effect, value }| NewGrant { scope, effect, value, mandatory: false };
+    let new = new.into_iter().map(plain).collect();
     let field = |member: &str, n: usize| format!("bindings[{n}].{member}");
     bindings::checked(cx, BindingKind::Agent, new, field).await
-}
-
-/// The number of suffixes that are tried behind a key that was derived from a name.
-const KEY_ATTEMPTS: u32 = 50;
-
-/// Returns a key derived from the name that is free now; the unique index decides.
-async fn free_key(cx: &mut Cx, kind: ResourceKind, name: &Name) -> Result<String> {
-    let sql = "SELECT 1 FROM resources WHERE organization_id = $1 AND kind = $2 AND key = $3";
-    for n in 0..KEY_ATTEMPTS {
-        let Some(stem) = Slug::from_name(name.as_str()) else { break };
-        let key = if n == 0 { stem } else { stem.numbered(n) };
-        let found = cx.tx.q(sql).bind(cx.at).bind(kind).bind(&key);
-        if found.value::<i32>().await?.is_none() {
-            return Ok(key.into_string());
-        }
-    }
-    Ok(format!("{kind}-{}", crate::kernel::secret::hex(&cx.app.random.bytes::<6>())))
 }
 
 fn key_taken() -> Error {

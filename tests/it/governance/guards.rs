@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::{agent, guardrail, id, resource};
-use crate::world::{Answer, World, on_both};
+use crate::world::{Answer, ROOT, World, on_both};
 
 const UNGUARDED: &str = "SELECT COUNT(*) FROM resources a WHERE a.kind = 'agent' AND NOT EXISTS (
     SELECT 1 FROM bindings b JOIN resources g ON g.id = b.resource_id
@@ -71,7 +71,9 @@ async fn refusal_names_twenty_agents_and_counts_all(world: World) {
 /// Two changes that are harmless alone would leave the agent unguarded together.
 #[on_both]
 async fn concurrent_removals_leave_every_agent_guarded(world: World) {
-    let root = world.root();
+    // Three replicas on the same data.
+    let replicas = [(); 3].map(|()| world.server(|_| {}).1.token(ROOT));
+    let [a, b, c] = &replicas;
     for round in 0..6 {
         let mut guards = Vec::new();
         for n in 0..3 {
@@ -89,13 +91,13 @@ async fn concurrent_removals_leave_every_agent_guarded(world: World) {
         let (disabled, path) = (json!({"status": "disabled"}), format!("/resources/{agent}"));
         let (resources, replace) = (world.org("/resources"), world.org("/bindings/replace"));
         let requests: Vec<std::pin::Pin<Box<dyn Future<Output = Answer> + '_>>> = vec![
-            Box::pin(root.delete(preset(0))),
-            Box::pin(root.delete(removal)),
-            Box::pin(root.post(&replace, none)),
-            Box::pin(root.patch(preset(2), disabled)),
-            Box::pin(root.patch(&path, narrowed)),
-            Box::pin(root.post(&resources, new)),
-            Box::pin(root.delete(preset(1))),
+            Box::pin(a.delete(preset(0))),
+            Box::pin(b.delete(removal)),
+            Box::pin(c.post(&replace, none)),
+            Box::pin(a.patch(preset(2), disabled)),
+            Box::pin(b.patch(&path, narrowed)),
+            Box::pin(c.post(&resources, new)),
+            Box::pin(a.delete(preset(1))),
         ];
         let answers = join_all(requests).await;
         for answer in &answers {

@@ -94,7 +94,7 @@ async fn me_tells_who_the_caller_is(world: World) {
         json!({
             "kind": "service_token", "id": "<acme's deployment token>", "name": "data plane",
             "user_id": null, "organization_id": "<acme's org>",
-            "permissions": ["limits:read", "usage:write", "users:whoami"], "provider": null,
+            "permissions": ["effective:read", "limits:read", "usage:write", "users:whoami"], "provider": null,
             "vouched_by": null,
             "roles": [], "products": [],
             "organizations": [
@@ -103,7 +103,7 @@ async fn me_tells_who_the_caller_is(world: World) {
             "grants": [{
                 "on": "organization", "organization_id": "<acme's org>", "id": null,
                 "by": "service_token",
-                "permissions": ["limits:read", "usage:write", "users:whoami"],
+                "permissions": ["effective:read", "limits:read", "usage:write", "users:whoami"],
             }],
         })
     );

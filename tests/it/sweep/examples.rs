@@ -4,7 +4,7 @@ use axum::http::Method;
 use cp_server::kernel::http::line::Line;
 use serde_json::{Value, json};
 
-use crate::world::{World, operations, sample, usage_report};
+use crate::world::{World, operations, sample, sample_patch, usage_report};
 
 /// An id that nobody has.
 pub const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
@@ -188,9 +188,8 @@ pub fn example(world: &World, line: &Line) -> Example {
             body(json!({"scopes": [format!("group:{}", acme.group)], "total": 300}))
         }
         "limits.put" => body(json!({"metric": "calls", "quantity": 200})),
-        "entitlements.update" => body(json!({"features": {"beta": true}})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
-        _ if line.method == Method::PATCH => body(json!({"name": "Renamed"})),
+        _ if line.method == Method::PATCH => body(sample_patch(line)),
         _ => body(sample(line, "another")),
     }
 }

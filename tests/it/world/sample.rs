@@ -16,6 +16,25 @@ pub fn sample(line: &Line, word: &str) -> Value {
     value_of(&document, &body["content"]["application/json"]["schema"], line.name, word)
 }
 
+/// Returns a body that changes the first member of the line's input, or the name if there is one.
+pub fn sample_patch(line: &Line) -> Value {
+    let document = openapi::document(&operations().table, "", &Value::Null);
+    let document: Value = serde_json::to_value(document).unwrap();
+    let body = &document["paths"][line.full_path()]["patch"]["requestBody"];
+    let reference = body["content"]["application/json"]["schema"]["$ref"].as_str().unwrap();
+    let members = &document.pointer(&reference[1..]).unwrap()["properties"];
+    if members["name"].is_object() {
+        return json!({"name": "Renamed"});
+    }
+    let (name, schema) = members.as_object().unwrap().iter().next().unwrap();
+    let mut schema = schema.clone();
+    // An optional member may also be null.
+    if let Some(types) = schema["type"].as_array() {
+        schema["type"] = types[0].clone();
+    }
+    json!({name.as_str(): value_of(&document, &schema, line.name, "another")})
+}
+
 fn value_of(document: &Value, schema: &Value, line: &str, word: &str) -> Value {
     if let Some(reference) = schema["$ref"].as_str() {
         return value_of(document, document.pointer(&reference[1..]).unwrap(), line, word);

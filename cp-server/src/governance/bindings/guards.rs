@@ -33,20 +33,19 @@ pub async fn refuse_unguarded(
     if agents.is_some_and(<[Uuid]>::is_empty) {
         return Ok(());
     }
-    let sql = "SELECT b.scope_id, COUNT(*) OVER () AS count FROM bindings b
-               WHERE b.organization_id = $1 AND b.kind = 'guardrail' AND b.subject = $2
-                 AND b.scope_kind = 'agent' AND b.effect = 'allow'
+    let sql = "SELECT b.agent_id, COUNT(*) OVER () AS count FROM bindings b
+               WHERE b.organization_id = $1 AND b.resource_id = $2 AND b.kind = 'guardrail'
+                 AND b.agent_id IS NOT NULL AND b.effect = 'allow'
                  AND NOT EXISTS (SELECT 1 FROM bindings o JOIN resources r ON r.id = o.resource_id
-                                 WHERE o.organization_id = $1 AND o.kind = 'guardrail'
-                                   AND o.scope_kind = 'agent' AND o.scope_id = b.scope_id
-                                   AND o.effect = 'allow' AND o.subject <> $2
+                                 WHERE o.agent_id = b.agent_id AND o.kind = 'guardrail'
+                                   AND o.effect = 'allow' AND o.resource_id <> $2
                                    AND r.status = 'active')";
-    let mut query = cx.tx.q(sql).bind(cx.at).bind(guardrail.to_string());
+    let mut query = cx.tx.q(sql).bind(cx.at).bind(guardrail);
     if let Some(agents) = agents {
-        query = query.sql(" AND b.scope_id IN ");
+        query = query.sql(" AND b.agent_id IN ");
         query = query.rows([agents], |query, ids| ids.iter().copied().fold(query, Query::bind));
     }
-    let left: Vec<(Uuid, i64)> = query.sql(" ORDER BY b.scope_id LIMIT 20").all().await?;
+    let left: Vec<(Uuid, i64)> = query.sql(" ORDER BY b.agent_id LIMIT 20").all().await?;
     let Some((_, count)) = left.first() else { return Ok(()) };
     let detail = format!(
         "The change would leave {count} agents without an active guardrail of their own. Give them \
@@ -98,8 +97,7 @@ pub async fn guardrails(cx: &mut Cx, ids: &[ResourceId]) -> Result<Vec<Subject>>
 pub async fn set(cx: &mut Cx, agent: ResourceId, guardrails: &[Subject]) -> Result<()> {
     let scope = ScopeRef { kind: ScopeKind::Agent, id: agent.0 };
     let grant = Grant { scope, effect: Effect::Allow, value: Object::default(), mandatory: true };
-    let tail = "WHERE organization_id = $1 AND kind = 'guardrail' AND scope_kind = 'agent'
-                  AND scope_id = $2";
+    let tail = "WHERE organization_id = $1 AND agent_id = $2 AND kind = 'guardrail'";
     let before: Vec<rows::Binding> = cx.tx.select(tail).bind(cx.at).bind(agent).all().await?;
     let is_kept = |row: &rows::Binding| guardrails.iter().any(|one| one.subject == row.subject);
     let gone = before.iter().filter(|row| row.effect == Effect::Allow && !is_kept(row));

@@ -97,8 +97,7 @@ impl Record for ResourceRow {
         CASE WHEN resources.kind = 'agent' THEN COALESCE(
             (SELECT STRING_AGG(b.subject, ' ' ORDER BY g.key)
              FROM bindings b JOIN resources g ON g.id = b.resource_id
-             WHERE b.organization_id = resources.organization_id AND b.kind = 'guardrail'
-               AND b.scope_kind = 'agent' AND b.scope_id = resources.id AND b.effect = 'allow'),
+             WHERE b.agent_id = resources.id AND b.kind = 'guardrail' AND b.effect = 'allow'),
             '') END AS guardrails,
         resources.created_at, resources.updated_at";
     const KEY: &'static str = "resources.id";
