@@ -22,7 +22,7 @@
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;
 //!
-//! let text = include_str!("../golden/2.8.0/license_claims.json");
+//! let text = include_str!("../golden/2.9.0/license_claims.json");
 //! let claims: DeploymentLicenseClaims = serde_json::from_str(text)?;
 //! assert_eq!(claims.license.plan.code, "enterprise");
 //! assert_eq!(claims.license.features["alerts_enabled"], true);

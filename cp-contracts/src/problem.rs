@@ -9,7 +9,8 @@ use serde_json::{Map, Value};
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
 pub struct Problem {
-    /// A URI reference that names the kind of problem: `/problems/<code>`.
+    /// A URI reference that names the kind of problem: `/problems/<code>` below the server's base URL. It
+    /// leads to a page about the code.
     #[serde(rename = "type")]
     pub kind: String,
     /// A short description of the kind of problem, fixed for each code.
@@ -152,6 +153,8 @@ codes! {
     UseTransferOwnership = "use_transfer_ownership", 409, "Ownership is transferred, not granted";
     /// Other objects use this one.
     InUse = "in_use", 409, "The object is in use";
+    /// Allocations would exceed what they are a part of.
+    OverAllocated = "over_allocated", 409, "The allocations exceed the available amount";
     /// The system created the object, and callers cannot change it.
     SystemProtected = "system_protected", 409, "System objects cannot be changed";
     /// The organization still has projects or live licenses.
@@ -214,6 +217,8 @@ codes! {
     HeadersTooLarge = "headers_too_large", 431, "The request headers are too large";
     /// The server failed; its log has the cause under the request's id.
     Internal = "internal", 500, "The server failed";
+    /// A provider that the server called for the request refused it or did not answer.
+    ProviderFailed = "provider_failed", 502, "The provider failed";
     /// The server is temporarily unable to handle the request; see `Retry-After`.
     Unavailable = "unavailable", 503, "The server is temporarily unavailable";
 }

@@ -75,7 +75,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS)
 .purge(Purge::Stay("the log keeps what happened to an organization that is no more"));
 
-crate::routes! { audit declares DECLARATION:
+crate::routes! {
+    /// The audit events: every change leaves exactly one.
+    audit declares DECLARATION:
     /// Lists the audit events of the whole platform, newest first.
     GET "/audit" AUDIT_READ => list_all;
     /// Reads an audit event.
@@ -152,7 +154,9 @@ pub struct AuditFilter {
     actor: Option<uuid::Uuid>,
     /// The target's ID.
     target: Option<String>,
+    /// The author of the event: the server or a caller.
     source: Option<Source>,
+    /// The ID of the project that the event belongs to.
     project: Option<ProjectId>,
     /// Events that happened at or after this instant.
     since: Option<json::Moment>,
@@ -166,12 +170,17 @@ pub struct AuditFilter {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CallerEvent {
+    /// The name of what happened, 1 to 255 characters, such as `report.export`.
     action: Name,
+    /// The kind of the object that changed, 1 to 255 characters.
     target_type: Name,
+    /// The object's ID in the caller's system, at most 255 characters.
     target_id: Option<ExternalId>,
+    /// The ID of the project that the event belongs to.
     project_id: Option<ProjectId>,
     /// The person or program that acted. The server also records the caller itself.
     actor: Option<ExternalId>,
+    /// Additional data, as an object of at most 64 KiB.
     #[serde(default)]
     metadata: Object,
     /// When it happened; defaults to now.
@@ -268,6 +277,23 @@ impl Log {
     pub fn wake(&self) {
         self.woken.notify_one();
     }
+}
+
+/// The progress of the log.
+pub struct Progress {
+    /// The number of entries that the newest signed checkpoint covers.
+    pub signed: u64,
+    /// The number of entries.
+    pub size: u64,
+    /// When the oldest event that waits for its position was recorded.
+    pub waiting_since: Option<DateTime<Utc>>,
+}
+
+pub async fn progress(tx: &mut Conn) -> Result<Progress> {
+    // The checkpoint first: the tree that is read after it is at least as large.
+    let signed = store::checkpoint(tx).await?.map_or(0, |(size, _)| size);
+    let size = store::tree(tx).await?.size;
+    Ok(Progress { signed, size, waiting_since: store::waiting_since(tx).await? })
 }
 
 /// The log as a transaction sees it.

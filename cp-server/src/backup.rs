@@ -24,7 +24,7 @@ use chrono::{DateTime, Utc};
 use self::archive::{Archive, LogHead, Manifest, Writer};
 use crate::audit;
 use crate::kernel::clock::{Clock, Random};
-use crate::kernel::db::{Conn, Db};
+use crate::kernel::db::{Conn, Db, installation};
 use crate::kernel::files::beside;
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
@@ -32,6 +32,9 @@ use crate::kernel::secret::{Kek, hex};
 /// The prefix and suffix of backup names in a folder. Other files there are never deleted.
 const BEGIN: &str = "control-plane-";
 const END: &str = ".cpbackup";
+
+/// The value of the installation that has the instant of the newest backup.
+const LAST: &str = "last backup";
 
 /// The migration that added the log.
 const LOG: i64 = 13;
@@ -59,6 +62,8 @@ pub struct Made {
     pub manifest: Manifest,
     /// The paths of older backups that were deleted.
     pub dropped: Vec<PathBuf>,
+    /// Why the database could not record the backup, which is good nevertheless.
+    pub unrecorded: Option<anyhow::Error>,
 }
 
 /// Creates a backup: in a file that must not exist, or in a folder under a generated name. In a
@@ -89,7 +94,22 @@ pub async fn make(
     linked.with_context(|| format!("cannot create {}", path.display()))?;
     sync_folder(&path)?;
     let dropped = if is_folder { drop_oldest(out, &path, keep)? } else { Vec::new() };
-    Ok(Made { path, manifest, dropped })
+    let unrecorded = record(&place.db, now).await.err();
+    Ok(Made { path, manifest, dropped, unrecorded })
+}
+
+/// Records the instant of a backup in the database, for the metrics of its servers.
+async fn record(db: &Db, at: DateTime<Utc>) -> anyhow::Result<()> {
+    let mut tx = db.begin().await?;
+    installation::set(&mut tx, LAST, at.to_rfc3339().as_bytes()).await?;
+    Ok(tx.commit().await?)
+}
+
+/// Returns the instant of the newest backup of this database.
+pub async fn last(tx: &mut Conn) -> anyhow::Result<Option<DateTime<Utc>>> {
+    let Some(value) = installation::value(tx, LAST).await? else { return Ok(None) };
+    let at = String::from_utf8(value).ok().and_then(|text| text.parse().ok());
+    Ok(Some(at.context("installation.value of `last backup` is not an instant")?))
 }
 
 async fn write(

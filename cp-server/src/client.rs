@@ -1,6 +1,7 @@
 //! Calls of operations by the command line: in its own process on the database, or over HTTP.
 
 use std::io::Read;
+use std::sync::Arc;
 
 use anyhow::{Context, bail};
 use axum::Router;
@@ -12,6 +13,7 @@ use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tower::ServiceExt;
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::kernel::access::caller::Caller;
 use crate::kernel::app::App;
@@ -24,7 +26,33 @@ pub enum Client {
     /// keys.
     Local { app: App, router: Box<Router> },
     /// A running server.
-    Remote { url: String, token: String },
+    Remote(Remote),
+}
+
+/// A running server, and the credential for it.
+#[derive(Clone)]
+pub struct Remote {
+    url: String,
+    token: String,
+    agent: ureq::Agent,
+}
+
+impl Remote {
+    /// `authorities` replace the public ones.
+    pub fn new(
+        url: &str,
+        token: &str,
+        authorities: Option<Arc<Vec<Certificate<'static>>>>,
+    ) -> Self {
+        let roots = authorities.map_or(RootCerts::WebPki, RootCerts::Specific);
+        let agent = ureq::Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .build()
+            .into();
+        Self { url: url.trim_end_matches('/').to_owned(), token: token.to_owned(), agent }
+    }
 }
 
 /// The response of a call.
@@ -93,11 +121,10 @@ impl Client {
                 }
                 Ok(status)
             }
-            Self::Remote { url, token } => {
-                let (url, token) = (format!("{url}{target}"), token.clone());
+            Self::Remote(remote) => {
                 let (parts, mut arriving) = mpsc::channel(16);
-                let method = line.method.clone();
-                let call = spawn_blocking(move || over_http(method, &url, &token, body, &parts));
+                let (remote, method) = (remote.clone(), line.method.clone());
+                let call = spawn_blocking(move || remote.send(method, &target, body, &parts));
                 while let Some(bytes) = arriving.recv().await {
                     part(&bytes);
                 }
@@ -148,7 +175,10 @@ fn fill_path(line: &Line, args: &mut Map<String, Value>) -> anyhow::Result<Strin
         };
         let (name, is_rest) = (name.trim_start_matches('*'), name.starts_with('*'));
         let value = args.remove(name).with_context(|| {
-            format!("{} requires {name}=…: its path is {}", line.name, line.path)
+            format!(
+                "{name} is required: the path of {} is {}. `cp-server operations {0}` shows its fields",
+                line.name, line.path
+            )
         })?;
         match (plain(&value), is_rest) {
             (rest, true) => path.push_str(&rest),
@@ -182,33 +212,34 @@ fn plain_url(url: &str) -> String {
     )
 }
 
-fn over_http(
-    method: Method,
-    url: &str,
-    token: &str,
-    body: Vec<u8>,
-    parts: &mpsc::Sender<Vec<u8>>,
-) -> anyhow::Result<u16> {
-    let agent: ureq::Agent =
-        ureq::Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
-    let mut request = Request::builder()
-        .method(&method)
-        .uri(url)
-        .header(header::AUTHORIZATION, format!("Bearer {token}"));
-    let reached = || format!("{} cannot be reached; is the server running?", plain_url(url));
-    let response = if matches!(method, Method::GET | Method::DELETE) {
-        agent.run(request.body(())?).with_context(reached)?
-    } else {
-        request = request.header(header::CONTENT_TYPE, "application/json");
-        agent.run(request.body(body)?).with_context(reached)?
-    };
-    let status = response.status().as_u16();
-    let mut reader = response.into_body().into_reader();
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let n = reader.read(&mut buffer)?;
-        if n == 0 || parts.blocking_send(buffer[..n].to_vec()).is_err() {
-            return Ok(status);
+impl Remote {
+    fn send(
+        &self,
+        method: Method,
+        target: &str,
+        body: Vec<u8>,
+        parts: &mpsc::Sender<Vec<u8>>,
+    ) -> anyhow::Result<u16> {
+        let url = format!("{}{target}", self.url);
+        let mut request = Request::builder()
+            .method(&method)
+            .uri(&url)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token));
+        let reached = || format!("{} cannot be reached; is the server running?", plain_url(&url));
+        let response = if matches!(method, Method::GET | Method::DELETE) {
+            self.agent.run(request.body(())?).with_context(reached)?
+        } else {
+            request = request.header(header::CONTENT_TYPE, "application/json");
+            self.agent.run(request.body(body)?).with_context(reached)?
+        };
+        let status = response.status().as_u16();
+        let mut reader = response.into_body().into_reader();
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let n = reader.read(&mut buffer)?;
+            if n == 0 || parts.blocking_send(buffer[..n].to_vec()).is_err() {
+                return Ok(status);
+            }
         }
     }
 }

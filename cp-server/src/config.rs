@@ -1,5 +1,6 @@
 //! The settings: each is a flag and a variable, and its doc comment is its reference.
 
+mod authorities;
 mod database;
 pub mod identity;
 pub mod installation;
@@ -19,11 +20,12 @@ use clap::Args;
 use crate::licensing::enforcement::OnStale;
 use crate::telemetry::LogFormat;
 
+pub use authorities::authorities;
 pub use database::DatabaseUrl;
 use secret_file::bootstrap;
 pub use surface::Network;
 pub use unknown::unknown_variables;
-pub use values::{Hidden, Rotation};
+pub use values::{Hidden, Rotation, seconds};
 use values::{audience, base_url, hidden, key_bits, listen, log_filter, rotation, span};
 
 /// The settings of a server. Each is a flag or an environment variable. A secret may also be in a
@@ -74,6 +76,10 @@ pub struct Config {
     /// The audience (`aud`) of license tokens.
     #[arg(long, env = "CP_AUDIENCE", default_value = "data-plane", value_parser = audience, global = true)]
     pub audience: String,
+
+    /// Whether the command line set the audience.
+    #[arg(skip)]
+    pub audience_is_given: bool,
 
     /// The first service token, at least 16 characters. Without it, the first start generates one.
     /// It prints the token on a terminal; otherwise it writes it to the file `bootstrap-token` in

@@ -34,7 +34,9 @@ pub static DECLARATION: Declaration =
     Declaration::of_organization("notes", "note", Export::Section(Section::many::<Note>("notes")))
         .permissions(PERMISSIONS);
 
-crate::routes! { notes declares DECLARATION:
+crate::routes! {
+    /// The notes of an organization.
+    notes declares DECLARATION:
     /// Lists the organization's notes.
     GET "/organizations/{org}/notes" NOTES_READ => list;
     /// Creates a note.

@@ -10,11 +10,15 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::audit::{erase, integrator};
 use crate::identity::sessions;
 use crate::kernel::app::{App, Part};
+use crate::kernel::counts;
 use crate::kernel::http::idempotency;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
 use crate::licensing::status_lists;
 use crate::licensing::status_lists::StatusLists;
+use crate::metering::budgets::renewal;
+use crate::server::monitoring;
+use crate::telemetry;
 
 /// The maximum delay until this replica knows a key that another replica changed.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
@@ -23,7 +27,11 @@ const ROTATION_EVERY: Duration = Duration::from_secs(60);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The maximum delay until new leaves of the log are signed, even without a request.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+/// The maximum delay until a budget's next cycle is open.
+const CYCLES_EVERY: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
+/// How old the metrics from the database may become.
+const METRICS_EVERY: Duration = Duration::from_secs(15);
 
 /// The running jobs; dropping this value ends them.
 pub struct Jobs(Vec<JoinHandle<()>>);
@@ -37,39 +45,53 @@ impl Drop for Jobs {
 }
 
 pub fn start(app: &App) -> Jobs {
-    let keys = every(KEYS_EVERY, app.clone(), async |app| Keyring::of(app).refresh(app).await);
-    let rotation = every(ROTATION_EVERY, app.clone(), rotation::tick);
-    let status = every(STATUS_EVERY, app.clone(), async |app| {
+    // Before the first run, whose metrics would be lost.
+    let _ = telemetry::metrics();
+    let keys =
+        every("keys", KEYS_EVERY, app.clone(), async |app| Keyring::of(app).refresh(app).await);
+    let rotation = every("rotation", ROTATION_EVERY, app.clone(), rotation::tick);
+    let status = every("status_lists", STATUS_EVERY, app.clone(), async |app| {
         StatusLists::of(app).refresh(app).await.map_err(Into::into)
     });
-    let purge = every(PURGE_EVERY, app.clone(), async |app| {
+    let purge = every("cleanup", PURGE_EVERY, app.clone(), async |app| {
         idempotency::purge(app).await?;
         erase::expire(app).await?;
         sessions::forget(app).await?;
         status_lists::retire(app).await
     });
-    let log = every(LOG_EVERY, app.clone(), integrator::sign);
+    let cycles = every("budget_cycles", CYCLES_EVERY, app.clone(), renewal::renew);
+    let log = every("checkpoint", LOG_EVERY, app.clone(), integrator::sign);
+    let metrics = every("metrics", METRICS_EVERY, app.clone(), monitoring::refresh);
     Jobs(vec![
         tokio::spawn(keys),
         tokio::spawn(rotation),
         tokio::spawn(status),
         tokio::spawn(purge),
+        tokio::spawn(cycles),
         tokio::spawn(log),
+        tokio::spawn(metrics),
         tokio::spawn(integrator::run(app.clone())),
     ])
 }
 
-async fn every(period: Duration, app: App, job: impl AsyncFn(&App) -> anyhow::Result<()>) {
+async fn every(
+    name: &'static str,
+    period: Duration,
+    app: App,
+    job: impl AsyncFn(&App) -> anyhow::Result<()>,
+) {
     let mut ticks = interval(period);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         // The database may be down for some time, and a failure may be transient: the next tick
         // tries again.
-        match AssertUnwindSafe(job(&app)).catch_unwind().await {
+        let done = AssertUnwindSafe(job(&app)).catch_unwind().await;
+        counts::ran(name, matches!(done, Ok(Ok(()))));
+        match done {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::warn!(%error, "a job did not finish"),
-            Err(_) => tracing::error!("a job panicked"),
+            Ok(Err(error)) => tracing::warn!(job = name, %error, "a job did not finish"),
+            Err(_) => tracing::error!(job = name, "a job panicked"),
         }
     }
 }

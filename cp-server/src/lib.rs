@@ -149,6 +149,7 @@ pub async fn migrate(app: &App) -> anyhow::Result<()> {
 /// rows.
 pub async fn seed(app: &App) -> anyhow::Result<()> {
     kernel::db::installation::check_whole(&app.db).await?;
+    app.db.record_version().await?;
     kernel::kek::check(app).await?;
     audit::high_water::check(app).await?;
     audit::integrator::begin(app).await?;
@@ -216,6 +217,11 @@ compose! {
     licensing::keys::well_known;
     metering::usage;
     metering::limits;
+    metering::costs;
+    metering::budgets;
+    metering::budgets::cycles;
+    metering::budgets::allocations;
+    metering::budgets::distribution;
     governance::resources;
     governance::resources::catalogue;
     governance::bindings;

@@ -21,6 +21,7 @@ use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent};
 use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json::SeatCap;
 use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::{licenses, subscriptions};
@@ -59,6 +60,9 @@ pub struct NewOrganization {
     owner_user_id: Option<UserId>,
     /// The plan's code. `free` when absent; the first subscription then replaces that default.
     plan_code: Option<PlanCode>,
+    /// The seats of the first subscription, at least 1. When absent, the plan's; they then change
+    /// with the plan.
+    seat_cap: Option<SeatCap>,
     /// The caller's own reference, unique among organizations.
     external_id: Option<ExternalId>,
     /// The domain of the organization's e-mail addresses, such as `example.com`.
@@ -110,7 +114,7 @@ async fn create(
         metadata: new.metadata,
     };
     let organization = organizations::insert(cx, row).await?;
-    subscriptions::begin(cx, organization.id, new.plan_code.as_ref()).await?;
+    subscriptions::begin(cx, organization.id, new.plan_code.as_ref(), new.seat_cap).await?;
     if let Some(owner) = owner {
         memberships::seat_owner(cx, organization.id, owner).await?;
     }

@@ -11,8 +11,10 @@ pub mod examples;
 mod headers;
 mod io;
 pub mod limits;
+pub mod monitoring;
 mod pace;
 pub mod proxies;
+pub mod schema_words;
 mod stalls;
 pub mod tls;
 
@@ -43,12 +45,15 @@ use crate::server::limits::Surface;
 use crate::telemetry;
 
 use connections::IsTls;
-use docs::docs;
+use docs::{docs, problem, problems};
 use limits::framework_refusal;
+use monitoring::metrics;
 use stalls::ConnectionState;
 use tls::Tls;
 
-crate::routes! { server:
+crate::routes! {
+    /// Health, metrics and documentation of the server.
+    server:
     /// Checks that the process is alive; never accesses the database.
     GET "/healthz" PUBLIC => healthz, root
         returns "text/plain";
@@ -64,7 +69,16 @@ crate::routes! { server:
     /// Returns the API documentation for people.
     GET "/docs" PUBLIC => docs, root
         returns "text/html";
+    /// Returns the list of the problem codes for people.
+    GET "/problems" PUBLIC => problems, root
+        returns "text/html";
+    /// Returns the page of a problem code: the `type` of a problem document leads to it.
+    GET "/problems/{code}" PUBLIC => problem, root
+        returns "text/html";
 }
+
+/// The paths that a monitor asks every few seconds.
+const PROBES: [&str; 2] = ["/healthz", "/readyz"];
 
 const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -126,7 +140,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
-    let mut response = as_problem(response, &id);
+    let mut response = as_problem(response, app.settings.base_path(), &id);
     headers::secure(response.headers_mut(), is_https);
     limit.write(response.headers_mut());
     // A client that sends a thousand requests at once, without waiting for responses, is refused
@@ -139,14 +153,21 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
+    let is_probe = status < 400 && PROBES.contains(&&*label);
     telemetry::answered(named(&method), label, response.status(), elapsed);
-    let micros = elapsed.as_micros();
-    if let Some(error) = response.extensions().get::<Arc<Error>>().filter(|_| status >= 500) {
+    // JSON has no number of 128 bits.
+    let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
+    let error = response.extensions().get::<Arc<Error>>();
+    if let Some(error) = error.filter(|_| status == 429) {
+        telemetry::refused_by_limit(error);
+    }
+    if let Some(error) = error.filter(|_| status >= 500) {
         tracing::error!(%method, path, status, micros, request_id = id, %error, "request failed");
-    } else if let Some(peer) = peer {
+    } else if let Some(peer) = peer.filter(|_| !is_probe) {
         tracing::info!(%method, path, status, micros, request_id = id, peer = %peer.0, "request");
     } else {
-        // The command line calls operations in its own process, without a log reader.
+        // The command line calls operations in its own process, without a log reader. Successful
+        // probes would fill the log.
         tracing::debug!(%method, path, status, micros, request_id = id, "call");
     }
     if let Some(state) = &state {
@@ -208,15 +229,15 @@ async fn answer(request: Request, next: Next, deadline: Deadline) -> Response {
 }
 
 /// Adds the request ID to refusals, and renders those of the framework as problem documents.
-fn as_problem(response: Response, id: &str) -> Response {
+fn as_problem(response: Response, base_path: &str, id: &str) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
     let (mut parts, _) = response.into_parts();
     let mut document = match parts.extensions.get::<Arc<Error>>() {
-        Some(error) => error.document(),
-        None => framework_refusal(status).document(),
+        Some(error) => error.document_below(base_path),
+        None => framework_refusal(status).document_below(base_path),
     };
     document.request_id = Some(id.to_owned());
     let text = serde_json::to_vec(&document).unwrap_or_default();
@@ -239,11 +260,6 @@ async fn readyz(raw: Raw) -> Result<Response> {
     raw.app.try_write().await?;
     let clock = StatusLists::of(&raw.app).check_clock()?;
     Ok(format!("ready\n{}", clock.unwrap_or_default()).into_response())
-}
-
-async fn metrics(_: Raw) -> Result<Response> {
-    let text = telemetry::metrics().render();
-    Ok(([(header::CONTENT_TYPE, "text/plain; version=0.0.4")], text).into_response())
 }
 
 async fn openapi_document(raw: Raw) -> Result<Response> {

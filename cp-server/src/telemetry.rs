@@ -1,5 +1,8 @@
 //! Logs and metrics of a running server.
 
+pub mod families;
+mod process;
+
 use clap::ValueEnum;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -10,7 +13,10 @@ use axum::http::StatusCode;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
+use cp_contracts::ProblemCode;
+
 use crate::kernel::db::WITHOUT_STATEMENTS;
+use crate::kernel::error::Error;
 
 /// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -35,14 +41,18 @@ pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Adds a filter for the driver's own lines, unless the filter requests details or names the
-/// driver.
+/// Adds a filter for the driver's own lines, unless the filter requests details of everything or
+/// names the driver.
 fn quiet(filter: &str) -> String {
-    let has_details = ["sqlx", "debug", "trace"].iter().any(|part| filter.contains(part));
+    let requests_details = |part: &str| {
+        let part = part.trim().to_ascii_lowercase();
+        part.starts_with("sqlx") || part == "debug" || part == "trace"
+    };
+    let has_details = filter.split(',').any(requests_details);
     if has_details { filter.to_owned() } else { format!("{filter},{WITHOUT_STATEMENTS}") }
 }
 
-/// Returns the process's metrics in the Prometheus text format.
+/// Returns the recorder of the metrics, which the first call installs.
 pub fn metrics() -> &'static PrometheusHandle {
     static HANDLE: OnceLock<PrometheusHandle> = OnceLock::new();
     HANDLE.get_or_init(|| {
@@ -52,8 +62,16 @@ pub fn metrics() -> &'static PrometheusHandle {
             .expect("the buckets are not empty");
         let handle = recorder.handle();
         let _ = metrics::set_global_recorder(recorder);
+        families::describe();
         handle
     })
+}
+
+/// Returns the metrics in the Prometheus text format.
+pub fn render() -> String {
+    let mut text = metrics().render();
+    process::render(&mut text);
+    text
 }
 
 /// The number of responses after which their durations are aggregated.
@@ -69,4 +87,18 @@ pub fn answered(method: String, path: String, status: StatusCode, elapsed: Durat
     if ANSWERED.fetch_add(1, Ordering::Relaxed) % ADDED_UP_EVERY == ADDED_UP_EVERY - 1 {
         metrics().run_upkeep();
     }
+}
+
+/// Counts a refusal with the status 429.
+pub fn refused_by_limit(error: &Error) {
+    let kind = match error.code() {
+        ProblemCode::QuotaExceeded => Some("quota"),
+        ProblemCode::LimitExceeded => Some("usage_limit"),
+        _ => {
+            let metric = error.member("metric").and_then(|metric| metric.as_str());
+            families::LIMITS.into_iter().find(|known| Some(*known) == metric)
+        }
+    };
+    metrics::counter!("cp_refused_by_limit_total", "kind" => kind.unwrap_or("concurrent"))
+        .increment(1);
 }

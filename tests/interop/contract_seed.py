@@ -75,6 +75,7 @@ for n in range(SPARES):
     ids["quotas"] = ["storage_bytes", "requests_per_minute"]
 ids["members"] = ids["users"][1:]
 ids["keys"] = [key["kid"] for key in cp.get("/signing/keys")["items"]]
+ids["problems"] = ["in_use"]
 uri = bundle["payload"]["status"]["status_list"]["uri"]
 ids["status-lists"] = [uri.rsplit("/", 1)[1]]
 json.dump(ids, sys.stdout)

@@ -10,6 +10,7 @@ use std::time::Duration;
 use super::{checkpoints, key};
 use crate::audit::Log;
 use crate::kernel::app::{App, Part};
+use crate::kernel::counts;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::store;
@@ -25,7 +26,9 @@ const SIGNED_EVERY: Duration = Duration::from_secs(1);
 pub async fn run(app: App) {
     loop {
         let _ = tokio::time::timeout(AT_THE_LATEST, Log::of(&app).woken.notified()).await;
-        if let Err(error) = integrate(&app).await {
+        let done = integrate(&app).await;
+        counts::ran("integration", done.is_ok());
+        if let Err(error) = done {
             tracing::warn!(%error, "events wait for their places in the log");
             tokio::time::sleep(SIGNED_EVERY).await;
         }

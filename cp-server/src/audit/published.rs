@@ -16,7 +16,9 @@ use crate::kernel::http::answer::Document;
 use crate::kernel::http::routes::Raw;
 use crate::kernel::journal::store;
 
-crate::routes! { log:
+crate::routes! {
+    /// The tamper-evident log of all audit events, for auditors and data planes (C2SP tlog-tiles).
+    log:
     /// Returns the log's newest checkpoint: a signed note (C2SP tlog-checkpoint).
     GET "/log/checkpoint" PUBLIC => checkpoint, raw
         returns "text/plain";

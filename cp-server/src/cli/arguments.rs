@@ -1,4 +1,4 @@
-//! The arguments of `call`, typed by the operation's schema.
+//! Values of the command line, typed by the fields of the operation.
 //!
 //! # Design
 //!
@@ -8,72 +8,33 @@
 
 use serde_json::{Map, Value};
 
-use crate::kernel::http::line::Line;
-use crate::kernel::http::openapi;
+use super::fields::{Input, Place, Types};
+use crate::config::seconds;
 
-/// The JSON types that a value may have.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-struct Types(u8);
-
-impl Types {
-    const ANY: Self = Self(u8::MAX);
-    const STRING: Self = Self(1);
-
-    fn named(name: &str) -> Self {
-        Self(match name {
-            "string" => 1,
-            "integer" | "number" => 2,
-            "boolean" => 4,
-            "null" => 8,
-            "array" => 16,
-            "object" => 32,
-            _ => 0,
-        })
+/// Converts the arguments to the types of the operation's fields. A value that does not fit stays a
+/// string, which the operation refuses by the field's name.
+pub(super) fn typed(
+    input: &Input,
+    pairs: impl IntoIterator<Item = (String, String)>,
+) -> Map<String, Value> {
+    let mut args = Map::new();
+    for (name, text) in pairs {
+        let field = input.named(&name);
+        let types = field.map_or(input.others, |field| field.types);
+        let is_in_body = field.is_some_and(|field| field.place == Place::Body);
+        let value = match seconds_of(&name, &text) {
+            Some(seconds) if is_in_body => seconds.into(),
+            Some(seconds) => seconds.to_string().into(),
+            None => value(types, text),
+        };
+        add(&mut args, types, name, value);
     }
-
-    fn of(value: &Value) -> Self {
-        Self::named(match value {
-            Value::Null => "null",
-            Value::Bool(_) => "boolean",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        })
-    }
-
-    fn has(self, other: Self) -> bool {
-        self.0 & other.0 != 0
-    }
-
-    fn and(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
+    args
 }
 
-/// Converts the arguments to the types of the operation's members. A value that does not fit stays
-/// a string, which the operation refuses by the member's name.
-pub(super) fn typed(line: &Line, pairs: Vec<(String, String)>) -> Map<String, Value> {
-    let mut generator = openapi::schemas();
-    let input = line.shapes(&mut generator).input.map(Value::from);
-    let schemas = Schemas(generator.take_definitions(true));
-    let types = |name: &str| {
-        let in_path = line.path.split('/').any(|part| {
-            part.strip_prefix('{')
-                .and_then(|part| part.strip_suffix('}'))
-                .is_some_and(|part| part.trim_start_matches('*') == name)
-        });
-        match &input {
-            _ if in_path || line.in_query() => Types::STRING,
-            Some(input) => schemas.member(input, name).unwrap_or(Types::STRING),
-            None => Types::ANY,
-        }
-    };
-    let value = |(name, text): (String, String)| {
-        let value = value(types(&name), text);
-        (name, value)
-    };
-    pairs.into_iter().map(value).collect()
+/// Returns the seconds of a span such as `30d`, where the field expects seconds.
+fn seconds_of(name: &str, text: &str) -> Option<i64> {
+    if name.ends_with("_seconds") { seconds(text) } else { None }
 }
 
 fn value(types: Types, text: String) -> Value {
@@ -87,46 +48,29 @@ fn value(types: Types, text: String) -> Value {
     }
 }
 
-/// The named schemas of the OpenAPI document.
-struct Schemas(Map<String, Value>);
-
-impl Schemas {
-    fn resolved<'s>(&'s self, schema: &'s Value) -> &'s Value {
-        let name = schema.get("$ref").and_then(Value::as_str).and_then(|r| r.rsplit('/').next());
-        name.and_then(|name| self.0.get(name)).unwrap_or(schema)
-    }
-
-    /// Returns the types of a member of an object; `None` when the object has no such member.
-    fn member(&self, object: &Value, name: &str) -> Option<Types> {
-        let object = self.resolved(object);
-        if let Some(member) = object.get("properties").and_then(|members| members.get(name)) {
-            return Some(self.types(member));
+/// Adds an argument. A list collects single values, and an object collects `member=value`.
+fn add(args: &mut Map<String, Value>, types: Types, name: String, value: Value) {
+    let is_single = !types.has(Types::STRING);
+    let value = match value {
+        Value::String(text) if is_single && types.has(Types::ARRAY) => {
+            Value::Array(vec![text.into()])
         }
-        let parts = parts(object).filter_map(|part| self.member(part, name));
-        let others = object.get("additionalProperties").filter(|others| **others != false);
-        let of_others = || others.map(|others| self.types(others));
-        parts.reduce(Types::and).or_else(of_others)
-    }
-
-    fn types(&self, schema: &Value) -> Types {
-        let schema = self.resolved(schema);
-        let stated = match schema.get("type") {
-            Some(Value::String(name)) => Some(Types::named(name)),
-            Some(Value::Array(names)) => {
-                names.iter().filter_map(Value::as_str).map(Types::named).reduce(Types::and)
+        Value::String(text) if is_single && types.has(Types::OBJECT) => {
+            match text.split_once('=') {
+                Some((member, value)) => {
+                    let value = serde_json::from_str(value).unwrap_or_else(|_| value.into());
+                    Value::Object(Map::from_iter([(member.to_owned(), value)]))
+                }
+                None => text.into(),
             }
-            _ => None,
-        };
-        let values = schema.get("enum").and_then(Value::as_array).into_iter().flatten();
-        let values = values.chain(schema.get("const")).map(Types::of).reduce(Types::and);
-        let of_parts = || parts(schema).map(|part| self.types(part)).reduce(Types::and);
-        stated.or(values).or_else(of_parts).unwrap_or(Types::ANY)
+        }
+        value => value,
+    };
+    match (args.get_mut(&name), value) {
+        (Some(Value::Array(all)), Value::Array(more)) => all.extend(more),
+        (Some(Value::Object(all)), Value::Object(more)) => all.extend(more),
+        (_, value) => drop(args.insert(name, value)),
     }
-}
-
-fn parts(schema: &Value) -> impl Iterator<Item = &Value> {
-    let lists = ["allOf", "anyOf", "oneOf"].into_iter();
-    lists.filter_map(|name| schema.get(name)?.as_array()).flatten()
 }
 
 #[cfg(test)]
@@ -138,7 +82,8 @@ mod tests {
 
     fn read(operation: &str, pairs: &[(&str, &str)]) -> Value {
         let pairs = pairs.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned()));
-        typed(&client::line(operation).unwrap(), pairs.collect()).into()
+        let input = Input::of(&client::line(operation).unwrap(), &Value::Null);
+        typed(&input, pairs).into()
     }
 
     #[test]
@@ -177,5 +122,31 @@ mod tests {
         // A value that does not fit is sent unchanged, so that the refusal names the member.
         assert_eq!(read("licenses.create", &[("seat_cap", "five")]), json!({"seat_cap": "five"}));
         assert_eq!(read("licenses.create", &[("seat", "5")]), json!({"seat": "5"}));
+    }
+
+    #[test]
+    fn list_and_object_are_also_read_member_by_member() {
+        let made = read(
+            "plans.create",
+            &[
+                ("limits", "projects=20"),
+                ("limits", "x_reports=unlimited"),
+                ("limits", "{\"a\": 1}"),
+            ],
+        );
+        assert_eq!(made, json!({"limits": {"projects": 20, "x_reports": "unlimited", "a": 1}}));
+        let operation = "service_tokens.create_for_platform";
+        let made = read(operation, &[("permissions", "org:read"), ("permissions", "org:write")]);
+        assert_eq!(made, json!({"permissions": ["org:read", "org:write"]}));
+    }
+
+    #[test]
+    fn seconds_are_also_read_as_a_span() {
+        for (text, seconds) in [("30d", 2_592_000), ("90m", 5400), ("3600", 3600)] {
+            let read = read("bundles.issue", &[("id", "30d"), ("ttl_seconds", text)]);
+            assert_eq!(read, json!({"id": "30d", "ttl_seconds": seconds}));
+        }
+        let read = read("bundles.issue", &[("ttl_seconds", "a month")]);
+        assert_eq!(read, json!({"ttl_seconds": "a month"}));
     }
 }

@@ -33,21 +33,17 @@ pub(super) enum Audit {
         full: bool,
     },
     /// Print the log's newest checkpoint. Keep it elsewhere, for `verify --since`.
-    Checkpoint(Target),
+    Checkpoint,
     /// Print the key that verifies the log's checkpoints, or change it in this machine's database.
     #[command(args_conflicts_with_subcommands = true)]
     Key {
         #[command(subcommand)]
         change: Option<KeyChange>,
-        #[command(flatten)]
-        target: Target,
     },
     /// Print audit events as JSON, one per line, the newest first.
     Export {
         #[command(flatten)]
         filter: Filter,
-        #[command(flatten)]
-        target: Target,
     },
     /// Print the newest audit events, one per line.
     Tail {
@@ -59,14 +55,11 @@ pub(super) enum Audit {
         follow: bool,
         #[command(flatten)]
         filter: Filter,
-        #[command(flatten)]
-        target: Target,
     },
     /// Show an audit event and the members that it changed.
     Show {
+        /// The ID of the event.
         id: String,
-        #[command(flatten)]
-        target: Target,
     },
     /// Erase the content of audit events. Their leaves stay in the log, and proofs still verify.
     Erase {
@@ -79,8 +72,6 @@ pub(super) enum Audit {
         /// The reason; the audit log records it.
         #[arg(long)]
         reason: Option<String>,
-        #[command(flatten)]
-        target: Target,
     },
 }
 
@@ -134,12 +125,12 @@ impl Filter {
     }
 }
 
-pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, target: &Target, audit: Audit) -> anyhow::Result<()> {
     match audit {
         Audit::Verify { since, full } => run_verify(config, since, full).await,
-        Audit::Checkpoint(target) => print(config, &target, "log.checkpoint").await,
-        Audit::Key { change: None, target } => print(config, &target, "log.key").await,
-        Audit::Key { change: Some(change), .. } => {
+        Audit::Checkpoint => print(config, target, "log.checkpoint").await,
+        Audit::Key { change: None } => print(config, target, "log.key").await,
+        Audit::Key { change: Some(change) } => {
             let (change, reason) = match change {
                 KeyChange::Rotate { reason } => (Change::Follow, reason),
                 KeyChange::Retire { reason } => (Change::Retire, reason),
@@ -149,26 +140,26 @@ pub(super) async fn run(config: &Config, audit: Audit) -> anyhow::Result<()> {
             app.db.close().await;
             done
         }
-        Audit::Export { filter, target } => {
-            let client = open(config, &target).await?;
+        Audit::Export { filter } => {
+            let client = open(config, target).await?;
             let done = export(&client, &filter).await;
             client.close().await;
             done
         }
-        Audit::Tail { lines, follow, filter, target } => {
-            let client = open(config, &target).await?;
+        Audit::Tail { lines, follow, filter } => {
+            let client = open(config, target).await?;
             let done = tail(&client, &filter, lines, follow).await;
             client.close().await;
             done
         }
-        Audit::Show { id, target } => {
-            let client = open(config, &target).await?;
+        Audit::Show { id } => {
+            let client = open(config, target).await?;
             let event = client.call("audit.read", object_of(json!({"id": id}))).await;
             client.close().await;
             say(&shown(&event?))
         }
-        Audit::Erase { user, events, reason, target } => {
-            let client = open(config, &target).await?;
+        Audit::Erase { user, events, reason } => {
+            let client = open(config, target).await?;
             let args = json!({"user": user, "events": events, "reason": reason});
             let done = erase(&client, object_of(args)).await;
             client.close().await;
@@ -228,7 +219,8 @@ async fn print(config: &Config, target: &Target, name: &str) -> anyhow::Result<(
 }
 
 async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
-    let mut cursor = Value::Null;
+    let (mut cursor, mut count) = (Value::Null, 0);
+    let bar = progress::beside_output("exporting");
     loop {
         let (name, mut args) = filter.args();
         args.insert("limit".into(), 500.into());
@@ -238,9 +230,12 @@ async fn export(client: &Client, filter: &Filter) -> anyhow::Result<()> {
         let mut page = client.call(name, args).await?;
         for event in page["items"].as_array().into_iter().flatten() {
             say(&event.to_string())?;
+            count += 1;
         }
+        bar.set_message(format!("{count} events"));
         cursor = page["next_cursor"].take();
         if cursor.is_null() {
+            bar.finish_and_clear();
             return Ok(());
         }
     }

@@ -69,6 +69,9 @@ pub(super) async fn run(config: &Config, backup: Backup) -> anyhow::Result<()> {
     for path in &made.dropped {
         say(&format!("{} was deleted.", path.display()))?;
     }
+    if let Some(error) = &made.unrecorded {
+        tracing::warn!(%error, "the metrics of the servers will not show this backup");
+    }
     Ok(())
 }
 
@@ -76,8 +79,10 @@ pub(super) async fn run_restore(config: &Config, wanted: Restore) -> anyhow::Res
     let Some(file) = wanted.file else { return run_already(config).await };
     let (kek, url) = (config.existing_kek()?, config.database_url()?);
     if wanted.check {
-        let manifest = restore::check(&file, &kek, &url).await?;
-        return say(&format!("{} is good: {}.", file.display(), summary(&manifest)));
+        let bar = progress::waiting("verifying the backup");
+        let manifest = restore::check(&file, &kek, &url).await;
+        bar.finish_and_clear();
+        return say(&format!("{} is good: {}.", file.display(), summary(&manifest?)));
     }
     let clock = Clock::system();
     let bar = progress::rows();

@@ -6,19 +6,22 @@ use std::path::PathBuf;
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use cp_contracts::UsageReport;
+use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
+use super::progress;
 use super::target::{Target, object_of, open, say, show};
 use crate::client;
-use crate::config::Config;
+use crate::config::{Config, seconds};
 use crate::kernel::clock::Random;
 use crate::kernel::files;
 use crate::kernel::http::json::refusal::{BODY, Refusal};
 
 #[derive(Subcommand)]
 pub(super) enum License {
-    /// Sign a license and print its bundle; with --all, every active license, one per line.
+    /// Sign a license and print its bundle; with --all, every active license, one per line
     Issue {
+        /// The ID of the license
         #[arg(required_unless_present = "all")]
         id: Option<String>,
         /// Sign every active license.
@@ -30,114 +33,66 @@ pub(super) enum License {
         /// With --all: only licenses whose last token this key signed, such as a leaked key.
         #[arg(long, requires = "all")]
         key_id: Option<String>,
-        /// The lifetime of the token in seconds.
-        #[arg(long)]
+        /// The lifetime of the token, such as 30d
+        #[arg(long, value_parser = span)]
         ttl: Option<i64>,
+        /// The audience of the token; by default that of the server
         #[arg(long)]
         audience: Option<String>,
-        #[command(flatten)]
-        target: Target,
     },
-    /// Show a license and its effective features and limits.
-    Show {
-        id: String,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Sign a license and write a license file for a data plane without a network. The file
-    /// contains the token, the keys and the status list.
+    /// Sign a license and write a license file: the token, the keys and the status list
     Export {
-        /// The lifetime of the token in seconds.
-        #[arg(long)]
+        /// The lifetime of the token, such as 30d
+        #[arg(long, value_parser = span)]
         ttl: Option<i64>,
+        /// The audience of the token; by default that of the server
         #[arg(long)]
         audience: Option<String>,
+        /// The ID of the license
         id: String,
         /// The output file; standard output by default.
         #[arg(long, short)]
-        output: Option<PathBuf>,
-        #[command(flatten)]
-        target: Target,
+        output: Option<String>,
     },
-    /// Write a refresh file for a data plane that has a token. The file contains the keys and the
-    /// status list.
+    /// Write a refresh file for a data plane that has a token: the keys and the status list
     Refresh {
+        /// The ID of the license
         id: String,
         /// The output file; standard output by default.
         #[arg(long, short)]
-        output: Option<PathBuf>,
-        #[command(flatten)]
-        target: Target,
+        output: Option<String>,
     },
     /// Import the usage report of a data plane without a network.
     ImportReport {
+        /// The file that the data plane wrote
         file: PathBuf,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Suspend a license until it is reinstated.
-    Suspend {
-        id: String,
-        #[arg(long)]
-        reason: Option<String>,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Reinstate a suspended license.
-    Reinstate {
-        id: String,
-        #[arg(long)]
-        reason: Option<String>,
-        #[command(flatten)]
-        target: Target,
-    },
-    /// Revoke a license and its bundles permanently.
-    Revoke {
-        id: String,
-        #[arg(long)]
-        reason: Option<String>,
-        #[command(flatten)]
-        target: Target,
     },
 }
 
-pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()> {
+pub(super) async fn run(config: &Config, target: &Target, license: License) -> anyhow::Result<()> {
+    // The flag is also a setting, whose default must not replace that of the server.
+    let own = |audience: Option<String>| audience.filter(|_| config.audience_is_given);
     match license {
-        License::Issue { id: Some(id), ttl, audience, target, .. } => {
-            let args = bundle_args(ttl, audience, [("id", Some(id))]);
-            show(config, &target, "bundles.issue", args).await
+        License::Issue { id: Some(id), ttl, audience, .. } => {
+            let args = bundle_args(ttl, own(audience), [("id", Some(id))]);
+            show(config, target, "bundles.issue", args).await
         }
-        License::Issue { id: None, organization, key_id, ttl, audience, target, .. } => {
-            let mut args = bundle_args(ttl, audience, []);
+        License::Issue { id: None, organization, key_id, ttl, audience, .. } => {
+            let mut args = bundle_args(ttl, own(audience), []);
             let filter = object_of(json!({"organization": organization, "key_id": key_id}));
             args.insert("filter".into(), filter.into());
-            issue_all(config, &target, args).await
+            issue_all(config, target, args).await
         }
-        License::Show { id, target } => {
-            show(config, &target, "licenses.read", object_of(json!({"id": id}))).await
-        }
-        License::Revoke { id, reason, target } => {
-            let args = object_of(json!({"id": id, "reason": reason}));
-            show(config, &target, "licenses.revoke", args).await
-        }
-        License::Suspend { id, reason, target } => {
-            let args = object_of(json!({"id": id, "reason": reason}));
-            show(config, &target, "licenses.suspend", args).await
-        }
-        License::Reinstate { id, reason, target } => {
-            let args = object_of(json!({"id": id, "reason": reason}));
-            show(config, &target, "licenses.reinstate", args).await
-        }
-        License::Export { id, ttl, audience, output, target } => {
+        License::Export { id, ttl, audience, output } => {
             let form = Some("file".to_owned());
-            let args = bundle_args(ttl, audience, [("id", Some(id)), ("form", form)]);
-            write_file(config, &target, "bundles.issue", args, output).await
+            let args = bundle_args(ttl, own(audience), [("id", Some(id)), ("form", form)]);
+            write_file(config, target, "bundles.issue", args, output).await
         }
-        License::Refresh { id, output, target } => {
+        License::Refresh { id, output } => {
             let args = object_of(json!({"id": id}));
-            write_file(config, &target, "licenses.refresh", args, output).await
+            write_file(config, target, "licenses.refresh", args, output).await
         }
-        License::ImportReport { file, target } => {
+        License::ImportReport { file } => {
             let text = std::fs::read_to_string(&file)
                 .with_context(|| format!("the report {} cannot be read", file.display()))?;
             let mut reader = serde_json::Deserializer::from_str(&text);
@@ -148,7 +103,7 @@ pub(super) async fn run(config: &Config, license: License) -> anyhow::Result<()>
                 anyhow::anyhow!("{} is not a usage report: {why}", file.display())
             })?;
             let args = object_of(json!({"id": report.deployment_id, "file": text}));
-            show(config, &target, "usage_reports.import", args).await
+            show(config, target, "usage_reports.import", args).await
         }
     }
 }
@@ -159,9 +114,10 @@ async fn write_file(
     target: &Target,
     operation: &str,
     args: Map<String, Value>,
-    output: Option<PathBuf>,
+    output: Option<String>,
 ) -> anyhow::Result<()> {
     // Check first: a refused file must not use up a file number.
+    let output = output.map(PathBuf::from);
     if let Some(path) = output.as_deref().filter(|path| path.exists()) {
         bail!("{} exists; choose another file: files are not overwritten", path.display());
     }
@@ -186,23 +142,28 @@ async fn issue_all(
     args: Map<String, Value>,
 ) -> anyhow::Result<()> {
     let client = open(config, target).await?;
-    let mut progress = Progress::default();
+    let mut results = Results::new();
     let line = client::line("bundles.issue_many")?;
-    let status = client.stream(&line, args, |part| progress.take(part)).await;
+    let status = client.stream(&line, args, |part| results.take(part)).await;
     client.close().await;
-    progress.end(status?)
+    results.end(status?)
 }
 
-/// The state of a stream of NDJSON results.
-#[derive(Default)]
-struct Progress {
+/// The results of a stream of NDJSON.
+struct Results {
+    bar: ProgressBar,
     rest: Vec<u8>,
     issued: u64,
     refused: u64,
     failed: Option<anyhow::Error>,
 }
 
-impl Progress {
+impl Results {
+    fn new() -> Self {
+        let bar = progress::beside_output("0 issued");
+        Self { bar, rest: Vec::new(), issued: 0, refused: 0, failed: None }
+    }
+
     fn take(&mut self, part: &[u8]) {
         self.rest.extend_from_slice(part);
         while let Some(end) = self.rest.iter().position(|byte| *byte == b'\n') {
@@ -211,22 +172,25 @@ impl Progress {
             let ok = serde_json::from_str(line.trim_end()).is_ok_and(|v: Value| v["ok"] == true);
             *(if ok { &mut self.issued } else { &mut self.refused }) += 1;
             self.failed = self.failed.take().or(say(line.trim_end()).err());
-            if std::io::stderr().is_terminal() {
-                eprint!("\r{} issued, {} refused", self.issued, self.refused);
-            }
+            self.bar.set_message(format!("{} issued, {} refused", self.issued, self.refused));
         }
     }
 
     fn end(self, status: u16) -> anyhow::Result<()> {
+        self.bar.finish_and_clear();
         if status >= 400 {
             bail!("{}", String::from_utf8_lossy(&self.rest));
         }
         if let Some(failed) = self.failed {
             return Err(failed);
         }
-        let lead = if std::io::stderr().is_terminal() { "\r" } else { "" };
-        eprintln!("{lead}{} issued, {} refused", self.issued, self.refused);
-        if self.refused > 0 { bail!("{} licenses were refused", self.refused) } else { Ok(()) }
+        if self.refused > 0 {
+            bail!("{} issued, {} licenses were refused", self.issued, self.refused);
+        }
+        if std::io::stderr().is_terminal() {
+            eprintln!("{} issued", self.issued);
+        }
+        Ok(())
     }
 }
 
@@ -246,4 +210,8 @@ fn bundle_args<const N: usize>(
         }
     }
     args
+}
+
+fn span(text: &str) -> anyhow::Result<i64> {
+    seconds(text).or_else(|| text.parse().ok()).context("must be a span such as 30d, or seconds")
 }

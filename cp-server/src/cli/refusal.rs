@@ -7,24 +7,46 @@
 
 use std::process::ExitCode;
 
+use clap::builder::StyledStr;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Arg, Command};
 
+use super::commands;
 use crate::kernel::text::named;
 
 /// Prints the error in the command line.
-pub(super) fn refuse(error: &clap::Error, command: &Command) -> ExitCode {
+pub(super) fn refuse(mut error: clap::Error) -> ExitCode {
+    let mut command = commands::whole();
+    command.build();
+    if let Some(usage) = usage(&error, &mut command) {
+        error.insert(ContextKind::Usage, ContextValue::StyledStr(usage));
+    }
     match error.kind() {
         ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
-            eprintln!("{}", value(error, command));
+            eprintln!("{}", value(&error, &command));
         }
         ErrorKind::UnknownArgument | ErrorKind::TooManyValues | ErrorKind::InvalidSubcommand => {
-            eprintln!("{}", unknown(error));
+            eprintln!("{}", unknown(&error));
         }
         // Other errors name arguments and quote no value; help and version are among them.
         _ => drop(error.print()),
     }
     ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2))
+}
+
+/// Returns the usage of the refused command as help shows it. The usage of the error also names
+/// what environment variables set.
+fn usage(error: &clap::Error, command: &mut Command) -> Option<StyledStr> {
+    let Some(ContextValue::StyledStr(usage)) = error.get(ContextKind::Usage) else { return None };
+    let usage = usage.to_string();
+    let mut refused = command;
+    for word in usage.split_whitespace().skip(2) {
+        if refused.find_subcommand(word).is_none() {
+            break;
+        }
+        refused = refused.find_subcommand_mut(word)?;
+    }
+    Some(refused.render_usage())
 }
 
 /// Renders an invalid value. A setting is also named by its variable, with a valid example.
@@ -81,17 +103,17 @@ fn text(error: &clap::Error, kind: ContextKind) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use clap::{CommandFactory, Parser};
-
-    use crate::cli::Cli;
-
     use super::*;
 
     fn refusal(line: &[&str]) -> String {
         let line = ["cp-server"].iter().chain(line);
-        let Err(error) = Cli::try_parse_from(line) else { panic!("it was accepted") };
+        let Err(error) = commands::whole().try_get_matches_from(line) else {
+            panic!("it was accepted")
+        };
         match error.kind() {
-            ErrorKind::ValueValidation | ErrorKind::InvalidValue => value(&error, &Cli::command()),
+            ErrorKind::ValueValidation | ErrorKind::InvalidValue => {
+                value(&error, &commands::whole())
+            }
             ErrorKind::UnknownArgument
             | ErrorKind::TooManyValues
             | ErrorKind::InvalidSubcommand => unknown(&error),

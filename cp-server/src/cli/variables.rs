@@ -43,8 +43,8 @@ fn with(
     (command.mut_subcommands(|command| without_empty(command, variable)), line)
 }
 
-/// Corrects the arguments of subcommands: an empty variable is absent, and the settings trim their
-/// own values.
+/// Corrects the arguments of subcommands: an empty variable is absent, and a corrected one is a flag
+/// already.
 fn without_empty(
     command: Command,
     variable: impl Fn(&std::ffi::OsStr) -> Option<OsString> + Copy,
@@ -53,7 +53,7 @@ fn without_empty(
         let text = arg.get_env().and_then(variable);
         text.is_some_and(|text| text.to_str().is_some_and(|text| trimmed(text).is_empty()))
     };
-    let command = command.mut_args(|arg| match is_empty(&arg) {
+    let command = command.mut_args(|arg| match is_empty(&arg) || meant(&arg, variable).is_some() {
         true => arg.env(Resettable::<OsStr>::Reset),
         false => arg,
     });
@@ -80,7 +80,7 @@ mod tests {
     use clap::CommandFactory;
 
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::syntax::Cli;
 
     fn settled(set: &'static [(&str, &str)], line: &[&str]) -> (Command, Vec<OsString>) {
         let variable = |name: &std::ffi::OsStr| {

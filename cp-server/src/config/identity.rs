@@ -1,15 +1,14 @@
 //! The settings of logins: trusted identity providers, and the connections to them.
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use anyhow::{Context, bail, ensure};
 use chrono::TimeDelta;
 use clap::{ArgAction, Args};
 use serde_json::{Map, Value, json};
-use ureq::tls::{PemItem, parse_pem};
 use zeroize::Zeroizing;
 
+use super::authorities::authorities;
 use super::secret_file::secret_file;
 use super::values::{Hidden, boolean, hidden, span};
 use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
@@ -114,7 +113,8 @@ pub struct IdentityConfig {
 impl IdentityConfig {
     /// Checks the settings and returns them.
     pub fn settings(&self) -> anyhow::Result<IdentitySettings> {
-        let authorities = self.oidc_ca_file.as_deref().map(authorities).transpose()?;
+        let authority = |path: &PathBuf| authorities("CP_OIDC_CA_FILE", path);
+        let authorities = self.oidc_ca_file.as_ref().map(authority).transpose()?;
         let fetch = FetchSettings {
             allowed_hosts: self.oidc_allowed_hosts.clone(),
             allow_loopback: self.oidc_allow_loopback,
@@ -215,20 +215,6 @@ fn provider(key: &str, body: Value) -> anyhow::Result<Provider> {
     let body = Zeroizing::new(serde_json::to_vec(&body)?);
     let new = strict::read(&body).map_err(|refusal| anyhow::anyhow!("{}", refusal.detail()))?;
     Provider::of_platform(key, new).map_err(anyhow::Error::msg)
-}
-
-fn authorities(path: &Path) -> anyhow::Result<Arc<Vec<ureq::tls::Certificate<'static>>>> {
-    let about = || format!("CP_OIDC_CA_FILE: {}", path.display());
-    let pem = std::fs::read(path).with_context(about)?;
-    let mut found = Vec::new();
-    for item in parse_pem(&pem) {
-        let item = item.map_err(|_| anyhow::anyhow!("{}: must be PEM", about()))?;
-        if let PemItem::Certificate(certificate) = item {
-            found.push(certificate);
-        }
-    }
-    ensure!(!found.is_empty(), "{}: contains no certificate", about());
-    Ok(Arc::new(found))
 }
 
 #[cfg(test)]

@@ -209,7 +209,7 @@ impl Config {
             let versions = tables::migrated(&mut db.snapshot().await?).await?;
             anyhow::ensure!(!versions.is_empty(), no_database("installation in it"));
         }
-        db.migrate().await.context("CP_DATABASE_URL: the schema cannot be migrated")?;
+        db.migrate().await.context("CP_DATABASE_URL")?;
         let random = Random::system();
         let kek = match given {
             Some(kek) => kek,

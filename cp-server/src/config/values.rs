@@ -88,7 +88,8 @@ pub(super) fn span(text: &str, least: &str, most: &str) -> anyhow::Result<TimeDe
     })
 }
 
-fn seconds(text: &str) -> Option<i64> {
+/// Parses a span such as `30d`, in seconds.
+pub fn seconds(text: &str) -> Option<i64> {
     let unit = match text.chars().next_back()? {
         's' => 1,
         'm' => 60,

@@ -13,10 +13,12 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
+use url::form_urlencoded;
 
 use super::escalation;
 use super::inviter::Inviter;
 use super::memberships;
+use super::oidc::issuers;
 use super::roles::row::{self as roles, Role, RoleScope};
 use crate::identity::ids::{InvitationId, RoleId};
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
@@ -27,12 +29,14 @@ use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
+use crate::kernel::http::line::BASE;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::secret::{ShownOnce, hex, sha256};
 use crate::kernel::section::Section;
 use crate::kernel::text::{Email, Prose};
 use crate::tenancy::ids::WorkspaceId;
 
+pub use acceptance::accept_at_login;
 use acceptance::{accept, granted};
 pub use acceptance::{is_open, take_all};
 pub use row::{Invitation, InvitationRow};
@@ -45,7 +49,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
 
-crate::routes! { invitations declares DECLARATION:
+crate::routes! {
+    /// Seats that are offered to e-mail addresses.
+    invitations declares DECLARATION:
     /// Lists the organization's invitations.
     GET "/organizations/{org}/invitations" MEMBERS_READ => list;
     /// Invites an e-mail address; only this answer contains the token.
@@ -65,12 +71,16 @@ crate::routes! { invitations declares DECLARATION:
     POST "/invitations/accept" PUBLIC => accept, own_transaction, grants;
 }
 
-/// An invitation with its token.
+/// An invitation with its token. The server sends no mail: the caller sends the URL or the token to
+/// the invited person.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct NewlyInvited {
     #[serde(flatten)]
     invitation: Invitation,
     token: ShownOnce,
+    /// The URL at which the invited person logs in and so accepts the invitation. Null when no
+    /// identity provider has a `client_id`.
+    accept_url: Option<ShownOnce>,
 }
 
 impl Resource for NewlyInvited {
@@ -187,8 +197,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewInvitation) -> Result<Created<Newly
             // The role was deleted since the look-up.
             None => Error::stale(),
         })?;
-    let invitation = load(cx, id).await?.at(cx.now);
-    Ok(Created(NewlyInvited { invitation, token }))
+    newly_invited(cx, id, token).await.map(Created)
 }
 
 async fn read(cx: &mut Cx, id: InvitationId) -> Result<Invitation> {
@@ -215,8 +224,7 @@ async fn resend(cx: &mut Cx, id: InvitationId, resending: Resending) -> Result<N
     if update.exec().await? == 0 {
         return Err(closed(before.at(cx.now).status));
     }
-    let invitation = load(cx, id).await?.at(cx.now);
-    Ok(NewlyInvited { invitation, token })
+    newly_invited(cx, id, token).await
 }
 
 async fn revoke(cx: &mut Cx, id: InvitationId) -> Result<NoContent> {
@@ -257,6 +265,21 @@ async fn leave_project(cx: &mut Cx, project: ProjectId, to: Option<OrganizationI
                  AND workspace_id IN (SELECT id FROM workspaces WHERE project_id = $2)";
     cx.tx.q(sql).bind(cx.at).bind(project).exec().await?;
     Ok(())
+}
+
+async fn newly_invited(cx: &mut Cx, id: InvitationId, token: ShownOnce) -> Result<NewlyInvited> {
+    let invitation = load(cx, id).await?.at(cx.now);
+    let provider = issuers::first_for_login(&cx.app, &mut cx.tx, cx.at).await?;
+    let accept_url = provider.map(|provider| {
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        query.append_pair("provider", &provider.key);
+        if let Some(organization) = provider.organization {
+            query.append_pair("organization", &organization.to_string());
+        }
+        query.append_pair("invitation", token.expose());
+        ShownOnce::new(format!("{}{BASE}/login?{}", cx.app.settings.base_url, query.finish()))
+    });
+    Ok(NewlyInvited { invitation, token, accept_url })
 }
 
 fn new_token(cx: &Cx) -> ShownOnce {

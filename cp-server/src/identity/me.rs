@@ -8,17 +8,20 @@ use uuid::Uuid;
 use super::memberships::row::{MembershipRole, MembershipStatus};
 use super::roles::row::RoleScope;
 use crate::identity::ids::{MembershipId, RoleId};
-use crate::kernel::access::caller::{CallerKind, CallerScope, Scope};
+use crate::kernel::access::caller::{Caller, CallerKind, CallerScope, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::permissions::Permissions;
 use crate::kernel::access::policy::{Domain, Grant};
+use crate::kernel::db::query::Query;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
-crate::routes! { me:
+crate::routes! {
+    /// The caller: its identity, its grants and where each grant comes from.
+    me:
     /// Returns the caller's identity, permissions and grants.
     GET "/me" ANY => read;
     /// Lists the caller's own memberships, the offered ones included.
@@ -47,10 +50,22 @@ pub struct Me {
     roles: Vec<String>,
     /// The product labels that the caller is restricted to; empty means all.
     products: Vec<String>,
+    /// The organizations in which the caller has grants, in the order of their slugs.
+    organizations: Vec<MyOrganization>,
     /// The caller's permissions anywhere; `grants` shows where each one counts.
     permissions: Vec<&'static str>,
     /// The caller's grants; each one counts in its own part only.
     grants: Vec<Held>,
+}
+
+/// An organization in which the caller has grants.
+#[derive(Debug, Serialize, JsonSchema)]
+struct MyOrganization {
+    id: OrganizationId,
+    slug: String,
+    name: String,
+    /// The codes of the roles that a person has in it.
+    roles: Vec<String>,
 }
 
 /// Permissions on a part of the platform, with their source.
@@ -68,14 +83,9 @@ struct Held {
 }
 
 async fn read(cx: &mut Cx<Scope>, _: CallerScope) -> Result<Me> {
+    let organizations = my_organizations(cx).await?;
     let caller = &cx.caller;
-    let is_person = caller.kind == CallerKind::Person;
-    let mut roles: Vec<String> = Vec::new();
-    for grant in caller.grants.iter().filter(|_| is_person) {
-        if !roles.iter().any(|role| **role == *grant.by) {
-            roles.push(grant.by.to_string());
-        }
-    }
+    let roles = roles(caller, |_| true);
     let anywhere = caller.grants.iter().fold(Permissions::NONE, |a, g| a.union(g.permissions));
     let login = caller.login.as_deref();
     Ok(Me {
@@ -87,10 +97,39 @@ async fn read(cx: &mut Cx<Scope>, _: CallerScope) -> Result<Me> {
         vouched_by: login.and_then(|login| login.authority.organization()),
         organization_id: cx.at.organization(),
         roles,
+        organizations,
         products: login.map(|login| login.products.clone()).unwrap_or_default(),
         permissions: anywhere.codes(),
         grants: caller.grants.iter().map(Held::from).collect(),
     })
+}
+
+async fn my_organizations(cx: &mut Cx<Scope>) -> Result<Vec<MyOrganization>> {
+    let ids = cx.caller.organizations();
+    if ids.is_empty() {
+        return Ok(Vec::new());
+    }
+    let sql = "SELECT id, slug, name FROM organizations WHERE id IN ";
+    let query = cx.tx.q(sql).rows([ids], |query, ids| ids.into_iter().fold(query, Query::bind));
+    let found: Vec<OwnOrganization> = query.sql(" ORDER BY slug").all().await?;
+    let caller = &cx.caller;
+    let organizations = found.into_iter().map(|OwnOrganization { id, slug, name }| {
+        let roles = roles(caller, |grant| grant.on.organization() == Some(id));
+        MyOrganization { id, slug, name, roles }
+    });
+    Ok(organizations.collect())
+}
+
+/// Returns the codes of a person's roles, each once. A token has permissions only.
+fn roles(caller: &Caller, is_meant: impl Fn(&Grant) -> bool) -> Vec<String> {
+    let mut roles: Vec<String> = Vec::new();
+    let is_person = caller.kind == CallerKind::Person;
+    for grant in caller.grants.iter().filter(|grant| is_person && is_meant(grant)) {
+        if !roles.iter().any(|role| **role == *grant.by) {
+            roles.push(grant.by.to_string());
+        }
+    }
+    roles
 }
 
 /// A seat of the caller's own, taken or offered.
@@ -108,7 +147,7 @@ pub struct OwnMembership {
     created_at: DateTime<Utc>,
 }
 
-#[derive(Debug, Serialize, JsonSchema)]
+#[derive(Debug, Serialize, JsonSchema, sqlx::FromRow)]
 pub struct OwnOrganization {
     id: OrganizationId,
     slug: String,

@@ -85,7 +85,9 @@ impl Child for GroupSeat {
     const PRESENT: &'static str = "user_id";
 }
 
-crate::routes! { memberships declares DECLARATION:
+crate::routes! {
+    /// The seats of people in organizations and workspaces, each with a role.
+    memberships declares DECLARATION:
     /// Lists the organization's members.
     GET "/organizations/{org}/memberships" MEMBERS_READ => list;
     /// Adds a person to the organization as a member.

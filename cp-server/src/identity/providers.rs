@@ -52,7 +52,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .seals(CLIENT_SECRET)
 .permissions(PERMISSIONS);
 
-crate::routes! { providers declares DECLARATION:
+crate::routes! {
+    /// The identity providers at which the people of an organization log in.
+    providers declares DECLARATION:
     /// Lists the organization's identity providers, by key.
     GET "/organizations/{org}/identity-providers" PROVIDERS_READ => list;
     /// Reads an identity provider; its client secret is masked.

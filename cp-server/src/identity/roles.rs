@@ -46,7 +46,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { roles declares DECLARATION:
+crate::routes! {
+    /// Named sets of permissions: the roles of the system and those of an organization.
+    roles declares DECLARATION:
     /// Lists the system roles.
     GET "/roles" ANY => list_system;
     /// Lists the organization's own roles.

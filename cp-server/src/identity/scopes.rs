@@ -8,10 +8,11 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use uuid::Uuid;
 
-use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::db::query::Query;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
+use crate::tenancy::ids::GroupId;
 
 crate::text_enum! {
     /// A kind of scope.
@@ -57,7 +58,7 @@ impl ScopeKind {
 }
 
 /// A scope: the organization, or one part, person or agent of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, sqlx::FromRow)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, sqlx::FromRow)]
 pub struct ScopeRef {
     #[sqlx(rename = "scope_kind")]
     pub kind: ScopeKind,
@@ -70,6 +71,22 @@ impl ScopeRef {
     /// Returns the scope of the whole organization.
     pub fn organization(id: OrganizationId) -> Self {
         Self { kind: ScopeKind::Organization, id: id.0 }
+    }
+
+    pub fn group(id: GroupId) -> Self {
+        Self { kind: ScopeKind::Group, id: id.0 }
+    }
+
+    pub fn user(id: UserId) -> Self {
+        Self { kind: ScopeKind::User, id: id.0 }
+    }
+
+    /// Returns the scope of a project; without one, of the whole organization.
+    pub fn project_or(id: Option<ProjectId>, organization: OrganizationId) -> Self {
+        id.map_or(Self::organization(organization), |id| Self {
+            kind: ScopeKind::Project,
+            id: id.0,
+        })
     }
 
     /// Returns the reference as a row of this organization stores it.

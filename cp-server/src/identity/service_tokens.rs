@@ -48,7 +48,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { service_tokens declares DECLARATION:
+crate::routes! {
+    /// The credentials of machines.
+    service_tokens declares DECLARATION:
     /// Lists the service tokens of the platform and of all organizations.
     GET "/service-tokens" TOKENS_READ => list_all;
     /// Creates a service token of the platform.

@@ -21,6 +21,7 @@ use cp_contracts::ProblemCode;
 use serde_json::{Value, json};
 
 use self::cookies::Cookie;
+use super::invitations;
 use super::login_caller::{self, Login};
 use super::oidc::provider::Provider;
 use super::settings::IdentitySettings;
@@ -47,12 +48,15 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     Export::LeftOut("a session is the login of a person and ends by itself"),
 );
 
-crate::routes! { sessions declares DECLARATION:
+crate::routes! {
+    /// The logins of people in a browser.
+    sessions declares DECLARATION:
     /// Sends a browser to the identity provider to log in, and then back to `return_to`.
     ///
     /// `provider` is the key of one of the platform's providers; with `organization` (an ID or a
     /// slug), of one of its own. It may be absent if there is only one. `return_to` is a path of
-    /// this server, such as `/console`; `/` when absent.
+    /// this server, such as `/console`; `/` when absent. `invitation` is the token of an invitation
+    /// that the person accepts with the login.
     GET "/login" PUBLIC => login, raw, redirect;
     /// Receives a browser from the identity provider and begins its session.
     GET "/login/callback" PUBLIC => callback, raw, redirect, may_write, strict;
@@ -83,6 +87,9 @@ async fn callback(raw: Raw) -> Result<Response> {
     let login = Login { expires_at, ..done.login };
     // A person without a linked user begins no session.
     let caller = login_caller::caller(&app, login.clone()).await?;
+    if let Some(token) = &done.invitation {
+        invitations::accept_at_login(&app, caller.clone(), token).await?;
+    }
     let cookie = Cookie::session(&app)?;
     let secret = cookies::text(app.random.bytes::<32>());
     let tx = app.db.begin_for(caller.share()).await?;

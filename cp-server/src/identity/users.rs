@@ -44,7 +44,9 @@ pub static LINKS: Declaration = Declaration::of_organization(
     Export::Section(Section::many::<AuthAccount>("identity_links")),
 );
 
-crate::routes! { users declares DECLARATION, LINKS:
+crate::routes! {
+    /// People, and their identities at identity providers.
+    users declares DECLARATION, LINKS:
     /// Lists the users.
     GET "/users" USERS_READ => list;
     /// Creates a user, or changes the one with this e-mail address.

@@ -37,6 +37,9 @@ impl<G> Cx<G> {
 
     /// Commits a change whose events are recorded, and announces it on this replica.
     pub async fn commit(self, effect: Effect) -> Result<()> {
-        self.app.commit(self.tx, effect).await
+        let Self { app, tx, counts, .. } = self;
+        app.commit(tx, effect).await?;
+        counts.committed();
+        Ok(())
     }
 }

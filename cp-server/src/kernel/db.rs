@@ -17,6 +17,8 @@ mod queue;
 pub mod readonly;
 pub mod record;
 pub mod references;
+pub mod search;
+pub mod tags;
 pub mod values;
 pub mod wal;
 pub(super) mod writer;
@@ -229,6 +231,16 @@ impl Db {
         }
     }
 
+    /// Returns the state of each pool of connections.
+    pub fn pools(&self) -> Vec<PoolState> {
+        match self {
+            Self::Sqlite { read, write } => {
+                vec![PoolState::of("read", read), PoolState::of("write", write.pool())]
+            }
+            Self::Postgres(database) => vec![PoolState::of("all", database)],
+        }
+    }
+
     /// Whether write transactions run one after the other.
     pub fn writes_alone(&self) -> bool {
         matches!(self, Self::Sqlite { .. })
@@ -239,6 +251,23 @@ impl Db {
             Self::Sqlite { .. } => "sqlite",
             Self::Postgres(_) => "postgresql",
         }
+    }
+}
+
+/// The connections of a pool.
+pub struct PoolState {
+    pub name: &'static str,
+    pub most: u32,
+    pub idle: u32,
+    pub used: u32,
+}
+
+impl PoolState {
+    fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
+        let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
+        let most = pool.options().get_max_connections();
+        // Both numbers are read one after the other.
+        Self { name, most, idle, used: open.saturating_sub(idle) }
     }
 }
 

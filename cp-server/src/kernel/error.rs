@@ -137,6 +137,11 @@ impl Error {
         self
     }
 
+    /// Returns a member that [`Self::with`] added.
+    pub fn member(&self, name: &str) -> Option<&Value> {
+        self.0.extra.get(name)
+    }
+
     pub fn code(&self) -> &ProblemCode {
         &self.0.code
     }
@@ -167,9 +172,15 @@ impl Error {
         self.0.constraint.as_deref()
     }
 
+    /// Returns the problem document of a server at the root of its host.
     pub fn document(&self) -> Problem {
+        self.document_below("")
+    }
+
+    /// Returns the problem document of a server below this path, where the page of the code is.
+    pub fn document_below(&self, base_path: &str) -> Problem {
         Problem {
-            kind: format!("/problems/{}", self.0.code),
+            kind: format!("{base_path}/problems/{}", self.0.code),
             title: self.0.code.title().to_owned(),
             status: self.0.code.status(),
             detail: self.0.detail.clone().into_owned(),

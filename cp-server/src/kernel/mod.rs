@@ -6,6 +6,7 @@ pub mod cache;
 pub mod change;
 pub mod clock;
 pub mod completion;
+pub mod counts;
 pub mod db;
 pub mod declaration;
 pub mod effect;

@@ -69,6 +69,9 @@ texts! {
         }
         without_hidden(text, &['\n', '\r', '\t', '\u{2028}', '\u{2029}'])
     }, {"type": "string", "maxLength": 4000, "examples": ["Requested by the customer."]};
+    /// A reason: 1 to 1,000 characters.
+    Reason, |text| printable(text, 1000).and_then(not_blank),
+        {"type": "string", "minLength": 1, "maxLength": 1000, "examples": ["A launch in March."]};
     /// The caller's own reference: 1 to 255 printable characters.
     ExternalId, |text| printable(text, 255),
         {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["crm-4711"]};
@@ -79,6 +82,11 @@ texts! {
     /// The caller's own name for an object that is kept elsewhere: 1 to 255 printable characters.
     Reference, |text| printable(text, 255),
         {"type": "string", "minLength": 1, "maxLength": 255, "examples": ["run-42"]};
+    /// A tag of an object: 1 to 64 printable characters, without a comma.
+    Tag, |text| match printable(text, 64) {
+        Ok(text) if !text.contains(',') => Ok(text),
+        _ => Err("must have 1 to 64 printable characters, and no comma".into()),
+    }, {"type": "string", "minLength": 1, "maxLength": 64, "pattern": "^[^,]+$", "examples": ["emea"]};
     /// A path segment: lower-case letters and digits, with hyphens inside; never the form of a
     /// UUID.
     Slug, |text| {

@@ -275,7 +275,10 @@ impl Issuance {
             };
             lines.push(match done {
                 Ok(made) => Line::Issued { license_id, ok: true, bundle: made.into_bundle() },
-                Err(error) => Line::Refused { license_id, ok: false, problem: error.document() },
+                Err(error) => {
+                    let problem = error.document_below(self.app.settings.base_path());
+                    Line::Refused { license_id, ok: false, problem }
+                }
             });
         }
         lines

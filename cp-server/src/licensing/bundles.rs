@@ -35,7 +35,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .purge(Purge::After(|cx| Box::pin(status_lists::revoke_for_ever(cx))));
 
-crate::routes! { bundles declares DECLARATION:
+crate::routes! {
+    /// The signed tokens of licenses, which data planes verify offline.
+    bundles declares DECLARATION:
     /// Lists the license's bundles, without their tokens. A token is visible only in the answer to
     /// its issuance.
     GET "/licenses/{id}/bundles" LICENSES_READ => list;
@@ -127,7 +129,8 @@ async fn revoke(cx: &mut Cx, id: BundleId, why: Why) -> Result<Bundle> {
     let sql = "UPDATE bundles
                SET status = 'revoked', status_reason = $3, revoked_at = $4
                WHERE id = $1 AND organization_id = $2 AND status <> 'revoked'";
-    cx.tx.q(sql).bind(id).bind(cx.at).bind(reason).bind(cx.now).exec().await?;
+    let revoked = cx.tx.q(sql).bind(id).bind(cx.at).bind(reason).bind(cx.now).exec().await?;
+    cx.counts.add(rows::REVOKED, revoked);
     status_lists::touch(cx, Of::Bundle(id)).await?;
     read(cx, id).await
 }

@@ -3,12 +3,16 @@
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::coverage::marks::{self, Changed};
 use crate::identity::service_tokens;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
+use crate::kernel::db::record::Object;
+use crate::kernel::db::search::Search;
+use crate::kernel::db::tags::Tags;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, NoContent, Resource};
@@ -16,7 +20,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Patch;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
-use crate::kernel::text::{ExternalId, HttpUrl, Name};
+use crate::kernel::text::{ExternalId, HttpUrl, Name, Tag};
 use crate::tenancy::organizations;
 
 crate::permissions! {
@@ -33,7 +37,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { deployments declares DECLARATION:
+crate::routes! {
+    /// The installations of the data plane that licenses are for.
+    deployments declares DECLARATION:
     /// Lists the organization's deployments.
     GET "/organizations/{org}/deployments" DEPLOYMENTS_READ => list;
     /// Creates a deployment.
@@ -61,6 +67,9 @@ crate::record! {
         api_base_url: Option<HttpUrl>,
         status: DeploymentStatus,
         external_id: Option<ExternalId>,
+        /// The vendor's own values.
+        metadata: Object,
+        tags: Tags,
         last_seen_at: Option<DateTime<Utc>>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
@@ -86,6 +95,11 @@ pub struct DeploymentFilter {
     name: Option<String>,
     /// Only the deployment with this `external_id`.
     external_id: Option<String>,
+    /// Only deployments with this tag.
+    tag: Option<Tag>,
+    /// Only deployments whose name begins with this text in upper or lower case. Also the
+    /// deployment with this ID or `external_id`.
+    q: Option<Search>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -102,6 +116,12 @@ pub struct NewDeployment {
     api_base_url: Option<HttpUrl>,
     /// The caller's own reference, unique within the organization.
     external_id: Option<ExternalId>,
+    /// The caller's own values, as an object of at most 64 KiB. The organization's people see them.
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    /// At most 50 tags, each 1 to 64 characters. Lists filter by `tag`.
+    #[serde(default)]
+    tags: Tags,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -122,6 +142,11 @@ pub struct DeploymentPatch {
     /// The caller's own reference, unique within the organization. Null removes it.
     #[serde(default)]
     external_id: Patch<ExternalId>,
+    /// Metadata to merge member by member; null removes a member. Absent members stay.
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    /// The tags, which replace all tags of the deployment.
+    tags: Option<Tags>,
 }
 
 fn cloud() -> DeploymentType {
@@ -137,15 +162,17 @@ async fn list(cx: &mut Cx, _: Org, list: List<DeploymentFilter>) -> Result<Page<
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND type = ?", filter.r#type)
         .and_some(" AND name = ?", filter.name.as_deref())
-        .and_some(" AND external_id = ?", filter.external_id.as_deref());
+        .and_some(" AND external_id = ?", filter.external_id.as_deref())
+        .tagged(filter.tag.as_ref(), "tags")
+        .search(filter.q.as_ref(), &["name"], &["external_id"]);
     list.page(query).await
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deployment>> {
     let sql = "INSERT INTO deployments
                (id, organization_id, name, type, region, api_base_url, status, external_id,
-                created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $8)";
+                created_at, updated_at, metadata, tags)
+               VALUES ($1, $2, $3, $4, $5, $6, 'active', $7, $8, $8, $9, $10)";
     let insert = cx
         .tx
         .returning(sql)
@@ -156,7 +183,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deplo
         .bind(new.region)
         .bind(new.api_base_url)
         .bind(new.external_id)
-        .bind(cx.now);
+        .bind(cx.now)
+        .bind(Object::default().merged("metadata", new.metadata)?)
+        .bind(new.tags);
     Ok(Created(insert.one().await?))
 }
 
@@ -171,7 +200,7 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
     let sql = "UPDATE deployments
                SET name = COALESCE($3, name), type = COALESCE($4, type), region = $5,
                    api_base_url = $6, status = COALESCE($7, status), external_id = $8,
-                   updated_at = $9
+                   updated_at = $9, metadata = $10, tags = $11
                WHERE id = $1 AND organization_id = $2";
     let update = cx
         .tx
@@ -184,7 +213,9 @@ async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result
         .bind(patch.api_base_url.over(before.api_base_url))
         .bind(patch.status)
         .bind(patch.external_id.over(before.external_id))
-        .bind(after(before.updated_at, cx.now));
+        .bind(after(before.updated_at, cx.now))
+        .bind(before.metadata.merged("metadata", patch.metadata)?)
+        .bind(patch.tags.unwrap_or(before.tags));
     let deployment: Deployment = update.one().await?;
     organizations::touch(cx, cx.at).await?;
     if deployment.status != before.status {

@@ -14,8 +14,10 @@ use uuid::Uuid;
 use super::coverage::{Coverage, Terms};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::record::{Object, Record};
+use crate::kernel::db::tags::Tags;
 use crate::kernel::http::answer::Resource;
 use crate::kernel::section::Exported;
+use crate::kernel::text::Name;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 
 pub use super::statuses::LicenseStatus;
@@ -37,6 +39,7 @@ pub struct License {
     pub organization_id: OrganizationId,
     pub deployment_id: DeploymentId,
     pub subscription_id: SubscriptionId,
+    pub name: Option<Name>,
     /// The stored status; `expired` once the license, its subscription or the trial has ended and
     /// the days of grace have passed. `coverage` also contains causes outside of the license.
     pub status: LicenseStatus,
@@ -58,6 +61,9 @@ pub struct License {
     pub key_id: Option<String>,
     /// SHA-256 of the last bundle's token, hexadecimal.
     pub bundle_hash: Option<String>,
+    /// The vendor's own values.
+    pub metadata: Object,
+    pub tags: Tags,
     pub revision: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
@@ -92,6 +98,7 @@ pub struct LicenseRow {
     pub organization_id: OrganizationId,
     pub deployment_id: DeploymentId,
     pub subscription_id: SubscriptionId,
+    pub name: Option<Name>,
     pub status_reason: Option<String>,
     pub seat_cap: Option<i64>,
     pub allow_more_seats: bool,
@@ -100,12 +107,14 @@ pub struct LicenseRow {
     pub terms: Terms,
     pub key_id: Option<String>,
     pub bundle_hash: Option<String>,
+    pub metadata: Object,
+    pub tags: Tags,
     pub revision: i64,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     pub subscription_seat_cap: i64,
-    pub feature_overrides: Object,
-    pub default_features: Object,
+    pub subscription_features: Object,
+    pub plan_features: Object,
     pub organization_features: Option<Object>,
 }
 
@@ -118,13 +127,15 @@ impl Record for LicenseRow {
                           AND plan_versions.version = subscriptions.plan_version
         LEFT JOIN entitlements ON entitlements.organization_id = licenses.organization_id";
     const COLUMNS: &'static str = "licenses.id, licenses.organization_id, licenses.deployment_id,
-        licenses.subscription_id, licenses.status AS license_status, licenses.status_reason,
+        licenses.subscription_id, licenses.name, licenses.status AS license_status,
+        licenses.status_reason,
         licenses.seat_cap, licenses.allow_more_seats,
         licenses.features, licenses.valid_from, licenses.valid_until, licenses.grace_days,
-        licenses.key_id, licenses.bundle_hash, licenses.revision,
+        licenses.key_id, licenses.bundle_hash, licenses.metadata, licenses.tags, licenses.revision,
         licenses.created_at, licenses.updated_at,
         subscriptions.seat_cap AS subscription_seat_cap,
-        subscriptions.feature_overrides, plan_versions.default_features,
+        subscriptions.feature_overrides AS subscription_features,
+        plan_versions.default_features AS plan_features,
         entitlements.features AS organization_features,
         organizations.status AS organization_status, deployments.status AS deployment_status,
         subscriptions.status AS subscription_status,
@@ -154,8 +165,8 @@ impl LicenseRow {
         };
         let seat_cap = seats(self.seat_cap, self.allow_more_seats, self.subscription_seat_cap);
         let features = overlay([
-            (FeatureSource::Plan, &self.default_features),
-            (FeatureSource::Subscription, &self.feature_overrides),
+            (FeatureSource::Plan, &self.plan_features),
+            (FeatureSource::Subscription, &self.subscription_features),
             (FeatureSource::Organization, &self.organization_features.unwrap_or_default()),
             (FeatureSource::License, &self.features),
         ]);
@@ -164,6 +175,7 @@ impl LicenseRow {
             organization_id: self.organization_id,
             deployment_id: self.deployment_id,
             subscription_id: self.subscription_id,
+            name: self.name,
             status,
             status_reason: self.status_reason,
             coverage: self.terms.coverage_at(now),
@@ -176,6 +188,8 @@ impl LicenseRow {
             effective: Effective { seat_cap, features },
             key_id: self.key_id,
             bundle_hash: self.bundle_hash,
+            metadata: self.metadata,
+            tags: self.tags,
             revision: self.revision,
             created_at: self.created_at,
             updated_at: self.updated_at,

@@ -69,11 +69,11 @@ pub struct LicenseFacts {
     subscription_id: SubscriptionId,
     subscription_seat_cap: i64,
     subscription_external_id: Option<String>,
-    feature_overrides: Object,
+    subscription_features: Object,
     plan_code: String,
     plan_name: String,
     plan_description: Option<String>,
-    default_features: Object,
+    plan_features: Object,
     organization_features: Option<Object>,
     limits: Quantities,
 }
@@ -100,9 +100,11 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Licens
                       s.seat_cap AS subscription_seat_cap, s.starts_at AS subscription_starts_at,
                       s.ends_at AS subscription_ends_at,
                       s.trial_ends_at AS subscription_trial_ends_at,
-                      s.external_id AS subscription_external_id, s.feature_overrides,
+                      s.external_id AS subscription_external_id,
+                      s.feature_overrides AS subscription_features,
                       p.code AS plan_code, v.name AS plan_name, v.description AS plan_description,
-                      v.default_features, e.features AS organization_features, v.limits
+                      v.default_features AS plan_features,
+                      e.features AS organization_features, v.limits
                FROM licenses l
                JOIN organizations o ON o.id = l.organization_id
                JOIN deployments d ON d.id = l.deployment_id
@@ -230,8 +232,8 @@ fn claims(
     let base = &app.settings.base_url;
     let own = facts.organization_features.clone().unwrap_or_default();
     let effective = entitlement::overlay([
-        (FeatureSource::Plan, &facts.default_features),
-        (FeatureSource::Subscription, &facts.feature_overrides),
+        (FeatureSource::Plan, &facts.plan_features),
+        (FeatureSource::Subscription, &facts.subscription_features),
         (FeatureSource::Organization, &own),
         (FeatureSource::License, &facts.license_features),
     ]);
@@ -285,7 +287,7 @@ fn claims(
                 code: facts.plan_code.clone(),
                 name: facts.plan_name.clone(),
                 description: facts.plan_description.clone(),
-                default_features: facts.default_features.clone().into_inner(),
+                default_features: facts.plan_features.clone().into_inner(),
                 extra: Map::new(),
             },
             limits: facts.limits.clone().into_inner(),

@@ -49,7 +49,9 @@ crate::permissions! {
 pub static DECLARATION: Declaration =
     Declaration::of_platform("signing_keys", "signing key").permissions(PERMISSIONS);
 
-crate::routes! { keys declares DECLARATION:
+crate::routes! {
+    /// The signing keys: their states, their rotation and the JWKS.
+    keys declares DECLARATION:
     /// Returns the public keys that verify license tokens (RFC 7517).
     GET "/.well-known/jwks.json" PUBLIC => jwks, raw
         returns "application/jwk-set+json";
@@ -86,7 +88,9 @@ crate::routes! { keys declares DECLARATION:
 pub mod well_known {
     use super::jwks;
 
-    crate::routes! { well_known:
+    crate::routes! {
+        /// The JWKS at the path of RFC 8615.
+        well_known:
         /// Returns the public keys that verify license tokens (RFC 7517).
         GET "/.well-known/jwks.json" PUBLIC => jwks, root
         returns "application/jwk-set+json";
@@ -159,6 +163,7 @@ impl Resource for SigningKey {
 
 impl PlatformId for KeyId {
     const NOUN: &'static str = "signing key";
+    const KEY: &'static str = "RFC 7638 thumbprint";
 }
 
 /// The current state of signing.
@@ -252,15 +257,13 @@ async fn info(cx: &mut Cx<Scope>, _: Platform) -> Result<SigningInfo> {
     let active = keys.iter().find(|key| key.state == KeyState::Active);
     let active = active.ok_or_else(|| Error::unavailable("There is no active signing key.", 60))?;
     let (settings, base_url) = (KeySettings::of(&cx.app), &cx.app.settings.base_url);
-    let due = active.activated_at.zip(settings.rotate_after).map(|(at, age)| at + age);
-    let chosen = keys.iter().filter_map(|key| key.activate_at).min();
     Ok(SigningInfo {
         issuer: base_url.clone(),
         active_kid: active.kid.clone(),
         algorithm: LICENSE_TOKEN_ALG.to_owned(),
         jwks_uri: format!("{base_url}/api/v1/.well-known/jwks.json"),
         jwks_max_age_seconds: settings.jwks_max_age,
-        next_rotation_at: due.into_iter().chain(chosen).min(),
+        next_rotation_at: settings.next_rotation(&keys),
         keys: counts,
     })
 }

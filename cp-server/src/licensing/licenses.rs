@@ -1,15 +1,18 @@
 //! Licenses: the entitlement of one deployment under one subscription.
 
 pub mod file_numbers;
+mod lists;
 pub mod rows;
 pub mod seats;
 mod term;
 
-use chrono::{DateTime, SecondsFormat, Utc};
+use chrono::SecondsFormat;
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
+use serde_json::{Map, Value};
 
+use self::lists::{list, list_all};
 use self::rows::{load, stored};
 use self::seats::check_seats;
 use self::term::check_end;
@@ -18,21 +21,17 @@ use super::coverage::marks::{self, Changed};
 use super::entitlement::{License, LicenseRow, LicenseStatus};
 use super::statuses::Why;
 use super::subscriptions::rows as subscriptions;
-use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::DeploymentId;
-use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::Platform;
 use crate::kernel::clock::after;
-use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Object;
+use crate::kernel::db::tags::Tags;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
-use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
-use crate::kernel::text::Prose;
+use crate::kernel::text::{Name, Prose};
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 use crate::tenancy::organizations::OrganizationStatus;
 
@@ -52,7 +51,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { licenses declares DECLARATION:
+crate::routes! {
+    /// The entitlements of deployments under subscriptions.
+    licenses declares DECLARATION:
     /// Lists the licenses of all organizations.
     GET "/licenses" LICENSES_READ => list_all;
     /// Lists the organization's licenses.
@@ -75,25 +76,17 @@ crate::routes! { licenses declares DECLARATION:
     POST "/licenses/{id}/transfer" LICENSES_WRITE => transfer, harmless;
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LicenseFilter {
-    /// Only licenses with this status.
-    status: Option<LicenseStatus>,
-    /// Only licenses of this deployment.
-    deployment: Option<DeploymentId>,
-    /// Only licenses under this subscription.
-    subscription: Option<SubscriptionId>,
-}
-
 /// The days of grace: 0 to 10 years.
 type GraceDays = Between<0, 3660>;
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewLicense {
-    /// The subscription of the deployment's organization.
-    subscription_id: SubscriptionId,
+    /// The subscription of the deployment's organization. When absent, the organization's
+    /// subscription that is in force.
+    subscription_id: Option<SubscriptionId>,
+    /// The display name, 1 to 255 characters.
+    name: Option<Name>,
     /// The license's own seats, at least 1. The subscription's seats when absent.
     seat_cap: Option<SeatCap>,
     /// Whether the license may have more seats than its subscription. Required when `seat_cap` is
@@ -111,11 +104,20 @@ pub struct NewLicense {
     /// The days of grace after the end, 0 to 3660. 0 when absent.
     #[serde(default = "no_grace")]
     grace_days: GraceDays,
+    /// The caller's own values, as an object of at most 64 KiB. The organization's people see them.
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    /// At most 50 tags, each 1 to 64 characters. Lists filter by `tag`.
+    #[serde(default)]
+    tags: Tags,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LicensePatch {
+    /// The display name, 1 to 255 characters. Null removes it.
+    #[serde(default)]
+    name: Patch<Name>,
     /// The license's own seats, at least 1. Null returns to the subscription's seats.
     #[serde(default)]
     seat_cap: Patch<SeatCap>,
@@ -131,6 +133,11 @@ pub struct LicensePatch {
     valid_until: Patch<Moment>,
     /// The days of grace after the end, 0 to 3660.
     grace_days: Option<GraceDays>,
+    /// Metadata to merge member by member; null removes a member. Absent members stay.
+    #[serde(default)]
+    metadata: Map<String, Value>,
+    /// The tags, which replace all tags of the license.
+    tags: Option<Tags>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -153,49 +160,16 @@ fn no_grace() -> GraceDays {
     Between(0)
 }
 
-async fn list_all(
-    cx: &mut Cx<Scope>,
-    _: Platform,
-    list: List<LicenseFilter>,
-) -> Result<Page<License>> {
-    let query = cx.tx.select("WHERE TRUE");
-    page(query, list, cx.now).await
-}
-
-async fn list(cx: &mut Cx, _: Org, list: List<LicenseFilter>) -> Result<Page<License>> {
-    let query = cx.tx.select("WHERE licenses.organization_id = $1").bind(cx.at);
-    page(query, list, cx.now).await
-}
-
-async fn page(
-    query: Rows<'_, LicenseRow>,
-    list: List<LicenseFilter>,
-    now: DateTime<Utc>,
-) -> Result<Page<License>> {
-    let query = query
-        .and_some(" AND licenses.deployment_id = ?", list.filter.deployment)
-        .and_some(" AND licenses.subscription_id = ?", list.filter.subscription);
-    let query = match list.filter.status {
-        None => query,
-        Some(LicenseStatus::Expired) => {
-            query.and(" AND licenses.status = 'active' AND licenses.over_at <= ?", now)
-        }
-        Some(LicenseStatus::Active) => query.and(
-            " AND licenses.status = 'active' AND (licenses.over_at IS NULL OR licenses.over_at > ?)",
-            now,
-        ),
-        Some(status) => query.and(" AND licenses.status = ?", status),
-    };
-    Ok(list.page(query).await?.map(|row| row.at(now)))
-}
-
 async fn create(
     cx: &mut Cx,
     deployment: DeploymentId,
     new: NewLicense,
 ) -> Result<Created<License>> {
     marks::hold(cx, cx.at).await?;
-    let subscription = subscriptions::load(cx, new.subscription_id).await?;
+    let subscription = match new.subscription_id {
+        Some(id) => subscriptions::load(cx, id).await?,
+        None => subscriptions::in_force(cx).await?,
+    };
     let seat_cap = new.seat_cap.map(|cap| cap.0);
     check_seats(seat_cap, subscription.seat_cap, new.allow_more_seats)?;
     let valid_from = new.valid_from.map_or(cx.now, |at| at.0);
@@ -205,8 +179,9 @@ async fn create(
     let sql = "INSERT INTO licenses
                (id, organization_id, deployment_id, subscription_id, seat_cap, features,
                 valid_from, valid_until, grace_days, status, revision, created_at, updated_at,
-                allow_more_seats)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', 1, $10, $10, $11)";
+                allow_more_seats, name, metadata, tags)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', 1, $10, $10, $11, $12, $13,
+                       $14)";
     let insert = cx
         .tx
         .q(sql)
@@ -220,7 +195,10 @@ async fn create(
         .bind(valid_until)
         .bind(new.grace_days.0)
         .bind(cx.now)
-        .bind(new.allow_more_seats);
+        .bind(new.allow_more_seats)
+        .bind(new.name)
+        .bind(Object::default().merged("metadata", new.metadata)?)
+        .bind(new.tags);
     named(insert.exec().await)?;
     written_and_marked(cx, id).await.map(Created)
 }
@@ -244,7 +222,8 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
     let grace_days = patch.grace_days.map_or(terms.grace_days, |days| days.0);
     let sql = "UPDATE licenses
                SET seat_cap = $4, features = $5, valid_from = $6, valid_until = $7,
-                   grace_days = $8, allow_more_seats = $9, revision = revision + 1, updated_at = $10
+                   grace_days = $8, allow_more_seats = $9, revision = revision + 1, updated_at = $10,
+                   name = $11, metadata = $12, tags = $13
                WHERE id = $1 AND organization_id = $2 AND revision = $3";
     let update = cx
         .tx
@@ -258,7 +237,10 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .bind(valid_until)
         .bind(grace_days)
         .bind(allow_more_seats)
-        .bind(after(before.updated_at, cx.now));
+        .bind(after(before.updated_at, cx.now))
+        .bind(patch.name.over(before.name))
+        .bind(before.metadata.merged("metadata", patch.metadata)?)
+        .bind(patch.tags.unwrap_or(before.tags));
     written(update.exec().await)?;
     written_and_marked(cx, id).await
 }
@@ -378,10 +360,8 @@ async fn held(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
 
 /// Reports a statement that found another revision than the one that was read.
 fn written<E: Into<Error>>(rows: Result<u64, E>) -> Result<()> {
-    match rows.map_err(Into::into)? {
-        0 => Err(Error::stale()),
-        _ => Ok(()),
-    }
+    let is_stale = rows.map_err(Into::into)? == 0;
+    if is_stale { Err(Error::stale()) } else { Ok(()) }
 }
 
 fn refuse_revoked(license: &LicenseRow) -> Result<()> {

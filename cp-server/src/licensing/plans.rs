@@ -40,7 +40,9 @@ crate::permissions! {
 pub static DECLARATION: Declaration =
     Declaration::of_platform("plans", "plan").permissions(PERMISSIONS);
 
-crate::routes! { plans declares DECLARATION:
+crate::routes! {
+    /// Price tiers with features, limits and seats, in versions.
+    plans declares DECLARATION:
     /// Lists the plans in their newest versions. Private plans are visible only to platform callers
     /// that may read or change plans.
     GET "/plans" ANY => list;
@@ -50,7 +52,7 @@ crate::routes! { plans declares DECLARATION:
     GET "/plans/{code}" ANY => read;
     /// Creates a new version of a plan. The answer lists the changes.
     ///
-    /// `limits` and `default_features` are merged member by member. Subscriptions keep their
+    /// `limits` and `features` are merged member by member. Subscriptions keep their
     /// version until they are migrated.
     PATCH "/plans/{code}" PLANS_WRITE => update;
     /// Deletes a plan that has no subscriptions.
@@ -66,6 +68,7 @@ crate::routes! { plans declares DECLARATION:
 
 impl PlatformId for PlanCode {
     const NOUN: &'static str = "plan";
+    const KEY: &'static str = "code";
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -81,9 +84,10 @@ pub struct NewPlan {
     /// platform callers that may read or change plans.
     #[serde(default = "yes")]
     is_public: bool,
-    /// The feature values of the plan's licenses, as an object of at most 64 KiB.
-    #[serde(default)]
-    default_features: Object,
+    /// The feature values of the plan's licenses, as an object of at most 64 KiB. Until 1.0 also
+    /// named `default_features`.
+    #[serde(default, alias = "default_features")]
+    features: Object,
     /// The limits by metric: a number, or `"unlimited"` (also `null` and `-1`). The vendor's own
     /// metrics begin with `x_`. An absent metric is not included in license tokens.
     #[serde(default)]
@@ -102,9 +106,10 @@ pub struct PlanPatch {
     description: Patch<Prose>,
     /// Whether all callers see the plan.
     is_public: Option<bool>,
-    /// Feature values by name. Null removes a feature; absent features stay.
-    #[serde(default)]
-    default_features: Map<String, Value>,
+    /// Feature values by name. Null removes a feature; absent features stay. Until 1.0 also named
+    /// `default_features`.
+    #[serde(default, alias = "default_features")]
+    features: Map<String, Value>,
     /// The changed limits by metric: a number or `"unlimited"` sets a limit, `"not_included"`
     /// removes it. Absent metrics stay.
     #[serde(default)]
@@ -166,6 +171,7 @@ async fn list(cx: &mut Cx<Scope>, _: CallerScope, list: List<NoFilter>) -> Resul
 
 async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created<Plan>> {
     versions::refuse_unknown_metrics(cx, new.limits.keys().map(String::as_str)).await?;
+    refuse_other_name(cx, &new.code).await?;
     let id = PlanId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO plans (id, code, version, created_at, updated_at)
                VALUES ($1, $2, 1, $3, $3)";
@@ -179,12 +185,24 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
         name: new.name.into_string(),
         description: new.description,
         is_public: new.is_public,
-        default_features: new.default_features,
+        features: new.features,
         limits: versions::limits_of(new.limits)?,
         seat_cap: new.seat_cap.map(|cap| cap.0),
     };
     insert_version(&mut cx.tx, id, version, cx.now).await?;
     newest(cx, new.code.as_str()).await.map(Created)
+}
+
+/// Refuses a code that is another name of a preset plan. The list of plans does not show it.
+async fn refuse_other_name(cx: &mut Cx<Scope>, code: &PlanCode) -> Result<()> {
+    let sql = "SELECT code FROM plans
+               WHERE id = (SELECT alias_of FROM plans WHERE code = $1)";
+    let Some(plan) = cx.tx.q(sql).bind(code).value::<String>().await? else { return Ok(()) };
+    let detail = format!(
+        "`{}` is another name of the plan `{plan}`. PATCH `{plan}`, or choose another code.",
+        code.as_str()
+    );
+    Err(Error::new(ProblemCode::CodeTaken, detail).at("code"))
 }
 
 async fn read(cx: &mut Cx<Scope>, ForAll(code): ForAll<PlanCode>) -> Result<Plan> {
@@ -210,10 +228,7 @@ async fn update(
         name: patch.name.map_or_else(|| before.name.clone(), Name::into_string),
         description: patch.description.over(before.description.clone()),
         is_public: patch.is_public.unwrap_or(before.is_public),
-        default_features: versions::features_after(
-            before.default_features.clone(),
-            patch.default_features,
-        )?,
+        features: before.features.clone().merged("features", patch.features)?,
         limits: versions::limits_after(before.limits.clone(), patch.limits)?,
         seat_cap: patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0),
     };

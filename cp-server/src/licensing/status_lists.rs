@@ -40,7 +40,9 @@ use crate::kernel::http::answer::Document;
 use crate::kernel::http::routes::Raw;
 use crate::licensing::ids::StatusListId;
 
-crate::routes! { status_lists:
+crate::routes! {
+    /// The signed lists of revoked and suspended bundles, for data planes.
+    status_lists:
     /// Lists the status lists: their aggregation (draft-ietf-oauth-status-list, section 9.3).
     GET "/status-lists" PUBLIC => list, raw
         returns "application/json";

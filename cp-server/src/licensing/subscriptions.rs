@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use super::coverage::marks::{self, Changed};
 use super::licenses::seats::{self, OwnSeats};
-use super::plans::{self, Plan};
+use super::plans;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
@@ -27,7 +27,7 @@ use crate::licensing::ids::SubscriptionId;
 use crate::tenancy::{organizations, quotas};
 
 pub use self::default_subscription::begin;
-use self::rows::{Subscription, at_plan_code, load, named};
+use self::rows::{Subscription, at_plan_code, load, named, seats_of};
 pub use super::statuses::SubscriptionStatus;
 
 crate::permissions! {
@@ -49,7 +49,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { subscriptions declares DECLARATION:
+crate::routes! {
+    /// The contracts of organizations for plans.
+    subscriptions declares DECLARATION:
     /// Lists the organization's subscriptions.
     GET "/organizations/{org}/subscriptions" SUBSCRIPTIONS_READ => list;
     /// Subscribes the organization to the newest version of a plan.
@@ -90,9 +92,10 @@ pub struct NewSubscription {
     status: Option<SubscriptionStatus>,
     /// The seats, at least 1. When absent, the plan's; they then change with the plan.
     seat_cap: Option<SeatCap>,
-    /// Feature values that replace those of the plan, as an object of at most 64 KiB.
-    #[serde(default)]
-    feature_overrides: Object,
+    /// Feature values that replace those of the plan, as an object of at most 64 KiB. Until 1.0 also
+    /// named `feature_overrides`.
+    #[serde(default, alias = "feature_overrides")]
+    features: Object,
     /// The beginning. Now when absent.
     starts_at: Option<Moment>,
     /// The end, later than `starts_at`. Without an end when absent.
@@ -130,7 +133,9 @@ pub struct SubscriptionPatch {
     #[serde(default)]
     lower_licenses: bool,
     /// Feature values that replace all of the subscription's own, as an object of at most 64 KiB.
-    feature_overrides: Option<Object>,
+    /// Until 1.0 also named `feature_overrides`.
+    #[serde(alias = "feature_overrides")]
+    features: Option<Object>,
     /// The beginning.
     starts_at: Option<Moment>,
     /// The end, later than `starts_at`. Null removes it.
@@ -207,7 +212,7 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(status)
         .bind(seat_cap)
         .bind(seats_from_plan)
-        .bind(new.feature_overrides)
+        .bind(new.features)
         .bind(starts_at)
         .bind(ends_at)
         .bind(trial_ends_at)
@@ -281,7 +286,7 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .bind(status)
         .bind(seat_cap)
         .bind(seats_from_plan)
-        .bind(patch.feature_overrides.unwrap_or(before.feature_overrides))
+        .bind(patch.features.unwrap_or(before.features))
         .bind(starts_at)
         .bind(ends_at)
         .bind(trial_ends_at)
@@ -346,18 +351,6 @@ async fn cancel(
     organizations::touch(cx, cx.at).await?;
     marks::update(cx, cx.at, Changed::Subscription(id)).await?;
     load(cx, id).await
-}
-
-/// Returns the seats of a subscription, and whether they come from the plan.
-fn seats_of(own: Option<SeatCap>, plan: &Plan) -> Result<(i64, bool)> {
-    match (own, plan.seat_cap) {
-        (Some(own), _) => Ok((own.0, false)),
-        (None, Some(of_plan)) => Ok((of_plan, true)),
-        (None, None) => {
-            let detail = format!("`seat_cap` is required: plan `{}` sets none.", plan.code);
-            Err(Error::invalid("seat_cap", detail))
-        }
-    }
 }
 
 fn check_change(before: SubscriptionStatus, next: SubscriptionStatus) -> Result<()> {

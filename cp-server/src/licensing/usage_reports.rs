@@ -28,7 +28,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     Export::Section(Section::many::<UsageReport>("usage_reports")),
 );
 
-crate::routes! { usage_reports declares DECLARATION:
+crate::routes! {
+    /// The counters of data planes without a network, imported from files.
+    usage_reports declares DECLARATION:
     /// Lists the usage reports of a deployment, newest first.
     GET "/deployments/{id}/usage-reports" DEPLOYMENTS_READ => list;
     /// Returns a usage report.

@@ -7,8 +7,8 @@
 //! besides the window's days, whatever the number of events. The smallest buckets are instants, not
 //! events, because a whole batch may share one instant.
 //!
-//! An event of a project is counted twice: for the project and for the organization. So a sum of
-//! the organization costs the same, whatever its number of projects.
+//! An event is counted once for each of its scopes: the organization, its project, its person, and
+//! its group with all groups above. So a sum of a scope costs the same, whatever is below it.
 //!
 //! Every transaction locks the rows of the series first, in one order. The lock covers the counters
 //! of the series.
@@ -23,6 +23,7 @@ use uuid::Uuid;
 pub use self::buckets::{DAY, EVER, HOUR, Interval};
 use self::buckets::{INSTANT, SIZES, spans};
 use super::quantity::Quantity;
+use crate::identity::scopes::{ScopeKind, ScopeRef};
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Query;
@@ -33,31 +34,18 @@ use crate::metering::ids::UsageSeriesId;
 /// The maximum total of a series, in units. A batch adds at most as much again, so that no sum of a
 /// series or of its buckets comes near 2^63.
 const MOST: i64 = 1_000_000_000_000_000_000;
-/// The maximum number of series of an organization, those of its projects included.
+/// The maximum number of series of an organization, those of its projects and groups included. The
+/// series of people are as many at most for each member, and plans limit members.
 const MOST_SERIES: i64 = 10_000;
 /// The maximum number of rows of one statement. One statement of each length is prepared, so the
 /// number is small.
 const CHUNK: usize = 100;
 
-/// The organization or project whose usage is summed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct UsageScope(Uuid);
-
-impl UsageScope {
-    pub fn of(organization: OrganizationId, project: Option<ProjectId>) -> Self {
-        Self(project.map_or(organization.0, |project| project.0))
-    }
-
-    /// Returns the project, if the scope is a project.
-    fn project(self, organization: OrganizationId) -> Option<ProjectId> {
-        (self.0 != organization.0).then_some(ProjectId(self.0))
-    }
-}
-
 /// The counted part of one event.
 #[derive(Clone, Copy, Debug)]
 pub struct Tally<'a> {
-    pub project: Option<ProjectId>,
+    /// The scopes for which the event counts, nearest first. The organization is the last one.
+    pub scopes: &'a [ScopeRef],
     pub metric: &'a str,
     pub unit: &'a str,
     pub quantity: Quantity,
@@ -89,18 +77,27 @@ impl Sum {
 /// The sum of one series in one stretch of the grain.
 #[derive(Clone, Debug)]
 pub struct Part {
-    pub project: Option<ProjectId>,
+    pub scope: ScopeRef,
     pub metric: String,
     pub unit: String,
     pub starts_at: i64,
     pub sum: Sum,
 }
 
+/// The scopes of a question.
+#[derive(Clone, Copy, Debug)]
+pub enum Scopes {
+    One(ScopeRef),
+    /// The organization and its projects.
+    Projects,
+    /// All scopes of the organization.
+    All,
+}
+
 /// A question for sums.
 #[derive(Clone, Copy, Debug)]
 pub struct Question<'a> {
-    /// The scope; `None` for all scopes of the organization.
-    pub scope: Option<UsageScope>,
+    pub scopes: Scopes,
     /// The metric and the unit.
     pub series: Option<(&'a str, &'a str)>,
     pub interval: Interval,
@@ -114,12 +111,12 @@ pub struct Question<'a> {
 pub async fn sum(
     tx: &mut Conn,
     organization: OrganizationId,
-    scope: UsageScope,
+    scope: ScopeRef,
     series: (&str, &str),
     interval: Interval,
 ) -> Result<Sum> {
-    let (scope, series) = (Some(scope), Some(series));
-    let question = Question { scope, series, interval, grain: EVER, limit: 1 };
+    let (scopes, series) = (Scopes::One(scope), Some(series));
+    let question = Question { scopes, series, interval, grain: EVER, limit: 1 };
     let parts = ask(tx, organization, question).await?;
     Ok(parts.first().map(|part| part.sum).unwrap_or_default())
 }
@@ -128,7 +125,7 @@ pub async fn sum(
 pub async fn first(
     tx: &mut Conn,
     organization: OrganizationId,
-    scope: UsageScope,
+    scope: ScopeRef,
     (metric, unit): (&str, &str),
     interval: Interval,
 ) -> Result<Option<DateTime<Utc>>> {
@@ -137,12 +134,12 @@ pub async fn first(
                WHERE size = $5 AND starts_at >= $6 AND starts_at < $7 AND series_id = (
                    SELECT id FROM usage_series
                    WHERE organization_id = $1 AND scope = $2 AND metric = $3 AND unit = $4)";
-    let query = tx.q(sql).bind(organization).bind(scope.0).bind(metric).bind(unit);
+    let query = tx.q(sql).bind(organization).bind(scope.id).bind(metric).bind(unit);
     let first: Option<Option<i64>> = query.bind(INSTANT).bind(since).bind(until).value().await?;
     Ok(first.flatten().and_then(DateTime::from_timestamp_micros))
 }
 
-type PartRow = (Uuid, String, String, i64, i64, i64, i64);
+type PartRow = (ScopeKind, Uuid, String, String, i64, i64, i64, i64);
 
 /// Returns the parts, sorted by metric, unit and time.
 pub async fn ask(
@@ -154,14 +151,16 @@ pub async fn ask(
     let narrowed = |query| narrowed(query, organization, question);
     let query = if interval == Interval::default() && grain == EVER {
         // All time is the totals.
-        narrowed(tx.q("SELECT scope, metric, unit, CAST(0 AS BIGINT), events, units, micros
-                       FROM usage_series s WHERE TRUE"))
+        narrowed(
+            tx.q("SELECT scope_kind, scope, metric, unit, CAST(0 AS BIGINT), events, units, micros
+                       FROM usage_series s WHERE TRUE"),
+        )
     } else {
         let spans = spans(interval.micros(), grain);
         if spans.is_empty() {
             return Ok(Vec::new());
         }
-        let mut query = tx.q("SELECT scope, metric, unit").and(
+        let mut query = tx.q("SELECT scope_kind, scope, metric, unit").and(
             ", starts_at - starts_at % ?, CAST(SUM(events) AS BIGINT),
                CAST(SUM(units) AS BIGINT), CAST(SUM(micros) AS BIGINT) FROM (",
             grain,
@@ -173,7 +172,7 @@ pub async fn ask(
             query = query
                 .sql(if n == 0 { "" } else { " UNION ALL " })
                 .sql(
-                    "SELECT s.scope, s.metric, s.unit, c.starts_at, c.events, c.units, c.micros
+                    "SELECT s.scope_kind, s.scope, s.metric, s.unit, c.starts_at, c.events, c.units, c.micros
                      FROM usage_series s CROSS JOIN usage_counters c WHERE c.series_id = s.id",
                 )
                 .and(" AND c.size = ?", span.size)
@@ -181,11 +180,11 @@ pub async fn ask(
                 .and(" AND c.starts_at < ?", span.until);
             query = narrowed(query);
         }
-        query.sql(") AS counted GROUP BY 1, 2, 3, 4")
+        query.sql(") AS counted GROUP BY 1, 2, 3, 4, 5")
     };
-    let rows: Vec<PartRow> = query.and(" ORDER BY 2, 3, 4, 1 LIMIT ?", limit).all().await?;
-    let part = |(scope, metric, unit, starts_at, events, units, micros)| Part {
-        project: UsageScope(scope).project(organization),
+    let rows: Vec<PartRow> = query.and(" ORDER BY 3, 4, 5, 2 LIMIT ?", limit).all().await?;
+    let part = |(kind, id, metric, unit, starts_at, events, units, micros)| Part {
+        scope: ScopeRef { kind, id },
         metric,
         unit,
         starts_at,
@@ -197,11 +196,15 @@ pub async fn ask(
 fn narrowed<'c>(
     query: Query<'c>,
     organization: OrganizationId,
-    Question { scope, series, .. }: Question<'_>,
+    Question { scopes, series, .. }: Question<'_>,
 ) -> Query<'c> {
+    let query = query.and(" AND s.organization_id = ?", organization);
+    let query = match scopes {
+        Scopes::One(scope) => query.and(" AND s.scope = ?", scope.id),
+        Scopes::Projects => query.sql(" AND s.scope_kind IN ('organization', 'project')"),
+        Scopes::All => query,
+    };
     query
-        .and(" AND s.organization_id = ?", organization)
-        .and_some(" AND s.scope = ?", scope.map(|scope| scope.0))
         .and_some(" AND s.metric = ?", series.map(|(metric, _)| metric))
         .and_some(" AND s.unit = ?", series.map(|(_, unit)| unit))
 }
@@ -210,12 +213,10 @@ fn narrowed<'c>(
 pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
     type Buckets = BTreeMap<(i64, i64), Sum>;
     // Sorted, so that all transactions lock the series in one order.
-    let mut series: BTreeMap<(UsageScope, &str, &str), (Sum, Buckets)> = BTreeMap::new();
+    let mut series: BTreeMap<SeriesKey<'_>, (Sum, Buckets)> = BTreeMap::new();
     for tally in tallies {
-        let whole = UsageScope::of(cx.at, None);
-        let project = tally.project.map(|project| UsageScope::of(cx.at, Some(project)));
-        for scope in std::iter::once(whole).chain(project) {
-            let (total, buckets) = series.entry((scope, tally.metric, tally.unit)).or_default();
+        for scope in tally.scopes {
+            let (total, buckets) = series.entry((*scope, tally.metric, tally.unit)).or_default();
             total.add(tally.quantity);
             let at = tally.at.timestamp_micros();
             for size in SIZES {
@@ -257,7 +258,7 @@ pub async fn add(cx: &mut Cx, tallies: &[Tally<'_>]) -> Result<()> {
     Ok(())
 }
 
-type SeriesKey<'a> = (UsageScope, &'a str, &'a str);
+type SeriesKey<'a> = (ScopeRef, &'a str, &'a str);
 
 /// Adds to the totals of series. Returns their IDs, and whether any of them is new. A series whose
 /// total would exceed [`MOST`] is left unchanged and is not in the result.
@@ -266,13 +267,13 @@ async fn add_to_series<'a>(
     totals: impl Iterator<Item = (SeriesKey<'a>, Sum)> + Clone,
 ) -> Result<(BTreeMap<SeriesKey<'a>, UsageSeriesId>, bool)> {
     let sql = "INSERT INTO usage_series
-               (id, organization_id, scope, metric, unit, events, units, micros) VALUES ";
+               (id, organization_id, scope_kind, scope, metric, unit, events, units, micros) VALUES ";
     let (org, random, now) = (cx.at, cx.app.random.clone(), cx.now);
     let with_ids: Vec<_> =
         totals.clone().map(|total| (UsageSeriesId::new(&random, now), total)).collect();
     let insert = cx.tx.q(sql).rows(&with_ids, |query, (id, ((scope, metric, unit), sum))| {
         let (units, micros) = sum.quantity.parts();
-        let query = query.bind(*id).bind(org).bind(scope.0);
+        let query = query.bind(*id).bind(org).bind(scope.kind).bind(scope.id);
         query.bind(*metric).bind(*unit).bind(sum.events).bind(units).bind(micros)
     });
     let insert = insert
@@ -283,12 +284,12 @@ async fn add_to_series<'a>(
                   micros = usage_series.micros + excluded.micros",
         )
         .and(" WHERE usage_series.units + excluded.units <= ?", MOST)
-        .sql(" RETURNING id, scope, metric, unit");
-    let rows: Vec<(UsageSeriesId, Uuid, String, String)> = insert.all().await?;
+        .sql(" RETURNING id, scope_kind, scope, metric, unit");
+    let rows: Vec<(UsageSeriesId, ScopeKind, Uuid, String, String)> = insert.all().await?;
     let is_new = rows.iter().any(|(id, ..)| with_ids.iter().any(|(new, _)| new == id));
-    let found: BTreeMap<(UsageScope, String, String), UsageSeriesId> = rows
+    let found: BTreeMap<(ScopeRef, String, String), UsageSeriesId> = rows
         .into_iter()
-        .map(|(id, scope, metric, unit)| ((UsageScope(scope), metric, unit), id))
+        .map(|(series, kind, id, metric, unit)| ((ScopeRef { kind, id }, metric, unit), series))
         .collect();
     let id_of = |(scope, metric, unit): SeriesKey<'a>| {
         let id = *found.get(&(scope, metric.to_owned(), unit.to_owned()))?;
@@ -305,14 +306,15 @@ async fn refuse_many_series(cx: &mut Cx) -> Result<()> {
         "SELECT id FROM organizations WHERE id = $1 FOR NO KEY UPDATE",
     );
     hold.bind(cx.at).exec().await?;
-    let sql = "SELECT COUNT(*) FROM usage_series WHERE organization_id = $1";
+    let sql = "SELECT COUNT(*) FROM usage_series
+               WHERE organization_id = $1 AND scope_kind <> 'user'";
     let count: Option<i64> = cx.tx.q(sql).bind(cx.at).value().await?;
     if count.unwrap_or_default() <= MOST_SERIES {
         return Ok(());
     }
     let detail = format!(
         "`metric`: an organization counts at most {MOST_SERIES} combinations of metric, unit and \
-         project. Use metrics that are counted already."
+         project or group. Use metrics that are counted already."
     );
     Err(Error::invalid("metric", detail))
 }

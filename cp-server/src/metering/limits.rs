@@ -1,7 +1,9 @@
-//! Limits: how much of a metric an organization, or one of its projects, may use in a window.
+//! Limits: how much of a metric an organization, or a project, group or person of it, may use in a
+//! window.
 
+pub mod allocations;
 mod enforcement;
-mod row;
+pub mod row;
 pub mod windows;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -12,8 +14,10 @@ use serde::{Deserialize, Deserializer, Serialize};
 pub use self::enforcement::Enforced;
 pub use self::row::{Enforcement, Limit};
 use self::windows::{Period, Window};
+use super::budgets::cycle_rows as cycles;
 use super::counters::{self, Interval};
 use super::quantity::Quantity;
+use crate::identity::scopes::{self, ScopeKind, ScopeRef};
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
@@ -22,7 +26,7 @@ use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::json::Moment;
+use crate::kernel::http::json::{Moment, Patch};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
 use crate::kernel::text::Name;
@@ -38,14 +42,16 @@ crate::permissions! {
 pub static DECLARATION: Declaration = Declaration::of_organization(
     "usage_limits",
     "limit",
-    Export::Section(Section::many::<Limit>("usage_limits").order(
-        "CASE WHEN project_id IS NULL THEN 0 ELSE 1 END, project_id, metric, unit, window_kind,
-         period",
-    )),
+    Export::Section(
+        Section::many::<Limit>("usage_limits")
+            .order("scope_kind, scope_id, metric, unit, window_kind, period, id"),
+    ),
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { limits declares DECLARATION:
+crate::routes! {
+    /// How much of a metric an organization or project may use in a window.
+    limits declares DECLARATION:
     /// Lists the organization's usage limits, newest first.
     GET "/organizations/{org}/limits" LIMITS_READ => list;
     /// Sets a usage limit. There is one limit per scope, metric, unit, window and period.
@@ -60,8 +66,9 @@ crate::routes! { limits declares DECLARATION:
     ///
     /// A rolling window ends at `until`, or now. A calendar window is the one that contains
     /// `until`, or now; it ends at its own end unless `until` is sent. `since` replaces the
-    /// window's beginning. Both ends are inclusive. With `project` the check sums that project's
-    /// usage for that project's own limit. Otherwise it sums the usage of the whole organization.
+    /// window's beginning. Both ends are inclusive. The check sums the usage of the limit's scope;
+    /// that of a group includes the groups below it. `window=cycle` is the active cycle of a
+    /// budget: its metric is `credits`, its unit the product.
     GET "/organizations/{org}/limits/check" LIMITS_READ => check;
     /// Returns a usage limit.
     GET "/limits/{id}" LIMITS_READ => read;
@@ -70,7 +77,9 @@ crate::routes! { limits declares DECLARATION:
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct LimitFilter {
-    /// Only limits of this project.
+    /// Only limits of this scope: `organization`, `project:<id>`, `group:<id>` or `user:<id>`.
+    scope: Option<ScopeRef>,
+    /// The same as `scope=project:<id>`.
     project: Option<ProjectId>,
     /// Only limits of this metric.
     metric: Option<String>,
@@ -91,9 +100,15 @@ pub struct NewLimit {
     #[serde(deserialize_with = "required")]
     #[schemars(required)]
     quantity: Option<Quantity>,
-    /// The project whose usage is limited. When absent, the limit is that of the whole
-    /// organization.
+    /// The scope whose usage is limited: `organization`, `project:<id>`, `group:<id>` or
+    /// `user:<id>`. `organization` when absent.
+    scope: Option<ScopeRef>,
+    /// The same as `scope` `project:<id>`.
     project_id: Option<ProjectId>,
+    /// The usage beyond `quantity` that enforcement still admits, at least 0. 0 when absent; null
+    /// is unlimited.
+    #[serde(default)]
+    overflow: Patch<Quantity>,
     /// Whether the limit refuses usage. `observe` when absent.
     enforcement: Option<Enforcement>,
 }
@@ -114,7 +129,9 @@ pub struct Removal {
     window: Option<Window>,
     /// The length of the window. `monthly` when absent.
     period: Option<Period>,
-    /// The project of the limit. When absent, the limit of the whole organization is removed.
+    /// The scope of the limit. `organization` when absent.
+    scope: Option<ScopeRef>,
+    /// The same as `scope=project:<id>`.
     project: Option<ProjectId>,
 }
 
@@ -130,8 +147,9 @@ pub struct Check {
     window: Option<Window>,
     /// The length of the window. `monthly` when absent.
     period: Option<Period>,
-    /// The project whose own limit is checked. When absent, the limit of the whole organization is
-    /// checked.
+    /// The scope of the limit. `organization` when absent.
+    scope: Option<ScopeRef>,
+    /// The same as `scope=project:<id>`.
     project: Option<ProjectId>,
     /// The first instant of the sum. The window's beginning when absent.
     since: Option<Moment>,
@@ -168,7 +186,7 @@ impl From<Interval> for LimitInterval {
 
 /// The properties that identify a limit.
 struct Key {
-    project: Option<ProjectId>,
+    scope: ScopeRef,
     metric: String,
     unit: String,
     window: Window,
@@ -181,10 +199,10 @@ impl Key {
         unit: Option<Name>,
         window: Option<Window>,
         period: Option<Period>,
-        project: Option<ProjectId>,
+        scope: ScopeRef,
     ) -> Self {
         Self {
-            project,
+            scope,
             metric: metric.into_string(),
             unit: unit.map_or_else(|| "count".to_owned(), Name::into_string),
             window: window.unwrap_or(Window::Rolling),
@@ -193,12 +211,39 @@ impl Key {
     }
 }
 
+/// The kinds of scopes that have limits.
+const SCOPES: &[ScopeKind] =
+    &[ScopeKind::Organization, ScopeKind::Project, ScopeKind::Group, ScopeKind::User];
+
+/// Returns the scope that a request names by one of two fields; without both, the organization.
+fn scope_of(
+    cx: &Cx,
+    scope: Option<ScopeRef>,
+    project: Option<ProjectId>,
+    project_field: &str,
+) -> Result<ScopeRef> {
+    let Some(scope) = scope else { return Ok(ScopeRef::project_or(project, cx.at)) };
+    if project.is_some() {
+        let detail =
+            format!("`scope` cannot be combined with `{project_field}`. Send one of them.");
+        return Err(Error::invalid("scope", detail));
+    }
+    scope.refuse_other("scope", SCOPES)?;
+    Ok(scope.of(cx.at))
+}
+
 async fn list(cx: &mut Cx, _: Org, list: List<LimitFilter>) -> Result<Page<Limit>> {
+    let filter = &list.filter;
+    let scope = match filter.scope.is_some() || filter.project.is_some() {
+        true => Some(scope_of(cx, filter.scope, filter.project, "project")?),
+        false => None,
+    };
     let query = cx
         .tx
         .select("WHERE organization_id = $1")
         .bind(cx.at)
-        .and_some(" AND project_id = ?", list.filter.project)
+        .and_some(" AND scope_kind = ?", scope.map(|scope| scope.kind))
+        .and_some(" AND scope_id = ?", scope.map(|scope| scope.id))
         .and_some(" AND metric = ?", list.filter.metric.as_deref());
     list.page(query).await
 }
@@ -208,43 +253,55 @@ async fn read(cx: &mut Cx, id: LimitId) -> Result<Limit> {
 }
 
 async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
-    let key = Key::new(new.metric, new.unit, new.window, new.period, new.project_id);
+    refuse_cycle(new.window)?;
+    let scope = scope_of(cx, new.scope, new.project_id, "project_id")?;
+    let field = if new.project_id.is_some() { "project_id" } else { "scope" };
+    scopes::refuse_missing(cx, &[scope], &[field.to_owned()]).await?;
+    let key = Key::new(new.metric, new.unit, new.window, new.period, scope);
+    let overflow = new.overflow.over(Some(Quantity::default()));
     let enforcement = new.enforcement.unwrap_or(Enforcement::Observe);
     if let Some(before) = find(&mut cx.tx, cx.at, &key, true).await? {
         cx.audit.before = serde_json::to_value(&before).ok();
-        let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5
+        let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5, overflow = $6
                    WHERE id = $1 AND organization_id = $2";
         let update = cx.tx.returning(sql).bind(before.id).bind(cx.at).bind(new.quantity);
-        let update = update.bind(enforcement).bind(after(before.updated_at, cx.now));
+        let update = update.bind(enforcement).bind(after(before.updated_at, cx.now)).bind(overflow);
         return Ok(Put::Known(update.one().await?));
     }
     let sql = "INSERT INTO usage_limits
-               (id, organization_id, project_id, metric, unit, window_kind, period, quantity,
-                enforcement, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10)";
+               (id, organization_id, scope_kind, scope_id, project_id, group_id, user_id, metric,
+                unit, window_kind, period, quantity, overflow, enforcement, created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)";
     let insert = cx
         .tx
         .returning(sql)
         .bind(LimitId::new(&cx.app.random, cx.now))
         .bind(cx.at)
-        .bind(key.project)
+        .bind(scope.kind)
+        .bind(scope.id)
+        .bind(scope.id_of(ScopeKind::Project))
+        .bind(scope.id_of(ScopeKind::Group))
+        .bind(scope.id_of(ScopeKind::User))
         .bind(key.metric)
         .bind(key.unit)
         .bind(key.window)
         .bind(key.period)
         .bind(new.quantity)
+        .bind(overflow)
         .bind(enforcement)
         .bind(cx.now);
     let made = insert.one().await;
     // Another request has set the limit since this one searched for it; start over.
     made.on_conflict("usage_limits_key", Error::stale)
-        .on_conflict("usage_limits_project_id_key", Error::stale)
-        .on_conflict("reference", || Error::not_found("project").at("project_id"))
+        // The scope was deleted since.
+        .on_conflict("reference", Error::stale)
         .map(Put::New)
 }
 
 async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
-    let key = Key::new(which.metric, which.unit, which.window, which.period, which.project);
+    refuse_cycle(which.window)?;
+    let scope = scope_of(cx, which.scope, which.project, "project")?;
+    let key = Key::new(which.metric, which.unit, which.window, which.period, scope);
     let limit = find(&mut cx.tx, cx.at, &key, true).await?.ok_or_else(not_set)?;
     let sql = "DELETE FROM usage_limits WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(limit.id).bind(cx.at).exec().await?;
@@ -253,10 +310,12 @@ async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {
 }
 
 async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
-    let key = Key::new(check.metric, check.unit, check.window, check.period, check.project);
+    let scope = scope_of(cx, check.scope, check.project, "project")?;
+    let key = Key::new(check.metric, check.unit, check.window, check.period, scope);
     let limit = find(&mut cx.tx, cx.at, &key, false).await?.ok_or_else(not_set)?;
+    let limit = cycles::with_times(cx, vec![limit]).await?.pop().ok_or_else(not_set)?;
     let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
-    let mut interval = limit.window.at(limit.period, until.unwrap_or(cx.now));
+    let mut interval = limit.window_at(until.unwrap_or(cx.now)).unwrap_or_default();
     interval.since = since.or(interval.since);
     interval.until = until.or(interval.until);
     if let (Some(since), Some(until)) = (interval.since, interval.until)
@@ -266,12 +325,12 @@ async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
         let detail = format!("`since` must be at most the window's end, {until}.");
         return Err(Error::invalid("since", detail));
     }
-    let used = counters::sum(&mut cx.tx, cx.at, limit.scope(), limit.series(), interval).await?;
+    let used = counters::sum(&mut cx.tx, cx.at, limit.scope, limit.series(), interval).await?;
     let used = used.quantity;
     Ok(LimitUse {
         used,
-        remaining: limit.quantity.map(|quantity| quantity.less(used)),
-        exceeded: limit.quantity.is_some_and(|quantity| used > quantity),
+        remaining: limit.effective().map(|quantity| quantity.less(used)),
+        exceeded: limit.effective().is_some_and(|quantity| used > quantity),
         interval: interval.into(),
         limit,
     })
@@ -286,19 +345,31 @@ async fn find(
     let query = tx
         .select(
             "WHERE organization_id = $1 AND metric = $2 AND unit = $3 AND window_kind = $4
-                      AND period = $5",
+               AND scope_kind = $5 AND scope_id = $6",
         )
         .bind(organization)
         .bind(&*key.metric)
         .bind(&*key.unit)
         .bind(key.window)
-        .bind(key.period);
-    let query = match key.project {
-        Some(project) => query.and(" AND project_id = ?", project),
-        None => query.sql(" AND project_id IS NULL"),
+        .bind(key.scope.kind)
+        .bind(key.scope.id);
+    let query = match key.window {
+        Window::Cycle => query.sql(" AND ").sql(cycles::ACTIVE),
+        _ => query.and(" AND period = ? AND cycle_id IS NULL", key.period),
     };
     let query = if locked { query.locked() } else { query };
     Ok(query.opt().await?)
+}
+
+/// Refuses a window that only budgets set.
+fn refuse_cycle(window: Option<Window>) -> Result<()> {
+    match window {
+        Some(Window::Cycle) => {
+            let detail = "`window` must not be `cycle`. Budgets set these limits.";
+            Err(Error::invalid("window", detail))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn not_set() -> Error {

@@ -1,5 +1,7 @@
-//! Metering: usage, its sums and its limits.
+//! Metering: usage, its sums and limits, budgets and costs.
 
+pub mod budgets;
+pub mod costs;
 pub mod counters;
 pub mod ids;
 pub mod limits;

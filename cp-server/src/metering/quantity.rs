@@ -38,6 +38,31 @@ impl Quantity {
         (part(self.0 / UNIT), part(self.0 % UNIT))
     }
 
+    pub const MOST: Self = Self(MOST * UNIT);
+
+    /// Returns the product, rounded half up to a millionth. Both factors are at most
+    /// [`Self::MOST`].
+    pub fn times(self, factor: Self) -> Self {
+        Self((self.0 * factor.0 + UNIT / 2) / UNIT)
+    }
+
+    /// Returns this quantity in percent of the whole, with two decimal places, rounded half up.
+    /// `None` of nothing.
+    pub fn percent_of(self, whole: Self) -> Option<Self> {
+        // A hundredth of a percent is ten thousand millionths.
+        let hundredths = |n: i128| (2 * n * 10_000 + whole.0) / (2 * whole.0);
+        (whole.0 > 0).then(|| Self(hundredths(self.0) * 10_000))
+    }
+
+    /// Returns the quantity as parts of equal size that add up to it, the first ones a step larger:
+    /// whole units if the quantity is whole, else millionths.
+    pub fn shares(self, parts: usize) -> impl Iterator<Item = Self> {
+        let step = if self.0 % UNIT == 0 { UNIT } else { 1 };
+        let (steps, parts) = (self.0 / step, i128::try_from(parts.max(1)).unwrap_or(i128::MAX));
+        let (each, more) = (steps / parts, steps % parts);
+        (0..parts).map(move |n| Self((each + i128::from(n < more)) * step))
+    }
+
     /// Subtracts `other`; the result is at least 0.
     pub fn less(self, other: Self) -> Self {
         Self((self.0 - other.0).max(0))

@@ -13,10 +13,11 @@ use serde::{Deserialize, Serialize};
 pub use self::event::{NewUsageEvent, UsageEvent};
 pub use self::recording::{Batch, Outcome};
 use self::totals::{UsageTotal, totals};
-use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, UsageScope};
+use super::counters::{self, DAY, EVER, HOUR, Interval, Part, Question, Scopes};
 use super::quantity::Quantity;
+use crate::identity::scopes::{ScopeKind, ScopeRef};
 use crate::kernel::access::admission;
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId, UserId};
 use crate::kernel::access::place::Org;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
@@ -27,6 +28,7 @@ use crate::kernel::http::operation::Input;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::{Include, Section};
 use crate::metering::ids::UsageEventId;
+use crate::tenancy::ids::GroupId;
 
 crate::permissions! {
     /// Read usage and its sums.
@@ -55,7 +57,9 @@ pub static SERIES: Declaration = Declaration::of_organization(
 )
 .before_project(|cx, project, _| Box::pin(counters::leave_project(cx, project)));
 
-crate::routes! { usage declares DECLARATION, SERIES:
+crate::routes! {
+    /// Events that report used quantities, and their sums.
+    usage declares DECLARATION, SERIES:
     /// Lists the organization's usage events, newest first.
     GET "/organizations/{org}/usage" USAGE_READ => list;
     /// Records usage: one event, or an array of up to 1,000.
@@ -172,6 +176,12 @@ pub struct UsageFilter {
     project: Option<ProjectId>,
     /// Only events of this deployment.
     deployment: Option<DeploymentId>,
+    /// Only events of this product.
+    product: Option<String>,
+    /// Only events of this group itself, without the groups below it.
+    group: Option<GroupId>,
+    /// Only events of this person.
+    user: Option<UserId>,
     /// Only events with this `run_id`.
     run: Option<String>,
     /// Observed at this instant or later.
@@ -237,6 +247,9 @@ async fn list(cx: &mut Cx, _: Org, list: List<UsageFilter>) -> Result<Page<Usage
         .and_some(" AND unit = ?", filter.unit.as_deref())
         .and_some(" AND project_id = ?", filter.project)
         .and_some(" AND deployment_id = ?", filter.deployment)
+        .and_some(" AND product = ?", filter.product.as_deref())
+        .and_some(" AND group_id = ?", filter.group)
+        .and_some(" AND user_id = ?", filter.user)
         .and_some(" AND run_id = ?", filter.run.as_deref())
         .and_some(" AND observed_at >= ?", filter.since.map(|since| since.0))
         .and_some(" AND observed_at <= ?", filter.until.map(|until| until.0));
@@ -278,19 +291,20 @@ async fn record(cx: &mut Cx, _: Org, events: OneOrMany) -> Result<Recorded> {
     let count = |status| outcomes.iter().filter(|o| o.status() == status).count();
     let (recorded, replayed) = (count(201), count(200));
     let refused = outcomes.len() - recorded - replayed;
-    let items = outcomes.into_iter().map(RecordedItem::from).collect();
+    let base_path = cx.app.settings.base_path();
+    let items = outcomes.into_iter().map(|outcome| RecordedItem::of(outcome, base_path)).collect();
     Ok(Recorded::Many(RecordedUsage { recorded, replayed, refused, items }))
 }
 
-impl From<Outcome> for RecordedItem {
-    fn from(outcome: Outcome) -> Self {
+impl RecordedItem {
+    fn of(outcome: Outcome, base_path: &str) -> Self {
         let status = outcome.status();
         match outcome {
             Outcome::New(event) | Outcome::Known(event) => {
                 Self { status, event: Some(event), problem: None }
             }
             Outcome::Refused(error) => {
-                Self { status, event: None, problem: Some(error.document()) }
+                Self { status, event: None, problem: Some(error.document_below(base_path)) }
             }
         }
     }
@@ -317,9 +331,12 @@ pub async fn summarize(
         GroupBy::Hour => HOUR,
     };
     let every_scope = group_by == GroupBy::Project && project.is_none();
-    let scope = Some(UsageScope::of(cx.at, project)).filter(|_| !every_scope);
+    let scopes = match every_scope {
+        true => Scopes::Projects,
+        false => Scopes::One(ScopeRef::project_or(project, cx.at)),
+    };
     let limit = MOST_ITEMS as i64 + 1;
-    let question = Question { scope, series: None, interval, grain, limit };
+    let question = Question { scopes, series: None, interval, grain, limit };
     let parts = counters::ask(&mut cx.tx, cx.at, question).await?;
     if parts.len() > MOST_ITEMS {
         let detail =
@@ -328,11 +345,11 @@ pub async fn summarize(
     }
     let parts = if every_scope { outside_of_projects(parts) } else { parts };
     let items = parts.into_iter().map(|part| SummaryItem {
+        project_id: (group_by == GroupBy::Project).then(|| project_of(&part)),
         metric: part.metric,
         unit: part.unit,
         quantity: part.sum.quantity,
         events: part.sum.events,
-        project_id: (group_by == GroupBy::Project).then_some(part.project),
         starts_at: DateTime::from_timestamp_micros(part.starts_at).filter(|_| grain != EVER),
     });
     let (since, until) = (interval.since, interval.until);
@@ -345,7 +362,7 @@ fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
     let mut reported = Vec::new();
     for series in parts.chunk_by(|a, b| (&a.metric, &a.unit) == (&b.metric, &b.unit)) {
         let (projects, whole): (Vec<_>, Vec<_>) =
-            series.iter().cloned().partition(|part| part.project.is_some());
+            series.iter().cloned().partition(|part| project_of(part).is_some());
         let rest = whole.into_iter().map(|part| {
             let sum = part.sum.without(projects.iter().map(|project| &project.sum));
             Part { sum, ..part }
@@ -354,6 +371,10 @@ fn outside_of_projects(parts: Vec<Part>) -> Vec<Part> {
         reported.extend(projects);
     }
     reported
+}
+
+fn project_of(part: &Part) -> Option<ProjectId> {
+    part.scope.id_of(ScopeKind::Project).map(ProjectId)
 }
 
 /// Detaches the usage of a project that is deleted or moved. The usage stays with the organization,

@@ -10,7 +10,7 @@ use crate::kernel::http::answer::Document;
 use crate::kernel::http::openapi;
 use crate::kernel::http::routes::Operations;
 
-const CACHE: &str = "public, max-age=300";
+pub(super) const CACHE: &str = "public, max-age=300";
 
 #[derive(Default)]
 pub struct ApiDocument {
@@ -25,8 +25,8 @@ impl ApiDocument {
     /// Returns the OpenAPI document.
     pub(super) fn value(&self, app: &App) -> &Value {
         self.value.get_or_init(|| {
-            let table = Operations::of(app).build().table;
-            openapi::document(&table, &app.settings.base_url, &EXAMPLES)
+            let routes = Operations::of(app).build();
+            openapi::document(&routes, &app.settings.base_url, &EXAMPLES)
         })
     }
 

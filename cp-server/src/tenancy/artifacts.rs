@@ -45,7 +45,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS)
 .before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
 
-crate::routes! { artifacts declares DECLARATION:
+crate::routes! {
+    /// The files of the runs of a project, which the storage quota counts.
+    artifacts declares DECLARATION:
     /// Lists the organization's artifacts.
     GET "/organizations/{org}/artifacts" ARTIFACTS_READ => list;
     /// Records an artifact; its size counts against the storage quota.

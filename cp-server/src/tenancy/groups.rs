@@ -32,7 +32,9 @@ pub static DECLARATION: Declaration =
     Declaration::of_organization("groups", "group", Export::Within("memberships"))
         .permissions(PERMISSIONS);
 
-crate::routes! { groups declares DECLARATION:
+crate::routes! {
+    /// The people of an organization as a tree of units and teams.
+    groups declares DECLARATION:
     /// Lists the organization's groups; `parent=none` lists the roots.
     GET "/organizations/{org}/groups" GROUPS_READ => list;
     /// Creates a group, below another group when it has a parent.

@@ -8,12 +8,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::settings;
-use crate::kernel::access::caller::Scope;
+use crate::kernel::access::caller::{CallerScope, Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::place::Org;
-use crate::kernel::access::platform::Platform;
 use crate::kernel::clock::after;
+use crate::kernel::db::query::Query;
 use crate::kernel::db::record::Object;
+use crate::kernel::db::search::Search;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
@@ -45,8 +46,11 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .owner("id")
 .permissions(PERMISSIONS);
 
-crate::routes! { organizations declares DECLARATION:
-    /// Lists the organizations.
+crate::routes! {
+    /// The customers of the vendor: each is a tenant with its own people, plans and licenses.
+    organizations declares DECLARATION:
+    /// Lists the organizations that the caller may read: on the platform all, otherwise the caller's
+    /// own.
     GET "/organizations" ORG_READ => list;
     /// Reads an organization.
     GET "/organizations/{org}" ORG_READ => read;
@@ -96,6 +100,9 @@ pub struct OrganizationFilter {
     slug: Option<String>,
     /// Returns the organization with this external ID only.
     external_id: Option<String>,
+    /// Returns the organizations whose name or slug begins with this text in upper or lower case.
+    /// Also the organization with this ID or external ID.
+    q: Option<Search>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -139,16 +146,26 @@ impl OrganizationPatch {
 
 async fn list(
     cx: &mut Cx<Scope>,
-    _: Platform,
+    _: CallerScope,
     list: List<OrganizationFilter>,
 ) -> Result<Page<Organization>> {
     let filter = &list.filter;
+    let is_visible = |id: &OrganizationId| cx.caller.may_throughout(*id, Permission::ORG_READ);
+    let own: Option<Vec<OrganizationId>> = match cx.caller.on_platform(Permission::ORG_READ) {
+        Ok(()) => None,
+        Err(_) => Some(cx.caller.organizations().into_iter().filter(is_visible).collect()),
+    };
     let query = cx
         .tx
         .select("WHERE TRUE")
         .and_some(" AND status = ?", filter.status)
         .and_some(" AND slug = ?", filter.slug.as_deref())
-        .and_some(" AND external_id = ?", filter.external_id.as_deref());
+        .and_some(" AND external_id = ?", filter.external_id.as_deref())
+        .search(filter.q.as_ref(), &["name", "slug"], &["external_id"]);
+    let query = match own {
+        None => query,
+        Some(own) => query.sql(" AND id IN ").rows([own], |q, own| own.iter().fold(q, Query::bind)),
+    };
     list.page(query).await
 }
 
@@ -160,8 +177,7 @@ pub async fn update(cx: &mut Cx, patch: OrganizationPatch) -> Result<Organizatio
     let before: Organization = cx.tx.select("WHERE id = $1").bind(cx.at).locked().one().await?;
     let merged = before.settings.changed("settings", |own| settings::merge(own, patch.settings))?;
     settings::check(&merged)?;
-    let metadata =
-        before.metadata.changed("metadata", |own| settings::overlay(own, patch.metadata))?;
+    let metadata = before.metadata.merged("metadata", patch.metadata)?;
     let external_id = patch.external_id.over(before.external_id);
     let email_domain = patch.email_domain.over(before.email_domain);
     let sql = "UPDATE organizations
@@ -209,8 +225,7 @@ pub async fn insert(cx: &mut Cx<Scope>, new: NewOrganization) -> Result<Organiza
         settings::merge(own, new.settings);
     })?;
     settings::check(&merged)?;
-    let metadata =
-        Object::default().changed("metadata", |own| settings::overlay(own, new.metadata))?;
+    let metadata = Object::default().merged("metadata", new.metadata)?;
     let chosen = new.slug.is_some();
     let slug = match new.slug {
         Some(slug) => slug,

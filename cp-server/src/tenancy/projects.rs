@@ -7,7 +7,6 @@ use serde_json::{Map, Value};
 
 use super::organizations;
 use super::quotas::{self, Metric};
-use super::settings::overlay;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::{Org, OrgList};
@@ -38,7 +37,9 @@ pub static DECLARATION: Declaration =
     Declaration::of_organization("projects", "project", Export::Within("project_grants"))
         .permissions(PERMISSIONS);
 
-crate::routes! { projects declares DECLARATION:
+crate::routes! {
+    /// The units of work of an organization, and the roles that teams have on them.
+    projects declares DECLARATION:
     /// Lists the organization's projects.
     GET "/organizations/{org}/projects" PROJECTS_READ => list;
     /// Creates a project, which counts against the quota.
@@ -168,7 +169,7 @@ async fn list(
 
 async fn create(cx: &mut Cx, _: Org, new: NewProject) -> Result<Created<Project>> {
     let slug = Slug::or_from(new.slug, &new.name)?;
-    let metadata = Object::default().changed("metadata", |own| overlay(own, new.metadata))?;
+    let metadata = Object::default().merged("metadata", new.metadata)?;
     quotas::hold(cx, cx.at, Metric::Projects).await?;
     let sql = "INSERT INTO projects
                (id, organization_id, name, slug, description, repo_url, default_branch, local_path,
@@ -206,7 +207,7 @@ async fn read(cx: &mut Cx, id: ProjectId) -> Result<Project> {
 async fn update(cx: &mut Cx, id: ProjectId, patch: ProjectPatch) -> Result<Project> {
     let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Project = found.locked().one().await?;
-    let metadata = before.metadata.changed("metadata", |own| overlay(own, patch.metadata))?;
+    let metadata = before.metadata.merged("metadata", patch.metadata)?;
     let sql = "UPDATE projects
                SET name = COALESCE($3, name), slug = COALESCE($4, slug), description = $5,
                    repo_url = $6, default_branch = $7, local_path = $8, workspace_mode = $9,

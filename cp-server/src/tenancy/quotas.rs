@@ -48,7 +48,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { quotas declares DECLARATION:
+crate::routes! {
+    /// How much of each metric an organization may use, and how much it uses.
+    quotas declares DECLARATION:
     /// Lists the organization's quotas, with the use and the source of each limit.
     GET "/organizations/{org}/quotas" ORG_READ => list;
     /// Checks whether an amount would fit; an exactly full quota still fits.

@@ -39,7 +39,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { secret_refs declares DECLARATION:
+crate::routes! {
+    /// References to secrets in other systems. The server never stores the secrets.
+    secret_refs declares DECLARATION:
     /// Lists the organization's references to secrets, by name.
     GET "/organizations/{org}/secret-refs" SECRETS_READ => list;
     /// Sets a reference of the organization, or of one project: creates it, or replaces all of it.

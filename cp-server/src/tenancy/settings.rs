@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::isolation::Isolation;
+use crate::kernel::db::record::overlay;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json::refusal::{BODY, Refusal};
 
@@ -53,17 +54,6 @@ pub(super) fn merge(settings: &mut Map<String, Value>, mut patch: Map<String, Va
         features.retain(|_, value| !value.is_null());
     }
     overlay(settings, patch);
-}
-
-/// Sets members; null removes one.
-pub(super) fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
-    for (name, value) in patch {
-        if value.is_null() {
-            object.remove(&name);
-        } else {
-            object.insert(name, value);
-        }
-    }
 }
 
 #[cfg(test)]

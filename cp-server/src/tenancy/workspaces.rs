@@ -36,7 +36,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS)
 .before_project(|cx, project, to| Box::pin(leave_project(cx, project, to)));
 
-crate::routes! { workspaces declares DECLARATION:
+crate::routes! {
+    /// The environments of an organization, such as production or demo.
+    workspaces declares DECLARATION:
     /// Lists the organization's workspaces.
     GET "/organizations/{org}/workspaces" WORKSPACES_READ => list;
     /// Creates a workspace; the first one becomes the default.

@@ -5,6 +5,7 @@
 
 mod backups;
 mod canaries;
+mod cli;
 mod clients;
 #[path = "../../../tests/it/world/cluster.rs"]
 mod cluster;
@@ -22,6 +23,7 @@ mod imports;
 mod inclusion;
 mod issuers;
 mod life;
+mod monitoring;
 mod pooler;
 mod resets;
 mod runbooks;

@@ -65,7 +65,7 @@ pub fn until(happened: impl Fn() -> bool, what: &str) {
 }
 
 /// A new certificate and key in place of those before, as an operator puts them there.
-fn renew(folder: &Path) -> CertificateDer<'static> {
+pub fn renew(folder: &Path) -> CertificateDer<'static> {
     let key = KeyPair::generate().unwrap();
     let made = CertificateParams::new(["localhost".to_owned()]).unwrap().self_signed(&key).unwrap();
     for (name, pem) in [("cert.pem", made.pem()), ("key.pem", key.serialize_pem())] {

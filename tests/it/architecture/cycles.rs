@@ -39,9 +39,9 @@ const FLOORS: [&str; 19] = [
     "lifecycle",
     "example",
     "backup",
-    "jobs",
     "telemetry",
     "server",
+    "jobs",
     // The composition.
     "lib",
     "client",

@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::{Arg, Args, Command};
 use cp_contracts::ProblemCode;
 use cp_server::config::Config;
+use cp_server::telemetry::families::FAMILIES;
 
 use super::{is_current, root};
 
@@ -14,7 +15,7 @@ const SETTINGS: &str = "\
 # Settings
 
 Each setting is a flag of `cp-server serve` and an environment variable. The flag overrides the variable. A test
-generates this page from the definitions that `cp-server --help` prints.
+generates this page from the definitions that `cp-server serve --help` prints.
 
 - The server removes spaces, line ends and a byte order mark around a value. An empty variable counts as absent.
 - Secrets and `CP_DATABASE_URL` are the exception: the server refuses an empty value.
@@ -23,8 +24,8 @@ generates this page from the definitions that `cp-server --help` prints.
 - A boolean is `true`, `1`, `yes` or `on`, and `false`, `0`, `no` or `off`.
 - A rate is `PER_MINUTE:BURST`, such as `1200:300`, or `off`.
 
-Commands other than `serve` and `quickstart` also read `CP_URL` and `CP_TOKEN`: a running server and a service token
-for it. Without them a command works on the database of this machine.
+`cp-server help settings` prints the same. Client commands also read `CP_URL`, `CP_TOKEN` and `CP_CA_FILE`: see
+[cli.md](cli.md#server).
 
 See [production.md](production.md) for the settings that a new installation needs.
 ";
@@ -180,6 +181,37 @@ fn the_committed_table_of_problem_codes_is_current() {
     );
 }
 
+fn metrics_table() -> String {
+    let mut table = "| family | type | labels | meaning |\n| --- | --- | --- | --- |\n".to_owned();
+    for family in FAMILIES {
+        let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
+        let (name, kind) = (family.name, family.kind.name());
+        let _ = writeln!(table, "| `{name}` | {kind} | {} | {} |", labels.join(", "), family.help);
+    }
+    table
+}
+
+#[test]
+fn the_committed_table_of_metrics_is_current() {
+    is_current(
+        "docs/metrics.md",
+        &with_generated("docs/metrics.md", &metrics_table()),
+        "the_committed",
+    );
+}
+
+#[test]
+fn the_alert_rules_use_known_metrics_and_are_in_their_page() {
+    let rules = read("deploy/alerts.yml");
+    let page = read("docs/metrics.md");
+    assert!(page.contains(&format!("```yaml\n{rules}```")), "docs/metrics.md: deploy/alerts.yml");
+    assert_eq!(rules.matches("- alert:").count(), 5);
+    let names = rules.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    for name in names.filter(|name| name.starts_with("cp_") || name.starts_with("process_")) {
+        assert!(FAMILIES.iter().any(|family| family.name == name), "{name} is not a metric");
+    }
+}
+
 #[test]
 fn the_committed_table_of_operations_is_current() {
     is_current("docs/api.md", &with_generated("docs/api.md", &operations_table()), "the_committed");
@@ -210,7 +242,7 @@ fn the_readme_is_short_and_its_settings_exist() {
         words.filter(|word| word.starts_with("CP_") && word.len() > 3).collect::<Vec<_>>()
     };
     // Variables of commands, of the tests and of the guides' own shells.
-    let others = ["CP_URL", "CP_TOKEN", "CP_CRASH_ROUNDS"];
+    let others = ["CP_URL", "CP_TOKEN", "CP_CA_FILE", "CP_CRASH_ROUNDS"];
     for page in pages()
         .iter()
         .map(String::as_str)

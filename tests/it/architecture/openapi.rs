@@ -5,11 +5,7 @@ use cp_server::server::examples::EXAMPLES;
 use serde_json::{Value, json};
 
 fn document() -> Value {
-    cp_server::kernel::http::openapi::document(
-        &cp_server::operations().published().table,
-        "",
-        &EXAMPLES,
-    )
+    cp_server::kernel::http::openapi::document(&cp_server::operations().published(), "", &EXAMPLES)
 }
 
 /// The members of a schema, wherever it leads, that are instants and no `Moment`.
@@ -76,9 +72,7 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
 #[test]
 fn the_document_tells_every_line_once() {
     let document = document();
-    let paths = document["paths"].as_object().unwrap().values();
-    let operations: Vec<&Value> =
-        paths.flat_map(|path| path.as_object().unwrap().values()).collect();
+    let operations: Vec<&Value> = operations(&document).collect();
     let ids: BTreeSet<&str> =
         operations.iter().map(|operation| operation["operationId"].as_str().unwrap()).collect();
     let table: BTreeSet<&str> =
@@ -98,4 +92,86 @@ fn every_schema_of_the_document_is_one() {
             panic!("{name}: {error}");
         }
     }
+}
+
+/// The operations of the document.
+fn operations(document: &Value) -> impl Iterator<Item = &Value> {
+    let paths = document["paths"].as_object().unwrap().values();
+    paths.flat_map(|path| path.as_object().unwrap().values())
+}
+
+fn is_described(schema: &Value) -> bool {
+    schema["description"].as_str().is_some_and(|text| !text.is_empty())
+}
+
+/// The schema's alternatives, each behind its references: a schema that is none of them is one.
+fn alternatives<'d>(document: &'d Value, schema: &'d Value) -> Vec<&'d Value> {
+    if let Some(reference) = schema["$ref"].as_str() {
+        return alternatives(document, document.pointer(&reference[1..]).unwrap());
+    }
+    let inner = ["anyOf", "oneOf", "allOf"].into_iter().find_map(|name| schema[name].as_array());
+    match inner {
+        Some(inner) => inner.iter().flat_map(|one| alternatives(document, one)).collect(),
+        None => vec![schema],
+    }
+}
+
+/// The fields without a description of a request, its inner objects included.
+fn undescribed(document: &Value, schema: &Value, path: &str, found: &mut Vec<String>) {
+    for schema in alternatives(document, schema) {
+        if schema["items"].is_object() {
+            undescribed(document, &schema["items"], path, found);
+        }
+        for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+            let path = format!("{path}.{name}");
+            let inner = alternatives(document, field);
+            if !is_described(field) && !inner.iter().any(|schema| is_described(schema)) {
+                found.push(path.clone());
+            }
+            undescribed(document, field, &path, found);
+        }
+    }
+}
+
+#[test]
+fn every_request_field_parameter_and_tag_is_described() {
+    let (document, mut found) = (document(), Vec::new());
+    for tag in document["tags"].as_array().unwrap() {
+        if !is_described(tag) {
+            found.push(format!("tag {}: a doc comment in its `routes!`", tag["name"]));
+        }
+    }
+    for operation in operations(&document) {
+        let name = operation["operationId"].as_str().unwrap();
+        for parameter in operation["parameters"].as_array().into_iter().flatten() {
+            if !is_described(parameter) {
+                found.push(format!("{name}: {}", parameter["name"]));
+            }
+        }
+        let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+        undescribed(&document, body, name, &mut found);
+    }
+    assert!(found.is_empty(), "{found:#?}");
+}
+
+/// Pages and bytes have no example: their readers are not clients of the API.
+const WITHOUT_EXAMPLE: [&str; 2] = ["text/html", "application/octet-stream"];
+
+#[test]
+fn every_request_and_answer_has_an_example() {
+    let (document, mut found) = (document(), Vec::new());
+    for operation in operations(&document) {
+        let name = operation["operationId"].as_str().unwrap();
+        let answers = operation["responses"].as_object().unwrap().iter();
+        let answers = answers.filter(|(status, _)| status.starts_with('2')).map(|(_, one)| one);
+        for holder in answers.chain(operation.get("requestBody")) {
+            for (media_type, content) in holder["content"].as_object().into_iter().flatten() {
+                let is_exempt = WITHOUT_EXAMPLE.contains(&&**media_type);
+                if !is_exempt && content.get("example").is_none() {
+                    found.push(format!("{name}: {media_type}"));
+                }
+            }
+        }
+    }
+    assert!(found.is_empty(), "run UPDATE=1 cargo test -p tests the_committed: {found:#?}");
 }

@@ -106,7 +106,7 @@ fn kernel_names_no_table_of_a_slice() {
             for rest in story.split(words).skip(1) {
                 let table: String =
                     rest.chars().take_while(|c| c.is_ascii_lowercase() || *c == '_').collect();
-                let is_of_a_database = ["pragma_", "pg_", "sqlite_", "_sqlx"];
+                let is_of_a_database = ["pragma_", "pg_", "sqlite_", "_sqlx", "json_"];
                 if table.len() > 2 && !is_of_a_database.iter().any(|own| table.starts_with(own)) {
                     named.insert((table, file.clone()));
                 }

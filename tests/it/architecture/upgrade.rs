@@ -9,7 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::world::database::Database;
-use crate::world::now;
+use crate::world::{World, now, on_both};
 
 /// The last migration before groups and projects.
 const BEFORE: i64 = 5;
@@ -120,4 +120,32 @@ async fn an_older_installation_is_brought_along_on_postgres() {
     if let Some(database) = Database::postgres(None).await {
         an_older_installation_is_brought_along(database.db.clone()).await;
     }
+}
+
+#[on_both]
+async fn an_older_program_names_the_version_that_a_newer_schema_needs(world: World) {
+    world
+        .exec(
+            "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time)
+             SELECT 9001, 'later', success, checksum, 1 FROM _sqlx_migrations WHERE version = 1",
+        )
+        .await;
+    let stored = "SELECT value FROM installation WHERE name = 'written by'";
+    let stored = String::from_utf8(world.value::<Vec<u8>>(stored).await).unwrap();
+    let (known, own) = stored.split_once(' ').unwrap();
+    assert_eq!(known, Db::migrations("sqlite:").last().unwrap().to_string());
+    let refusal = async || format!("{:#}", world.app.db.migrate().await.unwrap_err());
+    let expected = |by: &str, needed: &str| {
+        format!(
+            "a newer version{by} wrote this database, and this cp-server {own} knows its schema only \
+             up to {known}: use {needed} or a later one"
+        )
+    };
+    let mut tx = world.app.db.begin().await.unwrap();
+    let set = "UPDATE installation SET value = $1 WHERE name = 'written by'";
+    tx.q(set).bind(&b"9001 7.1.0"[..]).exec().await.unwrap();
+    tx.commit().await.unwrap();
+    assert_eq!(refusal().await, expected(", cp-server 7.1.0,", "cp-server 7.1.0"));
+    world.exec("DELETE FROM installation WHERE name = 'written by'").await;
+    assert_eq!(refusal().await, expected(" of cp-server", "that version"));
 }

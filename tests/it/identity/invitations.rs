@@ -14,6 +14,8 @@ async fn an_invitation_is_made_with_a_token_that_is_shown_once(world: World) {
     let token = made.as_object_mut().unwrap().remove("token").unwrap();
     let token = token.as_str().unwrap();
     assert_eq!(token.len(), "cpin_".len() + 64, "32 random bytes");
+    let accept_url = made.as_object_mut().unwrap().remove("accept_url").unwrap();
+    assert_eq!(accept_url, Value::Null, "no provider has a client here");
     assert_eq!(
         world.named(&made),
         json!({

@@ -33,6 +33,10 @@ async fn me_explains_what_a_person_may_do_and_why(world: World) {
             "kind": "person", "id": "<acme's owner>", "name": "olga@acme.example",
             "user_id": "<acme's owner>", "provider": "auth0", "vouched_by": null,
             "organization_id": "<acme's org>", "roles": ["ORGANIZATION_OWNER"],
+            "organizations": [{
+                "id": "<acme's org>", "slug": "acme", "name": me["organizations"][0]["name"],
+                "roles": ["ORGANIZATION_OWNER"],
+            }],
             "products": ["studio"], "permissions": permissions,
             // The group is of another product.
             "grants": [{

@@ -97,6 +97,9 @@ async fn me_tells_who_the_caller_is(world: World) {
             "permissions": ["effective:read", "limits:read", "usage:write", "users:whoami"], "provider": null,
             "vouched_by": null,
             "roles": [], "products": [],
+            "organizations": [
+                {"id": "<acme's org>", "slug": "acme", "name": "Acme", "roles": []},
+            ],
             "grants": [{
                 "on": "organization", "organization_id": "<acme's org>", "id": null,
                 "by": "service_token",

@@ -68,7 +68,7 @@ async fn a_plan_that_there_is_not_is_made_as_a_private_one(world: World) {
     let code = set["plan_code"].as_str().unwrap();
     let plan = world.get(format!("/plans/{code}")).await.expect(200);
     assert_eq!(
-        (&plan["name"], &plan["is_public"], &plan["default_features"], &plan["limits"]),
+        (&plan["name"], &plan["is_public"], &plan["features"], &plan["limits"]),
         (&json!("Gold (yearly)"), &json!(false), &json!({}), &json!({}))
     );
     let events = world.get("/audit?action=plans.create&limit=1").await.expect(200);

@@ -12,7 +12,7 @@ async fn a_bundle_holds_all_that_a_data_plane_needs(world: World) {
     let bundle = answer.expect(201);
     assert_eq!(location, format!("/api/v1/bundles/{}", bundle["jti"].as_str().unwrap()));
     let plan = world.get("/plans/team").await.expect(200);
-    let (features, limits) = (&plan["default_features"], &plan["limits"]);
+    let (features, limits) = (&plan["features"], &plan["limits"]);
     let idx = &bundle["payload"]["status"]["status_list"]["idx"];
     let uri = format!("{ISSUER}/api/v1/status-lists/{}", world.acme.status_list);
     let (issued, expires) = (now(), now() + TimeDelta::days(30));

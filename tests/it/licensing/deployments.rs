@@ -14,7 +14,7 @@ async fn a_deployment_is_made_changed_and_retired(world: World) {
         json!({
             "id": "<1>", "organization_id": "<acme's org>", "name": "lab", "type": "onprem",
             "region": "eu-central", "api_base_url": "https://lab.acme.example/api",
-            "status": "active", "external_id": "d-1", "last_seen_at": null,
+            "status": "active", "external_id": "d-1", "metadata": {}, "tags": [], "last_seen_at": null,
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
         })
     );

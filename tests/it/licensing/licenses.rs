@@ -6,7 +6,7 @@ use crate::world::{World, on_both};
 #[on_both]
 async fn a_license_explains_what_it_grants(world: World) {
     let subscription = format!("/subscriptions/{}", world.acme.subscription);
-    let overrides = json!({"feature_overrides": {"exports_enabled": false, "sso": true}});
+    let overrides = json!({"features": {"exports_enabled": false, "sso": true}});
     world.patch(subscription, overrides).await.expect(200);
     let body = json!({
         "subscription_id": world.acme.subscription, "seat_cap": 3, "grace_days": 5,
@@ -20,7 +20,7 @@ async fn a_license_explains_what_it_grants(world: World) {
         json!({
             "id": "<1>", "organization_id": "<acme's org>",
             "deployment_id": "<acme's spare deployment>",
-            "subscription_id": "<acme's subscription>",
+            "subscription_id": "<acme's subscription>", "name": null,
             "status": "active", "status_reason": null,
             "coverage": {"covered": true, "reason": null, "until": "2026-07-06T00:00:00Z"},
             "seat_cap": 3, "allow_more_seats": false,
@@ -39,7 +39,7 @@ async fn a_license_explains_what_it_grants(world: World) {
                     "theme": from(json!({"dark": true}), "license"),
                 },
             },
-            "key_id": null, "bundle_hash": null, "revision": 1,
+            "key_id": null, "bundle_hash": null, "metadata": {}, "tags": [], "revision": 1,
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
         })
     );

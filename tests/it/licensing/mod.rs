@@ -6,6 +6,7 @@ mod bundles;
 mod coverage;
 mod deployments;
 mod licenses;
+mod names;
 mod plans;
 mod refusals;
 mod seats;

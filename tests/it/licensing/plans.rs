@@ -12,7 +12,7 @@ async fn plans_are_seeded_and_pro_is_another_name(world: World) {
     }
     let pro = world.get("/plans/pro").await.expect(200);
     assert_eq!(pro["code"], "professional");
-    assert_eq!(pro["default_features"]["alerts_enabled"], true);
+    assert_eq!(pro["features"]["alerts_enabled"], true);
     let enterprise = world.get("/plans/enterprise").await.expect(200);
     assert_eq!(enterprise["limits"]["projects"], Value::Null, "null is unlimited");
     let subscription = json!({"plan_code": "pro", "status": "canceled"});
@@ -27,14 +27,15 @@ async fn an_edited_plan_has_a_new_version_and_subscriptions_keep_theirs(world: W
         world.named(&made),
         json!({
             "id": "<1>", "code": "gold", "version": 1, "name": "Gold",
-            "description": null, "is_public": true, "default_features": {"sso": false, "theme": "a"},
+            "description": null, "is_public": true, "features": {"sso": false, "theme": "a"},
+            "default_features": {"sso": false, "theme": "a"},
             "limits": {"projects": 5, "x_runs": null}, "seat_cap": 7,
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
         })
     );
     let subscription = move_acme_to_gold(&world).await;
     let patch = json!({
-        "default_features": {"sso": true, "theme": "a"}, "limits": {"projects": 9},
+        "features": {"sso": true, "theme": "a"}, "limits": {"projects": 9},
     });
     let edited = world.patch("/plans/gold", patch).await.expect(200);
     assert_eq!((&edited["version"], &edited["seat_cap"]), (&json!(2), &json!(7)));
@@ -56,7 +57,7 @@ async fn a_migration_is_shown_before_it_is_made(world: World) {
     world.post("/plans", gold()).await.expect(201);
     let subscription = move_acme_to_gold(&world).await;
     let patch = json!({
-        "default_features": {"sso": true},
+        "features": {"sso": true},
         "limits": {"projects": 9, "x_runs": "not_included", "x_seats": "unlimited"},
         "seat_cap": 8,
     });
@@ -97,6 +98,22 @@ async fn private_plans_are_for_the_platform(world: World) {
     assert_eq!(world.get("/plans/internal").await.expect(200)["is_public"], false);
     let all = world.get("/plans").await.expect(200);
     assert_eq!(all["items"].as_array().unwrap().len(), 5);
+}
+
+#[on_both]
+async fn a_code_that_is_another_name_is_refused_with_the_plan(world: World) {
+    let body = json!({"code": "pro", "name": "Pro"});
+    let mut refused = world.post("/plans", body).await.refused(409, "code_taken");
+    refused.as_object_mut().unwrap().remove("request_id");
+    assert_eq!(
+        refused,
+        json!({
+            "type": "/problems/code_taken", "title": "The code is in use", "status": 409,
+            "code": "code_taken", "field": "code",
+            "detail": "`pro` is another name of the plan `professional`. PATCH `professional`, or \
+                       choose another code.",
+        })
+    );
 }
 
 #[on_both]
@@ -150,11 +167,11 @@ async fn plan_patch_merges_limits_and_features(world: World) {
     world.post("/plans", gold()).await.expect(201);
     let patch = json!({
         "limits": {"members": 4, "x_runs": 3},
-        "default_features": {"theme": null, "mfa": ["totp"]},
+        "features": {"theme": null, "mfa": ["totp"]},
     });
     let edited = world.patch("/plans/gold", patch).await.expect(200);
     assert_eq!(edited["limits"], json!({"members": 4, "projects": 5, "x_runs": 3}));
-    assert_eq!(edited["default_features"], json!({"sso": false, "mfa": ["totp"]}));
+    assert_eq!(edited["features"], json!({"sso": false, "mfa": ["totp"]}));
     assert_eq!(
         edited["changes"],
         json!({
@@ -195,7 +212,7 @@ async fn plan_with_an_unknown_metric_is_refused(world: World) {
 
 fn gold() -> Value {
     json!({
-        "code": "gold", "name": "Gold", "default_features": {"sso": false, "theme": "a"},
+        "code": "gold", "name": "Gold", "features": {"sso": false, "theme": "a"},
         "limits": {"projects": 5, "x_runs": -1}, "seat_cap": 7,
     })
 }

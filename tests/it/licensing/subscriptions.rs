@@ -18,7 +18,7 @@ async fn a_subscription_takes_its_seats_from_the_plan(world: World) {
     world.post(cancel(&world), json!({})).await.expect(200);
     let body = json!({
         "plan_code": "enterprise", "external_id": "sub_1", "billing_email": "pay@acme.example",
-        "currency": "eur", "next_invoice_amount": 9900, "feature_overrides": {"sso": true},
+        "currency": "eur", "next_invoice_amount": 9900, "features": {"sso": true},
         "ends_at": "2027-01-01T00:00:00Z",
     });
     let made = world.post(world.org("/subscriptions"), body).await.expect(201);
@@ -27,7 +27,7 @@ async fn a_subscription_takes_its_seats_from_the_plan(world: World) {
         json!({
             "id": "<1>", "organization_id": "<acme's org>", "plan_code": "enterprise",
             "plan_version": 1, "status": "active", "seat_cap": 1000, "seats_from_plan": true,
-            "feature_overrides": {"sso": true}, "starts_at": "2026-01-02T00:00:00Z",
+            "features": {"sso": true}, "feature_overrides": {"sso": true}, "starts_at": "2026-01-02T00:00:00Z",
             "ends_at": "2027-01-01T00:00:00Z", "trial_ends_at": null, "canceled_at": null,
             "external_id": "sub_1", "billing_customer_id": null,
             "billing_email": "pay@acme.example", "currency": "EUR",

@@ -25,7 +25,8 @@ async fn what_would_go_beyond_a_limit_is_refused_and_not_recorded(world: World) 
             "status": 429, "code": "limit_exceeded",
             "detail": "The limit of 10 count of m (daily, rolling) is exceeded: 9.5 are used, and 0.6 more \
                        were requested.",
-            "metric": "m", "unit": "count", "scope": "organization", "project_id": null,
+            "metric": "m", "unit": "count", "scope": "organization", "scope_ref": "organization",
+            "project_id": null, "overflow": 0,
             "window": "rolling", "period": "daily", "limit": 10, "used": 9.5, "requested": 0.6,
             "resets_at": "2026-01-02T22:00:00.000001Z",
         })

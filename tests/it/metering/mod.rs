@@ -1,3 +1,4 @@
+mod budgets;
 mod enforcement;
 mod limits;
 mod properties;

@@ -20,6 +20,8 @@ async fn an_event_is_recorded_once_by_its_key(world: World) {
         world.named(&event),
         json!({
             "id": "<1>", "organization_id": "<acme's org>", "project_id": "<2>",
+            "product": "", "group_id": null, "user_id": null, "credits": null,
+            "credit_factor": null,
             "deployment_id": "<acme's deployment>", "run_id": "run 7/α",
             "metric": "llm.tokens", "unit": "token", "quantity": 12.5,
             "dims": {"model": "x"}, "metadata": {"by": ["anna"]}, "idempotency_key": "k-1",
@@ -135,7 +137,8 @@ async fn an_event_says_little_at_least(world: World) {
         world.named(&event),
         json!({
             "id": "<1>", "organization_id": "<acme's org>", "project_id": null,
-            "deployment_id": null, "run_id": null, "metric": "calls", "unit": "count",
+            "deployment_id": null, "product": "", "group_id": null, "user_id": null, "credits": null,
+            "credit_factor": null, "run_id": null, "metric": "calls", "unit": "count",
             "quantity": 0, "dims": {}, "metadata": {}, "idempotency_key": null,
             "observed_at": now(), "recorded_at": now(),
         })

@@ -10,6 +10,8 @@ async fn what_a_report_counted_is_usage_of_its_deployment(world: World) {
         world.named(&listed["items"][0]),
         world.named(&json!({
             "id": listed["items"][0]["id"], "organization_id": world.acme.org,
+            "product": "", "group_id": null, "user_id": null, "credits": null,
+            "credit_factor": null,
             "project_id": null, "deployment_id": world.acme.deployment, "run_id": null,
             "metric": "seats", "unit": "count", "quantity": 7, "metadata": {},
             "dims": {"usage_report_id": report, "license_id": world.acme.license},

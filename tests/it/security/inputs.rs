@@ -72,18 +72,12 @@ async fn stored_json_has_a_largest_size_that_the_refusal_names(world: World) {
         (Method::PUT, acme("/identity-providers/x"), provider.clone(), "metadata", &large),
         (Method::PUT, acme("/identity-providers/x"), provider.clone(), "claim_map", &texts),
         (Method::PUT, acme("/identity-providers/x"), provider, "role_map", &texts),
-        (
-            Method::POST,
-            acme("/subscriptions"),
-            json!({"plan_code": "team"}),
-            "feature_overrides",
-            &large,
-        ),
-        (Method::PATCH, subscription, json!({}), "feature_overrides", &large),
+        (Method::POST, acme("/subscriptions"), json!({"plan_code": "team"}), "features", &large),
+        (Method::PATCH, subscription, json!({}), "features", &large),
         (Method::POST, licenses, new_license, "features", &large),
         (Method::PATCH, license, json!({}), "features", &large),
-        (Method::POST, "/plans".into(), plan, "default_features", &large),
-        (Method::PATCH, "/plans/internal".into(), json!({}), "default_features", &large),
+        (Method::POST, "/plans".into(), plan, "features", &large),
+        (Method::PATCH, "/plans/internal".into(), json!({}), "features", &large),
         (Method::POST, acme("/usage"), usage.clone(), "metadata", &large),
         (Method::POST, acme("/usage"), usage, "dims", &large),
         (Method::POST, acme("/audit"), event, "metadata", &large),
@@ -116,8 +110,7 @@ async fn stored_json_is_measured_after_merging(world: World) {
 
 #[on_both]
 async fn no_value_of_any_member_makes_the_server_fail(world: World) {
-    let document =
-        openapi::document(&crate::world::operations().table, "", &serde_json::Value::Null);
+    let document = openapi::document(&crate::world::operations(), "", &serde_json::Value::Null);
     for line in crate::world::operations().table {
         for member in members(&line, &document) {
             for value in nasty() {

@@ -7,6 +7,7 @@ mod inputs;
 mod issuer;
 mod keys;
 mod panics;
+mod problem_pages;
 mod rates;
 mod replicas;
 mod storage;

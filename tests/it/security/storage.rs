@@ -1,4 +1,6 @@
+use axum::http::Method;
 use cp_server::kernel::db::Db;
+use cp_server::server::monitoring;
 use serde_json::json;
 
 use crate::world::{World, on_both};
@@ -120,4 +122,14 @@ async fn a_log_that_cannot_be_written_refuses_changes_alone(world: World) {
         .await;
     world.post(&bundles, json!({})).await.expect(201);
     assert_eq!(world.count_events().await, events + 1);
+}
+
+#[on_both]
+async fn metrics_are_served_without_the_database(world: World) {
+    monitoring::refresh(&world.app).await.unwrap();
+    world.lose_database().await;
+    monitoring::refresh(&world.app).await.unwrap_err();
+    let metrics = world.anyone().call(Method::GET, "/metrics", None).await;
+    assert_eq!(metrics.status, 200);
+    assert!(metrics.text().contains("\ncp_log_entries "), "{}", metrics.text());
 }

@@ -11,7 +11,7 @@ use super::examples::{NOBODY, example};
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// All that is open to anybody.
-const PUBLIC: [&str; 19] = [
+const PUBLIC: [&str; 21] = [
     "invitations.accept",
     "sessions.login",
     "sessions.callback",
@@ -31,6 +31,8 @@ const PUBLIC: [&str; 19] = [
     "server.metrics",
     "server.openapi",
     "server.docs",
+    "server.problems",
+    "server.problem",
 ];
 
 fn guarded() -> impl Iterator<Item = Line> {

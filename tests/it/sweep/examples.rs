@@ -38,6 +38,7 @@ impl World {
             "artifacts" => &acme.artifact,
             "invitations" => &acme.invitation,
             "plans" => "internal",
+            "problems" => "name_taken",
             "subscriptions" => &acme.subscription,
             "deployments" => pick(&acme.deployment, &acme.spare_deployment),
             "licenses" => &acme.license,
@@ -49,6 +50,9 @@ impl World {
             "secret-refs" => "app%2Ftoken",
             "usage" => &acme.usage_event,
             "limits" => &acme.limit,
+            "budgets" => "studio",
+            // The budget's own path names them.
+            "allocations" => "",
             "audit" => &self.event,
             "tile" => "0/000.p/1",
             "service-tokens" => pick(&acme.token_id, &acme.deployment_token_id),
@@ -109,6 +113,8 @@ pub fn example(world: &World, line: &Line) -> Example {
         "log.consistency" => query("?from=1&to=2"),
         "organizations.delete" => query("?mode=suspend"),
         "limits.check" | "limits.delete" => query("?metric=calls"),
+        "costs.sum" => query("?product=studio"),
+        "allocations.delete" => query(&format!("?scope=group:{}", acme.group)),
         _ if line.method == Method::DELETE => query(&set_before(line)),
         _ if line.method == Method::GET => query(""),
         "sessions.logout" | "sessions.logout_everywhere" => query(""),
@@ -173,6 +179,14 @@ pub fn example(world: &World, line: &Line) -> Example {
         "audit.erase" => body(json!({"user": acme.user, "reason": "asked for"})),
         "audit.record" => body(json!({"action": "deploy.done", "target_type": "release"})),
         "usage.record" => body(json!({"metric": "calls", "quantity": 1})),
+        "budgets.put" => body(json!({"credits": 2000})),
+        "budget_cycles.open" => body(json!({"name": "January"})),
+        "allocations.put" => {
+            body(json!({"scope": format!("group:{}", acme.group), "quantity": 400}))
+        }
+        "allocations.distribute" => {
+            body(json!({"scopes": [format!("group:{}", acme.group)], "total": 300}))
+        }
         "limits.put" => body(json!({"metric": "calls", "quantity": 200})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
         _ if line.method == Method::PATCH => body(sample_patch(line)),

@@ -190,12 +190,28 @@ async fn a_new_organization_has_a_subscription_which_gives_way_to_one_that_someb
     let another = json!({"plan_code": "team"});
     let another = world.post("/organizations/hooli/subscriptions", another).await;
     another.refused(409, "subscription_exists");
-    for (plan, status, code) in [("nope", 404, "not_found"), ("internal", 422, "invalid")] {
+    for (plan, status, code, field) in
+        [("nope", 404, "not_found", "plan_code"), ("internal", 422, "invalid", "seat_cap")]
+    {
         let body = json!({"name": "Umbrella", "plan_code": plan});
         let problem = world.post("/organizations", body).await.refused(status, code);
-        assert_eq!(problem["field"], "plan_code");
+        assert_eq!(problem["field"], field);
     }
     world.get("/organizations/umbrella").await.refused(404, "not_found");
+}
+
+#[on_both]
+async fn organization_may_begin_with_seats_of_its_own(world: World) {
+    for (name, plan) in [("umbrella", "internal"), ("tyrell", "team")] {
+        let body = json!({"name": name, "plan_code": plan, "seat_cap": 7});
+        world.post("/organizations", body).await.expect(201);
+        let path = format!("/organizations/{name}/subscriptions");
+        let begun = world.get(&path).await.expect(200)["items"][0].clone();
+        let begun = (&begun["plan_code"], &begun["seat_cap"], &begun["seats_from_plan"]);
+        assert_eq!(begun, (&json!(plan), &json!(7), &json!(false)));
+    }
+    let body = json!({"name": "Wayne", "plan_code": "internal", "seat_cap": 0});
+    world.post("/organizations", body).await.invalid("seat_cap");
 }
 
 #[on_both]

@@ -153,6 +153,14 @@ impl World {
                 t.others.insert(collection.to_owned(), id(&made));
             }
         }
+
+        let budget = format!("{org}/budgets/studio");
+        self.set(&budget, json!({"credits": 1000})).await;
+        let cycle = json!({"starts_at": "2025-12-31T00:00:00Z"});
+        let cycle = self.make(&format!("{budget}/cycles"), cycle).await;
+        t.others.insert("budget-cycles".to_owned(), id(&cycle));
+        let allocation = json!({"scope": format!("group:{}", t.group), "quantity": 100});
+        self.set(&format!("{budget}/allocations"), allocation).await;
         t
     }
 

@@ -12,14 +12,16 @@ use crate::identity::memberships::{self, AcceptedAs, At, Membership, MembershipS
 use crate::identity::roles::row::{self as roles, Role};
 use crate::identity::users::rows::{self as users, User};
 use crate::kernel::access::authentication;
-use crate::kernel::access::caller::{CallerKind, Scope};
+use crate::kernel::access::caller::{Caller, CallerKind, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::platform::PublicPath;
+use crate::kernel::app::App;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Codes;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::answer::Created;
+use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::secret::{Secret, sha256};
 use crate::kernel::text::Email;
@@ -47,14 +49,32 @@ pub(super) async fn accept(
         Err(error) => return Err(error),
     }
     cx.begin().await?;
-    let hash = sha256(acceptance.token.expose().as_bytes()).to_vec();
+    let seat = accept_as(cx, &acceptance.token, acceptance.user_id).await?;
+    Ok(Created(seat))
+}
+
+/// Accepts the invitation for the person who has logged in with its link.
+pub async fn accept_at_login(app: &App, caller: Caller, token: &Secret<String>) -> Result<()> {
+    let mut cx = app.change(caller).await?;
+    let seat = accept_as(&mut cx, token, None).await?;
+    cx.audit.after = serde_json::to_value(&seat).ok();
+    let (organization, target) = (cx.audit.organization, (Membership::NOUN, seat.name()));
+    cx.finish("invitations.accept", organization, target, Effect::Rights).await
+}
+
+async fn accept_as(
+    cx: &mut Cx<Scope>,
+    token: &Secret<String>,
+    user_id: Option<UserId>,
+) -> Result<Membership> {
+    let hash = sha256(token.expose().as_bytes()).to_vec();
     let found: Option<InvitationRow> =
         cx.tx.select("WHERE token_hash = $1").bind(&*hash).opt().await?;
     let found = found.ok_or_else(|| Error::not_found("invitation"))?;
     let (organization, key) = (found.organization_id, found.email.to_lowercase());
     cx.audit.organization = Some(organization);
     let has_address = |user: &User| user.email.to_lowercase() == key;
-    if let Some(id) = acceptance.user_id
+    if let Some(id) = user_id
         && !has_address(&users::load(cx, id).await?)
     {
         let detail = "`user_id` must be the person of the invited e-mail address.";
@@ -79,12 +99,12 @@ pub(super) async fn accept(
         && let Some(user) = &user
         && let Some(seat) = memberships::of_person(cx, organization, user.id).await?
     {
-        return Ok(Created(seat));
+        return Ok(seat);
     }
     // Only the reader of the address and the inviter know the token.
     let how = if is_person { AcceptedAs::Person } else { AcceptedAs::Token };
     let id = take(cx, found, how).await?;
-    memberships::of_organization(cx, organization, id).await.map(Created)
+    memberships::of_organization(cx, organization, id).await
 }
 
 /// Takes the seat of an open invitation for the person with its address, creating the person if

@@ -173,16 +173,9 @@ pub async fn for_login(
     key: Option<&str>,
 ) -> Result<Provider> {
     let missing = || Error::not_found("identity provider");
-    let mut found: Vec<Provider> = match organization {
+    let mut found = match organization {
         None => IdentitySettings::of(app).providers.clone(),
-        Some(text) if text.contains('\0') => Vec::new(),
-        Some(text) => {
-            let id = text.parse().unwrap_or(OrganizationId(uuid::Uuid::nil()));
-            let mut tx = app.db.read();
-            let rows = tx.q(ROWS).and(" AND (o.id = ?", id).and(" OR o.slug = ?)", text);
-            let rows: Vec<Row> = rows.sql(" ORDER BY p.key").all().await?;
-            rows.into_iter().map(Row::provider).collect()
-        }
+        Some(text) => of_organization(&mut app.db.read(), text).await?,
     };
     match key {
         Some(key) => found.retain(|provider| provider.key == key),
@@ -197,6 +190,29 @@ pub async fn for_login(
         return Err(Error::invalid("provider", detail));
     }
     found.pop().ok_or_else(missing)
+}
+
+/// Returns the first provider at which people of the organization can log in: its own, else the
+/// platform's.
+pub async fn first_for_login(
+    app: &App,
+    tx: &mut Conn,
+    organization: OrganizationId,
+) -> Result<Option<Provider>> {
+    let own = of_organization(tx, &organization.to_string()).await?;
+    let all = own.into_iter().chain(IdentitySettings::of(app).providers.iter().cloned());
+    Ok(all.into_iter().find(|provider| provider.client_id.is_some()))
+}
+
+/// Returns the providers of the organization with this ID or slug.
+async fn of_organization(tx: &mut Conn, organization: &str) -> Result<Vec<Provider>> {
+    if organization.contains('\0') {
+        return Ok(Vec::new());
+    }
+    let id = organization.parse().unwrap_or(OrganizationId(uuid::Uuid::nil()));
+    let rows = tx.q(ROWS).and(" AND (o.id = ?", id).and(" OR o.slug = ?)", organization);
+    let rows: Vec<Row> = rows.sql(" ORDER BY p.key").all().await?;
+    Ok(rows.into_iter().map(Row::provider).collect())
 }
 
 /// Returns the provider with this key, if it still exists.

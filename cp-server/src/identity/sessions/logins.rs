@@ -51,6 +51,9 @@ struct OnItsWay {
     /// The organization's provider may have another issuer by the time of the answer.
     issuer: String,
     return_to: String,
+    /// The token of an invitation that the login accepts.
+    #[serde(default)]
+    invitation: Option<String>,
     until: DateTime<Utc>,
 }
 
@@ -60,6 +63,7 @@ pub(super) struct Done {
     pub(super) provider: Provider,
     pub(super) state: String,
     pub(super) return_to: HeaderValue,
+    pub(super) invitation: Option<Secret<String>>,
 }
 
 #[derive(Deserialize)]
@@ -68,6 +72,7 @@ struct Begin {
     provider: Option<String>,
     organization: Option<String>,
     return_to: Option<String>,
+    invitation: Option<String>,
 }
 
 pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Response> {
@@ -94,6 +99,7 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Response> {
         organization: provider.organization,
         issuer: provider.issuer.clone(),
         return_to,
+        invitation: asked.invitation,
         until,
     };
     let mut url = Url::parse(endpoint).map_err(Error::internal)?;
@@ -153,7 +159,8 @@ pub(super) async fn finish(app: &App, parts: &Parts) -> Result<Done> {
     let id_token = exchange(app, &provider, &discovery, &code, &way.verifier).await?;
     let login = verified(app, &provider, &id_token, &way.nonce, now).await?;
     let return_to = HeaderValue::try_from(&way.return_to).map_err(Error::internal)?;
-    Ok(Done { login, provider, state: way.state, return_to })
+    let invitation = way.invitation.map(Secret::new);
+    Ok(Done { login, provider, state: way.state, return_to, invitation })
 }
 
 /// Exchanges the code for an ID token.

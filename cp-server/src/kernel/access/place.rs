@@ -109,11 +109,17 @@ impl<T: Owned> PathTarget for T {
         (T::NOUN, self.to_string())
     }
     fn parameters() -> Vec<Schema> {
-        vec![json_schema!({"type": "string", "format": "uuid"})]
+        vec![id_of(T::NOUN)]
     }
     fn noun() -> &'static str {
         T::MISSING
     }
+}
+
+/// Returns the schema of an ID in a path.
+pub(super) fn id_of(noun: &str) -> Schema {
+    let description = format!("The ID of the {noun}.");
+    json_schema!({"type": "string", "format": "uuid", "description": description})
 }
 
 /// `/groups/{id}/members/{user}`, `/organizations/{org}/quotas/{metric}`: an object below a path

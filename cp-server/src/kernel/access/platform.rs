@@ -2,7 +2,7 @@
 
 use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, Owned};
-use crate::kernel::access::place::{Exposure, PathTarget};
+use crate::kernel::access::place::{Exposure, PathTarget, id_of};
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
 use cp_contracts::ProblemCode;
@@ -28,6 +28,8 @@ impl PathTarget for Platform {
 /// An identifier in a platform path.
 pub trait PlatformId {
     const NOUN: &'static str;
+    /// The member that identifies the row.
+    const KEY: &'static str = "ID";
 }
 
 impl PathTarget for CallerScope {
@@ -65,7 +67,7 @@ impl<T: Owned> PathTarget for OrgOrPlatform<T> {
         (T::NOUN, self.0.to_string())
     }
     fn parameters() -> Vec<Schema> {
-        vec![json_schema!({"type": "string", "format": "uuid"})]
+        vec![id_of(T::NOUN)]
     }
     fn noun() -> &'static str {
         T::MISSING
@@ -113,7 +115,8 @@ macro_rules! rows_of {
                 (T::NOUN, self.0.to_string())
             }
             fn parameters() -> Vec<Schema> {
-                vec![json_schema!({"type": "string"})]
+                let description = format!("The {} of the {}.", T::KEY, T::NOUN);
+                vec![json_schema!({"type": "string", "description": description})]
             }
             fn noun() -> &'static str {
                 T::NOUN

@@ -90,6 +90,14 @@ pub async fn set_first(tx: &mut Conn, name: &str, value: &[u8]) -> sqlx::Result<
     Ok(tx.q(sql).bind(name).bind(value).exec().await? == 1)
 }
 
+/// Sets the value, whether or not it is set.
+pub async fn set(tx: &mut Conn, name: &str, value: &[u8]) -> sqlx::Result<()> {
+    let sql = "INSERT INTO installation (name, value) VALUES ($1, $2)
+               ON CONFLICT (name) DO UPDATE SET value = excluded.value";
+    tx.q(sql).bind(name).bind(value).exec().await?;
+    Ok(())
+}
+
 pub async fn replace(tx: &mut Conn, name: &str, value: &[u8]) -> sqlx::Result<()> {
     tx.q("UPDATE installation SET value = $2 WHERE name = $1")
         .bind(name)

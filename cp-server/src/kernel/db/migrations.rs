@@ -9,18 +9,64 @@
 
 use std::time::Duration;
 
+use anyhow::Context;
 use flate2::Crc;
 use futures_util::future::BoxFuture;
 use sqlx::migrate::{AppliedMigration, Migrate, MigrateError, Migration, Migrator};
 use sqlx::postgres::PgPool;
 use sqlx::{AssertSqlSafe, PgConnection, Row};
 
-use super::Db;
+use super::{Db, installation};
+
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The value of the installation that has the newest schema version and the version of the program
+/// that wrote it.
+const WRITTEN_BY: &str = "written by";
 
 impl Db {
     /// Migrates the schema; safe to run on several replicas at once.
-    pub async fn migrate(&self) -> Result<(), MigrateError> {
-        self.run(self.migrator()).await
+    ///
+    /// # Errors
+    /// Fails on a schema of a newer version, and names the version that is needed.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        match self.run(self.migrator()).await {
+            Err(MigrateError::VersionMissing(_)) => Err(self.newer().await?),
+            migrated => migrated.context("the schema cannot be migrated"),
+        }
+    }
+
+    /// Returns the error for a schema that this version does not know.
+    async fn newer(&self) -> anyhow::Result<anyhow::Error> {
+        let stored = installation::value(&mut self.read(), WRITTEN_BY).await?;
+        let stored = stored.and_then(|value| String::from_utf8(value).ok());
+        let by = stored.as_deref().and_then(|text| Some(text.split_once(' ')?.1));
+        let (by, needed) = match by {
+            Some(by) => (format!(", cp-server {by},"), format!("cp-server {by}")),
+            None => (" of cp-server".to_owned(), "that version".to_owned()),
+        };
+        Ok(anyhow::anyhow!(
+            "a newer version{by} wrote this database, and this cp-server {VERSION} knows its schema only \
+             up to {}: use {needed} or a later one",
+            self.newest()
+        ))
+    }
+
+    /// Records which version wrote the newest schema, for the refusals of earlier versions.
+    pub async fn record_version(&self) -> sqlx::Result<()> {
+        let stored = installation::value(&mut self.read(), WRITTEN_BY).await?;
+        let schema = format!("{} ", self.newest());
+        if stored.is_some_and(|value| value.starts_with(schema.as_bytes())) {
+            return Ok(());
+        }
+        let mut tx = self.begin().await?;
+        installation::set(&mut tx, WRITTEN_BY, (schema + VERSION).as_bytes()).await?;
+        tx.commit().await
+    }
+
+    /// Returns the newest schema version that this program knows.
+    fn newest(&self) -> i64 {
+        self.migrator().iter().map(|migration| migration.version).max().unwrap_or_default()
     }
 
     /// Migrates an empty database to the schema of these versions.

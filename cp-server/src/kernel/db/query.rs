@@ -334,6 +334,9 @@ impl<'c, R: Row> Rows<'c, R> {
     pub fn sql(self, text: &'static str) -> Self {
         Rows(self.0.sql(text), PhantomData)
     }
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self.0.args, Args::Sqlite(_))
+    }
     /// Keeps the rows in one of these areas; all rows for `None`.
     pub fn within<T: Owned>(mut self, areas: Option<Vec<Area>>) -> Self
     where
@@ -351,10 +354,7 @@ impl<'c, R: Row> Rows<'c, R> {
     /// Locks the rows until the end of the transaction. On SQLite, this transaction already is the
     /// only writer.
     pub fn locked(self) -> Self {
-        match self.0.args {
-            Args::Sqlite(_) => self,
-            Args::Postgres(_) => self.sql(" FOR UPDATE"),
-        }
+        if self.is_sqlite() { self } else { self.sql(" FOR UPDATE") }
     }
     pub async fn all(self) -> sqlx::Result<Vec<R>> {
         self.0.all().await

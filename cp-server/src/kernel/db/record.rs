@@ -1,5 +1,6 @@
 //! Rows and enumerations: declared once, for both databases, for JSON and for the schemas.
 
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::kernel::error::{Error, Result};
@@ -50,7 +51,7 @@ macro_rules! record {
 macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident { $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
         $(#[$meta])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$m])* $variant),+ }
         impl $name {
             pub const ALL: &'static [Self] = &[$(Self::$variant),+];
@@ -240,7 +241,6 @@ impl Object {
     ///
     /// # Errors
     /// Fails with 422 when it is larger than [`JSON_LIMIT`].
-    /// 422 when it is larger than [`JSON_LIMIT`].
     pub fn changed(
         self,
         field: &'static str,
@@ -257,12 +257,31 @@ impl Object {
 }
 
 impl Object {
+    /// Merges a field of a request into the object, one level deep: null removes a member.
+    ///
+    /// # Errors
+    /// Fails with 422 when the result is larger than [`JSON_LIMIT`].
+    pub fn merged(self, field: &'static str, patch: Map<String, Value>) -> Result<Self> {
+        self.changed(field, |members| overlay(members, patch))
+    }
+
     /// Returns the object without these members.
     #[must_use]
     pub fn without(self, names: &[&str]) -> Self {
         let mut members = self.into_inner();
         members.retain(|name, _| !names.contains(&&**name));
         Self(sqlx::types::Json(members))
+    }
+}
+
+/// Sets members; null removes one.
+pub fn overlay(object: &mut Map<String, Value>, patch: Map<String, Value>) {
+    for (name, value) in patch {
+        if value.is_null() {
+            object.remove(&name);
+        } else {
+            object.insert(name, value);
+        }
     }
 }
 

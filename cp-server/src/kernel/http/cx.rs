@@ -9,6 +9,7 @@ use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::App;
 use crate::kernel::completion::Client;
+use crate::kernel::counts::Counts;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::draft::AuditDraft;
@@ -24,6 +25,8 @@ pub struct Cx<G = OrganizationId> {
     pub now: DateTime<Utc>,
     pub parts: Arc<Parts>,
     pub audit: AuditDraft,
+    /// What the metrics count if this change commits.
+    pub counts: Counts,
     /// Whether the operation completes when its client disconnects: only then may it begin a write.
     pub(in crate::kernel) completes: bool,
     /// The client, until the operation begins its first write.
@@ -42,6 +45,7 @@ impl<G> Cx<G> {
             now: app.clock.now(),
             parts: Arc::new(parts),
             audit: AuditDraft::default(),
+            counts: Counts::default(),
             completes: true,
             client: Client::that_stays(),
         }

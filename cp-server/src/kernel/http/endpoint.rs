@@ -29,6 +29,7 @@ use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::access::place::{Authorized, PathTarget};
 use crate::kernel::app::App;
 use crate::kernel::completion::{Client, Deadline, to_the_end};
+use crate::kernel::counts::Counts;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Output, etag, has_tag};
@@ -169,7 +170,8 @@ impl Admitted {
         let args = A::read(place, source)?;
         let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
         let completes = line.completes();
-        let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes, client };
+        let counts = Counts::default();
+        let mut cx = Cx { app, caller, at, tx, now, parts, audit, counts, completes, client };
         let answer =
             op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
 
@@ -190,6 +192,7 @@ impl Admitted {
         } else {
             cx.tx.commit().await?;
         }
+        cx.counts.committed();
         let base_path = cx.app.settings.base_path();
         Ok(answer.render(base_path, &cx.parts.method, &cx.parts.headers))
     }
@@ -228,7 +231,8 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     };
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let (audit, completes, client) = (AuditDraft::default(), false, Client::that_stays());
-    let mut cx = Cx { app, caller, at, tx, now, parts, audit, completes, client };
+    let counts = Counts::default();
+    let mut cx = Cx { app, caller, at, tx, now, parts, audit, counts, completes, client };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }

@@ -46,9 +46,9 @@ pub struct Line {
     pub strict: bool,
     /// Whether requests count towards the plan's request quota.
     pub metered: bool,
-    /// The caches that a change invalidates.
     /// The media type of a raw line's answer; `None` for one without a body.
     pub media_type: Option<&'static str>,
+    /// The caches that a change invalidates.
     pub effect: Effect,
     /// The largest body, in bytes.
     pub body_limit: usize,

@@ -8,6 +8,7 @@ use serde_json::{Map, Value, json};
 use crate::kernel::access::caller::Permission;
 use crate::kernel::access::place::Exposure;
 use crate::kernel::http::line::{BASE, Line, Shapes};
+use crate::kernel::http::routes::Routes;
 
 /// Creates the generator of the document's schemas, each of which is included once.
 pub fn schemas() -> SchemaGenerator {
@@ -16,18 +17,30 @@ pub fn schemas() -> SchemaGenerator {
     settings.into_generator()
 }
 
-/// Returns the document of a server with this base URL.
-///
-/// `examples` has the request and the answer of operations, by their names.
-pub fn document(table: &[Line], base_url: &str, examples: &Value) -> Value {
+/// Returns the part of the document that describes one operation.
+pub fn of_line(line: &Line, examples: &Value) -> Value {
     let mut schemas = schemas();
+    let paths = paths(std::slice::from_ref(line), &mut schemas, examples);
+    json!({"paths": paths, "components": {"schemas": schemas.take_definitions(true)}})
+}
+
+fn paths(table: &[Line], schemas: &mut SchemaGenerator, examples: &Value) -> Map<String, Value> {
     let mut paths = Map::new();
     for line in table {
         // A `{*rest}` matches the rest of a path; OpenAPI has no notation for it.
         let path = paths.entry(line.full_path().replace("{*", "{")).or_insert_with(|| json!({}));
         path[line.method.as_str().to_lowercase()] =
-            operation(line, line.shapes(&mut schemas), &examples[line.name]);
+            operation(line, line.shapes(schemas), &examples[line.name]);
     }
+    paths
+}
+
+/// Returns the document of a server with this base URL.
+///
+/// `examples` has the request and the answer of operations, by their names.
+pub fn document(routes: &Routes, base_url: &str, examples: &Value) -> Value {
+    let (table, mut schemas) = (&routes.table, schemas());
+    let paths = paths(table, &mut schemas, examples);
     let problem = schemas.subschema_for::<Problem>();
     let codes: Vec<Value> = ProblemCode::ALL
         .iter()
@@ -44,7 +57,7 @@ pub fn document(table: &[Line], base_url: &str, examples: &Value) -> Value {
         },
         "servers": [{"url": if base_url.is_empty() { "/" } else { base_url }}],
         "security": [{"serviceToken": []}, {"accessToken": []}, {"session": []}],
-        "tags": tags(table),
+        "tags": tags(routes),
         "paths": paths,
         "components": {
             "schemas": schemas.take_definitions(true),
@@ -159,15 +172,16 @@ fn changes(line: &Line) -> bool {
     !line.reads() || line.status.is_redirection()
 }
 
-fn tags(table: &[Line]) -> Vec<Value> {
+fn tags(routes: &Routes) -> Vec<Value> {
     let mut names: Vec<&str> = Vec::new();
-    for line in table {
+    for line in &routes.table {
         let name = slice_of(line);
         if !names.contains(&name) {
             names.push(name);
         }
     }
-    names.into_iter().map(|name| json!({"name": name})).collect()
+    let described = |name| json!({"name": name, "description": routes.descriptions.get(name)});
+    names.into_iter().map(described).collect()
 }
 
 fn slice_of(line: &Line) -> &'static str {
@@ -220,12 +234,15 @@ fn operation(line: &Line, shapes: Shapes, example: &Value) -> Value {
     if !parameters.is_empty() {
         operation["parameters"] = parameters.into();
     }
-    for (member, holder) in
-        [("request", "/requestBody"), ("answer", &*format!("/responses/{}", line.status.as_str()))]
-    {
-        let content = operation.pointer_mut(&format!("{holder}/content/application~1json"));
-        if let (Some(content), Some(example)) = (content, example.get(member)) {
-            content["example"] = example.clone();
+    let statuses = [Some(line.status), line.also].into_iter().flatten();
+    let answers = statuses.map(|status| ("answer", format!("/responses/{}", status.as_str())));
+    for (member, holder) in answers.chain([("request", "/requestBody".to_owned())]) {
+        let contents = operation.pointer_mut(&format!("{holder}/content"));
+        let contents = contents.and_then(Value::as_object_mut).into_iter().flatten();
+        for (_, content) in contents {
+            if let Some(example) = example.get(member) {
+                content["example"] = example.clone();
+            }
         }
     }
     operation
@@ -251,16 +268,33 @@ fn success(line: &Line, output: Option<&Schema>) -> Value {
 }
 
 fn path_parameters(line: &Line, schemas: &[Schema]) -> Vec<Value> {
-    let names = line.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
-    let text = schemars::json_schema!({"type": "string"});
-    let mut schemas = schemas.iter();
-    names
-        .map(|name| {
-            let schema = schemas.next().unwrap_or(&text);
-            let name = name.trim_start_matches('*');
-            json!({"name": name, "in": "path", "required": true, "schema": schema})
-        })
-        .collect()
+    let (mut parameters, mut schemas, mut collection) = (Vec::new(), schemas.iter(), "");
+    for part in line.path.split('/') {
+        let Some(name) = part.strip_prefix('{').and_then(|part| part.strip_suffix('}')) else {
+            collection = part;
+            continue;
+        };
+        let name = name.trim_start_matches('*');
+        let mut schema =
+            schemas.next().map_or_else(|| json!({"type": "string"}), |schema| json!(schema));
+        let described = schema.as_object_mut().and_then(|schema| schema.remove("description"));
+        let description = described.unwrap_or_else(|| described_by_path(collection, name).into());
+        parameters.push(json!({
+            "name": name, "in": "path", "required": true, "schema": schema,
+            "description": description,
+        }));
+    }
+    parameters
+}
+
+/// Describes a parameter by its place: `members/{user_id}`, `quotas/{metric}`.
+fn described_by_path(collection: &str, name: &str) -> String {
+    if let Some(noun) = name.strip_suffix("_id") {
+        return format!("The ID of the {noun}.");
+    }
+    let noun = collection.strip_suffix('s').unwrap_or(collection).replace('-', " ");
+    let name = if name == "id" { "ID" } else { name };
+    format!("The {name} of the {noun}.")
 }
 
 /// Returns the members of a query input; GET inputs are inlined objects, never references.

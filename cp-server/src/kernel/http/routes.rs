@@ -1,7 +1,7 @@
 //! The table of operations. Each line yields its route, its OpenAPI operation, its authorization
 //! and its tests.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::future::Future;
 use std::sync::Arc;
 
@@ -26,7 +26,8 @@ use crate::kernel::http::line::{Line, Shapes};
 use crate::kernel::http::operation::{Args, Op};
 use crate::kernel::http::reading::{Reader, Readers};
 
-/// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables.
+/// Declares a slice's lines: `pub fn routes(&mut Routes)`, and after `declares` its tables. The doc
+/// comment of the slice describes the resource; one file of a slice has it.
 ///
 /// The first line of the doc comment is the summary. `<slice>.<function>`, or the string after `as`, is the
 /// name that clients, audit events and metrics use. Modes after the function state how the line is served: `own_transaction`,
@@ -50,7 +51,7 @@ macro_rules! routes {
     (@serve $line:expr, $op:ident $(, $mode:ident)*) => { $line$(.$mode())*.json($op) };
     (@name $slice:ident $op:ident) => { concat!(stringify!($slice), ".", stringify!($op)) };
     (@name $slice:ident $op:ident $name:literal) => { $name };
-    ($slice:ident $(declares $($declaration:ident),+)?: $(
+    ($(#[doc = $about:literal])* $slice:ident $(declares $($declaration:ident),+)?: $(
         $(#[doc = $doc:literal])+
         $method:ident $path:literal $permission:ident => $op:ident $(as $name:literal)? $(, $mode:ident)*
         $(returns $media_type:literal)?;
@@ -58,6 +59,7 @@ macro_rules! routes {
         /// The number of permissions that these tables declare.
         pub const DECLARED_PERMISSIONS: usize = 0 $($(+ $declaration.permissions.len())+)?;
         pub fn routes(r: &mut $crate::kernel::http::routes::Routes) {
+            r.describe(stringify!($slice), concat!("", $($about),*));
             $($(r.declare(&$declaration);)+)?
             $($crate::routes!(@serve r.line(
                 $crate::routes!(@name $slice $op $($name)?),
@@ -76,6 +78,8 @@ pub struct Routes {
     pub table: Vec<Line>,
     /// The tables of the slices.
     pub declarations: Vec<&'static Declaration>,
+    /// The descriptions of the slices, by their names.
+    pub descriptions: BTreeMap<&'static str, &'static str>,
     router: Router<App>,
     readers: HashMap<&'static str, Reader>,
     /// The same map for the handlers, which exist before it is complete.
@@ -114,6 +118,13 @@ impl Routes {
         permission: Permission,
     ) -> Adding<'_> {
         Adding { line: Line::new(name, doc, method, path, permission), routes: self }
+    }
+
+    /// Describes a slice; only `routes!` calls this.
+    pub fn describe(&mut self, slice: &'static str, about: &'static str) {
+        if !about.is_empty() {
+            self.descriptions.insert(slice, about.trim());
+        }
     }
 
     /// Adds the declaration of a table.

@@ -112,6 +112,13 @@ pub async fn is_waiting(tx: &mut Conn) -> Result<bool> {
     Ok(tx.q(sql).value::<i32>().await?.is_some())
 }
 
+/// Returns when the oldest event that waits for its position was recorded.
+pub async fn waiting_since(tx: &mut Conn) -> Result<Option<DateTime<Utc>>> {
+    let sql = "SELECT at FROM audit_events WHERE seq IS NULL AND commitment IS NOT NULL
+               ORDER BY id LIMIT 1";
+    Ok(tx.q(sql).value().await?)
+}
+
 /// Returns events from before the log existed.
 pub async fn without_commitment(tx: &mut Conn) -> Result<Vec<Event>> {
     let sql = "audit_events WHERE commitment IS NULL ORDER BY id LIMIT 500";

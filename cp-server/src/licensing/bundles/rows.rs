@@ -19,6 +19,11 @@ use crate::licensing::licenses::rows as licenses;
 use crate::licensing::status_lists::rows::{self as status_lists, Of};
 use crate::tenancy::organizations;
 
+/// The metric of the tokens that this replica issued.
+const ISSUED: &str = "cp_tokens_issued_total";
+/// The metric of the tokens that this replica revoked.
+pub const REVOKED: &str = "cp_tokens_revoked_total";
+
 crate::text_enum! { BundleStatus {
     Valid = "valid", Suspended = "suspended", Revoked = "revoked",
 } }
@@ -100,7 +105,8 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
             .bind(entry.map(|(list, _)| list))
             .bind(entry.map(|(_, idx)| idx))
     });
-    insert.exec().await?;
+    let issued = insert.exec().await?;
+    cx.counts.add(ISSUED, issued);
     Ok(())
 }
 
@@ -133,7 +139,8 @@ pub async fn reinstate_all(cx: &mut Cx, license: LicenseId) -> Result<()> {
 pub async fn revoke_all(cx: &mut Cx, license: LicenseId, reason: &'static str) -> Result<()> {
     let sql = "UPDATE bundles SET status = 'revoked', status_reason = $2, revoked_at = $3
                WHERE license_id = $1 AND status <> 'revoked'";
-    cx.tx.q(sql).bind(license).bind(reason).bind(cx.now).exec().await?;
+    let revoked = cx.tx.q(sql).bind(license).bind(reason).bind(cx.now).exec().await?;
+    cx.counts.add(REVOKED, revoked);
     status_lists::touch(cx, Of::License(license)).await
 }
 
@@ -144,6 +151,7 @@ pub async fn revoke_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<u64> {
                    revoked_at = $2
                WHERE key_id = $1 AND status <> 'revoked' AND over_at > $2";
     let revoked = cx.tx.q(sql).bind(kid).bind(cx.now).exec().await?;
+    cx.counts.add(REVOKED, revoked);
     status_lists::touch(cx, Of::Key(kid)).await?;
     Ok(revoked)
 }

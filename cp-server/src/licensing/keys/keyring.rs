@@ -8,6 +8,7 @@ use arc_swap::ArcSwap;
 use axum::body::Bytes;
 use axum::http::HeaderMap;
 use axum::response::Response;
+use chrono::{DateTime, Utc};
 use cp_contracts::{Jwk, JwkSet};
 
 use super::settings::KeySettings;
@@ -41,6 +42,8 @@ struct Loaded {
     /// The endorsements from older keys to the published ones, oldest first.
     chain: Vec<String>,
     states: HashMap<String, KeyState>,
+    activated_at: Option<DateTime<Utc>>,
+    next_rotation_at: Option<DateTime<Utc>>,
 }
 
 impl Default for Loaded {
@@ -52,6 +55,8 @@ impl Default for Loaded {
             jwks,
             chain: Vec::new(),
             states: HashMap::new(),
+            activated_at: None,
+            next_rotation_at: None,
         }
     }
 }
@@ -80,6 +85,16 @@ impl Keyring {
         self.0.load().states.get(kid).copied()
     }
 
+    /// Returns the instant at which the active key became active.
+    pub fn activated_at(&self) -> Option<DateTime<Utc>> {
+        self.0.load().activated_at
+    }
+
+    /// Returns the instant at which the next key becomes active; `None` without automatic rotation.
+    pub fn next_rotation_at(&self) -> Option<DateTime<Utc>> {
+        self.0.load().next_rotation_at
+    }
+
     pub fn chain(&self) -> Vec<String> {
         self.0.load().chain.clone()
     }
@@ -94,7 +109,8 @@ impl Keyring {
         let rows = store::all(&mut tx).await?;
         drop(tx);
         let before = self.0.load();
-        let active = match rows.iter().find(|row| row.state == KeyState::Active) {
+        let active_row = rows.iter().find(|row| row.state == KeyState::Active);
+        let active = match active_row {
             None => None,
             Some(row) => match &before.active {
                 Some(signer) if signer.jwk().kid == row.kid => Some(signer.clone()),
@@ -106,12 +122,21 @@ impl Keyring {
             rows.iter().filter(|row| row.state.is_public()).map(KeyRow::jwk).collect();
         keys.sort_by(|a, b| a.kid.cmp(&b.kid));
         let keys = JwkSet { keys };
-        let age = KeySettings::of(app).jwks_max_age;
+        let settings = KeySettings::of(app);
+        let age = settings.jwks_max_age;
         let cache =
             format!("public, max-age={age}, stale-while-revalidate={age}, stale-if-error=86400");
         let jwks = Document::new(MEDIA_TYPE, &cache, serde_json::to_vec(&keys)?);
         let states = rows.iter().map(|row| (row.kid.clone(), row.state)).collect();
-        self.0.store(Arc::new(Loaded { active, keys, jwks, chain: chain(&rows), states }));
+        self.0.store(Arc::new(Loaded {
+            activated_at: active_row.and_then(|row| row.activated_at),
+            next_rotation_at: settings.next_rotation(&rows),
+            chain: chain(&rows),
+            active,
+            keys,
+            jwks,
+            states,
+        }));
         Ok(())
     }
 }

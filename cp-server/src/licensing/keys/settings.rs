@@ -1,7 +1,9 @@
 //! The settings of signing keys.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 
+use super::state::KeyState;
+use super::store::KeyRow;
 use crate::kernel::app::Part;
 
 /// The settings of signing keys.
@@ -29,5 +31,13 @@ impl KeySettings {
     /// A minute is added for replicas and clocks.
     pub fn propagation(&self) -> TimeDelta {
         TimeDelta::seconds(i64::from(self.jwks_max_age) * 2 + 60)
+    }
+
+    /// Returns the instant of the next rotation: an imported key's own, or the end of the active
+    /// key's age.
+    pub fn next_rotation(&self, keys: &[KeyRow]) -> Option<DateTime<Utc>> {
+        let active = keys.iter().find(|key| key.state == KeyState::Active)?;
+        let due = active.activated_at.zip(self.rotate_after).map(|(at, age)| at + age);
+        due.into_iter().chain(keys.iter().filter_map(|key| key.activate_at)).min()
     }
 }

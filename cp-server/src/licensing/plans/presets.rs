@@ -34,8 +34,8 @@ pub async fn seed(app: &App) -> Result<()> {
             name: name.into(),
             description: None,
             is_public: true,
-            default_features: Object::bounded(
-                "default_features",
+            features: Object::bounded(
+                "features",
                 features.as_object().cloned().unwrap_or_default(),
             )?,
             limits: Quantities::bounded("limits", limits)?,

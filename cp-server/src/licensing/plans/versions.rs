@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::kernel::db::Conn;
@@ -28,6 +28,10 @@ pub struct Plan {
     pub description: Option<Prose>,
     /// Private plans are visible only to platform callers that may read or change plans.
     pub is_public: bool,
+    /// The feature values of the plan's licenses.
+    pub features: Object,
+    /// The same as `features`; removed in 1.0.
+    #[schemars(extend("deprecated" = true))]
     pub default_features: Object,
     /// The limits by metric; null is unlimited. An absent metric is not included in license tokens,
     /// and this server does not limit it.
@@ -40,7 +44,8 @@ pub struct Plan {
 impl Record for Plan {
     const TABLE: &'static str = "plans JOIN plan_versions ON plan_versions.plan_id = plans.id";
     const COLUMNS: &'static str = "plans.id, plans.code, plan_versions.version, plan_versions.name,
-        plan_versions.description, plan_versions.is_public, plan_versions.default_features,
+        plan_versions.description, plan_versions.is_public,
+        plan_versions.default_features AS features, plan_versions.default_features,
         plan_versions.limits, plan_versions.seat_cap, plans.created_at,
         plan_versions.created_at AS updated_at";
     const KEY: &'static str = "plans.id";
@@ -64,7 +69,7 @@ pub(super) struct Version {
     pub name: String,
     pub description: Option<Prose>,
     pub is_public: bool,
-    pub default_features: Object,
+    pub features: Object,
     pub limits: Quantities,
     pub seat_cap: Option<i64>,
 }
@@ -86,7 +91,7 @@ pub(super) async fn insert_version(
         .bind(version.name)
         .bind(version.description)
         .bind(version.is_public)
-        .bind(version.default_features)
+        .bind(version.features)
         .bind(version.limits)
         .bind(version.seat_cap)
         .bind(now);
@@ -112,19 +117,6 @@ pub(super) fn limits_after(
         };
     }
     Quantities::bounded("limits", limits)
-}
-
-/// Returns the features after a PATCH: null removes a named feature, any other value sets it, and
-/// the others stay.
-pub(super) fn features_after(before: Object, patch: Map<String, Value>) -> Result<Object> {
-    before.changed("default_features", |features| {
-        for (name, value) in patch {
-            match value {
-                Value::Null => features.remove(&name),
-                value => features.insert(name, value),
-            };
-        }
-    })
 }
 
 /// Refuses metrics that are unknown in this installation: a misspelt limit would have no effect.
@@ -183,7 +175,7 @@ pub struct Change {
 pub(super) fn changes(before: &Plan, after: &Plan) -> BTreeMap<String, Change> {
     let facts = |plan: &Plan| {
         let limits = plan.limits.iter().map(|(name, n)| (format!("limits.{name}"), json!(n)));
-        let features = plan.default_features.iter();
+        let features = plan.features.iter();
         let seats = plan.seat_cap.map(|cap| ("seat_cap".to_owned(), json!(cap)));
         features.map(|(name, v)| (name.clone(), v.clone())).chain(limits).chain(seats).collect()
     };
@@ -211,7 +203,8 @@ mod tests {
             name: "Team".into(),
             description: None,
             is_public: true,
-            default_features: serde_json::from_value(features).unwrap(),
+            features: serde_json::from_value(features).unwrap(),
+            default_features: Object::default(),
             limits: Quantities::bounded(
                 "limits",
                 limits.iter().map(|(m, n)| ((*m).to_owned(), *n)).collect(),

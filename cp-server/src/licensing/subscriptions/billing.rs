@@ -34,7 +34,9 @@ pub(super) const SECTION: Section = Section::one::<BillingAccount>("billing_acco
      subscriptions.id DESC LIMIT 1",
 );
 
-crate::routes! { billing_account:
+crate::routes! {
+    /// The billing account of an organization, as the billing system sees it.
+    billing_account:
     /// Returns the organization's billing account.
     GET "/organizations/{org}/billing-account" BILLING_READ => read;
     /// Replaces the organization's billing account.

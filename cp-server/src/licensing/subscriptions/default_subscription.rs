@@ -1,11 +1,12 @@
 //! The first subscription of an organization: the caller's choice, or a default one that the next
 //! subscription replaces.
 
-use super::rows::{Subscription, at_plan_code};
+use super::rows::{Subscription, at_plan_code, seats_of};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Object;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json::SeatCap;
 use crate::kernel::text::PlanCode;
 use crate::licensing::ids::SubscriptionId;
 use crate::licensing::plans;
@@ -32,21 +33,15 @@ pub async fn begin<G>(
     cx: &mut Cx<G>,
     organization: OrganizationId,
     plan_code: Option<&PlanCode>,
+    seats: Option<SeatCap>,
 ) -> Result<()> {
     let code = plan_code.map_or(BEGINNING, PlanCode::as_str);
     let plan = plans::newest(cx, code).await.map_err(at_plan_code)?;
-    let seat_cap = plan.seat_cap.ok_or_else(|| {
-        let detail = format!(
-            "`plan_code` names plan `{}`, which sets no `seat_cap`. Set it in the plan, or create the \
-             organization with another plan and subscribe it to this one with a `seat_cap`.",
-            plan.code
-        );
-        Error::invalid("plan_code", detail)
-    })?;
+    let (seat_cap, seats_from_plan) = seats_of(seats, &plan)?;
     let sql = "INSERT INTO subscriptions
                (id, organization_id, plan_id, plan_version, status, seat_cap, seats_from_plan,
                 feature_overrides, starts_at, by_default, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, 'active', $5, TRUE, $6, $7, $8, $7, $7)";
+               VALUES ($1, $2, $3, $4, 'active', $5, $9, $6, $7, $8, $7, $7)";
     let insert = cx
         .tx
         .q(sql)
@@ -57,7 +52,8 @@ pub async fn begin<G>(
         .bind(seat_cap)
         .bind(Object::default())
         .bind(cx.now)
-        .bind(plan_code.is_none());
+        .bind(plan_code.is_none())
+        .bind(seats_from_plan);
     insert.exec().await?;
     quotas::grant(cx, organization, &plan.limits, seat_cap).await
 }

@@ -12,6 +12,7 @@ use crate::kernel::db::record::{Object, Record};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json::SeatCap;
 use crate::kernel::text::{Currency, Email, ExternalId};
 use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
 use crate::licensing::licenses::seats;
@@ -34,6 +35,9 @@ pub struct Subscription {
     /// Whether the seats come from the plan and change with it.
     pub seats_from_plan: bool,
     /// Feature values that replace those of the plan.
+    pub features: Object,
+    /// The same as `features`; removed in 1.0.
+    #[schemars(extend("deprecated" = true))]
     pub feature_overrides: Object,
     pub starts_at: DateTime<Utc>,
     pub ends_at: Option<DateTime<Utc>>,
@@ -62,7 +66,7 @@ impl Record for Subscription {
     const COLUMNS: &'static str = "subscriptions.id, subscriptions.organization_id,
         plans.code AS plan_code, subscriptions.plan_id, subscriptions.plan_version,
         subscriptions.status, subscriptions.seat_cap, subscriptions.seats_from_plan,
-        subscriptions.feature_overrides,
+        subscriptions.feature_overrides AS features, subscriptions.feature_overrides,
         subscriptions.starts_at, subscriptions.ends_at, subscriptions.trial_ends_at,
         subscriptions.canceled_at, subscriptions.external_id, subscriptions.billing_customer_id,
         subscriptions.billing_email, subscriptions.currency, subscriptions.next_invoice_amount,
@@ -85,6 +89,21 @@ pub async fn load(cx: &mut Cx, id: SubscriptionId) -> Result<Subscription> {
     let tail = "WHERE subscriptions.id = $1 AND subscriptions.organization_id = $2";
     let found = cx.tx.select(tail).bind(id).bind(cx.at).opt().await?;
     found.ok_or_else(|| Error::not_found("subscription"))
+}
+
+/// Returns the organization's subscription that is in force. An organization has at most one.
+///
+/// # Errors
+/// Fails with 422 at `subscription_id` when there is none.
+pub async fn in_force(cx: &mut Cx) -> Result<Subscription> {
+    let tail = "WHERE subscriptions.organization_id = $1
+                  AND subscriptions.status NOT IN ('canceled', 'expired')";
+    let found: Option<Subscription> = cx.tx.select(tail).bind(cx.at).opt().await?;
+    found.ok_or_else(|| {
+        let detail = "`subscription_id` is required: the organization has no subscription in force. \
+                      Create a subscription first.";
+        Error::invalid("subscription_id", detail)
+    })
 }
 
 /// Returns the subscriptions that are pinned to an older version of the plan.
@@ -140,4 +159,16 @@ pub fn named<T>(done: Result<T, sqlx::Error>) -> Result<T> {
         let detail = "The organization has a live subscription. Change it or cancel it.";
         Error::new(ProblemCode::SubscriptionExists, detail)
     })
+}
+
+/// Returns the seats of a subscription, and whether they come from the plan.
+pub(super) fn seats_of(own: Option<SeatCap>, plan: &Plan) -> Result<(i64, bool)> {
+    match (own, plan.seat_cap) {
+        (Some(own), _) => Ok((own.0, false)),
+        (None, Some(of_plan)) => Ok((of_plan, true)),
+        (None, None) => {
+            let detail = format!("`seat_cap` is required: plan `{}` sets none.", plan.code);
+            Err(Error::invalid("seat_cap", detail))
+        }
+    }
 }

@@ -16,16 +16,18 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
+use uuid::Uuid;
 
 use super::row::{Enforcement, Limit};
 use super::windows::Window;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
+use crate::metering::budgets::cycle_rows as cycles;
 use crate::metering::counters::{self, Interval, Tally};
 use crate::metering::quantity::Quantity;
 
 /// The maximum number of windows of limits without room for the whole recording. A single event has
-/// fewer: at most 30 limits apply to it, with two windows each.
+/// fewer: at most 15 limits for each of its scopes, with two windows each.
 const MOST_WINDOWS: usize = 200;
 /// The maximum number of windows that are summed one by one without the sum of all of them first.
 const FEW: usize = 2;
@@ -46,14 +48,16 @@ struct Held {
 }
 
 impl Enforced {
-    /// Locks the limits of the events with `mode: enforce`, in one order. `events` are all events
-    /// of the recording, each with whether it has that mode.
+    /// Locks the limits of the events with `mode: enforce`, in one order. `events` are what all
+    /// events of the recording count, each with whether the event has that mode.
     ///
     /// # Errors
     /// Fails with 422 when too many windows would be checked.
     pub async fn hold(cx: &mut Cx, events: &[(Tally<'_>, bool)]) -> Result<Self> {
         let asking = || events.iter().filter(|(_, asks)| *asks).map(|(event, _)| event);
         let metrics: BTreeSet<&str> = asking().map(|event| event.metric).collect();
+        let scopes: BTreeSet<Uuid> =
+            asking().flat_map(|event| event.scopes).map(|scope| scope.id).collect();
         let mut held = Self { limits: Vec::new(), now: cx.now };
         if metrics.is_empty() {
             return Ok(held);
@@ -65,11 +69,16 @@ impl Enforced {
             .bind(Enforcement::Enforce)
             .sql(" AND quantity IS NOT NULL AND metric IN (VALUES ")
             .rows(metrics, |query, metric| query.bind(metric))
+            .sql(") AND scope_id IN (VALUES ")
+            .rows(scopes, |query, scope| query.bind(scope))
+            .sql(") AND (cycle_id IS NULL OR ")
+            .sql(cycles::ACTIVE)
             .sql(") ORDER BY id")
             .locked();
+        let limits = limits.all().await?;
         let mut count = 0;
-        for limit in limits.all().await? {
-            let Some(most) = limit.quantity else { continue };
+        for limit in cycles::with_times(cx, limits).await? {
+            let Some(most) = limit.bound() else { continue };
             let events_of = asking().filter(|event| applies(&limit, event));
             let windows: HashSet<Interval> =
                 events_of.flat_map(|event| windows(&limit, event, cx.now)).collect();
@@ -87,7 +96,7 @@ impl Enforced {
             }
             let mut used = HashMap::with_capacity(windows.len());
             for interval in windows {
-                let (scope, series) = (limit.scope(), limit.series());
+                let (scope, series) = (limit.scope, limit.series());
                 let sum = counters::sum(&mut cx.tx, cx.at, scope, series, interval).await?;
                 used.insert(interval, sum.quantity);
             }
@@ -96,20 +105,28 @@ impl Enforced {
         Ok(held)
     }
 
-    /// Admits the event, or refuses it if it has `mode: enforce` and exceeds a limit.
-    pub async fn admit(&mut self, cx: &mut Cx, event: Tally<'_>, asks: bool) -> Result<()> {
-        for held in self.limits.iter_mut().filter(|_| asks) {
-            if !applies(&held.limit, &event) {
-                continue;
-            }
-            for interval in windows(&held.limit, &event, self.now) {
-                held.check(cx, interval, &event).await?;
+    /// Admits what an event counts, or refuses it if the event has `mode: enforce` and exceeds a
+    /// limit. The refusal names the limit of the nearest scope.
+    pub async fn admit(&mut self, cx: &mut Cx, event: &[Tally<'_>], asks: bool) -> Result<()> {
+        if asks {
+            let near = |(n, held): (usize, &Held)| {
+                let at = |tally: &Tally<'_>| distance(&held.limit, tally);
+                event.iter().find_map(|tally| Some((at(tally)?, n, *tally)))
+            };
+            let mut applying: Vec<_> = self.limits.iter().enumerate().filter_map(near).collect();
+            applying.sort_by_key(|(distance, n, _)| (*distance, *n));
+            for (_, n, tally) in applying {
+                for interval in windows(&self.limits[n].limit, &tally, self.now) {
+                    self.limits[n].check(cx, interval, &tally).await?;
+                }
             }
         }
-        for held in self.limits.iter_mut().filter(|held| applies(&held.limit, &event)) {
-            for (interval, used) in &mut held.used {
-                if interval.contains(event.at) {
-                    *used += event.quantity;
+        for tally in event {
+            for held in self.limits.iter_mut().filter(|held| applies(&held.limit, tally)) {
+                for (interval, used) in &mut held.used {
+                    if interval.contains(tally.at) {
+                        *used += tally.quantity;
+                    }
                 }
             }
         }
@@ -126,11 +143,20 @@ impl Held {
         if used + event.quantity <= most {
             return Ok(());
         }
-        let scope = if limit.project_id.is_some() { "project" } else { "organization" };
+        let (set, overflow) = (limit.effective(), limit.overflow.unwrap_or_default());
+        let beyond = match overflow == Quantity::default() {
+            true => String::new(),
+            false => format!(" with an overflow of {overflow}"),
+        };
         let detail = format!(
-            "The limit of {most} {} of {} ({}, {}) is exceeded: {used} are used, and {} more were \
-             requested.",
-            limit.unit, limit.metric, limit.period, limit.window, event.quantity
+            "The limit of {} {} of {} ({}, {}){beyond} is exceeded: {used} are used, and {} more \
+             were requested.",
+            set.unwrap_or(most),
+            limit.unit,
+            limit.metric,
+            limit.period,
+            limit.window,
+            event.quantity
         );
         // A quantity above the whole limit never fits.
         let resets_at = match (event.quantity > most, self.resets.get(&interval)) {
@@ -145,11 +171,13 @@ impl Held {
         Err(Error::new(ProblemCode::LimitExceeded, detail)
             .with("metric", &*limit.metric)
             .with("unit", &*limit.unit)
-            .with("scope", scope)
+            .with("scope", limit.scope.kind.as_str())
+            .with("scope_ref", limit.scope)
             .with("project_id", limit.project_id.map(|id| id.to_string()))
             .with("window", limit.window.as_str())
             .with("period", limit.period.as_str())
-            .with("limit", most)
+            .with("limit", set)
+            .with("overflow", overflow)
             .with("used", used)
             .with("requested", event.quantity)
             .with("resets_at", resets_at))
@@ -163,10 +191,10 @@ fn windows(
     event: &Tally<'_>,
     now: DateTime<Utc>,
 ) -> impl Iterator<Item = Interval> + use<> {
-    let own = limit.window.at(limit.period, event.at);
-    let current = limit.window.at(limit.period, now);
-    let current = Some(current).filter(|c| *c != own && c.contains(event.at));
-    std::iter::once(own).chain(current)
+    let own = limit.window_at(event.at);
+    let current = limit.window_at(now);
+    let current = current.filter(|c| Some(*c) != own && c.contains(event.at));
+    own.into_iter().chain(current)
 }
 
 /// Returns whether all events would fit if all windows of the limit were one.
@@ -188,16 +216,20 @@ async fn has_room_for_all(
             false => windows.iter().filter_map(|window| window.until).max(),
         },
     };
-    let before = counters::sum(&mut cx.tx, cx.at, limit.scope(), limit.series(), whole).await?;
+    let before = counters::sum(&mut cx.tx, cx.at, limit.scope, limit.series(), whole).await?;
     let added = events.iter().filter(|(event, _)| applies(limit, event));
     let all = added.fold(before.quantity, |all, (event, _)| all + event.quantity);
     Ok(all <= most)
 }
 
 fn applies(limit: &Limit, event: &Tally<'_>) -> bool {
-    limit.metric == event.metric
-        && limit.unit == event.unit
-        && limit.project_id.is_none_or(|project| event.project == Some(project))
+    distance(limit, event).is_some()
+}
+
+/// Returns how far the scope of the limit is from the event; `None` when the limit does not apply.
+fn distance(limit: &Limit, event: &Tally<'_>) -> Option<usize> {
+    let scope = || event.scopes.iter().position(|scope| *scope == limit.scope);
+    if limit.series() == (event.metric, event.unit) { scope() } else { None }
 }
 
 /// Returns the earliest instant with room again. A gauge has none, because its usage does not
@@ -209,10 +241,12 @@ async fn resets_at(
 ) -> Result<Option<DateTime<Utc>>> {
     match limit.window {
         Window::Gauge => Ok(None),
-        Window::Calendar => Ok(interval.until.map(|until| until + TimeDelta::microseconds(1))),
+        Window::Calendar | Window::Cycle => {
+            Ok(interval.until.map(|until| until + TimeDelta::microseconds(1)))
+        }
         Window::Rolling => {
             let first =
-                counters::first(&mut cx.tx, cx.at, limit.scope(), limit.series(), interval).await?;
+                counters::first(&mut cx.tx, cx.at, limit.scope, limit.series(), interval).await?;
             let first = first.or(interval.until);
             Ok(first.map(|at| at + limit.period.length() + TimeDelta::microseconds(1)))
         }

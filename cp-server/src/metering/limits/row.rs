@@ -1,12 +1,17 @@
 //! The rows of limits.
 
 use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::Serialize;
+use uuid::Uuid;
 
-use super::windows::{Period, Window};
+use super::windows::{CycleTimes, Period, Window};
+use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
+use crate::kernel::db::record::Record;
 use crate::kernel::http::answer::Resource;
-use crate::metering::counters::UsageScope;
-use crate::metering::ids::LimitId;
+use crate::metering::counters::Interval;
+use crate::metering::ids::{BudgetCycleId, LimitId};
 use crate::metering::quantity::Quantity;
 
 crate::text_enum! {
@@ -14,32 +19,72 @@ crate::text_enum! {
     Enforcement { Observe = "observe", Enforce = "enforce" }
 }
 
-crate::record! {
-    /// The maximum usage of a metric in a window of time.
-    Limit in usage_limits {
-        id: LimitId,
-        organization_id: OrganizationId,
-        /// Null for the whole organization.
-        project_id: Option<ProjectId>,
-        metric: String,
-        unit: String,
-        window: Window = "usage_limits.window_kind",
-        period: Period,
-        /// The maximum quantity; null is unlimited.
-        quantity: Option<Quantity>,
-        enforcement: Enforcement,
-        created_at: DateTime<Utc>,
-        updated_at: DateTime<Utc>,
+/// The maximum usage of a metric in a window of time.
+#[derive(Clone, Debug, Serialize, JsonSchema, sqlx::FromRow)]
+pub struct Limit {
+    pub id: LimitId,
+    pub organization_id: OrganizationId,
+    #[sqlx(flatten)]
+    pub scope: ScopeRef,
+    /// The project of the scope; null for another scope.
+    pub project_id: Option<ProjectId>,
+    pub metric: String,
+    pub unit: String,
+    #[sqlx(rename = "window_kind")]
+    pub window: Window,
+    pub period: Period,
+    /// The maximum quantity; null is unlimited.
+    pub quantity: Option<Quantity>,
+    /// The quantity that replaces `quantity`, in an allocation.
+    pub override_quantity: Option<Quantity>,
+    /// The usage beyond the maximum that enforcement still admits; null is unlimited.
+    pub overflow: Option<Quantity>,
+    pub enforcement: Enforcement,
+    /// The budget cycle of an allocation.
+    pub cycle_id: Option<BudgetCycleId>,
+    pub created_at: DateTime<Utc>,
+    pub updated_at: DateTime<Utc>,
+    /// The times of the active cycle, once they are read.
+    #[serde(skip)]
+    #[sqlx(skip)]
+    pub cycle: Option<CycleTimes>,
+}
+
+impl Record for Limit {
+    const TABLE: &'static str = "usage_limits";
+    const COLUMNS: &'static str = "usage_limits.id, usage_limits.organization_id,
+        usage_limits.scope_kind, usage_limits.scope_id, usage_limits.project_id,
+        usage_limits.metric, usage_limits.unit, usage_limits.window_kind, usage_limits.period,
+        usage_limits.quantity, usage_limits.override_quantity, usage_limits.overflow,
+        usage_limits.enforcement, usage_limits.cycle_id, usage_limits.created_at,
+        usage_limits.updated_at";
+    const KEY: &'static str = "usage_limits.id";
+    fn key(&self) -> Uuid {
+        self.id.0
     }
 }
 
 impl Limit {
-    pub(super) fn scope(&self) -> UsageScope {
-        UsageScope::of(self.organization_id, self.project_id)
-    }
-
     pub(super) fn series(&self) -> (&str, &str) {
         (&self.metric, &self.unit)
+    }
+
+    /// Returns the quantity that applies; `None` is unlimited.
+    pub(super) fn effective(&self) -> Option<Quantity> {
+        self.override_quantity.or(self.quantity)
+    }
+
+    /// Returns the usage that enforcement admits at most; `None` is unlimited.
+    pub(super) fn bound(&self) -> Option<Quantity> {
+        Some(self.effective()? + self.overflow?)
+    }
+
+    /// Returns the window that contains `at`. `None` for an instant before the cycle.
+    pub(super) fn window_at(&self, at: DateTime<Utc>) -> Option<Interval> {
+        match self.window {
+            Window::Cycle => self.cycle.and_then(|cycle| cycle.at(at)),
+            window => Some(window.at(self.period, at)),
+        }
     }
 }
 

@@ -4,14 +4,15 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, ProjectId, UserId};
 use crate::kernel::db::record::Object;
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::json::Moment;
-use crate::kernel::text::{ExternalId, Name};
+use crate::kernel::text::{ExternalId, Label, Name};
 use crate::metering::ids::UsageEventId;
-use crate::metering::limits::Enforcement;
+use crate::metering::limits::row::Enforcement;
 use crate::metering::quantity::Quantity;
+use crate::tenancy::ids::GroupId;
 
 crate::record! {
     /// A used quantity of a metric.
@@ -21,10 +22,18 @@ crate::record! {
         /// Null for the organization's own usage. `dims` names a project that was deleted.
         project_id: Option<ProjectId>,
         deployment_id: Option<DeploymentId>,
+        /// The product label; empty without one.
+        product: String,
+        group_id: Option<GroupId>,
+        user_id: Option<UserId>,
         run_id: Option<String>,
         metric: String,
         unit: String,
         quantity: Quantity,
+        /// The credits of the usage, if the product has a budget for this metric and unit.
+        credits: Option<Quantity>,
+        /// The budget's credits per unit of cost at the recording.
+        credit_factor: Option<Quantity>,
         dims: Object,
         metadata: Object,
         idempotency_key: Option<String>,
@@ -54,6 +63,13 @@ pub struct NewUsageEvent {
     pub unit: Option<Name>,
     /// The project of the usage. When absent, the usage is the organization's own.
     pub project_id: Option<ProjectId>,
+    /// The product label, at most 255 characters. With a budget of the product, the usage costs
+    /// credits.
+    pub product: Option<Label>,
+    /// The group of the usage, which counts for the groups above it too.
+    pub group_id: Option<GroupId>,
+    /// The person of the usage, a member of the organization.
+    pub user_id: Option<UserId>,
     /// The caller's own reference to a run, for filters.
     pub run_id: Option<ExternalId>,
     /// The deployment of the usage. With a deployment's own token, always that deployment.

@@ -5,20 +5,23 @@
 //! recording of the same key waits here. The limits are locked only after that, because other
 //! recordings wait for them. A refused event is deleted again before it is counted.
 
+mod credits;
+mod references;
+
 use std::collections::{HashMap, HashSet};
-use std::hash::Hash;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 
 use super::event::{NewUsageEvent, UsageEvent};
+use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::{DeploymentId, ProjectId};
-use crate::kernel::db::values::{Row, Value};
+use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::CLOCK_SKEW;
-use crate::kernel::text::{ExternalId, Name};
+use crate::kernel::text::{ExternalId, Label, Name};
+use crate::metering::budgets::rows::CREDITS;
 use crate::metering::counters::{self, Tally};
 use crate::metering::ids::UsageEventId;
 use crate::metering::limits::{Enforced, Enforcement};
@@ -26,8 +29,10 @@ use crate::metering::limits::{Enforced, Enforcement};
 /// The maximum number of rows of one statement. One statement of each length is prepared, so the
 /// number is small.
 const CHUNK: usize = 100;
-/// The maximum number of combinations of metric, unit and project in one array.
+/// The maximum number of combinations of metric, unit, project and group in one array.
 const MOST_SERIES: usize = 100;
+/// The maximum number of people in one array: each has its own counters.
+const MOST_PEOPLE: usize = 200;
 /// The maximum number of hours of `observed_at` in one array; a week of hourly sums fits.
 const MOST_HOURS: usize = 200;
 
@@ -53,6 +58,8 @@ impl Outcome {
 /// An event during its recording.
 struct Item {
     event: UsageEvent,
+    /// The scopes for which the event counts, nearest first.
+    scopes: Vec<ScopeRef>,
     /// Whether the event has `mode: enforce`.
     asks: bool,
     /// The instant of the usage, as the caller reports it.
@@ -69,14 +76,19 @@ enum Fate {
 }
 
 impl Item {
-    fn tally(&self) -> Tally<'_> {
-        Tally {
-            project: self.event.project_id,
-            metric: &self.event.metric,
-            unit: &self.event.unit,
-            quantity: self.event.quantity,
-            at: self.event.observed_at,
-        }
+    /// Returns what the event counts: its own quantity, and its credits.
+    fn tallies(&self) -> Vec<Tally<'_>> {
+        let event = &self.event;
+        let tally = |metric, unit, quantity| Tally {
+            scopes: &self.scopes,
+            metric,
+            unit,
+            quantity,
+            at: event.observed_at,
+        };
+        let own = tally(&event.metric, &event.unit, event.quantity);
+        let credits = event.credits.map(|credits| tally(CREDITS, &event.product, credits));
+        std::iter::once(own).chain(credits).collect()
     }
 
     /// Returns the key under which the event is recorded once, within its deployment or the
@@ -91,6 +103,8 @@ impl Item {
         let event = &self.event;
         (event.project_id, &event.run_id) == (recorded.project_id, &recorded.run_id)
             && (&event.metric, &event.unit) == (&recorded.metric, &recorded.unit)
+            && event.product == recorded.product
+            && (event.group_id, event.user_id) == (recorded.group_id, recorded.user_id)
             && event.quantity == recorded.quantity
             && (&event.dims, &event.metadata) == (&recorded.dims, &recorded.metadata)
             && self.dated.is_none_or(|at| is_of(at, recorded))
@@ -143,19 +157,29 @@ impl Batch {
     /// # Errors
     /// Fails with 422 naming `metric` or `observed_at`.
     pub fn refuse_scattered(&self) -> Result<()> {
-        let tallies = || self.0.iter().map(Item::tally);
-        let series: HashSet<_> =
-            tallies().map(|tally| (tally.project, tally.metric, tally.unit)).collect();
+        let events = || self.0.iter().map(|item| &item.event);
+        let series: HashSet<_> = events()
+            .map(|event| (event.project_id, event.group_id, &event.metric, &event.unit))
+            .collect();
         if series.len() > MOST_SERIES {
             let detail = format!(
-                "`metric`, `unit` and `project_id` must have at most {MOST_SERIES} different \
-                 combinations in one array (got {}). Split the array.",
+                "`metric`, `unit`, `project_id` and `group_id` must have at most {MOST_SERIES} \
+                 different combinations in one array (got {}). Split the array.",
                 series.len()
             );
             return Err(Error::invalid("metric", detail));
         }
+        let people: HashSet<_> = events().filter_map(|event| event.user_id).collect();
+        if people.len() > MOST_PEOPLE {
+            let detail = format!(
+                "`user_id` must name at most {MOST_PEOPLE} different people in one array (got {}). \
+                 Split the array.",
+                people.len()
+            );
+            return Err(Error::invalid("user_id", detail));
+        }
         let hours: HashSet<_> =
-            tallies().map(|tally| tally.at.timestamp().div_euclid(3600)).collect();
+            events().map(|event| event.observed_at.timestamp().div_euclid(3600)).collect();
         if hours.len() > MOST_HOURS {
             let detail = format!(
                 "`observed_at` must be in at most {MOST_HOURS} different hours (UTC) in one array \
@@ -170,11 +194,13 @@ impl Batch {
     /// Records the events in the open transaction. Returns their outcomes in their order.
     pub async fn record(self, cx: &mut Cx) -> Result<Vec<Outcome>> {
         let mut items = self.0;
-        refuse_unknown(cx, &mut items).await?;
+        references::resolve(cx, &mut items).await?;
+        let budgets = credits::set(cx, &mut items).await?;
         insert(cx, &mut items).await?;
         refuse_beyond_limits(cx, &mut items).await?;
-        let tallies: Vec<_> = open(&items).map(Item::tally).collect();
+        let tallies: Vec<_> = open(&items).flat_map(Item::tallies).collect();
         counters::add(cx, &tallies).await?;
+        credits::add_costs(cx, &items, &budgets).await?;
         Ok(outcomes(items))
     }
 }
@@ -205,17 +231,23 @@ fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
         organization_id: cx.at,
         project_id: new.project_id,
         deployment_id,
+        product: new.product.map(Label::into_string).unwrap_or_default(),
+        group_id: new.group_id,
+        user_id: new.user_id,
         run_id: new.run_id.map(ExternalId::into_string),
         metric: new.metric.into_string(),
         unit: new.unit.map_or_else(|| "count".to_owned(), Name::into_string),
         quantity: new.quantity,
+        credits: None,
+        credit_factor: None,
         dims: new.dims,
         metadata: new.metadata,
         idempotency_key: new.idempotency_key.map(ExternalId::into_string),
         observed_at,
         recorded_at: cx.now,
     };
-    Ok(Item { event, asks: new.mode == Some(Enforcement::Enforce), dated, fate })
+    let asks = new.mode == Some(Enforcement::Enforce);
+    Ok(Item { event, scopes: Vec::new(), asks, dated, fate })
 }
 
 fn open(items: &[Item]) -> impl Iterator<Item = &Item> {
@@ -235,60 +267,30 @@ fn mark_twins(items: &mut [Item]) {
     }
 }
 
-/// Refuses events that name a project or a deployment that is not in the organization.
-async fn refuse_unknown(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
-    let projects: HashSet<ProjectId> =
-        open(items).filter_map(|item| item.event.project_id).collect();
-    let deployments: HashSet<DeploymentId> =
-        open(items).filter_map(|item| item.event.deployment_id).collect();
-    let sql = "SELECT id FROM projects WHERE organization_id = $1 AND id IN (VALUES ";
-    let projects = missing(cx, sql, projects).await?;
-    let sql = "SELECT id FROM deployments WHERE organization_id = $1 AND id IN (VALUES ";
-    let deployments = missing(cx, sql, deployments).await?;
-    for item in items.iter_mut().filter(|item| item.is_open()) {
-        let event = &item.event;
-        if event.project_id.is_some_and(|id| projects.contains(&id)) {
-            item.fate = Fate::Refused(Error::not_found("project").at("project_id"));
-        } else if event.deployment_id.is_some_and(|id| deployments.contains(&id)) {
-            item.fate = Fate::Refused(Error::not_found("deployment").at("deployment_id"));
-        }
-    }
-    Ok(())
-}
-
-/// Returns the IDs that the statement does not find.
-async fn missing<T>(cx: &mut Cx, sql: &'static str, mut ids: HashSet<T>) -> Result<HashSet<T>>
-where
-    T: Copy + Eq + Hash + for<'q> Value<'q>,
-    (T,): Row,
-{
-    if !ids.is_empty() {
-        let query = cx.tx.q(sql).bind(cx.at).rows(ids.iter(), |query, id| query.bind(*id));
-        for (found,) in query.sql(")").all::<(T,)>().await? {
-            ids.remove(&found);
-        }
-    }
-    Ok(ids)
-}
-
 /// Writes the open events, and marks those that were recorded before.
 async fn insert(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
     let new: Vec<&UsageEvent> = open(items).map(|item| &item.event).collect();
     let mut inserted = 0;
     for chunk in new.chunks(CHUNK) {
         let sql = "INSERT INTO usage_events
-                   (id, organization_id, project_id, deployment_id, run_id, metric, unit, quantity,
-                    dims, metadata, idempotency_key, observed_at, recorded_at) VALUES ";
+                   (id, organization_id, project_id, deployment_id, product, group_id, user_id,
+                    run_id, metric, unit, quantity, credits, credit_factor, dims, metadata,
+                    idempotency_key, observed_at, recorded_at) VALUES ";
         let insert = cx.tx.q(sql).rows(chunk, |query, event| {
             query
                 .bind(event.id)
                 .bind(event.organization_id)
                 .bind(event.project_id)
                 .bind(event.deployment_id)
+                .bind(&*event.product)
+                .bind(event.group_id)
+                .bind(event.user_id)
                 .bind(event.run_id.as_deref())
                 .bind(&*event.metric)
                 .bind(&*event.unit)
                 .bind(event.quantity)
+                .bind(event.credits)
+                .bind(event.credit_factor)
                 .bind(&event.dims)
                 .bind(&event.metadata)
                 .bind(event.idempotency_key.as_deref())
@@ -330,14 +332,16 @@ async fn refuse_beyond_limits(cx: &mut Cx, items: &mut [Item]) -> Result<()> {
     if !open(items).any(|item| item.asks) {
         return Ok(());
     }
-    let events: Vec<_> = open(items).map(|item| (item.tally(), item.asks)).collect();
+    let events: Vec<_> = open(items)
+        .flat_map(|item| item.tallies().into_iter().map(|tally| (tally, item.asks)))
+        .collect();
     let mut limits = Enforced::hold(cx, &events).await?;
     let mut refused = Vec::new();
     for (n, item) in items.iter().enumerate() {
         if !item.is_open() {
             continue;
         }
-        match limits.admit(cx, item.tally(), item.asks).await {
+        match limits.admit(cx, &item.tallies(), item.asks).await {
             Ok(()) => {}
             Err(error) if *error.code() == ProblemCode::LimitExceeded => refused.push((n, error)),
             Err(error) => return Err(error),

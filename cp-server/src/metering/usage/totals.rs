@@ -3,10 +3,11 @@
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use crate::identity::scopes::ScopeRef;
 use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
 use crate::kernel::section::ExportRequest;
-use crate::metering::counters::{self, EVER, Interval, Part, Question, UsageScope};
+use crate::metering::counters::{self, EVER, Interval, Part, Question, Scopes};
 use crate::metering::quantity::Quantity;
 
 /// The usage of a metric within the requested time.
@@ -24,8 +25,8 @@ pub(super) async fn totals(tx: &mut Conn, request: &ExportRequest) -> Result<Vec
     let window = &request.window;
     let interval =
         Interval { since: window.since.map(|at| at.0), until: window.until.map(|at| at.0) };
-    let scope = Some(UsageScope::of(request.organization, None));
-    let question = Question { scope, series: None, interval, grain: EVER, limit: i64::MAX };
+    let scopes = Scopes::One(ScopeRef::organization(request.organization));
+    let question = Question { scopes, series: None, interval, grain: EVER, limit: i64::MAX };
     let parts = counters::ask(tx, request.organization, question).await?;
     let total = |part: Part| UsageTotal {
         metric: part.metric,

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
+
+use crate::server::schema_words::{kind_of, members, resolved};
 
 const STYLE: &str = include_str!("../docs.css");
 /// How deep the fields of a request are listed. Only requests can omit fields: their required ones
@@ -12,7 +14,7 @@ const REQUEST_DEPTH: usize = 4;
 const RESPONSE_DEPTH: usize = 1;
 
 /// Text with the characters of HTML's syntax escaped.
-fn escaped(text: &str) -> String {
+pub(super) fn escaped(text: &str) -> String {
     let text = text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
     text.replace('"', "&quot;")
 }
@@ -65,7 +67,11 @@ pub(super) fn render(document: &Value, base: &str, search: &str) -> String {
     tags.retain(|(_, found)| !found.is_empty());
     let mut page = head(base, search, &tags);
     for (tag, operations) in &tags {
-        let _ = write!(page, "<h2 id=\"{tag}\">{}</h2>", title(tag));
+        let mut tags = document["tags"].as_array().into_iter().flatten();
+        let about =
+            tags.find(|one| one["name"] == **tag).and_then(|one| one["description"].as_str());
+        let about = marked(about.unwrap_or_default());
+        let _ = write!(page, "<h2 id=\"{tag}\">{}</h2><p>{about}</p>", title(tag));
         for operation in operations {
             entry(&mut page, document, operation, !search.is_empty());
         }
@@ -74,10 +80,6 @@ pub(super) fn render(document: &Value, base: &str, search: &str) -> String {
         page.push_str("<p>No operation contains these words.</p>");
     }
     page + "</main></html>\n"
-}
-
-fn members(value: &Value) -> impl Iterator<Item = (&String, &Value)> {
-    value.as_object().into_iter().flat_map(Map::iter)
 }
 
 fn title(tag: &str) -> String {
@@ -93,16 +95,22 @@ fn contains(operation: &Operation<'_>, search: &str) -> bool {
     search.to_lowercase().split_whitespace().all(|word| all.contains(word))
 }
 
-fn head(base: &str, search: &str, tags: &[(&str, Vec<Operation<'_>>)]) -> String {
+/// The beginning of a page, up to the links of its navigation.
+pub(super) fn shell(title: &str, base: &str, search: &str) -> String {
     let (base, search) = (escaped(base), escaped(search));
-    let mut page = format!(
+    format!(
         "<!doctype html><html lang=en><meta charset=utf-8>\
          <meta name=viewport content=\"width=device-width, initial-scale=1\">\
-         <title>API of the license authority</title><style>{STYLE}</style>\
-         <nav aria-label=Resources><strong>License authority</strong>\
+         <title>{title}</title><style>{STYLE}</style>\
+         <nav aria-label=Contents><strong>License authority</strong>\
          <form action=\"{base}/docs\"><input name=q type=search maxlength=200 value=\"{search}\" \
          placeholder=\"Search operations\" aria-label=\"Search operations\"></form><ul>"
-    );
+    )
+}
+
+fn head(base: &str, search: &str, tags: &[(&str, Vec<Operation<'_>>)]) -> String {
+    let mut page = shell("API of the license authority", base, search);
+    let base = escaped(base);
     for (tag, operations) in tags {
         let (title, count) = (title(tag), operations.len());
         let _ = write!(page, "<li><a href=\"#{tag}\">{title}<span>{count}</span></a></li>");
@@ -113,7 +121,8 @@ fn head(base: &str, search: &str, tags: &[(&str, Vec<Operation<'_>>)]) -> String
          they are written in full. The machine-readable form is \
          <a href=\"{base}/api/v1/openapi.json\">openapi.json</a> (OpenAPI 3.1).</p><p>Send \
          <code>Authorization: Bearer TOKEN</code> with a service token or a person's access token. \
-         Refusals are problem documents (RFC 9457) with a <code>code</code>.</p>"
+         Refusals are problem documents (RFC 9457) with a <code>code</code>: see \
+         <a href=\"{base}/problems\">all problem codes</a>.</p>"
     );
     page
 }
@@ -205,16 +214,6 @@ fn row(rows: &mut String, name: &Value, kind: &str, is_required: bool, words: &s
     );
 }
 
-/// The schema behind a reference.
-fn resolved<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
-    let schema = match schema["anyOf"].as_array().map(Vec::as_slice) {
-        Some([one, _]) if one.get("$ref").is_some() => one,
-        _ => schema,
-    };
-    let reference = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix('#'));
-    reference.and_then(|pointer| document.pointer(pointer)).unwrap_or(schema)
-}
-
 fn fields(rows: &mut String, document: &Value, schema: &Value, prefix: &str, depth: usize) {
     let schema = resolved(document, schema);
     let required = schema["required"].as_array().filter(|_| depth > 1);
@@ -232,39 +231,5 @@ fn fields(rows: &mut String, document: &Value, schema: &Value, prefix: &str, dep
             };
             fields(rows, document, items, &format!("{path}{mark}."), depth - 1);
         }
-    }
-}
-
-/// The type of a schema in words: `string (uuid)`, `list of Group`, `free or pro`.
-fn kind_of(document: &Value, schema: &Value) -> String {
-    if schema["type"] == "array" {
-        return format!("list of {}", kind_of(document, &schema["items"]));
-    }
-    if let Some(options) = schema["anyOf"].as_array() {
-        let options: Vec<String> = options.iter().map(|one| kind_of(document, one)).collect();
-        return options.join(" or ");
-    }
-    if let Some(name) = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next()) {
-        let inner = resolved(document, schema);
-        return if inner.get("enum").is_some() {
-            kind_of(document, inner)
-        } else {
-            name.to_owned()
-        };
-    }
-    if let Some(options) = schema["enum"].as_array() {
-        let options: Vec<&str> = options.iter().filter_map(Value::as_str).collect();
-        return options.join(" or ");
-    }
-    let kinds = match &schema["type"] {
-        Value::String(kind) => kind.clone(),
-        Value::Array(kinds) => {
-            kinds.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" or ")
-        }
-        _ => "any".to_owned(),
-    };
-    match schema["format"].as_str() {
-        Some(format) => format!("{kinds} ({format})"),
-        None => kinds,
     }
 }

@@ -1,7 +1,7 @@
 //! People at the console: the session that a login begins.
 
 use chrono::TimeDelta;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::browser::{Browser, SESSION, console};
 use super::mats;
@@ -203,4 +203,37 @@ async fn a_session_accepts_no_invitation_of_somebody_else(world: World) {
     // One that is over is as good as none.
     world.pass(TimeDelta::hours(2));
     assert_eq!(accept().await.expect(201)["email"], "nina@new.example");
+}
+
+#[on_both]
+async fn login_with_the_link_of_an_invitation_accepts_it(world: World) {
+    let issuer = Issuer::start().await;
+    let mut browser = console(&world, &issuer).await;
+    let admin = browser.client.clone().token(crate::world::ROOT);
+    let invite = async |email: &str, organization: &str| {
+        let body = json!({"email": email, "role": "viewer"});
+        let path = format!("/organizations/{organization}/invitations");
+        let invited = admin.post(path, body).await.expect(201);
+        let url = invited["accept_url"].as_str().unwrap().to_owned();
+        assert!(url.contains(invited["token"].as_str().unwrap()), "{url}");
+        url.strip_prefix("https://cp.example/api/v1/login").unwrap().to_owned()
+    };
+    // Mats has a login and seats elsewhere: only the link accepts the offer.
+    let mine = invite("mats@acme.example", "globex").await;
+    assert_eq!(browser.log_in(&mine).await.status, 303);
+    let me = browser.me().await.expect(200);
+    let slugs: Vec<&Value> =
+        me["organizations"].as_array().unwrap().iter().map(|one| &one["slug"]).collect();
+    assert_eq!(slugs, ["acme", "globex"]);
+    let own = browser.with_cookies().get("/organizations").await.expect(200);
+    let own: Vec<&Value> =
+        own["items"].as_array().unwrap().iter().map(|one| &one["slug"]).collect();
+    assert_eq!(own, ["globex", "acme"], "a member lists their own organizations");
+    let event = world.get("/audit?action=invitations.accept&limit=1").await.expect(200);
+    assert_eq!(event["items"][0]["target_type"], "membership");
+    // The link of another person's invitation begins no session.
+    let theirs = invite("nina@new.example", "globex").await;
+    let mut other = Browser::new(&browser.client);
+    other.log_in(&theirs).await.refused(403, "forbidden");
+    other.me().await.refused(401, "unauthenticated");
 }

@@ -1,0 +1,296 @@
+//! The output of a response: JSON, a table for people, or only the IDs.
+
+use std::io::IsTerminal;
+
+use anyhow::bail;
+use serde_json::{Map, Value};
+
+use crate::client;
+use crate::kernel::http::line::Line;
+
+/// The form of a response.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Form {
+    Table,
+    Json,
+    Id,
+}
+
+/// The most columns of a table.
+const COLUMNS: usize = 8;
+/// The most characters of a cell, IDs aside.
+const CELL: usize = 40;
+/// Members in the order in which columns show them, after the ID; other members follow.
+const FIRST: [&str; 23] = [
+    "slug",
+    "code",
+    "name",
+    "email",
+    "action",
+    "metric",
+    "unit",
+    "quantity",
+    "type",
+    "role",
+    "status",
+    "state",
+    "plan_code",
+    "version",
+    "plan_version",
+    "seat_cap",
+    "at",
+    "valid_until",
+    "ends_at",
+    "expires_at",
+    "activated_at",
+    "observed_at",
+    "created_at",
+];
+
+impl Form {
+    /// Returns the form that the caller chose, or the usual one of the standard output.
+    pub(super) fn of(chosen: Option<&str>) -> anyhow::Result<Self> {
+        Ok(match chosen {
+            Some("table") => Self::Table,
+            Some("json") => Self::Json,
+            Some("id") => Self::Id,
+            Some(_) => bail!("--output must be table, json or id"),
+            None if std::io::stdout().is_terminal() => Self::Table,
+            None => Self::Json,
+        })
+    }
+
+    /// Renders the response of an operation.
+    pub(super) fn render(self, line: &Line, answer: &[u8]) -> anyhow::Result<String> {
+        let Ok(value) = serde_json::from_slice::<Value>(answer) else {
+            // A published document, such as a status list.
+            return Ok(String::from_utf8_lossy(answer).into_owned());
+        };
+        let key = key_of(line);
+        let items = value["items"].as_array();
+        match (self, items) {
+            (Self::Json, _) => client::pretty(answer),
+            (Self::Id, Some(items)) => ids(key, items),
+            (Self::Id, None) => ids(key, std::slice::from_ref(&value)),
+            (Self::Table, Some(items)) => {
+                let width = terminal_size::terminal_size_of(std::io::stdout());
+                let width = width.map_or(usize::MAX, |(width, _)| width.0.into());
+                let mut text = table(key, items, width);
+                if let Some(cursor) = value["next_cursor"].as_str() {
+                    text.push_str(&format!(
+                        "There are more; the next page has the cursor {cursor}\n"
+                    ));
+                }
+                Ok(text)
+            }
+            (Self::Table, None) => Ok(members(&value)),
+        }
+    }
+}
+
+/// Returns the member that names an item in paths: the parameter of the resource's `read`.
+pub(super) fn key_of(line: &Line) -> &'static str {
+    let slice = line.name.split('.').next().unwrap_or_default();
+    let read = client::line(&format!("{slice}.read")).ok();
+    let path = read.map_or("", |read| read.path);
+    path.rsplit('{').next().and_then(|rest| rest.strip_suffix('}')).unwrap_or("id")
+}
+
+/// Returns the ID of an item.
+pub(super) fn id_of<'v>(key: &str, item: &'v Value) -> Option<&'v str> {
+    [key, "id", "jti"].iter().find_map(|name| item.get(name)?.as_str())
+}
+
+fn ids(key: &str, items: &[Value]) -> anyhow::Result<String> {
+    let ids: Option<Vec<&str>> = items.iter().map(|item| id_of(key, item)).collect();
+    match ids {
+        Some(ids) => Ok(ids.join("\n")),
+        None => bail!("the response has no ID; use --output json"),
+    }
+}
+
+/// Renders a list as a table of at most `width` characters.
+fn table(key: &str, items: &[Value], width: usize) -> String {
+    if items.is_empty() {
+        return "There are none.\n".to_owned();
+    }
+    let mut names = columns(key, items);
+    names.truncate(COLUMNS);
+    let cells = |name: &String| -> Vec<String> {
+        let cut = if names.first() == Some(name) { usize::MAX } else { CELL };
+        let values = items.iter().map(|item| cut_to(&cell(&item[name]).unwrap_or_default(), cut));
+        std::iter::once(name.to_uppercase()).chain(values).collect()
+    };
+    let mut columns: Vec<Vec<String>> = names.iter().map(cells).collect();
+    let widths: Vec<usize> = columns.iter().map(|column| width_of(column)).collect();
+    // Two spaces separate columns.
+    let fitting = |count: &usize| {
+        widths[..*count].iter().map(|w| w + 2).sum::<usize>() <= width.saturating_add(2)
+    };
+    let count = (1..=columns.len()).rev().find(fitting).unwrap_or(1);
+    columns.truncate(count);
+    let mut text = String::new();
+    for row in 0..=items.len() {
+        let line: Vec<String> = columns
+            .iter()
+            .zip(&widths)
+            .map(|(column, width)| padded(&column[row], *width))
+            .collect();
+        text.push_str(cut_to(line.join("  ").trim_end(), width).trim_end());
+        text.push('\n');
+    }
+    text
+}
+
+fn width_of(column: &[String]) -> usize {
+    column.iter().map(|cell| cell.chars().count()).max().unwrap_or_default()
+}
+
+fn padded(cell: &str, width: usize) -> String {
+    let missing = width.saturating_sub(cell.chars().count());
+    format!("{cell}{}", " ".repeat(missing))
+}
+
+fn cut_to(text: &str, most: usize) -> String {
+    if text.chars().count() <= most {
+        return text.to_owned();
+    }
+    text.chars().take(most.saturating_sub(1)).chain(['…']).collect()
+}
+
+/// Returns the members that become columns: those with a value that fits into a cell, the most
+/// important first.
+fn columns(key: &str, items: &[Value]) -> Vec<String> {
+    let mut names: Vec<&String> = Vec::new();
+    for name in items.iter().filter_map(Value::as_object).flat_map(Map::keys) {
+        let has_value = || items.iter().any(|item| cell(&item[name]).is_some_and(|c| c != "-"));
+        if !names.contains(&name) && has_value() {
+            names.push(name);
+        }
+    }
+    let is_key = |name: &str| name == key || (name == "id" && !names.iter().any(|n| *n == key));
+    let rank = |name: &str| match FIRST.iter().position(|first| *first == name) {
+        _ if is_key(name) => Some(0),
+        Some(at) => Some(1 + at),
+        // The first column has the ID; others are for programs.
+        None if name.ends_with("_id") || name == "id" => None,
+        None if name.ends_with("_hash") || matches!(name, "revision" | "updated_at") => None,
+        None => Some(1 + FIRST.len()),
+    };
+    let mut ranked: Vec<(usize, String)> =
+        names.iter().filter_map(|name| Some((rank(name)?, (*name).clone()))).collect();
+    ranked.sort_by_key(|(rank, _)| *rank);
+    ranked.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Returns the cell of a value; `None` where a value does not fit into a cell.
+fn cell(value: &Value) -> Option<String> {
+    match value {
+        Value::Null => Some("-".to_owned()),
+        Value::String(text) => Some(plain(text)),
+        Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
+        Value::Array(_) => None,
+        Value::Object(members) => {
+            ["code", "slug", "name", "email"].iter().find_map(|name| cell(members.get(*name)?))
+        }
+    }
+}
+
+/// Returns the text without control characters, and an instant without its fraction.
+fn plain(text: &str) -> String {
+    let text = match text.split_once('.') {
+        Some((instant, rest)) if instant.len() == 19 && rest.ends_with('Z') => {
+            format!("{instant}Z")
+        }
+        _ => text.to_owned(),
+    };
+    text.chars().map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
+/// Renders an object: a line for each member, with the path of a nested one.
+fn members(value: &Value) -> String {
+    let mut lines = Vec::new();
+    flatten("", value, &mut lines);
+    let rank = |path: &str| FIRST.iter().position(|first| *first == path).unwrap_or(FIRST.len());
+    lines.sort_by_key(|(path, _)| if path == "id" { 0 } else { 1 + rank(path) });
+    let width = lines.iter().map(|(path, _)| path.chars().count()).max().unwrap_or_default();
+    lines.iter().map(|(path, text)| format!("{}  {text}\n", padded(path, width))).collect()
+}
+
+fn flatten(path: &str, value: &Value, lines: &mut Vec<(String, String)>) {
+    match value {
+        Value::Object(members) if !members.is_empty() => {
+            for (name, member) in members {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                flatten(&path, member, lines);
+            }
+        }
+        Value::String(text) => lines.push((path.to_owned(), plain(text))),
+        Value::Array(items) if items.iter().all(Value::is_string) => {
+            let items: Vec<&str> = items.iter().filter_map(Value::as_str).collect();
+            lines.push((path.to_owned(), plain(&items.join(", "))));
+        }
+        value => lines.push((path.to_owned(), value.to_string())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn items() -> Vec<Value> {
+        let item = |id: &str, name: &str, ends: Value| {
+            json!({
+                "created_at": "2026-01-01T00:00:00.042Z", "ends_at": ends, "id": id, "name": name,
+                "organization_id": "o", "role": {"code": "ADMIN", "rank": 3}, "status": "active",
+                "external_id": null, "features": {"a": 1}, "updated_at": "2026-01-01T00:00:00Z",
+            })
+        };
+        vec![
+            item("1", "Acme", json!("2027-01-01T00:00:00Z")),
+            item("2", "A longer name", json!(null)),
+        ]
+    }
+
+    #[test]
+    fn list_is_a_table_of_the_members_for_people() {
+        let right = "\
+ID  NAME           ROLE   STATUS  ENDS_AT               CREATED_AT
+1   Acme           ADMIN  active  2027-01-01T00:00:00Z  2026-01-01T00:00:00Z
+2   A longer name  ADMIN  active  -                     2026-01-01T00:00:00Z
+";
+        assert_eq!(table("id", &items(), usize::MAX), right);
+        let narrow = "\
+ID  NAME           ROLE   STATUS
+1   Acme           ADMIN  active
+2   A longer name  ADMIN  active
+";
+        assert_eq!(table("id", &items(), 33), narrow);
+        assert_eq!(table("id", &items(), 1), "…\n1\n2\n");
+        assert_eq!(table("id", &[], 80), "There are none.\n");
+    }
+
+    #[test]
+    fn object_is_a_line_for_each_member() {
+        let value = json!({"id": "1", "limits": {"projects": 20, "x": null}, "tags": ["a", "b"]});
+        let right = "\
+id               1
+limits.projects  20
+limits.x         null
+tags             a, b
+";
+        assert_eq!(members(&value), right);
+    }
+
+    #[test]
+    fn ids_are_those_that_paths_name() {
+        let of = |operation: &str| key_of(&client::line(operation).unwrap());
+        assert_eq!(of("plans.create"), "code");
+        assert_eq!(of("keys.list"), "kid");
+        assert_eq!(of("licenses.list_all"), "id");
+        assert_eq!(ids("org", &items()).unwrap(), "1\n2");
+        assert!(ids("id", &[json!({"ok": true})]).is_err());
+    }
+}

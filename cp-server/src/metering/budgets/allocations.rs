@@ -1,0 +1,374 @@
+//! Allocations: the credits of a cycle that groups and people may use, or that are set aside.
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::allocation_use::{Allocation, Level, shown};
+use super::cycle_rows::{self as cycles, CycleRow, CycleStatus};
+use super::rows::{self as budgets, Budget};
+use super::tree::{Groups, Tree};
+use crate::identity::scopes::{self, ScopeKind, ScopeRef};
+use crate::kernel::access::place::Org;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::answer::{NoContent, Put};
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json::{Between, Patch};
+use crate::kernel::text::{Label, Reason};
+use crate::metering::ids::{BudgetCycleId, LimitId};
+use crate::metering::limits::allocations::{self as rows, AllocationRow, Source};
+use crate::metering::quantity::Quantity;
+use crate::tenancy::ids::GroupId;
+
+crate::routes! { allocations:
+    /// Returns the allocations of a cycle with their usage, the fullest first.
+    ///
+    /// The first level is the organization's own row. With `threshold` the answer has only
+    /// allocations that are used to at least that percentage: the alerts.
+    GET "/organizations/{org}/budgets/{product}/allocations" BUDGETS_READ => list;
+    /// Allocates credits of the active cycle to a group or a person, or sets them aside.
+    ///
+    /// A group's allocation is a part of that of the nearest group above it that has one, otherwise
+    /// of the organization's. A strict budget refuses parts that exceed what they are a part of
+    /// (409 `over_allocated`).
+    PUT "/organizations/{org}/budgets/{product}/allocations" BUDGETS_WRITE => put;
+    /// Removes an allocation that has no parts.
+    DELETE "/organizations/{org}/budgets/{product}/allocations" BUDGETS_WRITE => delete;
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct AllocationFilter {
+    /// The cycle. The active one when absent.
+    cycle: Option<BudgetCycleId>,
+    /// Only parts of the allocation of this scope: `organization` or `group:<id>`.
+    within: Option<ScopeRef>,
+    /// Only the allocation of this scope.
+    scope: Option<ScopeRef>,
+    /// Only allocations that are used to at least this percentage, 0 to 1000.
+    threshold: Option<Between<0, 1000>>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewAllocation {
+    /// `group:<id>`, `user:<id>`, or `pool` for credits that are set aside.
+    scope: ScopeRef,
+    /// The credits, at least 0.
+    quantity: Quantity,
+    /// The credits beyond the quantity that enforcement still admits, at least 0. 0 when absent;
+    /// null is unlimited.
+    #[serde(default)]
+    overflow: Patch<Quantity>,
+    /// A quantity that replaces `quantity` for this cycle, with its reason. Null removes it; the
+    /// stored one stays when absent.
+    #[serde(default, rename = "override")]
+    replacement: Patch<Override>,
+    /// The allocation that this one is a part of: `organization`, or an allocated group that the
+    /// person is in. For a group, only the nearest allocated group above it. The stored one when
+    /// absent, otherwise the organization.
+    within: Option<ScopeRef>,
+    /// The cycle. The active one when absent.
+    cycle: Option<BudgetCycleId>,
+}
+
+/// A quantity that replaces that of an allocation.
+#[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Override {
+    /// The credits, at least 0.
+    quantity: Quantity,
+    /// The reason, 1 to 1,000 characters.
+    reason: Reason,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RemovedAllocation {
+    /// The scope of the allocation.
+    scope: ScopeRef,
+    /// The cycle. The active one when absent.
+    cycle: Option<BudgetCycleId>,
+}
+
+/// The allocations of a cycle.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Allocations {
+    product: String,
+    cycle: AllocatedCycle,
+    total: Quantity,
+    /// The sum of the allocations of the organization's credits.
+    allocated: Quantity,
+    unallocated: Quantity,
+    used: Quantity,
+    percent: Option<Quantity>,
+    level: Level,
+    items: Vec<Allocation>,
+}
+
+/// The cycle of allocations.
+#[derive(Debug, Serialize, JsonSchema)]
+struct AllocatedCycle {
+    id: BudgetCycleId,
+    name: String,
+    status: CycleStatus,
+    starts_at: DateTime<Utc>,
+    /// Exclusive.
+    ends_at: Option<DateTime<Utc>>,
+}
+
+/// The maximum number of items of an answer.
+const MOST_ITEMS: usize = 10_000;
+/// The kinds of scopes that credits are allocated to.
+pub(super) const SCOPES: &[ScopeKind] = &[ScopeKind::Group, ScopeKind::User, ScopeKind::Pool];
+
+async fn list(
+    cx: &mut Cx,
+    (_, product): (Org, Label),
+    filter: AllocationFilter,
+) -> Result<Allocations> {
+    let cycle = cycle_of(cx, product.as_str(), filter.cycle).await?;
+    let tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    let within = filter.within.map(|scope| scope.of(cx.at));
+    let scope = filter.scope.map(|scope| scope.of(cx.at));
+    let (mut items, mut root) = (Vec::new(), None);
+    for item in shown(cx, &cycle, &tree).await? {
+        if item.scope.kind == ScopeKind::Organization {
+            root = Some((item.used, item.percent, item.level));
+        }
+        let is_full = |least: &Between<0, 1000>| match item.percent {
+            Some(percent) => percent >= Quantity::from_parts(least.0, 0),
+            None => item.used > Quantity::default(),
+        };
+        let is_listed = within.is_none_or(|within| item.within == Some(within))
+            && scope.is_none_or(|scope| item.scope == scope)
+            && filter.threshold.as_ref().is_none_or(is_full);
+        if is_listed {
+            items.push(item);
+        }
+    }
+    if items.len() > MOST_ITEMS {
+        let detail = format!("`within` is required: there are more than {MOST_ITEMS} allocations.");
+        return Err(Error::invalid("within", detail));
+    }
+    items.sort_by(|a, b| (b.fullness(), a.scope).cmp(&(a.fullness(), b.scope)));
+    let (used, percent, level) = root.unwrap_or((Quantity::default(), None, Level::Ok));
+    let root = ScopeRef::organization(cx.at);
+    let (total, allocated) = (cycle.total(), tree.sums().get(&root).copied().unwrap_or_default());
+    Ok(Allocations {
+        product: cycle.product.clone(),
+        cycle: AllocatedCycle {
+            id: cycle.id,
+            name: cycle.name,
+            status: cycle.status,
+            starts_at: cycle.starts_at,
+            ends_at: cycle.ends_at,
+        },
+        total,
+        allocated,
+        unallocated: total.less(allocated),
+        used,
+        percent,
+        level,
+        items,
+    })
+}
+
+async fn put(
+    cx: &mut Cx,
+    (_, product): (Org, Label),
+    new: NewAllocation,
+) -> Result<Put<Allocation>> {
+    let scope = allocated_scope(cx, new.scope, "scope")?;
+    let (budget, cycle) = held_cycle(cx, product.as_str(), new.cycle).await?;
+    scopes::refuse_missing(cx, &[scope], &["scope".to_owned()]).await?;
+    let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    let groups = Groups::read(cx).await?;
+    let before = tree.find(scope).cloned();
+    let replacement = match (new.replacement, &before) {
+        (Patch::Set(new), _) => Some((new.quantity, new.reason.into_string())),
+        (Patch::Keep, Some(row)) => row.override_quantity.zip(row.override_reason.clone()),
+        (Patch::Keep | Patch::Clear, _) => None,
+    };
+    let (override_quantity, override_reason) = replacement.unzip();
+    let stored = before.as_ref().and_then(|row| row.within_id);
+    let within_id = match new.within {
+        Some(within) => within_group(cx, within, "within")?,
+        None => stored,
+    };
+    tree.put(AllocationRow {
+        id: before.as_ref().map_or_else(|| LimitId::new(&cx.app.random, cx.now), |row| row.id),
+        scope,
+        name: None,
+        within_id,
+        quantity: new.quantity,
+        override_quantity,
+        override_reason,
+        overflow: new.overflow.over(Some(Quantity::default())),
+        source: Source::Manual,
+        created_at: before.as_ref().map_or(cx.now, |row| row.created_at),
+        updated_at: before.as_ref().map_or(cx.now, |row| row.updated_at),
+    });
+    let wanted = new.within.is_some().then_some(within_id);
+    let changed = settle(cx, &mut tree, &groups, &[(scope, wanted)]).await?;
+    if budget.strict {
+        tree.refuse_oversold()?;
+    }
+    let written: Vec<AllocationRow> =
+        tree.rows.iter().filter(|row| changed.contains(&row.scope)).cloned().collect();
+    rows::write(cx, &budget, &cycle, &written).await?;
+    if let Some(before) = &before {
+        let known = Tree::new(cx.at, vec![before.clone()]);
+        let known = shown(cx, &cycle, &known).await?.pop();
+        cx.audit.before = known.and_then(|known| serde_json::to_value(known).ok());
+    }
+    let tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    let item = shown(cx, &cycle, &tree).await?.into_iter().find(|item| item.scope == scope);
+    let item = item.ok_or_else(Error::stale)?;
+    Ok(if before.is_some() { Put::Known(item) } else { Put::New(item) })
+}
+
+async fn delete(
+    cx: &mut Cx,
+    (_, product): (Org, Label),
+    which: RemovedAllocation,
+) -> Result<NoContent> {
+    let scope = allocated_scope(cx, which.scope, "scope")?;
+    let (budget, cycle) = held_cycle(cx, product.as_str(), which.cycle).await?;
+    let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    let row = tree.find(scope).cloned().ok_or_else(|| Error::not_found("allocation"))?;
+    refuse_parts(&tree, &row)?;
+    let removed = shown(cx, &cycle, &tree).await?.into_iter().find(|item| item.scope == scope);
+    cx.audit.before = removed.and_then(|removed| serde_json::to_value(removed).ok());
+    tree.rows.retain(|one| one.scope != scope);
+    rows::delete(cx, &[row]).await?;
+    rows::write(cx, &budget, &cycle, &[]).await?;
+    Ok(NoContent)
+}
+
+/// Refuses to remove an allocation that has parts.
+pub(super) fn refuse_parts(tree: &Tree, row: &AllocationRow) -> Result<()> {
+    let parts: Vec<ScopeRef> = tree.children(row.scope).map(|part| part.scope).take(20).collect();
+    if parts.is_empty() {
+        return Ok(());
+    }
+    let detail = format!("The allocation of `{}` has parts. Remove them first.", row.scope);
+    let refused = Error::new(cp_contracts::ProblemCode::InUse, detail);
+    Err(refused.with("scopes", parts))
+}
+
+/// Settles the tree after a change of these scopes, each with the group of whose allocation the
+/// caller wants it to be a part. Returns the scopes whose rows must be written.
+///
+/// # Errors
+/// 422 at `within` for a group that is not the nearest allocated one, or that the person is not in.
+pub(super) async fn settle(
+    cx: &mut Cx,
+    tree: &mut Tree,
+    groups: &Groups,
+    changed: &[(ScopeRef, Option<Option<GroupId>>)],
+) -> Result<Vec<ScopeRef>> {
+    let mut written = tree.settle(groups);
+    for (scope, wanted) in changed {
+        written.push(*scope);
+        let row = tree.find(*scope).ok_or_else(Error::stale)?;
+        match (scope.kind, wanted) {
+            (ScopeKind::Group, Some(wanted)) if row.within_id != *wanted => {
+                let within = tree.within(row).map(|within| within.to_string());
+                let detail = format!(
+                    "`within` must be `{}`, the nearest allocation above the group.",
+                    within.unwrap_or_default()
+                );
+                return Err(Error::invalid("within", detail));
+            }
+            (ScopeKind::Group, _) => {}
+            _ => refuse_other_group(cx, tree, groups, row).await?,
+        }
+    }
+    Ok(written)
+}
+
+/// Refuses a person's or a pool's group that has no allocation, or that the person is not in.
+async fn refuse_other_group(
+    cx: &mut Cx,
+    tree: &Tree,
+    groups: &Groups,
+    row: &AllocationRow,
+) -> Result<()> {
+    let Some(group) = row.within_id else { return Ok(()) };
+    let refused = |rule: &str| Err(Error::invalid("within", format!("`within` must be {rule}.")));
+    if tree.find(ScopeRef::group(group)).is_none() {
+        return refused("`organization` or a group that has an allocation");
+    }
+    let Some(user) = row.scope.id_of(ScopeKind::User) else { return Ok(()) };
+    let sql = "SELECT group_id FROM memberships
+               WHERE organization_id = $1 AND user_id = $2 AND group_id IS NOT NULL";
+    let own: Vec<(GroupId,)> = cx.tx.q(sql).bind(cx.at).bind(user).all().await?;
+    let own: Vec<GroupId> = own.into_iter().map(|(id,)| id).collect();
+    match groups.is_in(&own, group) {
+        true => Ok(()),
+        false => refused("`organization` or an allocated group that the person is in"),
+    }
+}
+
+/// Reads the scope of a request, as rows store it.
+pub(super) fn allocated_scope(cx: &Cx, scope: ScopeRef, field: &str) -> Result<ScopeRef> {
+    if scope.kind == ScopeKind::Organization {
+        let detail = format!(
+            "`{field}` must be a group, a user or `pool` (got `organization`). The budget sets the \
+             organization's amount."
+        );
+        return Err(Error::invalid(field.to_owned(), detail));
+    }
+    scope.refuse_other(field, SCOPES)?;
+    Ok(scope.of(cx.at))
+}
+
+/// Reads the group of a `within`; `None` is the organization.
+pub(super) fn within_group(_: &Cx, within: ScopeRef, field: &str) -> Result<Option<GroupId>> {
+    within.refuse_other(field, &[ScopeKind::Organization, ScopeKind::Group])?;
+    Ok(within.id_of(ScopeKind::Group).map(GroupId))
+}
+
+/// Returns the cycle with this ID, or the active one.
+async fn cycle_of(cx: &mut Cx, product: &str, id: Option<BudgetCycleId>) -> Result<CycleRow> {
+    let tail = "WHERE budget_cycles.organization_id = $1 AND budgets.product = $2";
+    let query = cx.tx.select(tail).bind(cx.at).bind(product);
+    let query = match id {
+        Some(id) => query.and(" AND budget_cycles.id = ?", id),
+        None => query.sql(" AND budget_cycles.status = 'active'"),
+    };
+    if let Some(cycle) = query.opt().await? {
+        return Ok(cycle);
+    }
+    budgets::load(cx, product).await?;
+    Err(match id {
+        Some(_) => Error::not_found("budget cycle").at("cycle"),
+        None => no_cycle(),
+    })
+}
+
+/// Locks the budget, and returns it with the cycle of a change.
+pub(super) async fn held_cycle(
+    cx: &mut Cx,
+    product: &str,
+    id: Option<BudgetCycleId>,
+) -> Result<(Budget, CycleRow)> {
+    let budget = budgets::hold(cx, product).await?;
+    let cycle = match id {
+        Some(id) => cycles::load(cx, id).await.map_err(|error| error.at("cycle"))?,
+        None => cycles::active(cx, budget.id).await?.ok_or_else(no_cycle)?,
+    };
+    if cycle.budget_id != budget.id {
+        return Err(Error::not_found("budget cycle").at("cycle"));
+    }
+    if cycle.status == CycleStatus::Closed {
+        let detail = "`cycle` is closed: its allocations do not change any more.";
+        return Err(Error::conflict(detail).at("cycle"));
+    }
+    Ok((budget, cycle))
+}
+
+fn no_cycle() -> Error {
+    Error::conflict("The budget has no active cycle. Open one first.")
+}
