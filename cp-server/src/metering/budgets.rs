@@ -30,6 +30,7 @@ use crate::kernel::access::caller::Scope;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::platform::Platform;
 use crate::kernel::clock::after;
+use crate::kernel::db::Conn;
 use crate::kernel::db::record::Texts;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -166,24 +167,22 @@ async fn list_all(
     cx: &mut Cx<Scope>,
     _: Platform,
     list: List<BudgetFilter>,
-) -> Result<Page<Budget>> {
+) -> Result<Page<BudgetUse>> {
     let query = cx.tx.select("WHERE TRUE");
-    list.page(query.and_some(" AND product = ?", list.filter.product.as_deref())).await
+    let query = query.and_some(" AND product = ?", list.filter.product.as_deref());
+    let page = list.page(query).await?;
+    with_uses(&mut cx.tx, page).await
 }
 
 async fn list(cx: &mut Cx, _: Org, list: List<NoFilter>) -> Result<Page<BudgetUse>> {
     let query = cx.tx.select("WHERE organization_id = $1").bind(cx.at);
-    let page: Page<Budget> = list.page(query).await?;
-    let mut items = Vec::with_capacity(page.items.len());
-    for budget in page.items {
-        items.push(with_use(cx, budget).await?);
-    }
-    Ok(Page { items, next_cursor: page.next_cursor })
+    let page = list.page(query).await?;
+    with_uses(&mut cx.tx, page).await
 }
 
 async fn read(cx: &mut Cx, (_, product): (Org, Label)) -> Result<BudgetUse> {
     let budget = rows::load(cx, product.as_str()).await?;
-    with_use(cx, budget).await
+    with_use(&mut cx.tx, budget).await
 }
 
 async fn put(cx: &mut Cx, (_, product): (Org, Label), new: NewBudget) -> Result<Put<BudgetUse>> {
@@ -233,9 +232,9 @@ async fn put(cx: &mut Cx, (_, product): (Org, Label), new: NewBudget) -> Result<
         .bind(at);
     // Another request has created the budget since; start over.
     let budget: Budget = write.one().await.on_conflict("budgets_product", Error::stale)?;
-    let Some(before) = before else { return with_use(cx, budget).await.map(Put::New) };
+    let Some(before) = before else { return with_use(&mut cx.tx, budget).await.map(Put::New) };
     renewal::follow(cx, &before, &budget).await?;
-    with_use(cx, budget).await.map(Put::Known)
+    with_use(&mut cx.tx, budget).await.map(Put::Known)
 }
 
 async fn delete(cx: &mut Cx, (_, product): (Org, Label)) -> Result<NoContent> {
@@ -267,13 +266,21 @@ fn dimensions(given: Option<Vec<Name>>) -> Result<Texts> {
     Texts::bounded("dimensions", names)
 }
 
-async fn with_use(cx: &mut Cx, budget: Budget) -> Result<BudgetUse> {
-    let row = cycle_rows::active(cx, budget.id).await?;
+async fn with_uses(tx: &mut Conn, page: Page<Budget>) -> Result<Page<BudgetUse>> {
+    let mut items = Vec::with_capacity(page.items.len());
+    for budget in page.items {
+        items.push(with_use(tx, budget).await?);
+    }
+    Ok(Page { items, next_cursor: page.next_cursor })
+}
+
+async fn with_use(tx: &mut Conn, budget: Budget) -> Result<BudgetUse> {
+    let row = cycle_rows::active(tx, &budget).await?;
     let (total, allocated, used) = match &row {
         None => Default::default(),
         Some(row) => {
-            let allocated = allocation_rows::allocated(cx, row.id).await?;
-            (row.total(), allocated, used(cx, row).await?)
+            let allocated = allocation_rows::allocated(tx, row).await?;
+            (row.total(), allocated, used(tx, row).await?)
         }
     };
     Ok(BudgetUse {

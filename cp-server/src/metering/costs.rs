@@ -168,7 +168,7 @@ type CostRow = (i64, Uuid, Uuid, String, i64, i64, i64, i64, i64);
 async fn read(cx: &mut Cx, _: Org, filter: CostFilter) -> Result<Costs> {
     let budget = budgets::load(cx, &filter.product).await.map_err(|error| error.at("product"))?;
     let by = properties(filter.group_by.as_deref(), &budget.dimensions)?;
-    let cycle = cycles::active(cx, budget.id).await?;
+    let cycle = cycles::active(&mut cx.tx, &budget).await?;
     let today = cx.now.date_naive();
     let begin = cycle.as_ref().map_or(today, |cycle| cycle.starts_at.date_naive());
     let end = cycle.as_ref().and_then(|cycle| cycle.interval().until);

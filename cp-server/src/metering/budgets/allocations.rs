@@ -357,7 +357,7 @@ pub(super) async fn held_cycle(
     let budget = budgets::hold(cx, product).await?;
     let cycle = match id {
         Some(id) => cycles::load(cx, id).await.map_err(|error| error.at("cycle"))?,
-        None => cycles::active(cx, budget.id).await?.ok_or_else(no_cycle)?,
+        None => cycles::active(&mut cx.tx, &budget).await?.ok_or_else(no_cycle)?,
     };
     if cycle.budget_id != budget.id {
         return Err(Error::not_found("budget cycle").at("cycle"));

@@ -7,9 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use sqlx::types::Json;
 
-use super::rows::{CREDITS, Cadence};
+use super::rows::{Budget, CREDITS, Cadence};
 use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
@@ -154,12 +155,12 @@ pub async fn load(cx: &mut Cx, id: BudgetCycleId) -> Result<CycleRow> {
 }
 
 /// Returns the active cycle of the budget.
-pub async fn active(cx: &mut Cx, budget: BudgetId) -> Result<Option<CycleRow>> {
-    let row = cx.tx.select(
+pub async fn active(tx: &mut Conn, budget: &Budget) -> Result<Option<CycleRow>> {
+    let row = tx.select(
         "WHERE budget_cycles.organization_id = $1 AND budget_cycles.budget_id = $2
            AND budget_cycles.status = 'active'",
     );
-    Ok(row.bind(cx.at).bind(budget).opt().await?)
+    Ok(row.bind(budget.organization_id).bind(budget.id).opt().await?)
 }
 
 #[derive(sqlx::FromRow)]
@@ -195,8 +196,9 @@ pub async fn with_times(cx: &mut Cx, mut limits: Vec<Limit>) -> Result<Vec<Limit
 }
 
 /// Returns the credits that the organization used in the cycle.
-pub async fn used(cx: &mut Cx, cycle: &CycleRow) -> Result<Quantity> {
-    let (scope, series) = (ScopeRef::organization(cx.at), (CREDITS, &*cycle.product));
-    let sum = counters::sum(&mut cx.tx, cx.at, scope, series, cycle.interval()).await?;
+pub async fn used(tx: &mut Conn, cycle: &CycleRow) -> Result<Quantity> {
+    let organization = cycle.organization_id;
+    let (scope, series) = (ScopeRef::organization(organization), (CREDITS, &*cycle.product));
+    let sum = counters::sum(tx, organization, scope, series, cycle.interval()).await?;
     Ok(sum.quantity)
 }

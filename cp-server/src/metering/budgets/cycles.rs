@@ -80,7 +80,7 @@ async fn list(
     let page: Page<CycleRow> = list.page(query).await?;
     let mut items = Vec::with_capacity(page.items.len());
     for row in page.items {
-        let used = used(cx, &row).await?;
+        let used = used(&mut cx.tx, &row).await?;
         items.push(row.shown(used));
     }
     Ok(Page { items, next_cursor: page.next_cursor })
@@ -88,7 +88,7 @@ async fn list(
 
 async fn read(cx: &mut Cx, id: BudgetCycleId) -> Result<Cycle> {
     let row = cycle_rows::load(cx, id).await?;
-    let used = used(cx, &row).await?;
+    let used = used(&mut cx.tx, &row).await?;
     Ok(row.shown(used))
 }
 
@@ -103,7 +103,7 @@ async fn update(cx: &mut Cx, id: BudgetCycleId, patch: CyclePatch) -> Result<Cyc
 
 async fn open(cx: &mut Cx, (_, product): (Org, Label), new: NewCycle) -> Result<Created<Cycle>> {
     let budget = rows::hold(cx, product.as_str()).await?;
-    let active = cycle_rows::active(cx, budget.id).await?;
+    let active = cycle_rows::active(&mut cx.tx, &budget).await?;
     let starts_at = beginning(cx, active.as_ref(), new.starts_at)?;
     let ends_at = end(&budget, starts_at, new.ends_at)?;
     let cap = new.rollover_cap.over(budget.rollover_cap);

@@ -97,7 +97,7 @@ async fn close(
     cap: Option<Quantity>,
 ) -> Result<Quantity> {
     let ended = CycleRow { ends_at: Some(ends_at), ..active.clone() };
-    let (total, used) = (active.total(), used(cx, &ended).await?);
+    let (total, used) = (active.total(), used(&mut cx.tx, &ended).await?);
     let unused = total.less(used);
     let rollover = cap.map_or(unused, |cap| unused.min(cap));
     let summary = CycleSummary {
@@ -106,7 +106,7 @@ async fn close(
         unused,
         overflow_charge: used.less(total),
         rollover,
-        allocated: allocations::allocated(cx, active.id).await?,
+        allocated: allocations::allocated(&mut cx.tx, active).await?,
     };
     let sql = "UPDATE budget_cycles
                SET status = 'closed', ends_at = $3, summary = $4, updated_at = $5
@@ -159,7 +159,7 @@ fn root(cx: &Cx, budget: &Budget, cycle: &CycleRow) -> AllocationRow {
 
 /// Applies a changed budget to its active cycle.
 pub(super) async fn follow(cx: &mut Cx, before: &Budget, budget: &Budget) -> Result<()> {
-    let Some(active) = cycle_rows::active(cx, budget.id).await? else { return Ok(()) };
+    let Some(active) = cycle_rows::active(&mut cx.tx, &budget).await? else { return Ok(()) };
     let is_timed_alike =
         (before.cadence, before.renewal_day) == (budget.cadence, budget.renewal_day);
     let ends_at = match is_timed_alike {
@@ -203,7 +203,7 @@ async fn renew_one(app: &App, organization: OrganizationId, product: &str) -> Re
     let tx = app.db.begin_for(caller.share()).await?;
     let mut cx = Cx::outside(app, caller, organization, tx);
     let Some(budget) = rows::find(&mut cx, product, true).await? else { return Ok(()) };
-    let active = cycle_rows::active(&mut cx, budget.id).await?;
+    let active = cycle_rows::active(&mut cx.tx, &budget).await?;
     // Another replica was faster, or the budget changed.
     let Some(active) = active.filter(|one| one.ends_at.is_some_and(|end| end <= cx.now)) else {
         return Ok(());

@@ -6,6 +6,7 @@ use uuid::Uuid;
 use super::windows::Window;
 use crate::identity::scopes::{ScopeKind, ScopeRef};
 use crate::kernel::clock::after;
+use crate::kernel::db::Conn;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::cx::Cx;
@@ -75,11 +76,11 @@ pub async fn of_cycle(cx: &mut Cx, cycle: BudgetCycleId) -> Result<Vec<Allocatio
 }
 
 /// Returns the sum of the allocations of the organization's credits.
-pub async fn allocated(cx: &mut Cx, cycle: BudgetCycleId) -> Result<Quantity> {
+pub async fn allocated(tx: &mut Conn, cycle: &CycleRow) -> Result<Quantity> {
     let sql = "SELECT COALESCE(override_quantity, quantity) FROM usage_limits
                WHERE organization_id = $1 AND cycle_id = $2 AND within_id IS NULL
                  AND scope_kind <> 'organization'";
-    let rows: Vec<(Quantity,)> = cx.tx.q(sql).bind(cx.at).bind(cycle).all().await?;
+    let rows: Vec<(Quantity,)> = tx.q(sql).bind(cycle.organization_id).bind(cycle.id).all().await?;
     Ok(rows.into_iter().fold(Quantity::default(), |sum, (quantity,)| sum + quantity))
 }
 
