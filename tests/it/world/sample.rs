@@ -18,7 +18,7 @@ pub fn sample(line: &Line, word: &str) -> Value {
 
 /// Returns a body that changes the first member of the line's input, or the name if there is one.
 pub fn sample_patch(line: &Line) -> Value {
-    let document = openapi::document(&operations().table, "", &Value::Null);
+    let document = openapi::document(&operations(), "", &Value::Null);
     let document: Value = serde_json::to_value(document).unwrap();
     let body = &document["paths"][line.full_path()]["patch"]["requestBody"];
     let reference = body["content"]["application/json"]["schema"]["$ref"].as_str().unwrap();
