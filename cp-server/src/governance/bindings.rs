@@ -51,7 +51,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS)
 .before_project(|cx, project, _| Box::pin(rows::leave_project(cx, project)));
 
-crate::routes! { bindings declares DECLARATION:
+crate::routes! {
+    /// Grants and denials of agents, models, features and other subjects for scopes.
+    bindings declares DECLARATION:
     /// Lists the organization's bindings, newest first.
     GET "/organizations/{org}/bindings" BINDINGS_READ => list;
     /// Sets a binding. There is one for each kind, product, subject and scope.
