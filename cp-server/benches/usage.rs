@@ -1,7 +1,8 @@
 //! What metering costs, as ratios in the same run:
 //!
 //! - recording events, one by one and in batches, against a bare insert of the same rows into the
-//!   same table of the same database, with a commit for as many,
+//!   same table of the same database, with a commit for as many; also of a project, and of a product
+//!   with a budget, a group below another one and a person,
 //! - checking a limit and summing up a month, after 10^3, 10^5 and 10^6 events.
 //!
 //! On SQLite with `synchronous=FULL`, and on the empty database that `CP_BENCH_POSTGRES` names.
@@ -52,8 +53,9 @@ async fn run() {
 async fn measure(name: &str, url: &str) {
     let bench = Bench::new(Db::open(url).await.unwrap()).await;
     println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
-    for (size, project) in [(1, false), (100, false), (1000, false), (1000, true)] {
-        bench.recording(size, project).await;
+    let sizes = [1, 100, 1000].map(|size| (size, Of::Organization));
+    for (size, of) in sizes.into_iter().chain([(1000, Of::Project), (1000, Of::Everything)]) {
+        bench.recording(size, of).await;
     }
     println!("{:<58} {:>12} {:>12} {:>7}", "", "check, us", "month, us", "of 10^3");
     let mut first = None;
@@ -68,6 +70,14 @@ async fn measure(name: &str, url: &str) {
     }
 }
 
+/// What the events are of.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Of {
+    Organization,
+    Project,
+    Everything,
+}
+
 struct Bench {
     app: App,
     router: Router,
@@ -75,6 +85,9 @@ struct Bench {
     /// For rows that nobody counts.
     other: OrganizationId,
     project: String,
+    /// A group below another one, and a person.
+    group: String,
+    user: String,
     start: DateTime<Utc>,
 }
 
@@ -102,20 +115,38 @@ impl Bench {
         let limit = json!({"metric": "checked", "quantity": 1_000_000_000});
         call(Method::PUT, "/organizations/acme/limits".into(), limit).await;
         let project = project["id"].as_str().unwrap().to_owned();
+        let (groups, mut group) = ("/organizations/acme/groups", json!({"id": null}));
+        for name in ["A", "T"] {
+            let below = json!({"name": name, "parent_id": group["id"]});
+            group = call(Method::POST, groups.into(), below).await;
+        }
+        let seat = json!({"email": "anna@acme.example", "role": "member"});
+        let seat = call(Method::POST, "/organizations/acme/memberships".into(), seat).await;
+        let budget = "/organizations/acme/budgets/copilot";
+        let credits =
+            json!({"credits": 1_000_000_000, "cost_metric": "tokens", "cost_unit": "token"});
+        call(Method::PUT, budget.into(), credits).await;
+        call(Method::POST, format!("{budget}/cycles"), json!({})).await;
         let start = app.clock.now();
-        Self { app, router, org: orgs[0], other: orgs[1], project, start }
+        let text = |value: &Value| value.as_str().unwrap().to_owned();
+        let (group, user) = (text(&group["id"]), text(&seat["user_id"]));
+        Self { app, router, org: orgs[0], other: orgs[1], project, group, user, start }
     }
 
     /// Events per second, in requests of so many.
-    async fn recording(&self, size: usize, project: bool) {
+    async fn recording(&self, size: usize, of: Of) {
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
             bare.push(per_second(async || self.insert(size).await).await * size as f64);
-            let record = async || self.record(size, project).await;
+            let record = async || self.record(size, of).await;
             ours.push(per_second(record).await * size as f64);
         }
         let events = if size == 1 { "event" } else { "events" };
-        let of = if project { ", of a project" } else { "" };
+        let of = match of {
+            Of::Organization => "",
+            Of::Project => ", of a project",
+            Of::Everything => ", of a budget, group and person",
+        };
         row(&format!("record {size} {events}{of} / bare insert of the rows"), bare, ours);
     }
 
@@ -149,14 +180,17 @@ impl Bench {
         tx.commit().await.unwrap();
     }
 
-    async fn record(&self, size: usize, project: bool) {
+    async fn record(&self, size: usize, of: Of) {
         let now = self.app.clock.now();
         let events = (0..size).map(|n| {
             let at = now + TimeDelta::microseconds(n as i64);
             json!({
                 "metric": "tokens", "unit": "token", "quantity": 1.5, "observed_at": at,
                 "idempotency_key": self.app.random.uuid(at),
-                "project_id": project.then_some(&self.project),
+                "project_id": (of == Of::Project).then_some(&self.project),
+                "product": (of == Of::Everything).then_some("copilot"),
+                "group_id": (of == Of::Everything).then_some(&self.group),
+                "user_id": (of == Of::Everything).then_some(&self.user),
             })
         });
         self.post(events.collect()).await;

@@ -6,7 +6,7 @@ use futures_util::future::join_all;
 use serde_json::{Value, json};
 
 use super::record;
-use crate::world::{World, now, on_both};
+use crate::world::{Client, ROOT, World, now, on_both};
 
 /// Two groups, one below the other, and a person in the lower one.
 struct People {
@@ -391,7 +391,7 @@ async fn allocations_of_foreign_scopes_are_refused(world: World) {
     assert_eq!(problem["field"], "user_id");
 }
 
-/// Parallel changes of one budget allocate no credit twice, and parallel usage exceeds no bound.
+/// Parallel changes on three replicas allocate no credit twice, and parallel usage exceeds no bound.
 #[on_both]
 async fn credits_are_never_oversold(world: World) {
     let mut groups = Vec::new();
@@ -400,15 +400,18 @@ async fn credits_are_never_oversold(world: World) {
         groups.push(made.expect(201)["id"].as_str().unwrap().to_owned());
     }
     budget(&world, json!({"credits": 100, "overflow": 5, "factor": 1})).await;
+    let replicas: Vec<Client> = (0..3).map(|_| world.server(|_| {}).1.token(ROOT)).collect();
+    let on = |n: usize| &replicas[n % replicas.len()];
     let path = world.org("/budgets/copilot/allocations");
     let body = |id: &String| json!({"scope": format!("group:{id}"), "quantity": 9});
-    let puts = groups.iter().map(|id| world.put(&path, body(id)));
+    let puts = groups.iter().enumerate().map(|(n, id)| on(n).put(&path, body(id)));
     let statuses: Vec<u16> = join_all(puts).await.iter().map(|a| a.status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 11, "{statuses:?}");
     assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
     assert_eq!(table(&world, "").await["allocated"], 99);
     let event = |id: &String| cost(4, json!({"group_id": id, "mode": "enforce"}));
-    let posts = groups.iter().chain(&groups).map(|id| world.post(world.org("/usage"), event(id)));
+    let twice = groups.iter().chain(&groups).enumerate();
+    let posts = twice.map(|(n, id)| on(n).post(world.org("/usage"), event(id)));
     join_all(posts).await;
     let found = table(&world, "").await;
     assert_eq!(found["used"], 104, "26 events of 4 fit into 105");
@@ -418,7 +421,7 @@ async fn credits_are_never_oversold(world: World) {
     let cycle = json!({"rollover_cap": 0, "copy": "none"});
     world.pass(TimeDelta::days(1));
     let path = world.org("/budgets/copilot/cycles");
-    let opens = (0..8).map(|_| world.post(&path, cycle.clone()));
+    let opens = (0..8).map(|n| on(n).post(&path, cycle.clone()));
     let statuses: Vec<u16> = join_all(opens).await.iter().map(|a| a.status).collect();
     assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
     assert!(statuses.iter().all(|status| [201, 409].contains(status)), "{statuses:?}");
