@@ -51,7 +51,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS)
 .before_project(|cx, project, _| Box::pin(rows::leave_project(cx, project)));
 
-crate::routes! { bindings declares DECLARATION:
+crate::routes! {
+    /// The scopes for which a resource, a model or a feature is allowed or denied.
+    bindings declares DECLARATION:
     /// Lists the organization's bindings, newest first.
     GET "/organizations/{org}/bindings" BINDINGS_READ => list;
     /// Sets a binding. There is one for each kind, product, subject and scope.

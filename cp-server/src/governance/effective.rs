@@ -35,7 +35,9 @@ use crate::kernel::text::Label;
 use crate::licensing::entitlement::organization_entitlements::Inactive;
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
-crate::routes! { effective:
+crate::routes! {
+    /// The resources, models and features that may be used now, and why.
+    effective:
     /// Returns what a person, or the organization itself, may use now, and why.
     ///
     /// Without `user`, a person gets the answer for that person, and a machine gets the

@@ -54,7 +54,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .seals(SECRET)
 .permissions(PERMISSIONS);
 
-crate::routes! { resources declares DECLARATION:
+crate::routes! {
+    /// Typed objects of an organization: guardrails, agents, connections, patterns, models and listings.
+    resources declares DECLARATION:
     /// Lists the organization's resources, newest first.
     GET "/organizations/{org}/resources" RESOURCES_READ => list;
     /// Creates a resource: a guardrail, agent, connection, pattern, model or listing.

@@ -38,7 +38,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { entitlements declares DECLARATION:
+crate::routes! {
+    /// The features and models that the vendor grants an organization beyond its plan.
+    entitlements declares DECLARATION:
     /// Returns the features and models of the organization, and their effective values.
     GET "/organizations/{org}/entitlements" SUBSCRIPTIONS_READ => read;
     /// Changes the features and models of the organization.
