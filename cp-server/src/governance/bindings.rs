@@ -52,7 +52,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .before_project(|cx, project, _| Box::pin(rows::leave_project(cx, project)));
 
 crate::routes! {
-    /// The scopes for which a resource, a model or a feature is allowed or denied.
+    /// Grants and denials of agents, models, features and other subjects for scopes.
     bindings declares DECLARATION:
     /// Lists the organization's bindings, newest first.
     GET "/organizations/{org}/bindings" BINDINGS_READ => list;

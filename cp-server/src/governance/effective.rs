@@ -36,7 +36,7 @@ use crate::licensing::entitlement::organization_entitlements::Inactive;
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 crate::routes! {
-    /// The resources, models and features that may be used now, and why.
+    /// What a person may use, and why.
     effective:
     /// Returns what a person, or the organization itself, may use now, and why.
     ///

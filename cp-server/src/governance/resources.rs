@@ -55,7 +55,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS);
 
 crate::routes! {
-    /// Typed objects of an organization: guardrails, agents, connections, patterns, models and listings.
+    /// Typed objects of organizations: agents, connections, guardrails, patterns, models and listings.
     resources declares DECLARATION:
     /// Lists the organization's resources, newest first.
     GET "/organizations/{org}/resources" RESOURCES_READ => list;

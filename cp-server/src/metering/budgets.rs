@@ -57,7 +57,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS);
 
-crate::routes! { budgets declares DECLARATION:
+crate::routes! {
+    /// What products cost in credits, and how many credits there are.
+    budgets declares DECLARATION:
     /// Lists the budgets of all organizations.
     GET "/budgets" LIMITS_READ => list_all;
     /// Lists the organization's budgets, newest first.

@@ -26,7 +26,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     Export::LeftOut("costs are derived from usage"),
 );
 
-crate::routes! { costs declares DECLARATION:
+crate::routes! {
+    /// The cost of products, by dimension, group, person and day.
+    costs declares DECLARATION:
     /// Sums the cost and the credits of a product, by dimensions, group, person or day.
     ///
     /// Items are sorted by credits and then by cost, the largest first. A dimension that an event

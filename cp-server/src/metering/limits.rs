@@ -50,7 +50,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS);
 
 crate::routes! {
-    /// How much of a metric an organization or project may use in a window.
+    /// How much of a metric an organization, project, group or person may use in a window.
     limits declares DECLARATION:
     /// Lists the organization's usage limits, newest first.
     GET "/organizations/{org}/limits" LIMITS_READ => list;

@@ -5,7 +5,9 @@ use cp_server::server::examples::EXAMPLES;
 use serde_json::{Value, json};
 
 fn document() -> Value {
-    cp_server::kernel::http::openapi::document(&cp_server::operations().published(), "", &EXAMPLES)
+    // The declarations are published once in a process, those of the tests included.
+    crate::world::operations().published();
+    openapi::document(&cp_server::operations(), "", &EXAMPLES)
 }
 
 /// The members of a schema, wherever it leads, that are instants and no `Moment`.
@@ -35,7 +37,7 @@ fn other_instants(schema: &Value, definitions: &Value, path: &str, found: &mut V
 #[test]
 fn every_instant_that_a_caller_sends_is_a_moment() {
     let (mut schemas, mut found) = (openapi::schemas(), Vec::new());
-    for line in cp_server::operations().table {
+    for line in crate::world::operations().published().table {
         let Some(input) = line.shapes(&mut schemas).input else { continue };
         let input = serde_json::to_value(&input).unwrap();
         let definitions = serde_json::to_value(schemas.definitions()).unwrap();

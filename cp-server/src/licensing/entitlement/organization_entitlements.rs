@@ -39,7 +39,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 .permissions(PERMISSIONS);
 
 crate::routes! {
-    /// The features and models that the vendor grants an organization beyond its plan.
+    /// An organization's own features and model policies.
     entitlements declares DECLARATION:
     /// Returns the features and models of the organization, and their effective values.
     GET "/organizations/{org}/entitlements" SUBSCRIPTIONS_READ => read;

@@ -20,7 +20,9 @@ use crate::metering::limits::allocations::{self as rows, AllocationRow, Source};
 use crate::metering::quantity::Quantity;
 use crate::tenancy::ids::GroupId;
 
-crate::routes! { allocations:
+crate::routes! {
+    /// The parts of a budget that groups and people may use.
+    allocations:
     /// Returns the allocations of a cycle with their usage, the fullest first.
     ///
     /// The first level is the organization's own row. With `threshold` the answer has only

@@ -26,7 +26,9 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     Export::Section(Section::many_shown::<CycleRow>("budget_cycles")),
 );
 
-crate::routes! { budget_cycles declares DECLARATION:
+crate::routes! {
+    /// The times for which budgets' credits are available.
+    budget_cycles declares DECLARATION:
     /// Lists the cycles of the product's budget, newest first.
     GET "/organizations/{org}/budgets/{product}/cycles" BUDGETS_READ => list;
     /// Closes the active cycle and opens the next one.

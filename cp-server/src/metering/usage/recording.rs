@@ -6,23 +6,21 @@
 //! recordings wait for them. A refused event is deleted again before it is counted.
 
 mod credits;
+mod item;
 mod references;
 
 use std::collections::{HashMap, HashSet};
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use cp_contracts::ProblemCode;
 
+use self::item::{Fate, Item, Key, open};
 use super::event::{NewUsageEvent, UsageEvent};
-use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::caller::Scope;
-use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::json::CLOCK_SKEW;
 use crate::kernel::text::{ExternalId, Label, Name};
-use crate::metering::budgets::rows::CREDITS;
-use crate::metering::counters::{self, Tally};
+use crate::metering::counters;
 use crate::metering::ids::UsageEventId;
 use crate::metering::limits::{Enforced, Enforcement};
 
@@ -54,77 +52,6 @@ impl Outcome {
         }
     }
 }
-
-/// An event during its recording.
-struct Item {
-    event: UsageEvent,
-    /// The scopes for which the event counts, nearest first.
-    scopes: Vec<ScopeRef>,
-    /// Whether the event has `mode: enforce`.
-    asks: bool,
-    /// The instant of the usage, as the caller reports it.
-    dated: Option<DateTime<Utc>>,
-    fate: Fate,
-}
-
-enum Fate {
-    Open,
-    Known,
-    Refused(Error),
-    /// The event has the key of an earlier event of the same request.
-    Twin(usize),
-}
-
-impl Item {
-    /// Returns what the event counts: its own quantity, and its credits.
-    fn tallies(&self) -> Vec<Tally<'_>> {
-        let event = &self.event;
-        let tally = |metric, unit, quantity| Tally {
-            scopes: &self.scopes,
-            metric,
-            unit,
-            quantity,
-            at: event.observed_at,
-        };
-        let own = tally(&event.metric, &event.unit, event.quantity);
-        let credits = event.credits.map(|credits| tally(CREDITS, &event.product, credits));
-        std::iter::once(own).chain(credits).collect()
-    }
-
-    /// Returns the key under which the event is recorded once, within its deployment or the
-    /// organization.
-    fn key(&self) -> Option<Key> {
-        let key = self.event.idempotency_key.clone()?;
-        Some((self.event.deployment_id, key))
-    }
-
-    /// Returns whether the event has the same content as the recorded one.
-    fn repeats(&self, recorded: &UsageEvent) -> bool {
-        let event = &self.event;
-        (event.project_id, &event.run_id) == (recorded.project_id, &recorded.run_id)
-            && (&event.metric, &event.unit) == (&recorded.metric, &recorded.unit)
-            && event.product == recorded.product
-            && (event.group_id, event.user_id) == (recorded.group_id, recorded.user_id)
-            && event.quantity == recorded.quantity
-            && (&event.dims, &event.metadata) == (&recorded.dims, &recorded.metadata)
-            && self.dated.is_none_or(|at| is_of(at, recorded))
-    }
-
-    fn is_open(&self) -> bool {
-        matches!(self.fate, Fate::Open)
-    }
-}
-
-/// Returns whether the recorded event was reported with this instant; an instant ahead counted as
-/// now.
-fn is_of(reported: DateTime<Utc>, recorded: &UsageEvent) -> bool {
-    let recorded_at = recorded.recorded_at;
-    let counted_as_now = recorded.observed_at == recorded_at
-        && (recorded_at..=recorded_at + CLOCK_SKEW).contains(&reported);
-    reported == recorded.observed_at || counted_as_now
-}
-
-type Key = (Option<DeploymentId>, String);
 
 /// Returns the refusal of a key that another event of the same deployment has.
 fn key_reused() -> Error {
@@ -248,10 +175,6 @@ fn item(cx: &Cx, n: usize, new: NewUsageEvent) -> Result<Item> {
     };
     let asks = new.mode == Some(Enforcement::Enforce);
     Ok(Item { event, scopes: Vec::new(), asks, dated, fate })
-}
-
-fn open(items: &[Item]) -> impl Iterator<Item = &Item> {
-    items.iter().filter(|item| item.is_open())
 }
 
 fn mark_twins(items: &mut [Item]) {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Fate, Item, open};
+use super::item::{Fate, Item, open};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::text::quoted;

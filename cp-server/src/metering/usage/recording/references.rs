@@ -6,7 +6,7 @@ use std::hash::Hash;
 
 use uuid::Uuid;
 
-use super::{Fate, Item, open};
+use super::item::{Fate, Item, open};
 use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::ids::{DeploymentId, ProjectId, UserId};
 use crate::kernel::db::values::{Row, Value};
