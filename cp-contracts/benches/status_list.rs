@@ -1,4 +1,4 @@
-//! How large a list of license tokens is, and how long it takes to pack and unpack it.
+//! How large a list of license tokens is, and how long packing and unpacking last.
 //!
 //! `cargo bench -p cp-contracts` prints the sizes first.
 #![expect(clippy::unwrap_used, reason = "a benchmark fails by panicking")]

@@ -3,7 +3,7 @@
 //! same run; and the memory of the process, which must not grow from one pass to the next.
 //!
 //! All of it runs on loopback, client and server on the same cores: what the misbehaving cost *as
-//! clients* is in the ratio, too. How much that is tells the last column: the same whoami while they
+//! clients* is in the ratio, too. The last column shows how much that is: the same whoami while they
 //! do the same to a peer that closes every connection at once.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
@@ -74,7 +74,7 @@ fn main() {
     assert_eq!(status, 200);
 }
 
-/// A peer that answers nobody: it closes what it accepts.
+/// A peer that sends no answer: it closes each connection that it accepts.
 fn closing() -> SocketAddr {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

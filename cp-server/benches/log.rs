@@ -1,7 +1,7 @@
 //! What the log costs, as ratios measured in the same run:
 //!
 //! - a change with its event and its place in the tree against the same change and the same row without,
-//! - the size of a proof, and the time that it takes, in a log of a million events,
+//! - the size of a proof, and the time to build it, in a log of a million events,
 //! - verification against hashing the same texts, and nothing else.
 //!
 //! `cargo bench --bench log -- postgres://…` names an empty database for the other half; a number is another

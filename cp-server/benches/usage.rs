@@ -82,7 +82,7 @@ struct Bench {
     app: App,
     router: Router,
     org: OrganizationId,
-    /// For rows that nobody counts.
+    /// An organization for rows that are not counted.
     other: OrganizationId,
     project: String,
     /// A group below another one, and a person.

@@ -1,7 +1,8 @@
 //! The verifier beside its limit and its peers, in one run: `peers/run.sh`.
 //!
-//! Absolute times drift with the machine's mood, so everything is measured in turns, many times. Told
-//! are the median of a candidate's turns, and the median of its ratios to the limit in the same round.
+//! Absolute times drift with the machine's mood, so everything is measured in turns, many times. The
+//! report has the median of a candidate's turns, and the median of its ratios to the limit in the same
+//! round.
 
 mod beside;
 mod http;

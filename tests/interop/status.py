@@ -1,4 +1,4 @@
-"""The status list, as somebody reads it who has only the draft, PyJWT and zlib."""
+"""Reads the status list with the draft, PyJWT and zlib alone."""
 
 import base64
 import json
@@ -54,4 +54,4 @@ cp.post(f"/bundles/{bundle['jti']}/revoke", {})
 assert status() == 1
 lists = cp.get("/status-lists")
 assert lists == {"status_lists": [entry["uri"]]}, lists
-print("PyJWT and zlib: the status list tells suspended, reinstated and revoked")
+print("PyJWT and zlib: the status list shows suspended, reinstated and revoked")

@@ -255,7 +255,7 @@ async fn a_row_that_cannot_be_read_is_not_restored(world: World) {
     assert_eq!(files(folder.path()), ["a.cpbackup", "broken"], "nothing was made");
 }
 
-/// Neither the key-encryption key nor what it seals is told.
+/// The backup contains neither the key-encryption key nor what it seals.
 #[on_both]
 async fn a_backup_has_no_key_in_the_clear(world: World) {
     let folder = tempfile::tempdir().unwrap();

@@ -24,7 +24,7 @@ async fn note_of_an_organization_is_created_read_and_deleted(world: World) {
 }
 
 #[on_both]
-async fn note_with_a_taken_name_is_refused_in_words_that_nobody_wrote(world: World) {
+async fn note_with_a_taken_name_is_refused_with_a_derived_detail(world: World) {
     world.post(world.org("/notes"), json!({"name": "first"})).await.expect(201);
     let problem = world.post(world.org("/notes"), json!({"name": "first"})).await;
     let problem = problem.refused(409, "name_taken");

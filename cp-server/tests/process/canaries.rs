@@ -55,7 +55,7 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&said).into_owned()
 }
 
-/// A command that is refused, and tells none of these.
+/// Runs a command that is refused. Its output contains none of the secrets.
 #[track_caller]
 fn refused(about: &str, command: &mut Command, secrets: &[&str]) -> String {
     let output = command.env("CP_LOG", "trace").env("RUST_BACKTRACE", "1").output().unwrap();
@@ -83,8 +83,8 @@ fn signing_key_malformed_is_on_no_screen_and_in_no_log() {
         let (status, answer) =
             server.call("POST", "/api/v1/signing/keys", Some(body), &n.to_string());
         assert_eq!(status, 422, "{about}: {answer}");
-        let told = format!("{answer}{}", server.said.lock().unwrap());
-        assert!(!told.contains(&middle) && !told.contains(CANARY), "{about}: {told}");
+        let output = format!("{answer}{}", server.said.lock().unwrap());
+        assert!(!output.contains(&middle) && !output.contains(CANARY), "{about}: {output}");
     }
     let bytes = [pem.as_bytes(), b"\xff", CANARY.as_bytes()].concat();
     let path = write(folder.path(), "key.pem", bytes);
@@ -292,9 +292,9 @@ fn request_malformed_is_refused_without_a_quote() {
     let (status, answer) = server.call("POST", "/api/v1/organizations", body, &key);
     assert_eq!(status, 400, "{answer}");
     assert!(!answer.to_string().contains(CANARY), "{answer}");
-    let told = server.said.lock().unwrap();
-    assert!(told.lines().count() > 20, "it logs at trace");
-    let line = told.lines().find(|line| line.contains(CANARY));
+    let log = server.said.lock().unwrap();
+    assert!(log.lines().count() > 20, "it logs at trace");
+    let line = log.lines().find(|line| line.contains(CANARY));
     assert!(line.is_none(), "{line:?}");
 }
 

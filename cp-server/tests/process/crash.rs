@@ -1,5 +1,5 @@
 //! kill -9 at any moment, under load, again and again: nothing that was acknowledged is lost, nothing is
-//! half done, and the next start needs nobody.
+//! half done, and the next start needs no operator.
 //!
 //! A few rounds by default; `CP_CRASH_ROUNDS=200` for the long run, `CP_CRASH_SEED` for the same moments
 //! again.
@@ -85,11 +85,11 @@ impl<'a> Fleet<'a> {
         };
         let moment = Duration::from_micros(dice.below(250_000));
         let acknowledged = Mutex::new(Vec::new());
-        let is_over = AtomicBool::new(false);
+        let has_ended = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for (at, server) in self.servers.iter().enumerate() {
                 for caller in 0..CALLERS {
-                    let (acknowledged, is_over) = (&acknowledged, &is_over);
+                    let (acknowledged, has_ended) = (&acknowledged, &has_ended);
                     scope.spawn(move || {
                         for n in 0.. {
                             let key = format!("{round}-{at}-{caller}-{n}");
@@ -106,13 +106,13 @@ impl<'a> Fleet<'a> {
                                 }
                                 Ok((status, problem)) => {
                                     assert!(
-                                        status == 503 || is_over.load(Ordering::SeqCst),
+                                        status == 503 || has_ended.load(Ordering::SeqCst),
                                         "{status}: {problem}"
                                     );
                                 }
                                 Err(_) => break,
                             }
-                            if is_over.load(Ordering::SeqCst) {
+                            if has_ended.load(Ordering::SeqCst) {
                                 break;
                             }
                         }
@@ -124,7 +124,7 @@ impl<'a> Fleet<'a> {
             for at in &victims {
                 self.servers[*at].signal(Signal::KILL);
             }
-            is_over.store(true, Ordering::SeqCst);
+            has_ended.store(true, Ordering::SeqCst);
         });
         for at in victims {
             self.servers[at].wait();
@@ -133,7 +133,7 @@ impl<'a> Fleet<'a> {
         acknowledged.into_inner().unwrap()
     }
 
-    /// Everything that was acknowledged is there, as it was told.
+    /// Everything that was acknowledged is there, as it was answered.
     fn check(&self, acknowledged: &[Acknowledged]) {
         for (n, (path, key, body, made)) in acknowledged.iter().enumerate() {
             let server = &self.servers[n % self.servers.len()];

@@ -73,8 +73,8 @@ fn a_full_disk_refuses_changes_and_nothing_else() {
             let body = json!({"email": format!("u{round}-{n}@x.example")});
             server.call("POST", "/api/v1/users", Some(body), &format!("{round}-{n}"))
         };
-        // Callers who share their commits: who is told that it is done is not undone by another's row
-        // that finds no room.
+        // Callers share their commits. A row for which no room is left undoes no acknowledged row of
+        // another caller.
         let until_refused = |caller: usize| {
             let mut acknowledged = Vec::new();
             for n in caller * 5_000..(caller + 1) * 5_000 {
@@ -86,16 +86,16 @@ fn a_full_disk_refuses_changes_and_nothing_else() {
             }
             panic!("the disk is full");
         };
-        let told: Vec<_> = thread::scope(|scope| {
+        let outcomes: Vec<_> = thread::scope(|scope| {
             let callers = [0, 1, 2, 3].map(|caller| scope.spawn(move || until_refused(caller)));
             callers.into_iter().map(|caller| caller.join().unwrap()).collect()
         });
-        for (_, _, status, problem) in &told {
+        for (_, _, status, problem) in &outcomes {
             assert_eq!((*status, &problem["code"]), (503, &json!("unavailable")), "{problem}");
             let detail = problem["detail"].as_str().unwrap();
             assert!(detail.contains("nothing was changed"), "{detail}");
         }
-        let first = told[0].1;
+        let first = outcomes[0].1;
         // An outcome answers for a second.
         while ready() != 503 {
             thread::sleep(PAUSE);
@@ -122,7 +122,7 @@ fn a_full_disk_refuses_changes_and_nothing_else() {
         while ready() != 200 {
             thread::sleep(PAUSE);
         }
-        for id in told.iter().flat_map(|(acknowledged, ..)| acknowledged) {
+        for id in outcomes.iter().flat_map(|(acknowledged, ..)| acknowledged) {
             let (status, _) = server.call("GET", &format!("/api/v1/users/{id}"), None, "x");
             assert_eq!(status, 200);
         }

@@ -1,4 +1,4 @@
-//! Verification by somebody who may only read.
+//! Verification with access that is read-only.
 
 use cp_server::kernel::db::Db;
 use serde_json::json;

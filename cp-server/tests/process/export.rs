@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::server::{Server, TOKEN, folder};
 
-/// Linux alone tells how much memory a process had at most.
+/// Linux alone reports the peak memory of a process.
 #[cfg(target_os = "linux")]
 #[test]
 fn an_export_of_a_hundred_thousand_rows_needs_no_more_memory_than_one_of_ten_thousand() {
@@ -61,7 +61,7 @@ fn fill(database: &str, organization: &str, count: i64) {
                    (id, at, occurred_at, organization_id, actor_kind, actor_id, actor_name, action,
                     target_type, target_id, before, after, commitment)
                    SELECT randomblob(16), '2026-01-01T00:00:00+00:00', '2026-01-01T00:00:00+00:00',
-                          $1, 'system', zeroblob(16), 'many', 'many.told', 'x', i, 'null',
+                          $1, 'system', zeroblob(16), 'many', 'many.recorded', 'x', i, 'null',
                           json_object('text', hex(zeroblob(400))), zeroblob(32)
                    FROM n";
         tx.q(sql).bind(organization).bind(count).exec().await.unwrap();

@@ -127,14 +127,15 @@ fn primary_dies_under_writes_and_its_standby_loses_no_acknowledged_change() {
     let home = folder();
     let server = Server::run(command(home.path()).env("CP_DATABASE_URL", url).arg("serve"));
     let acknowledged = Mutex::new(Vec::new());
-    let (count, is_over) = (AtomicUsize::new(0), AtomicBool::new(false));
+    let (count, has_ended) = (AtomicUsize::new(0), AtomicBool::new(false));
     let reached = |most: usize| wait_for("a change", || count.load(Ordering::SeqCst) >= most);
     std::thread::scope(|scope| {
         for thread in 0..3 {
-            let (server, acknowledged, count, is_over) = (&server, &acknowledged, &count, &is_over);
+            let (server, acknowledged, count, has_ended) =
+                (&server, &acknowledged, &count, &has_ended);
             scope.spawn(move || {
                 for n in 0.. {
-                    if is_over.load(Ordering::SeqCst) {
+                    if has_ended.load(Ordering::SeqCst) {
                         return;
                     }
                     let slug = format!("o-{thread}-{n}");
@@ -157,7 +158,7 @@ fn primary_dies_under_writes_and_its_standby_loses_no_acknowledged_change() {
         two.ask("SELECT pg_promote()::text");
         let before = count.load(Ordering::SeqCst);
         reached(before + 30);
-        is_over.store(true, Ordering::SeqCst);
+        has_ended.store(true, Ordering::SeqCst);
     });
     let acknowledged = acknowledged.into_inner().unwrap();
     assert!(acknowledged.len() >= 60);

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use super::disk::Mounted;
 use super::server::{PAUSE, Server, command, folder, refusal};
 
-/// A disk that fails when it is told to: `faults/disk.c`, loaded into the server.
+/// A disk that fails on request: `faults/disk.c`, loaded into the server.
 pub struct Disk {
     folder: PathBuf,
     library: PathBuf,
@@ -120,7 +120,7 @@ fn nothing_is_acknowledged_that_was_not_synced() {
         let (before, during) = (format!("before-{round}"), format!("during-{round}"));
         acknowledged.insert(before.clone(), user(&server, &before).1);
         disk.fails("no-fsync");
-        // Those who come together share a commit, and each is told what became of it.
+        // Concurrent callers share a commit, and each receives its outcome.
         thread::scope(|scope| {
             for caller in 0..4 {
                 let (server, bundle, during) = (&server, &bundle, format!("{during}-{caller}"));
@@ -192,15 +192,15 @@ fn a_disk_that_does_not_take_what_was_written_is_not_built_upon() {
     disk.fails("no-fsync");
     let mut again = command(folder.path());
     again.env("LD_PRELOAD", &disk.library).env("DISK", &disk.folder);
-    let told = refusal(again.env("CP_DATABASE_URL", database(folder.path())));
-    assert!(told.contains("cannot be written to the disk"), "{told}");
+    let output = refusal(again.env("CP_DATABASE_URL", database(folder.path())));
+    assert!(output.contains("cannot be written to the disk"), "{output}");
     disk.recovers("no-fsync");
     let server = disk.server(folder.path());
     assert_eq!(user(&server, "first"), (201, made));
 }
 
 #[test]
-fn a_full_disk_keeps_nobody_from_reading_after_a_restart() {
+fn full_disk_after_a_restart_allows_reads() {
     let folder = folder();
     let place = folder.path().join("mounted");
     let Some(disk) = Mounted::at(&place, "8m") else { return };
@@ -273,11 +273,12 @@ fn a_read_only_file_system_refuses_the_start_and_no_verification() {
         }
         disk.remount("ro");
         let before = contents(&place);
-        let told = refused("cp.db");
-        let is_named = told.contains("CP_DATABASE_URL") && told.contains("cp.db cannot be written");
-        assert!(is_named && told.contains("Read-only file system"), "{told}");
-        let told = refused("new.db");
-        assert!(told.contains("new.db cannot be written"), "{told}");
+        let output = refused("cp.db");
+        let is_named =
+            output.contains("CP_DATABASE_URL") && output.contains("cp.db cannot be written");
+        assert!(is_named && output.contains("Read-only file system"), "{output}");
+        let output = refused("new.db");
+        assert!(output.contains("new.db cannot be written"), "{output}");
         is_sound(folder.path(), &database("cp.db"));
         assert_eq!(contents(&place), before);
         disk.remount("rw");
@@ -320,18 +321,21 @@ fn a_database_that_lost_its_end_is_not_gone_on_with() {
 
     let log = data.join("cp.db-wal");
     fs::rename(&log, data.join("elsewhere")).unwrap();
-    let told = refusal(command(folder.path()).env("CP_DATABASE_URL", &database));
-    assert!(told.contains("the database has lost its end"), "{told}");
-    assert!(told.contains("the last 1 are gone") && told.contains("cp.db-head"), "{told}");
-    let (is_sound, told) = verify(folder.path(), &database, &[]);
-    assert!(!is_sound && told.contains("rolled back") && told.contains("cp.db-head"), "{told}");
+    let output = refusal(command(folder.path()).env("CP_DATABASE_URL", &database));
+    assert!(output.contains("the database has lost its end"), "{output}");
+    assert!(output.contains("the last 1 are gone") && output.contains("cp.db-head"), "{output}");
+    let (is_sound, output) = verify(folder.path(), &database, &[]);
+    assert!(
+        !is_sound && output.contains("rolled back") && output.contains("cp.db-head"),
+        "{output}"
+    );
 
     // Put back, it is as it was.
     fs::rename(data.join("elsewhere"), &log).unwrap();
     let server = run();
     assert_eq!(user(&server, "anna").0, 201, "it is replayed");
 
-    // Whoever insists on it has taken the file away, and what was kept elsewhere still tells.
+    // An operator removes the file. The checkpoint that was kept elsewhere still shows the rollback.
     assert_eq!(user(&server, "bert").0, 201);
     let kept = folder.path().join("checkpoint.txt");
     fs::write(&kept, checkpoint(&server)).unwrap();
@@ -340,7 +344,10 @@ fn a_database_that_lost_its_end_is_not_gone_on_with() {
     fs::remove_file(&log).unwrap();
     fs::remove_file(data.join("cp.db-head")).unwrap();
     let server = run();
-    let (is_sound, told) = verify(folder.path(), &database, &since);
-    assert!(!is_sound && told.contains("rolled back") && told.contains("that was kept"), "{told}");
+    let (is_sound, output) = verify(folder.path(), &database, &since);
+    assert!(
+        !is_sound && output.contains("rolled back") && output.contains("that was kept"),
+        "{output}"
+    );
     assert_eq!(user(&server, "bert").0, 201, "as if for the first time");
 }

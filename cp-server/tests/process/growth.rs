@@ -4,7 +4,7 @@ use serde_json::json;
 
 use crate::server::{Server, TOKEN, folder};
 
-/// Linux alone tells how much memory a process had at most.
+/// Linux alone reports the peak memory of a process.
 #[cfg(target_os = "linux")]
 #[test]
 fn large_objects_and_long_lists_take_bounded_memory_and_disk() {

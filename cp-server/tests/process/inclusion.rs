@@ -84,7 +84,7 @@ fn a_stolen_key_makes_no_license_and_a_restored_backup_is_noticed() {
     };
     let license = verify(&genuine).unwrap();
     assert!(license.log_index().is_some());
-    // Signed by the very key that is published, but nobody at the authority knows of it.
+    // Signed by the published key, but the authority has not issued it.
     let stolen = forge(&key, &genuine, |claims| {
         claims["jti"] = json!("018f2a00-0000-7000-8000-00000000ffff");
         claims["license"]["seat_cap"] = json!(1_000_000);
@@ -118,8 +118,8 @@ fn a_stolen_key_makes_no_license_and_a_restored_backup_is_noticed() {
     assert!(server.wait().success());
     run(&["restore", "--replace", "then.cpbackup"]);
     let server = serve();
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("log_rolled_back"), "{told}");
+    let error = verifier.refresh_log().unwrap_err().to_string();
+    assert!(error.starts_with("log_rolled_back"), "{error}");
     let anomaly = verifier.log_health().unwrap().anomaly.unwrap();
     assert_eq!((anomaly.code, anomaly.seen), (LogRolledBack, seen.clone()));
     // What was proved goes on, and a restarted data plane knows it too.
@@ -131,8 +131,8 @@ fn a_stolen_key_makes_no_license_and_a_restored_backup_is_noticed() {
     for n in 0..8 {
         other = issue(&server, 3_800 + n);
     }
-    let told = verifier.refresh_log().unwrap_err().to_string();
-    assert!(told.starts_with("split_view"), "{told}");
+    let error = verifier.refresh_log().unwrap_err().to_string();
+    assert!(error.starts_with("split_view"), "{error}");
     assert_eq!(verify(&other).unwrap_err(), SplitView);
     assert_eq!(verifier.verify(&genuine).unwrap().state(), LicenseState::LogAnomaly);
 }

@@ -55,8 +55,8 @@ fn body(folder: &Path, database: &str, restored: &str) {
     let server = Server::run(accepting.args(["serve", "--accept-new-issuer"]));
     let (_, events) = server.call("GET", "/api/v1/audit?action=issuer.accept", None, "x");
     let event = &events["items"][0];
-    let told = (&event["before"], &event["after"]);
-    assert_eq!(told, (&json!({"issuer": OLD}), &json!({"issuer": NEW, "live_bundles": 2})));
+    let change = (&event["before"], &event["after"]);
+    assert_eq!(change, (&json!({"issuer": OLD}), &json!({"issuer": NEW, "live_bundles": 2})));
     assert_eq!(server.post(&bundles, json!({"ttl_seconds": 7_200}))["payload"]["iss"], NEW);
     stop(server);
     stop(serve(NEW));

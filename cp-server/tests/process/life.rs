@@ -46,7 +46,7 @@ fn requests_in_flight_finish_and_the_process_ends_well() {
 }
 
 #[test]
-fn the_quickstart_tells_what_works() {
+fn quickstart_prints_paths_that_answer() {
     let folder = folder();
     let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for _ in 0..2 {
@@ -57,10 +57,10 @@ fn the_quickstart_tells_what_works() {
         let is_printed = || server.said.lock().unwrap().contains("Stop with Ctrl-C");
         until(is_printed, "the end of what it prints");
         let said = server.said.lock().unwrap().clone();
-        let told: Vec<&str> =
+        let paths: Vec<&str> =
             said.split_whitespace().filter_map(|word| word.strip_prefix(&base)).collect();
-        assert_eq!(told.len(), 6, "{said}");
-        for path in told {
+        assert_eq!(paths.len(), 6, "{said}");
+        for path in paths {
             let (status, answer) = server.call("GET", path, None, "x");
             let is_whoami = path.ends_with("/whoami");
             assert_eq!(status, if is_whoami { 422 } else { 200 }, "{path}: {answer}");
@@ -96,11 +96,11 @@ fn after_a_kill_every_token_that_left_is_known() {
     let bundles = server.license();
     let path = format!("/api/v1{bundles}");
     for round in 0..4 {
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         std::thread::scope(|scope| {
             let (server, path) = (&server, &path);
             for thread in 0..3 {
-                let tell = tell.clone();
+                let sender = sender.clone();
                 scope.spawn(move || {
                     for n in 0.. {
                         let key = format!("{round}-{thread}-{n}");
@@ -109,15 +109,15 @@ fn after_a_kill_every_token_that_left_is_known() {
                         else {
                             break;
                         };
-                        tell.send((key, bundle)).unwrap();
+                        sender.send((key, bundle)).unwrap();
                     }
                 });
             }
-            drop(tell);
+            drop(sender);
             // In the middle of the work, wherever that is.
-            let mut left: Vec<(String, Value)> = told.iter().take(20 + 7 * round).collect();
+            let mut left: Vec<(String, Value)> = receiver.iter().take(20 + 7 * round).collect();
             server.signal(Signal::KILL);
-            left.extend(told.iter());
+            left.extend(receiver.iter());
             let again = Server::start(folder.path());
             for (key, bundle) in left {
                 let row = format!("/api/v1/bundles/{}", bundle["jti"].as_str().unwrap());

@@ -20,10 +20,10 @@ const HONEST: usize = 6;
 const CHANGES: usize = 60;
 
 /// Sends a change and resets the connection, again and again.
-async fn attack(address: SocketAddr, token: String, seed: u64, is_over: Arc<AtomicBool>) {
+async fn attack(address: SocketAddr, token: String, seed: u64, has_ended: Arc<AtomicBool>) {
     let mut dice = Dice(seed);
     for n in 0.. {
-        if is_over.load(Ordering::SeqCst) {
+        if has_ended.load(Ordering::SeqCst) {
             return;
         }
         let body = json!({"email": format!("attacker-{seed}-{n}@x.example")}).to_string();
@@ -64,9 +64,9 @@ fn resets(folder: &Path, database: &str) {
     disk.fails("slow");
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-    let is_over = Arc::<AtomicBool>::default();
+    let has_ended = Arc::<AtomicBool>::default();
     for seed in 0..ATTACKERS {
-        runtime.spawn(attack(server.address, token.clone(), seed, is_over.clone()));
+        runtime.spawn(attack(server.address, token.clone(), seed, has_ended.clone()));
     }
     let acknowledged = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
@@ -81,7 +81,7 @@ fn resets(folder: &Path, database: &str) {
             });
         }
     });
-    is_over.store(true, Ordering::SeqCst);
+    has_ended.store(true, Ordering::SeqCst);
     drop(runtime);
     disk.recovers("slow");
     for (caller, n, made) in acknowledged.into_inner().unwrap() {

@@ -129,15 +129,15 @@ fn the_runbook_for_the_log_does_what_it_says() {
     let database = format!("sqlite:{}/data/control-plane.db", folder.path().display());
     edit(&database);
     let done = command(folder.path()).args(["audit", "verify"]).output().unwrap();
-    let told = String::from_utf8_lossy(&done.stderr).into_owned();
-    assert_eq!(done.status.code(), Some(1), "{told}");
+    let stderr = String::from_utf8_lossy(&done.stderr).into_owned();
+    assert_eq!(done.status.code(), Some(1), "{stderr}");
     assert!(
-        told.contains("the log is not sound: seq 2 (event ") && told.contains("edited"),
-        "{told}"
+        stderr.contains("the log is not sound: seq 2 (event ") && stderr.contains("edited"),
+        "{stderr}"
     );
 }
 
-/// What somebody does who may do anything to the database.
+/// Edits an event, as a caller with full access to the database can.
 fn edit(database: &str) {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {

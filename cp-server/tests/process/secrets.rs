@@ -133,13 +133,13 @@ fn no_private_number_is_written_anywhere() {
     let mut command = command(folder.path());
     command.arg("serve").env("CP_LOG", "trace");
     let mut server = Server::run(&mut command);
-    let mut told = String::new();
+    let mut output = String::new();
     let mut calls = 0;
     let mut call = |method: &str, path: &str, body: Value| {
         calls += 1;
         let body = (method == "POST").then_some(body);
         let (status, answer) = server.call(method, path, body, &calls.to_string());
-        told.push_str(&format!("{status} {answer}\n"));
+        output.push_str(&format!("{status} {answer}\n"));
         answer
     };
     let made = call("POST", "/api/v1/signing/keys", json!({"pem": pem}));
@@ -157,15 +157,15 @@ fn no_private_number_is_written_anywhere() {
     }
     server.signal(Signal::TERM);
     assert!(server.wait().success());
-    told.push_str(&server.said.lock().unwrap());
-    assert!(told.lines().count() > 50, "it logs at trace");
+    output.push_str(&server.said.lock().unwrap());
+    assert!(output.lines().count() > 50, "it logs at trace");
     // Line breaks of a PEM, as they are or escaped, would hide what they break.
     let flat = |text: &str| text.replace("\\n", "").replace('\n', "");
-    let (told, spellings) = (flat(&told), spellings(&key));
+    let (output, spellings) = (flat(&output), spellings(&key));
     assert!(spellings.iter().any(|secret| flat(&pem).contains(secret)), "the search finds a key");
     for secret in spellings {
-        let found = told.find(&secret).map(|at| &told[at.saturating_sub(200)..at]);
-        assert!(found.is_none(), "a private number is told after: {found:?}");
+        let found = output.find(&secret).map(|at| &output[at.saturating_sub(200)..at]);
+        assert!(found.is_none(), "the output has a private number after: {found:?}");
     }
 }
 
@@ -199,7 +199,7 @@ fn no_secret_is_written_anywhere() {
         "type": "saml", "issuer": "https://login.example", "client_secret": canary("a-client"),
     });
     assert_eq!(server.call("PUT", &provider, Some(sent), "p").0, 201);
-    // In wrong places, and of wrong kinds: refused, and not told in any log.
+    // In wrong places, and of wrong kinds: refused, and not logged.
     let wrong = [
         ("/api/v1/invitations/accept", json!({"token": canary("an-invitation")})),
         ("/api/v1/invitations/accept", json!({"token": [canary("a-list")]})),
@@ -245,7 +245,7 @@ fn no_secret_is_written_anywhere() {
     secrets.extend(["PRIVATE KEY", "\"d\":", "\"qi\":"].map(str::to_owned));
     for secret in secrets {
         let found = everything.lines().find(|line| line.contains(&secret));
-        assert!(found.is_none(), "a secret is told: {found:?}");
+        assert!(found.is_none(), "the output has a secret: {found:?}");
     }
 }
 
@@ -270,7 +270,7 @@ fn over_http2(server: &Server, stranger: &str) {
 }
 
 #[test]
-fn a_refused_start_tells_no_password() {
+fn refused_start_prints_no_password() {
     let folder = folder();
     for url in
         ["postgres://cp:canary-password@127.0.0.1:1/cp", "mysql://cp:canary-password@127.0.0.1/cp"]
@@ -283,7 +283,7 @@ fn a_refused_start_tells_no_password() {
 }
 
 #[test]
-fn a_panic_tells_its_place_and_not_its_words() {
+fn panic_logs_its_location_without_its_message() {
     let folder = folder();
     // Where nothing can be printed, printing panics, and says over what.
     let mut command = command(folder.path());

@@ -11,7 +11,7 @@ use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// Between two questions of a test that waits: a client that asks without a pause is over its rate.
+/// The time between two requests of a test that waits. A client without a pause exceeds its rate.
 pub const PAUSE: std::time::Duration = std::time::Duration::from_millis(50);
 pub const TOKEN: &str = "bootstrap-token-of-the-tests";
 pub const KEK: &str = "a2V5LWVuY3J5cHRpb24ta2V5LW9mLXRoZS10ZXN0cyE=";
@@ -50,11 +50,11 @@ impl Server {
     pub fn run(command: &mut Command) -> Self {
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
-        let (tell, told) = channel();
+        let (sender, receiver) = channel();
         let streams: [Box<dyn Read + Send>; 2] =
             [Box::new(child.stdout.take().unwrap()), Box::new(child.stderr.take().unwrap())];
         for stream in streams {
-            let (said, tell) = (said.clone(), tell.clone());
+            let (said, sender) = (said.clone(), sender.clone());
             std::thread::spawn(move || {
                 for line in BufReader::new(stream).lines().map_while(Result::ok) {
                     let address = line.split("address=").nth(1);
@@ -63,13 +63,13 @@ impl Server {
                     // First what was said: who learns the address may look at it at once.
                     said.lock().unwrap().push_str(&(line + "\n"));
                     if let Some(address) = address {
-                        let _ = tell.send(address);
+                        let _ = sender.send(address);
                     }
                 }
             });
         }
-        drop(tell);
-        let address = told.recv().unwrap_or_else(|_| panic!("{}", said.lock().unwrap()));
+        drop(sender);
+        let address = receiver.recv().unwrap_or_else(|_| panic!("{}", said.lock().unwrap()));
         Self { child, address, said }
     }
 

@@ -26,15 +26,15 @@ fn a_new_certificate_is_served_by_itself_and_at_once_when_asked() {
     until(|| shows(&server, &second), "the second certificate by itself");
     assert!(!shows(&server, &first));
 
-    // A fault is told once, and again to whoever asks: so it is the signal that is heard.
+    // The server logs a fault once, and again after each SIGHUP. So each new line proves a signal.
     let faults = || {
         let said = server.said.lock().unwrap();
         said.lines().filter(|line| line.contains("the one before stays")).count()
     };
     let before = faults();
     std::fs::write(folder.path().join("cert.pem"), "").unwrap();
-    for told in 1..4 {
-        until(|| faults() == before + told, "the fault");
+    for count in 1..4 {
+        until(|| faults() == before + count, "the fault");
         server.signal(Signal::HUP);
     }
     until(|| faults() == before + 4, "the fault");

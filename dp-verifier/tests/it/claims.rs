@@ -352,7 +352,7 @@ fn documents_of_released_contracts_are_accepted() {
 }
 
 #[test]
-fn the_reason_is_the_most_telling_one() {
+fn claims_with_several_faults_report_one_in_fixed_order() {
     let mut claims = claims_with("/license", json!([]));
     assert_refused(verify_claims(&claims), ClaimsInvalid);
     claims["exp"] = json!(1_767_300_000);

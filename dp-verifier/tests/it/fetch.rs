@@ -170,7 +170,7 @@ fn a_stored_set_survives_a_restart_without_the_control_plane() {
     server.answer_with("");
     let restarted = server.builder().jwks_store(&file).build().unwrap();
     restarted.verify(&token()).unwrap();
-    // Another issuer's keys are none of ours.
+    // Another issuer's keys are not used.
     let elsewhere = builder(format!("{}?other", server.url())).jwks_store(&file).clock(|| NOW);
     assert_refused(elsewhere.build().unwrap().verify(&token()), KeysUnavailable);
 }

@@ -482,7 +482,7 @@ mod layer {
     }
 
     #[test]
-    fn they_do_not_wait_for_ever() {
+    fn requests_without_a_list_end_in_bounded_time() {
         for (rule, status, word) in
             [("allow", 200, "valid"), ("degrade", 200, "stale"), ("block", 403, "status_stale")]
         {

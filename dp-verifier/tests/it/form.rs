@@ -237,7 +237,7 @@ fn a_key_is_found_by_its_exact_name_only() {
 }
 
 #[test]
-fn the_signature_is_over_exactly_this_text() {
+fn signature_covers_exactly_this_text() {
     let [header, payload, signature] = parts(&good());
     let [_, other_payload, _] = parts(&KEY.token(&claims_with("/license/seat_cap", json!(51))));
     assert_refused(verify(&format!("{header}.{other_payload}.{signature}")), SignatureInvalid);

@@ -137,7 +137,7 @@ fn a_refresh_file_brings_a_newer_status_list() {
     verifier.import(&KEY.file(&older)).unwrap();
     assert_refused(verifier.verify(&token), Suspended);
     assert_eq!(verifier.status_lists()[0].issued_at, NOW - 10);
-    // A list that is over by now still takes back.
+    // An expired list still withdraws.
     let late = start(builder().clock(|| NOW + 10 * 86_400), KEY.file(&bundle_claims(1, &KEY)));
     let late = late.unwrap();
     late.import(&KEY.file(&refresh)).unwrap();

@@ -297,12 +297,12 @@ fn known_log_key_stays_required() {
     drop(verifier);
     let other = KEY.token(&claims_with("/jti", json!("018f2a00-0000-7000-8000-00000000ffff")));
     // Without the setting, and after `log accept` or `state reset`.
-    for begin_anew in [
+    for start_again in [
         (|_| ()) as fn(&PathBuf),
         |state| drop(dp_verifier::accept_log(state, "moved").unwrap()),
         |state| drop(reset_state(state, "moved").unwrap()),
     ] {
-        begin_anew(&disk.state());
+        start_again(&disk.state());
         let verifier = disk.pinned(&[&KEY]);
         assert_refused(verifier.verify(&other), ErrorCode::ProofMissing);
         assert!(verifier.log_health().is_some());

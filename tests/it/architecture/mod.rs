@@ -34,22 +34,32 @@ fn is_current(path: &str, current: &str, test: &str) {
     );
 }
 
-/// Every Rust file below a folder of the workspace: its path from there, and its text.
-fn sources(folder: &str) -> Vec<(String, String)> {
+/// The files below a folder of the workspace, by path from there. Build outputs are left out.
+fn files(folder: &str) -> Vec<PathBuf> {
     let top = root().join(folder);
     let mut found = Vec::new();
     let mut folders = vec![top.clone()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(folder).unwrap() {
             let path = entry.unwrap().path();
-            if path.is_dir() {
+            if !path.is_dir() {
+                found.push(path.strip_prefix(&top).unwrap().to_owned());
+            } else if !path.ends_with("target") {
                 folders.push(path);
-            } else if path.extension().is_some_and(|extension| extension == "rs") {
-                let name = path.strip_prefix(&top).unwrap().to_str().unwrap().to_owned();
-                found.push((name, std::fs::read_to_string(path).unwrap()));
             }
         }
     }
     found.sort();
     found
+}
+
+/// Every Rust file below a folder of the workspace: its path from there, and its text.
+fn sources(folder: &str) -> Vec<(String, String)> {
+    let top = root().join(folder);
+    let is_rust = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "rs");
+    let read = |path: PathBuf| {
+        let text = std::fs::read_to_string(top.join(&path)).unwrap();
+        (path.to_str().unwrap().to_owned(), text)
+    };
+    files(folder).into_iter().filter(is_rust).map(read).collect()
 }

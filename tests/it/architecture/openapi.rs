@@ -72,7 +72,7 @@ fn collect(value: &Value, references: &mut BTreeSet<String>) {
 }
 
 #[test]
-fn the_document_tells_every_line_once() {
+fn document_lists_every_operation_once() {
     let document = document();
     let operations: Vec<&Value> = operations(&document).collect();
     let ids: BTreeSet<&str> =

@@ -6,7 +6,6 @@ use super::words::DIALECT;
 /// Words that documents avoid besides those of [`DIALECT`].
 const IN_DOCUMENTS: &[&str] = &[
     "nobody's",
-    "anybody",
     "everybody",
     "whatever",
     "comes about",

@@ -1,4 +1,4 @@
-//! What an installation has survives the migrations that make its tables anew.
+//! Rows survive the migrations that recreate their tables.
 
 use chrono::{DateTime, Utc};
 use cp_server::audit;
@@ -96,14 +96,14 @@ async fn an_older_installation_is_brought_along(db: Db) {
 
     let app = crate::world::app(db, cp_server::kernel::clock::Clock::manual(at).0, 5);
     cp_server::migrate(&app).await.unwrap();
-    // What was recorded before there was a log is in it now, with the bundle that it tells of.
+    // The log now contains the events recorded before it, with their bundle.
     let evidence = audit::verify::Evidence::of(&app).await.unwrap();
     let report = audit::verify::verify(evidence, None, false, |_, _| {}).await.unwrap();
     assert_eq!((report.size, report.waiting), (1, 0));
     let sql = "SELECT COUNT(*) FROM audit_events
                WHERE seq = 0 AND jti = id AND kid = 'k' AND token_sha256 = 'h'";
     assert_eq!(app.db.read().q(sql).value().await.unwrap(), Some(1_i64));
-    // Its keys hold: what refers to the rows made anew is still refused.
+    // Foreign keys hold: a foreign reference to a recreated row is still refused.
     let mut tx = app.db.begin().await.unwrap();
     let foreign = "UPDATE memberships SET workspace_id = $2 WHERE id = $1";
     assert!(tx.q(foreign).bind(id).bind(Uuid::from_u128(8)).exec().await.is_err());

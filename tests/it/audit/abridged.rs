@@ -1,4 +1,4 @@
-//! Large events: what they tell, and that the log is as good with them.
+//! Large events: their contents, and that the log verifies with them.
 
 use cp_server::audit::integrator::integrate;
 use cp_server::audit::verify::{Evidence, verify};
@@ -13,7 +13,7 @@ async fn event(world: &World, project: &Value) -> Value {
     world.get(world.org("") + &path).await.expect(200)["items"][0].clone()
 }
 
-/// The digest of a thing as an answer tells it. Its texts are plain and its numbers whole, so that
+/// The digest of a thing as an answer shows it. Its texts are plain and its numbers whole, so that
 /// its canonical text is the one of sorted members.
 fn digest(thing: &Value) -> Value {
     let text = thing.to_string();
@@ -22,41 +22,45 @@ fn digest(thing: &Value) -> Value {
 }
 
 #[on_both]
-async fn a_large_change_is_told_by_what_differs_and_verifies(world: World) {
+async fn large_change_is_recorded_as_its_difference_and_verifies(world: World) {
     let large = "x".repeat(50_000);
     let body = json!({"name": "P", "metadata": {"large": large, "n": 1}});
     let made = world.post(world.org("/projects"), body).await.expect(201);
     let path = format!("/projects/{}", made["id"].as_str().unwrap());
-    let told = event(&world, &made).await;
-    assert_eq!((&told["before"], &told["after"]), (&Value::Null, &made), "a new thing is whole");
+    let recorded = event(&world, &made).await;
+    assert_eq!(
+        (&recorded["before"], &recorded["after"]),
+        (&Value::Null, &made),
+        "a new thing is whole"
+    );
 
     world.pass(chrono::TimeDelta::seconds(1));
     let changed = world.patch(&path, json!({"metadata": {"n": 2}})).await.expect(200);
-    let told = event(&world, &made).await;
+    let recorded = event(&world, &made).await;
     let side = |thing: &Value| {
         json!({
             "metadata": {"n": thing["metadata"]["n"]}, "updated_at": thing["updated_at"],
             "$whole": digest(thing),
         })
     };
-    assert_eq!((&told["before"], &told["after"]), (&side(&made), &side(&changed)));
+    assert_eq!((&recorded["before"], &recorded["after"]), (&side(&made), &side(&changed)));
 
     let other = "y".repeat(50_000);
     world.pass(chrono::TimeDelta::seconds(1));
     world.patch(&path, json!({"metadata": {"large": other}})).await.expect(200);
-    let told = event(&world, &made).await;
-    assert_eq!(told["before"]["metadata"]["large"], digest(&json!(large)));
-    assert_eq!(told["after"]["metadata"]["large"], other);
+    let recorded = event(&world, &made).await;
+    assert_eq!(recorded["before"]["metadata"]["large"], digest(&json!(large)));
+    assert_eq!(recorded["after"]["metadata"]["large"], other);
     world.pass(chrono::TimeDelta::seconds(1));
     world.delete(&path).await.expect(204);
-    let told = event(&world, &made).await;
-    assert_eq!(told["after"], Value::Null);
-    assert!(told.to_string().len() < 5_000, "{told}");
+    let recorded = event(&world, &made).await;
+    assert_eq!(recorded["after"], Value::Null);
+    assert!(recorded.to_string().len() < 5_000, "{recorded}");
 
     integrate(&world.app).await.unwrap();
     let report = verify(Evidence::of(&world.app).await.unwrap(), None, true, |_, _| {}).await;
     assert!(report.is_ok(), "{:?}", report.err());
-    let ids = json!({"events": [told["id"]]});
+    let ids = json!({"events": [recorded["id"]]});
     assert_eq!(world.post("/audit/erasures", ids).await.expect(201)["events"], 1);
     integrate(&world.app).await.unwrap();
     let report = verify(Evidence::of(&world.app).await.unwrap(), None, true, |_, _| {}).await;

@@ -24,13 +24,13 @@ async fn a_person_is_erased_and_the_log_stays_as_it_is(world: World) {
     let proof = format!("/log/proof?jti={}", world.acme.bundle);
     let before = checkpoint(&world).await;
     let proof_before = world.anyone().get(&proof).await.text();
-    let told = json!({"action": "seen", "target_type": "door", "actor": "mats@acme.example"});
-    world.post(world.org("/audit"), told).await.expect(201);
+    let body = json!({"action": "seen", "target_type": "door", "actor": "mats@acme.example"});
+    world.post(world.org("/audit"), body).await.expect(201);
     let name = json!({"display_name": "Mats M."});
     world.patch(format!("/users/{}", world.acme.user), name).await.expect(200);
-    let tells = "SELECT COUNT(*) FROM audit_events WHERE actor = 'mats@acme.example' OR
+    let mentions = "SELECT COUNT(*) FROM audit_events WHERE actor = 'mats@acme.example' OR
             LOWER(CAST(before AS TEXT) || CAST(after AS TEXT)) LIKE '%mats@acme.example%'";
-    assert!(world.value::<i64>(tells).await >= 3);
+    assert!(world.value::<i64>(mentions).await >= 3);
     let all = world.count_events().await;
 
     let asked = json!({"user": world.acme.user, "reason": "asked for"});
@@ -38,8 +38,8 @@ async fn a_person_is_erased_and_the_log_stays_as_it_is(world: World) {
     let count = done["events"].as_u64().unwrap();
     assert!(count >= 5, "made, linked, seated, invited, renamed: {done}");
     assert_eq!(done["is_complete"], true);
-    assert_eq!(world.value::<i64>(tells).await, 0);
-    assert_eq!(world.count_events().await, all + 1, "nothing is deleted, and one is told");
+    assert_eq!(world.value::<i64>(mentions).await, 0);
+    assert_eq!(world.count_events().await, all + 1, "no event is deleted, and one is recorded");
     integrate(&world.app).await.unwrap();
     assert_eq!(erased(&world).await, count);
     assert_eq!(world.anyone().get(&proof).await.text().lines().nth(1), proof_before.lines().nth(1));
@@ -91,7 +91,7 @@ async fn content_that_is_gone_without_an_erasure_is_found(world: World) {
     world.post("/audit/erasures", asked).await.expect(201);
     integrate(&world.app).await.unwrap();
     assert_eq!(erased(&world).await, 1);
-    // A clean job, by somebody who may write to the database.
+    // A consistent edit, by a caller with write access to the database.
     unlock(&world).await;
     world
         .exec(
@@ -104,8 +104,8 @@ async fn content_that_is_gone_without_an_erasure_is_found(world: World) {
         .await;
     match verify(Evidence::of(&world.app).await.unwrap(), None, false, |_, _| {}).await {
         Err(Stopped::Found(finding)) => {
-            let told = finding.to_string();
-            assert!(told.starts_with("seq 20") && told.contains("no erasure"), "{told}");
+            let detail = finding.to_string();
+            assert!(detail.starts_with("seq 20") && detail.contains("no erasure"), "{detail}");
         }
         other => panic!("{other:?}"),
     }
@@ -143,7 +143,7 @@ async fn content_is_kept_for_as_long_as_the_setting_says(world: World) {
         .iter()
         .filter(|event| event["erased_at"].is_null())
         .collect();
-    assert_eq!(left.len(), 1, "the one that tells of it");
+    assert_eq!(left.len(), 1, "the event of the erasure itself");
     assert_eq!(left[0]["action"], "audit.expire");
     assert_eq!(left[0]["target_id"], format!("0-{}", all - 1));
     assert_eq!(erased(&world).await, u64::try_from(all).unwrap());

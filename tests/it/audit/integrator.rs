@@ -9,7 +9,7 @@ use serde_json::json;
 use super::checkpoint;
 use crate::world::{ROOT, World};
 
-async fn told(world: &World, n: usize) {
+async fn make_workspace(world: &World, n: usize) {
     let body = json!({"name": format!("W {n}")});
     world.post(world.org("/workspaces"), body).await.expect(201);
 }
@@ -52,7 +52,7 @@ async fn an_integrator_that_dies_midway_leaves_its_work_to_another() {
     let Some(world) = World::on_postgres().await else { return };
     let before = checkpoint(&world).await;
     for n in 0..5 {
-        told(&world, n).await;
+        make_workspace(&world, n).await;
     }
     let (second, _) = world.replica().await;
     let mut dying = world.app.db.begin().await.unwrap();
@@ -60,7 +60,7 @@ async fn an_integrator_that_dies_midway_leaves_its_work_to_another() {
     store::place(&mut dying, tree, 3).await.unwrap();
     // While it lives, others leave it to its work, and wait for nothing.
     assert_eq!(integrate(&second).await.unwrap(), 0);
-    assert_eq!(checkpoint(&world).await, before, "what is not committed is not told");
+    assert_eq!(checkpoint(&world).await, before, "uncommitted events are not in the checkpoint");
     drop(dying);
     let mut placed = 0;
     for _ in 0..1000 {
@@ -80,7 +80,7 @@ async fn an_integrator_that_dies_midway_leaves_its_work_to_another() {
 async fn a_proof_that_is_asked_for_takes_those_that_wait_along() {
     let Some(world) = World::on_postgres().await else { return };
     for n in 0..3 {
-        told(&world, n).await;
+        make_workspace(&world, n).await;
     }
     let path = format!("/licenses/{}/bundles?proof=wait", world.acme.license);
     let answers = join_all((0..4).map(|_| world.post(&path, json!({})))).await;

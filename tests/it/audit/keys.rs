@@ -17,7 +17,7 @@ async fn published_key(world: &World) -> String {
     world.anyone().get("/log/key").await.text().trim_end().to_owned()
 }
 
-/// Whether somebody who knows this key believes a checkpoint.
+/// Whether a reader with this key accepts a checkpoint.
 fn believes(key: &str, checkpoint: &str) -> bool {
     let key = StandardVerifier::new(key).unwrap();
     let note = Note::from_bytes(checkpoint.as_bytes()).unwrap();
@@ -82,7 +82,7 @@ async fn another_key_follows_and_both_sign_until_the_first_is_retired(world: Wor
 }
 
 #[on_both]
-async fn both_keys_are_sealed_anew_with_the_others(world: World) {
+async fn rekeying_seals_both_keys_again(world: World) {
     change(&world.app, Change::Follow, None).await.unwrap();
     let kek = Kek::new(&[9; 32]).unwrap();
     rekey(&world.app, &kek).await.unwrap();

@@ -52,7 +52,7 @@ async fn a_bundle_is_proven_to_be_in_the_log_where_it_is_asked_for(world: World)
     assert_eq!(later.header("access-control-allow-origin"), "*");
     assert_eq!(proven(&world, &later.text()).await, leaf);
     let plain = world.post(path.replace("?proof=wait", ""), json!({})).await.expect(201);
-    assert_eq!(plain["proof"], Value::Null, "nobody asked");
+    assert_eq!(plain["proof"], Value::Null, "a proof was not requested");
     let events = world.get(world.org("/audit?action=bundles.issue")).await.expect(200);
     assert_eq!(events["items"][1]["seq"], leaf["seq"]);
     assert_eq!(events["items"][1]["target_id"], bundle["jti"]);
@@ -111,8 +111,8 @@ async fn checkpoints_of_one_log_are_consistent(world: World) {
 async fn all_of_the_log_can_be_fetched_and_adds_up(world: World) {
     let add = async |count: u64| {
         for n in 0..count {
-            let told = json!({"action": format!("n{n}"), "target_type": "t", "target_id": "me"});
-            world.post(world.org("/audit"), told).await.expect(201);
+            let body = json!({"action": format!("n{n}"), "target_type": "t", "target_id": "me"});
+            world.post(world.org("/audit"), body).await.expect(201);
         }
     };
     let size = read(&world, &checkpoint(&world).await).await.size;
@@ -132,8 +132,8 @@ async fn all_of_the_log_can_be_fetched_and_adds_up(world: World) {
     leaves.extend(entries(&fetch("entries/001.p/3").await));
     let mut tree = MemoryBackedTree::<Sha256, Vec<u8>>::new();
     for (n, leaf) in leaves.iter().enumerate() {
-        let told: Value = serde_json::from_slice(leaf).unwrap();
-        assert_eq!(told["seq"], n);
+        let parsed: Value = serde_json::from_slice(leaf).unwrap();
+        assert_eq!(parsed["seq"], n);
         tree.push(leaf.clone());
     }
     assert_eq!(tree.root(), head.root);
@@ -194,7 +194,7 @@ async fn an_unknown_bundle_has_no_proof(world: World) {
 }
 
 #[on_both]
-async fn a_history_that_was_written_anew_gets_no_signature(world: World) {
+async fn rewritten_history_gets_no_signature(world: World) {
     let before = checkpoint(&world).await;
     unlock(&world).await;
     world

@@ -81,7 +81,7 @@ const CONTENT: &str = "its content was edited";
 const LEAF: &str = "the content of its leaf was edited";
 
 #[on_both]
-async fn a_sound_log_is_told_to_be_sound(world: World) {
+async fn sound_log_is_reported_as_sound(world: World) {
     signed(&world).await;
     world.post(world.org("/workspaces"), json!({"name": "Later"})).await.expect(201);
     let report = run(&world, None, false).await.unwrap();
@@ -118,7 +118,7 @@ async fn every_edit_of_a_row_is_found_and_named(world: World) {
         ("UPDATE audit_events SET ip = '::1' WHERE seq = 20", CONTENT),
         ("UPDATE audit_events SET salt = commitment WHERE seq = 20", CONTENT),
         ("UPDATE audit_events SET salt = NULL WHERE seq = 20", "was not erased"),
-        ("UPDATE audit_events SET actor_kind = 'nobody' WHERE seq = 20", "cannot be read"),
+        ("UPDATE audit_events SET actor_kind = 'unknown' WHERE seq = 20", "cannot be read"),
         ("UPDATE audit_events SET at = (SELECT MAX(at) FROM audit_events) WHERE seq = 20", LEAF),
         ("UPDATE audit_events SET source = 'caller' WHERE seq = 20", LEAF),
         ("UPDATE audit_events SET action = 'bundles.revoke' WHERE seq = 20", LEAF),
@@ -143,8 +143,8 @@ async fn every_edit_of_a_row_is_found_and_named(world: World) {
         ),
     ] {
         world.exec(edit).await;
-        let told = found(&world).await;
-        assert!(told.starts_with("seq 20") && told.contains(what), "{edit}: {told}");
+        let detail = found(&world).await;
+        assert!(detail.starts_with("seq 20") && detail.contains(what), "{edit}: {detail}");
         put_back(&world).await;
     }
     for (edit, what) in [
@@ -162,8 +162,8 @@ async fn every_edit_of_a_row_is_found_and_named(world: World) {
         ("UPDATE log_checkpoints SET size = size - 1", "log_checkpoints.size"),
     ] {
         world.exec(edit).await;
-        let told = found(&world).await;
-        assert!(told.contains(what), "{edit}: {told}");
+        let detail = found(&world).await;
+        assert!(detail.contains(what), "{edit}: {detail}");
         put_back(&world).await;
     }
     run(&world, None, false).await.unwrap();
@@ -176,8 +176,8 @@ async fn a_swapped_pair_is_found(world: World) {
     world.exec("UPDATE audit_events SET seq = -1 WHERE seq = 20").await;
     world.exec("UPDATE audit_events SET seq = 20 WHERE seq = 21").await;
     world.exec("UPDATE audit_events SET seq = 21 WHERE seq = -1").await;
-    let told = found(&world).await;
-    assert!(told.starts_with("seq 20") && told.contains("now at position 21"), "{told}");
+    let detail = found(&world).await;
+    assert!(detail.starts_with("seq 20") && detail.contains("now at position 21"), "{detail}");
 }
 
 #[on_both]
@@ -186,19 +186,19 @@ async fn an_inserted_event_is_found(world: World) {
     unlock(&world).await;
     let size = run(&world, None, false).await.unwrap().size;
     insert(&world, Some(size)).await;
-    let told = found(&world).await;
-    assert!(told.starts_with(&format!("seq {size}")) && told.contains("inserted"), "{told}");
+    let detail = found(&world).await;
+    assert!(detail.starts_with(&format!("seq {size}")) && detail.contains("inserted"), "{detail}");
     world.exec("DELETE FROM audit_events WHERE seq = (SELECT MAX(seq) FROM audit_events)").await;
     run(&world, None, false).await.unwrap();
     insert(&world, None).await;
     // On PostgreSQL it looks like one that waits for its place, until it has one.
     integrate(&world.app).await.unwrap();
-    let told = found(&world).await;
-    assert!(told.contains("inserted") || told.contains(CONTENT), "{told}");
+    let detail = found(&world).await;
+    assert!(detail.contains("inserted") || detail.contains(CONTENT), "{detail}");
 }
 
 #[on_both]
-async fn a_bundle_that_nobody_issued_is_found(world: World) {
+async fn bundle_without_an_issuance_is_found(world: World) {
     signed(&world).await;
     world
         .exec(
@@ -206,11 +206,11 @@ async fn a_bundle_that_nobody_issued_is_found(world: World) {
                     (SELECT jti FROM audit_events WHERE seq = 20)",
         )
         .await;
-    let told = found(&world).await;
-    assert!(told.starts_with("seq 20") && told.contains("another key or token"), "{told}");
+    let detail = found(&world).await;
+    assert!(detail.starts_with("seq 20") && detail.contains("another key or token"), "{detail}");
     world.exec("UPDATE bundles SET id = license_id").await;
-    let told = found(&world).await;
-    assert!(told.contains("is not in the log"), "{told}");
+    let detail = found(&world).await;
+    assert!(detail.contains("is not in the log"), "{detail}");
 }
 
 #[on_both]
@@ -229,15 +229,18 @@ async fn an_older_copy_is_found_by_a_checkpoint_that_was_kept(world: World) {
     }
     put_back(&world).await;
     if world.app.db.writes_alone() {
-        let told = found(&world).await;
-        assert!(told.contains("rolled back") && told.contains("-head covers"), "{told}");
+        let detail = found(&world).await;
+        assert!(detail.contains("rolled back") && detail.contains("-head covers"), "{detail}");
         forget_head(&world).await;
     }
     run(&world, None, false).await.unwrap();
     run(&world, Some(&before), false).await.unwrap();
     for full in [false, true] {
-        let told = run(&world, Some(&after), full).await.unwrap_err().to_string();
-        assert!(told.contains("rolled back") && told.contains("the last 3 are gone"), "{told}");
+        let detail = run(&world, Some(&after), full).await.unwrap_err().to_string();
+        assert!(
+            detail.contains("rolled back") && detail.contains("the last 3 are gone"),
+            "{detail}"
+        );
     }
     // It goes on from there, and is another log from then on.
     let (app, client) = world.replica().await;
@@ -252,18 +255,18 @@ async fn an_older_copy_is_found_by_a_checkpoint_that_was_kept(world: World) {
     }
     integrate(&app).await.unwrap();
     run(&world, None, false).await.unwrap();
-    let told = run(&world, Some(&after), false).await.unwrap_err().to_string();
-    assert!(told.contains("does not begin with"), "{told}");
-    let told = run(&world, Some(&after), true).await.unwrap_err().to_string();
+    let detail = run(&world, Some(&after), false).await.unwrap_err().to_string();
+    assert!(detail.contains("does not begin with"), "{detail}");
+    let detail = run(&world, Some(&after), true).await.unwrap_err().to_string();
     let place = format!("seq {}", after.size - 1);
-    assert!(told.starts_with(&place) && told.contains("root mismatch"), "{told}");
+    assert!(detail.starts_with(&place) && detail.contains("root mismatch"), "{detail}");
 }
 
 #[on_both]
-async fn a_history_that_is_written_anew_does_not_meet_its_signature(world: World) {
+async fn rewritten_history_does_not_match_its_signature(world: World) {
     signed(&world).await;
     unlock(&world).await;
-    // Somebody who knows how all of it is computed, and does not have the log's key.
+    // The attacker can compute all of it, but does not have the log's key.
     world.exec("UPDATE audit_events SET actor_name = 'anna' WHERE seq = 20").await;
     let mut tx = world.app.db.begin().await.unwrap();
     let edited = tx.select_from::<Event>(Event::COLUMNS, "audit_events WHERE seq = 20");
@@ -273,8 +276,8 @@ async fn a_history_that_is_written_anew_does_not_meet_its_signature(world: World
     tx.q("DELETE FROM log_hashes").exec().await.unwrap();
     store::place(&mut tx, Tree::empty(), 10_000).await.unwrap();
     tx.commit().await.unwrap();
-    let told = found(&world).await;
-    assert!(told.contains("root mismatch") && told.contains("log_checkpoints"), "{told}");
+    let detail = found(&world).await;
+    assert!(detail.contains("root mismatch") && detail.contains("log_checkpoints"), "{detail}");
 }
 
 #[on_both]
@@ -308,7 +311,7 @@ async fn the_tables_of_the_log_are_append_only(world: World) {
     run(&world, None, false).await.unwrap();
 }
 
-/// Removes what stands beside the file, as somebody would who wants the older copy.
+/// Removes the file beside the database, as an attacker who restores an older copy would.
 async fn forget_head(world: &World) {
     let sql = "SELECT file FROM pragma_database_list WHERE name = 'main'";
     let file: Option<String> = world.app.db.read().q(sql).value().await.unwrap();

@@ -41,7 +41,7 @@ async fn an_invitation_is_made_with_a_token_that_is_shown_once(world: World) {
 }
 
 #[on_both]
-async fn whoever_has_the_token_takes_the_seat_once(world: World) {
+async fn invitation_token_is_accepted_once(world: World) {
     let body = json!({
         "email": "nina@new.example", "role": "admin", "workspace_id": world.acme.workspace,
     });
@@ -77,7 +77,7 @@ async fn only_the_invited_address_accepts(world: World) {
 }
 
 #[on_both]
-async fn who_is_logged_in_accepts_for_themselves_and_nobody_else(world: World) {
+async fn person_accepts_only_their_own_invitation(world: World) {
     let body = json!({"email": "Sven@acme.example", "role": "viewer"});
     let token = json!({"token": invite(&world, body).await});
     let link = json!({"provider": "auth0", "subject": "auth0|sven"});
@@ -92,7 +92,7 @@ async fn who_is_logged_in_accepts_for_themselves_and_nobody_else(world: World) {
     claimed["user_id"] = json!(world.acme.stranger);
     mats.post("/invitations/accept", claimed).await.refused(403, "forbidden");
     as_person(&world.person("auth0|olga-acme")).await.refused(403, "forbidden");
-    as_person(&world.person("auth0|nobody")).await.refused(403, "forbidden");
+    as_person(&world.person("auth0|unlinked")).await.refused(403, "forbidden");
     let seat = as_person(&sven).await.expect(201);
     assert_eq!(seat["user_id"], world.acme.stranger);
     let event = world.get("/audit?action=invitations.accept&limit=1").await;
@@ -154,7 +154,7 @@ async fn an_invitation_ends_and_is_sent_again(world: World) {
     );
     accept(&world, old).await.refused(404, "not_found");
     world.pass(TimeDelta::days(8));
-    // One that is over stands in nobody's way.
+    // An expired invitation does not block another one.
     let body = json!({"email": "ines@acme.example", "role": "member"});
     let token = invite(&world, body).await;
     accept(&world, json!({"token": token})).await.expect(201);

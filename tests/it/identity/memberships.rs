@@ -22,7 +22,7 @@ async fn a_person_joins_by_id_or_address(world: World) {
     );
     let body = json!({"email": "guest@example.com", "role": "MEMBER"});
     let made = world.post(workspace(&world), body).await.expect(201);
-    assert_eq!(made["status"], "invited", "nobody has logged in with this address yet");
+    assert_eq!(made["status"], "invited", "this address has no login yet");
     assert_eq!(made["role"]["code"], "WORKSPACE_MEMBER");
     let body = json!({"role": "viewer"});
     world.post(world.org("/memberships"), body).await.invalid("user_id");
@@ -124,7 +124,7 @@ async fn of_two_transfers_at_once_one_comes_last_and_there_is_one_owner(world: W
 }
 
 #[on_both]
-async fn whoever_leaves_the_organization_leaves_its_workspaces(world: World) {
+async fn member_removed_from_an_organization_leaves_its_workspaces(world: World) {
     world.delete(format!("/memberships/{}", world.acme.membership)).await.expect(204);
     let seat = format!("/memberships/{}", world.acme.workspace_membership);
     let problem = world.get(seat).await.refused(404, "not_found");
@@ -153,8 +153,8 @@ async fn a_person_has_a_role_in_each_organization(world: World) {
     );
     assert_eq!(listed["items"][1]["role"]["code"], "ORGANIZATION_ADMIN");
     assert_eq!(listed["items"].as_array().unwrap().len(), 2);
-    let nobody = "/users/01900000-0000-7000-8000-000000000000/organizations";
-    world.get(nobody).await.refused(404, "not_found");
+    let unknown = "/users/01900000-0000-7000-8000-000000000000/organizations";
+    world.get(unknown).await.refused(404, "not_found");
 }
 
 #[on_both]

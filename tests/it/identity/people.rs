@@ -13,8 +13,8 @@ fn who(world: &World, subject: &str, change: impl FnOnce(&mut Login)) -> Client 
     world.anyone().person(&world.app, login)
 }
 
-/// The login of somebody whom only the provider knows.
-const STRANGER: &str = "auth0|nobody";
+/// The login of a person known only to the provider.
+const STRANGER: &str = "auth0|unlinked";
 
 #[on_both]
 async fn me_explains_what_a_person_may_do_and_why(world: World) {
@@ -48,14 +48,14 @@ async fn me_explains_what_a_person_may_do_and_why(world: World) {
 }
 
 #[on_both]
-async fn a_login_that_nobody_is_linked_to_is_told_how(world: World) {
+async fn unlinked_login_is_refused_with_its_identity(world: World) {
     let problem = world.person(STRANGER).get("/me").await.refused(403, "forbidden");
     let detail = problem["detail"].as_str().unwrap();
     assert!(detail.contains("\"auth0\"") && detail.contains(STRANGER), "{detail}");
 }
 
 #[on_both]
-async fn an_organizations_own_provider_vouches_for_its_members_and_nobody_else(world: World) {
+async fn organizations_own_provider_vouches_for_its_members_only(world: World) {
     let acme = world.acme.org.parse().unwrap();
     let of_acme = |subject: &str, change: fn(&mut Login)| {
         who(&world, subject, |login| {

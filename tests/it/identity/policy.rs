@@ -1,4 +1,4 @@
-//! Who may do what where: roles, areas, suspension, and what nobody can give away.
+//! Permissions by role and area, suspension, and permissions that no caller can grant.
 
 use serde_json::{Value, json};
 
@@ -99,7 +99,7 @@ async fn a_groups_admin_acts_inside_its_subtree(world: World) {
         sven.delete(seats(group, &world.acme.owner)).await.expect(204);
     }
     let outside = &world.acme.spare_group;
-    let missing = seats(crate::sweep::examples::NOBODY, &world.acme.owner);
+    let missing = seats(crate::sweep::examples::UNKNOWN_ID, &world.acme.owner);
     for path in [seats(outside, &world.acme.owner), missing] {
         sven.put(path, json!({})).await.refused(404, "not_found");
     }
@@ -143,7 +143,7 @@ async fn who_changes_groups_in_a_subtree_moves_none_out_of_it(world: World) {
 }
 
 #[on_both]
-async fn a_workspaces_owner_is_nobody_in_the_next(world: World) {
+async fn workspace_owner_has_no_access_to_the_next_workspace(world: World) {
     let seats = |workspace: &str| format!("/workspaces/{workspace}/memberships");
     let seat = json!({"user_id": world.acme.stranger, "role": "owner"});
     world.post(seats(&world.acme.workspace), seat).await.expect(201);
@@ -159,7 +159,7 @@ async fn a_workspaces_owner_is_nobody_in_the_next(world: World) {
     }
     assert_eq!(listed(&sven, world.org("/workspaces")).await, [world.acme.workspace.as_str()]);
     sven.get(world.org("/groups")).await.refused(403, "forbidden");
-    // What there is to be had and to be is told to everybody.
+    // Every caller can read plans and roles.
     sven.get("/roles").await.expect(200);
     sven.get("/plans/team").await.expect(200);
     let outsider = json!({"email": "new@globex.example", "role": "viewer"});
@@ -189,7 +189,7 @@ async fn a_team_brings_its_role_on_a_project(world: World) {
 }
 
 #[on_both]
-async fn nobody_makes_somebody_who_holds_more(world: World) {
+async fn caller_cannot_create_a_member_with_more_permissions(world: World) {
     let role = json!({
         "code": "DESK", "name": "LimitHeader", "scope": "organization",
         "permissions": ["org:read", "members:read", "members:write", "roles:write"],
@@ -283,7 +283,7 @@ async fn the_last_superadmin_stays(world: World) {
 }
 
 #[on_both]
-async fn a_hint_narrows_platform_callers_and_nobody_else(world: World) {
+async fn organization_hint_narrows_only_platform_callers(world: World) {
     let hint = |client: Client, org: &str| client.with("x-organization-id", org);
     let globex = "/organizations/globex";
     for boss in [world.root(), {

@@ -138,31 +138,31 @@ async fn providers_are_listed_by_key(world: World) {
 }
 
 #[on_both]
-async fn a_client_secret_is_told_nowhere(world: World) {
+async fn client_secret_is_in_no_answer_and_no_event(world: World) {
     let path = world.org("/identity-providers/acme");
     let body = json!({"type": "oidc", "issuer": "https://a.example", "client_secret": SECRET});
     let keyed = world.root().with("idempotency-key", "once");
-    let mut told = vec![keyed.put(&path, body.clone()).await.text()];
-    told.push(keyed.put(&path, body.clone()).await.text());
-    told.push(world.get(&path).await.text());
-    told.push(world.get(world.org("/identity-providers")).await.text());
+    let mut answers = vec![keyed.put(&path, body.clone()).await.text()];
+    answers.push(keyed.put(&path, body.clone()).await.text());
+    answers.push(world.get(&path).await.text());
+    answers.push(world.get(world.org("/identity-providers")).await.text());
     for wrong in
         [json!(["canary"]), json!({"canary": 1}), json!(1234567890), json!("canary".repeat(700))]
     {
         let mut body = body.clone();
         body["client_secret"] = wrong;
         let refused = world.put(&path, body).await;
-        told.push(refused.text());
+        answers.push(refused.text());
         refused.invalid("client_secret");
     }
     let mut misplaced = body.clone();
     misplaced["clientSecret"] = json!(SECRET);
     let refused = world.put(&path, misplaced).await;
-    told.push(refused.text());
+    answers.push(refused.text());
     refused.invalid("clientSecret");
     world.delete(&path).await.expect(204);
-    told.push(world.get("/audit?limit=500").await.text());
-    for text in told {
+    answers.push(world.get("/audit?limit=500").await.text());
+    for text in answers {
         assert!(!text.contains("canary") && !text.contains("1234567890"), "{text}");
     }
     let kept: i64 = world
@@ -195,7 +195,7 @@ async fn a_client_secret_lies_sealed_and_bound_to_its_row(world: World) {
 }
 
 #[on_both]
-async fn a_change_of_the_key_encryption_key_seals_client_secrets_anew(world: World) {
+async fn change_of_the_key_encryption_key_seals_client_secrets_again(world: World) {
     let new = Kek::new(&[9; 32]).unwrap();
     rekey(&world.app, &new).await.unwrap();
     for tenant in [&world.acme, &world.globex] {

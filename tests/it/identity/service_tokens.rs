@@ -34,7 +34,7 @@ async fn a_token_is_shown_once(world: World) {
 }
 
 #[on_both]
-async fn nobody_passes_on_more_than_they_hold(world: World) {
+async fn caller_cannot_grant_a_token_more_than_it_holds(world: World) {
     let limited = world.with_only(&["tokens:write", "org:read"]).await;
     let tokens = world.org("/service-tokens");
     let grant = |codes: Value| json!({"name": "x", "permissions": codes});

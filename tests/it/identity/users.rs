@@ -87,7 +87,7 @@ async fn a_user_goes_with_identities_and_memberships_unless_an_owner(world: Worl
 }
 
 #[on_both]
-async fn me_tells_who_the_caller_is(world: World) {
+async fn me_returns_the_caller(world: World) {
     let me = world.by(&world.acme.deployment_token).get("/me").await.expect(200);
     assert_eq!(
         world.named(&me),

@@ -185,7 +185,7 @@ async fn an_organizations_provider_links_its_own_people_only(world: World) {
         .get("/me")
         .await
         .refused(403, "forbidden");
-    // Acme seats somebody of globex: its provider does not accept for that person.
+    // Acme seats a person of globex: its provider does not accept for that person.
     let mats = json!({"email": "mats@globex.example", "role": "viewer"});
     let offer = seat(acme, &olga(&world), mats).await;
     assert_eq!(offer["status"], "invited");
@@ -208,13 +208,13 @@ async fn a_seat_is_offered_until_the_person_accepts(world: World) {
     let (acme, by) = (&world.acme.org, olga(&world));
     let known = json!({"email": "mats@globex.example", "role": "viewer"});
     let known = seat(acme, &by, known).await;
-    let unknown = json!({"email": "nobody@new.example", "role": "viewer"});
+    let unknown = json!({"email": "unknown@new.example", "role": "viewer"});
     let unknown = seat(acme, &by, unknown).await;
     let shape = |seat: &Value| {
         let members = ["status", "accepted_at", "role", "permissions", "effective_permissions"];
         members.map(|name| seat[name].clone())
     };
-    assert_eq!(shape(&known), shape(&unknown), "nobody finds out who has a login");
+    assert_eq!(shape(&known), shape(&unknown), "the answer does not reveal who has a login");
     assert_eq!(known["status"], "invited");
     let active = json!({"email": "x@new.example", "role": "viewer", "status": "active"});
     by.post(world.org("/memberships"), active).await.invalid("status");
@@ -239,7 +239,7 @@ async fn a_seat_is_offered_until_the_person_accepts(world: World) {
     mats.delete(&path).await.expect(204);
     mats.get(world.org("")).await.refused(404, "not_found");
     data_plane.get(ask).await.refused(404, "identity_unknown");
-    // Somebody who was only asked declines.
+    // An invited person declines.
     let again = json!({"email": "mats@globex.example", "role": "viewer"});
     let again = seat(acme, &by, again).await;
     mats.delete(format!("/memberships/{}", again["id"].as_str().unwrap())).await.expect(204);
@@ -292,7 +292,7 @@ async fn what_a_person_leaves_behind_is_listed(world: World) {
         "service_tokens": [token["id"]], "invitations": [invitation["id"]],
     });
     assert_eq!(event["after"], json!({"left_behind": left_behind}));
-    // What was offered is over with the one who offered it.
+    // An offer ends with the member who made it.
     world.anyone().post("/invitations/accept", offer).await.refused(403, "forbidden");
 }
 

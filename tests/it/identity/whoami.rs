@@ -87,9 +87,9 @@ async fn versions_are_negotiated(world: World) {
 }
 
 #[on_both]
-async fn an_identity_that_nobody_has_is_unknown(world: World) {
+async fn identity_without_a_user_is_unknown(world: World) {
     for identity in [
-        "provider=auth0&subject=nobody",
+        "provider=auth0&subject=unlinked",
         "provider=okta&subject=auth0%7Cmats-acme",
         "provider=auth0&subject=AUTH0%7Cmats-acme",
         "provider=auth0&subject=auth0%7Cmats-acme%20",
@@ -103,7 +103,7 @@ async fn an_identity_that_nobody_has_is_unknown(world: World) {
 }
 
 #[on_both]
-async fn an_inactive_person_is_told_of_and_may_nothing(world: World) {
+async fn inactive_person_is_listed_without_permissions(world: World) {
     let user = format!("/users/{}", world.acme.user);
     world.patch(&user, json!({"is_active": false, "is_superadmin": true})).await.expect(200);
     let answer = data_plane(&world).get(MATS).await.expect(200);
@@ -213,7 +213,7 @@ async fn an_answer_that_has_not_changed_is_not_sent_again(world: World) {
 }
 
 #[on_both]
-async fn what_is_remembered_is_over_with_a_change_here_and_soon_elsewhere(world: World) {
+async fn cached_identity_ends_with_a_change_here_and_soon_elsewhere(world: World) {
     let (_app, elsewhere) = world.replica().await;
     let elsewhere = elsewhere.token(&world.acme.deployment_token);
     let role = async |client: &Client| {

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 use crate::world::{ROOT, World, on_both};
 
 #[on_both]
-async fn an_event_tells_who_did_what_to_which_thing_and_how_it_looked(world: World) {
+async fn event_names_its_actor_action_and_target_with_both_states(world: World) {
     let by = world.root().with("x-request-id", "trace-1");
     by.patch(world.org(""), json!({"metadata": {"k": 1}})).await.expect(200);
     let events = world.get(world.org("/audit?limit=1")).await.expect(200);
@@ -74,14 +74,14 @@ async fn an_event_of_a_change_to_a_role_belongs_to_its_organization(world: World
 }
 
 #[on_both]
-async fn a_caller_tells_of_what_happened_elsewhere(world: World) {
+async fn caller_records_an_event_from_elsewhere(world: World) {
     let by = world.with_only(&["audit:write"]).await.with("x-request-id", "trace-1");
     let body = json!({
         "action": "runs.finish", "target_type": "run", "target_id": "r-7", "actor": "anna",
         "metadata": {"exit": 0}, "occurred_at": "2025-12-31T23:59:59.5Z",
     });
-    let told = by.post(world.org("/audit"), body).await.expect(201);
-    let event = world.named(&told);
+    let recorded = by.post(world.org("/audit"), body).await.expect(201);
+    let event = world.named(&recorded);
     assert_eq!(
         without(event, &["id", "actor_id", "seq"]),
         json!({
@@ -95,14 +95,14 @@ async fn a_caller_tells_of_what_happened_elsewhere(world: World) {
         })
     );
     let list = world.get(world.org("/audit?source=caller")).await.expect(200);
-    assert_eq!(list["items"], json!([told]));
+    assert_eq!(list["items"], json!([recorded]));
     let filter = "/audit?until=2026-01-01T00:00:00Z";
     let early = world.get(world.org(filter)).await.expect(200);
-    assert_eq!(early["items"], json!([told]), "it is found by when it happened");
+    assert_eq!(early["items"], json!([recorded]), "it is found by when it happened");
     let least = json!({"action": "licenses.revoke", "target_type": "license"});
-    let told = by.post(world.org("/audit"), least).await.expect(201);
-    assert_eq!(told["target_id"], Value::Null);
-    assert_eq!(told["source"], "caller", "nobody forges the server's own");
+    let recorded = by.post(world.org("/audit"), least).await.expect(201);
+    assert_eq!(recorded["target_id"], Value::Null);
+    assert_eq!(recorded["source"], "caller", "a caller cannot forge the server's own events");
     for (field, value) in [
         ("action", json!("")),
         ("target_type", json!(7)),

@@ -1,5 +1,5 @@
-//! Commits: who waits for SQLite's writer together is committed together, and nobody is told more than
-//! is so, on PostgreSQL neither.
+//! Commits: callers that wait for SQLite's writer share a commit. On both databases no answer claims
+//! more than was committed.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -135,7 +135,7 @@ async fn a_lost_transaction_is_lost_for_each_of_its_members() {
 }
 
 #[tokio::test]
-async fn who_goes_away_while_it_waits_holds_up_nobody() {
+async fn caller_that_leaves_while_it_waits_does_not_block_others() {
     let (database, _) = database().await;
     let db = &database.db;
     let mut first = db.begin().await.unwrap();
@@ -150,24 +150,24 @@ async fn who_goes_away_while_it_waits_holds_up_nobody() {
     assert_eq!(names(&mut db.read()).await, ["first", "last"]);
 }
 
-/// A way to a server on which, once it is told to, no answer comes back: the address, and what tells it.
+/// Starts a proxy to a server. Returns its port, and the flag that cuts off the answers.
 async fn way_to(server: Vec<std::net::SocketAddr>) -> (u16, Arc<AtomicBool>) {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let is_cut = Arc::<AtomicBool>::default();
-    let told = is_cut.clone();
+    let cut = is_cut.clone();
     tokio::spawn(async move {
         while let Ok((client, _)) = listener.accept().await {
             let (mut asks, mut hears) = client.into_split();
             let (mut answers, mut listens) =
                 TcpStream::connect(&*server).await.unwrap().into_split();
             tokio::spawn(async move { copy(&mut asks, &mut listens).await });
-            let told = told.clone();
+            let cut = cut.clone();
             tokio::spawn(async move {
                 let mut buffer = [0; 4096];
                 loop {
                     let size = answers.read(&mut buffer).await.unwrap();
-                    if size == 0 || told.load(Ordering::SeqCst) {
+                    if size == 0 || cut.load(Ordering::SeqCst) {
                         return hears.shutdown().await;
                     }
                     hears.write_all(&buffer[..size]).await?;

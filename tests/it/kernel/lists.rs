@@ -18,7 +18,7 @@ async fn a_list_is_walked_page_by_page_newest_first(world: World) {
         let page = page.expect(200);
         seen.extend(names(&page).into_iter().map(str::to_owned));
         pages += 1;
-        // Meanwhile somebody makes another one; it belongs to no later page.
+        // Meanwhile another one is created; it belongs to no later page.
         world.pass(TimeDelta::microseconds(1));
         deployment(&world, &format!("late{pages}")).await;
         match page["next_cursor"].as_str() {

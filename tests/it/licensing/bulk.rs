@@ -77,7 +77,7 @@ async fn a_request_names_either_ids_or_a_filter(world: World) {
 }
 
 #[on_both]
-async fn the_same_request_again_tells_what_was_issued(world: World) {
+async fn repeated_request_returns_the_issued_bundles(world: World) {
     let second = second_license(&world).await;
     let caller = world.by(crate::world::ROOT).with("Idempotency-Key", "bulk");
     let ids = json!({"ids": [world.acme.license, second]});

@@ -161,7 +161,7 @@ async fn a_bundle_is_recorded_and_its_token_never_shown_again(world: World) {
 }
 
 #[on_both]
-async fn a_bundle_is_revoked_once_and_for_ever(world: World) {
+async fn bundle_revoked_stays_revoked(world: World) {
     let path = format!("/bundles/{}", world.acme.bundle);
     let why = json!({"reason": "leaked"});
     let revoked = world.post(format!("{path}/revoke"), why).await.expect(200);

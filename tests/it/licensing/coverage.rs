@@ -69,14 +69,14 @@ async fn what_ends_at_once_suspends_live_tokens_and_a_return_restores_what_was_v
         assert_eq!(status_of(&anyone, &live).await, Suspended, "{reason}");
         assert_eq!(status_of(&anyone, &revoked).await, Invalid, "{reason}");
         assert_eq!(status_of(&anyone, &foreign).await, Valid, "{reason}");
-        assert_eq!(told(&world, &live).await, "suspended");
+        assert_eq!(reported_status(&world, &live).await, "suspended");
         let read = world.get(license(&world)).await.expect(200);
         let coverage = json!({"covered": false, "reason": reason, "until": null});
         assert_eq!((&read["coverage"], &read["status"]), (&coverage, &json!("active")));
         world.patch(path, json!({"status": "active"})).await.expect(200);
         assert_eq!(status_of(&anyone, &live).await, Valid, "{reason}");
         assert_eq!(status_of(&anyone, &revoked).await, Invalid, "{reason}");
-        assert_eq!(told(&world, &live).await, "valid");
+        assert_eq!(reported_status(&world, &live).await, "valid");
     }
     let cancel = format!("{subscription}/cancel");
     world.post(cancel, json!({"reason": "chargeback"})).await.expect(200);
@@ -131,7 +131,7 @@ async fn an_end_that_comes_nearer_suspends_at_that_instant_without_a_write(world
     let changes: i64 = world.value("SELECT CAST(SUM(version) AS BIGINT) FROM status_lists").await;
     world.pass(TimeDelta::microseconds(1));
     assert_eq!(look().await, Suspended);
-    assert_eq!(told(&world, &bundle).await, "suspended");
+    assert_eq!(reported_status(&world, &bundle).await, "suspended");
     let since: i64 = world.value("SELECT CAST(SUM(version) AS BIGINT) FROM status_lists").await;
     assert_eq!(changes, since);
     let later = json!({"valid_until": "2026-01-04T00:00:00Z"});
@@ -202,7 +202,7 @@ async fn trial(world: &World, end: &str) -> String {
     format!("/licenses/{}", made["id"].as_str().unwrap())
 }
 
-async fn told(world: &World, bundle: &Value) -> String {
+async fn reported_status(world: &World, bundle: &Value) -> String {
     let path = format!("/bundles/{}", bundle["jti"].as_str().unwrap());
     world.get(path).await.expect(200)["status"].as_str().unwrap().to_owned()
 }

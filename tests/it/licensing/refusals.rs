@@ -1,11 +1,11 @@
-//! Why a token is not issued, in the order in which the reasons are told.
+//! Why a token is not issued, in the order in which the server reports the reasons.
 
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::world::{World, on_both};
 
-/// What stands in the way, first told first: the code, and what brings it about and lifts it.
+/// An obstacle, in the order of the reports: the code, and the requests that create and remove it.
 struct Obstacle {
     code: &'static str,
     raise: fn(&World) -> Change,
@@ -39,8 +39,8 @@ const OBSTACLES: [Obstacle; 4] = [
 ];
 
 #[on_both]
-async fn refusals_are_told_in_their_order(world: World) {
-    // The license is over: what comes last is true throughout.
+async fn refusals_are_reported_in_order(world: World) {
+    // The license has ended: the last reason is true throughout.
     let end = json!({
         "valid_from": "2026-01-01T00:00:00Z", "valid_until": "2026-01-02T00:00:01Z",
     });
@@ -99,7 +99,7 @@ async fn a_subscription_entitles_by_status_and_dates(world: World) {
 }
 
 #[on_both]
-async fn a_trial_entitles_until_it_is_over(world: World) {
+async fn trial_entitles_until_its_end(world: World) {
     make(&world, (subscription(&world), json!({"status": "canceled"}))).await;
     let trial = json!({"plan_code": "free", "trial_ends_at": "2026-01-03T00:00:00Z"});
     let trial = world.post(world.org("/subscriptions"), trial).await.expect(201);

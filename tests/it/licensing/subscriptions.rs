@@ -106,7 +106,7 @@ async fn dates_make_sense_together(world: World) {
     }
     let patch = json!({"ends_at": "2027-01-01T01:00:00+01:00"});
     let changed = world.patch(&path, patch).await.expect(200);
-    assert_eq!(changed["ends_at"], "2027-01-01T00:00:00Z", "times are told in UTC");
+    assert_eq!(changed["ends_at"], "2027-01-01T00:00:00Z", "times are returned in UTC");
     let cleared = world.patch(&path, json!({"ends_at": null})).await.expect(200);
     assert_eq!(cleared["ends_at"], Value::Null);
 }

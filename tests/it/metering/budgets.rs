@@ -150,8 +150,8 @@ async fn credits_are_allocated_used_and_passed_on(world: World) {
     let problem = world.post(world.org("/usage"), asking(112)).await;
     let problem = problem.refused(429, "limit_exceeded");
     let names = ["scope", "scope_ref", "limit", "overflow", "used", "requested", "window"];
-    let told: Vec<&Value> = names.iter().map(|name| &problem[*name]).collect();
-    assert_eq!(json!(told), json!(["group", a, 400, 50, 320, 140, "cycle"]));
+    let members: Vec<&Value> = names.iter().map(|name| &problem[*name]).collect();
+    assert_eq!(json!(members), json!(["group", a, 400, 50, 320, 140, "cycle"]));
     assert_eq!(problem["resets_at"], "2026-02-01T00:00:00Z");
     record(&world, asking(104)).await;
     let full = table(&world, &format!("?scope={a}")).await;

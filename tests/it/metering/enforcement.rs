@@ -36,7 +36,7 @@ async fn what_would_go_beyond_a_limit_is_refused_and_not_recorded(world: World) 
     assert_eq!(world.get(world.org(path)).await.expect(200)["used"], 9.5);
     // Exactly full is not too much.
     record(&world, asking(0.5, "2026-01-02T00:00:00Z")).await;
-    // What has happened is recorded in any case.
+    // Past usage is always recorded.
     record(&world, used("m", 5, "2026-01-02T00:00:00Z")).await;
     assert_eq!(world.get(world.org(path)).await.expect(200)["exceeded"], true);
     // At that instant the first four are not in the window any more.
@@ -57,7 +57,7 @@ async fn a_late_event_counts_now_too(world: World) {
     record(&world, asking(8, "2026-01-01T12:00:00Z")).await;
     let late = asking(3, "2026-01-01T06:00:00Z");
     world.post(world.org("/usage"), late).await.refused(429, "limit_exceeded");
-    // A day that is over has its own window.
+    // A past day has its own window.
     record(&world, asking(3, "2025-12-31T06:00:00Z")).await;
     // What a batch adds is in its way, too.
     let batch = json!([
@@ -81,7 +81,7 @@ async fn many_windows_are_looked_at_only_where_a_limit_is_nearly_full(world: Wor
     world.put(world.org("/limits"), limit(600)).await.expect(201);
     assert_eq!(record(&world, many.clone()).await["recorded"], 300);
     assert_eq!(record(&world, many.clone()).await["recorded"], 300);
-    // No event can tell by itself whether it fits, and there are too many to ask for each.
+    // No single event shows whether the batch fits, and there are too many events to check each.
     let problem = world.post(world.org("/usage"), many.clone()).await.refused(422, "invalid");
     assert_eq!(problem["field"], "observed_at");
     let few = json!(many.as_array().unwrap()[..150]);

@@ -27,7 +27,7 @@ async fn of_a_scope_metric_unit_window_and_period_there_is_one_limit(world: Worl
     let path = location.trim_start_matches("/api/v1");
     assert_eq!(world.get(path).await.expect(200), limit);
 
-    // Each member of the key makes another limit; what is left makes the same one anew.
+    // Each member of the key makes another limit; the rest replaces the same limit.
     for other in [
         json!({"metric": "calls"}),
         json!({"unit": "count"}),
@@ -173,8 +173,8 @@ async fn a_gauge_counts_all_time(world: World) {
         record(&world, used("m", 2, at)).await;
     }
     let check = world.get(world.org("/limits/check?metric=m&window=gauge")).await.expect(200);
-    let told = json!([check["used"], check["remaining"], check["exceeded"], check["interval"]]);
-    assert_eq!(told, json!([6, null, false, {"since": null, "until": null}]));
+    let found = json!([check["used"], check["remaining"], check["exceeded"], check["interval"]]);
+    assert_eq!(found, json!([6, null, false, {"since": null, "until": null}]));
     let path = "/limits/check?metric=m&window=gauge&until=2026-01-02T00:00:00Z";
     assert_eq!(world.get(world.org(path)).await.expect(200)["used"], 4);
 }

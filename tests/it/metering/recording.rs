@@ -165,13 +165,13 @@ async fn a_batch_is_answered_one_by_one(world: World) {
     let counts = ["recorded", "replayed", "refused"].map(|name| answer[name].as_i64().unwrap());
     assert_eq!(counts, [3, 1, 4]);
     let items = answer["items"].as_array().unwrap();
-    let told: Vec<_> = items
+    let outcomes: Vec<_> = items
         .iter()
         .map(|item| (&item["status"], &item["event"]["quantity"], &item["problem"]["code"]))
-        .map(|told| json!([told.0, told.1, told.2]))
+        .map(|(status, quantity, code)| json!([status, quantity, code]))
         .collect();
     assert_eq!(
-        Value::from(told),
+        Value::from(outcomes),
         json!([
             [200, 1, null],
             [201, 1, null],
@@ -342,7 +342,7 @@ async fn a_deployment_records_its_own_usage_only(world: World) {
 }
 
 #[on_both]
-async fn events_are_found_by_what_they_tell(world: World) {
+async fn events_are_filtered_by_their_fields(world: World) {
     let apollo = project(&world, "apollo").await;
     let batch = json!([
         {"metric": "m", "quantity": 1, "project_id": apollo, "observed_at": "2026-01-01T00:00:00Z"},

@@ -41,7 +41,7 @@ async fn usage_is_added_up_by_metric_and_unit(world: World) {
 }
 
 #[on_both]
-async fn usage_is_told_apart_by_project_day_or_hour(world: World) {
+async fn usage_is_grouped_by_project_day_or_hour(world: World) {
     world.pass(TimeDelta::days(100));
     let mut projects = [project(&world, "apollo").await, project(&world, "gemini").await];
     projects.sort();

@@ -38,12 +38,12 @@ pub async fn serving_as(
     let (app, _) = world.with_settings(settings).await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
-    let (tell, told) = oneshot::channel::<()>();
+    let (sender, receiver) = oneshot::channel::<()>();
     let end = async move {
-        let _ = told.await;
+        let _ = receiver.await;
     };
     tokio::spawn(server::serve(app, listener, tls, end));
-    Serving { address, _end: tell }
+    Serving { address, _end: sender }
 }
 
 fn quick() -> Surface {
@@ -164,8 +164,8 @@ async fn a_body_that_is_too_large_is_refused_before_it_is_sent_and_while_it_is()
              content-type: application/json\r\nconnection: close\r\n{framing}\r\n\r\n"
         )
     };
-    let told = head("content-length: 99999999\r\nexpect: 100-continue");
-    problem(&server.say(told.as_bytes()).await, 413, "too_large");
+    let request = head("content-length: 99999999\r\nexpect: 100-continue");
+    problem(&server.say(request.as_bytes()).await, 413, "too_large");
     let mut chunked = head("transfer-encoding: chunked").into_bytes();
     for _ in 0..40 {
         chunked.extend_from_slice(format!("2000\r\n{}\r\n", " ".repeat(0x2000)).as_bytes());
@@ -207,7 +207,7 @@ async fn slow_clients_are_let_go() {
     );
     problem(&server.say(slow.as_bytes()).await, 408, "timeout");
     // A stranger's body is not waited for at all.
-    let strange = slow.replace(ROOT, "nobody-knows-me-at-all");
+    let strange = slow.replace(ROOT, "an-unknown-token");
     problem(&server.say(strange.as_bytes()).await, 401, "unauthenticated");
 }
 
@@ -263,7 +263,7 @@ async fn a_client_that_takes_its_answers_below_the_least_rate_is_let_go() {
     let world = World::on_sqlite().await;
     let ask = "GET /api/v1/openapi.json HTTP/1.1\r\nhost: x\r\n\r\n";
     // How much a client gets that takes a little every now and then, for longer than it may take
-    // less than the rate, and then takes the rest. It takes enough at a time for the server to get on
+    // less than the rate, and then takes the rest. Each read is large enough for the server to get on
     // with its writing: who takes nothing is let go for that.
     let taken = async |write_rate: u32| {
         let (time, write_time) = (Duration::from_secs(60), Duration::from_secs(2));
@@ -320,7 +320,7 @@ async fn an_address_and_all_together_have_so_many_connections() {
         answered = matches!(again.read(&mut buffer).await, Ok(1..));
     }
 
-    // Those of a proxy of ours are not counted, up to the total.
+    // Connections of a trusted proxy are not counted, up to the total.
     let surface = Surface { proxies: "127.0.0.0/8".parse().unwrap(), ..surface };
     let server = serving(&world, surface, None).await;
     let mut open = Vec::new();

@@ -122,19 +122,19 @@ async fn a_body_is_sent_as_it_is_and_a_header_once(world: World) {
 }
 
 #[on_both]
-async fn options_tells_the_methods_and_lets_pages_read_public_documents(world: World) {
+async fn options_lists_the_methods_and_allows_pages_to_read_public_documents(world: World) {
     let mut seen = std::collections::BTreeSet::new();
     for line in crate::world::operations().table {
         let path = world.path_of(&line);
         if !seen.insert(path.clone()) {
             continue;
         }
-        let told = world.anyone().call(Method::OPTIONS, &path, None).await;
-        assert_eq!((told.status, told.body.len()), (204, 0), "{path}");
-        let allow: Vec<&str> = told.header("allow").split(',').collect();
+        let answer = world.anyone().call(Method::OPTIONS, &path, None).await;
+        assert_eq!((answer.status, answer.body.len()), (204, 0), "{path}");
+        let allow: Vec<&str> = answer.header("allow").split(',').collect();
         assert!(allow.contains(&line.method.as_str()) && allow.contains(&"OPTIONS"), "{allow:?}");
-        // Whom the preflight lets read, the document lets read, and nobody else.
-        let preflight = told.header("access-control-allow-origin").to_owned();
+        // The preflight and the document allow the same origins.
+        let preflight = answer.header("access-control-allow-origin").to_owned();
         let open = line.method == Method::GET && line.raw && {
             let path = path.clone() + &example(&world, &line).query;
             let read = world.anyone().call(Method::GET, &path, None).await;
@@ -142,7 +142,7 @@ async fn options_tells_the_methods_and_lets_pages_read_public_documents(world: W
         };
         assert_eq!(preflight == "*", open, "{path}");
         if open {
-            assert_eq!(told.header("access-control-allow-methods"), "GET, HEAD");
+            assert_eq!(answer.header("access-control-allow-methods"), "GET, HEAD");
         }
     }
     world.anyone().call(Method::OPTIONS, "/api/v1/nothing", None).await.refused(404, "not_found");
@@ -161,7 +161,7 @@ async fn proxies_are_believed_if_they_are_ours(world: World) {
         let client = server.clone().token(ROOT).from(address);
         client.with("x-forwarded-for", "198.51.100.7").with("x-forwarded-proto", "https")
     };
-    for (address, told, safe) in
+    for (address, client_address, safe) in
         [("10.1.2.3", "198.51.100.7", true), ("203.0.113.9", "203.0.113.9", false)]
     {
         world.pass(chrono::TimeDelta::seconds(1));
@@ -169,7 +169,7 @@ async fn proxies_are_believed_if_they_are_ours(world: World) {
         assert_eq!(!answer.header("strict-transport-security").is_empty(), safe, "{address}");
         answer.expect(200);
         let events = world.get(world.org("/audit?action=organizations.update")).await.expect(200);
-        assert_eq!(events["items"][0]["ip"], told);
+        assert_eq!(events["items"][0]["ip"], client_address);
     }
 }
 

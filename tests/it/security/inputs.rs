@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::sweep::examples::example;
 use crate::world::{World, on_both};
 
-/// Values that found a hole in somebody's server once.
+/// Values that once exposed a fault in another server.
 fn nasty() -> Vec<Value> {
     vec![
         json!(null),
@@ -158,8 +158,8 @@ async fn no_path_makes_the_server_fail(world: World) {
             continue;
         }
         for id in ids {
-            let path = world.path_to_nobody(&line);
-            let path = path.replace(crate::sweep::examples::NOBODY, id).replace("missing", id);
+            let path = world.path_to_unknown(&line);
+            let path = path.replace(crate::sweep::examples::UNKNOWN_ID, id).replace("missing", id);
             let Ok(uri) = path.parse::<axum::http::Uri>() else { continue };
             let body = (line.method != Method::GET).then(|| json!({}));
             let answer = world.root().call(line.method.clone(), &uri.to_string(), body).await;

@@ -87,7 +87,7 @@ async fn a_token_leaves_after_its_row_is_written_or_not_at_all(world: World) {
 
 #[on_both]
 async fn an_issuance_and_a_revocation_at_once_leave_no_valid_bundle(world: World) {
-    // Whoever is first.
+    // In either order.
     let (_app, elsewhere) = world.replica().await;
     let elsewhere = elsewhere.token(crate::world::ROOT);
     let revoke = format!("/licenses/{}/revoke", world.acme.license);

@@ -91,7 +91,7 @@ async fn a_private_key_lies_sealed_and_bound_to_its_row(world: World) {
 }
 
 #[on_both]
-async fn keys_are_told_of_without_anything_private(world: World) {
+async fn keys_are_listed_without_private_members(world: World) {
     let list = world.get("/signing/keys").await.expect(200);
     let keys = list["items"].as_array().unwrap();
     let key = keys.iter().find(|key| key["state"] == "active").unwrap();

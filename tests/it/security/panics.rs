@@ -55,8 +55,8 @@ async fn a_panic_is_a_problem_document_and_changes_nothing(world: World) {
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(response.headers()["content-type"], "application/problem+json");
         // What the log line of the request says.
-        let told = response.extensions().get::<Arc<Error>>().unwrap().to_string();
-        assert!(told.contains("panic") && !told.contains(CANARY), "{told}");
+        let logged = response.extensions().get::<Arc<Error>>().unwrap().to_string();
+        assert!(logged.contains("panic") && !logged.contains(CANARY), "{logged}");
         let body = response.into_body().collect().await.unwrap().to_bytes();
         assert!(!String::from_utf8_lossy(&body).contains(CANARY));
         let problem: Value = serde_json::from_slice(&body).unwrap();

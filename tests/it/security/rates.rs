@@ -63,7 +63,7 @@ async fn guesses_are_held_before_the_database_and_neighbours_are_not(world: Worl
     }
     let problem = here.clone().token(&made_up(9)).get("/me").await.refused(429, "rate_limited");
     assert_eq!(problem["metric"], "attempts");
-    // A good token that nobody saw here yet might be a guess; one that was good is known.
+    // A good token that is new to this server might be a guess; a verified one is known.
     here.clone().token(&world.globex.token).get("/me").await.refused(429, "rate_limited");
     here.clone().token(&world.acme.token).get("/me").await.expect(200);
     let there = server.clone().from("203.0.113.2");
@@ -146,7 +146,7 @@ async fn attempts_that_are_answered_otherwise_than_with_success_count(world: Wor
         *settings = Settings { identity: settings.identity.clone(), ..narrow() };
         settings.identity.providers = providers;
     });
-    // Logins that are not linked to anybody, and those of an issuer that does not answer.
+    // Logins that are not linked to a user, and those of an issuer that does not answer.
     for (address, issuer, status) in [("203.0.113.1", &up, 403), ("203.0.113.2", &down, 503)] {
         let client = server.clone().from(address);
         for n in 0..5 {
@@ -209,7 +209,7 @@ async fn every_replica_counts_for_itself_and_rates_can_be_switched_off(world: Wo
     }
 }
 
-/// The command line calls operations in its own process: nobody stands at the gate.
+/// The command line calls operations in its own process: rate limits do not apply.
 #[tokio::test]
 async fn calls_inside_the_process_are_not_counted() {
     let world = World::on_sqlite().await;

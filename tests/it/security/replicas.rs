@@ -9,7 +9,7 @@ use cp_server::{Settings, licensing};
 use crate::world::database::Database;
 use crate::world::now;
 
-/// Starts as the binary does, and tells the JWKS and whether a bootstrap token was made.
+/// Starts as the binary does. Returns the JWKS and whether a bootstrap token was created.
 async fn start(db: Db, seed: u64) -> (Vec<u8>, bool) {
     let settings = Settings::new("https://cp.example", "data-plane");
     let (clock, _) = Clock::manual(now());

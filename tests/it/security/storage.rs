@@ -79,8 +79,8 @@ async fn a_full_database_refuses_changes_and_recovers_by_itself() {
     world.post("/organizations", organization(made + 1)).await.expect(201);
 }
 
-/// A grant that was taken, a trigger of somebody's: without its event no change is made, and it is
-/// said so; what only reads goes on.
+/// A revoked grant, or a foreign trigger, blocks the log: the server refuses changes without their
+/// event and reports the reason. Reads continue.
 #[on_both]
 async fn a_log_that_cannot_be_written_refuses_changes_alone(world: World) {
     let bundles = format!("/licenses/{}/bundles", world.acme.license);

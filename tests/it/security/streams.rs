@@ -14,7 +14,7 @@ use tokio::sync::oneshot;
 use super::connections::{Serving, serving, serving_as};
 use crate::world::{AUDIENCE, ISSUER, World};
 
-/// A connection, and what tells that it ended.
+/// A connection, and the signal of its end.
 async fn connect(
     server: &Serving,
     window: u32,
@@ -22,20 +22,20 @@ async fn connect(
     let stream = TcpStream::connect(server.address).await.unwrap();
     let (client, connection) =
         h2::client::Builder::new().initial_window_size(window).handshake(stream).await.unwrap();
-    let (tell, told) = oneshot::channel();
+    let (sender, receiver) = oneshot::channel();
     tokio::spawn(async move {
         let _ = connection.await;
-        let _ = tell.send(());
+        let _ = sender.send(());
     });
-    (client.ready().await.unwrap(), told)
+    (client.ready().await.unwrap(), receiver)
 }
 
 fn get(path: &str) -> Request<()> {
     Request::get(format!("http://localhost{path}")).body(()).unwrap()
 }
 
-async fn ends(told: oneshot::Receiver<()>) -> bool {
-    tokio::time::timeout(Duration::from_secs(20), told).await.is_ok()
+async fn ends(end: oneshot::Receiver<()>) -> bool {
+    tokio::time::timeout(Duration::from_secs(20), end).await.is_ok()
 }
 
 fn quick() -> Surface {

@@ -82,12 +82,12 @@ async fn https_is_served_and_a_new_certificate_taken_without_a_restart() {
     }
     let stream = connect(server.address, &first, &[&TLS13], b"h2").await.unwrap();
     assert_eq!(stream.get_ref().1.alpn_protocol(), Some(&b"h2"[..]));
-    // Who speaks no TLS is told nothing but that.
+    // A client without TLS receives no HTTP answer.
     let mut plain = TcpStream::connect(server.address).await.unwrap();
     plain.write_all(b"GET /healthz HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
-    let mut told = Vec::new();
-    let _ = plain.read_to_end(&mut told).await;
-    assert!(!String::from_utf8_lossy(&told).contains("HTTP/1.1"));
+    let mut received = Vec::new();
+    let _ = plain.read_to_end(&mut received).await;
+    assert!(!String::from_utf8_lossy(&received).contains("HTTP/1.1"));
 
     assert!(!tls.reload().unwrap(), "nothing has changed");
     let old = stream;
@@ -126,9 +126,9 @@ async fn a_handshake_that_does_not_come_is_not_waited_for() {
     for bytes in [&b""[..], b"\x16\x03\x01"] {
         let mut stream = TcpStream::connect(server.address).await.unwrap();
         stream.write_all(bytes).await.unwrap();
-        let mut told = Vec::new();
-        let _ = stream.read_to_end(&mut told).await;
-        assert!(told.is_empty());
+        let mut received = Vec::new();
+        let _ = stream.read_to_end(&mut received).await;
+        assert!(received.is_empty());
     }
 }
 
@@ -149,7 +149,7 @@ fn a_wrong_pair_is_refused_in_plain_words() {
     std::fs::write(&cert, &sound).unwrap();
     std::fs::write(&key, &sound).unwrap();
     assert!(refusal().contains("contains no private key"), "{}", refusal());
-    // A fault never tells what the key file holds.
+    // A fault never shows the contents of the key file.
     let bent = String::from_utf8(private).unwrap().replace("PRIVATE KEY", "PRIVATE KEX");
     std::fs::write(&key, &bent).unwrap();
     let line = bent.lines().nth(1).unwrap();

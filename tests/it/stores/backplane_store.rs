@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{Done, NOBODY, at, done, each, found, id, items, refuses, with};
+use super::{Done, UNKNOWN_ID, at, done, each, found, id, items, refuses, with};
 use crate::world::{Client, World, on_both};
 
 /// The store's method names over the API. Tenants go by their slug, people by a name of theirs.
@@ -40,7 +40,7 @@ impl BackplaneStore {
         done(self.client.delete(format!("/organizations/{name}")).await)
     }
 
-    /// For ever; false where there was none.
+    /// Deletes a tenant permanently; false if there was none.
     pub async fn delete_tenant(&self, name: &str, force: bool) -> Result<bool, String> {
         let Some(tenant) = self.get_tenant(name).await else { return Ok(false) };
         let confirm = tenant["name"].as_str().unwrap();
@@ -75,7 +75,7 @@ impl BackplaneStore {
 
     async fn update_member_role(&self, tenant: &str, user: &str, role: &str) -> Done {
         let membership = self.membership(tenant, user).await;
-        let membership = membership.unwrap_or_else(|| NOBODY.to_owned());
+        let membership = membership.unwrap_or_else(|| UNKNOWN_ID.to_owned());
         done(self.client.patch(format!("/memberships/{membership}"), json!({"role": role})).await)
     }
 
@@ -88,7 +88,7 @@ impl BackplaneStore {
     async fn transfer_ownership(&self, tenant: &str, user: &str) -> Done {
         let members = self.members(tenant).await;
         let heir = members.iter().find(|member| member["email"] == mail(user));
-        let heir = heir.map_or_else(|| json!(NOBODY), |heir| heir["user_id"].clone());
+        let heir = heir.map_or_else(|| json!(UNKNOWN_ID), |heir| heir["user_id"].clone());
         let path = format!("/organizations/{tenant}/transfer-ownership");
         done(self.client.post(path, json!({"user_id": heir})).await)
     }
@@ -114,7 +114,7 @@ impl BackplaneStore {
     }
 }
 
-/// The address of somebody whom the store knows by name.
+/// The address of a person whom the store knows by name.
 fn mail(user: &str) -> String {
     format!("{user}@store.example")
 }
@@ -138,7 +138,11 @@ async fn a_tenant_begins_with_its_owner_and_defaults(world: World) {
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
         })
     );
-    assert_eq!(store.get_tenant(&id(&tenant)).await.unwrap(), tenant, "it reads as it was told");
+    assert_eq!(
+        store.get_tenant(&id(&tenant)).await.unwrap(),
+        tenant,
+        "it reads as it was answered"
+    );
     assert_eq!(store.get_tenant("test-org").await.unwrap(), tenant);
     let members = store.members("test-org").await;
     assert_eq!(roles(&members), ["ORGANIZATION_OWNER"]);
@@ -146,7 +150,7 @@ async fn a_tenant_begins_with_its_owner_and_defaults(world: World) {
         (&members[0]["user_id"], &members[0]["status"]),
         (&tenant["owner_user_id"], &json!("active"))
     );
-    for missing in ["Test-Org", "org_nope", "nope", NOBODY] {
+    for missing in ["Test-Org", "org_nope", "nope", UNKNOWN_ID] {
         assert_eq!(store.get_tenant(missing).await, None, "{missing}");
     }
     let account = world.get("/organizations/test-org/billing-account").await.expect(200);
@@ -242,8 +246,8 @@ async fn a_tenant_is_deleted_with_its_members_but_not_its_projects_unless_forced
     let tenant = store.create_tenant("t", "free").await.unwrap();
     store.add_member("t", "anna", "member").await.unwrap();
     let project = world.post("/organizations/t/projects", json!({"name": "P"})).await.expect(201);
-    let told = store.delete_tenant("t", false).await.unwrap_err();
-    assert!(told.contains("projects"), "{told}");
+    let detail = store.delete_tenant("t", false).await.unwrap_err();
+    assert!(detail.contains("projects"), "{detail}");
     let path = "/organizations/t?mode=purge&confirm=T";
     let problem = world.delete(path).await.refused(409, "organization_not_empty");
     assert_eq!((&problem["projects"], &problem["licenses"]), (&json!(1), &json!(0)));
@@ -318,7 +322,7 @@ async fn a_role_brings_its_permissions_and_a_member_may_have_more(world: World) 
     assert_eq!(anna["permissions"], extra);
     assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 19);
     refuses(store.update_member_role("t", "anna", "boss").await, "invalid role");
-    refuses(store.update_member_role("t", "nobody", "admin").await, "member not found");
+    refuses(store.update_member_role("t", "missing", "admin").await, "member not found");
 }
 
 #[on_both]
@@ -332,7 +336,7 @@ async fn the_owner_stays_until_the_ownership_is_transferred(world: World) {
     refuses(store.add_member("t", "anna", "owner").await, "transfer");
     let anna = store.add_member("t", "anna", "viewer").await.unwrap();
     refuses(store.update_member_role("t", "anna", "owner").await, "transfer");
-    refuses(store.transfer_ownership("t", "nobody").await, "member not found");
+    refuses(store.transfer_ownership("t", "missing").await, "member not found");
     refuses(store.transfer_ownership("nope", "anna").await, "organization not found");
     let owner = store.transfer_ownership("t", "anna").await.unwrap();
     assert_eq!((&owner["id"], &owner["role"]["rank"]), (&anna["id"], &json!(4)));
@@ -359,8 +363,8 @@ async fn a_persons_tenants_come_with_the_role_in_each(world: World) {
     let expected = json!([["first", "ORGANIZATION_OWNER"], ["second", "ORGANIZATION_MEMBER"]]);
     assert_eq!(orgs, expected);
     assert_eq!(store.user_organizations(&world.acme.stranger).await, json!([]));
-    let nobody = world.get(format!("/users/{NOBODY}/organizations")).await;
-    refuses(done(nobody), "user not found");
+    let unknown = world.get(format!("/users/{UNKNOWN_ID}/organizations")).await;
+    refuses(done(unknown), "user not found");
 }
 
 #[on_both]
@@ -375,14 +379,14 @@ async fn an_invitation_is_accepted_once_while_there_is_room(world: World) {
     refuses(store.invite_member("t", "ben", "boss").await, "invalid role");
     refuses(store.invite_member("t", "owner", "admin").await, "already a member");
     refuses(store.invite_member("nope", "ben", "admin").await, "organization not found");
-    for workspace in [NOBODY, &world.acme.workspace] {
+    for workspace in [UNKNOWN_ID, &world.acme.workspace] {
         let body = json!({"email": mail("ben"), "role": "viewer", "workspace_id": workspace});
         let refused = done(world.post("/organizations/t/invitations", body).await);
         refuses(refused, "workspace not found");
     }
     let seat = store.accept_invitation(&anna).await.unwrap();
-    let told = (&seat["email"], &seat["status"], &seat["role"]["code"]);
-    assert_eq!(told, (&json!(mail("anna")), &json!("active"), &json!("ORGANIZATION_ADMIN")));
+    let accepted = (&seat["email"], &seat["status"], &seat["role"]["code"]);
+    assert_eq!(accepted, (&json!(mail("anna")), &json!("active"), &json!("ORGANIZATION_ADMIN")));
     refuses(store.accept_invitation(&anna).await, "accepted");
     refuses(store.revoke_invitation(&anna).await, "accepted");
 

@@ -4,7 +4,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use super::{Done, NOBODY, at, done, each, found, id, items, named, refuses, with};
+use super::{Done, UNKNOWN_ID, at, done, each, found, id, items, named, refuses, with};
 use crate::world::{Client, World, on_both};
 
 /// The store's method names over the API. Organizations go by their slug.
@@ -175,13 +175,13 @@ async fn a_team_member_is_added_again_with_another_role_only(world: World) {
         assert_eq!(again[same], first[same], "{same}");
     }
     assert_eq!(store.team_members(&team).await, [again]);
-    // Whoever is in a team is in the organization: at least as its viewer.
+    // A member of a team is in the organization, at least as its viewer.
     let path = world.org(&format!("/memberships?user_id={user}"));
     let seat = items(world.get(path).await);
     assert_eq!(each(&seat, "role")[0]["code"], "ORGANIZATION_VIEWER");
     refuses(store.add_team_member(&team, user, Some("boss")).await, "invalid role");
-    refuses(store.add_team_member(&team, NOBODY, None).await, "user not found");
-    refuses(store.add_team_member(NOBODY, user, None).await, "group not found");
+    refuses(store.add_team_member(&team, UNKNOWN_ID, None).await, "user not found");
+    refuses(store.add_team_member(UNKNOWN_ID, user, None).await, "group not found");
 }
 
 #[on_both]
@@ -199,9 +199,9 @@ async fn a_team_is_granted_a_project_as_a_viewer_or_in_any_role(world: World) {
     assert_eq!(again["role"]["code"], "OPERATOR");
     assert_eq!(again["created_at"], first["created_at"]);
     assert_eq!(store.project_teams(&project).await, [again]);
-    refuses(store.add_project_team(&project, NOBODY, None).await, "group not found");
+    refuses(store.add_project_team(&project, UNKNOWN_ID, None).await, "group not found");
     refuses(store.add_project_team(&project, &world.globex.group, None).await, "group not found");
-    refuses(store.add_project_team(NOBODY, &team, None).await, "project not found");
+    refuses(store.add_project_team(UNKNOWN_ID, &team, None).await, "project not found");
     world.delete(format!("/groups/{team}")).await.expect(204);
     assert_eq!(store.project_teams(&project).await, Vec::<Value>::new());
 }
@@ -282,11 +282,11 @@ async fn a_secret_reference_is_rotated_in_place_and_holds_no_value(world: World)
     let all = store.list_secret_refs("x", "").await;
     assert_eq!(each(&all, "name"), json!(["a", "tok", "tok"]));
     for value in ["value", "secretValue", "secret_value"] {
-        let told = with(at(3), json!({value: "super-secret-value"}));
-        let refusal = store.put_secret_ref("x", "none", "tok", told).await.unwrap_err();
+        let body = with(at(3), json!({value: "super-secret-value"}));
+        let refusal = store.put_secret_ref("x", "none", "tok", body).await.unwrap_err();
         assert!(refusal.contains(value) && !refusal.contains("super-secret"), "{refusal}");
     }
-    refuses(store.put_secret_ref("x", NOBODY, "tok", at(1)).await, "project not found");
+    refuses(store.put_secret_ref("x", UNKNOWN_ID, "tok", at(1)).await, "project not found");
     refuses(
         store.put_secret_ref("x", &world.acme.project, "tok", at(1)).await,
         "project not found",
@@ -294,7 +294,7 @@ async fn a_secret_reference_is_rotated_in_place_and_holds_no_value(world: World)
 }
 
 #[on_both]
-async fn an_audit_event_of_the_callers_own_tells_when_it_happened(world: World) {
+async fn recorded_audit_event_keeps_its_occurrence_time(world: World) {
     let store = ControlPlaneStore::over(&world);
     store.create_org("org_x", "x").await.unwrap();
     let project = store.create_project("x", "api").await.unwrap();
@@ -305,23 +305,23 @@ async fn an_audit_event_of_the_callers_own_tells_when_it_happened(world: World) 
             "occurred_at": format!("2025-06-01T{hour:02}:00:00Z"),
         })
     };
-    let mut told = Vec::new();
+    let mut recorded = Vec::new();
     for hour in [3, 4, 5] {
         world.pass(TimeDelta::microseconds(1));
         let event = store.record_audit_event("x", at(hour)).await.unwrap();
         assert_eq!(with(event.clone(), at(hour)), event);
-        told.insert(0, event);
+        recorded.insert(0, event);
     }
     let window = "since=2025-06-01T03:00:00Z&until=2025-06-01T05:00:00Z";
-    assert_eq!(store.audit_events("x", window).await, told, "both ends are in it");
+    assert_eq!(store.audit_events("x", window).await, recorded, "both ends are in it");
     let of_project = format!("project={}&action=run.create", id(&project));
-    assert_eq!(store.audit_events("x", &of_project).await, told);
+    assert_eq!(store.audit_events("x", &of_project).await, recorded);
     let foreign = with(at(1), json!({"project_id": world.acme.project}));
     refuses(store.record_audit_event("x", foreign).await, "project not found");
     refuses(store.record_audit_event("nope", at(1)).await, "organization not found");
-    // They outlive their project, and tell of it.
+    // They outlive their project, and name it.
     store.delete_project(&id(&project)).await.unwrap();
-    assert_eq!(store.audit_events("x", &of_project).await, told);
+    assert_eq!(store.audit_events("x", &of_project).await, recorded);
 }
 
 #[on_both]
@@ -369,7 +369,7 @@ async fn what_the_server_did_is_in_the_audit_trail_in_its_order(world: World) {
 #[on_both]
 async fn nothing_is_put_into_an_organization_that_is_not_there(world: World) {
     let store = ControlPlaneStore::over(&world);
-    for org in ["nope", "org_nope", NOBODY] {
+    for org in ["nope", "org_nope", UNKNOWN_ID] {
         refuses(store.create_team(org, "a").await, "organization not found");
         refuses(store.create_project(org, "a").await, "organization not found");
         let usage = json!({"metric": "runs", "quantity": 1});

@@ -8,7 +8,7 @@ use super::{at, done, each, id, items, named, refuses, with};
 use crate::world::{World, on_both};
 
 #[on_both]
-async fn what_is_made_reads_back_as_it_was_told(world: World) {
+async fn created_record_reads_back_as_answered(world: World) {
     let store = ControlPlaneStore::over(&world);
     store.create_org("org_x", "x").await.unwrap();
     let user = json!({"user_id": world.acme.user, "role": "viewer"});
@@ -23,15 +23,15 @@ async fn what_is_made_reads_back_as_it_was_told(world: World) {
         ("usage", limit.clone()),
         ("limits", limit),
     ] {
-        let told = match what {
+        let created = match what {
             "limits" => store.set_usage_limit("x", body).await,
             _ => store.make("x", what, body).await,
         };
-        let told = told.unwrap();
-        let read = done(world.get(format!("/{what}/{}", id(&told))).await).unwrap();
-        assert_eq!(read, told, "{what}");
+        let created = created.unwrap();
+        let read = done(world.get(format!("/{what}/{}", id(&created))).await).unwrap();
+        assert_eq!(read, created, "{what}");
         let list = items(world.get(format!("/organizations/x/{what}")).await);
-        assert_eq!(list, [told], "{what}");
+        assert_eq!(list, [created], "{what}");
     }
     let provider = json!({"type": "oidc", "issuer": "https://idp.test"});
     let provider = store.upsert_identity_provider("x", "idp", provider).await.unwrap();

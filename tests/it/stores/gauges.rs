@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::backplane_store::BackplaneStore;
-use super::{Done, NOBODY, done, each, found, id, items, named, refuses, with};
+use super::{Done, UNKNOWN_ID, done, each, found, id, items, named, refuses, with};
 use crate::world::{Client, World, on_both};
 
 const GIB: i64 = 1 << 30;
@@ -169,7 +169,7 @@ async fn a_project_moves_where_there_is_room(world: World) {
     refuses(store.move_project(&project, "u").await, "project quota");
     refuses(store.move_project(&project, "nope").await, "organization not found");
     refuses(store.move_project(&project, "t").await, "in this one");
-    refuses(store.move_project(NOBODY, "u").await, "project not found");
+    refuses(store.move_project(UNKNOWN_ID, "u").await, "project not found");
     assert_eq!(store.used("projects").await, 1);
     let gone = id(&store.projects("u").await[0]);
     assert!(store.delete_project(&gone).await);
@@ -207,14 +207,14 @@ async fn a_member_has_access_to_a_workspace(world: World) {
         tenants.update_tenant("t", settings).await.unwrap();
         assert_eq!(store.user_has_workspace_access(anna, &workspace).await, member, "{isolation}");
         assert_eq!(store.user_has_workspace_access(ben, &workspace).await, viewer, "{isolation}");
-        for other in [NOBODY, &world.acme.user] {
+        for other in [UNKNOWN_ID, &world.acme.user] {
             assert!(!store.user_has_workspace_access(other, &workspace).await);
         }
     }
     let seat = json!({"user_id": ben, "role": "viewer", "status": "active"});
     world.post(format!("/workspaces/{workspace}/memberships"), seat).await.expect(201);
     assert!(store.user_has_workspace_access(ben, &workspace).await, "a seat of one's own");
-    for missing in [NOBODY, "ws_nope"] {
+    for missing in [UNKNOWN_ID, "ws_nope"] {
         assert!(!store.user_has_workspace_access(anna, missing).await);
     }
     assert!(store.delete_project(&project).await);
@@ -239,7 +239,7 @@ async fn artifacts_fill_the_storage_to_the_last_byte(world: World) {
     assert_eq!(of_run.len(), 2);
     assert!(of_run.contains(&last) && of_run.contains(&empty));
     refuses(store.record_artifact(&project, "run_2", -1).await, "size_bytes");
-    refuses(store.record_artifact(NOBODY, "run_2", 1).await, "project not found");
+    refuses(store.record_artifact(UNKNOWN_ID, "run_2", 1).await, "project not found");
 
     store.delete_artifact(&first).await.unwrap();
     refuses(store.delete_artifact(&first).await, "artifact not found");
@@ -279,7 +279,7 @@ async fn a_gauge_is_never_below_zero_and_above_its_limit_only_when_observed(worl
 }
 
 #[on_both]
-async fn monthly_counters_begin_anew(world: World) {
+async fn monthly_counters_restart(world: World) {
     let store = Gauges::of(&world, "free").await;
     for (metric, limit, noun) in [
         ("runs_per_month", 100, "run quota"),

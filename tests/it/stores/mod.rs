@@ -38,11 +38,11 @@ fn items(answer: Answer) -> Vec<Value> {
     list["items"].as_array().unwrap().clone()
 }
 
-/// A refusal that says so; the stores' users look for the word, in any case.
+/// Asserts a refusal whose detail has the word, ignoring case: the stores' users look for it.
 #[track_caller]
 fn refuses(done: Done, word: &str) {
-    let told = done.unwrap_err();
-    assert!(told.to_lowercase().contains(word), "{told:?} does not say {word:?}");
+    let detail = done.unwrap_err();
+    assert!(detail.to_lowercase().contains(word), "{detail:?} does not say {word:?}");
 }
 
 /// One member of each.
@@ -59,8 +59,8 @@ fn at(timestamp: &Value) -> DateTime<Utc> {
     timestamp.as_str().unwrap().parse().unwrap()
 }
 
-/// Nobody's.
-const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
+/// An ID of no record.
+const UNKNOWN_ID: &str = "01900000-0000-7000-8000-000000000000";
 
 /// With these members set.
 fn with(mut body: Value, members: Value) -> Value {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::control_plane_store::ControlPlaneStore;
-use super::{NOBODY, at, each, id, refuses, with};
+use super::{UNKNOWN_ID, at, each, id, refuses, with};
 use crate::world::{World, on_both};
 
 async fn store(world: &World) -> ControlPlaneStore {
@@ -18,7 +18,7 @@ fn runs(quantity: i64, at: &str) -> Value {
 }
 
 /// What a check says: used, remaining, exceeded.
-fn told(check: Option<Value>) -> Value {
+fn usage_of(check: Option<Value>) -> Value {
     let check = check.unwrap();
     json!([check["used"], check["remaining"], check["exceeded"]])
 }
@@ -55,7 +55,10 @@ async fn usage_is_summed_by_metric_and_unit_with_both_ends(world: World) {
     assert_eq!(store.summarize_usage("x", window).await.unwrap(), within);
     let of_project = format!("project={project}&{window}");
     assert_eq!(store.summarize_usage("x", &of_project).await.unwrap(), within);
-    assert_eq!(store.summarize_usage("x", &format!("project={NOBODY}")).await.unwrap(), json!([]));
+    assert_eq!(
+        store.summarize_usage("x", &format!("project={UNKNOWN_ID}")).await.unwrap(),
+        json!([])
+    );
 
     for (bad, word) in [
         (json!({"quantity": -1}), "quantity"),
@@ -63,7 +66,7 @@ async fn usage_is_summed_by_metric_and_unit_with_both_ends(world: World) {
         (json!({"metric": ""}), "metric"),
         (json!({"observed_at": "soon"}), "observed_at"),
         (json!({"metadata": []}), "metadata"),
-        (json!({"project_id": NOBODY}), "project not found"),
+        (json!({"project_id": UNKNOWN_ID}), "project not found"),
         (json!({"project_id": world.acme.project}), "project not found"),
     ] {
         let event = with(runs(1, "2025-06-01T00:00:00Z"), bad);
@@ -88,9 +91,9 @@ async fn a_projects_check_is_its_own_and_an_organizations_counts_all(world: Worl
     store.record_usage("x", of(&two, 1, "1970-01-01T00:00:00.007Z")).await.unwrap();
 
     let asked = "metric=runs&period=daily&until=1970-01-01T00:00:00.007Z";
-    assert_eq!(told(store.check_usage_limit("x", asked).await), json!([3, 0, false]));
+    assert_eq!(usage_of(store.check_usage_limit("x", asked).await), json!([3, 0, false]));
     let own = format!("{asked}&project={}", id(&one));
-    assert_eq!(told(store.check_usage_limit("x", &own).await), json!([2, 0, true]));
+    assert_eq!(usage_of(store.check_usage_limit("x", &own).await), json!([2, 0, true]));
     // No limit of its own is no limit: the organization's is not looked at instead.
     let other = format!("{asked}&project={}", id(&two));
     assert_eq!(store.check_usage_limit("x", &other).await, None);
@@ -104,9 +107,9 @@ async fn a_projects_check_is_its_own_and_an_organizations_counts_all(world: Worl
     }
     let more = of(&two, 1, "1970-01-01T00:00:00.007Z");
     store.record_usage("x", more).await.unwrap();
-    assert_eq!(told(store.check_usage_limit("x", asked).await), json!([4, 0, true]));
+    assert_eq!(usage_of(store.check_usage_limit("x", asked).await), json!([4, 0, true]));
 
-    for project in [NOBODY, &world.acme.project] {
+    for project in [UNKNOWN_ID, &world.acme.project] {
         let limit = with(daily.clone(), json!({"project_id": project}));
         refuses(store.set_usage_limit("x", limit).await, "project not found");
     }
@@ -124,7 +127,7 @@ async fn a_rolling_window_has_both_its_ends_and_strictly_over_is_exceeded(world:
         let limit = json!({"metric": period, "period": period, "quantity": 10});
         store.set_usage_limit("x", limit).await.unwrap();
         let asked = format!("metric={period}&period={period}&until=2025-06-30T12:00:00Z");
-        assert_eq!(told(store.check_usage_limit("x", &asked).await), json!([0, 10, false]));
+        assert_eq!(usage_of(store.check_usage_limit("x", &asked).await), json!([0, 10, false]));
         for (at, quantity, used) in [
             (before, 1000, [0, 10]),
             ("2025-06-30T12:00:00.000001Z", 1000, [0, 10]),
@@ -132,18 +135,18 @@ async fn a_rolling_window_has_both_its_ends_and_strictly_over_is_exceeded(world:
             ("2025-06-30T12:00:00Z", 6, [10, 0]),
         ] {
             store.record_usage("x", of(runs(quantity, at))).await.unwrap();
-            let told = told(store.check_usage_limit("x", &asked).await);
-            assert_eq!(told, json!([used[0], used[1], false]), "{period} {at}");
+            let found = usage_of(store.check_usage_limit("x", &asked).await);
+            assert_eq!(found, json!([used[0], used[1], false]), "{period} {at}");
         }
         store
             .record_usage("x", with(of(runs(1, first)), json!({"quantity": 0.000_001})))
             .await
             .unwrap();
         let check = store.check_usage_limit("x", &asked).await.unwrap();
-        assert_eq!(told(Some(check.clone())), json!([10.000_001, 0, true]));
+        assert_eq!(usage_of(Some(check.clone())), json!([10.000_001, 0, true]));
         assert_eq!(check["interval"], json!({"since": first, "until": "2025-06-30T12:00:00Z"}));
         let since = format!("{asked}&since=2025-06-30T12:00:00Z");
-        assert_eq!(told(store.check_usage_limit("x", &since).await), json!([6, 4, false]));
+        assert_eq!(usage_of(store.check_usage_limit("x", &since).await), json!([6, 4, false]));
     }
 }
 
@@ -166,7 +169,7 @@ async fn a_limit_is_set_again_in_place(world: World) {
     let unlimited = with(limit.clone(), json!({"quantity": null}));
     store.set_usage_limit("x", unlimited).await.unwrap();
     let check = store.check_usage_limit("x", "metric=runs").await;
-    assert_eq!(told(check), json!([0, null, false]));
+    assert_eq!(usage_of(check), json!([0, null, false]));
     for (bad, word) in [
         (json!({"period": "forever"}), "period"),
         (json!({"quantity": -1}), "quantity"),
@@ -225,5 +228,5 @@ async fn an_enforced_limit_takes_exactly_full_and_no_more(world: World) {
     // Who only observes is counted all the same.
     store.record_usage("x", with(run(2), json!({"mode": "observe"}))).await.unwrap();
     let asked = format!("metric=runs&period=daily&project={}", id(&project));
-    assert_eq!(told(store.check_usage_limit("x", &asked).await), json!([5, 0, true]));
+    assert_eq!(usage_of(store.check_usage_limit("x", &asked).await), json!([5, 0, true]));
 }

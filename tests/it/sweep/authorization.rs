@@ -1,4 +1,4 @@
-//! Nobody gets in who should not, and nobody outside an organization can tell that its ids exist.
+//! Callers without the permission are refused, and callers outside an organization cannot detect its ids.
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -7,10 +7,10 @@ use cp_server::kernel::access::place::Exposure;
 use cp_server::kernel::http::line::Line;
 use serde_json::json;
 
-use super::examples::{NOBODY, example};
+use super::examples::{UNKNOWN_ID, example};
 use crate::world::{Answer, Client, World, everything, on_both};
 
-/// All that is open to anybody.
+/// The operations without authentication.
 const PUBLIC: [&str; 21] = [
     "invitations.accept",
     "sessions.login",
@@ -114,18 +114,18 @@ async fn foreign_and_missing_are_the_same(world: World) {
         let path = world.path_of(&line);
         let one_of_an_organization = match line.exposure {
             Exposure::Organization | Exposure::Own => true,
-            Exposure::Anywhere => path != world.path_to_nobody(&line),
+            Exposure::Anywhere => path != world.path_to_unknown(&line),
             Exposure::Platform | Exposure::Public => false,
         };
         if !one_of_an_organization {
             continue;
         }
         let there = ask(&foreign, &line, &path).await;
-        let missing = ask(&foreign, &line, &world.path_to_nobody(&line)).await;
+        let missing = ask(&foreign, &line, &world.path_to_unknown(&line)).await;
         assert_eq!(there.status, 404, "{}: {}", line.name, there.text());
         assert_eq!(there.body, missing.body, "{}", line.name);
         assert_eq!(there.headers, missing.headers, "{}", line.name);
-        let malformed = world.path_to_nobody(&line).replace(NOBODY, "x%20y");
+        let malformed = world.path_to_unknown(&line).replace(UNKNOWN_ID, "x%20y");
         let malformed = ask(&foreign, &line, &malformed).await;
         assert_eq!(malformed.body, missing.body, "{}", line.name);
         seen += 1;
@@ -134,7 +134,7 @@ async fn foreign_and_missing_are_the_same(world: World) {
 }
 
 #[on_both]
-async fn an_organizations_token_is_nobody_on_the_platform(world: World) {
+async fn organization_token_has_no_access_to_the_platform(world: World) {
     for line in guarded().filter(|line| line.exposure == Exposure::Platform) {
         let answer = ask(&world.by(&world.acme.token), &line, &world.path_of(&line)).await;
         answer.refused(403, "forbidden");
@@ -155,7 +155,7 @@ async fn a_line_needs_its_permission(world: World) {
     }
 }
 
-/// Somebody who holds what the line asks for, and nothing else.
+/// A caller with exactly the permissions that the operation requires.
 pub async fn right_caller(world: &World, line: &Line) -> Client {
     if line.exposure == Exposure::Own {
         return world.person("auth0|mats-acme");
@@ -164,16 +164,16 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
         // The world's plan is a private one.
         Permission::ANY if line.path.starts_with("/plans/") => vec!["plans:read"],
         Permission::ANY => vec![],
-        // Nobody passes on more than they hold, nor changes who holds more.
+        // Callers cannot grant more than they hold, nor change a member who holds more.
         Permission::TOKENS_WRITE
         | Permission::MEMBERS_WRITE
         | Permission::MEMBERS_DELETE
         | Permission::ROLES_WRITE => everything(),
         // An heir gets all that an owner holds.
         _ if line.name == "organizations.transfer_ownership" => everything(),
-        // A link lets somebody act as the user.
+        // A link lets a login act as the user.
         _ if line.name == "users.link" => everything(),
-        // Whoever sets a provider can be any member.
+        // A caller that sets a provider can act as any member.
         Permission::PROVIDERS_WRITE => everything(),
         _ if ["projects.grant", "projects.withdraw"].contains(&line.name) => everything(),
         _ if line.name == "projects.move" => vec!["projects:delete", "projects:write"],

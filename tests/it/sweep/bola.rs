@@ -1,5 +1,5 @@
-//! Broken object level authorization (OWASP API1:2023), looked for on every line: whoever is
-//! outside of what a path names finds out nothing, whatever kind of caller it is.
+//! Broken object level authorization (OWASP API1:2023), checked on every operation: a caller outside
+//! of what a path names learns nothing, whatever kind of caller it is.
 
 use axum::http::Method;
 use cp_server::kernel::access::areas::AreaKind;
@@ -34,7 +34,7 @@ async fn ask(client: &Client, line: &Line, path: &str) -> Answer {
 /// Asserts that a foreign thing and a missing one are the same to the caller.
 async fn is_hidden(world: &World, client: &Client, line: &Line, who: &str) {
     let there = ask(client, line, &world.path_of(line)).await;
-    let missing = ask(client, line, &world.path_to_nobody(line)).await;
+    let missing = ask(client, line, &world.path_to_unknown(line)).await;
     assert_eq!(there.status, 404, "{who}: {}: {}", line.name, there.text());
     assert_eq!(there.body, missing.body, "{who}: {}", line.name);
     assert_eq!(there.headers, missing.headers, "{who}: {}", line.name);
@@ -181,7 +181,7 @@ async fn a_suspended_organization_is_changed_by_the_vendor_only(world: World) {
 async fn foreign_references_in_a_body_are_missing_ones(world: World) {
     let own = world.by(&world.acme.token);
     let (acme, globex) = (&world.acme, &world.globex);
-    let nobody = crate::sweep::examples::NOBODY;
+    let unknown = crate::sweep::examples::UNKNOWN_ID;
     let org = |path: &str| world.org(path);
     let binding = |kind| json!({"kind": "model", "subject": "x", "scope": format!("{kind}:ID")});
     let cases = [
@@ -246,10 +246,10 @@ async fn foreign_references_in_a_body_are_missing_ones(world: World) {
                 false => same.post(&path, body).await,
             }
         };
-        let (there, missing) = (send(foreign).await, send(nobody).await);
+        let (there, missing) = (send(foreign).await, send(unknown).await);
         assert!(matches!(there.status, 404 | 422), "{path}: {}", there.text());
         let blank = |answer: &Answer, id: &str| answer.text().replace(id, "ID");
-        assert_eq!(blank(&there, foreign), blank(&missing, nobody), "{path}");
+        assert_eq!(blank(&there, foreign), blank(&missing, unknown), "{path}");
     }
 }
 
@@ -279,12 +279,12 @@ async fn filters_and_cursors_reach_no_further_than_the_path(world: World) {
             assert!(matches!(answer.status, 400 | 404 | 422), "{path}: {}", answer.text());
         }
     }
-    let bulk = json!({"ids": [world.globex.license, crate::sweep::examples::NOBODY]});
+    let bulk = json!({"ids": [world.globex.license, crate::sweep::examples::UNKNOWN_ID]});
     let lines = own.post("/licenses/bundles", bulk).await;
     let lines: Vec<Value> =
         lines.text().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let told = |n: usize| (lines[n]["status"].clone(), lines[n]["code"].clone());
-    assert_eq!(told(0), told(1), "{lines:?}");
+    let outcome = |n: usize| (lines[n]["status"].clone(), lines[n]["code"].clone());
+    assert_eq!(outcome(0), outcome(1), "{lines:?}");
     assert!(lines.iter().all(|line| line["token"].is_null()));
 }
 
@@ -298,9 +298,9 @@ async fn foreign_and_missing_cost_the_same_statements() {
         ("a person", world.person("auth0|olga-globex")),
     ] {
         for line in lines() {
-            let paths = [world.path_of(&line), world.path_to_nobody(&line)];
+            let paths = [world.path_of(&line), world.path_to_unknown(&line)];
             let mut costs = [u64::MAX; 2];
-            // The least of three: now and then somebody's use is noted behind a request.
+            // The least of three: now and then a request also records the last use of a credential.
             for n in 0..6 {
                 let before = statements_so_far();
                 ask(&foreign, &line, &paths[n % 2]).await;

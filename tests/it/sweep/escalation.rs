@@ -108,7 +108,7 @@ async fn person(world: &World, role: &str, permission: &str) -> Client {
 #[test]
 fn lines_that_take_a_role_or_permissions_say_that_they_grant() {
     // A provider's subject is a person's identity.
-    let telling = ["role", "permissions", "is_superadmin", "role_map", "rank"];
+    let granting = ["role", "permissions", "is_superadmin", "role_map", "rank"];
     let mut schemas = openapi::schemas();
     for line in crate::world::operations().table {
         if !matches!(line.method, Method::POST | Method::PUT | Method::PATCH) || line.raw {
@@ -121,7 +121,7 @@ fn lines_that_take_a_role_or_permissions_say_that_they_grant() {
         let body = name.map_or(text.clone(), |name| definitions[name].clone());
         let members = body["properties"].as_object().cloned().unwrap_or_default();
         let is_link = members.contains_key("provider") && members.contains_key("subject");
-        let grants = is_link || members.keys().any(|name| telling.contains(&name.as_str()));
+        let grants = is_link || members.keys().any(|name| granting.contains(&name.as_str()));
         assert!(line.grants || !grants, "{} takes a role or permissions", line.name);
     }
 }

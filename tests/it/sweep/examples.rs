@@ -6,8 +6,10 @@ use serde_json::{Value, json};
 
 use crate::world::{World, operations, sample, sample_patch, usage_report};
 
-/// An id that nobody has.
-pub const NOBODY: &str = "01900000-0000-7000-8000-000000000000";
+/// An ID of no record.
+pub const UNKNOWN_ID: &str = "01900000-0000-7000-8000-000000000000";
+/// The former name, which the tests of governance use.
+pub const NOBODY: &str = UNKNOWN_ID;
 
 impl World {
     /// The path of a line, naming acme's things; those that a deletion may take for `DELETE`.
@@ -61,8 +63,11 @@ impl World {
     }
 
     /// The same path to what does not exist.
-    pub fn path_to_nobody(&self, line: &Line) -> String {
-        self.path_with(line, |collection| if collection == "plans" { "missing" } else { NOBODY })
+    pub fn path_to_unknown(&self, line: &Line) -> String {
+        self.path_with(
+            line,
+            |collection| if collection == "plans" { "missing" } else { UNKNOWN_ID },
+        )
     }
 
     fn path_with<'a>(&self, line: &Line, id: impl Fn(&str) -> &'a str) -> String {

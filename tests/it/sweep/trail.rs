@@ -19,7 +19,7 @@ fn lines() -> impl Iterator<Item = Line> {
         .filter(|line| line.permission != Permission::PUBLIC)
 }
 
-/// One line, done once by somebody who may do just that, and what is left of it.
+/// Calls one operation as a caller with just its permission, and checks its event.
 async fn leaves_one_event(world: &World, line: &Line) {
     if line.name == "licenses.create" {
         world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
@@ -52,17 +52,17 @@ async fn leaves_one_event(world: &World, line: &Line) {
 
     let sql = "SELECT action FROM audit_events ORDER BY id DESC LIMIT 1";
     let action: String = world.value(sql).await;
-    // A bulk issuance is told license by license.
+    // A bulk issuance has an event per license.
     let expected = match line.name {
         "bundles.issue_many" => "bundles.issue",
-        // What the caller tells of.
+        // The action that the caller records.
         "audit.record" => "deploy.done",
         name => name,
     };
     assert_eq!(action, expected);
     let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
     if line.exposure == Exposure::Organization || line.name == "organizations.create" {
-        assert!(event["organization_id"].is_string(), "{} belongs to nobody: {event}", line.name);
+        assert!(event["organization_id"].is_string(), "{} has no organization: {event}", line.name);
     }
     if line.method == Method::DELETE && line.path.ends_with('}') && line.name != "users.unlink" {
         assert_ne!(event["before"], Value::Null, "{} forgets what was there", line.name);
@@ -73,7 +73,7 @@ async fn leaves_one_event(world: &World, line: &Line) {
     let text = event.to_string();
     assert!(
         !text.contains("cpat_") && !text.contains("cpin_") && !text.contains("eyJhbGciOi"),
-        "{} tells a secret",
+        "{} records a secret",
         line.name
     );
 }
@@ -114,7 +114,7 @@ async fn a_refusal_leaves_no_event(world: World) {
         let path = if line.shapes(&mut openapi::schemas()).input.is_some() || line.raw {
             world.path_of(&line) + if line.method == Method::DELETE { "?no_such=1" } else { "" }
         } else {
-            world.path_to_nobody(&line)
+            world.path_to_unknown(&line)
         };
         let answer = world.root().call(line.method.clone(), &path, Some(unknown)).await;
         assert!(matches!(answer.status, 404 | 422), "{}: {}", line.name, answer.text());

@@ -106,18 +106,18 @@ async fn things_without_others_in_their_keeping_are_exported_too(world: World) {
         world.post(world.org("/projects"), project).await.expect(201);
     }
     let export = world.get(world.org("/export")).await.expect(200);
-    let told = |name: &str, keeping: &str| -> Vec<(String, usize)> {
+    let sizes = |name: &str, keeping: &str| -> Vec<(String, usize)> {
         let list = export[name].as_array().unwrap().iter();
         let size = |of: &Value| of[keeping].as_array().unwrap().len();
         list.map(|one| (one["slug"].as_str().unwrap().to_owned(), size(one))).collect()
     };
     let of = |slug: &str, n| (slug.to_owned(), n);
     assert_eq!(
-        told("groups", "members"),
+        sizes("groups", "members"),
         [of("ape", 0), of("b-side", 0), of("sales", 1), of("support", 1), of("zoo", 0)]
     );
     assert_eq!(
-        told("projects", "groups"),
+        sizes("projects", "groups"),
         [of("ape", 0), of("apollo-acme", 2), of("b-side", 0), of("zoo", 0)]
     );
     let body = json!({"name": "Empty", "slug": "empty"});
@@ -215,8 +215,8 @@ async fn no_secret_is_exported(world: World) {
 }
 
 #[on_both]
-async fn an_export_is_one_state_and_holds_nobody_up(world: World) {
-    tell_many(&world, 4000).await;
+async fn export_is_one_state_and_does_not_block_writers(world: World) {
+    record_many(&world, 4000).await;
     let mut reading = stream(&world.root(), &world.org("/export")).await;
     let mut text = reading.next().await.unwrap().unwrap().to_vec();
     // The reader waits; the others go on, more of them than there are connections.
@@ -241,8 +241,8 @@ async fn an_export_is_one_state_and_holds_nobody_up(world: World) {
 }
 
 #[on_both]
-async fn more_exports_than_there_are_places_are_told_to_come_back(world: World) {
-    tell_many(&world, 2000).await;
+async fn exports_over_the_limit_are_asked_to_retry(world: World) {
+    record_many(&world, 2000).await;
     let path = world.org("/export");
     let mut open = Vec::new();
     for _ in 0..4 {
@@ -260,7 +260,7 @@ async fn more_exports_than_there_are_places_are_told_to_come_back(world: World) 
 
 #[on_both]
 async fn an_organization_exports_itself_once_at_a_time_and_leaves_others_room(world: World) {
-    tell_many(&world, 2000).await;
+    record_many(&world, 2000).await;
     let path = world.org("/export");
     let owner = world.person("auth0|olga-acme");
     let open = stream(&owner, &path).await;
@@ -311,7 +311,7 @@ async fn lines(world: &World, path: &str) -> Value {
             list.as_array_mut().unwrap().push(line["data"].clone());
         }
     }
-    assert_eq!(last, "exported_at", "the last line tells that it is whole");
+    assert_eq!(last, "exported_at", "the last line marks the end of the export");
     let all = cp_server::lifecycle::export::sections().map(|section| section.name);
     for name in all.filter(|name| *name != "usage_events") {
         export.entry(name).or_insert_with(|| json!([]));
@@ -328,7 +328,7 @@ async fn stream(client: &Client, path: &str) -> BodyDataStream {
 }
 
 /// Many audit events, of about a kilobyte each.
-async fn tell_many(world: &World, count: i64) {
+async fn record_many(world: &World, count: i64) {
     let text = Map::from_iter([("text".to_owned(), json!("x".repeat(500)))]);
     let metadata = Object::bounded("metadata", text).unwrap();
     let organization: uuid::Uuid = world.acme.org.parse().unwrap();
@@ -341,9 +341,9 @@ async fn tell_many(world: &World, count: i64) {
             world.pass(TimeDelta::microseconds(1));
             let (id, now) = (world.app.random.uuid(world.clock.now()), world.clock.now());
             let query = query.bind(id).bind(now).bind(now).bind(organization).bind("system");
-            let query = query.bind(id).bind("many").bind("many.told").bind("x").bind("x");
+            let query = query.bind(id).bind("many").bind("many.recorded").bind("x").bind("x");
             let query = query.bind(metadata.clone()).bind(metadata.clone()).bind(metadata.clone());
-            // The database takes no event without one; nobody verifies this log.
+            // The database requires a commitment; this log is not verified.
             query.bind(vec![0_u8; 32])
         });
         insert.exec().await.unwrap();

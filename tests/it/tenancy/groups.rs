@@ -166,8 +166,8 @@ async fn a_member_is_put_into_a_group_and_its_organization(world: World) {
     let listed = world.get(format!("/groups/{}/members", world.acme.group)).await.expect(200);
     assert_eq!(listed["items"].as_array().unwrap().len(), 2);
     world.put(&seat, json!({"role": "captain"})).await.refused(422, "role_unknown");
-    let nobody = "01900000-0000-7000-8000-000000000000";
-    let path = format!("/groups/{}/members/{nobody}", world.acme.group);
+    let unknown = "01900000-0000-7000-8000-000000000000";
+    let path = format!("/groups/{}/members/{unknown}", world.acme.group);
     let problem = world.put(&path, json!({})).await.refused(404, "not_found");
     assert_eq!(problem["detail"], "user not found");
 

@@ -163,9 +163,7 @@ async fn an_owner_is_named_by_id_or_address_and_seated(world: World) {
 }
 
 #[on_both]
-async fn a_new_organization_has_a_subscription_which_gives_way_to_one_that_somebody_chose(
-    world: World,
-) {
+async fn new_organization_has_a_subscription_that_a_chosen_one_replaces(world: World) {
     let subscriptions = "/organizations/initech/subscriptions";
     let listed = async || world.get(subscriptions).await.expect(200)["items"].clone();
     world.post("/organizations", json!({"name": "Initech"})).await.expect(201);

@@ -216,7 +216,7 @@ async fn what_is_counted_or_bounds_each_thing_is_not_adjusted(world: World) {
 }
 
 #[on_both]
-async fn a_monthly_metric_begins_anew_with_the_month(world: World) {
+async fn monthly_metric_restarts_with_the_month(world: World) {
     let runs = |path: &str| world.org(&format!("/quotas/runs_per_month/{path}"));
     world.post(runs("adjust"), json!({"delta": 10_000})).await.expect(200);
     let problem = world.post(runs("adjust"), json!({"delta": 1})).await;

@@ -36,8 +36,8 @@ async fn an_organization_has_so_many_requests_in_a_minute(world: World) {
     for left in (0..9).rev() {
         // They count whatever they are answered.
         let answer = acme.get("/projects/00000000-0000-7000-8000-000000000000").await;
-        let told = format!("\"requests_per_minute\";r={left};t=40");
-        assert_eq!(answer.header("ratelimit"), told);
+        let expected = format!("\"requests_per_minute\";r={left};t=40");
+        assert_eq!(answer.header("ratelimit"), expected);
         answer.refused(404, "not_found");
     }
     let answer = acme.get("/me").await;
@@ -83,7 +83,7 @@ async fn a_request_is_charged_to_the_organization_that_its_path_names(world: Wor
         person.get(&enterprise).await.expect(200);
         // A person of several organizations is none of them to themselves.
         person.get("/me").await.expect(200);
-        // What they cannot see is charged to nobody, least of all its owner.
+        // A request for an invisible organization is charged to no organization, least of all its owner.
         person.get(world.org("")).await.refused(404, "not_found");
     }
     for left in (0..10).rev() {

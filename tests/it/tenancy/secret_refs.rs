@@ -142,7 +142,7 @@ async fn a_foreign_project_is_refused(world: World) {
 }
 
 #[on_both]
-async fn a_value_is_refused_and_told_nowhere(world: World) {
+async fn secret_value_is_refused_and_in_no_answer(world: World) {
     const SECRET: &str = "canary-0123456789";
     let path = world.org("/secret-refs/app%2Ftoken");
     let before = world.count_events().await;

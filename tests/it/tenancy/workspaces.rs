@@ -55,7 +55,7 @@ async fn the_default_goes_last(world: World) {
 }
 
 #[on_both]
-async fn a_revision_tells_when_answers_are_old(world: World) {
+async fn revision_shows_when_answers_are_old(world: World) {
     let path = format!("/workspaces/{}/rbac-revision", world.acme.workspace);
     let data_plane = world.by(&world.acme.deployment_token);
     let before = data_plane.get(&path).await.expect(200);
@@ -71,7 +71,7 @@ async fn a_revision_tells_when_answers_are_old(world: World) {
 }
 
 #[on_both]
-async fn workspaces_are_filtered_and_enumerations_read_in_any_case(world: World) {
+async fn workspaces_are_filtered_and_enumerations_ignore_case(world: World) {
     let list = world.get(world.org("/workspaces?type=DEMO")).await.expect(200);
     let names: Vec<_> = list["items"].as_array().unwrap().iter().map(|w| &w["name"]).collect();
     assert_eq!(names, ["Demo"]);

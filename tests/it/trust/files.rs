@@ -24,7 +24,7 @@ fn list_iat(claims: &LicenseFileClaims) -> i64 {
     parts(claims.status_list.as_deref().unwrap()).1["iat"].as_i64().unwrap()
 }
 
-/// The data plane tells that it has seen this checkpoint.
+/// The data plane reports that it has seen this checkpoint.
 async fn report(world: &World, sequence: i64, checkpoint: &str) {
     let (deployment, license) = (&world.acme.deployment, &world.acme.license);
     let path = format!("/deployments/{deployment}/usage-reports");
@@ -41,8 +41,8 @@ async fn a_file_holds_all_that_a_data_plane_without_a_network_needs(world: World
     let bundle = world.post(path, json!({"ttl_seconds": 86_400})).await.expect(201);
     assert_eq!(bundle["seq"], now().timestamp());
     let claims = claims(&bundle["file"]);
-    let told = (&claims.iss[..], claims.sub.to_string(), claims.license_id.to_string());
-    assert_eq!(told, (ISSUER, world.acme.deployment.clone(), world.acme.license.clone()));
+    let found = (&claims.iss[..], claims.sub.to_string(), claims.license_id.to_string());
+    assert_eq!(found, (ISSUER, world.acme.deployment.clone(), world.acme.license.clone()));
     assert_eq!((claims.seq, claims.iat), (now().timestamp(), now().timestamp()));
     assert_eq!(claims.token.as_deref(), bundle["token"].as_str());
     let published = world.anyone().get("/.well-known/jwks.json").await.expect(200);
@@ -53,7 +53,7 @@ async fn a_file_holds_all_that_a_data_plane_without_a_network_needs(world: World
     let (header, vouched) = parts(&claims.key_chain[0]);
     assert_eq!(header["kid"], bundle["key_id"]);
     assert_eq!(vouched["jwk"]["kid"], world.successor.as_str());
-    // A quarter, and some days for whoever carries the next one.
+    // A quarter, and some days to carry the next file.
     assert_eq!(bundle["payload"]["enforcement"]["status_max_age"], 8_640_000);
 }
 
@@ -78,7 +78,7 @@ async fn a_refresh_brings_the_news_without_a_token_and_counts_on(world: World) {
 #[on_both]
 async fn a_file_proves_that_its_log_goes_on_from_what_was_reported(world: World) {
     let first = claims(&issue(&world, json!({"form": "file"})).await["file"]);
-    assert_eq!(first.consistency, None, "nothing was told of yet");
+    assert_eq!(first.consistency, None, "no checkpoint was reported yet");
     let key = world.anyone().get("/log/key").await.text();
     let key: dp_verifier::LogKey = key.trim_end().parse().unwrap();
     let seen = first.checkpoint.unwrap();
@@ -92,11 +92,11 @@ async fn a_file_proves_that_its_log_goes_on_from_what_was_reported(world: World)
     ];
     for file in files {
         let file = claims(&file["file"]);
-        let told = key.checkpoint(&file.checkpoint.unwrap()).unwrap();
+        let proven = key.checkpoint(&file.checkpoint.unwrap()).unwrap();
         let proof = file.consistency.unwrap();
         let proof = proof.strip_prefix(&format!("old {}\n", seen.size())).unwrap();
-        assert!(told.size() > seen.size());
-        assert_eq!(seen.is_extended_by(&told, proof), Some(true), "{proof}");
+        assert!(proven.size() > seen.size());
+        assert_eq!(seen.is_extended_by(&proven, proof), Some(true), "{proof}");
     }
     // What is no checkpoint of this log is not gone on from.
     report(&world, 3, "cp.example/api/v1/log\n1\nx\n").await;

@@ -66,7 +66,7 @@ async fn a_key_signs_only_after_every_data_plane_can_know_it(world: World) {
 }
 
 #[on_both]
-async fn a_staged_key_is_not_published_until_it_is_told_to(world: World) {
+async fn staged_key_is_published_only_on_request(world: World) {
     let staged = world.post("/signing/keys", json!({"publish": false})).await.expect(201);
     let kid = staged["kid"].as_str().unwrap();
     assert!(!published(&world).await.contains(kid));
@@ -117,7 +117,7 @@ async fn a_rotation_publishes_the_next_successor_and_the_old_key_stays_for_its_t
 }
 
 #[on_both]
-async fn keys_are_rotated_by_age_without_anybody(world: World) {
+async fn keys_are_rotated_by_age_without_a_caller(world: World) {
     let (first, second) = (active(&world).await, world.successor.clone());
     world.pass(TimeDelta::days(88));
     rotation::tick(&world.app).await.unwrap();
@@ -228,7 +228,7 @@ async fn a_leaked_key_is_out_at_once_with_all_that_it_signed(world: World) {
         assert_eq!(status_of(&world.anyone(), &line["bundle"]).await, TokenStatus::Valid);
     }
     assert_eq!(key(&world, &leaked).await["signed"]["licenses_to_reissue"], 0);
-    // It was told already; a successor's successor is published by the next tick.
+    // The compromise was reported already; a successor's successor is published by the next tick.
     world.post(&path, json!({"reason": "again"})).await.expect(200);
     rotation::tick(&world.app).await.unwrap();
     assert_eq!(published(&world).await.len(), 2);

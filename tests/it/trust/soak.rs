@@ -121,8 +121,8 @@ async fn soak(world: World) {
             let any = usize::try_from(dice.below(tokens.len().try_into().unwrap())).unwrap();
             let newest = tokens.len() - 1;
             for (token, _) in [&tokens[newest], &tokens[any]] {
-                let told = plane.verifier.verify_at(token, now.timestamp());
-                assert!(told.is_ok(), "rotation {}: {told:?}", kids.len());
+                let verdict = plane.verifier.verify_at(token, now.timestamp());
+                assert!(verdict.is_ok(), "rotation {}: {verdict:?}", kids.len());
                 verified += 1;
             }
         }

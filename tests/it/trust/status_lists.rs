@@ -47,14 +47,15 @@ async fn an_organization_that_is_suspended_suspends_its_bundles_and_no_others(wo
     let foreign = format!("/licenses/{}/bundles", world.globex.license);
     let foreign = world.post(foreign, json!({})).await.expect(201);
     let jti = bundle["jti"].as_str().unwrap();
-    let told = async || world.get(format!("/bundles/{jti}")).await.expect(200)["status"].clone();
+    let reported_status =
+        async || world.get(format!("/bundles/{jti}")).await.expect(200)["status"].clone();
     for (change, expected, word) in [
         (json!({"status": "suspended"}), Suspended, "suspended"),
         (json!({"status": "active"}), Valid, "valid"),
     ] {
         world.patch(world.org(""), change).await.expect(200);
         assert_eq!(status_of(&anyone, &bundle).await, expected);
-        assert_eq!(told().await, word);
+        assert_eq!(reported_status().await, word);
         assert_eq!(status_of(&anyone, &foreign).await, Valid);
     }
     world.delete(world.org("?mode=suspend")).await.expect(204);
@@ -76,7 +77,7 @@ async fn another_replica_publishes_a_revocation_within_its_next_look(world: Worl
 }
 
 #[on_both]
-async fn a_list_is_signed_anew_before_its_time_to_live_is_half_over(world: World) {
+async fn list_is_signed_again_before_half_its_time_to_live(world: World) {
     let anyone = world.anyone();
     let bundle = issue(&world, json!({})).await;
     let uri = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap().to_owned();

@@ -13,7 +13,7 @@ use cp_server::kernel::http::line::BASE;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
-/// Somebody who calls, with their headers.
+/// A caller with its headers.
 #[derive(Clone)]
 pub struct Client {
     router: Router,
@@ -92,7 +92,7 @@ impl Client {
         let (parts, body) = self.respond(request).await.into_parts();
         let body = axum::body::to_bytes(body, usize::MAX).await.unwrap();
         let answer = Answer { asked, status: parts.status.as_u16(), headers: parts.headers, body };
-        answer.tells_no_private_key();
+        answer.has_no_private_key();
         answer
     }
 
@@ -142,7 +142,7 @@ impl Answer {
     /// What no answer to any test of this suite may have (I10): a private member of a JWK (RFC 7518,
     /// section 6.3.2), or a PEM.
     #[track_caller]
-    fn tells_no_private_key(&self) {
+    fn has_no_private_key(&self) {
         let text = self.text();
         for private in [
             r#""d":""#,
@@ -154,7 +154,7 @@ impl Answer {
             "PRIVATE KEY-----\n",
             r"PRIVATE KEY-----\n",
         ] {
-            assert!(!text.contains(private), "{} tells a private key", self.asked);
+            assert!(!text.contains(private), "{} returns a private key", self.asked);
         }
     }
 

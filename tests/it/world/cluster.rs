@@ -114,7 +114,7 @@ fn place() -> PathBuf {
     }
 }
 
-/// Its log tells: there may be no client program to ask with.
+/// The log shows readiness: there may be no client program to ask with.
 pub fn wait_until_ready(log: &Path) {
     let started = Instant::now();
     loop {

@@ -16,7 +16,7 @@ const FILE: &str = "test.db";
 /// Where a test's data is; it ends with the test.
 pub struct Database {
     pub db: Db,
-    /// What a server would be told.
+    /// The URL in the settings of a server.
     pub url: String,
     /// The folder of the SQLite file, which is deleted with it.
     folder: Option<TempDir>,
@@ -30,7 +30,7 @@ impl Database {
         if let Some(template) = template {
             std::fs::write(&file, template).unwrap();
         }
-        // Nobody keeps the data of a test, so nothing waits for the disk.
+        // The data of a test is temporary, so no commit waits for the disk.
         let db = Db::open_sqlite(&file, SqliteSynchronous::Off).await.unwrap();
         let url = format!("sqlite:{}", file.display());
         Self { db, url, folder: Some(folder) }

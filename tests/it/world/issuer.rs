@@ -37,7 +37,7 @@ pub enum Fault {
     None,
     /// The keys are answered with this status.
     Status(u16),
-    /// Every document is larger than anybody should read.
+    /// Every document is larger than a client should read.
     Huge,
     /// No document ever ends.
     Slow,
@@ -88,7 +88,7 @@ impl Issuer {
         Self { url, address, shared, server: Mutex::new(Some(server)) }
     }
 
-    /// Ends the server: nobody answers at its address any more.
+    /// Ends the server: its address answers no more.
     pub async fn stop(&self) {
         let server = self.server.lock().unwrap().take();
         if let Some(server) = server {

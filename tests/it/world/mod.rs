@@ -52,7 +52,7 @@ pub struct Tenant {
     /// An admin of the organization, and an analyst of its workspace.
     pub user: String,
     pub auth_account: String,
-    /// Somebody without any membership.
+    /// A user without any membership.
     pub stranger: String,
     pub spare_auth_account: String,
     pub workspace: String,
@@ -65,7 +65,7 @@ pub struct Tenant {
     pub spare_group: String,
     pub project: String,
     pub artifact: String,
-    /// Of an address that nobody has yet.
+    /// An invitation of an address without a user.
     pub invitation: String,
     pub invitation_token: String,
     pub deployment: String,
@@ -220,7 +220,7 @@ impl World {
         }
     }
 
-    /// Somebody with this token.
+    /// A caller with this token.
     pub fn by(&self, token: &str) -> Client {
         self.anyone().token(token)
     }
@@ -247,12 +247,12 @@ impl World {
         }
     }
 
-    /// Somebody with the platform's token.
+    /// A caller with the platform's token.
     pub fn root(&self) -> Client {
         self.by(ROOT)
     }
 
-    /// Somebody without a credential.
+    /// A caller without a credential.
     pub fn anyone(&self) -> Client {
         Client::new(self.router.clone())
     }

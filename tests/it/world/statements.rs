@@ -1,4 +1,4 @@
-//! The statements that a test sends to PostgreSQL, as sqlx tells them.
+//! The statements that a test sends to PostgreSQL, as sqlx reports them.
 //!
 //! The server's own count (`pg_stat_statements`) forgets: all tests share its table, and what is
 //! rare goes when it is full.
@@ -10,7 +10,7 @@ use tracing::subscriber::Interest;
 use tracing::{Event, Metadata, Subscriber, span};
 
 thread_local! {
-    /// A `#[tokio::test]` has a thread of its own; `None` where nobody counts.
+    /// A `#[tokio::test]` has a thread of its own; `None` where no test counts.
     static SENT: Cell<Option<u64>> = const { Cell::new(None) };
 }
 
@@ -27,7 +27,7 @@ pub fn count_statements() {
 }
 
 pub fn statements_so_far() -> u64 {
-    SENT.get().expect("somebody counts")
+    SENT.get().expect("a test that counts")
 }
 
 struct Counter;

@@ -3,8 +3,8 @@
  *
  * While the file $DISK/no-fsync exists, fsync fails with EIO, and what was written since the last good
  * one never reaches the disk: Linux marks such pages as clean, and the next fsync has no more of them
- * to write. While $DISK/read-only exists, writes fail as on a file system that was mounted anew,
- * read-only, after an error. While the file $DISK/slow exists, each fsync takes 5 ms longer.
+ * to write. While $DISK/read-only exists, writes fail as on a file system that was remounted
+ * read-only after an error. While the file $DISK/slow exists, each fsync takes 5 ms longer.
  *
  * The files named as in $DISK/after-a-power-cut/ are what the disk has: only what a good fsync has
  * brought there.
@@ -26,7 +26,7 @@ static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static struct written { ino_t file; off_t at; size_t length; } written[1 << 16];
 static size_t count;
 
-static int told(const char *fault) {
+static int has_fault(const char *fault) {
     char path[4096];
     snprintf(path, sizeof path, "%s/%s", getenv("DISK"), fault);
     return syscall(SYS_access, path, F_OK) == 0;
@@ -68,7 +68,7 @@ static void settle(int fd, int reaches) {
 }
 
 ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
-    if (told("read-only")) return errno = EROFS, -1;
+    if (has_fault("read-only")) return errno = EROFS, -1;
     pthread_mutex_lock(&lock);
     if (count == sizeof written / sizeof *written) abort();
     written[count++] = (struct written){file_of(fd), at, length};
@@ -77,8 +77,8 @@ ssize_t pwrite64(int fd, const void *bytes, size_t length, off_t at) {
 }
 
 int fsync(int fd) {
-    int fails = told("no-fsync");
-    if (told("slow")) nanosleep(&(struct timespec){0, 5000000}, NULL);
+    int fails = has_fault("no-fsync");
+    if (has_fault("slow")) nanosleep(&(struct timespec){0, 5000000}, NULL);
     pthread_mutex_lock(&lock);
     settle(fd, !fails);
     pthread_mutex_unlock(&lock);
@@ -88,7 +88,7 @@ int fsync(int fd) {
 
 /* File systems write down at once how long a file is. */
 int ftruncate64(int fd, off_t length) {
-    if (told("read-only")) return errno = EROFS, -1;
+    if (has_fault("read-only")) return errno = EROFS, -1;
     int disk = on_disk(fd);
     if (disk >= 0) {
         syscall(SYS_ftruncate, disk, length);

@@ -29,7 +29,7 @@ async fn a_person_is_known_by_the_token_of_a_trusted_provider(world: World) {
 }
 
 #[on_both]
-async fn a_token_without_what_it_takes_is_refused_with_the_reason(world: World) {
+async fn incomplete_token_is_refused_with_the_reason(world: World) {
     let issuer = Issuer::start().await;
     let (_, client) = trusting(&world, &issuer);
     let at = crate::world::now().timestamp();
@@ -71,8 +71,8 @@ async fn a_token_without_what_it_takes_is_refused_with_the_reason(world: World) 
         (json!({"events": {}}), "it is a logout token or an event"),
     ] {
         let over = if claims.get("sub").is_some() { claims.clone() } else { mats(claims.clone()) };
-        let told = reason(me(&client, &issuer.token(over)).await);
-        assert!(told.contains(why), "{claims}: {told}");
+        let detail = reason(me(&client, &issuer.token(over)).await);
+        assert!(detail.contains(why), "{claims}: {detail}");
     }
     // What clocks may differ by.
     for claims in [
@@ -92,7 +92,7 @@ async fn a_token_without_what_it_takes_is_refused_with_the_reason(world: World) 
 }
 
 #[on_both]
-async fn the_header_of_a_token_leads_nobody_astray(world: World) {
+async fn misleading_token_headers_are_refused(world: World) {
     let issuer = Issuer::start().await;
     let (_, client) = trusting(&world, &issuer);
     let key = issuer.rotate(Alg::Rs256);
@@ -124,8 +124,8 @@ async fn the_header_of_a_token_leads_nobody_astray(world: World) {
         (json!({"zip": "DEF"}), "its header has zip"),
         (json!({"x": "x".repeat(2048)}), "its header has more than 2048 bytes"),
     ] {
-        let told = reason(me(&client, &key.sign(header.clone(), &claims)).await);
-        assert!(told.contains(why), "{header}: {told}");
+        let detail = reason(me(&client, &key.sign(header.clone(), &claims)).await);
+        assert!(detail.contains(why), "{header}: {detail}");
     }
     for header in [
         json!({"typ": "JWT"}),
@@ -157,8 +157,8 @@ async fn the_header_of_a_token_leads_nobody_astray(world: World) {
         (&good, &format!("{text} x")),
         (&good, ""),
     ] {
-        let told = reason(me(&client, &key.sign_text(header, payload)).await);
-        assert!(told.contains("The token is not valid: its "), "{told}");
+        let detail = reason(me(&client, &key.sign_text(header, payload)).await);
+        assert!(detail.contains("The token is not valid: its "), "{detail}");
     }
     let token = key.sign_text(&good, &text);
     me(&client, &token).await.expect(200);
@@ -172,8 +172,8 @@ async fn an_opaque_token_gets_a_hint(world: World) {
     let issuer = Issuer::start().await;
     let (_, client) = trusting(&world, &issuer);
     for opaque in ["VjQr5k3bZ2", "ya29.a0AfH6", "eyJhbGciOiJkaXIifQ..iv.text.tag"] {
-        let told = reason(me(&client, opaque).await);
-        assert!(told.contains("configure the provider to issue JWTs"), "{told}");
+        let detail = reason(me(&client, opaque).await);
+        assert!(detail.contains("configure the provider to issue JWTs"), "{detail}");
     }
     assert_eq!(issuer.asked_for_keys(), 0);
 }
@@ -184,8 +184,8 @@ async fn a_license_is_no_access_token_and_an_access_token_no_license(world: Worl
     let (_, client) = trusting(&world, &issuer);
     let license = world.post(format!("/licenses/{}/bundles", world.acme.license), json!({}));
     let license = license.await.expect(201)["token"].as_str().unwrap().to_owned();
-    let told = reason(me(&client, &license).await);
-    assert!(told.contains("it is a license"), "{told}");
+    let detail = reason(me(&client, &license).await);
+    assert!(detail.contains("it is a license"), "{detail}");
 
     // Even if both were of one issuer, audience and key.
     let jwks = world.anyone().call(Method::GET, "/.well-known/jwks.json", None).await;
@@ -217,18 +217,18 @@ async fn many_issuers_are_trusted_each_for_its_own(world: World) {
     let providers = vec![one.on_platform("auth0", json!({})), two.on_platform("other", json!({}))];
     let (_, client) = world.server(|settings| settings.identity.providers = providers);
     me(&client, &one.token(mats(json!({})))).await.expect(200);
-    // The same subject at another provider is somebody else.
+    // The same subject at another provider is another identity.
     let problem = me(&client, &two.token(mats(json!({})))).await.refused(403, "forbidden");
     assert!(problem["detail"].as_str().unwrap().contains("provider \"other\""), "{problem}");
     // One provider's key makes no token of the other.
     let forged = two.key().sign(json!({}), &one.claims(mats(json!({}))));
-    let told = reason(me(&client, &forged).await);
-    assert!(told.contains("has no key"), "{told}");
+    let detail = reason(me(&client, &forged).await);
+    assert!(detail.contains("has no key"), "{detail}");
     let mut header = json!({"kid": one.key().kid});
     header["alg"] = json!("ES256");
     let forged = two.key().sign(header, &one.claims(mats(json!({}))));
-    let told = reason(me(&client, &forged).await);
-    assert!(told.contains("signature does not match its issuer's key"), "{told}");
+    let detail = reason(me(&client, &forged).await);
+    assert!(detail.contains("signature does not match its issuer's key"), "{detail}");
 }
 
 /// The token in other spellings, and with a byte changed here and there.

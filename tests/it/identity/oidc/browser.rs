@@ -21,7 +21,7 @@ pub async fn console(world: &World, issuer: &Issuer) -> Browser {
     Browser::new(&client)
 }
 
-/// Somebody's browser: it keeps cookies, and follows the provider's answers.
+/// A person's browser: it keeps cookies, and follows the provider's answers.
 pub struct Browser {
     pub client: Client,
     pub cookies: BTreeMap<String, String>,
@@ -83,7 +83,7 @@ impl Browser {
     }
 }
 
-/// Asks the provider, and tells the path and query that it sends the browser back to.
+/// Calls the provider, and returns the path and query that it sends the browser back to.
 pub async fn follow(location: &str) -> String {
     let location = location.to_owned();
     let asked = tokio::task::spawn_blocking(move || {

@@ -52,7 +52,7 @@ fn zitadel_vector_1_the_whole_context() {
 }
 
 #[test]
-fn zitadel_vectors_2_to_4_roles_of_other_projects_and_organizations_are_none_of_ours() {
+fn zitadel_vectors_2_to_4_roles_of_other_projects_and_organizations_are_ignored() {
     let zitadel = provider(json!({}));
     let map = json!({"account_admin": {"900": "acme.example"}});
     let none: Vec<String> = Vec::new();

@@ -45,8 +45,8 @@ async fn the_first_person_of_a_customer_logs_in_and_invites_the_second(world: Wo
     });
     let output = output.await.unwrap();
     served.abort();
-    let told = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{told}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
     let answers: Vec<Value> = serde_json::Deserializer::from_slice(&output.stdout)
         .into_iter::<Value>()
         .map(Result::unwrap)

@@ -23,14 +23,14 @@ async fn keys_rotate_while_tokens_are_in_flight(world: World) {
     me(&client, &before).await.expect(200);
     assert_eq!(issuer.asked_for_keys(), 2, "the unknown key made it ask again");
 
-    // What its issuer no longer publishes stops working when the copy is over.
+    // A key that its issuer no longer publishes stops working when the cached copy expires.
     issuer.drop_older_keys();
     world.pass(TimeDelta::seconds(295));
     me(&client, &before).await.expect(200);
     assert_eq!(issuer.asked_for_keys(), 2);
     world.pass(TimeDelta::seconds(5));
-    let told = reason(me(&client, &before).await);
-    assert!(told.contains("its issuer has no key"), "{told}");
+    let detail = reason(me(&client, &before).await);
+    assert!(detail.contains("its issuer has no key"), "{detail}");
     me(&client, &after).await.expect(200);
     assert_eq!(issuer.asked_for_keys(), 3);
 }
@@ -44,8 +44,8 @@ async fn an_unknown_key_makes_it_ask_once_in_a_while(world: World) {
     let unknown = |n: usize| {
         issuer.key().sign(json!({"kid": format!("k{n}")}), &issuer.claims(mats(json!({}))))
     };
-    let told = reason(me(&client, &unknown(0)).await);
-    assert!(told.contains("its issuer has no key \"k0\""), "{told}");
+    let detail = reason(me(&client, &unknown(0)).await);
+    assert!(detail.contains("its issuer has no key \"k0\""), "{detail}");
     assert_eq!(issuer.asked_for_keys(), 2, "one refresh, then 401");
     let tokens: Vec<String> = (0..200).map(unknown).collect();
     for answer in join_all(tokens.iter().map(|token| me(&client, token))).await {
@@ -86,7 +86,7 @@ async fn how_long_a_copy_is_used_is_the_issuers_word_within_bounds(world: World)
     ] {
         issuer.cache_control(said);
         let token = issuer.token(mats(json!({"exp": far})));
-        // The copy before is over in any case.
+        // The copy before has always expired.
         world.pass(TimeDelta::seconds(3600));
         asked += 1;
         me(&client, &token).await.expect(200);
@@ -201,9 +201,9 @@ async fn keys_for_other_uses_are_passed_over(world: World) {
         let others = json!({"kty": "EC", "crv": "secp256k1", "x": "AA", "y": "AA", "kid": "z"});
         issuer.fault(Fault::Keys(json!({"keys": [other, others]})));
         let (_, client) = trusting(&world, &issuer);
-        let told = reason(me(&client, &issuer.token(mats(json!({})))).await);
+        let detail = reason(me(&client, &issuer.token(mats(json!({})))).await);
         let whys = ["its issuer has no key", "is not for"];
-        assert!(whys.iter().any(|why| told.contains(why)), "{told}");
+        assert!(whys.iter().any(|why| detail.contains(why)), "{detail}");
     }
     // Without an `alg` a key is for whatever its kind can do.
     let mut jwk = key.public();
@@ -257,22 +257,22 @@ async fn an_entry_that_is_not_usable_is_skipped(world: World) {
     // The entry of the token's own key is named with what is wrong with it.
     issuer.fault(Fault::Keys(json!({"keys": [over(&good, "x", json!("AA")), other]})));
     let (_, client) = trusting(&world, &issuer);
-    let told = reason(me(&client, &issuer.token(mats(json!({})))).await);
-    assert!(told.contains(&format!("its issuer's key {} is malformed", good["kid"])), "{told}");
-    // Whoever reads the set can sign with a key whose secret half is in it.
+    let detail = reason(me(&client, &issuer.token(mats(json!({})))).await);
+    assert!(detail.contains(&format!("its issuer's key {} is malformed", good["kid"])), "{detail}");
+    // A reader of the set can sign with a key whose secret half is in it.
     let leaked = over(&over(&good, "kid", json!("z")), "d", json!("AA"));
     issuer.fault(Fault::Keys(json!({"keys": [good, leaked, other]})));
     let (_, client) = trusting(&world, &issuer);
-    let told = reason(me(&client, &issuer.token(mats(json!({})))).await);
-    assert!(told.contains("is published with its secret half"), "{told}");
+    let detail = reason(me(&client, &issuer.token(mats(json!({})))).await);
+    assert!(detail.contains("is published with its secret half"), "{detail}");
     let many = |n: usize| over(&good, "kid", json!(n.to_string()));
     let keys: Vec<Value> = (0..101).map(many).collect();
     issuer.fault(Fault::Keys(json!({"keys": keys})));
     let (_, client) = trusting(&world, &issuer);
     let token = |kid: &str| key.sign(json!({"kid": kid}), &issuer.claims(mats(json!({}))));
     me(&client, &token("99")).await.expect(200);
-    let told = reason(me(&client, &token("100")).await);
-    assert!(told.contains("is not among the first 100"), "{told}");
+    let detail = reason(me(&client, &token("100")).await);
+    assert!(detail.contains("is not among the first 100"), "{detail}");
 }
 
 #[on_both]
@@ -297,14 +297,14 @@ async fn a_token_without_a_key_id_is_verified_by_the_only_key_of_its_algorithm(w
     ] {
         issuer.fault(Fault::Keys(json!({"keys": keys})));
         let (_, client) = trusting(&world, &issuer);
-        let told = reason(me(&client, &key.sign(json!({"kid": null}), &claims)).await);
-        assert!(told.contains(why), "{told}");
+        let detail = reason(me(&client, &key.sign(json!({"kid": null}), &claims)).await);
+        assert!(detail.contains(why), "{detail}");
     }
     // A token that names a key is verified by that key only.
     issuer.fault(Fault::Keys(json!({"keys": [nameless]})));
     let (_, client) = trusting(&world, &issuer);
-    let told = reason(me(&client, &key.sign(json!({}), &claims)).await);
-    assert!(told.contains("its issuer has no key"), "{told}");
+    let detail = reason(me(&client, &key.sign(json!({}), &claims)).await);
+    assert!(detail.contains("its issuer has no key"), "{detail}");
 }
 
 #[on_both]
@@ -322,8 +322,8 @@ async fn a_key_that_changed_under_its_name_is_fetched_once_in_a_while(world: Wor
     let mut renamed = after.public();
     renamed["kid"] = json!(before.kid);
     issuer.fault(Fault::Keys(json!({"keys": [renamed]})));
-    let told = reason(me(&client, &sign(0)).await);
-    assert!(told.contains("its signature does not match its issuer's key"), "{told}");
+    let detail = reason(me(&client, &sign(0)).await);
+    assert!(detail.contains("its signature does not match its issuer's key"), "{detail}");
     assert_eq!(issuer.asked_for_keys(), 1, "it was just asked");
     world.pass(TimeDelta::seconds(30));
     let tokens: Vec<String> = (0..20).map(sign).collect();
@@ -373,7 +373,7 @@ async fn optional_members_of_the_metadata_may_be_null_or_of_other_types(world: W
 }
 
 #[on_both]
-async fn a_slow_issuer_holds_nobody_up_for_long(world: World) {
+async fn slow_issuer_delays_callers_only_briefly(world: World) {
     let issuer = Issuer::start().await;
     issuer.fault(Fault::Slow);
     let provider = issuer.on_platform("auth0", json!({}));

@@ -43,7 +43,7 @@ async fn a_login_is_finished_once_and_by_the_browser_that_began_it(world: World)
     let mut browser = console(&world, &issuer).await;
     let back = browser.return_from_provider("").await;
     let cookies = browser.cookies.clone();
-    // Somebody else's browser, which was sent the link.
+    // Another person's browser, which was sent the link.
     failed(Browser::new(&browser.client).go(&back).await, "another browser");
     let mut other = Browser::new(&browser.client);
     other.go("/api/v1/login").await;
@@ -66,7 +66,7 @@ async fn a_login_is_finished_once_and_by_the_browser_that_began_it(world: World)
     let again = follow_again(&issuer, &back).await;
     failed(browser.go(&again).await, "invalid_grant");
 
-    // The time that somebody may take is over.
+    // The time limit of the login has passed.
     let back = browser.return_from_provider("").await;
     world.pass(TimeDelta::minutes(10));
     failed(browser.go(&back).await, "took too long");
@@ -103,7 +103,7 @@ async fn a_provider_that_says_no_or_something_else_begins_no_session(world: Worl
     }
     issuer.log_in_as(mats(json!({"aud": [CLIENT, "another"], "azp": CLIENT})));
     assert_eq!(browser.log_in("").await.status, 303);
-    issuer.log_in_as(json!({"sub": "auth0|nobody"}));
+    issuer.log_in_as(json!({"sub": "auth0|unlinked"}));
     let problem = Browser::new(&browser.client).log_in("").await.refused(403, "forbidden");
     assert!(problem["detail"].as_str().unwrap().contains("No user is linked"));
     let kept: i64 = world.value("SELECT COUNT(*) FROM sessions").await;
@@ -114,7 +114,7 @@ async fn a_provider_that_says_no_or_something_else_begins_no_session(world: Worl
 }
 
 #[on_both]
-async fn nobody_is_sent_to_another_site(world: World) {
+async fn login_does_not_redirect_to_another_site(world: World) {
     let issuer = Issuer::start().await;
     let browser = console(&world, &issuer).await;
     for bad in [
@@ -136,7 +136,7 @@ async fn nobody_is_sent_to_another_site(world: World) {
     }
     browser.client.get("/login?return=/x").await.invalid("return");
     browser.client.get("/login?provider=other").await.refused(404, "not_found");
-    browser.client.get("/login?organization=nobody").await.refused(404, "not_found");
+    browser.client.get("/login?organization=unknown").await.refused(404, "not_found");
     world.anyone().get("/login").await.refused(404, "not_found");
 }
 
@@ -195,7 +195,7 @@ async fn an_organizations_people_log_in_at_its_own_provider(world: World) {
         assert_eq!(me["organization_id"], json!(world.acme.org));
         browser.with_cookies().get("/organizations/globex").await.refused(404, "not_found");
     }
-    // Somebody of another organization is nobody at this one's provider.
+    // A person of another organization is unknown at this one's provider.
     issuer.log_in_as(json!({"sub": "auth0|mats-globex"}));
     let mut foreign = Browser::new(&world.anyone());
     foreign.log_in("?organization=acme").await.refused(403, "forbidden");

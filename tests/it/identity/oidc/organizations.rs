@@ -34,15 +34,15 @@ async fn an_organizations_provider_vouches_within_it_alone(world: World) {
     // The issuer is acme's, not globex's.
     let disabled = issuer.body(json!({"status": "disabled"}));
     world.put(world.org("/identity-providers/auth0"), disabled).await.expect(200);
-    let told = reason(client.get("/me").await);
-    assert!(told.contains("is not that of the identity provider here"), "{told}");
+    let detail = reason(client.get("/me").await);
+    assert!(detail.contains("is not that of the identity provider here"), "{detail}");
     world.delete(world.org("/identity-providers/auth0")).await.expect(204);
-    let told = reason(client.get("/me").await);
-    assert!(told.contains("is not trusted here"), "{told}");
+    let detail = reason(client.get("/me").await);
+    assert!(detail.contains("is not trusted here"), "{detail}");
 }
 
 #[on_both]
-async fn organizations_that_share_an_issuer_are_told_apart(world: World) {
+async fn organizations_that_share_an_issuer_are_distinguished(world: World) {
     let issuer = Issuer::start().await;
     let at = |org: &str| format!("/organizations/{org}/identity-providers/auth0");
     let of_globex = json!({"audience": "globex-api"});
@@ -64,17 +64,17 @@ async fn organizations_that_share_an_issuer_are_told_apart(world: World) {
         assert_eq!(organization(claims).await, world.globex.org);
     }
     assert_eq!(organization(mats(json!({"org_id": world.acme.org}))).await, world.acme.org);
-    // Or else the one that the person is in: nobody locks another's people out.
+    // Or else the one that the person is in: no organization locks another's people out.
     assert_eq!(organization(mats(json!({}))).await, world.acme.org);
     let globex = json!({"sub": "auth0|mats-globex"});
     assert_eq!(organization(globex).await, world.globex.org);
-    let nobody = issuer.token(json!({"sub": "auth0|nobody"}));
-    let told = reason(me(&world.anyone(), &nobody).await);
-    assert!(told.contains("several organizations have this issuer and audience"), "{told}");
+    let unlinked = issuer.token(json!({"sub": "auth0|unlinked"}));
+    let detail = reason(me(&world.anyone(), &unlinked).await);
+    assert!(detail.contains("several organizations have this issuer and audience"), "{detail}");
     // A name of no organization decides nothing.
     assert_eq!(organization(mats(json!({"org_id": "x"}))).await, world.acme.org);
 
-    // Nobody takes the platform's own tokens by naming the same issuer.
+    // An organization that names the same issuer does not get the platform's own tokens.
     let (_, client) = trusting(&world, &issuer);
     let claims = mats(json!({"org_id": "globex"}));
     let found = me(&client, &issuer.token(claims)).await.expect(200);
@@ -92,8 +92,8 @@ async fn an_organizations_keys_are_its_own_affair(world: World) {
     me(&client, &good).await.expect(200);
     // Globex says that its keys are the issuer's: the platform's provider does not hear it.
     let forged = evil.key().sign(json!({}), &issuer.claims(mats(json!({}))));
-    let told = reason(me(&client, &forged).await);
-    assert!(told.contains("has no key"), "{told}");
+    let detail = reason(me(&client, &forged).await);
+    assert!(detail.contains("has no key"), "{detail}");
     // Where only globex has the issuer, it is good for globex.
     let problem = me(&world.anyone(), &forged).await.refused(403, "forbidden");
     assert!(problem["detail"].as_str().unwrap().contains("No user is linked"));
@@ -170,7 +170,7 @@ async fn a_person_who_is_deactivated_on_one_replica_is_refused_on_the_others(wor
     me(&there, &token).await.refused(403, "forbidden");
     root.patch(&user, json!({"is_active": true})).await.expect(200);
     me(&here, &token).await.expect(200);
-    // An identity that is unlinked, here, is one that nobody has.
+    // An identity that is unlinked here belongs to no user.
     root.delete(format!("/auth-accounts/{}", world.acme.auth_account)).await.expect(204);
     me(&here, &token).await.refused(403, "forbidden");
     world.pass(TimeDelta::seconds(3));

@@ -54,7 +54,7 @@ async fn a_person_logs_in_and_out_again(world: World) {
 }
 
 #[on_both]
-async fn a_session_is_over_after_its_time_and_when_nobody_uses_it(world: World) {
+async fn session_ends_after_its_time_and_when_idle(world: World) {
     let issuer = Issuer::start().await;
     let mut browser = console(&world, &issuer).await;
     browser.log_in("").await;
@@ -125,7 +125,7 @@ async fn a_change_with_a_cookie_comes_from_our_own_page(world: World) {
             with.post("/logout", json!({})).await.refused(403, "forbidden");
             with.post("/logout/everywhere", json!({})).await.refused(403, "forbidden");
         }
-        // A read changes nothing, whoever's page asks for it.
+        // A read changes nothing, whichever page asks for it.
         with.get(&path).await.expect(200);
     }
     // Never two credentials at once.
@@ -170,7 +170,7 @@ async fn a_session_ends_with_the_person_and_with_what_they_may_do(world: World) 
     for id in [&world.acme.workspace_membership, &world.acme.membership] {
         world.delete(format!("/memberships/{id}")).await.expect(204);
     }
-    // What another replica changed is seen when the memory of before is over.
+    // A change by another replica is visible when the cached copy expires.
     world.pass(TimeDelta::seconds(3));
     browser.with_cookies().get(&path).await.refused(404, "not_found");
     let user = format!("/users/{}", world.acme.user);
@@ -189,7 +189,7 @@ async fn a_session_ends_with_the_person_and_with_what_they_may_do(world: World) 
 }
 
 #[on_both]
-async fn a_session_accepts_no_invitation_of_somebody_else(world: World) {
+async fn session_does_not_accept_the_invitation_of_another_person(world: World) {
     let issuer = Issuer::start().await;
     let mut browser = console(&world, &issuer).await;
     browser.log_in("").await;
@@ -200,7 +200,7 @@ async fn a_session_accepts_no_invitation_of_somebody_else(world: World) {
         page.post("/invitations/accept", json!({"token": invited["token"]})).await
     };
     accept().await.refused(403, "forbidden");
-    // One that is over is as good as none.
+    // An expired session is ignored.
     world.pass(TimeDelta::hours(2));
     assert_eq!(accept().await.expect(201)["email"], "nina@new.example");
 }

@@ -42,7 +42,7 @@ impl Default for Logins {
 }
 
 impl Issuer {
-    /// Whoever comes next is logged in with these claims over those of any ID token.
+    /// Logs the next person in with these claims over those of any ID token.
     pub fn log_in_as(&self, claims: Value) {
         self.shared.lock().unwrap().logins.person = claims;
     }
@@ -54,7 +54,7 @@ impl Issuer {
 
 type Form = HashMap<String, String>;
 
-/// Nobody asks the person anything here: they are sent back with a code at once.
+/// The provider asks for no credentials here: it sends the person back with a code at once.
 pub(super) async fn authorize(State(shared): State<Shared>, Query(form): Query<Form>) -> Response {
     let expected = [
         ("tenant", "1"),
