@@ -148,8 +148,13 @@ impl Resource for AuditEvent {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct AuditFilter {
-    /// The operation, such as `licenses.revoke`.
+    /// The operation, such as `licenses.revoke`. A trailing `.*` selects all operations of a
+    /// resource, such as `budgets.*`.
     action: Option<String>,
+    /// Events about a thing of this product label: after the change, else before it.
+    product: Option<String>,
+    /// The kind of the target, such as `license`.
+    target_type: Option<String>,
     /// The actor's ID.
     actor: Option<uuid::Uuid>,
     /// The target's ID.
@@ -208,8 +213,18 @@ async fn list(cx: &mut Cx, _: Org, list: List<AuditFilter>) -> Result<Page<Audit
 }
 
 fn narrowed<'c>(query: Rows<'c, AuditEvent>, filter: &AuditFilter) -> Rows<'c, AuditEvent> {
+    let action = filter.action.as_deref();
+    let slice = action.and_then(|text| text.strip_suffix('*')).filter(|text| text.ends_with('.'));
     query
-        .and_some(" AND action = ?", filter.action.as_deref())
+        .and_some(" AND action = ?", action.filter(|_| slice.is_none()))
+        .and_some(" AND SUBSTR(action, 1, LENGTH(?)) = ?", slice)
+        // In this form, each side has an index.
+        .and_some(
+            " AND (after ->> 'product' = ?
+                   OR after ->> 'product' IS NULL AND before ->> 'product' = ?)",
+            filter.product.as_deref(),
+        )
+        .and_some(" AND target_type = ?", filter.target_type.as_deref())
         .and_some(" AND actor_id = ?", filter.actor)
         .and_some(" AND target_id = ?", filter.target.as_deref())
         .and_some(" AND source = ?", filter.source)

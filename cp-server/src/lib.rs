@@ -182,6 +182,7 @@ compose! {
     lifecycle::move_project;
     lifecycle::leave_organization;
     lifecycle::export;
+    tenancy::onboarding;
     tenancy::quotas;
     tenancy::workspaces;
     tenancy::groups;
@@ -195,10 +196,12 @@ compose! {
     identity::memberships;
     identity::memberships::group_members;
     identity::memberships::person_organizations;
+    identity::directory;
     identity::workspace_access;
     identity::project_grants;
     identity::invitations;
     identity::providers;
+    identity::providers::of_platform;
     identity::service_tokens;
     identity::sessions;
     licensing::plans;

@@ -25,11 +25,14 @@ use crate::kernel::http::json::SeatCap;
 use crate::kernel::text::{Domain, Email, ExternalId, Name, PlanCode, Slug};
 use crate::licensing::coverage::marks::{self, Changed};
 use crate::licensing::{licenses, subscriptions};
+use crate::tenancy::onboarding;
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
 use crate::tenancy::projects;
 
 crate::routes! { organizations:
     /// Creates an organization with its subscription and quotas, and its owner when one is named.
+    ///
+    /// The organization starts with the groups of `GET /onboarding`.
     POST "/organizations" ORG_CREATE => create;
     /// Changes an organization.
     ///
@@ -118,6 +121,7 @@ async fn create(
     if let Some(owner) = owner {
         memberships::seat_owner(cx, organization.id, owner).await?;
     }
+    onboarding::create_groups(cx, organization.id).await?;
     cx.audit.organization = Some(organization.id);
     Ok(Created(organization))
 }

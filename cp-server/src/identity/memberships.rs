@@ -3,6 +3,7 @@
 pub mod group_members;
 pub mod person_organizations;
 pub mod row;
+pub mod seating;
 mod seats;
 
 use cp_contracts::ProblemCode;

@@ -5,6 +5,7 @@
 //! answer, audit event or export reads the column; they only read whether a secret exists.
 
 mod client_secrets;
+pub mod of_platform;
 pub mod row;
 
 use cp_contracts::ProblemCode;

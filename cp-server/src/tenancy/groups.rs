@@ -146,28 +146,48 @@ async fn list(cx: &mut Cx, _: OrgList<GroupId>, list: List<GroupFilter>) -> Resu
 }
 
 async fn create(cx: &mut Cx, _: Org, new: NewGroup) -> Result<Created<Group>> {
-    let sql = "INSERT INTO groups
-               (id, organization_id, parent_id, product, name, slug, description, external_id,
-                created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     let slug = Slug::or_from(new.slug, &new.name)?;
     let product = match new.parent_id {
         Some(parent) => product_below(cx, parent, new.product).await?,
         None => new.product.map(Label::into_string).unwrap_or_default(),
     };
+    let NewGroup { name, parent_id, description, external_id, .. } = new;
+    let group = Initial { name, slug, parent_id, product, description, external_id };
+    insert(cx, cx.at, group).await.map_err(at_parent).map(Created)
+}
+
+/// The initial values of a group.
+pub(super) struct Initial {
+    pub(super) name: Name,
+    pub(super) slug: Slug,
+    pub(super) parent_id: Option<GroupId>,
+    pub(super) product: String,
+    pub(super) description: Option<Prose>,
+    pub(super) external_id: Option<ExternalId>,
+}
+
+pub(super) async fn insert<G>(
+    cx: &mut Cx<G>,
+    organization: OrganizationId,
+    group: Initial,
+) -> Result<Group> {
+    let sql = "INSERT INTO groups
+               (id, organization_id, parent_id, product, name, slug, description, external_id,
+                created_at, updated_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $9)";
     let insert = cx
         .tx
         .returning(sql)
         .bind(GroupId::new(&cx.app.random, cx.now))
-        .bind(cx.at)
-        .bind(new.parent_id)
-        .bind(product)
-        .bind(new.name)
-        .bind(slug)
-        .bind(new.description)
-        .bind(new.external_id)
+        .bind(organization)
+        .bind(group.parent_id)
+        .bind(group.product)
+        .bind(group.name)
+        .bind(group.slug)
+        .bind(group.description)
+        .bind(group.external_id)
         .bind(cx.now);
-    named(insert.one().await).map_err(at_parent).map(Created)
+    named(insert.one().await)
 }
 
 /// Returns the product of a new group below a parent.

@@ -4,6 +4,7 @@ pub mod artifacts;
 pub mod groups;
 pub mod ids;
 mod isolation;
+pub mod onboarding;
 pub mod organizations;
 pub mod projects;
 pub mod quotas;

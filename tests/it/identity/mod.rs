@@ -1,6 +1,7 @@
 //! People, their identities, roles and memberships, and the tokens of machines.
 
 mod access;
+mod directory;
 mod invitations;
 mod memberships;
 mod oidc;

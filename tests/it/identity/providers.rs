@@ -4,7 +4,7 @@ use cp_server::licensing::keys::rekey::rekey;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::world::{World, on_both};
+use crate::world::{ROOT, World, on_both};
 
 const SECRET: &str = "canary-0123456789-client-secret";
 
@@ -261,4 +261,47 @@ async fn row(world: &World, organization: &str, key: &str) -> (Uuid, Option<Vec<
 
 fn purpose(organization: &str, id: Uuid) -> String {
     format!("identity provider {organization} {id} client_secret v1")
+}
+
+#[on_both]
+async fn every_caller_reads_the_platforms_providers(world: World) {
+    let empty = json!({"items": [], "next_cursor": null});
+    assert_eq!(world.get("/identity-providers").await.expect(200), empty);
+    let provider = |key: &str, body: Value| {
+        cp_server::identity::oidc::provider::Provider::of_platform(
+            key,
+            serde_json::from_value(body).unwrap(),
+        )
+        .unwrap()
+    };
+    let (_, server) = world.server(|settings| {
+        settings.identity.providers = vec![
+            provider(
+                "zitadel",
+                json!({
+                    "type": "zitadel", "issuer": "https://z.example", "audience": "111",
+                    "client_id": "c", "client_secret": "canary-secret",
+                }),
+            ),
+            provider("okta", json!({"type": "okta", "issuer": "https://okta.example/"})),
+        ];
+    });
+    let list = json!({
+        "items": [
+            {
+                "key": "zitadel", "type": "zitadel", "issuer": "https://z.example",
+                "audience": "111", "has_management": false,
+            },
+            {
+                "key": "okta", "type": "okta", "issuer": "https://okta.example/", "audience": null,
+                "has_management": false,
+            },
+        ],
+        "next_cursor": null,
+    });
+    for token in [ROOT, &world.acme.token, &world.acme.deployment_token] {
+        let answer = server.clone().token(token).get("/identity-providers").await;
+        assert_eq!(answer.expect(200), list);
+    }
+    server.get("/identity-providers").await.refused(401, "unauthenticated");
 }

@@ -51,6 +51,66 @@ async fn events_are_narrowed(world: World) {
 }
 
 #[on_both]
+async fn events_are_narrowed_by_product_target_type_and_slice(world: World) {
+    let group = json!({"name": "Studio", "product": "studio"});
+    let made = world.post(world.org("/groups"), group).await.expect(201);
+    let path = format!("/groups/{}", made["id"].as_str().unwrap());
+    world.pass(TimeDelta::milliseconds(1));
+    world.patch(&path, json!({"product": "copilot"})).await.expect(200);
+    world.pass(TimeDelta::milliseconds(1));
+    world.delete(&path).await.expect(204);
+    let list = async |path: String| {
+        let list = world.get(path).await.expect(200);
+        let items = list["items"].as_array().unwrap().clone();
+        items
+            .iter()
+            .map(|event| event["action"].as_str().unwrap().to_owned())
+            .collect::<Vec<String>>()
+    };
+    let own = async |filter: &str| list(world.org(&format!("/audit?limit=500&{filter}"))).await;
+    // The state after decides; without one, the state before.
+    assert_eq!(own("product=studio").await, ["groups.create"]);
+    assert_eq!(own("product=copilot").await, ["groups.delete", "groups.update"]);
+    assert_eq!(own("product=none").await, [""; 0]);
+    let all = list("/audit?product=studio".to_owned()).await;
+    assert_eq!(all, ["groups.create"], "the platform's list");
+    let slice = own("action=groups.*&product=copilot").await;
+    assert_eq!(slice, ["groups.delete", "groups.update"]);
+    let mut all = own("").await;
+    all.retain(|action| action.starts_with("groups."));
+    assert!(all.len() >= 7, "{all:?}");
+    assert_eq!(own("action=groups.*").await, all);
+    // A prefix of a name is no slice, and no character stands for others.
+    for none in ["groups.c*", "group.*", "*", ".*", "groups", "group_.*", "%25.*"] {
+        assert_eq!(own(&format!("action={none}")).await, [""; 0], "{none}");
+    }
+    let of_type = own("target_type=group&product=studio").await;
+    assert_eq!(of_type, ["groups.create"]);
+    assert_eq!(own("target_type=grou").await, [""; 0]);
+    assert!(own("target_type=license").await.contains(&"licenses.create".to_owned()));
+}
+
+#[on_both]
+async fn large_event_keeps_its_product(world: World) {
+    let body = json!({
+        "kind": "agent", "name": "Scout", "product": "studio",
+        "spec": {"definition": {"text": "x".repeat(20_000)}},
+    });
+    let preset = json!({"kind": "guardrail", "name": "PII", "product": "studio"});
+    let preset = world.post(world.org("/resources"), preset).await.expect(201);
+    let mut body = body;
+    body["guardrails"] = json!([preset["id"]]);
+    let made = world.post(world.org("/resources"), body).await.expect(201);
+    let path = format!("/resources/{}", made["id"].as_str().unwrap());
+    world.patch(path, json!({"name": "Ranger"})).await.expect(200);
+    let filter = "/audit?product=studio&action=resources.update";
+    let found = world.get(world.org(filter)).await.expect(200)["items"].clone();
+    assert_eq!(found.as_array().unwrap().len(), 1);
+    assert_eq!(found[0]["after"]["product"], "studio");
+    assert!(found[0]["after"]["$whole"].is_object(), "{}", found[0]["after"]);
+}
+
+#[on_both]
 async fn an_organization_sees_its_own_events_only(world: World) {
     let own = world.by(&world.acme.token);
     let list = own.get(world.org("/audit?limit=500")).await.expect(200);

@@ -55,6 +55,17 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             bodies.extend([seat, json!({"email": "new@new.example", "role": "admin"})]);
             bodies
         }
+        "directory.upsert" => vec![
+            with(&person, json!({"role": "viewer"})),
+            with(&person, json!({"role": "admin"})),
+            json!({"user_id": acme.user, "role": "viewer"}),
+            json!({
+                "user_id": acme.user, "groups": [{"group_id": acme.group, "role": "admin"}],
+            }),
+            json!({
+                "user_id": acme.user, "identity": {"provider": "auth0", "subject": "mine"},
+            }),
+        ],
         "memberships.update" => {
             let mut bodies = each(&json!({}));
             bodies.extend([json!({"role": "viewer"}), json!({"status": "suspended"})]);

@@ -126,6 +126,9 @@ pub fn example(world: &World, line: &Line) -> Example {
         "organizations.create" => body(json!({"name": "Initech"})),
         "workspaces.create" => body(json!({"name": "Test"})),
         "users.upsert" => body(json!({"email": "new@example.com"})),
+        "directory.upsert" => body(json!({
+            "email": "new@acme.example", "groups": [{"group_id": acme.group}],
+        })),
         "users.update" => body(json!({"display_name": "Renamed"})),
         "subscriptions.update" => body(json!({"seat_cap": 21})),
         "licenses.update" => body(json!({"grace_days": 3})),

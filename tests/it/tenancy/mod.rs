@@ -2,6 +2,7 @@
 
 mod export;
 mod groups;
+mod onboarding;
 mod organizations;
 mod projects;
 mod quotas;

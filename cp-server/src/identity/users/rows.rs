@@ -7,10 +7,11 @@ use crate::identity::ids::AuthAccountId;
 use crate::kernel::access::caller::Authority;
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::platform::PlatformId;
+use crate::kernel::clock::after;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::text::{Email, ExternalId, Name};
+use crate::kernel::text::{Email, ExternalId, Name, ProviderKey, Subject};
 
 crate::record! {
     /// A person.
@@ -85,6 +86,28 @@ pub async fn by_email<G>(cx: &mut Cx<G>, email: &Email) -> Result<User> {
     let id = UserId::new(&cx.app.random, cx.now);
     let query = cx.tx.returning(sql).bind(id).bind(email).bind(email.key()).bind(cx.now);
     Ok(query.one().await?)
+}
+
+/// Sets the display name of a user.
+pub async fn set_display_name<G>(cx: &mut Cx<G>, user: &User, name: &Name) -> Result<()> {
+    let sql = "UPDATE users SET display_name = $2, updated_at = $3 WHERE id = $1";
+    let at = after(user.updated_at, cx.now);
+    cx.tx.q(sql).bind(user.id).bind(name).bind(at).exec().await?;
+    Ok(())
+}
+
+/// Returns whether the platform links the identity to the user.
+pub async fn is_linked<G>(
+    cx: &mut Cx<G>,
+    user: UserId,
+    provider: &ProviderKey,
+    subject: &Subject,
+) -> Result<bool> {
+    let sql = "SELECT EXISTS (SELECT 1 FROM auth_accounts
+                              WHERE user_id = $1 AND provider = $2 AND subject = $3
+                                AND organization_id IS NULL)";
+    let query = cx.tx.q(sql).bind(user).bind(provider).bind(subject);
+    Ok(query.value().await?.unwrap_or(false))
 }
 
 /// An identity that an authority links to a user.

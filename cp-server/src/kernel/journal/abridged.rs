@@ -23,6 +23,9 @@ const MEMBER: usize = 1024;
 /// The member of an abridged state that holds the digest of the whole state.
 const MARK: &str = "$whole";
 
+/// The member that `after` keeps although it is equal on both sides: lists of events filter by it.
+const PRODUCT: &str = "product";
+
 /// Returns the states before and after in the form that the event contains.
 pub(super) fn texts(before: Value, after: Value) -> (Text, Text) {
     let (whole_before, whole_after) = (Text::of(&before), Text::of(&after));
@@ -31,7 +34,9 @@ pub(super) fn texts(before: Value, after: Value) -> (Text, Text) {
     }
     let (mut earlier, mut later) = (before, after);
     if let (Value::Object(before), Value::Object(after)) = (&mut earlier, &mut later) {
+        let product = after.get(PRODUCT).filter(|label| label.is_string()).cloned();
         keep_difference(before, after);
+        after.extend(product.map(|label| (PRODUCT.to_owned(), label)));
         after.insert(MARK.into(), digest(&whole_after));
     }
     match &mut earlier {
@@ -118,6 +123,20 @@ mod tests {
                 json!({
                     "name": "B", "new": 3, "metadata": {"n": 2}, "$whole": digest_of(&after),
                 }),
+            )
+        );
+    }
+
+    #[test]
+    fn large_state_keeps_its_product() {
+        let large = "x".repeat(20_000);
+        let before = json!({"product": "studio", "n": 1, "spec": large});
+        let after = json!({"product": "studio", "n": 2, "spec": large});
+        assert_eq!(
+            abridged(before.clone(), after.clone()),
+            (
+                json!({"n": 1, "$whole": digest_of(&before)}),
+                json!({"product": "studio", "n": 2, "$whole": digest_of(&after)}),
             )
         );
     }
