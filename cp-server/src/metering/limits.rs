@@ -18,7 +18,7 @@ use super::budgets::cycle_rows as cycles;
 use super::counters::{self, Interval};
 use super::quantity::Quantity;
 use crate::identity::scopes::{self, ScopeKind, ScopeRef};
-use crate::kernel::access::ids::{OrganizationId, ProjectId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
 use crate::kernel::db::Conn;
@@ -296,6 +296,13 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
         // The scope was deleted since.
         .on_conflict("reference", Error::stale)
         .map(Put::New)
+}
+
+/// Deletes the limits of a person who leaves the organization, allocations included.
+pub async fn leave(cx: &mut Cx, user: UserId) -> Result<()> {
+    let sql = "DELETE FROM usage_limits WHERE organization_id = $1 AND user_id = $2";
+    cx.tx.q(sql).bind(cx.at).bind(user).exec().await?;
+    Ok(())
 }
 
 async fn delete(cx: &mut Cx, _: Org, which: Removal) -> Result<NoContent> {

@@ -242,10 +242,15 @@ async fn bindings_end_with_their_scope(world: World) {
     }
     world.delete(format!("/groups/{group}")).await.expect(204);
     assert_eq!(models(&world).await, ["lone", "organization", "project", "user", "workspace"]);
-    // A person who comes back finds no former grant.
+    let limit = json!({
+        "metric": "m", "quantity": 1, "scope": format!("user:{}", world.acme.stranger),
+    });
+    let limit = id(&world.put(world.org("/limits"), limit).await.expect(201));
+    // A person who comes back finds no former grant, and no former limit.
     world.delete(format!("/memberships/{seat}")).await.expect(204);
     let seat = json!({"user_id": world.acme.stranger, "role": "viewer"});
     world.post(world.org("/memberships"), seat).await.expect(201);
+    world.get(format!("/limits/{limit}")).await.refused(404, "not_found");
     assert_eq!(models(&world).await, ["lone", "organization", "project", "workspace"]);
     let to = json!({"organization": world.globex.org});
     world.post(format!("/projects/{project}/move"), to).await.expect(200);
