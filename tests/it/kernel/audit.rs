@@ -52,11 +52,11 @@ async fn events_are_narrowed(world: World) {
 
 #[on_both]
 async fn events_are_narrowed_by_product_target_type_and_slice(world: World) {
-    let group = json!({"name": "Studio", "product": "studio"});
+    let group = json!({"name": "Studio", "product": "atelier"});
     let made = world.post(world.org("/groups"), group).await.expect(201);
     let path = format!("/groups/{}", made["id"].as_str().unwrap());
     world.pass(TimeDelta::milliseconds(1));
-    world.patch(&path, json!({"product": "copilot"})).await.expect(200);
+    world.patch(&path, json!({"product": "loom"})).await.expect(200);
     world.pass(TimeDelta::milliseconds(1));
     world.delete(&path).await.expect(204);
     let list = async |path: String| {
@@ -69,12 +69,12 @@ async fn events_are_narrowed_by_product_target_type_and_slice(world: World) {
     };
     let own = async |filter: &str| list(world.org(&format!("/audit?limit=500&{filter}"))).await;
     // The state after decides; without one, the state before.
-    assert_eq!(own("product=studio").await, ["groups.create"]);
-    assert_eq!(own("product=copilot").await, ["groups.delete", "groups.update"]);
+    assert_eq!(own("product=atelier").await, ["groups.create"]);
+    assert_eq!(own("product=loom").await, ["groups.delete", "groups.update"]);
     assert_eq!(own("product=none").await, [""; 0]);
-    let all = list("/audit?product=studio".to_owned()).await;
+    let all = list("/audit?product=atelier".to_owned()).await;
     assert_eq!(all, ["groups.create"], "the platform's list");
-    let slice = own("action=groups.*&product=copilot").await;
+    let slice = own("action=groups.*&product=loom").await;
     assert_eq!(slice, ["groups.delete", "groups.update"]);
     let mut all = own("").await;
     all.retain(|action| action.starts_with("groups."));
@@ -84,7 +84,7 @@ async fn events_are_narrowed_by_product_target_type_and_slice(world: World) {
     for none in ["groups.c*", "group.*", "*", ".*", "groups", "group_.*", "%25.*"] {
         assert_eq!(own(&format!("action={none}")).await, [""; 0], "{none}");
     }
-    let of_type = own("target_type=group&product=studio").await;
+    let of_type = own("target_type=group&product=atelier").await;
     assert_eq!(of_type, ["groups.create"]);
     assert_eq!(own("target_type=grou").await, [""; 0]);
     assert!(own("target_type=license").await.contains(&"licenses.create".to_owned()));
