@@ -1,25 +1,29 @@
 //! Bodies of requests that follow from their schemas alone.
 
+use std::sync::LazyLock;
+
 use cp_server::kernel::http::line::Line;
 use cp_server::kernel::http::openapi;
 use serde_json::{Map, Value, json};
 
 use super::operations;
 
+/// The document without examples. Building it takes longer than a request.
+static DOCUMENT: LazyLock<Value> =
+    LazyLock::new(|| openapi::document(&operations().published(), "", &Value::Null));
+
 /// Returns a body with the required members of the line's input; `word` is in each of its strings
 /// without a pattern.
 pub fn sample(line: &Line, word: &str) -> Value {
-    let document = openapi::document(&operations(), "", &Value::Null);
-    let document: Value = serde_json::to_value(document).unwrap();
+    let document = &*DOCUMENT;
     let method = line.method.as_str().to_lowercase();
     let body = &document["paths"][line.full_path()][method]["requestBody"];
-    value_of(&document, &body["content"]["application/json"]["schema"], line.name, word)
+    value_of(document, &body["content"]["application/json"]["schema"], line.name, word)
 }
 
 /// Returns a body that changes the first member of the line's input, or the name if there is one.
 pub fn sample_patch(line: &Line) -> Value {
-    let document = openapi::document(&operations(), "", &Value::Null);
-    let document: Value = serde_json::to_value(document).unwrap();
+    let document = &*DOCUMENT;
     let body = &document["paths"][line.full_path()]["patch"]["requestBody"];
     let reference = body["content"]["application/json"]["schema"]["$ref"].as_str().unwrap();
     let members = &document.pointer(&reference[1..]).unwrap()["properties"];
@@ -32,7 +36,7 @@ pub fn sample_patch(line: &Line) -> Value {
     if let Some(types) = schema["type"].as_array() {
         schema["type"] = types[0].clone();
     }
-    json!({name.as_str(): value_of(&document, &schema, line.name, "another")})
+    json!({name.as_str(): value_of(document, &schema, line.name, "another")})
 }
 
 fn value_of(document: &Value, schema: &Value, line: &str, word: &str) -> Value {
