@@ -159,7 +159,7 @@ fn root(cx: &Cx, budget: &Budget, cycle: &CycleRow) -> AllocationRow {
 
 /// Applies a changed budget to its active cycle.
 pub(super) async fn follow(cx: &mut Cx, before: &Budget, budget: &Budget) -> Result<()> {
-    let Some(active) = cycle_rows::active(&mut cx.tx, &budget).await? else { return Ok(()) };
+    let Some(active) = cycle_rows::active(&mut cx.tx, budget).await? else { return Ok(()) };
     let is_timed_alike =
         (before.cadence, before.renewal_day) == (budget.cadence, budget.renewal_day);
     let ends_at = match is_timed_alike {
