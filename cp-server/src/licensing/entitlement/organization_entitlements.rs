@@ -132,7 +132,7 @@ pub struct EntitlementFacts {
     pub organization_models: Option<Json<ModelPolicies>>,
 }
 
-/// The columns of [`EntitlementFacts`] of the organization `o`, joined by [`ENTITLEMENT_JOINS`].
+/// The columns of [`EntitlementFacts`] for the organization `o`; with `from`, the tables that have them.
 #[macro_export]
 macro_rules! entitlement_columns {
     () => {
