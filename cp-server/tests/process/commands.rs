@@ -66,7 +66,10 @@ fn tokens_have_verbs_of_their_own() {
     let deployment = run(&deployment).unwrap();
     let deployment = deployment["id"].as_str().unwrap();
     let data_plane = run(&["token", "create", "edge", "--deployment", deployment]).unwrap();
-    assert_eq!(data_plane["permissions"], json!(["users:whoami", "usage:write", "limits:read"]));
+    assert_eq!(
+        data_plane["permissions"],
+        json!(["users:whoami", "usage:write", "limits:read", "effective:read"])
+    );
     let listed = |more: &[&str]| run(&[&["token", "list", "--active"], more].concat()).unwrap();
     assert_eq!(listed(&["--organization", "acme"])["items"].as_array().unwrap().len(), 2);
     assert_eq!(listed(&["--deployment", deployment])["items"][0]["id"], data_plane["id"]);

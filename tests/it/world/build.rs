@@ -15,9 +15,10 @@ impl World {
         assert!(own.await.unwrap().is_none(), "a token that the operator chose is never shown");
         self.make("/plans", json!({"code": "internal", "name": "Internal", "is_public": false}))
             .await;
-        self.acme = self.tenant("acme").await;
-        self.globex = self.tenant("globex").await;
-        self.fill_sets().await;
+        // On the heap: the stack of a test is small.
+        self.acme = Box::pin(self.tenant("acme")).await;
+        self.globex = Box::pin(self.tenant("globex")).await;
+        Box::pin(self.fill_sets()).await;
         let keys = self.get("/signing/keys").await.expect(200);
         let keys = keys["items"].as_array().unwrap();
         let successor = keys.iter().find(|key| key["state"] == "published").unwrap();

@@ -8,7 +8,7 @@ use serde_json::{Map, Value, json};
 
 use super::operations;
 
-/// The document without examples. Building it takes longer than a request.
+/// The document without examples. Its creation is slower than a request.
 static DOCUMENT: LazyLock<Value> =
     LazyLock::new(|| openapi::document(&operations().published(), "", &Value::Null));
 
