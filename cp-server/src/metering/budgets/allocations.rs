@@ -1,6 +1,7 @@
 //! Allocations: the credits of a cycle that groups and people may use, or that are set aside.
 
 use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -255,7 +256,7 @@ pub(super) fn refuse_parts(tree: &Tree, row: &AllocationRow) -> Result<()> {
         return Ok(());
     }
     let detail = format!("The allocation of `{}` has parts. Remove them first.", row.scope);
-    let refused = Error::new(cp_contracts::ProblemCode::InUse, detail);
+    let refused = Error::new(ProblemCode::InUse, detail);
     Err(refused.with("scopes", parts))
 }
 
@@ -346,7 +347,7 @@ async fn cycle_of(cx: &mut Cx, product: &str, id: Option<BudgetCycleId>) -> Resu
     budgets::load(cx, product).await?;
     Err(match id {
         Some(_) => Error::not_found("budget cycle").at("cycle"),
-        None => no_cycle(),
+        None => Error::new(ProblemCode::NotFound, NO_CYCLE),
     })
 }
 
@@ -371,6 +372,8 @@ pub(super) async fn held_cycle(
     Ok((budget, cycle))
 }
 
+const NO_CYCLE: &str = "The budget has no active cycle. Open one first.";
+
 fn no_cycle() -> Error {
-    Error::conflict("The budget has no active cycle. Open one first.")
+    Error::conflict(NO_CYCLE)
 }
