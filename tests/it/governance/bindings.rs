@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{agent, guardrail, id, resource};
-use crate::sweep::examples::NOBODY;
+use crate::sweep::examples::UNKNOWN_ID;
 use crate::world::{World, on_both};
 
 #[on_both]
@@ -84,7 +84,7 @@ async fn wrong_bindings_are_refused_at_their_field(world: World) {
         world.put(&path, body).await.invalid(field);
     }
     for (body, field) in [
-        (body("agent", NOBODY, &user, nothing()), "subject"),
+        (body("agent", UNKNOWN_ID, &user, nothing()), "subject"),
         (body("agent", "scout", &user, nothing()), "subject"),
         (body("agent", &preset, &user, nothing()), "subject"),
         (body("connection", &agent, &user, nothing()), "subject"),

@@ -2,7 +2,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{agent, guardrail, id, resource};
-use crate::sweep::examples::NOBODY;
+use crate::sweep::examples::UNKNOWN_ID;
 use crate::world::{Client, World, count_statements, on_both, statements_so_far};
 
 async fn bind(world: &World, kind: &str, subject: &str, scope: &str, more: Value) {
@@ -144,9 +144,9 @@ async fn kinds_differ_without_a_binding(world: World) {
     world.patch(format!("/resources/{agent}"), json!({"status": "disabled"})).await.expect(200);
     assert_eq!(ask(&world, &olga, "kinds=agent,listing").await["items"], json!([]));
     let gone = ask(&world, &olga, &format!("kinds=agent&subject={agent}")).await;
-    let missing = ask(&world, &olga, &format!("kinds=agent&subject={NOBODY}")).await;
+    let missing = ask(&world, &olga, &format!("kinds=agent&subject={UNKNOWN_ID}")).await;
     let named = |answer: &Value, id: &str| answer.to_string().replace(id, "ID");
-    assert_eq!(named(&gone, &agent), named(&missing, NOBODY));
+    assert_eq!(named(&gone, &agent), named(&missing, UNKNOWN_ID));
 }
 
 #[on_both]
@@ -249,10 +249,10 @@ async fn parts_of_the_question_must_exist_and_fit(world: World) {
     let preset = guardrail(&world, "pii").await;
     for (query, field) in [
         (format!("user={}", acme.stranger), "user"),
-        (format!("user={NOBODY}"), "user"),
+        (format!("user={UNKNOWN_ID}"), "user"),
         (format!("group={}", world.globex.group), "group"),
         (format!("agent={preset}"), "agent"),
-        (format!("agent={NOBODY}"), "agent"),
+        (format!("agent={UNKNOWN_ID}"), "agent"),
         (format!("project={}", world.globex.project), "project"),
         (format!("workspace={}", world.globex.workspace), "workspace"),
     ] {

@@ -3,7 +3,7 @@ use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use super::{guardrail, id, resource};
-use crate::sweep::examples::NOBODY;
+use crate::sweep::examples::UNKNOWN_ID;
 use crate::world::{World, on_both};
 
 /// A whole resource, without what its kind adds.
@@ -181,13 +181,13 @@ async fn wrong_members_are_refused_at_their_path(world: World) {
     let problem = world.post(world.org("/resources"), body).await.invalid("spec.regex");
     assert_eq!(problem["detail"], "`spec.regex` must be a regular expression: unclosed group.");
     let body =
-        json!({"kind": "listing", "name": "x", "parent_id": NOBODY, "spec": {"version": "1"}});
+        json!({"kind": "listing", "name": "x", "parent_id": UNKNOWN_ID, "spec": {"version": "1"}});
     world.post(world.org("/resources"), body).await.invalid("spec.version");
     for (body, field) in [
         (json!({"kind": "listing", "name": "x", "parent_id": preset}), "parent_id"),
-        (json!({"kind": "listing", "name": "x", "parent_id": NOBODY}), "parent_id"),
+        (json!({"kind": "listing", "name": "x", "parent_id": UNKNOWN_ID}), "parent_id"),
         (connection(json!({"type": "mcp", "secret_ref": "none"})), "spec.secret_ref"),
-        (json!({"kind": "agent", "name": "x", "guardrails": [preset, NOBODY]}), "guardrails"),
+        (json!({"kind": "agent", "name": "x", "guardrails": [preset, UNKNOWN_ID]}), "guardrails"),
     ] {
         let problem = world.post(world.org("/resources"), body).await.refused(404, "not_found");
         assert_eq!(problem["field"], field);
@@ -260,7 +260,7 @@ async fn list_filters_by_every_member(world: World) {
     assert_eq!(names("product=").await, ["50% Off_er"]);
     assert_eq!(names("product=console").await, ["Ünique"]);
     assert_eq!(names(&format!("parent={preset}&limit=1")).await, ["Ünique"]);
-    assert_eq!(names(&format!("parent={NOBODY}")).await, [""; 0]);
+    assert_eq!(names(&format!("parent={UNKNOWN_ID}")).await, [""; 0]);
     assert_eq!(names("status=disabled").await, [""; 0]);
     assert_eq!(names("key=50-off-er").await, ["50% Off_er"]);
 }
@@ -379,7 +379,7 @@ async fn invalid_scope_of_a_first_binding_refuses_the_whole_agent(world: World) 
     );
     world.post(&path, body("organization")).await.invalid("bindings[1].scope");
     for missing in [
-        format!("group:{NOBODY}"),
+        format!("group:{UNKNOWN_ID}"),
         format!("group:{}", world.globex.group),
         format!("user:{}", world.acme.stranger),
         format!("user:{}", world.globex.user),

@@ -1,7 +1,7 @@
 use chrono::TimeDelta;
 use serde_json::{Value, json};
 
-use crate::sweep::examples::NOBODY;
+use crate::sweep::examples::UNKNOWN_ID;
 use crate::world::{Client, World, count_statements, on_both, statements_so_far};
 
 /// The person with names for IDs, and each role by its code.
@@ -190,14 +190,14 @@ async fn refusals_name_their_field_and_change_nothing(world: World) {
     for body in [json!({}), json!({"email": "a@b.example", "user_id": world.acme.user})] {
         own.post(&path, body).await.invalid("user_id");
     }
-    let missing = own.post(&path, json!({"user_id": NOBODY})).await.refused(404, "not_found");
+    let missing = own.post(&path, json!({"user_id": UNKNOWN_ID})).await.refused(404, "not_found");
     assert_eq!(missing["field"], "user_id");
     let new = |more: Value| {
         let mut body = json!({"email": "new@acme.example"});
         body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
         body
     };
-    for foreign in [NOBODY, &world.globex.group] {
+    for foreign in [UNKNOWN_ID, &world.globex.group] {
         let groups = json!([{"group_id": world.acme.group}, {"group_id": foreign}]);
         let problem = own.post(&path, new(json!({"groups": groups}))).await;
         let problem = problem.refused(404, "not_found");

@@ -8,8 +8,6 @@ use crate::world::{World, operations, sample, sample_patch, usage_report};
 
 /// An ID of no record.
 pub const UNKNOWN_ID: &str = "01900000-0000-7000-8000-000000000000";
-/// The former name, which the tests of governance use.
-pub const NOBODY: &str = UNKNOWN_ID;
 
 impl World {
     /// The path of a line, naming acme's things; those that a deletion may take for `DELETE`.
