@@ -157,13 +157,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<DirectoryFilter>) -> Result<Page<D
                               WHERE s.organization_id = $1 AND s.user_id = memberships.user_id",
             )
             .and_some(" AND groups.product = ?", filter.product.as_deref())
-            .and_some(
-                " AND groups.id IN (WITH RECURSIVE below (id) AS (
-                      SELECT g.id FROM groups g WHERE g.organization_id = $1 AND g.id = ?
-                      UNION SELECT g.id FROM groups g JOIN below b ON g.parent_id = b.id)
-                  SELECT id FROM below)",
-                filter.group,
-            )
+            .and_some(crate::in_or_below!("groups.id"), filter.group)
             .sql(")")
     } else {
         query

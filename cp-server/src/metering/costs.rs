@@ -190,16 +190,7 @@ async fn read(cx: &mut Cx, _: Org, filter: CostFilter) -> Result<Costs> {
     let query = cx.tx.q(sql).bind(cx.at).bind(&*budget.product);
     let query = query.bind(days(since)).bind(days(until));
     let query = query.and_some(" AND user_id = ?", filter.user);
-    let query = match filter.group {
-        None => query,
-        Some(group) => query.and(
-            " AND group_id IN (WITH RECURSIVE below (id) AS (
-                  SELECT g.id FROM groups g WHERE g.organization_id = $1 AND g.id = ?
-                  UNION SELECT g.id FROM groups g JOIN below b ON g.parent_id = b.id)
-              SELECT id FROM below)",
-            group,
-        ),
-    };
+    let query = query.and_some(crate::in_or_below!("group_id"), filter.group);
     let rows: Vec<CostRow> = query.sql(" GROUP BY day, group_id, user_id, dims").all().await?;
     let items = items(rows, &by)?;
     if items.len() > MOST_ITEMS {

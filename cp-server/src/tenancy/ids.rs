@@ -16,6 +16,21 @@ macro_rules! above {
     };
 }
 
+/// A condition on a column: the group `?` of the organization `$1`, or a group below it.
+#[macro_export]
+macro_rules! in_or_below {
+    ($column:literal) => {
+        concat!(
+            " AND ",
+            $column,
+            " IN (WITH RECURSIVE below (id) AS (
+                  SELECT g.id FROM groups g WHERE g.organization_id = $1 AND g.id = ?
+                  UNION SELECT g.id FROM groups g JOIN below b ON g.parent_id = b.id)
+              SELECT id FROM below)"
+        )
+    };
+}
+
 crate::ids! {
     WorkspaceId, "workspace" of workspaces.organization_id in &[AreaKind::Workspace, AreaKind::Project],
         "SELECT 'workspace' AS kind, w.id FROM workspaces w WHERE w.id = $1
