@@ -200,8 +200,8 @@ pub async fn first_for_login(
     organization: OrganizationId,
 ) -> Result<Option<Provider>> {
     let own = of_organization(tx, &organization.to_string()).await?;
-    let all = own.into_iter().chain(IdentitySettings::of(app).providers.iter().cloned());
-    Ok(all.into_iter().find(|provider| provider.client_id.is_some()))
+    let mut all = own.into_iter().chain(IdentitySettings::of(app).providers.iter().cloned());
+    Ok(all.find(|provider| provider.client_id.is_some()))
 }
 
 /// Returns the providers of the organization with this ID or slug.

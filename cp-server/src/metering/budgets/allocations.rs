@@ -196,7 +196,7 @@ async fn put(
     let (override_quantity, override_reason) = replacement.unzip();
     let stored = before.as_ref().and_then(|row| row.within_id);
     let within_id = match new.within {
-        Some(within) => within_group(cx, within, "within")?,
+        Some(within) => within_group(within)?,
         None => stored,
     };
     tree.put(AllocationRow {
@@ -237,15 +237,13 @@ async fn delete(
     which: RemovedAllocation,
 ) -> Result<NoContent> {
     let scope = allocated_scope(cx, which.scope, "scope")?;
-    let (budget, cycle) = held_cycle(cx, product.as_str(), which.cycle).await?;
-    let mut tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
+    let (_, cycle) = held_cycle(cx, product.as_str(), which.cycle).await?;
+    let tree = Tree::new(cx.at, rows::of_cycle(cx, cycle.id).await?);
     let row = tree.find(scope).cloned().ok_or_else(|| Error::not_found("allocation"))?;
     refuse_parts(&tree, &row)?;
     let removed = shown(cx, &cycle, &tree).await?.into_iter().find(|item| item.scope == scope);
     cx.audit.before = removed.and_then(|removed| serde_json::to_value(removed).ok());
-    tree.rows.retain(|one| one.scope != scope);
     rows::delete(cx, &[row]).await?;
-    rows::write(cx, &budget, &cycle, &[]).await?;
     Ok(NoContent)
 }
 
@@ -327,9 +325,9 @@ pub(super) fn allocated_scope(cx: &Cx, scope: ScopeRef, field: &str) -> Result<S
     Ok(scope.of(cx.at))
 }
 
-/// Reads the group of a `within`; `None` is the organization.
-pub(super) fn within_group(_: &Cx, within: ScopeRef, field: &str) -> Result<Option<GroupId>> {
-    within.refuse_other(field, &[ScopeKind::Organization, ScopeKind::Group])?;
+/// Reads the group of `within`; `None` is the organization.
+pub(super) fn within_group(within: ScopeRef) -> Result<Option<GroupId>> {
+    within.refuse_other("within", &[ScopeKind::Organization, ScopeKind::Group])?;
     Ok(within.id_of(ScopeKind::Group).map(GroupId))
 }
 

@@ -16,6 +16,7 @@ use crate::kernel::text::Label;
 use crate::metering::ids::LimitId;
 use crate::metering::limits::allocations::{self as rows, AllocationRow, Source};
 use crate::metering::quantity::Quantity;
+use crate::tenancy::ids::GroupId;
 
 crate::routes! { allocations:
     /// Allocates equal shares to groups and people. The shares add up to `total` exactly.
@@ -76,7 +77,7 @@ async fn distribute(
 ) -> Result<Distributed> {
     let scopes = scopes_of(cx, &new.scopes)?;
     let within = match new.within {
-        Some(within) => within_group(cx, within, "within")?,
+        Some(within) => within_group(within)?,
         None => None,
     };
     let (budget, cycle) = held_cycle(cx, product.as_str(), None).await?;
@@ -170,11 +171,7 @@ fn scopes_of(cx: &Cx, given: &[ScopeRef]) -> Result<Vec<ScopeRef>> {
 }
 
 /// Returns the equal shares within the group that the request does not name.
-fn unnamed(
-    tree: &Tree,
-    within: Option<crate::tenancy::ids::GroupId>,
-    named: &[ScopeRef],
-) -> Vec<AllocationRow> {
+fn unnamed(tree: &Tree, within: Option<GroupId>, named: &[ScopeRef]) -> Vec<AllocationRow> {
     let is_unnamed = |row: &&AllocationRow| {
         row.source == Source::Equal
             && row.within_id == within
