@@ -54,13 +54,16 @@ fn a_service_without_a_certificate_goes_on_when_it_is_asked_to_reload() {
     assert_eq!(server.call("GET", "/healthz", None, "x").0, 200);
 }
 
-/// Waits for what happens soon; how soon is the machine's to say.
+/// Waits for what happens soon; how soon is the machine's to say. The pauses grow, so that a
+/// question to a server stays below its limit of requests per address.
 #[track_caller]
 pub fn until(happened: impl Fn() -> bool, what: &str) {
     let deadline = Instant::now() + Duration::from_secs(120);
+    let mut pause = Duration::from_millis(20);
     while !happened() {
         assert!(Instant::now() < deadline, "it waited in vain for {what}");
-        std::thread::sleep(Duration::from_millis(20));
+        std::thread::sleep(pause);
+        pause = (pause * 3 / 2).min(Duration::from_millis(500));
     }
 }
 
