@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use crate::{open_enum::open_enum, timestamp};
+use crate::{PoolClaims, open_enum::open_enum, timestamp};
 
 /// The payload of a license token: the customer, the deployment, its entitlement and the term.
 ///
@@ -80,6 +80,9 @@ pub struct LicenseBodyClaims {
     /// finds here what `limits` says with `null`. Since 2.7.0.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub unlimited: Vec<String>,
+    /// The pools of seats, by name. Since 2.10.0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leasing: BTreeMap<String, PoolClaims>,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,

@@ -3,7 +3,7 @@
 //! The control plane signs [`DeploymentLicenseClaims`] into a license token and returns it in a
 //! [`LicenseBundleResponse`]. It resolves an identity to a person with a [`WhoAmIResponseV1`] or
 //! [`WhoAmIResponseV2`], revokes and suspends licenses in [`StatusListClaims`], and reports errors
-//! as a [`Problem`]. Without a network, a file of [`LicenseFileClaims`] goes to the data plane and
+//! as a [`Problem`]. A person or a machine holds a seat by a [`Lease`]. Without a network, a file of [`LicenseFileClaims`] goes to the data plane and
 //! a [`UsageReport`] comes back.
 //!
 //! This crate has types and their encodings only: no I/O, no cryptography, no clock. To check a
@@ -22,7 +22,7 @@
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;
 //!
-//! let text = include_str!("../golden/2.9.0/license_claims.json");
+//! let text = include_str!("../golden/2.10.0/license_claims.json");
 //! let claims: DeploymentLicenseClaims = serde_json::from_str(text)?;
 //! assert_eq!(claims.license.plan.code, "enterprise");
 //! assert_eq!(claims.license.features["alerts_enabled"], true);
@@ -32,8 +32,11 @@
 #![forbid(unsafe_code)]
 
 mod bundle;
+mod check_in;
 mod claims;
 mod jwk;
+mod lease;
+mod lease_token;
 mod license_file;
 mod license_token;
 mod open_enum;
@@ -41,15 +44,21 @@ mod problem;
 mod status_list;
 mod timestamp;
 mod usage_report;
+mod validation;
 mod version;
 mod whoami;
 
 pub use bundle::LicenseBundleResponse;
+pub use check_in::{CheckIn, CheckInCode};
 pub use claims::{
     DeploymentClaims, DeploymentLicenseClaims, DeploymentType, Enforcement, LicenseBodyClaims,
     OnStale, OrganizationClaims, PlanClaims, StatusClaim, StatusListRef, SubscriptionClaims,
 };
 pub use jwk::{Jwk, JwkSet};
+pub use lease::{HolderKind, Lease, LeaseEnd, LeaseHolder, LeaseState, PoolKind};
+pub use lease_token::{
+    LEASE_TOKEN_MAX_BYTES, LEASE_TOKEN_TYP, LeaseBodyClaims, LeaseClaims, PoolClaims,
+};
 pub use license_file::{LICENSE_FILE_TYP, LicenseFileClaims, SIGNING_KEY_TYP, SigningKeyClaims};
 pub use license_token::{
     LICENSE_TOKEN_ALG, LICENSE_TOKEN_ENV, LICENSE_TOKEN_HEADER, LICENSE_TOKEN_MAX_BYTES,
@@ -62,6 +71,7 @@ pub use status_list::{
     StatusListError, TokenStatus,
 };
 pub use usage_report::{UsageReport, UsageReportKind};
+pub use validation::{ValidatedLicense, Validation, ValidationCode};
 pub use version::{
     CONTRACT_VERSION, CONTRACTS_VERSION_HEADER, ContractVersion, UnsupportedContract,
 };

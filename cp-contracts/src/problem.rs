@@ -183,6 +183,12 @@ codes! {
     KeyNotYetPropagated = "key_not_yet_propagated", 409, "The key was published too recently";
     /// The usage report, or a later one, was already imported.
     ReportReplayed = "report_replayed", 409, "The report was already imported";
+    /// No seat of the pool is free.
+    SeatsExhausted = "seats_exhausted", 409, "All seats are taken";
+    /// The lease has ended.
+    LeaseOver = "lease_over", 409, "The lease has ended";
+    /// The lease is borrowed, and lasts until the end of the borrowing.
+    LeaseBorrowed = "lease_borrowed", 409, "The lease is borrowed";
     /// The first request of this idempotency key is still running.
     IdempotencyInProgress = "idempotency_in_progress", 409, "The first request is still running";
     /// `If-Match` names another version of the object.

@@ -16,12 +16,14 @@ macro_rules! schemas {
 }
 
 schemas! {
-    DeploymentClaims DeploymentLicenseClaims DeploymentType EncodedStatusList Enforcement EntryBits
-    FieldError Jwk JwkSet LicenseBodyClaims LicenseBundleResponse LicenseFileClaims OnStale OrganizationClaims
-    PlanClaims Problem ProblemCode SigningKeyClaims StatusClaim StatusListAggregation
-    StatusListClaims StatusListRef SubscriptionClaims UsageReport UsageReportKind WhoAmIGroup
-    WhoAmIMembershipV1 WhoAmIOrganizationV2 WhoAmIResponseV1 WhoAmIResponseV2 WhoAmIRoleV1
-    WhoAmIRoleV2 WhoAmIUserV1 WhoAmIUserV2 WhoAmIWorkspaceV2
+    CheckIn CheckInCode DeploymentClaims DeploymentLicenseClaims DeploymentType EncodedStatusList
+    Enforcement EntryBits FieldError HolderKind Jwk JwkSet Lease LeaseBodyClaims LeaseClaims
+    LeaseEnd LeaseHolder LeaseState LicenseBodyClaims LicenseBundleResponse LicenseFileClaims
+    OnStale OrganizationClaims PlanClaims PoolClaims PoolKind Problem ProblemCode SigningKeyClaims
+    StatusClaim StatusListAggregation StatusListClaims StatusListRef SubscriptionClaims UsageReport
+    UsageReportKind ValidatedLicense Validation ValidationCode WhoAmIGroup WhoAmIMembershipV1
+    WhoAmIOrganizationV2 WhoAmIResponseV1 WhoAmIResponseV2 WhoAmIRoleV1 WhoAmIRoleV2 WhoAmIUserV1
+    WhoAmIUserV2 WhoAmIWorkspaceV2
 }
 
 #[test]

@@ -7,6 +7,8 @@
 pub mod request;
 pub mod signed_bundle;
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use cp_contracts::{
     CONTRACT_VERSION, DeploymentClaims, DeploymentLicenseClaims, LICENSE_TOKEN_ALG,
@@ -297,6 +299,7 @@ fn claims(
                 .filter(|(_, limit)| limit.is_none())
                 .map(|(metric, _)| metric.clone())
                 .collect(),
+            leasing: BTreeMap::new(),
             extra: Map::new(),
         },
         status: None,

@@ -3,8 +3,8 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use cp_contracts::{
     DeploymentClaims, DeploymentLicenseClaims, DeploymentType, EncodedStatusList, Enforcement,
-    EntryBits, LicenseBodyClaims, OnStale, OrganizationClaims, PlanClaims, StatusClaim,
-    StatusListClaims, StatusListRef, SubscriptionClaims,
+    EntryBits, LicenseBodyClaims, OnStale, OrganizationClaims, PlanClaims, PoolClaims, PoolKind,
+    StatusClaim, StatusListClaims, StatusListRef, SubscriptionClaims,
 };
 use semver::Version;
 use uuid::Uuid;
@@ -37,7 +37,10 @@ object!(LicenseBodyClaims {
     plan = "plan",
     limits = "limits",
     unlimited = "unlimited",
+    leasing = "leasing",
 });
+
+object!(PoolClaims { kind = "kind", cap = "cap" });
 
 object!(OrganizationClaims {
     id = "id",
@@ -122,6 +125,7 @@ from_text! {
     Version: "must be a semantic version", |text| text.parse().ok();
     DateTime<Utc>: "must be an RFC 3339 timestamp", timestamp;
     DeploymentType: "must be a deployment type", |text| Some(text.into());
+    PoolKind: "must be a kind of pool", |text| Some(text.into());
     OnStale: "must be an enforcement", |text| Some(text.into());
 }
 
