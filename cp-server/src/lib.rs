@@ -209,6 +209,7 @@ compose! {
     licensing::subscriptions::billing;
     licensing::deployments;
     licensing::licenses;
+    licensing::leases;
     licensing::entitlement::organization_entitlements;
     licensing::bundles;
     licensing::bulk;

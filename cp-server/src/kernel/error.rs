@@ -117,6 +117,12 @@ impl Error {
         error
     }
 
+    /// Sets the seconds after which the caller may retry.
+    pub fn after(mut self, retry_after: u32) -> Self {
+        self.0.retry_after = Some(retry_after);
+        self
+    }
+
     /// Names the invalid field.
     pub fn at(mut self, field: impl Into<Cow<'static, str>>) -> Self {
         self.0.field = Some(field.into());

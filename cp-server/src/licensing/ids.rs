@@ -1,9 +1,29 @@
-//! The IDs of plans, subscriptions, deployments, licenses, bundles and status lists.
+//! The IDs of plans, subscriptions, deployments, licenses, bundles, status lists, pools and leases.
+
+use crate::kernel::access::areas::AreaKind;
+use crate::kernel::access::ids::{Owned, Within};
 
 crate::ids! {
     PlanId, "plan";
     SubscriptionId, "subscription" of subscriptions.organization_id;
-    LicenseId, "license" of licenses.organization_id;
+    LicenseId, "license" of licenses.organization_id in &[AreaKind::Deployment],
+        "SELECT 'deployment' AS kind, l.deployment_id AS id FROM licenses l WHERE l.id = $1";
     BundleId, "bundle" of bundles.organization_id;
     StatusListId, "status list";
+    PoolId, "pool";
+    LeaseId, "lease";
+}
+
+/// A lease is on its seat, or among the tenures once the seat has another lease.
+impl Owned for LeaseId {
+    const NOUN: &'static str = "lease";
+    const OWNER: &'static str = "SELECT id, status = 'suspended' AS suspended FROM organizations
+         WHERE id = (SELECT organization_id FROM lease_seats WHERE lease_id = $1
+                     UNION ALL SELECT organization_id FROM lease_tenures WHERE id = $1)";
+    const WITHIN: Option<Within> = Some(Within {
+        kinds: &[AreaKind::Deployment],
+        sql: "SELECT 'deployment' AS kind, l.deployment_id AS id FROM licenses l
+              WHERE l.id = (SELECT s.license_id FROM lease_seats s WHERE s.lease_id = $1
+                            UNION ALL SELECT t.license_id FROM lease_tenures t WHERE t.id = $1)",
+    });
 }

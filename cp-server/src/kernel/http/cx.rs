@@ -62,6 +62,8 @@ impl<G> Cx<G> {
             let why = anyhow::anyhow!("a read began a write: its line lacks `may_write`");
             return Err(Error::internal(why));
         }
+        // Requests that held one connection and waited for another would wait for each other.
+        self.release();
         let client = std::mem::replace(&mut self.client, Client::that_stays());
         self.tx = client.begins(self.app.db.begin_for(self.caller.share())).await?;
         Ok(())
