@@ -1,39 +1,47 @@
 //! Leases: who holds a seat of a license.
 
 pub mod answers;
+pub mod borrowing;
 pub mod claim;
+pub mod heartbeats;
 pub mod holders;
 pub mod kinds;
 pub mod lists;
 pub mod matching;
+pub mod moves;
 pub mod pools;
 pub mod refusals;
 pub mod rows;
 pub mod settings;
 pub mod steps;
 pub mod tenures;
+pub mod tokens;
 
 use chrono::TimeDelta;
-use cp_contracts::Lease;
+use cp_contracts::{Lease, ProblemCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::borrowing::{BorrowSeconds, borrow, give_back};
 use self::claim::Claim;
+use self::heartbeats::heartbeat;
 use self::holders::NewHolder;
 use self::lists::{list, list_for_deployment, list_for_organization};
 use self::pools::{list as pools, reset};
-use self::rows::{End, Facts, PoolRow, SeatRow, free_at};
+use self::rows::{End, Facts, PoolRow, SeatRow};
 use self::settings::{PoolKind, PoolName};
 use self::steps::Claimed;
 use self::tenures::TenureRow;
 use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
+use crate::kernel::journal::record;
 use crate::kernel::section::Section;
 use crate::kernel::text::{Name, Prose};
 use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
@@ -96,6 +104,11 @@ crate::routes! {
     /// Keeps a lease: a heartbeat. Before `not_before` it changes nothing.
     PUT "/leases/{id}" LEASES_WRITE => heartbeat,
         own_transaction, conditional_audit, unmetered, harmless;
+    /// Borrows a seat: the lease needs no heartbeat until the end of the borrowing. The answer has its
+    /// token.
+    POST "/leases/{id}/borrow" LEASES_WRITE => borrow, own_transaction, unmetered, harmless;
+    /// Returns a borrowed seat before its end, if the pool allows it, and revokes its token.
+    POST "/leases/{id}/return" LEASES_WRITE => give_back as "leases.return", unmetered, harmless;
     /// Ends a lease. An ended lease stays ended.
     DELETE "/leases/{id}" LEASES_WRITE => release, conditional_audit, unmetered, harmless;
 }
@@ -118,17 +131,16 @@ pub struct NewLease {
     /// The time in seconds for which the lease lasts without a heartbeat, at least 60 and at most
     /// the pool's, which is used when absent.
     ttl_seconds: Option<Between<60, 2_678_400>>,
+    /// Borrows the seat for this time in seconds, at most the pool's `borrow_seconds`: the lease
+    /// needs no heartbeat until then. The answer has a lease token.
+    borrow_seconds: Option<BorrowSeconds>,
+    /// Whether the answer has a lease token, for checks without a network. False when absent.
+    #[serde(default)]
+    token: bool,
     /// Whether to take another holder's seat if none is free and the pool allows it. False when
     /// absent.
     #[serde(default)]
     take_over: bool,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Heartbeat {
-    /// The holder. A lease of another holder is not found.
-    holder: Option<NewHolder>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -172,17 +184,44 @@ async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lea
         takes_over: new.take_over,
     };
     claim.refuse_if_full(cx, &facts).await?;
+    let borrow = match new.borrow_seconds {
+        Some(seconds) => {
+            let most = claim.settings.borrow_seconds;
+            let prepared = borrowing::prepare(cx, &facts, most, seconds).await;
+            Some(prepared.map_err(at_borrow_seconds)?)
+        }
+        None => None,
+    };
     cx.begin().await?;
     if facts.pool_id.is_none() || facts.pool_kind != Some(claim.settings.kind) {
         claim.pool = pools::open(cx, license, &claim.name, claim.settings.kind).await?;
     }
-    let Claimed { seat, is_new, taken_from } = claim.run(cx).await?;
-    let lease = shown(cx, &seat).await?;
-    // The tenures of a floating pool are their own record; a heartbeat leaves none.
-    if is_floating && taken_from.is_none() || !is_new {
+    let Claimed { mut seat, is_new, taken_from } = claim.run(cx).await?;
+    if let Some(borrow) = &borrow {
+        seat = borrowing::write(cx, &seat, borrow).await?;
+    }
+    let facts = facts_of(cx, &seat).await?;
+    let mut lease = answers::lease(&seat, &facts, cx.now);
+    // The tenures of a floating pool are their own record; an extended lease leaves none.
+    if borrow.is_none() && (is_floating && taken_from.is_none() || !is_new) {
         cx.audit.omit();
     }
+    if new.token || borrow.is_some() {
+        tokens::announce(cx, &seat, &facts).await?;
+        if !cx.audit.is_omitted() {
+            cx.audit.after = serde_json::to_value(&lease).ok();
+            let target = ("lease", lease.id.to_string());
+            record::record(cx, "leases.claim", Some(cx.at), target).await?;
+            cx.audit.is_written = true;
+        }
+        cx.commit_early(Effect::Harmless).await?;
+        lease.token = Some(tokens::sign(cx, seat, facts).await?);
+    }
     Ok(if is_new { Put::New(lease) } else { Put::Known(lease) })
+}
+
+fn at_borrow_seconds(error: Error) -> Error {
+    if *error.code() == ProblemCode::Invalid { error.at("borrow_seconds") } else { error }
 }
 
 fn check_meta(meta: &Map<String, Value>) -> Result<()> {
@@ -194,34 +233,6 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
         return Err(Error::invalid("meta", detail));
     }
     Ok(())
-}
-
-async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) -> Result<Lease> {
-    cx.audit.omit();
-    let (seat, facts) = held(cx, id, heartbeat.holder).await?;
-    refusals::refuse_over(&seat, cx.now)?;
-    refusals::refuse_borrowed(&seat, cx.now)?;
-    facts.refuse_uncovered(cx.now)?;
-    if let Some((at, end)) = facts.closed_at.zip(facts.closed_by) {
-        return Err(refusals::over(at, end));
-    }
-    if seat.is_absent {
-        return Err(refusals::over(cx.now, End::LicenseOver));
-    }
-    if cx.now < answers::pace(&seat).1 {
-        return Ok(answers::lease(&seat, &facts, cx.now));
-    }
-    let expires_at = seat.ttl_seconds.map(|ttl| cx.now + TimeDelta::seconds(ttl));
-    let expires_at = seat.expires_at.zip(expires_at).map(|(before, next)| before.max(next));
-    cx.begin().await?;
-    let sql = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4
-               WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
-                 AND (expires_at IS NULL OR expires_at > $2)";
-    let free = expires_at.map(|end| free_at(&cx.tx, end));
-    let update = cx.tx.returning(sql).bind(id).bind(cx.now).bind(expires_at).bind(free);
-    // Another request changed the lease.
-    let kept: Option<SeatRow> = update.bind(seat.heartbeat_at).opt().await?;
-    Ok(answers::lease(&kept.ok_or_else(Error::stale)?, &facts, cx.now))
 }
 
 async fn release(cx: &mut Cx, id: LeaseId, release: Release) -> Result<NoContent> {
@@ -288,6 +299,24 @@ async fn held(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(Se
         if seat.holder.as_ref() != Some(&holder.hash) {
             return Err(missing());
         }
+    }
+    Ok((seat, facts))
+}
+
+/// Returns the seat of a live lease, and its license.
+///
+/// # Errors
+/// Fails with 409 for a lease that has ended or is borrowed, and while the license is not in force.
+async fn live(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(SeatRow, Facts)> {
+    let (seat, facts) = held(cx, id, holder).await?;
+    refusals::refuse_over(&seat, cx.now)?;
+    refusals::refuse_borrowed(&seat, cx.now)?;
+    facts.refuse_uncovered(cx.now)?;
+    if let Some((at, end)) = facts.closed_at.zip(facts.closed_by) {
+        return Err(refusals::over(at, end));
+    }
+    if seat.is_absent {
+        return Err(refusals::over(cx.now, End::LicenseOver));
     }
     Ok((seat, facts))
 }

@@ -46,18 +46,20 @@ impl Record for AnyRow {
     const TABLE: &'static str = "(
         SELECT s.lease_id, s.pool_id, s.n, s.organization_id, s.license_id, s.holder, s.holder_kind,
                s.user_id, s.label, s.meta, s.acquired_at, s.heartbeat_at, s.ttl_seconds,
-               s.expires_at, s.borrowed_until, s.overage, s.ended_at, s.ended_by
+               s.expires_at, s.borrowed_until, s.overage, s.ended_at, s.ended_by, s.status_list_id,
+               s.status_idx
         FROM lease_seats s
         UNION ALL
         SELECT t.id, t.pool_id, t.n, t.organization_id, t.license_id, t.holder, t.holder_kind,
                t.user_id, t.label, t.meta, t.acquired_at, t.heartbeat_at, NULL,
-               t.expires_at, t.borrowed_until, t.overage, t.ended_at, t.ended_by
+               t.expires_at, t.borrowed_until, t.overage, t.ended_at, t.ended_by, NULL, NULL
         FROM lease_tenures t) AS ended
         JOIN lease_pools ON lease_pools.id = ended.pool_id";
     const COLUMNS: &'static str = "ended.lease_id, ended.pool_id, ended.n, ended.organization_id,
         ended.license_id, ended.holder, ended.holder_kind, ended.user_id, ended.label, ended.meta,
         ended.acquired_at, ended.heartbeat_at, ended.ttl_seconds, ended.expires_at,
-        ended.borrowed_until, ended.overage, ended.ended_at, ended.ended_by, FALSE AS is_absent";
+        ended.borrowed_until, ended.overage, ended.ended_at, ended.ended_by,
+        ended.status_list_id, ended.status_idx, FALSE AS is_absent";
     const KEY: &'static str = "ended.lease_id";
     fn key(&self) -> Uuid {
         self.seat.lease_id.0

@@ -9,7 +9,7 @@ use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::licensing::coverage::Terms;
 use crate::licensing::entitlement;
-use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
+use crate::licensing::ids::{LeaseId, LicenseId, PoolId, StatusListId};
 
 crate::text_enum! {
     /// The kind of a holder.
@@ -73,6 +73,11 @@ crate::record! {
         overage: bool,
         ended_at: Option<DateTime<Utc>>,
         ended_by: Option<End>,
+        /// The entry of a borrowed lease's token in a status list.
+        #[serde(skip)]
+        status_list_id: Option<StatusListId>,
+        #[serde(skip)]
+        status_idx: Option<i64>,
         /// Whether the holder is a person who is not an active member.
         is_absent: bool = "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
             (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
