@@ -43,6 +43,8 @@ use licensing::issuance::TokenSettings;
 use licensing::keys::KeySettings;
 use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
+use licensing::leases::hours::Refused;
+use licensing::leases::skew::Skew;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
@@ -133,6 +135,8 @@ pub fn app_with(
             Box::new(Keyring::default()),
             Box::new(SignerPool::start()),
             Box::new(StatusLists::default()),
+            Box::new(Refused::default()),
+            Box::new(Skew::default()),
             Box::new(BulkIssuances::default()),
             Box::new(Exports::default()),
         ],

@@ -5,17 +5,21 @@ pub mod borrowing;
 pub mod claim;
 pub mod heartbeats;
 pub mod holders;
+pub mod hours;
 pub mod kinds;
 pub mod lists;
 pub mod matching;
 pub mod moves;
 pub mod pools;
 pub mod refusals;
+pub mod restores;
 pub mod rows;
 pub mod settings;
+pub mod skew;
 pub mod steps;
 pub mod tenures;
 pub mod tokens;
+pub mod usage;
 
 use chrono::TimeDelta;
 use cp_contracts::{Lease, ProblemCode};
@@ -28,12 +32,14 @@ use self::borrowing::{BorrowSeconds, borrow, give_back};
 use self::claim::Claim;
 use self::heartbeats::heartbeat;
 use self::holders::NewHolder;
-use self::lists::{list, list_for_deployment, list_for_organization};
+use self::lists::{list, list_for_deployment, list_for_organization, list_own};
 use self::pools::{list as pools, reset};
 use self::rows::{End, Facts, PoolRow, SeatRow};
 use self::settings::{PoolKind, PoolName};
 use self::steps::Claimed;
 use self::tenures::TenureRow;
+use self::usage::usage;
+use crate::kernel::access::personal::OrOwn;
 use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::effect::Effect;
@@ -91,6 +97,10 @@ crate::routes! {
     GET "/deployments/{id}/leases" LEASES_READ => list_for_deployment, unmetered;
     /// Lists the leases of the organization.
     GET "/organizations/{org}/leases" LEASES_READ => list_for_organization, unmetered;
+    /// Lists the live leases of the calling person.
+    GET "/me/leases" ANY => list_own;
+    /// Returns the use of one of the license's pools, by hour or day, oldest first.
+    GET "/licenses/{id}/leases/usage" LEASES_READ => usage, unmetered;
     /// Claims a seat. The same holder gets its own lease again, extended (200).
     ///
     /// A claim without a free seat is refused (409 `seats_exhausted`) with the instant at which one
@@ -109,7 +119,8 @@ crate::routes! {
     POST "/leases/{id}/borrow" LEASES_WRITE => borrow, own_transaction, unmetered, harmless;
     /// Returns a borrowed seat before its end, if the pool allows it, and revokes its token.
     POST "/leases/{id}/return" LEASES_WRITE => give_back as "leases.return", unmetered, harmless;
-    /// Ends a lease. An ended lease stays ended.
+    /// Ends a lease. An ended lease stays ended. A person may end the own leases without the
+    /// permission.
     DELETE "/leases/{id}" LEASES_WRITE => release, conditional_audit, unmetered, harmless;
 }
 
@@ -158,6 +169,7 @@ async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lea
         None => settings::SEATS.parse().map_err(|rule: String| Error::invalid("pool", rule))?,
     };
     check_meta(&new.meta)?;
+    skew::refuse(&cx.app)?;
     let facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
     let settings = facts.settings(name.as_str())?.ok_or_else(|| {
         Error::not_found(&format!("pool {name}")).at("pool").with("pool", name.as_str())
@@ -196,7 +208,7 @@ async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lea
     if facts.pool_id.is_none() || facts.pool_kind != Some(claim.settings.kind) {
         claim.pool = pools::open(cx, license, &claim.name, claim.settings.kind).await?;
     }
-    let Claimed { mut seat, is_new, taken_from } = claim.run(cx).await?;
+    let Claimed { mut seat, is_new, taken_from } = claim.run(cx, &facts).await?;
     if let Some(borrow) = &borrow {
         seat = borrowing::write(cx, &seat, borrow).await?;
     }
@@ -235,7 +247,7 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-async fn release(cx: &mut Cx, id: LeaseId, release: Release) -> Result<NoContent> {
+async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
     let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
         cx.audit.omit();
         return Ok(NoContent);

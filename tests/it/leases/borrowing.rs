@@ -3,6 +3,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
+use cp_contracts::{LICENSE_LIST_BITS, StatusList, TokenStatus};
 use serde_json::{Value, json};
 
 use super::{leases, with_pools};
@@ -79,12 +80,10 @@ async fn an_early_return_frees_the_seat_and_revokes_its_token(world: World) {
     assert_eq!((&returned["state"], &returned["end"]), (&json!("over"), &json!("returned")));
     let list = world.anyone().get(&uri[uri.find("/status-lists").unwrap()..]).await.text();
     let list = claims(&json!(list));
-    let bits = cp_contracts::StatusList::decode(
-        &serde_json::from_value(list["status_list"].clone()).unwrap(),
-    );
+    let lst = list["status_list"]["lst"].as_str().unwrap();
+    let list = StatusList::decode(LICENSE_LIST_BITS, lst, 1 << 20).unwrap();
     let idx = token["status"]["status_list"]["idx"].as_u64().unwrap();
-    let entry = bits.unwrap().get(usize::try_from(idx).unwrap());
-    assert_eq!(entry, Some(cp_contracts::TokenStatus::Invalid));
+    assert_eq!(list.status(idx), Some(TokenStatus::Invalid));
     let body = json!({"pool": "render", "holder": {"id": "b"}});
     world.post(leases(&world), body).await.expect(201);
 }

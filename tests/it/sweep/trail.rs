@@ -24,6 +24,10 @@ async fn leaves_one_event(world: &World, line: &Line) {
     if line.name == "licenses.create" {
         world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
     }
+    if line.name == "leases.return" {
+        let path = format!("/leases/{}/borrow", world.acme.others["leases"]);
+        world.post(path, json!({"seconds": 3600})).await.expect(200);
+    }
     let caller = right_caller(world, line).await;
     // The events before are older ones.
     world.pass(TimeDelta::milliseconds(1));

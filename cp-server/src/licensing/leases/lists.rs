@@ -8,13 +8,14 @@ use uuid::Uuid;
 use super::answers;
 use super::rows::SeatRow;
 use super::settings::{PoolKind, PoolName};
+use crate::kernel::access::caller::{CallerScope, Scope};
 use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::access::place::Org;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::page::{List, Page};
+use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::licensing::ids::LicenseId;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -104,6 +105,25 @@ pub(super) async fn list_for_organization(
         Some(State::Over) => over(cx, list, |rows| rows).await,
         _ => live(cx, list, |rows| rows).await,
     }
+}
+
+/// Lists the live leases of the calling person, in the organizations where the authority of the
+/// login counts.
+pub(super) async fn list_own(
+    cx: &mut Cx<Scope>,
+    _: CallerScope,
+    list: List<NoFilter>,
+) -> Result<Page<Lease>> {
+    let tail = "WHERE lease_seats.user_id = $1 AND lease_seats.ended_at IS NULL
+                  AND (lease_seats.expires_at IS NULL OR lease_seats.expires_at > $2)
+                  AND EXISTS (SELECT 1 FROM lease_pools
+                              WHERE lease_pools.id = lease_seats.pool_id
+                                AND lease_pools.closed_at IS NULL)";
+    let of = cx.caller.authority().organization();
+    let query = cx.tx.select(tail).bind(cx.caller.user).bind(cx.now);
+    let page = list.page(query.and_some(" AND lease_seats.organization_id = ?", of)).await?;
+    let items = answers::leases(cx, &page.items).await?;
+    Ok(Page { items, next_cursor: page.next_cursor })
 }
 
 async fn live(

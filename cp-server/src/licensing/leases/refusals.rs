@@ -3,9 +3,11 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use cp_contracts::ProblemCode;
 
+use super::hours::Refused;
 use super::rows::{End, SeatRow};
 use super::settings::{MOST_SEATS, Settings};
 use crate::kernel::access::caller::Permission;
+use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::PoolId;
@@ -23,6 +25,7 @@ pub(super) async fn exhausted(
     name: &str,
     settings: &Settings,
 ) -> Result<Error> {
+    Refused::of(&cx.app).count(cx.at, pool);
     let (cap, hard_cap) = (settings.cap, settings.hard_cap());
     let used = used(cx, pool, hard_cap).await?;
     let sql = "SELECT free_at FROM lease_seats

@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::claim::Claim;
 use super::rows::{End, Facts, SeatRow, free_at};
 use super::settings::{PoolKind, TakeOver};
-use super::{matching, refusals, tenures};
+use super::{matching, refusals, restores, tenures};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LeaseId, PoolId};
@@ -36,7 +36,7 @@ enum Place {
 
 impl Claim {
     /// Takes a seat for the holder, or extends the lease that it has.
-    pub async fn run(&self, cx: &mut Cx) -> Result<Claimed> {
+    pub async fn run(&self, cx: &mut Cx, facts: &Facts) -> Result<Claimed> {
         let own = self.own(cx).await?;
         if let Some(seat) = &own
             && seat.end(cx.now).is_none()
@@ -44,6 +44,7 @@ impl Claim {
             let seat = self.extend(cx, seat).await?;
             return Ok(Claimed { seat, is_new: false, taken_from: None });
         }
+        restores::refuse(facts, self.settings.ttl_seconds, cx.now)?;
         let Some((place, taken_from)) = self.place(cx, own.as_ref()).await? else {
             return Err(self.exhausted(cx).await?);
         };
