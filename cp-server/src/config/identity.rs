@@ -384,6 +384,54 @@ mod tests {
     }
 
     #[test]
+    fn access_to_the_management_api_comes_from_settings() {
+        let zitadel = ["--zitadel-issuer=https://id.example", "--zitadel-audience=111"];
+        let with = |line: &[&str]| settings(&[&zitadel[..], line].concat());
+        let access = |line: &[&str]| {
+            let found = with(line).unwrap();
+            assert!(!format!("{found:?}").contains("canary"), "a secret is visible");
+            found.providers[0].management.clone()
+        };
+        assert!(access(&[]).is_none());
+        let token = access(&["--zitadel-mgmt-api-token=canary"]).unwrap();
+        assert_eq!((token.settings.client_id, token.secret.expose().as_str()), (None, "canary"));
+        let client = [
+            "--zitadel-mgmt-client-id=service",
+            "--zitadel-mgmt-client-secret=canary",
+            "--zitadel-mgmt-api-base-url=https://api.id.example",
+            "--zitadel-mgmt-scope=openid email",
+        ];
+        let settings = access(&client).unwrap().settings;
+        assert_eq!(settings.client_id.unwrap().as_str(), "service");
+        assert_eq!(settings.url.unwrap().as_str(), "https://api.id.example");
+        assert_eq!(settings.scope.unwrap().as_str(), "openid email");
+
+        for (line, why) in [
+            (&["--zitadel-mgmt-client-id=service"][..], "set either ZITADEL_MGMT_API_TOKEN"),
+            (&["--zitadel-mgmt-client-secret=canary"], "set either ZITADEL_MGMT_API_TOKEN"),
+            (
+                &["--zitadel-mgmt-api-token=canary", "--zitadel-mgmt-client-id=service"],
+                "set either ZITADEL_MGMT_API_TOKEN",
+            ),
+            (&["--zitadel-mgmt-api-token="], "must not be empty"),
+            (
+                &[
+                    "--zitadel-mgmt-api-token=canary",
+                    "--zitadel-mgmt-api-base-url=http://x.example",
+                ],
+                "is not an https URL",
+            ),
+            (
+                &["--zitadel-mgmt-api-token=canary", "--zitadel-mgmt-api-base-url=nonsense"],
+                "ZITADEL_MGMT_API_BASE_URL",
+            ),
+        ] {
+            let error = with(line).unwrap_err();
+            assert!(error.contains(why) && !error.contains("canary"), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
     fn several_providers_come_from_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("providers.json");
@@ -408,7 +456,17 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         assert!(settings(&[&line]).is_ok());
 
+        let mut managed = two.clone();
+        managed.as_object_mut().unwrap().remove("client_secret");
+        managed["management"] = json!({"secret": "canary", "api": "v1"});
+        write(&json!([one, managed]));
+        assert!(settings(&[&line]).unwrap().providers[1].management.is_some());
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(settings(&[&line]).unwrap_err().contains("chmod 600"));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+
         for (name, value, why) in [
+            ("management", json!({"client_id": "c"}), "management.secret"),
             ("isuer", json!("x"), "Unknown field `isuer`"),
             ("key", json!(1), "a provider has no key"),
             ("key", json!("a b"), "must be a provider key"),

@@ -185,6 +185,19 @@ pub(in crate::identity) async fn find(cx: &mut Cx, key: &str) -> Result<Option<I
     Ok(found.opt().await?)
 }
 
+/// Stores the maps of a provider that the caller has read.
+///
+/// # Errors
+/// The operation starts over when another request has changed the provider.
+pub(in crate::identity) async fn store_maps(cx: &mut Cx, known: &IdentityProvider) -> Result<()> {
+    let sql = "UPDATE identity_providers SET claim_map = $3, role_map = $4, updated_at = $5
+               WHERE id = $1 AND updated_at = $2";
+    let write = cx.tx.q(sql).bind(known.id).bind(known.updated_at);
+    let write = write.bind(known.claim_map.clone()).bind(known.role_map.clone());
+    let changed = write.bind(after(known.updated_at, cx.now)).exec().await?;
+    if changed == 0 { Err(Error::stale()) } else { Ok(()) }
+}
+
 /// Checks the shape of the members that every login reads. Claim maps may have others.
 fn check_maps(new: &NewProvider) -> Result<()> {
     ClaimMap::checked(new.r#type, &new.claim_map).map_err(|unfit| {

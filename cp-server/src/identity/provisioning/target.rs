@@ -14,7 +14,6 @@ use crate::identity::providers::{self, IdentityProvider, management_access};
 use crate::identity::settings::IdentitySettings;
 use crate::kernel::access::caller::Permission;
 use crate::kernel::app::Part;
-use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -138,21 +137,7 @@ impl Target {
     /// # Errors
     /// The operation starts over when another request has changed the provider.
     pub async fn store(&self, cx: &mut Cx) -> Result<()> {
-        let provider = &self.provider;
-        let sql = "UPDATE identity_providers
-                   SET claim_map = $3, role_map = $4, updated_at = $5
-                   WHERE id = $1 AND updated_at = $2";
-        let changed = cx
-            .tx
-            .q(sql)
-            .bind(provider.id)
-            .bind(provider.updated_at)
-            .bind(provider.claim_map.clone())
-            .bind(provider.role_map.clone())
-            .bind(after(provider.updated_at, cx.now))
-            .exec()
-            .await?;
-        if changed == 0 { Err(Error::stale()) } else { Ok(()) }
+        providers::store_maps(cx, &self.provider).await
     }
 
     /// Returns the platform's providers at the same Zitadel.
