@@ -130,6 +130,8 @@ pub fn app_with(
             Box::new(settings.deletion_retention),
             Box::new(audit::Log::default()),
             Box::new(discoveries),
+            Box::new(identity::provisioning::Runs::default()),
+            Box::new(identity::provisioning::zitadel::tokens::ManagementTokens::default()),
             Box::new(identity::whoami::Identities::default()),
             Box::new(governance::effective::EffectiveAnswers::default()),
             Box::new(Keyring::default()),
@@ -206,6 +208,7 @@ compose! {
     identity::invitations;
     identity::providers;
     identity::providers::of_platform;
+    identity::provisioning;
     identity::service_tokens;
     identity::sessions;
     licensing::plans;
