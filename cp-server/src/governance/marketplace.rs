@@ -30,6 +30,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{self, NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
+use crate::kernel::text::Label;
 use crate::tenancy::organizations;
 
 crate::routes! {
@@ -60,6 +61,9 @@ pub struct NewInstallation {
     /// The person who installs a listing of the organization. Required for machines; a person names
     /// no other one. Absent for a listing of another organization.
     user: Option<UserId>,
+    /// The product label of the list in which the person sees the listing. The listing's own when
+    /// absent.
+    product: Option<Label>,
     /// The guardrails of the copy of an agent: 1 to 50 IDs of guardrails of the organization.
     guardrails: Option<Vec<ResourceId>>,
 }
@@ -71,6 +75,9 @@ pub struct NewRating {
     stars: Between<1, 5>,
     /// The person. Required for machines; a person names no other one.
     user: Option<UserId>,
+    /// The product label of the list in which the person sees the listing. The listing's own when
+    /// absent.
+    product: Option<Label>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -113,8 +120,9 @@ async fn install(
         let detail = "`guardrails` must be absent for a listing of the organization itself.";
         return Err(Error::invalid("guardrails", detail));
     }
-    let user = reactor(cx, &listing.product, new.user)?;
-    refuse_unseen(cx, id, &listing, user).await?;
+    let product = listing.within(new.product)?;
+    let user = reactor(cx, &product, new.user)?;
+    refuse_unseen(cx, id, &listing, product, user).await?;
     let place = Place { kind: ReactionKind::Installation, listing: id, user: Some(user) };
     let shown = |reaction| Installation { reaction, copy: None };
     Ok(match reactions::insert(cx, place, None).await? {
@@ -180,8 +188,9 @@ async fn uninstall(cx: &mut Cx, (_, id): (Org, ResourceId), by: Reactor) -> Resu
 async fn rate(cx: &mut Cx, (_, id): (Org, ResourceId), new: NewRating) -> Result<Put<Reaction>> {
     refuse_suspended(cx).await?;
     let listing = find(cx, id).await?;
-    let user = reactor(cx, &listing.product, new.user)?;
-    refuse_unseen(cx, id, &listing, user).await?;
+    let product = listing.within(new.product)?;
+    let user = reactor(cx, &product, new.user)?;
+    refuse_unseen(cx, id, &listing, product, user).await?;
     let place = Place { kind: ReactionKind::Rating, listing: id, user: Some(user) };
     if let Some(new) = reactions::insert(cx, place, Some(new.stars.0)).await? {
         return Ok(Put::New(new));
@@ -213,6 +222,18 @@ struct Listing {
     product: String,
 }
 
+impl Listing {
+    /// Returns the product of the list that contains the listing. A listing for all products is in
+    /// the list of each product, with the groups of that product.
+    fn within(&self, product: Option<Label>) -> Result<String> {
+        match product.map(Label::into_string) {
+            None => Ok(self.product.clone()),
+            Some(product) if self.product.is_empty() || self.product == product => Ok(product),
+            Some(_) => Err(Error::not_found(NOUN)),
+        }
+    }
+}
+
 /// Returns a published listing of the organization, or a public one of another organization.
 async fn find(cx: &mut Cx, id: ResourceId) -> Result<Listing> {
     let sql = concat!(
@@ -225,10 +246,16 @@ async fn find(cx: &mut Cx, id: ResourceId) -> Result<Listing> {
 }
 
 /// Refuses a listing that the person does not see, and a person who is not a member.
-async fn refuse_unseen(cx: &mut Cx, id: ResourceId, listing: &Listing, user: UserId) -> Result<()> {
+async fn refuse_unseen(
+    cx: &mut Cx,
+    id: ResourceId,
+    listing: &Listing,
+    product: String,
+    user: UserId,
+) -> Result<()> {
     let question = Question {
         subject: Some(id.to_string()),
-        ..Question::of_listings(cx.at, listing.product.clone(), Some(user))
+        ..Question::of_listings(cx.at, product, Some(user))
     };
     let seen = seen_listings(&mut cx.tx, &question, true, cx.now).await?;
     match listing.organization_id != cx.at || seen.iter().any(|one| one.id == id) {

@@ -265,3 +265,30 @@ async fn unseen_listing_is_not_found(world: World) {
     olga.put(of(&denied, "installation"), json!({})).await.refused(404, "not_found");
     olga.delete(of(&denied, "installation")).await.expect(204);
 }
+
+#[on_both]
+async fn listing_for_all_products_is_seen_with_the_groups_of_a_product(world: World) {
+    let one = listing(&world, "Mail box", json!({})).await;
+    let body = json!({"name": "Pilots", "product": "copilot"});
+    let group = id(&world.post(world.org("/groups"), body).await.expect(201));
+    world.put(format!("/groups/{group}/members/{}", world.acme.user), json!({})).await.expect(201);
+    bind(&world, &one, &format!("group:{group}"), "allow").await;
+    let mats = world.person("auth0|mats-acme");
+    assert_eq!(names(&mats, &market(&world, "")).await, [""; 0]);
+    assert_eq!(names(&mats, &market(&world, "?product=copilot")).await, ["Mail box"]);
+    for (kind, body) in [("installation", json!({})), ("rating", json!({"stars": 5}))] {
+        let path = market(&world, &format!("/{one}/{kind}"));
+        mats.put(&path, body.clone()).await.refused(404, "not_found");
+        let with = |product: &str| {
+            let mut body = body.clone();
+            body["product"] = json!(product);
+            body
+        };
+        mats.put(&path, with("console")).await.refused(404, "not_found");
+        mats.put(&path, with("copilot")).await.expect(201);
+        mats.delete(&path).await.expect(204);
+    }
+    let studio = market(&world, &format!("/{}/rating", world.acme.others["marketplace"]));
+    let other = json!({"stars": 5, "product": "copilot"});
+    mats.put(&studio, other).await.refused(404, "not_found");
+}
