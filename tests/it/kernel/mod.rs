@@ -4,6 +4,7 @@ mod audit;
 mod cancellation;
 mod commits;
 mod completion;
+mod conditional_audit;
 mod idempotency;
 mod lists;
 mod preconditions;

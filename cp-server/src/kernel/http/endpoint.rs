@@ -175,16 +175,18 @@ impl Admitted {
         let answer =
             op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
 
+        // Other lines cannot omit their event.
+        let omits_event = line.conditional_audit && cx.audit.is_omitted();
         if cx.tx.writes() {
             let target = answer.made.clone().unwrap_or(target);
-            if line.audited {
+            if line.audited && !omits_event {
                 cx.audit.after = cx.audit.after.take().or_else(|| answer.after.clone());
                 record(&mut cx, line.name, at.organization(), target).await?;
             }
             if let Some(once) = &once {
                 once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
             }
-        } else if !line.reads() {
+        } else if !line.reads() && !omits_event {
             return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
         }
         if cx.tx.writes() && line.audited {

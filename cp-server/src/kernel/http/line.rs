@@ -37,6 +37,9 @@ pub struct Line {
     pub root: bool,
     /// Whether a change leaves an audit event and invalidates cached responses.
     pub audited: bool,
+    /// Whether the operation decides about its audit event: with
+    /// [`AuditDraft::omit`](crate::kernel::journal::draft::AuditDraft::omit) it leaves none.
+    pub conditional_audit: bool,
     /// Whether the line grants permissions, or lets a caller act as a user: it refuses rights that
     /// the caller does not hold.
     pub grants: bool,
@@ -110,6 +113,7 @@ impl Line {
             own_transaction: false,
             root: false,
             audited: true,
+            conditional_audit: false,
             grants: false,
             may_write: false,
             strict: false,

@@ -31,7 +31,7 @@ use crate::kernel::http::reading::{Reader, Readers};
 ///
 /// The first line of the doc comment is the summary. `<slice>.<function>`, or the string after `as`, is the
 /// name that clients, audit events and metrics use. Modes after the function state how the line is served: `own_transaction`,
-/// `unaudited`, `grants` (see [`Line::grants`]), `raw` or `root`. A `raw` line renders its own
+/// `unaudited`, `conditional_audit`, `grants` (see [`Line::grants`]), `raw` or `root`. A `raw` line renders its own
 /// response, such as a stream. A `root` line is raw and outside
 /// [`BASE`](crate::kernel::http::line::BASE). After either of these, `redirect` sends a browser
 /// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
@@ -177,6 +177,13 @@ impl Adding<'_> {
     #[must_use]
     pub fn unaudited(mut self) -> Self {
         self.line.audited = false;
+        self
+    }
+
+    /// Lets the operation decide about its audit event. An event is the default.
+    #[must_use]
+    pub fn conditional_audit(mut self) -> Self {
+        self.line.conditional_audit = true;
         self
     }
 

@@ -19,6 +19,19 @@ pub struct AuditDraft {
     pub issued: Option<Issued>,
     /// Whether the operation has already written its one event itself.
     pub is_written: bool,
+    omitted: bool,
+}
+
+impl AuditDraft {
+    /// Leaves no event, if the line has `conditional_audit`. A line with `own_transaction` then need
+    /// not write.
+    pub fn omit(&mut self) {
+        self.omitted = true;
+    }
+
+    pub(in crate::kernel) fn is_omitted(&self) -> bool {
+        self.omitted
+    }
 }
 
 /// A bundle as a leaf names it.
