@@ -43,6 +43,7 @@ use licensing::issuance::TokenSettings;
 use licensing::keys::KeySettings;
 use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
+use licensing::license_keys::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
@@ -57,6 +58,7 @@ pub struct Settings {
     pub keys: KeySettings,
     pub status: StatusSettings,
     pub enforcement: EnforcementSettings,
+    pub license_keys: LicenseKeySettings,
     /// The identity providers at which people log in.
     pub identity: IdentitySettings,
     pub surface: Surface,
@@ -76,6 +78,7 @@ impl Settings {
             keys: KeySettings::default(),
             status: StatusSettings::default(),
             enforcement: EnforcementSettings::default(),
+            license_keys: LicenseKeySettings::default(),
             identity: IdentitySettings::default(),
             surface: Surface::default(),
             audit_retention: Retention::default(),
@@ -108,6 +111,7 @@ pub fn app_with(
         credentials: vec![
             Box::new(identity::service_tokens::authentication::ServiceTokens::default()),
             Box::new(identity::oidc::BearerTokens::default()),
+            Box::new(licensing::license_keys::authentication::LicenseKeys::default()),
             Box::new(identity::sessions::Sessions::default()),
         ],
         admission: Box::new(tenancy::request_rates::RequestRates::default()),
@@ -121,6 +125,7 @@ pub fn app_with(
             Box::new(settings.keys),
             Box::new(settings.status),
             Box::new(settings.enforcement),
+            Box::new(settings.license_keys),
             Box::new(settings.identity),
             Box::new(settings.surface),
             Box::new(ApiDocument::default()),
@@ -215,6 +220,7 @@ compose! {
     licensing::files;
     licensing::status_lists;
     licensing::usage_reports;
+    licensing::license_keys;
     metering::reports;
     licensing::keys;
     licensing::keys::well_known;
