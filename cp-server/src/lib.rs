@@ -43,7 +43,7 @@ use licensing::issuance::TokenSettings;
 use licensing::keys::KeySettings;
 use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
-use licensing::license_keys::LicenseKeySettings;
+use licensing::license_keys::settings::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
@@ -214,6 +214,7 @@ compose! {
     licensing::subscriptions::billing;
     licensing::deployments;
     licensing::licenses;
+    licensing::leases;
     licensing::entitlement::organization_entitlements;
     licensing::bundles;
     licensing::bulk;

@@ -10,6 +10,7 @@ mod example;
 mod governance;
 mod identity;
 mod kernel;
+mod leases;
 mod licensing;
 mod metering;
 mod security;

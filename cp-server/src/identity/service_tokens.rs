@@ -75,6 +75,9 @@ pub const DATA_PLANE: &[Permission] = &[
     Permission::USAGE_WRITE,
     Permission::LIMITS_READ,
     Permission::EFFECTIVE_READ,
+    Permission::LEASES_READ,
+    Permission::LEASES_WRITE,
+    Permission::LICENSES_FETCH,
 ];
 
 /// A new token. Only this answer shows its secret.

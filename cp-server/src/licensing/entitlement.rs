@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use super::coverage::{Coverage, Terms};
+use super::leases::settings::{self, Levels, SettingSource};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::db::tags::Tags;
@@ -29,6 +30,16 @@ crate::text_enum! {
         Subscription = "subscription",
         Organization = "organization",
         License = "license",
+    }
+}
+
+impl From<FeatureSource> for SettingSource {
+    fn from(source: FeatureSource) -> Self {
+        match source {
+            FeatureSource::Plan => Self::Plan,
+            FeatureSource::License => Self::License,
+            FeatureSource::Subscription | FeatureSource::Organization => Self::Subscription,
+        }
     }
 }
 
@@ -52,6 +63,8 @@ pub struct License {
     pub allow_more_seats: bool,
     /// Feature values that replace those of the plan, the subscription and the organization.
     pub features: Object,
+    /// Settings of the pools of seats that replace those of the plan and the subscription, by pool.
+    pub leasing: Object,
     pub valid_from: DateTime<Utc>,
     /// The end; the days of grace follow it. Null when the subscription has no end either.
     pub valid_until: Option<DateTime<Utc>>,
@@ -74,6 +87,8 @@ pub struct License {
 pub struct Effective {
     pub seat_cap: Explained<i64>,
     pub features: BTreeMap<String, Explained<Value>>,
+    /// The settings of the pools of seats, by pool and field.
+    pub leasing: settings::Explained,
 }
 
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
@@ -116,6 +131,8 @@ pub struct LicenseRow {
     pub subscription_features: Object,
     pub plan_features: Object,
     pub organization_features: Option<Object>,
+    #[sqlx(flatten)]
+    pub levels: Levels,
 }
 
 impl Record for LicenseRow {
@@ -137,6 +154,8 @@ impl Record for LicenseRow {
         subscriptions.feature_overrides AS subscription_features,
         plan_versions.default_features AS plan_features,
         entitlements.features AS organization_features,
+        plan_versions.leasing AS plan_leasing, subscriptions.leasing AS subscription_leasing,
+        licenses.leasing AS license_leasing,
         organizations.status AS organization_status, deployments.status AS deployment_status,
         subscriptions.status AS subscription_status,
         subscriptions.starts_at AS subscription_starts_at,
@@ -164,6 +183,7 @@ impl LicenseRow {
             status => status,
         };
         let seat_cap = seats(self.seat_cap, self.allow_more_seats, self.subscription_seat_cap);
+        let leasing = self.levels.explained(seat_cap.value, seat_cap.from.into());
         let features = overlay([
             (FeatureSource::Plan, &self.plan_features),
             (FeatureSource::Subscription, &self.subscription_features),
@@ -182,10 +202,11 @@ impl LicenseRow {
             seat_cap: self.seat_cap,
             allow_more_seats: self.allow_more_seats,
             features: self.features,
+            leasing: self.levels.license_leasing,
             valid_from: self.terms.valid_from,
             valid_until: self.terms.valid_until,
             grace_days: self.terms.grace_days,
-            effective: Effective { seat_cap, features },
+            effective: Effective { seat_cap, features, leasing },
             key_id: self.key_id,
             bundle_hash: self.bundle_hash,
             metadata: self.metadata,

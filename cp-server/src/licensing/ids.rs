@@ -1,6 +1,7 @@
-//! The IDs of plans, subscriptions, deployments, licenses, bundles and status lists.
+//! The IDs of plans, subscriptions, deployments, licenses, bundles, status lists, pools and leases.
 
 use crate::kernel::access::areas::AreaKind;
+use crate::kernel::access::ids::{Owned, Within};
 
 crate::ids! {
     PlanId, "plan";
@@ -13,4 +14,23 @@ crate::ids! {
          JOIN license_keys k ON k.license_id = l.id WHERE k.id = $1";
     BundleId, "bundle" of bundles.organization_id;
     StatusListId, "status list";
+    PoolId, "pool";
+    LeaseId, "lease";
+}
+
+/// A lease is on its seat, or among the tenures once the seat has another lease.
+impl Owned for LeaseId {
+    const NOUN: &'static str = "lease";
+    const OWNER: &'static str = "SELECT id, status = 'suspended' AS suspended FROM organizations
+         WHERE id = (SELECT organization_id FROM lease_seats WHERE lease_id = $1
+                     UNION ALL SELECT organization_id FROM lease_tenures WHERE id = $1)";
+    const WITHIN: Option<Within> = Some(Within {
+        kinds: &[AreaKind::Deployment, AreaKind::License],
+        sql: "SELECT a.kind, a.id FROM
+              (SELECT 'deployment' AS kind, l.deployment_id AS id, l.id AS license FROM licenses l
+               UNION ALL SELECT 'license' AS kind, l.id, l.id AS license FROM licenses l) a
+              WHERE a.license = (SELECT s.license_id FROM lease_seats s WHERE s.lease_id = $1
+                                 UNION ALL
+                                 SELECT t.license_id FROM lease_tenures t WHERE t.id = $1)",
+    });
 }

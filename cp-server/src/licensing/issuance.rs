@@ -13,7 +13,8 @@ use chrono::{DateTime, SecondsFormat, SubsecRound, TimeDelta, Utc};
 use cp_contracts::{
     CONTRACT_VERSION, DeploymentClaims, DeploymentLicenseClaims, LICENSE_TOKEN_ALG,
     LICENSE_TOKEN_MAX_BYTES, LICENSE_TOKEN_TYP, LicenseBodyClaims, LicenseBundleResponse,
-    OrganizationClaims, PlanClaims, ProblemCode, StatusClaim, StatusListRef, SubscriptionClaims,
+    OrganizationClaims, PlanClaims, PoolClaims, ProblemCode, StatusClaim, StatusListRef,
+    SubscriptionClaims,
 };
 use serde_json::{Map, Value, json};
 
@@ -24,6 +25,7 @@ use super::deployments::DeploymentType;
 use super::enforcement::{self, EnforcementSettings};
 use super::entitlement::{self, FeatureSource};
 use super::keys::signer;
+use super::leases::settings::{Levels, SettingSource};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::query::Query;
@@ -78,6 +80,8 @@ pub struct LicenseFacts {
     plan_features: Object,
     organization_features: Option<Object>,
     limits: Quantities,
+    #[sqlx(flatten)]
+    levels: Levels,
 }
 
 pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<LicenseFacts> {
@@ -106,7 +110,9 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Licens
                       s.feature_overrides AS subscription_features,
                       p.code AS plan_code, v.name AS plan_name, v.description AS plan_description,
                       v.default_features AS plan_features,
-                      e.features AS organization_features, v.limits
+                      e.features AS organization_features, v.limits,
+                      v.leasing AS plan_leasing, s.leasing AS subscription_leasing,
+                      l.leasing AS license_leasing
                FROM licenses l
                JOIN organizations o ON o.id = l.organization_id
                JOIN deployments d ON d.id = l.deployment_id
@@ -299,7 +305,7 @@ fn claims(
                 .filter(|(_, limit)| limit.is_none())
                 .map(|(metric, _)| metric.clone())
                 .collect(),
-            leasing: BTreeMap::new(),
+            leasing: pools(facts, seats.value),
             extra: Map::new(),
         },
         status: None,
@@ -309,6 +315,16 @@ fn claims(
         contract: CONTRACT_VERSION.parse().ok(),
         extra: Map::new(),
     }
+}
+
+/// Returns the pools of seats as the token has them.
+fn pools(facts: &LicenseFacts, seat_cap: i64) -> BTreeMap<String, PoolClaims> {
+    let pools = facts.levels.explained(seat_cap, SettingSource::License);
+    let claims = pools.into_iter().map(|(name, pool)| {
+        let kind = pool["kind"].value.as_str().unwrap_or_default().into();
+        (name, PoolClaims { kind, cap: pool["cap"].value.as_i64(), extra: Map::new() })
+    });
+    claims.collect()
 }
 
 /// Refuses a token that does not fit into a header buffer of 8 KiB, with its largest members.

@@ -7,7 +7,8 @@
 pub mod authentication;
 mod codes;
 pub mod rows;
-pub mod validation;
+pub mod settings;
+mod validation;
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
@@ -19,7 +20,6 @@ use self::validation::validate;
 use super::licenses::rows::stored;
 use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::app::Part;
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -32,19 +32,11 @@ use crate::kernel::section::Section;
 use crate::kernel::text::Name;
 use crate::licensing::ids::{LicenseId, LicenseKeyId};
 
-crate::permissions! {
-    /// TEMP
-    LEASES_WRITE = "leases:write", held by ["ORGANIZATION_ADMIN"];
-    /// TEMP
-    LICENSES_FETCH = "licenses:fetch", held by ["ORGANIZATION_ADMIN"];
-}
-
 pub static DECLARATION: Declaration = Declaration::of_organization(
     "license_keys",
     "license key",
     Export::Section(Section::many::<LicenseKey>("license_keys")),
-)
-.permissions(PERMISSIONS);
+);
 
 crate::routes! {
     /// The credentials of licenses that people type.
@@ -70,15 +62,6 @@ crate::routes! {
     /// other is required.
     POST "/licenses/validate" PUBLIC => validate, own_transaction, conditional_audit, keyed, harmless, unmetered;
 }
-
-/// The settings of license keys.
-#[derive(Clone, Debug, Default)]
-pub struct LicenseKeySettings {
-    /// The beginning of new keys, which the reader of keys ignores.
-    pub prefix: Option<String>,
-}
-
-impl Part for LicenseKeySettings {}
 
 /// A new key. Only this answer shows it.
 #[derive(Debug, Serialize, JsonSchema)]

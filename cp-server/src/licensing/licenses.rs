@@ -2,37 +2,39 @@
 
 pub mod file_numbers;
 mod lists;
+pub mod requests;
 pub mod rows;
 pub mod seats;
 mod term;
 
 use chrono::SecondsFormat;
 use cp_contracts::ProblemCode;
-use schemars::JsonSchema;
-use serde::Deserialize;
-use serde_json::{Map, Value};
 
 use self::lists::{list, list_all};
+use self::requests::{LicensePatch, NewLicense, Renewal, Transfer};
 use self::rows::{load, stored};
 use self::seats::check_seats;
 use self::term::check_end;
 use super::bundles::rows as bundles;
 use super::coverage::marks::{self, Changed};
 use super::entitlement::{License, LicenseRow, LicenseStatus};
+use super::leases::kinds::{self, Of};
+use super::leases::pools;
+use super::leases::settings::SettingSource;
+use super::plans;
 use super::statuses::Why;
 use super::subscriptions::rows as subscriptions;
 use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Object;
-use crate::kernel::db::tags::Tags;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
+use crate::kernel::http::json::Between;
 use crate::kernel::section::Section;
-use crate::kernel::text::{Name, Prose};
-use crate::licensing::ids::{LicenseId, SubscriptionId};
+use crate::kernel::text::Prose;
+use crate::licensing::ids::LicenseId;
 use crate::tenancy::organizations::OrganizationStatus;
 
 crate::permissions! {
@@ -42,6 +44,9 @@ crate::permissions! {
     LICENSES_WRITE = "licenses:write";
     /// Sign license tokens.
     LICENSES_ISSUE = "licenses:issue", bounded by Signing;
+    /// Renew the license tokens of deployments, with the vendor's own life and audience.
+    LICENSES_FETCH = "licenses:fetch", held by ["ORGANIZATION_ADMIN"], bounded by Signing,
+        kept in suspension, confined to Deployment;
 }
 
 pub static DECLARATION: Declaration = Declaration::of_organization(
@@ -76,90 +81,6 @@ crate::routes! {
     POST "/licenses/{id}/transfer" LICENSES_WRITE => transfer, harmless;
 }
 
-/// The days of grace: 0 to 10 years.
-type GraceDays = Between<0, 3660>;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewLicense {
-    /// The subscription of the deployment's organization. When absent, the organization's
-    /// subscription that is in force.
-    subscription_id: Option<SubscriptionId>,
-    /// The display name, 1 to 255 characters.
-    name: Option<Name>,
-    /// The license's own seats, at least 1. The subscription's seats when absent.
-    seat_cap: Option<SeatCap>,
-    /// Whether the license may have more seats than its subscription. Required when `seat_cap` is
-    /// above the subscription's. False when absent.
-    #[serde(default)]
-    allow_more_seats: bool,
-    /// Feature values that replace those of the plan and of the subscription, as an object of at
-    /// most 64 KiB.
-    #[serde(default)]
-    features: Object,
-    /// The instant from which the license is valid. Now when absent.
-    valid_from: Option<Moment>,
-    /// The license's end, at most the subscription's end. The subscription's end when absent.
-    valid_until: Option<Moment>,
-    /// The days of grace after the end, 0 to 3660. 0 when absent.
-    #[serde(default = "no_grace")]
-    grace_days: GraceDays,
-    /// The caller's own values, as an object of at most 64 KiB. The organization's people see them.
-    #[serde(default)]
-    metadata: Map<String, Value>,
-    /// At most 50 tags, each 1 to 64 characters. Lists filter by `tag`.
-    #[serde(default)]
-    tags: Tags,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LicensePatch {
-    /// The display name, 1 to 255 characters. Null removes it.
-    #[serde(default)]
-    name: Patch<Name>,
-    /// The license's own seats, at least 1. Null returns to the subscription's seats.
-    #[serde(default)]
-    seat_cap: Patch<SeatCap>,
-    /// Whether the license may have more seats than its subscription. Required when `seat_cap` is
-    /// above the subscription's.
-    allow_more_seats: Option<bool>,
-    /// Feature values that replace all of the license's own, as an object of at most 64 KiB.
-    features: Option<Object>,
-    /// The instant from which the license is valid.
-    valid_from: Option<Moment>,
-    /// The license's end, at most the subscription's end. Null removes it.
-    #[serde(default)]
-    valid_until: Patch<Moment>,
-    /// The days of grace after the end, 0 to 3660.
-    grace_days: Option<GraceDays>,
-    /// Metadata to merge member by member; null removes a member. Absent members stay.
-    #[serde(default)]
-    metadata: Map<String, Value>,
-    /// The tags, which replace all tags of the license.
-    tags: Option<Tags>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Renewal {
-    /// The new end, in the future and at most the subscription's end.
-    valid_until: Moment,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Transfer {
-    /// The new deployment, of the same organization.
-    deployment_id: DeploymentId,
-    /// The reason for the audit event, at most 4,000 characters.
-    reason: Option<Prose>,
-}
-
-fn no_grace() -> GraceDays {
-    Between(0)
-}
-
 async fn create(
     cx: &mut Cx,
     deployment: DeploymentId,
@@ -175,13 +96,19 @@ async fn create(
     let valid_from = new.valid_from.map_or(cx.now, |at| at.0);
     let valid_until = new.valid_until.map(|at| at.0).or(subscription.ends_at);
     check_end(valid_from, valid_until, subscription.ends_at)?;
+    let plan =
+        plans::at_version(&mut cx.tx, subscription.plan_id, subscription.plan_version).await?;
+    let below = [
+        (SettingSource::Plan, &plan.leasing),
+        (SettingSource::Subscription, &subscription.leasing),
+    ];
     let id = LicenseId::new(&cx.app.random, cx.now);
     let sql = "INSERT INTO licenses
                (id, organization_id, deployment_id, subscription_id, seat_cap, features,
                 valid_from, valid_until, grace_days, status, revision, created_at, updated_at,
-                allow_more_seats, name, metadata, tags)
+                allow_more_seats, name, metadata, tags, leasing)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', 1, $10, $10, $11, $12, $13,
-                       $14)";
+                       $14, $15)";
     let insert = cx
         .tx
         .q(sql)
@@ -198,7 +125,8 @@ async fn create(
         .bind(new.allow_more_seats)
         .bind(new.name)
         .bind(Object::default().merged("metadata", new.metadata)?)
-        .bind(new.tags);
+        .bind(new.tags)
+        .bind(new.leasing.over(&below)?);
     named(insert.exec().await)?;
     written_and_marked(cx, id).await.map(Created)
 }
@@ -220,10 +148,18 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
     let valid_until = patch.valid_until.map(|at| at.0).over(terms.valid_until);
     check_end(valid_from, valid_until, terms.subscription_ends_at)?;
     let grace_days = patch.grace_days.map_or(terms.grace_days, |days| days.0);
+    let levels = &before.levels;
+    let leasing = match patch.leasing {
+        Some(pools) => pools.over(&[
+            (SettingSource::Plan, &levels.plan_leasing),
+            (SettingSource::Subscription, &levels.subscription_leasing),
+        ])?,
+        None => levels.license_leasing.clone(),
+    };
     let sql = "UPDATE licenses
                SET seat_cap = $4, features = $5, valid_from = $6, valid_until = $7,
                    grace_days = $8, allow_more_seats = $9, revision = revision + 1, updated_at = $10,
-                   name = $11, metadata = $12, tags = $13
+                   name = $11, metadata = $12, tags = $13, leasing = $14
                WHERE id = $1 AND organization_id = $2 AND revision = $3";
     let update = cx
         .tx
@@ -240,8 +176,10 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .bind(after(before.updated_at, cx.now))
         .bind(patch.name.over(before.name))
         .bind(before.metadata.merged("metadata", patch.metadata)?)
-        .bind(patch.tags.unwrap_or(before.tags));
+        .bind(patch.tags.unwrap_or(before.tags))
+        .bind(leasing);
     written(update.exec().await)?;
+    kinds::refuse_changes(cx, Of::License(id)).await?;
     written_and_marked(cx, id).await
 }
 
@@ -319,6 +257,7 @@ async fn transfer(cx: &mut Cx, id: LicenseId, transfer: Transfer) -> Result<Lice
         _ => error,
     }))?;
     bundles::revoke_all(cx, id, "the license was transferred").await?;
+    pools::close(cx, id, None).await?;
     written_and_marked(cx, id).await
 }
 

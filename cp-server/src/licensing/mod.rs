@@ -12,6 +12,7 @@ pub mod ids;
 pub mod issuance;
 pub mod issuer;
 pub mod keys;
+pub mod leases;
 pub mod license_keys;
 pub mod licenses;
 pub mod plans;

@@ -14,6 +14,7 @@ use serde_json::{Map, Value};
 pub use self::presets::seed;
 pub use self::versions::{Change, Plan};
 use self::versions::{Version, insert_version};
+use super::leases::settings::Pools;
 use super::subscriptions::rows as subscriptions;
 use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
@@ -94,6 +95,9 @@ pub struct NewPlan {
     limits: BTreeMap<String, Bound>,
     /// The default seats of subscriptions, at least 1. When absent, subscriptions set their own.
     seat_cap: Option<SeatCap>,
+    /// The pools of seats of the plan's licenses, by name, with their settings.
+    #[serde(default)]
+    leasing: Pools,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -117,6 +121,8 @@ pub struct PlanPatch {
     /// The default seats of subscriptions, at least 1. Null removes them.
     #[serde(default)]
     seat_cap: Patch<SeatCap>,
+    /// The pools of seats, which replace all of the plan's.
+    leasing: Option<Pools>,
 }
 
 /// The new version of a plan, and its differences from the previous one.
@@ -124,7 +130,7 @@ pub struct PlanPatch {
 pub struct PlanChange {
     #[serde(flatten)]
     plan: Plan,
-    /// The changes by feature, by `limits.` and a metric, or by `seat_cap`.
+    /// The changes by feature, by `limits.` and a metric, by `leasing.` and a pool, or by `seat_cap`.
     changes: BTreeMap<String, Change>,
 }
 
@@ -150,7 +156,7 @@ pub struct MigratedSubscription {
     subscription_id: SubscriptionId,
     organization_id: OrganizationId,
     from_version: i64,
-    /// The changes by feature, by `limits.` and a metric, or by `seat_cap`.
+    /// The changes by feature, by `limits.` and a metric, by `leasing.` and a pool, or by `seat_cap`.
     changes: BTreeMap<String, Change>,
     /// Licenses with a `seat_cap` of their own above the new one. Their next tokens have the new
     /// one.
@@ -188,6 +194,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
         features: new.features,
         limits: versions::limits_of(new.limits)?,
         seat_cap: new.seat_cap.map(|cap| cap.0),
+        leasing: new.leasing.over(&[])?,
     };
     insert_version(&mut cx.tx, id, version, cx.now).await?;
     newest(cx, new.code.as_str()).await.map(Created)
@@ -231,6 +238,10 @@ async fn update(
         features: before.features.clone().merged("features", patch.features)?,
         limits: versions::limits_after(before.limits.clone(), patch.limits)?,
         seat_cap: patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0),
+        leasing: match patch.leasing {
+            Some(pools) => pools.over(&[])?,
+            None => before.leasing.clone(),
+        },
     };
     insert_version(&mut cx.tx, before.id, version, cx.now).await?;
     let plan = newest(cx, code.as_str()).await?;

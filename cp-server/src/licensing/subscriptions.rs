@@ -10,6 +10,8 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::coverage::marks::{self, Changed};
+use super::leases::kinds::{self, Of};
+use super::leases::settings::{Pools, SettingSource};
 use super::licenses::seats::{self, OwnSeats};
 use super::plans;
 use crate::kernel::access::place::Org;
@@ -96,6 +98,9 @@ pub struct NewSubscription {
     /// named `feature_overrides`.
     #[serde(default, alias = "feature_overrides")]
     features: Object,
+    /// Settings of pools of seats that replace those of the plan, by pool.
+    #[serde(default)]
+    leasing: Pools,
     /// The beginning. Now when absent.
     starts_at: Option<Moment>,
     /// The end, later than `starts_at`. Without an end when absent.
@@ -136,6 +141,8 @@ pub struct SubscriptionPatch {
     /// Until 1.0 also named `feature_overrides`.
     #[serde(alias = "feature_overrides")]
     features: Option<Object>,
+    /// Settings of pools of seats, which replace all of the subscription's own.
+    leasing: Option<Pools>,
     /// The beginning.
     starts_at: Option<Moment>,
     /// The end, later than `starts_at`. Null removes it.
@@ -199,9 +206,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
                (id, organization_id, plan_id, plan_version, status, seat_cap, seats_from_plan,
                 feature_overrides, starts_at, ends_at, trial_ends_at, external_id,
                 billing_customer_id, billing_email, currency, next_invoice_amount, created_at,
-                updated_at)
+                updated_at, leasing)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                       $17)";
+                       $17, $18)";
     let insert = cx
         .tx
         .q(sql)
@@ -221,7 +228,8 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(new.billing_email)
         .bind(new.currency)
         .bind(new.next_invoice_amount.map(|n| n.0))
-        .bind(cx.now);
+        .bind(cx.now)
+        .bind(new.leasing.over(&[(SettingSource::Plan, &plan.leasing)])?);
     named(insert.exec().await)?;
     if status.is_live() {
         quotas::grant(cx, cx.at, &plan.limits, seat_cap).await?;
@@ -268,12 +276,16 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         SubscriptionStatus::Expired => before.canceled_at,
         _ => None,
     };
+    let leasing = match patch.leasing {
+        Some(pools) => pools.over(&[(SettingSource::Plan, &plan.leasing)])?,
+        None => before.leasing,
+    };
     let sql = "UPDATE subscriptions
                SET plan_id = $3, plan_version = $4, status = $5, seat_cap = $6,
                    seats_from_plan = $7, feature_overrides = $8, starts_at = $9, ends_at = $10,
                    trial_ends_at = $11, canceled_at = $12, external_id = $13,
                    billing_customer_id = $14, billing_email = $15, currency = $16,
-                   next_invoice_amount = $17, updated_at = $18, by_default = FALSE,
+                   next_invoice_amount = $17, updated_at = $18, by_default = FALSE, leasing = $20,
                    billing_plan = CASE WHEN plan_id = $3 THEN billing_plan END
                WHERE id = $1 AND organization_id = $2 AND updated_at = $19";
     let update = cx
@@ -297,13 +309,15 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .bind(patch.currency.over(before.currency))
         .bind(patch.next_invoice_amount.over(before.next_invoice_amount.map(Between)).map(|n| n.0))
         .bind(after(before.updated_at, cx.now))
-        .bind(before.updated_at);
+        .bind(before.updated_at)
+        .bind(leasing);
     if named(update.exec().await)? == 0 {
         return Err(Error::stale());
     }
     if seat_cap < before.seat_cap {
         seats::settle(cx, id, seat_cap, own_seats).await?;
     }
+    kinds::refuse_changes(cx, Of::Subscription(id)).await?;
     if status.is_live() {
         quotas::grant(cx, cx.at, &plan.limits, seat_cap).await?;
     }

@@ -9,7 +9,7 @@ use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
-use crate::kernel::access::areas::Area;
+use crate::kernel::access::areas::{Area, AreaKind};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, Owned, UserId};
 pub use crate::kernel::access::permissions::{Permission, Permissions, Privileges};
 use crate::kernel::access::policy::{self, Domain, Grant, Location, Verdict};
@@ -149,10 +149,21 @@ impl Caller {
         }
     }
 
-    /// Creates the caller of a machine: one set of permissions in the scope of its token.
+    /// Creates the caller of a machine: one set of permissions in the scope of its token. A
+    /// deployment's token holds the permissions that are confined to deployments on its own only.
     pub fn machine(id: Uuid, name: String, scope: Scope, held: Privileges) -> Self {
         let on = scope.organization().map_or(Domain::Platform, Domain::Organization);
-        let grants = Arc::new([Grant::new(on, held, CallerKind::ServiceToken.as_str())]);
+        let held = Grant::new(on, held, CallerKind::ServiceToken.as_str());
+        let grants = match scope {
+            Scope::Deployment { organization_id, deployment_id } => {
+                let own = Area { kind: AreaKind::Deployment, id: deployment_id.0 };
+                let confined = Permissions::confined_to(own.kind);
+                let on = Domain::Area(organization_id, own);
+                let here = Grant { on, ..held.clone().narrowed(confined) };
+                [held.without(confined), here].into()
+            }
+            _ => [held].into(),
+        };
         Self { kind: CallerKind::ServiceToken, id, name, scope, grants, ..Self::anonymous() }
     }
 
@@ -191,7 +202,17 @@ impl Caller {
         let owner: Option<Owner> = tx.q(T::OWNER).bind(row).opt().await?;
         let owner = owner.ok_or_else(|| Error::not_found(T::MISSING))?;
         let areas = self.areas_of(tx, owner.id, row).await?;
+        if areas.iter().any(|area| self.is_of_another(*area)) {
+            return Err(Error::not_found(T::MISSING));
+        }
         self.decide(owner, Location::Within(owner.id, &areas), T::MISSING, permission)
+    }
+
+    /// Returns whether the caller is a deployment, and the area is another deployment. A deployment
+    /// does not know the others.
+    fn is_of_another(&self, area: Area) -> bool {
+        matches!(self.scope, Scope::Deployment { deployment_id, .. }
+            if area.kind == AreaKind::Deployment && area.id != deployment_id.0)
     }
 
     /// Returns the areas that contain the row, if they can matter to the caller.

@@ -99,6 +99,7 @@ crate::ids! {
     UserId, "user";
     ProjectId, "project" of projects.organization_id in &[AreaKind::Project],
         "SELECT 'project' AS kind, p.id FROM projects p WHERE p.id = $1";
-    DeploymentId, "deployment" of deployments.organization_id;
+    DeploymentId, "deployment" of deployments.organization_id in &[AreaKind::Deployment],
+        "SELECT 'deployment' AS kind, d.id FROM deployments d WHERE d.id = $1";
     AuditEventId, "audit event";
 }

@@ -9,6 +9,7 @@
 use std::cmp::Ordering;
 use std::sync::OnceLock;
 
+use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::rate_limits::StrictRate;
 
 /// The declaration of a permission by its slice.
@@ -23,6 +24,8 @@ pub struct Declared {
     pub rate: Option<StrictRate>,
     /// Whether the callers of a suspended organization keep it.
     pub kept: bool,
+    /// The kind of area outside of which a machine of such an area does not hold it.
+    pub confined: Option<AreaKind>,
 }
 
 /// A permission: a line of the table requires it, and a caller holds it.
@@ -35,7 +38,7 @@ pub struct Permission(&'static Declared);
 /// names codes whose holders have it, too. Without either, only callers to which the platform
 /// grants the permission hold it. `bounded by` names a stricter rate. `kept in suspension` leaves
 /// the permission to the callers of a suspended organization. They always keep permissions that end
-/// with `:read`.
+/// with `:read`. `confined to Deployment` gives it to a deployment's token on that deployment only.
 #[macro_export]
 macro_rules! permissions {
     ($(
@@ -44,7 +47,8 @@ macro_rules! permissions {
         $(, held by [$($role:literal),+])?
         $(, implied by [$($by:literal),+])?
         $(, bounded by $rate:ident)?
-        $(, kept in $kept:ident)?;
+        $(, kept in $kept:ident)?
+        $(, confined to $area:ident)?;
     )+) => {
         impl $crate::kernel::access::permissions::Permission {$(
             $(#[doc = $doc])+
@@ -54,6 +58,7 @@ macro_rules! permissions {
                 implied_by: &[$($($by),+)?],
                 rate: $crate::permissions!(@rate $($rate)?),
                 kept: $crate::permissions!(@kept $code $($kept)?),
+                confined: $crate::permissions!(@confined $($area)?),
             });
         )+}
         /// The permissions that this slice declares.
@@ -64,6 +69,8 @@ macro_rules! permissions {
     (@rate $rate:ident) => { Some($crate::kernel::access::rate_limits::StrictRate::$rate) };
     (@kept $code:literal) => { $crate::kernel::access::permissions::reads($code) };
     (@kept $code:literal $kept:ident) => { true };
+    (@confined) => { None };
+    (@confined $area:ident) => { Some($crate::kernel::access::areas::AreaKind::$area) };
 }
 
 /// Returns whether the code is a permission to read.
@@ -80,7 +87,7 @@ pub const fn reads(code: &str) -> bool {
 }
 
 const fn of_the_kernel(code: &'static str) -> Declared {
-    Declared { code, held_by: &[], implied_by: &[], rate: None, kept: true }
+    Declared { code, held_by: &[], implied_by: &[], rate: None, kept: true, confined: None }
 }
 
 impl Permission {
@@ -165,6 +172,13 @@ impl Permissions {
     pub const ALL: Self = Self(u128::MAX);
     /// The number of permissions for which a set has room.
     pub const CAPACITY: usize = u128::BITS as usize;
+
+    /// Returns the permissions that are confined to this kind of area.
+    pub fn confined_to(kind: AreaKind) -> Self {
+        let all = Permission::all().iter();
+        let confined = all.filter(|permission| permission.details().confined == Some(kind));
+        confined.fold(Self::NONE, |set, permission| set.with(*permission))
+    }
 
     pub fn with(self, permission: Permission) -> Self {
         permission.bit().map_or(self, |bit| Self(self.0 | 1 << bit))

@@ -56,6 +56,15 @@ impl Grant {
         Self { on, permissions, codes: codes.into(), rank, by: by.into() }
     }
 
+    /// Returns the grant without these permissions.
+    pub fn without(mut self, excluded: Permissions) -> Self {
+        let is_excluded =
+            |code: &String| code.parse().is_ok_and(|permission| excluded.contains(permission));
+        self.codes = self.codes.iter().filter(|code| !is_excluded(code)).cloned().collect();
+        self.permissions = self.permissions.without(excluded);
+        self
+    }
+
     /// Returns the grant, restricted to these permissions.
     pub fn narrowed(mut self, most: Permissions) -> Self {
         let is_within =
@@ -156,7 +165,7 @@ mod tests {
         [OrganizationId(Uuid::from_u128(1)), OrganizationId(Uuid::from_u128(2))];
 
     fn area() -> impl Strategy<Value = Area> {
-        let kinds = [AreaKind::Workspace, AreaKind::Project, AreaKind::Group];
+        let kinds = AreaKind::ALL;
         (proptest::sample::select(kinds.to_vec()), 10..13u128)
             .prop_map(|(kind, id)| Area { kind, id: Uuid::from_u128(id) })
     }

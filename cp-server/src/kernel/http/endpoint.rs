@@ -193,7 +193,7 @@ impl Admitted {
         } else if !line.reads() && !omits_event {
             return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
         }
-        if cx.tx.writes() && line.audited {
+        if cx.tx.writes() && line.audited && !omits_event {
             cx.app.commit(cx.tx, line.effect).await?;
         } else {
             cx.tx.commit().await?;

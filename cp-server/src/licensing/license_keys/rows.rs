@@ -9,14 +9,17 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use sqlx::types::Json;
 
-use super::LicenseKeySettings;
+use super::settings::LicenseKeySettings;
+use crate::kernel::access::caller::CallerKind;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
 use crate::kernel::secret::{Secret, ShownOnce, sha256};
 use crate::kernel::text::Name;
 use crate::licensing::ids::{LicenseId, LicenseKeyId};
+use crate::licensing::leases::settings::PoolName;
 
 crate::record! {
     /// A license key, without the key itself.
@@ -194,12 +197,15 @@ pub async fn find(tx: &mut Conn, hash: &[u8]) -> Result<Option<FoundKey>> {
     Ok(tx.q(sql).bind(hash).opt().await?)
 }
 
-crate::texts! {
-    /// The name of a pool.
-    PoolName, |text| {
-        let rest = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_';
-        let fits = text.starts_with(|c: char| c.is_ascii_lowercase())
-            && text.len() <= 32 && text.chars().all(rest);
-        if fits { Ok(text.into()) } else { Err("must be the name of a pool".into()) }
-    }, {"type": "string", "pattern": "^[a-z][a-z0-9_]{0,31}$", "examples": ["seats"]};
+/// Refuses a pool that the caller's license key does not open, like a missing one.
+pub async fn refuse_pool(cx: &mut Cx, pool: &str) -> Result<()> {
+    if cx.caller.kind != CallerKind::LicenseKey {
+        return Ok(());
+    }
+    let key: Option<LicenseKey> =
+        cx.tx.select("WHERE license_keys.id = $1").bind(cx.caller.id).opt().await?;
+    if key.and_then(|key| key.pools).is_none_or(|pools| pools.contains(pool)) {
+        return Ok(());
+    }
+    Err(Error::not_found(&format!("pool {pool}")).at("pool").with("pool", pool))
 }

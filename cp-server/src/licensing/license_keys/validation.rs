@@ -1,23 +1,28 @@
 //! The validation of a license key: the facts, and the first code that holds.
 
 use chrono::{DateTime, Utc};
-use cp_contracts::{ValidatedLicense, Validation, ValidationCode};
+use cp_contracts::{Lease, LeaseState, ProblemCode, ValidatedLicense, Validation, ValidationCode};
 use schemars::JsonSchema;
 use semver::{Version, VersionReq};
 use serde::Deserialize;
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
 use super::codes::{self, of_cause};
-use super::rows::{FoundKey, KeyText, PoolName, find};
+use super::rows::{FoundKey, KeyText, find};
 use crate::kernel::access::admission::accept_body;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::platform::PublicPath;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::http::answer::Put;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Name;
 use crate::licensing::coverage::Terms;
 use crate::licensing::entitlement::{License, LicenseRow};
+use crate::licensing::leases::holders::NewHolder;
+use crate::licensing::leases::holding::of_holder;
+use crate::licensing::leases::settings::{PoolName, SEATS};
+use crate::licensing::leases::{NewLease, claim};
 
 /// The feature with the versions that a license covers, as a range such as `<=4.2`.
 const MAX_VERSION: &str = "max_version";
@@ -27,6 +32,8 @@ const MAX_VERSION: &str = "max_version";
 pub(super) struct NewValidation {
     /// The license key. It is the credential of this request.
     key: Secret<String>,
+    /// Who uses the license: a person, a machine, or any name.
+    holder: Option<NewHolder>,
     /// The pool of seats to judge; `seats` when absent and a `holder` is given.
     pool: Option<PoolName>,
     /// Whether the holder claims a seat. False when absent: then the request writes nothing.
@@ -38,9 +45,6 @@ pub(super) struct NewValidation {
     /// The version of the product in the form of Semantic Versioning, such as `4.1.0`. The feature
     /// `max_version` of the license must cover it.
     version: Option<Name>,
-    /// Whether the answer contains the license token, and the lease token if the holder has a seat.
-    #[serde(default)]
-    token: bool,
 }
 
 /// The most features of a request.
@@ -51,27 +55,110 @@ pub(super) async fn validate(
     _: PublicPath,
     new: NewValidation,
 ) -> Result<Validation> {
+    let (validation, is_claimed) = judged(cx, new).await?;
+    if !is_claimed {
+        cx.audit.omit();
+    }
+    Ok(validation)
+}
+
+/// Returns the answer, and whether the holder claimed a seat.
+async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, bool)> {
     let version = new.version.as_ref().map(version_of).transpose()?;
     if new.features.len() > FEATURES {
         let detail = format!("`features` must have at most {FEATURES} names.");
         return Err(Error::invalid("features", detail));
     }
     let text = KeyText::read(&cx.app, &new.key)?;
-    cx.audit.omit();
     let Some(key) = find(&mut cx.tx, &text.hash()).await? else {
-        return Ok(answer(&[ValidationCode::KeyUnknown]));
+        return Ok((answer(&[ValidationCode::KeyUnknown]), false));
     };
     accept_body(&cx.app, &cx.parts, new.key.expose(), key.id.0)?;
     let ended = key_codes(&key, cx.now);
     if !ended.is_empty() {
-        return Ok(answer(&ended));
+        return Ok((answer(&ended), false));
     }
     let row: LicenseRow = cx.tx.select("WHERE licenses.id = $1").bind(key.license_id).one().await?;
     let terms = row.terms.clone();
     let license = row.at(cx.now);
     let mut holding = coverage_codes(&terms, cx.now);
     holding.extend(content_codes(&license, version.as_ref(), &new.features));
-    Ok(Validation { license: Some(shown(&license, &terms, cx.now)?), ..answer(&holding) })
+    let shown = Some(shown(&license, &terms, cx.now)?);
+    let seat = match new.pool.is_some() || new.holder.is_some() || new.activate {
+        true => seat(cx, &key, &license, new, &holding).await?,
+        false => Seat::default(),
+    };
+    holding.extend(seat.codes);
+    let Seat { lease, retry_after, is_claimed, .. } = seat;
+    Ok((Validation { license: shown, lease, retry_after, ..answer(&holding) }, is_claimed))
+}
+
+/// What a validation finds out about the holder's seat.
+#[derive(Default)]
+struct Seat {
+    codes: Vec<ValidationCode>,
+    lease: Option<Lease>,
+    retry_after: Option<i64>,
+    is_claimed: bool,
+}
+
+impl From<ValidationCode> for Seat {
+    fn from(code: ValidationCode) -> Self {
+        Self { codes: vec![code], ..Self::default() }
+    }
+}
+
+/// Finds or claims the holder's seat. A license with other reasons than its days of grace gives none.
+async fn seat(
+    cx: &mut Cx<Scope>,
+    key: &FoundKey,
+    license: &License,
+    new: NewValidation,
+    holding: &[ValidationCode],
+) -> Result<Seat> {
+    let seats = || SEATS.parse().map_err(|rule: String| Error::invalid("pool", rule));
+    let pool: PoolName = new.pool.map_or_else(seats, Ok)?;
+    let opens = key.pools.as_ref().is_none_or(|pools| pools.contains(pool.as_str()));
+    if !opens || !license.effective.leasing.contains_key(pool.as_str()) {
+        return Ok(ValidationCode::PoolUnknown.into());
+    }
+    let Some(holder) = new.holder else { return Ok(ValidationCode::HolderRequired.into()) };
+    let is_in_force = codes::is_valid(&codes::first(holding).0);
+    // The event of a claim names the key.
+    cx.caller = key.caller();
+    let mut visit = cx.visiting(key.organization_id);
+    let done = match new.activate && is_in_force {
+        true => activate(&mut visit, key, pool, holder).await,
+        false => of_holder(&mut visit, key.license_id, pool, holder).await.map(found),
+    };
+    cx.take_back(visit);
+    done
+}
+
+/// Judges the lease of a holder that claims none.
+fn found(lease: Option<Lease>) -> Seat {
+    let codes = match &lease {
+        None => vec![ValidationCode::NotActivated],
+        Some(lease) if lease.state != LeaseState::Live => vec![ValidationCode::LeaseOver],
+        Some(_) => Vec::new(),
+    };
+    Seat { codes, lease, ..Seat::default() }
+}
+
+/// Claims a seat as the license key.
+async fn activate(cx: &mut Cx, key: &FoundKey, pool: PoolName, holder: NewHolder) -> Result<Seat> {
+    let lease = match claim(cx, key.license_id, NewLease::of(pool, holder)).await {
+        Ok(Put::New(lease) | Put::Known(lease)) => lease,
+        Err(refused) if *refused.code() == ProblemCode::SeatsExhausted => {
+            let retry_after = refused.retry_after().map(i64::from);
+            return Ok(Seat { retry_after, ..ValidationCode::SeatsExhausted.into() });
+        }
+        Err(error) => return Err(error),
+    };
+    cx.audit.organization = Some(key.organization_id);
+    cx.audit.target = Some(("lease", lease.id.to_string()));
+    cx.audit.after = Some(json!({"license_key": key.hint, "lease": lease}));
+    Ok(Seat { lease: Some(lease), is_claimed: true, ..Seat::default() })
 }
 
 fn answer(holding: &[ValidationCode]) -> Validation {

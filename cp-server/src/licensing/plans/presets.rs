@@ -40,6 +40,7 @@ pub async fn seed(app: &App) -> Result<()> {
             )?,
             limits: Quantities::bounded("limits", limits)?,
             seat_cap,
+            leasing: Object::default(),
         };
         insert_version(&mut tx, id, version, now).await?;
     }

@@ -37,6 +37,8 @@ pub struct Plan {
     /// and this server does not limit it.
     pub limits: Quantities,
     pub seat_cap: Option<i64>,
+    /// The settings of the pools of seats, by pool.
+    pub leasing: Object,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -46,7 +48,7 @@ impl Record for Plan {
     const COLUMNS: &'static str = "plans.id, plans.code, plan_versions.version, plan_versions.name,
         plan_versions.description, plan_versions.is_public,
         plan_versions.default_features AS features, plan_versions.default_features,
-        plan_versions.limits, plan_versions.seat_cap, plans.created_at,
+        plan_versions.limits, plan_versions.seat_cap, plan_versions.leasing, plans.created_at,
         plan_versions.created_at AS updated_at";
     const KEY: &'static str = "plans.id";
     fn key(&self) -> Uuid {
@@ -72,6 +74,7 @@ pub(super) struct Version {
     pub features: Object,
     pub limits: Quantities,
     pub seat_cap: Option<i64>,
+    pub leasing: Object,
 }
 
 pub(super) async fn insert_version(
@@ -82,8 +85,8 @@ pub(super) async fn insert_version(
 ) -> Result<()> {
     let sql = "INSERT INTO plan_versions
                (plan_id, version, name, description, is_public, default_features, limits,
-                seat_cap, created_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9)";
+                seat_cap, created_at, leasing)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
     let insert = tx
         .q(sql)
         .bind(plan)
@@ -94,7 +97,8 @@ pub(super) async fn insert_version(
         .bind(version.features)
         .bind(version.limits)
         .bind(version.seat_cap)
-        .bind(now);
+        .bind(now)
+        .bind(version.leasing);
     insert.exec().await?;
     Ok(())
 }
@@ -170,14 +174,20 @@ pub struct Change {
     after: Option<Value>,
 }
 
-/// Returns the differences of two versions: features by name, `limits.` and a metric, and
-/// `seat_cap`.
+/// Returns the differences of two versions: features by name, `limits.` and a metric, `leasing.` and
+/// a pool, and `seat_cap`.
 pub(super) fn changes(before: &Plan, after: &Plan) -> BTreeMap<String, Change> {
     let facts = |plan: &Plan| {
         let limits = plan.limits.iter().map(|(name, n)| (format!("limits.{name}"), json!(n)));
+        let pools = plan.leasing.iter().map(|(pool, v)| (format!("leasing.{pool}"), v.clone()));
         let features = plan.features.iter();
         let seats = plan.seat_cap.map(|cap| ("seat_cap".to_owned(), json!(cap)));
-        features.map(|(name, v)| (name.clone(), v.clone())).chain(limits).chain(seats).collect()
+        features
+            .map(|(name, v)| (name.clone(), v.clone()))
+            .chain(limits)
+            .chain(pools)
+            .chain(seats)
+            .collect()
     };
     let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = (facts(before), facts(after));
     let names = before.keys().chain(after.keys());
@@ -211,6 +221,7 @@ mod tests {
             )
             .unwrap(),
             seat_cap: seats,
+            leasing: serde_json::from_value(json!({"render": {"cap": seats}})).unwrap(),
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,
         };
@@ -223,6 +234,7 @@ mod tests {
                 "a": {"before": 1, "after": 2},
                 "c": {"before": "x"},
                 "d": {"after": []},
+                "leasing.render": {"before": {"cap": 5}, "after": {"cap": null}},
                 "limits.projects": {"before": 3, "after": null},
                 "seat_cap": {"before": 5},
             })

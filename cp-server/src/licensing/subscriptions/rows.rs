@@ -15,6 +15,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::SeatCap;
 use crate::kernel::text::{Currency, Email, ExternalId};
 use crate::licensing::ids::{LicenseId, PlanId, SubscriptionId};
+use crate::licensing::leases::kinds::{self, Of};
 use crate::licensing::licenses::seats;
 use crate::licensing::plans::versions::Plan;
 use crate::licensing::statuses::SubscriptionStatus;
@@ -39,6 +40,8 @@ pub struct Subscription {
     /// The same as `features`; removed in 1.0.
     #[schemars(extend("deprecated" = true))]
     pub feature_overrides: Object,
+    /// Settings of the pools of seats that replace those of the plan, by pool.
+    pub leasing: Object,
     pub starts_at: DateTime<Utc>,
     pub ends_at: Option<DateTime<Utc>>,
     pub trial_ends_at: Option<DateTime<Utc>>,
@@ -67,7 +70,7 @@ impl Record for Subscription {
         plans.code AS plan_code, subscriptions.plan_id, subscriptions.plan_version,
         subscriptions.status, subscriptions.seat_cap, subscriptions.seats_from_plan,
         subscriptions.feature_overrides AS features, subscriptions.feature_overrides,
-        subscriptions.starts_at, subscriptions.ends_at, subscriptions.trial_ends_at,
+        subscriptions.leasing, subscriptions.starts_at, subscriptions.ends_at, subscriptions.trial_ends_at,
         subscriptions.canceled_at, subscriptions.external_id, subscriptions.billing_customer_id,
         subscriptions.billing_email, subscriptions.currency, subscriptions.next_invoice_amount,
         subscriptions.created_at, subscriptions.updated_at";
@@ -137,6 +140,7 @@ pub async fn move_to<G>(cx: &mut Cx<G>, plan: &Plan) -> Result<()> {
         let update = cx.tx.q(sql).bind(pinned.id).bind(plan.version).bind(seat_cap);
         update.bind(at).exec().await?;
         quotas::grant(cx, pinned.organization_id, &plan.limits, seat_cap).await?;
+        kinds::refuse_changes(cx, Of::Subscription(pinned.id)).await?;
         organizations::touch(cx, pinned.organization_id).await?;
     }
     Ok(())

@@ -1,0 +1,325 @@
+//! Leases: who holds a seat of a license.
+
+pub mod answers;
+pub mod claim;
+pub mod holders;
+pub mod holding;
+pub mod kinds;
+pub mod lists;
+pub mod matching;
+pub mod pools;
+pub mod refusals;
+pub mod rows;
+pub mod settings;
+pub mod tenures;
+
+use chrono::TimeDelta;
+use cp_contracts::Lease;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use uuid::Uuid;
+
+use self::claim::{Claim, Claimed};
+use self::holders::NewHolder;
+use self::lists::{list, list_for_deployment, list_for_organization};
+use self::pools::{list as pools, reset};
+use self::rows::{End, Facts, SeatRow, free_at};
+use self::settings::{PoolKind, PoolName};
+use self::tenures::TenureRow;
+use crate::kernel::access::caller::CallerKind;
+use crate::kernel::db::record::Object;
+use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::answer::{NoContent, Put};
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json::Between;
+use crate::kernel::section::Section;
+use crate::kernel::text::{Name, Prose};
+use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
+use crate::licensing::license_keys::rows::refuse_pool;
+
+crate::permissions! {
+    /// Read who holds which seat.
+    LEASES_READ = "leases:read", held by ["ORGANIZATION_ADMIN"], confined to Deployment;
+    /// Claim, keep and end leases.
+    LEASES_WRITE = "leases:write", held by ["ORGANIZATION_ADMIN"], confined to Deployment;
+}
+
+pub static POOLS: Declaration =
+    Declaration::of_organization("lease_pools", "pool", Export::LeftOut("the leases name them"))
+        .permissions(PERMISSIONS);
+pub static SEATS: Declaration = Declaration::of_organization(
+    "lease_seats",
+    "lease",
+    Export::Section(Section::many::<SeatRow>("leases")),
+);
+pub static COMPONENTS: Declaration = Declaration::of_organization(
+    "lease_components",
+    "component",
+    Export::LeftOut("hashes that only the verifier can compute"),
+);
+pub static TENURES: Declaration = Declaration::of_organization(
+    "lease_tenures",
+    "ended lease",
+    Export::Section(Section::many::<TenureRow>("lease_tenures")),
+);
+pub static HOURS: Declaration = Declaration::of_organization(
+    "lease_hours",
+    "hour of a pool",
+    Export::LeftOut("computed from the leases"),
+);
+
+crate::routes! {
+    /// Seats of licenses: who holds one, for how long, and how many are left.
+    leases declares POOLS, SEATS, COMPONENTS, TENURES, HOURS:
+    /// Returns the license's pools with their settings and use.
+    GET "/licenses/{id}/pools" LICENSES_READ => pools, unmetered;
+    /// Lists the license's leases.
+    GET "/licenses/{id}/leases" LEASES_READ => list, unmetered;
+    /// Lists the leases of the deployment's licenses.
+    GET "/deployments/{id}/leases" LEASES_READ => list_for_deployment, unmetered;
+    /// Lists the leases of the organization.
+    GET "/organizations/{org}/leases" LEASES_READ => list_for_organization, unmetered;
+    /// Claims a seat. The same holder gets its own lease again, extended (200).
+    ///
+    /// A claim without a free seat is refused (409 `seats_exhausted`) with the instant at which one
+    /// may be free. Repeat a claim whose answer was lost: the holder is its key.
+    POST "/licenses/{id}/leases" LEASES_WRITE => claim,
+        own_transaction, conditional_audit, unmetered, harmless;
+    /// Ends all leases of the license's pools, borrowed ones too.
+    POST "/licenses/{id}/leases/reset" LEASES_WRITE => reset, unmetered, harmless;
+    /// Returns a lease, also an ended one.
+    GET "/leases/{id}" LEASES_READ => read, unmetered;
+    /// Keeps a lease: a heartbeat. Before `not_before` it changes nothing.
+    PUT "/leases/{id}" LEASES_WRITE => heartbeat,
+        own_transaction, conditional_audit, unmetered, harmless;
+    /// Ends a lease. An ended lease stays ended.
+    DELETE "/leases/{id}" LEASES_WRITE => release, conditional_audit, unmetered, harmless;
+}
+
+/// The largest `meta` of a lease, as JSON, in bytes.
+const META_BYTES: usize = 1024;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewLease {
+    /// The pool. `seats` when absent.
+    pool: Option<PoolName>,
+    /// Who has the seat.
+    holder: NewHolder,
+    /// A description of the holder for people, 1 to 255 characters.
+    label: Option<Name>,
+    /// The caller's own values: an object of strings, at most 1 KiB.
+    #[serde(default)]
+    meta: Map<String, Value>,
+    /// The time in seconds for which the lease lasts without a heartbeat, at least 60 and at most
+    /// the pool's, which is used when absent.
+    ttl_seconds: Option<Between<60, 2_678_400>>,
+    /// Whether to take another holder's seat if none is free and the pool allows it. False when
+    /// absent.
+    #[serde(default)]
+    take_over: bool,
+}
+
+impl NewLease {
+    /// Creates the claim of a holder without further wishes.
+    pub fn of(pool: PoolName, holder: NewHolder) -> Self {
+        let (label, meta, ttl_seconds) = (None, Map::new(), None);
+        Self { pool: Some(pool), holder, label, meta, ttl_seconds, take_over: false }
+    }
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The holder. A lease of another holder is not found.
+    holder: Option<NewHolder>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Release {
+    /// The hash of the holder. A lease of another holder is not found.
+    holder: Option<String>,
+    /// The reason for the audit event, at most 4,000 characters.
+    reason: Option<Prose>,
+}
+
+/// Claims a seat, or extends the holder's lease.
+pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lease>> {
+    let name = match &new.pool {
+        Some(pool) => pool.clone(),
+        None => settings::SEATS.parse().map_err(|rule: String| Error::invalid("pool", rule))?,
+    };
+    check_meta(&new.meta)?;
+    refuse_pool(cx, name.as_str()).await?;
+    let facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
+    let settings = facts.settings(name.as_str())?.ok_or_else(|| {
+        Error::not_found(&format!("pool {name}")).at("pool").with("pool", name.as_str())
+    })?;
+    facts.refuse_uncovered(cx.now)?;
+    let ttl = match (new.ttl_seconds.map(|ttl| ttl.0), settings.ttl_seconds) {
+        (Some(own), Some(most)) if own > most => {
+            let rule = format!("`ttl_seconds` must be at most {most}, the pool's (got {own}).");
+            return Err(Error::invalid("ttl_seconds", rule));
+        }
+        (own, of_pool) => own.or(of_pool),
+    };
+    let holder = new.holder.resolve(&mut cx.tx, cx.at, license, settings.kind).await?;
+    let is_floating = settings.kind == PoolKind::Floating;
+    let mut claim = Claim {
+        // A pool without a row gets one below.
+        pool: facts.pool_id.unwrap_or(PoolId(Uuid::nil())),
+        name,
+        settings,
+        holder,
+        label: new.label.map(Name::into_string),
+        meta: Object::bounded("meta", new.meta)?,
+        ttl,
+        takes_over: new.take_over,
+    };
+    claim.refuse_if_full(cx, &facts).await?;
+    cx.begin().await?;
+    if facts.pool_id.is_none() || facts.pool_kind != Some(claim.settings.kind) {
+        claim.pool = pools::open(cx, license, &claim.name, claim.settings.kind).await?;
+    }
+    let Claimed { seat, is_new, taken_from } = claim.run(cx).await?;
+    let lease = shown(cx, &seat).await?;
+    // The tenures of a floating pool are their own record; a heartbeat leaves none.
+    if is_floating && taken_from.is_none() || !is_new {
+        cx.audit.omit();
+    }
+    Ok(if is_new { Put::New(lease) } else { Put::Known(lease) })
+}
+
+fn check_meta(meta: &Map<String, Value>) -> Result<()> {
+    let size = serde_json::to_vec(meta).map_or(usize::MAX, |json| json.len());
+    if size > META_BYTES || meta.values().any(|value| !value.is_string()) {
+        let detail = format!(
+            "`meta` must be an object of strings of at most {META_BYTES} bytes of JSON (got {size})."
+        );
+        return Err(Error::invalid("meta", detail));
+    }
+    Ok(())
+}
+
+async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) -> Result<Lease> {
+    cx.audit.omit();
+    let (seat, facts) = held(cx, id, heartbeat.holder).await?;
+    refusals::refuse_over(&seat, cx.now)?;
+    refusals::refuse_borrowed(&seat, cx.now)?;
+    facts.refuse_uncovered(cx.now)?;
+    if let Some((at, end)) = facts.closed_at.zip(facts.closed_by) {
+        return Err(refusals::over(at, end));
+    }
+    if seat.is_absent {
+        return Err(refusals::over(cx.now, End::LicenseOver));
+    }
+    if cx.now < answers::pace(&seat).1 {
+        return Ok(answers::lease(&seat, &facts, cx.now));
+    }
+    let expires_at = seat.ttl_seconds.map(|ttl| cx.now + TimeDelta::seconds(ttl));
+    let expires_at = seat.expires_at.zip(expires_at).map(|(before, next)| before.max(next));
+    cx.begin().await?;
+    let sql = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4
+               WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
+                 AND (expires_at IS NULL OR expires_at > $2)";
+    let free = expires_at.map(|end| free_at(&cx.tx, end));
+    let update = cx.tx.returning(sql).bind(id).bind(cx.now).bind(expires_at).bind(free);
+    // Another request changed the lease.
+    let kept: Option<SeatRow> = update.bind(seat.heartbeat_at).opt().await?;
+    Ok(answers::lease(&kept.ok_or_else(Error::stale)?, &facts, cx.now))
+}
+
+/// Refuses a license key that names no holder: other holders' leases are hidden from it.
+fn refuse_unnamed(cx: &Cx, is_named: bool) -> Result<()> {
+    match cx.caller.kind {
+        CallerKind::LicenseKey if !is_named => Err(missing()),
+        _ => Ok(()),
+    }
+}
+
+async fn release(cx: &mut Cx, id: LeaseId, release: Release) -> Result<NoContent> {
+    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+        cx.audit.omit();
+        return Ok(NoContent);
+    };
+    refuse_unnamed(cx, release.holder.is_some())?;
+    if release.holder.is_some() && release.holder != seat.holder {
+        return Err(missing());
+    }
+    cx.audit.reason = release.reason.map(Prose::into_string);
+    if seat.end(cx.now).is_some() {
+        cx.audit.omit();
+        return Ok(NoContent);
+    }
+    refusals::refuse_borrowed(&seat, cx.now)?;
+    let facts = facts_of(cx, &seat).await?;
+    let pool = facts.pool_name.clone().unwrap_or_default();
+    let reassign = facts.settings(&pool)?.map_or(0, |settings| settings.reassign_seconds);
+    end(cx, &seat, End::Released, TimeDelta::seconds(reassign)).await?;
+    if facts.pool_kind == Some(PoolKind::Floating) && cx.audit.reason.is_none() {
+        cx.audit.omit();
+    }
+    Ok(NoContent)
+}
+
+/// Ends the lease on a seat. For `reserved` only the same holder gets the seat again.
+async fn end(cx: &mut Cx, seat: &SeatRow, reason: End, reserved: TimeDelta) -> Result<()> {
+    let sql = "UPDATE lease_seats SET ended_at = $2, ended_by = $3, free_at = $4
+               WHERE lease_id = $1 AND ended_at IS NULL";
+    let update = cx.tx.q(sql).bind(seat.lease_id).bind(cx.now).bind(reason).bind(cx.now + reserved);
+    match update.exec().await? {
+        0 => Err(Error::stale()),
+        _ => Ok(()),
+    }
+}
+
+async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
+    let seat = match rows::seat_of(&mut cx.tx, id).await? {
+        Some(seat) => seat,
+        None => {
+            let tenure = cx.tx.select("WHERE lease_tenures.id = $1").bind(id).opt().await?;
+            tenure.map(TenureRow::into_seat).ok_or_else(missing)?
+        }
+    };
+    shown(cx, &seat).await
+}
+
+/// Returns the seat of a lease that has not left it, and its license.
+///
+/// # Errors
+/// Fails with 409 `lease_over` for a lease that has left its seat, and with 404 for a lease of
+/// another holder.
+async fn held(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(SeatRow, Facts)> {
+    refuse_unnamed(cx, holder.is_some())?;
+    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+        let tenure = cx.tx.select("WHERE lease_tenures.id = $1").bind(id).opt().await?;
+        let tenure: TenureRow = tenure.ok_or_else(missing)?;
+        return Err(refusals::over(tenure.ended_at, tenure.ended_by));
+    };
+    let facts = facts_of(cx, &seat).await?;
+    if let Some(holder) = holder {
+        let kind = facts.pool_kind.unwrap_or(PoolKind::Floating);
+        let holder = holder.resolve(&mut cx.tx, cx.at, seat.license_id, kind).await?;
+        if seat.holder.as_ref() != Some(&holder.hash) {
+            return Err(missing());
+        }
+    }
+    Ok((seat, facts))
+}
+
+fn missing() -> Error {
+    Error::not_found("lease")
+}
+
+async fn facts_of(cx: &mut Cx, seat: &SeatRow) -> Result<Facts> {
+    let facts = rows::facts_of(&mut cx.tx, &[seat.pool_id]).await?.pop();
+    facts.ok_or_else(missing)
+}
+
+async fn shown(cx: &mut Cx, seat: &SeatRow) -> Result<Lease> {
+    let facts = facts_of(cx, seat).await?;
+    Ok(answers::lease(seat, &facts, cx.now))
+}

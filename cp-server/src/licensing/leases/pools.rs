@@ -1,0 +1,135 @@
+//! Pools: the named numbers of seats of a license.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use super::rows::{self, End};
+use super::settings::{ExplainedSetting, PoolKind, PoolName, Settings};
+use crate::kernel::access::caller::Permission;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::page::{NoFilter, Page};
+use crate::kernel::text::Reason;
+use crate::licensing::ids::{LicenseId, PoolId};
+
+/// A pool of a license, with its use. It names no holder.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct Pool {
+    /// The pool's name, such as `seats`.
+    name: String,
+    kind: PoolKind,
+    /// The number of seats; null is unlimited.
+    cap: Option<i64>,
+    /// The number of seats with the overage; null without a limit.
+    hard_cap: Option<i64>,
+    /// The number of live leases.
+    used: i64,
+    /// The number of live leases beyond the cap.
+    overage: i64,
+    /// The number of borrowed leases.
+    borrowed: i64,
+    /// The next instant at which a lease ends without a heartbeat; null when none does.
+    next_free_at: Option<DateTime<Utc>>,
+    /// The settings, each with the level that it comes from.
+    settings: BTreeMap<String, ExplainedSetting>,
+}
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Reset {
+    /// The pool. All pools when absent.
+    pool: Option<PoolName>,
+    /// The reason for the audit event, 1 to 1,000 characters.
+    reason: Reason,
+}
+
+#[derive(sqlx::FromRow)]
+struct Use {
+    name: String,
+    used: i64,
+    overage: i64,
+    borrowed: i64,
+    next_free_at: Option<DateTime<Utc>>,
+}
+
+pub(super) async fn list(cx: &mut Cx, id: LicenseId, _: NoFilter) -> Result<Page<Pool>> {
+    let facts = rows::facts(&mut cx.tx, id, super::settings::SEATS).await?;
+    let mut used = uses(cx, id).await?;
+    let pool = |(name, settings): (String, BTreeMap<String, ExplainedSetting>)| {
+        let effective = Settings::of(settings.clone())?;
+        let found = used.remove(&name);
+        let count = |of: fn(&Use) -> i64| found.as_ref().map_or(0, of);
+        Ok(Pool {
+            kind: effective.kind,
+            cap: effective.cap,
+            hard_cap: effective.hard_cap(),
+            used: count(|one| one.used),
+            overage: count(|one| one.overage),
+            borrowed: count(|one| one.borrowed),
+            next_free_at: found.as_ref().and_then(|one| one.next_free_at),
+            settings,
+            name,
+        })
+    };
+    let items = facts.explained().into_iter().map(pool).collect::<Result<_>>()?;
+    Ok(Page { items, next_cursor: None })
+}
+
+/// Counts the live leases of the license's open pools.
+async fn uses(cx: &mut Cx, license: LicenseId) -> Result<BTreeMap<String, Use>> {
+    let sql = "SELECT p.name, COUNT(*) AS used,
+                      COUNT(CASE WHEN s.overage THEN 1 END) AS overage,
+                      COUNT(CASE WHEN s.borrowed_until > $2 THEN 1 END) AS borrowed,
+                      MIN(s.expires_at) AS next_free_at
+               FROM lease_pools p JOIN lease_seats s ON s.pool_id = p.id
+               WHERE p.license_id = $1 AND p.closed_at IS NULL AND s.ended_at IS NULL
+                 AND (s.expires_at IS NULL OR s.expires_at > $2)
+                 AND (s.user_id IS NULL OR EXISTS
+                      (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+                       WHERE m.organization_id = s.organization_id AND m.user_id = s.user_id
+                         AND m.status = 'active' AND u.is_active))
+               GROUP BY p.name";
+    let found: Vec<Use> = cx.tx.q(sql).bind(license).bind(cx.now).all().await?;
+    Ok(found.into_iter().map(|one| (one.name.clone(), one)).collect())
+}
+
+pub(super) async fn reset(cx: &mut Cx, id: LicenseId, reset: Reset) -> Result<Page<Pool>> {
+    // A deployment's token keeps its own leases only.
+    if !cx.caller.may_throughout(cx.at, Permission::LEASES_WRITE) {
+        let detail = "Only callers with leases:write in the organization reset pools.";
+        return Err(Error::new(cp_contracts::ProblemCode::Forbidden, detail));
+    }
+    cx.audit.reason = Some(reset.reason.into_string());
+    close(cx, id, reset.pool.as_ref()).await?;
+    list(cx, id, NoFilter {}).await
+}
+
+/// Closes the license's pool, or all of them, and so ends all of their leases.
+pub async fn close(cx: &mut Cx, license: LicenseId, pool: Option<&PoolName>) -> Result<()> {
+    let sql = "UPDATE lease_pools SET closed_at = $2, closed_by = $3
+               WHERE license_id = $1 AND closed_at IS NULL";
+    let update = cx.tx.q(sql).bind(license).bind(cx.now).bind(End::Reset);
+    update.and_some(" AND name = ?", pool).exec().await?;
+    Ok(())
+}
+
+/// Returns the open pool of this name, which begins to exist now, or has another kind from now on.
+pub(super) async fn open(
+    cx: &mut Cx,
+    license: LicenseId,
+    name: &PoolName,
+    kind: PoolKind,
+) -> Result<PoolId> {
+    let sql = "INSERT INTO lease_pools
+               (id, organization_id, license_id, name, kind, allocated, created_at)
+               VALUES ($1, $2, $3, $4, $5, 0, $6)
+               ON CONFLICT (license_id, name) WHERE closed_at IS NULL
+               DO UPDATE SET kind = excluded.kind
+               RETURNING id";
+    let id = PoolId::new(&cx.app.random, cx.now);
+    let insert = cx.tx.q(sql).bind(id).bind(cx.at).bind(license).bind(name).bind(kind);
+    Ok(insert.bind(cx.now).value().await?.unwrap_or(id))
+}

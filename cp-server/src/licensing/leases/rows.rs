@@ -1,0 +1,174 @@
+//! The rows of pools and seats.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use super::settings::{Levels, PoolKind, Settings};
+use crate::kernel::access::ids::{DeploymentId, OrganizationId, UserId};
+use crate::kernel::db::Conn;
+use crate::kernel::db::record::Object;
+use crate::kernel::error::{Error, Result};
+use crate::licensing::coverage::Terms;
+use crate::licensing::entitlement;
+use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
+
+crate::text_enum! {
+    /// The kind of a holder.
+    HolderKind {
+        User = "user",
+        Email = "email",
+        Subject = "subject",
+        Fingerprint = "fingerprint",
+        Id = "id",
+    }
+}
+
+crate::text_enum! {
+    /// The reason for the end of a lease.
+    End {
+        Released = "released",
+        Expired = "expired",
+        Returned = "returned",
+        TakenOver = "taken_over",
+        Reset = "reset",
+        LicenseOver = "license_over",
+    }
+}
+
+crate::record! {
+    /// A seat with its newest lease.
+    SeatRow in lease_seats {
+        lease_id: LeaseId,
+        pool_id: PoolId,
+        n: i64,
+        organization_id: OrganizationId,
+        license_id: LicenseId,
+        /// The hash of the holder; null once the holder has another seat, or was erased.
+        holder: Option<String>,
+        holder_kind: HolderKind,
+        user_id: Option<UserId>,
+        label: Option<String>,
+        meta: Object,
+        acquired_at: DateTime<Utc>,
+        heartbeat_at: DateTime<Utc>,
+        ttl_seconds: Option<i64>,
+        expires_at: Option<DateTime<Utc>>,
+        borrowed_until: Option<DateTime<Utc>>,
+        overage: bool,
+        ended_at: Option<DateTime<Utc>>,
+        ended_by: Option<End>,
+        /// Whether the holder is a person who is not an active member.
+        is_absent: bool = "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
+            (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+             WHERE m.organization_id = lease_seats.organization_id
+               AND m.user_id = lease_seats.user_id AND m.status = 'active' AND u.is_active))",
+    }
+}
+
+impl SeatRow {
+    /// Returns the end of the lease by this instant and its reason, as far as the seat alone decides.
+    pub fn end(&self, now: DateTime<Utc>) -> Option<(DateTime<Utc>, End)> {
+        let explicit = self.ended_at.zip(self.ended_by);
+        let by_time = self.expires_at.filter(|end| *end <= now).map(|end| (end, End::Expired));
+        explicit.or(by_time)
+    }
+
+    pub fn is_borrowed(&self, now: DateTime<Utc>) -> bool {
+        self.borrowed_until.is_some_and(|until| now < until) && self.end(now).is_none()
+    }
+}
+
+/// A license with the settings of its pools, and one open pool.
+#[derive(Clone, Debug, sqlx::FromRow)]
+pub struct Facts {
+    pub deployment_id: DeploymentId,
+    license_seat_cap: Option<i64>,
+    license_allow_more_seats: bool,
+    subscription_seat_cap: i64,
+    #[sqlx(flatten)]
+    pub terms: Terms,
+    #[sqlx(flatten)]
+    levels: Levels,
+    /// Null, like the fields below, before the first claim of the pool.
+    pub pool_id: Option<PoolId>,
+    pub pool_name: Option<String>,
+    pub pool_kind: Option<PoolKind>,
+    pub allocated: Option<i64>,
+    pub closed_at: Option<DateTime<Utc>>,
+    pub closed_by: Option<End>,
+}
+
+const FACTS: &str = "l.deployment_id,
+    l.seat_cap AS license_seat_cap, l.allow_more_seats AS license_allow_more_seats,
+    s.seat_cap AS subscription_seat_cap,
+    o.status AS organization_status, d.status AS deployment_status,
+    s.status AS subscription_status, s.starts_at AS subscription_starts_at,
+    s.ends_at AS subscription_ends_at, s.trial_ends_at AS subscription_trial_ends_at,
+    l.status AS license_status, l.valid_from, l.valid_until, l.grace_days,
+    v.leasing AS plan_leasing, s.leasing AS subscription_leasing, l.leasing AS license_leasing,
+    p.id AS pool_id, p.name AS pool_name, p.kind AS pool_kind, p.allocated, p.closed_at, p.closed_by";
+
+const OF_LICENSES: &str = "licenses l
+    JOIN organizations o ON o.id = l.organization_id
+    JOIN deployments d ON d.id = l.deployment_id
+    JOIN subscriptions s ON s.id = l.subscription_id
+    JOIN plan_versions v ON v.plan_id = s.plan_id AND v.version = s.plan_version";
+
+/// Returns the license and its open pool of this name.
+pub async fn facts(tx: &mut Conn, license: LicenseId, pool: &str) -> Result<Facts> {
+    let query = tx
+        .select_from::<Facts>(FACTS, OF_LICENSES)
+        .and(" LEFT JOIN lease_pools p ON p.license_id = l.id AND p.name = ?", pool)
+        .and(" AND p.closed_at IS NULL WHERE l.id = ?", license);
+    query.opt().await?.ok_or_else(|| Error::not_found("license"))
+}
+
+/// Returns the licenses of these pools, closed ones included.
+pub async fn facts_of(tx: &mut Conn, pools: &[PoolId]) -> Result<Vec<Facts>> {
+    if pools.is_empty() {
+        return Ok(Vec::new());
+    }
+    let query = tx
+        .select_from::<Facts>(FACTS, OF_LICENSES)
+        .sql(" JOIN lease_pools p ON p.license_id = l.id WHERE p.id IN ")
+        .rows([pools], |query, pools| pools.iter().fold(query, |query, pool| query.bind(*pool)));
+    Ok(query.all().await?)
+}
+
+impl Facts {
+    /// Returns the license's effective number of seats.
+    pub fn seat_cap(&self) -> entitlement::Explained<i64> {
+        let (own, more) = (self.license_seat_cap, self.license_allow_more_seats);
+        entitlement::seats(own, more, self.subscription_seat_cap)
+    }
+
+    /// Returns the effective settings of a pool, if it exists.
+    pub fn settings(&self, pool: &str) -> Result<Option<Settings>> {
+        self.levels.pool(pool, self.seat_cap().value)
+    }
+
+    pub fn explained(&self) -> super::settings::Explained {
+        let cap = self.seat_cap();
+        self.levels.explained(cap.value, cap.from.into())
+    }
+
+    /// Refuses while the license is not in force.
+    pub fn refuse_uncovered(&self, now: DateTime<Utc>) -> Result<()> {
+        self.terms.covered_at(now).map(drop).map_err(|cause| {
+            let (code, detail) = cause.problem();
+            Error::new(code, detail)
+        })
+    }
+}
+
+/// Returns the seat with this lease.
+pub async fn seat_of(tx: &mut Conn, lease: LeaseId) -> Result<Option<SeatRow>> {
+    Ok(tx.select("WHERE lease_seats.lease_id = $1").bind(lease).opt().await?)
+}
+
+/// Returns the instant from which another holder may have the seat of a lease that ends then.
+///
+/// Replicas have clocks of their own: on PostgreSQL a seat stays taken for some seconds more.
+pub fn free_at(tx: &Conn, end: DateTime<Utc>) -> DateTime<Utc> {
+    const SKEW: TimeDelta = TimeDelta::seconds(5);
+    if tx.writes_alone() { end } else { end + SKEW }
+}
