@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use crate::PoolKind;
 use crate::open_enum::open_enum;
 
 /// A lease: one tenure of one holder on one seat of a pool. Since 2.10.0.
@@ -75,18 +76,6 @@ pub struct LeaseHolder {
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
-}
-
-open_enum! {
-    /// The kind of a pool. Since 2.10.0.
-    PoolKind {
-        /// For people.
-        Seat = "seat",
-        /// For machines.
-        Node = "node",
-        /// For any holder, for a short time.
-        Floating = "floating",
-    }
 }
 
 open_enum! {

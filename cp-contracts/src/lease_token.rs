@@ -76,16 +76,3 @@ pub struct LeaseBodyClaims {
     #[serde(flatten)]
     pub extra: Map<String, Value>,
 }
-
-/// A pool of seats inside the claims of a license token. Since 2.10.0.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
-pub struct PoolClaims {
-    /// The kind of the pool.
-    pub kind: PoolKind,
-    /// The number of seats; null is unlimited.
-    pub cap: Option<i64>,
-    /// Members that this version does not name.
-    #[serde(flatten)]
-    pub extra: Map<String, Value>,
-}

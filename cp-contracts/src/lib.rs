@@ -44,6 +44,7 @@ mod license_file;
 mod license_key;
 mod license_token;
 mod open_enum;
+mod pool;
 mod problem;
 mod status_list;
 mod timestamp;
@@ -59,21 +60,20 @@ pub use claims::{
     OnStale, OrganizationClaims, PlanClaims, StatusClaim, StatusListRef, SubscriptionClaims,
 };
 pub use jwk::{Jwk, JwkSet};
-pub use lease::{HolderKind, Lease, LeaseEnd, LeaseHolder, LeaseState, PoolKind};
+pub use lease::{HolderKind, Lease, LeaseEnd, LeaseHolder, LeaseState};
 pub use lease_pace::LeasePace;
 pub use lease_pool::{
     ClaimAnswer, LeaseAnswer, LeaseClaim, LeaseOverage, LeasePool, LeasePoolRules, LeaseTakeOver,
     SeatTenure, SeatsExhausted,
 };
-pub use lease_token::{
-    LEASE_TOKEN_MAX_BYTES, LEASE_TOKEN_TYP, LeaseBodyClaims, LeaseClaims, PoolClaims,
-};
+pub use lease_token::{LEASE_TOKEN_MAX_BYTES, LEASE_TOKEN_TYP, LeaseBodyClaims, LeaseClaims};
 pub use license_file::{LICENSE_FILE_TYP, LicenseFileClaims, SIGNING_KEY_TYP, SigningKeyClaims};
 pub use license_key::{LicenseKey, LicenseKeyError};
 pub use license_token::{
     LICENSE_TOKEN_ALG, LICENSE_TOKEN_ENV, LICENSE_TOKEN_HEADER, LICENSE_TOKEN_MAX_BYTES,
     LICENSE_TOKEN_TYP,
 };
+pub use pool::{PoolClaims, PoolKind};
 pub use problem::{FieldError, Problem, ProblemCode};
 pub use status_list::{
     EncodedStatusList, EntryBits, LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, STATUS_LIST_DRAFT,

@@ -11,6 +11,7 @@ pub mod pools;
 pub mod refusals;
 pub mod rows;
 pub mod settings;
+pub mod steps;
 pub mod tenures;
 
 use chrono::TimeDelta;
@@ -20,12 +21,13 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
-use self::claim::{Claim, Claimed};
+use self::claim::Claim;
 use self::holders::NewHolder;
 use self::lists::{list, list_for_deployment, list_for_organization};
 use self::pools::{list as pools, reset};
-use self::rows::{End, Facts, SeatRow, free_at};
+use self::rows::{End, Facts, PoolRow, SeatRow, free_at};
 use self::settings::{PoolKind, PoolName};
+use self::steps::Claimed;
 use self::tenures::TenureRow;
 use crate::kernel::access::caller::CallerKind;
 use crate::kernel::db::record::Object;
@@ -46,9 +48,12 @@ crate::permissions! {
     LEASES_WRITE = "leases:write", held by ["ORGANIZATION_ADMIN"], confined to Deployment;
 }
 
-pub static POOLS: Declaration =
-    Declaration::of_organization("lease_pools", "pool", Export::LeftOut("the leases name them"))
-        .permissions(PERMISSIONS);
+pub static POOLS: Declaration = Declaration::of_organization(
+    "lease_pools",
+    "pool",
+    Export::Section(Section::many::<PoolRow>("lease_pools")),
+)
+.permissions(PERMISSIONS);
 pub static SEATS: Declaration = Declaration::of_organization(
     "lease_seats",
     "lease",

@@ -130,6 +130,8 @@ pub fn example(world: &World, line: &Line) -> Example {
         "users.update" => body(json!({"display_name": "Renamed"})),
         "subscriptions.update" => body(json!({"seat_cap": 21})),
         "licenses.update" => body(json!({"grace_days": 3})),
+        "leases.claim" => body(json!({"holder": {"id": "another"}})),
+        "leases.heartbeat" => body(json!({})),
         "users.link" => body(json!({"provider": "okta", "subject": "42"})),
         "invitations.create" => body(json!({"email": "new@acme.example", "role": "member"})),
         "invitations.resend" => body(json!({"expires_in_hours": 24})),

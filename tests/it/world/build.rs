@@ -96,6 +96,9 @@ impl World {
         t.bundle = bundle["jti"].as_str().unwrap().to_owned();
         let list = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap();
         t.status_list = list.rsplit('/').next().unwrap().to_owned();
+        let seat = json!({"holder": {"id": "example"}});
+        let lease = self.make(&format!("/licenses/{}/leases", t.license), seat).await;
+        t.others.insert("leases".to_owned(), id(&lease));
         let report = usage_report(&t.deployment, &t.license, 1, None);
         let reports = format!("/deployments/{}/usage-reports", t.deployment);
         t.usage_report = id(&self.make(&reports, json!({"file": report})).await);

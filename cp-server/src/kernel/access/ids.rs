@@ -100,6 +100,6 @@ crate::ids! {
     ProjectId, "project" of projects.organization_id in &[AreaKind::Project],
         "SELECT 'project' AS kind, p.id FROM projects p WHERE p.id = $1";
     DeploymentId, "deployment" of deployments.organization_id in &[AreaKind::Deployment],
-        "SELECT 'deployment' AS kind, d.id FROM deployments d WHERE d.id = $1";
+        "SELECT 'deployment' AS kind, $1 AS id";
     AuditEventId, "audit event";
 }

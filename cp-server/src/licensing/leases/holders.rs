@@ -1,4 +1,4 @@
-//! Holders: people, machines, and other names of whoever has a seat.
+//! Holders: people, machines, and other names of those who have a seat.
 
 use std::collections::BTreeMap;
 

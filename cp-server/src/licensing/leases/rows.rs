@@ -35,6 +35,23 @@ crate::text_enum! {
 }
 
 crate::record! {
+    /// A pool of a license, from its first claim on.
+    PoolRow in lease_pools {
+        id: PoolId,
+        organization_id: OrganizationId,
+        license_id: LicenseId,
+        name: String,
+        kind: PoolKind,
+        /// The number of seats that exist.
+        allocated: i64,
+        created_at: DateTime<Utc>,
+        /// The instant at which all of its leases ended.
+        closed_at: Option<DateTime<Utc>>,
+        closed_by: Option<End>,
+    }
+}
+
+crate::record! {
     /// A seat with its newest lease.
     SeatRow in lease_seats {
         lease_id: LeaseId,

@@ -1,0 +1,263 @@
+//! The steps of a claim, each with one statement.
+//!
+//! # Design
+//! A seat is a row, and a claim takes one row. No refusal depends on a count, so replicas, retries
+//! and killed processes cannot take more seats than exist. Ended leases stay on their seats until the
+//! next one, so a lease frees its seat by time alone, and its holder gets the same seat again.
+//! `cp_contracts::LeasePool` states the same rules without a database; a test compares both.
+
+use chrono::TimeDelta;
+
+use super::claim::Claim;
+use super::rows::{End, Facts, SeatRow, free_at};
+use super::settings::{PoolKind, TakeOver};
+use super::{matching, refusals, tenures};
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
+use crate::licensing::ids::LeaseId;
+
+/// The time without a heartbeat after which a lease without an end is idle.
+const IDLE: TimeDelta = TimeDelta::days(1);
+
+/// The outcome of a claim.
+pub struct Claimed {
+    pub seat: SeatRow,
+    pub is_new: bool,
+    /// The lease whose seat was taken over.
+    pub taken_from: Option<LeaseId>,
+}
+
+/// A seat for the new lease, with its previous one.
+enum Place {
+    /// The seat of another or of the same holder, whose lease ends for this reason, if it lives.
+    Used(Box<SeatRow>, End),
+    New(i64),
+}
+
+impl Claim {
+    /// Takes a seat for the holder, or extends the lease that it has.
+    pub async fn run(&self, cx: &mut Cx) -> Result<Claimed> {
+        let own = self.own(cx).await?;
+        if let Some(seat) = &own
+            && seat.end(cx.now).is_none()
+        {
+            let seat = self.extend(cx, seat).await?;
+            return Ok(Claimed { seat, is_new: false, taken_from: None });
+        }
+        let Some((place, taken_from)) = self.place(cx, own.as_ref()).await? else {
+            return Err(refusals::exhausted(cx, self).await?);
+        };
+        let seat = self.occupy(cx, place, own.as_ref()).await?;
+        Ok(Claimed { seat, is_new: true, taken_from })
+    }
+
+    /// Returns the seat that the holder has or had. A machine also has the live lease that its
+    /// components match.
+    async fn own(&self, cx: &mut Cx) -> Result<Option<SeatRow>> {
+        let query = cx.tx.select("WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2");
+        let query = query.bind(self.pool).bind(&*self.holder.hash).locked();
+        let own: Option<SeatRow> = query.opt().await?;
+        if own.as_ref().is_some_and(|seat| seat.end(cx.now).is_none()) {
+            return Ok(own);
+        }
+        let Some(same) = matching::seat(cx, self).await? else { return Ok(own) };
+        if let Some(own) = own {
+            self.leave(cx, own.n).await?;
+        }
+        Ok(Some(same))
+    }
+
+    /// Removes the holder from its old seat.
+    async fn leave(&self, cx: &mut Cx, n: i64) -> Result<()> {
+        let sql = "UPDATE lease_seats SET holder = NULL WHERE pool_id = $1 AND n = $2";
+        cx.tx.q(sql).bind(self.pool).bind(n).exec().await?;
+        Ok(())
+    }
+
+    /// Extends a live lease. A later end stays, and a borrowed lease stays as it is.
+    async fn extend(&self, cx: &mut Cx, seat: &SeatRow) -> Result<SeatRow> {
+        matching::replace(cx, self, seat).await?;
+        if seat.is_borrowed(cx.now) {
+            return Ok(seat.clone());
+        }
+        let expires_at = match (seat.expires_at, self.expires_at(cx.now)) {
+            (Some(before), Some(next)) => Some(before.max(next)),
+            _ => None,
+        };
+        let sql = "UPDATE lease_seats
+                   SET heartbeat_at = $3, expires_at = $4, free_at = $5, ttl_seconds = $6,
+                       label = COALESCE($7, label), meta = $8, holder = $9
+                   WHERE pool_id = $1 AND n = $2";
+        let free = expires_at.map(|end| free_at(&cx.tx, end));
+        let meta = if self.meta.is_empty() { seat.meta.clone() } else { self.meta.clone() };
+        let update = cx.tx.returning(sql).bind(self.pool).bind(seat.n).bind(cx.now);
+        let update = update.bind(expires_at).bind(free).bind(self.ttl);
+        Ok(update.bind(self.label.as_deref()).bind(meta).bind(&*self.holder.hash).one().await?)
+    }
+
+    /// Finds a seat for a new lease, and the live lease that ends for it.
+    async fn place(
+        &self,
+        cx: &mut Cx,
+        own: Option<&SeatRow>,
+    ) -> Result<Option<(Place, Option<LeaseId>)>> {
+        if let Some(own) = own.filter(|own| own.n <= self.hard_cap()) {
+            return Ok(Some((Place::Used(Box::new(own.clone()), End::Expired), None)));
+        }
+        for most in [self.cap(), self.hard_cap()] {
+            if let Some(seat) = self.free(cx, most, true).await? {
+                return Ok(Some((Place::Used(Box::new(seat), End::Expired), None)));
+            }
+        }
+        if let Some(n) = self.grow(cx).await? {
+            return Ok(Some((Place::New(n), None)));
+        }
+        if let Some(seat) = self.others(cx).await? {
+            let (lease, end) = (seat.lease_id, self.end_of(&seat));
+            return Ok(Some((Place::Used(Box::new(seat), end), Some(lease))));
+        }
+        // A seat that another claim held may have become free.
+        if cx.tx.writes_alone() {
+            return Ok(None);
+        }
+        let seat = self.free(cx, self.hard_cap(), false).await?;
+        Ok(seat.map(|seat| (Place::Used(Box::new(seat), End::Expired), None)))
+    }
+
+    /// Locks the seat that has been free for the longest time, up to a number.
+    async fn free(&self, cx: &mut Cx, most: i64, skips: bool) -> Result<Option<SeatRow>> {
+        let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
+                      AND lease_seats.n <= $3
+                    ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
+        let query = cx.tx.select(tail).bind(self.pool).bind(cx.now).bind(most).locked();
+        let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
+        Ok(query.opt().await?)
+    }
+
+    /// Adds a seat to the pool, unless it has as many as it may.
+    async fn grow(&self, cx: &mut Cx) -> Result<Option<i64>> {
+        let sql = "UPDATE lease_pools SET allocated = allocated + 1
+                   WHERE id = $1 AND allocated < $2
+                   RETURNING allocated";
+        Ok(cx.tx.q(sql).bind(self.pool).bind(self.hard_cap()).value().await?)
+    }
+
+    /// Locks the seat of another holder that the claim may take over, or that of a person who is not
+    /// an active member.
+    async fn others(&self, cx: &mut Cx) -> Result<Option<SeatRow>> {
+        let of_pool = "WHERE lease_seats.pool_id = $1 AND lease_seats.n <= $2
+                         AND lease_seats.ended_at IS NULL
+                         AND (lease_seats.borrowed_until IS NULL OR lease_seats.borrowed_until <= $3)";
+        let idle = cx.now - self.settings.ttl_seconds.map_or(IDLE, TimeDelta::seconds);
+        let take_over = if self.takes_over { self.settings.take_over } else { TakeOver::Refuse };
+        let (most, pool, now) = (self.hard_cap(), self.pool, cx.now);
+        let query = cx.tx.select(of_pool).bind(pool).bind(most).bind(now);
+        let query = match take_over {
+            TakeOver::Refuse => query.sql(" AND lease_seats.user_id IS NOT NULL"),
+            TakeOver::Idle => query.and(" AND lease_seats.heartbeat_at <= ?", idle),
+            TakeOver::Oldest => query,
+        };
+        let query = match take_over {
+            // Only the seats of absent people are left.
+            TakeOver::Refuse => query.sql(
+                " AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+                                  WHERE m.organization_id = lease_seats.organization_id
+                                    AND m.user_id = lease_seats.user_id
+                                    AND m.status = 'active' AND u.is_active)
+                 ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1",
+            ),
+            TakeOver::Idle => {
+                query.sql(" ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1")
+            }
+            TakeOver::Oldest => {
+                query.sql(" ORDER BY lease_seats.acquired_at, lease_seats.n LIMIT 1")
+            }
+        };
+        Ok(query.locked().opt().await?)
+    }
+
+    fn end_of(&self, seat: &SeatRow) -> End {
+        if seat.is_absent { End::LicenseOver } else { End::TakenOver }
+    }
+
+    /// Writes the new lease onto the seat. The previous lease becomes a tenure.
+    async fn occupy(&self, cx: &mut Cx, place: Place, own: Option<&SeatRow>) -> Result<SeatRow> {
+        let n = match &place {
+            Place::Used(seat, end) => {
+                tenures::keep(cx, seat, *end).await?;
+                seat.n
+            }
+            Place::New(n) => *n,
+        };
+        if let Some(own) = own.filter(|own| own.n != n) {
+            self.leave(cx, own.n).await?;
+        }
+        let expires_at = self.expires_at(cx.now);
+        let insert = "INSERT INTO lease_seats
+                      (pool_id, n, lease_id, holder, holder_kind, user_id, label, meta, acquired_at,
+                       heartbeat_at, ttl_seconds, expires_at, overage, free_at, organization_id,
+                       license_id)
+                      SELECT $1, $2, $3, $4, $5, $6, $7, $8, $9, $9, $10, $11, $12, $13,
+                             p.organization_id, p.license_id
+                      FROM lease_pools p WHERE p.id = $1";
+        let update = "UPDATE lease_seats
+                      SET lease_id = $3, holder = $4, holder_kind = $5, user_id = $6, label = $7,
+                          meta = $8, acquired_at = $9, heartbeat_at = $9, ttl_seconds = $10,
+                          expires_at = $11, overage = $12, free_at = $13, borrowed_until = NULL,
+                          ended_at = NULL, ended_by = NULL, status_list_id = NULL, status_idx = NULL
+                      WHERE pool_id = $1 AND n = $2";
+        let free = expires_at.map(|end| free_at(&cx.tx, end));
+        let id = LeaseId::new(&cx.app.random, cx.now);
+        let sql = if matches!(place, Place::New(_)) { insert } else { update };
+        let write = cx
+            .tx
+            .returning(sql)
+            .bind(self.pool)
+            .bind(n)
+            .bind(id)
+            .bind(&*self.holder.hash)
+            .bind(self.holder.kind)
+            .bind(self.holder.user)
+            .bind(self.label.as_deref())
+            .bind(self.meta.clone())
+            .bind(cx.now)
+            .bind(self.ttl)
+            .bind(expires_at)
+            .bind(n > self.cap())
+            .bind(free);
+        // Another claim of the same holder was faster: the retry extends its lease.
+        let seat: SeatRow = write.one().await.map_err(|error| match error {
+            sqlx::Error::Database(refused) if refused.is_unique_violation() => Error::stale(),
+            other => other.into(),
+        })?;
+        matching::replace(cx, self, &seat).await?;
+        Ok(seat)
+    }
+
+    /// Refuses the claim without a lock, if no seat can be free: a claim of a full pool does not wait
+    /// for those who write.
+    pub async fn refuse_if_full(&self, cx: &mut Cx, facts: &Facts) -> Result<()> {
+        let may_end = self.takes_over && self.settings.take_over != TakeOver::Refuse;
+        if may_end || facts.allocated.is_none_or(|seats| seats < self.hard_cap()) {
+            return Ok(());
+        }
+        // A machine may match by its components, and a person may have left.
+        if !self.holder.components.is_empty() || self.settings.kind == PoolKind::Seat {
+            return Ok(());
+        }
+        // Two look-ups, each in an index: one statement for both would read the pool.
+        let own = "SELECT n FROM lease_seats WHERE pool_id = $1 AND holder = $2";
+        let own = cx.tx.q(own).bind(self.pool).bind(&*self.holder.hash);
+        if own.value::<i64>().await?.is_some() {
+            return Ok(());
+        }
+        let free = "SELECT n FROM lease_seats
+                    WHERE pool_id = $1 AND free_at <= $2 AND n <= $3
+                    ORDER BY free_at, n LIMIT 1";
+        let free = cx.tx.q(free).bind(self.pool).bind(cx.now).bind(self.hard_cap());
+        match free.value::<i64>().await? {
+            Some(_) => Ok(()),
+            None => Err(refusals::exhausted(cx, self).await?),
+        }
+    }
+}
