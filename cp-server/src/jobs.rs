@@ -14,6 +14,7 @@ use crate::kernel::counts;
 use crate::kernel::http::idempotency;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
+use crate::licensing::leases::{hours, skew};
 use crate::licensing::status_lists;
 use crate::licensing::status_lists::StatusLists;
 use crate::metering::budgets::renewal;
@@ -27,6 +28,10 @@ const ROTATION_EVERY: Duration = Duration::from_secs(60);
 const STATUS_EVERY: Duration = Duration::from_secs(1);
 /// The maximum delay until new leaves of the log are signed, even without a request.
 const LOG_EVERY: Duration = Duration::from_secs(1);
+/// How often refusals of seats are added to their hours, and clocks are compared.
+const LEASES_EVERY: Duration = Duration::from_secs(10);
+/// The maximum delay until the use of the last hour is computed.
+const LEASE_HOURS_EVERY: Duration = Duration::from_secs(300);
 /// The maximum delay until a budget's next cycle is open.
 const CYCLES_EVERY: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
@@ -59,6 +64,11 @@ pub fn start(app: &App) -> Jobs {
         sessions::forget(app).await?;
         status_lists::retire(app).await
     });
+    let leases = every("leases", LEASES_EVERY, app.clone(), async |app| {
+        skew::measure(app).await?;
+        hours::flush(app).await
+    });
+    let lease_hours = every("lease_hours", LEASE_HOURS_EVERY, app.clone(), hours::compute);
     let cycles = every("budget_cycles", CYCLES_EVERY, app.clone(), renewal::renew);
     let log = every("checkpoint", LOG_EVERY, app.clone(), integrator::sign);
     let metrics = every("metrics", METRICS_EVERY, app.clone(), monitoring::refresh);
@@ -67,6 +77,8 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(rotation),
         tokio::spawn(status),
         tokio::spawn(purge),
+        tokio::spawn(leases),
+        tokio::spawn(lease_hours),
         tokio::spawn(cycles),
         tokio::spawn(log),
         tokio::spawn(metrics),

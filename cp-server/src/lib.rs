@@ -43,6 +43,8 @@ use licensing::issuance::TokenSettings;
 use licensing::keys::KeySettings;
 use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
+use licensing::leases::hours::Refused;
+use licensing::leases::skew::Skew;
 use licensing::license_keys::settings::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
@@ -133,11 +135,15 @@ pub fn app_with(
             Box::new(settings.deletion_retention),
             Box::new(audit::Log::default()),
             Box::new(discoveries),
+            Box::new(identity::provisioning::Runs::default()),
+            Box::new(identity::provisioning::zitadel::tokens::ManagementTokens::default()),
             Box::new(identity::whoami::Identities::default()),
             Box::new(governance::effective::EffectiveAnswers::default()),
             Box::new(Keyring::default()),
             Box::new(SignerPool::start()),
             Box::new(StatusLists::default()),
+            Box::new(Refused::default()),
+            Box::new(Skew::default()),
             Box::new(BulkIssuances::default()),
             Box::new(Exports::default()),
         ],
@@ -207,6 +213,7 @@ compose! {
     identity::invitations;
     identity::providers;
     identity::providers::of_platform;
+    identity::provisioning;
     identity::service_tokens;
     identity::sessions;
     licensing::plans;

@@ -39,6 +39,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::routes::{Operations, Raw, Routes};
 use crate::kernel::panics;
 use crate::licensing::keys::keyring::Keyring;
+use crate::licensing::leases::skew;
 use crate::licensing::status_lists::StatusLists;
 use crate::server::api_document::ApiDocument;
 use crate::server::limits::Surface;
@@ -258,6 +259,7 @@ async fn readyz(raw: Raw) -> Result<Response> {
     }
     Keyring::of(&raw.app).active()?;
     raw.app.try_write().await?;
+    skew::refuse(&raw.app)?;
     let clock = StatusLists::of(&raw.app).check_clock()?;
     Ok(format!("ready\n{}", clock.unwrap_or_default()).into_response())
 }

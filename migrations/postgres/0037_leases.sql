@@ -59,6 +59,7 @@ CREATE UNIQUE INDEX lease_seats_pool_id_holder ON lease_seats (pool_id, holder);
 CREATE INDEX lease_seats_free ON lease_seats (pool_id, free_at, n);
 CREATE INDEX lease_seats_license ON lease_seats (license_id, lease_id);
 CREATE INDEX lease_seats_user ON lease_seats (user_id) WHERE user_id IS NOT NULL;
+CREATE INDEX lease_seats_status ON lease_seats (status_list_id, borrowed_until) WHERE status_list_id IS NOT NULL;
 CREATE INDEX lease_seats_key ON lease_seats (key_id, token_until) WHERE key_id IS NOT NULL;
 
 -- The hashes of a machine's components, of node leases.

@@ -15,6 +15,7 @@ use super::BackupSource;
 use crate::identity::sessions;
 use crate::kernel::db::Db;
 use crate::kernel::{db::installation, kek};
+use crate::licensing::leases::restores;
 use crate::licensing::licenses::file_numbers;
 use crate::licensing::status_lists;
 
@@ -29,6 +30,8 @@ pub const RETURNED: &str = "\
 - Revoke and suspend again what was revoked and suspended since; until then the new lists say valid.
 - Signing keys that were marked as compromised since are back: mark them before you start any server
   that data planes reach.
+- Seats that were borrowed, or taken without an end, since are free and may be taken twice: end the
+  leases of those who must not have one. New holders of other seats wait until unknown leases end.
 - Service tokens, members, grants and invitations that were revoked since are back, and so are people
   who were erased.";
 
@@ -37,6 +40,7 @@ pub async fn continue_after_restore(db: &Db, now: DateTime<Utc>) -> anyhow::Resu
     let mut tx = db.begin().await?;
     status_lists::continue_after_restore(&mut tx, now).await?;
     file_numbers::continue_after_restore(&mut tx, now).await?;
+    restores::continue_after_restore(&mut tx, now).await?;
     sessions::end_all(&mut tx).await?;
     installation::remove(&mut tx, installation::RESTORING).await?;
     tx.commit().await?;

@@ -11,9 +11,10 @@ use zeroize::Zeroizing;
 use super::authorities::authorities;
 use super::secret_file::secret_file;
 use super::values::{Hidden, boolean, hidden, span};
-use crate::identity::oidc::fetch::{FetchSettings, Fetcher};
 use crate::identity::oidc::provider::Provider;
+use crate::identity::providers::management::Access;
 use crate::identity::settings::{IdentitySettings, SessionSettings};
+use crate::kernel::outbound::{FetchSettings, Fetcher};
 use crate::kernel::text::named;
 use crate::kernel::{files, http::json as strict};
 
@@ -108,6 +109,45 @@ pub struct IdentityConfig {
     /// default.
     #[arg(long, env = "ZITADEL_SUPER_ADMIN_ROLES", value_delimiter = ',', global = true)]
     pub zitadel_super_admin_roles: Vec<String>,
+
+    /// A token of a service user that manages roles and grants at the Zitadel.
+    #[arg(long, env = "ZITADEL_MGMT_API_TOKEN", hide_env_values = true, value_parser = hidden, global = true)]
+    pub zitadel_mgmt_api_token: Option<Hidden>,
+
+    /// A file with that token.
+    #[arg(
+        long,
+        env = "ZITADEL_MGMT_API_TOKEN_FILE",
+        global = true,
+        conflicts_with = "zitadel_mgmt_api_token"
+    )]
+    pub zitadel_mgmt_api_token_file: Option<PathBuf>,
+
+    /// The client ID of the service user, instead of a token.
+    #[arg(long, env = "ZITADEL_MGMT_CLIENT_ID", global = true)]
+    pub zitadel_mgmt_client_id: Option<String>,
+
+    /// The client secret of the service user.
+    #[arg(long, env = "ZITADEL_MGMT_CLIENT_SECRET", hide_env_values = true, value_parser = hidden, global = true)]
+    pub zitadel_mgmt_client_secret: Option<Hidden>,
+
+    /// A file with that client secret.
+    #[arg(
+        long,
+        env = "ZITADEL_MGMT_CLIENT_SECRET_FILE",
+        global = true,
+        conflicts_with = "zitadel_mgmt_client_secret"
+    )]
+    pub zitadel_mgmt_client_secret_file: Option<PathBuf>,
+
+    /// The base URL of the management API; the issuer by default.
+    #[arg(long, env = "ZITADEL_MGMT_API_BASE_URL", global = true)]
+    pub zitadel_mgmt_api_base_url: Option<String>,
+
+    /// The scopes of the service user's token, separated by blanks; those of Zitadel's own API by
+    /// default.
+    #[arg(long, env = "ZITADEL_MGMT_SCOPE", global = true)]
+    pub zitadel_mgmt_scope: Option<String>,
 }
 
 impl IdentityConfig {
@@ -131,6 +171,10 @@ impl IdentityConfig {
                 about()
             );
             fetcher.check(&provider.issuer).map_err(anyhow::Error::msg).with_context(about)?;
+            let management = provider.management.as_ref();
+            if let Some(url) = management.and_then(|access| access.settings.url.as_ref()) {
+                fetcher.check(url.as_str()).map_err(anyhow::Error::msg).with_context(about)?;
+            }
             let is_twin = |other: &&Provider| {
                 other.key == provider.key
                     || other.issuer == provider.issuer
@@ -182,16 +226,58 @@ impl IdentityConfig {
                 "type": "zitadel", "issuer": issuer, "audience": self.zitadel_audience,
                 "jwks_uri": self.zitadel_jwks_uri, "claim_map": claim_map,
             });
-            providers
-                .push(provider("zitadel", body).context("ZITADEL_ISSUER and related settings")?);
+            let mut provider =
+                provider("zitadel", body).context("ZITADEL_ISSUER and related settings")?;
+            provider.management = self.zitadel_management()?;
+            providers.push(provider);
         }
         Ok(providers)
+    }
+
+    /// Returns the access to the management API of the Zitadel, if its settings name one.
+    fn zitadel_management(&self) -> anyhow::Result<Option<Access>> {
+        let secret = |own: &Option<Hidden>, file: &Option<PathBuf>, name: &'static str| match file {
+            Some(path) => secret_file(path).context(name).map(Some),
+            None => Ok(own.as_deref().cloned()),
+        };
+        let token = secret(
+            &self.zitadel_mgmt_api_token,
+            &self.zitadel_mgmt_api_token_file,
+            "ZITADEL_MGMT_API_TOKEN_FILE",
+        )?;
+        let client_secret = secret(
+            &self.zitadel_mgmt_client_secret,
+            &self.zitadel_mgmt_client_secret_file,
+            "ZITADEL_MGMT_CLIENT_SECRET_FILE",
+        )?;
+        let client_id = self.zitadel_mgmt_client_id.as_ref();
+        let secret = match (token, client_id, client_secret) {
+            (None, None, None) => return Ok(None),
+            (Some(token), None, None) => token,
+            (None, Some(_), Some(client_secret)) => client_secret,
+            _ => bail!(
+                "set either ZITADEL_MGMT_API_TOKEN, or ZITADEL_MGMT_CLIENT_ID and \
+                 ZITADEL_MGMT_CLIENT_SECRET"
+            ),
+        };
+        ensure!(!secret.expose().is_empty(), "the secret of ZITADEL_MGMT_* must not be empty");
+        let settings = json!({
+            "api": "v2", "url": self.zitadel_mgmt_api_base_url, "client_id": client_id,
+            "scope": self.zitadel_mgmt_scope,
+        });
+        let settings = serde_json::from_value(settings).context(
+            "ZITADEL_MGMT_API_BASE_URL, ZITADEL_MGMT_CLIENT_ID or ZITADEL_MGMT_SCOPE is invalid",
+        )?;
+        Ok(Some(Access { settings, secret }))
     }
 }
 
 fn from_file(path: &Path) -> anyhow::Result<Vec<Provider>> {
     let has_secret = |text: &[u8]| {
-        items(text).is_some_and(|items| items.iter().any(|i| i.contains_key("client_secret")))
+        let has = |item: &Map<String, Value>| {
+            ["client_secret", "management"].iter().any(|name| item.contains_key(*name))
+        };
+        items(text).is_some_and(|items| items.iter().any(has))
     };
     let text = files::read_if(path, has_secret).context("the file contains a client secret")?;
     let text = Zeroizing::new(text);
@@ -298,6 +384,54 @@ mod tests {
     }
 
     #[test]
+    fn access_to_the_management_api_comes_from_settings() {
+        let zitadel = ["--zitadel-issuer=https://id.example", "--zitadel-audience=111"];
+        let with = |line: &[&str]| settings(&[&zitadel[..], line].concat());
+        let access = |line: &[&str]| {
+            let found = with(line).unwrap();
+            assert!(!format!("{found:?}").contains("canary"), "a secret is visible");
+            found.providers[0].management.clone()
+        };
+        assert!(access(&[]).is_none());
+        let token = access(&["--zitadel-mgmt-api-token=canary"]).unwrap();
+        assert_eq!((token.settings.client_id, token.secret.expose().as_str()), (None, "canary"));
+        let client = [
+            "--zitadel-mgmt-client-id=service",
+            "--zitadel-mgmt-client-secret=canary",
+            "--zitadel-mgmt-api-base-url=https://api.id.example",
+            "--zitadel-mgmt-scope=openid email",
+        ];
+        let settings = access(&client).unwrap().settings;
+        assert_eq!(settings.client_id.unwrap().as_str(), "service");
+        assert_eq!(settings.url.unwrap().as_str(), "https://api.id.example");
+        assert_eq!(settings.scope.unwrap().as_str(), "openid email");
+
+        for (line, why) in [
+            (&["--zitadel-mgmt-client-id=service"][..], "set either ZITADEL_MGMT_API_TOKEN"),
+            (&["--zitadel-mgmt-client-secret=canary"], "set either ZITADEL_MGMT_API_TOKEN"),
+            (
+                &["--zitadel-mgmt-api-token=canary", "--zitadel-mgmt-client-id=service"],
+                "set either ZITADEL_MGMT_API_TOKEN",
+            ),
+            (&["--zitadel-mgmt-api-token="], "must not be empty"),
+            (
+                &[
+                    "--zitadel-mgmt-api-token=canary",
+                    "--zitadel-mgmt-api-base-url=http://x.example",
+                ],
+                "is not an https URL",
+            ),
+            (
+                &["--zitadel-mgmt-api-token=canary", "--zitadel-mgmt-api-base-url=nonsense"],
+                "ZITADEL_MGMT_API_BASE_URL",
+            ),
+        ] {
+            let error = with(line).unwrap_err();
+            assert!(error.contains(why) && !error.contains("canary"), "{line:?}: {error}");
+        }
+    }
+
+    #[test]
     fn several_providers_come_from_a_file() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("providers.json");
@@ -322,7 +456,17 @@ mod tests {
         std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
         assert!(settings(&[&line]).is_ok());
 
+        let mut managed = two.clone();
+        managed.as_object_mut().unwrap().remove("client_secret");
+        managed["management"] = json!({"secret": "canary", "api": "v1"});
+        write(&json!([one, managed]));
+        assert!(settings(&[&line]).unwrap().providers[1].management.is_some());
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o644)).unwrap();
+        assert!(settings(&[&line]).unwrap_err().contains("chmod 600"));
+        std::fs::set_permissions(&path, PermissionsExt::from_mode(0o600)).unwrap();
+
         for (name, value, why) in [
+            ("management", json!({"client_id": "c"}), "management.secret"),
             ("isuer", json!("x"), "Unknown field `isuer`"),
             ("key", json!(1), "a provider has no key"),
             ("key", json!("a b"), "must be a provider key"),

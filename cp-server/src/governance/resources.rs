@@ -51,7 +51,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     NOUN,
     Export::Section(Section::many_shown::<ResourceRow>("resources")),
 )
-.seals(SECRET)
+.seals(&[SECRET])
 .permissions(PERMISSIONS);
 
 crate::routes! {

@@ -13,6 +13,7 @@ pub mod memberships;
 pub mod oidc;
 pub mod project_grants;
 pub mod providers;
+pub mod provisioning;
 pub mod role_grants;
 pub mod roles;
 pub mod scopes;

@@ -7,8 +7,8 @@
 //! can add to it.
 
 pub mod claims;
+pub mod client_authentication;
 pub mod discovery;
-pub mod fetch;
 pub mod issuers;
 pub mod key_sets;
 pub mod presets;

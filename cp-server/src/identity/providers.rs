@@ -1,12 +1,14 @@
 //! Identity providers: the places at which an organization's people log in.
 //!
 //! # Design
-//! A client secret is write-only. It is sealed under the key-encryption key, bound to its row. No
-//! answer, audit event or export reads the column; they only read whether a secret exists.
+//! Secrets are write-only: the client secret, and that of the management API. Each is sealed under
+//! the key-encryption key, bound to its row. No answer, audit event or export reads the columns;
+//! they only read whether a secret exists.
 
-mod client_secrets;
+pub mod management;
 pub mod of_platform;
 pub mod row;
+mod secrets;
 
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
@@ -32,10 +34,12 @@ use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
 use crate::kernel::text::{Domain, ExternalId, ProviderKey};
 
-pub use client_secrets::client_secret;
-use client_secrets::{CLIENT_SECRET, refuse_another_issuers_secret, seal};
 pub use row::IdentityProvider;
 use row::{NOUN, NewProvider, ProviderStatus};
+use secrets::{
+    CLIENT_SECRET, MANAGEMENT_SECRET, refuse_another_issuers_secret, seal, seal_management,
+};
+pub use secrets::{client_secret, management_access};
 
 crate::permissions! {
     /// Read the identity providers.
@@ -50,7 +54,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     NOUN,
     Export::Section(Section::many::<IdentityProvider>("identity_providers").order("key")),
 )
-.seals(CLIENT_SECRET)
+.seals(&[CLIENT_SECRET, MANAGEMENT_SECRET])
 .permissions(PERMISSIONS);
 
 crate::routes! {
@@ -62,8 +66,9 @@ crate::routes! {
     GET "/organizations/{org}/identity-providers/{key}" PROVIDERS_READ => read;
     /// Sets an identity provider: creates it, or replaces all of it.
     ///
-    /// An absent field becomes empty, except `client_secret`: an absent one stays, and null removes
-    /// it. A change of `issuer` requires `client_secret`. The key is percent-encoded in the path.
+    /// An absent field becomes empty, except `client_secret` and `management`: an absent one stays,
+    /// and null removes it. A change of `issuer` requires both, if they are set. The key is
+    /// percent-encoded in the path.
     PUT "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => put, grants;
     /// Deletes an identity provider.
     DELETE "/organizations/{org}/identity-providers/{key}" PROVIDERS_WRITE => delete;
@@ -107,20 +112,24 @@ async fn put(
     };
     refuse_another_issuers_secret(&new, before.as_ref())?;
     let secret = seal(cx, id, &new.client_secret).await?;
+    let management = seal_management(cx, id, &new.issuer, new.management, before.as_ref()).await?;
     let sql = if before.is_some() {
         "UPDATE identity_providers
          SET type = $4, issuer = $5, audience = $6, jwks_uri = $7, sso_url = $8, client_id = $9,
              client_secret = CASE WHEN $10 THEN client_secret ELSE $11 END, certificate_ref = $12,
              email_domains = $13, claim_map = $14, role_map = $15, status = $16, metadata = $17,
-             updated_at = $18, shares_issuer = $19
+             updated_at = $18, shares_issuer = $19,
+             management = CASE WHEN $20 THEN management ELSE $21 END,
+             management_secret = CASE WHEN $22 THEN management_secret ELSE $23 END
          WHERE id = $1 AND organization_id = $2 AND key = $3"
     } else {
         "INSERT INTO identity_providers
          (id, organization_id, key, type, issuer, audience, jwks_uri, sso_url, client_id,
           client_secret, certificate_ref, email_domains, claim_map, role_map, status, metadata,
-          created_at, updated_at, shares_issuer)
+          created_at, updated_at, shares_issuer, management, management_secret)
          VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, CASE WHEN $10 THEN NULL ELSE $11 END, $12,
-                 $13, $14, $15, $16, $17, $18, $18, $19)"
+                 $13, $14, $15, $16, $17, $18, $18, $19, CASE WHEN $20 THEN NULL ELSE $21 END,
+                 CASE WHEN $22 THEN NULL ELSE $23 END)"
     };
     let write = cx
         .tx
@@ -143,7 +152,11 @@ async fn put(
         .bind(new.status)
         .bind(Object::bounded("metadata", new.metadata)?)
         .bind(before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now)))
-        .bind(is_shared);
+        .bind(is_shared)
+        .bind(management.keeps_settings)
+        .bind(management.settings)
+        .bind(management.keeps_secret)
+        .bind(management.secret);
     // Another request created or deleted it since the look-up.
     let written = write
         .opt()
@@ -163,13 +176,26 @@ async fn delete(cx: &mut Cx, (_, key): (Org, String)) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
+pub(in crate::identity) async fn find(cx: &mut Cx, key: &str) -> Result<Option<IdentityProvider>> {
     // No stored key contains a U+0000, which PostgreSQL refuses in a parameter.
     if key.contains('\0') {
         return Ok(None);
     }
     let found = cx.tx.select("WHERE organization_id = $1 AND key = $2").bind(cx.at).bind(key);
     Ok(found.opt().await?)
+}
+
+/// Stores the maps of a provider that the caller has read.
+///
+/// # Errors
+/// The operation starts over when another request has changed the provider.
+pub(in crate::identity) async fn store_maps(cx: &mut Cx, known: &IdentityProvider) -> Result<()> {
+    let sql = "UPDATE identity_providers SET claim_map = $3, role_map = $4, updated_at = $5
+               WHERE id = $1 AND updated_at = $2";
+    let write = cx.tx.q(sql).bind(known.id).bind(known.updated_at);
+    let write = write.bind(known.claim_map.clone()).bind(known.role_map.clone());
+    let changed = write.bind(after(known.updated_at, cx.now)).exec().await?;
+    if changed == 0 { Err(Error::stale()) } else { Ok(()) }
 }
 
 /// Checks the shape of the members that every login reads. Claim maps may have others.
@@ -189,7 +215,7 @@ fn check_maps(new: &NewProvider) -> Result<()> {
 
 /// Refuses a caller that holds less than an owner. A caller that chooses the identity provider can
 /// log in as any person, in any role.
-async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
+pub(in crate::identity) async fn refuse_impersonation(cx: &mut Cx) -> Result<()> {
     let owner = load_system(cx, OWNER).await?.privileges();
     let here = Location::Organization(cx.at);
     cx.caller.refuse_giving(&owner, here, "key").map_err(|error| match error.code() {

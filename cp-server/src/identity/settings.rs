@@ -2,9 +2,9 @@
 
 use chrono::TimeDelta;
 
-use super::oidc::fetch::FetchSettings;
 use super::oidc::provider::Provider;
 use crate::kernel::app::Part;
+use crate::kernel::outbound::FetchSettings;
 
 /// The settings of logins.
 #[derive(Clone, Debug, Default)]

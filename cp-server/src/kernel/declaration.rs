@@ -24,8 +24,8 @@ pub struct Declaration {
     /// The noun of one row in messages.
     pub noun: &'static str,
     pub permissions: &'static [Permission],
-    /// The column of the rows' secrets.
-    pub sealed: Option<Sealed>,
+    /// The columns of the rows' secrets.
+    pub sealed: &'static [Sealed],
     /// For a table whose rows belong to organizations.
     pub tenant: Option<Tenant>,
 }
@@ -77,7 +77,7 @@ pub type ProjectHook =
 impl Declaration {
     /// Declares rows of the platform.
     pub const fn of_platform(table: &'static str, noun: &'static str) -> Self {
-        Self { table, noun, permissions: &[], sealed: None, tenant: None }
+        Self { table, noun, permissions: &[], sealed: &[], tenant: None }
     }
 
     /// Declares rows of organizations, which a purge deletes.
@@ -88,7 +88,7 @@ impl Declaration {
             project: OfProject::Follow,
             export,
         };
-        Self { table, noun, permissions: &[], sealed: None, tenant: Some(tenant) }
+        Self { table, noun, permissions: &[], sealed: &[], tenant: Some(tenant) }
     }
 
     /// Sets the permissions that act on the rows.
@@ -97,10 +97,10 @@ impl Declaration {
         Self { permissions, ..self }
     }
 
-    /// Sets the column of the rows' secrets, which a change of the key-encryption key reseals.
+    /// Sets the columns of the rows' secrets, which a change of the key-encryption key reseals.
     #[must_use]
-    pub const fn seals(self, sealed: Sealed) -> Self {
-        Self { sealed: Some(sealed), ..self }
+    pub const fn seals(self, sealed: &'static [Sealed]) -> Self {
+        Self { sealed, ..self }
     }
 
     /// Sets another column of the organization than `organization_id`.

@@ -15,6 +15,7 @@ pub mod files;
 pub mod http;
 pub mod journal;
 pub mod kek;
+pub mod outbound;
 pub mod panics;
 pub mod sealed;
 pub mod secret;

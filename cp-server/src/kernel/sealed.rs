@@ -1,7 +1,7 @@
 //! Sealed columns: secrets that a table keeps under the key-encryption key.
 //!
 //! # Design
-//! A table declares the one column that holds a secret. The seal is bound to the column of the row,
+//! A table declares the columns that hold secrets. The seal is bound to the column of the row,
 //! so that the secret of one row cannot be used in another. A change of the key-encryption key walks
 //! the declarations, so a slice has no code for it.
 
@@ -17,7 +17,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::kek;
 use crate::kernel::secret::Kek;
 
-/// The column of the secrets of a table, whose rows have an `id` and an `organization_id`.
+/// A column of the secrets of a table, whose rows have an `id` and an `organization_id`.
 #[derive(Clone, Copy, Debug)]
 pub struct Sealed {
     pub table: &'static str,

@@ -129,6 +129,9 @@ impl schemars::JsonSchema for ShownOnce {
 pub struct Masked(bool);
 
 impl Masked {
+    /// A secret that is always set.
+    pub const SET: Self = Self(true);
+
     /// Whether a secret is set.
     pub fn is_set(&self) -> bool {
         self.0

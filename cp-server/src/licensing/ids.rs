@@ -2,6 +2,7 @@
 
 use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::ids::{Owned, Within};
+use crate::kernel::access::personal::Personal;
 
 crate::ids! {
     PlanId, "plan";
@@ -33,4 +34,8 @@ impl Owned for LeaseId {
                                  UNION ALL
                                  SELECT t.license_id FROM lease_tenures t WHERE t.id = $1)",
     });
+}
+
+impl Personal for LeaseId {
+    const PERSON: &'static str = "SELECT user_id FROM lease_seats WHERE lease_id = $1";
 }

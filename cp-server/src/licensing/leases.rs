@@ -1,41 +1,55 @@
 //! Leases: who holds a seat of a license.
 
 pub mod answers;
+pub mod borrowing;
 pub mod claim;
+pub mod heartbeats;
 pub mod holders;
 pub mod holding;
+pub mod hours;
 pub mod kinds;
 pub mod lists;
 pub mod matching;
+pub mod moves;
 pub mod pools;
 pub mod refusals;
+pub mod restores;
 pub mod rows;
 pub mod settings;
+pub mod skew;
 pub mod steps;
 pub mod tenures;
+pub mod tokens;
+pub mod usage;
 
 use chrono::TimeDelta;
-use cp_contracts::Lease;
+use cp_contracts::{Lease, ProblemCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use self::borrowing::{BorrowSeconds, borrow, give_back};
 use self::claim::Claim;
+use self::heartbeats::heartbeat;
 use self::holders::NewHolder;
-use self::lists::{list, list_for_deployment, list_for_organization};
+use self::lists::{list, list_for_deployment, list_for_organization, list_own};
 use self::pools::{list as pools, reset};
-use self::rows::{End, Facts, PoolRow, SeatRow, free_at};
+use self::rows::{End, Facts, PoolRow, SeatRow};
 use self::settings::{PoolKind, PoolName};
 use self::steps::Claimed;
 use self::tenures::TenureRow;
+use self::usage::usage;
 use crate::kernel::access::caller::CallerKind;
+use crate::kernel::access::personal::OrOwn;
 use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
+use crate::kernel::journal::record;
 use crate::kernel::section::Section;
 use crate::kernel::text::{Name, Prose};
 use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
@@ -86,6 +100,10 @@ crate::routes! {
     GET "/deployments/{id}/leases" LEASES_READ => list_for_deployment, unmetered;
     /// Lists the leases of the organization.
     GET "/organizations/{org}/leases" LEASES_READ => list_for_organization, unmetered;
+    /// Lists the live leases of the calling person.
+    GET "/me/leases" ANY => list_own;
+    /// Returns the use of one of the license's pools, by hour or day, oldest first.
+    GET "/licenses/{id}/leases/usage" LEASES_READ => usage, unmetered;
     /// Claims a seat. The same holder gets its own lease again, extended (200).
     ///
     /// A claim without a free seat is refused (409 `seats_exhausted`) with the instant at which one
@@ -99,7 +117,13 @@ crate::routes! {
     /// Keeps a lease: a heartbeat. Before `not_before` it changes nothing.
     PUT "/leases/{id}" LEASES_WRITE => heartbeat,
         own_transaction, conditional_audit, unmetered, harmless;
-    /// Ends a lease. An ended lease stays ended.
+    /// Borrows a seat: the lease needs no heartbeat until the end of the borrowing. The answer has its
+    /// token.
+    POST "/leases/{id}/borrow" LEASES_WRITE => borrow, own_transaction, unmetered, harmless;
+    /// Returns a borrowed seat before its end, if the pool allows it, and revokes its token.
+    POST "/leases/{id}/return" LEASES_WRITE => give_back as "leases.return", unmetered, harmless;
+    /// Ends a lease. An ended lease stays ended. A person may end the own leases without the
+    /// permission.
     DELETE "/leases/{id}" LEASES_WRITE => release, conditional_audit, unmetered, harmless;
 }
 
@@ -121,6 +145,12 @@ pub struct NewLease {
     /// The time in seconds for which the lease lasts without a heartbeat, at least 60 and at most
     /// the pool's, which is used when absent.
     ttl_seconds: Option<Between<60, 2_678_400>>,
+    /// Borrows the seat for this time in seconds, at most the pool's `borrow_seconds`: the lease
+    /// needs no heartbeat until then. The answer has a lease token.
+    borrow_seconds: Option<BorrowSeconds>,
+    /// Whether the answer has a lease token, for checks without a network. False when absent.
+    #[serde(default)]
+    token: bool,
     /// Whether to take another holder's seat if none is free and the pool allows it. False when
     /// absent.
     #[serde(default)]
@@ -128,18 +158,19 @@ pub struct NewLease {
 }
 
 impl NewLease {
-    /// Creates the claim of a holder without further wishes.
-    pub fn of(pool: PoolName, holder: NewHolder) -> Self {
-        let (label, meta, ttl_seconds) = (None, Map::new(), None);
-        Self { pool: Some(pool), holder, label, meta, ttl_seconds, take_over: false }
+    /// Creates the claim of a holder without further wishes, with or without a lease token.
+    pub fn of(pool: PoolName, holder: NewHolder, token: bool) -> Self {
+        Self {
+            pool: Some(pool),
+            holder,
+            label: None,
+            meta: Map::new(),
+            ttl_seconds: None,
+            borrow_seconds: None,
+            token,
+            take_over: false,
+        }
     }
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Heartbeat {
-    /// The holder. A lease of another holder is not found.
-    holder: Option<NewHolder>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -158,6 +189,7 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         None => settings::SEATS.parse().map_err(|rule: String| Error::invalid("pool", rule))?,
     };
     check_meta(&new.meta)?;
+    skew::refuse(&cx.app)?;
     refuse_pool(cx, name.as_str()).await?;
     let facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
     let settings = facts.settings(name.as_str())?.ok_or_else(|| {
@@ -185,17 +217,44 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         takes_over: new.take_over,
     };
     claim.refuse_if_full(cx, &facts).await?;
+    let borrow = match new.borrow_seconds {
+        Some(seconds) => {
+            let most = claim.settings.borrow_seconds;
+            let prepared = borrowing::prepare(cx, &facts, most, seconds).await;
+            Some(prepared.map_err(at_borrow_seconds)?)
+        }
+        None => None,
+    };
     cx.begin().await?;
     if facts.pool_id.is_none() || facts.pool_kind != Some(claim.settings.kind) {
         claim.pool = pools::open(cx, license, &claim.name, claim.settings.kind).await?;
     }
-    let Claimed { seat, is_new, taken_from } = claim.run(cx).await?;
-    let lease = shown(cx, &seat).await?;
-    // The tenures of a floating pool are their own record; a heartbeat leaves none.
-    if is_floating && taken_from.is_none() || !is_new {
+    let Claimed { mut seat, is_new, taken_from } = claim.run(cx, &facts).await?;
+    if let Some(borrow) = &borrow {
+        seat = borrowing::write(cx, &seat, borrow).await?;
+    }
+    let facts = facts_of(cx, &seat).await?;
+    let mut lease = answers::lease(&seat, &facts, cx.now);
+    // The tenures of a floating pool are their own record; an extended lease leaves none.
+    if borrow.is_none() && (is_floating && taken_from.is_none() || !is_new) {
         cx.audit.omit();
     }
+    if new.token || borrow.is_some() {
+        tokens::announce(cx, &seat, &facts).await?;
+        if !cx.audit.is_omitted() {
+            cx.audit.after = serde_json::to_value(&lease).ok();
+            let target = ("lease", lease.id.to_string());
+            record::record(cx, "leases.claim", Some(cx.at), target).await?;
+            cx.audit.is_written = true;
+        }
+        cx.commit_early(Effect::Harmless).await?;
+        lease.token = Some(tokens::sign(cx, seat, facts).await?);
+    }
     Ok(if is_new { Put::New(lease) } else { Put::Known(lease) })
+}
+
+fn at_borrow_seconds(error: Error) -> Error {
+    if *error.code() == ProblemCode::Invalid { error.at("borrow_seconds") } else { error }
 }
 
 fn check_meta(meta: &Map<String, Value>) -> Result<()> {
@@ -209,34 +268,6 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) -> Result<Lease> {
-    cx.audit.omit();
-    let (seat, facts) = held(cx, id, heartbeat.holder).await?;
-    refusals::refuse_over(&seat, cx.now)?;
-    refusals::refuse_borrowed(&seat, cx.now)?;
-    facts.refuse_uncovered(cx.now)?;
-    if let Some((at, end)) = facts.closed_at.zip(facts.closed_by) {
-        return Err(refusals::over(at, end));
-    }
-    if seat.is_absent {
-        return Err(refusals::over(cx.now, End::LicenseOver));
-    }
-    if cx.now < answers::pace(&seat).1 {
-        return Ok(answers::lease(&seat, &facts, cx.now));
-    }
-    let expires_at = seat.ttl_seconds.map(|ttl| cx.now + TimeDelta::seconds(ttl));
-    let expires_at = seat.expires_at.zip(expires_at).map(|(before, next)| before.max(next));
-    cx.begin().await?;
-    let sql = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4
-               WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
-                 AND (expires_at IS NULL OR expires_at > $2)";
-    let free = expires_at.map(|end| free_at(&cx.tx, end));
-    let update = cx.tx.returning(sql).bind(id).bind(cx.now).bind(expires_at).bind(free);
-    // Another request changed the lease.
-    let kept: Option<SeatRow> = update.bind(seat.heartbeat_at).opt().await?;
-    Ok(answers::lease(&kept.ok_or_else(Error::stale)?, &facts, cx.now))
-}
-
 /// Refuses a license key that names no holder: other holders' leases are hidden from it.
 fn refuse_unnamed(cx: &Cx, is_named: bool) -> Result<()> {
     match cx.caller.kind {
@@ -245,7 +276,7 @@ fn refuse_unnamed(cx: &Cx, is_named: bool) -> Result<()> {
     }
 }
 
-async fn release(cx: &mut Cx, id: LeaseId, release: Release) -> Result<NoContent> {
+async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
     let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
         cx.audit.omit();
         return Ok(NoContent);
@@ -311,6 +342,24 @@ async fn held(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(Se
         if seat.holder.as_ref() != Some(&holder.hash) {
             return Err(missing());
         }
+    }
+    Ok((seat, facts))
+}
+
+/// Returns the seat of a live lease, and its license.
+///
+/// # Errors
+/// Fails with 409 for a lease that has ended or is borrowed, and while the license is not in force.
+async fn live(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(SeatRow, Facts)> {
+    let (seat, facts) = held(cx, id, holder).await?;
+    refusals::refuse_over(&seat, cx.now)?;
+    refusals::refuse_borrowed(&seat, cx.now)?;
+    facts.refuse_uncovered(cx.now)?;
+    if let Some((at, end)) = facts.closed_at.zip(facts.closed_by) {
+        return Err(refusals::over(at, end));
+    }
+    if seat.is_absent {
+        return Err(refusals::over(cx.now, End::LicenseOver));
     }
     Ok((seat, facts))
 }

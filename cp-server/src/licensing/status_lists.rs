@@ -309,6 +309,8 @@ pub async fn retire(app: &App) -> anyhow::Result<()> {
                              ORDER BY created_at DESC, id DESC LIMIT 1)
                   AND NOT EXISTS (SELECT 1 FROM bundles
                                   WHERE status_list_id = status_lists.id AND over_at > $2)
+                  AND NOT EXISTS (SELECT 1 FROM lease_seats
+                                  WHERE status_list_id = status_lists.id AND borrowed_until > $2)
                   AND NOT EXISTS (SELECT 1 FROM status_revocations
                                   WHERE status_list_id = status_lists.id AND over_at > $2)";
     let mut tx = app.db.read();

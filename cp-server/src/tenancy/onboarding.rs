@@ -62,23 +62,23 @@ pub struct FirstGroup {
 pub struct ZitadelDefaults {
     /// The issuer.
     #[serde(default)]
-    issuer: Option<HttpUrl>,
+    pub issuer: Option<HttpUrl>,
     /// The audience of access tokens.
     #[serde(default)]
     audience: Option<ExternalId>,
     /// The project whose roles count.
     #[serde(default)]
-    project_id: Option<ExternalId>,
+    pub project_id: Option<ExternalId>,
     /// The organization at the provider.
     #[serde(default)]
-    organization_id: Option<ExternalId>,
+    pub organization_id: Option<ExternalId>,
     /// The prefix of the role keys.
     #[serde(default)]
-    role_prefix: Option<ExternalId>,
+    pub role_prefix: Option<ExternalId>,
     /// This server's role codes for each role of the provider. Each is a string or a list of
     /// strings. Empty when absent.
     #[serde(default)]
-    role_map: Map<String, Value>,
+    pub role_map: Map<String, Value>,
 }
 
 /// The largest number of groups.
@@ -139,6 +139,11 @@ async fn load(tx: &mut Conn) -> Result<Onboarding> {
         Some(value) => serde_json::from_slice(&value).map_err(Error::internal),
         None => Ok(Onboarding::default()),
     }
+}
+
+/// Returns the defaults of an organization's provider.
+pub async fn zitadel_defaults(tx: &mut Conn) -> Result<ZitadelDefaults> {
+    Ok(load(tx).await?.zitadel)
 }
 
 /// Creates the groups that a new organization starts with.

@@ -148,6 +148,8 @@ fn secret_file_malformed_is_refused_by_its_name_without_its_content() {
         ("CP_DATABASE_URL_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_SIGNING_KEY_PASSPHRASE_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_OIDC_CLIENT_SECRET_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
+        ("ZITADEL_MGMT_CLIENT_SECRET_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
+        ("ZITADEL_MGMT_API_TOKEN_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_IDENTITY_PROVIDERS", format!("[{{\"client_secret\": \"{CANARY}").into_bytes()),
         ("CP_IDENTITY_PROVIDERS", format!("\"{CANARY}\"").into_bytes()),
         ("CP_IDENTITY_PROVIDERS", format!("[\"{CANARY}\"]").into_bytes()),
@@ -156,6 +158,7 @@ fn secret_file_malformed_is_refused_by_its_name_without_its_content() {
         let mut serve = command(folder.path());
         serve.env_remove("CP_BOOTSTRAP_TOKEN").env(name, &path);
         serve.env("CP_OIDC_ISSUER", "https://id.example").env("CP_OIDC_AUDIENCE", "a");
+        serve.env("ZITADEL_ISSUER", "https://zitadel.example").env("ZITADEL_AUDIENCE", "b");
         let said = refused(name, serve.arg("serve"), &[CANARY]);
         assert!(said.contains(name) || said.contains("CP_KEY_ENCRYPTION_KEY"), "{name}: {said}");
     }
@@ -178,6 +181,10 @@ fn identity_provider_malformed_is_refused_by_its_field_without_its_value() {
         ("client_secret", json!([CANARY])),
         ("client_secret", json!({"value": CANARY})),
         ("client_id", json!({"x": CANARY})),
+        ("management", json!(CANARY)),
+        ("management", json!({"secret": [CANARY]})),
+        ("management", json!({"secret": CANARY, "url": CANARY})),
+        ("management", json!({"secret": CANARY, "url": format!("https://cp:{CANARY}@id.example")})),
         ("status", json!(CANARY)),
         ("claim_map", json!(CANARY)),
         ("key", json!(format!("{CANARY} {CANARY}"))),

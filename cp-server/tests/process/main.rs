@@ -25,6 +25,7 @@ mod issuers;
 mod life;
 mod monitoring;
 mod pooler;
+mod provisioning;
 mod resets;
 mod runbooks;
 mod secrets;

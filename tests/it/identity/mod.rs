@@ -8,6 +8,7 @@ mod oidc;
 mod people;
 mod policy;
 mod providers;
+mod provisioning;
 mod roles;
 mod service_tokens;
 mod users;

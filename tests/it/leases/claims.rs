@@ -10,6 +10,8 @@ use crate::world::{World, on_both};
 async fn the_seats_of_a_license_are_its_seat_cap(world: World) {
     let path = format!("/licenses/{}", world.acme.license);
     world.patch(&path, json!({"seat_cap": 2})).await.expect(200);
+    let reason = json!({"reason": "The customer starts over."});
+    world.post(format!("{path}/leases/reset"), reason).await.expect(200);
     let root = world.root();
     let first = claim(&world, &root, "seats", "anna").await.expect(201);
     assert_eq!(first["seat"], 1);

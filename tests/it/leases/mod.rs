@@ -1,5 +1,6 @@
 //! Seats: claims, heartbeats, releases, and who sees them.
 
+mod borrowing;
 mod claims;
 mod races;
 

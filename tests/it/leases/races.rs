@@ -40,7 +40,7 @@ async fn two_hundred_claims_at_once_take_five_seats(world: World) {
         }
     }
     assert_eq!(granted.len(), 5);
-    let live = world.get(&path).await.expect(200);
+    let live = world.get(format!("{path}?pool=render")).await.expect(200);
     let live: BTreeSet<_> = live["items"]
         .as_array()
         .unwrap()

@@ -84,6 +84,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             json!({"type": "oidc", "issuer": "https://login.example", "audience": "a"}),
             json!({"type": "saml", "issuer": "https://x.example", "role_map": {"a": own}}),
         ],
+        "providers.provision" => vec![json!({}), json!({"dry_run": true})],
         "service_tokens.create_for_platform" | "service_tokens.create" => {
             let mut bodies = each(&json!({"name": "t", "permissions": []}));
             // Codes that this server does not know are refused before.

@@ -4,6 +4,7 @@ use axum::http::Method;
 use cp_server::kernel::http::line::Line;
 use serde_json::{Value, json};
 
+use crate::world::zitadel::Zitadel;
 use crate::world::{World, operations, sample, sample_patch, usage_report};
 
 /// An ID of no record.
@@ -14,6 +15,9 @@ impl World {
     pub fn path_of(&self, line: &Line) -> String {
         let spare = line.method == Method::DELETE;
         self.path_with(line, |collection| {
+            if collection == "identity-providers" && line.path.ends_with("/provision") {
+                return "zitadel";
+            }
             let own = self.own(collection, spare);
             let own = own.or_else(|| self.acme.others.get(collection).map(String::as_str));
             own.unwrap_or_else(|| panic!("the world has no {collection}: add one"))
@@ -104,6 +108,29 @@ fn set_before(deletion: &Line) -> String {
     query.finish()
 }
 
+/// Sets up what a line needs besides the world. A server that answers the line's requests lives as long
+/// as the result.
+pub async fn prepare(world: &World, line: &Line) -> Option<Zitadel> {
+    if line.name == "licenses.create" {
+        world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
+    }
+    if line.name == "leases.return" {
+        let path = format!("/leases/{}/borrow", world.acme.others["leases"]);
+        world.post(path, json!({"seconds": 3600})).await.expect(200);
+    }
+    if !line.path.ends_with("/provision") {
+        return None;
+    }
+    let zitadel = Zitadel::start().await;
+    zitadel.set(|inner| {
+        inner.known.add_user("283746501928374652", "mats@acme.example");
+        inner.known.add_user("283746501928374653", "olga@acme.example");
+    });
+    let provider = world.org("/identity-providers/zitadel");
+    world.put(provider, zitadel.body(json!({}))).await.expect(201);
+    Some(zitadel)
+}
+
 /// The body of an ordinary line follows from its schema.
 pub fn example(world: &World, line: &Line) -> Example {
     let acme = &world.acme;
@@ -181,6 +208,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "providers.put" => body(json!({
             "type": "oidc", "issuer": "https://login.example", "client_secret": "eyJ-canary",
         })),
+        "providers.provision" => body(json!({"dry_run": false, "grants": "admins"})),
         "secret_refs.put" => body(json!({"provider": "vault", "ref": "kv/app#token"})),
         "billing_account.put" => {
             body(json!({"plan": "enterprise", "billing_customer_id": "cus_1"}))

@@ -9,7 +9,7 @@ use cp_server::kernel::http::openapi;
 use serde_json::{Value, json};
 
 use super::authorization::right_caller;
-use super::examples::example;
+use super::examples::{example, prepare};
 use crate::world::{World, on_both};
 
 fn lines() -> impl Iterator<Item = Line> {
@@ -21,9 +21,7 @@ fn lines() -> impl Iterator<Item = Line> {
 
 /// Calls one operation as a caller with just its permission, and checks its event.
 async fn leaves_one_event(world: &World, line: &Line) {
-    if line.name == "licenses.create" {
-        world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
-    }
+    let _server = prepare(world, line).await;
     let caller = right_caller(world, line).await;
     // The events before are older ones.
     world.pass(TimeDelta::milliseconds(1));

@@ -91,7 +91,11 @@ impl World {
         t.subscription = under("/subscriptions", json!({"plan_code": "team"})).await;
 
         let licenses = format!("/deployments/{}/licenses", t.deployment);
-        t.license = id(&self.make(&licenses, json!({"subscription_id": t.subscription})).await);
+        let license = json!({
+            "subscription_id": t.subscription,
+            "leasing": {"seats": {"borrow_seconds": 86400, "early_return": true}},
+        });
+        t.license = id(&self.make(&licenses, license).await);
         let bundle = self.make(&format!("/licenses/{}/bundles", t.license), json!({})).await;
         t.bundle = bundle["jti"].as_str().unwrap().to_owned();
         let list = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap();

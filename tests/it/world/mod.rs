@@ -9,6 +9,7 @@ pub mod issuer;
 mod names;
 mod sample;
 mod statements;
+pub mod zitadel;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -16,11 +16,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::Value;
 
-use super::fetch::{ChosenBy, FetchSettings, Fetcher};
 use super::key_sets::KeySet;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json;
+use crate::kernel::outbound::{ChosenBy, FetchSettings, Fetcher};
 
 /// The shortest interval between requests because of an unknown key, after an answer.
 const COOLDOWN: TimeDelta = TimeDelta::seconds(30);

@@ -75,6 +75,7 @@ impl Row {
             client_id: self.client_id,
             client_secret: None,
             role_map: self.role_map.into_inner(),
+            management: None,
         }
     }
 }

@@ -3,12 +3,13 @@
 use serde_json::{Map, Value};
 
 use super::discovery::Source;
-use super::fetch::ChosenBy;
 use super::presets::{ClaimMap, ProviderType};
 use crate::identity::ids::ProviderId;
+use crate::identity::providers::management::Access;
 use crate::identity::providers::row::NewProvider;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::http::json::Patch;
+use crate::kernel::outbound::ChosenBy;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::ProviderKey;
 
@@ -31,6 +32,8 @@ pub struct Provider {
     pub client_secret: Option<Secret<String>>,
     pub claim_map: ClaimMap,
     pub role_map: Map<String, Value>,
+    /// Access to the management API of a platform's provider; an organization's is in its row.
+    pub management: Option<Access>,
 }
 
 impl Provider {
@@ -49,6 +52,10 @@ impl Provider {
             Patch::Set(secret) => Some(secret),
             Patch::Keep | Patch::Clear => None,
         };
+        let management = match new.management {
+            Patch::Set(management) => Some(Access::new(management)?),
+            Patch::Keep | Patch::Clear => None,
+        };
         Ok(Self {
             key: key.into_string(),
             organization: None,
@@ -61,6 +68,7 @@ impl Provider {
             client_secret,
             claim_map,
             role_map: new.role_map,
+            management,
         })
     }
 

@@ -46,8 +46,7 @@ impl From<&Provider> for PlatformProvider {
             kind: provider.kind,
             issuer: provider.issuer.clone(),
             audience: provider.expected_audience().map(str::to_owned),
-            // No setting of the platform has access to a management API.
-            has_management: false,
+            has_management: provider.management.is_some(),
         }
     }
 }

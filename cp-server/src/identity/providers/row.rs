@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use super::management::{Management, NewManagement};
 use crate::identity::ids::ProviderId;
 use crate::identity::oidc::presets::ProviderType;
 use crate::kernel::access::ids::OrganizationId;
@@ -30,6 +31,8 @@ crate::record! {
         sso_url: Option<String>,
         client_id: Option<String>,
         client_secret: Masked = "identity_providers.client_secret IS NOT NULL",
+        /// Access to the management API of the provider; null when there is none.
+        management: Option<Management>,
         /// The place at which the certificate is stored.
         certificate_ref: Option<String>,
         /// People with an address of these domains log in here.
@@ -75,6 +78,10 @@ pub struct NewProvider {
     /// The client secret, 1 to 4,096 bytes; write-only. Absent leaves it, null removes it.
     #[serde(default)]
     pub(in crate::identity) client_secret: Patch<Secret<String>>,
+    /// Access to the provider's management API, through which the server sets up roles and grants.
+    /// Absent leaves it, null removes it.
+    #[serde(default)]
+    pub(in crate::identity) management: Patch<NewManagement>,
     /// The place at which the provider's certificate is stored, such as a path in a vault.
     pub(super) certificate_ref: Option<Locator>,
     /// The e-mail domains whose people log in here; none when absent.

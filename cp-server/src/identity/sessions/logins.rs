@@ -11,26 +11,28 @@ use axum::http::request::Parts;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use base64::Engine;
-use base64::engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD};
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use url::Url;
-use url::form_urlencoded::{self, byte_serialize};
+use url::form_urlencoded;
 
 use super::cookies::{self, Cookie, base_url};
 use crate::identity::login_caller::Login;
+use crate::identity::oidc::client_authentication::authenticated;
 use crate::identity::oidc::discovery::{Discoveries, Discovery};
 use crate::identity::oidc::provider::Provider;
 use crate::identity::oidc::tokens::{Token, quoted};
-use crate::identity::oidc::{check_signature, fetch::Fetched, issuers, vouched};
+use crate::identity::oidc::{check_signature, issuers, vouched};
 use crate::identity::providers;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json;
 use crate::kernel::http::line::BASE;
+use crate::kernel::outbound::Fetched;
 use crate::kernel::secret::{Secret, equal, sha256};
 
 /// The longest time for a login at the provider.
@@ -181,7 +183,7 @@ async fn exchange(
     ];
     let (form, authorization) = authenticated(client_id(provider)?, secret, discovery, &form);
     let fetcher = &Discoveries::of(app).fetcher;
-    let asked = fetcher.post(endpoint, provider.chosen_by(), form, authorization).await;
+    let asked = fetcher.post_form(endpoint, provider.chosen_by(), form, authorization).await;
     let Fetched { status, body, .. } = asked.map_err(|failure| {
         Error::unavailable(format!("The identity provider cannot be reached: {failure}."), 5)
     })?;
@@ -193,34 +195,6 @@ async fn exchange(
     }
     let id_token = text("id_token").map(str::to_owned);
     id_token.ok_or_else(|| failed("the identity provider returned no ID token"))
-}
-
-/// Returns the form and the header that authenticate the client (RFC 6749, section 2.3.1).
-fn authenticated(
-    client_id: &str,
-    secret: Option<Secret<String>>,
-    discovery: &Discovery,
-    form: &[(&str, &str)],
-) -> (String, Option<String>) {
-    let mut text = form_urlencoded::Serializer::new(String::new());
-    text.extend_pairs(form);
-    let methods = &discovery.token_endpoint_auth_methods_supported;
-    // Basic is the method of a provider that names none (RFC 8414, section 2).
-    let takes_basic = methods.is_empty() || methods.iter().any(|one| one == "client_secret_basic");
-    let encoded = |text: &str| byte_serialize(text.as_bytes()).collect::<String>();
-    match secret {
-        Some(secret) if takes_basic => {
-            let pair = format!("{}:{}", encoded(client_id), encoded(secret.expose()));
-            return (text.finish(), Some(format!("Basic {}", STANDARD.encode(pair))));
-        }
-        Some(secret) => {
-            text.append_pair("client_id", client_id).append_pair("client_secret", secret.expose());
-        }
-        None => {
-            text.append_pair("client_id", client_id);
-        }
-    }
-    (text.finish(), None)
 }
 
 /// Returns the statements that the ID token vouches for.

@@ -11,6 +11,7 @@ use crate::kernel::app::App;
 use crate::kernel::completion::Client;
 use crate::kernel::counts::Counts;
 use crate::kernel::db::Conn;
+use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::journal::draft::AuditDraft;
 
@@ -31,6 +32,8 @@ pub struct Cx<G = OrganizationId> {
     pub(in crate::kernel) completes: bool,
     /// The client, until the operation begins its first write.
     pub(in crate::kernel) client: Client,
+    /// Whether the operation has committed its change itself.
+    pub(in crate::kernel) is_committed: bool,
 }
 
 impl<G> Cx<G> {
@@ -48,6 +51,7 @@ impl<G> Cx<G> {
             counts: Counts::default(),
             completes: true,
             client: Client::that_stays(),
+            is_committed: false,
         }
     }
 
@@ -66,13 +70,15 @@ impl<G> Cx<G> {
             counts: std::mem::take(&mut self.counts),
             completes: self.completes,
             client: std::mem::replace(&mut self.client, Client::that_stays()),
+            is_committed: self.is_committed,
         }
     }
 
     /// Continues with the transaction and the audit event of a visit.
     pub fn take_back<H>(&mut self, visit: Cx<H>) {
-        let Cx { tx, audit, counts, client, .. } = visit;
+        let Cx { tx, audit, counts, client, is_committed, .. } = visit;
         (self.tx, self.audit, self.counts, self.client) = (tx, audit, counts, client);
+        self.is_committed = is_committed;
     }
 
     /// Returns the connection to the pool while slow work runs without it.
@@ -90,6 +96,20 @@ impl<G> Cx<G> {
         self.release();
         let client = std::mem::replace(&mut self.client, Client::that_stays());
         self.tx = client.begins(self.app.db.begin_for(self.caller.share())).await?;
+        Ok(())
+    }
+
+    /// Commits the change of an `own_transaction` line before its answer: slow work follows that must
+    /// not hold the writer and depends on what was decided, such as a signature. The operation has
+    /// written its event, or leaves none. A repeated request finds the change.
+    pub async fn commit_early(&mut self, effect: Effect) -> Result<()> {
+        let tx = std::mem::replace(&mut self.tx, self.app.db.read());
+        if self.audit.is_omitted() {
+            tx.commit().await?;
+        } else {
+            self.app.commit(tx, effect).await?;
+        }
+        self.is_committed = true;
         Ok(())
     }
 }

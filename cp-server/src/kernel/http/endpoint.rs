@@ -175,7 +175,9 @@ impl Admitted {
         let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
         let completes = line.completes();
         let counts = Counts::default();
-        let mut cx = Cx { app, caller, at, tx, now, parts, audit, counts, completes, client };
+        let is_committed = false;
+        let mut cx =
+            Cx { app, caller, at, tx, now, parts, audit, counts, completes, client, is_committed };
         let answer =
             op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
 
@@ -190,7 +192,11 @@ impl Admitted {
             if let Some(once) = &once {
                 once.keep(&cx.app, &mut cx.tx, now, &answer).await?;
             }
-        } else if !line.reads() && !omits_event {
+        } else if let Some(once) = once.as_ref().filter(|_| cx.is_committed) {
+            let mut tx = cx.app.db.begin_for(cx.caller.share()).await?;
+            once.keep(&cx.app, &mut tx, now, &answer).await?;
+            tx.commit().await?;
+        } else if !line.reads() && !omits_event && !cx.is_committed {
             return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
         }
         if cx.tx.writes() && line.audited && !omits_event {
@@ -238,7 +244,9 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     let (app, caller, parts) = (app.clone(), caller.clone(), parts.clone());
     let (audit, completes, client) = (AuditDraft::default(), false, Client::that_stays());
     let counts = Counts::default();
-    let mut cx = Cx { app, caller, at, tx, now, parts, audit, counts, completes, client };
+    let is_committed = false;
+    let mut cx =
+        Cx { app, caller, at, tx, now, parts, audit, counts, completes, client, is_committed };
     let answer = op.run(&mut cx, args).await;
     (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
 }

@@ -29,7 +29,8 @@ impl AuditDraft {
         self.omitted = true;
     }
 
-    pub(in crate::kernel) fn is_omitted(&self) -> bool {
+    /// Whether the operation leaves no event.
+    pub fn is_omitted(&self) -> bool {
         self.omitted
     }
 }

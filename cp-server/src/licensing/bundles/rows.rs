@@ -158,7 +158,11 @@ pub async fn revoke_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<u64> {
 
 /// Returns the instant until which a verifier may accept a token that the key signed.
 pub async fn last_signed_by(tx: &mut Conn, kid: &str) -> Result<Option<DateTime<Utc>>> {
-    let sql = "SELECT MAX(over_at) FROM bundles WHERE key_id = $1 AND status <> 'revoked'";
+    let sql = "SELECT MAX(over_at)
+               FROM (SELECT MAX(over_at) AS over_at FROM bundles
+                     WHERE key_id = $1 AND status <> 'revoked'
+                     UNION ALL
+                     SELECT MAX(token_until) FROM lease_seats WHERE key_id = $1) AS signed";
     Ok(tx.q(sql).bind(kid).value::<Option<DateTime<Utc>>>().await?.flatten())
 }
 

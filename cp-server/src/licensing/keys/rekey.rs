@@ -13,7 +13,7 @@ pub async fn rekey(app: &App, new: &Kek) -> anyhow::Result<()> {
     let mut tx = app.db.begin().await?;
     kek::hold(app, &mut tx).await.context("the key-encryption key was not changed")?;
     store::reseal(app, &mut tx, new).await?;
-    for sealed in declaration::all().iter().filter_map(|one| one.sealed) {
+    for sealed in declaration::all().iter().flat_map(|one| one.sealed) {
         sealed.reseal(app, &mut tx, new).await?;
     }
     idempotency::reseal(app, &mut tx, new).await?;

@@ -75,7 +75,7 @@ pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Lease 
 }
 
 /// Returns the leases on these seats, as of now.
-pub(super) async fn leases(cx: &mut Cx, seats: &[SeatRow]) -> Result<Vec<Lease>> {
+pub(super) async fn leases<G>(cx: &mut Cx<G>, seats: &[SeatRow]) -> Result<Vec<Lease>> {
     let mut pools: Vec<PoolId> = seats.iter().map(|seat| seat.pool_id).collect();
     pools.sort();
     pools.dedup();

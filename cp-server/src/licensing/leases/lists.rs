@@ -8,13 +8,14 @@ use uuid::Uuid;
 use super::answers;
 use super::rows::SeatRow;
 use super::settings::{PoolKind, PoolName};
+use crate::kernel::access::caller::{CallerScope, Scope};
 use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::access::place::Org;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::page::{List, Page};
+use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::licensing::ids::LicenseId;
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -46,18 +47,20 @@ impl Record for AnyRow {
     const TABLE: &'static str = "(
         SELECT s.lease_id, s.pool_id, s.n, s.organization_id, s.license_id, s.holder, s.holder_kind,
                s.user_id, s.label, s.meta, s.acquired_at, s.heartbeat_at, s.ttl_seconds,
-               s.expires_at, s.borrowed_until, s.overage, s.ended_at, s.ended_by
+               s.expires_at, s.borrowed_until, s.overage, s.ended_at, s.ended_by, s.status_list_id,
+               s.status_idx
         FROM lease_seats s
         UNION ALL
         SELECT t.id, t.pool_id, t.n, t.organization_id, t.license_id, t.holder, t.holder_kind,
                t.user_id, t.label, t.meta, t.acquired_at, t.heartbeat_at, NULL,
-               t.expires_at, t.borrowed_until, t.overage, t.ended_at, t.ended_by
+               t.expires_at, t.borrowed_until, t.overage, t.ended_at, t.ended_by, NULL, NULL
         FROM lease_tenures t) AS ended
         JOIN lease_pools ON lease_pools.id = ended.pool_id";
     const COLUMNS: &'static str = "ended.lease_id, ended.pool_id, ended.n, ended.organization_id,
         ended.license_id, ended.holder, ended.holder_kind, ended.user_id, ended.label, ended.meta,
         ended.acquired_at, ended.heartbeat_at, ended.ttl_seconds, ended.expires_at,
-        ended.borrowed_until, ended.overage, ended.ended_at, ended.ended_by, FALSE AS is_absent";
+        ended.borrowed_until, ended.overage, ended.ended_at, ended.ended_by,
+        ended.status_list_id, ended.status_idx, FALSE AS is_absent";
     const KEY: &'static str = "ended.lease_id";
     fn key(&self) -> Uuid {
         self.seat.lease_id.0
@@ -102,6 +105,25 @@ pub(super) async fn list_for_organization(
         Some(State::Over) => over(cx, list, |rows| rows).await,
         _ => live(cx, list, |rows| rows).await,
     }
+}
+
+/// Lists the live leases of the calling person, in the organizations where the authority of the
+/// login counts.
+pub(super) async fn list_own(
+    cx: &mut Cx<Scope>,
+    _: CallerScope,
+    list: List<NoFilter>,
+) -> Result<Page<Lease>> {
+    let tail = "WHERE lease_seats.user_id = $1 AND lease_seats.ended_at IS NULL
+                  AND (lease_seats.expires_at IS NULL OR lease_seats.expires_at > $2)
+                  AND EXISTS (SELECT 1 FROM lease_pools
+                              WHERE lease_pools.id = lease_seats.pool_id
+                                AND lease_pools.closed_at IS NULL)";
+    let of = cx.caller.authority().organization();
+    let query = cx.tx.select(tail).bind(cx.caller.user).bind(cx.now);
+    let page = list.page(query.and_some(" AND lease_seats.organization_id = ?", of)).await?;
+    let items = answers::leases(cx, &page.items).await?;
+    Ok(Page { items, next_cursor: page.next_cursor })
 }
 
 async fn live(

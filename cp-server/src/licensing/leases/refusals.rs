@@ -3,10 +3,11 @@
 use chrono::{DateTime, SecondsFormat, Utc};
 use cp_contracts::ProblemCode;
 
-use super::claim::Claim;
+use super::hours::Refused;
 use super::rows::{End, SeatRow};
-use super::settings::MOST_SEATS;
+use super::settings::{MOST_SEATS, Settings};
 use crate::kernel::access::caller::Permission;
+use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::PoolId;
@@ -18,18 +19,23 @@ const LONGEST: i64 = 60;
 
 /// Returns the refusal of a claim that found no free seat. It names holders only for callers that
 /// see all leases of the organization.
-pub(super) async fn exhausted(cx: &mut Cx, claim: &Claim) -> Result<Error> {
-    let (cap, hard_cap) = (claim.settings.cap, claim.settings.hard_cap());
-    let used = used(cx, claim.pool, hard_cap).await?;
+pub(super) async fn exhausted(
+    cx: &mut Cx,
+    pool: PoolId,
+    name: &str,
+    settings: &Settings,
+) -> Result<Error> {
+    Refused::of(&cx.app).count(cx.at, pool);
+    let (cap, hard_cap) = (settings.cap, settings.hard_cap());
+    let used = used(cx, pool, hard_cap).await?;
     let sql = "SELECT free_at FROM lease_seats
                WHERE pool_id = $1 AND free_at > $2 AND n <= $3
                ORDER BY free_at, n LIMIT 1";
-    let next = cx.tx.q(sql).bind(claim.pool).bind(cx.now).bind(hard_cap.unwrap_or(MOST_SEATS));
+    let next = cx.tx.q(sql).bind(pool).bind(cx.now).bind(hard_cap.unwrap_or(MOST_SEATS));
     let next: Option<DateTime<Utc>> = next.value().await?;
     let detail = format!(
-        "All seats of the pool `{}` are taken: {used} of {}. Retry when one is free, or end a lease \
+        "All seats of the pool `{name}` are taken: {used} of {}. Retry when one is free, or end a lease \
          that is not needed.",
-        claim.name,
         hard_cap.unwrap_or(MOST_SEATS)
     );
     let wait = next.map_or(LONGEST, |at| (at - cx.now).num_seconds().clamp(1, LONGEST));
@@ -38,16 +44,16 @@ pub(super) async fn exhausted(cx: &mut Cx, claim: &Claim) -> Result<Error> {
     let wait = 1 + wait * (128 + i64::from(random) / 2) / 256;
     let mut error = Error::new(ProblemCode::SeatsExhausted, detail)
         .after(u32::try_from(wait.min(LONGEST)).unwrap_or(1))
-        .with("pool", claim.name.as_str())
+        .with("pool", name)
         .with("cap", cap)
         .with("hard_cap", hard_cap)
         .with("used", used)
-        .with("take_over", claim.settings.take_over);
+        .with("take_over", settings.take_over);
     if let Some(next) = next {
         error = error.with("next_free_at", text(next));
     }
     if cx.caller.may_throughout(cx.at, Permission::LEASES_READ) {
-        error = error.with("holders", idle(cx, claim.pool).await?);
+        error = error.with("holders", idle(cx, pool).await?);
     }
     Ok(error)
 }

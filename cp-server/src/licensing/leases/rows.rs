@@ -9,7 +9,7 @@ use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::licensing::coverage::Terms;
 use crate::licensing::entitlement;
-use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
+use crate::licensing::ids::{LeaseId, LicenseId, PoolId, StatusListId};
 
 crate::text_enum! {
     /// The kind of a holder.
@@ -73,6 +73,11 @@ crate::record! {
         overage: bool,
         ended_at: Option<DateTime<Utc>>,
         ended_by: Option<End>,
+        /// The entry of a borrowed lease's token in a status list.
+        #[serde(skip)]
+        status_list_id: Option<StatusListId>,
+        #[serde(skip)]
+        status_idx: Option<i64>,
         /// Whether the holder is a person who is not an active member.
         is_absent: bool = "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
             (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
@@ -112,6 +117,8 @@ pub struct Facts {
     pub allocated: Option<i64>,
     pub closed_at: Option<DateTime<Utc>>,
     pub closed_by: Option<End>,
+    /// The instant of the last restore, in microseconds, big-endian.
+    pub restored_at: Option<Vec<u8>>,
 }
 
 const FACTS: &str = "l.deployment_id,
@@ -122,7 +129,8 @@ const FACTS: &str = "l.deployment_id,
     s.ends_at AS subscription_ends_at, s.trial_ends_at AS subscription_trial_ends_at,
     l.status AS license_status, l.valid_from, l.valid_until, l.grace_days,
     v.leasing AS plan_leasing, s.leasing AS subscription_leasing, l.leasing AS license_leasing,
-    p.id AS pool_id, p.name AS pool_name, p.kind AS pool_kind, p.allocated, p.closed_at, p.closed_by";
+    p.id AS pool_id, p.name AS pool_name, p.kind AS pool_kind, p.allocated, p.closed_at, p.closed_by,
+    (SELECT i.value FROM installation i WHERE i.name = 'leases_restored_at') AS restored_at";
 
 const OF_LICENSES: &str = "licenses l
     JOIN organizations o ON o.id = l.organization_id

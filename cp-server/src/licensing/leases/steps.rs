@@ -11,10 +11,10 @@ use chrono::TimeDelta;
 use super::claim::Claim;
 use super::rows::{End, Facts, SeatRow, free_at};
 use super::settings::{PoolKind, TakeOver};
-use super::{matching, refusals, tenures};
+use super::{matching, refusals, restores, tenures};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
-use crate::licensing::ids::LeaseId;
+use crate::licensing::ids::{LeaseId, PoolId};
 
 /// The time without a heartbeat after which a lease without an end is idle.
 const IDLE: TimeDelta = TimeDelta::days(1);
@@ -36,7 +36,7 @@ enum Place {
 
 impl Claim {
     /// Takes a seat for the holder, or extends the lease that it has.
-    pub async fn run(&self, cx: &mut Cx) -> Result<Claimed> {
+    pub async fn run(&self, cx: &mut Cx, facts: &Facts) -> Result<Claimed> {
         let own = self.own(cx).await?;
         if let Some(seat) = &own
             && seat.end(cx.now).is_none()
@@ -44,8 +44,9 @@ impl Claim {
             let seat = self.extend(cx, seat).await?;
             return Ok(Claimed { seat, is_new: false, taken_from: None });
         }
+        restores::refuse(facts, self.settings.ttl_seconds, cx.now)?;
         let Some((place, taken_from)) = self.place(cx, own.as_ref()).await? else {
-            return Err(refusals::exhausted(cx, self).await?);
+            return Err(self.exhausted(cx).await?);
         };
         let seat = self.occupy(cx, place, own.as_ref()).await?;
         Ok(Claimed { seat, is_new: true, taken_from })
@@ -105,7 +106,7 @@ impl Claim {
             return Ok(Some((Place::Used(Box::new(own.clone()), End::Expired), None)));
         }
         for most in [self.cap(), self.hard_cap()] {
-            if let Some(seat) = self.free(cx, most, true).await? {
+            if let Some(seat) = free(cx, self.pool, most, true).await? {
                 return Ok(Some((Place::Used(Box::new(seat), End::Expired), None)));
             }
         }
@@ -120,18 +121,8 @@ impl Claim {
         if cx.tx.writes_alone() {
             return Ok(None);
         }
-        let seat = self.free(cx, self.hard_cap(), false).await?;
+        let seat = free(cx, self.pool, self.hard_cap(), false).await?;
         Ok(seat.map(|seat| (Place::Used(Box::new(seat), End::Expired), None)))
-    }
-
-    /// Locks the seat that has been free for the longest time, up to a number.
-    async fn free(&self, cx: &mut Cx, most: i64, skips: bool) -> Result<Option<SeatRow>> {
-        let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
-                      AND lease_seats.n <= $3
-                    ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
-        let query = cx.tx.select(tail).bind(self.pool).bind(cx.now).bind(most).locked();
-        let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
-        Ok(query.opt().await?)
     }
 
     /// Adds a seat to the pool, unless it has as many as it may.
@@ -234,6 +225,10 @@ impl Claim {
         Ok(seat)
     }
 
+    async fn exhausted(&self, cx: &mut Cx) -> Result<Error> {
+        refusals::exhausted(cx, self.pool, self.name.as_str(), &self.settings).await
+    }
+
     /// Refuses the claim without a lock, if no seat can be free: a claim of a full pool does not wait
     /// for those who write.
     pub async fn refuse_if_full(&self, cx: &mut Cx, facts: &Facts) -> Result<()> {
@@ -257,7 +252,22 @@ impl Claim {
         let free = cx.tx.q(free).bind(self.pool).bind(cx.now).bind(self.hard_cap());
         match free.value::<i64>().await? {
             Some(_) => Ok(()),
-            None => Err(refusals::exhausted(cx, self).await?),
+            None => Err(self.exhausted(cx).await?),
         }
     }
+}
+
+/// Locks the seat that has been free for the longest time, up to a number.
+pub(super) async fn free(
+    cx: &mut Cx,
+    pool: PoolId,
+    most: i64,
+    skips: bool,
+) -> Result<Option<SeatRow>> {
+    let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
+                  AND lease_seats.n <= $3
+                ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
+    let query = cx.tx.select(tail).bind(pool).bind(cx.now).bind(most).locked();
+    let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
+    Ok(query.opt().await?)
 }

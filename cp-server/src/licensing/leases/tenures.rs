@@ -55,6 +55,8 @@ impl TenureRow {
             overage: self.overage,
             ended_at: Some(self.ended_at),
             ended_by: Some(self.ended_by),
+            status_list_id: None,
+            status_idx: None,
             is_absent: false,
         }
     }
@@ -62,6 +64,10 @@ impl TenureRow {
 
 /// Keeps the lease of a seat that gets another lease. A lease that still lives ends for this reason.
 pub(super) async fn keep(cx: &mut Cx, seat: &SeatRow, reason: End) -> Result<()> {
+    // A seat whose lease has moved to another seat.
+    if seat.holder.is_none() && seat.ended_at == Some(seat.acquired_at) {
+        return Ok(());
+    }
     let (ended_at, ended_by) = seat.end(cx.now).unwrap_or((cx.now, reason));
     let sql = "INSERT INTO lease_tenures
                (id, pool_id, n, organization_id, license_id, holder, holder_kind, user_id, label,

@@ -5,7 +5,7 @@ use cp_contracts::{Lease, LeaseState, ProblemCode, ValidatedLicense, Validation,
 use schemars::JsonSchema;
 use semver::{Version, VersionReq};
 use serde::Deserialize;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, Value};
 
 use super::codes::{self, of_cause};
 use super::rows::{FoundKey, KeyText, find};
@@ -15,6 +15,7 @@ use crate::kernel::access::platform::PublicPath;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Put;
 use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::record;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Name;
 use crate::licensing::coverage::Terms;
@@ -45,6 +46,10 @@ pub(super) struct NewValidation {
     /// The version of the product in the form of Semantic Versioning, such as `4.1.0`. The feature
     /// `max_version` of the license must cover it.
     version: Option<Name>,
+    /// Whether the answer to an activation contains a lease token, for checks without a network. False
+    /// when absent.
+    #[serde(default)]
+    token: bool,
 }
 
 /// The most features of a request.
@@ -89,8 +94,11 @@ async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, b
         false => Seat::default(),
     };
     holding.extend(seat.codes);
-    let Seat { lease, retry_after, is_claimed, .. } = seat;
-    Ok((Validation { license: shown, lease, retry_after, ..answer(&holding) }, is_claimed))
+    let Seat { lease, lease_token, retry_after, is_claimed, .. } = seat;
+    Ok((
+        Validation { license: shown, lease, lease_token, retry_after, ..answer(&holding) },
+        is_claimed,
+    ))
 }
 
 /// What a validation finds out about the holder's seat.
@@ -98,6 +106,7 @@ async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, b
 struct Seat {
     codes: Vec<ValidationCode>,
     lease: Option<Lease>,
+    lease_token: Option<String>,
     retry_after: Option<i64>,
     is_claimed: bool,
 }
@@ -128,7 +137,7 @@ async fn seat(
     cx.caller = key.caller();
     let mut visit = cx.visiting(key.organization_id);
     let done = match new.activate && is_in_force {
-        true => activate(&mut visit, key, pool, holder).await,
+        true => activate(&mut visit, key, pool, holder, new.token).await,
         false => of_holder(&mut visit, key.license_id, pool, holder).await.map(found),
     };
     cx.take_back(visit);
@@ -146,8 +155,15 @@ fn found(lease: Option<Lease>) -> Seat {
 }
 
 /// Claims a seat as the license key.
-async fn activate(cx: &mut Cx, key: &FoundKey, pool: PoolName, holder: NewHolder) -> Result<Seat> {
-    let lease = match claim(cx, key.license_id, NewLease::of(pool, holder)).await {
+async fn activate(
+    cx: &mut Cx,
+    key: &FoundKey,
+    pool: PoolName,
+    holder: NewHolder,
+    token: bool,
+) -> Result<Seat> {
+    let new = NewLease::of(pool, holder, token);
+    let mut lease = match claim(cx, key.license_id, new).await {
         Ok(Put::New(lease) | Put::Known(lease)) => lease,
         Err(refused) if *refused.code() == ProblemCode::SeatsExhausted => {
             let retry_after = refused.retry_after().map(i64::from);
@@ -155,10 +171,15 @@ async fn activate(cx: &mut Cx, key: &FoundKey, pool: PoolName, holder: NewHolder
         }
         Err(error) => return Err(error),
     };
-    cx.audit.organization = Some(key.organization_id);
-    cx.audit.target = Some(("lease", lease.id.to_string()));
-    cx.audit.after = Some(json!({"license_key": key.hint, "lease": lease}));
-    Ok(Seat { lease: Some(lease), is_claimed: true, ..Seat::default() })
+    // A claim with a token has written its event before the signature.
+    if !cx.audit.is_omitted() && !cx.audit.is_written {
+        cx.audit.after = serde_json::to_value(&lease).ok();
+        let target = ("lease", lease.id.to_string());
+        record::record(cx, "leases.claim", Some(cx.at), target).await?;
+        cx.audit.is_written = true;
+    }
+    let lease_token = lease.token.take();
+    Ok(Seat { lease: Some(lease), lease_token, is_claimed: true, ..Seat::default() })
 }
 
 fn answer(holding: &[ValidationCode]) -> Validation {

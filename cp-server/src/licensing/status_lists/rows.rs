@@ -1,7 +1,7 @@
 //! The rows of status lists for other slices: the list and the entry of a token, and the lists that
 //! a change concerns.
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::StatusListRef;
 
 use crate::kernel::app::App;
@@ -70,6 +70,23 @@ where
         let sql = "UPDATE status_lists SET version = version + 1 WHERE id = $1";
         cx.tx.q(sql).bind(id).exec().await?;
     }
+    Ok(())
+}
+
+/// Revokes the entry of a token that is no bundle until the token's end.
+pub async fn revoke_entry<G>(
+    cx: &mut Cx<G>,
+    (list, idx): (StatusListId, i64),
+    over_at: DateTime<Utc>,
+) -> Result<()> {
+    let sql = "INSERT INTO status_revocations (status_list_id, status_idx, over_at)
+               VALUES ($1, $2, $3)";
+    cx.tx.q(sql).bind(list).bind(idx).bind(over_at).exec().await?;
+    cx.tx
+        .q("UPDATE status_lists SET version = version + 1 WHERE id = $1")
+        .bind(list)
+        .exec()
+        .await?;
     Ok(())
 }
 

@@ -1,4 +1,4 @@
-//! Requests to identity providers: limited in size, time and destination.
+//! Requests to other servers, such as identity providers: limited in size, time and destination.
 //!
 //! # Design
 //! An organization's admin chooses the address of these requests, so strangers must not be able to
@@ -10,7 +10,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::{Request, StatusCode, Uri, header};
+use axum::http::{HeaderMap, Request, StatusCode, Uri, header};
 use tokio::sync::Semaphore;
 use tokio::task::spawn_blocking;
 use ureq::config::Config;
@@ -65,9 +65,26 @@ pub struct Fetched {
     pub body: Vec<u8>,
     /// `max-age` of `Cache-Control`, in seconds.
     pub max_age: Option<i64>,
+    /// `Retry-After`, if it is a number of seconds.
+    pub retry_after: Option<Duration>,
 }
 
-/// The client for requests to identity providers.
+/// A request without an answer.
+#[derive(Debug)]
+pub struct Unanswered {
+    /// The reason, described for an operator.
+    pub why: String,
+    /// Whether the connection broke, so that another attempt may succeed.
+    pub is_broken: bool,
+}
+
+impl Unanswered {
+    fn new(why: String) -> Self {
+        Self { why, is_broken: false }
+    }
+}
+
+/// The client for requests to other servers.
 pub struct Fetcher {
     settings: FetchSettings,
     /// The agents for addresses that the operator chose, and for those that organizations chose.
@@ -112,7 +129,8 @@ impl Fetcher {
         let agent = self.agent(url, chosen_by)?;
         let request = Request::get(url).header(header::ACCEPT, "application/json").body(());
         let request = request.map_err(|_| format!("{url} is not a URL"))?;
-        let fetched = self.run(url, chosen_by, move || agent.run(request)).await?;
+        let fetched = self.run(url, chosen_by, move || agent.run(request)).await;
+        let fetched = fetched.map_err(|unanswered| unanswered.why)?;
         match fetched.status {
             StatusCode::OK => Ok(fetched),
             status if status.is_redirection() => {
@@ -122,23 +140,34 @@ impl Fetcher {
         }
     }
 
-    /// Sends a form and returns the answer with any status.
-    pub async fn post(
+    /// Sends a form and returns the answer with any status. A failure is described for an operator.
+    pub async fn post_form(
         &self,
         url: &str,
         chosen_by: ChosenBy,
         form: String,
         authorization: Option<String>,
     ) -> Result<Fetched, String> {
-        let agent = self.agent(url, chosen_by)?;
-        let mut request = Request::post(url)
-            .header(header::ACCEPT, "application/json")
-            .header(header::CONTENT_TYPE, "application/x-www-form-urlencoded");
+        let form_type = "application/x-www-form-urlencoded";
+        let mut request = Request::post(url).header(header::CONTENT_TYPE, form_type);
         if let Some(authorization) = authorization {
             request = request.header(header::AUTHORIZATION, authorization);
         }
         let request = request.body(form).map_err(|_| format!("{url} is not a URL"))?;
-        self.run(url, chosen_by, move || agent.run(request)).await
+        self.send(request, chosen_by).await.map_err(|unanswered| unanswered.why)
+    }
+
+    /// Sends a request with its own method, headers and body, and returns the answer with any status.
+    pub async fn send(
+        &self,
+        mut request: Request<String>,
+        chosen_by: ChosenBy,
+    ) -> Result<Fetched, Unanswered> {
+        let url = request.uri().to_string();
+        let agent = self.agent(&url, chosen_by).map_err(Unanswered::new)?;
+        let json = header::HeaderValue::from_static("application/json");
+        request.headers_mut().insert(header::ACCEPT, json);
+        self.run(&url, chosen_by, move || agent.run(request)).await
     }
 
     /// Returns the agent for the URL, if a request to it is allowed.
@@ -172,36 +201,49 @@ impl Fetcher {
         url: &str,
         chosen_by: ChosenBy,
         ask: impl FnOnce() -> Result<axum::http::Response<ureq::Body>, ureq::Error> + Send + 'static,
-    ) -> Result<Fetched, String> {
+    ) -> Result<Fetched, Unanswered> {
         let timeout = self.settings.timeout;
         let waiting =
             tokio::time::timeout(timeout, self.rooms[chosen_by as usize].clone().acquire_owned());
         let Ok(Ok(room)) = waiting.await else {
-            return Err(format!("{url} was not requested: too many providers are slow"));
+            let why = format!("{url} was not requested: too many providers are slow");
+            return Err(Unanswered::new(why));
         };
         let asked = spawn_blocking(move || {
             let _room = room;
             let (parts, mut body) = ask()?.into_parts();
-            let max_age = parts.headers.get(header::CACHE_CONTROL).and_then(|value| {
-                let text = value.to_str().ok()?.to_ascii_lowercase();
-                let age = text.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
-                age.trim_matches('"').parse().ok()
-            });
+            let (max_age, retry_after) = (max_age(&parts.headers), retry_after(&parts.headers));
             let body = body.with_config().limit(LARGEST).read_to_vec()?;
-            Ok::<_, ureq::Error>(Fetched { status: parts.status, body, max_age })
+            Ok::<_, ureq::Error>(Fetched { status: parts.status, body, max_age, retry_after })
         });
-        match asked.await {
-            Ok(Ok(fetched)) => Ok(fetched),
-            Ok(Err(ureq::Error::BodyExceedsLimit(_))) => {
-                Err(format!("{url} answered with more than {LARGEST} bytes"))
+        let error = match asked.await {
+            Ok(Ok(fetched)) => return Ok(fetched),
+            Ok(Err(error)) => error,
+            Err(_) => return Err(Unanswered::new(format!("{url} was not read"))),
+        };
+        let is_broken = matches!(error, ureq::Error::Io(_) | ureq::Error::ConnectionFailed);
+        let why = match error {
+            ureq::Error::BodyExceedsLimit(_) => {
+                format!("{url} answered with more than {LARGEST} bytes")
             }
-            Ok(Err(ureq::Error::Timeout(_))) => {
-                Err(format!("{url} did not answer within {} seconds", timeout.as_secs_f32()))
+            ureq::Error::Timeout(_) => {
+                format!("{url} did not answer within {} seconds", timeout.as_secs_f32())
             }
-            Ok(Err(error)) => Err(format!("{url} cannot be read: {error}")),
-            Err(_) => Err(format!("{url} was not read")),
-        }
+            error => format!("{url} cannot be read: {error}"),
+        };
+        Err(Unanswered { why, is_broken })
     }
+}
+
+fn max_age(headers: &HeaderMap) -> Option<i64> {
+    let text = headers.get(header::CACHE_CONTROL)?.to_str().ok()?.to_ascii_lowercase();
+    let age = text.split(',').find_map(|part| part.trim().strip_prefix("max-age="))?;
+    age.trim_matches('"').parse().ok()
+}
+
+fn retry_after(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get(header::RETRY_AFTER)?.to_str().ok()?;
+    text.trim().parse().ok().map(Duration::from_secs)
 }
 
 fn is_loopback(host: &str) -> bool {

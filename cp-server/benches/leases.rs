@@ -1,0 +1,280 @@
+//! What seats cost, as ratios in the same run:
+//!
+//! - a claim against a bare conditional update and insert, a heartbeat against a bare conditional
+//!   update, and a refusal against the license itself,
+//! - the same in a pool with a million live leases against one with a thousand.
+//!
+//! On SQLite with `synchronous=FULL`, and on the empty database that `CP_BENCH_POSTGRES` names.
+//! Measurements of one comparison are interleaved, and medians compared: machines drift.
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
+
+use std::cell::Cell;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Body;
+use axum::http::{Method, Request};
+use chrono::TimeDelta;
+use cp_server::kernel::access::caller::Caller;
+use cp_server::kernel::clock::{Clock, ManualClock, Random};
+use cp_server::kernel::db::Db;
+use cp_server::kernel::secret::Kek;
+use cp_server::{App, Settings, licensing, server};
+use serde_json::{Value, json};
+use tower::ServiceExt;
+
+const ROUNDS: usize = 7;
+const ROUND: Duration = Duration::from_millis(500);
+
+fn main() {
+    // `cargo test --benches` only wants to know that it builds and starts.
+    if std::env::args().any(|arg| arg == "--test") {
+        return;
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    runtime.block_on(run());
+}
+
+async fn run() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = format!("sqlite:{}", folder.path().join("bench.db").display());
+    measure("SQLite", &file).await;
+    #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
+    if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
+        measure("PostgreSQL", &url).await;
+    }
+}
+
+async fn measure(name: &str, url: &str) {
+    let bench = Bench::new(Db::open(url).await.unwrap()).await;
+    println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
+    bench.beside_bare_statements().await;
+    let mut first = None;
+    for (pool, count) in [("small", 1_000), ("large", 1_000_000)] {
+        bench.fill(pool, count).await;
+        let rates = bench.at_size(pool, count).await;
+        let [claim, heartbeat, refusal] = rates;
+        let [c, h, r] = *first.get_or_insert(rates);
+        println!(
+            "{:<58} {:>12.2} {:>12.2} {:>7.2}",
+            format!("release and claim, heartbeat, refusal at {count} / 1000"),
+            claim / c,
+            heartbeat / h,
+            refusal / r
+        );
+    }
+}
+
+struct Bench {
+    app: App,
+    clock: ManualClock,
+    router: Router,
+    license: String,
+    next: Cell<u64>,
+}
+
+impl Bench {
+    async fn new(db: Db) -> Self {
+        let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
+        let kek = Kek::new(&[7; 32]).unwrap();
+        let (clock, hand) = Clock::manual(Clock::system().now());
+        let app = cp_server::app(db, clock, Random::system(), kek, settings);
+        cp_server::migrate(&app).await.unwrap();
+        licensing::keys::start::prepare(&app, None, None).await.unwrap();
+        let router = server::router(&app);
+        let license = String::new();
+        let bench = Self { app, clock: hand, router, license, next: Cell::new(0) };
+        let org = bench.call(Method::POST, "/organizations", json!({"name": "Acme"})).await;
+        let org = format!("/organizations/{}", org["id"].as_str().unwrap());
+        let plan = json!({"plan_code": "team"});
+        bench.call(Method::POST, &format!("{org}/subscriptions"), plan).await;
+        let deployment = json!({"name": "main", "type": "cloud"});
+        let deployment = bench.call(Method::POST, &format!("{org}/deployments"), deployment).await;
+        let path = format!("/deployments/{}/licenses", deployment["id"].as_str().unwrap());
+        let pool = |cap: Value| json!({"kind": "floating", "cap": cap, "ttl_seconds": 2_678_400});
+        let leasing = json!({
+            "leasing": {"open": pool(json!(null)), "full": pool(json!(1)),
+                        "small": pool(json!(1_000)), "large": pool(json!(1_000_000))},
+        });
+        let license = bench.call(Method::POST, &path, leasing).await;
+        Self { license: license["id"].as_str().unwrap().to_owned(), ..bench }
+    }
+
+    async fn beside_bare_statements(&self) {
+        let mut tx = self.app.db.begin().await.unwrap();
+        let sql = "CREATE TABLE bare (n BIGINT PRIMARY KEY, holder TEXT, expires_at TEXT)";
+        tx.q(sql).exec().await.unwrap();
+        let sql = "CREATE TABLE bare_log (id TEXT PRIMARY KEY, holder TEXT, at TEXT)";
+        tx.q(sql).exec().await.unwrap();
+        for n in 0..1000_i64 {
+            tx.q("INSERT INTO bare VALUES ($1, 'a', '0')").bind(n).exec().await.unwrap();
+        }
+        tx.commit().await.unwrap();
+        let full = self.claim("full").await.1;
+        let heartbeat = self.paced(full["id"].as_str().unwrap().parse().unwrap()).await;
+        let (mut bare, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            bare.push(per_second(async || self.bare(true).await).await);
+            ours.push(per_second(async || assert_eq!(self.claim("open").await.0, 201)).await);
+        }
+        row("claim / bare conditional update and insert", bare, ours);
+        let (mut bare, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            bare.push(per_second(async || self.bare(false).await).await);
+            ours.push(per_second(async || self.beat(&heartbeat).await).await);
+        }
+        row("heartbeat / bare conditional update", bare, ours);
+        let (mut read, mut ours) = (Vec::new(), Vec::new());
+        let license = format!("/licenses/{}", self.license);
+        for _ in 0..ROUNDS {
+            let get = async || {
+                self.call(Method::GET, &license, json!(null)).await;
+            };
+            read.push(per_second(get).await);
+            ours.push(per_second(async || assert_eq!(self.claim("full").await.0, 409)).await);
+        }
+        row("refusal of a full pool / the license", read, ours);
+    }
+
+    /// A conditional update, and an insert, in one transaction.
+    async fn bare(&self, inserts: bool) {
+        let n = self.number();
+        let row = i64::try_from(n % 1000).unwrap();
+        let mut tx = self.app.db.begin().await.unwrap();
+        let sql = "UPDATE bare SET holder = $2, expires_at = $3 WHERE n = $1 AND expires_at <= $3";
+        let update = tx.q(sql).bind(row).bind(format!("holder-{n}"));
+        update.bind(format!("{n:020}")).exec().await.unwrap();
+        if inserts {
+            let sql = "INSERT INTO bare_log VALUES ($1, $2, $3)";
+            let id = self.app.random.uuid(self.app.clock.now()).to_string();
+            tx.q(sql).bind(id).bind("a").bind("b").exec().await.unwrap();
+        }
+        tx.commit().await.unwrap();
+    }
+
+    /// Fills the pool with live leases, without the API: the claims themselves are measured.
+    async fn fill(&self, pool: &str, count: i64) {
+        let lease = self.claim(pool).await.1;
+        let lease: uuid::Uuid = lease["id"].as_str().unwrap().parse().unwrap();
+        let (random, now) = (&self.app.random, self.app.clock.now());
+        let numbers: Vec<i64> = (2..=count).collect();
+        for chunk in numbers.chunks(500) {
+            let mut tx = self.app.db.begin().await.unwrap();
+            let sql = "INSERT INTO lease_seats
+                       (pool_id, n, lease_id, holder, holder_kind, label, meta, acquired_at,
+                        heartbeat_at, ttl_seconds, expires_at, overage, free_at, organization_id,
+                        license_id)
+                       SELECT s.pool_id, v.column1, v.column2, v.column3, s.holder_kind, s.label,
+                              s.meta, s.acquired_at, s.heartbeat_at, s.ttl_seconds, s.expires_at,
+                              s.overage, s.free_at, s.organization_id, s.license_id
+                       FROM lease_seats s, (VALUES ";
+            let insert = tx.q(sql).rows(chunk, |query, n| {
+                query.bind(*n).bind(random.uuid(now)).bind(format!("holder-of-{n}"))
+            });
+            insert.and(") AS v WHERE s.lease_id = ?", lease).exec().await.unwrap();
+            tx.commit().await.unwrap();
+        }
+        let mut tx = self.app.db.begin().await.unwrap();
+        let sql = "UPDATE lease_pools SET allocated = $2
+                   WHERE id = (SELECT pool_id FROM lease_seats WHERE lease_id = $1)";
+        tx.q(sql).bind(lease).bind(count).exec().await.unwrap();
+        tx.commit().await.unwrap();
+    }
+
+    /// Claims of a seat that was just released, heartbeats and refusals per second.
+    async fn at_size(&self, pool: &str, count: i64) -> [f64; 3] {
+        let sql = "SELECT lease_id FROM lease_seats s JOIN lease_pools p ON p.id = s.pool_id
+                   WHERE p.name = $1 AND s.n = $2";
+        let mut tx = self.app.db.read();
+        let middle: Option<uuid::Uuid> =
+            tx.q(sql).bind(pool).bind(count / 2).value().await.unwrap();
+        drop(tx);
+        let path = self.paced(middle.unwrap()).await;
+        let mut rates = [Vec::new(), Vec::new(), Vec::new()];
+        for _ in 0..ROUNDS {
+            let claim = async || {
+                self.call(Method::DELETE, &self.first(pool).await, json!(null)).await;
+                assert_eq!(self.claim(pool).await.0, 201);
+            };
+            rates[0].push(per_second(claim).await);
+            rates[1].push(per_second(async || self.beat(&path).await).await);
+            rates[2].push(per_second(async || assert_eq!(self.claim(pool).await.0, 409)).await);
+        }
+        rates.map(|mut rates| median(&mut rates))
+    }
+
+    /// The path of a lease that now has a ttl of a minute, and its end.
+    async fn paced(&self, lease: uuid::Uuid) -> String {
+        let mut tx = self.app.db.begin().await.unwrap();
+        let sql = "UPDATE lease_seats SET ttl_seconds = 60 WHERE lease_id = $1";
+        tx.q(sql).bind(lease).exec().await.unwrap();
+        tx.commit().await.unwrap();
+        format!("/leases/{lease}")
+    }
+
+    /// The path of the lease on the first seat.
+    async fn first(&self, pool: &str) -> String {
+        let sql = "SELECT lease_id FROM lease_seats s JOIN lease_pools p ON p.id = s.pool_id
+                   WHERE p.name = $1 AND s.n = 1";
+        let lease: Option<uuid::Uuid> = self.app.db.read().q(sql).bind(pool).value().await.unwrap();
+        format!("/leases/{}", lease.unwrap())
+    }
+
+    fn number(&self) -> u64 {
+        self.next.replace(self.next.get() + 1)
+    }
+
+    async fn claim(&self, pool: &str) -> (u16, Value) {
+        let path = format!("/licenses/{}/leases", self.license);
+        let holder = json!({"id": format!("holder-{}", self.number())});
+        let body = json!({"pool": pool, "holder": holder});
+        send(&self.router, Method::POST, &path, body.to_string()).await
+    }
+
+    async fn beat(&self, path: &str) {
+        // Past the pace of a lease with a ttl of a minute: each heartbeat writes.
+        self.clock.advance(TimeDelta::seconds(11));
+        self.call(Method::PUT, path, json!({})).await;
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> Value {
+        let body = if body.is_null() { String::new() } else { body.to_string() };
+        let (status, answer) = send(&self.router, method, path, body).await;
+        assert!(status < 300, "{path}: {status} {answer}");
+        answer
+    }
+}
+
+/// Calls as the command line does: without a network and without a token.
+async fn send(router: &Router, method: Method, path: &str, body: String) -> (u16, Value) {
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("/api/v1{path}"))
+        .header("content-type", "application/json")
+        .body(Body::from(body))
+        .unwrap();
+    request.extensions_mut().insert(Caller::system("bench"));
+    let response = router.clone().oneshot(request).await.unwrap();
+    let status = response.status().as_u16();
+    let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    (status, serde_json::from_slice(&body).unwrap_or_default())
+}
+
+async fn per_second(mut once: impl AsyncFnMut()) -> f64 {
+    let (started, mut n) = (Instant::now(), 0_u32);
+    while started.elapsed() < ROUND {
+        once().await;
+        n += 1;
+    }
+    f64::from(n) / started.elapsed().as_secs_f64()
+}
+
+fn median(runs: &mut [f64]) -> f64 {
+    runs.sort_by(f64::total_cmp);
+    runs[runs.len() / 2]
+}
+
+fn row(what: &str, mut limit: Vec<f64>, mut ours: Vec<f64>) {
+    let (limit, ours) = (median(&mut limit), median(&mut ours));
+    println!("{what:<58} {limit:>12.0} {ours:>12.0} {:>7.2}", ours / limit);
+}

@@ -1,0 +1,120 @@
+//! Borrowing: leases without heartbeats, for machines without a network.
+
+use chrono::{DateTime, TimeDelta, Utc};
+use cp_contracts::{Lease, ProblemCode};
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::rows::{self, End, Facts, SeatRow, free_at};
+use super::{answers, refusals, tokens};
+use crate::kernel::app::Part;
+use crate::kernel::effect::Effect;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
+use crate::kernel::http::json::Between;
+use crate::kernel::journal::record;
+use crate::licensing::ids::{LeaseId, StatusListId};
+use crate::licensing::status_lists::StatusLists;
+use crate::licensing::status_lists::rows as status_lists;
+
+/// The time of a borrowing, in seconds: one minute to 366 days.
+pub type BorrowSeconds = Between<60, 31_622_400>;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Borrowing {
+    /// The time in seconds from now, at least 60 and at most the pool's `borrow_seconds`. It ends
+    /// with the license.
+    seconds: BorrowSeconds,
+}
+
+/// A borrowing that the pool allows, with an entry for its token.
+pub(super) struct Borrow {
+    until: DateTime<Utc>,
+    entry: Option<(StatusListId, i64)>,
+}
+
+/// Checks a borrowing, and takes an entry of a status list for its token.
+pub(super) async fn prepare(
+    cx: &mut Cx,
+    facts: &Facts,
+    most: i64,
+    seconds: BorrowSeconds,
+) -> Result<Borrow> {
+    if seconds.0 > most {
+        let detail = match most {
+            0 => "The pool does not allow borrowing. Set its `borrow_seconds`.".to_owned(),
+            _ => format!("The borrowing must last at most {most} seconds (got {}).", seconds.0),
+        };
+        return Err(Error::invalid("seconds", detail));
+    }
+    let until = cx.now + TimeDelta::seconds(seconds.0);
+    let until = facts.terms.until().map_or(until, |over| over.min(until));
+    cx.release();
+    let entry = StatusLists::of(&cx.app).take(&cx.app).await?;
+    Ok(Borrow { until, entry: status_lists::place(&entry) })
+}
+
+/// Writes the borrowing onto the seat. A later end stays.
+pub(super) async fn write(cx: &mut Cx, seat: &SeatRow, borrow: &Borrow) -> Result<SeatRow> {
+    let until = seat.borrowed_until.map_or(borrow.until, |before| before.max(borrow.until));
+    let entry = seat.status_list_id.zip(seat.status_idx).or(borrow.entry);
+    let sql = "UPDATE lease_seats
+               SET borrowed_until = $2, expires_at = $2, free_at = $3, heartbeat_at = $4,
+                   status_list_id = $5, status_idx = $6
+               WHERE lease_id = $1 AND ended_at IS NULL
+                 AND (expires_at IS NULL OR expires_at > $4)";
+    let free = free_at(&cx.tx, until);
+    let update = cx.tx.returning(sql).bind(seat.lease_id).bind(until).bind(free).bind(cx.now);
+    let update = update.bind(entry.map(|(list, _)| list)).bind(entry.map(|(_, idx)| idx));
+    update.opt().await?.ok_or_else(Error::stale)
+}
+
+pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Result<Lease> {
+    let (seat, facts) = super::live(cx, id, None).await?;
+    let pool = facts.pool_name.clone().unwrap_or_default();
+    let most = facts.settings(&pool)?.map_or(0, |settings| settings.borrow_seconds);
+    let borrow = prepare(cx, &facts, most, borrowing.seconds).await?;
+    cx.begin().await?;
+    let seat = write(cx, &seat, &borrow).await?;
+    tokens::announce(cx, &seat, &facts).await?;
+    let mut lease = answers::lease(&seat, &facts, cx.now);
+    cx.audit.after = serde_json::to_value(&lease).ok();
+    record::record(cx, "leases.borrow", Some(cx.at), ("lease", id.to_string())).await?;
+    cx.audit.is_written = true;
+    cx.commit_early(Effect::Harmless).await?;
+    lease.token = Some(tokens::sign(cx, seat, facts).await?);
+    Ok(lease)
+}
+
+pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
+    super::refuse_unnamed(cx, false)?;
+    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+        return Err(Error::not_found("lease"));
+    };
+    refusals::refuse_over(&seat, cx.now)?;
+    let facts = super::facts_of(cx, &seat).await?;
+    if !seat.is_borrowed(cx.now) {
+        let detail = "The lease is not borrowed. Release it with DELETE.";
+        return Err(Error::new(ProblemCode::Conflict, detail));
+    }
+    let pool = facts.pool_name.clone().unwrap_or_default();
+    if !facts.settings(&pool)?.is_some_and(|settings| settings.early_return) {
+        refusals::refuse_borrowed(&seat, cx.now)?;
+    }
+    revoke(cx, &seat).await?;
+    super::end(cx, &seat, End::Returned, TimeDelta::zero()).await?;
+    let ended = rows::seat_of(&mut cx.tx, id).await?.unwrap_or(seat);
+    Ok(answers::lease(&ended, &facts, cx.now))
+}
+
+/// Revokes the token of a borrowed lease that ends early.
+pub(super) async fn revoke(cx: &mut Cx, seat: &SeatRow) -> Result<()> {
+    let Some(until) = seat.borrowed_until.filter(|_| seat.is_borrowed(cx.now)) else {
+        return Ok(());
+    };
+    match seat.status_list_id.zip(seat.status_idx) {
+        Some(entry) => status_lists::revoke_entry(cx, entry, until + status_lists::LEEWAY).await,
+        None => Ok(()),
+    }
+}

@@ -1,0 +1,56 @@
+//! Heartbeats: a holder keeps its lease.
+
+use chrono::TimeDelta;
+use cp_contracts::Lease;
+use schemars::JsonSchema;
+use serde::Deserialize;
+
+use super::holders::NewHolder;
+use super::rows::{Facts, SeatRow, free_at};
+use super::{answers, moves, tokens};
+use crate::kernel::effect::Effect;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
+use crate::licensing::ids::LeaseId;
+
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Heartbeat {
+    /// The holder. A lease of another holder is not found.
+    holder: Option<NewHolder>,
+    /// Whether the answer has a new lease token. False when absent.
+    #[serde(default)]
+    token: bool,
+}
+
+pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) -> Result<Lease> {
+    cx.audit.omit();
+    let (seat, facts) = super::live(cx, id, heartbeat.holder).await?;
+    let is_early = cx.now < answers::pace(&seat).1;
+    if is_early && !heartbeat.token {
+        return Ok(answers::lease(&seat, &facts, cx.now));
+    }
+    cx.begin().await?;
+    let seat = if is_early { seat } else { keep(cx, &seat, &facts).await? };
+    let mut lease = answers::lease(&seat, &facts, cx.now);
+    if heartbeat.token {
+        tokens::announce(cx, &seat, &facts).await?;
+        cx.commit_early(Effect::Harmless).await?;
+        lease.token = Some(tokens::sign(cx, seat, facts).await?);
+    }
+    Ok(lease)
+}
+
+/// Extends the lease. A lease beyond the hard cap moves to a free seat within it.
+async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<SeatRow> {
+    let expires_at = seat.ttl_seconds.map(|ttl| cx.now + TimeDelta::seconds(ttl));
+    let expires_at = seat.expires_at.zip(expires_at).map(|(before, next)| before.max(next));
+    moves::within_cap(cx, seat, facts).await?;
+    let sql = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4
+               WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
+                 AND (expires_at IS NULL OR expires_at > $2)";
+    let free = expires_at.map(|end| free_at(&cx.tx, end));
+    let update = cx.tx.returning(sql).bind(seat.lease_id).bind(cx.now).bind(expires_at).bind(free);
+    // Another request changed the lease.
+    update.bind(seat.heartbeat_at).opt().await?.ok_or_else(Error::stale)
+}
