@@ -3,11 +3,12 @@
 //! The control plane signs [`DeploymentLicenseClaims`] into a license token and returns it in a
 //! [`LicenseBundleResponse`]. It resolves an identity to a person with a [`WhoAmIResponseV1`] or
 //! [`WhoAmIResponseV2`], revokes and suspends licenses in [`StatusListClaims`], and reports errors
-//! as a [`Problem`]. A person or a machine holds a seat by a [`Lease`]. Without a network, a file of [`LicenseFileClaims`] goes to the data plane and
-//! a [`UsageReport`] comes back.
+//! as a [`Problem`]. A person or a machine holds a seat by a [`Lease`], and [`LeasePool`] has the
+//! rules of the seats. A [`LicenseKey`] is the form of a license that people type. Without a
+//! network, a file of [`LicenseFileClaims`] goes to the data plane and a [`UsageReport`] comes back.
 //!
-//! This crate has types and their encodings only: no I/O, no cryptography, no clock. To check a
-//! token, use `dp-verifier`.
+//! This crate has types, their encodings and rules only: no I/O, no cryptography, no clock. To check
+//! a token, use `dp-verifier`.
 //!
 //! # Rules of the contract
 //!
@@ -36,8 +37,11 @@ mod check_in;
 mod claims;
 mod jwk;
 mod lease;
+mod lease_pace;
+mod lease_pool;
 mod lease_token;
 mod license_file;
+mod license_key;
 mod license_token;
 mod open_enum;
 mod pool;
@@ -57,8 +61,14 @@ pub use claims::{
 };
 pub use jwk::{Jwk, JwkSet};
 pub use lease::{HolderKind, Lease, LeaseEnd, LeaseHolder, LeaseState};
+pub use lease_pace::LeasePace;
+pub use lease_pool::{
+    ClaimAnswer, LeaseAnswer, LeaseClaim, LeaseOverage, LeasePool, LeasePoolRules, LeaseTakeOver,
+    SeatTenure, SeatsExhausted,
+};
 pub use lease_token::{LEASE_TOKEN_MAX_BYTES, LEASE_TOKEN_TYP, LeaseBodyClaims, LeaseClaims};
 pub use license_file::{LICENSE_FILE_TYP, LicenseFileClaims, SIGNING_KEY_TYP, SigningKeyClaims};
+pub use license_key::{LicenseKey, LicenseKeyError};
 pub use license_token::{
     LICENSE_TOKEN_ALG, LICENSE_TOKEN_ENV, LICENSE_TOKEN_HEADER, LICENSE_TOKEN_MAX_BYTES,
     LICENSE_TOKEN_TYP,

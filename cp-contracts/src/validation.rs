@@ -17,7 +17,7 @@ pub struct Validation {
     pub code: ValidationCode,
     /// The explanation, and what to do about it.
     pub detail: String,
-    /// The license; absent when the key is unknown.
+    /// The license; absent when the key is unknown, revoked or expired.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub license: Option<ValidatedLicense>,
     /// The holder's lease, if the request names a holder that has one.

@@ -26,7 +26,9 @@ use secret_file::bootstrap;
 pub use surface::Network;
 pub use unknown::unknown_variables;
 pub use values::{Hidden, Rotation, seconds};
-use values::{audience, base_url, hidden, key_bits, listen, log_filter, rotation, span};
+use values::{
+    audience, base_url, hidden, key_bits, license_key_prefix, listen, log_filter, rotation, span,
+};
 
 /// The settings of a server. Each is a flag or an environment variable. A secret may also be in a
 /// file that its `…_FILE` variable names.
@@ -160,6 +162,11 @@ pub struct Config {
     /// license.
     #[arg(long, env = "CP_TOKEN_GRACE", default_value = "0s", value_parser = |t: &str| span(t, "0s", "90d"), global = true)]
     pub token_grace: TimeDelta,
+
+    /// The beginning of new license keys, followed by a dash: 1 to 16 letters and digits. The reader of
+    /// keys ignores it.
+    #[arg(long, env = "CP_LICENSE_KEY_PREFIX", value_parser = license_key_prefix, global = true)]
+    pub license_key_prefix: Option<String>,
 
     /// The lifetime of a license token, unless its request sets one: 1h to 3650d.
     #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]

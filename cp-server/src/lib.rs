@@ -45,6 +45,7 @@ use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
 use licensing::leases::hours::Refused;
 use licensing::leases::skew::Skew;
+use licensing::license_keys::settings::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
@@ -59,6 +60,7 @@ pub struct Settings {
     pub keys: KeySettings,
     pub status: StatusSettings,
     pub enforcement: EnforcementSettings,
+    pub license_keys: LicenseKeySettings,
     /// The identity providers at which people log in.
     pub identity: IdentitySettings,
     pub surface: Surface,
@@ -78,6 +80,7 @@ impl Settings {
             keys: KeySettings::default(),
             status: StatusSettings::default(),
             enforcement: EnforcementSettings::default(),
+            license_keys: LicenseKeySettings::default(),
             identity: IdentitySettings::default(),
             surface: Surface::default(),
             audit_retention: Retention::default(),
@@ -110,6 +113,7 @@ pub fn app_with(
         credentials: vec![
             Box::new(identity::service_tokens::authentication::ServiceTokens::default()),
             Box::new(identity::oidc::BearerTokens::default()),
+            Box::new(licensing::license_keys::authentication::LicenseKeys::default()),
             Box::new(identity::sessions::Sessions::default()),
         ],
         admission: Box::new(tenancy::request_rates::RequestRates::default()),
@@ -123,6 +127,7 @@ pub fn app_with(
             Box::new(settings.keys),
             Box::new(settings.status),
             Box::new(settings.enforcement),
+            Box::new(settings.license_keys),
             Box::new(settings.identity),
             Box::new(settings.surface),
             Box::new(ApiDocument::default()),
@@ -223,6 +228,7 @@ compose! {
     licensing::files;
     licensing::status_lists;
     licensing::usage_reports;
+    licensing::license_keys;
     metering::reports;
     licensing::keys;
     licensing::keys::well_known;

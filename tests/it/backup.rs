@@ -44,7 +44,7 @@ async fn restore_to(hand: &ManualClock, path: &Path, url: &str) -> anyhow::Resul
 }
 
 /// Every row of every table, in an order that both databases have.
-async fn rows(db: &Db) -> BTreeMap<String, Vec<String>> {
+pub async fn rows(db: &Db) -> BTreeMap<String, Vec<String>> {
     let mut conn = db.snapshot().await.unwrap();
     let mut found = BTreeMap::new();
     for table in tables::all(&mut conn).await.unwrap() {

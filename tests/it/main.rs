@@ -11,6 +11,7 @@ mod governance;
 mod identity;
 mod kernel;
 mod leases;
+mod license_keys;
 mod licensing;
 mod metering;
 mod security;

@@ -10,6 +10,7 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
 use super::progress;
+use super::syntax::Verbs;
 use super::target::{Target, object_of, open, say, show};
 use crate::client;
 use crate::config::{Config, seconds};
@@ -62,6 +63,9 @@ pub(super) enum License {
         #[arg(long, short)]
         output: Option<String>,
     },
+    /// Create, list, rotate and revoke license keys
+    #[command(subcommand)]
+    Key(Verbs),
     /// Import the usage report of a data plane without a network.
     ImportReport {
         /// The file that the data plane wrote
@@ -73,6 +77,7 @@ pub(super) async fn run(config: &Config, target: &Target, license: License) -> a
     // The flag is also a setting, whose default must not replace that of the server.
     let own = |audience: Option<String>| audience.filter(|_| config.audience_is_given);
     match license {
+        License::Key(verb) => match verb {},
         License::Issue { id: Some(id), ttl, audience, .. } => {
             let args = bundle_args(ttl, own(audience), [("id", Some(id))]);
             show(config, target, "bundles.issue", args).await

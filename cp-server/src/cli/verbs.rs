@@ -60,7 +60,7 @@ impl Verb {
         operations: &'static [&'static str],
         positionals: &[(&'static str, &'static str)],
     ) -> Self {
-        let (noun, name) = words.split_once(' ').unwrap_or((words, words));
+        let (noun, name) = words.rsplit_once(' ').unwrap_or((words, words));
         Self {
             noun,
             name,
@@ -138,6 +138,14 @@ fn verbs() -> Vec<Verb> {
         verb("license reinstate", "Reinstate a suspended license", &["licenses.reinstate"], &[ID]),
         verb("license revoke", "Revoke a license and its bundles permanently",
              &["licenses.revoke"], &[ID]),
+        verb("license key create", "Create a key of a license. It is printed once",
+             &["license_keys.create"], &[("id", "LICENSE")]).without(&["key"]),
+        verb("license key list", "List the keys of a license", &["license_keys.list"],
+             &[("id", "LICENSE")]),
+        verb("license key rotate", "Replace a license key. The new one is printed once",
+             &["license_keys.rotate"], &[ID]),
+        verb("license key revoke", "Revoke a license key permanently",
+             &["license_keys.revoke"], &[ID]),
         verb("token create", "Create a service token. It is printed once",
              &["service_tokens.create", "service_tokens.create_for_deployment",
                "service_tokens.create_for_platform"], &[("name", "NAME")]).flag("id", "deployment"),
@@ -174,13 +182,23 @@ fn verbs() -> Vec<Verb> {
 /// Adds the verbs to the commands of their nouns; with their arguments if the noun is wanted.
 pub(super) fn extend(command: Command, is_wanted: impl Fn(&str) -> bool) -> Command {
     verbs().into_iter().fold(command, |command, verb| {
-        let noun = verb.noun;
-        let verb = match is_wanted(noun) {
+        let nouns: Vec<&str> = verb.noun.split(' ').collect();
+        let verb = match is_wanted(nouns[0]) {
             true => verb.command(),
             false => Command::new(verb.name).about(verb.about),
         };
-        command.mut_subcommand(noun, |command| command.subcommand(verb))
+        below(command, &nouns, verb)
     })
+}
+
+/// Adds the verb below its nouns, such as `license key`.
+fn below(command: Command, nouns: &[&str], verb: Command) -> Command {
+    match nouns {
+        [] => command.subcommand(verb),
+        [noun, others @ ..] => {
+            command.mut_subcommand(*noun, |command| below(command, others, verb))
+        }
+    }
 }
 
 /// Runs the verb of the command line. `None` means that the command is no verb.
@@ -189,9 +207,13 @@ pub(super) async fn run(
     config: &Config,
     target: &Target,
 ) -> Option<anyhow::Result<()>> {
-    let (noun, matches) = matches.subcommand()?;
-    let (name, matches) = matches.subcommand()?;
-    let verb = verbs().into_iter().find(|verb| (verb.noun, verb.name) == (noun, name))?;
+    let (mut words, mut matches) = (Vec::new(), matches);
+    while let Some((word, below)) = matches.subcommand() {
+        words.push(word);
+        matches = below;
+    }
+    let words = words.join(" ");
+    let verb = verbs().into_iter().find(|verb| format!("{} {}", verb.noun, verb.name) == words)?;
     Some(verb.run(matches, config, target).await)
 }
 

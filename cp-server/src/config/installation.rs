@@ -22,6 +22,7 @@ use crate::licensing::issuance::TokenSettings;
 use crate::licensing::issuer;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
+use crate::licensing::license_keys::settings::LicenseKeySettings;
 use crate::licensing::status_lists::StatusSettings;
 use crate::lifecycle::DeletionRetention;
 use crate::{Settings, licensing};
@@ -79,6 +80,7 @@ impl Config {
                 on_stale: self.on_stale,
                 grace: self.token_grace,
             },
+            license_keys: LicenseKeySettings { prefix: self.license_key_prefix.clone() },
             audit_retention: Retention(
                 self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
             ),

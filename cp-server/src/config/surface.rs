@@ -100,6 +100,10 @@ pub struct Network {
     /// Requests that create, rotate or revoke credentials, per credential.
     #[arg(long, env = "CP_RATE_TOKENS", default_value = "120:60", value_parser = limit, global = true)]
     pub rate_tokens: Limit,
+
+    /// Requests per license key: claims, heartbeats and validations.
+    #[arg(long, env = "CP_RATE_LICENSE_KEY", default_value = "120:60", value_parser = limit, global = true)]
+    pub rate_license_key: Limit,
 }
 
 impl Network {
@@ -134,6 +138,7 @@ impl Network {
                     signing: self.rate_signing,
                     keys: self.rate_keys,
                     tokens: self.rate_tokens,
+                    license_key: self.rate_license_key,
                 },
                 ..settings.shared
             },

@@ -64,6 +64,13 @@ pub(super) fn audience(text: &str) -> anyhow::Result<String> {
     Ok(text.to_owned())
 }
 
+pub(super) fn license_key_prefix(text: &str) -> anyhow::Result<String> {
+    if !(1..=16).contains(&text.len()) || !text.bytes().all(|b| b.is_ascii_alphanumeric()) {
+        bail!("must be 1 to 16 letters and digits, such as ACME");
+    }
+    Ok(text.to_owned())
+}
+
 pub(super) fn key_bits(text: &str) -> anyhow::Result<u32> {
     match text.parse() {
         Ok(bits @ (2048 | 3072 | 4096)) => Ok(bits),

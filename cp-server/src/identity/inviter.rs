@@ -53,7 +53,8 @@ impl Inviter {
         match self.kind {
             CallerKind::System => Ok(Caller::system("invitation")),
             CallerKind::ServiceToken => caller_of(app, tx, TokenId(self.id)).await,
-            CallerKind::Anonymous => Ok(Caller::anonymous()),
+            // A license key invites no person.
+            CallerKind::Anonymous | CallerKind::LicenseKey => Ok(Caller::anonymous()),
             CallerKind::Person => self.person(tx).await,
         }
     }

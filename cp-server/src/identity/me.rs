@@ -71,13 +71,13 @@ struct MyOrganization {
 /// Permissions on a part of the platform, with their source.
 #[derive(Debug, Serialize, JsonSchema)]
 struct Held {
-    /// `platform`, `organization`, or an area of one: `workspace`, `project`, or `group` with all
-    /// groups below it.
+    /// `platform`, `organization`, or an area of one: `workspace`, `project`, `deployment`,
+    /// `license`, or `group` with all groups below it.
     on: &'static str,
     organization_id: Option<OrganizationId>,
-    /// The workspace, project or group.
+    /// The workspace, project, deployment, license or group.
     id: Option<Uuid>,
-    /// A role's code, `service_token` or `system`.
+    /// A role's code, `service_token`, `license_key` or `system`.
     by: String,
     permissions: Vec<&'static str>,
 }

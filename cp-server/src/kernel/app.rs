@@ -104,10 +104,15 @@ pub trait Part: Any + Send + Sync {
 
 pub type PartFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-/// Resolves a bearer credential; `None` for a credential of another kind.
+/// Resolves a credential; `None` for a credential of another kind.
 ///
 /// The kernel does not know the kinds of credentials: the slices that store them do.
 pub trait Authenticate: Send + Sync {
+    /// Returns the scheme of the `Authorization` header, in any case.
+    fn scheme(&self) -> &'static str {
+        "bearer"
+    }
+
     fn caller<'a>(&'a self, app: &'a App, credential: &'a str) -> CallerFuture<'a>;
 
     /// Resolves a credential outside the `Authorization` header: a cookie.

@@ -117,6 +117,11 @@ impl Error {
         error
     }
 
+    /// Returns the seconds after which the caller may retry.
+    pub fn retry_after(&self) -> Option<u32> {
+        self.0.retry_after
+    }
+
     /// Sets the seconds after which the caller may retry.
     pub fn after(mut self, retry_after: u32) -> Self {
         self.0.retry_after = Some(retry_after);

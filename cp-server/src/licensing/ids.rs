@@ -7,8 +7,12 @@ use crate::kernel::access::personal::Personal;
 crate::ids! {
     PlanId, "plan";
     SubscriptionId, "subscription" of subscriptions.organization_id;
-    LicenseId, "license" of licenses.organization_id in &[AreaKind::Deployment],
-        "SELECT 'deployment' AS kind, l.deployment_id AS id FROM licenses l WHERE l.id = $1";
+    LicenseId, "license" of licenses.organization_id in &[AreaKind::Deployment, AreaKind::License],
+        "SELECT 'deployment' AS kind, l.deployment_id AS id FROM licenses l WHERE l.id = $1
+         UNION ALL SELECT 'license' AS kind, l.id FROM licenses l WHERE l.id = $1";
+    LicenseKeyId, "license key" of license_keys.organization_id in &[AreaKind::Deployment],
+        "SELECT 'deployment' AS kind, l.deployment_id AS id FROM licenses l
+         JOIN license_keys k ON k.license_id = l.id WHERE k.id = $1";
     BundleId, "bundle" of bundles.organization_id;
     StatusListId, "status list";
     PoolId, "pool";
@@ -22,10 +26,13 @@ impl Owned for LeaseId {
          WHERE id = (SELECT organization_id FROM lease_seats WHERE lease_id = $1
                      UNION ALL SELECT organization_id FROM lease_tenures WHERE id = $1)";
     const WITHIN: Option<Within> = Some(Within {
-        kinds: &[AreaKind::Deployment],
-        sql: "SELECT 'deployment' AS kind, l.deployment_id AS id FROM licenses l
-              WHERE l.id = (SELECT s.license_id FROM lease_seats s WHERE s.lease_id = $1
-                            UNION ALL SELECT t.license_id FROM lease_tenures t WHERE t.id = $1)",
+        kinds: &[AreaKind::Deployment, AreaKind::License],
+        sql: "SELECT a.kind, a.id FROM
+              (SELECT 'deployment' AS kind, l.deployment_id AS id, l.id AS license FROM licenses l
+               UNION ALL SELECT 'license' AS kind, l.id, l.id AS license FROM licenses l) a
+              WHERE a.license = (SELECT s.license_id FROM lease_seats s WHERE s.lease_id = $1
+                                 UNION ALL
+                                 SELECT t.license_id FROM lease_tenures t WHERE t.id = $1)",
     });
 }
 

@@ -5,6 +5,7 @@ pub mod borrowing;
 pub mod claim;
 pub mod heartbeats;
 pub mod holders;
+pub mod holding;
 pub mod hours;
 pub mod kinds;
 pub mod lists;
@@ -39,6 +40,7 @@ use self::settings::{PoolKind, PoolName};
 use self::steps::Claimed;
 use self::tenures::TenureRow;
 use self::usage::usage;
+use crate::kernel::access::caller::CallerKind;
 use crate::kernel::access::personal::OrOwn;
 use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
@@ -51,6 +53,7 @@ use crate::kernel::journal::record;
 use crate::kernel::section::Section;
 use crate::kernel::text::{Name, Prose};
 use crate::licensing::ids::{LeaseId, LicenseId, PoolId};
+use crate::licensing::license_keys::rows::refuse_pool;
 
 crate::permissions! {
     /// Read who holds which seat.
@@ -154,6 +157,22 @@ pub struct NewLease {
     take_over: bool,
 }
 
+impl NewLease {
+    /// Creates the claim of a holder without further wishes, with or without a lease token.
+    pub fn of(pool: PoolName, holder: NewHolder, token: bool) -> Self {
+        Self {
+            pool: Some(pool),
+            holder,
+            label: None,
+            meta: Map::new(),
+            ttl_seconds: None,
+            borrow_seconds: None,
+            token,
+            take_over: false,
+        }
+    }
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Release {
@@ -163,13 +182,15 @@ pub struct Release {
     reason: Option<Prose>,
 }
 
-async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lease>> {
+/// Claims a seat, or extends the holder's lease.
+pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lease>> {
     let name = match &new.pool {
         Some(pool) => pool.clone(),
         None => settings::SEATS.parse().map_err(|rule: String| Error::invalid("pool", rule))?,
     };
     check_meta(&new.meta)?;
     skew::refuse(&cx.app)?;
+    refuse_pool(cx, name.as_str()).await?;
     let facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
     let settings = facts.settings(name.as_str())?.ok_or_else(|| {
         Error::not_found(&format!("pool {name}")).at("pool").with("pool", name.as_str())
@@ -248,11 +269,20 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
+/// Refuses a license key that names no holder: other holders' leases are hidden from it.
+fn refuse_unnamed(cx: &Cx, is_named: bool) -> Result<()> {
+    match cx.caller.kind {
+        CallerKind::LicenseKey if !is_named => Err(missing()),
+        _ => Ok(()),
+    }
+}
+
 async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
     let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
         cx.audit.omit();
         return Ok(NoContent);
     };
+    refuse_unnamed(cx, release.holder.is_some())?;
     if release.holder.is_some() && release.holder != seat.holder {
         return Err(missing());
     }
@@ -299,6 +329,7 @@ async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
 /// Fails with 409 `lease_over` for a lease that has left its seat, and with 404 for a lease of
 /// another holder.
 async fn held(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(SeatRow, Facts)> {
+    refuse_unnamed(cx, holder.is_some())?;
     let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
         let tenure = cx.tx.select("WHERE lease_tenures.id = $1").bind(id).opt().await?;
         let tenure: TenureRow = tenure.ok_or_else(missing)?;

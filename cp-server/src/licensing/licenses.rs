@@ -303,7 +303,7 @@ fn written<E: Into<Error>>(rows: Result<u64, E>) -> Result<()> {
     if is_stale { Err(Error::stale()) } else { Ok(()) }
 }
 
-fn refuse_revoked(license: &LicenseRow) -> Result<()> {
+pub(super) fn refuse_revoked(license: &LicenseRow) -> Result<()> {
     if license.terms.license_status != LicenseStatus::Revoked {
         return Ok(());
     }

@@ -13,6 +13,7 @@ pub mod issuance;
 pub mod issuer;
 pub mod keys;
 pub mod leases;
+pub mod license_keys;
 pub mod licenses;
 pub mod plans;
 pub mod status_lists;

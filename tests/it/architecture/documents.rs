@@ -35,7 +35,10 @@ const SECTIONS: [(&str, &[&str]); 8] = [
     ("Address and database", &["CP_LISTEN", "CP_BASE_URL", "CP_DATABASE_"]),
     ("Secrets", &["CP_BOOTSTRAP_", "CP_KEYS_DIR", "CP_KEY_ENCRYPTION_"]),
     ("Signing keys", &["CP_SIGNING_", "CP_KEY_ROTATION", "CP_JWKS_"]),
-    ("License tokens", &["CP_AUDIENCE", "CP_BUNDLE_", "CP_STATUS_", "CP_ON_STALE", "CP_TOKEN_"]),
+    (
+        "License tokens",
+        &["CP_AUDIENCE", "CP_BUNDLE_", "CP_STATUS_", "CP_ON_STALE", "CP_TOKEN_", "CP_LICENSE_KEY_"],
+    ),
     ("Retention", &["CP_AUDIT_", "CP_DELETION_"]),
     ("Logins", &["CP_IDENTITY_", "CP_OIDC_", "CP_SESSION_", "ZITADEL_"]),
     ("Logs", &["CP_LOG"]),

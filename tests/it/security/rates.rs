@@ -22,6 +22,7 @@ fn narrow() -> Settings {
         signing: some(2),
         keys: some(2),
         tokens: some(2),
+        license_key: some(4),
     };
     settings
 }

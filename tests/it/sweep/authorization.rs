@@ -11,7 +11,7 @@ use super::examples::{UNKNOWN_ID, example};
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// The operations without authentication.
-const PUBLIC: [&str; 21] = [
+const PUBLIC: [&str; 22] = [
     "invitations.accept",
     "sessions.login",
     "sessions.callback",
@@ -19,6 +19,7 @@ const PUBLIC: [&str; 21] = [
     "sessions.logout_everywhere",
     "status_lists.list",
     "status_lists.read",
+    "license_keys.validate",
     "keys.jwks",
     "well_known.jwks",
     "log.checkpoint",
@@ -178,6 +179,8 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
         _ if ["projects.grant", "projects.withdraw"].contains(&line.name) => everything(),
         // A machine that reacts for a person asks about another person.
         Permission::EFFECTIVE_READ if !line.reads() => vec!["effective:read", "bindings:read"],
+        // A key holds permissions itself.
+        _ if ["license_keys.create", "license_keys.rotate"].contains(&line.name) => everything(),
         _ if line.name == "projects.move" => vec!["projects:delete", "projects:write"],
         permission => vec![permission.as_str()],
     };

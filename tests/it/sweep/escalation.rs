@@ -95,6 +95,7 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
         }
         "service_tokens.create_for_deployment" => vec![json!({"name": "t"})],
         "service_tokens.rotate" => vec![json!({})],
+        "license_keys.create" | "license_keys.rotate" => vec![json!({})],
         // What is offered is compared with the inviter: see the tests below.
         "memberships.accept" | "invitations.accept" => Vec::new(),
         other => panic!("nothing says what {other} could give too much: add it"),

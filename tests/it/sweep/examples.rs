@@ -162,6 +162,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "licenses.update" => body(json!({"grace_days": 3})),
         "leases.claim" => body(json!({"holder": {"id": "another"}})),
         "leases.heartbeat" => body(json!({})),
+        "license_keys.validate" => body(json!({"key": acme.license_key})),
         "users.link" => body(json!({"provider": "okta", "subject": "42"})),
         "invitations.create" => body(json!({"email": "new@acme.example", "role": "member"})),
         "invitations.resend" => body(json!({"expires_in_hours": 24})),

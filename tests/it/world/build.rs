@@ -103,6 +103,9 @@ impl World {
         let seat = json!({"holder": {"id": "example"}});
         let lease = self.make(&format!("/licenses/{}/leases", t.license), seat).await;
         t.others.insert("leases".to_owned(), id(&lease));
+        let key = self.make(&format!("/licenses/{}/keys", t.license), json!({})).await;
+        t.others.insert("license-keys".to_owned(), id(&key));
+        t.license_key = key["key"].as_str().unwrap().to_owned();
         let report = usage_report(&t.deployment, &t.license, 1, None);
         let reports = format!("/deployments/{}/usage-reports", t.deployment);
         t.usage_report = id(&self.make(&reports, json!({"file": report})).await);

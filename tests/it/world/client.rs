@@ -54,6 +54,11 @@ impl Client {
         self.with("authorization", format!("Bearer {token}"))
     }
 
+    #[must_use]
+    pub fn license_key(self, key: &str) -> Self {
+        self.with("authorization", format!("License {key}"))
+    }
+
     pub async fn get(&self, path: impl AsRef<str>) -> Answer {
         self.call(Method::GET, &below_base(path), None).await
     }

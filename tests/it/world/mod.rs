@@ -73,6 +73,8 @@ pub struct Tenant {
     pub spare_deployment: String,
     pub subscription: String,
     pub license: String,
+    /// The text of a license key.
+    pub license_key: String,
     pub bundle: String,
     /// The list that the bundle's status is in.
     pub status_list: String,

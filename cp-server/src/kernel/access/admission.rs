@@ -17,23 +17,32 @@
 //! caller cannot see is charged to the caller's only organization, if it has just one. So no caller
 //! uses up a share from outside.
 //!
+//! A `keyed` line has its credential in the body, so admission follows the body. The same rules apply
+//! then.
+//!
 //! A slice knows the quota of an organization and where it is stored, as
 //! [`Admit`](crate::kernel::app::Admit); the kernel does not. Header fields:
 //! draft-ietf-httpapi-ratelimit-headers-10.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::http::Method;
 use axum::http::request::Parts;
 use chrono::TimeDelta;
 use cp_contracts::ProblemCode;
+use serde::Deserialize;
+use uuid::Uuid;
 
 use crate::kernel::access::authentication;
 use crate::kernel::access::buckets::{Full, Holder};
-use crate::kernel::access::caller::{Caller, Peer, Permission, Scope};
+use crate::kernel::access::caller::{Caller, CallerKind, Peer, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::rate_limits::{LimitHeader, LimitStatus};
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::line::Line;
+use crate::kernel::secret::Secret;
 
 /// The time for which a credential that was valid does not count as a guess.
 const TRUSTED: TimeDelta = TimeDelta::minutes(10);
@@ -51,6 +60,9 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
         }
     };
     let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
+    if line.keyed {
+        return Ok(Caller::anonymous());
+    }
     if line.permission == Permission::PUBLIC {
         app.rate_limits.strangers.take(holder, now).map_err(refuse("address"))?;
         if line.method != Method::GET || line.strict {
@@ -88,12 +100,70 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
         }
     };
     app.rate_limits.credential.take(caller.id, now).map_err(refuse("credential"))?;
+    if caller.kind == CallerKind::LicenseKey {
+        app.rate_limits.license_key.take(caller.id, now).map_err(refuse("license_key"))?;
+    }
     if let Some((metric, buckets)) =
         line.permission.details().rate.map(|rate| app.rate_limits.strict(rate))
     {
         buckets.take(caller.id, now).map_err(refuse(metric))?;
     }
     authentication::narrowed(app, caller, parts).await
+}
+
+/// The attempt of a request whose credential is in its body: whether it is counted.
+#[derive(Clone, Debug, Default)]
+pub(in crate::kernel) struct BodyAttempt(Arc<AtomicBool>);
+
+/// Admits a request by the credential in its body. A credential that was valid a moment ago passes, whatever other callers at the same address do.
+pub(in crate::kernel) fn enter_by_body(
+    app: &App,
+    parts: &Parts,
+    line: &Line,
+    body: &[u8],
+) -> Result<()> {
+    let Some(peer) = parts.extensions.get::<Peer>().filter(|_| app.settings.rate_limits) else {
+        return Ok(());
+    };
+    if !line.keyed {
+        return Ok(());
+    }
+    let (now, holder) = (app.clock.now(), Holder::from(peer.0));
+    let sent: Option<Keyed> = serde_json::from_slice(body).ok();
+    let credential = sent.map(|sent| app.rate_limits.credential_in_body(sent.key.expose()));
+    if credential.is_some_and(|key| app.rate_limits.good.recall(&key, 0, now).is_some()) {
+        return Ok(());
+    }
+    let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
+    app.rate_limits.strangers.take(holder, now).map_err(refuse("address"))?;
+    app.rate_limits.attempts.take(holder, now).map_err(refuse("attempts"))?;
+    if let Some(BodyAttempt(is_counted)) = parts.extensions.get() {
+        is_counted.store(true, Ordering::Relaxed);
+    }
+    Ok(())
+}
+
+/// Returns the attempt of a request whose credential in the body is valid, and counts the request
+/// of the license key with this ID.
+pub fn accept_body(app: &App, parts: &Parts, credential: &str, key: Uuid) -> Result<()> {
+    let Some(peer) = parts.extensions.get::<Peer>().filter(|_| app.settings.rate_limits) else {
+        return Ok(());
+    };
+    let now = app.clock.now();
+    let attempt = parts.extensions.get::<BodyAttempt>();
+    if attempt.is_some_and(|BodyAttempt(is_counted)| is_counted.swap(false, Ordering::Relaxed)) {
+        app.rate_limits.attempts.give_back(Holder::from(peer.0));
+    }
+    let credential = app.rate_limits.credential_in_body(credential);
+    app.rate_limits.good.keep(credential, (), 0, now + TRUSTED);
+    let refuse = |full: Full| refusal(parts, "license_key", full);
+    app.rate_limits.license_key.take(key, now).map_err(refuse)
+}
+
+/// The credential in the body of a `keyed` line. The strict reader refuses what this one skips.
+#[derive(Deserialize)]
+struct Keyed {
+    key: Secret<String>,
 }
 
 fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {

@@ -24,19 +24,20 @@ pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
     let (Some(header), None) = (headers.next(), headers.next()) else {
         return Err(Error::unauthenticated("Send one header `Authorization: Bearer <token>`."));
     };
-    let credential = header
-        .to_str()
-        .ok()
-        .and_then(|text| text.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, credential)| credential)
-        .ok_or_else(|| Error::unauthenticated("Send `Authorization: Bearer <token>`."))?;
+    let sent = header.to_str().ok().and_then(|text| text.split_once(' '));
+    let mut is_known = false;
     for kind in app.credentials.iter() {
+        let is_meant = |(scheme, _): &(&str, _)| scheme.eq_ignore_ascii_case(kind.scheme());
+        let Some((_, credential)) = sent.filter(is_meant) else { continue };
+        is_known = true;
         if let Some(caller) = kind.caller(app, credential).await? {
             return Ok(caller);
         }
     }
-    Err(Error::unauthenticated("The token is not valid: unknown, expired or revoked."))
+    Err(Error::unauthenticated(match is_known {
+        true => "The token is not valid: unknown, expired or revoked.",
+        false => "Send `Authorization: Bearer <token>`.",
+    }))
 }
 
 /// The header by which a caller narrows itself to one organization, named by its ID or slug.

@@ -43,6 +43,7 @@ crate::text_enum! {
         Anonymous = "anonymous",
         ServiceToken = "service_token",
         Person = "person",
+        LicenseKey = "license_key",
         /// The operator at the machine itself: the CLI on the database, or the first start.
         System = "system",
     }
@@ -170,7 +171,9 @@ impl Caller {
     pub fn authority(&self) -> Authority {
         match &self.login {
             Some(login) => login.authority,
-            None if self.kind == CallerKind::ServiceToken => self.scope.organization().into(),
+            None if matches!(self.kind, CallerKind::ServiceToken | CallerKind::LicenseKey) => {
+                self.scope.organization().into()
+            }
             None => Authority::Platform,
         }
     }

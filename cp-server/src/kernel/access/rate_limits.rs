@@ -45,6 +45,8 @@ pub struct Rates {
     pub keys: Limit,
     /// Requests of one credential that create, rotate or end credentials.
     pub tokens: Limit,
+    /// Requests of one license key, in the header or in the body.
+    pub license_key: Limit,
 }
 
 impl Default for Rates {
@@ -57,6 +59,7 @@ impl Default for Rates {
             signing: Some(Rate::new(3000, 600)),
             keys: Some(Rate::new(30, 20)),
             tokens: Some(Rate::new(120, 60)),
+            license_key: Some(Rate::new(120, 60)),
         }
     }
 }
@@ -70,6 +73,7 @@ pub struct RateLimits {
     signing: Buckets<Uuid>,
     keys: Buckets<Uuid>,
     tokens: Buckets<Uuid>,
+    pub(in crate::kernel) license_key: Buckets<Uuid>,
     /// Credentials that were valid, by a hash that outsiders cannot predict.
     pub(in crate::kernel) good: Cache<u64, ()>,
     /// Attempts whose credentials are being checked: the number by address and credential.
@@ -87,6 +91,7 @@ impl RateLimits {
             signing: Buckets::new(rates.signing),
             keys: Buckets::new(rates.keys),
             tokens: Buckets::new(rates.tokens),
+            license_key: Buckets::new(rates.license_key),
             good: Cache::default(),
             checking: Mutex::default(),
             hasher: RandomState::new(),
@@ -116,6 +121,11 @@ impl RateLimits {
         let of = |name| headers.get_all(name).iter().map(HeaderValue::as_bytes).collect();
         let both: [Vec<&[u8]>; 2] = [of(header::AUTHORIZATION), of(header::COOKIE)];
         both.iter().any(|values| !values.is_empty()).then(|| self.hasher.hash_one(&both))
+    }
+
+    /// Returns the hash of a credential in a request's body.
+    pub(in crate::kernel) fn credential_in_body(&self, credential: &str) -> u64 {
+        self.hasher.hash_one(credential)
     }
 
     /// Returns the stricter bucket of a line.

@@ -55,6 +55,32 @@ impl<G> Cx<G> {
         }
     }
 
+    /// Moves the request to another place, such as the organization of the credential in its body.
+    /// [`Self::take_back`] ends the visit.
+    pub fn visiting<H>(&mut self, at: H) -> Cx<H> {
+        let tx = std::mem::replace(&mut self.tx, self.app.db.read());
+        Cx {
+            app: self.app.clone(),
+            caller: self.caller.clone(),
+            at,
+            tx,
+            now: self.now,
+            parts: self.parts.clone(),
+            audit: std::mem::take(&mut self.audit),
+            counts: std::mem::take(&mut self.counts),
+            completes: self.completes,
+            client: std::mem::replace(&mut self.client, Client::that_stays()),
+            is_committed: self.is_committed,
+        }
+    }
+
+    /// Continues with the transaction and the audit event of a visit.
+    pub fn take_back<H>(&mut self, visit: Cx<H>) {
+        let Cx { tx, audit, counts, client, is_committed, .. } = visit;
+        (self.tx, self.audit, self.counts, self.client) = (tx, audit, counts, client);
+        self.is_committed = is_committed;
+    }
+
     /// Returns the connection to the pool while slow work runs without it.
     pub fn release(&mut self) {
         self.tx = self.app.db.read();

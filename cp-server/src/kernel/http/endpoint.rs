@@ -24,7 +24,7 @@ use axum::http::{Method, header};
 use axum::response::Response;
 use cp_contracts::ProblemCode;
 
-use crate::kernel::access::admission;
+use crate::kernel::access::admission::{self, BodyAttempt};
 use crate::kernel::access::caller::{Caller, Permission};
 use crate::kernel::access::place::{Authorized, PathTarget};
 use crate::kernel::app::App;
@@ -53,8 +53,11 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     app: App,
     request: Request,
 ) -> Result<Response> {
-    let (parts, body) = request.into_parts();
+    let (mut parts, body) = request.into_parts();
     let caller = admission::enter(&app, &parts, &line).await?;
+    if line.keyed {
+        parts.extensions.insert(BodyAttempt::default());
+    }
     let parts = Arc::new(parts);
     // Before the body is read and a transaction begins: a refused request delays no other tenant.
     let named = async || {
@@ -67,6 +70,7 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
     admission::charge(&app, &caller, &parts, &line, named).await?;
     let body =
         if line.reads() { Bytes::new() } else { read_body(&parts, body, line.body_limit).await? };
+    admission::enter_by_body(&app, &parts, &line, &body)?;
     let body = match parts.uri.query() {
         Some(query) if !line.in_query() => json::with_query(body, query)?,
         _ => body,

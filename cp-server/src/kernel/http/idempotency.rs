@@ -18,7 +18,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
 
-use crate::kernel::access::caller::Caller;
+use crate::kernel::access::caller::{Caller, CallerKind};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
@@ -62,7 +62,12 @@ impl Once {
                 "`Idempotency-Key` must be a single value of 1 to 255 printable ASCII characters.";
             return Err(Error::bad_request(detail));
         };
-        let key = [caller.kind.as_str(), &caller.id.to_string(), text].join("\n");
+        // Callers without a credential are many, and share no keys: for them the body is the caller.
+        let caller_id = match caller.kind {
+            CallerKind::Anonymous => hex(&sha256(body)),
+            _ => caller.id.to_string(),
+        };
+        let key = [caller.kind.as_str(), &caller_id, text].join("\n");
         let uri = parts.uri.to_string();
         let asked = [parts.method.as_str().as_bytes(), uri.as_bytes(), body].join(&b'\n');
         Ok(Some(Self { key: sha256(key.as_bytes()).into(), request: sha256(&asked).into() }))

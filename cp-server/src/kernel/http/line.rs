@@ -47,6 +47,8 @@ pub struct Line {
     pub may_write: bool,
     /// Whether callers without a credential are limited as strictly as attempts to guess one.
     pub strict: bool,
+    /// Whether the credential is the member `key` of the body. Admission follows the body then.
+    pub keyed: bool,
     /// Whether requests count towards the plan's request quota.
     pub metered: bool,
     /// The media type of a raw line's answer; `None` for one without a body.
@@ -117,6 +119,7 @@ impl Line {
             grants: false,
             may_write: false,
             strict: false,
+            keyed: false,
             metered: true,
             media_type: None,
             effect: Effect::Rights,

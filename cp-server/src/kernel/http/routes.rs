@@ -35,7 +35,7 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// response, such as a stream. A `root` line is raw and outside
 /// [`BASE`](crate::kernel::http::line::BASE). After either of these, `redirect` sends a browser
 /// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
-/// `may_write`. `unmetered` exempts the line from the plan's request quota. Changes of a `harmless`
+/// `may_write`. The credential of a `keyed` line is the body's member `key`. `unmetered` exempts the line from the plan's request quota. Changes of a `harmless`
 /// line invalidate no cache of rights. After a change of a `reloads` line, parts read the database
 /// again.
 #[macro_export]
@@ -209,6 +209,13 @@ impl Adding<'_> {
     #[must_use]
     pub fn strict(mut self) -> Self {
         self.line.strict = true;
+        self
+    }
+
+    /// Marks a public line whose credential is the member `key` of the body.
+    #[must_use]
+    pub fn keyed(mut self) -> Self {
+        self.line.keyed = true;
         self
     }
 

@@ -90,6 +90,7 @@ pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Re
 }
 
 pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
+    super::refuse_unnamed(cx, false)?;
     let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
         return Err(Error::not_found("lease"));
     };

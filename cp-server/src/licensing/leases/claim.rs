@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::holders::Holder;
-use super::settings::{UNLIMITED, PoolName, Settings};
+use super::settings::{PoolName, Settings, UNLIMITED};
 use crate::kernel::db::record::Object;
 use crate::licensing::ids::PoolId;
 

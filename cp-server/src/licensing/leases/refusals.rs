@@ -5,7 +5,7 @@ use cp_contracts::ProblemCode;
 
 use super::hours::Refused;
 use super::rows::{End, Facts, SeatRow};
-use super::settings::{UNLIMITED, Settings};
+use super::settings::{Settings, UNLIMITED};
 use crate::kernel::access::caller::Permission;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};

@@ -181,7 +181,10 @@ impl Claim {
             .and(" AND lease_seats.pool_id = ?", self.pool)
             .and(" AND lease_seats.n <= ?", self.hard_cap())
             .and(" AND (lease_seats.expires_at IS NULL OR lease_seats.expires_at > ?)", now)
-            .and(" AND (lease_seats.borrowed_until IS NULL OR lease_seats.borrowed_until <= ?)", now)
+            .and(
+                " AND (lease_seats.borrowed_until IS NULL OR lease_seats.borrowed_until <= ?)",
+                now,
+            )
     }
 
     /// Writes the new lease onto the seat. The previous lease becomes a tenure.
