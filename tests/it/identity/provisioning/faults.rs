@@ -191,6 +191,12 @@ async fn provider_that_cannot_be_used_is_a_failure_with_its_status(world: World)
         assert_eq!(status, Value::Null, "{url}");
         assert!(detail.contains(why), "{detail}");
     }
+    // A server without version 2 of the API gets no requests of version 1 on its own.
+    zitadel.fault(Fault::Old);
+    let (status, code, detail) = refused(json!({"secret": TOKEN})).await;
+    assert_eq!((status, code), (json!(404), json!("unimplemented")));
+    assert!(detail.contains("Set `management.api` to v1"), "{detail}");
+    zitadel.fault(Fault::None);
     // The base URL is that of `url`, with or without a slash at its end.
     let management = json!({"url": format!("{}/", zitadel.url), "secret": TOKEN});
     world.put(path(&world), zitadel.body(json!({"management": management}))).await.expect(200);
