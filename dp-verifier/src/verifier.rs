@@ -4,6 +4,7 @@ mod build_error;
 pub(crate) mod builder;
 #[cfg(feature = "fetch")]
 mod fetch;
+mod lease;
 mod log;
 
 use std::fmt;
@@ -12,6 +13,7 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwapOption, Guard};
 
 pub use self::build_error::BuildError;
+pub use self::lease::check_lease_claims;
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::KidUnknown;
 use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
@@ -21,6 +23,7 @@ use crate::crypto::sha256_hex;
 use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::keys::{KeyId, SigningKey, Snapshot};
+use crate::lease::LeaseContext;
 use crate::log::{LogBook, ProofLookup};
 use crate::status_list::{StatusLists, StatusRefresh};
 use crate::verdict::{CheckTime, Verdict};
@@ -60,7 +63,8 @@ pub(crate) struct Inner {
     pub(crate) bundled_token: ArcSwapOption<String>,
     /// The lock of an import, so that imports run one at a time.
     pub(crate) importing: Mutex<()>,
-    cache: Option<Cache>,
+    cache: Option<Cache<LicenseContext>>,
+    leases: Option<Cache<LeaseContext>>,
     #[cfg(feature = "fetch")]
     fetching: Option<crate::fetch::Fetching>,
 }
@@ -289,7 +293,7 @@ impl Verifier {
         self.inner.bundled_token.load_full()
     }
 
-    /// Returns the hits and misses of the cache, or `None` without a cache.
+    /// Returns the hits and misses of the cache of licenses, or `None` without a cache.
     #[must_use]
     pub fn cache_stats(&self) -> Option<CacheStats> {
         self.inner.cache.as_ref().map(Cache::stats)

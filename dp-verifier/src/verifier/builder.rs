@@ -22,6 +22,9 @@ use crate::time_floor::TimeFloor;
 use crate::tlog::{LogKey, MAX_PROOF};
 use crate::{Clock, ImportError, KeySet, SystemClock};
 
+/// The default size of each cache, in tokens.
+const CACHED: usize = 1_024;
+
 /// The default time before its end for which a license is `expiring`: 14 days.
 const EXPIRING: Duration = Duration::from_secs(14 * 86_400);
 
@@ -171,8 +174,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets the size of the cache of valid tokens: 1,024 tokens by default, which need about 5 MB;
-    /// 0 disables the cache.
+    /// Sets the size of the cache of valid license tokens, and of the cache of valid lease tokens:
+    /// 1,024 tokens each by default, of which licenses need about 5 MB; 0 disables both caches.
     ///
     /// The times of a cached token are judged again at each check, and a cached token ends with its
     /// key.
@@ -310,7 +313,8 @@ impl VerifierBuilder {
                 pinned,
                 bundled_token: ArcSwapOption::empty(),
                 importing: Mutex::new(()),
-                cache: Cache::new(self.cache.unwrap_or(1_024)),
+                cache: Cache::new(self.cache.unwrap_or(CACHED)),
+                leases: Cache::new(self.cache.unwrap_or(CACHED)),
                 #[cfg(feature = "fetch")]
                 fetching,
             }),

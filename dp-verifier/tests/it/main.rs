@@ -27,6 +27,8 @@ mod fetch_lists;
 mod fetch_log;
 mod form;
 mod key_sets;
+mod lease_holders;
+mod lease_tokens;
 mod license;
 mod license_files;
 mod log;
