@@ -73,6 +73,8 @@ mod json;
 mod jws;
 mod keys;
 mod lease;
+#[cfg(feature = "fetch")]
+mod leases;
 mod license;
 mod license_file;
 mod license_state;
@@ -89,6 +91,8 @@ mod verdict;
 mod verifier;
 
 #[cfg(feature = "axum")]
+pub use axum::lease::{LeaseFuture, LeaseLayer, LeaseService};
+#[cfg(feature = "axum")]
 pub use axum::{FeatureLayer, LicenseFuture, LicenseLayer, LicenseService, NoLicenseLayer};
 pub use cache::CacheStats;
 pub use clock::{Clock, SystemClock};
@@ -96,11 +100,13 @@ pub use cp_contracts;
 pub use entitlement::NotEntitled;
 pub use error::{ErrorCode, ImportError, VerifyError};
 #[cfg(feature = "fetch")]
-pub use fetch::{FetchError, KeysHealth};
+pub use fetch::{CheckInHealth, Credential, FetchError, KeysHealth, Refusal};
 pub use holder::{Holder, component_hash, holder_hash};
 pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
 pub use lease::LeaseContext;
+#[cfg(feature = "fetch")]
+pub use leases::{Claim, HeldLease, LeaseError, LeaseState, Leases};
 pub use license::LicenseContext;
 pub use license_state::LicenseState;
 pub use limit::Limit;
@@ -113,4 +119,5 @@ pub use state_file::{
 pub use status_list::StatusRefresh;
 pub use tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof};
 pub use verifier::builder::VerifierBuilder;
-pub use verifier::{BuildError, Verifier, check_claims, check_lease_claims};
+pub use verifier::lease::check_lease_claims;
+pub use verifier::{BuildError, Verifier, check_claims};

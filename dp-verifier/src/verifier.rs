@@ -3,8 +3,10 @@
 mod build_error;
 pub(crate) mod builder;
 #[cfg(feature = "fetch")]
+mod check_in;
+#[cfg(feature = "fetch")]
 mod fetch;
-mod lease;
+pub(crate) mod lease;
 mod log;
 
 use std::fmt;
@@ -13,7 +15,6 @@ use std::sync::{Arc, Mutex};
 use arc_swap::{ArcSwapOption, Guard};
 
 pub use self::build_error::BuildError;
-pub use self::lease::check_lease_claims;
 #[cfg(feature = "fetch")]
 use crate::ErrorCode::KidUnknown;
 use crate::ErrorCode::{KeysUnavailable, TokenTooLarge};
@@ -67,6 +68,12 @@ pub(crate) struct Inner {
     leases: Option<Cache<LeaseContext>>,
     #[cfg(feature = "fetch")]
     fetching: Option<crate::fetch::Fetching>,
+    /// The file with the only trusted authorities of the control plane.
+    #[cfg(feature = "fetch")]
+    pub(crate) ca: Option<std::path::PathBuf>,
+    /// The data plane's own token. Empty without check-ins.
+    #[cfg(feature = "fetch")]
+    check_ins: std::sync::OnceLock<crate::fetch::CheckIns>,
 }
 
 impl Verifier {
@@ -291,6 +298,16 @@ impl Verifier {
     #[must_use]
     pub fn bundled_token(&self) -> Option<Arc<String>> {
         self.inner.bundled_token.load_full()
+    }
+
+    /// Returns the token for requests that bring none.
+    #[cfg(feature = "axum")]
+    pub(crate) fn own_token(&self) -> Option<Arc<String>> {
+        #[cfg(feature = "fetch")]
+        let token = self.current_token();
+        #[cfg(not(feature = "fetch"))]
+        let token = self.bundled_token();
+        token
     }
 
     /// Returns the hits and misses of the cache of licenses, or `None` without a cache.

@@ -47,6 +47,8 @@ pub struct VerifierBuilder {
     requires_inclusion: Option<bool>,
     #[cfg(feature = "fetch")]
     fetch: crate::fetch::FetchSettings,
+    #[cfg(feature = "fetch")]
+    check_in: crate::fetch::CheckInSettings,
 }
 
 enum Source {
@@ -125,6 +127,11 @@ impl VerifierBuilder {
     #[cfg(feature = "fetch")]
     pub(crate) fn fetch_mut(&mut self) -> &mut crate::fetch::FetchSettings {
         &mut self.fetch
+    }
+
+    #[cfg(feature = "fetch")]
+    pub(crate) fn check_in_mut(&mut self) -> &mut crate::fetch::CheckInSettings {
+        &mut self.check_in
     }
 
     /// Sets the allowed difference between the clocks of issuer and data plane, in seconds: 0 to
@@ -266,7 +273,7 @@ impl VerifierBuilder {
         let bundle =
             FileOrigin::Configured { trusts_itself: self.keys.is_none() && kept.is_none() };
         #[cfg(feature = "fetch")]
-        let mut fetched = None;
+        let (mut fetched, ca) = (None, self.fetch.ca.clone());
         let pinned = match self.keys {
             None if kept.is_none() && self.bundle.is_none() => return Err(BuildError::KeysMissing),
             None => Some(KeySet::default()),
@@ -317,6 +324,10 @@ impl VerifierBuilder {
                 leases: Cache::new(self.cache.unwrap_or(CACHED)),
                 #[cfg(feature = "fetch")]
                 fetching,
+                #[cfg(feature = "fetch")]
+                ca,
+                #[cfg(feature = "fetch")]
+                check_ins: std::sync::OnceLock::new(),
             }),
         };
         if let Some(path) = self.bundle {
@@ -334,6 +345,8 @@ impl VerifierBuilder {
             let taken = verifier.take_file(&text, proof.as_deref(), bundle).map_err(ImportError);
             taken.map_err(|error| BuildError::BundleRefused { path, error })?;
         }
+        #[cfg(feature = "fetch")]
+        verifier.start_check_ins(self.check_in).map_err(BuildError::CheckIn)?;
         Ok(verifier)
     }
 }

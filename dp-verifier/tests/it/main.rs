@@ -18,6 +18,8 @@ mod cli_commands;
 mod cli_files;
 mod clock;
 mod codes;
+#[cfg(feature = "fetch")]
+mod control_plane;
 mod differential;
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -29,6 +31,8 @@ mod form;
 mod key_sets;
 mod lease_holders;
 mod lease_tokens;
+#[cfg(feature = "fetch")]
+mod leases;
 mod license;
 mod license_files;
 mod log;

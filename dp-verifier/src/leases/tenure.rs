@@ -1,0 +1,181 @@
+//! One tenure of a seat: its times, its state, and the tasks that wait for its end.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Waker};
+
+use chrono::{DateTime, Utc};
+use cp_contracts::Lease;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::ErrorCode::{self, LeaseExpired, LeaseOver};
+use crate::fetch::Refusal;
+
+/// The bounds of the time by which a heartbeat may be late before the state says so, in seconds: a
+/// tenth of the time that is left for it.
+const SLACK: (i64, i64) = (2, 60);
+
+/// That time for a lease that lasts until its release, in seconds.
+const LONG_SLACK: i64 = 3_600;
+
+/// The state of a held lease.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum LeaseState {
+    /// The holder has the seat, and the last heartbeat succeeded.
+    Held,
+    /// The holder has the seat, and a heartbeat is missing: perhaps the network is gone. The lease
+    /// ends at [`expires_at`](crate::HeldLease::expires_at) unless a heartbeat succeeds.
+    Late,
+    /// The holder has the seat until the end of the borrowing, and needs no heartbeat.
+    Borrowed,
+    /// The holder has no seat any more. The code is [`LeaseExpired`] when no heartbeat succeeded in
+    /// time, and [`LeaseOver`] when the control plane refused the lease, with its refusal.
+    ///
+    /// [`LeaseExpired`]: ErrorCode::LeaseExpired
+    /// [`LeaseOver`]: ErrorCode::LeaseOver
+    Lost(ErrorCode, Option<Arc<Refusal>>),
+}
+
+impl LeaseState {
+    /// Returns whether the holder has the seat.
+    #[must_use]
+    pub fn has_seat(&self) -> bool {
+        !matches!(self, Self::Lost(..))
+    }
+}
+
+/// A tenure, which the app's handles and the thread share.
+pub(super) struct Tenure {
+    pub(super) id: Uuid,
+    /// The holder as requests spell it: the control plane shows a lease only to its holder.
+    pub(super) holder: Value,
+    state: Mutex<State>,
+}
+
+struct State {
+    lease: Arc<Lease>,
+    /// Whether the last heartbeat failed.
+    is_failing: bool,
+    lost: Option<(ErrorCode, Option<Arc<Refusal>>)>,
+    waiting: Vec<Waker>,
+}
+
+impl Tenure {
+    pub(super) fn new(lease: Lease, holder: Value) -> Self {
+        let (id, lease) = (lease.id, Arc::new(lease));
+        let state = State { lease, is_failing: false, lost: None, waiting: Vec::new() };
+        Self { id, holder, state: Mutex::new(state) }
+    }
+
+    /// Returns the lease of the last response.
+    pub(super) fn lease(&self) -> Arc<Lease> {
+        Arc::clone(&self.locked().lease)
+    }
+
+    /// Returns the state at `now`, by the clock of leases; `server_now` is the server's time.
+    pub(super) fn state_at(&self, now: i64, server_now: i64) -> LeaseState {
+        let state = self.locked();
+        if let Some((code, refusal)) = &state.lost {
+            return LeaseState::Lost(*code, refusal.clone());
+        }
+        let lease = &state.lease;
+        match end_of(lease) {
+            Some(end) if now >= end => LeaseState::Lost(LeaseExpired, None),
+            _ if lease.borrowed_until.is_some() => LeaseState::Borrowed,
+            _ if state.is_failing || server_now >= late_from(lease) => LeaseState::Late,
+            _ => LeaseState::Held,
+        }
+    }
+
+    /// Replaces the lease by that of a response. Returns the server's time, if the response has it:
+    /// a heartbeat that came too early changes nothing.
+    pub(super) fn renew(&self, lease: Lease) -> Option<i64> {
+        let mut state = self.locked();
+        let is_new = state.lease.heartbeat_at != lease.heartbeat_at;
+        let at = is_new.then(|| lease.heartbeat_at.timestamp());
+        state.lease = Arc::new(lease);
+        state.is_failing = false;
+        at
+    }
+
+    /// Notes a failed heartbeat.
+    pub(super) fn fail(&self) {
+        self.locked().is_failing = true;
+    }
+
+    /// Ends the lease for its holder. The first reason stays.
+    pub(super) fn lose(&self, code: ErrorCode, refusal: Option<Refusal>) {
+        let waiting = {
+            let mut state = self.locked();
+            state.lost.get_or_insert_with(|| (code, refusal.map(Arc::new)));
+            std::mem::take(&mut state.waiting)
+        };
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    /// Wakes the task of a context when the lease is lost.
+    pub(super) fn wake_at_loss(&self, context: &Context<'_>) {
+        let mut state = self.locked();
+        if state.lost.is_none() && !state.waiting.iter().any(|w| w.will_wake(context.waker())) {
+            state.waiting.push(context.waker().clone());
+        }
+    }
+
+    /// Returns whether the control plane may still count the seat as this holder's, and would accept
+    /// its release.
+    pub(super) fn needs_release(&self, now: i64) -> bool {
+        match self.state_at(now, now) {
+            LeaseState::Held | LeaseState::Late => true,
+            LeaseState::Borrowed => false,
+            // A license that is reinstated brings its leases back.
+            LeaseState::Lost(code, refusal) => {
+                code == LeaseOver && refusal.is_some_and(|refusal| names_license(&refusal))
+            }
+        }
+    }
+
+    fn locked(&self) -> MutexGuard<'_, State> {
+        // No holder of the lock leaves the state half changed.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Returns whether a refusal concerns the license, not only one lease.
+pub(super) fn names_license(refusal: &Refusal) -> bool {
+    use cp_contracts::ProblemCode as Code;
+    matches!(
+        refusal.code(),
+        Code::OrganizationSuspended
+            | Code::DeploymentInactive
+            | Code::SubscriptionInactive
+            | Code::LicenseRevoked
+            | Code::LicenseSuspended
+            | Code::LicenseExpired
+            | Code::LicenseNotYetValid
+    )
+}
+
+/// Returns the end of a lease without another heartbeat, in seconds since 1970, rounded up: a lease
+/// is never shorter than the control plane says.
+pub(super) fn end_of(lease: &Lease) -> Option<i64> {
+    let up = |at: DateTime<Utc>| {
+        at.timestamp().saturating_add(i64::from(at.timestamp_subsec_nanos() > 0))
+    };
+    let [expires, borrowed] = [lease.expires_at, lease.borrowed_until].map(|at| at.map(up));
+    // A borrowed lease lasts at least as long as its borrowing.
+    expires.max(borrowed)
+}
+
+/// Returns the server's time from which on the heartbeat of a lease is late.
+fn late_from(lease: &Lease) -> i64 {
+    let next = lease.next_at.timestamp();
+    let slack = match end_of(lease) {
+        Some(end) => {
+            let left = end.saturating_sub(next);
+            left.checked_div(10).unwrap_or_default().clamp(SLACK.0, SLACK.1)
+        }
+        None => LONG_SLACK,
+    };
+    next.saturating_add(slack)
+}
