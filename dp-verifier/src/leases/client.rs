@@ -76,13 +76,13 @@ impl LeaseClient {
 
     /// Starts the heartbeats of a lease. A lease that the app holds has one handle.
     fn hold(self: &Arc<Self>, lease: Lease, holder: Value) -> Arc<Handle> {
-        let server_now = self.clock.server_now();
+        let now = self.clock.now();
         let mut state = self.shared.state();
         let known = state.work.handle(lease.id);
         let handle = match known {
             Some(handle) => {
                 handle.tenure.renew(lease);
-                state.work.place(handle.tenure.id, server_now);
+                state.work.place(handle.tenure.id, now);
                 handle
             }
             None => {
@@ -93,7 +93,7 @@ impl LeaseClient {
                     client,
                     is_kept: Mutex::new(false),
                 });
-                state.work.add(&tenure, &handle, server_now);
+                state.work.add(&tenure, &handle, now);
                 handle
             }
         };
@@ -161,7 +161,7 @@ impl Drop for LeaseClient {
 impl Handle {
     pub(super) fn state(&self) -> LeaseState {
         let clock = &self.client.clock;
-        self.tenure.state_at(clock.now(), clock.server_now())
+        self.tenure.state_at(clock.now())
     }
 
     /// Sends a request about this lease, and uses the lease of the response. Returns the token in
@@ -188,7 +188,7 @@ impl Handle {
             state.work.remove(self.tenure.id);
             self.tenure.lose(crate::ErrorCode::LeaseOver, None);
         } else {
-            state.work.place(self.tenure.id, self.client.clock.server_now());
+            state.work.place(self.tenure.id, self.client.clock.now());
         }
         self.client.shared.notify();
         Ok(token)

@@ -67,7 +67,7 @@ impl<H> Heartbeats<H> {
         let shared = Arc::clone(&self.shared);
         let mut state = shared.state();
         loop {
-            let (now, server_now) = (self.clock.now(), self.clock.server_now());
+            let now = self.clock.now();
             let ended = state.work.take_ended(now);
             ended.iter().for_each(|tenure| tenure.lose(LeaseExpired, None));
             if let Some(tenure) = state.work.releases.pop_front() {
@@ -85,7 +85,7 @@ impl<H> Heartbeats<H> {
             }
             let paused = self.pause.left();
             if paused.is_none()
-                && let Some(tenure) = state.work.take_due(server_now)
+                && let Some(tenure) = state.work.take_due(now)
             {
                 return Some(Task::Heartbeat(tenure));
             }
@@ -93,7 +93,7 @@ impl<H> Heartbeats<H> {
                 state.met = self.pause.heard;
                 shared.notify();
             }
-            let wait = self.wait(&state, now, server_now, paused);
+            let wait = self.wait(&state, now, paused);
             state = shared.wait(state, Some(wait));
         }
     }
@@ -103,15 +103,14 @@ impl<H> Heartbeats<H> {
         &self,
         state: &MutexGuard<'_, State<Schedule<H>>>,
         now: i64,
-        server_now: i64,
         paused: Option<Duration>,
     ) -> Duration {
-        let until = |at: i64, now: i64| {
+        let until = |at: i64| {
             let seconds = u64::try_from(at.saturating_sub(now)).unwrap_or_default();
             Duration::from_secs(seconds)
         };
-        let end = state.work.first_end().map(|end| until(end, now));
-        let due = state.work.first_due().map(|due| until(due, server_now));
+        let end = state.work.first_end().map(until);
+        let due = state.work.first_due().map(until);
         let due = due.map(|due| due.max(paused.unwrap_or_default()));
         let first = end.into_iter().chain(due).min().unwrap_or(GLANCE);
         // A time in full seconds may be due a little later than it seems.
@@ -128,7 +127,7 @@ impl<H> Heartbeats<H> {
                     self.clock.note(at);
                 }
                 self.succeed();
-                self.shared.state().work.place(tenure.id, self.clock.server_now());
+                self.shared.state().work.place(tenure.id, self.clock.now());
             }
             Ok(Some(lease)) if lease.id == tenure.id => self.lose(tenure, None),
             Ok(_) => self.fail(tenure, None),
@@ -149,7 +148,7 @@ impl<H> Heartbeats<H> {
             _ => {
                 tenure.fail();
                 let pause = refusal.retry_after.and_then(|time| i64::try_from(time.as_secs()).ok());
-                let due = self.clock.server_now().saturating_add(pause.unwrap_or(RETRY).max(1));
+                let due = self.clock.now().saturating_add(pause.unwrap_or(RETRY).max(1));
                 self.shared.state().work.retry_at(tenure.id, due);
             }
         }
@@ -164,7 +163,7 @@ impl<H> Heartbeats<H> {
     fn fail(&mut self, tenure: &Tenure, retry_after: Option<Duration>) {
         tenure.fail();
         self.pause.begin(retry_after);
-        let now = self.clock.server_now();
+        let now = self.clock.now();
         self.shared.state().work.retry_at(tenure.id, now);
     }
 

@@ -32,8 +32,9 @@ impl HeldLease {
 
     /// Returns the state now. Does no I/O.
     ///
-    /// Without the network the lease is held until [`expires_at`](Self::expires_at) by the
-    /// verifier's clock, and then lost. A refusal of the control plane that names the license, such
+    /// Without the network the lease is held until [`expires_at`](Self::expires_at), and then lost.
+    /// The time since the last response counts by the verifier's clock and the [time
+    /// floor](crate::Verifier::time_floor). A clock that is set back does not prolong the lease. A refusal of the control plane that names the license, such
     /// as `license_suspended`, counts at once.
     #[must_use]
     pub fn state(&self) -> LeaseState {
@@ -55,7 +56,7 @@ impl HeldLease {
         poll_fn(move |context| {
             // The task is registered before the state is read, so no end is missed.
             tenure.wake_at_loss(context);
-            match tenure.state_at(clock.now(), clock.server_now()) {
+            match tenure.state_at(clock.now()) {
                 state @ LeaseState::Lost(..) => Poll::Ready(state),
                 _ => Poll::Pending,
             }

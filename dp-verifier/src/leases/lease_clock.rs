@@ -1,12 +1,17 @@
 //! The time by which leases are judged.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::status_list::StatusLists;
 
-/// The clock of the leases: the verifier's clock, corrected by the time floor, which a clock that
-/// is set back cannot slow down.
+/// The clock of the leases: the time of the control plane's last response, and the time that has
+/// passed since then.
+///
+/// The floor clock and the monotonic clock measure the passed time, and the greater value counts. So
+/// a clock that is wrong by a constant neither ends a lease early nor delays a heartbeat, and a
+/// clock that is set back does not prolong a lease. The monotonic clock alone would stand still
+/// while the machine is suspended.
 pub(super) struct LeaseClock {
     lists: Arc<StatusLists>,
     anchor: Mutex<Option<Anchor>>,
@@ -27,28 +32,13 @@ impl LeaseClock {
         Self { lists, anchor: Mutex::new(None) }
     }
 
-    /// Returns the time by which leases end, in seconds since 1970.
-    ///
-    /// It is the floor clock. A clock that was set back after the last response counts as one that
-    /// ran on: since that response, at least the time of the monotonic clock has passed. The lesser
-    /// of both clocks is the start, so a server whose clock is ahead ends no lease early.
+    /// Returns the time, in seconds since 1970: that of the floor clock before the first response.
     pub(super) fn now(&self) -> i64 {
         let now = self.floor_clock();
-        let at_least = self.anchor().map(|anchor| {
-            let since = anchor.server.min(anchor.local);
-            since.saturating_add(seconds(anchor.instant.elapsed()))
-        });
-        at_least.map_or(now, |at_least| now.max(at_least))
-    }
-
-    /// Returns an estimate of the server's time, by which heartbeats are due. A clock of this
-    /// machine that is wrong by a constant does not matter.
-    pub(super) fn server_now(&self) -> i64 {
-        let now = self.floor_clock();
-        let Some(anchor) = self.anchor() else { return now };
-        // The monotonic clock stands still while the machine is suspended.
-        let passed = now.saturating_sub(anchor.local).max(seconds(anchor.instant.elapsed()));
-        anchor.server.saturating_add(passed)
+        let anchor = *self.anchor.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(Anchor { server, local, instant }) = anchor else { return now };
+        let monotonic = i64::try_from(instant.elapsed().as_secs()).unwrap_or(i64::MAX);
+        server.saturating_add(now.saturating_sub(local).max(monotonic))
     }
 
     /// Notes the server's time in a response that has just arrived.
@@ -60,12 +50,4 @@ impl LeaseClock {
     fn floor_clock(&self) -> i64 {
         self.lists.floor.corrected(self.lists.clock.now())
     }
-
-    fn anchor(&self) -> Option<Anchor> {
-        *self.anchor.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-fn seconds(time: Duration) -> i64 {
-    i64::try_from(time.as_secs()).unwrap_or(i64::MAX)
 }

@@ -20,7 +20,7 @@ pub(super) type Job = Box<dyn FnOnce() + Send>;
 /// The work of the thread. `H` is the app's handle of a lease.
 pub(super) struct Schedule<H> {
     leases: HashMap<Uuid, Entry<H>>,
-    /// The leases by the server's time of their next heartbeat.
+    /// The leases by the time of their next heartbeat.
     due: BTreeSet<(i64, Uuid)>,
     /// The leases by their end.
     ends: BTreeSet<(i64, Uuid)>,
@@ -72,7 +72,7 @@ impl<H> Schedule<H> {
     }
 
     /// Adds a lease, and cancels its release.
-    pub(super) fn add(&mut self, tenure: &Arc<Tenure>, handle: &Arc<H>, server_now: i64) {
+    pub(super) fn add(&mut self, tenure: &Arc<Tenure>, handle: &Arc<H>, now: i64) {
         self.releases.retain(|released| released.id != tenure.id);
         self.unsent.retain(|released| released.id != tenure.id);
         self.remove(tenure.id);
@@ -84,7 +84,7 @@ impl<H> Schedule<H> {
         let (tenure, id) = (Arc::clone(tenure), tenure.id);
         let handle = Arc::downgrade(handle);
         self.leases.insert(id, Entry { tenure, pool, handle, due: None, end: None });
-        self.place(id, server_now);
+        self.place(id, now);
     }
 
     /// Removes a lease. Returns whether it was there.
@@ -99,11 +99,11 @@ impl<H> Schedule<H> {
     }
 
     /// Plans the next heartbeat and the end of a lease, by its last response.
-    pub(super) fn place(&mut self, id: Uuid, server_now: i64) {
+    pub(super) fn place(&mut self, id: Uuid, now: i64) {
         let Some(entry) = self.leases.get(&id) else { return };
         let lease = entry.tenure.lease();
-        let earliest = server_now.saturating_add(NEXT.0);
-        let latest = server_now.saturating_add(NEXT.1);
+        let earliest = now.saturating_add(NEXT.0);
+        let latest = now.saturating_add(NEXT.1);
         // A borrowed lease needs no heartbeat before its end.
         let due = lease.borrowed_until.is_none();
         let due = due.then(|| lease.next_at.timestamp().clamp(earliest, latest));
@@ -147,10 +147,10 @@ impl<H> Schedule<H> {
         ended
     }
 
-    /// Returns the lease whose heartbeat is due first, if it is due at `server_now`. The caller plans
+    /// Returns the lease whose heartbeat is due first, if it is due at `now`. The caller plans
     /// its next heartbeat.
-    pub(super) fn take_due(&mut self, server_now: i64) -> Option<Arc<Tenure>> {
-        while let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= server_now) {
+    pub(super) fn take_due(&mut self, now: i64) -> Option<Arc<Tenure>> {
+        while let Some((_, id)) = self.due.first().copied().filter(|(due, _)| *due <= now) {
             self.due.pop_first();
             if let Some(entry) = self.leases.get_mut(&id) {
                 entry.due = None;
@@ -160,7 +160,7 @@ impl<H> Schedule<H> {
         None
     }
 
-    /// Returns the server's time of the first heartbeat.
+    /// Returns the time of the first heartbeat.
     pub(super) fn first_due(&self) -> Option<i64> {
         self.due.first().map(|(due, _)| *due)
     }

@@ -73,8 +73,8 @@ impl Tenure {
         Arc::clone(&self.locked().lease)
     }
 
-    /// Returns the state at `now`, by the clock of leases; `server_now` is the server's time.
-    pub(super) fn state_at(&self, now: i64, server_now: i64) -> LeaseState {
+    /// Returns the state at `now`, by the clock of leases.
+    pub(super) fn state_at(&self, now: i64) -> LeaseState {
         let state = self.locked();
         if let Some((code, refusal)) = &state.lost {
             return LeaseState::Lost(*code, refusal.clone());
@@ -83,7 +83,7 @@ impl Tenure {
         match end_of(lease) {
             Some(end) if now >= end => LeaseState::Lost(LeaseExpired, None),
             _ if lease.borrowed_until.is_some() => LeaseState::Borrowed,
-            _ if state.is_failing || server_now >= late_from(lease) => LeaseState::Late,
+            _ if state.is_failing || now >= late_from(lease) => LeaseState::Late,
             _ => LeaseState::Held,
         }
     }
@@ -125,7 +125,7 @@ impl Tenure {
     /// Returns whether the control plane may still count the seat as this holder's, and would accept
     /// its release.
     pub(super) fn needs_release(&self, now: i64) -> bool {
-        match self.state_at(now, now) {
+        match self.state_at(now) {
             LeaseState::Held | LeaseState::Late => true,
             LeaseState::Borrowed => false,
             // A license that is reinstated brings its leases back.
@@ -167,7 +167,7 @@ pub(super) fn end_of(lease: &Lease) -> Option<i64> {
     expires.max(borrowed)
 }
 
-/// Returns the server's time from which on the heartbeat of a lease is late.
+/// Returns the time from which on the heartbeat of a lease is late.
 fn late_from(lease: &Lease) -> i64 {
     let next = lease.next_at.timestamp();
     let slack = match end_of(lease) {
