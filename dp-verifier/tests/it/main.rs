@@ -9,6 +9,8 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod cache;
+#[cfg(feature = "fetch")]
+mod check_ins;
 mod claims;
 #[cfg(feature = "cli")]
 mod cli;
