@@ -265,13 +265,13 @@ impl<O: TokenOwner> Thread<O> {
     }
 
     /// Returns the time until the next attempt after a failure: twice that of the failure before,
-    /// less up to a quarter at random, so that data planes do not return together.
+    /// and up to a quarter more at random, so that data planes do not return together.
     fn backoff(&self, retry_after: Option<Duration>) -> Duration {
         let doubled = BACKOFF.0.saturating_mul(2_u32.saturating_pow(self.failures.min(16)));
-        let pause = doubled.min(BACKOFF.1);
-        let thousandths = u32::try_from(RandomState::new().hash_one(0) & 0xff).unwrap_or_default();
-        let jittered = pause.mul_f64(1.0 - f64::from(thousandths) / 1_024.0);
-        jittered.max(BACKOFF.0).max(retry_after.unwrap_or_default())
+        let pause = doubled.min(BACKOFF.1.mul_f64(0.8));
+        let random = u32::try_from(RandomState::new().hash_one(0) & 0xff).unwrap_or_default();
+        let jittered = pause.mul_f64(1.0 + f64::from(random) / 1_024.0);
+        jittered.max(retry_after.unwrap_or_default())
     }
 }
 

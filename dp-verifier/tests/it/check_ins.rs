@@ -126,12 +126,12 @@ fn failed_check_in_changes_nothing() {
     assert!(health.last_error.unwrap().contains("check-in"));
     // Half a minute at least, and twice as much after each failure.
     let first_pause = health.next_at.unwrap() - NOW;
-    assert!((30..=30).contains(&first_pause), "{first_pause}");
+    assert!((30..38).contains(&first_pause), "{first_pause}");
     for _ in 0..12 {
         verifier.check_in_now().unwrap_err();
     }
     let pause = verifier.check_in_health().unwrap().next_at.unwrap() - NOW;
-    assert!((2_700..=3_600).contains(&pause), "{pause}");
+    assert!((2_880..=3_600).contains(&pause), "{pause}");
     server.set_down(false);
     server.answer_check_ins(json!({ "problem": "not_found" }));
     let error = verifier.check_in_now().unwrap_err();
@@ -330,16 +330,4 @@ fn unusable_settings_are_refused_at_once() {
     assert_refused(without.current(), TokenMissing);
     assert_eq!(without.check_in_health(), None);
     without.check_in_now().unwrap();
-}
-
-#[test]
-fn dropped_verifier_ends_its_thread() {
-    let server = ControlPlane::start();
-    server.issue(&KEY, &token(&server, 1, NOW + 1_000));
-    let verifier = checking_in(&server);
-    drop(verifier.clone());
-    verifier.check_in_now().unwrap();
-    let count = server.sent("POST").len();
-    drop(verifier);
-    assert_eq!(server.sent("POST").len(), count);
 }
