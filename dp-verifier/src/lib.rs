@@ -35,7 +35,8 @@
 //!    times, and the right type of every known member; unknown members are kept;
 //! 5. the entry in the issuer's status list, which can revoke or suspend the token.
 //!
-//! Every admitted license is in one [`LicenseState`].
+//! Every admitted license is in one [`LicenseState`]. [`Verifier::verify_lease`] checks beside a
+//! license that a person or a machine has a seat of it.
 //!
 //! # Features
 //!
@@ -43,8 +44,8 @@
 //! | --- | --- |
 //! | `ring` (default) | signatures by ring |
 //! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster, needs a C compiler, and wins over `ring` |
-//! | `fetch` | keys from a URL and status lists, refreshed in the background without tokio |
-//! | `axum` | [`LicenseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
+//! | `fetch` | keys from a URL, status lists, check-ins and held leases, in the background without tokio |
+//! | `axum` | [`LicenseLayer`], [`LeaseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
 //! | `cli` | the command `dp-verify` |
 //!
 //! The crate has no global state and does not panic, because it runs inside other applications.
