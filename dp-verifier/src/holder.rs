@@ -146,19 +146,22 @@ impl Holder {
         }
     }
 
-    /// Returns the holder as requests spell it.
+    /// Returns the holder as requests about a pool of this kind spell it: only pools of machines
+    /// have components.
     #[cfg(feature = "fetch")]
-    pub(crate) fn to_json(&self) -> serde_json::Value {
+    pub(crate) fn to_json(&self, kind: Option<&cp_contracts::PoolKind>) -> serde_json::Value {
         use serde_json::json;
+        let is_node = kind == Some(&cp_contracts::PoolKind::Node);
         match &self.identity {
             Identity::User(id) => json!({ "user_id": id }),
             Identity::Email(address) => json!({ "email": address }),
             Identity::Subject { provider, subject } => {
                 json!({ "provider": provider, "subject": subject })
             }
-            Identity::Machine { fingerprint, components } => {
+            Identity::Machine { fingerprint, components } if is_node => {
                 json!({ "fingerprint": fingerprint, "components": components })
             }
+            Identity::Machine { fingerprint, .. } => json!({ "fingerprint": fingerprint }),
             Identity::Id(text) => json!({ "id": text }),
         }
     }

@@ -80,7 +80,7 @@ impl Api {
         Ok(Self { agent, base: base.to_owned(), authorization: credential.header() })
     }
 
-    /// Sends a request. Returns `None` for a response without content.
+    /// Sends a request; a `DELETE` has no body. Returns `None` for a response without content.
     pub(crate) fn send<T: DeserializeOwned>(
         &self,
         method: &Method,
@@ -89,16 +89,21 @@ impl Api {
     ) -> Result<Option<T>, ApiError> {
         let url = format!("{}{path}", self.base);
         let failed = |why: &dyn fmt::Display| ApiError::Unreachable(format!("{url}: {why}"));
-        let request = match *method {
-            Method::PUT => self.agent.put(&url),
-            Method::DELETE => self.agent.delete(&url).force_send_body(),
-            _ => self.agent.post(&url),
+        let accept = "application/json, application/problem+json";
+        let response = match *method {
+            Method::DELETE => {
+                let request = self.agent.delete(&url).header(header::ACCEPT, accept);
+                request.header(header::AUTHORIZATION, &self.authorization).call()
+            }
+            _ => {
+                let is_put = *method == Method::PUT;
+                let request = if is_put { self.agent.put(&url) } else { self.agent.post(&url) };
+                let request = request.header(header::ACCEPT, accept);
+                let request = request.header(header::AUTHORIZATION, &self.authorization);
+                request.header(header::CONTENT_TYPE, "application/json").send(body.to_string())
+            }
         };
-        let request = request
-            .header(header::AUTHORIZATION, &self.authorization)
-            .header(header::CONTENT_TYPE, "application/json")
-            .header(header::ACCEPT, "application/json, application/problem+json");
-        let mut response = request.send(body.to_string()).map_err(|error| failed(&error))?;
+        let mut response = response.map_err(|error| failed(&error))?;
         let (status, retry_after) = (response.status(), retry_after(response.headers()));
         let text = response.body_mut().with_config().limit(MAX_BODY).read_to_vec();
         let text = text.map_err(|error| failed(&error))?;

@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Poll, Waker};
 
 use cp_contracts::PoolUsage;
-use uuid::Uuid;
 
 use super::claim::Claim;
 use super::client::LeaseClient;
@@ -46,7 +45,7 @@ impl Verifier {
         let api = Api::new(&base, &credential.into(), inner.ca.as_deref());
         let clock = LeaseClock::new(Arc::clone(&inner.lists));
         let client = Arc::new(LeaseClient::new(api, clock));
-        Leases { client, verifier: self.clone(), license_id: None }
+        Leases { client, verifier: self.clone(), license: None }
     }
 }
 
@@ -57,7 +56,7 @@ pub struct Leases {
     client: Arc<LeaseClient>,
     verifier: Verifier,
     /// `None` for the license of the verifier's own token.
-    license_id: Option<Uuid>,
+    license: Option<LicenseContext>,
 }
 
 impl Leases {
@@ -65,7 +64,7 @@ impl Leases {
     /// [own token](Verifier::current).
     #[must_use]
     pub fn of(mut self, license: &LicenseContext) -> Self {
-        self.license_id = Some(license.license_id());
+        self.license = Some(license.clone());
         self
     }
 
@@ -86,7 +85,7 @@ impl Leases {
     ///
     /// Returns the errors of [`acquire`](Self::acquire).
     pub fn claim(&self, claim: &Claim) -> Result<HeldLease, LeaseError> {
-        self.client.claim(self.license()?, claim).map(HeldLease::new)
+        self.client.claim(&self.license()?, claim).map(HeldLease::new)
     }
 
     /// Claims a seat as [`acquire`](Self::acquire) does, without blocking. The heartbeat thread sends
@@ -106,11 +105,11 @@ impl Leases {
         claim: &Claim,
     ) -> impl Future<Output = Result<HeldLease, LeaseError>> + Send + use<> {
         let answer = Arc::new(Answer::default());
-        let begun = self.license().and_then(|license_id| {
+        let begun = self.license().and_then(|license| {
             let (client, claim) = (Arc::clone(&self.client), claim.clone());
             let end = AnswerEnd(Arc::clone(&answer));
             self.client.run(Box::new(move || {
-                end.0.put(client.claim(license_id, &claim).map(HeldLease::new));
+                end.0.put(client.claim(&license, &claim).map(HeldLease::new));
             }))
         });
         if let Err(error) = begun {
@@ -142,15 +141,16 @@ impl Leases {
         self.client.shared.state().work.take_usage()
     }
 
-    fn license(&self) -> Result<Uuid, LeaseError> {
-        let current = || self.verifier.current().map(|license| license.license_id());
-        self.license_id.map_or_else(current, Ok).map_err(LeaseError::License)
+    fn license(&self) -> Result<LicenseContext, LeaseError> {
+        let license = self.license.clone();
+        license.map_or_else(|| self.verifier.current(), Ok).map_err(LeaseError::License)
     }
 }
 
 impl fmt::Debug for Leases {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Leases").field("license_id", &self.license_id).finish_non_exhaustive()
+        let license_id = self.license.as_ref().map(LicenseContext::license_id);
+        f.debug_struct("Leases").field("license_id", &license_id).finish_non_exhaustive()
     }
 }
 

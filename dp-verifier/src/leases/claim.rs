@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use cp_contracts::PoolKind;
 use serde_json::{Map, Value, json};
 
 use crate::Holder;
@@ -76,11 +77,12 @@ impl Claim {
         &self.holder
     }
 
-    /// Returns the body of the request.
-    pub(super) fn body(&self) -> Value {
+    /// Returns the body of the request. The kind of the pool is unknown when the license token does
+    /// not have the pool.
+    pub(super) fn body(&self, kind: Option<&PoolKind>) -> Value {
         let mut body = self.options.clone();
         body.insert("pool".to_owned(), json!(self.pool));
-        body.insert("holder".to_owned(), self.holder.to_json());
+        body.insert("holder".to_owned(), self.holder.to_json(kind));
         Value::Object(body)
     }
 }

@@ -5,9 +5,8 @@ use std::thread::{self, ThreadId};
 use std::time::{Duration, Instant};
 
 use cp_contracts::{Lease, LeaseState as Wire, ProblemCode};
-use serde_json::{Value, json};
+use serde_json::Value;
 use ureq::http::Method;
-use uuid::Uuid;
 
 use super::claim::Claim;
 use super::error::LeaseError;
@@ -15,6 +14,7 @@ use super::heartbeats::{Heartbeats, Pause};
 use super::lease_clock::LeaseClock;
 use super::schedule::{Job, Schedule};
 use super::tenure::{LeaseState, Tenure};
+use crate::LicenseContext;
 use crate::fetch::{Api, Shared};
 
 /// The maximum time for which the last handle waits until the leases are released.
@@ -56,12 +56,14 @@ impl LeaseClient {
     /// Claims a seat of a license.
     pub(super) fn claim(
         self: &Arc<Self>,
-        license_id: Uuid,
+        license: &LicenseContext,
         claim: &Claim,
     ) -> Result<(Arc<Handle>, Option<String>), LeaseError> {
         self.start()?;
-        let path = format!("/licenses/{license_id}/leases");
-        let lease = self.lease(&Method::POST, &path, &claim.body());
+        let pool = license.claims().license.leasing.get(claim.pool());
+        let body = claim.body(pool.map(|pool| &pool.kind));
+        let path = format!("/licenses/{}/leases", license.license_id());
+        let lease = self.lease(&Method::POST, &path, &body);
         if let Err(LeaseError::Refused(refusal)) = &lease
             && *refusal.code() == ProblemCode::SeatsExhausted
         {
@@ -71,7 +73,8 @@ impl LeaseClient {
         let mut lease = lease?.filter(|lease| lease.state != Wire::Over).ok_or_else(empty)?;
         let token = lease.token.take();
         self.clock.note(lease.heartbeat_at.timestamp());
-        Ok((self.hold(lease, claim.holder().to_json()), token))
+        let holder = claim.holder().to_json(Some(&lease.kind));
+        Ok((self.hold(lease, holder), token))
     }
 
     /// Starts the heartbeats of a lease. A lease that the app holds has one handle.
@@ -196,9 +199,7 @@ impl Handle {
 
     /// Releases the seat now.
     pub(super) fn release(&self) -> Result<(), LeaseError> {
-        let path = format!("/leases/{}", self.tenure.id);
-        let body = json!({ "holder": self.tenure.holder });
-        self.client.lease(&Method::DELETE, &path, &body)?;
+        self.client.lease(&Method::DELETE, &self.tenure.release_path(), &Value::Null)?;
         self.client.shared.state().work.remove(self.tenure.id);
         self.tenure.lose(crate::ErrorCode::LeaseOver, None);
         Ok(())

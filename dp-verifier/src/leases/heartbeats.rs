@@ -5,7 +5,8 @@ use std::sync::{Arc, MutexGuard};
 use std::time::{Duration, Instant};
 
 use cp_contracts::{Lease, LeaseState, ProblemCode};
-use serde_json::json;
+use serde::de::IgnoredAny;
+use serde_json::{Value, json};
 use ureq::http::Method;
 
 use super::lease_clock::LeaseClock;
@@ -18,8 +19,8 @@ use crate::fetch::{Api, ApiError, Refusal, Shared, State};
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The time after which a heartbeat is sent again that was refused for a reason of its own, in
-/// seconds.
-const RETRY: i64 = 30;
+/// seconds: after a conflict with another request, and otherwise.
+const RETRY: (i64, i64) = (5, 30);
 
 /// The time after which the thread looks at the clock again. A machine that was suspended did not
 /// count the time.
@@ -148,7 +149,9 @@ impl<H> Heartbeats<H> {
             _ => {
                 tenure.fail();
                 let pause = refusal.retry_after.and_then(|time| i64::try_from(time.as_secs()).ok());
-                let due = self.clock.now().saturating_add(pause.unwrap_or(RETRY).max(1));
+                let is_conflict = *refusal.code() == ProblemCode::Conflict;
+                let retry = if is_conflict { RETRY.0 } else { RETRY.1 };
+                let due = self.clock.now().saturating_add(pause.unwrap_or(retry).max(1));
                 self.shared.state().work.retry_at(tenure.id, due);
             }
         }
@@ -176,9 +179,8 @@ impl<H> Heartbeats<H> {
     }
 
     fn release(&mut self, tenure: Arc<Tenure>) {
-        let path = format!("/leases/{}", tenure.id);
-        let body = json!({ "holder": tenure.holder });
-        match self.api.send::<serde::de::IgnoredAny>(&Method::DELETE, &path, &body) {
+        let path = tenure.release_path();
+        match self.api.send::<IgnoredAny>(&Method::DELETE, &path, &Value::Null) {
             Err(ApiError::Unreachable(_)) => {
                 self.pause.begin(None);
                 self.shared.state().work.keep_unsent(tenure);

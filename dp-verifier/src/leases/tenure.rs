@@ -73,6 +73,16 @@ impl Tenure {
         Arc::clone(&self.locked().lease)
     }
 
+    /// Returns the path of the request that releases the lease. It names the holder's hash.
+    pub(super) fn release_path(&self) -> String {
+        let hash = self.lease().holder.hash.clone();
+        let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+        match hash.bytes().all(is_plain) {
+            true => format!("/leases/{}?holder={hash}", self.id),
+            false => format!("/leases/{}", self.id),
+        }
+    }
+
     /// Returns the state at `now`, by the clock of leases.
     pub(super) fn state_at(&self, now: i64) -> LeaseState {
         let state = self.locked();

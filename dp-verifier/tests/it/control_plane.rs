@@ -75,7 +75,9 @@ impl ControlPlane {
     pub(crate) fn claims(&self) -> Value {
         let mut claims = claims_with("/status", None);
         claims["iss"] = json!(self.base());
-        claims["license"]["leasing"] = json!({ "render": { "kind": "floating", "cap": 5 } });
+        claims["license"]["leasing"] = json!({
+            "render": { "kind": "floating", "cap": 5 }, "machines": { "kind": "node", "cap": 5 },
+        });
         claims
     }
 
@@ -134,6 +136,12 @@ impl ControlPlane {
     pub(crate) fn sent(&self, method: &str) -> Vec<Value> {
         let requests = self.requests().into_iter().filter(|request| request.0 == method);
         requests.map(|(.., body)| body).collect()
+    }
+
+    /// The hashes of the holders in the requests that release a lease.
+    pub(crate) fn released(&self) -> Vec<String> {
+        let requests = self.requests().into_iter().filter(|request| request.0 == "DELETE");
+        requests.map(|(_, path, ..)| path.split_once("?holder=").unwrap().1.to_owned()).collect()
     }
 
     pub(crate) fn connections(&self) -> usize {
@@ -207,6 +215,7 @@ impl Shared {
         }
         let mut leases = self.leases.lock().unwrap();
         let is_live = |lease: &Value| expires(lease).is_none_or(|end| end > now);
+        let (path, query) = path.split_once('?').unwrap_or((path, ""));
         let id = path.split('/').nth(4).unwrap().to_owned();
         match method {
             "POST" if path.ends_with("/leases") => {
@@ -252,6 +261,10 @@ impl Shared {
                 }
             },
             "DELETE" => {
+                let hash = leases.get(&id).map(|lease| lease["holder"]["hash"].clone());
+                if hash.is_some_and(|hash| query != format!("holder={}", hash.as_str().unwrap())) {
+                    return problem(&ProblemCode::NotFound);
+                }
                 leases.remove(&id);
                 (204, None)
             }
@@ -263,8 +276,9 @@ impl Shared {
 fn lease_of(license: &str, body: &Value, seat: usize, n: usize) -> Value {
     json!({
         "id": format!("018f2a00-0000-7000-8000-{n:012}"), "license_id": license,
-        "deployment_id": DEPLOYMENT, "pool": body["pool"], "kind": "floating", "seat": seat + 1,
-        "holder": { "kind": "id", "user_id": null, "hash": body["holder"].to_string() },
+        "deployment_id": DEPLOYMENT, "pool": body["pool"],
+        "kind": if body["pool"] == "machines" { "node" } else { "floating" }, "seat": seat + 1,
+        "holder": { "kind": "id", "user_id": null, "hash": base64url(body["holder"].to_string()) },
         "label": body["label"], "meta": {}, "state": "live", "overage": false,
         "borrowed_until": null, "ended_at": null, "end": null,
     })
