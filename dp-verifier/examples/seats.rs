@@ -19,11 +19,10 @@ use std::path::Path;
 use std::time::Duration;
 
 use axum::{Json, Router, routing::get};
-use dp_verifier::{
-    Fingerprint, HeldLease, Holder, LeaseLayer, Leases, LicenseContext, LicenseLayer, Verifier,
-};
+use dp_verifier::{HeldLease, Holder, LeaseLayer, Leases, LicenseContext, LicenseLayer, Verifier};
 
-/// The pool that every license has.
+/// The pool that every license has. It is for people and for names of the app; in a pool of machines
+/// the holder is a `Fingerprint`.
 const POOL: &str = "seats";
 
 #[tokio::main]
@@ -38,8 +37,8 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let store = std::env::temp_dir().join("dp-verifier-example");
     std::fs::create_dir_all(&store)?;
 
-    let (verifier, holder) =
-        tokio::task::block_in_place(|| start(&issuer, &deployment, &token, &store))?;
+    let verifier = tokio::task::block_in_place(|| start(&issuer, &deployment, &token, &store))?;
+    let holder = Holder::id(&format!("example at {listen}"));
     let seats = verifier.leases(&token);
     let lease = seats.acquire_async(POOL, &holder).await?;
     println!("seat {} until {:?}", lease.lease().seat, lease.expires_at());
@@ -56,13 +55,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     Ok(axum::serve(listener, app).await?)
 }
 
-/// Checks in, and identifies this machine.
+/// Builds a verifier that has checked in.
 fn start(
     issuer: &str,
     deployment: &str,
     token: &str,
     store: &Path,
-) -> Result<(Verifier, Holder), Box<dyn std::error::Error>> {
+) -> Result<Verifier, Box<dyn std::error::Error>> {
     let verifier = Verifier::builder()
         .issuer(issuer)
         .audience("data-plane")
@@ -71,14 +70,11 @@ fn start(
         .check_in(format!("{issuer}/api/v1/deployments/{deployment}/check-in"), token)
         .token_store(store.join("token"))
         .build()?;
-    let license = verifier.current().map_err(|refusal| {
+    if let Err(refusal) = verifier.current() {
         let health = verifier.check_in_health().unwrap_or_default();
-        format!("{refusal} ({:?}, {:?})", health.code, health.last_error)
-    })?;
-    // A container has no ID of its own: there an app names its volume, for example.
-    let print = Fingerprint::of(&license);
-    let print = print.clone().machine_id().unwrap_or_else(|_| print.text("example"));
-    Ok((verifier, Holder::machine(&print)))
+        return Err(format!("{refusal} ({:?}, {:?})", health.code, health.last_error).into());
+    }
+    Ok(verifier)
 }
 
 /// Acquires another lease when one is lost.

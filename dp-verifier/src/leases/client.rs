@@ -72,7 +72,10 @@ impl LeaseClient {
         let empty = || LeaseError::Unreachable("the response to the claim is empty".to_owned());
         let mut lease = lease?.filter(|lease| lease.state != Wire::Over).ok_or_else(empty)?;
         let token = lease.token.take();
-        self.clock.note(lease.heartbeat_at.timestamp());
+        // A claim extends a lease, and so has the server's time; but a borrowed lease stays as it is.
+        if lease.borrowed_until.is_none() {
+            self.clock.note(lease.heartbeat_at.timestamp());
+        }
         let holder = claim.holder().to_json(Some(&lease.kind));
         Ok((self.hold(lease, holder), token))
     }

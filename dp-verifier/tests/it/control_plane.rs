@@ -234,7 +234,10 @@ impl Shared {
                     ),
                 };
                 let ttl = body["ttl_seconds"].as_i64().unwrap_or(TTL);
-                beat(&mut lease, now, if body["pool"] == "machines" { None } else { Some(ttl) });
+                if lease["borrowed_until"].is_null() {
+                    let ttl = Some(ttl).filter(|_| body["pool"] != "machines");
+                    beat(&mut lease, now, ttl);
+                }
                 if let Some(seconds) = body["borrow_seconds"].as_i64() {
                     borrow(&mut lease, now + seconds);
                 }

@@ -416,6 +416,23 @@ fn borrowed_lease_needs_no_heartbeat_and_no_network() {
 }
 
 #[test]
+fn claim_of_a_borrowed_lease_does_not_set_the_clock_back() {
+    let fixture = start();
+    let Fixture { server, seats, .. } = &fixture;
+    let claim = Claim::new("render", &Holder::id("a")).borrow(Duration::from_secs(86_400));
+    let borrowed = seats.claim(&claim).unwrap();
+    server.set_clock(NOW + 1_000);
+    let lease = fixture.acquire("b");
+    // The control plane leaves a borrowed lease as it is, with its old heartbeat.
+    let again = seats.claim(&claim).unwrap();
+    assert_eq!(again.id(), borrowed.id());
+    server.set_down(true);
+    server.set_clock(NOW + 1_000 + TTL);
+    assert_lost(&lease, LeaseExpired, None);
+    assert_eq!(borrowed.state(), LeaseState::Borrowed);
+}
+
+#[test]
 fn lost_wakes_its_tasks() {
     let fixture = start();
     let lease = fixture.acquire("a");
