@@ -14,6 +14,7 @@ use super::heartbeats::{Heartbeats, Pause};
 use super::lease_clock::LeaseClock;
 use super::schedule::{Job, Schedule};
 use super::tenure::{LeaseState, Tenure};
+use crate::ErrorCode::LeaseOver;
 use crate::LicenseContext;
 use crate::fetch::{Api, Shared};
 
@@ -189,23 +190,27 @@ impl Handle {
         if let Some(at) = self.tenure.renew(lease) {
             self.client.clock.note(at);
         }
-        let mut state = self.client.shared.state();
         if has_ended {
-            state.work.remove(self.tenure.id);
-            self.tenure.lose(crate::ErrorCode::LeaseOver, None);
+            self.lose();
         } else {
-            state.work.place(self.tenure.id, self.client.clock.now());
+            let now = self.client.clock.now();
+            self.client.shared.state().work.place(self.tenure.id, now);
+            self.client.shared.notify();
         }
-        self.client.shared.notify();
         Ok(token)
     }
 
     /// Releases the seat now.
     pub(super) fn release(&self) -> Result<(), LeaseError> {
         self.client.lease(&Method::DELETE, &self.tenure.release_path(), &Value::Null)?;
-        self.client.shared.state().work.remove(self.tenure.id);
-        self.tenure.lose(crate::ErrorCode::LeaseOver, None);
+        self.lose();
         Ok(())
+    }
+
+    /// Notes that the lease has ended by a request of the app.
+    fn lose(&self) {
+        self.client.shared.state().work.remove(self.tenure.id);
+        self.tenure.lose(LeaseOver, None);
     }
 
     /// Keeps the seat when the handle is dropped.

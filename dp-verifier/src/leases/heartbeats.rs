@@ -70,7 +70,13 @@ impl<H> Heartbeats<H> {
         loop {
             let now = self.clock.now();
             let ended = state.work.take_ended(now);
-            ended.iter().for_each(|tenure| tenure.lose(LeaseExpired, None));
+            if !ended.is_empty() {
+                // A woken task may drop a lease, which needs the lock.
+                drop(state);
+                ended.iter().for_each(|tenure| tenure.lose(LeaseExpired, None));
+                state = shared.state();
+                continue;
+            }
             if let Some(tenure) = state.work.releases.pop_front() {
                 return Some(Task::Release(tenure));
             }
@@ -141,11 +147,12 @@ impl<H> Heartbeats<H> {
         match refusal.code() {
             ProblemCode::LeaseOver | ProblemCode::NotFound => self.lose(tenure, Some(refusal)),
             _ if names_license(&refusal) => self.lose(tenure, Some(refusal)),
-            // The server is overloaded or restarting, for all leases alike.
-            _ if refusal.problem.status >= 500 || refusal.problem.status == 429 => {
+            // The credential was replaced, or the server is overloaded or restarting: for all
+            // leases alike.
+            _ if matches!(refusal.problem.status, 401 | 403 | 429 | 500..) => {
                 self.fail(tenure, refusal.retry_after);
             }
-            // The lease keeps its end: the cap was lowered, or the credential was replaced.
+            // The lease keeps its end: the cap was lowered, for example.
             _ => {
                 tenure.fail();
                 let pause = refusal.retry_after.and_then(|time| i64::try_from(time.as_secs()).ok());

@@ -1,9 +1,8 @@
 //! A held lease.
 
 use std::fmt;
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::sync::Arc;
-use std::task::Poll;
 use std::time::Duration;
 
 use cp_contracts::Lease;
@@ -12,7 +11,7 @@ use uuid::Uuid;
 
 use super::client::Handle;
 use super::error::LeaseError;
-use super::tenure::{LeaseState, end_of};
+use super::tenure::{LeaseState, Loss, end_of};
 
 /// A seat that the control plane has given to a holder, with the heartbeats that keep it.
 ///
@@ -48,19 +47,10 @@ impl HeldLease {
         end_of(&self.lease())
     }
 
-    /// Waits until the lease is lost. Needs no particular executor.
+    /// Waits until the lease is lost. The wait does not keep the seat, and needs no particular
+    /// executor.
     pub fn lost(&self) -> impl Future<Output = LeaseState> + Send + use<> {
-        // Without the handle: a task that waits keeps no seat.
-        let tenure = Arc::clone(&self.handle.tenure);
-        let clock = Arc::clone(&self.handle.client.clock);
-        poll_fn(move |context| {
-            // The task is registered before the state is read, so no end is missed.
-            tenure.wake_at_loss(context);
-            match tenure.state_at(clock.now()) {
-                state @ LeaseState::Lost(..) => Poll::Ready(state),
-                _ => Poll::Pending,
-            }
-        })
+        Loss::of(&self.handle.tenure, &self.handle.client.clock)
     }
 
     /// Returns the lease as the control plane last described it.

@@ -1,13 +1,17 @@
 //! One tenure of a seat: its times, its state, and the tasks that wait for its end.
 
+use std::collections::HashMap;
+use std::future::Future;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 
 use chrono::{DateTime, Utc};
 use cp_contracts::Lease;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::lease_clock::LeaseClock;
 use crate::ErrorCode::{self, LeaseExpired, LeaseOver};
 use crate::fetch::Refusal;
 
@@ -58,13 +62,16 @@ struct State {
     /// Whether the last heartbeat failed.
     is_failing: bool,
     lost: Option<(ErrorCode, Option<Arc<Refusal>>)>,
-    waiting: Vec<Waker>,
+    /// The tasks that wait for the end, each by a number of its own.
+    waiting: HashMap<u64, Waker>,
+    numbers: u64,
 }
 
 impl Tenure {
     pub(super) fn new(lease: Lease, holder: Value) -> Self {
         let (id, lease) = (lease.id, Arc::new(lease));
-        let state = State { lease, is_failing: false, lost: None, waiting: Vec::new() };
+        let waiting = HashMap::new();
+        let state = State { lease, is_failing: false, lost: None, waiting, numbers: 0 };
         Self { id, holder, state: Mutex::new(state) }
     }
 
@@ -121,15 +128,26 @@ impl Tenure {
             state.lost.get_or_insert_with(|| (code, refusal.map(Arc::new)));
             std::mem::take(&mut state.waiting)
         };
-        waiting.into_iter().for_each(Waker::wake);
+        waiting.into_values().for_each(Waker::wake);
     }
 
-    /// Wakes the task of a context when the lease is lost.
-    pub(super) fn wake_at_loss(&self, context: &Context<'_>) {
+    /// Wakes a task when the lease is lost. `number` is that of the same wait.
+    fn wake_at_loss(&self, number: &mut Option<u64>, waker: &Waker) {
         let mut state = self.locked();
-        if state.lost.is_none() && !state.waiting.iter().any(|w| w.will_wake(context.waker())) {
-            state.waiting.push(context.waker().clone());
+        if state.lost.is_some() {
+            return;
         }
+        let number = *number.get_or_insert_with(|| {
+            state.numbers = state.numbers.wrapping_add(1);
+            state.numbers
+        });
+        state.waiting.insert(number, waker.clone());
+    }
+
+    /// Ends a wait. A lease may last for months, and each request of an app may wait for its end.
+    fn forget(&self, number: u64) {
+        let waker = self.locked().waiting.remove(&number);
+        drop(waker);
     }
 
     /// Returns whether the control plane may still count the seat as this holder's, and would accept
@@ -148,6 +166,41 @@ impl Tenure {
     fn locked(&self) -> MutexGuard<'_, State> {
         // No holder of the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// The future that resolves when a lease is lost. It does not keep the seat.
+pub(super) struct Loss {
+    tenure: Arc<Tenure>,
+    clock: Arc<LeaseClock>,
+    number: Option<u64>,
+}
+
+impl Loss {
+    pub(super) fn of(tenure: &Arc<Tenure>, clock: &Arc<LeaseClock>) -> Self {
+        Self { tenure: Arc::clone(tenure), clock: Arc::clone(clock), number: None }
+    }
+}
+
+impl Future for Loss {
+    type Output = LeaseState;
+
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<LeaseState> {
+        let Self { tenure, clock, number } = &mut *self;
+        // The task is registered before the state is read, so no end is missed.
+        tenure.wake_at_loss(number, context.waker());
+        match tenure.state_at(clock.now()) {
+            state @ LeaseState::Lost(..) => Poll::Ready(state),
+            _ => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Loss {
+    fn drop(&mut self) {
+        if let Some(number) = self.number {
+            self.tenure.forget(number);
+        }
     }
 }
 

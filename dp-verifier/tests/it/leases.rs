@@ -459,6 +459,34 @@ fn lost_wakes_its_tasks() {
 }
 
 #[test]
+fn task_that_stops_waiting_is_forgotten() {
+    let fixture = start();
+    let lease = fixture.acquire("a");
+    let count = Arc::new(Count::default());
+    let waker = Waker::from(Arc::clone(&count));
+    for _ in 0..10 {
+        let mut lost = pin!(lease.lost());
+        assert!(lost.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+        assert!(lost.as_mut().poll(&mut Context::from_waker(&waker)).is_pending());
+    }
+    assert_eq!(Arc::strong_count(&count), 2);
+    // A task that owns the last handle may end when it is woken.
+    struct Holds(std::sync::Mutex<Option<HeldLease>>);
+    impl Wake for Holds {
+        fn wake(self: Arc<Self>) {
+            drop(self.0.lock().unwrap().take());
+        }
+    }
+    let mut lost = pin!(lease.lost());
+    let holds = Waker::from(Arc::new(Holds(std::sync::Mutex::new(Some(lease)))));
+    assert!(lost.as_mut().poll(&mut Context::from_waker(&holds)).is_pending());
+    fixture.server.set_down(true);
+    fixture.server.set_clock(NOW + TTL);
+    fixture.seats.send_heartbeats();
+    assert!(lost.as_mut().poll(&mut Context::from_waker(&holds)).is_ready());
+}
+
+#[test]
 fn asynchronous_claim_needs_no_runtime() {
     let fixture = start();
     let lease = block_on(fixture.seats.acquire_async("render", &Holder::id("a"))).unwrap();
