@@ -65,8 +65,8 @@ impl HeldLease {
         self.handle.tenure.id
     }
 
-    /// Returns the lease token of the claim, if the claim [asked](crate::Claim::token) for one. It
-    /// is a credential.
+    /// Returns the lease token of the claim, if the claim [asked](crate::Claim::token) for one or
+    /// [borrowed](crate::Claim::borrow) the seat. It is a credential.
     #[must_use]
     pub fn token(&self) -> Option<&str> {
         self.token.as_deref()
@@ -74,7 +74,8 @@ impl HeldLease {
 
     /// Borrows the seat for this time, from now on. Returns the lease token, for
     /// [checks](crate::Verifier::verify_lease) without a network. A borrowed seat stays when the
-    /// handle is dropped.
+    /// handle is dropped. With a license key, claim the seat by [`borrow`](crate::Claim::borrow)
+    /// instead.
     ///
     /// # Errors
     ///
@@ -84,7 +85,7 @@ impl HeldLease {
         token.ok_or_else(|| LeaseError::Unreachable("the response has no lease token".to_owned()))
     }
 
-    /// Returns a borrowed seat before its end, if the pool allows that.
+    /// Returns a borrowed seat before its end, if the pool allows that. A license key may not do so.
     ///
     /// # Errors
     ///
