@@ -231,6 +231,7 @@ impl Drop for Handle {
         state.work.remove(self.tenure.id);
         if needs_release {
             state.work.releases.push_back(Arc::clone(&self.tenure));
+            state.work.has_new_release = true;
         }
         self.client.shared.notify();
     }

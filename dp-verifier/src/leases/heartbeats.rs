@@ -15,7 +15,7 @@ use super::tenure::{Tenure, names_license};
 use crate::ErrorCode::{LeaseExpired, LeaseOver};
 use crate::fetch::{Api, ApiError, Refusal, Shared, State};
 
-/// The bounds of the time in which no heartbeat is sent after a failed request.
+/// The bounds of the time in which no heartbeat or release is sent after a failed request.
 const PAUSE: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
 
 /// The time after which a heartbeat is sent again that was refused for a reason of its own, in
@@ -34,10 +34,12 @@ pub(super) struct Heartbeats<H> {
     pub(super) pause: Pause,
 }
 
-/// The time in which no heartbeat is sent, because a request failed.
+/// The time in which no heartbeat or release is sent, because a request failed.
 #[derive(Default)]
 pub(super) struct Pause {
     until: Option<Instant>,
+    /// The end of the shorter time in which no new release is sent.
+    rest_until: Option<Instant>,
     /// The number of failures since the last success.
     failures: u32,
     /// The number of demands that have ended a pause.
@@ -77,7 +79,18 @@ impl<H> Heartbeats<H> {
                 state = shared.state();
                 continue;
             }
-            if let Some(tenure) = state.work.releases.pop_front() {
+            if self.pause.heard < state.demanded {
+                self.pause.heard = state.demanded;
+                self.pause.until = None;
+            }
+            let paused = self.pause.left();
+            let release_in = match state.work.has_new_release {
+                true => self.pause.rest(),
+                false => paused,
+            };
+            if (release_in.is_none() || state.is_over)
+                && let Some(tenure) = state.work.take_release(now)
+            {
                 return Some(Task::Release(tenure));
             }
             if state.is_over {
@@ -86,11 +99,6 @@ impl<H> Heartbeats<H> {
             if let Some(job) = state.work.jobs.pop_front() {
                 return Some(Task::Job(job));
             }
-            if self.pause.heard < state.demanded {
-                self.pause.heard = state.demanded;
-                self.pause.until = None;
-            }
-            let paused = self.pause.left();
             if paused.is_none()
                 && let Some(tenure) = state.work.take_due(now)
             {
@@ -100,7 +108,7 @@ impl<H> Heartbeats<H> {
                 state.met = self.pause.heard;
                 shared.notify();
             }
-            let wait = self.wait(&state, now, paused);
+            let wait = self.wait(&state, now, paused, release_in);
             state = shared.wait(state, Some(wait));
         }
     }
@@ -111,6 +119,7 @@ impl<H> Heartbeats<H> {
         state: &MutexGuard<'_, State<Schedule<H>>>,
         now: i64,
         paused: Option<Duration>,
+        release_in: Option<Duration>,
     ) -> Duration {
         let until = |at: i64| {
             let seconds = u64::try_from(at.saturating_sub(now)).unwrap_or_default();
@@ -119,7 +128,8 @@ impl<H> Heartbeats<H> {
         let end = state.work.first_end().map(until);
         let due = state.work.first_due().map(until);
         let due = due.map(|due| due.max(paused.unwrap_or_default()));
-        let first = end.into_iter().chain(due).min().unwrap_or(GLANCE);
+        let release = release_in.filter(|_| !state.work.releases.is_empty());
+        let first = end.into_iter().chain(due).chain(release).min().unwrap_or(GLANCE);
         // A time in full seconds may be due a little later than it seems.
         first.clamp(Duration::from_millis(100), GLANCE)
     }
@@ -178,11 +188,8 @@ impl<H> Heartbeats<H> {
     }
 
     fn succeed(&mut self) {
-        if self.pause.failures > 0 {
-            self.pause.failures = 0;
-            self.pause.until = None;
-            self.shared.state().work.resend();
-        }
+        self.pause.failures = 0;
+        (self.pause.until, self.pause.rest_until) = (None, None);
     }
 
     fn release(&mut self, tenure: Arc<Tenure>) {
@@ -190,7 +197,12 @@ impl<H> Heartbeats<H> {
         match self.api.send::<IgnoredAny>(&Method::DELETE, &path, &Value::Null) {
             Err(ApiError::Unreachable(_)) => {
                 self.pause.begin(None);
-                self.shared.state().work.keep_unsent(tenure);
+                let mut state = self.shared.state();
+                match state.is_over {
+                    // The app is about to end. Leases end by themselves, too.
+                    true => state.work.releases.clear(),
+                    false => state.work.releases.push_front(tenure),
+                }
             }
             // The seat is free, or this data plane cannot free it.
             _ => self.succeed(),
@@ -207,14 +219,25 @@ impl Pause {
         let random = u32::try_from(RandomState::new().hash_one(0) & 0xff).unwrap_or_default();
         let pause = doubled.min(PAUSE.1).mul_f64(1.0 - f64::from(random) / 1_024.0);
         let pause = pause.max(retry_after.unwrap_or_default().min(PAUSE.1));
-        self.until = Instant::now().checked_add(pause);
+        let now = Instant::now();
+        (self.until, self.rest_until) = (now.checked_add(pause), now.checked_add(PAUSE.0));
     }
 
     /// Returns the rest of the pause.
     fn left(&self) -> Option<Duration> {
-        let left = self.until?.saturating_duration_since(Instant::now());
-        (!left.is_zero()).then_some(left)
+        left(self.until)
     }
+
+    /// Returns the time until a new release may be sent: the network may have returned in the pause,
+    /// and a seat must be free soon after its last handle is dropped.
+    fn rest(&self) -> Option<Duration> {
+        left(self.rest_until)
+    }
+}
+
+fn left(until: Option<Instant>) -> Option<Duration> {
+    let left = until?.saturating_duration_since(Instant::now());
+    (!left.is_zero()).then_some(left)
 }
 
 /// Releases everything that waits for the thread, also when it ends by a panic.

@@ -11,9 +11,6 @@ use super::tenure::{Tenure, end_of};
 /// The bounds of the time to the next heartbeat of a lease, in seconds, for any response.
 const NEXT: (i64, i64) = (5, 86_400);
 
-/// The number of releases that wait for the network. Leases end by themselves.
-const MAX_UNSENT: usize = 10_000;
-
 /// A request that an asynchronous caller waits for.
 pub(super) type Job = Box<dyn FnOnce() + Send>;
 
@@ -26,8 +23,8 @@ pub(super) struct Schedule<H> {
     ends: BTreeSet<(i64, Uuid)>,
     /// The leases to release.
     pub(super) releases: VecDeque<Arc<Tenure>>,
-    /// The releases that failed, until a request succeeds.
-    unsent: Vec<Arc<Tenure>>,
+    /// Whether a release was added since the thread last sent one.
+    pub(super) has_new_release: bool,
     pub(super) jobs: VecDeque<Job>,
     /// The number of held leases by pool, and the usage since it was last asked for.
     held: BTreeMap<String, i64>,
@@ -51,7 +48,7 @@ impl<H> Default for Schedule<H> {
             due: BTreeSet::new(),
             ends: BTreeSet::new(),
             releases: VecDeque::new(),
-            unsent: Vec::new(),
+            has_new_release: false,
             jobs: VecDeque::new(),
             held: BTreeMap::new(),
             usage: BTreeMap::new(),
@@ -74,7 +71,6 @@ impl<H> Schedule<H> {
     /// Adds a lease, and cancels its release.
     pub(super) fn add(&mut self, tenure: &Arc<Tenure>, handle: &Arc<H>, now: i64) {
         self.releases.retain(|released| released.id != tenure.id);
-        self.unsent.retain(|released| released.id != tenure.id);
         self.remove(tenure.id);
         let pool = tenure.lease().pool.clone();
         let held = self.held.entry(pool.clone()).or_default();
@@ -170,16 +166,15 @@ impl<H> Schedule<H> {
         self.ends.first().map(|(end, _)| *end)
     }
 
-    /// Keeps a release that failed, until a request succeeds.
-    pub(super) fn keep_unsent(&mut self, tenure: Arc<Tenure>) {
-        if self.unsent.len() < MAX_UNSENT {
-            self.unsent.push(tenure);
+    /// Returns the next release that still frees a seat at `now`.
+    pub(super) fn take_release(&mut self, now: i64) -> Option<Arc<Tenure>> {
+        self.has_new_release = false;
+        while let Some(tenure) = self.releases.pop_front() {
+            if tenure.needs_release(now) {
+                return Some(tenure);
+            }
         }
-    }
-
-    /// Sends the failed releases again: a request has succeeded.
-    pub(super) fn resend(&mut self) {
-        self.releases.extend(self.unsent.drain(..));
+        None
     }
 
     /// Counts a holder that was refused a seat.
