@@ -244,6 +244,7 @@ compose! {
     governance::bindings;
     governance::bindings::group_bindings;
     governance::effective;
+    governance::marketplace;
     audit;
     audit::erase;
     audit::published;

@@ -11,13 +11,13 @@ pub mod items;
 
 use std::str::FromStr;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use self::facts::{Facts, Question};
-use self::items::{AppliedGuardrail, Arranged, Item};
+use self::items::{AppliedGuardrail, Arranged, Item, SeenListing};
 use super::bindings::kinds::BindingKind;
 use super::ids::ResourceId;
 use super::products;
@@ -28,6 +28,7 @@ use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::access::place::Org;
 use crate::kernel::app::Part;
 use crate::kernel::cache::Cache;
+use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Rendered;
 use crate::kernel::http::cx::Cx;
@@ -149,10 +150,7 @@ async fn read(cx: &mut Cx, _: Org, query: EffectiveQuery) -> Result<Rendered<Eff
     let facts = facts::read(&mut cx.tx, &question).await?;
     let facts = facts.ok_or_else(|| Error::not_found("organization"))?;
     check(&facts, &question, is_explicit)?;
-    let inactive_reason = facts.whole.entitlements.inactive_at(cx.now).or_else(|| {
-        let is_suspended = facts.whole.member_status == Some(MembershipStatus::Suspended);
-        is_suspended.then_some(Inactive::MemberSuspended)
-    });
+    let inactive_reason = inactive_at(&facts, cx.now);
     let active = inactive_reason.is_none();
     let arranged = Arranged::new(&facts, active, is_privileged);
     let answer = Rendered::new(&Effective {
@@ -170,17 +168,51 @@ async fn read(cx: &mut Cx, _: Org, query: EffectiveQuery) -> Result<Rendered<Eff
     Ok(answer)
 }
 
-/// Resolves the query for this caller.
-fn question(cx: &Cx, query: EffectiveQuery, is_privileged: bool) -> Result<Question> {
+/// Returns the person of a question about the product: the caller, when the request names none.
+///
+/// # Errors
+/// 403 at `product` or `user`.
+pub fn person(cx: &Cx, product: &str, user: Option<UserId>) -> Result<Option<UserId>> {
     let caller = &cx.caller;
-    let product = query.product.map(Label::into_string).unwrap_or_default();
-    products::refuse_reading(caller, &product)?;
+    products::refuse_reading(caller, product)?;
     let own = caller.user.filter(|user| caller.is_user_in(*user, cx.at));
-    if query.user.is_some() && query.user != own && !is_privileged {
+    if user.is_some() && user != own && !caller.may_throughout(cx.at, Permission::BINDINGS_READ) {
         let detail = "`user` can be another person only for callers that hold bindings:read in the \
                       whole organization.";
         return Err(Error::new(ProblemCode::Forbidden, detail).at("user"));
     }
+    Ok(user.or(own))
+}
+
+/// Returns the listings of the organization that the question's person sees.
+///
+/// # Errors
+/// 404 and 422 as an effective answer, and 422 at `product` when there are too many.
+pub async fn listings(
+    tx: &mut Conn,
+    of: &Question,
+    is_explicit: bool,
+    now: DateTime<Utc>,
+) -> Result<Vec<SeenListing>> {
+    let facts = facts::read(tx, of).await?;
+    let facts = facts.ok_or_else(|| Error::not_found("organization"))?;
+    check(&facts, of, is_explicit)?;
+    let active = inactive_at(&facts, now).is_none();
+    Arranged::new(&facts, active, false).listings()
+}
+
+fn inactive_at(facts: &Facts, now: DateTime<Utc>) -> Option<Inactive> {
+    facts.whole.entitlements.inactive_at(now).or_else(|| {
+        let is_suspended = facts.whole.member_status == Some(MembershipStatus::Suspended);
+        is_suspended.then_some(Inactive::MemberSuspended)
+    })
+}
+
+/// Resolves the query for this caller.
+fn question(cx: &Cx, query: EffectiveQuery, is_privileged: bool) -> Result<Question> {
+    let caller = &cx.caller;
+    let product = query.product.map(Label::into_string).unwrap_or_default();
+    let user = person(cx, &product, query.user)?;
     let with_spec = query.include.is_some();
     if with_spec && !is_privileged && caller.kind != CallerKind::ServiceToken {
         let detail = "`include` is allowed for machines and for callers that hold bindings:read in \
@@ -192,7 +224,7 @@ fn question(cx: &Cx, query: EffectiveQuery, is_privileged: bool) -> Result<Quest
         organization: cx.at,
         kinds: query.kinds.map_or_else(all, |kinds| kinds.0),
         product,
-        user: query.user.or(own),
+        user,
         group: query.group,
         agent: query.agent,
         project: query.project,

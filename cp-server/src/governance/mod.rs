@@ -3,5 +3,6 @@
 pub mod bindings;
 pub mod effective;
 pub mod ids;
+pub mod marketplace;
 mod products;
 pub mod resources;

@@ -6,6 +6,7 @@
 //! agent without a guardrail cannot exist.
 
 pub mod catalogue;
+pub mod copies;
 pub mod kinds;
 pub mod row;
 mod rules;

@@ -163,6 +163,10 @@ async fn list(cx: &mut Cx, _: Org, list: List<DirectoryFilter>) -> Result<Page<D
         query
     };
     let page: Page<PersonRow> = list.page(query).await?;
+    // A group with people is one of the organization.
+    if let (true, Some(group)) = (page.items.is_empty(), filter.group) {
+        scopes::refuse_missing(cx, &[ScopeRef::group(group)], &["group".to_owned()]).await?;
+    }
     let items = with_groups(cx, page.items, filter.product.as_deref()).await?;
     Ok(Page { items, next_cursor: page.next_cursor })
 }

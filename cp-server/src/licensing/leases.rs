@@ -22,7 +22,7 @@ pub mod tenures;
 pub mod tokens;
 pub mod usage;
 
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::{Lease, ProblemCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -201,7 +201,7 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
             let rule = format!("`ttl_seconds` must be at most {most}, the pool's (got {own}).");
             return Err(Error::invalid("ttl_seconds", rule));
         }
-        (own, of_pool) => own.or(of_pool),
+        (own, _) => own,
     };
     let holder = new.holder.resolve(&mut cx.tx, cx.at, license, settings.kind).await?;
     let is_floating = settings.kind == PoolKind::Floating;
@@ -215,6 +215,7 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         meta: Object::bounded("meta", new.meta)?,
         ttl,
         takes_over: new.take_over,
+        borrows: new.borrow_seconds.is_some(),
     };
     claim.refuse_if_full(cx, &facts).await?;
     let borrow = match new.borrow_seconds {
@@ -234,7 +235,7 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         seat = borrowing::write(cx, &seat, borrow).await?;
     }
     let facts = facts_of(cx, &seat).await?;
-    let mut lease = answers::lease(&seat, &facts, cx.now);
+    let mut lease = answers::lease(&seat, &facts, cx.now)?;
     // The tenures of a floating pool are their own record; an extended lease leaves none.
     if borrow.is_none() && (is_floating && taken_from.is_none() || !is_new) {
         cx.audit.omit();
@@ -292,8 +293,7 @@ async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Re
     }
     refusals::refuse_borrowed(&seat, cx.now)?;
     let facts = facts_of(cx, &seat).await?;
-    let pool = facts.pool_name.clone().unwrap_or_default();
-    let reassign = facts.settings(&pool)?.map_or(0, |settings| settings.reassign_seconds);
+    let reassign = facts.pool_settings()?.map_or(0, |settings| settings.reassign_seconds);
     end(cx, &seat, End::Released, TimeDelta::seconds(reassign)).await?;
     if facts.pool_kind == Some(PoolKind::Floating) && cx.audit.reason.is_none() {
         cx.audit.omit();
@@ -346,22 +346,17 @@ async fn held(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(Se
     Ok((seat, facts))
 }
 
-/// Returns the seat of a live lease, and its license.
-///
-/// # Errors
-/// Fails with 409 for a lease that has ended or is borrowed, and while the license is not in force.
-async fn live(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(SeatRow, Facts)> {
-    let (seat, facts) = held(cx, id, holder).await?;
-    refusals::refuse_over(&seat, cx.now)?;
-    refusals::refuse_borrowed(&seat, cx.now)?;
-    facts.refuse_uncovered(cx.now)?;
+/// Refuses a lease that is over, for good or while its license is not in force.
+fn refuse_dead(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Result<()> {
+    refusals::refuse_over(seat, now)?;
+    facts.refuse_uncovered(now)?;
     if let Some((at, end)) = facts.closed_at.zip(facts.closed_by) {
         return Err(refusals::over(at, end));
     }
     if seat.is_absent {
-        return Err(refusals::over(cx.now, End::LicenseOver));
+        return Err(refusals::over(now, End::LicenseOver));
     }
-    Ok((seat, facts))
+    Ok(())
 }
 
 fn missing() -> Error {
@@ -375,5 +370,5 @@ async fn facts_of(cx: &mut Cx, seat: &SeatRow) -> Result<Facts> {
 
 async fn shown(cx: &mut Cx, seat: &SeatRow) -> Result<Lease> {
     let facts = facts_of(cx, seat).await?;
-    Ok(answers::lease(seat, &facts, cx.now))
+    answers::lease(seat, &facts, cx.now)
 }

@@ -1,6 +1,7 @@
 //! The end of a membership, in all slices.
 
 use crate::governance::bindings;
+use crate::governance::marketplace::reactions;
 use crate::identity::ids::MembershipId;
 use crate::identity::memberships;
 use crate::kernel::access::personal::OrOwn;
@@ -13,7 +14,7 @@ crate::routes! { memberships:
     /// Ends a membership; one of the organization ends with all memberships below it.
     ///
     /// A person may end their own: an offered seat is declined, a taken one is left. The person's
-    /// bindings and limits in the organization end, too. The audit event lists the service tokens and
+    /// bindings, limits, installations and ratings in the organization end, too. The audit event lists the service tokens and
     /// open invitations that the person created.
     DELETE "/memberships/{id}" MEMBERS_DELETE => delete;
 }
@@ -22,6 +23,7 @@ async fn delete(cx: &mut Cx, OrOwn(id): OrOwn<MembershipId>) -> Result<NoContent
     if let Some(user) = memberships::end(cx, id).await? {
         bindings::leave(cx, user).await?;
         limits::leave(cx, user).await?;
+        reactions::leave(cx, user).await?;
     }
     Ok(NoContent)
 }

@@ -6,8 +6,10 @@
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
+use cp_contracts::ProblemCode;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Deserializer};
+use uuid::Uuid;
 
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
 use crate::kernel::access::place::Org;
@@ -20,6 +22,7 @@ use crate::kernel::http::json::Moment;
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, Locator, Name, SecretName, path_segment};
+use crate::tenancy::organizations;
 
 crate::ids! {
     SecretRefId, "secret reference";
@@ -37,7 +40,8 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     "secret reference",
     Export::Section(Section::many::<SecretRef>("secret_refs").order("name, id")),
 )
-.permissions(PERMISSIONS);
+.permissions(PERMISSIONS)
+.before_project(|cx, project, _| Box::pin(refuse_project(cx, project)));
 
 crate::routes! {
     /// References to secrets in other systems. The server never stores the secrets.
@@ -47,6 +51,8 @@ crate::routes! {
     /// Sets a reference of the organization, or of one project: creates it, or replaces all of it.
     PUT "/organizations/{org}/secret-refs/{name}" SECRETS_WRITE => put;
     /// Deletes a reference of the organization, or of one project.
+    ///
+    /// Refused with 409 `in_use` while a connection names it and no other reference has the name.
     DELETE "/organizations/{org}/secret-refs/{name}" SECRETS_WRITE => delete;
 }
 
@@ -206,7 +212,10 @@ async fn put(cx: &mut Cx, (_, name): (Org, String), new: NewSecretRef) -> Result
 
 async fn delete(cx: &mut Cx, (_, name): (Org, String), which: Which) -> Result<NoContent> {
     let Whose(project) = which.project.unwrap_or(Whose(None));
+    // New connections hold the organization, too, before they look for the reference.
+    organizations::touch(cx, cx.at).await?;
     let before = find(cx, project, &name).await?.ok_or_else(|| Error::not_found(NOUN))?;
+    refuse_used(cx, "s.id = $2", before.id.0).await?;
     cx.audit.target = Some((NOUN, name));
     cx.audit.before = serde_json::to_value(&before).ok();
     let sql = "DELETE FROM secret_refs WHERE id = $1 AND organization_id = $2";
@@ -227,4 +236,38 @@ async fn find(cx: &mut Cx, project: Option<ProjectId>, name: &str) -> Result<Opt
         None => query.sql(" AND project_id IS NULL"),
     };
     Ok(query.opt().await?)
+}
+
+/// Refuses the end or the move of a project whose references connections name.
+async fn refuse_project(cx: &mut Cx, project: ProjectId) -> Result<()> {
+    organizations::touch(cx, cx.at).await?;
+    refuse_used(cx, "s.project_id IS NOT NULL AND s.project_id = $2", project.0).await
+}
+
+/// Refuses to withdraw the references that fulfill the condition while a connection names one of
+/// them and no other reference has the name.
+///
+/// # Errors
+/// 409 `in_use` with at most 20 of the connections, and their number.
+async fn refuse_used(cx: &mut Cx, withdrawn: &'static str, by: Uuid) -> Result<()> {
+    let sql = "SELECT r.id, COUNT(*) OVER () AS count FROM resources r
+               WHERE r.organization_id = $1 AND r.kind = 'connection'
+                 AND EXISTS (SELECT 1 FROM secret_refs s
+                             WHERE s.organization_id = $1 AND s.name = r.spec ->> 'secret_ref'
+                               AND ";
+    let query = cx.tx.q(sql).bind(cx.at).bind(by).sql(withdrawn).sql(
+        ") AND NOT EXISTS (SELECT 1 FROM secret_refs s
+                           WHERE s.organization_id = $1 AND s.name = r.spec ->> 'secret_ref'
+                             AND NOT (",
+    );
+    let used: Vec<(Uuid, i64)> =
+        query.sql(withdrawn).sql(")) ORDER BY r.id LIMIT 20").all().await?;
+    let Some((_, count)) = used.first() else { return Ok(()) };
+    let detail = format!(
+        "{count} connections name the secret reference in `spec.secret_ref`. Change or delete them \
+         first."
+    );
+    let connections: Vec<Uuid> = used.iter().map(|(id, _)| *id).collect();
+    let refused = Error::new(ProblemCode::InUse, detail);
+    Err(refused.with("connections", connections).with("count", count))
 }

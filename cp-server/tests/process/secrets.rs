@@ -199,6 +199,24 @@ fn no_secret_is_written_anywhere() {
         "type": "saml", "issuer": "https://login.example", "client_secret": canary("a-client"),
     });
     assert_eq!(server.call("PUT", &provider, Some(sent), "p").0, 201);
+    let connection = json!({
+        "kind": "connection", "name": "Mail", "spec": {"type": "mcp"},
+        "secret": {"api_key": canary("a-connection")},
+    });
+    let connection = server.post(&format!("/organizations/{org}/resources"), connection);
+    let connection = format!("/api/v1/resources/{}", text(&connection, "id"));
+    let sent = json!({"secret": {"api_key": canary("a-change")}});
+    assert_eq!(server.call("PATCH", &connection, Some(sent), "c").0, 200);
+    let reference = format!("/api/v1/organizations/{org}/secret-refs/app");
+    let place = json!({"provider": "vault", "ref": "kv/app"});
+    assert_eq!(server.call("PUT", &reference, Some(place), "r").0, 201);
+    for (method, path, body) in [
+        ("PATCH", &connection, json!({"secret": {"api_key": [canary("a-secret-list")]}})),
+        ("PATCH", &connection, json!({"spec": {"secret": canary("a-member")}})),
+        ("PUT", &reference, json!({"provider": "vault", "ref": "x", "value": canary("a-value")})),
+    ] {
+        assert_eq!(server.call(method, path, Some(body), "v").0, 422, "{method} {path}");
+    }
     // In wrong places, and of wrong kinds: refused, and not logged.
     let wrong = [
         ("/api/v1/invitations/accept", json!({"token": canary("an-invitation")})),
@@ -214,6 +232,11 @@ fn no_secret_is_written_anywhere() {
     secrets.extend(
         [
             "a-client",
+            "a-connection",
+            "a-change",
+            "a-secret-list",
+            "a-member",
+            "a-value",
             "an-invitation",
             "a-list",
             "a-name",
@@ -236,12 +259,14 @@ fn no_secret_is_written_anywhere() {
     over_http2(&server, &canary("a-stranger"));
     let (_, metrics) = server.call("GET", "/metrics", None, "x");
     let (_, audit) = server.call("GET", "/api/v1/audit?limit=500", None, "x");
+    let (_, export) = server.call("GET", &format!("/api/v1/organizations/{org}/export"), None, "x");
+    assert!(export["resources"][0]["secret"]["masked"].is_boolean(), "{export}");
     server.signal(Signal::TERM);
     assert!(server.wait().success());
 
     let said = server.said.lock().unwrap().clone();
     assert!(said.lines().count() > 50, "it logs at trace");
-    let everything = format!("{said}{metrics}{audit}");
+    let everything = format!("{said}{metrics}{audit}{export}");
     secrets.extend(["PRIVATE KEY", "\"d\":", "\"qi\":"].map(str::to_owned));
     for secret in secrets {
         let found = everything.lines().find(|line| line.contains(&secret));

@@ -1,8 +1,10 @@
 mod bindings;
+mod copies;
 mod effective;
 mod endpoints;
 mod entitlements;
 mod guards;
+mod marketplace;
 mod resources;
 
 use serde_json::{Value, json};

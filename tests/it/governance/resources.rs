@@ -90,6 +90,7 @@ async fn six_kinds_are_shown_with_their_defaults(world: World) {
             "version": "1.0.0", "pricing": "free", "author": null, "published": true,
             "featured": false, "verified": false,
         },
+        "installations": 0, "rating": {"average": null, "count": 0},
     });
     assert_eq!(listing, shown(&world, own));
     let second = world.post(world.org("/resources"), body).await.refused(409, "conflict");

@@ -177,6 +177,8 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
         // A caller that sets a provider can act as any member.
         Permission::PROVIDERS_WRITE => everything(),
         _ if ["projects.grant", "projects.withdraw"].contains(&line.name) => everything(),
+        // A machine that reacts for a person asks about another person.
+        Permission::EFFECTIVE_READ if !line.reads() => vec!["effective:read", "bindings:read"],
         // A key holds permissions itself.
         _ if ["license_keys.create", "license_keys.rotate"].contains(&line.name) => everything(),
         _ if line.name == "projects.move" => vec!["projects:delete", "projects:write"],

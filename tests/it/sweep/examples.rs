@@ -55,8 +55,8 @@ impl World {
             "usage" => &acme.usage_event,
             "limits" => &acme.limit,
             "budgets" => "studio",
-            // The budget's own path names them.
-            "allocations" => "",
+            // The path of the budget or of the listing names them.
+            "allocations" | "installation" | "rating" => "",
             "audit" => &self.event,
             "tile" => "0/000.p/1",
             "service-tokens" => pick(&acme.token_id, &acme.deployment_token_id),
@@ -145,6 +145,9 @@ pub fn example(world: &World, line: &Line) -> Example {
         "limits.check" | "limits.delete" => query("?metric=calls"),
         "costs.sum" => query("?product=studio"),
         "allocations.delete" => query(&format!("?scope=group:{}", acme.group)),
+        "marketplace.uninstall" | "marketplace.remove_rating" => {
+            query(&format!("?user={}", acme.user))
+        }
         _ if line.method == Method::DELETE => query(&set_before(line)),
         _ if line.method == Method::GET => query(""),
         "sessions.logout" | "sessions.logout_everywhere" => query(""),
@@ -224,6 +227,8 @@ pub fn example(world: &World, line: &Line) -> Example {
         "allocations.distribute" => {
             body(json!({"scopes": [format!("group:{}", acme.group)], "total": 300}))
         }
+        "marketplace.install" => body(json!({"user": acme.user})),
+        "marketplace.rate" => body(json!({"user": acme.user, "stars": 4})),
         "limits.put" => body(json!({"metric": "calls", "quantity": 200})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
         _ if line.method == Method::PATCH => body(sample_patch(line)),

@@ -86,6 +86,31 @@ async fn an_export_is_all_that_an_organization_has(world: World) {
 }
 
 #[on_both]
+async fn allocations_are_exported_with_their_override_and_origin(world: World) {
+    let below = json!({"name": "Below", "parent_id": world.acme.group});
+    let below = world.post(world.org("/groups"), below).await.expect(201)["id"].clone();
+    let scope = format!("group:{}", below.as_str().unwrap());
+    let allocation = json!({
+        "scope": scope, "quantity": 40, "override": {"quantity": 50, "reason": "A launch."},
+    });
+    let path = world.org("/budgets/studio/allocations");
+    world.put(path, allocation).await.expect(201);
+    let export = world.get(world.org("/export")).await.expect(200);
+    let limits = export["usage_limits"].as_array().unwrap();
+    let found = limits.iter().find(|one| one["scope"] == json!(scope)).unwrap();
+    assert_eq!(
+        (&found["override_quantity"], &found["override_reason"]),
+        (&json!(50), &json!("A launch."))
+    );
+    assert_eq!(
+        (&found["within_id"], &found["source"]),
+        (&json!(world.acme.group), &json!("manual"))
+    );
+    let root = |one: &&Value| one["source"] == "budget" && one["within_id"].is_null();
+    assert_eq!(limits.iter().filter(root).count(), 1);
+}
+
+#[on_both]
 async fn identity_links_of_an_organization_are_exported(world: World) {
     let path = format!("/users/{}/auth-accounts", world.acme.user);
     let mut made = Vec::new();

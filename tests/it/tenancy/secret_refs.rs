@@ -168,6 +168,57 @@ async fn secret_value_is_refused_and_in_no_answer(world: World) {
     assert_eq!(kept, 0);
 }
 
+#[on_both]
+async fn reference_that_a_connection_names_stays(world: World) {
+    let path = world.org("/secret-refs/app%2Ftoken");
+    let connection = async |name: &str| {
+        let spec = json!({"type": "mcp", "secret_ref": name});
+        let body = json!({"kind": "connection", "name": "Box", "spec": spec});
+        let made = world.post(world.org("/resources"), body).await.expect(201);
+        made["id"].as_str().unwrap().to_owned()
+    };
+    let one = connection("app/token").await;
+    let problem = world.delete(&path).await.refused(409, "in_use");
+    assert_eq!((&problem["connections"], &problem["count"]), (&json!([one]), &json!(1)));
+    // Another reference of the name suffices, whichever is deleted.
+    let web = project(&world, &world.acme.org, "web").await;
+    let of_web = json!({"provider": "vault", "ref": "kv/web#token", "project": web});
+    world.put(&path, of_web.clone()).await.expect(201);
+    world.delete(&path).await.expect(204);
+    world.delete(format!("{path}?project={web}")).await.refused(409, "in_use");
+    // The project has the only one: neither its end nor its move withdraws it.
+    let ends = format!("/projects/{web}");
+    let before = world.count_events().await;
+    let problem = world.delete(&ends).await.refused(409, "in_use");
+    assert_eq!(problem["connections"], json!([one]));
+    let target = json!({"organization": world.globex.org});
+    world.post(format!("{ends}/move"), target.clone()).await.refused(409, "in_use");
+    assert_eq!(world.count_events().await, before);
+    // The same name of another organization is another reference.
+    world.delete("/organizations/globex/secret-refs/app%2Ftoken").await.expect(204);
+    let patch = json!({"spec": {"secret_ref": null}});
+    world.patch(format!("/resources/{one}"), patch).await.expect(200);
+    world.delete(format!("{path}?project={web}")).await.expect(204);
+    world.put(&path, of_web).await.expect(201);
+    world.delete(&ends).await.expect(204);
+}
+
+/// A connection that is created while its reference is deleted finds it, or is refused.
+#[on_both]
+async fn concurrent_deletion_leaves_no_connection_without_its_reference(world: World) {
+    for round in 0..8 {
+        let path = world.org(&format!("/secret-refs/key-{round}"));
+        world.put(&path, json!({"provider": "vault", "ref": "kv/key"})).await.expect(201);
+        let spec = json!({"type": "mcp", "secret_ref": format!("key-{round}")});
+        let body = json!({"kind": "connection", "name": "Box", "spec": spec});
+        let resources = world.org("/resources");
+        let made = world.post(&resources, body);
+        let (made, gone) = futures_util::future::join(Box::pin(made), world.delete(&path)).await;
+        let statuses = (made.status, gone.status);
+        assert!([(201, 409), (404, 204)].contains(&statuses), "{statuses:?}");
+    }
+}
+
 /// A project of an organization.
 async fn project(world: &World, organization: &str, slug: &str) -> String {
     let path = format!("/organizations/{organization}/projects");

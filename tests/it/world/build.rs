@@ -165,6 +165,19 @@ impl World {
             }
         }
 
+        let archive = json!({
+            "kind": "connection", "name": "Archive", "product": "studio", "spec": {"type": "mcp"},
+        });
+        let archive = under("/resources", archive).await;
+        let listing = json!({
+            "kind": "listing", "name": "Archive", "product": "studio", "parent_id": archive,
+        });
+        let listing = under("/resources", listing).await;
+        let reactions = format!("{org}/marketplace/{listing}");
+        self.set(&format!("{reactions}/installation"), json!({"user": t.user})).await;
+        self.set(&format!("{reactions}/rating"), json!({"user": t.user, "stars": 5})).await;
+        t.others.insert("marketplace".to_owned(), listing);
+
         let budget = format!("{org}/budgets/studio");
         self.set(&budget, json!({"credits": 1000})).await;
         let cycle = json!({"starts_at": "2025-12-31T00:00:00Z"});

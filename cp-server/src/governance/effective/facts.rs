@@ -39,6 +39,26 @@ pub struct Question {
 }
 
 impl Question {
+    /// Returns the question about the listings of a product: those that the person sees.
+    pub fn of_listings(
+        organization: OrganizationId,
+        product: String,
+        user: Option<UserId>,
+    ) -> Self {
+        Self {
+            organization,
+            kinds: vec![BindingKind::Listing],
+            product,
+            user,
+            group: None,
+            agent: None,
+            project: None,
+            workspace: None,
+            subject: None,
+            with_spec: false,
+        }
+    }
+
     pub fn asks(&self, kind: BindingKind) -> bool {
         self.kinds.contains(&kind)
     }

@@ -82,6 +82,14 @@ pub struct AppliedPattern {
     action: Value,
 }
 
+/// A listing that a person sees.
+#[derive(Clone, Copy, Debug)]
+pub struct SeenListing {
+    pub id: ResourceId,
+    /// The scope whose binding grants the listing; `None` when all people see it.
+    pub matched: Option<ScopeRef>,
+}
+
 /// The facts, arranged for the fold.
 pub struct Arranged<'f> {
     facts: &'f Facts,
@@ -155,6 +163,32 @@ impl<'f> Arranged<'f> {
         Ok(items)
     }
 
+    /// Returns the listings that the person sees.
+    ///
+    /// # Errors
+    /// 422 at `product` when there are too many.
+    pub fn listings(&self) -> Result<Vec<SeenListing>> {
+        let (kind, published) = (BindingKind::Listing, self.resources());
+        if self.facts.resources.len() > ITEMS {
+            let detail = format!("`product` must select at most {ITEMS} listings.");
+            return Err(Error::invalid("product", detail));
+        }
+        let seen = published.iter().filter_map(|(subject, one)| {
+            let conditions = Conditions {
+                ceiling: Ceiling::Open,
+                is_open: is_open(kind, Some(one)),
+                active: self.active,
+            };
+            let outcome = fold(kind, &self.matching(kind, subject), &conditions);
+            let matched = outcome.from.and_then(|from| match from {
+                Source::Scope(scope) => Some(scope),
+                Source::Ceiling => None,
+            });
+            outcome.allowed.then_some(SeenListing { id: one.id, matched })
+        });
+        Ok(seen.collect())
+    }
+
     /// The agents, connections and published listings, by ID.
     fn resources(&self) -> HashMap<String, &'f Named> {
         let is_shown = |one: &&Named| {
@@ -209,8 +243,7 @@ impl<'f> Arranged<'f> {
         // Disabled and unpublished resources do not exist for the fold.
         let matching = if exists { self.matching(kind, &subject) } else { Vec::new() };
         let ceiling = self.ceiling(kind, &subject, &of.product);
-        let is_open = kind == BindingKind::Listing && named.is_some_and(|one| !one.is_granted);
-        let conditions = Conditions { ceiling, is_open, active: self.active };
+        let conditions = Conditions { ceiling, is_open: is_open(kind, named), active: self.active };
         let outcome = fold(kind, &matching, &conditions);
         if !outcome.allowed && !self.is_privileged {
             // A hidden item reads like a missing one; only a named subject is answered.
@@ -280,6 +313,11 @@ impl<'f> Arranged<'f> {
         applied.sort_by(|a, b| a.key.cmp(&b.key));
         applied
     }
+}
+
+/// Returns whether the subject is allowed without a binding: a listing that no binding grants.
+fn is_open(kind: BindingKind, named: Option<&Named>) -> bool {
+    kind == BindingKind::Listing && named.is_some_and(|one| !one.is_granted)
 }
 
 impl Item {

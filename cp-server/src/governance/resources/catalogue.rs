@@ -52,8 +52,8 @@ pub struct PublicResource {
 /// The organization that offers a resource.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Publisher {
-    organization_id: OrganizationId,
-    name: String,
+    pub organization_id: OrganizationId,
+    pub name: String,
 }
 
 #[derive(sqlx::FromRow)]

@@ -14,6 +14,7 @@ use crate::kernel::http::answer;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::secret::Masked;
 use crate::kernel::section::Exported;
+use crate::metering::quantity::Quantity;
 
 crate::text_enum! { ResourceStatus { Active = "active", Disabled = "disabled" } }
 
@@ -55,8 +56,31 @@ pub struct Resource {
     /// The guardrails of an agent, by key; absent for other kinds.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub guardrails: Option<Vec<Uuid>>,
+    /// The number of installations of a listing; absent for other kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub installations: Option<i64>,
+    /// The rating of a listing; absent for other kinds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rating: Option<Rating>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
+}
+
+/// The stars that people gave a listing.
+#[derive(Clone, Copy, Debug, Serialize, JsonSchema)]
+pub struct Rating {
+    /// The average, with two decimal places; null without ratings.
+    pub average: Option<Quantity>,
+    /// The number of people. The last rating of a person counts.
+    pub count: i64,
+}
+
+impl Rating {
+    fn of(stars: i64, count: i64) -> Self {
+        // A percentage of a hundred times as much is the quotient, with two decimal places.
+        let whole = Quantity::from_parts(count.saturating_mul(100), 0);
+        Self { average: Quantity::from_parts(stars, 0).percent_of(whole), count }
+    }
 }
 
 impl answer::Resource for Resource {
@@ -67,7 +91,50 @@ impl answer::Resource for Resource {
     }
 }
 
-/// A resource with the guardrails of an agent, read in one statement.
+/// The columns of a resource.
+macro_rules! resource_columns {
+    // The rating `r` is the person's last one of the listing: a person can rate in several
+    // organizations, and counts once.
+    (@last) => {
+        "NOT EXISTS (SELECT 1 FROM reactions l
+                     WHERE l.listing_id = r.listing_id AND l.kind = 'rating'
+                       AND l.reactor_id = r.reactor_id
+                       AND (l.updated_at, l.id) > (r.updated_at, r.id))"
+    };
+    () => {
+        concat!(
+            "resources.id, resources.organization_id, resources.kind,
+        resources.key, resources.name, resources.product, resources.description, resources.status,
+        resources.is_public, resources.parent_id, resources.source_id, resources.spec,
+        resources.secret IS NOT NULL AS secret,
+        CASE WHEN resources.kind = 'agent' THEN COALESCE(
+            (SELECT STRING_AGG(b.subject, ' ' ORDER BY g.key)
+             FROM bindings b JOIN resources g ON g.id = b.resource_id
+             WHERE b.agent_id = resources.id AND b.kind = 'guardrail' AND b.effect = 'allow'),
+            '') END AS guardrails,
+        CASE WHEN resources.kind = 'listing' THEN
+            (SELECT COUNT(*) FROM reactions r
+             WHERE r.listing_id = resources.id AND r.kind = 'installation')
+            END AS installations,
+        CASE WHEN resources.kind = 'listing' THEN
+            (SELECT CAST(COALESCE(SUM(r.stars), 0) AS BIGINT) FROM reactions r
+             WHERE r.listing_id = resources.id AND r.kind = 'rating'
+               AND ",
+        resource_columns!(@last),
+        ") END AS stars,
+        CASE WHEN resources.kind = 'listing' THEN
+            (SELECT COUNT(*) FROM reactions r
+             WHERE r.listing_id = resources.id AND r.kind = 'rating'
+               AND ",
+        resource_columns!(@last),
+        ") END AS raters,
+        resources.created_at, resources.updated_at"
+        )
+    };
+}
+pub(in crate::governance) use resource_columns;
+
+/// A resource with the guardrails of an agent and the reactions to a listing, read in one statement.
 #[derive(sqlx::FromRow)]
 pub struct ResourceRow {
     id: ResourceId,
@@ -84,22 +151,16 @@ pub struct ResourceRow {
     spec: Object,
     secret: Masked,
     guardrails: Option<String>,
+    installations: Option<i64>,
+    stars: Option<i64>,
+    raters: Option<i64>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
 }
 
 impl Record for ResourceRow {
     const TABLE: &'static str = "resources";
-    const COLUMNS: &'static str = "resources.id, resources.organization_id, resources.kind,
-        resources.key, resources.name, resources.product, resources.description, resources.status,
-        resources.is_public, resources.parent_id, resources.source_id, resources.spec,
-        resources.secret IS NOT NULL AS secret,
-        CASE WHEN resources.kind = 'agent' THEN COALESCE(
-            (SELECT STRING_AGG(b.subject, ' ' ORDER BY g.key)
-             FROM bindings b JOIN resources g ON g.id = b.resource_id
-             WHERE b.agent_id = resources.id AND b.kind = 'guardrail' AND b.effect = 'allow'),
-            '') END AS guardrails,
-        resources.created_at, resources.updated_at";
+    const COLUMNS: &'static str = resource_columns!();
     const KEY: &'static str = "resources.id";
     fn key(&self) -> Uuid {
         self.id.0
@@ -124,6 +185,8 @@ impl From<ResourceRow> for Resource {
             spec: row.spec,
             secret: row.secret,
             guardrails: row.guardrails.map(ids),
+            installations: row.installations,
+            rating: row.stars.zip(row.raters).map(|(stars, count)| Rating::of(stars, count)),
             created_at: row.created_at,
             updated_at: row.updated_at,
         }

@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use chrono::{DateTime, TimeDelta, Utc};
-use cp_contracts::{Lease, LeaseHolder};
+use chrono::{DateTime, Utc};
+use cp_contracts::{Lease, LeaseHolder, LeasePace};
 use serde_json::Map;
 
 use super::rows::{self, End, Facts, SeatRow};
@@ -11,9 +11,6 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::PoolId;
-
-/// The pace of a lease without an end, as if it lasted this long without a heartbeat.
-const PACE: TimeDelta = TimeDelta::days(1);
 
 impl Resource for Lease {
     const NOUN: &'static str = "lease";
@@ -23,28 +20,26 @@ impl Resource for Lease {
     }
 }
 
-/// The instants of the next heartbeat, and before which a heartbeat changes nothing.
-pub(super) fn pace(seat: &SeatRow) -> (DateTime<Utc>, DateTime<Utc>) {
-    let ttl = seat.ttl_seconds.map_or(PACE, TimeDelta::seconds);
-    // Half of the life, ±10 %, by the lease: holders that began together spread out.
-    let spread = i64::from(seat.lease_id.0.as_bytes()[15]) - 128;
-    let next = ttl.num_milliseconds() * (1280 + spread) / 2560;
-    (seat.heartbeat_at + TimeDelta::milliseconds(next), seat.heartbeat_at + ttl / 6)
+/// Returns the pace of a lease's heartbeats.
+pub(super) fn pace(seat: &SeatRow, facts: &Facts) -> Result<LeasePace> {
+    let own = seat.ttl_seconds;
+    let ttl = facts.pool_settings()?.map_or(own, |settings| settings.ttl(own));
+    Ok(LeasePace::after(seat.heartbeat_at, ttl, seat.lease_id.0))
 }
 
 /// Returns the lease on a seat, as of now.
-pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Lease {
+pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Result<Lease> {
     let closed = facts.closed_at.zip(facts.closed_by);
     let is_void = seat.is_absent || facts.terms.covered_at(now).is_err();
     // A license that is not in force ends no lease for good, so there is no instant.
     let void = is_void.then_some((None, End::LicenseOver));
     let ended = seat.end(now).or(closed).map(|(at, end)| (Some(at), end)).or(void);
-    let (next_at, not_before) = pace(seat);
+    let LeasePace { next_at, not_before } = pace(seat, facts)?;
     let meta = seat
         .meta
         .iter()
         .filter_map(|(name, value)| value.as_str().map(|value| (name.clone(), value.to_owned())));
-    Lease {
+    Ok(Lease {
         id: seat.lease_id.0,
         license_id: seat.license_id.0,
         deployment_id: facts.deployment_id.0,
@@ -71,7 +66,7 @@ pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Lease 
         end: ended.map(|(_, end)| end.as_str().into()),
         token: None,
         extra: Map::new(),
-    }
+    })
 }
 
 /// Returns the leases on these seats, as of now.
@@ -85,7 +80,7 @@ pub(super) async fn leases<G>(cx: &mut Cx<G>, seats: &[SeatRow]) -> Result<Vec<L
         let facts = facts.get(&Some(seat.pool_id)).ok_or_else(|| {
             Error::internal(anyhow::anyhow!("the pool of the lease {} is missing", seat.lease_id))
         })?;
-        Ok(lease(seat, facts, cx.now))
+        lease(seat, facts, cx.now)
     });
     shown.collect()
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::rows::{self, End, Facts, SeatRow, free_at};
-use super::{answers, refusals, tokens};
+use super::{answers, moves, refusals, tokens};
 use crate::kernel::app::Part;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
@@ -71,14 +71,16 @@ pub(super) async fn write(cx: &mut Cx, seat: &SeatRow, borrow: &Borrow) -> Resul
 }
 
 pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Result<Lease> {
-    let (seat, facts) = super::live(cx, id, None).await?;
-    let pool = facts.pool_name.clone().unwrap_or_default();
-    let most = facts.settings(&pool)?.map_or(0, |settings| settings.borrow_seconds);
-    let borrow = prepare(cx, &facts, most, borrowing.seconds).await?;
+    let (seat, facts) = super::held(cx, id, None).await?;
+    super::refuse_dead(&seat, &facts, cx.now)?;
+    let settings = facts.pool_settings()?.ok_or_else(|| refusals::gone(&facts))?;
+    let borrow = prepare(cx, &facts, settings.borrow_seconds, borrowing.seconds).await?;
     cx.begin().await?;
+    let name = facts.pool_name.as_deref().unwrap_or_default();
+    moves::settle(cx, &seat, name, settings).await?;
     let seat = write(cx, &seat, &borrow).await?;
     tokens::announce(cx, &seat, &facts).await?;
-    let mut lease = answers::lease(&seat, &facts, cx.now);
+    let mut lease = answers::lease(&seat, &facts, cx.now)?;
     cx.audit.after = serde_json::to_value(&lease).ok();
     record::record(cx, "leases.borrow", Some(cx.at), ("lease", id.to_string())).await?;
     cx.audit.is_written = true;
@@ -98,14 +100,15 @@ pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
         let detail = "The lease is not borrowed. Release it with DELETE.";
         return Err(Error::new(ProblemCode::Conflict, detail));
     }
-    let pool = facts.pool_name.clone().unwrap_or_default();
-    if !facts.settings(&pool)?.is_some_and(|settings| settings.early_return) {
+    let settings = facts.pool_settings()?;
+    if !settings.is_some_and(|settings| settings.early_return) {
         refusals::refuse_borrowed(&seat, cx.now)?;
     }
+    let reserved = settings.map_or(0, |settings| settings.reassign_seconds);
     revoke(cx, &seat).await?;
-    super::end(cx, &seat, End::Returned, TimeDelta::zero()).await?;
+    super::end(cx, &seat, End::Returned, TimeDelta::seconds(reserved)).await?;
     let ended = rows::seat_of(&mut cx.tx, id).await?.unwrap_or(seat);
-    Ok(answers::lease(&ended, &facts, cx.now))
+    answers::lease(&ended, &facts, cx.now)
 }
 
 /// Revokes the token of a borrowed lease that ends early.

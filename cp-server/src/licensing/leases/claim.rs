@@ -3,7 +3,7 @@
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::holders::Holder;
-use super::settings::{MOST_SEATS, PoolName, Settings};
+use super::settings::{PoolName, Settings, UNLIMITED};
 use crate::kernel::db::record::Object;
 use crate::licensing::ids::PoolId;
 
@@ -15,24 +15,26 @@ pub struct Claim {
     pub holder: Holder,
     pub label: Option<String>,
     pub meta: Object,
-    /// The life without a heartbeat; `None` lasts until the release.
+    /// A shorter life without a heartbeat than the pool's.
     pub ttl: Option<i64>,
     pub takes_over: bool,
+    /// Whether the seat is borrowed with the claim.
+    pub borrows: bool,
 }
 
 impl Claim {
     /// Returns the number of the last seat that is not beyond the cap.
     pub fn cap(&self) -> i64 {
-        self.settings.cap.unwrap_or(MOST_SEATS)
+        self.settings.cap.unwrap_or(UNLIMITED)
     }
 
     /// Returns the number of the last seat.
     pub fn hard_cap(&self) -> i64 {
-        self.settings.hard_cap().unwrap_or(MOST_SEATS)
+        self.settings.hard_cap().unwrap_or(UNLIMITED)
     }
 
     /// Returns the end of a lease that is claimed now.
     pub fn expires_at(&self, now: DateTime<Utc>) -> Option<DateTime<Utc>> {
-        self.ttl.map(|ttl| now + TimeDelta::seconds(ttl))
+        self.settings.ttl(self.ttl).map(|ttl| now + TimeDelta::seconds(ttl))
     }
 }

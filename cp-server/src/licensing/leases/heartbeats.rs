@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::holders::NewHolder;
 use super::rows::{Facts, SeatRow, free_at};
-use super::{answers, moves, tokens};
+use super::{answers, moves, refusals, tokens};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -25,14 +25,16 @@ pub struct Heartbeat {
 
 pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) -> Result<Lease> {
     cx.audit.omit();
-    let (seat, facts) = super::live(cx, id, heartbeat.holder).await?;
-    let is_early = cx.now < answers::pace(&seat).1;
+    let (seat, facts) = super::held(cx, id, heartbeat.holder).await?;
+    super::refuse_dead(&seat, &facts, cx.now)?;
+    refusals::refuse_borrowed(&seat, cx.now)?;
+    let is_early = cx.now < answers::pace(&seat, &facts)?.not_before;
     if is_early && !heartbeat.token {
-        return Ok(answers::lease(&seat, &facts, cx.now));
+        return answers::lease(&seat, &facts, cx.now);
     }
     cx.begin().await?;
     let seat = if is_early { seat } else { keep(cx, &seat, &facts).await? };
-    let mut lease = answers::lease(&seat, &facts, cx.now);
+    let mut lease = answers::lease(&seat, &facts, cx.now)?;
     if heartbeat.token {
         tokens::announce(cx, &seat, &facts).await?;
         cx.commit_early(Effect::Harmless).await?;
@@ -41,11 +43,13 @@ pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) ->
     Ok(lease)
 }
 
-/// Extends the lease. A lease beyond the hard cap moves to a free seat within it.
+/// Extends the lease. A lease beyond the cap moves to a free seat within it.
 async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<SeatRow> {
-    let expires_at = seat.ttl_seconds.map(|ttl| cx.now + TimeDelta::seconds(ttl));
+    let settings = facts.pool_settings()?.ok_or_else(|| refusals::gone(facts))?;
+    let expires_at = settings.ttl(seat.ttl_seconds).map(|ttl| cx.now + TimeDelta::seconds(ttl));
     let expires_at = seat.expires_at.zip(expires_at).map(|(before, next)| before.max(next));
-    moves::within_cap(cx, seat, facts).await?;
+    let name = facts.pool_name.as_deref().unwrap_or_default();
+    moves::settle(cx, seat, name, settings).await?;
     let sql = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4
                WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
                  AND (expires_at IS NULL OR expires_at > $2)";

@@ -1,44 +1,45 @@
-//! Moves of leases whose seats are beyond a lowered cap.
+//! Moves of leases whose seats are beyond the cap.
 
-use super::rows::{End, Facts, SeatRow};
-use super::settings::MOST_SEATS;
+use super::rows::{End, SeatRow, free_at};
+use super::settings::{Settings, UNLIMITED};
 use super::{refusals, steps, tenures};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
-use crate::licensing::ids::LeaseId;
 
-/// Moves a lease beyond the hard cap to a free seat within it.
+/// Moves a lease beyond the cap to a free seat within it. Beyond the hard cap it must move.
 ///
 /// # Errors
-/// Fails with 409 `seats_exhausted` when none is free; the lease keeps its present end.
-pub(super) async fn within_cap(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<()> {
-    let name = facts.pool_name.as_deref().unwrap_or_default();
-    let Some(settings) = facts.settings(name)? else { return Ok(()) };
-    let most = settings.hard_cap().unwrap_or(MOST_SEATS);
-    if seat.n <= most {
+/// Fails with 409 `seats_exhausted` when it must and no seat is free; the lease keeps its end.
+pub(super) async fn settle(
+    cx: &mut Cx,
+    seat: &SeatRow,
+    name: &str,
+    settings: &Settings,
+) -> Result<()> {
+    let (cap, hard_cap) = (settings.cap, settings.hard_cap());
+    if seat.n <= cap.unwrap_or(UNLIMITED) {
         return Ok(());
     }
-    let Some(free) = steps::free(cx, seat.pool_id, most, true).await? else {
-        return Err(refusals::exhausted(cx, seat.pool_id, name, &settings).await?);
-    };
+    let mut free = steps::free(cx, seat.pool_id, cap.unwrap_or(UNLIMITED), true).await?;
+    if free.is_none() && seat.n > hard_cap.unwrap_or(UNLIMITED) {
+        free = steps::free(cx, seat.pool_id, hard_cap.unwrap_or(UNLIMITED), true).await?;
+        if free.is_none() {
+            return Err(refusals::exhausted(cx, seat.pool_id, name, settings).await?);
+        }
+    }
+    let Some(free) = free else { return Ok(()) };
     tenures::keep(cx, &free, End::Expired).await?;
-    // The old seat keeps a lease of no time and no holder.
-    let vacate = "UPDATE lease_seats
-                  SET lease_id = $2, holder = NULL, user_id = NULL, label = NULL, acquired_at = $3,
-                      ended_at = $3, ended_by = $4, free_at = $3, expires_at = NULL
-                  WHERE lease_id = $1";
-    let nothing = LeaseId::new(&cx.app.random, cx.now);
-    let vacate = cx.tx.q(vacate).bind(seat.lease_id).bind(nothing).bind(cx.now);
-    vacate.bind(End::Released).exec().await?;
-    let occupy = "UPDATE lease_seats
-                  SET lease_id = $3, holder = $4, holder_kind = $5, user_id = $6, label = $7,
-                      meta = $8, acquired_at = $9, heartbeat_at = $10, ttl_seconds = $11,
-                      expires_at = $12, overage = $13, free_at = $12, borrowed_until = NULL,
-                      ended_at = NULL, ended_by = NULL, status_list_id = NULL, status_idx = NULL
-                  WHERE pool_id = $1 AND n = $2";
+    tenures::vacate(cx, seat, cx.now).await?;
+    let sql = "UPDATE lease_seats
+               SET lease_id = $3, holder = $4, holder_kind = $5, user_id = $6, label = $7, meta = $8,
+                   acquired_at = $9, heartbeat_at = $10, ttl_seconds = $11, expires_at = $12,
+                   overage = $13, free_at = $14, borrowed_until = $15, ended_at = NULL,
+                   ended_by = NULL, status_list_id = $16, status_idx = $17
+               WHERE pool_id = $1 AND n = $2";
+    let free_at = seat.expires_at.map(|end| free_at(&cx.tx, end));
     let occupy = cx
         .tx
-        .q(occupy)
+        .q(sql)
         .bind(seat.pool_id)
         .bind(free.n)
         .bind(seat.lease_id)
@@ -51,7 +52,11 @@ pub(super) async fn within_cap(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Re
         .bind(seat.heartbeat_at)
         .bind(seat.ttl_seconds)
         .bind(seat.expires_at)
-        .bind(settings.cap.is_some_and(|cap| free.n > cap));
+        .bind(free.n > cap.unwrap_or(UNLIMITED))
+        .bind(free_at)
+        .bind(seat.borrowed_until)
+        .bind(seat.status_list_id)
+        .bind(seat.status_idx);
     occupy.exec().await?;
     Ok(())
 }

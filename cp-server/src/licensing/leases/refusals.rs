@@ -4,8 +4,8 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use cp_contracts::ProblemCode;
 
 use super::hours::Refused;
-use super::rows::{End, SeatRow};
-use super::settings::{MOST_SEATS, Settings};
+use super::rows::{End, Facts, SeatRow};
+use super::settings::{Settings, UNLIMITED};
 use crate::kernel::access::caller::Permission;
 use crate::kernel::app::Part;
 use crate::kernel::error::{Error, Result};
@@ -31,12 +31,12 @@ pub(super) async fn exhausted(
     let sql = "SELECT free_at FROM lease_seats
                WHERE pool_id = $1 AND free_at > $2 AND n <= $3
                ORDER BY free_at, n LIMIT 1";
-    let next = cx.tx.q(sql).bind(pool).bind(cx.now).bind(hard_cap.unwrap_or(MOST_SEATS));
+    let next = cx.tx.q(sql).bind(pool).bind(cx.now).bind(hard_cap.unwrap_or(UNLIMITED));
     let next: Option<DateTime<Utc>> = next.value().await?;
     let detail = format!(
         "All seats of the pool `{name}` are taken: {used} of {}. Retry when one is free, or end a lease \
          that is not needed.",
-        hard_cap.unwrap_or(MOST_SEATS)
+        hard_cap.unwrap_or(UNLIMITED)
     );
     let wait = next.map_or(LONGEST, |at| (at - cx.now).num_seconds().clamp(1, LONGEST));
     // Clients that were refused together come back apart.
@@ -97,6 +97,12 @@ pub(super) fn refuse_over(seat: &SeatRow, now: DateTime<Utc>) -> Result<()> {
 pub(super) fn over(at: DateTime<Utc>, end: End) -> Error {
     let detail = format!("The lease ended at {} ({end}). Claim a seat again.", text(at));
     Error::new(ProblemCode::LeaseOver, detail).with("end", end).with("ended_at", text(at))
+}
+
+/// Returns the refusal of a lease whose pool no level of the license defines any more.
+pub(super) fn gone(facts: &Facts) -> Error {
+    let name = facts.pool_name.as_deref().unwrap_or_default();
+    Error::not_found(&format!("pool {name}")).with("pool", name)
 }
 
 /// Refuses a borrowed lease.

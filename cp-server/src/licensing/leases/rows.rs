@@ -1,5 +1,7 @@
 //! The rows of pools and seats.
 
+use std::sync::OnceLock;
+
 use chrono::{DateTime, TimeDelta, Utc};
 
 use super::settings::{Levels, PoolKind, Settings};
@@ -67,6 +69,7 @@ crate::record! {
         meta: Object,
         acquired_at: DateTime<Utc>,
         heartbeat_at: DateTime<Utc>,
+        /// A shorter life without a heartbeat than the pool's.
         ttl_seconds: Option<i64>,
         expires_at: Option<DateTime<Utc>>,
         borrowed_until: Option<DateTime<Utc>>,
@@ -119,6 +122,8 @@ pub struct Facts {
     pub closed_by: Option<End>,
     /// The instant of the last restore, in microseconds, big-endian.
     pub restored_at: Option<Vec<u8>>,
+    #[sqlx(skip)]
+    settings: OnceLock<Option<Settings>>,
 }
 
 const FACTS: &str = "l.deployment_id,
@@ -169,6 +174,15 @@ impl Facts {
     /// Returns the effective settings of a pool, if it exists.
     pub fn settings(&self, pool: &str) -> Result<Option<Settings>> {
         self.levels.pool(pool, self.seat_cap().value)
+    }
+
+    /// Returns the effective settings of the open pool; `None` once no level defines it.
+    pub fn pool_settings(&self) -> Result<Option<&Settings>> {
+        if let Some(known) = self.settings.get() {
+            return Ok(known.as_ref());
+        }
+        let found = self.settings(self.pool_name.as_deref().unwrap_or_default())?;
+        Ok(self.settings.get_or_init(|| found).as_ref())
     }
 
     pub fn explained(&self) -> super::settings::Explained {

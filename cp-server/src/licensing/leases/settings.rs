@@ -16,8 +16,10 @@ use crate::kernel::http::json::Between;
 
 /// The pool that every license has.
 pub const SEATS: &str = "seats";
-/// The largest cap, and the largest number of seats of an unlimited pool.
-pub const MOST_SEATS: i64 = 1_000_000;
+/// The largest cap.
+const MOST_SEATS: i64 = 1_000_000;
+/// The number of the last seat of an unlimited pool.
+pub const UNLIMITED: i64 = i64::MAX;
 const MOST_POOLS: usize = 16;
 
 crate::texts! {
@@ -302,6 +304,12 @@ impl Settings {
     pub fn of(pool: BTreeMap<String, ExplainedSetting>) -> Result<Self> {
         let values: Map<_, _> = pool.into_iter().map(|(name, one)| (name, one.value)).collect();
         serde_json::from_value(Value::Object(values)).map_err(Error::internal)
+    }
+
+    /// Returns the time in seconds for which a lease lasts without a heartbeat: the pool's, or the
+    /// shorter one of the lease.
+    pub fn ttl(&self, own: Option<i64>) -> Option<i64> {
+        [self.ttl_seconds, own].into_iter().flatten().min()
     }
 
     /// Returns the number of seats, with those beyond the cap; `None` without a limit.

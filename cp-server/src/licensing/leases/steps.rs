@@ -11,7 +11,8 @@ use chrono::TimeDelta;
 use super::claim::Claim;
 use super::rows::{End, Facts, SeatRow, free_at};
 use super::settings::{PoolKind, TakeOver};
-use super::{matching, refusals, restores, tenures};
+use super::{matching, moves, refusals, restores, tenures};
+use crate::kernel::db::query::Rows;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LeaseId, PoolId};
@@ -63,21 +64,26 @@ impl Claim {
         }
         let Some(same) = matching::seat(cx, self).await? else { return Ok(own) };
         if let Some(own) = own {
-            self.leave(cx, own.n).await?;
+            self.leave(cx, &own).await?;
         }
         Ok(Some(same))
     }
 
-    /// Removes the holder from its old seat.
-    async fn leave(&self, cx: &mut Cx, n: i64) -> Result<()> {
-        let sql = "UPDATE lease_seats SET holder = NULL WHERE pool_id = $1 AND n = $2";
-        cx.tx.q(sql).bind(self.pool).bind(n).exec().await?;
-        Ok(())
+    /// Takes the ended lease of the holder from its old seat.
+    async fn leave(&self, cx: &mut Cx, own: &SeatRow) -> Result<()> {
+        tenures::keep(cx, own, End::Expired).await?;
+        // The seat stays reserved as long as it was.
+        let free = own.ended_at.or(own.expires_at).unwrap_or(cx.now);
+        tenures::vacate(cx, own, free).await
     }
 
     /// Extends a live lease. A later end stays, and a borrowed lease stays as it is.
     async fn extend(&self, cx: &mut Cx, seat: &SeatRow) -> Result<SeatRow> {
         matching::replace(cx, self, seat).await?;
+        if seat.is_borrowed(cx.now) && !self.borrows {
+            return Ok(seat.clone());
+        }
+        moves::settle(cx, seat, self.name.as_str(), &self.settings).await?;
         if seat.is_borrowed(cx.now) {
             return Ok(seat.clone());
         }
@@ -88,10 +94,10 @@ impl Claim {
         let sql = "UPDATE lease_seats
                    SET heartbeat_at = $3, expires_at = $4, free_at = $5, ttl_seconds = $6,
                        label = COALESCE($7, label), meta = $8, holder = $9
-                   WHERE pool_id = $1 AND n = $2";
+                   WHERE pool_id = $1 AND lease_id = $2";
         let free = expires_at.map(|end| free_at(&cx.tx, end));
         let meta = if self.meta.is_empty() { seat.meta.clone() } else { self.meta.clone() };
-        let update = cx.tx.returning(sql).bind(self.pool).bind(seat.n).bind(cx.now);
+        let update = cx.tx.returning(sql).bind(self.pool).bind(seat.lease_id).bind(cx.now);
         let update = update.bind(expires_at).bind(free).bind(self.ttl);
         Ok(update.bind(self.label.as_deref()).bind(meta).bind(&*self.holder.hash).one().await?)
     }
@@ -113,8 +119,8 @@ impl Claim {
         if let Some(n) = self.grow(cx).await? {
             return Ok(Some((Place::New(n), None)));
         }
-        if let Some(seat) = self.others(cx).await? {
-            let (lease, end) = (seat.lease_id, self.end_of(&seat));
+        if let Some((seat, end)) = self.others(cx).await? {
+            let lease = seat.lease_id;
             return Ok(Some((Place::Used(Box::new(seat), end), Some(lease))));
         }
         // A seat that another claim held may have become free.
@@ -133,42 +139,52 @@ impl Claim {
         Ok(cx.tx.q(sql).bind(self.pool).bind(self.hard_cap()).value().await?)
     }
 
-    /// Locks the seat of another holder that the claim may take over, or that of a person who is not
-    /// an active member.
-    async fn others(&self, cx: &mut Cx) -> Result<Option<SeatRow>> {
-        let of_pool = "WHERE lease_seats.pool_id = $1 AND lease_seats.n <= $2
-                         AND lease_seats.ended_at IS NULL
-                         AND (lease_seats.borrowed_until IS NULL OR lease_seats.borrowed_until <= $3)";
+    /// Locks the seat of another holder that the claim may take over, or else that of a person who is
+    /// not an active member. Borrowed seats stay.
+    async fn others(&self, cx: &mut Cx) -> Result<Option<(SeatRow, End)>> {
         let idle = cx.now - self.settings.ttl_seconds.map_or(IDLE, TimeDelta::seconds);
-        let take_over = if self.takes_over { self.settings.take_over } else { TakeOver::Refuse };
-        let (most, pool, now) = (self.hard_cap(), self.pool, cx.now);
-        let query = cx.tx.select(of_pool).bind(pool).bind(most).bind(now);
-        let query = match take_over {
-            TakeOver::Refuse => query.sql(" AND lease_seats.user_id IS NOT NULL"),
-            TakeOver::Idle => query.and(" AND lease_seats.heartbeat_at <= ?", idle),
-            TakeOver::Oldest => query,
-        };
-        let query = match take_over {
-            // Only the seats of absent people are left.
-            TakeOver::Refuse => query.sql(
-                " AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-                                  WHERE m.organization_id = lease_seats.organization_id
-                                    AND m.user_id = lease_seats.user_id
-                                    AND m.status = 'active' AND u.is_active)
+        let query = self.live(cx);
+        let query = match self.settings.take_over {
+            _ if !self.takes_over => None,
+            TakeOver::Refuse => None,
+            TakeOver::Idle => Some(query.and(
+                " AND lease_seats.heartbeat_at <= ?
                  ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1",
-            ),
-            TakeOver::Idle => {
-                query.sql(" ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1")
-            }
+                idle,
+            )),
             TakeOver::Oldest => {
-                query.sql(" ORDER BY lease_seats.acquired_at, lease_seats.n LIMIT 1")
+                Some(query.sql(" ORDER BY lease_seats.acquired_at, lease_seats.n LIMIT 1"))
             }
         };
-        Ok(query.locked().opt().await?)
+        if let Some(query) = query
+            && let Some(seat) = query.locked().opt().await?
+        {
+            return Ok(Some((seat, End::TakenOver)));
+        }
+        let absent = self.live(cx).sql(
+            " AND lease_seats.user_id IS NOT NULL
+              AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+                              WHERE m.organization_id = lease_seats.organization_id
+                                AND m.user_id = lease_seats.user_id
+                                AND m.status = 'active' AND u.is_active)
+             ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1",
+        );
+        let absent = absent.locked().opt().await?;
+        Ok(absent.map(|seat| (seat, End::LicenseOver)))
     }
 
-    fn end_of(&self, seat: &SeatRow) -> End {
-        if seat.is_absent { End::LicenseOver } else { End::TakenOver }
+    /// Selects the seats with live leases that are not borrowed.
+    fn live<'c>(&self, cx: &'c mut Cx) -> Rows<'c, SeatRow> {
+        let now = cx.now;
+        cx.tx
+            .select("WHERE lease_seats.ended_at IS NULL")
+            .and(" AND lease_seats.pool_id = ?", self.pool)
+            .and(" AND lease_seats.n <= ?", self.hard_cap())
+            .and(" AND (lease_seats.expires_at IS NULL OR lease_seats.expires_at > ?)", now)
+            .and(
+                " AND (lease_seats.borrowed_until IS NULL OR lease_seats.borrowed_until <= ?)",
+                now,
+            )
     }
 
     /// Writes the new lease onto the seat. The previous lease becomes a tenure.
@@ -181,7 +197,7 @@ impl Claim {
             Place::New(n) => *n,
         };
         if let Some(own) = own.filter(|own| own.n != n) {
-            self.leave(cx, own.n).await?;
+            self.leave(cx, own).await?;
         }
         let expires_at = self.expires_at(cx.now);
         let insert = "INSERT INTO lease_seats

@@ -62,9 +62,23 @@ impl TenureRow {
     }
 }
 
+/// Takes the lease from a seat, which is free from this instant on. The seat keeps a lease of no
+/// time and no holder.
+pub(super) async fn vacate(cx: &mut Cx, seat: &SeatRow, free_at: DateTime<Utc>) -> Result<()> {
+    let sql = "UPDATE lease_seats
+               SET lease_id = $2, holder = NULL, user_id = NULL, label = NULL, acquired_at = $3,
+                   ended_at = $3, ended_by = $4, free_at = $5, expires_at = NULL,
+                   borrowed_until = NULL, status_list_id = NULL, status_idx = NULL
+               WHERE lease_id = $1";
+    let nothing = LeaseId::new(&cx.app.random, cx.now);
+    let vacate = cx.tx.q(sql).bind(seat.lease_id).bind(nothing).bind(cx.now);
+    vacate.bind(End::Released).bind(free_at).exec().await?;
+    Ok(())
+}
+
 /// Keeps the lease of a seat that gets another lease. A lease that still lives ends for this reason.
 pub(super) async fn keep(cx: &mut Cx, seat: &SeatRow, reason: End) -> Result<()> {
-    // A seat whose lease has moved to another seat.
+    // The lease of no time of a vacated seat.
     if seat.holder.is_none() && seat.ended_at == Some(seat.acquired_at) {
         return Ok(());
     }

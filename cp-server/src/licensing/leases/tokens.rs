@@ -52,8 +52,7 @@ fn make(
     components: Vec<String>,
 ) -> Result<String> {
     let issued_at = now.trunc_subsecs(0).timestamp();
-    let matching = facts.settings(facts.pool_name.as_deref().unwrap_or_default())?;
-    let matching = matching.map_or(Matching::Exact, |settings| settings.matching);
+    let matching = facts.pool_settings()?.map_or(Matching::Exact, |settings| settings.matching);
     let is_matched = facts.pool_kind == Some(PoolKind::Node) && matching != Matching::Exact;
     let entry = seat.status_list_id.zip(seat.status_idx).map(|(list, idx)| StatusClaim {
         status_list: StatusListRef {
@@ -71,7 +70,7 @@ fn make(
         iat: issued_at,
         nbf: issued_at,
         exp: end(app, seat, facts, now).timestamp(),
-        hbnbf: answers::pace(seat).1.timestamp(),
+        hbnbf: answers::pace(seat, facts)?.not_before.timestamp(),
         lease: LeaseBodyClaims {
             license_id: seat.license_id.0,
             pool: facts.pool_name.clone().unwrap_or_default(),

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+pub use super::row::Source;
 use super::windows::Window;
 use crate::identity::scopes::{ScopeKind, ScopeRef};
 use crate::kernel::clock::after;
@@ -15,11 +16,6 @@ use crate::metering::budgets::rows::{Budget, CREDITS};
 use crate::metering::ids::{BudgetCycleId, LimitId};
 use crate::metering::quantity::Quantity;
 use crate::tenancy::ids::GroupId;
-
-crate::text_enum! {
-    /// The origin of an allocation.
-    Source { Manual = "manual", Equal = "equal", Copy = "copy", Budget = "budget" }
-}
 
 /// An allocation as it is stored.
 #[derive(Clone, Debug, PartialEq, sqlx::FromRow)]

@@ -13,10 +13,16 @@ use crate::kernel::http::answer::Resource;
 use crate::metering::counters::Interval;
 use crate::metering::ids::{BudgetCycleId, LimitId};
 use crate::metering::quantity::Quantity;
+use crate::tenancy::ids::GroupId;
 
 crate::text_enum! {
     /// Whether a limit refuses usage that exceeds it, and whether usage accepts such a refusal.
     Enforcement { Observe = "observe", Enforce = "enforce" }
+}
+
+crate::text_enum! {
+    /// The origin of an allocation.
+    Source { Manual = "manual", Equal = "equal", Copy = "copy", Budget = "budget" }
 }
 
 /// The maximum usage of a metric in a window of time.
@@ -37,11 +43,17 @@ pub struct Limit {
     pub quantity: Option<Quantity>,
     /// The quantity that replaces `quantity`, in an allocation.
     pub override_quantity: Option<Quantity>,
+    /// The reason for `override_quantity`.
+    pub override_reason: Option<String>,
     /// The usage beyond the maximum that enforcement still admits; null is unlimited.
     pub overflow: Option<Quantity>,
     pub enforcement: Enforcement,
     /// The budget cycle of an allocation.
     pub cycle_id: Option<BudgetCycleId>,
+    /// The group of whose allocation this allocation is a part; null for the organization's.
+    pub within_id: Option<GroupId>,
+    /// The origin of an allocation; `manual` for other limits.
+    pub source: Source,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     /// The times of the active cycle, once they are read.
@@ -55,8 +67,9 @@ impl Record for Limit {
     const COLUMNS: &'static str = "usage_limits.id, usage_limits.organization_id,
         usage_limits.scope_kind, usage_limits.scope_id, usage_limits.project_id,
         usage_limits.metric, usage_limits.unit, usage_limits.window_kind, usage_limits.period,
-        usage_limits.quantity, usage_limits.override_quantity, usage_limits.overflow,
-        usage_limits.enforcement, usage_limits.cycle_id, usage_limits.created_at,
+        usage_limits.quantity, usage_limits.override_quantity, usage_limits.override_reason,
+        usage_limits.overflow, usage_limits.enforcement, usage_limits.cycle_id,
+        usage_limits.within_id, usage_limits.source, usage_limits.created_at,
         usage_limits.updated_at";
     const KEY: &'static str = "usage_limits.id";
     fn key(&self) -> Uuid {
