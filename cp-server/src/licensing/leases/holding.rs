@@ -28,8 +28,17 @@ pub async fn of_holder(
     let query = cx.tx.select("WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2");
     let own: Option<SeatRow> = query.bind(pool).bind(&*holder.hash).opt().await?;
     let is_live = own.as_ref().is_some_and(|seat| seat.end(cx.now).is_none());
-    let (label, meta, ttl, takes_over) = (None, Object::default(), None, false);
-    let claim = Claim { pool, name, settings, holder, label, meta, ttl, takes_over };
+    let claim = Claim {
+        pool,
+        name,
+        settings,
+        holder,
+        label: None,
+        meta: Object::default(),
+        ttl: None,
+        borrows: false,
+        takes_over: false,
+    };
     let same = if is_live { None } else { matching::seat(cx, &claim).await? };
-    Ok(same.or(own).map(|seat| answers::lease(&seat, &facts, cx.now)))
+    same.or(own).map(|seat| answers::lease(&seat, &facts, cx.now)).transpose()
 }
