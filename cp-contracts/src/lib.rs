@@ -80,7 +80,7 @@ pub use status_list::{
     STATUS_LIST_MEDIA_TYPE, STATUS_LIST_TYP, StatusList, StatusListAggregation, StatusListClaims,
     StatusListError, TokenStatus,
 };
-pub use usage_report::{UsageReport, UsageReportKind};
+pub use usage_report::{PoolUsage, UsageReport, UsageReportKind};
 pub use validation::{ValidatedLicense, Validation, ValidationCode};
 pub use version::{
     CONTRACT_VERSION, CONTRACTS_VERSION_HEADER, ContractVersion, UnsupportedContract,

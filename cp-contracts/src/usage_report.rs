@@ -36,6 +36,9 @@ pub struct UsageReport {
     /// The usage in that time, by metric, in the metric's unit; 0 or more.
     #[serde(deserialize_with = "counters")]
     pub counters: BTreeMap<String, Number>,
+    /// The use of seats in that time, by pool. Since 2.10.0.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub leases: BTreeMap<String, PoolUsage>,
     /// The `seq` of the last license file that the data plane imported.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub file_seq: Option<i64>,
@@ -47,6 +50,25 @@ pub struct UsageReport {
     pub checkpoint: Option<String>,
     /// The version of the contract of this report.
     pub contract: Version,
+    /// Members that this version does not name.
+    #[serde(flatten)]
+    pub extra: Map<String, Value>,
+}
+
+/// The use of one pool of seats in the time of a [`UsageReport`]. Since 2.10.0.
+///
+/// Parsing refuses negative numbers.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(schemars::JsonSchema))]
+pub struct PoolUsage {
+    /// The greatest number of seats that were held at the same time.
+    #[serde(deserialize_with = "count")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    pub peak: i64,
+    /// The number of holders that were refused a seat.
+    #[serde(deserialize_with = "count")]
+    #[cfg_attr(feature = "schema", schemars(range(min = 0)))]
+    pub refused: i64,
     /// Members that this version does not name.
     #[serde(flatten)]
     pub extra: Map<String, Value>,
@@ -65,6 +87,11 @@ pub enum UsageReportKind {
 fn ordinal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
     let number = i64::deserialize(deserializer)?;
     (number >= 1).then_some(number).ok_or_else(|| de::Error::custom("sequence is below 1"))
+}
+
+fn count<'de, D: Deserializer<'de>>(deserializer: D) -> Result<i64, D::Error> {
+    let number = i64::deserialize(deserializer)?;
+    (number >= 0).then_some(number).ok_or_else(|| de::Error::custom("the number is negative"))
 }
 
 fn counters<'de, D: Deserializer<'de>>(

@@ -19,7 +19,7 @@ schemas! {
     CheckIn CheckInCode DeploymentClaims DeploymentLicenseClaims DeploymentType EncodedStatusList
     Enforcement EntryBits FieldError HolderKind Jwk JwkSet Lease LeaseBodyClaims LeaseClaims
     LeaseEnd LeaseHolder LeaseState LicenseBodyClaims LicenseBundleResponse LicenseFileClaims
-    OnStale OrganizationClaims PlanClaims PoolClaims PoolKind Problem ProblemCode SigningKeyClaims
+    OnStale OrganizationClaims PlanClaims PoolClaims PoolKind PoolUsage Problem ProblemCode SigningKeyClaims
     StatusClaim StatusListAggregation StatusListClaims StatusListRef SubscriptionClaims UsageReport
     UsageReportKind ValidatedLicense Validation ValidationCode WhoAmIGroup WhoAmIMembershipV1
     WhoAmIOrganizationV2 WhoAmIResponseV1 WhoAmIResponseV2 WhoAmIRoleV1 WhoAmIRoleV2 WhoAmIUserV1

@@ -18,6 +18,8 @@ fn numbers_that_must_not_be_negative_are_not() {
             vec![json!(0), json!(i64::MAX), json!(0.1)],
             vec![json!(-1), json!(-0.1), json!("1"), json!(null)],
         ),
+        ("/leases/render/peak", vec![json!(0), json!(i64::MAX)], vec![json!(-1), json!(1.5)]),
+        ("/leases/render/refused", vec![json!(0), json!(7)], vec![json!(-1), json!(null)]),
     ] {
         let with = |value: &Value| {
             let mut report = report();

@@ -12,10 +12,10 @@ use aws_lc_rs::signature::{KeyPair as _, RSA_PKCS1_SHA256};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD as B64;
 use divan::{Bencher, black_box};
-use dp_verifier::Verifier;
 use dp_verifier::cp_contracts::{
     DeploymentLicenseClaims, LICENSE_LIST_BITS, LICENSE_LIST_ENTRIES, StatusList, TokenStatus,
 };
+use dp_verifier::{Holder, Verifier};
 use serde_json::{Value, json};
 
 const ISSUER: &str = "https://cp.example";
@@ -64,6 +64,23 @@ impl Sample {
             "exp": self.now.saturating_add(3_600), "ttl": 300, "status_list": list.to_claim(),
         });
         sign(&self.pair, "statuslist+jwt", &claims)
+    }
+
+    /// A token of about 1 KB: a lease of the pool that every license has.
+    fn lease(&self, holder: &Holder) -> String {
+        let license = B64.decode(self.token.split('.').nth(1).unwrap()).unwrap();
+        let license: DeploymentLicenseClaims = serde_json::from_slice(&license).unwrap();
+        let license_id = license.license.license_id;
+        let claims = json!({
+            "iss": ISSUER, "aud": AUDIENCE, "sub": license.sub, "jti": license.jti,
+            "iat": self.now, "nbf": self.now, "exp": self.now.saturating_add(300),
+            "hbnbf": self.now.saturating_add(50), "contract": "2.10.0",
+            "lease": {
+                "license_id": license_id, "pool": "seats", "kind": "seat",
+                "holder": holder.hash(license_id), "borrowed": false, "overage": false,
+            },
+        });
+        sign(&self.pair, "lease+jwt", &claims)
     }
 
     fn verifier(&self, cache: usize) -> Verifier {
@@ -142,6 +159,27 @@ fn ours_claims_only(bencher: Bencher<'_, '_>) {
     let payload = B64.decode(sample.token.split('.').nth(1).unwrap()).unwrap();
     bencher.bench(|| {
         dp_verifier::check_claims(black_box(&payload), ISSUER, AUDIENCE, sample.now).unwrap();
+    });
+}
+
+#[divan::bench]
+fn ours_lease_uncached(bencher: Bencher<'_, '_>) {
+    measure_lease(bencher, 0);
+}
+
+#[divan::bench]
+fn ours_lease_cached(bencher: Bencher<'_, '_>) {
+    measure_lease(bencher, 1_024);
+}
+
+fn measure_lease(bencher: Bencher<'_, '_>, cache: usize) {
+    let sample = Sample::new();
+    let verifier = sample.verifier(cache);
+    let license = verifier.verify_at(&sample.token, sample.now).unwrap();
+    let holder = Holder::email("anna@acme.example");
+    let token = sample.lease(&holder);
+    bencher.bench(|| {
+        verifier.verify_lease_at(black_box(&token), &license, &holder, sample.now).unwrap()
     });
 }
 

@@ -1,5 +1,7 @@
 //! The integration with axum: a layer that admits requests with a license, and an extractor.
 
+pub(crate) mod lease;
+
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -23,8 +25,8 @@ use crate::{LicenseContext, NotEntitled, StatusRefresh, Verifier, VerifyError};
 ///
 /// The layer reads the token from the first of these sources that has one: the `X-License-Token`
 /// header, `Authorization: Bearer` if [that is allowed](Self::or_authorization), the
-/// `LICENSE_TOKEN` environment variable, and the verifier's [bundled
-/// token](Verifier::bundled_token). A request whose token refers to a new status list
+/// `LICENSE_TOKEN` environment variable, and the verifier's own token: that of the newest
+/// check-in, or the [bundled token](Verifier::bundled_token). A request whose token refers to a new status list
 /// [waits](Verifier::refresh_status) for that list. Handlers get the license as an argument of the
 /// type [`LicenseContext`].
 ///
@@ -99,7 +101,7 @@ impl LicenseLayer {
         Ok(match token.or(self.fallback.as_deref()) {
             Some(token) => then(token),
             // An empty token is refused as `token_missing`.
-            None => then(self.verifier.bundled_token().as_ref().map_or("", |token| token)),
+            None => then(self.verifier.own_token().as_ref().map_or("", |token| token)),
         })
     }
 }

@@ -6,7 +6,7 @@
 //! hash of the token's last bytes, which are signature and differ between any two tokens. It then
 //! compares the *whole* token: caches keyed by a part of the token have returned the claims of
 //! other people. The cache keeps only successes, so only holders of genuine tokens can displace an
-//! entry.
+//! entry. Licenses and leases have a cache each, so neither displaces the other.
 //!
 //! A hit allocates nothing and takes no lock. The times and the status are judged again, and the
 //! key set must be the one that verified the token. So a cached token ends exactly when an uncached
@@ -22,7 +22,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use arc_swap::ArcSwap;
 
-use crate::{KeySet, LicenseContext};
+use crate::KeySet;
 
 /// The number of tokens with the same hash bits that fit side by side.
 const WAYS: usize = 4;
@@ -30,24 +30,25 @@ const WAYS: usize = 4;
 /// The length of the hashed end of a token, in bytes.
 const TAIL: usize = 32;
 
-pub(crate) struct Cache {
-    buckets: Box<[ArcSwap<Bucket>]>,
+/// The cache of one kind of token, with the verified content of each.
+pub(crate) struct Cache<T> {
+    buckets: Box<[ArcSwap<Bucket<T>>]>,
     hasher: RandomState,
     hits: AtomicU64,
     misses: AtomicU64,
 }
 
 /// Entries with the same hash bits, the newest first.
-type Bucket = [Option<Arc<Entry>>; WAYS];
+type Bucket<T> = [Option<Arc<Entry<T>>>; WAYS];
 
-struct Entry {
+struct Entry<T> {
     hash: u64,
     token: Box<str>,
     keys: Arc<KeySet>,
-    license: LicenseContext,
+    content: T,
 }
 
-impl Entry {
+impl<T> Entry<T> {
     fn is(&self, hash: u64, token: &str) -> bool {
         self.hash == hash && *self.token == *token
     }
@@ -63,7 +64,7 @@ pub struct CacheStats {
     pub misses: u64,
 }
 
-impl Cache {
+impl<T: Clone> Cache<T> {
     /// Creates a cache of at most this many tokens, rounded up to a multiple of 4. Returns `None`
     /// for 0.
     pub(crate) fn new(entries: usize) -> Option<Self> {
@@ -74,12 +75,12 @@ impl Cache {
         (entries > 0).then(|| Self { buckets, hasher: RandomState::new(), hits, misses })
     }
 
-    /// Returns the license of a token that these keys have verified. The caller judges it again.
-    pub(crate) fn find(&self, token: &str, keys: &Arc<KeySet>) -> Option<LicenseContext> {
+    /// Returns the content of a token that these keys have verified. The caller judges it again.
+    pub(crate) fn find(&self, token: &str, keys: &Arc<KeySet>) -> Option<T> {
         let found = self.place(token).and_then(|(hash, bucket)| {
             let bucket = bucket.load();
             let entry = bucket.iter().flatten().find(|entry| entry.is(hash, token))?;
-            Arc::ptr_eq(&entry.keys, keys).then(|| entry.license.clone())
+            Arc::ptr_eq(&entry.keys, keys).then(|| entry.content.clone())
         });
         let counter = if found.is_some() { &self.hits } else { &self.misses };
         counter.fetch_add(1, Relaxed);
@@ -87,13 +88,13 @@ impl Cache {
     }
 
     /// Stores a token that these keys have just verified.
-    pub(crate) fn keep(&self, token: &str, keys: &Arc<KeySet>, license: &LicenseContext) {
+    pub(crate) fn keep(&self, token: &str, keys: &Arc<KeySet>, content: &T) {
         let Some((hash, bucket)) = self.place(token) else { return };
         let entry = Arc::new(Entry {
             hash,
             token: token.into(),
             keys: Arc::clone(keys),
-            license: license.clone(),
+            content: content.clone(),
         });
         bucket.rcu(|bucket| {
             let others = bucket.iter().filter(|entry| {
@@ -102,7 +103,7 @@ impl Cache {
                     .is_some_and(|entry| Arc::ptr_eq(&entry.keys, keys) && !entry.is(hash, token))
             });
             let mut kept = std::iter::once(Some(Arc::clone(&entry))).chain(others.cloned());
-            std::array::from_fn(|_| kept.next().flatten()) as Bucket
+            std::array::from_fn(|_| kept.next().flatten()) as Bucket<T>
         });
     }
 
@@ -111,7 +112,7 @@ impl Cache {
     }
 
     /// Returns the place of a token, or `None` for a text that is too short for a token.
-    fn place(&self, token: &str) -> Option<(u64, &ArcSwap<Bucket>)> {
+    fn place(&self, token: &str) -> Option<(u64, &ArcSwap<Bucket<T>>)> {
         let tail: &[u8; TAIL] = token.as_bytes().last_chunk()?;
         let hash = self.hasher.hash_one(tail);
         let buckets = u64::try_from(self.buckets.len()).ok()?;

@@ -1,5 +1,6 @@
 //! The claims of a license token, and the rules that they must satisfy.
 
+mod lease;
 mod read;
 
 use cp_contracts::{ContractVersion, DeploymentLicenseClaims};
@@ -137,7 +138,7 @@ impl Rules {
         Err(VerifyError::new(IssuerWrong, format!("{actual}, not by {}", quoted(&self.issuer))))
     }
 
-    fn audience(&self, aud: Option<&str>) -> Result<(), VerifyError> {
+    pub(crate) fn audience(&self, aud: Option<&str>) -> Result<(), VerifyError> {
         let actual = match aud {
             Some(aud) if aud == self.audience => return Ok(()),
             Some(aud) => format!("meant for {}", quoted(aud)),

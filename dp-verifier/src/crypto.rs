@@ -1,11 +1,11 @@
-//! RSASSA-PKCS1-v1_5 with SHA-256, Ed25519 and SHA-256. Only this file depends on the cryptographic
+//! RSASSA-PKCS1-v1_5 with SHA-256, Ed25519, SHA-256 and HMAC. Only this file depends on the cryptographic
 //! backend.
 
 #[cfg(all(feature = "ring", not(feature = "aws-lc-rs")))]
 mod backend {
-    pub(super) use ring::digest;
     pub(super) use ring::signature::{ED25519, UnparsedPublicKey};
     use ring::signature::{RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents};
+    pub(super) use ring::{digest, hmac};
 
     #[derive(Debug)]
     pub(crate) struct PublicKey(RsaPublicKeyComponents<Vec<u8>>);
@@ -27,11 +27,11 @@ mod backend {
 // Any crate of a build can enable a feature, so both may be enabled. The faster backend then wins.
 #[cfg(feature = "aws-lc-rs")]
 mod backend {
-    pub(super) use aws_lc_rs::digest;
     pub(super) use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
     use aws_lc_rs::signature::{
         ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
     };
+    pub(super) use aws_lc_rs::{digest, hmac};
 
     #[derive(Debug)]
     pub(crate) struct PublicKey(ParsedPublicKey);
@@ -63,6 +63,14 @@ pub(crate) fn sha256(parts: &[&[u8]]) -> [u8; 32] {
     parts.iter().for_each(|part| context.update(part));
     // SHA-256 has 32 bytes.
     context.finish().as_ref().try_into().unwrap_or_default()
+}
+
+/// Returns the HMAC-SHA-256 (RFC 2104) of the concatenated parts.
+pub(crate) fn hmac_sha256(key: &[u8], parts: &[&[u8]]) -> [u8; 32] {
+    let key = backend::hmac::Key::new(backend::hmac::HMAC_SHA256, key);
+    let mut context = backend::hmac::Context::with_key(&key);
+    parts.iter().for_each(|part| context.update(part));
+    context.sign().as_ref().try_into().unwrap_or_default()
 }
 
 /// Returns the SHA-256 in lower-case hex.

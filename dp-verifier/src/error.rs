@@ -204,6 +204,22 @@ codes! {
     /// The issuer's log has two histories.
     SplitView = "split_view", 503,
         "The control plane has shown two different logs, which must never happen. Ask the vendor, and keep the evidence.";
+    /// The lease has ended: it was released, returned, taken over or reset, or its license is not in
+    /// force.
+    LeaseOver = "lease_over", 403,
+        "The holder has no seat any more. Acquire a new lease.";
+    /// The lease has expired.
+    LeaseExpired = "lease_expired", 403,
+        "Let the data plane reach the control plane, or borrow a new lease. If it should still be valid, check this machine's clock.";
+    /// The lease belongs to another holder.
+    HolderMismatch = "holder_mismatch", 403,
+        "Use the lease of this person or machine, or acquire a lease for it.";
+    /// The license has no pool with the name that the lease has.
+    PoolUnknown = "pool_unknown", 403,
+        "Use the newest license token, or ask the vendor for seats of this pool.";
+    /// The lease belongs to another license or deployment.
+    LicenseMismatch = "license_mismatch", 403,
+        "Use the lease together with the license token of the same license and deployment.";
 }
 
 impl fmt::Display for ErrorCode {

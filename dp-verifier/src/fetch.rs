@@ -1,4 +1,4 @@
-//! The fetching of keys, status lists and the issuer's log, each by a thread.
+//! The fetching of keys, status lists and the issuer's log, and the check-ins, each by a thread.
 //!
 //! # Design
 //!
@@ -8,10 +8,14 @@
 //! token must not make a request wait for the network. Issuers publish a key long before it signs,
 //! so a genuine token meets this case only after an outage.
 
+mod api;
+mod check_in;
+mod credential;
 mod error;
 mod keys;
 mod lists;
 mod log;
+mod own_token;
 mod settings;
 mod shared;
 mod source;
@@ -22,12 +26,19 @@ use std::time::Duration;
 
 use ureq::tls::TlsConfig;
 
+pub use self::api::Refusal;
+pub(crate) use self::api::{Api, ApiError};
+pub use self::check_in::CheckInHealth;
+pub(crate) use self::check_in::{CheckInThread, Complaint, TokenOwner};
+pub use self::credential::Credential;
 pub use self::error::FetchError;
 pub use self::keys::KeysHealth;
 use self::keys::Refresher;
 use self::lists::ListFetcher;
 use self::log::LogFetcher;
-pub(crate) use self::settings::FetchSettings;
+pub(crate) use self::own_token::{CheckIns, TokenPair, Tokens};
+pub(crate) use self::settings::{CheckInSettings, FetchSettings};
+pub(crate) use self::shared::{Shared, State};
 use crate::Clock;
 use crate::keys::{Keys, Withdrawn};
 use crate::log::LogBook;

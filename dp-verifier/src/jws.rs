@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 
 use cp_contracts::{
-    LICENSE_FILE_TYP, LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP, SIGNING_KEY_TYP, STATUS_LIST_TYP,
+    LEASE_TOKEN_MAX_BYTES, LEASE_TOKEN_TYP, LICENSE_FILE_TYP, LICENSE_TOKEN_ALG, LICENSE_TOKEN_TYP,
+    SIGNING_KEY_TYP, STATUS_LIST_TYP,
 };
 use serde_json::{Map, Value};
 
@@ -39,6 +40,7 @@ pub(crate) struct Kind {
 
 impl Kind {
     pub(crate) const LICENSE: Self = Self::of(LICENSE_TOKEN_TYP, MAX_TOKEN);
+    pub(crate) const LEASE: Self = Self::of(LEASE_TOKEN_TYP, LEASE_TOKEN_MAX_BYTES);
     pub(crate) const STATUS_LIST: Self = Self::of(STATUS_LIST_TYP, 1024 * 1024);
     pub(crate) const LICENSE_FILE: Self = Self::of(LICENSE_FILE_TYP, 512 * 1024);
     pub(crate) const SIGNING_KEY: Self = Self::of(SIGNING_KEY_TYP, 8 * 1024);

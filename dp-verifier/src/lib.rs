@@ -35,7 +35,8 @@
 //!    times, and the right type of every known member; unknown members are kept;
 //! 5. the entry in the issuer's status list, which can revoke or suspend the token.
 //!
-//! Every admitted license is in one [`LicenseState`].
+//! Every admitted license is in one [`LicenseState`]. [`Verifier::verify_lease`] checks beside a
+//! license that a person or a machine has a seat of it.
 //!
 //! # Features
 //!
@@ -43,8 +44,8 @@
 //! | --- | --- |
 //! | `ring` (default) | signatures by ring |
 //! | `aws-lc-rs` | signatures by aws-lc-rs, which is faster, needs a C compiler, and wins over `ring` |
-//! | `fetch` | keys from a URL and status lists, refreshed in the background without tokio |
-//! | `axum` | [`LicenseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
+//! | `fetch` | keys from a URL, status lists, check-ins and held leases, in the background without tokio |
+//! | `axum` | [`LicenseLayer`], [`LeaseLayer`] and an extractor of [`LicenseContext`]; builds on `axum-core`, not axum |
 //! | `cli` | the command `dp-verify` |
 //!
 //! The crate has no global state and does not panic, because it runs inside other applications.
@@ -67,15 +68,20 @@ mod fetch;
 mod files;
 mod fingerprint;
 mod first_request;
+mod holder;
 mod import;
 mod json;
 mod jws;
 mod keys;
+mod lease;
+#[cfg(feature = "fetch")]
+mod leases;
 mod license;
 mod license_file;
 mod license_state;
 mod limit;
 mod log;
+mod machine;
 mod report;
 mod state_file;
 mod status_list;
@@ -86,6 +92,8 @@ mod verdict;
 mod verifier;
 
 #[cfg(feature = "axum")]
+pub use axum::lease::{LeaseFuture, LeaseLayer, LeaseService};
+#[cfg(feature = "axum")]
 pub use axum::{FeatureLayer, LicenseFuture, LicenseLayer, LicenseService, NoLicenseLayer};
 pub use cache::CacheStats;
 pub use clock::{Clock, SystemClock};
@@ -93,18 +101,24 @@ pub use cp_contracts;
 pub use entitlement::NotEntitled;
 pub use error::{ErrorCode, ImportError, VerifyError};
 #[cfg(feature = "fetch")]
-pub use fetch::{FetchError, KeysHealth};
+pub use fetch::{CheckInHealth, Credential, FetchError, KeysHealth, Refusal};
+pub use holder::{Holder, component_hash, holder_hash};
 pub use import::{ImportedFile, StatusListInfo};
 pub use keys::{KeySet, KeySetError};
+pub use lease::LeaseContext;
+#[cfg(feature = "fetch")]
+pub use leases::{Claim, HeldLease, LeaseError, LeaseState, Leases};
 pub use license::LicenseContext;
 pub use license_state::LicenseState;
 pub use limit::Limit;
 pub use log::{FormerLogRecord, LogHealth, LogRecord, accept_log, log_record};
-pub use report::{ReportError, usage_report};
+pub use machine::Fingerprint;
+pub use report::{ReportError, usage_report, usage_report_with_leases};
 pub use state_file::{
     FileRecord, FormerStateRecord, StateRecord, WithdrawnKey, reset_state, state_record,
 };
 pub use status_list::StatusRefresh;
 pub use tlog::{Checkpoint, LogAnomaly, LogEvidence, LogKey, LogProof};
 pub use verifier::builder::VerifierBuilder;
+pub use verifier::lease::check_lease_claims;
 pub use verifier::{BuildError, Verifier, check_claims};

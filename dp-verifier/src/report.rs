@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::Path;
 
 use chrono::{DateTime, Utc};
-use cp_contracts::{CONTRACT_VERSION, UsageReport, UsageReportKind};
+use cp_contracts::{CONTRACT_VERSION, PoolUsage, UsageReport, UsageReportKind};
 use semver::Version;
 use serde_json::{Map, Number};
 
@@ -25,8 +25,24 @@ impl Verifier {
     /// Returns [`ReportError`] when a counter is negative, when no license file was imported, or
     /// when the state file cannot be written.
     pub fn usage_report(&self, counters: BTreeMap<String, Number>) -> Result<String, ReportError> {
+        self.usage_report_with_leases(counters, BTreeMap::new())
+    }
+
+    /// Creates the next usage report as [`usage_report`](Self::usage_report) does, with the use of
+    /// each pool of seats since the previous report.
+    ///
+    /// # Errors
+    ///
+    /// Returns the errors of [`usage_report`](Self::usage_report), and an error when a number is
+    /// negative.
+    pub fn usage_report_with_leases(
+        &self,
+        counters: BTreeMap<String, Number>,
+        leases: BTreeMap<String, PoolUsage>,
+    ) -> Result<String, ReportError> {
         let lists = &self.inner().lists;
-        next(lists.floor.store(), lists.floor.corrected(lists.clock.now()), counters)
+        let now = lists.floor.corrected(lists.clock.now());
+        next(lists.floor.store(), now, Usage { counters, leases })
     }
 }
 
@@ -40,13 +56,33 @@ pub fn usage_report(
     state: &Path,
     counters: BTreeMap<String, Number>,
 ) -> Result<String, ReportError> {
+    usage_report_with_leases(state, counters, BTreeMap::new())
+}
+
+/// Creates the next usage report as [`Verifier::usage_report_with_leases`] does, from the
+/// [state file](crate::VerifierBuilder::state_path) alone.
+///
+/// # Errors
+///
+/// Returns the errors of that function, and an error when the file cannot be read.
+pub fn usage_report_with_leases(
+    state: &Path,
+    counters: BTreeMap<String, Number>,
+    leases: BTreeMap<String, PoolUsage>,
+) -> Result<String, ReportError> {
     if !state.exists() {
         return Err(ReportError(format!("there is no state file {}", state.display())));
     }
     let store = StateStore::open(state, i64::MIN)
         .map_err(|why| ReportError(format!("the state file {} {why}", state.display())))?;
     let floor = store.kept().time_floor;
-    next(&store, SystemClock.now().max(floor), counters)
+    next(&store, SystemClock.now().max(floor), Usage { counters, leases })
+}
+
+/// The usage in the time of a report.
+struct Usage {
+    counters: BTreeMap<String, Number>,
+    leases: BTreeMap<String, PoolUsage>,
 }
 
 /// The reason why no usage report could be created.
@@ -61,18 +97,18 @@ impl fmt::Display for ReportError {
 
 impl std::error::Error for ReportError {}
 
-fn next(
-    store: &StateStore,
-    now: i64,
-    counters: BTreeMap<String, Number>,
-) -> Result<String, ReportError> {
+fn next(store: &StateStore, now: i64, usage: Usage) -> Result<String, ReportError> {
     let is_negative = |number: &Number| number.as_f64().is_none_or(f64::is_sign_negative);
-    if let Some((name, _)) = counters.iter().find(|(_, number)| is_negative(number)) {
+    if let Some((name, _)) = usage.counters.iter().find(|(_, number)| is_negative(number)) {
         return Err(ReportError(format!("the counter {name:?} must not be negative")));
+    }
+    let is_negative = |pool: &PoolUsage| pool.peak < 0 || pool.refused < 0;
+    if let Some((name, _)) = usage.leases.iter().find(|(_, pool)| is_negative(pool)) {
+        return Err(ReportError(format!("the numbers of pool {name:?} must not be negative")));
     }
     let written = store.update(|record| {
         // An error here is returned below, and changes nothing.
-        let report = of(record, now, counters);
+        let report = of(record, now, usage);
         if let Ok((text, sequence, until)) = &report {
             record.report = Some(KeptReport::of(*sequence, *until, text));
         }
@@ -83,11 +119,7 @@ fn next(
 }
 
 /// Returns the text of the next report, its number, and the end of its time.
-fn of(
-    record: &KeptState,
-    now: i64,
-    counters: BTreeMap<String, Number>,
-) -> Result<(String, i64, i64), ReportError> {
+fn of(record: &KeptState, now: i64, usage: Usage) -> Result<(String, i64, i64), ReportError> {
     let failed = |why: &str| ReportError(why.to_owned());
     let file = record.file.as_ref().ok_or_else(|| {
         failed("there is no license to report about: import a license file first")
@@ -107,7 +139,8 @@ fn of(
         previous: before.map(|report| report.sha256.clone()),
         since: time(since)?,
         until: time(until)?,
-        counters,
+        counters: usage.counters,
+        leases: usage.leases,
         file_seq: Some(file.seq),
         status_list_iat: record.lists.values().map(|list| list.iat).max(),
         checkpoint: file.checkpoint.clone(),

@@ -3,7 +3,10 @@
 mod build_error;
 pub(crate) mod builder;
 #[cfg(feature = "fetch")]
+mod check_in;
+#[cfg(feature = "fetch")]
 mod fetch;
+pub(crate) mod lease;
 mod log;
 
 use std::fmt;
@@ -21,6 +24,7 @@ use crate::crypto::sha256_hex;
 use crate::fingerprint::TokenFingerprint;
 use crate::jws::{self, Kind, MAX_TOKEN};
 use crate::keys::{KeyId, SigningKey, Snapshot};
+use crate::lease::LeaseContext;
 use crate::log::{LogBook, ProofLookup};
 use crate::status_list::{StatusLists, StatusRefresh};
 use crate::verdict::{CheckTime, Verdict};
@@ -60,9 +64,16 @@ pub(crate) struct Inner {
     pub(crate) bundled_token: ArcSwapOption<String>,
     /// The lock of an import, so that imports run one at a time.
     pub(crate) importing: Mutex<()>,
-    cache: Option<Cache>,
+    cache: Option<Cache<LicenseContext>>,
+    leases: Option<Cache<LeaseContext>>,
     #[cfg(feature = "fetch")]
     fetching: Option<crate::fetch::Fetching>,
+    /// The file with the only trusted authorities of the control plane.
+    #[cfg(feature = "fetch")]
+    pub(crate) ca: Option<std::path::PathBuf>,
+    /// The data plane's own token. Empty without check-ins.
+    #[cfg(feature = "fetch")]
+    check_ins: std::sync::OnceLock<crate::fetch::CheckIns>,
 }
 
 impl Verifier {
@@ -289,7 +300,17 @@ impl Verifier {
         self.inner.bundled_token.load_full()
     }
 
-    /// Returns the hits and misses of the cache, or `None` without a cache.
+    /// Returns the token for requests that bring none.
+    #[cfg(feature = "axum")]
+    pub(crate) fn own_token(&self) -> Option<Arc<String>> {
+        #[cfg(feature = "fetch")]
+        let token = self.current_token();
+        #[cfg(not(feature = "fetch"))]
+        let token = self.bundled_token();
+        token
+    }
+
+    /// Returns the hits and misses of the cache of licenses, or `None` without a cache.
     #[must_use]
     pub fn cache_stats(&self) -> Option<CacheStats> {
         self.inner.cache.as_ref().map(Cache::stats)

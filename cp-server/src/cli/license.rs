@@ -121,6 +121,21 @@ async fn write_file(
     args: Map<String, Value>,
     output: Option<String>,
 ) -> anyhow::Result<()> {
+    write_member(config, target, (operation, args), "file", output, |answer| {
+        format!("is file {} of the license", answer["seq"])
+    })
+    .await
+}
+
+/// Calls the operation, and writes a member of its answer to a file or to standard output.
+pub(super) async fn write_member(
+    config: &Config,
+    target: &Target,
+    (operation, args): (&str, Map<String, Value>),
+    member: &str,
+    output: Option<String>,
+    about: impl FnOnce(&Value) -> String,
+) -> anyhow::Result<()> {
     // Check first: a refused file must not use up a file number.
     let output = output.map(PathBuf::from);
     if let Some(path) = output.as_deref().filter(|path| path.exists()) {
@@ -130,12 +145,13 @@ async fn write_file(
     let answer = client.call(operation, args).await;
     client.close().await;
     let answer = answer?;
-    let text = answer["file"].as_str().context("the server's response contains no file")?;
+    let text = answer[member].as_str();
+    let text = text.with_context(|| format!("the server's response contains no {member}"))?;
     match output {
         None => say(text),
         Some(path) => {
             files::write_private(&path, text.as_bytes(), &Random::system())?;
-            say(&format!("{} is file {} of the license.", path.display(), answer["seq"]))
+            say(&format!("{} {}.", path.display(), about(&answer)))
         }
     }
 }
@@ -217,6 +233,6 @@ fn bundle_args<const N: usize>(
     args
 }
 
-fn span(text: &str) -> anyhow::Result<i64> {
+pub(super) fn span(text: &str) -> anyhow::Result<i64> {
     seconds(text).or_else(|| text.parse().ok()).context("must be a span such as 30d, or seconds")
 }

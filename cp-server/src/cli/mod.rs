@@ -8,6 +8,7 @@ mod commands;
 mod completion;
 mod fields;
 mod keys;
+mod lease;
 mod license;
 mod operations;
 mod output;
@@ -94,6 +95,7 @@ async fn run_command(command: Command, config: &Config, target: &Target) -> anyh
         Command::Restore(restore) => backup::run_restore(config, restore).await,
         Command::Keys(keys) => keys::run(config, keys).await,
         Command::License(license) => license::run(config, target, license).await,
+        Command::Lease(lease) => lease::run(config, target, lease).await,
         Command::Audit(audit) => audit::run(config, target, audit).await,
         Command::Clock(clock) => clock::run(config, clock).await,
         Command::Call(call) => {

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::target::Target;
 use super::verbs::Verbs;
-use super::{audit, backup, clock, keys, license};
+use super::{audit, backup, clock, keys, lease, license};
 use crate::config::Config;
 
 /// The license authority: manages customers, and issues license tokens that verify offline.
@@ -72,6 +72,9 @@ pub(super) enum Command {
     /// Create, issue, show, export and revoke licenses
     #[command(subcommand)]
     License(license::License),
+    /// Claim, list, borrow and end leases of seats
+    #[command(subcommand)]
+    Lease(lease::Lease),
     /// Create, import, rotate and retire signing keys
     #[command(subcommand)]
     Keys(keys::Keys),

@@ -22,6 +22,7 @@ mod growth;
 mod imports;
 mod inclusion;
 mod issuers;
+mod leases;
 mod life;
 mod monitoring;
 mod pooler;

@@ -3,8 +3,9 @@
 use chrono::{DateTime, NaiveDateTime, Utc};
 use cp_contracts::{
     DeploymentClaims, DeploymentLicenseClaims, DeploymentType, EncodedStatusList, Enforcement,
-    EntryBits, LicenseBodyClaims, OnStale, OrganizationClaims, PlanClaims, PoolClaims, PoolKind,
-    StatusClaim, StatusListClaims, StatusListRef, SubscriptionClaims,
+    EntryBits, LeaseBodyClaims, LeaseClaims, LicenseBodyClaims, OnStale, OrganizationClaims,
+    PlanClaims, PoolClaims, PoolKind, StatusClaim, StatusListClaims, StatusListRef,
+    SubscriptionClaims,
 };
 use semver::Version;
 use uuid::Uuid;
@@ -41,6 +42,31 @@ object!(LicenseBodyClaims {
 });
 
 object!(PoolClaims { kind = "kind", cap = "cap" });
+
+object!(LeaseClaims {
+    iss = "iss",
+    aud = "aud",
+    sub = "sub",
+    jti = "jti",
+    iat = "iat",
+    nbf = "nbf",
+    exp = "exp",
+    hbnbf = "hbnbf",
+    lease = "lease",
+    status = "status",
+    contract = "contract",
+});
+
+object!(LeaseBodyClaims {
+    license_id = "license_id",
+    pool = "pool",
+    kind = "kind",
+    holder = "holder",
+    components = "components",
+    matching = "match",
+    borrowed = "borrowed",
+    overage = "overage",
+});
 
 object!(OrganizationClaims {
     id = "id",

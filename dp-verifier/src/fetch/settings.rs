@@ -1,7 +1,17 @@
-//! The settings of the fetching threads.
+//! The settings of the threads.
 
 use std::path::PathBuf;
 use std::time::Duration;
+
+use super::credential::Credential;
+
+/// The settings of check-ins.
+#[derive(Default)]
+pub(crate) struct CheckInSettings {
+    pub(crate) url: Option<(String, Credential)>,
+    /// The file that keeps the token over restarts.
+    pub(crate) store: Option<PathBuf>,
+}
 
 #[derive(Clone)]
 pub(crate) struct FetchSettings {

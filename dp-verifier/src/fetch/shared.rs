@@ -1,37 +1,43 @@
-//! The state that a verifier shares with a fetching thread: the thread's work, and demands to do
-//! all of it now.
+//! The state that a verifier shares with a thread: the thread's work, and demands to do all of it
+//! now.
 
 use std::ops::Deref;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-pub(super) struct Shared<Work> {
+pub(crate) struct Shared<Work> {
     state: Mutex<State<Work>>,
     changed: Condvar,
 }
 
 #[derive(Default)]
-pub(super) struct State<Work> {
-    pub(super) work: Work,
+pub(crate) struct State<Work> {
+    pub(crate) work: Work,
     /// The number of demands to do all work now, and the number of met ones.
-    pub(super) demanded: u64,
-    pub(super) met: u64,
-    pub(super) is_over: bool,
+    pub(crate) demanded: u64,
+    pub(crate) met: u64,
+    pub(crate) is_over: bool,
+}
+
+impl<Work: Default> Default for Shared<Work> {
+    fn default() -> Self {
+        Self { state: Mutex::new(State::default()), changed: Condvar::new() }
+    }
 }
 
 impl<Work> Shared<Work> {
-    pub(super) fn state(&self) -> MutexGuard<'_, State<Work>> {
+    pub(crate) fn state(&self) -> MutexGuard<'_, State<Work>> {
         // No holder of the lock leaves the state half changed.
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes all threads that wait for a change of the state.
-    pub(super) fn notify(&self) {
+    pub(crate) fn notify(&self) {
         self.changed.notify_all();
     }
 
     /// Waits until the state changes, or for at most this time.
-    pub(super) fn wait<'s>(
+    pub(crate) fn wait<'s>(
         &'s self,
         state: MutexGuard<'s, State<Work>>,
         at_most: Option<Duration>,
@@ -46,7 +52,7 @@ impl<Work> Shared<Work> {
     }
 
     /// Demands all work now, and waits for it.
-    pub(super) fn demand(&self) {
+    pub(crate) fn demand(&self) {
         let mut state = self.state();
         state.demanded = state.demanded.saturating_add(1);
         let demand = state.demanded;
@@ -56,22 +62,21 @@ impl<Work> Shared<Work> {
     }
 
     /// Ends the work.
-    pub(super) fn end(&self) {
+    pub(crate) fn end(&self) {
         self.state().is_over = true;
         self.notify();
     }
 }
 
 /// The verifier's end of a thread. Dropping it ends the thread.
-pub(super) struct Owner<Work>(Arc<Shared<Work>>);
+pub(crate) struct Owner<Work>(Arc<Shared<Work>>);
 
 impl<Work: Default + Send + 'static> Owner<Work> {
-    pub(super) fn start(
+    pub(crate) fn start(
         name: &str,
         run: impl FnOnce(Arc<Shared<Work>>) + Send + 'static,
     ) -> Result<Self, String> {
-        let state = Mutex::new(State::default());
-        let shared = Arc::new(Shared { state, changed: Condvar::new() });
+        let shared = Arc::<Shared<Work>>::default();
         let thread = Arc::clone(&shared);
         std::thread::Builder::new()
             .name(name.to_owned())

@@ -60,35 +60,8 @@ pub(super) enum Answer {
 
 impl Source {
     pub(super) fn new(url: &str, tls: Option<TlsConfig>, wanted: Resource) -> Result<Self, String> {
-        let uri: Uri = url.parse().map_err(|_| "the text is not a URL".to_owned())?;
-        let host = uri.host().unwrap_or_default();
-        let is_here = is_loopback(host);
-        match uri.scheme_str() {
-            _ if host.is_empty() => return Err("the URL has no host".to_owned()),
-            _ if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
-                return Err("the URL must not contain a user name or password".to_owned());
-            }
-            Some("https") => {}
-            Some("http") if is_here => {}
-            Some("http") => {
-                return Err("http is allowed on this machine only: use https".to_owned());
-            }
-            _ => return Err("the URL must begin with https://".to_owned()),
-        }
-        // Redirects are not followed: only this URL is trusted.
-        let config = ureq::Agent::config_builder()
-            .timeout_global(Some(TIMEOUT))
-            .max_redirects(0)
-            .max_redirects_will_error(false)
-            .http_status_as_error(false)
-            .user_agent(concat!("dp-verifier/", env!("CARGO_PKG_VERSION")));
-        let config = if is_here { config.proxy(None) } else { config };
-        let config = match tls {
-            Some(tls) => config.tls_config(tls),
-            None => config,
-        };
         Ok(Self {
-            agent: config.build().into(),
+            agent: agent(url, tls)?,
             url: url.to_owned(),
             wanted,
             good: None,
@@ -170,6 +143,38 @@ impl Source {
     pub(super) fn is_of(&self, stored: &Stored) -> bool {
         stored.url == self.url
     }
+}
+
+/// Creates a client for a URL, which must be https, or http on this machine.
+pub(super) fn agent(url: &str, tls: Option<TlsConfig>) -> Result<ureq::Agent, String> {
+    let uri: Uri = url.parse().map_err(|_| "the text is not a URL".to_owned())?;
+    let host = uri.host().unwrap_or_default();
+    let is_here = is_loopback(host);
+    match uri.scheme_str() {
+        _ if host.is_empty() => return Err("the URL has no host".to_owned()),
+        _ if uri.authority().is_some_and(|authority| authority.as_str().contains('@')) => {
+            return Err("the URL must not contain a user name or password".to_owned());
+        }
+        Some("https") => {}
+        Some("http") if is_here => {}
+        Some("http") => {
+            return Err("http is allowed on this machine only: use https".to_owned());
+        }
+        _ => return Err("the URL must begin with https://".to_owned()),
+    }
+    // Redirects are not followed: only this URL is trusted.
+    let config = ureq::Agent::config_builder()
+        .timeout_global(Some(TIMEOUT))
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .user_agent(concat!("dp-verifier/", env!("CARGO_PKG_VERSION")));
+    let config = if is_here { config.proxy(None) } else { config };
+    let config = match tls {
+        Some(tls) => config.tls_config(tls),
+        None => config,
+    };
+    Ok(config.build().into())
 }
 
 /// Creates a TLS configuration that trusts only the authorities in a PEM file.

@@ -111,6 +111,16 @@ impl<'a> Read<'a> for String {
     }
 }
 
+impl<'a> Read<'a> for bool {
+    fn read(reader: &mut Reader<'a>) -> Result<Self> {
+        match reader.peek() {
+            Some(b't') => reader.literal("true").map(|()| true),
+            Some(b'f') => reader.literal("false").map(|()| false),
+            _ => Err(Fault::new(&"must be true or false")),
+        }
+    }
+}
+
 impl<'a, T: Read<'a>> Read<'a> for Option<T> {
     fn read(reader: &mut Reader<'a>) -> Result<Self> {
         if reader.null()? { Ok(None) } else { T::read(reader).map(Some) }

@@ -55,6 +55,9 @@ pub enum BuildError {
     /// The key set URL cannot be used; has the reason.
     #[cfg(feature = "fetch")]
     KeysUrl(String),
+    /// The settings of check-ins cannot be used; has the reason.
+    #[cfg(feature = "fetch")]
+    CheckIn(String),
 }
 
 impl fmt::Display for BuildError {
@@ -82,6 +85,8 @@ impl fmt::Display for BuildError {
             Self::KeySet(error) => error.fmt(f),
             #[cfg(feature = "fetch")]
             Self::KeysUrl(why) => write!(f, "the key set URL cannot be used: {why}"),
+            #[cfg(feature = "fetch")]
+            Self::CheckIn(why) => write!(f, "the check-in cannot be used: {why}"),
         }
     }
 }

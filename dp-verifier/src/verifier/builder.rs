@@ -22,6 +22,9 @@ use crate::time_floor::TimeFloor;
 use crate::tlog::{LogKey, MAX_PROOF};
 use crate::{Clock, ImportError, KeySet, SystemClock};
 
+/// The default size of each cache, in tokens.
+const CACHED: usize = 1_024;
+
 /// The default time before its end for which a license is `expiring`: 14 days.
 const EXPIRING: Duration = Duration::from_secs(14 * 86_400);
 
@@ -44,6 +47,8 @@ pub struct VerifierBuilder {
     requires_inclusion: Option<bool>,
     #[cfg(feature = "fetch")]
     fetch: crate::fetch::FetchSettings,
+    #[cfg(feature = "fetch")]
+    check_in: crate::fetch::CheckInSettings,
 }
 
 enum Source {
@@ -124,6 +129,11 @@ impl VerifierBuilder {
         &mut self.fetch
     }
 
+    #[cfg(feature = "fetch")]
+    pub(crate) fn check_in_mut(&mut self) -> &mut crate::fetch::CheckInSettings {
+        &mut self.check_in
+    }
+
     /// Sets the allowed difference between the clocks of issuer and data plane, in seconds: 0 to
     /// 300, 60 by default.
     pub fn leeway(mut self, seconds: u32) -> Self {
@@ -171,8 +181,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Sets the size of the cache of valid tokens: 1,024 tokens by default, which need about 5 MB;
-    /// 0 disables the cache.
+    /// Sets the size of the cache of valid license tokens, and of the cache of valid lease tokens:
+    /// 1,024 tokens each by default, of which licenses need about 5 MB; 0 disables both caches.
     ///
     /// The times of a cached token are judged again at each check, and a cached token ends with its
     /// key.
@@ -263,7 +273,7 @@ impl VerifierBuilder {
         let bundle =
             FileOrigin::Configured { trusts_itself: self.keys.is_none() && kept.is_none() };
         #[cfg(feature = "fetch")]
-        let mut fetched = None;
+        let (mut fetched, ca) = (None, self.fetch.ca.clone());
         let pinned = match self.keys {
             None if kept.is_none() && self.bundle.is_none() => return Err(BuildError::KeysMissing),
             None => Some(KeySet::default()),
@@ -310,9 +320,14 @@ impl VerifierBuilder {
                 pinned,
                 bundled_token: ArcSwapOption::empty(),
                 importing: Mutex::new(()),
-                cache: Cache::new(self.cache.unwrap_or(1_024)),
+                cache: Cache::new(self.cache.unwrap_or(CACHED)),
+                leases: Cache::new(self.cache.unwrap_or(CACHED)),
                 #[cfg(feature = "fetch")]
                 fetching,
+                #[cfg(feature = "fetch")]
+                ca,
+                #[cfg(feature = "fetch")]
+                check_ins: std::sync::OnceLock::new(),
             }),
         };
         if let Some(path) = self.bundle {
@@ -330,6 +345,8 @@ impl VerifierBuilder {
             let taken = verifier.take_file(&text, proof.as_deref(), bundle).map_err(ImportError);
             taken.map_err(|error| BuildError::BundleRefused { path, error })?;
         }
+        #[cfg(feature = "fetch")]
+        verifier.start_check_ins(self.check_in).map_err(BuildError::CheckIn)?;
         Ok(verifier)
     }
 }

@@ -34,8 +34,8 @@ impl VerifierBuilder {
         self
     }
 
-    /// Trusts only the certificate authorities in a PEM file for the JWKS URL, for a control plane
-    /// with a private certificate. [`build`](Self::build) reads the file once.
+    /// Trusts only the certificate authorities in a PEM file for the control plane: its JWKS URL,
+    /// check-ins and leases. It is for a control plane with a private certificate. [`build`](Self::build) reads the file once.
     pub fn jwks_ca_file(mut self, path: impl Into<PathBuf>) -> Self {
         self.fetch_mut().ca = Some(path.into());
         self

@@ -157,3 +157,97 @@ fn a_handler_returns_what_is_not_included_as_it_is() {
         assert_problem(response, 403, code);
     }
 }
+
+/// Leases in tokens and held leases, which the same layer requires.
+mod leases {
+    use dp_verifier::{Holder, LeaseContext, LeaseLayer};
+
+    use super::*;
+
+    fn license_claims() -> serde_json::Value {
+        claims_with("/license/leasing", json!({ "render": { "kind": "floating", "cap": 5 } }))
+    }
+
+    fn lease(exp: i64) -> String {
+        let license = claims();
+        let id = license["license"]["license_id"].as_str().unwrap().parse().unwrap();
+        KEY.signed(
+            "lease+jwt",
+            &json!({
+                "iss": ISSUER, "aud": AUDIENCE, "sub": license["sub"],
+                "jti": "018f2a00-0000-7000-8000-00000000aaaa",
+                "iat": NOW - 10, "nbf": NOW - 10, "exp": exp, "hbnbf": NOW,
+                "lease": {
+                    "license_id": id, "pool": "render", "kind": "floating",
+                    "holder": Holder::id("a").hash(id), "borrowed": true, "overage": false,
+                },
+            }),
+        )
+    }
+
+    #[test]
+    fn lease_token_is_required_beside_the_license() {
+        async fn pool(axum::Extension(lease): axum::Extension<LeaseContext>) -> String {
+            lease.pool().to_owned()
+        }
+        let app = |token: &str, holder: &str| {
+            let lease = LeaseLayer::of_token(verifier(), token, &Holder::id(holder));
+            Router::new().route("/", get(pool)).layer(lease)
+        };
+        let license = KEY.token(&license_claims());
+        let headers = [("x-license-token", license.as_str())];
+        let ask = |app: Router| answer(app.layer(layer()), "/", &headers);
+        let response = ask(app(&format!("{}\n", lease(NOW + 1)), "a"));
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(body(response), b"render");
+        let refused = assert_problem(ask(app(&lease(NOW), "a")), 503, "lease_lost");
+        assert!(refused.detail.contains("lease_expired"), "{}", refused.detail);
+        let refused = assert_problem(ask(app(&lease(NOW + 1), "b")), 503, "lease_lost");
+        assert!(refused.detail.contains("holder_mismatch"), "{}", refused.detail);
+        assert_problem(answer(app(&lease(NOW + 1), "a"), "/", &headers), 500, "internal");
+    }
+
+    #[cfg(feature = "fetch")]
+    #[test]
+    fn held_lease_is_required_and_can_be_replaced() {
+        use crate::control_plane::{ControlPlane, TTL};
+        use dp_verifier::cp_contracts::ProblemCode;
+
+        let server = ControlPlane::start();
+        let verifier = server.builder().build().unwrap();
+        let license = verifier.verify(&KEY.token(&server.claims())).unwrap();
+        let seats = verifier.leases("cpat_token").of(&license);
+        let lease = LeaseLayer::new(seats.acquire("render", &Holder::id("a")).unwrap());
+        let app = Router::new().route("/", get(async || "open")).layer(lease.clone());
+        let ask = || answer(app.clone(), "/", &[]);
+        assert_eq!(ask().status(), StatusCode::OK);
+        // Without the network the app goes on until the end of the lease.
+        server.set_down(true);
+        server.set_clock(NOW + TTL - 1);
+        seats.send_heartbeats();
+        assert_eq!(ask().status(), StatusCode::OK);
+        server.set_clock(NOW + TTL);
+        let refused = assert_problem(ask(), 503, "lease_lost");
+        assert!(refused.detail.contains("lease_expired"), "{}", refused.detail);
+        server.set_down(false);
+        lease.replace(seats.acquire("render", &Holder::id("a")).unwrap());
+        assert_eq!(ask().status(), StatusCode::OK);
+        server.refuse_with(ProblemCode::LicenseSuspended);
+        server.set_clock(NOW + TTL + TTL / 2);
+        seats.send_heartbeats();
+        let refused = assert_problem(ask(), 503, "lease_lost");
+        assert!(refused.detail.contains("license_suspended"), "{}", refused.detail);
+    }
+
+    #[cfg(feature = "fetch")]
+    #[test]
+    fn token_of_a_check_in_is_used_when_a_request_has_none() {
+        use crate::control_plane::ControlPlane;
+
+        let server = ControlPlane::start();
+        server.issue(&KEY, &server.claims());
+        let verifier = server.builder().check_in(server.check_in_url(), "cpat_token");
+        let layer = LicenseLayer::new(verifier.build().unwrap()).or_token(None);
+        assert_eq!(answer(app(layer), "/", &[]).status(), StatusCode::OK);
+    }
+}

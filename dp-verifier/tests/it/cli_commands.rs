@@ -55,7 +55,7 @@ fn help_of_a_command_lists_the_options_that_matter_for_it() {
     assert_eq!(listed(&["log", "accept"]), ["because", "state", "explain"]);
     assert_eq!(listed(&["state", "reset"]), ["because", "state", "explain"]);
     assert_eq!(listed(&["proof"]), ["log-key", "explain"]);
-    assert_eq!(listed(&["report"]), ["counter", "state"]);
+    assert_eq!(listed(&["report"]), ["counter", "pool", "state"]);
     let check = listed(&["bundle"]);
     assert_eq!(check.len(), 13);
     assert_eq!(listed(&[]), check);
@@ -151,7 +151,8 @@ fn command_lines_that_do_not_fit_together_are_refused() {
         (&["--state", "s", "log", "--state=t"], "--state is given twice"),
         (&["--because", "x", "state"], "--because is an option of"),
         (&["--because", "x", "t"], "--because is an option of"),
-        (&["--counter", "a=1", "t"], "--counter and -o are options of `report`"),
+        (&["--counter", "a=1", "t"], "--counter, --pool and -o are options of `report`"),
+        (&["--pool", "a=1,0", "t"], "--counter, --pool and -o are options of `report`"),
         (&["bundle", "f", "-o", "g"], "unexpected argument '-o'"),
         (&["--allow-unlogged", "t", "--require-inclusion"], "exclude each other"),
     ] {

@@ -346,6 +346,30 @@ fn usage_is_reported_by_file() {
 }
 
 #[test]
+fn use_of_pools_is_reported_by_file() {
+    let machine = Machine::new();
+    machine.run(&["bundle", &machine.file("license.lic", &bundle())]);
+    let (state, output) = (machine.path("state.json"), machine.path("one.json"));
+    let report = |pools: &[&str]| {
+        let common = ["--state", state.to_str().unwrap(), "-o", output.to_str().unwrap()];
+        let pools: Vec<&str> = pools.iter().flat_map(|pool| ["--pool", pool]).collect();
+        said(&machine.output(&[&common[..], &["report"], &pools].concat()))
+    };
+    for wrong in ["render", "render=1", "render=-1,0", "render=1,many", "=1,0"] {
+        let (code, _, words) = report(&[wrong]);
+        assert_eq!(code, Some(2), "{words}");
+        assert!(!output.exists());
+    }
+    let (code, _, words) = report(&["render=12,3", "seats=5,0"]);
+    assert_eq!(code, Some(0), "{words}");
+    let one: Value = serde_json::from_slice(&fs::read(&output).unwrap()).unwrap();
+    let expected = json!({
+        "render": { "peak": 12, "refused": 3 }, "seats": { "peak": 5, "refused": 0 },
+    });
+    assert_eq!((&one["sequence"], &one["leases"]), (&json!(1), &expected));
+}
+
+#[test]
 fn unusable_command_lines_are_refused() {
     let machine = Machine::new();
     let file = machine.file("license.lic", &bundle());

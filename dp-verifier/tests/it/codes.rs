@@ -14,7 +14,8 @@ fn the_codes_are_these() {
         kid_unknown key_withdrawn signature_invalid typ_wrong issuer_wrong audience_wrong expired not_yet_valid \
         claims_invalid contract_unsupported revoked suspended status_stale keys_unavailable \
         clock_anomaly replayed other_license state_unwritable proof_missing not_logged \
-        proof_invalid log_rolled_back split_view";
+        proof_invalid log_rolled_back split_view lease_over lease_expired holder_mismatch \
+        pool_unknown license_mismatch";
     assert_eq!(codes, stable.split_whitespace().collect::<Vec<_>>());
     assert_eq!(codes.iter().collect::<HashSet<_>>().len(), codes.len());
     for code in ErrorCode::ALL {
@@ -84,8 +85,8 @@ fn every_code_has_a_cause() {
     codes.push(withdrawing.verify(&OTHER_KEY.token(&claims())).unwrap_err().code());
     write_private(&state, "{");
     codes.push(kept.import(&file(2)).unwrap_err().code());
-    // Those of the log have tests of their own, which need a log to be refused by.
-    codes.extend(ErrorCode::ALL.iter().rev().take(5));
+    // The codes of the log and of leases have tests of their own.
+    codes.extend(ErrorCode::ALL.iter().rev().take(10));
     let caused: HashSet<ErrorCode> = codes.into_iter().collect();
     assert_eq!(caused, ErrorCode::ALL.iter().copied().collect());
 }

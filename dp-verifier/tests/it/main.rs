@@ -9,6 +9,8 @@
 #[cfg(feature = "axum")]
 mod axum;
 mod cache;
+#[cfg(feature = "fetch")]
+mod check_ins;
 mod claims;
 #[cfg(feature = "cli")]
 mod cli;
@@ -18,6 +20,8 @@ mod cli_commands;
 mod cli_files;
 mod clock;
 mod codes;
+#[cfg(feature = "fetch")]
+mod control_plane;
 mod differential;
 #[cfg(feature = "fetch")]
 mod fetch;
@@ -27,6 +31,10 @@ mod fetch_lists;
 mod fetch_log;
 mod form;
 mod key_sets;
+mod lease_holders;
+mod lease_tokens;
+#[cfg(feature = "fetch")]
+mod leases;
 mod license;
 mod license_files;
 mod log;

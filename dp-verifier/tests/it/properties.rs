@@ -2,7 +2,8 @@
 
 use std::sync::LazyLock;
 
-use dp_verifier::{ErrorCode, KeySet, check_claims};
+use dp_verifier::cp_contracts::LeaseClaims;
+use dp_verifier::{ErrorCode, KeySet, check_claims, check_lease_claims};
 use proptest::prelude::*;
 use proptest::sample::Index;
 
@@ -72,6 +73,18 @@ proptest! {
         if check_claims(&payload, ISSUER, AUDIENCE, NOW).is_ok() {
             let read: Result<dp_verifier::cp_contracts::DeploymentLicenseClaims, _> =
                 serde_json::from_slice(&payload);
+            prop_assert!(read.is_ok(), "{:?}", String::from_utf8(payload));
+        }
+    }
+
+    #[test]
+    fn accepted_lease_is_read_by_serde_too(at: Index, bytes in prop::collection::vec(any::<u8>(), 0..6)) {
+        let golden = include_str!("../../../cp-contracts/golden/2.10.0/lease_claims.json");
+        let mut payload = golden.as_bytes().to_vec();
+        let at = at.index(payload.len());
+        payload.splice(at..(at + bytes.len()).min(payload.len()), bytes);
+        if check_lease_claims(&payload, ISSUER, AUDIENCE, 1_767_323_345).is_ok() {
+            let read: Result<LeaseClaims, _> = serde_json::from_slice(&payload);
             prop_assert!(read.is_ok(), "{:?}", String::from_utf8(payload));
         }
     }

@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 use std::fs;
 
 use aws_lc_rs::digest::{SHA256, digest};
-use dp_verifier::cp_contracts::UsageReport;
-use dp_verifier::{Verifier, usage_report};
+use dp_verifier::cp_contracts::{PoolUsage, UsageReport};
+use dp_verifier::{Verifier, usage_report, usage_report_with_leases};
 use serde_json::{Number, Value, json};
 
 use crate::support::*;
@@ -82,4 +82,27 @@ fn refused_report_uses_up_no_number() {
     write_private(&state, kept);
     let report = verifier.usage_report(BTreeMap::new()).unwrap();
     assert_eq!(serde_json::from_str::<UsageReport>(&report).unwrap().sequence, 1);
+}
+
+#[test]
+fn report_has_the_use_of_each_pool() {
+    let dir = tempfile::tempdir().unwrap();
+    let state = dir.path().join("state.json");
+    let jwks = json!({ "keys": [KEY.jwk()] }).to_string();
+    let builder = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).clock(|| NOW);
+    let verifier = builder.jwks(jwks).state_path(&state).build().unwrap();
+    verifier.import(&KEY.file(&file_claims(1, &[&KEY]))).unwrap();
+    let leases = |peak, refused| {
+        let usage = PoolUsage { peak, refused, ..PoolUsage::default() };
+        BTreeMap::from([("render".to_owned(), usage)])
+    };
+    let text = verifier.usage_report_with_leases(BTreeMap::new(), leases(12, 3)).unwrap();
+    let report: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(report["leases"], json!({ "render": { "peak": 12, "refused": 3 } }));
+    for (peak, refused) in [(-1, 0), (0, -1)] {
+        let refused = verifier.usage_report_with_leases(BTreeMap::new(), leases(peak, refused));
+        assert!(refused.unwrap_err().to_string().contains("\"render\" must not be negative"));
+    }
+    let text = usage_report_with_leases(&state, BTreeMap::new(), leases(0, 0)).unwrap();
+    assert_eq!(serde_json::from_str::<UsageReport>(&text).unwrap().sequence, 2);
 }

@@ -2,6 +2,7 @@
 
 mod borrowing;
 mod claims;
+mod model;
 mod races;
 
 use serde_json::{Value, json};

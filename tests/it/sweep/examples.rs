@@ -150,7 +150,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         }
         _ if line.method == Method::DELETE => query(&set_before(line)),
         _ if line.method == Method::GET => query(""),
-        "sessions.logout" | "sessions.logout_everywhere" => query(""),
+        "leases.return" | "sessions.logout" | "sessions.logout_everywhere" => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),
         "workspaces.create" => body(json!({"name": "Test"})),
         "users.upsert" => body(json!({"email": "new@example.com"})),

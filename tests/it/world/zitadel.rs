@@ -57,6 +57,8 @@ pub enum Fault {
     ReadOnly,
     /// Searches of people are refused.
     NoSearch,
+    /// The server is older than version 2 of the API.
+    Old,
 }
 
 /// A request as it arrived.
@@ -280,6 +282,9 @@ impl Inner {
             Fault::Redirect(to) => {
                 let headers = [(header::LOCATION, to.clone())];
                 return (StatusCode::FOUND, headers).into_response();
+            }
+            Fault::Old if is_v2(path) => {
+                return (StatusCode::NOT_FOUND, "Not Found").into_response();
             }
             Fault::DuplicateMembers => return r#"{"result":[],"result":[]}"#.into_response(),
             Fault::Broken => {

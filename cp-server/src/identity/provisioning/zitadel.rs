@@ -146,7 +146,16 @@ impl<'r> Zitadel<'r> {
             }
             if !status.is_success() {
                 let secret = self.connection.endpoint.access.secret.expose();
-                return Err(Failure::refused(status, &fetched.body, &[token.expose(), secret]));
+                let refused = Failure::refused(status, &fetched.body, &[token.expose(), secret]);
+                if self.wire.api == ManagementApi::V2 && refused.is_unknown_call() {
+                    let message = format!(
+                        "{} is unknown there. Set `management.api` to v1 for a Zitadel before \
+                         version 4.",
+                        call.path
+                    );
+                    return Err(Failure::of(Some(status), Some("unimplemented"), &message));
+                }
+                return Err(refused);
             }
             return json::strict(&fetched.body).map_err(|why| {
                 let message = format!("The answer to {} is not valid: {why}.", call.path);

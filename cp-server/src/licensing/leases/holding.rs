@@ -36,8 +36,8 @@ pub async fn of_holder(
         label: None,
         meta: Object::default(),
         ttl: None,
-        borrows: false,
         takes_over: false,
+        borrows: false,
     };
     let same = if is_live { None } else { matching::seat(cx, &claim).await? };
     same.or(own).map(|seat| answers::lease(&seat, &facts, cx.now)).transpose()

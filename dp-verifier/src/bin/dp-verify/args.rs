@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::FromArgMatches;
+use dp_verifier::cp_contracts::PoolUsage;
 use serde_json::Number;
 
 use crate::commands::{
@@ -33,7 +34,12 @@ pub(crate) enum Task {
     /// Forget everything but the log.
     ResetState { state: PathBuf, because: String },
     /// Write a usage report.
-    Report { state: PathBuf, output: PathBuf, counters: Vec<(String, Number)> },
+    Report {
+        state: PathBuf,
+        output: PathBuf,
+        counters: Vec<(String, Number)>,
+        pools: Vec<(String, PoolUsage)>,
+    },
 }
 
 /// Reads the command line of this process. Exits when clap refuses it; fails when its parts do not
@@ -83,7 +89,7 @@ fn task(
     options: &Options,
     early: EarlyOptions,
 ) -> Result<Task, String> {
-    let EarlyOptions { early_because, mut early_counter, early_output } = early;
+    let EarlyOptions { early_because, mut early_counter, mut early_pool, early_output } = early;
     let takes_reason = matches!(
         command,
         Some(Command::Log { command: Some(_) } | Command::State { command: Some(_) })
@@ -91,10 +97,9 @@ fn task(
     if early_because.is_some() && !takes_reason {
         return Err("--because is an option of `log accept` and `state reset`".to_owned());
     }
-    if (early_output.is_some() || !early_counter.is_empty())
-        && !matches!(command, Some(Command::Report(_)))
-    {
-        return Err("--counter and -o are options of `report`".to_owned());
+    let is_report = early_output.is_some() || !early_counter.is_empty() || !early_pool.is_empty();
+    if is_report && !matches!(command, Some(Command::Report(_))) {
+        return Err("--counter, --pool and -o are options of `report`".to_owned());
     }
     let state = |command| required(command, "--state", options.state.clone());
     Ok(match (command, token) {
@@ -127,11 +132,13 @@ fn task(
             let because = required("state reset", "--because", because)?;
             Task::ResetState { state: state("state reset")?, because }
         }
-        (Some(Command::Report(Report { counter, output })), None) => {
+        (Some(Command::Report(Report { counter, pool, output })), None) => {
             early_counter.extend(counter);
+            early_pool.extend(pool);
             let output = once("-o", early_output, output)?;
             let output = required("report", "-o", output)?;
-            Task::Report { state: state("report")?, output, counters: early_counter }
+            let state = state("report")?;
+            Task::Report { state, output, counters: early_counter, pools: early_pool }
         }
     })
 }

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Arg, Args, CommandFactory, Parser, Subcommand};
+use dp_verifier::cp_contracts::PoolUsage;
 use serde_json::Number;
 
 /// Check license tokens and license files; write usage reports for a data plane without a network
@@ -102,6 +103,10 @@ pub(crate) struct Report {
     #[arg(long, value_name = "NAME=VALUE", value_parser = counter)]
     pub(crate) counter: Vec<(String, Number)>,
 
+    /// The use of a pool of seats: the peak, and the number of refused holders
+    #[arg(long, value_name = "NAME=PEAK,REFUSED", value_parser = pool)]
+    pub(crate) pool: Vec<(String, PoolUsage)>,
+
     /// The report file, which must not exist yet
     #[arg(short, long, value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -115,6 +120,9 @@ pub(crate) struct EarlyOptions {
 
     #[arg(long = "counter", value_parser = counter, hide = true)]
     pub(crate) early_counter: Vec<(String, Number)>,
+
+    #[arg(long = "pool", value_parser = pool, hide = true)]
+    pub(crate) early_pool: Vec<(String, PoolUsage)>,
 
     #[arg(short = 'o', long = "output", hide = true)]
     pub(crate) early_output: Option<PathBuf>,
@@ -258,7 +266,7 @@ const REPORT_USAGE: &str = "dp-verify report --state <FILE> --output <FILE> [OPT
 
 const REPORT: &str = "\
 Example:
-  dp-verify report --state state.json --counter api_calls=120 --counter hours=1.5 -o report.json";
+  dp-verify report --state state.json --counter api_calls=120 --pool render=12,3 -o report.json";
 
 /// The commands, each with the options that matter for it in its help. It accepts the others too,
 /// so that one set of options fits all commands.
@@ -297,5 +305,19 @@ fn counter(text: &str) -> Result<(String, Number), String> {
     match name {
         "" => Err("the name is missing".to_owned()),
         name => Ok((name.to_owned(), value)),
+    }
+}
+
+fn pool(text: &str) -> Result<(String, PoolUsage), String> {
+    let (name, numbers) = text.split_once('=').ok_or("must be NAME=PEAK,REFUSED")?;
+    let (peak, refused) = numbers.split_once(',').ok_or("must be NAME=PEAK,REFUSED")?;
+    let number = |text: &str| {
+        text.parse::<u32>().map(i64::from).map_err(|_| format!("{text:?} is not a number"))
+    };
+    let usage =
+        PoolUsage { peak: number(peak)?, refused: number(refused)?, ..PoolUsage::default() };
+    match name {
+        "" => Err("the name is missing".to_owned()),
+        name => Ok((name.to_owned(), usage)),
     }
 }

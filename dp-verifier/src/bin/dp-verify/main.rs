@@ -14,8 +14,10 @@ use std::io::{self, BufWriter, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
+use dp_verifier::cp_contracts::PoolUsage;
 use dp_verifier::{
-    ErrorCode, LogKey, Verifier, accept_log, log_record, reset_state, state_record, usage_report,
+    ErrorCode, LogKey, Verifier, accept_log, log_record, reset_state, state_record,
+    usage_report_with_leases,
 };
 use serde_json::Number;
 
@@ -43,7 +45,9 @@ fn run(task: Task, options: &Options) -> Result<u8, String> {
         Task::Token(_) | Task::Lines | Task::Bundle(_) | Task::Import(_) => {
             return check_all(&task, options);
         }
-        Task::Report { state, output, counters } => return report(&state, &output, counters),
+        Task::Report { state, output, counters, pools } => {
+            return report(&state, &output, counters, pools);
+        }
         Task::Proof { file, key } => {
             let key: LogKey = log_key(&key)?.parse().map_err(|why| format!("the log key {why}"))?;
             key.proof(&read_proof(&file)?).map(Accepted::Proof).map_err(Refusal::from)
@@ -110,11 +114,17 @@ fn in_writing(error: io::Error) -> String {
 }
 
 /// Writes the next usage report.
-fn report(state: &Path, output: &Path, counters: Vec<(String, Number)>) -> Result<u8, String> {
+fn report(
+    state: &Path,
+    output: &Path,
+    counters: Vec<(String, Number)>,
+    pools: Vec<(String, PoolUsage)>,
+) -> Result<u8, String> {
     let failed = |error: io::Error| format!("{}: {error}", output.display());
     // The file comes first, because the report uses up a number.
     let mut file = OpenOptions::new().write(true).create_new(true).open(output).map_err(failed)?;
-    let made = usage_report(state, counters.into_iter().collect());
+    let (counters, pools) = (counters.into_iter().collect(), pools.into_iter().collect());
+    let made = usage_report_with_leases(state, counters, pools);
     let text = made.map_err(|error| {
         // The file is empty.
         drop(fs::remove_file(output));

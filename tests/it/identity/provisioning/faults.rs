@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{path, ran, run, statuses, summary, zitadel};
-use crate::world::zitadel::{Fault, TOKEN};
+use crate::world::zitadel::{Fault, SERVICE_SECRET, SERVICE_USER, TOKEN};
 use crate::world::{World, on_both};
 
 #[on_both]
@@ -149,10 +149,8 @@ async fn token_is_kept_until_a_minute_before_its_end_and_replaced_once(world: Wo
     zitadel.end_tokens();
     assert_eq!(tokens(&world).await, (200, 1));
     // One that the API does not accept is not replaced again and again.
-    let management = json!({
-        "client_id": crate::world::zitadel::SERVICE_USER,
-        "secret": crate::world::zitadel::SERVICE_SECRET, "scope": "profile",
-    });
+    let management =
+        json!({"client_id": SERVICE_USER, "secret": SERVICE_SECRET, "scope": "profile"});
     let body = zitadel.body(json!({"management": management}));
     world.put(path(&world), body).await.expect(200);
     zitadel.recorded();
@@ -167,4 +165,40 @@ async fn token_is_kept_until_a_minute_before_its_end_and_replaced_once(world: Wo
     world.put(path(&world), body).await.expect(200);
     let problem = run(&world, json!({})).await.refused(502, "provider_failed");
     assert_eq!(problem["provider_status"], 401);
+}
+
+#[on_both]
+async fn provider_that_cannot_be_used_is_a_failure_with_its_status(world: World) {
+    let zitadel = zitadel(&world, json!({})).await;
+    let refused = async |management: Value| {
+        let body = zitadel.body(json!({"management": management}));
+        world.put(path(&world), body).await.expect(200);
+        let problem = run(&world, json!({})).await.refused(502, "provider_failed");
+        let detail = problem["detail"].as_str().unwrap().to_owned();
+        (problem["provider_status"].clone(), problem["provider_code"].clone(), detail)
+    };
+    let wrong = json!({"client_id": SERVICE_USER, "secret": "canary-of-another"});
+    let (status, code, detail) = refused(wrong).await;
+    assert_eq!((status, code), (json!(401), json!("invalid_client")));
+    assert_eq!(detail, "The identity provider answered 401: client not found");
+    for (url, why) in [
+        ("http://127.0.0.1:1", "cannot be read"),
+        // An organization must not reach this server's network.
+        ("https://10.0.0.1", "its address is not public"),
+        ("http://id.example", "is not an https URL"),
+    ] {
+        let (status, _, detail) = refused(json!({"url": url, "secret": TOKEN})).await;
+        assert_eq!(status, Value::Null, "{url}");
+        assert!(detail.contains(why), "{detail}");
+    }
+    // A server without version 2 of the API gets no requests of version 1 on its own.
+    zitadel.fault(Fault::Old);
+    let (status, code, detail) = refused(json!({"secret": TOKEN})).await;
+    assert_eq!((status, code), (json!(404), json!("unimplemented")));
+    assert!(detail.contains("Set `management.api` to v1"), "{detail}");
+    zitadel.fault(Fault::None);
+    // The base URL is that of `url`, with or without a slash at its end.
+    let management = json!({"url": format!("{}/", zitadel.url), "secret": TOKEN});
+    world.put(path(&world), zitadel.body(json!({"management": management}))).await.expect(200);
+    assert_eq!(ran(&world, json!({})).await["summary"], summary(&[("done", 4)]));
 }

@@ -67,6 +67,13 @@ impl Failure {
         matches!(self, Self::Provider(error) if error.status == Some(409))
     }
 
+    /// Whether the server does not know the call. Its own refusals have a code.
+    pub fn is_unknown_call(&self) -> bool {
+        let Self::Provider(error) = self else { return false };
+        matches!(error.status, Some(404 | 405 | 501))
+            && error.code.as_deref().is_none_or(|code| code == "unimplemented")
+    }
+
     /// Returns the error of a run that this failure ends: 502.
     pub fn into_error(self) -> Error {
         let error = match self {

@@ -1,0 +1,147 @@
+//! Credentials of a data plane at its control plane.
+
+use std::fmt;
+
+/// The symbols of a license key.
+const SYMBOLS: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+
+/// The number of symbols of a license key, of which the last two are a checksum.
+const LENGTH: usize = 25;
+
+/// The credential with which a data plane calls its control plane: the token of its deployment, or
+/// a license key.
+///
+/// A string converts into a credential: one in the form of a license key, with the right checksum,
+/// is a license key, and every other string is a token. The `Debug` form hides the credential.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credential(Scheme);
+
+#[derive(Clone, PartialEq, Eq)]
+enum Scheme {
+    Token(String),
+    LicenseKey(String),
+}
+
+impl Credential {
+    /// The token of a deployment.
+    #[must_use]
+    pub fn token(text: &str) -> Self {
+        Self(Scheme::Token(text.trim().to_owned()))
+    }
+
+    /// A license key, also one that the vendor imported from another system.
+    #[must_use]
+    pub fn license_key(text: &str) -> Self {
+        Self(Scheme::LicenseKey(text.trim().to_owned()))
+    }
+
+    /// Returns the value of the header `Authorization`.
+    pub(crate) fn header(&self) -> String {
+        match &self.0 {
+            Scheme::Token(text) => format!("Bearer {text}"),
+            Scheme::LicenseKey(text) => format!("License {text}"),
+        }
+    }
+}
+
+impl From<&str> for Credential {
+    fn from(text: &str) -> Self {
+        if is_license_key(text) { Self::license_key(text) } else { Self::token(text) }
+    }
+}
+
+impl From<String> for Credential {
+    fn from(text: String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl From<&String> for Credential {
+    fn from(text: &String) -> Self {
+        Self::from(text.as_str())
+    }
+}
+
+impl fmt::Debug for Credential {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.0 {
+            Scheme::Token(_) => "Credential::token(…)",
+            Scheme::LicenseKey(_) => "Credential::license_key(…)",
+        })
+    }
+}
+
+/// Returns whether a text has the form of a license key: an optional prefix, 25 symbols in any
+/// grouping, and the right checksum.
+fn is_license_key(text: &str) -> bool {
+    let symbols: Option<Vec<u8>> = text
+        .trim()
+        .bytes()
+        .filter(|byte| !matches!(byte, b' ' | b'-'))
+        .map(|byte| match byte.to_ascii_uppercase() {
+            b'I' | b'L' => Some(b'1'),
+            b'O' => Some(b'0'),
+            byte => byte.is_ascii_alphanumeric().then_some(byte),
+        })
+        .collect();
+    let symbols = symbols.unwrap_or_default();
+    // Only a prefix, which ends with a dash, makes the text longer.
+    let is_prefixed = symbols.len() > LENGTH && text.contains('-');
+    if symbols.len() != LENGTH && !is_prefixed {
+        return false;
+    }
+    let key = symbols.last_chunk::<LENGTH>().map_or(&[][..], |key| key.as_slice());
+    let values = key.iter().map(|byte| SYMBOLS.iter().position(|symbol| symbol == byte));
+    let values: Option<Vec<u16>> =
+        values.map(|value| value.and_then(|value| u16::try_from(value).ok())).collect();
+    match values.as_deref().and_then(|values| values.split_last_chunk::<2>()) {
+        Some((random, [high, low])) => crc10(random) == (high << 5 | low),
+        None => false,
+    }
+}
+
+/// Returns the CRC-10 (x^10 + x^9 + x^5 + x^4 + x + 1) of symbols of 5 bits, high bit first.
+fn crc10(symbols: &[u16]) -> u16 {
+    let bits = symbols.iter().flat_map(|symbol| (0..5).rev().map(move |bit| symbol >> bit & 1));
+    bits.fold(0, |crc, bit| {
+        let is_set = (crc >> 9 & 1) ^ bit == 1;
+        let shifted = crc << 1 & 0x3ff;
+        if is_set { shifted ^ 0x233 } else { shifted }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Credential;
+
+    #[test]
+    fn license_key_is_recognized_in_every_accepted_spelling() {
+        for key in [
+            "01234-56789-ABCDE-FGHJK-MNP8N",
+            "ZZZZZ-ZZZZZ-ZZZZZ-ZZZZZ-ZZZ86",
+            " o1234 56789abcde-FGHJK-MNP8N\n",
+            "0L234-56789-ABCDE-FGHJK-MNP8N",
+            "ACME-01234-56789-ABCDE-FGHJK-MNP8N",
+        ] {
+            let header = Credential::from(key).header();
+            assert_eq!(header, format!("License {}", key.trim()));
+        }
+        for token in [
+            "01234-56789-ABCDE-FGHJK-MNP8M",
+            "01234-56789-ABCDE-FGHJK-MNP8",
+            "01234-56789-ABCDE-FGHJK-MNP8U",
+            "cpat_0198c0de_0123456789abcdef_01234567",
+            "eyJhbGciOiJSUzI1NiJ9.e30.c2ln",
+            "",
+        ] {
+            assert_eq!(Credential::from(token).header(), format!("Bearer {token}"));
+        }
+    }
+
+    #[test]
+    fn debug_form_hides_the_credential() {
+        let shown =
+            format!("{:?} {:?}", Credential::token("s3cr3t"), Credential::license_key("s3cr3t"));
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+    }
+}
