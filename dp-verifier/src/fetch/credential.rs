@@ -2,11 +2,7 @@
 
 use std::fmt;
 
-/// The symbols of a license key.
-const SYMBOLS: &[u8] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
-
-/// The number of symbols of a license key, of which the last two are a checksum.
-const LENGTH: usize = 25;
+use cp_contracts::LicenseKey;
 
 /// The credential with which a data plane calls its control plane: the token of its deployment, or
 /// a license key.
@@ -71,43 +67,10 @@ impl fmt::Debug for Credential {
     }
 }
 
-/// Returns whether a text has the form of a license key: an optional prefix, 25 symbols in any
-/// grouping, and the right checksum.
+/// Returns whether a text has the form of a license key, perhaps with the prefix of an issuer.
 fn is_license_key(text: &str) -> bool {
-    let symbols: Option<Vec<u8>> = text
-        .trim()
-        .bytes()
-        .filter(|byte| !matches!(byte, b' ' | b'-'))
-        .map(|byte| match byte.to_ascii_uppercase() {
-            b'I' | b'L' => Some(b'1'),
-            b'O' => Some(b'0'),
-            byte => byte.is_ascii_alphanumeric().then_some(byte),
-        })
-        .collect();
-    let symbols = symbols.unwrap_or_default();
-    // Only a prefix, which ends with a dash, makes the text longer.
-    let is_prefixed = symbols.len() > LENGTH && text.contains('-');
-    if symbols.len() != LENGTH && !is_prefixed {
-        return false;
-    }
-    let key = symbols.last_chunk::<LENGTH>().map_or(&[][..], |key| key.as_slice());
-    let values = key.iter().map(|byte| SYMBOLS.iter().position(|symbol| symbol == byte));
-    let values: Option<Vec<u16>> =
-        values.map(|value| value.and_then(|value| u16::try_from(value).ok())).collect();
-    match values.as_deref().and_then(|values| values.split_last_chunk::<2>()) {
-        Some((random, [high, low])) => crc10(random) == (high << 5 | low),
-        None => false,
-    }
-}
-
-/// Returns the CRC-10 (x^10 + x^9 + x^5 + x^4 + x + 1) of symbols of 5 bits, high bit first.
-fn crc10(symbols: &[u16]) -> u16 {
-    let bits = symbols.iter().flat_map(|symbol| (0..5).rev().map(move |bit| symbol >> bit & 1));
-    bits.fold(0, |crc, bit| {
-        let is_set = (crc >> 9 & 1) ^ bit == 1;
-        let shifted = crc << 1 & 0x3ff;
-        if is_set { shifted ^ 0x233 } else { shifted }
-    })
+    let prefix = text.trim().split_once('-').map(|(prefix, _)| prefix);
+    LicenseKey::parse(text.trim(), prefix).is_ok()
 }
 
 #[cfg(test)]
