@@ -10,8 +10,8 @@ use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
 
 use super::progress;
-use super::syntax::Verbs;
 use super::target::{Target, object_of, open, say, show};
+use super::verbs::Verbs;
 use crate::client;
 use crate::config::{Config, seconds};
 use crate::kernel::clock::Random;

@@ -6,6 +6,7 @@ use clap_complete::Shell;
 use serde_json::{Map, Value};
 
 use super::target::Target;
+use super::verbs::Verbs;
 use super::{audit, backup, clock, keys, lease, license};
 use crate::config::Config;
 
@@ -108,10 +109,6 @@ pub(super) enum Command {
     #[command(hide = true)]
     Settings,
 }
-
-/// A command all of whose subcommands are verbs; see `verbs.rs`.
-#[derive(Subcommand)]
-pub(super) enum Verbs {}
 
 #[derive(Args)]
 pub(super) struct Call {

@@ -7,7 +7,7 @@
 //! a new field of the API is a new flag without a change here.
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgAction, ArgMatches, Command, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value};
 
@@ -35,6 +35,10 @@ const SHORT: [(&str, &str); 13] = [
     ("subscription_id", "subscription"),
     ("user_id", "user"),
 ];
+
+/// A command all of whose subcommands are verbs.
+#[derive(Subcommand)]
+pub(super) enum Verbs {}
 
 /// A command that is an operation.
 pub(super) struct Verb {

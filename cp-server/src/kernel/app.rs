@@ -108,7 +108,7 @@ pub type PartFuture<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 ///
 /// The kernel does not know the kinds of credentials: the slices that store them do.
 pub trait Authenticate: Send + Sync {
-    /// Returns the scheme of the `Authorization` header, in any case.
+    /// Returns the scheme of the `Authorization` header in lower case; clients send it in either.
     fn scheme(&self) -> &'static str {
         "bearer"
     }

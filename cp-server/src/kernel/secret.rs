@@ -48,8 +48,11 @@ impl std::str::FromStr for Secret<String> {
 /// A secret in a request is a `Secret` from the first moment.
 impl<'de, T: Zeroize + serde::Deserialize<'de>> serde::Deserialize<'de> for Secret<T> {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        // The parser's own message would quote the value.
-        let refused = |_| serde::de::Error::custom("must be a string");
+        // The parser's own message would quote the value; a missing one has none.
+        let refused = |error: D::Error| match error.to_string().starts_with("missing field") {
+            true => error,
+            false => serde::de::Error::custom("must be a string"),
+        };
         T::deserialize(deserializer).map(Self::new).map_err(refused)
     }
 }

@@ -193,6 +193,13 @@ fn no_secret_is_written_anywhere() {
     let invited = json!({"email": "a@example.com", "role": "viewer"});
     let invited = server.post(&format!("/organizations/{org}/invitations"), invited);
     secrets.push(text(&invited, "token"));
+    let keys = bundles.replace("/bundles", "/keys");
+    for body in [json!({}), json!({"key": "canary-of-a-license-key"})] {
+        let key = text(&server.post(&keys, body), "key");
+        let holder = json!({"key": key, "holder": {"id": "a"}, "activate": true});
+        assert_eq!(server.call("POST", "/api/v1/licenses/validate", Some(holder), "v").0, 200);
+        secrets.extend([key.replace('-', ""), key]);
+    }
     let canary = |name: &str| format!("canary-of-{name}");
     let provider = format!("/api/v1/organizations/{org}/identity-providers/saml");
     let sent = json!({

@@ -173,7 +173,8 @@ async fn a_suspended_organization_is_changed_by_the_vendor_only(world: World) {
     for line in lines().filter(|line| !reacts(line)) {
         let answer = ask(&own, &line, &world.path_of(&line)).await;
         let code = line.permission.as_str();
-        let kept = ["any", "org:export", "usage:write", "users:whoami"].contains(&code)
+        let kept = ["any", "licenses:fetch", "org:export", "usage:write", "users:whoami"]
+            .contains(&code)
             || code.ends_with(":read");
         let stopped = !kept;
         let refused = answer.status == 409 && answer.json()["code"] == "organization_suspended";

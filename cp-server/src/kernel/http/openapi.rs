@@ -56,7 +56,9 @@ pub fn document(routes: &Routes, base_url: &str, examples: &Value) -> Value {
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": if base_url.is_empty() { "/" } else { base_url }}],
-        "security": [{"serviceToken": []}, {"accessToken": []}, {"session": []}],
+        "security": [
+            {"serviceToken": []}, {"accessToken": []}, {"session": []}, {"licenseKey": []},
+        ],
         "tags": tags(routes),
         "paths": paths,
         "components": {
@@ -75,6 +77,10 @@ pub fn document(routes: &Routes, base_url: &str, examples: &Value) -> Value {
                 "accessToken": {
                     "type": "http", "scheme": "bearer", "bearerFormat": "JWT",
                     "description": "A person's access token from a trusted identity provider.",
+                },
+                "licenseKey": {
+                    "type": "apiKey", "in": "header", "name": "Authorization",
+                    "description": "`License` and a license key: it claims and keeps seats of its own license.",
                 },
                 "session": {
                     "type": "apiKey", "in": "cookie", "name": "__Host-cp_session",
