@@ -220,6 +220,8 @@ compose! {
     licensing::entitlement::organization_entitlements;
     licensing::bundles;
     licensing::bulk;
+    licensing::check_in;
+    licensing::fetches;
     licensing::files;
     licensing::status_lists;
     licensing::usage_reports;
