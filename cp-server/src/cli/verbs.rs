@@ -138,6 +138,8 @@ fn verbs() -> Vec<Verb> {
         verb("license reinstate", "Reinstate a suspended license", &["licenses.reinstate"], &[ID]),
         verb("license revoke", "Revoke a license and its bundles permanently",
              &["licenses.revoke"], &[ID]),
+        verb("license token", "Sign a license token, with the vendor's own life and audience",
+             &["licenses.token"], &[ID]),
         verb("token create", "Create a service token. It is printed once",
              &["service_tokens.create", "service_tokens.create_for_deployment",
                "service_tokens.create_for_platform"], &[("name", "NAME")]).flag("id", "deployment"),
