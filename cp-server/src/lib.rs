@@ -230,6 +230,8 @@ compose! {
     licensing::entitlement::organization_entitlements;
     licensing::bundles;
     licensing::bulk;
+    licensing::check_in;
+    licensing::fetches;
     licensing::files;
     licensing::status_lists;
     licensing::usage_reports;
