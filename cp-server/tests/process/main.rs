@@ -29,6 +29,7 @@ mod pooler;
 mod provisioning;
 mod resets;
 mod runbooks;
+mod seats;
 mod secrets;
 mod server;
 mod tls;

@@ -90,6 +90,19 @@ impl World {
         t.spare_deployment = under("/deployments", json!({"name": "edge", "type": "onprem"})).await;
         t.subscription = under("/subscriptions", json!({"plan_code": "team"})).await;
 
+        // In parts and on the heap: the stack of a test is small.
+        Box::pin(self.license(&mut t)).await;
+        Box::pin(self.groups(&mut t)).await;
+        Box::pin(self.credentials(&mut t)).await;
+        Box::pin(self.catalogue(&mut t)).await;
+        t
+    }
+
+    /// The license, with its token, seat and key, and usage.
+    async fn license(&self, t: &mut Tenant) {
+        let org = format!("/organizations/{}", t.org);
+        let under =
+            async |path: &str, body: Value| id(&self.make(&format!("{org}{path}"), body).await);
         let licenses = format!("/deployments/{}/licenses", t.deployment);
         let license = json!({
             "subscription_id": t.subscription,
@@ -112,7 +125,14 @@ impl World {
         t.usage_event = under("/usage", json!({"metric": "calls", "quantity": 1})).await;
         let limit = json!({"metric": "calls", "quantity": 100});
         t.limit = id(&self.put(format!("{org}/limits"), limit).await.expect(201));
+    }
 
+    /// Groups and projects.
+    async fn groups(&self, t: &mut Tenant) {
+        let org = format!("/organizations/{}", t.org);
+        let under =
+            async |path: &str, body: Value| id(&self.make(&format!("{org}{path}"), body).await);
+        let slug = t.slug.clone();
         t.group = under("/groups", json!({"name": "Sales"})).await;
         t.spare_group = under("/groups", json!({"name": "Support", "product": "console"})).await;
         for group in [&t.group, &t.spare_group] {
@@ -133,7 +153,12 @@ impl World {
             self.clock.advance(TimeDelta::milliseconds(1));
             self.put(&grant, json!({"role": "member"})).await.expect(201);
         }
+    }
 
+    /// What gives access.
+    async fn credentials(&self, t: &mut Tenant) {
+        let org = format!("/organizations/{}", t.org);
+        let slug = t.slug.clone();
         let invitation = json!({"email": format!("ines@{slug}.example"), "role": "viewer"});
         let invitation = self.make(&format!("{org}/invitations"), invitation).await;
         (t.invitation, t.invitation_token) = (id(&invitation), text_of(&invitation));
@@ -153,8 +178,13 @@ impl World {
         let tokens = format!("/deployments/{}/service-tokens", t.deployment);
         let token = self.make(&tokens, json!({"name": "data plane"})).await;
         (t.deployment_token_id, t.deployment_token) = (id(&token), text_of(&token));
+    }
 
-        // Ordinary resources follow from their lines.
+    /// Ordinary resources, which follow from their lines, and what needs them.
+    async fn catalogue(&self, t: &mut Tenant) {
+        let org = format!("/organizations/{}", t.org);
+        let under =
+            async |path: &str, body: Value| id(&self.make(&format!("{org}{path}"), body).await);
         for line in operations().table {
             let collection = line.path.strip_prefix("/organizations/{org}/").unwrap_or_default();
             let is_ordinary = line.method == Method::POST && line.name.ends_with(".create");
@@ -185,7 +215,6 @@ impl World {
         t.others.insert("budget-cycles".to_owned(), id(&cycle));
         let allocation = json!({"scope": format!("group:{}", t.group), "quantity": 100});
         self.set(&format!("{budget}/allocations"), allocation).await;
-        t
     }
 
     /// A token of this reach with these permissions: `path` is `""`, or where the reach begins.
