@@ -161,7 +161,8 @@ pub struct Config {
     #[arg(long, env = "CP_TOKEN_GRACE", default_value = "0s", value_parser = |t: &str| span(t, "0s", "90d"), global = true)]
     pub token_grace: TimeDelta,
 
-    /// The lifetime of a license token, unless its request sets one: 1h to 3650d.
+    /// The lifetime of a license token, unless its request, license, subscription or plan sets one: 1h
+    /// to 3650d.
     #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]
     pub bundle_ttl: TimeDelta,
 

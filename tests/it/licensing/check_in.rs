@@ -2,6 +2,7 @@
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::{CheckIn, CheckInCode};
+use cp_server::audit::integrator::integrate;
 use cp_server::kernel::http::openapi;
 use dp_verifier::Verifier;
 use futures_util::future::join_all;
@@ -117,6 +118,7 @@ async fn check_in_without_token_is_answered_with_one(world: World) {
     assert_eq!(after["reported"], reported);
     let row = world.get(format!("/bundles/{}", bundle["jti"].as_str().unwrap())).await.expect(200);
     assert_eq!((&row["status"], &row["key_id"]), (&json!("valid"), &bundle["key_id"]));
+    integrate(&world.app).await.unwrap();
     let proof = format!("/log/proof?jti={}", bundle["jti"].as_str().unwrap());
     assert_eq!(world.anyone().get(proof).await.status, 200);
 }
@@ -225,7 +227,7 @@ async fn refusal_has_its_code_and_no_token(world: World) {
     assert_eq!(code().await, "subscription_inactive");
     world.patch(deployment, json!({"status": "inactive"})).await.expect(200);
     assert_eq!(code().await, "deployment_inactive");
-    world.delete(world.org("?mode=suspend")).await.expect(200);
+    world.delete(world.org("?mode=suspend")).await.expect(204);
     assert_eq!(code().await, "organization_suspended");
 }
 
@@ -248,7 +250,7 @@ async fn deployment_without_license_gets_license_missing(world: World) {
 
 #[on_both]
 async fn suspended_organization_gets_an_answer_until_it_returns(world: World) {
-    world.delete(world.org("?mode=suspend")).await.expect(200);
+    world.delete(world.org("?mode=suspend")).await.expect(204);
     let events = world.count_events().await;
     let answer = check_in(&world, json!({})).await;
     assert_eq!(answer["code"], "organization_suspended");
