@@ -168,7 +168,8 @@ pub struct Config {
     #[arg(long, env = "CP_LICENSE_KEY_PREFIX", value_parser = license_key_prefix, global = true)]
     pub license_key_prefix: Option<String>,
 
-    /// The lifetime of a license token, unless its request sets one: 1h to 3650d.
+    /// The lifetime of a license token, unless its request, license, subscription or plan sets one: 1h
+    /// to 3650d.
     #[arg(long, env = "CP_BUNDLE_TTL", default_value = "30d", value_parser = |t: &str| span(t, "1h", "3650d"), global = true)]
     pub bundle_ttl: TimeDelta,
 

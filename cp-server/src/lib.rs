@@ -231,7 +231,7 @@ compose! {
     licensing::bundles;
     licensing::bulk;
     licensing::check_in;
-    licensing::fetches;
+    licensing::licenses::fetches;
     licensing::files;
     licensing::status_lists;
     licensing::usage_reports;

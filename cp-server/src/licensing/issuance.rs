@@ -26,6 +26,7 @@ use super::enforcement::{self, EnforcementSettings};
 use super::entitlement::{self, FeatureSource};
 use super::keys::signer;
 use super::leases::settings::{Levels, SettingSource};
+pub use super::token_ttl::TokenSettings;
 use super::token_ttl::TtlLevels;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::{App, Part};
@@ -40,15 +41,6 @@ use crate::licensing::ids::{BundleId, LicenseId, SubscriptionId};
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::signer::SignerPool;
 use crate::licensing::status_lists::StatusLists;
-
-/// The default properties of tokens.
-#[derive(Clone, Debug)]
-pub struct TokenSettings {
-    pub audience: String,
-    pub ttl: TimeDelta,
-}
-
-impl Part for TokenSettings {}
 
 /// The facts that an issuance needs.
 #[derive(Clone, Debug, sqlx::FromRow)]

@@ -1,5 +1,6 @@
 //! Licenses: the entitlement of one deployment under one subscription.
 
+pub mod fetches;
 pub mod file_numbers;
 mod lists;
 pub mod requests;

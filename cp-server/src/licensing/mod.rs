@@ -9,7 +9,6 @@ pub mod coverage;
 pub mod deployments;
 pub mod enforcement;
 pub mod entitlement;
-pub mod fetches;
 pub mod files;
 pub mod ids;
 pub mod issuance;

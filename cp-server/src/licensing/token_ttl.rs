@@ -1,13 +1,22 @@
 //! The life of the tokens that data planes renew: the license's, else the subscription's, else the
 //! plan's, else the server's setting.
 
+use chrono::TimeDelta;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::issuance::TokenSettings;
 use super::leases::settings::SettingSource;
 use crate::kernel::app::{App, Part};
 use crate::kernel::http::json::Between;
+
+/// The default properties of tokens.
+#[derive(Clone, Debug)]
+pub struct TokenSettings {
+    pub audience: String,
+    pub ttl: TimeDelta,
+}
+
+impl Part for TokenSettings {}
 
 /// The life of a token in seconds, from one hour to 400 days.
 pub type TokenTtl = Between<3600, 34_560_000>;

@@ -47,6 +47,7 @@ async fn a_bundle_holds_all_that_a_data_plane_needs(world: World) {
                         "starts_at": bundle["payload"]["license"]["subscription"]["starts_at"],
                     },
                     "plan": {"code": "team", "name": "Team", "default_features": features},
+                    "leasing": {"seats": {"kind": "seat", "cap": 20}},
                 },
                 "cp_base_url": ISSUER, "rbac_endpoint": format!("{ISSUER}/api/v1/users/whoami"),
                 "status": {"status_list": {"idx": idx, "uri": uri}},

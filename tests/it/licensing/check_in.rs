@@ -1,7 +1,8 @@
-//! Check-ins: when the server signs, what it reports, and the tokens that admins fetch.
+//! Check-ins: when the server signs, and what it reports.
 
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::{CheckIn, CheckInCode};
+use cp_server::audit::integrator::integrate;
 use cp_server::kernel::http::openapi;
 use dp_verifier::Verifier;
 use futures_util::future::join_all;
@@ -13,25 +14,25 @@ use crate::world::{
 };
 
 /// The data plane of Acme.
-fn data_plane(world: &World) -> Client {
+pub(super) fn data_plane(world: &World) -> Client {
     world.by(&world.acme.deployment_token)
 }
 
-fn path(world: &World) -> String {
+pub(super) fn path(world: &World) -> String {
     format!("/deployments/{}/check-in", world.acme.deployment)
 }
 
-fn license(world: &World) -> String {
+pub(super) fn license(world: &World) -> String {
     format!("/licenses/{}", world.acme.license)
 }
 
 /// Checks in as Acme's data plane.
-async fn check_in(world: &World, body: Value) -> Value {
+pub(super) async fn check_in(world: &World, body: Value) -> Value {
     data_plane(world).post(path(world), body).await.expect(200)
 }
 
 /// Checks in with the token that the world issued, a day ago.
-async fn check_in_as_before(world: &World) -> Value {
+pub(super) async fn check_in_as_before(world: &World) -> Value {
     check_in(world, json!({"jti": world.acme.bundle})).await
 }
 
@@ -47,12 +48,12 @@ fn instant(value: &Value) -> DateTime<Utc> {
 }
 
 /// The life of the bundle in an answer, in seconds.
-fn life(bundle: &Value) -> i64 {
+pub(super) fn life(bundle: &Value) -> i64 {
     (instant(&bundle["expires_at"]) - instant(&bundle["issued_at"])).num_seconds()
 }
 
 /// The time until the next check-in of this token, of which a third is `third`.
-fn spread(third: TimeDelta, jti: &Value) -> TimeDelta {
+pub(super) fn spread(third: TimeDelta, jti: &Value) -> TimeDelta {
     let jti: Uuid = jti.as_str().unwrap().parse().unwrap();
     let spread = i64::from(jti.as_bytes()[15]) - 128;
     TimeDelta::milliseconds(third.num_milliseconds() * (1280 + spread) / 1280)
@@ -117,6 +118,7 @@ async fn check_in_without_token_is_answered_with_one(world: World) {
     assert_eq!(after["reported"], reported);
     let row = world.get(format!("/bundles/{}", bundle["jti"].as_str().unwrap())).await.expect(200);
     assert_eq!((&row["status"], &row["key_id"]), (&json!("valid"), &bundle["key_id"]));
+    integrate(&world.app).await.unwrap();
     let proof = format!("/log/proof?jti={}", bundle["jti"].as_str().unwrap());
     assert_eq!(world.anyone().get(proof).await.status, 200);
 }
@@ -225,7 +227,7 @@ async fn refusal_has_its_code_and_no_token(world: World) {
     assert_eq!(code().await, "subscription_inactive");
     world.patch(deployment, json!({"status": "inactive"})).await.expect(200);
     assert_eq!(code().await, "deployment_inactive");
-    world.delete(world.org("?mode=suspend")).await.expect(200);
+    world.delete(world.org("?mode=suspend")).await.expect(204);
     assert_eq!(code().await, "organization_suspended");
 }
 
@@ -248,7 +250,7 @@ async fn deployment_without_license_gets_license_missing(world: World) {
 
 #[on_both]
 async fn suspended_organization_gets_an_answer_until_it_returns(world: World) {
-    world.delete(world.org("?mode=suspend")).await.expect(200);
+    world.delete(world.org("?mode=suspend")).await.expect(204);
     let events = world.count_events().await;
     let answer = check_in(&world, json!({})).await;
     assert_eq!(answer["code"], "organization_suspended");
@@ -256,7 +258,7 @@ async fn suspended_organization_gets_an_answer_until_it_returns(world: World) {
     let token = format!("{}/token", license(&world));
     let owner = world.person("auth0|olga-acme");
     owner.post(token, json!({})).await.refused(409, "organization_suspended");
-    world.post(world.org("/activate"), json!({})).await.expect(200);
+    world.patch(world.org(""), json!({"status": "active"})).await.expect(200);
     let answer = check_in(&world, json!({})).await;
     assert_eq!(answer["code"], "valid");
 }
@@ -278,81 +280,6 @@ async fn deployment_is_hidden_from_others(world: World) {
     let answer = check_in(&world, json!({"jti": world.globex.bundle})).await;
     assert_eq!(answer["license_id"], world.acme.license);
     assert_eq!(answer["bundle"]["payload"]["sub"], world.acme.deployment);
-}
-
-#[on_both]
-async fn owners_and_admins_may_fetch_tokens_and_members_may_not(world: World) {
-    let stranger = json!({"user_id": world.acme.stranger, "role": "member"});
-    world.post(world.org("/memberships"), stranger).await.expect(201);
-    let token = format!("{}/token", license(&world));
-    for subject in ["auth0|olga-acme", "auth0|mats-acme"] {
-        let person = world.person(subject);
-        let bundle = person.post(&token, json!({})).await.expect(201);
-        assert_eq!(bundle["payload"]["aud"], AUDIENCE);
-        person.post(path(&world), json!({})).await.expect(200);
-    }
-    let member = world.person("auth0|sven-acme");
-    member.post(&token, json!({})).await.refused(403, "forbidden");
-    member.post(path(&world), json!({})).await.refused(403, "forbidden");
-    data_plane(&world).post(&token, json!({})).await.expect(201);
-}
-
-#[on_both]
-async fn fetched_token_has_the_vendors_life_and_may_be_a_file(world: World) {
-    world.patch(license(&world), json!({"token_ttl_seconds": 86_400})).await.expect(200);
-    let token = format!("{}/token", license(&world));
-    let owner = world.person("auth0|olga-acme");
-    let answer = owner.post(&token, json!({"form": "file"})).await;
-    let bundle = answer.expect(201);
-    assert!(bundle["file"].is_string() && bundle["seq"].is_i64(), "{bundle}");
-    assert_eq!(life(&bundle), 86_400);
-    let event = world.get("/audit?limit=1").await.expect(200)["items"][0].clone();
-    assert_eq!(
-        (&event["action"], &event["target_id"]),
-        (&json!("licenses.token"), &bundle["jti"]),
-        "{event}"
-    );
-    for (field, value) in [("ttl_seconds", json!(3600)), ("audience", json!("edge"))] {
-        owner.post(&token, json!({field: value})).await.invalid(field);
-    }
-}
-
-#[on_both]
-async fn license_has_twenty_fetched_tokens_a_day(world: World) {
-    let token = format!("{}/token", license(&world));
-    world.pass(TimeDelta::hours(23));
-    for n in 0..20 {
-        let answer = world.post(&token, json!({})).await;
-        assert_eq!(answer.status, 201, "{n}: {}", answer.text());
-    }
-    // Another replica has the same count, and the day ends at midnight.
-    let (_, replica) = world.replica().await;
-    let owner = replica.token(crate::world::ROOT);
-    let answer = owner.post(&token, json!({})).await;
-    assert_eq!(answer.header("retry-after"), "3601");
-    answer.refused(429, "rate_limited");
-    let events = world.count_events().await;
-    world.post(&token, json!({})).await.refused(429, "rate_limited");
-    assert_eq!(world.count_events().await, events);
-    // A check-in does not count, nor does another license.
-    assert_eq!(check_in(&world, json!({})).await["code"], "valid");
-    world.post(format!("/licenses/{}/token", world.globex.license), json!({})).await.expect(201);
-    world.pass(TimeDelta::hours(1));
-    world.post(&token, json!({})).await.expect(201);
-}
-
-#[on_both]
-async fn concurrent_fetches_keep_the_limit(world: World) {
-    let token = format!("{}/token", license(&world));
-    for _ in 0..17 {
-        world.post(&token, json!({})).await.expect(201);
-    }
-    let answers = join_all((0..6).map(|_| world.post(&token, json!({})))).await;
-    let created = answers.iter().filter(|answer| answer.status == 201).count();
-    assert_eq!(created, 3, "{:?}", answers.iter().map(|a| a.status).collect::<Vec<_>>());
-    for answer in answers.into_iter().filter(|answer| answer.status != 201) {
-        answer.refused(429, "rate_limited");
-    }
 }
 
 #[on_both]
@@ -388,83 +315,6 @@ async fn newest_license_in_force_answers_unless_the_token_names_one(world: World
     let answer = check_in_as_before(&world).await;
     assert_eq!((&answer["license_id"], &answer["code"]), (&newer, &json!("valid")));
     assert_ne!(answer["bundle"]["jti"], jti);
-}
-
-#[on_both]
-async fn life_of_tokens_has_levels(world: World) {
-    let plan = json!({"token_ttl_seconds": 86_400});
-    let change = world.patch("/plans/team", plan).await.expect(200);
-    assert_eq!(change["changes"], json!({"token_ttl_seconds": {"after": 86_400}}));
-    world.post("/plans/team/migrate", json!({"dry_run": false})).await.expect(200);
-    let subscription = format!("/subscriptions/{}", world.acme.subscription);
-    let effective = async |value: i64, from: &str| {
-        let shown = world.get(license(&world)).await.expect(200);
-        let expected = json!({"value": value, "from": from});
-        assert_eq!(shown["effective"]["token_ttl_seconds"], expected);
-        let export = world.get(world.org("/export")).await.expect(200);
-        assert_eq!(export["licenses"][0]["effective"]["token_ttl_seconds"], expected);
-        world.pass(TimeDelta::seconds(60));
-        let answer = check_in(&world, json!({})).await;
-        assert_eq!(life(&answer["bundle"]), value);
-        let third = TimeDelta::seconds(value / 3).min(TimeDelta::hours(12));
-        let next = world.clock.now() + spread(third, &answer["bundle"]["jti"]);
-        assert_eq!(answer["next_check_in_at"], json!(next));
-    };
-    effective(86_400, "plan").await;
-    world.patch(&subscription, json!({"token_ttl_seconds": 7200})).await.expect(200);
-    effective(7200, "subscription").await;
-    let own = world.patch(license(&world), json!({"token_ttl_seconds": 3600})).await.expect(200);
-    assert_eq!(own["token_ttl_seconds"], 3600);
-    effective(3600, "license").await;
-    let own = world.patch(license(&world), json!({"token_ttl_seconds": null})).await.expect(200);
-    assert_eq!(own["token_ttl_seconds"], Value::Null);
-    effective(7200, "subscription").await;
-    world.patch(&subscription, json!({"token_ttl_seconds": null})).await.expect(200);
-    effective(86_400, "plan").await;
-    world.patch("/plans/team", json!({"token_ttl_seconds": null})).await.expect(200);
-    world.post("/plans/team/migrate", json!({"dry_run": false})).await.expect(200);
-    effective(30 * 86_400, "default").await;
-    for path in [license(&world), subscription, "/plans/team".to_owned()] {
-        for ttl in [3599, 34_560_001] {
-            let patch = json!({"token_ttl_seconds": ttl});
-            world.patch(&path, patch).await.invalid("token_ttl_seconds");
-        }
-        world.patch(&path, json!({"token_ttl_seconds": 34_560_000})).await.expect(200);
-    }
-}
-
-#[on_both]
-async fn life_of_tokens_can_be_set_at_creation(world: World) {
-    let plan = json!({"code": "edge", "name": "Edge", "seat_cap": 3, "token_ttl_seconds": 3600});
-    assert_eq!(world.post("/plans", plan).await.expect(201)["token_ttl_seconds"], 3600);
-    let subscription = format!("/subscriptions/{}/cancel", world.acme.subscription);
-    world.post(subscription, json!({})).await.expect(200);
-    let subscription = json!({"plan_code": "edge", "token_ttl_seconds": 7200});
-    let subscription = world.post(world.org("/subscriptions"), subscription).await.expect(201);
-    assert_eq!(subscription["token_ttl_seconds"], 7200);
-    let licenses = format!("/deployments/{}/licenses", world.acme.spare_deployment);
-    let made = world.post(licenses, json!({"token_ttl_seconds": 10_800})).await.expect(201);
-    assert_eq!(made["effective"]["token_ttl_seconds"], json!({"value": 10_800, "from": "license"}));
-    // Other issuances have the same life, unless they name one.
-    let bundles = format!("/licenses/{}/bundles", made["id"].as_str().unwrap());
-    assert_eq!(life(&world.post(bundles, json!({})).await.expect(201)), 10_800);
-}
-
-#[on_both]
-async fn token_ends_with_its_license(world: World) {
-    let end = json!({"valid_until": now() + TimeDelta::hours(3)});
-    world.patch(license(&world), end).await.expect(200);
-    let answer = check_in_as_before(&world).await;
-    let jti = &answer["bundle"]["jti"];
-    assert_eq!(answer["bundle"]["expires_at"], json!(now() + TimeDelta::hours(3)));
-    let next = now() + spread(TimeDelta::hours(1), jti);
-    assert_eq!(answer["next_check_in_at"], json!(next), "a third of the token's own life");
-    // In the last second no token has a life.
-    world.pass(TimeDelta::hours(3) - TimeDelta::milliseconds(1));
-    let answer = check_in(&world, json!({"jti": jti})).await;
-    assert!(answer["bundle"].is_object(), "{answer}");
-    world.pass(TimeDelta::milliseconds(1));
-    assert_eq!(check_in(&world, json!({"jti": jti})).await["code"], "license_expired");
 }
 
 #[on_both]

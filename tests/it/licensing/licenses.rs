@@ -26,7 +26,7 @@ async fn a_license_explains_what_it_grants(world: World) {
             "seat_cap": 3, "allow_more_seats": false,
             "features": {"sso": "saml", "theme": {"dark": true}},
             "valid_from": "2026-01-02T00:00:00Z", "valid_until": "2026-07-01T00:00:00Z",
-            "grace_days": 5,
+            "grace_days": 5, "leasing": {}, "token_ttl_seconds": null,
             "effective": {
                 "seat_cap": {"value": 3, "from": "license"},
                 "features": {
@@ -38,6 +38,18 @@ async fn a_license_explains_what_it_grants(world: World) {
                     "sso": from(json!("saml"), "license"),
                     "theme": from(json!({"dark": true}), "license"),
                 },
+                "leasing": {"seats": {
+                    "kind": from(json!("seat"), "default"),
+                    "cap": from(json!(3), "license"),
+                    "ttl_seconds": from(json!(null), "default"),
+                    "overage": from(json!("never"), "default"),
+                    "borrow_seconds": from(json!(0), "default"),
+                    "early_return": from(json!(false), "default"),
+                    "reassign_seconds": from(json!(0), "default"),
+                    "take_over": from(json!("refuse"), "default"),
+                    "notify_at": from(json!([90]), "default"),
+                }},
+                "token_ttl_seconds": {"value": 2_592_000, "from": "default"},
             },
             "key_id": null, "bundle_hash": null, "metadata": {}, "tags": [], "revision": 1,
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",

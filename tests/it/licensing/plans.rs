@@ -29,7 +29,8 @@ async fn an_edited_plan_has_a_new_version_and_subscriptions_keep_theirs(world: W
             "id": "<1>", "code": "gold", "version": 1, "name": "Gold",
             "description": null, "is_public": true, "features": {"sso": false, "theme": "a"},
             "default_features": {"sso": false, "theme": "a"},
-            "limits": {"projects": 5, "x_runs": null}, "seat_cap": 7,
+            "limits": {"projects": 5, "x_runs": null}, "seat_cap": 7, "leasing": {},
+            "token_ttl_seconds": null,
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
         })
     );

@@ -31,7 +31,7 @@ async fn a_subscription_takes_its_seats_from_the_plan(world: World) {
             "ends_at": "2027-01-01T00:00:00Z", "trial_ends_at": null, "canceled_at": null,
             "external_id": "sub_1", "billing_customer_id": null,
             "billing_email": "pay@acme.example", "currency": "EUR",
-            "next_invoice_amount": 9900,
+            "next_invoice_amount": 9900, "leasing": {}, "token_ttl_seconds": null,
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",
         })
     );

@@ -83,7 +83,8 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         false => (Client::that_stays(), None),
     };
     let work = Admitted { line, readers, app, caller, parts, body }.run(op, client);
-    if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
+    // On the heap: the task would move an operation of many bytes several times.
+    if completes { to_the_end(deadline.bounds(Box::pin(work))).await } else { work.await }
 }
 
 /// A request that was admitted.

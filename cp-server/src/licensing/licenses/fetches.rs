@@ -5,12 +5,12 @@ use cp_contracts::LicenseBundleResponse;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::bundles;
-use super::issuance::{Form, NewBundle};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
+use crate::licensing::bundles;
 use crate::licensing::ids::LicenseId;
+use crate::licensing::issuance::{Form, NewBundle};
 use crate::tenancy::organizations;
 
 crate::routes! { licenses:
@@ -69,6 +69,8 @@ fn exhausted(now: DateTime<Utc>, tomorrow: DateTime<Utc>) -> Error {
     );
     let wait = (tomorrow - now).num_seconds() + 1;
     Error::rate_limited(detail, u32::try_from(wait).unwrap_or(1))
+        .with("metric", "license_tokens")
+        .with("limit", A_DAY)
 }
 
 #[cfg(test)]
