@@ -82,7 +82,9 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         true => Client::that_may_leave(),
         false => (Client::that_stays(), None),
     };
-    let work = Admitted { line, readers, app, caller, parts, body }.run(op, client);
+    let admitted = Admitted { line, readers, app, caller, parts, body };
+    // On the heap: the future of an operation is large, and each move copies it on the stack.
+    let work = Box::pin(admitted.run(op, client));
     if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
 }
 
