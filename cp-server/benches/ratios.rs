@@ -3,6 +3,7 @@
 //! - issuing a bundle (rules, claims, check, JSON, signature, hash) against the bare RSA signature,
 //! - issuing over HTTP, durably, by 32 callers, and in bulk, against signing on all cores,
 //! - whoami and the JWKS over HTTP against a bare axum server on the same loopback,
+//! - check-ins without a signature against whoami without its cache,
 //! - effective answers of a person with 20 groups and 2,000 bindings against their one statement, and
 //!   from the cache against a bare axum server with the same bytes.
 //!
@@ -55,6 +56,7 @@ async fn run() {
     println!("{:<58} {:>12} {:>12} {:>7}", "", "limit/s", "ours/s", "ratio");
     signing(&world).await;
     over_http(&world).await;
+    check_ins(&world).await;
     effective(&world).await;
 }
 
@@ -113,13 +115,38 @@ async fn over_http(world: &World) {
     stop_bare.store(true, Ordering::SeqCst);
 }
 
+async fn check_ins(world: &World) {
+    let call = async |name: &str, args: Value| world.client.call(name, object(args)).await.unwrap();
+    let license = call("licenses.read", json!({"id": world.license})).await;
+    let bundle = call("bundles.issue", json!({"id": world.license})).await;
+    let (deployment, jti) = (&license["deployment_id"], &bundle["jti"]);
+    let (deployment, jti) = (deployment.as_str().unwrap(), jti.as_str().unwrap());
+    let check_in = format!("/api/v1/deployments/{deployment}/check-in?jti={jti}");
+    let whoami = "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna";
+    let router = server::router(&world.app);
+    let (mut limits, mut answers) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let uncached = async || {
+            world.app.commits.advance();
+            answer_of(&router, "GET", whoami, &world.token).await;
+        };
+        limits.push(each_second(uncached).await);
+        let silent = async || {
+            let (_, body) = answer_of(&router, "POST", &check_in, &world.token).await;
+            assert!(!body.is_empty());
+        };
+        answers.push(each_second(silent).await);
+    }
+    row("check-in without signature / whoami uncached", limits, answers);
+}
+
 async fn effective(world: &World) {
     let governed = Governed::new(&world.client).await;
     let path = format!("/api/v1/organizations/{}/effective?user={}", governed.org, governed.user);
     let router = server::router(&world.app);
     let (address, stop) = serve(router.clone()).await;
     let ask = request("GET", &path, &world.token);
-    let (tag, body) = answer_of(&router, &path, &world.token).await;
+    let (tag, body) = answer_of(&router, "GET", &path, &world.token).await;
     let poll = String::from_utf8(ask.clone()).unwrap();
     let poll = poll.replace("\r\n\r\n", &format!("\r\nIf-None-Match: {tag}\r\n\r\n")).into_bytes();
     let bare = Router::new().route("/", get(move || std::future::ready(body.clone())));
@@ -132,7 +159,7 @@ async fn effective(world: &World) {
         statements.push(each_second(async || governed.read(&world.app).await).await);
         let fresh = async || {
             world.app.commits.advance();
-            answer_of(&router, &path, &world.token).await;
+            answer_of(&router, "GET", &path, &world.token).await;
         };
         answers.push(each_second(fresh).await);
         limits.push(load(bare, &root, 16, ROUND).await);
@@ -220,8 +247,14 @@ impl Governed {
 }
 
 /// The entity tag and the body of an answer, without a network.
-async fn answer_of(router: &Router, path: &str, token: &str) -> (String, axum::body::Bytes) {
-    let request = axum::http::Request::get(path).header("authorization", format!("Bearer {token}"));
+async fn answer_of(
+    router: &Router,
+    method: &str,
+    path: &str,
+    token: &str,
+) -> (String, axum::body::Bytes) {
+    let request = axum::http::Request::builder().method(method).uri(path);
+    let request = request.header("authorization", format!("Bearer {token}"));
     let request = request.body(axum::body::Body::empty()).unwrap();
     let answer = router.clone().oneshot(request).await.unwrap();
     assert_eq!(answer.status(), 200);

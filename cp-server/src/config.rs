@@ -182,6 +182,10 @@ pub struct Config {
     #[arg(long, env = "CP_DELETION_RETENTION", default_value = "90d", value_parser = |t: &str| span(t, "0s", "3650d"), global = true)]
     pub deletion_retention: TimeDelta,
 
+    /// How long ended leases are kept: 1d to 3650d. Their sums by the hour are always kept.
+    #[arg(long, env = "CP_LEASE_HISTORY", default_value = "90d", value_parser = |t: &str| span(t, "1d", "3650d"), global = true)]
+    pub lease_history: TimeDelta,
+
     #[command(flatten)]
     pub identity: identity::IdentityConfig,
 

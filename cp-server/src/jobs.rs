@@ -14,7 +14,7 @@ use crate::kernel::counts;
 use crate::kernel::http::idempotency;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
-use crate::licensing::leases::{hours, skew};
+use crate::licensing::leases::{hours, skew, tenures};
 use crate::licensing::status_lists;
 use crate::licensing::status_lists::StatusLists;
 use crate::metering::budgets::renewal;
@@ -62,6 +62,7 @@ pub fn start(app: &App) -> Jobs {
         idempotency::purge(app).await?;
         erase::expire(app).await?;
         sessions::forget(app).await?;
+        tenures::forget(app).await?;
         status_lists::retire(app).await
     });
     let leases = every("leases", LEASES_EVERY, app.clone(), async |app| {

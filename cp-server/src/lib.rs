@@ -45,6 +45,7 @@ use licensing::keys::keyring::Keyring;
 use licensing::keys::signer::SignerPool;
 use licensing::leases::hours::Refused;
 use licensing::leases::skew::Skew;
+use licensing::leases::tenures::LeaseHistory;
 use licensing::license_keys::settings::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
@@ -68,6 +69,8 @@ pub struct Settings {
     pub audit_retention: Retention,
     /// How long an organization is kept after a deletion by its own callers.
     pub deletion_retention: DeletionRetention,
+    /// How long ended leases are kept.
+    pub lease_history: LeaseHistory,
 }
 
 impl Settings {
@@ -85,6 +88,7 @@ impl Settings {
             surface: Surface::default(),
             audit_retention: Retention::default(),
             deletion_retention: DeletionRetention(TimeDelta::days(90)),
+            lease_history: LeaseHistory(TimeDelta::days(90)),
         }
     }
 }
@@ -133,6 +137,7 @@ pub fn app_with(
             Box::new(ApiDocument::default()),
             Box::new(settings.audit_retention),
             Box::new(settings.deletion_retention),
+            Box::new(settings.lease_history),
             Box::new(audit::Log::default()),
             Box::new(discoveries),
             Box::new(identity::provisioning::Runs::default()),
@@ -225,6 +230,8 @@ compose! {
     licensing::entitlement::organization_entitlements;
     licensing::bundles;
     licensing::bulk;
+    licensing::check_in;
+    licensing::fetches;
     licensing::files;
     licensing::status_lists;
     licensing::usage_reports;

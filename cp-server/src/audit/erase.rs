@@ -18,6 +18,7 @@ use crate::kernel::access::ids::{AuditEventId, UserId};
 use crate::kernel::access::platform::Platform;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
+use crate::kernel::declaration;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
@@ -31,7 +32,7 @@ crate::routes! { audit:
     /// Erases the content of audit events: those that concern a person, or single ones.
     ///
     /// The members in the log's leaf remain: the action, the time, and the target's ID. Proofs
-    /// still verify. One request erases at most 5,000 events; repeat it until `is_complete` is
+    /// still verify. The person's leases lose their holder, label and values. One request erases at most 5,000 events; repeat it until `is_complete` is
     /// true.
     POST "/audit/erasures" AUDIT_ERASE => erase, own_transaction;
 }
@@ -78,6 +79,11 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
         return Err(Error::invalid("events", detail));
     }
     cx.begin().await?;
+    if let Some(user) = asked.user {
+        for sql in declaration::all().iter().filter_map(|one| one.erase) {
+            cx.tx.q(sql).bind(user).exec().await?;
+        }
+    }
     integrator::place_now(&mut cx.tx).await?;
     let mut events = match asked.user {
         Some(user) => that_concern(&mut cx.tx, user).await?,

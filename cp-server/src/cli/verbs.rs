@@ -161,6 +161,8 @@ fn verbs() -> Vec<Verb> {
         verb("lease release", "End a lease", &["leases.release"], &[ID]).without(&["holder"]),
         verb("lease reset", "End all leases of a license, or of one of its pools",
              &["leases.reset"], &[("id", "LICENSE")]),
+        verb("license token", "Sign a license token, with the vendor's own life and audience",
+             &["licenses.token"], &[ID]),
         verb("token create", "Create a service token. It is printed once",
              &["service_tokens.create", "service_tokens.create_for_deployment",
                "service_tokens.create_for_platform"], &[("name", "NAME")]).flag("id", "deployment"),

@@ -22,6 +22,7 @@ use crate::licensing::issuance::TokenSettings;
 use crate::licensing::issuer;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::rekey::rekey;
+use crate::licensing::leases::tenures::LeaseHistory;
 use crate::licensing::license_keys::settings::LicenseKeySettings;
 use crate::licensing::status_lists::StatusSettings;
 use crate::lifecycle::DeletionRetention;
@@ -85,6 +86,7 @@ impl Config {
                 self.audit_retention_days.map(|days| TimeDelta::days(days.into())),
             ),
             deletion_retention: DeletionRetention(self.deletion_retention),
+            lease_history: LeaseHistory(self.lease_history),
             identity: self.identity.settings()?,
             ..standard
         };

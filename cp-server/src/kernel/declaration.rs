@@ -26,6 +26,8 @@ pub struct Declaration {
     pub permissions: &'static [Permission],
     /// The columns of the rows' secrets.
     pub sealed: &'static [Sealed],
+    /// The statement that removes a person's data from the rows: `$1` is the user's ID.
+    pub erase: Option<&'static str>,
     /// For a table whose rows belong to organizations.
     pub tenant: Option<Tenant>,
 }
@@ -77,7 +79,7 @@ pub type ProjectHook =
 impl Declaration {
     /// Declares rows of the platform.
     pub const fn of_platform(table: &'static str, noun: &'static str) -> Self {
-        Self { table, noun, permissions: &[], sealed: &[], tenant: None }
+        Self { table, noun, permissions: &[], sealed: &[], erase: None, tenant: None }
     }
 
     /// Declares rows of organizations, which a purge deletes.
@@ -88,7 +90,7 @@ impl Declaration {
             project: OfProject::Follow,
             export,
         };
-        Self { table, noun, permissions: &[], sealed: &[], tenant: Some(tenant) }
+        Self { table, noun, permissions: &[], sealed: &[], erase: None, tenant: Some(tenant) }
     }
 
     /// Sets the permissions that act on the rows.
@@ -101,6 +103,12 @@ impl Declaration {
     #[must_use]
     pub const fn seals(self, sealed: &'static [Sealed]) -> Self {
         Self { sealed, ..self }
+    }
+
+    /// Sets the statement that removes a person's data from the rows.
+    #[must_use]
+    pub const fn erases(self, sql: &'static str) -> Self {
+        Self { erase: Some(sql), ..self }
     }
 
     /// Sets another column of the organization than `organization_id`.

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
@@ -45,15 +46,16 @@ crate::text_enum! {
 
 /// A request for an export.
 pub struct ExportRequest {
+    pub app: App,
     pub organization: OrganizationId,
     pub now: DateTime<Utc>,
     pub window: Window,
 }
 
-/// A record whose exported form depends on the time, or has other members than the row.
+/// A record whose exported form depends on the time or a setting, or has other members than the row.
 pub trait Exported: Record + Send {
     type Shown: Serialize + JsonSchema + Send + Sync;
-    fn shown(self, now: DateTime<Utc>) -> Self::Shown;
+    fn shown(self, request: &ExportRequest) -> Self::Shown;
 }
 
 /// One member of the document.
@@ -244,7 +246,7 @@ fn many<R: Record + Serialize + Send + Sync>(writing: Writing<'_>) -> Written<'_
 fn many_shown<R: Exported>(writing: Writing<'_>) -> Written<'_> {
     let Writing { section, tx, request, out } = writing;
     Box::pin(async move {
-        out.many(section.name, section.rows::<R>(tx, request), |row| row.shown(request.now)).await
+        out.many(section.name, section.rows::<R>(tx, request), |row| row.shown(request)).await
     })
 }
 

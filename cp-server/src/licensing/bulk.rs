@@ -72,8 +72,8 @@ pub struct Many {
     ids: Option<Vec<LicenseId>>,
     /// The active licenses that match all members. Not allowed together with `ids`.
     filter: Option<ManyFilter>,
-    /// The tokens' lifetime in seconds, from one hour to ten years. The server's setting when
-    /// absent.
+    /// The tokens' lifetime in seconds, from one hour to ten years. Each license's effective
+    /// `token_ttl_seconds` when absent.
     ttl_seconds: Option<issuance::Ttl>,
     /// The tokens' audience. The server's setting when absent.
     audience: Option<Name>,

@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use self::rows::{Bundle, BundleStatus, store};
 use super::files;
-use super::issuance::{self, Form, NewBundle};
+use super::issuance::{self, Form, NewBundle, SignedBundle};
 use super::licenses::file_numbers;
 use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
@@ -81,19 +81,35 @@ async fn issue(
     id: LicenseId,
     new: NewBundle,
 ) -> Result<Created<LicenseBundleResponse>> {
+    let signed = sign(cx, id, &new).await?;
+    cx.begin().await?;
+    write(cx, signed, &new, "bundles.issue").await.map(Created)
+}
+
+/// Signs a license, before the transaction that writes the bundle.
+pub async fn sign(cx: &mut Cx, id: LicenseId, new: &NewBundle) -> Result<SignedBundle> {
     let facts = issuance::facts(cx, id).await?;
     // Connections for reading are scarce, and a signature takes as long as ten reads.
     cx.release();
-    let is_file = new.form == Some(Form::File);
-    if is_file {
+    if new.form == Some(Form::File) {
         Keyring::of(&cx.app).refresh(&cx.app).await.map_err(Error::internal)?;
     }
-    let mut signed = issuance::sign(&cx.app, cx.now, facts, &new).await?;
-    cx.begin().await?;
+    issuance::sign(&cx.app, cx.now, facts, new).await
+}
+
+/// Writes a signed bundle, and returns it with the file or proof that the request names. The event
+/// has the name of the operation.
+pub async fn write(
+    cx: &mut Cx,
+    mut signed: SignedBundle,
+    new: &NewBundle,
+    operation: &'static str,
+) -> Result<LicenseBundleResponse> {
+    let is_file = new.form == Some(Form::File);
     store(cx, &[&signed]).await?;
     let seq = file_numbers::next(signed.file_seq, cx.now);
     if is_file {
-        file_numbers::keep(cx, id, signed.file_seq, seq).await?;
+        file_numbers::keep(cx, signed.license, signed.file_seq, seq).await?;
     }
     cx.audit.after = Some(signed.record());
     cx.audit.issued = Some(signed.issued());
@@ -101,7 +117,7 @@ async fn issue(
         // The proof comes after its event in the same transaction; the answer leaves after the
         // commit.
         let jti = signed.response.jti;
-        record::record(cx, "bundles.issue", Some(cx.at), ("bundle", jti.to_string())).await?;
+        record::record(cx, operation, Some(cx.at), ("bundle", jti.to_string())).await?;
         cx.audit.is_written = true;
         let included = proofs::in_transaction(&cx.app, &mut cx.tx, jti).await?;
         let extra = &mut signed.response.extra;
@@ -114,7 +130,7 @@ async fn issue(
             signed.response.extra.insert("seq".into(), seq.into());
         }
     }
-    Ok(Created(signed.response))
+    Ok(signed.response)
 }
 
 async fn read(cx: &mut Cx, id: BundleId) -> Result<Bundle> {

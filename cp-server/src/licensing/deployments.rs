@@ -1,6 +1,6 @@
 //! Deployments: the data-plane installations that licenses are for.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -70,6 +70,7 @@ crate::record! {
         /// The vendor's own values.
         metadata: Object,
         tags: Tags,
+        /// The instant of the last check-in, to the minute, or of the last usage report.
         last_seen_at: Option<DateTime<Utc>>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
@@ -236,5 +237,21 @@ async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
 pub async fn seen(cx: &mut Cx, id: DeploymentId) -> Result<()> {
     let sql = "UPDATE deployments SET last_seen_at = $3 WHERE id = $1 AND organization_id = $2";
     cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now).exec().await?;
+    Ok(())
+}
+
+/// Returns the instant of the deployment's last contact.
+pub async fn last_seen(cx: &mut Cx, id: DeploymentId) -> Result<Option<DateTime<Utc>>> {
+    Ok(read(cx, id).await?.last_seen_at)
+}
+
+/// Stores the instant of the deployment's last contact, unless the stored one is not as old as `age`.
+/// An instant that is as far ahead is from a clock that was set back.
+pub async fn see(cx: &mut Cx, id: DeploymentId, age: TimeDelta) -> Result<()> {
+    let sql = "UPDATE deployments SET last_seen_at = $3
+               WHERE id = $1 AND organization_id = $2
+                 AND (last_seen_at IS NULL OR last_seen_at <= $4 OR last_seen_at >= $5)";
+    let update = cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now);
+    update.bind(cx.now - age).bind(cx.now + age).exec().await?;
     Ok(())
 }

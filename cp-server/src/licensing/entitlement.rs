@@ -13,11 +13,13 @@ use uuid::Uuid;
 
 use super::coverage::{Coverage, Terms};
 use super::leases::settings::{self, Levels, SettingSource};
+use super::token_ttl::{ExplainedTtl, TtlLevels};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
+use crate::kernel::app::App;
 use crate::kernel::db::record::{Object, Record};
 use crate::kernel::db::tags::Tags;
 use crate::kernel::http::answer::Resource;
-use crate::kernel::section::Exported;
+use crate::kernel::section::{ExportRequest, Exported};
 use crate::kernel::text::Name;
 use crate::licensing::ids::{LicenseId, SubscriptionId};
 
@@ -65,6 +67,9 @@ pub struct License {
     pub features: Object,
     /// Settings of the pools of seats that replace those of the plan and the subscription, by pool.
     pub leasing: Object,
+    /// The license's own life in seconds of tokens that the data plane renews; null when it is the
+    /// subscription's.
+    pub token_ttl_seconds: Option<i64>,
     pub valid_from: DateTime<Utc>,
     /// The end; the days of grace follow it. Null when the subscription has no end either.
     pub valid_until: Option<DateTime<Utc>>,
@@ -89,6 +94,8 @@ pub struct Effective {
     pub features: BTreeMap<String, Explained<Value>>,
     /// The settings of the pools of seats, by pool and field.
     pub leasing: settings::Explained,
+    /// The life of the tokens that the data plane renews, in seconds.
+    pub token_ttl_seconds: ExplainedTtl,
 }
 
 #[derive(Debug, PartialEq, Serialize, JsonSchema)]
@@ -133,6 +140,8 @@ pub struct LicenseRow {
     pub organization_features: Option<Object>,
     #[sqlx(flatten)]
     pub levels: Levels,
+    #[sqlx(flatten)]
+    pub token_ttl: TtlLevels,
 }
 
 impl Record for LicenseRow {
@@ -156,6 +165,9 @@ impl Record for LicenseRow {
         entitlements.features AS organization_features,
         plan_versions.leasing AS plan_leasing, subscriptions.leasing AS subscription_leasing,
         licenses.leasing AS license_leasing,
+        plan_versions.token_ttl_seconds AS plan_token_ttl,
+        subscriptions.token_ttl_seconds AS subscription_token_ttl,
+        licenses.token_ttl_seconds AS license_token_ttl,
         organizations.status AS organization_status, deployments.status AS deployment_status,
         subscriptions.status AS subscription_status,
         subscriptions.starts_at AS subscription_starts_at,
@@ -169,14 +181,14 @@ impl Record for LicenseRow {
 
 impl Exported for LicenseRow {
     type Shown = License;
-    fn shown(self, now: DateTime<Utc>) -> License {
-        self.at(now)
+    fn shown(self, request: &ExportRequest) -> License {
+        self.at(&request.app, request.now)
     }
 }
 
 impl LicenseRow {
     /// Returns the license as of this instant.
-    pub fn at(self, now: DateTime<Utc>) -> License {
+    pub fn at(self, app: &App, now: DateTime<Utc>) -> License {
         let expired = self.terms.until().is_some_and(|end| end <= now);
         let status = match self.terms.license_status {
             LicenseStatus::Active if expired => LicenseStatus::Expired,
@@ -203,10 +215,16 @@ impl LicenseRow {
             allow_more_seats: self.allow_more_seats,
             features: self.features,
             leasing: self.levels.license_leasing,
+            token_ttl_seconds: self.token_ttl.license,
             valid_from: self.terms.valid_from,
             valid_until: self.terms.valid_until,
             grace_days: self.terms.grace_days,
-            effective: Effective { seat_cap, features, leasing },
+            effective: Effective {
+                seat_cap,
+                features,
+                leasing,
+                token_ttl_seconds: self.token_ttl.explained(app),
+            },
             key_id: self.key_id,
             bundle_hash: self.bundle_hash,
             metadata: self.metadata,

@@ -26,6 +26,7 @@ use super::enforcement::{self, EnforcementSettings};
 use super::entitlement::{self, FeatureSource};
 use super::keys::signer;
 use super::leases::settings::{Levels, SettingSource};
+use super::token_ttl::TtlLevels;
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::query::Query;
@@ -82,6 +83,8 @@ pub struct LicenseFacts {
     limits: Quantities,
     #[sqlx(flatten)]
     levels: Levels,
+    #[sqlx(flatten)]
+    token_ttl: TtlLevels,
 }
 
 pub async fn facts<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<LicenseFacts> {
@@ -112,7 +115,10 @@ pub async fn facts_of<G>(cx: &mut Cx<G>, ids: &[LicenseId]) -> Result<Vec<Licens
                       v.default_features AS plan_features,
                       e.features AS organization_features, v.limits,
                       v.leasing AS plan_leasing, s.leasing AS subscription_leasing,
-                      l.leasing AS license_leasing
+                      l.leasing AS license_leasing,
+                      v.token_ttl_seconds AS plan_token_ttl,
+                      s.token_ttl_seconds AS subscription_token_ttl,
+                      l.token_ttl_seconds AS license_token_ttl
                FROM licenses l
                JOIN organizations o ON o.id = l.organization_id
                JOIN deployments d ON d.id = l.deployment_id
@@ -204,8 +210,8 @@ fn expiry(
     ttl: Option<Ttl>,
 ) -> Result<DateTime<Utc>> {
     let covered = covered_until(facts);
-    let wanted = ttl.map_or(TokenSettings::of(app).ttl, |ttl| TimeDelta::seconds(ttl.0));
-    let expires_at = issued_at + wanted;
+    let wanted = ttl.map_or(facts.token_ttl.explained(app).value, |ttl| ttl.0);
+    let expires_at = issued_at + TimeDelta::seconds(wanted);
     match covered {
         Some(end) if expires_at > end && ttl.is_some() => {
             let most = (end - issued_at).num_seconds();

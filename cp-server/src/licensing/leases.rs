@@ -72,6 +72,10 @@ pub static SEATS: Declaration = Declaration::of_organization(
     "lease_seats",
     "lease",
     Export::Section(Section::many::<SeatRow>("leases")),
+)
+.erases(
+    "UPDATE lease_seats SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
+     WHERE user_id = $1",
 );
 pub static COMPONENTS: Declaration = Declaration::of_organization(
     "lease_components",
@@ -82,6 +86,10 @@ pub static TENURES: Declaration = Declaration::of_organization(
     "lease_tenures",
     "ended lease",
     Export::Section(Section::many::<TenureRow>("lease_tenures")),
+)
+.erases(
+    "UPDATE lease_tenures SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
+     WHERE user_id = $1",
 );
 pub static HOURS: Declaration = Declaration::of_organization(
     "lease_hours",

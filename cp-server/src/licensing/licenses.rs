@@ -106,9 +106,9 @@ async fn create(
     let sql = "INSERT INTO licenses
                (id, organization_id, deployment_id, subscription_id, seat_cap, features,
                 valid_from, valid_until, grace_days, status, revision, created_at, updated_at,
-                allow_more_seats, name, metadata, tags, leasing)
+                allow_more_seats, name, metadata, tags, leasing, token_ttl_seconds)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, 'active', 1, $10, $10, $11, $12, $13,
-                       $14, $15)";
+                       $14, $15, $16)";
     let insert = cx
         .tx
         .q(sql)
@@ -126,7 +126,8 @@ async fn create(
         .bind(new.name)
         .bind(Object::default().merged("metadata", new.metadata)?)
         .bind(new.tags)
-        .bind(new.leasing.over(&below)?);
+        .bind(new.leasing.over(&below)?)
+        .bind(new.token_ttl_seconds.map(|ttl| ttl.0));
     named(insert.exec().await)?;
     written_and_marked(cx, id).await.map(Created)
 }
@@ -156,10 +157,12 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         ])?,
         None => levels.license_leasing.clone(),
     };
+    let token_ttl = patch.token_ttl_seconds.over(before.token_ttl.license.map(Between));
     let sql = "UPDATE licenses
                SET seat_cap = $4, features = $5, valid_from = $6, valid_until = $7,
                    grace_days = $8, allow_more_seats = $9, revision = revision + 1, updated_at = $10,
-                   name = $11, metadata = $12, tags = $13, leasing = $14
+                   name = $11, metadata = $12, tags = $13, leasing = $14,
+                   token_ttl_seconds = $15
                WHERE id = $1 AND organization_id = $2 AND revision = $3";
     let update = cx
         .tx
@@ -177,7 +180,8 @@ async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<Licen
         .bind(patch.name.over(before.name))
         .bind(before.metadata.merged("metadata", patch.metadata)?)
         .bind(patch.tags.unwrap_or(before.tags))
-        .bind(leasing);
+        .bind(leasing)
+        .bind(token_ttl.map(|ttl| ttl.0));
     written(update.exec().await)?;
     kinds::refuse_changes(cx, Of::License(id)).await?;
     written_and_marked(cx, id).await

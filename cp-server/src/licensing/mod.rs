@@ -1,12 +1,15 @@
-//! Licensing: plans, subscriptions, deployments, licenses, bundles, status lists and signing keys.
+//! Licensing: plans, subscriptions, deployments, licenses, bundles, check-ins, status lists and signing
+//! keys.
 
 pub mod bulk;
 pub mod bundles;
+pub mod check_in;
 pub mod clock;
 pub mod coverage;
 pub mod deployments;
 pub mod enforcement;
 pub mod entitlement;
+pub mod fetches;
 pub mod files;
 pub mod ids;
 pub mod issuance;
@@ -19,4 +22,5 @@ pub mod plans;
 pub mod status_lists;
 pub mod statuses;
 pub mod subscriptions;
+pub mod token_ttl;
 pub mod usage_reports;

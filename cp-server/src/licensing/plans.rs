@@ -16,6 +16,7 @@ pub use self::versions::{Change, Plan};
 use self::versions::{Version, insert_version};
 use super::leases::settings::Pools;
 use super::subscriptions::rows as subscriptions;
+use super::token_ttl::TokenTtl;
 use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::platform::{ForAll, Platform, PlatformId, PlatformRow};
@@ -98,6 +99,9 @@ pub struct NewPlan {
     /// The pools of seats of the plan's licenses, by name, with their settings.
     #[serde(default)]
     leasing: Pools,
+    /// The life in seconds of tokens that data planes renew, one hour to 400 days. The server's
+    /// setting when absent.
+    token_ttl_seconds: Option<TokenTtl>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -123,6 +127,10 @@ pub struct PlanPatch {
     seat_cap: Patch<SeatCap>,
     /// The pools of seats, which replace all of the plan's.
     leasing: Option<Pools>,
+    /// The life in seconds of tokens that data planes renew, one hour to 400 days. Null returns to
+    /// the server's setting.
+    #[serde(default)]
+    token_ttl_seconds: Patch<TokenTtl>,
 }
 
 /// The new version of a plan, and its differences from the previous one.
@@ -130,7 +138,8 @@ pub struct PlanPatch {
 pub struct PlanChange {
     #[serde(flatten)]
     plan: Plan,
-    /// The changes by feature, by `limits.` and a metric, by `leasing.` and a pool, or by `seat_cap`.
+    /// The changes by feature, by `limits.` and a metric, by `leasing.` and a pool, or by `seat_cap`
+    /// or `token_ttl_seconds`.
     changes: BTreeMap<String, Change>,
 }
 
@@ -156,7 +165,8 @@ pub struct MigratedSubscription {
     subscription_id: SubscriptionId,
     organization_id: OrganizationId,
     from_version: i64,
-    /// The changes by feature, by `limits.` and a metric, by `leasing.` and a pool, or by `seat_cap`.
+    /// The changes by feature, by `limits.` and a metric, by `leasing.` and a pool, or by `seat_cap`
+    /// or `token_ttl_seconds`.
     changes: BTreeMap<String, Change>,
     /// Licenses with a `seat_cap` of their own above the new one. Their next tokens have the new
     /// one.
@@ -195,6 +205,7 @@ async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created
         limits: versions::limits_of(new.limits)?,
         seat_cap: new.seat_cap.map(|cap| cap.0),
         leasing: new.leasing.over(&[])?,
+        token_ttl_seconds: new.token_ttl_seconds.map(|ttl| ttl.0),
     };
     insert_version(&mut cx.tx, id, version, cx.now).await?;
     newest(cx, new.code.as_str()).await.map(Created)
@@ -242,6 +253,10 @@ async fn update(
             Some(pools) => pools.over(&[])?,
             None => before.leasing.clone(),
         },
+        token_ttl_seconds: patch
+            .token_ttl_seconds
+            .over(before.token_ttl_seconds.map(Between))
+            .map(|ttl| ttl.0),
     };
     insert_version(&mut cx.tx, before.id, version, cx.now).await?;
     let plan = newest(cx, code.as_str()).await?;

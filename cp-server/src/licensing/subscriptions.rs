@@ -2,6 +2,7 @@
 
 pub mod billing;
 mod default_subscription;
+pub mod requests;
 pub mod rows;
 
 use chrono::{DateTime, SecondsFormat, Utc};
@@ -11,24 +12,24 @@ use serde::Deserialize;
 
 use super::coverage::marks::{self, Changed};
 use super::leases::kinds::{self, Of};
-use super::leases::settings::{Pools, SettingSource};
+use super::leases::settings::SettingSource;
 use super::licenses::seats::{self, OwnSeats};
 use super::plans;
 use crate::kernel::access::place::Org;
 use crate::kernel::clock::after;
-use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Created;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
+use crate::kernel::http::json::{Between, Patch};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
-use crate::kernel::text::{Currency, Email, ExternalId, PlanCode, Prose};
+use crate::kernel::text::Prose;
 use crate::licensing::ids::SubscriptionId;
 use crate::tenancy::{organizations, quotas};
 
 pub use self::default_subscription::begin;
+use self::requests::{Cancellation, NewSubscription, SubscriptionPatch};
 use self::rows::{Subscription, at_plan_code, load, named, seats_of};
 pub use super::statuses::SubscriptionStatus;
 
@@ -85,98 +86,6 @@ pub struct SubscriptionFilter {
     external_id: Option<String>,
 }
 
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct NewSubscription {
-    /// The plan's code. The subscription is pinned to the plan's newest version.
-    plan_code: PlanCode,
-    /// The status. When absent, `trialing` with `trial_ends_at`, otherwise `active`.
-    status: Option<SubscriptionStatus>,
-    /// The seats, at least 1. When absent, the plan's; they then change with the plan.
-    seat_cap: Option<SeatCap>,
-    /// Feature values that replace those of the plan, as an object of at most 64 KiB. Until 1.0 also
-    /// named `feature_overrides`.
-    #[serde(default, alias = "feature_overrides")]
-    features: Object,
-    /// Settings of pools of seats that replace those of the plan, by pool.
-    #[serde(default)]
-    leasing: Pools,
-    /// The beginning. Now when absent.
-    starts_at: Option<Moment>,
-    /// The end, later than `starts_at`. Without an end when absent.
-    ends_at: Option<Moment>,
-    /// The end of the trial, at most `ends_at`.
-    trial_ends_at: Option<Moment>,
-    /// The caller's own reference, unique within the organization.
-    external_id: Option<ExternalId>,
-    /// The customer's ID in the billing system.
-    billing_customer_id: Option<ExternalId>,
-    /// The e-mail address for invoices.
-    billing_email: Option<Email>,
-    /// The currency of the amounts, an ISO 4217 code such as `EUR`.
-    currency: Option<Currency>,
-    /// The amount of the next invoice in cents, at least 0.
-    next_invoice_amount: Option<Cents>,
-}
-
-type Cents = Between<0, { i64::MAX }>;
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct SubscriptionPatch {
-    /// The code of the new plan. The subscription moves to the plan's newest version.
-    plan_code: Option<PlanCode>,
-    /// The new status; some changes are refused.
-    status: Option<SubscriptionStatus>,
-    /// The seats, at least 1. Null returns to the plan's seats.
-    #[serde(default)]
-    seat_cap: Patch<SeatCap>,
-    /// Whether licenses with a `seat_cap` above the new one keep theirs. False when absent.
-    #[serde(default)]
-    allow_more_seats: bool,
-    /// Whether licenses with a `seat_cap` above the new one get the new one. False when absent.
-    #[serde(default)]
-    lower_licenses: bool,
-    /// Feature values that replace all of the subscription's own, as an object of at most 64 KiB.
-    /// Until 1.0 also named `feature_overrides`.
-    #[serde(alias = "feature_overrides")]
-    features: Option<Object>,
-    /// Settings of pools of seats, which replace all of the subscription's own.
-    leasing: Option<Pools>,
-    /// The beginning.
-    starts_at: Option<Moment>,
-    /// The end, later than `starts_at`. Null removes it.
-    #[serde(default)]
-    ends_at: Patch<Moment>,
-    /// The end of the trial, at most `ends_at`. Null removes it.
-    #[serde(default)]
-    trial_ends_at: Patch<Moment>,
-    /// The caller's own reference, unique within the organization. Null removes it.
-    #[serde(default)]
-    external_id: Patch<ExternalId>,
-    /// The customer's ID in the billing system. Null removes it.
-    #[serde(default)]
-    billing_customer_id: Patch<ExternalId>,
-    /// The e-mail address for invoices. Null removes it.
-    #[serde(default)]
-    billing_email: Patch<Email>,
-    /// The currency of the amounts, an ISO 4217 code such as `EUR`. Null removes it.
-    #[serde(default)]
-    currency: Patch<Currency>,
-    /// The amount of the next invoice in cents, at least 0. Null removes it.
-    #[serde(default)]
-    next_invoice_amount: Patch<Cents>,
-}
-
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct Cancellation {
-    /// The instant until which the customer keeps the paid time. Now when absent.
-    at: Option<Moment>,
-    /// The reason for the audit event, at most 4,000 characters.
-    reason: Option<Prose>,
-}
-
 async fn list(cx: &mut Cx, _: Org, list: List<SubscriptionFilter>) -> Result<Page<Subscription>> {
     let filter = &list.filter;
     let query = cx
@@ -206,9 +115,9 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
                (id, organization_id, plan_id, plan_version, status, seat_cap, seats_from_plan,
                 feature_overrides, starts_at, ends_at, trial_ends_at, external_id,
                 billing_customer_id, billing_email, currency, next_invoice_amount, created_at,
-                updated_at, leasing)
+                updated_at, leasing, token_ttl_seconds)
                VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17,
-                       $17, $18)";
+                       $17, $18, $19)";
     let insert = cx
         .tx
         .q(sql)
@@ -229,7 +138,8 @@ async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Sub
         .bind(new.currency)
         .bind(new.next_invoice_amount.map(|n| n.0))
         .bind(cx.now)
-        .bind(new.leasing.over(&[(SettingSource::Plan, &plan.leasing)])?);
+        .bind(new.leasing.over(&[(SettingSource::Plan, &plan.leasing)])?)
+        .bind(new.token_ttl_seconds.map(|ttl| ttl.0));
     named(insert.exec().await)?;
     if status.is_live() {
         quotas::grant(cx, cx.at, &plan.limits, seat_cap).await?;
@@ -280,12 +190,14 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         Some(pools) => pools.over(&[(SettingSource::Plan, &plan.leasing)])?,
         None => before.leasing,
     };
+    let token_ttl = patch.token_ttl_seconds.over(before.token_ttl_seconds.map(Between));
     let sql = "UPDATE subscriptions
                SET plan_id = $3, plan_version = $4, status = $5, seat_cap = $6,
                    seats_from_plan = $7, feature_overrides = $8, starts_at = $9, ends_at = $10,
                    trial_ends_at = $11, canceled_at = $12, external_id = $13,
                    billing_customer_id = $14, billing_email = $15, currency = $16,
                    next_invoice_amount = $17, updated_at = $18, by_default = FALSE, leasing = $20,
+                   token_ttl_seconds = $21,
                    billing_plan = CASE WHEN plan_id = $3 THEN billing_plan END
                WHERE id = $1 AND organization_id = $2 AND updated_at = $19";
     let update = cx
@@ -310,7 +222,8 @@ async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Re
         .bind(patch.next_invoice_amount.over(before.next_invoice_amount.map(Between)).map(|n| n.0))
         .bind(after(before.updated_at, cx.now))
         .bind(before.updated_at)
-        .bind(leasing);
+        .bind(leasing)
+        .bind(token_ttl.map(|ttl| ttl.0));
     if named(update.exec().await)? == 0 {
         return Err(Error::stale());
     }

@@ -96,7 +96,7 @@ async fn export(cx: &mut Cx, _: Org, window: Window) -> Result<StreamOf<Export>>
     let found: Option<i32> =
         tx.q("SELECT 1 FROM organizations WHERE id = $1").bind(cx.at).value().await?;
     found.ok_or_else(|| Error::not_found("organization"))?;
-    let request = ExportRequest { organization: cx.at, now: cx.now, window };
+    let request = ExportRequest { app: cx.app.clone(), organization: cx.at, now: cx.now, window };
     let (chunks, receiver) = mpsc::channel(AHEAD);
     tokio::spawn(async move {
         let mut out = Writer::new(form, chunks);

@@ -4,10 +4,11 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::TimeDelta;
 use cp_contracts::{LICENSE_LIST_BITS, StatusList, TokenStatus};
+use dp_verifier::{Holder, Verifier};
 use serde_json::{Value, json};
 
 use super::{leases, with_pools};
-use crate::world::{World, on_both};
+use crate::world::{AUDIENCE, ISSUER, World, now, on_both};
 
 /// The claims of a token.
 fn claims(token: &Value) -> Value {
@@ -131,4 +132,27 @@ async fn a_lease_beyond_a_lowered_cap_moves_within_it_or_waits_for_its_end(world
     let pools = world.get(format!("/licenses/{}/pools", world.acme.license)).await.expect(200);
     let render = pools["items"].as_array().unwrap().iter().find(|pool| pool["name"] == "render");
     assert_eq!(render.unwrap()["used"], 2);
+}
+
+#[on_both]
+async fn a_data_plane_verifies_the_lease_beside_its_license(world: World) {
+    with_pools(&world, json!({"render": {"kind": "floating", "cap": 2}})).await;
+    let bundle = format!("/licenses/{}/bundles", world.acme.license);
+    let bundle = world.post(bundle, json!({})).await.expect(201);
+    let body = json!({"pool": "render", "holder": {"id": "a"}, "token": true});
+    let lease = world.post(leases(&world), body).await.expect(201);
+    let keys = world.anyone().get("/.well-known/jwks.json").await;
+    let verifier = Verifier::builder().issuer(ISSUER).audience(AUDIENCE).jwks(keys.body.to_vec());
+    let verifier = verifier.build().unwrap();
+    let now = now().timestamp();
+    let license = verifier.verify_at(bundle["token"].as_str().unwrap(), now).unwrap();
+    let check = |holder: &str, now: i64| {
+        let token = lease["token"].as_str().unwrap();
+        verifier.verify_lease_at(token, &license, &Holder::id(holder), now)
+    };
+    let context = check("a", now).unwrap();
+    assert_eq!(json!(context.claims()), claims(&lease["token"]));
+    let refused = |holder: &str, now: i64| check(holder, now).unwrap_err().code().to_string();
+    assert_eq!(refused("b", now), "holder_mismatch");
+    assert_eq!(refused("a", now + 301), "lease_expired");
 }

@@ -3,6 +3,7 @@
 mod billing;
 mod bulk;
 mod bundles;
+mod check_in;
 mod coverage;
 mod deployments;
 mod licenses;

@@ -198,6 +198,8 @@ pub fn example(world: &World, line: &Line) -> Example {
         })),
         "licenses.renew" => body(json!({"valid_until": "2027-01-01T00:00:00Z"})),
         "licenses.transfer" => body(json!({"deployment_id": acme.spare_deployment})),
+        "deployments.check_in" => body(json!({"contract": "2.10.0", "want": "auto"})),
+        "licenses.token" => body(json!({"form": "token"})),
         "licenses.suspend" | "licenses.reinstate" | "licenses.revoke" | "bundles.revoke" => {
             body(json!({"reason": "asked for"}))
         }

@@ -13,7 +13,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::secret::Masked;
-use crate::kernel::section::Exported;
+use crate::kernel::section::{ExportRequest, Exported};
 use crate::metering::quantity::Quantity;
 
 crate::text_enum! { ResourceStatus { Active = "active", Disabled = "disabled" } }
@@ -195,7 +195,7 @@ impl From<ResourceRow> for Resource {
 
 impl Exported for ResourceRow {
     type Shown = Resource;
-    fn shown(self, _: DateTime<Utc>) -> Resource {
+    fn shown(self, _: &ExportRequest) -> Resource {
         self.into()
     }
 }

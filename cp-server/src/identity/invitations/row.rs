@@ -13,7 +13,7 @@ use crate::identity::memberships::row::MembershipRole;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::db::record::Record;
 use crate::kernel::error::Error;
-use crate::kernel::section::Exported;
+use crate::kernel::section::{ExportRequest, Exported};
 use crate::kernel::text::Prose;
 use crate::tenancy::ids::WorkspaceId;
 
@@ -75,8 +75,8 @@ impl Record for InvitationRow {
 
 impl Exported for InvitationRow {
     type Shown = Invitation;
-    fn shown(self, now: DateTime<Utc>) -> Invitation {
-        self.at(now)
+    fn shown(self, request: &ExportRequest) -> Invitation {
+        self.at(request.now)
     }
 }
 

@@ -13,7 +13,7 @@ use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::personal::Personal;
 use crate::kernel::db::record::{Codes, Record};
 use crate::kernel::http::answer::Resource;
-use crate::kernel::section::Exported;
+use crate::kernel::section::{ExportRequest, Exported};
 use crate::tenancy::ids::{GroupId, WorkspaceId};
 
 /// The place of a seat.
@@ -154,7 +154,7 @@ impl MembershipRow {
 
 impl Exported for MembershipRow {
     type Shown = Membership;
-    fn shown(self, _: DateTime<Utc>) -> Membership {
+    fn shown(self, _: &ExportRequest) -> Membership {
         self.into()
     }
 }

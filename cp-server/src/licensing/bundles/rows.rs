@@ -86,7 +86,7 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     licenses::note_bundles(cx, signed).await?;
     let sql = "INSERT INTO bundles
                (id, organization_id, license_id, key_id, audience, bundle_hash, status, issued_at,
-                expires_at, over_at, status_list_id, status_idx) VALUES ";
+                expires_at, over_at, status_list_id, status_idx, license_revision) VALUES ";
     let insert = cx.tx.q(sql).rows(signed, |query, signed| {
         let bundle = &signed.response;
         let entry =
@@ -104,6 +104,7 @@ pub async fn store<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
             .bind(signed.over_at)
             .bind(entry.map(|(list, _)| list))
             .bind(entry.map(|(_, idx)| idx))
+            .bind(signed.license_revision)
     });
     let issued = insert.exec().await?;
     cx.counts.add(ISSUED, issued);

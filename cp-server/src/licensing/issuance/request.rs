@@ -13,7 +13,8 @@ pub type Ttl = Between<3600, 315_360_000>;
 #[serde(deny_unknown_fields)]
 pub struct NewBundle {
     /// The token's lifetime in seconds, at most until the end of license, subscription and trial
-    /// with the license's days of grace. The server's setting (30 days by default) when absent.
+    /// with the license's days of grace. When absent, the license's effective `token_ttl_seconds`
+    /// (30 days by default).
     pub ttl_seconds: Option<Ttl>,
     /// The token's audience. The server's setting when absent.
     pub audience: Option<Name>,

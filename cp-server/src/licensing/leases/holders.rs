@@ -2,9 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use cp_contracts::ProblemCode;
+use dp_verifier::{component_hash, holder_hash};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
@@ -13,7 +12,6 @@ use super::settings::PoolKind;
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::secret::sha256;
 use crate::kernel::text::{Email, ProviderKey, Reference, Subject};
 use crate::licensing::ids::LicenseId;
 
@@ -90,10 +88,10 @@ impl NewHolder {
         }
         let components = self.components.into_iter().flatten();
         let mut components: Vec<String> = components
-            .map(|(name, value)| hash(license, "component", &format!("{name}:{value}")))
+            .map(|(name, value)| component_hash(license.0, name.as_str(), value.as_str()))
             .collect();
         components.sort();
-        Ok(Holder { kind, user, hash: hash(license, kind.as_str(), &text), components })
+        Ok(Holder { kind, user, hash: holder_hash(license.0, kind.as_str(), &text), components })
     }
 
     fn check(&self, pool: PoolKind) -> Result<()> {
@@ -211,9 +209,4 @@ impl Member {
 fn absent() -> Error {
     let detail = "The holder is not an active member of the organization.";
     Error::new(ProblemCode::NotFound, detail).at("holder")
-}
-
-/// Returns the hash of a holder or a component, as the contract defines it.
-pub fn hash(license: LicenseId, kind: &str, text: &str) -> String {
-    URL_SAFE_NO_PAD.encode(&sha256(format!("{license}:{kind}:{text}").as_bytes())[..16])
 }

@@ -1,10 +1,11 @@
 //! Tenures: ended leases whose seats have other leases.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::matching;
 use super::rows::{End, HolderKind, SeatRow};
 use crate::kernel::access::ids::{OrganizationId, UserId};
+use crate::kernel::app::{App, Part};
 use crate::kernel::db::record::Object;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
@@ -110,4 +111,28 @@ pub(super) async fn keep(cx: &mut Cx, seat: &SeatRow, reason: End) -> Result<()>
         .bind(ended_by);
     insert.exec().await?;
     matching::forget(cx, seat.lease_id).await
+}
+
+/// How long ended leases are kept.
+#[derive(Clone, Debug)]
+pub struct LeaseHistory(pub TimeDelta);
+
+impl Part for LeaseHistory {}
+
+/// The most tenures that one transaction deletes.
+const AT_ONCE: i64 = 5000;
+
+/// Deletes the tenures that ended too long ago, in small transactions.
+pub async fn forget(app: &App) -> anyhow::Result<()> {
+    let until = app.clock.now() - LeaseHistory::of(app).0;
+    loop {
+        let mut tx = app.db.begin().await?;
+        let sql = "DELETE FROM lease_tenures
+                   WHERE id IN (SELECT id FROM lease_tenures WHERE ended_at < $1 LIMIT $2)";
+        let deleted = tx.q(sql).bind(until).bind(AT_ONCE).exec().await?;
+        tx.commit().await?;
+        if i64::try_from(deleted)? < AT_ONCE {
+            return Ok(());
+        }
+    }
 }

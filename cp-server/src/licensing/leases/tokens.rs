@@ -23,6 +23,11 @@ use crate::licensing::status_lists::rows as status_lists;
 pub(super) async fn announce(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<()> {
     let kid = Keyring::of(&cx.app).active()?.jwk().kid.clone();
     let until = end(&cx.app, seat, facts, cx.now);
+    // Tokens have whole seconds.
+    if until.timestamp() <= cx.now.timestamp() {
+        let detail = "The license ends within this second. Renew it first.";
+        return Err(Error::new(ProblemCode::LicenseExpired, detail));
+    }
     let sql = "UPDATE lease_seats SET key_id = $2, token_until = $3 WHERE lease_id = $1";
     cx.tx.q(sql).bind(seat.lease_id).bind(kid).bind(until).exec().await?;
     Ok(())
@@ -87,6 +92,9 @@ fn make(
         extra: Map::new(),
     };
     let payload = serde_json::to_vec(&claims).map_err(Error::internal)?;
+    // Claims that data planes would refuse are never signed.
+    dp_verifier::check_lease_claims(&payload, &claims.iss, &claims.aud, issued_at)
+        .map_err(Error::internal)?;
     let signer = Keyring::of(app).active()?;
     let token =
         signer::compact(signer.as_ref(), LEASE_TOKEN_TYP, &payload).map_err(Error::internal)?;

@@ -85,7 +85,7 @@ async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, b
     }
     let row: LicenseRow = cx.tx.select("WHERE licenses.id = $1").bind(key.license_id).one().await?;
     let terms = row.terms.clone();
-    let license = row.at(cx.now);
+    let license = row.at(&cx.app, cx.now);
     let mut holding = coverage_codes(&terms, cx.now);
     holding.extend(content_codes(&license, version.as_ref(), &new.features));
     let shown = Some(shown(&license, &terms, cx.now)?);

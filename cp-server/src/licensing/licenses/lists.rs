@@ -8,6 +8,7 @@ use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::platform::Platform;
+use crate::kernel::app::App;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::search::Search;
 use crate::kernel::error::Result;
@@ -45,15 +46,16 @@ pub(super) async fn list_all(
     list: List<LicenseFilter>,
 ) -> Result<Page<License>> {
     let query = cx.tx.select("WHERE TRUE");
-    page(query, list, cx.now).await
+    page(&cx.app, query, list, cx.now).await
 }
 
 pub(super) async fn list(cx: &mut Cx, _: Org, list: List<LicenseFilter>) -> Result<Page<License>> {
     let query = cx.tx.select("WHERE licenses.organization_id = $1").bind(cx.at);
-    page(query, list, cx.now).await
+    page(&cx.app, query, list, cx.now).await
 }
 
 async fn page(
+    app: &App,
     query: Rows<'_, LicenseRow>,
     list: List<LicenseFilter>,
     now: DateTime<Utc>,
@@ -83,5 +85,5 @@ async fn page(
         ),
         Some(status) => query.and(" AND licenses.status = ?", status),
     };
-    Ok(list.page(query).await?.map(|row| row.at(now)))
+    Ok(list.page(query).await?.map(|row| row.at(app, now)))
 }

@@ -11,6 +11,7 @@ use crate::kernel::http::json::{Between, Moment, Patch, SeatCap};
 use crate::kernel::text::{Name, Prose};
 use crate::licensing::ids::SubscriptionId;
 use crate::licensing::leases::settings::Pools;
+use crate::licensing::token_ttl::TokenTtl;
 
 /// The days of grace: 0 to 10 years.
 type GraceDays = Between<0, 3660>;
@@ -36,6 +37,9 @@ pub struct NewLicense {
     /// Settings of pools of seats that replace those of the plan and the subscription, by pool.
     #[serde(default)]
     pub leasing: Pools,
+    /// The life in seconds of tokens that the data plane renews, one hour to 400 days. The
+    /// subscription's when absent.
+    pub token_ttl_seconds: Option<TokenTtl>,
     /// The instant from which the license is valid. Now when absent.
     pub valid_from: Option<Moment>,
     /// The license's end, at most the subscription's end. The subscription's end when absent.
@@ -67,6 +71,10 @@ pub struct LicensePatch {
     pub features: Option<Object>,
     /// Settings of pools of seats, which replace all of the license's own.
     pub leasing: Option<Pools>,
+    /// The life in seconds of tokens that the data plane renews, one hour to 400 days. Null returns
+    /// to the subscription's.
+    #[serde(default)]
+    pub token_ttl_seconds: Patch<TokenTtl>,
     /// The instant from which the license is valid.
     pub valid_from: Option<Moment>,
     /// The license's end, at most the subscription's end. Null removes it.

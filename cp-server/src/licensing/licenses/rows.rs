@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::licensing::entitlement::{License, LicenseRow};
-use crate::licensing::ids::LicenseId;
+use crate::licensing::ids::{BundleId, LicenseId};
 use crate::licensing::issuance::signed_bundle::SignedBundle;
 
 /// Returns the license as of now.
 pub async fn load(cx: &mut Cx, id: LicenseId) -> Result<License> {
-    Ok(stored(cx, id).await?.at(cx.now))
+    Ok(stored(cx, id).await?.at(&cx.app, cx.now))
 }
 
 /// Returns the license as it is stored.
@@ -22,7 +22,8 @@ pub async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
 
 /// Stores the last bundle of each license, if the license has not changed since the signature.
 pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
-    let sql = "UPDATE licenses SET key_id = noted.column3, bundle_hash = noted.column4
+    let sql = "UPDATE licenses
+               SET key_id = noted.column3, bundle_hash = noted.column4, bundle_id = noted.column5
                FROM (VALUES ";
     // A license that was signed several times keeps the last bundle.
     let last: HashMap<LicenseId, &SignedBundle> = signed.iter().map(|s| (s.license, *s)).collect();
@@ -33,11 +34,26 @@ pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result
             .bind(signed.license_revision)
             .bind(&*bundle.key_id)
             .bind(&*bundle.bundle_hash)
+            .bind(BundleId(bundle.jti))
     });
     let condition = ") AS noted
         WHERE licenses.id = noted.column1 AND licenses.revision = noted.column2";
     let noted = update.sql(condition).exec().await?;
     if usize::try_from(noted) == Ok(last.len()) { Ok(()) } else { Err(Error::stale()) }
+}
+
+/// Locks the license, if this is still its newest bundle.
+pub async fn hold_newest(cx: &mut Cx, id: LicenseId, newest: Option<BundleId>) -> Result<()> {
+    let held = cx.tx.q2(
+        "SELECT 1 FROM licenses
+         WHERE id = $1 AND organization_id = $2 AND bundle_id IS NOT DISTINCT FROM $3",
+        "SELECT 1 FROM licenses
+         WHERE id = $1 AND organization_id = $2 AND bundle_id IS NOT DISTINCT FROM $3 FOR NO KEY UPDATE",
+    );
+    match held.bind(id).bind(cx.at).bind(newest).value::<i32>().await? {
+        Some(_) => Ok(()),
+        None => Err(Error::stale()),
+    }
 }
 
 /// Returns the number of active licenses whose last token the key signed.

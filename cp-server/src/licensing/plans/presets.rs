@@ -41,6 +41,7 @@ pub async fn seed(app: &App) -> Result<()> {
             limits: Quantities::bounded("limits", limits)?,
             seat_cap,
             leasing: Object::default(),
+            token_ttl_seconds: None,
         };
         insert_version(&mut tx, id, version, now).await?;
     }

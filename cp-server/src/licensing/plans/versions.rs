@@ -39,6 +39,8 @@ pub struct Plan {
     pub seat_cap: Option<i64>,
     /// The settings of the pools of seats, by pool.
     pub leasing: Object,
+    /// The life in seconds of tokens that data planes renew; null when it is the server's setting.
+    pub token_ttl_seconds: Option<i64>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -48,7 +50,8 @@ impl Record for Plan {
     const COLUMNS: &'static str = "plans.id, plans.code, plan_versions.version, plan_versions.name,
         plan_versions.description, plan_versions.is_public,
         plan_versions.default_features AS features, plan_versions.default_features,
-        plan_versions.limits, plan_versions.seat_cap, plan_versions.leasing, plans.created_at,
+        plan_versions.limits, plan_versions.seat_cap, plan_versions.leasing,
+        plan_versions.token_ttl_seconds, plans.created_at,
         plan_versions.created_at AS updated_at";
     const KEY: &'static str = "plans.id";
     fn key(&self) -> Uuid {
@@ -75,6 +78,7 @@ pub(super) struct Version {
     pub limits: Quantities,
     pub seat_cap: Option<i64>,
     pub leasing: Object,
+    pub token_ttl_seconds: Option<i64>,
 }
 
 pub(super) async fn insert_version(
@@ -85,8 +89,8 @@ pub(super) async fn insert_version(
 ) -> Result<()> {
     let sql = "INSERT INTO plan_versions
                (plan_id, version, name, description, is_public, default_features, limits,
-                seat_cap, created_at, leasing)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)";
+                seat_cap, created_at, leasing, token_ttl_seconds)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     let insert = tx
         .q(sql)
         .bind(plan)
@@ -98,7 +102,8 @@ pub(super) async fn insert_version(
         .bind(version.limits)
         .bind(version.seat_cap)
         .bind(now)
-        .bind(version.leasing);
+        .bind(version.leasing)
+        .bind(version.token_ttl_seconds);
     insert.exec().await?;
     Ok(())
 }
@@ -182,11 +187,13 @@ pub(super) fn changes(before: &Plan, after: &Plan) -> BTreeMap<String, Change> {
         let pools = plan.leasing.iter().map(|(pool, v)| (format!("leasing.{pool}"), v.clone()));
         let features = plan.features.iter();
         let seats = plan.seat_cap.map(|cap| ("seat_cap".to_owned(), json!(cap)));
+        let ttl = plan.token_ttl_seconds.map(|ttl| ("token_ttl_seconds".to_owned(), json!(ttl)));
         features
             .map(|(name, v)| (name.clone(), v.clone()))
             .chain(limits)
             .chain(pools)
             .chain(seats)
+            .chain(ttl)
             .collect()
     };
     let (before, after): (BTreeMap<_, _>, BTreeMap<_, _>) = (facts(before), facts(after));
@@ -222,6 +229,7 @@ mod tests {
             .unwrap(),
             seat_cap: seats,
             leasing: serde_json::from_value(json!({"render": {"cap": seats}})).unwrap(),
+            token_ttl_seconds: seats.map(|_| 3600),
             created_at: DateTime::UNIX_EPOCH,
             updated_at: DateTime::UNIX_EPOCH,
         };
@@ -237,6 +245,7 @@ mod tests {
                 "leasing.render": {"before": {"cap": 5}, "after": {"cap": null}},
                 "limits.projects": {"before": 3, "after": null},
                 "seat_cap": {"before": 5},
+                "token_ttl_seconds": {"before": 3600},
             })
         );
     }

@@ -42,6 +42,8 @@ pub struct Subscription {
     pub feature_overrides: Object,
     /// Settings of the pools of seats that replace those of the plan, by pool.
     pub leasing: Object,
+    /// The life in seconds of tokens that data planes renew; null when it is the plan's.
+    pub token_ttl_seconds: Option<i64>,
     pub starts_at: DateTime<Utc>,
     pub ends_at: Option<DateTime<Utc>>,
     pub trial_ends_at: Option<DateTime<Utc>>,
@@ -70,7 +72,8 @@ impl Record for Subscription {
         plans.code AS plan_code, subscriptions.plan_id, subscriptions.plan_version,
         subscriptions.status, subscriptions.seat_cap, subscriptions.seats_from_plan,
         subscriptions.feature_overrides AS features, subscriptions.feature_overrides,
-        subscriptions.leasing, subscriptions.starts_at, subscriptions.ends_at, subscriptions.trial_ends_at,
+        subscriptions.leasing, subscriptions.token_ttl_seconds, subscriptions.starts_at,
+        subscriptions.ends_at, subscriptions.trial_ends_at,
         subscriptions.canceled_at, subscriptions.external_id, subscriptions.billing_customer_id,
         subscriptions.billing_email, subscriptions.currency, subscriptions.next_invoice_amount,
         subscriptions.created_at, subscriptions.updated_at";

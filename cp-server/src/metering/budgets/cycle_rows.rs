@@ -14,7 +14,7 @@ use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Resource;
 use crate::kernel::http::cx::Cx;
-use crate::kernel::section::Exported;
+use crate::kernel::section::{ExportRequest, Exported};
 use crate::metering::counters::{self, Interval};
 use crate::metering::ids::{BudgetCycleId, BudgetId};
 use crate::metering::limits::row::Limit;
@@ -134,7 +134,7 @@ impl CycleRow {
 /// The export has the summaries of closed cycles, and usage in its own section.
 impl Exported for CycleRow {
     type Shown = Cycle;
-    fn shown(self, _: DateTime<Utc>) -> Cycle {
+    fn shown(self, _: &ExportRequest) -> Cycle {
         CycleRow::shown(self, None)
     }
 }

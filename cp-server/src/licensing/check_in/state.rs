@@ -1,0 +1,153 @@
+//! What a check-in reads: the licenses of a deployment with their newest bundles.
+
+use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::kernel::access::ids::DeploymentId;
+use crate::kernel::app::{App, Part};
+use crate::kernel::error::Result;
+use crate::kernel::http::cx::Cx;
+use crate::licensing::bundles::rows::BundleStatus;
+use crate::licensing::coverage::Terms;
+use crate::licensing::ids::{BundleId, LicenseId};
+use crate::licensing::issuance::TokenSettings;
+use crate::licensing::statuses::LicenseStatus;
+use crate::licensing::token_ttl::TtlLevels;
+
+/// The shortest time between two tokens of a license that check-ins renew, between two check-ins,
+/// and between two writes of `last_seen_at`.
+pub(super) const PACE: TimeDelta = TimeDelta::seconds(60);
+/// The longest time between two check-ins, before it is spread.
+const LONGEST: TimeDelta = TimeDelta::hours(12);
+
+/// A license of the deployment, with its newest bundle.
+#[derive(Debug, sqlx::FromRow)]
+pub(super) struct State {
+    pub license_id: LicenseId,
+    #[sqlx(flatten)]
+    pub terms: Terms,
+    #[sqlx(flatten)]
+    token_ttl: TtlLevels,
+    revision: i64,
+    pub last_seen_at: Option<DateTime<Utc>>,
+    /// Whether the bundle that the request names is one of this license.
+    is_named: bool,
+    /// The newest bundle; null, like the fields below, before the first one.
+    pub jti: Option<BundleId>,
+    bundle_status: Option<BundleStatus>,
+    license_revision: Option<i64>,
+    issued_at: Option<DateTime<Utc>>,
+    expires_at: Option<DateTime<Utc>>,
+}
+
+/// Reads the deployment's licenses in one statement: the named one first, then those that are not
+/// revoked, then the newest. Further ones do not matter.
+pub(super) async fn read(
+    cx: &mut Cx,
+    deployment: DeploymentId,
+    named: Option<BundleId>,
+) -> Result<Vec<State>> {
+    let sql = "SELECT l.id AS license_id, l.revision, d.last_seen_at,
+                      o.status AS organization_status, d.status AS deployment_status,
+                      s.status AS subscription_status, s.starts_at AS subscription_starts_at,
+                      s.ends_at AS subscription_ends_at,
+                      s.trial_ends_at AS subscription_trial_ends_at,
+                      l.status AS license_status, l.valid_from, l.valid_until, l.grace_days,
+                      v.token_ttl_seconds AS plan_token_ttl,
+                      s.token_ttl_seconds AS subscription_token_ttl,
+                      l.token_ttl_seconds AS license_token_ttl,
+                      b.id AS jti, b.status AS bundle_status, b.license_revision, b.issued_at,
+                      b.expires_at,
+                      EXISTS (SELECT 1 FROM bundles n WHERE n.id = $3 AND n.license_id = l.id)
+                          AS is_named
+               FROM licenses l
+               JOIN organizations o ON o.id = l.organization_id
+               JOIN deployments d ON d.id = l.deployment_id
+               JOIN subscriptions s ON s.id = l.subscription_id
+               JOIN plan_versions v ON v.plan_id = s.plan_id AND v.version = s.plan_version
+               LEFT JOIN bundles b ON b.id = l.bundle_id
+               WHERE l.deployment_id = $1 AND l.organization_id = $2
+               ORDER BY is_named DESC, CASE l.status WHEN 'revoked' THEN 1 ELSE 0 END, l.id DESC
+               LIMIT 20";
+    Ok(cx.tx.q(sql).bind(deployment).bind(cx.at).bind(named).all().await?)
+}
+
+/// Returns the license that answers: that of the named bundle, else the newest one in force, else the
+/// newest.
+///
+/// A revoked license is permanently over: the license that replaced it answers, if one is in force.
+pub(super) fn chosen(states: Vec<State>, now: DateTime<Utc>) -> Option<State> {
+    let is_in_force = |state: &State| state.terms.covered_at(now).is_ok();
+    let lives = |state: &State| state.terms.license_status != LicenseStatus::Revoked;
+    let rank = |state: &State| {
+        (state.is_named && lives(state), is_in_force(state), state.is_named, state.license_id)
+    };
+    states.into_iter().max_by_key(rank)
+}
+
+/// Returns the life of tokens by the server's setting.
+pub(super) fn default_life(app: &App) -> TimeDelta {
+    TokenSettings::of(app).ttl
+}
+
+/// Returns the instant of the next check-in of a token with this life: after a third of it, at most 12
+/// hours, ± 10 % by an ID, so that a fleet that began together spreads out.
+pub(super) fn next_check_in(now: DateTime<Utc>, life: TimeDelta, by: Uuid) -> DateTime<Utc> {
+    let third = (life / 3).min(LONGEST).max(PACE);
+    let spread = i64::from(by.as_bytes()[15]) - 128;
+    now + TimeDelta::milliseconds(third.num_milliseconds() * (1280 + spread) / 1280)
+}
+
+impl State {
+    /// Returns whether the data plane with this token needs a new one.
+    pub(super) fn is_due(&self, named: Option<BundleId>, now: DateTime<Utc>) -> bool {
+        let is_newest = named.is_some() && named == self.jti;
+        let is_revoked = self.bundle_status == Some(BundleStatus::Revoked);
+        let is_changed = self.license_revision != Some(self.revision);
+        let two_thirds =
+            self.issued_at.zip(self.expires_at).map(|(from, to)| from + (to - from) * 2 / 3);
+        !is_newest || is_revoked || is_changed || two_thirds.is_none_or(|at| at <= now)
+    }
+
+    /// Returns whether a token that is signed now has a life, which is in whole seconds.
+    pub(super) fn may_sign(&self, now: DateTime<Utc>) -> bool {
+        self.terms.until().is_none_or(|end| now.trunc_subsecs(0) < end.trunc_subsecs(0))
+    }
+
+    /// Returns the instant before which the server signs nothing.
+    pub(super) fn not_before(&self, now: DateTime<Utc>) -> DateTime<Utc> {
+        match self.issued_at {
+            // Beyond the difference of two replicas' clocks, the clock was set back.
+            Some(issued_at) if issued_at <= now + PACE => issued_at + PACE,
+            _ => now,
+        }
+    }
+
+    /// Returns the instant of the next check-in, if the server signs nothing now.
+    pub(super) fn next_check_in(&self, app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
+        let ttl = TimeDelta::seconds(self.token_ttl.explained(app).value);
+        // A token may have a shorter life, up to the license's end.
+        let own = self.expires_at.zip(self.issued_at).map(|(to, from)| to - from);
+        let life = own.map_or(ttl, |own| own.min(ttl));
+        next_check_in(now, life, self.jti.map_or(self.license_id.0, |jti| jti.0))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn next_check_in_is_after_a_third_of_the_life_and_spread_by_a_tenth() {
+        let now = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
+        let after = |life: i64, last: u8| {
+            let mut id = [0; 16];
+            id[15] = last;
+            (next_check_in(now, TimeDelta::seconds(life), Uuid::from_bytes(id)) - now).num_seconds()
+        };
+        assert_eq!(after(10_800, 128), 3600);
+        assert_eq!([after(10_800, 0), after(10_800, 255)], [3240, 3957]);
+        assert_eq!(after(30 * 86_400, 128), 12 * 3600);
+        assert_eq!(after(1, 128), 60, "never at once");
+    }
+}
