@@ -18,8 +18,7 @@ use serde::{Deserialize, Serialize};
 use self::rows::{KeyPools, KeyText, LicenseKey};
 use self::validation::validate;
 use super::licenses::rows::stored;
-use crate::kernel::access::caller::{Caller, Permission};
-use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::access::caller::{Caller, Permission, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -133,7 +132,7 @@ fn at_once() -> Overlap {
 const MOST: i64 = 100;
 
 async fn list(cx: &mut Cx, id: LicenseId, list: List<KeyFilter>) -> Result<Page<LicenseKey>> {
-    refuse_machines(&cx.caller, cx.at)?;
+    refuse_machines(&cx.caller)?;
     let query = cx.tx.select("WHERE license_id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
 }
@@ -185,7 +184,7 @@ async fn create(
 }
 
 async fn read(cx: &mut Cx, id: LicenseKeyId) -> Result<LicenseKey> {
-    refuse_machines(&cx.caller, cx.at)?;
+    refuse_machines(&cx.caller)?;
     load(cx, id).await
 }
 
@@ -219,7 +218,7 @@ async fn revoke(cx: &mut Cx, id: LicenseKeyId) -> Result<NoContent> {
 }
 
 async fn rotate(cx: &mut Cx, id: LicenseKeyId, rotation: KeyRotation) -> Result<NewlyIssued> {
-    refuse_machines(&cx.caller, cx.at)?;
+    refuse_machines(&cx.caller)?;
     let before = load(cx, id).await?;
     refuse_giving(cx, before.license_id).await?;
     let key = KeyText::new(&cx.app);
@@ -239,10 +238,10 @@ async fn rotate(cx: &mut Cx, id: LicenseKeyId, rotation: KeyRotation) -> Result<
     Ok(NewlyIssued { key: key.shown(&cx.app), license_key })
 }
 
-/// Refuses a deployment's token and a license key: they hold the permission on one license, and
-/// keys are for the organization's own callers.
-fn refuse_machines(caller: &Caller, organization: OrganizationId) -> Result<()> {
-    if caller.may_throughout(organization, Permission::LICENSES_FETCH) {
+/// Refuses a deployment's token and a license key: they hold the permission on one deployment or
+/// license, and keys are for the organization's own callers.
+fn refuse_machines(caller: &Caller) -> Result<()> {
+    if !matches!(caller.scope, Scope::Deployment { .. }) {
         return Ok(());
     }
     let detail = "License keys require the permission `licenses:fetch` on the organization.";
