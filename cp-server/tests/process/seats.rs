@@ -40,7 +40,7 @@ fn a_data_plane_checks_in_holds_a_seat_and_outlives_the_server() {
     assert!(matches!(lease.state(), LeaseState::Held));
     let refused = seats.acquire("render", &Holder::id("render-02")).unwrap_err();
     let LeaseError::Refused(refusal) = refused else { panic!("{refused}") };
-    assert_eq!(refusal.code.as_str(), "seats_exhausted");
+    assert_eq!(refusal.code().as_str(), "seats_exhausted");
 
     // The server is gone: the license and the seat stay.
     server.signal(Signal::KILL);
@@ -62,7 +62,7 @@ fn a_data_plane_checks_in_holds_a_seat_and_outlives_the_server() {
     assert_eq!(suspended.0, 200);
     let refused = seats.acquire("render", &Holder::id("render-03")).unwrap_err();
     let LeaseError::Refused(refusal) = refused else { panic!("{refused}") };
-    assert_eq!(refusal.code.as_str(), "license_suspended");
+    assert_eq!(refusal.code().as_str(), "license_suspended");
     verifier.check_in_now().unwrap();
     let health = verifier.check_in_health().unwrap();
     assert_eq!(health.code.unwrap().as_str(), "license_suspended");
