@@ -14,6 +14,7 @@ pub mod moves;
 pub mod pools;
 pub mod refusals;
 pub mod restores;
+pub mod revocations;
 pub mod rows;
 pub mod settings;
 pub mod skew;
@@ -43,7 +44,7 @@ use self::usage::usage;
 use crate::kernel::access::caller::CallerKind;
 use crate::kernel::access::personal::OrOwn;
 use crate::kernel::db::record::Object;
-use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::declaration::{Declaration, Export, Purge};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put};
@@ -73,6 +74,7 @@ pub static SEATS: Declaration = Declaration::of_organization(
     "lease",
     Export::Section(Section::many::<SeatRow>("leases")),
 )
+.purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None, None))))
 .erases(
     "UPDATE lease_seats SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
      WHERE user_id = $1",

@@ -16,6 +16,17 @@ fn claims(token: &Value) -> Value {
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
+/// The status of a lease token in its list.
+async fn status(world: &World, token: &Value) -> TokenStatus {
+    let entry = &token["status"]["status_list"];
+    let uri = entry["uri"].as_str().unwrap();
+    let list = world.anyone().get(&uri[uri.find("/status-lists").unwrap()..]).await.text();
+    let list = claims(&json!(list));
+    let lst = list["status_list"]["lst"].as_str().unwrap();
+    let list = StatusList::decode(LICENSE_LIST_BITS, lst, 1 << 20).unwrap();
+    list.status(entry["idx"].as_u64().unwrap()).unwrap()
+}
+
 #[on_both]
 async fn a_claim_with_a_token_proves_the_lease(world: World) {
     with_pools(&world, json!({"render": {"kind": "floating", "cap": 1}})).await;
@@ -75,16 +86,11 @@ async fn an_early_return_frees_the_seat_and_revokes_its_token(world: World) {
     let body = json!({"pool": "render", "holder": {"id": "a"}, "borrow_seconds": 7200});
     let lease = world.post(leases(&world), body).await.expect(201);
     let token = claims(&lease["token"]);
-    let uri = token["status"]["status_list"]["uri"].as_str().unwrap().to_owned();
+    assert_eq!(status(&world, &token).await, TokenStatus::Valid);
     let path = format!("/leases/{}", lease["id"].as_str().unwrap());
     let returned = world.post(format!("{path}/return"), json!({})).await.expect(200);
     assert_eq!((&returned["state"], &returned["end"]), (&json!("over"), &json!("returned")));
-    let list = world.anyone().get(&uri[uri.find("/status-lists").unwrap()..]).await.text();
-    let list = claims(&json!(list));
-    let lst = list["status_list"]["lst"].as_str().unwrap();
-    let list = StatusList::decode(LICENSE_LIST_BITS, lst, 1 << 20).unwrap();
-    let idx = token["status"]["status_list"]["idx"].as_u64().unwrap();
-    assert_eq!(list.status(idx), Some(TokenStatus::Invalid));
+    assert_eq!(status(&world, &token).await, TokenStatus::Invalid);
     let body = json!({"pool": "render", "holder": {"id": "b"}});
     world.post(leases(&world), body).await.expect(201);
 }
@@ -155,4 +161,27 @@ async fn a_data_plane_verifies_the_lease_beside_its_license(world: World) {
     let refused = |holder: &str, now: i64| check(holder, now).unwrap_err().code().to_string();
     assert_eq!(refused("b", now), "holder_mismatch");
     assert_eq!(refused("a", now + 301), "lease_expired");
+}
+
+#[on_both]
+async fn a_reset_a_transfer_and_a_purge_revoke_the_tokens_of_borrowed_leases(world: World) {
+    let own = json!({"kind": "floating", "cap": 3, "borrow_seconds": 86400});
+    with_pools(&world, json!({"render": own})).await;
+    let borrow = async |id: &str| {
+        let body = json!({"pool": "render", "holder": {"id": id}, "borrow_seconds": 7200});
+        claims(&world.post(leases(&world), body).await.expect(201)["token"])
+    };
+    let license = format!("/licenses/{}", world.acme.license);
+    let first = borrow("a").await;
+    let reset = json!({"pool": "render", "reason": "a test"});
+    world.post(format!("{license}/leases/reset"), reset).await.expect(200);
+    assert_eq!(status(&world, &first).await, TokenStatus::Invalid);
+    let second = borrow("a").await;
+    let transfer = json!({"deployment_id": world.acme.spare_deployment});
+    world.post(format!("{license}/transfer"), transfer).await.expect(200);
+    assert_eq!(status(&world, &second).await, TokenStatus::Invalid);
+    let third = borrow("b").await;
+    let purge = world.org("?mode=purge&confirm=Acme&force=true");
+    world.delete(purge).await.expect(204);
+    assert_eq!(status(&world, &third).await, TokenStatus::Invalid);
 }

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::rows::{self, End, Facts, SeatRow, free_at};
-use super::{answers, moves, refusals, tokens};
+use super::{answers, moves, refusals, revocations, tokens};
 use crate::kernel::app::Part;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
@@ -105,19 +105,8 @@ pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
         refusals::refuse_borrowed(&seat, cx.now)?;
     }
     let reserved = settings.map_or(0, |settings| settings.reassign_seconds);
-    revoke(cx, &seat).await?;
+    revocations::revoke(cx, &seat).await?;
     super::end(cx, &seat, End::Returned, TimeDelta::seconds(reserved)).await?;
     let ended = rows::seat_of(&mut cx.tx, id).await?.unwrap_or(seat);
     answers::lease(&ended, &facts, cx.now)
-}
-
-/// Revokes the token of a borrowed lease that ends early.
-pub(super) async fn revoke(cx: &mut Cx, seat: &SeatRow) -> Result<()> {
-    let Some(until) = seat.borrowed_until.filter(|_| seat.is_borrowed(cx.now)) else {
-        return Ok(());
-    };
-    match seat.status_list_id.zip(seat.status_idx) {
-        Some(entry) => status_lists::revoke_entry(cx, entry, until + status_lists::LEEWAY).await,
-        None => Ok(()),
-    }
 }

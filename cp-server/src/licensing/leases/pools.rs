@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::revocations;
 use super::rows::{self, End};
 use super::settings::{ExplainedSetting, PoolKind, PoolName, Settings};
 use crate::kernel::access::caller::Permission;
@@ -109,6 +110,7 @@ pub(super) async fn reset(cx: &mut Cx, id: LicenseId, reset: Reset) -> Result<Pa
 
 /// Closes the license's pool, or all of them, and so ends all of their leases.
 pub async fn close(cx: &mut Cx, license: LicenseId, pool: Option<&PoolName>) -> Result<()> {
+    revocations::revoke_all(cx, Some(license), pool).await?;
     let sql = "UPDATE lease_pools SET closed_at = $2, closed_by = $3
                WHERE license_id = $1 AND closed_at IS NULL";
     let update = cx.tx.q(sql).bind(license).bind(cx.now).bind(End::Reset);
