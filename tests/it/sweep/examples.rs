@@ -161,7 +161,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "subscriptions.update" => body(json!({"seat_cap": 21})),
         "licenses.update" => body(json!({"grace_days": 3})),
         "leases.claim" => body(json!({"holder": {"id": "another"}})),
-        "leases.heartbeat" => body(json!({})),
+        "leases.heartbeat" | "leases.return" => body(json!({})),
         "users.link" => body(json!({"provider": "okta", "subject": "42"})),
         "invitations.create" => body(json!({"email": "new@acme.example", "role": "member"})),
         "invitations.resend" => body(json!({"expires_in_hours": 24})),
