@@ -150,7 +150,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         }
         _ if line.method == Method::DELETE => query(&set_before(line)),
         _ if line.method == Method::GET => query(""),
-        "sessions.logout" | "sessions.logout_everywhere" => query(""),
+        "leases.return" | "sessions.logout" | "sessions.logout_everywhere" => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),
         "workspaces.create" => body(json!({"name": "Test"})),
         "users.upsert" => body(json!({"email": "new@example.com"})),
@@ -161,7 +161,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "subscriptions.update" => body(json!({"seat_cap": 21})),
         "licenses.update" => body(json!({"grace_days": 3})),
         "leases.claim" => body(json!({"holder": {"id": "another"}})),
-        "leases.heartbeat" | "leases.return" => body(json!({})),
+        "leases.heartbeat" => body(json!({})),
         "users.link" => body(json!({"provider": "okta", "subject": "42"})),
         "invitations.create" => body(json!({"email": "new@acme.example", "role": "member"})),
         "invitations.resend" => body(json!({"expires_in_hours": 24})),
