@@ -171,7 +171,7 @@ async fn renew(
     let bundle = bundles::write(cx, signed, &bundle, "deployments.check_in").await?;
     cx.audit.after = Some(record);
     let life = bundle.expires_at - bundle.issued_at;
-    answer.not_before = cx.now + PACE;
+    answer.not_before = bundle.issued_at + PACE;
     answer.next_check_in_at = next_check_in(cx.now, life, bundle.jti).max(answer.not_before);
     answer.bundle = Some(bundle);
     Ok(answer)
