@@ -3,6 +3,7 @@
 pub mod answers;
 pub mod borrowing;
 pub mod claim;
+pub mod current;
 pub mod heartbeats;
 pub mod holders;
 pub mod holding;
@@ -23,7 +24,7 @@ pub mod tenures;
 pub mod tokens;
 pub mod usage;
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::TimeDelta;
 use cp_contracts::{Lease, ProblemCode};
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -32,16 +33,16 @@ use uuid::Uuid;
 
 use self::borrowing::{BorrowSeconds, borrow, give_back};
 use self::claim::Claim;
+use self::current::{facts_of, missing, refuse_unnamed};
 use self::heartbeats::heartbeat;
 use self::holders::NewHolder;
 use self::lists::{list, list_for_deployment, list_for_organization, list_own};
 use self::pools::{list as pools, reset};
-use self::rows::{End, Facts, PoolRow, SeatRow};
+use self::rows::{End, PoolRow, SeatRow};
 use self::settings::{PoolKind, PoolName};
 use self::steps::Claimed;
 use self::tenures::TenureRow;
 use self::usage::usage;
-use crate::kernel::access::caller::CallerKind;
 use crate::kernel::access::personal::OrOwn;
 use crate::kernel::db::record::Object;
 use crate::kernel::declaration::{Declaration, Export, Purge};
@@ -279,14 +280,6 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
     Ok(())
 }
 
-/// Refuses a license key that names no holder: other holders' leases are hidden from it.
-fn refuse_unnamed(cx: &Cx, is_named: bool) -> Result<()> {
-    match cx.caller.kind {
-        CallerKind::LicenseKey if !is_named => Err(missing()),
-        _ => Ok(()),
-    }
-}
-
 async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
     let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
         cx.audit.omit();
@@ -297,29 +290,18 @@ async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Re
         return Err(missing());
     }
     cx.audit.reason = release.reason.map(Prose::into_string);
-    if seat.end(cx.now).is_some() {
+    let facts = facts_of(cx, &seat).await?;
+    if seat.end_in(&facts, cx.now).is_some() {
         cx.audit.omit();
         return Ok(NoContent);
     }
     refusals::refuse_borrowed(&seat, cx.now)?;
-    let facts = facts_of(cx, &seat).await?;
     let reassign = facts.pool_settings()?.map_or(0, |settings| settings.reassign_seconds);
-    end(cx, &seat, End::Released, TimeDelta::seconds(reassign)).await?;
+    current::end(cx, &seat, End::Released, TimeDelta::seconds(reassign)).await?;
     if facts.pool_kind == Some(PoolKind::Floating) && cx.audit.reason.is_none() {
         cx.audit.omit();
     }
     Ok(NoContent)
-}
-
-/// Ends the lease on a seat. For `reserved` only the same holder gets the seat again.
-async fn end(cx: &mut Cx, seat: &SeatRow, reason: End, reserved: TimeDelta) -> Result<()> {
-    let sql = "UPDATE lease_seats SET ended_at = $2, ended_by = $3, free_at = $4
-               WHERE lease_id = $1 AND ended_at IS NULL";
-    let update = cx.tx.q(sql).bind(seat.lease_id).bind(cx.now).bind(reason).bind(cx.now + reserved);
-    match update.exec().await? {
-        0 => Err(Error::stale()),
-        _ => Ok(()),
-    }
 }
 
 async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
@@ -331,51 +313,6 @@ async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
         }
     };
     shown(cx, &seat).await
-}
-
-/// Returns the seat of a lease that has not left it, and its license.
-///
-/// # Errors
-/// Fails with 409 `lease_over` for a lease that has left its seat, and with 404 for a lease of
-/// another holder.
-async fn held(cx: &mut Cx, id: LeaseId, holder: Option<NewHolder>) -> Result<(SeatRow, Facts)> {
-    refuse_unnamed(cx, holder.is_some())?;
-    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
-        let tenure = cx.tx.select("WHERE lease_tenures.id = $1").bind(id).opt().await?;
-        let tenure: TenureRow = tenure.ok_or_else(missing)?;
-        return Err(refusals::over(tenure.ended_at, tenure.ended_by));
-    };
-    let facts = facts_of(cx, &seat).await?;
-    if let Some(holder) = holder {
-        let kind = facts.pool_kind.unwrap_or(PoolKind::Floating);
-        let holder = holder.resolve(&mut cx.tx, cx.at, seat.license_id, kind).await?;
-        if seat.holder.as_ref() != Some(&holder.hash) {
-            return Err(missing());
-        }
-    }
-    Ok((seat, facts))
-}
-
-/// Refuses a lease that is over, for good or while its license is not in force.
-fn refuse_dead(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Result<()> {
-    refusals::refuse_over(seat, now)?;
-    facts.refuse_uncovered(now)?;
-    if let Some((at, end)) = facts.closed_at.zip(facts.closed_by) {
-        return Err(refusals::over(at, end));
-    }
-    if seat.is_absent {
-        return Err(refusals::over(now, End::LicenseOver));
-    }
-    Ok(())
-}
-
-fn missing() -> Error {
-    Error::not_found("lease")
-}
-
-async fn facts_of(cx: &mut Cx, seat: &SeatRow) -> Result<Facts> {
-    let facts = rows::facts_of(&mut cx.tx, &[seat.pool_id]).await?.pop();
-    facts.ok_or_else(missing)
 }
 
 async fn shown(cx: &mut Cx, seat: &SeatRow) -> Result<Lease> {

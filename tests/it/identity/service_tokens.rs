@@ -126,7 +126,15 @@ async fn a_deployments_token_does_what_a_data_plane_needs(world: World) {
     assert_eq!(list["items"][0]["deployment_id"], world.acme.deployment);
     assert_eq!(
         list["items"][0]["permissions"],
-        json!(["users:whoami", "usage:write", "limits:read", "effective:read"])
+        json!([
+            "users:whoami",
+            "usage:write",
+            "limits:read",
+            "effective:read",
+            "leases:read",
+            "leases:write",
+            "licenses:fetch",
+        ])
     );
     let data_plane = world.by(&world.acme.deployment_token);
     data_plane.get(world.org("")).await.refused(403, "forbidden");

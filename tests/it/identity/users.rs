@@ -94,7 +94,11 @@ async fn me_returns_the_caller(world: World) {
         json!({
             "kind": "service_token", "id": "<acme's deployment token>", "name": "data plane",
             "user_id": null, "organization_id": "<acme's org>",
-            "permissions": ["effective:read", "limits:read", "usage:write", "users:whoami"], "provider": null,
+            "permissions": [
+                "effective:read", "leases:read", "leases:write", "licenses:fetch", "limits:read",
+                "usage:write", "users:whoami",
+            ],
+            "provider": null,
             "vouched_by": null,
             "roles": [], "products": [],
             "organizations": [
@@ -104,6 +108,10 @@ async fn me_returns_the_caller(world: World) {
                 "on": "organization", "organization_id": "<acme's org>", "id": null,
                 "by": "service_token",
                 "permissions": ["effective:read", "limits:read", "usage:write", "users:whoami"],
+            }, {
+                "on": "deployment", "organization_id": "<acme's org>",
+                "id": "<acme's deployment>", "by": "service_token",
+                "permissions": ["leases:read", "leases:write", "licenses:fetch"],
             }],
         })
     );

@@ -29,11 +29,10 @@ pub(super) fn pace(seat: &SeatRow, facts: &Facts) -> Result<LeasePace> {
 
 /// Returns the lease on a seat, as of now.
 pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Result<Lease> {
-    let closed = facts.closed_at.zip(facts.closed_by);
     let is_void = seat.is_absent || facts.terms.covered_at(now).is_err();
     // A license that is not in force ends no lease for good, so there is no instant.
     let void = is_void.then_some((None, End::LicenseOver));
-    let ended = seat.end(now).or(closed).map(|(at, end)| (Some(at), end)).or(void);
+    let ended = seat.end_in(facts, now).map(|(at, end)| (Some(at), end)).or(void);
     let LeasePace { next_at, not_before } = pace(seat, facts)?;
     let meta = seat
         .meta

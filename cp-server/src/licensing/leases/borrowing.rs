@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::rows::{self, End, Facts, SeatRow, free_at};
-use super::{answers, moves, refusals, revocations, tokens};
+use super::{answers, current, moves, refusals, revocations, tokens};
 use crate::kernel::app::Part;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
@@ -71,8 +71,8 @@ pub(super) async fn write(cx: &mut Cx, seat: &SeatRow, borrow: &Borrow) -> Resul
 }
 
 pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Result<Lease> {
-    let (seat, facts) = super::held(cx, id, None).await?;
-    super::refuse_dead(&seat, &facts, cx.now)?;
+    let (seat, facts) = current::held(cx, id, None).await?;
+    current::refuse_ended(cx, &seat, &facts)?;
     let settings = facts.pool_settings()?.ok_or_else(|| refusals::gone(&facts))?;
     let borrow = prepare(cx, &facts, settings.borrow_seconds, borrowing.seconds).await?;
     cx.begin().await?;
@@ -90,12 +90,10 @@ pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Re
 }
 
 pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
-    super::refuse_unnamed(cx, false)?;
-    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
-        return Err(Error::not_found("lease"));
-    };
-    refusals::refuse_over(&seat, cx.now)?;
-    let facts = super::facts_of(cx, &seat).await?;
+    let (seat, facts) = current::held(cx, id, None).await?;
+    if let Some((at, end)) = seat.end_in(&facts, cx.now) {
+        return Err(refusals::over(at, end));
+    }
     if !seat.is_borrowed(cx.now) {
         let detail = "The lease is not borrowed. Release it with DELETE.";
         return Err(Error::new(ProblemCode::Conflict, detail));
@@ -106,7 +104,7 @@ pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
     }
     let reserved = settings.map_or(0, |settings| settings.reassign_seconds);
     revocations::revoke(cx, &seat).await?;
-    super::end(cx, &seat, End::Returned, TimeDelta::seconds(reserved)).await?;
+    current::end(cx, &seat, End::Returned, TimeDelta::seconds(reserved)).await?;
     let ended = rows::seat_of(&mut cx.tx, id).await?.unwrap_or(seat);
     answers::lease(&ended, &facts, cx.now)
 }

@@ -7,7 +7,7 @@ use serde::Deserialize;
 
 use super::holders::NewHolder;
 use super::rows::{Facts, SeatRow, free_at};
-use super::{answers, moves, refusals, tokens};
+use super::{answers, current, moves, refusals, tokens};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -25,8 +25,8 @@ pub struct Heartbeat {
 
 pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) -> Result<Lease> {
     cx.audit.omit();
-    let (seat, facts) = super::held(cx, id, heartbeat.holder).await?;
-    super::refuse_dead(&seat, &facts, cx.now)?;
+    let (seat, facts) = current::held(cx, id, heartbeat.holder).await?;
+    current::refuse_ended(cx, &seat, &facts)?;
     refusals::refuse_borrowed(&seat, cx.now)?;
     let is_early = cx.now < answers::pace(&seat, &facts)?.not_before;
     if is_early && !heartbeat.token {

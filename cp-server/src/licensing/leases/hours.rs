@@ -9,13 +9,13 @@
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 
 use super::rows::PoolRow;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
-use crate::kernel::error::{Error, Result};
+use crate::kernel::error::Result;
 use crate::licensing::ids::PoolId;
 
 const HOUR: TimeDelta = TimeDelta::hours(1);
@@ -47,7 +47,7 @@ pub async fn flush(app: &App) -> anyhow::Result<()> {
     if counts.is_empty() {
         return Ok(());
     }
-    let hour = hour_of(app.clock.now())?;
+    let hour = hour_of(app.clock.now());
     let mut tx = app.db.begin().await?;
     for (pool, (organization, refused)) in counts {
         let sql = "INSERT INTO lease_hours (pool_id, starts_at, organization_id, refused)
@@ -132,7 +132,7 @@ pub(super) async fn taken(
 
 /// Computes the hours that have ended since the last run.
 pub async fn compute(app: &App) -> anyhow::Result<()> {
-    let until = hour_of(app.clock.now() - SETTLED)?;
+    let until = hour_of(app.clock.now() - SETTLED);
     let due = "WHERE NOT EXISTS (SELECT 1 FROM lease_hours h
                                  WHERE h.pool_id = lease_pools.id AND h.peak IS NOT NULL
                                    AND h.starts_at >= $1)
@@ -152,10 +152,10 @@ async fn compute_pool(app: &App, pool: &PoolRow, until: DateTime<Utc>) -> anyhow
     let last = "SELECT starts_at FROM lease_hours WHERE pool_id = $1 AND peak IS NOT NULL
                 ORDER BY starts_at DESC LIMIT 1";
     let last: Option<DateTime<Utc>> = tx.q(last).bind(pool.id).value().await?;
-    let begin = last.map_or(hour_of(pool.created_at)?, |last| last + HOUR);
+    let begin = last.map_or(hour_of(pool.created_at), |last| last + HOUR);
     let begin = begin.max(until - HOUR * AT_ONCE);
     let until = match pool.closed_at {
-        Some(closed) => until.min(hour_of(closed)? + HOUR),
+        Some(closed) => until.min(hour_of(closed) + HOUR),
         None => until,
     };
     if begin >= until {
@@ -185,8 +185,15 @@ async fn compute_pool(app: &App, pool: &PoolRow, until: DateTime<Utc>) -> anyhow
 }
 
 /// Returns the beginning of the hour, UTC.
-pub(super) fn hour_of(at: DateTime<Utc>) -> Result<DateTime<Utc>> {
-    at.duration_trunc(HOUR).map_err(Error::internal)
+fn hour_of(at: DateTime<Utc>) -> DateTime<Utc> {
+    beginning(at, HOUR)
+}
+
+/// Returns the beginning of the step that contains an instant; steps are counted from 1970 on, UTC.
+pub(super) fn beginning(at: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
+    let seconds = at.timestamp();
+    let begin = seconds - seconds.rem_euclid(step.num_seconds().max(1));
+    DateTime::from_timestamp(begin, 0).unwrap_or(at)
 }
 
 #[cfg(test)]

@@ -85,14 +85,6 @@ async fn idle(cx: &mut Cx, pool: PoolId) -> Result<Vec<serde_json::Value>> {
     Ok(rows.into_iter().map(holder).collect())
 }
 
-/// Refuses a lease that has ended.
-pub(super) fn refuse_over(seat: &SeatRow, now: DateTime<Utc>) -> Result<()> {
-    match seat.end(now) {
-        None => Ok(()),
-        Some((at, end)) => Err(over(at, end)),
-    }
-}
-
 /// Returns the refusal of a lease that ended at this instant.
 pub(super) fn over(at: DateTime<Utc>, end: End) -> Error {
     let detail = format!("The lease ended at {} ({end}). Claim a seat again.", text(at));

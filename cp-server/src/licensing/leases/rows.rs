@@ -97,6 +97,16 @@ impl SeatRow {
         explicit.or(by_time)
     }
 
+    /// Returns the end of the lease by this instant and its reason; a closed pool ended it, too.
+    pub fn end_in(&self, facts: &Facts, now: DateTime<Utc>) -> Option<(DateTime<Utc>, End)> {
+        let own = self.end(now);
+        let closed = facts.closed_at.zip(facts.closed_by);
+        match (own, closed) {
+            (Some(own), Some(closed)) => Some(if closed.0 <= own.0 { closed } else { own }),
+            (own, closed) => own.or(closed),
+        }
+    }
+
     pub fn is_borrowed(&self, now: DateTime<Utc>) -> bool {
         self.borrowed_until.is_some_and(|until| now < until) && self.end(now).is_none()
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -71,7 +71,7 @@ pub(super) async fn usage(
     };
     let until = asked.until.map_or(cx.now, |at| at.0).min(cx.now);
     let since = asked.since.map_or(until - back, |at| at.0);
-    let since = since.duration_trunc(step).map_err(Error::internal)?;
+    let since = hours::beginning(since, step);
     if (until - since).num_seconds() / step.num_seconds() >= MOST_ROWS {
         let detail =
             format!("`since` must be so late that the answer has at most {MOST_ROWS} rows.");
@@ -117,14 +117,14 @@ async fn add(
         true => hours::taken(&mut cx.tx, pool, open, until).await?,
         false => Vec::<Taken>::new(),
     };
-    let mut hour = hours::hour_of(open)?;
+    let mut hour = hours::beginning(open, TimeDelta::hours(1));
     while hour < until && !taken.is_empty() {
         let end = (hour + TimeDelta::hours(1)).min(until);
         found.entry(hour).or_default().0 = hours::sweep(&taken, hour, end);
         hour += TimeDelta::hours(1);
     }
     for (starts_at, (used, refused)) in found {
-        let starts_at = starts_at.duration_trunc(step).map_err(Error::internal)?;
+        let starts_at = hours::beginning(starts_at, step);
         let row = rows.entry(starts_at).or_default();
         row.starts_at = starts_at;
         row.peak = row.peak.max(used.peak);

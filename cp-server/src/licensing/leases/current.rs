@@ -1,0 +1,85 @@
+//! The lease that a request names, and its end.
+
+use chrono::TimeDelta;
+
+use super::holders::NewHolder;
+use super::refusals;
+use super::rows::{self, End, Facts, SeatRow};
+use super::settings::PoolKind;
+use super::tenures::TenureRow;
+use crate::kernel::access::caller::CallerKind;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
+use crate::licensing::ids::LeaseId;
+
+/// Returns the seat of a lease that has not left it, and its license.
+///
+/// # Errors
+/// Fails with 409 `lease_over` for a lease that has left its seat, and with 404 for a lease of
+/// another holder.
+pub(super) async fn held(
+    cx: &mut Cx,
+    id: LeaseId,
+    holder: Option<NewHolder>,
+) -> Result<(SeatRow, Facts)> {
+    refuse_unnamed(cx, holder.is_some())?;
+    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+        let tenure = cx.tx.select("WHERE lease_tenures.id = $1").bind(id).opt().await?;
+        let tenure: TenureRow = tenure.ok_or_else(missing)?;
+        return Err(refusals::over(tenure.ended_at, tenure.ended_by));
+    };
+    let facts = facts_of(cx, &seat).await?;
+    if let Some(holder) = holder {
+        let kind = facts.pool_kind.unwrap_or(PoolKind::Floating);
+        let holder = holder.resolve(&mut cx.tx, cx.at, seat.license_id, kind).await?;
+        if seat.holder.as_ref() != Some(&holder.hash) {
+            return Err(missing());
+        }
+    }
+    Ok((seat, facts))
+}
+
+/// Refuses a lease that has ended, for good or while its license is not in force.
+pub(super) fn refuse_ended(cx: &Cx, seat: &SeatRow, facts: &Facts) -> Result<()> {
+    if let Some((at, end)) = seat.end_in(facts, cx.now) {
+        return Err(refusals::over(at, end));
+    }
+    facts.refuse_uncovered(cx.now)?;
+    if seat.is_absent {
+        return Err(refusals::over(cx.now, End::LicenseOver));
+    }
+    Ok(())
+}
+
+pub(super) fn missing() -> Error {
+    Error::not_found("lease")
+}
+
+pub(super) async fn facts_of(cx: &mut Cx, seat: &SeatRow) -> Result<Facts> {
+    let facts = rows::facts_of(&mut cx.tx, &[seat.pool_id]).await?.pop();
+    facts.ok_or_else(missing)
+}
+
+/// Refuses a license key that names no holder: other holders' leases are hidden from it.
+pub(super) fn refuse_unnamed(cx: &Cx, is_named: bool) -> Result<()> {
+    match cx.caller.kind {
+        CallerKind::LicenseKey if !is_named => Err(missing()),
+        _ => Ok(()),
+    }
+}
+
+/// Ends the lease on a seat. For `reserved` only the same holder gets the seat again.
+pub(super) async fn end(
+    cx: &mut Cx,
+    seat: &SeatRow,
+    reason: End,
+    reserved: TimeDelta,
+) -> Result<()> {
+    let sql = "UPDATE lease_seats SET ended_at = $2, ended_by = $3, free_at = $4
+               WHERE lease_id = $1 AND ended_at IS NULL";
+    let update = cx.tx.q(sql).bind(seat.lease_id).bind(cx.now).bind(reason).bind(cx.now + reserved);
+    match update.exec().await? {
+        0 => Err(Error::stale()),
+        _ => Ok(()),
+    }
+}
