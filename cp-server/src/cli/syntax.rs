@@ -88,7 +88,8 @@ pub(super) enum Command {
     #[command(subcommand)]
     Audit(audit::Audit),
     /// Correct the state after a wrong clock
-    #[command(subcommand)]
+    // The server's own message names it when it is needed.
+    #[command(subcommand, hide = true)]
     Clock(clock::Clock),
     /// Call any operation: `cp-server call licenses.revoke id=… reason=…`
     #[command(after_help = CALL_EXAMPLES)]

@@ -198,9 +198,9 @@ fn operation_is_shown_with_its_fields_and_an_example() {
     for part in [
         "POST /api/v1/deployments/{id}/licenses",
         "permission licenses:write",
-        "  id*                string (uuid)       The ID of the deployment.\n",
+        "  id*                 string (uuid)       The ID of the deployment.\n",
         "  subscription_id ",
-        "  valid_until        string (date-time)  The license's end",
+        "  valid_until         string (date-time)  The license's end",
         "cp-server call licenses.create id=ID",
     ] {
         assert!(shown.contains(part), "{part}:\n{shown}");

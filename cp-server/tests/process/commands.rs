@@ -68,7 +68,15 @@ fn tokens_have_verbs_of_their_own() {
     let data_plane = run(&["token", "create", "edge", "--deployment", deployment]).unwrap();
     assert_eq!(
         data_plane["permissions"],
-        json!(["users:whoami", "usage:write", "limits:read", "effective:read"])
+        json!([
+            "users:whoami",
+            "usage:write",
+            "limits:read",
+            "effective:read",
+            "leases:read",
+            "leases:write",
+            "licenses:fetch",
+        ])
     );
     let listed = |more: &[&str]| run(&[&["token", "list", "--active"], more].concat()).unwrap();
     assert_eq!(listed(&["--organization", "acme"])["items"].as_array().unwrap().len(), 2);

@@ -373,12 +373,17 @@ async fn check_in_without_signature_costs_one_read() {
     // The first requests also read the credential, and write the contact.
     root.get(&deployment).await.expect(200);
     root.post(path(&world), body.clone()).await.expect(200);
-    let before = statements_so_far();
-    root.get(&deployment).await.expect(200);
-    let read = statements_so_far();
-    let answer = root.post(path(&world), body).await.expect(200);
-    assert_eq!(answer["code"], "valid");
-    assert_eq!(statements_so_far() - read, read - before, "as many as one read of the deployment");
+    let mut costs = [u64::MAX; 2];
+    // The least of three: now and then a request also records the last use of a credential.
+    for _ in 0..3 {
+        let before = statements_so_far();
+        root.get(&deployment).await.expect(200);
+        let read = statements_so_far();
+        let answer = root.post(path(&world), body.clone()).await.expect(200);
+        assert_eq!(answer["code"], "valid");
+        costs = [costs[0].min(read - before), costs[1].min(statements_so_far() - read)];
+    }
+    assert_eq!(costs[0], costs[1], "as many as one read of the deployment");
 }
 
 #[test]

@@ -157,6 +157,7 @@ impl NewHolder {
     async fn member(&self, tx: &mut Conn, organization: OrganizationId) -> Result<UserId> {
         let sql = "SELECT u.id AS user_id, m.status = 'active' AND u.is_active AS is_active
                    FROM users u JOIN memberships m ON m.user_id = u.id AND m.organization_id = $2
+                        AND m.scope = 'organization'
                    WHERE u.id = $1
                    ORDER BY 2 DESC LIMIT 1";
         let found: Option<Member> = tx.q(sql).bind(self.user_id).bind(organization).opt().await?;
@@ -168,6 +169,7 @@ impl NewHolder {
         let by_email = "SELECT u.id AS user_id, m.status = 'active' AND u.is_active AS is_active
                         FROM users u
                         JOIN memberships m ON m.user_id = u.id AND m.organization_id = $2
+                        AND m.scope = 'organization'
                         WHERE u.email_key = $1
                         ORDER BY 2 DESC LIMIT 1";
         // If the platform and the organization link the subject, the organization's link decides.
@@ -175,6 +177,7 @@ impl NewHolder {
                           FROM auth_accounts a
                           JOIN users u ON u.id = a.user_id
                           JOIN memberships m ON m.user_id = u.id AND m.organization_id = $2
+                        AND m.scope = 'organization'
                           WHERE a.provider = $1 AND a.subject = $3
                             AND (a.organization_id IS NULL OR a.organization_id = $2)
                           ORDER BY a.organization_id IS NULL, 2 DESC LIMIT 1";

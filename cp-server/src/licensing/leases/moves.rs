@@ -1,8 +1,8 @@
 //! Moves of leases whose seats are beyond the cap.
 
-use super::rows::{End, SeatRow, free_at};
+use super::rows::{self, End, SeatRow, free_at};
 use super::settings::{Settings, UNLIMITED};
-use super::{refusals, steps, tenures};
+use super::{refusals, tenures};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 
@@ -20,9 +20,9 @@ pub(super) async fn settle(
     if seat.n <= cap.unwrap_or(UNLIMITED) {
         return Ok(());
     }
-    let mut free = steps::free(cx, seat.pool_id, cap.unwrap_or(UNLIMITED), true).await?;
+    let mut free = rows::free(cx, seat.pool_id, cap.unwrap_or(UNLIMITED), true).await?;
     if free.is_none() && seat.n > hard_cap.unwrap_or(UNLIMITED) {
-        free = steps::free(cx, seat.pool_id, hard_cap.unwrap_or(UNLIMITED), true).await?;
+        free = rows::free(cx, seat.pool_id, hard_cap.unwrap_or(UNLIMITED), true).await?;
         if free.is_none() {
             return Err(refusals::exhausted(cx, seat.pool_id, name, settings).await?);
         }

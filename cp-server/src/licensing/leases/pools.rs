@@ -91,7 +91,7 @@ async fn uses(cx: &mut Cx, license: LicenseId) -> Result<BTreeMap<String, Use>> 
                  AND (s.user_id IS NULL OR EXISTS
                       (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                        WHERE m.organization_id = s.organization_id AND m.user_id = s.user_id
-                         AND m.status = 'active' AND u.is_active))
+                         AND m.scope = 'organization' AND m.status = 'active' AND u.is_active))
                GROUP BY p.name";
     let found: Vec<Use> = cx.tx.q(sql).bind(license).bind(cx.now).all().await?;
     Ok(found.into_iter().map(|one| (one.name.clone(), one)).collect())

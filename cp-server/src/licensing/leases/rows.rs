@@ -9,6 +9,7 @@ use crate::kernel::access::ids::{DeploymentId, OrganizationId, UserId};
 use crate::kernel::db::Conn;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
 use crate::licensing::coverage::Terms;
 use crate::licensing::entitlement;
 use crate::licensing::ids::{LeaseId, LicenseId, PoolId, StatusListId};
@@ -85,7 +86,8 @@ crate::record! {
         is_absent: bool = "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
             (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
              WHERE m.organization_id = lease_seats.organization_id
-               AND m.user_id = lease_seats.user_id AND m.status = 'active' AND u.is_active))",
+               AND m.user_id = lease_seats.user_id AND m.scope = 'organization'
+               AND m.status = 'active' AND u.is_active))",
     }
 }
 
@@ -102,7 +104,7 @@ impl SeatRow {
         let own = self.end(now);
         let closed = facts.closed_at.zip(facts.closed_by);
         match (own, closed) {
-            (Some(own), Some(closed)) => Some(if closed.0 <= own.0 { closed } else { own }),
+            (Some(own), Some(closed)) => Some(if closed.0 < own.0 { closed } else { own }),
             (own, closed) => own.or(closed),
         }
     }
@@ -220,4 +222,19 @@ pub async fn seat_of(tx: &mut Conn, lease: LeaseId) -> Result<Option<SeatRow>> {
 pub fn free_at(tx: &Conn, end: DateTime<Utc>) -> DateTime<Utc> {
     const SKEW: TimeDelta = TimeDelta::seconds(5);
     if tx.writes_alone() { end } else { end + SKEW }
+}
+
+/// Locks the seat that has been free for the longest time, up to a number.
+pub(super) async fn free(
+    cx: &mut Cx,
+    pool: PoolId,
+    most: i64,
+    skips: bool,
+) -> Result<Option<SeatRow>> {
+    let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
+                  AND lease_seats.n <= $3
+                ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
+    let query = cx.tx.select(tail).bind(pool).bind(cx.now).bind(most).locked();
+    let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
+    Ok(query.opt().await?)
 }

@@ -11,11 +11,11 @@ use chrono::TimeDelta;
 use super::claim::Claim;
 use super::rows::{End, Facts, SeatRow, free_at};
 use super::settings::{PoolKind, TakeOver};
-use super::{matching, moves, refusals, restores, tenures};
+use super::{matching, moves, refusals, restores, rows, tenures};
 use crate::kernel::db::query::Rows;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
-use crate::licensing::ids::{LeaseId, PoolId};
+use crate::licensing::ids::LeaseId;
 
 /// The time without a heartbeat after which a lease without an end is idle.
 const IDLE: TimeDelta = TimeDelta::days(1);
@@ -112,7 +112,7 @@ impl Claim {
             return Ok(Some((Place::Used(Box::new(own.clone()), End::Expired), None)));
         }
         for most in [self.cap(), self.hard_cap()] {
-            if let Some(seat) = free(cx, self.pool, most, true).await? {
+            if let Some(seat) = rows::free(cx, self.pool, most, true).await? {
                 return Ok(Some((Place::Used(Box::new(seat), End::Expired), None)));
             }
         }
@@ -127,7 +127,7 @@ impl Claim {
         if cx.tx.writes_alone() {
             return Ok(None);
         }
-        let seat = free(cx, self.pool, self.hard_cap(), false).await?;
+        let seat = rows::free(cx, self.pool, self.hard_cap(), false).await?;
         Ok(seat.map(|seat| (Place::Used(Box::new(seat), End::Expired), None)))
     }
 
@@ -166,7 +166,7 @@ impl Claim {
               AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
                               WHERE m.organization_id = lease_seats.organization_id
                                 AND m.user_id = lease_seats.user_id
-                                AND m.status = 'active' AND u.is_active)
+                                AND m.scope = 'organization' AND m.status = 'active' AND u.is_active)
              ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1",
         );
         let absent = absent.locked().opt().await?;
@@ -271,19 +271,4 @@ impl Claim {
             None => Err(self.exhausted(cx).await?),
         }
     }
-}
-
-/// Locks the seat that has been free for the longest time, up to a number.
-pub(super) async fn free(
-    cx: &mut Cx,
-    pool: PoolId,
-    most: i64,
-    skips: bool,
-) -> Result<Option<SeatRow>> {
-    let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
-                  AND lease_seats.n <= $3
-                ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
-    let query = cx.tx.select(tail).bind(pool).bind(cx.now).bind(most).locked();
-    let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
-    Ok(query.opt().await?)
 }
