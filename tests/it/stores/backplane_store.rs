@@ -313,14 +313,14 @@ async fn a_role_brings_its_permissions_and_a_member_may_have_more(world: World) 
     }
     let members = store.members("t").await;
     let owner = members.iter().find(|m| m["role"]["rank"] == 4).unwrap();
-    assert_eq!(owner["effective_permissions"].as_array().unwrap().len(), 21);
+    assert_eq!(owner["effective_permissions"].as_array().unwrap().len(), 24);
     let extra = json!(["org:read", "projects:delete"]);
     let anna = store.add_member_with("t", "anna", "viewer", extra.clone()).await.unwrap();
     assert_eq!(anna["permissions"], extra, "as they were given");
     assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 8);
     let anna = store.update_member_role("t", "anna", "admin").await.unwrap();
     assert_eq!(anna["permissions"], extra);
-    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 19);
+    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 22);
     refuses(store.update_member_role("t", "anna", "boss").await, "invalid role");
     refuses(store.update_member_role("t", "missing", "admin").await, "member not found");
 }
