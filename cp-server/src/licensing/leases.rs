@@ -25,7 +25,7 @@ pub mod tokens;
 pub mod usage;
 
 use chrono::TimeDelta;
-use cp_contracts::{Lease, ProblemCode};
+use cp_contracts::Lease;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -228,13 +228,12 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         takes_over: new.take_over,
         borrows: new.borrow_seconds.is_some(),
     };
+    if let Some(seconds) = new.borrow_seconds {
+        borrowing::check(claim.settings.borrow_seconds, seconds, "borrow_seconds")?;
+    }
     claim.refuse_if_full(cx, &facts).await?;
     let borrow = match new.borrow_seconds {
-        Some(seconds) => {
-            let most = claim.settings.borrow_seconds;
-            let prepared = borrowing::prepare(cx, &facts, most, seconds).await;
-            Some(prepared.map_err(at_borrow_seconds)?)
-        }
+        Some(seconds) => Some(borrowing::prepare(cx, &facts, seconds).await?),
         None => None,
     };
     cx.begin().await?;
@@ -263,10 +262,6 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         lease.token = Some(tokens::sign(cx, seat, facts).await?);
     }
     Ok(if is_new { Put::New(lease) } else { Put::Known(lease) })
-}
-
-fn at_borrow_seconds(error: Error) -> Error {
-    if *error.code() == ProblemCode::Invalid { error.at("borrow_seconds") } else { error }
 }
 
 fn check_meta(meta: &Map<String, Value>) -> Result<()> {

@@ -34,20 +34,20 @@ pub(super) struct Borrow {
     entry: Option<(StatusListId, i64)>,
 }
 
-/// Checks a borrowing, and takes an entry of a status list for its token.
-pub(super) async fn prepare(
-    cx: &mut Cx,
-    facts: &Facts,
-    most: i64,
-    seconds: BorrowSeconds,
-) -> Result<Borrow> {
-    if seconds.0 > most {
-        let detail = match most {
-            0 => "The pool does not allow borrowing. Set its `borrow_seconds`.".to_owned(),
-            _ => format!("The borrowing must last at most {most} seconds (got {}).", seconds.0),
-        };
-        return Err(Error::invalid("seconds", detail));
+/// Refuses a borrowing that is longer than the pool's `borrow_seconds`.
+pub(super) fn check(most: i64, seconds: BorrowSeconds, field: &'static str) -> Result<()> {
+    if seconds.0 <= most {
+        return Ok(());
     }
+    let detail = match most {
+        0 => "The pool does not allow borrowing. Set its `borrow_seconds`.".to_owned(),
+        _ => format!("`{field}` must be at most {most}, the pool's (got {}).", seconds.0),
+    };
+    Err(Error::invalid(field, detail))
+}
+
+/// Takes an entry of a status list for the token of a borrowing.
+pub(super) async fn prepare(cx: &mut Cx, facts: &Facts, seconds: BorrowSeconds) -> Result<Borrow> {
     let until = cx.now + TimeDelta::seconds(seconds.0);
     let until = facts.terms.until().map_or(until, |over| over.min(until));
     cx.release();
@@ -74,7 +74,8 @@ pub(super) async fn borrow(cx: &mut Cx, id: LeaseId, borrowing: Borrowing) -> Re
     let (seat, facts) = current::held(cx, id, None).await?;
     current::refuse_ended(cx, &seat, &facts)?;
     let settings = facts.pool_settings()?.ok_or_else(|| refusals::gone(&facts))?;
-    let borrow = prepare(cx, &facts, settings.borrow_seconds, borrowing.seconds).await?;
+    check(settings.borrow_seconds, borrowing.seconds, "seconds")?;
+    let borrow = prepare(cx, &facts, borrowing.seconds).await?;
     cx.begin().await?;
     let name = facts.pool_name.as_deref().unwrap_or_default();
     moves::settle(cx, &seat, name, settings).await?;
