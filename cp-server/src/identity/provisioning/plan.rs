@@ -53,12 +53,12 @@ pub struct PlannedGrant {
     /// The person's ID at the provider, if an account is linked.
     pub provider_user_id: Option<String>,
     /// The reason why no grant is possible; null when there is none.
-    pub problem: Option<Problem>,
+    pub problem: Option<GrantProblem>,
 }
 
 crate::text_enum! {
     /// The reason why a person gets no grant.
-    Problem {
+    GrantProblem {
         /// No role key stands for the member's role.
         NoRoleKeys = "no_role_keys",
         /// No account of this provider is linked to the person.
@@ -71,9 +71,9 @@ impl PlannedGrant {
     #[must_use]
     pub fn examined(mut self) -> Self {
         self.problem = if self.role_keys.is_empty() {
-            Some(Problem::NoRoleKeys)
+            Some(GrantProblem::NoRoleKeys)
         } else if self.provider_user_id.is_none() {
-            Some(Problem::NotLinked)
+            Some(GrantProblem::NotLinked)
         } else {
             None
         };
