@@ -303,7 +303,7 @@ async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
     let seat = match rows::seat_of(&mut cx.tx, id).await? {
         Some(seat) => seat,
         None => {
-            let tenure = cx.tx.select("WHERE lease_tenures.id = $1").bind(id).opt().await?;
+            let tenure = tenures::load(&mut cx.tx, id).await?;
             tenure.map(TenureRow::into_seat).ok_or_else(missing)?
         }
     };

@@ -3,10 +3,9 @@
 use chrono::TimeDelta;
 
 use super::holders::NewHolder;
-use super::refusals;
 use super::rows::{self, End, Facts, SeatRow};
 use super::settings::PoolKind;
-use super::tenures::TenureRow;
+use super::{refusals, tenures};
 use crate::kernel::access::caller::CallerKind;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -24,8 +23,7 @@ pub(super) async fn held(
 ) -> Result<(SeatRow, Facts)> {
     refuse_unnamed(cx, holder.is_some())?;
     let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
-        let tenure = cx.tx.select("WHERE lease_tenures.id = $1").bind(id).opt().await?;
-        let tenure: TenureRow = tenure.ok_or_else(missing)?;
+        let tenure = tenures::load(&mut cx.tx, id).await?.ok_or_else(missing)?;
         return Err(refusals::over(tenure.ended_at, tenure.ended_by));
     };
     let facts = facts_of(cx, &seat).await?;

@@ -46,8 +46,8 @@ pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) ->
 /// Extends the lease. A lease beyond the cap moves to a free seat within it.
 async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<SeatRow> {
     let settings = facts.pool_settings()?.ok_or_else(|| refusals::gone(facts))?;
-    let expires_at = settings.ttl(seat.ttl_seconds).map(|ttl| cx.now + TimeDelta::seconds(ttl));
-    let expires_at = seat.expires_at.zip(expires_at).map(|(before, next)| before.max(next));
+    let next = settings.ttl(seat.ttl_seconds).map(|ttl| cx.now + TimeDelta::seconds(ttl));
+    let expires_at = seat.prolonged(next);
     let name = facts.pool_name.as_deref().unwrap_or_default();
     moves::settle(cx, seat, name, settings).await?;
     let sql = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4

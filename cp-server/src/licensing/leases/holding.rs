@@ -3,12 +3,9 @@
 use cp_contracts::Lease;
 use uuid::Uuid;
 
-use super::claim::Claim;
 use super::holders::NewHolder;
-use super::rows::SeatRow;
 use super::settings::PoolName;
 use super::{answers, matching, rows};
-use crate::kernel::db::record::Object;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 use crate::licensing::ids::{LicenseId, PoolId};
@@ -25,20 +22,11 @@ pub async fn of_holder(
     let Some(settings) = facts.settings(name.as_str())? else { return Ok(None) };
     let holder = holder.resolve(&mut cx.tx, cx.at, license, settings.kind).await?;
     let pool = facts.pool_id.unwrap_or(PoolId(Uuid::nil()));
-    let query = cx.tx.select("WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2");
-    let own: Option<SeatRow> = query.bind(pool).bind(&*holder.hash).opt().await?;
+    let own = rows::of_holder(&mut cx.tx, pool, &holder.hash).opt().await?;
     let is_live = own.as_ref().is_some_and(|seat| seat.end(cx.now).is_none());
-    let claim = Claim {
-        pool,
-        name,
-        settings,
-        holder,
-        label: None,
-        meta: Object::default(),
-        ttl: None,
-        takes_over: false,
-        borrows: false,
+    let same = match is_live {
+        true => None,
+        false => matching::seat(cx, pool, &settings, &holder, false).await?,
     };
-    let same = if is_live { None } else { matching::seat(cx, &claim).await? };
     same.or(own).map(|seat| answers::lease(&seat, &facts, cx.now)).transpose()
 }

@@ -1,11 +1,12 @@
 //! Matching: whether a machine with other components is the same machine.
 
 use super::claim::Claim;
+use super::holders::Holder;
 use super::rows::SeatRow;
-use super::settings::{Matching, PoolKind};
+use super::settings::{Matching, PoolKind, Settings};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
-use crate::licensing::ids::LeaseId;
+use crate::licensing::ids::{LeaseId, PoolId};
 
 /// A lease that has some of the components.
 #[derive(sqlx::FromRow)]
@@ -28,12 +29,17 @@ impl Matching {
     }
 }
 
-/// Locks the seat of the live lease that the machine's components match: the one with the most
-/// matches, then the oldest.
-pub(super) async fn seat(cx: &mut Cx, claim: &Claim) -> Result<Option<SeatRow>> {
-    let (matching, components) = (claim.settings.matching, &claim.holder.components);
-    if claim.settings.kind != PoolKind::Node || matching == Matching::Exact || components.is_empty()
-    {
+/// Returns the seat of the live lease that the machine's components match: the one with the most
+/// matches, then the oldest. A claim locks it.
+pub(super) async fn seat(
+    cx: &mut Cx,
+    pool: PoolId,
+    settings: &Settings,
+    holder: &Holder,
+    locks: bool,
+) -> Result<Option<SeatRow>> {
+    let (matching, components) = (settings.matching, &holder.components);
+    if settings.kind != PoolKind::Node || matching == Matching::Exact || components.is_empty() {
         return Ok(None);
     }
     let sql = "SELECT c.lease_id, COUNT(*) AS hits,
@@ -43,7 +49,7 @@ pub(super) async fn seat(cx: &mut Cx, claim: &Claim) -> Result<Option<SeatRow>> 
     let candidates = cx
         .tx
         .q(sql)
-        .bind(claim.pool)
+        .bind(pool)
         .rows([components], |query, hashes| hashes.iter().fold(query, |q, hash| q.bind(&**hash)))
         .sql(" GROUP BY c.lease_id ORDER BY 2 DESC, c.lease_id");
     for candidate in candidates.all::<Candidate>().await? {
@@ -51,7 +57,8 @@ pub(super) async fn seat(cx: &mut Cx, claim: &Claim) -> Result<Option<SeatRow>> 
             continue;
         }
         let found = cx.tx.select("WHERE lease_seats.lease_id = $1").bind(candidate.lease_id);
-        let found: Option<SeatRow> = found.locked().opt().await?;
+        let found = if locks { found.locked() } else { found };
+        let found: Option<SeatRow> = found.opt().await?;
         if let Some(seat) = found.filter(|seat| seat.end(cx.now).is_none()) {
             return Ok(Some(seat));
         }

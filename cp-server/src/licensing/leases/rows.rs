@@ -7,6 +7,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use super::settings::{Levels, PoolKind, Settings};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId, UserId};
 use crate::kernel::db::Conn;
+use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -109,6 +110,12 @@ impl SeatRow {
         }
     }
 
+    /// Returns the end of the lease after a heartbeat that would end it at `next`. A later end stays,
+    /// and so does a lease without an end.
+    pub fn prolonged(&self, next: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
+        self.expires_at.zip(next).map(|(before, next)| before.max(next))
+    }
+
     pub fn is_borrowed(&self, now: DateTime<Utc>) -> bool {
         self.borrowed_until.is_some_and(|until| now < until) && self.end(now).is_none()
     }
@@ -209,6 +216,12 @@ impl Facts {
             Error::new(code, detail)
         })
     }
+}
+
+/// Selects the seat that the holder with this hash has or had.
+pub fn of_holder<'c>(tx: &'c mut Conn, pool: PoolId, holder: &str) -> Rows<'c, SeatRow> {
+    let query = tx.select("WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2");
+    query.bind(pool).bind(holder)
 }
 
 /// Returns the seat with this lease.

@@ -183,7 +183,7 @@ impl Pools {
             _ => Object::default(),
         };
         let levels = [below, &[(SettingSource::License, &own)]].concat();
-        let merged = overlay(&levels);
+        let merged = overlay(&levels, |_| true);
         for name in names {
             let pool = merged.get(&name).cloned().unwrap_or_default();
             let refused = |what: &str| {
@@ -216,11 +216,11 @@ pub struct ExplainedSetting {
 /// The settings of the pools, by pool and field.
 pub type Explained = BTreeMap<String, BTreeMap<String, ExplainedSetting>>;
 
-/// Overlays the levels, the weakest first.
-fn overlay(levels: &[(SettingSource, &Object)]) -> Explained {
+/// Overlays the levels of the wanted pools, the weakest first.
+fn overlay(levels: &[(SettingSource, &Object)], is_wanted: impl Fn(&str) -> bool) -> Explained {
     let mut pools = Explained::new();
     for (from, level) in levels {
-        for (name, settings) in level.iter() {
+        for (name, settings) in level.iter().filter(|(name, _)| is_wanted(name)) {
             let pool = pools.entry(name.clone()).or_default();
             for (field, value) in settings.as_object().into_iter().flatten() {
                 let value = value.clone();
@@ -242,16 +242,28 @@ pub struct Levels {
 impl Levels {
     /// Returns the settings of all pools. `seats` has this cap, which comes from this level.
     pub fn explained(&self, seat_cap: i64, seats_from: SettingSource) -> Explained {
-        let mut pools = overlay(&[
+        self.explained_where(seat_cap, seats_from, |_| true)
+    }
+
+    fn explained_where(
+        &self,
+        seat_cap: i64,
+        seats_from: SettingSource,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Explained {
+        let levels = [
             (SettingSource::Plan, &self.plan_leasing),
             (SettingSource::Subscription, &self.subscription_leasing),
             (SettingSource::License, &self.license_leasing),
-        ]);
-        let seats = pools.entry(SEATS.to_owned()).or_default();
-        let cap = ExplainedSetting { value: json!(seat_cap), from: seats_from };
-        seats.insert("cap".into(), cap);
+        ];
+        let mut pools = overlay(&levels, &is_wanted);
         let default = |value| ExplainedSetting { value, from: SettingSource::Default };
-        seats.entry("kind".into()).or_insert_with(|| default(json!("seat")));
+        if is_wanted(SEATS) {
+            let seats = pools.entry(SEATS.to_owned()).or_default();
+            let cap = ExplainedSetting { value: json!(seat_cap), from: seats_from };
+            seats.insert("cap".into(), cap);
+            seats.entry("kind".into()).or_insert_with(|| default(json!("seat")));
+        }
         // A pool that a newer version of the plan no longer defines is incomplete: it ends.
         pools.retain(|_, pool| pool.contains_key("kind") && pool.contains_key("cap"));
         for pool in pools.values_mut() {
@@ -276,8 +288,8 @@ impl Levels {
 
     /// Returns the settings of one pool, if it exists.
     pub fn pool(&self, name: &str, seat_cap: i64) -> Result<Option<Settings>> {
-        let mut pools = self.explained(seat_cap, SettingSource::License);
-        pools.remove(name).map(Settings::of).transpose()
+        let mut pool = self.explained_where(seat_cap, SettingSource::License, |own| own == name);
+        pool.remove(name).map(Settings::of).transpose()
     }
 }
 

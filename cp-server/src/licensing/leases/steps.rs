@@ -56,13 +56,13 @@ impl Claim {
     /// Returns the seat that the holder has or had. A machine also has the live lease that its
     /// components match.
     async fn own(&self, cx: &mut Cx) -> Result<Option<SeatRow>> {
-        let query = cx.tx.select("WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2");
-        let query = query.bind(self.pool).bind(&*self.holder.hash).locked();
-        let own: Option<SeatRow> = query.opt().await?;
+        let own = rows::of_holder(&mut cx.tx, self.pool, &self.holder.hash).locked();
+        let own = own.opt().await?;
         if own.as_ref().is_some_and(|seat| seat.end(cx.now).is_none()) {
             return Ok(own);
         }
-        let Some(same) = matching::seat(cx, self).await? else { return Ok(own) };
+        let same = matching::seat(cx, self.pool, &self.settings, &self.holder, true).await?;
+        let Some(same) = same else { return Ok(own) };
         if let Some(own) = own {
             self.leave(cx, &own).await?;
         }
@@ -87,10 +87,7 @@ impl Claim {
         if seat.is_borrowed(cx.now) {
             return Ok(seat.clone());
         }
-        let expires_at = match (seat.expires_at, self.expires_at(cx.now)) {
-            (Some(before), Some(next)) => Some(before.max(next)),
-            _ => None,
-        };
+        let expires_at = seat.prolonged(self.expires_at(cx.now));
         let sql = "UPDATE lease_seats
                    SET heartbeat_at = $3, expires_at = $4, free_at = $5, ttl_seconds = $6,
                        label = COALESCE($7, label), meta = $8, holder = $9

@@ -6,6 +6,7 @@ use super::matching;
 use super::rows::{End, HolderKind, SeatRow};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::app::{App, Part};
+use crate::kernel::db::Conn;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
@@ -61,6 +62,11 @@ impl TenureRow {
             is_absent: false,
         }
     }
+}
+
+/// Returns the lease, if it has left its seat.
+pub(super) async fn load(tx: &mut Conn, lease: LeaseId) -> Result<Option<TenureRow>> {
+    Ok(tx.select("WHERE lease_tenures.id = $1").bind(lease).opt().await?)
 }
 
 /// Takes the lease from a seat, which is free from this instant on. The seat keeps a lease of no
