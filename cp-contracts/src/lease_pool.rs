@@ -10,7 +10,7 @@
 //! - Of several free seats, the one that has been free longest (`free_at`) is taken, then the one
 //!   with the lowest number.
 //! - Take-over `idle` takes the seat with the oldest heartbeat, `oldest` the one with the longest
-//!   tenure, then the lowest number. It takes seats within the hard cap, and no borrowed one.
+//!   tenure, then the lowest number. Only seats within the hard cap count, and no borrowed ones.
 //! - A heartbeat, claim or borrowing of a seat beyond the cap moves the lease to a free seat: within
 //!   the cap, or within the hard cap if the seat is beyond that, too. Without a free seat the lease
 //!   goes on within the hard cap, and is refused beyond. The lease keeps its ID.

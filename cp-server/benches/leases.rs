@@ -8,8 +8,13 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
+#[path = "measure/rounds.rs"]
+mod rounds;
+#[path = "measure/rows.rs"]
+mod rows;
+
 use std::cell::Cell;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -22,6 +27,9 @@ use cp_server::kernel::secret::Kek;
 use cp_server::{App, Settings, licensing, server};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use self::rounds::per_second;
+use self::rows::{median, row};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(500);
@@ -114,14 +122,16 @@ impl Bench {
         let heartbeat = self.paced(full["id"].as_str().unwrap().parse().unwrap()).await;
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            bare.push(per_second(async || self.bare(true).await).await);
-            ours.push(per_second(async || assert_eq!(self.claim("open").await.0, 201)).await);
+            bare.push(per_second(ROUND, async || self.bare(true).await).await);
+            ours.push(
+                per_second(ROUND, async || assert_eq!(self.claim("open").await.0, 201)).await,
+            );
         }
         row("claim / bare conditional update and insert", bare, ours);
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            bare.push(per_second(async || self.bare(false).await).await);
-            ours.push(per_second(async || self.beat(&heartbeat).await).await);
+            bare.push(per_second(ROUND, async || self.bare(false).await).await);
+            ours.push(per_second(ROUND, async || self.beat(&heartbeat).await).await);
         }
         row("heartbeat / bare conditional update", bare, ours);
         let (mut read, mut ours) = (Vec::new(), Vec::new());
@@ -130,8 +140,10 @@ impl Bench {
             let get = async || {
                 self.call(Method::GET, &license, json!(null)).await;
             };
-            read.push(per_second(get).await);
-            ours.push(per_second(async || assert_eq!(self.claim("full").await.0, 409)).await);
+            read.push(per_second(ROUND, get).await);
+            ours.push(
+                per_second(ROUND, async || assert_eq!(self.claim("full").await.0, 409)).await,
+            );
         }
         row("refusal of a full pool / the license", read, ours);
     }
@@ -196,9 +208,10 @@ impl Bench {
                 self.call(Method::DELETE, &self.first(pool).await, json!(null)).await;
                 assert_eq!(self.claim(pool).await.0, 201);
             };
-            rates[0].push(per_second(claim).await);
-            rates[1].push(per_second(async || self.beat(&path).await).await);
-            rates[2].push(per_second(async || assert_eq!(self.claim(pool).await.0, 409)).await);
+            rates[0].push(per_second(ROUND, claim).await);
+            rates[1].push(per_second(ROUND, async || self.beat(&path).await).await);
+            rates[2]
+                .push(per_second(ROUND, async || assert_eq!(self.claim(pool).await.0, 409)).await);
         }
         rates.map(|mut rates| median(&mut rates))
     }
@@ -258,23 +271,4 @@ async fn send(router: &Router, method: Method, path: &str, body: String) -> (u16
     let status = response.status().as_u16();
     let body = axum::body::to_bytes(response.into_body(), usize::MAX).await.unwrap();
     (status, serde_json::from_slice(&body).unwrap_or_default())
-}
-
-async fn per_second(mut once: impl AsyncFnMut()) -> f64 {
-    let (started, mut n) = (Instant::now(), 0_u32);
-    while started.elapsed() < ROUND {
-        once().await;
-        n += 1;
-    }
-    f64::from(n) / started.elapsed().as_secs_f64()
-}
-
-fn median(runs: &mut [f64]) -> f64 {
-    runs.sort_by(f64::total_cmp);
-    runs[runs.len() / 2]
-}
-
-fn row(what: &str, mut limit: Vec<f64>, mut ours: Vec<f64>) {
-    let (limit, ours) = (median(&mut limit), median(&mut ours));
-    println!("{what:<58} {limit:>12.0} {ours:>12.0} {:>7.2}", ours / limit);
 }

@@ -8,6 +8,11 @@
 //! size of the log.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
+#[path = "measure/rounds.rs"]
+mod rounds;
+#[path = "measure/rows.rs"]
+mod rows;
+
 use std::time::{Duration, Instant};
 
 use chrono::{DateTime, TimeDelta, Utc};
@@ -25,6 +30,9 @@ use cp_server::{App, Settings};
 use serde_json::json;
 use tlog_tiles::{node_hash, record_hash};
 use uuid::Uuid;
+
+use self::rounds::per_second;
+use self::rows::row;
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(500);
@@ -72,7 +80,7 @@ async fn change(app: &App, what: &str) {
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         without.push(
-            per_second(async || {
+            per_second(ROUND, async || {
                 let mut tx = app.db.begin().await.unwrap();
                 tx.q("UPDATE changed SET n = n + 1").exec().await.unwrap();
                 plain(&mut tx, event(app, app.clock.now())).await;
@@ -81,7 +89,7 @@ async fn change(app: &App, what: &str) {
             .await,
         );
         with.push(
-            per_second(async || {
+            per_second(ROUND, async || {
                 let mut tx = app.db.begin().await.unwrap();
                 tx.q("UPDATE changed SET n = n + 1").exec().await.unwrap();
                 let event = event(app, app.clock.now());
@@ -233,23 +241,4 @@ async fn replay(app: &App, url: &str) {
     std::hint::black_box(root);
     let limit = f64::from(n) / started.elapsed().as_secs_f64();
     row("events verified / the same texts hashed, one core", vec![limit], vec![ours]);
-}
-
-async fn per_second(once: impl AsyncFn()) -> f64 {
-    let (started, mut n) = (Instant::now(), 0_u32);
-    while started.elapsed() < ROUND {
-        once().await;
-        n += 1;
-    }
-    f64::from(n) / started.elapsed().as_secs_f64()
-}
-
-fn median(runs: &mut [f64]) -> f64 {
-    runs.sort_by(f64::total_cmp);
-    runs[runs.len() / 2]
-}
-
-fn row(what: &str, mut limit: Vec<f64>, mut ours: Vec<f64>) {
-    let (limit, ours) = (median(&mut limit), median(&mut ours));
-    println!("{what:<58} {limit:>12.0} {ours:>12.0} {:>7.2}", ours / limit);
 }

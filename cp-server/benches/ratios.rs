@@ -10,6 +10,9 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
+#[path = "measure/rows.rs"]
+mod rows;
+
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -37,6 +40,8 @@ use cp_server::{App, Settings, licensing, server};
 use serde_json::{Map, Value, json};
 use tokio::net::TcpListener;
 use tower::ServiceExt;
+
+use self::rows::row;
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(700);
@@ -423,13 +428,4 @@ fn read_answer(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) {
     }
     body.resize(length, 0);
     stream.read_exact(body).unwrap();
-}
-
-fn row(what: &str, mut limit: Vec<f64>, mut ours: Vec<f64>) {
-    let median = |runs: &mut Vec<f64>| {
-        runs.sort_by(f64::total_cmp);
-        runs[runs.len() / 2]
-    };
-    let (limit, ours) = (median(&mut limit), median(&mut ours));
-    println!("{what:<58} {limit:>12.0} {ours:>12.0} {:>7.2}", ours / limit);
 }

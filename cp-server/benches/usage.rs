@@ -9,7 +9,12 @@
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-use std::time::{Duration, Instant};
+#[path = "measure/rounds.rs"]
+mod rounds;
+#[path = "measure/rows.rs"]
+mod rows;
+
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
@@ -25,6 +30,9 @@ use cp_server::metering::ids::UsageEventId;
 use cp_server::{App, Settings, licensing, server};
 use serde_json::{Value, json};
 use tower::ServiceExt;
+
+use self::rounds::per_second;
+use self::rows::{median, row};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(700);
@@ -137,9 +145,9 @@ impl Bench {
     async fn recording(&self, size: usize, of: Of) {
         let (mut bare, mut ours) = (Vec::new(), Vec::new());
         for _ in 0..ROUNDS {
-            bare.push(per_second(async || self.insert(size).await).await * size as f64);
+            bare.push(per_second(ROUND, async || self.insert(size).await).await * size as f64);
             let record = async || self.record(size, of).await;
-            ours.push(per_second(record).await * size as f64);
+            ours.push(per_second(ROUND, record).await * size as f64);
         }
         let events = if size == 1 { "event" } else { "events" };
         let of = match of {
@@ -239,7 +247,7 @@ impl Bench {
                 let (status, answer) = send(&self.router, Method::GET, path, String::new()).await;
                 assert_eq!(status, 200, "{answer}");
             };
-            rates.push(per_second(once).await);
+            rates.push(per_second(ROUND, once).await);
         }
         1e6 / median(&mut rates)
     }
@@ -267,23 +275,4 @@ fn count(body: &[u8]) -> usize {
     let text = String::from_utf8_lossy(&body[..body.len().min(64)]).into_owned();
     let digits = text.strip_prefix(r#"{"recorded":"#).unwrap_or_default();
     digits.split(',').next().and_then(|n| n.parse().ok()).unwrap_or(0)
-}
-
-async fn per_second(mut once: impl AsyncFnMut()) -> f64 {
-    let (started, mut n) = (Instant::now(), 0_u32);
-    while started.elapsed() < ROUND {
-        once().await;
-        n += 1;
-    }
-    f64::from(n) / started.elapsed().as_secs_f64()
-}
-
-fn median(runs: &mut [f64]) -> f64 {
-    runs.sort_by(f64::total_cmp);
-    runs[runs.len() / 2]
-}
-
-fn row(what: &str, mut limit: Vec<f64>, mut ours: Vec<f64>) {
-    let (limit, ours) = (median(&mut limit), median(&mut ours));
-    println!("{what:<58} {limit:>12.0} {ours:>12.0} {:>7.2}", ours / limit);
 }

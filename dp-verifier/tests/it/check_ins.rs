@@ -22,6 +22,15 @@ fn checking_in(server: &ControlPlane) -> Verifier {
     builder(server).build().unwrap()
 }
 
+/// A control plane, its token, and a data plane that has checked in with it.
+fn checked_in() -> (ControlPlane, Value, Verifier) {
+    let server = ControlPlane::start();
+    let first = token(&server, 1, NOW + 1_000);
+    server.issue(&KEY, &first);
+    let verifier = checking_in(&server);
+    (server, first, verifier)
+}
+
 /// The claims of the server's license, in another token with this number.
 fn token(server: &ControlPlane, n: u8, exp: i64) -> Value {
     let mut claims = server.claims();
@@ -57,10 +66,7 @@ fn list(server: &ControlPlane, status: u8) -> String {
 
 #[test]
 fn built_verifier_has_a_license() {
-    let server = ControlPlane::start();
-    let first = token(&server, 1, NOW + 1_000);
-    server.issue(&KEY, &first);
-    let verifier = checking_in(&server);
+    let (server, first, verifier) = checked_in();
     assert_current(&verifier, &first);
     let (method, path, credential, body) = server.requests().remove(0);
     assert_eq!(
@@ -80,10 +86,7 @@ fn built_verifier_has_a_license() {
 
 #[test]
 fn next_check_in_names_the_token_in_use() {
-    let server = ControlPlane::start();
-    let first = token(&server, 1, NOW + 1_000);
-    server.issue(&KEY, &first);
-    let verifier = checking_in(&server);
+    let (server, first, verifier) = checked_in();
     let second = token(&server, 2, NOW + 2_000);
     server.issue(&KEY, &second);
     verifier.check_in_now().unwrap();
@@ -98,10 +101,7 @@ fn next_check_in_names_the_token_in_use() {
 
 #[test]
 fn refused_license_is_reported_and_the_token_serves_until_its_end() {
-    let server = ControlPlane::start();
-    let first = token(&server, 1, NOW + 1_000);
-    server.issue(&KEY, &first);
-    let verifier = checking_in(&server);
+    let (server, first, verifier) = checked_in();
     server.answer_check_ins(json!({ "code": "license_suspended" }));
     verifier.check_in_now().unwrap();
     let health = verifier.check_in_health().unwrap();
@@ -115,10 +115,7 @@ fn refused_license_is_reported_and_the_token_serves_until_its_end() {
 
 #[test]
 fn failed_check_in_changes_nothing() {
-    let server = ControlPlane::start();
-    let first = token(&server, 1, NOW + 1_000);
-    server.issue(&KEY, &first);
-    let verifier = checking_in(&server);
+    let (server, first, verifier) = checked_in();
     server.set_down(true);
     verifier.check_in_now().unwrap_err();
     assert_current(&verifier, &first);
@@ -141,10 +138,7 @@ fn failed_check_in_changes_nothing() {
 
 #[test]
 fn wrong_token_of_a_check_in_is_not_used() {
-    let server = ControlPlane::start();
-    let first = token(&server, 1, NOW + 1_000);
-    server.issue(&KEY, &first);
-    let verifier = checking_in(&server);
+    let (server, first, verifier) = checked_in();
     let mut elsewhere = token(&server, 2, NOW + 2_000);
     elsewhere["sub"] = json!(OTHER_DEPLOYMENT);
     let mut foreign = token(&server, 3, NOW + 2_000);
@@ -204,10 +198,7 @@ fn revoked_license_causes_one_check_in_only() {
 
 #[test]
 fn token_of_an_unknown_key_is_replaced_at_once() {
-    let server = ControlPlane::start();
-    let first = token(&server, 1, NOW + 1_000);
-    server.issue(&KEY, &first);
-    let verifier = checking_in(&server);
+    let (server, _, verifier) = checked_in();
     let second = token(&server, 2, NOW + 2_000);
     server.issue(&OTHER_KEY, &second);
     let other = json!({ "keys": [OTHER_KEY.jwk()] }).to_string();
@@ -221,10 +212,7 @@ fn token_of_an_unknown_key_is_replaced_at_once() {
 
 #[test]
 fn token_before_serves_while_the_newest_is_refused() {
-    let server = ControlPlane::start();
-    let first = token(&server, 1, NOW + 1_000);
-    server.issue(&KEY, &first);
-    let verifier = checking_in(&server);
+    let (server, first, verifier) = checked_in();
     let mut second = token(&server, 2, NOW + 2_000);
     second["status"] =
         json!({ "status_list": { "idx": IDX, "uri": format!("{}/list", server.base()) } });
