@@ -6,6 +6,7 @@
 //! as a [`Problem`]. A person or a machine holds a seat by a [`Lease`], and [`LeasePool`] has the
 //! rules of the seats. A [`LicenseKey`] is the form of a license that people type. Without a
 //! network, a file of [`LicenseFileClaims`] goes to the data plane and a [`UsageReport`] comes back.
+//! An [`Event`] reports to other systems what happened.
 //!
 //! This crate has types, their encodings and rules only: no I/O, no cryptography, no clock. To check
 //! a token, use `dp-verifier`.
@@ -23,7 +24,7 @@
 //! ```
 //! use cp_contracts::DeploymentLicenseClaims;
 //!
-//! let text = include_str!("../golden/2.10.0/license_claims.json");
+//! let text = include_str!("../golden/2.11.0/license_claims.json");
 //! let claims: DeploymentLicenseClaims = serde_json::from_str(text)?;
 //! assert_eq!(claims.license.plan.code, "enterprise");
 //! assert_eq!(claims.license.features["alerts_enabled"], true);
@@ -35,6 +36,7 @@
 mod bundle;
 mod check_in;
 mod claims;
+mod event;
 mod jwk;
 mod lease;
 mod lease_pace;
@@ -59,6 +61,7 @@ pub use claims::{
     DeploymentClaims, DeploymentLicenseClaims, DeploymentType, Enforcement, LicenseBodyClaims,
     OnStale, OrganizationClaims, PlanClaims, StatusClaim, StatusListRef, SubscriptionClaims,
 };
+pub use event::{Event, EventActor, EventTarget, WebhookPayload};
 pub use jwk::{Jwk, JwkSet};
 pub use lease::{HolderKind, Lease, LeaseEnd, LeaseHolder, LeaseState};
 pub use lease_pace::LeasePace;

@@ -189,6 +189,8 @@ codes! {
     LeaseOver = "lease_over", 409, "The lease has ended";
     /// The lease is borrowed, and lasts until the end of the borrowing.
     LeaseBorrowed = "lease_borrowed", 409, "The lease is borrowed";
+    /// The webhook is disabled: it receives no events.
+    WebhookDisabled = "webhook_disabled", 409, "The webhook is disabled";
     /// The first request of this idempotency key is still running.
     IdempotencyInProgress = "idempotency_in_progress", 409, "The first request is still running";
     /// `If-Match` names another version of the object.

@@ -142,7 +142,7 @@ mod tests {
             (V1, "<2"),
             (V2, "2"),
             (V2, "2.4.0"),
-            (V2, "2.10.0"),
+            (V2, "2.11.0"),
             (V2, "^2"),
             (V2, "~2.4"),
             (V2, "=2.4.0"),
@@ -154,7 +154,7 @@ mod tests {
             (V2, " ^2 "),
             (V2, ">2.3.9"),
             (V2, "<2.3"),
-            (V2, "2.10.0-rc.1"),
+            (V2, "2.11.0-rc.1"),
         ];
         for (expected, requested) in cases {
             assert_eq!(ContractVersion::negotiate(Some(requested)), Ok(expected), "{requested}");
@@ -166,8 +166,8 @@ mod tests {
         for requested in [
             "3",
             "0",
-            "2.11",
-            ">2.10.0",
+            "2.12",
+            ">2.11.0",
             ">=1.5, <1.5",
             "v2",
             "",
@@ -177,7 +177,7 @@ mod tests {
         ] {
             let error = ContractVersion::negotiate(Some(requested)).unwrap_err().to_string();
             assert!(
-                error.contains("supported are 1.x, 2.x (up to 2.10.0)"),
+                error.contains("supported are 1.x, 2.x (up to 2.11.0)"),
                 "{requested}: {error}"
             );
         }

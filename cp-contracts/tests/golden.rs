@@ -52,6 +52,8 @@ fn every_version_reads_and_writes_back() {
                 "lease" => round_trip::<Lease>(&text),
                 "lease_claims" => round_trip::<LeaseClaims>(&text),
                 "check_in" => round_trip::<CheckIn>(&text),
+                "event" => round_trip::<Event>(&text),
+                "webhook" => round_trip::<WebhookPayload>(&text),
                 "validation" => round_trip::<Validation>(&text),
                 "usage_report" | "usage_report_first" => round_trip::<UsageReport>(&text),
                 other => panic!("no type is known for {other}.json"),
@@ -71,7 +73,7 @@ fn every_version_reads_and_writes_back() {
 
 #[test]
 fn later_values_survive() {
-    let text = include_str!("../golden/2.10.0/license_claims_later.json");
+    let text = include_str!("../golden/2.11.0/license_claims_later.json");
     let claims: DeploymentLicenseClaims = serde_json::from_str(text).unwrap();
     assert_eq!(claims.license.deployment.kind, DeploymentType::Other("edge".to_owned()));
     assert_eq!(claims.enforcement.unwrap().on_stale, OnStale::Other("ask".to_owned()));
@@ -81,7 +83,7 @@ fn later_values_survive() {
 
 #[test]
 fn token_size_budget_holds_for_a_full_license() {
-    let text = include_str!("../golden/2.10.0/license_claims.json");
+    let text = include_str!("../golden/2.11.0/license_claims.json");
     let claims: DeploymentLicenseClaims = serde_json::from_str(text).unwrap();
     // base64url of the payload, and about 500 bytes of header and RSA-2048 signature.
     let compact = serde_json::to_vec(&claims).unwrap().len() * 4 / 3 + 500;

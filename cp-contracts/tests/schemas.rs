@@ -17,11 +17,11 @@ macro_rules! schemas {
 
 schemas! {
     CheckIn CheckInCode DeploymentClaims DeploymentLicenseClaims DeploymentType EncodedStatusList
-    Enforcement EntryBits FieldError HolderKind Jwk JwkSet Lease LeaseBodyClaims LeaseClaims
+    Enforcement EntryBits Event EventActor EventTarget FieldError HolderKind Jwk JwkSet Lease LeaseBodyClaims LeaseClaims
     LeaseEnd LeaseHolder LeaseState LicenseBodyClaims LicenseBundleResponse LicenseFileClaims
     OnStale OrganizationClaims PlanClaims PoolClaims PoolKind PoolUsage Problem ProblemCode SigningKeyClaims
     StatusClaim StatusListAggregation StatusListClaims StatusListRef SubscriptionClaims UsageReport
-    UsageReportKind ValidatedLicense Validation ValidationCode WhoAmIGroup WhoAmIMembershipV1
+    UsageReportKind ValidatedLicense Validation ValidationCode WebhookPayload WhoAmIGroup WhoAmIMembershipV1
     WhoAmIOrganizationV2 WhoAmIResponseV1 WhoAmIResponseV2 WhoAmIRoleV1 WhoAmIRoleV2 WhoAmIUserV1
     WhoAmIUserV2 WhoAmIWorkspaceV2
 }

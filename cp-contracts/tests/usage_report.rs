@@ -5,7 +5,7 @@ use cp_contracts::UsageReport;
 use serde_json::{Value, json};
 
 fn report() -> Value {
-    serde_json::from_str(include_str!("../golden/2.10.0/usage_report.json")).unwrap()
+    serde_json::from_str(include_str!("../golden/2.11.0/usage_report.json")).unwrap()
 }
 
 #[test]

@@ -302,7 +302,7 @@ fn lease_token_is_verified_once_and_ends_with_its_key() {
 
 #[test]
 fn lease_of_the_contract_is_read() {
-    let golden = include_str!("../../../cp-contracts/golden/2.10.0/lease_claims.json");
+    let golden = include_str!("../../../cp-contracts/golden/2.11.0/lease_claims.json");
     let claims: Value = serde_json::from_str(golden).unwrap();
     let now = claims["iat"].as_i64().unwrap();
     check_lease_claims(golden.as_bytes(), ISSUER, AUDIENCE, now).unwrap();

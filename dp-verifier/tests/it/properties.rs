@@ -79,7 +79,7 @@ proptest! {
 
     #[test]
     fn accepted_lease_is_read_by_serde_too(at: Index, bytes in prop::collection::vec(any::<u8>(), 0..6)) {
-        let golden = include_str!("../../../cp-contracts/golden/2.10.0/lease_claims.json");
+        let golden = include_str!("../../../cp-contracts/golden/2.11.0/lease_claims.json");
         let mut payload = golden.as_bytes().to_vec();
         let at = at.index(payload.len());
         payload.splice(at..(at + bytes.len()).min(payload.len()), bytes);
