@@ -6,6 +6,7 @@ mod backup;
 mod clock;
 mod commands;
 mod completion;
+mod events;
 mod fields;
 mod keys;
 mod lease;
@@ -97,6 +98,7 @@ async fn run_command(command: Command, config: &Config, target: &Target) -> anyh
         Command::License(license) => license::run(config, target, license).await,
         Command::Lease(lease) => lease::run(config, target, lease).await,
         Command::Audit(audit) => audit::run(config, target, audit).await,
+        Command::Events(events) => events::run(config, target, events).await,
         Command::Clock(clock) => clock::run(config, clock).await,
         Command::Call(call) => {
             let line = client::line(&call.operation)?;

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::target::Target;
 use super::verbs::Verbs;
-use super::{audit, backup, clock, keys, lease, license};
+use super::{audit, backup, clock, events, keys, lease, license};
 use crate::config::Config;
 
 /// The license authority: manages customers, and issues license tokens that verify offline.
@@ -87,6 +87,9 @@ pub(super) enum Command {
     /// Verify, read and erase the audit log
     #[command(subcommand)]
     Audit(audit::Audit),
+    /// Print what happened, follow it, or forward it to a local program
+    #[command(after_help = events::EXAMPLES)]
+    Events(events::Events),
     /// Correct the state after a wrong clock
     // The server's own message names it when it is needed.
     #[command(subcommand, hide = true)]

@@ -28,8 +28,19 @@ pub struct Declaration {
     pub sealed: &'static [Sealed],
     /// The statement that removes a person's data from the rows: `$1` is the user's ID.
     pub erase: Option<&'static str>,
+    /// The events of changes outside the table of operations.
+    pub events: &'static [Happening],
     /// For a table whose rows belong to organizations.
     pub tenant: Option<Tenant>,
+}
+
+/// A type of event that no line of the table records: a change by a job, the command line or a login.
+#[derive(Clone, Copy, Debug)]
+pub struct Happening {
+    /// The action, such as `budget_cycles.open`.
+    pub action: &'static str,
+    /// The description, in one sentence.
+    pub doc: &'static str,
 }
 
 /// The handling of an organization's rows.
@@ -79,7 +90,7 @@ pub type ProjectHook =
 impl Declaration {
     /// Declares rows of the platform.
     pub const fn of_platform(table: &'static str, noun: &'static str) -> Self {
-        Self { table, noun, permissions: &[], sealed: &[], erase: None, tenant: None }
+        Self { table, noun, permissions: &[], sealed: &[], erase: None, events: &[], tenant: None }
     }
 
     /// Declares rows of organizations, which a purge deletes.
@@ -90,7 +101,7 @@ impl Declaration {
             project: OfProject::Follow,
             export,
         };
-        Self { table, noun, permissions: &[], sealed: &[], erase: None, tenant: Some(tenant) }
+        Self { tenant: Some(tenant), ..Self::of_platform(table, noun) }
     }
 
     /// Sets the permissions that act on the rows.
@@ -109,6 +120,12 @@ impl Declaration {
     #[must_use]
     pub const fn erases(self, sql: &'static str) -> Self {
         Self { erase: Some(sql), ..self }
+    }
+
+    /// Sets the events of changes that no line of the table makes.
+    #[must_use]
+    pub const fn events(self, events: &'static [Happening]) -> Self {
+        Self { events, ..self }
     }
 
     /// Sets another column of the organization than `organization_id`.

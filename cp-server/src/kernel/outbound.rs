@@ -6,7 +6,10 @@
 //! server's machine or network. The name is resolved once, and the connection uses the checked
 //! addresses, so a name that changes in between gains nothing.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+mod addresses;
+pub mod posting;
+
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -17,6 +20,8 @@ use ureq::config::Config;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
+
+use self::addresses::is_public;
 
 /// The largest answer, in bytes.
 const LARGEST: u64 = 64 * 1024;
@@ -46,6 +51,42 @@ impl Default for FetchSettings {
             authorities: None,
             timeout: Duration::from_secs(5),
         }
+    }
+}
+
+impl FetchSettings {
+    /// Returns whether a request may go to these addresses of a host. One private address among public
+    /// ones is an attack, too.
+    fn permits(
+        &self,
+        chosen_by: ChosenBy,
+        host: &str,
+        mut addresses: impl Iterator<Item = IpAddr>,
+    ) -> bool {
+        let is_allowed = || self.allowed_hosts.iter().any(|one| one.eq_ignore_ascii_case(host));
+        let may =
+            |ip: IpAddr| is_public(ip) || self.allow_loopback && ip.to_canonical().is_loopback();
+        chosen_by == ChosenBy::Operator || is_allowed() || addresses.all(may)
+    }
+
+    /// Checks that this server may send requests, or people, to the URL.
+    ///
+    /// # Errors
+    /// The reason of the refusal.
+    pub fn check(&self, url: &str) -> Result<(), String> {
+        if url.len() > LONGEST_URL || url.chars().any(char::is_control) {
+            return Err(format!("the URL has {} bytes, or contains control characters", url.len()));
+        }
+        let parsed = url::Url::parse(url).map_err(|_| "the value is not a URL".to_owned())?;
+        let host = parsed.host_str().unwrap_or_default();
+        if !parsed.username().is_empty() || parsed.password().is_some() {
+            return Err(format!("{host}: the URL must not contain a user or password"));
+        }
+        let plain = parsed.scheme() == "http" && self.allow_loopback && is_loopback(host);
+        if parsed.scheme() != "https" && !plain {
+            return Err(format!("{url} is not an https URL"));
+        }
+        Ok(())
     }
 }
 
@@ -181,19 +222,7 @@ impl Fetcher {
     /// # Errors
     /// The reason of the refusal.
     pub fn check(&self, url: &str) -> Result<(), String> {
-        if url.len() > LONGEST_URL || url.chars().any(char::is_control) {
-            return Err(format!("the URL has {} bytes, or contains control characters", url.len()));
-        }
-        let parsed = url::Url::parse(url).map_err(|_| "the value is not a URL".to_owned())?;
-        let host = parsed.host_str().unwrap_or_default();
-        if !parsed.username().is_empty() || parsed.password().is_some() {
-            return Err(format!("{host}: the URL must not contain a user or password"));
-        }
-        let plain = parsed.scheme() == "http" && self.settings.allow_loopback && is_loopback(host);
-        if parsed.scheme() != "https" && !plain {
-            return Err(format!("{url} is not an https URL"));
-        }
-        Ok(())
+        self.settings.check(url)
     }
 
     async fn run(
@@ -268,108 +297,11 @@ impl Resolver for CheckedResolver {
     ) -> Result<ResolvedSocketAddrs, ureq::Error> {
         let found = self.inner.resolve(uri, config, timeout)?;
         let host = uri.host().unwrap_or_default();
-        let allowed = &self.settings.allowed_hosts;
-        if self.chosen_by == ChosenBy::Operator
-            || allowed.iter().any(|known| known.eq_ignore_ascii_case(host))
-        {
-            return Ok(found);
-        }
-        let may = |ip: IpAddr| {
-            is_public(ip) || self.settings.allow_loopback && ip.to_canonical().is_loopback()
-        };
-        // One private address among public ones is an attack, too.
-        if found.iter().all(|address| may(address.ip())) {
+        if self.settings.permits(self.chosen_by, host, found.iter().map(|address| address.ip())) {
             return Ok(found);
         }
         let refusal = "its address is not public; an operator can allow the host with \
                        CP_OIDC_ALLOWED_HOSTS";
         Err(ureq::Error::Other(refusal.into()))
-    }
-}
-
-/// Returns whether an address is on the public internet (IANA's special-purpose registries).
-fn is_public(ip: IpAddr) -> bool {
-    match ip.to_canonical() {
-        IpAddr::V4(ip) => is_public_v4(ip),
-        IpAddr::V6(ip) => is_public_v6(ip),
-    }
-}
-
-fn is_public_v4(ip: Ipv4Addr) -> bool {
-    let [a, b, c, _] = ip.octets();
-    !(a == 0
-        || ip.is_private()
-        || ip.is_loopback()
-        || ip.is_link_local()
-        || ip.is_documentation()
-        || ip.is_multicast()
-        || a >= 240
-        // Shared address space, protocol assignments, benchmarks, and the former 6to4 relays.
-        || a == 100 && (64..128).contains(&b)
-        || a == 192 && b == 0 && c == 0
-        || a == 198 && (18..20).contains(&b)
-        || a == 192 && b == 88 && c == 99)
-}
-
-fn is_public_v6(ip: Ipv6Addr) -> bool {
-    let [a, b, .., y, z] = ip.segments();
-    let inner = |high: u16, low: u16| {
-        let [[p, q], [r, s]] = [high.to_be_bytes(), low.to_be_bytes()];
-        is_public_v4(Ipv4Addr::new(p, q, r, s))
-    };
-    match (a, b) {
-        // Translated and tunnelled addresses lead to the address inside them.
-        (0x64, 0xff9b) => ip.segments()[2] == 0 && inner(y, z),
-        (0x2002, high) => inner(high, ip.segments()[2]),
-        // Teredo, benchmarks, ORCHID and the like; documentation.
-        (0x2001, b) if b < 0x200 || b == 0xdb8 => false,
-        // All assigned addresses are in 2000::/3; documentation again at its end.
-        _ => (0x2000..0x4000).contains(&a) && a != 0x3fff,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn addresses_of_the_inside_are_told_from_public_ones() {
-        for inside in [
-            "0.0.0.0",
-            "10.1.2.3",
-            "100.64.0.1",
-            "127.0.0.1",
-            "127.9.9.9",
-            "169.254.169.254",
-            "172.16.0.1",
-            "192.0.0.8",
-            "192.0.2.1",
-            "192.168.1.1",
-            "198.18.0.1",
-            "224.0.0.1",
-            "255.255.255.255",
-            "::",
-            "::1",
-            "::ffff:10.0.0.1",
-            "::ffff:127.0.0.1",
-            "fe80::1",
-            "fc00::1",
-            "fd12::1",
-            "ff02::1",
-            "2001:db8::1",
-            "64:ff9b::a00:1",
-            "64:ff9b:1::1",
-            "2002:a00:1::",
-            "2001::1",
-            "100::1",
-            "::127.0.0.1",
-            "fec0::1",
-        ] {
-            assert!(!is_public(inside.parse().unwrap()), "{inside}");
-        }
-        for public in ["1.1.1.1", "9.9.9.9", "172.32.0.1", "100.128.0.1", "2606:4700::1111"] {
-            assert!(is_public(public.parse().unwrap()), "{public}");
-        }
-        assert!(is_public("64:ff9b::101:101".parse().unwrap()), "translated, and public inside");
     }
 }

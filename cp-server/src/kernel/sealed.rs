@@ -17,7 +17,8 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::kek;
 use crate::kernel::secret::Kek;
 
-/// A column of the secrets of a table, whose rows have an `id` and an `organization_id`.
+/// A column of the secrets of a table, whose rows have an `id` and an `organization_id`. Rows of the
+/// platform have none.
 #[derive(Clone, Copy, Debug)]
 pub struct Sealed {
     pub table: &'static str,
@@ -27,11 +28,17 @@ pub struct Sealed {
 }
 
 impl Sealed {
-    /// Seals the secret of a row of the organization of `cx`.
-    pub async fn seal(&self, cx: &mut Cx, row: Uuid, plain: &[u8]) -> Result<Vec<u8>> {
+    /// Seals the secret of a row of this organization, or of the platform.
+    pub async fn seal<G>(
+        &self,
+        cx: &mut Cx<G>,
+        owner: impl Into<Option<OrganizationId>>,
+        row: Uuid,
+        plain: &[u8],
+    ) -> Result<Vec<u8>> {
         let app = cx.app.clone();
         kek::hold(&app, &mut cx.tx).await?;
-        Ok(app.kek.seal(&app.random, &self.purpose(cx.at, row), plain))
+        Ok(app.kek.seal(&app.random, &self.purpose(owner.into(), row), plain))
     }
 
     /// Opens the sealed secret of a row.
@@ -41,16 +48,17 @@ impl Sealed {
     pub fn open(
         &self,
         app: &App,
-        organization: OrganizationId,
+        owner: impl Into<Option<OrganizationId>>,
         row: Uuid,
         sealed: &[u8],
     ) -> Result<Zeroizing<Vec<u8>>> {
-        let plain = app.kek.open(&self.purpose(organization, row), sealed);
+        let plain = app.kek.open(&self.purpose(owner.into(), row), sealed);
         plain.ok_or_else(|| Error::internal(anyhow::anyhow!("{}", self.closed(row))))
     }
 
-    fn purpose(&self, organization: OrganizationId, row: Uuid) -> String {
-        format!("{} {organization} {row} {} v1", self.noun, self.column)
+    fn purpose(&self, owner: Option<OrganizationId>, row: Uuid) -> String {
+        let owner = owner.map_or("platform".to_owned(), |organization| organization.to_string());
+        format!("{} {owner} {row} {} v1", self.noun, self.column)
     }
 
     fn closed(&self, row: Uuid) -> String {
@@ -62,9 +70,9 @@ impl Sealed {
         let Self { table, column, .. } = *self;
         let select = tx.q("SELECT organization_id, id, ").sql(column).sql(" FROM ").sql(table);
         let select = select.sql(" WHERE ").sql(column).sql(" IS NOT NULL ORDER BY id");
-        let rows: Vec<(OrganizationId, Uuid, Vec<u8>)> = select.all().await?;
-        for (organization, row, sealed) in rows {
-            let purpose = self.purpose(organization, row);
+        let rows: Vec<(Option<OrganizationId>, Uuid, Vec<u8>)> = select.all().await?;
+        for (owner, row, sealed) in rows {
+            let purpose = self.purpose(owner, row);
             let sealed = app.kek.reseal(new, &app.random, &purpose, &sealed);
             let sealed = sealed.with_context(|| self.closed(row))?;
             let update = tx.q("UPDATE ").sql(table).sql(" SET ").sql(column);

@@ -40,6 +40,13 @@ pub async fn authenticate(app: &App, parts: &Parts) -> Result<Caller> {
     }))
 }
 
+/// Returns the caller of a request that was admitted before: a long response checks that its
+/// credential is still valid.
+pub async fn again(app: &App, parts: &Parts) -> Result<Caller> {
+    let caller = authenticate(app, parts).await?;
+    narrowed(app, caller, parts).await
+}
+
 /// The header by which a caller narrows itself to one organization, named by its ID or slug.
 pub const ORGANIZATION_HINT: &str = "x-organization-id";
 

@@ -1,5 +1,6 @@
 //! Path targets of the platform, and those that are open to all.
 
+use crate::kernel::access::areas::AreaKind;
 use crate::kernel::access::caller::{Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::{OrganizationId, Owned};
 use crate::kernel::access::place::{Exposure, PathTarget, id_of};
@@ -57,6 +58,41 @@ impl<T: Owned> PathTarget for OrgOrPlatform<T> {
             Ok(organization_id) => Ok(Scope::Organization { organization_id }),
             // The operation distinguishes a row of the platform from a missing one.
             Err(error) if *error.code() == ProblemCode::NotFound => Ok(widest),
+            Err(error) => Err(error),
+        }
+    }
+    async fn owner(&self, tx: &mut Conn) -> Result<Option<OrganizationId>> {
+        self.0.owner(tx).await
+    }
+    fn target(&self, _: Self::Authorized) -> (&'static str, String) {
+        (T::NOUN, self.0.to_string())
+    }
+    fn parameters() -> Vec<Schema> {
+        vec![id_of(T::NOUN)]
+    }
+    fn noun() -> &'static str {
+        T::MISSING
+    }
+}
+
+/// `/webhooks/{id}`: a row of an organization, or a row of the platform that only its own callers may
+/// reach.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+pub struct AnyOwner<T>(pub T);
+
+impl<T: Owned> PathTarget for AnyOwner<T> {
+    type Authorized = Scope;
+    const EXPOSURE: Exposure = Exposure::Organization;
+    const AREAS: &'static [AreaKind] = <T as PathTarget>::AREAS;
+
+    async fn authorize(&self, caller: &Caller, tx: &mut Conn, p: Permission) -> Result<Scope> {
+        match caller.in_organization(tx, self.0, p).await {
+            Ok(organization_id) => Ok(Scope::Organization { organization_id }),
+            // The operation distinguishes a row of the platform from a missing one.
+            Err(error) if *error.code() == ProblemCode::NotFound && caller.is_of_platform() => {
+                caller.on_platform(p).map(|()| Scope::Platform)
+            }
             Err(error) => Err(error),
         }
     }

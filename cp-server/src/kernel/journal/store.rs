@@ -180,6 +180,11 @@ pub async fn tree(tx: &mut Conn) -> Result<Tree> {
     Tree::read(row.0, &row.1).map_err(Error::internal)
 }
 
+/// Returns the number of events that have their positions.
+pub async fn size(tx: &mut Conn) -> Result<i64> {
+    Ok(tx.q("SELECT size FROM log_tree WHERE id = 1").value().await?.unwrap_or(0))
+}
+
 /// Locks the tree until the end of this transaction and returns it. Returns `None` when another
 /// transaction holds the lock and the caller does not wait.
 pub async fn hold(tx: &mut Conn, waits: bool) -> Result<Option<Tree>> {

@@ -157,7 +157,7 @@ fn unknown(part: Part, name: &str, allowed: &[&str]) -> String {
 }
 
 /// Returns the known name that is most similar to an unknown one.
-fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
+pub fn nearest<'n>(name: &str, known: &[&'n str]) -> Option<&'n str> {
     let similarity = |known: &str| match name.len() >= 4 && known.contains(name) {
         true => 0.95,
         false => strsim::jaro_winkler(known, name),
