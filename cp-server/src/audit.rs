@@ -42,7 +42,7 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::{Any, Object};
-use crate::kernel::declaration::{Declaration, Export, Purge};
+use crate::kernel::declaration::{Declaration, Export, Happening, Purge};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, Resource};
 use crate::kernel::http::cx::Cx;
@@ -73,7 +73,15 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     ),
 )
 .permissions(PERMISSIONS)
-.purge(Purge::Stay("the log keeps what happened to an organization that is no more"));
+.purge(Purge::Stay("the log keeps what happened to an organization that is no more"))
+.events(&[
+    Happening { action: "audit.expire", doc: "The content of old audit events was erased." },
+    Happening {
+        action: "log.rotate_key",
+        doc: "The log got another key; the previous one still signs.",
+    },
+    Happening { action: "log.retire_key", doc: "The previous key of the log no longer signs." },
+]);
 
 crate::routes! {
     /// The audit events: every change leaves exactly one.

@@ -10,6 +10,7 @@ mod surface;
 mod unknown;
 mod values;
 mod warnings;
+pub mod webhooks;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -187,8 +188,16 @@ pub struct Config {
     #[arg(long, env = "CP_LEASE_HISTORY", default_value = "90d", value_parser = |t: &str| span(t, "1d", "3650d"), global = true)]
     pub lease_history: TimeDelta,
 
+    /// The days before the end of a license or subscription at which an event announces it: 1 to 365,
+    /// separated by commas.
+    #[arg(long, env = "CP_NOTICE_DAYS", default_value = "30,14,7,1", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..=365), global = true)]
+    pub notice_days: Vec<i64>,
+
     #[command(flatten)]
     pub identity: identity::IdentityConfig,
+
+    #[command(flatten)]
+    pub webhooks: webhooks::WebhookConfig,
 
     /// The log level: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
     #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]

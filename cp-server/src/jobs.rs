@@ -17,9 +17,11 @@ use crate::licensing::keys::rotation;
 use crate::licensing::leases::{hours, skew, tenures};
 use crate::licensing::status_lists;
 use crate::licensing::status_lists::StatusLists;
+use crate::lifecycle::notices;
 use crate::metering::budgets::renewal;
 use crate::server::monitoring;
 use crate::telemetry;
+use crate::webhooks::{deliveries, sending};
 
 /// The maximum delay until this replica knows a key that another replica changed.
 const KEYS_EVERY: Duration = Duration::from_secs(5);
@@ -34,6 +36,8 @@ const LEASES_EVERY: Duration = Duration::from_secs(10);
 const LEASE_HOURS_EVERY: Duration = Duration::from_secs(300);
 /// The maximum delay until a budget's next cycle is open.
 const CYCLES_EVERY: Duration = Duration::from_secs(60);
+/// The maximum delay until an end is announced.
+const NOTICES_EVERY: Duration = Duration::from_secs(60);
 const PURGE_EVERY: Duration = Duration::from_secs(3600);
 /// How old the metrics from the database may become.
 const METRICS_EVERY: Duration = Duration::from_secs(15);
@@ -63,6 +67,8 @@ pub fn start(app: &App) -> Jobs {
         erase::expire(app).await?;
         sessions::forget(app).await?;
         tenures::forget(app).await?;
+        deliveries::forget(app).await?;
+        notices::forget(app).await?;
         status_lists::retire(app).await
     });
     let leases = every("leases", LEASES_EVERY, app.clone(), async |app| {
@@ -71,8 +77,12 @@ pub fn start(app: &App) -> Jobs {
     });
     let lease_hours = every("lease_hours", LEASE_HOURS_EVERY, app.clone(), hours::compute);
     let cycles = every("budget_cycles", CYCLES_EVERY, app.clone(), renewal::renew);
+    let notices = every("notices", NOTICES_EVERY, app.clone(), notices::announce);
     let log = every("checkpoint", LOG_EVERY, app.clone(), integrator::sign);
-    let metrics = every("metrics", METRICS_EVERY, app.clone(), monitoring::refresh);
+    let metrics = every("metrics", METRICS_EVERY, app.clone(), async |app| {
+        monitoring::refresh(app).await?;
+        deliveries::measure(app).await
+    });
     Jobs(vec![
         tokio::spawn(keys),
         tokio::spawn(rotation),
@@ -81,9 +91,11 @@ pub fn start(app: &App) -> Jobs {
         tokio::spawn(leases),
         tokio::spawn(lease_hours),
         tokio::spawn(cycles),
+        tokio::spawn(notices),
         tokio::spawn(log),
         tokio::spawn(metrics),
         tokio::spawn(integrator::run(app.clone())),
+        tokio::spawn(sending::run(app.clone())),
     ])
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Every request passes the [`kernel`]. Each resource is one file of a slice ([`tenancy`],
 //! [`identity`], [`licensing`], [`metering`], [`governance`]), read from top to bottom. [`lifecycle`] has the
-//! operations that cross all slices. Imports go downward only, in this order; [`audit`], [`backup`]
+//! operations that cross all slices, [`events`] and [`webhooks`] follow the log. Imports go downward only, in this order; [`audit`], [`backup`]
 //! and the shell ([`server`], [`config`], [`cli`]) are above them. This file composes them, and no
 //! file imports it.
 
@@ -11,6 +11,7 @@ pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod events;
 pub mod example;
 pub mod governance;
 pub mod identity;
@@ -23,6 +24,7 @@ pub mod quickstart;
 pub mod server;
 pub mod telemetry;
 pub mod tenancy;
+pub mod webhooks;
 
 use chrono::TimeDelta;
 
@@ -50,8 +52,11 @@ use licensing::license_keys::settings::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
+use lifecycle::notices::NoticeDays;
 use server::api_document::ApiDocument;
 use server::limits::Surface;
+use webhooks::sending::Sending;
+use webhooks::settings::WebhookSettings;
 
 /// The settings of all parts.
 #[derive(Clone, Debug)]
@@ -71,6 +76,10 @@ pub struct Settings {
     pub deletion_retention: DeletionRetention,
     /// How long ended leases are kept.
     pub lease_history: LeaseHistory,
+    /// The permitted destinations of webhooks.
+    pub webhooks: WebhookSettings,
+    /// The days before an end at which it is announced.
+    pub notice_days: NoticeDays,
 }
 
 impl Settings {
@@ -89,6 +98,8 @@ impl Settings {
             audit_retention: Retention::default(),
             deletion_retention: DeletionRetention(TimeDelta::days(90)),
             lease_history: LeaseHistory(TimeDelta::days(90)),
+            webhooks: WebhookSettings::default(),
+            notice_days: NoticeDays::default(),
         }
     }
 }
@@ -138,7 +149,10 @@ pub fn app_with(
             Box::new(settings.audit_retention),
             Box::new(settings.deletion_retention),
             Box::new(settings.lease_history),
+            Box::new(settings.notice_days),
             Box::new(audit::Log::default()),
+            Box::new(events::feed::Feed::default()),
+            Box::new(events::types::Catalogue::default()),
             Box::new(discoveries),
             Box::new(identity::provisioning::Runs::default()),
             Box::new(identity::provisioning::zitadel::tokens::ManagementTokens::default()),
@@ -151,6 +165,7 @@ pub fn app_with(
             Box::new(Skew::default()),
             Box::new(BulkIssuances::default()),
             Box::new(Exports::default()),
+            Box::new(Sending::new(settings.webhooks.0)),
         ],
     )
 }
@@ -255,5 +270,8 @@ compose! {
     audit;
     audit::erase;
     audit::published;
+    events;
+    webhooks;
+    webhooks::deliveries;
     server;
 }

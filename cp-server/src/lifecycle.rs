@@ -4,6 +4,7 @@
 pub mod export;
 pub mod leave_organization;
 pub mod move_project;
+pub mod notices;
 mod purge;
 
 use chrono::{SecondsFormat, TimeDelta};
@@ -12,6 +13,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
+use self::notices::DECLARATION as NOTICES;
 use crate::identity::{memberships, users};
 use crate::kernel::access::caller::{Permission, Scope};
 use crate::kernel::access::ids::UserId;
@@ -29,7 +31,7 @@ use crate::tenancy::onboarding;
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
 use crate::tenancy::projects;
 
-crate::routes! { organizations:
+crate::routes! { organizations declares NOTICES:
     /// Creates an organization with its subscription and quotas, and its owner when one is named.
     ///
     /// The organization starts with the groups of `GET /onboarding`.

@@ -6,6 +6,7 @@
 mod architecture;
 mod audit;
 mod backup;
+mod events;
 mod example;
 mod governance;
 mod identity;
@@ -19,4 +20,5 @@ mod stores;
 mod sweep;
 mod tenancy;
 mod trust;
+mod webhooks;
 mod world;

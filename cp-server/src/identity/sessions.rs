@@ -33,7 +33,7 @@ use crate::kernel::cache::Cache;
 use crate::kernel::completion;
 use crate::kernel::db::record::Any;
 use crate::kernel::db::{Conn, Share};
-use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::declaration::{Declaration, Export, Happening};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::cx::Cx;
@@ -46,7 +46,12 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     "sessions",
     "session",
     Export::LeftOut("a session is the login of a person and ends by itself"),
-);
+)
+.events(&[
+    Happening { action: "sessions.login", doc: "A person logged in with a browser." },
+    Happening { action: "sessions.logout", doc: "A person ended a session." },
+    Happening { action: "sessions.logout_everywhere", doc: "A person ended all sessions." },
+]);
 
 crate::routes! {
     /// The logins of people in a browser.

@@ -13,7 +13,7 @@ use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::access::platform::{Platform, PlatformRow};
 use crate::kernel::clock::after;
-use crate::kernel::declaration::{Declaration, Export};
+use crate::kernel::declaration::{Declaration, Export, Happening};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent, Put};
 use crate::kernel::http::cx::Cx;
@@ -35,7 +35,10 @@ crate::permissions! {
 }
 
 pub static DECLARATION: Declaration =
-    Declaration::of_platform("users", "user").permissions(PERMISSIONS);
+    Declaration::of_platform("users", "user").permissions(PERMISSIONS).events(&[Happening {
+        action: "users.first_login",
+        doc: "A person logged in for the first time, and was linked or created.",
+    }]);
 
 /// Links that an organization vouches for.
 pub static LINKS: Declaration = Declaration::of_organization(

@@ -46,8 +46,9 @@ crate::permissions! {
     KEYS_WRITE = "keys:write", bounded by Keys;
 }
 
-pub static DECLARATION: Declaration =
-    Declaration::of_platform("signing_keys", "signing key").permissions(PERMISSIONS);
+pub static DECLARATION: Declaration = Declaration::of_platform("signing_keys", "signing key")
+    .permissions(PERMISSIONS)
+    .events(start::EVENTS);
 
 crate::routes! {
     /// The signing keys: their states, their rotation and the JWKS.

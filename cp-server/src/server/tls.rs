@@ -1,7 +1,7 @@
 //! TLS in the server: a certificate and its key from PEM files, reloaded when they change.
 //!
-//! Only this module names the cryptography provider. It neither sets nor uses a process-wide
-//! default, so that a library in this process can choose another one.
+//! This module names its cryptography provider, as `kernel/outbound` does. Neither sets nor uses a
+//! process-wide default, so that a library in this process can choose another one.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

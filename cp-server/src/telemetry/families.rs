@@ -65,6 +65,11 @@ families! {
         "Whether the database answered this replica's last query for these metrics: 1 or 0.";
     Gauge "cp_database_connections" ["pool", "state"] "Open connections to the database.";
     Gauge "cp_database_connections_max" ["pool"] "The maximum number of connections of the pool.";
+    Counter "cp_webhook_attempts_total" ["outcome"]
+        "Requests of this replica to webhooks: `delivered`, or the error.";
+    Gauge "cp_webhook_pending" [] "Deliveries of webhooks that wait for an attempt.";
+    Gauge "cp_webhook_lag_seconds" []
+        "How long the oldest attempt has been due that no replica has begun. 0 is normal.";
     Counter "cp_job_runs_total" ["job"] "Runs of a periodic job.";
     Counter "cp_job_failures_total" ["job"] "Runs of a periodic job that failed.";
     Gauge "cp_build_info" ["version", "database"] "The version of this server and its database. Always 1.";

@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::isolation::Isolation;
 use crate::kernel::db::record::overlay;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::http::json::Between;
 use crate::kernel::http::json::refusal::{BODY, Refusal};
 
 /// The members with a fixed shape. A member of another name may hold any value.
@@ -16,8 +17,16 @@ use crate::kernel::http::json::refusal::{BODY, Refusal};
 struct Known {
     isolation_level: Option<Isolation>,
     features: Option<BTreeMap<String, bool>>,
-    notifications: Option<Map<String, Value>>,
+    notifications: Option<Notifications>,
     security: Option<Security>,
+}
+
+/// The notices of ends: `lifecycle/notices.rs`.
+#[derive(Deserialize)]
+#[expect(dead_code, reason = "reading them is the check")]
+struct Notifications {
+    days: Option<Vec<Between<1, 365>>>,
+    off: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -81,6 +90,7 @@ mod tests {
             (json!({"features": {"beta": 1}}), "settings.features.beta"),
             (json!({"features": []}), "settings.features"),
             (json!({"notifications": "all"}), "settings.notifications"),
+            (json!({"notifications": {"days": [0]}}), "settings.notifications.days[0]"),
             (json!({"security": {"require_2fa": "yes"}}), "settings.security.require_2fa"),
             (
                 json!({"security": {"session_timeout_minutes": -1}}),

@@ -7,6 +7,7 @@ use std::path::Path;
 use clap::{Arg, Args, Command};
 use cp_contracts::ProblemCode;
 use cp_server::config::Config;
+use cp_server::events::types::of_table;
 use cp_server::telemetry::families::FAMILIES;
 
 use super::{is_current, root};
@@ -168,6 +169,23 @@ fn operations_table() -> String {
         }
     }
     text.trim_start().to_owned()
+}
+
+fn events_table() -> String {
+    let mut table = "| type | meaning |\n| --- | --- |\n".to_owned();
+    for one in of_table(&cp_server::operations().published().table) {
+        let _ = writeln!(table, "| `{}` | {} |", one.r#type, one.description.replace('|', "\\|"));
+    }
+    table
+}
+
+#[test]
+fn the_committed_table_of_events_is_current() {
+    is_current(
+        "docs/events.md",
+        &with_generated("docs/events.md", &events_table()),
+        "the_committed",
+    );
 }
 
 #[test]

@@ -45,9 +45,10 @@ fn words_follow(words: &str, next: Option<&str>) -> bool {
     }
 }
 
-/// A file, or the folder that a file has become.
+/// A file, or the folder that a file has become. A floor of one resource is one module.
 fn module_of(file: &str) -> String {
-    let parts: Vec<&str> = file.trim_end_matches(".rs").split('/').take(2).collect();
+    let depth = if file.starts_with("webhooks") { 1 } else { 2 };
+    let parts: Vec<&str> = file.trim_end_matches(".rs").split('/').take(depth).collect();
     parts.join("/")
 }
 

@@ -181,6 +181,8 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
         Permission::EFFECTIVE_READ if !line.reads() => vec!["effective:read", "bindings:read"],
         // A key holds permissions itself.
         _ if ["license_keys.create", "license_keys.rotate"].contains(&line.name) => everything(),
+        // A webhook receives audit events.
+        _ if line.name.starts_with("webhooks.create") => vec!["webhooks:write", "audit:read"],
         _ if line.name == "projects.move" => vec!["projects:delete", "projects:write"],
         permission => vec![permission.as_str()],
     };

@@ -114,6 +114,11 @@ pub async fn prepare(world: &World, line: &Line) -> Option<Zitadel> {
     if line.name == "licenses.create" {
         world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
     }
+    if line.name == "webhooks.test" {
+        // No receiver listens there, and the answer comes at once.
+        let path = format!("/webhooks/{}", world.acme.others["webhooks"]);
+        world.patch(path, json!({"url": "http://127.0.0.1:1/"})).await.expect(200);
+    }
     if line.name == "leases.return" {
         let path = format!("/leases/{}/borrow", world.acme.others["leases"]);
         world.post(path, json!({"seconds": 3600})).await.expect(200);
@@ -150,6 +155,10 @@ pub fn example(world: &World, line: &Line) -> Example {
         }
         _ if line.method == Method::DELETE => query(&set_before(line)),
         _ if line.method == Method::GET => query(""),
+        "webhooks.test" | "webhooks.enable" | "webhooks.disable" | "webhook_deliveries.retry" => {
+            query("")
+        }
+        "webhooks.replay" => body(json!({"since": "2026-01-01T00:00:00Z", "only": "all"})),
         "leases.return" | "sessions.logout" | "sessions.logout_everywhere" => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),
         "workspaces.create" => body(json!({"name": "Test"})),

@@ -2,8 +2,10 @@
 
 use axum::http::Method;
 use chrono::TimeDelta;
+use cp_server::audit::integrator::integrate;
 use cp_server::identity::bootstrap::{Handover, bootstrap};
 use cp_server::kernel::http::line::{BASE, Line};
+use cp_server::webhooks::fanout::{Position, step};
 use serde_json::{Value, json};
 
 use super::{Client, ROOT, Tenant, World, everything, operations, sample};
@@ -94,7 +96,13 @@ impl World {
         Box::pin(self.license(&mut t)).await;
         Box::pin(self.groups(&mut t)).await;
         Box::pin(self.credentials(&mut t)).await;
+        Box::pin(self.webhook(&mut t)).await;
         Box::pin(self.catalogue(&mut t)).await;
+        integrate(&self.app).await.unwrap();
+        step(&self.app, &Position::default()).await.unwrap();
+        let deliveries = format!("/webhooks/{}/deliveries", t.others["webhooks"]);
+        let deliveries = self.get(deliveries).await.expect(200);
+        t.others.insert("webhook-deliveries".to_owned(), id(&deliveries["items"][0]));
         t
     }
 
@@ -180,6 +188,16 @@ impl World {
         (t.deployment_token_id, t.deployment_token) = (id(&token), text_of(&token));
     }
 
+    /// A webhook. Events for it follow.
+    async fn webhook(&self, t: &mut Tenant) {
+        let webhook = json!({
+            "url": format!("https://hooks.{}.example/events", t.slug), "types": ["resources.*"],
+        });
+        let path = format!("/organizations/{}/webhooks", t.org);
+        let webhook = id(&self.make(&path, webhook).await);
+        t.others.insert("webhooks".to_owned(), webhook);
+    }
+
     /// Ordinary resources, which follow from their lines, and what needs them.
     async fn catalogue(&self, t: &mut Tenant) {
         let org = format!("/organizations/{}", t.org);
@@ -188,7 +206,9 @@ impl World {
         for line in operations().table {
             let collection = line.path.strip_prefix("/organizations/{org}/").unwrap_or_default();
             let is_ordinary = line.method == Method::POST && line.name.ends_with(".create");
-            if is_ordinary && !collection.is_empty() && self.own(collection, false).is_none() {
+            let is_known =
+                self.own(collection, false).is_some() || t.others.contains_key(collection);
+            if is_ordinary && !collection.is_empty() && !is_known {
                 let made =
                     self.make(&format!("{org}/{collection}"), sample(&line, "example")).await;
                 t.others.insert(collection.to_owned(), id(&made));

@@ -386,6 +386,8 @@ fn settings() -> Settings {
     settings.shared.rate_limits = false;
     // The issuers of the tests are on this machine.
     settings.identity.fetch.allow_loopback = true;
+    // So are the receivers.
+    settings.webhooks.0.allow_loopback = true;
     settings
 }
 

@@ -59,6 +59,7 @@ fn value_of(document: &Value, schema: &Value, line: &str, word: &str) -> Value {
         Some("string") => json!(word),
         Some("integer") => json!(schema["minimum"].as_i64().unwrap_or(1).max(1)),
         Some("boolean") => json!(false),
+        Some("array") if schema["minItems"].is_number() => schema["examples"][0].clone(),
         Some("array") => json!([]),
         _ => panic!("there is no example for {line}, and its schema has {schema}: add one"),
     }

@@ -97,7 +97,7 @@ pub(super) async fn seal(
 ) -> Result<Option<Vec<u8>>> {
     let Patch::Set(secret) = secret else { return Ok(None) };
     let plain = secret.plain()?;
-    SECRET.seal(cx, id.0, &plain).await.map(Some)
+    SECRET.seal(cx, cx.at, id.0, &plain).await.map(Some)
 }
 
 /// Checks that the secret fits the kind and the resulting `spec`, and that `secret_ref` exists.

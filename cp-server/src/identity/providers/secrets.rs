@@ -44,7 +44,7 @@ pub(super) async fn seal(
 ) -> Result<Option<Vec<u8>>> {
     let Patch::Set(secret) = secret else { return Ok(None) };
     let plain = checked("client_secret", secret)?;
-    CLIENT_SECRET.seal(cx, id.0, plain).await.map(Some)
+    CLIENT_SECRET.seal(cx, cx.at, id.0, plain).await.map(Some)
 }
 
 fn checked<'s>(field: &'static str, secret: &'s Secret<String>) -> Result<&'s [u8]> {
@@ -97,7 +97,7 @@ pub(super) async fn seal_management(
     let secret = match &secret {
         Some(secret) => {
             let plain = checked("management.secret", secret)?;
-            Some(MANAGEMENT_SECRET.seal(cx, id.0, plain).await?)
+            Some(MANAGEMENT_SECRET.seal(cx, cx.at, id.0, plain).await?)
         }
         None => {
             let goes_elsewhere = |stored: &Management| {

@@ -12,10 +12,18 @@ use super::store::{self, InitialState};
 use super::{KeyState, import, rotation};
 use crate::kernel::access::caller::Caller;
 use crate::kernel::app::{App, Part};
+use crate::kernel::declaration::Happening;
 use crate::kernel::effect::Effect;
 use crate::kernel::secret::Secret;
 use crate::licensing::keys::KeySettings;
 use crate::licensing::keys::keyring::Keyring;
+
+/// The events of changes by the server's start and by commands of the operator.
+pub(super) const EVENTS: &[Happening] = &[
+    Happening { action: "keys.import", doc: "A signing key was imported." },
+    Happening { action: "issuer.accept", doc: "The operator accepted another issuer." },
+    Happening { action: "clock.accept", doc: "The operator accepted a clock that was set back." },
+];
 
 /// Ensures that an active key exists and that its successor is published. The imported key becomes
 /// active when no key is.

@@ -1,0 +1,85 @@
+//! Messages: what an endpoint receives for an event.
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use cp_contracts::{Event, WebhookPayload};
+use serde_json::Map;
+
+use super::headers::{HEADERS, opened};
+use super::reach::chosen_by;
+use super::rows::{Include, Webhook, WebhookId};
+use super::secrets::signing;
+use super::signing::{SigningSecret, header as signed_header};
+use crate::kernel::app::App;
+use crate::kernel::db::Conn;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::journal::canonical::Text;
+use crate::kernel::outbound::posting::Message;
+
+/// The largest event with its state, in bytes.
+const LARGEST: usize = 20 * 1024;
+
+/// An endpoint, ready to send to.
+pub(super) struct Receiver {
+    webhook: Webhook,
+    secrets: Vec<SigningSecret>,
+    headers: HeaderMap,
+}
+
+impl Receiver {
+    /// Reads the endpoint with its secrets.
+    pub(super) async fn load(app: &App, tx: &mut Conn, id: WebhookId) -> Result<Self> {
+        let webhook: Webhook = tx.select("WHERE id = $1").bind(id).one().await?;
+        let owner = webhook.organization_id;
+        let secrets = signing(app, tx, owner, id).await?;
+        let sealed: Option<Option<Vec<u8>>> =
+            tx.q("SELECT headers FROM webhooks WHERE id = $1").bind(id).value().await?;
+        let headers = match sealed.flatten() {
+            Some(sealed) => opened(&HEADERS.open(app, owner, id.0, &sealed)?)?,
+            None => HeaderMap::new(),
+        };
+        Ok(Self { webhook, secrets, headers })
+    }
+
+    /// Returns the signed message for an event, at this instant.
+    pub(super) fn message(
+        &self,
+        app: &App,
+        mut event: Event,
+        after: Option<&Text>,
+    ) -> Result<Message> {
+        if self.webhook.include.contains(Include::After)
+            && let Some(after) = after
+        {
+            let size = serde_json::to_vec(&event).map_err(Error::internal)?.len();
+            match size + after.as_str().len() <= LARGEST {
+                true => event.after = Some(after.value()),
+                false => event.truncated = true,
+            }
+        }
+        let id = event.id.to_string();
+        let payload = WebhookPayload {
+            kind: event.kind.clone(),
+            timestamp: event.at,
+            data: event,
+            extra: Map::new(),
+        };
+        let body = serde_json::to_vec(&payload).map_err(Error::internal)?;
+        let timestamp = app.clock.now().timestamp();
+        let signed = signed_header(self.webhook.signature, &self.secrets, (&id, timestamp, &body));
+        let signed = signed.map_err(Error::internal)?;
+        let mut headers = self.headers.clone();
+        let own = [
+            (header::CONTENT_TYPE, "application/json".to_owned()),
+            (header::USER_AGENT, "license-authority".to_owned()),
+            (HeaderName::from_static("webhook-id"), id),
+            (HeaderName::from_static("webhook-timestamp"), timestamp.to_string()),
+            (HeaderName::from_static("webhook-signature"), signed),
+        ];
+        for (name, value) in own {
+            headers.insert(name, HeaderValue::try_from(value).map_err(Error::internal)?);
+        }
+        let chosen_by = chosen_by(self.webhook.organization_id);
+        Ok(Message { url: self.webhook.url.clone(), chosen_by, headers, body: Bytes::from(body) })
+    }
+}

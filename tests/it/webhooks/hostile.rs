@@ -1,0 +1,129 @@
+//! Receivers that are silent, slow, endless or not what they seem.
+
+use std::time::{Duration, Instant};
+
+use cp_server::webhooks::sending;
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+
+use super::{Receiver, alone, deliver, id, webhook};
+use crate::events::{change, place};
+use crate::world::{World, on_both};
+
+/// Serves connections with this behavior, and returns the URL.
+async fn hostile<F>(behave: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> String
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}/", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            tokio::spawn(behave(stream));
+        }
+    });
+    url
+}
+
+async fn read_head(stream: &mut TcpStream) {
+    let mut buffer = [0; 4096];
+    let _ = stream.read(&mut buffer).await;
+}
+
+/// The error of the first attempt of a webhook.
+async fn error(world: &World, webhook: &Value) -> Value {
+    let deliveries = world.get(format!("/webhooks/{}/deliveries", id(webhook))).await.expect(200);
+    let path = format!("/webhook-deliveries/{}", id(&deliveries["items"][0]));
+    let attempt = world.get(&path).await.expect(200)["log"][0].clone();
+    json!([attempt["status"], attempt["error"]])
+}
+
+#[on_both]
+async fn large_answers_are_read_a_little(world: World) {
+    alone(&world).await;
+    let endless = hostile(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 1073741824\r\n\r\n").await;
+        while stream.write_all(&[b'x'; 65_536]).await.is_ok() {}
+    });
+    let headers = hostile(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 200 OK\r\n").await;
+        while stream.write_all(b"x-filler: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa\r\n").await.is_ok() {
+        }
+    });
+    let reset = hostile(|mut stream| async move { read_head(&mut stream).await });
+    let (endless, headers, reset) = (endless.await, headers.await, reset.await);
+    let endless = webhook(&world, &endless, &["organizations.*"]).await;
+    let headers = webhook(&world, &headers, &["organizations.*"]).await;
+    let reset = webhook(&world, &reset, &["organizations.*"]).await;
+    let closed = webhook(&world, "http://127.0.0.1:1/", &["organizations.*"]).await;
+    change(&world, "Acme 2").await;
+    deliver(&world).await;
+    assert_eq!(error(&world, &endless).await, json!([200, null]));
+    assert_eq!(error(&world, &headers).await, json!([null, "too_large"]));
+    assert_eq!(error(&world, &reset).await, json!([null, "connect"]));
+    assert_eq!(error(&world, &closed).await, json!([null, "connect"]));
+}
+
+#[on_both]
+async fn name_with_a_private_address_is_not_dialled(world: World) {
+    alone(&world).await;
+    let receiver = Receiver::start().await;
+    let port = receiver.url.rsplit(':').next().unwrap().trim_end_matches("/hook").to_owned();
+    // The name has a private address. Where loopback is not allowed, nothing connects to it.
+    let (app, client) = world.server(|settings| settings.webhooks.0.allow_loopback = false);
+    let client = client.token(crate::world::ROOT);
+    let body = json!({"url": format!("https://localhost:{port}/"), "types": ["organizations.*"]});
+    let made = client.post(world.org("/webhooks"), body).await.expect(201);
+    change(&world, "Acme 2").await;
+    place(&world).await;
+    sending::settle(&app).await.unwrap();
+    assert_eq!(error(&world, &made).await, json!([null, "refused_address"]));
+    assert!(receiver.received().is_empty());
+}
+
+#[on_both]
+async fn silent_receivers_delay_no_other(world: World) {
+    alone(&world).await;
+    let silent = hostile(|stream| async move {
+        let _held = stream;
+        std::future::pending::<()>().await;
+    });
+    let slow = hostile(|mut stream| async move {
+        read_head(&mut stream).await;
+        let mut ticks = tokio::time::interval(Duration::from_secs(1));
+        loop {
+            ticks.tick().await;
+            if stream.write_all(b"H").await.is_err() {
+                return;
+            }
+        }
+    });
+    let (silent, slow) = (silent.await, slow.await);
+    for _ in 0..5 {
+        webhook(&world, &silent, &["workspaces.*"]).await;
+        webhook(&world, &slow, &["workspaces.*"]).await;
+    }
+    let receiver = Receiver::start().await;
+    let body = json!({"url": receiver.url, "types": ["organizations.*"]});
+    let path = format!("/organizations/{}/webhooks", world.globex.org);
+    world.post(path, body).await.expect(201);
+    let integrating = tokio::spawn(cp_server::audit::integrator::run(world.app.clone()));
+    let running = tokio::spawn(sending::run(world.app.clone()));
+    for n in 0..8 {
+        world.post(world.org("/workspaces"), json!({"name": format!("W {n}")})).await.expect(201);
+    }
+    for n in 0..5 {
+        let began = Instant::now();
+        let name = json!({"name": format!("Globex {n}")});
+        world.patch(format!("/organizations/{}", world.globex.org), name).await.expect(200);
+        while receiver.received().len() <= n {
+            assert!(began.elapsed() < Duration::from_secs(5), "the silent ones hold it up");
+            tokio::task::yield_now().await;
+        }
+    }
+    running.abort();
+    integrating.abort();
+}

@@ -1,0 +1,81 @@
+//! Deliveries that are sent again.
+
+use chrono::TimeDelta;
+use serde_json::json;
+
+use super::{Receiver, alone, deliver, id, webhook};
+use crate::events::change;
+use crate::world::{World, on_both};
+
+#[on_both]
+async fn retry_sends_a_delivery_again(world: World) {
+    alone(&world).await;
+    let receiver = Receiver::start().await;
+    let made = webhook(&world, &receiver.url, &["organizations.*"]).await;
+    change(&world, "Acme 2").await;
+    deliver(&world).await;
+    let deliveries = world.get(format!("/webhooks/{}/deliveries", id(&made))).await.expect(200);
+    let path = format!("/webhook-deliveries/{}/retry", id(&deliveries["items"][0]));
+    let again = world.post(&path, json!({})).await.expect(200);
+    assert_eq!((&again["status"], &again["attempts"]), (&json!("pending"), &json!(0)));
+    deliver(&world).await;
+    let received = receiver.received();
+    assert_eq!(received.len(), 2);
+    assert_eq!(received[0].header("webhook-id"), received[1].header("webhook-id"));
+    world.post(format!("/webhooks/{}/disable", id(&made)), json!({})).await.expect(200);
+    world.post(&path, json!({})).await.refused(409, "webhook_disabled");
+}
+
+#[on_both]
+async fn replay_follows_new_events(world: World) {
+    alone(&world).await;
+    let receiver = Receiver::start().await;
+    let made = webhook(&world, &receiver.url, &["organizations.*"]).await;
+    for name in ["A", "B", "C"] {
+        world.pass(TimeDelta::minutes(1));
+        change(&world, name).await;
+    }
+    deliver(&world).await;
+    let first = receiver.take();
+    assert_eq!(first.len(), 3);
+    let path = format!("/webhooks/{}/replay", id(&made));
+    let since = json!({"since": "2026-01-02T00:02:00Z", "only": "all"});
+    let answer = world.post(&path, since).await.expect(202);
+    assert_eq!(answer, json!({"queued": 2}));
+    change(&world, "D").await;
+    deliver(&world).await;
+    let names: Vec<String> =
+        receiver.take().iter().map(|one| one.header("webhook-id").to_owned()).collect();
+    assert_eq!(names.len(), 3);
+    let seq_of = |name: &str| first.iter().position(|one| one.header("webhook-id") == name);
+    assert_eq!(seq_of(&names[0]), None, "the new event is sent first");
+    assert_eq!((seq_of(&names[1]), seq_of(&names[2])), (Some(1), Some(2)));
+    let answer = world.post(&path, json!({"since": "2026-01-01T00:00:00Z"})).await.expect(202);
+    assert_eq!(answer, json!({"queued": 0}), "nothing failed");
+    let other = json!({"since": "2026-01-01T00:00:00Z", "only": "all", "types": ["licenses.*"]});
+    assert_eq!(world.post(&path, other).await.expect(202), json!({"queued": 0}));
+    let backward = json!({"since": "2026-01-02T00:00:00Z", "until": "2026-01-01T00:00:00Z"});
+    world.post(&path, backward).await.invalid("until");
+}
+
+#[on_both]
+async fn skipped_deliveries_are_sent_after_all(world: World) {
+    alone(&world).await;
+    let receiver = Receiver::start().await;
+    let made = webhook(&world, &receiver.url, &["organizations.*"]).await;
+    let path = format!("/webhooks/{}", id(&made));
+    world.post(format!("{path}/disable"), json!({})).await.expect(200);
+    change(&world, "A").await;
+    change(&world, "B").await;
+    deliver(&world).await;
+    assert!(receiver.received().is_empty());
+    let replay = json!({"since": "2026-01-01T00:00:00Z", "only": "skipped"});
+    world.post(format!("{path}/replay"), replay.clone()).await.refused(409, "webhook_disabled");
+    world.post(format!("{path}/enable"), json!({})).await.expect(200);
+    deliver(&world).await;
+    assert!(receiver.received().is_empty(), "enabling continues from now");
+    let answer = world.post(format!("{path}/replay"), replay).await.expect(202);
+    assert_eq!(answer, json!({"queued": 2}));
+    deliver(&world).await;
+    assert_eq!(receiver.received().len(), 2);
+}
