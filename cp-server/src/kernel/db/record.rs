@@ -49,7 +49,47 @@ macro_rules! record {
 /// ignores the case.
 #[macro_export]
 macro_rules! text_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $($variants:tt)+ }) => {
+        $crate::text_enum!(@values $(#[$meta])* $name { $($variants)+ });
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            // Two slices may have enumerations of the same name.
+            fn schema_id() -> std::borrow::Cow<'static, str> {
+                concat!(module_path!(), "::", stringify!($name)).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let known: Vec<&str> = Self::ALL.iter().map(|v| v.as_str()).collect();
+                schemars::json_schema!({"type": "string", "enum": known})
+            }
+        }
+    };
+    // The values of an enumeration of the contract, which is open for its readers. Both have one schema.
+    ($(#[$meta:meta])* $name:ident of $open:ty {
+        $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)?
+    }) => {
+        $crate::text_enum!(@values $(#[$meta])* $name { $($(#[$m])* $variant = $text),+ });
+        impl From<$name> for $open {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => <$open>::$variant),+ }
+            }
+        }
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                <$open as schemars::JsonSchema>::schema_name()
+            }
+            fn schema_id() -> std::borrow::Cow<'static, str> {
+                <$open as schemars::JsonSchema>::schema_id()
+            }
+            fn json_schema(schemas: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$open as schemars::JsonSchema>::json_schema(schemas)
+            }
+        }
+    };
+    (@values $(#[$meta:meta])* $name:ident {
+        $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)?
+    }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$m])* $variant),+ }
@@ -83,19 +123,6 @@ macro_rules! text_enum {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(d)?;
                 text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-        impl schemars::JsonSchema for $name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-            // Two slices may have enumerations of the same name.
-            fn schema_id() -> std::borrow::Cow<'static, str> {
-                concat!(module_path!(), "::", stringify!($name)).into()
-            }
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let known: Vec<&str> = Self::ALL.iter().map(|v| v.as_str()).collect();
-                schemars::json_schema!({"type": "string", "enum": known})
             }
         }
         impl<DB: sqlx::Database> sqlx::Type<DB> for $name

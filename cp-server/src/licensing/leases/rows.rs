@@ -17,7 +17,7 @@ use crate::licensing::ids::{LeaseId, LicenseId, PoolId, StatusListId};
 
 crate::text_enum! {
     /// The kind of a holder.
-    HolderKind {
+    HolderKind of cp_contracts::HolderKind {
         User = "user",
         Email = "email",
         Subject = "subject",
@@ -28,7 +28,7 @@ crate::text_enum! {
 
 crate::text_enum! {
     /// The reason for the end of a lease.
-    End {
+    End of cp_contracts::LeaseEnd {
         Released = "released",
         Expired = "expired",
         Returned = "returned",
