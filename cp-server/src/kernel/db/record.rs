@@ -23,9 +23,12 @@ pub trait Record: crate::kernel::db::values::Row {
 macro_rules! record {
     (@column $table:ident $field:ident) => { concat!(stringify!($table), ".", stringify!($field)) };
     (@column $table:ident $field:ident $sql:literal) => { concat!($sql, " AS ", stringify!($field)) };
+    (@column $table:ident $field:ident $sql:ident!()) => {
+        concat!($sql!(), " AS ", stringify!($field))
+    };
     ($(#[$meta:meta])* $name:ident in $table:ident {
         $(#[$m0:meta])* $first:ident: $t0:ty,
-        $($(#[$m:meta])* $field:ident: $type:ty $(= $sql:literal)?,)*
+        $($(#[$m:meta])* $field:ident: $type:ty $(= $sql:tt $(! $of:tt)?)?,)*
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema, serde::Serialize, sqlx::FromRow)]
@@ -34,7 +37,7 @@ macro_rules! record {
             const TABLE: &'static str = stringify!($table);
             const COLUMNS: &'static str = concat!(
                 stringify!($table), ".", stringify!($first)
-                $(, ", ", $crate::record!(@column $table $field $($sql)?))*
+                $(, ", ", $crate::record!(@column $table $field $($sql $(! $of)?)?))*
             );
             const KEY: &'static str =
                 concat!(stringify!($table), ".", stringify!($first));

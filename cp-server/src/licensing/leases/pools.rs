@@ -81,18 +81,18 @@ pub(super) async fn list(cx: &mut Cx, id: LicenseId, _: NoFilter) -> Result<Page
 
 /// Counts the live leases of the license's open pools.
 async fn uses(cx: &mut Cx, license: LicenseId) -> Result<BTreeMap<String, Use>> {
-    let sql = "SELECT p.name, COUNT(*) AS used,
-                      COUNT(CASE WHEN s.overage THEN 1 END) AS overage,
-                      COUNT(CASE WHEN s.borrowed_until > $2 THEN 1 END) AS borrowed,
-                      MIN(s.expires_at) AS next_free_at
-               FROM lease_pools p JOIN lease_seats s ON s.pool_id = p.id
-               WHERE p.license_id = $1 AND p.closed_at IS NULL AND s.ended_at IS NULL
-                 AND (s.expires_at IS NULL OR s.expires_at > $2)
-                 AND (s.user_id IS NULL OR EXISTS
-                      (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-                       WHERE m.organization_id = s.organization_id AND m.user_id = s.user_id
-                         AND m.scope = 'organization' AND m.status = 'active' AND u.is_active))
-               GROUP BY p.name";
+    let sql = concat!(
+        "SELECT p.name, COUNT(*) AS used,
+                COUNT(CASE WHEN lease_seats.overage THEN 1 END) AS overage,
+                COUNT(CASE WHEN lease_seats.borrowed_until > $2 THEN 1 END) AS borrowed,
+                MIN(lease_seats.expires_at) AS next_free_at
+         FROM lease_pools p JOIN lease_seats ON lease_seats.pool_id = p.id
+         WHERE p.license_id = $1 AND p.closed_at IS NULL AND lease_seats.ended_at IS NULL
+           AND (lease_seats.expires_at IS NULL OR lease_seats.expires_at > $2)
+           AND NOT ",
+        rows::absent!(),
+        " GROUP BY p.name"
+    );
     let found: Vec<Use> = cx.tx.q(sql).bind(license).bind(cx.now).all().await?;
     Ok(found.into_iter().map(|one| (one.name.clone(), one)).collect())
 }

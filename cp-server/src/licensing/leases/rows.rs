@@ -38,6 +38,18 @@ crate::text_enum! {
     }
 }
 
+/// The SQL condition for a seat whose holder is a person who is not an active member.
+macro_rules! absent {
+    () => {
+        "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
+          (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+           WHERE m.organization_id = lease_seats.organization_id
+             AND m.user_id = lease_seats.user_id AND m.scope = 'organization'
+             AND m.status = 'active' AND u.is_active))"
+    };
+}
+pub(super) use absent;
+
 crate::record! {
     /// A pool of a license, from its first claim on.
     PoolRow in lease_pools {
@@ -84,11 +96,7 @@ crate::record! {
         #[serde(skip)]
         status_idx: Option<i64>,
         /// Whether the holder is a person who is not an active member.
-        is_absent: bool = "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
-            (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-             WHERE m.organization_id = lease_seats.organization_id
-               AND m.user_id = lease_seats.user_id AND m.scope = 'organization'
-               AND m.status = 'active' AND u.is_active))",
+        is_absent: bool = absent!(),
     }
 }
 

@@ -158,14 +158,15 @@ impl Claim {
         {
             return Ok(Some((seat, End::TakenOver)));
         }
-        let absent = self.live(cx).sql(
-            " AND lease_seats.user_id IS NOT NULL
-              AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-                              WHERE m.organization_id = lease_seats.organization_id
-                                AND m.user_id = lease_seats.user_id
-                                AND m.scope = 'organization' AND m.status = 'active' AND u.is_active)
-             ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1",
-        );
+        // Machines are no members.
+        if self.settings.kind == PoolKind::Node {
+            return Ok(None);
+        }
+        let absent = self.live(cx).sql(concat!(
+            " AND ",
+            rows::absent!(),
+            " ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1"
+        ));
         let absent = absent.locked().opt().await?;
         Ok(absent.map(|seat| (seat, End::LicenseOver)))
     }
