@@ -73,7 +73,7 @@ pub static POOLS: Declaration = Declaration::of_organization(
 pub static SEATS: Declaration = Declaration::of_organization(
     "lease_seats",
     "lease",
-    Export::Section(Section::many::<SeatRow>("leases")),
+    Export::Section(Section::many::<SeatRow>("leases").condition("AND NOT is_vacant")),
 )
 .purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None, None))))
 .erases(
@@ -276,7 +276,7 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
 }
 
 async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
-    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+    let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? else {
         cx.audit.omit();
         return Ok(NoContent);
     };
@@ -300,7 +300,8 @@ async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Re
 }
 
 async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
-    let seat = match rows::seat_of(&mut cx.tx, id).await? {
+    let seat: Option<SeatRow> = rows::of_lease(&mut cx.tx, id).opt().await?;
+    let seat = match seat.filter(|seat| !seat.is_vacant) {
         Some(seat) => seat,
         None => {
             let tenure = tenures::load(&mut cx.tx, id).await?;

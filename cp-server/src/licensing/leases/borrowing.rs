@@ -106,6 +106,6 @@ pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
     let reserved = settings.map_or(0, |settings| settings.reassign_seconds);
     revocations::revoke(cx, &seat).await?;
     current::end(cx, &seat, End::Returned, TimeDelta::seconds(reserved)).await?;
-    let ended = rows::seat_of(&mut cx.tx, id).await?.unwrap_or(seat);
+    let ended = rows::of_lease(&mut cx.tx, id).opt().await?.unwrap_or(seat);
     answers::lease(&ended, &facts, cx.now)
 }

@@ -22,7 +22,7 @@ pub(super) async fn held(
     holder: Option<NewHolder>,
 ) -> Result<(SeatRow, Facts)> {
     refuse_unnamed(cx, holder.is_some())?;
-    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+    let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? else {
         let tenure = tenures::load(&mut cx.tx, id).await?.ok_or_else(missing)?;
         return Err(refusals::over(tenure.ended_at, tenure.ended_by));
     };

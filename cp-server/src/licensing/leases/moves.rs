@@ -34,7 +34,7 @@ pub(super) async fn settle(
                SET lease_id = $3, holder = $4, holder_kind = $5, user_id = $6, label = $7, meta = $8,
                    acquired_at = $9, heartbeat_at = $10, ttl_seconds = $11, expires_at = $12,
                    overage = $13, free_at = $14, borrowed_until = $15, ended_at = NULL,
-                   ended_by = NULL, status_list_id = $16, status_idx = $17
+                   ended_by = NULL, is_vacant = FALSE, status_list_id = $16, status_idx = $17
                WHERE pool_id = $1 AND n = $2";
     let free_at = seat.expires_at.map(|end| free_at(&cx.tx, end));
     let occupy = cx

@@ -90,6 +90,9 @@ crate::record! {
         overage: bool,
         ended_at: Option<DateTime<Utc>>,
         ended_by: Option<End>,
+        /// Whether the lease has moved to another seat: this row is no lease.
+        #[serde(skip)]
+        is_vacant: bool,
         /// The entry of a borrowed lease's token in a status list.
         #[serde(skip)]
         status_list_id: Option<StatusListId>,
@@ -232,9 +235,12 @@ pub fn of_holder<'c>(tx: &'c mut Conn, pool: PoolId, holder: &str) -> Rows<'c, S
     query.bind(pool).bind(holder)
 }
 
-/// Returns the seat with this lease.
-pub async fn seat_of(tx: &mut Conn, lease: LeaseId) -> Result<Option<SeatRow>> {
-    Ok(tx.select("WHERE lease_seats.lease_id = $1").bind(lease).opt().await?)
+/// The seat with a lease.
+pub const OF_LEASE: &str = "WHERE lease_seats.lease_id = $1";
+
+/// Selects the seat with this lease.
+pub fn of_lease(tx: &mut Conn, lease: LeaseId) -> Rows<'_, SeatRow> {
+    tx.select(OF_LEASE).bind(lease)
 }
 
 /// Returns the instant from which another holder may have the seat of a lease that ends then.

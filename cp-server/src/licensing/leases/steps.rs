@@ -209,7 +209,8 @@ impl Claim {
                       SET lease_id = $3, holder = $4, holder_kind = $5, user_id = $6, label = $7,
                           meta = $8, acquired_at = $9, heartbeat_at = $9, ttl_seconds = $10,
                           expires_at = $11, overage = $12, free_at = $13, borrowed_until = NULL,
-                          ended_at = NULL, ended_by = NULL, status_list_id = NULL, status_idx = NULL
+                          ended_at = NULL, ended_by = NULL, is_vacant = FALSE,
+                          status_list_id = NULL, status_idx = NULL
                       WHERE pool_id = $1 AND n = $2";
         let free = expires_at.map(|end| free_at(&cx.tx, end));
         let id = LeaseId::new(&cx.app.random, cx.now);
