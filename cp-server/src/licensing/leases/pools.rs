@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
+use cp_contracts::PoolUsage;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +16,8 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{NoFilter, Page};
 use crate::kernel::text::Reason;
 use crate::licensing::ids::{LicenseId, PoolId};
+use crate::licensing::licenses::rows as licenses;
+use crate::licensing::usage_reports;
 
 /// A pool of a license, with its use. It names no holder.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -34,8 +37,23 @@ pub struct Pool {
     borrowed: i64,
     /// The next instant at which a lease ends without a heartbeat; null when none does.
     next_free_at: Option<DateTime<Utc>>,
+    /// The use that a data plane without a network reported last; null without such a report.
+    reported: Option<ReportedPoolUse>,
     /// The settings, each with the level that it comes from.
     settings: BTreeMap<String, ExplainedSetting>,
+}
+
+/// The use of a pool in the time of an imported usage report.
+#[derive(Debug, Serialize, JsonSchema)]
+pub struct ReportedPoolUse {
+    /// The most seats that were taken at once.
+    peak: i64,
+    /// The holders that were refused a seat.
+    refused: i64,
+    /// The beginning of the reported time, inclusive.
+    since: DateTime<Utc>,
+    /// The end of the reported time, exclusive.
+    until: DateTime<Utc>,
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -59,6 +77,12 @@ struct Use {
 pub(super) async fn list(cx: &mut Cx, id: LicenseId, _: NoFilter) -> Result<Page<Pool>> {
     let facts = rows::facts(&mut cx.tx, id, super::settings::SEATS).await?;
     let mut used = uses(cx, id).await?;
+    let report = usage_reports::last_of(&mut cx.tx, facts.deployment_id, id).await?;
+    let reported = |name: &str| {
+        let report = report.as_ref()?;
+        let PoolUsage { peak, refused, .. } = *report.leases.get(name)?;
+        Some(ReportedPoolUse { peak, refused, since: report.since, until: report.until })
+    };
     let pool = |(name, settings): (String, BTreeMap<String, ExplainedSetting>)| {
         let effective = Settings::of(settings.clone())?;
         let found = used.remove(&name);
@@ -71,6 +95,7 @@ pub(super) async fn list(cx: &mut Cx, id: LicenseId, _: NoFilter) -> Result<Page
             overage: count(|one| one.overage),
             borrowed: count(|one| one.borrowed),
             next_free_at: found.as_ref().and_then(|one| one.next_free_at),
+            reported: reported(&name),
             settings,
             name,
         })
