@@ -4,6 +4,7 @@ mod borrowing;
 mod claims;
 mod model;
 mod races;
+mod refusals;
 mod vacated;
 
 use serde_json::{Value, json};

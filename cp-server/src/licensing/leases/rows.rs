@@ -229,10 +229,12 @@ impl Facts {
     }
 }
 
+/// The seat of a pool that a holder has or had.
+pub const OF_HOLDER: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2";
+
 /// Selects the seat that the holder with this hash has or had.
 pub fn of_holder<'c>(tx: &'c mut Conn, pool: PoolId, holder: &str) -> Rows<'c, SeatRow> {
-    let query = tx.select("WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2");
-    query.bind(pool).bind(holder)
+    tx.select(OF_HOLDER).bind(pool).bind(holder)
 }
 
 /// The seat with a lease.
@@ -251,6 +253,18 @@ pub fn free_at(tx: &Conn, end: DateTime<Utc>) -> DateTime<Utc> {
     if tx.writes_alone() { end } else { end + SKEW }
 }
 
+/// The seat that has been free for the longest time, up to a number. Without the order, or without the
+/// plus, the databases may read the pool in the order of its seats.
+pub const FREE: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
+       AND +lease_seats.n <= $3
+     ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
+
+/// Selects the seat that has been free for the longest time, up to a number.
+pub(super) fn first_free(cx: &mut Cx, pool: PoolId, most: i64) -> Rows<'_, SeatRow> {
+    let now = cx.now;
+    cx.tx.select(FREE).bind(pool).bind(now).bind(most)
+}
+
 /// Locks the seat that has been free for the longest time, up to a number.
 pub(super) async fn free(
     cx: &mut Cx,
@@ -258,10 +272,7 @@ pub(super) async fn free(
     most: i64,
     skips: bool,
 ) -> Result<Option<SeatRow>> {
-    let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
-                  AND lease_seats.n <= $3
-                ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
-    let query = cx.tx.select(tail).bind(pool).bind(cx.now).bind(most).locked();
+    let query = first_free(cx, pool, most).locked();
     let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
     Ok(query.opt().await?)
 }

@@ -256,18 +256,11 @@ impl Claim {
             return Ok(());
         }
         // Two look-ups, each in an index: one statement for both would read the pool.
-        let own = "SELECT n FROM lease_seats WHERE pool_id = $1 AND holder = $2";
-        let own = cx.tx.q(own).bind(self.pool).bind(&*self.holder.hash);
-        if own.value::<i64>().await?.is_some() {
+        let own = rows::of_holder(&mut cx.tx, self.pool, &self.holder.hash).opt().await?;
+        if own.is_some() || rows::first_free(cx, self.pool, self.hard_cap()).opt().await?.is_some()
+        {
             return Ok(());
         }
-        let free = "SELECT n FROM lease_seats
-                    WHERE pool_id = $1 AND free_at <= $2 AND n <= $3
-                    ORDER BY free_at, n LIMIT 1";
-        let free = cx.tx.q(free).bind(self.pool).bind(cx.now).bind(self.hard_cap());
-        match free.value::<i64>().await? {
-            Some(_) => Ok(()),
-            None => Err(self.exhausted(cx).await?),
-        }
+        Err(self.exhausted(cx).await?)
     }
 }
