@@ -202,7 +202,8 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
     check_meta(&new.meta)?;
     skew::refuse(&cx.app)?;
     refuse_pool(cx, name.as_str()).await?;
-    let facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
+    let mut facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
+    current::refuse_moved(cx, license, &facts)?;
     let settings = facts.settings(name.as_str())?.ok_or_else(|| {
         Error::not_found(&format!("pool {name}")).at("pool").with("pool", name.as_str())
     })?;
@@ -238,13 +239,13 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
     };
     cx.begin().await?;
     if facts.pool_id.is_none() || facts.pool_kind != Some(claim.settings.kind) {
-        claim.pool = pools::open(cx, license, &claim.name, claim.settings.kind).await?;
+        claim.pool = pools::open(cx, license, &facts, &claim.name, claim.settings.kind).await?;
     }
+    facts.set_pool(claim.pool, claim.name.as_str(), &claim.settings);
     let Claimed { mut seat, is_new, taken_from } = claim.run(cx, &facts).await?;
     if let Some(borrow) = &borrow {
         seat = borrowing::write(cx, &seat, borrow).await?;
     }
-    let facts = facts_of(cx, &seat).await?;
     let mut lease = answers::lease(&seat, &facts, cx.now)?;
     // The tenures of a floating pool are their own record; an extended lease leaves none.
     if borrow.is_none() && (is_floating && taken_from.is_none() || !is_new) {

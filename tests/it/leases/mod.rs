@@ -5,6 +5,7 @@ mod claims;
 mod model;
 mod races;
 mod refusals;
+mod resets;
 mod vacated;
 
 use serde_json::{Value, json};

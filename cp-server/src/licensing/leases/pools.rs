@@ -8,7 +8,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::revocations;
-use super::rows::{self, End};
+use super::rows::{self, End, Facts, PoolRow};
 use super::settings::{ExplainedSetting, PoolKind, PoolName, Settings};
 use crate::kernel::access::caller::Permission;
 use crate::kernel::error::{Error, Result};
@@ -135,21 +135,43 @@ pub(super) async fn reset(cx: &mut Cx, id: LicenseId, reset: Reset) -> Result<Pa
 
 /// Closes the license's pool, or all of them, and so ends all of their leases.
 pub async fn close(cx: &mut Cx, license: LicenseId, pool: Option<&PoolName>) -> Result<()> {
+    // Claims and borrowings that hold a pool commit first, so their leases are among those below.
+    let open = cx.tx.select("WHERE license_id = $1 AND closed_at IS NULL").bind(license);
+    let open = open.and_some(" AND name = ?", pool).sql(" ORDER BY lease_pools.id").locked();
+    let open: Vec<PoolRow> = open.all().await?;
     revocations::revoke_all(cx, Some(license), pool).await?;
-    let sql = "UPDATE lease_pools SET closed_at = $2, closed_by = $3
-               WHERE license_id = $1 AND closed_at IS NULL";
-    let update = cx.tx.q(sql).bind(license).bind(cx.now).bind(End::Reset);
-    update.and_some(" AND name = ?", pool).exec().await?;
+    for pool in open {
+        let sql = "UPDATE lease_pools SET closed_at = $2, closed_by = $3 WHERE id = $1";
+        cx.tx.q(sql).bind(pool.id).bind(cx.now).bind(End::Reset).exec().await?;
+    }
     Ok(())
 }
 
+/// Keeps the pool open until the end of the transaction: a reset or a transfer waits for it. Heartbeats
+/// only check that the pool is open: they create no lease, and a lock would be a second write.
+///
+/// # Errors
+/// Fails with [`Error::stale`] for a closed pool. The operation starts over, and finds the next pool.
+pub(super) async fn hold(cx: &mut Cx, pool: PoolId) -> Result<()> {
+    let held = cx.tx.q2(
+        "SELECT 1 FROM lease_pools WHERE id = $1 AND closed_at IS NULL",
+        // The weakest lock: claims that add a seat do not wait for it.
+        "SELECT 1 FROM lease_pools WHERE id = $1 AND closed_at IS NULL FOR KEY SHARE",
+    );
+    let held = held.bind(pool).value::<i32>().await?;
+    held.map(drop).ok_or_else(Error::stale)
+}
+
 /// Returns the open pool of this name, which begins to exist now, or has another kind from now on.
+/// The license is the one of the facts: it has not moved to another deployment.
 pub(super) async fn open(
     cx: &mut Cx,
     license: LicenseId,
+    facts: &Facts,
     name: &PoolName,
     kind: PoolKind,
 ) -> Result<PoolId> {
+    licenses::hold(cx, license, facts.license_revision).await?;
     let sql = "INSERT INTO lease_pools
                (id, organization_id, license_id, name, kind, allocated, created_at)
                VALUES ($1, $2, $3, $4, $5, 0, $6)

@@ -121,6 +121,14 @@ impl SeatRow {
         }
     }
 
+    /// Returns whether the lease has not changed since `other` was read.
+    pub fn is_unchanged(&self, other: &Self) -> bool {
+        self.heartbeat_at == other.heartbeat_at
+            && self.expires_at == other.expires_at
+            && self.borrowed_until == other.borrowed_until
+            && self.ended_at == other.ended_at
+    }
+
     /// Returns the end of the lease after a heartbeat that would end it at `next`. A later end stays,
     /// and so does a lease without an end.
     pub fn prolonged(&self, next: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
@@ -136,6 +144,7 @@ impl SeatRow {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Facts {
     pub deployment_id: DeploymentId,
+    pub license_revision: i64,
     license_seat_cap: Option<i64>,
     license_allow_more_seats: bool,
     subscription_seat_cap: i64,
@@ -156,7 +165,7 @@ pub struct Facts {
     settings: OnceLock<Option<Settings>>,
 }
 
-const FACTS: &str = "l.deployment_id,
+const FACTS: &str = "l.deployment_id, l.revision AS license_revision,
     l.seat_cap AS license_seat_cap, l.allow_more_seats AS license_allow_more_seats,
     s.seat_cap AS subscription_seat_cap,
     o.status AS organization_status, d.status AS deployment_status,
@@ -213,6 +222,13 @@ impl Facts {
         }
         let found = self.settings(self.pool_name.as_deref().unwrap_or_default())?;
         Ok(self.settings.get_or_init(|| found).as_ref())
+    }
+
+    /// Sets the open pool, whose effective settings are known.
+    pub fn set_pool(&mut self, pool: PoolId, name: &str, settings: &Settings) {
+        (self.pool_id, self.pool_name) = (Some(pool), Some(name.to_owned()));
+        self.pool_kind = Some(settings.kind);
+        self.settings = OnceLock::from(Some(settings.clone()));
     }
 
     pub fn explained(&self) -> super::settings::Explained {

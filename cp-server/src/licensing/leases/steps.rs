@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::claim::Claim;
 use super::rows::{End, Facts, SeatRow, free_at};
 use super::settings::{PoolKind, TakeOver};
-use super::{matching, moves, refusals, restores, rows, tenures};
+use super::{matching, moves, pools, refusals, restores, rows, tenures};
 use crate::kernel::db::query::Rows;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -79,6 +79,7 @@ impl Claim {
 
     /// Extends a live lease. A later end stays, and a borrowed lease stays as it is.
     async fn extend(&self, cx: &mut Cx, seat: &SeatRow) -> Result<SeatRow> {
+        pools::hold(cx, self.pool).await?;
         matching::replace(cx, self, seat).await?;
         if seat.is_borrowed(cx.now) && !self.borrows {
             return Ok(seat.clone());
@@ -131,7 +132,7 @@ impl Claim {
     /// Adds a seat to the pool, unless it has as many as it may.
     async fn grow(&self, cx: &mut Cx) -> Result<Option<i64>> {
         let sql = "UPDATE lease_pools SET allocated = allocated + 1
-                   WHERE id = $1 AND allocated < $2
+                   WHERE id = $1 AND allocated < $2 AND closed_at IS NULL
                    RETURNING allocated";
         Ok(cx.tx.q(sql).bind(self.pool).bind(self.hard_cap()).value().await?)
     }
@@ -197,6 +198,7 @@ impl Claim {
         if let Some(own) = own.filter(|own| own.n != n) {
             self.leave(cx, own).await?;
         }
+        pools::hold(cx, self.pool).await?;
         let expires_at = self.expires_at(cx.now);
         let insert = "INSERT INTO lease_seats
                       (pool_id, n, lease_id, holder, holder_kind, user_id, label, meta, acquired_at,
