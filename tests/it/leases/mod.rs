@@ -3,6 +3,7 @@
 mod borrowing;
 mod claims;
 mod model;
+mod plans;
 mod races;
 mod refusals;
 mod resets;
