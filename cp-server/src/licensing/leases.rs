@@ -75,7 +75,7 @@ pub static SEATS: Declaration = Declaration::of_organization(
     "lease",
     Export::Section(Section::many::<SeatRow>("leases").condition("AND NOT is_vacant")),
 )
-.purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None, None))))
+.purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None))))
 .erases(
     "UPDATE lease_seats SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
      WHERE user_id = $1",

@@ -139,10 +139,12 @@ pub async fn close(cx: &mut Cx, license: LicenseId, pool: Option<&PoolName>) -> 
     let open = cx.tx.select("WHERE license_id = $1 AND closed_at IS NULL").bind(license);
     let open = open.and_some(" AND name = ?", pool).sql(" ORDER BY lease_pools.id").locked();
     let open: Vec<PoolRow> = open.all().await?;
-    revocations::revoke_all(cx, Some(license), pool).await?;
+    let open: Vec<PoolId> = open.into_iter().map(|pool| pool.id).collect();
+    // Only these: a claim may open the next pool at any time, and its leases live on.
+    revocations::revoke_all(cx, Some(&open)).await?;
     for pool in open {
         let sql = "UPDATE lease_pools SET closed_at = $2, closed_by = $3 WHERE id = $1";
-        cx.tx.q(sql).bind(pool.id).bind(cx.now).bind(End::Reset).exec().await?;
+        cx.tx.q(sql).bind(pool).bind(cx.now).bind(End::Reset).exec().await?;
     }
     Ok(())
 }
