@@ -2,7 +2,8 @@
 //!
 //! - a claim against a bare conditional update and insert, a heartbeat against a bare conditional
 //!   update, and a refusal against the license itself,
-//! - the same in a pool with a million live leases against one with a thousand.
+//! - the same in a pool with a million live leases against one with a thousand,
+//! - 32 clients on one pool against 32 clients on a pool each.
 //!
 //! On SQLite with `synchronous=FULL`, and on the empty database that `CP_BENCH_POSTGRES` names.
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
@@ -25,6 +26,7 @@ use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::secret::Kek;
 use cp_server::{App, Settings, licensing, server};
+use futures_util::future::join_all;
 use serde_json::{Value, json};
 use tower::ServiceExt;
 
@@ -33,6 +35,8 @@ use self::rows::{median, row};
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(500);
+/// The clients that claim at once.
+const CLIENTS: u32 = 32;
 
 fn main() {
     // `cargo test --benches` only wants to know that it builds and starts.
@@ -46,17 +50,19 @@ fn main() {
 async fn run() {
     let folder = tempfile::tempdir().unwrap();
     let file = format!("sqlite:{}", folder.path().join("bench.db").display());
-    measure("SQLite", &file).await;
+    measure("SQLite", &file, None).await;
     #[expect(clippy::disallowed_methods, reason = "a benchmark has no configuration")]
     if let Ok(url) = std::env::var("CP_BENCH_POSTGRES") {
-        measure("PostgreSQL", &url).await;
+        // One connection for each of the clients at once.
+        measure("PostgreSQL", &url, Some(CLIENTS + 1)).await;
     }
 }
 
-async fn measure(name: &str, url: &str) {
-    let bench = Bench::new(Db::open(url).await.unwrap()).await;
+async fn measure(name: &str, url: &str, pool: Option<u32>) {
+    let bench = Bench::new(Db::open_with(url, pool).await.unwrap()).await;
     println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
     bench.beside_bare_statements().await;
+    bench.contention().await;
     let mut first = None;
     for (pool, count) in [("small", 1_000), ("large", 1_000_000)] {
         bench.fill(pool, count).await;
@@ -77,6 +83,7 @@ struct Bench {
     app: App,
     clock: ManualClock,
     router: Router,
+    org: String,
     license: String,
     next: Cell<u64>,
 }
@@ -91,21 +98,60 @@ impl Bench {
         licensing::keys::start::prepare(&app, None, None).await.unwrap();
         let router = server::router(&app);
         let license = String::new();
-        let bench = Self { app, clock: hand, router, license, next: Cell::new(0) };
+        let next = Cell::new(0);
+        let bench = Self { app, clock: hand, router, org: String::new(), license, next };
         let org = bench.call(Method::POST, "/organizations", json!({"name": "Acme"})).await;
         let org = format!("/organizations/{}", org["id"].as_str().unwrap());
         let plan = json!({"plan_code": "team"});
         bench.call(Method::POST, &format!("{org}/subscriptions"), plan).await;
-        let deployment = json!({"name": "main", "type": "cloud"});
-        let deployment = bench.call(Method::POST, &format!("{org}/deployments"), deployment).await;
-        let path = format!("/deployments/{}/licenses", deployment["id"].as_str().unwrap());
+        let bench = Self { org, ..bench };
         let pool = |cap: Value| json!({"kind": "floating", "cap": cap, "ttl_seconds": 2_678_400});
         let leasing = json!({
             "leasing": {"open": pool(json!(null)), "full": pool(json!(1)),
                         "small": pool(json!(1_000)), "large": pool(json!(1_000_000))},
         });
-        let license = bench.call(Method::POST, &path, leasing).await;
-        Self { license: license["id"].as_str().unwrap().to_owned(), ..bench }
+        Self { license: bench.licensed("main", leasing).await, ..bench }
+    }
+
+    /// A deployment with a license.
+    async fn licensed(&self, name: &str, license: Value) -> String {
+        let deployment = json!({"name": name, "type": "cloud"});
+        let path = format!("{}/deployments", self.org);
+        let deployment = self.call(Method::POST, &path, deployment).await;
+        let path = format!("/deployments/{}/licenses", deployment["id"].as_str().unwrap());
+        let license = self.call(Method::POST, &path, license).await;
+        license["id"].as_str().unwrap().to_owned()
+    }
+
+    /// Clients that release their seat and claim it again: on one pool, and on a pool each.
+    async fn contention(&self) {
+        let pools = json!({"leasing": {"shared": {"kind": "floating", "cap": null}}});
+        let mut licenses = Vec::new();
+        for n in 0..CLIENTS {
+            licenses.push(self.licensed(&format!("apart {n}"), pools.clone()).await);
+        }
+        let shared = vec![licenses[0].clone(); licenses.len()];
+        let (mut apart, mut ours) = (Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            apart.push(self.turnovers(&licenses).await);
+            ours.push(self.turnovers(&shared).await);
+        }
+        row("release and claim: 32 clients on one pool / on 32", apart, ours);
+    }
+
+    /// The releases and claims per second of one client for each license.
+    async fn turnovers(&self, licenses: &[String]) -> f64 {
+        let clients = licenses.iter().enumerate().map(async |(n, license)| {
+            let path = format!("/licenses/{license}/leases");
+            let body = json!({"pool": "shared", "holder": {"id": format!("client-{n}")}});
+            let turn = async || {
+                let lease = self.call(Method::POST, &path, body.clone()).await;
+                let lease = format!("/leases/{}", lease["id"].as_str().unwrap());
+                self.call(Method::DELETE, &lease, json!(null)).await;
+            };
+            per_second(ROUND, turn).await
+        });
+        join_all(clients).await.into_iter().sum()
     }
 
     async fn beside_bare_statements(&self) {

@@ -3,7 +3,7 @@
 //! - issuing a bundle (rules, claims, check, JSON, signature, hash) against the bare RSA signature,
 //! - issuing over HTTP, durably, by 32 callers, and in bulk, against signing on all cores,
 //! - whoami and the JWKS over HTTP against a bare axum server on the same loopback,
-//! - check-ins without a signature against whoami without its cache,
+//! - check-ins without a signature, and validations of a license key, against whoami without its cache,
 //! - effective answers of a person with 20 groups and 2,000 bindings against their one statement, and
 //!   from the cache against a bare axum server with the same bytes.
 //!
@@ -127,9 +127,11 @@ async fn check_ins(world: &World) {
     let (deployment, jti) = (&license["deployment_id"], &bundle["jti"]);
     let (deployment, jti) = (deployment.as_str().unwrap(), jti.as_str().unwrap());
     let check_in = format!("/api/v1/deployments/{deployment}/check-in?jti={jti}");
+    let key = call("license_keys.create", json!({"id": world.license})).await;
+    let validate = format!("/api/v1/licenses/validate?key={}", key["key"].as_str().unwrap());
     let whoami = "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna";
     let router = server::router(&world.app);
-    let (mut limits, mut answers) = (Vec::new(), Vec::new());
+    let (mut limits, mut answers, mut validations) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         let uncached = async || {
             world.app.commits.advance();
@@ -141,8 +143,14 @@ async fn check_ins(world: &World) {
             assert!(!body.is_empty());
         };
         answers.push(each_second(silent).await);
+        let validated = async || {
+            let (_, body) = answer_of(&router, "POST", &validate, &world.token).await;
+            assert!(!body.is_empty());
+        };
+        validations.push(each_second(validated).await);
     }
-    row("check-in without signature / whoami uncached", limits, answers);
+    row("check-in without signature / whoami uncached", limits.clone(), answers);
+    row("validation of a license key / whoami uncached", limits, validations);
 }
 
 async fn effective(world: &World) {

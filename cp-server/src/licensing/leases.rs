@@ -73,9 +73,9 @@ pub static POOLS: Declaration = Declaration::of_organization(
 pub static SEATS: Declaration = Declaration::of_organization(
     "lease_seats",
     "lease",
-    Export::Section(Section::many::<SeatRow>("leases")),
+    Export::Section(Section::many::<SeatRow>("leases").condition("AND NOT is_vacant")),
 )
-.purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None, None))))
+.purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None))))
 .erases(
     "UPDATE lease_seats SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
      WHERE user_id = $1",
@@ -202,7 +202,8 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
     check_meta(&new.meta)?;
     skew::refuse(&cx.app)?;
     refuse_pool(cx, name.as_str()).await?;
-    let facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
+    let mut facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
+    current::refuse_moved(cx, license, &facts)?;
     let settings = facts.settings(name.as_str())?.ok_or_else(|| {
         Error::not_found(&format!("pool {name}")).at("pool").with("pool", name.as_str())
     })?;
@@ -238,13 +239,13 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
     };
     cx.begin().await?;
     if facts.pool_id.is_none() || facts.pool_kind != Some(claim.settings.kind) {
-        claim.pool = pools::open(cx, license, &claim.name, claim.settings.kind).await?;
+        claim.pool = pools::open(cx, license, &facts, &claim.name, claim.settings.kind).await?;
     }
+    facts.set_pool(claim.pool, claim.name.as_str(), &claim.settings);
     let Claimed { mut seat, is_new, taken_from } = claim.run(cx, &facts).await?;
     if let Some(borrow) = &borrow {
         seat = borrowing::write(cx, &seat, borrow).await?;
     }
-    let facts = facts_of(cx, &seat).await?;
     let mut lease = answers::lease(&seat, &facts, cx.now)?;
     // The tenures of a floating pool are their own record; an extended lease leaves none.
     if borrow.is_none() && (is_floating && taken_from.is_none() || !is_new) {
@@ -276,7 +277,7 @@ fn check_meta(meta: &Map<String, Value>) -> Result<()> {
 }
 
 async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Result<NoContent> {
-    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+    let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? else {
         cx.audit.omit();
         return Ok(NoContent);
     };
@@ -300,7 +301,8 @@ async fn release(cx: &mut Cx, OrOwn(id): OrOwn<LeaseId>, release: Release) -> Re
 }
 
 async fn read(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
-    let seat = match rows::seat_of(&mut cx.tx, id).await? {
+    let seat: Option<SeatRow> = rows::of_lease(&mut cx.tx, id).opt().await?;
+    let seat = match seat.filter(|seat| !seat.is_vacant) {
         Some(seat) => seat,
         None => {
             let tenure = tenures::load(&mut cx.tx, id).await?;

@@ -57,8 +57,8 @@ crate::routes! {
     /// whether a holder has a seat.
     ///
     /// The answer is always 200 with a `code`: the first reason that holds. With `activate` the
-    /// holder claims a seat. Without it the request writes nothing. The key is the credential, and no
-    /// other is required.
+    /// holder claims a seat, and with `token` the answer has tokens. Without both the request writes
+    /// nothing. The key is the credential, and no other is required.
     POST "/licenses/validate" PUBLIC => validate, own_transaction, conditional_audit, keyed, harmless, unmetered;
 }
 

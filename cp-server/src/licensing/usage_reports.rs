@@ -17,6 +17,7 @@ use crate::kernel::http::json;
 use crate::kernel::http::page::{List, NoFilter, Page};
 use crate::kernel::secret::{hex, sha256};
 use crate::kernel::section::Section;
+use crate::licensing::ids::LicenseId;
 
 crate::ids! {
     UsageReportId, "usage report" of usage_reports.organization_id;
@@ -75,6 +76,18 @@ pub async fn checkpoint_seen(tx: &mut Conn, id: DeploymentId) -> Result<Option<S
     Ok(last.and_then(|last| last.report["checkpoint"].as_str().map(str::to_owned)))
 }
 
+/// Returns the last report of a deployment, if it is about this license.
+pub async fn last_of(
+    tx: &mut Conn,
+    deployment: DeploymentId,
+    license: LicenseId,
+) -> Result<Option<Report>> {
+    let tail = "WHERE deployment_id = $1 ORDER BY sequence DESC LIMIT 1";
+    let last: Option<UsageReport> = tx.select(tail).bind(deployment).opt().await?;
+    let report = last.map(|last| Report::deserialize(&*last.report)).transpose();
+    Ok(report.map_err(Error::internal)?.filter(|report| report.license_id == license.0))
+}
+
 async fn list(cx: &mut Cx, id: DeploymentId, list: List<NoFilter>) -> Result<Page<UsageReport>> {
     let query = cx.tx.select("WHERE deployment_id = $1 AND organization_id = $2");
     list.page(query.bind(id).bind(cx.at)).await
@@ -122,7 +135,7 @@ pub async fn take_in(
 async fn check_license(cx: &mut Cx, report: &Report) -> Result<()> {
     // The license may have been transferred since; the report names the license of the usage.
     let sql = "SELECT 1 FROM licenses WHERE id = $1 AND organization_id = $2";
-    let license = crate::licensing::ids::LicenseId(report.license_id);
+    let license = LicenseId(report.license_id);
     if cx.tx.q(sql).bind(license).bind(cx.at).value::<i32>().await?.is_some() {
         return Ok(());
     }

@@ -11,13 +11,13 @@ use super::{leases, with_pools};
 use crate::world::{AUDIENCE, ISSUER, World, now, on_both};
 
 /// The claims of a token.
-fn claims(token: &Value) -> Value {
+pub fn claims(token: &Value) -> Value {
     let payload = token.as_str().unwrap().split('.').nth(1).unwrap();
     serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).unwrap()).unwrap()
 }
 
 /// The status of a lease token in its list.
-async fn status(world: &World, token: &Value) -> TokenStatus {
+pub async fn status(world: &World, token: &Value) -> TokenStatus {
     let entry = &token["status"]["status_list"];
     let uri = entry["uri"].as_str().unwrap();
     let list = world.anyone().get(&uri[uri.find("/status-lists").unwrap()..]).await.text();

@@ -3,7 +3,11 @@
 mod borrowing;
 mod claims;
 mod model;
+mod plans;
 mod races;
+mod refusals;
+mod resets;
+mod vacated;
 
 use serde_json::{Value, json};
 

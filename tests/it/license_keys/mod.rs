@@ -4,6 +4,7 @@ mod credential;
 mod keys;
 mod rates;
 mod secrets;
+mod tokens;
 mod validation;
 
 use serde_json::{Value, json};

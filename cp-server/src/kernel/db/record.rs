@@ -23,9 +23,12 @@ pub trait Record: crate::kernel::db::values::Row {
 macro_rules! record {
     (@column $table:ident $field:ident) => { concat!(stringify!($table), ".", stringify!($field)) };
     (@column $table:ident $field:ident $sql:literal) => { concat!($sql, " AS ", stringify!($field)) };
+    (@column $table:ident $field:ident $sql:ident!()) => {
+        concat!($sql!(), " AS ", stringify!($field))
+    };
     ($(#[$meta:meta])* $name:ident in $table:ident {
         $(#[$m0:meta])* $first:ident: $t0:ty,
-        $($(#[$m:meta])* $field:ident: $type:ty $(= $sql:literal)?,)*
+        $($(#[$m:meta])* $field:ident: $type:ty $(= $sql:tt $(! $of:tt)?)?,)*
     }) => {
         $(#[$meta])*
         #[derive(Clone, Debug, schemars::JsonSchema, serde::Serialize, sqlx::FromRow)]
@@ -34,7 +37,7 @@ macro_rules! record {
             const TABLE: &'static str = stringify!($table);
             const COLUMNS: &'static str = concat!(
                 stringify!($table), ".", stringify!($first)
-                $(, ", ", $crate::record!(@column $table $field $($sql)?))*
+                $(, ", ", $crate::record!(@column $table $field $($sql $(! $of)?)?))*
             );
             const KEY: &'static str =
                 concat!(stringify!($table), ".", stringify!($first));
@@ -49,7 +52,47 @@ macro_rules! record {
 /// ignores the case.
 #[macro_export]
 macro_rules! text_enum {
-    ($(#[$meta:meta])* $name:ident { $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)? }) => {
+    ($(#[$meta:meta])* $name:ident { $($variants:tt)+ }) => {
+        $crate::text_enum!(@values $(#[$meta])* $name { $($variants)+ });
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($name).into()
+            }
+            // Two slices may have enumerations of the same name.
+            fn schema_id() -> std::borrow::Cow<'static, str> {
+                concat!(module_path!(), "::", stringify!($name)).into()
+            }
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                let known: Vec<&str> = Self::ALL.iter().map(|v| v.as_str()).collect();
+                schemars::json_schema!({"type": "string", "enum": known})
+            }
+        }
+    };
+    // The values of an enumeration of the contract, which is open for its readers. Both have one schema.
+    ($(#[$meta:meta])* $name:ident of $open:ty {
+        $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)?
+    }) => {
+        $crate::text_enum!(@values $(#[$meta])* $name { $($(#[$m])* $variant = $text),+ });
+        impl From<$name> for $open {
+            fn from(value: $name) -> Self {
+                match value { $($name::$variant => <$open>::$variant),+ }
+            }
+        }
+        impl schemars::JsonSchema for $name {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                <$open as schemars::JsonSchema>::schema_name()
+            }
+            fn schema_id() -> std::borrow::Cow<'static, str> {
+                <$open as schemars::JsonSchema>::schema_id()
+            }
+            fn json_schema(schemas: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                <$open as schemars::JsonSchema>::json_schema(schemas)
+            }
+        }
+    };
+    (@values $(#[$meta:meta])* $name:ident {
+        $($(#[$m:meta])* $variant:ident = $text:literal),+ $(,)?
+    }) => {
         $(#[$meta])*
         #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum $name { $($(#[$m])* $variant),+ }
@@ -83,19 +126,6 @@ macro_rules! text_enum {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let text = <std::borrow::Cow<'_, str> as serde::Deserialize>::deserialize(d)?;
                 text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-        impl schemars::JsonSchema for $name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-            // Two slices may have enumerations of the same name.
-            fn schema_id() -> std::borrow::Cow<'static, str> {
-                concat!(module_path!(), "::", stringify!($name)).into()
-            }
-            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                let known: Vec<&str> = Self::ALL.iter().map(|v| v.as_str()).collect();
-                schemars::json_schema!({"type": "string", "enum": known})
             }
         }
         impl<DB: sqlx::Database> sqlx::Type<DB> for $name

@@ -43,10 +43,10 @@ pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Result
         license_id: seat.license_id.0,
         deployment_id: facts.deployment_id.0,
         pool: facts.pool_name.clone().unwrap_or_default(),
-        kind: facts.pool_kind.map_or("", |kind| kind.as_str()).into(),
+        kind: facts.pool_kind.map_or_else(|| "".into(), Into::into),
         seat: seat.n,
         holder: LeaseHolder {
-            kind: seat.holder_kind.as_str().into(),
+            kind: seat.holder_kind.into(),
             user_id: seat.user_id.map(|user| user.0),
             hash: seat.holder.clone().unwrap_or_default(),
             extra: Map::new(),
@@ -62,7 +62,7 @@ pub(super) fn lease(seat: &SeatRow, facts: &Facts, now: DateTime<Utc>) -> Result
         borrowed_until: seat.borrowed_until,
         overage: seat.overage,
         ended_at: ended.and_then(|(at, _)| at),
-        end: ended.map(|(_, end)| end.as_str().into()),
+        end: ended.map(|(_, end)| end.into()),
         token: None,
         extra: Map::new(),
     })

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::rows::{self, End, Facts, SeatRow, free_at};
-use super::{answers, current, moves, refusals, revocations, tokens};
+use super::{answers, current, moves, pools, refusals, revocations, tokens};
 use crate::kernel::app::Part;
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
@@ -57,16 +57,22 @@ pub(super) async fn prepare(cx: &mut Cx, facts: &Facts, seconds: BorrowSeconds) 
 
 /// Writes the borrowing onto the seat. A later end stays.
 pub(super) async fn write(cx: &mut Cx, seat: &SeatRow, borrow: &Borrow) -> Result<SeatRow> {
+    // A reset revokes the tokens of all borrowed leases, so it must not miss this one.
+    pools::hold(cx, seat.pool_id).await?;
     let until = seat.borrowed_until.map_or(borrow.until, |before| before.max(borrow.until));
     let entry = seat.status_list_id.zip(seat.status_idx).or(borrow.entry);
     let sql = "UPDATE lease_seats
                SET borrowed_until = $2, expires_at = $2, free_at = $3, heartbeat_at = $4,
                    status_list_id = $5, status_idx = $6
                WHERE lease_id = $1 AND ended_at IS NULL
-                 AND (expires_at IS NULL OR expires_at > $4)";
+                 AND (expires_at IS NULL OR expires_at > $4)
+                 AND status_list_id IS NOT DISTINCT FROM $7
+                 AND status_idx IS NOT DISTINCT FROM $8";
     let free = free_at(&cx.tx, until);
     let update = cx.tx.returning(sql).bind(seat.lease_id).bind(until).bind(free).bind(cx.now);
     let update = update.bind(entry.map(|(list, _)| list)).bind(entry.map(|(_, idx)| idx));
+    // All tokens of the lease have one entry: of two borrowings at once, one starts over.
+    let update = update.bind(seat.status_list_id).bind(seat.status_idx);
     update.opt().await?.ok_or_else(Error::stale)
 }
 
@@ -106,6 +112,6 @@ pub(super) async fn give_back(cx: &mut Cx, id: LeaseId) -> Result<Lease> {
     let reserved = settings.map_or(0, |settings| settings.reassign_seconds);
     revocations::revoke(cx, &seat).await?;
     current::end(cx, &seat, End::Returned, TimeDelta::seconds(reserved)).await?;
-    let ended = rows::seat_of(&mut cx.tx, id).await?.unwrap_or(seat);
+    let ended = rows::of_lease(&mut cx.tx, id).opt().await?.unwrap_or(seat);
     answers::lease(&ended, &facts, cx.now)
 }

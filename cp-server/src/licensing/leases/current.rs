@@ -6,10 +6,11 @@ use super::holders::NewHolder;
 use super::rows::{self, End, Facts, SeatRow};
 use super::settings::PoolKind;
 use super::{refusals, tenures};
-use crate::kernel::access::caller::CallerKind;
+use crate::kernel::access::areas::{Area, AreaKind};
+use crate::kernel::access::caller::{CallerKind, Permission};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
-use crate::licensing::ids::LeaseId;
+use crate::licensing::ids::{LeaseId, LicenseId};
 
 /// Returns the seat of a lease that has not left it, and its license.
 ///
@@ -22,7 +23,7 @@ pub(super) async fn held(
     holder: Option<NewHolder>,
 ) -> Result<(SeatRow, Facts)> {
     refuse_unnamed(cx, holder.is_some())?;
-    let Some(seat) = rows::seat_of(&mut cx.tx, id).await? else {
+    let Some(seat) = rows::of_lease(&mut cx.tx, id).opt().await? else {
         let tenure = tenures::load(&mut cx.tx, id).await?.ok_or_else(missing)?;
         return Err(refusals::over(tenure.ended_at, tenure.ended_by));
     };
@@ -66,7 +67,23 @@ pub(super) fn refuse_unnamed(cx: &Cx, is_named: bool) -> Result<()> {
     }
 }
 
-/// Ends the lease on a seat. For `reserved` only the same holder gets the seat again.
+/// Refuses a caller whose area the license has left since the authorization.
+///
+/// # Errors
+/// Fails with [`Error::stale`]: the operation starts over with the authorization.
+pub(super) fn refuse_moved(cx: &Cx, license: LicenseId, facts: &Facts) -> Result<()> {
+    let deployment = Area { kind: AreaKind::Deployment, id: facts.deployment_id.0 };
+    let license = Area { kind: AreaKind::License, id: license.0 };
+    match cx.caller.areas(cx.at, Permission::LEASES_WRITE) {
+        Some(areas) if !areas.contains(&deployment) && !areas.contains(&license) => {
+            Err(Error::stale())
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Ends the lease on a seat, unless it has changed since the read. For `reserved` only the same holder
+/// gets the seat again.
 pub(super) async fn end(
     cx: &mut Cx,
     seat: &SeatRow,
@@ -74,9 +91,10 @@ pub(super) async fn end(
     reserved: TimeDelta,
 ) -> Result<()> {
     let sql = "UPDATE lease_seats SET ended_at = $2, ended_by = $3, free_at = $4
-               WHERE lease_id = $1 AND ended_at IS NULL";
+               WHERE lease_id = $1 AND ended_at IS NULL
+                 AND borrowed_until IS NOT DISTINCT FROM $5";
     let update = cx.tx.q(sql).bind(seat.lease_id).bind(cx.now).bind(reason).bind(cx.now + reserved);
-    match update.exec().await? {
+    match update.bind(seat.borrowed_until).exec().await? {
         0 => Err(Error::stale()),
         _ => Ok(()),
     }

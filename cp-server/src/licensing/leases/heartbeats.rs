@@ -43,6 +43,13 @@ pub(super) async fn heartbeat(cx: &mut Cx, id: LeaseId, heartbeat: Heartbeat) ->
     Ok(lease)
 }
 
+/// The write of a heartbeat, unless another request changed the lease or closed the pool.
+pub const KEEP: &str = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4
+     WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
+       AND (expires_at IS NULL OR expires_at > $2)
+       AND EXISTS (SELECT 1 FROM lease_pools p
+                   WHERE p.id = lease_seats.pool_id AND p.closed_at IS NULL)";
+
 /// Extends the lease. A lease beyond the cap moves to a free seat within it.
 async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<SeatRow> {
     let settings = facts.pool_settings()?.ok_or_else(|| refusals::gone(facts))?;
@@ -50,11 +57,7 @@ async fn keep(cx: &mut Cx, seat: &SeatRow, facts: &Facts) -> Result<SeatRow> {
     let expires_at = seat.prolonged(next);
     let name = facts.pool_name.as_deref().unwrap_or_default();
     moves::settle(cx, seat, name, settings).await?;
-    let sql = "UPDATE lease_seats SET heartbeat_at = $2, expires_at = $3, free_at = $4
-               WHERE lease_id = $1 AND heartbeat_at = $5 AND ended_at IS NULL
-                 AND (expires_at IS NULL OR expires_at > $2)";
     let free = expires_at.map(|end| free_at(&cx.tx, end));
-    let update = cx.tx.returning(sql).bind(seat.lease_id).bind(cx.now).bind(expires_at).bind(free);
-    // Another request changed the lease.
-    update.bind(seat.heartbeat_at).opt().await?.ok_or_else(Error::stale)
+    let update = cx.tx.returning(KEEP).bind(seat.lease_id).bind(cx.now).bind(expires_at);
+    update.bind(free).bind(seat.heartbeat_at).opt().await?.ok_or_else(Error::stale)
 }

@@ -119,7 +119,7 @@ pub(super) async fn taken(
                UNION ALL
                SELECT acquired_at, COALESCE(ended_at, expires_at, $3), overage
                FROM lease_seats
-               WHERE pool_id = $1 AND acquired_at < $3
+               WHERE pool_id = $1 AND acquired_at < $3 AND NOT is_vacant
                  AND (ended_at IS NULL OR ended_at > $2)
                  AND (expires_at IS NULL OR expires_at > $2)";
     let mut taken: Vec<Taken> = tx.q(sql).bind(pool.id).bind(from).bind(until).all().await?;

@@ -45,21 +45,20 @@ struct AnyRow {
 
 impl Record for AnyRow {
     const TABLE: &'static str = "(
-        SELECT s.lease_id, s.pool_id, s.n, s.organization_id, s.license_id, s.holder, s.holder_kind,
-               s.user_id, s.label, s.meta, s.acquired_at, s.heartbeat_at, s.ttl_seconds,
-               s.expires_at, s.borrowed_until, s.overage, s.ended_at, s.ended_by, s.status_list_id,
-               s.status_idx
-        FROM lease_seats s
+        SELECT lease_id, pool_id, n, organization_id, license_id, holder, holder_kind, user_id,
+               label, meta, acquired_at, heartbeat_at, ttl_seconds, expires_at, borrowed_until,
+               overage, ended_at, ended_by, is_vacant, status_list_id, status_idx
+        FROM lease_seats WHERE NOT is_vacant
         UNION ALL
         SELECT t.id, t.pool_id, t.n, t.organization_id, t.license_id, t.holder, t.holder_kind,
                t.user_id, t.label, t.meta, t.acquired_at, t.heartbeat_at, NULL,
-               t.expires_at, t.borrowed_until, t.overage, t.ended_at, t.ended_by, NULL, NULL
+               t.expires_at, t.borrowed_until, t.overage, t.ended_at, t.ended_by, FALSE, NULL, NULL
         FROM lease_tenures t) AS ended
         JOIN lease_pools ON lease_pools.id = ended.pool_id";
     const COLUMNS: &'static str = "ended.lease_id, ended.pool_id, ended.n, ended.organization_id,
         ended.license_id, ended.holder, ended.holder_kind, ended.user_id, ended.label, ended.meta,
         ended.acquired_at, ended.heartbeat_at, ended.ttl_seconds, ended.expires_at,
-        ended.borrowed_until, ended.overage, ended.ended_at, ended.ended_by,
+        ended.borrowed_until, ended.overage, ended.ended_at, ended.ended_by, ended.is_vacant,
         ended.status_list_id, ended.status_idx, FALSE AS is_absent";
     const KEY: &'static str = "ended.lease_id";
     fn key(&self) -> Uuid {

@@ -2,7 +2,7 @@
 
 use super::claim::Claim;
 use super::holders::Holder;
-use super::rows::SeatRow;
+use super::rows::{self, SeatRow};
 use super::settings::{Matching, PoolKind, Settings};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
@@ -56,7 +56,7 @@ pub(super) async fn seat(
         if !matching.accepts(candidate.hits, candidate.known) {
             continue;
         }
-        let found = cx.tx.select("WHERE lease_seats.lease_id = $1").bind(candidate.lease_id);
+        let found = rows::of_lease(&mut cx.tx, candidate.lease_id);
         let found = if locks { found.locked() } else { found };
         let found: Option<SeatRow> = found.opt().await?;
         if let Some(seat) = found.filter(|seat| seat.end(cx.now).is_none()) {

@@ -3,13 +3,14 @@
 use super::rows::{self, End, SeatRow, free_at};
 use super::settings::{Settings, UNLIMITED};
 use super::{refusals, tenures};
-use crate::kernel::error::Result;
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 
 /// Moves a lease beyond the cap to a free seat within it. Beyond the hard cap it must move.
 ///
 /// # Errors
-/// Fails with 409 `seats_exhausted` when it must and no seat is free; the lease keeps its end.
+/// Fails with 409 `seats_exhausted` when it must and no seat is free; the lease keeps its end. Fails
+/// with [`Error::stale`] for a lease that has changed since the read: an ended one would live again.
 pub(super) async fn settle(
     cx: &mut Cx,
     seat: &SeatRow,
@@ -19,6 +20,10 @@ pub(super) async fn settle(
     let (cap, hard_cap) = (settings.cap, settings.hard_cap());
     if seat.n <= cap.unwrap_or(UNLIMITED) {
         return Ok(());
+    }
+    let found = rows::of_lease(&mut cx.tx, seat.lease_id).locked().opt().await?;
+    if !found.is_some_and(|found: SeatRow| found.is_unchanged(seat)) {
+        return Err(Error::stale());
     }
     let mut free = rows::free(cx, seat.pool_id, cap.unwrap_or(UNLIMITED), true).await?;
     if free.is_none() && seat.n > hard_cap.unwrap_or(UNLIMITED) {
@@ -34,7 +39,7 @@ pub(super) async fn settle(
                SET lease_id = $3, holder = $4, holder_kind = $5, user_id = $6, label = $7, meta = $8,
                    acquired_at = $9, heartbeat_at = $10, ttl_seconds = $11, expires_at = $12,
                    overage = $13, free_at = $14, borrowed_until = $15, ended_at = NULL,
-                   ended_by = NULL, status_list_id = $16, status_idx = $17
+                   ended_by = NULL, is_vacant = FALSE, status_list_id = $16, status_idx = $17
                WHERE pool_id = $1 AND n = $2";
     let free_at = seat.expires_at.map(|end| free_at(&cx.tx, end));
     let occupy = cx

@@ -25,13 +25,10 @@ pub(super) async fn exhausted(
     name: &str,
     settings: &Settings,
 ) -> Result<Error> {
-    Refused::of(&cx.app).count(cx.at, pool);
     let (cap, hard_cap) = (settings.cap, settings.hard_cap());
     let used = used(cx, pool, hard_cap).await?;
-    let sql = "SELECT free_at FROM lease_seats
-               WHERE pool_id = $1 AND free_at > $2 AND n <= $3
-               ORDER BY free_at, n LIMIT 1";
-    let next = cx.tx.q(sql).bind(pool).bind(cx.now).bind(hard_cap.unwrap_or(UNLIMITED));
+    Refused::of(&cx.app).count(cx.at, pool);
+    let next = cx.tx.q(NEXT).bind(pool).bind(cx.now).bind(hard_cap.unwrap_or(UNLIMITED));
     let next: Option<DateTime<Utc>> = next.value().await?;
     let detail = format!(
         "All seats of the pool `{name}` are taken: {used} of {}. Retry when one is free, or end a lease \
@@ -58,24 +55,45 @@ pub(super) async fn exhausted(
     Ok(error)
 }
 
-/// Returns the number of seats that have a live lease, where no seat up to the hard cap is free.
+/// The next instant at which a seat of a pool up to a number is free.
+pub const NEXT: &str = "SELECT free_at FROM lease_seats
+     WHERE pool_id = $1 AND free_at > $2 AND +n <= $3
+     ORDER BY free_at, n LIMIT 1";
+
+/// Returns the number of taken seats, where no seat up to the hard cap is free: all of these, and
+/// those beyond it whose leases live on after the cap was lowered. The seats of a pool that was closed
+/// in between are no reason for a refusal.
 async fn used(cx: &mut Cx, pool: PoolId, hard_cap: Option<i64>) -> Result<i64> {
-    let allocated = "SELECT allocated FROM lease_pools WHERE id = $1";
-    let allocated: i64 = cx.tx.q(allocated).bind(pool).value().await?.unwrap_or(0);
-    if hard_cap.is_none_or(|most| allocated <= most) {
-        return Ok(allocated);
-    }
-    // The cap was lowered.
-    let sql = "SELECT COUNT(*) FROM lease_seats
-               WHERE pool_id = $1 AND (free_at IS NULL OR free_at > $2)";
-    Ok(cx.tx.q(sql).bind(pool).bind(cx.now).value().await?.unwrap_or(0))
+    let allocated = "SELECT allocated FROM lease_pools WHERE id = $1 AND closed_at IS NULL";
+    let allocated = cx.tx.q(allocated).bind(pool).value::<i64>().await?;
+    let allocated = allocated.ok_or_else(Error::stale)?;
+    let Some(within) = hard_cap.filter(|most| *most < allocated) else { return Ok(allocated) };
+    let beyond = cx.tx.q(BEYOND).bind(pool).bind(within).bind(cx.now);
+    Ok(within + beyond.value().await?.unwrap_or(0))
 }
 
-/// Returns the leases without a heartbeat for the longest time.
+/// Counts the taken seats of a pool beyond a number.
+pub const BEYOND: &str = "SELECT COUNT(*) FROM lease_seats
+     WHERE pool_id = $1 AND n > $2 AND (free_at IS NULL OR free_at > $3)";
+
+/// The leases of a pool without an end, the longest idle first. Migration 0050 has their index.
+pub const ENDLESS: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.ended_at IS NULL
+       AND lease_seats.expires_at IS NULL
+     ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT $2";
+
+/// The leases of a pool that end without a heartbeat, the next one to end first.
+pub const ENDING: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at > $3
+       AND lease_seats.ended_at IS NULL
+     ORDER BY lease_seats.free_at, lease_seats.n LIMIT $2";
+
+/// Returns the leases without a heartbeat for the longest time. Leases with an end are found by that
+/// end: an index of their heartbeats would cost each heartbeat more.
 async fn idle(cx: &mut Cx, pool: PoolId) -> Result<Vec<serde_json::Value>> {
-    let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.ended_at IS NULL
-                ORDER BY lease_seats.heartbeat_at LIMIT ";
-    let rows: Vec<SeatRow> = cx.tx.select(tail).bind(pool).and("?", NAMED).all().await?;
+    let mut rows: Vec<SeatRow> = cx.tx.select(ENDLESS).bind(pool).bind(NAMED).all().await?;
+    let ending = cx.tx.select(ENDING).bind(pool).bind(NAMED).bind(cx.now);
+    rows.extend(ending.all().await?);
+    rows.sort_by_key(|seat| (seat.heartbeat_at, seat.n));
+    rows.truncate(usize::try_from(NAMED).unwrap_or(usize::MAX));
     let holder = |seat: SeatRow| {
         serde_json::json!({
             "lease_id": seat.lease_id, "seat": seat.n, "label": seat.label, "user_id": seat.user_id,

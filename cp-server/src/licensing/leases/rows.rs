@@ -17,7 +17,7 @@ use crate::licensing::ids::{LeaseId, LicenseId, PoolId, StatusListId};
 
 crate::text_enum! {
     /// The kind of a holder.
-    HolderKind {
+    HolderKind of cp_contracts::HolderKind {
         User = "user",
         Email = "email",
         Subject = "subject",
@@ -28,7 +28,7 @@ crate::text_enum! {
 
 crate::text_enum! {
     /// The reason for the end of a lease.
-    End {
+    End of cp_contracts::LeaseEnd {
         Released = "released",
         Expired = "expired",
         Returned = "returned",
@@ -37,6 +37,18 @@ crate::text_enum! {
         LicenseOver = "license_over",
     }
 }
+
+/// The SQL condition for a seat whose holder is a person who is not an active member.
+macro_rules! absent {
+    () => {
+        "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
+          (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
+           WHERE m.organization_id = lease_seats.organization_id
+             AND m.user_id = lease_seats.user_id AND m.scope = 'organization'
+             AND m.status = 'active' AND u.is_active))"
+    };
+}
+pub(super) use absent;
 
 crate::record! {
     /// A pool of a license, from its first claim on.
@@ -78,17 +90,16 @@ crate::record! {
         overage: bool,
         ended_at: Option<DateTime<Utc>>,
         ended_by: Option<End>,
+        /// Whether the lease has moved to another seat: this row is no lease.
+        #[serde(skip)]
+        is_vacant: bool,
         /// The entry of a borrowed lease's token in a status list.
         #[serde(skip)]
         status_list_id: Option<StatusListId>,
         #[serde(skip)]
         status_idx: Option<i64>,
         /// Whether the holder is a person who is not an active member.
-        is_absent: bool = "(lease_seats.user_id IS NOT NULL AND NOT EXISTS
-            (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-             WHERE m.organization_id = lease_seats.organization_id
-               AND m.user_id = lease_seats.user_id AND m.scope = 'organization'
-               AND m.status = 'active' AND u.is_active))",
+        is_absent: bool = absent!(),
     }
 }
 
@@ -110,6 +121,14 @@ impl SeatRow {
         }
     }
 
+    /// Returns whether the lease has not changed since `other` was read.
+    pub fn is_unchanged(&self, other: &Self) -> bool {
+        self.heartbeat_at == other.heartbeat_at
+            && self.expires_at == other.expires_at
+            && self.borrowed_until == other.borrowed_until
+            && self.ended_at == other.ended_at
+    }
+
     /// Returns the end of the lease after a heartbeat that would end it at `next`. A later end stays,
     /// and so does a lease without an end.
     pub fn prolonged(&self, next: Option<DateTime<Utc>>) -> Option<DateTime<Utc>> {
@@ -125,6 +144,7 @@ impl SeatRow {
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Facts {
     pub deployment_id: DeploymentId,
+    pub license_revision: i64,
     license_seat_cap: Option<i64>,
     license_allow_more_seats: bool,
     subscription_seat_cap: i64,
@@ -145,7 +165,7 @@ pub struct Facts {
     settings: OnceLock<Option<Settings>>,
 }
 
-const FACTS: &str = "l.deployment_id,
+const FACTS: &str = "l.deployment_id, l.revision AS license_revision,
     l.seat_cap AS license_seat_cap, l.allow_more_seats AS license_allow_more_seats,
     s.seat_cap AS subscription_seat_cap,
     o.status AS organization_status, d.status AS deployment_status,
@@ -204,6 +224,13 @@ impl Facts {
         Ok(self.settings.get_or_init(|| found).as_ref())
     }
 
+    /// Sets the open pool, whose effective settings are known.
+    pub fn set_pool(&mut self, pool: PoolId, name: &str, settings: &Settings) {
+        (self.pool_id, self.pool_name) = (Some(pool), Some(name.to_owned()));
+        self.pool_kind = Some(settings.kind);
+        self.settings = OnceLock::from(Some(settings.clone()));
+    }
+
     pub fn explained(&self) -> super::settings::Explained {
         let cap = self.seat_cap();
         self.levels.explained(cap.value, cap.from.into())
@@ -218,15 +245,20 @@ impl Facts {
     }
 }
 
+/// The seat of a pool that a holder has or had.
+pub const OF_HOLDER: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2";
+
 /// Selects the seat that the holder with this hash has or had.
 pub fn of_holder<'c>(tx: &'c mut Conn, pool: PoolId, holder: &str) -> Rows<'c, SeatRow> {
-    let query = tx.select("WHERE lease_seats.pool_id = $1 AND lease_seats.holder = $2");
-    query.bind(pool).bind(holder)
+    tx.select(OF_HOLDER).bind(pool).bind(holder)
 }
 
-/// Returns the seat with this lease.
-pub async fn seat_of(tx: &mut Conn, lease: LeaseId) -> Result<Option<SeatRow>> {
-    Ok(tx.select("WHERE lease_seats.lease_id = $1").bind(lease).opt().await?)
+/// The seat with a lease.
+pub const OF_LEASE: &str = "WHERE lease_seats.lease_id = $1";
+
+/// Selects the seat with this lease.
+pub fn of_lease(tx: &mut Conn, lease: LeaseId) -> Rows<'_, SeatRow> {
+    tx.select(OF_LEASE).bind(lease)
 }
 
 /// Returns the instant from which another holder may have the seat of a lease that ends then.
@@ -237,6 +269,18 @@ pub fn free_at(tx: &Conn, end: DateTime<Utc>) -> DateTime<Utc> {
     if tx.writes_alone() { end } else { end + SKEW }
 }
 
+/// The seat that has been free for the longest time, up to a number. Without the order, or without the
+/// plus, the databases may read the pool in the order of its seats.
+pub const FREE: &str = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
+       AND +lease_seats.n <= $3
+     ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
+
+/// Selects the seat that has been free for the longest time, up to a number.
+pub(super) fn first_free(cx: &mut Cx, pool: PoolId, most: i64) -> Rows<'_, SeatRow> {
+    let now = cx.now;
+    cx.tx.select(FREE).bind(pool).bind(now).bind(most)
+}
+
 /// Locks the seat that has been free for the longest time, up to a number.
 pub(super) async fn free(
     cx: &mut Cx,
@@ -244,10 +288,7 @@ pub(super) async fn free(
     most: i64,
     skips: bool,
 ) -> Result<Option<SeatRow>> {
-    let tail = "WHERE lease_seats.pool_id = $1 AND lease_seats.free_at <= $2
-                  AND lease_seats.n <= $3
-                ORDER BY lease_seats.free_at, lease_seats.n LIMIT 1";
-    let query = cx.tx.select(tail).bind(pool).bind(cx.now).bind(most).locked();
+    let query = first_free(cx, pool, most).locked();
     let query = if skips && !query.is_sqlite() { query.sql(" SKIP LOCKED") } else { query };
     Ok(query.opt().await?)
 }

@@ -36,7 +36,7 @@ crate::texts! {
 
 crate::text_enum! {
     /// The kind of a pool.
-    PoolKind {
+    PoolKind of cp_contracts::PoolKind {
         /// For people.
         Seat = "seat",
         /// For machines.

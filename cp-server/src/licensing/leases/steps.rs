@@ -11,7 +11,7 @@ use chrono::TimeDelta;
 use super::claim::Claim;
 use super::rows::{End, Facts, SeatRow, free_at};
 use super::settings::{PoolKind, TakeOver};
-use super::{matching, moves, refusals, restores, rows, tenures};
+use super::{matching, moves, pools, refusals, restores, rows, tenures};
 use crate::kernel::db::query::Rows;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -79,6 +79,7 @@ impl Claim {
 
     /// Extends a live lease. A later end stays, and a borrowed lease stays as it is.
     async fn extend(&self, cx: &mut Cx, seat: &SeatRow) -> Result<SeatRow> {
+        pools::hold(cx, self.pool).await?;
         matching::replace(cx, self, seat).await?;
         if seat.is_borrowed(cx.now) && !self.borrows {
             return Ok(seat.clone());
@@ -131,7 +132,7 @@ impl Claim {
     /// Adds a seat to the pool, unless it has as many as it may.
     async fn grow(&self, cx: &mut Cx) -> Result<Option<i64>> {
         let sql = "UPDATE lease_pools SET allocated = allocated + 1
-                   WHERE id = $1 AND allocated < $2
+                   WHERE id = $1 AND allocated < $2 AND closed_at IS NULL
                    RETURNING allocated";
         Ok(cx.tx.q(sql).bind(self.pool).bind(self.hard_cap()).value().await?)
     }
@@ -158,14 +159,15 @@ impl Claim {
         {
             return Ok(Some((seat, End::TakenOver)));
         }
-        let absent = self.live(cx).sql(
-            " AND lease_seats.user_id IS NOT NULL
-              AND NOT EXISTS (SELECT 1 FROM memberships m JOIN users u ON u.id = m.user_id
-                              WHERE m.organization_id = lease_seats.organization_id
-                                AND m.user_id = lease_seats.user_id
-                                AND m.scope = 'organization' AND m.status = 'active' AND u.is_active)
-             ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1",
-        );
+        // Machines are no members.
+        if self.settings.kind == PoolKind::Node {
+            return Ok(None);
+        }
+        let absent = self.live(cx).sql(concat!(
+            " AND ",
+            rows::absent!(),
+            " ORDER BY lease_seats.heartbeat_at, lease_seats.n LIMIT 1"
+        ));
         let absent = absent.locked().opt().await?;
         Ok(absent.map(|seat| (seat, End::LicenseOver)))
     }
@@ -196,6 +198,7 @@ impl Claim {
         if let Some(own) = own.filter(|own| own.n != n) {
             self.leave(cx, own).await?;
         }
+        pools::hold(cx, self.pool).await?;
         let expires_at = self.expires_at(cx.now);
         let insert = "INSERT INTO lease_seats
                       (pool_id, n, lease_id, holder, holder_kind, user_id, label, meta, acquired_at,
@@ -208,7 +211,8 @@ impl Claim {
                       SET lease_id = $3, holder = $4, holder_kind = $5, user_id = $6, label = $7,
                           meta = $8, acquired_at = $9, heartbeat_at = $9, ttl_seconds = $10,
                           expires_at = $11, overage = $12, free_at = $13, borrowed_until = NULL,
-                          ended_at = NULL, ended_by = NULL, status_list_id = NULL, status_idx = NULL
+                          ended_at = NULL, ended_by = NULL, is_vacant = FALSE,
+                          status_list_id = NULL, status_idx = NULL
                       WHERE pool_id = $1 AND n = $2";
         let free = expires_at.map(|end| free_at(&cx.tx, end));
         let id = LeaseId::new(&cx.app.random, cx.now);
@@ -254,18 +258,11 @@ impl Claim {
             return Ok(());
         }
         // Two look-ups, each in an index: one statement for both would read the pool.
-        let own = "SELECT n FROM lease_seats WHERE pool_id = $1 AND holder = $2";
-        let own = cx.tx.q(own).bind(self.pool).bind(&*self.holder.hash);
-        if own.value::<i64>().await?.is_some() {
+        let own = rows::of_holder(&mut cx.tx, self.pool, &self.holder.hash).opt().await?;
+        if own.is_some() || rows::first_free(cx, self.pool, self.hard_cap()).opt().await?.is_some()
+        {
             return Ok(());
         }
-        let free = "SELECT n FROM lease_seats
-                    WHERE pool_id = $1 AND free_at <= $2 AND n <= $3
-                    ORDER BY free_at, n LIMIT 1";
-        let free = cx.tx.q(free).bind(self.pool).bind(cx.now).bind(self.hard_cap());
-        match free.value::<i64>().await? {
-            Some(_) => Ok(()),
-            None => Err(self.exhausted(cx).await?),
-        }
+        Err(self.exhausted(cx).await?)
     }
 }

@@ -57,6 +57,7 @@ impl TenureRow {
             overage: self.overage,
             ended_at: Some(self.ended_at),
             ended_by: Some(self.ended_by),
+            is_vacant: false,
             status_list_id: None,
             status_idx: None,
             is_absent: false,
@@ -69,13 +70,13 @@ pub(super) async fn load(tx: &mut Conn, lease: LeaseId) -> Result<Option<TenureR
     Ok(tx.select("WHERE lease_tenures.id = $1").bind(lease).opt().await?)
 }
 
-/// Takes the lease from a seat, which is free from this instant on. The seat keeps a lease of no
-/// time and no holder.
+/// Takes the lease from a seat, which is free from this instant on. The row that stays is no lease.
 pub(super) async fn vacate(cx: &mut Cx, seat: &SeatRow, free_at: DateTime<Utc>) -> Result<()> {
     let sql = "UPDATE lease_seats
                SET lease_id = $2, holder = NULL, user_id = NULL, label = NULL, acquired_at = $3,
                    ended_at = $3, ended_by = $4, free_at = $5, expires_at = NULL,
-                   borrowed_until = NULL, status_list_id = NULL, status_idx = NULL
+                   borrowed_until = NULL, status_list_id = NULL, status_idx = NULL,
+                   is_vacant = TRUE
                WHERE lease_id = $1";
     let nothing = LeaseId::new(&cx.app.random, cx.now);
     let vacate = cx.tx.q(sql).bind(seat.lease_id).bind(nothing).bind(cx.now);
@@ -85,8 +86,7 @@ pub(super) async fn vacate(cx: &mut Cx, seat: &SeatRow, free_at: DateTime<Utc>) 
 
 /// Keeps the lease of a seat that gets another lease. A lease that still lives ends for this reason.
 pub(super) async fn keep(cx: &mut Cx, seat: &SeatRow, reason: End) -> Result<()> {
-    // The lease of no time of a vacated seat.
-    if seat.holder.is_none() && seat.ended_at == Some(seat.acquired_at) {
+    if seat.is_vacant {
         return Ok(());
     }
     let (ended_at, ended_by) = seat.end(cx.now).unwrap_or((cx.now, reason));

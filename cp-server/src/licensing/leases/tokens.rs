@@ -79,7 +79,7 @@ fn make(
         lease: LeaseBodyClaims {
             license_id: seat.license_id.0,
             pool: facts.pool_name.clone().unwrap_or_default(),
-            kind: facts.pool_kind.map_or("", |kind| kind.as_str()).into(),
+            kind: facts.pool_kind.map_or_else(|| "".into(), Into::into),
             holder: seat.holder.clone().unwrap_or_default(),
             components: if is_matched { components } else { Vec::new() },
             matching: is_matched.then(|| matching.to_string()),

@@ -15,15 +15,19 @@ use crate::kernel::access::platform::PublicPath;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Put;
 use crate::kernel::http::cx::Cx;
+use crate::kernel::journal::draft::AuditDraft;
 use crate::kernel::journal::record;
 use crate::kernel::secret::Secret;
 use crate::kernel::text::Name;
 use crate::licensing::coverage::Terms;
 use crate::licensing::entitlement::{License, LicenseRow};
+use crate::licensing::ids::LicenseId;
+use crate::licensing::issuance::NewBundle;
 use crate::licensing::leases::holders::NewHolder;
 use crate::licensing::leases::holding::of_holder;
 use crate::licensing::leases::settings::{PoolName, SEATS};
 use crate::licensing::leases::{NewLease, claim};
+use crate::licensing::licenses::fetches;
 
 /// The feature with the versions that a license covers, as a range such as `<=4.2`.
 const MAX_VERSION: &str = "max_version";
@@ -46,8 +50,9 @@ pub(super) struct NewValidation {
     /// The version of the product in the form of Semantic Versioning, such as `4.1.0`. The feature
     /// `max_version` of the license must cover it.
     version: Option<Name>,
-    /// Whether the answer to an activation contains a lease token, for checks without a network. False
-    /// when absent.
+    /// Whether the answer contains tokens for checks without a network, if the key may be used: a
+    /// license token, and a lease token when the holder claims a seat. A license has at most 20 such
+    /// license tokens a day (429 `rate_limited`). False when absent.
     #[serde(default)]
     token: bool,
 }
@@ -60,14 +65,14 @@ pub(super) async fn validate(
     _: PublicPath,
     new: NewValidation,
 ) -> Result<Validation> {
-    let (validation, is_claimed) = judged(cx, new).await?;
-    if !is_claimed {
+    let (validation, is_written) = judged(cx, new).await?;
+    if !is_written {
         cx.audit.omit();
     }
     Ok(validation)
 }
 
-/// Returns the answer, and whether the holder claimed a seat.
+/// Returns the answer, and whether the request wrote a claim or a token.
 async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, bool)> {
     let version = new.version.as_ref().map(version_of).transpose()?;
     if new.features.len() > FEATURES {
@@ -89,16 +94,57 @@ async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, b
     let mut holding = coverage_codes(&terms, cx.now);
     holding.extend(content_codes(&license, version.as_ref(), &new.features));
     let shown = Some(shown(&license, &terms, cx.now)?);
+    let wants_token = new.token;
+    if wants_token && new.activate && is_usable(&holding) {
+        // The refusal of a token claims no seat.
+        fetches::refuse_exhausted(cx, key.license_id).await?;
+    }
     let seat = match new.pool.is_some() || new.holder.is_some() || new.activate {
         true => seat(cx, &key, &license, new, &holding).await?,
         false => Seat::default(),
     };
     holding.extend(seat.codes);
+    let token = match wants_token && is_usable(&holding) {
+        true => Some(issue(cx, &key).await?),
+        false => None,
+    };
     let Seat { lease, lease_token, retry_after, is_claimed, .. } = seat;
+    let is_written = is_claimed || token.is_some();
+    let answer = answer(&holding);
     Ok((
-        Validation { license: shown, lease, lease_token, retry_after, ..answer(&holding) },
-        is_claimed,
+        Validation { license: shown, lease, token, lease_token, retry_after, ..answer },
+        is_written,
     ))
+}
+
+/// Returns whether the key may be used, with these codes alone.
+fn is_usable(holding: &[ValidationCode]) -> bool {
+    codes::is_valid(&codes::first(holding).0)
+}
+
+/// Signs a license token as the license key. A claim of the same request is committed by now.
+async fn issue(cx: &mut Cx<Scope>, key: &FoundKey) -> Result<String> {
+    cx.caller = key.caller();
+    // The claim has its own event.
+    cx.audit = AuditDraft::default();
+    let mut visit = cx.visiting(key.organization_id);
+    let done = signed(&mut visit, key.license_id).await;
+    cx.take_back(visit);
+    done
+}
+
+async fn signed(cx: &mut Cx, license: LicenseId) -> Result<String> {
+    fetches::refuse_exhausted(cx, license).await?;
+    let issued = fetches::issue(cx, license, &NewBundle::default()).await;
+    // The license changed after the read: the validation starts over, and reports the reason.
+    let issued = issued.map_err(|error| {
+        let code = ValidationCode::from(error.code().as_str());
+        if matches!(code, ValidationCode::Other(_)) { error } else { Error::stale() }
+    })?;
+    let target = ("bundle", issued.jti.to_string());
+    record::record(cx, fetches::EVENT, Some(cx.at), target).await?;
+    cx.audit.is_written = true;
+    Ok(issued.token)
 }
 
 /// What a validation finds out about the holder's seat.
@@ -132,7 +178,7 @@ async fn seat(
         return Ok(ValidationCode::PoolUnknown.into());
     }
     let Some(holder) = new.holder else { return Ok(ValidationCode::HolderRequired.into()) };
-    let is_in_force = codes::is_valid(&codes::first(holding).0);
+    let is_in_force = is_usable(holding);
     // The event of a claim names the key.
     cx.caller = key.caller();
     let mut visit = cx.visiting(key.organization_id);

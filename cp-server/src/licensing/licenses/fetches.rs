@@ -21,6 +21,8 @@ crate::routes! { licenses:
     POST "/licenses/{id}/token" LICENSES_FETCH => token, own_transaction, unmetered, harmless;
 }
 
+/// The action of the event of a token.
+pub const EVENT: &str = "licenses.token";
 /// The number of tokens of a license on one day.
 const A_DAY: i64 = 20;
 
@@ -33,15 +35,32 @@ pub struct Fetch {
 
 async fn token(cx: &mut Cx, id: LicenseId, fetch: Fetch) -> Result<Created<LicenseBundleResponse>> {
     let new = NewBundle { form: fetch.form, ..NewBundle::default() };
+    // A refusal costs no signature.
+    refuse_exhausted(cx, id).await?;
+    issue(cx, id, &new).await.map(Created)
+}
+
+/// Refuses when the license has all tokens of the day. The statement of [`issue`] decides.
+///
+/// # Errors
+/// Fails with 429 `rate_limited`.
+pub async fn refuse_exhausted<G>(cx: &mut Cx<G>, id: LicenseId) -> Result<()> {
     let (day, tomorrow) = day_of(cx.now);
-    // A refusal costs no signature. The statement below decides.
-    let sql = "SELECT fetches FROM licenses
-               WHERE id = $1 AND organization_id = $2 AND fetched_on = $3";
-    let fetched = cx.tx.q(sql).bind(id).bind(cx.at).bind(day).value::<i64>().await?;
-    if fetched.is_some_and(|fetched| fetched >= A_DAY) {
-        return Err(exhausted(cx.now, tomorrow));
+    let sql = "SELECT fetches FROM licenses WHERE id = $1 AND fetched_on = $2";
+    let fetched = cx.tx.q(sql).bind(id).bind(day).value::<i64>().await?;
+    match fetched {
+        Some(fetched) if fetched >= A_DAY => Err(exhausted(cx.now, tomorrow)),
+        _ => Ok(()),
     }
-    let signed = bundles::sign(cx, id, &new).await?;
+}
+
+/// Signs the license, and writes the token as one of the day.
+///
+/// # Errors
+/// Fails with 429 `rate_limited` when the license has all tokens of the day.
+pub async fn issue(cx: &mut Cx, id: LicenseId, new: &NewBundle) -> Result<LicenseBundleResponse> {
+    let (day, tomorrow) = day_of(cx.now);
+    let signed = bundles::sign(cx, id, new).await?;
     cx.begin().await?;
     // Every change locks the organization before its licenses.
     organizations::hold(cx, signed.organization, signed.organization_revision).await?;
@@ -52,7 +71,7 @@ async fn token(cx: &mut Cx, id: LicenseId, fetch: Fetch) -> Result<Created<Licen
     if cx.tx.q(sql).bind(id).bind(cx.at).bind(day).bind(A_DAY).exec().await? == 0 {
         return Err(exhausted(cx.now, tomorrow));
     }
-    bundles::write(cx, signed, &new, "licenses.token").await.map(Created)
+    bundles::write(cx, signed, new, EVENT).await
 }
 
 /// Returns the day, counted from 1970, and the beginning of the next one.

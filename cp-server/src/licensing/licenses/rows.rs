@@ -56,6 +56,19 @@ pub async fn hold_newest(cx: &mut Cx, id: LicenseId, newest: Option<BundleId>) -
     }
 }
 
+/// Locks the license's row for as long as it has this revision.
+///
+/// # Errors
+/// Fails with [`Error::stale`] if the license has changed.
+pub async fn hold(cx: &mut Cx, id: LicenseId, revision: i64) -> Result<()> {
+    let held = cx.tx.q2(
+        "SELECT 1 FROM licenses WHERE id = $1 AND revision = $2",
+        "SELECT 1 FROM licenses WHERE id = $1 AND revision = $2 FOR SHARE",
+    );
+    let held = held.bind(id).bind(revision).value::<i32>().await?;
+    held.map(drop).ok_or_else(Error::stale)
+}
+
 /// Returns the number of active licenses whose last token the key signed.
 pub async fn count_signed_by<G>(cx: &mut Cx<G>, kid: &str) -> Result<i64> {
     let sql = "SELECT COUNT(*) FROM licenses

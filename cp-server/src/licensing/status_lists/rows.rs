@@ -73,14 +73,17 @@ where
     Ok(())
 }
 
-/// Revokes the entry of a token that is no bundle until the token's end.
+/// Revokes the entry of a token that is no bundle until the token's end. An entry that is revoked
+/// already stays revoked until the later end.
 pub async fn revoke_entry<G>(
     cx: &mut Cx<G>,
     (list, idx): (StatusListId, i64),
     over_at: DateTime<Utc>,
 ) -> Result<()> {
     let sql = "INSERT INTO status_revocations (status_list_id, status_idx, over_at)
-               VALUES ($1, $2, $3)";
+               VALUES ($1, $2, $3)
+               ON CONFLICT (status_list_id, status_idx) DO UPDATE SET over_at = excluded.over_at
+               WHERE status_revocations.over_at < excluded.over_at";
     cx.tx.q(sql).bind(list).bind(idx).bind(over_at).exec().await?;
     cx.tx
         .q("UPDATE status_lists SET version = version + 1 WHERE id = $1")
