@@ -50,6 +50,7 @@ use licensing::license_keys::settings::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
+use lifecycle::import::Imports;
 use server::api_document::ApiDocument;
 use server::limits::Surface;
 
@@ -151,6 +152,7 @@ pub fn app_with(
             Box::new(Skew::default()),
             Box::new(BulkIssuances::default()),
             Box::new(Exports::default()),
+            Box::new(Imports::default()),
         ],
     )
 }
@@ -198,6 +200,7 @@ compose! {
     lifecycle::move_project;
     lifecycle::leave_organization;
     lifecycle::export;
+    lifecycle::import;
     tenancy::onboarding;
     tenancy::quotas;
     tenancy::workspaces;

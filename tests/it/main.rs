@@ -9,6 +9,7 @@ mod backup;
 mod example;
 mod governance;
 mod identity;
+mod imports;
 mod kernel;
 mod leases;
 mod license_keys;
