@@ -17,7 +17,7 @@ use super::{operations, verbs};
 use crate::config::Config;
 
 /// Commands of the server's machine: they have no target.
-const LOCAL: [&str; 16] = [
+const LOCAL: [&str; 17] = [
     "serve",
     "migrate",
     "quickstart",
@@ -28,6 +28,7 @@ const LOCAL: [&str; 16] = [
     "openapi",
     "completions",
     "clock accept",
+    "import keygen",
     "keys import",
     "keys rekey",
     "keys export-public",

@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod completion;
 mod fields;
+mod import;
 mod keys;
 mod lease;
 mod license;
@@ -93,6 +94,7 @@ async fn run_command(command: Command, config: &Config, target: &Target) -> anyh
         }
         Command::Backup(backup) => backup::run(config, backup).await,
         Command::Restore(restore) => backup::run_restore(config, restore).await,
+        Command::Import(import) => import::run(config, target, import).await,
         Command::Keys(keys) => keys::run(config, keys).await,
         Command::License(license) => license::run(config, target, license).await,
         Command::Lease(lease) => lease::run(config, target, lease).await,
