@@ -117,6 +117,8 @@ fn arrange(mut command: Command, path: &str, help: Help) -> Command {
         command = command.args(new);
     }
     command.after_help(match examples.filter(|_| help == Help::Long || path.is_empty()) {
+        // The list of all commands fills a screen.
+        Some(start) if path.is_empty() => format!("{start}\n{more}"),
         Some(examples) => format!("{examples}\n\n{more}"),
         None => more.to_owned(),
     })

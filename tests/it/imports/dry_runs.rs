@@ -184,6 +184,22 @@ async fn dry_run_leaves_nothing_and_sees_the_lines_before(world: World) {
     assert_eq!(summary["created"], 11);
 }
 
+#[on_both]
+async fn dry_run_of_many_lines_sees_the_transactions_before(world: World) {
+    let mut lines = of_each_kind();
+    let deployment = |n| {
+        let id = format!("many-{n}");
+        json!({"kind": "deployment", "organization": "crm-1", "external_id": id, "name": "Many"})
+    };
+    lines.extend((0..1000).map(deployment));
+    lines.push(json!({"kind": "license", "organization": "crm-1", "deployment": "many-0"}));
+    lines.push(json!({"kind": "license", "organization": "crm-1", "deployment": "many-1000"}));
+    let (dry, summary) = import_as(&world, "?dry_run=true", &lines).await;
+    assert_eq!((&summary["created"], &summary["refused"]), (&json!(1012), &json!(1)));
+    let (done, _) = import(&world, &lines).await;
+    assert_eq!(without_ids(dry), without_ids(done));
+}
+
 #[tokio::test]
 async fn dry_run_on_sqlite_leaves_the_writer_and_no_file() {
     let world = World::on_sqlite().await;
