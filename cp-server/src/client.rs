@@ -6,13 +6,14 @@ use std::sync::Arc;
 use anyhow::{Context, bail};
 use axum::Router;
 use axum::body::Body;
-use axum::http::{Method, Request, header};
+use axum::http::{Method, Request, Response, header};
 use cp_contracts::Problem;
-use futures_util::StreamExt;
+use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tower::ServiceExt;
+use ureq::SendBody;
 use ureq::tls::{Certificate, RootCerts, TlsConfig};
 
 use crate::kernel::access::caller::Caller;
@@ -107,19 +108,12 @@ impl Client {
         };
         match self {
             Self::Local { router, .. } => {
-                let mut request = Request::builder()
+                let request = Request::builder()
                     .method(line.method.clone())
                     .uri(target)
                     .header(header::CONTENT_TYPE, "application/json")
                     .body(Body::from(body))?;
-                request.extensions_mut().insert(Caller::system("command line"));
-                let response = router.as_ref().clone().oneshot(request).await?;
-                let status = response.status().as_u16();
-                let mut parts = response.into_body().into_data_stream();
-                while let Some(bytes) = parts.next().await {
-                    part(&bytes?);
-                }
-                Ok(status)
+                in_process(router, request, part).await
             }
             Self::Remote(remote) => {
                 let (parts, mut arriving) = mpsc::channel(16);
@@ -133,11 +127,70 @@ impl Client {
         }
     }
 
+    /// Posts a body of any length to a path with its query. Passes on the body of the response as it
+    /// arrives.
+    pub async fn upload(
+        &self,
+        target: &str,
+        media_type: &'static str,
+        mut body: Box<dyn Read + Send>,
+        mut part: impl FnMut(&[u8]),
+    ) -> anyhow::Result<u16> {
+        match self {
+            Self::Local { router, .. } => {
+                let (parts, mut arriving) = mpsc::channel::<std::io::Result<Vec<u8>>>(4);
+                let reading = spawn_blocking(move || {
+                    loop {
+                        let mut buffer = vec![0; 64 * 1024];
+                        let read = body.read(&mut buffer).map(|n| {
+                            buffer.truncate(n);
+                            buffer
+                        });
+                        let is_last = read.as_ref().map_or(true, Vec::is_empty);
+                        if parts.blocking_send(read).is_err() || is_last {
+                            return;
+                        }
+                    }
+                });
+                let body = Body::from_stream(stream::poll_fn(move |cx| arriving.poll_recv(cx)));
+                let request = Request::post(target).header(header::CONTENT_TYPE, media_type);
+                let status = in_process(router, request.body(body)?, part).await;
+                reading.await?;
+                status
+            }
+            Self::Remote(remote) => {
+                let (parts, mut arriving) = mpsc::channel(16);
+                let (remote, target) = (remote.clone(), target.to_owned());
+                let call = spawn_blocking(move || remote.upload(&target, media_type, body, &parts));
+                while let Some(bytes) = arriving.recv().await {
+                    part(&bytes);
+                }
+                call.await?
+            }
+        }
+    }
+
     pub async fn close(self) {
         if let Self::Local { app, .. } = self {
             app.db.close().await;
         }
     }
+}
+
+/// Sends a request in this process, as the system itself.
+async fn in_process(
+    router: &Router,
+    mut request: Request<Body>,
+    mut part: impl FnMut(&[u8]),
+) -> anyhow::Result<u16> {
+    request.extensions_mut().insert(Caller::system("command line"));
+    let response = router.clone().oneshot(request).await?;
+    let status = response.status().as_u16();
+    let mut parts = response.into_body().into_data_stream();
+    while let Some(bytes) = parts.next().await {
+        part(&bytes?);
+    }
+    Ok(status)
 }
 
 /// Indents JSON for people, and keeps the order of its members.
@@ -232,14 +285,35 @@ impl Remote {
             request = request.header(header::CONTENT_TYPE, "application/json");
             self.agent.run(request.body(body)?).with_context(reached)?
         };
-        let status = response.status().as_u16();
-        let mut reader = response.into_body().into_reader();
-        let mut buffer = vec![0; 16 * 1024];
-        loop {
-            let n = reader.read(&mut buffer)?;
-            if n == 0 || parts.blocking_send(buffer[..n].to_vec()).is_err() {
-                return Ok(status);
-            }
+        pass_on(response, parts)
+    }
+
+    fn upload(
+        &self,
+        target: &str,
+        media_type: &str,
+        mut body: Box<dyn Read + Send>,
+        parts: &mpsc::Sender<Vec<u8>>,
+    ) -> anyhow::Result<u16> {
+        let url = format!("{}{target}", self.url);
+        let request = Request::post(&url)
+            .header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+            .header(header::CONTENT_TYPE, media_type)
+            .body(SendBody::from_reader(&mut body))?;
+        let reached = || format!("{} cannot be reached; is the server running?", plain_url(&url));
+        pass_on(self.agent.run(request).with_context(reached)?, parts)
+    }
+}
+
+/// Sends the parts of a response as they arrive.
+fn pass_on(response: Response<ureq::Body>, parts: &mpsc::Sender<Vec<u8>>) -> anyhow::Result<u16> {
+    let status = response.status().as_u16();
+    let mut reader = response.into_body().into_reader();
+    let mut buffer = vec![0; 16 * 1024];
+    loop {
+        let n = reader.read(&mut buffer)?;
+        if n == 0 || parts.blocking_send(buffer[..n].to_vec()).is_err() {
+            return Ok(status);
         }
     }
 }

@@ -52,6 +52,7 @@ use licensing::license_keys::settings::LicenseKeySettings;
 use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
+use lifecycle::import::Imports;
 use lifecycle::notices::NoticeDays;
 use server::api_document::ApiDocument;
 use server::limits::Surface;
@@ -166,6 +167,7 @@ pub fn app_with(
             Box::new(BulkIssuances::default()),
             Box::new(Exports::default()),
             Box::new(Sending::new(settings.webhooks.0)),
+            Box::new(Imports::default()),
         ],
     )
 }
@@ -213,6 +215,7 @@ compose! {
     lifecycle::move_project;
     lifecycle::leave_organization;
     lifecycle::export;
+    lifecycle::import;
     tenancy::onboarding;
     tenancy::quotas;
     tenancy::workspaces;

@@ -2,6 +2,7 @@
 //! module is above all slices.
 
 pub mod export;
+pub mod import;
 pub mod leave_organization;
 pub mod move_project;
 pub mod notices;

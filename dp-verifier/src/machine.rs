@@ -14,6 +14,9 @@ use crate::license::LicenseContext;
 /// The files with the machine ID of Linux, machine-id(5).
 const MACHINE_ID: [&str; 2] = ["/etc/machine-id", "/var/lib/dbus/machine-id"];
 
+/// The name of the component that is the app's own string.
+const TEXT: &str = "text";
+
 /// The maximum size of such a file, in bytes.
 const MAX_MACHINE_ID: usize = 256;
 
@@ -76,7 +79,7 @@ impl Fingerprint {
     /// Adds the app's own string for this machine, as the component `text`: for example the name of
     /// a container's volume, or the value of a setting.
     pub fn text(self, value: &str) -> Self {
-        self.component("text", value)
+        self.component(TEXT, value)
     }
 
     /// Returns the fingerprint, which is empty without components.
@@ -105,6 +108,13 @@ impl fmt::Debug for Fingerprint {
         let mut shown = f.debug_struct("Fingerprint");
         shown.field("components", &self.components.keys()).finish_non_exhaustive()
     }
+}
+
+/// Returns the fingerprint that [`Fingerprint::text`] has under a license, and that is also its only
+/// component.
+#[must_use]
+pub fn text_fingerprint(license_id: Uuid, value: &str) -> String {
+    hash(&license_id.to_string(), TEXT, value.as_bytes())
 }
 
 fn hash(key: &str, name: &str, value: &[u8]) -> String {

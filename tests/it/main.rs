@@ -10,6 +10,7 @@ mod events;
 mod example;
 mod governance;
 mod identity;
+mod imports;
 mod kernel;
 mod leases;
 mod license_keys;

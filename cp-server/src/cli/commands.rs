@@ -17,7 +17,7 @@ use super::{operations, verbs};
 use crate::config::Config;
 
 /// Commands of the server's machine: they have no target.
-const LOCAL: [&str; 16] = [
+const LOCAL: [&str; 17] = [
     "serve",
     "migrate",
     "quickstart",
@@ -28,6 +28,7 @@ const LOCAL: [&str; 16] = [
     "openapi",
     "completions",
     "clock accept",
+    "import keygen",
     "keys import",
     "keys rekey",
     "keys export-public",
@@ -116,6 +117,8 @@ fn arrange(mut command: Command, path: &str, help: Help) -> Command {
         command = command.args(new);
     }
     command.after_help(match examples.filter(|_| help == Help::Long || path.is_empty()) {
+        // The list of all commands fills a screen.
+        Some(start) if path.is_empty() => format!("{start}\n{more}"),
         Some(examples) => format!("{examples}\n\n{more}"),
         None => more.to_owned(),
     })

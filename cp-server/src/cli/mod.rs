@@ -8,6 +8,7 @@ mod commands;
 mod completion;
 mod events;
 mod fields;
+mod import;
 mod keys;
 mod lease;
 mod license;
@@ -94,6 +95,7 @@ async fn run_command(command: Command, config: &Config, target: &Target) -> anyh
         }
         Command::Backup(backup) => backup::run(config, backup).await,
         Command::Restore(restore) => backup::run_restore(config, restore).await,
+        Command::Import(import) => import::run(config, target, import).await,
         Command::Keys(keys) => keys::run(config, keys).await,
         Command::License(license) => license::run(config, target, license).await,
         Command::Lease(lease) => lease::run(config, target, lease).await,

@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::target::Target;
 use super::verbs::Verbs;
-use super::{audit, backup, clock, events, keys, lease, license};
+use super::{audit, backup, clock, events, import, keys, lease, license};
 use crate::config::Config;
 
 /// The license authority: manages customers, and issues license tokens that verify offline.
@@ -75,6 +75,9 @@ pub(super) enum Command {
     /// Claim, list, borrow and end leases of seats
     #[command(subcommand)]
     Lease(lease::Lease),
+    /// Import organizations, people, plans, licenses and license keys from a file
+    #[command(after_help = import::EXAMPLES)]
+    Import(import::Import),
     /// Create, import, rotate and retire signing keys
     #[command(subcommand)]
     Keys(keys::Keys),

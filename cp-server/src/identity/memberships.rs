@@ -174,7 +174,7 @@ async fn list_in_workspace(
     page(query, list).await
 }
 
-async fn create(cx: &mut Cx, _: Org, new: NewMembership) -> Result<Created<Membership>> {
+pub(crate) async fn create(cx: &mut Cx, _: Org, new: NewMembership) -> Result<Created<Membership>> {
     join(cx, At::Organization, new).await.map(Created)
 }
 
@@ -214,7 +214,11 @@ async fn read(cx: &mut Cx, id: MembershipId) -> Result<Membership> {
     Ok(load(cx, id).await?.into())
 }
 
-async fn update(cx: &mut Cx, id: MembershipId, patch: MembershipPatch) -> Result<Membership> {
+pub(crate) async fn update(
+    cx: &mut Cx,
+    id: MembershipId,
+    patch: MembershipPatch,
+) -> Result<Membership> {
     let before = load(cx, id).await?;
     if before.role_code == OWNER && (patch.role.is_some() || patch.status.is_some()) {
         return Err(owner_protected("Cannot change owner role or status"));

@@ -137,7 +137,7 @@ async fn list(cx: &mut Cx<Scope>, _: Platform, list: List<UserFilter>) -> Result
     list.page(query).await
 }
 
-async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<User>> {
+pub(crate) async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Result<Put<User>> {
     if new.is_superadmin.is_some_and(|is_superadmin| is_superadmin) {
         refuse_but_superadmin(&cx.caller)?;
     }

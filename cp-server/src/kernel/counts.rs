@@ -11,6 +11,11 @@ impl Counts {
         self.0.push((counter, count));
     }
 
+    /// Adds the counts of a part of the transaction.
+    pub fn extend(&mut self, part: Self) {
+        self.0.extend(part.0);
+    }
+
     /// Passes the counts to the metrics.
     pub(in crate::kernel) fn committed(self) {
         for (counter, count) in self.0 {

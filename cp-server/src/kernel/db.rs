@@ -17,6 +17,8 @@ mod queue;
 pub mod readonly;
 pub mod record;
 pub mod references;
+pub mod rehearsals;
+mod savepoints;
 pub mod search;
 pub mod tags;
 pub mod values;

@@ -169,7 +169,7 @@ async fn list(cx: &mut Cx, _: Org, list: List<DeploymentFilter>) -> Result<Page<
     list.page(query).await
 }
 
-async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deployment>> {
+pub(crate) async fn create(cx: &mut Cx, _: Org, new: NewDeployment) -> Result<Created<Deployment>> {
     let sql = "INSERT INTO deployments
                (id, organization_id, name, type, region, api_base_url, status, external_id,
                 created_at, updated_at, metadata, tags)
@@ -195,7 +195,11 @@ async fn read(cx: &mut Cx, id: DeploymentId) -> Result<Deployment> {
     Ok(found.one().await?)
 }
 
-async fn update(cx: &mut Cx, id: DeploymentId, patch: DeploymentPatch) -> Result<Deployment> {
+pub(crate) async fn update(
+    cx: &mut Cx,
+    id: DeploymentId,
+    patch: DeploymentPatch,
+) -> Result<Deployment> {
     let found = cx.tx.select("WHERE id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     let before: Deployment = found.locked().one().await?;
     let sql = "UPDATE deployments

@@ -38,7 +38,7 @@ use self::heartbeats::heartbeat;
 use self::holders::NewHolder;
 use self::lists::{list, list_for_deployment, list_for_organization, list_own};
 use self::pools::{list as pools, reset};
-use self::rows::{End, PoolRow, SeatRow};
+use self::rows::{End, Facts, PoolRow, SeatRow};
 use self::settings::{PoolKind, PoolName};
 use self::steps::Claimed;
 use self::tenures::TenureRow;
@@ -195,6 +195,52 @@ pub struct Release {
 
 /// Claims a seat, or extends the holder's lease.
 pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lease>> {
+    let (borrow_seconds, wants_token) = (new.borrow_seconds, new.token);
+    let (mut claim, mut facts) = prepare(cx, license, new).await?;
+    if let Some(seconds) = borrow_seconds {
+        borrowing::check(claim.settings.borrow_seconds, seconds, "borrow_seconds")?;
+    }
+    claim.refuse_if_full(cx, &facts).await?;
+    let borrow = match borrow_seconds {
+        Some(seconds) => Some(borrowing::prepare(cx, &facts, seconds).await?),
+        None => None,
+    };
+    cx.begin().await?;
+    let Claimed { mut seat, is_new, taken_from } =
+        take(cx, license, &mut claim, &mut facts).await?;
+    if let Some(borrow) = &borrow {
+        seat = borrowing::write(cx, &seat, borrow).await?;
+    }
+    let mut lease = answers::lease(&seat, &facts, cx.now)?;
+    let is_floating = claim.settings.kind == PoolKind::Floating;
+    // The tenures of a floating pool are their own record; an extended lease leaves none.
+    if borrow.is_none() && (is_floating && taken_from.is_none() || !is_new) {
+        cx.audit.omit();
+    }
+    if wants_token || borrow.is_some() {
+        tokens::announce(cx, &seat, &facts).await?;
+        if !cx.audit.is_omitted() {
+            cx.audit.after = serde_json::to_value(&lease).ok();
+            let target = ("lease", lease.id.to_string());
+            record::record(cx, "leases.claim", Some(cx.at), target).await?;
+            cx.audit.is_written = true;
+        }
+        cx.commit_early(Effect::Harmless).await?;
+        lease.token = Some(tokens::sign(cx, seat, facts).await?);
+    }
+    Ok(if is_new { Put::New(lease) } else { Put::Known(lease) })
+}
+
+/// Claims a seat in the caller's transaction, without a borrowing and without a token.
+pub(crate) async fn seat(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put<Lease>> {
+    let (mut claim, mut facts) = prepare(cx, license, new).await?;
+    let Claimed { seat, is_new, .. } = take(cx, license, &mut claim, &mut facts).await?;
+    let lease = answers::lease(&seat, &facts, cx.now)?;
+    Ok(if is_new { Put::New(lease) } else { Put::Known(lease) })
+}
+
+/// Checks a claim, as far as reads decide.
+async fn prepare(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<(Claim, Facts)> {
     let name = match &new.pool {
         Some(pool) => pool.clone(),
         None => settings::SEATS.parse().map_err(|rule: String| Error::invalid("pool", rule))?,
@@ -202,7 +248,7 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
     check_meta(&new.meta)?;
     skew::refuse(&cx.app)?;
     refuse_pool(cx, name.as_str()).await?;
-    let mut facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
+    let facts = rows::facts(&mut cx.tx, license, name.as_str()).await?;
     current::refuse_moved(cx, license, &facts)?;
     let settings = facts.settings(name.as_str())?.ok_or_else(|| {
         Error::not_found(&format!("pool {name}")).at("pool").with("pool", name.as_str())
@@ -216,9 +262,8 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         (own, _) => own,
     };
     let holder = new.holder.resolve(&mut cx.tx, cx.at, license, settings.kind).await?;
-    let is_floating = settings.kind == PoolKind::Floating;
-    let mut claim = Claim {
-        // A pool without a row gets one below.
+    let claim = Claim {
+        // A pool without a row gets one when a seat is taken.
         pool: facts.pool_id.unwrap_or(PoolId(Uuid::nil())),
         name,
         settings,
@@ -229,40 +274,21 @@ pub async fn claim(cx: &mut Cx, license: LicenseId, new: NewLease) -> Result<Put
         takes_over: new.take_over,
         borrows: new.borrow_seconds.is_some(),
     };
-    if let Some(seconds) = new.borrow_seconds {
-        borrowing::check(claim.settings.borrow_seconds, seconds, "borrow_seconds")?;
-    }
-    claim.refuse_if_full(cx, &facts).await?;
-    let borrow = match new.borrow_seconds {
-        Some(seconds) => Some(borrowing::prepare(cx, &facts, seconds).await?),
-        None => None,
-    };
-    cx.begin().await?;
+    Ok((claim, facts))
+}
+
+/// Takes a seat in the open transaction, and opens the pool before its first claim.
+async fn take(
+    cx: &mut Cx,
+    license: LicenseId,
+    claim: &mut Claim,
+    facts: &mut Facts,
+) -> Result<Claimed> {
     if facts.pool_id.is_none() || facts.pool_kind != Some(claim.settings.kind) {
-        claim.pool = pools::open(cx, license, &facts, &claim.name, claim.settings.kind).await?;
+        claim.pool = pools::open(cx, license, facts, &claim.name, claim.settings.kind).await?;
     }
     facts.set_pool(claim.pool, claim.name.as_str(), &claim.settings);
-    let Claimed { mut seat, is_new, taken_from } = claim.run(cx, &facts).await?;
-    if let Some(borrow) = &borrow {
-        seat = borrowing::write(cx, &seat, borrow).await?;
-    }
-    let mut lease = answers::lease(&seat, &facts, cx.now)?;
-    // The tenures of a floating pool are their own record; an extended lease leaves none.
-    if borrow.is_none() && (is_floating && taken_from.is_none() || !is_new) {
-        cx.audit.omit();
-    }
-    if new.token || borrow.is_some() {
-        tokens::announce(cx, &seat, &facts).await?;
-        if !cx.audit.is_omitted() {
-            cx.audit.after = serde_json::to_value(&lease).ok();
-            let target = ("lease", lease.id.to_string());
-            record::record(cx, "leases.claim", Some(cx.at), target).await?;
-            cx.audit.is_written = true;
-        }
-        cx.commit_early(Effect::Harmless).await?;
-        lease.token = Some(tokens::sign(cx, seat, facts).await?);
-    }
-    Ok(if is_new { Put::New(lease) } else { Put::Known(lease) })
+    claim.run(cx, facts).await
 }
 
 fn check_meta(meta: &Map<String, Value>) -> Result<()> {

@@ -78,6 +78,14 @@ impl Resource for NewlyIssued {
     }
 }
 
+impl Resource for LicenseKey {
+    const NOUN: &'static str = NewlyIssued::NOUN;
+    const PATH: &'static str = NewlyIssued::PATH;
+    fn name(&self) -> String {
+        self.id.to_string()
+    }
+}
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct KeyFilter {
@@ -137,7 +145,7 @@ async fn list(cx: &mut Cx, id: LicenseId, list: List<KeyFilter>) -> Result<Page<
     list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
 }
 
-async fn create(
+pub(crate) async fn create(
     cx: &mut Cx,
     license: LicenseId,
     new: NewLicenseKey,
@@ -188,7 +196,11 @@ async fn read(cx: &mut Cx, id: LicenseKeyId) -> Result<LicenseKey> {
     load(cx, id).await
 }
 
-async fn update(cx: &mut Cx, id: LicenseKeyId, patch: LicenseKeyPatch) -> Result<LicenseKey> {
+pub(crate) async fn update(
+    cx: &mut Cx,
+    id: LicenseKeyId,
+    patch: LicenseKeyPatch,
+) -> Result<LicenseKey> {
     let before = load(cx, id).await?;
     let expires_at = match patch.expires_at {
         Patch::Set(end) => in_future(Some(end), cx.now)?,

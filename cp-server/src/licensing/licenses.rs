@@ -82,7 +82,7 @@ crate::routes! {
     POST "/licenses/{id}/transfer" LICENSES_WRITE => transfer, harmless;
 }
 
-async fn create(
+pub(crate) async fn create(
     cx: &mut Cx,
     deployment: DeploymentId,
     new: NewLicense,
@@ -137,7 +137,7 @@ async fn read(cx: &mut Cx, id: LicenseId) -> Result<License> {
     load(cx, id).await
 }
 
-async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<License> {
+pub(crate) async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> Result<License> {
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     let seat_cap = patch.seat_cap.over(before.seat_cap.map(Between)).map(|cap| cap.0);

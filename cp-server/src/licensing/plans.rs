@@ -185,7 +185,7 @@ async fn list(cx: &mut Cx<Scope>, _: CallerScope, list: List<NoFilter>) -> Resul
     list.page(query).await
 }
 
-async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created<Plan>> {
+pub(crate) async fn create(cx: &mut Cx<Scope>, _: Platform, new: NewPlan) -> Result<Created<Plan>> {
     versions::refuse_unknown_metrics(cx, new.limits.keys().map(String::as_str)).await?;
     refuse_other_name(cx, &new.code).await?;
     let id = PlanId::new(&cx.app.random, cx.now);
@@ -228,7 +228,7 @@ async fn read(cx: &mut Cx<Scope>, ForAll(code): ForAll<PlanCode>) -> Result<Plan
     visible(plan, &cx.caller)
 }
 
-async fn update(
+pub(crate) async fn update(
     cx: &mut Cx<Scope>,
     PlatformRow(code): PlatformRow<PlanCode>,
     patch: PlanPatch,

@@ -97,7 +97,11 @@ async fn list(cx: &mut Cx, _: Org, list: List<SubscriptionFilter>) -> Result<Pag
     list.page(query).await
 }
 
-async fn create(cx: &mut Cx, _: Org, new: NewSubscription) -> Result<Created<Subscription>> {
+pub(crate) async fn create(
+    cx: &mut Cx,
+    _: Org,
+    new: NewSubscription,
+) -> Result<Created<Subscription>> {
     let plan = plans::newest(cx, new.plan_code.as_str()).await.map_err(at_plan_code)?;
     let (seat_cap, seats_from_plan) = seats_of(new.seat_cap, &plan)?;
     let starts_at = new.starts_at.map_or(cx.now, |at| at.0);
@@ -152,7 +156,11 @@ async fn read(cx: &mut Cx, id: SubscriptionId) -> Result<Subscription> {
     load(cx, id).await
 }
 
-async fn update(cx: &mut Cx, id: SubscriptionId, patch: SubscriptionPatch) -> Result<Subscription> {
+pub(crate) async fn update(
+    cx: &mut Cx,
+    id: SubscriptionId,
+    patch: SubscriptionPatch,
+) -> Result<Subscription> {
     let before = load(cx, id).await?;
     let status = patch.status.unwrap_or(before.status);
     check_change(before.status, status)?;

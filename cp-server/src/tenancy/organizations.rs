@@ -36,6 +36,8 @@ crate::permissions! {
     ORG_DELETE = "org:delete", held by ["ORGANIZATION_OWNER", "WORKSPACE_OWNER"];
     /// Export all data of an organization. Only owners hold it: an export is all of the data.
     ORG_EXPORT = "org:export", implied by ["org:delete"], kept in suspension;
+    /// Import organizations, people, plans, licenses and what belongs to them.
+    IMPORTS_WRITE = "imports:write";
 }
 
 pub static DECLARATION: Declaration = Declaration::of_organization(

@@ -19,6 +19,7 @@ mod failover;
 mod faults;
 mod first_token;
 mod growth;
+mod import_files;
 mod imports;
 mod inclusion;
 mod issuers;

@@ -125,7 +125,7 @@ fn settings_page() -> String {
 }
 
 /// The page with its generated part as it is now.
-fn with_generated(page: &str, generated: &str) -> String {
+pub(super) fn with_generated(page: &str, generated: &str) -> String {
     let text = read(page);
     let [begin, end] = GENERATED;
     let (before, rest) = text.split_once(begin).unwrap_or_else(|| panic!("{page} has no {begin}"));

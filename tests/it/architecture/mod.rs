@@ -4,6 +4,7 @@ mod cycles;
 mod declarations;
 mod documents;
 mod graph;
+mod import_page;
 mod openapi;
 mod plain_words;
 mod policy;

@@ -313,7 +313,7 @@ async fn a_role_brings_its_permissions_and_a_member_may_have_more(world: World) 
     }
     let members = store.members("t").await;
     let owner = members.iter().find(|m| m["role"]["rank"] == 4).unwrap();
-    assert_eq!(owner["effective_permissions"].as_array().unwrap().len(), 24);
+    assert_eq!(owner["effective_permissions"].as_array().unwrap().len(), 26);
     let extra = json!(["org:read", "projects:delete"]);
     let anna = store.add_member_with("t", "anna", "viewer", extra.clone()).await.unwrap();
     assert_eq!(anna["permissions"], extra, "as they were given");

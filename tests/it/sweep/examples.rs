@@ -242,6 +242,9 @@ pub fn example(world: &World, line: &Line) -> Example {
         "marketplace.rate" => body(json!({"user": acme.user, "stars": 4})),
         "limits.put" => body(json!({"metric": "calls", "quantity": 200})),
         "bundles.issue_many" => body(json!({"ids": [acme.license]})),
+        "imports.run" => {
+            body(json!({"kind": "organization", "external_id": "crm-1", "name": "Initech"}))
+        }
         _ if line.method == Method::PATCH => body(sample_patch(line)),
         _ => body(sample(line, "another")),
     }

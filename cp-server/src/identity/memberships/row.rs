@@ -105,7 +105,7 @@ impl Resource for Membership {
 /// A membership with its role and its person: one statement, never one per member.
 #[derive(sqlx::FromRow)]
 pub struct MembershipRow {
-    pub(super) id: MembershipId,
+    pub id: MembershipId,
     pub(super) organization_id: OrganizationId,
     pub(super) scope: RoleScope,
     pub(super) workspace_id: Option<WorkspaceId>,

@@ -32,7 +32,7 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// The first line of the doc comment is the summary. `<slice>.<function>`, or the string after `as`, is the
 /// name that clients, audit events and metrics use. Modes after the function state how the line is served: `own_transaction`,
 /// `unaudited`, `conditional_audit`, `grants` (see [`Line::grants`]), `raw` or `root`. A `raw` line renders its own
-/// response, such as a stream. A `root` line is raw and outside
+/// response, such as a stream; with `platform`, callers of the platform only. A `root` line is raw and outside
 /// [`BASE`](crate::kernel::http::line::BASE). After either of these, `redirect` sends a browser
 /// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
 /// `may_write`. The credential of a `keyed` line is the body's member `key`. `unmetered` exempts the line from the plan's request quota. Changes of a `harmless`
@@ -41,6 +41,7 @@ use crate::kernel::http::reading::{Reader, Readers};
 #[macro_export]
 macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
+    (@serve $line:expr, $op:ident, raw, platform) => { $line.platform().raw($op) };
     (@serve $line:expr, $op:ident, raw, redirect) => { $line.redirect().raw($op) };
     (@serve $line:expr, $op:ident, raw, redirect, may_write, strict) => {
         $line.redirect().may_write().strict().raw($op)
@@ -212,6 +213,13 @@ impl Adding<'_> {
         self
     }
 
+    /// Restricts a raw line to callers that hold the permission on the platform.
+    #[must_use]
+    pub fn platform(mut self) -> Self {
+        self.line.exposure = Exposure::Platform;
+        self
+    }
+
     /// Marks a public line whose credential is the member `key` of the body.
     #[must_use]
     pub fn keyed(mut self) -> Self {
@@ -293,8 +301,12 @@ impl Adding<'_> {
         self.line.raw = true;
         let permission = self.line.permission;
         let shared = Arc::new(self.line.clone());
-        self.line.exposure =
-            if permission == Permission::PUBLIC { Exposure::Public } else { Exposure::Anywhere };
+        let is_of_platform = self.line.exposure == Exposure::Platform;
+        self.line.exposure = match permission {
+            Permission::PUBLIC => Exposure::Public,
+            _ if is_of_platform => Exposure::Platform,
+            _ => Exposure::Anywhere,
+        };
         let handler = move |State(app): State<App>, request: Request| {
             let shared = shared.clone();
             async move {
@@ -303,6 +315,10 @@ impl Adding<'_> {
                     let caller = admission::enter(&app, &parts, &shared).await?;
                     let scope = match permission {
                         Permission::PUBLIC => Scope::Platform,
+                        _ if is_of_platform => {
+                            caller.on_platform(permission)?;
+                            Scope::Platform
+                        }
                         _ => caller.widest_scope(permission)?,
                     };
                     let named = async || Ok(scope.organization());

@@ -41,7 +41,7 @@ pub async fn record<G>(
     append(cx, vec![Entry { action, organization, target, before, after, reason, issued }]).await
 }
 
-/// Appends events in the operation's transaction.
+/// Appends events in the operation's transaction, in this order.
 pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
     let mut events = Vec::with_capacity(entries.len());
     for entry in entries {
@@ -58,6 +58,10 @@ pub async fn append<G>(cx: &mut Cx<G>, entries: Vec<Entry<'_>>) -> Result<()> {
         }
         events.push(event);
     }
+    // Lists and the log follow the IDs, which are random within an instant.
+    let mut ids: Vec<AuditEventId> = events.iter().map(|event| event.facts.id).collect();
+    ids.sort();
+    events.iter_mut().zip(ids).for_each(|(event, id)| event.facts.id = id);
     store::insert(&mut cx.tx, &cx.app.random, events).await
 }
 

@@ -182,6 +182,11 @@ impl FoundKey {
         [self.expires_at, overlap].into_iter().flatten().min()
     }
 
+    /// Whether the key was not replaced by a rotation.
+    pub fn is_current(&self) -> bool {
+        self.is_current
+    }
+
     pub fn is_expired(&self, now: DateTime<Utc>) -> bool {
         self.ends_at().is_some_and(|end| end <= now)
     }

@@ -1,0 +1,271 @@
+//! The mapping of Keygen's resources to lines.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value, json};
+
+use super::documents::{Documents, Resource};
+use crate::kernel::text::{Email, Name, Reference};
+
+/// The pool of the machines.
+const POOL: &str = "machines";
+/// Limits of policies and licenses that are not limits of this product.
+const LIMITS: [&str; 5] = ["maxCores", "maxUses", "maxProcesses", "maxMemory", "maxDisk"];
+/// Rules of policies that this product does not have.
+const RULES: [&str; 4] = ["requireCheckIn", "requireHeartbeat", "usePool", "encrypted"];
+/// The characters of a key that this product accepts.
+const KEY: std::ops::RangeInclusive<usize> = 8..=512;
+
+/// The lines of an import, and what has no equivalent.
+#[derive(Debug)]
+pub(in crate::cli::import) struct Converted {
+    pub(in crate::cli::import) lines: Vec<String>,
+    pub(in crate::cli::import) gaps: Vec<String>,
+}
+
+/// Returns the lines in the order in which they refer to each other.
+pub(super) fn of(documents: &Documents, gaps: Vec<String>) -> Converted {
+    let mut lines = Lines { documents, converted: Converted { lines: Vec::new(), gaps } };
+    documents.policies.values().for_each(|policy| lines.plan(policy));
+    documents.users.values().for_each(|user| lines.user(user));
+    let mut holders = BTreeMap::new();
+    for license in documents.licenses.values() {
+        if let Some(holder) = lines.holder(license) {
+            holders.insert(license.id.clone(), holder);
+        }
+    }
+    let mut organizations: Vec<&Holder> = holders.values().collect();
+    organizations.sort_by(|a, b| a.external_id.cmp(&b.external_id));
+    organizations.dedup_by(|a, b| a.external_id == b.external_id);
+    organizations.iter().for_each(|holder| lines.organization(holder));
+    for (license, holder) in &holders {
+        lines.license(&documents.licenses[license], holder);
+    }
+    for machine in documents.machines.values() {
+        let license = machine.related(&["license"]).unwrap_or_default();
+        lines.machine(machine, holders.get(license));
+    }
+    lines.converted
+}
+
+/// The organization that holds a license, and its plan.
+struct Holder {
+    external_id: String,
+    name: String,
+    owner: Option<String>,
+    plan: String,
+}
+
+struct Lines<'d> {
+    documents: &'d Documents,
+    converted: Converted,
+}
+
+impl Lines<'_> {
+    fn plan(&mut self, policy: &Resource) {
+        let machines = policy.number("maxMachines");
+        self.line(json!({
+            "kind": "plan",
+            "code": code_of(&policy.id),
+            "name": name_of(policy.text("name"), "Policy", &policy.id),
+            "is_public": false,
+            // Seats of people. Keygen's policies have any number of users unless they limit it.
+            "seat_cap": policy.number("maxUsers").filter(|users| *users > 0).unwrap_or(1),
+            "leasing": {POOL: {"kind": "node", "cap": machines}},
+        }));
+        self.add_losses("policy", policy);
+        if policy.text("scheme").is_some() {
+            self.gap(
+                "policy",
+                policy,
+                "`scheme`: keys stay valid, and their signatures are not checked",
+            );
+        }
+    }
+
+    fn user(&mut self, user: &Resource) {
+        let Some(email) = email_of(user) else {
+            return self.gap("user", user, "the user has no valid e-mail address");
+        };
+        let full = [user.text("firstName"), user.text("lastName")];
+        let full = full.into_iter().flatten().collect::<Vec<_>>().join(" ");
+        let name = user.text("fullName").unwrap_or(&full);
+        let mut line = json!({
+            "kind": "user",
+            "email": email,
+            "external_id": user.id,
+            "is_active": user.text("status") != Some("BANNED"),
+        });
+        if name.parse::<Name>().is_ok() {
+            line["display_name"] = name.into();
+        }
+        self.line(line);
+        if user.text("role").is_some_and(|role| role != "user") {
+            self.gap("user", user, "`role` has no equivalent: grant a role by hand");
+        }
+    }
+
+    /// Returns the holder of a license; `None` for a license that is not converted.
+    fn holder(&mut self, license: &Resource) -> Option<Holder> {
+        let status = license.text("status").unwrap_or_default();
+        if license.is("suspended") || ["SUSPENDED", "BANNED"].contains(&status) {
+            self.gap("license", license, "the license is suspended or banned, and is left out");
+            return None;
+        }
+        let policy = license.related(&["policy"]).and_then(|id| self.documents.policies.get(id));
+        let Some(policy) = policy else {
+            self.gap(
+                "license",
+                license,
+                "its policy is not in the export: the license is left out",
+            );
+            return None;
+        };
+        let owner = license.related(&["owner", "user"]);
+        let plan = code_of(&policy.id);
+        let Some(owner) = owner else {
+            let name = name_of(license.text("name"), "License", &license.id);
+            return Some(Holder { external_id: license.id.clone(), name, owner: None, plan });
+        };
+        let user = self.documents.users.get(owner);
+        if user.is_none() {
+            self.gap("license", license, "its owner is not in the export");
+        }
+        let email = user.and_then(email_of);
+        let name = user.and_then(|user| user.text("fullName")).or(email.as_deref());
+        let policy_name = policy.text("name").unwrap_or(&policy.id);
+        let name = name_of(name, "Owner", owner);
+        let whole = format!("{name} ({policy_name})");
+        let name = if whole.parse::<Name>().is_ok() { whole } else { name };
+        Some(Holder { external_id: format!("{owner}:{}", policy.id), name, owner: email, plan })
+    }
+
+    fn organization(&mut self, holder: &Holder) {
+        let mut line = json!({
+            "kind": "organization", "external_id": holder.external_id, "name": holder.name,
+        });
+        if let Some(owner) = &holder.owner {
+            line["owner"] = owner.as_str().into();
+        }
+        self.line(line);
+        self.line(json!({
+            "kind": "subscription", "organization": holder.external_id,
+            "external_id": holder.external_id, "plan": holder.plan,
+        }));
+    }
+
+    fn license(&mut self, license: &Resource, holder: &Holder) {
+        let organization = holder.external_id.as_str();
+        let name = name_of(license.text("name"), "License", &license.id);
+        self.line(json!({
+            "kind": "deployment", "organization": organization, "external_id": license.id,
+            "name": name, "type": "onprem",
+        }));
+        let mut line = json!({
+            "kind": "license", "organization": organization, "deployment": license.id,
+            "subscription": organization, "name": name,
+        });
+        for (from, to) in [("created", "valid_from"), ("expiry", "valid_until")] {
+            if let Some(at) = license.text(from) {
+                line[to] = at.into();
+            }
+        }
+        if let Some(metadata) = license.attributes.get("metadata").filter(|value| is_filled(value))
+        {
+            line["metadata"] = metadata.clone();
+        }
+        let policy = license.related(&["policy"]).and_then(|id| self.documents.policies.get(id));
+        let own =
+            |name| license.number(name).filter(|n| policy.and_then(|p| p.number(name)) != Some(*n));
+        if let Some(cap) = own("maxMachines") {
+            line["leasing"] = json!({POOL: {"cap": cap}});
+        }
+        if let Some(users) = own("maxUsers").filter(|users| *users > 0) {
+            line["seat_cap"] = users.into();
+            line["allow_more_seats"] = true.into();
+        }
+        self.line(line);
+        self.add_losses("license", license);
+        match license.text("key") {
+            Some(key) if KEY.contains(&key.chars().count()) => self.line(json!({
+                "kind": "license_key", "organization": organization, "deployment": license.id,
+                "subscription": organization, "key": key,
+            })),
+            Some(_) => {
+                let why = "its key has less than 8 or more than 512 characters";
+                self.gap("license", license, why);
+            }
+            None => self.gap("license", license, "the export does not have its key"),
+        }
+    }
+
+    fn machine(&mut self, machine: &Resource, holder: Option<&Holder>) {
+        let (Some(holder), Some(license)) = (holder, machine.related(&["license"])) else {
+            return self.gap("machine", machine, "its license is left out");
+        };
+        let fingerprint =
+            machine.text("fingerprint").filter(|text| text.parse::<Reference>().is_ok());
+        let Some(fingerprint) = fingerprint else {
+            return self.gap(
+                "machine",
+                machine,
+                "its fingerprint must have 1 to 255 printable characters",
+            );
+        };
+        let mut meta = Map::new();
+        for name in ["hostname", "platform"] {
+            if let Some(text) = machine.text(name).filter(|text| text.len() <= 255) {
+                meta.insert(name.to_owned(), text.into());
+            }
+        }
+        let organization = holder.external_id.as_str();
+        self.line(json!({
+            "kind": "lease", "organization": organization, "deployment": license,
+            "subscription": organization, "pool": POOL, "machine": fingerprint,
+            "label": name_of(machine.text("name").or(machine.text("hostname")), "Machine", &machine.id),
+            "meta": meta,
+        }));
+    }
+
+    /// Lists the limits and rules that have no equivalent.
+    fn add_losses(&mut self, noun: &str, resource: &Resource) {
+        let limits = LIMITS.iter().filter(|name| resource.number(name).is_some());
+        let rules = RULES.iter().filter(|name| noun == "policy" && resource.is(name));
+        let lost: Vec<String> = limits.chain(rules).map(|name| format!("`{name}`")).collect();
+        match lost.len() {
+            0 => {}
+            1 => self.gap(noun, resource, &format!("{} has no equivalent", lost[0])),
+            _ => self.gap(noun, resource, &format!("{} have no equivalent", lost.join(", "))),
+        }
+    }
+
+    fn line(&mut self, line: Value) {
+        self.converted.lines.push(line.to_string());
+    }
+
+    fn gap(&mut self, noun: &str, resource: &Resource, what: &str) {
+        self.converted.gaps.push(format!("{noun} {}: {what}", resource.id));
+    }
+}
+
+/// Returns the code of the plan of a policy. A code begins with a letter.
+fn code_of(policy: &str) -> String {
+    format!("keygen-{}", policy.to_lowercase())
+}
+
+/// Returns a display name, or one from the ID.
+fn name_of(name: Option<&str>, noun: &str, id: &str) -> String {
+    match name.filter(|name| name.parse::<Name>().is_ok()) {
+        Some(name) => name.to_owned(),
+        None => format!("{noun} {}", id.get(..8).unwrap_or(id)),
+    }
+}
+
+fn email_of(user: &Resource) -> Option<String> {
+    let email = user.text("email")?;
+    email.parse::<Email>().ok().map(|_| email.to_owned())
+}
+
+fn is_filled(value: &Value) -> bool {
+    value.as_object().is_some_and(|members| !members.is_empty())
+}
