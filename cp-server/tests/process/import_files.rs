@@ -101,6 +101,13 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
         })
     );
     assert_eq!(
+        of_kind("deployment")[0],
+        json!({
+            "kind": "deployment", "organization": organization, "external_id": license(1),
+            "name": "Main office (d5d3f5c2)", "type": "onprem",
+        })
+    );
+    assert_eq!(
         of_kind("license")[0],
         json!({
             "kind": "license", "organization": organization, "subscription": organization,

@@ -189,7 +189,7 @@ async fn dry_run_of_many_lines_sees_the_transactions_before(world: World) {
     let mut lines = of_each_kind();
     let deployment = |n| {
         let id = format!("many-{n}");
-        json!({"kind": "deployment", "organization": "crm-1", "external_id": id, "name": "Many"})
+        json!({"kind": "deployment", "organization": "crm-1", "external_id": id, "name": id})
     };
     lines.extend((0..1000).map(deployment));
     lines.push(json!({"kind": "license", "organization": "crm-1", "deployment": "many-0"}));

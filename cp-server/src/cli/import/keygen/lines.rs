@@ -159,7 +159,7 @@ impl Lines<'_> {
         let name = name_of(license.text("name"), "License", &license.id);
         self.line(json!({
             "kind": "deployment", "organization": organization, "external_id": license.id,
-            "name": name, "type": "onprem",
+            "name": deployment_name(&name, &license.id), "type": "onprem",
         }));
         let mut line = json!({
             "kind": "license", "organization": organization, "deployment": license.id,
@@ -258,6 +258,17 @@ fn name_of(name: Option<&str>, noun: &str, id: &str) -> String {
     match name.filter(|name| name.parse::<Name>().is_ok()) {
         Some(name) => name.to_owned(),
         None => format!("{noun} {}", id.get(..8).unwrap_or(id)),
+    }
+}
+
+/// Returns a name that no other deployment of the organization has. Licenses may share a name.
+fn deployment_name(license: &str, id: &str) -> String {
+    let short = id.get(..8).unwrap_or(id);
+    let whole = format!("{license} ({short})");
+    match whole.parse::<Name>() {
+        Ok(_) if !license.ends_with(short) => whole,
+        Ok(_) => license.to_owned(),
+        Err(_) => format!("License {short}"),
     }
 }
 
