@@ -106,6 +106,8 @@ pub(super) enum Command {
         name: Option<String>,
     },
     /// Print the OpenAPI document
+    // A running server has it at /api/v1/openapi.json, and the list of commands fits on one screen.
+    #[command(hide = true)]
     Openapi,
     /// Print a shell completion script: `source <(cp-server completions bash)`
     Completions {

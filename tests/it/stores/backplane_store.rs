@@ -320,7 +320,7 @@ async fn a_role_brings_its_permissions_and_a_member_may_have_more(world: World) 
     assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 8);
     let anna = store.update_member_role("t", "anna", "admin").await.unwrap();
     assert_eq!(anna["permissions"], extra);
-    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 22);
+    assert_eq!(anna["effective_permissions"].as_array().unwrap().len(), 24);
     refuses(store.update_member_role("t", "anna", "boss").await, "invalid role");
     refuses(store.update_member_role("t", "missing", "admin").await, "member not found");
 }
