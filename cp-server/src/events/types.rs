@@ -1,6 +1,7 @@
 //! The types of events: the operations that change something, and the changes of jobs.
 
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
@@ -161,12 +162,24 @@ impl Types {
 }
 
 fn unknown(name: &str, known: &[EventType]) -> Error {
-    let names: Vec<&str> = known.iter().map(|one| one.r#type).collect();
-    let hint =
-        nearest(name, &names).map_or(String::new(), |near| format!(" Did you mean `{near}`?"));
+    let resources: BTreeSet<&str> = known
+        .iter()
+        .filter_map(|one| one.r#type.split_once('.'))
+        .map(|(before, _)| before)
+        .collect();
+    let (quoted, near) = match name.strip_suffix(".*") {
+        Some(resource) => {
+            let near = nearest(resource, &resources.into_iter().collect::<Vec<_>>());
+            (named(resource), near.map(|near| format!("{near}.*")))
+        }
+        None => {
+            let names: Vec<&str> = known.iter().map(|one| one.r#type).collect();
+            (named(name), nearest(name, &names).map(str::to_owned))
+        }
+    };
+    let hint = near.map_or(String::new(), |near| format!(" Did you mean `{near}`?"));
     let detail = format!(
-        "`types` has an unknown type: {}.{hint} `GET /api/v1/event-types` lists all types.",
-        named(name)
+        "`types` has an unknown type: {quoted}.{hint} `GET /api/v1/event-types` lists all types."
     );
     Error::invalid("types", detail)
 }

@@ -83,9 +83,11 @@ impl Sending {
     fn take(&self, owner: Option<OrganizationId>, wanted: usize) -> usize {
         let mut busy = self.busy();
         let all: usize = busy.attempts.values().sum();
-        let own = busy.attempts.entry(owner).or_default();
-        let taken = wanted.min(OF_OWNER.saturating_sub(*own)).min(OF_ALL.saturating_sub(all));
-        *own += taken;
+        let own = busy.attempts.get(&owner).copied().unwrap_or(0);
+        let taken = wanted.min(OF_OWNER.saturating_sub(own)).min(OF_ALL.saturating_sub(all));
+        if taken > 0 {
+            busy.attempts.insert(owner, own + taken);
+        }
         taken
     }
 
@@ -103,6 +105,11 @@ impl Sending {
 /// Runs until the process ends, on every replica.
 pub async fn run(app: App) {
     let sending = Sending::of(&app);
+    // A result that did not happen yet is 0 and not absent: `increase` sees the first one.
+    let errors = DeliveryError::ALL.iter().map(|error| error.as_str());
+    for outcome in errors.chain(["delivered"]) {
+        metrics::counter!("cp_webhook_attempts_total", "outcome" => outcome).increment(0);
+    }
     while !app.is_stopping() {
         let _ = timeout(AT_THE_LATEST, sending.woken.notified()).await;
         let done = look(&app).await;

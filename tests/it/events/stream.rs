@@ -108,6 +108,11 @@ async fn types_select_events(world: World) {
         "`types` has an unknown type: `licenses.revoked`. Did you mean `licenses.revoke`? \
          `GET /api/v1/event-types` lists all types."
     );
+    assert_eq!(
+        world.get("/events?types=licences.*").await.refused(422, "invalid")["detail"],
+        "`types` has an unknown type: `licences`. Did you mean `licenses.*`? \
+         `GET /api/v1/event-types` lists all types."
+    );
     for types in ["", "*", "licenses*", "nothing.*", &["licenses.create"; 51].join(",")] {
         world.get(format!("/events?types={types}")).await.invalid("types");
     }
