@@ -40,7 +40,7 @@ fn each_report_continues_the_one_before() {
             "kind": "usage_report", "deployment_id": file["sub"], "license_id": file["license_id"],
             "sequence": 1, "since": "2026-01-09T23:05:02Z", "until": "2026-01-09T23:06:40Z",
             "counters": { "api_calls": 120, "hours": 1.5 }, "file_seq": 3,
-            "status_list_iat": NOW - 10, "checkpoint": "cp.example/log\n1\n", "contract": "2.10.0",
+            "status_list_iat": NOW - 10, "checkpoint": "cp.example/log\n1\n", "contract": "2.11.0",
         })
     );
     drop(verifier);
