@@ -57,17 +57,7 @@ async fn plan(
     statement: String,
     bind: impl for<'c> FnOnce(Query<'c>) -> Query<'c>,
 ) -> Vec<String> {
-    let mut tx = world.app.db.begin().await.unwrap();
-    let is_sqlite = matches!(world.app.db, Db::Sqlite { .. });
-    let explain = if is_sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
-    let query = bind(tx.q(Box::leak(format!("{explain} {statement}").into_boxed_str())));
-    let lines: Vec<String> = if is_sqlite {
-        let lines: Vec<(i64, i64, i64, String)> = query.all().await.unwrap();
-        lines.into_iter().map(|line| line.3).collect()
-    } else {
-        let lines: Vec<(String,)> = query.all().await.unwrap();
-        lines.into_iter().map(|line| line.0).collect()
-    };
+    let lines = world.plan(&statement, bind).await;
     let says = |line: &String| {
         ["lease_seats", "lease_pools", "ORDER BY", "Sort"].iter().any(|word| line.contains(word))
     };

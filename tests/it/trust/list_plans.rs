@@ -2,8 +2,8 @@
 //! changed ones. Neither reads all bundles of the list.
 
 use chrono::TimeDelta;
+use cp_server::kernel::db::Conn;
 use cp_server::kernel::db::query::Query;
-use cp_server::kernel::db::{Conn, Db};
 use cp_server::licensing::ids::StatusListId;
 use cp_server::licensing::status_lists::rows::Of;
 use cp_server::licensing::status_lists::signing::{MARKED, STATES};
@@ -42,17 +42,7 @@ async fn plan(
     statement: &str,
     bind: impl for<'c> FnOnce(Query<'c>) -> Query<'c>,
 ) -> Vec<String> {
-    let mut tx = world.app.db.begin().await.unwrap();
-    let is_sqlite = matches!(world.app.db, Db::Sqlite { .. });
-    let explain = if is_sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
-    let query = bind(tx.q(Box::leak(format!("{explain} {statement}").into_boxed_str())));
-    let lines: Vec<String> = if is_sqlite {
-        let lines: Vec<(i64, i64, i64, String)> = query.all().await.unwrap();
-        lines.into_iter().map(|line| line.3).collect()
-    } else {
-        let lines: Vec<(String,)> = query.all().await.unwrap();
-        lines.into_iter().map(|line| line.0).collect()
-    };
+    let lines = world.plan(statement, bind).await;
     lines.into_iter().filter(|line| line.contains(" bundles")).collect()
 }
 

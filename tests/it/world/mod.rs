@@ -21,6 +21,7 @@ use cp_server::kernel::access::caller::Permission;
 use cp_server::kernel::app::Part;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
+use cp_server::kernel::db::query::Query;
 use cp_server::kernel::db::values::Row;
 use cp_server::kernel::http::routes::Routes;
 use cp_server::kernel::secret::Kek;
@@ -304,6 +305,25 @@ impl World {
         let mut tx = self.app.db.begin().await.unwrap();
         tx.q(sql).exec().await.unwrap();
         tx.commit().await.unwrap();
+    }
+
+    /// The lines of the plan of a statement, in the database's own words.
+    pub async fn plan(
+        &self,
+        statement: &str,
+        bind: impl for<'c> FnOnce(Query<'c>) -> Query<'c>,
+    ) -> Vec<String> {
+        let mut tx = self.app.db.begin().await.unwrap();
+        let is_sqlite = self.app.db.writes_alone();
+        let explain = if is_sqlite { "EXPLAIN QUERY PLAN" } else { "EXPLAIN" };
+        let query = bind(tx.q(Box::leak(format!("{explain} {statement}").into_boxed_str())));
+        if is_sqlite {
+            let lines: Vec<(i64, i64, i64, String)> = query.all().await.unwrap();
+            lines.into_iter().map(|line| line.3).collect()
+        } else {
+            let lines: Vec<(String,)> = query.all().await.unwrap();
+            lines.into_iter().map(|line| line.0).collect()
+        }
     }
 
     pub async fn count_events(&self) -> i64 {
