@@ -6,7 +6,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail, ensure};
 use sqlx::Connection;
-use sqlx::sqlite::SqliteSynchronous;
 
 use super::archive::{Archive, Manifest, TableHead};
 use super::continuation::continue_after_restore;
@@ -15,7 +14,7 @@ use super::{Progress, sync_folder};
 use crate::audit;
 use crate::audit::high_water::SUFFIX;
 use crate::kernel::clock::Clock;
-use crate::kernel::db::{Conn, Db, connect_postgres};
+use crate::kernel::db::{Conn, Db, FileOptions, connect_postgres};
 use crate::kernel::files::{self, beside};
 use crate::kernel::kek;
 use crate::kernel::secret::{Kek, hex};
@@ -141,7 +140,7 @@ async fn fill_file(
     draft: &Path,
     progress: Progress<'_>,
 ) -> anyhow::Result<()> {
-    let db = Db::open_sqlite(draft, SqliteSynchronous::Full).await?;
+    let db = Db::open_sqlite(draft, FileOptions::default()).await?;
     db.migrate_some(&archive.manifest.schema).await?;
     let mut conn = db.snapshot().await?;
     let known = tables::all(&mut conn).await?;
@@ -150,7 +149,7 @@ async fn fill_file(
     let mut filling = Filling::sqlite(draft).await?;
     fill(archive, &known, &mut filling, progress).await?;
     filling.finish().await?;
-    let db = Db::open_sqlite(draft, SqliteSynchronous::Full).await?;
+    let db = Db::open_sqlite(draft, FileOptions::default()).await?;
     finish(archive, kek, &db, 0).await?;
     continue_after_restore(&db, clock.now()).await?;
     db.close().await;

@@ -42,7 +42,7 @@ pub(super) use self::postgres::begin_snapshot;
 pub(crate) use self::postgres::connect_postgres;
 use self::postgres::{PATIENCE, Reading};
 pub use self::postgres::{PgDatabase, Statements, postgres_hosts};
-pub use self::queue::Share;
+pub use self::queue::{Growth, Share};
 use self::writer::{Turn, Writer};
 
 /// The part of a log filter that suppresses the driver's lines with whole statements, and
@@ -53,6 +53,23 @@ pub const WITHOUT_STATEMENTS: &str = "sqlx::query=error,sqlx::postgres::notice=e
 pub enum Db {
     Sqlite { read: SqlitePool, write: Writer },
     Postgres(PgDatabase),
+}
+
+/// The options of an SQLite file. The default is right where licenses are kept.
+#[derive(Clone, Copy, Debug)]
+pub struct FileOptions {
+    /// `Full`, because an issued license must survive a power cut. Tests, whose data may be lost,
+    /// use a lower level.
+    pub synchronous: SqliteSynchronous,
+    /// The maximum number of connections that read: by default one per core, and at least two.
+    pub readers: Option<u32>,
+    pub growth: Growth,
+}
+
+impl Default for FileOptions {
+    fn default() -> Self {
+        Self { synchronous: SqliteSynchronous::Full, readers: None, growth: Growth::default() }
+    }
 }
 
 impl Db {
@@ -73,20 +90,12 @@ impl Db {
         super::files::create_private(&path)?;
         // The writer's connection counts as one.
         let readers = pool.map(|most| most.saturating_sub(1).max(1));
-        Self::open_file(&path, SqliteSynchronous::Full, readers).await
+        Self::open_sqlite(&path, FileOptions { readers, ..FileOptions::default() }).await
     }
 
-    /// Opens an SQLite file. `synchronous` must be `Full` where licenses are kept: an issued
-    /// license must survive a power cut. Tests, whose data may be lost, use a lower level.
-    pub async fn open_sqlite(path: &Path, synchronous: SqliteSynchronous) -> anyhow::Result<Self> {
-        Self::open_file(path, synchronous, None).await
-    }
-
-    async fn open_file(
-        path: &Path,
-        synchronous: SqliteSynchronous,
-        readers: Option<u32>,
-    ) -> anyhow::Result<Self> {
+    /// Opens an SQLite file.
+    pub async fn open_sqlite(path: &Path, options: FileOptions) -> anyhow::Result<Self> {
+        let FileOptions { synchronous, readers, growth } = options;
         let options = SqliteConnectOptions::new()
             .filename(path)
             .create_if_missing(true)
@@ -121,7 +130,7 @@ impl Db {
             .min_connections(1)
             .max_connections(readers.unwrap_or(u32::try_from(cores).unwrap_or(2).max(2)))
             .connect_lazy_with(options.read_only(true));
-        let db = Self::Sqlite { read, write: Writer::new(write, PATIENCE) };
+        let db = Self::Sqlite { read, write: Writer::new(write, PATIENCE, growth) };
         db.check_pragmas(synchronous).await?;
         Ok(db)
     }

@@ -4,8 +4,9 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
-use cp_server::kernel::db::{Conn, Db};
+use cp_server::kernel::db::{Conn, Db, Growth};
 use cp_server::kernel::error::Error;
 use futures_util::FutureExt;
 use futures_util::future::{join, join_all, join3};
@@ -15,9 +16,11 @@ use url::Url;
 
 use crate::world::database::Database;
 
-/// A database that has its schema, and an empty write-ahead log.
+/// A database that has its schema, and an empty write-ahead log. Its groups grow however slow the
+/// machine is.
 async fn database() -> (Database, PathBuf) {
-    let database = Database::sqlite(None).await;
+    let growth = Growth { time: Duration::MAX, turn: Duration::MAX };
+    let database = Database::sqlite_with(None, growth).await;
     database.db.migrate().await.unwrap();
     let Db::Sqlite { write, .. } = &database.db else { unreachable!("made above") };
     let empty = sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)");

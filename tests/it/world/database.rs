@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use cp_server::kernel::db::Db;
+use cp_server::kernel::db::{Db, FileOptions, Growth};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::sqlite::SqliteSynchronous;
 use sqlx::{AssertSqlSafe, PgPool};
@@ -25,13 +25,20 @@ pub struct Database {
 impl Database {
     /// A copy of the template file.
     pub async fn sqlite(template: Option<&[u8]>) -> Self {
+        Self::sqlite_with(template, Growth::default()).await
+    }
+
+    /// A copy whose groups of transactions grow for that time.
+    pub async fn sqlite_with(template: Option<&[u8]>, growth: Growth) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join(FILE);
         if let Some(template) = template {
             std::fs::write(&file, template).unwrap();
         }
         // The data of a test is temporary, so no commit waits for the disk.
-        let db = Db::open_sqlite(&file, SqliteSynchronous::Off).await.unwrap();
+        let synchronous = SqliteSynchronous::Off;
+        let options = FileOptions { synchronous, growth, ..FileOptions::default() };
+        let db = Db::open_sqlite(&file, options).await.unwrap();
         let url = format!("sqlite:{}", file.display());
         Self { db, url, folder: Some(folder) }
     }

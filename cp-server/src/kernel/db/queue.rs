@@ -15,10 +15,31 @@ use std::time::{Duration, Instant};
 
 use uuid::Uuid;
 
-/// The maximum number of members of a group: its first member waits for the last.
+/// The maximum number of members of a group.
 pub(super) const MOST: usize = 64;
-/// How long a group may always grow.
-pub(super) const GROWTH: Duration = Duration::from_millis(25);
+
+/// The times that end the growth of a group: its first member waits for the last.
+#[derive(Clone, Copy, Debug)]
+pub struct Growth {
+    /// How long a group grows at least.
+    pub time: Duration,
+    /// The length of a turn for which a group is never too old.
+    pub turn: Duration,
+}
+
+impl Growth {
+    /// Whether a group of that age commits before a turn of that length. Its commit is expected to
+    /// take as long as the last one.
+    pub(super) fn is_over(self, age: Duration, turn: Duration, commit: Duration) -> bool {
+        turn > commit.max(self.turn) || age > commit.max(self.time)
+    }
+}
+
+impl Default for Growth {
+    fn default() -> Self {
+        Self { time: Duration::from_millis(25), turn: SHORT }
+    }
+}
 
 /// The unit of fairness: an organization, a caller of the platform, or the server's own work.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -35,7 +56,7 @@ impl Share {
 
 /// The turn length, without its commit, above which a share rests: about the duration of a commit
 /// to a fast disk.
-pub(super) const SHORT: Duration = Duration::from_millis(5);
+const SHORT: Duration = Duration::from_millis(5);
 /// The rest after a long turn, as a multiple of its length. Long turns of one share use at most a
 /// third of the writer's time.
 const REST: u32 = 2;

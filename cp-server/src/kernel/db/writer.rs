@@ -20,8 +20,7 @@
 //! - A member sees rows that earlier members wrote, and may refuse because of them. Its refusal is
 //!   valid only once those rows are on the disk: [`Writer::wait_until_durable`].
 //! - A group accepts no more turns than were waiting when its first member finished. It stops growing
-//!   when that takes longer than a commit. A share whose last turn took longer than a commit waits
-//!   for the group's.
+//!   when it is older than a commit takes, and before a turn that takes longer than a commit.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -31,7 +30,7 @@ use sqlx::{AssertSqlSafe, Sqlite, SqliteConnection, Transaction};
 use tokio::sync::{Notify, oneshot};
 use tokio::time::{timeout, timeout_at};
 
-use super::queue::{GROWTH, MOST, Next, Queue, SHORT, Share};
+use super::queue::{Growth, MOST, Next, Queue, Share};
 
 #[derive(Clone)]
 pub struct Writer(Arc<Shared>);
@@ -40,6 +39,7 @@ struct Shared {
     /// A pool of one connection.
     pool: SqlitePool,
     patience: Duration,
+    growth: Growth,
     state: Mutex<State>,
     /// Signals that the queue has a new item.
     arrived: Notify,
@@ -78,8 +78,9 @@ struct Returned {
 type Member = oneshot::Sender<Result<(), SharedFailure>>;
 
 impl Writer {
-    pub(super) fn new(pool: SqlitePool, patience: Duration) -> Self {
-        Self(Arc::new(Shared { pool, patience, state: Mutex::default(), arrived: Notify::new() }))
+    pub(super) fn new(pool: SqlitePool, patience: Duration, growth: Growth) -> Self {
+        let (state, arrived) = (Mutex::default(), Notify::new());
+        Self(Arc::new(Shared { pool, patience, growth, state, arrived }))
     }
 
     /// Returns the connection itself, for work outside the transactions of this module.
@@ -158,7 +159,8 @@ impl Serving {
     async fn run(mut self) {
         loop {
             let now = Instant::now();
-            if self.group.is_due(self.shared.state().queue.next_cost(now)) {
+            let next = self.shared.state().queue.next_cost(now);
+            if self.group.is_due(next, self.shared.growth) {
                 self.close().await;
             }
             let next = self.shared.state().queue.pop(now, |waiting| !waiting.is_closed());
@@ -320,13 +322,11 @@ impl Serving {
 
 impl Group {
     /// Whether the group is committed before the next turn, whose expected length is `next`.
-    fn is_due(&mut self, next: Duration) -> bool {
+    fn is_due(&mut self, next: Duration, growth: Growth) -> bool {
         let Some(since) = self.since else { return false };
         let is_full = self.turns == 0 || self.members.len() >= MOST;
         self.turns = self.turns.saturating_sub(1);
-        is_full
-            || next > self.commit_time.max(SHORT)
-            || since.elapsed() > self.commit_time.max(GROWTH)
+        is_full || growth.is_over(since.elapsed(), next, self.commit_time)
     }
 }
 
