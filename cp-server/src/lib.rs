@@ -38,6 +38,7 @@ use kernel::app::{Foundation, SharedSettings};
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
 use kernel::http::routes::{Operations, Routes};
+use kernel::http::waiting::Waiting;
 use kernel::secret::Kek;
 use licensing::bulk::BulkIssuances;
 use licensing::enforcement::EnforcementSettings;
@@ -152,6 +153,7 @@ pub fn app_with(
             Box::new(settings.lease_history),
             Box::new(settings.notice_days),
             Box::new(audit::Log::default()),
+            Box::new(Waiting::default()),
             Box::new(events::feed::Feed::default()),
             Box::new(events::types::Catalogue::default()),
             Box::new(discoveries),
@@ -216,6 +218,8 @@ compose! {
     lifecycle::leave_organization;
     lifecycle::export;
     lifecycle::import;
+    lifecycle::overview;
+    lifecycle::search;
     tenancy::onboarding;
     tenancy::quotas;
     tenancy::workspaces;
@@ -244,9 +248,11 @@ compose! {
     licensing::subscriptions::billing;
     licensing::deployments;
     licensing::licenses;
+    licensing::verdicts;
     licensing::leases;
     licensing::entitlement::organization_entitlements;
     licensing::bundles;
+    licensing::inspections;
     licensing::bulk;
     licensing::check_in;
     licensing::licenses::fetches;

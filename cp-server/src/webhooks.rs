@@ -15,7 +15,7 @@ pub mod deliveries;
 pub mod fanout;
 pub mod headers;
 pub mod inputs;
-mod messages;
+pub mod messages;
 mod reach;
 pub mod rows;
 mod schedule;
@@ -34,7 +34,7 @@ use self::headers::{HEADERS, seal_headers};
 use self::inputs::{NewWebhook, SecretRotation, WebhookFilter, WebhookPatch};
 use self::reach::{chosen_by, load};
 use self::rows::{
-    DisabledReason, Includes, Ordering, Organizations, Webhook, WebhookId, WebhookStatus,
+    DisabledReason, Include, Includes, Ordering, Organizations, Webhook, WebhookId, WebhookStatus,
 };
 use self::secrets::SECRET;
 use self::sending::Sending;
@@ -141,6 +141,13 @@ pub struct WebhookWithSecret {
     webhook: Webhook,
 }
 
+impl WebhookWithSecret {
+    fn new(webhook: Webhook, secret: &SigningSecret) -> Self {
+        let secret = (webhook.signature == Signature::Hmac).then(|| secret.shown());
+        Self { secret, webhook }
+    }
+}
+
 impl Resource for WebhookWithSecret {
     const NOUN: &'static str = Webhook::NOUN;
     const PATH: &'static str = Webhook::PATH;
@@ -197,10 +204,7 @@ async fn insert<G>(
     Types::checked(&cx.app, &new.types.0)?;
     let id = WebhookId::new(&cx.app.random, cx.now);
     let secret = SigningSecret::new(&cx.app.random);
-    let public_key = match new.signature {
-        Signature::Hmac => None,
-        Signature::Ed25519 => Some(secret.public_key().map_err(Error::internal)?),
-    };
+    let public_key = secret.public_key(new.signature).map_err(Error::internal)?;
     let from_seq = head(&mut cx.tx).await?;
     let headers = seal_headers(cx, owner, id, &new.headers).await?;
     hold(cx, owner).await?;
@@ -223,7 +227,7 @@ async fn insert<G>(
         .bind(narrowing(new.organizations)?)
         .bind(new.signature)
         .bind(public_key)
-        .bind(Includes::new(new.include))
+        .bind(included(new.include)?)
         .bind(new.ordering)
         .bind(new.headers.masked())
         .bind(headers)
@@ -238,8 +242,7 @@ async fn insert<G>(
         ))
     })?;
     secrets::keep(cx, &webhook, &secret).await?;
-    let secret = (webhook.signature == Signature::Hmac).then(|| secret.shown());
-    Ok(Created(WebhookWithSecret { secret, webhook }))
+    Ok(Created(WebhookWithSecret::new(webhook, &secret)))
 }
 
 async fn read(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) -> Result<Webhook> {
@@ -268,6 +271,10 @@ async fn update(
         Patch::Clear => None,
         Patch::Keep => before.organizations,
     };
+    let include = match patch.include {
+        Some(include) => included(include)?,
+        None => before.include,
+    };
     let types = match patch.types {
         Some(types) => Texts::bounded("types", types.0)?,
         None => before.types,
@@ -289,7 +296,7 @@ async fn update(
         .bind(patch.url.map_or(before.url, HttpUrl::into_string))
         .bind(types)
         .bind(organizations)
-        .bind(patch.include.map_or(before.include, Includes::new))
+        .bind(include)
         .bind(patch.ordering.unwrap_or(before.ordering))
         .bind(names)
         .bind(keeps)
@@ -316,18 +323,14 @@ async fn rotate(
 ) -> Result<WebhookWithSecret> {
     let before = load(cx, id).await?;
     let secret = SigningSecret::new(&cx.app.random);
-    let public_key = match before.signature {
-        Signature::Hmac => None,
-        Signature::Ed25519 => Some(secret.public_key().map_err(Error::internal)?),
-    };
+    let public_key = secret.public_key(before.signature).map_err(Error::internal)?;
     let overlap = TimeDelta::seconds(rotation.overlap_seconds.0);
     secrets::end(&mut cx.tx, id, cx.now, overlap).await?;
     secrets::keep(cx, &before, &secret).await?;
     let sql = "UPDATE webhooks SET public_key = $2, updated_at = $3 WHERE id = $1";
     let update = cx.tx.returning(sql).bind(id).bind(public_key);
     let webhook: Webhook = update.bind(after(before.updated_at, cx.now)).one().await?;
-    let secret = (webhook.signature == Signature::Hmac).then(|| secret.shown());
-    Ok(WebhookWithSecret { secret, webhook })
+    Ok(WebhookWithSecret::new(webhook, &secret))
 }
 
 async fn enable(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) -> Result<Webhook> {
@@ -387,6 +390,13 @@ fn narrowing(ids: Option<Vec<OrganizationId>>) -> Result<Option<Organizations>> 
                 "`organizations` must have at least one organization. Leave it out for all.";
             Err(Error::invalid("organizations", detail))
         }
-        ids => Ok(ids.map(Organizations::new)),
+        Some(ids) => Organizations::bounded("organizations", ids).map(Some),
+        None => Ok(None),
     }
+}
+
+fn included(mut include: Vec<Include>) -> Result<Includes> {
+    include.sort();
+    include.dedup();
+    Includes::bounded("include", include)
 }

@@ -11,3 +11,4 @@ pub mod operation;
 pub mod page;
 mod reading;
 pub mod routes;
+pub mod waiting;

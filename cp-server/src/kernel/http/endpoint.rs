@@ -197,7 +197,7 @@ impl Admitted {
             let mut tx = cx.app.db.begin_for(cx.caller.share()).await?;
             once.keep(&cx.app, &mut tx, now, &answer).await?;
             tx.commit().await?;
-        } else if !line.reads() && !omits_event && !cx.is_committed {
+        } else if !line.reads() && line.audited && !omits_event && !cx.is_committed {
             return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
         }
         if cx.tx.writes() && line.audited && !omits_event {
