@@ -16,7 +16,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use self::notices::DECLARATION as NOTICES;
+use self::notices::{DECLARATION as NOTICES, LEVELS as NOTICE_LEVELS};
 use crate::identity::{memberships, users};
 use crate::kernel::access::caller::{Permission, Scope};
 use crate::kernel::access::ids::UserId;
@@ -34,7 +34,7 @@ use crate::tenancy::onboarding;
 use crate::tenancy::organizations::{self, Organization, OrganizationPatch};
 use crate::tenancy::projects;
 
-crate::routes! { organizations declares NOTICES:
+crate::routes! { organizations declares NOTICES, NOTICE_LEVELS:
     /// Creates an organization with its subscription and quotas, and its owner when one is named.
     ///
     /// The organization starts with the groups of `GET /onboarding`.

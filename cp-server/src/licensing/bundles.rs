@@ -10,12 +10,13 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::rows::{Bundle, BundleStatus, store};
-use super::files;
+use super::{deployments, files};
 use super::issuance::{self, Form, NewBundle, SignedBundle};
 use super::licenses::file_numbers;
 use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
 use crate::audit::proofs;
+use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::app::Part;
 use crate::kernel::declaration::{Declaration, Export, Purge};
 use crate::kernel::error::{Error, Result};
@@ -83,6 +84,7 @@ async fn issue(
 ) -> Result<Created<LicenseBundleResponse>> {
     let signed = sign(cx, id, &new).await?;
     cx.begin().await?;
+    expect_reports(cx, &signed, &new).await?;
     write(cx, signed, &new, "bundles.issue").await.map(Created)
 }
 
@@ -95,6 +97,18 @@ pub async fn sign(cx: &mut Cx, id: LicenseId, new: &NewBundle) -> Result<SignedB
         Keyring::of(&cx.app).refresh(&cx.app).await.map_err(Error::internal)?;
     }
     issuance::sign(&cx.app, cx.now, facts, new).await
+}
+
+/// Expects usage reports of the deployment when the bundle is a file. Every change locks the deployment
+/// before the organization.
+pub async fn expect_reports(cx: &mut Cx, signed: &SignedBundle, new: &NewBundle) -> Result<()> {
+    match new.form {
+        Some(Form::File) => {
+            let deployment = DeploymentId(signed.response.payload.sub);
+            deployments::expect_reports(cx, deployment).await
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Writes a signed bundle, and returns it with the file or proof that the request names. The event

@@ -12,13 +12,13 @@
 
 mod state;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::{CheckIn, CheckInCode};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use self::state::{PACE, State, next_check_in};
+use self::state::{PACE, State, next_check_in, patience};
 use super::coverage::Cause;
 use super::issuance::NewBundle;
 use super::licenses::rows as licenses;
@@ -91,8 +91,8 @@ async fn check_in(cx: &mut Cx, id: DeploymentId, new: NewCheckIn) -> Result<Chec
     let Some(state) = state::chosen(states, cx.now) else {
         cx.audit.omit();
         let last = deployments::last_seen(cx, id).await?;
-        see(cx, id, last).await?;
         let ttl = state::default_life(&cx.app);
+        see(cx, id, last, ttl).await?;
         return Ok(CheckIn {
             code: CheckInCode::LicenseMissing,
             license_id: None,
@@ -131,7 +131,8 @@ async fn check_in(cx: &mut Cx, id: DeploymentId, new: NewCheckIn) -> Result<Chec
         answer.next_check_in_at = not_before;
     }
     cx.audit.omit();
-    see(cx, id, state.last_seen_at).await?;
+    let life = state.life(&cx.app);
+    see(cx, id, state.last_seen_at, life).await?;
     Ok(answer)
 }
 
@@ -153,7 +154,8 @@ async fn renew(
     cx.begin().await?;
     // Every change locks the deployment before the organization, and the organization before its
     // licenses.
-    deployments::see(cx, id, PACE).await?;
+    let life = signed.response.expires_at - signed.response.issued_at;
+    deployments::see(cx, id, PACE, patience(life)).await?;
     organizations::hold(cx, signed.organization, signed.organization_revision).await?;
     licenses::hold_newest(cx, state.license_id, state.jti).await?;
     let mut record = signed.record();
@@ -178,12 +180,17 @@ async fn renew(
 }
 
 /// Stores the contact with the deployment, at most once a minute.
-async fn see(cx: &mut Cx, id: DeploymentId, last: Option<DateTime<Utc>>) -> Result<()> {
+async fn see(
+    cx: &mut Cx,
+    id: DeploymentId,
+    last: Option<DateTime<Utc>>,
+    life: TimeDelta,
+) -> Result<()> {
     if last.is_some_and(|last| (last - cx.now).abs() < PACE) {
         return Ok(());
     }
     cx.begin().await?;
-    deployments::see(cx, id, PACE).await
+    deployments::see(cx, id, PACE, patience(life)).await
 }
 
 fn code_of(cause: Cause) -> CheckInCode {

@@ -17,7 +17,7 @@ use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::Result;
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
-use crate::kernel::http::json::Patch;
+use crate::kernel::http::json::{Moment, Patch};
 use crate::kernel::http::page::{List, Page};
 use crate::kernel::section::Section;
 use crate::kernel::text::{ExternalId, HttpUrl, Name, Tag};
@@ -96,6 +96,9 @@ pub struct DeploymentFilter {
     name: Option<String>,
     /// Only the deployment with this `external_id`.
     external_id: Option<String>,
+    /// Only deployments that have been silent since this instant: without a check-in and a usage
+    /// report, and created before it.
+    silent_since: Option<Moment>,
     /// Only deployments with this tag.
     tag: Option<Tag>,
     /// Only deployments whose name begins with this text in upper or lower case. Also the
@@ -164,6 +167,10 @@ async fn list(cx: &mut Cx, _: Org, list: List<DeploymentFilter>) -> Result<Page<
         .and_some(" AND type = ?", filter.r#type)
         .and_some(" AND name = ?", filter.name.as_deref())
         .and_some(" AND external_id = ?", filter.external_id.as_deref())
+        .and_some(
+            " AND COALESCE(last_seen_at, created_at) < ?",
+            filter.silent_since.map(DateTime::from),
+        )
         .tagged(filter.tag.as_ref(), "tags")
         .search(filter.q.as_ref(), &["name"], &["external_id"]);
     list.page(query).await
@@ -236,11 +243,24 @@ async fn delete(cx: &mut Cx, id: DeploymentId) -> Result<NoContent> {
     Ok(NoContent)
 }
 
-/// Stores the instant of the deployment's last contact. Locks its row until the end of the
+/// The time without a usage report after which a deployment that uses files is silent.
+const REPORTS: TimeDelta = TimeDelta::days(100);
+
+/// Stores the instant of the deployment's last usage report. Locks its row until the end of the
 /// transaction.
 pub async fn seen(cx: &mut Cx, id: DeploymentId) -> Result<()> {
-    let sql = "UPDATE deployments SET last_seen_at = $3 WHERE id = $1 AND organization_id = $2";
-    cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now).exec().await?;
+    let sql = "UPDATE deployments SET last_seen_at = $3, silent_at = $4
+               WHERE id = $1 AND organization_id = $2";
+    let update = cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now);
+    update.bind(cx.now + REPORTS).exec().await?;
+    Ok(())
+}
+
+/// Expects usage reports of a deployment from now on: it gets files.
+pub async fn expect_reports(cx: &mut Cx, id: DeploymentId) -> Result<()> {
+    let sql = "UPDATE deployments SET silent_at = $3
+               WHERE id = $1 AND organization_id = $2 AND silent_at IS NULL";
+    cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now + REPORTS).exec().await?;
     Ok(())
 }
 
@@ -249,13 +269,20 @@ pub async fn last_seen(cx: &mut Cx, id: DeploymentId) -> Result<Option<DateTime<
     Ok(read(cx, id).await?.last_seen_at)
 }
 
-/// Stores the instant of the deployment's last contact, unless the stored one is not as old as `age`.
-/// An instant that is as far ahead is from a clock that was set back.
-pub async fn see(cx: &mut Cx, id: DeploymentId, age: TimeDelta) -> Result<()> {
-    let sql = "UPDATE deployments SET last_seen_at = $3
+/// Stores the instant of a check-in, unless the stored one is not as old as `age`. An instant that is as
+/// far ahead is from a clock that was set back. Without another contact the deployment is silent after
+/// `patience`.
+pub async fn see(
+    cx: &mut Cx,
+    id: DeploymentId,
+    age: TimeDelta,
+    patience: TimeDelta,
+) -> Result<()> {
+    let sql = "UPDATE deployments SET last_seen_at = $3, silent_at = $6
                WHERE id = $1 AND organization_id = $2
                  AND (last_seen_at IS NULL OR last_seen_at <= $4 OR last_seen_at >= $5)";
     let update = cx.tx.q(sql).bind(id).bind(cx.at).bind(cx.now);
-    update.bind(cx.now - age).bind(cx.now + age).exec().await?;
+    let update = update.bind(cx.now - age).bind(cx.now + age);
+    update.bind(cx.now + patience).exec().await?;
     Ok(())
 }

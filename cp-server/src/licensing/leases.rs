@@ -9,6 +9,7 @@ pub mod holders;
 pub mod holding;
 pub mod hours;
 pub mod kinds;
+pub mod levels;
 pub mod lists;
 pub mod matching;
 pub mod moves;

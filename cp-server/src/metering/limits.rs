@@ -3,6 +3,8 @@
 
 pub mod allocations;
 mod enforcement;
+pub mod levels;
+pub mod percentages;
 pub mod row;
 pub mod windows;
 
@@ -13,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::enforcement::Enforced;
 pub use self::row::{Enforcement, Limit};
+use self::percentages::Percentages;
 use self::windows::{Period, Window};
 use super::budgets::cycle_rows as cycles;
 use super::counters::{self, Interval};
@@ -111,6 +114,9 @@ pub struct NewLimit {
     overflow: Patch<Quantity>,
     /// Whether the limit refuses usage. `observe` when absent.
     enforcement: Option<Enforcement>,
+    /// Up to 4 percentages, 1 to 100, at which the event `limits.near` is sent. At the limit itself it
+    /// is `limits.reach`. No event is sent when absent.
+    notify_at: Option<Percentages>,
 }
 
 fn required<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Quantity>, D::Error> {
@@ -262,16 +268,19 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
     let enforcement = new.enforcement.unwrap_or(Enforcement::Observe);
     if let Some(before) = find(&mut cx.tx, cx.at, &key, true).await? {
         cx.audit.before = serde_json::to_value(&before).ok();
-        let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5, overflow = $6
+        let sql = "UPDATE usage_limits SET quantity = $3, enforcement = $4, updated_at = $5, overflow = $6,
+                       notify_at = $7
                    WHERE id = $1 AND organization_id = $2";
         let update = cx.tx.returning(sql).bind(before.id).bind(cx.at).bind(new.quantity);
         let update = update.bind(enforcement).bind(after(before.updated_at, cx.now)).bind(overflow);
+        let update = update.bind(new.notify_at);
         return Ok(Put::Known(update.one().await?));
     }
     let sql = "INSERT INTO usage_limits
                (id, organization_id, scope_kind, scope_id, project_id, group_id, user_id, metric,
-                unit, window_kind, period, quantity, overflow, enforcement, created_at, updated_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)";
+                unit, window_kind, period, quantity, overflow, enforcement, created_at, updated_at,
+                notify_at)
+               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)";
     let insert = cx
         .tx
         .returning(sql)
@@ -289,7 +298,8 @@ async fn put(cx: &mut Cx, _: Org, new: NewLimit) -> Result<Put<Limit>> {
         .bind(new.quantity)
         .bind(overflow)
         .bind(enforcement)
-        .bind(cx.now);
+        .bind(cx.now)
+        .bind(new.notify_at);
     let made = insert.one().await;
     // Another request has set the limit since this one searched for it; start over.
     made.on_conflict("usage_limits_key", Error::stale)
@@ -320,7 +330,7 @@ async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
     let scope = scope_of(cx, check.scope, check.project, "project")?;
     let key = Key::new(check.metric, check.unit, check.window, check.period, scope);
     let limit = find(&mut cx.tx, cx.at, &key, false).await?.ok_or_else(not_set)?;
-    let limit = cycles::with_times(cx, vec![limit]).await?.pop().ok_or_else(not_set)?;
+    let limit = cycles::with_times(&mut cx.tx, cx.at, vec![limit]).await?.pop().ok_or_else(not_set)?;
     let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
     let mut interval = limit.window_at(until.unwrap_or(cx.now)).unwrap_or_default();
     interval.since = since.or(interval.since);

@@ -90,10 +90,19 @@ pub(super) fn default_life(app: &App) -> TimeDelta {
     TokenSettings::of(app).ttl
 }
 
+/// Returns the time after a check-in from which the deployment is silent: three intervals.
+pub(super) fn patience(life: TimeDelta) -> TimeDelta {
+    interval(life) * 3
+}
+
+fn interval(life: TimeDelta) -> TimeDelta {
+    (life / 3).min(LONGEST).max(PACE)
+}
+
 /// Returns the instant of the next check-in of a token with this life: after a third of it, at most 12
 /// hours, ± 10 % by an ID, so that a fleet that began together spreads out.
 pub(super) fn next_check_in(now: DateTime<Utc>, life: TimeDelta, by: Uuid) -> DateTime<Utc> {
-    let third = (life / 3).min(LONGEST).max(PACE);
+    let third = interval(life);
     let spread = i64::from(by.as_bytes()[15]) - 128;
     now + TimeDelta::milliseconds(third.num_milliseconds() * (1280 + spread) / 1280)
 }
@@ -125,11 +134,16 @@ impl State {
 
     /// Returns the instant of the next check-in, if the server signs nothing now.
     pub(super) fn next_check_in(&self, app: &App, now: DateTime<Utc>) -> DateTime<Utc> {
+        let by = self.jti.map_or(self.license_id.0, |jti| jti.0);
+        next_check_in(now, self.life(app), by)
+    }
+
+    /// Returns the life of the newest token, or that of the next one.
+    pub(super) fn life(&self, app: &App) -> TimeDelta {
         let ttl = TimeDelta::seconds(self.token_ttl.explained(app).value);
         // A token may have a shorter life, up to the license's end.
         let own = self.expires_at.zip(self.issued_at).map(|(to, from)| to - from);
-        let life = own.map_or(ttl, |own| own.min(ttl));
-        next_check_in(now, life, self.jti.map_or(self.license_id.0, |jti| jti.0))
+        own.map_or(ttl, |own| own.min(ttl))
     }
 }
 

@@ -190,7 +190,7 @@ fn hour_of(at: DateTime<Utc>) -> DateTime<Utc> {
 }
 
 /// Returns the beginning of the step that contains an instant; steps are counted from 1970 on, UTC.
-pub(super) fn beginning(at: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
+pub fn beginning(at: DateTime<Utc>, step: TimeDelta) -> DateTime<Utc> {
     let seconds = at.timestamp();
     let begin = seconds - seconds.rem_euclid(step.num_seconds().max(1));
     DateTime::from_timestamp(begin, 0).unwrap_or(at)

@@ -306,6 +306,8 @@ pub struct Settings {
     pub take_over: TakeOver,
     #[serde(rename = "match", default = "exact")]
     pub matching: Matching,
+    /// The percentages of the cap at which a notice is sent.
+    pub notify_at: Vec<i64>,
 }
 
 fn exact() -> Matching {

@@ -62,6 +62,7 @@ pub async fn issue(cx: &mut Cx, id: LicenseId, new: &NewBundle) -> Result<Licens
     let (day, tomorrow) = day_of(cx.now);
     let signed = bundles::sign(cx, id, new).await?;
     cx.begin().await?;
+    bundles::expect_reports(cx, &signed, new).await?;
     // Every change locks the organization before its licenses.
     organizations::hold(cx, signed.organization, signed.organization_revision).await?;
     let sql = "UPDATE licenses

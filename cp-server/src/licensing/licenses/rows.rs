@@ -23,7 +23,8 @@ pub async fn stored(cx: &mut Cx, id: LicenseId) -> Result<LicenseRow> {
 /// Stores the last bundle of each license, if the license has not changed since the signature.
 pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result<()> {
     let sql = "UPDATE licenses
-               SET key_id = noted.column3, bundle_hash = noted.column4, bundle_id = noted.column5
+               SET key_id = noted.column3, bundle_hash = noted.column4, bundle_id = noted.column5,
+                   bundle_expiring_at = noted.column6
                FROM (VALUES ";
     // A license that was signed several times keeps the last bundle.
     let last: HashMap<LicenseId, &SignedBundle> = signed.iter().map(|s| (s.license, *s)).collect();
@@ -35,6 +36,8 @@ pub async fn note_bundles<G>(cx: &mut Cx<G>, signed: &[&SignedBundle]) -> Result
             .bind(&*bundle.key_id)
             .bind(&*bundle.bundle_hash)
             .bind(BundleId(bundle.jti))
+            // A tenth of the life is left.
+            .bind(bundle.issued_at + (bundle.expires_at - bundle.issued_at) * 9 / 10)
     });
     let condition = ") AS noted
         WHERE licenses.id = noted.column1 AND licenses.revision = noted.column2";

@@ -16,6 +16,7 @@ use crate::kernel::http::cx::Cx;
 use crate::kernel::text::path_segment;
 use crate::metering::counters::{self, EVER, Question, Scopes};
 use crate::metering::limits::allocations::{AllocationRow, Source};
+use crate::metering::limits::percentages::Percentages;
 use crate::metering::quantity::Quantity;
 
 crate::text_enum! {
@@ -39,6 +40,8 @@ pub struct Allocation {
     /// The credits beyond it that enforcement still admits; null is unlimited.
     pub overflow: Option<Quantity>,
     pub source: Source,
+    /// The percentages at which the allocation is announced; null is none.
+    pub notify_at: Option<Percentages>,
     pub used: Quantity,
     /// The usage in percent of `effective`, with two decimal places; null when that is 0.
     pub percent: Option<Quantity>,
@@ -101,6 +104,7 @@ pub async fn shown(cx: &mut Cx, cycle: &CycleRow, tree: &Tree) -> Result<Vec<All
             effective,
             overflow: row.overflow,
             source: row.source,
+            notify_at: row.notify_at.clone(),
             used,
             percent: used.percent_of(effective),
             remaining: effective.less(used),

@@ -18,6 +18,7 @@ use crate::kernel::http::json::{Between, Patch};
 use crate::kernel::text::{Label, Reason};
 use crate::metering::ids::{BudgetCycleId, LimitId};
 use crate::metering::limits::allocations::{self as rows, AllocationRow, Source};
+use crate::metering::limits::percentages::Percentages;
 use crate::metering::quantity::Quantity;
 use crate::tenancy::ids::GroupId;
 
@@ -73,6 +74,10 @@ pub struct NewAllocation {
     within: Option<ScopeRef>,
     /// The cycle. The active one when absent.
     cycle: Option<BudgetCycleId>,
+    /// Up to 4 percentages, 1 to 100, at which the event `limits.near` is sent; at 100 percent it is
+    /// `limits.reach`. The stored ones stay when absent; null removes them.
+    #[serde(default)]
+    notify_at: Patch<Percentages>,
 }
 
 /// A quantity that replaces that of an allocation.
@@ -209,6 +214,7 @@ async fn put(
         override_reason,
         overflow: new.overflow.over(Some(Quantity::default())),
         source: Source::Manual,
+        notify_at: new.notify_at.over(before.as_ref().and_then(|row| row.notify_at.clone())),
         created_at: before.as_ref().map_or(cx.now, |row| row.created_at),
         updated_at: before.as_ref().map_or(cx.now, |row| row.updated_at),
     });

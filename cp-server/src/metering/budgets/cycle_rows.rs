@@ -172,15 +172,19 @@ struct TimesRow {
     renewal_day: i64,
 }
 
-/// Returns the limits with the times of their active cycles. A limit without a cycle is unchanged.
-pub async fn with_times(cx: &mut Cx, mut limits: Vec<Limit>) -> Result<Vec<Limit>> {
+/// Returns the organization's limits with the times of their active cycles. A limit without a cycle is unchanged.
+pub async fn with_times(
+    tx: &mut Conn,
+    organization: OrganizationId,
+    mut limits: Vec<Limit>,
+) -> Result<Vec<Limit>> {
     if limits.iter().all(|limit| limit.cycle_id.is_none()) {
         return Ok(limits);
     }
     let sql = "SELECT c.id, c.starts_at, c.ends_at, b.cadence, b.renewal_day
                FROM budget_cycles c JOIN budgets b ON b.id = c.budget_id
                WHERE c.organization_id = $1 AND c.status = 'active'";
-    let rows: Vec<TimesRow> = cx.tx.q(sql).bind(cx.at).all().await?;
+    let rows: Vec<TimesRow> = tx.q(sql).bind(organization).all().await?;
     let times: HashMap<BudgetCycleId, CycleTimes> = rows
         .into_iter()
         .map(|row| {

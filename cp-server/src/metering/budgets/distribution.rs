@@ -113,6 +113,7 @@ async fn distribute(
                 override_reason: None,
                 overflow,
                 source: Source::Equal,
+                notify_at: before.as_ref().and_then(|row| row.notify_at.clone()),
                 created_at: before.as_ref().map_or(cx.now, |row| row.created_at),
                 updated_at: before.as_ref().map_or(cx.now, |row| row.updated_at),
             },

@@ -152,6 +152,7 @@ fn root(cx: &Cx, budget: &Budget, cycle: &CycleRow) -> AllocationRow {
         override_reason: None,
         overflow: budget.overflow,
         source: Source::Budget,
+        notify_at: None,
         created_at: cx.now,
         updated_at: cx.now,
     }

@@ -3,6 +3,7 @@
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
+use super::percentages::Percentages;
 pub use super::row::Source;
 use super::windows::Window;
 use crate::identity::scopes::{ScopeKind, ScopeRef};
@@ -32,6 +33,7 @@ pub struct AllocationRow {
     pub override_reason: Option<String>,
     pub overflow: Option<Quantity>,
     pub source: Source,
+    pub notify_at: Option<Percentages>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
 }
@@ -46,7 +48,7 @@ impl Record for AllocationRow {
         COALESCE(groups.name, users.display_name, users.email, organizations.name) AS name,
         usage_limits.within_id, usage_limits.quantity, usage_limits.override_quantity,
         usage_limits.override_reason, usage_limits.overflow, usage_limits.source,
-        usage_limits.created_at, usage_limits.updated_at";
+        usage_limits.notify_at, usage_limits.created_at, usage_limits.updated_at";
     const KEY: &'static str = "usage_limits.id";
     fn key(&self) -> Uuid {
         self.id.0
@@ -96,7 +98,8 @@ pub async fn write(
         let sql = "INSERT INTO usage_limits
                    (id, organization_id, scope_kind, scope_id, group_id, user_id, metric, unit,
                     window_kind, period, quantity, overflow, enforcement, cycle_id, within_id,
-                    override_quantity, override_reason, source, created_at, updated_at) VALUES ";
+                    override_quantity, override_reason, source, created_at, updated_at,
+                    notify_at) VALUES ";
         let insert = cx.tx.q(sql).rows(chunk, |query, row| {
             let query = query.bind(row.id).bind(org).bind(row.scope.kind).bind(row.scope.id);
             let query = query.bind(row.scope.id_of(ScopeKind::Group));
@@ -107,7 +110,7 @@ pub async fn write(
             let query = query.bind(row.override_reason.as_deref()).bind(row.source);
             let is_new = row.created_at == now;
             let updated_at = if is_new { now } else { after(row.updated_at, now) };
-            query.bind(row.created_at).bind(updated_at)
+            query.bind(row.created_at).bind(updated_at).bind(row.notify_at.clone())
         });
         let insert = insert.sql(
             " ON CONFLICT (organization_id, cycle_id, scope_kind, scope_id)
@@ -115,7 +118,7 @@ pub async fn write(
               SET quantity = excluded.quantity, overflow = excluded.overflow,
                   enforcement = excluded.enforcement, within_id = excluded.within_id,
                   override_quantity = excluded.override_quantity,
-                  override_reason = excluded.override_reason, source = excluded.source,
+                  override_reason = excluded.override_reason, source = excluded.source, notify_at = excluded.notify_at,
                   updated_at = excluded.updated_at",
         );
         // A group or person was deleted since.

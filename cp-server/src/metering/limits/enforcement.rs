@@ -77,7 +77,7 @@ impl Enforced {
             .locked();
         let limits = limits.all().await?;
         let mut count = 0;
-        for limit in cycles::with_times(cx, limits).await? {
+        for limit in cycles::with_times(&mut cx.tx, cx.at, limits).await? {
             let Some(most) = limit.bound() else { continue };
             let events_of = asking().filter(|event| applies(&limit, event));
             let windows: HashSet<Interval> =

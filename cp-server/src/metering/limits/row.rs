@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
 
+use super::percentages::Percentages;
 use super::windows::{CycleTimes, Period, Window};
 use crate::identity::scopes::ScopeRef;
 use crate::kernel::access::ids::{OrganizationId, ProjectId};
@@ -54,6 +55,8 @@ pub struct Limit {
     pub within_id: Option<GroupId>,
     /// The origin of an allocation; `manual` for other limits.
     pub source: Source,
+    /// The percentages at which the limit is announced; null is none.
+    pub notify_at: Option<Percentages>,
     pub created_at: DateTime<Utc>,
     pub updated_at: DateTime<Utc>,
     /// The times of the active cycle, once they are read.
@@ -69,7 +72,7 @@ impl Record for Limit {
         usage_limits.metric, usage_limits.unit, usage_limits.window_kind, usage_limits.period,
         usage_limits.quantity, usage_limits.override_quantity, usage_limits.override_reason,
         usage_limits.overflow, usage_limits.enforcement, usage_limits.cycle_id,
-        usage_limits.within_id, usage_limits.source, usage_limits.created_at,
+        usage_limits.within_id, usage_limits.source, usage_limits.notify_at, usage_limits.created_at,
         usage_limits.updated_at";
     const KEY: &'static str = "usage_limits.id";
     fn key(&self) -> Uuid {
