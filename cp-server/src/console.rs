@@ -7,7 +7,9 @@
 //! generated pages; a few resources have pages by hand. Every page works without a script.
 
 mod assets;
+mod chart;
 mod cookies;
+mod diff;
 mod form;
 mod frame;
 mod generic;
@@ -19,6 +21,8 @@ mod resources;
 mod scene;
 mod schema;
 mod sign_in;
+mod templates;
+mod verdict;
 pub(crate) mod view;
 mod words;
 

@@ -1,6 +1,6 @@
 //! The generated pages: any path of the table has a list, a detail or a form.
 
-mod detail;
+pub(in crate::console) mod detail;
 pub(super) mod edit;
 mod fields;
 pub(super) mod history;

@@ -7,11 +7,19 @@ use axum::http::Method;
 use serde_json::Value;
 
 use super::schema::{self, Field, Schemas, resolved};
-use super::view::matched;
+use super::templates::matched;
 use super::words;
 use crate::kernel::access::permissions::Permission;
-use crate::kernel::http::line::{BASE, Line};
+use crate::kernel::http::line::Line;
 use crate::kernel::http::openapi;
+
+/// What the description of a member says when its value is shown once.
+const ONCE: [&str; 4] = [
+    "Shown in this response only",
+    "no other response has it",
+    "It is a credential",
+    "The secret that signs",
+];
 
 /// What the table says.
 pub(super) struct Resources {
@@ -212,40 +220,44 @@ impl Resources {
             resolved(&self.schemas, output)["properties"].as_object().into_iter().flatten();
         let is_once = |member: &Value| {
             let about = member["description"].as_str().unwrap_or_default();
-            about.contains("Shown in this response only") || about.contains("shown only once")
+            ONCE.iter().any(|words| about.contains(words))
         };
         members.filter(|(_, member)| is_once(member)).map(|(name, _)| name.clone()).collect()
+    }
+}
+
+impl Operation {
+    /// Returns the verb of the operation's name.
+    fn verb(&self) -> &str {
+        self.name.rsplit('.').next().unwrap_or_default()
+    }
+
+    /// Returns what its button says: "New license", "Issue a token".
+    pub(super) fn title_of_adding(&self, noun: &str) -> String {
+        match self.verb() {
+            verb @ ("issue" | "claim" | "link" | "record" | "import") => {
+                format!("{} {}", words::label(verb), words::a(noun))
+            }
+            "put_member" | "add_member" => format!("Add {}", words::a(noun)),
+            _ => format!("New {noun}"),
+        }
+    }
+
+    /// Returns what the button of its form says: the verb first.
+    pub(super) fn button_of_adding(&self, noun: &str) -> String {
+        match self.verb() {
+            verb @ ("issue" | "claim" | "link" | "record" | "import") => {
+                format!("{} the {noun}", words::label(verb))
+            }
+            "put_member" | "add_member" => format!("Add the {noun}"),
+            _ => format!("Create the {noun}"),
+        }
     }
 }
 
 /// Whether the rest of a path is one parameter.
 fn is_parameter(rest: &str) -> bool {
     rest.strip_prefix("/{").is_some_and(|rest| rest.ends_with('}') && !rest.contains('/'))
-}
-
-/// Returns the path of the console for a path of the API.
-pub(super) fn page_of(location: &str) -> &str {
-    location.find(BASE).map_or(location, |at| &location[at + BASE.len()..])
-}
-
-/// Returns the path with these values in the places of its parameters.
-pub(super) fn filled(template: &str, values: &[String]) -> String {
-    let mut values = values.iter();
-    let parts = template.split('/').map(|part| match part.starts_with('{') {
-        true => crate::kernel::text::path_segment(values.next().map_or("", String::as_str)),
-        false => part.to_owned(),
-    });
-    parts.collect::<Vec<_>>().join("/")
-}
-
-/// Returns the path of one item of a list: its own parameter is a member of the item.
-pub(super) fn path_of_item(thing: &str, values: &[String], item: &Value) -> Option<String> {
-    let count = thing.matches('{').count();
-    let last = thing.rsplit('/').next()?.trim_matches(['{', '}']);
-    let member = if item[last].is_string() { &item[last] } else { &item["id"] };
-    let mut all: Vec<String> = values.iter().take(count - 1).cloned().collect();
-    all.push(member.as_str()?.to_owned());
-    Some(filled(thing, &all))
 }
 
 /// Returns the words that name a thing.

@@ -3,7 +3,8 @@
 use serde_json::Value;
 
 use super::frame::Crumbs;
-use super::resources::{Resources, filled, name_of};
+use super::resources::{Resources, name_of};
+use super::templates::filled;
 use super::view::View;
 use super::words;
 use axum::http::Method;

@@ -11,6 +11,7 @@ use serde::Deserialize;
 use url::form_urlencoded;
 
 use super::resources::Resources;
+use super::templates::matched;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::{Api, InProcess, Once, Seen};
@@ -83,30 +84,10 @@ impl Pages {
     }
 }
 
-/// Returns the values of the parameters, if the path fits the template.
-pub(super) fn matched(template: &str, path: &str) -> Option<Vec<String>> {
-    let (mut names, mut parts) = (template.split('/'), path.split('/'));
-    let mut values = Vec::new();
-    loop {
-        match (names.next(), parts.next()) {
-            (None, None) => return Some(values),
-            (Some(name), Some(part)) if name.starts_with('{') && !part.is_empty() => {
-                // A form encodes a blank as `+`; in a path, `+` stands for itself.
-                let pair = part.replace('+', "%2B");
-                let (decoded, _) = form_urlencoded::parse(pair.as_bytes()).next()?;
-                values.push(decoded.into_owned());
-            }
-            (Some(name), Some(part)) if name == part => {}
-            _ => return None,
-        }
-    }
-}
-
 /// The person or token that looks at a page.
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Me {
     pub(super) name: String,
-    pub(super) user_id: Option<String>,
     #[serde(default)]
     pub(super) organizations: Vec<MyOrganization>,
 }

@@ -178,7 +178,7 @@ fn actions(view: &View, resources: &Resources, scene: &Scene) -> Markup {
     }
 }
 
-fn tabs(view: &View, resources: &Resources, scene: &Scene) -> Markup {
+pub(in crate::console) fn tabs(view: &View, resources: &Resources, scene: &Scene) -> Markup {
     let below: Vec<&Operation> =
         resources.below(scene.template).filter(|one| view.may(one.name)).collect();
     if below.is_empty() {

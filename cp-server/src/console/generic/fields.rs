@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use crate::console::html::{Markup, html, id, scalar, state};
-use crate::console::resources::filled;
+use crate::console::templates::filled;
 use crate::console::view::View;
 use crate::console::words;
 

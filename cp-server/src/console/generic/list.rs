@@ -8,9 +8,10 @@ use super::fields::{is_identifier, member};
 use crate::console::form::anchor;
 use crate::console::html::{Markup, empty, html, icon, short_time};
 use crate::console::icons;
-use crate::console::resources::{Collection, Resources, name_of, path_of_item};
+use crate::console::resources::{Collection, Resources, name_of};
 use crate::console::scene::{Scene, noun_of};
 use crate::console::schema::{self, Control, Field};
+use crate::console::templates::path_of_item;
 use crate::console::view::{View, query, value};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
@@ -83,7 +84,7 @@ fn actions(view: &View, resources: &Resources, scene: &Scene) -> Markup {
             }
             @if let Some((add, _)) = adding {
                 a."btn primary" href=(view.url(&format!("{}?new", scene.path()))) {
-                    (icon("plus")) "New " (noun_of(add.path))
+                    (icon("plus")) (add.title_of_adding(&noun_of(add.path)))
                 }
             }
         }
@@ -145,7 +146,7 @@ fn nothing(
     let adding = resources.adding(scene.template).filter(|(add, _)| view.may(add.name));
     let next = html! {
         @if let Some((add, _)) = adding {
-            a.btn href=(view.url(&format!("{}?new", scene.path()))) { "New " (noun_of(add.path)) }
+            a.btn href=(view.url(&format!("{}?new", scene.path()))) { (add.title_of_adding(&noun_of(add.path))) }
         }
     };
     let about = adding.map_or_else(String::new, |(add, _)| add.summary.clone());
@@ -332,7 +333,7 @@ fn offered(
         let mode = if mode.is_empty() { String::new() } else { format!("?{mode}") };
         return Some(format!("{}{verb}{mode}", path_of_item(thing, values, item)?));
     };
-    let path = crate::console::resources::filled(path, values);
+    let path = crate::console::templates::filled(path, values);
     let pairs = names.iter().filter_map(|name| Some((&**name, item[name].as_str()?)));
     Some(format!("{path}?{mode}=&{}", query(pairs)))
 }

@@ -3,9 +3,10 @@
 use axum::http::Method;
 use serde_json::Value;
 
-use crate::console::resources::{Operation, filled, path_of_item};
+use crate::console::resources::Operation;
 use crate::console::scene::{Scene, noun_of, show_owner, title_of};
 use crate::console::schema::Field;
+use crate::console::templates::{filled, path_of_item};
 use crate::console::view::{View, value};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
@@ -56,8 +57,8 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
         let noun = noun_of(operation.path);
         let mut task = Task::of(view, operation, scene.values.clone());
         task.asks = asks.map(str::to_owned);
-        task.title = format!("New {noun}");
-        task.button = format!("Create the {noun}");
+        task.title = operation.title_of_adding(&noun);
+        task.button = operation.button_of_adding(&noun);
         (task.back, task.then) = (path.clone(), path);
         task.done = format!("The {noun} was created.");
         return Ok(Some(task));
@@ -99,6 +100,12 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
         task.see(view, read).await?;
     }
     task.act(above, verb, &scene.values, resources.collection_named(verb));
+    if resources.on(above, &Method::GET).is_none() {
+        // Such as `/signing/rotate`: the list beside it.
+        let near = resources.below(above).find(|one| resources.collection(one.path).is_some());
+        task.back = near.map_or_else(String::new, |list| filled(list.path, &scene.values));
+        task.then = task.back.clone();
+    }
     Ok(Some(task))
 }
 
@@ -234,7 +241,7 @@ impl Task {
         view: &View,
     ) -> String {
         if let Some(location) = location {
-            return crate::console::resources::page_of(location).to_owned();
+            return crate::console::templates::page_of(location).to_owned();
         }
         let resources = &view.resources;
         let thing = resources.collection(self.template_of(view)).and_then(|list| list.thing);

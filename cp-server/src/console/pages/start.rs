@@ -11,7 +11,7 @@ use crate::kernel::error::Result;
 
 crate::pages! { start:
     /// The first page: that of the platform, of the person's organization, or a choice of them.
-    GET "" calls [organizations.list, me.read] => start;
+    GET "" calls [organizations.list, licenses.list_all, keys.info, audit.list_all] => start;
     /// Every list of the table.
     GET "/all" => everything;
     /// The person: theme and sessions.
@@ -24,7 +24,7 @@ crate::pages! { start:
 
 async fn start(view: &mut View) -> Result<Response> {
     if view.ops.caller.is_of_platform() {
-        return view.see("/organizations");
+        return super::overview::page(view).await;
     }
     match view.me.organizations.as_slice() {
         [only] => {
