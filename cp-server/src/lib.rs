@@ -11,6 +11,7 @@ pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod console;
 pub mod events;
 pub mod example;
 pub mod governance;
@@ -30,7 +31,7 @@ use chrono::TimeDelta;
 
 use audit::erase::Retention;
 use identity::oidc::discovery::Discoveries;
-use identity::settings::IdentitySettings;
+use identity::settings::{ConsoleSettings, IdentitySettings};
 use kernel::access::permissions::Permissions;
 use kernel::access::rate_limits::Rates;
 pub use kernel::app::App;
@@ -71,6 +72,8 @@ pub struct Settings {
     pub license_keys: LicenseKeySettings,
     /// The identity providers at which people log in.
     pub identity: IdentitySettings,
+    /// Whether the server has the console.
+    pub console: ConsoleSettings,
     pub surface: Surface,
     /// How long the content of audit events is kept.
     pub audit_retention: Retention,
@@ -96,6 +99,7 @@ impl Settings {
             enforcement: EnforcementSettings::default(),
             license_keys: LicenseKeySettings::default(),
             identity: IdentitySettings::default(),
+            console: ConsoleSettings::default(),
             surface: Surface::default(),
             audit_retention: Retention::default(),
             deletion_retention: DeletionRetention(TimeDelta::days(90)),
@@ -146,6 +150,7 @@ pub fn app_with(
             Box::new(settings.enforcement),
             Box::new(settings.license_keys),
             Box::new(settings.identity),
+            Box::new(settings.console),
             Box::new(settings.surface),
             Box::new(ApiDocument::default()),
             Box::new(settings.audit_retention),
@@ -243,6 +248,7 @@ compose! {
     identity::provisioning;
     identity::service_tokens;
     identity::sessions;
+    identity::console_links;
     licensing::plans;
     licensing::subscriptions;
     licensing::subscriptions::billing;

@@ -4,6 +4,7 @@ pub mod answer;
 pub mod cx;
 pub mod endpoint;
 pub mod idempotency;
+pub mod in_process;
 pub mod json;
 pub mod line;
 pub mod openapi;
