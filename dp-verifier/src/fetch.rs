@@ -13,6 +13,7 @@ mod check_in;
 mod credential;
 mod error;
 mod keys;
+mod list_import;
 mod lists;
 mod log;
 mod own_token;

@@ -12,10 +12,10 @@ use ureq::tls::TlsConfig;
 
 use super::credential::Credential;
 use super::keys::Refresher;
+use super::list_import;
 use super::shared::{Owner, Shared};
-use super::source::{Answer, STATUS_LIST, Source};
+use super::source::{STATUS_LIST, Source};
 use super::watch::ListWatcher;
-use crate::ErrorCode::KidUnknown;
 use crate::status_list::{Slot, StatusLists};
 
 /// The bounds of the time between two requests for a list, for any `ttl`, in seconds.
@@ -164,29 +164,8 @@ impl Fetcher {
 
     fn fetch(&self, job: &mut Job) -> Result<(), String> {
         let source = job.source.as_mut().map_err(|why| format!("{}: {why}", job.slot.uri))?;
-        fetch(source, &job.slot, &self.lists, &self.keys)
+        list_import::fetch(source, &job.slot, &self.lists, &self.keys)
     }
-}
-
-/// Fetches one list and imports it.
-pub(super) fn fetch(
-    source: &mut Source,
-    slot: &Slot,
-    lists: &Weak<StatusLists>,
-    keys: &Refresher,
-) -> Result<(), String> {
-    let Answer::Body { body, etag } = source.fetch()? else { return Ok(()) };
-    let refused = |why: &str| format!("{}: {why}", slot.uri);
-    let text = std::str::from_utf8(&body).map_err(|_| refused("is not UTF-8"))?;
-    let Some(lists) = lists.upgrade() else { return Ok(()) };
-    lists.take_fetched(text, slot).map_err(|error| {
-        if error.code() == KidUnknown {
-            keys.report_unknown(error.detail());
-        }
-        refused(&error.to_string())
-    })?;
-    source.remember(body, etag);
-    Ok(())
 }
 
 /// Wakes all tasks that wait for a list, also when the thread ends by a panic.

@@ -14,7 +14,7 @@ use std::time::{Duration, Instant};
 use ureq::tls::TlsConfig;
 
 use super::keys::Refresher;
-use super::lists;
+use super::list_import;
 use super::shared::{Owner, Shared};
 use super::source::{STATUS_LIST, Source, is_same_server};
 use crate::status_list::{Slot, StatusLists};
@@ -76,7 +76,7 @@ impl Watcher {
                 continue;
             };
             let is_first = source.last_good().is_none();
-            let pause = match lists::fetch(source, slot, &self.lists, &self.keys) {
+            let pause = match list_import::fetch(source, slot, &self.lists, &self.keys) {
                 // The other thread reports errors.
                 Err(_) => self.cooldown.max(PAUSE),
                 Ok(()) if is_first || source.has_waited() => PAUSE,
