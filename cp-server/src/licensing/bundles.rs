@@ -10,11 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 
 use self::rows::{Bundle, BundleStatus, store};
-use super::{deployments, files};
 use super::issuance::{self, Form, NewBundle, SignedBundle};
 use super::licenses::file_numbers;
 use super::status_lists::rows::{self as status_lists, Of};
 use super::statuses::Why;
+use super::{deployments, files};
 use crate::audit::proofs;
 use crate::kernel::access::ids::DeploymentId;
 use crate::kernel::app::Part;

@@ -272,12 +272,7 @@ pub async fn last_seen(cx: &mut Cx, id: DeploymentId) -> Result<Option<DateTime<
 /// Stores the instant of a check-in, unless the stored one is not as old as `age`. An instant that is as
 /// far ahead is from a clock that was set back. Without another contact the deployment is silent after
 /// `patience`.
-pub async fn see(
-    cx: &mut Cx,
-    id: DeploymentId,
-    age: TimeDelta,
-    patience: TimeDelta,
-) -> Result<()> {
+pub async fn see(cx: &mut Cx, id: DeploymentId, age: TimeDelta, patience: TimeDelta) -> Result<()> {
     let sql = "UPDATE deployments SET last_seen_at = $3, silent_at = $6
                WHERE id = $1 AND organization_id = $2
                  AND (last_seen_at IS NULL OR last_seen_at <= $4 OR last_seen_at >= $5)";

@@ -14,8 +14,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Deserializer, Serialize};
 
 pub use self::enforcement::Enforced;
-pub use self::row::{Enforcement, Limit};
 use self::percentages::Percentages;
+pub use self::row::{Enforcement, Limit};
 use self::windows::{Period, Window};
 use super::budgets::cycle_rows as cycles;
 use super::counters::{self, Interval};
@@ -330,7 +330,8 @@ async fn check(cx: &mut Cx, _: Org, check: Check) -> Result<LimitUse> {
     let scope = scope_of(cx, check.scope, check.project, "project")?;
     let key = Key::new(check.metric, check.unit, check.window, check.period, scope);
     let limit = find(&mut cx.tx, cx.at, &key, false).await?.ok_or_else(not_set)?;
-    let limit = cycles::with_times(&mut cx.tx, cx.at, vec![limit]).await?.pop().ok_or_else(not_set)?;
+    let limit =
+        cycles::with_times(&mut cx.tx, cx.at, vec![limit]).await?.pop().ok_or_else(not_set)?;
     let (since, until) = (check.since.map(|m| m.0), check.until.map(|m| m.0));
     let mut interval = limit.window_at(until.unwrap_or(cx.now)).unwrap_or_default();
     interval.since = since.or(interval.since);

@@ -7,9 +7,9 @@ use serde_json::Map;
 
 use super::headers::{HEADERS, opened};
 use super::reach::chosen_by;
-use super::rows::{Include, Webhook, WebhookId};
+use super::rows::{Include, Webhook};
 use super::secrets::signing;
-use super::signing::{SigningSecret, header as signed_header};
+use super::signing::{Signature, SigningSecret, header as signed_header};
 use crate::kernel::app::App;
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
@@ -27,9 +27,9 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Reads the endpoint with its secrets.
-    pub(super) async fn load(app: &App, tx: &mut Conn, id: WebhookId) -> Result<Self> {
-        let webhook: Webhook = tx.select("WHERE id = $1").bind(id).one().await?;
+    /// Reads the secrets of the endpoint.
+    pub(super) async fn load(app: &App, tx: &mut Conn, webhook: Webhook) -> Result<Self> {
+        let id = webhook.id;
         let owner = webhook.organization_id;
         let secrets = signing(app, tx, owner, id).await?;
         let sealed: Option<Option<Vec<u8>>> =
@@ -66,7 +66,11 @@ impl Receiver {
         };
         let body = serde_json::to_vec(&payload).map_err(Error::internal)?;
         let timestamp = app.clock.now().timestamp();
-        let signed = signed_header(self.webhook.signature, &self.secrets, (&id, timestamp, &body));
+        let signed = signed_header(
+            self.webhook.signature.unwrap_or(Signature::Hmac),
+            &self.secrets,
+            (&id, timestamp, &body),
+        );
         let signed = signed.map_err(Error::internal)?;
         let mut headers = self.headers.clone();
         let own = [
@@ -80,6 +84,7 @@ impl Receiver {
             headers.insert(name, HeaderValue::try_from(value).map_err(Error::internal)?);
         }
         let chosen_by = chosen_by(self.webhook.organization_id);
-        Ok(Message { url: self.webhook.url.clone(), chosen_by, headers, body: Bytes::from(body) })
+        let url = self.webhook.url.clone().unwrap_or_default();
+        Ok(Message { url, chosen_by, headers, body: Bytes::from(body) })
     }
 }

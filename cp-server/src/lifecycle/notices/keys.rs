@@ -9,8 +9,8 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::error::Result;
 use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::sha256;
-use crate::licensing::keys::{KeySettings, KeyState};
 use crate::licensing::keys::store as keys;
+use crate::licensing::keys::{KeySettings, KeyState};
 
 /// The days before a rotation at which it is announced.
 const DAYS: i64 = 7;

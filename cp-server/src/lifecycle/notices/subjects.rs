@@ -21,13 +21,7 @@ pub struct Subject {
 /// Builds the statement: the table, the column of the end, and a condition of the rows.
 macro_rules! ends {
     ($table:literal, $end:literal, $condition:literal) => {
-        ends!(
-            $table,
-            $end,
-            $condition,
-            "NULL AS target, NULL AS shown_at, NULL AS seen_at",
-            ""
-        )
+        ends!($table, $end, $condition, "NULL AS target, NULL AS shown_at, NULL AS seen_at", "")
     };
     ($table:literal, $end:literal, $condition:literal, $more:literal, $join:literal) => {
         concat!(
