@@ -93,7 +93,7 @@ crate::routes! {
     /// Lists the organization's audit events, newest first.
     GET "/organizations/{org}/audit" AUDIT_READ => list;
     /// Records an event that the caller reports. Its source is `caller`.
-    POST "/organizations/{org}/audit" AUDIT_WRITE => record, harmless;
+    POST "/organizations/{org}/audit" AUDIT_WRITE => record, harmless, machine;
 }
 
 crate::record! {

@@ -17,7 +17,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use chrono::TimeDelta;
-use clap::Args;
+use clap::{ArgAction, Args};
 
 use crate::licensing::enforcement::OnStale;
 use crate::telemetry::LogFormat;
@@ -29,7 +29,8 @@ pub use surface::Network;
 pub use unknown::unknown_variables;
 pub use values::{Hidden, Rotation, seconds};
 use values::{
-    audience, base_url, hidden, key_bits, license_key_prefix, listen, log_filter, rotation, span,
+    audience, base_url, boolean, hidden, key_bits, license_key_prefix, listen, log_filter,
+    rotation, span,
 };
 
 /// The settings of a server. Each is a flag or an environment variable. A secret may also be in a
@@ -193,6 +194,10 @@ pub struct Config {
     /// separated by commas.
     #[arg(long, env = "CP_NOTICE_DAYS", default_value = "30,14,7,1", value_delimiter = ',', value_parser = clap::value_parser!(i64).range(1..=365), global = true)]
     pub notice_days: Vec<i64>,
+
+    /// Whether this server has the web console at /console.
+    #[arg(long, env = "CP_CONSOLE", default_value_t = true, action = ArgAction::Set, value_parser = boolean, global = true)]
+    pub console: bool,
 
     #[command(flatten)]
     pub identity: identity::IdentityConfig,

@@ -24,7 +24,6 @@ use cp_contracts::Event;
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::{Deserialize, Serialize};
 
-use self::feed::Feed;
 use self::reading::{EventPage, Reading};
 use self::rows::Reach;
 use self::types::{EventType, Types};
@@ -36,6 +35,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Answer, Output, StreamOf, Streamed};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::json::Between;
+use crate::kernel::http::waiting::Waiting;
 
 crate::routes! {
     /// What happened, in the order of the log, for programs that follow changes.
@@ -141,16 +141,16 @@ async fn follow<P: PathTarget>(
         None => head,
     };
     let mut reading = Reading { app: cx.app.clone(), reach, types, after, limit: query.limit.0 };
-    let feed = Feed::of(&cx.app);
     if stream::is_wanted(&cx.parts.headers) {
-        let slot = feed.wait(cx.caller.id);
+        let slot = Waiting::of(&cx.app).place(cx.caller.id);
         return Ok(Followed::Stream(stream::begin(cx, place, reading, slot)));
     }
     let page = reading.page(&mut cx.tx).await?;
     if !page.items.is_empty() || query.wait.0 == 0 {
         return Ok(Followed::Page(page));
     }
-    let Some(_slot) = feed.wait(cx.caller.id) else { return Ok(Followed::Page(page)) };
+    let slot = Waiting::of(&cx.app).place(cx.caller.id);
+    let Some(_slot) = slot else { return Ok(Followed::Page(page)) };
     // A request that waits holds no connection.
     cx.release();
     let patience = Duration::from_secs(query.wait.0.unsigned_abs());

@@ -8,7 +8,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::audit::{erase, integrator};
-use crate::identity::sessions;
+use crate::identity::{console_links, sessions};
 use crate::kernel::app::{App, Part};
 use crate::kernel::counts;
 use crate::kernel::http::idempotency;
@@ -66,6 +66,7 @@ pub fn start(app: &App) -> Jobs {
         idempotency::purge(app).await?;
         erase::expire(app).await?;
         sessions::forget(app).await?;
+        console_links::forget(app).await?;
         tenures::forget(app).await?;
         deliveries::forget(app).await?;
         notices::forget(app).await?;

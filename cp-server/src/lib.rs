@@ -11,6 +11,7 @@ pub mod backup;
 pub mod cli;
 pub mod client;
 pub mod config;
+pub mod console;
 pub mod events;
 pub mod example;
 pub mod governance;
@@ -30,7 +31,7 @@ use chrono::TimeDelta;
 
 use audit::erase::Retention;
 use identity::oidc::discovery::Discoveries;
-use identity::settings::IdentitySettings;
+use identity::settings::{ConsoleSettings, IdentitySettings};
 use kernel::access::permissions::Permissions;
 use kernel::access::rate_limits::Rates;
 pub use kernel::app::App;
@@ -38,6 +39,7 @@ use kernel::app::{Foundation, SharedSettings};
 use kernel::clock::{Clock, Random};
 use kernel::db::Db;
 use kernel::http::routes::{Operations, Routes};
+use kernel::http::waiting::Waiting;
 use kernel::outbound::mailing::MailSettings;
 use kernel::secret::Kek;
 use licensing::bulk::BulkIssuances;
@@ -71,6 +73,8 @@ pub struct Settings {
     pub license_keys: LicenseKeySettings,
     /// The identity providers at which people log in.
     pub identity: IdentitySettings,
+    /// Whether the server has the console.
+    pub console: ConsoleSettings,
     pub surface: Surface,
     /// How long the content of audit events is kept.
     pub audit_retention: Retention,
@@ -98,6 +102,7 @@ impl Settings {
             enforcement: EnforcementSettings::default(),
             license_keys: LicenseKeySettings::default(),
             identity: IdentitySettings::default(),
+            console: ConsoleSettings::default(),
             surface: Surface::default(),
             audit_retention: Retention::default(),
             deletion_retention: DeletionRetention(TimeDelta::days(90)),
@@ -149,6 +154,7 @@ pub fn app_with(
             Box::new(settings.enforcement),
             Box::new(settings.license_keys),
             Box::new(settings.identity),
+            Box::new(settings.console),
             Box::new(settings.surface),
             Box::new(ApiDocument::default()),
             Box::new(settings.audit_retention),
@@ -156,6 +162,7 @@ pub fn app_with(
             Box::new(settings.lease_history),
             Box::new(settings.notice_days),
             Box::new(audit::Log::default()),
+            Box::new(Waiting::default()),
             Box::new(events::feed::Feed::default()),
             Box::new(events::types::Catalogue::default()),
             Box::new(discoveries),
@@ -220,6 +227,8 @@ compose! {
     lifecycle::leave_organization;
     lifecycle::export;
     lifecycle::import;
+    lifecycle::overview;
+    lifecycle::search;
     tenancy::onboarding;
     tenancy::quotas;
     tenancy::workspaces;
@@ -243,14 +252,17 @@ compose! {
     identity::provisioning;
     identity::service_tokens;
     identity::sessions;
+    identity::console_links;
     licensing::plans;
     licensing::subscriptions;
     licensing::subscriptions::billing;
     licensing::deployments;
     licensing::licenses;
+    licensing::verdicts;
     licensing::leases;
     licensing::entitlement::organization_entitlements;
     licensing::bundles;
+    licensing::inspections;
     licensing::bulk;
     licensing::check_in;
     licensing::licenses::fetches;

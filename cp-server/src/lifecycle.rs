@@ -6,7 +6,9 @@ pub mod import;
 pub mod leave_organization;
 pub mod move_project;
 pub mod notices;
+pub mod overview;
 mod purge;
+pub mod search;
 
 use chrono::{SecondsFormat, TimeDelta};
 use cp_contracts::ProblemCode;

@@ -15,6 +15,8 @@ use crate::client::{Client, pretty};
 use crate::config::Config;
 use crate::config::installation::Purpose;
 use crate::identity::bootstrap::First;
+use crate::identity::console_links;
+use crate::identity::settings::ConsoleSettings;
 use crate::kernel::app::{App, Part};
 use crate::kernel::files;
 use crate::licensing::keys::keyring::Keyring;
@@ -77,12 +79,22 @@ pub async fn run(config: &Config) -> anyhow::Result<()> {
             (None, None) => day_token(config, &client, &app).await?,
         },
     };
+    let link = match ConsoleSettings::of(&app).is_enabled {
+        true => Some(console_links::create(&app, None).await?),
+        false => None,
+    };
     client.close().await;
 
     // From here on the database is closed: the license verifies without it.
     let text = bundle["token"].as_str().context("the bundle has a token")?;
     let license = verify(config, &jwks, &list, text)?;
-    print(config, &example, &token, text, &license, &whoami)
+    print(config, &example, &token, text, &license, &whoami)?;
+    if let Some(link) = link {
+        println!("Open the console with this link. It works once, for 15 minutes:\n");
+        println!("  {}\n", link.url.expose());
+        println!("Another link: cp-server console link\n");
+    }
+    Ok(())
 }
 
 /// Returns the status list of the bundle, as a data plane fetches it.

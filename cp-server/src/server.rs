@@ -28,9 +28,12 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version, header};
 use axum::middleware::{Next, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
+use cp_contracts::Problem;
 use futures_util::FutureExt;
 use tokio::net::TcpListener;
 
+use crate::console;
+use crate::identity::settings::ConsoleSettings;
 use crate::kernel::access::caller::{Peer, RequestId};
 use crate::kernel::access::rate_limits::LimitHeader;
 use crate::kernel::app::{App, Part};
@@ -102,8 +105,13 @@ pub fn router(app: &App) -> Router {
 /// Builds the same service around another table.
 pub fn around(app: &App, table: Routes) -> Router {
     let _ = telemetry::metrics();
-    table
-        .into_router(app.clone())
+    let lines = table.table.clone();
+    let router = table.into_router(app.clone());
+    let router = match ConsoleSettings::of(app).is_enabled {
+        true => console::over(app, router, &lines),
+        false => router,
+    };
+    router
         // One layer, not one per concern: each layer adds a boxed future to every request.
         .layer(from_fn_with_state(app.clone(), surround))
 }
@@ -128,6 +136,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let time = Surface::of(&app).request_time;
     let deadline = Deadline { at: started + time, seconds: time.as_secs() };
     request.extensions_mut().insert(deadline);
+    let asked = console::Asked::of(&request).filter(|_| ConsoleSettings::of(&app).is_enabled);
     let mut response = match connections::check(&request).and_then(|()| limits::check(&request)) {
         Ok(()) => answer(request, next, deadline).await,
         Err(refusal) => refusal.into_response(),
@@ -141,7 +150,12 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
-    let mut response = as_problem(response, app.settings.base_path(), &id);
+    let page = response.extensions().get::<console::PageName>();
+    let label = page.map_or(label, |page| page.0.to_owned());
+    let mut response = match asked {
+        Some(asked) => as_page(&app, &asked, response, &id),
+        None => as_problem(response, app.settings.base_path(), &id),
+    };
     headers::secure(response.headers_mut(), is_https);
     limit.write(response.headers_mut());
     // A client that sends a thousand requests at once, without waiting for responses, is refused
@@ -229,18 +243,33 @@ async fn answer(request: Request, next: Next, deadline: Deadline) -> Response {
     }
 }
 
+/// Renders refusals below `/console` as pages.
+fn as_page(app: &App, asked: &console::Asked, response: Response, id: &str) -> Response {
+    if response.status().as_u16() < 400 || console::is_page(&response) {
+        return response;
+    }
+    let document = document(&response, app.settings.base_path(), id);
+    asked.refusal(app, response, document)
+}
+
+/// Returns the problem document of a refusal: of an operation, or of the framework.
+fn document(response: &Response, base_path: &str, id: &str) -> Problem {
+    let mut document = match response.extensions().get::<Arc<Error>>() {
+        Some(error) => error.document_below(base_path),
+        None => framework_refusal(response.status()).document_below(base_path),
+    };
+    document.request_id = Some(id.to_owned());
+    document
+}
+
 /// Adds the request ID to refusals, and renders those of the framework as problem documents.
 fn as_problem(response: Response, base_path: &str, id: &str) -> Response {
     let status = response.status();
     if !status.is_client_error() && !status.is_server_error() {
         return response;
     }
+    let document = document(&response, base_path, id);
     let (mut parts, _) = response.into_parts();
-    let mut document = match parts.extensions.get::<Arc<Error>>() {
-        Some(error) => error.document_below(base_path),
-        None => framework_refusal(status).document_below(base_path),
-    };
-    document.request_id = Some(id.to_owned());
     let text = serde_json::to_vec(&document).unwrap_or_default();
     parts
         .headers

@@ -26,7 +26,7 @@ pub mod headers;
 pub mod inputs;
 mod letters;
 mod mails;
-mod messages;
+pub mod messages;
 mod reach;
 pub mod rows;
 mod schedule;
@@ -42,12 +42,12 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use self::checks::{check_url, hold, narrowing};
+use self::checks::{check_url, hold, included, narrowing};
 use self::emails::Destination;
 use self::headers::{HEADERS, seal_headers};
 use self::inputs::{NewWebhook, SecretRotation, WebhookFilter, WebhookPatch};
 use self::reach::load;
-use self::rows::{DisabledReason, Includes, Ordering, Webhook, WebhookId, WebhookStatus};
+use self::rows::{DisabledReason, Ordering, Webhook, WebhookId, WebhookStatus};
 use self::secrets::SECRET;
 use self::signing::{Signature, SigningSecret};
 use self::state::Sending;
@@ -153,6 +153,13 @@ pub struct WebhookWithSecret {
     webhook: Webhook,
 }
 
+impl WebhookWithSecret {
+    fn new(webhook: Webhook, secret: &SigningSecret) -> Self {
+        let secret = (webhook.signature == Some(Signature::Hmac)).then(|| secret.shown());
+        Self { secret, webhook }
+    }
+}
+
 impl Resource for WebhookWithSecret {
     const NOUN: &'static str = Webhook::NOUN;
     const PATH: &'static str = Webhook::PATH;
@@ -212,10 +219,7 @@ async fn insert<G>(
     Types::checked(&cx.app, &new.types.0)?;
     let id = WebhookId::new(&cx.app.random, cx.now);
     let secret = SigningSecret::new(&cx.app.random);
-    let public_key = match new.signature {
-        Signature::Hmac => None,
-        Signature::Ed25519 => Some(secret.public_key().map_err(Error::internal)?),
-    };
+    let public_key = secret.public_key(new.signature).map_err(Error::internal)?;
     let from_seq = head(&mut cx.tx).await?;
     let headers = seal_headers(cx, owner, id, &new.headers).await?;
     hold(cx, owner).await?;
@@ -238,7 +242,7 @@ async fn insert<G>(
         .bind(narrowing(new.organizations)?)
         .bind(new.signature)
         .bind(public_key)
-        .bind(Includes::new(new.include))
+        .bind(included(new.include)?)
         .bind(new.ordering)
         .bind(new.headers.masked())
         .bind(headers)
@@ -257,8 +261,7 @@ async fn insert<G>(
         return Ok(Created(WebhookWithSecret { secret: None, webhook }));
     }
     secrets::keep(cx, &webhook, &secret).await?;
-    let secret = (webhook.signature == Some(Signature::Hmac)).then(|| secret.shown());
-    Ok(Created(WebhookWithSecret { secret, webhook }))
+    Ok(Created(WebhookWithSecret::new(webhook, &secret)))
 }
 
 async fn read(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) -> Result<Webhook> {
@@ -288,6 +291,10 @@ async fn update(
         Patch::Clear => None,
         Patch::Keep => before.organizations,
     };
+    let include = match patch.include {
+        Some(include) => included(include)?,
+        None => before.include,
+    };
     let types = match patch.types {
         Some(types) => Texts::bounded("types", types.0)?,
         None => before.types,
@@ -309,7 +316,7 @@ async fn update(
         .bind(patch.url.map_or(before.url.unwrap_or_default(), HttpUrl::into_string))
         .bind(types)
         .bind(organizations)
-        .bind(patch.include.map_or(before.include, Includes::new))
+        .bind(include)
         .bind(patch.ordering.unwrap_or(before.ordering))
         .bind(names)
         .bind(keeps)
@@ -342,18 +349,14 @@ async fn rotate(
         return Err(Error::conflict("The webhook sends mail, which has no signature."));
     };
     let secret = SigningSecret::new(&cx.app.random);
-    let public_key = match signature {
-        Signature::Hmac => None,
-        Signature::Ed25519 => Some(secret.public_key().map_err(Error::internal)?),
-    };
+    let public_key = secret.public_key(signature).map_err(Error::internal)?;
     let overlap = TimeDelta::seconds(rotation.overlap_seconds.0);
     secrets::end(&mut cx.tx, id, cx.now, overlap).await?;
     secrets::keep(cx, &before, &secret).await?;
     let sql = "UPDATE webhooks SET public_key = $2, updated_at = $3 WHERE id = $1";
     let update = cx.tx.returning(sql).bind(id).bind(public_key);
     let webhook: Webhook = update.bind(after(before.updated_at, cx.now)).one().await?;
-    let secret = (webhook.signature == Some(Signature::Hmac)).then(|| secret.shown());
-    Ok(WebhookWithSecret { secret, webhook })
+    Ok(WebhookWithSecret::new(webhook, &secret))
 }
 
 async fn enable(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) -> Result<Webhook> {

@@ -20,6 +20,7 @@ mod settings;
 mod shared;
 mod source;
 mod store;
+mod watch;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -66,12 +67,14 @@ impl Started {
         self,
         lists: &Arc<StatusLists>,
         log: Option<&Arc<LogBook>>,
+        check_in: Option<&(String, Credential)>,
     ) -> Result<Fetching, String> {
         let keys = Arc::new(self.refresher);
         let issuer = &lists.rules.issuer;
         let log = log.map(|log| LogFetcher::start(log, issuer, self.tls.clone(), self.cooldown));
         let log = log.transpose()?;
-        let lists = ListFetcher::start(lists, Arc::clone(&keys), self.tls, self.cooldown)?;
+        let lists =
+            ListFetcher::start(lists, Arc::clone(&keys), self.tls, self.cooldown, check_in)?;
         Ok(Fetching { keys, lists, log })
     }
 }

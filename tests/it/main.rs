@@ -6,6 +6,7 @@
 mod architecture;
 mod audit;
 mod backup;
+mod console;
 mod events;
 mod example;
 mod governance;

@@ -17,7 +17,7 @@ use super::{operations, verbs};
 use crate::config::Config;
 
 /// Commands of the server's machine: they have no target.
-const LOCAL: [&str; 17] = [
+const LOCAL: [&str; 18] = [
     "serve",
     "migrate",
     "quickstart",
@@ -28,6 +28,7 @@ const LOCAL: [&str; 17] = [
     "openapi",
     "completions",
     "clock accept",
+    "console link",
     "import keygen",
     "keys import",
     "keys rekey",

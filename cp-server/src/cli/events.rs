@@ -4,10 +4,10 @@ use std::str::FromStr;
 
 use anyhow::{Context, bail};
 use axum::body::Bytes;
-use axum::http::{HeaderMap, HeaderValue, header};
+use axum::http::HeaderMap;
 use clap::Args;
-use cp_contracts::{Event, WebhookPayload};
-use serde_json::{Map, json};
+use cp_contracts::Event;
+use serde_json::json;
 
 use super::output::Form;
 use super::target::{Target, object_of, open, say};
@@ -16,7 +16,8 @@ use crate::config::Config;
 use crate::kernel::clock::Clock;
 use crate::kernel::outbound::posting::{Message, Poster};
 use crate::kernel::outbound::{ChosenBy, FetchSettings};
-use crate::webhooks::signing::{Signature, SigningSecret, header as sign};
+use crate::webhooks::messages::signed;
+use crate::webhooks::signing::{Signature, SigningSecret};
 
 pub(super) const EXAMPLES: &str = "Examples:
   cp-server events --after -1 --types 'licenses.*'
@@ -123,24 +124,13 @@ fn line(event: &Event) -> String {
 impl Forward {
     /// Sends an event, and describes the answer.
     async fn send(&self, event: Event) -> anyhow::Result<String> {
-        let (id, seq, kind) = (event.id.to_string(), event.seq, event.kind.clone());
-        let payload = WebhookPayload {
-            kind: kind.clone(),
-            timestamp: event.at,
-            data: event,
-            extra: Map::new(),
-        };
-        let body = serde_json::to_vec(&payload)?;
-        let timestamp = Clock::system().now().timestamp();
-        let signed = sign(Signature::Hmac, &self.secrets, (&id, timestamp, &body))?;
-        let mut headers = HeaderMap::new();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert("webhook-id", HeaderValue::from_str(&id)?);
-        headers.insert("webhook-timestamp", HeaderValue::from(timestamp));
-        headers.insert("webhook-signature", HeaderValue::from_str(&signed)?);
+        let (seq, kind) = (event.seq, event.kind.clone());
+        let (headers, body) = (HeaderMap::new(), Bytes::new());
         let (url, chosen_by) = (self.url.clone(), ChosenBy::Operator);
-        let sent = self.poster.post(Message { url, chosen_by, headers, body: Bytes::from(body) });
-        let result = match sent.await {
+        let unsigned = Message { url, chosen_by, headers, body };
+        let now = Clock::system().now();
+        let message = signed(unsigned, event, (Signature::Hmac, &self.secrets), now)?;
+        let result = match self.poster.post(message).await {
             Ok(receipt) => receipt.status.as_u16().to_string(),
             Err(error) => error.to_string(),
         };

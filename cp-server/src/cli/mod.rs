@@ -6,6 +6,7 @@ mod backup;
 mod clock;
 mod commands;
 mod completion;
+mod console;
 mod events;
 mod fields;
 mod import;
@@ -96,6 +97,7 @@ async fn run_command(command: Command, config: &Config, target: &Target) -> anyh
         Command::Backup(backup) => backup::run(config, backup).await,
         Command::Restore(restore) => backup::run_restore(config, restore).await,
         Command::Import(import) => import::run(config, target, import).await,
+        Command::Console(console) => console::run(config, console).await,
         Command::Keys(keys) => keys::run(config, keys).await,
         Command::License(license) => license::run(config, target, license).await,
         Command::Lease(lease) => lease::run(config, target, lease).await,

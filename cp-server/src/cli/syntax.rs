@@ -7,7 +7,7 @@ use serde_json::{Map, Value};
 
 use super::target::Target;
 use super::verbs::Verbs;
-use super::{audit, backup, clock, events, import, keys, lease, license};
+use super::{audit, backup, clock, console, events, import, keys, lease, license};
 use crate::config::Config;
 
 /// The license authority: manages customers, and issues license tokens that verify offline.
@@ -48,6 +48,9 @@ pub(super) enum Command {
         #[arg(long)]
         no_serve: bool,
     },
+    /// Create a link that signs a person in at the web console
+    #[command(subcommand)]
+    Console(console::Console),
     /// Write the whole database into one file while the servers run
     #[command(after_help = backup::BACKUP_EXAMPLES)]
     Backup(backup::Backup),

@@ -12,6 +12,7 @@ use crate::audit;
 use crate::audit::erase::Retention;
 use crate::audit::verify::Evidence;
 use crate::backup::{BackupSource, tables};
+use crate::identity::settings::ConsoleSettings;
 use crate::kernel::app::{App, base_path};
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::db::{Db, readonly, wal};
@@ -92,6 +93,7 @@ impl Config {
             mail: self.mail.settings()?,
             notice_days: NoticeDays(self.notice_days.clone()),
             identity: self.identity.settings()?,
+            console: ConsoleSettings { is_enabled: self.console },
             ..standard
         };
         Ok(self.network.over(settings))

@@ -36,15 +36,19 @@ pub struct MailConfig {
 impl MailConfig {
     /// Checks the settings and returns them.
     pub fn settings(&self) -> anyhow::Result<MailSettings> {
-        let url = match &self.smtp_url_file {
-            Some(path) => Some(Arc::new(secret_file(path).context("CP_SMTP_URL_FILE")?)),
-            None => self.smtp_url.clone(),
+        let (url, name) = match &self.smtp_url_file {
+            Some(path) => {
+                let name = "CP_SMTP_URL_FILE";
+                (Some(Arc::new(secret_file(path).context(name)?)), name)
+            }
+            None => (self.smtp_url.clone(), "CP_SMTP_URL"),
         };
         let Some(url) = url else { return Ok(MailSettings(None)) };
-        let from = self.mail_from.as_deref().context("CP_SMTP_URL requires CP_MAIL_FROM")?;
+        let from = self.mail_from.as_deref();
+        let from = from.with_context(|| format!("{name} requires CP_MAIL_FROM"))?;
         let authority = |path: &PathBuf| authorities("CP_SMTP_CA_FILE", path);
         let own = self.smtp_ca_file.as_ref().map(authority).transpose()?;
-        let relay = Relay::new(url.expose().trim(), from, own).context("CP_SMTP_URL")?;
+        let relay = Relay::new(url.expose().trim(), from, own).context(name)?;
         Ok(MailSettings(Some(Arc::new(relay))))
     }
 }

@@ -7,6 +7,7 @@ use clap::{ArgAction, Args};
 use super::authorities::authorities;
 use super::values::boolean;
 use crate::kernel::outbound::FetchSettings;
+use crate::kernel::outbound::proxies::Proxy;
 use crate::webhooks::settings::WebhookSettings;
 
 /// The settings of webhooks.
@@ -25,6 +26,11 @@ pub struct WebhookConfig {
     /// webhooks.
     #[arg(long, env = "CP_WEBHOOK_CA_FILE", global = true)]
     pub webhook_ca_file: Option<PathBuf>,
+
+    /// The HTTP proxy through which webhooks are sent: `http://proxy.example:3128`. The server still
+    /// resolves and checks each address, and asks the proxy for that address.
+    #[arg(long, env = "CP_OUTBOUND_PROXY", global = true)]
+    pub outbound_proxy: Option<Proxy>,
 }
 
 impl WebhookConfig {
@@ -35,6 +41,7 @@ impl WebhookConfig {
             allowed_hosts: self.webhook_allowed_hosts.clone(),
             allow_loopback: self.webhook_allow_loopback,
             authorities: self.webhook_ca_file.as_ref().map(authority).transpose()?,
+            proxy: self.outbound_proxy.clone(),
             ..FetchSettings::default()
         }))
     }

@@ -9,15 +9,14 @@
 //! others. It ends with the last request. Rejected: `LISTEN`/`NOTIFY`, which needs a session that
 //! poolers in transaction mode do not keep.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::VecDeque;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use cp_contracts::Event;
 use tokio::sync::{Notify, watch};
 use tokio::time::timeout;
-use uuid::Uuid;
 
 use super::rows::{self, Reach};
 use super::types::Types;
@@ -30,9 +29,6 @@ const AT_THE_LATEST: Duration = Duration::from_millis(50);
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
 /// The most events in memory.
 const KEPT: usize = 1000;
-/// The most waiting requests of a replica, and of one credential.
-const WAITING: usize = 1024;
-const WAITING_EACH: usize = 4;
 
 /// The newest events.
 #[derive(Clone, Default)]
@@ -52,19 +48,18 @@ impl Recent {
     }
 }
 
-/// The events that a replica reports, and the requests that wait for them.
+/// The events that a replica reports.
 pub struct Feed {
     recent: watch::Sender<Arc<Recent>>,
     woken: Notify,
     is_followed: AtomicBool,
-    slots: Arc<Slots>,
 }
 
 impl Default for Feed {
     fn default() -> Self {
         let recent = watch::Sender::new(Arc::default());
         let is_followed = AtomicBool::new(false);
-        Self { recent, woken: Notify::new(), is_followed, slots: Arc::default() }
+        Self { recent, woken: Notify::new(), is_followed }
     }
 }
 
@@ -82,40 +77,6 @@ impl Feed {
             tokio::spawn(follow(app.clone()));
         }
         news
-    }
-
-    /// Takes a place for a request that waits. `None` when the caller or the replica has the most.
-    pub fn wait(&self, caller: Uuid) -> Option<Slot> {
-        let mut taken = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let own = taken.get(&caller).copied().unwrap_or(0);
-        if own >= WAITING_EACH || taken.values().sum::<usize>() >= WAITING {
-            return None;
-        }
-        taken.insert(caller, own + 1);
-        drop(taken);
-        Some(Slot { slots: self.slots.clone(), caller })
-    }
-}
-
-/// The number of waiting requests by caller.
-#[derive(Default)]
-struct Slots(Mutex<HashMap<Uuid, usize>>);
-
-/// The place of a request that waits, until it is dropped.
-pub struct Slot {
-    slots: Arc<Slots>,
-    caller: Uuid,
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let mut taken = self.slots.0.lock().unwrap_or_else(PoisonError::into_inner);
-        match taken.get_mut(&self.caller) {
-            Some(count) if *count > 1 => *count -= 1,
-            _ => {
-                taken.remove(&self.caller);
-            }
-        }
     }
 }
 

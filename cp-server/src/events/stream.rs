@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, header};
 use tokio::sync::mpsc::{self, Sender};
 use tokio::time::Instant;
 
-use super::feed::Slot;
 use super::reading::Reading;
 use crate::kernel::access::authentication;
 use crate::kernel::access::caller::Permission;
@@ -17,6 +16,7 @@ use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Streamed;
 use crate::kernel::http::cx::Cx;
+use crate::kernel::http::waiting::Slot;
 
 const MEDIA_TYPE: &str = "text/event-stream";
 /// The time without events after which a comment keeps the connection open. The caller's permission

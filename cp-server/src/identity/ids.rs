@@ -15,4 +15,5 @@ crate::ids! {
     TokenId, "service token" of service_tokens.organization_id;
     ProviderId, "identity provider";
     SessionId, "session";
+    ConsoleLinkId, "console link";
 }

@@ -22,6 +22,9 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::secret::sha256;
 use crate::kernel::text::Email;
 
+/// The key that stands for a link to the console in the place of a provider. No provider has it.
+pub const LINK: &str = "link";
+
 /// The statements of an identity provider about the person who logged in.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct Login {
@@ -136,7 +139,20 @@ struct Person {
 /// A login at a provider of the platform finds the platform's links only. An organization's own
 /// provider finds its members only, and no superadmin. A link of the platform counts there unless
 /// its key is that of a provider of the platform.
+///
+/// A link to the console names the user itself. In an organization it counts for a member.
 async fn find(app: &App, tx: &mut Conn, login: &Login) -> Result<Option<Person>> {
+    if login.provider == LINK {
+        let Ok(user) = login.subject.parse::<UserId>() else { return Ok(None) };
+        let sql = "SELECT u.id, u.email, u.is_active, u.is_superadmin FROM users u
+                   WHERE u.id = $1
+                     AND ($2 OR NOT u.is_superadmin
+                          AND EXISTS (SELECT 1 FROM memberships m
+                                      WHERE m.user_id = u.id AND m.organization_id = $3
+                                        AND m.status = 'active'))";
+        let query = tx.q(sql).bind(user).bind(login.organization.is_none());
+        return Ok(query.bind(login.organization).opt().await?);
+    }
     let sql = "SELECT u.id, u.email, u.is_active, u.is_superadmin
                FROM auth_accounts a JOIN users u ON u.id = a.user_id
                WHERE a.provider = $1 AND a.subject = $2

@@ -1,6 +1,7 @@
 //! The identities of people and machines, and their rights.
 
 pub mod bootstrap;
+pub mod console_links;
 pub mod directory;
 pub mod escalation;
 pub mod first_logins;

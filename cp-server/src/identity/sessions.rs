@@ -8,7 +8,8 @@
 //! nothing else: the person's permissions are looked up at every request. So a session ends with
 //! its person, membership or provider.
 
-mod cookies;
+pub(in crate::identity) mod beginning;
+pub(in crate::identity) mod cookies;
 mod logins;
 
 use std::sync::Arc;
@@ -22,9 +23,9 @@ use serde_json::{Value, json};
 
 use self::cookies::Cookie;
 use super::invitations;
-use super::login_caller::{self, Login};
+use super::login_caller::{self, LINK, Login};
 use super::oidc::provider::Provider;
-use super::settings::IdentitySettings;
+use super::settings::{ConsoleSettings, IdentitySettings};
 use crate::identity::ids::SessionId;
 use crate::kernel::access::caller::{Caller, CallerKind, LoggedIn, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
@@ -35,7 +36,7 @@ use crate::kernel::db::record::Any;
 use crate::kernel::db::{Conn, Share};
 use crate::kernel::declaration::{Declaration, Export, Happening};
 use crate::kernel::effect::Effect;
-use crate::kernel::error::{Error, OnConflict, Result};
+use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::routes::Raw;
 use crate::kernel::journal::record;
@@ -63,6 +64,9 @@ crate::routes! {
     /// this server, such as `/console`; `/` when absent. `invitation` is the token of an invitation
     /// that the person accepts with the login.
     GET "/login" PUBLIC => login, raw, redirect;
+    /// Lists the platform's identity providers at which people log in.
+    GET "/login/providers" PUBLIC => list_providers, raw
+        returns "application/json";
     /// Receives a browser from the identity provider and begins its session.
     GET "/login/callback" PUBLIC => callback, raw, redirect, may_write, strict;
     /// Ends the session of the cookie. `logout_url` is the URL that logs the browser out at the
@@ -84,6 +88,10 @@ async fn login(raw: Raw) -> Result<Response> {
     logins::begin(&raw.app, &raw.parts).await
 }
 
+async fn list_providers(raw: Raw) -> Result<Response> {
+    Ok(axum::Json(logins::providers(&raw.app)).into_response())
+}
+
 async fn callback(raw: Raw) -> Result<Response> {
     let Raw { app, parts, .. } = raw;
     let done = logins::finish(&app, &parts).await?;
@@ -95,44 +103,15 @@ async fn callback(raw: Raw) -> Result<Response> {
     if let Some(token) = &done.invitation {
         invitations::accept_at_login(&app, caller.clone(), token).await?;
     }
-    let cookie = Cookie::session(&app)?;
-    let secret = cookies::text(app.random.bytes::<32>());
     let tx = app.db.begin_for(caller.share()).await?;
     let mut cx = Cx::outside(&app, caller, Scope::Platform, tx);
-    // A new login ends the earlier session of the same browser.
-    if let Some(before) = cookie.find(&parts.headers)? {
-        end(&mut cx.tx, now, &before).await?;
-    }
-    let id = SessionId::new(&app.random, now);
-    let sql = "INSERT INTO sessions
-               (id, secret_hash, state_hash, user_id, organization_id, provider, issuer, subject,
-                login, created_at, last_seen_at, expires_at)
-               VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $10, $11)";
-    let user = cx.caller.user;
-    let insert = cx
-        .tx
-        .q(sql)
-        .bind(id)
-        .bind(sha256(secret.as_bytes()).to_vec())
-        .bind(sha256(done.state.as_bytes()).to_vec())
-        .bind(user)
-        .bind(login.organization)
-        .bind(&login.provider)
-        .bind(&done.provider.issuer)
-        .bind(&login.subject)
-        .bind(Any::bounded("login", serde_json::to_value(&login).map_err(Error::internal)?)?)
-        .bind(now)
-        .bind(expires_at);
-    insert.exec().await.on_conflict("sessions_state_hash", || {
-        Error::unauthenticated("This login has already been completed. Log in again at /login.")
-    })?;
+    let login = Login { issuer: done.provider.issuer.clone(), ..login };
+    let begun = beginning::begin(&mut cx, &parts.headers, &login, &done.state, expires_at).await?;
+    let (id, cookie) = begun;
     let claimed = json!({"provider": login.provider, "subject": login.subject});
     let event = ("sessions.login", ("session", id.to_string()));
     commit(cx, parts, login.organization, event, claimed).await?;
-    let headers = [
-        (header::LOCATION, done.return_to),
-        (header::SET_COOKIE, cookie.set(&secret, IdentitySettings::of(&app).session.ttl)),
-    ];
+    let headers = [(header::LOCATION, done.return_to), (header::SET_COOKIE, cookie)];
     let mut response = (axum::http::StatusCode::SEE_OTHER, headers).into_response();
     response.headers_mut().append(header::SET_COOKIE, Cookie::login(&app)?.clear());
     Ok(response)
@@ -330,7 +309,10 @@ async fn live(
     let is_of = |session: &Session, provider: &Provider| {
         provider.key == session.provider && provider.issuer == session.issuer
     };
+    let is_enabled = ConsoleSettings::of(app).is_enabled;
     Ok(found.filter(|session| match session.organization_id {
+        // The caller's look-up checks the membership of a person with an invitation link.
+        _ if session.provider == LINK => is_enabled,
         Some(_) => session.has_provider,
         None => IdentitySettings::of(app).providers.iter().any(|one| is_of(session, one)),
     }))

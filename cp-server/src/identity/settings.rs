@@ -17,6 +17,20 @@ pub struct IdentitySettings {
 
 impl Part for IdentitySettings {}
 
+/// Whether the server has the console, and accepts the sessions of links to it.
+#[derive(Clone, Copy, Debug)]
+pub struct ConsoleSettings {
+    pub is_enabled: bool,
+}
+
+impl Part for ConsoleSettings {}
+
+impl Default for ConsoleSettings {
+    fn default() -> Self {
+        Self { is_enabled: true }
+    }
+}
+
 /// The lifetime of sessions.
 #[derive(Clone, Debug)]
 pub struct SessionSettings {

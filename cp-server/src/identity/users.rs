@@ -68,6 +68,9 @@ crate::routes! {
     DELETE "/auth-accounts/{id}" USERS_WRITE => unlink;
 }
 
+/// The address of the operator's own user.
+const OPERATOR: &str = "operator@localhost";
+
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct UserFilter {
@@ -176,6 +179,28 @@ pub(crate) async fn upsert(cx: &mut Cx<Scope>, _: Platform, new: NewUser) -> Res
     }
     memberships::bump_user(cx, user.id).await?;
     Ok(Put::Known(user))
+}
+
+/// Returns the operator's own user, a superadmin, which the first link to the console creates.
+pub(super) async fn operator(cx: &mut Cx<Scope>) -> Result<User> {
+    let email: Email =
+        OPERATOR.parse().map_err(|why: String| Error::internal(anyhow::anyhow!(why)))?;
+    let found = cx.tx.select("WHERE email_key = $1").bind(email.key()).opt().await?;
+    if let Some(known) = found {
+        return Ok(known);
+    }
+    let (display_name, is_active, external_id) = (None, None, None);
+    let is_superadmin = Some(true);
+    let new = NewUser { email, display_name, is_active, is_superadmin, external_id };
+    match upsert(cx, Platform, new).await? {
+        Put::New(user) | Put::Known(user) => Ok(user),
+    }
+}
+
+/// Returns the user with this address.
+pub(super) async fn find(cx: &mut Cx<Scope>, email: &Email) -> Result<User> {
+    let found = cx.tx.select("WHERE email_key = $1").bind(email.key()).opt().await?;
+    found.ok_or_else(|| Error::not_found("user"))
 }
 
 async fn read(cx: &mut Cx<Scope>, PlatformRow(id): PlatformRow<UserId>) -> Result<User> {

@@ -32,7 +32,7 @@ crate::routes! { users:
     /// sees that organization's members only, and its links count in that organization only. Send
     /// `email` only if the provider has verified it: an unknown subject with an invited address is
     /// linked to it, once.
-    GET "/users/whoami" USERS_WHOAMI => whoami, may_write, unmetered;
+    GET "/users/whoami" USERS_WHOAMI => whoami, may_write, unmetered, machine;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

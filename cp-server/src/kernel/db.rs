@@ -35,6 +35,8 @@ use sqlx::{
     ConnectOptions, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
 };
 
+use tokio::sync::OwnedMutexGuard;
+
 pub(super) use self::failures::InDoubt;
 pub use self::failures::constraint_of;
 pub use self::hosts::split_hosts;
@@ -295,6 +297,8 @@ pub enum Conn {
     PostgresTx(Transaction<'static, Postgres>, Statements),
     SqliteAlone(SqliteConnection),
     PostgresAlone(PgConnection),
+    /// The turn at a connection that several reads share.
+    Shared(OwnedMutexGuard<Conn>),
 }
 
 impl Conn {
@@ -327,6 +331,7 @@ impl Conn {
     pub(super) fn is_sqlite(&self) -> bool {
         match self {
             Self::Idle(db) => matches!(db, Db::Sqlite { .. }),
+            Self::Shared(turn) => turn.is_sqlite(),
             Self::Sqlite(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => true,
             Self::Postgres(_)
             | Self::PostgresRead(_)

@@ -9,6 +9,7 @@
 mod addresses;
 pub mod mailing;
 pub mod posting;
+pub mod proxies;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver
 use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 
 use self::addresses::is_public;
+use self::proxies::Proxy;
 
 /// The largest answer, in bytes.
 const LARGEST: u64 = 64 * 1024;
@@ -40,6 +42,8 @@ pub struct FetchSettings {
     pub allow_loopback: bool,
     /// The certificate authorities to trust, instead of the public ones.
     pub authorities: Option<Arc<Vec<Certificate<'static>>>>,
+    /// The proxy of messages.
+    pub proxy: Option<Proxy>,
     /// The longest time for an answer, from the look-up of the name to its last byte.
     pub timeout: Duration,
 }
@@ -50,6 +54,7 @@ impl Default for FetchSettings {
             allowed_hosts: Vec::new(),
             allow_loopback: false,
             authorities: None,
+            proxy: None,
             timeout: Duration::from_secs(5),
         }
     }

@@ -163,10 +163,11 @@ texts! {
     }, {"type": "string", "pattern": "^[A-Za-z0-9_.:*-]{1,128}$", "examples": ["projects:read"]};
     /// The key of an identity provider: `auth0`, `zitadel`, or that of a registered one.
     ProviderKey, |text| {
-        let fits = (1..=128).contains(&text.len())
+        // `link` stands for a link to the console.
+        let fits = (1..=128).contains(&text.len()) && text != "link"
             && text.chars().all(|c| c.is_ascii_alphanumeric() || "._:/-".contains(c));
         if fits { Ok(text.into()) } else {
-            Err("must be a provider key: 1 to 128 of letters, digits and . _ : / -".into())
+            Err("must be a provider key other than `link`: 1 to 128 of letters, digits and . _ : / -".into())
         }
     }, {"type": "string", "pattern": "^[A-Za-z0-9._:/-]{1,128}$", "examples": ["auth0"]};
     /// The location of a secret, in the syntax of its store, such as `vault://kv/app#token`.

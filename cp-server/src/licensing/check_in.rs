@@ -37,7 +37,7 @@ crate::routes! { deployments:
     /// The answer is 200 also for a license that is not in force: its `code` is then the reason. With
     /// several licenses, the one of the token `jti` answers, else the newest one in force.
     POST "/deployments/{id}/check-in" LICENSES_FETCH => check_in,
-        own_transaction, conditional_audit, unmetered, harmless;
+        own_transaction, conditional_audit, unmetered, harmless, machine;
 }
 
 crate::text_enum! {

@@ -138,6 +138,12 @@ impl Terms {
         }
     }
 
+    /// Returns all causes for which the license is not covered, in the order of refusals.
+    pub fn causes_at(&self, now: DateTime<Utc>) -> Vec<Cause> {
+        let applying = self.causes().into_iter().filter(|(_, when)| when.applies_at(now));
+        applying.map(|(cause, _)| cause).collect()
+    }
+
     pub fn coverage_at(&self, now: DateTime<Utc>) -> Coverage {
         let reason = self.covered_at(now).err();
         Coverage { covered: reason.is_none(), reason, until: self.until() }

@@ -33,7 +33,7 @@ crate::routes! { licenses:
     /// already has its token.
     ///
     /// A suspended or revoked license has refresh files too: the file carries that status.
-    POST "/licenses/{id}/refresh" LICENSES_ISSUE => refresh, own_transaction, harmless;
+    POST "/licenses/{id}/refresh" LICENSES_ISSUE => refresh, own_transaction, harmless, machine;
 }
 
 /// A file of a license.

@@ -128,7 +128,7 @@ crate::routes! {
     GET "/leases/{id}" LEASES_READ => read, unmetered;
     /// Keeps a lease: a heartbeat. Before `not_before` it changes nothing.
     PUT "/leases/{id}" LEASES_WRITE => heartbeat,
-        own_transaction, conditional_audit, unmetered, harmless;
+        own_transaction, conditional_audit, unmetered, harmless, machine;
     /// Borrows a seat: the lease needs no heartbeat until the end of the borrowing. The answer has its
     /// token.
     POST "/leases/{id}/borrow" LEASES_WRITE => borrow, own_transaction, unmetered, harmless;

@@ -10,6 +10,7 @@ mod entries;
 pub mod rows;
 mod settings;
 pub mod signing;
+mod waiting;
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use cp_contracts::{
     LICENSE_LIST_ENTRIES, STATUS_LIST_MEDIA_TYPE, StatusListAggregation, StatusListRef,
 };
 use serde_json::Map;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, watch};
 use tokio::time::timeout;
 
 use self::entries::Entries;
@@ -47,6 +48,9 @@ crate::routes! {
     GET "/status-lists" PUBLIC => list, raw
         returns "application/json";
     /// Returns a status list token, with the revoked and suspended bundles.
+    ///
+    /// With `If-None-Match` and `Prefer: wait=25` (RFC 7240), the credential of a deployment waits up to
+    /// 25 seconds for another list. The answer then has `Preference-Applied`.
     GET "/status-lists/{id}" PUBLIC => read, raw
         returns "application/statuslist+jwt";
 }
@@ -65,6 +69,9 @@ async fn list(raw: Raw) -> Result<Response> {
 async fn read(raw: Raw) -> Result<Response> {
     let id = raw.parts.uri.path().rsplit('/').next().and_then(|id| id.parse().ok());
     let id: StatusListId = id.ok_or_else(|| Error::not_found("status list"))?;
+    if let Some(changed) = waiting::changed(&raw.app, &raw.parts, id).await? {
+        return Ok(open_to_all(changed));
+    }
     let found = StatusLists::of(&raw.app).find(&raw.app, id).await?;
     Ok(open_to_all(found.document.render(&raw.parts.headers)))
 }
@@ -79,6 +86,8 @@ fn open_to_all(response: Response) -> Response {
 #[derive(Default)]
 pub struct StatusLists {
     published: ArcSwap<Published>,
+    /// Announces each refresh, to requests that wait.
+    changes: watch::Sender<()>,
     /// Allows one refresh at a time.
     refreshing: Arc<Mutex<()>>,
     /// The generation of the last refresh plus one; 0 before the first.
@@ -208,6 +217,7 @@ impl StatusLists {
         let aggregation = serde_json::to_vec(&aggregation).map_err(Error::internal)?;
         let aggregation = Document::new("application/json", &cache(app), aggregation);
         self.published.store(Arc::new(Published { lists, aggregation }));
+        self.changes.send_replace(());
         self.refreshed.store(generation + 1, Ordering::Release);
         Ok(())
     }

@@ -52,7 +52,7 @@ crate::routes! {
     DELETE "/workspaces/{id}" WORKSPACES_WRITE => delete;
     /// Returns the authorization revision of a workspace, which shows whether cached answers are
     /// current.
-    GET "/workspaces/{id}/rbac-revision" USERS_WHOAMI => rbac_revision;
+    GET "/workspaces/{id}/rbac-revision" USERS_WHOAMI => rbac_revision, machine;
 }
 
 crate::text_enum! { WorkspaceType {

@@ -1,7 +1,7 @@
 //! The checks of endpoints: their owner, their URL and their organizations.
 
 use super::reach::chosen_by;
-use super::rows::Organizations;
+use super::rows::{Include, Includes, Organizations};
 use super::state::Sending;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::Part;
@@ -43,6 +43,13 @@ pub(super) fn narrowing(ids: Option<Vec<OrganizationId>>) -> Result<Option<Organ
                 "`organizations` must have at least one organization. Leave it out for all.";
             Err(Error::invalid("organizations", detail))
         }
-        ids => Ok(ids.map(Organizations::new)),
+        Some(ids) => Organizations::bounded("organizations", ids).map(Some),
+        None => Ok(None),
     }
+}
+
+pub(super) fn included(mut include: Vec<Include>) -> Result<Includes> {
+    include.sort();
+    include.dedup();
+    Includes::bounded("include", include)
 }

@@ -69,9 +69,10 @@ pub struct Progress {
 
 /// The state of an endpoint under its lock.
 #[derive(sqlx::FromRow)]
-struct Held {
+pub struct Held {
+    id: WebhookId,
     organization_id: Option<OrganizationId>,
-    is_enabled: bool,
+    pub is_enabled: bool,
     failing_since: Option<DateTime<Utc>>,
     failures: i32,
 }
@@ -92,9 +93,12 @@ pub async fn advance(
 ) -> Result<Progress> {
     let mut cx = app.change(Caller::system("webhooks")).await?;
     let now = cx.now;
-    let Some(held) = hold(&mut cx.tx, id, results.is_empty()).await? else {
-        return Ok(Progress::default());
+    // A claim leaves an endpoint that another replica holds; results wait for it.
+    let held = match results.is_empty() {
+        true => hold_unless_held(&mut cx.tx, id).await?,
+        false => hold(&mut cx.tx, id).await?,
     };
+    let Some(held) = held else { return Ok(Progress::default()) };
     let mut failing = (held.failing_since, held.failures);
     let mut reason = None;
     for result in &results {
@@ -132,15 +136,21 @@ pub async fn advance(
     Ok(Progress { claimed, is_failing: failing.0.is_some() })
 }
 
-/// Locks the endpoint. A claim leaves an endpoint that another replica holds; results wait for it.
-async fn hold(tx: &mut Conn, id: WebhookId, skips: bool) -> Result<Option<Held>> {
-    let columns = "organization_id, status = 'enabled' AS is_enabled, failing_since, failures";
-    let rows: Rows<'_, Held> = tx.select_from(columns, "webhooks WHERE id = $1");
-    let rows = match skips && !rows.is_sqlite() {
-        true => rows.sql(" FOR UPDATE SKIP LOCKED"),
-        false => rows.locked(),
-    };
-    Ok(rows.bind(id).opt().await?)
+/// Locks the endpoint, under which its deliveries change, and returns its state.
+pub async fn hold(tx: &mut Conn, id: WebhookId) -> Result<Option<Held>> {
+    Ok(state(tx, id).locked().opt().await?)
+}
+
+/// Does the same, except when another transaction holds the lock.
+async fn hold_unless_held(tx: &mut Conn, id: WebhookId) -> Result<Option<Held>> {
+    let rows = state(tx, id);
+    let rows = if rows.is_sqlite() { rows } else { rows.sql(" FOR UPDATE SKIP LOCKED") };
+    Ok(rows.opt().await?)
+}
+
+fn state(tx: &mut Conn, id: WebhookId) -> Rows<'_, Held> {
+    let columns = "id, organization_id, status = 'enabled' AS is_enabled, failing_since, failures";
+    tx.select_from(columns, "webhooks WHERE id = $1").bind(id)
 }
 
 async fn claim(
@@ -161,11 +171,8 @@ async fn claim(
         claimed.retain(|one| one.place < BEHIND);
     }
     let update = tx.q("UPDATE webhook_deliveries SET next_at = ").and("?", now + CLAIMED);
-    let mut update = update.sql(" WHERE id IN (");
-    for (n, one) in claimed.iter().enumerate() {
-        update = update.and(if n == 0 { "?" } else { ", ?" }, one.id);
-    }
-    update.sql(")").exec().await?;
+    let update = update.sql(" WHERE id IN (VALUES ");
+    update.rows(&claimed, |query, one| query.bind(one.id)).sql(")").exec().await?;
     Ok(claimed)
 }
 
@@ -213,25 +220,19 @@ async fn record(
         .bind(outcome.answer.as_deref());
     insert.exec().await?;
     if finished.is_some() {
-        promote(tx, delivery.id, &delivery.subject, now).await?;
+        promote(tx, held.id, &delivery.subject, now).await?;
     }
     Ok(())
 }
 
 /// Makes the next delivery of the subject due. Without an order it already has its instant.
-pub async fn promote(
-    tx: &mut Conn,
-    finished: DeliveryId,
-    subject: &str,
-    now: DateTime<Utc>,
-) -> Result<()> {
+async fn promote(tx: &mut Conn, id: WebhookId, subject: &str, now: DateTime<Utc>) -> Result<()> {
     let sql = "UPDATE webhook_deliveries SET next_at = $3
                WHERE next_at IS NULL AND id = (
                    SELECT id FROM webhook_deliveries
-                   WHERE webhook_id = (SELECT webhook_id FROM webhook_deliveries WHERE id = $1)
-                     AND subject = $2 AND status = 'pending'
+                   WHERE webhook_id = $1 AND subject = $2 AND status = 'pending'
                    ORDER BY place LIMIT 1)";
-    tx.q(sql).bind(finished).bind(subject).bind(now).exec().await?;
+    tx.q(sql).bind(id).bind(subject).bind(now).exec().await?;
     Ok(())
 }
 

@@ -8,9 +8,7 @@ use serde::{Deserialize, Serialize};
 use super::claims::{self, BEHIND};
 use super::days;
 use super::reach::{disabled, load};
-use super::rows::{
-    Attempt, Delivery, DeliveryId, DeliveryStatus, Webhook, WebhookId, WebhookStatus,
-};
+use super::rows::{Attempt, Delivery, DeliveryId, DeliveryStatus, Webhook, WebhookId};
 use super::state::Sending;
 use crate::events::types::{TypeNames, Types};
 use crate::kernel::access::caller::Scope;
@@ -137,11 +135,7 @@ async fn retry(
     cx: &mut Cx<Scope>,
     AnyOwner(id): AnyOwner<DeliveryId>,
 ) -> Result<DeliveryWithAttempts> {
-    let (before, webhook) = find(cx, id).await?;
-    cx.audit.before = serde_json::to_value(&before).ok();
-    if webhook.status == WebhookStatus::Disabled {
-        return Err(disabled());
-    }
+    let (_, webhook) = find(cx, id).await?;
     hold(&mut cx.tx, webhook.id).await?;
     let sql = "UPDATE webhook_deliveries
                SET status = 'pending', attempts = 0, next_at = $2, finished_at = NULL
@@ -158,9 +152,6 @@ async fn replay(
     replay: Replay,
 ) -> Result<Accepted> {
     let webhook = load(cx, id).await?;
-    if webhook.status == WebhookStatus::Disabled {
-        return Err(disabled());
-    }
     let until = replay.until.map_or(cx.now, |until| until.0);
     if until < replay.since.0 {
         return Err(Error::invalid("until", "`until` must not be before `since`."));
@@ -174,11 +165,8 @@ async fn replay(
     for chunk in chosen.chunks(500) {
         let sql = "UPDATE webhook_deliveries
                    SET status = 'pending', attempts = 0, next_at = NULL, finished_at = NULL, place = seq + ";
-        let mut update = cx.tx.q(sql).and("?", BEHIND).sql(" WHERE id IN (");
-        for (n, one) in chunk.iter().enumerate() {
-            update = update.and(if n == 0 { "?" } else { ", ?" }, *one);
-        }
-        update.sql(")").exec().await?;
+        let update = cx.tx.q(sql).and("?", BEHIND).sql(" WHERE id IN (VALUES ");
+        update.rows(chunk, |query, one| query.bind(*one)).sql(")").exec().await?;
     }
     claims::release(&mut cx.tx, id, webhook.ordering, cx.now).await?;
     Sending::of(&cx.app).wake();
@@ -226,12 +214,12 @@ async fn shown(tx: &mut Conn, delivery: Delivery) -> Result<DeliveryWithAttempts
     Ok(DeliveryWithAttempts { delivery, log })
 }
 
-/// Locks the endpoint, under which its deliveries change.
+/// Locks the endpoint, so that it stays enabled while deliveries become pending.
 async fn hold(tx: &mut Conn, id: WebhookId) -> Result<()> {
-    let sql = "SELECT 1 FROM webhooks WHERE id = $1";
-    let lock = tx.q2(sql, "SELECT 1 FROM webhooks WHERE id = $1 FOR UPDATE");
-    lock.bind(id).exec().await?;
-    Ok(())
+    match claims::hold(tx, id).await? {
+        Some(held) if held.is_enabled => Ok(()),
+        _ => Err(disabled()),
+    }
 }
 
 /// Deletes deliveries that are no longer kept.

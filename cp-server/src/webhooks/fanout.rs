@@ -13,7 +13,7 @@ use chrono::{DateTime, Utc};
 use cp_contracts::Event;
 use uuid::Uuid;
 
-use super::claims::BEHIND;
+use super::claims::{self, BEHIND};
 use super::rows::{DeliveryId, Ordering, Organizations, WebhookId, WebhookStatus};
 use crate::events::rows::{Reach, between, head};
 use crate::events::types::Types;
@@ -67,7 +67,7 @@ impl Endpoint {
         let owner = event.organization_id.map(OrganizationId);
         let reaches = match (self.organization_id, &self.organizations) {
             (Some(own), _) => owner == Some(own),
-            (None, Some(narrowed)) => narrowed.contains(owner),
+            (None, Some(narrowed)) => owner.is_some_and(|owner| narrowed.contains(&owner)),
             (None, None) => true,
         };
         reaches && event.seq > self.from_seq && types.selects(&event.kind)
@@ -114,16 +114,14 @@ async fn endpoints(tx: &mut Conn, events: &[Event]) -> Result<Vec<Endpoint>> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
-    let owners: BTreeSet<Uuid> = events.iter().filter_map(|event| event.organization_id).collect();
+    // Events of the platform stand for no organization.
+    let owners: BTreeSet<Uuid> =
+        events.iter().map(|event| event.organization_id.unwrap_or_default()).collect();
     let columns = "id, organization_id, types, organizations, ordering, status, from_seq";
-    let mut rows: Rows<'_, Endpoint> =
-        tx.select_from(columns, "webhooks WHERE (organization_id IS NULL");
-    for (n, owner) in owners.iter().enumerate() {
-        let beginning = if n == 0 { " OR organization_id IN (?" } else { ", ?" };
-        rows = rows.and(beginning, *owner);
-    }
-    let end = if owners.is_empty() { ") ORDER BY id" } else { ")) ORDER BY id" };
-    Ok(rows.sql(end).all().await?)
+    let reached = "webhooks WHERE organization_id IS NULL OR organization_id IN (VALUES ";
+    let rows: Rows<'_, Endpoint> = tx.select_from(columns, reached);
+    let rows = rows.rows(owners, |query, owner| query.bind(owner));
+    Ok(rows.sql(") ORDER BY id").all().await?)
 }
 
 /// Stores the deliveries of a step. Another replica may have stored some of them.
@@ -157,14 +155,8 @@ async fn deliver(
 ) -> Result<()> {
     // The endpoint orders its deliveries under its lock, which the end of a delivery takes too. It may
     // be gone, or disabled, since the list was read.
-    let hold = tx.q2(
-        "SELECT status FROM webhooks WHERE id = $1",
-        "SELECT status FROM webhooks WHERE id = $1 FOR UPDATE",
-    );
-    let Some(status) = hold.bind(endpoint.id).value::<WebhookStatus>().await? else {
-        return Ok(());
-    };
-    let is_enabled = status == WebhookStatus::Enabled && endpoint.status == WebhookStatus::Enabled;
+    let Some(held) = claims::hold(tx, endpoint.id).await? else { return Ok(()) };
+    let is_enabled = held.is_enabled && endpoint.status == WebhookStatus::Enabled;
     let mut waiting: HashSet<String> = match is_enabled && endpoint.ordering == Ordering::Subject {
         true => pending(tx, endpoint.id, events).await?,
         false => HashSet::new(),
@@ -214,11 +206,10 @@ async fn pending(tx: &mut Conn, id: WebhookId, events: &[&Event]) -> Result<Hash
     let mut found = HashSet::new();
     for chunk in subjects.chunks(CHUNK) {
         let sql = "SELECT DISTINCT subject FROM webhook_deliveries
-                   WHERE status = 'pending' AND webhook_id = $1 AND place < $2 AND subject IN (";
-        let mut query = tx.q(sql).bind(id).bind(BEHIND);
-        for (n, subject) in chunk.iter().enumerate() {
-            query = query.and(if n == 0 { "?" } else { ", ?" }, subject.as_str());
-        }
+                   WHERE status = 'pending' AND webhook_id = $1 AND place < $2
+                     AND subject IN (VALUES ";
+        let query = tx.q(sql).bind(id).bind(BEHIND);
+        let query = query.rows(chunk, |query, subject| query.bind(subject.as_str()));
         let rows: Vec<(String,)> = query.sql(")").all().await?;
         found.extend(rows.into_iter().map(|(subject,)| subject));
     }

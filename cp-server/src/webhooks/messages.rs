@@ -2,6 +2,7 @@
 
 use axum::body::Bytes;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use chrono::{DateTime, Utc};
 use cp_contracts::{Event, WebhookPayload};
 use serde_json::Map;
 
@@ -48,7 +49,7 @@ impl Receiver {
         mut event: Event,
         after: Option<&Text>,
     ) -> Result<Message> {
-        if self.webhook.include.contains(Include::After)
+        if self.webhook.include.contains(&Include::After)
             && let Some(after) = after
         {
             let size = serde_json::to_vec(&event).map_err(Error::internal)?.len();
@@ -57,34 +58,38 @@ impl Receiver {
                 false => event.truncated = true,
             }
         }
-        let id = event.id.to_string();
-        let payload = WebhookPayload {
-            kind: event.kind.clone(),
-            timestamp: event.at,
-            data: event,
-            extra: Map::new(),
-        };
-        let body = serde_json::to_vec(&payload).map_err(Error::internal)?;
-        let timestamp = app.clock.now().timestamp();
-        let signed = signed_header(
-            self.webhook.signature.unwrap_or(Signature::Hmac),
-            &self.secrets,
-            (&id, timestamp, &body),
-        );
-        let signed = signed.map_err(Error::internal)?;
-        let mut headers = self.headers.clone();
-        let own = [
-            (header::CONTENT_TYPE, "application/json".to_owned()),
-            (header::USER_AGENT, "license-authority".to_owned()),
-            (HeaderName::from_static("webhook-id"), id),
-            (HeaderName::from_static("webhook-timestamp"), timestamp.to_string()),
-            (HeaderName::from_static("webhook-signature"), signed),
-        ];
-        for (name, value) in own {
-            headers.insert(name, HeaderValue::try_from(value).map_err(Error::internal)?);
-        }
-        let chosen_by = chosen_by(self.webhook.organization_id);
         let url = self.webhook.url.clone().unwrap_or_default();
-        Ok(Message { url, chosen_by, headers, body: Bytes::from(body) })
+        let chosen_by = chosen_by(self.webhook.organization_id);
+        let unsigned =
+            Message { url, chosen_by, headers: self.headers.clone(), body: Bytes::new() };
+        let kind = self.webhook.signature.unwrap_or(Signature::Hmac);
+        let now = app.clock.now();
+        signed(unsigned, event, (kind, &self.secrets), now).map_err(Error::internal)
     }
+}
+
+/// Adds an event to a message, and signs it at this instant.
+pub fn signed(
+    message: Message,
+    event: Event,
+    (signature, secrets): (Signature, &[SigningSecret]),
+    now: DateTime<Utc>,
+) -> anyhow::Result<Message> {
+    let (id, timestamp) = (event.id.to_string(), now.timestamp());
+    let (kind, at) = (event.kind.clone(), event.at);
+    let payload = WebhookPayload { kind, timestamp: at, data: event, extra: Map::new() };
+    let body = serde_json::to_vec(&payload)?;
+    let signed = signed_header(signature, secrets, (&id, timestamp, &body))?;
+    let own = [
+        (header::CONTENT_TYPE, "application/json".to_owned()),
+        (header::USER_AGENT, "license-authority".to_owned()),
+        (HeaderName::from_static("webhook-id"), id),
+        (HeaderName::from_static("webhook-timestamp"), timestamp.to_string()),
+        (HeaderName::from_static("webhook-signature"), signed),
+    ];
+    let mut message = Message { body: Bytes::from(body), ..message };
+    for (name, value) in own {
+        message.headers.insert(name, HeaderValue::try_from(value)?);
+    }
+    Ok(message)
 }

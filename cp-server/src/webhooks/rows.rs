@@ -154,62 +154,11 @@ pub struct Attempt {
     pub answer: Option<String>,
 }
 
-/// Identifiers of organizations.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::Type)]
-#[serde(transparent)]
-#[sqlx(transparent)]
-pub struct Organizations(Json<Vec<OrganizationId>>);
-
-impl Organizations {
-    pub fn new(ids: Vec<OrganizationId>) -> Self {
-        Self(Json(ids))
-    }
-
-    pub fn contains(&self, id: Option<OrganizationId>) -> bool {
-        id.is_some_and(|id| self.0.contains(&id))
-    }
-}
-
-impl JsonSchema for Organizations {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Organizations".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        <Vec<OrganizationId>>::json_schema(generator)
-    }
-}
-
-/// The additional contents of an endpoint's events.
-#[derive(Clone, Debug, PartialEq, Serialize, sqlx::Type)]
-#[serde(transparent)]
-#[sqlx(transparent)]
-pub struct Includes(Json<Vec<Include>>);
-
-impl Includes {
-    pub fn new(mut includes: Vec<Include>) -> Self {
-        includes.sort();
-        includes.dedup();
-        Self(Json(includes))
-    }
-
-    pub fn contains(&self, include: Include) -> bool {
-        self.0.contains(&include)
-    }
-}
-
-impl JsonSchema for Includes {
-    fn inline_schema() -> bool {
-        true
-    }
-    fn schema_name() -> Cow<'static, str> {
-        "Includes".into()
-    }
-    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
-        <Vec<Include>>::json_schema(generator)
-    }
+crate::json_columns! {
+    /// Identifiers of organizations.
+    Organizations(Vec<OrganizationId>);
+    /// The additional contents of an endpoint's events.
+    Includes(Vec<Include>);
 }
 
 /// The names of additional headers; their values are secrets.

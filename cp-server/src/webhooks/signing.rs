@@ -61,9 +61,13 @@ impl SigningSecret {
         ShownOnce::new(format!("{SECRET}{}", STANDARD.encode(&*self.0)))
     }
 
-    /// Returns the public key of an Ed25519 seed.
-    pub fn public_key(&self) -> anyhow::Result<String> {
-        Ok(format!("{PUBLIC_KEY}{}", STANDARD.encode(self.key_pair()?.public_key().as_ref())))
+    /// Returns the public key with which a receiver verifies; `None` for a shared secret.
+    pub fn public_key(&self, signature: Signature) -> anyhow::Result<Option<String>> {
+        if signature == Signature::Hmac {
+            return Ok(None);
+        }
+        let key = STANDARD.encode(self.key_pair()?.public_key().as_ref());
+        Ok(Some(format!("{PUBLIC_KEY}{key}")))
     }
 
     fn key_pair(&self) -> anyhow::Result<Ed25519KeyPair> {
@@ -119,6 +123,8 @@ mod tests {
         let parts: Vec<&str> = signed.split(' ').collect();
         assert_eq!(parts.len(), 2);
         assert!(parts.iter().all(|part| part.starts_with("v1a,")) && parts[0] != parts[1]);
-        assert!(secrets[0].public_key().unwrap().starts_with("whpk_"));
+        let key = |signature| secrets[0].public_key(signature).unwrap();
+        assert!(key(Signature::Ed25519).unwrap().starts_with("whpk_"));
+        assert_eq!(key(Signature::Hmac), None);
     }
 }

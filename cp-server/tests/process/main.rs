@@ -11,6 +11,7 @@ mod clients;
 mod cluster;
 mod commands;
 mod crash;
+mod deliveries;
 mod disk;
 mod documents;
 mod evidence;

@@ -1,5 +1,6 @@
 //! A data plane that renews its token and holds a seat, with the verifier of this repository.
 
+use std::net::TcpListener;
 use std::path::Path;
 
 use dp_verifier::{ErrorCode, Holder, LeaseError, LeaseState, Verifier};
@@ -69,6 +70,38 @@ fn a_data_plane_checks_in_holds_a_seat_and_outlives_the_server() {
 }
 
 #[test]
+fn a_data_plane_sees_a_suspension_when_it_happens() {
+    let folder = folder();
+    let free = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let url = format!("http://{free}");
+    let mut command = command(folder.path());
+    command.env("CP_KEY_ENCRYPTION_KEY", KEK).env("CP_BASE_URL", &url);
+    let server = Server::run(command.env("CP_LISTEN", free.to_string()).arg("serve"));
+    let license = server.license().trim_end_matches("/bundles").to_owned();
+    let (_, found) = server.call("GET", &format!("/api/v1{license}"), None, "x");
+    let deployment = found["deployment_id"].as_str().unwrap();
+    let tokens = format!("/deployments/{deployment}/service-tokens");
+    let token = server.post(&tokens, json!({"name": "data plane"}));
+    let verifier = Verifier::builder()
+        .issuer(&url)
+        .audience("data-plane")
+        .jwks_url(format!("{url}/.well-known/jwks.json"))
+        .check_in(format!("{url}/api/v1{}", check_in(deployment)), token["token"].as_str().unwrap())
+        .build()
+        .unwrap();
+    until(|| verifier.current().is_ok(), "the license");
+    // The list lives for minutes, and the next check-in is as far away.
+    let suspend = format!("/api/v1{license}/suspend");
+    assert_eq!(server.call("POST", &suspend, Some(json!({})), "suspend").0, 200);
+    let refused = || verifier.current().is_err_and(|error| error.code() == ErrorCode::Suspended);
+    until(refused, "the suspension");
+}
+
+fn check_in(deployment: &str) -> String {
+    format!("/deployments/{deployment}/check-in")
+}
+
+#[test]
 fn a_token_of_another_deployment_is_not_used() {
     let folder = folder();
     let mut command = command(folder.path());
@@ -100,7 +133,7 @@ fn verifier(address: &str, deployment: &str, token: &str, stores: &Path) -> Veri
         .audience("data-plane")
         .jwks_url(format!("{url}/.well-known/jwks.json"))
         .jwks_store(stores.join("keys.json"))
-        .check_in(format!("{url}/api/v1/deployments/{deployment}/check-in"), token)
+        .check_in(format!("{url}/api/v1{}", check_in(deployment)), token)
         .token_store(stores.join("token"));
     verifier.build().unwrap()
 }

@@ -2,16 +2,19 @@
 //!
 //! The thread fetches a list once a genuine token names its URL, which must be the issuer's.
 //! Nothing else opens a connection. The thread sends one request at a time, and for each list one
-//! per `ttl`, or one per cooldown while the list fails.
+//! per `ttl`, or one per cooldown while the list fails. With a credential, `watch.rs` learns of
+//! changes sooner.
 
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
 use ureq::tls::TlsConfig;
 
+use super::credential::Credential;
 use super::keys::Refresher;
 use super::shared::{Owner, Shared};
 use super::source::{Answer, STATUS_LIST, Source};
+use super::watch::ListWatcher;
 use crate::ErrorCode::KidUnknown;
 use crate::status_list::{Slot, StatusLists};
 
@@ -21,21 +24,30 @@ const TTL: std::ops::RangeInclusive<u64> = 1..=86_400;
 /// The verifier's end of the thread.
 pub(crate) struct ListFetcher {
     shared: Owner<Work>,
+    /// `None` without a credential.
+    watcher: Option<ListWatcher>,
 }
 
 impl ListFetcher {
-    /// Starts the thread.
+    /// Starts the thread, and that which watches the newest list with the credential of these
+    /// check-ins.
     pub(super) fn start(
         lists: &Arc<StatusLists>,
         keys: Arc<Refresher>,
         tls: Option<TlsConfig>,
         cooldown: Duration,
+        check_in: Option<&(String, Credential)>,
     ) -> Result<Self, String> {
         let lists = Arc::downgrade(lists);
+        let watcher = check_in.map(|(url, credential)| {
+            let watched = (Weak::clone(&lists), Arc::clone(&keys), tls.clone());
+            ListWatcher::start(watched, cooldown, (url.clone(), credential.header()))
+        });
+        let watcher = watcher.transpose()?;
         let shared = Owner::start("dp-verifier-lists", move |shared| {
             Fetcher { shared, lists, keys, tls, cooldown, heard: 0, jobs: Vec::new() }.run();
         })?;
-        Ok(Self { shared })
+        Ok(Self { shared, watcher })
     }
 
     /// Fetches all lists now and waits for the outcome.
@@ -57,6 +69,9 @@ impl ListFetcher {
                 false => state.work.wanted.push(Arc::clone(slot)),
             }
             self.shared.notify();
+            if let Some(watcher) = &self.watcher {
+                watcher.watch(slot);
+            }
         }
     }
 }
@@ -147,27 +162,31 @@ impl Fetcher {
         }
     }
 
-    /// Fetches one list and imports it.
     fn fetch(&self, job: &mut Job) -> Result<(), String> {
         let source = job.source.as_mut().map_err(|why| format!("{}: {why}", job.slot.uri))?;
-        match source.fetch()? {
-            Answer::Unchanged => Ok(()),
-            Answer::Body { body, etag } => {
-                let refused = |why: &str| format!("{}: {why}", job.slot.uri);
-                let text = std::str::from_utf8(&body).map_err(|_| refused("is not UTF-8"))?;
-                let Some(lists) = self.lists.upgrade() else { return Ok(()) };
-                let taken = lists.take_fetched(text, &job.slot);
-                taken.map_err(|error| {
-                    if error.code() == KidUnknown {
-                        self.keys.report_unknown(error.detail());
-                    }
-                    refused(&error.to_string())
-                })?;
-                source.remember(body, etag);
-                Ok(())
-            }
-        }
+        fetch(source, &job.slot, &self.lists, &self.keys)
     }
+}
+
+/// Fetches one list and imports it.
+pub(super) fn fetch(
+    source: &mut Source,
+    slot: &Slot,
+    lists: &Weak<StatusLists>,
+    keys: &Refresher,
+) -> Result<(), String> {
+    let Answer::Body { body, etag } = source.fetch()? else { return Ok(()) };
+    let refused = |why: &str| format!("{}: {why}", slot.uri);
+    let text = std::str::from_utf8(&body).map_err(|_| refused("is not UTF-8"))?;
+    let Some(lists) = lists.upgrade() else { return Ok(()) };
+    lists.take_fetched(text, slot).map_err(|error| {
+        if error.code() == KidUnknown {
+            keys.report_unknown(error.detail());
+        }
+        refused(&error.to_string())
+    })?;
+    source.remember(body, etag);
+    Ok(())
 }
 
 /// Wakes all tasks that wait for a list, also when the thread ends by a panic.

@@ -16,6 +16,9 @@ use crate::tlog::{MAX_CHECKPOINT, MAX_PROOF};
 /// The maximum duration of one request.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(5);
 
+/// The time for which a server may wait for a change.
+const WAIT: Duration = Duration::from_secs(25);
+
 /// The bounds of the time for which a response is fresh, for any `max-age`, in seconds.
 const MAX_AGE: std::ops::RangeInclusive<u64> = 60..=3_600;
 
@@ -51,6 +54,9 @@ pub(super) struct Source {
     /// The last valid response, and its entity tag.
     good: Option<(Vec<u8>, Option<String>)>,
     max_age: u64,
+    /// The `Authorization` with which the server waits for a change.
+    waits_as: Option<String>,
+    has_waited: bool,
 }
 
 pub(super) enum Answer {
@@ -66,18 +72,36 @@ impl Source {
             wanted,
             good: None,
             max_age: DEFAULT_AGE,
+            waits_as: None,
+            has_waited: false,
         })
+    }
+
+    /// Asks the server to answer when the resource differs from the last valid response.
+    pub(super) fn waiting(mut self, authorization: String) -> Self {
+        self.waits_as = Some(authorization);
+        self
+    }
+
+    /// Returns whether the server waited before its last response.
+    pub(super) fn has_waited(&self) -> bool {
+        self.has_waited
     }
 
     pub(super) fn fetch(&mut self) -> Result<Answer, String> {
         let mut request = self.agent.get(&self.url).header(header::ACCEPT, self.wanted.accept);
         if let Some((_, Some(etag))) = &self.good {
             request = request.header(header::IF_NONE_MATCH, etag);
+            if let Some(authorization) = &self.waits_as {
+                request = request.header(header::AUTHORIZATION, authorization);
+                request = request.header("prefer", format!("wait={}", WAIT.as_secs()));
+                request = request.config().timeout_global(Some(WAIT + TIMEOUT)).build();
+            }
         }
         let failed = |error: ureq::Error| format!("{}: {error}", self.url);
         let mut response = request.call().map_err(failed)?;
         let (status, headers) = (response.status(), response.headers());
-        let max_age = max_age(headers);
+        let (max_age, has_waited) = (max_age(headers), headers.contains_key("preference-applied"));
         let answer = match status {
             StatusCode::NOT_MODIFIED if self.good.is_some() => Answer::Unchanged,
             StatusCode::OK => {
@@ -92,7 +116,7 @@ impl Source {
             }
             status => return Err(format!("{}: answers {status}", self.url)),
         };
-        self.max_age = max_age;
+        (self.max_age, self.has_waited) = (max_age, has_waited);
         Ok(answer)
     }
 
@@ -143,6 +167,21 @@ impl Source {
     pub(super) fn is_of(&self, stored: &Stored) -> bool {
         stored.url == self.url
     }
+}
+
+/// Returns whether requests to both URLs reach the same server: scheme, host and port.
+pub(super) fn is_same_server(one: &str, other: &str) -> bool {
+    let server = |url: &str| {
+        let uri: Uri = url.parse().ok()?;
+        let scheme = uri.scheme_str()?.to_owned();
+        let port = uri.port_u16().or(match &*scheme {
+            "https" => Some(443),
+            "http" => Some(80),
+            _ => None,
+        });
+        Some((scheme, uri.host()?.to_ascii_lowercase(), port?))
+    };
+    server(one).is_some_and(|one| Some(one) == server(other))
 }
 
 /// Creates a client for a URL, which must be https, or http on this machine.
@@ -218,7 +257,26 @@ fn max_age(headers: &HeaderMap) -> u64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{KEY_SET, Source, max_age, trusting};
+    use super::{KEY_SET, Source, is_same_server, max_age, trusting};
+
+    #[test]
+    fn server_is_scheme_host_and_port() {
+        let one = "https://cp.example/api/v1/deployments/x/check-in";
+        for same in ["https://cp.example/", "https://CP.example:443/status-lists/1"] {
+            assert!(is_same_server(one, same), "{same}");
+        }
+        for other in [
+            "http://cp.example/",
+            "https://cp.example:8443/",
+            "https://cp.example.evil/",
+            "https://cp.example@evil.example/",
+            "cp.example",
+            "",
+        ] {
+            assert!(!is_same_server(one, other), "{other}");
+        }
+        assert!(!is_same_server("", ""));
+    }
 
     #[test]
     fn urls_are_https_or_of_this_machine() {

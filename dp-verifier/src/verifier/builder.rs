@@ -309,7 +309,9 @@ impl VerifierBuilder {
         })?;
         let log = log.map(Arc::new);
         #[cfg(feature = "fetch")]
-        let fetching = fetched.map(|fetched| fetched.with(&lists, log.as_ref())).transpose();
+        let fetching = fetched
+            .map(|fetched| fetched.with(&lists, log.as_ref(), self.check_in.url.as_ref()))
+            .transpose();
         #[cfg(feature = "fetch")]
         let fetching = fetching.map_err(BuildError::KeysUrl)?;
         let verifier = Verifier {

@@ -127,6 +127,76 @@ fn a_running_verifier_sees_a_revocation_within_ttl() {
     assert_eq!(outcome(&verifier, &token), Err(Revoked));
 }
 
+/// A verifier with the credential of a data plane, whose check-ins go to this server.
+fn watching(plane: &ControlPlane, base: &str) -> Verifier {
+    let url = format!("{base}/api/v1/deployments/018f2a00-0000-7000-8000-000000000003/check-in");
+    plane.builder().check_in(url, "cpat_token").build().unwrap()
+}
+
+/// The requests for the list that may wait.
+fn waiting(plane: &ControlPlane) -> Vec<String> {
+    let is_waiting = |request: &String| request.to_lowercase().contains("prefer: wait=25");
+    plane.requests().into_iter().filter(is_waiting).collect()
+}
+
+#[test]
+fn data_plane_with_a_credential_waits_for_a_revocation() {
+    let plane = ControlPlane::start();
+    let publish = |iat: i64, status: u8| {
+        let list = KEY.list(&plane.list(iat, status));
+        let headers = "ETag: \"one\"\r\nPreference-Applied: wait=25\r\n";
+        plane.server.answer_at(PATH, answer("200 OK", headers, &list));
+    };
+    publish(NOW - 100, 0);
+    let verifier = watching(&plane, &plane.server.base());
+    let token = plane.token("block");
+    wait_for(verifier.refresh_status(&token));
+    let license = verifier.verify(&token).unwrap();
+    publish(NOW - 99, 1);
+    let published = Instant::now();
+    // The list's time to live is five minutes.
+    while verifier.state_of(&license) == Valid {
+        assert!(published.elapsed() < Duration::from_secs(20), "it is not seen");
+        thread::yield_now();
+    }
+    assert_eq!(outcome(&verifier, &token), Err(Revoked));
+    let request = waiting(&plane)[0].to_lowercase();
+    assert!(request.contains("authorization: bearer cpat_token"), "{request}");
+    assert!(request.contains("if-none-match: \"one\""), "{request}");
+}
+
+#[test]
+fn credential_goes_to_the_server_of_the_check_ins_only() {
+    let (plane, other) = (ControlPlane::start(), Server::start(""));
+    plane.publish(NOW - 100, 0);
+    let verifier = watching(&plane, &other.base());
+    let token = plane.token("block");
+    wait_for(verifier.refresh_status(&token));
+    verifier.refresh_status_lists().unwrap();
+    let has_credential = |request: &String| request.to_lowercase().contains("authorization");
+    assert!(!plane.requests().iter().any(has_credential));
+    assert!(!plane.server.requests().iter().any(has_credential));
+}
+
+#[test]
+fn server_that_does_not_wait_gets_no_further_requests() {
+    let plane = ControlPlane::start();
+    plane.publish(NOW - 100, 0);
+    let verifier = watching(&plane, &plane.server.base());
+    let token = plane.token("block");
+    wait_for(verifier.refresh_status(&token));
+    let began = Instant::now();
+    while waiting(&plane).is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not ask");
+        thread::yield_now();
+    }
+    let until = Instant::now() + Duration::from_millis(1_500);
+    while Instant::now() < until {
+        thread::yield_now();
+    }
+    assert_eq!(waiting(&plane).len(), 1);
+}
+
 #[test]
 fn the_first_token_of_a_list_asks_for_it_once() {
     let plane = ControlPlane::start();

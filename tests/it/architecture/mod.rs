@@ -1,5 +1,6 @@
 //! Rules of the house that no compiler knows, read off the sources and the migrated databases.
 
+mod console;
 mod cycles;
 mod declarations;
 mod documents;

@@ -72,7 +72,7 @@ async fn fifth_waiting_request_of_a_credential_is_answered_at_once(world: World)
         .collect();
     let began = Instant::now();
     assert_eq!(waiting.next().await.unwrap()["items"], json!([]));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
     // Another credential waits.
     let other = world.by(&world.acme.token);
     let path = world.org("/events?wait=25");
@@ -176,5 +176,5 @@ async fn stopping_server_answers_waiting_readers(world: World) {
     }
     app.stop();
     assert_eq!(reader.await.unwrap()["items"], json!([]));
-    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }

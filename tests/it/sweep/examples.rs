@@ -146,6 +146,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "workspaces.check_access" => query(&format!("?user={}", acme.user)),
         "log.proof" => query(&format!("?jti={}", acme.bundle)),
         "log.consistency" => query("?from=1&to=2"),
+        "search.find" => query("?q=acme"),
         "organizations.delete" => query("?mode=suspend"),
         "limits.check" | "limits.delete" => query("?metric=calls"),
         "costs.sum" => query("?product=studio"),
@@ -217,6 +218,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "licenses.suspend" | "licenses.reinstate" | "licenses.revoke" | "bundles.revoke" => {
             body(json!({"reason": "asked for"}))
         }
+        "bundles.inspect" => body(json!({"token": "eyJhbGciOiJSUzI1NiJ9.e30.c2ln"})),
         "bundles.issue" => body(json!({"ttl_seconds": 3600})),
         "keys.create" | "licenses.refresh" | "keys.publish" | "keys.retire" => body(json!({})),
         "keys.activate" | "keys.rotate" => body(json!({"emergency": true, "reason": "it leaked"})),

@@ -1,6 +1,7 @@
 use cp_server::kernel::app::Part;
 use cp_server::licensing::status_lists::StatusLists;
 use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
 
 use axum::http::Method;
 use chrono::TimeDelta;
@@ -8,7 +9,7 @@ use cp_contracts::TokenStatus::{Invalid, Suspended, Valid};
 use serde_json::{Value, json};
 
 use super::{issue, list_at, status_of};
-use crate::world::{Answer, ISSUER, World, now, on_both};
+use crate::world::{Answer, Client, ISSUER, World, now, on_both};
 
 async fn ready(world: &World) -> Answer {
     world.anyone().call(Method::GET, "/readyz", None).await
@@ -203,6 +204,48 @@ async fn lists_are_served_from_memory_with_a_tag_and_are_found_by_their_aggregat
     world.anyone().get("/status-lists/x").await.refused(404, "not_found");
     let unknown = "/status-lists/01900000-0000-7000-8000-000000000000";
     world.anyone().get(unknown).await.refused(503, "unavailable");
+}
+
+#[on_both]
+async fn data_plane_waits_for_another_list(world: World) {
+    let bundle = issue(&world, json!({})).await;
+    let uri = bundle["payload"]["status"]["status_list"]["uri"].as_str().unwrap();
+    let path = uri.strip_prefix(ISSUER).unwrap().to_owned();
+    let first = world.anyone().call(Method::GET, &path, None).await;
+    let tag = first.header("etag").to_owned();
+    let waits = async |client: Client, tag: &str, wait: &str| {
+        let client = client.with("if-none-match", tag).with("prefer", wait);
+        client.call(Method::GET, &path, None).await
+    };
+    let data_plane = || world.by(&world.acme.deployment_token);
+    // Other callers, and those that have another list, are answered at once.
+    let began = Instant::now();
+    for other in [world.anyone(), world.root(), world.by("cpat_x"), world.by(&world.acme.token)] {
+        let answer = waits(other, &tag, "wait=25").await;
+        assert_eq!((answer.status, answer.header("preference-applied")), (304, ""));
+    }
+    let other_list = waits(data_plane(), "\"other\"", "wait=25").await;
+    assert_eq!((other_list.status, other_list.header("preference-applied")), (200, ""));
+    let unchanged = waits(data_plane(), &tag, "wait=1").await;
+    assert_eq!((unchanged.status, unchanged.header("preference-applied")), (304, "wait=1"));
+    assert_eq!(unchanged.header("cache-control"), "no-store");
+    let revoke = format!("/bundles/{}/revoke", bundle["jti"].as_str().unwrap());
+    let revoked = async { world.post(revoke, json!({})).await.expect(200) };
+    let (changed, _) = tokio::join!(waits(data_plane(), &tag, "wait=25"), revoked);
+    assert_eq!((changed.status, changed.header("preference-applied")), (200, "wait=25"));
+    assert_ne!(changed.header("etag"), tag);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // A server that stops answers at once.
+    let (app, client) = world.replica().await;
+    let client = client.token(&world.acme.deployment_token);
+    let tag = changed.header("etag").to_owned();
+    let stopped = async {
+        tokio::task::yield_now().await;
+        app.stop();
+    };
+    let (unchanged, ()) = tokio::join!(waits(client, &tag, "wait=25"), stopped);
+    assert_eq!(unchanged.status, 304);
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
 }
 
 #[on_both]

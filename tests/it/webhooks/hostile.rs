@@ -1,7 +1,9 @@
 //! Receivers that are silent, slow, endless or not what they seem.
 
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
+use chrono::TimeDelta;
 use cp_server::webhooks::sending;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -85,6 +87,53 @@ async fn name_with_a_private_address_is_not_dialled(world: World) {
 }
 
 #[on_both]
+async fn proxy_is_asked_for_the_checked_address(world: World) {
+    alone(&world).await;
+    let receiver = Receiver::start().await;
+    let target = receiver.url.trim_start_matches("http://").split('/').next().unwrap().to_owned();
+    let (asked, to) = (Arc::new(Mutex::new(Vec::new())), target.clone());
+    let seen = asked.clone();
+    let proxy = hostile(move |mut stream| {
+        let (seen, to) = (seen.clone(), to.clone());
+        async move {
+            let mut head = Vec::new();
+            while !head.ends_with(b"\r\n\r\n") {
+                head.push(stream.read_u8().await.unwrap());
+            }
+            seen.lock().unwrap().push(String::from_utf8(head).unwrap());
+            let mut server = TcpStream::connect(to).await.unwrap();
+            stream.write_all(b"HTTP/1.1 200 Connection established\r\n\r\n").await.unwrap();
+            let _ = tokio::io::copy_bidirectional(&mut stream, &mut server).await;
+        }
+    })
+    .await;
+    let refusing = hostile(|mut stream| async move {
+        read_head(&mut stream).await;
+        let _ = stream.write_all(b"HTTP/1.1 403 Forbidden\r\n\r\n").await;
+    })
+    .await;
+    let port = target.rsplit(':').next().unwrap();
+    let made =
+        webhook(&world, &format!("http://localhost:{port}/hook"), &["organizations.*"]).await;
+    change(&world, "Acme 2").await;
+    place(&world).await;
+    let through = |proxy: &str| {
+        let proxy = proxy.parse().unwrap();
+        world.server(|settings| settings.webhooks.0.proxy = Some(proxy)).0
+    };
+    sending::settle(&through(&refusing)).await.unwrap();
+    assert_eq!(error(&world, &made).await, json!([null, "connect"]));
+    world.pass(TimeDelta::seconds(10));
+    sending::settle(&through(&proxy)).await.unwrap();
+    assert_eq!(receiver.received().len(), 1);
+    let head = asked.lock().unwrap()[0].clone();
+    // An address, and no name that the proxy would resolve again.
+    let first = head.lines().next().unwrap();
+    let address = first.strip_prefix("CONNECT ").and_then(|rest| rest.split(' ').next()).unwrap();
+    assert!(address.parse::<std::net::SocketAddr>().unwrap().ip().is_loopback(), "{head}");
+}
+
+#[on_both]
 async fn silent_receivers_delay_no_other(world: World) {
     alone(&world).await;
     let silent = hostile(|stream| async move {
@@ -120,7 +169,7 @@ async fn silent_receivers_delay_no_other(world: World) {
         let name = json!({"name": format!("Globex {n}")});
         world.patch(format!("/organizations/{}", world.globex.org), name).await.expect(200);
         while receiver.received().len() <= n {
-            assert!(began.elapsed() < Duration::from_secs(5), "the silent ones hold it up");
+            assert!(began.elapsed() < Duration::from_secs(12), "the silent ones hold it up");
             tokio::task::yield_now().await;
         }
     }

@@ -89,7 +89,7 @@ async fn bad_endpoints_are_refused_by_field(world: World) {
         ("emails", "emails", json!([STRANGER, "OPS@vendor.example"])),
         ("emails[0]", "emails", json!(["a@b.example\r\nBcc: c@d.example"])),
         ("emails[0]", "emails", json!(["a@b.example\n"])),
-        ("emails[0]", "emails", json!(["a\u{0}@b.example"])),
+        ("emails[0]", "emails", json!(["a\u{7}@b.example"])),
         ("emails[0]", "emails", json!(["a@b\u{fc}cher.example"])),
         ("emails[0]", "emails", json!(["\u{e4}@b.example"])),
         ("emails[0]", "emails", json!(["A <a@b.example>"])),

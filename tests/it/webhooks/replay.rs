@@ -27,6 +27,31 @@ async fn retry_sends_a_delivery_again(world: World) {
 }
 
 #[on_both]
+async fn retry_beside_a_disablement_leaves_nothing_pending(world: World) {
+    alone(&world).await;
+    let receiver = Receiver::start().await;
+    let made = webhook(&world, &receiver.url, &["organizations.*"]).await;
+    change(&world, "Acme 2").await;
+    deliver(&world).await;
+    let deliveries = world.get(format!("/webhooks/{}/deliveries", id(&made))).await.expect(200);
+    let delivery = id(&deliveries["items"][0]).to_owned();
+    let path = format!("/webhooks/{}", id(&made));
+    let replay = json!({"since": "2026-01-01T00:00:00Z", "only": "all"});
+    for _ in 0..5 {
+        let (disabled, retried, replayed) = tokio::join!(
+            world.post(format!("{path}/disable"), json!({})),
+            world.post(format!("/webhook-deliveries/{delivery}/retry"), json!({})),
+            world.post(format!("{path}/replay"), replay.clone()),
+        );
+        disabled.expect(200);
+        assert!([200, 409].contains(&retried.status) && [202, 409].contains(&replayed.status));
+        let pending = world.get(format!("{path}/deliveries?status=pending")).await.expect(200);
+        assert_eq!(pending["items"], json!([]));
+        world.post(format!("{path}/enable"), json!({})).await.expect(200);
+    }
+}
+
+#[on_both]
 async fn replay_follows_new_events(world: World) {
     alone(&world).await;
     let receiver = Receiver::start().await;

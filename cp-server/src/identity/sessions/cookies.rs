@@ -14,9 +14,10 @@ use url::Url;
 
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
+use crate::kernel::text::quoted;
 
 /// A cookie of this server, by its name.
-pub(super) struct Cookie {
+pub(in crate::identity) struct Cookie {
     name: String,
     is_secure: bool,
 }
@@ -64,18 +65,18 @@ impl Cookie {
     }
 }
 
-pub(super) fn text(bytes: impl AsRef<[u8]>) -> String {
+pub(in crate::identity) fn text(bytes: impl AsRef<[u8]>) -> String {
     URL_SAFE_NO_PAD.encode(bytes)
 }
 
-pub(super) fn base_url(app: &App) -> Result<Url> {
+pub(in crate::identity) fn base_url(app: &App) -> Result<Url> {
     Url::parse(&app.settings.base_url).map_err(Error::internal)
 }
 
 /// Refuses a change that another site makes a browser send (S5): the request with a cookie must
 /// come from a page of this server. Browsers state the origin of a request, and no script can forge
 /// it.
-pub(super) fn refuse_other_sites(app: &App, parts: &Parts) -> Result<()> {
+pub(in crate::identity) fn refuse_other_sites(app: &App, parts: &Parts) -> Result<()> {
     if matches!(parts.method, Method::GET | Method::HEAD | Method::OPTIONS) {
         return Ok(());
     }
@@ -84,7 +85,8 @@ pub(super) fn refuse_other_sites(app: &App, parts: &Parts) -> Result<()> {
         Some(value) => value.to_str().map(Some).map_err(|_| ()),
     };
     let own = base_url(app)?.origin().ascii_serialization();
-    let is_own = match (text("sec-fetch-site"), text("origin")) {
+    let (site, origin) = (text("sec-fetch-site"), text("origin"));
+    let is_own = match (site, origin) {
         (Ok(site), Ok(Some(origin))) => origin == own && site.is_none_or(|s| s == "same-origin"),
         (Ok(Some(site)), Ok(None)) => site == "same-origin",
         _ => false,
@@ -92,7 +94,34 @@ pub(super) fn refuse_other_sites(app: &App, parts: &Parts) -> Result<()> {
     if is_own {
         return Ok(());
     }
-    let detail = "A change with a session's cookie must come from a page of this server: send \
-                  Origin, or Sec-Fetch-Site: same-origin.";
+    let detail = match (site, origin) {
+        (_, Ok(Some(origin))) if origin != own => {
+            let got = quoted(origin);
+            format!(
+                "`Origin` must be `{own}` (got {got}). Send the request from a page of this server."
+            )
+        }
+        (Ok(Some(site)), _) => {
+            let got = quoted(site);
+            format!(
+                "`Sec-Fetch-Site` must be `same-origin` (got {got}). Send the request from a page of \
+                 this server."
+            )
+        }
+        _ => format!(
+            "A change with a session's cookie must come from a page of this server: send \
+             `Origin: {own}`, or `Sec-Fetch-Site: same-origin`."
+        ),
+    };
     Err(Error::new(ProblemCode::Forbidden, detail))
+}
+
+/// Refuses to begin a session over plain http, but on the loopback interface.
+pub(in crate::identity) fn require_https(app: &App) -> Result<()> {
+    let base = base_url(app)?;
+    let on_loopback = ["localhost", "127.0.0.1", "[::1]"].contains(&base.host_str().unwrap_or(""));
+    if base.scheme() == "https" || on_loopback {
+        return Ok(());
+    }
+    Err(Error::conflict("Logins require HTTPS. Set CP_BASE_URL to an https URL."))
 }

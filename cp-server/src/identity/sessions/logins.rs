@@ -15,7 +15,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
+use serde_json::{Value, json};
 use url::Url;
 use url::form_urlencoded;
 
@@ -27,6 +27,7 @@ use crate::identity::oidc::provider::Provider;
 use crate::identity::oidc::tokens::{Token, quoted};
 use crate::identity::oidc::{check_signature, issuers, vouched};
 use crate::identity::providers;
+use crate::identity::settings::IdentitySettings;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::error::{Error, Result};
@@ -80,11 +81,7 @@ struct Begin {
 pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Response> {
     let asked: Begin = json::read_query(&pairs(parts))?;
     let return_to = local_path(app, asked.return_to.as_deref().unwrap_or("/"))?;
-    let base = base_url(app)?;
-    let on_loopback = ["localhost", "127.0.0.1", "[::1]"].contains(&base.host_str().unwrap_or(""));
-    if base.scheme() != "https" && !on_loopback {
-        return Err(Error::conflict("Logins require HTTPS. Set CP_BASE_URL to an https URL."));
-    }
+    cookies::require_https(app)?;
     let (provider, organization) = (asked.provider.as_deref(), asked.organization.as_deref());
     let provider = issuers::for_login(app, organization, provider).await?;
     let client_id = client_id(&provider)?;
@@ -122,6 +119,12 @@ pub(super) async fn begin(app: &App, parts: &Parts) -> Result<Response> {
         (header::SET_COOKIE, Cookie::login(app)?.set(&sealed, PATIENCE)),
     ];
     Ok((StatusCode::SEE_OTHER, headers).into_response())
+}
+
+/// Returns the platform's providers that have a client for logins.
+pub(super) fn providers(app: &App) -> Value {
+    let all = IdentitySettings::of(app).providers.iter().filter(|one| one.client_id.is_some());
+    json!({"providers": all.map(|one| json!({"key": one.key})).collect::<Vec<_>>()})
 }
 
 /// The parameters of the provider's answer.

@@ -36,7 +36,7 @@ use uuid::Uuid;
 
 use crate::kernel::access::authentication;
 use crate::kernel::access::buckets::{Full, Holder};
-use crate::kernel::access::caller::{Caller, CallerKind, Peer, Permission, Scope};
+use crate::kernel::access::caller::{Caller, CallerKind, Peer, Permission, Scope, Vouched};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::rate_limits::{LimitHeader, LimitStatus};
 use crate::kernel::app::App;
@@ -50,6 +50,13 @@ const TRUSTED: TimeDelta = TimeDelta::minutes(10);
 /// Authenticates the request within the rate limits, and returns its caller.
 pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> Result<Caller> {
     let now = app.clock.now();
+    let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
+    if parts.extensions.get::<Vouched>().is_some() {
+        // The page's own request was admitted. Only the stricter rates count its calls.
+        let caller = authentication::authenticate(app, parts).await?;
+        take_strict(app, &caller, line).map_err(|(metric, full)| refusal(parts, metric, full))?;
+        return Ok(caller);
+    }
     let holder = match parts.extensions.get::<Peer>() {
         Some(peer) if app.settings.rate_limits => Holder::from(peer.0),
         // The command line calls operations in its own process; no rate applies.
@@ -59,7 +66,6 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
             return authentication::narrowed(app, caller, parts).await;
         }
     };
-    let refuse = |metric: &'static str| move |full: Full| refusal(parts, metric, full);
     if line.keyed {
         return Ok(Caller::anonymous());
     }
@@ -103,12 +109,17 @@ pub(in crate::kernel) async fn enter(app: &App, parts: &Parts, line: &Line) -> R
     if caller.kind == CallerKind::LicenseKey {
         app.rate_limits.license_key.take(caller.id, now).map_err(refuse("license_key"))?;
     }
-    if let Some((metric, buckets)) =
-        line.permission.details().rate.map(|rate| app.rate_limits.strict(rate))
-    {
-        buckets.take(caller.id, now).map_err(refuse(metric))?;
-    }
+    take_strict(app, &caller, line).map_err(|(metric, full)| refusal(parts, metric, full))?;
     authentication::narrowed(app, caller, parts).await
+}
+
+/// Counts a request of a line with a stricter rate.
+fn take_strict(app: &App, caller: &Caller, line: &Line) -> Result<(), (&'static str, Full)> {
+    let strict = line.permission.details().rate.filter(|_| app.settings.rate_limits);
+    let Some((metric, buckets)) = strict.map(|rate| app.rate_limits.strict(rate)) else {
+        return Ok(());
+    };
+    buckets.take(caller.id, app.clock.now()).map_err(|full| (metric, full))
 }
 
 /// The attempt of a request whose credential is in its body: whether it is counted.
@@ -199,7 +210,8 @@ pub(in crate::kernel) async fn charge(
     line: &Line,
     named: impl AsyncFnOnce() -> Result<Option<OrganizationId>>,
 ) -> Result<()> {
-    if !app.settings.rate_limits || caller.is_of_platform() || caller.is_narrowed {
+    let is_vouched = parts.extensions.get::<Vouched>().is_some();
+    if !app.settings.rate_limits || caller.is_of_platform() || caller.is_narrowed || is_vouched {
         return Ok(());
     }
     let own = caller.organizations();

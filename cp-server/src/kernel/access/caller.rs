@@ -378,6 +378,10 @@ pub struct CallerScope;
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
+/// Marks a request that this process makes for a caller whose own request was admitted.
+#[derive(Clone, Copy, Debug)]
+pub(in crate::kernel) struct Vouched;
+
 /// The address that the request came from.
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub IpAddr);

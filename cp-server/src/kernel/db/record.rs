@@ -169,7 +169,7 @@ macro_rules! text_enum {
 pub const JSON_LIMIT: usize = 64 * 1024;
 
 /// Returns the size of a value as JSON, in bytes.
-fn size_of(value: &impl serde::Serialize) -> usize {
+pub(crate) fn size_of(value: &impl serde::Serialize) -> usize {
     struct Count(usize);
     impl std::io::Write for Count {
         fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
@@ -185,17 +185,18 @@ fn size_of(value: &impl serde::Serialize) -> usize {
     serde_json::to_writer(&mut count, value).map_or(usize::MAX, |()| count.0)
 }
 
-fn too_large(size: usize) -> String {
+pub(crate) fn too_large(size: usize) -> String {
     format!("must be at most {JSON_LIMIT} bytes of JSON (got {size})")
 }
 
-fn refusal(field: &'static str, size: usize) -> Error {
+pub(crate) fn refusal(field: &'static str, size: usize) -> Error {
     Error::invalid(field, format!("`{field}` {}.", too_large(size)))
         .with("limit", JSON_LIMIT)
         .with("size", size)
 }
 
 /// Declares a JSON column: its name, its content, and its schema.
+#[macro_export]
 macro_rules! json_columns {
     ($($(#[doc = $doc:literal])+ $name:ident($inner:ty);)+) => {$(
         $(#[doc = $doc])+
@@ -208,10 +209,10 @@ macro_rules! json_columns {
             /// Checks the value of this field of a request.
             ///
             /// # Errors
-            /// Fails with 422 when it is larger than [`JSON_LIMIT`].
-            pub fn bounded(field: &'static str, inner: $inner) -> Result<Self> {
-                match size_of(&inner) {
-                    size if size > JSON_LIMIT => Err(refusal(field, size)),
+            /// Fails with 422 when it is larger than [`JSON_LIMIT`](crate::kernel::db::record::JSON_LIMIT).
+            pub fn bounded(field: &'static str, inner: $inner) -> $crate::kernel::error::Result<Self> {
+                match $crate::kernel::db::record::size_of(&inner) {
+                    size if size > $crate::kernel::db::record::JSON_LIMIT => Err($crate::kernel::db::record::refusal(field, size)),
                     _ => Ok(Self(sqlx::types::Json(inner))),
                 }
             }
@@ -223,9 +224,9 @@ macro_rules! json_columns {
         impl<'de> serde::Deserialize<'de> for $name {
             fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
                 let inner = <$inner>::deserialize(d)?;
-                match size_of(&inner) {
-                    size if size > JSON_LIMIT => {
-                        Err(<D::Error as serde::de::Error>::custom(too_large(size)))
+                match $crate::kernel::db::record::size_of(&inner) {
+                    size if size > $crate::kernel::db::record::JSON_LIMIT => {
+                        Err(<D::Error as serde::de::Error>::custom($crate::kernel::db::record::too_large(size)))
                     }
                     _ => Ok(Self(sqlx::types::Json(inner))),
                 }
@@ -252,7 +253,7 @@ macro_rules! json_columns {
     )+};
 }
 
-json_columns! {
+crate::json_columns! {
     /// An object with members of any kind.
     Object(serde_json::Map<String, serde_json::Value>);
     /// Quantities by metric; null means unlimited.

@@ -26,7 +26,7 @@ impl Conn {
         self.connect().await?;
         let sql = raw_sql(sql);
         match self {
-            Self::Idle(_) => Err(sqlx::Error::PoolClosed),
+            Self::Idle(_) | Self::Shared(_) => Err(sqlx::Error::PoolClosed),
             Self::Sqlite(conn) => (&mut **conn).execute(sql).await.map(drop),
             Self::SqliteTx(turn) => turn.connection()?.execute(sql).await.map(drop),
             Self::SqliteAlone(conn) => conn.execute(sql).await.map(drop),

@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer};
 use uuid::Uuid;
 
+use crate::kernel::db::Conn;
 use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Record;
 use crate::kernel::text::Reference;
@@ -51,6 +52,14 @@ impl JsonSchema for Search {
     }
     fn json_schema(_: &mut SchemaGenerator) -> Schema {
         json_schema!({"type": "string", "minLength": 1, "maxLength": 255, "examples": ["acme"]})
+    }
+}
+
+impl Conn {
+    /// The text before and after a column by which comparisons fold ASCII letters, as the indexes of
+    /// names do.
+    pub fn folds(&self) -> (&'static str, &'static str) {
+        if self.is_sqlite() { ("", " COLLATE NOCASE") } else { ("lower(", r#") COLLATE "C""#) }
     }
 }
 

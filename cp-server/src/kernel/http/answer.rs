@@ -276,13 +276,18 @@ impl Document {
         self.body.clone()
     }
 
+    /// Returns whether the request names this document as the one that the client has.
+    pub fn is_known(&self, request: &HeaderMap) -> bool {
+        has_tag(request, header::IF_NONE_MATCH, &self.tag)
+    }
+
     pub fn render(&self, request: &HeaderMap) -> Response {
         let headers = [
             (header::CONTENT_TYPE, HeaderValue::from_static(self.media_type)),
             (header::CACHE_CONTROL, self.cache.clone()),
             (header::ETAG, self.tag.clone()),
         ];
-        if has_tag(request, header::IF_NONE_MATCH, &self.tag) {
+        if self.is_known(request) {
             return (StatusCode::NOT_MODIFIED, headers).into_response();
         }
         (headers, self.body.clone()).into_response()

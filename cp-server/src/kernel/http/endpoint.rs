@@ -35,6 +35,7 @@ use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Output, etag, has_tag};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::idempotency::Once;
+use crate::kernel::http::in_process;
 use crate::kernel::http::json;
 use crate::kernel::http::line::Line;
 use crate::kernel::http::operation::{Args, Op, Source};
@@ -131,7 +132,7 @@ impl Admitted {
         let reads = line.reads() || line.own_transaction;
         let mark = app.db.durability_mark();
         let (mut tx, client) = match reads {
-            true => (app.db.read(), client),
+            true => (in_process::connection(app, parts).await, client),
             false => {
                 let begin = app.db.begin_for(caller.share());
                 (client.begins(begin).await?, Client::that_stays())
@@ -197,7 +198,7 @@ impl Admitted {
             let mut tx = cx.app.db.begin_for(cx.caller.share()).await?;
             once.keep(&cx.app, &mut tx, now, &answer).await?;
             tx.commit().await?;
-        } else if !line.reads() && !omits_event && !cx.is_committed {
+        } else if !line.reads() && line.audited && !omits_event && !cx.is_committed {
             return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
         }
         if cx.tx.writes() && line.audited && !omits_event {

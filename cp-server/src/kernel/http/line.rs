@@ -49,6 +49,8 @@ pub struct Line {
     pub strict: bool,
     /// Whether the credential is the member `key` of the body. Admission follows the body then.
     pub keyed: bool,
+    /// Whether only programs call the line: the console has no form for it.
+    pub machine: bool,
     /// Whether requests count towards the plan's request quota.
     pub metered: bool,
     /// The media type of a raw line's answer; `None` for one without a body.
@@ -120,6 +122,7 @@ impl Line {
             may_write: false,
             strict: false,
             keyed: false,
+            machine: false,
             metered: true,
             media_type: None,
             effect: Effect::Rights,

@@ -35,7 +35,8 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// response, such as a stream; with `platform`, callers of the platform only. A `root` line is raw and outside
 /// [`BASE`](crate::kernel::http::line::BASE). After either of these, `redirect` sends a browser
 /// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
-/// `may_write`. The credential of a `keyed` line is the body's member `key`. `unmetered` exempts the line from the plan's request quota. Changes of a `harmless`
+/// `may_write`. The credential of a `keyed` line is the body's member `key`. `unmetered` exempts the line from the plan's request quota. Only programs call a
+/// `machine` line, so the console has no form for it. Changes of a `harmless`
 /// line invalidate no cache of rights. After a change of a `reloads` line, parts read the database
 /// again.
 #[macro_export]
@@ -43,6 +44,7 @@ macro_rules! routes {
     (@serve $line:expr, $op:ident, raw) => { $line.raw($op) };
     (@serve $line:expr, $op:ident, raw, platform) => { $line.platform().raw($op) };
     (@serve $line:expr, $op:ident, raw, redirect) => { $line.redirect().raw($op) };
+    (@serve $line:expr, $op:ident, raw, redirect, strict) => { $line.redirect().strict().raw($op) };
     (@serve $line:expr, $op:ident, raw, redirect, may_write, strict) => {
         $line.redirect().may_write().strict().raw($op)
     };
@@ -240,6 +242,13 @@ impl Adding<'_> {
     #[must_use]
     pub fn reloads(mut self) -> Self {
         self.line.effect = Effect::Parts;
+        self
+    }
+
+    /// Marks a line that only programs call: the console has no form for it.
+    #[must_use]
+    pub fn machine(mut self) -> Self {
+        self.line.machine = true;
         self
     }
 

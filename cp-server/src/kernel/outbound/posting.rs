@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout_at};
 use tokio_rustls::TlsConnector;
 use url::{Host, Url};
 
+use super::proxies::Proxy;
 use super::{ChosenBy, FetchSettings, retry_after};
 
 /// The time for the whole message, until the status of the answer.
@@ -145,7 +146,7 @@ impl Poster {
         if !self.settings.permits(message.chosen_by, host, ips) {
             return Err(DeliveryError::RefusedAddress);
         }
-        let stream = connect(&addresses).await?;
+        let stream = connect(&addresses, self.settings.proxy.as_ref()).await?;
         if url.scheme() != "https" {
             return exchange(stream, url, message).await;
         }
@@ -169,12 +170,21 @@ async fn resolve(url: &Url) -> Result<Vec<SocketAddr>, DeliveryError> {
     if addresses.is_empty() { Err(DeliveryError::Dns) } else { Ok(addresses) }
 }
 
-/// Connects to the first address that answers.
-async fn connect(addresses: &[SocketAddr]) -> Result<TcpStream, DeliveryError> {
+/// Connects to the first address that answers, or that the proxy reaches.
+async fn connect(
+    addresses: &[SocketAddr],
+    proxy: Option<&Proxy>,
+) -> Result<TcpStream, DeliveryError> {
     // More of them would only prolong the attempt.
     for address in addresses.iter().take(4) {
         let share = PATIENCE / 3;
-        if let Ok(Ok(stream)) = tokio::time::timeout(share, TcpStream::connect(address)).await {
+        let connected = async {
+            match proxy {
+                Some(proxy) => proxy.connect(*address).await,
+                None => TcpStream::connect(address).await,
+            }
+        };
+        if let Ok(Ok(stream)) = tokio::time::timeout(share, connected).await {
             let _ = stream.set_nodelay(true);
             return Ok(stream);
         }

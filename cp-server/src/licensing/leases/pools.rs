@@ -104,6 +104,12 @@ pub(super) async fn list(cx: &mut Cx, id: LicenseId, _: NoFilter) -> Result<Page
     Ok(Page { items, next_cursor: None })
 }
 
+/// Returns the name of each pool, its live leases and its cap.
+pub async fn fill(cx: &mut Cx, id: LicenseId) -> Result<Vec<(String, i64, Option<i64>)>> {
+    let pools = list(cx, id, NoFilter {}).await?.items;
+    Ok(pools.into_iter().map(|pool| (pool.name, pool.used, pool.cap)).collect())
+}
+
 /// Counts the live leases of the license's open pools.
 async fn uses(cx: &mut Cx, license: LicenseId) -> Result<BTreeMap<String, Use>> {
     let sql = concat!(

@@ -1,0 +1,46 @@
+// Copying, the shortcut of the search field, and a warning before entries are lost. Every page works
+// without this file.
+"use strict";
+document.addEventListener("click", (event) => {
+  const button = event.target.closest("[data-copy], [data-copy-from]");
+  if (!button || !navigator.clipboard) return;
+  const source = document.getElementById(button.dataset.copyFrom || "");
+  const text = button.dataset.copy || (source && source.textContent) || "";
+  navigator.clipboard.writeText(text).then(() => {
+    const before = button.getAttribute("aria-label");
+    button.setAttribute("aria-label", "Copied");
+    button.classList.add("up");
+    setTimeout(() => {
+      button.setAttribute("aria-label", before);
+      button.classList.remove("up");
+    }, 1500);
+  });
+});
+document.addEventListener("keydown", (event) => {
+  const field = document.getElementById("q");
+  const writes = /^(INPUT|TEXTAREA|SELECT)$/.test(event.target.tagName);
+  if (event.key === "/" && field && !writes && !event.ctrlKey && !event.metaKey) {
+    event.preventDefault();
+    field.focus();
+  }
+  if (event.key === "Escape") {
+    document.querySelectorAll("details.menu[open]").forEach((menu) => { menu.open = false; });
+  }
+});
+document.addEventListener("click", (event) => {
+  document.querySelectorAll("details.menu[open]").forEach((menu) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+});
+let isChanged = false;
+document.addEventListener("input", (event) => {
+  if (event.target.closest("form.form")) isChanged = true;
+});
+document.addEventListener("submit", () => { isChanged = false; });
+window.addEventListener("beforeunload", (event) => {
+  if (isChanged) event.preventDefault();
+});
+document.addEventListener("DOMContentLoaded", () => {
+  const errors = document.getElementById("errors");
+  if (errors) errors.focus();
+});

@@ -1,0 +1,404 @@
+//! Forms: entries for the fields of an input, and the input of the entries.
+//!
+//! # Design
+//! Names are JSON pointers without their first slash: `features`, `override/level`. The schema decides
+//! the type of a value, never the browser. An entry that does not fit its type is sent as a string, so
+//! that the operation refuses it in its own words. An entry that is empty and optional is absent. In a
+//! change, an emptied entry is null, and an entry that stayed the same is not sent.
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Number, Value};
+
+use super::html::{Markup, html, icon};
+use super::schema::{Control, Field};
+use super::view::value;
+use super::words;
+
+/// The entries of a form, as they were sent.
+pub(super) type Entries = Vec<(String, String)>;
+
+/// Suggested values of a field: an ID and its name.
+pub(super) type Suggestions = BTreeMap<String, Vec<(String, String)>>;
+
+/// What a form shows.
+#[derive(Default)]
+pub(super) struct Shown<'f> {
+    /// The entries of a form that was sent.
+    pub(super) entries: Option<&'f Entries>,
+    /// The present state of the thing.
+    pub(super) current: Option<&'f Value>,
+    /// Refusals, by the name of their entry.
+    pub(super) refused: BTreeMap<String, String>,
+    pub(super) suggestions: Suggestions,
+}
+
+/// The kinds of a named value.
+const KINDS: [(&str, &str); 5] = [
+    ("text", "text"),
+    ("number", "number"),
+    ("flag", "yes or no"),
+    ("null", "unlimited"),
+    ("json", "JSON"),
+];
+/// The empty rows after the others.
+const SPARE_ROWS: usize = 2;
+
+impl Shown<'_> {
+    fn is_sent(&self) -> bool {
+        self.entries.is_some()
+    }
+
+    fn entry(&self, name: &str) -> Option<&str> {
+        self.entries.and_then(|entries| value(entries, name))
+    }
+
+    fn current(&self, name: &str) -> Option<&Value> {
+        self.current.and_then(|current| current.pointer(&format!("/{name}")))
+    }
+
+    /// Returns the text of an entry: as it was sent, or of the present state.
+    fn text(&self, name: &str) -> String {
+        if self.is_sent() {
+            return self.entry(name).unwrap_or_default().to_owned();
+        }
+        match self.current(name) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => match words::parse_instant(text) {
+                Some(at) => words::form_instant(at),
+                None => text.clone(),
+            },
+            Some(Value::Array(items)) if items.iter().all(Value::is_string) => {
+                items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("\n")
+            }
+            Some(Value::Object(masked)) if masked.contains_key("masked") => String::new(),
+            Some(nested @ (Value::Object(_) | Value::Array(_))) => {
+                serde_json::to_string_pretty(nested).unwrap_or_default()
+            }
+            Some(other) => other.to_string(),
+        }
+    }
+}
+
+/// Returns the ID of an entry: a name without slashes.
+pub(super) fn anchor(name: &str) -> String {
+    format!("f-{}", name.replace(['/', '.', '_'], "-"))
+}
+
+/// Renders the entries of fields.
+pub(super) fn render(fields: &[Field], prefix: &str, shown: &Shown<'_>) -> Markup {
+    html! { @for field in fields { (entry(field, prefix, shown)) } }
+}
+
+fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
+    let name = format!("{prefix}{}", field.name);
+    let anchor = anchor(&name);
+    let refusal = shown.refused.get(&name);
+    let hint = (!field.hint.is_empty()).then(|| format!("{anchor}-h"));
+    let error = refusal.map(|_| format!("{anchor}-e"));
+    let described: Vec<&str> = hint.iter().chain(error.iter()).map(String::as_str).collect();
+    let described = (!described.is_empty()).then(|| described.join(" "));
+    let kind = if refusal.is_some() { "field bad" } else { "field" };
+    let invalid = refusal.map(|_| "true");
+    let optional = html! { @if !field.is_required { " " span.quiet { "(optional)" } } };
+    let about = html! {
+        @if let Some(hint) = &hint {
+            span.hint id=(hint) {
+                (field.hint)
+                @if matches!(field.control, Control::Instant) { " UTC, such as 2026-12-24 09:00." }
+            }
+        }
+        @if let Some(refusal) = refusal {
+            p.error id=(format!("{anchor}-e")) { (icon("warn")) (refusal) }
+        }
+    };
+    let text = shown.text(&name);
+    match &field.control {
+        Control::Choice(words) if words.len() <= 4 => {
+            let all: Vec<&str> = match field.is_required {
+                true => words.iter().map(String::as_str).collect(),
+                false => [""].into_iter().chain(words.iter().map(String::as_str)).collect(),
+            };
+            html! {
+                fieldset class={ "bare " (kind) } id=(anchor) aria-describedby=[described] tabindex="-1" {
+                    legend { (field.label) (optional) }
+                    (about)
+                    @for (n, word) in all.iter().enumerate() {
+                        div.choice {
+                            input id={ (anchor) "-" (n) } type="radio" name=(name) value=(word)
+                                checked[text == **word];
+                            label for={ (anchor) "-" (n) } {
+                                (if word.is_empty() { "as set by the server".to_owned() } else { words::spaced(word) })
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        Control::Choice(words) => html! {
+            div class=(kind) {
+                label for=(anchor) { (field.label) (optional) } (about)
+                select id=(anchor) name=(name) aria-describedby=[described] aria-invalid=[invalid] {
+                    @if !field.is_required || text.is_empty() { option value="" { "–" } }
+                    @for word in words { option value=(word) selected[text == *word] { (words::spaced(word)) } }
+                }
+            }
+        },
+        Control::Flag if field.is_nullable && shown.current.is_none() => html! {
+            div class=(kind) {
+                label for=(anchor) { (field.label) (optional) } (about)
+                select id=(anchor) name=(name) aria-describedby=[described] aria-invalid=[invalid] {
+                    option value="" { "as set by the server" }
+                    option value="true" selected[text == "true"] { "yes" }
+                    option value="false" selected[text == "false"] { "no" }
+                }
+            }
+        },
+        Control::Flag => html! {
+            div class=(kind) {
+                div.check {
+                    input id=(anchor) type="checkbox" name=(name) value="true" checked[text == "true"]
+                        aria-describedby=[described] aria-invalid=[invalid];
+                    label for=(anchor) { (field.label) }
+                }
+                (about)
+            }
+        },
+        Control::Several(words) => {
+            let chosen: Vec<String> = match shown.entries {
+                Some(entries) => {
+                    entries.iter().filter(|(n, _)| *n == name).map(|(_, v)| v.clone()).collect()
+                }
+                None => text.lines().map(str::to_owned).collect(),
+            };
+            html! {
+                fieldset class={ "bare " (kind) } id=(anchor) aria-describedby=[described] tabindex="-1" {
+                    legend { (field.label) (optional) }
+                    (about)
+                    @for (n, word) in words.iter().enumerate() {
+                        div.choice {
+                            input id={ (anchor) "-" (n) } type="checkbox" name=(name) value=(word)
+                                checked[chosen.contains(word)];
+                            label for={ (anchor) "-" (n) } { (words::spaced(word)) }
+                        }
+                    }
+                }
+            }
+        }
+        Control::Group(fields) => html! {
+            fieldset class=(kind) id=(anchor) tabindex="-1" {
+                legend { (field.label) (optional) }
+                (about)
+                (render(fields, &format!("{name}/"), shown))
+            }
+        },
+        Control::Rows => rows(field, &name, &anchor, kind, &about, shown),
+        Control::Text | Control::Lines | Control::Json => html! {
+            div class=(kind) {
+                label for=(anchor) { (field.label) (optional) @if matches!(field.control, Control::Lines) { " " span.quiet { "one a line" } } }
+                (about)
+                textarea id=(anchor) name=(name) spellcheck="false" aria-describedby=[described]
+                    aria-invalid=[invalid] { "\n" (text) }
+            }
+        },
+        control => {
+            let (kind_of, mode) = match control {
+                Control::Line(kind) => (*kind, None),
+                Control::Integer => ("text", Some("numeric")),
+                Control::Decimal => ("text", Some("decimal")),
+                _ => ("text", None),
+            };
+            let kind_of = if field.is_secret { "password" } else { kind_of };
+            let list = shown.suggestions.get(&name);
+            let list_id = list.map(|_| format!("{anchor}-l"));
+            html! {
+                div class=(kind) {
+                    label for=(anchor) { (field.label) (optional) }
+                    (about)
+                    input id=(anchor) name=(name) type=(kind_of) inputmode=[mode] autocomplete="off"
+                        value=(if field.is_secret { "" } else { &text }) list=[list_id.as_deref()]
+                        aria-describedby=[described] aria-invalid=[invalid];
+                    @if let (Some(list), Some(id)) = (list, &list_id) {
+                        datalist id=(id) {
+                            @for (value, label) in list { option value=(value) { (label) } }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The rows of an object without fixed members: a name, a kind and a value.
+fn rows(
+    field: &Field,
+    name: &str,
+    anchor: &str,
+    kind: &str,
+    about: &Markup,
+    shown: &Shown<'_>,
+) -> Markup {
+    let mut rows: Vec<[String; 3]> = match shown.entries {
+        Some(entries) => sent_rows(entries, name),
+        None => {
+            let members = shown.current(name).and_then(Value::as_object).into_iter().flatten();
+            members.map(|(name, value)| row_of(name, value)).collect()
+        }
+    };
+    let more = rows.len() + SPARE_ROWS;
+    rows.resize(more, Default::default());
+    html! {
+        fieldset class=(kind) id=(anchor) tabindex="-1" {
+            legend { (field.label) @if !field.is_required { " " span.quiet { "(optional)" } } }
+            (about)
+            div.pairs {
+                @for (n, [key, kind, text]) in rows.iter().enumerate() {
+                    div {
+                        input name={ (name) "/" (n) "/name" } value=(key) autocomplete="off"
+                            placeholder="name" aria-label={ (field.label) ", name " (n + 1) };
+                        select name={ (name) "/" (n) "/kind" } aria-label={ (field.label) ", kind " (n + 1) } {
+                            @for (code, word) in KINDS { option value=(code) selected[kind == code] { (word) } }
+                        }
+                        input name={ (name) "/" (n) "/value" } value=(text) autocomplete="off"
+                            placeholder="value" aria-label={ (field.label) ", value " (n + 1) };
+                    }
+                }
+                button.btn.s name="_more" value=(name) { (icon("plus")) "Add a row" }
+            }
+        }
+    }
+}
+
+fn sent_rows(entries: &Entries, name: &str) -> Vec<[String; 3]> {
+    let part = |n: usize, part: &str| value(entries, &format!("{name}/{n}/{part}"));
+    let mut rows = Vec::new();
+    for n in 0.. {
+        let Some(key) = part(n, "name") else { break };
+        let text = part(n, "value").unwrap_or_default();
+        if !key.trim().is_empty() || !text.is_empty() {
+            let kind = part(n, "kind").unwrap_or("text");
+            rows.push([key.trim().to_owned(), kind.to_owned(), text.to_owned()]);
+        }
+    }
+    rows
+}
+
+fn row_of(name: &str, value: &Value) -> [String; 3] {
+    let (kind, text) = match value {
+        Value::Null => ("null", String::new()),
+        Value::Bool(flag) => ("flag", if *flag { "yes" } else { "no" }.to_owned()),
+        Value::Number(number) => ("number", number.to_string()),
+        Value::String(text) => ("text", text.clone()),
+        nested => ("json", nested.to_string()),
+    };
+    [name.to_owned(), kind.to_owned(), text]
+}
+
+/// Returns the input of the entries. With the present state, only what differs from it.
+pub(super) fn read(
+    fields: &[Field],
+    prefix: &str,
+    entries: &Entries,
+    current: Option<&Value>,
+) -> Value {
+    let mut input = Map::new();
+    for field in fields {
+        let name = format!("{prefix}{}", field.name);
+        let before = current.map(|current| &current[&field.name]);
+        let after = value_of(field, &name, entries);
+        match (after, before) {
+            (Some(after), Some(before)) if after == *before => {}
+            (Some(Value::Object(mut after)), Some(Value::Object(before)))
+                if matches!(field.control, Control::Rows) && !field.is_nullable =>
+            {
+                // The operation merges these members: null removes one.
+                for name in before.keys() {
+                    after.entry(name.clone()).or_insert(Value::Null);
+                }
+                input.insert(field.name.clone(), after.into());
+            }
+            (Some(after), None | Some(Value::Null)) if is_nothing(&after, field) => {}
+            (Some(after), _) => {
+                input.insert(field.name.clone(), after);
+            }
+            (None, Some(before)) if !before.is_null() && field.is_nullable && !field.is_secret => {
+                input.insert(field.name.clone(), Value::Null);
+            }
+            (None, _) => {}
+        }
+    }
+    Value::Object(input)
+}
+
+/// Whether a value is what an absent one means.
+fn is_nothing(value: &Value, field: &Field) -> bool {
+    !field.is_required
+        && match value {
+            Value::Object(members) => members.is_empty(),
+            Value::Array(items) => items.is_empty(),
+            Value::Bool(false) => !field.is_nullable,
+            _ => false,
+        }
+}
+
+fn value_of(field: &Field, name: &str, entries: &Entries) -> Option<Value> {
+    let text = value(entries, name).unwrap_or_default();
+    let trimmed = text.trim();
+    match &field.control {
+        Control::Group(fields) => Some(read(fields, &format!("{name}/"), entries, None)),
+        Control::Rows => {
+            let rows = sent_rows(entries, name).into_iter();
+            Some(Value::Object(rows.map(|[key, kind, text]| (key, typed(&kind, &text))).collect()))
+        }
+        Control::Several(_) => {
+            let all = entries.iter().filter(|(known, _)| known == name);
+            Some(all.map(|(_, word)| Value::from(word.as_str())).collect())
+        }
+        Control::Lines => {
+            let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+            Some(lines.map(Value::from).collect())
+        }
+        Control::Flag if trimmed.is_empty() && field.is_nullable => None,
+        Control::Flag => Some(Value::Bool(trimmed == "true")),
+        _ if trimmed.is_empty() => None,
+        Control::Integer => {
+            Some(trimmed.parse::<i64>().map_or_else(|_| trimmed.into(), Value::from))
+        }
+        Control::Decimal => {
+            let number = trimmed.parse::<Number>();
+            Some(number.map_or_else(|_| trimmed.into(), Value::Number))
+        }
+        Control::Instant => {
+            let at = words::read_form_instant(trimmed);
+            Some(at.map_or_else(|| trimmed.into(), |at| words::iso(at).into()))
+        }
+        Control::Json => Some(serde_json::from_str(trimmed).unwrap_or_else(|_| trimmed.into())),
+        // A browser sends line ends of its own.
+        Control::Text => Some(text.replace("\r\n", "\n").into()),
+        Control::Choice(_) | Control::Line(_) => Some(trimmed.into()),
+    }
+}
+
+fn typed(kind: &str, text: &str) -> Value {
+    let trimmed = text.trim();
+    match kind {
+        "null" => Value::Null,
+        "flag" if ["yes", "true"].contains(&trimmed) => true.into(),
+        "flag" if ["no", "false", ""].contains(&trimmed) => false.into(),
+        "number" | "json" => serde_json::from_str(trimmed).unwrap_or_else(|_| trimmed.into()),
+        _ => text.into(),
+    }
+}
+
+/// Returns the names of all entries that the fields have, to find unknown ones.
+pub(super) fn is_known(fields: &[Field], prefix: &str, name: &str) -> bool {
+    fields.iter().any(|field| {
+        let own = format!("{prefix}{}", field.name);
+        let below = name.strip_prefix(&own).and_then(|rest| rest.strip_prefix('/'));
+        match &field.control {
+            Control::Group(fields) => is_known(fields, &format!("{own}/"), name),
+            Control::Rows => below.is_some(),
+            _ => own == name,
+        }
+    })
+}

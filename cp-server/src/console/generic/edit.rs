@@ -1,0 +1,312 @@
+//! Forms and the changes that they make.
+
+use std::collections::BTreeMap;
+
+use axum::http::StatusCode;
+use axum::response::Response;
+use cp_contracts::ProblemCode;
+use serde_json::{Map, Value};
+
+use super::tasks::Task;
+use super::{fields, once, suggestions};
+use crate::console::cookies::Notice;
+use crate::console::form::{self, Entries, Shown};
+use crate::console::html::{Markup, html, icon};
+use crate::console::refusals::status_of;
+use crate::console::scene::Scene;
+use crate::console::view::{View, value};
+use crate::console::words;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::in_process::Seen;
+
+/// The text that confirms a final change.
+const CONFIRM: &str = "_confirm";
+
+/// Shows the form of a change.
+pub(in crate::console) async fn form(
+    view: &mut View,
+    scene: &Scene,
+    task: Task,
+) -> Result<Response> {
+    let query = view.query.clone();
+    // A link may fill in the form.
+    let given: Entries = query.into_iter().filter(|(_, value)| !value.is_empty()).collect();
+    let entries = (!given.is_empty()).then_some(given);
+    let shown = Shown { entries: entries.as_ref(), ..Shown::default() };
+    page(view, scene, &task, StatusCode::OK, &html! {}, shown, None).await
+}
+
+/// Makes the change of a form that was sent.
+pub(in crate::console) async fn send(
+    view: &mut View,
+    scene: &Scene,
+    mut task: Task,
+) -> Result<Response> {
+    let mut entries = view.form.clone();
+    if value(&entries, "_more").is_some() {
+        let shown = Shown { entries: Some(&entries), ..Shown::default() };
+        return page(view, scene, &task, StatusCode::OK, &html! {}, shown, None).await;
+    }
+    let suggested = suggestions::of(view, &task.fields).await?;
+    suggestions::replace(&mut entries, &suggested);
+    if let Err(error) = check(&task, &entries) {
+        return refused(view, scene, &task, &entries, error).await;
+    }
+    if let Some(parameter) = &task.asks {
+        task.place.push(value(&entries, parameter).unwrap_or_default().trim().to_owned());
+    }
+    let current = task.before.as_ref().filter(|_| task.is_edit);
+    let mut input = form::read(&task.fields, "", &entries, current);
+    keep_theirs(&mut input, &entries);
+    let place: Vec<&str> = task.place.iter().map(String::as_str).collect();
+    let (query, body) = match task.in_query {
+        true => (as_query(&input), Value::Null),
+        false => (String::new(), input),
+    };
+    let once = view.once();
+    let done = match view.ops.change(&task.operation, &place, &query, &body, &once).await {
+        Ok(done) => done,
+        Err(error) if *error.code() == ProblemCode::PreconditionFailed => {
+            return outdated(view, scene, &task, &entries).await;
+        }
+        Err(error) => {
+            if task.asks.is_some() {
+                task.place.pop();
+            }
+            return refused(view, scene, &task, &entries, error).await;
+        }
+    };
+    let next = task.next(done.location.as_deref(), &done.body, view);
+    let secrets = once::of(view, &task.operation, &done.body);
+    if !secrets.is_empty() {
+        return once::page(view, scene, &task, &secrets, &done.body, &next);
+    }
+    let undo = undo_of(&task, view);
+    let notice = Notice::set(view.ops.app(), task.done.clone(), undo);
+    view.cookies.push(notice);
+    view.see(&next)
+}
+
+/// Returns the form that reverses the change.
+fn undo_of(task: &Task, view: &View) -> Option<(String, String)> {
+    let (above, verb) = task.operation.rsplit_once('.')?;
+    let inverse = match verb {
+        "suspend" => "reinstate",
+        "reinstate" => "suspend",
+        "enable" => "disable",
+        "disable" => "enable",
+        _ => return None,
+    };
+    view.resources.named(&format!("{above}.{inverse}"))?;
+    Some((format!("{}/{inverse}", task.back), words::label(inverse)))
+}
+
+/// Checks what the console itself requires.
+fn check(task: &Task, entries: &Entries) -> Result<()> {
+    for (name, _) in entries {
+        let is_own = name.starts_with('_') || task.asks.as_ref() == Some(name);
+        if !is_own && !form::is_known(&task.fields, "", name) {
+            let detail = format!("Unknown field `{}`.", crate::kernel::text::quoted(name));
+            return Err(Error::new(ProblemCode::BadRequest, detail));
+        }
+    }
+    if let Some(text) = &task.confirmation {
+        let typed = value(entries, CONFIRM).unwrap_or_default().trim();
+        if typed != text {
+            let detail = format!("The confirmation must be “{text}”.");
+            return Err(Error::invalid(CONFIRM, detail));
+        }
+    }
+    let reason = task.fields.iter().find(|field| field.name == "reason" && field.is_required);
+    if reason.is_some() && value(entries, "reason").unwrap_or_default().trim().is_empty() {
+        return Err(Error::invalid("reason", "Give a reason. The audit log keeps it."));
+    }
+    Ok(())
+}
+
+fn as_query(input: &Value) -> String {
+    let members = input.as_object().into_iter().flatten();
+    let text = |value: &Value| value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+    let pairs: Vec<(String, String)> = members
+        .filter(|(_, value)| !matches!(value, Value::Null | Value::Bool(false)))
+        .map(|(name, value)| (name.clone(), text(value)))
+        .collect();
+    crate::console::view::query(pairs.iter().map(|(name, value)| (&**name, &**value)))
+}
+
+/// Shows the form again, with the refusal at its entries.
+async fn refused(
+    view: &mut View,
+    scene: &Scene,
+    task: &Task,
+    entries: &Entries,
+    error: Error,
+) -> Result<Response> {
+    let is_doubtful = matches!(error.code(), ProblemCode::Unavailable | ProblemCode::Timeout);
+    let summary = view.summary(&error, |name| {
+        let is_asked = task.asks.as_deref() == Some(name);
+        name == CONFIRM || is_asked || form::is_known(&task.fields, "", name)
+    });
+    let key = value(entries, "_key").filter(|_| is_doubtful).map(str::to_owned);
+    let shown = Shown { entries: Some(entries), refused: summary.at, ..Shown::default() };
+    page(view, scene, task, status_of(&error), &summary.markup, shown, key).await
+}
+
+async fn page(
+    view: &mut View,
+    scene: &Scene,
+    task: &Task,
+    status: StatusCode,
+    summary: &Markup,
+    shown: Shown<'_>,
+    key: Option<String>,
+) -> Result<Response> {
+    let suggestions = suggestions::of(view, &task.fields).await?;
+    let current = task.before.as_ref().filter(|_| task.is_edit);
+    let shown = Shown { current, suggestions, ..shown };
+    let key = key.unwrap_or_else(|| view.new_key());
+    let action = own_url(view);
+    let tag = shown.entries.and_then(|entries| value(entries, "_match")).map(str::to_owned);
+    let tag = tag.or_else(|| task.tag.clone());
+    let tone = if task.is_destructive { "btn danger solid" } else { "btn primary" };
+    let body = html! {
+        div.head { div {
+            h1 { (words::visible(&task.title)) }
+            @if !task.about.is_empty() { p.facts { (task.about) } }
+        } }
+        form.form method="post" action=(action) {
+            button.sr tabindex="-1" aria-hidden="true" { (task.button) }
+            input type="hidden" name="_key" value=(key);
+            @if let Some(tag) = tag { input type="hidden" name="_match" value=(tag); }
+            (summary)
+            @if task.is_destructive { (loss(task)) }
+            @if let Some(parameter) = &task.asks { (asked(parameter, &shown)) }
+            (form::render(&task.fields, "", &shown))
+            @if let Some(text) = &task.confirmation { (confirmation(text, &shown)) }
+            div.actions {
+                button class=(tone) { (task.button) }
+                a.btn href=(view.url(&task.back)) { "Cancel" }
+            }
+        }
+    };
+    let crumbs = scene.crumbs_to(&task.title);
+    view.page_with(status, &task.title, &crumbs, &body)
+}
+
+/// Returns the URL of the page, without the values that filled in the form.
+fn own_url(view: &View) -> String {
+    let modes = ["new", "edit", "delete"];
+    let mode = modes.into_iter().find(|mode| value(&view.query, mode).is_some());
+    let query = mode.map_or_else(String::new, |mode| format!("?{mode}"));
+    view.url(&format!("{}{query}", view.path))
+}
+
+fn loss(task: &Task) -> Markup {
+    html! {
+        div."note warn" { (icon("warn")) div {
+            strong { "This cannot be undone" }
+            @if let Some(thing) = &task.before { (fields::summary(thing)) }
+        } }
+    }
+}
+
+fn asked(parameter: &str, shown: &Shown<'_>) -> Markup {
+    let typed = shown.entries.and_then(|entries| value(entries, parameter)).unwrap_or_default();
+    let anchor = form::anchor(parameter);
+    html! {
+        div.field {
+            label for=(anchor) { (words::label(parameter)) }
+            input id=(anchor) name=(parameter) value=(typed) autocomplete="off" required;
+        }
+    }
+}
+
+fn confirmation(text: &str, shown: &Shown<'_>) -> Markup {
+    let typed = shown.entries.and_then(|entries| value(entries, CONFIRM)).unwrap_or_default();
+    let (anchor, refusal) = (form::anchor(CONFIRM), shown.refused.get(CONFIRM));
+    let error = refusal.map(|_| format!("{anchor}-e"));
+    html! {
+        div class=(if refusal.is_some() { "field bad" } else { "field" }) {
+            label for=(anchor) { "Type " code { (words::visible(text)) } " to confirm" }
+            input id=(anchor) name=(CONFIRM) value=(typed) autocomplete="off" spellcheck="false"
+                aria-invalid=[refusal.map(|_| "true")] aria-describedby=[error.as_deref()];
+            @if let (Some(refusal), Some(id)) = (refusal, &error) {
+                p.error id=(id) { (icon("warn")) (refusal) }
+            }
+        }
+    }
+}
+
+/// Removes the members for which the person chose the present state.
+fn keep_theirs(input: &mut Value, entries: &Entries) {
+    let Some(members) = input.as_object_mut() else { return };
+    for (name, choice) in entries {
+        if let (Some(member), "now") = (name.strip_prefix("_use/"), &**choice) {
+            members.remove(member);
+        }
+    }
+}
+
+/// Shows both versions of a thing that changed while it was edited.
+async fn outdated(
+    view: &mut View,
+    scene: &Scene,
+    task: &Task,
+    entries: &Entries,
+) -> Result<Response> {
+    let resources = view.resources.clone();
+    let operation = resources.named(&task.operation).ok_or_else(|| Error::not_found("page"))?;
+    let read = [operation.path, operation.path.rsplit_once('/').map_or("", |(above, _)| above)];
+    let read = read.into_iter().find_map(|path| resources.on(path, &axum::http::Method::GET));
+    let read = read.ok_or_else(|| Error::not_found("page"))?;
+    let count = read.path.matches('{').count();
+    let place: Vec<&str> = task.place.iter().take(count).map(String::as_str).collect();
+    let now: Seen<Value> = view.ops.read(read.name, &place, "").await?;
+    let differing: Map<String, Value> = match task.is_edit {
+        true => match form::read(&task.fields, "", entries, Some(&now.value)) {
+            Value::Object(members) => members,
+            _ => Map::new(),
+        },
+        false => Map::new(),
+    };
+    let labels: BTreeMap<&str, &str> =
+        task.fields.iter().map(|field| (&*field.name, &*field.label)).collect();
+    let own: Vec<&(String, String)> = entries
+        .iter()
+        .filter(|(name, _)| !["_match", "_key"].contains(&&**name) && !name.starts_with("_use/"))
+        .collect();
+    let title = "This object changed while you edited it";
+    let body = html! {
+        div.head { div { h1 { (title) } p.facts { (words::visible(&task.title)) } } }
+        form.form method="post" action=(own_url(view)) {
+            div."note warn" role="alert" tabindex="-1" id="errors" { (icon("warn")) div {
+                strong { "Nothing was changed" }
+                @if differing.is_empty() { "Your entries are the same as the present state, or the change has no entries. Send it again if it still is right." }
+                @else { "Choose a value for each entry that differs." }
+            } }
+            input type="hidden" name="_key" value=(view.new_key());
+            @if let Some(tag) = &now.tag { input type="hidden" name="_match" value=(tag); }
+            @for (name, value) in &own { input type="hidden" name=(name) value=(value); }
+            @for (name, mine) in &differing {
+                @let anchor = format!("u-{name}");
+                fieldset.field {
+                    legend { (labels.get(&**name).copied().unwrap_or(name)) }
+                    div.choice {
+                        input id={ (anchor) "-0" } type="radio" name={ "_use/" (name) } value="now" checked;
+                        label for={ (anchor) "-0" } { "Now: " (fields::short(&now.value[name])) }
+                    }
+                    div.choice {
+                        input id={ (anchor) "-1" } type="radio" name={ "_use/" (name) } value="mine";
+                        label for={ (anchor) "-1" } { "Yours: " (fields::short(mine)) }
+                    }
+                }
+            }
+            div.actions {
+                button."btn primary" { (task.button) }
+                a.btn href=(view.url(&task.back)) { "Use theirs" }
+            }
+        }
+    };
+    let crumbs = scene.crumbs_to(&task.title);
+    view.page_with(StatusCode::PRECONDITION_FAILED, title, &crumbs, &body)
+}

@@ -1,0 +1,84 @@
+//! The values of a thing: facts, links to other things, and nested values.
+
+use serde_json::Value;
+
+use crate::console::html::{Markup, html, id, scalar, state};
+use crate::console::templates::filled;
+use crate::console::view::View;
+use crate::console::words;
+
+/// A value in few words.
+pub(super) fn short(value: &Value) -> Markup {
+    match value {
+        Value::Object(_) | Value::Array(_) => {
+            html! { code { (words::visible(&value.to_string())) } }
+        }
+        scalar_value => scalar(scalar_value),
+    }
+}
+
+/// The ID and the name of a thing that is about to end.
+pub(super) fn summary(thing: &Value) -> Markup {
+    let name = crate::console::resources::name_of(thing);
+    let key = ["id", "kid", "jti"].into_iter().find_map(|member| thing[member].as_str());
+    html! {
+        @if let Some(name) = name { (words::visible(name)) " " }
+        @if let Some(key) = key { code { (key) } }
+    }
+}
+
+/// The value of a member: a state, a reference, an identifier, or itself.
+pub(super) fn member(view: &View, name: &str, value: &Value, label: Option<&str>) -> Markup {
+    match (name, value) {
+        ("status" | "state", Value::String(word)) => state(word),
+        (_, Value::String(key)) if name != "id" && !key.is_empty() => match link(view, name, key) {
+            Some(url) => {
+                html! { a href=(url) { (label.map_or_else(|| words::short(key), str::to_owned)) } }
+            }
+            None if is_identifier(name) => id(key, &format!("the {}", words::spaced(name))),
+            None if key.starts_with("https://") || key.starts_with("http://") => {
+                html! { a href=(key) rel="noopener noreferrer" { (words::visible(key)) } }
+            }
+            None => scalar(value),
+        },
+        (_, Value::String(key)) if is_identifier(name) => {
+            id(key, &format!("the {}", words::spaced(name)))
+        }
+        (_, Value::Number(number)) if name.ends_with("_seconds") => {
+            let seconds = number.as_i64().unwrap_or(0);
+            html! { (words::span(seconds)) }
+        }
+        (_, Value::Array(items)) if items.iter().all(Value::is_string) => html! {
+            @for item in items { span.tag { (words::visible(item.as_str().unwrap_or_default())) } " " }
+            @if items.is_empty() { span.quiet { "none" } }
+        },
+        (_, Value::Object(members)) if members.contains_key("masked") => html! { "set, not shown" },
+        (_, Value::Object(members)) if members.is_empty() => html! { span.quiet { "none" } },
+        _ => short(value),
+    }
+}
+
+/// Whether a member contains an identifier.
+pub(super) fn is_identifier(name: &str) -> bool {
+    ["id", "kid", "jti"].contains(&name) || name.ends_with("_id") || name.ends_with("_hash")
+}
+
+/// Returns the page of the thing that a member names.
+fn link(view: &View, name: &str, key: &str) -> Option<String> {
+    let thing = view.resources.referred(name)?;
+    let is_permitted = view.may(thing.name);
+    is_permitted.then(|| view.url(&filled(thing.path, &[key.to_owned()])))
+}
+
+/// Members of an open object, each in its row.
+pub(super) fn rows(members: &serde_json::Map<String, Value>) -> Markup {
+    html! {
+        div.scroll tabindex="0" role="group" aria-label="Values" {
+            table { tbody {
+                @for (name, value) in members {
+                    tr { th scope="row" { code { (words::visible(name)) } } td.key-value { (short(value)) } }
+                }
+            } }
+        }
+    }
+}

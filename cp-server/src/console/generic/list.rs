@@ -1,0 +1,339 @@
+//! A list: filters, columns of scalars, and the way to older items.
+
+use axum::http::{Method, StatusCode};
+use axum::response::Response;
+use serde_json::Value;
+
+use super::fields::{is_identifier, member};
+use crate::console::form::anchor;
+use crate::console::html::{Markup, empty, html, icon, short_time};
+use crate::console::icons;
+use crate::console::resources::{Collection, Resources, name_of};
+use crate::console::scene::{Scene, noun_of};
+use crate::console::schema::{self, Control, Field};
+use crate::console::templates::path_of_item;
+use crate::console::view::{View, query, value};
+use crate::console::words;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::in_process::Seen;
+
+/// The most columns of a list.
+const COLUMNS: usize = 6;
+/// Parameters that are no filters.
+const CONTROLS: [&str; 4] = ["cursor", "limit", "after", "wait"];
+
+pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
+    let resources = view.resources.clone();
+    let collection =
+        resources.collection(scene.template).ok_or_else(|| Error::not_found("page"))?;
+    let filters: Vec<&Field> =
+        collection.list.query.iter().filter(|field| !CONTROLS.contains(&&*field.name)).collect();
+    let asked: Vec<(&str, &str)> = view
+        .query
+        .iter()
+        .filter(|(_, value)| !value.trim().is_empty())
+        .map(|(name, value)| (&**name, value.trim()))
+        .collect();
+    let has_limit = collection.list.query.iter().any(|field| field.name == "limit");
+    let limit = has_limit.then_some(("limit", "50"));
+    let text = query(asked.iter().copied().chain(limit));
+    let place = scene.place();
+    let read = view.ops.read::<Value>(collection.list.name, &place, &text).await;
+    let (status, page, summary) = match read {
+        Ok(Seen { value, .. }) => (StatusCode::OK, value, None),
+        // A filter was refused.
+        Err(error) if matches!(error.document().status, 400 | 422) && !asked.is_empty() => {
+            let summary =
+                view.summary(&error, |name| filters.iter().any(|field| field.name == name));
+            (StatusCode::UNPROCESSABLE_ENTITY, Value::Null, Some(summary))
+        }
+        Err(error) => return Err(error),
+    };
+    let items = page["items"].as_array().cloned().unwrap_or_default();
+    let title = words::plural(scene.template.rsplit('/').next().unwrap_or_default());
+    let is_filtered =
+        filters.iter().any(|field| view.asked(&field.name).is_some_and(|v| !v.trim().is_empty()));
+    let table = Table::of(view, &resources, &scene, &collection);
+    let body = html! {
+        div.head {
+            div { h1 { (title) } p.facts { (collection.list.summary) } }
+            (actions(view, &resources, &scene))
+        }
+        @if let Some(summary) = &summary { div.stack { (summary.markup) } br; }
+        (filter_form(view, &filters, is_filtered))
+        section.card aria-label=(title) {
+            @if items.is_empty() { (nothing(view, &resources, &scene, &title, is_filtered)) }
+            @else { (table.render(view, &items)) }
+            (pager(view, &collection, &page, &items))
+        }
+    };
+    let mut crumbs = scene.crumbs.clone();
+    crumbs.push((title.clone(), None));
+    view.page_with(status, &title, &crumbs, &body)
+}
+
+fn actions(view: &View, resources: &Resources, scene: &Scene) -> Markup {
+    let adding = resources.adding(scene.template).filter(|(add, _)| view.may(add.name));
+    let others: Vec<_> =
+        resources.actions(scene.template).filter(|one| view.may(one.name)).collect();
+    html! {
+        div.actions {
+            @for one in &others {
+                @let segment = one.path.rsplit('/').next().unwrap_or_default();
+                a.btn href=(view.url(&format!("{}/{segment}", scene.path()))) { (words::label(segment)) "…" }
+            }
+            @if let Some((add, _)) = adding {
+                a."btn primary" href=(view.url(&format!("{}?new", scene.path()))) {
+                    (icon("plus")) (add.title_of_adding(&noun_of(add.path)))
+                }
+            }
+        }
+    }
+}
+
+fn filter_form(view: &View, filters: &[&Field], is_filtered: bool) -> Markup {
+    if filters.is_empty() {
+        return html! {};
+    }
+    let (shown, folded) = filters.split_at(filters.len().min(5));
+    let path = view.url(&view.path);
+    html! {
+        form.filters action=(path) role="search" aria-label="Filters" {
+            @for field in shown { (filter(view, field)) }
+            @for field in folded.iter().filter(|field| view.asked(&field.name).is_some_and(|v| !v.is_empty())) {
+                (filter(view, field))
+            }
+            button.btn { "Apply" }
+            @if is_filtered { a."btn plain" href=(path) { "Clear" } }
+        }
+    }
+}
+
+fn filter(view: &View, field: &Field) -> Markup {
+    let (text, anchor) = (view.asked(&field.name).unwrap_or_default(), anchor(&field.name));
+    let label = if field.name == "q" { "Search" } else { &field.label };
+    html! {
+        label for=(anchor) title=(field.hint) { (label)
+            @match &field.control {
+                Control::Choice(words) => select id=(anchor) name=(field.name) {
+                    option value="" { "any" }
+                    @for word in words { option value=(word) selected[text == *word] { (words::spaced(word)) } }
+                },
+                Control::Flag => select id=(anchor) name=(field.name) {
+                    option value="" { "any" }
+                    option value="true" selected[text == "true"] { "yes" }
+                    option value="false" selected[text == "false"] { "no" }
+                },
+                Control::Instant => input id=(anchor) name=(field.name) value=(text) placeholder="2026-12-24T09:00:00Z";,
+                _ => input id=(anchor) name=(field.name) value=(text) autocomplete="off";,
+            }
+        }
+    }
+}
+
+fn nothing(
+    view: &View,
+    resources: &Resources,
+    scene: &Scene,
+    title: &str,
+    is_filtered: bool,
+) -> Markup {
+    let segment = scene.template.rsplit('/').next().unwrap_or_default();
+    if is_filtered {
+        let next = html! { a.btn href=(view.url(&view.path)) { "Clear the filters" } };
+        return empty("find", "No match", "Nothing fits these filters.", &next);
+    }
+    let adding = resources.adding(scene.template).filter(|(add, _)| view.may(add.name));
+    let next = html! {
+        @if let Some((add, _)) = adding {
+            a.btn href=(view.url(&format!("{}?new", scene.path()))) { (add.title_of_adding(&noun_of(add.path))) }
+        }
+    };
+    let about = adding.map_or_else(String::new, |(add, _)| add.summary.clone());
+    let about =
+        if about.is_empty() { "They appear here as soon as there are some.".into() } else { about };
+    empty(icons::of(segment), &format!("No {} yet", title.to_lowercase()), &about, &next)
+}
+
+fn pager(view: &View, collection: &Collection<'_>, page: &Value, items: &[Value]) -> Markup {
+    let Some((next, parameter)) = collection.next else { return html! {} };
+    let older = match &page[next] {
+        Value::String(cursor) => Some(cursor.clone()),
+        Value::Number(after) if !items.is_empty() && page["head"] != page[next] => {
+            Some(after.to_string())
+        }
+        _ => None,
+    };
+    let is_first = value(&view.query, parameter).is_none();
+    if older.is_none() && is_first {
+        return html! {};
+    }
+    let kept = || view.query.iter().filter(|(name, _)| name != parameter);
+    let pairs = || kept().map(|(name, value)| (&**name, &**value));
+    html! {
+        nav.pager aria-label="Pages" {
+            @if !is_first { a.btn href=(view.url(&format!("{}?{}", view.path, query(pairs())))) { "Newest" } }
+            @if let Some(older) = &older {
+                a.btn href=(view.url(&format!("{}?{}", view.path, query(pairs().chain([(parameter, &**older)]))))) {
+                    (if parameter == "after" { "Newer" } else { "Older" })
+                }
+            }
+        }
+    }
+}
+
+/// The columns of a list.
+struct Table {
+    columns: Vec<String>,
+    thing: Option<&'static str>,
+    values: Vec<String>,
+    /// What a row without a page of its own offers: a title, a path template, and whether its values
+    /// fill in a form.
+    offers: Vec<(String, String, Option<Vec<String>>)>,
+}
+
+impl Table {
+    fn of(view: &View, resources: &Resources, scene: &Scene, collection: &Collection<'_>) -> Self {
+        let members = resources.members(collection.item);
+        let is_owner = |name: &str| name == "organization_id" && view.in_view().is_some();
+        let unimportant = ["updated_at", "revision", "id", "metadata", "created_by", "external_id"];
+        let fits = |(name, schema): &&(String, Value)| {
+            schema::is_scalar(schema) && !unimportant.contains(&&**name) && !is_owner(name)
+        };
+        let mut columns: Vec<String> =
+            members.iter().filter(fits).map(|(name, _)| name.clone()).collect();
+        let created =
+            columns.iter().position(|name| name == "created_at").map(|at| columns.remove(at));
+        columns.truncate(COLUMNS - 1);
+        if members.iter().any(|(name, _)| name == "id") && columns.len() < COLUMNS {
+            columns.push("id".to_owned());
+        }
+        columns.extend(created);
+        let offers = match collection.thing {
+            Some(_) => Vec::new(),
+            None => offers(view, resources, scene),
+        };
+        Self { columns, thing: collection.thing, values: scene.values.clone(), offers }
+    }
+
+    fn render(&self, view: &View, items: &[Value]) -> Markup {
+        html! {
+            div.scroll tabindex="0" role="group" aria-label="Table, scrolls sideways" {
+                table.cards-s {
+                    thead { tr {
+                        @for column in &self.columns { th scope="col" { (words::label(column)) } }
+                        @if !self.offers.is_empty() { th scope="col" { span.sr { "Actions" } } }
+                    } }
+                    tbody { @for item in items { (self.row(view, item)) } }
+                }
+            }
+        }
+    }
+
+    fn row(&self, view: &View, item: &Value) -> Markup {
+        let path = self.thing.and_then(|thing| path_of_item(thing, &self.values, item));
+        html! {
+            tr {
+                @for (n, column) in self.columns.iter().enumerate() {
+                    @let label = (n > 0).then(|| words::spaced(column));
+                    td.clip data-l=[label] {
+                        @match &path {
+                            Some(path) if n == 0 => a.whole href=(view.url(path)) { (first(column, item)) },
+                            _ => (self.cell(view, column, item)),
+                        }
+                    }
+                }
+                @if !self.offers.is_empty() {
+                    td.r {
+                        @for (title, template, filling) in &self.offers {
+                            @if let Some(path) = offered(template, &self.values, item, filling.as_deref()) {
+                                a."btn s" href=(view.url(&path)) { (title) } " "
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    fn cell(&self, view: &View, column: &str, item: &Value) -> Markup {
+        match &item[column] {
+            Value::String(text) => match words::parse_instant(text) {
+                Some(at) => short_time(at, view.now),
+                None => member(view, column, &item[column], None),
+            },
+            other => member(view, column, other, None),
+        }
+    }
+}
+
+/// The text of a row's link.
+fn first(column: &str, item: &Value) -> Markup {
+    let text = item[column].as_str().filter(|text| !text.is_empty());
+    let text = match text {
+        Some(text) if is_identifier(column) => words::short(text),
+        Some(text) => match words::parse_instant(text) {
+            Some(at) => words::instant(at),
+            None => words::visible(text).into_owned(),
+        },
+        None => {
+            let id = item["id"].as_str().or(item["kid"].as_str()).map(words::short);
+            name_of(item).map(str::to_owned).or(id).unwrap_or_else(|| item[column].to_string())
+        }
+    };
+    html! { (text) }
+}
+
+/// Returns what the rows of a list without things offer.
+fn offers(
+    view: &View,
+    resources: &Resources,
+    scene: &Scene,
+) -> Vec<(String, String, Option<Vec<String>>)> {
+    let segment = scene.template.rsplit('/').next().unwrap_or_default();
+    let mut offers = Vec::new();
+    if let Some(delete) =
+        resources.on(scene.template, &Method::DELETE).filter(|one| view.may(one.name))
+    {
+        let names = delete.query.iter().map(|field| field.name.clone()).collect();
+        offers.push(("Delete…".to_owned(), format!("{}?delete", scene.template), Some(names)));
+    }
+    for row in [format!("/{segment}/{{id}}"), format!("{}/", scene.template)] {
+        let template = match row.ends_with('/') {
+            false => Some(row),
+            true => resources
+                .adding(scene.template)
+                .and_then(|(add, asks)| asks.map(|_| add.path.to_owned())),
+        };
+        let Some(template) = template else { continue };
+        for action in resources.actions(&template).filter(|one| view.may(one.name)) {
+            let verb = action.path.rsplit('/').next().unwrap_or_default();
+            offers.push((format!("{}…", words::label(verb)), action.path.to_owned(), None));
+        }
+        if resources.on(&template, &Method::DELETE).is_some_and(|one| view.may(one.name)) {
+            offers.push(("Delete…".to_owned(), format!("{template}?delete"), None));
+        }
+    }
+    offers
+}
+
+/// Returns the path of an offer for a row.
+fn offered(
+    template: &str,
+    values: &[String],
+    item: &Value,
+    filling: Option<&[String]>,
+) -> Option<String> {
+    let (path, mode) = template.split_once('?').map_or((template, ""), |(path, mode)| (path, mode));
+    let Some(names) = filling else {
+        let (thing, verb) = match path.ends_with('}') {
+            true => (path, String::new()),
+            false => path.rsplit_once('/').map(|(thing, verb)| (thing, format!("/{verb}")))?,
+        };
+        let mode = if mode.is_empty() { String::new() } else { format!("?{mode}") };
+        return Some(format!("{}{verb}{mode}", path_of_item(thing, values, item)?));
+    };
+    let path = crate::console::templates::filled(path, values);
+    let pairs = names.iter().filter_map(|name| Some((&**name, item[name].as_str()?)));
+    Some(format!("{path}?{mode}=&{}", query(pairs)))
+}

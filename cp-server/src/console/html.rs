@@ -1,0 +1,121 @@
+//! HTML: the macro, and the small parts of every page.
+//!
+//! `PreEscaped` is used in this file only: elsewhere every string is escaped.
+
+use chrono::{DateTime, Datelike, Utc};
+use maud::PreEscaped;
+pub(super) use maud::{DOCTYPE, Markup, html};
+use serde_json::Value;
+
+use super::icons;
+use super::words;
+
+/// An icon. The page gets the symbols of the icons that it names.
+pub(super) fn icon(name: &str) -> Markup {
+    html! { svg.i viewBox="0 0 16 16" aria-hidden="true" { use href={ "#i-" (name) } {} } }
+}
+
+/// Returns the symbols of the icons that the page names.
+pub(super) fn symbols(page: &str) -> Markup {
+    let used = icons::ALL.iter().filter(|(name, _)| page.contains(&format!("\"#i-{name}\"")));
+    html! {
+        div hidden {
+            svg aria-hidden="true" {
+                @for (name, path) in used {
+                    symbol id={ "i-" (name) } viewBox="0 0 16 16" { path d=(path) {} }
+                }
+            }
+        }
+    }
+}
+
+/// The product's mark.
+pub(super) fn seal() -> Markup {
+    PreEscaped(icons::SEAL.to_owned())
+}
+
+/// Joins the rendered body and the rest of its page.
+pub(super) fn rendered(body: String) -> Markup {
+    PreEscaped(body)
+}
+
+/// A button that copies a value. Without a script it is not shown.
+pub(super) fn copy(value: &str, what: &str) -> Markup {
+    html! {
+        button.copy type="button" data-copy=(value) aria-label={ "Copy " (what) } { (icon("copy")) }
+    }
+}
+
+/// An identifier, shortened, with a button that copies it.
+pub(super) fn id(value: &str, what: &str) -> Markup {
+    html! { span.id { code title=(value) { (words::short(value)) } (copy(value, what)) } }
+}
+
+/// A state: a shape and a word.
+pub(super) fn state(word: &str) -> Markup {
+    html! { span class={ "state " (words::tone(word)) } { (words::spaced(word)) } }
+}
+
+/// An instant, always with its zone.
+pub(super) fn time(at: DateTime<Utc>) -> Markup {
+    let iso = words::iso(at);
+    html! { time datetime=(iso) title=(iso) { (words::instant(at)) } }
+}
+
+/// An instant in a narrow column: without the year of now.
+pub(super) fn short_time(at: DateTime<Utc>, now: DateTime<Utc>) -> Markup {
+    let iso = words::iso(at);
+    let format = if at.year() == now.year() { "%-d %b, %H:%M" } else { "%-d %b %Y" };
+    html! { time datetime=(iso) title=(iso) { (at.format(format)) } }
+}
+
+/// A note above a form or on a page.
+pub(super) fn note(tone: &str, sign: &str, title: &str, text: &Markup) -> Markup {
+    html! {
+        div class={ "note " (tone) } { (icon(sign)) div { strong { (title) } (text) } }
+    }
+}
+
+/// A card with a heading.
+pub(super) fn card(anchor: &str, title: &str, more: &Markup, body: &Markup) -> Markup {
+    html! {
+        section.card aria-labelledby=(anchor) {
+            header { h2 id=(anchor) { (title) } (more) }
+            (body)
+        }
+    }
+}
+
+/// What a page shows instead of an empty list.
+pub(super) fn empty(sign: &str, title: &str, text: &str, next: &Markup) -> Markup {
+    html! {
+        div.empty {
+            (icon(sign))
+            h2 { (title) }
+            p { (text) }
+            div.next { (next) }
+        }
+    }
+}
+
+/// A scalar of an answer.
+pub(super) fn scalar(value: &Value) -> Markup {
+    match value {
+        Value::Null => html! { span.quiet { "–" } },
+        Value::Bool(true) => html! { "yes" },
+        Value::Bool(false) => html! { "no" },
+        Value::Number(number) => html! { span.num { (words::number(number)) } },
+        Value::String(text) if text.is_empty() => html! { span.quiet { "empty" } },
+        Value::String(text) => match words::parse_instant(text) {
+            Some(at) => time(at),
+            None => html! { (words::visible(text)) },
+        },
+        nested => html! { code { (nested.to_string()) } },
+    }
+}
+
+/// Indented JSON.
+pub(super) fn json(value: &Value, label: &str) -> Markup {
+    let text = serde_json::to_string_pretty(value).unwrap_or_default();
+    html! { pre tabindex="0" role="region" aria-label=(label) { (words::visible(&text)) } }
+}

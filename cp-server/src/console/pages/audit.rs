@@ -1,0 +1,174 @@
+//! The audit log: who did what, and the difference that it made.
+
+use axum::response::Response;
+use chrono::{DateTime, NaiveDate, Utc};
+use serde_json::Value;
+
+use crate::console::diff;
+use crate::console::generic::history::{sentence, sign_of};
+use crate::console::html::{Markup, empty, html, icon};
+use crate::console::view::{View, query, value};
+use crate::console::words;
+use crate::kernel::error::Result;
+use crate::kernel::http::in_process::Seen;
+
+crate::pages! { audit:
+    /// The audit log of the platform.
+    GET "/audit" calls [audit.list_all] => of_platform;
+    /// The audit log of an organization.
+    GET "/organizations/{org}/audit" calls [audit.list, organizations.read] => of_organization;
+}
+
+/// The filters: parameter and label.
+const FILTERS: [(&str, &str, &str); 5] = [
+    ("actor", "Who", "ID of a person or token"),
+    ("action", "What", "licenses.suspend"),
+    ("target", "Which thing", "ID"),
+    ("since", "Since (UTC)", "2026-11-01T00:00:00Z"),
+    ("until", "Until (UTC)", "now"),
+];
+
+async fn of_platform(view: &mut View) -> Result<Response> {
+    page(view, "audit.list_all", None).await
+}
+
+async fn of_organization(view: &mut View) -> Result<Response> {
+    let named = view.part(0);
+    let own = view.enter_organization(&named).await?.to_string();
+    page(view, "audit.list", Some(own)).await
+}
+
+async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<Response> {
+    let asked: Vec<(String, String)> = view
+        .query
+        .iter()
+        .map(|(name, value)| (name.clone(), read_instant(name, value.trim())))
+        .filter(|(_, value)| !value.is_empty())
+        .collect();
+    let pairs = asked.iter().map(|(name, value)| (&**name, &**value));
+    let text = query(pairs.chain([("limit", "50")]));
+    let place: Vec<&str> = own.iter().map(String::as_str).collect();
+    let read = view.ops.read::<Value>(operation, &place, &text).await;
+    let (page, refusal) = match read {
+        Ok(Seen { value, .. }) => (value, None),
+        Err(error) if matches!(error.document().status, 400 | 422) => {
+            let summary =
+                view.summary(&error, |name| FILTERS.iter().any(|(known, ..)| *known == name));
+            (Value::Null, Some(summary.markup))
+        }
+        Err(error) => return Err(error),
+    };
+    let events = page["items"].as_array().cloned().unwrap_or_default();
+    let body = html! {
+        div.head { div {
+            h1 { "Audit log" }
+            p.facts { "Every change, who made it and why. The log is a signed tree: no entry can be edited." }
+        } }
+        @if let Some(refusal) = refusal { (refusal) br; }
+        form.filters action=(view.url(&view.path)) role="search" aria-label="Filters" {
+            @for (name, label, example) in FILTERS {
+                label for={ "f-" (name) } { (label)
+                    input id={ "f-" (name) } name=(name) placeholder=(example) autocomplete="off"
+                        value=(view.asked(name).unwrap_or_default());
+                }
+            }
+            button.btn { "Apply" }
+            @if !asked.is_empty() { a."btn plain" href=(view.url(&view.path)) { "Clear" } }
+        }
+        section.card aria-label="Events" {
+            @if events.is_empty() {
+                (empty("log", "No match", "No event fits these filters.", &html! {}))
+            }
+            (days(view, &events))
+            (pager(view, &page))
+        }
+    };
+    let mut crumbs: Vec<(String, Option<String>)> = Vec::new();
+    if let Some(organization) = &view.organization {
+        crumbs
+            .push((organization.name.clone(), Some(format!("/organizations/{}", organization.id))));
+    }
+    crumbs.push(("Audit log".into(), None));
+    view.page("Audit log", &crumbs, &body)
+}
+
+fn read_instant(name: &str, text: &str) -> String {
+    let is_instant = ["since", "until"].contains(&name);
+    let at = is_instant.then(|| words::read_form_instant(text)).flatten();
+    at.map_or_else(|| text.to_owned(), words::iso)
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn at(event: &Value) -> DateTime<Utc> {
+    words::parse_instant(text(event, "at")).unwrap_or_default()
+}
+
+fn days(view: &View, events: &[Value]) -> Markup {
+    let mut day: Option<NaiveDate> = None;
+    html! {
+        @for event in events {
+            @let date = at(event).date_naive();
+            @if day != Some(date) {
+                @let shown = date.format("%A, %-d %B %Y, UTC").to_string();
+                h2.day { (shown) }
+            }
+            ({ day = Some(date); entry(view, event) })
+        }
+    }
+}
+
+fn entry(view: &View, event: &Value) -> Markup {
+    let verb = text(event, "action").rsplit('.').next().unwrap_or_default();
+    let (tone, sign) = sign_of(verb);
+    let seq = event["seq"].as_i64();
+    html! {
+        details.event {
+            summary {
+                time datetime=(text(event, "at")) { (at(event).format("%H:%M:%S")) }
+                span class={ "ico " (tone) } { (icon(sign)) }
+                span.what {
+                    b { (words::visible(text(event, "actor_name"))) }
+                    @if text(event, "actor_kind") == "service_token" { " " span.tag { "service token" } }
+                    " " (sentence(event))
+                }
+                code."seq quiet" { @if let Some(seq) = seq { "#" (words::number(&seq.into())) } }
+                (icon_chevron())
+            }
+            div.body {
+                p { code { (text(event, "action")) } " on " code { (text(event, "target_type")) " " (words::short(text(event, "target_id"))) } }
+                @if let Some(reason) = event["reason"].as_str() { blockquote { (words::visible(reason)) } }
+                (diff::table(&event["before"], &event["after"]))
+                p.proof {
+                    @if let Some(seq) = seq { span { "leaf " code { (words::number(&seq.into())) } } }
+                    @if let Some(request) = event["request_id"].as_str() { span { "request " code { (words::short(request)) } } }
+                    @if let Some(ip) = event["ip"].as_str() { span { "from " code { (ip) } } }
+                    a href=(view.url(&format!("/audit/{}", text(event, "id")))) { "The whole event" }
+                }
+            }
+        }
+    }
+}
+
+fn icon_chevron() -> Markup {
+    html! { svg."i chev" viewBox="0 0 16 16" aria-hidden="true" { use href="#i-right" {} } }
+}
+
+fn pager(view: &View, page: &Value) -> Markup {
+    let is_first = value(&view.query, "cursor").is_none();
+    let older = page["next_cursor"].as_str();
+    if older.is_none() && is_first {
+        return html! {};
+    }
+    let kept = || view.query.iter().filter(|(name, _)| name != "cursor").map(|(n, v)| (&**n, &**v));
+    html! {
+        nav.pager aria-label="Pages" {
+            @if !is_first { a.btn href=(view.url(&format!("{}?{}", view.path, query(kept())))) { "Newest" } }
+            @if let Some(older) = older {
+                a.btn href=(view.url(&format!("{}?{}", view.path, query(kept().chain([("cursor", older)]))))) { "Older" }
+            }
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The signing keys: where each one is in its life, and what it signed.
+
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::console::html::{Markup, html, icon, note, state, time};
+use crate::console::view::{View, value};
+use crate::console::words;
+use crate::kernel::error::Result;
+use crate::kernel::http::in_process::Seen;
+
+crate::pages! { keys:
+    /// The signing keys and their lives.
+    GET "/signing/keys" calls [keys.list, keys.read, keys.info] => list;
+}
+
+/// The states of a key, in their order.
+const LIFE: [&str; 5] = ["staged", "published", "active", "retiring", "retired"];
+/// The most keys whose tokens are counted.
+const COUNTED: usize = 6;
+
+async fn list(view: &mut View) -> Result<Response> {
+    if value(&view.query, "new").is_some() {
+        return crate::console::generic::get(view).await;
+    }
+    let seen: Seen<Value> = view.ops.read("keys.list", &[], "").await?;
+    let mut keys = seen.value["items"].as_array().cloned().unwrap_or_default();
+    for key in keys.iter_mut().take(COUNTED) {
+        let kid = text(key, "kid").to_owned();
+        let seen: Seen<Value> = view.ops.read("keys.read", &[&kid], "").await?;
+        *key = seen.value;
+    }
+    let info: Seen<Value> = view.ops.read("keys.info", &[], "").await?;
+    let next = words::parse_instant(text(&info.value, "next_rotation_at"));
+    let successor = keys.iter().find(|key| text(key, "state") == "published");
+    let ready = successor.and_then(|key| words::parse_instant(text(key, "not_before")));
+    let may_rotate = ready.is_none_or(|at| at <= view.now);
+    let body = html! {
+        div.head {
+            div {
+                h1 { "Signing keys" }
+                p.facts { "A key signs only after data planes had time to fetch it."
+                    @if let Some(at) = next { " The next rotation is on " (time(at)) "." } }
+            }
+            div.actions {
+                @if view.may("keys.create") { a.btn href=(view.url("/signing/keys?new")) { (icon("plus")) "New key" } }
+                @if view.may("keys.rotate") {
+                    @if may_rotate { a."btn primary" href=(view.url("/signing/rotate")) { "Rotate now" } }
+                    @else { span.btn aria-disabled="true" { "Rotate now" } }
+                }
+            }
+        }
+        div.stack {
+            @if let Some(at) = ready.filter(|at| *at > view.now) {
+                (note("info", "clock", "The next key is not ready yet", &html! {
+                    "It may sign from " (time(at)) ". Until then, some data planes may not know it."
+                }))
+            }
+            @for key in &keys { (key_card(view, key)) }
+        }
+    };
+    view.page("Signing keys", &vec![("Signing keys".into(), None)], &body)
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_default()
+}
+
+fn key_card(view: &View, key: &Value) -> Markup {
+    let (kid, at) = (text(key, "kid"), text(key, "state"));
+    let path = format!("/signing/keys/{kid}");
+    let signed = &key["signed"];
+    let actions: &[&str] = match at {
+        "staged" => &["publish"],
+        "published" => &["activate"],
+        "active" => &["compromise"],
+        "retiring" => &["retire", "compromise"],
+        _ => &[],
+    };
+    html! {
+        section.card aria-label={ "Key " (words::short(kid)) } {
+            header {
+                h2 { a href=(view.url(&path)) { code { (words::short(kid)) } } }
+                (state(at))
+            }
+            div."in stack" {
+                ol.steps-row aria-label="Life of the key" {
+                    @for step in LIFE { li aria-current=[(step == at).then_some("step")] { (step) @if step != "retired" { " →" } } }
+                }
+                p.soft {
+                    @if signed.is_object() {
+                        (words::count(count(&signed["live_bundles"]), "valid token"))
+                        ", " (words::count(count(&signed["licenses_to_reissue"]), "license")) " with its newest token. "
+                        @if let Some(at) = words::parse_instant(text(signed, "last_expires_at")) { "The last token ends on " (time(at)) ". " }
+                    }
+                    @if let Some(at) = words::parse_instant(text(key, "not_before")).filter(|at| *at > view.now) { "It may sign from " (time(at)) "." }
+                }
+                div.actions {
+                    @for action in actions.iter().filter(|action| view.may(&format!("keys.{action}"))) {
+                        a."btn s".danger[*action == "compromise"] href=(view.url(&format!("{path}/{action}"))) { (words::label(action)) "…" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn count(value: &Value) -> usize {
+    value.as_u64().and_then(|n| usize::try_from(n).ok()).unwrap_or(0)
+}

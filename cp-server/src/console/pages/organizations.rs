@@ -1,0 +1,245 @@
+//! An organization at a glance.
+
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::console::generic::history;
+use crate::console::html::{Markup, card, empty, html, icon, id, state, time};
+use crate::console::icons;
+use crate::console::view::{View, value};
+use crate::console::words;
+use crate::kernel::error::Result;
+use crate::kernel::http::in_process::Seen;
+
+crate::pages! { organizations:
+    /// An organization: its licenses, deployments, people, quotas and latest changes.
+    GET "/organizations/{org}" calls [organizations.read, licenses.list, deployments.list,
+        subscriptions.list, memberships.list, invitations.list, quotas.list, audit.list] => detail;
+}
+
+/// Segments that the page shows as cards of their own.
+const CARDS: [&str; 4] = ["licenses", "deployments", "memberships", "subscriptions"];
+
+async fn detail(view: &mut View) -> Result<Response> {
+    if ["edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
+        return crate::console::generic::get(view).await;
+    }
+    let named = view.part(0);
+    let own = view.enter_organization(&named).await?.to_string();
+    let seen: Seen<Value> = view.ops.read("organizations.read", &[&own], "").await?;
+    let organization = seen.value;
+    let licenses = list(view, "licenses.list", &own, "limit=6").await?;
+    let deployments = list(view, "deployments.list", &own, "limit=6").await?;
+    let subscriptions = list(view, "subscriptions.list", &own, "limit=3").await?;
+    let people = list(view, "memberships.list", &own, "limit=6").await?;
+    let invitations = list(view, "invitations.list", &own, "limit=5&status=pending").await?;
+    let quotas = part(view, "quotas.list", &own, "").await?;
+    let events = history::read(view, None).await?;
+    let title = text(&organization, "name").to_owned();
+    let body = html! {
+        (head(view, &own, &organization))
+        div.two {
+            div.stack {
+                (license_card(view, &own, &licenses, &deployments))
+                (rows_card(view, &own, "Deployments", "deployments", &deployments))
+                (quota_card(view, &own, &quotas))
+                (others(view, &own))
+            }
+            div.stack {
+                (facts(view, &organization, &subscriptions, &people))
+                (rows_card(view, &own, "People", "memberships", &people))
+                @if !invitations.is_empty() { (rows_card(view, &own, "Open invitations", "invitations", &invitations)) }
+                (history::card(view, &events, "Latest changes", None))
+            }
+        }
+    };
+    let crumbs = match view.ops.caller.is_of_platform() {
+        true => {
+            vec![("Organizations".into(), Some("/organizations".into())), (title.clone(), None)]
+        }
+        false => vec![(title.clone(), None)],
+    };
+    view.page(&title, &crumbs, &body)
+}
+
+fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// Reads a part of the page; null when the caller may not see it.
+async fn part(view: &mut View, operation: &str, own: &str, query: &str) -> Result<Value> {
+    match view.ops.read(operation, &[own], query).await {
+        Err(error) if error.document().status < 500 => Ok(Value::Null),
+        seen => seen.map(|seen: Seen<Value>| seen.value),
+    }
+}
+
+async fn list(view: &mut View, operation: &str, own: &str, query: &str) -> Result<Vec<Value>> {
+    let page = part(view, operation, own, query).await?;
+    Ok(page["items"].as_array().cloned().unwrap_or_default())
+}
+
+fn head(view: &View, own: &str, organization: &Value) -> Markup {
+    let link = |suffix: &str| view.url(&format!("/organizations/{own}{suffix}"));
+    html! {
+        div.head {
+            div {
+                div.title { h1 { (words::visible(text(organization, "name"))) } (state(text(organization, "status"))) }
+                p.facts {
+                    span { code { (text(organization, "slug")) } }
+                    span { (id(own, "the organization ID")) }
+                }
+            }
+            div.actions {
+                @if view.may("deployments.create") { a."btn primary" href=(link("/deployments?new")) { (icon("plus")) "New deployment" } }
+                @if view.may("subscriptions.create") { a.btn href=(link("/subscriptions?new")) { "New subscription" } }
+                details.menu {
+                    summary.btn aria-label="More actions" { (icon("more")) }
+                    div.pop {
+                        @if view.may("organizations.update") { a href=(link("?edit")) { "Change…" } }
+                        @if view.may("memberships.create") { a href=(link("/memberships?new")) { "Add a person…" } }
+                        @if view.may("invitations.create") { a href=(link("/invitations?new")) { "Invite a person…" } }
+                        @if view.may("organizations.transfer_ownership") { a href=(link("/transfer-ownership")) { "Transfer ownership…" } }
+                        @if view.may("organizations.delete") { a.bad href=(link("?delete")) { "Delete or purge…" } }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn license_card(view: &View, own: &str, licenses: &[Value], deployments: &[Value]) -> Markup {
+    let name_of = |license: &Value| {
+        let own = license["name"].as_str();
+        let deployment = deployments.iter().find(|one| one["id"] == license["deployment_id"]);
+        let name = own.or_else(|| deployment.and_then(|one| one["name"].as_str()));
+        name.map_or_else(
+            || words::short(text(license, "id")),
+            |name| words::visible(name).into_owned(),
+        )
+    };
+    let all =
+        html! { a href=(view.url(&format!("/organizations/{own}/licenses"))) { "All licenses" } };
+    let body = html! {
+        @if licenses.is_empty() {
+            @let next = html! {
+                @for deployment in deployments.iter().take(1) {
+                    a.btn href=(view.url(&format!("/deployments/{}/licenses", text(deployment, "id")))) { "New license" }
+                }
+            };
+            (empty("license", "No licenses yet", "A license is for a deployment, under a subscription.", &next))
+        } @else {
+            ul.rows { @for license in licenses { li {
+                @let covered = license["coverage"]["covered"] == true;
+                span class={ "ico " (if covered { "ok" } else { "bad" }) } { (icon(if covered { "check" } else { "cross" })) }
+                div.grow {
+                    a.whole href=(view.url(&format!("/licenses/{}", text(license, "id")))) { (name_of(license)) }
+                    div.soft {
+                        @match license["coverage"]["reason"].as_str() {
+                            Some(reason) => (words::spaced(reason)),
+                            None => { "in force" @if let Some(until) = words::parse_instant(text(license, "valid_until")) { " until " (time(until)) } },
+                        }
+                    }
+                }
+                (state(text(license, "status")))
+            } } }
+        }
+    };
+    card("h-licenses", "Licenses", &all, &body)
+}
+
+/// A card with the first rows of a list.
+fn rows_card(view: &View, own: &str, title: &str, segment: &str, items: &[Value]) -> Markup {
+    let anchor = format!("h-{segment}");
+    let all = html! { a href=(view.url(&format!("/organizations/{own}/{segment}"))) { "All" } };
+    let name = |item: &Value| {
+        let name = crate::console::resources::name_of(item).map(words::visible);
+        name.map_or_else(|| words::short(text(item, "id")), |name| name.into_owned())
+    };
+    let role = |item: &Value| {
+        let role = item["role"]["name"]
+            .as_str()
+            .or(item["role"]["code"].as_str())
+            .or(item["role"].as_str());
+        role.or(item["type"].as_str()).map(words::spaced).unwrap_or_default()
+    };
+    let body = html! {
+        @if items.is_empty() {
+            (empty(icons::of(segment), &format!("No {} yet", title.to_lowercase()), "", &html! {
+                a.btn href=(view.url(&format!("/organizations/{own}/{segment}?new"))) { "New " (words::singular(segment)) }
+            }))
+        } @else {
+            ul.rows { @for item in items { li {
+                div.grow {
+                    a.whole href=(view.url(&format!("/{segment}/{}", text(item, "id")))) { (name(item)) }
+                    div.soft { (words::visible(&role(item))) }
+                }
+                @if let Some(word) = item["status"].as_str() { (state(word)) }
+            } } }
+        }
+    };
+    card(&anchor, title, &all, &body)
+}
+
+fn quota_card(view: &View, own: &str, quotas: &Value) -> Markup {
+    let all = quotas["quotas"].as_object().into_iter().flatten();
+    let limited: Vec<_> = all
+        .filter(|(_, quota)| quota["limit"].as_i64().is_some_and(|limit| limit > 0))
+        .take(8)
+        .collect();
+    if limited.is_empty() {
+        return html! {};
+    }
+    let more =
+        html! { a href=(view.url(&format!("/organizations/{own}/quotas"))) { "All quotas" } };
+    let body = html! { div.in { dl."facts wide" { @for (metric, quota) in limited {
+        @let (used, limit) = (quota["used"].as_i64().unwrap_or(0), quota["limit"].as_i64().unwrap_or(0));
+        dt { (words::label(metric)) }
+        dd {
+            (words::number(&used.into())) " of " (words::number(&limit.into())) br;
+            meter min="0" max=(limit) low=(limit / 10 * 7) high=(limit / 10 * 9) optimum="0" value=(used.min(limit))
+                aria-label=(words::label(metric)) {}
+        }
+    } } } };
+    card("h-quotas", "Quotas", &more, &body)
+}
+
+fn facts(view: &View, organization: &Value, subscriptions: &[Value], people: &[Value]) -> Markup {
+    let owner = text(organization, "owner_user_id");
+    let seat = people.iter().find(|person| text(person, "user_id") == owner);
+    let body = html! { div.in { dl.facts {
+        dt { "Owner" }
+        dd { @match seat { Some(seat) => (words::visible(text(seat, "email"))), None if owner.is_empty() => "–", None => code { (words::short(owner)) } } }
+        dt { "Plan" }
+        dd {
+            @for one in subscriptions {
+                a href=(view.url(&format!("/subscriptions/{}", text(one, "id")))) { (text(one, "plan_code")) } ", " (words::spaced(text(one, "status"))) br;
+            }
+            @if subscriptions.is_empty() { "–" }
+        }
+        dt { "Since" }
+        dd { @if let Some(at) = words::parse_instant(text(organization, "created_at")) { (time(at)) } }
+        dt { "Reference" } dd { (words::visible(organization["external_id"].as_str().unwrap_or("–"))) }
+    } } };
+    card("h-facts", "Facts", &html! {}, &body)
+}
+
+/// Links to every other list of the organization.
+fn others(view: &View, own: &str) -> Markup {
+    let resources = view.resources.clone();
+    let template = "/organizations/{org}";
+    let below: Vec<(String, String)> = resources
+        .below(template)
+        .filter(|one| view.may(one.name) && !one.path.ends_with("/export"))
+        .filter_map(|one| {
+            let rest = one.path.strip_prefix(template)?;
+            let segment = rest.trim_start_matches('/');
+            (!CARDS.contains(&segment)).then(|| {
+                let last = segment.rsplit('/').next().unwrap_or(segment);
+                (words::plural(last), format!("/organizations/{own}{rest}"))
+            })
+        })
+        .collect();
+    let body = html! { div.in { nav.tabs aria-label="Other lists" { @for (title, path) in &below { a href=(view.url(path)) { (title) } } } } };
+    card("h-others", "Everything else", &html! {}, &body)
+}

@@ -1,0 +1,206 @@
+//! Pages: their lines, and what a request of a page has.
+
+use std::sync::Arc;
+
+use axum::http::request::Parts;
+use axum::http::{HeaderValue, Method, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use futures_util::future::BoxFuture;
+use serde::Deserialize;
+use url::form_urlencoded;
+
+use super::resources::Resources;
+use super::templates::matched;
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::in_process::{Api, InProcess, Once, Seen};
+
+/// Declares pages: `pub fn pages(&mut Pages)`. A page's line names the operations that the page
+/// calls: building the table refuses a name that does not exist.
+#[macro_export]
+macro_rules! pages {
+    ($group:ident: $(
+        $(#[doc = $doc:literal])+
+        $method:ident $path:literal $(calls [$($slice:ident.$operation:ident),* $(,)?])? => $page:ident
+        $(, $mode:ident)?;
+    )+) => {
+        pub(in $crate::console) fn pages(pages: &mut $crate::console::view::Pages) {
+            $(pages.add($crate::console::view::Page {
+                name: concat!("console.", stringify!($group), ".", stringify!($page)),
+                method: axum::http::Method::$method,
+                path: $path,
+                calls: &[$($(concat!(stringify!($slice), ".", stringify!($operation))),*)?],
+                is_public: $crate::pages!(@public $($mode)?),
+                run: |view| Box::pin($page(view)),
+            });)+
+        }
+    };
+    (@public public) => { true };
+    (@public) => { false };
+}
+
+/// The line of a page.
+pub(super) struct Page {
+    /// The label of its metrics.
+    pub(super) name: &'static str,
+    pub(super) method: Method,
+    /// The path below `/console`.
+    pub(super) path: &'static str,
+    /// The operations that the page calls.
+    pub(super) calls: &'static [&'static str],
+    /// Whether the page is for callers without a session.
+    pub(super) is_public: bool,
+    pub(super) run: Run,
+}
+
+pub(super) type Run = for<'v> fn(&'v mut View) -> BoxFuture<'v, Result<Response>>;
+
+/// The table of the pages.
+#[derive(Default)]
+pub(super) struct Pages(Vec<Page>);
+
+impl Pages {
+    pub(super) fn add(&mut self, page: Page) {
+        self.0.push(page);
+    }
+
+    /// # Panics
+    /// When a page names an operation that the table lacks.
+    pub(super) fn checked(self, api: &Api) -> Self {
+        for page in &self.0 {
+            for operation in page.calls {
+                assert!(api.line(operation).is_some(), "{} calls {operation}", page.name);
+            }
+        }
+        self
+    }
+
+    /// Returns the page of a path, and the values of its parameters. Literal segments win.
+    pub(super) fn find(&self, method: &Method, path: &str) -> Option<(&Page, Vec<String>)> {
+        let fitting = self.0.iter().filter(|page| page.method == *method);
+        let fitting = fitting.filter_map(|page| Some((page, matched(page.path, path)?)));
+        fitting.min_by_key(|(_, values)| values.len())
+    }
+}
+
+/// The person or token that looks at a page.
+#[derive(Clone, Debug, Default, Deserialize)]
+pub(super) struct Me {
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) organizations: Vec<MyOrganization>,
+}
+
+/// An organization of the person, or the one in view.
+#[derive(Clone, Debug, Deserialize)]
+pub(super) struct MyOrganization {
+    pub(super) id: OrganizationId,
+    pub(super) name: String,
+    #[serde(default)]
+    pub(super) status: String,
+}
+
+/// The request of a page, and what its frame shows.
+pub(super) struct View {
+    pub(super) ops: InProcess,
+    /// The path of the base URL.
+    pub(super) base: String,
+    /// The path below `/console`, as it was sent.
+    pub(super) path: String,
+    /// The values of the page's path.
+    pub(super) place: Vec<String>,
+    pub(super) query: Vec<(String, String)>,
+    pub(super) form: Vec<(String, String)>,
+    pub(super) parts: Arc<Parts>,
+    pub(super) now: DateTime<Utc>,
+    pub(super) me: Me,
+    /// The organization in view.
+    pub(super) organization: Option<MyOrganization>,
+    pub(super) resources: Arc<Resources>,
+    /// The cookies that the answer sets.
+    pub(super) cookies: Vec<HeaderValue>,
+}
+
+impl View {
+    /// Returns the URL of a page.
+    pub(super) fn url(&self, path: &str) -> String {
+        format!("{}/console{path}", self.base)
+    }
+
+    /// Returns the value of a parameter of the path.
+    pub(super) fn part(&self, n: usize) -> String {
+        self.place.get(n).cloned().unwrap_or_default()
+    }
+
+    pub(super) fn asked(&self, name: &str) -> Option<&str> {
+        value(&self.query, name)
+    }
+
+    pub(super) fn entry(&self, name: &str) -> Option<&str> {
+        value(&self.form, name).map(str::trim).filter(|text| !text.is_empty())
+    }
+
+    /// Returns the hidden entries of the form.
+    pub(super) fn once(&self) -> Once {
+        let own = |name| self.entry(name).map(str::to_owned);
+        Once { key: own("_key"), if_match: own("_match") }
+    }
+
+    /// Returns the key of a new form.
+    pub(super) fn new_key(&self) -> String {
+        self.ops.app().random.uuid(self.now).to_string()
+    }
+
+    /// Reads the organization, which the frame then shows.
+    pub(super) async fn enter_organization(&mut self, named: &str) -> Result<OrganizationId> {
+        if let Some(known) = self.organization.as_ref().filter(|o| o.id.to_string() == named) {
+            return Ok(known.id);
+        }
+        let seen: Seen<MyOrganization> = self.ops.read("organizations.read", &[named], "").await?;
+        let id = seen.value.id;
+        self.organization = Some(seen.value);
+        Ok(id)
+    }
+
+    /// Shows the organization of a thing, if the caller may see it.
+    pub(super) async fn show_organization(&mut self, named: &str) -> Result<()> {
+        match self.enter_organization(named).await {
+            Err(error) if error.document().status < 500 => Ok(()),
+            done => done.map(drop),
+        }
+    }
+
+    pub(super) fn in_view(&self) -> Option<OrganizationId> {
+        self.organization.as_ref().map(|organization| organization.id)
+    }
+
+    pub(super) fn may(&self, operation: &str) -> bool {
+        self.ops.may(operation, self.in_view())
+    }
+
+    /// Sends the browser to another page.
+    pub(super) fn see(&self, path: &str) -> Result<Response> {
+        let to = HeaderValue::try_from(self.url(path)).map_err(Error::internal)?;
+        let mut response = (StatusCode::SEE_OTHER, [(header::LOCATION, to)]).into_response();
+        for cookie in &self.cookies {
+            response.headers_mut().append(header::SET_COOKIE, cookie.clone());
+        }
+        Ok(response)
+    }
+}
+
+/// Returns the first value of a name.
+pub(super) fn value<'p>(pairs: &'p [(String, String)], name: &str) -> Option<&'p str> {
+    pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+/// Reads the pairs of a query string or of a form.
+pub(super) fn pairs(text: &[u8]) -> Vec<(String, String)> {
+    form_urlencoded::parse(text).into_owned().collect()
+}
+
+/// Writes a query string of these pairs.
+pub(super) fn query<'p>(pairs: impl IntoIterator<Item = (&'p str, &'p str)>) -> String {
+    form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish()
+}

@@ -1,0 +1,163 @@
+// Signs in with a link, walks through the pages, and makes a customer with forms: at two widths, in two
+// themes, with and without scripts. After each page: axe without violations, no message of the browser,
+// no report of the content security policy, and no sideways scroll.
+import { mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { chromium } from "playwright-core";
+
+const base = process.argv[2];
+const links = process.env.CONSOLE_LINKS.trim().split(/\s+/);
+const screens = process.env.CONSOLE_SCREENS;
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
+const flags = [
+  "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
+  "--disable-background-networking", "--disable-component-update", "--disable-sync",
+];
+const browser = await chromium.launch({
+  executablePath: process.env.CHROMIUM || "/usr/bin/chromium", headless: true, args: flags,
+});
+const findings = [];
+mkdirSync(screens, { recursive: true });
+
+async function walk(link, { width, theme, script }) {
+  const label = `${width}-${theme}${script ? "" : "-plain"}`;
+  const context = await browser.newContext({
+    viewport: { width, height: 900 }, colorScheme: theme, javaScriptEnabled: script,
+  });
+  const page = await context.newPage();
+  let here = "";
+  const note = (what) => findings.push(`${label} ${here}: ${what}`);
+  page.on("console", (message) => {
+    if (["error", "warning"].includes(message.type()) && !/status of 4\d\d/.test(message.text())) note(message.text());
+  });
+  page.on("pageerror", (error) => note(error.message));
+  page.on("requestfailed", (request) => note(`request failed: ${request.url()}`));
+  page.on("response", (response) => {
+    if (response.status() >= 500) note(`${response.status()} ${response.url()}`);
+  });
+
+  // The policy of the pages does not admit a script of the test. The browser's own protocol does.
+  const session = await context.newCDPSession(page);
+  const evaluate = async (expression) => {
+    const { frameTree } = await session.send("Page.getFrameTree");
+    const { executionContextId } = await session.send("Page.createIsolatedWorld", { frameId: frameTree.frame.id });
+    const done = await session.send("Runtime.evaluate", {
+      expression, contextId: executionContextId, awaitPromise: true, returnByValue: true,
+    });
+    if (done.exceptionDetails) throw new Error(done.exceptionDetails.exception?.description);
+    return done.result.value;
+  };
+  const check = async (name) => {
+    here = name;
+    const overflow = await evaluate("document.documentElement.scrollWidth - innerWidth");
+    if (overflow > 0) note(`scrolls sideways by ${overflow} px`);
+    if (script) {
+      await evaluate(axe);
+      const found = JSON.parse(await evaluate(`axe.run(document, { runOnly: ["wcag2a", "wcag2aa", "wcag21a",
+        "wcag21aa", "wcag22aa", "best-practice"] }).then((done) => JSON.stringify(done.violations.map((one) =>
+        one.id + ": " + one.help + " " + one.nodes.slice(0, 3).map((node) => node.target + " " +
+        node.failureSummary).join(" | "))))`));
+      found.forEach(note);
+    }
+    await page.screenshot({ path: `${screens}/${name}-${label}.png`, fullPage: true });
+  };
+  const go = async (path, name) => {
+    here = name;
+    const response = await page.goto(base + path);
+    if (response.status() >= 400) note(`status ${response.status()} of ${path}`);
+    await check(name);
+  };
+  const press = (name) => page.getByRole("button", { name, exact: true }).first().click();
+  const follow = (name) => page.locator("main").getByRole("link", { name, exact: true }).first().click();
+  const fill = (name, value) => page.getByLabel(name).first().fill(value);
+
+  await go(new URL(link).pathname + new URL(link).search, "enter");
+  await press("Sign in");
+  await page.waitForURL(`${base}/console`);
+  await check("overview");
+
+  await follow("New organization");
+  await check("organization-new");
+  await page.locator("main").getByRole("button", { name: "Create the organization" }).last().click();
+  await check("organization-refused");
+  if (!(await page.getByRole("alert").count())) note("a refused form has no alert");
+  const name = `Northwind ${label}`;
+  await fill("Name", name);
+  await page.getByRole("button", { name: "Create the organization" }).last().click();
+  if (!(await page.getByRole("heading", { level: 1, name }).count())) note("the new organization has no page");
+  await check("organization");
+  const organization = new URL(page.url()).pathname;
+
+  for (const part of ["licenses", "deployments", "memberships", "quotas", "entitlements", "audit", "workspaces", "roles"]) {
+    await go(`${organization}/${part}`, part);
+  }
+  await go(`${organization}/subscriptions?new`, "subscription-new");
+  await fill("Plan code", "team");
+  await page.getByRole("button", { name: "Create the subscription" }).last().click();
+  await check("subscription");
+  await go(`${organization}/deployments?new`, "deployment-new");
+  await fill("Name", "production");
+  await page.getByRole("button", { name: "Create the deployment" }).last().click();
+  await check("deployment");
+  await page.goto(`${base}${new URL(page.url()).pathname}/licenses`);
+  await check("license-new");
+  await page.getByRole("button", { name: "Create the license" }).last().click();
+  await check("license-without-token");
+  const license = new URL(page.url()).pathname;
+  await follow("Issue a token");
+  await check("token-new");
+  await page.getByRole("button", { name: "Issue the token" }).last().click();
+  if (!(await page.getByText("It is shown this once").count())) note("the token is not shown");
+  await check("token-issued");
+  await go(license, "license");
+  await follow("Suspend…");
+  await check("suspend");
+  await page.getByRole("button", { name: "Suspend the license" }).last().click();
+  await check("suspend-refused");
+  await fill("Reason", "The invoice is open.");
+  await page.getByRole("button", { name: "Suspend the license" }).last().click();
+  await check("license-suspended");
+  await go(`${license}?edit`, "license-edit");
+  await go(`${license}/revoke`, "license-revoke");
+
+  for (const [path, title] of [
+    ["/organizations", "organizations"], ["/plans", "plans"], ["/plans/team", "plan"], ["/signing/keys", "keys"],
+    ["/audit", "audit-log"], ["/service-tokens", "service-tokens"], ["/service-tokens?new", "service-token-new"],
+    ["/users", "users"], ["/webhooks", "webhooks"], ["/events", "events"], ["/all", "everything"], ["/me", "me"],
+    ["/search?q=zzz", "search"],
+  ]) {
+    await go(`/console${path}`, title);
+  }
+  here = "missing";
+  await page.goto(`${base}/console/licenses/01900000-0000-7000-8000-000000000000`);
+  await check("missing");
+  if (width < 821) await page.getByLabel("Menu").click();
+  await page.goto(`${base}/console/me`);
+  await page.locator("summary", { hasText: "" }).first();
+  await page.getByLabel(/^You: /).click();
+  await page.getByRole("button", { name: "Sign out" }).click();
+  await check("signed-out");
+  await page.goto(`${base}/console`);
+  await check("sign-in");
+  await context.close();
+}
+
+const ways = [
+  { width: 1280, theme: "light", script: true },
+  { width: 390, theme: "dark", script: true },
+  { width: 1280, theme: "dark", script: false },
+  { width: 390, theme: "light", script: false },
+];
+for (const [n, way] of ways.entries()) {
+  try {
+    await walk(links[n], way);
+  } catch (error) {
+    findings.push(`${JSON.stringify(way)}: ${error.message}`);
+  }
+}
+await browser.close();
+if (findings.length) {
+  console.error(findings.join("\n"));
+  process.exit(1);
+}
+console.log(`${ways.length} walks without a finding`);
