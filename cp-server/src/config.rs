@@ -4,6 +4,7 @@ mod authorities;
 mod database;
 pub mod identity;
 pub mod installation;
+pub mod mail;
 mod secret_file;
 mod secrets;
 mod surface;
@@ -203,6 +204,9 @@ pub struct Config {
 
     #[command(flatten)]
     pub webhooks: webhooks::WebhookConfig,
+
+    #[command(flatten)]
+    pub mail: mail::MailConfig,
 
     /// The log level: error, warn, info, debug, trace, or a filter such as info,sqlx=debug.
     #[arg(long, env = "CP_LOG", default_value = "info", value_parser = log_filter, global = true)]

@@ -40,6 +40,7 @@ use kernel::clock::{Clock, Random};
 use kernel::db::Db;
 use kernel::http::routes::{Operations, Routes};
 use kernel::http::waiting::Waiting;
+use kernel::outbound::mailing::MailSettings;
 use kernel::secret::Kek;
 use licensing::bulk::BulkIssuances;
 use licensing::enforcement::EnforcementSettings;
@@ -55,11 +56,11 @@ use licensing::status_lists::{StatusLists, StatusSettings};
 use lifecycle::DeletionRetention;
 use lifecycle::export::Exports;
 use lifecycle::import::Imports;
-use lifecycle::notices::NoticeDays;
+use lifecycle::notices::settings::NoticeDays;
 use server::api_document::ApiDocument;
 use server::limits::Surface;
-use webhooks::sending::Sending;
 use webhooks::settings::WebhookSettings;
+use webhooks::state::Sending;
 
 /// The settings of all parts.
 #[derive(Clone, Debug)]
@@ -83,6 +84,8 @@ pub struct Settings {
     pub lease_history: LeaseHistory,
     /// The permitted destinations of webhooks.
     pub webhooks: WebhookSettings,
+    /// The SMTP server that sends mail.
+    pub mail: MailSettings,
     /// The days before an end at which it is announced.
     pub notice_days: NoticeDays,
 }
@@ -105,6 +108,7 @@ impl Settings {
             deletion_retention: DeletionRetention(TimeDelta::days(90)),
             lease_history: LeaseHistory(TimeDelta::days(90)),
             webhooks: WebhookSettings::default(),
+            mail: MailSettings::default(),
             notice_days: NoticeDays::default(),
         }
     }
@@ -173,7 +177,7 @@ pub fn app_with(
             Box::new(Skew::default()),
             Box::new(BulkIssuances::default()),
             Box::new(Exports::default()),
-            Box::new(Sending::new(settings.webhooks.0)),
+            Box::new(Sending::new(settings.webhooks.0, settings.mail)),
             Box::new(Imports::default()),
         ],
     )
@@ -288,5 +292,6 @@ compose! {
     events;
     webhooks;
     webhooks::deliveries;
+    webhooks::confirmations;
     server;
 }

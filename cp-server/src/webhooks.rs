@@ -7,14 +7,25 @@
 //! ends in between leaves its claims to the others. Every attempt has the same `webhook-id`, by which a
 //! receiver ignores what it already has.
 //!
+//! An endpoint has a URL, or e-mail addresses: `carriers.rs` is the seam. `messages.rs` writes the messages of a
+//! URL, and `mails.rs` those of addresses, with the texts of `letters.rs`. `confirmations.rs` asks strangers.
+//!
 //! An organization chooses the addresses of its endpoints. So they are checked like those of identity
 //! providers (`kernel/outbound`), and places for attempts are shared by organization.
 
+pub mod addresses;
+mod carriers;
+mod checks;
 pub mod claims;
+pub mod confirmations;
+mod days;
 pub mod deliveries;
+mod emails;
 pub mod fanout;
 pub mod headers;
 pub mod inputs;
+mod letters;
+mod mails;
 pub mod messages;
 mod reach;
 pub mod rows;
@@ -23,6 +34,7 @@ mod secrets;
 pub mod sending;
 pub mod settings;
 pub mod signing;
+pub mod state;
 pub mod trial;
 
 use chrono::TimeDelta;
@@ -30,15 +42,15 @@ use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Serialize;
 
+use self::checks::{check_url, hold, included, narrowing};
+use self::emails::Destination;
 use self::headers::{HEADERS, seal_headers};
 use self::inputs::{NewWebhook, SecretRotation, WebhookFilter, WebhookPatch};
-use self::reach::{chosen_by, load};
-use self::rows::{
-    DisabledReason, Include, Includes, Ordering, Organizations, Webhook, WebhookId, WebhookStatus,
-};
+use self::reach::load;
+use self::rows::{DisabledReason, Ordering, Webhook, WebhookId, WebhookStatus};
 use self::secrets::SECRET;
-use self::sending::Sending;
 use self::signing::{Signature, SigningSecret};
+use self::state::Sending;
 use self::trial::test;
 use crate::events::rows::head;
 use crate::events::types::Types;
@@ -143,7 +155,7 @@ pub struct WebhookWithSecret {
 
 impl WebhookWithSecret {
     fn new(webhook: Webhook, secret: &SigningSecret) -> Self {
-        let secret = (webhook.signature == Signature::Hmac).then(|| secret.shown());
+        let secret = (webhook.signature == Some(Signature::Hmac)).then(|| secret.shown());
         Self { secret, webhook }
     }
 }
@@ -200,7 +212,10 @@ async fn insert<G>(
     owner: Option<OrganizationId>,
     new: NewWebhook,
 ) -> Result<Created<WebhookWithSecret>> {
-    check_url(cx, owner, &new.url)?;
+    let destination = emails::destination(&cx.app, &new)?;
+    if let Destination::Url(url) = &destination {
+        check_url(cx, owner, url)?;
+    }
     Types::checked(&cx.app, &new.types.0)?;
     let id = WebhookId::new(&cx.app.random, cx.now);
     let secret = SigningSecret::new(&cx.app.random);
@@ -222,7 +237,7 @@ async fn insert<G>(
         .bind(id)
         .bind(owner)
         .bind(new.name)
-        .bind(new.url)
+        .bind(destination.url())
         .bind(Texts::bounded("types", new.types.0)?)
         .bind(narrowing(new.organizations)?)
         .bind(new.signature)
@@ -241,6 +256,10 @@ async fn insert<G>(
             "{whose} has {most} webhooks, the most possible. Delete one first."
         ))
     })?;
+    if let Destination::Emails(emails) = &destination {
+        let webhook = emails::set(cx, &webhook, &emails.0).await?;
+        return Ok(Created(WebhookWithSecret { secret: None, webhook }));
+    }
     secrets::keep(cx, &webhook, &secret).await?;
     Ok(Created(WebhookWithSecret::new(webhook, &secret)))
 }
@@ -256,6 +275,7 @@ async fn update(
 ) -> Result<Webhook> {
     let before = load(cx, id).await?;
     let owner = before.organization_id;
+    emails::check_patch(&cx.app, &before, &patch)?;
     if let Some(url) = &patch.url {
         check_url(cx, owner, url)?;
     }
@@ -293,7 +313,7 @@ async fn update(
         .returning(sql)
         .bind(id)
         .bind(patch.name.over(before.name))
-        .bind(patch.url.map_or(before.url, HttpUrl::into_string))
+        .bind(patch.url.map_or(before.url.unwrap_or_default(), HttpUrl::into_string))
         .bind(types)
         .bind(organizations)
         .bind(include)
@@ -302,7 +322,10 @@ async fn update(
         .bind(keeps)
         .bind(values)
         .bind(after(before.updated_at, cx.now));
-    let webhook: Webhook = update.one().await?;
+    let mut webhook: Webhook = update.one().await?;
+    if let Some(emails) = &patch.emails {
+        webhook = emails::set(cx, &webhook, &emails.0).await?;
+    }
     if webhook.ordering == Ordering::None && before.ordering == Ordering::Subject {
         claims::release(&mut cx.tx, id, webhook.ordering, cx.now).await?;
         Sending::of(&cx.app).wake();
@@ -322,8 +345,11 @@ async fn rotate(
     rotation: SecretRotation,
 ) -> Result<WebhookWithSecret> {
     let before = load(cx, id).await?;
+    let Some(signature) = before.signature else {
+        return Err(Error::conflict("The webhook sends mail, which has no signature."));
+    };
     let secret = SigningSecret::new(&cx.app.random);
-    let public_key = secret.public_key(before.signature).map_err(Error::internal)?;
+    let public_key = secret.public_key(signature).map_err(Error::internal)?;
     let overlap = TimeDelta::seconds(rotation.overlap_seconds.0);
     secrets::end(&mut cx.tx, id, cx.now, overlap).await?;
     secrets::keep(cx, &before, &secret).await?;
@@ -354,49 +380,4 @@ async fn disable(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) -> Resul
     }
     claims::disable(&mut cx.tx, id, DisabledReason::Requested, cx.now).await?;
     load(cx, id).await
-}
-
-/// Locks the owner, so that concurrent creations count each other's webhooks.
-async fn hold<G>(cx: &mut Cx<G>, owner: Option<OrganizationId>) -> Result<()> {
-    let lock = match owner {
-        Some(owner) => cx
-            .tx
-            .q2(
-                "SELECT 1 FROM organizations WHERE id = $1",
-                "SELECT 1 FROM organizations WHERE id = $1 FOR NO KEY UPDATE",
-            )
-            .bind(owner),
-        None => cx.tx.q2(
-            "SELECT 1 FROM webhook_feed WHERE id = 1",
-            "SELECT 1 FROM webhook_feed WHERE id = 1 FOR NO KEY UPDATE",
-        ),
-    };
-    lock.exec().await?;
-    Ok(())
-}
-
-fn check_url<G>(cx: &Cx<G>, owner: Option<OrganizationId>, url: &HttpUrl) -> Result<()> {
-    let checked = Sending::of(&cx.app).poster.check(url.as_str(), chosen_by(owner));
-    checked.map_err(|reason| {
-        let detail = format!("`url` must be an https URL of a public address ({reason}).");
-        Error::invalid("url", detail)
-    })
-}
-
-fn narrowing(ids: Option<Vec<OrganizationId>>) -> Result<Option<Organizations>> {
-    match ids {
-        Some(ids) if ids.is_empty() => {
-            let detail =
-                "`organizations` must have at least one organization. Leave it out for all.";
-            Err(Error::invalid("organizations", detail))
-        }
-        Some(ids) => Organizations::bounded("organizations", ids).map(Some),
-        None => Ok(None),
-    }
-}
-
-fn included(mut include: Vec<Include>) -> Result<Includes> {
-    include.sort();
-    include.dedup();
-    Includes::bounded("include", include)
 }

@@ -27,7 +27,7 @@ use crate::licensing::leases::tenures::LeaseHistory;
 use crate::licensing::license_keys::settings::LicenseKeySettings;
 use crate::licensing::status_lists::StatusSettings;
 use crate::lifecycle::DeletionRetention;
-use crate::lifecycle::notices::NoticeDays;
+use crate::lifecycle::notices::settings::NoticeDays;
 use crate::{Settings, licensing};
 
 /// The purpose for which an installation is opened.
@@ -90,6 +90,7 @@ impl Config {
             deletion_retention: DeletionRetention(self.deletion_retention),
             lease_history: LeaseHistory(self.lease_history),
             webhooks: self.webhooks.settings()?,
+            mail: self.mail.settings()?,
             notice_days: NoticeDays(self.notice_days.clone()),
             identity: self.identity.settings()?,
             console: ConsoleSettings { is_enabled: self.console },

@@ -7,6 +7,7 @@
 //! addresses, so a name that changes in between gains nothing.
 
 mod addresses;
+pub mod mailing;
 pub mod posting;
 pub mod proxies;
 

@@ -17,11 +17,12 @@ mod levels;
 mod limits;
 mod rows;
 mod runs;
+pub mod settings;
 pub mod subjects;
 
 use chrono::TimeDelta;
 
-use crate::kernel::app::{App, Part};
+use crate::kernel::app::App;
 use crate::kernel::declaration::{Declaration, Export, Happening};
 
 pub static DECLARATION: Declaration = Declaration::of_organization(
@@ -81,18 +82,6 @@ pub static LEVELS: Declaration = Declaration::of_organization(
 /// How often pools and limits are read.
 const POOLS_EVERY: TimeDelta = TimeDelta::seconds(60);
 const LIMITS_EVERY: TimeDelta = TimeDelta::minutes(5);
-
-/// The days before an end at which it is announced.
-#[derive(Clone, Debug)]
-pub struct NoticeDays(pub Vec<i64>);
-
-impl Default for NoticeDays {
-    fn default() -> Self {
-        Self(vec![30, 14, 7, 1])
-    }
-}
-
-impl Part for NoticeDays {}
 
 /// Announces what is due. Every replica may call it.
 pub async fn announce(app: &App) -> anyhow::Result<()> {

@@ -6,9 +6,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::claims::{self, BEHIND};
+use super::days;
 use super::reach::{disabled, load};
 use super::rows::{Attempt, Delivery, DeliveryId, DeliveryStatus, Webhook, WebhookId};
-use super::sending::Sending;
+use super::state::Sending;
 use crate::events::types::{TypeNames, Types};
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::platform::AnyOwner;
@@ -239,6 +240,7 @@ pub async fn forget(app: &App) -> anyhow::Result<()> {
             }
         }
     }
+    days::forget(app).await?;
     let mut tx = app.db.begin().await?;
     let sql = "DELETE FROM webhook_secrets WHERE expires_at < $1";
     tx.q(sql).bind(now).exec().await?;

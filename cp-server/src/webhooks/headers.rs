@@ -47,6 +47,10 @@ const RESERVED_BEGINNINGS: [&str; 4] = ["proxy-", "sec-", "webhook-", "x-forward
 pub struct NewHeaders(BTreeMap<String, Secret<String>>);
 
 impl NewHeaders {
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// Returns the form in which answers show the headers.
     pub fn masked(&self) -> MaskedHeaders {
         MaskedHeaders::new(self.0.keys().cloned().collect())

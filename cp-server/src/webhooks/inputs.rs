@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::Deserialize;
 
+use super::addresses::Emails;
 use super::headers::NewHeaders;
 use super::rows::{Include, Ordering, WebhookStatus};
 use super::signing::Signature;
@@ -21,9 +22,13 @@ pub struct WebhookFilter {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewWebhook {
-    /// The URL that receives the events: https, and a public address.
-    pub(super) url: HttpUrl,
-    /// The types of events, 1 to 50: `licenses.revoke`, or `licenses.*` for all of a resource.
+    /// The URL that receives the events: https, and a public address. Required without `emails`.
+    pub(super) url: Option<HttpUrl>,
+    /// 1 to 10 e-mail addresses that receive notices as mail, instead of `url`. An address that belongs to
+    /// no member agrees by a link first.
+    pub(super) emails: Option<Emails>,
+    /// The types of events, 1 to 50: `licenses.revoke`, or `licenses.*` for all of a resource. With
+    /// `emails`, notices and `webhooks.disabled` only.
     pub(super) types: TypeNames,
     /// The display name.
     pub(super) name: Option<Name>,
@@ -57,6 +62,8 @@ fn by_subject() -> Ordering {
 pub struct WebhookPatch {
     /// The URL that receives the events.
     pub(super) url: Option<HttpUrl>,
+    /// The e-mail addresses. They replace the ones before. Addresses whose link has ended get another one.
+    pub(super) emails: Option<Emails>,
     /// The types of events. They replace the ones before.
     pub(super) types: Option<TypeNames>,
     /// The display name. Null removes it.

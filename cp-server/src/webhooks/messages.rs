@@ -8,7 +8,7 @@ use serde_json::Map;
 
 use super::headers::{HEADERS, opened};
 use super::reach::chosen_by;
-use super::rows::{Include, Webhook, WebhookId};
+use super::rows::{Include, Webhook};
 use super::secrets::signing;
 use super::signing::{Signature, SigningSecret, header as signed_header};
 use crate::kernel::app::App;
@@ -28,9 +28,9 @@ pub(super) struct Receiver {
 }
 
 impl Receiver {
-    /// Reads the endpoint with its secrets.
-    pub(super) async fn load(app: &App, tx: &mut Conn, id: WebhookId) -> Result<Self> {
-        let webhook: Webhook = tx.select("WHERE id = $1").bind(id).one().await?;
+    /// Reads the secrets of the endpoint.
+    pub(super) async fn load(app: &App, tx: &mut Conn, webhook: Webhook) -> Result<Self> {
+        let id = webhook.id;
         let owner = webhook.organization_id;
         let secrets = signing(app, tx, owner, id).await?;
         let sealed: Option<Option<Vec<u8>>> =
@@ -58,10 +58,12 @@ impl Receiver {
                 false => event.truncated = true,
             }
         }
-        let (url, chosen_by) = (self.webhook.url.clone(), chosen_by(self.webhook.organization_id));
+        let url = self.webhook.url.clone().unwrap_or_default();
+        let chosen_by = chosen_by(self.webhook.organization_id);
         let unsigned =
             Message { url, chosen_by, headers: self.headers.clone(), body: Bytes::new() };
-        let (kind, now) = (self.webhook.signature, app.clock.now());
+        let kind = self.webhook.signature.unwrap_or(Signature::Hmac);
+        let now = app.clock.now();
         signed(unsigned, event, (kind, &self.secrets), now).map_err(Error::internal)
     }
 }

@@ -81,12 +81,18 @@ crate::record! {
         /// Null for endpoints of the platform.
         organization_id: Option<OrganizationId>,
         name: Option<Name>,
-        url: String,
+        /// The URL that receives the events; null for a webhook that sends mail.
+        url: Option<String> = "NULLIF(webhooks.url, '')",
+        /// The addresses that receive the events as mail; null for a webhook with a URL.
+        emails: Option<Texts>,
+        /// The addresses that have to agree before they get mail; null for a webhook with a URL.
+        unconfirmed: Option<Texts>,
         /// The types of events, such as `licenses.revoke`, or `licenses.*` for all of a resource.
         types: Texts,
         /// The organizations whose events an endpoint of the platform receives; null for all.
         organizations: Option<Organizations>,
-        signature: Signature,
+        /// The signature of the messages; null for mail.
+        signature: Option<Signature> = "CASE WHEN webhooks.emails IS NULL THEN webhooks.signature END",
         /// The public key that verifies the messages; null for `hmac`.
         public_key: Option<String>,
         include: Includes,

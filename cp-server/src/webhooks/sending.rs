@@ -5,102 +5,34 @@
 //! at most 16 attempts at once, and one while it fails. Places for attempts are limited by organization,
 //! so an organization whose receivers are silent leaves the others theirs.
 
-use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use chrono::TimeDelta;
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
-use tokio::time::{Instant, timeout};
+use tokio::time::timeout;
 
-use super::claims::{self, Attempted, Claimed, Outcome};
-use super::fanout::{self, Position};
-use super::messages::Receiver;
+use super::carriers::{Carrier, Parcel};
+use super::claims::{self, Attempted, Claimed};
+use super::confirmations;
+use super::fanout;
 use super::rows::WebhookId;
+use super::state::Sending;
 use crate::events::rows::of_ids;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};
 use crate::kernel::counts;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::outbound::FetchSettings;
-use crate::kernel::outbound::posting::{DeliveryError, Message, Poster};
+use crate::kernel::outbound::posting::DeliveryError;
 
 /// The maximum delay until an event of another replica, or a retry, is noticed.
 const AT_THE_LATEST: Duration = Duration::from_millis(200);
 /// The wait after a failure of the database.
 const AFTER_FAILURE: Duration = Duration::from_secs(1);
-/// The most attempts at once of an endpoint, of an organization, and of a replica.
+/// The most attempts at once of an endpoint.
 const EACH: usize = 16;
-const OF_OWNER: usize = 64;
-const OF_ALL: usize = 512;
 /// The most endpoints that one look finds.
 const ENDPOINTS: i64 = 200;
-/// The kept bytes of an answer.
-const ANSWER: usize = 1024;
-
-/// The state of sending in this replica.
-pub struct Sending {
-    pub poster: Poster,
-    position: Position,
-    woken: Notify,
-    busy: Mutex<Busy>,
-}
-
-/// The endpoints with a task, and the attempts of each owner.
-#[derive(Default)]
-struct Busy {
-    endpoints: HashSet<WebhookId>,
-    attempts: HashMap<Option<OrganizationId>, usize>,
-}
-
-impl Part for Sending {
-    fn committed(&self) {
-        self.wake();
-    }
-}
-
-impl Sending {
-    pub fn new(settings: FetchSettings) -> Self {
-        Self {
-            poster: Poster::new(settings),
-            position: Position::default(),
-            woken: Notify::new(),
-            busy: Mutex::default(),
-        }
-    }
-
-    /// Signals that deliveries may be due.
-    pub fn wake(&self) {
-        self.woken.notify_one();
-    }
-
-    fn busy(&self) -> std::sync::MutexGuard<'_, Busy> {
-        self.busy.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Takes up to `wanted` places for attempts. Returns their number.
-    fn take(&self, owner: Option<OrganizationId>, wanted: usize) -> usize {
-        let mut busy = self.busy();
-        let all: usize = busy.attempts.values().sum();
-        let own = busy.attempts.get(&owner).copied().unwrap_or(0);
-        let taken = wanted.min(OF_OWNER.saturating_sub(own)).min(OF_ALL.saturating_sub(all));
-        if taken > 0 {
-            busy.attempts.insert(owner, own + taken);
-        }
-        taken
-    }
-
-    fn give_back(&self, owner: Option<OrganizationId>, places: usize) {
-        let mut busy = self.busy();
-        if let Some(own) = busy.attempts.get_mut(&owner) {
-            *own = own.saturating_sub(places);
-            if *own == 0 {
-                busy.attempts.remove(&owner);
-            }
-        }
-    }
-}
 
 /// Runs until the process ends, on every replica.
 pub async fn run(app: App) {
@@ -130,7 +62,19 @@ async fn look(app: &App) -> Result<()> {
             tokio::spawn(serve(app.clone(), id, owner));
         }
     }
+    if sending.relay.is_some() && !sending.asks.swap(true, Ordering::AcqRel) {
+        tokio::spawn(ask(app.clone()));
+    }
     Ok(())
+}
+
+/// Sends the confirmations that are due, in a task of its own.
+async fn ask(app: App) {
+    let done = confirmations::send_due(&app).await;
+    Sending::of(&app).asks.store(false, Ordering::Release);
+    if let Err(error) = done {
+        tracing::warn!(%error, "confirmations are not sent");
+    }
 }
 
 /// Sends everything that is due now, and returns when no attempt runs. For tests.
@@ -138,8 +82,9 @@ pub async fn settle(app: &App) -> Result<()> {
     let sending = Sending::of(app);
     loop {
         while fanout::step(app, &sending.position).await? {}
+        let has_asked = confirmations::send_due(app).await?;
         let due = claims::due(app, ENDPOINTS).await?;
-        if due.is_empty() {
+        if due.is_empty() && !has_asked {
             return Ok(());
         }
         let mut tasks = JoinSet::new();
@@ -221,7 +166,7 @@ async fn start(
         return Ok(());
     }
     let mut tx = app.db.read();
-    let receiver = Receiver::load(app, &mut tx, id).await?;
+    let carrier = Carrier::load(app, &mut tx, id).await?;
     let ids: Vec<_> = claimed.iter().map(|one| one.event_id).collect();
     let mut events: HashMap<_, _> = of_ids(&mut tx, &ids)
         .await?
@@ -235,40 +180,16 @@ async fn start(
                 anyhow::anyhow!("webhook_deliveries.event_id of {} names no event", delivery.id);
             return Err(Error::internal(why));
         };
-        let message = receiver.message(app, event, Some(&after))?;
-        running.spawn(attempt(app.clone(), delivery, message));
+        let parcel = carrier.parcel(app, Some(delivery.id), event, Some(&after))?;
+        running.spawn(attempt(app.clone(), delivery, parcel));
     }
     Ok(())
 }
 
 /// Makes one attempt.
-async fn attempt(app: App, delivery: Claimed, message: Message) -> Attempted {
-    let outcome = send(&app, message).await;
+async fn attempt(app: App, delivery: Claimed, parcel: Parcel) -> Attempted {
+    let outcome = parcel.send(&app).await;
     let result = outcome.error.map_or("delivered", DeliveryError::as_str);
     metrics::counter!("cp_webhook_attempts_total", "outcome" => result).increment(1);
     Attempted { delivery, outcome }
-}
-
-/// Sends a message, and describes the result.
-pub(super) async fn send(app: &App, message: Message) -> Outcome {
-    let (at, began) = (app.clock.now(), Instant::now());
-    let answered = Sending::of(app).poster.post(message).await;
-    let duration_ms = i64::try_from(began.elapsed().as_millis()).unwrap_or(i64::MAX);
-    let receipt = match answered {
-        Ok(receipt) => receipt,
-        Err(error) => {
-            let (status, error, answer, retry_after) = (None, Some(error), None, None);
-            return Outcome { at, duration_ms, status, error, answer, retry_after };
-        }
-    };
-    let error = match receipt.status {
-        status if status.is_success() => None,
-        status if status.is_redirection() => Some(DeliveryError::Redirect),
-        _ => Some(DeliveryError::Status),
-    };
-    let text = &receipt.body[..receipt.body.len().min(ANSWER)];
-    // PostgreSQL keeps no U+0000.
-    let answer = Some(String::from_utf8_lossy(text).replace('\0', "\u{fffd}"));
-    let retry_after = receipt.retry_after.and_then(|wait| TimeDelta::from_std(wait).ok());
-    Outcome { at, duration_ms, status: Some(receipt.status.as_u16()), error, answer, retry_after }
 }

@@ -5,10 +5,9 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Map;
 
-use super::messages::Receiver;
+use super::carriers::Carrier;
 use super::reach::{disabled, load};
 use super::rows::{Webhook, WebhookId, WebhookStatus};
-use super::sending;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::platform::AnyOwner;
 use crate::kernel::error::Result;
@@ -24,7 +23,7 @@ const NOWHERE: i64 = -1;
 /// The result of a test.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Tested {
-    /// The status of the answer; null without one.
+    /// The status of the answer, or the SMTP code; null without one.
     status: Option<u16>,
     duration_ms: i64,
     /// The reason of a failure; null for a success.
@@ -38,7 +37,7 @@ pub(super) async fn test(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) 
     if webhook.status == WebhookStatus::Disabled {
         return Err(disabled());
     }
-    let receiver = Receiver::load(&cx.app, &mut cx.tx, id).await?;
+    let carrier = Carrier::load(&cx.app, &mut cx.tx, id).await?;
     let event = Event {
         id: cx.app.random.uuid(cx.now),
         seq: NOWHERE,
@@ -63,10 +62,10 @@ pub(super) async fn test(cx: &mut Cx<Scope>, AnyOwner(id): AnyOwner<WebhookId>) 
         truncated: false,
         extra: Map::new(),
     };
-    let message = receiver.message(&cx.app, event, None)?;
+    let parcel = carrier.parcel(&cx.app, None, event, None)?;
     // A slow receiver holds neither a connection nor the writer.
     cx.release();
-    let outcome = sending::send(&cx.app, message).await;
+    let outcome = parcel.send(&cx.app).await;
     cx.begin().await?;
     let (status, duration_ms) = (outcome.status, outcome.duration_ms);
     Ok(Tested { status, duration_ms, error: outcome.error, answer: outcome.answer })

@@ -148,6 +148,8 @@ fn secret_file_malformed_is_refused_by_its_name_without_its_content() {
         ("CP_DATABASE_URL_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_SIGNING_KEY_PASSPHRASE_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_OIDC_CLIENT_SECRET_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
+        ("CP_SMTP_URL_FILE", format!("smtps://cp:{CANARY}@mail.example/x").into_bytes()),
+        ("CP_SMTP_URL_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("ZITADEL_MGMT_CLIENT_SECRET_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("ZITADEL_MGMT_API_TOKEN_FILE", [CANARY.as_bytes(), b"\xff\xfe"].concat()),
         ("CP_IDENTITY_PROVIDERS", format!("[{{\"client_secret\": \"{CANARY}").into_bytes()),

@@ -1,7 +1,9 @@
 //! The stream of events, and those that it reaches.
 
 mod follow;
+mod levels;
 mod notices;
+mod silence;
 mod stream;
 mod types;
 

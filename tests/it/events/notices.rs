@@ -29,13 +29,22 @@ async fn end(world: &World, at: &str, grace_days: i64) {
 }
 
 #[on_both]
-async fn each_threshold_is_announced_once_by_two_replicas(world: World) {
+async fn each_threshold_is_announced_once_by_two_replicas_over_400_days(world: World) {
     let (second, _) = world.server(|settings| settings.shared.rate_limits = false);
     announce(&world.app).await.unwrap();
     end(&world, "2026-06-30T12:00:00Z", 5).await;
-    // Across both changes of daylight-saving time, by hours that do not divide a day.
-    for n in 0..480 {
+    let subscription = format!("/subscriptions/{}", world.acme.subscription);
+    world.patch(subscription, json!({"ends_at": "2027-01-10T00:00:00Z"})).await.expect(200);
+    let limit = json!({"metric": "calls", "quantity": 10, "window": "gauge", "notify_at": [50]});
+    let limit = world.put(world.org("/limits"), limit).await.expect(201);
+    world.post(world.org("/usage"), json!({"metric": "calls", "quantity": 6})).await.expect(201);
+    // Across four changes of daylight-saving time, by hours that do not divide a day.
+    for n in 0..960 {
         world.pass(TimeDelta::hours(10));
+        // 40 days of downtime, over the thresholds and the end of the subscription.
+        if (812..908).contains(&n) {
+            continue;
+        }
         let both = [&world.app, &second];
         let (first, other) = tokio::join!(announce(both[n % 2]), announce(both[(n + 1) % 2]));
         first.unwrap();
@@ -61,6 +70,15 @@ async fn each_threshold_is_announced_once_by_two_replicas(world: World) {
         let late = at - (end - TimeDelta::days(days) + TimeDelta::days(grace));
         assert!(late >= TimeDelta::zero() && late < TimeDelta::hours(10), "{kind} {days}: {late}");
     }
+    // The server was down from 5 December to 14 January: the end was not announced before it.
+    let found = notices(&world, &world.acme.subscription).await;
+    let kinds: Vec<(&str, i64)> =
+        found.iter().map(|(kind, days, _)| (kind.as_str(), *days)).collect();
+    assert_eq!(kinds, [("subscriptions.end", 0)]);
+    place(&world).await;
+    let all = world.get("/audit?action=limits.near&limit=500").await.expect(200);
+    assert_eq!(all["items"].as_array().unwrap().len(), 1, "{all}");
+    assert_eq!(all["items"][0]["target_id"], limit["id"]);
 }
 
 #[on_both]

@@ -77,7 +77,7 @@ async fn credits_are_allocated_used_and_passed_on(world: World) {
             "scope": t, "name": "T", "within": a, "quantity": 300,
             "override": {"quantity": 350, "reason": "A launch."}, "effective": 350, "overflow": 0,
             "source": "manual", "used": 0, "percent": 0, "remaining": 350, "overflow_used": 0,
-            "level": "ok", "children": 0, "unallocated": 350, "over": 0,
+            "level": "ok", "children": 0, "unallocated": 350, "over": 0, "notify_at": null,
         })
     );
     let found = table(&world, "").await;

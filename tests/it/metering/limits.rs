@@ -20,7 +20,7 @@ async fn of_a_scope_metric_unit_window_and_period_there_is_one_limit(world: Worl
             "id": "<1>", "organization_id": "<acme's org>", "project_id": "<2>",
             "scope": format!("project:{apollo}"), "override_quantity": null, "overflow": 0,
             "override_reason": null, "cycle_id": null, "within_id": null, "source": "manual",
-            "metric": "tokens", "unit": "token", "window": "calendar", "period": "weekly",
+            "notify_at": null, "metric": "tokens", "unit": "token", "window": "calendar", "period": "weekly",
             "quantity": 10.5, "enforcement": "enforce", "created_at": now(), "updated_at": now(),
         })
     );

@@ -11,7 +11,7 @@ use super::examples::{UNKNOWN_ID, example};
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// The operations without authentication.
-const PUBLIC: [&str; 22] = [
+const PUBLIC: [&str; 24] = [
     "invitations.accept",
     "sessions.login",
     "sessions.callback",
@@ -27,6 +27,8 @@ const PUBLIC: [&str; 22] = [
     "log.proof",
     "log.consistency",
     "log.tile",
+    "webhook_confirmations.show",
+    "webhook_confirmations.confirm",
     "server.healthz",
     "server.readyz",
     "server.metrics",

@@ -155,10 +155,15 @@ pub fn example(world: &World, line: &Line) -> Example {
             query(&format!("?user={}", acme.user))
         }
         _ if line.method == Method::DELETE => query(&set_before(line)),
+        "webhook_confirmations.show" => query("?token=another"),
         _ if line.method == Method::GET => query(""),
         "webhooks.test" | "webhooks.enable" | "webhooks.disable" | "webhook_deliveries.retry" => {
             query("")
         }
+        "webhooks.create" | "webhooks.create_for_platform" => {
+            body(json!({"url": "https://hooks.example.com/", "types": ["licenses.*"]}))
+        }
+        "webhook_confirmations.confirm" => query("?token=another"),
         "webhooks.replay" => body(json!({"since": "2026-01-01T00:00:00Z", "only": "all"})),
         "leases.return" | "sessions.logout" | "sessions.logout_everywhere" => query(""),
         "organizations.create" => body(json!({"name": "Initech"})),

@@ -22,7 +22,7 @@ async fn webhook_shows_its_secret_once(world: World) {
         json!({
             "id": made["id"], "organization_id": world.acme.org, "name": "Billing",
             "url": "https://hooks.example.com/events", "types": ["licenses.*", "bundles.issue"],
-            "organizations": null, "signature": "hmac", "public_key": null, "include": ["after"],
+            "emails": null, "unconfirmed": null, "organizations": null, "signature": "hmac", "public_key": null, "include": ["after"],
             "ordering": "subject", "headers": {"authorization": {"masked": true}},
             "status": "enabled", "disabled_reason": null, "failing_since": null,
             "created_at": "2026-01-02T00:00:00Z", "updated_at": "2026-01-02T00:00:00Z",

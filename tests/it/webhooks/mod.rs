@@ -2,9 +2,11 @@
 
 mod endpoints;
 mod hostile;
+mod mail;
 mod receiver;
 mod replay;
 mod sending;
+mod smtp;
 
 use cp_server::webhooks::sending::settle;
 use serde_json::{Value, json};

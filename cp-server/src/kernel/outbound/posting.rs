@@ -75,6 +75,8 @@ crate::text_enum! {
         Redirect = "redirect",
         /// The head of the answer is too large.
         TooLarge = "too_large",
+        /// No e-mail address may get messages yet.
+        Unconfirmed = "unconfirmed",
     }
 }
 

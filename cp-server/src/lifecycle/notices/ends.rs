@@ -6,8 +6,8 @@ use chrono::{DateTime, TimeDelta, Utc};
 use serde_json::json;
 use uuid::Uuid;
 
-use super::NoticeDays;
 use super::rows::{LOOKBACK, Notice, Wishes, store};
+use super::settings::NoticeDays;
 use super::subjects::{SUBJECTS, Subject};
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::app::{App, Part};

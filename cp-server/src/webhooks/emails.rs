@@ -1,0 +1,113 @@
+//! The checks of endpoints with e-mail addresses.
+
+use super::addresses::Emails;
+use super::confirmations;
+use super::inputs::{NewWebhook, WebhookPatch};
+use super::letters;
+use super::rows::Webhook;
+use super::signing::Signature;
+use super::state::Sending;
+use crate::events::types::{TypeNames, Types};
+use crate::kernel::app::{App, Part};
+use crate::kernel::db::record::Texts;
+use crate::kernel::error::{Error, Result};
+use crate::kernel::http::cx::Cx;
+use crate::kernel::outbound::mailing::IS_BUILT;
+use crate::kernel::text::{Email, HttpUrl};
+
+/// The destination of a new endpoint.
+pub(super) enum Destination {
+    Url(HttpUrl),
+    Emails(Emails),
+}
+
+/// Returns the destination of a new endpoint: a URL or addresses.
+pub(super) fn destination(app: &App, new: &NewWebhook) -> Result<Destination> {
+    match (new.url.clone(), new.emails.clone()) {
+        (Some(url), None) => Ok(Destination::Url(url)),
+        (None, Some(emails)) => {
+            check(app, &new.types)?;
+            refuse_http(new)?;
+            Ok(Destination::Emails(emails))
+        }
+        (None, None) => Err(Error::invalid("url", "`url` or `emails` is required.")),
+        (Some(_), Some(_)) => {
+            Err(Error::invalid("emails", "`emails` must not be sent with `url`. Send one of them."))
+        }
+    }
+}
+
+impl Destination {
+    /// Returns the URL as it is stored: empty for addresses.
+    pub(super) fn url(&self) -> String {
+        match self {
+            Self::Url(url) => url.to_string(),
+            Self::Emails(_) => String::new(),
+        }
+    }
+}
+
+/// Sets the addresses of an endpoint, and asks those that belong to no member.
+pub(super) async fn set<G>(cx: &mut Cx<G>, webhook: &Webhook, emails: &[Email]) -> Result<Webhook> {
+    let asked = confirmations::ask(cx, webhook.id, webhook.organization_id, emails).await?;
+    let emails = emails.iter().map(ToString::to_string).collect();
+    let sql = "UPDATE webhooks SET emails = $2, unconfirmed = $3 WHERE id = $1";
+    let update = cx.tx.returning(sql).bind(webhook.id).bind(Texts::bounded("emails", emails)?);
+    Ok(update.bind(Texts::bounded("emails", asked)?).one().await?)
+}
+
+/// Refuses what a patch changes of the other kind of endpoint.
+pub(super) fn check_patch(app: &App, webhook: &Webhook, patch: &WebhookPatch) -> Result<()> {
+    let refused = |field: &str, of: &str| {
+        Err(Error::invalid(field.to_owned(), format!("`{field}` is for webhooks with {of}.")))
+    };
+    if webhook.emails.is_none() {
+        return if patch.emails.is_some() { refused("emails", "`emails`") } else { Ok(()) };
+    }
+    match () {
+        () if patch.url.is_some() => refused("url", "a `url`"),
+        () if patch.include.is_some() => refused("include", "a `url`"),
+        () if patch.headers.is_some() => refused("headers", "a `url`"),
+        () => patch.types.as_ref().map_or(Ok(()), |types| check(app, types)),
+    }
+}
+
+/// Checks that the server sends mail, and that it sends events of these types by mail.
+pub(super) fn check(app: &App, types: &TypeNames) -> Result<()> {
+    if Sending::of(app).relay.is_none() {
+        let detail = match IS_BUILT {
+            true => {
+                "`emails` requires an SMTP server. Set CP_SMTP_URL and CP_MAIL_FROM of this server."
+            }
+            false => "`emails` is not possible: this server was built without mail.",
+        };
+        return Err(Error::invalid("emails", detail));
+    }
+    let selected = Types::checked(app, &types.0)?;
+    let all = crate::events::types::all(app).iter();
+    let other = all.filter(|one| selected.selects(one.r#type));
+    match other.map(|one| one.r#type).find(|one| letters::types().all(|kind| kind != *one)) {
+        None => Ok(()),
+        Some(other) => {
+            let detail = format!(
+                "`types` of a webhook with `emails` must be notices or webhooks.disabled (got \
+                 `{other}`). docs/events.md lists the notices."
+            );
+            Err(Error::invalid("types", detail))
+        }
+    }
+}
+
+/// Refuses the fields of HTTP messages.
+fn refuse_http(new: &NewWebhook) -> Result<()> {
+    let refused = |field: &str| {
+        let detail = format!("`{field}` is for webhooks with a `url`.");
+        Err(Error::invalid(field.to_owned(), detail))
+    };
+    match () {
+        () if new.signature != Signature::Hmac => refused("signature"),
+        () if !new.include.is_empty() => refused("include"),
+        () if !new.headers.is_empty() => refused("headers"),
+        () => Ok(()),
+    }
+}
