@@ -11,12 +11,14 @@ use super::examples::{UNKNOWN_ID, example};
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// The operations without authentication.
-const PUBLIC: [&str; 22] = [
+const PUBLIC: [&str; 24] = [
     "invitations.accept",
     "sessions.login",
+    "sessions.list_providers",
     "sessions.callback",
     "sessions.logout",
     "sessions.logout_everywhere",
+    "console_links.use",
     "status_lists.list",
     "status_lists.read",
     "license_keys.validate",
