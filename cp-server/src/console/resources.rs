@@ -134,9 +134,7 @@ impl Resources {
             one.method == Method::GET
                 && one.output.as_ref().is_some_and(|output| output["$ref"] == reference)
         };
-        let below = |one: &&Operation| {
-            one.path.strip_prefix(collection).is_some_and(|rest| is_parameter(rest))
-        };
+        let below = |one: &&Operation| one.path.strip_prefix(collection).is_some_and(is_parameter);
         let things = || self.operations.iter().filter(is_it);
         let alone =
             |one: &&Operation| one.path.matches('{').count() == 1 && one.path.ends_with('}');
