@@ -18,6 +18,7 @@ mod icons;
 mod pages;
 mod refusals;
 mod resources;
+mod rows;
 mod scene;
 mod schema;
 mod sign_in;
@@ -26,6 +27,7 @@ mod verdict;
 pub(crate) mod view;
 mod words;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 
 use axum::Router;
@@ -38,7 +40,7 @@ use axum::routing::any;
 use cp_contracts::{Problem, ProblemCode};
 
 use self::frame::IsPage;
-use self::resources::Resources;
+use self::resources::{Descriptions, Resources};
 use self::view::{Me, Page, Pages, View, pairs};
 use crate::kernel::app::App;
 use crate::kernel::error::{Error, Result};
@@ -57,6 +59,7 @@ struct Console {
     api: Api,
     pages: Pages,
     table: Vec<Line>,
+    descriptions: Descriptions,
     resources: OnceLock<Arc<Resources>>,
     generic: [Page; 2],
 }
@@ -65,7 +68,12 @@ struct Console {
 ///
 /// # Panics
 /// When a page names an operation that the table lacks.
-pub fn over(app: &App, router: Router, table: &[Line]) -> Router {
+pub fn over(
+    app: &App,
+    router: Router,
+    table: &[Line],
+    descriptions: BTreeMap<&'static str, &'static str>,
+) -> Router {
     let api = Api::new(app.clone(), router.clone(), table);
     let mut all = Pages::default();
     sign_in::pages(&mut all);
@@ -78,6 +86,7 @@ pub fn over(app: &App, router: Router, table: &[Line]) -> Router {
         pages: all.checked(&api),
         api,
         table: table.to_vec(),
+        descriptions,
         resources: OnceLock::new(),
         generic: [
             page(Method::GET, |view| Box::pin(generic::get(view))),
@@ -156,7 +165,10 @@ impl Console {
         };
         let query = pairs(parts.uri.query().unwrap_or_default().as_bytes());
         let now = self.api.app.clock.now();
-        let resources = self.resources.get_or_init(|| Arc::new(Resources::of(&self.table))).clone();
+        let resources = self
+            .resources
+            .get_or_init(|| Arc::new(Resources::of(&self.table, &self.descriptions)))
+            .clone();
         let mut view = View {
             ops,
             base,

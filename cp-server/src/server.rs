@@ -105,10 +105,10 @@ pub fn router(app: &App) -> Router {
 /// Builds the same service around another table.
 pub fn around(app: &App, table: Routes) -> Router {
     let _ = telemetry::metrics();
-    let lines = table.table.clone();
+    let (lines, descriptions) = (table.table.clone(), table.descriptions.clone());
     let router = table.into_router(app.clone());
     let router = match ConsoleSettings::of(app).is_enabled {
-        true => console::over(app, router, &lines),
+        true => console::over(app, router, &lines, descriptions),
         false => router,
     };
     router

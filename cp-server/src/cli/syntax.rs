@@ -113,6 +113,8 @@ pub(super) enum Command {
     #[command(hide = true)]
     Openapi,
     /// Print a shell completion script: `source <(cp-server completions bash)`
+    // `docs/cli.md` describes it, and the list of commands fits on one screen.
+    #[command(hide = true)]
     Completions {
         /// The shell
         shell: Shell,

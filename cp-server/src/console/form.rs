@@ -11,6 +11,7 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Number, Value};
 
 use super::html::{Markup, html, icon};
+use super::rows::{KINDS, row_of, sent_rows, typed};
 use super::schema::{Control, Field};
 use super::view::value;
 use super::words;
@@ -33,14 +34,6 @@ pub(super) struct Shown<'f> {
     pub(super) suggestions: Suggestions,
 }
 
-/// The kinds of a named value.
-const KINDS: [(&str, &str); 5] = [
-    ("text", "text"),
-    ("number", "number"),
-    ("flag", "yes or no"),
-    ("null", "unlimited"),
-    ("json", "JSON"),
-];
 /// The empty rows after the others.
 const SPARE_ROWS: usize = 2;
 
@@ -269,31 +262,6 @@ fn rows(
     }
 }
 
-fn sent_rows(entries: &Entries, name: &str) -> Vec<[String; 3]> {
-    let part = |n: usize, part: &str| value(entries, &format!("{name}/{n}/{part}"));
-    let mut rows = Vec::new();
-    for n in 0.. {
-        let Some(key) = part(n, "name") else { break };
-        let text = part(n, "value").unwrap_or_default();
-        if !key.trim().is_empty() || !text.is_empty() {
-            let kind = part(n, "kind").unwrap_or("text");
-            rows.push([key.trim().to_owned(), kind.to_owned(), text.to_owned()]);
-        }
-    }
-    rows
-}
-
-fn row_of(name: &str, value: &Value) -> [String; 3] {
-    let (kind, text) = match value {
-        Value::Null => ("null", String::new()),
-        Value::Bool(flag) => ("flag", if *flag { "yes" } else { "no" }.to_owned()),
-        Value::Number(number) => ("number", number.to_string()),
-        Value::String(text) => ("text", text.clone()),
-        nested => ("json", nested.to_string()),
-    };
-    [name.to_owned(), kind.to_owned(), text]
-}
-
 /// Returns the input of the entries. With the present state, only what differs from it.
 pub(super) fn read(
     fields: &[Field],
@@ -376,17 +344,6 @@ fn value_of(field: &Field, name: &str, entries: &Entries) -> Option<Value> {
         // A browser sends line ends of its own.
         Control::Text => Some(text.replace("\r\n", "\n").into()),
         Control::Choice(_) | Control::Line(_) => Some(trimmed.into()),
-    }
-}
-
-fn typed(kind: &str, text: &str) -> Value {
-    let trimmed = text.trim();
-    match kind {
-        "null" => Value::Null,
-        "flag" if ["yes", "true"].contains(&trimmed) => true.into(),
-        "flag" if ["no", "false", ""].contains(&trimmed) => false.into(),
-        "number" | "json" => serde_json::from_str(trimmed).unwrap_or_else(|_| trimmed.into()),
-        _ => text.into(),
     }
 }
 

@@ -127,7 +127,7 @@ impl View {
             }
             p.where {
                 (host(&self.ops.app().settings.base_url)) br;
-                "cp-server " (env!("CARGO_PKG_VERSION")) " · " (self.ops.app().db.name())
+                "cp-server " (env!("CARGO_PKG_VERSION")) " · " (words::database(self.ops.app().db.name()))
             }
         }
     }
@@ -139,11 +139,15 @@ impl View {
         base: &str,
         links: &[(&str, &str, &str, &str)],
     ) -> Markup {
-        // The longest link that leads to the page or above it is the current one.
         let here = &self.path;
-        let leads = |path: &str| {
+        // The pages of an organization are not those of the platform.
+        let is_foreign = base.is_empty() && self.organization.is_some();
+        let leads = |path: &str, segment: &str| {
+            let is_below = |path: &str| here.starts_with(&format!("{path}/"));
             here == path
-                || !path.is_empty() && path != base && here.starts_with(&format!("{path}/"))
+                || !segment.is_empty()
+                    && !is_foreign
+                    && (is_below(path) || here == segment || is_below(segment))
         };
         let shown = links.iter().filter(|(.., operation)| self.may(operation));
         html! {
@@ -153,7 +157,7 @@ impl View {
                     @for (title, sign, segment, _) in shown {
                         @let path = format!("{base}{segment}");
                         li {
-                            a href=(self.url(&path)) aria-current=[leads(&path).then_some("page")] {
+                            a href=(self.url(&path)) aria-current=[leads(&path, segment).then_some("page")] {
                                 (icon(sign)) (title)
                             }
                         }
@@ -185,7 +189,7 @@ impl View {
                     kbd aria-hidden="true" { "/" }
                 }
                 details."menu me" {
-                    summary aria-label={ "You: " (name) } {
+                    summary aria-label={ (initials(&self.me.name)) ": you, " (name) } {
                         span.avatar aria-hidden="true" { (initials(&self.me.name)) }
                     }
                     div.pop {

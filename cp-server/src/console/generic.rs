@@ -18,8 +18,9 @@ use crate::kernel::error::{Error, Result};
 
 /// Answers GET for any path.
 pub(super) async fn get(view: &mut View) -> Result<Response> {
-    let scene = Scene::enter(view).await?;
+    let mut scene = Scene::enter(view).await?;
     if let Some(task) = tasks::of(view, &scene).await? {
+        scene.refresh(view);
         return edit::form(view, &scene, task).await;
     }
     let resources = view.resources.clone();
@@ -32,9 +33,12 @@ pub(super) async fn get(view: &mut View) -> Result<Response> {
 
 /// Answers POST for any path that has a form.
 pub(super) async fn post(view: &mut View) -> Result<Response> {
-    let scene = Scene::enter(view).await?;
+    let mut scene = Scene::enter(view).await?;
     match tasks::of(view, &scene).await? {
-        Some(task) => edit::send(view, &scene, task).await,
+        Some(task) => {
+            scene.refresh(view);
+            edit::send(view, &scene, task).await
+        }
         None => Err(Error::not_found("page")),
     }
 }

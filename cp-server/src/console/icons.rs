@@ -77,6 +77,6 @@ pub(super) fn of(segment: &str) -> &'static str {
         "bundles" | "service-tokens" => "token",
         "keys" | "secret-refs" | "license-keys" => "key",
         "audit" | "events" => "log",
-        _ => "file",
+        _ => "layers",
     }
 }

@@ -80,6 +80,8 @@ impl View {
         let mut at = BTreeMap::new();
         for (field, detail) in all {
             if let Some(name) = entry_of(&field, &is_entry) {
+                let label = label_of(&name);
+                let detail = detail.replacen(&format!("`{field}`"), &label, 1).replace('`', "");
                 at.entry(name).or_insert(detail);
             }
         }
@@ -98,7 +100,7 @@ impl View {
                 @if is_doubtful { "Look at the present state, or send again: the server applies the change once." }
                 @if count > 0 {
                     ul { @for (name, detail) in &at {
-                        li { a href={ "#" (anchor(name)) } { (label_of(name)) ": " (words::visible(detail)) } }
+                        li { a href={ "#" (anchor(name)) } { (words::visible(detail)) } }
                     } }
                 } @else { (self.facts(&problem)) }
             } }

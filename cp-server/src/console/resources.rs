@@ -3,6 +3,8 @@
 //! A *collection* is a GET line whose answer has `items`. Its *thing* is the GET line whose answer is
 //! one of these items. A new slice has both without a line here.
 
+use std::collections::BTreeMap;
+
 use axum::http::Method;
 use serde_json::Value;
 
@@ -24,8 +26,13 @@ const ONCE: [&str; 4] = [
 /// What the table says.
 pub(super) struct Resources {
     operations: Vec<Operation>,
+    /// What the slices say about their resources.
+    descriptions: Descriptions,
     pub(super) schemas: Schemas,
 }
+
+/// The descriptions of the slices, by their names.
+pub(super) type Descriptions = BTreeMap<&'static str, &'static str>;
 
 /// A line of the table, as pages need it.
 pub(super) struct Operation {
@@ -53,7 +60,7 @@ pub(super) struct Collection<'r> {
 }
 
 impl Resources {
-    pub(super) fn of(table: &[Line]) -> Self {
+    pub(super) fn of(table: &[Line], descriptions: &Descriptions) -> Self {
         let mut generator = openapi::schemas();
         let has_page = |line: &&Line| {
             !(line.raw || line.root || line.machine || line.permission == Permission::PUBLIC)
@@ -62,27 +69,25 @@ impl Resources {
             table.iter().filter(has_page).map(|line| (line, line.shapes(&mut generator))).collect();
         let schemas = generator.take_definitions(true);
         let operations = shaped.into_iter().map(|(line, shapes)| {
-            let (summary, about) =
-                line.doc.trim().split_once('\n').unwrap_or((line.doc.trim(), ""));
+            let (summary, about) = first_paragraph(line.doc);
             let input = shapes.input.map(Value::from);
             let (query, input) = match input {
                 Some(input) if line.in_query() => (schema::fields(&schemas, &input), None),
                 input => (Vec::new(), input),
             };
-            let about: Vec<&str> = about.lines().map(str::trim).collect();
             Operation {
                 name: line.name,
                 method: line.method.clone(),
                 path: line.path,
-                summary: summary.trim().replace('`', ""),
-                about: about.join(" ").trim().replace('`', ""),
+                summary,
+                about,
                 query,
                 input,
                 output: shapes.output.map(Value::from),
             }
         });
         let operations = operations.collect();
-        Self { operations, schemas }
+        Self { operations, descriptions: descriptions.clone(), schemas }
     }
 
     /// Returns the template of a path and the values in it. Literal segments win.
@@ -90,6 +95,15 @@ impl Resources {
         let fitting =
             self.operations.iter().filter_map(|one| Some((one.path, matched(one.path, path)?)));
         fitting.min_by_key(|(_, values)| values.len())
+    }
+
+    /// Returns what a resource is, in a sentence.
+    pub(super) fn described(&self, operation: &Operation) -> String {
+        let slice = operation.name.split('.').next().unwrap_or_default();
+        match self.descriptions.get(slice) {
+            Some(about) => first_paragraph(about).0,
+            None => operation.summary.clone(),
+        }
     }
 
     pub(super) fn named(&self, name: &str) -> Option<&Operation> {
@@ -120,9 +134,7 @@ impl Resources {
             one.method == Method::GET
                 && one.output.as_ref().is_some_and(|output| output["$ref"] == reference)
         };
-        let below = |one: &&Operation| {
-            one.path.strip_prefix(collection).is_some_and(|rest| is_parameter(rest))
-        };
+        let below = |one: &&Operation| one.path.strip_prefix(collection).is_some_and(is_parameter);
         let things = || self.operations.iter().filter(is_it);
         let alone =
             |one: &&Operation| one.path.matches('{').count() == 1 && one.path.ends_with('}');
@@ -253,6 +265,15 @@ impl Operation {
             _ => format!("Create the {noun}"),
         }
     }
+}
+
+/// Returns the first paragraph of a documentation, and the others, each as one line.
+fn first_paragraph(doc: &str) -> (String, String) {
+    let lines: Vec<&str> = doc.trim().lines().map(str::trim).collect();
+    let end = lines.iter().position(|line| line.is_empty()).unwrap_or(lines.len());
+    let (first, others) = lines.split_at(end);
+    let text = |lines: &[&str]| lines.join(" ").trim().replace('`', "");
+    (text(first), text(others))
 }
 
 /// Whether the rest of a path is one parameter.

@@ -127,8 +127,9 @@ fn list_of(view: &View, resources: &Resources, thing: &str) -> Option<(String, O
 
 /// Returns the noun of the things of a path.
 pub(super) fn noun_of(template: &str) -> String {
-    let segments = template.split('/').filter(|part| !part.is_empty() && !part.starts_with('{'));
-    words::singular(segments.last().unwrap_or("page"))
+    let mut segments =
+        template.split('/').filter(|part| !part.is_empty() && !part.starts_with('{'));
+    words::singular(segments.next_back().unwrap_or("page"))
 }
 
 /// Returns the title of a thing: its name, or its noun and ID.

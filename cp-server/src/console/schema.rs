@@ -71,9 +71,12 @@ fn fields_at(schemas: &Schemas, schema: &Value, depth: usize) -> Vec<Field> {
     let is_required = |name: &str| required.is_some_and(|all| all.iter().any(|one| one == name));
     let members = schema["properties"].as_object().into_iter().flatten();
     let mut fields: Vec<Field> = members
+        .filter(|(_, member)| !is_obsolete(member))
         .map(|(name, member)| field(schemas, name, member, is_required(name), depth))
         .collect();
-    fields.sort_by_key(|field| (!field.is_required, field.name != "name"));
+    let is_large =
+        |field: &Field| matches!(field.control, Control::Rows | Control::Group(_) | Control::Json);
+    fields.sort_by_key(|field| (!field.is_required, field.name != "name", is_large(field)));
     fields
 }
 
@@ -81,6 +84,9 @@ fn field(schemas: &Schemas, name: &str, member: &Value, is_required: bool, depth
     let (schema, is_nullable) = without_null(schemas, member);
     let about = member["description"].as_str().or_else(|| schema["description"].as_str());
     let hint = about.unwrap_or_default().replace('\n', " ").replace('`', "");
+    // A form has no null: an empty entry stands for it.
+    let hint =
+        hint.replace(" Null removes", " Empty removes").replace(" Null returns", " Empty returns");
     Field {
         name: name.to_owned(),
         label: words::label(name),
@@ -90,6 +96,11 @@ fn field(schemas: &Schemas, name: &str, member: &Value, is_required: bool, depth
         is_secret: member["writeOnly"] == true || schema["writeOnly"] == true,
         control: control(schemas, name, schema, depth),
     }
+}
+
+/// Whether a member is another name of one that stays.
+fn is_obsolete(member: &Value) -> bool {
+    member["description"].as_str().is_some_and(|about| about.contains("removed in 1.0"))
 }
 
 /// Returns the schema of the values other than null, and whether null is one.
@@ -182,8 +193,10 @@ pub(super) fn type_of(schema: &Value) -> Option<&str> {
 pub(super) fn members(schemas: &Schemas, schema: &Value) -> Vec<(String, Value)> {
     let schema = resolved(schemas, schema);
     let all = schema["properties"].as_object().into_iter().flatten();
-    let mut members: Vec<(String, Value)> =
-        all.map(|(name, member)| (name.clone(), without_null(schemas, member).0.clone())).collect();
+    let mut members: Vec<(String, Value)> = all
+        .filter(|(_, member)| !is_obsolete(member))
+        .map(|(name, member)| (name.clone(), without_null(schemas, member).0.clone()))
+        .collect();
     members.sort_by_key(|(name, _)| place(name));
     members
 }

@@ -25,7 +25,7 @@ macro_rules! pages {
         $method:ident $path:literal $(calls [$($slice:ident.$operation:ident),* $(,)?])? => $page:ident
         $(, $mode:ident)?;
     )+) => {
-        pub(in $crate::console) fn pages(pages: &mut $crate::console::view::Pages) {
+        pub(crate) fn pages(pages: &mut $crate::console::view::Pages) {
             $(pages.add($crate::console::view::Page {
                 name: concat!("console.", stringify!($group), ".", stringify!($page)),
                 method: axum::http::Method::$method,
@@ -58,7 +58,7 @@ pub(super) type Run = for<'v> fn(&'v mut View) -> BoxFuture<'v, Result<Response>
 
 /// The table of the pages.
 #[derive(Default)]
-pub(super) struct Pages(Vec<Page>);
+pub(crate) struct Pages(Vec<Page>);
 
 impl Pages {
     pub(super) fn add(&mut self, page: Page) {

@@ -58,6 +58,8 @@ const NOUNS: [(&str, &str, &str); 17] = [
 
 /// Returns a name in words: `api_base_url` is "API base URL".
 pub(super) fn label(name: &str) -> String {
+    let name = name.strip_prefix("is_").or(name.strip_prefix("has_")).unwrap_or(name);
+    let name = name.strip_suffix("_at").unwrap_or(name);
     capitalized(&spaced(name))
 }
 
@@ -79,6 +81,15 @@ pub(super) fn capitalized(text: &str) -> String {
 pub(super) fn plural(segment: &str) -> String {
     let known = NOUNS.iter().find(|(path, ..)| *path == segment);
     known.map_or_else(|| label(segment), |(_, _, title)| (*title).to_owned())
+}
+
+/// Returns the name of a database.
+pub(super) fn database(code: &str) -> &str {
+    match code {
+        "sqlite" => "SQLite",
+        "postgres" | "postgresql" => "PostgreSQL",
+        other => other,
+    }
 }
 
 /// Returns the noun of one thing of a collection.

@@ -340,6 +340,14 @@ impl Conn {
         }
     }
 
+    /// Returns the connection itself, behind the turn at a shared one.
+    pub(super) fn own(&mut self) -> &mut Self {
+        match self {
+            Self::Shared(turn) => turn.own(),
+            own => own,
+        }
+    }
+
     pub(super) async fn connect(&mut self) -> sqlx::Result<()> {
         match self {
             Self::Idle(Db::Sqlite { read, .. }) => *self = Self::Sqlite(read.acquire().await?),

@@ -109,7 +109,7 @@ async fn session_ends_with_its_user_and_with_a_sign_out(world: World) {
 #[on_both]
 async fn change_with_a_cookie_needs_a_page_of_this_server(world: World) {
     let browser = Browser::new(sign_in(&world, &code(&world).await).await);
-    let path = format!("/organizations/{}/notes?new", world.acme.org);
+    let path = format!("/organizations/{}/workspaces?new", world.acme.org);
     for origin in ["https://evil.example", "null"] {
         let answer = browser.send(&path, &[("name", "first")], origin).await;
         sound(&answer, 403);
@@ -124,9 +124,9 @@ async fn page_without_a_session_leads_to_the_login_and_a_form_keeps_its_entries(
     let location = "/console/sign-in?return_to=%2Fconsole%2Forganizations%3Fstatus%3Dactive";
     assert_eq!((answer.status, answer.header("location")), (303, location));
     sound(&browser.get("/sign-in?return_to=%2Fconsole").await, 200);
-    let entries = [("name", "Fabrikam"), ("client_secret", "hidden")];
+    let entries = [("name", "Fabrikam"), ("client_secret", "s3cret-x")];
     let page = sound(&browser.post("/organizations?new", &entries).await, 401);
-    assert!(page.contains("value=\"Fabrikam\"") && !page.contains("hidden\""), "{page}");
+    assert!(page.contains("value=\"Fabrikam\"") && !page.contains("s3cret-x"), "{page}");
 }
 
 #[on_both]

@@ -14,9 +14,11 @@ use crate::world::{Answer, Client, World, everything, on_both};
 const PUBLIC: [&str; 24] = [
     "invitations.accept",
     "sessions.login",
+    "sessions.list_providers",
     "sessions.callback",
     "sessions.logout",
     "sessions.logout_everywhere",
+    "console_links.use",
     "status_lists.list",
     "status_lists.read",
     "license_keys.validate",

@@ -73,7 +73,7 @@ pub(super) async fn page(view: &mut View, mut scene: Scene, read: &Operation) ->
         }
         (tabs(view, &resources, &scene))
         @if !read.query.is_empty() { (parameters(view, read)) }
-        div.two {
+        div class=(if events.is_empty() { "stack" } else { "two" }) {
             div.stack { (facts(view, &resources, read, &thing, &names)) (forms(view, &scene, &thing)) }
             div.stack { (history::card(view, &events, "History", target.as_deref())) }
         }
@@ -189,10 +189,20 @@ pub(in crate::console) fn tabs(view: &View, resources: &Resources, scene: &Scene
             a href=(view.url(&scene.path())) aria-current="page" { "Facts" }
             @for one in below {
                 @let rest = one.path.strip_prefix(scene.template).unwrap_or_default();
-                @let title = words::plural(rest.rsplit('/').next().unwrap_or_default());
+                @let title = title_below(rest);
                 a href=(view.url(&format!("{}{rest}", scene.path()))) { (title) }
             }
         }
+    }
+}
+
+/// Returns the title of a list or question below a thing: `/usage/costs` is "Usage: costs".
+pub(in crate::console) fn title_below(rest: &str) -> String {
+    let mut parts = rest.trim_start_matches('/').split('/');
+    let first = words::plural(parts.next().unwrap_or_default());
+    match parts.next_back() {
+        Some(last) => format!("{first}: {}", words::plural(last).to_lowercase()),
+        None => first,
     }
 }
 

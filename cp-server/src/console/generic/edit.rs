@@ -11,9 +11,10 @@ use super::tasks::Task;
 use super::{fields, once, suggestions};
 use crate::console::cookies::Notice;
 use crate::console::form::{self, Entries, Shown};
+use crate::console::frame::Crumbs;
 use crate::console::html::{Markup, html, icon};
 use crate::console::refusals::status_of;
-use crate::console::scene::Scene;
+use crate::console::scene::{Scene, title_of};
 use crate::console::view::{View, value};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
@@ -106,7 +107,7 @@ fn check(task: &Task, entries: &Entries) -> Result<()> {
     for (name, _) in entries {
         let is_own = name.starts_with('_') || task.asks.as_ref() == Some(name);
         if !is_own && !form::is_known(&task.fields, "", name) {
-            let detail = format!("Unknown field `{}`.", crate::kernel::text::quoted(name));
+            let detail = format!("Unknown field {}.", crate::kernel::text::quoted(name));
             return Err(Error::new(ProblemCode::BadRequest, detail));
         }
     }
@@ -189,8 +190,19 @@ async fn page(
             }
         }
     };
-    let crumbs = scene.crumbs_to(&task.title);
+    let crumbs = crumbs(scene, task);
     view.page_with(status, &task.title, &crumbs, &body)
+}
+
+/// Returns the links to the form, with the thing that it changes.
+fn crumbs(scene: &Scene, task: &Task) -> Crumbs {
+    let mut crumbs = scene.crumbs.clone();
+    if let (Some(thing), true) = (&task.before, scene.above.is_none()) {
+        crumbs.push((title_of(scene.template, thing), Some(task.back.clone())));
+    }
+    let verb = task.title.split(" the ").next().unwrap_or(&task.title);
+    crumbs.push((verb.to_owned(), None));
+    crumbs
 }
 
 /// Returns the URL of the page, without the values that filled in the form.

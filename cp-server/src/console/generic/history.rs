@@ -94,27 +94,30 @@ pub(in crate::console) fn sentence(event: &Value) -> String {
         ("console_links", "create") => "created a link to the console".to_owned(),
         ("sessions", "login") => "signed in".to_owned(),
         ("sessions", _) => "signed out".to_owned(),
-        _ => format!("{} {what}", past(verb)),
+        _ => match verb.split_once('_') {
+            // Such as `create_for_platform`, and `add_member` of a workspace.
+            Some((verb, rest)) if rest.starts_with("for_") => {
+                format!("{} {} {}", past(verb), words::a(&noun), words::spaced(rest))
+            }
+            Some((verb, rest)) => {
+                format!("{} {} of the {noun}", past(verb), words::a(&words::spaced(rest)))
+            }
+            None => format!("{} {what}", past(verb)),
+        },
     }
 }
 
 fn past(verb: &str) -> String {
-    let (verb, rest) = verb
-        .split_once('_')
-        .map_or((verb, String::new()), |(verb, rest)| (verb, format!(" {}", words::spaced(rest))));
-    let done = match verb {
+    match verb {
         "put" | "set" | "update" | "upsert" => "changed".to_owned(),
-        "grant" => "granted".to_owned(),
         "withdraw" => "withdrew".to_owned(),
         "give" => "gave".to_owned(),
         "cancel" => "cancelled".to_owned(),
-        "open" => "opened".to_owned(),
         "transfer" => "transferred".to_owned(),
         _ if verb.ends_with('e') => format!("{verb}d"),
         _ if verb.ends_with('y') => format!("{}ied", verb.trim_end_matches('y')),
         _ => format!("{verb}ed"),
-    };
-    format!("{done}{rest}")
+    }
 }
 
 /// Returns the tone and the icon of an event.

@@ -10,7 +10,7 @@ use crate::console::html::{Markup, empty, html, icon, short_time};
 use crate::console::icons;
 use crate::console::resources::{Collection, Resources, name_of};
 use crate::console::scene::{Scene, noun_of};
-use crate::console::schema::{self, Control, Field};
+use crate::console::schema::{self, Control, Field, resolved};
 use crate::console::templates::path_of_item;
 use crate::console::view::{View, query, value};
 use crate::console::words;
@@ -49,6 +49,7 @@ pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
         }
         Err(error) => return Err(error),
     };
+    let page = newest(view, &collection, &place, page).await?;
     let items = page["items"].as_array().cloned().unwrap_or_default();
     let title = words::plural(scene.template.rsplit('/').next().unwrap_or_default());
     let is_filtered =
@@ -56,7 +57,7 @@ pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
     let table = Table::of(view, &resources, &scene, &collection);
     let body = html! {
         div.head {
-            div { h1 { (title) } p.facts { (collection.list.summary) } }
+            div { h1 { (title) } p.facts { (resources.described(collection.list)) } }
             (actions(view, &resources, &scene))
         }
         @if let Some(summary) = &summary { div.stack { (summary.markup) } br; }
@@ -70,6 +71,26 @@ pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
     let mut crumbs = scene.crumbs.clone();
     crumbs.push((title.clone(), None));
     view.page_with(status, &title, &crumbs, &body)
+}
+
+/// Returns the newest page of a stream, which begins at its end.
+async fn newest(
+    view: &mut View,
+    collection: &Collection<'_>,
+    place: &[&str],
+    page: Value,
+) -> Result<Value> {
+    let is_stream = collection.next.is_some_and(|(_, parameter)| parameter == "after");
+    let (Some(head), true) = (page["head"].as_i64(), is_stream) else { return Ok(page) };
+    if value(&view.query, "after").is_some() {
+        return Ok(page);
+    }
+    let after = (head - 50).max(-1).to_string();
+    let kept = view.query.iter().filter(|(_, value)| !value.is_empty());
+    let pairs = kept.map(|(name, value)| (&**name, &**value));
+    let text = query(pairs.chain([("after", &*after), ("limit", "50")]));
+    let seen: Seen<Value> = view.ops.read(collection.list.name, place, &text).await?;
+    Ok(seen.value)
 }
 
 fn actions(view: &View, resources: &Resources, scene: &Scene) -> Markup {
@@ -149,9 +170,8 @@ fn nothing(
             a.btn href=(view.url(&format!("{}?new", scene.path()))) { (add.title_of_adding(&noun_of(add.path))) }
         }
     };
-    let about = adding.map_or_else(String::new, |(add, _)| add.summary.clone());
-    let about =
-        if about.is_empty() { "They appear here as soon as there are some.".into() } else { about };
+    let list = resources.on(scene.template, &Method::GET);
+    let about = list.map(|list| resources.described(list)).unwrap_or_default();
     empty(icons::of(segment), &format!("No {} yet", title.to_lowercase()), &about, &next)
 }
 
@@ -197,8 +217,16 @@ impl Table {
         let members = resources.members(collection.item);
         let is_owner = |name: &str| name == "organization_id" && view.in_view().is_some();
         let unimportant = ["updated_at", "revision", "id", "metadata", "created_by", "external_id"];
+        let required = resolved(&resources.schemas, collection.item)["required"].clone();
+        let is_required = |name: &str| {
+            required.as_array().is_some_and(|all| all.iter().any(|one| one == name))
+                || ["name", "display_name"].contains(&name)
+        };
         let fits = |(name, schema): &&(String, Value)| {
-            schema::is_scalar(schema) && !unimportant.contains(&&**name) && !is_owner(name)
+            schema::is_scalar(schema)
+                && is_required(name)
+                && !unimportant.contains(&&**name)
+                && !is_owner(name)
         };
         let mut columns: Vec<String> =
             members.iter().filter(fits).map(|(name, _)| name.clone()).collect();

@@ -78,7 +78,9 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
         task.done = format!("{} was changed.", words::capitalized(&name));
         return Ok(Some(task));
     }
-    if is("delete") || read.is_none() && resources.on(template, &Method::DELETE).is_some() {
+    let puts = [Method::POST, Method::PUT].iter().any(|one| resources.on(template, one).is_some());
+    let deletes = resources.on(template, &Method::DELETE).is_some();
+    if is("delete") || read.is_none() && deletes && !puts {
         let operation = resources.on(template, &Method::DELETE).ok_or_else(none)?;
         let mut task = Task::of(view, operation, scene.values.clone());
         if let Some(read) = read.filter(|_| !is_list) {

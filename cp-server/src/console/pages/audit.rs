@@ -21,10 +21,10 @@ crate::pages! { audit:
 
 /// The filters: parameter and label.
 const FILTERS: [(&str, &str, &str); 5] = [
-    ("actor", "Who", "ID of a person or token"),
+    ("actor", "Who", "an ID"),
     ("action", "What", "licenses.suspend"),
-    ("target", "Which thing", "ID"),
-    ("since", "Since (UTC)", "2026-11-01T00:00:00Z"),
+    ("target", "Which thing", "an ID"),
+    ("since", "Since (UTC)", "2026-11-01 00:00"),
     ("until", "Until (UTC)", "now"),
 ];
 

@@ -39,8 +39,8 @@ async fn list(view: &mut View) -> Result<Response> {
         div.head {
             div {
                 h1 { "Signing keys" }
-                p.facts { "A key signs only after data planes had time to fetch it."
-                    @if let Some(at) = next { " The next rotation is on " (time(at)) "." } }
+                p.facts { span { "A key signs only after data planes had time to fetch it."
+                    @if let Some(at) = next { " The next rotation is on " (time(at)) "." } } }
             }
             div.actions {
                 @if view.may("keys.create") { a.btn href=(view.url("/signing/keys?new")) { (icon("plus")) "New key" } }

@@ -3,7 +3,7 @@
 use axum::response::Response;
 use serde_json::Value;
 
-use crate::console::generic::history;
+use crate::console::generic::{detail, history};
 use crate::console::html::{Markup, card, empty, html, icon, id, state, time};
 use crate::console::icons;
 use crate::console::view::{View, value};
@@ -14,13 +14,21 @@ use crate::kernel::http::in_process::Seen;
 crate::pages! { organizations:
     /// An organization: its licenses, deployments, people, quotas and latest changes.
     GET "/organizations/{org}" calls [organizations.read, licenses.list, deployments.list,
-        subscriptions.list, memberships.list, invitations.list, quotas.list, audit.list] => detail;
+        subscriptions.list, memberships.list, invitations.list, quotas.list, audit.list] => overview;
 }
 
 /// Segments that the page shows as cards of their own.
-const CARDS: [&str; 4] = ["licenses", "deployments", "memberships", "subscriptions"];
+const CARDS: [&str; 7] = [
+    "licenses",
+    "deployments",
+    "memberships",
+    "subscriptions",
+    "audit",
+    "service-tokens",
+    "quotas",
+];
 
-async fn detail(view: &mut View) -> Result<Response> {
+async fn overview(view: &mut View) -> Result<Response> {
     if ["edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
         return crate::console::generic::get(view).await;
     }
@@ -213,7 +221,7 @@ fn facts(view: &View, organization: &Value, subscriptions: &[Value], people: &[V
         dt { "Plan" }
         dd {
             @for one in subscriptions {
-                a href=(view.url(&format!("/subscriptions/{}", text(one, "id")))) { (text(one, "plan_code")) } ", " (words::spaced(text(one, "status"))) br;
+                a.in-text href=(view.url(&format!("/subscriptions/{}", text(one, "id")))) { (text(one, "plan_code")) } ", " (words::spaced(text(one, "status"))) br;
             }
             @if subscriptions.is_empty() { "–" }
         }
@@ -234,12 +242,10 @@ fn others(view: &View, own: &str) -> Markup {
         .filter_map(|one| {
             let rest = one.path.strip_prefix(template)?;
             let segment = rest.trim_start_matches('/');
-            (!CARDS.contains(&segment)).then(|| {
-                let last = segment.rsplit('/').next().unwrap_or(segment);
-                (words::plural(last), format!("/organizations/{own}{rest}"))
-            })
+            let title = detail::title_below(rest);
+            (!CARDS.contains(&segment)).then(|| (title, format!("/organizations/{own}{rest}")))
         })
         .collect();
-    let body = html! { div.in { nav.tabs aria-label="Other lists" { @for (title, path) in &below { a href=(view.url(path)) { (title) } } } } };
+    let body = html! { div.in { nav.links aria-label="Other lists" { @for (title, path) in &below { a href=(view.url(path)) { (title) } } } } };
     card("h-others", "Everything else", &html! {}, &body)
 }

@@ -204,10 +204,8 @@ enum Driver<'c> {
     Postgres(&'c mut PgConnection, PgArguments, Statements),
 }
 
-async fn driver(mut conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
-    while let Conn::Shared(turn) = conn {
-        conn = &mut **turn;
-    }
+async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
+    let conn = conn.own();
     conn.connect().await?;
     Ok(match (conn, args) {
         (Conn::Sqlite(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),

@@ -118,12 +118,13 @@ impl InProcess {
         place: &[&str],
         query: &str,
     ) -> Result<Seen<T>> {
-        if self.snapshot.is_none() {
+        let is_raw = self.api.line(operation).is_some_and(|line| line.raw);
+        if self.snapshot.is_none() && !is_raw {
             let conn = self.api.app.db.snapshot().await?;
             self.snapshot = Some(Snapshot(Arc::new(Mutex::new(conn))));
         }
         let mut request = self.request(operation, place, query, Body::empty())?;
-        if let Some(snapshot) = &self.snapshot {
+        if let Some(snapshot) = self.snapshot.as_ref().filter(|_| !is_raw) {
             request.extensions_mut().insert(snapshot.clone());
         }
         let (parts, body) = self.answer(request).await?;
