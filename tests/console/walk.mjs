@@ -136,7 +136,7 @@ async function walk(link, { width, theme, script }) {
   await check("missing");
   if (width < 821) await page.getByLabel("Menu").click();
   await page.goto(`${base}/console/me`);
-  await page.getByLabel(/^You: /).click();
+  await page.getByLabel(/: you, /).click();
   await page.getByRole("button", { name: "Sign out" }).click();
   await check("signed-out");
   await page.goto(`${base}/console`);

@@ -21,6 +21,7 @@ use chrono::{DateTime, TimeDelta, Utc};
 use cp_contracts::ProblemCode;
 use serde_json::{Value, json};
 
+use self::beginning::end;
 use self::cookies::Cookie;
 use super::invitations;
 use super::login_caller::{self, LINK, Login};
@@ -339,12 +340,6 @@ async fn note(
         Ok(tx.commit().await?)
     })
     .await
-}
-
-async fn end(tx: &mut Conn, now: DateTime<Utc>, secret: &str) -> Result<()> {
-    let sql = "UPDATE sessions SET ended_at = $2 WHERE secret_hash = $1 AND ended_at IS NULL";
-    tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).exec().await?;
-    Ok(())
 }
 
 fn over() -> Error {

@@ -193,7 +193,7 @@ fn quota_card(view: &View, own: &str, quotas: &Value) -> Markup {
     let all = quotas["quotas"].as_object().into_iter().flatten();
     let limited: Vec<_> = all
         .filter(|(_, quota)| quota["limit"].as_i64().is_some_and(|limit| limit > 0))
-        .take(8)
+        .take(6)
         .collect();
     if limited.is_empty() {
         return html! {};

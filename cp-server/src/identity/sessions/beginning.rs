@@ -1,13 +1,13 @@
-//! The beginning of a session: the row, and the cookie of the browser.
+//! The beginning of a session: the row, and the cookie of the browser; and its end.
 
 use axum::http::{HeaderMap, HeaderValue};
 use chrono::{DateTime, Utc};
 
 use super::cookies::{self, Cookie};
-use super::end;
 use crate::identity::ids::SessionId;
 use crate::identity::login_caller::Login;
 use crate::kernel::access::caller::Scope;
+use crate::kernel::db::Conn;
 use crate::kernel::db::record::Any;
 use crate::kernel::error::{Error, OnConflict, Result};
 use crate::kernel::http::cx::Cx;
@@ -53,4 +53,11 @@ pub(in crate::identity) async fn begin(
         Error::unauthenticated("This login has already been completed. Log in again at /login.")
     })?;
     Ok((id, cookie.set(&secret, expires_at - now)))
+}
+
+/// Ends the session of a cookie.
+pub(super) async fn end(tx: &mut Conn, now: DateTime<Utc>, secret: &str) -> Result<()> {
+    let sql = "UPDATE sessions SET ended_at = $2 WHERE secret_hash = $1 AND ended_at IS NULL";
+    tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).exec().await?;
+    Ok(())
 }
