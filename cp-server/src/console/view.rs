@@ -97,8 +97,6 @@ pub(super) struct Me {
 pub(super) struct MyOrganization {
     pub(super) id: OrganizationId,
     pub(super) name: String,
-    #[serde(default)]
-    pub(super) status: String,
 }
 
 /// The request of a page, and what its frame shows.

@@ -75,7 +75,7 @@ struct Kind {
     names: &'static [&'static str],
 }
 
-const KINDS: [Kind; 14] = [
+const KINDS: [Kind; 15] = [
     Kind {
         kind: "organization",
         segment: "organizations",
@@ -207,6 +207,16 @@ const KINDS: [Kind; 14] = [
         id: "m.id",
         owner: Some("m.organization_id"),
         texts: &["u.email_key"],
+        names: &[],
+    },
+    Kind {
+        kind: "audit_event",
+        segment: "audit",
+        permission: Permission::AUDIT_READ,
+        select: "SELECT id, action, organization_id FROM audit_events WHERE (",
+        id: "id",
+        owner: Some("organization_id"),
+        texts: &[],
         names: &[],
     },
     Kind {

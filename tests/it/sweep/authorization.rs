@@ -11,7 +11,7 @@ use super::examples::{UNKNOWN_ID, example};
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// The operations without authentication.
-const PUBLIC: [&str; 24] = [
+const PUBLIC: [&str; 26] = [
     "invitations.accept",
     "sessions.login",
     "sessions.list_providers",

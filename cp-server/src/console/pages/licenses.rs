@@ -16,7 +16,7 @@ use crate::kernel::http::in_process::Seen;
 
 crate::pages! { licenses:
     /// A license: whether it works and why, its term, entitlement, tokens and history.
-    GET "/licenses/{id}" calls [licenses.read, bundles.list, deployments.read, subscriptions.read,
+    GET "/licenses/{id}" calls [licenses.read, licenses.verdict, bundles.list, deployments.read, subscriptions.read,
         plans.list_versions, leases.pools, audit.list] => detail;
 }
 
@@ -49,14 +49,7 @@ async fn detail(view: &mut View) -> Result<Response> {
         Some(name) => format!("License of {name}"),
         None => format!("License {}", words::short(&target)),
     };
-    let checks = verdict::of_license(
-        view,
-        &facts.license,
-        &facts.subscription,
-        &facts.bundles,
-        &facts.pools,
-    )
-    .await?;
+    let checks = verdict::of_license(view, &target).await?;
     let resources = view.resources.clone();
     let body = html! {
         (head(view, &scene, &facts, &title))
