@@ -269,6 +269,8 @@ impl Verb {
                 Arg::new(field.name.clone())
                     .value_name(*shown)
                     .required(field.is_required)
+                    // A thumbprint in base64url may begin with a hyphen.
+                    .allow_hyphen_values(*name == "kid")
                     .help(fields::first_sentence(&field.description).to_owned())
                     .add(ArgValueCompleter::new(complete)),
             );

@@ -92,7 +92,7 @@ async fn inspect(cx: &mut Cx<Scope>, _: CallerScope, new: NewInspection) -> Resu
             checks.push(log(cx, claims).await?);
         }
         None => {
-            checks.extend([WINDOW, STATUS, LOG].map(|name| Check::skipped(name, "not checked")))
+            checks.extend([WINDOW, STATUS, LOG].map(|name| Check::skipped(name, "not checked")));
         }
     }
     let code = refusal.map(|error| error.code().as_str());

@@ -34,6 +34,7 @@ pub use self::rows::place;
 use self::rows::{LEEWAY, uri};
 pub use self::settings::StatusSettings;
 use self::signing::{BURST, MOST_AHEAD, SignedList, State, Use};
+use self::waiting::Wait;
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
@@ -69,11 +70,20 @@ async fn list(raw: Raw) -> Result<Response> {
 async fn read(raw: Raw) -> Result<Response> {
     let id = raw.parts.uri.path().rsplit('/').next().and_then(|id| id.parse().ok());
     let id: StatusListId = id.ok_or_else(|| Error::not_found("status list"))?;
-    if let Some(changed) = waiting::changed(&raw.app, &raw.parts, id).await? {
-        return Ok(open_to_all(changed));
+    let Raw { app, parts, .. } = raw;
+    let lists = StatusLists::of(&app);
+    let mut changes = lists.changes.subscribe();
+    let mut found = lists.find(&app, id).await?;
+    let Some(wait) = Wait::begin(&app, &parts, &found.document).await else {
+        return Ok(open_to_all(found.document.render(&parts.headers)));
+    };
+    while found.document.is_known(&parts.headers)
+        && !app.is_stopping()
+        && wait.glance(&mut changes).await
+    {
+        found = lists.find(&app, id).await?;
     }
-    let found = StatusLists::of(&raw.app).find(&raw.app, id).await?;
-    Ok(open_to_all(found.document.render(&raw.parts.headers)))
+    Ok(open_to_all(wait.answer(found.document.render(&parts.headers))))
 }
 
 /// Allows scripts of any page to read the answer (section 11.1 of the draft recommends it).

@@ -59,7 +59,7 @@ fn quickstart_prints_paths_that_answer() {
         let said = server.said.lock().unwrap().clone();
         let paths: Vec<&str> =
             said.split_whitespace().filter_map(|word| word.strip_prefix(&base)).collect();
-        assert_eq!(paths.len(), 6, "{said}");
+        assert_eq!(paths.len(), 7, "{said}");
         for path in paths {
             let (status, answer) = server.call("GET", path, None, "x");
             let is_whoami = path.ends_with("/whoami");

@@ -95,7 +95,8 @@ impl Source {
             if let Some(authorization) = &self.waits_as {
                 request = request.header(header::AUTHORIZATION, authorization);
                 request = request.header("prefer", format!("wait={}", WAIT.as_secs()));
-                request = request.config().timeout_global(Some(WAIT + TIMEOUT)).build();
+                request =
+                    request.config().timeout_global(Some(WAIT.saturating_add(TIMEOUT))).build();
             }
         }
         let failed = |error: ureq::Error| format!("{}: {error}", self.url);

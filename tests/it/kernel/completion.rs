@@ -15,12 +15,12 @@ use cp_server::kernel::error::Result;
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
 use cp_server::kernel::http::line::BASE;
-use cp_server::kernel::http::routes::{Raw, Routes};
+use cp_server::kernel::http::routes::Raw;
 use cp_server::server;
 use futures_util::FutureExt;
 use tower::ServiceExt;
 
-use crate::world::{World, on_both};
+use crate::world::{World, on_both, operations};
 
 cp_server::routes! { leaving:
     /// Changes something, in a while.
@@ -99,7 +99,7 @@ fn call(
     path: &str,
     name: &str,
 ) -> impl Future<Output = Response> + use<> {
-    let mut table = Routes::default();
+    let mut table = operations();
     routes(&mut table);
     let request = Request::builder().method(method).uri(format!("{BASE}{path}"));
     let request = request.header("x-name", name).body(Body::empty()).unwrap();

@@ -8,11 +8,10 @@ use cp_server::kernel::error::Result;
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
 use cp_server::kernel::http::line::BASE;
-use cp_server::kernel::http::routes::Routes;
 use cp_server::server;
 use tower::ServiceExt;
 
-use crate::world::{World, on_both};
+use crate::world::{World, on_both, operations};
 
 cp_server::routes! { probes:
     /// Writes, with an event or without one.
@@ -54,7 +53,7 @@ async fn write_always(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
 async fn outcome(world: &World, path: &str, headers: &[&str]) -> (u16, i64, i64) {
     world.exec("DELETE FROM installation WHERE name = 'probe'").await;
     let before = world.count_events().await;
-    let mut table = Routes::default();
+    let mut table = operations();
     routes(&mut table);
     let mut request = Request::builder().method(Method::POST).uri(format!("{BASE}{path}"));
     for header in headers {

@@ -12,13 +12,12 @@ use cp_server::kernel::error::{Error, Result};
 use cp_server::kernel::http::answer::NoContent;
 use cp_server::kernel::http::cx::Cx;
 use cp_server::kernel::http::line::BASE;
-use cp_server::kernel::http::routes::Routes;
 use cp_server::server;
 use http_body_util::BodyExt;
 use serde_json::Value;
 use tower::ServiceExt;
 
-use crate::world::{ROOT, World, on_both};
+use crate::world::{ROOT, World, on_both, operations};
 
 cp_server::routes! { traps:
     /// Changes something, and panics over what it was sent.
@@ -40,7 +39,7 @@ async fn spring_early(cx: &mut Cx<Scope>, _: PublicPath) -> Result<NoContent> {
 }
 
 async fn sprung(app: &App, path: &str) -> Response {
-    let mut table = Routes::default();
+    let mut table = operations();
     routes(&mut table);
     let request = Request::post(format!("{BASE}{path}")).header("x-sent", CANARY);
     let request = request.header("x-request-id", "the-request").body(Body::empty()).unwrap();

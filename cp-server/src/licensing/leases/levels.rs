@@ -56,11 +56,11 @@ impl PoolLevel {
     /// Returns whether the pool may have reached a percentage: it has not more leases than seats.
     pub fn may_be_near(&self) -> bool {
         let lowest = self.percentages.iter().min();
-        lowest.is_some_and(|least| self.cmp(self.pool.allocated, *least) != Ordering::Less)
+        lowest.is_some_and(|least| self.compared_to(self.pool.allocated, *least) != Ordering::Less)
     }
 
     /// Compares a number of leases with a percentage of the cap.
-    pub fn cmp(&self, used: i64, percent: i64) -> Ordering {
+    pub fn compared_to(&self, used: i64, percent: i64) -> Ordering {
         (used * 100).cmp(&(self.cap * percent))
     }
 }

@@ -11,56 +11,57 @@ use std::time::Duration;
 use axum::http::header::{AUTHORIZATION, CACHE_CONTROL, VARY};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
+use tokio::sync::watch;
 use tokio::time::{Instant, timeout};
 
-use super::StatusLists;
 use crate::kernel::access::authentication;
 use crate::kernel::access::caller::Scope;
 use crate::kernel::app::{App, Part};
-use crate::kernel::error::Result;
+use crate::kernel::http::answer::Document;
 use crate::kernel::http::waiting::{Slot, Waiting};
-use crate::licensing::ids::StatusListId;
 
 /// The longest wait, in seconds.
 const LONGEST: u64 = 25;
 /// The time after which a waiting request looks at the list again.
 const GLANCE: Duration = Duration::from_millis(250);
 
-/// Waits until the list differs from the one that the request names. `None` when the request does not
-/// wait.
-pub(super) async fn changed(
-    app: &App,
-    parts: &Parts,
-    id: StatusListId,
-) -> Result<Option<Response>> {
-    let headers = &parts.headers;
-    let Some(seconds) = wanted(headers) else { return Ok(None) };
-    let lists = StatusLists::of(app);
-    if !lists.find(app, id).await?.document.is_known(headers) {
-        return Ok(None);
-    }
-    let Some(_slot) = place(app, parts).await else { return Ok(None) };
-    let mut changes = lists.changes.subscribe();
-    let end = Instant::now() + Duration::from_secs(seconds);
-    let found = loop {
-        let found = lists.find(app, id).await?;
-        let left = end.saturating_duration_since(Instant::now());
-        if left.is_zero() || !found.document.is_known(headers) || app.is_stopping() {
-            break found;
+/// A request that waits.
+pub(super) struct Wait {
+    seconds: u64,
+    end: Instant,
+    _slot: Slot,
+}
+
+impl Wait {
+    /// Begins to wait for another list than this one. `None` when the request does not wait.
+    pub(super) async fn begin(app: &App, parts: &Parts, list: &Document) -> Option<Self> {
+        let seconds = wanted(&parts.headers)?;
+        if !list.is_known(&parts.headers) {
+            return None;
         }
-        // Another replica may have signed the list.
-        let _ = timeout(left.min(GLANCE), changes.changed()).await;
-    };
-    let applied = HeaderValue::try_from(format!("wait={seconds}"));
-    let mut response = found.document.render(headers);
-    // A cache would answer the next request at once.
-    response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    response.headers_mut().insert(VARY, HeaderValue::from_static("prefer"));
-    if let Ok(applied) = applied {
-        response.headers_mut().insert("preference-applied", applied);
+        let slot = place(app, parts).await?;
+        Some(Self { seconds, end: Instant::now() + Duration::from_secs(seconds), _slot: slot })
     }
-    Ok(Some(response.into_response()))
+
+    /// Waits for a change, or for the next look at the list: another replica may have signed it. Returns
+    /// whether there is time left.
+    pub(super) async fn glance(&self, changes: &mut watch::Receiver<()>) -> bool {
+        let left = self.end.saturating_duration_since(Instant::now());
+        let _ = timeout(left.min(GLANCE), changes.changed()).await;
+        !left.is_zero()
+    }
+
+    /// Completes the answer. A cache must not answer the next request at once.
+    pub(super) fn answer(&self, mut response: Response) -> Response {
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.insert(VARY, HeaderValue::from_static("prefer"));
+        if let Ok(applied) = HeaderValue::try_from(format!("wait={}", self.seconds)) {
+            headers.insert("preference-applied", applied);
+        }
+        response
+    }
 }
 
 /// Returns the seconds in `Prefer: wait=25`, at most the longest wait.

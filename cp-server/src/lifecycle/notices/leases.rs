@@ -42,7 +42,8 @@ pub(super) async fn announce_levels(app: &App) -> Result<()> {
                 continue;
             }
             let used = used(&mut tx, one.pool.id, now).await?;
-            let level = levels::next(before, &one.percentages, |percent| one.cmp(used, percent));
+            let level =
+                levels::next(before, &one.percentages, |percent| one.compared_to(used, percent));
             let after = json!({
                 "pool": one.pool.name, "percent": level, "used": used, "cap": one.cap,
             });

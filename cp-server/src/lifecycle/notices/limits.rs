@@ -39,7 +39,7 @@ fn change(one: LimitLevel, known: Option<Known>) -> Change {
     let mut percentages = one.percentages.clone();
     percentages.push(WHOLE);
     let before = Known::level(known.as_ref(), &one.basis);
-    let level = levels::next(before, &percentages, |percent| one.cmp(percent));
+    let level = levels::next(before, &percentages, |percent| one.compared_to(percent));
     let action = if level == WHOLE { "limits.reach" } else { "limits.near" };
     let after = json!({"percent": level, "used": one.used, "quantity": one.most});
     Change {

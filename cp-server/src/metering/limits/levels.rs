@@ -29,7 +29,7 @@ pub struct LimitLevel {
 
 impl LimitLevel {
     /// Compares the use with a percentage of the limit. No use is less than every percentage.
-    pub fn cmp(&self, percent: i64) -> Ordering {
+    pub fn compared_to(&self, percent: i64) -> Ordering {
         if self.used == Quantity::default() {
             return Ordering::Less;
         }
