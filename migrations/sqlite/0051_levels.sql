@@ -27,8 +27,7 @@ CREATE TABLE notice_runs (
 ALTER TABLE usage_limits ADD COLUMN notify_at TEXT;
 CREATE INDEX usage_limits_notify_at ON usage_limits (id) WHERE notify_at IS NOT NULL;
 
--- Open pools, first refusals and seats beyond the cap: the notices look for them.
-CREATE INDEX lease_pools_open ON lease_pools (id) WHERE closed_at IS NULL;
+-- First refusals and seats beyond the cap: the notices look for them.
 CREATE INDEX lease_hours_refused ON lease_hours (starts_at) WHERE refused > 0;
 CREATE INDEX lease_seats_overage ON lease_seats (acquired_at) WHERE overage;
 CREATE INDEX lease_tenures_overage ON lease_tenures (acquired_at) WHERE overage;

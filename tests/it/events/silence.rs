@@ -52,7 +52,7 @@ async fn silent_deployment_is_announced_after_three_intervals(world: World) {
     run(&world, TimeDelta::hours(10)).await;
     let silent = |at: &str| ("deployments.silent".to_owned(), at.to_owned());
     let first = silent("2026-01-03T14:00:00Z");
-    assert_eq!(notices(&world, &deployment).await, [first.clone()]);
+    assert_eq!(notices(&world, &deployment).await, std::slice::from_ref(&first));
     // It speaks, and is silent again.
     check_in(&world).await;
     run(&world, TimeDelta::hours(40)).await;
@@ -256,7 +256,7 @@ async fn notices_read_indexes_and_no_table(world: World) {
         |columns: &str, table: &str, tail: &str| format!("SELECT {columns} FROM {table} {tail}");
     let mut found = Vec::new();
     let pools = select(PoolRow::COLUMNS, PoolRow::TABLE, OPEN);
-    found.push(("lease_pools_open", world.plan(&pools, |q| q.bind(nil).bind(200_i64)).await));
+    found.push(("lease_pools", world.plan(&pools, |q| q.bind(nil).bind(200_i64)).await));
     let limits = select(Limit::COLUMNS, Limit::TABLE, WATCHED);
     found
         .push(("usage_limits_notify_at", world.plan(&limits, |q| q.bind(nil).bind(200_i64)).await));
