@@ -273,9 +273,13 @@ async fn of_kind(cx: &mut Cx<Scope>, kind: &Kind, text: &str, room: usize) -> Re
     let hits = found.into_iter().map(|(id, label, organization_id)| Hit {
         kind: kind.kind,
         id: id.to_string(),
+        path: match kind.kind {
+            // The path of a plan has its code.
+            "plan" => format!("/{}/{label}", kind.segment),
+            _ => format!("/{}/{id}", kind.segment),
+        },
         label,
         organization_id,
-        path: format!("/{}/{id}", kind.segment),
     });
     Ok(hits.collect())
 }

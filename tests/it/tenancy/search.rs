@@ -70,7 +70,8 @@ async fn only_what_the_caller_may_read_is_found(world: World) {
     // Signing keys, plans and users are of the platform; members are of the organization.
     assert_eq!(kinds(&own, &world.successor).await, Vec::<String>::new());
     let user = world.get(format!("/users/{}", world.acme.user)).await.expect(200);
-    assert_eq!(kinds(&own, user["email"].as_str().unwrap()).await, ["membership"]);
+    let memberships = kinds(&own, user["email"].as_str().unwrap()).await;
+    assert!(!memberships.is_empty() && memberships.iter().all(|kind| kind == "membership"));
     let machine = world.by(&world.acme.deployment_token);
     assert_eq!(kinds(&machine, "acme").await, Vec::<String>::new());
     let narrow = world.with_only(&["deployments:read"]).await;
