@@ -4,7 +4,7 @@
 use chrono::{DateTime, Utc};
 
 use super::html::{Markup, html, time};
-use super::words;
+use crate::kernel::clock::shown;
 
 /// The width of a picture, in its own units.
 const WIDTH: f64 = 900.0;
@@ -32,9 +32,9 @@ pub(super) fn term(term: &Term) -> Markup {
     let has_grace = term.grace_until > term.until;
     let about = format!(
         "From {} to {}; today is {}.",
-        words::instant(term.from),
-        words::instant(term.until),
-        words::instant(term.now)
+        shown(term.from),
+        shown(term.until),
+        shown(term.now)
     );
     let past = now.clamp(from, until) - from;
     html! {

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::icons;
 use super::words;
+use crate::kernel::clock::shown;
 
 /// An icon. The page gets the symbols of the icons that it names.
 pub(super) fn icon(name: &str) -> Markup {
@@ -59,7 +60,7 @@ pub(super) fn state(word: &str) -> Markup {
 /// An instant, always with its zone.
 pub(super) fn time(at: DateTime<Utc>) -> Markup {
     let iso = words::iso(at);
-    html! { time datetime=(iso) title=(iso) { (words::instant(at)) } }
+    html! { time datetime=(iso) title=(iso) { (shown(at)) } }
 }
 
 /// An instant in a narrow column: without the year of now.

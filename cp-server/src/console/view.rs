@@ -8,6 +8,7 @@ use axum::response::{IntoResponse, Response};
 use chrono::{DateTime, Utc};
 use futures_util::future::BoxFuture;
 use serde::Deserialize;
+use serde_json::Value;
 use url::form_urlencoded;
 
 use super::resources::Resources;
@@ -169,6 +170,19 @@ impl View {
         }
     }
 
+    /// Reads something; null when the caller may not see it.
+    pub(super) async fn visible(
+        &mut self,
+        operation: &str,
+        place: &[&str],
+        query: &str,
+    ) -> Result<Value> {
+        match self.ops.read(operation, place, query).await {
+            Err(error) if error.document().status < 500 => Ok(Value::Null),
+            seen => seen.map(|seen: Seen<Value>| seen.value),
+        }
+    }
+
     pub(super) fn in_view(&self) -> Option<OrganizationId> {
         self.organization.as_ref().map(|organization| organization.id)
     }
@@ -191,6 +205,22 @@ impl View {
 /// Returns the first value of a name.
 pub(super) fn value<'p>(pairs: &'p [(String, String)], name: &str) -> Option<&'p str> {
     pairs.iter().find(|(known, _)| known == name).map(|(_, value)| value.as_str())
+}
+
+/// Returns the pairs that have a value.
+pub(super) fn given(pairs: &[(String, String)]) -> Vec<(&str, &str)> {
+    let trimmed = pairs.iter().map(|(name, value)| (&**name, value.trim()));
+    trimmed.filter(|(_, value)| !value.is_empty()).collect()
+}
+
+/// Returns the text of a member of an answer; empty without one.
+pub(super) fn text<'v>(value: &'v Value, name: &str) -> &'v str {
+    value[name].as_str().unwrap_or_default()
+}
+
+/// Returns the items of a page of an answer.
+pub(super) fn items(page: &Value) -> Vec<Value> {
+    page["items"].as_array().cloned().unwrap_or_default()
 }
 
 /// Reads the pairs of a query string or of a form.

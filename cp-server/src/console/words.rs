@@ -177,10 +177,6 @@ pub(super) fn iso(at: DateTime<Utc>) -> String {
     at.to_rfc3339_opts(SecondsFormat::AutoSi, true)
 }
 
-pub(super) fn instant(at: DateTime<Utc>) -> String {
-    at.format("%-d %b %Y, %H:%M UTC").to_string()
-}
-
 /// Returns the instant of an answer's member.
 pub(super) fn parse_instant(text: &str) -> Option<DateTime<Utc>> {
     let is_meant =

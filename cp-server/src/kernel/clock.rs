@@ -40,6 +40,11 @@ pub fn after(before: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
     now.max(before + TimeDelta::microseconds(1))
 }
 
+/// Returns an instant as people read it: `24 Dec 2026, 09:00 UTC`.
+pub fn shown(at: DateTime<Utc>) -> String {
+    at.format("%-d %b %Y, %H:%M UTC").to_string()
+}
+
 /// Moves a manual clock.
 #[derive(Clone)]
 pub struct ManualClock(Arc<Mutex<DateTime<Utc>>>);

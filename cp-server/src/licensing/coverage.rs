@@ -46,6 +46,17 @@ pub struct Coverage {
     pub until: Option<DateTime<Utc>>,
 }
 
+/// The columns of [`Terms`], of organization `o`, deployment `d`, subscription `s` and license `l`.
+macro_rules! terms {
+    () => {
+        "o.status AS organization_status, d.status AS deployment_status,
+         s.status AS subscription_status, s.starts_at AS subscription_starts_at,
+         s.ends_at AS subscription_ends_at, s.trial_ends_at AS subscription_trial_ends_at,
+         l.status AS license_status, l.valid_from, l.valid_until, l.grace_days"
+    };
+}
+pub(super) use terms;
+
 /// The facts that determine coverage.
 #[derive(Clone, Debug, sqlx::FromRow)]
 pub struct Terms {

@@ -20,6 +20,7 @@ use super::keys::keyring::Keyring;
 use super::status_lists::StatusLists;
 use crate::kernel::access::caller::{CallerScope, Scope};
 use crate::kernel::app::{App, Part};
+use crate::kernel::clock::shown;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::store;
@@ -181,11 +182,11 @@ fn window(claims: &Map<String, Value>, refusal: Option<&VerifyError>, now: DateT
     }
     let end = claims.get("exp").and_then(Value::as_i64);
     let end = end.and_then(|exp| DateTime::from_timestamp(exp, 0));
-    match end.map(|end| (end, end.format("%-d %b %Y, %H:%M UTC"))) {
-        Some((end, day)) if end <= now => {
-            Check::warn(WINDOW, format!("ended on {day}"), ErrorCode::Expired.advice())
+    match end {
+        Some(end) if end <= now => {
+            Check::warn(WINDOW, format!("ended on {}", shown(end)), ErrorCode::Expired.advice())
         }
-        Some((_, day)) => Check::ok(WINDOW, format!("ends on {day}")),
+        Some(end) => Check::ok(WINDOW, format!("ends on {}", shown(end))),
         None => Check::ok(WINDOW, "without an end"),
     }
 }

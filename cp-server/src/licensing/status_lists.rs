@@ -72,11 +72,11 @@ async fn read(raw: Raw) -> Result<Response> {
     let id: StatusListId = id.ok_or_else(|| Error::not_found("status list"))?;
     let Raw { app, parts, .. } = raw;
     let lists = StatusLists::of(&app);
-    let mut changes = lists.changes.subscribe();
     let mut found = lists.find(&app, id).await?;
     let Some(wait) = Wait::begin(&app, &parts, &found.document).await else {
         return Ok(open_to_all(found.document.render(&parts.headers)));
     };
+    let mut changes = lists.changes.subscribe();
     while found.document.is_known(&parts.headers)
         && !app.is_stopping()
         && wait.glance(&mut changes).await

@@ -11,12 +11,13 @@ use serde::Serialize;
 
 use super::bundles::rows::BundleStatus;
 use super::checks::{Check, CheckStatus};
-use super::coverage::{Cause, Terms};
+use super::coverage::{Cause, Terms, terms};
 use super::keys::KeyState;
 use super::keys::keyring::Keyring;
 use super::leases::pools;
 use super::status_lists::StatusSettings;
 use crate::kernel::app::Part;
+use crate::kernel::clock::shown;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::journal::store;
@@ -80,19 +81,18 @@ async fn read(cx: &mut Cx, id: LicenseId) -> Result<LicenseVerdict> {
 }
 
 async fn facts(cx: &mut Cx, id: LicenseId) -> Result<Facts> {
-    let sql = "SELECT o.status AS organization_status, d.status AS deployment_status,
-                      s.status AS subscription_status, s.starts_at AS subscription_starts_at,
-                      s.ends_at AS subscription_ends_at,
-                      s.trial_ends_at AS subscription_trial_ends_at,
-                      l.status AS license_status, l.valid_from, l.valid_until, l.grace_days,
-                      l.revision, b.id AS jti, b.status AS bundle_status, b.license_revision,
-                      b.key_id, b.issued_at, b.expires_at
-               FROM licenses l
-               JOIN organizations o ON o.id = l.organization_id
-               JOIN deployments d ON d.id = l.deployment_id
-               JOIN subscriptions s ON s.id = l.subscription_id
-               LEFT JOIN bundles b ON b.id = l.bundle_id
-               WHERE l.id = $1 AND l.organization_id = $2";
+    let sql = concat!(
+        "SELECT ",
+        terms!(),
+        ", l.revision, b.id AS jti, b.status AS bundle_status, b.license_revision, b.key_id,
+           b.issued_at, b.expires_at
+         FROM licenses l
+         JOIN organizations o ON o.id = l.organization_id
+         JOIN deployments d ON d.id = l.deployment_id
+         JOIN subscriptions s ON s.id = l.subscription_id
+         LEFT JOIN bundles b ON b.id = l.bundle_id
+         WHERE l.id = $1 AND l.organization_id = $2"
+    );
     Ok(cx.tx.q(sql).bind(id).bind(cx.at).one().await?)
 }
 
@@ -113,7 +113,7 @@ fn subscription(terms: &Terms, causes: &[Cause]) -> Judged {
     let works = || {
         let status = terms.subscription_status.to_string();
         let detail = match terms.subscription_ends_at {
-            Some(end) => format!("{status}, ends on {}", day(end)),
+            Some(end) => format!("{status}, ends on {}", shown(end)),
             None => format!("{status}, without an end"),
         };
         (Check::ok("subscription", detail), None)
@@ -133,7 +133,7 @@ fn license(terms: &Terms, causes: &[Cause], now: DateTime<Utc>) -> Judged {
         let check = match terms.valid_until {
             None => Check::ok("license", "active, without an end"),
             Some(end) if end <= now => {
-                let detail = format!("ended on {}; its days of grace run", day(end));
+                let detail = format!("ended on {}; its days of grace run", shown(end));
                 Check::warn("license", detail, "Renew the license.")
             }
             Some(end) => {
@@ -199,7 +199,7 @@ fn token(facts: &Facts, causes: &[Cause], now: DateTime<Utc>) -> Judged {
         return fail("the newest token is revoked".to_owned(), "Issue a new token.", "revoked");
     }
     if until <= now {
-        let detail = format!("the newest token ended on {}", day(until));
+        let detail = format!("the newest token ended on {}", shown(until));
         return fail(detail, "Issue a new token.", "expired");
     }
     if status == BundleStatus::Suspended || !causes.is_empty() {
@@ -261,10 +261,6 @@ async fn log(cx: &mut Cx, facts: &Facts) -> Result<Judged> {
         }
         Some(_) => (Check::ok("log", "the signed tree follows within seconds"), None),
     })
-}
-
-fn day(at: DateTime<Utc>) -> String {
-    at.format("%-d %b %Y, %H:%M UTC").to_string()
 }
 
 fn days(count: i64) -> String {

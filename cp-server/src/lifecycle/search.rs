@@ -73,162 +73,148 @@ struct Kind {
     texts: &'static [&'static str],
     /// Columns whose beginning is compared.
     names: &'static [&'static str],
+    /// Whether the path of a resource has its label instead of its ID.
+    is_label_in_path: bool,
+}
+
+impl Kind {
+    /// A kind of organizations, found by its ID alone.
+    const fn new(
+        kind: &'static str,
+        segment: &'static str,
+        permission: Permission,
+        select: &'static str,
+    ) -> Self {
+        let (id, owner) = ("id", Some("organization_id"));
+        let (texts, names) = (&[], &[]);
+        let is_label_in_path = false;
+        Self { kind, segment, permission, select, id, owner, texts, names, is_label_in_path }
+    }
+
+    /// Names the columns of the ID and of the organization.
+    const fn columns(self, id: &'static str, owner: &'static str) -> Self {
+        Self { id, owner: Some(owner), ..self }
+    }
+
+    const fn of_platform(self) -> Self {
+        Self { owner: None, ..self }
+    }
+
+    const fn texts(self, texts: &'static [&'static str]) -> Self {
+        Self { texts, ..self }
+    }
+
+    const fn names(self, names: &'static [&'static str]) -> Self {
+        Self { names, ..self }
+    }
+
+    const fn in_path_by_label(self) -> Self {
+        Self { is_label_in_path: true, ..self }
+    }
 }
 
 const KINDS: [Kind; 15] = [
-    Kind {
-        kind: "organization",
-        segment: "organizations",
-        permission: Permission::ORG_READ,
-        select: "SELECT id, name, id FROM organizations WHERE (",
-        id: "id",
-        owner: Some("id"),
-        texts: &["slug", "external_id", "email_domain"],
-        names: &["name"],
-    },
-    Kind {
-        kind: "license",
-        segment: "licenses",
-        permission: Permission::LICENSES_READ,
-        select: "SELECT l.id, COALESCE(l.name, d.name), l.organization_id
+    Kind::new(
+        "organization",
+        "organizations",
+        Permission::ORG_READ,
+        "SELECT id, name, id FROM organizations WHERE (",
+    )
+    .columns("id", "id")
+    .texts(&["slug", "external_id", "email_domain"])
+    .names(&["name"]),
+    Kind::new(
+        "license",
+        "licenses",
+        Permission::LICENSES_READ,
+        "SELECT l.id, COALESCE(l.name, d.name), l.organization_id
                  FROM licenses l JOIN deployments d ON d.id = l.deployment_id WHERE (",
-        id: "l.id",
-        owner: Some("l.organization_id"),
-        texts: &[],
-        names: &["l.name"],
-    },
-    Kind {
-        kind: "deployment",
-        segment: "deployments",
-        permission: Permission::DEPLOYMENTS_READ,
-        select: "SELECT id, name, organization_id FROM deployments WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &["external_id"],
-        names: &["name"],
-    },
-    Kind {
-        kind: "subscription",
-        segment: "subscriptions",
-        permission: Permission::SUBSCRIPTIONS_READ,
-        select: "SELECT s.id, p.code, s.organization_id
+    )
+    .columns("l.id", "l.organization_id")
+    .names(&["l.name"]),
+    Kind::new(
+        "deployment",
+        "deployments",
+        Permission::DEPLOYMENTS_READ,
+        "SELECT id, name, organization_id FROM deployments WHERE (",
+    )
+    .texts(&["external_id"])
+    .names(&["name"]),
+    Kind::new(
+        "subscription",
+        "subscriptions",
+        Permission::SUBSCRIPTIONS_READ,
+        "SELECT s.id, p.code, s.organization_id
                  FROM subscriptions s JOIN plans p ON p.id = s.plan_id WHERE (",
-        id: "s.id",
-        owner: Some("s.organization_id"),
-        texts: &["s.external_id"],
-        names: &[],
-    },
-    Kind {
-        kind: "bundle",
-        segment: "bundles",
-        permission: Permission::LICENSES_READ,
-        select: "SELECT id, audience, organization_id FROM bundles WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &["bundle_hash"],
-        names: &[],
-    },
-    Kind {
-        kind: "license_key",
-        segment: "license-keys",
-        permission: Permission::LICENSES_READ,
-        select: "SELECT id, COALESCE(name, hint), organization_id FROM license_keys WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &[],
-        names: &[],
-    },
-    Kind {
-        kind: "workspace",
-        segment: "workspaces",
-        permission: Permission::WORKSPACES_READ,
-        select: "SELECT id, name, organization_id FROM workspaces WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &[],
-        names: &[],
-    },
-    Kind {
-        kind: "project",
-        segment: "projects",
-        permission: Permission::PROJECTS_READ,
-        select: "SELECT id, name, organization_id FROM projects WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &[],
-        names: &[],
-    },
-    Kind {
-        kind: "group",
-        segment: "groups",
-        permission: Permission::GROUPS_READ,
-        select: "SELECT id, name, organization_id FROM groups WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &[],
-        names: &[],
-    },
-    Kind {
-        kind: "resource",
-        segment: "resources",
-        permission: Permission::RESOURCES_READ,
-        select: "SELECT id, COALESCE(name, key), organization_id FROM resources WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &[],
-        names: &[],
-    },
-    Kind {
-        kind: "webhook",
-        segment: "webhooks",
-        permission: Permission::WEBHOOKS_READ,
-        select: "SELECT id, COALESCE(name, url), organization_id FROM webhooks WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &[],
-        names: &[],
-    },
-    Kind {
-        kind: "user",
-        segment: "users",
-        permission: Permission::USERS_READ,
-        select: "SELECT id, email, NULL FROM users WHERE (",
-        id: "id",
-        owner: None,
-        texts: &["email_key", "external_id"],
-        names: &["display_name"],
-    },
-    Kind {
-        kind: "membership",
-        segment: "memberships",
-        permission: Permission::MEMBERS_READ,
-        select: "SELECT m.id, u.email, m.organization_id
+    )
+    .columns("s.id", "s.organization_id")
+    .texts(&["s.external_id"]),
+    Kind::new(
+        "bundle",
+        "bundles",
+        Permission::LICENSES_READ,
+        "SELECT id, audience, organization_id FROM bundles WHERE (",
+    )
+    .texts(&["bundle_hash"]),
+    Kind::new(
+        "license_key",
+        "license-keys",
+        Permission::LICENSES_READ,
+        "SELECT id, COALESCE(name, hint), organization_id FROM license_keys WHERE (",
+    ),
+    Kind::new(
+        "workspace",
+        "workspaces",
+        Permission::WORKSPACES_READ,
+        "SELECT id, name, organization_id FROM workspaces WHERE (",
+    ),
+    Kind::new(
+        "project",
+        "projects",
+        Permission::PROJECTS_READ,
+        "SELECT id, name, organization_id FROM projects WHERE (",
+    ),
+    Kind::new(
+        "group",
+        "groups",
+        Permission::GROUPS_READ,
+        "SELECT id, name, organization_id FROM groups WHERE (",
+    ),
+    Kind::new(
+        "resource",
+        "resources",
+        Permission::RESOURCES_READ,
+        "SELECT id, COALESCE(name, key), organization_id FROM resources WHERE (",
+    ),
+    Kind::new(
+        "webhook",
+        "webhooks",
+        Permission::WEBHOOKS_READ,
+        "SELECT id, COALESCE(name, url), organization_id FROM webhooks WHERE (",
+    ),
+    Kind::new("user", "users", Permission::USERS_READ, "SELECT id, email, NULL FROM users WHERE (")
+        .of_platform()
+        .texts(&["email_key", "external_id"])
+        .names(&["display_name"]),
+    Kind::new(
+        "membership",
+        "memberships",
+        Permission::MEMBERS_READ,
+        "SELECT m.id, u.email, m.organization_id
                  FROM memberships m JOIN users u ON u.id = m.user_id WHERE (",
-        id: "m.id",
-        owner: Some("m.organization_id"),
-        texts: &["u.email_key"],
-        names: &[],
-    },
-    Kind {
-        kind: "audit_event",
-        segment: "audit",
-        permission: Permission::AUDIT_READ,
-        select: "SELECT id, action, organization_id FROM audit_events WHERE (",
-        id: "id",
-        owner: Some("organization_id"),
-        texts: &[],
-        names: &[],
-    },
-    Kind {
-        kind: "plan",
-        segment: "plans",
-        permission: Permission::PLANS_READ,
-        select: "SELECT id, code, NULL FROM plans WHERE (",
-        id: "id",
-        owner: None,
-        texts: &["code"],
-        names: &[],
-    },
+    )
+    .columns("m.id", "m.organization_id")
+    .texts(&["u.email_key"]),
+    Kind::new(
+        "audit_event",
+        "audit",
+        Permission::AUDIT_READ,
+        "SELECT id, action, organization_id FROM audit_events WHERE (",
+    ),
+    Kind::new("plan", "plans", Permission::PLANS_READ, "SELECT id, code, NULL FROM plans WHERE (")
+        .of_platform()
+        .texts(&["code"])
+        .in_path_by_label(),
 ];
 
 async fn find(cx: &mut Cx<Scope>, _: CallerScope, question: Question) -> Result<Found> {
@@ -273,10 +259,9 @@ async fn of_kind(cx: &mut Cx<Scope>, kind: &Kind, text: &str, room: usize) -> Re
     let hits = found.into_iter().map(|(id, label, organization_id)| Hit {
         kind: kind.kind,
         id: id.to_string(),
-        path: match kind.kind {
-            // The path of a plan has its code.
-            "plan" => format!("/{}/{label}", kind.segment),
-            _ => format!("/{}/{id}", kind.segment),
+        path: match kind.is_label_in_path {
+            true => format!("/{}/{label}", kind.segment),
+            false => format!("/{}/{id}", kind.segment),
         },
         label,
         organization_id,

@@ -79,6 +79,16 @@ pub(crate) fn wait_for(future: impl Future<Output = ()>) {
     }
 }
 
+/// Waits until it has happened, for 20 seconds at most.
+#[track_caller]
+fn until(happened: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !happened() {
+        assert!(began.elapsed() < Duration::from_secs(20), "it does not happen");
+        thread::yield_now();
+    }
+}
+
 fn outcome(verifier: &Verifier, token: &str) -> Result<LicenseState, ErrorCode> {
     let license = verifier.verify(token);
     license.map(|license| license.state()).map_err(|refused| refused.code())
@@ -118,11 +128,7 @@ fn a_running_verifier_sees_a_revocation_within_ttl() {
     wait_for(verifier.refresh_status(&token));
     let license = verifier.verify(&token).unwrap();
     publish(NOW - 99, 1);
-    let published = Instant::now();
-    while verifier.state_of(&license) == Valid {
-        assert!(published.elapsed() < Duration::from_secs(20), "it is not seen");
-        thread::yield_now();
-    }
+    until(|| verifier.state_of(&license) != Valid);
     assert_eq!(verifier.state_of(&license), LicenseState::Revoked);
     assert_eq!(outcome(&verifier, &token), Err(Revoked));
 }
@@ -153,12 +159,8 @@ fn data_plane_with_a_credential_waits_for_a_revocation() {
     wait_for(verifier.refresh_status(&token));
     let license = verifier.verify(&token).unwrap();
     publish(NOW - 99, 1);
-    let published = Instant::now();
     // The list's time to live is five minutes.
-    while verifier.state_of(&license) == Valid {
-        assert!(published.elapsed() < Duration::from_secs(20), "it is not seen");
-        thread::yield_now();
-    }
+    until(|| verifier.state_of(&license) != Valid);
     assert_eq!(outcome(&verifier, &token), Err(Revoked));
     let request = waiting(&plane)[0].to_lowercase();
     assert!(request.contains("authorization: bearer cpat_token"), "{request}");
@@ -185,11 +187,7 @@ fn server_that_does_not_wait_gets_no_further_requests() {
     let verifier = watching(&plane, &plane.server.base());
     let token = plane.token("block");
     wait_for(verifier.refresh_status(&token));
-    let began = Instant::now();
-    while waiting(&plane).is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(20), "it does not ask");
-        thread::yield_now();
-    }
+    until(|| !waiting(&plane).is_empty());
     let until = Instant::now() + Duration::from_millis(1_500);
     while Instant::now() < until {
         thread::yield_now();
@@ -412,11 +410,7 @@ fn a_list_by_a_new_key_has_the_keys_refreshed() {
     plane.server.answer_at(PATH, ok(&OTHER_KEY.list(&plane.list(NOW, 1))));
     let token = plane.token("allow");
     wait_for(verifier.refresh_status(&token));
-    let begun = Instant::now();
-    while outcome(&verifier, &token) != Err(Revoked) {
-        assert!(begun.elapsed() < Duration::from_secs(20), "the keys are not refreshed");
-        thread::yield_now();
-    }
+    until(|| outcome(&verifier, &token) == Err(Revoked));
     assert_refused(verifier.verify("x.y.z"), ErrorCode::TokenMalformed);
 }
 

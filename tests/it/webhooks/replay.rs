@@ -1,21 +1,28 @@
 //! Deliveries that are sent again.
 
 use chrono::TimeDelta;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{Receiver, alone, deliver, id, webhook};
 use crate::events::change;
 use crate::world::{World, on_both};
 
+/// A receiver, its webhook, and the ID of a delivery that it has.
+async fn delivered(world: &World) -> (Receiver, Value, String) {
+    alone(world).await;
+    let receiver = Receiver::start().await;
+    let made = webhook(world, &receiver.url, &["organizations.*"]).await;
+    change(world, "Acme 2").await;
+    deliver(world).await;
+    let deliveries = world.get(format!("/webhooks/{}/deliveries", id(&made))).await.expect(200);
+    let delivery = id(&deliveries["items"][0]).to_owned();
+    (receiver, made, delivery)
+}
+
 #[on_both]
 async fn retry_sends_a_delivery_again(world: World) {
-    alone(&world).await;
-    let receiver = Receiver::start().await;
-    let made = webhook(&world, &receiver.url, &["organizations.*"]).await;
-    change(&world, "Acme 2").await;
-    deliver(&world).await;
-    let deliveries = world.get(format!("/webhooks/{}/deliveries", id(&made))).await.expect(200);
-    let path = format!("/webhook-deliveries/{}/retry", id(&deliveries["items"][0]));
+    let (receiver, made, delivery) = delivered(&world).await;
+    let path = format!("/webhook-deliveries/{delivery}/retry");
     let again = world.post(&path, json!({})).await.expect(200);
     assert_eq!((&again["status"], &again["attempts"]), (&json!("pending"), &json!(0)));
     deliver(&world).await;
@@ -28,13 +35,7 @@ async fn retry_sends_a_delivery_again(world: World) {
 
 #[on_both]
 async fn retry_beside_a_disablement_leaves_nothing_pending(world: World) {
-    alone(&world).await;
-    let receiver = Receiver::start().await;
-    let made = webhook(&world, &receiver.url, &["organizations.*"]).await;
-    change(&world, "Acme 2").await;
-    deliver(&world).await;
-    let deliveries = world.get(format!("/webhooks/{}/deliveries", id(&made))).await.expect(200);
-    let delivery = id(&deliveries["items"][0]).to_owned();
+    let (_receiver, made, delivery) = delivered(&world).await;
     let path = format!("/webhooks/{}", id(&made));
     let replay = json!({"since": "2026-01-01T00:00:00Z", "only": "all"});
     for _ in 0..5 {

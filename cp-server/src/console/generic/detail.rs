@@ -10,7 +10,7 @@ use crate::console::html::{Markup, html, icon, id, json, state};
 use crate::console::resources::{Operation, Resources, name_of};
 use crate::console::scene::{Scene, noun_of, show_owner, title_of};
 use crate::console::schema::resolved;
-use crate::console::view::{View, query};
+use crate::console::view::{View, given, query};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -23,13 +23,7 @@ const NAMES: usize = 6;
 
 pub(super) async fn page(view: &mut View, mut scene: Scene, read: &Operation) -> Result<Response> {
     let place = scene.place();
-    let pairs: Vec<(&str, &str)> = view
-        .query
-        .iter()
-        .filter(|(_, value)| !value.trim().is_empty())
-        .map(|(name, value)| (&**name, value.trim()))
-        .collect();
-    let text = query(pairs);
+    let text = query(given(&view.query));
     let seen: Seen<Value> = match view.ops.read(read.name, &place, &text).await {
         // A question whose parameters are missing shows their form.
         Err(error)

@@ -3,10 +3,9 @@
 use serde_json::Value;
 
 use crate::console::html::{Markup, html, icon, time};
-use crate::console::view::{View, query};
+use crate::console::view::{View, items, query};
 use crate::console::words;
 use crate::kernel::error::Result;
-use crate::kernel::http::in_process::Seen;
 
 /// The most events of a card.
 const EVENTS: &str = "8";
@@ -23,11 +22,7 @@ pub(in crate::console) async fn read(view: &mut View, target: Option<&str>) -> R
     }
     let target = target.map(|target| ("target", target));
     let text = query([("limit", EVENTS)].into_iter().chain(target));
-    let seen: Seen<Value> = match view.ops.read(operation, &place, &text).await {
-        Err(error) if error.document().status < 500 => return Ok(Vec::new()),
-        seen => seen?,
-    };
-    Ok(seen.value["items"].as_array().cloned().unwrap_or_default())
+    Ok(items(&view.visible(operation, &place, &text).await?))
 }
 
 /// The card of these events; nothing without events.

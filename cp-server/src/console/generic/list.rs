@@ -12,8 +12,9 @@ use crate::console::resources::{Collection, Resources, name_of};
 use crate::console::scene::{Scene, noun_of};
 use crate::console::schema::{self, Control, Field, resolved};
 use crate::console::templates::path_of_item;
-use crate::console::view::{View, query, value};
+use crate::console::view::{View, given, items, query, value};
 use crate::console::words;
+use crate::kernel::clock::shown;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::in_process::Seen;
 
@@ -28,12 +29,7 @@ pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
         resources.collection(scene.template).ok_or_else(|| Error::not_found("page"))?;
     let filters: Vec<&Field> =
         collection.list.query.iter().filter(|field| !CONTROLS.contains(&&*field.name)).collect();
-    let asked: Vec<(&str, &str)> = view
-        .query
-        .iter()
-        .filter(|(_, value)| !value.trim().is_empty())
-        .map(|(name, value)| (&**name, value.trim()))
-        .collect();
+    let asked = given(&view.query);
     let has_limit = collection.list.query.iter().any(|field| field.name == "limit");
     let limit = has_limit.then_some(("limit", "50"));
     let text = query(asked.iter().copied().chain(limit));
@@ -50,7 +46,7 @@ pub(super) async fn page(view: &mut View, scene: Scene) -> Result<Response> {
         Err(error) => return Err(error),
     };
     let page = newest(view, &collection, &place, page).await?;
-    let items = page["items"].as_array().cloned().unwrap_or_default();
+    let items = items(&page);
     let title = words::plural(scene.template.rsplit('/').next().unwrap_or_default());
     let is_filtered =
         filters.iter().any(|field| view.asked(&field.name).is_some_and(|v| !v.trim().is_empty()));
@@ -301,7 +297,7 @@ fn first(column: &str, item: &Value) -> Markup {
     let text = match text {
         Some(text) if is_identifier(column) => words::short(text),
         Some(text) => match words::parse_instant(text) {
-            Some(at) => words::instant(at),
+            Some(at) => shown(at),
             None => words::visible(text).into_owned(),
         },
         None => {

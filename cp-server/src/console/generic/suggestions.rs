@@ -5,7 +5,7 @@ use serde_json::Value;
 use crate::console::form::{Entries, Suggestions};
 use crate::console::resources::name_of;
 use crate::console::schema::{Control, Field};
-use crate::console::view::View;
+use crate::console::view::{View, items};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -52,7 +52,7 @@ async fn list(view: &mut View, member: &str) -> Result<Option<Vec<(String, Strin
         Err(error) if error.document().status < 500 => return Ok(None),
         seen => seen?,
     };
-    let items = seen.value["items"].as_array().cloned().unwrap_or_default();
+    let items = items(&seen.value);
     let pair = |item: &Value| {
         let value = ["user_id", "id", "code"].into_iter().find_map(|name| item[name].as_str());
         let value = if member == "plan_code" { item["code"].as_str() } else { value };

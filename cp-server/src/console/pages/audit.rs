@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::console::diff;
 use crate::console::generic::history::{sentence, sign_of};
 use crate::console::html::{Markup, empty, html, icon};
-use crate::console::view::{View, query, value};
+use crate::console::view::{View, items, query, text, value};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -58,7 +58,7 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
         }
         Err(error) => return Err(error),
     };
-    let events = page["items"].as_array().cloned().unwrap_or_default();
+    let events = items(&page);
     let body = html! {
         div.head { div {
             h1 { "Audit log" }
@@ -96,10 +96,6 @@ fn read_instant(name: &str, text: &str) -> String {
     let is_instant = ["since", "until"].contains(&name);
     let at = is_instant.then(|| words::read_form_instant(text)).flatten();
     at.map_or_else(|| text.to_owned(), words::iso)
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
 }
 
 fn at(event: &Value) -> DateTime<Utc> {

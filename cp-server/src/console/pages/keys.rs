@@ -4,7 +4,7 @@ use axum::response::Response;
 use serde_json::Value;
 
 use crate::console::html::{Markup, html, icon, note, state, time};
-use crate::console::view::{View, value};
+use crate::console::view::{View, items, text, value};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -24,7 +24,7 @@ async fn list(view: &mut View) -> Result<Response> {
         return crate::console::generic::get(view).await;
     }
     let seen: Seen<Value> = view.ops.read("keys.list", &[], "").await?;
-    let mut keys = seen.value["items"].as_array().cloned().unwrap_or_default();
+    let mut keys = items(&seen.value);
     for key in keys.iter_mut().take(COUNTED) {
         let kid = text(key, "kid").to_owned();
         let seen: Seen<Value> = view.ops.read("keys.read", &[&kid], "").await?;
@@ -60,10 +60,6 @@ async fn list(view: &mut View) -> Result<Response> {
         }
     };
     view.page("Signing keys", &vec![("Signing keys".into(), None)], &body)
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
 }
 
 fn key_card(view: &View, key: &Value) -> Markup {

@@ -9,7 +9,7 @@ use crate::console::generic::{detail, history};
 use crate::console::html::{Markup, card, html, icon, id, short_time, state, time};
 use crate::console::scene::Scene;
 use crate::console::verdict;
-use crate::console::view::View;
+use crate::console::view::{View, items, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -67,38 +67,24 @@ async fn detail(view: &mut View) -> Result<Response> {
     view.page(&title, &crumbs, &body)
 }
 
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
-}
-
 fn instant(value: &Value, name: &str) -> Option<DateTime<Utc>> {
     words::parse_instant(text(value, name))
 }
 
 async fn read(view: &mut View, license: Value) -> Result<Facts> {
     let key = text(&license, "id").to_owned();
-    let deployment = part(view, "deployments.read", text(&license, "deployment_id"), "").await?;
+    let deployment =
+        view.visible("deployments.read", &[text(&license, "deployment_id")], "").await?;
     let subscription =
-        part(view, "subscriptions.read", text(&license, "subscription_id"), "").await?;
-    let versions = part(view, "plans.list_versions", text(&subscription, "plan_code"), "").await?;
+        view.visible("subscriptions.read", &[text(&license, "subscription_id")], "").await?;
+    let versions =
+        view.visible("plans.list_versions", &[text(&subscription, "plan_code")], "").await?;
     let versions = items(&versions);
     let own = versions.iter().find(|plan| plan["version"] == subscription["plan_version"]);
     let plan = own.or(versions.first()).cloned().unwrap_or_default();
-    let bundles = items(&part(view, "bundles.list", &key, "limit=4").await?);
-    let pools = items(&part(view, "leases.pools", &key, "").await?);
+    let bundles = items(&view.visible("bundles.list", &[&key], "limit=4").await?);
+    let pools = items(&view.visible("leases.pools", &[&key], "").await?);
     Ok(Facts { license, deployment, subscription, plan, bundles, pools })
-}
-
-/// Reads a part of the page; null when the caller may not see it.
-async fn part(view: &mut View, operation: &str, key: &str, query: &str) -> Result<Value> {
-    match view.ops.read(operation, &[key], query).await {
-        Err(error) if error.document().status < 500 => Ok(Value::Null),
-        seen => seen.map(|seen: Seen<Value>| seen.value),
-    }
-}
-
-fn items(page: &Value) -> Vec<Value> {
-    page["items"].as_array().cloned().unwrap_or_default()
 }
 
 fn head(view: &View, scene: &Scene, facts: &Facts, title: &str) -> Markup {

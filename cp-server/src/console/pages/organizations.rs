@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::console::generic::{detail, history};
 use crate::console::html::{Markup, card, empty, html, icon, id, state, time};
 use crate::console::icons;
-use crate::console::view::{View, value};
+use crate::console::view::{View, items, text, value};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -36,12 +36,13 @@ async fn overview(view: &mut View) -> Result<Response> {
     let own = view.enter_organization(&named).await?.to_string();
     let seen: Seen<Value> = view.ops.read("organizations.read", &[&own], "").await?;
     let organization = seen.value;
-    let licenses = list(view, "licenses.list", &own, "limit=6").await?;
-    let deployments = list(view, "deployments.list", &own, "limit=6").await?;
-    let subscriptions = list(view, "subscriptions.list", &own, "limit=3").await?;
-    let people = list(view, "memberships.list", &own, "limit=6").await?;
-    let invitations = list(view, "invitations.list", &own, "limit=5&status=pending").await?;
-    let quotas = part(view, "quotas.list", &own, "").await?;
+    let licenses = items(&view.visible("licenses.list", &[&own], "limit=6").await?);
+    let deployments = items(&view.visible("deployments.list", &[&own], "limit=6").await?);
+    let subscriptions = items(&view.visible("subscriptions.list", &[&own], "limit=3").await?);
+    let people = items(&view.visible("memberships.list", &[&own], "limit=6").await?);
+    let invitations =
+        items(&view.visible("invitations.list", &[&own], "limit=5&status=pending").await?);
+    let quotas = view.visible("quotas.list", &[&own], "").await?;
     let events = history::read(view, None).await?;
     let title = text(&organization, "name").to_owned();
     let body = html! {
@@ -68,23 +69,6 @@ async fn overview(view: &mut View) -> Result<Response> {
         false => vec![(title.clone(), None)],
     };
     view.page(&title, &crumbs, &body)
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
-}
-
-/// Reads a part of the page; null when the caller may not see it.
-async fn part(view: &mut View, operation: &str, own: &str, query: &str) -> Result<Value> {
-    match view.ops.read(operation, &[own], query).await {
-        Err(error) if error.document().status < 500 => Ok(Value::Null),
-        seen => seen.map(|seen: Seen<Value>| seen.value),
-    }
-}
-
-async fn list(view: &mut View, operation: &str, own: &str, query: &str) -> Result<Vec<Value>> {
-    let page = part(view, operation, own, query).await?;
-    Ok(page["items"].as_array().cloned().unwrap_or_default())
 }
 
 fn head(view: &View, own: &str, organization: &Value) -> Markup {

@@ -6,10 +6,9 @@ use serde_json::Value;
 
 use crate::console::generic::history;
 use crate::console::html::{Markup, card, html, icon, time};
-use crate::console::view::{View, query};
+use crate::console::view::{View, items, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
-use crate::kernel::http::in_process::Seen;
 
 /// How long before its end a license needs attention.
 const SOON: TimeDelta = TimeDelta::days(30);
@@ -22,11 +21,12 @@ pub(super) async fn page(view: &mut View) -> Result<Response> {
         ("expires_after", &*now),
         ("expires_before", &*soon),
     ]);
-    let ending = items(view, "licenses.list_all", &ending).await?;
-    let suspended = items(view, "organizations.list", "limit=5&status=suspended").await?;
-    let stopped = items(view, "licenses.list_all", "limit=5&status=suspended").await?;
-    let newest = items(view, "organizations.list", "limit=6").await?;
-    let signing = read(view, "keys.info").await?;
+    let ending = items(&view.visible("licenses.list_all", &[], &ending).await?);
+    let suspended =
+        items(&view.visible("organizations.list", &[], "limit=5&status=suspended").await?);
+    let stopped = items(&view.visible("licenses.list_all", &[], "limit=5&status=suspended").await?);
+    let newest = items(&view.visible("organizations.list", &[], "limit=6").await?);
+    let signing = view.visible("keys.info", &[], "").await?;
     let events = history::read(view, None).await?;
     let body = html! {
         div.head {
@@ -49,25 +49,6 @@ pub(super) async fn page(view: &mut View) -> Result<Response> {
         }
     };
     view.page("Overview", &vec![("Overview".into(), None)], &body)
-}
-
-async fn read(view: &mut View, operation: &str) -> Result<Value> {
-    match view.ops.read(operation, &[], "").await {
-        Err(error) if error.document().status < 500 => Ok(Value::Null),
-        seen => seen.map(|seen: Seen<Value>| seen.value),
-    }
-}
-
-async fn items(view: &mut View, operation: &str, query: &str) -> Result<Vec<Value>> {
-    let seen: Seen<Value> = match view.ops.read(operation, &[], query).await {
-        Err(error) if error.document().status < 500 => return Ok(Vec::new()),
-        seen => seen?,
-    };
-    Ok(seen.value["items"].as_array().cloned().unwrap_or_default())
-}
-
-fn text<'v>(value: &'v Value, name: &str) -> &'v str {
-    value[name].as_str().unwrap_or_default()
 }
 
 fn attention(view: &View, suspended: &[Value], stopped: &[Value], ending: &[Value]) -> Markup {

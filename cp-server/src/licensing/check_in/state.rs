@@ -8,7 +8,7 @@ use crate::kernel::app::{App, Part};
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 use crate::licensing::bundles::rows::BundleStatus;
-use crate::licensing::coverage::Terms;
+use crate::licensing::coverage::{Terms, terms};
 use crate::licensing::ids::{BundleId, LicenseId};
 use crate::licensing::issuance::TokenSettings;
 use crate::licensing::statuses::LicenseStatus;
@@ -47,12 +47,10 @@ pub(super) async fn read(
     deployment: DeploymentId,
     named: Option<BundleId>,
 ) -> Result<Vec<State>> {
-    let sql = "SELECT l.id AS license_id, l.revision, d.last_seen_at,
-                      o.status AS organization_status, d.status AS deployment_status,
-                      s.status AS subscription_status, s.starts_at AS subscription_starts_at,
-                      s.ends_at AS subscription_ends_at,
-                      s.trial_ends_at AS subscription_trial_ends_at,
-                      l.status AS license_status, l.valid_from, l.valid_until, l.grace_days,
+    let sql = concat!(
+        "SELECT l.id AS license_id, l.revision, d.last_seen_at, ",
+        terms!(),
+        ",
                       v.token_ttl_seconds AS plan_token_ttl,
                       s.token_ttl_seconds AS subscription_token_ttl,
                       l.token_ttl_seconds AS license_token_ttl,
@@ -68,7 +66,8 @@ pub(super) async fn read(
                LEFT JOIN bundles b ON b.id = l.bundle_id
                WHERE l.deployment_id = $1 AND l.organization_id = $2
                ORDER BY is_named DESC, CASE l.status WHEN 'revoked' THEN 1 ELSE 0 END, l.id DESC
-               LIMIT 20";
+               LIMIT 20"
+    );
     Ok(cx.tx.q(sql).bind(deployment).bind(cx.at).bind(named).all().await?)
 }
 

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 
-use super::{Marks, Terms};
+use super::{Marks, Terms, terms};
 use crate::kernel::access::ids::{DeploymentId, OrganizationId};
 use crate::kernel::db::query::Query;
 use crate::kernel::error::{Error, Result};
@@ -85,16 +85,15 @@ async fn read<G>(
         Changed::Subscription(id) => (None, Some(id), None),
         Changed::License(id) => (None, None, Some(id)),
     };
-    let sql = "SELECT l.id, o.status AS organization_status, d.status AS deployment_status,
-                      s.status AS subscription_status, s.starts_at AS subscription_starts_at,
-                      s.ends_at AS subscription_ends_at,
-                      s.trial_ends_at AS subscription_trial_ends_at,
-                      l.status AS license_status, l.valid_from, l.valid_until, l.grace_days
-               FROM licenses l
-               JOIN organizations o ON o.id = l.organization_id
-               JOIN deployments d ON d.id = l.deployment_id
-               JOIN subscriptions s ON s.id = l.subscription_id
-               WHERE l.organization_id = $1";
+    let sql = concat!(
+        "SELECT l.id, ",
+        terms!(),
+        " FROM licenses l
+          JOIN organizations o ON o.id = l.organization_id
+          JOIN deployments d ON d.id = l.deployment_id
+          JOIN subscriptions s ON s.id = l.subscription_id
+          WHERE l.organization_id = $1"
+    );
     let query = cx.tx.q(sql).bind(organization);
     let query = query
         .and_some(" AND l.deployment_id = ?", deployment)

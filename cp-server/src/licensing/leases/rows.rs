@@ -11,7 +11,7 @@ use crate::kernel::db::query::Rows;
 use crate::kernel::db::record::Object;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
-use crate::licensing::coverage::Terms;
+use crate::licensing::coverage::{Terms, terms};
 use crate::licensing::entitlement;
 use crate::licensing::ids::{LeaseId, LicenseId, PoolId, StatusListId};
 
@@ -165,16 +165,15 @@ pub struct Facts {
     settings: OnceLock<Option<Settings>>,
 }
 
-const FACTS: &str = "l.deployment_id, l.revision AS license_revision,
+const FACTS: &str = concat!(
+    "l.deployment_id, l.revision AS license_revision,
     l.seat_cap AS license_seat_cap, l.allow_more_seats AS license_allow_more_seats,
-    s.seat_cap AS subscription_seat_cap,
-    o.status AS organization_status, d.status AS deployment_status,
-    s.status AS subscription_status, s.starts_at AS subscription_starts_at,
-    s.ends_at AS subscription_ends_at, s.trial_ends_at AS subscription_trial_ends_at,
-    l.status AS license_status, l.valid_from, l.valid_until, l.grace_days,
-    v.leasing AS plan_leasing, s.leasing AS subscription_leasing, l.leasing AS license_leasing,
+    s.seat_cap AS subscription_seat_cap, ",
+    terms!(),
+    ", v.leasing AS plan_leasing, s.leasing AS subscription_leasing, l.leasing AS license_leasing,
     p.id AS pool_id, p.name AS pool_name, p.kind AS pool_kind, p.allocated, p.closed_at, p.closed_by,
-    (SELECT i.value FROM installation i WHERE i.name = 'leases_restored_at') AS restored_at";
+    (SELECT i.value FROM installation i WHERE i.name = 'leases_restored_at') AS restored_at"
+);
 
 const OF_LICENSES: &str = "licenses l
     JOIN organizations o ON o.id = l.organization_id
