@@ -94,11 +94,7 @@ pub fn refused_by_limit(error: &Error) {
     let kind = match error.code() {
         ProblemCode::QuotaExceeded => Some("quota"),
         ProblemCode::LimitExceeded => Some("usage_limit"),
-        _ => {
-            let metric = error.member("metric").and_then(|metric| metric.as_str());
-            families::LIMITS.into_iter().find(|known| Some(*known) == metric)
-        }
+        _ => families::LIMITS.into_iter().find(|known| Some(*known) == error.limit()),
     };
-    metrics::counter!("cp_refused_by_limit_total", "kind" => kind.unwrap_or("concurrent"))
-        .increment(1);
+    metrics::counter!("cp_refused_by_limit_total", "kind" => kind.unwrap_or("other")).increment(1);
 }

@@ -26,6 +26,8 @@ struct Inner {
     errors: Vec<FieldError>,
     extra: Map<String, Value>,
     retry_after: Option<u32>,
+    /// The name of the exceeded limit, by which the metrics count the refusal.
+    limit: Option<&'static str>,
     /// The cause, which the log contains and the response does not.
     cause: Option<anyhow::Error>,
     constraint: Option<String>,
@@ -45,6 +47,7 @@ impl Error {
             errors: Vec::new(),
             extra: Map::new(),
             retry_after: None,
+            limit: None,
             cause: None,
             constraint: None,
             retryable: false,
@@ -111,10 +114,22 @@ impl Error {
         error
     }
 
-    pub fn rate_limited(detail: impl Into<Cow<'static, str>>, retry_after: u32) -> Self {
-        let mut error = Self::new(ProblemCode::RateLimited, detail);
+    /// Returns the error of a limit, which the metrics count by its name. The member `metric` is also
+    /// the name.
+    pub fn rate_limited(
+        limit: &'static str,
+        detail: impl Into<Cow<'static, str>>,
+        retry_after: u32,
+    ) -> Self {
+        let mut error = Self::new(ProblemCode::RateLimited, detail).with("metric", limit);
         error.0.retry_after = Some(retry_after);
+        error.0.limit = Some(limit);
         error
+    }
+
+    /// Returns the name of the exceeded limit.
+    pub fn limit(&self) -> Option<&'static str> {
+        self.0.limit
     }
 
     /// Returns the seconds after which the caller may retry.

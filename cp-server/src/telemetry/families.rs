@@ -80,9 +80,9 @@ families! {
     Gauge "process_start_time_seconds" [] "The instant at which the process started.";
 }
 
-/// The limits whose refusals are counted: the rate limits, the plan's requests, quotas, limits of
-/// usage, and the number of exports and bulk requests at once.
-pub(super) const LIMITS: [&str; 11] = [
+/// The limits whose refusals are counted: the rate limits, the tokens that a license has a day, the
+/// plan's requests, quotas, limits of usage, and the number of exports and bulk requests at once.
+pub const LIMITS: [&str; 14] = [
     "address",
     "attempts",
     "credential",
@@ -90,10 +90,29 @@ pub(super) const LIMITS: [&str; 11] = [
     "signing",
     "keys",
     "tokens",
+    "license_key",
+    "license_tokens",
     "requests_per_minute",
     "quota",
     "usage_limit",
     "concurrent",
+    "other",
+];
+
+/// The jobs whose runs are counted.
+pub const JOBS: [&str; 12] = [
+    "keys",
+    "rotation",
+    "status_lists",
+    "cleanup",
+    "leases",
+    "lease_hours",
+    "budget_cycles",
+    "notices",
+    "checkpoint",
+    "metrics",
+    "integration",
+    "webhooks",
 ];
 
 /// The counter of the CPU time, which the recorder of the other metrics does not have.

@@ -1,10 +1,10 @@
 //! What an operator watches: `/metrics` on both databases, and the log.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use cp_server::kernel::db::Db;
-use cp_server::telemetry::families::FAMILIES;
+use cp_server::telemetry::families::{FAMILIES, JOBS, LIMITS};
 use rustix::process::Signal;
 use serde_json::{Value, json};
 
@@ -69,7 +69,11 @@ fn exercise(folder: &Path, database: Option<&str>) {
     let backup = server(&[]).arg("backup").output().unwrap();
     assert!(backup.status.success(), "{}", String::from_utf8_lossy(&backup.stderr));
 
-    let own = [("CP_RATE_TOKENS", "1:1"), ("CP_LOG", "info,cp_server=debug")];
+    let own = [
+        ("CP_RATE_TOKENS", "1:1"),
+        ("CP_RATE_LICENSE_KEY", "1:1"),
+        ("CP_LOG", "info,cp_server=debug"),
+    ];
     let server = Server::run(server(&own).arg("serve"));
     until(|| shapes(&scrape(&server)).len() == FAMILIES.len(), "all families");
     let declared: Shapes = FAMILIES
@@ -120,14 +124,45 @@ fn exercise(folder: &Path, database: Option<&str>) {
     least("process_open_fds", 5.0);
     least("cp_log_entries", 5.0);
     least("cp_log_waiting_seconds", 0.0);
-    for job in
-        ["keys", "rotation", "status_lists", "cleanup", "checkpoint", "metrics", "integration"]
-    {
-        least(&format!("cp_job_runs_total{{job=\"{job}\"}}"), 1.0);
-    }
+    refuse_tokens_and_keys(&server, &bundles);
+    let known = BTreeSet::from(JOBS.map(str::to_owned));
+    until(|| labels(&scrape(&server), "cp_job_runs_total", "job") == known, "a run of each job");
     // A notice of PostgreSQL about its table of migrations.
     let said = server.said.lock().unwrap().clone();
     assert!(!said.contains("already exists"), "{said}");
+}
+
+/// The values of a label of a family.
+fn labels(text: &str, family: &str, label: &str) -> BTreeSet<String> {
+    let samples = text.lines().filter_map(|line| line.strip_prefix(&format!("{family}{{")));
+    let value = |rest: &str| {
+        let (_, value) = rest.split_once(&format!("{label}=\""))?;
+        Some(value.split_once('"')?.0.to_owned())
+    };
+    samples.filter_map(value).collect()
+}
+
+/// Exceeds the license's tokens of the day and the rate of its key. Both are counted by name.
+fn refuse_tokens_and_keys(server: &Server, bundles: &str) {
+    let license = bundles.trim_end_matches("/bundles");
+    let path = format!("/api/v1{license}/token");
+    let status = |n: usize| server.call("POST", &path, Some(json!({})), &format!("token-{n}")).0;
+    let last = (0..25).map(status).find(|status| *status != 201);
+    assert_eq!(last, Some(429));
+    let key = server.post(&format!("{license}/keys"), json!({"name": "a"}));
+    let body = json!({"key": key["key"]});
+    let path = "/api/v1/licenses/validate";
+    for status in [200, 429] {
+        let (found, answer) = server.call("POST", path, Some(body.clone()), &status.to_string());
+        assert_eq!(found, status, "{answer}");
+    }
+    let text = scrape(server);
+    let known = BTreeSet::from(LIMITS.map(str::to_owned));
+    assert_eq!(labels(&text, "cp_refused_by_limit_total", "kind"), known);
+    for (kind, count) in [("license_tokens", 1.0), ("license_key", 1.0), ("concurrent", 0.0)] {
+        let sample = format!("cp_refused_by_limit_total{{kind=\"{kind}\"}}");
+        assert_eq!(value(&text, &sample), Some(count), "{text}");
+    }
 }
 
 #[test]

@@ -8,7 +8,7 @@ use clap::{Arg, Args, Command};
 use cp_contracts::ProblemCode;
 use cp_server::config::Config;
 use cp_server::events::types::of_table;
-use cp_server::telemetry::families::FAMILIES;
+use cp_server::telemetry::families::{FAMILIES, JOBS, LIMITS};
 
 use super::{is_current, root};
 
@@ -210,6 +210,10 @@ fn metrics_table() -> String {
         let labels: Vec<String> = family.labels.iter().map(|label| format!("`{label}`")).collect();
         let (name, kind) = (family.name, family.kind.name());
         let _ = writeln!(table, "| `{name}` | {kind} | {} | {} |", labels.join(", "), family.help);
+    }
+    table.push_str("\n| label | values |\n| --- | --- |\n");
+    for (label, values) in [("kind", &LIMITS[..]), ("job", &JOBS[..])] {
+        let _ = writeln!(table, "| `{label}` | `{}` |", values.join("`, `"));
     }
     table
 }

@@ -198,7 +198,7 @@ fn refusal(parts: &Parts, metric: &'static str, full: Full) -> Error {
          {wait} s.",
         rate.per_minute, rate.burst
     );
-    Error::rate_limited(detail, wait).with("metric", metric).with("limit", rate.burst)
+    Error::rate_limited(metric, detail, wait).with("limit", rate.burst)
 }
 
 /// Charges the request to the organization that it acts on. `named` finds the organization that the
@@ -264,8 +264,7 @@ fn judge(parts: &Parts, organization: OrganizationId, status: LimitStatus) -> Re
         return Ok(());
     }
     let detail = format!("Request quota exceeded: {limit} of {limit} used. Wait {resets_in} s.");
-    Err(Error::rate_limited(detail, resets_in)
-        .with("metric", metric)
+    Err(Error::rate_limited(metric, detail, resets_in)
         .with("organization_id", organization.to_string())
         .with("limit", limit)
         .with("used", limit)

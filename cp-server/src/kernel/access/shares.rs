@@ -68,7 +68,7 @@ impl Shares {
             let detail = format!(
                 "The organization has {own} of {each} {what} running. Retry when one has ended."
             );
-            return Err(Error::rate_limited(detail, RETRY_AFTER)
+            return Err(Error::rate_limited("concurrent", detail, RETRY_AFTER)
                 .with("metric", what)
                 .with("limit", each)
                 .with("used", own));

@@ -88,9 +88,8 @@ fn exhausted(now: DateTime<Utc>, tomorrow: DateTime<Utc>) -> Error {
          a deployment's token."
     );
     let wait = (tomorrow - now).num_seconds() + 1;
-    Error::rate_limited(detail, u32::try_from(wait).unwrap_or(1))
-        .with("metric", "license_tokens")
-        .with("limit", A_DAY)
+    let wait = u32::try_from(wait).unwrap_or(1);
+    Error::rate_limited("license_tokens", detail, wait).with("limit", A_DAY)
 }
 
 #[cfg(test)]
