@@ -123,7 +123,9 @@ crate::routes! {
     POST "/licenses/{id}/leases" LEASES_WRITE => claim,
         own_transaction, conditional_audit, unmetered, harmless;
     /// Ends all leases of the license's pools, borrowed ones too.
-    POST "/licenses/{id}/leases/reset" LEASES_WRITE => reset, unmetered, harmless;
+    ///
+    /// A deployment's token may not: it keeps its own leases only.
+    POST "/licenses/{id}/leases/reset" LEASES_WRITE => reset, unmetered, harmless, throughout;
     /// Returns a lease, also an ended one.
     GET "/leases/{id}" LEASES_READ => read, unmetered;
     /// Keeps a lease: a heartbeat. Before `not_before` it changes nothing.

@@ -18,7 +18,6 @@ use serde::{Deserialize, Serialize};
 use self::rows::{KeyPools, KeyText, LicenseKey};
 use self::validation::validate;
 use super::licenses::rows::stored;
-use crate::kernel::access::caller::{Caller, Permission, Scope};
 use crate::kernel::clock::after;
 use crate::kernel::declaration::{Declaration, Export};
 use crate::kernel::error::{Error, OnConflict, Result};
@@ -41,18 +40,18 @@ crate::routes! {
     /// The credentials of licenses that people type.
     license_keys declares DECLARATION:
     /// Lists the license's keys, without the keys themselves.
-    GET "/licenses/{id}/keys" LICENSES_FETCH => list, unmetered;
+    GET "/licenses/{id}/keys" LICENSES_FETCH => list, unmetered, throughout;
     /// Creates a key of the license; only this answer contains it.
     POST "/licenses/{id}/keys" LICENSES_WRITE => create, grants;
     /// Returns a key, without the key itself.
-    GET "/license-keys/{id}" LICENSES_FETCH => read, unmetered;
+    GET "/license-keys/{id}" LICENSES_FETCH => read, unmetered, throughout;
     /// Changes a key's name, end or pools.
     PATCH "/license-keys/{id}" LICENSES_WRITE => update;
     /// Revokes a key permanently.
     DELETE "/license-keys/{id}" LICENSES_WRITE => revoke;
     /// Replaces a key; only this answer contains the new one. The old key is valid for
     /// `overlap_seconds` more.
-    POST "/license-keys/{id}/rotate" LICENSES_FETCH => rotate, grants;
+    POST "/license-keys/{id}/rotate" LICENSES_FETCH => rotate, grants, throughout;
     /// Judges a license key: whether its license is in force, covers a version and has features, and
     /// whether a holder has a seat.
     ///
@@ -140,7 +139,6 @@ fn at_once() -> Overlap {
 const MOST: i64 = 100;
 
 async fn list(cx: &mut Cx, id: LicenseId, list: List<KeyFilter>) -> Result<Page<LicenseKey>> {
-    refuse_machines(&cx.caller)?;
     let query = cx.tx.select("WHERE license_id = $1 AND organization_id = $2").bind(id).bind(cx.at);
     list.page(query.and_some(" AND (revoked_at IS NULL) = ?", list.filter.active)).await
 }
@@ -192,7 +190,6 @@ pub(crate) async fn create(
 }
 
 async fn read(cx: &mut Cx, id: LicenseKeyId) -> Result<LicenseKey> {
-    refuse_machines(&cx.caller)?;
     load(cx, id).await
 }
 
@@ -230,7 +227,6 @@ async fn revoke(cx: &mut Cx, id: LicenseKeyId) -> Result<NoContent> {
 }
 
 async fn rotate(cx: &mut Cx, id: LicenseKeyId, rotation: KeyRotation) -> Result<NewlyIssued> {
-    refuse_machines(&cx.caller)?;
     let before = load(cx, id).await?;
     refuse_giving(cx, before.license_id).await?;
     let key = KeyText::new(&cx.app);
@@ -248,17 +244,6 @@ async fn rotate(cx: &mut Cx, id: LicenseKeyId, rotation: KeyRotation) -> Result<
         .bind(after(before.updated_at, cx.now));
     let license_key = update.opt().await?.ok_or_else(revoked)?;
     Ok(NewlyIssued { key: key.shown(&cx.app), license_key })
-}
-
-/// Refuses a deployment's token and a license key: they hold the permission on one deployment or
-/// license, and keys are for the organization's own callers.
-fn refuse_machines(caller: &Caller) -> Result<()> {
-    if !matches!(caller.scope, Scope::Deployment { .. }) {
-        return Ok(());
-    }
-    let detail = "License keys require the permission `licenses:fetch` on the organization.";
-    let code = Permission::LICENSES_FETCH.as_str();
-    Err(Error::new(ProblemCode::Forbidden, detail).with("permission", code))
 }
 
 /// Refuses to create a key that holds more than its creator does: a key holds its permissions itself.

@@ -8,7 +8,7 @@ mod graph;
 mod import_page;
 mod openapi;
 mod plain_words;
-mod policy;
+pub mod policy;
 mod schema;
 mod source;
 mod upgrade;

@@ -32,7 +32,7 @@ A test generates this page, and fails when the rights of a role have changed:
 | organization member | reads the organization; creates projects and artifacts |
 | organization viewer | reads the organization |
 | workspace, project, group roles | the same in one workspace, project or group |
-| deployment's token | what a data plane needs: whoami, effective answers, usage, limits |
+| deployment's token | what a data plane needs: check-ins and tokens, leases, whoami, effective answers, usage, limits |
 
 Only the vendor changes deployments, subscriptions, licenses, usage, limits and billing.
 
@@ -51,7 +51,7 @@ holds. Callers of a suspended organization change nothing. Public operations nee
 ";
 
 /// The callers of the page: the system roles, highest first, and a data plane.
-fn callers() -> Vec<(String, Caller)> {
+pub fn callers() -> Vec<(String, Caller)> {
     let mut callers: Vec<_> = roles::of_system().map(person).collect();
     callers.reverse();
     let organization_id = OWN;
@@ -81,7 +81,7 @@ fn person((code, scope, permissions): (&str, RoleScope, Permissions)) -> (String
 }
 
 /// The caller's rights on the line: `all`, `own` or none.
-fn power(caller: &Caller, line: &Line) -> &'static str {
+pub fn power(caller: &Caller, line: &Line) -> &'static str {
     let may = |at| decide(&caller.grants, at, line.permission) == Verdict::Allowed;
     let of_the_caller = |kind| {
         caller
@@ -89,12 +89,21 @@ fn power(caller: &Caller, line: &Line) -> &'static str {
             .iter()
             .any(|grant| matches!(grant.on, Domain::Area(_, area) if area.kind == kind))
     };
+    // A machine that reacts for a person asks about another person.
+    let is_reaction = line.permission == Permission::EFFECTIVE_READ && !line.reads();
+    let within = Location::Within(OWN, &[]);
+    let reads_bindings =
+        decide(&caller.grants, within, Permission::BINDINGS_READ) == Verdict::Allowed;
+    if is_reaction && caller.kind != CallerKind::Person && !reads_bindings {
+        return "";
+    }
     match line.exposure {
         Exposure::Public => "",
         Exposure::Platform if may(Location::Platform) => "all",
         Exposure::Anywhere if caller.widest_scope(line.permission).is_ok() => "all",
         Exposure::Own if caller.kind == CallerKind::Person => "own",
         Exposure::Organization if may(Location::Within(OWN, &[])) => "all",
+        Exposure::Organization if line.throughout => "",
         Exposure::Organization => {
             let areas: Vec<Area> =
                 line.areas.iter().map(|kind| Area { kind: *kind, id: AREA }).collect();

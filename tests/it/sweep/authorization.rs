@@ -8,6 +8,7 @@ use cp_server::kernel::http::line::Line;
 use serde_json::json;
 
 use super::examples::{UNKNOWN_ID, example};
+use crate::architecture::policy;
 use crate::world::{Answer, Client, World, everything, on_both};
 
 /// The operations without authentication.
@@ -158,6 +159,30 @@ async fn a_line_needs_its_permission(world: World) {
         let problem = ask(&caller, &line, &world.path_of(&line)).await.refused(403, "forbidden");
         assert_eq!(problem["permission"], line.permission.as_str(), "{}", line.name);
     }
+}
+
+#[on_both]
+async fn deployment_token_has_the_rights_of_the_policy_page(world: World) {
+    let (_, data_plane) = policy::callers().pop().unwrap();
+    let client = world.by(&world.acme.deployment_token);
+    let mut lines: Vec<Line> = guarded().collect();
+    // An operation may end what the next one needs.
+    let rank = |line: &Line| (!line.reads(), line.method == Method::DELETE);
+    lines.sort_by_key(rank);
+    let (mut seen, mut wrong) = (0, Vec::new());
+    // The world's plan is a private one.
+    for line in lines.iter().filter(|line| !line.path.starts_with("/plans/{code}")) {
+        let cell = policy::power(&data_plane, line);
+        let example = example(&world, line);
+        let path = world.path_of(line) + &example.query;
+        let answer = client.call(line.method.clone(), &path, example.body).await;
+        if [403, 404].contains(&answer.status) != cell.is_empty() {
+            wrong.push(format!("{} ({cell}): {}", line.name, answer.text()));
+        }
+        seen += usize::from(cell == "own");
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(seen > 10, "only {seen} lines act on the own deployment");
 }
 
 /// A caller with exactly the permissions that the operation requires.

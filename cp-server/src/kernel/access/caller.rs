@@ -255,6 +255,14 @@ impl Caller {
         policy::decide(&self.grants, whole, permission) == Verdict::Allowed
     }
 
+    /// Refuses a caller that may do this only in a part of the organization.
+    pub fn refuse_parts(&self, organization: OrganizationId, permission: Permission) -> Result<()> {
+        match self.may_throughout(organization, permission) {
+            true => Ok(()),
+            false => Err(forbidden(permission, "in the whole organization")),
+        }
+    }
+
     /// Returns the areas of the organization in which the caller may do this; `None` for the whole
     /// organization.
     pub fn areas(&self, organization: OrganizationId, permission: Permission) -> Option<Vec<Area>> {

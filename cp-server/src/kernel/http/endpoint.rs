@@ -141,6 +141,11 @@ impl Admitted {
 
         let place: A::PathTarget = place_of(parts).await?;
         let at = place.authorize(caller, &mut tx, line.permission).await?;
+        if line.throughout
+            && let Some(organization) = at.organization()
+        {
+            caller.refuse_parts(organization, line.permission)?;
+        }
 
         let once = Once::of(parts, caller, body)?;
         if let Some(once) = &once

@@ -43,6 +43,9 @@ pub struct Line {
     /// Whether the line grants permissions, or lets a caller act as a user: it refuses rights that
     /// the caller does not hold.
     pub grants: bool,
+    /// Whether the permission counts only in the whole organization: a caller that holds it in a part,
+    /// such as a deployment's token, is refused.
+    pub throughout: bool,
     /// Whether a read may also write: then it completes like a change.
     pub may_write: bool,
     /// Whether callers without a credential are limited as strictly as attempts to guess one.
@@ -119,6 +122,7 @@ impl Line {
             audited: true,
             conditional_audit: false,
             grants: false,
+            throughout: false,
             may_write: false,
             strict: false,
             keyed: false,

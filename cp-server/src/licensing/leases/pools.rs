@@ -10,7 +10,6 @@ use serde::{Deserialize, Serialize};
 use super::revocations;
 use super::rows::{self, End, Facts, PoolRow};
 use super::settings::{ExplainedSetting, PoolKind, PoolName, Settings};
-use crate::kernel::access::caller::Permission;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::kernel::http::page::{NoFilter, Page};
@@ -129,11 +128,6 @@ async fn uses(cx: &mut Cx, license: LicenseId) -> Result<BTreeMap<String, Use>> 
 }
 
 pub(super) async fn reset(cx: &mut Cx, id: LicenseId, reset: Reset) -> Result<Page<Pool>> {
-    // A deployment's token keeps its own leases only.
-    if !cx.caller.may_throughout(cx.at, Permission::LEASES_WRITE) {
-        let detail = "Only callers with leases:write in the organization reset pools.";
-        return Err(Error::new(cp_contracts::ProblemCode::Forbidden, detail));
-    }
     cx.audit.reason = Some(reset.reason.into_string());
     close(cx, id, reset.pool.as_ref()).await?;
     list(cx, id, NoFilter {}).await
