@@ -57,6 +57,24 @@ async fn forms_of_a_key_are_one_key(world: World) {
 }
 
 #[on_both]
+async fn unknown_key_with_a_u_is_refused_at_its_field(world: World) {
+    let (_, server) = world.server(|settings| settings.license_keys.prefix = Some("ACME".into()));
+    let ask = async |key: &str| server.post("/licenses/validate", json!({"key": key})).await;
+    let with_u = "U1234-56789-ABCDE-FGHJK-MNP8N";
+    for key in
+        [with_u, &with_u.to_lowercase(), &with_u.replace('-', " "), &format!("ACME-{with_u}")]
+    {
+        ask(key).await.invalid("key");
+    }
+    for key in ["U1234-56789-ABCDE-FGHJK", "U1234-56789-ABCDE-FGHJK-MNP8!"] {
+        assert_eq!(ask(key).await.expect(200)["code"], "key_unknown", "{key}");
+    }
+    // A key of another system may have the same form.
+    new_key(&world, json!({"key": with_u})).await;
+    assert_eq!(ask(with_u).await.expect(200)["code"], "valid");
+}
+
+#[on_both]
 async fn mistyped_key_is_refused_without_a_look_up(world: World) {
     let key = &world.acme.license_key;
     let last = key.chars().last().unwrap();

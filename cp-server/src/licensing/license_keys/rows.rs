@@ -125,6 +125,24 @@ impl KeyText {
         Err(Error::invalid("key", detail))
     }
 
+    /// Whether the text has the form of an own key, five groups of five, but contains a U, which no
+    /// own key has. A key of another system may have this form, too, so the look-up comes first.
+    pub fn is_mistyped(&self, app: &App) -> bool {
+        let Self::Foreign(text) = self else { return false };
+        let prefix = LicenseKeySettings::of(app).prefix.as_deref();
+        let groups = text.expose().split(|c: char| c == '-' || c.is_whitespace());
+        let mut groups: Vec<&str> = groups.filter(|group| !group.is_empty()).collect();
+        if groups.first().is_some_and(|first| prefix.is_some_and(|p| first.eq_ignore_ascii_case(p)))
+        {
+            groups.remove(0);
+        }
+        let is_group =
+            |group: &&str| group.len() == HINT && group.chars().all(|c| c.is_ascii_alphanumeric());
+        groups.len() == 5
+            && groups.iter().all(is_group)
+            && groups.iter().any(|group| group.contains(['u', 'U']))
+    }
+
     fn text(&self) -> &str {
         match self {
             Self::Own(symbols) => symbols.symbols(),

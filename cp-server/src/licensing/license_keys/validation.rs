@@ -81,6 +81,10 @@ async fn judged(cx: &mut Cx<Scope>, new: NewValidation) -> Result<(Validation, b
     }
     let text = KeyText::read(&cx.app, &new.key)?;
     let Some(key) = find(&mut cx.tx, &text.hash()).await? else {
+        if text.is_mistyped(&cx.app) {
+            let detail = "`key` has a wrong symbol: the letters of a license key do not include U.";
+            return Err(Error::invalid("key", detail));
+        }
         return Ok((answer(&[ValidationCode::KeyUnknown]), false));
     };
     accept_body(&cx.app, &cx.parts, new.key.expose(), key.id.0)?;
