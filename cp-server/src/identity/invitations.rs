@@ -64,7 +64,7 @@ crate::routes! {
     DELETE "/invitations/{id}" MEMBERS_WRITE => revoke;
     /// Accepts an invitation: takes the seat that the token offers.
     ///
-    /// The token is the credential, and no other is required. `user_id` names the person who
+    /// The token is the credential, and no other is required. One that is sent must be valid. `user_id` names the person who
     /// accepts, if it is known. That user, and a caller that is logged in, must have the invited
     /// address. A caller whose identity is not linked yet is linked if its provider has verified
     /// the address.

@@ -263,8 +263,9 @@ fn principal(login: &Login, user: Option<UserId>) -> Uuid {
 
 fn unlinked(login: &Login) -> Error {
     let detail = format!(
-        "No user is linked to this login. Ask an admin to link provider {:?}, subject {:?} with \
-         POST /users/{{id}}/auth-accounts.",
+        "No user is linked to this login. If you are invited, accept the invitation at its \
+         `accept_url`, or have the provider verify your e-mail address. Otherwise ask an admin to \
+         link provider {:?}, subject {:?} with POST /users/{{id}}/auth-accounts.",
         login.provider, login.subject
     );
     Error::new(ProblemCode::Forbidden, detail)

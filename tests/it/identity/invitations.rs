@@ -67,6 +67,18 @@ async fn invitation_token_is_accepted_once(world: World) {
 }
 
 #[on_both]
+async fn acceptance_with_an_invalid_credential_is_refused(world: World) {
+    let body = json!({"email": "nina@new.example", "role": "viewer"});
+    let token = json!({"token": invite(&world, body).await});
+    let junk = world.by("junk").post("/invitations/accept", token.clone()).await;
+    junk.refused(401, "unauthenticated");
+    // The cookie of a session that does not exist counts as none.
+    let ended = world.anyone().with("cookie", "cp_session=ended");
+    let ended = ended.with("sec-fetch-site", "same-origin");
+    ended.post("/invitations/accept", token).await.expect(201);
+}
+
+#[on_both]
 async fn only_the_invited_address_accepts(world: World) {
     let body = json!({"email": "SVEN@acme.example", "role": "viewer"});
     let token = invite(&world, body).await;

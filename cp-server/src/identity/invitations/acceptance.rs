@@ -1,5 +1,6 @@
 //! The acceptance of invitations: with the token, or by the first login of the invited address.
 
+use axum::http::header::AUTHORIZATION;
 use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
@@ -45,7 +46,10 @@ pub(super) async fn accept(
     // Before the transaction, because this may send a request to an identity provider.
     match authentication::authenticate(&cx.app, &cx.parts).await {
         Ok(caller) => cx.caller = caller,
-        Err(anonymous) if *anonymous.code() == ProblemCode::Unauthenticated => {}
+        // The cookie of an ended session counts as none. A caller that sends a header means it.
+        Err(error)
+            if *error.code() == ProblemCode::Unauthenticated
+                && !cx.parts.headers.contains_key(AUTHORIZATION) => {}
         Err(error) => return Err(error),
     }
     cx.begin().await?;

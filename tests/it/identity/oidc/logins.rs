@@ -105,7 +105,8 @@ async fn a_provider_that_says_no_or_something_else_begins_no_session(world: Worl
     assert_eq!(browser.log_in("").await.status, 303);
     issuer.log_in_as(json!({"sub": "auth0|unlinked"}));
     let problem = Browser::new(&browser.client).log_in("").await.refused(403, "forbidden");
-    assert!(problem["detail"].as_str().unwrap().contains("No user is linked"));
+    let detail = problem["detail"].as_str().unwrap();
+    assert!(detail.contains("No user is linked") && detail.contains("accept_url"), "{detail}");
     let kept: i64 = world.value("SELECT COUNT(*) FROM sessions").await;
     assert_eq!(kept, 1);
     issuer.fault(Fault::WrongIssuer);
