@@ -256,7 +256,7 @@ fn as_page(app: &App, asked: &console::Asked, response: Response, id: &str) -> R
 fn document(response: &Response, base_path: &str, id: &str) -> Problem {
     let mut document = match response.extensions().get::<Arc<Error>>() {
         Some(error) => error.document_below(base_path),
-        None => framework_refusal(response.status()).document_below(base_path),
+        None => framework_refusal(response.status(), base_path).document_below(base_path),
     };
     document.request_id = Some(id.to_owned());
     document

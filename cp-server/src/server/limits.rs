@@ -93,13 +93,11 @@ fn count(headers: &HeaderMap, name: &HeaderName) -> usize {
 }
 
 /// Returns the error for a refusal of the framework.
-pub(super) fn framework_refusal(status: StatusCode) -> Error {
+pub(super) fn framework_refusal(status: StatusCode, base_path: &str) -> Error {
     let code = match status {
         StatusCode::NOT_FOUND => {
-            return Error::new(
-                ProblemCode::NotFound,
-                "There is no such path; /docs lists all paths.",
-            );
+            let detail = format!("There is no such path; {base_path}/docs lists all paths.");
+            return Error::new(ProblemCode::NotFound, detail);
         }
         StatusCode::METHOD_NOT_ALLOWED => {
             return Error::new(

@@ -84,6 +84,17 @@ async fn what_cannot_be_read_is_400_and_another_media_type_415(world: World) {
 }
 
 #[on_both]
+async fn unknown_path_names_the_pages_below_the_base_url(world: World) {
+    for (base, page) in [("https://cp.example/lic", "/lic/docs"), ("https://cp.example", "; /docs")]
+    {
+        let (_, client) = world.server(|settings| settings.shared.base_url = base.into());
+        let problem = client.get("/nowhere").await.refused(404, "not_found");
+        let detail = problem["detail"].as_str().unwrap();
+        assert!(detail.contains(&format!("{page} lists all paths")), "{detail}");
+    }
+}
+
+#[on_both]
 async fn an_unknown_method_is_405_and_head_is_get_without_a_body(world: World) {
     let answer = world.root().call(Method::PUT, "/api/v1/plans", None).await;
     let allow = answer.header("allow").to_owned();
