@@ -37,6 +37,12 @@ fn mismatch(listen: SocketAddr, base: &Url, is_loopback: bool) -> Option<String>
              {base_host}. Listen on 0.0.0.0, or name the proxy in CP_TRUSTED_PROXIES"
         ));
     }
+    if listen.ip().is_unspecified() && is_loopback {
+        return Some(format!(
+            "CP_LISTEN is {listen}, which other machines reach, but CP_BASE_URL names {base_host}: \
+             links and issuer lead each of them to itself. Set CP_BASE_URL to the URL that they use"
+        ));
+    }
     let is_elsewhere = is_loopback && listen.port() != 0 && listen.port() != port;
     is_elsewhere.then(|| {
         format!(
@@ -70,6 +76,8 @@ mod tests {
         assert!(mismatch_of("127.0.0.1:8801", "https://lic.example.com"));
         assert!(mismatch_of("[::1]:8801", "https://lic.example.com"));
         assert!(mismatch_of("127.0.0.1:8802", "http://127.0.0.1:8801"));
+        assert!(mismatch_of("0.0.0.0:8801", "http://127.0.0.1:8801"));
+        assert!(mismatch_of("[::]:8801", "http://localhost:8801"));
         assert!(!mismatch_of("0.0.0.0:8801", "https://lic.example.com"));
         assert!(!mismatch_of("127.0.0.1:8801", "http://localhost:8801"));
         assert!(!mismatch_of("127.0.0.1:0", "http://127.0.0.1:8801"));

@@ -28,6 +28,19 @@ fn doubtful_settings_are_logged_once_at_the_start() {
 }
 
 #[test]
+fn unspecified_address_with_a_loopback_base_url_is_logged() {
+    for listen in ["0.0.0.0:0", "[::]:0"] {
+        let folder = folder();
+        let mut command = command(folder.path());
+        command.env("CP_LISTEN", listen).env("CP_BASE_URL", "http://127.0.0.1:8801");
+        let server = Server::run(command.arg("serve"));
+        let said = server.said.lock().unwrap().clone();
+        let warning = "which other machines reach, but CP_BASE_URL names 127.0.0.1";
+        assert_eq!(said.matches(warning).count(), 1, "{said}");
+    }
+}
+
+#[test]
 fn settings_that_fit_together_are_not_warned_about() {
     let folder = folder();
     for (listen, base, proxies) in [
