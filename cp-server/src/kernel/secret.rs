@@ -207,8 +207,8 @@ impl Kek {
         if !file.exists() {
             anyhow::ensure!(
                 is_first_start,
-                "the key-encryption key is missing: this database was created with a key that should \
-                 be in {} or in CP_KEY_ENCRYPTION_KEY. Nothing was changed.",
+                "the key-encryption key is missing: it must be in {} or in CP_KEY_ENCRYPTION_KEY, and be \
+                 the key with which the database or the backup was created. Nothing was changed.",
                 file.display()
             );
             let key = Zeroizing::new(random.bytes::<{ Self::LEN }>());

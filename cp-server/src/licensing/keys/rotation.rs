@@ -45,7 +45,7 @@ pub async fn activate(cx: &mut Cx<Scope>, kid: &str, emergency: Option<&str>) ->
             let from = at.to_rfc3339_opts(SecondsFormat::Secs, true);
             let detail = format!(
                 "Data planes may not have fetched the key yet. It may sign from {from}. If refused \
-                 tokens are acceptable, send `emergency: true` and a reason."
+                 tokens are acceptable, activate it as an `emergency` with a `reason`."
             );
             let error = Error::new(ProblemCode::KeyNotYetPropagated, detail);
             return Err(error.with("not_before", at));
