@@ -133,6 +133,7 @@ pub struct Replacement {
 /// A binding of a known subject.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewSubjectBinding")]
 pub struct NewGrant {
     /// The scope, such as `organization` or `group:<id>`.
     pub scope: ScopeRef,

@@ -111,6 +111,7 @@ pub struct EffectiveQuery {
 
 /// What may be used now.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EffectiveAnswer")]
 pub struct Effective {
     organization_id: OrganizationId,
     /// The organization's revision, which grows with every change of a binding or resource.

@@ -17,6 +17,7 @@ crate::text_enum! {
 
 /// One check.
 #[derive(Clone, Debug, PartialEq, Serialize, JsonSchema)]
+#[schemars(rename = "InspectionCheck")]
 pub struct Check {
     /// The name of the check. The checks of an answer are in a fixed order.
     pub name: &'static str,

@@ -52,7 +52,7 @@ crate::routes! {
     DELETE "/deployments/{id}" DEPLOYMENTS_WRITE => delete;
 }
 
-crate::text_enum! { DeploymentType { Cloud = "cloud", Onprem = "onprem", Demo = "demo" } }
+crate::text_enum! { DeploymentType as "DeploymentKind" { Cloud = "cloud", Onprem = "onprem", Demo = "demo" } }
 pub use super::statuses::DeploymentStatus;
 
 crate::record! {

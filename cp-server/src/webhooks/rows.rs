@@ -54,7 +54,7 @@ crate::text_enum! {
 
 crate::text_enum! {
     /// Additional content of an endpoint's events.
-    Include {
+    Include as "WebhookInclude" {
         /// The state after the change, with masked secrets.
         After = "after",
     }

@@ -47,6 +47,20 @@ fn every_instant_that_a_caller_sends_is_a_moment() {
 }
 
 #[test]
+fn names_of_schemas_differ_by_more_than_a_number() {
+    let document = document();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for name in schemas.keys() {
+        let base = name.trim_end_matches(|c: char| c.is_ascii_digit());
+        let is_numbered = base != name && schemas.contains_key(base);
+        assert!(
+            !is_numbered,
+            "{name}: rename the schema of one type, as `schemars` or `text_enum!` can"
+        );
+    }
+}
+
+#[test]
 fn every_reference_of_the_document_resolves() {
     let document = document();
     let mut references = BTreeSet::new();

@@ -21,7 +21,7 @@ use crate::licensing::entitlement::FeatureSource;
 
 crate::text_enum! {
     /// The reason of a decision.
-    Reason {
+    Reason as "EffectiveReason" {
         Allowed = "allowed",
         Denied = "denied",
         NothingBound = "nothing_bound",

@@ -20,6 +20,7 @@ use crate::licensing::entitlement::{Explained, FeatureSource};
 
 /// A subject, and whether it may be used.
 #[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EffectiveItem")]
 pub struct Item {
     kind: BindingKind,
     /// A resource's ID, the name of a model, or the code of a feature.

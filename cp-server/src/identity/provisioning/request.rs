@@ -63,6 +63,7 @@ fn yes() -> bool {
 /// A role of the project.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "NewProviderRole")]
 pub struct NewRole {
     /// The key, to which the provider's `role_prefix` is added.
     pub key: RoleKey,

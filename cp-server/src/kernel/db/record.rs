@@ -49,14 +49,17 @@ macro_rules! record {
 }
 
 /// Declares an enumeration that is a lower-case string in JSON and in both databases. Parsing
-/// ignores the case.
+/// ignores the case. `as "…"` names the schema of an enumeration whose own name another schema has.
 #[macro_export]
 macro_rules! text_enum {
     ($(#[$meta:meta])* $name:ident { $($variants:tt)+ }) => {
+        $crate::text_enum!($(#[$meta])* $name as (stringify!($name)) { $($variants)+ });
+    };
+    ($(#[$meta:meta])* $name:ident as $schema:tt { $($variants:tt)+ }) => {
         $crate::text_enum!(@values $(#[$meta])* $name { $($variants)+ });
         impl schemars::JsonSchema for $name {
             fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
+                $schema.into()
             }
             // Two slices may have enumerations of the same name.
             fn schema_id() -> std::borrow::Cow<'static, str> {

@@ -14,7 +14,7 @@ use crate::kernel::secret::{hex, sha256};
 
 crate::text_enum! {
     /// The author of an event.
-    Source {
+    Source as "EventSource" {
         /// The server itself made the change.
         Server = "server",
         /// A caller reports something that happened elsewhere.

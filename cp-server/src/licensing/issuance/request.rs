@@ -53,7 +53,7 @@ crate::text_enum! {
 
 crate::text_enum! {
     /// A data plane's behavior for a license whose status it could not refresh in time.
-    OnStale {
+    OnStale as "StalePolicy" {
         /// Treat the license as valid.
         Allow = "allow",
         /// Treat the license as valid, and report the old status in the license's state.

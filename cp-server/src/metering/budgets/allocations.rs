@@ -83,6 +83,7 @@ pub struct NewAllocation {
 /// A quantity that replaces that of an allocation.
 #[derive(Clone, Debug, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "AllocationOverride")]
 pub struct Override {
     /// The credits, at least 0.
     quantity: Quantity,

@@ -18,7 +18,7 @@ use crate::tenancy::ids::GroupId;
 
 crate::text_enum! {
     /// Whether a limit refuses usage that exceeds it, and whether usage accepts such a refusal.
-    Enforcement { Observe = "observe", Enforce = "enforce" }
+    Enforcement as "LimitEnforcement" { Observe = "observe", Enforce = "enforce" }
 }
 
 crate::text_enum! {
