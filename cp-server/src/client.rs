@@ -3,11 +3,11 @@
 use std::io::Read;
 use std::sync::Arc;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, Response, header};
-use cp_contracts::Problem;
+use cp_contracts::{FieldError, Problem};
 use futures_util::stream::{self, StreamExt};
 use serde_json::{Map, Value};
 use tokio::sync::mpsc;
@@ -80,11 +80,7 @@ impl Client {
         if reply.status < 400 {
             return Ok(reply.body);
         }
-        match serde_json::from_slice::<Problem>(&reply.body) {
-            Ok(problem) => bail!("{} ({}): {}", problem.code, problem.status, problem.detail),
-            // Another program answered: a proxy, or another server.
-            Err(_) => bail!("{}: {}", reply.status, quoted(&String::from_utf8_lossy(&reply.body))),
-        }
+        Err(refusal(reply.status, &reply.body))
     }
 
     pub async fn request(&self, line: &Line, args: Map<String, Value>) -> anyhow::Result<Reply> {
@@ -175,6 +171,23 @@ impl Client {
             app.db.close().await;
         }
     }
+}
+
+/// Returns the refusal of a request: its detail, or a line for each of its fields.
+pub fn refusal(status: u16, body: &[u8]) -> anyhow::Error {
+    let Ok(problem) = serde_json::from_slice::<Problem>(body) else {
+        // Another program answered: a proxy, or another server.
+        return anyhow!("{status}: {}", quoted(&String::from_utf8_lossy(body)));
+    };
+    let mut text = format!("{} ({}): {}", problem.code, problem.status, problem.detail);
+    if problem.errors.len() > 1 {
+        text = format!("{} ({}):", problem.code, problem.status);
+        for FieldError { field, detail, .. } in &problem.errors {
+            let place = if detail.contains(&**field) { "" } else { &format!("{field}: ") };
+            text.push_str(&format!("\n  {place}{detail}"));
+        }
+    }
+    anyhow!(text)
 }
 
 /// Sends a request in this process, as the system itself.

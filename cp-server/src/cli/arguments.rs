@@ -19,6 +19,11 @@ pub(super) fn typed(
 ) -> Map<String, Value> {
     let mut args = Map::new();
     for (name, text) in pairs {
+        if let Some((object, member, value)) = member_of(input, &name, &text) {
+            let value = Value::Object(Map::from_iter([(member, value)]));
+            add(&mut args, Types::OBJECT, object, value);
+            continue;
+        }
         let field = input.named(&name);
         let types = field.map_or(input.others, |field| field.types);
         let is_in_body = field.is_some_and(|field| field.place == Place::Body);
@@ -30,6 +35,20 @@ pub(super) fn typed(
         add(&mut args, types, name, value);
     }
     args
+}
+
+/// Reads the argument of a member, such as `holder.email`: the object, the member and its value.
+fn member_of(input: &Input, name: &str, text: &str) -> Option<(String, String, Value)> {
+    let (object, own) = name.split_once('.')?;
+    let field = input.named(object)?;
+    let is_object = field.place == Place::Body && field.types.has(Types::OBJECT);
+    let member = field.members.iter().find(|one| one.path == name);
+    let types = member.map_or(Types::ANY, |member| member.types);
+    let value = match seconds_of(own, text) {
+        Some(seconds) => seconds.into(),
+        None => value(types, text.to_owned()),
+    };
+    is_object.then(|| (object.to_owned(), own.to_owned(), value))
 }
 
 /// Returns the seconds of a span such as `30d`, where the field expects seconds.
@@ -138,6 +157,16 @@ mod tests {
         let operation = "service_tokens.create_for_platform";
         let made = read(operation, &[("permissions", "org:read"), ("permissions", "org:write")]);
         assert_eq!(made, json!({"permissions": ["org:read", "org:write"]}));
+    }
+
+    #[test]
+    fn member_of_an_object_is_named_by_its_path() {
+        let pairs = [("id", "1"), ("holder.email", "1822"), ("meta.line", "7"), ("pool", "a.b")];
+        let claim = read("leases.claim", &pairs);
+        let right =
+            json!({"id": "1", "holder": {"email": "1822"}, "meta": {"line": 7}, "pool": "a.b"});
+        assert_eq!(claim, right);
+        assert_eq!(read("leases.claim", &[("pool.x", "1")]), json!({"pool.x": "1"}));
     }
 
     #[test]

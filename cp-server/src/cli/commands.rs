@@ -12,7 +12,7 @@ use std::ffi::OsString;
 use clap::{Arg, ArgMatches, Args, Command, CommandFactory};
 
 use super::syntax::Cli;
-use super::target::Target;
+use super::target::{FLAGS, Target};
 use super::{operations, verbs};
 use crate::config::Config;
 
@@ -37,8 +37,6 @@ const LOCAL: [&str; 18] = [
     "audit key rotate",
     "audit key retire",
 ];
-
-const TARGET: [&str; 4] = ["url", "token", "ca", "output"];
 
 /// The help that a command line asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -126,7 +124,7 @@ fn arrange(mut command: Command, path: &str, help: Help) -> Command {
 }
 
 fn is_of_target(arg: &Arg) -> bool {
-    TARGET.contains(&arg.get_id().as_str())
+    FLAGS.contains(&arg.get_id().as_str())
 }
 
 fn hidden_target(arg: Arg) -> Arg {
@@ -177,6 +175,62 @@ mod tests {
                 check(below, path.trim(), help)
             })
             .sum::<usize>()
+    }
+
+    /// Calls `check` for each command that runs, with its words.
+    fn leaves(command: &Command, path: &str, check: &mut impl FnMut(&Command, &str)) {
+        if !command.is_subcommand_required_set() && !path.is_empty() {
+            check(command, path);
+        }
+        for below in command.get_subcommands().filter(|below| !below.is_hide_set()) {
+            leaves(below, format!("{path} {}", below.get_name()).trim(), check);
+        }
+    }
+
+    #[test]
+    fn flags_of_commands_differ_from_global_ones() {
+        // The setting `--audience` and the option `--output` have another meaning there.
+        let own = ["audience", "output"];
+        let globals = Config::augment_args(Target::augment_args(Command::new("globals")));
+        let commands = verbs::extend(Cli::command(), |_| true);
+        leaves(&commands, "", &mut |command, path| {
+            let is_own = |arg: &&Arg| !own.contains(&arg.get_id().as_str());
+            for arg in command.get_arguments().filter(is_own) {
+                let names = arg.get_long_and_visible_aliases().unwrap_or_default();
+                let names = names.into_iter().chain(arg.get_all_aliases().unwrap_or_default());
+                for global in globals.get_arguments() {
+                    assert_ne!(arg.get_id(), global.get_id(), "{path}");
+                    for name in names.clone() {
+                        assert_ne!(Some(name), global.get_long(), "{path} --{name}");
+                    }
+                    let short = arg.get_short();
+                    assert!(short.is_none() || short != global.get_short(), "{path} {short:?}");
+                }
+            }
+        });
+    }
+
+    #[test]
+    fn documentation_has_a_row_for_each_noun_with_all_verbs() {
+        let page = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/cli.md"));
+        let page = page.unwrap();
+        let (_, table) = page.split_once("| noun | verbs |").unwrap();
+        let words = |text: &str| -> Vec<String> {
+            text.split('`').skip(1).step_by(2).map(str::to_owned).collect()
+        };
+        let rows = table.lines().skip(2).take_while(|line| !line.is_empty());
+        let mut documented: Vec<String> = rows
+            .filter_map(|row| row.trim_matches(['|', ' ']).split_once(" | "))
+            .flat_map(|(noun, verbs)| {
+                let noun = words(noun).concat();
+                words(verbs).into_iter().map(move |verb| format!("{noun} {verb}").trim().to_owned())
+            })
+            .collect();
+        let mut actual = Vec::new();
+        leaves(&whole(), "", &mut |_, path| actual.push(path.to_owned()));
+        documented.sort();
+        actual.sort();
+        assert_eq!(documented, actual);
     }
 
     #[test]

@@ -16,11 +16,12 @@ use super::output::{id_of, key_of};
 use super::variables;
 use crate::client::{self, Client, Remote};
 use crate::config::authorities;
+use crate::kernel::http::line::Line;
 
 /// How long a server may take to list its IDs.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// The most organizations whose objects are listed.
-const ORGANIZATIONS: usize = 20;
+/// The most organizations, or other parents, whose objects are listed.
+const PARENTS: usize = 20;
 
 /// Completes `name=value` of `call`.
 #[expect(clippy::disallowed_methods, reason = "the script sets this variable for one call")]
@@ -71,7 +72,7 @@ pub(super) fn of(field: &Field) -> impl Fn(&OsStr) -> Vec<CompletionCandidate> +
     }
 }
 
-/// Completes a positional argument of a verb: the IDs of the objects that its path names.
+/// Completes a positional argument of a command: the IDs of the objects that its path names.
 pub(super) fn of_positional(
     operation: &'static str,
     field: &'static str,
@@ -107,10 +108,19 @@ fn ids(path: &str, field: &str) -> Vec<CompletionCandidate> {
     listed
 }
 
-/// Returns the resource that a field names: the one before it in the path, or that of its name.
+/// Returns the resource that a field names: the one that the path up to the field reads, or that of
+/// the field's name.
 fn resource(path: &str, field: &str) -> Option<String> {
-    if let Some((before, _)) = path.split_once(&format!("/{{{field}}}")) {
-        return before.rsplit('/').next().map(|resource| resource.replace('-', "_"));
+    let named = format!("/{{{field}}}");
+    if let Some((before, _)) = path.split_once(&named) {
+        let own = format!("{before}{named}");
+        let table = crate::operations().published().table;
+        let read = |line: &&Line| line.path == own && line.name.ends_with(".read");
+        if let Some(line) = table.iter().find(read) {
+            return line.name.split('.').next().map(str::to_owned);
+        }
+        let last = before.rsplit('/').next()?;
+        return Some(last.replace('-', "_"));
     }
     let name = field.strip_suffix("_id").or(field.strip_suffix("_code"))?;
     Some(format!("{name}s"))
@@ -126,32 +136,46 @@ async fn list(resource: &str) -> Vec<CompletionCandidate> {
         setting("CP_CA_FILE").and_then(|path| authorities("--ca", path.as_ref()).ok());
     let (url, token) = (variables::trimmed(&url), variables::trimmed(&token));
     let client = Client::Remote(Remote::new(url, token, authorities));
-    let operation = |name: &str| client::line(&format!("{resource}.{name}")).ok();
-    let all = [operation("list_all"), operation("list")].into_iter().flatten();
-    let Some(line) = all.min_by_key(|line| line.path.matches('{').count()) else {
-        return Vec::new();
-    };
-    let mut items = Vec::new();
-    if line.path.contains("{org}") {
-        let organizations = page(&client, "organizations.list", Map::new()).await;
-        for organization in organizations.iter().take(ORGANIZATIONS) {
-            let args = Map::from_iter([("org".to_owned(), organization["id"].clone())]);
-            items.extend(page(&client, line.name, args).await);
-        }
-    } else {
-        items = page(&client, line.name, Map::new()).await;
-    }
+    let Some(line) = list_of(resource) else { return Vec::new() };
+    let items = items(&client, &line).await;
     let key = if resource == "organizations" { "slug" } else { key_of(&line) };
     let candidate = |item: &Value| {
-        let name = item["name"].as_str().or(item["status"].as_str()).unwrap_or_default();
+        let mut names = ["name", "label", "status"].iter().filter_map(|name| item[name].as_str());
+        let name = names.find(|name| !name.is_empty()).unwrap_or_default();
         Some(CompletionCandidate::new(id_of(key, item)?).help(Some(name.to_owned().into())))
     };
     items.iter().filter_map(candidate).collect()
 }
 
-async fn page(client: &Client, operation: &str, mut args: Map<String, Value>) -> Vec<Value> {
-    args.insert("limit".into(), json!(100));
-    let mut answer = client.call(operation, args).await.unwrap_or_default();
+/// Returns the operation that lists most of a resource.
+fn list_of(resource: &str) -> Option<Line> {
+    let names = ["list_all", "list_for_organization", "list"];
+    names.iter().find_map(|name| client::line(&format!("{resource}.{name}")).ok())
+}
+
+/// Lists a resource. Of a resource that other objects contain, lists those of some of these objects.
+async fn items(client: &Client, line: &Line) -> Vec<Value> {
+    let parameter = line.path.split('{').nth(1).and_then(|rest| rest.split('}').next());
+    let Some(parameter) = parameter else { return page(client, line, Map::new()).await };
+    let parent = resource(line.path, parameter).and_then(|parent| list_of(&parent));
+    let Some(parent) = parent.filter(|parent| parent.name != line.name) else {
+        return Vec::new();
+    };
+    let mut all = Vec::new();
+    for object in Box::pin(items(client, &parent)).await.iter().take(PARENTS) {
+        let Some(id) = id_of(key_of(&parent), object) else { continue };
+        let args = Map::from_iter([(parameter.to_owned(), id.into())]);
+        all.extend(page(client, line, args).await);
+    }
+    all
+}
+
+async fn page(client: &Client, line: &Line, mut args: Map<String, Value>) -> Vec<Value> {
+    // A short list has no pages.
+    if Input::of(line, &Value::Null).named("limit").is_some() {
+        args.insert("limit".into(), json!(100));
+    }
+    let mut answer = client.call(line.name, args).await.unwrap_or_default();
     match answer["items"].take() {
         Value::Array(items) => items,
         _ => Vec::new(),

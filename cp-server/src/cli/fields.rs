@@ -74,6 +74,19 @@ pub(super) struct Field {
     pub(super) options: Vec<String>,
     pub(super) is_required: bool,
     pub(super) description: String,
+    /// The members of an object, one level deep.
+    pub(super) members: Vec<Member>,
+}
+
+/// A member of a field that is an object, or a list of objects.
+#[derive(Clone, Debug)]
+pub(super) struct Member {
+    /// The name as it is shown, such as `holder.email`, `items[].scope` or `leasing.<name>.cap`.
+    pub(super) path: String,
+    pub(super) types: Types,
+    pub(super) kind: String,
+    pub(super) is_required: bool,
+    pub(super) description: String,
 }
 
 /// The input of an operation.
@@ -135,7 +148,9 @@ impl Input {
         for (name, member) in members(&schema["properties"]) {
             let is_required = required.is_some_and(|all| all.iter().any(|one| one == name));
             if self.named(name).is_none() {
-                self.fields.push(field(document, name, Place::Body, is_required, member));
+                let field = field(document, name, Place::Body, is_required, member);
+                let members = members_of(document, name, member);
+                self.fields.push(Field { members, ..field });
             }
         }
         if let Some(others) = schema.get("additionalProperties").filter(|others| **others != false)
@@ -148,6 +163,31 @@ impl Input {
             self.add_members(document, part);
         }
     }
+}
+
+fn members_of(document: &Value, name: &str, schema: &Value) -> Vec<Member> {
+    let schema = resolved(document, schema);
+    let by_pattern = members(&schema["patternProperties"]).map(|(_, one)| one).next();
+    let by_name = by_pattern.or(schema.get("additionalProperties").filter(|one| one.is_object()));
+    let (schema, separator) = match (schema.get("items"), by_name) {
+        (Some(items), _) => (resolved(document, items), "[]."),
+        (None, Some(one)) => (resolved(document, one), ".<name>."),
+        (None, None) => (schema, "."),
+    };
+    let required = schema["required"].as_array();
+    let mut all = Vec::new();
+    for (own, member) in members(&schema["properties"]) {
+        let is_required = required.is_some_and(|all| all.iter().any(|one| one == own));
+        let field = field(document, own, Place::Body, is_required, member);
+        all.push(Member {
+            path: format!("{name}{separator}{own}"),
+            types: field.types,
+            kind: field.kind,
+            is_required,
+            description: field.description,
+        });
+    }
+    all
 }
 
 fn field(document: &Value, name: &str, place: Place, is_required: bool, schema: &Value) -> Field {
@@ -167,6 +207,7 @@ fn field(document: &Value, name: &str, place: Place, is_required: bool, schema: 
             .split_whitespace()
             .collect::<Vec<_>>()
             .join(" "),
+        members: Vec::new(),
     }
 }
 

@@ -1,8 +1,10 @@
 //! `cp-server lease …`
 
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCompleter;
 use serde_json::json;
 
+use super::completion::of_positional;
 use super::license::{span, write_member};
 use super::target::{Target, object_of};
 use crate::config::Config;
@@ -15,6 +17,7 @@ pub(super) enum Lease {
         #[arg(long, value_parser = span)]
         seconds: i64,
         /// The ID of the lease
+        #[arg(add = ArgValueCompleter::new(of_positional("leases.read", "id")))]
         id: String,
         /// The output file; standard output by default.
         #[arg(long, short)]

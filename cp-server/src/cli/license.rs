@@ -5,14 +5,17 @@ use std::path::PathBuf;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
+use clap_complete::engine::ArgValueCompleter;
 use cp_contracts::UsageReport;
 use indicatif::ProgressBar;
 use serde_json::{Map, Value, json};
+use uuid::Uuid;
 
+use super::completion::of_positional;
 use super::progress;
 use super::target::{Target, object_of, open, say, show};
 use super::verbs::Verbs;
-use crate::client;
+use crate::client::{self, Client};
 use crate::config::{Config, seconds};
 use crate::kernel::clock::Random;
 use crate::kernel::files;
@@ -23,16 +26,16 @@ pub(super) enum License {
     /// Sign a license and print its bundle; with --all, every active license, one per line
     Issue {
         /// The ID of the license
-        #[arg(required_unless_present = "all")]
+        #[arg(required_unless_present = "all", add = ArgValueCompleter::new(of_positional("licenses.read", "id")))]
         id: Option<String>,
         /// Sign every active license.
         #[arg(long, conflicts_with = "id")]
         all: bool,
-        /// With --all: only licenses of this organization (ID).
-        #[arg(long, requires = "all")]
+        /// With --all: only licenses of this organization (ID or slug)
+        #[arg(long, requires = "all", add = ArgValueCompleter::new(of_positional("organizations.read", "org")))]
         organization: Option<String>,
         /// With --all: only licenses whose last token this key signed, such as a leaked key.
-        #[arg(long, requires = "all")]
+        #[arg(long, requires = "all", add = ArgValueCompleter::new(of_positional("keys.read", "kid")))]
         key_id: Option<String>,
         /// The lifetime of the token, such as 30d
         #[arg(long, value_parser = span)]
@@ -50,14 +53,28 @@ pub(super) enum License {
         #[arg(long)]
         audience: Option<String>,
         /// The ID of the license
+        #[arg(add = ArgValueCompleter::new(of_positional("licenses.read", "id")))]
         id: String,
         /// The output file; standard output by default.
+        #[arg(long, short)]
+        output: Option<String>,
+    },
+    /// Sign a license token, with the vendor's own life and audience
+    Token {
+        /// The ID of the license
+        #[arg(add = ArgValueCompleter::new(of_positional("licenses.read", "id")))]
+        id: String,
+        /// The form of the answer: a token, or a license file for a data plane without a network
+        #[arg(long, value_name = "token|file")]
+        form: Option<String>,
+        /// The output file for the token or the license file; by default, the answer is printed
         #[arg(long, short)]
         output: Option<String>,
     },
     /// Write a refresh file for a data plane that has a token: the keys and the status list
     Refresh {
         /// The ID of the license
+        #[arg(add = ArgValueCompleter::new(of_positional("licenses.read", "id")))]
         id: String,
         /// The output file; standard output by default.
         #[arg(long, short)]
@@ -83,15 +100,27 @@ pub(super) async fn run(config: &Config, target: &Target, license: License) -> a
             show(config, target, "bundles.issue", args).await
         }
         License::Issue { id: None, organization, key_id, ttl, audience, .. } => {
-            let mut args = bundle_args(ttl, own(audience), []);
-            let filter = object_of(json!({"organization": organization, "key_id": key_id}));
-            args.insert("filter".into(), filter.into());
-            issue_all(config, target, args).await
+            let args = bundle_args(ttl, own(audience), []);
+            issue_all(config, target, args, BulkFilter { organization, key_id }).await
         }
         License::Export { id, ttl, audience, output } => {
             let form = Some("file".to_owned());
             let args = bundle_args(ttl, own(audience), [("id", Some(id)), ("form", form)]);
             write_file(config, target, "bundles.issue", args, output).await
+        }
+        License::Token { id, form, output } => {
+            let args = object_of(json!({"id": id, "form": form}));
+            match (output, form.as_deref()) {
+                (None, _) => show(config, target, "licenses.token", args).await,
+                (output, Some("file")) => {
+                    write_file(config, target, "licenses.token", args, output).await
+                }
+                (output, _) => {
+                    let about = |answer: &Value| format!("is the token {}", answer["jti"]);
+                    let call = ("licenses.token", args);
+                    write_member(config, target, call, "token", output, about).await
+                }
+            }
         }
         License::Refresh { id, output } => {
             let args = object_of(json!({"id": id}));
@@ -161,13 +190,38 @@ async fn issue_all(
     config: &Config,
     target: &Target,
     args: Map<String, Value>,
+    filter: BulkFilter,
 ) -> anyhow::Result<()> {
     let client = open(config, target).await?;
     let mut results = Results::new();
-    let line = client::line("bundles.issue_many")?;
-    let status = client.stream(&line, args, |part| results.take(part)).await;
+    let status = stream_all(&client, args, filter, &mut results).await;
     client.close().await;
     results.end(status?)
+}
+
+async fn stream_all(
+    client: &Client,
+    mut args: Map<String, Value>,
+    filter: BulkFilter,
+    results: &mut Results,
+) -> anyhow::Result<u16> {
+    let BulkFilter { mut organization, key_id } = filter;
+    // The filter of the operation names an organization by its ID only.
+    if let Some(slug) = organization.as_deref().filter(|name| name.parse::<Uuid>().is_err()) {
+        let args = object_of(json!({"org": slug}));
+        let found = client.call("organizations.read", args).await?;
+        organization = found["id"].as_str().map(str::to_owned);
+    }
+    let filter = object_of(json!({"organization": organization, "key_id": key_id}));
+    args.insert("filter".into(), filter.into());
+    let line = client::line("bundles.issue_many")?;
+    client.stream(&line, args, |part| results.take(part)).await
+}
+
+/// The licenses that `license issue --all` signs: all active ones that match all members.
+struct BulkFilter {
+    organization: Option<String>,
+    key_id: Option<String>,
 }
 
 /// The results of a stream of NDJSON.
@@ -200,7 +254,7 @@ impl Results {
     fn end(self, status: u16) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
         if status >= 400 {
-            bail!("{}", String::from_utf8_lossy(&self.rest));
+            return Err(client::refusal(status, &self.rest));
         }
         if let Some(failed) = self.failed {
             return Err(failed);

@@ -57,10 +57,24 @@ pub fn main() -> ExitCode {
     match ended {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", causes(&error));
             ExitCode::FAILURE
         }
     }
+}
+
+/// Returns the message of an error and its causes. The drivers of databases repeat a cause in their
+/// own message, so a cause that is already in the text is left out.
+fn causes(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    text
 }
 
 async fn run(matches: &ArgMatches) -> anyhow::Result<()> {
@@ -131,5 +145,18 @@ async fn run_command(command: Command, config: &Config, target: &Target) -> anyh
         | Command::Deployment(verb)
         | Command::Token(verb)
         | Command::Usage(verb) => match verb {},
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cause_that_the_message_repeats_is_printed_once() {
+        let error = anyhow::anyhow!("no route").context("connecting: no route").context("opening");
+        assert_eq!(causes(&error), "opening: connecting: no route");
+        let error = anyhow::anyhow!("no route").context("opening");
+        assert_eq!(causes(&error), "opening: no route");
     }
 }

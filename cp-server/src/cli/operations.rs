@@ -4,14 +4,19 @@ use std::fmt::Write;
 
 use serde_json::Value;
 
-use super::fields::{Input, Place};
+use super::fields::{Field, Input, Place};
 use crate::client;
 use crate::server::examples::EXAMPLES;
 
-/// Returns all operations, one per line.
+/// The second form of a number of seconds.
+const SPAN: &str = ", or a span such as 30d";
+
+/// Returns all operations, one per line, in alphabetical order.
 pub(super) fn list() -> String {
     let mut text = String::new();
-    for line in crate::operations().published().table {
+    let mut table = crate::operations().published().table;
+    table.sort_by_key(|line| line.name);
+    for line in table {
         let summary = line.doc.trim().lines().next().unwrap_or_default();
         let (name, method, path) = (line.name, line.method.as_str(), line.path);
         let _ = writeln!(text, "{name:<34} {method:<6} {path:<48} {summary}");
@@ -37,21 +42,32 @@ pub(super) fn page(name: &str) -> anyhow::Result<String> {
     if !input.fields.is_empty() {
         text.push_str("\nFields (* required):\n");
     }
-    let widths = input.fields.iter().fold((0, 0), |(name, kind), field| {
-        (name.max(field.name.len() + 1), kind.max(field.kind.len().min(32)))
-    });
-    for field in &input.fields {
-        let name = format!("{}{}", field.name, if field.is_required { "*" } else { "" });
-        let kind = match field.name.ends_with("_seconds") {
-            true => format!("{}, or a span such as 30d", field.kind),
-            false => field.kind.clone(),
-        };
-        let row =
-            format!("  {name:<n$}  {kind:<k$}  {}", field.description, n = widths.0, k = widths.1);
+    let rows: Vec<[String; 3]> = input.fields.iter().flat_map(rows_of).collect();
+    let names = rows.iter().map(|[name, ..]| name.len()).max().unwrap_or_default();
+    let kinds = rows.iter().filter(|[_, kind, _]| !kind.ends_with(SPAN));
+    let kinds = kinds.map(|[_, kind, _]| kind.len().min(32)).max().unwrap_or_default();
+    for [name, kind, description] in &rows {
+        let row = format!("  {name:<names$}  {kind:<kinds$}  {description}");
         let _ = writeln!(text, "{}", row.trim_end());
     }
     let _ = write!(text, "\nExample:\n  {}\n", example(name, &input));
     Ok(text)
+}
+
+/// Returns the row of a field, and those of its members.
+fn rows_of(field: &Field) -> Vec<[String; 3]> {
+    let row = |name: &str, is_required: bool, kind: &str, description: &str| {
+        let mark = if is_required { "*" } else { "" };
+        let kind = match name.ends_with("_seconds") {
+            true => format!("{kind}{SPAN}"),
+            false => kind.to_owned(),
+        };
+        [format!("{name}{mark}"), kind, description.to_owned()]
+    };
+    let own = row(&field.name, field.is_required, &field.kind, &field.description);
+    let members = field.members.iter();
+    let members = members.map(|one| row(&one.path, one.is_required, &one.kind, &one.description));
+    std::iter::once(own).chain(members).collect()
 }
 
 /// Returns a command line that calls the operation.

@@ -21,7 +21,11 @@ const COLUMNS: usize = 8;
 /// The most characters of a cell, IDs aside.
 const CELL: usize = 40;
 /// Members in the order in which columns show them, after the ID; other members follow.
-const FIRST: [&str; 23] = [
+const FIRST: [&str; 27] = [
+    "pool",
+    "seat",
+    "label",
+    "holder",
     "slug",
     "code",
     "name",
@@ -191,7 +195,9 @@ fn cell(value: &Value) -> Option<String> {
         Value::Bool(_) | Value::Number(_) => Some(value.to_string()),
         Value::Array(_) => None,
         Value::Object(members) => {
-            ["code", "slug", "name", "email"].iter().find_map(|name| cell(members.get(*name)?))
+            let names = ["code", "slug", "name", "email", "user_id", "hash"];
+            let known = names.iter().filter_map(|name| members.get(*name));
+            known.filter(|member| !member.is_null()).find_map(cell)
         }
     }
 }

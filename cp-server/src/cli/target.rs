@@ -14,6 +14,9 @@ use crate::config::installation::Purpose;
 use crate::config::{Config, Hidden, authorities};
 use crate::kernel::secret::Secret;
 
+/// The flags of [`Target`], which every command accepts.
+pub(super) const FLAGS: [&str; 4] = ["url", "token", "ca", "output"];
+
 /// The target of a command, and the form of its output.
 #[derive(Args, Clone)]
 #[command(next_help_heading = "Server and output")]

@@ -6,14 +6,19 @@
 //! its flags, with the types and descriptions of the schema. So a verb is one entry of a list, and
 //! a new field of the API is a new flag without a change here.
 
+mod list;
+mod verb;
+
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, Subcommand};
 use clap_complete::engine::ArgValueCompleter;
 use serde_json::{Map, Value};
 
+use self::list::verbs;
+use self::verb::Verb;
 use super::completion;
 use super::fields::{Field, Input, Place, Types};
-use super::target::{Target, show};
+use super::target::{FLAGS, Target, show};
 use super::{arguments, fields};
 use crate::client;
 use crate::config::Config;
@@ -39,162 +44,6 @@ const SHORT: [(&str, &str); 13] = [
 /// A command all of whose subcommands are verbs.
 #[derive(Subcommand)]
 pub(super) enum Verbs {}
-
-/// A command that is an operation.
-pub(super) struct Verb {
-    noun: &'static str,
-    name: &'static str,
-    about: &'static str,
-    /// The operations. The first one whose path is given is called.
-    operations: &'static [&'static str],
-    /// Positional arguments: the field and its name in help.
-    positionals: Vec<(&'static str, &'static str)>,
-    /// Flags of path parameters: the field and its flag.
-    renamed: Vec<(&'static str, &'static str)>,
-    defaults: Vec<(&'static str, &'static str)>,
-    /// Flags without a value: the flag, the field and the field's value.
-    switches: Vec<(&'static str, &'static str, &'static str)>,
-    without: &'static [&'static str],
-}
-
-impl Verb {
-    fn new(
-        words: &'static str,
-        about: &'static str,
-        operations: &'static [&'static str],
-        positionals: &[(&'static str, &'static str)],
-    ) -> Self {
-        let (noun, name) = words.rsplit_once(' ').unwrap_or((words, words));
-        Self {
-            noun,
-            name,
-            about,
-            operations,
-            positionals: positionals.into(),
-            renamed: Vec::new(),
-            defaults: Vec::new(),
-            switches: Vec::new(),
-            without: &[],
-        }
-    }
-
-    fn flag(mut self, field: &'static str, flag: &'static str) -> Self {
-        self.renamed.push((field, flag));
-        self
-    }
-
-    fn default(mut self, field: &'static str, value: &'static str) -> Self {
-        self.defaults.push((field, value));
-        self
-    }
-
-    fn switch(mut self, flag: &'static str, field: &'static str, value: &'static str) -> Self {
-        self.switches.push((flag, field, value));
-        self
-    }
-
-    fn without(mut self, fields: &'static [&'static str]) -> Self {
-        self.without = fields;
-        self
-    }
-}
-
-const ORG: (&str, &str) = ("org", "ORG");
-const ID: (&str, &str) = ("id", "ID");
-
-#[rustfmt::skip]
-fn verbs() -> Vec<Verb> {
-    let verb = Verb::new;
-    vec![
-        verb("org create", "Create an organization with its subscription, its quotas and its owner",
-             &["organizations.create"], &[("name", "NAME")]),
-        verb("org list", "List the organizations", &["organizations.list"], &[]),
-        verb("org show", "Show an organization", &["organizations.read"], &[ORG]),
-        verb("org quota", "Show the quotas, or check whether an amount of one metric fits",
-             &["quotas.check", "quotas.list"], &[ORG, ("metric", "METRIC")]),
-        verb("member add", "Add a person to an organization; an unknown address creates a user",
-             &["memberships.create"], &[ORG, ("email", "EMAIL")]).default("role", "member"),
-        verb("member list", "List the members of an organization", &["memberships.list"], &[ORG]),
-        verb("plan create", "Create a plan", &["plans.create"], &[("code", "CODE")]),
-        verb("plan list", "List the plans", &["plans.list"], &[]),
-        verb("plan show", "Show a plan", &["plans.read"], &[("code", "CODE")]),
-        verb("subscription create", "Subscribe an organization to a plan",
-             &["subscriptions.create"], &[ORG, ("plan_code", "PLAN")]),
-        verb("subscription list", "List the subscriptions of an organization",
-             &["subscriptions.list"], &[ORG]),
-        verb("subscription show", "Show a subscription", &["subscriptions.read"], &[ID]),
-        verb("subscription update", "Change a subscription", &["subscriptions.update"], &[ID]),
-        verb("subscription cancel", "Cancel a subscription, now or later",
-             &["subscriptions.cancel"], &[ID]),
-        verb("deployment create", "Create a deployment of an organization",
-             &["deployments.create"], &[ORG, ("name", "NAME")]),
-        verb("deployment list", "List the deployments of an organization",
-             &["deployments.list"], &[ORG]),
-        verb("deployment show", "Show a deployment", &["deployments.read"], &[ID]),
-        verb("license create", "Create a license for a deployment",
-             &["licenses.create"], &[("id", "DEPLOYMENT")]),
-        verb("license list", "List the licenses, of an organization or of all",
-             &["licenses.list", "licenses.list_all"], &[ORG]),
-        verb("license show", "Show a license and its effective features and limits",
-             &["licenses.read"], &[ID]),
-        verb("license suspend", "Suspend a license until it is reinstated",
-             &["licenses.suspend"], &[ID]),
-        verb("license reinstate", "Reinstate a suspended license", &["licenses.reinstate"], &[ID]),
-        verb("license revoke", "Revoke a license and its bundles permanently",
-             &["licenses.revoke"], &[ID]),
-        verb("license key create", "Create a key of a license. It is printed once",
-             &["license_keys.create"], &[("id", "LICENSE")]).without(&["key"]),
-        verb("license key list", "List the keys of a license", &["license_keys.list"],
-             &[("id", "LICENSE")]),
-        verb("license key rotate", "Replace a license key. The new one is printed once",
-             &["license_keys.rotate"], &[ID]),
-        verb("license key revoke", "Revoke a license key permanently",
-             &["license_keys.revoke"], &[ID]),
-        verb("license pools", "Show the pools of a license, and how many of their seats are taken",
-             &["leases.pools"], &[ID]),
-        verb("lease claim", "Claim a seat of a license", &["leases.claim"],
-             &[("id", "LICENSE"), ("holder", "HOLDER")]),
-        verb("lease list", "List the live leases of a license", &["leases.list"],
-             &[("id", "LICENSE")]).without(&["license"]),
-        verb("lease show", "Show a lease, also an ended one", &["leases.read"], &[ID]),
-        verb("lease return", "Return a borrowed seat before its end", &["leases.return"], &[ID]),
-        verb("lease release", "End a lease", &["leases.release"], &[ID]).without(&["holder"]),
-        verb("lease reset", "End all leases of a license, or of one of its pools",
-             &["leases.reset"], &[("id", "LICENSE")]),
-        verb("license token", "Sign a license token, with the vendor's own life and audience",
-             &["licenses.token"], &[ID]),
-        verb("token create", "Create a service token. It is printed once",
-             &["service_tokens.create", "service_tokens.create_for_deployment",
-               "service_tokens.create_for_platform"], &[("name", "NAME")]).flag("id", "deployment"),
-        verb("token list", "List service tokens",
-             &["service_tokens.list", "service_tokens.list_for_deployment",
-               "service_tokens.list_all"], &[]).flag("id", "deployment"),
-        verb("token rotate", "Replace the secret of a token. The new one is printed once",
-             &["service_tokens.rotate"], &[ID]),
-        verb("token revoke", "Revoke a service token", &["service_tokens.revoke"], &[ID]),
-        verb("token whoami", "Show the identity of a token, its permissions, and their origin",
-             &["me.read"], &[]),
-        verb("keys list", "List the signing keys", &["keys.list"], &[]),
-        verb("keys info", "Show the signing configuration, and when the next rotation is due",
-             &["keys.info"], &[]),
-        verb("keys show", "Show a key and the number of tokens that it signed",
-             &["keys.read"], &[("kid", "KID")]),
-        verb("keys generate", "Create a key and publish it. It signs after a rotation",
-             &["keys.create"], &[]).without(&["pem", "passphrase", "publish"]),
-        verb("keys activate", "Activate a published key, so that it signs",
-             &["keys.activate"], &[("kid", "KID")]),
-        verb("keys rotate", "Activate the successor key, and publish the next one",
-             &["keys.rotate"], &[]),
-        verb("keys retire", "Retire a key whose tokens have all expired",
-             &["keys.retire"], &[("kid", "KID")]),
-        verb("keys compromise", "Withdraw a leaked key: its successor signs, its tokens are revoked",
-             &["keys.compromise"], &[("kid", "KID")]),
-        verb("usage record", "Record the usage of a metric",
-             &["usage.record"], &[ORG, ("metric", "METRIC"), ("quantity", "QUANTITY")])
-            .switch("enforce", "mode", "enforce"),
-        verb("usage summary", "Sum up usage by metric and unit", &["usage.summarize"], &[ORG]),
-    ]
-}
 
 /// Adds the verbs to the commands of their nouns; with their arguments if the noun is wanted.
 pub(super) fn extend(command: Command, is_wanted: impl Fn(&str) -> bool) -> Command {
@@ -266,7 +115,7 @@ impl Verb {
             let field = fields.remove(at);
             let complete = completion::of_positional(self.operations[0], name);
             command = command.arg(
-                Arg::new(field.name.clone())
+                Arg::new(id_of(&field.name))
                     .value_name(*shown)
                     .required(field.is_required)
                     // A thumbprint in base64url may begin with a hyphen.
@@ -282,8 +131,8 @@ impl Verb {
         }
         for (flag, field, value) in &self.switches {
             let help = format!("The same as --{} {value}", self.flag_of(field));
-            command =
-                command.arg(Arg::new(*flag).long(*flag).action(ArgAction::SetTrue).help(help));
+            command = command
+                .arg(Arg::new(id_of(flag)).long(*flag).action(ArgAction::SetTrue).help(help));
         }
         command
     }
@@ -291,8 +140,8 @@ impl Verb {
     fn argument(&self, field: Field, flag: &str) -> Arg {
         let full = field.name.replace('_', "-");
         let mut help = fields::first_sentence(&field.description).to_owned();
-        let mut arg = Arg::new(field.name.clone()).long(flag.to_owned());
-        if full != flag {
+        let mut arg = Arg::new(id_of(&field.name)).long(flag.to_owned());
+        if full != flag && !FLAGS.contains(&&*full) {
             arg = arg.alias(full);
         }
         let default = self.defaults.iter().find(|(name, _)| *name == field.name);
@@ -334,11 +183,11 @@ impl Verb {
     ) -> anyhow::Result<()> {
         let mut pairs: Vec<(String, String)> = Vec::new();
         for field in self.fields() {
-            let values = matches.get_many::<String>(&field.name).into_iter().flatten();
+            let values = matches.get_many::<String>(&id_of(&field.name)).into_iter().flatten();
             pairs.extend(values.map(|value| (field.name.clone(), value.clone())));
         }
         for (flag, field, value) in &self.switches {
-            if matches.get_flag(flag) {
+            if matches.get_flag(&id_of(flag)) {
                 pairs.retain(|(name, _)| name != field);
                 pairs.push(((*field).to_owned(), (*value).to_owned()));
             }
@@ -357,6 +206,12 @@ impl Verb {
         let args: Map<String, Value> = arguments::typed(&input, pairs);
         show(config, target, line.name, args).await
     }
+}
+
+/// Returns the ID of a field's argument. A field may have the name of a global option, such as
+/// `token`.
+fn id_of(field: &str) -> String {
+    format!("field {field}")
 }
 
 /// Returns the name of a flag's value in help.

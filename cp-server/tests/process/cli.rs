@@ -195,22 +195,30 @@ fn operation_is_shown_with_its_fields_and_an_example() {
     let folder = folder();
     let run = |words: &[&str]| text(&command(folder.path()).args(words).output().unwrap());
     let shown = run(&["operations", "licenses.create"]);
+    // The widths of the columns depend on the fields.
+    let words = shown.split_whitespace().collect::<Vec<_>>().join(" ");
     for part in [
         "POST /api/v1/deployments/{id}/licenses",
         "permission licenses:write",
-        "  id*                 string (uuid)       The ID of the deployment.\n",
-        "  subscription_id ",
-        "  valid_until         string (date-time)  The license's end",
+        " id* string (uuid) The ID of the deployment. ",
+        " subscription_id ",
+        " valid_until string (date-time) The license's end",
+        " leasing.<name>.cap ",
         "cp-server call licenses.create id=ID",
     ] {
-        assert!(shown.contains(part), "{part}:\n{shown}");
+        assert!(words.contains(part), "{part}:\n{shown}");
     }
     let help = run(&["call", "licenses.create", "--help"]);
     assert!(help.contains("  id*  "), "{help}");
     let shown = run(&["operations", "bundles.issue"]);
     assert!(shown.contains("or a span such as 30d"), "{shown}");
+    let shown = run(&["operations", "leases.claim"]);
+    assert!(shown.contains("\n  holder.email "), "{shown}");
+    let shown = run(&["operations", "bindings.replace"]);
+    assert!(shown.contains("\n  items[].scope* "), "{shown}");
     let listed = run(&["operations"]);
-    assert!(listed.lines().any(|line| line.starts_with("licenses.create ")), "{listed}");
+    let names: Vec<&str> = listed.lines().filter_map(|line| line.split(' ').next()).collect();
+    assert!(names.contains(&"licenses.create") && names.is_sorted(), "{listed}");
 }
 
 /// Completes the last word of a line in bash, as a terminal would.
@@ -251,6 +259,29 @@ fn bash_completes_commands_operations_fields_and_ids() {
     assert!(completed(&client, "cp-server plan show te").contains(&"team".to_owned()));
     let plans = completed(&client, "cp-server subscription update x --plan te");
     assert!(plans.contains(&"team".to_owned()), "{plans:?}");
+    let bundles = client.server.license();
+    let license = bundles.trim_start_matches("/licenses/").trim_end_matches("/bundles");
+    let issued = client.server.post(&bundles, json!({}));
+    let key = client.server.post(&bundles.replace("/bundles", "/keys"), json!({"name": "a"}));
+    let holder = json!({"holder": {"id": "a"}});
+    let lease = client.server.post(&bundles.replace("/bundles", "/leases"), holder);
+    let member = |object: &Value, name: &str| object[name].as_str().unwrap().to_owned();
+    for (line, candidate) in [
+        ("license issue ", license.to_owned()),
+        ("license export ", license.to_owned()),
+        ("license token ", license.to_owned()),
+        ("license key list ", license.to_owned()),
+        ("license issue --all --organization ac", "acme".to_owned()),
+        ("lease borrow ", member(&lease, "id")),
+        ("lease show ", member(&lease, "id")),
+        ("lease release ", member(&lease, "id")),
+        ("license key revoke ", member(&key, "id")),
+        ("keys show ", member(&issued, "key_id")),
+        ("call bundles.read jti = ", member(&issued, "jti")),
+    ] {
+        let found = completed(&client, &format!("cp-server {line}"));
+        assert!(found.contains(&candidate), "{line}: {found:?}");
+    }
     let hidden = completed(&client, "cp-server org list --");
     assert!(hidden.contains(&"--status".to_owned()), "{hidden:?}");
     assert!(!hidden.contains(&"--database-url".to_owned()), "{hidden:?}");

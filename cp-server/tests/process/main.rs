@@ -35,4 +35,5 @@ mod seats;
 mod secrets;
 mod server;
 mod tls;
+mod verbs;
 mod warnings;

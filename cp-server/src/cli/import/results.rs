@@ -3,12 +3,12 @@
 use std::io::IsTerminal;
 
 use anyhow::bail;
-use cp_contracts::Problem;
 use indicatif::ProgressBar;
 use serde_json::Value;
 
 use crate::cli::progress;
 use crate::cli::target::say;
+use crate::client;
 
 /// The answers of an import: on a terminal only the refusals, elsewhere all lines.
 pub(super) struct Results {
@@ -77,12 +77,7 @@ impl Results {
     pub(super) fn end(self, status: u16) -> anyhow::Result<()> {
         self.bar.finish_and_clear();
         if status >= 400 {
-            match serde_json::from_slice::<Problem>(&self.rest) {
-                Ok(problem) => {
-                    bail!("{} ({}): {}", problem.code, problem.status, problem.detail)
-                }
-                Err(_) => bail!("{status}: {}", String::from_utf8_lossy(&self.rest)),
-            }
+            return Err(client::refusal(status, &self.rest));
         }
         if let Some(failed) = self.failed {
             return Err(failed);
