@@ -1,13 +1,15 @@
 """Runs the commands of a page in one shell, and compares their output with what the page shows.
 
-    page.py PAGE [--server URL]
+    page.py PAGE [--server URL] [--fill TEXT=VALUE …]
 
-Blocks of `sh` run in order. A block of `json` below shows the output's members: IDs and instants match
+Blocks of `sh` run in order. A block of `json` below shows members of the last answer: IDs and instants match
 any other, `…` matches the rest of a string. Each line of a block of `text` is in the output, in order;
-`text refused` expects that the command fails. With --server the block below "Start the server" begins a
+`text refused` expects that the command fails. A block with another name, such as `json request`, is not
+compared. --fill replaces a text of the commands, such as the placeholder `<license>`. With --server the block below "Start the server" begins a
 server with that address, which ends with the page. "Before you begin" is not run.
 """
 
+import argparse
 import json
 import os
 import re
@@ -19,6 +21,7 @@ import time
 import urllib.request
 
 STANDARD = "http://127.0.0.1:8801"
+PLACEHOLDER = re.compile(r"<[a-z][a-z ]*>")
 ID = re.compile(r"[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}")
 INSTANT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z")
 
@@ -54,6 +57,15 @@ def covers(actual, shown, path="$"):
         assert actual == shown or start != shown and actual.startswith(start), f"{path}: {actual}"
     else:
         assert actual == shown, f"{path}: {actual!r}, and the page shows {shown!r}"
+
+
+def last_object(said):
+    """The JSON object that the last command printed."""
+    found, end = None, 0
+    while (start := said.find("{", end)) >= 0:
+        found, length = json.JSONDecoder().raw_decode(said[start:])
+        end = start + length
+    return found
 
 
 class Shell:
@@ -95,7 +107,15 @@ def started(commands, url):
     sys.exit("the server does not answer")
 
 
-def main(page, url=STANDARD):
+def filled(commands, fills):
+    for text, value in fills:
+        commands = commands.replace(text, value)
+    left = PLACEHOLDER.search(commands)
+    assert left is None, f"{left and left[0]} is not filled:\n{commands}"
+    return commands
+
+
+def main(page, url, fills):
     with open(page) as file:
         parts = list(blocks(file.read().replace(STANDARD, url)))
     shell, server, count = Shell(), None, 0
@@ -107,14 +127,15 @@ def main(page, url=STANDARD):
             if kind == "sh" and heading == "Start the server" and server is None and url != STANDARD:
                 server = started(text, url)
             elif kind == "sh":
+                text = filled(text, fills)
                 said, status = shell.run(text)
                 expected = "text refused" in following[:1]
                 assert (status != 0) == expected, f"{page}: {heading}: status {status}\n{text}\n{said}"
                 assert expected or "error:" not in said, f"{page}: {heading}:\n{said}"
                 count += 1
             elif kind == "json":
-                covers(json.JSONDecoder().raw_decode(said[said.index("{") :])[0], json.loads(text))
-            elif kind.startswith("text"):
+                covers(last_object(said), json.loads(text))
+            elif kind in ("text", "text refused"):
                 rest = said
                 for line in text.splitlines():
                     assert line in rest, f"{page}: {heading}: no {line!r} in\n{said}"
@@ -128,4 +149,9 @@ def main(page, url=STANDARD):
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], *sys.argv[3:])
+    arguments = argparse.ArgumentParser()
+    arguments.add_argument("page")
+    arguments.add_argument("--server", default=STANDARD)
+    arguments.add_argument("--fill", action="append", default=[], type=lambda fill: fill.split("=", 1))
+    given = arguments.parse_args()
+    main(given.page, given.server, given.fill)
