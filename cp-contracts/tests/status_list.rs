@@ -93,7 +93,7 @@ fn a_new_list_is_valid_throughout() {
 }
 
 #[test]
-fn what_does_not_fit_changes_nothing() {
+fn status_list_write_out_of_range_changes_nothing() {
     let mut list = StatusList::new(LICENSE_LIST_BITS, 8);
     list.set(3, Suspended).unwrap();
     let before = list.clone();

@@ -94,7 +94,7 @@ async fn worked(world: &World) -> Value {
 /// Into an empty machine of either kind: every row is the same, old licenses verify against the
 /// restored keys, and the authority goes on.
 #[on_both]
-async fn what_comes_back_is_what_was_there(world: World) {
+async fn restored_database_equals_the_original(world: World) {
     let folder = tempfile::tempdir().unwrap();
     let bundle = worked(&world).await;
     world.drop_example().await;
@@ -196,7 +196,7 @@ async fn a_backup_is_of_one_moment_while_others_write(world: World) {
 }
 
 #[on_both]
-async fn what_was_changed_is_no_backup(world: World) {
+async fn backup_changed_is_refused(world: World) {
     let folder = tempfile::tempdir().unwrap();
     let made = make(&world, &folder).await;
     let good = std::fs::read(&made.path).unwrap();

@@ -268,7 +268,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_sealed_opens_only_whole_under_its_key_and_purpose() {
+    fn sealed_text_opens_only_whole_under_its_key_and_purpose() {
         let random = Random::seeded(8);
         let kek = Kek::new(&[7; 32]).unwrap();
         let sealed = kek.seal(&random, "signing key a", b"private");

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_fit_is_refused_in_words() {
+    fn quantity_malformed_is_refused_in_words() {
         for (text, words) in [
             ("-1", "must be at least 0 (got -1)"),
             ("0.0000001", "must have at most 6 decimal places (got 0.0000001)"),

@@ -159,7 +159,7 @@ fn nothing_is_acknowledged_that_was_not_synced() {
 }
 
 #[test]
-fn what_a_failed_sync_has_left_carries_nothing_that_comes_after_it() {
+fn failed_sync_leftovers_carry_no_later_write() {
     let folder = folder();
     let disk = Disk::under(folder.path());
     let server = disk.server(folder.path());

@@ -106,7 +106,7 @@ fn any_json() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_serde_json_writes_is_read_back(value in any_json()) {
+    fn output_of_serde_json_is_read_back(value in any_json()) {
         let compact = serde_json::to_vec(&value).unwrap();
         prop_assert_eq!(document::<Value>(&compact).unwrap(), value.clone());
         let pretty = serde_json::to_vec_pretty(&value).unwrap();
@@ -114,7 +114,7 @@ proptest! {
     }
 
     #[test]
-    fn whatever_is_read_serde_json_reads_the_same(text in r#"[\[\]{}:,"\\ 0-9a-fnrtuleE.+\-]{0,24}"#) {
+    fn accepted_text_is_read_as_serde_json_reads_it(text in r#"[\[\]{}:,"\\ 0-9a-fnrtuleE.+\-]{0,24}"#) {
         if let Ok(ours) = document::<Value>(text.as_bytes()) {
             prop_assert_eq!(ours, serde_json::from_str::<Value>(&text).unwrap());
         }

@@ -154,7 +154,7 @@ fn many_lines_keep_their_order() {
 }
 
 #[test]
-fn what_cannot_be_used_ends_with_status_2() {
+fn unusable_arguments_end_with_status_2() {
     let bad_keys = ["--jwks", "/does/not/exist", "token"];
     let mut command = Command::new(env!("CARGO_BIN_EXE_dp-verify"));
     let output =

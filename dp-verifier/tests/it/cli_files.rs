@@ -254,7 +254,7 @@ fn a_license_is_suspended_and_revoked_by_files() {
 }
 
 #[test]
-fn what_is_around_a_file_is_trimmed() {
+fn whitespace_around_a_file_is_trimmed() {
     let mut log = Log::of(3);
     let index = log.issue(&token());
     let mut claims = file_claims(1, &[&KEY]);

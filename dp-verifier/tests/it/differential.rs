@@ -26,7 +26,7 @@ fn a_good_token_is_good_to_both() {
 }
 
 #[test]
-fn whatever_we_accept_jsonwebtoken_accepts() {
+fn accepted_token_is_accepted_by_jsonwebtoken() {
     let values = [
         json!(null),
         json!(true),

@@ -284,7 +284,7 @@ fn running_verifier_follows_an_accepted_log() {
 }
 
 #[test]
-fn what_is_no_proof_is_no_evidence() {
+fn malformed_proof_is_no_evidence() {
     let mut plane = ControlPlane::start(3, 2);
     let verifier = plane.proved();
     let seen = plane.log.size();

@@ -107,7 +107,7 @@ fn the_logged_form_has_no_token() {
 }
 
 #[test]
-fn what_is_not_included_can_be_returned_as_it_is() {
+fn refusal_of_missing_entitlement_can_be_returned() {
     let mut claims = claims_with("/license/limits", json!({ "max_workspaces": 3, "none": 0 }));
     claims["license"]["features"] = json!({ "on": true });
     let license = verify_claims(&claims).unwrap();

@@ -477,7 +477,7 @@ fn contradicting_log_is_reported_stored_and_refused() {
 }
 
 #[test]
-fn what_was_seen_and_proved_outlives_a_restart() {
+fn record_and_proof_outlive_a_restart() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
     let mut log = Log::of(3);

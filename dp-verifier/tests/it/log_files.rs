@@ -56,7 +56,7 @@ fn another_history_in_the_next_file_is_refused() {
 }
 
 #[test]
-fn what_proves_nothing_is_no_evidence() {
+fn file_without_a_proof_is_no_evidence() {
     let dir = tempfile::tempdir().unwrap();
     let log = Log::of(4);
     let later = grown(&log, "noise", 3);

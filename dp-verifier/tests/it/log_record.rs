@@ -94,7 +94,7 @@ fn file(seq: i64, log: &Log) -> String {
 }
 
 #[test]
-fn what_was_seen_under_another_key_is_moved_aside() {
+fn record_under_another_key_is_moved_aside() {
     let dir = tempfile::tempdir().unwrap();
     let state = dir.path().join("state.json");
     let mut log = Log::of(3);

@@ -133,7 +133,7 @@ fn beacon(now: i64) -> Value {
 }
 
 #[test]
-fn what_refuses_goes_first_and_then_the_later_state() {
+fn refusing_state_precedes_the_later_state() {
     for time in [NotYetValid, Valid, Expiring, Grace, Expired] {
         for status in [None, Some(0), Some(1), Some(2), Some(3)] {
             for rule in ["allow", "degrade", "block"] {

@@ -66,7 +66,7 @@ proptest! {
     }
 
     #[test]
-    fn what_is_accepted_is_read_by_serde_too(at: Index, byte: u8) {
+    fn accepted_claims_are_read_by_serde_too(at: Index, byte: u8) {
         let mut payload = claims().to_string().into_bytes();
         let at = at.index(payload.len());
         payload[at] = byte;

@@ -206,7 +206,7 @@ fn an_older_list_in_a_newer_file_is_not_kept() {
 }
 
 #[test]
-fn what_cannot_be_kept_is_not_taken() {
+fn import_with_unwritable_state_is_refused() {
     let disk = Disk::new();
     // The floor is as high as it gets, or it would be written while the file is damaged.
     drop(disk.builder().time_floor(NOW).jwks(r#"{"keys":[]}"#).build().unwrap());

@@ -241,7 +241,7 @@ fn a_status_max_age_of_nothing_is_never_met() {
 }
 
 #[test]
-fn what_was_taken_back_stays_so_however_old_the_list_is() {
+fn token_revoked_stays_revoked_with_an_old_list() {
     for (status, code) in [(1, Revoked), (2, Suspended), (3, Revoked)] {
         for rule in ["allow", "degrade", "block"] {
             let clock = Arc::new(AtomicI64::new(NOW));

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Client, World, on_both};
 
-/// Sven of acme, without any membership until a test gives him one.
+/// Sven of acme, without any membership until a test creates one.
 const SVEN: &str = "auth0|sven-acme";
 
 fn sven(world: &World) -> Client {
@@ -104,23 +104,23 @@ async fn a_groups_admin_acts_inside_its_subtree(world: World) {
         sven.put(path, json!({})).await.refused(404, "not_found");
     }
     sven.get(format!("/groups/{outside}/members")).await.refused(404, "not_found");
-    // He sees that the organization is there, and of its groups his own.
+    // Sven sees the organization, and of its groups the own ones.
     assert_eq!(listed(&sven, world.org("/groups")).await, [below.as_str(), sales.as_str()]);
     assert_eq!(listed(&sven, world.org("/groups?parent=none")).await, [sales.as_str()]);
     sven.get(world.org("/workspaces")).await.refused(403, "forbidden");
     sven.get("/organizations/globex/groups").await.refused(404, "not_found");
     sven.get(format!("/licenses/{}", world.acme.license)).await.refused(404, "not_found");
-    // Whom the organization does not know, it does not get by a back door.
+    // A person who is unknown in the organization does not become a member by a group.
     let foreign = seats(sales, &world.globex.user);
     sven.put(foreign, json!({})).await.refused(403, "forbidden");
-    // A group that is moved away is no longer his.
+    // Sven loses a group that is moved away.
     let patch = json!({"parent_id": outside, "product": "console"});
     world.patch(format!("/groups/{below}"), patch).await.expect(200);
     sven.get(format!("/groups/{below}/members")).await.refused(404, "not_found");
 }
 
 #[on_both]
-async fn who_changes_groups_in_a_subtree_moves_none_out_of_it(world: World) {
+async fn group_keeper_moves_groups_only_within_the_subtree(world: World) {
     let role = json!({
         "code": "KEEPER", "name": "Keeper", "scope": "group",
         "permissions": ["groups:read", "groups:write"],
@@ -217,7 +217,7 @@ async fn caller_cannot_create_a_member_with_more_permissions(world: World) {
     for problem in lacking {
         assert!(!problem["lacking"].as_array().unwrap().is_empty(), "{problem}");
     }
-    // Nor does he raise himself, by his role, his extras or his role's permissions.
+    // A caller cannot raise the own role, extra permissions or the role's permissions.
     let own = membership(&world, &world.acme.stranger).await;
     let (id, role) = (own["id"].as_str().unwrap(), own["role"]["id"].as_str().unwrap());
     let own = format!("/memberships/{id}");
@@ -225,7 +225,7 @@ async fn caller_cannot_create_a_member_with_more_permissions(world: World) {
     sven.patch(&own, json!({"permissions": ["org:write"]})).await.refused(403, "forbidden");
     let more = json!({"permissions": ["org:read", "roles:write", "tokens:write"]});
     sven.patch(format!("/roles/{role}"), more).await.refused(403, "forbidden");
-    // And he leaves alone who holds more.
+    // A caller cannot change a member with more permissions.
     let mats = format!("/memberships/{}", world.acme.membership);
     sven.patch(&mats, json!({"role": "DESK"})).await.refused(403, "forbidden");
     let seat = json!({"user_id": world.globex.user, "role": "DESK"});

@@ -273,7 +273,7 @@ async fn an_owner_leaves_by_a_transfer_and_a_suspended_member_not_at_all(world: 
 }
 
 #[on_both]
-async fn what_a_person_leaves_behind_is_listed(world: World) {
+async fn removed_member_tokens_and_invitations_are_listed(world: World) {
     let mats = world.person("auth0|mats-acme");
     let token = json!({"name": "ci", "permissions": ["members:read"]});
     let token = mats.post(world.org("/service-tokens"), token).await.expect(201);

@@ -54,7 +54,7 @@ async fn names(conn: &mut Conn) -> Vec<String> {
 }
 
 #[tokio::test]
-async fn who_waits_together_is_committed_together() {
+async fn waiting_changes_are_committed_together() {
     let (database, log) = database().await;
     let db = &database.db;
     let mut first = db.begin().await.unwrap();
@@ -69,7 +69,7 @@ async fn who_waits_together_is_committed_together() {
 }
 
 #[tokio::test]
-async fn who_comes_alone_is_committed_alone() {
+async fn single_change_is_committed_alone() {
     let (database, log) = database().await;
     for n in 1..4 {
         write(&database.db, &format!("{n}")).await.unwrap();
@@ -97,7 +97,7 @@ async fn a_rollback_takes_nothing_from_others() {
 }
 
 #[tokio::test]
-async fn what_was_seen_is_settled_when_it_is_on_the_disk() {
+async fn seen_write_is_settled_when_durable() {
     let (database, _) = database().await;
     let db = &database.db;
     let first = db.begin().await.unwrap();

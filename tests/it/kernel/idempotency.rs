@@ -153,7 +153,7 @@ async fn racing_for_a_slug_made_from_a_name_gives_each_its_own(world: World) {
 }
 
 #[on_both]
-async fn what_is_stored_is_sealed(world: World) {
+async fn stored_answer_is_sealed(world: World) {
     let keyed = with_key(&world, "k");
     let bundles = format!("/licenses/{}/bundles", world.acme.license);
     keyed.post(&bundles, json!({})).await.expect(201);

@@ -48,7 +48,7 @@ async fn a_trial_that_becomes_a_contract_has_no_end(world: World) {
 }
 
 #[on_both]
-async fn what_ends_at_once_suspends_live_tokens_and_a_return_restores_what_was_valid(world: World) {
+async fn end_of_coverage_suspends_live_tokens_until_it_returns(world: World) {
     let anyone = world.anyone();
     let (live, revoked) = (issue(&world, json!({})).await, issue(&world, json!({})).await);
     let foreign = format!("/licenses/{}/bundles", world.globex.license);

@@ -9,7 +9,7 @@ fn asking(quantity: impl Into<Value>, at: &str) -> Value {
 }
 
 #[on_both]
-async fn what_would_go_beyond_a_limit_is_refused_and_not_recorded(world: World) {
+async fn usage_beyond_a_limit_is_refused_and_not_recorded(world: World) {
     let limit = json!({"metric": "m", "quantity": 10, "period": "daily", "enforcement": "enforce"});
     world.put(world.org("/limits"), limit).await.expect(201);
     record(&world, asking(4, "2026-01-01T22:00:00Z")).await;

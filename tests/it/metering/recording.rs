@@ -241,7 +241,7 @@ async fn a_sum_that_would_end_beyond_what_is_counted_is_refused(world: World) {
 }
 
 #[on_both]
-async fn what_does_not_fit_is_refused_by_name(world: World) {
+async fn event_malformed_is_refused_by_field(world: World) {
     let long = "x".repeat(256);
     for (body, field) in [
         (json!({"quantity": 1}), "metric"),
@@ -318,7 +318,7 @@ async fn event_from_the_future_is_refused_and_a_small_skew_counts_as_now(world: 
 }
 
 #[on_both]
-async fn what_others_have_cannot_be_named(world: World) {
+async fn event_with_foreign_ids_is_not_found(world: World) {
     let globex = &world.globex;
     for (member, id) in [("project_id", &world.acme.org), ("deployment_id", &globex.deployment)] {
         let body = json!({"metric": "m", "quantity": 1, member: id});

@@ -3,7 +3,7 @@ use serde_json::json;
 use crate::world::{World, on_both, usage_report};
 
 #[on_both]
-async fn what_a_report_counted_is_usage_of_its_deployment(world: World) {
+async fn report_counts_are_usage_of_its_deployment(world: World) {
     let listed = world.get(world.org("/usage?metric=seats")).await.expect(200);
     let report = world.acme.usage_report.as_str();
     assert_eq!(

@@ -49,7 +49,7 @@ async fn json_has_a_depth_and_arrays_a_length(world: World) {
 }
 
 #[on_both]
-async fn what_cannot_be_read_is_400_and_another_media_type_415(world: World) {
+async fn body_unreadable_is_400_and_of_another_media_type_415(world: World) {
     let path = world.org("/deployments");
     for body in
         ["{", "nope", "{} {}", r#"{"name":"a","name":"b"}"#, "\u{feff}{}", "{\"a\":\"\\u0000\"}"]

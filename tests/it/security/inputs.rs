@@ -169,7 +169,7 @@ async fn no_path_makes_the_server_fail(world: World) {
 }
 
 #[on_both]
-async fn what_the_server_decides_cannot_be_sent(world: World) {
+async fn fields_of_the_server_are_refused_in_requests(world: World) {
     let decided = [
         "id",
         "organization_id",

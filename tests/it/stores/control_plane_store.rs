@@ -325,7 +325,7 @@ async fn recorded_audit_event_keeps_its_occurrence_time(world: World) {
 }
 
 #[on_both]
-async fn what_the_server_did_is_in_the_audit_trail_in_its_order(world: World) {
+async fn audit_trail_has_changes_in_their_order(world: World) {
     let store = ControlPlaneStore::over(&world);
     let next = || world.pass(TimeDelta::microseconds(1));
     store.create_org("org_x", "x").await.unwrap();

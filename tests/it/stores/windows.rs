@@ -184,7 +184,7 @@ async fn a_limit_is_set_again_in_place(world: World) {
 }
 
 #[on_both]
-async fn what_is_recorded_twice_counts_once(world: World) {
+async fn event_recorded_twice_counts_once(world: World) {
     let store = store(&world).await;
     let event = with(runs(5, "2025-06-01T00:00:00Z"), json!({"idempotency_key": "k"}));
     let first = store.record_usage("x", event.clone()).await.unwrap();

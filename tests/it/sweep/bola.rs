@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::world::{Answer, Client, World, count_statements, on_both, statements_so_far};
 
-/// Sven of acme: whatever a test makes of him is all that he is.
+/// Sven of acme, who has only the memberships that a test creates.
 const SVEN: &str = "auth0|sven-acme";
 
 /// The lines whose path names something of an organization.
@@ -83,7 +83,7 @@ async fn another_workspaces_owner_finds_nothing_but_the_organization(world: Worl
         } else if of_the_organization(&line) {
             is_forbidden(&world, &sven, &line, who).await;
         } else if line.method != Method::DELETE || !has_part {
-            // A deletion names the spare one, which is his.
+            // A deletion names the spare one, which is the caller's.
             is_hidden(&world, &sven, &line, who).await;
         }
     }

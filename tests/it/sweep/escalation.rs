@@ -184,7 +184,7 @@ async fn a_person_with_the_lines_permission_alone_grants_nothing(world: World) {
 }
 
 #[on_both]
-async fn what_is_offered_is_checked_again_when_it_is_taken(world: World) {
+async fn offer_is_checked_again_when_accepted(world: World) {
     let mats = world.person("auth0|mats-acme");
     let seats = world.get(world.org(&format!("/memberships?user_id={}", world.acme.user))).await;
     let own = format!("/memberships/{}", seats.expect(200)["items"][0]["id"].as_str().unwrap());

@@ -203,7 +203,7 @@ async fn exactly_full_is_allowed_and_one_more_is_not(world: World) {
 }
 
 #[on_both]
-async fn what_is_counted_or_bounds_each_thing_is_not_adjusted(world: World) {
+async fn quota_counted_or_of_each_thing_is_not_adjusted(world: World) {
     for metric in ["projects", "members", "artifact_retention_days", "requests_per_minute"] {
         let path = world.org(&format!("/quotas/{metric}/adjust"));
         let problem = world.post(path, json!({"delta": 1})).await;

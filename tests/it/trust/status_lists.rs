@@ -316,7 +316,7 @@ async fn a_full_list_is_followed_by_another_and_retires_with_its_last_token(worl
 }
 
 #[on_both]
-async fn what_a_token_asks_of_its_data_plane_is_the_requests_choice_within_bounds(world: World) {
+async fn token_enforcement_is_chosen_within_bounds(world: World) {
     let asked = async |wishes: Value| issue(&world, wishes).await["payload"]["enforcement"].clone();
     assert_eq!(
         asked(json!({"status_max_age_seconds": 60, "on_stale": "block", "grace_seconds": 5})).await,

@@ -178,7 +178,7 @@ async fn a_person_who_is_deactivated_on_one_replica_is_refused_on_the_others(wor
 }
 
 #[on_both]
-async fn what_is_read_at_every_login_is_checked_when_it_is_set(world: World) {
+async fn claim_map_malformed_is_refused_when_set(world: World) {
     let path = world.org("/identity-providers/x");
     let body = |over: serde_json::Value| {
         let mut body = json!({"type": "oidc", "issuer": "https://x.example"});
