@@ -12,6 +12,7 @@ use crate::identity::{console_links, sessions};
 use crate::kernel::app::{App, Part};
 use crate::kernel::counts;
 use crate::kernel::http::idempotency;
+use crate::licensing::issuance_days;
 use crate::licensing::keys::keyring::Keyring;
 use crate::licensing::keys::rotation;
 use crate::licensing::leases::{hours, skew, tenures};
@@ -70,6 +71,7 @@ pub fn start(app: &App) -> Jobs {
         tenures::forget(app).await?;
         deliveries::forget(app).await?;
         notices::forget(app).await?;
+        issuance_days::close(app).await?;
         status_lists::retire(app).await
     });
     let leases = every("leases", LEASES_EVERY, app.clone(), async |app| {

@@ -252,7 +252,9 @@ compose! {
     identity::provisioning;
     identity::service_tokens;
     identity::sessions;
+    identity::sessions::own;
     identity::console_links;
+    identity::console_links::invited;
     licensing::plans;
     licensing::subscriptions;
     licensing::subscriptions::billing;
@@ -264,6 +266,7 @@ compose! {
     licensing::bundles;
     licensing::inspections;
     licensing::bulk;
+    licensing::issuance_days;
     licensing::check_in;
     licensing::licenses::fetches;
     licensing::files;

@@ -2,32 +2,34 @@
 //!
 //! # Design
 //! A link has 256 random bits, and a row here contains their hash. The operator's links are created by
-//! a process that can open the database; no operation does that. A page shows who signs in, and only
-//! its form uses the link: previews and scanners of messages send GET requests only. The session is a
-//! person's, so the audit log names the person, and deactivating the user ends it.
+//! a process that can open the database; no operation does that. An invitation link is for a person of
+//! one organization who has no identity provider. A page shows who signs in, and only its form uses the
+//! link: previews and scanners of messages send GET requests only. The session is a person's, so the
+//! audit log names the person, and deactivating the user ends it.
+
+pub mod invited;
+mod rows;
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use cp_contracts::ProblemCode;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::json;
 use std::sync::Arc;
 
+use self::rows::{Open, insert};
 use super::login_caller::{self, LINK, Login};
 use super::sessions::{beginning, cookies};
 use super::settings::{ConsoleSettings, IdentitySettings};
 use super::users;
-use crate::identity::ids::ConsoleLinkId;
 use crate::kernel::access::caller::Caller;
-use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::app::{App, Part};
 use crate::kernel::db::Conn;
 use crate::kernel::declaration::{Declaration, Export, Happening};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::cx::Cx;
 use crate::kernel::http::routes::Raw;
 use crate::kernel::http::{endpoint, json};
 use crate::kernel::secret::{Secret, ShownOnce, sha256};
@@ -38,16 +40,10 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
     "console link",
     Export::LeftOut("a link works for minutes"),
 )
-.events(&[
-    Happening {
-        action: "console_links.create",
-        doc: "The operator created a link to the console.",
-    },
-    Happening {
-        action: "console_links.use",
-        doc: "A person signed in with a link to the console.",
-    },
-]);
+.events(&[Happening {
+    action: "console_links.use",
+    doc: "A person signed in with a link to the console.",
+}]);
 
 crate::routes! {
     /// Links with which people sign in at the console.
@@ -59,8 +55,6 @@ crate::routes! {
     POST "/console-links/use" PUBLIC => sign_in as "console_links.use", raw, redirect, strict;
 }
 
-/// How long a link works.
-const LIFE: TimeDelta = TimeDelta::minutes(15);
 /// The largest body, in bytes.
 const BODY: usize = 1024;
 
@@ -86,27 +80,10 @@ pub async fn create(app: &App, email: Option<&Email>) -> Result<Link> {
         let detail = format!("The user {} is not active. Activate it first.", user.email);
         return Err(Error::conflict(detail));
     }
-    let (code, expires_at) = insert(&mut cx, user.id, None).await?;
+    let (url, expires_at) = insert(&mut cx, user.id, None).await?;
     cx.audit.after = Some(json!({"email": user.email, "expires_at": expires_at}));
     cx.finish("console_links.create", None, ("user", user.id.to_string()), Effect::Rights).await?;
-    let url = format!("{}/console/enter?code={code}", app.settings.base_url);
-    Ok(Link { url: ShownOnce::new(url), email: user.email, expires_at })
-}
-
-async fn insert<G>(
-    cx: &mut Cx<G>,
-    user: UserId,
-    organization: Option<OrganizationId>,
-) -> Result<(String, DateTime<Utc>)> {
-    let code = cookies::text(cx.app.random.bytes::<32>());
-    let expires_at = cx.now + LIFE;
-    let sql = "INSERT INTO console_links
-               (id, code_hash, user_id, organization_id, created_at, expires_at)
-               VALUES ($1, $2, $3, $4, $5, $6)";
-    let id = ConsoleLinkId::new(&cx.app.random, cx.now);
-    let insert = cx.tx.q(sql).bind(id).bind(sha256(code.as_bytes()).to_vec()).bind(user);
-    insert.bind(organization).bind(cx.now).bind(expires_at).exec().await?;
-    Ok((code, expires_at))
+    Ok(Link { url, email: user.email, expires_at })
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -115,16 +92,6 @@ struct Code {
     code: Secret<String>,
     #[serde(default)]
     preview: bool,
-}
-
-/// A link that can be used.
-#[derive(sqlx::FromRow)]
-struct Open {
-    id: ConsoleLinkId,
-    user_id: UserId,
-    organization_id: Option<OrganizationId>,
-    expires_at: DateTime<Utc>,
-    email: String,
 }
 
 async fn sign_in(raw: Raw) -> Result<Response> {
@@ -137,19 +104,28 @@ async fn sign_in(raw: Raw) -> Result<Response> {
     let now = app.clock.now();
     let open = find(&mut app.db.read(), sent.code.expose(), now).await?;
     if sent.preview {
-        let body = json!({"email": open.email, "expires_at": open.expires_at}).to_string();
+        let body = json!({"email": open.email, "organization": open.organization,
+                          "expires_at": open.expires_at});
+        let body = body.to_string();
         return Ok(([(header::CONTENT_TYPE, "application/json")], body).into_response());
     }
     // Another site must not sign a browser in as a person of its choice.
     cookies::refuse_other_sites(&app, &parts)?;
-    let expires_at = now + IdentitySettings::of(&app).session.ttl;
+    let ttl = IdentitySettings::of(&app).session.ttl;
+    let expires_at = now + if open.inviter.is_some() { ttl.min(invited::SESSION) } else { ttl };
     let login = login(&open, expires_at);
-    let caller = login_caller::caller(&app, login.clone()).await?;
+    let caller = match open.organization_id {
+        Some(organization) => invited::caller(&open, organization),
+        None => login_caller::caller(&app, login.clone()).await?,
+    };
     let mut cx = app.change(caller).await?;
     let sql = "UPDATE console_links SET used_at = $2
                WHERE id = $1 AND used_at IS NULL AND expires_at > $2";
     if cx.tx.q(sql).bind(open.id).bind(cx.now).exec().await? == 0 {
         return Err(over());
+    }
+    if let Some(organization) = open.organization_id {
+        invited::enter(&mut cx, &open, organization).await?;
     }
     let code = sent.code.expose();
     let begun = beginning::begin(&mut cx, &parts.headers, &login, code, expires_at).await?;
@@ -165,8 +141,10 @@ async fn sign_in(raw: Raw) -> Result<Response> {
 }
 
 async fn find(tx: &mut Conn, code: &str, now: DateTime<Utc>) -> Result<Open> {
-    let sql = "SELECT l.id, l.user_id, l.organization_id, l.expires_at, u.email
+    let sql = "SELECT l.id, l.user_id, l.organization_id, o.name AS organization, l.inviter,
+                      l.expires_at, u.email
                FROM console_links l JOIN users u ON u.id = l.user_id
+               LEFT JOIN organizations o ON o.id = l.organization_id
                WHERE l.code_hash = $1 AND l.used_at IS NULL AND l.expires_at > $2";
     let found = tx.q(sql).bind(sha256(code.as_bytes()).to_vec()).bind(now).opt().await?;
     found.ok_or_else(over)
@@ -191,8 +169,8 @@ fn login(open: &Open, expires_at: DateTime<Utc>) -> Login {
 }
 
 fn over() -> Error {
-    let detail = "This link was used before, or it has expired. Create another one with \
-                  `cp-server console link`.";
+    let detail = "This link was used before, or it has expired. Ask for another one, or create one \
+                  with `cp-server console link`.";
     Error::new(ProblemCode::Unauthenticated, detail)
 }
 

@@ -95,7 +95,17 @@ pub async fn refuse_more(
 /// Refuses to let a caller act as a user that holds more. A link of an identity, a new address or
 /// an activation gives access to everything that the user holds.
 pub async fn refuse_becoming(caller: &Caller, tx: &mut Conn, user: UserId) -> Result<()> {
-    for grant in role_grants::of_every_seat(tx, user).await? {
+    refuse_becoming_in(caller, tx, user, None).await
+}
+
+/// Refuses to let a caller act as a user that holds more in the organization.
+pub async fn refuse_becoming_in(
+    caller: &Caller,
+    tx: &mut Conn,
+    user: UserId,
+    organization: Option<OrganizationId>,
+) -> Result<()> {
+    for grant in role_grants::of_every_seat(tx, user, organization).await? {
         let given = Privileges {
             permissions: grant.permissions,
             codes: grant.codes.to_vec(),
@@ -112,7 +122,7 @@ pub async fn refuse_becoming(caller: &Caller, tx: &mut Conn, user: UserId) -> Re
         };
         refused.map_err(|_| {
             let detail = "This user holds more than the caller. Only a caller that holds as much can \
-                          link, rename or reactivate the user.";
+                          link, rename or reactivate the user, or sign the user in.";
             Error::new(ProblemCode::Forbidden, detail)
         })?;
     }

@@ -86,6 +86,7 @@ impl Inviter {
             roles_in: self.roles_in,
             products: self.products.clone(),
             is_superadmin: self.is_superadmin,
+            session: None,
         };
         Ok(Caller {
             kind: CallerKind::Person,

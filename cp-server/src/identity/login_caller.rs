@@ -121,6 +121,7 @@ pub async fn caller(app: &App, login: Login) -> Result<Caller> {
             roles_in,
             is_superadmin: login.is_superadmin,
             products: login.products,
+            session: None,
         })),
         is_narrowed: false,
     })
@@ -196,6 +197,7 @@ async fn first_login(app: &App, tx: &mut Conn, login: &Login) -> Result<bool> {
             roles_in: None,
             is_superadmin: false,
             products: Vec::new(),
+            session: None,
         })),
         ..Caller::anonymous()
     };

@@ -66,9 +66,13 @@ pub async fn of_person(
 }
 
 /// Returns the grants of all of the person's memberships, including those that are not active
-/// (yet).
-pub async fn of_every_seat(tx: &mut Conn, user: UserId) -> Result<Vec<Grant>> {
-    Ok(seats(tx, user, None, true).await?.into_iter().map(Holding::into_grant).collect())
+/// (yet): everywhere, or in one organization.
+pub async fn of_every_seat(
+    tx: &mut Conn,
+    user: UserId,
+    organization: Option<OrganizationId>,
+) -> Result<Vec<Grant>> {
+    Ok(seats(tx, user, organization, true).await?.into_iter().map(Holding::into_grant).collect())
 }
 
 async fn seats(

@@ -11,6 +11,7 @@
 pub(in crate::identity) mod beginning;
 pub(in crate::identity) mod cookies;
 mod logins;
+pub mod own;
 
 use std::sync::Arc;
 
@@ -43,6 +44,7 @@ use crate::kernel::http::routes::Raw;
 use crate::kernel::journal::record;
 use crate::kernel::journal::record::Entry;
 use crate::kernel::secret::sha256;
+use crate::tenancy::settings as organization_settings;
 
 pub static DECLARATION: Declaration = Declaration::of_organization(
     "sessions",
@@ -232,7 +234,7 @@ impl Sessions {
             .map_err(|e| Error::internal(anyhow::Error::new(e).context("sessions.login")))?;
         let login = Login { issuer: session.issuer.clone(), ..login };
         let caller = match login_caller::caller(app, login).await {
-            Ok(caller) => caller,
+            Ok(caller) => of_session(caller, session.id),
             Err(refusal) => {
                 // A person without any rights here logs in again after they have changed.
                 if *refusal.code() == ProblemCode::Forbidden {
@@ -277,6 +279,7 @@ impl Session {
             roles_in: None,
             is_superadmin: false,
             products: Vec::new(),
+            session: Some(self.id.0),
         };
         Caller {
             kind: CallerKind::Person,
@@ -307,6 +310,12 @@ async fn live(
     let idle = IdentitySettings::of(app).session.idle;
     let query = tx.q(sql).bind(sha256(secret.as_bytes()).to_vec()).bind(now).bind(now - idle);
     let found: Option<Session> = query.opt().await?;
+    let by_invitation = found.as_ref().filter(|session| session.provider == LINK);
+    if let Some(organization) = by_invitation.and_then(|session| session.organization_id)
+        && !organization_settings::has_console_links(tx, organization).await?
+    {
+        return Ok(None);
+    }
     let is_of = |session: &Session, provider: &Provider| {
         provider.key == session.provider && provider.issuer == session.issuer
     };
@@ -340,6 +349,14 @@ async fn note(
         Ok(tx.commit().await?)
     })
     .await
+}
+
+/// Returns the caller of a login, by its session.
+fn of_session(mut caller: Caller, session: SessionId) -> Caller {
+    if let Some(login) = caller.login.as_mut().and_then(Arc::get_mut) {
+        login.session = Some(session.0);
+    }
+    caller
 }
 
 fn over() -> Error {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use aws_lc_rs::digest;
 use aws_lc_rs::rand::{SecureRandom, SystemRandom};
 use chrono::{DateTime, SubsecRound, TimeDelta, Utc};
-use uuid::Uuid;
+use uuid::{Builder, Uuid};
 
 /// Reads the time, truncated to microseconds: the finest resolution that both databases keep.
 #[derive(Clone)]
@@ -38,6 +38,13 @@ impl Clock {
 /// Returns the instant of a change: now, but always later than the change before.
 pub fn after(before: DateTime<Utc>, now: DateTime<Utc>) -> DateTime<Utc> {
     now.max(before + TimeDelta::microseconds(1))
+}
+
+/// Returns the first UUIDv7 of an instant (RFC 9562, section 5.7): the IDs of rows are in the order of
+/// their creation.
+pub fn first_id(at: DateTime<Utc>) -> Uuid {
+    let milliseconds = u64::try_from(at.timestamp_millis()).unwrap_or(0);
+    Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
 }
 
 /// Returns an instant as people read it: `24 Dec 2026, 09:00 UTC`.
@@ -103,13 +110,24 @@ impl Random {
         let mut tail = [0; 10];
         tail[..2].copy_from_slice(&u16::try_from(fraction).unwrap_or(0).to_be_bytes());
         tail[2..].copy_from_slice(&random);
-        uuid::Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
+        Builder::from_unix_timestamp_millis(millis, &tail).into_uuid()
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn first_id_of_an_instant_precedes_those_of_the_instant() {
+        let at = DateTime::from_timestamp(1_767_225_600, 0).unwrap();
+        let id = first_id(at);
+        assert_eq!(id.get_version_num(), 7);
+        let random =
+            |millis, tail| Builder::from_unix_timestamp_millis(millis, &[tail; 10]).into_uuid();
+        assert!(id < random(1_767_225_600_000, 1));
+        assert!(id > random(1_767_225_599_999, 255));
+    }
 
     #[test]
     fn ids_of_later_microseconds_sort_later() {

@@ -14,6 +14,7 @@ pub mod files;
 pub mod ids;
 pub mod inspections;
 pub mod issuance;
+pub mod issuance_days;
 pub mod issuer;
 pub mod keys;
 pub mod leases;

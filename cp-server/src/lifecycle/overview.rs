@@ -7,13 +7,14 @@
 use chrono::{DateTime, NaiveTime, TimeDelta, Utc};
 use schemars::JsonSchema;
 use serde::Serialize;
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use crate::kernel::access::caller::Scope;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::place::Org;
 use crate::kernel::access::platform::Platform;
 use crate::kernel::app::Part;
+use crate::kernel::clock::first_id;
 use crate::kernel::db::Conn;
 use crate::kernel::db::query::Query;
 use crate::kernel::error::Result;
@@ -230,7 +231,8 @@ async fn overview(
             count(counting(tx, "memberships WHERE scope = 'organization'"), of_rows).await?
         },
         tokens_today: {
-            let today = counting(tx, "bundles WHERE TRUE").and(" AND id >= ?", first_id(now));
+            let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
+            let today = counting(tx, "bundles WHERE TRUE").and(" AND id >= ?", first_id(midnight));
             count(today, of_rows).await?
         },
         attention,
@@ -285,28 +287,4 @@ async fn items(
         operation: Some(source.operation),
     });
     Ok(items.collect())
-}
-
-/// Returns the first UUIDv7 of the day (RFC 9562, section 5.7): the IDs of rows are in the order of
-/// their creation.
-fn first_id(now: DateTime<Utc>) -> Uuid {
-    let midnight = now.date_naive().and_time(NaiveTime::MIN).and_utc();
-    let milliseconds = u64::try_from(midnight.timestamp_millis()).unwrap_or(0);
-    Builder::from_unix_timestamp_millis(milliseconds, &[0; 10]).into_uuid()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn first_id_of_a_day_precedes_those_of_the_day() {
-        let now = DateTime::from_timestamp(1_767_225_600 + 5_000, 0).unwrap();
-        let id = first_id(now);
-        assert_eq!(id.get_version_num(), 7);
-        assert!(id < Builder::from_unix_timestamp_millis(1_767_225_600_000, &[1; 10]).into_uuid());
-        assert!(
-            id > Builder::from_unix_timestamp_millis(1_767_225_599_999, &[255; 10]).into_uuid()
-        );
-    }
 }

@@ -10,5 +10,5 @@ pub mod projects;
 pub mod quotas;
 pub mod request_rates;
 pub mod secret_refs;
-mod settings;
+pub mod settings;
 pub mod workspaces;

@@ -6,6 +6,8 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::isolation::Isolation;
+use crate::kernel::access::ids::OrganizationId;
+use crate::kernel::db::Conn;
 use crate::kernel::db::record::overlay;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::json::Between;
@@ -18,6 +20,8 @@ struct Known {
     isolation_level: Option<Isolation>,
     features: Option<BTreeMap<String, bool>>,
     notifications: Option<Notifications>,
+    /// Whether people without an identity provider sign in with a link: `identity/console_links`.
+    console_links: Option<bool>,
     security: Option<Security>,
 }
 
@@ -49,6 +53,14 @@ pub(super) fn check(settings: &Map<String, Value>) -> Result<()> {
             Err(Error::invalid(refusal.field, refusal.detail))
         }
     }
+}
+
+/// Whether people of the organization may sign in with a link to the console.
+pub async fn has_console_links(tx: &mut Conn, organization: OrganizationId) -> Result<bool> {
+    // SQLite returns 1 for true.
+    let sql = "SELECT CAST(settings ->> 'console_links' AS TEXT) IN ('true', '1')
+               FROM organizations WHERE id = $1 AND settings ->> 'console_links' IS NOT NULL";
+    Ok(tx.q(sql).bind(organization).value().await?.unwrap_or(false))
 }
 
 /// Merges settings one level deep, and their `features` member by member.
@@ -92,6 +104,7 @@ mod tests {
             (json!({"notifications": "all"}), "settings.notifications"),
             (json!({"notifications": {"days": [0]}}), "settings.notifications.days[0]"),
             (json!({"security": {"require_2fa": "yes"}}), "settings.security.require_2fa"),
+            (json!({"console_links": "yes"}), "settings.console_links"),
             (
                 json!({"security": {"session_timeout_minutes": -1}}),
                 "settings.security.session_timeout_minutes",

@@ -192,6 +192,13 @@ pub async fn right_caller(world: &World, line: &Line) -> Client {
     if line.exposure == Exposure::Own {
         return world.person("auth0|mats-acme");
     }
+    if line.name == "sessions.end" {
+        return world.person("auth0|olga-acme");
+    }
+    if line.name == "console_links.create" {
+        // An organization's own tokens create none.
+        return world.root();
+    }
     let codes = match line.permission {
         // The world's plan is a private one.
         Permission::ANY if line.path.starts_with("/plans/") => vec!["plans:read"],

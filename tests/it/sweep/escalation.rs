@@ -55,6 +55,9 @@ fn too_much(world: &World, line: &Line, own: &str) -> Vec<Value> {
             bodies.extend([seat, json!({"email": "new@new.example", "role": "admin"})]);
             bodies
         }
+        "console_links.create" => {
+            vec![json!({"user_id": acme.user}), json!({"user_id": acme.owner})]
+        }
         "directory.upsert" => vec![
             with(&person, json!({"role": "viewer"})),
             with(&person, json!({"role": "admin"})),

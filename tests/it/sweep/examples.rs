@@ -114,6 +114,14 @@ pub async fn prepare(world: &World, line: &Line) -> Option<Zitadel> {
     if line.name == "licenses.create" {
         world.post(format!("/licenses/{}/revoke", world.acme.license), json!({})).await.expect(200);
     }
+    if line.name == "console_links.create" {
+        let settings = json!({"settings": {"console_links": true}});
+        world.patch(world.org(""), settings).await.expect(200);
+        let identity = format!("/auth-accounts/{}", world.acme.spare_auth_account);
+        world.delete(identity).await.expect(204);
+        let seat = json!({"user_id": world.acme.stranger, "role": "viewer"});
+        world.post(world.org("/memberships"), seat).await.expect(201);
+    }
     if line.name == "webhooks.test" {
         // No receiver listens there, and the answer comes at once.
         let path = format!("/webhooks/{}", world.acme.others["webhooks"]);
@@ -195,6 +203,7 @@ pub fn example(world: &World, line: &Line) -> Example {
         "memberships.create" | "workspaces.add_member" => {
             body(json!({"user_id": acme.stranger, "role": "viewer"}))
         }
+        "console_links.create" => body(json!({"user_id": acme.stranger})),
         "memberships.update" => body(json!({"role": "viewer"})),
         "memberships.accept" => body(json!({})),
         "organizations.transfer_ownership" => body(json!({"user_id": acme.user})),

@@ -4,9 +4,12 @@ use axum::http::Method;
 use chrono::TimeDelta;
 use cp_server::audit::integrator::integrate;
 use cp_server::identity::bootstrap::{Handover, bootstrap};
+use cp_server::kernel::access::ids::UserId;
 use cp_server::kernel::http::line::{BASE, Line};
 use cp_server::webhooks::fanout::{Position, step};
 use serde_json::{Value, json};
+use sqlx::types::Json;
+use uuid::Uuid;
 
 use super::{Client, ROOT, Tenant, World, everything, operations, sample};
 
@@ -98,6 +101,7 @@ impl World {
         Box::pin(self.credentials(&mut t)).await;
         Box::pin(self.webhook(&mut t)).await;
         Box::pin(self.catalogue(&mut t)).await;
+        Box::pin(self.session(&mut t)).await;
         integrate(&self.app).await.unwrap();
         step(&self.app, &Position::default()).await.unwrap();
         let deliveries = format!("/webhooks/{}/deliveries", t.others["webhooks"]);
@@ -198,6 +202,23 @@ impl World {
         t.others.insert("webhooks".to_owned(), webhook);
     }
 
+    /// A session of the owner, which no browser has.
+    async fn session(&self, t: &mut Tenant) {
+        let id = Uuid::new_v8(<[u8; 16]>::try_from(&t.org.as_bytes()[20..36]).unwrap());
+        let (now, owner) = (self.clock.now(), t.owner.parse::<UserId>().unwrap());
+        let mut tx = self.app.db.begin().await.unwrap();
+        let sql = "INSERT INTO sessions
+                   (id, secret_hash, state_hash, user_id, provider, issuer, subject, login,
+                    created_at, last_seen_at, expires_at)
+                   VALUES ($1, $2, $2, $3, 'world', '', $4, $5, $6, $6, $7)";
+        let hash = id.as_bytes().to_vec();
+        let insert = tx.q(sql).bind(id).bind(hash).bind(owner).bind(t.slug.as_str());
+        let insert = insert.bind(Json(json!({}))).bind(now).bind(now + TimeDelta::days(3650));
+        insert.exec().await.unwrap();
+        tx.commit().await.unwrap();
+        t.others.insert("sessions".to_owned(), id.to_string());
+    }
+
     /// Ordinary resources, which follow from their lines, and what needs them.
     async fn catalogue(&self, t: &mut Tenant) {
         let org = format!("/organizations/{}", t.org);
@@ -205,7 +226,10 @@ impl World {
             async |path: &str, body: Value| id(&self.make(&format!("{org}{path}"), body).await);
         for line in operations().table {
             let collection = line.path.strip_prefix("/organizations/{org}/").unwrap_or_default();
-            let is_ordinary = line.method == Method::POST && line.name.ends_with(".create");
+            let is_listed =
+                operations().table.iter().any(|one| one.path == line.path && one.reads());
+            let is_ordinary =
+                line.method == Method::POST && line.name.ends_with(".create") && is_listed;
             let is_known =
                 self.own(collection, false).is_some() || t.others.contains_key(collection);
             if is_ordinary && !collection.is_empty() && !is_known {

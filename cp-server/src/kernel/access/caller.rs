@@ -114,6 +114,8 @@ pub struct LoggedIn {
     pub is_superadmin: bool,
     /// The product labels that the person is restricted to; empty means all.
     pub products: Vec<String>,
+    /// The session, if a browser's cookie is the credential.
+    pub session: Option<Uuid>,
 }
 
 impl Caller {

@@ -78,6 +78,21 @@ impl<T: Resource> Output for Created<T> {
     }
 }
 
+/// A thing without a path of its own, which no other answer shows: 201 without a `Location`.
+#[derive(Debug)]
+pub struct CreatedHere<T>(pub T);
+
+impl<T: Serialize + JsonSchema + Send + 'static> Output for CreatedHere<T> {
+    const STATUS: StatusCode = StatusCode::CREATED;
+    const MAKES: bool = true;
+    fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
+        Some(generator.subschema_for::<T>())
+    }
+    fn answer(self) -> Result<Answer> {
+        json_answer(StatusCode::CREATED, &self.0)
+    }
+}
+
 /// A thing that was created (201) or existed before (200).
 #[derive(Debug)]
 pub enum Put<T> {

@@ -18,7 +18,7 @@ crate::routes! { licenses:
     ///
     /// With `form=file` the answer contains `file`, one signed file for a data plane without a
     /// network. A license has at most 20 such tokens a day, from midnight UTC (429 `rate_limited`).
-    POST "/licenses/{id}/token" LICENSES_FETCH => token, own_transaction, unmetered, harmless, machine;
+    POST "/licenses/{id}/token" LICENSES_FETCH => token, own_transaction, unmetered, harmless;
 }
 
 /// The action of the event of a token.
