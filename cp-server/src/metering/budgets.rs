@@ -24,6 +24,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use self::cycle_rows::{Cycle, used};
 use self::rows::{Budget, Cadence};
 use super::limits::allocations as allocation_rows;
+use super::limits::percentages::Percentages;
 use super::limits::row::Enforcement;
 use super::quantity::Quantity;
 use crate::kernel::access::caller::Scope;
@@ -113,6 +114,9 @@ pub struct NewBudget {
     /// The members of an event's `dims` by which costs are summed, at most 8. `agent`, `connection`,
     /// `guardrail` and `model` when absent.
     dimensions: Option<Vec<Name>>,
+    /// Up to 4 percentages of the total, 1 to 100, at which the event `limits.near` is sent. At the
+    /// total itself it is `limits.reach`. No event is sent when absent.
+    notify_at: Option<Percentages>,
 }
 
 fn none() -> Option<Quantity> {
@@ -199,15 +203,15 @@ async fn put(cx: &mut Cx, (_, product): (Org, Label), new: NewBudget) -> Result<
             "UPDATE budgets
              SET credits = $4, overflow = $5, factor = $6, cost_metric = $7, cost_unit = $8,
                  enforcement = $9, cadence = $10, renewal_day = $11, rollover_cap = $12,
-                 strict = $13, dimensions = $14, updated_at = $15
+                 strict = $13, dimensions = $14, updated_at = $15, notify_at = $16
              WHERE id = $1 AND organization_id = $2 AND product = $3"
         }
         None => {
             "INSERT INTO budgets
              (id, organization_id, product, credits, overflow, factor, cost_metric, cost_unit,
               enforcement, cadence, renewal_day, rollover_cap, strict, dimensions, created_at,
-              updated_at)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15)"
+              updated_at, notify_at)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $15, $16)"
         }
     };
     let at = before.as_ref().map_or(cx.now, |before| after(before.updated_at, cx.now));
@@ -231,7 +235,8 @@ async fn put(cx: &mut Cx, (_, product): (Org, Label), new: NewBudget) -> Result<
         .bind(new.rollover_cap)
         .bind(new.strict.unwrap_or(true))
         .bind(dimensions)
-        .bind(at);
+        .bind(at)
+        .bind(new.notify_at);
     // Another request has created the budget since; start over.
     let budget: Budget = write.one().await.on_conflict("budgets_product", Error::stale)?;
     let Some(before) = before else { return with_use(&mut cx.tx, budget).await.map(Put::New) };

@@ -259,6 +259,25 @@ async fn allocation_is_announced_like_a_limit_and_its_copy_too(world: World) {
 }
 
 #[on_both]
+async fn budget_announces_its_own_total(world: World) {
+    let body = json!({"credits": 100, "notify_at": [80]});
+    let budget = world.put(world.org("/budgets/copilot"), body).await.expect(201);
+    assert_eq!(budget["notify_at"], json!([80]));
+    world.post(world.org("/budgets/copilot/cycles"), json!({})).await.expect(201);
+    let limits = world.get(world.org("/limits?metric=credits")).await.expect(200);
+    let limits = limits["items"].as_array().unwrap().clone();
+    let own = |one: &&Value| one["scope"] == "organization" && one["unit"] == "copilot";
+    let id = limits.iter().find(own).unwrap()["id"].as_str().unwrap().to_owned();
+    let usage = json!({"metric": "cost", "unit": "usd", "quantity": 85, "product": "copilot"});
+    world.post(world.org("/usage"), usage).await.expect(201);
+    look(&world, 5).await;
+    look(&world, 5).await;
+    assert_eq!(percents(&world, &id).await, of("limits.near", &[80]));
+    let quiet = world.put(world.org("/budgets/copilot"), json!({"credits": 100})).await;
+    assert_eq!(quiet.expect(200)["notify_at"], Value::Null);
+}
+
+#[on_both]
 async fn organization_turns_levels_off(world: World) {
     let settings = json!({"settings": {"notifications": {"off": ["limits.near"]}}});
     world.patch(world.org(""), settings).await.expect(200);

@@ -198,7 +198,7 @@ async fn budget_is_created_changed_and_deleted(world: World) {
             "id": "<1>", "organization_id": "<acme's org>", "product": "copilot", "credits": 10,
             "overflow": 0, "factor": 1, "cost_metric": "cost", "cost_unit": "usd",
             "enforcement": "observe", "cadence": "monthly", "renewal_day": 1, "rollover_cap": 0,
-            "strict": true, "dimensions": ["agent", "connection", "guardrail", "model"],
+            "strict": true, "dimensions": ["agent", "connection", "guardrail", "model"], "notify_at": null,
             "created_at": now(), "updated_at": now(), "cycle": null, "total": 0, "allocated": 0,
             "unallocated": 0, "used": 0, "remaining": 0, "overflow_used": 0,
         })

@@ -152,7 +152,7 @@ fn root(cx: &Cx, budget: &Budget, cycle: &CycleRow) -> AllocationRow {
         override_reason: None,
         overflow: budget.overflow,
         source: Source::Budget,
-        notify_at: None,
+        notify_at: budget.notify_at.clone(),
         created_at: cx.now,
         updated_at: cx.now,
     }
@@ -175,6 +175,7 @@ pub(super) async fn follow(cx: &mut Cx, before: &Budget, budget: &Budget) -> Res
     let mut tree = Tree::new(cx.at, allocations::of_cycle(cx, cycle.id).await?);
     for row in tree.rows.iter_mut().filter(|row| row.is_root()) {
         (row.quantity, row.overflow) = (cycle.total(), budget.overflow);
+        row.notify_at.clone_from(&budget.notify_at);
     }
     if budget.strict {
         tree.refuse_oversold()?;

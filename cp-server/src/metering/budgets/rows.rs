@@ -7,6 +7,7 @@ use crate::kernel::db::record::Texts;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
 use crate::metering::ids::BudgetId;
+use crate::metering::limits::percentages::Percentages;
 use crate::metering::limits::row::Enforcement;
 use crate::metering::limits::windows::Period;
 use crate::metering::quantity::Quantity;
@@ -76,6 +77,8 @@ crate::record! {
         strict: bool,
         /// The members of an event's `dims` by which costs are summed.
         dimensions: Texts,
+        /// The percentages of the total at which an event is sent; null is none.
+        notify_at: Option<Percentages>,
         created_at: DateTime<Utc>,
         updated_at: DateTime<Utc>,
     }
