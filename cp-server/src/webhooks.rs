@@ -61,7 +61,7 @@ use crate::kernel::access::platform::{AnyOwner, Platform};
 use crate::kernel::app::Part;
 use crate::kernel::clock::after;
 use crate::kernel::db::record::Texts;
-use crate::kernel::declaration::{Declaration, Export, Happening};
+use crate::kernel::declaration::{Declaration, Erase, Export, Happening};
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{Created, NoContent, Resource};
 use crate::kernel::http::cx::Cx;
@@ -85,6 +85,7 @@ pub static DECLARATION: Declaration = Declaration::of_organization(
 )
 .permissions(PERMISSIONS)
 .seals(&[HEADERS])
+.erases(Erase::Steps(|tx, user| Box::pin(emails::forget(tx, user))))
 .events(&[Happening {
     action: "webhooks.disabled",
     doc: "The server disabled a webhook whose receiver is gone or has failed for five days.",

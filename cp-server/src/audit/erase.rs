@@ -32,8 +32,8 @@ crate::routes! { audit:
     /// Erases the content of audit events: those that concern a person, or single ones.
     ///
     /// The members in the log's leaf remain: the action, the time, and the target's ID. Proofs
-    /// still verify. The person's leases lose their holder, label and values. One request erases at most 5,000 events; repeat it until `is_complete` is
-    /// true.
+    /// still verify. The person's leases lose their holder, label and values, and webhooks lose the
+    /// person's address. One request erases at most 5,000 events; repeat it until `is_complete` is true.
     POST "/audit/erasures" AUDIT_ERASE => erase, own_transaction;
 }
 
@@ -80,8 +80,8 @@ async fn erase(cx: &mut Cx<Scope>, _: Platform, asked: NewErasure) -> Result<Cre
     }
     cx.begin().await?;
     if let Some(user) = asked.user {
-        for sql in declaration::all().iter().filter_map(|one| one.erase) {
-            cx.tx.q(sql).bind(user).exec().await?;
+        for erase in declaration::all().iter().filter_map(|one| one.erase) {
+            erase.run(&mut cx.tx, user).await?;
         }
     }
     integrator::place_now(&mut cx.tx).await?;

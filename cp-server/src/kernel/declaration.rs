@@ -10,8 +10,9 @@ use std::sync::OnceLock;
 
 use futures_util::future::BoxFuture;
 
-use crate::kernel::access::ids::{OrganizationId, ProjectId};
+use crate::kernel::access::ids::{OrganizationId, ProjectId, UserId};
 use crate::kernel::access::permissions::{self, Permission};
+use crate::kernel::db::Conn;
 use crate::kernel::error::Result;
 use crate::kernel::http::cx::Cx;
 use crate::kernel::sealed::Sealed;
@@ -26,8 +27,8 @@ pub struct Declaration {
     pub permissions: &'static [Permission],
     /// The columns of the rows' secrets.
     pub sealed: &'static [Sealed],
-    /// The statement that removes a person's data from the rows: `$1` is the user's ID.
-    pub erase: Option<&'static str>,
+    /// The removal of a person's data from the rows.
+    pub erase: Option<Erase>,
     /// The events of changes outside the table of operations.
     pub events: &'static [Happening],
     /// For a table whose rows belong to organizations.
@@ -50,6 +51,24 @@ pub struct Tenant {
     pub purge: Purge,
     pub project: OfProject,
     pub export: Export,
+}
+
+/// The removal of a person's data from rows.
+#[derive(Clone, Copy)]
+pub enum Erase {
+    /// A statement; `$1` is the user's ID.
+    Statement(&'static str),
+    /// Statements that depend on what they find.
+    Steps(for<'a> fn(&'a mut Conn, UserId) -> BoxFuture<'a, Result<()>>),
+}
+
+impl Erase {
+    pub async fn run(self, tx: &mut Conn, user: UserId) -> Result<()> {
+        match self {
+            Self::Statement(sql) => tx.q(sql).bind(user).exec().await.map(drop).map_err(Into::into),
+            Self::Steps(steps) => steps(tx, user).await,
+        }
+    }
 }
 
 /// The handling of the rows by a purge of the organization.
@@ -116,10 +135,10 @@ impl Declaration {
         Self { sealed, ..self }
     }
 
-    /// Sets the statement that removes a person's data from the rows.
+    /// Sets the removal of a person's data from the rows.
     #[must_use]
-    pub const fn erases(self, sql: &'static str) -> Self {
-        Self { erase: Some(sql), ..self }
+    pub const fn erases(self, erase: Erase) -> Self {
+        Self { erase: Some(erase), ..self }
     }
 
     /// Sets the events of changes that no line of the table makes.

@@ -46,7 +46,7 @@ use self::tenures::TenureRow;
 use self::usage::usage;
 use crate::kernel::access::personal::OrOwn;
 use crate::kernel::db::record::Object;
-use crate::kernel::declaration::{Declaration, Export, Purge};
+use crate::kernel::declaration::{Declaration, Erase, Export, Purge};
 use crate::kernel::effect::Effect;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::{NoContent, Put};
@@ -77,10 +77,10 @@ pub static SEATS: Declaration = Declaration::of_organization(
     Export::Section(Section::many::<SeatRow>("leases").condition("AND NOT is_vacant")),
 )
 .purge(Purge::After(|cx| Box::pin(revocations::revoke_all(cx, None))))
-.erases(
+.erases(Erase::Statement(
     "UPDATE lease_seats SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
      WHERE user_id = $1",
-);
+));
 pub static COMPONENTS: Declaration = Declaration::of_organization(
     "lease_components",
     "component",
@@ -91,10 +91,10 @@ pub static TENURES: Declaration = Declaration::of_organization(
     "ended lease",
     Export::Section(Section::many::<TenureRow>("lease_tenures")),
 )
-.erases(
+.erases(Erase::Statement(
     "UPDATE lease_tenures SET holder = NULL, user_id = NULL, label = NULL, meta = '{}'
      WHERE user_id = $1",
-);
+));
 pub static HOURS: Declaration = Declaration::of_organization(
     "lease_hours",
     "hour of a pool",

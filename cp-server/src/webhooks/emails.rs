@@ -8,7 +8,9 @@ use super::rows::Webhook;
 use super::signing::Signature;
 use super::state::Sending;
 use crate::events::types::{TypeNames, Types};
+use crate::kernel::access::ids::UserId;
 use crate::kernel::app::{App, Part};
+use crate::kernel::db::Conn;
 use crate::kernel::db::record::Texts;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::cx::Cx;
@@ -54,6 +56,33 @@ pub(super) async fn set<G>(cx: &mut Cx<G>, webhook: &Webhook, emails: &[Email]) 
     let sql = "UPDATE webhooks SET emails = $2, unconfirmed = $3 WHERE id = $1";
     let update = cx.tx.returning(sql).bind(webhook.id).bind(Texts::bounded("emails", emails)?);
     Ok(update.bind(Texts::bounded("emails", asked)?).one().await?)
+}
+
+/// Removes the address of a person whose data is erased. An endpoint without another address is
+/// disabled.
+pub(super) async fn forget(tx: &mut Conn, user: UserId) -> Result<()> {
+    let sql = "SELECT email_key FROM users WHERE id = $1";
+    let Some(key) = tx.q(sql).bind(user).value::<String>().await? else { return Ok(()) };
+    tx.q("DELETE FROM webhook_addresses WHERE LOWER(address) = $1").bind(&*key).exec().await?;
+    let escaped = key.replace('!', "!!").replace('%', "!%").replace('_', "!_");
+    let tail = "WHERE emails IS NOT NULL AND LOWER(CAST(emails AS TEXT)) LIKE $1 ESCAPE '!'";
+    let found: Vec<Webhook> = tx.select(tail).bind(format!("%\"{escaped}\"%")).all().await?;
+    for webhook in found {
+        let others = |all: &Option<Texts>| -> Vec<String> {
+            let all = all.iter().flat_map(|all| all.iter());
+            all.filter(|one| one.to_lowercase() != key).cloned().collect()
+        };
+        let (emails, unconfirmed) = (others(&webhook.emails), others(&webhook.unconfirmed));
+        let is_over = emails.is_empty();
+        let sql = "UPDATE webhooks
+                   SET emails = $2, unconfirmed = $3,
+                       status = CASE WHEN $4 THEN 'disabled' ELSE status END,
+                       disabled_reason = CASE WHEN $4 THEN 'gone' ELSE disabled_reason END
+                   WHERE id = $1";
+        let update = tx.q(sql).bind(webhook.id).bind(Texts::bounded("emails", emails)?);
+        update.bind(Texts::bounded("emails", unconfirmed)?).bind(is_over).exec().await?;
+    }
+    Ok(())
 }
 
 /// Refuses what a patch changes of the other kind of endpoint.

@@ -367,3 +367,18 @@ async fn test_is_sent_at_once_and_waits_for_an_agreement(world: World) {
     deliver(&world, &app).await;
     assert_eq!(addresses(&smtp.take()), [STRANGER]);
 }
+
+#[on_both]
+async fn erased_person_gets_no_mail_and_leaves_no_address(world: World) {
+    let (_, client) = with_mail(&world, "smtp://127.0.0.1:1?tls=none");
+    let own = member(&world).await;
+    let both = endpoint(&world, &client, &[&own, STRANGER]).await;
+    let alone = endpoint(&world, &client, &[&own]).await;
+    world.post("/audit/erasures", json!({"user": world.acme.user})).await.expect(201);
+    let shown = world.get(format!("/webhooks/{}", id(&both))).await.expect(200);
+    assert_eq!((&shown["emails"], &shown["status"]), (&json!([STRANGER]), &json!("enabled")));
+    assert_eq!(shown["unconfirmed"], json!([STRANGER]));
+    let shown = world.get(format!("/webhooks/{}", id(&alone))).await.expect(200);
+    assert_eq!((&shown["emails"], &shown["status"]), (&json!([]), &json!("disabled")));
+    assert_eq!(shown["disabled_reason"], "gone");
+}
