@@ -5,9 +5,14 @@ use std::time::{Duration, Instant};
 
 use chrono::TimeDelta;
 use cp_server::webhooks::sending;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls::ServerConfig;
+use rustls::pki_types::PrivatePkcs8KeyDer;
 use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
+use tokio_rustls::TlsAcceptor;
+use ureq::tls::Certificate;
 
 use super::{Receiver, alone, deliver, id, webhook};
 use crate::events::{change, place};
@@ -175,4 +180,60 @@ async fn silent_receivers_delay_no_other(world: World) {
     }
     running.abort();
     integrating.abort();
+}
+
+/// Serves one answer a connection over TLS, with this certificate for `localhost`.
+async fn encrypted(certificate: rcgen::Certificate, key: KeyPair) -> String {
+    let chain = vec![certificate.der().clone()];
+    let key = PrivatePkcs8KeyDer::from(key.serialize_der());
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(chain, key.into())
+        .unwrap();
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let url = hostile(move |stream| {
+        let acceptor = acceptor.clone();
+        async move {
+            let Ok(mut stream) = acceptor.accept(stream).await else { return };
+            let mut buffer = [0; 8192];
+            let _ = stream.read(&mut buffer).await;
+            let _ = stream.write_all(b"HTTP/1.1 204 No Content\r\n\r\n").await;
+            let _ = stream.shutdown().await;
+        }
+    });
+    url.await.replacen("http://127.0.0.1", "https://localhost", 1)
+}
+
+#[on_both]
+async fn expired_certificate_is_refused(world: World) {
+    alone(&world).await;
+    let authority_key = KeyPair::generate().unwrap();
+    let mut authority = CertificateParams::new(Vec::new()).unwrap();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let root = authority.self_signed(&authority_key).unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let receiver = async |until: i32| {
+        let key = KeyPair::generate().unwrap();
+        let mut own = CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        own.not_before = rcgen::date_time_ymd(2020, 1, 1);
+        own.not_after = rcgen::date_time_ymd(until, 1, 1);
+        let certificate = own.signed_by(&key, &issuer).unwrap();
+        encrypted(certificate, key).await
+    };
+    let (current, expired) = (receiver(2999).await, receiver(2021).await);
+    let root = Certificate::from_der(root.der()).to_owned();
+    let (app, _) = world.server(|settings| {
+        settings.webhooks.0.authorities = Some(Arc::new(vec![root]));
+    });
+    let current = webhook(&world, &current, &["organizations.*"]).await;
+    let expired = webhook(&world, &expired, &["organizations.*"]).await;
+    change(&world, "Acme 2").await;
+    place(&world).await;
+    sending::settle(&app).await.unwrap();
+    // The same authority issued both: only the dates differ.
+    assert_eq!(error(&world, &current).await, json!([204, null]));
+    assert_eq!(error(&world, &expired).await, json!([null, "tls"]));
 }

@@ -2,6 +2,7 @@
 
 mod endpoints;
 mod hostile;
+mod long_run;
 mod mail;
 mod receiver;
 mod replay;

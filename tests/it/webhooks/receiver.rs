@@ -21,6 +21,8 @@ pub struct Received {
     pub path: String,
     pub headers: HeaderMap,
     pub body: Bytes,
+    /// The status of its answer.
+    pub status: u16,
 }
 
 impl Received {
@@ -52,6 +54,8 @@ struct Inner {
     answers: VecDeque<Answered>,
     /// The answer when no other is planned.
     usual: Option<Answered>,
+    /// Of so many requests, one fails.
+    fails_one_in: Option<usize>,
 }
 
 pub struct Receiver {
@@ -92,6 +96,11 @@ impl Receiver {
         self.inner.lock().unwrap().usual = Some((status, Vec::new(), String::new()));
     }
 
+    /// Fails one of so many requests.
+    pub fn fails_one_in(&self, n: usize) {
+        self.inner.lock().unwrap().fails_one_in = Some(n);
+    }
+
     pub fn received(&self) -> Vec<Received> {
         self.inner.lock().unwrap().received.clone()
     }
@@ -107,12 +116,15 @@ async fn receive(State(inner): State<Arc<Mutex<Inner>>>, request: Request<Body>)
     let body = axum::body::to_bytes(body, 1 << 20).await.unwrap();
     let path = parts.uri.path().to_owned();
     let mut inner = inner.lock().unwrap();
-    inner.received.push(Received { path, headers: parts.headers, body });
-    let planned = inner.answers.pop_front().or_else(|| inner.usual.clone());
-    let (status, headers, body) = planned.unwrap_or((204, Vec::new(), String::new()));
+    let count = inner.received.len();
+    let fails = inner.fails_one_in.is_some_and(|n| count % n == 1);
+    let failure = fails.then(|| (503, Vec::new(), String::new()));
+    let planned = inner.answers.pop_front().or(failure).or_else(|| inner.usual.clone());
+    let (status, headers, answer) = planned.unwrap_or((204, Vec::new(), String::new()));
+    inner.received.push(Received { path, headers: parts.headers, body, status });
     let mut response = Response::builder().status(status);
     for (name, value) in headers {
         response = response.header(name, value);
     }
-    response.body(Body::from(body)).unwrap()
+    response.body(Body::from(answer)).unwrap()
 }
