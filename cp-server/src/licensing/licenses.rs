@@ -188,7 +188,7 @@ pub(crate) async fn update(cx: &mut Cx, id: LicenseId, patch: LicensePatch) -> R
     written_and_marked(cx, id).await
 }
 
-async fn suspend(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
+pub async fn suspend(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     let license = set_status(cx, &before, LicenseStatus::Suspended, why.reason).await?;
@@ -196,7 +196,7 @@ async fn suspend(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
     Ok(license)
 }
 
-async fn reinstate(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
+pub async fn reinstate(cx: &mut Cx, id: LicenseId, why: Why) -> Result<License> {
     let before = held(cx, id).await?;
     refuse_revoked(&before)?;
     let license = set_status(cx, &before, LicenseStatus::Active, why.reason).await?;

@@ -77,9 +77,8 @@ fn lists_of_keygen_become_lines_whose_keys_validate() {
                 policy(2)
             ),
             format!("user {}: `role` has no equivalent: grant a role by hand", user(2)),
-            format!("license {}: the license is suspended or banned, and is left out", license(4)),
             format!("license {}: its key has less than 8 or more than 512 characters", license(5)),
-            format!("machine {}: its license is left out", machine(3)),
+            format!("machine {}: its license is suspended: it has no seat", machine(3)),
         ]
     );
     let of_kind = |kind: &str| -> Vec<Value> {

@@ -268,3 +268,34 @@ async fn full_pool_refuses_the_lease_of_one_more_machine(world: World) {
     assert_eq!(statuses(&answers), ["created", "refused", "unchanged"]);
     assert_eq!(refusal(&answers[1]), ("seats_exhausted", ""));
 }
+
+#[on_both]
+async fn license_has_the_status_of_its_line(world: World) {
+    import(&world, &of_each_kind()).await;
+    let line = |status: &str| {
+        json!({
+            "kind": "license", "organization": "crm-1", "deployment": "crm-d", "status": status,
+            "status_reason": "Unpaid.",
+        })
+    };
+    let read = async || -> Value {
+        let found = world.get("/licenses?limit=500").await.expect(200);
+        let all = found["items"].as_array().unwrap().clone();
+        all.into_iter().find(|one| one["status_reason"] == "Unpaid.").unwrap()
+    };
+    let (results, summary) = import(&world, &[line("suspended")]).await;
+    assert_eq!(summary["updated"], 1, "{results:#?}");
+    assert_eq!(read().await["status"], "suspended");
+    let events = world.get("/audit?action=licenses.suspend").await.expect(200);
+    assert_eq!(events["items"].as_array().unwrap().len(), 1);
+    let (_, summary) = import(&world, &[line("suspended")]).await;
+    assert_eq!(summary["unchanged"], 1);
+    // A line without a status leaves it.
+    let plain = json!({"kind": "license", "organization": "crm-1", "deployment": "crm-d"});
+    let (_, summary) = import(&world, &[plain]).await;
+    assert_eq!((&summary["unchanged"], &read().await["status"]), (&json!(1), &json!("suspended")));
+    let (_, summary) = import(&world, &[line("active")]).await;
+    assert_eq!((&summary["updated"], &read().await["status"]), (&json!(1), &json!("active")));
+    let (results, summary) = import(&world, &[line("revoked")]).await;
+    assert_eq!(summary["refused"], 1, "{results:#?}");
+}

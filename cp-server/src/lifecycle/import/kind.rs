@@ -103,7 +103,17 @@ impl Kind {
             ),
             Self::Deployment => fields::<NewDeployment>(&[ORGANIZATION, EXTERNAL_ID], &[]),
             Self::License => fields::<NewLicense>(
-                &[OF_DEPLOYMENT, DEPLOYMENT, SUBSCRIPTION],
+                &[
+                    OF_DEPLOYMENT,
+                    DEPLOYMENT,
+                    SUBSCRIPTION,
+                    Own(
+                        "status",
+                        "`active` or `suspended`. Without it, the license keeps its status.",
+                        Optional,
+                    ),
+                    Own("status_reason", "Why, when the status changes.", Optional),
+                ],
                 &["subscription_id"],
             ),
             Self::LicenseKey => fields::<NewLicenseKey>(

@@ -56,6 +56,12 @@ struct Holder {
     plan: String,
 }
 
+/// Whether a license is suspended, or its user is banned.
+fn is_suspended(license: &Resource) -> bool {
+    let status = license.text("status").unwrap_or_default();
+    license.is("suspended") || ["SUSPENDED", "BANNED"].contains(&status)
+}
+
 struct Lines<'d> {
     documents: &'d Documents,
     converted: Converted,
@@ -107,11 +113,6 @@ impl Lines<'_> {
 
     /// Returns the holder of a license; `None` for a license that is not converted.
     fn holder(&mut self, license: &Resource) -> Option<Holder> {
-        let status = license.text("status").unwrap_or_default();
-        if license.is("suspended") || ["SUSPENDED", "BANNED"].contains(&status) {
-            self.gap("license", license, "the license is suspended or banned, and is left out");
-            return None;
-        }
         let policy = license.related(&["policy"]).and_then(|id| self.documents.policies.get(id));
         let Some(policy) = policy else {
             self.gap(
@@ -197,12 +198,23 @@ impl Lines<'_> {
             }
             None => self.gap("license", license, "the export does not have its key"),
         }
+        // The last line: a suspended license takes no key.
+        if is_suspended(license) {
+            self.line(json!({
+                "kind": "license", "organization": organization, "deployment": license.id,
+                "subscription": organization, "status": "suspended",
+                "status_reason": "Suspended at Keygen.",
+            }));
+        }
     }
 
     fn machine(&mut self, machine: &Resource, holder: Option<&Holder>) {
         let (Some(holder), Some(license)) = (holder, machine.related(&["license"])) else {
             return self.gap("machine", machine, "its license is left out");
         };
+        if self.documents.licenses.get(license).is_some_and(is_suspended) {
+            return self.gap("machine", machine, "its license is suspended: it has no seat");
+        }
         let fingerprint =
             machine.text("fingerprint").filter(|text| text.parse::<Reference>().is_ok());
         let Some(fingerprint) = fingerprint else {
