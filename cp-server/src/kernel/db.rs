@@ -182,7 +182,19 @@ impl Db {
         }
     }
 
-    /// Does the same for whole tables. On SQLite, rows are passed in thousands, which needs fewer
+    /// Returns a connection of the pool that reads one state of the database. Its holder must not wait
+    /// for another connection: all holders together would block the pool.
+    pub async fn consistent_read(&self) -> sqlx::Result<Conn> {
+        match self {
+            Self::Sqlite { read, .. } => read.begin().await.map(Conn::SqliteRead),
+            Self::Postgres(database) => {
+                let (tx, statements) = database.consistent_read().await?;
+                Ok(Conn::PostgresRead(tx, statements))
+            }
+        }
+    }
+
+    /// Returns a separate connection, as [`Self::snapshot`] does, for whole tables. On SQLite, rows are passed in thousands, which needs fewer
     /// switches between the two threads.
     pub async fn bulk_snapshot(&self) -> sqlx::Result<Conn> {
         let Self::Sqlite { read, .. } = self else { return self.snapshot().await };
@@ -289,11 +301,13 @@ pub enum Conn {
     /// Not connected yet.
     Idle(Db),
     Sqlite(PoolConnection<Sqlite>),
+    /// A transaction that reads.
+    SqliteRead(Transaction<'static, Sqlite>),
     SqliteTx(Turn),
     /// A connection with its own session.
     Postgres(PoolConnection<Postgres>),
-    /// A connection behind a pooler, where only a transaction keeps its session.
-    PostgresRead(Transaction<'static, Postgres>),
+    /// A transaction that reads. Behind a pooler, only a transaction keeps its session.
+    PostgresRead(Transaction<'static, Postgres>, Statements),
     PostgresTx(Transaction<'static, Postgres>, Statements),
     SqliteAlone(SqliteConnection),
     PostgresAlone(PgConnection),
@@ -332,9 +346,11 @@ impl Conn {
         match self {
             Self::Idle(db) => matches!(db, Db::Sqlite { .. }),
             Self::Shared(turn) => turn.is_sqlite(),
-            Self::Sqlite(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => true,
+            Self::Sqlite(_) | Self::SqliteRead(_) | Self::SqliteTx(_) | Self::SqliteAlone(_) => {
+                true
+            }
             Self::Postgres(_)
-            | Self::PostgresRead(_)
+            | Self::PostgresRead(..)
             | Self::PostgresTx(..)
             | Self::PostgresAlone(_) => false,
         }
@@ -354,7 +370,7 @@ impl Conn {
             Self::Idle(Db::Postgres(database)) => {
                 *self = match database.read().await? {
                     Reading::Session(conn) => Self::Postgres(conn),
-                    Reading::Transaction(tx) => Self::PostgresRead(tx),
+                    Reading::Transaction(tx) => Self::PostgresRead(tx, Statements::Unnamed),
                 };
             }
             _ => {}

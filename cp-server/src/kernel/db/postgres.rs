@@ -99,18 +99,27 @@ impl PgDatabase {
         Ok((self.pool.begin().await?, self.statements))
     }
 
+    /// Begins a transaction that reads one state of the database.
+    pub(super) async fn consistent_read(
+        &self,
+    ) -> sqlx::Result<(Transaction<'static, Postgres>, Statements)> {
+        Ok((self.pool.begin_with(SNAPSHOT).await?, self.statements))
+    }
+
     /// Returns a separate connection that reads one state of the database.
     pub(super) async fn snapshot(&self) -> sqlx::Result<PgConnection> {
         begin_snapshot(self.pool.acquire().await?.detach()).await
     }
 }
 
+/// Begins a transaction that reads one state of the database.
+const SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
+
 /// Begins a snapshot that no statement ends: the connection is closed instead.
 pub(in crate::kernel) async fn begin_snapshot(
     mut conn: PgConnection,
 ) -> sqlx::Result<PgConnection> {
-    let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY";
-    sqlx::raw_sql(begin).execute(&mut conn).await?;
+    sqlx::raw_sql(SNAPSHOT).execute(&mut conn).await?;
     Ok(conn)
 }
 

@@ -6,8 +6,8 @@ use futures_util::stream::{BoxStream, StreamExt};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::sqlite::{SqliteArguments, SqliteRow};
 use sqlx::{
-    Arguments, AssertSqlSafe, PgConnection, Postgres, SqlSafeStr, Sqlite, SqliteConnection,
-    TypeInfo, ValueRef,
+    Arguments, AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr, Sqlite,
+    SqliteConnection, TypeInfo, ValueRef,
 };
 
 use crate::kernel::access::areas::Area;
@@ -15,7 +15,6 @@ use crate::kernel::access::ids::Owned;
 use crate::kernel::db::record::Record;
 use crate::kernel::db::values::{Row, Value};
 use crate::kernel::db::{Conn, Statements};
-use sqlx::Row as _;
 
 /// A statement under construction.
 pub struct Query<'c> {
@@ -209,11 +208,13 @@ async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
     conn.connect().await?;
     Ok(match (conn, args) {
         (Conn::Sqlite(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
+        (Conn::SqliteRead(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
         (Conn::SqliteTx(c), Args::Sqlite(a)) => Driver::Sqlite(c.connection()?, a),
         (Conn::SqliteAlone(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
         (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Named),
-        (Conn::PostgresRead(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
-        (Conn::PostgresTx(c, names), Args::Postgres(a)) => Driver::Postgres(c, a, *names),
+        (Conn::PostgresRead(c, names) | Conn::PostgresTx(c, names), Args::Postgres(a)) => {
+            Driver::Postgres(c, a, *names)
+        }
         // It runs few statements, and few of them twice.
         (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
         _ => unreachable!("arguments match their connection"),

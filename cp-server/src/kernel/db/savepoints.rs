@@ -28,10 +28,11 @@ impl Conn {
         match self {
             Self::Idle(_) | Self::Shared(_) => Err(sqlx::Error::PoolClosed),
             Self::Sqlite(conn) => (&mut **conn).execute(sql).await.map(drop),
+            Self::SqliteRead(tx) => (&mut **tx).execute(sql).await.map(drop),
             Self::SqliteTx(turn) => turn.connection()?.execute(sql).await.map(drop),
             Self::SqliteAlone(conn) => conn.execute(sql).await.map(drop),
             Self::Postgres(conn) => (&mut **conn).execute(sql).await.map(drop),
-            Self::PostgresRead(tx) | Self::PostgresTx(tx, _) => {
+            Self::PostgresRead(tx, _) | Self::PostgresTx(tx, _) => {
                 (&mut **tx).execute(sql).await.map(drop)
             }
             Self::PostgresAlone(conn) => conn.execute(sql).await.map(drop),

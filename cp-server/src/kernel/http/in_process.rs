@@ -4,8 +4,9 @@
 //! A page's own request is admitted once: its credential, its rate and its organization's quota.
 //! Its calls then pass the router of the table like requests of the network, with the page's caller
 //! as their credential. So authorization, audit, idempotency and the stricter rates are those of the
-//! API. All reads of a page share one connection and one state of the database. A change releases it
-//! first: a request that held one connection and waited for another would block the pool.
+//! API. All reads of a page share one connection of the pool and one state of the database. A change
+//! and a raw line release it first: a request that held one connection and waited for another would
+//! block the pool.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -118,19 +119,33 @@ impl InProcess {
         place: &[&str],
         query: &str,
     ) -> Result<Seen<T>> {
-        let is_raw = self.api.line(operation).is_some_and(|line| line.raw);
-        if self.snapshot.is_none() && !is_raw {
-            let conn = self.api.app.db.snapshot().await?;
-            self.snapshot = Some(Snapshot(Arc::new(Mutex::new(conn))));
-        }
         let mut request = self.request(operation, place, query, Body::empty())?;
-        if let Some(snapshot) = self.snapshot.as_ref().filter(|_| !is_raw) {
-            request.extensions_mut().insert(snapshot.clone());
+        if self.api.line(operation).is_some_and(|line| line.raw) {
+            // The line uses a connection of its own.
+            self.snapshot = None;
+        } else {
+            let snapshot = match &self.snapshot {
+                Some(snapshot) => snapshot.clone(),
+                None => {
+                    let conn = self.api.app.db.consistent_read().await?;
+                    let snapshot = Snapshot(Arc::new(Mutex::new(conn)));
+                    self.snapshot.insert(snapshot).clone()
+                }
+            };
+            request.extensions_mut().insert(snapshot);
         }
         let (parts, body) = self.answer(request).await?;
         let tag = parts.headers.get(header::ETAG).and_then(|tag| tag.to_str().ok());
         let value = serde_json::from_slice(&body).map_err(Error::internal)?;
         Ok(Seen { value, tag: tag.map(str::to_owned) })
+    }
+
+    /// Runs the GET line `operation`, whose answer is text.
+    pub async fn text(&mut self, operation: &str) -> Result<String> {
+        self.snapshot = None;
+        let request = self.request(operation, &[], "", Body::empty())?;
+        let (_, body) = self.answer(request).await?;
+        String::from_utf8(body.to_vec()).map_err(Error::internal)
     }
 
     /// Runs a line that changes something, in all eight steps. Later reads see the change.
