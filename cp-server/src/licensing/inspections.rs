@@ -8,6 +8,7 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
+use cp_contracts::LICENSE_FILE_TYP;
 use dp_verifier::{ErrorCode, Verifier, VerifyError};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -39,16 +40,23 @@ crate::routes! {
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct NewInspection {
-    /// The text to judge.
+    /// The text to judge: a license token, or a license file with one.
     #[schemars(with = "String", length(min = 1, max = 65_536))]
     token: Secret<String>,
     /// The audience of the data plane. That of the token when absent.
     audience: Option<Name>,
 }
 
+crate::text_enum! {
+    /// What an inspected text is.
+    InspectedForm { Token = "token", File = "file" }
+}
+
 /// How a data plane judges a token.
 #[derive(Debug, Serialize, JsonSchema)]
 pub struct Inspection {
+    /// What the text is. Of a license file, its token is judged.
+    form: InspectedForm,
     /// Whether a data plane accepts the token now.
     accepted: bool,
     /// Whether this server signed the token, for this audience.
@@ -69,7 +77,10 @@ const STATUS: &str = "status";
 const LOG: &str = "log";
 
 async fn inspect(cx: &mut Cx<Scope>, _: CallerScope, new: NewInspection) -> Result<Inspection> {
-    let token = new.token.expose().trim();
+    let text = new.token.expose().trim();
+    let contained = of_file(text);
+    let token = contained.as_deref().unwrap_or(text);
+    let form = if contained.is_some() { InspectedForm::File } else { InspectedForm::Token };
     let claims = claims(token);
     let own = claims.as_ref().and_then(|claims| claims.get("aud")?.as_str());
     let audience = new.audience.as_ref().map(Name::as_str).or(own);
@@ -97,7 +108,7 @@ async fn inspect(cx: &mut Cx<Scope>, _: CallerScope, new: NewInspection) -> Resu
         }
     }
     let code = refusal.map(|error| error.code().as_str());
-    Ok(Inspection { accepted: code.is_none(), genuine, code, checks, claims })
+    Ok(Inspection { form, accepted: code.is_none(), genuine, code, checks, claims })
 }
 
 /// Judges the token with this server's keys and status list.
@@ -130,8 +141,19 @@ async fn judge(
 
 /// Returns the claims of a token, which nothing vouches for yet.
 fn claims(token: &str) -> Option<Map<String, Value>> {
-    let payload = token.split('.').nth(1)?;
-    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(payload).ok()?).ok()
+    segment(token, 1)
+}
+
+/// Returns the token in a license file, which nothing vouches for yet.
+fn of_file(text: &str) -> Option<String> {
+    let is_file = segment(text, 0)?.get("typ").is_some_and(|typ| typ == LICENSE_FILE_TYP);
+    let token = is_file.then(|| claims(text)?.get("token")?.as_str().map(str::to_owned));
+    token.flatten()
+}
+
+fn segment(token: &str, n: usize) -> Option<Map<String, Value>> {
+    let encoded = token.split('.').nth(n)?;
+    serde_json::from_slice(&URL_SAFE_NO_PAD.decode(encoded).ok()?).ok()
 }
 
 /// Returns the check that a refusal belongs to.
