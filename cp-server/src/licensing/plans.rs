@@ -64,8 +64,8 @@ crate::routes! {
     /// Moves subscriptions to the newest version of the plan.
     ///
     /// The answer lists the subscriptions and the changes for each. With `dry_run: true` it moves
-    /// none.
-    POST "/plans/{code}/migrate" PLANS_WRITE => migrate;
+    /// none, and leaves no event.
+    POST "/plans/{code}/migrate" PLANS_WRITE => migrate, conditional_audit;
 }
 
 impl PlatformId for PlanCode {
@@ -309,8 +309,9 @@ async fn migrate(
             capped_licenses: subscriptions::capped_by(cx, &pinned, &plan).await?,
         });
     }
-    if !migration.dry_run {
-        subscriptions::move_to(cx, &plan).await?;
+    match migration.dry_run {
+        true => cx.audit.omit(),
+        false => subscriptions::move_to(cx, &plan).await?,
     }
     let (code, version, dry_run) = (plan.code, plan.version, migration.dry_run);
     Ok(Migrated { code, version, dry_run, subscriptions: moved })

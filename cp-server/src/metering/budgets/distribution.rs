@@ -24,7 +24,7 @@ crate::routes! { allocations:
     /// Allocations with an override keep it and get no share. Earlier equal shares of the same
     /// `within` that the request does not name are removed. With `dry_run: true` the answer shows
     /// the shares, and nothing changes.
-    POST "/organizations/{org}/budgets/{product}/distribute" BUDGETS_WRITE => distribute;
+    POST "/organizations/{org}/budgets/{product}/distribute" BUDGETS_WRITE => distribute, conditional_audit;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -133,7 +133,9 @@ async fn distribute(
     if budget.strict {
         tree.refuse_oversold()?;
     }
-    if !new.dry_run {
+    if new.dry_run {
+        cx.audit.omit();
+    } else {
         let written: Vec<AllocationRow> =
             tree.rows.iter().filter(|row| changed.contains(&row.scope)).cloned().collect();
         rows::delete(cx, &removed).await?;
