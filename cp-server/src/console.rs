@@ -21,6 +21,7 @@ mod resources;
 mod rows;
 mod scene;
 mod schema;
+mod selection;
 mod sign_in;
 mod templates;
 mod verdict;

@@ -79,6 +79,32 @@ async function walk(link, { width, theme, script }) {
   await page.waitForURL(`${base}/console`);
   await check("overview");
 
+  // A customer in five steps.
+  await follow("Set up a customer");
+  await check("setup");
+  const steps = [
+    ["organization", { Name: `Setup ${label}` }], ["subscription", {}], ["deployment", { Name: "production" }],
+    ["license", {}],
+  ];
+  for (const [noun, entries] of steps) {
+    for (const [name, value] of Object.entries(entries)) await fill(name, value);
+    if (noun === "subscription") await page.getByLabel("Plan code").first().fill("team");
+    await page.getByRole("button", { name: `Create the ${noun}` }).last().click();
+    await check(`setup-after-${noun}`);
+  }
+  await page.getByRole("button", { name: "Issue a token" }).last().click();
+  await check("setup-token");
+  const token = await page.locator("output#token").textContent();
+  await go("/console/inspect", "inspect");
+  await fill("License token or license file", token);
+  await press("Inspect");
+  if (!(await page.getByText("A data plane accepts this token now").count())) note("the token is not accepted");
+  await check("inspected");
+  await fill("License token or license file", `${token.slice(0, -8)}AAAAAAAA`);
+  await press("Inspect");
+  await check("inspected-refused");
+
+  await go("/console/organizations", "organizations");
   await follow("New organization");
   await check("organization-new");
   await page.locator("main").getByRole("button", { name: "Create the organization" }).last().click();
@@ -91,8 +117,18 @@ async function walk(link, { width, theme, script }) {
   await check("organization");
   const organization = new URL(page.url()).pathname;
 
-  for (const part of ["licenses", "deployments", "memberships", "quotas", "entitlements", "audit", "workspaces", "roles"]) {
-    await go(`${organization}/${part}`, part);
+  await go(`${organization}/limits?new`, "limit-new");
+  await fill("Metric", "renders");
+  await fill("Quantity", "1000");
+  await page.getByRole("button", { name: "Create the limit" }).last().click();
+  await check("limit");
+  const parts = [
+    "licenses", "deployments", "memberships", "quotas", "entitlements", "audit", "workspaces", "roles", "limits",
+    "effective", "service-tokens", "service-tokens?new", "webhooks", "budgets", "invitations?new", "suspend",
+    "console-links",
+  ];
+  for (const part of parts) {
+    await go(`${organization}/${part}`, part.replace("?", "-"));
   }
   await go(`${organization}/subscriptions?new`, "subscription-new");
   await fill("Plan code", "team");
@@ -120,16 +156,31 @@ async function walk(link, { width, theme, script }) {
   await fill("Reason", "The invoice is open.");
   await page.getByRole("button", { name: "Suspend the license" }).last().click();
   await check("license-suspended");
+  await go(`${license}/leases`, "seats");
+  await go(`${license}/leases?new`, "seat-new");
   await go(`${license}?edit`, "license-edit");
   await go(`${license}/revoke`, "license-revoke");
 
   for (const [path, title] of [
-    ["/organizations", "organizations"], ["/plans", "plans"], ["/plans/team", "plan"], ["/signing/keys", "keys"],
+    ["/plans", "plans"], ["/plans/team", "plan"], ["/plans/team/migrate", "plan-migrate"], ["/signing/keys", "keys"],
     ["/audit", "audit-log"], ["/service-tokens", "service-tokens"], ["/service-tokens?new", "service-token-new"],
     ["/users", "users"], ["/webhooks", "webhooks"], ["/events", "events"], ["/all", "everything"], ["/me", "me"],
     ["/search?q=zzz", "search"],
   ]) {
     await go(`/console${path}`, title);
+  }
+  if (script) {
+    // By keyboard alone: the skip link, the search field, and a thing by its name.
+    here = "keyboard";
+    await page.goto(`${base}/console`);
+    await page.keyboard.press("Tab");
+    const focused = await (await world())("document.activeElement.className");
+    if (focused !== "skip") note(`the first stop is ${focused}, not the skip link`);
+    await page.keyboard.press("/");
+    await page.keyboard.type(title);
+    await page.keyboard.press("Enter");
+    await page.waitForURL((url) => url.pathname === organization);
+    await check("found-by-keyboard");
   }
   here = "missing";
   await page.goto(`${base}/console/licenses/01900000-0000-7000-8000-000000000000`);

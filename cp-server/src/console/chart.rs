@@ -1,7 +1,7 @@
 //! Pictures: the term of a license, and bars. Their colours come from the style sheet, and each has a
 //! title and a description.
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 
 use super::html::{Markup, html, time};
 use crate::kernel::clock::shown;
@@ -58,6 +58,129 @@ pub(super) fn term(term: &Term) -> Markup {
             li { "until " (time(term.until)) }
             @if has_grace { li { "grace until " (time(term.grace_until)) } }
         }
+    }
+}
+
+/// Values by the day, the oldest first.
+pub(super) struct Days<'d> {
+    /// The ID of the picture on its page.
+    pub(super) anchor: &'d str,
+    pub(super) title: &'d str,
+    /// What a value counts, such as "tokens".
+    pub(super) unit: &'d str,
+    pub(super) points: &'d [(NaiveDate, f64)],
+    /// A line across the picture.
+    pub(super) limit: Option<f64>,
+}
+
+/// The edges of the plot within a picture of 654 by 172.
+const LEFT: f64 = 42.0;
+const RIGHT: f64 = 650.0;
+const TOP: f64 = 12.0;
+const BOTTOM: f64 = 150.0;
+
+impl Days<'_> {
+    fn most(&self) -> f64 {
+        let most = self.points.iter().map(|(_, value)| *value).fold(0.0, f64::max);
+        // Even, so that the middle of the axis is a whole number.
+        (most.max(self.limit.unwrap_or(0.0)).max(2.0) / 2.0).ceil() * 2.0
+    }
+
+    fn y(&self, value: f64) -> f64 {
+        BOTTOM - value / self.most() * (BOTTOM - TOP)
+    }
+
+    /// The left edge of a day, and its width.
+    fn step(&self) -> f64 {
+        let days = u32::try_from(self.points.len().max(1)).map_or(1.0, f64::from);
+        (RIGHT - LEFT) / days
+    }
+
+    fn x(&self, n: usize) -> f64 {
+        LEFT + u32::try_from(n).map_or(0.0, f64::from) * self.step()
+    }
+
+    /// One bar a day.
+    pub(super) fn bars(&self) -> Markup {
+        let marks = html! {
+            @for (n, (day, value)) in self.points.iter().enumerate() {
+                g {
+                    title { (self.about(*day, *value)) }
+                    @if *value > 0.0 {
+                        rect.bar-a x=(rounded(self.x(n) + self.step() * 0.14)) y=(rounded(self.y(*value)))
+                            width=(rounded(self.step() * 0.72)) height=(rounded((BOTTOM - self.y(*value)).max(1.0))) rx="2" {}
+                    }
+                }
+            }
+        };
+        self.picture(&marks)
+    }
+
+    /// A line through the days, with the limit.
+    pub(super) fn line(&self) -> Markup {
+        let point = |(n, (_, value)): (usize, &(NaiveDate, f64))| {
+            format!("{},{}", rounded(self.x(n) + self.step() / 2.0), rounded(self.y(*value)))
+        };
+        let line: Vec<String> = self.points.iter().enumerate().map(point).collect();
+        let last = self.points.len().saturating_sub(1);
+        let area = format!(
+            "{},{BOTTOM} {} {},{BOTTOM}",
+            rounded(self.x(0) + self.step() / 2.0),
+            line.join(" "),
+            rounded(self.x(last) + self.step() / 2.0)
+        );
+        let marks = html! {
+            polygon.area points=(area) {}
+            polyline.line points=(line.join(" ")) {}
+            @if let Some(limit) = self.limit {
+                line.limit x1=(LEFT) x2=(RIGHT) y1=(rounded(self.y(limit))) y2=(rounded(self.y(limit))) {}
+            }
+        };
+        self.picture(&marks)
+    }
+
+    fn about(&self, day: NaiveDate, value: f64) -> String {
+        format!("{}: {value} {}", day.format("%-d %b"), self.unit)
+    }
+
+    fn picture(&self, marks: &Markup) -> Markup {
+        let (title, about) = (format!("{}-t", self.anchor), format!("{}-d", self.anchor));
+        let values = || self.points.iter().map(|(_, value)| *value);
+        let (least, most) = (values().fold(f64::INFINITY, f64::min), values().fold(0.0, f64::max));
+        let shown = |n: usize| self.points.get(n).map(|(day, _)| day.format("%-d %b").to_string());
+        let last = self.points.len().saturating_sub(1);
+        html! {
+            div.wide-chart role="group" tabindex="0" aria-label="Chart, scrolls sideways" {
+                svg.chart viewBox="0 0 654 172" role="img" aria-labelledby={ (title) " " (about) } {
+                    title id=(title) { (self.title) }
+                    desc id=(about) { "Between " (if least.is_finite() { least } else { 0.0 }) " and " (most) " " (self.unit) " a day." }
+                    @for part in [0.0, 0.5, 1.0] {
+                        @let y = rounded(self.y(self.most() * part));
+                        line.grid x1=(LEFT) x2=(RIGHT) y1=(y) y2=(y) {}
+                        text x=(LEFT - 6.0) y=(y + 4.0) text-anchor="end" { (short(self.most() * part)) }
+                    }
+                    (marks)
+                    @for (n, anchor) in [(0, "start"), (last / 2, "middle"), (last, "end")] {
+                        @if let Some(day) = shown(n) {
+                            text x=(rounded(self.x(n) + self.step() / 2.0)) y="167" text-anchor=(anchor) { (day) }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn rounded(value: f64) -> f64 {
+    (value * 10.0).round() / 10.0
+}
+
+/// A number for an axis: 12k for 12,000.
+fn short(value: f64) -> String {
+    match value {
+        _ if value >= 1e6 => format!("{}M", rounded(value / 1e6)),
+        _ if value >= 1e4 => format!("{}k", rounded(value / 1e3)),
+        _ => rounded(value).to_string(),
     }
 }
 

@@ -44,3 +44,31 @@ document.addEventListener("DOMContentLoaded", () => {
   const errors = document.getElementById("errors");
   if (errors) errors.focus();
 });
+// A token that is pasted into the search field is posted to the inspection: it belongs in no address.
+document.addEventListener("paste", (event) => {
+  const text = event.clipboardData ? event.clipboardData.getData("text").trim() : "";
+  if (event.target.id !== "q" || !text.startsWith("eyJ")) return;
+  event.preventDefault();
+  const form = document.createElement("form");
+  const entry = document.createElement("textarea");
+  form.method = "post";
+  form.action = event.target.form.dataset.inspect;
+  form.hidden = true;
+  entry.name = "token";
+  entry.value = text;
+  form.append(entry);
+  document.body.append(form);
+  form.submit();
+});
+// Times in the zone that the person chose; an unknown zone leaves UTC.
+document.addEventListener("DOMContentLoaded", () => {
+  const zone = document.documentElement.dataset.zone;
+  if (!zone) return;
+  const options = { day: "numeric", month: "short", year: "numeric", hour: "2-digit", minute: "2-digit", timeZoneName: "short" };
+  if (zone !== "browser") options.timeZone = zone;
+  let format;
+  try { format = new Intl.DateTimeFormat("en-GB", options); } catch { return; }
+  document.querySelectorAll("time[datetime]").forEach((time) => {
+    if (/[A-Z][a-z]{2}/.test(time.textContent)) time.textContent = format.format(new Date(time.dateTime));
+  });
+});

@@ -1,6 +1,6 @@
-//! The cookies of the pages: the theme, and the notice of a change.
+//! The cookies of the pages: the theme, the zone of times, and the notice of a change.
 //!
-//! Neither is a credential. A notice is sealed, so that no other page can write its words.
+//! None is a credential. A notice is sealed, so that no other page can write its words.
 
 use axum::http::{HeaderMap, HeaderValue, header};
 use base64::Engine;
@@ -13,6 +13,7 @@ use crate::kernel::app::App;
 const PURPOSE: &str = "console notice v1";
 const NOTICE: &str = "cp_notice";
 const THEME: &str = "cp_theme";
+const ZONE: &str = "cp_zone";
 /// How long a notice waits for its page.
 const LIFE: TimeDelta = TimeDelta::seconds(60);
 
@@ -55,6 +56,24 @@ pub(super) fn set_theme(app: &App, theme: &str) -> HeaderValue {
         "light" | "dark" => cookie(app, THEME, theme, 400 * 86_400),
         _ => cookie(app, THEME, "", 0),
     }
+}
+
+/// Returns the zone in which the script shows times: a name of the time zone database, or `browser`.
+pub(super) fn zone(headers: &HeaderMap) -> Option<String> {
+    find(headers, ZONE).filter(|zone| is_zone(zone)).map(str::to_owned)
+}
+
+pub(super) fn set_zone(app: &App, zone: &str) -> HeaderValue {
+    match is_zone(zone) {
+        true => cookie(app, ZONE, zone, 400 * 86_400),
+        false => cookie(app, ZONE, "", 0),
+    }
+}
+
+/// Whether a text may name a zone, such as `America/Argentina/Buenos_Aires` or `Etc/GMT+5`.
+fn is_zone(zone: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "/_+-".contains(c);
+    !zone.is_empty() && zone.len() <= 64 && zone.chars().all(is_part)
 }
 
 fn cookie(app: &App, name: &str, value: &str, seconds: i64) -> HeaderValue {

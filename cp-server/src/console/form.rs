@@ -168,11 +168,19 @@ fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
                 fieldset class={ "bare " (kind) } id=(anchor) aria-describedby=[described] tabindex="-1" {
                     legend { (field.label) (optional) }
                     (about)
-                    @for (n, word) in words.iter().enumerate() {
-                        div.choice {
-                            input id={ (anchor) "-" (n) } type="checkbox" name=(name) value=(word)
-                                checked[chosen.contains(word)];
-                            label for={ (anchor) "-" (n) } { (words::spaced(word)) }
+                    div.sets {
+                        @for (n, word) in words.iter().enumerate() {
+                            @let set = set_of(word);
+                            @if set.is_some() && (n == 0 || set_of(&words[n - 1]) != set) {
+                                strong { (words::label(set.unwrap_or_default())) }
+                            }
+                            div.choice {
+                                input id={ (anchor) "-" (n) } type="checkbox" name=(name) value=(word)
+                                    checked[chosen.contains(word)];
+                                label for={ (anchor) "-" (n) } {
+                                    @if set.is_some() { code { (word) } } @else { (words::spaced(word)) }
+                                }
+                            }
                         }
                     }
                 }
@@ -220,6 +228,11 @@ fn entry(field: &Field, prefix: &str, shown: &Shown<'_>) -> Markup {
             }
         }
     }
+}
+
+/// Returns what a code such as `licenses:read` is about.
+fn set_of(word: &str) -> Option<&str> {
+    word.split_once(':').map(|(noun, _)| noun)
 }
 
 /// The rows of an object without fixed members: a name, a kind and a value.

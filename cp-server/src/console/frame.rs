@@ -7,15 +7,12 @@ use axum::response::Response;
 use super::assets::{ICON, SCRIPT, STYLE};
 use super::cookies::{self, Notice};
 use super::html::{DOCTYPE, Markup, html, icon, rendered, seal, symbols};
-use super::view::View;
+use super::view::{Crumbs, View};
 use super::words;
 use crate::kernel::error::Result;
 
 /// The name in the title of each page.
 pub(super) const PRODUCT: &str = "License authority";
-
-/// The links from the top to the page: a title, and a path unless it is the page itself.
-pub(super) type Crumbs = Vec<(String, Option<String>)>;
 
 /// Marks an answer that is a page, also when it is a refusal.
 #[derive(Clone, Copy, Debug)]
@@ -34,9 +31,10 @@ const CUSTOMER: [(&str, &str, &str, &str); 8] = [
 ];
 
 /// The links of the platform in the rail.
-const AUTHORITY: [(&str, &str, &str, &str); 8] = [
+const AUTHORITY: [(&str, &str, &str, &str); 9] = [
     ("Overview", "home", "", "organizations.list"),
     ("Organizations", "building", "/organizations", "organizations.list"),
+    ("Inspect a token", "shield", "/inspect", "bundles.inspect"),
     ("Plans", "layers", "/plans", "plans.list"),
     ("Signing keys", "key", "/signing/keys", "keys.list"),
     ("Audit log", "log", "/audit", "audit.list_all"),
@@ -84,7 +82,9 @@ impl View {
             }
         };
         let theme = cookies::theme(&self.parts.headers);
-        let mut response = answer(status, &document(&self.base, theme, title, false, framed));
+        let zone = cookies::zone(&self.parts.headers);
+        let page = document(&self.base, theme, zone.as_deref(), title, false, framed);
+        let mut response = answer(status, &page);
         for cookie in &self.cookies {
             response.headers_mut().append(header::SET_COOKIE, cookie.clone());
         }
@@ -181,7 +181,7 @@ impl View {
                         }
                     }
                 }
-                form.find role="search" action=(self.url("/search")) {
+                form.find role="search" action=(self.url("/search")) data-inspect=(self.url("/inspect")) {
                     label.sr for="q" { "Find by name, ID, e-mail or hash" }
                     (icon("find"))
                     input #q name="q" type="search" maxlength="200"
@@ -193,7 +193,7 @@ impl View {
                         span.avatar aria-hidden="true" { (initials(&self.me.name)) }
                     }
                     div.pop {
-                        a href=(self.url("/me")) { (name) br; small.quiet { "Sessions, theme" } }
+                        a href=(self.url("/me")) { (name) br; small.quiet { "Sessions, theme, time zone" } }
                         form method="post" action=(self.url("/sign-out")) { button { "Sign out" } }
                     }
                 }
@@ -216,15 +216,22 @@ pub(super) fn alone(
             (body)
         }
     };
-    answer(status, &document(base, theme, title, true, centered))
+    answer(status, &document(base, theme, None, title, true, centered))
 }
 
-fn document(base: &str, theme: Option<&str>, title: &str, is_alone: bool, body: Markup) -> Markup {
+fn document(
+    base: &str,
+    theme: Option<&str>,
+    zone: Option<&str>,
+    title: &str,
+    is_alone: bool,
+    body: Markup,
+) -> Markup {
     let asset = |name: &str| format!("{base}/console/assets/{name}");
     let signs = symbols(&body.0);
     html! {
         (DOCTYPE)
-        html lang="en" data-theme=[theme] {
+        html lang="en" data-theme=[theme] data-zone=[zone] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";

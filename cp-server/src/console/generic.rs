@@ -6,6 +6,7 @@ mod fields;
 pub(super) mod history;
 mod list;
 pub(super) mod once;
+mod preview;
 pub(super) mod suggestions;
 pub(super) mod tasks;
 

@@ -99,6 +99,31 @@ pub(super) fn empty(sign: &str, title: &str, text: &str, next: &Markup) -> Marku
     }
 }
 
+/// A table that scrolls sideways on a narrow page.
+pub(super) fn scrolled(table: &Markup) -> Markup {
+    html! { div.scroll tabindex="0" role="group" aria-label="Table, scrolls sideways" { (table) } }
+}
+
+/// How much of something is used, as words and as a meter; without a limit, as words.
+pub(super) fn meter(label: &str, used: &Value, limit: &Value) -> Markup {
+    let (used_number, most) =
+        (used.as_f64().unwrap_or(0.0), limit.as_f64().filter(|most| *most > 0.0));
+    html! {
+        (quantity(used)) " of " @if limit.is_null() { "unlimited" } @else { (quantity(limit)) }
+        @if let Some(most) = most {
+            br;
+            meter min="0" max=(most) low=(most * 0.7) high=(most * 0.9) optimum="0" value=(used_number.min(most)) aria-label=(label) {
+                (quantity(used)) " of " (quantity(limit))
+            }
+        }
+    }
+}
+
+/// A number of an answer; null is 0.
+pub(super) fn quantity(value: &Value) -> String {
+    value.as_number().map_or_else(|| "0".to_owned(), words::number)
+}
+
 /// A scalar of an answer.
 pub(super) fn scalar(value: &Value) -> Markup {
     match value {

@@ -1,12 +1,25 @@
 //! The pages by hand.
 
 mod audit;
+mod budgets;
+mod bulk;
+mod effective;
+mod inspect;
 mod keys;
 mod licenses;
+mod me;
 mod organizations;
 mod overview;
+mod people;
+mod plans;
 mod search;
+mod seats;
+mod setup;
 mod start;
+mod suspension;
+mod tokens;
+mod usage;
+mod webhooks;
 
 use super::view::Pages;
 
@@ -18,4 +31,17 @@ pub(super) fn all(pages: &mut Pages) {
     licenses::pages(pages);
     keys::pages(pages);
     audit::pages(pages);
+    inspect::pages(pages);
+    setup::pages(pages);
+    suspension::pages(pages);
+    usage::pages(pages);
+    seats::pages(pages);
+    effective::pages(pages);
+    budgets::pages(pages);
+    webhooks::pages(pages);
+    people::pages(pages);
+    tokens::pages(pages);
+    plans::pages(pages);
+    bulk::pages(pages);
+    me::pages(pages);
 }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use axum::http::Method;
 use serde_json::Value;
 
-use super::schema::{self, Field, Schemas, resolved};
+use super::schema::{self, Control, Field, Schemas, resolved};
 use super::templates::matched;
 use super::words;
 use crate::kernel::access::permissions::Permission;
@@ -215,7 +215,13 @@ impl Resources {
     /// Returns the fields of an operation's input.
     pub(super) fn fields(&self, operation: &Operation) -> Vec<Field> {
         match &operation.input {
-            Some(input) => schema::fields(&self.schemas, input),
+            Some(input) => {
+                let mut fields = schema::fields(&self.schemas, input);
+                if operation.name.starts_with("service_tokens.") {
+                    offer_permissions(&mut fields);
+                }
+                fields
+            }
             None => operation.query.clone(),
         }
     }
@@ -264,6 +270,14 @@ impl Operation {
             "put_member" | "add_member" => format!("Add the {noun}"),
             _ => format!("Create the {noun}"),
         }
+    }
+}
+
+/// Offers the permissions of this server: a service token has no others.
+fn offer_permissions(fields: &mut [Field]) {
+    let codes = || Permission::all().iter().map(|one| one.as_str().to_owned()).collect();
+    for field in fields.iter_mut().filter(|field| field.name == "permissions") {
+        field.control = Control::Several(codes());
     }
 }
 

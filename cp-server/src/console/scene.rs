@@ -2,9 +2,9 @@
 
 use serde_json::Value;
 
-use super::frame::Crumbs;
 use super::resources::{Resources, name_of};
 use super::templates::filled;
+use super::view::Crumbs;
 use super::view::View;
 use super::words;
 use axum::http::Method;
@@ -36,6 +36,11 @@ impl Scene {
         }
         scene.add_crumbs(view);
         Ok(scene)
+    }
+
+    /// Returns the place of a page by hand, with the links to it.
+    pub(super) fn by_hand(template: &'static str, crumbs: Crumbs) -> Self {
+        Self { template, values: Vec::new(), crumbs, above: None }
     }
 
     /// Returns the templates above the page that end in a parameter.

@@ -12,6 +12,7 @@ use super::cookies::theme;
 use super::form::Entries;
 use super::frame::alone;
 use super::html::{html, icon, time};
+use super::refusals::status_of;
 use super::view::{View, query};
 use super::words;
 use crate::kernel::error::{Error, Result};
@@ -42,6 +43,8 @@ struct Provider {
 #[derive(Deserialize)]
 struct Link {
     email: String,
+    /// The organization to which the session is restricted.
+    organization: Option<String>,
     expires_at: DateTime<Utc>,
 }
 
@@ -119,12 +122,16 @@ async fn enter(view: &mut View) -> Result<Response> {
     let body = html! {
         form.card method="post" action=(view.url("/enter")) {
             h1 { "Sign in" }
-            p.soft { "As " b { (link.email) } ", on " code { (host) } "." }
+            p.soft {
+                "As " b { (link.email) }
+                @if let Some(organization) = &link.organization { ", in " b { (words::visible(organization)) } }
+                ", on " code { (host) } "."
+            }
             input type="hidden" name="code" value=(code);
             button."btn primary" { "Sign in" }
             p."small quiet" {
-                "The link works once, until " (time(link.expires_at)) ". Another one: "
-                code { "cp-server console link" }
+                "The link works once, until " (time(link.expires_at)) "."
+                @if link.organization.is_none() { " Another one: " code { "cp-server console link" } }
             }
         }
     };
@@ -144,13 +151,20 @@ fn spent(view: &View, error: &Error) -> Response {
             a.btn href=(view.url("/sign-in")) { "Other ways to sign in" }
         }
     };
-    view.alone(StatusCode::UNAUTHORIZED, "Sign in", &body)
+    view.alone(status_of(error), "Sign in", &body)
+}
+
+/// Whether an error is the refusal of a link.
+fn is_of_link(error: &Error) -> bool {
+    use ProblemCode::{Conflict, Forbidden, NotFound, Unauthenticated};
+    matches!(error.code(), Unauthenticated | Conflict | NotFound)
+        || *error.code() == Forbidden && !error.detail().contains("Origin")
 }
 
 async fn use_link(view: &mut View) -> Result<Response> {
     let code = view.entry("code").unwrap_or_default().to_owned();
     match view.ops.forward("console_links.use", &json!({"code": code})).await {
-        Err(error) if *error.code() == ProblemCode::Unauthenticated => Ok(spent(view, &error)),
+        Err(error) if is_of_link(&error) => Ok(spent(view, &error)),
         done => done,
     }
 }

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::html::{Markup, html, icon, time};
-use super::view::View;
+use super::view::{View, text};
 use super::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
@@ -27,28 +27,40 @@ struct Check {
 /// Returns the verdict on a license.
 pub(super) async fn of_license(view: &mut View, id: &str) -> Result<Verdict> {
     let seen: Seen<Value> = view.ops.read("licenses.verdict", &[id], "").await?;
-    let answer = seen.value;
-    let text = |check: &Value, member: &str| check[member].as_str().unwrap_or_default().to_owned();
-    let checks = answer["checks"].as_array().into_iter().flatten().map(|check| Check {
-        name: words::label(&text(check, "name")),
-        tone: match &*text(check, "status") {
-            "ok" => "ok",
-            "warn" => "warn",
-            "skipped" => "skipped",
-            _ => "bad",
-        },
-        detail: text(check, "detail"),
-        fix: check["fix"].as_str().map(str::to_owned),
-    });
-    Ok(Verdict {
-        is_accepted: answer["accepted"] == true,
-        code: answer["code"].as_str().map(words::spaced),
-        checks: checks.collect(),
-    })
+    Ok(Verdict::of(&seen.value))
+}
+
+impl Verdict {
+    /// Reads the checks of an answer.
+    pub(super) fn of(answer: &Value) -> Self {
+        let checks = answer["checks"].as_array().into_iter().flatten().map(|check| Check {
+            name: words::label(text(check, "name")),
+            tone: match text(check, "status") {
+                "ok" => "ok",
+                "warn" => "warn",
+                "skipped" => "skipped",
+                _ => "bad",
+            },
+            detail: text(check, "detail").replace('`', ""),
+            fix: check["fix"].as_str().map(str::to_owned),
+        });
+        Self {
+            is_accepted: answer["accepted"] == true,
+            code: answer["code"].as_str().map(words::spaced),
+            checks: checks.collect(),
+        }
+    }
+
+    /// Returns what to do about the first check that failed.
+    pub(super) fn fix(&self) -> Option<&str> {
+        self.checks.iter().find_map(|check| check.fix.as_deref())
+    }
 }
 
 /// The verdict as a page shows it.
-pub(super) fn section(view: &View, verdict: &Verdict) -> Markup {
+///
+/// `what` is "license" or "token".
+pub(super) fn section(view: &View, verdict: &Verdict, what: &str) -> Markup {
     let (tone, sign) = if verdict.is_accepted { ("ok", "check") } else { ("bad", "cross") };
     html! {
         section class={ "verdict " (tone) } aria-labelledby="h-verdict" {
@@ -57,9 +69,9 @@ pub(super) fn section(view: &View, verdict: &Verdict) -> Markup {
                 div {
                     strong #h-verdict {
                         @match (verdict.is_accepted, &verdict.code) {
-                            (true, _) => "A data plane accepts this license now",
-                            (false, Some(code)) => { "A data plane refuses this license: " (code) },
-                            (false, None) => "A data plane refuses this license",
+                            (true, _) => { "A data plane accepts this " (what) " now" },
+                            (false, Some(code)) => { "A data plane refuses this " (what) ": " (code) },
+                            (false, None) => { "A data plane refuses this " (what) },
                         }
                     }
                     span.soft { "Checked on the server, " (time(view.now)) "." }
@@ -73,22 +85,6 @@ pub(super) fn section(view: &View, verdict: &Verdict) -> Markup {
                     }
                 }
             }
-        }
-    }
-}
-
-/// The use of a pool of seats.
-pub(super) fn meter(pool: &Value) -> Markup {
-    let (used, cap) = (pool["used"].as_i64().unwrap_or(0), pool["cap"].as_i64());
-    html! {
-        @match cap {
-            Some(cap) if cap > 0 => {
-                (used) " of " (cap) br;
-                meter min="0" max=(cap) low=(cap * 7 / 10) high=(cap) optimum="0" value=(used.min(cap)) aria-label="Seats" {
-                    (used) " of " (cap)
-                }
-            },
-            _ => { (used) ", unlimited" },
         }
     }
 }

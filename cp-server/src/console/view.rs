@@ -100,6 +100,9 @@ pub(super) struct MyOrganization {
     pub(super) name: String,
 }
 
+/// The links from the top to the page: a title, and a path unless it is the page itself.
+pub(super) type Crumbs = Vec<(String, Option<String>)>;
+
 /// The request of a page, and what its frame shows.
 pub(super) struct View {
     pub(super) ops: InProcess,
@@ -181,6 +184,14 @@ impl View {
             Err(error) if error.document().status < 500 => Ok(Value::Null),
             seen => seen.map(|seen: Seen<Value>| seen.value),
         }
+    }
+
+    /// Returns the links to a page of the organization in view.
+    pub(super) fn crumbs(&self, title: &str) -> Crumbs {
+        let organization = self.organization.as_ref();
+        let owner =
+            organization.map(|one| (one.name.clone(), Some(format!("/organizations/{}", one.id))));
+        owner.into_iter().chain([(title.to_owned(), None)]).collect()
     }
 
     pub(super) fn in_view(&self) -> Option<OrganizationId> {

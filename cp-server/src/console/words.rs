@@ -36,7 +36,8 @@ const SPELLED: [(&str, &str); 26] = [
 ];
 
 /// Nouns that differ from the last segment of their path.
-const NOUNS: [(&str, &str, &str); 17] = [
+const NOUNS: [(&str, &str, &str); 18] = [
+    ("console-links", "sign-in link", "Sign-in links"),
     ("bundles", "token", "Tokens"),
     ("audit", "event", "Audit log"),
     ("usage", "usage event", "Usage"),
@@ -212,11 +213,12 @@ pub(super) fn span(seconds: i64) -> String {
 pub(super) fn tone(word: &str) -> &'static str {
     match word {
         "active" | "valid" | "accepted" | "ok" | "sound" | "delivered" | "paid" | "allow"
-        | "succeeded" | "current" | "in_force" => "ok",
+        | "succeeded" | "current" | "in_force" | "allowed" | "enabled" | "live" | "on" => "ok",
         "suspended" | "past_due" | "pending" | "invited" | "trialing" | "degraded" | "warn"
-        | "near" | "retiring" | "grace" | "failing" | "expiring" | "retrying" => "warn",
+        | "near" | "retiring" | "grace" | "failing" | "expiring" | "retrying" | "warning" => "warn",
         "revoked" | "cancelled" | "canceled" | "compromised" | "failed" | "expired" | "deny"
-        | "refused" | "exhausted" | "disabled" | "dead" | "over" | "fail" => "bad",
+        | "refused" | "exhausted" | "disabled" | "dead" | "over" | "fail" | "denied"
+        | "critical" | "exceeded" => "bad",
         "staged" | "published" | "draft" | "new" | "open" | "trial" | "queued" => "info",
         _ => "idle",
     }

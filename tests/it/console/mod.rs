@@ -2,6 +2,8 @@
 
 mod changes;
 mod generated;
+mod hand;
+mod invited;
 mod links;
 mod pages;
 

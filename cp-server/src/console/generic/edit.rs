@@ -7,21 +7,23 @@ use axum::response::Response;
 use cp_contracts::ProblemCode;
 use serde_json::{Map, Value};
 
-use super::tasks::Task;
-use super::{fields, once, suggestions};
+use super::tasks::{DRY_RUN, Task};
+use super::{fields, once, preview, suggestions};
 use crate::console::cookies::Notice;
 use crate::console::form::{self, Entries, Shown};
-use crate::console::frame::Crumbs;
 use crate::console::html::{Markup, html, icon};
 use crate::console::refusals::status_of;
 use crate::console::scene::{Scene, title_of};
+use crate::console::view::Crumbs;
 use crate::console::view::{View, value};
 use crate::console::words;
 use crate::kernel::error::{Error, Result};
-use crate::kernel::http::in_process::Seen;
+use crate::kernel::http::in_process::{Once, Seen};
 
 /// The text that confirms a final change.
 const CONFIRM: &str = "_confirm";
+/// The button that asks what would change.
+const DRY: &str = "_dry";
 
 /// Shows the form of a change.
 pub(in crate::console) async fn form(
@@ -29,12 +31,22 @@ pub(in crate::console) async fn form(
     scene: &Scene,
     task: Task,
 ) -> Result<Response> {
+    form_beside(view, scene, task, &html! {}).await
+}
+
+/// Shows the form of a change, with something above it.
+pub(in crate::console) async fn form_beside(
+    view: &mut View,
+    scene: &Scene,
+    task: Task,
+    above: &Markup,
+) -> Result<Response> {
     let query = view.query.clone();
     // A link may fill in the form.
     let given: Entries = query.into_iter().filter(|(_, value)| !value.is_empty()).collect();
     let entries = (!given.is_empty()).then_some(given);
     let shown = Shown { entries: entries.as_ref(), ..Shown::default() };
-    page(view, scene, &task, StatusCode::OK, &html! {}, shown, None).await
+    page(view, scene, &task, StatusCode::OK, above, shown, None).await
 }
 
 /// Makes the change of a form that was sent.
@@ -50,7 +62,8 @@ pub(in crate::console) async fn send(
     }
     let suggested = suggestions::of(view, &task.fields).await?;
     suggestions::replace(&mut entries, &suggested);
-    if let Err(error) = check(&task, &entries) {
+    let is_dry = task.has_dry_run && value(&entries, DRY).is_some();
+    if let Err(error) = check(&task, &entries, is_dry) {
         return refused(view, scene, &task, &entries, error).await;
     }
     if let Some(parameter) = &task.asks {
@@ -59,12 +72,19 @@ pub(in crate::console) async fn send(
     let current = task.before.as_ref().filter(|_| task.is_edit);
     let mut input = form::read(&task.fields, "", &entries, current);
     keep_theirs(&mut input, &entries);
+    if let Some(members) = input.as_object_mut() {
+        members.extend(task.fixed.clone());
+        if is_dry {
+            members.insert(DRY_RUN.to_owned(), true.into());
+        }
+    }
     let place: Vec<&str> = task.place.iter().map(String::as_str).collect();
     let (query, body) = match task.in_query {
         true => (as_query(&input), Value::Null),
         false => (String::new(), input),
     };
-    let once = view.once();
+    // What would change is no change: the form's key stays unused.
+    let once = if is_dry { Once::default() } else { view.once() };
     let done = match view.ops.change(&task.operation, &place, &query, &body, &once).await {
         Ok(done) => done,
         Err(error) if *error.code() == ProblemCode::PreconditionFailed => {
@@ -77,15 +97,49 @@ pub(in crate::console) async fn send(
             return refused(view, scene, &task, &entries, error).await;
         }
     };
+    if is_dry {
+        if task.asks.is_some() {
+            task.place.pop();
+        }
+        return show_preview(view, scene, task, &entries, &done.body).await;
+    }
     let next = task.next(done.location.as_deref(), &done.body, view);
     let secrets = once::of(view, &task.operation, &done.body);
     if !secrets.is_empty() {
         return once::page(view, scene, &task, &secrets, &done.body, &next);
     }
-    let undo = undo_of(&task, view);
+    let undo = task.undo.clone().or_else(|| undo_of(&task, view));
     let notice = Notice::set(view.ops.app(), task.done.clone(), undo);
     view.cookies.push(notice);
     view.see(&next)
+}
+
+/// Shows what a change would do, above its form.
+async fn show_preview(
+    view: &mut View,
+    scene: &Scene,
+    mut task: Task,
+    entries: &Entries,
+    answer: &Value,
+) -> Result<Response> {
+    let rows: usize = answer
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter_map(|(_, one)| one.as_array())
+        .map(Vec::len)
+        .sum();
+    if task.operation == "plans.migrate" {
+        task.button = format!("Move {}", words::count(rows, "subscription"));
+    }
+    let above = html! {
+        section.card aria-labelledby="h-preview" {
+            header { h2 #h-preview { "What would change" } span.quiet { "nothing was changed yet" } }
+            (preview::outcome(answer))
+        }
+    };
+    let shown = Shown { entries: Some(entries), ..Shown::default() };
+    page(view, scene, &task, StatusCode::OK, &above, shown, None).await
 }
 
 /// Returns the form that reverses the change.
@@ -103,7 +157,7 @@ fn undo_of(task: &Task, view: &View) -> Option<(String, String)> {
 }
 
 /// Checks what the console itself requires.
-fn check(task: &Task, entries: &Entries) -> Result<()> {
+fn check(task: &Task, entries: &Entries, is_dry: bool) -> Result<()> {
     for (name, _) in entries {
         let is_own = name.starts_with('_') || task.asks.as_ref() == Some(name);
         if !is_own && !form::is_known(&task.fields, "", name) {
@@ -111,7 +165,7 @@ fn check(task: &Task, entries: &Entries) -> Result<()> {
             return Err(Error::new(ProblemCode::BadRequest, detail));
         }
     }
-    if let Some(text) = &task.confirmation {
+    if let (Some(text), false) = (&task.confirmation, is_dry) {
         let typed = value(entries, CONFIRM).unwrap_or_default().trim();
         if typed != text {
             let detail = format!("The confirmation must be “{text}”.");
@@ -166,7 +220,7 @@ async fn page(
     let current = task.before.as_ref().filter(|_| task.is_edit);
     let shown = Shown { current, suggestions, ..shown };
     let key = key.unwrap_or_else(|| view.new_key());
-    let action = own_url(view);
+    let action = own_url(view, task);
     let tag = shown.entries.and_then(|entries| value(entries, "_match")).map(str::to_owned);
     let tag = tag.or_else(|| task.tag.clone());
     let tone = if task.is_destructive { "btn danger solid" } else { "btn primary" };
@@ -186,6 +240,7 @@ async fn page(
             @if let Some(text) = &task.confirmation { (confirmation(text, &shown)) }
             div.actions {
                 button class=(tone) { (task.button) }
+                @if task.has_dry_run { button.btn name=(DRY) value="1" { "Show what would change" } }
                 a.btn href=(view.url(&task.back)) { "Cancel" }
             }
         }
@@ -206,7 +261,10 @@ fn crumbs(scene: &Scene, task: &Task) -> Crumbs {
 }
 
 /// Returns the URL of the page, without the values that filled in the form.
-fn own_url(view: &View) -> String {
+fn own_url(view: &View, task: &Task) -> String {
+    if let Some(action) = &task.action {
+        return view.url(action);
+    }
     let modes = ["new", "edit", "delete"];
     let mode = modes.into_iter().find(|mode| value(&view.query, mode).is_some());
     let query = mode.map_or_else(String::new, |mode| format!("?{mode}"));
@@ -290,7 +348,7 @@ async fn outdated(
     let title = "This object changed while you edited it";
     let body = html! {
         div.head { div { h1 { (title) } p.facts { (words::visible(&task.title)) } } }
-        form.form method="post" action=(own_url(view)) {
+        form.form method="post" action=(own_url(view, task)) {
             div."note warn" role="alert" tabindex="-1" id="errors" { (icon("warn")) div {
                 strong { "Nothing was changed" }
                 @if differing.is_empty() { "Your entries are the same as the present state, or the change has no entries. Send it again if it still is right." }

@@ -8,9 +8,11 @@ use super::fields::{is_identifier, member};
 use crate::console::form::anchor;
 use crate::console::html::{Markup, empty, html, icon, short_time};
 use crate::console::icons;
+
 use crate::console::resources::{Collection, Resources, name_of};
 use crate::console::scene::{Scene, noun_of};
 use crate::console::schema::{self, Control, Field, resolved};
+use crate::console::selection;
 use crate::console::templates::path_of_item;
 use crate::console::view::{View, given, items, query, value};
 use crate::console::words;
@@ -206,6 +208,8 @@ struct Table {
     /// What a row without a page of its own offers: a title, a path template, and whether its values
     /// fill in a form.
     offers: Vec<(String, String, Option<Vec<String>>)>,
+    /// What can be done with several rows at once.
+    several: Vec<&'static selection::Act>,
 }
 
 impl Table {
@@ -237,14 +241,32 @@ impl Table {
             Some(_) => Vec::new(),
             None => offers(view, resources, scene),
         };
-        Self { columns, thing: collection.thing, values: scene.values.clone(), offers }
+        let several = selection::acts(view, collection.thing);
+        Self { columns, thing: collection.thing, values: scene.values.clone(), offers, several }
     }
 
     fn render(&self, view: &View, items: &[Value]) -> Markup {
+        let table = self.table(view, items);
+        if self.several.is_empty() {
+            return table;
+        }
+        html! {
+            form method="post" action=(view.url(selection::PATH)) {
+                (table)
+                div."in actions" {
+                    span.soft { "With the selected:" }
+                    @for act in &self.several { button."btn s" name="act" value=(act.name) { (words::label(act.name)) "…" } }
+                }
+            }
+        }
+    }
+
+    fn table(&self, view: &View, items: &[Value]) -> Markup {
         html! {
             div.scroll tabindex="0" role="group" aria-label="Table, scrolls sideways" {
                 table.cards-s {
                     thead { tr {
+                        @if !self.several.is_empty() { th scope="col" { span.sr { "Selected" } } }
                         @for column in &self.columns { th scope="col" { (words::label(column)) } }
                         @if !self.offers.is_empty() { th scope="col" { span.sr { "Actions" } } }
                     } }
@@ -256,8 +278,12 @@ impl Table {
 
     fn row(&self, view: &View, item: &Value) -> Markup {
         let path = self.thing.and_then(|thing| path_of_item(thing, &self.values, item));
+        let key = item["id"].as_str().unwrap_or_default();
         html! {
             tr {
+                @if !self.several.is_empty() {
+                    td { input type="checkbox" name="id" value=(key) aria-label={ "Select " (words::short(key)) }; }
+                }
                 @for (n, column) in self.columns.iter().enumerate() {
                     @let label = (n > 0).then(|| words::spaced(column));
                     td.clip data-l=[label] {

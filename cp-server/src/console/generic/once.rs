@@ -15,15 +15,15 @@ use crate::kernel::error::Result;
 pub(in crate::console) fn of(view: &View, operation: &str, body: &Value) -> Vec<(String, String)> {
     let Some(operation) = view.resources.named(operation) else { return Vec::new() };
     let mut shown = view.resources.shows_once(operation);
-    if operation.name == ISSUE {
+    if ISSUING.contains(&operation.name) {
         shown.push("file".to_owned());
     }
     let text = |name: String| body[&name].as_str().map(|text| (name.clone(), text.to_owned()));
     shown.into_iter().filter_map(text).collect()
 }
 
-/// The operation whose answer is a license token, or a file with one.
-const ISSUE: &str = "bundles.issue";
+/// The operations whose answer is a license token, or a file with one.
+const ISSUING: [&str; 2] = ["bundles.issue", "licenses.token"];
 
 /// Shows a license token: the token, and how a data plane uses it.
 fn issued(
@@ -105,7 +105,7 @@ pub(super) fn page(
     body: &Value,
     next: &str,
 ) -> Result<Response> {
-    if let (ISSUE, [(member, token)]) = (&*task.operation, secrets) {
+    if let (true, [(member, token)]) = (ISSUING.contains(&&*task.operation), secrets) {
         let license = scene.place().first().map(|id| format!("/licenses/{id}"));
         let next = license.as_deref().unwrap_or(next);
         return issued(view, scene, (member, token), body, next);

@@ -1,7 +1,7 @@
 //! The change that a form makes: its operation, its words and the state before it.
 
 use axum::http::Method;
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use crate::console::resources::Operation;
 use crate::console::scene::{Scene, noun_of, show_owner, title_of};
@@ -40,7 +40,20 @@ pub(in crate::console) struct Task {
     pub(in crate::console) then: String,
     /// The sentence about the change.
     pub(in crate::console) done: String,
+    /// The path to which the form posts, unless it is that of the page.
+    pub(in crate::console) action: Option<String>,
+    /// Members of the input that the form does not ask for.
+    pub(in crate::console) fixed: Map<String, Value>,
+    /// Whether the operation can show what it would change.
+    pub(in crate::console) has_dry_run: bool,
+    /// The form that reverses the change, and its title.
+    pub(in crate::console) undo: Option<(String, String)>,
+    /// The page after the change: this path, with the ID of what was created at its end.
+    pub(in crate::console) follows: Option<String>,
 }
+
+/// The member of an input that asks what would change.
+pub(in crate::console) const DRY_RUN: &str = "dry_run";
 
 /// Actions that end something permanently.
 const FINAL: [&str; 5] = ["revoke", "compromise", "purge", "delete", "reset"];
@@ -101,7 +114,8 @@ pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Opt
     {
         task.see(view, read).await?;
     }
-    task.act(above, verb, &scene.values, resources.collection_named(verb));
+    let is_new = resources.collection_named(verb) || operation.name.ends_with(".create");
+    task.act(above, verb, &scene.values, is_new);
     if resources.on(above, &Method::GET).is_none() {
         // Such as `/signing/rotate`: the list beside it.
         let near = resources.below(above).find(|one| resources.collection(one.path).is_some());
@@ -118,11 +132,15 @@ fn none() -> Error {
 impl Task {
     /// Begins the change of an operation.
     pub(in crate::console) fn of(view: &View, operation: &Operation, place: Vec<String>) -> Self {
+        let mut fields = view.resources.fields(operation);
+        let has_dry_run = fields.iter().any(|field| field.name == DRY_RUN);
+        fields.retain(|field| field.name != DRY_RUN);
         Self {
             operation: operation.name.to_owned(),
             place,
             asks: None,
-            fields: view.resources.fields(operation),
+            fields,
+            has_dry_run,
             in_query: operation.input.is_none(),
             title: String::new(),
             button: String::new(),
@@ -135,6 +153,10 @@ impl Task {
             back: String::new(),
             then: String::new(),
             done: String::new(),
+            action: None,
+            fixed: Map::new(),
+            undo: None,
+            follows: None,
         }
     }
 
@@ -242,6 +264,9 @@ impl Task {
         body: &Value,
         view: &View,
     ) -> String {
+        if let Some(path) = &self.follows {
+            return format!("{path}{}", body["id"].as_str().unwrap_or_default());
+        }
         if let Some(location) = location {
             return crate::console::templates::page_of(location).to_owned();
         }

@@ -83,12 +83,7 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
             (pager(view, &page))
         }
     };
-    let mut crumbs: Vec<(String, Option<String>)> = Vec::new();
-    if let Some(organization) = &view.organization {
-        crumbs
-            .push((organization.name.clone(), Some(format!("/organizations/{}", organization.id))));
-    }
-    crumbs.push(("Audit log".into(), None));
+    let crumbs = view.crumbs("Audit log");
     view.page("Audit log", &crumbs, &body)
 }
 

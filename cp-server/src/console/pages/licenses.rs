@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 
 use crate::console::chart::{self, Term};
 use crate::console::generic::{detail, history};
-use crate::console::html::{Markup, card, html, icon, id, short_time, state, time};
+use crate::console::html::{Markup, card, html, icon, id, meter, short_time, state, time};
 use crate::console::scene::Scene;
 use crate::console::verdict;
 use crate::console::view::{View, items, text};
@@ -55,7 +55,7 @@ async fn detail(view: &mut View) -> Result<Response> {
         (head(view, &scene, &facts, &title))
         (detail::tabs(view, &resources, &scene))
         div.stack {
-            (verdict::section(view, &checks))
+            (verdict::section(view, &checks, "license"))
             (term(view, &facts))
             div.two {
                 div.stack { (cascade(view, &scene, &facts)) (tokens(view, &scene, &facts)) }
@@ -110,6 +110,12 @@ fn head(view: &View, scene: &Scene, facts: &Facts, title: &str) -> Markup {
             div.actions {
                 @if is_open && view.may("bundles.issue") {
                     a."btn primary" href=(link("/bundles?new")) { (icon("token")) "Issue a token" }
+                }
+                @if is_open && !view.may("bundles.issue") && view.may("licenses.token") {
+                    form method="post" action=(link("/token")) {
+                        input type="hidden" name="_key" value=(view.new_key());
+                        button."btn primary" { (icon("file")) "Download the license" }
+                    }
                 }
                 @if status == "suspended" && view.may("licenses.reinstate") {
                     a.btn href=(link("/reinstate")) { (icon("play")) "Reinstate…" }
@@ -312,7 +318,7 @@ fn sidebar(view: &View, facts: &Facts) -> Markup {
             dd { a href=(link("subscriptions", "subscription_id")) {
                 (facts.subscription["plan_code"].as_str().unwrap_or("open")) ", " (words::spaced(text(&facts.subscription, "status")))
             } }
-            @if let Some(pool) = seats { dt { "Seats" } dd { (verdict::meter(pool)) } }
+            @if let Some(pool) = seats { dt { "Seats" } dd { (meter("Seats", &pool["used"], &pool["cap"])) } }
             dt { "Valid from" } dd { @match instant(license, "valid_from") { Some(at) => (time(at)), None => "–" } }
             dt { "Valid until" } dd { @match instant(license, "valid_until") { Some(at) => (time(at)), None => "no end" } }
             dt { "Grace" } dd { (words::count(usize::try_from(license["grace_days"].as_i64().unwrap_or(0)).unwrap_or(0), "day")) }

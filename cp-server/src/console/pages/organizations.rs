@@ -92,6 +92,10 @@ fn head(view: &View, own: &str, organization: &Value) -> Markup {
                         @if view.may("memberships.create") { a href=(link("/memberships?new")) { "Add a person…" } }
                         @if view.may("invitations.create") { a href=(link("/invitations?new")) { "Invite a person…" } }
                         @if view.may("organizations.transfer_ownership") { a href=(link("/transfer-ownership")) { "Transfer ownership…" } }
+                        @if view.may("organizations.update") && view.ops.caller.is_of_platform() {
+                            @if text(organization, "status") == "active" { a href=(link("/suspend")) { "Suspend…" } }
+                            @else { a href=(link("/reactivate")) { "Reactivate…" } }
+                        }
                         @if view.may("organizations.delete") { a.bad href=(link("?delete")) { "Delete or purge…" } }
                     }
                 }

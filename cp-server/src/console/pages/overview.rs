@@ -1,114 +1,198 @@
 //! The overview of the platform: what needs a person today.
 
 use axum::response::Response;
-use chrono::TimeDelta;
+use chrono::NaiveDate;
 use serde_json::Value;
 
+use crate::console::chart::Days;
 use crate::console::generic::history;
-use crate::console::html::{Markup, card, html, icon, time};
-use crate::console::view::{View, items, query, text};
+use crate::console::html::{Markup, card, html, icon, id, time};
+use crate::console::view::{View, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
 
-/// How long before its end a license needs attention.
-const SOON: TimeDelta = TimeDelta::days(30);
+/// The most rows of what needs attention.
+const ROWS: usize = 9;
+/// The days of the picture.
+const DAYS: usize = 30;
 
 pub(super) async fn page(view: &mut View) -> Result<Response> {
-    let (now, soon) = (words::iso(view.now), words::iso(view.now + SOON));
-    let ending = query([
-        ("limit", "6"),
-        ("status", "active"),
-        ("expires_after", &*now),
-        ("expires_before", &*soon),
-    ]);
-    let ending = items(&view.visible("licenses.list_all", &[], &ending).await?);
-    let suspended =
-        items(&view.visible("organizations.list", &[], "limit=5&status=suspended").await?);
-    let stopped = items(&view.visible("licenses.list_all", &[], "limit=5&status=suspended").await?);
-    let newest = items(&view.visible("organizations.list", &[], "limit=6").await?);
+    // Before the page's own connection: this line takes another one.
+    let checkpoint = view.ops.text("log.checkpoint").await.unwrap_or_default();
+    let overview = view.visible("overview.platform", &[], "").await?;
+    let daily = view.visible("issuance.daily", &[], "").await?;
     let signing = view.visible("keys.info", &[], "").await?;
     let events = history::read(view, None).await?;
     let body = html! {
         div.head {
             div { h1 { "Overview" } p.facts { "Everything that this authority signs, and what needs a person today." } }
             div.actions {
+                a.btn href=(view.url("/inspect")) { (icon("shield")) "Inspect a token" }
                 @if view.may("organizations.create") {
-                    a."btn primary" href=(view.url("/organizations?new")) { (icon("plus")) "New organization" }
+                    a."btn primary" href=(view.url("/setup")) { (icon("plus")) "Set up a customer" }
                 }
             }
         }
-        div.two {
-            div.stack {
-                (attention(view, &suspended, &stopped, &ending))
-                (organizations(view, &newest))
-            }
-            div.stack {
-                (signing_card(view, &signing))
-                (history::card(view, &events, "Latest changes", None))
+        div.stack {
+            @if overview.is_object() { (stats(view, &overview)) }
+            div.two {
+                div.stack {
+                    @if overview.is_object() { (attention(view, &overview)) }
+                    (tokens(&daily))
+                }
+                div.stack {
+                    (signing_card(view, &signing))
+                    (log_card(&checkpoint))
+                    (history::card(view, &events, "Latest changes", None))
+                }
             }
         }
     };
     view.page("Overview", &vec![("Overview".into(), None)], &body)
 }
 
-fn attention(view: &View, suspended: &[Value], stopped: &[Value], ending: &[Value]) -> Markup {
-    let name = |license: &Value| match license["name"].as_str() {
-        Some(name) => name.to_owned(),
-        None => format!("License {}", words::short(text(license, "id"))),
+/// The numbers, each with its list.
+fn stats(view: &View, overview: &Value) -> Markup {
+    let soon = words::iso(view.now + chrono::TimeDelta::days(30));
+    let now = words::iso(view.now);
+    let ending =
+        query([("status", "active"), ("expires_after", &*now), ("expires_before", &*soon)]);
+    let number = |name: &str| {
+        let value = overview[name]["value"].as_number().map_or_else(String::new, words::number);
+        let more = if overview[name]["more"] == true { "+" } else { "" };
+        format!("{value}{more}")
     };
-    let row = |tone: &str,
-               sign: &str,
-               path: String,
-               title: String,
-               about: Markup,
-               fix: Option<(&str, String)>| {
-        html! { li {
-            span class={ "ico " (tone) } { (icon(sign)) }
-            div.grow { a.whole href=(view.url(&path)) { (words::visible(&title)) } div.soft { (about) } }
-            @if let Some((label, to)) = fix { a."btn s" href=(view.url(&to)) { (label) } }
-        } }
+    let of = |name: &str, noun: &str| {
+        let ending = if overview[name]["value"] == 1 { "" } else { "s" };
+        format!("for {} {noun}{ending}", number(name))
     };
-    let body = html! {
-        @if suspended.is_empty() && stopped.is_empty() && ending.is_empty() {
-            div.empty { (icon("check")) h2 { "Nothing needs a person" } p { "Suspended customers and licenses that end within 30 days appear here." } }
-        } @else { ul.rows {
-            @for one in suspended {
-                @let path = format!("/organizations/{}", text(one, "id"));
-                (row("bad", "pause", path.clone(), format!("{} is suspended", text(one, "name")),
-                    html! { "Its licenses are refused." }, Some(("Reactivate", format!("{path}?edit")))))
-            }
-            @for one in stopped {
-                @let path = format!("/licenses/{}", text(one, "id"));
-                (row("bad", "pause", path.clone(), format!("{} is suspended", name(one)),
-                    html! { (words::visible(one["status_reason"].as_str().unwrap_or("No reason was given."))) },
-                    Some(("Reinstate", format!("{path}/reinstate")))))
-            }
-            @for one in ending {
-                @let path = format!("/licenses/{}", text(one, "id"));
-                @let at = words::parse_instant(text(one, "valid_until"));
-                (row("warn", "clock", path.clone(), name(one),
-                    html! { "The license ends" @if let Some(at) = at { " on " (time(at)) } "." },
-                    Some(("Renew", format!("{path}/renew")))))
-            }
-        } }
+    let stat = |path: &str, label: &str, name: &str, about: String| {
+        html! { a href=(view.url(path)) { span { (label) } b { (number(name)) } small { (about) } } }
     };
-    card("h-attention", "Needs attention", &html! {}, &body)
+    html! {
+        div.stats {
+            (stat("/organizations", "Organizations", "organizations",
+                format!("{} suspended", number("suspended_organizations"))))
+            (stat("/licenses", "Licenses", "licenses", of("deployments", "deployment")))
+            (stat(&format!("/licenses?{ending}"), "Ending within 30 days", "ending_licenses", "renew them in time".into()))
+            (stat("/audit?action=bundles.issue", "Tokens signed today", "tokens_today", of("members", "member")))
+        }
+    }
 }
 
-fn organizations(view: &View, newest: &[Value]) -> Markup {
-    let all = html! { a href=(view.url("/organizations")) { "All organizations" } };
-    let body = html! {
-        @if newest.is_empty() {
-            div.empty { (icon("building")) h2 { "No organizations yet" } p { "An organization is a customer." } }
-        } @else { ul.rows { @for one in newest { li {
-            div.grow {
-                a.whole href=(view.url(&format!("/organizations/{}", text(one, "id")))) { (words::visible(text(one, "name"))) }
-                div.soft { code { (text(one, "slug")) } }
-            }
-            (crate::console::html::state(text(one, "status")))
-        } } } }
+/// How an item of the overview is shown: tone, icon, what it says, and the button.
+fn item(view: &View, one: &Value) -> Option<Markup> {
+    let (id, organization) = (text(one, "id"), text(one, "organization_name"));
+    let label = words::visible(text(one, "label")).into_owned();
+    let at = words::parse_instant(text(one, "at"));
+    let owner = html! { @if !organization.is_empty() { (words::visible(organization)) " · " } };
+    let ends = |what: &str| html! { (what) @if let Some(at) = at { " on " (time(at)) } "." };
+    let (tone, sign, path, title, about, fix) = match text(one, "kind") {
+        "organization_suspended" => {
+            let path = format!("/organizations/{id}");
+            let fix = ("Reactivate", format!("{path}/reactivate"));
+            let about = html! { "Its licenses are refused." };
+            ("bad", "pause", path, format!("{label} is suspended"), about, Some(fix))
+        }
+        "subscription_past_due" => {
+            let path = format!("/subscriptions/{id}");
+            let fix = ("Change", format!("{path}?edit"));
+            let about = html! { (owner) "The payment is due." };
+            ("bad", "warn", path, format!("Subscription to {label}"), about, Some(fix))
+        }
+        "webhook_disabled" => {
+            let path = format!("/webhooks/{id}");
+            let fix = ("Enable", format!("{path}/enable"));
+            let about = html! { (owner) "Its receiver failed for too long: nothing is sent." };
+            ("bad", "server", path, format!("Webhook {label} is disabled"), about, Some(fix))
+        }
+        "license_suspended" => {
+            let path = format!("/licenses/{id}");
+            let fix = ("Reinstate", format!("{path}/reinstate"));
+            let about = html! { (owner) "Data planes refuse it." };
+            ("bad", "pause", path, format!("License of {label} is suspended"), about, Some(fix))
+        }
+        "license_ending" => {
+            let path = format!("/licenses/{id}");
+            let fix = ("Renew", format!("{path}/renew"));
+            let about = html! { (owner) (ends("The license ends")) };
+            ("warn", "clock", path, label, about, Some(fix))
+        }
+        "trial_ending" => {
+            let path = format!("/subscriptions/{id}");
+            let fix = ("Change", format!("{path}?edit"));
+            let about = html! { (owner) (ends("The trial ends")) };
+            ("warn", "clock", path, format!("Trial of {label}"), about, Some(fix))
+        }
+        "service_token_ending" => {
+            let path = match text(one, "organization_id") {
+                "" => "/service-tokens".to_owned(),
+                organization => format!("/organizations/{organization}/service-tokens"),
+            };
+            let fix = ("Rotate", format!("/service-tokens/{id}/rotate"));
+            let about = html! { (owner) (ends("The service token ends")) };
+            ("warn", "token", path, label, about, Some(fix))
+        }
+        "key_rotation" => {
+            let about = html! { (ends("The next key takes over")) " Nothing to do." };
+            (
+                "info",
+                "key",
+                "/signing/keys".to_owned(),
+                "The signing key rotates".into(),
+                about,
+                None,
+            )
+        }
+        _ => return None,
     };
-    card("h-newest", "Newest organizations", &all, &body)
+    let operation = one["operation"].as_str();
+    let fix = fix.filter(|_| operation.is_none_or(|operation| view.may(operation)));
+    Some(html! { li {
+        span class={ "ico " (tone) } { (icon(sign)) }
+        div.grow { a.whole href=(view.url(&path)) { (title) } div.soft { (about) } }
+        @if let Some((label, to)) = fix { a."btn s" href=(view.url(&to)) { (label) } }
+    } })
+}
+
+fn attention(view: &View, overview: &Value) -> Markup {
+    let all = overview["attention"].as_array().cloned().unwrap_or_default();
+    let rows: Vec<Markup> = all.iter().filter_map(|one| item(view, one)).take(ROWS).collect();
+    let body = html! {
+        @if rows.is_empty() {
+            div.empty { (icon("check")) h2 { "Nothing needs a person" } p { "Suspended customers and licenses that end within 30 days appear here." } }
+        } @else { ul.rows { @for row in &rows { (row) } } }
+    };
+    let more = html! {
+        @if all.len() > rows.len() { span.quiet { (rows.len()) " of " (all.len()) } }
+    };
+    card("h-attention", "Needs attention", &more, &body)
+}
+
+/// The tokens of the last days.
+fn tokens(daily: &Value) -> Markup {
+    let days = daily["days"].as_array().cloned().unwrap_or_default();
+    let point = |day: &Value| {
+        let date = text(day, "day").parse::<NaiveDate>().ok()?;
+        Some((date, day["issued"].as_f64().unwrap_or(0.0)))
+    };
+    let points: Vec<_> = days.iter().filter_map(point).collect();
+    let points = &points[points.len().saturating_sub(DAYS)..];
+    if points.is_empty() {
+        return html! {};
+    }
+    let chart =
+        Days { anchor: "c-tokens", title: "Tokens per day", unit: "tokens", points, limit: None };
+    let body = html! {
+        div.in { (chart.bars()) }
+        details.fold {
+            summary { "The same as a table" }
+            table { tbody { @for (day, issued) in points.iter().rev() {
+                tr { th scope="row" { (day.format("%-d %b %Y")) } td.r { (issued) } }
+            } } }
+        }
+    };
+    card("h-tokens", "Tokens per day", &html! { span.quiet { "UTC" } }, &body)
 }
 
 fn signing_card(view: &View, signing: &Value) -> Markup {
@@ -124,4 +208,17 @@ fn signing_card(view: &View, signing: &Value) -> Markup {
         dt { "Issuer" } dd { code { (text(signing, "issuer")) } }
     } } };
     card("h-signing", "Signing", &keys, &body)
+}
+
+/// The signed head of the log: a checkpoint (C2SP tlog-checkpoint) has its size and its root.
+fn log_card(checkpoint: &str) -> Markup {
+    let mut lines = checkpoint.lines().skip(1);
+    let (Some(size), Some(root)) = (lines.next(), lines.next()) else { return html! {} };
+    let size =
+        size.parse::<serde_json::Number>().map_or_else(|_| size.to_owned(), |n| words::number(&n));
+    let body = html! { div.in { dl.facts {
+        dt { "Events" } dd.num { (size) }
+        dt { "Root" } dd { (id(root, "the root hash")) }
+    } } };
+    card("h-log", "Audit log", &html! { span."state ok" { "signed" } }, &body)
 }

@@ -39,13 +39,18 @@ async fn find(view: &mut View) -> Result<Response> {
             seen.value
         }
     };
+    let is_token = text.starts_with("eyJ");
     if let [only] = found.items.as_slice() {
         return view.see(&only.path);
     }
     let body = html! {
         div.head { div { h1 { "Find" } p.facts { "By ID, hash, e-mail address, slug, external ID or name." } } }
         section.card aria-label="Hits" {
-            @if found.items.is_empty() {
+            @if is_token && found.items.is_empty() {
+                (empty("shield", "This looks like a token", "Paste the whole token at the inspection. It does not belong in an address.", &html! {
+                    a."btn primary" href=(view.url("/inspect")) { "Inspect a token" }
+                }))
+            } @else if found.items.is_empty() {
                 (empty("find", "No match", "IDs, hashes and e-mail addresses must be complete.", &html! {}))
             } @else {
                 ul.rows { @for hit in &found.items { li {

@@ -1,25 +1,17 @@
-//! The first page, the page of the person, and the list of everything.
+//! The first page, and the list of everything.
 
 use axum::response::Response;
-use serde_json::json;
 
-use crate::console::cookies::{Notice, set_theme, theme};
-use crate::console::html::{card, html};
+use crate::console::html::html;
 use crate::console::view::View;
 use crate::console::words;
 use crate::kernel::error::Result;
 
 crate::pages! { start:
     /// The first page: that of the platform, of the person's organization, or a choice of them.
-    GET "" calls [organizations.list, licenses.list_all, keys.info, audit.list_all] => start;
+    GET "" calls [overview.platform, issuance.daily, keys.info, log.checkpoint, audit.list_all] => start;
     /// Every list of the table.
     GET "/all" => everything;
-    /// The person: theme and sessions.
-    GET "/me" calls [me.read] => me;
-    /// Sets the theme.
-    POST "/me" => set;
-    /// Ends all sessions of the person.
-    POST "/me/end-sessions" calls [sessions.logout_everywhere] => end_sessions;
 }
 
 async fn start(view: &mut View) -> Result<Response> {
@@ -67,50 +59,4 @@ async fn everything(view: &mut View) -> Result<Response> {
         }
     };
     view.page("Everything", &vec![("Everything".into(), None)], &body)
-}
-
-async fn me(view: &mut View) -> Result<Response> {
-    let chosen = theme(&view.parts.headers).unwrap_or("");
-    let themes = [("", "like the system"), ("light", "light"), ("dark", "dark")];
-    let choice = html! {
-        form."in stack" method="post" action=(view.url("/me")) {
-            fieldset."bare field" {
-                legend { "Colours" }
-                @for (n, (value, label)) in themes.iter().enumerate() {
-                    div.choice {
-                        input id={ "theme-" (n) } type="radio" name="theme" value=(value) checked[chosen == *value];
-                        label for={ "theme-" (n) } { (label) }
-                    }
-                }
-            }
-            div.actions { button.btn { "Save" } }
-        }
-    };
-    let sessions = html! {
-        form."in stack" method="post" action=(view.url("/me/end-sessions")) {
-            p.soft { "Ends every session of yours, on all devices. You sign in again." }
-            div.actions { button."btn danger" { "End all sessions" } }
-        }
-    };
-    let none = html! {};
-    let body = html! {
-        div.head { div { h1 { (words::visible(&view.me.name)) } p.facts { "You, in this console." } } }
-        div.halves {
-            (card("h-theme", "Theme", &none, &choice))
-            (card("h-sessions", "Sessions", &none, &sessions))
-        }
-    };
-    view.page("You", &vec![("You".into(), None)], &body)
-}
-
-async fn set(view: &mut View) -> Result<Response> {
-    let theme = set_theme(view.ops.app(), view.entry("theme").unwrap_or_default());
-    let notice = Notice::set(view.ops.app(), "The theme was saved.".into(), None);
-    view.cookies.extend([theme, notice]);
-    view.see("/me")
-}
-
-async fn end_sessions(view: &mut View) -> Result<Response> {
-    view.ops.forward("sessions.logout_everywhere", &json!({})).await?;
-    view.see("/sign-in")
 }

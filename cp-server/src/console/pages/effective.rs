@@ -1,0 +1,190 @@
+//! The effective answer: why a person may use something, or may not.
+
+use axum::response::Response;
+use serde_json::Value;
+
+use crate::console::html::{Markup, card, empty, html, icon, json, scrolled, state};
+use crate::console::view::{View, given, items, query, text};
+use crate::console::words;
+use crate::kernel::error::Result;
+
+crate::pages! { effective:
+    /// What a person may use, and which level decides it.
+    GET "/organizations/{org}/effective" calls [effective.read, memberships.list, organizations.read] => answer;
+}
+
+/// The questions of the form: name, label and an example.
+const ASKED: [(&str, &str, &str); 4] = [
+    ("product", "Product", "studio"),
+    ("subject", "Subject", "a model, a feature, or an ID"),
+    ("project", "Project", "an ID"),
+    ("workspace", "Workspace", "an ID"),
+];
+
+async fn answer(view: &mut View) -> Result<Response> {
+    let own = view.enter_organization(&view.part(0)).await?.to_string();
+    let asked: Vec<(String, String)> = given(&view.query)
+        .into_iter()
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .collect();
+    let people =
+        items(&view.visible("memberships.list", &[&own], "limit=100&status=active").await?);
+    let pairs = asked.iter().map(|(name, value)| (&**name, &**value));
+    let read = view.ops.read::<Value>("effective.read", &[&own], &query(pairs)).await;
+    let (found, refusal) = match read {
+        Ok(seen) => (seen.value, html! {}),
+        Err(error) if matches!(error.document().status, 400 | 403 | 404 | 422) => {
+            let is_known =
+                |name: &str| name == "user" || ASKED.iter().any(|(one, ..)| *one == name);
+            (Value::Null, view.summary(&error, is_known).markup)
+        }
+        Err(error) => return Err(error),
+    };
+    let chosen = view.asked("user").unwrap_or_default().to_owned();
+    let person = people.iter().find(|one| text(one, "user_id") == chosen);
+    let body = html! {
+        div.head { div {
+            h1 { "Effective answer" }
+            p.facts { "What a person may use now, and which level decides it." }
+        } }
+        (refusal)
+        (form(view, &people, &chosen))
+        @if found.is_object() { (result(view, &own, &found, person)) }
+    };
+    let crumbs = view.crumbs("Effective answer");
+    view.page("Effective answer", &crumbs, &body)
+}
+
+fn form(view: &View, people: &[Value], chosen: &str) -> Markup {
+    html! {
+        form.filters action=(view.url(&view.path)) aria-label="Question" {
+            label for="f-user" { "Person"
+                select #f-user name="user" {
+                    option value="" { "the organization itself" }
+                    @for person in people {
+                        @let id = text(person, "user_id");
+                        option value=(id) selected[id == chosen] { (words::visible(text(person, "email"))) }
+                    }
+                    @if !chosen.is_empty() && !people.iter().any(|one| text(one, "user_id") == chosen) {
+                        option value=(chosen) selected { (words::short(chosen)) }
+                    }
+                }
+            }
+            @for (name, label, example) in ASKED {
+                label for={ "f-" (name) } { (label)
+                    input id={ "f-" (name) } name=(name) placeholder=(example) autocomplete="off"
+                        value=(view.asked(name).unwrap_or_default());
+                }
+            }
+            button.btn { "Ask" }
+        }
+    }
+}
+
+fn result(view: &View, own: &str, found: &Value, person: Option<&Value>) -> Markup {
+    let who = person.map_or("The organization", |person| text(person, "email"));
+    let all = items(found);
+    let chain = found["chain"].as_array().cloned().unwrap_or_default();
+    html! {
+        div.stack {
+            @if found["active"] == false {
+                div."note bad" { (icon("warn")) div {
+                    strong { "Nothing is allowed" } (words::capitalized(&words::spaced(text(found, "inactive_reason")))) "."
+                } }
+            }
+            @if let [only] = all.as_slice() { (sentence(who, only)) }
+            (card("h-items", "Items", &html! {}, &items_table(view, own, &all)))
+            (card("h-chain", "Levels, nearest first", &html! {}, &html! { div.in { ol.steps-row {
+                @for level in &chain {
+                    @for scope in level.as_array().into_iter().flatten() { li { code { (words::visible(scope.as_str().unwrap_or_default())) } } }
+                }
+            } } }))
+            @if let Some(guardrails) = found["guardrails"].as_array().filter(|all| !all.is_empty()) {
+                (card("h-guardrails", "Guardrails", &html! {}, &html! { ul.rows { @for one in guardrails { li { div.grow {
+                    a.whole href=(view.url(&format!("/resources/{}", text(one, "id")))) { (words::visible(text(one, "name"))) }
+                    div.soft { code { (words::visible(text(one, "key"))) } @if one["mandatory"] == true { " · mandatory" } }
+                } } } } }))
+            }
+        }
+    }
+}
+
+/// The answer to a question about one thing, in one sentence.
+fn sentence(who: &str, item: &Value) -> Markup {
+    let what = item["name"].as_str().unwrap_or(text(item, "subject"));
+    let is_allowed = item["allowed"] == true;
+    let (tone, sign) = if is_allowed { ("ok", "check") } else { ("bad", "cross") };
+    html! {
+        section class={ "verdict " (tone) } aria-label="Answer" { div {
+            span.mark { (icon(sign)) }
+            div {
+                strong { (words::visible(who)) (if is_allowed { " may use " } else { " may not use " }) (words::visible(what)) }
+                span.soft { (why(item)) }
+            }
+        } }
+    }
+}
+
+fn why(item: &Value) -> String {
+    let level = match text(item, "resolved_from") {
+        "ceiling" => "the plan".to_owned(),
+        "" => "no level".to_owned(),
+        level => level.to_owned(),
+    };
+    match text(item, "reason") {
+        "allowed" => format!("Decided by {level}."),
+        "denied" => format!("Denied by {level}."),
+        "nothing_bound" => "Nothing is bound to it at any level.".to_owned(),
+        "ceiling" => format!("The {} does not include it.", text(&item["ceiling"], "from")),
+        _ => "Nothing is allowed now.".to_owned(),
+    }
+}
+
+fn items_table(view: &View, own: &str, all: &[Value]) -> Markup {
+    if all.is_empty() {
+        let next = html! { a.btn href=(view.url(&format!("/organizations/{own}/bindings"))) { "Bindings" } };
+        return empty(
+            "layers",
+            "No items",
+            "Nothing is bound for this question, and the plan names no feature.",
+            &next,
+        );
+    }
+    scrolled(&html! { table.cards-s {
+        thead { tr {
+            th scope="col" { "Subject" } th scope="col" { "Kind" } th scope="col" { "Allowed" }
+            th scope="col" { "Why" } th scope="col" { "Candidates" }
+        } }
+        tbody { @for item in all { tr {
+            td {
+                strong { (words::visible(item["name"].as_str().unwrap_or(text(item, "subject")))) }
+                @if let Some(key) = item["key"].as_str() { br; code.quiet { (words::visible(key)) } }
+            }
+            td data-l="kind" { (words::spaced(text(item, "kind"))) }
+            td { (state(if item["allowed"] == true { "allowed" } else { "denied" })) }
+            td data-l="why" { (why(item)) }
+            td { (candidates(item)) }
+        } } }
+    } })
+}
+
+/// The bindings of a subject, nearest first; the deciding one is marked.
+fn candidates(item: &Value) -> Markup {
+    let all = item["candidates"].as_array().cloned().unwrap_or_default();
+    let deciding = text(item, "resolved_from");
+    html! {
+        @if all.is_empty() { span.quiet { "–" } }
+        @for one in &all {
+            @let scope = text(one, "scope");
+            @let is_deciding = scope == deciding;
+            div {
+                @if is_deciding { strong { code { (scope) } " " (text(one, "effect")) } }
+                @else { span.soft { code { (scope) } " " (text(one, "effect")) } }
+                @if one["mandatory"] == true { " " span.tag { "mandatory" } }
+                @if one["value"].as_object().is_some_and(|value| !value.is_empty()) {
+                    details { summary { "value" } (json(&one["value"], "Value")) }
+                }
+            }
+        }
+    }
+}

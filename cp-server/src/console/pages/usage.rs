@@ -1,0 +1,190 @@
+//! Usage and limits: how full each metric is, and until when it lasts.
+
+use std::collections::BTreeMap;
+
+use axum::response::Response;
+use chrono::{NaiveDate, NaiveTime, TimeDelta};
+use serde_json::Value;
+
+use crate::console::chart::Days;
+use crate::console::generic;
+use crate::console::html::{Markup, card, empty, html, meter, quantity, time};
+use crate::console::view::{View, items, query, text, value};
+use crate::console::words;
+use crate::kernel::error::Result;
+
+crate::pages! { usage:
+    /// How much of each metric was used, and how much of each limit.
+    GET "/organizations/{org}/limits" calls [limits.list, limits.check, usage.summarize, organizations.read] => overview;
+}
+
+/// The windows of the page, in days.
+const WINDOWS: [i64; 3] = [7, 30, 90];
+/// The most limits whose use is read.
+const LIMITS: usize = 10;
+/// The most metrics of the page.
+const METRICS: usize = 12;
+
+/// A metric and its unit.
+type Metric = (String, String);
+
+async fn overview(view: &mut View) -> Result<Response> {
+    if ["new", "edit", "delete"].iter().any(|mode| value(&view.query, mode).is_some()) {
+        return generic::get(view).await;
+    }
+    let own = view.enter_organization(&view.part(0)).await?.to_string();
+    let asked = view.asked("days").and_then(|days| days.parse().ok());
+    let days = asked.filter(|days| WINDOWS.contains(days)).unwrap_or(30);
+    let today = view.now.date_naive();
+    let first = today - TimeDelta::days(days - 1);
+    let since = words::iso(first.and_time(NaiveTime::MIN).and_utc());
+    let by_day = query([("group_by", "day"), ("since", &*since)]);
+    let sums = items(&view.visible("usage.summarize", &[&own], &by_day).await?);
+    let limits = items(&view.visible("limits.list", &[&own], "limit=50").await?);
+    let mut uses: Vec<Value> = Vec::new();
+    for limit in limits.iter().take(LIMITS) {
+        let check = query([
+            ("metric", text(limit, "metric")),
+            ("unit", text(limit, "unit")),
+            ("window", text(limit, "window")),
+            ("period", text(limit, "period")),
+            ("scope", text(limit, "scope")),
+        ]);
+        uses.push(view.visible("limits.check", &[&own], &check).await?);
+    }
+    let mut metrics: BTreeMap<Metric, BTreeMap<NaiveDate, f64>> = BTreeMap::new();
+    for sum in &sums {
+        let metric = (text(sum, "metric").to_owned(), text(sum, "unit").to_owned());
+        let at = words::parse_instant(text(sum, "starts_at"));
+        if let (Some(at), Some(used)) = (at, sum["quantity"].as_f64()) {
+            *metrics.entry(metric).or_default().entry(at.date_naive()).or_default() += used;
+        }
+    }
+    for limit in uses.iter().filter(|one| one.is_object()) {
+        metrics
+            .entry((text(limit, "metric").to_owned(), text(limit, "unit").to_owned()))
+            .or_default();
+    }
+    let path = format!("/organizations/{own}");
+    let window: Vec<NaiveDate> = (0..days).map(|n| first + TimeDelta::days(n)).collect();
+    let body = html! {
+        div.head {
+            div { h1 { "Usage and limits" } p.facts { "What was recorded, and what it is measured against." } }
+            div.actions {
+                a.btn href=(view.url(&format!("{path}/usage"))) { "Usage events" }
+                @if view.may("limits.put") { a."btn primary" href=(view.url(&format!("{path}/limits?new"))) { "Set a limit" } }
+            }
+        }
+        (windows(view, days))
+        @if metrics.is_empty() {
+            section.card aria-label="Usage" {
+                (empty("chart", "No usage yet", "Data planes record usage; each metric then has a picture here.", &html! {}))
+            }
+        }
+        div.stack {
+            @for (n, (metric, used)) in metrics.iter().take(METRICS).enumerate() {
+                (metric_card(view, n, metric, used, &window, &uses))
+            }
+        }
+        @if metrics.len() > METRICS { p.soft { "The first " (METRICS) " metrics are shown. The list of usage events has all." } }
+    };
+    let crumbs = view.crumbs("Usage and limits");
+    view.page("Usage and limits", &crumbs, &body)
+}
+
+fn windows(view: &View, days: i64) -> Markup {
+    html! {
+        nav.tabs aria-label="Window" {
+            @for window in WINDOWS {
+                a href=(view.url(&format!("{}?days={window}", view.path))) aria-current=[(window == days).then_some("page")] {
+                    "last " (window) " days"
+                }
+            }
+        }
+    }
+}
+
+fn metric_card(
+    view: &View,
+    n: usize,
+    (metric, unit): &Metric,
+    used: &BTreeMap<NaiveDate, f64>,
+    window: &[NaiveDate],
+    uses: &[Value],
+) -> Markup {
+    let points: Vec<(NaiveDate, f64)> =
+        window.iter().map(|day| (*day, used.get(day).copied().unwrap_or(0.0))).collect();
+    let own = |one: &&Value| text(one, "metric") == metric && text(one, "unit") == unit;
+    let limits: Vec<&Value> = uses.iter().filter(own).collect();
+    let daily = limits.iter().find(|one| text(one, "period") == "daily");
+    let (anchor, title) = (format!("c-usage-{n}"), format!("{metric} by the day"));
+    let chart = Days {
+        anchor: &anchor,
+        title: &title,
+        unit,
+        points: &points,
+        limit: daily.and_then(|limit| limit["quantity"].as_f64()),
+    };
+    let pace = pace(&points);
+    let sum: f64 = points.iter().map(|(_, used)| used).sum();
+    let more = html! { span.quiet { (rounded(sum)) " " (unit) " in " (points.len()) " days" } };
+    let body = html! {
+        div."in stack" {
+            @for limit in &limits { (limit_row(view, limit, pace)) }
+            (chart.line())
+        }
+        details.fold {
+            summary { "The same as a table" }
+            table { tbody { @for (day, used) in points.iter().rev() {
+                tr { th scope="row" { (day.format("%-d %b %Y")) } td.r { (used) } }
+            } } }
+        }
+    };
+    card(&format!("h-usage-{n}"), &words::visible(metric), &more, &body)
+}
+
+/// A limit: how much of it is used, and when it is full at this pace.
+fn limit_row(view: &View, limit: &Value, pace: f64) -> Markup {
+    let window = match text(limit, "window") {
+        "gauge" => "in all".to_owned(),
+        "cycle" => "in this cycle".to_owned(),
+        window => format!("{} {}", text(limit, "period"), words::spaced(window)),
+    };
+    let scope = text(limit, "scope");
+    let until = words::parse_instant(text(&limit["interval"], "until"));
+    let resets = until.filter(|at| text(limit, "window") != "rolling" && *at > view.now);
+    let remaining = limit["remaining"].as_f64();
+    let days = remaining.filter(|_| pace > 0.0).map(|left| left / pace);
+    let full = days.filter(|days| *days < 3650.0).and_then(|days| {
+        #[expect(clippy::cast_possible_truncation, reason = "fewer days than 3650")]
+        let at = view.now.checked_add_signed(TimeDelta::hours((days * 24.0) as i64))?;
+        resets.is_none_or(|end| at < end).then_some(at)
+    });
+    html! {
+        div {
+            p.soft {
+                (window) @if scope != "organization" { ", " code { (scope) } }
+                @if let Some(at) = resets { ", resets on " (time(at)) }
+                @if text(limit, "enforcement") == "observe" { ", observed only" }
+            }
+            p { (meter("Used", &limit["used"], &limit["quantity"])) }
+            @if limit["exceeded"] == true { p.error { "The limit is exceeded." } }
+            @else if let Some(at) = full { p.soft { "Full on " (time(at)) " at the pace of this window." } }
+            @else if remaining.is_some() { p.soft { (quantity(&limit["remaining"])) " left." } }
+        }
+    }
+}
+
+/// The use of a day, on average.
+fn pace(points: &[(NaiveDate, f64)]) -> f64 {
+    let days = u32::try_from(points.len().max(1)).map_or(1.0, f64::from);
+    points.iter().map(|(_, used)| used).sum::<f64>() / days
+}
+
+fn rounded(value: f64) -> String {
+    let number = serde_json::Number::from_f64((value * 100.0).round() / 100.0);
+    number.map_or_else(String::new, |number| {
+        let text = words::number(&number);
+        text.strip_suffix(".0").map_or(text.clone(), str::to_owned)
+    })
+}
