@@ -226,7 +226,24 @@ where
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
+
+    proptest! {
+        /// Shares add up to the whole exactly, and two of them differ by one step at most.
+        #[test]
+        fn shares_add_up_and_differ_by_a_step(millionths in 0..i128::from(i64::MAX), parts in 1..200_usize) {
+            for whole in [Quantity(millionths), Quantity(millionths / UNIT * UNIT)] {
+                let shares: Vec<Quantity> = whole.shares(parts).collect();
+                prop_assert_eq!(shares.len(), parts);
+                prop_assert_eq!(shares.iter().map(|share| share.0).sum::<i128>(), whole.0);
+                let step = if whole.0 % UNIT == 0 { UNIT } else { 1 };
+                prop_assert!(shares[0].0 - shares[parts - 1].0 <= step);
+                prop_assert!(shares.is_sorted_by(|one, next| one.0 >= next.0));
+            }
+        }
+    }
 
     fn read(text: &str) -> Result<String, String> {
         text.parse::<Quantity>().map(|quantity| quantity.to_string())

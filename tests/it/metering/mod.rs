@@ -1,4 +1,5 @@
 mod budgets;
+mod credits;
 mod enforcement;
 mod limits;
 mod properties;
