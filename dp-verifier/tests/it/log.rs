@@ -37,6 +37,11 @@ impl Log {
         log
     }
 
+    /// An empty log with the key of another one.
+    pub(crate) fn of_same_key(log: &Self) -> Self {
+        Self { tree: MemoryBackedTree::new(), ..log.clone() }
+    }
+
     pub(crate) fn size(&self) -> u64 {
         self.tree.len()
     }

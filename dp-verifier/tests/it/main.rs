@@ -20,6 +20,7 @@ mod cli_commands;
 mod cli_files;
 mod clock;
 mod codes;
+mod conformance;
 #[cfg(feature = "fetch")]
 mod control_plane;
 mod differential;
