@@ -1,0 +1,26 @@
+"""Checks license tokens in a data plane: strict, fast, offline."""
+
+from ._native import HeldLease, LeaseContext, Leases, LicenseContext, Limit, Verifier
+from .errors import (
+    FetchError,
+    LeaseError,
+    LicenseError,
+    NotEntitled,
+    SettingsError,
+    VerifyError,
+)
+
+__all__ = [
+    "FetchError",
+    "HeldLease",
+    "LeaseContext",
+    "LeaseError",
+    "Leases",
+    "LicenseContext",
+    "LicenseError",
+    "Limit",
+    "NotEntitled",
+    "SettingsError",
+    "Verifier",
+    "VerifyError",
+]

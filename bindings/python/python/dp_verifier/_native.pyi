@@ -1,0 +1,283 @@
+"""The types of the native module."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from os import PathLike
+from types import TracebackType
+from typing import Any, Literal, TypedDict, final
+from uuid import UUID
+
+from typing_extensions import NotRequired, Required, Unpack
+
+LicenseState = Literal[
+    "valid",
+    "expiring",
+    "grace",
+    "stale",
+    "log_anomaly",
+    "clock_anomaly",
+    "expired",
+    "not_yet_valid",
+    "suspended",
+    "revoked",
+]
+
+class CheckIn(TypedDict):
+    """The check-ins of a data plane."""
+
+    url: str
+    credential: str
+
+class Settings(TypedDict, total=False):
+    """The settings of a verifier. Times are in seconds."""
+
+    issuer: Required[str]
+    audience: Required[str]
+    jwks: str | Mapping[str, Any] | None
+    jwks_file: str | PathLike[str] | None
+    jwks_url: str | None
+    jwks_store: str | PathLike[str] | None
+    jwks_ca_file: str | PathLike[str] | None
+    jwks_max_stale: int | None
+    jwks_cooldown: int | None
+    bundle_file: str | PathLike[str] | None
+    state_path: str | PathLike[str] | None
+    leeway: int | None
+    time_floor: int | None
+    strict_clock: bool
+    expiring_period: int | None
+    cache: int | None
+    log_key: str | None
+    require_inclusion: bool
+    allow_unlogged: bool
+    check_in: CheckIn | None
+    token_store: str | PathLike[str] | None
+    fixed_time: int | None
+
+class Holder(TypedDict, total=False):
+    """A person (`id`, `email`, `user_id`, `provider` and `subject`) or a machine."""
+
+    id: str
+    email: str
+    user_id: str
+    provider: str
+    subject: str
+    machine_id: bool
+    text: str
+    components: Mapping[str, str]
+
+class ClaimOptions(TypedDict):
+    """The options of a claim. Times are in seconds."""
+
+    label: NotRequired[str]
+    meta: NotRequired[Mapping[str, str]]
+    ttl: NotRequired[int]
+    borrow: NotRequired[int]
+    take_over: NotRequired[bool]
+    token: NotRequired[bool]
+
+@final
+class Limit:
+    """The amount of a metric that a license includes."""
+
+    @property
+    def kind(self) -> Literal["unlimited", "at_most", "not_included"]: ...
+    @property
+    def value(self) -> int | None:
+        """The number of `at_most`, else `None`."""
+
+    def allows_another(self, used: int) -> bool:
+        """Returns whether one more is included when `used` are in use."""
+
+@final
+class LicenseContext:
+    """A verified license. Only a `Verifier` creates one."""
+
+    @property
+    def state(self) -> LicenseState:
+        """The state when the license was verified."""
+
+    @property
+    def license_id(self) -> UUID: ...
+    @property
+    def token_id(self) -> UUID:
+        """The token's own ID, its `jti`."""
+
+    @property
+    def issued_at(self) -> datetime: ...
+    @property
+    def not_before(self) -> datetime: ...
+    @property
+    def expires_at(self) -> datetime:
+        """When the token expires; exclusive."""
+
+    @property
+    def grace_until(self) -> datetime: ...
+    @property
+    def seat_cap(self) -> int: ...
+    @property
+    def log_index(self) -> int | None: ...
+    @property
+    def organization(self) -> dict[str, Any]: ...
+    @property
+    def deployment(self) -> dict[str, Any]: ...
+    @property
+    def subscription(self) -> dict[str, Any]: ...
+    @property
+    def plan(self) -> dict[str, Any]: ...
+    @property
+    def features(self) -> dict[str, Any]: ...
+    @property
+    def claims(self) -> dict[str, Any]:
+        """The claims of the token. `dp_verifier.contract` has their models."""
+
+    def feature(self, name: str) -> Any:
+        """Returns the value of a feature, or `None`."""
+
+    def has_feature(self, name: str) -> bool:
+        """Returns whether a feature is enabled: its value is `True`, not merely present."""
+
+    def limit(self, metric: str) -> Limit:
+        """Returns the limit of a metric. An absent metric is not included."""
+
+    def require_feature(self, name: str) -> None:
+        """Requires an enabled feature, else raises `NotEntitled`."""
+
+    def require_another(self, metric: str, used: int) -> None:
+        """Requires that the license includes one more of a metric, else raises `NotEntitled`."""
+
+    def require_state(self, *states: LicenseState) -> None:
+        """Requires one of these states, else raises `NotEntitled`."""
+
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the license as the command `dp-verify` prints it."""
+
+@final
+class LeaseContext:
+    """A verified lease token."""
+
+    @property
+    def lease_id(self) -> UUID: ...
+    @property
+    def pool(self) -> str: ...
+    @property
+    def kind(self) -> str: ...
+    @property
+    def expires_at(self) -> int:
+        """The end of the lease, in seconds since 1970; exclusive."""
+
+    @property
+    def borrowed(self) -> bool: ...
+    @property
+    def overage(self) -> bool: ...
+
+@final
+class HeldLease:
+    """A held seat. Use it in a `with` block, or call `release`."""
+
+    @property
+    def state(self) -> Literal["held", "late", "borrowed", "lost", "released"]: ...
+    def to_dict(self) -> dict[str, Any]:
+        """Returns the ID, state, end, token and the lease as the control plane described it."""
+
+    def borrow(self, seconds: int) -> str:
+        """Borrows the seat. Returns the lease token."""
+
+    def give_back(self) -> None:
+        """Returns a borrowed seat before its end."""
+
+    def release(self) -> None:
+        """Releases the seat now."""
+
+    def keep(self) -> None:
+        """Keeps the seat after this object is gone."""
+
+    def __enter__(self) -> HeldLease: ...
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+        /,
+    ) -> Literal[False]: ...
+
+@final
+class Leases:
+    """A client that claims seats, and keeps them by heartbeats on a thread of its own."""
+
+    def acquire(
+        self,
+        pool: str,
+        holder: Holder,
+        *,
+        license: LicenseContext | None = None,
+        **options: Unpack[ClaimOptions],
+    ) -> HeldLease:
+        """Claims a seat of a pool for a holder, and waits for the response, up to 5 seconds."""
+
+    def send_heartbeats(self) -> None:
+        """Sends the heartbeats that are due now."""
+
+    def take_usage(self) -> dict[str, Any]:
+        """Returns the use of each pool since the last call, for `Verifier.usage_report`."""
+
+class Verifier:
+    """A verifier of license tokens of one issuer for one audience.
+
+    Create it once, and share it between threads. No function holds the GIL while it works.
+    """
+
+    def __new__(cls, **settings: Unpack[Settings]) -> Verifier: ...
+    def verify(self, token: str) -> LicenseContext:
+        """Checks a token now. Does no I/O. Raises `VerifyError`."""
+
+    def verify_at(self, token: str, now: int) -> LicenseContext:
+        """Checks a token at a time, in seconds since 1970."""
+
+    def verify_with_proof(self, token: str, proof: str) -> LicenseContext:
+        """Checks a token with a proof that it is in the issuer's log."""
+
+    def verify_lease(self, lease: str, license: LicenseContext, holder: Holder) -> LeaseContext:
+        """Checks a lease token beside its license."""
+
+    def state_of(self, license: LicenseContext) -> LicenseState:
+        """Returns the current state of a license that was admitted earlier."""
+
+    def import_file(self, document: str) -> dict[str, Any]:
+        """Imports a license file."""
+
+    def import_status_list(self, document: str) -> dict[str, Any]:
+        """Imports a status list token."""
+
+    def replace_keys(self, jwks: str | Mapping[str, Any]) -> None:
+        """Replaces the configured keys by those of a key set."""
+
+    def current(self) -> LicenseContext:
+        """Returns the license of the data plane's own token."""
+
+    @property
+    def current_token(self) -> str | None:
+        """The data plane's own token, a credential."""
+
+    def wait_for_status(self, token: str) -> None:
+        """Waits for the first request for a token's status list, at most some seconds."""
+
+    def refresh(self) -> None:
+        """Fetches keys, status lists and the log now."""
+
+    def check_in(self) -> None:
+        """Checks in now."""
+
+    def health(self) -> dict[str, Any]:
+        """Returns the health, for health checks and metrics."""
+
+    def usage_report(
+        self, counters: Mapping[str, int], leases: Mapping[str, Any] | None = None
+    ) -> str:
+        """Creates the next usage report of the license files' deployment."""
+
+    def leases(self, credential: str) -> Leases:
+        """Returns a client that holds seats, with the deployment's token or a license key."""
+
+    def set_fixed_time(self, now: int) -> None:
+        """Sets the clock of a verifier with the setting `fixed_time`, for tests."""

@@ -1,0 +1,172 @@
+//! Seats and lease tokens.
+
+use dp_verifier_bindings::dp_verifier;
+use pyo3::prelude::*;
+use pyo3::types::PyDict;
+use serde_json::Value;
+
+use crate::convert::{raise, to_json, to_python, to_uuid};
+use crate::license::LicenseContext;
+
+/// A verified lease token.
+#[pyclass(frozen, eq, module = "dp_verifier")]
+#[derive(PartialEq)]
+pub(crate) struct LeaseContext {
+    pub(crate) lease: dp_verifier::LeaseContext,
+}
+
+#[pymethods]
+impl LeaseContext {
+    #[getter]
+    fn lease_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_uuid(py, &self.lease.lease_id().to_string())
+    }
+
+    #[getter]
+    fn pool(&self) -> &str {
+        self.lease.pool()
+    }
+
+    #[getter]
+    fn kind(&self) -> &str {
+        self.lease.kind().as_str()
+    }
+
+    /// The end of the lease, in seconds since 1970; exclusive.
+    #[getter]
+    fn expires_at(&self) -> i64 {
+        self.lease.expires_at()
+    }
+
+    #[getter]
+    fn borrowed(&self) -> bool {
+        self.lease.is_borrowed()
+    }
+
+    #[getter]
+    fn overage(&self) -> bool {
+        self.lease.is_overage()
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<LeaseContext {} of {}>", self.lease.lease_id(), self.lease.pool())
+    }
+}
+
+/// A client that claims seats, and keeps them by heartbeats on a thread of its own.
+#[pyclass(frozen, module = "dp_verifier")]
+pub(crate) struct Leases {
+    pub(crate) leases: dp_verifier_bindings::Leases,
+}
+
+#[pymethods]
+impl Leases {
+    /// Claims a seat of a pool for a holder, and waits for the response, up to 5 seconds.
+    #[pyo3(signature = (pool, holder, *, license=None, **options))]
+    fn acquire(
+        &self,
+        py: Python<'_>,
+        pool: &str,
+        holder: &Bound<'_, PyDict>,
+        license: Option<&LicenseContext>,
+        options: Option<&Bound<'_, PyDict>>,
+    ) -> PyResult<HeldLease> {
+        let holder = to_json(holder.as_any())?;
+        let options = options.map_or(Ok(Value::Null), |options| to_json(options.as_any()))?;
+        let license = license.map(|license| &license.license);
+        let acquire = || self.leases.acquire(pool, &holder, &options, license);
+        let lease = py.detach(acquire).map_err(|failure| raise(py, failure))?;
+        Ok(HeldLease { lease: Some(lease) })
+    }
+
+    /// Sends the heartbeats that are due now.
+    fn send_heartbeats(&self, py: Python<'_>) {
+        py.detach(|| self.leases.send_heartbeats());
+    }
+
+    /// Returns the use of each pool since the last call, for `Verifier.usage_report`.
+    fn take_usage<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_python(py, &self.leases.take_usage())
+    }
+}
+
+/// A held seat. Use it in a `with` block, or call `release`.
+#[pyclass(frozen, module = "dp_verifier")]
+pub(crate) struct HeldLease {
+    /// Always present, except while it is dropped.
+    lease: Option<dp_verifier_bindings::HeldLease>,
+}
+
+/// The drop of the last handle may wait for the network, so it runs without the GIL.
+impl Drop for HeldLease {
+    fn drop(&mut self) {
+        let lease = self.lease.take();
+        Python::try_attach(|py| py.detach(|| drop(lease)));
+    }
+}
+
+impl HeldLease {
+    fn run<T: Send>(
+        &self,
+        py: Python<'_>,
+        run: impl FnOnce(&dp_verifier_bindings::HeldLease) -> Result<T, dp_verifier_bindings::Failure>
+        + Send,
+    ) -> PyResult<T> {
+        let gone = || dp_verifier_bindings::Failure::internal("the lease is gone");
+        let lease = self.lease.as_ref();
+        let outcome = py.detach(|| lease.ok_or_else(gone).and_then(run));
+        outcome.map_err(|failure| raise(py, failure))
+    }
+}
+
+#[pymethods]
+impl HeldLease {
+    /// `held`, `late`, `borrowed`, `lost`, or `released` after `release` or `keep`.
+    #[getter]
+    fn state(&self) -> &'static str {
+        self.lease.as_ref().map_or("released", dp_verifier_bindings::HeldLease::state)
+    }
+
+    /// Returns the ID, state, end, token and the lease as the control plane last described it.
+    fn to_dict<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        let json = self.lease.as_ref().map(dp_verifier_bindings::HeldLease::to_json);
+        to_python(py, &json.unwrap_or_default())
+    }
+
+    /// Borrows the seat for some seconds. Returns the lease token.
+    fn borrow(&self, py: Python<'_>, seconds: u64) -> PyResult<String> {
+        self.run(py, |lease| lease.borrow(seconds))
+    }
+
+    /// Returns a borrowed seat before its end.
+    fn give_back(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, dp_verifier_bindings::HeldLease::give_back)
+    }
+
+    /// Releases the seat now.
+    fn release(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, dp_verifier_bindings::HeldLease::release)
+    }
+
+    /// Keeps the seat after this object is gone.
+    fn keep(&self, py: Python<'_>) -> PyResult<()> {
+        self.run(py, |lease| {
+            lease.keep();
+            Ok(())
+        })
+    }
+
+    fn __enter__(slf: Bound<'_, Self>) -> Bound<'_, Self> {
+        slf
+    }
+
+    #[pyo3(signature = (*_error))]
+    fn __exit__(&self, py: Python<'_>, _error: &Bound<'_, pyo3::types::PyTuple>) -> PyResult<bool> {
+        self.release(py)?;
+        Ok(false)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<HeldLease {}>", self.state())
+    }
+}
