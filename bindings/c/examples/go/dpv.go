@@ -1,0 +1,223 @@
+// Package dpv checks license tokens through the C interface of dp-verifier. Copy this file into your
+// application, and build it with CGO_CFLAGS and CGO_LDFLAGS that lead to dpv.h and libdpv.
+package dpv
+
+// #cgo LDFLAGS: -ldpv
+// #include <stdlib.h>
+// #include "dpv.h"
+import "C"
+
+import (
+	"encoding/json"
+	"runtime"
+	"unsafe"
+)
+
+// Error is a refusal or another failure, with a stable code.
+type Error struct {
+	Code       string `json:"code"`
+	Detail     string `json:"detail"`
+	HTTPStatus int    `json:"http_status"`
+	Advice     string `json:"advice"`
+	State      string `json:"state"`
+}
+
+func (e *Error) Error() string { return e.Code + ": " + e.Detail }
+
+// Verifier checks tokens of one issuer for one audience. Any number of goroutines may use it.
+type Verifier struct{ handle *C.DpvVerifier }
+
+// License is a verified license.
+type License struct{ handle *C.DpvLicense }
+
+// New creates a verifier from settings, which become a JSON object.
+func New(settings map[string]any) (*Verifier, error) {
+	text, err := json.Marshal(settings)
+	if err != nil {
+		return nil, err
+	}
+	given, free := cString(string(text))
+	defer free()
+	var handle *C.DpvVerifier
+	var failure *C.char
+	if code := C.dpv_verifier_new(given, &handle, &failure); code != C.DPV_CODE_OK {
+		return nil, failed(failure)
+	}
+	verifier := &Verifier{handle}
+	runtime.SetFinalizer(verifier, (*Verifier).Close)
+	return verifier, nil
+}
+
+// Close ends the threads of the verifier. The verifier must not be used afterwards.
+func (v *Verifier) Close() {
+	C.dpv_verifier_free(v.handle)
+	v.handle = nil
+}
+
+// Verify checks a token now.
+func (v *Verifier) Verify(token string) (*License, error) {
+	text, free := cString(token)
+	defer free()
+	return v.license(func(license **C.DpvLicense, failure **C.char) uint32 {
+		return C.dpv_verify(v.handle, text, license, failure)
+	})
+}
+
+// VerifyAt checks a token at a time, in seconds since 1970.
+func (v *Verifier) VerifyAt(token string, now int64) (*License, error) {
+	text, free := cString(token)
+	defer free()
+	return v.license(func(license **C.DpvLicense, failure **C.char) uint32 {
+		return C.dpv_verify_at(v.handle, text, C.int64_t(now), license, failure)
+	})
+}
+
+// VerifyWithProof checks a token with a proof that it is in the issuer's log.
+func (v *Verifier) VerifyWithProof(token, proof string) (*License, error) {
+	text, free := cString(token)
+	defer free()
+	given, freeProof := cString(proof)
+	defer freeProof()
+	return v.license(func(license **C.DpvLicense, failure **C.char) uint32 {
+		return C.dpv_verify_with_proof(v.handle, text, given, license, failure)
+	})
+}
+
+// VerifyLease checks a lease token beside its license.
+func (v *Verifier) VerifyLease(lease string, license *License, holder any) (map[string]any, error) {
+	person, err := json.Marshal(holder)
+	if err != nil {
+		return nil, err
+	}
+	text, free := cString(lease)
+	defer free()
+	of, freeHolder := cString(string(person))
+	defer freeHolder()
+	defer runtime.KeepAlive(license)
+	return v.answer(func(answer **C.char) uint32 {
+		return C.dpv_verify_lease(v.handle, text, license.handle, of, answer)
+	})
+}
+
+// ImportFile imports a license file.
+func (v *Verifier) ImportFile(document string) (map[string]any, error) {
+	text, free := cString(document)
+	defer free()
+	return v.answer(func(answer **C.char) uint32 {
+		return C.dpv_import_file(v.handle, text, answer)
+	})
+}
+
+// ImportStatusList imports a status list token.
+func (v *Verifier) ImportStatusList(document string) (map[string]any, error) {
+	text, free := cString(document)
+	defer free()
+	return v.answer(func(answer **C.char) uint32 {
+		return C.dpv_import_status_list(v.handle, text, answer)
+	})
+}
+
+// ReplaceKeys replaces the configured keys by those of a key set.
+func (v *Verifier) ReplaceKeys(jwks string) error {
+	text, free := cString(jwks)
+	defer free()
+	_, err := v.answer(func(answer **C.char) uint32 {
+		return C.dpv_replace_keys(v.handle, text, answer)
+	})
+	return err
+}
+
+// Health returns the health, for health checks and metrics.
+func (v *Verifier) Health() (map[string]any, error) {
+	return v.answer(func(answer **C.char) uint32 { return C.dpv_health(v.handle, answer) })
+}
+
+// SetFixedTime sets the clock of a verifier with the setting fixed_time, for tests.
+func (v *Verifier) SetFixedTime(now int64) error {
+	_, err := v.answer(func(answer **C.char) uint32 {
+		return C.dpv_set_fixed_time(v.handle, C.int64_t(now), answer)
+	})
+	return err
+}
+
+// StateOf returns the current state of a license that was admitted earlier.
+func (v *Verifier) StateOf(license *License) string {
+	defer runtime.KeepAlive(license)
+	defer runtime.KeepAlive(v)
+	return C.GoString(C.dpv_state_of(v.handle, license.handle))
+}
+
+// State returns the state when the license was verified.
+func (l *License) State() string {
+	defer runtime.KeepAlive(l)
+	return C.GoString(C.dpv_license_state(l.handle))
+}
+
+// HasFeature returns whether a feature is enabled.
+func (l *License) HasFeature(name string) bool {
+	text, free := cString(name)
+	defer free()
+	defer runtime.KeepAlive(l)
+	return bool(C.dpv_license_has_feature(l.handle, text))
+}
+
+// Limit returns the kind of a limit (unlimited, at_most or not_included), and the number of at_most.
+func (l *License) Limit(metric string) (string, uint64) {
+	text, free := cString(metric)
+	defer free()
+	defer runtime.KeepAlive(l)
+	var value C.uint64_t
+	switch C.dpv_license_limit(l.handle, text, &value) {
+	case C.DPV_LIMIT_UNLIMITED:
+		return "unlimited", 0
+	case C.DPV_LIMIT_AT_MOST:
+		return "at_most", uint64(value)
+	default:
+		return "not_included", 0
+	}
+}
+
+// JSON reads the license as the command dp-verify prints it.
+func (l *License) JSON(into any) error {
+	defer runtime.KeepAlive(l)
+	text := C.dpv_license_json(l.handle)
+	defer C.dpv_string_free(text)
+	return json.Unmarshal([]byte(C.GoString(text)), into)
+}
+
+func (v *Verifier) license(call func(**C.DpvLicense, **C.char) uint32) (*License, error) {
+	defer runtime.KeepAlive(v)
+	var handle *C.DpvLicense
+	var failure *C.char
+	if code := call(&handle, &failure); code != C.DPV_CODE_OK {
+		return nil, failed(failure)
+	}
+	license := &License{handle}
+	runtime.SetFinalizer(license, func(l *License) { C.dpv_license_free(l.handle) })
+	return license, nil
+}
+
+func (v *Verifier) answer(call func(**C.char) uint32) (map[string]any, error) {
+	defer runtime.KeepAlive(v)
+	var text *C.char
+	if code := call(&text); code != C.DPV_CODE_OK {
+		return nil, failed(text)
+	}
+	defer C.dpv_string_free(text)
+	answer := map[string]any{}
+	return answer, json.Unmarshal([]byte(C.GoString(text)), &answer)
+}
+
+func failed(text *C.char) error {
+	defer C.dpv_string_free(text)
+	failure := &Error{}
+	if err := json.Unmarshal([]byte(C.GoString(text)), failure); err != nil {
+		return err
+	}
+	return failure
+}
+
+func cString(text string) (*C.char, func()) {
+	copied := C.CString(text)
+	return copied, func() { C.free(unsafe.Pointer(copied)) }
+}

@@ -1,0 +1,3 @@
+module example.com/dpv
+
+go 1.19
