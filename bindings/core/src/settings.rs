@@ -90,7 +90,7 @@ impl Settings {
             // The message of another fault may quote a value, such as a credential.
             let detail = error.to_string();
             match detail.starts_with("unknown field") || detail.starts_with("missing field") {
-                true => Failure::settings(detail),
+                true => Failure::settings(detail.split(" at line ").next().unwrap_or_default()),
                 false => {
                     let (line, column) = (error.line(), error.column());
                     Failure::settings(format!(

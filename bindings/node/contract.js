@@ -1,0 +1,2 @@
+// The module `dp-verifier/contract` has types only.
+"use strict";

@@ -1,0 +1,34 @@
+// The genuine token of the vectors, and a control plane on loopback.
+"use strict";
+
+const { spawn } = require("node:child_process");
+const fs = require("node:fs");
+const path = require("node:path");
+const { Verifier } = require("..");
+
+const root = path.join(__dirname, "../../..");
+const folder = path.join(root, "cp-contracts/vectors");
+
+function suite() {
+  const files = fs.readdirSync(folder).filter((name) => name.endsWith(".json")).sort();
+  return files.flatMap((name) => {
+    const content = JSON.parse(fs.readFileSync(path.join(folder, name), "utf8"));
+    if (content.format !== 1) throw new Error(`${name} has another format`);
+    return content.vectors;
+  });
+}
+
+const genuine = suite().find(({ name }) => name === "genuine_token_is_admitted");
+const token = genuine.steps[0].token;
+const verifier = () => new Verifier({ ...genuine.settings, fixedTime: genuine.now });
+
+// Returns the URL of a control plane, which ends with the test.
+async function controlPlane(t) {
+  const server = spawn("python3", [path.join(root, "bindings/tests/control_plane.py")], {
+    stdio: ["pipe", "pipe", "inherit"],
+  });
+  t.after(() => server.stdin.end());
+  for await (const chunk of server.stdout) return chunk.toString().trim();
+}
+
+module.exports = { controlPlane, genuine, suite, token, verifier };
