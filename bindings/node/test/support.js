@@ -2,8 +2,10 @@
 "use strict";
 
 const { spawn } = require("node:child_process");
+const { once } = require("node:events");
 const fs = require("node:fs");
 const path = require("node:path");
+const { createInterface } = require("node:readline");
 const { Verifier } = require("..");
 
 const root = path.join(__dirname, "../../..");
@@ -28,7 +30,8 @@ async function controlPlane(t) {
     stdio: ["pipe", "pipe", "inherit"],
   });
   t.after(() => server.stdin.end());
-  for await (const chunk of server.stdout) return chunk.toString().trim();
+  const [url] = await once(createInterface(server.stdout), "line");
+  return url;
 }
 
 module.exports = { controlPlane, genuine, suite, token, verifier };
