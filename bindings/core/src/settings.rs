@@ -168,3 +168,46 @@ fn with<T>(
         None => builder,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::Settings;
+
+    fn refusal(settings: &str) -> String {
+        let refused = Settings::from_json(settings).and_then(Settings::build).err();
+        let failure = refused.map(|failure| failure.to_string()).unwrap_or_default();
+        assert!(failure.starts_with("settings_invalid: "), "{failure}");
+        failure
+    }
+
+    #[test]
+    fn unknown_setting_is_named_with_the_known_ones() {
+        let failure = refusal(r#"{"issuer":"x","audiance":"y"}"#);
+        assert!(failure.contains("unknown field `audiance`"), "{failure}");
+        assert!(failure.contains("`audience`") && !failure.contains("column"), "{failure}");
+    }
+
+    #[test]
+    fn refusal_quotes_no_value() {
+        for settings in [
+            r#"{"leeway":"s3cr3t"}"#,
+            r#"{"check_in":"s3cr3t"}"#,
+            r#"{"check_in":{"url":"x","credential":{"s3cr3t":1}}}"#,
+            r#""s3cr3t""#,
+        ] {
+            let failure = refusal(settings);
+            assert!(!failure.contains("s3cr3t"), "{failure}");
+        }
+        let check_in = r#"{"check_in":{"url":"x","credential":"s3cr3t"}}"#;
+        let shown = format!("{:?}", Settings::from_json(check_in));
+        assert!(!shown.contains("s3cr3t"), "{shown}");
+    }
+
+    #[test]
+    fn settings_have_one_source_of_keys() {
+        let failure = refusal(r#"{"issuer":"x","audience":"y","jwks":{},"jwks_file":"z"}"#);
+        assert!(failure.ends_with("only one of `jwks`, `jwks_file` and `jwks_url` can be set"));
+        let failure = refusal(r#"{"issuer":"x","audience":"y"}"#);
+        assert!(failure.ends_with("a source of keys is required"), "{failure}");
+    }
+}

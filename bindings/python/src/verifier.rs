@@ -11,7 +11,7 @@ use crate::license::LicenseContext;
 
 /// A verifier of license tokens of one issuer for one audience. Create it once, and share it between
 /// threads.
-#[pyclass(frozen, subclass, module = "dp_verifier")]
+#[pyclass(frozen, module = "dp_verifier")]
 pub(crate) struct Verifier {
     verifier: dp_verifier_bindings::Verifier,
 }

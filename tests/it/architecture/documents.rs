@@ -58,7 +58,9 @@ pub(super) fn pages() -> Vec<String> {
         "CONTRIBUTING.md",
         "SECURITY.md",
         "CHANGELOG.md",
+        "bindings/README.md",
         "cp-contracts/README.md",
+        "cp-contracts/vectors/README.md",
         "dp-verifier/README.md",
         "keys/README.md",
     ]

@@ -2,79 +2,15 @@
 
 from collections.abc import Mapping
 from datetime import datetime
-from os import PathLike
 from types import TracebackType
-from typing import Any, Literal, TypedDict, final
+from typing import Any, Literal, final
 from uuid import UUID
 
-from typing_extensions import NotRequired, Required, Unpack
+from typing_extensions import Unpack
 
-LicenseState = Literal[
-    "valid",
-    "expiring",
-    "grace",
-    "stale",
-    "log_anomaly",
-    "clock_anomaly",
-    "expired",
-    "not_yet_valid",
-    "suspended",
-    "revoked",
-]
+from .types import ClaimOptions, Holder, LicenseState, Settings
 
-class CheckIn(TypedDict):
-    """The check-ins of a data plane."""
-
-    url: str
-    credential: str
-
-class Settings(TypedDict, total=False):
-    """The settings of a verifier. Times are in seconds."""
-
-    issuer: Required[str]
-    audience: Required[str]
-    jwks: str | Mapping[str, Any] | None
-    jwks_file: str | PathLike[str] | None
-    jwks_url: str | None
-    jwks_store: str | PathLike[str] | None
-    jwks_ca_file: str | PathLike[str] | None
-    jwks_max_stale: int | None
-    jwks_cooldown: int | None
-    bundle_file: str | PathLike[str] | None
-    state_path: str | PathLike[str] | None
-    leeway: int | None
-    time_floor: int | None
-    strict_clock: bool
-    expiring_period: int | None
-    cache: int | None
-    log_key: str | None
-    require_inclusion: bool
-    allow_unlogged: bool
-    check_in: CheckIn | None
-    token_store: str | PathLike[str] | None
-    fixed_time: int | None
-
-class Holder(TypedDict, total=False):
-    """A person (`id`, `email`, `user_id`, `provider` and `subject`) or a machine."""
-
-    id: str
-    email: str
-    user_id: str
-    provider: str
-    subject: str
-    machine_id: bool
-    text: str
-    components: Mapping[str, str]
-
-class ClaimOptions(TypedDict):
-    """The options of a claim. Times are in seconds."""
-
-    label: NotRequired[str]
-    meta: NotRequired[Mapping[str, str]]
-    ttl: NotRequired[int]
-    borrow: NotRequired[int]
-    take_over: NotRequired[bool]
-    token: NotRequired[bool]
+__all__ = ["HeldLease", "LeaseContext", "Leases", "LicenseContext", "Limit", "Verifier"]
 
 @final
 class Limit:
@@ -221,6 +157,7 @@ class Leases:
     def take_usage(self) -> dict[str, Any]:
         """Returns the use of each pool since the last call, for `Verifier.usage_report`."""
 
+@final
 class Verifier:
     """A verifier of license tokens of one issuer for one audience.
 
