@@ -140,17 +140,17 @@ export class LicenseContext {
 
 /** A verified lease token. */
 export interface LeaseContext {
-  lease_id: string;
-  license_id: string;
-  pool: string;
-  kind: string;
-  holder: string;
-  /** In seconds since 1970. */
-  issued_at: number;
-  /** In seconds since 1970; exclusive. */
-  expires_at: number;
-  borrowed: boolean;
-  overage: boolean;
+  readonly leaseId: string;
+  readonly licenseId: string;
+  readonly pool: string;
+  readonly kind: string;
+  /** The hash of the holder. */
+  readonly holder: string;
+  readonly issuedAt: Date;
+  /** The end of the lease; exclusive. */
+  readonly expiresAt: Date;
+  readonly borrowed: boolean;
+  readonly overage: boolean;
 }
 
 /** A held seat. Call `release` when it is no longer needed. */

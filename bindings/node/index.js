@@ -39,8 +39,9 @@ function converted(error) {
   try {
     failure = JSON.parse(error.message);
   } catch {
-    // The arguments have other types, which napi reports by itself.
-    return new TypeError(error.message);
+    // A panic is a generic failure. All other errors of napi are about the types of arguments.
+    if (error.code !== "GenericFailure") return new TypeError(error.message);
+    failure = { code: "internal_error", detail: error.message, http_status: 500 };
   }
   return new (KINDS[failure.kind] ?? LicenseError)(failure);
 }
@@ -203,6 +204,11 @@ class LicenseContext {
   }
 }
 
+function leaseOf({ lease_id, license_id, issued_at, expires_at, ...lease }) {
+  const [issuedAt, expiresAt] = [new Date(issued_at * 1000), new Date(expires_at * 1000)];
+  return Object.freeze({ leaseId: lease_id, licenseId: license_id, issuedAt, expiresAt, ...lease });
+}
+
 const license = (call) => new LicenseContext(KEY, run(call));
 
 class HeldLease {
@@ -287,7 +293,7 @@ class Verifier {
 
   verifyLease(lease, context, holder) {
     const own = LicenseContext.native(context);
-    return JSON.parse(run(() => this.#native.verifyLease(lease, own, holderOf(holder))));
+    return leaseOf(JSON.parse(run(() => this.#native.verifyLease(lease, own, holderOf(holder)))));
   }
 
   stateOf(context) {

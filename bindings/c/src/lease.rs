@@ -2,9 +2,9 @@
 
 use std::ffi::c_char;
 
-use dp_verifier_bindings::{HeldLease, Leases};
+use dp_verifier_bindings::{HeldLease, Leases, guarded};
 
-use crate::memory::{answered, free, give, guarded, handed, handle, json, text};
+use crate::memory::{answered, free, give, handed, handle, json, text};
 use crate::{DpvCode, DpvLicense, DpvVerifier};
 
 /// A client that claims seats, and keeps them by heartbeats.

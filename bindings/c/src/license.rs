@@ -3,9 +3,9 @@
 use std::ffi::c_char;
 
 use dp_verifier_bindings::dp_verifier::{LicenseContext, LicenseState, Limit};
-use dp_verifier_bindings::license_json;
+use dp_verifier_bindings::{guarded, license_json};
 
-use crate::memory::{free, give, guarded, handle, text};
+use crate::memory::{free, give, handle, text};
 
 /// A verified license.
 pub struct DpvLicense {

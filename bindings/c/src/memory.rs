@@ -1,9 +1,8 @@
 //! Strings, handles and panics at the boundary.
 
 use std::ffi::{CStr, CString, c_char};
-use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use dp_verifier_bindings::Failure;
+use dp_verifier_bindings::{Failure, guarded};
 use serde_json::Value;
 
 use crate::DpvCode;
@@ -76,13 +75,6 @@ unsafe fn put<T>(out: *mut *mut T, value: *mut T) {
         // SAFETY: the caller promises a writable place.
         unsafe { out.write(value) };
     }
-}
-
-/// Runs a function, whose panic becomes a failure.
-pub(crate) fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
-    // What a panic leaves behind is not used again by the library.
-    catch_unwind(AssertUnwindSafe(run))
-        .unwrap_or_else(|_| Err(Failure::internal("the library has a fault: a panic")))
 }
 
 /// Runs a function, and writes its answer or its failure as JSON.

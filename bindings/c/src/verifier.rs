@@ -2,10 +2,10 @@
 
 use std::ffi::c_char;
 
-use dp_verifier_bindings::{Verifier, lease_json};
+use dp_verifier_bindings::{Verifier, guarded, lease_json};
 
 use crate::license::state_name;
-use crate::memory::{answered, free, give, guarded, handed, handle, json, text};
+use crate::memory::{answered, free, give, handed, handle, json, text};
 use crate::{DpvCode, DpvLicense};
 
 /// The version of the ABI. Another number is incompatible.

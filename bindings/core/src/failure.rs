@@ -1,6 +1,7 @@
 //! The one error of all bindings.
 
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use dp_verifier::{
     BuildError, FetchError, ImportError, LeaseError, LicenseState, NotEntitled, ReportError,
@@ -79,6 +80,17 @@ impl Failure {
     }
 }
 
+/// Runs a function, whose panic becomes the failure `internal_error`.
+///
+/// # Errors
+///
+/// Returns the failure of the function, or `internal_error`.
+pub fn guarded<T>(run: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
+    // The libraries do not use again what a panic leaves behind.
+    catch_unwind(AssertUnwindSafe(run))
+        .unwrap_or_else(|_| Err(Failure::internal("the library has a fault: a panic")))
+}
+
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.code, self.detail)
@@ -141,5 +153,33 @@ impl From<LeaseError> for Failure {
             }
             error => Self::new(Kind::Lease, "unreachable", error, 503),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use dp_verifier::ErrorCode;
+
+    use super::guarded;
+    use crate::{Failure, Settings};
+
+    #[test]
+    fn panic_becomes_a_failure() {
+        let failure = guarded::<()>(|| panic!("a test"));
+        assert_eq!(failure.map_err(|failure| failure.code), Err("internal_error".to_owned()));
+    }
+
+    #[test]
+    fn refusal_has_code_status_and_advice() {
+        let settings = r#"{"issuer":"https://cp.example","audience":"x","jwks":{"keys":[]}}"#;
+        let verifier = Settings::from_json(settings).and_then(Settings::build);
+        let refused = verifier.and_then(|verifier| verifier.verify("x"));
+        let json = refused.map_or_else(|failure: Failure| failure.to_json(), |_| false.into());
+        let code = ErrorCode::TokenMalformed;
+        assert_eq!(json["ok"], false);
+        assert_eq!((&json["code"], &json["kind"]), (&code.as_str().into(), &"refused".into()));
+        assert_eq!(json["http_status"], code.http_status());
+        assert_eq!(json["advice"], code.advice());
+        assert!(json.get("state").is_none());
     }
 }

@@ -15,7 +15,7 @@ mod wait;
 
 pub use dp_verifier;
 
-pub use self::failure::{Failure, Kind};
+pub use self::failure::{Failure, Kind, guarded};
 pub use self::leases::{HeldLease, Leases};
 pub use self::results::{lease_json, license_json, limit_json};
 pub use self::settings::Settings;

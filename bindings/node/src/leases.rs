@@ -18,7 +18,7 @@ pub struct NativeLeases {
 
 #[napi]
 impl NativeLeases {
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn acquire(
         &self,
         pool: String,
@@ -34,7 +34,7 @@ impl NativeLeases {
         })
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn send_heartbeats(&self) -> AsyncTask<Job<String>> {
         let leases = self.leases.clone();
         job(move || {
@@ -43,7 +43,7 @@ impl NativeLeases {
         })
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn take_usage(&self) -> String {
         self.leases.take_usage().to_string()
     }
@@ -69,32 +69,32 @@ impl Drop for NativeLease {
 
 #[napi]
 impl NativeLease {
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn state(&self) -> &'static str {
         self.lease.as_ref().map_or("released", |lease| lease.state())
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn json(&self) -> String {
         self.lease.as_ref().map(|lease| lease.to_json()).unwrap_or_default().to_string()
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn borrow(&self, seconds: u32) -> AsyncTask<Job<String>> {
         self.run(move |lease| lease.borrow(seconds.into()))
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn give_back(&self) -> AsyncTask<Job<String>> {
         self.run(|lease| lease.give_back().map(|()| String::new()))
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn release(&self) -> AsyncTask<Job<String>> {
         self.run(|lease| lease.release().map(|()| String::new()))
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn keep(&self) {
         if let Some(lease) = &self.lease {
             lease.keep();

@@ -16,7 +16,7 @@ pub struct NativeLimit {
 
 #[napi]
 impl NativeLimit {
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn kind(&self) -> &'static str {
         match self.limit {
             dp_verifier::Limit::Unlimited => "unlimited",
@@ -26,7 +26,7 @@ impl NativeLimit {
     }
 
     /// A number of JavaScript, exact up to 2^53.
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn value(&self) -> Option<f64> {
         match self.limit {
             #[expect(clippy::cast_precision_loss, reason = "numbers of JavaScript are doubles")]
@@ -35,7 +35,7 @@ impl NativeLimit {
         }
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn allows_another(&self, used: i64) -> Result<bool> {
         Ok(self.limit.allows_another(count(used)?))
     }
@@ -49,33 +49,33 @@ pub struct NativeLicense {
 
 #[napi]
 impl NativeLicense {
-    #[napi(getter)]
+    #[napi(getter, catch_unwind)]
     pub fn state(&self) -> &'static str {
         self.license.state().as_str()
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn has_feature(&self, name: String) -> bool {
         self.license.has_feature(&name)
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn limit(&self, metric: String) -> NativeLimit {
         NativeLimit { limit: self.license.limit(&metric) }
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn require_feature(&self, name: String) -> Result<()> {
         self.license.require_feature(&name).map_err(|refused| error(refused.into()))
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn require_another(&self, metric: String, used: i64) -> Result<()> {
         let required = self.license.require_another(&metric, count(used)?);
         required.map_err(|refused| error(refused.into()))
     }
 
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn require_state(&self, states: Vec<String>) -> Result<()> {
         let find = |name: &String| {
             let state = LicenseState::ALL.iter().copied().find(|state| state.as_str() == name);
@@ -87,13 +87,13 @@ impl NativeLicense {
     }
 
     /// Returns the license as JSON, as the command `dp-verify` prints it.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn json(&self) -> String {
         license_json(&self.license).to_string()
     }
 
     /// Returns the claims of the token as JSON.
-    #[napi]
+    #[napi(catch_unwind)]
     pub fn claims(&self) -> String {
         json!(self.license.claims()).to_string()
     }

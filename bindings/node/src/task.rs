@@ -1,6 +1,6 @@
 //! Work on a thread of Node's pool, and errors.
 
-use dp_verifier_bindings::Failure;
+use dp_verifier_bindings::{Failure, guarded};
 use napi::bindgen_prelude::{AsyncTask, ToNapiValue, TypeName};
 use napi::{Env, Error, Result, Task};
 
@@ -16,7 +16,7 @@ impl<T: ToNapiValue + TypeName + Send + 'static> Task for Job<T> {
     fn compute(&mut self) -> Result<T> {
         let gone = || Failure::internal("the job has run before");
         let work = self.0.take().ok_or_else(gone).map_err(error)?;
-        work().map_err(error)
+        guarded(work).map_err(error)
     }
 
     fn resolve(&mut self, _env: Env, output: T) -> Result<T> {

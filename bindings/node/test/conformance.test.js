@@ -60,26 +60,34 @@ function runVector({ settings, now, build, steps }, folder) {
     verify_with_proof: ({ token, proof }) => described(verifier.verifyWithProof(token, proof)),
     verify_lease({ token, lease, holder: { user_id: userId, ...holder }, license_at: at }) {
       const license = at === undefined ? verifier.verify(token) : verifier.verifyAt(token, at);
-      return verifier.verifyLease(lease, license, userId ? { userId } : holder);
+      const own = verifier.verifyLease(lease, license, userId ? { userId } : holder);
+      return { ...own, expires_at: own.expiresAt / 1000 };
     },
   };
-  const built = outcome(start);
-  assert.ok(includes(built, build), `${JSON.stringify(built)} is not ${JSON.stringify(build)}`);
+  const differs = (at, result, expected) =>
+    includes(result, expected)
+      ? null
+      : `${at}: ${JSON.stringify(result)} is not ${JSON.stringify(expected)}`;
+  const difference = differs("build", outcome(start), build);
+  if (difference) return difference;
   for (const step of steps) {
-    const result = outcome(() => actions[step.do](step));
-    const words = `${JSON.stringify(result)} is not ${JSON.stringify(step.expect)}`;
-    assert.ok(includes(result, step.expect), `${step.do}: ${words}`);
+    const result = differs(step.do, outcome(() => actions[step.do](step)), step.expect);
+    if (result) return result;
   }
+  return null;
 }
 
-test("every vector holds", async (t) => {
+test("every vector holds", (t) => {
   const vectors = suite();
   assert.ok(vectors.length > 300);
   const folder = fs.mkdtempSync(path.join(os.tmpdir(), "vectors-"));
   t.after(() => fs.rmSync(folder, { recursive: true }));
+  const wrong = [];
   for (const vector of vectors) {
     const own = path.join(folder, vector.name);
     fs.mkdirSync(own);
-    await t.test(vector.name, () => runVector(vector, own));
+    const difference = runVector(vector, own);
+    if (difference) wrong.push(`${vector.name}: ${difference}`);
   }
+  assert.deepEqual(wrong, []);
 });

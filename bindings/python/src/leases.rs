@@ -1,11 +1,11 @@
 //! Seats and lease tokens.
 
-use dp_verifier_bindings::dp_verifier;
+use dp_verifier_bindings::{dp_verifier, guarded};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
 
-use crate::convert::{raise, to_json, to_python, to_uuid};
+use crate::convert::{raise, to_datetime, to_json, to_python, to_uuid};
 use crate::license::LicenseContext;
 
 /// A verified lease token.
@@ -32,10 +32,20 @@ impl LeaseContext {
         self.lease.kind().as_str()
     }
 
-    /// The end of the lease, in seconds since 1970; exclusive.
     #[getter]
-    fn expires_at(&self) -> i64 {
-        self.lease.expires_at()
+    fn license_id<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyAny>> {
+        to_uuid(py, &self.lease.license_id().to_string())
+    }
+
+    #[getter]
+    fn issued_at<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        to_datetime(py, self.lease.issued_at())
+    }
+
+    /// The end of the lease; exclusive.
+    #[getter]
+    fn expires_at<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyAny>>> {
+        to_datetime(py, self.lease.expires_at())
     }
 
     #[getter]
@@ -75,7 +85,7 @@ impl Leases {
         let options = options.map_or(Ok(Value::Null), |options| to_json(options.as_any()))?;
         let license = license.map(|license| &license.license);
         let acquire = || self.leases.acquire(pool, &holder, &options, license);
-        let lease = py.detach(acquire).map_err(|failure| raise(py, failure))?;
+        let lease = py.detach(|| guarded(acquire)).map_err(|failure| raise(py, failure))?;
         Ok(HeldLease { lease: Some(lease) })
     }
 
@@ -114,7 +124,7 @@ impl HeldLease {
     ) -> PyResult<T> {
         let gone = || dp_verifier_bindings::Failure::internal("the lease is gone");
         let lease = self.lease.as_ref();
-        let outcome = py.detach(|| lease.ok_or_else(gone).and_then(run));
+        let outcome = py.detach(|| guarded(|| lease.ok_or_else(gone).and_then(run)));
         outcome.map_err(|failure| raise(py, failure))
     }
 }

@@ -1,6 +1,6 @@
 //! The verifier.
 
-use dp_verifier_bindings::{Failure, Settings};
+use dp_verifier_bindings::{Failure, Settings, guarded};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use serde_json::Value;
@@ -23,7 +23,7 @@ impl Verifier {
         py: Python<'_>,
         run: impl FnOnce(&dp_verifier_bindings::Verifier) -> Result<T, Failure> + Send,
     ) -> PyResult<T> {
-        py.detach(|| run(&self.verifier)).map_err(|failure| raise(py, failure))
+        py.detach(|| guarded(|| run(&self.verifier))).map_err(|failure| raise(py, failure))
     }
 }
 
@@ -41,7 +41,7 @@ impl Verifier {
         }
         let text = to_text(given.as_any())?;
         let build = || Settings::from_json(&text)?.build();
-        let verifier = py.detach(build).map_err(|failure| raise(py, failure))?;
+        let verifier = py.detach(|| guarded(build)).map_err(|failure| raise(py, failure))?;
         Ok(Self { verifier })
     }
 

@@ -61,10 +61,10 @@ class Run:
         return {}
 
     def step(self, step: dict[str, Any]) -> dict[str, Any]:
+        if step["do"] == "restart":
+            return self.build()
         verifier = self.verifier
         match step["do"]:
-            case "restart":
-                return self.build()
             case "set_time":
                 self.settings["fixed_time"] = step["now"]
                 verifier.set_fixed_time(step["now"])
@@ -86,8 +86,8 @@ class Run:
                 else:
                     license = verifier.verify(step["token"])
                 lease = verifier.verify_lease(step["lease"], license, step["holder"])
-                names = ("pool", "expires_at", "borrowed")
-                return {name: getattr(lease, name) for name in names}
+                expires_at = int(lease.expires_at.timestamp())
+                return {"pool": lease.pool, "expires_at": expires_at, "borrowed": lease.borrowed}
             case other:
                 raise AssertionError(f"the step {other!r} is not known")
         return {}

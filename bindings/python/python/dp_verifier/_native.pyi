@@ -99,8 +99,12 @@ class LeaseContext:
     @property
     def kind(self) -> str: ...
     @property
-    def expires_at(self) -> int:
-        """The end of the lease, in seconds since 1970; exclusive."""
+    def license_id(self) -> UUID: ...
+    @property
+    def issued_at(self) -> datetime: ...
+    @property
+    def expires_at(self) -> datetime:
+        """The end of the lease; exclusive."""
 
     @property
     def borrowed(self) -> bool: ...
