@@ -12,7 +12,7 @@ from datetime import datetime, timezone
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
-VECTORS = Path(__file__).parents[2] / "cp-contracts" / "vectors"
+VECTORS = Path(__file__).resolve().parents[2] / "cp-contracts" / "vectors"
 vectors = json.loads((VECTORS / "forms.json").read_text())["vectors"]
 genuine = next(vector for vector in vectors if vector["name"] == "genuine_token_is_admitted")
 NOW = genuine["now"]

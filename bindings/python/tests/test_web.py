@@ -3,7 +3,7 @@
 from typing import Annotated
 
 import pytest
-from fastapi import Depends, FastAPI, Request
+from fastapi import Depends, FastAPI, Request, WebSocket, WebSocketDisconnect
 from fastapi.testclient import TestClient
 
 from dp_verifier import LicenseContext
@@ -42,6 +42,12 @@ def middleware(verifier) -> TestClient:
     async def hello(request: Request) -> str:
         return request.state.license.organization["name"]
 
+    @app.websocket("/stream")
+    async def stream(socket: WebSocket) -> None:
+        await socket.accept()
+        await socket.send_text(socket.state.license.state)
+        await socket.close()
+
     @app.get("/healthz")
     async def health() -> str:
         return "ok"
@@ -72,3 +78,12 @@ def test_feature_is_required(dependency, token):
 
 def test_exempt_path_needs_no_token(middleware):
     assert middleware.get("/healthz").json() == "ok"
+
+
+def test_websocket_needs_a_token(middleware, token):
+    with middleware.websocket_connect("/stream", headers={"X-License-Token": token}) as socket:
+        assert socket.receive_text() == "valid"
+    with pytest.raises(WebSocketDisconnect) as refused:
+        with middleware.websocket_connect("/stream"):
+            pass
+    assert (refused.value.code, refused.value.reason) == (1008, "token_missing")

@@ -1,4 +1,4 @@
-// Package dpv checks license tokens through the C interface of dp-verifier. Copy this file into your
+// Package dpv checks license tokens through the C interface of dp-verifier. Copy dpv.go and leases.go into your
 // application, and build it with CGO_CFLAGS and CGO_LDFLAGS that lead to dpv.h and libdpv.
 package dpv
 
@@ -124,6 +124,41 @@ func (v *Verifier) ReplaceKeys(jwks string) error {
 	_, err := v.answer(func(answer **C.char) uint32 {
 		return C.dpv_replace_keys(v.handle, text, answer)
 	})
+	return err
+}
+
+// Current returns the license of the data plane's own token.
+func (v *Verifier) Current() (*License, error) {
+	return v.license(func(license **C.DpvLicense, failure **C.char) uint32 {
+		return C.dpv_current(v.handle, license, failure)
+	})
+}
+
+// CurrentToken returns the data plane's own token, a credential, or an empty string.
+func (v *Verifier) CurrentToken() string {
+	defer runtime.KeepAlive(v)
+	text := C.dpv_current_token(v.handle)
+	defer C.dpv_string_free(text)
+	return C.GoString(text)
+}
+
+// WaitForStatus waits for the first request for a token's status list, at most some seconds.
+func (v *Verifier) WaitForStatus(token string) {
+	text, free := cString(token)
+	defer free()
+	defer runtime.KeepAlive(v)
+	C.dpv_wait_for_status(v.handle, text)
+}
+
+// Refresh fetches keys, status lists and the log now.
+func (v *Verifier) Refresh() error {
+	_, err := v.answer(func(answer **C.char) uint32 { return C.dpv_refresh(v.handle, answer) })
+	return err
+}
+
+// CheckIn checks in now.
+func (v *Verifier) CheckIn() error {
+	_, err := v.answer(func(answer **C.char) uint32 { return C.dpv_check_in(v.handle, answer) })
 	return err
 }
 
