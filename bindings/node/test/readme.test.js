@@ -3,17 +3,15 @@
 
 const assert = require("node:assert/strict");
 const fs = require("node:fs");
-const os = require("node:os");
 const path = require("node:path");
 const { test } = require("node:test");
-const { controlPlane, genuine, token } = require("./support.js");
+const { controlPlane, genuine, temporaryFolder, token } = require("./support.js");
 
 const AsyncFunction = (async () => {}).constructor;
 
 for (const page of ["README.md", "node/README.md"]) {
   test(`sample of ${page} runs`, async (t) => {
-    const folder = fs.mkdtempSync(path.join(os.tmpdir(), "readme-"));
-    t.after(() => fs.rmSync(folder, { recursive: true }));
+    const folder = temporaryFolder();
     const text = fs.readFileSync(path.join(__dirname, "../..", page), "utf8");
     let sample = text.split("```javascript\n")[1].split("```")[0];
     for (const [words, others] of [
