@@ -15,6 +15,7 @@ mod frame;
 mod generic;
 mod html;
 mod icons;
+mod log_head;
 mod pages;
 mod refusals;
 mod resources;

@@ -13,7 +13,7 @@ use crate::world::{Client, ROOT, World, on_both};
 
 /// The changes of a run; `EVENTS=10000` asks for more.
 fn changes() -> usize {
-    std::env::var("EVENTS").ok().and_then(|n| n.parse().ok()).unwrap_or(240)
+    std::env::var_os("EVENTS").and_then(|n| n.to_str()?.parse().ok()).unwrap_or(240)
 }
 
 /// The subjects: each has events in an order.

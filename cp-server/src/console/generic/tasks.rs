@@ -58,6 +58,39 @@ pub(in crate::console) const DRY_RUN: &str = "dry_run";
 /// Actions that end something permanently.
 const FINAL: [&str; 5] = ["revoke", "compromise", "purge", "delete", "reset"];
 
+/// What a change of a license does outside, and when data planes know it.
+const EFFECTS: [(&str, &str); 6] = [
+    (
+        "licenses.suspend",
+        "Its data plane refuses the license until it is reinstated. With a network, the data plane \
+         knows it within minutes; without one, with its next file.",
+    ),
+    (
+        "licenses.reinstate",
+        "Its tokens work again. With a network, the data plane knows it within minutes; without one, \
+         with its next file.",
+    ),
+    (
+        "licenses.revoke",
+        "The license and all its tokens never work again. With a network, the data plane knows it \
+         within minutes; without one, with its next file.",
+    ),
+    (
+        "licenses.renew",
+        "The license ends later. Its tokens keep their ends: issue a new one, or let the data plane \
+         check in.",
+    ),
+    (
+        "licenses.transfer",
+        "The license belongs to another deployment. The tokens of the old one are revoked.",
+    ),
+    (
+        "bundles.revoke",
+        "This token never works again; the license stays as it is. Issue another token for its data \
+         plane.",
+    ),
+];
+
 /// Returns the change of this page's form; `None` for a page without a form.
 pub(in crate::console) async fn of(view: &mut View, scene: &Scene) -> Result<Option<Task>> {
     let resources = view.resources.clone();
@@ -232,6 +265,9 @@ impl Task {
             (false, true) => format!("{verb_words} the {}", noun_of(above)),
             (false, false) => verb_words,
         };
+        if let Some((_, effect)) = EFFECTS.iter().find(|(name, _)| *name == self.operation) {
+            self.about = (*effect).to_owned();
+        }
         self.is_destructive = FINAL.contains(&verb);
         if self.is_destructive {
             self.confirm(above);

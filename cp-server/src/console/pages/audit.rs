@@ -6,15 +6,17 @@ use serde_json::Value;
 
 use crate::console::diff;
 use crate::console::generic::history::{sentence, sign_of};
-use crate::console::html::{Markup, empty, html, icon};
+use crate::console::html::{Markup, empty, html, icon, id};
+use crate::console::log_head::{self, LogHead};
 use crate::console::view::{View, items, query, text, value};
 use crate::console::words;
 use crate::kernel::error::Result;
 use crate::kernel::http::in_process::Seen;
+use crate::kernel::http::line::BASE;
 
 crate::pages! { audit:
     /// The audit log of the platform.
-    GET "/audit" calls [audit.list_all] => of_platform;
+    GET "/audit" calls [audit.list_all, log.checkpoint] => of_platform;
     /// The audit log of an organization.
     GET "/organizations/{org}/audit" calls [audit.list, organizations.read] => of_organization;
 }
@@ -59,11 +61,13 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
         Err(error) => return Err(error),
     };
     let events = items(&page);
+    let head = if own.is_none() { log_head::read(view).await } else { None };
     let body = html! {
         div.head { div {
             h1 { "Audit log" }
             p.facts { "Every change, who made it and why. The log is a signed tree: no entry can be edited." }
         } }
+        @if let Some(head) = &head { (strip(view, head)) }
         @if let Some(refusal) = refusal { (refusal) br; }
         form.filters action=(view.url(&view.path)) role="search" aria-label="Filters" {
             @for (name, label, example) in FILTERS {
@@ -85,6 +89,19 @@ async fn page(view: &mut View, operation: &str, own: Option<String>) -> Result<R
     };
     let crumbs = view.crumbs("Audit log");
     view.page("Audit log", &crumbs, &body)
+}
+
+/// The signed head of the log, and its checkpoint as a file.
+fn strip(view: &View, head: &LogHead) -> Markup {
+    html! {
+        div."card strip" {
+            div { span."state ok" { "signed" } }
+            div { span.quiet { "Events" } " " b.num { (head.size) } }
+            div { span.quiet { "Root" } " " (id(&head.root, "the root hash")) }
+            div { a href={ (view.base) (BASE) "/log/checkpoint" } download="checkpoint.txt" { "Checkpoint to keep elsewhere" } }
+            div { span.soft { "The whole log is verified by " code { "cp-server audit verify" } } }
+        }
+    }
 }
 
 fn read_instant(name: &str, text: &str) -> String {
@@ -137,6 +154,9 @@ fn entry(view: &View, event: &Value) -> Markup {
                     @if let Some(request) = event["request_id"].as_str() { span { "request " code { (words::short(request)) } } }
                     @if let Some(ip) = event["ip"].as_str() { span { "from " code { (ip) } } }
                     a href=(view.url(&format!("/audit/{}", text(event, "id")))) { "The whole event" }
+                    @if text(event, "action") == "bundles.issue" && seq.is_some() {
+                        a href={ (view.base) (BASE) "/log/proof?" (query([("jti", text(event, "target_id"))])) } download="proof.txt" { "Proof as a file" }
+                    }
                 }
             }
         }

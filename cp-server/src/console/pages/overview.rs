@@ -7,6 +7,7 @@ use serde_json::Value;
 use crate::console::chart::Days;
 use crate::console::generic::history;
 use crate::console::html::{Markup, card, html, icon, id, time};
+use crate::console::log_head::{self, LogHead};
 use crate::console::view::{View, query, text};
 use crate::console::words;
 use crate::kernel::error::Result;
@@ -17,8 +18,7 @@ const ROWS: usize = 9;
 const DAYS: usize = 30;
 
 pub(super) async fn page(view: &mut View) -> Result<Response> {
-    // Before the page's own connection: this line takes another one.
-    let checkpoint = view.ops.text("log.checkpoint").await.unwrap_or_default();
+    let head = log_head::read(view).await;
     let overview = view.visible("overview.platform", &[], "").await?;
     let daily = view.visible("issuance.daily", &[], "").await?;
     let signing = view.visible("keys.info", &[], "").await?;
@@ -42,7 +42,7 @@ pub(super) async fn page(view: &mut View) -> Result<Response> {
                 }
                 div.stack {
                     (signing_card(view, &signing))
-                    (log_card(&checkpoint))
+                    @if let Some(head) = &head { (log_card(head)) }
                     (history::card(view, &events, "Latest changes", None))
                 }
             }
@@ -210,15 +210,11 @@ fn signing_card(view: &View, signing: &Value) -> Markup {
     card("h-signing", "Signing", &keys, &body)
 }
 
-/// The signed head of the log: a checkpoint (C2SP tlog-checkpoint) has its size and its root.
-fn log_card(checkpoint: &str) -> Markup {
-    let mut lines = checkpoint.lines().skip(1);
-    let (Some(size), Some(root)) = (lines.next(), lines.next()) else { return html! {} };
-    let size =
-        size.parse::<serde_json::Number>().map_or_else(|_| size.to_owned(), |n| words::number(&n));
+/// The signed head of the log.
+fn log_card(head: &LogHead) -> Markup {
     let body = html! { div.in { dl.facts {
-        dt { "Events" } dd.num { (size) }
-        dt { "Root" } dd { (id(root, "the root hash")) }
+        dt { "Events" } dd.num { (head.size) }
+        dt { "Root" } dd { (id(&head.root, "the root hash")) }
     } } };
     card("h-log", "Audit log", &html! { span."state ok" { "signed" } }, &body)
 }

@@ -1,15 +1,16 @@
 //! The caller's own sessions: which browsers are signed in, and the end of one.
 
 use chrono::{DateTime, Utc};
-use schemars::JsonSchema;
-use serde::Serialize;
+use schemars::{JsonSchema, Schema, json_schema};
+use serde::{Deserialize, Serialize};
 
 use crate::identity::ids::SessionId;
 use crate::identity::settings::IdentitySettings;
-use crate::kernel::access::caller::{Authority, CallerScope, Scope};
+use crate::kernel::access::caller::{Authority, Caller, CallerScope, Permission, Scope};
 use crate::kernel::access::ids::OrganizationId;
-use crate::kernel::access::platform::{ForAll, PlatformId};
+use crate::kernel::access::place::{Exposure, PathTarget};
 use crate::kernel::app::Part;
+use crate::kernel::db::Conn;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::NoContent;
 use crate::kernel::http::cx::Cx;
@@ -23,8 +24,36 @@ crate::routes! { sessions:
     DELETE "/me/sessions/{id}" ANY => end_own as "sessions.end";
 }
 
-impl PlatformId for SessionId {
-    const NOUN: &'static str = "session";
+/// `/me/sessions/{id}`: a session of the calling person. Others look like missing ones.
+#[derive(Clone, Copy, Debug, Deserialize)]
+#[serde(transparent)]
+struct OfCaller(SessionId);
+
+impl PathTarget for OfCaller {
+    type Authorized = Scope;
+    const EXPOSURE: Exposure = Exposure::Own;
+
+    async fn authorize(&self, caller: &Caller, tx: &mut Conn, _: Permission) -> Result<Scope> {
+        let authority = caller.authority();
+        let sql = "SELECT EXISTS (SELECT 1 FROM sessions WHERE id = $1 AND user_id = $2
+                                    AND ($3 OR organization_id = $4))";
+        let query = tx.q(sql).bind(self.0).bind(caller.user);
+        let query = query.bind(authority == Authority::Platform).bind(authority.organization());
+        match query.value().await? {
+            Some(true) => Ok(caller.scope),
+            _ => Err(Error::not_found(Self::noun())),
+        }
+    }
+    fn target(&self, _: Scope) -> (&'static str, String) {
+        (Self::noun(), self.0.to_string())
+    }
+    fn parameters() -> Vec<Schema> {
+        let about = "The ID of the session.";
+        vec![json_schema!({"type": "string", "format": "uuid", "description": about})]
+    }
+    fn noun() -> &'static str {
+        "session"
+    }
 }
 
 crate::record! {
@@ -69,14 +98,9 @@ async fn list_own(
     Ok(page.map(|session| MySession { is_current: current == Some(session.id.0), session }))
 }
 
-async fn end_own(cx: &mut Cx<Scope>, ForAll(id): ForAll<SessionId>) -> Result<NoContent> {
-    let authority = cx.caller.authority();
-    let tail =
-        "WHERE user_id = $1 AND ($2 OR organization_id = $3) AND id = $4 AND ended_at IS NULL
-                  AND expires_at > $5";
-    let query = cx.tx.select(tail).bind(cx.caller.user).bind(authority == Authority::Platform);
-    let query = query.bind(authority.organization()).bind(id).bind(cx.now);
-    let found: Option<OwnSession> = query.opt().await?;
+async fn end_own(cx: &mut Cx<Scope>, OfCaller(id): OfCaller) -> Result<NoContent> {
+    let tail = "WHERE id = $1 AND ended_at IS NULL AND expires_at > $2";
+    let found: Option<OwnSession> = cx.tx.select(tail).bind(id).bind(cx.now).opt().await?;
     let before = found.ok_or_else(|| Error::not_found("session"))?;
     cx.audit.before = serde_json::to_value(before).ok();
     let sql = "UPDATE sessions SET ended_at = $2 WHERE id = $1 AND ended_at IS NULL";
