@@ -10,16 +10,19 @@
 //! curl -s http://127.0.0.1:8802/                          # in a third: the license, and the seat
 //! ```
 //!
-//! Now stop the control plane: the data plane goes on until the lease ends, and then answers 503
-//! with the code `lease_lost`. Start the control plane again: the data plane acquires another lease.
-//! Arguments name another control plane than `http://127.0.0.1:8801`, and another place to listen
-//! than `127.0.0.1:8802`.
+//! Now stop the control plane: the data plane goes on until the lease ends, a minute after its last
+//! heartbeat, and then answers 503 with the code `lease_lost`. Start the control plane again: the
+//! data plane acquires another lease. Arguments name another control plane than
+//! `http://127.0.0.1:8801`, and another place to listen than `127.0.0.1:8802`.
 
 use std::path::Path;
 use std::time::Duration;
 
 use axum::{Json, Router, routing::get};
-use dp_verifier::{HeldLease, Holder, LeaseLayer, Leases, LicenseContext, LicenseLayer, Verifier};
+use dp_verifier::cp_contracts::CheckInCode;
+use dp_verifier::{
+    Claim, HeldLease, Holder, LeaseLayer, Leases, LicenseContext, LicenseLayer, Verifier,
+};
 
 /// The pool that every license has. It is for people and for names of the app; in a pool of machines
 /// the holder is a `Fingerprint`.
@@ -40,11 +43,13 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let verifier = tokio::task::block_in_place(|| start(&issuer, &deployment, &token, &store))?;
     let holder = Holder::id(&format!("example at {listen}"));
     let seats = verifier.leases(&token);
-    let lease = seats.acquire_async(POOL, &holder).await?;
+    // A lease of this pool lasts until its release, unless the claim has a ttl.
+    let claim = Claim::new(POOL, &holder).ttl(Duration::from_secs(60));
+    let lease = seats.claim_async(&claim).await?;
     println!("seat {} until {:?}", lease.lease().seat, lease.expires_at());
 
     let seat = LeaseLayer::new(lease.clone());
-    tokio::spawn(keep(seats, holder, lease, seat.clone()));
+    tokio::spawn(keep(seats, claim, lease, seat.clone()));
     let app = Router::new()
         .route("/", get(license))
         .layer(seat)
@@ -70,6 +75,15 @@ fn start(
         .check_in(format!("{issuer}/api/v1/deployments/{deployment}/check-in"), token)
         .token_store(store.join("token"))
         .build()?;
+    // Within a minute of the deployment's newest token, such as that of the quickstart, the control
+    // plane signs no other one. The verifier then checks in again by itself.
+    for _ in 0..15 {
+        let code = verifier.check_in_health().and_then(|health| health.code);
+        if verifier.current().is_ok() || code != Some(CheckInCode::Valid) {
+            break;
+        }
+        std::thread::sleep(Duration::from_secs(5));
+    }
     if let Err(refusal) = verifier.current() {
         let health = verifier.check_in_health().unwrap_or_default();
         return Err(format!("{refusal} ({:?}, {:?})", health.code, health.last_error).into());
@@ -78,11 +92,11 @@ fn start(
 }
 
 /// Acquires another lease when one is lost.
-async fn keep(seats: Leases, holder: Holder, mut lease: HeldLease, seat: LeaseLayer) {
+async fn keep(seats: Leases, claim: Claim, mut lease: HeldLease, seat: LeaseLayer) {
     loop {
         println!("the seat is lost: {:?}", lease.lost().await);
         lease = loop {
-            match seats.acquire_async(POOL, &holder).await {
+            match seats.claim_async(&claim).await {
                 Ok(lease) => break lease,
                 Err(error) => eprintln!("no seat: {error}"),
             }

@@ -24,6 +24,7 @@ mod import_files;
 mod imports;
 mod inclusion;
 mod issuers;
+mod lease_layer;
 mod leases;
 mod life;
 mod monitoring;

@@ -57,6 +57,7 @@ pub(super) struct Source {
     /// The `Authorization` with which the server waits for a change.
     waits_as: Option<String>,
     has_waited: bool,
+    has_changed: bool,
 }
 
 pub(super) enum Answer {
@@ -74,6 +75,7 @@ impl Source {
             max_age: DEFAULT_AGE,
             waits_as: None,
             has_waited: false,
+            has_changed: false,
         })
     }
 
@@ -86,6 +88,11 @@ impl Source {
     /// Returns whether the server waited before its last response.
     pub(super) fn has_waited(&self) -> bool {
         self.has_waited
+    }
+
+    /// Returns whether the last response differs from the valid one before it.
+    pub(super) fn has_changed(&self) -> bool {
+        self.has_changed
     }
 
     pub(super) fn fetch(&mut self) -> Result<Answer, String> {
@@ -118,6 +125,10 @@ impl Source {
             status => return Err(format!("{}: answers {status}", self.url)),
         };
         (self.max_age, self.has_waited) = (max_age, has_waited);
+        self.has_changed = match &answer {
+            Answer::Unchanged => false,
+            Answer::Body { body, .. } => self.last_good() != Some(body.as_slice()),
+        };
         Ok(answer)
     }
 

@@ -75,11 +75,11 @@ impl Watcher {
                 due = None;
                 continue;
             };
-            let is_first = source.last_good().is_none();
             let pause = match list_import::fetch(source, slot, &self.lists, &self.keys) {
                 // The other thread reports errors.
                 Err(_) => self.cooldown.max(PAUSE),
-                Ok(()) if is_first || source.has_waited() => PAUSE,
+                // A list that changed between two requests is a reason to answer at once.
+                Ok(()) if source.has_changed() || source.has_waited() => PAUSE,
                 Ok(()) => UNAPPLIED,
             };
             due = Instant::now().checked_add(pause);

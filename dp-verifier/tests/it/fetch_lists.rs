@@ -158,6 +158,8 @@ fn data_plane_with_a_credential_waits_for_a_revocation() {
     let token = plane.token("block");
     wait_for(verifier.refresh_status(&token));
     let license = verifier.verify(&token).unwrap();
+    // Both threads have fetched the list.
+    until(|| plane.requests().len() >= 2);
     publish(NOW - 99, 1);
     // The list's time to live is five minutes.
     until(|| verifier.state_of(&license) != Valid);
@@ -165,6 +167,28 @@ fn data_plane_with_a_credential_waits_for_a_revocation() {
     let request = waiting(&plane)[0].to_lowercase();
     assert!(request.contains("authorization: bearer cpat_token"), "{request}");
     assert!(request.contains("if-none-match: \"one\""), "{request}");
+}
+
+#[test]
+fn list_that_changed_between_two_requests_is_watched_on() {
+    let plane = ControlPlane::start();
+    // The server has another list than the request, so it does not wait.
+    let publish = |iat: i64, status: u8| {
+        let list = KEY.list(&plane.list(iat, status));
+        plane.server.answer_at(PATH, answer("200 OK", &format!("ETag: \"{iat}\"\r\n"), &list));
+    };
+    publish(NOW - 100, 0);
+    let verifier = watching(&plane, &plane.server.base());
+    let token = plane.token("block");
+    wait_for(verifier.refresh_status(&token));
+    let license = verifier.verify(&token).unwrap();
+    // Both threads have fetched the list.
+    until(|| plane.requests().len() >= 2);
+    for (iat, status, state) in [(NOW - 99, 2, LicenseState::Suspended), (NOW - 98, 0, Valid)] {
+        publish(iat, status);
+        until(|| verifier.state_of(&license) == state);
+    }
+    assert_eq!(outcome(&verifier, &token), Ok(Valid));
 }
 
 #[test]
