@@ -3,7 +3,9 @@
 //! - a claim against a bare conditional update and insert, a heartbeat against a bare conditional
 //!   update, and a refusal against the license itself,
 //! - the same in a pool with a million live leases against one with a thousand,
-//! - 32 clients on one pool against 32 clients on a pool each.
+//! - 32 clients on one pool against 32 clients on a pool each,
+//! - a claim with a lease token against a raw signature,
+//! - a check-in without a signature, and a validation, against whoami without its cache.
 //!
 //! On SQLite with `synchronous=FULL`, and on the empty database that `CP_BENCH_POSTGRES` names.
 //! Measurements of one comparison are interleaved, and medians compared: machines drift.
@@ -25,6 +27,7 @@ use cp_server::kernel::access::caller::Caller;
 use cp_server::kernel::clock::{Clock, ManualClock, Random};
 use cp_server::kernel::db::Db;
 use cp_server::kernel::secret::Kek;
+use cp_server::licensing::keys::signer::{LocalKey, Signer};
 use cp_server::{App, Settings, licensing, server};
 use futures_util::future::join_all;
 use serde_json::{Value, json};
@@ -63,6 +66,8 @@ async fn measure(name: &str, url: &str, pool: Option<u32>) {
     println!("{name:<58} {:>12} {:>12} {:>7}", "limit/s", "ours/s", "ratio");
     bench.beside_bare_statements().await;
     bench.contention().await;
+    bench.beside_a_signature().await;
+    bench.beside_whoami().await;
     let mut first = None;
     for (pool, count) in [("small", 1_000), ("large", 1_000_000)] {
         bench.fill(pool, count).await;
@@ -76,7 +81,15 @@ async fn measure(name: &str, url: &str, pool: Option<u32>) {
             heartbeat / h,
             refusal / r
         );
+        println!("{:<58} {:>12}", format!("resident memory at {count}, KiB"), resident());
     }
+}
+
+/// The memory of this process, in KiB.
+fn resident() -> String {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    line.map_or_else(|| "unknown".to_owned(), |text| text.trim().replace(" kB", ""))
 }
 
 struct Bench {
@@ -90,7 +103,8 @@ struct Bench {
 
 impl Bench {
     async fn new(db: Db) -> Self {
-        let settings = Settings::new("http://127.0.0.1:8801", "data-plane");
+        let mut settings = Settings::new("http://127.0.0.1:8801", "data-plane");
+        settings.shared.rate_limits = false;
         let kek = Kek::new(&[7; 32]).unwrap();
         let (clock, hand) = Clock::manual(Clock::system().now());
         let app = cp_server::app(db, clock, Random::system(), kek, settings);
@@ -192,6 +206,60 @@ impl Bench {
             );
         }
         row("refusal of a full pool / the license", read, ours);
+    }
+
+    /// Claims that return a lease token, and signatures of one core.
+    async fn beside_a_signature(&self) {
+        let (key, message) = (LocalKey::generate(2048).unwrap(), vec![b'x'; 1024]);
+        let (mut raw, mut ours) = (Vec::new(), Vec::new());
+        let path = format!("/licenses/{}/leases", self.license);
+        for _ in 0..ROUNDS {
+            raw.push(per_second(ROUND, async || drop(key.sign(&message).unwrap())).await);
+            let claim = async || {
+                let holder = json!({"id": format!("holder-{}", self.number())});
+                let body = json!({"pool": "open", "holder": holder, "token": true});
+                assert!(self.call(Method::POST, &path, body).await["token"].is_string());
+            };
+            ours.push(per_second(ROUND, claim).await);
+        }
+        row("claim with a token / RSA-2048 signature, one core", raw, ours);
+    }
+
+    /// Check-ins and validations, and whoami without its cache.
+    async fn beside_whoami(&self) {
+        let user = self.call(Method::POST, "/users", json!({"email": "anna@acme.example"})).await;
+        let user = user["id"].as_str().unwrap();
+        let link = json!({"provider": "auth0", "subject": "anna"});
+        self.call(Method::POST, &format!("/users/{user}/auth-accounts"), link).await;
+        let seat = json!({"user_id": user, "role": "member"});
+        self.call(Method::POST, &format!("{}/memberships", self.org), seat).await;
+        let license = format!("/licenses/{}", self.license);
+        let deployment =
+            self.call(Method::GET, &license, json!(null)).await["deployment_id"].clone();
+        let bundle = self.call(Method::POST, &format!("{license}/bundles"), json!({})).await;
+        let key =
+            self.call(Method::POST, &format!("{license}/keys"), json!({})).await["key"].clone();
+        let check_in = format!("/deployments/{}/check-in", deployment.as_str().unwrap());
+        let (mut limits, mut answers, mut validations) = (Vec::new(), Vec::new(), Vec::new());
+        for _ in 0..ROUNDS {
+            let whoami = async || {
+                self.app.commits.advance();
+                let path = "/users/whoami?provider=auth0&subject=anna";
+                self.call(Method::GET, path, json!(null)).await;
+            };
+            limits.push(per_second(ROUND, whoami).await);
+            let silent = async || {
+                let body = json!({"jti": bundle["jti"]});
+                self.call(Method::POST, &check_in, body).await;
+            };
+            answers.push(per_second(ROUND, silent).await);
+            let validate = async || {
+                self.call(Method::POST, "/licenses/validate", json!({"key": key})).await;
+            };
+            validations.push(per_second(ROUND, validate).await);
+        }
+        row("check-in without signature / whoami uncached", limits.clone(), answers);
+        row("validation of a license key / whoami uncached", limits, validations);
     }
 
     /// A conditional update, and an insert, in one transaction.

@@ -3,7 +3,6 @@
 //! - issuing a bundle (rules, claims, check, JSON, signature, hash) against the bare RSA signature,
 //! - issuing over HTTP, durably, by 32 callers, and in bulk, against signing on all cores,
 //! - whoami and the JWKS over HTTP against a bare axum server on the same loopback,
-//! - check-ins without a signature, and validations of a license key, against whoami without its cache,
 //! - effective answers of a person with 20 groups and 2,000 bindings against their one statement, and
 //!   from the cache against a bare axum server with the same bytes.
 //!
@@ -61,7 +60,6 @@ async fn run() {
     println!("{:<58} {:>12} {:>12} {:>7}", "", "limit/s", "ours/s", "ratio");
     signing(&world).await;
     over_http(&world).await;
-    check_ins(&world).await;
     effective(&world).await;
 }
 
@@ -118,39 +116,6 @@ async fn over_http(world: &World) {
     row("issue in bulk, rows and audit / signing, all cores", limits, bulks);
     stop.store(true, Ordering::SeqCst);
     stop_bare.store(true, Ordering::SeqCst);
-}
-
-async fn check_ins(world: &World) {
-    let call = async |name: &str, args: Value| world.client.call(name, object(args)).await.unwrap();
-    let license = call("licenses.read", json!({"id": world.license})).await;
-    let bundle = call("bundles.issue", json!({"id": world.license})).await;
-    let (deployment, jti) = (&license["deployment_id"], &bundle["jti"]);
-    let (deployment, jti) = (deployment.as_str().unwrap(), jti.as_str().unwrap());
-    let check_in = format!("/api/v1/deployments/{deployment}/check-in?jti={jti}");
-    let key = call("license_keys.create", json!({"id": world.license})).await;
-    let validate = format!("/api/v1/licenses/validate?key={}", key["key"].as_str().unwrap());
-    let whoami = "/api/v1/users/whoami?provider=auth0&subject=auth0%7Canna";
-    let router = server::router(&world.app);
-    let (mut limits, mut answers, mut validations) = (Vec::new(), Vec::new(), Vec::new());
-    for _ in 0..ROUNDS {
-        let uncached = async || {
-            world.app.commits.advance();
-            answer_of(&router, "GET", whoami, &world.token).await;
-        };
-        limits.push(each_second(uncached).await);
-        let silent = async || {
-            let (_, body) = answer_of(&router, "POST", &check_in, &world.token).await;
-            assert!(!body.is_empty());
-        };
-        answers.push(each_second(silent).await);
-        let validated = async || {
-            let (_, body) = answer_of(&router, "POST", &validate, &world.token).await;
-            assert!(!body.is_empty());
-        };
-        validations.push(each_second(validated).await);
-    }
-    row("check-in without signature / whoami uncached", limits.clone(), answers);
-    row("validation of a license key / whoami uncached", limits, validations);
 }
 
 async fn effective(world: &World) {

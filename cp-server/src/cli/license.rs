@@ -35,7 +35,9 @@ pub(super) enum License {
         #[arg(long, requires = "all", add = ArgValueCompleter::new(of_positional("organizations.read", "org")))]
         organization: Option<String>,
         /// With --all: only licenses whose last token this key signed, such as a leaked key.
-        #[arg(long, requires = "all", add = ArgValueCompleter::new(of_positional("keys.read", "kid")))]
+        // A thumbprint in base64url may begin with a hyphen.
+        #[arg(long, requires = "all", allow_hyphen_values = true,
+              add = ArgValueCompleter::new(of_positional("keys.read", "kid")))]
         key_id: Option<String>,
         /// The lifetime of the token, such as 30d
         #[arg(long, value_parser = span)]

@@ -122,6 +122,19 @@ mod tests {
     }
 
     #[test]
+    fn key_id_that_begins_with_a_hyphen_is_a_value() {
+        // As a thumbprint in base64url may.
+        for line in [
+            &["keys", "show", "-E3x"][..],
+            &["keys", "compromise", "-E3x", "--reason", "seen"],
+            &["license", "issue", "--all", "--key-id", "-E3x"],
+        ] {
+            let line = ["cp-server"].iter().chain(line);
+            assert!(commands::whole().try_get_matches_from(line).is_ok());
+        }
+    }
+
+    #[test]
     fn command_line_malformed_is_refused_without_a_quote() {
         for (line, names) in [
             (&["serve", "--bootstrap-token", "a canary"][..], "CP_BOOTSTRAP_TOKEN"),
