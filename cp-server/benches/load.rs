@@ -7,21 +7,23 @@
 //! do the same to a peer that closes every connection at once.
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot measure has nothing to say")]
 
-use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{SocketAddr, TcpStream};
-use std::process::{Child, Command, Stdio};
+#[path = "measure/process.rs"]
+mod process;
+
+use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt;
 use futures_util::stream::FuturesUnordered;
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpSocket;
 use tokio::task::JoinSet;
 use tokio::time::interval;
 
-const TOKEN: &str = "bootstrap-token-of-the-load";
+use self::process::{Connection, Process, request};
+
 const CALLERS: usize = 8;
 const ROUND: Duration = Duration::from_secs(3);
 const PASSES: usize = 5;
@@ -32,8 +34,12 @@ fn main() {
         return;
     }
     let folder = tempfile::tempdir().unwrap();
-    let mut server = Server::start(folder.path());
-    server.fill();
+    let server = Process::serve(
+        folder.path(),
+        // The callers go as fast as they can, which is faster than one credential may.
+        &[("CP_RATE_CREDENTIAL", "off"), ("CP_LOG", "warn,cp_server::cli=info")],
+    );
+    fill(&server);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
     let closing = closing();
     let address = server.address;
@@ -47,20 +53,20 @@ fn main() {
     ];
     let mut runs: [[Vec<f64>; 3]; 6] = Default::default();
     // Connections, caches and pools have their size after a first round.
-    server.whoami();
-    println!("resident before: {:.1} MiB", server.memory("VmRSS:"));
+    whoami(&server);
+    println!("resident before: {:.1} MiB", memory(&server, "VmRSS:"));
     for pass in 1..=PASSES {
         for ((_, attack), [quiet, beside, elsewhere]) in attacks.iter().zip(&mut runs) {
-            quiet.push(server.whoami());
+            quiet.push(whoami(&server));
             for (at, into) in [(address, beside), (closing, elsewhere)] {
                 let attackers = runtime.block_on(attack.begin(at));
-                into.push(server.whoami());
+                into.push(whoami(&server));
                 drop(attackers);
             }
         }
-        println!("resident after pass {pass}: {:.1} MiB", server.memory("VmRSS:"));
+        println!("resident after pass {pass}: {:.1} MiB", memory(&server, "VmRSS:"));
     }
-    println!("resident at most: {:.1} MiB", server.memory("VmHWM:"));
+    println!("resident at most: {:.1} MiB", memory(&server, "VmHWM:"));
     println!(
         "\n{:<46} {:>8} {:>8} {:>6} {:>14}",
         "whoami/s, medians", "quiet", "beside", "ratio", "peer's ratio"
@@ -196,115 +202,39 @@ impl Attack {
     }
 }
 
-struct Server {
-    child: Child,
-    address: SocketAddr,
+/// Creates a person whom whoami finds.
+fn fill(server: &Process) {
+    let (_, user) = server.call("POST", "/api/v1/users", Some(json!({"email": "a@b.example"})));
+    let id = user["id"].as_str().unwrap();
+    let account = json!({"provider": "auth0", "subject": "anna"});
+    let made = server.call("POST", &format!("/api/v1/users/{id}/auth-accounts"), Some(account));
+    assert_eq!(made.0, 201, "{}", made.1);
+    let org = json!({"name": "Acme", "owner_user_id": id});
+    assert_eq!(server.call("POST", "/api/v1/organizations", Some(org)).0, 201);
 }
 
-impl Server {
-    fn start(folder: &std::path::Path) -> Self {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_cp-server"))
-            .arg("serve")
-            .current_dir(folder)
-            .env_clear()
-            .env("CP_LISTEN", "127.0.0.1:0")
-            .env("CP_BOOTSTRAP_TOKEN", TOKEN)
-            // The callers go as fast as they can, which is faster than one credential may.
-            .env("CP_RATE_CREDENTIAL", "off")
-            .env("CP_LOG", "warn,cp_server::cli=info")
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut lines = BufReader::new(child.stderr.take().unwrap()).lines().map_while(Result::ok);
-        let address = lines.find_map(|line| {
-            let (_, rest) = line.split_once("address=")?;
-            rest.split(' ').next()?.parse().ok()
-        });
-        std::thread::spawn(move || lines.for_each(drop));
-        Self { child, address: address.unwrap() }
-    }
 
-    fn fill(&mut self) {
-        let (_, user) = self.call("POST", "/api/v1/users", Some(json!({"email": "a@b.example"})));
-        let id = user["id"].as_str().unwrap();
-        let account = json!({"provider": "auth0", "subject": "anna"});
-        let made = self.call("POST", &format!("/api/v1/users/{id}/auth-accounts"), Some(account));
-        assert_eq!(made.0, 201, "{}", made.1);
-        let org = json!({"name": "Acme", "owner_user_id": id});
-        assert_eq!(self.call("POST", "/api/v1/organizations", Some(org)).0, 201);
-    }
-
-    fn call(&self, method: &str, path: &str, body: Option<Value>) -> (u16, Value) {
-        let body = body.map_or_else(String::new, |body| body.to_string());
-        let mut stream = BufReader::new(TcpStream::connect(self.address).unwrap());
-        stream.get_mut().write_all(request(method, path, &body).as_bytes()).unwrap();
-        let mut text = Vec::new();
-        let status = read_answer(&mut stream, &mut text);
-        (status, serde_json::from_slice(&text).unwrap_or_default())
-    }
-
-    /// whoami a second, of so many callers on a connection each.
-    fn whoami(&self) -> f64 {
-        let ask = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", "");
-        let (answered, started) = (AtomicU64::new(0), Instant::now());
-        std::thread::scope(|scope| {
-            for _ in 0..CALLERS {
-                scope.spawn(|| {
-                    let mut stream = BufReader::new(TcpStream::connect(self.address).unwrap());
-                    stream.get_ref().set_nodelay(true).unwrap();
-                    let mut body = Vec::new();
-                    while started.elapsed() < ROUND {
-                        stream.get_mut().write_all(ask.as_bytes()).unwrap();
-                        assert_eq!(read_answer(&mut stream, &mut body), 200);
-                        answered.fetch_add(1, Ordering::Relaxed);
-                    }
-                });
-            }
-        });
-        answered.into_inner() as f64 / started.elapsed().as_secs_f64()
-    }
-
-    /// What the process has in memory.
-    fn memory(&self, which: &str) -> f64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
-        let line = status.lines().find(|line| line.starts_with(which)).unwrap();
-        line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn request(method: &str, path: &str, body: &str) -> String {
-    format!(
-        "{method} {path} HTTP/1.1\r\nhost: bench\r\nauthorization: Bearer {TOKEN}\r\n\
-         content-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
-        body.len()
-    )
-}
-
-fn read_answer(stream: &mut BufReader<TcpStream>, body: &mut Vec<u8>) -> u16 {
-    let (mut line, mut length, mut status) = (String::new(), 0, 0);
-    loop {
-        line.clear();
-        stream.read_line(&mut line).unwrap();
-        if status == 0 {
-            status = line.split(' ').nth(1).unwrap().parse().unwrap();
+/// whoami a second, of so many callers on a connection each.
+fn whoami(server: &Process) -> f64 {
+    let ask = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", "");
+    let (answered, started) = (AtomicU64::new(0), Instant::now());
+    std::thread::scope(|scope| {
+        for _ in 0..CALLERS {
+            scope.spawn(|| {
+                let mut connection = Connection::to(server.address);
+                while started.elapsed() < ROUND {
+                    assert_eq!(connection.ask(&ask).0, 200);
+                    answered.fetch_add(1, Ordering::Relaxed);
+                }
+            });
         }
-        if let Some(value) = line.strip_prefix("content-length: ") {
-            length = value.trim().parse().unwrap();
-        }
-        if line == "\r\n" {
-            break;
-        }
-    }
-    body.resize(length, 0);
-    stream.read_exact(body).unwrap();
-    status
+    });
+    answered.into_inner() as f64 / started.elapsed().as_secs_f64()
+}
+
+/// Returns what the process has in memory, in MiB.
+fn memory(server: &Process, which: &str) -> f64 {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", server.id())).unwrap();
+    let line = status.lines().find(|line| line.starts_with(which)).unwrap();
+    line.split_whitespace().nth(1).unwrap().parse::<f64>().unwrap() / 1024.0
 }

@@ -78,14 +78,19 @@ async fn daily(cx: &mut Cx<Scope>, _: Platform) -> Result<Daily> {
 pub async fn close(app: &App) -> Result<()> {
     let today = number(app.clock.now());
     let oldest = today - DAYS + 1;
-    let mut tx = app.db.begin().await?;
+    // Counted before the transaction: it holds SQLite's one writer.
+    let mut read = app.db.read();
     let sql = "SELECT day FROM issuance_days ORDER BY day DESC LIMIT 1";
-    let last: Option<i64> = tx.q(sql).value().await?;
+    let last: Option<i64> = read.q(sql).value().await?;
     let next = last.map_or(oldest, |last| (last + 1).max(oldest));
     // Days without a token need no row, but for the last one: it says how far the count is.
-    let first = first_day(&mut tx, next).await?.unwrap_or(today - 1);
+    let first = first_day(&mut read, next).await?.unwrap_or(today - 1);
+    let mut days = Vec::new();
     for day in first.min(today - 1).max(next)..today {
-        let issued = count(&mut tx, day, i64::MAX).await?;
+        days.push((day, count(&mut read, day, i64::MAX).await?));
+    }
+    let mut tx = app.db.begin().await?;
+    for (day, issued) in days {
         let sql = "INSERT INTO issuance_days (day, issued) VALUES ($1, $2)
                    ON CONFLICT (day) DO NOTHING";
         tx.q(sql).bind(day).bind(issued).exec().await?;
