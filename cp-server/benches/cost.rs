@@ -24,7 +24,7 @@ use cp_server::kernel::db::Db;
 use serde_json::{Value, json};
 
 use self::process::{Connection, Process, request};
-use self::rows::median;
+use self::rows::row;
 
 const ROUNDS: usize = 7;
 const ROUND: Duration = Duration::from_millis(800);
@@ -72,8 +72,7 @@ fn bare(database: &str) {
                 name.unwrap()
             }
         };
-        let router =
-            Router::new().route("/", get(|| async { "ok" })).route("/row", get(statement));
+        let router = Router::new().route("/", get(|| async { "ok" })).route("/row", get(statement));
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         eprintln!("address={}", listener.local_addr().unwrap());
         axum::serve(listener, router).await.unwrap();
@@ -87,11 +86,11 @@ fn measure(server: &Process, peer: &Process, filled: &Filled, chosen: &[String])
     };
     let paths: Vec<_> = paths.iter().filter(is_chosen).collect();
     let plain = Path::new("bare axum", |_| request("GET", "/", ""));
-    let row = Path::new("bare axum, one statement", |_| request("GET", "/row", ""));
+    let statement = Path::new("bare axum, one statement", |_| request("GET", "/row", ""));
     let mut costs = vec![Vec::new(); paths.len() + 2];
     for _ in 0..ROUNDS {
         costs[0].push(plain.cost(peer));
-        costs[1].push(row.cost(peer));
+        costs[1].push(statement.cost(peer));
         for (path, costs) in paths.iter().zip(&mut costs[2..]) {
             let is_busy = AtomicBool::new(path.beside_changes);
             std::thread::scope(|scope| {
@@ -103,11 +102,13 @@ fn measure(server: &Process, peer: &Process, filled: &Filled, chosen: &[String])
             });
         }
     }
-    let limit = median(&mut costs[0]);
-    println!("{:<44} {:>10} {:>9}", "CPU time of a request", "us", "x bare");
-    for (path, mut costs) in [&plain, &row].into_iter().chain(paths).zip(costs) {
-        let cost = median(&mut costs);
-        println!("{:<44} {cost:>10.1} {:>9.1}", path.name, cost / limit);
+    println!(
+        "{:<58} {:>12} {:>12} {:>7}",
+        "CPU time of a request", "bare, us", "ours, us", "ratio"
+    );
+    let limit = costs[0].clone();
+    for (path, costs) in [&plain, &statement].into_iter().chain(paths).zip(costs) {
+        row(path.name, limit.clone(), costs);
     }
 }
 
@@ -192,15 +193,23 @@ impl Filled {
         let orgs: Vec<_> = (0..5)
             .map(|n| create("/organizations", json!({"name": format!("Umbrella {n}")})))
             .collect();
+        for org in &orgs {
+            call("PUT", &format!("/organizations/{org}/quotas/members"), json!({"quantity": null}));
+        }
         let below = format!("/organizations/{org}");
         call("POST", &format!("{below}/subscriptions"), json!({"plan_code": "team"}));
-        let deployment = json!({"name": "production", "type": "cloud"});
-        let deployment = create(&format!("{below}/deployments"), deployment);
-        let licenses = format!("/deployments/{deployment}/licenses");
+        let licensed = |name: &str, license: Value| {
+            let deployment = json!({"name": name, "type": "cloud"});
+            let deployment = create(&format!("{below}/deployments"), deployment);
+            let license = create(&format!("/deployments/{deployment}/licenses"), license);
+            (deployment, license)
+        };
+        (0..50).for_each(|n| drop(licensed(&format!("site {n}"), json!({}))));
         let leasing = json!({"leasing": {"open": {"kind": "floating", "cap": null}}});
-        let license = create(&licenses, leasing);
-        (0..60).for_each(|_| drop(create(&licenses, json!({}))));
+        let (deployment, license) = licensed("production", leasing);
         let user = create("/users", json!({"email": "anna@acme.example"}));
+        let seat = json!({"user_id": user, "role": "member"});
+        call("POST", &format!("{below}/memberships"), seat);
         let token = call("POST", &format!("/licenses/{license}/bundles"), json!({}));
         let lists = server.call("GET", "/api/v1/status-lists", None).1;
         let list = lists["status_lists"][0].as_str().unwrap();
@@ -279,20 +288,22 @@ impl Filled {
             Path::new("whoami from the database", move |n| whoami(n % PEOPLE)),
             api("license", format!("/licenses/{license}")),
             api("organization", format!("/organizations/{org}")),
-            api("list of 50 licenses", format!("/deployments/{}/licenses", self.deployment)),
+            api("list of 50 licenses", format!("/organizations/{org}/licenses?limit=50")),
             api("effective answer", format!("/organizations/{org}/effective?user={}", self.user)),
             post("issue", format!("/licenses/{license}/bundles"), |_, _| json!({})).answers(201),
-            post("claim", format!("/licenses/{license}/leases"), |_, n| {
-                json!({"pool": "open", "holder": {"id": format!("holder-{n}")}})
-            })
+            post(
+                "claim",
+                format!("/licenses/{license}/leases"),
+                |_, n| json!({"pool": "open", "holder": {"id": format!("holder-{n}")}}),
+            )
             .answers(201),
             Path::new("heartbeat", heartbeat),
-            post("check-in", format!("/deployments/{}/check-in", self.deployment), |this, _| {
-                json!({"jti": this.jti})
-            }),
-            post("usage, 1 event", format!("/organizations/{org}/usage"), |_, _| {
-                json!([event()])
-            }),
+            post(
+                "check-in",
+                format!("/deployments/{}/check-in", self.deployment),
+                |this, _| json!({"jti": this.jti}),
+            ),
+            post("usage, 1 event", format!("/organizations/{org}/usage"), |_, _| json!([event()])),
             post("usage, 1,000 events", format!("/organizations/{org}/usage"), |_, _| {
                 (0..1000).map(|_| event()).collect()
             }),

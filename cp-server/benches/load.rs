@@ -213,7 +213,6 @@ fn fill(server: &Process) {
     assert_eq!(server.call("POST", "/api/v1/organizations", Some(org)).0, 201);
 }
 
-
 /// whoami a second, of so many callers on a connection each.
 fn whoami(server: &Process) -> f64 {
     let ask = request("GET", "/api/v1/users/whoami?provider=auth0&subject=anna", "");

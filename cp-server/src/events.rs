@@ -97,10 +97,10 @@ impl Output for Followed {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         <EventPage as Output>::schema(generator)
     }
-    fn answer(self) -> Result<Answer> {
+    fn answer(self, is_audited: bool) -> Result<Answer> {
         match self {
-            Self::Page(page) => page.answer(),
-            Self::Stream(stream) => StreamOf::<Event>::new(stream).answer(),
+            Self::Page(page) => page.answer(is_audited),
+            Self::Stream(stream) => StreamOf::<Event>::new(stream).answer(is_audited),
         }
     }
 }

@@ -43,7 +43,7 @@ crate::routes! { organizations declares NOTICES, NOTICE_LEVELS:
     ///
     /// `settings` are merged one level deep. `features` are merged member by member; null deletes a
     /// member.
-    PATCH "/organizations/{org}" ORG_WRITE => update;
+    PATCH "/organizations/{org}" ORG_WRITE => update, local;
     /// Deletes an organization: suspends it, or purges it with everything in it.
     ///
     /// A deletion by the organization's own callers suspends it until `retained_until`; a setting

@@ -129,10 +129,11 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     let stream = multiplexed.map(|state| state.stream());
     let version = request.version();
     let method = request.method().clone();
-    let path = request.uri().path().to_owned();
-    let matched = request.extensions().get::<MatchedPath>().map(|m| m.as_str().to_owned());
+    let uri = request.uri().clone();
+    let path = uri.path();
+    let matched = request.extensions().get::<MatchedPath>().cloned();
     // Scanners must not create a label for every path that they try.
-    let label = matched.unwrap_or_else(|| "unmatched".into());
+    let label = matched.as_ref().map_or("unmatched", MatchedPath::as_str);
     let time = Surface::of(&app).request_time;
     let deadline = Deadline { at: started + time, seconds: time.as_secs() };
     request.extensions_mut().insert(deadline);
@@ -144,14 +145,14 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
     // The router refuses methods without a line, which includes OPTIONS on every path.
     if response.status() == StatusCode::METHOD_NOT_ALLOWED {
         if method == Method::OPTIONS {
-            response = headers::options(&path);
+            response = headers::options(path);
         }
-        if let Some(allow) = headers::allowed(&app, &label) {
+        if let Some(allow) = headers::allowed(&app, label) {
             response.headers_mut().insert(header::ALLOW, allow);
         }
     }
     let page = response.extensions().get::<console::PageName>();
-    let label = page.map_or(label, |page| page.0.to_owned());
+    let label = page.map_or(label, |page| page.0);
     let mut response = match asked {
         Some(asked) => as_page(&app, &asked, response, &id),
         None => as_problem(response, app.settings.base_path(), &id),
@@ -168,7 +169,7 @@ async fn surround(State(app): State<App>, mut request: Request, next: Next) -> R
         response.headers_mut().insert(REQUEST_ID, value);
     }
     let (status, elapsed) = (response.status().as_u16(), started.elapsed());
-    let is_probe = status < 400 && PROBES.contains(&&*label);
+    let is_probe = status < 400 && PROBES.contains(&label);
     telemetry::answered(named(&method), label, response.status(), elapsed);
     // JSON has no number of 128 bits.
     let micros = u64::try_from(elapsed.as_micros()).unwrap_or(u64::MAX);
@@ -215,10 +216,9 @@ fn origin(app: &App, request: &mut Request) -> (Option<Peer>, bool) {
 }
 
 /// Returns the label of a method; invented methods must not create labels.
-fn named(method: &Method) -> String {
+fn named(method: &Method) -> &'static str {
     let known = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
-    let name = method.as_str();
-    if known.contains(&name) { name.to_owned() } else { "other".into() }
+    known.into_iter().find(|known| method == known).unwrap_or("other")
 }
 
 fn request_id(app: &App, headers: &HeaderMap) -> String {

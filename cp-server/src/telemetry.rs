@@ -1,15 +1,19 @@
 //! Logs and metrics of a running server.
 
 pub mod families;
+pub mod lines;
 mod process;
 
 use clap::ValueEnum;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::http::StatusCode;
+use metrics::{Counter, Histogram};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use tracing_subscriber::EnvFilter;
 
@@ -31,7 +35,7 @@ pub fn log(filter: &str, format: LogFormat) -> anyhow::Result<()> {
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
-        .with_writer(std::io::stderr);
+        .with_writer(lines::writer);
     let set = match format {
         LogFormat::Text => lines.with_target(false).try_init(),
         LogFormat::Json => lines.json().flatten_event(true).try_init(),
@@ -77,12 +81,48 @@ pub fn render() -> String {
 /// The number of responses after which their durations are aggregated.
 const ADDED_UP_EVERY: u64 = 4096;
 
+/// The metrics of the responses with the same labels.
+struct Answers {
+    method: &'static str,
+    status: StatusCode,
+    count: Counter,
+    durations: Histogram,
+}
+
+impl Answers {
+    fn new(method: &'static str, path: &str, status: StatusCode) -> Self {
+        let labels = [
+            ("method", method.to_owned()),
+            ("path", path.to_owned()),
+            ("status", status.as_str().to_owned()),
+        ];
+        let count = metrics::counter!("cp_http_requests_total", &labels);
+        let durations = metrics::histogram!("cp_http_request_duration_seconds", &labels);
+        Self { method, status, count, durations }
+    }
+}
+
+thread_local! {
+    /// By path: the recorder's own look-up costs more than the rest of a cached response.
+    static ANSWERS: RefCell<HashMap<String, Vec<Answers>>> = RefCell::default();
+}
+
 /// Counts a response and its duration.
-pub fn answered(method: String, path: String, status: StatusCode, elapsed: Duration) {
+pub fn answered(method: &'static str, path: &str, status: StatusCode, elapsed: Duration) {
     static ANSWERED: AtomicU64 = AtomicU64::new(0);
-    let labels = [("method", method), ("path", path), ("status", status.as_str().to_owned())];
-    metrics::counter!("cp_http_requests_total", &labels).increment(1);
-    metrics::histogram!("cp_http_request_duration_seconds", &labels).record(elapsed.as_secs_f64());
+    ANSWERS.with_borrow_mut(|answers| {
+        let known = match answers.get_mut(path) {
+            Some(known) => known,
+            None => answers.entry(path.to_owned()).or_default(),
+        };
+        let same = |one: &Answers| one.method == method && one.status == status;
+        let at = known.iter().position(same).unwrap_or_else(|| {
+            known.push(Answers::new(method, path, status));
+            known.len() - 1
+        });
+        known[at].count.increment(1);
+        known[at].durations.record(elapsed.as_secs_f64());
+    });
     // The exporter keeps each duration until a scrape, and no scrape may ever come.
     if ANSWERED.fetch_add(1, Ordering::Relaxed) % ADDED_UP_EVERY == ADDED_UP_EVERY - 1 {
         metrics().run_upkeep();

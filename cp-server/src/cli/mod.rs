@@ -49,7 +49,10 @@ pub fn main() -> ExitCode {
         Ok(matches) => matches,
         Err(error) => return refusal::refuse(error),
     };
+    let cores = std::thread::available_parallelism().map_or(2, usize::from);
     let ended = tokio::runtime::Builder::new_multi_thread()
+        // Reads of SQLite block a thread each, at most one a core.
+        .worker_threads(cores.max(2) * 2)
         .enable_all()
         .build()
         .context("the runtime could not start")

@@ -14,6 +14,7 @@ use crate::config::installation::Purpose;
 use crate::config::{Config, unknown_variables};
 use crate::identity::bootstrap::First;
 use crate::server::tls::Tls;
+use crate::telemetry::lines;
 use crate::{App, jobs, quickstart, server};
 
 /// Serves the API until the process is asked to end.
@@ -93,6 +94,7 @@ async fn serve(
     // A terminal that closes ends its programs; a service is asked to reload its files.
     let reloads = tls.is_some() || !std::io::stderr().is_terminal();
     let hangup = reloads.then(|| signal(SignalKind::hangup())).transpose()?;
+    let _lines = lines::gather()?;
     let running = jobs::start(&app);
     let (address, database) = (listener.local_addr()?, app.db.name());
     tracing::info!(%address, database, base_url = app.settings.base_url, "serving");

@@ -17,7 +17,7 @@ use crate::identity::settings::IdentitySettings;
 use crate::kernel::access::caller::{CallerScope, Scope};
 use crate::kernel::access::ids::{OrganizationId, UserId};
 use crate::kernel::app::Part;
-use crate::kernel::cache::Cache;
+use crate::kernel::cache::{Cache, Mark};
 use crate::kernel::db::record::Codes;
 use crate::kernel::error::{Error, Result};
 use crate::kernel::http::answer::Rendered;
@@ -61,7 +61,7 @@ const REMEMBERED: TimeDelta = TimeDelta::seconds(1);
 
 /// Cached answers, by the inputs that they depend on.
 #[derive(Default)]
-pub struct Identities(Cache<IdentityQuestion, Rendered<WhoAmI>>);
+pub struct Identities(Cache<IdentityQuestion, (Mark, Rendered<WhoAmI>)>);
 
 impl Part for Identities {}
 
@@ -77,10 +77,13 @@ async fn whoami(
     let (version, held_to) = (contract(cx)?, cx.at.organization());
     let (provider, subject) = (identity.provider.clone(), identity.subject.clone());
     let asked = IdentityQuestion(provider, subject, held_to, version);
-    let generation = cx.app.commits.now();
-    if let Some(known) = Identities::of(&cx.app).0.recall(&asked, generation, cx.now) {
+    let (rights, identities) = (&cx.app.rights, &Identities::of(&cx.app).0);
+    if let Some((mark, known)) = identities.recall(&asked, 0, cx.now)
+        && rights.is_current(&mark)
+    {
         return Ok(known);
     }
+    let since = rights.now();
     let mut rows = facts(cx, &identity).await?;
     if rows.is_empty() && link(cx, &identity).await? {
         rows = facts(cx, &identity).await?;
@@ -91,8 +94,12 @@ async fn whoami(
         _ => WhoAmI::V2(v2(&rows, person)),
     })?;
     // This transaction is not committed yet, so its answer must not be cached for other callers.
-    if !cx.tx.writes() {
-        Identities::of(&cx.app).0.keep(asked, answer.clone(), generation, cx.now + REMEMBERED);
+    let organizations = rows.iter().filter_map(|row| row.organization_id);
+    if !cx.tx.writes()
+        && let Some(mark) = cx.app.rights.mark(organizations, since)
+    {
+        let known = (mark, answer.clone());
+        Identities::of(&cx.app).0.keep(asked, known, 0, cx.now + REMEMBERED);
     }
     Ok(answer)
 }

@@ -19,7 +19,7 @@ use axum::http::request::Parts;
 use crate::kernel::access::caller::Caller;
 use crate::kernel::access::ids::OrganizationId;
 use crate::kernel::access::rate_limits::{LimitStatus, RateLimits, Rates};
-use crate::kernel::cache::Generation;
+use crate::kernel::cache::{Generation, Generations};
 use crate::kernel::clock::{Clock, Random};
 use crate::kernel::completion::to_the_end;
 use crate::kernel::db::installation::Trial;
@@ -46,7 +46,7 @@ pub struct State {
     pub commits: Generation,
     /// Advances with every commit of this replica that may change who a caller is or which
     /// permissions it has.
-    pub rights: Generation,
+    pub rights: Generations,
     /// The last trial write, which readiness depends on.
     trial: Trial,
     parts: Vec<Box<dyn Part>>,
@@ -166,7 +166,7 @@ impl App {
             credentials: on.credentials,
             admission: on.admission,
             commits: Generation::default(),
-            rights: Generation::default(),
+            rights: Generations::default(),
             trial: Trial::default(),
             places,
             parts,
@@ -181,11 +181,12 @@ impl App {
     }
 
     /// Commits the changes of an operation and announces them on this replica: both, or neither.
-    pub async fn commit(&self, tx: Conn, effect: Effect) -> Result<()> {
+    /// `at` is the organization of an [`Effect::Organization`].
+    pub async fn commit(&self, tx: Conn, effect: Effect, at: Option<OrganizationId>) -> Result<()> {
         let app = self.clone();
         to_the_end(async move {
             tx.commit().await?;
-            app.committed(effect).await;
+            app.committed(effect, at).await;
             Ok(())
         })
         .await
@@ -200,7 +201,7 @@ impl App {
     }
 
     /// Announces a commit on this replica.
-    async fn committed(&self, effect: Effect) {
+    async fn committed(&self, effect: Effect, at: Option<OrganizationId>) {
         self.commits.advance();
         for part in &self.parts {
             part.committed();
@@ -208,7 +209,7 @@ impl App {
         if effect == Effect::Harmless {
             return;
         }
-        self.rights.advance();
+        self.rights.advance(at.filter(|_| effect == Effect::Organization));
         if effect == Effect::Parts {
             for part in &self.parts {
                 part.changed(self).await;

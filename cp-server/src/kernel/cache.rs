@@ -8,11 +8,14 @@
 //! quick_cache bounds the memory. It compares neither generations nor the injected clock, so this
 //! file does.
 
-use std::hash::Hash;
+use std::array;
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use chrono::{DateTime, Utc};
 use quick_cache::sync;
+
+use crate::kernel::access::ids::OrganizationId;
 
 const AT_MOST: usize = 10_000;
 
@@ -28,6 +31,79 @@ impl Generation {
     pub fn advance(&self) {
         self.0.fetch_add(1, Ordering::AcqRel);
     }
+}
+
+/// The number of organizations' counters. Organizations that share one only invalidate more.
+const SLOTS: usize = 1024;
+
+/// Counts the commits of this replica, apart for organizations whose commits matter nowhere else.
+#[derive(Debug)]
+pub struct Generations {
+    /// All commits.
+    all: Generation,
+    /// The commits that may matter in any organization.
+    everywhere: Generation,
+    organizations: [Generation; SLOTS],
+    hasher: RandomState,
+}
+
+impl Default for Generations {
+    fn default() -> Self {
+        Self {
+            all: Generation::default(),
+            everywhere: Generation::default(),
+            organizations: array::from_fn(|_| Generation::default()),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl Generations {
+    /// Returns the number of all commits.
+    pub fn now(&self) -> u64 {
+        self.all.now()
+    }
+
+    /// Counts a commit, which matters in this organization only.
+    pub fn advance(&self, organization: Option<OrganizationId>) {
+        match organization {
+            Some(organization) => self.organizations[self.slot(organization)].advance(),
+            None => self.everywhere.advance(),
+        }
+        self.all.advance();
+    }
+
+    /// Returns a mark for what was read in these organizations since `now` returned `since`. `None`
+    /// when something was committed meanwhile.
+    pub fn mark(
+        &self,
+        organizations: impl Iterator<Item = OrganizationId>,
+        since: u64,
+    ) -> Option<Mark> {
+        let slots: Vec<_> = organizations
+            .map(|organization| self.slot(organization))
+            .map(|slot| (slot, self.organizations[slot].now()))
+            .collect();
+        let mark = Mark { everywhere: self.everywhere.now(), organizations: slots };
+        (self.now() == since).then_some(mark)
+    }
+
+    /// Whether nothing was committed that matters to what was read at the mark.
+    pub fn is_current(&self, mark: &Mark) -> bool {
+        mark.everywhere == self.everywhere.now()
+            && mark.organizations.iter().all(|(slot, at)| self.organizations[*slot].now() == *at)
+    }
+
+    fn slot(&self, organization: OrganizationId) -> usize {
+        usize::try_from(self.hasher.hash_one(organization)).unwrap_or(0) % SLOTS
+    }
+}
+
+/// The commits before something was read in some organizations.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    everywhere: u64,
+    organizations: Vec<(usize, u64)>,
 }
 
 /// Answers by request. A full cache drops the answers that are seldom requested.
@@ -78,6 +154,28 @@ mod tests {
         // The answer was looked up before the commit and kept after it: it must not be used either.
         memory.keep("anna", 1, before, until);
         assert_eq!(memory.recall(&"anna", generation.now(), now), None);
+    }
+
+    #[test]
+    fn commit_in_an_organization_invalidates_what_depends_on_it() {
+        let generations = Generations::default();
+        let organization = |n| OrganizationId(uuid::Uuid::from_u128(n));
+        let other = (2..).map(organization);
+        let mut other =
+            other.filter(|one| generations.slot(*one) != generations.slot(organization(1)));
+        let mark = |since| generations.mark([organization(1)].into_iter(), since);
+        let before = mark(generations.now()).unwrap();
+        generations.advance(other.next());
+        assert!(generations.is_current(&before));
+        generations.advance(Some(organization(1)));
+        assert!(!generations.is_current(&before));
+        let before = mark(generations.now()).unwrap();
+        generations.advance(None);
+        assert!(!generations.is_current(&before));
+        // What was read before a commit is not kept after it.
+        let since = generations.now();
+        generations.advance(other.next());
+        assert!(mark(since).is_none());
     }
 
     #[test]

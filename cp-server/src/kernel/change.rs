@@ -38,7 +38,7 @@ impl<G> Cx<G> {
     /// Commits a change whose events are recorded, and announces it on this replica.
     pub async fn commit(self, effect: Effect) -> Result<()> {
         let Self { app, tx, counts, .. } = self;
-        app.commit(tx, effect).await?;
+        app.commit(tx, effect, None).await?;
         counts.committed();
         Ok(())
     }

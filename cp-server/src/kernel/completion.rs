@@ -4,28 +4,33 @@
 //!
 //! The server drops the future of a request when the client disconnects, at any await. For a read
 //! that is right. A change would end at a point that its client chose: done or not, unknown to
-//! every caller, and not announced to this replica's caches. So a change runs in its own task, and
-//! the request only waits for it. The request's [`Deadline`] bounds the task. The commit and its
-//! announcement ([`App::commit`](crate::kernel::app::App::commit)) run in another such task: the
-//! deadline passes before or after both. The task holds the request's parts, and with them the
-//! connection's slot in the limits: clients that reset their connections do not escape the limits.
+//! every caller, and not announced to this replica's caches. So a change that loses its request moves
+//! to its own task, where it ends. Most changes never move: a task for each would cost two switches. The
+//! request's [`Deadline`] bounds the change. The commit and its announcement
+//! ([`App::commit`](crate::kernel::app::App::commit)) move likewise when the deadline drops them: it
+//! passes before or after both. The change holds the request's parts, and with them the connection's slot in the limits:
+//! clients that reset their connections do not escape the limits.
 //!
 //! A change that still waits for SQLite's writer has not begun. It ends with its client. Otherwise
 //! a flood of abandoned changes would delay every client of the same share that waits for its response.
 
 use std::panic::AssertUnwindSafe;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
 use axum::http::request::Parts;
 use cp_contracts::ProblemCode;
 use futures_util::FutureExt;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::Instrument;
 
 use crate::kernel::error::{Error, Result};
 use crate::kernel::panics;
 
-/// Runs the work in its own task. A panic ends the work and becomes an error.
+/// Runs the work, which ends even when the returned future is dropped. A panic ends the work and
+/// becomes an error.
 pub async fn to_the_end<T, F>(work: F) -> Result<T>
 where
     T: Send + 'static,
@@ -33,11 +38,33 @@ where
 {
     let work = async move {
         let done = AssertUnwindSafe(work).catch_unwind().await;
-        // Catch the panic in the task: only this thread knows its location.
+        // Catch the panic where it happens: only this thread knows its location.
         done.unwrap_or_else(|panic| Err(panics::caught(&*panic)))
     };
-    let done = tokio::spawn(work.in_current_span()).await;
-    done.unwrap_or_else(|ended| Err(Error::internal(ended)))
+    Unfinished(Some(Box::pin(work.in_current_span()))).await
+}
+
+/// Work that moves to its own task when it is dropped before its end.
+struct Unfinished<F: Future<Output: Send> + Send + 'static>(Option<Pin<Box<F>>>);
+
+impl<F: Future<Output: Send> + Send + 'static> Future for Unfinished<F> {
+    type Output = F::Output;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<F::Output> {
+        let Some(work) = &mut self.0 else { return Poll::Pending };
+        let done = ready!(work.as_mut().poll(cx));
+        self.0 = None;
+        Poll::Ready(done)
+    }
+}
+
+impl<F: Future<Output: Send> + Send + 'static> Drop for Unfinished<F> {
+    fn drop(&mut self) {
+        // Without a runtime, the process ends.
+        if let (Some(work), Ok(runtime)) = (self.0.take(), Handle::try_current()) {
+            runtime.spawn(work);
+        }
+    }
 }
 
 /// The client of a change, which may disconnect before the change begins.

@@ -7,6 +7,8 @@
 //! `sqlx::Any`, which has no such types; a trait with two implementations, which doubles every
 //! statement; an ORM, because SQL is shorter.
 
+mod direct;
+mod drivers;
 pub(super) mod failures;
 mod hosts;
 pub mod installation;
@@ -28,15 +30,12 @@ pub(super) mod writer;
 use std::path::{Path, PathBuf};
 
 use sqlx::pool::PoolConnection;
-use sqlx::sqlite::{
-    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
-};
-use sqlx::{
-    ConnectOptions, Connection, PgConnection, Postgres, Sqlite, SqliteConnection, Transaction,
-};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::{ConnectOptions, Connection, PgConnection, Postgres, SqliteConnection, Transaction};
 
 use tokio::sync::OwnedMutexGuard;
 
+use self::direct::{Reader, Readers};
 pub(super) use self::failures::InDoubt;
 pub use self::failures::constraint_of;
 pub use self::hosts::split_hosts;
@@ -53,7 +52,7 @@ pub const WITHOUT_STATEMENTS: &str = "sqlx::query=error,sqlx::postgres::notice=e
 
 #[derive(Clone, Debug)]
 pub enum Db {
-    Sqlite { read: SqlitePool, write: Writer },
+    Sqlite { read: Readers, write: Writer },
     Postgres(PgDatabase),
 }
 
@@ -126,12 +125,11 @@ impl Db {
             .connect_with(options.clone())
             .await?;
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
-        let read = pool()
-            // At least one connection stays open. When the last one closes, the next one reads the
-            // write-ahead log again, including the remains of a failed sync (see `wal`).
-            .min_connections(1)
-            .max_connections(readers.unwrap_or(u32::try_from(cores).unwrap_or(2).max(2)))
-            .connect_lazy_with(options.read_only(true));
+        let most = readers.unwrap_or(u32::try_from(cores).unwrap_or(2).max(2));
+        let read = Readers::new(options.read_only(true), PATIENCE, most);
+        // At least one connection stays open. When the last one closes, the next one reads the
+        // write-ahead log again, including the remains of a failed sync (see `wal`).
+        drop(read.acquire().await?);
         let db = Self::Sqlite { read, write: Writer::new(write, PATIENCE, growth) };
         db.check_pragmas(synchronous).await?;
         Ok(db)
@@ -173,7 +171,7 @@ impl Db {
     pub async fn snapshot(&self) -> sqlx::Result<Conn> {
         match self {
             Self::Sqlite { read, .. } => {
-                let mut conn = Conn::SqliteAlone(read.acquire().await?.detach());
+                let mut conn = Conn::SqliteAlone(read.options().connect().await?);
                 // No statement ends this transaction: the connection is closed instead.
                 conn.q("BEGIN").exec().await?;
                 Ok(conn)
@@ -198,7 +196,7 @@ impl Db {
     /// switches between the two threads.
     pub async fn bulk_snapshot(&self) -> sqlx::Result<Conn> {
         let Self::Sqlite { read, .. } = self else { return self.snapshot().await };
-        let options = read.connect_options().as_ref().clone().row_buffer_size(1000);
+        let options = read.options().row_buffer_size(1000);
         let mut conn = Conn::SqliteAlone(options.connect().await?);
         conn.q("BEGIN").exec().await?;
         Ok(conn)
@@ -260,7 +258,7 @@ impl Db {
     pub fn pools(&self) -> Vec<PoolState> {
         match self {
             Self::Sqlite { read, write } => {
-                vec![PoolState::of("read", read), PoolState::of("write", write.pool())]
+                vec![PoolState::of_readers(read), PoolState::of("write", write.pool())]
             }
             Self::Postgres(database) => vec![PoolState::of("all", database)],
         }
@@ -288,6 +286,10 @@ pub struct PoolState {
 }
 
 impl PoolState {
+    fn of_readers(read: &Readers) -> Self {
+        Self { name: "read", most: read.most(), idle: read.unused(), used: read.used() }
+    }
+
     fn of<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> Self {
         let (open, idle) = (pool.size(), u32::try_from(pool.num_idle()).unwrap_or(u32::MAX));
         let most = pool.options().get_max_connections();
@@ -300,9 +302,9 @@ impl PoolState {
 pub enum Conn {
     /// Not connected yet.
     Idle(Db),
-    Sqlite(PoolConnection<Sqlite>),
+    Sqlite(Reader),
     /// A transaction that reads.
-    SqliteRead(Transaction<'static, Sqlite>),
+    SqliteRead(Reader),
     SqliteTx(Turn),
     /// A connection with its own session.
     Postgres(PoolConnection<Postgres>),

@@ -5,6 +5,8 @@
 pub enum Effect {
     /// The rights and quotas of callers.
     Rights,
+    /// The rights and quotas in one organization. Who belongs to it does not change.
+    Organization,
     /// The same, and the state that parts loaded from the database, such as keys: parts reload it.
     Parts,
     /// None.

@@ -311,7 +311,7 @@ impl Issuance {
         record::append(&mut cx, entries.collect()).await?;
         if let Some(once) = &self.once {
             for signed in ready {
-                let answer = Created(signed.response.clone()).answer()?;
+                let answer = Created(signed.response.clone()).answer(false)?;
                 let part = once.part(&signed.license.to_string());
                 part.keep(&self.app, &mut cx.tx, cx.now, &answer).await?;
             }

@@ -43,13 +43,13 @@ crate::routes! {
     /// Lists the organization's deployments.
     GET "/organizations/{org}/deployments" DEPLOYMENTS_READ => list;
     /// Creates a deployment.
-    POST "/organizations/{org}/deployments" DEPLOYMENTS_WRITE => create;
+    POST "/organizations/{org}/deployments" DEPLOYMENTS_WRITE => create, local;
     /// Returns a deployment.
     GET "/deployments/{id}" DEPLOYMENTS_READ => read;
     /// Changes a deployment. Its tokens are suspended while it is not active.
-    PATCH "/deployments/{id}" DEPLOYMENTS_WRITE => update;
+    PATCH "/deployments/{id}" DEPLOYMENTS_WRITE => update, local;
     /// Deletes a deployment that never had a license. Retire others with PATCH.
-    DELETE "/deployments/{id}" DEPLOYMENTS_WRITE => delete;
+    DELETE "/deployments/{id}" DEPLOYMENTS_WRITE => delete, local;
 }
 
 crate::text_enum! { DeploymentType as "DeploymentKind" { Cloud = "cloud", Onprem = "onprem", Demo = "demo" } }

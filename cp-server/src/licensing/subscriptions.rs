@@ -60,7 +60,7 @@ crate::routes! {
     /// Subscribes the organization to the newest version of a plan.
     ///
     /// It replaces the default subscription of an organization that was created without a plan.
-    POST "/organizations/{org}/subscriptions" SUBSCRIPTIONS_WRITE => create;
+    POST "/organizations/{org}/subscriptions" SUBSCRIPTIONS_WRITE => create, local;
     /// Returns a subscription.
     GET "/subscriptions/{id}" SUBSCRIPTIONS_READ => read;
     /// Changes a subscription. A `plan_code` moves it to that plan's newest version.
@@ -72,9 +72,9 @@ crate::routes! {
     ///
     /// Tokens are suspended while the subscription is paused, canceled or expired. They are also
     /// suspended after its end or the trial's end and the license's days of grace.
-    PATCH "/subscriptions/{id}" SUBSCRIPTIONS_WRITE => update;
+    PATCH "/subscriptions/{id}" SUBSCRIPTIONS_WRITE => update, local;
     /// Cancels a subscription, now or at a later instant. Its tokens are suspended from then on.
-    POST "/subscriptions/{id}/cancel" SUBSCRIPTIONS_WRITE => cancel;
+    POST "/subscriptions/{id}/cancel" SUBSCRIPTIONS_WRITE => cancel, local;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

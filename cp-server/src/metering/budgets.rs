@@ -71,9 +71,9 @@ crate::routes! {
     ///
     /// A change applies to the active cycle at once: its total becomes `credits` and what the cycle
     /// before passed on. The request opens no cycle.
-    PUT "/organizations/{org}/budgets/{product}" LIMITS_WRITE => put;
+    PUT "/organizations/{org}/budgets/{product}" LIMITS_WRITE => put, local;
     /// Deletes the budget of a product with its cycles and allocations. Recorded usage stays.
-    DELETE "/organizations/{org}/budgets/{product}" LIMITS_WRITE => delete;
+    DELETE "/organizations/{org}/budgets/{product}" LIMITS_WRITE => delete, local;
 }
 
 #[derive(Debug, Deserialize, JsonSchema)]

@@ -62,9 +62,9 @@ crate::routes! {
     /// A `gauge` limit sums all time, whatever its period. An `enforce` limit refuses usage that is
     /// recorded with `mode: enforce`. An `observe` limit refuses nothing; its state is visible
     /// through the check.
-    PUT "/organizations/{org}/limits" LIMITS_WRITE => put;
+    PUT "/organizations/{org}/limits" LIMITS_WRITE => put, local;
     /// Removes a limit.
-    DELETE "/organizations/{org}/limits" LIMITS_WRITE => delete;
+    DELETE "/organizations/{org}/limits" LIMITS_WRITE => delete, local;
     /// Returns how much of a limit is used.
     ///
     /// A rolling window ends at `until`, or now. A calendar window is the one that contains

@@ -146,9 +146,9 @@ impl Output for Recorded {
         let many = generator.subschema_for::<RecordedUsage>();
         Some(json_schema!({"oneOf": [one, many]}))
     }
-    fn answer(self) -> Result<Answer> {
+    fn answer(self, is_audited: bool) -> Result<Answer> {
         match self {
-            Self::One(event) => (*event).answer(),
+            Self::One(event) => (*event).answer(is_audited),
             Self::Many(many) => {
                 let body = serde_json::to_vec(&many).map_err(Error::internal)?;
                 Ok(Answer {

@@ -43,11 +43,11 @@ crate::routes! {
     /// Lists the organization's projects.
     GET "/organizations/{org}/projects" PROJECTS_READ => list;
     /// Creates a project, which counts against the quota.
-    POST "/organizations/{org}/projects" PROJECTS_WRITE => create;
+    POST "/organizations/{org}/projects" PROJECTS_WRITE => create, local;
     /// Reads a project.
     GET "/projects/{id}" PROJECTS_READ => read;
     /// Changes a project. `metadata` is merged member by member; null removes a member.
-    PATCH "/projects/{id}" PROJECTS_WRITE => update;
+    PATCH "/projects/{id}" PROJECTS_WRITE => update, local;
 }
 
 crate::text_enum! { WorkspaceMode {

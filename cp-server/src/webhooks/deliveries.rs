@@ -107,8 +107,8 @@ impl Output for Accepted {
     fn schema(generator: &mut schemars::SchemaGenerator) -> Option<schemars::Schema> {
         <Queued as Output>::schema(generator)
     }
-    fn answer(self) -> Result<Answer> {
-        Ok(Answer { status: Self::STATUS, ..self.0.answer()? })
+    fn answer(self, is_audited: bool) -> Result<Answer> {
+        Ok(Answer { status: Self::STATUS, ..self.0.answer(is_audited)? })
     }
 }
 

@@ -1,7 +1,7 @@
 use cp_contracts::{CONTRACTS_VERSION_HEADER, WhoAmIResponseV1, WhoAmIResponseV2};
 use serde_json::{Value, json};
 
-use crate::world::{Client, World, on_both};
+use crate::world::{Client, ROOT, World, on_both};
 
 const MATS: &str = "/users/whoami?provider=auth0&subject=auth0%7Cmats-acme";
 
@@ -227,6 +227,39 @@ async fn cached_identity_ends_with_a_change_here_and_soon_elsewhere(world: World
     assert_eq!(role(&here).await, "WORKSPACE_VIEWER");
     world.pass(chrono::TimeDelta::seconds(5));
     assert_eq!(role(&elsewhere).await, "WORKSPACE_VIEWER");
+}
+
+#[on_both]
+async fn remembered_identity_shows_each_change_of_its_parts(world: World) {
+    let (_app, elsewhere) = world.replica().await;
+    let (here, elsewhere) = (world.root(), elsewhere.token(ROOT));
+    let ask = async |client: &Client| {
+        let answer = client.clone().with(CONTRACTS_VERSION_HEADER, "2").get(MATS).await;
+        answer.expect(200)
+    };
+    let (acme, globex) = (&world.acme, &world.globex);
+    let seat = json!({"user_id": acme.user, "role": "member"});
+    let changes = [
+        ("PATCH", format!("/organizations/{}", acme.org), json!({"name": "Acme Two"})),
+        ("PATCH", format!("/users/{}", acme.user), json!({"display_name": "Mats Two"})),
+        ("PATCH", format!("/workspaces/{}", acme.workspace), json!({"name": "Second"})),
+        ("PATCH", format!("/roles/{}", acme.role), json!({"name": "Second analyst"})),
+        ("POST", format!("/organizations/{}/memberships", globex.org), seat),
+        ("PATCH", format!("/organizations/{}", globex.org), json!({"name": "Globex Two"})),
+        ("PATCH", format!("/memberships/{}", acme.membership), json!({"status": "suspended"})),
+        ("DELETE", format!("/memberships/{}", acme.membership), Value::Null),
+    ];
+    for (method, path, body) in changes {
+        let before = ask(&here).await;
+        assert_eq!(ask(&here).await, before);
+        let body = Some(body).filter(|body| !body.is_null());
+        let method = method.parse().unwrap();
+        assert!(world.root().call(method, &path, body).await.status < 300, "{path}");
+        let after = ask(&here).await;
+        assert_ne!(after, before, "{path}");
+        world.pass(chrono::TimeDelta::seconds(5));
+        assert_eq!(ask(&elsewhere).await, after, "{path}");
+    }
 }
 
 fn data_plane(world: &World) -> Client {

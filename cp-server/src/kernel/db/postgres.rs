@@ -24,6 +24,8 @@ use url::Url;
 
 use super::hosts::{self, split_hosts};
 
+/// The time for which an idle connection is assumed to be alive.
+const FRESH: Duration = Duration::from_secs(1);
 /// How long a request waits for a connection before it fails with `Retry-After`.
 pub(super) const PATIENCE: Duration = Duration::from_secs(5);
 
@@ -76,7 +78,11 @@ impl PgDatabase {
         }
         let cores = std::thread::available_parallelism().map_or(2, usize::from);
         let most = pool.unwrap_or(u32::try_from(cores * 4).unwrap_or(8).max(8));
-        let settings = PgPoolOptions::new().max_connections(most).acquire_timeout(PATIENCE);
+        let settings = PgPoolOptions::new()
+            .max_connections(most)
+            .acquire_timeout(PATIENCE)
+            .test_before_acquire(false)
+            .before_acquire(|conn, state| Box::pin(answers(conn, state.idle_for)));
         let pool = if hosts.len() > 1 {
             hosts::follow(hosts, at, settings).await?
         } else {
@@ -110,6 +116,12 @@ impl PgDatabase {
     pub(super) async fn snapshot(&self) -> sqlx::Result<PgConnection> {
         begin_snapshot(self.pool.acquire().await?.detach()).await
     }
+}
+
+/// Whether a connection that was idle for this time still answers. A question before each statement
+/// would be a second round trip.
+async fn answers(conn: &mut PgConnection, idle: Duration) -> sqlx::Result<bool> {
+    Ok(idle < FRESH || conn.ping().await.is_ok())
 }
 
 /// Begins a transaction that reads one state of the database.

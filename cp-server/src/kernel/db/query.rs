@@ -3,15 +3,16 @@
 use std::marker::PhantomData;
 
 use futures_util::stream::{BoxStream, StreamExt};
+use sqlx::Arguments;
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::sqlite::{SqliteArguments, SqliteRow};
-use sqlx::{
-    Arguments, AssertSqlSafe, PgConnection, Postgres, Row as _, SqlSafeStr, Sqlite,
-    SqliteConnection, TypeInfo, ValueRef,
-};
 
 use crate::kernel::access::areas::Area;
 use crate::kernel::access::ids::Owned;
+use crate::kernel::db::direct::{DirectArguments, DirectRow, Most};
+use crate::kernel::db::drivers::{
+    Args, Driver, Text, direct_stream, driver, lite_exec, lite_rows, lite_stream, pg_exec, pg_rows,
+    pg_stream, pg_weight,
+};
 use crate::kernel::db::record::Record;
 use crate::kernel::db::values::{Row, Value};
 use crate::kernel::db::{Conn, Statements};
@@ -25,25 +26,15 @@ pub struct Query<'c> {
     refused: Option<sqlx::error::BoxDynError>,
 }
 
-pub(in crate::kernel) enum Text {
-    Static(&'static str),
-    Built(String),
-}
-
-enum Args {
-    Sqlite(SqliteArguments),
-    Postgres(PgArguments),
-}
-
 enum Found {
-    Sqlite(Vec<SqliteRow>),
+    Sqlite(Vec<DirectRow>),
     Postgres(Vec<PgRow>),
 }
 
 impl<'c> Query<'c> {
-    pub(in crate::kernel) fn new(conn: &'c mut Conn, text: Text) -> Self {
+    fn new(conn: &'c mut Conn, text: Text) -> Self {
         let args = if conn.is_sqlite() {
-            Args::Sqlite(SqliteArguments::default())
+            Args::Sqlite(DirectArguments::default())
         } else {
             Args::Postgres(PgArguments::default())
         };
@@ -135,6 +126,7 @@ impl<'c> Query<'c> {
     pub async fn exec(self) -> sqlx::Result<u64> {
         let (conn, text, args) = self.ready()?;
         match driver(conn, args).await? {
+            Driver::Direct(reader, args) => reader.execute(text.as_str(), &args.0),
             Driver::Sqlite(conn, args) => lite_exec(conn, text, args, Statements::Named).await,
             Driver::Postgres(conn, args, names) => pg_exec(conn, text, args, names).await,
         }
@@ -144,8 +136,14 @@ impl<'c> Query<'c> {
     async fn run(self, most: usize) -> sqlx::Result<Found> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
+            Driver::Direct(reader, args) => {
+                let most = Most { rows: most, bytes: usize::MAX };
+                Found::Sqlite(reader.rows(text.as_str(), &args.0, most)?.0)
+            }
             Driver::Sqlite(conn, args) => {
-                Found::Sqlite(lite_rows(conn, text, args, Statements::Named, most).await?)
+                let rows = lite_rows(conn, text, args, Statements::Named, most).await?;
+                let mut read = DirectRow::reader();
+                Found::Sqlite(rows.iter().map(|row| read(row)).collect::<sqlx::Result<_>>()?)
             }
             Driver::Postgres(conn, args, names) => {
                 Found::Postgres(pg_rows(conn, text, args, names, most).await?)
@@ -157,9 +155,15 @@ impl<'c> Query<'c> {
     async fn stream<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<T>>> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
-            Driver::Sqlite(conn, args) => lite_stream(conn, text, args, Statements::Named)
-                .map(|row| T::from_row(&row?))
-                .boxed(),
+            Driver::Direct(reader, args) => {
+                direct_stream(reader, &text, &args)?.map(|row| T::from_row(&row?)).boxed()
+            }
+            Driver::Sqlite(conn, args) => {
+                let mut read = DirectRow::reader();
+                lite_stream(conn, text, args, Statements::Named)
+                    .map(move |row| T::from_row(&read(&row?)?))
+                    .boxed()
+            }
             Driver::Postgres(conn, args, names) => {
                 pg_stream(conn, text, args, names).map(|row| T::from_row(&row?)).boxed()
             }
@@ -170,9 +174,18 @@ impl<'c> Query<'c> {
     async fn weighed<T: Row + 'c>(self) -> sqlx::Result<BoxStream<'c, sqlx::Result<(usize, T)>>> {
         let (conn, text, args) = self.ready()?;
         Ok(match driver(conn, args).await? {
-            Driver::Sqlite(conn, args) => lite_stream(conn, text, args, Statements::Named)
-                .map(|row| row.and_then(|row| Ok((lite_weight(&row), T::from_row(&row)?))))
+            Driver::Direct(reader, args) => direct_stream(reader, &text, &args)?
+                .map(|row| row.and_then(|row| Ok((row.weight(), T::from_row(&row)?))))
                 .boxed(),
+            Driver::Sqlite(conn, args) => {
+                let mut read = DirectRow::reader();
+                lite_stream(conn, text, args, Statements::Named)
+                    .map(move |row| {
+                        let row = read(&row?)?;
+                        Ok((row.weight(), T::from_row(&row)?))
+                    })
+                    .boxed()
+            }
             Driver::Postgres(conn, args, names) => pg_stream(conn, text, args, names)
                 .map(|row| row.and_then(|row| Ok((pg_weight(&row), T::from_row(&row)?))))
                 .boxed(),
@@ -186,107 +199,12 @@ impl<'c> Query<'c> {
         // A missing bind is NULL on SQLite, silently, and an error on PostgreSQL.
         #[cfg(debug_assertions)]
         {
-            let text = match &self.text {
-                Text::Static(text) => text,
-                Text::Built(text) => text.as_str(),
-            };
+            let text = self.text.as_str();
             let over = format!("${}", self.bound + 1);
             assert!(!text.contains(&over), "{over} is not bound in {text}");
         }
         Ok((self.conn, self.text, self.args))
     }
-}
-
-/// The driver's connection, with the arguments for it.
-enum Driver<'c> {
-    Sqlite(&'c mut SqliteConnection, SqliteArguments),
-    Postgres(&'c mut PgConnection, PgArguments, Statements),
-}
-
-async fn driver(conn: &mut Conn, args: Args) -> sqlx::Result<Driver<'_>> {
-    let conn = conn.own();
-    conn.connect().await?;
-    Ok(match (conn, args) {
-        (Conn::Sqlite(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
-        (Conn::SqliteRead(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
-        (Conn::SqliteTx(c), Args::Sqlite(a)) => Driver::Sqlite(c.connection()?, a),
-        (Conn::SqliteAlone(c), Args::Sqlite(a)) => Driver::Sqlite(c, a),
-        (Conn::Postgres(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Named),
-        (Conn::PostgresRead(c, names) | Conn::PostgresTx(c, names), Args::Postgres(a)) => {
-            Driver::Postgres(c, a, *names)
-        }
-        // It runs few statements, and few of them twice.
-        (Conn::PostgresAlone(c), Args::Postgres(a)) => Driver::Postgres(c, a, Statements::Unnamed),
-        _ => unreachable!("arguments match their connection"),
-    })
-}
-
-macro_rules! drivers {
-    ($($ready:ident $rows:ident $exec:ident $stream:ident $db:ty, $conn:ty, $args:ty, $row:ty;)+) => {$(
-        fn $ready(
-            text: Text,
-            args: $args,
-            names: Statements,
-        ) -> sqlx::query::Query<'static, $db, $args> {
-            let sql = match text {
-                Text::Static(sql) => sql.into_sql_str(),
-                Text::Built(sql) => AssertSqlSafe(sql).into_sql_str(),
-            };
-            sqlx::query_with(sql, args).persistent(names == Statements::Named)
-        }
-        async fn $rows(
-            conn: &mut $conn,
-            text: Text,
-            args: $args,
-            names: Statements,
-            most: usize,
-        ) -> sqlx::Result<Vec<$row>> {
-            let query = $ready(text, args, names);
-            if most == 1 {
-                Ok(query.fetch_optional(conn).await?.into_iter().collect())
-            } else {
-                query.fetch_all(conn).await
-            }
-        }
-        async fn $exec(
-            conn: &mut $conn,
-            text: Text,
-            args: $args,
-            names: Statements,
-        ) -> sqlx::Result<u64> {
-            Ok($ready(text, args, names).execute(conn).await?.rows_affected())
-        }
-        fn $stream<'c>(
-            conn: &'c mut $conn,
-            text: Text,
-            args: $args,
-            names: Statements,
-        ) -> BoxStream<'c, sqlx::Result<$row>> {
-            $ready(text, args, names).fetch(conn)
-        }
-    )+};
-}
-drivers! {
-    lite_query lite_rows lite_exec lite_stream Sqlite, SqliteConnection, SqliteArguments, SqliteRow;
-    pg_query pg_rows pg_exec pg_stream Postgres, PgConnection, PgArguments, PgRow;
-}
-
-/// The approximate size of a number, a time or null.
-const SMALL: usize = 8;
-
-fn lite_weight(row: &SqliteRow) -> usize {
-    let weight = |at| {
-        let value = row.try_get_raw(at).ok()?;
-        let is_long = ["TEXT", "BLOB"].contains(&value.type_info().name());
-        let bytes = || <&[u8] as sqlx::Decode<Sqlite>>::decode(value).ok();
-        is_long.then(bytes).flatten().map(<[u8]>::len)
-    };
-    (0..row.len()).map(|at| weight(at).unwrap_or(SMALL)).sum()
-}
-
-fn pg_weight(row: &PgRow) -> usize {
-    let weight = |at| row.try_get_raw(at).ok()?.as_bytes().ok().map(<[u8]>::len);
-    (0..row.len()).map(|at| weight(at).unwrap_or(SMALL)).sum()
 }
 
 impl Found {

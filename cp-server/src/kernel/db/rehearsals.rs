@@ -30,11 +30,11 @@ impl Db {
                 Ok(Rehearsal(Conn::PostgresTx(tx, statements)))
             }
             Self::Sqlite { read, .. } => {
-                let path = read.connect_options().get_filename().to_owned();
+                let path = read.options().get_filename().to_owned();
                 let number = COPIES.fetch_add(1, Ordering::Relaxed);
                 let suffix = format!(".{}-{number}.copy", std::process::id());
                 let copy = CopyFile(beside(&path, &suffix));
-                copy.write(self).await?;
+                copy.write(Conn::SqliteAlone(read.options().connect().await?)).await?;
                 let mut conn = Conn::SqliteAlone(copy.open().await?);
                 conn.raw("BEGIN").await?;
                 Ok(Rehearsal(conn))
@@ -58,12 +58,12 @@ impl Rehearsal {
 struct CopyFile(PathBuf);
 
 impl CopyFile {
-    async fn write(&self, db: &Db) -> sqlx::Result<()> {
+    async fn write(&self, mut from: Conn) -> sqlx::Result<()> {
         let path = self.0.to_string_lossy().into_owned();
         // SQLite writes into an empty file, which no other user can read.
         create_private(Path::new(&path))
             .map_err(|error| sqlx::Error::Io(std::io::Error::other(format!("{error:#}"))))?;
-        db.read().q("VACUUM INTO $1").bind(path).exec().await?;
+        from.q("VACUUM INTO $1").bind(path).exec().await?;
         Ok(())
     }
 

@@ -24,18 +24,16 @@ impl Conn {
     /// Runs statements without parameters and rows.
     pub(super) async fn raw(&mut self, sql: &'static str) -> sqlx::Result<()> {
         self.connect().await?;
-        let sql = raw_sql(sql);
         match self {
             Self::Idle(_) | Self::Shared(_) => Err(sqlx::Error::PoolClosed),
-            Self::Sqlite(conn) => (&mut **conn).execute(sql).await.map(drop),
-            Self::SqliteRead(tx) => (&mut **tx).execute(sql).await.map(drop),
-            Self::SqliteTx(turn) => turn.connection()?.execute(sql).await.map(drop),
-            Self::SqliteAlone(conn) => conn.execute(sql).await.map(drop),
-            Self::Postgres(conn) => (&mut **conn).execute(sql).await.map(drop),
+            Self::Sqlite(reader) | Self::SqliteRead(reader) => reader.run(sql),
+            Self::SqliteTx(turn) => turn.connection()?.execute(raw_sql(sql)).await.map(drop),
+            Self::SqliteAlone(conn) => conn.execute(raw_sql(sql)).await.map(drop),
+            Self::Postgres(conn) => (&mut **conn).execute(raw_sql(sql)).await.map(drop),
             Self::PostgresRead(tx, _) | Self::PostgresTx(tx, _) => {
-                (&mut **tx).execute(sql).await.map(drop)
+                (&mut **tx).execute(raw_sql(sql)).await.map(drop)
             }
-            Self::PostgresAlone(conn) => conn.execute(sql).await.map(drop),
+            Self::PostgresAlone(conn) => conn.execute(raw_sql(sql)).await.map(drop),
         }
     }
 }

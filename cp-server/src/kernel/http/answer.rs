@@ -37,7 +37,8 @@ pub trait Output: Send + 'static {
     /// Whether the operation creates a thing, so that there is no state before it.
     const MAKES: bool = false;
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema>;
-    fn answer(self) -> Result<Answer>;
+    /// Returns the answer, with its form in the audit event if the operation has one.
+    fn answer(self, is_audited: bool) -> Result<Answer>;
 }
 
 /// Any JSON value: 200.
@@ -46,8 +47,8 @@ impl<T: Serialize + JsonSchema + Send + 'static> Output for T {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         Some(generator.subschema_for::<T>())
     }
-    fn answer(self) -> Result<Answer> {
-        json_answer(StatusCode::OK, &self)
+    fn answer(self, is_audited: bool) -> Result<Answer> {
+        json_answer(StatusCode::OK, &self, is_audited)
     }
 }
 
@@ -69,9 +70,9 @@ impl<T: Resource> Output for Created<T> {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         Some(generator.subschema_for::<T>())
     }
-    fn answer(self) -> Result<Answer> {
+    fn answer(self, is_audited: bool) -> Result<Answer> {
         let name = self.0.name();
-        let mut answer = json_answer(StatusCode::CREATED, &self.0)?;
+        let mut answer = json_answer(StatusCode::CREATED, &self.0, is_audited)?;
         answer.location = Some(format!("{}/{}/{name}", crate::kernel::http::line::BASE, T::PATH));
         answer.made = Some((T::NOUN, name));
         Ok(answer)
@@ -88,8 +89,8 @@ impl<T: Serialize + JsonSchema + Send + 'static> Output for CreatedHere<T> {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         Some(generator.subschema_for::<T>())
     }
-    fn answer(self) -> Result<Answer> {
-        json_answer(StatusCode::CREATED, &self.0)
+    fn answer(self, is_audited: bool) -> Result<Answer> {
+        json_answer(StatusCode::CREATED, &self.0, is_audited)
     }
 }
 
@@ -107,12 +108,12 @@ impl<T: Resource> Output for Put<T> {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         Some(generator.subschema_for::<T>())
     }
-    fn answer(self) -> Result<Answer> {
+    fn answer(self, is_audited: bool) -> Result<Answer> {
         match self {
-            Self::New(thing) => Created(thing).answer(),
+            Self::New(thing) => Created(thing).answer(is_audited),
             Self::Known(thing) => {
                 let name = thing.name();
-                let mut answer = json_answer(StatusCode::OK, &thing)?;
+                let mut answer = json_answer(StatusCode::OK, &thing, is_audited)?;
                 answer.made = Some((T::NOUN, name));
                 Ok(answer)
             }
@@ -147,10 +148,10 @@ impl<T: Serialize + JsonSchema + 'static> Output for Rendered<T> {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         Some(generator.subschema_for::<T>())
     }
-    fn answer(self) -> Result<Answer> {
+    fn answer(self, is_audited: bool) -> Result<Answer> {
         let (status, body, tag) = (StatusCode::OK, Some(self.body), Some(self.tag));
-        // A read that also wrote something is audited with its response.
-        let after = body.as_deref().and_then(|body| serde_json::from_slice(body).ok());
+        let after = body.as_deref().filter(|_| is_audited);
+        let after = after.and_then(|body| serde_json::from_slice(body).ok());
         Ok(Answer { status, location: None, body, tag, made: None, after, stream: None })
     }
 }
@@ -178,7 +179,7 @@ impl<T: JsonSchema + 'static> Output for StreamOf<T> {
     fn schema(generator: &mut SchemaGenerator) -> Option<Schema> {
         Some(generator.subschema_for::<T>())
     }
-    fn answer(self) -> Result<Answer> {
+    fn answer(self, _: bool) -> Result<Answer> {
         let (status, stream) = (StatusCode::OK, Some(self.0));
         Ok(Answer {
             status,
@@ -201,17 +202,17 @@ impl Output for NoContent {
     fn schema(_: &mut SchemaGenerator) -> Option<Schema> {
         None
     }
-    fn answer(self) -> Result<Answer> {
+    fn answer(self, _: bool) -> Result<Answer> {
         let status = StatusCode::NO_CONTENT;
         let (body, after, stream) = (None, None, None);
         Ok(Answer { status, location: None, body, tag: None, made: None, after, stream })
     }
 }
 
-fn json_answer<T: Serialize>(status: StatusCode, value: &T) -> Result<Answer> {
+fn json_answer<T: Serialize>(status: StatusCode, value: &T, is_audited: bool) -> Result<Answer> {
     let body = ShownOnce::while_shown(|| serde_json::to_vec(value)).map_err(Error::internal)?;
-    let after = serde_json::to_value(value).map_err(Error::internal)?;
-    let (body, after) = (Some(body.into()), Some(after));
+    let after = is_audited.then(|| serde_json::to_value(value)).transpose();
+    let (body, after) = (Some(body.into()), after.map_err(Error::internal)?);
     Ok(Answer { status, location: None, body, tag: None, made: None, after, stream: None })
 }
 

@@ -107,7 +107,7 @@ impl<G> Cx<G> {
         if self.audit.is_omitted() {
             tx.commit().await?;
         } else {
-            self.app.commit(tx, effect).await?;
+            self.app.commit(tx, effect, None).await?;
         }
         self.is_committed = true;
         Ok(())

@@ -84,8 +84,9 @@ pub(in crate::kernel) async fn serve<A: Args, R: Output>(
         false => (Client::that_stays(), None),
     };
     let work = Admitted { line, readers, app, caller, parts, body }.run(op, client);
-    // On the heap: the task would move an operation of many bytes several times.
-    if completes { to_the_end(deadline.bounds(Box::pin(work))).await } else { work.await }
+    // On the heap: an operation of many bytes would be moved several times.
+    let work = Box::pin(work);
+    if completes { to_the_end(deadline.bounds(work)).await } else { work.await }
 }
 
 /// A request that was admitted.
@@ -185,8 +186,8 @@ impl Admitted {
         let is_committed = false;
         let mut cx =
             Cx { app, caller, at, tx, now, parts, audit, counts, completes, client, is_committed };
-        let answer =
-            op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?.answer()?;
+        let answer = op.run(&mut cx, args).await.map_err(|error| error.of(&line.method))?;
+        let answer = answer.answer(line.audited && cx.tx.writes())?;
 
         // Other lines cannot omit their event.
         let omits_event = line.conditional_audit && cx.audit.is_omitted();
@@ -207,7 +208,7 @@ impl Admitted {
             return Err(Error::internal(anyhow::anyhow!("{} did not begin its write", line.name)));
         }
         if cx.tx.writes() && line.audited && !omits_event {
-            cx.app.commit(cx.tx, line.effect).await?;
+            cx.app.commit(cx.tx, line.effect, at.organization()).await?;
         } else {
             cx.tx.commit().await?;
         }
@@ -255,7 +256,7 @@ pub(in crate::kernel) async fn read_again<A: Args, R: Output>(
     let mut cx =
         Cx { app, caller, at, tx, now, parts, audit, counts, completes, client, is_committed };
     let answer = op.run(&mut cx, args).await;
-    (cx.tx, answer.and_then(|output| Ok(output.answer()?.body)))
+    (cx.tx, answer.and_then(|output| Ok(output.answer(false)?.body)))
 }
 
 fn is_put(line: &Line) -> bool {

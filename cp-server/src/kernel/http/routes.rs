@@ -37,7 +37,8 @@ use crate::kernel::http::reading::{Reader, Readers};
 /// elsewhere, and `strict` limits strangers (see [`Line::strict`]). A GET line that may write has
 /// `may_write`. A `throughout` line requires its permission in the whole organization. The credential of a `keyed` line is the body's member `key`. `unmetered` exempts the line from the plan's request quota. Only programs call a
 /// `machine` line, so the console has no form for it. Changes of a `harmless`
-/// line invalidate no cache of rights. After a change of a `reloads` line, parts read the database
+/// line invalidate no cache of rights, and changes of a `local` line only what depends on their
+/// organization. After a change of a `reloads` line, parts read the database
 /// again.
 #[macro_export]
 macro_rules! routes {
@@ -241,6 +242,14 @@ impl Adding<'_> {
     #[must_use]
     pub fn harmless(mut self) -> Self {
         self.line.effect = Effect::Harmless;
+        self
+    }
+
+    /// Marks a line whose changes affect rights and quotas in the organization of its path only, and
+    /// who belongs to it stays.
+    #[must_use]
+    pub fn local(mut self) -> Self {
+        self.line.effect = Effect::Organization;
         self
     }
 
